@@ -1,0 +1,231 @@
+//! Seals and opens. The cryptography is the age library's; what is added here is the seal stanza, the limits that keep
+//! hostile files cheap, and the order in which keys are tried.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashSet};
+use std::io::{Read, Write};
+
+use age::{Decryptor, DecryptError, EncryptError, Encryptor};
+use age_core::format::{FileKey, Stanza};
+
+use super::ask::Ask;
+use super::identity::{Identities, PluginTalk, Plugins};
+use crate::error::{Error, Kind, Result};
+use crate::fleet::header::{ARMOR, FILE_LIMIT};
+use crate::fleet::name::FileName;
+use crate::fleet::plaintext::Plaintext;
+use crate::fleet::recipient::{Fingerprint, Key, Recipient};
+use crate::fleet::seal::{Envelope, STANZA, Seal};
+
+type Wrapper = Box<dyn age::Recipient + Send + Sync>;
+
+/// Seals values to a fixed stock of recipients, each prepared once.
+pub struct Sealer {
+    wrappers: BTreeMap<Fingerprint, Wrapper>,
+}
+
+impl Sealer {
+    /// Prepares these recipients. A plugin's recipient needs its plugin to be allowed by the user.
+    ///
+    /// # Errors
+    /// When a plugin is not allowed or not installed.
+    pub fn new<'a>(recipients: impl IntoIterator<Item = &'a Recipient>, plugins: &Plugins, ask: &std::sync::Arc<dyn Ask>) -> Result<Self> {
+        let mut wrappers: BTreeMap<Fingerprint, Wrapper> = BTreeMap::new();
+        for recipient in recipients {
+            if wrappers.contains_key(&recipient.fingerprint()) {
+                continue;
+            }
+            let wrapper: Wrapper = match recipient.key() {
+                Key::X25519(key) => Box::new(key.clone()),
+                Key::Ssh(key) => Box::new(key.clone()),
+                Key::Tag(key) => Box::new((**key).clone()),
+                Key::TagPq(key) => Box::new((**key).clone()),
+                Key::Plugin(key) => {
+                    plugins.allow(key.plugin())?;
+                    let talk = PluginTalk(ask.clone());
+                    let plugin = age::plugin::RecipientPluginV1::new(key.plugin(), std::slice::from_ref(key), &[], talk);
+                    Box::new(plugin.map_err(|_| missing_plugin(key.plugin()))?)
+                }
+            };
+            wrappers.insert(recipient.fingerprint(), wrapper);
+        }
+        Ok(Self { wrappers })
+    }
+
+    /// Seals a value to the current readers that the seal lists, with a fresh file key.
+    ///
+    /// # Errors
+    /// When recipients cannot stand in one file (post-quantum with others), or a plugin fails.
+    pub fn seal(&self, value: &Plaintext, seal: &Seal) -> Result<Vec<u8>> {
+        let sealing = Sealing { wrappers: &self.wrappers, seal };
+        let encryptor = Encryptor::with_recipients(std::iter::once(&sealing as &dyn age::Recipient)).map_err(|error| refused(&error))?;
+        let mut file = Vec::with_capacity(value.len() + 1024 + 256 * seal.current.len());
+        let written = encryptor.wrap_output(&mut file).and_then(|mut writer| {
+            value.expose(|bytes| writer.write_all(bytes))?;
+            writer.finish().map(drop)
+        });
+        written.map_err(|error| Error::io(format!("cannot seal {}", seal.name), error))?;
+        Ok(file)
+    }
+}
+
+/// All recipients of one file as one: the seal first, then the recipients in the seal's own order, so that whoever opens
+/// the file knows which stanza is theirs.
+struct Sealing<'a> {
+    wrappers: &'a BTreeMap<Fingerprint, Wrapper>,
+    seal: &'a Seal,
+}
+
+impl age::Recipient for Sealing<'_> {
+    fn wrap_file_key(&self, file_key: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), EncryptError> {
+        let mut stanzas = vec![Stanza { tag: STANZA.to_owned(), args: self.seal.arguments(), body: self.seal.body() }];
+        let mut common: Option<HashSet<String>> = None;
+        for fingerprint in &self.seal.current {
+            let wrapper = self.wrappers.get(fingerprint).ok_or(EncryptError::MissingRecipients)?;
+            let (mut wrapped, labels) = wrapper.wrap_file_key(file_key)?;
+            // One stanza a recipient: the seal counts them. And one set of labels: age refuses mixed sets, and this
+            // recipient stands for all of them.
+            match &common {
+                Some(l_labels) if *l_labels != labels => {
+                    return Err(EncryptError::IncompatibleRecipients { l_labels: l_labels.clone(), r_labels: labels });
+                }
+                _ => common = Some(labels),
+            }
+            stanzas.append(&mut wrapped);
+        }
+        Ok((stanzas, common.ok_or(EncryptError::MissingRecipients)?))
+    }
+}
+
+/// An opened file.
+pub struct Opened {
+    /// Its value.
+    pub value: Plaintext,
+    /// Its seal, now proven to have been written with the file; none for a file of another tool.
+    pub seal: Option<Seal>,
+}
+
+/// Opens a sealed file, completely, in memory. `file` is the name it must have been sealed under.
+///
+/// # Errors
+/// `Integrity` for anything damaged, swapped or not sealed by these rules; `NoIdentity` when no identity opens it.
+pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Opened> {
+    let binary = dearmored(bytes).map_err(|error| in_file(file, error))?;
+    let bytes = binary.as_deref().unwrap_or(bytes);
+    let envelope = Envelope::read(bytes).map_err(|fault| Error::integrity(format!("{}: {fault}", file.path())).hint(fault.mend()))?;
+    if envelope.passphrase {
+        return Err(Error::integrity(format!("{}: it is sealed to a passphrase, not to keys", file.path()))
+            .hint("open it with `age -d`, and seal its value: `sealift seal NAME --stdin`"));
+    }
+    if let Some(seal) = &envelope.seal {
+        if seal.name != *file {
+            return Err(Error::integrity(format!("{}: its seal says that it is {}", file.path(), seal.name))
+                .hint("it was swapped, copied or renamed outside sealift: restore it from git, or use `sealift mv`"));
+        }
+        if let Some(what) = envelope.contradiction(&identities.known()) {
+            return Err(Error::integrity(format!("{}: {what}", file.path())).hint("restore it from git, or seal the value anew: `sealift seal`"));
+        }
+    }
+    let decryptor = Decryptor::new_buffered(bytes).map_err(|error| undone(file, error))?;
+    let opening = Opening { identities, seal: envelope.seal.as_ref(), failures: RefCell::default() };
+    let reader = match decryptor.decrypt(std::iter::once(&opening as &dyn age::Identity)) {
+        Ok(reader) => reader,
+        Err(DecryptError::NoMatchingKeys) => return Err(identities.none_opens(file, envelope.seal.as_ref(), &opening.failures.borrow())),
+        Err(error) => return Err(undone(file, error)),
+    };
+    // The payload is shorter than the file: the buffer never moves.
+    let value = Plaintext::read(reader, bytes.len(), bytes.len()).map_err(|error| {
+        Error::integrity(format!("{}: its content is damaged or cut short", file.path()))
+            .because(error)
+            .hint("restore it from git (`git checkout -- FILE`), or seal the value anew")
+    })?;
+    Ok(Opened { value, seal: envelope.seal })
+}
+
+/// All identities as one, tried in an order that finds the right stanza at once where the seal tells it.
+struct Opening<'a> {
+    identities: &'a Identities,
+    seal: Option<&'a Seal>,
+    failures: RefCell<Vec<(String, String)>>,
+}
+
+impl age::Identity for Opening<'_> {
+    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, DecryptError>> {
+        self.unwrap_stanzas(std::slice::from_ref(stanza))
+    }
+
+    fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, DecryptError>> {
+        let slots: Vec<&Stanza> = stanzas.iter().filter(|stanza| stanza.tag != STANZA && !stanza.tag.ends_with("-grease")).collect();
+        for identity in self.identities.iter() {
+            // The seal tells whose stanza stands where. It is a hint only: what opens is decided by the key, and a seal
+            // that lies makes the file not open.
+            let outcome = match (self.seal, &identity.recipient) {
+                (Some(seal), Some(recipient)) => {
+                    let Some(place) = seal.current.iter().position(|key| *key == recipient.fingerprint()) else { continue };
+                    match slots.get(place).map(|stanza| identity.key.unwrap_stanza(stanza)) {
+                        Some(Some(Ok(file_key))) => return Some(Ok(file_key)),
+                        _ => identity.key.unwrap_stanzas(stanzas),
+                    }
+                }
+                _ => identity.key.unwrap_stanzas(stanzas),
+            };
+            match outcome {
+                Some(Ok(file_key)) => return Some(Ok(file_key)),
+                // One key that fails must not end the search: the next may open the file.
+                Some(Err(error)) => self.failures.borrow_mut().push((identity.label.clone(), plain(&error))),
+                None => {}
+            }
+        }
+        None
+    }
+}
+
+/// The binary form of an armored file; none where it is binary already.
+///
+/// # Errors
+/// `Integrity` when the armor is damaged or too long.
+pub fn dearmored(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
+    if !bytes.starts_with(ARMOR) {
+        return Ok(None);
+    }
+    let mut binary = Vec::with_capacity(bytes.len());
+    let read = age::armor::ArmoredReader::new(bytes).take(FILE_LIMIT).read_to_end(&mut binary);
+    read.map_err(|error| Error::integrity("its armor is damaged").because(error))?;
+    Ok(Some(binary))
+}
+
+fn in_file(file: &FileName, error: Error) -> Error {
+    Error::integrity(format!("{}: {}", file.path(), error.message()))
+}
+
+fn undone(file: &FileName, error: DecryptError) -> Error {
+    let what = match error {
+        DecryptError::InvalidMac => "its header was tampered with or damaged".to_owned(),
+        DecryptError::DecryptionFailed => "it is damaged".to_owned(),
+        other => plain(&other),
+    };
+    Error::integrity(format!("{}: {what}", file.path())).hint("restore it from git (`git checkout -- FILE`), or seal the value anew")
+}
+
+/// The library's message as one plain line: it writes Unicode isolation marks and several lines.
+pub fn plain(error: &impl std::fmt::Display) -> String {
+    let text: String = error.to_string().chars().filter(|c| !matches!(c, '\u{2066}'..='\u{2069}')).collect();
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
+}
+
+fn refused(error: &EncryptError) -> Error {
+    match error {
+        EncryptError::IncompatibleRecipients { .. } => Error::usage("post-quantum keys cannot stand in one file with others")
+            .hint("give every reader of this secret a post-quantum key, or none"),
+        EncryptError::Plugin(errors) => {
+            let said = errors.iter().map(plain).collect::<Vec<_>>().join("; ");
+            Error::failed("a plugin could not seal").because(said)
+        }
+        other => Error::failed("cannot seal").because(plain(other)),
+    }
+}
+
+/// What to say when a plugin's program is not there.
+pub fn missing_plugin(name: &str) -> Error {
+    Error::new(Kind::NoIdentity, format!("the program age-plugin-{name} is not installed")).hint(format!("install age-plugin-{name}"))
+}

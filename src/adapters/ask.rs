@@ -1,0 +1,21 @@
+//! What an adapter may ask a person. The command line implements it with the terminal; tests and scripts without one
+//! get a refusal that says so.
+
+use secrecy::SecretString;
+
+use crate::error::Result;
+
+/// Somebody who can be asked.
+pub trait Ask: Send + Sync {
+    /// A passphrase, typed without echo. `what` names the thing it opens.
+    ///
+    /// # Errors
+    /// `NoIdentity` where nobody can be asked; `Interrupted` on Ctrl-C.
+    fn passphrase(&self, what: &str) -> Result<SecretString>;
+
+    /// A line of foreign text for the person to read, such as a plugin's "touch your key".
+    fn tell(&self, message: &str);
+
+    /// A yes or no. Without a terminal the answer is no.
+    fn confirm(&self, question: &str) -> Result<bool>;
+}

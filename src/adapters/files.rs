@@ -1,0 +1,269 @@
+//! Files: read within limits, replaced whole. Nothing here follows a link at the end of a path, blocks on a FIFO, or
+//! leaves half a file.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fchmod, fstat, fsync, openat, renameat, unlinkat};
+
+use crate::error::{Error, Result};
+use crate::fleet::plaintext::Plaintext;
+
+/// How a temporary file's name begins. A later run sweeps what a killed one left.
+pub const TEMPORARY: &str = ".sealift-tmp-";
+
+/// Opens a regular file to read, without following a link at its end and without blocking.
+///
+/// # Errors
+/// Names the path; refuses anything but a regular file of at most `limit` bytes.
+pub fn open(path: &Path, limit: u64) -> Result<(File, u64)> {
+    let shown = path.display();
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fd = openat(CWD, path, flags, Mode::empty()).map_err(|error| match error {
+        rustix::io::Errno::LOOP => Error::failed(format!("{shown} is a symbolic link, and is not followed")),
+        _ => Error::io(format!("cannot open {shown}"), error),
+    })?;
+    checked(fd, limit, &shown.to_string())
+}
+
+fn checked(fd: OwnedFd, limit: u64, shown: &str) -> Result<(File, u64)> {
+    let stat = fstat(&fd).map_err(|error| Error::io(format!("cannot look at {shown}"), error))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(Error::failed(format!("{shown} is not a regular file")));
+    }
+    let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
+    if size > limit {
+        return Err(Error::failed(format!("{shown} is {size} bytes; more than {limit} are not read")));
+    }
+    Ok((File::from(fd), size))
+}
+
+/// Reads a whole file.
+///
+/// # Errors
+/// As `open`, and when reading fails or the file grows past the limit meanwhile.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let (file, size) = open(path, limit)?;
+    read_all(file, size, limit, &path.display().to_string())
+}
+
+fn read_all(file: File, size: u64, limit: u64, shown: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
+    let read = file.take(limit + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Error::io(format!("cannot read {shown}"), error))?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::failed(format!("{shown} grew past {limit} bytes while it was read")));
+    }
+    Ok(bytes)
+}
+
+/// Reads a whole file as plaintext, into a buffer that never moves.
+///
+/// # Errors
+/// As `open`, and when reading fails.
+pub fn read_plaintext(path: &Path, limit: usize) -> Result<Plaintext> {
+    let (file, size) = open(path, limit as u64)?;
+    let expected = usize::try_from(size).unwrap_or(limit);
+    Plaintext::read(file, expected, limit).map_err(|error| Error::io(format!("cannot read {}", path.display()), error))
+}
+
+/// A directory whose files are reached without leaving it and without following any link.
+pub struct Beneath {
+    fd: OwnedFd,
+    shown: PathBuf,
+}
+
+impl Beneath {
+    /// Opens the directory; `None` where there is none.
+    ///
+    /// # Errors
+    /// When it is a link or something else.
+    pub fn open(path: &Path) -> Result<Option<Self>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match openat(CWD, path, flags, Mode::empty()) {
+            Ok(fd) => Ok(Some(Self { fd, shown: path.to_owned() })),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => {
+                Err(Error::usage(format!("{} is not a directory of its own", path.display()))
+                    .hint("it must be a real directory: a link could lead anywhere"))
+            }
+            Err(error) => Err(Error::io(format!("cannot open {}", path.display()), error)),
+        }
+    }
+
+    /// The directory's descriptor.
+    pub fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    /// Reads at most `first` bytes of a file of at most `limit` bytes. Says the file's size too.
+    ///
+    /// # Errors
+    /// As `open`; a link anywhere on the way is refused.
+    pub fn read(&self, name: &str, first: usize, limit: u64) -> Result<(Vec<u8>, u64)> {
+        use rustix::fs::{ResolveFlags, openat2};
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let shown = || self.shown.join(name).display().to_string();
+        let fd = openat2(&self.fd, name, flags, Mode::empty(), within).map_err(|error| match error {
+            rustix::io::Errno::LOOP | rustix::io::Errno::XDEV => {
+                Error::integrity(format!("{} is a symbolic link, or lies behind one", shown()))
+                    .hint("sealed files are regular files: replace the link by the file")
+            }
+            _ => Error::io(format!("cannot open {}", shown()), error),
+        })?;
+        let stat = fstat(&fd).map_err(|error| Error::io(format!("cannot look at {}", shown()), error))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Error::integrity(format!("{} is not a regular file", shown())));
+        }
+        let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
+        if size > limit {
+            return Err(Error::integrity(format!("{} is {size} bytes; more than {limit} are not read", shown())));
+        }
+        let want = usize::try_from(size).unwrap_or(first).min(first);
+        let mut bytes = Vec::with_capacity(want);
+        // One read is enough for a small file; the loop is for the rest.
+        while bytes.len() < want {
+            let read = rustix::io::read(&fd, rustix::buffer::spare_capacity(&mut bytes));
+            match read {
+                Ok(0) => break,
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(Error::io(format!("cannot read {}", shown()), error)),
+            }
+        }
+        Ok((bytes, size))
+    }
+}
+
+/// When the bytes must be on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durable {
+    /// Before this returns.
+    Now,
+    /// When the caller says so, for many at once (`sync`).
+    Later,
+}
+
+/// Puts a whole new file in place of what is there: a temporary file beside it, then one rename. Missing directories are
+/// made.
+///
+/// # Errors
+/// Names the path. The old file stays as it was, and no temporary file is left.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32, durable: Durable) -> Result<()> {
+    let (directory, name) = split(path)?;
+    std::fs::create_dir_all(directory).map_err(|error| Error::io(format!("cannot make {}", directory.display()), error))?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let place = openat(CWD, directory, flags, Mode::empty()).map_err(|error| Error::io(format!("cannot open {}", directory.display()), error))?;
+    let temporary = format!("{TEMPORARY}{}", token()?);
+    let attempt = || -> rustix::io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(openat(&place, &temporary, flags, Mode::from_raw_mode(0o600))?);
+        file.write_all(bytes).map_err(|error| errno(&error))?;
+        fchmod(&file, Mode::from_raw_mode(mode))?;
+        if durable == Durable::Now {
+            fsync(&file)?;
+        }
+        renameat(&place, &temporary, &place, name)
+    };
+    attempt().map_err(|error| {
+        // Whatever stopped it, the temporary file goes; that it may not exist is no second failure.
+        let _gone = unlinkat(&place, &temporary, AtFlags::empty());
+        Error::io(format!("cannot write {}", path.display()), error)
+    })?;
+    if durable == Durable::Now {
+        fsync(&place).map_err(|error| Error::io(format!("{} is written, but that it is on the disk is not confirmed", path.display()), error))?;
+    }
+    Ok(())
+}
+
+/// Makes a new file that must not be there yet.
+///
+/// # Errors
+/// When something is there already, or on any failure to write.
+pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = openat(CWD, path, flags, Mode::from_raw_mode(0o600)).map_err(|error| match error {
+        rustix::io::Errno::EXIST => Error::failed(format!("{} is there already, and is not overwritten", path.display())),
+        _ => Error::io(format!("cannot make {}", path.display()), error),
+    })?;
+    let mut file = File::from(fd);
+    let written = file.write_all(bytes).and_then(|()| Ok(fchmod(&file, Mode::from_raw_mode(mode))?)).and_then(|()| file.sync_all());
+    written.map_err(|error| {
+        let _gone = remove(path);
+        Error::io(format!("cannot write {}", path.display()), error)
+    })
+}
+
+/// Removes a file. That it is gone already is fine.
+///
+/// # Errors
+/// Names the path.
+pub fn remove(path: &Path) -> Result<()> {
+    match unlinkat(CWD, path, AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+        Err(error) => Err(Error::io(format!("cannot remove {}", path.display()), error)),
+    }
+}
+
+/// Puts everything written so far on the disk: the whole file system that holds `path`, in one go.
+///
+/// # Errors
+/// When the system cannot confirm it.
+pub fn sync(path: &Path) -> Result<()> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let attempt = openat(CWD, path, flags, Mode::empty()).and_then(|fd| rustix::fs::syncfs(&fd));
+    attempt.map_err(|error| Error::io(format!("{}: that it is on the disk is not confirmed", path.display()), error))
+}
+
+/// Points a symbolic link at a target, with one rename.
+///
+/// # Errors
+/// Names the link. What was there stays.
+pub fn swap_link(link: &Path, target: &str) -> Result<()> {
+    let (directory, _) = split(link)?;
+    let temporary = directory.join(format!("{TEMPORARY}{}", token()?));
+    let attempt = rustix::fs::symlink(target, &temporary).and_then(|()| rustix::fs::rename(&temporary, link));
+    attempt.map_err(|error| {
+        let _gone = remove(&temporary);
+        Error::io(format!("cannot point {} at {target}", link.display()), error)
+    })
+}
+
+/// Sixteen random hexadecimal digits.
+///
+/// # Errors
+/// When the kernel gives no randomness.
+pub fn token() -> Result<String> {
+    let mut bytes = [0; 8];
+    random(&mut bytes)?;
+    Ok(bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
+}
+
+/// Fills a buffer from the kernel's generator.
+///
+/// # Errors
+/// When the kernel gives no randomness.
+pub fn random(buffer: &mut [u8]) -> Result<()> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match rustix::rand::getrandom(&mut buffer[filled..], rustix::rand::GetRandomFlags::empty()) {
+            Ok(count) => filled += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(Error::io("the kernel gives no random bytes", error)),
+        }
+    }
+    Ok(())
+}
+
+fn split(path: &Path) -> Result<(&Path, &std::ffi::OsStr)> {
+    match (path.parent(), path.file_name()) {
+        (Some(directory), Some(name)) => Ok((if directory.as_os_str().is_empty() { Path::new(".") } else { directory }, name)),
+        _ => Err(Error::failed(format!("{} is not a file's path", path.display()))),
+    }
+}
+
+fn errno(error: &std::io::Error) -> rustix::io::Errno {
+    rustix::io::Errno::from_io_error(error).unwrap_or(rustix::io::Errno::IO)
+}

@@ -1,0 +1,168 @@
+//! git, as a program: its users' configuration counts, and what a hostile repository could configure does not.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::process::{Ended, Invocation};
+use crate::error::{Error, Result};
+
+/// The git repository that a fleet lies in.
+#[derive(Clone, Debug)]
+pub struct Git {
+    /// The top of the work tree.
+    pub top: PathBuf,
+    /// The git directory of this work tree: where sealift keeps its lock and journal.
+    pub directory: PathBuf,
+}
+
+/// What git says of the fleet's files.
+#[derive(Debug, Default)]
+pub struct Status {
+    /// Paths that git does not track, from the top of the work tree.
+    pub untracked: Vec<String>,
+    /// Paths that git ignores.
+    pub ignored: Vec<String>,
+    /// Paths that differ from HEAD and were in HEAD, with the object they had there.
+    pub changed: BTreeMap<String, String>,
+    /// Paths that a merge left unresolved.
+    pub unmerged: Vec<String>,
+}
+
+impl Git {
+    /// Finds the repository of a directory; none where there is none.
+    ///
+    /// # Errors
+    /// When git is not installed, or refuses (such as a repository of another user).
+    pub fn find(directory: &Path) -> Result<Option<Self>> {
+        // The common case needs no program: a plain `.git` directory above.
+        let plain = directory.ancestors().find(|above| above.join(".git").exists());
+        if let Some(top) = plain.filter(|top| top.join(".git").join("HEAD").is_file()) {
+            return Ok(Some(Self { top: top.to_owned(), directory: top.join(".git") }));
+        }
+        let output = base(directory).args(["rev-parse", "--show-toplevel", "--absolute-git-dir"]).run()?;
+        if !output.ended.well() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            if said.contains("not a git repository") || said.contains("must be run in a work tree") {
+                return Ok(None);
+            }
+            return Err(base(directory).failure(&output).hint("run `git status` here and mend what it says"));
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        let mut lines = text.lines();
+        match (lines.next(), lines.next()) {
+            (Some(top), Some(directory)) => Ok(Some(Self { top: top.into(), directory: directory.into() })),
+            _ => Err(Error::failed("git does not tell where its repository is")),
+        }
+    }
+
+    /// A call of git in this repository.
+    pub fn call(&self) -> Invocation {
+        base(&self.top)
+    }
+
+    /// Where a path of the fleet is, from the top of the work tree.
+    ///
+    /// # Errors
+    /// When it lies elsewhere.
+    pub fn relative(&self, path: &Path) -> Result<String> {
+        let inside = path.strip_prefix(&self.top).map_err(|_| Error::failed(format!("{} is not in the repository {}", path.display(), self.top.display())))?;
+        inside.to_str().map(str::to_owned).ok_or_else(|| Error::failed(format!("{} is not a UTF-8 path", path.display())))
+    }
+
+    /// What differs from HEAD under these paths.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn status(&self, paths: &[&Path]) -> Result<Status> {
+        let paths: Vec<String> = paths.iter().map(|path| self.relative(path)).collect::<Result<_>>()?;
+        let call = self
+            .call()
+            .args(["status", "--porcelain=v2", "-z", "--untracked-files=all", "--ignored=matching", "--no-renames", "--no-ahead-behind", "--"])
+            .args(paths.iter().map(|path| if path.is_empty() { "." } else { path.as_str() }));
+        let mut status = Status::default();
+        for record in call.read()?.split(|b| *b == 0) {
+            let record = String::from_utf8_lossy(record);
+            let mut words = record.splitn(2, ' ');
+            match (words.next(), words.next()) {
+                (Some("?"), Some(path)) => status.untracked.push(path.to_owned()),
+                (Some("!"), Some(path)) => status.ignored.push(path.to_owned()),
+                (Some("u"), Some(rest)) => status.unmerged.extend(rest.splitn(10, ' ').nth(9).map(str::to_owned)),
+                (Some("1"), Some(rest)) => {
+                    // XY sub mH mI mW hH hI path
+                    let fields: Vec<&str> = rest.splitn(8, ' ').collect();
+                    if let [_, _, _, _, _, head, _, path] = fields[..]
+                        && head.bytes().any(|b| b != b'0')
+                    {
+                        status.changed.insert(path.to_owned(), head.to_owned());
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(status)
+    }
+
+    /// The content of objects, in the order asked for; `None` for one that is not there.
+    ///
+    /// # Errors
+    /// When git fails or answers out of form.
+    pub fn objects(&self, names: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let asked = names.iter().fold(String::new(), |text, name| text + name + "\n");
+        let answer = self.call().args(["cat-file", "--batch"]).input(asked).read()?;
+        let mut rest = answer.as_slice();
+        let broken = || Error::failed("git cat-file answers out of form");
+        names
+            .iter()
+            .map(|_| {
+                let end = rest.iter().position(|b| *b == b'\n').ok_or_else(broken)?;
+                let head = String::from_utf8_lossy(&rest[..end]).into_owned();
+                rest = &rest[end + 1..];
+                if head.ends_with(" missing") {
+                    return Ok(None);
+                }
+                let size: usize = head.rsplit(' ').next().and_then(|size| size.parse().ok()).ok_or_else(broken)?;
+                let (content, after) = rest.split_at_checked(size).ok_or_else(broken)?;
+                rest = after.get(1..).ok_or_else(broken)?;
+                Ok(Some(content.to_vec()))
+            })
+            .collect()
+    }
+
+    /// Puts files and removals into the index, so that a git flake sees them.
+    ///
+    /// # Errors
+    /// When git fails, such as while another git holds the index.
+    pub fn stage(&self, paths: &[PathBuf]) -> Result<()> {
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let list = paths.iter().map(|path| self.relative(path)).collect::<Result<Vec<_>>>()?;
+        let input = list.iter().fold(Vec::new(), |mut bytes, path| {
+            bytes.extend_from_slice(path.as_bytes());
+            bytes.push(0);
+            bytes
+        });
+        let call = self.call().args(["--literal-pathspecs", "add", "--all", "--force", "--pathspec-from-file=-", "--pathspec-file-nul"]).input(input);
+        call.read().map(drop).map_err(|error| error.hint("nothing is lost: the files are written; run `git add secrets recipients.toml` yourself"))
+    }
+
+    /// Whether there is a commit yet.
+    ///
+    /// # Errors
+    /// When git fails to run.
+    pub fn has_head(&self) -> Result<bool> {
+        Ok(self.call().args(["rev-parse", "--verify", "--quiet", "HEAD"]).run()?.ended == Ended::Code(0))
+    }
+}
+
+/// git with everything off that a repository or a pager could make it do besides.
+fn base(directory: &Path) -> Invocation {
+    Invocation::new("git")
+        .args(["-c", "core.fsmonitor=false", "-c", "core.pager=cat", "-c", "core.quotePath=false", "-c", "advice.addIgnoredFile=false"])
+        .env("GIT_OPTIONAL_LOCKS", "0")
+        .env("GIT_TERMINAL_PROMPT", "0")
+        .in_dir(directory)
+}

@@ -1,0 +1,293 @@
+//! Changes of several files as one: all or none, also when the program is killed or the power fails between two of them.
+//!
+//! Everything that is to be written (ciphertext and recipients.toml, never plaintext) goes first into one journal file
+//! under the git directory. Once that is on the disk the change is decided: the files are put in place one by one, made
+//! durable together, and the journal is removed. A later run finds an unfinished journal and finishes it; one that was
+//! never completed is dropped.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::files::{self, Durable};
+use crate::error::{Error, Result};
+
+/// The most bytes a journal may hold.
+const LIMIT: u64 = 1 << 30;
+/// The first line of a journal.
+const MAGIC: &str = "sealift-journal 1";
+
+/// A change of several files of a fleet.
+#[derive(Debug, Default)]
+pub struct Changes(Vec<Change>);
+
+#[derive(Debug)]
+struct Change {
+    /// From the top of the fleet.
+    path: String,
+    /// The file as it was read when the change was decided on; none: it was not there.
+    before: Option<[u8; 32]>,
+    /// The file as it shall be; none: it shall go.
+    after: Option<Vec<u8>>,
+}
+
+/// The line that stands before each file's bytes in a journal.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    path: String,
+    before: Option<String>,
+    after: Option<(u64, String)>,
+}
+
+impl Changes {
+    /// Writes a file. `before` is its content as it was read, so that a change made meanwhile by someone else is seen.
+    pub fn write(&mut self, path: impl Into<String>, before: Option<&[u8]>, after: Vec<u8>) {
+        self.0.push(Change { path: path.into(), before: before.map(digest), after: Some(after) });
+    }
+
+    /// Removes a file.
+    pub fn remove(&mut self, path: impl Into<String>, before: &[u8]) {
+        self.0.push(Change { path: path.into(), before: Some(digest(before)), after: None });
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The paths, from the top of the fleet.
+    pub fn paths(&self) -> Vec<String> {
+        self.0.iter().map(|change| change.path.clone()).collect()
+    }
+}
+
+/// The right to change a fleet's files. Held by one process at a time, released when dropped, also by a kill.
+pub struct Journal {
+    root: PathBuf,
+    file: PathBuf,
+    _lock: File,
+}
+
+impl Journal {
+    /// Takes the lock and finishes what an interrupted run left. `directory` is sealift's own under the git directory.
+    ///
+    /// # Errors
+    /// When another sealift holds the lock, or an unfinished change no longer fits the files.
+    pub fn open(root: &Path, directory: &Path) -> Result<(Self, Option<Vec<String>>)> {
+        std::fs::create_dir_all(directory).map_err(|error| Error::io(format!("cannot make {}", directory.display()), error))?;
+        let path = directory.join("lock");
+        let lock = File::options().create(true).append(true).open(&path).map_err(|error| Error::io(format!("cannot open {}", path.display()), error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(std::fs::TryLockError::WouldBlock) => {
+                return Err(Error::failed("another sealift is changing this fleet").hint("wait until it is done, and run this again"));
+            }
+            Err(std::fs::TryLockError::Error(error)) => return Err(Error::io(format!("cannot lock {}", path.display()), error)),
+        }
+        let journal = Self { root: root.to_owned(), file: directory.join("journal"), _lock: lock };
+        let finished = journal.recover()?;
+        Ok((journal, finished))
+    }
+
+    /// Carries out a change, whole.
+    ///
+    /// # Errors
+    /// When a file was changed meanwhile by someone else (nothing is written then), or writing fails.
+    pub fn commit(&self, changes: &Changes) -> Result<()> {
+        for change in &changes.0 {
+            if self.digest_of(&change.path)? != change.before {
+                return Err(Error::failed(format!("{} was changed by someone else meanwhile", change.path)).hint("nothing was written; run this again"));
+            }
+        }
+        if let [change] = changes.0.as_slice() {
+            return self.put(change, Durable::Now);
+        }
+        let mut bytes = format!("{MAGIC}\n").into_bytes();
+        for change in &changes.0 {
+            let after = change.after.as_ref().map(|after| (after.len() as u64, encode(&digest(after))));
+            let line = Line { path: change.path.clone(), before: change.before.as_ref().map(encode), after };
+            serde_json::to_writer(&mut bytes, &line).map_err(|error| Error::failed("cannot write the journal").because(error))?;
+            bytes.push(b'\n');
+            bytes.extend_from_slice(change.after.as_deref().unwrap_or_default());
+        }
+        bytes.extend_from_slice(format!("end {}\n", encode(&digest(&bytes))).as_bytes());
+        files::replace(&self.file, &bytes, 0o600, Durable::Now)?;
+        self.finish(&changes.0)
+    }
+
+    /// Puts every file in place, then drops the journal.
+    fn finish(&self, changes: &[Change]) -> Result<()> {
+        let unfinished = |error: Error| error.hint("the change is decided and will be completed by the next run of sealift");
+        changes.iter().try_for_each(|change| self.put(change, Durable::Later)).map_err(unfinished)?;
+        files::sync(&self.root).map_err(unfinished)?;
+        files::remove(&self.file)
+    }
+
+    fn put(&self, change: &Change, durable: Durable) -> Result<()> {
+        let path = self.root.join(&change.path);
+        match &change.after {
+            Some(bytes) => files::replace(&path, bytes, 0o644, durable),
+            None => files::remove(&path),
+        }
+    }
+
+    /// Finishes or drops what an interrupted run left. Says which paths it finished.
+    fn recover(&self) -> Result<Option<Vec<String>>> {
+        self.sweep();
+        if !self.file.exists() {
+            return Ok(None);
+        }
+        let bytes = files::read(&self.file, LIMIT)?;
+        let Some(changes) = parse(&bytes) else {
+            // The journal is written beside its name and renamed when whole, so this is foreign or damaged.
+            return Err(Error::failed(format!("{} is damaged", self.file.display())).hint("run `sealift check`, then delete that file"));
+        };
+        for change in &changes {
+            let now = self.digest_of(&change.path)?;
+            let after = change.after.as_deref().map(digest);
+            if now != change.before && now != after {
+                return Err(Error::failed(format!("an interrupted change cannot be completed: {} was changed since", change.path))
+                    .hint(format!("keep the files as they are: delete {}, then run `sealift check`", self.file.display())));
+            }
+        }
+        self.finish(&changes)?;
+        Ok(Some(changes.into_iter().map(|change| change.path).collect()))
+    }
+
+    /// Removes temporary files of runs that were killed. Only names that sealift makes, in places where it makes them.
+    fn sweep(&self) {
+        let mut places = vec![self.root.clone(), self.root.join("secrets")];
+        places.extend(self.file.parent().map(Path::to_owned));
+        while let Some(place) = places.pop() {
+            for entry in std::fs::read_dir(&place).into_iter().flatten().flatten() {
+                let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+                if is_dir && place != self.root && entry.path() != place {
+                    places.push(entry.path());
+                } else if entry.file_name().as_encoded_bytes().starts_with(files::TEMPORARY.as_bytes()) {
+                    // What cannot be removed is no reason to stop: it holds ciphertext only.
+                    let _left = files::remove(&entry.path());
+                }
+            }
+        }
+    }
+
+    fn digest_of(&self, path: &str) -> Result<Option<[u8; 32]>> {
+        let path = self.root.join(path);
+        match std::fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(format!("cannot look at {}", path.display()), error)),
+            Ok(_) => files::read(&path, LIMIT).map(|bytes| Some(digest(&bytes))),
+        }
+    }
+}
+
+fn parse(bytes: &[u8]) -> Option<Vec<Change>> {
+    let body_end = bytes.len().checked_sub("end \n".len() + 44)?;
+    let (body, end) = bytes.split_at(body_end);
+    if end != format!("end {}\n", encode(&digest(body))).as_bytes() {
+        return None;
+    }
+    let mut rest = body.strip_prefix(MAGIC.as_bytes())?.strip_prefix(b"\n")?;
+    let mut changes = Vec::new();
+    while !rest.is_empty() {
+        let end = rest.iter().position(|b| *b == b'\n')?;
+        let line: Line = serde_json::from_slice(&rest[..end]).ok()?;
+        rest = &rest[end + 1..];
+        let after = match line.after {
+            None => None,
+            Some((length, _)) => {
+                let (content, tail) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+                rest = tail;
+                Some(content.to_vec())
+            }
+        };
+        let inside = !line.path.starts_with('/') && line.path.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
+        let before = match line.before {
+            None => None,
+            Some(text) => Some(BASE64_STANDARD.decode(text).ok()?.try_into().ok()?),
+        };
+        inside.then(|| changes.push(Change { path: line.path, before, after }))?;
+    }
+    Some(changes)
+}
+
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+fn encode(digest: &[u8; 32]) -> String {
+    BASE64_STANDARD.encode(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fleet() -> (tempfile::TempDir, PathBuf) {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(place.path().join("secrets")).unwrap();
+        let directory = place.path().join(".git/sealift");
+        (place, directory)
+    }
+
+    fn two(before: Option<&[u8]>) -> Changes {
+        let mut changes = Changes::default();
+        changes.write("secrets/a.age", before, b"new a".to_vec());
+        changes.write("recipients.toml", None, b"new policy".to_vec());
+        changes
+    }
+
+    #[test]
+    fn all_files_change_and_the_journal_is_gone() {
+        let (place, directory) = fleet();
+        std::fs::write(place.path().join("secrets/a.age"), "old a").unwrap();
+        let (journal, finished) = Journal::open(place.path(), &directory).unwrap();
+        assert!(finished.is_none());
+        journal.commit(&two(Some(b"old a"))).unwrap();
+        assert_eq!(std::fs::read(place.path().join("secrets/a.age")).unwrap(), b"new a");
+        assert!(!directory.join("journal").exists());
+    }
+
+    #[test]
+    fn a_file_that_changed_meanwhile_stops_all_of_it() {
+        let (place, directory) = fleet();
+        std::fs::write(place.path().join("secrets/a.age"), "someone's").unwrap();
+        let (journal, _) = Journal::open(place.path(), &directory).unwrap();
+        assert!(journal.commit(&two(Some(b"old a"))).is_err());
+        assert!(!place.path().join("recipients.toml").exists());
+    }
+
+    #[test]
+    fn an_interrupted_change_is_finished_by_the_next_run() {
+        let (place, directory) = fleet();
+        std::fs::write(place.path().join("secrets/a.age"), "old a").unwrap();
+        // The disk is full, so to speak, for the second file: its place is taken by a directory.
+        std::fs::create_dir_all(place.path().join("recipients.toml/x")).unwrap();
+        {
+            let (journal, _) = Journal::open(place.path(), &directory).unwrap();
+            let changes = two(Some(b"old a"));
+            assert!(journal.commit(&changes).is_err());
+        }
+        std::fs::remove_dir_all(place.path().join("recipients.toml")).unwrap();
+        let (journal, _) = Journal::open(place.path(), &directory).unwrap();
+        journal.commit(&two(Some(b"old a"))).unwrap();
+        assert_eq!(std::fs::read(place.path().join("recipients.toml")).unwrap(), b"new policy");
+    }
+
+    #[test]
+    fn only_one_at_a_time() {
+        let (place, directory) = fleet();
+        let _held = Journal::open(place.path(), &directory).unwrap();
+        assert!(Journal::open(place.path(), &directory).is_err_and(|error| error.message().contains("another sealift")));
+    }
+
+    #[test]
+    fn a_journal_cannot_lead_out_of_the_fleet() {
+        let body = format!("{MAGIC}\n{}\n", r#"{"path":"../x","before":null,"after":null}"#);
+        let whole = format!("{body}end {}\n", encode(&digest(body.as_bytes())));
+        assert!(parse(whole.as_bytes()).is_none());
+    }
+}

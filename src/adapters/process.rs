@@ -1,0 +1,288 @@
+//! The one file that starts processes. A call is data (program, arguments, environment, input); nothing goes through a
+//! shell, nothing secret goes into arguments or environment.
+//!
+//! The exception, which is not ours to write: the age library itself starts `age-plugin-NAME` for plugin keys, after
+//! `identity` has checked the name against the user's own list.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use crate::error::{Error, Kind, Result};
+
+/// Variables that make a child print secrets or load foreign code.
+const DROPPED: [&str; 6] = ["AGEDEBUG", "LD_PRELOAD", "LD_AUDIT", "BASH_ENV", "ENV", "SHELLOPTS"];
+
+/// A program to run.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    program: OsString,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    without: Vec<OsString>,
+    directory: Option<PathBuf>,
+    input: Option<Vec<u8>>,
+}
+
+/// What a finished program left.
+#[derive(Debug)]
+pub struct Output {
+    /// What it printed.
+    pub stdout: Vec<u8>,
+    /// What it said.
+    pub stderr: Vec<u8>,
+    /// How it ended.
+    pub ended: Ended,
+}
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// With this exit code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl Ended {
+    /// Whether it ended well.
+    pub fn well(self) -> bool {
+        self == Ended::Code(0)
+    }
+
+    fn of(status: ExitStatus) -> Self {
+        use std::os::unix::process::ExitStatusExt;
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Ended::Code(code),
+            (None, signal) => Ended::Signal(signal.unwrap_or(0)),
+        }
+    }
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Ended::Code(code) => write!(f, "exit code {code}"),
+            Ended::Signal(signal) => write!(f, "ended by signal {signal}"),
+        }
+    }
+}
+
+impl Invocation {
+    /// A program by name (looked up in PATH) or path.
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        Self {
+            program: program.as_ref().to_owned(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            without: Vec::new(),
+            directory: None,
+            input: None,
+        }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.arguments.push(argument.as_ref().to_owned());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets a variable.
+    #[must_use]
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Takes a variable away.
+    #[must_use]
+    pub fn without_env(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.without.push(name.as_ref().to_owned());
+        self
+    }
+
+    /// Runs in this directory.
+    #[must_use]
+    pub fn in_dir(mut self, directory: &Path) -> Self {
+        self.directory = Some(directory.to_owned());
+        self
+    }
+
+    /// Gives this to its standard input, which is empty otherwise.
+    #[must_use]
+    pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(bytes.into());
+        self
+    }
+
+    /// The same call with another program before it: `sudo -- program arguments…`.
+    #[must_use]
+    pub fn under(mut self, program: &str, options: &[&str]) -> Self {
+        let inner = std::mem::replace(&mut self.program, program.into());
+        let mut arguments: Vec<OsString> = options.iter().map(Into::into).collect();
+        arguments.push(inner);
+        arguments.append(&mut self.arguments);
+        self.arguments = arguments;
+        self
+    }
+
+    /// The program and its arguments, as a person would read them.
+    pub fn shown(&self) -> String {
+        let words = std::iter::once(&self.program).chain(&self.arguments);
+        words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The program's name, without its path.
+    pub fn name(&self) -> String {
+        Path::new(&self.program).file_name().unwrap_or(&self.program).to_string_lossy().into_owned()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place that starts processes")]
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).env("LC_ALL", "C.UTF-8");
+        for name in DROPPED {
+            command.env_remove(name);
+        }
+        for name in &self.without {
+            command.env_remove(name);
+        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(directory) = &self.directory {
+            command.current_dir(directory);
+        }
+        command
+    }
+
+    fn start(&self, command: &mut Command) -> Result<Child> {
+        command.spawn().map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                Error::failed(format!("{} is not installed, or not in PATH", self.name())).hint(format!("install {}", self.name()))
+            }
+            _ => Error::io(format!("cannot start {}", self.name()), error),
+        })
+    }
+
+    /// Runs it to its end and gathers what it printed.
+    ///
+    /// # Errors
+    /// Only when it could not be started or spoken to; how it ended is in the output.
+    pub fn run(&self) -> Result<Output> {
+        let mut command = self.command();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
+        let mut child = self.start(&mut command)?;
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let (input, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        // Three pipes at once: a child that waits for one of them must not wait for us at another.
+        let read = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                if let (Some(mut pipe), Some(bytes)) = (input, &self.input) {
+                    // A child that does not read its input ends the pipe; how it ends tells the rest.
+                    let _ended_early = pipe.write_all(bytes);
+                }
+            });
+            let said = scope.spawn(|| err.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut stderr)));
+            let printed = out.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut stdout));
+            printed.and(said.join().unwrap_or(Ok(0)))
+        });
+        let status = child.wait().map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))?;
+        read.map_err(|error| Error::io(format!("cannot read what {} prints", self.name()), error))?;
+        Ok(Output { stdout, stderr, ended: Ended::of(status) })
+    }
+
+    /// Runs it and returns what it printed.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not end well; the error quotes the last lines it said.
+    pub fn read(&self) -> Result<Vec<u8>> {
+        let output = self.run()?;
+        if output.ended.well() { Ok(output.stdout) } else { Err(self.failure(&output)) }
+    }
+
+    /// Runs it with the terminal's own streams, for programs that talk to the person.
+    ///
+    /// # Errors
+    /// Only when it could not be started.
+    pub fn attended(&self) -> Result<Ended> {
+        let mut command = self.command();
+        let status = self.start(&mut command)?.wait();
+        status.map(Ended::of).map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))
+    }
+
+    /// Runs it, passing on what it says line by line while it runs, and returns what it printed.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not end well.
+    pub fn watched(&self, mut line: impl FnMut(&str)) -> Result<Output> {
+        use std::io::{BufRead, BufReader};
+        let mut command = self.command();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.start(&mut command)?;
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        std::thread::scope(|scope| {
+            scope.spawn(|| out.map(|mut pipe| pipe.read_to_end(&mut stdout)));
+            let mut text = Vec::new();
+            let mut said = err.map(BufReader::new);
+            while let Some(reader) = &mut said {
+                text.clear();
+                if !matches!(reader.read_until(b'\n', &mut text), Ok(read) if read > 0) {
+                    break;
+                }
+                line(String::from_utf8_lossy(&text).trim_end());
+                stderr.extend_from_slice(&text);
+            }
+        });
+        let status = child.wait().map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))?;
+        Ok(Output { stdout, stderr, ended: Ended::of(status) })
+    }
+
+    /// What to say when it did not end well.
+    pub fn failure(&self, output: &Output) -> Error {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let last: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+        let last = last[last.len().saturating_sub(6)..].join("\n");
+        let error = Error::new(Kind::Failed, format!("{} failed ({})", self.name(), output.ended));
+        if last.is_empty() { error } else { error.because(last) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn input_and_output_larger_than_a_pipe_do_not_block() {
+        let bytes = vec![b'x'; 1 << 20];
+        assert_eq!(Invocation::new("cat").input(bytes.clone()).read().unwrap(), bytes);
+    }
+
+    #[test]
+    fn a_failure_tells_how_it_ended_and_what_it_said() {
+        let error = Invocation::new("sh").args(["-c", "echo reason >&2; exit 3"]).read().unwrap_err();
+        assert_eq!(format!("{error:?}"), "Failed: sh failed (exit code 3): reason");
+        let error = Invocation::new("sh").args(["-c", "kill -9 $$"]).read().unwrap_err();
+        assert!(error.message().contains("signal 9"));
+    }
+
+    #[test]
+    fn what_would_print_secrets_does_not_reach_a_child() {
+        let call = Invocation::new("sh").args(["-c", "echo ${AGEDEBUG-none}"]).without_env("AGEDEBUG");
+        assert_eq!(call.read().unwrap(), b"none\n");
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        assert!(Invocation::new("no-such-program").read().unwrap_err().message().contains("no-such-program is not installed"));
+    }
+}

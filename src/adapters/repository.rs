@@ -1,0 +1,179 @@
+//! A fleet on disk: recipients.toml and `secrets/`, read without any key, changed only through the journal.
+
+use std::path::{Path, PathBuf};
+
+use super::files::Beneath;
+use super::git::Git;
+use super::journal::{Changes, Journal};
+use super::{age, files, signals};
+use crate::error::{Error, Result};
+use crate::fleet::header::{FILE_LIMIT, Fault, HEADER_LIMIT};
+use crate::fleet::inventory::{Found, Inventory};
+use crate::fleet::name::FileName;
+use crate::fleet::policy::Policy;
+use crate::fleet::policy_file;
+use crate::fleet::seal::Envelope;
+
+/// A fleet that was found and whose policy was read.
+pub struct Fleet {
+    /// The directory of recipients.toml.
+    pub root: PathBuf,
+    /// The text of recipients.toml.
+    pub text: String,
+    /// What it says.
+    pub policy: Policy,
+}
+
+impl Fleet {
+    /// Finds the fleet that a directory lies in.
+    ///
+    /// # Errors
+    /// When there is no recipients.toml here or above.
+    pub fn find(directory: &Path) -> Result<PathBuf> {
+        let here = std::fs::canonicalize(directory).map_err(|error| Error::usage(format!("there is no directory {}", directory.display())).because(error))?;
+        here.ancestors().find(|above| above.join(policy_file::FILE).symlink_metadata().is_ok()).map(Path::to_owned).ok_or_else(|| {
+            Error::usage(format!("there is no fleet here: no {} in {} or above", policy_file::FILE, here.display()))
+                .hint("make one with `sealift init`, or name it with `--fleet DIR`")
+        })
+    }
+
+    /// Reads the fleet at this directory.
+    ///
+    /// # Errors
+    /// When recipients.toml cannot be read, or is invalid.
+    pub fn open(root: &Path) -> Result<Self> {
+        let path = root.join(policy_file::FILE);
+        let bytes = files::read(&path, policy_file::LIMIT).map_err(|error| error.of_kind(crate::error::Kind::Usage))?;
+        let text = String::from_utf8(bytes).map_err(|_| Error::usage(format!("{} is not UTF-8 text", policy_file::FILE)))?;
+        let policy = policy_file::parse(&text)?;
+        Ok(Self { root: root.to_owned(), text, policy })
+    }
+
+    /// The git repository it lies in.
+    ///
+    /// # Errors
+    /// When it lies in none, or git fails.
+    pub fn git(&self) -> Result<Git> {
+        Git::find(&self.root)?.ok_or_else(|| {
+            Error::failed(format!("{} is not in a git repository", self.root.display())).hint("run `git init` there: git is what keeps old versions, and what Nix reads")
+        })
+    }
+
+    /// Takes the right to change this fleet, and finishes what an interrupted run left. `finished` is told the paths.
+    /// Reads the fleet again if anything changed by that.
+    ///
+    /// # Errors
+    /// When another sealift holds it, or the fleet is not in a git repository.
+    pub fn lock(&mut self, finished: impl FnOnce(&[String])) -> Result<(Git, Journal)> {
+        let git = self.git()?;
+        let (journal, paths) = Journal::open(&self.root, &git.directory.join("sealift"))?;
+        if let Some(paths) = paths {
+            finished(&paths);
+            *self = Self::open(&self.root)?;
+        }
+        Ok((git, journal))
+    }
+
+    /// Carries out a change of the fleet's files and lets git know of them, so that Nix sees them.
+    ///
+    /// # Errors
+    /// When nothing was changed. That git could not be told is no failure of the change: `Ok(Some(why))`.
+    pub fn commit(&self, git: &Git, journal: &Journal, changes: &Changes) -> Result<Option<Error>> {
+        signals::check()?;
+        journal.commit(changes)?;
+        let paths: Vec<PathBuf> = changes.paths().iter().map(|path| self.root.join(path)).collect();
+        Ok(git.stage(&paths).err())
+    }
+
+    /// The bytes of a sealed file; `None` where there is none.
+    ///
+    /// # Errors
+    /// When it is a link, too large, or cannot be read.
+    pub fn sealed(&self, file: &FileName) -> Result<Option<Vec<u8>>> {
+        let Some(secrets) = Beneath::open(&self.root.join("secrets"))? else { return Ok(None) };
+        let name = format!("{file}.age");
+        if self.root.join("secrets").join(&name).symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+            return Ok(None);
+        }
+        let limit = usize::try_from(FILE_LIMIT).unwrap_or(usize::MAX);
+        secrets.read(&name, limit, FILE_LIMIT).map(|(bytes, _)| Some(bytes))
+    }
+
+    /// Reads the headers of all sealed files.
+    ///
+    /// # Errors
+    /// When `secrets/` itself cannot be read; what is wrong with one file is in the inventory.
+    pub fn inventory(&self) -> Result<Inventory> {
+        let mut inventory = Inventory::default();
+        let top = self.root.join("secrets");
+        let Some(secrets) = Beneath::open(&top)? else { return Ok(inventory) };
+        let mut names = Vec::new();
+        walk(&secrets, "", &mut names, &mut inventory.strays)?;
+        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(8);
+        let share = names.len().div_ceil(workers).max(64);
+        let found = std::thread::scope(|scope| {
+            let secrets = &secrets;
+            let tasks: Vec<_> = names.chunks(share).map(|names| scope.spawn(move || names.iter().map(|name| look(secrets, name)).collect::<Vec<_>>())).collect();
+            tasks.into_iter().flat_map(|task| task.join().unwrap_or_default()).collect::<Vec<_>>()
+        });
+        inventory.files = names.into_iter().zip(found).collect();
+        Ok(inventory)
+    }
+}
+
+/// Reads one file's header.
+fn look(secrets: &Beneath, file: &FileName) -> Found {
+    let name = format!("{file}.age");
+    // Most headers are shorter than this; the whole limit is read only for those that are not.
+    let Ok((mut bytes, size)) = secrets.read(&name, 16 << 10, FILE_LIMIT) else { return Found::Broken(Fault::Damaged) };
+    if bytes.starts_with(crate::fleet::header::ARMOR) {
+        let whole = secrets.read(&name, usize::try_from(size).unwrap_or(0), FILE_LIMIT).ok();
+        match whole.and_then(|(bytes, _)| age::dearmored(&bytes).ok().flatten()) {
+            Some(binary) => bytes = binary,
+            None => return Found::Broken(Fault::Damaged),
+        }
+    } else if (bytes.len() as u64) < size {
+        match Envelope::read(&bytes) {
+            Ok(envelope) => return Found::Sealed(envelope),
+            Err(_) => match secrets.read(&name, HEADER_LIMIT + 64, FILE_LIMIT) {
+                Ok((more, _)) => bytes = more,
+                Err(_) => return Found::Broken(Fault::Damaged),
+            },
+        }
+    }
+    match Envelope::read(&bytes) {
+        Ok(envelope) => Found::Sealed(envelope),
+        Err(fault) => Found::Broken(fault),
+    }
+}
+
+/// Gathers the names of all sealed files below a directory, and what else lies there.
+fn walk(top: &Beneath, below: &str, names: &mut Vec<FileName>, strays: &mut Vec<String>) -> Result<()> {
+    use rustix::fs::{Dir, FileType, Mode, OFlags, openat};
+    let failed = |error: rustix::io::Errno| Error::io(format!("cannot list secrets/{below}"), error);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let here = if below.is_empty() { "." } else { below.trim_end_matches('/') };
+    let directory = openat(top.fd(), here, flags, Mode::empty()).map_err(failed)?;
+    for entry in Dir::read_from(&directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name == "." || name == ".." || name.starts_with(files::TEMPORARY) || name == ".gitkeep" || name == ".gitattributes" {
+            continue;
+        }
+        let path = format!("{below}{name}");
+        let kind = match entry.file_type() {
+            FileType::Unknown => rustix::fs::statat(&directory, entry.file_name(), rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
+                .map(|stat| FileType::from_raw_mode(stat.st_mode))
+                .map_err(failed)?,
+            kind => kind,
+        };
+        if kind == FileType::Directory && path.len() <= 128 {
+            walk(top, &format!("{path}/"), names, strays)?;
+        } else if let Some(file) = FileName::from_path(&path) {
+            names.push(file);
+        } else if !(kind == FileType::RegularFile && path.strip_suffix(".pub").is_some_and(|stem| stem.parse::<FileName>().is_ok())) {
+            strays.push(format!("secrets/{path}"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! Ctrl-C and termination as a flag that is looked at between two steps, so that a step is done or not begun.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::error::{Error, Kind, Result};
+
+static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// From now on SIGINT, SIGTERM and SIGHUP set the flag instead of ending the process at once.
+pub fn listen() {
+    let flag = FLAG.get_or_init(Arc::default);
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+        // Registering can fail only for signals that cannot be caught.
+        drop(signal_hook::flag::register(signal, Arc::clone(flag)));
+    }
+}
+
+/// Whether a signal came.
+pub fn pending() -> bool {
+    FLAG.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
+}
+
+/// Ends the work between two steps.
+///
+/// # Errors
+/// `Interrupted` once a signal came.
+pub fn check() -> Result<()> {
+    if pending() { Err(interrupted()) } else { Ok(()) }
+}
+
+/// What a verb ends with after Ctrl-C.
+pub fn interrupted() -> Error {
+    Error::new(Kind::Interrupted, "interrupted")
+}

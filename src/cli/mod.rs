@@ -1,0 +1,64 @@
+//! The command line: arguments become requests, reports become text or JSON. The only layer that prints, reads the
+//! environment, or knows exit codes as numbers.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser};
+
+use crate::adapters::signals;
+use crate::error::Kind;
+
+mod app;
+mod settings;
+mod ui;
+mod verbs;
+
+pub use app::App;
+
+/// How a verb ends when it did not fail: with 0, or with the code of a finding.
+pub type Done = anyhow::Result<Option<Kind>>;
+
+/// The whole command line.
+#[derive(Parser)]
+#[command(
+    name = "sealift",
+    version,
+    about = "Carries a NixOS fleet's secrets and its deploys",
+    after_help = "Exit codes: 0 done, 1 failed and nothing changed, 2 usage or invalid fleet, 3 drift, 4 partial, 5 no identity, \
+                  6 rolled back, 7 host unreachable, 8 integrity, 9 a person is needed, 10 plaintext found, 11 could not look \
+                  everywhere, 70 a bug, 130 interrupted.",
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    #[command(flatten)]
+    global: settings::Global,
+    #[command(subcommand)]
+    verb: verbs::Verb,
+}
+
+/// Runs the program; everything it has to say is said by then.
+pub fn main() -> ExitCode {
+    signals::listen();
+    settings::keep_to_ourselves();
+    let matches = match command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return ui::usage(&error),
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => return ui::usage(&error),
+    };
+    let app = App::new(cli.global);
+    match cli.verb.run(&app) {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(kind)) => ExitCode::from(kind.code()),
+        Err(error) => app.ui.failed(&error),
+    }
+}
+
+/// The definition that help, completions and man pages come from.
+pub fn command() -> clap::Command {
+    Cli::command()
+}

@@ -1,0 +1,61 @@
+//! The verbs as they are typed: one file each, with its arguments (their comments are the help), the request that they
+//! become, and how its report is shown.
+
+use clap::Subcommand;
+
+use super::{App, Done};
+
+mod seal;
+mod show;
+
+/// What to do.
+#[derive(Subcommand)]
+pub enum Verb {
+    /// Seal a new value: typed, from standard input, from a file, or made
+    Seal(seal::Args),
+    /// Print a secret's bytes, exactly as sealed
+    Show(show::Args),
+}
+
+impl Verb {
+    /// Does it.
+    pub fn run(self, app: &App) -> Done {
+        match self {
+            Verb::Seal(args) => seal::run(args, app),
+            Verb::Show(args) => show::run(&args, app),
+        }
+    }
+}
+
+/// Names the kinds of generated values, for arguments.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum GenerateKind {
+    /// Letters and digits
+    Password,
+    /// Random bytes in hexadecimal
+    Hex,
+    /// Random bytes in base64
+    Base64,
+    /// A WireGuard private key
+    Wireguard,
+    /// An OpenSSH ed25519 private key
+    SshEd25519,
+    /// An age X25519 identity
+    Age,
+}
+
+impl GenerateKind {
+    /// With a length: characters of a password, bytes before encoding otherwise.
+    pub fn with(self, length: Option<u32>) -> crate::fleet::policy::Generate {
+        use crate::fleet::policy::Generate;
+        let length = length.unwrap_or(32);
+        match self {
+            GenerateKind::Password => Generate::Password { length },
+            GenerateKind::Hex => Generate::Hex { bytes: length },
+            GenerateKind::Base64 => Generate::Base64 { bytes: length },
+            GenerateKind::Wireguard => Generate::Wireguard,
+            GenerateKind::SshEd25519 => Generate::SshEd25519,
+            GenerateKind::Age => Generate::Age,
+        }
+    }
+}

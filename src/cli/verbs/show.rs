@@ -1,0 +1,35 @@
+//! `sealift show`.
+
+use crate::cli::{App, Done};
+use crate::commands::show;
+use crate::error::Error;
+use crate::fleet::name::FileName;
+
+/// Prints the bytes and nothing else: no newline is added or taken. A terminal gets them only if they are plain text.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The secret; NAME/HOST for one host's own value
+    #[arg(value_name = "NAME")]
+    name: FileName,
+    /// Print to a terminal whatever the bytes are
+    #[arg(long)]
+    raw: bool,
+}
+
+/// Opens and prints.
+pub fn run(args: &Args, app: &App) -> Done {
+    let session = app.session()?;
+    let value = show::run(&session, &args.name)?;
+    if app.ui.shows_data() && !args.raw && !value.expose(plain) {
+        return Err(Error::failed(format!("{} is not plain text, and standard output is a terminal", args.name))
+            .hint("send it to a file or a program, or give `--raw`")
+            .into());
+    }
+    value.expose(|bytes| app.ui.data(bytes))?;
+    Ok(None)
+}
+
+/// Text that cannot do anything to a terminal but appear.
+fn plain(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(|c| c == '\n' || c == '\t' || !c.is_control()))
+}

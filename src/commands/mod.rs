@@ -1,0 +1,107 @@
+//! The verbs, one a file: a request in, a report out. They are silent: what happens is told to a `Talk`, and only the
+//! command line prints.
+
+use std::sync::Arc;
+
+use jiff::civil::Date;
+
+use crate::adapters::age::Sealer;
+use crate::adapters::ask::Ask;
+use crate::adapters::git::Git;
+use crate::adapters::identity::{Identities, Plugins};
+use crate::adapters::journal::{Changes, Journal};
+use crate::adapters::repository::Fleet;
+use crate::error::Result;
+use crate::fleet::plaintext::Plaintext;
+
+pub mod seal;
+pub mod show;
+
+/// What a verb tells while it works.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Something a person should know, though nothing failed.
+    Note(String),
+    /// Something is wrong, and the verb goes on.
+    Warning(String),
+    /// A step of longer work begins.
+    Step(String),
+    /// So many of so many are done.
+    Progress(usize, usize),
+}
+
+/// Whom a verb talks to.
+pub trait Talk: Ask {
+    /// Tells what happens.
+    fn event(&self, event: Event);
+
+    /// A new value from the person, typed without echo, twice.
+    ///
+    /// # Errors
+    /// Where nobody can be asked, or the two differ.
+    fn new_value(&self, name: &str) -> Result<Plaintext>;
+}
+
+/// What every verb that works on a fleet needs.
+pub struct Session {
+    /// The fleet.
+    pub fleet: Fleet,
+    /// Whom to talk to.
+    pub talk: Arc<dyn Talk>,
+    /// The plugins that the user allows.
+    pub plugins: Plugins,
+    /// Where identities are looked for.
+    pub identities: Box<dyn Fn() -> Result<Identities>>,
+    /// Today, in UTC.
+    pub today: Date,
+}
+
+impl Session {
+    /// Tells what happens.
+    pub fn note(&self, text: impl Into<String>) {
+        self.talk.event(Event::Note(text.into()));
+    }
+
+    /// Tells what is wrong, and goes on.
+    pub fn warn(&self, text: impl Into<String>) {
+        self.talk.event(Event::Warning(text.into()));
+    }
+
+    /// Takes the right to change the fleet.
+    ///
+    /// # Errors
+    /// As `Fleet::lock`.
+    pub fn lock(&mut self) -> Result<(Git, Journal)> {
+        let talk = self.talk.clone();
+        self.fleet.lock(|paths| talk.event(Event::Note(format!("completed an interrupted change of {} files", paths.len()))))
+    }
+
+    /// Carries out a change of the fleet's files.
+    ///
+    /// # Errors
+    /// When nothing was changed.
+    pub fn commit(&self, git: &Git, journal: &Journal, changes: &Changes) -> Result<()> {
+        if let Some(error) = self.fleet.commit(git, journal, changes)? {
+            self.warn(format!("written, but git was not told: {error}; {}", error.mend().unwrap_or_default()));
+        }
+        Ok(())
+    }
+
+    /// Prepares the keys of the whole policy for sealing.
+    ///
+    /// # Errors
+    /// When a plugin is not allowed or not installed.
+    pub fn sealer<'a>(&self, recipients: impl IntoIterator<Item = &'a crate::fleet::recipient::Recipient>) -> Result<Sealer> {
+        let ask: Arc<dyn Ask> = self.talk.clone();
+        Sealer::new(recipients, &self.plugins, &ask)
+    }
+
+    /// The identities at hand; at least one is usable.
+    ///
+    /// # Errors
+    /// `NoIdentity` with every reason.
+    pub fn identities(&self) -> Result<Identities> {
+        let identities = (self.identities)()?;
+        if identities.is_empty() { Err(identities.none_at_hand()) } else { Ok(identities) }
+    }
+}

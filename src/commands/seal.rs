@@ -1,0 +1,280 @@
+//! `seal`: seals a new value. Needs no private key: the serial is read from the file's own seal.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::show::unknown;
+use super::{Changes, Session};
+use crate::adapters::generate::generate;
+use crate::adapters::{age, files};
+use crate::error::{Error, Result};
+use crate::fleet::name::{FileName, HostName, SecretName};
+use crate::fleet::plaintext::Plaintext;
+use crate::fleet::policy::{Generate, Policy, Wanted};
+use crate::fleet::policy_edit::{Declaration, Edit, public_path};
+use crate::fleet::policy_file::{self, FILE};
+use crate::fleet::seal::{Envelope, Seal};
+use crate::fleet::shape::Shape;
+
+/// Where a new value comes from.
+pub enum Source {
+    /// Typed by the person.
+    Prompt,
+    /// Already read from standard input.
+    Given(Plaintext),
+    /// From a file, which is overwritten and removed afterwards if asked.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Whether it is destroyed once its content is sealed.
+        shred: bool,
+    },
+    /// Made here; `None`: as the policy says.
+    Generate(Option<Generate>),
+}
+
+/// What is to be sealed.
+pub struct Request {
+    /// The secret, or one host's file of it.
+    pub file: FileName,
+    /// Where the value comes from.
+    pub source: Source,
+    /// What to declare, for a secret that is new.
+    pub declaration: Declaration,
+    /// Make the change that the shape check offers.
+    pub mend: bool,
+    /// The largest value, in bytes.
+    pub limit: usize,
+}
+
+/// What was sealed.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The files, in order.
+    pub sealed: Vec<Sealed>,
+    /// Whether the secret was declared by this.
+    pub declared: bool,
+}
+
+/// One sealed file.
+#[derive(Debug, Serialize)]
+pub struct Sealed {
+    /// Its name.
+    pub file: FileName,
+    /// The serial of the value.
+    pub serial: u64,
+    /// Who can open it.
+    pub readers: Vec<String>,
+    /// The public half of a generated key pair.
+    pub public: Option<String>,
+}
+
+/// Seals one value, or one for each host.
+///
+/// # Errors
+/// When the secret is new and no hosts are given, the value does not have its shape, or the fleet cannot be written.
+pub fn run(session: &mut Session, request: Request) -> Result<Report> {
+    let (git, journal) = session.lock()?;
+    let mut changes = Changes::default();
+    let (name, only, declared) = declare(session, &request, &mut changes)?;
+    let policy = &session.fleet.policy;
+    let (_, secret) = policy.secrets.get_key_value(name.as_str()).ok_or_else(|| Error::usage(format!("there is no secret {name}")))?;
+    let mut wanted = policy.wanted_of(&name, secret);
+    if let Some(host) = &only {
+        wanted.retain(|wanted| wanted.hosts == [host]);
+    }
+    let values = values(session, request.source, &wanted, request.limit)?;
+    let mut writer = Writer::new(session, &wanted)?;
+    for (wanted, (value, public)) in wanted.iter().zip(values.made) {
+        let value = fitting(value, &wanted.secret.shape, request.mend, session)?;
+        writer.new_value(wanted, &value, public, &mut changes)?;
+    }
+    let sealed = writer.sealed;
+    session.commit(&git, &journal, &changes)?;
+    if let Some(path) = values.shred {
+        shred(&path)?;
+    }
+    Ok(Report { sealed, declared })
+}
+
+/// Finds the secret that a name means; declares it if it is new.
+fn declare(session: &mut Session, request: &Request, changes: &mut Changes) -> Result<(SecretName, Option<HostName>, bool)> {
+    let policy = &session.fleet.policy;
+    if let Some((name, host)) = find(policy, &request.file) {
+        let given = &request.declaration;
+        if !given.hosts.is_empty() || given.per_host || !given.fields.is_empty() || !given.restart.is_empty() || !given.reload.is_empty() {
+            let declared = &policy.secrets[name.as_str()];
+            let same = given.hosts.is_empty() || given.hosts == crate::fleet::policy_edit::selector_texts(&declared.selectors);
+            if !same || given.per_host != (declared.per_host && given.per_host) {
+                return Err(Error::usage(format!("{name} is declared already, with other readers"))
+                    .hint(format!("edit [secrets.\"{name}\"] in {FILE}, then run `sealift rekey`")));
+            }
+            session.note(format!("{name} is declared already: its settings in {FILE} stay as they are"));
+        }
+        return Ok((name, host, false));
+    }
+    let name: SecretName = request.file.as_str().parse().map_err(|fault| Error::usage(format!("{fault}")))?;
+    if request.declaration.hosts.is_empty() {
+        let error = unknown(session, &request.file);
+        return Err(error.hint(format!("to declare it, say who reads it: `sealift seal {name} --hosts HOST,@TAG`")));
+    }
+    let mut declaration = request.declaration.clone();
+    if let Source::Generate(how) = &request.source {
+        declaration.generate = declaration.generate.or(*how);
+    }
+    let mut edit = Edit::new(&session.fleet.text)?;
+    edit.declare(&name, &declaration)?;
+    let text = edit.text();
+    let policy = policy_file::parse(&text)?;
+    if policy.secrets[name.as_str()].hosts.is_empty() {
+        return Err(Error::usage(format!("{name} would be for no host: the fleet has none yet")).hint("add one: `sealift host add NAME --key-file FILE`"));
+    }
+    changes.write(FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
+    session.fleet.policy = policy;
+    session.fleet.text = text;
+    Ok((name, None, true))
+}
+
+/// The secret that a file's name means, and the host if it is one host's own.
+pub fn find(policy: &Policy, file: &FileName) -> Option<(SecretName, Option<HostName>)> {
+    if let Some((name, _)) = policy.secrets.get_key_value(file.as_str()) {
+        return Some((name.clone(), None));
+    }
+    let (name, host) = file.as_str().rsplit_once('/')?;
+    let (name, secret) = policy.secrets.get_key_value(name).filter(|(_, secret)| secret.per_host)?;
+    let host = secret.hosts.get(host)?;
+    Some((name.clone(), Some(host.clone())))
+}
+
+struct Values {
+    made: Vec<(Plaintext, Option<String>)>,
+    shred: Option<PathBuf>,
+}
+
+/// Gets a value for each file.
+fn values(session: &Session, source: Source, wanted: &[Wanted<'_>], limit: usize) -> Result<Values> {
+    let one = |value: Plaintext| {
+        if wanted.len() == 1 {
+            return Ok(vec![(value, None)]);
+        }
+        Err(Error::usage("each host has a value of its own here, and one was given")
+            .hint(format!("seal each: `sealift seal {}`, or let them be made: `--generate`", wanted.first().map_or("NAME/HOST", |first| first.file.as_str()))))
+    };
+    match source {
+        Source::Prompt => {
+            let made = wanted.iter().map(|wanted| session.talk.new_value(wanted.file.as_str()).map(|value| (value, None)));
+            Ok(Values { made: made.collect::<Result<_>>()?, shred: None })
+        }
+        Source::Given(value) => Ok(Values { made: one(value)?, shred: None }),
+        Source::File { path, shred } => {
+            let value = files::read_plaintext(&path, limit)?;
+            if let Ok(inside) = std::fs::canonicalize(&path)
+                && inside.starts_with(&session.fleet.root)
+                && !shred
+            {
+                session.warn(format!("{} is plaintext inside the repository: remove it, and treat the value as leaked if it was ever staged", path.display()));
+            }
+            Ok(Values { made: one(value)?, shred: shred.then_some(path) })
+        }
+        Source::Generate(how) => {
+            let made = wanted.iter().map(|wanted| {
+                let how = how.or(wanted.secret.generate).ok_or_else(|| {
+                    Error::usage(format!("{} does not say how a value is made", wanted.name)).hint("name a kind: `--generate password|hex|base64|wireguard|ssh-ed25519|age`")
+                })?;
+                let made = generate(how, &wanted.secret.shape, wanted.file.as_str())?;
+                Ok((made.value, made.public))
+            });
+            Ok(Values { made: made.collect::<Result<_>>()?, shred: None })
+        }
+    }
+}
+
+/// Holds a value against its shape. Changes it only when asked to, and says so.
+///
+/// # Errors
+/// When it does not fit; the hint names what would mend it.
+pub fn fitting(value: Plaintext, shape: &Shape, mend: bool, session: &Session) -> Result<Plaintext> {
+    let Err(misfit) = value.expose(|bytes| shape.check(bytes)) else { return Ok(value) };
+    let refused = Error::failed(format!("the value is not of the shape {shape}: {}", misfit.what));
+    let Some(offer) = misfit.mend else { return Err(refused) };
+    if !mend && !session.talk.confirm(&format!("The value is not of the shape {shape}: {}. Shall I {offer}?", misfit.what))? {
+        return Err(refused.hint(format!("`--mend` does it for you: {offer}")));
+    }
+    let mended = value.expose(|bytes| Plaintext::concat(&offer.parts(bytes)));
+    mended.expose(|bytes| shape.check(bytes)).map_err(|misfit| Error::failed(format!("the value is not of the shape {shape}: {}", misfit.what)))?;
+    session.note(format!("done as offered: {offer}"));
+    Ok(mended)
+}
+
+/// Writes new values into a change of the fleet.
+pub struct Writer<'a> {
+    session: &'a Session,
+    sealer: age::Sealer,
+    /// What was sealed so far.
+    pub sealed: Vec<Sealed>,
+}
+
+impl<'a> Writer<'a> {
+    /// Prepares the keys of these files' readers.
+    ///
+    /// # Errors
+    /// When there is no admin, or a plugin is not allowed.
+    pub fn new(session: &'a Session, wanted: &[Wanted<'_>]) -> Result<Self> {
+        let policy = &session.fleet.policy;
+        if policy.admins.is_empty() {
+            return Err(Error::usage("the fleet has no admin: nobody could rekey or edit what is sealed now")
+                .hint("make one: `sealift identity new --admin NAME`"));
+        }
+        let sealer = session.sealer(wanted.iter().flat_map(|wanted| policy.recipients_of(&wanted.hosts).into_values()))?;
+        Ok(Self { session, sealer, sealed: Vec::new() })
+    }
+
+    /// Seals the next value of a file.
+    ///
+    /// # Errors
+    /// When the file that is there cannot be read, or sealing fails.
+    pub fn new_value(&mut self, wanted: &Wanted<'_>, value: &Plaintext, public: Option<String>, changes: &mut Changes) -> Result<()> {
+        let recipients = self.session.fleet.policy.recipients_of(&wanted.hosts);
+        let current = recipients.keys().copied().collect();
+        let before = self.session.fleet.sealed(&wanted.file)?;
+        let former = before.as_deref().and_then(|bytes| match age::dearmored(bytes) {
+            Ok(Some(binary)) => Envelope::read(&binary).ok()?.seal,
+            _ => Envelope::read(bytes).ok()?.seal,
+        });
+        let seal = match former {
+            Some(seal) if seal.name == wanted.file => seal.next_value(self.session.today, current),
+            _ => Seal::first(wanted.file.clone(), self.session.today, current),
+        };
+        changes.write(wanted.file.path(), before.as_deref(), self.sealer.seal(value, &seal)?);
+        if let Some(public) = &public {
+            let path = public_path(&wanted.file);
+            let before = std::fs::read(self.session.fleet.root.join(&path)).ok();
+            changes.write(path, before.as_deref(), format!("{public}\n").into_bytes());
+        }
+        let holders = self.session.fleet.policy.holders();
+        let mut readers: Vec<_> = recipients.keys().filter_map(|key| holders.get(key)).map(ToString::to_string).collect();
+        readers.sort();
+        readers.dedup();
+        self.sealed.push(Sealed { file: wanted.file.clone(), serial: seal.serial, readers, public });
+        Ok(())
+    }
+}
+
+/// Overwrites a file and removes it. On flash storage and journaling file systems that is a best effort, and the
+/// documentation says so.
+fn shred(path: &std::path::Path) -> Result<()> {
+    use std::io::Write;
+    let attempt = || -> std::io::Result<()> {
+        let mut file = std::fs::File::options().write(true).open(path)?;
+        let mut left = file.metadata()?.len();
+        while left > 0 {
+            let step = left.min(8192);
+            file.write_all(&vec![0; usize::try_from(step).unwrap_or(8192)])?;
+            left -= step;
+        }
+        file.sync_all()?;
+        std::fs::remove_file(path)
+    };
+    attempt().map_err(|error| Error::io(format!("the value is sealed, but {} could not be destroyed", path.display()), error))
+}

@@ -1,0 +1,196 @@
+//! One error type for the whole program: what went wrong, what kind of failure it is (which decides the exit code),
+//! and, apart from both, what a person can do about it.
+//!
+//! Messages name the thing and the place. They never hold a value, a key that might be private, or a line of a file.
+
+use std::fmt;
+
+/// What every fallible function of the library returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// The kind of a failure. Stable: each is one exit code, listed in `docs/exit-codes.md`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Kind {
+    /// It failed or was declined; nothing changed.
+    Failed = 1,
+    /// Wrong use, or the fleet's own files are invalid.
+    Usage = 2,
+    /// `check` found drift or a policy finding.
+    Drift = 3,
+    /// Some hosts or secrets failed, each named.
+    Partial = 4,
+    /// No identity at hand opens this.
+    NoIdentity = 5,
+    /// The deploy failed and the host is back in its former state.
+    RolledBack = 6,
+    /// The host is unreachable, refused, or is not who it should be.
+    Unreachable = 7,
+    /// Damaged, tampered with, or sealed under another name.
+    Integrity = 8,
+    /// The way back failed too: a person is needed.
+    Person = 9,
+    /// Plaintext was found.
+    Plaintext = 10,
+    /// Not everything could be looked at.
+    Blind = 11,
+    /// A defect in sealift itself.
+    Bug = 70,
+    /// Interrupted by a signal.
+    Interrupted = 130,
+}
+
+impl Kind {
+    /// The process exit code of this kind.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The one code of a batch: the common one if all agree, 9 if any is 9, else 4 (partial).
+    pub fn of_batch(kinds: impl IntoIterator<Item = Kind>) -> Kind {
+        let mut kinds = kinds.into_iter();
+        let Some(first) = kinds.next() else { return Kind::Failed };
+        kinds.fold(first, |all, one| match (all, one) {
+            (Kind::Person, _) | (_, Kind::Person) => Kind::Person,
+            (a, b) if a == b => a,
+            _ => Kind::Partial,
+        })
+    }
+}
+
+/// A failure on its way to a person.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: Kind,
+    message: String,
+    hint: Option<String>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    parts: Vec<Error>,
+}
+
+impl Error {
+    /// A failure of this kind. The message is one line, lower case, without a full stop.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, message: message.into(), hint: None, source: None, parts: Vec::new() }))
+    }
+
+    /// It failed; nothing changed.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::new(Kind::Failed, message)
+    }
+
+    /// Wrong use or an invalid fleet file.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Kind::Usage, message)
+    }
+
+    /// Damaged, tampered with, or sealed under another name.
+    pub fn integrity(message: impl Into<String>) -> Self {
+        Self::new(Kind::Integrity, message)
+    }
+
+    /// An operation on the operating system failed: what was being done, and to what.
+    pub fn io(what: impl Into<String>, source: impl Into<std::io::Error>) -> Self {
+        Self::failed(what).because(source.into())
+    }
+
+    /// Several failures of one batch, each kept whole. A single one stays as it is.
+    pub fn batch(message: impl Into<String>, mut parts: Vec<Error>) -> Self {
+        if parts.len() == 1 {
+            return parts.remove(0);
+        }
+        let mut all = Self::new(Kind::of_batch(parts.iter().map(Error::kind)), message);
+        all.0.parts = parts;
+        all
+    }
+
+    /// Adds what a person can do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the cause.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// The same failure under another kind.
+    #[must_use]
+    pub fn of_kind(mut self, kind: Kind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// What went wrong, in one line.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// What a person can do about it.
+    pub fn mend(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// The failures of a batch; empty for a single one.
+    pub fn parts(&self) -> &[Error] {
+        &self.0.parts
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.0.kind, self.0.message)?;
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        self.0.parts.iter().try_for_each(|part| write!(f, "\n  {part:?}"))
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_ends_with_the_common_code_or_partial_or_nine() {
+        use Kind::*;
+        for (kinds, all) in [
+            (vec![Integrity, Integrity], Integrity),
+            (vec![Integrity, Failed], Partial),
+            (vec![Integrity, Person, Failed], Person),
+            (vec![Partial, Failed, Failed], Partial),
+        ] {
+            assert_eq!(Kind::of_batch(kinds), all);
+        }
+    }
+
+    #[test]
+    fn a_batch_of_one_is_that_one() {
+        let error = Error::batch("2 files failed", vec![Error::integrity("a is damaged")]);
+        assert_eq!((error.message(), error.kind()), ("a is damaged", Kind::Integrity));
+    }
+}

@@ -1,0 +1,231 @@
+//! Findings: what `check` says of a fleet, from public data alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::civil::Date;
+use serde::Serialize;
+
+use super::inventory::{Found, Inventory};
+use super::policy::{Holder, Policy, Wanted};
+use super::recipient::Fingerprint;
+use super::seal::Seal;
+
+/// What kind of finding it is. The text form is stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    /// The file is damaged, or something else stands in its place.
+    Damaged,
+    /// The seal names another file: it was swapped, renamed or copied.
+    WrongName,
+    /// The stanzas do not fit the seal: the file was changed behind sealift's back.
+    Contradiction,
+    /// Someone can read the file who should not.
+    ExtraReader,
+    /// Someone cannot read the file who should.
+    MissingReader,
+    /// The file has no seal.
+    Unsealed,
+    /// The policy asks for a file that is not there.
+    Missing,
+    /// A file that no secret in the policy asks for.
+    Orphan,
+    /// Something under `secrets/` that is no sealed file.
+    Stray,
+    /// Nix does not see the file: git does not track it.
+    Untracked,
+    /// Git ignores the file.
+    Ignored,
+    /// The serial is below the one it is compared with: an older value came back.
+    SerialFell,
+    /// A removed host still knows the value.
+    KnownToRetired,
+    /// A key that no longer has a holder could read this value.
+    KnownToUnknown,
+    /// The value is older than its rotation period, or has ended.
+    Overdue,
+    /// A weaker kind of key.
+    WeakKey,
+    /// No admin at all, or only one key in all.
+    LastAdmin,
+    /// The host's machine has no configuration under `hosts/`.
+    NoConfiguration,
+    /// The history holds this, and the present does not tell.
+    History,
+}
+
+/// How much a finding weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// `check` exits 3.
+    Error,
+    /// `check` exits 3 only with `--strict`.
+    Warning,
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Finding {
+    /// How much it weighs.
+    pub level: Level,
+    /// What kind it is.
+    pub rule: Rule,
+    /// The path or name it is about.
+    pub about: String,
+    /// What is wrong.
+    pub what: String,
+    /// What to do about it.
+    pub mend: String,
+}
+
+impl Finding {
+    /// A finding that counts.
+    pub fn error(rule: Rule, about: impl Into<String>, what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { level: Level::Error, rule, about: about.into(), what: what.into(), mend: mend.into() }
+    }
+
+    /// A finding that counts with `--strict`.
+    pub fn warning(rule: Rule, about: impl Into<String>, what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { level: Level::Warning, ..Self::error(rule, about, what, mend) }
+    }
+}
+
+/// Who gains and who loses when a file is brought in line.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Drift {
+    /// Should read it and cannot.
+    pub missing: BTreeSet<String>,
+    /// Can read it and should not.
+    pub extra: BTreeSet<String>,
+}
+
+impl Drift {
+    /// Between what a seal says and what the policy asks for.
+    pub fn between(seal: &Seal, wanted: &BTreeSet<Fingerprint>, holders: &BTreeMap<Fingerprint, Holder>) -> Self {
+        let name = |key: &Fingerprint| holders.get(key).map_or_else(|| format!("an unknown key ({key})"), ToString::to_string);
+        Self {
+            missing: wanted.difference(&seal.current).map(name).collect(),
+            extra: seal.current.difference(wanted).map(name).collect(),
+        }
+    }
+
+    /// Whether nothing differs.
+    pub fn is_none(&self) -> bool {
+        self.missing.is_empty() && self.extra.is_empty()
+    }
+}
+
+/// Holds what `secrets/` holds against the policy.
+pub fn audit(policy: &Policy, inventory: &Inventory, today: Date) -> Vec<Finding> {
+    let holders = policy.holders();
+    let known = policy.known_keys();
+    let wanted = policy.wanted();
+    let mut sets: BTreeMap<Vec<&str>, BTreeSet<Fingerprint>> = BTreeMap::new();
+    let mut found = policy_findings(policy);
+    for (file, wanted) in &wanted {
+        let Some(there) = inventory.files.get(file) else {
+            let how = if wanted.secret.generate.is_some() { format!("sealift rotate {}", wanted.name) } else { format!("sealift seal {file}") };
+            found.push(Finding::error(Rule::Missing, file.path(), "the policy asks for it and it is not there", format!("seal it: `{how}`")));
+            continue;
+        };
+        let envelope = match there {
+            Found::Broken(fault) => {
+                found.push(Finding::error(Rule::Damaged, file.path(), fault.to_string(), fault.mend()));
+                continue;
+            }
+            Found::Sealed(envelope) => envelope,
+        };
+        let Some(seal) = &envelope.seal else {
+            let finding = Finding::error(Rule::Unsealed, file.path(), "it has no seal: another tool wrote it, or the seal was stripped",
+                "check where it comes from, then `sealift rekey` adds a seal");
+            found.push(if wanted.secret.allow_unsealed { Finding { level: Level::Warning, ..finding } } else { finding });
+            continue;
+        };
+        if seal.name != *file {
+            found.push(Finding::error(Rule::WrongName, file.path(), format!("its seal says that it is {}", seal.name),
+                "it was swapped, copied or renamed outside sealift: restore it from git, or use `sealift mv`"));
+            continue;
+        }
+        if let Some(what) = envelope.contradiction(&known) {
+            found.push(Finding::error(Rule::Contradiction, file.path(), format!("it was changed behind sealift's back: {what}"),
+                "restore it from git, or seal the value anew: `sealift seal`"));
+            continue;
+        }
+        let key: Vec<&str> = wanted.hosts.iter().map(|host| host.as_str()).collect();
+        let should = sets.entry(key).or_insert_with(|| policy.recipients_of(&wanted.hosts).into_keys().collect());
+        let drift = Drift::between(seal, should, &holders);
+        if !drift.extra.is_empty() {
+            let who = drift.extra.iter().cloned().collect::<Vec<_>>().join(", ");
+            found.push(Finding::error(Rule::ExtraReader, file.path(), format!("can read it and should not: {who}"), "run `sealift rekey`"));
+        }
+        if !drift.missing.is_empty() {
+            let who = drift.missing.iter().cloned().collect::<Vec<_>>().join(", ");
+            found.push(Finding::error(Rule::MissingReader, file.path(), format!("should read it and cannot: {who}"), "run `sealift rekey`"));
+        }
+        found.extend(still_known(wanted, seal, &holders));
+        found.extend(overdue(wanted, seal, today));
+    }
+    for file in inventory.files.keys().filter(|file| !wanted.contains_key(*file)) {
+        found.push(Finding::error(Rule::Orphan, file.path(), "no secret in the policy asks for it",
+            format!("declare it in recipients.toml, or delete it: `sealift rm {file}`")));
+    }
+    for path in &inventory.strays {
+        found.push(Finding::warning(Rule::Stray, path.clone(), "it is not a sealed file, and everything under secrets/ goes into the repository",
+            "move it elsewhere; if it is plaintext, treat it as leaked"));
+    }
+    found.sort();
+    found
+}
+
+fn policy_findings(policy: &Policy) -> Vec<Finding> {
+    let mut found = Vec::new();
+    match policy.admins.values().flatten().count() {
+        0 => found.push(Finding::error(Rule::LastAdmin, "recipients.toml", "there is no admin: nobody could rekey", "run `sealift identity new --admin NAME`")),
+        1 => found.push(Finding::warning(Rule::LastAdmin, "recipients.toml", "one key alone opens everything: lose it, and all is lost",
+            "add a second admin or an offline backup key: `sealift identity new --admin backup --file FILE`")),
+        _ => {}
+    }
+    let hosts = policy.hosts.iter().flat_map(|(name, host)| host.keys.iter().map(move |key| (format!("hosts.{name}"), key)));
+    let admins = policy.admins.iter().flat_map(|(name, keys)| keys.iter().map(move |key| (format!("admins.{name}"), key)));
+    for (about, _) in hosts.chain(admins).filter(|(_, key)| key.kind() == super::recipient::KeyKind::SshRsa) {
+        found.push(Finding::warning(Rule::WeakKey, about, "an ssh-rsa key: slow to open, and age's RSA code is not constant-time (RUSTSEC-2023-0071)",
+            "use the machine's ed25519 key"));
+    }
+    found
+}
+
+fn still_known(wanted: &Wanted<'_>, seal: &Seal, holders: &BTreeMap<Fingerprint, Holder>) -> Option<Finding> {
+    let mut retired = BTreeSet::new();
+    let mut unknown = 0;
+    let mut others = BTreeSet::new();
+    for key in &seal.former {
+        match holders.get(key) {
+            Some(Holder::Retired(name)) => drop(retired.insert(name.to_string())),
+            Some(holder) => drop(others.insert(holder.to_string())),
+            None => unknown += 1,
+        }
+    }
+    let rotate = format!("give it a new value: `sealift rotate {}`", wanted.name);
+    if !retired.is_empty() {
+        let who = retired.into_iter().collect::<Vec<_>>().join(", ");
+        return Some(Finding::error(Rule::KnownToRetired, wanted.file.path(), format!("the removed host {who} still knows this value"), rotate));
+    }
+    let who = others.into_iter().collect::<Vec<_>>().join(", ");
+    match (who.is_empty(), unknown) {
+        (true, 0) => None,
+        (true, _) => Some(Finding::warning(Rule::KnownToUnknown, wanted.file.path(), "a key that is no longer in the policy could read this value", rotate)),
+        (false, _) => Some(Finding::warning(Rule::KnownToUnknown, wanted.file.path(), format!("no longer a reader, but knows this value: {who}"), rotate)),
+    }
+}
+
+fn overdue(wanted: &Wanted<'_>, seal: &Seal, today: Date) -> Option<Finding> {
+    let rotate = format!("`sealift rotate {}`", wanted.name);
+    if let Some(end) = wanted.secret.expires.filter(|end| *end <= today) {
+        return Some(Finding::warning(Rule::Overdue, wanted.file.path(), format!("the value ended on {end}"), rotate));
+    }
+    let every = wanted.secret.rotate_every?;
+    let age = i64::from((today - seal.made).get_days());
+    (age >= i64::from(every.get()))
+        .then(|| Finding::warning(Rule::Overdue, wanted.file.path(), format!("the value is {age} days old, and due every {every} days"), rotate))
+}

@@ -1,0 +1,233 @@
+//! Splits the header of an age v1 file into its stanzas, in one linear pass and within fixed limits, so that a hostile
+//! file costs nothing: age's own parser takes time quadratic in the header's length.
+//!
+//! The format: <https://c2sp.org/age>, section "Header". Nothing is decrypted and nothing is proven here.
+
+use std::fmt;
+
+use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine};
+
+/// The longest header that is looked at, in bytes.
+pub const HEADER_LIMIT: usize = 64 << 10;
+/// The most recipients that a file is sealed to.
+pub const RECIPIENT_LIMIT: usize = 512;
+/// The largest ciphertext that is read, in bytes.
+pub const FILE_LIMIT: u64 = 16 << 20;
+/// The largest value that is sealed, in bytes, unless asked for more.
+pub const VALUE_LIMIT: usize = 1 << 20;
+/// The first line of an age v1 file.
+const MAGIC: &[u8] = b"age-encryption.org/v1\n";
+/// The first line of an armored one.
+pub const ARMOR: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
+
+/// Why a file is not a sealed file that could be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// No bytes.
+    Empty,
+    /// Something else altogether.
+    NotAge,
+    /// A merge left its markers.
+    ConflictMarkers,
+    /// The text that Git LFS puts in place of a file.
+    LfsPointer,
+    /// A later version of the format.
+    NewerAge,
+    /// The header is longer than is looked at.
+    HeaderTooLong,
+    /// More recipients than are looked at.
+    TooManyStanzas,
+    /// The header or the body is cut or not well formed.
+    Damaged,
+    /// The seal is not well formed.
+    BrokenSeal,
+    /// There are two seals.
+    DoubledSeal,
+    /// The seal is of a later version.
+    NewerSeal,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fault::Empty => "it is empty",
+            Fault::NotAge => "it is not an age file",
+            Fault::ConflictMarkers => "a merge left conflict markers in it",
+            Fault::LfsPointer => "it is a Git LFS pointer, not the file itself",
+            Fault::NewerAge => "it was made by a newer version of age",
+            Fault::HeaderTooLong => "its header is longer than 64 KiB",
+            Fault::TooManyStanzas => "it has more than 512 recipients",
+            Fault::Damaged => "it is damaged or cut short",
+            Fault::BrokenSeal => "its seal is not well formed",
+            Fault::DoubledSeal => "it has two seals",
+            Fault::NewerSeal => "its seal is of a newer version",
+        })
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl Fault {
+    /// What a person can do about it.
+    pub fn mend(self) -> &'static str {
+        match self {
+            Fault::ConflictMarkers => "take one side (`git checkout --ours` or `--theirs`), then run `sealift rekey`",
+            Fault::LfsPointer => "run `git lfs pull`, and take *.age out of LFS: sealed files are small",
+            Fault::NewerAge | Fault::NewerSeal => "use a newer sealift",
+            _ => "restore it from git (`git checkout -- FILE`), or seal the value anew with `sealift seal NAME`",
+        }
+    }
+}
+
+/// A header, split.
+pub struct Header<'a> {
+    /// All stanzas, in order.
+    pub stanzas: Vec<Stanza<'a>>,
+    /// The length of the header with its MAC line, in bytes.
+    pub len: usize,
+}
+
+/// One stanza, its body still encoded.
+pub struct Stanza<'a> {
+    /// The first argument.
+    pub kind: &'a str,
+    /// The others.
+    pub arguments: Vec<&'a str>,
+    lines: &'a [u8],
+}
+
+impl<'a> Header<'a> {
+    /// Splits the header at the start of a file.
+    pub fn split(file: &'a [u8]) -> Result<Self, Fault> {
+        if !file.starts_with(MAGIC) {
+            return Err(stranger(file));
+        }
+        let text = &file[..file.len().min(HEADER_LIMIT)];
+        let cut = if file.len() > HEADER_LIMIT { Fault::HeaderTooLong } else { Fault::Damaged };
+        let mut stanzas = Vec::new();
+        let mut at = MAGIC.len();
+        loop {
+            let line = line_at(text, at).ok_or(cut)?;
+            if let Some(mac) = line.strip_prefix(b"--- ") {
+                let fits = mac.len() == 43 && BASE64_STANDARD_NO_PAD.decode(mac).is_ok();
+                let len = at + line.len() + 1;
+                // A nonce of 16 bytes and at least one chunk's tag of 16 follow.
+                let whole = file.len() >= len + 32;
+                return if fits && whole && !stanzas.is_empty() { Ok(Self { stanzas, len }) } else { Err(Fault::Damaged) };
+            }
+            let arguments = line.strip_prefix(b"-> ").ok_or(Fault::Damaged)?;
+            if stanzas.len() > RECIPIENT_LIMIT + 8 {
+                return Err(Fault::TooManyStanzas);
+            }
+            if !arguments.iter().all(|b| (0x20..=0x7e).contains(b)) {
+                return Err(Fault::Damaged);
+            }
+            let arguments = std::str::from_utf8(arguments).map_err(|_| Fault::Damaged)?;
+            let mut words = arguments.split(' ');
+            let kind = words.next().filter(|kind| !kind.is_empty()).ok_or(Fault::Damaged)?;
+            let arguments: Vec<_> = words.collect();
+            if arguments.iter().any(|word| word.is_empty()) {
+                return Err(Fault::Damaged);
+            }
+            at += line.len() + 1;
+            let start = at;
+            loop {
+                let line = line_at(text, at).ok_or(cut)?;
+                if line.len() > 64 {
+                    return Err(Fault::Damaged);
+                }
+                at += line.len() + 1;
+                if line.len() < 64 {
+                    break;
+                }
+            }
+            stanzas.push(Stanza { kind, arguments, lines: &text[start..at] });
+        }
+    }
+}
+
+impl Stanza<'_> {
+    /// The decoded body, if it is well formed.
+    pub fn body(&self) -> Option<Vec<u8>> {
+        let joined: Vec<u8> = self.lines.iter().copied().filter(|b| *b != b'\n').collect();
+        BASE64_STANDARD_NO_PAD.decode(joined).ok()
+    }
+}
+
+fn line_at(text: &[u8], at: usize) -> Option<&[u8]> {
+    let rest = text.get(at..)?;
+    rest.iter().position(|b| *b == b'\n').map(|end| &rest[..end])
+}
+
+/// Names what stands where an age file should be.
+fn stranger(file: &[u8]) -> Fault {
+    if file.is_empty() {
+        Fault::Empty
+    } else if file.starts_with(b"<<<<<<< ") {
+        Fault::ConflictMarkers
+    } else if file.starts_with(b"version https://git-lfs") {
+        Fault::LfsPointer
+    } else if file.starts_with(b"age-encryption.org/v1") {
+        Fault::Damaged
+    } else if file.starts_with(b"age-encryption.org/") {
+        Fault::NewerAge
+    } else {
+        Fault::NotAge
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(stanzas: usize) -> Vec<u8> {
+        let mut text = MAGIC.to_vec();
+        for _ in 0..stanzas {
+            text.extend(b"-> X25519 abc\nAAAA\n");
+        }
+        text.extend(b"--- ");
+        text.extend([b'A'; 43]);
+        text.push(b'\n');
+        text.extend([0; 40]);
+        text
+    }
+
+    #[test]
+    fn a_header_is_split_at_its_end() {
+        let file = file(3);
+        let header = Header::split(&file).unwrap();
+        assert_eq!((header.stanzas.len(), header.len), (3, file.len() - 40));
+        assert_eq!((header.stanzas[0].kind, header.stanzas[0].arguments.as_slice()), ("X25519", &["abc"][..]));
+        assert_eq!(header.stanzas[0].body(), Some(vec![0; 3]));
+    }
+
+    #[test]
+    fn every_cut_is_a_fault() {
+        let file = file(2);
+        for end in 0..file.len() - 8 {
+            assert!(Header::split(&file[..end]).is_err(), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_its_place_is_named() {
+        for (bytes, fault) in [
+            (&b""[..], Fault::Empty),
+            (b"<<<<<<< HEAD\nx", Fault::ConflictMarkers),
+            (b"version https://git-lfs.github.com/spec/v1\n", Fault::LfsPointer),
+            (b"age-encryption.org/v2\n", Fault::NewerAge),
+            (b"404 not found", Fault::NotAge),
+        ] {
+            assert_eq!(Header::split(bytes).err(), Some(fault));
+        }
+    }
+
+    #[test]
+    fn hostile_headers_are_cheap() {
+        assert_eq!(Header::split(&file(20_000)).err(), Some(Fault::TooManyStanzas));
+        let mut long = MAGIC.to_vec();
+        long.extend(b"-> x ");
+        long.extend(vec![b'a'; 8 << 20]);
+        assert_eq!(Header::split(&long).err(), Some(Fault::HeaderTooLong));
+    }
+}

@@ -1,0 +1,16 @@
+//! The domain: names, recipients, policy, seal, plan, manifest, shapes, findings. Values and decisions only: nothing
+//! here touches a file, a process, the clock, the environment or a terminal.
+
+pub mod finding;
+pub mod header;
+pub mod inventory;
+pub mod manifest;
+pub mod name;
+pub mod plaintext;
+pub mod plan;
+pub mod policy;
+pub mod policy_edit;
+pub mod policy_file;
+pub mod recipient;
+pub mod seal;
+pub mod shape;

@@ -1,0 +1,268 @@
+//! Names that cannot be wrong: of secrets, sealed files, hosts, admins, tags and users. Each has one alphabet, so that
+//! no name can be an option, a path out of its folder, or an escape sequence, wherever it is used later.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+/// Why a word is not a name. Holds no part of the word: it may be a pasted key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameError {
+    what: &'static str,
+    rule: &'static str,
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not a {} name: {}", self.what, self.rule)
+    }
+}
+
+impl std::error::Error for NameError {}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                let check: fn(&str) -> Option<&'static str> = $check;
+                match check(text) {
+                    None => Ok(Self(text.to_owned())),
+                    Some(rule) => Err(NameError { what: $what, rule }),
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+    };
+}
+
+name!(
+    /// The name of a secret: parts of `[a-z0-9][a-z0-9._-]*` joined by `/`, at most 128 bytes.
+    SecretName, "secret", path_fault
+);
+name!(
+    /// The name of a sealed file: its path under `secrets/` without `.age`. The secret's own name, or, for a secret with
+    /// a value for each host, `<secret>/<host>`. This is the NAME that the seal in the file carries.
+    FileName, "file", path_fault
+);
+name!(
+    /// The name of a host: a DNS label in lower case, 1 to 63 of `[a-z0-9-]`, no `-` at either end.
+    HostName, "host", label_fault
+);
+name!(
+    /// The name of an admin: `[a-z0-9][a-z0-9._-]*`, at most 64 bytes.
+    AdminName, "admin", word_fault
+);
+name!(
+    /// A tag of hosts: `[a-z0-9][a-z0-9._-]*`, at most 64 bytes.
+    Tag, "tag", word_fault
+);
+name!(
+    /// A user or group of a host, or its number: `[a-z_][a-z0-9_.-]*` or digits, at most 32 bytes.
+    UnixName, "user or group", unix_fault
+);
+name!(
+    /// A systemd unit with its suffix, such as `nginx.service`.
+    UnitName, "unit", unit_fault
+);
+
+fn path_fault(text: &str) -> Option<&'static str> {
+    if text.len() > 128 {
+        return Some("it is longer than 128 bytes");
+    }
+    if text.is_empty() {
+        return Some("it is empty");
+    }
+    if text.starts_with('/') || text.ends_with('/') || text.contains("//") {
+        return Some("`/` stands only between two parts");
+    }
+    if text.split('/').all(is_word) { None } else { Some("each part is [a-z0-9][a-z0-9._-]*, joined by `/`") }
+}
+
+fn label_fault(text: &str) -> Option<&'static str> {
+    let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let fits = (1..=63).contains(&text.len()) && text.bytes().all(inside);
+    (!fits || text.starts_with('-') || text.ends_with('-'))
+        .then_some("it is a DNS label: 1 to 63 of [a-z0-9-], no `-` at either end")
+}
+
+fn word_fault(text: &str) -> Option<&'static str> {
+    (text.len() > 64 || !is_word(text)).then_some("it is [a-z0-9][a-z0-9._-]*, at most 64 bytes")
+}
+
+fn unix_fault(text: &str) -> Option<&'static str> {
+    let number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let word = text.bytes().enumerate().all(|(at, b)| match b {
+        b'a'..=b'z' | b'_' => true,
+        b'0'..=b'9' | b'-' | b'.' => at > 0,
+        _ => false,
+    });
+    (text.is_empty() || text.len() > 32 || !(number || word)).then_some("it is [a-z_][a-z0-9_.-]* or a number")
+}
+
+fn unit_fault(text: &str) -> Option<&'static str> {
+    const SUFFIXES: [&str; 6] = [".service", ".socket", ".target", ".timer", ".path", ".mount"];
+    let fits = text.bytes().all(|b| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b));
+    let named = SUFFIXES.iter().any(|suffix| text.len() > suffix.len() && text.ends_with(suffix));
+    (!fits || !named || text.len() > 255 || text.starts_with(['-', '.']))
+        .then_some("it is a systemd unit with its suffix, such as nginx.service")
+}
+
+fn is_word(part: &str) -> bool {
+    part.bytes().enumerate().all(|(at, b)| match b {
+        b'a'..=b'z' | b'0'..=b'9' => true,
+        b'.' | b'_' | b'-' => at > 0,
+        _ => false,
+    }) && !part.is_empty()
+}
+
+impl SecretName {
+    /// The sealed file of a secret whose value is one for all.
+    pub fn file(&self) -> FileName {
+        FileName(self.0.clone())
+    }
+
+    /// The sealed file of one host's own value.
+    pub fn file_of(&self, host: &HostName) -> FileName {
+        FileName(format!("{}/{host}", self.0))
+    }
+
+    /// Whether `other` would lie in a folder of this name: `a` and `a/b` cannot both be secrets.
+    pub fn is_folder_of(&self, other: &SecretName) -> bool {
+        other.0.strip_prefix(&self.0).is_some_and(|rest| rest.starts_with('/'))
+    }
+}
+
+impl FileName {
+    /// Where the file is, from the top of the fleet.
+    pub fn path(&self) -> String {
+        format!("secrets/{}.age", self.0)
+    }
+
+    /// The name of the file at this path under `secrets/`, if it ends in `.age` and is a name.
+    pub fn from_path(under_secrets: &str) -> Option<Self> {
+        under_secrets.strip_suffix(".age")?.parse().ok()
+    }
+}
+
+/// The known word that is nearest to a mistyped one, if any is near enough to be meant.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > 64 {
+        return None;
+    }
+    known
+        .into_iter()
+        .map(|candidate| (distance(word, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.len().max(word.len()).div_ceil(3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// The number of single-letter edits (with neighbours swapped as one) between two words.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut rows = vec![(0..=b.len()).collect::<Vec<_>>()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let mut best = (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]));
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secret_names_have_one_alphabet() {
+        for good in ["a", "gitea-runner-token", "ssh-keys/jay-signing", "a.b_c-d/0", &"x".repeat(128)] {
+            assert!(good.parse::<SecretName>().is_ok(), "{good}");
+        }
+        let long = "x".repeat(129);
+        for bad in [
+            "", "/", "/a", "a/", "a//b", "..", "../x", "a/../b", ".git/x", "-rf", "A", "a b", "a\nb", "a\u{1b}[0m", "$(x)",
+            "a;b", "a'b", "ä", "a/-b", "a/.b", &long,
+        ] {
+            assert!(bad.parse::<SecretName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn host_names_are_dns_labels() {
+        for good in ["nixos", "framework-13", "a", "0"] {
+            assert!(good.parse::<HostName>().is_ok(), "{good}");
+        }
+        for bad in ["", "-oProxyCommand=x", "a-", "a.b", "Nixos", "a_b", "../x", &"x".repeat(64)] {
+            assert!(bad.parse::<HostName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn units_and_users_have_theirs() {
+        for good in ["nginx.service", "gitea-runner-main.service", "dev-sda.mount", "user@1000.service", r"a\x2db.service"] {
+            assert!(good.parse::<UnitName>().is_ok(), "{good}");
+        }
+        for bad in ["nginx", ".service", "--now.service", "a b.service", "a\n.service", "../x.service"] {
+            assert!(bad.parse::<UnitName>().is_err(), "{bad:?}");
+        }
+        for good in ["root", "_x", "1000", "gitea-runner"] {
+            assert!(good.parse::<UnixName>().is_ok(), "{good}");
+        }
+        for bad in ["", "-x", "Root", "a:b", "1a", "a/b"] {
+            assert!(bad.parse::<UnixName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_folder_and_a_file_of_one_name_are_seen() {
+        let name = |text: &str| text.parse::<SecretName>().expect("a name");
+        assert!(name("a").is_folder_of(&name("a/b")));
+        assert!(!name("a").is_folder_of(&name("ab")));
+        assert!(!name("a/b").is_folder_of(&name("a")));
+    }
+
+    #[test]
+    fn the_nearest_word_is_suggested_only_when_near() {
+        let known = ["hosts", "owner", "restart", "needed_for_users"];
+        assert_eq!(nearest("host", known), Some("hosts"));
+        assert_eq!(nearest("onwer", known), Some("owner"));
+        assert_eq!(nearest("zzzzz", known), None);
+    }
+}

@@ -1,0 +1,118 @@
+//! Plaintext: the one type that holds a value. No Clone, no Debug of its content, wiped when dropped, lent by closure,
+//! in a buffer that never moves, so that no copy is left behind.
+
+use std::fmt;
+use std::io::{self, Read};
+
+use secrecy::{ExposeSecret, ExposeSecretMut, SecretBox};
+use zeroize::Zeroize;
+
+/// A value in the clear.
+pub struct Plaintext(SecretBox<Vec<u8>>);
+
+impl Plaintext {
+    /// Reads to the end, at most `limit` bytes, into one buffer of `expected` bytes (which must not be too small by
+    /// design of the caller: a larger input moves to a new buffer, and the old one is wiped).
+    ///
+    /// # Errors
+    /// `InvalidData` when there are more than `limit` bytes; what `read` returns otherwise. Never a short value.
+    pub fn read(mut from: impl Read, expected: usize, limit: usize) -> io::Result<Self> {
+        let mut buffer = SecretBox::new(Box::new(Vec::with_capacity(expected.min(limit) + 1)));
+        let bytes = buffer.expose_secret_mut();
+        let mut chunk = zeroize::Zeroizing::new([0u8; 8192]);
+        loop {
+            let room = (bytes.capacity() - bytes.len()).min(chunk.len());
+            if room == 0 {
+                if bytes.len() > limit {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "the value is larger than the limit"));
+                }
+                let mut larger = Vec::with_capacity((bytes.capacity() * 2).min(limit + 1));
+                larger.extend_from_slice(bytes);
+                bytes.zeroize();
+                *bytes = larger;
+                continue;
+            }
+            match from.read(&mut chunk[..room]) {
+                Ok(0) => break,
+                Ok(read) => bytes.extend_from_slice(&chunk[..read]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if bytes.len() > limit {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the value is larger than the limit"));
+        }
+        Ok(Self(buffer))
+    }
+
+    /// Joins parts into one value.
+    pub fn concat(parts: &[&[u8]]) -> Self {
+        let mut whole = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+        parts.iter().for_each(|part| whole.extend_from_slice(part));
+        Self(SecretBox::new(Box::new(whole)))
+    }
+
+    /// Takes over a buffer without copying it.
+    pub fn take(bytes: Vec<u8>) -> Self {
+        Self(SecretBox::new(Box::new(bytes)))
+    }
+
+    /// Lends the bytes for the length of one call.
+    pub fn expose<T>(&self, use_bytes: impl FnOnce(&[u8]) -> T) -> T {
+        use_bytes(self.0.expose_secret())
+    }
+
+    /// The length in bytes.
+    pub fn len(&self) -> usize {
+        self.expose(<[u8]>::len)
+    }
+
+    /// Whether there are no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether two values are the same bytes.
+    pub fn same_as(&self, other: &Plaintext) -> bool {
+        self.expose(|a| other.expose(|b| a == b))
+    }
+}
+
+impl fmt::Debug for Plaintext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Plaintext(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_exactly_up_to_the_limit() {
+        let bytes = vec![7u8; 100_000];
+        for expected in [0, 1, 10, 100_000, 1 << 20] {
+            let value = Plaintext::read(&bytes[..], expected, bytes.len()).unwrap();
+            assert!(value.expose(|read| read == bytes), "{expected}");
+        }
+        assert!(Plaintext::read(&bytes[..], 10, bytes.len() - 1).is_err());
+        assert!(Plaintext::read(&b""[..], 0, 0).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_read_error_is_never_a_short_value() {
+        struct Breaks(u8);
+        impl Read for Breaks {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.0 += 1;
+                if self.0 > 2 { Err(io::Error::other("cut")) } else { buffer[0] = 1; Ok(1) }
+            }
+        }
+        assert!(Plaintext::read(Breaks(0), 10, 10).is_err());
+    }
+
+    #[test]
+    fn its_debug_form_shows_nothing() {
+        assert_eq!(format!("{:?}", Plaintext::take(b"canary".to_vec())), "Plaintext(..)");
+    }
+}

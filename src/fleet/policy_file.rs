@@ -1,0 +1,657 @@
+//! The text of recipients.toml: read into a `Policy`, or refused with every fault's file, line and key, never with the
+//! line itself (it may hold a pasted key).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+use std::ops::Range;
+
+use jiff::civil::Date;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
+
+use super::name::{AdminName, HostName, SecretName, Tag, UnitName, UnixName, nearest};
+use super::policy::{Check, Delivery, DeploySettings, Engine, Generate, Host, Mode, Policy, Probe, Retired, Secret, Selector};
+use super::recipient::{Recipient, private_key};
+use super::shape::Shape;
+use crate::error::{Error, Kind, Result};
+
+/// The name of the file.
+pub const FILE: &str = "recipients.toml";
+/// The largest file that is read, in bytes.
+pub const LIMIT: u64 = 4 << 20;
+/// The version of the form that this program reads.
+pub const VERSION: i64 = 1;
+/// Where secrets are found on a host, unless they say otherwise.
+pub const DELIVERED: &str = "/run/sealift";
+/// Where secrets that users need are found.
+pub const DELIVERED_FOR_USERS: &str = "/run/sealift-users";
+
+/// A value and where it stands in the text.
+#[derive(Clone, Debug)]
+struct At<T> {
+    span: Range<usize>,
+    value: T,
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let spanned = toml::Spanned::<T>::deserialize(deserializer)?;
+        Ok(Self { span: spanned.span(), value: spanned.into_inner() })
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for At<T> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        T::schema_name()
+    }
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        T::json_schema(generator)
+    }
+}
+
+impl<T: PartialEq> PartialEq for At<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+impl<T: Eq> Eq for At<T> {}
+impl<T: PartialOrd> PartialOrd for At<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        self.value.partial_cmp(&other.value)
+    }
+}
+impl<T: Ord> Ord for At<T> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.value.cmp(&other.value)
+    }
+}
+
+type Text = At<String>;
+
+/// Who may read what: the one file that a sealift fleet declares its secrets in.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "recipients.toml")]
+pub(super) struct RawPolicy {
+    /// The version of this form: 1.
+    #[schemars(range(min = 1, max = 1))]
+    version: At<i64>,
+    /// People (or offline backup keys) who can open every secret: name = [recipients].
+    #[serde(default)]
+    admins: BTreeMap<Text, Vec<Text>>,
+    /// Machines that receive secrets.
+    #[serde(default)]
+    hosts: BTreeMap<Text, RawHost>,
+    /// Machines that were removed; written by `sealift host rm`.
+    #[serde(default)]
+    retired: BTreeMap<Text, RawRetired>,
+    /// The secrets.
+    #[serde(default)]
+    secrets: BTreeMap<Text, RawSecret>,
+    /// How deploys are made.
+    #[serde(default)]
+    deploy: RawDeploy,
+    /// What deploy and verify look at, before and after.
+    #[serde(default)]
+    checks: BTreeMap<Text, RawCheck>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RawHost {
+    /// What secrets are sealed to: the machine's SSH host key, or an age key of its own.
+    #[schemars(length(min = 1))]
+    keys: At<Vec<Text>>,
+    /// What it must show over SSH; default: the SSH keys in `keys`.
+    ssh_keys: Option<Vec<Text>>,
+    /// user@host, ssh://user@host:port or an ssh_config alias; default: its name.
+    address: Option<Text>,
+    /// Words that lists of hosts can name as `@word`.
+    #[serde(default)]
+    tags: Vec<Text>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RawRetired {
+    /// The keys it had. They are refused elsewhere.
+    keys: Vec<Text>,
+    /// The day of its removal, YYYY-MM-DD.
+    since: Option<Text>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RawSecret {
+    /// The hosts that receive it: names, `@tags`, or `*`.
+    #[schemars(length(min = 1))]
+    hosts: At<Vec<Text>>,
+    /// The owner of the delivered file; default root.
+    owner: Option<Text>,
+    /// Its group; default root.
+    group: Option<Text>,
+    /// Its permissions, such as "0400" (the default). None for others.
+    mode: Option<Text>,
+    /// Where it is found on the host; default /run/sealift/NAME.
+    path: Option<Text>,
+    /// raw (the default), token, env:KEY, ssh-key, pem or json.
+    shape: Option<Text>,
+    /// Units restarted when, and only when, the delivered bytes changed.
+    #[serde(default)]
+    restart: Vec<Text>,
+    /// Units reloaded then.
+    #[serde(default)]
+    reload: Vec<Text>,
+    /// Delivered before users are made, to a tree of its own that only root reads.
+    #[serde(default)]
+    needed_for_users: bool,
+    /// A value of its own for each host: secrets/NAME/HOST.age.
+    #[serde(default)]
+    per_host: bool,
+    /// After which time a value is overdue: a number and d, w, m (30 days) or y (365 days), such as "90d".
+    rotate_every: Option<Text>,
+    /// The day on which the value ends, YYYY-MM-DD.
+    expires: Option<Text>,
+    /// How `rotate` makes a new value; absent: it asks.
+    generate: Option<At<Generate>>,
+    /// Accept a file that another tool sealed, without sealift's seal.
+    #[serde(default)]
+    allow_unsealed: bool,
+    /// For people.
+    #[serde(default)]
+    description: String,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RawDeploy {
+    /// Which program activates a system.
+    engine: Option<Engine>,
+    /// How many hosts at a time.
+    #[schemars(range(min = 1, max = 256))]
+    jobs: Option<At<u32>>,
+    /// The host that goes first.
+    canary: Option<Text>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct RawCheck {
+    /// The hosts it is for; default all.
+    on: Option<Vec<Text>>,
+    /// This unit is active.
+    unit: Option<Text>,
+    /// No unit is failed.
+    #[serde(default)]
+    no_failed_units: bool,
+    /// The host's name is its name here.
+    #[serde(default)]
+    host_name: bool,
+    /// There is a default route.
+    #[serde(default)]
+    default_route: bool,
+    /// This path is a link into the Nix store.
+    store_link: Option<Text>,
+    /// This path exists.
+    exists: Option<Text>,
+    /// This program with its arguments exits 0.
+    command: Option<Vec<Text>>,
+    /// This user's login shell starts.
+    login_shell: Option<Text>,
+}
+
+/// The JSON schema of recipients.toml, for editors.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(RawPolicy).to_value()
+}
+
+/// Reads the text of recipients.toml.
+///
+/// # Errors
+/// Every fault at once, each with its line and key.
+pub fn parse(text: &str) -> Result<Policy> {
+    if text.starts_with('\u{feff}') {
+        return Err(Error::usage(format!("{FILE}:1: it begins with a byte order mark")).hint("save it as UTF-8 without BOM"));
+    }
+    let lines = Lines::of(text);
+    if let Some(at) = text.find('\r') {
+        return Err(Error::usage(format!("{FILE}:{}: it has CRLF line endings", lines.at(at)))
+            .hint("convert it to LF; Nix and git diff read it then as everyone else does"));
+    }
+    if let Some(at) = text.match_indices("<<<<<<< ").map(|(at, _)| at).find(|at| *at == 0 || text.as_bytes()[at - 1] == b'\n') {
+        return Err(Error::usage(format!("{FILE}:{}: a merge left conflict markers", lines.at(at)))
+            .hint("resolve the merge, then run `sealift check`"));
+    }
+    let raw: RawPolicy = toml::from_str(text).map_err(|fault| syntax(text, &lines, &fault))?;
+    let mut reader = Reader { lines, faults: Vec::new() };
+    let policy = reader.policy(raw);
+    let count = reader.faults.len();
+    if count == 0 { Ok(policy) } else { Err(Error::batch(format!("{FILE} has {count} faults"), reader.faults)) }
+}
+
+/// Where each line begins.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect())
+    }
+    fn at(&self, offset: usize) -> usize {
+        self.0.partition_point(|start| *start <= offset)
+    }
+}
+
+/// Says in our own words what the TOML parser or serde refused: theirs may quote the text.
+fn syntax(text: &str, lines: &Lines, fault: &toml::de::Error) -> Error {
+    let offset = fault.span().map_or(0, |span| span.start);
+    let line = lines.at(offset);
+    let source = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    if let Some(error) = source.split(['"', '\'', '=', ' ', ',']).find_map(private_key) {
+        return Error::usage(format!("{FILE}:{line}: {}", error.message())).hint(error.mend().unwrap_or_default());
+    }
+    let message = fault.message();
+    let quoted = |from: &str| message.strip_prefix(from).and_then(|rest| rest.split('`').next());
+    let at = |what: String| Error::usage(format!("{FILE}:{line}: {what}"));
+    if let Some(word) = quoted("unknown field `").or(quoted("unknown variant `")) {
+        let known: Vec<&str> = message.split('`').skip(3).step_by(2).collect();
+        let word = if word.len() <= 40 && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)) { word } else { "…" };
+        let error = at(format!("unknown key or word `{word}`"));
+        return match nearest(word, known.iter().copied()) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint(format!("known here: {}", known.join(", "))),
+        };
+    }
+    if let Some(word) = quoted("missing field `") {
+        return at(format!("`{word}` is missing"));
+    }
+    if let Some(at_expected) = message.rfind(", expected ").filter(|_| message.starts_with("invalid ")) {
+        return at(format!("a value of the wrong kind{}", &message[at_expected..]));
+    }
+    if message.starts_with("duplicate key") {
+        return at("this key is given twice".to_owned()).hint("keep one of the two");
+    }
+    at("not valid TOML here".to_owned()).hint("look for an unclosed quote or bracket, or a missing `=`")
+}
+
+/// Makes the policy out of the raw tables and gathers every fault.
+struct Reader {
+    lines: Lines,
+    faults: Vec<Error>,
+}
+
+impl Reader {
+    fn fault(&mut self, span: &Range<usize>, key: &str, what: impl std::fmt::Display, hint: Option<String>) {
+        let error = Error::usage(format!("{FILE}:{}: {key}: {what}", self.lines.at(span.start)));
+        self.faults.push(match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        });
+    }
+
+    /// Parses one text of the file; a fault is recorded under its key.
+    fn word<T>(&mut self, text: &Text, key: &str) -> Option<T>
+    where
+        T: std::str::FromStr,
+        T::Err: std::fmt::Display + Into<Refusal>,
+    {
+        match text.value.parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let refusal: Refusal = error.into();
+                self.fault(&text.span, key, refusal.what, refusal.hint);
+                None
+            }
+        }
+    }
+
+    fn keys(&mut self, texts: &[Text], key: &str) -> Vec<(Recipient, Range<usize>)> {
+        let mut keys: Vec<(Recipient, Range<usize>)> = Vec::new();
+        for text in texts {
+            match Recipient::parse(&text.value) {
+                Ok(recipient) if keys.iter().any(|(known, _)| *known == recipient) => {
+                    self.fault(&text.span, key, "this key is listed twice", Some("keep one of the two".into()));
+                }
+                Ok(recipient) => keys.push((recipient, text.span.clone())),
+                Err(error) => self.fault(&text.span, key, error.message(), error.mend().map(str::to_owned)),
+            }
+        }
+        keys
+    }
+
+    fn policy(&mut self, raw: RawPolicy) -> Policy {
+        let mut policy = Policy::default();
+        if raw.version.value != VERSION {
+            let newer = raw.version.value > VERSION;
+            let hint = if newer { "use a newer sealift" } else { "the version is 1" };
+            self.fault(&raw.version.span, "version", "this version is not known", Some(hint.into()));
+            return policy;
+        }
+        let mut held: BTreeMap<String, String> = BTreeMap::new();
+        let mut hold = |reader: &mut Self, keys: &[(Recipient, Range<usize>)], key: &str, holder: String, retired: bool| {
+            for (recipient, span) in keys {
+                if let Some(other) = held.insert(recipient.canonical().to_owned(), holder.clone()) {
+                    let (what, hint) = if retired {
+                        (format!("this key is also the key of {other}"), format!("{holder} is retired: give {other} a new key"))
+                    } else {
+                        (format!("this key is also the key of {other}"), "each key has one holder: a shared key cannot be taken from one of them".into())
+                    };
+                    reader.fault(span, key, what, Some(hint));
+                }
+            }
+        };
+        for (name, texts) in raw.admins {
+            let key = format!("admins.{}", shown(&name.value));
+            let keys = self.keys(&texts, &key);
+            if texts.is_empty() {
+                self.fault(&name.span, &key, "an admin without a key", Some("add a recipient, or remove the admin".into()));
+            }
+            hold(self, &keys, &key, format!("admin {}", shown(&name.value)), false);
+            if let Some(name) = self.word::<AdminName>(&name, "admins") {
+                policy.admins.insert(name, keys.into_iter().map(|(key, _)| key).collect());
+            }
+        }
+        for (name, raw) in raw.hosts {
+            let key = format!("hosts.{}", shown(&name.value));
+            let keys = self.keys(&raw.keys.value, &format!("{key}.keys"));
+            if raw.keys.value.is_empty() {
+                self.fault(&raw.keys.span, &format!("{key}.keys"), "a host without a key",
+                    Some("add the line of its /etc/ssh/ssh_host_ed25519_key.pub".into()));
+            }
+            hold(self, &keys, &format!("{key}.keys"), format!("host {}", shown(&name.value)), false);
+            if let Some(host) = self.word::<HostName>(&name, "hosts") {
+                let host_value = self.host(&host, &name, raw, keys.into_iter().map(|(key, _)| key).collect());
+                policy.hosts.insert(host, host_value);
+            }
+        }
+        for (name, raw) in raw.retired {
+            let key = format!("retired.{}", shown(&name.value));
+            let keys = self.keys(&raw.keys, &key);
+            hold(self, &keys, &key, format!("retired host {}", shown(&name.value)), true);
+            let since = raw.since.and_then(|since| self.day(&since, &format!("{key}.since")));
+            if let Some(name) = self.word::<HostName>(&name, "retired") {
+                policy.retired.insert(name, Retired { keys: keys.into_iter().map(|(key, _)| key).collect(), since });
+            }
+        }
+        let mut paths: BTreeMap<String, String> = BTreeMap::new();
+        let mut spans = Vec::new();
+        for (name, raw) in raw.secrets {
+            let Some(secret_name) = self.word::<SecretName>(&name, "secrets") else { continue };
+            let secret = self.secret(&policy, &secret_name, &name, raw);
+            if let Some(other) = paths.insert(secret.delivery.path.clone(), secret_name.to_string()) {
+                self.fault(&name.span, &format!("secrets.{secret_name}"), format!("it is delivered to the path of {other}"),
+                    Some("give one of them another `path`".into()));
+            }
+            spans.push((secret_name.clone(), name.span));
+            policy.secrets.insert(secret_name, secret);
+        }
+        self.folders(&spans, &paths);
+        policy.deploy = self.deploy(&policy, raw.deploy);
+        for (name, raw) in raw.checks {
+            if let Some(check) = self.check(&policy, &name, raw) {
+                policy.checks.insert(name.value, check);
+            }
+        }
+        policy
+    }
+
+    fn host(&mut self, name: &HostName, at: &Text, raw: RawHost, keys: Vec<Recipient>) -> Host {
+        let key = format!("hosts.{name}");
+        let ssh_keys = match raw.ssh_keys {
+            None => keys.iter().filter(|key| key.ssh_tag().is_some()).map(|key| key.canonical().to_owned()).collect(),
+            Some(texts) => texts.iter().filter_map(|text| self.pin(text, &format!("{key}.ssh_keys"))).collect(),
+        };
+        let address = match raw.address {
+            None => name.to_string(),
+            Some(address) => {
+                let fits = !address.value.starts_with('-')
+                    && (1..=255).contains(&address.value.len())
+                    && address.value.bytes().all(|b| b.is_ascii_alphanumeric() || b"@.:_-/[]%".contains(&b));
+                if !fits {
+                    self.fault(&address.span, &format!("{key}.address"), "not an address",
+                        Some("an address is user@host, ssh://user@host:port or an alias from ssh_config".into()));
+                }
+                address.value
+            }
+        };
+        let tags = raw.tags.iter().filter_map(|tag| self.word::<Tag>(tag, &format!("{key}.tags"))).collect();
+        Host { keys, ssh_keys, address, tags, line: self.lines.at(at.span.start) }
+    }
+
+    /// An SSH public key that a host must show; unlike recipients, any type.
+    fn pin(&mut self, text: &Text, key: &str) -> Option<String> {
+        let mut words = text.value.split(' ');
+        let (kind, blob) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let kinds = ["ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"];
+        let encoded = blob.len() >= 40 && blob.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b));
+        if private_key(&text.value).is_some() || !kinds.contains(&kind) || !encoded {
+            self.fault(&text.span, key, "not an SSH public key", Some("copy the line of a .pub file in /etc/ssh".into()));
+            return None;
+        }
+        Some(format!("{kind} {blob}"))
+    }
+
+    fn selectors(&mut self, policy: &Policy, texts: &[Text], key: &str) -> (Vec<Selector>, BTreeSet<HostName>) {
+        let mut selectors = Vec::new();
+        let mut hosts = BTreeSet::new();
+        for text in texts {
+            let selector = if text.value == "*" {
+                Some(Selector::All)
+            } else if let Some(tag) = text.value.strip_prefix('@') {
+                self.word(&At { span: text.span.clone(), value: tag.to_owned() }, key).map(Selector::Tagged)
+            } else {
+                self.word(text, key).map(Selector::Host)
+            };
+            let Some(selector) = selector else { continue };
+            match policy.select(std::slice::from_ref(&selector)) {
+                Ok(found) => hosts.extend(found),
+                Err(_) => {
+                    let words = policy.selector_words();
+                    let hint = match nearest(&text.value, words.iter().map(String::as_str)) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None if words.is_empty() => "there are no hosts yet: add one with `sealift host add`".into(),
+                        None => format!("known: {}", words.join(", ")),
+                    };
+                    self.fault(&text.span, key, format!("no host is meant by `{selector}`"), Some(hint));
+                }
+            }
+            selectors.push(selector);
+        }
+        (selectors, hosts)
+    }
+
+    fn secret(&mut self, policy: &Policy, name: &SecretName, at: &Text, raw: RawSecret) -> Secret {
+        let key = format!("secrets.{name}");
+        let of = |field: &str| format!("{key}.{field}");
+        if raw.hosts.value.is_empty() {
+            self.fault(&raw.hosts.span, &of("hosts"), "a secret for no host", Some("name hosts, @tags or \"*\"; or remove it: `sealift rm`".into()));
+        }
+        let (selectors, hosts) = self.selectors(policy, &raw.hosts.value, &of("hosts"));
+        let root = || "root".parse::<UnixName>().unwrap_or_else(|_| unreachable!("root is a user name"));
+        let mut unix = |text: Option<Text>, field: &str| text.and_then(|text| self.word(&text, &of(field))).unwrap_or_else(root);
+        let (owner, group) = (unix(raw.owner, "owner"), unix(raw.group, "group"));
+        let mode = raw.mode.map_or(Some(Mode(0o400)), |text| {
+            let mode = Mode::parse(&text.value);
+            if mode.is_none() {
+                self.fault(&text.span, &of("mode"), "not a mode for a secret",
+                    Some("four octal digits, readable by the owner, nothing for others: \"0400\", \"0440\", \"0600\"".into()));
+            }
+            mode
+        });
+        let shape = raw.shape.and_then(|text| self.word::<Shape>(&text, &of("shape"))).unwrap_or(Shape::Raw);
+        let tree = if raw.needed_for_users { DELIVERED_FOR_USERS } else { DELIVERED };
+        let path = match raw.path {
+            None => format!("{tree}/{name}"),
+            Some(text) => {
+                if let Some(what) = path_fault(&text.value) {
+                    self.fault(&text.span, &of("path"), what, None);
+                }
+                text.value
+            }
+        };
+        let mut units = |texts: &[Text], field: &str| texts.iter().filter_map(|text| self.word::<UnitName>(text, &of(field))).collect();
+        let (restart, reload) = (units(&raw.restart, "restart"), units(&raw.reload, "reload"));
+        let generate = raw.generate.and_then(|at| {
+            let size = match at.value {
+                Generate::Password { length } => length,
+                Generate::Hex { bytes } | Generate::Base64 { bytes } => bytes,
+                Generate::Wireguard | Generate::SshEd25519 | Generate::Age => 32,
+            };
+            if !(8..=1024).contains(&size) {
+                self.fault(&at.span, &of("generate"), "the size is out of range", Some("8 to 1024".into()));
+                return None;
+            }
+            Some(at.value)
+        });
+        Secret {
+            hosts,
+            selectors,
+            per_host: raw.per_host,
+            delivery: Delivery { owner, group, mode: mode.unwrap_or(Mode(0o400)), path, restart, reload, needed_for_users: raw.needed_for_users },
+            shape,
+            generate,
+            rotate_every: raw.rotate_every.and_then(|text| self.days(&text, &of("rotate_every"))),
+            expires: raw.expires.and_then(|text| self.day(&text, &of("expires"))),
+            allow_unsealed: raw.allow_unsealed,
+            description: raw.description,
+            line: self.lines.at(at.span.start),
+        }
+    }
+
+    /// No secret may lie in a folder that another's file or path takes.
+    fn folders(&mut self, names: &[(SecretName, Range<usize>)], paths: &BTreeMap<String, String>) {
+        for (outer, _) in names {
+            for (inner, span) in names.iter().filter(|(inner, _)| outer.is_folder_of(inner)) {
+                self.fault(span, &format!("secrets.{inner}"), format!("its name lies in a folder of the secret {outer}"),
+                    Some("rename one of them: `sealift mv`".into()));
+            }
+        }
+        for (outer, owner) in paths {
+            let below = format!("{outer}/");
+            for (_, inner) in paths.range(below.clone()..).take_while(|(path, _)| path.starts_with(&below)) {
+                if let Some((_, span)) = names.iter().find(|(name, _)| name.as_str() == inner) {
+                    self.fault(&span.clone(), &format!("secrets.{inner}"), format!("its path lies below the path of {owner}"), None);
+                }
+            }
+        }
+    }
+
+    fn deploy(&mut self, policy: &Policy, raw: RawDeploy) -> DeploySettings {
+        let canary = raw.canary.and_then(|text| {
+            let host = self.word::<HostName>(&text, "deploy.canary")?;
+            if !policy.hosts.contains_key(&host) {
+                self.fault(&text.span, "deploy.canary", "not a host of this fleet", None);
+            }
+            Some(host)
+        });
+        let jobs = raw.jobs.and_then(|jobs| {
+            if !(1..=256).contains(&jobs.value) {
+                self.fault(&jobs.span, "deploy.jobs", "out of range", Some("1 to 256".into()));
+                return None;
+            }
+            Some(jobs.value)
+        });
+        DeploySettings { engine: raw.engine.unwrap_or_default(), jobs, canary }
+    }
+
+    fn check(&mut self, policy: &Policy, name: &Text, raw: RawCheck) -> Option<Check> {
+        let key = format!("checks.{}", shown(&name.value));
+        self.word::<AdminName>(name, "checks")?;
+        let hosts = match raw.on {
+            None => policy.hosts.keys().cloned().collect(),
+            Some(texts) => self.selectors(policy, &texts, &format!("{key}.on")).1,
+        };
+        let mut absolute = |text: Text, field: &str| {
+            if path_fault(&text.value).is_some_and(|_| !text.value.starts_with('/')) {
+                self.fault(&text.span, &format!("{key}.{field}"), "the path is not absolute", None);
+            }
+            text.value
+        };
+        let mut probes: Vec<Probe> = Vec::new();
+        probes.extend(raw.store_link.map(|text| Probe::StoreLink(absolute(text, "store_link"))));
+        probes.extend(raw.exists.map(|text| Probe::Exists(absolute(text, "exists"))));
+        probes.extend(raw.unit.and_then(|text| self.word(&text, &format!("{key}.unit"))).map(Probe::Unit));
+        probes.extend(raw.login_shell.and_then(|text| self.word(&text, &format!("{key}.login_shell"))).map(Probe::LoginShell));
+        probes.extend(raw.command.map(|words| Probe::Command(words.into_iter().map(|word| word.value).collect())));
+        probes.extend(raw.no_failed_units.then_some(Probe::NoFailedUnits));
+        probes.extend(raw.host_name.then_some(Probe::HostName));
+        probes.extend(raw.default_route.then_some(Probe::DefaultRoute));
+        if probes.len() != 1 || probes == [Probe::Command(Vec::new())] {
+            self.fault(&name.span, &key, "a check looks at exactly one thing",
+                Some("give one of: unit, no_failed_units, host_name, default_route, store_link, exists, command, login_shell".into()));
+            return None;
+        }
+        probes.pop().map(|probe| Check { hosts, probe })
+    }
+
+    fn day(&mut self, text: &Text, key: &str) -> Option<Date> {
+        let day = text.value.parse::<Date>().ok().filter(|day| day.to_string() == text.value);
+        if day.is_none() {
+            self.fault(&text.span, key, "not a date", Some("write it as \"2027-03-01\"".into()));
+        }
+        day
+    }
+
+    fn days(&mut self, text: &Text, key: &str) -> Option<NonZeroU32> {
+        let days = text.value.split_at_checked(text.value.len().saturating_sub(1)).and_then(|(number, unit)| {
+            let each = match unit {
+                "d" => 1,
+                "w" => 7,
+                "m" => 30,
+                "y" => 365,
+                _ => return None,
+            };
+            number.parse::<u32>().ok()?.checked_mul(each).filter(|days| *days <= 36_500).and_then(NonZeroU32::new)
+        });
+        if days.is_none() {
+            self.fault(&text.span, key, "not a length of time", Some("write it as \"90d\", \"12w\", \"6m\" or \"1y\"".into()));
+        }
+        days
+    }
+}
+
+/// Why a word was refused, and what to do.
+pub struct Refusal {
+    what: String,
+    hint: Option<String>,
+}
+
+impl From<super::name::NameError> for Refusal {
+    fn from(error: super::name::NameError) -> Self {
+        Self { what: error.to_string(), hint: None }
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        debug_assert_eq!(error.kind(), Kind::Usage);
+        Self { what: error.message().to_owned(), hint: error.mend().map(str::to_owned) }
+    }
+}
+
+/// A name from the file as it may be shown: only if it is one. Anything else may be a pasted key or an escape sequence.
+fn shown(name: &str) -> &str {
+    if name.parse::<SecretName>().is_ok() { name } else { "…" }
+}
+
+/// Why a path is not one that a secret may be delivered to.
+fn path_fault(path: &str) -> Option<&'static str> {
+    let parts = || path.split('/').skip(1);
+    if !path.starts_with('/') {
+        Some("the path is not absolute")
+    } else if path.len() > 1024 || !path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+@:".contains(&b)) {
+        Some("the path has characters other than letters, digits and /._-+@:")
+    } else if parts().any(|part| part.is_empty() || part == "." || part == "..") {
+        Some("the path has an empty part, `.` or `..`")
+    } else if path.starts_with("/nix/") {
+        Some("the path is in the Nix store, which everyone can read")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+#[path = "policy_file_tests.rs"]
+mod tests;

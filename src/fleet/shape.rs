@@ -1,0 +1,279 @@
+//! Shapes: the declared form of a payload, checked when it is sealed and when it is opened, without printing it and
+//! without changing it. What could be meant instead is offered, never done silently.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+
+/// The declared form of a payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Any bytes but none.
+    Raw,
+    /// One line without spaces, control characters or a newline.
+    Token,
+    /// A systemd EnvironmentFile that sets this variable.
+    Env(String),
+    /// An OpenSSH or PEM private key with its last newline.
+    SshKey,
+    /// PEM blocks.
+    Pem,
+    /// A JSON text.
+    Json,
+}
+
+/// A change that would make a payload fit its shape. Made only when asked for, and said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mend {
+    /// Write `KEY=` before the value and a newline after it.
+    Wrap(String),
+    /// Drop the line ending at the end.
+    DropNewline,
+    /// Add the missing newline at the end.
+    AddNewline,
+}
+
+/// Why a payload does not have its shape. Holds nothing of the payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// What is wrong.
+    pub what: &'static str,
+    /// What would mend it.
+    pub mend: Option<Mend>,
+}
+
+impl fmt::Display for Mend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Mend::Wrap(key) => write!(f, "seal it as `{key}=…` with a newline"),
+            Mend::DropNewline => f.write_str("drop the line ending at its end"),
+            Mend::AddNewline => f.write_str("add the newline at its end"),
+        }
+    }
+}
+
+impl Mend {
+    /// The mended payload's parts, in order; the value itself is lent, not copied.
+    pub fn parts<'a>(&'a self, value: &'a [u8]) -> Vec<&'a [u8]> {
+        match self {
+            Mend::Wrap(key) => vec![key.as_bytes(), b"=", value.trim_ascii_end(), b"\n"],
+            Mend::DropNewline => vec![value.strip_suffix(b"\r\n").or(value.strip_suffix(b"\n")).unwrap_or(value)],
+            Mend::AddNewline => vec![value, b"\n"],
+        }
+    }
+}
+
+impl Shape {
+    /// Holds a payload against the shape.
+    pub fn check(&self, value: &[u8]) -> Result<(), Misfit> {
+        let misfit = |what, mend| Err(Misfit { what, mend });
+        if value.is_empty() {
+            return misfit("the value is empty", None);
+        }
+        match self {
+            Shape::Raw => Ok(()),
+            Shape::Token => {
+                let body = value.strip_suffix(b"\r\n").or(value.strip_suffix(b"\n")).unwrap_or(value);
+                if body.is_empty() || !body.iter().all(|b| (0x21..=0x7e).contains(b)) {
+                    misfit("a token is one line of visible characters without spaces", None)
+                } else if body.len() != value.len() {
+                    misfit("the value ends in a newline, which a token does not", Some(Mend::DropNewline))
+                } else {
+                    Ok(())
+                }
+            }
+            Shape::Env(key) => check_env(key, value),
+            Shape::SshKey => match check_pem(value) {
+                Ok(()) if value.starts_with(b"-----BEGIN OPENSSH PRIVATE KEY-----") => Ok(()),
+                Ok(()) if value.starts_with(b"-----BEGIN") && find(first_line(value), b"PRIVATE KEY-----") => Ok(()),
+                Ok(()) => misfit("it is PEM, but not a private SSH key", None),
+                Err(misfit) => Err(misfit),
+            },
+            Shape::Pem => check_pem(value),
+            Shape::Json => serde_json::from_slice::<serde::de::IgnoredAny>(value)
+                .map(drop)
+                .map_err(|_| Misfit { what: "it is not JSON", mend: None }),
+        }
+    }
+
+    /// Whether a generated value ends in a newline in this shape.
+    pub fn variable(&self) -> Option<&str> {
+        match self {
+            Shape::Env(key) => Some(key),
+            _ => None,
+        }
+    }
+}
+
+fn check_env(key: &str, value: &[u8]) -> Result<(), Misfit> {
+    let misfit = |what, mend| Err(Misfit { what, mend });
+    if value.contains(&b'\r') {
+        return misfit("it has CRLF line endings; systemd would keep the CR in the value", None);
+    }
+    if value.contains(&0) {
+        return misfit("it holds a NUL byte, which an environment variable cannot", None);
+    }
+    let mut found = false;
+    for line in value.split(|b| *b == b'\n').map(<[u8]>::trim_ascii_start) {
+        if line.is_empty() || line.starts_with(b"#") || line.starts_with(b";") {
+            continue;
+        }
+        let (name, set) = match line.iter().position(|b| *b == b'=') {
+            Some(at) => (&line[..at], &line[at + 1..]),
+            None => (&[][..], &[][..]),
+        };
+        let named = !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_');
+        if !named {
+            let bare = !value.trim_ascii_end().contains(&b'\n');
+            return misfit("it is not `KEY=value` lines", bare.then(|| Mend::Wrap(key.to_owned())));
+        }
+        if name == key.as_bytes() {
+            if set.trim_ascii().is_empty() {
+                return misfit("the variable that its shape names is set to nothing", None);
+            }
+            found = true;
+        }
+    }
+    if found {
+        return Ok(());
+    }
+    // `abc=` is both a variable and how base64 ends: offer the wrap for a single line.
+    let one_line = !value.trim_ascii_end().contains(&b'\n');
+    misfit("it does not set the variable that its shape names", one_line.then(|| Mend::Wrap(key.to_owned())))
+}
+
+fn check_pem(value: &[u8]) -> Result<(), Misfit> {
+    let misfit = |what, mend| Err(Misfit { what, mend });
+    if value.contains(&b'\r') {
+        return misfit("it has CRLF line endings, which OpenSSH and OpenSSL refuse", None);
+    }
+    let mut open: Option<&[u8]> = None;
+    let mut blocks = 0;
+    for line in value.split(|b| *b == b'\n') {
+        let label = |head: &[u8]| line.strip_prefix(head).and_then(|rest| rest.strip_suffix(b"-----")).map(<[u8]>::to_vec);
+        if let Some(begun) = label(b"-----BEGIN ") {
+            if open.is_some() || begun.is_empty() {
+                return misfit("a BEGIN line stands inside a block", None);
+            }
+            open = Some(&line[11..line.len() - 5]);
+        } else if let Some(ended) = label(b"-----END ") {
+            if open != Some(ended.as_slice()) {
+                return misfit("an END line does not match its BEGIN line", None);
+            }
+            open = None;
+            blocks += 1;
+        }
+    }
+    if blocks == 0 || open.is_some() || !value.starts_with(b"-----BEGIN ") {
+        return misfit("it does not begin and end with BEGIN and END lines", None);
+    }
+    if !value.ends_with(b"\n") {
+        return misfit("its last newline is missing; a key without it does not load", Some(Mend::AddNewline));
+    }
+    Ok(())
+}
+
+fn first_line(value: &[u8]) -> &[u8] {
+    value.split(|b| *b == b'\n').next().unwrap_or_default()
+}
+
+fn find(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|window| window == word)
+}
+
+impl FromStr for Shape {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Ok(match text {
+            "raw" => Shape::Raw,
+            "token" => Shape::Token,
+            "ssh-key" => Shape::SshKey,
+            "pem" => Shape::Pem,
+            "json" => Shape::Json,
+            _ => {
+                let key = text.strip_prefix("env:").filter(|key| {
+                    let word = key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+                    word && (1..=128).contains(&key.len()) && !key.starts_with(|c: char| c.is_ascii_digit())
+                });
+                match key {
+                    Some(key) => Shape::Env(key.to_owned()),
+                    None => {
+                        return Err(Error::usage("not a shape")
+                            .hint("shapes: raw, token, env:KEY (such as env:TOKEN), ssh-key, pem, json"));
+                    }
+                }
+            }
+        })
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Shape::Raw => f.write_str("raw"),
+            Shape::Token => f.write_str("token"),
+            Shape::Env(key) => write!(f, "env:{key}"),
+            Shape::SshKey => f.write_str("ssh-key"),
+            Shape::Pem => f.write_str("pem"),
+            Shape::Json => f.write_str("json"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(shape: &str, value: &[u8]) -> Result<(), Misfit> {
+        shape.parse::<Shape>().unwrap().check(value)
+    }
+
+    #[test]
+    fn fitting_values_fit() {
+        for (shape, value) in [
+            ("raw", &b"\0\xff\r\n"[..]),
+            ("token", b"abc-123=="),
+            ("env:TOKEN", b"TOKEN=abc"),
+            ("env:TOKEN", b"# the runner's\n\nURL=https://x\nTOKEN=\"a b\"\n"),
+            ("pem", b"-----BEGIN X-----\nAAAA\n-----END X-----\n"),
+            ("json", br#"{"a": [1, 2]}"#),
+        ] {
+            assert_eq!(check(shape, value), Ok(()), "{shape}");
+        }
+        let header = ["-----BEGIN OPENSSH PRIV", "ATE KEY-----\nAAAA\n-----END OPENSSH PRIV", "ATE KEY-----\n"].concat();
+        assert_eq!(check("ssh-key", header.as_bytes()), Ok(()));
+    }
+
+    #[test]
+    fn misfits_are_told_with_their_mend() {
+        for (shape, value, mend) in [
+            ("raw", &b""[..], None),
+            ("token", b"abc\n", Some(Mend::DropNewline)),
+            ("token", b"abc\r\n", Some(Mend::DropNewline)),
+            ("token", b"a b", None),
+            ("token", b"a\nb\n", None),
+            ("env:TOKEN", b"abc", Some(Mend::Wrap("TOKEN".into()))),
+            ("env:TOKEN", b"abc==\n", Some(Mend::Wrap("TOKEN".into()))),
+            ("env:TOKEN", b"TOKEN=\n", None),
+            ("env:TOKEN", b"TOKEN=a\r\n", None),
+            ("env:TOKEN", b"A=1\nB=2\n", None),
+            ("pem", b"-----BEGIN X-----\nAAAA\n-----END X-----", Some(Mend::AddNewline)),
+            ("pem", b"-----BEGIN X-----\nAAAA\n-----END Y-----\n", None),
+            ("pem", b"-----BEGIN X-----\nAAAA\n", None),
+            ("ssh-key", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", None),
+            ("json", b"{", None),
+        ] {
+            assert_eq!(check(shape, value).unwrap_err().mend, mend, "{shape} {value:?}");
+        }
+    }
+
+    #[test]
+    fn a_mended_value_fits() {
+        for (shape, value) in [("env:TOKEN", &b"abc\n"[..]), ("token", b"abc\r\n"), ("pem", b"-----BEGIN X-----\nA\n-----END X-----")] {
+            let mend = check(shape, value).unwrap_err().mend.unwrap();
+            assert_eq!(check(shape, &mend.parts(value).concat()), Ok(()), "{shape}");
+        }
+    }
+}

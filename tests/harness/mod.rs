@@ -1,0 +1,277 @@
+//! A sealed box for each test: a temporary directory with its own HOME and work space, an environment made from nothing,
+//! and the real binary. Every value that a test seals carries the box's canary; when the box is dropped it looks for the
+//! canary everywhere it must not be, and the test fails if it is there.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// What a run of the program left.
+#[derive(Debug)]
+pub struct Run {
+    /// The exit code; 128 + N after signal N.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Run {
+    /// Asserts the exit code, and shows both streams if it is another.
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.text(), self.stderr);
+        self
+    }
+
+    /// Asserts that standard error holds this.
+    #[track_caller]
+    pub fn says(self, text: &str) -> Self {
+        assert!(self.stderr.contains(text), "`{text}` is not in: {}", self.stderr);
+        self
+    }
+
+    /// Asserts that standard output holds this.
+    #[track_caller]
+    pub fn prints(self, text: &str) -> Self {
+        assert!(self.text().contains(text), "`{text}` is not in: {}", self.text());
+        self
+    }
+
+    /// Standard output as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+}
+
+/// A sealed box.
+pub struct Sandbox {
+    place: tempfile::TempDir,
+    /// The start of every test value.
+    pub canary: String,
+    /// Everything that was printed on standard error, and on standard output of verbs that must not print values.
+    printed: RefCell<Vec<u8>>,
+    /// Paths in which values may be (delivered secrets, plaintext that a test made itself).
+    allowed: RefCell<Vec<PathBuf>>,
+}
+
+impl Sandbox {
+    /// An empty box.
+    pub fn new() -> Self {
+        let place = tempfile::Builder::new().prefix("sealift-test-").tempdir().expect("a temporary directory");
+        for directory in ["home", "tmp", "fleet"] {
+            std::fs::create_dir(place.path().join(directory)).expect("a directory");
+        }
+        let canary = format!("canary{}", place.path().file_name().expect("a name").to_string_lossy().replace(|c: char| !c.is_ascii_alphanumeric(), ""));
+        Self { place, canary, printed: RefCell::default(), allowed: RefCell::default() }
+    }
+
+    /// A path in the box.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
+    }
+
+    /// The fleet's directory.
+    pub fn fleet(&self) -> PathBuf {
+        self.path("fleet")
+    }
+
+    /// A value with the canary in it.
+    pub fn value(&self, name: &str) -> String {
+        format!("{}-{name}", self.canary)
+    }
+
+    /// Values may be found below this path.
+    pub fn allow(&self, path: impl Into<PathBuf>) {
+        self.allowed.borrow_mut().push(path.into());
+    }
+
+    /// Any program, in the fleet's directory, with the box's environment and nothing else.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        command
+            .env_clear()
+            .env("PATH", path)
+            .env("HOME", self.path("home"))
+            .env("TMPDIR", self.path("tmp"))
+            .env("LANG", "C.UTF-8")
+            .env("GIT_CONFIG_GLOBAL", self.path("home/.gitconfig"))
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_AUTHOR_NAME", "Test")
+            .env("GIT_AUTHOR_EMAIL", "test@example.org")
+            .env("GIT_COMMITTER_NAME", "Test")
+            .env("GIT_COMMITTER_EMAIL", "test@example.org")
+            .current_dir(self.fleet())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// The program under test.
+    pub fn sealift(&self, arguments: &[&str]) -> Run {
+        self.sealift_with(arguments, b"")
+    }
+
+    /// The program under test, with something on its standard input.
+    pub fn sealift_with(&self, arguments: &[&str], input: &[u8]) -> Run {
+        let mut command = self.command(env!("CARGO_BIN_EXE_sealift"));
+        command.args(arguments);
+        let run = self.run(command, input);
+        // `show` and `edit` are for values; every other verb's output must hold none.
+        let shows = arguments.first().is_some_and(|verb| *verb == "show");
+        let mut printed = self.printed.borrow_mut();
+        printed.extend_from_slice(run.stderr.as_bytes());
+        if !shows {
+            printed.extend_from_slice(&run.stdout);
+        }
+        run
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, mut command: Command, input: &[u8]) -> Run {
+        use std::io::Write;
+        use std::os::unix::process::ExitStatusExt;
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let mut pipe = child.stdin.take().expect("a pipe");
+        let input = input.to_vec();
+        // A program that does not read its input is no failure of the test.
+        let writer = std::thread::spawn(move || drop(pipe.write_all(&input)));
+        let Output { status, stdout, stderr } = child.wait_with_output().expect("the program ends");
+        writer.join().expect("the input is written");
+        let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+        Run { code, stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() }
+    }
+
+    /// Another program, which must end well; its standard output.
+    #[track_caller]
+    pub fn tool(&self, program: &str, arguments: &[&str]) -> Vec<u8> {
+        let mut command = self.command(program);
+        command.args(arguments);
+        let run = self.run(command, b"");
+        assert_eq!(run.code, 0, "{program} {arguments:?}: {}", run.stderr);
+        run.stdout
+    }
+
+    /// A file of the fleet as text.
+    #[track_caller]
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.fleet().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// Writes a file of the fleet.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.fleet().join(name);
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("the directory is made");
+        std::fs::write(path, content).expect("the file is written");
+    }
+
+    /// Every file below the box in which the canary is found, with those that may hold it left out.
+    pub fn leaks(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let allowed = self.allowed.borrow();
+        let mut places = vec![self.place.path().to_owned()];
+        while let Some(place) = places.pop() {
+            for entry in std::fs::read_dir(&place).into_iter().flatten().flatten() {
+                let path = entry.path();
+                if allowed.iter().any(|allowed| path.starts_with(allowed)) {
+                    continue;
+                }
+                let kind = entry.file_type().expect("a kind of file");
+                if kind.is_dir() {
+                    places.push(path);
+                } else if kind.is_file() && holds(&std::fs::read(&path).unwrap_or_default(), self.canary.as_bytes()) {
+                    found.push(path.display().to_string());
+                }
+            }
+        }
+        if holds(&self.printed.borrow(), self.canary.as_bytes()) {
+            found.push("what was printed".to_owned());
+        }
+        found
+    }
+
+    /// A new SSH key pair at `keys/NAME` in the box; the public line.
+    pub fn ssh_key(&self, name: &str) -> String {
+        std::fs::create_dir_all(self.path("keys")).expect("a directory");
+        let path = self.path(&format!("keys/{name}"));
+        let path = path.to_str().expect("UTF-8");
+        self.tool("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", &format!("root@{name}"), "-f", path]);
+        std::fs::read_to_string(format!("{path}.pub")).expect("a public key").trim().to_owned()
+    }
+
+    /// A new age identity at `keys/NAME` in the box; its recipient.
+    pub fn age_key(&self, name: &str) -> String {
+        std::fs::create_dir_all(self.path("keys")).expect("a directory");
+        let path = self.path(&format!("keys/{name}"));
+        let path = path.to_str().expect("UTF-8");
+        self.tool("age-keygen", &["-o", path]);
+        String::from_utf8(self.tool("age-keygen", &["-y", path])).expect("UTF-8").trim().to_owned()
+    }
+
+    /// The path of a private key made by `ssh_key` or `age_key`.
+    pub fn key(&self, name: &str) -> String {
+        self.path(&format!("keys/{name}")).to_str().expect("UTF-8").to_owned()
+    }
+
+    /// A fleet in a git repository: admin `jay` with an age key, and these hosts with SSH host keys; `name@tag` gives a
+    /// host a tag.
+    pub fn with_fleet(hosts: &[&str]) -> Self {
+        let sandbox = Self::new();
+        sandbox.tool("git", &["init", "-q", "-b", "main"]);
+        let mut text = format!("version = 1\n\n[admins]\njay = [\"{}\"]\n", sandbox.age_key("jay"));
+        for host in hosts {
+            let (name, tag) = host.split_once('@').unwrap_or((host, ""));
+            let tags = if tag.is_empty() { String::new() } else { format!("tags = [\"{tag}\"]\n") };
+            text += &format!("\n[hosts.{name}]\nkeys = [\"{}\"]\n{tags}", sandbox.ssh_key(name));
+        }
+        sandbox.write("recipients.toml", text);
+        sandbox.tool("git", &["add", "."]);
+        sandbox.tool("git", &["commit", "-q", "-m", "fleet"]);
+        sandbox
+    }
+
+    /// Seals a value with the canary in it; the value.
+    #[track_caller]
+    pub fn seal(&self, name: &str, options: &[&str]) -> String {
+        let value = self.value(name);
+        let mut arguments = vec!["seal", name, "--stdin"];
+        arguments.extend(options);
+        self.sealift_with(&arguments, value.as_bytes()).exits(0);
+        value
+    }
+
+    /// What `sealift show` prints with this key.
+    #[track_caller]
+    pub fn show(&self, name: &str, key: &str) -> Vec<u8> {
+        self.sealift(&["show", name, "--identity", &self.key(key)]).exits(0).stdout
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let leaks = self.leaks();
+            assert!(leaks.is_empty(), "a value is where it must not be: {leaks:?}");
+        }
+    }
+}
+
+fn holds(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|window| window == word)
+}
+
+/// Writes down that something could not be run here, for the last lines of `scripts/test`.
+pub fn not_run(what: &str, why: &str) {
+    use std::io::Write;
+    if let Some(path) = std::env::var_os("SEALIFT_TEST_NOTES") {
+        let mut file = std::fs::File::options().create(true).append(true).open(Path::new(&path)).expect("the notes open");
+        writeln!(file, "NOT RUN: {what}: {why}").expect("the note is written");
+    }
+}

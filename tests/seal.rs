@@ -1,0 +1,31 @@
+//! seal and show.
+
+use crate::harness::Sandbox;
+
+#[test]
+fn what_is_sealed_is_shown_byte_for_byte() {
+    let sandbox = Sandbox::with_fleet(&["web@runner", "db"]);
+    for (name, value) in [("a", &b"TOKEN=abc"[..]), ("b/c", b"\0\xff\r\n\n"), ("d", b" \n")] {
+        sandbox.sealift_with(&["seal", name, "--hosts", "@runner", "--stdin"], value).exits(0);
+        assert_eq!(sandbox.show(name, "jay"), value);
+        assert_eq!(sandbox.show(name, "web"), value);
+        sandbox.sealift(&["show", name, "--identity", &sandbox.key("db")]).exits(5).says("none of these identities opens it");
+    }
+}
+
+#[test]
+fn stock_age_opens_what_is_sealed_here() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let value = sandbox.seal("token", &["--hosts", "web"]);
+    for key in ["jay", "web"] {
+        assert_eq!(sandbox.tool("age", &["-d", "-i", &sandbox.key(key), "secrets/token.age"]), value.as_bytes());
+    }
+}
+
+#[test]
+fn a_leak_is_found_by_the_harness() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.write("leak.txt", format!("x{}x", sandbox.value("leak")));
+    assert_eq!(sandbox.leaks().len(), 1);
+    std::fs::remove_file(sandbox.fleet().join("leak.txt")).expect("removed");
+}
