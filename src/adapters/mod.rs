@@ -7,6 +7,7 @@ pub mod generate;
 pub mod git;
 pub mod identity;
 pub mod journal;
+pub mod parallel;
 pub mod process;
 pub mod repository;
 pub mod signals;

@@ -51,7 +51,7 @@ impl App {
     }
 
     /// How identities are found, when they are needed.
-    fn identities(&self, plugins: Plugins) -> Box<dyn Fn() -> Result<Identities>> {
+    fn identities(&self, plugins: Plugins) -> Box<dyn Fn() -> Result<Identities> + Send + Sync> {
         let ask: Arc<dyn Ask> = self.ui.clone();
         let files = self.global.identity.clone();
         Box::new(move || {

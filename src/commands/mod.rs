@@ -14,6 +14,13 @@ use crate::adapters::repository::Fleet;
 use crate::error::Result;
 use crate::fleet::plaintext::Plaintext;
 
+pub mod check;
+pub mod host;
+pub mod init;
+pub mod list;
+pub mod rekey;
+pub mod rename;
+pub mod rotate;
 pub mod seal;
 pub mod show;
 
@@ -51,7 +58,7 @@ pub struct Session {
     /// The plugins that the user allows.
     pub plugins: Plugins,
     /// Where identities are looked for.
-    pub identities: Box<dyn Fn() -> Result<Identities>>,
+    pub identities: Box<dyn Fn() -> Result<Identities> + Send + Sync>,
     /// Today, in UTC.
     pub today: Date,
 }
