@@ -54,9 +54,7 @@ impl Fleet {
     /// # Errors
     /// When it lies in none, or git fails.
     pub fn git(&self) -> Result<Git> {
-        Git::find(&self.root)?.ok_or_else(|| {
-            Error::failed(format!("{} is not in a git repository", self.root.display())).hint("run `git init` there: git is what keeps old versions, and what Nix reads")
-        })
+        Git::of(&self.root)
     }
 
     /// Takes the right to change this fleet, and finishes what an interrupted run left. `finished` is told the paths.
@@ -102,17 +100,24 @@ impl Fleet {
     /// Reads the headers of all sealed files.
     ///
     /// # Errors
-    /// When `secrets/` itself cannot be read; what is wrong with one file is in the inventory.
+    /// As `inventory`.
     pub fn inventory(&self) -> Result<Inventory> {
-        let mut inventory = Inventory::default();
-        let top = self.root.join("secrets");
-        let Some(secrets) = Beneath::open(&top)? else { return Ok(inventory) };
-        let mut names = Vec::new();
-        walk(&secrets, "", &mut names, &mut inventory.strays)?;
-        let found = parallel::map(&names, |name| look(&secrets, name));
-        inventory.files = names.into_iter().zip(found).collect();
-        Ok(inventory)
+        inventory(&self.root)
     }
+}
+
+/// Reads the headers of all sealed files of the fleet at this directory. Needs no policy.
+///
+/// # Errors
+/// When `secrets/` itself cannot be read; what is wrong with one file is in the inventory.
+pub fn inventory(root: &Path) -> Result<Inventory> {
+    let mut inventory = Inventory::default();
+    let Some(secrets) = Beneath::open(&root.join("secrets"))? else { return Ok(inventory) };
+    let mut names = Vec::new();
+    walk(&secrets, "", &mut names, &mut inventory.strays)?;
+    let found = parallel::map(&names, |name| look(&secrets, name));
+    inventory.files = names.into_iter().zip(found).collect();
+    Ok(inventory)
 }
 
 /// Reads one file's header.

@@ -518,8 +518,10 @@ impl Reader {
 
     /// No secret may lie in a folder that another's file or path takes.
     fn folders(&mut self, names: &[(SecretName, Range<usize>)], paths: &BTreeMap<String, String>) {
-        for (outer, _) in names {
-            for (inner, span) in names.iter().filter(|(inner, _)| outer.is_folder_of(inner)) {
+        let known: BTreeSet<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
+        for (inner, span) in names {
+            let folders = inner.as_str().match_indices('/').map(|(at, _)| &inner.as_str()[..at]);
+            if let Some(outer) = folders.into_iter().find(|folder| known.contains(folder)) {
                 self.fault(span, &format!("secrets.{inner}"), format!("its name lies in a folder of the secret {outer}"),
                     Some("rename one of them: `sealift mv`".into()));
             }
