@@ -24,8 +24,9 @@ const MAGIC: &str = "sealift-journal 1";
 #[derive(Debug, Default)]
 pub struct Changes(Vec<Change>);
 
+/// The change of one file.
 #[derive(Debug)]
-struct Change {
+pub struct Change {
     /// From the top of the fleet.
     path: String,
     /// The file as it was read when the change was decided on; none: it was not there.
@@ -42,10 +43,23 @@ struct Line {
     after: Option<(u64, String)>,
 }
 
+impl Change {
+    /// A file that is written. `before` is its content as it was read, so that a change made meanwhile by someone else
+    /// is seen.
+    pub fn write(path: impl Into<String>, before: Option<&[u8]>, after: Vec<u8>) -> Self {
+        Self { path: path.into(), before: before.map(digest), after: Some(after) }
+    }
+}
+
 impl Changes {
-    /// Writes a file. `before` is its content as it was read, so that a change made meanwhile by someone else is seen.
+    /// Adds the change of one file.
+    pub fn add(&mut self, change: Change) {
+        self.0.push(change);
+    }
+
+    /// Writes a file, as `Change::write`.
     pub fn write(&mut self, path: impl Into<String>, before: Option<&[u8]>, after: Vec<u8>) {
-        self.0.push(Change { path: path.into(), before: before.map(digest), after: Some(after) });
+        self.add(Change::write(path, before, after));
     }
 
     /// Removes a file.
