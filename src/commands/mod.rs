@@ -14,6 +14,8 @@ use crate::adapters::repository::Fleet;
 use crate::error::Result;
 use crate::fleet::plaintext::Plaintext;
 
+pub mod install;
+pub mod manifest;
 pub mod seal;
 pub mod show;
 

@@ -5,12 +5,18 @@ use clap::Subcommand;
 
 use super::{App, Done};
 
+mod install;
+mod manifest;
 mod seal;
 mod show;
 
 /// What to do.
 #[derive(Subcommand)]
 pub enum Verb {
+    /// Put a host's secrets in place: on the host, by its own key
+    Install(install::Args),
+    /// Print the list of what a host installs
+    Manifest(manifest::Args),
     /// Seal a new value: typed, from standard input, from a file, or made
     Seal(seal::Args),
     /// Print a secret's bytes, exactly as sealed
@@ -21,6 +27,8 @@ impl Verb {
     /// Does it.
     pub fn run(self, app: &App) -> Done {
         match self {
+            Verb::Install(args) => install::run(args, app),
+            Verb::Manifest(args) => manifest::run(&args, app),
             Verb::Seal(args) => seal::run(args, app),
             Verb::Show(args) => show::run(&args, app),
         }
