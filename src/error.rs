@@ -105,6 +105,24 @@ impl Error {
         all
     }
 
+    /// The same failure, with what it is about before its message.
+    #[must_use]
+    pub fn about(mut self, what: impl fmt::Display) -> Self {
+        self.0.message = format!("{what}: {}", self.0.message);
+        self
+    }
+
+    /// The message and its causes in one line, for a log or a status.
+    pub fn in_one_line(&self) -> String {
+        let mut text = self.0.message.clone();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {}", error.to_string().replace('\n', "; "));
+            cause = error.source();
+        }
+        text
+    }
+
     /// Adds what a person can do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -5,4 +5,5 @@ mod check;
 mod crash;
 mod harness;
 mod rekey;
+mod install;
 mod seal;

@@ -28,6 +28,34 @@ pub fn open(path: &Path, limit: u64) -> Result<(File, u64)> {
     checked(fd, limit, &shown.to_string())
 }
 
+/// Opens a directory. Its path may lead through links: it is the caller's own.
+///
+/// # Errors
+/// Names the path.
+pub fn directory(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::empty()).map_err(|error| Error::io(format!("cannot open {}", path.display()), error))
+}
+
+/// Reads a whole file of another system, whose links mean paths below its root. `None` where there is none.
+///
+/// # Errors
+/// As `open`, and when reading fails.
+pub fn read_in_root(root: &Path, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+    use rustix::fs::{ResolveFlags, openat2};
+    let shown = root.join(path.trim_start_matches('/')).display().to_string();
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    match openat2(directory(root)?, path, flags, Mode::empty(), within) {
+        Ok(fd) => {
+            let (file, size) = checked(fd, limit, &shown)?;
+            read_all(file, size, limit, &shown).map(Some)
+        }
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(Error::io(format!("cannot open {shown}"), error)),
+    }
+}
+
 fn checked(fd: OwnedFd, limit: u64, shown: &str) -> Result<(File, u64)> {
     let stat = fstat(&fd).map_err(|error| Error::io(format!("cannot look at {shown}"), error))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {

@@ -21,6 +21,8 @@ pub mod list;
 pub mod rekey;
 pub mod rename;
 pub mod rotate;
+pub mod install;
+pub mod manifest;
 pub mod seal;
 pub mod show;
 

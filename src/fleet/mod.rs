@@ -3,6 +3,7 @@
 
 pub mod finding;
 pub mod header;
+pub mod installed;
 pub mod inventory;
 pub mod manifest;
 pub mod name;

@@ -13,6 +13,8 @@ mod manual;
 mod rekey;
 mod rename;
 mod rotate;
+mod install;
+mod manifest;
 mod seal;
 mod show;
 mod who;
@@ -22,6 +24,10 @@ mod who;
 pub enum Verb {
     /// Make or adopt a fleet in this git repository
     Init(init::Args),
+    /// Put a host's secrets in place: on the host, by its own key
+    Install(install::Args),
+    /// Print the list of what a host installs
+    Manifest(manifest::Args),
     /// Seal a new value: typed, from standard input, from a file, or made
     Seal(seal::Args),
     /// Print a secret's bytes, exactly as sealed
@@ -55,6 +61,8 @@ impl Verb {
     pub fn run(self, app: &App) -> Done {
         match self {
             Verb::Init(args) => init::run(&args, app),
+            Verb::Install(args) => install::run(args, app),
+            Verb::Manifest(args) => manifest::run(&args, app),
             Verb::Seal(args) => seal::run(args, app),
             Verb::Show(args) => show::run(&args, app),
             Verb::List(args) => list::run(&args, app),
