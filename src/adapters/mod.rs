@@ -10,3 +10,4 @@ pub mod journal;
 pub mod process;
 pub mod repository;
 pub mod signals;
+pub mod terminal;

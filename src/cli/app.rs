@@ -22,7 +22,7 @@ pub struct App {
 impl App {
     /// Sets it up.
     pub fn new(global: Global) -> Self {
-        let ui = Arc::new(Ui::new(global.quiet));
+        let ui = Arc::new(Ui::new(global.quiet, global.passphrase_fd));
         Self { global, ui }
     }
 

@@ -19,6 +19,9 @@ pub struct Global {
     /// Use only this identity file (may be given again) [env: SEALIFT_IDENTITY]
     #[arg(long, short, global = true, value_name = "FILE", help_heading = "Everywhere")]
     pub identity: Vec<PathBuf>,
+    /// Read the passphrase, one line, from this open descriptor instead of asking for it
+    #[arg(long, global = true, value_name = "N", help_heading = "Everywhere", value_parser = clap::value_parser!(i32).range(0..))]
+    pub passphrase_fd: Option<i32>,
     /// Say nothing but errors
     #[arg(long, short, global = true, help_heading = "Everywhere")]
     pub quiet: bool,

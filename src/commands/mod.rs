@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use jiff::civil::Date;
+use secrecy::SecretString;
 
 use crate::adapters::age::Sealer;
 use crate::adapters::ask::Ask;
@@ -40,6 +41,12 @@ pub trait Talk: Ask {
     /// # Errors
     /// Where nobody can be asked, or the two differ.
     fn new_value(&self, name: &str) -> Result<Plaintext>;
+
+    /// A new passphrase for `what`, typed without echo, twice; never an empty one.
+    ///
+    /// # Errors
+    /// Where nobody can be asked, or the two differ.
+    fn new_passphrase(&self, what: &str) -> Result<SecretString>;
 }
 
 /// What every verb that works on a fleet needs.
