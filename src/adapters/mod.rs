@@ -2,12 +2,17 @@
 
 pub mod age;
 pub mod ask;
+pub mod bounded;
 pub mod files;
 pub mod generate;
 pub mod git;
 pub mod identity;
 pub mod journal;
+pub mod keyring;
+pub mod plugin;
 pub mod process;
 pub mod repository;
+pub mod search;
 pub mod signals;
 pub mod terminal;
+pub mod user_config;

@@ -57,8 +57,8 @@ pub struct Session {
     pub talk: Arc<dyn Talk>,
     /// The plugins that the user allows.
     pub plugins: Plugins,
-    /// Where identities are looked for.
-    pub identities: Box<dyn Fn() -> Result<Identities>>,
+    /// Looks for identities; at the first call, and then no more.
+    pub identities: Box<dyn Fn() -> Result<Arc<Identities>> + Send + Sync>,
     /// Today, in UTC.
     pub today: Date,
 }
@@ -107,7 +107,7 @@ impl Session {
     ///
     /// # Errors
     /// `NoIdentity` with every reason.
-    pub fn identities(&self) -> Result<Identities> {
+    pub fn identities(&self) -> Result<Arc<Identities>> {
         let identities = (self.identities)()?;
         if identities.is_empty() { Err(identities.none_at_hand()) } else { Ok(identities) }
     }
