@@ -23,7 +23,9 @@ use crate::fleet::seal::{Envelope, Seal};
 /// The largest identity file that is read, in bytes.
 const LIMIT: usize = 1 << 20;
 /// The highest scrypt work factor (log2) that a passphrase is tried with: about 3 seconds.
-pub const WORK_FACTOR: u8 = 20;
+const WORK_FACTOR: u8 = 20;
+/// The one that a new identity file is sealed with: as age does it, about a second and 256 MiB on any machine.
+const SEALED_WITH: u8 = 18;
 
 /// A private key, ready to open.
 pub struct Identity {
@@ -89,25 +91,21 @@ impl Identities {
         self.iter().next().is_none()
     }
 
-    /// The public halves and where each comes from. Unlocks everything.
+    /// Every public half with the place that it comes from; none for what is locked.
+    pub fn found(&self) -> Vec<(String, Option<Recipient>)> {
+        let locked = |identity: &Identity| identity.recipient.is_some() || self.vaults.iter().any(|vault| vault.0.label == identity.label);
+        self.iter().filter(|identity| locked(identity)).map(|identity| (identity.label.clone(), identity.recipient.clone())).collect()
+    }
+
+    /// The same, with what is locked unlocked: asks a person.
     ///
     /// # Errors
     /// When something stays locked.
-    pub fn unlocked(&self) -> Result<Vec<(String, Recipient)>> {
-        let mut found: Vec<(String, Recipient)> = Vec::new();
-        let mut add = |identity: &Identity| {
-            if let Some(recipient) = &identity.recipient
-                && !found.iter().any(|(_, known)| known == recipient)
-            {
-                found.push((identity.label.clone(), recipient.clone()));
-            }
-        };
-        self.iter().for_each(&mut add);
+    pub fn unlocked(&self) -> Result<Vec<(String, Option<Recipient>)>> {
+        let mut found: Vec<_> = self.found().into_iter().filter(|(_, recipient)| recipient.is_some()).collect();
         for vault in &self.vaults {
-            match vault.open() {
-                Ok(identities) => identities.iter().for_each(&mut add),
-                Err(error) => return Err(Error::new(error.kind(), format!("cannot unlock {}", vault.0.label)).because(error.message())),
-            }
+            let opened = vault.open().map_err(|error| Error::new(error.kind(), error.message()).hint(error.mend().unwrap_or_default()))?;
+            found.extend(opened.found().into_iter().filter(|new| !found.contains(new)).collect::<Vec<_>>());
         }
         Ok(found)
     }
@@ -305,14 +303,38 @@ fn opened_with_passphrase(bytes: &[u8], label: &str, passphrase: SecretString) -
     Plaintext::read(reader, bytes.len(), LIMIT).map_err(|_| unusable(label, "it is damaged"))
 }
 
-/// A new identity file's content, sealed to a passphrase.
+/// Makes a new identity file, sealed to a passphrase if there is one, and reads it back for proof.
 ///
 /// # Errors
-/// When age cannot write it.
-pub fn sealed_with_passphrase(content: &Plaintext, passphrase: SecretString) -> Result<Vec<u8>> {
+/// When something is there already, or what is read back is not what was written; no file is left then.
+pub fn write(path: &Path, content: &Plaintext, passphrase: Option<&SecretString>) -> Result<()> {
+    let mode = 0o600;
+    let sealed = passphrase.map(|passphrase| sealed_with_passphrase(content, passphrase.clone())).transpose()?;
+    match &sealed {
+        Some(bytes) => files::create(path, bytes, mode)?,
+        None => content.expose(|bytes| files::create(path, bytes, mode))?,
+    }
+    let proof = private_file(path).and_then(|file| match passphrase {
+        Some(passphrase) => file.expose(|bytes| opened_with_passphrase(bytes, &path.display().to_string(), passphrase.clone())),
+        None => Ok(file),
+    });
+    match proof {
+        Ok(proof) if proof.same_as(content) => Ok(()),
+        _ => {
+            files::remove(path)?;
+            Err(Error::failed(format!("{} does not read back as it was written; it was removed", path.display())))
+        }
+    }
+}
+
+fn sealed_with_passphrase(content: &Plaintext, passphrase: SecretString) -> Result<Vec<u8>> {
     use std::io::Write;
+    let mut recipient = age::scrypt::Recipient::new(passphrase);
+    recipient.set_work_factor(SEALED_WITH);
+    let encryptor = age::Encryptor::with_recipients(std::iter::once(&recipient as &dyn age::Recipient));
+    let encryptor = encryptor.map_err(|error| Error::failed("cannot seal the identity").because(plain(&error)))?;
     let mut file = Vec::with_capacity(content.len() + 512);
-    let written = age::Encryptor::with_user_passphrase(passphrase).wrap_output(&mut file).and_then(|mut writer| {
+    let written = encryptor.wrap_output(&mut file).and_then(|mut writer| {
         content.expose(|bytes| writer.write_all(bytes))?;
         writer.finish().map(drop)
     });
@@ -320,10 +342,38 @@ pub fn sealed_with_passphrase(content: &Plaintext, passphrase: SecretString) -> 
     Ok(file)
 }
 
+/// The one native age key of an identity file, in the form that `generate` gives. A passphrase is asked for if there is
+/// one.
+///
+/// # Errors
+/// When it holds none, more than one, or keys of another kind.
+pub fn native(path: &Path, ask: &Arc<dyn Ask>) -> Result<(Plaintext, Recipient)> {
+    let label = path.display().to_string();
+    let file = private_file(path)?;
+    let file = file.expose(dearmored).map_err(|_| unusable(&label, "its armor is damaged"))?.map_or(file, Plaintext::take);
+    let content = if file.expose(|bytes| Envelope::read(bytes).is_ok_and(|envelope| envelope.passphrase)) {
+        unlocked(&label, ask, |passphrase| file.expose(|bytes| opened_with_passphrase(bytes, &label, passphrase)))?
+    } else {
+        file
+    };
+    content.expose(|bytes| {
+        let text = std::str::from_utf8(bytes).unwrap_or_default();
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        match (lines.next().and_then(|line| line.parse::<age::x25519::Identity>().ok()), lines.next()) {
+            (Some(key), None) => Ok(native_content(&key)),
+            _ => Err(Error::usage(format!("{label} does not hold exactly one age key (AGE-SECRET-KEY-1…)"))
+                .hint("an SSH key or a plugin's stays in its file: name that in the `identities` of your configuration")),
+        }
+    })
+}
+
 /// A new X25519 identity: its file's content, with its recipient as a comment, and the recipient.
 pub fn generate() -> (Plaintext, Recipient) {
-    let key = age::x25519::Identity::generate();
-    let recipient = Recipient::of_x25519(&key);
+    native_content(&age::x25519::Identity::generate())
+}
+
+fn native_content(key: &age::x25519::Identity) -> (Plaintext, Recipient) {
+    let recipient = Recipient::of_x25519(key);
     let secret = key.to_string();
     let content = Plaintext::concat(&[b"# public key: ", recipient.canonical().as_bytes(), b"\n", secret.expose_secret().as_bytes(), b"\n"]);
     (content, recipient)

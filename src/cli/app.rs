@@ -9,6 +9,7 @@ use crate::adapters::ask::Ask;
 use crate::adapters::identity::{Identities, Plugins};
 use crate::adapters::repository::Fleet;
 use crate::adapters::search::{self, Places};
+use crate::adapters::user_config::UserConfig;
 use crate::commands::Session;
 use crate::error::Result;
 use crate::fleet::recipient::Recipient;
@@ -53,6 +54,21 @@ impl App {
             plugins,
             today: settings::today(),
         })
+    }
+
+    /// Whether identities were named for this run.
+    pub fn names_identities(&self) -> bool {
+        !settings::places(&self.global.identity, &UserConfig::default()).named.is_empty()
+    }
+
+    /// The identities that were named for this run, wherever it is run.
+    ///
+    /// # Errors
+    /// `NoIdentity` with every reason.
+    pub fn named_identities(&self) -> Result<Arc<Identities>> {
+        let config = settings::user_config()?;
+        let found = self.identities(settings::places(&self.global.identity, &config), Vec::new(), settings::plugins(&config))()?;
+        if found.is_empty() { Err(found.none_at_hand()) } else { Ok(found) }
     }
 
     /// How identities are found, when they are needed: once.

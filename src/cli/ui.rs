@@ -177,7 +177,7 @@ impl Ask for Ui {
             return Ok(given);
         }
         let terminal = self.terminal().ok_or_else(|| {
-            Error::new(Kind::NoIdentity, format!("{what} is protected by a passphrase, and there is no terminal to ask for it"))
+            Error::new(Kind::NoIdentity, format!("{what} cannot be used: it is protected by a passphrase, and there is no terminal to ask for it"))
                 .hint("a script gives it with `--passphrase-fd N`")
         })?;
         let typed = terminal.hidden(&[format!("Passphrase for {}: ", safe(what))])?;

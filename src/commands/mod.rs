@@ -15,6 +15,7 @@ use crate::adapters::repository::Fleet;
 use crate::error::Result;
 use crate::fleet::plaintext::Plaintext;
 
+pub mod identity;
 pub mod seal;
 pub mod show;
 

@@ -5,12 +5,15 @@ use clap::Subcommand;
 
 use super::{App, Done};
 
+mod identity;
 mod seal;
 mod show;
 
 /// What to do.
 #[derive(Subcommand)]
 pub enum Verb {
+    /// An admin's own key: make, show, import, forget
+    Identity(identity::Args),
     /// Seal a new value: typed, from standard input, from a file, or made
     Seal(seal::Args),
     /// Print a secret's bytes, exactly as sealed
@@ -21,6 +24,7 @@ impl Verb {
     /// Does it.
     pub fn run(self, app: &App) -> Done {
         match self {
+            Verb::Identity(args) => identity::run(args, app),
             Verb::Seal(args) => seal::run(args, app),
             Verb::Show(args) => show::run(&args, app),
         }
