@@ -9,6 +9,7 @@ pub mod git;
 pub mod identity;
 pub mod journal;
 pub mod keyring;
+pub mod parallel;
 pub mod plugin;
 pub mod process;
 pub mod repository;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::files::Beneath;
 use super::git::Git;
 use super::journal::{Changes, Journal};
-use super::{age, files, signals};
+use super::{age, files, parallel, signals};
 use crate::error::{Error, Result};
 use crate::fleet::header::{FILE_LIMIT, Fault, HEADER_LIMIT};
 use crate::fleet::inventory::{Found, Inventory};
@@ -109,13 +109,7 @@ impl Fleet {
         let Some(secrets) = Beneath::open(&top)? else { return Ok(inventory) };
         let mut names = Vec::new();
         walk(&secrets, "", &mut names, &mut inventory.strays)?;
-        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(8);
-        let share = names.len().div_ceil(workers).max(64);
-        let found = std::thread::scope(|scope| {
-            let secrets = &secrets;
-            let tasks: Vec<_> = names.chunks(share).map(|names| scope.spawn(move || names.iter().map(|name| look(secrets, name)).collect::<Vec<_>>())).collect();
-            tasks.into_iter().flat_map(|task| task.join().unwrap_or_default()).collect::<Vec<_>>()
-        });
+        let found = parallel::map(&names, |name| look(&secrets, name));
         inventory.files = names.into_iter().zip(found).collect();
         Ok(inventory)
     }

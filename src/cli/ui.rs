@@ -24,13 +24,21 @@ pub struct Ui {
     /// What was read from that descriptor: one line serves every question of this run.
     passphrase: OnceLock<SecretString>,
     progress: Mutex<Progress>,
+    colour_data: bool,
 }
 
 impl Ui {
     /// Looks at what standard error is.
     pub fn new(quiet: bool, passphrase_fd: Option<i32>) -> Self {
-        let colour = std::io::stderr().is_terminal() && settings::variable("NO_COLOR").is_none() && settings::variable("TERM").is_none_or(|term| term != "dumb");
-        Self { quiet, colour, passphrase_fd, passphrase: OnceLock::new(), progress: Mutex::default() }
+        let wanted = settings::variable("NO_COLOR").is_none() && settings::variable("TERM").is_none_or(|term| term != "dumb");
+        Self {
+            quiet,
+            colour: wanted && std::io::stderr().is_terminal(),
+            colour_data: wanted && std::io::stdout().is_terminal(),
+            passphrase_fd,
+            passphrase: OnceLock::new(),
+            progress: Mutex::default(),
+        }
     }
 
     /// The terminal, free of anything that is drawn on it.
@@ -111,14 +119,28 @@ impl Ui {
         }
     }
 
+    /// A finding and its mend, on standard output: findings are what was asked for. `sgr` is the colour of its weight.
+    ///
+    /// # Errors
+    /// As `data`.
+    pub fn finding(&self, sgr: u8, weight: &str, what: &str, mend: &str) -> Result<()> {
+        let paint = |sgr, text| if self.colour_data { painted(sgr, text) } else { text.to_owned() };
+        let mend = if mend.is_empty() { String::new() } else { format!("  {} {}\n", paint(36, "mend:"), safe(mend)) };
+        self.data(format!("{} {}\n{mend}", paint(sgr, weight), safe(what)).as_bytes())
+    }
+
+    /// Something is wrong, and the verb goes on.
+    pub fn warn(&self, text: &str) {
+        self.tell_always(&format!("{} {}", self.paint(33, "warning:"), safe(text)));
+    }
+
     /// Whether standard output is a terminal.
     pub fn shows_data(&self) -> bool {
         std::io::stdout().is_terminal()
     }
 
-    /// Text in a colour, where colours are wanted: an SGR number.
-    pub fn paint(&self, sgr: u8, text: &str) -> String {
-        if self.colour { format!("\u{1b}[{sgr}m{text}\u{1b}[0m") } else { text.to_owned() }
+    fn paint(&self, sgr: u8, text: &str) -> String {
+        if self.colour { painted(sgr, text) } else { text.to_owned() }
     }
 
     /// Prints a failure and says its exit code.
@@ -201,7 +223,7 @@ impl Talk for Ui {
     fn event(&self, event: Event) {
         match event {
             Event::Note(text) | Event::Step(text) => self.say(&text),
-            Event::Warning(text) => self.tell_always(&format!("{} {}", self.paint(33, "warning:"), safe(&text))),
+            Event::Warning(text) => self.warn(&text),
             Event::Progress(done, all) => self.progress(done, all),
         }
     }
@@ -257,6 +279,11 @@ fn text(bytes: &Plaintext) -> Result<SecretString> {
 struct Progress {
     since: Option<Instant>,
     bar: Option<ProgressBar>,
+}
+
+/// Text in a colour, by its SGR number.
+fn painted(sgr: u8, text: &str) -> String {
+    format!("\u{1b}[{sgr}m{text}\u{1b}[0m")
 }
 
 /// Prints what clap says of wrong arguments, or the help that was asked for. Values of arguments are not quoted: one may

@@ -15,7 +15,14 @@ use crate::adapters::repository::Fleet;
 use crate::error::Result;
 use crate::fleet::plaintext::Plaintext;
 
+pub mod check;
+pub mod host;
 pub mod identity;
+pub mod init;
+pub mod list;
+pub mod rekey;
+pub mod rename;
+pub mod rotate;
 pub mod seal;
 pub mod show;
 

@@ -126,9 +126,8 @@ struct RawRetired {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawSecret {
-    /// The hosts that receive it: names, `@tags`, or `*`.
-    #[schemars(length(min = 1))]
-    hosts: At<Vec<Text>>,
+    /// The hosts that receive it: names, `@tags`, or `*`. Empty: the admins alone keep it.
+    hosts: Vec<Text>,
     /// The owner of the delivered file; default root.
     owner: Option<Text>,
     /// Its group; default root.
@@ -465,10 +464,7 @@ impl Reader {
     fn secret(&mut self, policy: &Policy, name: &SecretName, at: &Text, raw: RawSecret) -> Secret {
         let key = format!("secrets.{name}");
         let of = |field: &str| format!("{key}.{field}");
-        if raw.hosts.value.is_empty() {
-            self.fault(&raw.hosts.span, &of("hosts"), "a secret for no host", Some("name hosts, @tags or \"*\"; or remove it: `sealift rm`".into()));
-        }
-        let (selectors, hosts) = self.selectors(policy, &raw.hosts.value, &of("hosts"));
+        let (selectors, hosts) = self.selectors(policy, &raw.hosts, &of("hosts"));
         let root = || "root".parse::<UnixName>().unwrap_or_else(|_| unreachable!("root is a user name"));
         let mut unix = |text: Option<Text>, field: &str| text.and_then(|text| self.word(&text, &of(field))).unwrap_or_else(root);
         let (owner, group) = (unix(raw.owner, "owner"), unix(raw.group, "group"));
