@@ -3,6 +3,7 @@
 pub mod age;
 pub mod ask;
 pub mod bounded;
+pub mod editor;
 pub mod files;
 pub mod generate;
 pub mod git;
@@ -13,6 +14,7 @@ pub mod parallel;
 pub mod plugin;
 pub mod process;
 pub mod repository;
+pub mod scratch;
 pub mod search;
 pub mod signals;
 pub mod terminal;

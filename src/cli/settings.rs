@@ -5,15 +5,20 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::adapters::editor::Editor;
 use crate::adapters::identity::Plugins;
+use crate::adapters::scratch::Surroundings;
 use crate::adapters::search::{CREDENTIAL, DEFAULT_FILE, Places};
 use crate::adapters::user_config::{self, UserConfig};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Names the fleet's directory.
 pub const FLEET: &str = "SEALIFT_FLEET";
 /// Names an identity file (a path, never a key).
 pub const IDENTITY: &str = "SEALIFT_IDENTITY";
+
+/// What names the editor, the first that is set.
+const EDITORS: [&str; 3] = ["SEALIFT_EDITOR", "VISUAL", "EDITOR"];
 
 /// Options that every verb takes.
 #[derive(Args, Clone, Debug)]
@@ -77,6 +82,33 @@ pub fn plugins(config: &UserConfig) -> Plugins {
         None
     };
     Plugins { allowed: config.plugins.clone(), listed_in, refused }
+}
+
+/// The user's editor.
+///
+/// # Errors
+/// When none is named.
+pub fn editor() -> Result<Editor> {
+    let named = EDITORS.iter().find_map(|name| Some((*name, variable(name)?)));
+    let (name, text) = named.ok_or_else(|| {
+        Error::usage("no editor is named: EDITOR is not set").hint("name one, such as `EDITOR=vim sealift edit NAME`; or give the value with `sealift seal NAME --stdin`")
+    })?;
+    Editor::parse(name, &text, &working_directory(), variable("PATH").as_deref())
+}
+
+/// Where values may be edited, and who helps.
+pub fn surroundings() -> Surroundings {
+    let runtime = variable("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
+    Surroundings {
+        places: runtime.into_iter().chain([PathBuf::from("/dev/shm")]).filter(|place| place.is_dir()).collect(),
+        program: std::env::current_exe().ok(),
+        locale: locale(),
+    }
+}
+
+/// The user's language, for programs that talk to the person.
+pub fn locale() -> Option<std::ffi::OsString> {
+    variable("LC_ALL")
 }
 
 /// A variable, if it is set and not empty.

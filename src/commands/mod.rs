@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::fleet::plaintext::Plaintext;
 
 pub mod check;
+pub mod edit;
 pub mod host;
 pub mod identity;
 pub mod init;

@@ -6,6 +6,7 @@ use clap::Subcommand;
 use super::{App, Done};
 
 mod check;
+mod edit;
 mod host;
 mod identity;
 mod init;
@@ -27,6 +28,8 @@ pub enum Verb {
     Identity(identity::Args),
     /// Seal a new value: typed, from standard input, from a file, or made
     Seal(seal::Args),
+    /// Change a value in your editor
+    Edit(edit::Args),
     /// Print a secret's bytes, exactly as sealed
     Show(show::Args),
     /// List the secrets and how they stand
@@ -51,6 +54,8 @@ pub enum Verb {
     Man(manual::ManArgs),
     /// Print the JSON schema of recipients.toml
     Schema,
+    #[command(hide = true)]
+    EditHelper(edit::HelperArgs),
 }
 
 impl Verb {
@@ -60,6 +65,8 @@ impl Verb {
             Verb::Init(args) => init::run(&args, app),
             Verb::Identity(args) => identity::run(args, app),
             Verb::Seal(args) => seal::run(args, app),
+            Verb::Edit(args) => edit::run(args, app),
+            Verb::EditHelper(args) => edit::help(args),
             Verb::Show(args) => show::run(&args, app),
             Verb::List(args) => list::run(&args, app),
             Verb::Rm(args) => rename::rm(&args, app),
