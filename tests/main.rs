@@ -2,4 +2,5 @@
 //! that it is linked once.
 
 mod harness;
+mod plugin;
 mod seal;
