@@ -6,4 +6,5 @@ mod crash;
 mod harness;
 mod rekey;
 mod install;
+mod plugin;
 mod seal;

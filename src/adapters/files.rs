@@ -224,6 +224,16 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     })
 }
 
+/// Makes a directory, and those above it, for nobody but its owner. One that is there stays as it is.
+///
+/// # Errors
+/// Names the path.
+pub fn make_private_directory(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| Error::io(format!("cannot make {}", path.display()), error))
+}
+
 /// Removes a file. That it is gone already is fine.
 ///
 /// # Errors

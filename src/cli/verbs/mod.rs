@@ -6,7 +6,9 @@ use clap::Subcommand;
 use super::{App, Done};
 
 mod check;
+mod edit;
 mod host;
+mod identity;
 mod init;
 mod list;
 mod manual;
@@ -28,8 +30,12 @@ pub enum Verb {
     Install(install::Args),
     /// Print the list of what a host installs
     Manifest(manifest::Args),
+    /// An admin's own key: make, show, import, forget
+    Identity(identity::Args),
     /// Seal a new value: typed, from standard input, from a file, or made
     Seal(seal::Args),
+    /// Change a value in your editor
+    Edit(edit::Args),
     /// Print a secret's bytes, exactly as sealed
     Show(show::Args),
     /// List the secrets and how they stand
@@ -54,6 +60,8 @@ pub enum Verb {
     Man(manual::ManArgs),
     /// Print the JSON schema of recipients.toml
     Schema,
+    #[command(hide = true)]
+    EditHelper(edit::HelperArgs),
 }
 
 impl Verb {
@@ -63,7 +71,10 @@ impl Verb {
             Verb::Init(args) => init::run(&args, app),
             Verb::Install(args) => install::run(args, app),
             Verb::Manifest(args) => manifest::run(&args, app),
+            Verb::Identity(args) => identity::run(args, app),
             Verb::Seal(args) => seal::run(args, app),
+            Verb::Edit(args) => edit::run(args, app),
+            Verb::EditHelper(args) => edit::help(args),
             Verb::Show(args) => show::run(&args, app),
             Verb::List(args) => list::run(&args, app),
             Verb::Rm(args) => rename::rm(&args, app),
