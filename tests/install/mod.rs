@@ -164,4 +164,7 @@ impl Talk for Silence {
     fn new_value(&self, name: &str) -> Result<Plaintext> {
         Err(Error::failed(format!("nobody answers for {name}")))
     }
+    fn new_passphrase(&self, what: &str) -> Result<SecretString> {
+        Err(Error::failed(format!("nobody answers for {what}")))
+    }
 }
