@@ -245,6 +245,27 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
+/// Overwrites a file with zeros and removes it. On flash storage and on file systems that write elsewhere that is a best
+/// effort, and the documentation says so.
+///
+/// # Errors
+/// Names the path; it may be partly overwritten then.
+pub fn shred(path: &Path) -> Result<()> {
+    let attempt = || -> std::io::Result<()> {
+        let fd = openat(CWD, path, OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        let mut file = File::from(fd);
+        let mut left = file.metadata()?.len();
+        while left > 0 {
+            let step = left.min(8192);
+            file.write_all(&[0; 8192][..usize::try_from(step).unwrap_or(8192)])?;
+            left -= step;
+        }
+        file.sync_all()?;
+        Ok(unlinkat(CWD, path, AtFlags::empty())?)
+    };
+    attempt().map_err(|error| Error::io(format!("{} could not be destroyed", path.display()), error))
+}
+
 /// Puts everything written so far on the disk: the whole file system that holds `path`, in one go.
 ///
 /// # Errors

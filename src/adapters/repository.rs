@@ -11,8 +11,12 @@ use crate::fleet::header::{FILE_LIMIT, Fault, HEADER_LIMIT};
 use crate::fleet::inventory::{Found, Inventory};
 use crate::fleet::name::FileName;
 use crate::fleet::policy::Policy;
+use crate::fleet::policy_edit::public_path;
 use crate::fleet::policy_file;
 use crate::fleet::seal::Envelope;
+
+/// The largest public half of a key pair that is read, in bytes.
+const PUBLIC_LIMIT: u64 = 64 << 10;
 
 /// A fleet that was found and whose policy was read.
 pub struct Fleet {
@@ -95,6 +99,18 @@ impl Fleet {
         }
         let limit = usize::try_from(FILE_LIMIT).unwrap_or(usize::MAX);
         secrets.read(&name, limit, FILE_LIMIT).map(|(bytes, _)| Some(bytes))
+    }
+
+    /// The public half of a generated key pair, beside its sealed file; `None` where there is none.
+    ///
+    /// # Errors
+    /// When it is a link, too large, or cannot be read.
+    pub fn public_half(&self, file: &FileName) -> Result<Option<Vec<u8>>> {
+        let path = self.root.join(public_path(file));
+        if path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+            return Ok(None);
+        }
+        files::read(&path, PUBLIC_LIMIT).map(Some)
     }
 
     /// Reads the headers of all sealed files.

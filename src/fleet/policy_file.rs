@@ -79,7 +79,7 @@ pub(super) struct RawPolicy {
     /// The version of this form: 1.
     #[schemars(range(min = 1, max = 1))]
     version: At<i64>,
-    /// People (or offline backup keys) who can open every secret: name = [recipients].
+    /// People (or offline backup keys) who can open every secret: name = list of recipients.
     #[serde(default)]
     admins: BTreeMap<Text, Vec<Text>>,
     /// Machines that receive secrets.
@@ -468,6 +468,10 @@ impl Reader {
         let root = || "root".parse::<UnixName>().unwrap_or_else(|_| unreachable!("root is a user name"));
         let mut unix = |text: Option<Text>, field: &str| text.and_then(|text| self.word(&text, &of(field))).unwrap_or_else(root);
         let (owner, group) = (unix(raw.owner, "owner"), unix(raw.group, "group"));
+        if raw.needed_for_users && (owner.as_str(), group.as_str()) != ("root", "root") {
+            self.fault(&at.span, &key, "it is delivered before users exist, so that only root can own it",
+                Some("take `owner` and `group` away, or `needed_for_users`".into()));
+        }
         let mode = raw.mode.map_or(Some(Mode(0o400)), |text| {
             let mode = Mode::parse(&text.value);
             if mode.is_none() {

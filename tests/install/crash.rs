@@ -1,7 +1,9 @@
 //! Killed at any step, on a full or read-only file system: the old or the new state stands, never a mix, and the next
 //! install works.
 
-use super::{Machine, names};
+use serde_json::json;
+
+use super::{Machine, entry, names};
 use crate::harness::Run;
 
 /// Runs an install of a manifest under strace; none of its output is ours.
@@ -161,6 +163,37 @@ fn a_full_file_system_leaves_the_old_state() {
         assert_eq!(machine.live(), live);
         assert_eq!(machine.generations().len(), 4, "{call}: {:?}", machine.generations());
     }
+}
+
+#[test]
+fn links_of_an_install_that_fails_are_taken_back() {
+    let Some(machine) = Machine::new() else { return };
+    machine.sandbox.seal("a", &["--hosts", "web", "--path", "/opt/a"]);
+    machine.sandbox.seal("b", &["--hosts", "web", "--path", "/opt/b"]);
+    machine.install(&["--strict"]).exits(0);
+    // One link turned, one new, one gone.
+    let manifest = machine.manifest(|manifest| {
+        entry(manifest, "a")["path"] = json!("/opt/b");
+        entry(manifest, "b")["path"] = json!("/opt/new");
+    });
+    let links = || {
+        let target = |name: &String| std::fs::read_link(machine.root.path("opt").join(name)).expect("a link");
+        names(machine.root.path("opt"))
+            .iter()
+            .map(|name| format!("{name} {}", target(name).display()))
+            .collect::<Vec<_>>()
+    };
+    let mut failures = 0;
+    for nth in 1..20 {
+        let inject = format!("inject=renameat:error=EIO:when={nth}");
+        if traced(&machine, &["-e", "trace=renameat", "-e", &inject], &manifest).code == 0 {
+            break;
+        }
+        assert_eq!(links(), ["a /run/sealift/a", "b /run/sealift/b"], "{nth}");
+        failures += 1;
+    }
+    assert!(failures >= 3, "{failures}");
+    assert_eq!(links(), ["b /run/sealift/a", "new /run/sealift/b"]);
 }
 
 #[test]
