@@ -7,4 +7,5 @@ mod harness;
 mod rekey;
 mod install;
 mod plugin;
+mod readme;
 mod seal;
