@@ -14,8 +14,11 @@ use crate::adapters::repository::Fleet;
 use crate::error::Result;
 use crate::fleet::plaintext::Plaintext;
 
+pub mod deploy;
+pub mod generations;
 pub mod install;
 pub mod manifest;
+pub mod rollback;
 pub mod seal;
 pub mod show;
 

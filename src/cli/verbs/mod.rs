@@ -5,18 +5,31 @@ use clap::Subcommand;
 
 use super::{App, Done};
 
+mod deploy;
+mod generations;
+mod host_run;
 mod install;
 mod manifest;
+mod rollback;
 mod seal;
 mod show;
 
 /// What to do.
 #[derive(Subcommand)]
 pub enum Verb {
+    /// Make the fleet's system the one that runs on a machine, with its secrets, or leave it as it was
+    Deploy(deploy::Args),
+    /// List the systems that a machine can go back to
+    Generations(generations::Args),
+    /// The part of a deploy on the host: an order in, events out
+    #[command(name = "host-run", hide = true)]
+    HostRun,
     /// Put a host's secrets in place: on the host, by its own key
     Install(install::Args),
     /// Print the list of what a host installs
     Manifest(manifest::Args),
+    /// Make a former system run again, with its own secrets
+    Rollback(rollback::Args),
     /// Seal a new value: typed, from standard input, from a file, or made
     Seal(seal::Args),
     /// Print a secret's bytes, exactly as sealed
@@ -27,8 +40,12 @@ impl Verb {
     /// Does it.
     pub fn run(self, app: &App) -> Done {
         match self {
+            Verb::Deploy(args) => deploy::run(args, app),
+            Verb::Generations(args) => generations::run(&args, app),
+            Verb::HostRun => host_run::run(app),
             Verb::Install(args) => install::run(args, app),
             Verb::Manifest(args) => manifest::run(&args, app),
+            Verb::Rollback(args) => rollback::run(args, app),
             Verb::Seal(args) => seal::run(args, app),
             Verb::Show(args) => show::run(&args, app),
         }
