@@ -1,5 +1,6 @@
 //! End-to-end tests: the real binary, real age, git, ssh-keygen, nix and keyring, in a sealed box each. One program, so
 //! that it is linked once.
 
+mod deploy;
 mod harness;
 mod seal;
