@@ -2,5 +2,7 @@
 //! that it is linked once.
 
 mod deploy;
+mod deploy_back;
 mod harness;
+mod rollback;
 mod seal;

@@ -11,7 +11,7 @@ use super::{Event, Talk};
 use crate::adapters::profile::{self, Generation};
 use crate::adapters::rooted::Root;
 use crate::adapters::system;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::fleet::name::HostName;
 use crate::fleet::order::{Profile, Switch, Work};
 use crate::fleet::policy::{Engine, Policy};
@@ -46,7 +46,7 @@ pub fn run(policy: Option<&Policy>, talk: &dyn Talk, request: &Request) -> Resul
     let rights = Rights::get()?;
     if recover(&root, rights, &request.caller, talk)?.is_some() && request.to.is_none() {
         let system = root.store_path(system::RUNNING).unwrap_or_default();
-        return Err(Error::new(Kind::RolledBack, format!("an interrupted deploy was ended first; what runs now is {system}"))
+        return Err(Error::failed(format!("an interrupted deploy was ended first; what runs now is {system}"))
             .hint("run `sealift rollback` again to go back further, or `sealift generations` to see where you are"));
     }
     let (number, system) = target(&root, request.to)?;

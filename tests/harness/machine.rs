@@ -31,6 +31,11 @@ impl Shared {
             nix_environment(&mut command, &place);
             let output = command.output().expect("sh starts");
             assert!(output.status.success(), "programs.sh: {}", String::from_utf8_lossy(&output.stderr));
+            // Two that make the store at once would be in each other's way.
+            let mut command = Command::new("nix-store");
+            command.arg("--init");
+            nix_environment(&mut command, &place);
+            assert!(command.status().expect("nix-store starts").success());
             Shared { programs: String::from_utf8(output.stdout).expect("UTF-8"), place }
         })
     }
@@ -193,6 +198,7 @@ impl Machine {
         let mut links: Vec<String> = std::fs::read_dir(self.root.join("nix/var/nix/profiles"))
             .map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
             .unwrap_or_default();
+        links.retain(|name| name.starts_with("system"));
         links.sort();
         let default = std::fs::read_to_string(self.root.join("boot/default")).unwrap_or_default();
         let token = self.secret("token").unwrap_or_default();
@@ -209,9 +215,9 @@ impl Machine {
         assert_eq!(roots, 0, "links to what was built are left");
     }
 
-    /// What shall go wrong; see the fixture's README.
+    /// What shall go wrong, a line each; see the fixture's README.
     pub fn fail(&self, lines: &str) {
-        std::fs::write(self.root.join("etc/stc-fail"), lines).expect("written");
+        std::fs::write(self.root.join("etc/stc-fail"), format!("{lines}\n")).expect("written");
     }
 
     /// The calls of switch-to-configuration so far: the action and the exit code of each, and whether it was the system
@@ -232,6 +238,32 @@ impl Machine {
     /// The log of all that switch-to-configuration did.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.root.join("var/log/stc.log")).unwrap_or_default()
+    }
+
+    /// The process that holds the lock of deploys: the part on the host.
+    pub fn holder(&self) -> Option<u32> {
+        let text = std::fs::read_to_string(self.root.join("run/sealift-deploy.lock")).ok()?;
+        text.split("process ").nth(1)?.split(',').next()?.parse().ok()
+    }
+
+    /// Waits until switch-to-configuration hangs, as `fail` told it to.
+    pub fn wait_until_it_hangs(&self) {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !self.log().contains("outcome=hang") {
+            assert!(std::time::Instant::now() < end, "it does not hang: {}", self.log());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
+    /// Lets what hangs go on.
+    pub fn go_on(&self) {
+        std::fs::write(self.root.join("etc/stc-go"), "").expect("written");
+    }
+
+    /// Waits until nobody holds the lock of deploys.
+    pub fn wait_until_it_is_over(&self) {
+        let lock = std::fs::File::open(self.root.join("run/sealift-deploy.lock")).expect("a lock");
+        lock.lock().expect("the lock");
     }
 
     /// What the unit that delivers said.

@@ -111,9 +111,9 @@ pub fn recover(root: &Root, rights: Rights, caller: &Caller, talk: &dyn Talk) ->
     }
     let order = caller.order(root, None, Work::Recover)?;
     let verdict = hand_over(&order, rights, caller, talk)?;
+    let unfinished = bench::is_unfinished(root) || verdict.outcome == Outcome::Person;
     match (verdict.outcome, &verdict.failure) {
-        (Outcome::Person, Some(failure)) => Err(failure.clone().into_error()),
-        (Outcome::Failed, Some(failure)) if verdict.running.is_none() => Err(failure.clone().into_error()),
+        (_, Some(failure)) if unfinished => Err(failure.clone().into_error()),
         (Outcome::Nothing, _) => Ok(None),
         (Outcome::Done | Outcome::PendingReboot, _) => {
             talk.event(Event::Note("the interrupted deploy was finished".to_owned()));

@@ -165,6 +165,10 @@ fn build(ready: &Ready, rooted: &Rooted, talk: &dyn Talk) -> Result<String> {
         }
     });
     system.map_err(|error| {
+        // Ctrl-C reaches nix too, which then fails.
+        if signals::pending() {
+            return signals::interrupted();
+        }
         Error::failed(format!("the system of {} could not be built; nothing was changed", ready.host)).because(std::error::Error::source(&error).map_or_else(|| error.message().to_owned(), ToString::to_string))
     })
 }

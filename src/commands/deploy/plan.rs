@@ -23,8 +23,10 @@ pub struct Plan {
     pub former: Option<String>,
     /// The versions of NixOS, former and coming.
     pub versions: (Option<String>, String),
-    /// Packages that differ, as nix tells; none where it cannot tell, with the reason.
-    pub closure: Result<Vec<String>, String>,
+    /// Packages that differ, as nix tells.
+    pub packages: Vec<String>,
+    /// Why they were not compared.
+    pub not_compared: Option<String>,
     /// Secrets that do not stay as they are.
     pub secrets: Vec<SecretChange>,
     /// Units that are restarted or reloaded because of them.
@@ -50,17 +52,21 @@ impl Plan {
         let after = manifest.map_or(Ok(Vec::new()), |manifest| system::secrets(root, manifest))?;
         let before = former.as_deref().and_then(|former| system::manifest(root, former)).map_or_else(Vec::new, |manifest| secrets_of(root, &manifest));
         let secrets = secret_changes(&before, &after);
-        let closure = match &former {
-            Some(former) if former == coming => Ok(Vec::new()),
-            Some(former) => nix::differences(root, former, coming).map_err(|error| error.message().to_owned()),
-            None => Err("no system is running there".to_owned()),
+        let (packages, not_compared) = match &former {
+            Some(former) if former == coming => (Vec::new(), None),
+            Some(former) => match nix::differences(root, former, coming) {
+                Ok(packages) => (packages, None),
+                Err(error) => (Vec::new(), Some(error.message().to_owned())),
+            },
+            None => (Vec::new(), Some("no system is running there".to_owned())),
         };
         Ok(Self {
             host: host.cloned(),
             action,
             system: coming.to_owned(),
             versions: (running.as_ref().map(|facts| facts.version.clone()), facts.version.clone()),
-            closure,
+            packages,
+            not_compared,
             secret_units: secret_units(&secrets, &after),
             secrets,
             units: UnitChanges::between(running.as_ref(), &facts),
@@ -84,10 +90,10 @@ impl Plan {
             Some(former) => lines.extend([format!("{host}: {former}"), format!("  → {}", self.system)]),
             None => lines.push(format!("{host}: {}", self.system)),
         }
-        match &self.closure {
-            Ok(packages) if packages.is_empty() => lines.push("packages: no version changes".to_owned()),
-            Ok(packages) => lines.extend(std::iter::once("packages:".to_owned()).chain(packages.iter().map(|line| format!("  {line}")))),
-            Err(why) => lines.push(format!("packages: not compared: {why}")),
+        match &self.not_compared {
+            Some(why) => lines.push(format!("packages: not compared: {why}")),
+            None if self.packages.is_empty() => lines.push("packages: no version changes".to_owned()),
+            None => lines.extend(std::iter::once("packages:".to_owned()).chain(self.packages.iter().map(|line| format!("  {line}")))),
         }
         if self.secrets.is_empty() {
             lines.push("secrets: no changes".to_owned());
