@@ -9,8 +9,9 @@ use age::{Decryptor, DecryptError, EncryptError, Encryptor};
 use age_core::format::{FileKey, Stanza};
 
 use super::ask::Ask;
-use super::identity::{Identities, PluginTalk, Plugins};
-use crate::error::{Error, Kind, Result};
+use super::identity::{Identities, Plugins};
+use super::signals;
+use crate::error::{Error, Result};
 use crate::fleet::header::{ARMOR, FILE_LIMIT};
 use crate::fleet::name::FileName;
 use crate::fleet::plaintext::Plaintext;
@@ -40,12 +41,7 @@ impl Sealer {
                 Key::Ssh(key) => Box::new(key.clone()),
                 Key::Tag(key) => Box::new((**key).clone()),
                 Key::TagPq(key) => Box::new((**key).clone()),
-                Key::Plugin(key) => {
-                    plugins.allow(key.plugin())?;
-                    let talk = PluginTalk(ask.clone());
-                    let plugin = age::plugin::RecipientPluginV1::new(key.plugin(), std::slice::from_ref(key), &[], talk);
-                    Box::new(plugin.map_err(|_| missing_plugin(key.plugin()))?)
-                }
+                Key::Plugin(key) => plugins.recipient(key, ask)?,
             };
             wrappers.insert(recipient.fingerprint(), wrapper);
         }
@@ -59,12 +55,14 @@ impl Sealer {
     pub fn seal(&self, value: &Plaintext, seal: &Seal) -> Result<Vec<u8>> {
         let sealing = Sealing { wrappers: &self.wrappers, seal };
         let encryptor = Encryptor::with_recipients(std::iter::once(&sealing as &dyn age::Recipient)).map_err(|error| refused(&error))?;
-        let mut file = Vec::with_capacity(value.len() + 1024 + 256 * seal.current.len());
+        let mut file = Vec::with_capacity(value.len() + 512 + 128 * seal.current.len());
         let written = encryptor.wrap_output(&mut file).and_then(|mut writer| {
             value.expose(|bytes| writer.write_all(bytes))?;
             writer.finish().map(drop)
         });
         written.map_err(|error| Error::io(format!("cannot seal {}", seal.name), error))?;
+        // A rekey holds all files until the last is sealed.
+        file.shrink_to_fit();
         Ok(file)
     }
 }
@@ -130,7 +128,11 @@ pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Op
     let opening = Opening { identities, seal: envelope.seal.as_ref(), failures: RefCell::default() };
     let reader = match decryptor.decrypt(std::iter::once(&opening as &dyn age::Identity)) {
         Ok(reader) => reader,
-        Err(DecryptError::NoMatchingKeys) => return Err(identities.none_opens(file, envelope.seal.as_ref(), &opening.failures.borrow())),
+        Err(DecryptError::NoMatchingKeys) => {
+            // Ctrl-C at a passphrase is no wrong passphrase.
+            signals::check()?;
+            return Err(identities.none_opens(file, envelope.seal.as_ref(), &opening.failures.borrow()));
+        }
         Err(error) => return Err(undone(file, error)),
     };
     // The payload is shorter than the file: the buffer never moves.
@@ -223,9 +225,4 @@ fn refused(error: &EncryptError) -> Error {
         }
         other => Error::failed("cannot seal").because(plain(other)),
     }
-}
-
-/// What to say when a plugin's program is not there.
-pub fn missing_plugin(name: &str) -> Error {
-    Error::new(Kind::NoIdentity, format!("the program age-plugin-{name} is not installed")).hint(format!("install age-plugin-{name}"))
 }

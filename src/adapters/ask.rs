@@ -13,6 +13,11 @@ pub trait Ask: Send + Sync {
     /// `NoIdentity` where nobody can be asked; `Interrupted` on Ctrl-C.
     fn passphrase(&self, what: &str) -> Result<SecretString>;
 
+    /// How often a wrong passphrase may be given anew: a person mistypes, a script does not.
+    fn attempts(&self) -> usize {
+        1
+    }
+
     /// A line of foreign text for the person to read, such as a plugin's "touch your key".
     fn tell(&self, message: &str);
 

@@ -235,6 +235,16 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     })
 }
 
+/// Makes a directory, and those above it, for nobody but its owner. One that is there stays as it is.
+///
+/// # Errors
+/// Names the path.
+pub fn make_private_directory(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| Error::io(format!("cannot make {}", path.display()), error))
+}
+
 /// Removes a file. That it is gone already is fine.
 ///
 /// # Errors
@@ -244,6 +254,27 @@ pub fn remove(path: &Path) -> Result<()> {
         Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
         Err(error) => Err(Error::io(format!("cannot remove {}", path.display()), error)),
     }
+}
+
+/// Overwrites a file with zeros and removes it. On flash storage and on file systems that write elsewhere that is a best
+/// effort, and the documentation says so.
+///
+/// # Errors
+/// Names the path; it may be partly overwritten then.
+pub fn shred(path: &Path) -> Result<()> {
+    let attempt = || -> std::io::Result<()> {
+        let fd = openat(CWD, path, OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        let mut file = File::from(fd);
+        let mut left = file.metadata()?.len();
+        while left > 0 {
+            let step = left.min(8192);
+            file.write_all(&[0; 8192][..usize::try_from(step).unwrap_or(8192)])?;
+            left -= step;
+        }
+        file.sync_all()?;
+        Ok(unlinkat(CWD, path, AtFlags::empty())?)
+    };
+    attempt().map_err(|error| Error::io(format!("{} could not be destroyed", path.display()), error))
 }
 
 /// Puts everything written so far on the disk: the whole file system that holds `path`, in one go.

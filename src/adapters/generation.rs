@@ -1,7 +1,7 @@
 //! Generations of delivered secrets: numbered directories in memory, and the link that makes one of them live with one
 //! rename. A generation is out of everybody's reach until it is complete.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -51,8 +51,9 @@ pub struct Generation {
     /// Its number.
     pub number: u64,
     shown: PathBuf,
-    /// Its directories by name; the top is "".
-    directories: BTreeMap<String, OwnedFd>,
+    top: OwnedFd,
+    /// The folders that were made in it.
+    folders: BTreeSet<String>,
     mode: u32,
 }
 
@@ -79,12 +80,11 @@ impl Generations {
         let number = self.numbers()?.last().copied().unwrap_or(0).saturating_add(1);
         let shown = self.shown.join(number.to_string());
         let top = make_directory(&self.fd, &number.to_string(), 0o700, &shown)?;
-        Ok(Generation {
-            number,
-            shown,
-            directories: BTreeMap::from([(String::new(), top)]),
-            mode: self.tree.directory_mode(),
-        })
+        Ok(self.generation(number, shown, top))
+    }
+
+    fn generation(&self, number: u64, shown: PathBuf, top: OwnedFd) -> Generation {
+        Generation { number, shown, top, folders: BTreeSet::new(), mode: self.tree.directory_mode() }
     }
 
     /// Opens one; none if it is not there.
@@ -94,10 +94,7 @@ impl Generations {
     pub fn open(&self, number: u64) -> Result<Option<Generation>> {
         let shown = self.shown.join(number.to_string());
         match openat(&self.fd, number.to_string(), DIRECTORY, Mode::empty()) {
-            Ok(top) => {
-                let directories = BTreeMap::from([(String::new(), top)]);
-                Ok(Some(Generation { number, shown, directories, mode: self.tree.directory_mode() }))
-            }
+            Ok(top) => Ok(Some(self.generation(number, shown, top))),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(Error::io(format!("cannot open {}", shown.display()), error)),
         }
@@ -150,10 +147,11 @@ impl Generation {
     /// Names the file; it may be there in part, and the generation is to be removed.
     pub fn write(&mut self, name: &str, value: &Plaintext, access: Access) -> Result<()> {
         let shown = self.shown.join(name);
-        let (folder, base) = name.rsplit_once('/').unwrap_or(("", name));
-        let parent = self.directory(folder)?;
+        if let Some((folder, _)) = name.rsplit_once('/') {
+            self.make_folder(folder)?;
+        }
         let attempt = || {
-            let fd = openat(parent, base, NEW_FILE, Mode::from_raw_mode(0o400))?;
+            let fd = openat(&self.top, name, NEW_FILE, Mode::from_raw_mode(0o400))?;
             value.expose(|bytes| write_all(&fd, bytes))?;
             fchown(&fd, Some(Uid::from_raw(access.user)), Some(Gid::from_raw(access.group)))?;
             fchmod(&fd, Mode::from_raw_mode(access.mode))
@@ -175,9 +173,8 @@ impl Generation {
     pub fn read(&self, name: &str) -> Result<Option<(Plaintext, Access)>> {
         let failed =
             |error: std::io::Error| Error::io(format!("cannot read {}", self.shown.join(name).display()), error);
-        let Some(top) = self.directories.get("") else { return Ok(None) };
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let fd = match openat(top, name, flags, Mode::empty()) {
+        let fd = match openat(&self.top, name, flags, Mode::empty()) {
             Ok(fd) => fd,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
             Err(error) => return Err(failed(error.into())),
@@ -194,7 +191,7 @@ impl Generation {
 
     /// Who may do what with a file; none if there is none.
     pub fn access(&self, name: &str) -> Option<Access> {
-        let stat = statat(self.directories.get("")?, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        let stat = statat(&self.top, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
         Some(Access { user: stat.st_uid, group: stat.st_gid, mode: stat.st_mode & 0o7777 })
     }
 
@@ -208,8 +205,7 @@ impl Generation {
         let mut text = serde_json::to_vec_pretty(status)
             .map_err(|error| Error::failed("cannot write the status").because(error))?;
         text.push(b'\n');
-        let top = self.directories.get("").ok_or_else(|| failed(Errno::BADF))?;
-        replace(top, STATUS, &text, 0o600).map_err(failed)
+        replace(&self.top, STATUS, &text, 0o600).map_err(failed)
     }
 
     /// Its status; none if it has none.
@@ -244,23 +240,21 @@ impl Generation {
     /// # Errors
     /// When its permissions cannot be changed.
     pub fn open_up(&self) -> Result<()> {
-        self.directories
-            .values()
-            .try_for_each(|fd| fchmod(fd, Mode::from_raw_mode(self.mode)))
+        fchmod(&self.top, Mode::from_raw_mode(self.mode))
             .map_err(|error| Error::io(format!("cannot open up {}", self.shown.display()), error))
     }
 
-    /// The directory of this name, made if it is not there.
-    fn directory(&mut self, folder: &str) -> Result<&OwnedFd> {
-        if !self.directories.contains_key(folder) {
-            let (above, name) = folder.rsplit_once('/').unwrap_or(("", folder));
-            let shown = self.shown.join(folder);
-            let made = make_directory(self.directory(above)?, name, 0o700, &shown)?;
-            self.directories.insert(folder.to_owned(), made);
+    /// Makes a folder, and those above it, where they are not there yet.
+    fn make_folder(&mut self, folder: &str) -> Result<()> {
+        if self.folders.contains(folder) {
+            return Ok(());
         }
-        self.directories
-            .get(folder)
-            .ok_or_else(|| Error::failed(format!("cannot open {}", self.shown.join(folder).display())))
+        if let Some((above, _)) = folder.rsplit_once('/') {
+            self.make_folder(above)?;
+        }
+        make_directory(&self.top, folder, self.mode, &self.shown.join(folder))?;
+        self.folders.insert(folder.to_owned());
+        Ok(())
     }
 }
 

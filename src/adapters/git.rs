@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::files::{self, Durable};
 use super::process::{Ended, Invocation};
 use crate::error::{Error, Result};
 
@@ -53,6 +54,17 @@ impl Git {
             (Some(top), Some(directory)) => Ok(Some(Self { top: top.into(), directory: directory.into() })),
             _ => Err(Error::failed("git does not tell where its repository is")),
         }
+    }
+
+    /// The repository that a fleet lies in.
+    ///
+    /// # Errors
+    /// When it lies in none, or git fails.
+    pub fn of(fleet: &Path) -> Result<Self> {
+        Self::find(fleet)?.ok_or_else(|| {
+            Error::failed(format!("{} is not in a git repository", fleet.display()))
+                .hint("run `git init` there: git is what keeps old versions, and what Nix reads")
+        })
     }
 
     /// A call of git in this repository.
@@ -147,6 +159,56 @@ impl Git {
         });
         let call = self.call().args(["--literal-pathspecs", "add", "--all", "--force", "--pathspec-from-file=-", "--pathspec-file-nul"]).input(input);
         call.read().map(drop).map_err(|error| error.hint("nothing is lost: the files are written; run `git add secrets recipients.toml` yourself"))
+    }
+
+    /// Makes sure that git does not take up a file that is about to be made in the work tree, by a line of this clone's
+    /// own `info/exclude` where it is not ignored yet. Says whether that line had to be written.
+    ///
+    /// # Errors
+    /// When git has the file already, or would take it up in spite of that line.
+    pub fn exclude(&self, path: &Path) -> Result<bool> {
+        let name = self.relative(path)?;
+        if name.contains(['\n', '\r']) {
+            return Err(Error::usage("a file name with a line break cannot be kept from git"));
+        }
+        if !self.call().args(["--literal-pathspecs", "ls-files", "-z", "--", &name]).read()?.is_empty() {
+            return Err(Error::usage(format!("git tracks {name}")).hint("keep the key outside of the repository"));
+        }
+        if self.ignores(&name)? {
+            return Ok(false);
+        }
+        let place = self.call().args(["rev-parse", "--git-path", "info/exclude"]).read()?;
+        let list = self.top.join(String::from_utf8_lossy(&place).trim_end_matches('\n'));
+        let before = if list.exists() { files::read(&list, 1 << 20)? } else { Vec::new() };
+        let mut lines = before.clone();
+        if !lines.is_empty() && !lines.ends_with(b"\n") {
+            lines.push(b'\n');
+        }
+        lines.push(b'/');
+        for c in name.chars() {
+            if matches!(c, '\\' | '*' | '?' | '[' | ' ') {
+                lines.push(b'\\');
+            }
+            lines.extend(c.to_string().bytes());
+        }
+        lines.push(b'\n');
+        files::replace(&list, &lines, 0o644, Durable::Now)?;
+        if self.ignores(&name)? {
+            return Ok(true);
+        }
+        // A line of the repository's own .gitignore has the last word over that list.
+        files::replace(&list, &before, 0o644, Durable::Now)?;
+        Err(Error::usage(format!("git would take {name} up: a .gitignore says so")).hint("keep the key outside of the repository"))
+    }
+
+    fn ignores(&self, name: &str) -> Result<bool> {
+        let call = self.call().args(["check-ignore", "--quiet", "--", name]);
+        let output = call.run()?;
+        match output.ended {
+            Ended::Code(0) => Ok(true),
+            Ended::Code(1) => Ok(false),
+            _ => Err(call.failure(&output)),
+        }
     }
 
     /// Whether there is a commit yet.

@@ -9,7 +9,9 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use super::terminal::Terminal;
 use crate::error::{Error, Kind, Result};
+use crate::fleet::plaintext::Plaintext;
 
 /// Variables that make a child print secrets or load foreign code.
 const DROPPED: [&str; 6] = ["AGEDEBUG", "LD_PRELOAD", "LD_AUDIT", "BASH_ENV", "ENV", "SHELLOPTS"];
@@ -217,6 +219,57 @@ impl Invocation {
         let mut command = self.command();
         let status = self.start(&mut command)?.wait();
         status.map(Ended::of).map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))
+    }
+
+    /// With the user's own language settings, for a program that talks to a person; every other has C.UTF-8.
+    #[must_use]
+    pub fn locale(self, locale: Option<&OsString>) -> Self {
+        match locale {
+            Some(locale) => self.env("LC_ALL", locale),
+            None => self.without_env("LC_ALL"),
+        }
+    }
+
+    /// Runs it on the terminal, whatever our own streams are; without one, with no input, and its output where ours
+    /// is told.
+    ///
+    /// # Errors
+    /// Only when it could not be started.
+    pub fn on_terminal(&self, terminal: Option<&Terminal>) -> Result<Ended> {
+        let mut command = self.command();
+        match terminal {
+            Some(terminal) => command.stdin(terminal.file()?).stdout(terminal.file()?).stderr(terminal.file()?),
+            None => command.stdin(Stdio::null()).stdout(std::io::stderr()),
+        };
+        let status = self.start(&mut command)?.wait();
+        status.map(Ended::of).map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))
+    }
+
+    /// Gives it plaintext on its standard input and returns what it prints, as plaintext too. What it says goes where
+    /// ours goes.
+    ///
+    /// # Errors
+    /// When it cannot be started, or prints more than the limit.
+    pub fn exchange(&self, input: &Plaintext, limit: usize) -> Result<(Plaintext, Ended)> {
+        let mut command = self.command();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = self.start(&mut command)?;
+        let (pipe, out) = (child.stdin.take(), child.stdout.take());
+        let answer = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                if let Some(mut pipe) = pipe {
+                    // One that ended early does not read it; how it ended tells the rest.
+                    let _ended_early = input.expose(|bytes| pipe.write_all(bytes));
+                }
+            });
+            out.map(|pipe| Plaintext::read(pipe, input.len() + (64 << 10), limit))
+        });
+        let status = child.wait().map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))?;
+        match answer {
+            Some(Ok(answer)) => Ok((answer, Ended::of(status))),
+            Some(Err(error)) => Err(Error::io(format!("cannot read what {} prints", self.name()), error)),
+            None => Err(Error::failed(format!("{} prints nothing", self.name()))),
+        }
     }
 
     /// Runs it, passing on what it says line by line while it runs, and returns what it printed.

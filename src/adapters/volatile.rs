@@ -49,8 +49,11 @@ impl Run {
             return Ok(run);
         }
         let shown = root.join("run");
-        let fd = make_directory(&files::directory(root)?, "run", 0o755, &shown)?;
-        Ok(Self { fd, shown })
+        match make_directory(&files::directory(root)?, "run", 0o755, &shown) {
+            Ok(fd) => Ok(Self { fd, shown }),
+            // Nobody holds the lock yet: another install may have made it just now.
+            Err(error) => Self::open(root)?.ok_or(error),
+        }
     }
 
     /// The live generation that the tree's link names; none where there is no link.

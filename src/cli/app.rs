@@ -1,15 +1,18 @@
 //! What the verbs of the command line share: the global options, and how a session is made from them.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::settings::{self, Global};
 use super::ui::Ui;
 use crate::adapters::ask::Ask;
 use crate::adapters::identity::{Identities, Plugins};
 use crate::adapters::repository::Fleet;
+use crate::adapters::search::{self, Places};
+use crate::adapters::user_config::UserConfig;
 use crate::commands::Session;
 use crate::error::Result;
+use crate::fleet::recipient::Recipient;
 
 /// The program as the command line set it up.
 pub struct App {
@@ -22,7 +25,7 @@ pub struct App {
 impl App {
     /// Sets it up.
     pub fn new(global: Global) -> Self {
-        let ui = Arc::new(Ui::new(global.quiet));
+        let ui = Arc::new(Ui::new(global.quiet, global.passphrase_fd));
         Self { global, ui }
     }
 
@@ -40,26 +43,44 @@ impl App {
     /// # Errors
     /// When there is no fleet, or its policy is invalid.
     pub fn session(&self) -> Result<Session> {
-        let plugins = Plugins::default();
+        let fleet = Fleet::open(&self.root()?)?;
+        let config = settings::user_config()?;
+        let plugins = settings::plugins(&config);
+        let admins = fleet.policy.admins.values().flatten().cloned().collect();
         Ok(Session {
-            fleet: Fleet::open(&self.root()?)?,
+            fleet,
             talk: self.ui.clone(),
-            identities: self.identities(plugins.clone()),
+            identities: self.identities(settings::places(&self.global.identity, &config), admins, plugins.clone()),
             plugins,
             today: settings::today(),
         })
     }
 
-    /// How identities are found, when they are needed.
-    fn identities(&self, plugins: Plugins) -> Box<dyn Fn() -> Result<Identities>> {
+    /// Whether identities were named for this run.
+    pub fn names_identities(&self) -> bool {
+        !settings::places(&self.global.identity, &UserConfig::default()).named.is_empty()
+    }
+
+    /// The identities that were named for this run, wherever it is run.
+    ///
+    /// # Errors
+    /// `NoIdentity` with every reason.
+    pub fn named_identities(&self) -> Result<Arc<Identities>> {
+        let config = settings::user_config()?;
+        let found = self.identities(settings::places(&self.global.identity, &config), Vec::new(), settings::plugins(&config))()?;
+        if found.is_empty() { Err(found.none_at_hand()) } else { Ok(found) }
+    }
+
+    /// How identities are found, when they are needed: once.
+    fn identities(&self, places: Places, admins: Vec<Recipient>, plugins: Plugins) -> Box<dyn Fn() -> Result<Arc<Identities>> + Send + Sync> {
         let ask: Arc<dyn Ask> = self.ui.clone();
-        let files = self.global.identity.clone();
+        let found = OnceLock::new();
         Box::new(move || {
-            let mut identities = Identities::default();
-            for file in &files {
-                identities.extend(Identities::from_file(file, &plugins, &ask)?);
+            if let Some(found) = found.get() {
+                return Ok(Arc::clone(found));
             }
-            Ok(identities)
+            let new = Arc::new(search::find(&places, &admins, &plugins, &ask)?);
+            Ok(Arc::clone(found.get_or_init(|| new)))
         })
     }
 }

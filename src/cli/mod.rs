@@ -14,6 +14,7 @@ mod ui;
 mod verbs;
 
 pub use app::App;
+pub use ui::Ui;
 
 /// How a verb ends when it did not fail: with 0, or with the code of a finding.
 pub type Done = anyhow::Result<Option<Kind>>;

@@ -5,10 +5,20 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::adapters::editor::Editor;
+use crate::adapters::identity::Plugins;
+use crate::adapters::scratch::Surroundings;
+use crate::adapters::search::{CREDENTIAL, DEFAULT_FILE, Places};
+use crate::adapters::user_config::{self, UserConfig};
+use crate::error::{Error, Result};
+
 /// Names the fleet's directory.
 pub const FLEET: &str = "SEALIFT_FLEET";
 /// Names an identity file (a path, never a key).
 pub const IDENTITY: &str = "SEALIFT_IDENTITY";
+
+/// What names the editor, the first that is set.
+const EDITORS: [&str; 3] = ["SEALIFT_EDITOR", "VISUAL", "EDITOR"];
 
 /// Options that every verb takes.
 #[derive(Args, Clone, Debug)]
@@ -19,9 +29,86 @@ pub struct Global {
     /// Use only this identity file (may be given again) [env: SEALIFT_IDENTITY]
     #[arg(long, short, global = true, value_name = "FILE", help_heading = "Everywhere")]
     pub identity: Vec<PathBuf>,
+    /// Read the passphrase, one line, from this open descriptor instead of asking for it
+    #[arg(long, global = true, value_name = "N", help_heading = "Everywhere", value_parser = clap::value_parser!(i32).range(0..))]
+    pub passphrase_fd: Option<i32>,
     /// Say nothing but errors
     #[arg(long, short, global = true, help_heading = "Everywhere")]
     pub quiet: bool,
+}
+
+/// Where identities are looked for: what was named for this run, else the usual places.
+pub fn places(named: &[PathBuf], config: &UserConfig) -> Places {
+    let named = if named.is_empty() { variable(IDENTITY).map(PathBuf::from).into_iter().collect() } else { named.to_vec() };
+    Places {
+        named,
+        credential: variable("CREDENTIALS_DIRECTORY").map(|directory| PathBuf::from(directory).join(CREDENTIAL)),
+        default_file: config_directory().map(|directory| directory.join(DEFAULT_FILE)),
+        configured: config.identities.clone(),
+    }
+}
+
+/// The user's home, as the session says; nothing else is asked.
+pub fn home() -> Option<PathBuf> {
+    variable("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
+}
+
+/// sealift's own directory among the user's configuration.
+pub fn config_directory() -> Option<PathBuf> {
+    let configured = variable("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    Some(configured.or_else(|| Some(home()?.join(".config")))?.join("sealift"))
+}
+
+/// The user's own configuration.
+///
+/// # Errors
+/// When it is not understood, or others can write it.
+pub fn user_config() -> Result<UserConfig> {
+    match config_directory() {
+        Some(directory) => UserConfig::load(&directory.join(user_config::FILE), home().as_deref()),
+        None => Ok(UserConfig::default()),
+    }
+}
+
+/// Which plugins may run. None may where the environment would make the library print keys, or let a program be found
+/// in the working directory, which may be a repository.
+pub fn plugins(config: &UserConfig) -> Plugins {
+    let listed_in = config_directory().map_or_else(|| user_config::FILE.to_owned(), |directory| directory.join(user_config::FILE).display().to_string());
+    let refused = if variable("AGEDEBUG").is_some() {
+        Some("AGEDEBUG is set, and would print keys")
+    } else if variable("PATH").is_some_and(|path| std::env::split_paths(&path).any(|entry| !entry.is_absolute())) {
+        Some("PATH holds a relative entry, which leads into whatever repository this is")
+    } else {
+        None
+    };
+    Plugins { allowed: config.plugins.clone(), listed_in, refused }
+}
+
+/// The user's editor.
+///
+/// # Errors
+/// When none is named.
+pub fn editor() -> Result<Editor> {
+    let named = EDITORS.iter().find_map(|name| Some((*name, variable(name)?)));
+    let (name, text) = named.ok_or_else(|| {
+        Error::usage("no editor is named: EDITOR is not set").hint("name one, such as `EDITOR=vim sealift edit NAME`; or give the value with `sealift seal NAME --stdin`")
+    })?;
+    Editor::parse(name, &text, &working_directory(), variable("PATH").as_deref())
+}
+
+/// Where values may be edited, and who helps.
+pub fn surroundings() -> Surroundings {
+    let runtime = variable("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
+    Surroundings {
+        places: runtime.into_iter().chain([PathBuf::from("/dev/shm")]).filter(|place| place.is_dir()).collect(),
+        program: std::env::current_exe().ok(),
+        locale: locale(),
+    }
+}
+
+/// The user's language, for programs that talk to the person.
+pub fn locale() -> Option<std::ffi::OsString> {
+    variable("LC_ALL")
 }
 
 /// A variable, if it is set and not empty.

@@ -3,12 +3,15 @@
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
-use secrecy::SecretString;
+use indicatif::{ProgressBar, ProgressStyle};
+use secrecy::{ExposeSecret, SecretString};
 
 use super::settings;
 use crate::adapters::ask::Ask;
-use crate::adapters::signals;
+use crate::adapters::terminal::{self, Terminal};
 use crate::commands::{Event, Talk};
 use crate::error::{Error, Kind, Result};
 use crate::fleet::plaintext::Plaintext;
@@ -17,13 +20,67 @@ use crate::fleet::plaintext::Plaintext;
 pub struct Ui {
     quiet: bool,
     colour: bool,
+    passphrase_fd: Option<i32>,
+    /// What was read from that descriptor: one line serves every question of this run.
+    passphrase: OnceLock<SecretString>,
+    progress: Mutex<Progress>,
+    colour_data: bool,
 }
 
 impl Ui {
     /// Looks at what standard error is.
-    pub fn new(quiet: bool) -> Self {
-        let colour = std::io::stderr().is_terminal() && settings::variable("NO_COLOR").is_none() && settings::variable("TERM").is_none_or(|term| term != "dumb");
-        Self { quiet, colour }
+    pub fn new(quiet: bool, passphrase_fd: Option<i32>) -> Self {
+        let wanted = settings::variable("NO_COLOR").is_none() && settings::variable("TERM").is_none_or(|term| term != "dumb");
+        Self {
+            quiet,
+            colour: wanted && std::io::stderr().is_terminal(),
+            colour_data: wanted && std::io::stdout().is_terminal(),
+            passphrase_fd,
+            passphrase: OnceLock::new(),
+            progress: Mutex::default(),
+        }
+    }
+
+    /// The terminal, free of anything that is drawn on it.
+    fn terminal(&self) -> Option<Terminal> {
+        let terminal = Terminal::open()?;
+        if let Ok(mut progress) = self.progress.lock()
+            && let Some(bar) = progress.bar.take()
+        {
+            bar.finish_and_clear();
+        }
+        Some(terminal)
+    }
+
+    /// The passphrase that a script gave.
+    fn given(&self) -> Result<Option<SecretString>> {
+        let Some(number) = self.passphrase_fd else { return Ok(None) };
+        if self.passphrase.get().is_none() {
+            let line = text(&terminal::line_of_descriptor(number)?)?;
+            // Two threads may come to this at once; the descriptor gave its line to the first.
+            let _second = self.passphrase.set(line);
+        }
+        Ok(self.passphrase.get().cloned())
+    }
+
+    /// Shows how far longer work is: on a terminal only, and only once it took a second.
+    fn progress(&self, done: usize, all: usize) {
+        if self.quiet || !std::io::stderr().is_terminal() {
+            return;
+        }
+        let Ok(mut progress) = self.progress.lock() else { return };
+        let since = *progress.since.get_or_insert_with(Instant::now);
+        if done >= all {
+            if let Some(bar) = std::mem::take(&mut *progress).bar {
+                bar.finish_and_clear();
+            }
+        } else if since.elapsed() >= Duration::from_secs(1) {
+            let bar = progress.bar.get_or_insert_with(|| {
+                let style = ProgressStyle::with_template("{bar:30} {pos}/{len}").unwrap_or_else(|_| ProgressStyle::default_bar());
+                ProgressBar::new(all as u64).with_style(style)
+            });
+            bar.set_position(done as u64);
+        }
     }
 
     /// Data, as bytes. A reader that went away is no failure.
@@ -71,14 +128,28 @@ impl Ui {
         }
     }
 
+    /// A finding and its mend, on standard output: findings are what was asked for. `sgr` is the colour of its weight.
+    ///
+    /// # Errors
+    /// As `data`.
+    pub fn finding(&self, sgr: u8, weight: &str, what: &str, mend: &str) -> Result<()> {
+        let paint = |sgr, text| if self.colour_data { painted(sgr, text) } else { text.to_owned() };
+        let mend = if mend.is_empty() { String::new() } else { format!("  {} {}\n", paint(36, "mend:"), safe(mend)) };
+        self.data(format!("{} {}\n{mend}", paint(sgr, weight), safe(what)).as_bytes())
+    }
+
+    /// Something is wrong, and the verb goes on.
+    pub fn warn(&self, text: &str) {
+        self.tell_always(&format!("{} {}", self.paint(33, "warning:"), safe(text)));
+    }
+
     /// Whether standard output is a terminal.
     pub fn shows_data(&self) -> bool {
         std::io::stdout().is_terminal()
     }
 
-    /// Text in a colour, where colours are wanted: an SGR number.
-    pub fn paint(&self, sgr: u8, text: &str) -> String {
-        if self.colour { format!("\u{1b}[{sgr}m{text}\u{1b}[0m") } else { text.to_owned() }
+    fn paint(&self, sgr: u8, text: &str) -> String {
+        if self.colour { painted(sgr, text) } else { text.to_owned() }
     }
 
     /// Prints a failure and says its exit code.
@@ -120,21 +191,40 @@ impl Ui {
 
     fn tell_always(&self, text: &str) {
         // Where standard error is gone nobody is left to be told.
-        let _gone = writeln!(std::io::stderr().lock(), "{text}");
+        let write = || drop(writeln!(std::io::stderr().lock(), "{text}"));
+        match self.progress.lock() {
+            Ok(progress) => match &progress.bar {
+                Some(bar) => bar.suspend(write),
+                None => write(),
+            },
+            Err(_) => write(),
+        }
     }
 }
 
 impl Ask for Ui {
     fn passphrase(&self, what: &str) -> Result<SecretString> {
-        Err(Error::new(Kind::NoIdentity, format!("{what} is protected by a passphrase, and there is no terminal to ask for it")))
+        if let Some(given) = self.given()? {
+            return Ok(given);
+        }
+        let terminal = self.terminal().ok_or_else(|| {
+            Error::new(Kind::NoIdentity, format!("{what} cannot be used: it is protected by a passphrase, and there is no terminal to ask for it"))
+                .hint("a script gives it with `--passphrase-fd N`")
+        })?;
+        let typed = terminal.hidden(&[format!("Passphrase for {}: ", safe(what))])?;
+        typed.first().map_or_else(|| Err(Error::failed("nothing was typed")), text)
+    }
+
+    fn attempts(&self) -> usize {
+        if self.passphrase_fd.is_some() { 1 } else { 3 }
     }
 
     fn tell(&self, message: &str) {
         self.say(message);
     }
 
-    fn confirm(&self, _question: &str) -> Result<bool> {
-        Ok(false)
+    fn confirm(&self, question: &str) -> Result<bool> {
+        self.terminal().map_or(Ok(false), |terminal| terminal.confirm(&safe(question)))
     }
 }
 
@@ -142,15 +232,67 @@ impl Talk for Ui {
     fn event(&self, event: Event) {
         match event {
             Event::Note(text) | Event::Step(text) => self.say(&text),
-            Event::Warning(text) => self.tell_always(&format!("{} {}", self.paint(33, "warning:"), safe(&text))),
-            Event::Progress(..) => {}
+            Event::Warning(text) => self.warn(&text),
+            Event::Progress(done, all) => self.progress(done, all),
         }
     }
 
     fn new_value(&self, name: &str) -> Result<Plaintext> {
-        signals::check()?;
-        Err(Error::usage(format!("there is no terminal to ask for the value of {name}")).hint("give it with `--stdin`, `--from-file FILE` or `--generate KIND`"))
+        let terminal = self.terminal().ok_or_else(|| {
+            Error::usage(format!("there is no terminal to ask for the value of {name}")).hint("give it with `--stdin`, `--from-file FILE` or `--generate KIND`")
+        })?;
+        let mut typed = terminal.hidden(&[format!("Value of {name}: "), format!("Value of {name}, again: ")])?;
+        let again = typed.split_off(1);
+        twice(typed, &again, "values")
     }
+
+    fn new_passphrase(&self, what: &str) -> Result<SecretString> {
+        let typed = match self.given()? {
+            Some(given) => given,
+            None => {
+                let terminal = self.terminal().ok_or_else(|| {
+                    Error::usage(format!("there is no terminal to ask for a passphrase for {what}")).hint("a script gives it with `--passphrase-fd N`")
+                })?;
+                let mut typed = terminal.hidden(&[format!("New passphrase for {}: ", safe(what)), "The same again: ".to_owned()])?;
+                let again = typed.split_off(1);
+                text(&twice(typed, &again, "passphrases")?)?
+            }
+        };
+        if typed.expose_secret().is_empty() {
+            return Err(Error::usage("an empty passphrase protects nothing; nothing changed"));
+        }
+        Ok(typed)
+    }
+}
+
+/// The one that was typed both times.
+fn twice(mut first: Vec<Plaintext>, again: &[Plaintext], what: &str) -> Result<Plaintext> {
+    match (first.pop(), again) {
+        (Some(first), [again]) if first.same_as(again) => Ok(first),
+        _ => Err(Error::failed(format!("the two {what} differ; nothing changed"))),
+    }
+}
+
+/// Typed bytes as text, in one buffer of their own size.
+fn text(bytes: &Plaintext) -> Result<SecretString> {
+    bytes.expose(|bytes| {
+        let text = std::str::from_utf8(bytes).map_err(|_| Error::usage("the passphrase is not UTF-8 text"))?;
+        let mut exact = String::with_capacity(text.len());
+        exact.push_str(text);
+        Ok(SecretString::from(exact))
+    })
+}
+
+/// How far longer work is.
+#[derive(Default)]
+struct Progress {
+    since: Option<Instant>,
+    bar: Option<ProgressBar>,
+}
+
+/// Text in a colour, by its SGR number.
+fn painted(sgr: u8, text: &str) -> String {
+    format!("\u{1b}[{sgr}m{text}\u{1b}[0m")
 }
 
 /// Prints what clap says of wrong arguments, or the help that was asked for. Values of arguments are not quoted: one may

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use jiff::civil::Date;
+use secrecy::SecretString;
 
 use crate::adapters::age::Sealer;
 use crate::adapters::ask::Ask;
@@ -16,6 +17,15 @@ use crate::fleet::plaintext::Plaintext;
 
 pub mod deploy;
 pub mod generations;
+pub mod check;
+pub mod edit;
+pub mod host;
+pub mod identity;
+pub mod init;
+pub mod list;
+pub mod rekey;
+pub mod rename;
+pub mod rotate;
 pub mod install;
 pub mod manifest;
 pub mod rollback;
@@ -45,6 +55,12 @@ pub trait Talk: Ask {
     /// # Errors
     /// Where nobody can be asked, or the two differ.
     fn new_value(&self, name: &str) -> Result<Plaintext>;
+
+    /// A new passphrase for `what`, typed without echo, twice; never an empty one.
+    ///
+    /// # Errors
+    /// Where nobody can be asked, or the two differ.
+    fn new_passphrase(&self, what: &str) -> Result<SecretString>;
 }
 
 /// What every verb that works on a fleet needs.
@@ -55,8 +71,8 @@ pub struct Session {
     pub talk: Arc<dyn Talk>,
     /// The plugins that the user allows.
     pub plugins: Plugins,
-    /// Where identities are looked for.
-    pub identities: Box<dyn Fn() -> Result<Identities>>,
+    /// Looks for identities; at the first call, and then no more.
+    pub identities: Box<dyn Fn() -> Result<Arc<Identities>> + Send + Sync>,
     /// Today, in UTC.
     pub today: Date,
 }
@@ -105,7 +121,7 @@ impl Session {
     ///
     /// # Errors
     /// `NoIdentity` with every reason.
-    pub fn identities(&self) -> Result<Identities> {
+    pub fn identities(&self) -> Result<Arc<Identities>> {
         let identities = (self.identities)()?;
         if identities.is_empty() { Err(identities.none_at_hand()) } else { Ok(identities) }
     }

@@ -12,7 +12,8 @@ use crate::fleet::plaintext::Plaintext;
 /// When there is no such file, or it does not open.
 pub fn run(session: &Session, file: &FileName) -> Result<Plaintext> {
     let bytes = session.fleet.sealed(file)?.ok_or_else(|| unknown(session, file))?;
-    let opened = age::open(&bytes, file, &session.identities()?)?;
+    let identities = session.identities()?;
+    let opened = age::open(&bytes, file, &identities)?;
     if opened.seal.is_none() {
         session.warn(format!("{} has no seal: another tool wrote it, or the seal was stripped", file.path()));
     }

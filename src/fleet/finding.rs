@@ -44,6 +44,8 @@ pub enum Rule {
     KnownToUnknown,
     /// The value is older than its rotation period, or has ended.
     Overdue,
+    /// No host receives it.
+    NoReader,
     /// A weaker kind of key.
     WeakKey,
     /// No admin at all, or only one key in all.
@@ -191,6 +193,10 @@ fn policy_findings(policy: &Policy) -> Vec<Finding> {
     for (about, _) in hosts.chain(admins).filter(|(_, key)| key.kind() == super::recipient::KeyKind::SshRsa) {
         found.push(Finding::warning(Rule::WeakKey, about, "an ssh-rsa key: slow to open, and age's RSA code is not constant-time (RUSTSEC-2023-0071)",
             "use the machine's ed25519 key"));
+    }
+    for (name, _) in policy.secrets.iter().filter(|(_, secret)| secret.hosts.is_empty()) {
+        found.push(Finding::warning(Rule::NoReader, format!("secrets.{name}"), "no host receives it: only the admins keep it",
+            format!("name its readers in recipients.toml, or remove it: `sealift rm {name}`")));
     }
     found
 }

@@ -3,7 +3,7 @@
 
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value};
 
-use super::name::{AdminName, FileName, HostName, SecretName};
+use super::name::{AdminName, FileName, HostName, SecretName, Tag};
 use super::policy::{Generate, Selector};
 use super::recipient::Recipient;
 use crate::error::{Error, Result};
@@ -73,14 +73,15 @@ impl Edit {
         Ok(())
     }
 
-    /// Takes a host out of `[hosts]` and out of every list that names it.
-    pub fn remove_host(&mut self, name: &HostName) -> Result<()> {
+    /// Takes a host out of `[hosts]`, and it and the tags that nobody has any more out of every list that names them.
+    pub fn remove_host(&mut self, name: &HostName, vanished: &[Tag]) -> Result<()> {
         self.implicit("hosts")?.remove(name.as_str());
+        let gone = |word: &str| word == name.as_str() || word.strip_prefix('@').is_some_and(|tag| vanished.iter().any(|gone| gone.as_str() == tag));
         for (table, list) in [("secrets", "hosts"), ("checks", "on")] {
             let Some(entries) = self.0.get_mut(table).and_then(Item::as_table_like_mut) else { continue };
             for (_, entry) in entries.iter_mut() {
                 if let Some(hosts) = entry.as_table_like_mut().and_then(|entry| entry.get_mut(list)).and_then(Item::as_array_mut) {
-                    hosts.retain(|host| host.as_str() != Some(name.as_str()));
+                    hosts.retain(|host| !host.as_str().is_some_and(gone));
                 }
             }
         }
@@ -241,9 +242,9 @@ mod tests {
     fn a_removed_host_is_nowhere_and_remembered() {
         let mut edit = Edit::new(&text()).unwrap();
         let gone = key();
-        edit.add_host(&"two".parse().unwrap(), std::slice::from_ref(&gone), None, &[]).unwrap();
-        edit.declare(&"b".parse().unwrap(), &Declaration { hosts: vec!["one".into(), "two".into()], ..Declaration::default() }).unwrap();
-        edit.remove_host(&"two".parse().unwrap()).unwrap();
+        edit.add_host(&"two".parse().unwrap(), std::slice::from_ref(&gone), None, &["runner".into()]).unwrap();
+        edit.declare(&"b".parse().unwrap(), &Declaration { hosts: vec!["one".into(), "two".into(), "@runner".into()], ..Declaration::default() }).unwrap();
+        edit.remove_host(&"two".parse().unwrap(), &["runner".parse().unwrap()]).unwrap();
         edit.retire(&"two".parse().unwrap(), &[gone.clone()], "2026-11-23").unwrap();
         let policy = parse(&edit.text()).unwrap();
         assert_eq!(policy.secrets["b"].hosts.len(), 1);

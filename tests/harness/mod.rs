@@ -262,6 +262,48 @@ impl Sandbox {
     }
 }
 
+/// The root of a throw-away system. What is mounted below it is unmounted when it is dropped, before the box is removed.
+pub struct Root(PathBuf);
+
+impl Sandbox {
+    /// A root at `NAME` in the box, in which delivered secrets may be. None, and a note, where mounts are not private to
+    /// this run or may not be made.
+    pub fn root(&self, name: &str) -> Option<Root> {
+        if std::env::var_os("SEALIFT_TEST_NAMESPACE").is_none() {
+            not_run("tests that mount", "this is not a mount namespace of its own: scripts/test makes one, as root");
+            return None;
+        }
+        let root = self.path(name);
+        std::fs::create_dir_all(root.join("etc/ssh")).expect("a directory");
+        for tree in ["run/sealift.d", "run/sealift-users.d"] {
+            self.allow(root.join(tree));
+        }
+        Some(Root(root))
+    }
+}
+
+impl Root {
+    /// A path below it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Where it is, as an argument.
+    pub fn shown(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        let table = std::fs::read_to_string("/proc/self/mountinfo").expect("the mount table");
+        let mounted = table.lines().filter_map(|line| line.split(' ').nth(4)).filter(|at| Path::new(at).starts_with(&self.0));
+        for at in mounted.collect::<Vec<_>>().into_iter().rev() {
+            rustix::mount::unmount(at, rustix::mount::UnmountFlags::DETACH).expect("it is unmounted");
+        }
+    }
+}
+
 impl Drop for Sandbox {
     fn drop(&mut self) {
         if !std::thread::panicking() {

@@ -8,11 +8,22 @@ use super::{App, Done};
 mod deploy;
 mod generations;
 mod host_run;
+mod check;
+mod edit;
+mod host;
+mod identity;
+mod init;
+mod list;
+mod manual;
+mod rekey;
+mod rename;
+mod rotate;
 mod install;
 mod manifest;
 mod rollback;
 mod seal;
 mod show;
+mod who;
 
 /// What to do.
 #[derive(Subcommand)]
@@ -24,16 +35,46 @@ pub enum Verb {
     /// The part of a deploy on the host: an order in, events out
     #[command(name = "host-run", hide = true)]
     HostRun,
+    /// Make or adopt a fleet in this git repository
+    Init(init::Args),
     /// Put a host's secrets in place: on the host, by its own key
     Install(install::Args),
     /// Print the list of what a host installs
     Manifest(manifest::Args),
     /// Make a former system run again, with its own secrets
     Rollback(rollback::Args),
+    /// An admin's own key: make, show, import, forget
+    Identity(identity::Args),
     /// Seal a new value: typed, from standard input, from a file, or made
     Seal(seal::Args),
+    /// Change a value in your editor
+    Edit(edit::Args),
     /// Print a secret's bytes, exactly as sealed
     Show(show::Args),
+    /// List the secrets and how they stand
+    List(list::Args),
+    /// Remove a secret
+    Rm(rename::RmArgs),
+    /// Rename a secret
+    Mv(rename::MvArgs),
+    /// Bring sealed files in line with recipients.toml
+    Rekey(rekey::Args),
+    /// Give secrets new values
+    Rotate(rotate::Args),
+    /// Prove, without a private key, that every host can open exactly what it should
+    Check(check::Args),
+    /// Who can read a secret, and who knows its value
+    Who(who::Args),
+    /// Add, remove and list machines
+    Host(host::Args),
+    /// Print a completion script for a shell
+    Completions(manual::CompletionsArgs),
+    /// Print the manual page
+    Man(manual::ManArgs),
+    /// Print the JSON schema of recipients.toml
+    Schema,
+    #[command(hide = true)]
+    EditHelper(edit::HelperArgs),
 }
 
 impl Verb {
@@ -46,10 +87,38 @@ impl Verb {
             Verb::Install(args) => install::run(args, app),
             Verb::Manifest(args) => manifest::run(&args, app),
             Verb::Rollback(args) => rollback::run(args, app),
+            Verb::Init(args) => init::run(&args, app),
+            Verb::Install(args) => install::run(args, app),
+            Verb::Manifest(args) => manifest::run(&args, app),
+            Verb::Identity(args) => identity::run(args, app),
             Verb::Seal(args) => seal::run(args, app),
+            Verb::Edit(args) => edit::run(args, app),
+            Verb::EditHelper(args) => edit::help(args),
             Verb::Show(args) => show::run(&args, app),
+            Verb::List(args) => list::run(&args, app),
+            Verb::Rm(args) => rename::rm(&args, app),
+            Verb::Mv(args) => rename::mv(&args, app),
+            Verb::Rekey(args) => rekey::run(args, app),
+            Verb::Rotate(args) => rotate::run(args, app),
+            Verb::Check(args) => check::run(args, app),
+            Verb::Who(args) => who::run(&args, app),
+            Verb::Host(args) => host::run(args, app),
+            Verb::Completions(args) => manual::completions(&args, app),
+            Verb::Man(args) => manual::man(&args, app),
+            Verb::Schema => manual::schema(app),
         }
     }
+}
+
+/// Prints rows as aligned columns, the first as their heads.
+fn table(app: &App, rows: &[Vec<String>]) -> Done {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)).collect();
+    for row in rows {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        app.ui.line(cells.join("  ").trim_end())?;
+    }
+    Ok(None)
 }
 
 /// Names the kinds of generated values, for arguments.

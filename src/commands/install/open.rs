@@ -177,7 +177,7 @@ pub fn open<'a>(request: &Request, loaded: &'a Loaded, talk: &Arc<dyn Talk>, own
         wanted.iter().zip(in_parallel(&wanted, |placement| open_one(placement, loaded, &identities))?)
     {
         let outcome = opened.and_then(|(value, serial, ciphertext)| {
-            let access = access(placement, &accounts, request.tree, owners, &mut unknown_owners)?;
+            let access = access(placement, &accounts, owners, &mut unknown_owners)?;
             if let Some(link) = link(placement, access.user, request.tree) {
                 links::check(&request.root, &link).map_err(|error| error.about(&placement.name))?;
             }
@@ -255,19 +255,9 @@ pub fn unsealed(placement: &Placement) -> Error {
 }
 
 /// Who may do what with the delivered file.
-fn access(
-    placement: &Placement,
-    accounts: &Accounts,
-    tree: Tree,
-    owners: Owners,
-    unknown: &mut Vec<String>,
-) -> Result<Access> {
+fn access(placement: &Placement, accounts: &Accounts, owners: Owners, unknown: &mut Vec<String>) -> Result<Access> {
     let name = &placement.name;
     let (user, group) = (accounts.user(&placement.owner), accounts.group(&placement.group));
-    if tree == Tree::Users && (user, group) != (Some(0), Some(0)) {
-        return Err(Error::usage(format!("{name}: what is needed before there are users can belong to root only"))
-            .hint(format!("take `owner` and `group` away from {name}, or its `needed_for_users`")));
-    }
     let mut number = |number: Option<u32>, what: &str, who: &str| match (number, owners) {
         (Some(number), _) => Ok(number),
         (None, Owners::MayCome) => {

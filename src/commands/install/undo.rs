@@ -72,8 +72,11 @@ pub fn undo(root: &Path, tree: Tree, generation: u64) -> Result<Undone> {
 pub(super) fn links_of(generation: &Generation, status: &Status, tree: Tree) -> Vec<Link> {
     let link = |(name, entry): (&String, &Entry)| {
         let target = format!("{}/{name}", tree.delivered());
+        if entry.path == target {
+            return None;
+        }
         let owner = generation.access(name)?.user;
-        (entry.path != target).then(|| Link { path: entry.path.clone(), target, owner })
+        Some(Link { path: entry.path.clone(), target, owner })
     };
     status.secrets.iter().filter_map(link).collect()
 }

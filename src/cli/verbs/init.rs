@@ -1,0 +1,35 @@
+//! `sealift init`.
+
+use std::path::PathBuf;
+
+use crate::cli::{App, Done, settings};
+use crate::commands::init;
+
+/// Writes recipients.toml, secrets/ and .gitattributes where they are missing. A second run changes nothing.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Print what was done as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Makes or adopts the fleet.
+pub fn run(args: &Args, app: &App) -> Done {
+    let directory: PathBuf = app.global.fleet.clone().unwrap_or_else(settings::working_directory);
+    let report = init::run(&directory)?;
+    if args.json {
+        app.ui.json(&report)?;
+        return Ok(None);
+    }
+    match report.written.as_slice() {
+        [] => app.ui.say("the fleet is there already; nothing changed"),
+        written => app.ui.say(&format!("wrote {}", written.join(", "))),
+    }
+    if !report.has_admin {
+        app.ui.say("next: make your identity: sealift identity new --admin NAME");
+    }
+    for host in &report.hosts {
+        app.ui.say(&format!("next: add the host: sealift host add {host} --key \"$(ssh-keyscan -t ed25519 {host} | cut -d' ' -f2-)\"  (compare its fingerprint on the machine)"));
+    }
+    Ok(None)
+}

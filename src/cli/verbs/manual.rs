@@ -1,0 +1,49 @@
+//! `sealift completions`, `sealift man` and `sealift schema`: made from the same definitions as the help.
+
+use std::path::PathBuf;
+
+use crate::cli::{App, Done, command};
+use crate::error::{Error, Result};
+use crate::fleet::policy_file;
+
+/// Prints a completion script: `sealift completions bash > /etc/bash_completion.d/sealift`.
+#[derive(clap::Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    shell: clap_complete::Shell,
+}
+
+/// Prints the script.
+pub fn completions(args: &CompletionsArgs, app: &App) -> Done {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut command(), "sealift", &mut script);
+    app.ui.data(&script)?;
+    Ok(None)
+}
+
+/// Prints the manual page, or writes one for every verb into a directory.
+#[derive(clap::Args)]
+pub struct ManArgs {
+    /// Write sealift.1, sealift-seal.1, … here
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// Prints or writes the pages.
+pub fn man(args: &ManArgs, app: &App) -> Done {
+    let Some(directory) = &args.out else {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(command()).render(&mut page).map_err(|error| Error::io("cannot render the manual page", error))?;
+        app.ui.data(&page)?;
+        return Ok(None);
+    };
+    let written: Result<(), std::io::Error> = clap_mangen::generate_to(command(), directory);
+    written.map_err(|error| Error::io(format!("cannot write the manual pages into {}", directory.display()), error))?;
+    Ok(None)
+}
+
+/// Prints the JSON schema of recipients.toml, for editors.
+pub fn schema(app: &App) -> Done {
+    app.ui.json(&policy_file::schema())?;
+    Ok(None)
+}

@@ -1,0 +1,211 @@
+//! `host add|rm|rekey|list`: the machines of a fleet. Policy and files change in one step, or neither does.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::list::no_host;
+use super::rekey::{Report as Rekeyed, refuse_broken, reseal};
+use super::seal::Writer;
+use super::{Changes, Session};
+use crate::adapters::generate::generate;
+use crate::error::{Error, Result};
+use crate::fleet::inventory::Inventory;
+use crate::fleet::name::{FileName, HostName, Tag};
+use crate::fleet::plan::Plan;
+use crate::fleet::policy::Policy;
+use crate::fleet::policy_edit::{Edit, public_path};
+use crate::fleet::policy_file::{self, FILE};
+use crate::fleet::recipient::{Fingerprint, Recipient};
+
+/// A machine to add.
+#[derive(Debug)]
+pub struct New {
+    /// Its name.
+    pub name: HostName,
+    /// Its keys.
+    pub keys: Vec<Recipient>,
+    /// Where it is reached.
+    pub address: Option<String>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Only write the policy; someone with an identity rekeys later.
+    pub no_rekey: bool,
+}
+
+/// What came of a change of a host.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The host.
+    pub host: HostName,
+    /// What was sealed anew.
+    pub rekeyed: Rekeyed,
+    /// Files with a new value, made for this host.
+    pub made: Vec<FileName>,
+    /// Files that are to have a value for this host and have none yet.
+    pub missing: Vec<FileName>,
+    /// Files that went with the host.
+    pub removed: Vec<FileName>,
+    /// Values that the host knew and that stay in use until they are rotated.
+    pub knew: Vec<FileName>,
+}
+
+/// Adds a host and lets it read what the policy gives it.
+///
+/// # Errors
+/// When it is there already, its key is another's, or files that it shall read cannot be opened. Nothing is changed then.
+pub fn add(session: &mut Session, new: &New) -> Result<Report> {
+    let (git, journal) = session.lock()?;
+    if session.fleet.policy.hosts.contains_key(&new.name) {
+        let same = session.fleet.policy.hosts[new.name.as_str()].keys == new.keys;
+        let error = Error::usage(format!("the host {} is there already{}", new.name, if same { ", with this very key" } else { "" }));
+        return Err(error.hint(format!("to give it another key: `sealift host rekey {}`", new.name)));
+    }
+    let mut edit = Edit::new(&session.fleet.text)?;
+    edit.add_host(&new.name, &new.keys, new.address.as_deref(), &new.tags)?;
+    let mut changes = Changes::default();
+    let text = adopt_policy(session, edit.text(), &mut changes)?;
+    let report = if new.no_rekey { untouched(new.name.clone()) } else { bring_in_line(session, &new.name, &mut changes)? };
+    session.commit(&git, &journal, &changes)?;
+    session.fleet.text = text;
+    Ok(report)
+}
+
+/// Gives a host other keys.
+///
+/// # Errors
+/// As `add`.
+pub fn rekey(session: &mut Session, name: &HostName, keys: &[Recipient]) -> Result<Report> {
+    let (git, journal) = session.lock()?;
+    let Some(host) = session.fleet.policy.hosts.get(name) else { return Err(no_host(&session.fleet.policy, name)) };
+    if host.keys == keys {
+        return Ok(untouched(name.clone()));
+    }
+    let former: Vec<Recipient> = host.keys.iter().filter(|key| !keys.contains(key)).cloned().collect();
+    let mut edit = Edit::new(&session.fleet.text)?;
+    edit.set_host_keys(name, keys)?;
+    edit.retire(name, &former, &session.today.to_string())?;
+    let mut changes = Changes::default();
+    let text = adopt_policy(session, edit.text(), &mut changes)?;
+    let report = bring_in_line(session, name, &mut changes)?;
+    session.commit(&git, &journal, &changes)?;
+    session.fleet.text = text;
+    Ok(report)
+}
+
+/// Removes a host: seals everything it could read anew for the others, and remembers what it knew.
+///
+/// # Errors
+/// When there is no such host, or a file cannot be opened. Nothing is changed then.
+pub fn remove(session: &mut Session, name: &HostName) -> Result<Report> {
+    let (git, journal) = session.lock()?;
+    let policy = &session.fleet.policy;
+    let Some(host) = policy.hosts.get(name) else { return Err(no_host(policy, name)) };
+    let keys = host.keys.clone();
+    let others: BTreeSet<&Tag> = policy.hosts.iter().filter(|(other, _)| *other != name).flat_map(|(_, host)| &host.tags).collect();
+    let vanished: Vec<Tag> = host.tags.iter().filter(|tag| !others.contains(tag)).cloned().collect();
+    let own: Vec<FileName> = policy.secrets.iter().filter(|(_, secret)| secret.per_host && secret.hosts.contains(name)).map(|(secret, _)| secret.file_of(name)).collect();
+    let mut edit = Edit::new(&session.fleet.text)?;
+    edit.remove_host(name, &vanished)?;
+    edit.retire(name, &keys, &session.today.to_string())?;
+    let mut changes = Changes::default();
+    let text = adopt_policy(session, edit.text(), &mut changes)?;
+    for secret in session.fleet.policy.secrets.iter().filter(|(_, secret)| secret.hosts.is_empty()).map(|(name, _)| name) {
+        session.warn(format!("no host receives {secret} any more: only the admins keep it"));
+    }
+    let inventory = session.fleet.inventory()?;
+    let fingerprints: BTreeSet<Fingerprint> = keys.iter().map(Recipient::fingerprint).collect();
+    let knew = known_to(&inventory, &fingerprints);
+    let mut removed = Vec::new();
+    for file in own {
+        if let Some(bytes) = session.fleet.sealed(&file)? {
+            changes.remove(file.path(), &bytes);
+            removed.push(file.clone());
+        }
+        if let Some(bytes) = session.fleet.public_half(&file)? {
+            changes.remove(public_path(&file), &bytes);
+        }
+    }
+    let only: BTreeSet<FileName> = inventory.files.iter().filter(|(_, found)| found.seal().is_some_and(|seal| !seal.current.is_disjoint(&fingerprints))).map(|(file, _)| file.clone()).collect();
+    let plan = Plan::rekey(&session.fleet.policy, &inventory, Some(&only), false);
+    refuse_broken(&plan)?;
+    reseal(session, &plan.reseal, &inventory, &mut changes)?;
+    let rekeyed = Rekeyed::of(&plan, false);
+    session.commit(&git, &journal, &changes)?;
+    session.fleet.text = text;
+    let knew = knew.into_iter().filter(|file| !removed.contains(file)).collect();
+    Ok(Report { host: name.clone(), rekeyed, made: Vec::new(), missing: Vec::new(), removed, knew })
+}
+
+/// Takes an edited policy over into the session and the change, if it is valid.
+pub(super) fn adopt_policy(session: &mut Session, text: String, changes: &mut Changes) -> Result<String> {
+    let policy = policy_file::parse(&text).map_err(|error| error.hint("recipients.toml was not changed: lines are those of the edited text"))?;
+    changes.write(FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
+    session.fleet.policy = policy;
+    Ok(text)
+}
+
+/// Seals what a host shall read for it, and makes the values that are its own.
+fn bring_in_line(session: &Session, host: &HostName, changes: &mut Changes) -> Result<Report> {
+    let policy: &Policy = &session.fleet.policy;
+    let inventory = session.fleet.inventory()?;
+    let only: BTreeSet<FileName> = policy.wanted().into_values().filter(|wanted| wanted.hosts.contains(&host)).map(|wanted| wanted.file).collect();
+    let plan = Plan::rekey(policy, &inventory, Some(&only), false);
+    refuse_broken(&plan)?;
+    reseal(session, &plan.reseal, &inventory, changes)?;
+    let mut writer = None;
+    let (mut made, mut missing) = (Vec::new(), Vec::new());
+    for wanted in &plan.missing {
+        match wanted.secret.generate.filter(|_| wanted.secret.per_host) {
+            None => missing.push(wanted.file.clone()),
+            Some(how) => {
+                if writer.is_none() {
+                    writer = Some(Writer::new(session, &plan.missing)?);
+                }
+                let value = generate(how, &wanted.secret.shape, wanted.file.as_str())?;
+                if let Some(writer) = &mut writer {
+                    writer.new_value(wanted, &value.value, value.public, changes)?;
+                }
+                made.push(wanted.file.clone());
+            }
+        }
+    }
+    let rekeyed = Rekeyed { missing: Vec::new(), ..Rekeyed::of(&plan, false) };
+    Ok(Report { host: host.clone(), rekeyed, made, missing, removed: Vec::new(), knew: Vec::new() })
+}
+
+fn untouched(host: HostName) -> Report {
+    Report { host, rekeyed: Rekeyed::default(), made: Vec::new(), missing: Vec::new(), removed: Vec::new(), knew: Vec::new() }
+}
+
+fn known_to(inventory: &Inventory, keys: &BTreeSet<Fingerprint>) -> Vec<FileName> {
+    inventory.files.iter().filter(|(_, found)| found.seal().is_some_and(|seal| seal.ever().any(|key| keys.contains(key)))).map(|(file, _)| file.clone()).collect()
+}
+
+/// A host as it is listed.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    /// Its name.
+    pub host: HostName,
+    /// Where it is reached.
+    pub address: String,
+    /// Its tags.
+    pub tags: Vec<Tag>,
+    /// Its keys, as `ssh-keygen -l` or age show them.
+    pub keys: Vec<String>,
+    /// How many secrets the policy gives it.
+    pub secrets: usize,
+}
+
+/// The hosts of the policy.
+pub fn list(session: &Session) -> Vec<Row> {
+    let policy = &session.fleet.policy;
+    let row = |(name, host): (&HostName, &crate::fleet::policy::Host)| Row {
+        host: name.clone(),
+        address: host.address.clone(),
+        tags: host.tags.iter().cloned().collect(),
+        keys: host.keys.iter().map(|key| key.ssh_fingerprint().unwrap_or_else(|| key.canonical().to_owned())).collect(),
+        secrets: policy.secrets.values().filter(|secret| secret.hosts.contains(name)).count(),
+    };
+    policy.hosts.iter().map(row).collect()
+}

@@ -1,0 +1,242 @@
+//! `list` and `who`: what there is, who can read it, and who ever could.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::Session;
+use super::show::unknown;
+use crate::error::{Error, Result};
+use crate::fleet::finding::Drift;
+use crate::fleet::inventory::{Found, Inventory};
+use crate::fleet::name::{FileName, HostName, nearest};
+use crate::fleet::policy::{Holder, Policy, Wanted};
+use crate::fleet::recipient::Fingerprint;
+
+/// One sealed file, or one that is to be.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    /// The file's name.
+    pub file: FileName,
+    /// The secret whose value it holds.
+    pub secret: String,
+    /// How it stands.
+    pub state: State,
+    /// Which value it holds; none: not known.
+    pub serial: Option<u64>,
+    /// The day on which that value was made.
+    pub made: Option<String>,
+    /// The form of its payload.
+    pub shape: String,
+    /// The readers that the policy names, admins left out.
+    pub hosts: Vec<HostName>,
+    /// Where it is found on a host.
+    pub path: String,
+    /// For people.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub description: String,
+}
+
+/// How a file stands to the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// In line.
+    Sealed,
+    /// Its readers are not those of the policy.
+    Drift,
+    /// There is no file yet.
+    Missing,
+    /// Another tool sealed it.
+    Unsealed,
+    /// It cannot be opened.
+    Damaged,
+}
+
+/// Every file that the policy asks for.
+///
+/// # Errors
+/// When `secrets/` cannot be read.
+pub fn list(session: &Session) -> Result<Vec<Row>> {
+    let inventory = session.fleet.inventory()?;
+    let policy = &session.fleet.policy;
+    Ok(policy.wanted().into_values().map(|wanted| row(policy, &inventory, &wanted)).collect())
+}
+
+fn row(policy: &Policy, inventory: &Inventory, wanted: &Wanted<'_>) -> Row {
+    let found = inventory.files.get(&wanted.file);
+    let seal = found.and_then(Found::seal);
+    let state = match (found, seal) {
+        (None, _) => State::Missing,
+        (Some(Found::Broken(_)), _) => State::Damaged,
+        (_, None) => State::Unsealed,
+        (_, Some(seal)) if seal.name != wanted.file => State::Damaged,
+        (_, Some(seal)) => {
+            let should: BTreeSet<Fingerprint> = policy.recipients_of(&wanted.hosts).into_keys().collect();
+            if seal.current == should { State::Sealed } else { State::Drift }
+        }
+    };
+    Row {
+        file: wanted.file.clone(),
+        secret: wanted.name.to_string(),
+        state,
+        serial: seal.map(|seal| seal.serial),
+        made: seal.map(|seal| seal.made.to_string()),
+        shape: wanted.secret.shape.to_string(),
+        hosts: wanted.hosts.iter().map(|host| (*host).clone()).collect(),
+        path: wanted.secret.delivery.path.clone(),
+        description: wanted.secret.description.clone(),
+    }
+}
+
+/// Secrets × hosts.
+#[derive(Debug, Serialize)]
+pub struct Matrix {
+    /// The columns.
+    pub hosts: Vec<HostName>,
+    /// The rows: a file, and a cell for each host.
+    pub rows: Vec<(FileName, Vec<Cell>)>,
+}
+
+/// What a host is to a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cell {
+    /// It can read it, and should.
+    Reads,
+    /// It should, and cannot.
+    Lacks,
+    /// It can, and should not.
+    Extra,
+    /// It cannot any more, but knows the value.
+    Knows,
+    /// Nothing.
+    None,
+}
+
+/// The matrix of a fleet, by the seals and the policy.
+///
+/// # Errors
+/// When `secrets/` cannot be read.
+pub fn matrix(session: &Session) -> Result<Matrix> {
+    let inventory = session.fleet.inventory()?;
+    let policy = &session.fleet.policy;
+    let cell = |wanted: &Wanted<'_>, host: &HostName| {
+        let keys: Vec<Fingerprint> = policy.hosts[host.as_str()].keys.iter().map(|key| key.fingerprint()).collect();
+        let seal = inventory.seal(&wanted.file);
+        let reads = seal.is_some_and(|seal| keys.iter().all(|key| seal.current.contains(key)));
+        let knows = seal.is_some_and(|seal| keys.iter().any(|key| seal.former.contains(key)));
+        match (wanted.hosts.contains(&host), reads) {
+            (true, true) => Cell::Reads,
+            (true, false) => Cell::Lacks,
+            (false, true) => Cell::Extra,
+            (false, false) if knows => Cell::Knows,
+            (false, false) => Cell::None,
+        }
+    };
+    let hosts: Vec<HostName> = policy.hosts.keys().cloned().collect();
+    let rows = policy.wanted().into_values().map(|wanted| {
+        let cells = hosts.iter().map(|host| cell(&wanted, host)).collect();
+        (wanted.file, cells)
+    });
+    Ok(Matrix { rows: rows.collect(), hosts })
+}
+
+/// Who can read a file now, and who else ever could read the value that it holds.
+#[derive(Debug, Serialize)]
+pub struct Readers {
+    /// The file.
+    pub file: FileName,
+    /// Who can open it, by its seal.
+    pub now: Vec<String>,
+    /// Who cannot any more, but knows the value.
+    pub knew: Vec<String>,
+    /// Where the seal and the policy differ.
+    pub drift: Drift,
+}
+
+/// The readers of a secret's files.
+///
+/// # Errors
+/// When there is no such secret, or its file has no seal to read.
+pub fn readers(session: &Session, name: &FileName) -> Result<Vec<Readers>> {
+    let policy = &session.fleet.policy;
+    let inventory = session.fleet.inventory()?;
+    let wanted = policy.wanted();
+    let files: Vec<&Wanted<'_>> = wanted.values().filter(|wanted| wanted.file == *name || wanted.name.as_str() == name.as_str()).collect();
+    if files.is_empty() {
+        return Err(unknown(session, name));
+    }
+    let holders = policy.holders();
+    let names = |keys: &BTreeSet<Fingerprint>| {
+        let names: BTreeSet<String> = keys.iter().map(|key| holders.get(key).map_or_else(|| format!("an unknown key ({key})"), Holder::to_string)).collect();
+        names.into_iter().collect::<Vec<_>>()
+    };
+    files
+        .into_iter()
+        .map(|wanted| {
+            let seal = match inventory.files.get(&wanted.file) {
+                None => return Err(Error::usage(format!("{} has no value yet", wanted.file)).hint(format!("seal one: `sealift seal {}`", wanted.file))),
+                Some(Found::Broken(fault)) => return Err(Error::integrity(format!("{}: {fault}", wanted.file.path())).hint(fault.mend())),
+                Some(found) => found.seal().ok_or_else(|| {
+                    Error::integrity(format!("{} has no seal, so that it does not tell who can read it", wanted.file.path())).hint("`sealift rekey` adds one")
+                })?,
+            };
+            let should = policy.recipients_of(&wanted.hosts).into_keys().collect();
+            Ok(Readers { file: wanted.file.clone(), now: names(&seal.current), knew: names(&seal.former), drift: Drift::between(seal, &should, &holders) })
+        })
+        .collect()
+}
+
+/// What a host can read now, and which present values it could ever read.
+#[derive(Debug, Serialize)]
+pub struct Knowledge {
+    /// The host.
+    pub host: HostName,
+    /// Whether it was removed.
+    pub retired: bool,
+    /// The files that it can open.
+    pub reads: Vec<FileName>,
+    /// The files that it cannot open, but whose value it knows.
+    pub knows: Vec<FileName>,
+}
+
+/// What a host, present or removed, can read or knows.
+///
+/// # Errors
+/// When there is no such host.
+pub fn knowledge(session: &Session, host: &HostName) -> Result<Knowledge> {
+    let keys = keys_of(&session.fleet.policy, host)?;
+    let inventory = session.fleet.inventory()?;
+    let mut reads = Vec::new();
+    let mut knows = Vec::new();
+    for (file, found) in &inventory.files {
+        let Some(seal) = found.seal() else { continue };
+        if keys.iter().any(|key| seal.current.contains(key)) {
+            reads.push(file.clone());
+        } else if keys.iter().any(|key| seal.former.contains(key)) {
+            knows.push(file.clone());
+        }
+    }
+    Ok(Knowledge { host: host.clone(), retired: !session.fleet.policy.hosts.contains_key(host), reads, knows })
+}
+
+/// The keys of a host, present or removed; those it had before and those it has.
+fn keys_of(policy: &Policy, host: &HostName) -> Result<BTreeSet<Fingerprint>> {
+    let present = policy.hosts.get(host).map(|host| &host.keys);
+    let former = policy.retired.get(host).map(|gone| &gone.keys);
+    if present.is_none() && former.is_none() {
+        return Err(no_host(policy, host));
+    }
+    Ok(present.into_iter().chain(former).flatten().map(|key| key.fingerprint()).collect())
+}
+
+/// The failure of a name that no host has.
+pub fn no_host(policy: &Policy, host: &HostName) -> Error {
+    let known: BTreeMap<&str, ()> = policy.hosts.keys().chain(policy.retired.keys()).map(|name| (name.as_str(), ())).collect();
+    let error = Error::usage(format!("there is no host {host}"));
+    match nearest(host.as_str(), known.keys().copied()) {
+        Some(near) => error.hint(format!("did you mean {near}?")),
+        None => error.hint("`sealift host list` shows them"),
+    }
+}
