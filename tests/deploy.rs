@@ -9,12 +9,22 @@ fn nix_a_first_deploy_delivers_and_boots() {
     }
     let machine = Machine::new("{ }");
     let value = machine.seal("token", "first");
-    let run = machine.deploy(&[]).exits(0).says("+ token (value 1)").says("no system is running there").says("takes effect at the next boot");
+    let run = machine
+        .deploy(&[])
+        .exits(0)
+        .says("+ token (value 1)")
+        .says("no system is running there")
+        .says("takes effect at the next boot");
     assert!(run.stdout.is_empty(), "{}", run.text());
     assert_eq!(machine.secret("token").as_deref(), Some(value.as_str()));
     assert_eq!(machine.calls(), ["boot 0"]);
     machine.boot();
-    assert_eq!(machine.secret("token").as_deref(), Some(value.as_str()), "its own unit delivers at boot: {}", machine.unit_log());
+    assert_eq!(
+        machine.secret("token").as_deref(),
+        Some(value.as_str()),
+        "its own unit delivers at boot: {}",
+        machine.unit_log()
+    );
     machine.is_tidy();
     machine.stores_hold_no_value();
 }
@@ -29,18 +39,32 @@ fn nix_a_deploy_shows_what_changes_and_makes_it_so() {
     machine.seal("other", "other");
     machine.system(r#"{ kernel = "6.13"; etc.motd = "hello"; }"#);
     let run = machine.deploy(&["--json"]).exits(0);
-    for text in ["linux: 6.12 → 6.13", "~ token (value 1 → value 2)", "+ other (value 1)", "units changed: sealift-install.service", "waits for a reboot: initrd, kernel 6.12 → 6.13", "reboot for"] {
+    for text in [
+        "linux: 6.12 → 6.13",
+        "~ token (value 1 → value 2)",
+        "+ other (value 1)",
+        "units changed: sealift-install.service",
+        "waits for a reboot: initrd, kernel 6.12 → 6.13",
+        "reboot for",
+    ] {
         assert!(run.stderr.contains(text), "`{text}` is not in: {}", run.stderr);
     }
     assert!(!run.stderr.contains("u{1b}"), "nix's colours are taken off: {}", run.stderr);
     let report = run.json();
     assert_eq!(report["event"], "result");
-    assert_eq!((&report["outcome"], &report["generation"], &report["until_reboot"]), (&"done".into(), &2.into(), &false.into()));
+    assert_eq!(
+        (&report["outcome"], &report["generation"], &report["until_reboot"]),
+        (&"done".into(), &2.into(), &false.into())
+    );
     assert_eq!(report["plan"]["secrets"][1]["change"], "changed");
     assert_eq!(report["running"], report["system"]);
     assert_eq!(machine.secret("token").as_deref(), Some(value.as_str()));
     assert_eq!(machine.calls(), ["test 0", "boot 0"]);
-    assert_eq!(machine.log().matches("unit start sealift-install.service").count(), 1, "installed once, inside the switch");
+    assert_eq!(
+        machine.log().matches("unit start sealift-install.service").count(),
+        1,
+        "installed once, inside the switch"
+    );
     assert_eq!(machine.link("nix/var/nix/profiles/system"), "system-2-link");
     assert_eq!(machine.link("run/current-system"), report["system"].as_str().unwrap());
     let log = machine.root.join(report["log"].as_str().unwrap().trim_start_matches('/'));
@@ -59,7 +83,11 @@ fn nix_a_system_without_the_unit_is_delivered_to_until_the_reboot() {
     let machine = Machine::running(r#"{ variant = "plain"; }"#);
     assert_eq!(machine.secret("token"), None, "a plain system forgets at boot");
     let value = machine.seal("token", "second");
-    let run = machine.deploy(&["--json"]).exits(0).says("they last until the next reboot").says("its secrets last until the next reboot, then deploy again");
+    let run = machine
+        .deploy(&["--json"])
+        .exits(0)
+        .says("they last until the next reboot")
+        .says("its secrets last until the next reboot, then deploy again");
     assert_eq!(run.json()["until_reboot"], true);
     assert_eq!(machine.secret("token").as_deref(), Some(value.as_str()));
     // The closure is the same, so only the secrets move.
@@ -80,7 +108,11 @@ fn nix_declined_is_nothing_changed() {
     machine.seal("token", "second");
     let before = machine.state();
     let root = machine.root.to_str().unwrap().to_owned();
-    machine.sealift(&["deploy", "--root", &root, "--host", "web"]).exits(1).says("~ token (value 1 → value 2)").says("declined; nothing was changed");
+    machine
+        .sealift(&["deploy", "--root", &root, "--host", "web"])
+        .exits(1)
+        .says("~ token (value 1 → value 2)")
+        .says("declined; nothing was changed");
     assert_eq!(machine.state(), before);
     assert!(machine.calls().is_empty());
     machine.is_tidy();
@@ -133,7 +165,11 @@ fn nix_each_action_goes_as_far_as_it_says() {
         machine.deploy(&["--action", "test"]).exits(0);
         assert_eq!(machine.calls(), ["test 0"]);
         let state = machine.state();
-        assert_eq!((state[1].as_str(), state[3].trim(), &state[4]), ("system-2-link", built.as_str(), &second), "{variant}");
+        assert_eq!(
+            (state[1].as_str(), state[3].trim(), &state[4]),
+            ("system-2-link", built.as_str(), &second),
+            "{variant}"
+        );
         assert_ne!(state[0], built);
         machine.is_tidy();
     }
@@ -148,9 +184,14 @@ fn nix_what_cannot_be_activated_live_waits_for_the_reboot() {
         let machine = Machine::running("{ }");
         machine.system(system);
         let before = machine.state();
-        machine.deploy(&["--action", "test"]).exits(1).says("cannot be activated without a reboot").says("--action boot");
+        machine
+            .deploy(&["--action", "test"])
+            .exits(1)
+            .says("cannot be activated without a reboot")
+            .says("--action boot");
         assert!(machine.calls().is_empty() && machine.state() == before);
-        let run = machine.deploy(&["--json"]).exits(0).says("cannot be activated live").says("takes effect at the next boot");
+        let run =
+            machine.deploy(&["--json"]).exits(0).says("cannot be activated live").says("takes effect at the next boot");
         assert_eq!(run.json()["outcome"], "pending-reboot");
         assert_eq!(machine.calls(), ["boot 0"]);
         assert_eq!(machine.link("run/current-system"), before[0]);
@@ -171,7 +212,15 @@ fn nix_every_problem_is_told_at_once_and_nothing_is_built() {
     std::fs::write(machine.sandbox.fleet().join("secrets/foreign.age"), "x").unwrap();
     let root = machine.root.to_str().unwrap().to_owned();
     let run = machine.sealift(&["deploy", "--root", &root, "--host", "db", "--yes"]).exits(1);
-    for text in ["hosts/web/more.nix: git does not track it", "git add -- hosts/web/more.nix", "secrets/foreign.age: git does not track it", "secrets/foreign.age: no secret in the policy", "this is not db: the host key in", "is that of web", "things are in the way"] {
+    for text in [
+        "hosts/web/more.nix: git does not track it",
+        "git add -- hosts/web/more.nix",
+        "secrets/foreign.age: git does not track it",
+        "secrets/foreign.age: no secret in the policy",
+        "this is not db: the host key in",
+        "is that of web",
+        "things are in the way",
+    ] {
         assert!(run.stderr.contains(text), "`{text}` is not in: {}", run.stderr);
     }
     assert!(!run.stderr.contains("building"), "{}", run.stderr);
@@ -206,7 +255,11 @@ fn nix_a_system_that_cannot_be_built_changes_nothing() {
     }
     let machine = Machine::running("{ }");
     let before = machine.state();
-    for (system, says) in [("{ etc = throw \"no such option\"; }", "no such option"), ("{ syntax", "syntax error"), (r#"{ etc."a b/\"; false" = "x"; }"#, "could not be built")] {
+    for (system, says) in [
+        ("{ etc = throw \"no such option\"; }", "no such option"),
+        ("{ syntax", "syntax error"),
+        (r#"{ etc."a b/\"; false" = "x"; }"#, "could not be built"),
+    ] {
         machine.system(system);
         machine.deploy(&[]).exits(1).says("the system of web could not be built; nothing was changed").says(says);
     }

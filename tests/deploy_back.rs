@@ -21,7 +21,12 @@ fn about_to_change(variant: &str) -> (Machine, Vec<String>) {
 /// Starts a deploy that hangs where this line of `stc-fail` says.
 fn hanging(machine: &Machine, line: &str) -> Child {
     machine.fail(line);
-    let child = machine.sealift_command(&machine.arguments(&[])).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    let child = machine
+        .sealift_command(&machine.arguments(&[]))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
     machine.wait_until_it_hangs();
     child
 }
@@ -70,7 +75,10 @@ fn nix_a_delivery_that_fails_brings_the_former_state_back() {
         let (machine, before) = about_to_change(variant);
         // The switch might make this user, so that staging lets it pass; it does not.
         let value = machine.sandbox.value("ghost");
-        machine.sandbox.sealift_with(&["seal", "ghost", "--hosts", "web", "--owner", "ghost", "--stdin"], value.as_bytes()).exits(0);
+        machine
+            .sandbox
+            .sealift_with(&["seal", "ghost", "--hosts", "web", "--owner", "ghost", "--stdin"], value.as_bytes())
+            .exits(0);
         machine.deploy(&[]).exits(code).says("ghost");
         assert_eq!(machine.calls(), calls, "{variant}");
         assert_eq!(machine.state(), before, "{variant}");
@@ -164,7 +172,8 @@ fn nix_failed_units_are_held_against_those_before() {
     // The stand-in for systemctl prints these files.
     std::fs::create_dir_all(machine.root.join("run/systemd/system")).unwrap();
     std::fs::create_dir_all(machine.root.join("etc/systemctl")).unwrap();
-    std::fs::write(machine.root.join("etc/systemctl/list-units"), "old.service loaded failed failed An old fault\n").unwrap();
+    std::fs::write(machine.root.join("etc/systemctl/list-units"), "old.service loaded failed failed An old fault\n")
+        .unwrap();
     machine.fail("test 4");
     machine.deploy(&[]).exits(0).says("units are failed that had failed before");
     assert_ne!(machine.state(), before);
@@ -178,7 +187,12 @@ fn nix_a_way_back_that_fails_needs_a_person() {
     }
     let (machine, _) = about_to_change("unit");
     machine.fail("test 2\ntest 2");
-    let run = machine.deploy(&["--json"]).exits(9).says("its activation script failed").says("the way back failed too").says("sealift rollback --to N");
+    let run = machine
+        .deploy(&["--json"])
+        .exits(9)
+        .says("its activation script failed")
+        .says("the way back failed too")
+        .says("sealift rollback --to N");
     assert_eq!(run.json()["outcome"], "person");
     assert_eq!(machine.calls(), ["test 2", "test 2"]);
     // A person mended it, and deploys again: nothing is in the way.
@@ -232,7 +246,12 @@ fn nix_killed_before_it_is_known_to_be_well_the_next_run_goes_back() {
             assert_eq!(deployer.wait().unwrap().code(), Some(9), "no verdict came");
             // The system's own switch goes on meanwhile; whoever goes back waits for it.
             machine.go_on();
-            machine.on("rollback", &[]).exits(1).says("an interrupted deploy was found").says("taken back").says("run `sealift rollback` again to go back further");
+            machine
+                .on("rollback", &[])
+                .exits(1)
+                .says("an interrupted deploy was found")
+                .says("taken back")
+                .says("run `sealift rollback` again to go back further");
             assert_eq!(machine.state(), before, "{variant} {point}: {}", machine.log());
             machine.is_tidy();
             machine.deploy(&[]).exits(0);
@@ -251,7 +270,12 @@ fn nix_killed_when_it_was_all_but_done_the_next_run_finishes() {
     kill(machine.holder().expect("somebody holds the lock"));
     deployer.wait().unwrap();
     machine.go_on();
-    machine.deploy(&[]).exits(0).says("an interrupted deploy was found").says("the interrupted deploy was finished").says("runs already");
+    machine
+        .deploy(&[])
+        .exits(0)
+        .says("an interrupted deploy was found")
+        .says("the interrupted deploy was finished")
+        .says("runs already");
     let after = machine.state();
     assert_eq!((after[1].as_str(), after[3].trim()), ("system-2-link", after[0].as_str()));
     assert_ne!(after[0], before[0]);
@@ -265,7 +289,12 @@ fn nix_killed_after_any_write_the_next_run_finishes_or_goes_back() {
     }
     for variant in ["unit", "plain"] {
         let (mut machine, mut before) = about_to_change(variant);
-        if machine.command("strace").args(["-f", "-o", "/dev/null", "true"]).status().map_or(true, |status| !status.success()) {
+        if machine
+            .command("strace")
+            .args(["-f", "-o", "/dev/null", "true"])
+            .status()
+            .map_or(true, |status| !status.success())
+        {
             not_run("deploy: killed at every step", "strace is not installed, or may not trace here");
             return;
         }
@@ -284,8 +313,14 @@ fn nix_killed_after_any_write_the_next_run_finishes_or_goes_back() {
                 machine.on("rollback", &[]).exits(1).says("an interrupted deploy was found");
             }
             let state = machine.state();
-            let new = state[1] == "system-2-link" && state[3].trim() == state[0] && state[4] == machine.sandbox.value("second");
-            assert!(state == before || new, "{variant}, write {write}: {state:?}, before {before:?}\n{}", machine.log());
+            let new = state[1] == "system-2-link"
+                && state[3].trim() == state[0]
+                && state[4] == machine.sandbox.value("second");
+            assert!(
+                state == before || new,
+                "{variant}, write {write}: {state:?}, before {before:?}\n{}",
+                machine.log()
+            );
             ends.insert(new);
             if new {
                 (machine, before) = about_to_change(variant);

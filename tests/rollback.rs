@@ -20,7 +20,11 @@ fn nix_a_former_system_comes_back_with_its_secrets() {
         return;
     }
     let machine = three();
-    let run = machine.on("rollback", &["--json"]).exits(0).says("back to generation 2").says("! token (value 3 → value 2: an older value comes back)");
+    let run = machine
+        .on("rollback", &["--json"])
+        .exits(0)
+        .says("back to generation 2")
+        .says("! token (value 3 → value 2: an older value comes back)");
     assert_eq!((&run.json()["outcome"], &run.json()["generation"]), (&"done".into(), &2.into()));
     assert_eq!(machine.calls(), ["test 0", "boot 0"]);
     assert_eq!(machine.secret("token"), Some(machine.sandbox.value("second")));
@@ -90,7 +94,10 @@ fn nix_generations_tell_what_each_would_do() {
     let numbers: Vec<_> = all.iter().map(|generation| generation["generation"].as_u64().unwrap()).collect();
     assert_eq!(numbers, [3, 2, 1]);
     let third = &all[0];
-    assert_eq!((&third["current"], &third["running"], &third["booted"], &third["unit"]), (&true.into(), &true.into(), &false.into(), &true.into()));
+    assert_eq!(
+        (&third["current"], &third["running"], &third["booted"], &third["unit"]),
+        (&true.into(), &true.into(), &false.into(), &true.into())
+    );
     assert_eq!((&third["nixos_version"], &third["kernel"]), (&"25.11".into(), &"6.12".into()));
     assert_eq!(third["secrets"], serde_json::json!([{"name": "token", "serial": 3}]));
     assert_eq!((third["revives"].as_array().unwrap().len(), &all[2]["revives"]), (0, &serde_json::json!(["token"])));

@@ -42,7 +42,8 @@ impl Program {
         }
         let able = root.is_machine()
             && Invocation::new("nixos-rebuild").arg("--help").run().is_ok_and(|output| {
-                String::from_utf8_lossy(&output.stdout).contains("--store-path") || String::from_utf8_lossy(&output.stderr).contains("--store-path")
+                String::from_utf8_lossy(&output.stdout).contains("--store-path")
+                    || String::from_utf8_lossy(&output.stderr).contains("--store-path")
             });
         match (able, engine) {
             (true, _) => Ok(Program::NixosRebuild),
@@ -82,7 +83,12 @@ fn call(root: &Root, activation: Activation<'_>) -> Invocation {
     if !checked {
         variables.push("NIXOS_NO_CHECK=1");
     }
-    let set = |call: Invocation| variables.iter().filter_map(|variable| variable.split_once('=')).fold(call, |call, (name, value)| call.env(name, value));
+    let set = |call: Invocation| {
+        variables
+            .iter()
+            .filter_map(|variable| variable.split_once('='))
+            .fold(call, |call, (name, value)| call.env(name, value))
+    };
     if engine == Program::NixosRebuild && checked {
         // A newer nixos-rebuild than this one is no reason to evaluate anything: the system is built and was shown.
         return set(Invocation::new("nixos-rebuild").args([action.as_str(), "--no-reexec", "--store-path", system]));
@@ -95,7 +101,15 @@ fn call(root: &Root, activation: Activation<'_>) -> Invocation {
     }
     // In a unit of its own it outlives the service manager's restart of what started it, and a killed deploy.
     let unit = format!("--unit=sealift-switch-{}", std::process::id());
-    let call = Invocation::new("systemd-run").args(["--collect", "--no-ask-password", "--pipe", "--quiet", "--wait", "--service-type=exec", &unit]);
+    let call = Invocation::new("systemd-run").args([
+        "--collect",
+        "--no-ask-password",
+        "--pipe",
+        "--quiet",
+        "--wait",
+        "--service-type=exec",
+        &unit,
+    ]);
     let call = variables.iter().fold(call.args(["-E", "LOCALE_ARCHIVE"]), |call, variable| call.args(["-E", variable]));
     call.args(["--", &stc, action.as_str()])
 }
@@ -108,7 +122,8 @@ mod tests {
     fn the_calls_are_as_documented() {
         let place = tempfile::tempdir().unwrap();
         let root = Root::open(place.path()).unwrap();
-        let activation = Activation { system: "/nix/store/x", action: Action::Test, checked: true, engine: Program::Native };
+        let activation =
+            Activation { system: "/nix/store/x", action: Action::Test, checked: true, engine: Program::Native };
         let shown = call(&root, activation).shown();
         assert_eq!(shown, format!("chroot {} /nix/store/x/bin/switch-to-configuration test", root.path().display()));
         let rebuild = Activation { engine: Program::NixosRebuild, action: Action::Boot, ..activation };

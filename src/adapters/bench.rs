@@ -42,7 +42,8 @@ impl Bench {
         let path = root.writable(LOCK)?;
         let folder = root.writable(FOLDER)?;
         for directory in [path.parent(), Some(folder.as_path())].into_iter().flatten() {
-            std::fs::create_dir_all(directory).map_err(|error| Error::io(format!("cannot make {}", directory.display()), error))?;
+            std::fs::create_dir_all(directory)
+                .map_err(|error| Error::io(format!("cannot make {}", directory.display()), error))?;
         }
         let run_folder = files::directory(path.parent().unwrap_or(root.path()))?;
         // Somebody may just be looking whether it is held; a run that holds it does so for long.
@@ -90,7 +91,9 @@ impl Bench {
     /// Keeps what the run came to, and adds it to the record.
     pub fn end(&self, result: &[u8], record: &str) {
         let kept = files::replace(&self.folder.join(format!("{}.json", self.run)), result, 0o644, Durable::Now);
-        let added = append(&self.record, 0o644).and_then(|mut file| writeln!(file, "{record}").map_err(|error| Error::io("cannot write the record", error)));
+        let added = append(&self.record, 0o644).and_then(|mut file| {
+            writeln!(file, "{record}").map_err(|error| Error::io("cannot write the record", error))
+        });
         for error in [kept.err(), added.err()].into_iter().flatten() {
             // What was done is done, and told to whoever listens.
             self.log(&format!("{error:?}"));
@@ -99,7 +102,10 @@ impl Bench {
 
     fn prune(&self) {
         let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let mut names: Vec<_> = entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| name.starts_with("20")).collect();
+        let mut names: Vec<_> = entries
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|name| name.starts_with("20"))
+            .collect();
         names.sort();
         for name in &names[..names.len().saturating_sub(2 * KEPT)] {
             // It is tried again by the next run.
@@ -111,12 +117,16 @@ impl Bench {
 /// The failure of a place that is held: by whom, and since when.
 pub fn busy(root: &Root) -> Error {
     let holder = root.text(LOCK).filter(|text| !text.is_empty()).unwrap_or_else(|| "somebody".to_owned());
-    Error::failed(format!("another deploy is at work on {}: {holder}", root.path().display())).hint("wait until it is done, and run this again")
+    Error::failed(format!("another deploy is at work on {}: {holder}", root.path().display()))
+        .hint("wait until it is done, and run this again")
 }
 
 /// Whether some run holds the place now, as far as the caller may know: the lock is root's.
 pub fn is_held(root: &Root) -> bool {
-    let Ok(lock) = openat(CWD, root.outside(LOCK), OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) else { return false };
+    let Ok(lock) = openat(CWD, root.outside(LOCK), OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+    else {
+        return false;
+    };
     // Shared, and given back at once by closing it.
     flock(&lock, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
 }

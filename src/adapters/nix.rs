@@ -24,8 +24,9 @@ impl Flake {
     /// When there is no flake.nix, or the directory lies elsewhere.
     pub fn of(git: &Git, directory: &Path) -> Result<Self> {
         if !directory.join("flake.nix").is_file() {
-            return Err(Error::usage(format!("there is no flake.nix in {}", directory.display()))
-                .hint("deploys build `nixosConfigurations.HOST` of the fleet's flake; name its directory with `--flake DIR`"));
+            return Err(Error::usage(format!("there is no flake.nix in {}", directory.display())).hint(
+                "deploys build `nixosConfigurations.HOST` of the fleet's flake; name its directory with `--flake DIR`",
+            ));
         }
         let below = git.relative(directory)?;
         let top = git.top.to_str().ok_or_else(|| Error::usage(format!("{} is not a UTF-8 path", git.top.display())))?;
@@ -41,13 +42,11 @@ impl Flake {
 
 /// A path as it stands in a URL.
 fn encoded(path: &str) -> String {
-    path.bytes().fold(String::new(), |mut text, byte| {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'~' | b'-' => text.push(char::from(byte)),
-            _ => text.push_str(&format!("%{byte:02X}")),
-        }
-        text
-    })
+    let one = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'~' | b'-' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    path.bytes().map(one).collect()
 }
 
 /// Store paths that the collector leaves alone until this is dropped.
@@ -69,7 +68,8 @@ impl Rooted {
             }
         }
         let folder = folder.join(std::process::id().to_string());
-        std::fs::create_dir_all(&folder).map_err(|error| Error::io(format!("cannot make {}", folder.display()), error))?;
+        std::fs::create_dir_all(&folder)
+            .map_err(|error| Error::io(format!("cannot make {}", folder.display()), error))?;
         Ok(Self { folder })
     }
 
@@ -89,7 +89,8 @@ impl Rooted {
         if !output.ended.well() {
             return Err(call.failure(&output));
         }
-        let built: serde_json::Value = serde_json::from_slice(&output.stdout).map_err(|error| Error::failed("nix build answers out of form").because(error))?;
+        let built: serde_json::Value = serde_json::from_slice(&output.stdout)
+            .map_err(|error| Error::failed("nix build answers out of form").because(error))?;
         let path = built[0]["outputs"]["out"].as_str().filter(|path| super::system::is_store_path(path));
         path.map(str::to_owned).ok_or_else(|| Error::failed("nix build names no store path"))
     }
@@ -183,7 +184,10 @@ mod tests {
 
     #[test]
     fn colours_are_taken_off() {
-        assert_eq!(lines("\u{1b}[32;1mlinux\u{1b}[0m: 6.12 → 6.13, \u{1b}[31;1m+2.4 KiB\u{1b}[0m\n\n"), ["linux: 6.12 → 6.13, +2.4 KiB"]);
+        assert_eq!(
+            lines("\u{1b}[32;1mlinux\u{1b}[0m: 6.12 → 6.13, \u{1b}[31;1m+2.4 KiB\u{1b}[0m\n\n"),
+            ["linux: 6.12 → 6.13, +2.4 KiB"]
+        );
     }
 
     #[test]
@@ -195,7 +199,11 @@ mod tests {
         let git = Git { top: top.clone(), directory: top.join(".git") };
         let flake = Flake::of(&git, &top.join("sub")).unwrap();
         assert!(flake.0.ends_with("/a%20b%23?dir=sub"), "{}", flake.0);
-        assert!(flake.system_of(&"web".parse().unwrap()).ends_with("#nixosConfigurations.\"web\".config.system.build.toplevel"));
+        assert!(
+            flake
+                .system_of(&"web".parse().unwrap())
+                .ends_with("#nixosConfigurations.\"web\".config.system.build.toplevel")
+        );
         assert!(Flake::of(&git, &top).is_err());
     }
 }

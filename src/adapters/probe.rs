@@ -36,13 +36,25 @@ pub fn look(root: &Root, host: Option<&HostName>, probe: &Probe) -> Result<()> {
                 _ => not(format!("its host name is `{name}`")),
             }
         }
-        Probe::DefaultRoute => if has_default_route() { Ok(()) } else { not("there is no default route".to_owned()) },
+        Probe::DefaultRoute => {
+            if has_default_route() {
+                Ok(())
+            } else {
+                not("there is no default route".to_owned())
+            }
+        }
         Probe::StoreLink(path) => match root.resolved(path) {
             Some(place) if place.starts_with("/nix/store/") => Ok(()),
             Some(_) => not(format!("{path} does not lead into the store")),
             None => not(format!("{path} leads nowhere")),
         },
-        Probe::Exists(path) => if root.exists(path) { Ok(()) } else { not(format!("{path} does not exist")) },
+        Probe::Exists(path) => {
+            if root.exists(path) {
+                Ok(())
+            } else {
+                not(format!("{path} does not exist"))
+            }
+        }
         Probe::Command(words) => command(root, None, words),
         Probe::LoginShell(user) => login_shell(root, user),
     }
@@ -58,7 +70,10 @@ fn command(root: &Root, user: Option<&str>, words: &[String]) -> Result<()> {
 /// Starts a user's login shell.
 fn login_shell(root: &Root, user: &UnixName) -> Result<()> {
     let users = root.text("/etc/passwd").unwrap_or_default();
-    let entry = users.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|fields| fields.first() == Some(&user.as_str()));
+    let entry = users
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .find(|fields| fields.first() == Some(&user.as_str()));
     match entry.as_deref() {
         Some([_, _, uid, gid, _, _, shell, ..]) if !shell.is_empty() => {
             let words = [(*shell).to_owned(), "-l".to_owned(), "-c".to_owned(), "exit 0".to_owned()];

@@ -317,8 +317,14 @@ impl Invocation {
                     let _ended_early = pipe.write_all(bytes);
                 }
             });
-            scope.spawn(|| err.into_iter().for_each(|pipe| each_line(pipe, &said)));
-            out.into_iter().for_each(|pipe| each_line(pipe, &mut printed));
+            scope.spawn(|| {
+                if let Some(pipe) = err {
+                    each_line(pipe, &said);
+                }
+            });
+            if let Some(pipe) = out {
+                each_line(pipe, &mut printed);
+            }
         });
         let status = child.wait();
         status.map(Ended::of).map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))

@@ -25,9 +25,11 @@ impl Root {
     /// # Errors
     /// When there is no such directory.
     pub fn open(path: &Path) -> Result<Self> {
-        let real = std::fs::canonicalize(path).map_err(|error| Error::usage(format!("there is no directory {}", path.display())).because(error))?;
+        let real = std::fs::canonicalize(path)
+            .map_err(|error| Error::usage(format!("there is no directory {}", path.display())).because(error))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = openat(CWD, &real, flags, Mode::empty()).map_err(|error| Error::io(format!("cannot open {}", real.display()), error))?;
+        let fd = openat(CWD, &real, flags, Mode::empty())
+            .map_err(|error| Error::io(format!("cannot open {}", real.display()), error))?;
         Ok(Self { path: real, fd })
     }
 
@@ -56,7 +58,8 @@ impl Root {
         let there = path.ancestors().find_map(|above| std::fs::canonicalize(above).ok());
         match there {
             Some(there) if there.starts_with(&self.path) => Ok(path),
-            _ => Err(Error::failed(format!("{} leads out of {}", path.display(), self.path.display())).hint("a link on the way leads elsewhere: remove it")),
+            _ => Err(Error::failed(format!("{} leads out of {}", path.display(), self.path.display()))
+                .hint("a link on the way leads elsewhere: remove it")),
         }
     }
 
@@ -88,7 +91,10 @@ impl Root {
             return Err(Error::failed(format!("{} is not a regular file", shown())));
         }
         let mut bytes = Vec::new();
-        File::from(fd).take(LIMIT).read_to_end(&mut bytes).map_err(|error| Error::io(format!("cannot read {}", shown()), error))?;
+        File::from(fd)
+            .take(LIMIT)
+            .read_to_end(&mut bytes)
+            .map_err(|error| Error::io(format!("cannot read {}", shown()), error))?;
         Ok(Some(bytes))
     }
 
@@ -134,7 +140,8 @@ impl Root {
     pub fn list(&self, inside: &str) -> Vec<String> {
         let Ok(fd) = self.at(inside, OFlags::RDONLY | OFlags::DIRECTORY) else { return Vec::new() };
         let Ok(entries) = rustix::fs::Dir::read_from(&fd) else { return Vec::new() };
-        let mut names: Vec<String> = entries.flatten().filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned)).collect();
+        let mut names: Vec<String> =
+            entries.flatten().filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned)).collect();
         names.retain(|name| name != "." && name != "..");
         names.sort();
         names

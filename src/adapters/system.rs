@@ -8,6 +8,7 @@ use super::age::dearmored;
 use super::rooted::Root;
 use crate::error::{Error, Result};
 use crate::fleet::manifest::Manifest;
+use crate::fleet::name::UnitName;
 use crate::fleet::rollout::{Carried, Facts};
 use crate::fleet::seal::Envelope;
 
@@ -24,9 +25,14 @@ pub const BUNDLES: &str = "/nix/var/nix/gcroots/sealift";
 
 /// Whether a text is a store path, and nothing else.
 pub fn is_store_path(text: &str) -> bool {
-    let Some((hash, name)) = text.strip_prefix("/nix/store/").and_then(|name| name.split_once('-')) else { return false };
+    let Some((hash, name)) = text.strip_prefix("/nix/store/").and_then(|name| name.split_once('-')) else {
+        return false;
+    };
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"+-._?=".contains(&b);
-    hash.len() == 32 && hash.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()) && !name.is_empty() && name.bytes().all(fits)
+    hash.len() == 32
+        && hash.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(fits)
 }
 
 /// Reads what a system says.
@@ -34,7 +40,10 @@ pub fn is_store_path(text: &str) -> bool {
 /// # Errors
 /// When it is not there, or is not a NixOS system.
 pub fn facts(root: &Root, system: &str) -> Result<Facts> {
-    let missing: Vec<_> = ["bin/switch-to-configuration", "init", "nixos-version"].into_iter().filter(|part| !root.exists(&format!("{system}/{part}"))).collect();
+    let missing: Vec<_> = ["bin/switch-to-configuration", "init", "nixos-version"]
+        .into_iter()
+        .filter(|part| !root.exists(&format!("{system}/{part}")))
+        .collect();
     if !root.exists(system) {
         return Err(Error::failed(format!("{system} is not in the store of {}", root.path().display())));
     }
@@ -43,9 +52,10 @@ pub fn facts(root: &Root, system: &str) -> Result<Facts> {
     }
     let text = |part: &str| root.text(&format!("{system}/{part}")).unwrap_or_default();
     let place = |part: &str| root.resolved(&format!("{system}/{part}"));
-    let boots = ["initrd", "kernel", "kernel-modules"].into_iter().filter_map(|part| Some((part, place(part)?))).collect();
+    let boots =
+        ["initrd", "kernel", "kernel-modules"].into_iter().filter_map(|part| Some((part, place(part)?))).collect();
     let unit_folder = format!("{system}/etc/systemd/system");
-    let units = root.list(&unit_folder).into_iter().filter(|name| name.contains('.') && !name.ends_with(".wants") && !name.ends_with(".requires") && !name.ends_with(".d"));
+    let units = root.list(&unit_folder).into_iter().filter(|name| name.parse::<UnitName>().is_ok());
     let kernel = root.list(&format!("{system}/kernel-modules/lib/modules")).into_iter().next();
     Ok(Facts {
         version: text("nixos-version"),
@@ -54,7 +64,9 @@ pub fn facts(root: &Root, system: &str) -> Result<Facts> {
         inhibitors: serde_json::from_str::<BTreeMap<String, String>>(&text("switch-inhibitors")).unwrap_or_default(),
         boots,
         has_unit: root.exists(&format!("{system}/{UNIT}")),
-        units: units.filter_map(|name| Some((name.clone(), root.resolved(&format!("{unit_folder}/{name}"))?))).collect(),
+        units: units
+            .filter_map(|name| Some((name.clone(), root.resolved(&format!("{unit_folder}/{name}"))?)))
+            .collect(),
     })
 }
 
@@ -77,17 +89,30 @@ pub fn bundle(system: &str) -> String {
 pub fn secrets(root: &Root, manifest: &str) -> Result<Vec<Carried>> {
     let text = root.read(manifest)?.ok_or_else(|| Error::failed(format!("there is no manifest {manifest}")))?;
     let installable = Manifest::parse(&text)?;
-    let folder = root.resolved(manifest).and_then(|place| Some(place.rsplit_once('/')?.0.to_owned())).unwrap_or_default();
+    let folder =
+        root.resolved(manifest).and_then(|place| Some(place.rsplit_once('/')?.0.to_owned())).unwrap_or_default();
     let carried = installable.placements.iter().map(|placement| {
-        let file = if placement.file.starts_with('/') { placement.file.clone() } else { format!("{folder}/{}", placement.file) };
-        let bytes = root.read(&file)?.ok_or_else(|| Error::failed(format!("{}: its sealed file {file} is not there", placement.name)))?;
+        let file = if placement.file.starts_with('/') {
+            placement.file.clone()
+        } else {
+            format!("{folder}/{}", placement.file)
+        };
+        let bytes = root
+            .read(&file)?
+            .ok_or_else(|| Error::failed(format!("{}: its sealed file {file} is not there", placement.name)))?;
         let binary = dearmored(&bytes).ok().flatten();
         let seal = Envelope::read(binary.as_deref().unwrap_or(&bytes)).ok().and_then(|envelope| envelope.seal);
         Ok(Carried {
             name: placement.name.to_string(),
             serial: seal.as_ref().map(|seal| seal.serial),
             digest: Sha256::digest(&bytes).into(),
-            delivery: format!("{}:{} {} {}", placement.owner, placement.group, placement.mode, placement.link.as_deref().unwrap_or_default()),
+            delivery: format!(
+                "{}:{} {} {}",
+                placement.owner,
+                placement.group,
+                placement.mode,
+                placement.link.as_deref().unwrap_or_default()
+            ),
             units: placement.restart.iter().chain(&placement.reload).map(ToString::to_string).collect(),
         })
     });
@@ -101,7 +126,13 @@ mod tests {
     #[test]
     fn only_store_paths_are_store_paths() {
         assert!(is_store_path("/nix/store/2p8qql0cxdvbnpgvaldjr196bxdrwliy-nixos-system-nixos-25.11"));
-        for text in ["/nix/store/x", "/nix/store/2p8qql0cxdvbnpgvaldjr196bxdrwliy-a/b", "/nix/store/2p8qql0cxdvbnpgvaldjr196bxdrwliy-a b", "-x", "/etc"] {
+        for text in [
+            "/nix/store/x",
+            "/nix/store/2p8qql0cxdvbnpgvaldjr196bxdrwliy-a/b",
+            "/nix/store/2p8qql0cxdvbnpgvaldjr196bxdrwliy-a b",
+            "-x",
+            "/etc",
+        ] {
             assert!(!is_store_path(text), "{text}");
         }
     }

@@ -27,7 +27,12 @@ pub fn failed_units(root: &Root) -> Option<BTreeSet<String>> {
     }
     let call = systemctl(root).args(["list-units", "--state=failed", "--plain", "--no-legend", "--no-pager", "--full"]);
     let text = call.read().ok()?;
-    Some(String::from_utf8_lossy(&text).lines().filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect())
+    Some(
+        String::from_utf8_lossy(&text)
+            .lines()
+            .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+            .collect(),
+    )
 }
 
 /// Whether a unit is active.

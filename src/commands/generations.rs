@@ -73,13 +73,18 @@ pub fn run(root: &Path) -> Result<Report> {
     let current = profile::current(&root);
     let [running, booted] = [system::RUNNING, system::BOOTED].map(|link| root.store_path(link));
     let read = profile::generations(&root).into_iter().map(|generation| {
-        let sealed = generation.system.as_deref().and_then(|system| system::manifest(&root, system)).map_or_else(Vec::new, |manifest| sealed(&root, &manifest));
+        let sealed = generation
+            .system
+            .as_deref()
+            .and_then(|system| system::manifest(&root, system))
+            .map_or_else(Vec::new, |manifest| sealed(&root, &manifest));
         (generation, sealed)
     });
     let read: Vec<_> = read.collect();
     let mut newest: BTreeMap<&str, u64> = BTreeMap::new();
     for (_, sealed) in &read {
-        for (name, seal) in sealed.iter().filter_map(|(name, envelope)| Some((name, envelope.as_ref()?.seal.as_ref()?))) {
+        for (name, seal) in sealed.iter().filter_map(|(name, envelope)| Some((name, envelope.as_ref()?.seal.as_ref()?)))
+        {
             let serial = newest.entry(name).or_default();
             *serial = (*serial).max(seal.serial);
         }
@@ -89,11 +94,18 @@ pub fn run(root: &Path) -> Result<Report> {
         let is = |link: &Option<String>| generation.system.is_some() && *link == generation.system;
         let secrets: Vec<_> = sealed
             .iter()
-            .map(|(name, envelope)| Secret { name: name.clone(), serial: envelope.as_ref().and_then(|envelope| Some(envelope.seal.as_ref()?.serial)) })
+            .map(|(name, envelope)| Secret {
+                name: name.clone(),
+                serial: envelope.as_ref().and_then(|envelope| Some(envelope.seal.as_ref()?.serial)),
+            })
             .collect();
-        let older = |secret: &&Secret| secret.serial.is_some_and(|serial| newest.get(secret.name.as_str()).is_some_and(|newest| serial < *newest));
+        let older = |secret: &&Secret| {
+            secret.serial.is_some_and(|serial| newest.get(secret.name.as_str()).is_some_and(|newest| serial < *newest))
+        };
         let revives = secrets.iter().filter(older).map(|secret| secret.name.clone()).collect();
-        let closed = sealed.iter().filter(|(_, envelope)| !envelope.as_ref().is_some_and(|envelope| opens(envelope, &keys)));
+        let closed = sealed
+            .iter()
+            .filter(|(_, envelope)| !envelope.as_ref().is_some_and(|envelope| opens(envelope, keys.as_ref())));
         Generation {
             generation: generation.number,
             date: generation.made.map(|made| made.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
@@ -114,8 +126,11 @@ pub fn run(root: &Path) -> Result<Report> {
 
 /// What the headers of a manifest's files say, by secret; none for a file that cannot be read.
 fn sealed(root: &Root, manifest: &str) -> Vec<(String, Option<Envelope>)> {
-    let Some(installable) = root.read(manifest).ok().flatten().and_then(|text| Manifest::parse(&text).ok()) else { return Vec::new() };
-    let folder = root.resolved(manifest).and_then(|place| Some(place.rsplit_once('/')?.0.to_owned())).unwrap_or_default();
+    let Some(installable) = root.read(manifest).ok().flatten().and_then(|text| Manifest::parse(&text).ok()) else {
+        return Vec::new();
+    };
+    let folder =
+        root.resolved(manifest).and_then(|place| Some(place.rsplit_once('/')?.0.to_owned())).unwrap_or_default();
     let envelope = |file: &str| {
         let file = if file.starts_with('/') { file.to_owned() } else { format!("{folder}/{file}") };
         let bytes = root.read(&file).ok().flatten()?;
@@ -135,13 +150,11 @@ fn keys(root: &Root) -> Option<BTreeMap<Fingerprint, Recipient>> {
 }
 
 /// Whether one of the keys opens a file, as far as its header tells.
-fn opens(envelope: &Envelope, keys: &Option<BTreeMap<Fingerprint, Recipient>>) -> bool {
+fn opens(envelope: &Envelope, keys: Option<&BTreeMap<Fingerprint, Recipient>>) -> bool {
     let Some(keys) = keys else { return true };
-    match &envelope.seal {
-        Some(seal) => seal.current.iter().any(|key| keys.contains_key(key)),
-        None => {
-            let tags: BTreeSet<_> = keys.values().filter_map(Recipient::ssh_tag).collect();
-            envelope.stanzas.iter().any(|slot| slot.tag.is_none_or(|tag| tags.contains(&tag)))
-        }
+    if let Some(seal) = &envelope.seal {
+        return seal.current.iter().any(|key| keys.contains_key(key));
     }
+    let tags: BTreeSet<_> = keys.values().filter_map(Recipient::ssh_tag).collect();
+    envelope.stanzas.iter().any(|slot| slot.tag.is_none_or(|tag| tags.contains(&tag)))
 }

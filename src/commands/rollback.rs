@@ -83,8 +83,13 @@ fn target(root: &Root, to: Option<u64>) -> Result<(u64, String)> {
     let there = || all.iter().map(|generation| generation.number.to_string()).collect::<Vec<_>>().join(", ");
     match chosen {
         Some(Generation { number, system: Some(system), .. }) => Ok((*number, system.clone())),
-        Some(Generation { number, .. }) => Err(Error::failed(format!("the system of generation {number} is not in the store any more")).hint(format!("there are: {}", there()))),
-        None if all.is_empty() => Err(Error::failed(format!("{} has no system profile: nothing was deployed there", root.path().display()))),
+        Some(Generation { number, .. }) => {
+            Err(Error::failed(format!("the system of generation {number} is not in the store any more"))
+                .hint(format!("there are: {}", there())))
+        }
+        None if all.is_empty() => {
+            Err(Error::failed(format!("{} has no system profile: nothing was deployed there", root.path().display())))
+        }
         None => Err(match to {
             Some(number) => Error::failed(format!("there is no generation {number}")),
             None => Error::failed("there is no generation before the current one"),

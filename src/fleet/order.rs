@@ -180,16 +180,17 @@ impl From<&Error> for Failure {
 impl Failure {
     /// What went wrong and why, in one line.
     pub fn reason(&self) -> String {
-        std::iter::once(self.message.as_str()).chain(self.causes.iter().map(String::as_str)).collect::<Vec<_>>().join(": ").replace('\n', "; ")
+        std::iter::once(self.message.as_str())
+            .chain(self.causes.iter().map(String::as_str))
+            .collect::<Vec<_>>()
+            .join(": ")
+            .replace('\n', "; ")
     }
 
     /// The error as it was on the host.
     pub fn into_error(self) -> Error {
         let kind = Kind::from_code(self.code);
-        let mut error = match self.parts.is_empty() {
-            true => Error::new(kind, self.message),
-            false => Error::all(kind, self.message, self.parts.into_iter().map(Failure::into_error).collect()),
-        };
+        let mut error = Error::all(kind, self.message, self.parts.into_iter().map(Failure::into_error).collect());
         if !self.causes.is_empty() {
             error = error.because(self.causes.join("\n"));
         }

@@ -94,7 +94,8 @@ pub fn secret_changes(before: &[Carried], after: &[Carried]) -> Vec<SecretChange
     let mut changes: Vec<_> = after
         .iter()
         .filter_map(|secret| {
-            let change = |change, from| Some(SecretChange { name: secret.name.clone(), change, from, to: secret.serial });
+            let change =
+                |change, from| Some(SecretChange { name: secret.name.clone(), change, from, to: secret.serial });
             let Some(former) = old.get(secret.name.as_str()) else { return change(Change::Added, None) };
             match (former.digest == secret.digest, former.serial, secret.serial) {
                 (true, ..) if former.delivery == secret.delivery => None,
@@ -106,7 +107,12 @@ pub fn secret_changes(before: &[Carried], after: &[Carried]) -> Vec<SecretChange
         })
         .collect();
     let gone = before.iter().filter(|secret| !new.contains(secret.name.as_str()));
-    changes.extend(gone.map(|secret| SecretChange { name: secret.name.clone(), change: Change::Removed, from: secret.serial, to: None }));
+    changes.extend(gone.map(|secret| SecretChange {
+        name: secret.name.clone(),
+        change: Change::Removed,
+        from: secret.serial,
+        to: None,
+    }));
     changes.sort();
     changes
 }
@@ -114,7 +120,9 @@ pub fn secret_changes(before: &[Carried], after: &[Carried]) -> Vec<SecretChange
 /// The units that are restarted or reloaded because the bytes of a secret may change.
 pub fn secret_units(changes: &[SecretChange], after: &[Carried]) -> BTreeSet<String> {
     let new_bytes = |secret: &&Carried| {
-        changes.iter().any(|change| change.name == secret.name && matches!(change.change, Change::Added | Change::Changed | Change::Older))
+        changes.iter().any(|change| {
+            change.name == secret.name && matches!(change.change, Change::Added | Change::Changed | Change::Older)
+        })
     };
     after.iter().filter(new_bytes).flat_map(|secret| secret.units.iter().cloned()).collect()
 }
@@ -165,7 +173,8 @@ impl Reboot {
             }
         }
         let booted = booted.unwrap_or(running);
-        let waits = target.boots.iter().filter(|(part, place)| booted.boots.get(*part).is_some_and(|was| was != *place));
+        let waits =
+            target.boots.iter().filter(|(part, place)| booted.boots.get(*part).is_some_and(|was| was != *place));
         reboot.waits.extend(waits.map(|(part, _)| match *part {
             "kernel" if booted.kernel != target.kernel => format!("kernel {} → {}", booted.kernel, target.kernel),
             part => part.to_owned(),
@@ -222,7 +231,9 @@ impl Switched {
             Some(100) => Switched::NeedsReboot,
             Some(4) => Switched::UnitsFailed,
             Some(2) => Switched::Failed("its activation script failed (exit code 2)".to_owned()),
-            Some(1) if said.contains("Pre-switch check") => Switched::Failed("its pre-switch checks failed (exit code 1)".to_owned()),
+            Some(1) if said.contains("Pre-switch check") => {
+                Switched::Failed("its pre-switch checks failed (exit code 1)".to_owned())
+            }
             _ => Switched::Failed(format!("switch-to-configuration: {ended}")),
         }
     }
@@ -258,10 +269,25 @@ mod tests {
 
     #[test]
     fn every_kind_of_change_is_told_apart() {
-        let before = [carried("same", 1, 1, ""), carried("new", 1, 1, ""), carried("old", 3, 1, ""), carried("key", 1, 1, ""), carried("own", 1, 1, ""), carried("gone", 2, 1, "")];
-        let after = [carried("same", 1, 1, ""), carried("new", 2, 2, ""), carried("old", 2, 2, ""), carried("key", 1, 2, ""), carried("own", 1, 1, "x"), carried("more", 1, 1, "")];
+        let before = [
+            carried("same", 1, 1, ""),
+            carried("new", 1, 1, ""),
+            carried("old", 3, 1, ""),
+            carried("key", 1, 1, ""),
+            carried("own", 1, 1, ""),
+            carried("gone", 2, 1, ""),
+        ];
+        let after = [
+            carried("same", 1, 1, ""),
+            carried("new", 2, 2, ""),
+            carried("old", 2, 2, ""),
+            carried("key", 1, 2, ""),
+            carried("own", 1, 1, "x"),
+            carried("more", 1, 1, ""),
+        ];
         let changes = secret_changes(&before, &after);
-        let told: Vec<_> = changes.iter().map(|change| (change.name.as_str(), change.change, change.from, change.to)).collect();
+        let told: Vec<_> =
+            changes.iter().map(|change| (change.name.as_str(), change.change, change.from, change.to)).collect();
         assert_eq!(
             told,
             [
@@ -289,7 +315,10 @@ mod tests {
         let now = facts("2", "dbus", "6.12");
         assert_eq!(Reboot::between(Some(&now), None, &now), Reboot::default());
         assert_eq!(Reboot::between(Some(&now), None, &facts("3", "dbus", "6.12")).blocks.len(), 1);
-        assert_eq!(Reboot::between(Some(&now), None, &facts("2", "broker", "6.12")).blocks, ["bus changes (dbus → broker)"]);
+        assert_eq!(
+            Reboot::between(Some(&now), None, &facts("2", "broker", "6.12")).blocks,
+            ["bus changes (dbus → broker)"]
+        );
         let kernel = Reboot::between(Some(&now), None, &facts("2", "dbus", "6.13"));
         assert_eq!((kernel.blocks.len(), kernel.waits), (0, vec!["kernel 6.12 → 6.13".to_owned()]));
         assert_eq!(Reboot::between(None, None, &now).blocks.len(), 1);

@@ -147,7 +147,8 @@ impl Machine {
 
     /// The arguments of a deploy to this machine without a question.
     pub fn arguments<'a>(&'a self, options: &[&'a str]) -> Vec<&'a str> {
-        let mut arguments = vec!["deploy", "--root", self.root.to_str().expect("UTF-8"), "--host", "web", "--yes", "--settle", "1"];
+        let mut arguments =
+            vec!["deploy", "--root", self.root.to_str().expect("UTF-8"), "--host", "web", "--yes", "--settle", "1"];
         arguments.extend(options);
         arguments
     }
@@ -208,7 +209,11 @@ impl Machine {
     /// Asserts that nothing of a run is left: no journal, no root for the collector, no lock that is held.
     #[track_caller]
     pub fn is_tidy(&self) {
-        for path in ["var/lib/sealift/deploy/journal.json", "nix/var/nix/gcroots/sealift-run-new", "nix/var/nix/gcroots/sealift-run-former"] {
+        for path in [
+            "var/lib/sealift/deploy/journal.json",
+            "nix/var/nix/gcroots/sealift-run-new",
+            "nix/var/nix/gcroots/sealift-run-former",
+        ] {
             assert!(self.root.join(path).symlink_metadata().is_err(), "{path} is left");
         }
         let roots = std::fs::read_dir(self.sandbox.fleet().join(".git/sealift/roots")).map_or(0, Iterator::count);
@@ -280,7 +285,10 @@ impl Machine {
     #[track_caller]
     pub fn stores_hold_no_value(&self) {
         let mut command = self.command("grep");
-        command.args(["-rlF", "--", &self.sandbox.canary]).arg(Shared::get().place.join("store/nix/store")).arg(self.root.join("nix/store"));
+        command
+            .args(["-rlF", "--", &self.sandbox.canary])
+            .arg(Shared::get().place.join("store/nix/store"))
+            .arg(self.root.join("nix/store"));
         let found = self.sandbox.run(command, b"");
         assert_eq!(found.text(), "", "a value is in the store");
     }
@@ -301,7 +309,8 @@ impl Drop for Machine {
 pub fn cannot_deploy(test: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     let private = std::env::var("SEALIFT_TEST_NAMESPACE").is_ok_and(|value| value == "1");
-    let missing = ["nix", "chroot", "flock"].into_iter().find(|program| Command::new(program).arg("--version").output().is_err());
+    let missing =
+        ["nix", "chroot", "flock"].into_iter().find(|program| Command::new(program).arg("--version").output().is_err());
     let why = match (root, private, missing) {
         (_, _, Some(program)) => format!("{program} is not installed"),
         (false, ..) => "it needs root: systems are activated in a chroot".to_owned(),

@@ -99,7 +99,10 @@ pub fn show(report: Report, json: bool, app: &App) -> Done {
     let reboot = if waits.is_empty() { String::new() } else { format!("; reboot for {}", waits.join(", ")) };
     match report.outcome {
         Outcome::Done if report.plan.is_none() => app.ui.say(&format!("{host}: built; nothing was changed")),
-        Outcome::Done => app.ui.say(&format!("{host}: done, {} runs{generation}{reboot}{until}", report.running.as_deref().unwrap_or(&report.system))),
+        Outcome::Done => app.ui.say(&format!(
+            "{host}: done, {} runs{generation}{reboot}{until}",
+            report.running.as_deref().unwrap_or(&report.system)
+        )),
         Outcome::PendingReboot => app.ui.say(&format!("{host}: takes effect at the next boot{generation}{until}")),
         Outcome::Nothing => app.ui.say(&format!("{host}: nothing was changed; `--action switch` does it")),
         Outcome::Declined | Outcome::Failed | Outcome::RolledBack | Outcome::Person => {}

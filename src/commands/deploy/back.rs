@@ -17,7 +17,9 @@ use crate::fleet::rollout::{Action, Switched};
 
 /// Goes back because of an error, and says how that ended.
 pub fn go(transaction: &mut Transaction<'_>, why: Error) -> Ended {
-    let Work::Switch(switch) = transaction.journal.order.work.clone() else { return Ended { outcome: Outcome::Failed, failure: Some(why) } };
+    let Work::Switch(switch) = transaction.journal.order.work.clone() else {
+        return Ended { outcome: Outcome::Failed, failure: Some(why) };
+    };
     if transaction.journal.reached > Step::Begun {
         transaction.teller.warn(format!("{}; going back", why.message()));
     }
@@ -29,14 +31,14 @@ pub fn go(transaction: &mut Transaction<'_>, why: Error) -> Ended {
         if untouched {
             return Ended { outcome: Outcome::Failed, failure: Some(why) };
         }
-        return Ended { outcome: Outcome::RolledBack, failure: Some(rolled_back(&switch, &transaction.journal, why)) };
+        return Ended { outcome: Outcome::RolledBack, failure: Some(rolled_back(&switch, &transaction.journal, &why)) };
     }
     let failure = Error::all(Kind::Person, format!("{}, and the way back failed too", why.message()), faults)
         .hint("the host needs a person: `sealift generations` shows what there is, `sealift rollback --to N` tries another system");
     Ended { outcome: Outcome::Person, failure: Some(failure) }
 }
 
-fn rolled_back(switch: &Switch, journal: &Journal, why: Error) -> Error {
+fn rolled_back(switch: &Switch, journal: &Journal, why: &Error) -> Error {
     let same = journal.saved.system.as_ref() == Some(&switch.system);
     let what = match (&journal.saved.system, same) {
         (_, true) => "the deploy failed; the system is the one that ran before, and stays",
@@ -65,12 +67,14 @@ fn undo(transaction: &mut Transaction<'_>, switch: &Switch, busy: bool) -> Vec<E
     }
     // Before the saved system is activated, so that what it restarts finds its own values. Where both systems have a
     // unit, the saved one's compares with what is live and installs its own.
-    let by_units = transaction.facts.has_unit && saved.system.as_deref().is_some_and(|system| root.exists(&format!("{system}/{}", system::UNIT)));
+    let by_units = transaction.facts.has_unit
+        && saved.system.as_deref().is_some_and(|system| root.exists(&format!("{system}/{}", system::UNIT)));
     if reached >= Step::Install && (transaction.installs(switch) || !by_units) {
         attempt(take_back(root, saved.secrets));
         attempt(restore_bundle(root, switch, saved.bundle.as_deref()));
     }
-    let activated = reached >= Step::Activate && !busy && switch.live && matches!(switch.action, Action::Test | Action::Switch);
+    let activated =
+        reached >= Step::Activate && !busy && switch.live && matches!(switch.action, Action::Test | Action::Switch);
     if let Some(former) = saved.system.as_deref().filter(|former| activated && *former != switch.system) {
         transaction.teller.step("activating the former system");
         attempt(activate_saved(transaction, former, Action::Test));
@@ -114,7 +118,8 @@ pub fn recover(root: &Root, bench: &Bench, teller: &Arc<Teller>) -> Result<Optio
     // The system itself may be gone from the store; then the way back is the only one.
     let facts = system::facts(root, &switch.system);
     let finish = journal.reached >= Step::Profile && !journal.back && facts.is_ok();
-    let mut transaction = Transaction { root, bench, teller: Arc::clone(teller), journal, facts: facts.unwrap_or_default() };
+    let mut transaction =
+        Transaction { root, bench, teller: Arc::clone(teller), journal, facts: facts.unwrap_or_default() };
     let ended = if finish {
         match transaction.make_default(&switch) {
             Ok(()) => bench.end_journal().map(|()| Ended::well(Outcome::Done)),

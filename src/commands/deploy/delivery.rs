@@ -1,7 +1,6 @@
 //! The secrets of a deploy: opened before anything is switched, put in place here only for a system that cannot do it
 //! itself, and taken back. The one file of deploy that knows `install`.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -53,14 +52,17 @@ pub struct Delivery<'a> {
 
 impl Delivery<'_> {
     fn requests(&self) -> Result<Vec<install::Request>> {
-        let bytes = self.root.read(self.manifest)?.ok_or_else(|| Error::failed(format!("there is no manifest {}", self.manifest)))?;
+        let bytes = self
+            .root
+            .read(self.manifest)?
+            .ok_or_else(|| Error::failed(format!("there is no manifest {}", self.manifest)))?;
         let manifest = Manifest::parse(&bytes)?;
         let wanted = |tree: &Tree| match tree {
             Tree::Users => manifest.placements.iter().any(|placement| placement.needed_for_users),
             Tree::Ordinary => true,
         };
         let request = |tree| install::Request {
-            manifest: PathBuf::from(self.root.outside(self.manifest)),
+            manifest: self.root.outside(self.manifest),
             root: self.root.path().to_owned(),
             identities: Vec::new(),
             tree,

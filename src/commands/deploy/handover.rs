@@ -33,7 +33,7 @@ impl Caller {
     /// When the kernel gives no randomness.
     pub fn order(&self, root: &Root, host: Option<HostName>, work: Work) -> Result<Order> {
         let time = bench::now().replace([':', '-'], "");
-        let run = format!("{time}-{}", &files::token()?[..6]);
+        let run = format!("{time}-{}", files::token()?);
         Ok(Order { version: VERSION, run, who: self.who.clone(), root: root.path().to_owned(), host, work })
     }
 }
@@ -43,7 +43,8 @@ impl Caller {
 /// # Errors
 /// When it could not be started, or ended without a verdict. What it came to otherwise is the verdict.
 pub fn hand_over(order: &Order, rights: Rights, caller: &Caller, talk: &dyn Talk) -> Result<Verdict> {
-    let mut line = serde_json::to_vec(order).map_err(|error| Error::new(Kind::Bug, "cannot write the order").because(error))?;
+    let mut line =
+        serde_json::to_vec(order).map_err(|error| Error::new(Kind::Bug, "cannot write the order").because(error))?;
     line.push(b'\n');
     let call = Invocation::new(&caller.program).arg(VERB).input(line);
     let call = if rights == Rights::Sudo { call.under("sudo", &["--"]) } else { call };
@@ -56,7 +57,9 @@ pub fn hand_over(order: &Order, rights: Rights, caller: &Caller, talk: &dyn Talk
             call.converse(printed, |text| drop(said.send(Line::Said(text.to_owned()))))
         });
         let (verdict, last) = listen(&receive, order, talk);
-        let ended = program.join().unwrap_or_else(|_| Err(Error::new(Kind::Bug, "the thread that listens to the host failed")))?;
+        let ended = program
+            .join()
+            .unwrap_or_else(|_| Err(Error::new(Kind::Bug, "the thread that listens to the host failed")))?;
         verdict.ok_or_else(|| lost(ended, &last, order))
     })
 }
@@ -87,7 +90,10 @@ fn listen(lines: &std::sync::mpsc::Receiver<Line>, order: &Order, talk: &dyn Tal
         }
         if signals::pending() && !warned {
             warned = true;
-            talk.event(Event::Warning(format!("the part on the host goes on to its end, or back, by itself (run {})", order.run)));
+            talk.event(Event::Warning(format!(
+                "the part on the host goes on to its end, or back, by itself (run {})",
+                order.run
+            )));
         }
     }
 }
@@ -95,7 +101,8 @@ fn listen(lines: &std::sync::mpsc::Receiver<Line>, order: &Order, talk: &dyn Tal
 fn lost(ended: Ended, last: &str, order: &Order) -> Error {
     let error = Error::new(Kind::Person, format!("the part on the host ended without a verdict ({ended})"));
     let error = if last.is_empty() { error } else { error.because(last.to_owned()) };
-    error.hint(format!("the next deploy or rollback finishes it or goes back; its log is {}", bench::log_of(&order.run)))
+    error
+        .hint(format!("the next deploy or rollback finishes it or goes back; its log is {}", bench::log_of(&order.run)))
 }
 
 /// Has the host finish or take back what a killed run left. Says what it came to; none where there was nothing.

@@ -36,11 +36,16 @@ fn parse(order: &[u8]) -> Result<Order> {
     struct Version {
         version: u32,
     }
-    let malformed = |fault: serde_json::Error| Error::usage(format!("the order is not well formed (line {}, column {})", fault.line(), fault.column()));
+    let malformed = |fault: serde_json::Error| {
+        Error::usage(format!("the order is not well formed (line {}, column {})", fault.line(), fault.column()))
+    };
     let version: Version = serde_json::from_slice(order).map_err(malformed)?;
     if version.version != VERSION {
-        return Err(Error::usage(format!("the order is of version {}, and this program takes version {VERSION}", version.version))
-            .hint("use the same version of sealift on both sides"));
+        return Err(Error::usage(format!(
+            "the order is of version {}, and this program takes version {VERSION}",
+            version.version
+        ))
+        .hint("use the same version of sealift on both sides"));
     }
     let order: Order = serde_json::from_slice(order).map_err(malformed)?;
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
@@ -77,7 +82,8 @@ fn carry_out(order: &[u8], teller: &Arc<Teller>) -> Result<Verdict> {
 /// Whether delivered secrets are gone after the next boot: the system has no unit that would deliver them again.
 fn until_reboot(root: &Root, order: &Order, outcome: Outcome) -> bool {
     let Work::Switch(switch) = &order.work else { return false };
-    let delivered = matches!(switch.action, Action::Test | Action::Switch) && matches!(outcome, Outcome::Done | Outcome::PendingReboot);
+    let delivered = matches!(switch.action, Action::Test | Action::Switch)
+        && matches!(outcome, Outcome::Done | Outcome::PendingReboot);
     delivered && switch.bundle.is_some() && !root.exists(&format!("{}/{}", switch.system, system::UNIT))
 }
 
@@ -112,7 +118,7 @@ fn record(bench: &Bench, order: &Order, verdict: &Verdict) {
         commit: switch.and_then(|switch| switch.commit.as_deref()),
         outcome: verdict.outcome,
         generation: verdict.generation,
-        reason: verdict.failure.as_ref().map(|failure| failure.reason()),
+        reason: verdict.failure.as_ref().map(Failure::reason),
     };
     // Both are plain data: they are always written.
     if let (Ok(result), Ok(line)) = (serde_json::to_vec_pretty(verdict), serde_json::to_string(&line)) {

@@ -95,7 +95,8 @@ impl Journal {
     /// # Errors
     /// When it is not on the disk.
     pub fn write(&self, bench: &Bench) -> Result<()> {
-        let bytes = serde_json::to_vec_pretty(self).map_err(|error| Error::new(Kind::Bug, "cannot write the journal").because(error))?;
+        let bytes = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::new(Kind::Bug, "cannot write the journal").because(error))?;
         bench.write_journal(&bytes)
     }
 
@@ -106,10 +107,15 @@ impl Journal {
     pub fn left(bench: &Bench) -> Result<Option<Self>> {
         let Some(bytes) = bench.journal()? else { return Ok(None) };
         let unreadable = || {
-            Error::new(Kind::Person, "a deploy was interrupted, and its journal cannot be read")
-                .hint("look at what runs (`sealift generations`), mend it, then remove /var/lib/sealift/deploy/journal.json")
+            Error::new(Kind::Person, "a deploy was interrupted, and its journal cannot be read").hint(
+                "look at what runs (`sealift generations`), mend it, then remove /var/lib/sealift/deploy/journal.json",
+            )
         };
         let journal: Self = serde_json::from_slice(&bytes).map_err(|error| unreadable().because(error))?;
-        if journal.version == VERSION { Ok(Some(journal)) } else { Err(unreadable().because("it is of another version")) }
+        if journal.version == VERSION {
+            Ok(Some(journal))
+        } else {
+            Err(unreadable().because("it is of another version"))
+        }
     }
 }

@@ -17,8 +17,8 @@ use crate::adapters::rooted::Root;
 use crate::adapters::{bench, signals, system};
 use crate::error::{Error, Kind, Result};
 use crate::fleet::manifest::Manifest;
-use crate::fleet::name::HostName;
-use crate::fleet::order::{Look, Outcome, Profile, Switch, VERSION, Verdict, Work};
+use crate::fleet::name::{FileName, HostName};
+use crate::fleet::order::{Failure, Look, Outcome, Profile, Switch, VERSION, Verdict, Work};
 use crate::fleet::policy::Policy;
 use crate::fleet::rollout::Action;
 
@@ -86,7 +86,20 @@ impl Report {
     fn early(host: &HostName, system: String, outcome: Outcome, plan: Option<Plan>, failure: Option<Error>) -> Self {
         let reason = failure.as_ref().map(|error| error.message().to_owned());
         let until_reboot = false;
-        Self { version: VERSION, host: Some(host.clone()), outcome, reason, system, running: None, generation: None, until_reboot, plan, run: None, log: None, failure }
+        Self {
+            version: VERSION,
+            host: Some(host.clone()),
+            outcome,
+            reason,
+            system,
+            running: None,
+            generation: None,
+            until_reboot,
+            plan,
+            run: None,
+            log: None,
+            failure,
+        }
     }
 
     /// Of what the host told.
@@ -95,7 +108,7 @@ impl Report {
             version: VERSION,
             host,
             outcome: verdict.outcome,
-            reason: verdict.failure.as_ref().map(crate::fleet::order::Failure::reason),
+            reason: verdict.failure.as_ref().map(Failure::reason),
             system: plan.system.clone(),
             running: verdict.running,
             generation: verdict.generation,
@@ -103,7 +116,7 @@ impl Report {
             plan: Some(plan),
             run: Some(run.to_owned()),
             log: Some(bench::log_of(run)),
-            failure: verdict.failure.map(crate::fleet::order::Failure::into_error),
+            failure: verdict.failure.map(Failure::into_error),
         }
     }
 }
@@ -115,7 +128,12 @@ impl Report {
 pub fn run(session: &Session, request: &Request) -> Result<Report> {
     let root = Root::open(&request.root)?;
     let talk = session.talk.as_ref();
-    let wanted = Wanted { host: request.host.as_ref(), flake: request.flake.as_deref(), touches: request.action != Action::Build, today: session.today };
+    let wanted = Wanted {
+        host: request.host.as_ref(),
+        flake: request.flake.as_deref(),
+        touches: request.action != Action::Build,
+        today: session.today,
+    };
     talk.event(Event::Step("looking whether all is in place".to_owned()));
     let ready = preflight::look(&session.fleet, &root, &wanted, talk)?;
     let rooted = Rooted::new(&ready.git.directory.join("sealift/roots"))?;
@@ -130,7 +148,9 @@ pub fn run(session: &Session, request: &Request) -> Result<Report> {
     let plan = Plan::of(&root, Some(&ready.host), request.action, &system, manifest.as_deref())?;
     plan.lines().into_iter().for_each(|line| talk.event(Event::Note(line)));
     if request.action == Action::Test && !plan.live() && plan.former.is_some() {
-        let error = Error::failed("it cannot be activated without a reboot").because(plan.reboot.blocks.join("\n")).hint("make it what boots next: `--action boot`");
+        let error = Error::failed("it cannot be activated without a reboot")
+            .because(plan.reboot.blocks.join("\n"))
+            .hint("make it what boots next: `--action boot`");
         return Ok(Report::early(&ready.host, system, Outcome::Failed, Some(plan), Some(error)));
     }
     signals::check()?;
@@ -169,7 +189,8 @@ fn build(ready: &Ready, rooted: &Rooted, talk: &dyn Talk) -> Result<String> {
         if signals::pending() {
             return signals::interrupted();
         }
-        Error::failed(format!("the system of {} could not be built; nothing was changed", ready.host)).because(std::error::Error::source(&error).map_or_else(|| error.message().to_owned(), ToString::to_string))
+        Error::failed(format!("the system of {} could not be built; nothing was changed", ready.host))
+            .because(std::error::Error::source(&error).map_or_else(|| error.message().to_owned(), ToString::to_string))
     })
 }
 
@@ -181,7 +202,9 @@ fn bring(session: &Session, root: &Root, ready: &Ready, rooted: &Rooted, system:
         session.talk.event(Event::Step("copying the system".to_owned()));
         nix::copy(root, &[system], sudo)?;
     }
-    if root.exists(&format!("{system}/{}", system::MANIFEST)) || !session.fleet.policy.secrets.values().any(|secret| secret.hosts.contains(&ready.host)) {
+    if root.exists(&format!("{system}/{}", system::MANIFEST))
+        || !session.fleet.policy.secrets.values().any(|secret| secret.hosts.contains(&ready.host))
+    {
         return Ok(None);
     }
     let folder = rooted.folder().join("bundle");
@@ -195,8 +218,9 @@ fn bring(session: &Session, root: &Root, ready: &Ready, rooted: &Rooted, system:
 
 /// A folder with the manifest of a host and the sealed files that it names.
 fn write_bundle(session: &Session, host: &HostName, folder: &Path) -> Result<()> {
-    let manifest = Manifest::of(&session.fleet.policy, host, |file| file.path());
-    let mut text = serde_json::to_vec(&manifest).map_err(|error| Error::new(Kind::Bug, "cannot write the manifest").because(error))?;
+    let manifest = Manifest::of(&session.fleet.policy, host, FileName::path);
+    let mut text = serde_json::to_vec(&manifest)
+        .map_err(|error| Error::new(Kind::Bug, "cannot write the manifest").because(error))?;
     text.push(b'\n');
     for entry in &manifest.secrets {
         let name = entry.sealed_as.parse().map_err(|fault| Error::new(Kind::Bug, format!("{fault}")))?;

@@ -44,13 +44,22 @@ impl Plan {
     ///
     /// # Errors
     /// When the coming system, or the sealed files that it names, cannot be read.
-    pub fn of(root: &Root, host: Option<&HostName>, action: Action, coming: &str, manifest: Option<&str>) -> Result<Self> {
+    pub fn of(
+        root: &Root,
+        host: Option<&HostName>,
+        action: Action,
+        coming: &str,
+        manifest: Option<&str>,
+    ) -> Result<Self> {
         let facts = system::facts(root, coming)?;
         let former = root.store_path(system::RUNNING);
         let running = former.as_deref().and_then(|former| system::facts(root, former).ok());
         let booted = root.store_path(system::BOOTED).and_then(|booted| system::facts(root, &booted).ok());
         let after = manifest.map_or(Ok(Vec::new()), |manifest| system::secrets(root, manifest))?;
-        let before = former.as_deref().and_then(|former| system::manifest(root, former)).map_or_else(Vec::new, |manifest| secrets_of(root, &manifest));
+        let before = former
+            .as_deref()
+            .and_then(|former| system::manifest(root, former))
+            .map_or_else(Vec::new, |manifest| secrets_of(root, &manifest));
         let secrets = secret_changes(&before, &after);
         let (packages, not_compared) = match &former {
             Some(former) if former == coming => (Vec::new(), None),
@@ -93,7 +102,9 @@ impl Plan {
         match &self.not_compared {
             Some(why) => lines.push(format!("packages: not compared: {why}")),
             None if self.packages.is_empty() => lines.push("packages: no version changes".to_owned()),
-            None => lines.extend(std::iter::once("packages:".to_owned()).chain(self.packages.iter().map(|line| format!("  {line}")))),
+            None => lines.extend(
+                std::iter::once("packages:".to_owned()).chain(self.packages.iter().map(|line| format!("  {line}"))),
+            ),
         }
         if self.secrets.is_empty() {
             lines.push("secrets: no changes".to_owned());

@@ -19,7 +19,11 @@ use crate::fleet::policy_file;
 use crate::fleet::recipient::Recipient;
 
 /// Free space without which a deploy is not begun: where, for what, how many bytes.
-const ROOM: [(&str, &str, u64); 3] = [("/nix/store", "the system", 256 << 20), ("/boot", "kernel and initrd", 32 << 20), ("/var/lib", "the journal", 8 << 20)];
+const ROOM: [(&str, &str, u64); 3] = [
+    ("/nix/store", "the system", 256 << 20),
+    ("/boot", "kernel and initrd", 32 << 20),
+    ("/var/lib", "the journal", 8 << 20),
+];
 
 /// What a deploy goes on with.
 pub struct Ready {
@@ -55,7 +59,8 @@ impl Rights {
         if silent || Invocation::new("sudo").arg("-v").attended().is_ok_and(crate::adapters::process::Ended::well) {
             return Ok(Rights::Sudo);
         }
-        Err(Error::failed("activating a system needs root, and sudo gives no such right").hint("run this as root, or as a user whom sudo lets do anything"))
+        Err(Error::failed("activating a system needs root, and sudo gives no such right")
+            .hint("run this as root, or as a user whom sudo lets do anything"))
     }
 }
 
@@ -92,7 +97,9 @@ pub fn look(fleet: &Fleet, root: &Root, wanted: &Wanted<'_>, talk: &dyn Talk) ->
         Some(Rights::Root)
     };
     match (host, git, flake, rights) {
-        (Some(host), Some(git), Some(flake), Some(rights)) if problems.is_empty() => Ok(Ready { host, git, flake, rights }),
+        (Some(host), Some(git), Some(flake), Some(rights)) if problems.is_empty() => {
+            Ok(Ready { host, git, flake, rights })
+        }
         _ => Err(together(problems)),
     }
 }
@@ -101,7 +108,11 @@ fn together(problems: Vec<Error>) -> Error {
     let kind = problems.first().map_or(Kind::Bug, Error::kind);
     let same = problems.iter().all(|problem| problem.kind() == kind);
     let count = problems.len();
-    Error::batch(format!("{count} things are in the way; nothing was changed"), problems).of_kind(if same { kind } else { Kind::Failed })
+    Error::batch(format!("{count} things are in the way; nothing was changed"), problems).of_kind(if same {
+        kind
+    } else {
+        Kind::Failed
+    })
 }
 
 fn keep<T>(problems: &mut Vec<Error>, outcome: Result<T>) -> Option<T> {
@@ -130,11 +141,22 @@ pub fn this_machine(policy: &Policy, root: &Root, named: Option<&HostName>) -> R
             return Ok(named.clone());
         }
         let is = holder.map_or_else(|| "a machine that the policy does not know".to_owned(), ToString::to_string);
-        return Err(Error::new(Kind::Unreachable, format!("this is not {named}: the host key in {}/etc/ssh is that of {is}", root.path().display().to_string().trim_end_matches('/')))
-            .because(format!("the policy pins {}", fingerprints(&host.ssh_keys)))
-            .hint(format!("deploy on the right machine; if {named} has a new key: `sealift host rekey {named}`")));
+        return Err(Error::new(
+            Kind::Unreachable,
+            format!(
+                "this is not {named}: the host key in {}/etc/ssh is that of {is}",
+                root.path().display().to_string().trim_end_matches('/')
+            ),
+        )
+        .because(format!("the policy pins {}", fingerprints(&host.ssh_keys)))
+        .hint(format!("deploy on the right machine; if {named} has a new key: `sealift host rekey {named}`")));
     }
-    let by_name = || policy.hosts.keys().find(|host| root.text("/etc/hostname").as_deref() == Some(host.as_str()) && policy.hosts[host.as_str()].ssh_keys.is_empty());
+    let by_name = || {
+        policy.hosts.keys().find(|host| {
+            root.text("/etc/hostname").as_deref() == Some(host.as_str())
+                && policy.hosts[host.as_str()].ssh_keys.is_empty()
+        })
+    };
     holder.or_else(by_name).cloned().ok_or_else(|| {
         Error::new(Kind::Unreachable, format!("no host of {} has the host key of this machine", policy_file::FILE))
             .hint("name it with `--host HOST`, or add it: `sealift host add NAME --key-file /etc/ssh/ssh_host_ed25519_key.pub`")
@@ -143,12 +165,17 @@ pub fn this_machine(policy: &Policy, root: &Root, named: Option<&HostName>) -> R
 
 /// The public host keys of the machine of a root, as `type base64`.
 pub fn machine_keys(root: &Root) -> Vec<String> {
-    let files = root.list("/etc/ssh").into_iter().filter(|name| name.ends_with(".pub"));
-    files.filter_map(|name| root.text(&format!("/etc/ssh/{name}"))).map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect()
+    let files =
+        root.list("/etc/ssh").into_iter().filter(|name| Path::new(name).extension().is_some_and(|end| end == "pub"));
+    files
+        .filter_map(|name| root.text(&format!("/etc/ssh/{name}")))
+        .map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" "))
+        .collect()
 }
 
 fn fingerprints(keys: &[String]) -> String {
-    let shown = keys.iter().filter_map(|key| Recipient::parse(key).ok()?.ssh_fingerprint()).collect::<Vec<_>>().join(", ");
+    let shown =
+        keys.iter().filter_map(|key| Recipient::parse(key).ok()?.ssh_fingerprint()).collect::<Vec<_>>().join(", ");
     if shown.is_empty() { "no SSH key".to_owned() } else { shown }
 }
 
@@ -157,14 +184,17 @@ fn flake(fleet: &Fleet, git: &Git, named: Option<&str>) -> Result<Flake> {
     let directory = match named {
         None => above_with_flake(&fleet.root, &git.top),
         Some(text) if text.starts_with("path:") => {
-            return Err(Error::usage("a `path:` flake copies everything into the store, also what git ignores").hint("name the directory itself, without `path:`"));
+            return Err(Error::usage("a `path:` flake copies everything into the store, also what git ignores")
+                .hint("name the directory itself, without `path:`"));
         }
         Some(text) => {
             let text = text.strip_prefix("git+file://").unwrap_or(text);
             if text.contains(':') || text.contains('#') || text.contains('?') {
-                return Err(Error::usage("what is deployed is the fleet's own git work tree").hint("name a directory of it with `--flake DIR`"));
+                return Err(Error::usage("what is deployed is the fleet's own git work tree")
+                    .hint("name a directory of it with `--flake DIR`"));
             }
-            std::fs::canonicalize(text).map_err(|error| Error::usage(format!("there is no directory {text}")).because(error))?
+            std::fs::canonicalize(text)
+                .map_err(|error| Error::usage(format!("there is no directory {text}")).because(error))?
         }
     };
     Flake::of(git, &directory)
@@ -182,24 +212,34 @@ fn owner(git: &Git) -> Option<Error> {
     let owner = std::fs::metadata(&git.top).ok()?.uid();
     let me = rustix::process::geteuid();
     (me.is_root() && owner != 0).then(|| {
-        Error::failed(format!("{} belongs to another user, and is not evaluated as root", git.top.display())).hint("run sealift as that user: it asks for root where it needs it")
+        Error::failed(format!("{} belongs to another user, and is not evaluated as root", git.top.display()))
+            .hint("run sealift as that user: it asks for root where it needs it")
     })
 }
 
 /// What Nix does not see: files that git does not track. They would be missing from the system without a word.
 fn unseen(fleet: &Fleet, git: &Git) -> Vec<Error> {
     let places = ["secrets", "hosts", policy_file::FILE, "flake.nix", "flake.lock"].map(|name| fleet.root.join(name));
-    let there: Vec<&Path> = places.iter().map(PathBuf::as_path).filter(|path| path.symlink_metadata().is_ok()).collect();
+    let there: Vec<&Path> =
+        places.iter().map(PathBuf::as_path).filter(|path| path.symlink_metadata().is_ok()).collect();
     let status = match git.status(&there) {
         Ok(status) => status,
         Err(error) => return vec![error],
     };
-    let sealed = |path: &&String| path.ends_with(".age");
-    let untracked = status.untracked.iter().map(|path| (path, "git does not track it, so Nix does not see it", "git add --"));
-    let ignored = status.ignored.iter().filter(sealed).map(|path| (path, "git ignores it, so Nix does not see it", "git add -f --"));
+    let sealed = |path: &&String| Path::new(path).extension().is_some_and(|end| end == "age");
+    let untracked =
+        status.untracked.iter().map(|path| (path, "git does not track it, so Nix does not see it", "git add --"));
+    let ignored = status
+        .ignored
+        .iter()
+        .filter(sealed)
+        .map(|path| (path, "git ignores it, so Nix does not see it", "git add -f --"));
     let unmerged = status.unmerged.iter().map(|path| (path, "a merge left it unresolved", "git mergetool --"));
     let all = untracked.chain(ignored).chain(unmerged);
-    all.map(|(path, what, mend)| Error::failed(format!("{path}: {what}")).hint(format!("`{mend} {path}`, or remove it"))).collect()
+    all.map(|(path, what, mend)| {
+        Error::failed(format!("{path}: {what}")).hint(format!("`{mend} {path}`, or remove it"))
+    })
+    .collect()
 }
 
 /// What `check` would count. That a removed host still knows a value is told, but the mend for it is a deploy.
@@ -208,11 +248,17 @@ fn drift(fleet: &Fleet, today: Date, talk: &dyn Talk) -> Vec<Error> {
         Ok(inventory) => inventory,
         Err(error) => return vec![error],
     };
-    let (known, found): (Vec<_>, Vec<_>) = audit(&fleet.policy, &inventory, today).into_iter().filter(|finding| finding.level == Level::Error).partition(|finding| finding.rule == Rule::KnownToRetired);
+    let (known, found): (Vec<_>, Vec<_>) = audit(&fleet.policy, &inventory, today)
+        .into_iter()
+        .filter(|finding| finding.level == Level::Error)
+        .partition(|finding| finding.rule == Rule::KnownToRetired);
     for finding in known {
         talk.event(Event::Warning(format!("{}: {}; {}", finding.about, finding.what, finding.mend)));
     }
-    found.into_iter().map(|finding| Error::new(Kind::Drift, format!("{}: {}", finding.about, finding.what)).hint(finding.mend)).collect()
+    found
+        .into_iter()
+        .map(|finding| Error::new(Kind::Drift, format!("{}: {}", finding.about, finding.what)).hint(finding.mend))
+        .collect()
 }
 
 /// Whether the machine of a root can be deployed to.
@@ -222,12 +268,22 @@ fn usable(root: &Root) -> Vec<Error> {
         problems.push(bench::busy(root));
     }
     if root.is_machine() && !root.exists("/etc/NIXOS") {
-        problems.push(Error::failed("this machine is not NixOS").hint("name the root of one with `--root DIR`, or build only: `--action build`"));
+        problems.push(
+            Error::failed("this machine is not NixOS")
+                .hint("name the root of one with `--root DIR`, or build only: `--action build`"),
+        );
     }
     for (place, what, least) in ROOM {
         if let Some(free) = root.free(place).filter(|free| *free < least) {
-            problems.push(Error::failed(format!("{} has {} MiB left; {what} wants {} MiB", root.outside(place).display(), free >> 20, least >> 20))
-                .hint("remove old generations: `nix-collect-garbage -d`"));
+            problems.push(
+                Error::failed(format!(
+                    "{} has {} MiB left; {what} wants {} MiB",
+                    root.outside(place).display(),
+                    free >> 20,
+                    least >> 20
+                ))
+                .hint("remove old generations: `nix-collect-garbage -d`"),
+            );
         }
     }
     for place in [bench::LOCK, "/var/lib/sealift", system::BUNDLES] {

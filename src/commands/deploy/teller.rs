@@ -89,4 +89,8 @@ impl Talk for Teller {
     fn new_value(&self, name: &str) -> Result<Plaintext> {
         Err(Error::failed(format!("there is nobody to ask for the value of {name}")))
     }
+
+    fn new_passphrase(&self, what: &str) -> Result<SecretString> {
+        Err(Error::failed(format!("there is nobody to ask for a passphrase for {what}")))
+    }
 }

@@ -60,7 +60,8 @@ pub fn run(root: &Root, bench: &Bench, teller: &Arc<Teller>, order: &Order, swit
     let facts = system::facts(root, &switch.system)?;
     let running = root.store_path(system::RUNNING);
     if running != switch.expected {
-        return Err(Error::failed("another system runs there now than when the plan was made").hint("nothing was changed; run this again to see the new plan"));
+        return Err(Error::failed("another system runs there now than when the plan was made")
+            .hint("nothing was changed; run this again to see the new plan"));
     }
     if switch.action == Action::DryActivate {
         return dry(root, teller, switch);
@@ -88,7 +89,8 @@ fn manifest(root: &Root, switch: &Switch) -> Option<String> {
 }
 
 fn dry(root: &Root, teller: &Arc<Teller>, switch: &Switch) -> Result<Ended> {
-    let activation = Activation { system: &switch.system, action: Action::DryActivate, checked: true, engine: Program::Native };
+    let activation =
+        Activation { system: &switch.system, action: Action::DryActivate, checked: true, engine: Program::Native };
     match activate(root, activation, |line| teller.said(line))? {
         Switched::Done | Switched::NeedsReboot => Ok(Ended::well(Outcome::Nothing)),
         other => Err(Error::failed(other.judge(None).err().unwrap_or_default())),
@@ -111,7 +113,11 @@ impl Transaction<'_> {
                 self.bench.end_journal()?;
                 self.forget_bundles();
                 let runs = self.root.store_path(system::RUNNING).as_deref() == Some(&switch.system);
-                Ok(Ended::well(if runs || switch.action == Action::Test { Outcome::Done } else { Outcome::PendingReboot }))
+                Ok(Ended::well(if runs || switch.action == Action::Test {
+                    Outcome::Done
+                } else {
+                    Outcome::PendingReboot
+                }))
             }
             Err(error) => Ok(back::go(self, error)),
         }
@@ -120,7 +126,8 @@ impl Transaction<'_> {
     fn forward(&mut self, switch: &Switch, live: bool) -> Result<()> {
         let host = self.journal.order.host.clone();
         let engine = Program::choose(switch.engine, self.root)?;
-        let before = if live { verify::look(self.root, host.as_ref(), &switch.checks) } else { verify::Findings::new() };
+        let before =
+            if live { verify::look(self.root, host.as_ref(), &switch.checks) } else { verify::Findings::new() };
         for (name, wrong) in before.iter().filter_map(|(name, wrong)| Some((name, wrong.as_ref()?))) {
             self.teller.warn(format!("check {name} fails already: {wrong}"));
         }
@@ -153,7 +160,9 @@ impl Transaction<'_> {
                 Ok(())
             }
             // The kind tells `back` that nothing was touched: another switch holds the lock.
-            Err(why) if *switched == Switched::Busy => Err(Error::failed(why).hint("wait until it is done, and run this again")),
+            Err(why) if *switched == Switched::Busy => {
+                Err(Error::failed(why).hint("wait until it is done, and run this again"))
+            }
             Err(why) => Err(Error::new(Kind::RolledBack, why)),
         }
     }
@@ -170,10 +179,14 @@ impl Transaction<'_> {
             Profile::Generation(number) => profile::switch(self.root, number)?,
         }
         self.step(Step::Boot, "making it the system that boots")?;
-        let switched = self.patiently(Activation { system: &switch.system, action: Action::Boot, checked: true, engine })?;
+        let switched =
+            self.patiently(Activation { system: &switch.system, action: Action::Boot, checked: true, engine })?;
         match switched {
             Switched::Done => Ok(()),
-            other => Err(Error::new(Kind::RolledBack, format!("it cannot be made the system that boots: {}", other.judge(None).err().unwrap_or_default()))),
+            other => Err(Error::new(
+                Kind::RolledBack,
+                format!("it cannot be made the system that boots: {}", other.judge(None).err().unwrap_or_default()),
+            )),
         }
     }
 
@@ -214,7 +227,8 @@ impl Transaction<'_> {
 
     /// Removes what was delivered with systems that no generation leads to any more.
     fn forget_bundles(&self) {
-        let mut used: Vec<String> = profile::generations(self.root).into_iter().filter_map(|generation| generation.system).collect();
+        let mut used: Vec<String> =
+            profile::generations(self.root).into_iter().filter_map(|generation| generation.system).collect();
         used.extend(self.root.store_path(system::RUNNING));
         for name in self.root.list(system::BUNDLES) {
             if !used.iter().any(|system| system.ends_with(&format!("/{name}"))) {
@@ -232,7 +246,8 @@ impl Transaction<'_> {
 pub fn point(root: &Root, link: &str, target: &str) -> Result<()> {
     let path = root.writable(link)?;
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|error| Error::io(format!("cannot make {}", folder.display()), error))?;
+        std::fs::create_dir_all(folder)
+            .map_err(|error| Error::io(format!("cannot make {}", folder.display()), error))?;
     }
     files::swap_link(&path, target)
 }

@@ -14,14 +14,25 @@ pub type Findings = BTreeMap<String, Option<String>>;
 
 /// Looks at all checks.
 pub fn look(root: &Root, host: Option<&HostName>, checks: &[Look]) -> Findings {
-    checks.iter().map(|check| (check.name.clone(), probe::look(root, host, &check.probe).err().map(|error| error.message().to_owned()))).collect()
+    checks
+        .iter()
+        .map(|check| {
+            (check.name.clone(), probe::look(root, host, &check.probe).err().map(|error| error.message().to_owned()))
+        })
+        .collect()
 }
 
 /// Looks again until nothing is worse than before, or the time is over.
 ///
 /// # Errors
 /// Names every check that was well, or was not made, and is not well now.
-pub fn compare(root: &Root, host: Option<&HostName>, checks: &[Look], before: &Findings, settle: Duration) -> Result<Findings> {
+pub fn compare(
+    root: &Root,
+    host: Option<&HostName>,
+    checks: &[Look],
+    before: &Findings,
+    settle: Duration,
+) -> Result<Findings> {
     let end = Instant::now() + settle;
     loop {
         let after = look(root, host, checks);
@@ -54,7 +65,10 @@ mod tests {
         let checks = ["a", "b"].map(|name| Look { name: name.into(), probe: Probe::Exists(format!("/{name}")) });
         let before = look(&root, None, &checks);
         assert_eq!(before["a"], None);
-        assert!(before["b"].is_some() && compare(&root, None, &checks, &before, Duration::ZERO).is_ok(), "b was missing before");
+        assert!(
+            before["b"].is_some() && compare(&root, None, &checks, &before, Duration::ZERO).is_ok(),
+            "b was missing before"
+        );
         std::fs::remove_file(place.path().join("a")).unwrap();
         let error = compare(&root, None, &checks, &before, Duration::from_millis(1)).unwrap_err();
         assert_eq!(error.message(), "check a: /a does not exist");
