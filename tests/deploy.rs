@@ -286,3 +286,16 @@ fn nix_a_host_that_cannot_open_its_secrets_is_never_switched() {
         machine.is_tidy();
     }
 }
+
+#[test]
+fn nix_a_system_with_another_hosts_secrets_is_not_deployed() {
+    if cannot_deploy("deploy: another host's secrets") {
+        return;
+    }
+    let machine = Machine::running("{ }");
+    let before = machine.state();
+    let flake = machine.sandbox.read("flake.nix").replace("toplevel = system name host;", "toplevel = system \"db\" host;");
+    machine.sandbox.write("flake.nix", flake);
+    machine.deploy(&[]).exits(1).says("the system that was built for web carries the secrets of db");
+    assert!(machine.calls().is_empty() && machine.state() == before);
+}

@@ -6,6 +6,7 @@ mod crash;
 mod deploy;
 mod deploy_back;
 mod harness;
+mod host_run;
 mod install;
 mod plugin;
 mod rekey;

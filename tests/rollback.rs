@@ -111,3 +111,17 @@ fn nix_generations_tell_what_each_would_do() {
     let report = machine.on("generations", &["--json"]).exits(0).json();
     assert_eq!(report["generations"][0]["cannot_open"], serde_json::json!(["token"]));
 }
+
+#[test]
+fn nix_what_was_only_tried_is_left_for_what_boots() {
+    if cannot_deploy("rollback of what was tried") {
+        return;
+    }
+    let machine = three();
+    let before = machine.state();
+    machine.seal("token", "fourth");
+    machine.deploy(&["--action", "test"]).exits(0);
+    assert_eq!(machine.secret("token"), Some(machine.sandbox.value("fourth")));
+    machine.on("rollback", &[]).exits(0).says("back to generation 3");
+    assert_eq!(machine.state(), before);
+}

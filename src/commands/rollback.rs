@@ -76,6 +76,10 @@ pub fn run(policy: Option<&Policy>, talk: &dyn Talk, request: &Request) -> Resul
 fn target(root: &Root, to: Option<u64>) -> Result<(u64, String)> {
     let all = profile::generations(root);
     let current = profile::current(root);
+    // A system that was only tried is in no generation: back is the one that boots.
+    let running = root.store_path(system::RUNNING);
+    let tried = running.is_some() && !all.iter().any(|generation| generation.system == running);
+    let to = to.or_else(|| current.filter(|_| tried));
     let chosen = match to {
         Some(number) => all.iter().find(|generation| generation.number == number),
         None => all.iter().rev().find(|generation| current.is_some_and(|current| generation.number < current)),

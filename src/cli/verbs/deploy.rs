@@ -95,12 +95,14 @@ pub fn show(report: Report, json: bool, app: &App) -> Done {
     let host = report.host.as_ref().map_or_else(|| "this machine".to_owned(), ToString::to_string);
     let until = if report.until_reboot { "; its secrets last until the next reboot, then deploy again" } else { "" };
     let generation = report.generation.map_or_else(String::new, |number| format!(" (generation {number})"));
+    let former = report.plan.as_ref().and_then(|plan| plan.former.as_ref());
+    let back = if former.is_some_and(|former| *former != report.system) { "; `sealift rollback` goes back" } else { "" };
     let waits = report.plan.as_ref().map_or(&[][..], |plan| &plan.reboot.waits);
     let reboot = if waits.is_empty() { String::new() } else { format!("; reboot for {}", waits.join(", ")) };
     match report.outcome {
         Outcome::Done if report.plan.is_none() => app.ui.say(&format!("{host}: built; nothing was changed")),
         Outcome::Done => app.ui.say(&format!(
-            "{host}: done, {} runs{generation}{reboot}{until}",
+            "{host}: done, {} runs{generation}{reboot}{until}{back}",
             report.running.as_deref().unwrap_or(&report.system)
         )),
         Outcome::PendingReboot => app.ui.say(&format!("{host}: takes effect at the next boot{generation}{until}")),

@@ -145,9 +145,12 @@ pub fn run(session: &Session, request: &Request) -> Result<Report> {
     handover::recover(&root, ready.rights, &request.caller, talk)?;
     let bundle = bring(session, &root, &ready, &rooted, &system)?;
     let manifest = manifest_of(&root, &system, bundle.as_deref());
+    if let Some(manifest) = &manifest {
+        is_for(&root, manifest, &ready.host)?;
+    }
     let plan = Plan::of(&root, Some(&ready.host), request.action, &system, manifest.as_deref())?;
     plan.lines().into_iter().for_each(|line| talk.event(Event::Note(line)));
-    if request.action == Action::Test && !plan.live() && plan.former.is_some() {
+    if request.action == Action::Test && !plan.live() {
         let error = Error::failed("it cannot be activated without a reboot")
             .because(plan.reboot.blocks.join("\n"))
             .hint("make it what boots next: `--action boot`");
@@ -236,6 +239,17 @@ fn manifest_of(root: &Root, system: &str, bundle: Option<&str>) -> Option<String
         Some(bundle) => Some(format!("{bundle}/manifest.json")),
         None => Some(format!("{system}/{}", system::MANIFEST)).filter(|own| root.exists(own)),
     }
+}
+
+/// Holds a manifest against the host: what another one is to have would only fail to open.
+fn is_for(root: &Root, manifest: &str, host: &HostName) -> Result<()> {
+    let text = root.read(manifest)?.unwrap_or_default();
+    let is = Manifest::parse(&text)?.host;
+    if is == *host {
+        return Ok(());
+    }
+    Err(Error::failed(format!("the system that was built for {host} carries the secrets of {is}; nothing was changed"))
+        .hint("mend the name in its configuration: the module takes it from `networking.hostName`"))
 }
 
 /// The declared checks of a host.

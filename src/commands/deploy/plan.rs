@@ -123,7 +123,8 @@ impl Plan {
         lines.extend(list("cannot be activated live, takes effect at the next boot", &mut self.reboot.blocks.iter()));
         lines.extend(list("waits for a reboot", &mut self.reboot.waits.iter()));
         if self.until_reboot {
-            lines.push("this system has no unit that delivers its secrets: they last until the next reboot".to_owned());
+            let until = if self.live() && self.action != Action::Boot { "they last until the next reboot" } else { "after the reboot they are absent until the next deploy" };
+            lines.push(format!("this system has no unit that delivers its secrets: {until}"));
         }
         lines
     }
