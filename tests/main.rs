@@ -4,9 +4,13 @@
 mod architecture;
 mod check;
 mod crash;
+mod deploy;
+mod deploy_back;
 mod harness;
-mod rekey;
+mod host_run;
 mod install;
 mod plugin;
 mod readme;
+mod rekey;
+mod rollback;
 mod seal;

@@ -77,6 +77,17 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     read_all(file, size, limit, &path.display().to_string())
 }
 
+/// A file of the kernel's own (`/proc`), whose size is not known before it is read.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_kernel(path: &str) -> Result<String> {
+    let mut text = String::new();
+    let read = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map(File::from);
+    let read = read.map_err(std::io::Error::from).and_then(|file| file.take(1 << 20).read_to_string(&mut text));
+    read.map(|_| text).map_err(|error| Error::io(format!("cannot read {path}"), error))
+}
+
 fn read_all(file: File, size: u64, limit: u64, shown: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
     let read = file.take(limit + 1).read_to_end(&mut bytes);
