@@ -2,5 +2,6 @@
 //! that it is linked once.
 
 mod harness;
+mod identity;
 mod plugin;
 mod seal;
