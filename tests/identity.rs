@@ -52,7 +52,9 @@ fn a_plain_key_is_kept_private_and_from_git() {
     let new = ["identity", "new", "--admin", "jay", "--file", "jay.key", "--plain"];
     let made = sandbox.sealift(&new).exits(0).says("was added to .git/info/exclude");
     let recipient = made.text().trim().to_owned();
-    assert!(recipient.starts_with("age1") && sandbox.read("recipients.toml").contains(&format!("jay = [\"{recipient}\"]")));
+    assert!(
+        recipient.starts_with("age1") && sandbox.read("recipients.toml").contains(&format!("jay = [\"{recipient}\"]"))
+    );
     let file = sandbox.fleet().join("jay.key");
     assert_eq!(std::fs::metadata(&file).expect("the file").permissions().mode() & 0o7777, 0o600);
     let key = secret_of(file.to_str().expect("UTF-8"));
@@ -63,7 +65,10 @@ fn a_plain_key_is_kept_private_and_from_git() {
 
     let value = sandbox.seal("a", &["--hosts", "web"]);
     assert_eq!(sandbox.sealift(&["show", "a", "-i", "jay.key"]).exits(0).text(), value);
-    assert_eq!(sandbox.sealift(&["identity", "show", "-i", "jay.key"]).exits(0).says("admin jay").text().trim(), recipient);
+    assert_eq!(
+        sandbox.sealift(&["identity", "show", "-i", "jay.key"]).exits(0).says("admin jay").text().trim(),
+        recipient
+    );
 
     // Again: nothing is overwritten, and nobody gets a second key by accident.
     let before = sandbox.read("recipients.toml");
@@ -99,7 +104,10 @@ fn a_key_that_git_would_take_up_is_not_made() {
 fn a_policy_that_cannot_be_written_leaves_no_key() {
     let sandbox = without_admin();
     sandbox.write("recipients.toml", "version = 1\nadmins = {}\n");
-    sandbox.sealift(&["identity", "new", "--admin", "jay", "--file", "../jay.key", "--plain"]).exits(2).says("write it as a table");
+    sandbox
+        .sealift(&["identity", "new", "--admin", "jay", "--file", "../jay.key", "--plain"])
+        .exits(2)
+        .says("write it as a table");
     assert!(!sandbox.path("jay.key").exists());
 }
 
@@ -144,7 +152,10 @@ fn a_passphrase_is_typed_twice_and_never_shown() {
         "#,
     );
     let text = shown.text();
-    assert!(text.contains("the two passphrases differ") && text.contains("an empty passphrase protects nothing"), "{text}");
+    assert!(
+        text.contains("the two passphrases differ") && text.contains("an empty passphrase protects nothing"),
+        "{text}"
+    );
     assert!(!text.contains("horse") && !text.contains("wrong\r") && !text.contains("half"), "{text}");
     assert_eq!(text.matches("<0>").count(), 3, "{text}");
     let content = std::fs::read(sandbox.path("jay.age")).expect("the file");
@@ -159,7 +170,9 @@ fn one_passphrase_opens_all_files() {
     sandbox.ssh_key("lee");
     sandbox.tool("ssh-keygen", &["-q", "-p", "-P", "", "-N", "lees own", "-f", &sandbox.key("lee")]);
     let public = std::fs::read_to_string(format!("{}.pub", sandbox.key("lee"))).expect("a public key");
-    let policy = sandbox.read("recipients.toml").replace("\n[hosts.web]", &format!("lee = [\"{}\"]\n\n[hosts.web]", public.trim()));
+    let policy = sandbox
+        .read("recipients.toml")
+        .replace("\n[hosts.web]", &format!("lee = [\"{}\"]\n\n[hosts.web]", public.trim()));
     sandbox.write("recipients.toml", policy);
     let values: Vec<_> = ["a", "b", "c"].map(|name| sandbox.seal(name, &["--hosts", "*"])).into();
     sandbox.tool("git", &["commit", "-q", "-a", "-m", "sealed"]);
@@ -178,14 +191,19 @@ fn one_passphrase_opens_all_files() {
         }
     }
     // A script, and one that is wrong.
-    let rekey = |file: &str, passphrase: &str| shell(&sandbox, &format!("\"$S\" show a -i {file} --passphrase-fd 3 3<<<'{passphrase}'"));
+    let rekey = |file: &str, passphrase: &str| {
+        shell(&sandbox, &format!("\"$S\" show a -i {file} --passphrase-fd 3 3<<<'{passphrase}'"))
+    };
     assert_eq!(rekey("../kim.age", "kims own").exits(0).text(), values[0]);
     assert_eq!(rekey("../keys/lee", "lees own").exits(0).text(), values[0]);
     for file in ["../kim.age", "../keys/lee"] {
         rekey(file, "kims oven").exits(5).says("the passphrase is wrong");
         rekey(file, "").exits(5).says("the passphrase is wrong");
         sandbox.sealift(&["show", "a", "-i", file]).exits(5).says("there is no terminal to ask");
-        sandbox.sealift(&["show", "a", "-i", file, "--passphrase-fd", "77"]).exits(5).says("descriptor 77 cannot be read");
+        sandbox
+            .sealift(&["show", "a", "-i", file, "--passphrase-fd", "77"])
+            .exits(5)
+            .says("descriptor 77 cannot be read");
     }
     // A key that cannot open it anyway is not asked for: its public half says so.
     sandbox.sealift(&["seal", "d", "--hosts", "web", "--stdin"]).exits(1);
@@ -281,7 +299,11 @@ fn an_identity_that_cannot_be_used_is_named_with_its_reason() {
     }
     // The wrong one, and two of which the second opens.
     sandbox.age_key("nobody");
-    sandbox.sealift(&["show", "a", "-i", &sandbox.key("nobody")]).exits(5).says("none of these identities opens it").says("sealed to 2 keys");
+    sandbox
+        .sealift(&["show", "a", "-i", &sandbox.key("nobody")])
+        .exits(5)
+        .says("none of these identities opens it")
+        .says("sealed to 2 keys");
     sandbox.sealift(&["show", "a", "-i", &sandbox.key("nobody"), "-i", &sandbox.key("jay")]).exits(0);
 }
 
@@ -290,7 +312,12 @@ fn without_an_identity_every_place_is_named_at_once() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     sandbox.seal("a", &["--hosts", "web"]);
     let started = Instant::now();
-    sandbox.sealift(&["show", "a"]).exits(5).says("no usable identity").says("the OS keyring: ").says(".config/sealift/identity.age: there is no such file");
+    sandbox
+        .sealift(&["show", "a"])
+        .exits(5)
+        .says("no usable identity")
+        .says("the OS keyring: ")
+        .says(".config/sealift/identity.age: there is no such file");
     shell(&sandbox, "unset HOME; \"$S\" show a <&-").exits(5).says("no usable identity");
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     shell(&sandbox, &format!("\"$S\" show a -i '{}' <&- 2>&-", sandbox.key("jay"))).exits(0);
@@ -339,7 +366,8 @@ fn files_and_keys_of_stock_age_open_here() {
                 "spawn age -p {armor} -o ../{name}.age ../keys/jay\nsays \"Enter passphrase\"\nsleep 0.5\nsend \"of age itself\\r\"\nsays \"Confirm passphrase\"\nsleep 0.5\nsend \"of age itself\\r\"\nends\n"
             ),
         );
-        std::fs::set_permissions(sandbox.path(&format!("{name}.age")), std::fs::Permissions::from_mode(0o600)).expect("private");
+        std::fs::set_permissions(sandbox.path(&format!("{name}.age")), std::fs::Permissions::from_mode(0o600))
+            .expect("private");
         let run = shell(&sandbox, &format!("\"$S\" show a -i ../{name}.age --passphrase-fd 3 3<<<'of age itself'"));
         assert_eq!(run.exits(0).text(), value);
     }
@@ -350,7 +378,10 @@ fn files_and_keys_of_stock_age_open_here() {
         age.args(["-c", &format!("exec age {armor} -r {} -R '{web}' -o secrets/a.age", recipient.trim())]);
         sandbox.run(age, value.as_bytes()).exits(0);
         for key in ["jay", "web"] {
-            assert_eq!(sandbox.sealift(&["show", "a", "-i", &sandbox.key(key)]).exits(0).says("has no seal").text(), value);
+            assert_eq!(
+                sandbox.sealift(&["show", "a", "-i", &sandbox.key(key)]).exits(0).says("has no seal").text(),
+                value
+            );
         }
     }
 }
@@ -364,8 +395,13 @@ fn with_keyring(sandbox: &Sandbox, script: &str) -> Run {
         std::fs::set_permissions(&runtime, std::fs::Permissions::from_mode(0o700)).expect("private");
     }
     let mut command = sandbox.command("dbus-run-session");
-    let unlocked = format!("printf pw | gnome-keyring-daemon --unlock --components=secrets --daemonize >/dev/null 2>&1\n{script}");
-    command.args(["--", "bash", "-c", &unlocked]).env("S", SEALIFT).env("XDG_RUNTIME_DIR", &runtime).env("XDG_DATA_HOME", sandbox.path("home/.local/share"));
+    let unlocked =
+        format!("printf pw | gnome-keyring-daemon --unlock --components=secrets --daemonize >/dev/null 2>&1\n{script}");
+    command
+        .args(["--", "bash", "-c", &unlocked])
+        .env("S", SEALIFT)
+        .env("XDG_RUNTIME_DIR", &runtime)
+        .env("XDG_DATA_HOME", sandbox.path("home/.local/share"));
     sandbox.run(command, b"")
 }
 
@@ -375,17 +411,25 @@ fn a_key_in_the_keyring_has_a_backup_and_opens_without_a_question() {
     // Nobody to ask for the backup's passphrase: nothing is made.
     let before = sandbox.read("recipients.toml");
     with_keyring(&sandbox, "\"$S\" identity new --admin jay").exits(2).says("there is no terminal to ask");
-    with_keyring(&sandbox, "\"$S\" identity new --admin jay --backup backup.age --passphrase-fd 3 3<<<x").exits(2).says("kept outside");
+    with_keyring(&sandbox, "\"$S\" identity new --admin jay --backup backup.age --passphrase-fd 3 3<<<x")
+        .exits(2)
+        .says("kept outside");
     assert_eq!(sandbox.read("recipients.toml"), before);
 
-    let made = with_keyring(&sandbox, "\"$S\" identity new --admin jay --passphrase-fd 3 3<<<'of the backup'").exits(0).says("in the OS keyring").says("its backup is ");
+    let made = with_keyring(&sandbox, "\"$S\" identity new --admin jay --passphrase-fd 3 3<<<'of the backup'")
+        .exits(0)
+        .says("in the OS keyring")
+        .says("its backup is ");
     let recipient = made.text().trim().to_owned();
     let backup = sandbox.path("home/.config/sealift/identity.age");
     assert_eq!(std::fs::metadata(&backup).expect("the backup").permissions().mode() & 0o7777, 0o600);
     let value = sandbox.seal("a", &["--hosts", "web"]);
     // A new session, so a restarted keyring; the backup's passphrase is not asked for.
     assert_eq!(with_keyring(&sandbox, "\"$S\" show a").exits(0).text(), value);
-    let shown = with_keyring(&sandbox, "\"$S\" identity show").exits(0).says("in the OS keyring (admin jay)").says("a locked one in");
+    let shown = with_keyring(&sandbox, "\"$S\" identity show")
+        .exits(0)
+        .says("in the OS keyring (admin jay)")
+        .says("a locked one in");
     assert_eq!(shown.text().trim(), recipient);
     // No keyring: the backup is found, and asked for.
     sandbox.sealift(&["show", "a"]).exits(5).says("the OS keyring: ").says("it is protected by a passphrase");
@@ -393,7 +437,8 @@ fn a_key_in_the_keyring_has_a_backup_and_opens_without_a_question() {
 
     // The only way in is not forgotten; with the backup in hand it is.
     with_keyring(&sandbox, "\"$S\" identity forget --yes").exits(1).says("it is the only key");
-    let forget = "\"$S\" identity forget --identity ~/.config/sealift/identity.age --passphrase-fd 3 3<<<'of the backup'";
+    let forget =
+        "\"$S\" identity forget --identity ~/.config/sealift/identity.age --passphrase-fd 3 3<<<'of the backup'";
     with_keyring(&sandbox, forget).exits(1).says("declined");
     with_keyring(&sandbox, &forget.replace("forget", "forget --yes")).exits(0).says(&format!("removed {recipient}"));
     with_keyring(&sandbox, "\"$S\" identity forget --yes").exits(0).says("nothing to do");
@@ -404,7 +449,10 @@ fn a_key_in_the_keyring_has_a_backup_and_opens_without_a_question() {
     assert_eq!(with_keyring(&sandbox, "\"$S\" show a").exits(0).text(), value);
 
     // A second admin needs no backup, and opens nothing before a rekey.
-    with_keyring(&sandbox, "\"$S\" identity new --admin kim").exits(0).says("another admin of this fleet is the second way in").says("run `sealift rekey`");
+    with_keyring(&sandbox, "\"$S\" identity new --admin kim")
+        .exits(0)
+        .says("another admin of this fleet is the second way in")
+        .says("run `sealift rekey`");
     with_keyring(&sandbox, "\"$S\" rekey").exits(0);
     with_keyring(&sandbox, "\"$S\" identity forget --admin jay --yes").exits(0);
     assert_eq!(with_keyring(&sandbox, "\"$S\" show a").exits(0).text(), value);
@@ -417,7 +465,11 @@ fn without_a_keyring_a_file_is_offered_at_once() {
     let sandbox = without_admin();
     let before = sandbox.read("recipients.toml");
     let started = Instant::now();
-    sandbox.sealift(&["identity", "new", "--admin", "jay"]).exits(1).says("the OS keyring cannot be used").says("--file FILE");
+    sandbox
+        .sealift(&["identity", "new", "--admin", "jay"])
+        .exits(1)
+        .says("the OS keyring cannot be used")
+        .says("--file FILE");
     sandbox.sealift(&["identity", "forget", "--yes"]).exits(0);
     assert!(started.elapsed() < Duration::from_secs(1));
     assert_eq!(sandbox.read("recipients.toml"), before);
@@ -432,12 +484,19 @@ fn without_a_keyring_a_file_is_offered_at_once() {
 #[test]
 fn no_run_of_a_shown_value_stays_in_memory() {
     let sandbox = Sandbox::with_fleet(&["web"]);
-    let value: String = (0..1024).map(|at| char::from(b'a' + u8::try_from((at * at * 31 + at * 7 + at / 26) % 26).expect("a letter"))).collect();
+    let value: String = (0..1024)
+        .map(|at| char::from(b'a' + u8::try_from((at * at * 31 + at * 7 + at / 26) % 26).expect("a letter")))
+        .collect();
     sandbox.sealift_with(&["seal", "a", "--hosts", "web", "--stdin"], value.as_bytes()).exits(0);
     let image = sandbox.path("image");
     let mut gdb = sandbox.command("gdb");
     gdb.args(["-nx", "-batch", "-ex", "set debuginfod enabled off", "-ex", "catch syscall exit_group"]);
-    gdb.args(["-ex", &format!("run show a -i {} > ../shown", sandbox.key("jay")), "-ex", &format!("gcore {}", image.display())]);
+    gdb.args([
+        "-ex",
+        &format!("run show a -i {} > ../shown", sandbox.key("jay")),
+        "-ex",
+        &format!("gcore {}", image.display()),
+    ]);
     gdb.args(["-ex", "kill", SEALIFT]);
     let run = sandbox.run(gdb, b"");
     let Ok(image) = std::fs::read(image) else {
