@@ -4,5 +4,16 @@
 mod edit;
 mod harness;
 mod identity;
+mod architecture;
+mod check;
+mod crash;
+mod deploy;
+mod deploy_back;
+mod harness;
+mod host_run;
+mod install;
 mod plugin;
+mod readme;
+mod rekey;
+mod rollback;
 mod seal;

@@ -55,12 +55,14 @@ impl Sealer {
     pub fn seal(&self, value: &Plaintext, seal: &Seal) -> Result<Vec<u8>> {
         let sealing = Sealing { wrappers: &self.wrappers, seal };
         let encryptor = Encryptor::with_recipients(std::iter::once(&sealing as &dyn age::Recipient)).map_err(|error| refused(&error))?;
-        let mut file = Vec::with_capacity(value.len() + 1024 + 256 * seal.current.len());
+        let mut file = Vec::with_capacity(value.len() + 512 + 128 * seal.current.len());
         let written = encryptor.wrap_output(&mut file).and_then(|mut writer| {
             value.expose(|bytes| writer.write_all(bytes))?;
             writer.finish().map(drop)
         });
         written.map_err(|error| Error::io(format!("cannot seal {}", seal.name), error))?;
+        // A rekey holds all files until the last is sealed.
+        file.shrink_to_fit();
         Ok(file)
     }
 }

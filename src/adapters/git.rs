@@ -56,6 +56,17 @@ impl Git {
         }
     }
 
+    /// The repository that a fleet lies in.
+    ///
+    /// # Errors
+    /// When it lies in none, or git fails.
+    pub fn of(fleet: &Path) -> Result<Self> {
+        Self::find(fleet)?.ok_or_else(|| {
+            Error::failed(format!("{} is not in a git repository", fleet.display()))
+                .hint("run `git init` there: git is what keeps old versions, and what Nix reads")
+        })
+    }
+
     /// A call of git in this repository.
     pub fn call(&self) -> Invocation {
         base(&self.top)

@@ -5,7 +5,6 @@
 //! durable together, and the journal is removed. A later run finds an unfinished journal and finishes it; one that was
 //! never completed is dropped.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -13,10 +12,13 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::files::{self, Durable};
+use super::lock::{self, Lock};
 use crate::error::{Error, Result};
 
 /// The most bytes a journal may hold.
 const LIMIT: u64 = 1 << 30;
+/// How long a second process waits for the first: not at all, for it could be asking somebody a passphrase.
+const PATIENCE: std::time::Duration = std::time::Duration::ZERO;
 /// The first line of a journal.
 const MAGIC: &str = "sealift-journal 1";
 
@@ -24,8 +26,9 @@ const MAGIC: &str = "sealift-journal 1";
 #[derive(Debug, Default)]
 pub struct Changes(Vec<Change>);
 
+/// The change of one file.
 #[derive(Debug)]
-struct Change {
+pub struct Change {
     /// From the top of the fleet.
     path: String,
     /// The file as it was read when the change was decided on; none: it was not there.
@@ -42,10 +45,23 @@ struct Line {
     after: Option<(u64, String)>,
 }
 
+impl Change {
+    /// A file that is written. `before` is its content as it was read, so that a change made meanwhile by someone else
+    /// is seen.
+    pub fn write(path: impl Into<String>, before: Option<&[u8]>, after: Vec<u8>) -> Self {
+        Self { path: path.into(), before: before.map(digest), after: Some(after) }
+    }
+}
+
 impl Changes {
-    /// Writes a file. `before` is its content as it was read, so that a change made meanwhile by someone else is seen.
+    /// Adds the change of one file.
+    pub fn add(&mut self, change: Change) {
+        self.0.push(change);
+    }
+
+    /// Writes a file, as `Change::write`.
     pub fn write(&mut self, path: impl Into<String>, before: Option<&[u8]>, after: Vec<u8>) {
-        self.0.push(Change { path: path.into(), before: before.map(digest), after: Some(after) });
+        self.add(Change::write(path, before, after));
     }
 
     /// Removes a file.
@@ -58,6 +74,11 @@ impl Changes {
         self.0.is_empty()
     }
 
+    /// Whether a file comes or goes. A file that only changes is one that git follows already.
+    pub fn come_or_go(&self) -> bool {
+        self.0.iter().any(|change| change.before.is_none() || change.after.is_none())
+    }
+
     /// The paths, from the top of the fleet.
     pub fn paths(&self) -> Vec<String> {
         self.0.iter().map(|change| change.path.clone()).collect()
@@ -68,7 +89,7 @@ impl Changes {
 pub struct Journal {
     root: PathBuf,
     file: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Journal {
@@ -78,15 +99,8 @@ impl Journal {
     /// When another sealift holds the lock, or an unfinished change no longer fits the files.
     pub fn open(root: &Path, directory: &Path) -> Result<(Self, Option<Vec<String>>)> {
         std::fs::create_dir_all(directory).map_err(|error| Error::io(format!("cannot make {}", directory.display()), error))?;
-        let path = directory.join("lock");
-        let lock = File::options().create(true).append(true).open(&path).map_err(|error| Error::io(format!("cannot open {}", path.display()), error))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => {
-                return Err(Error::failed("another sealift is changing this fleet").hint("wait until it is done, and run this again"));
-            }
-            Err(std::fs::TryLockError::Error(error)) => return Err(Error::io(format!("cannot lock {}", path.display()), error)),
-        }
+        let lock = lock::take(files::directory(directory)?, &directory.join("lock").display().to_string(), "sealift", PATIENCE)
+            .map_err(|error| Error::failed(format!("another sealift is changing this fleet: {}", error.message())).hint("wait until it is done, and run this again"))?;
         let journal = Self { root: root.to_owned(), file: directory.join("journal"), _lock: lock };
         let finished = journal.recover()?;
         Ok((journal, finished))
@@ -98,6 +112,8 @@ impl Journal {
     /// When a file was changed meanwhile by someone else (nothing is written then), or writing fails.
     pub fn commit(&self, changes: &Changes) -> Result<()> {
         for change in &changes.0 {
+            // What could not be carried out to the end must not be begun.
+            files::reachable_beneath(&self.root, &change.path)?;
             if self.digest_of(&change.path)? != change.before {
                 return Err(Error::failed(format!("{} was changed by someone else meanwhile", change.path)).hint("nothing was written; run this again"));
             }
@@ -127,10 +143,9 @@ impl Journal {
     }
 
     fn put(&self, change: &Change, durable: Durable) -> Result<()> {
-        let path = self.root.join(&change.path);
         match &change.after {
-            Some(bytes) => files::replace(&path, bytes, 0o644, durable),
-            None => files::remove(&path),
+            Some(bytes) => files::replace_beneath(&self.root, &change.path, bytes, 0o644, durable),
+            None => files::remove_beneath(&self.root, &change.path),
         }
     }
 

@@ -11,8 +11,12 @@ use crate::fleet::header::{FILE_LIMIT, Fault, HEADER_LIMIT};
 use crate::fleet::inventory::{Found, Inventory};
 use crate::fleet::name::FileName;
 use crate::fleet::policy::Policy;
+use crate::fleet::policy_edit::public_path;
 use crate::fleet::policy_file;
 use crate::fleet::seal::Envelope;
+
+/// The largest public half of a key pair that is read, in bytes.
+const PUBLIC_LIMIT: u64 = 64 << 10;
 
 /// A fleet that was found and whose policy was read.
 pub struct Fleet {
@@ -54,9 +58,7 @@ impl Fleet {
     /// # Errors
     /// When it lies in none, or git fails.
     pub fn git(&self) -> Result<Git> {
-        Git::find(&self.root)?.ok_or_else(|| {
-            Error::failed(format!("{} is not in a git repository", self.root.display())).hint("run `git init` there: git is what keeps old versions, and what Nix reads")
-        })
+        Git::of(&self.root)
     }
 
     /// Takes the right to change this fleet, and finishes what an interrupted run left. `finished` is told the paths.
@@ -74,13 +76,17 @@ impl Fleet {
         Ok((git, journal))
     }
 
-    /// Carries out a change of the fleet's files and lets git know of them, so that Nix sees them.
+    /// Carries out a change of the fleet's files. If a file comes or goes, the whole change is put into git's index: Nix
+    /// does not see what git does not track, and a policy without its files must not be committed by itself.
     ///
     /// # Errors
     /// When nothing was changed. That git could not be told is no failure of the change: `Ok(Some(why))`.
     pub fn commit(&self, git: &Git, journal: &Journal, changes: &Changes) -> Result<Option<Error>> {
         signals::check()?;
         journal.commit(changes)?;
+        if !changes.come_or_go() {
+            return Ok(None);
+        }
         let paths: Vec<PathBuf> = changes.paths().iter().map(|path| self.root.join(path)).collect();
         Ok(git.stage(&paths).err())
     }
@@ -99,20 +105,39 @@ impl Fleet {
         secrets.read(&name, limit, FILE_LIMIT).map(|(bytes, _)| Some(bytes))
     }
 
+    /// The public half of a generated key pair, beside its sealed file; `None` where there is none.
+    ///
+    /// # Errors
+    /// When it is a link, too large, or cannot be read.
+    pub fn public_half(&self, file: &FileName) -> Result<Option<Vec<u8>>> {
+        let path = self.root.join(public_path(file));
+        if path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+            return Ok(None);
+        }
+        files::read(&path, PUBLIC_LIMIT).map(Some)
+    }
+
     /// Reads the headers of all sealed files.
     ///
     /// # Errors
-    /// When `secrets/` itself cannot be read; what is wrong with one file is in the inventory.
+    /// As `inventory`.
     pub fn inventory(&self) -> Result<Inventory> {
-        let mut inventory = Inventory::default();
-        let top = self.root.join("secrets");
-        let Some(secrets) = Beneath::open(&top)? else { return Ok(inventory) };
-        let mut names = Vec::new();
-        walk(&secrets, "", &mut names, &mut inventory.strays)?;
-        let found = parallel::map(&names, |name| look(&secrets, name));
-        inventory.files = names.into_iter().zip(found).collect();
-        Ok(inventory)
+        inventory(&self.root)
     }
+}
+
+/// Reads the headers of all sealed files of the fleet at this directory. Needs no policy.
+///
+/// # Errors
+/// When `secrets/` itself cannot be read; what is wrong with one file is in the inventory.
+pub fn inventory(root: &Path) -> Result<Inventory> {
+    let mut inventory = Inventory::default();
+    let Some(secrets) = Beneath::open(&root.join("secrets"))? else { return Ok(inventory) };
+    let mut names = Vec::new();
+    walk(&secrets, "", &mut names, &mut inventory.strays)?;
+    let found = parallel::map(&names, |name| look(&secrets, name));
+    inventory.files = names.into_iter().zip(found).collect();
+    Ok(inventory)
 }
 
 /// Reads one file's header.

@@ -1,17 +1,19 @@
 //! `check`: proves, without any private key, that every host can open exactly what it should.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
+use jiff::civil::Date;
 use serde::Serialize;
 
-use super::Session;
 use crate::adapters::age;
 use crate::adapters::git::{Git, Status};
+use crate::adapters::repository::{Fleet, inventory};
 use crate::error::{Error, Kind, Result};
 use crate::fleet::finding::{Finding, Level, Rule, audit};
 use crate::fleet::inventory::Inventory;
 use crate::fleet::name::FileName;
-use crate::fleet::policy::Holder;
+use crate::fleet::policy::{Holder, Policy};
 use crate::fleet::policy_file::FILE;
 use crate::fleet::recipient::Fingerprint;
 use crate::fleet::seal::{Envelope, Seal};
@@ -52,73 +54,145 @@ impl Report {
     }
 }
 
-/// Looks.
+/// Looks at the fleet in this directory.
 ///
 /// # Errors
 /// When the fleet cannot be read; what is wrong with it is in the report.
-pub fn run(session: &Session, request: &Request) -> Result<Report> {
-    let git = session.fleet.git()?;
-    let secrets = session.fleet.root.join("secrets");
-    let policy_path = session.fleet.root.join(FILE);
-    // git looks at the index while the headers are read.
-    let (inventory, status) = std::thread::scope(|scope| {
-        let status = scope.spawn(|| git.status(&[&policy_path, &secrets]));
-        let inventory = session.fleet.inventory();
-        (inventory, status.join())
+pub fn run(root: &Path, today: Date, request: &Request) -> Result<Report> {
+    let git = Git::of(root)?;
+    // Three readings that do not need each other: git's index, the headers, the policy.
+    let (status, inventory, fleet) = std::thread::scope(|scope| {
+        let status = scope.spawn(|| git.status(&[&root.join(FILE), &root.join("secrets")]));
+        let inventory = scope.spawn(|| inventory(root));
+        let fleet = Fleet::open(root);
+        (status.join(), inventory.join(), fleet)
     });
-    let inventory = inventory?;
-    let status = status.unwrap_or_else(|_| Err(Error::new(Kind::Bug, "the thread that asks git ended")))?;
-    let mut findings = audit(&session.fleet.policy, &inventory, session.today);
+    let ended = |_| Error::new(Kind::Bug, "a thread that reads the fleet ended");
+    let (policy, status, inventory) = (fleet?.policy, status.map_err(ended)??, inventory.map_err(ended)??);
+    let looked = Looked { root, git: &git, policy: &policy, inventory: &inventory };
+    let mut findings = audit(&policy, &inventory, today);
     let mut not_looked_at = Vec::new();
-    findings.extend(of_git(session, &git, &status)?);
-    findings.extend(fallen(&serials_in_head(session, &git, &status)?, &inventory, "HEAD"));
+    findings.extend(looked.untracked(&status)?);
+    findings.extend(fallen(&looked.serials_in_head(&status)?, &inventory, "HEAD"));
     if let Some(reference) = &request.against {
-        findings.extend(fallen(&serials_at(session, &git, reference)?, &inventory, reference));
+        findings.extend(fallen(&looked.serials_at(reference)?, &inventory, reference));
     }
     if request.history {
-        findings.extend(past(session, &git, &inventory, &mut not_looked_at)?);
+        findings.extend(looked.past(&mut not_looked_at)?);
     }
     findings.sort();
     findings.dedup();
-    Ok(Report { files: inventory.files.len(), hosts: session.fleet.policy.hosts.len(), findings, not_looked_at })
+    Ok(Report { files: inventory.files.len(), hosts: policy.hosts.len(), findings, not_looked_at })
 }
 
-/// What git does not track, Nix does not see.
-fn of_git(session: &Session, git: &Git, status: &Status) -> Result<Vec<Finding>> {
-    let top = git.relative(&session.fleet.root)?;
-    let inside = |path: &str| path.strip_prefix(top.as_str()).unwrap_or(path).trim_start_matches('/').to_owned();
-    let mut findings = Vec::new();
-    for path in status.untracked.iter().filter(|path| path.ends_with(".age") || path.ends_with(FILE)) {
-        findings.push(Finding::error(Rule::Untracked, inside(path), "git does not track it, so that Nix does not see it", format!("run `git add {}`", inside(path))));
-    }
-    for path in status.ignored.iter().filter(|path| path.ends_with(".age") || path.ends_with('/') || path.ends_with(FILE)) {
-        findings.push(Finding::error(Rule::Ignored, inside(path), "git ignores it, so that Nix does not see it", "take the pattern out of .gitignore (`git check-ignore -v` names it)"));
-    }
-    for path in &status.unmerged {
-        findings.push(Finding::error(Rule::Damaged, inside(path), "a merge left it unresolved", "take one side (`git checkout --ours` or `--theirs`), `git add` it, then run `sealift rekey`"));
-    }
-    Ok(findings)
+/// The present, as it was read.
+struct Looked<'a> {
+    root: &'a Path,
+    git: &'a Git,
+    policy: &'a Policy,
+    inventory: &'a Inventory,
 }
 
-/// The serials of files that differ from HEAD, as HEAD has them. Files that do not differ cannot have fallen.
-fn serials_in_head(session: &Session, git: &Git, status: &Status) -> Result<BTreeMap<FileName, Seal>> {
-    let wanted: Vec<(FileName, String)> = status
-        .changed
-        .iter()
-        .filter_map(|(path, object)| Some((file_at(session, git, path)?, object.clone())))
-        .collect();
-    seals_of(git, wanted)
-}
+impl Looked<'_> {
+    /// What git does not track, Nix does not see.
+    fn untracked(&self, status: &Status) -> Result<Vec<Finding>> {
+        let top = self.git.relative(self.root)?;
+        let inside = |path: &str| path.strip_prefix(top.as_str()).unwrap_or(path).trim_start_matches('/').to_owned();
+        let mut findings = Vec::new();
+        for path in status.untracked.iter().filter(|path| path.ends_with(".age") || path.ends_with(FILE)) {
+            findings.push(Finding::error(Rule::Untracked, inside(path), "git does not track it, so that Nix does not see it", format!("run `git add {}`", inside(path))));
+        }
+        for path in status.ignored.iter().filter(|path| path.ends_with(".age") || path.ends_with('/') || path.ends_with(FILE)) {
+            findings.push(Finding::error(Rule::Ignored, inside(path), "git ignores it, so that Nix does not see it", "take the pattern out of .gitignore (`git check-ignore -v` names it)"));
+        }
+        for path in &status.unmerged {
+            findings.push(Finding::error(Rule::Damaged, inside(path), "a merge left it unresolved", "take one side (`git checkout --ours` or `--theirs`), `git add` it, then run `sealift rekey`"));
+        }
+        Ok(findings)
+    }
 
-fn serials_at(session: &Session, git: &Git, reference: &str) -> Result<BTreeMap<FileName, Seal>> {
-    let commit = resolve(git, reference)?;
-    let listing = git.call().args(["ls-tree", "-r", "-z", "--full-tree", &commit]).read()?;
-    let wanted = listing.split(|b| *b == 0).filter_map(|record| {
-        let record = std::str::from_utf8(record).ok()?;
-        let (head, path) = record.split_once('\t')?;
-        Some((file_at(session, git, path)?, head.split(' ').nth(2)?.to_owned()))
-    });
-    seals_of(git, wanted.collect())
+    /// The serials of files that differ from HEAD, as HEAD has them. Files that do not differ cannot have fallen.
+    fn serials_in_head(&self, status: &Status) -> Result<BTreeMap<FileName, Seal>> {
+        let wanted: Vec<(FileName, String)> = status
+            .changed
+            .iter()
+            .filter_map(|(path, object)| Some((self.file_at(path)?, object.clone())))
+            .collect();
+        seals_of(self.git, wanted)
+    }
+
+    fn serials_at(&self, reference: &str) -> Result<BTreeMap<FileName, Seal>> {
+        let commit = resolve(self.git, reference)?;
+        let listing = self.git.call().args(["ls-tree", "-r", "-z", "--full-tree", &commit]).read()?;
+        let wanted = listing.split(|b| *b == 0).filter_map(|record| {
+            let record = std::str::from_utf8(record).ok()?;
+            let (head, path) = record.split_once('\t')?;
+            Some((self.file_at(path)?, head.split(' ').nth(2)?.to_owned()))
+        });
+        seals_of(self.git, wanted.collect())
+    }
+
+    /// The sealed file at a path from the top of the work tree.
+    fn file_at(&self, path: &str) -> Option<FileName> {
+        let top = self.git.relative(self.root).ok()?;
+        let inside = path.strip_prefix(top.as_str())?.trim_start_matches('/');
+        FileName::from_path(inside.strip_prefix("secrets/")?)
+    }
+
+    /// Walks every version of every sealed file that any commit holds.
+    fn past(&self, not_looked_at: &mut Vec<String>) -> Result<Vec<Finding>> {
+        let (git, inventory) = (self.git, self.inventory);
+        let shallow = git.call().args(["rev-parse", "--is-shallow-repository"]).read()?;
+        if shallow.starts_with(b"true") {
+            not_looked_at.push("the history is cut (a shallow clone): `git fetch --unshallow` brings the rest".to_owned());
+        }
+        if !git.has_head()? {
+            return Ok(Vec::new());
+        }
+        let listing = git.call().args(["log", "--all", "--full-history", "-m", "--format=", "--raw", "-z", "--no-abbrev", "--no-renames"]).read()?;
+        let mut versions: BTreeSet<(FileName, String)> = BTreeSet::new();
+        let mut records = listing.split(|b| *b == 0).map(String::from_utf8_lossy);
+        while let Some(head) = records.next() {
+            // :mode mode object object status, then the path as a record of its own.
+            let Some(head) = head.trim_start().strip_prefix(':').map(str::to_owned) else { continue };
+            let Some(path) = records.next() else { break };
+            let object = head.split(' ').nth(3).unwrap_or_default();
+            if object.bytes().any(|b| b != b'0')
+                && let Some(file) = self.file_at(&path)
+            {
+                versions.insert((file, object.to_owned()));
+            }
+        }
+        let (names, objects): (Vec<_>, Vec<_>) = versions.into_iter().unzip();
+        let mut highest: BTreeMap<FileName, Seal> = BTreeMap::new();
+        let mut readers: BTreeMap<FileName, BTreeSet<Fingerprint>> = BTreeMap::new();
+        for (name, content) in names.into_iter().zip(git.objects(&objects)?) {
+            let Some(content) = content else {
+                not_looked_at.push(format!("a former version of {} is not in this clone", name.path()));
+                continue;
+            };
+            let Some(seal) = seal_of(&content).filter(|seal| seal.name == name) else { continue };
+            if inventory.seal(&name).is_some_and(|now| now.serial == seal.serial) {
+                readers.entry(name.clone()).or_default().extend(seal.ever());
+            }
+            if highest.get(&name).is_none_or(|high| high.serial < seal.serial) {
+                highest.insert(name, seal);
+            }
+        }
+        let mut findings = fallen(&highest, inventory, "the history");
+        let holders = self.policy.holders();
+        for (file, ever) in readers {
+            let Some(now) = inventory.seal(&file) else { continue };
+            let told: BTreeSet<_> = now.ever().copied().collect();
+            let who: BTreeSet<String> = ever.difference(&told).map(|key| holders.get(key).map_or_else(|| format!("an unknown key ({key})"), Holder::to_string)).collect();
+            if !who.is_empty() {
+                let who = who.into_iter().collect::<Vec<_>>().join(", ");
+                findings.push(Finding::error(Rule::History, file.path(), format!("a former version of this very value could be read by {who}, and its seal does not say so"),
+                    "give it a new value: `sealift rotate`"));
+            }
+        }
+        Ok(findings)
+    }
 }
 
 /// A commit by its name. The name is checked by git itself, and is never an option.
@@ -128,13 +202,6 @@ fn resolve(git: &Git, reference: &str) -> Result<String> {
         return Err(Error::usage("there is no such commit to compare with").hint("name a branch, tag or commit: `--against origin/main`"));
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-/// The sealed file at a path from the top of the work tree.
-fn file_at(session: &Session, git: &Git, path: &str) -> Option<FileName> {
-    let top = git.relative(&session.fleet.root).ok()?;
-    let inside = path.strip_prefix(top.as_str())?.trim_start_matches('/');
-    FileName::from_path(inside.strip_prefix("secrets/")?)
 }
 
 fn seals_of(git: &Git, wanted: Vec<(FileName, String)>) -> Result<BTreeMap<FileName, Seal>> {
@@ -163,58 +230,4 @@ fn fallen(before: &BTreeMap<FileName, Seal>, inventory: &Inventory, whence: &str
         })
     };
     before.iter().filter_map(lower).collect()
-}
-
-/// Walks every version of every sealed file that any commit holds.
-fn past(session: &Session, git: &Git, inventory: &Inventory, not_looked_at: &mut Vec<String>) -> Result<Vec<Finding>> {
-    let shallow = git.call().args(["rev-parse", "--is-shallow-repository"]).read()?;
-    if shallow.starts_with(b"true") {
-        not_looked_at.push("the history is cut (a shallow clone): `git fetch --unshallow` brings the rest".to_owned());
-    }
-    if !git.has_head()? {
-        return Ok(Vec::new());
-    }
-    let listing = git.call().args(["log", "--all", "--full-history", "-m", "--format=", "--raw", "-z", "--no-abbrev", "--no-renames"]).read()?;
-    let mut versions: BTreeSet<(FileName, String)> = BTreeSet::new();
-    let mut records = listing.split(|b| *b == 0).map(String::from_utf8_lossy);
-    while let Some(head) = records.next() {
-        // :mode mode object object status, then the path as a record of its own.
-        let Some(head) = head.trim_start().strip_prefix(':').map(str::to_owned) else { continue };
-        let Some(path) = records.next() else { break };
-        let object = head.split(' ').nth(3).unwrap_or_default();
-        if object.bytes().any(|b| b != b'0')
-            && let Some(file) = file_at(session, git, &path)
-        {
-            versions.insert((file, object.to_owned()));
-        }
-    }
-    let (names, objects): (Vec<_>, Vec<_>) = versions.into_iter().unzip();
-    let mut highest: BTreeMap<FileName, Seal> = BTreeMap::new();
-    let mut readers: BTreeMap<FileName, BTreeSet<Fingerprint>> = BTreeMap::new();
-    for (name, content) in names.into_iter().zip(git.objects(&objects)?) {
-        let Some(content) = content else {
-            not_looked_at.push(format!("a former version of {} is not in this clone", name.path()));
-            continue;
-        };
-        let Some(seal) = seal_of(&content).filter(|seal| seal.name == name) else { continue };
-        if inventory.seal(&name).is_some_and(|now| now.serial == seal.serial) {
-            readers.entry(name.clone()).or_default().extend(seal.ever());
-        }
-        if highest.get(&name).is_none_or(|high| high.serial < seal.serial) {
-            highest.insert(name, seal);
-        }
-    }
-    let mut findings = fallen(&highest, inventory, "the history");
-    let holders = session.fleet.policy.holders();
-    for (file, ever) in readers {
-        let Some(now) = inventory.seal(&file) else { continue };
-        let told: BTreeSet<_> = now.ever().copied().collect();
-        let who: BTreeSet<String> = ever.difference(&told).map(|key| holders.get(key).map_or_else(|| format!("an unknown key ({key})"), Holder::to_string)).collect();
-        if !who.is_empty() {
-            let who = who.into_iter().collect::<Vec<_>>().join(", ");
-            findings.push(Finding::error(Rule::History, file.path(), format!("a former version of this very value could be read by {who}, and its seal does not say so"),
-                "give it a new value: `sealift rotate`"));
-        }
-    }
-    Ok(findings)
 }

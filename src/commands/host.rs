@@ -122,7 +122,7 @@ pub fn remove(session: &mut Session, name: &HostName) -> Result<Report> {
             changes.remove(file.path(), &bytes);
             removed.push(file.clone());
         }
-        if let Ok(bytes) = std::fs::read(session.fleet.root.join(public_path(&file))) {
+        if let Some(bytes) = session.fleet.public_half(&file)? {
             changes.remove(public_path(&file), &bytes);
         }
     }

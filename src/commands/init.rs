@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::adapters::files::{self, Durable};
 use crate::adapters::git::Git;
 use crate::adapters::process::Invocation;
+use crate::adapters::repository::Fleet;
 use crate::error::{Error, Result};
 use crate::fleet::policy_file::{self, FILE};
 
@@ -52,11 +53,10 @@ pub fn run(directory: &Path) -> Result<Report> {
     if !root.join(FILE).exists() {
         put(FILE, POLICY)?;
     }
-    let policy = policy_file::parse(&std::fs::read_to_string(root.join(FILE)).map_err(|error| Error::io(format!("cannot read {FILE}"), error))?)?;
-    let attributes = match std::fs::read_to_string(root.join(".gitattributes")) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(Error::io("cannot read .gitattributes", error)),
+    let policy = Fleet::open(root)?.policy;
+    let attributes = match root.join(".gitattributes") {
+        path if path.symlink_metadata().is_ok() => String::from_utf8_lossy(&files::read(&path, policy_file::LIMIT)?).into_owned(),
+        _ => String::new(),
     };
     if !attributes.contains("secrets/**/*.age") {
         let separator = if attributes.is_empty() || attributes.ends_with('\n') { "" } else { "\n" };

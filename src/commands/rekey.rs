@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::show::unknown;
 use super::{Changes, Event, Session};
 use crate::adapters::identity::Identities;
+use crate::adapters::journal::Change;
 use crate::adapters::{age, parallel, signals};
 use crate::error::{Error, Kind, Result};
 use crate::fleet::inventory::Inventory;
@@ -130,9 +131,9 @@ pub fn reseal(session: &Session, work: &[Reseal<'_>], inventory: &Inventory, cha
         result
     });
     let mut failures = Vec::new();
-    for (reseal, result) in work.iter().zip(results) {
+    for result in results {
         match result {
-            Ok((before, after)) => changes.write(reseal.wanted.file.path(), Some(&before), after),
+            Ok(change) => changes.add(change),
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
             Err(error) => failures.push(error),
         }
@@ -140,7 +141,7 @@ pub fn reseal(session: &Session, work: &[Reseal<'_>], inventory: &Inventory, cha
     if failures.is_empty() { Ok(()) } else { Err(Error::batch(format!("{} files could not be sealed anew; nothing was changed", failures.len()), failures)) }
 }
 
-fn one(session: &Session, reseal: &Reseal<'_>, inventory: &Inventory, identities: &Identities, sealer: &age::Sealer) -> Result<(Vec<u8>, Vec<u8>)> {
+fn one(session: &Session, reseal: &Reseal<'_>, inventory: &Inventory, identities: &Identities, sealer: &age::Sealer) -> Result<Change> {
     let file = &reseal.wanted.file;
     let before = session.fleet.sealed(file)?.ok_or_else(|| Error::failed(format!("{} vanished", file.path())))?;
     let opened = age::open(&before, file, identities)?;
@@ -157,5 +158,5 @@ fn one(session: &Session, reseal: &Reseal<'_>, inventory: &Inventory, identities
     if !proof.value.same_as(&opened.value) || proof.seal.as_ref() != Some(&seal) {
         return Err(Error::new(Kind::Bug, format!("{}: what was sealed anew does not open to the same value", file.path())));
     }
-    Ok((before, after))
+    Ok(Change::write(file.path(), Some(&before), after))
 }

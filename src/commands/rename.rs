@@ -57,7 +57,7 @@ pub fn mv(session: &mut Session, old: &SecretName, new: &SecretName) -> Result<M
         let sealed = session.sealer(recipients.into_values())?.seal(&opened.value, &seal)?;
         changes.write(to.path(), None, sealed);
         changes.remove(from.path(), &bytes);
-        if let Ok(public) = std::fs::read(session.fleet.root.join(public_path(&from))) {
+        if let Some(public) = session.fleet.public_half(&from)? {
             changes.remove(public_path(&from), &public);
             changes.write(public_path(&to), None, public);
         }
@@ -100,7 +100,7 @@ pub fn rm(session: &mut Session, name: &FileName, yes: bool) -> Result<Removed> 
             changes.remove(file.path(), &bytes);
             removed.push(file.clone());
         }
-        if let Ok(public) = std::fs::read(session.fleet.root.join(public_path(&file))) {
+        if let Some(public) = session.fleet.public_half(&file)? {
             changes.remove(public_path(&file), &public);
         }
     }

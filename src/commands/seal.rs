@@ -93,7 +93,7 @@ pub fn run(session: &mut Session, request: Request) -> Result<Report> {
     let sealed = writer.sealed;
     session.commit(&git, &journal, &changes)?;
     if let Some(path) = values.shred {
-        shred(&path)?;
+        files::shred(&path).map_err(|error| Error::failed(format!("the value is sealed, but {}", error.message())).because(error))?;
     }
     Ok(Report { sealed, declared })
 }
@@ -249,7 +249,7 @@ impl<'a> Writer<'a> {
         changes.write(wanted.file.path(), before.as_deref(), self.sealer.seal(value, &seal)?);
         if let Some(public) = &public {
             let path = public_path(&wanted.file);
-            let before = std::fs::read(self.session.fleet.root.join(&path)).ok();
+            let before = self.session.fleet.public_half(&wanted.file)?;
             changes.write(path, before.as_deref(), format!("{public}\n").into_bytes());
         }
         let holders = self.session.fleet.policy.holders();
@@ -259,22 +259,4 @@ impl<'a> Writer<'a> {
         self.sealed.push(Sealed { file: wanted.file.clone(), serial: seal.serial, readers, public });
         Ok(())
     }
-}
-
-/// Overwrites a file and removes it. On flash storage and journaling file systems that is a best effort, and the
-/// documentation says so.
-fn shred(path: &std::path::Path) -> Result<()> {
-    use std::io::Write;
-    let attempt = || -> std::io::Result<()> {
-        let mut file = std::fs::File::options().write(true).open(path)?;
-        let mut left = file.metadata()?.len();
-        while left > 0 {
-            let step = left.min(8192);
-            file.write_all(&vec![0; usize::try_from(step).unwrap_or(8192)])?;
-            left -= step;
-        }
-        file.sync_all()?;
-        std::fs::remove_file(path)
-    };
-    attempt().map_err(|error| Error::io(format!("the value is sealed, but {} could not be destroyed", path.display()), error))
 }

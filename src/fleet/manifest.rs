@@ -161,7 +161,7 @@ impl Manifest {
                 faults.push(Error::usage("identities: a private key's path is absolute and not in the Nix store"));
             }
         }
-        let mut seen = BTreeSet::new();
+        let (mut seen, mut names, mut paths) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let mut placements = Vec::new();
         for entry in &self.secrets {
             let before = faults.len();
@@ -173,7 +173,16 @@ impl Manifest {
             if !seen.insert(entry.path.clone()) || !seen.insert(entry.name.clone()) {
                 faults.push(Error::usage(format!("{}: its name or path is given twice", entry.name)));
             }
+            names.insert(entry.name.as_str());
+            paths.insert(entry.path.as_str());
             placements.extend(placement);
+        }
+        for (word, all) in [("name", &names), ("path", &paths)] {
+            // What lies in a folder sorts after the folder's own name, with perhaps others in between.
+            let folders = all.iter().flat_map(|inner| inner.match_indices('/').map(|(at, _)| &inner[..at]));
+            for folder in folders.filter(|folder| all.contains(folder)).collect::<BTreeSet<_>>() {
+                faults.push(Error::usage(format!("{folder}: its {word} is a folder of another secret's")));
+            }
         }
         match (host, faults.is_empty()) {
             (Some(host), true) => {
@@ -202,6 +211,10 @@ impl Entry {
         }
         if self.file.is_empty() {
             faults.push(Error::usage("file: it is empty"));
+        }
+        let root = |name: &str| name == "root" || name == "0";
+        if self.needed_for_users && !(root(&self.owner) && root(&self.group)) {
+            faults.push(Error::usage("owner, group: what is needed before there are users can belong to root only"));
         }
         let mut units = |words: &[String], field: &str| words.iter().filter_map(|word| take::<UnitName>(faults, field, word)).collect();
         let (restart, reload) = (units(&self.restart, "restart"), units(&self.reload, "reload"));

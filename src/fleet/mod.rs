@@ -3,14 +3,17 @@
 
 pub mod finding;
 pub mod header;
+pub mod installed;
 pub mod inventory;
 pub mod manifest;
 pub mod name;
+pub mod order;
 pub mod plaintext;
 pub mod plan;
 pub mod policy;
 pub mod policy_edit;
 pub mod policy_file;
 pub mod recipient;
+pub mod rollout;
 pub mod seal;
 pub mod shape;

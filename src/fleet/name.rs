@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Why a word is not a name. Holds no part of the word: it may be a pasted key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,13 @@ macro_rules! name {
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
             }
         }
     };
@@ -156,11 +163,6 @@ impl SecretName {
     pub fn file_of(&self, host: &HostName) -> FileName {
         FileName(format!("{}/{host}", self.0))
     }
-
-    /// Whether `other` would lie in a folder of this name: `a` and `a/b` cannot both be secrets.
-    pub fn is_folder_of(&self, other: &SecretName) -> bool {
-        other.0.strip_prefix(&self.0).is_some_and(|rest| rest.starts_with('/'))
-    }
 }
 
 impl FileName {
@@ -248,14 +250,6 @@ mod tests {
         for bad in ["", "-x", "Root", "a:b", "1a", "a/b"] {
             assert!(bad.parse::<UnixName>().is_err(), "{bad:?}");
         }
-    }
-
-    #[test]
-    fn a_folder_and_a_file_of_one_name_are_seen() {
-        let name = |text: &str| text.parse::<SecretName>().expect("a name");
-        assert!(name("a").is_folder_of(&name("a/b")));
-        assert!(!name("a").is_folder_of(&name("ab")));
-        assert!(!name("a/b").is_folder_of(&name("a")));
     }
 
     #[test]

@@ -79,7 +79,7 @@ pub(super) struct RawPolicy {
     /// The version of this form: 1.
     #[schemars(range(min = 1, max = 1))]
     version: At<i64>,
-    /// People (or offline backup keys) who can open every secret: name = [recipients].
+    /// People (or offline backup keys) who can open every secret: name = list of recipients.
     #[serde(default)]
     admins: BTreeMap<Text, Vec<Text>>,
     /// Machines that receive secrets.
@@ -468,6 +468,10 @@ impl Reader {
         let root = || "root".parse::<UnixName>().unwrap_or_else(|_| unreachable!("root is a user name"));
         let mut unix = |text: Option<Text>, field: &str| text.and_then(|text| self.word(&text, &of(field))).unwrap_or_else(root);
         let (owner, group) = (unix(raw.owner, "owner"), unix(raw.group, "group"));
+        if raw.needed_for_users && (owner.as_str(), group.as_str()) != ("root", "root") {
+            self.fault(&at.span, &key, "it is delivered before users exist, so that only root can own it",
+                Some("take `owner` and `group` away, or `needed_for_users`".into()));
+        }
         let mode = raw.mode.map_or(Some(Mode(0o400)), |text| {
             let mode = Mode::parse(&text.value);
             if mode.is_none() {
@@ -518,8 +522,10 @@ impl Reader {
 
     /// No secret may lie in a folder that another's file or path takes.
     fn folders(&mut self, names: &[(SecretName, Range<usize>)], paths: &BTreeMap<String, String>) {
-        for (outer, _) in names {
-            for (inner, span) in names.iter().filter(|(inner, _)| outer.is_folder_of(inner)) {
+        let known: BTreeSet<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
+        for (inner, span) in names {
+            let folders = inner.as_str().match_indices('/').map(|(at, _)| &inner.as_str()[..at]);
+            if let Some(outer) = folders.into_iter().find(|folder| known.contains(folder)) {
                 self.fault(span, &format!("secrets.{inner}"), format!("its name lies in a folder of the secret {outer}"),
                     Some("rename one of them: `sealift mv`".into()));
             }

@@ -2,6 +2,8 @@
 //! and the real binary. Every value that a test seals carries the box's canary; when the box is dropped it looks for the
 //! canary everywhere it must not be, and the test fails if it is there.
 
+pub mod machine;
+
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -125,13 +127,19 @@ impl Sandbox {
         command.args(arguments);
         let run = self.run(command, input);
         // `show` and `edit` are for values; every other verb's output must hold none.
-        let shows = arguments.first().is_some_and(|verb| *verb == "show");
-        let mut printed = self.printed.borrow_mut();
-        printed.extend_from_slice(run.stderr.as_bytes());
-        if !shows {
-            printed.extend_from_slice(&run.stdout);
+        if arguments.first().is_some_and(|verb| *verb == "show") {
+            self.printed.borrow_mut().extend_from_slice(run.stderr.as_bytes());
+        } else {
+            self.remember(&run);
         }
         run
+    }
+
+    /// Remembers what was printed: no value may be in it.
+    pub fn remember(&self, run: &Run) {
+        let mut printed = self.printed.borrow_mut();
+        printed.extend_from_slice(run.stderr.as_bytes());
+        printed.extend_from_slice(&run.stdout);
     }
 
     /// Runs a command to its end.
@@ -251,6 +259,48 @@ impl Sandbox {
     #[track_caller]
     pub fn show(&self, name: &str, key: &str) -> Vec<u8> {
         self.sealift(&["show", name, "--identity", &self.key(key)]).exits(0).stdout
+    }
+}
+
+/// The root of a throw-away system. What is mounted below it is unmounted when it is dropped, before the box is removed.
+pub struct Root(PathBuf);
+
+impl Sandbox {
+    /// A root at `NAME` in the box, in which delivered secrets may be. None, and a note, where mounts are not private to
+    /// this run or may not be made.
+    pub fn root(&self, name: &str) -> Option<Root> {
+        if std::env::var_os("SEALIFT_TEST_NAMESPACE").is_none() {
+            not_run("tests that mount", "this is not a mount namespace of its own: scripts/test makes one, as root");
+            return None;
+        }
+        let root = self.path(name);
+        std::fs::create_dir_all(root.join("etc/ssh")).expect("a directory");
+        for tree in ["run/sealift.d", "run/sealift-users.d"] {
+            self.allow(root.join(tree));
+        }
+        Some(Root(root))
+    }
+}
+
+impl Root {
+    /// A path below it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Where it is, as an argument.
+    pub fn shown(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        let table = std::fs::read_to_string("/proc/self/mountinfo").expect("the mount table");
+        let mounted = table.lines().filter_map(|line| line.split(' ').nth(4)).filter(|at| Path::new(at).starts_with(&self.0));
+        for at in mounted.collect::<Vec<_>>().into_iter().rev() {
+            rustix::mount::unmount(at, rustix::mount::UnmountFlags::DETACH).expect("it is unmounted");
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `sealift check`.
 
-use crate::cli::{App, Done};
+use crate::cli::{App, Done, settings};
 use crate::commands::check::{Request, run as check};
 use crate::fleet::finding::Level;
 
@@ -24,8 +24,7 @@ pub struct Args {
 
 /// Looks, and prints what it finds.
 pub fn run(args: Args, app: &App) -> Done {
-    let session = app.session()?;
-    let report = check(&session, &Request { against: args.against, history: args.history })?;
+    let report = check(&app.root()?, settings::today(), &Request { against: args.against, history: args.history })?;
     let kind = report.kind(args.strict);
     if args.json {
         app.ui.json(&report)?;

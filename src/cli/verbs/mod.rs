@@ -6,14 +6,20 @@ use clap::Subcommand;
 use super::{App, Done};
 
 mod check;
+mod deploy;
 mod edit;
+mod generations;
 mod host;
+mod host_run;
 mod identity;
 mod init;
+mod install;
 mod list;
+mod manifest;
 mod manual;
 mod rekey;
 mod rename;
+mod rollback;
 mod rotate;
 mod seal;
 mod show;
@@ -48,12 +54,25 @@ pub enum Verb {
     Who(who::Args),
     /// Add, remove and list machines
     Host(host::Args),
+    /// Make the fleet's system the one that runs on a machine, with its secrets, or leave it as it was
+    Deploy(deploy::Args),
+    /// Make a former system run again, with its own secrets
+    Rollback(rollback::Args),
+    /// List the systems that a machine can go back to
+    Generations(generations::Args),
+    /// Put a host's secrets in place: on the host, by its own key
+    Install(install::Args),
+    /// Print the list of what a host installs
+    Manifest(manifest::Args),
     /// Print a completion script for a shell
     Completions(manual::CompletionsArgs),
     /// Print the manual page
     Man(manual::ManArgs),
     /// Print the JSON schema of recipients.toml
     Schema,
+    /// The part of a deploy on the host: an order in, events out
+    #[command(name = "host-run", hide = true)]
+    HostRun,
     #[command(hide = true)]
     EditHelper(edit::HelperArgs),
 }
@@ -76,6 +95,12 @@ impl Verb {
             Verb::Check(args) => check::run(args, app),
             Verb::Who(args) => who::run(&args, app),
             Verb::Host(args) => host::run(args, app),
+            Verb::Deploy(args) => deploy::run(args, app),
+            Verb::Rollback(args) => rollback::run(args, app),
+            Verb::Generations(args) => generations::run(&args, app),
+            Verb::HostRun => host_run::run(app),
+            Verb::Install(args) => install::run(args, app),
+            Verb::Manifest(args) => manifest::run(&args, app),
             Verb::Completions(args) => manual::completions(&args, app),
             Verb::Man(args) => manual::man(&args, app),
             Verb::Schema => manual::schema(app),

@@ -1,0 +1,58 @@
+//! systemd, through `systemctl`: which units are active, and restarting or reloading many with one call.
+
+use std::path::Path;
+
+use super::process::Invocation;
+use crate::error::{Error, Result};
+use crate::fleet::name::UnitName;
+
+/// Whether a systemd runs the system whose root this is: only the running system's own has units.
+pub fn runs(root: &Path) -> bool {
+    std::fs::canonicalize(root).is_ok_and(|root| root == Path::new("/")) && Path::new("/run/systemd/system").is_dir()
+}
+
+/// Those of these units that are active, or on their way there.
+///
+/// # Errors
+/// When systemctl does not answer with one line for each.
+pub fn active(units: &[UnitName]) -> Result<Vec<UnitName>> {
+    if units.is_empty() {
+        return Ok(Vec::new());
+    }
+    // It exits with 3 as soon as one is not active: its lines count.
+    let call = Invocation::new("systemctl").args(["is-active", "--"]).args(units.iter().map(UnitName::as_str));
+    let output = call.run()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let states: Vec<&str> = text.lines().collect();
+    if states.len() != units.len() {
+        return Err(call.failure(&output));
+    }
+    let running = |state: &str| matches!(state, "active" | "reloading" | "refreshing" | "activating");
+    Ok(units.iter().zip(states).filter(|(_, state)| running(state)).map(|(unit, _)| unit.clone()).collect())
+}
+
+/// Queues restarts of those units that run, and does not wait for them.
+///
+/// # Errors
+/// When systemd refuses.
+pub fn try_restart(units: &[UnitName]) -> Result<()> {
+    queue("try-restart", units)
+}
+
+/// Queues reloads of those units that run, restarts where a unit cannot reload, and does not wait for them.
+///
+/// # Errors
+/// When systemd refuses.
+pub fn try_reload_or_restart(units: &[UnitName]) -> Result<()> {
+    queue("try-reload-or-restart", units)
+}
+
+fn queue(verb: &str, units: &[UnitName]) -> Result<()> {
+    if units.is_empty() {
+        return Ok(());
+    }
+    let call = Invocation::new("systemctl").args(["--no-block", verb, "--"]).args(units.iter().map(UnitName::as_str));
+    call.read().map(drop).map_err(|error: Error| {
+        error.hint(format!("the new values are in place, but services may still use the old ones: {}", call.shown()))
+    })
+}

@@ -1,0 +1,95 @@
+//! `sealift install`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::adapters::identity::Plugins;
+use crate::cli::{App, Done, settings};
+use crate::commands::Talk;
+use crate::commands::install::{self, Report, Request};
+use crate::fleet::installed::{Outcome, Tree};
+
+/// Opens every secret of a manifest in memory with the host's own key, then puts all of them in place at once:
+/// /run/sealift leads to the new generation. What cannot be opened keeps its last good bytes of this boot, and the exit
+/// code is 4; with --strict nothing is changed then, and it is 1.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The manifest: from the Nix module, or from `sealift manifest HOST`
+    #[arg(value_name = "MANIFEST")]
+    manifest: PathBuf,
+    /// Install into the system below this directory, with its users; its units are left alone
+    #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
+    root: PathBuf,
+    /// Change nothing if anything fails: for a switch, not for a boot
+    #[arg(long)]
+    strict: bool,
+    /// Install only what is needed to make the users, below /run/sealift-users; without it, only the rest
+    #[arg(long)]
+    users: bool,
+    /// Only look whether the manifest and its files are in order; needs no key and writes nothing
+    #[arg(long, conflicts_with_all = ["root", "strict", "users", "identity"])]
+    check: bool,
+    /// Print the status as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Checks or installs.
+pub fn run(args: Args, app: &App) -> Done {
+    if args.check {
+        let checked = install::check(&args.manifest)?;
+        if args.json {
+            app.ui.json(&checked)?;
+        } else {
+            app.ui.say(&format!("the manifest of {} is in order: {} secrets", checked.host, checked.secrets));
+        }
+        return Ok(None);
+    }
+    let mut identities = app.global.identity.clone();
+    if identities.is_empty() {
+        identities.extend(settings::variable(settings::IDENTITY).map(PathBuf::from));
+    }
+    let tree = if args.users { Tree::Users } else { Tree::Ordinary };
+    let request = Request {
+        manifest: args.manifest,
+        root: args.root,
+        identities,
+        tree,
+        strict: args.strict,
+        plugins: Plugins::default(),
+    };
+    let talk: Arc<dyn Talk> = app.ui.clone();
+    let report = install::run(&request, &talk)?;
+    if args.json {
+        app.ui.json(&report.status)?;
+    } else {
+        tell(&report, &request, app);
+    }
+    match report.failure() {
+        Some(failure) => Err(failure.into()),
+        None => Ok(None),
+    }
+}
+
+fn tell(report: &Report, request: &Request, app: &App) {
+    let status = &report.status;
+    let count = |outcome| status.secrets.values().filter(|entry| entry.outcome == outcome).count();
+    let mut parts = vec![format!("{} new or changed", count(Outcome::Installed))];
+    for (outcome, word) in
+        [(Outcome::Unchanged, "unchanged"), (Outcome::Stale, "kept from before"), (Outcome::Failed, "missing")]
+    {
+        if count(outcome) > 0 {
+            parts.push(format!("{} {word}", count(outcome)));
+        }
+    }
+    let link = request.root.join(request.tree.delivered().trim_start_matches('/'));
+    app.ui.say(&format!("{}: generation {} is live; {}", link.display(), status.generation, parts.join(", ")));
+    for (units, done) in [(&status.units.restarted, "restarting"), (&status.units.reloaded, "reloading")] {
+        if !units.is_empty() {
+            app.ui.say(&format!("{done} {}", units.join(", ")));
+        }
+    }
+    if let Some(why) = &status.units.untouched {
+        app.ui.say(&format!("no unit was restarted: {why}"));
+    }
+}

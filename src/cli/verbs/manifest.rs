@@ -1,0 +1,21 @@
+//! `sealift manifest`.
+
+use crate::cli::{App, Done};
+use crate::commands::manifest;
+use crate::fleet::name::HostName;
+
+/// Prints the manifest as JSON, with absolute paths of the fleet's sealed files: what `sealift install` reads. The Nix
+/// module makes the same one, with store paths.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The host that the secrets are for
+    #[arg(value_name = "HOST")]
+    host: HostName,
+}
+
+/// Prints.
+pub fn run(args: &Args, app: &App) -> Done {
+    let session = app.session()?;
+    app.ui.json(&manifest::run(&session, &args.host)?)?;
+    Ok(None)
+}

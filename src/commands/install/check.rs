@@ -1,0 +1,73 @@
+//! `install --check`: what can be told without keys, for Nix to run while it builds a system. It reads the manifest and
+//! its files, and nothing else: no fleet, no git, no `/proc`.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::open::{self, Source};
+use super::{Request, Tree};
+use crate::adapters::age::dearmored;
+use crate::adapters::identity::Plugins;
+use crate::error::{Error, Result};
+use crate::fleet::manifest::Placement;
+use crate::fleet::seal::Envelope;
+
+/// A manifest that is in order.
+#[derive(Debug, Serialize)]
+pub struct Checked {
+    /// The host it is for.
+    pub host: String,
+    /// How many secrets it lists.
+    pub secrets: usize,
+}
+
+/// Checks the whole manifest and the header of every file.
+///
+/// # Errors
+/// Every fault at once.
+pub fn check(manifest: &Path) -> Result<Checked> {
+    let loaded = open::load(&Request {
+        manifest: manifest.to_owned(),
+        root: PathBuf::from("/"),
+        identities: Vec::new(),
+        tree: Tree::Ordinary,
+        strict: true,
+        plugins: Plugins::default(),
+    })?;
+    let placements = &loaded.manifest.placements;
+    let faults: Vec<Error> =
+        placements.iter().filter_map(|placement| header(placement, &loaded.source).err()).collect();
+    if !faults.is_empty() {
+        return Err(Error::batch(
+            format!("{} of {} secrets cannot be installed", faults.len(), placements.len()),
+            faults,
+        ));
+    }
+    Ok(Checked { host: loaded.manifest.host.to_string(), secrets: placements.len() })
+}
+
+/// Reads a file's header and holds its seal against the manifest.
+fn header(placement: &Placement, source: &Source) -> Result<()> {
+    let name = &placement.name;
+    let bytes = source.read(placement)?;
+    let binary = dearmored(&bytes).map_err(|error| error.about(name))?;
+    let envelope = Envelope::read(binary.as_deref().unwrap_or(&bytes))
+        .map_err(|fault| Error::integrity(format!("{name}: {fault}")).hint(fault.mend()))?;
+    if envelope.passphrase {
+        return Err(Error::integrity(format!("{name}: it is sealed to a passphrase, not to keys")));
+    }
+    match &envelope.seal {
+        Some(seal) if seal.name != placement.sealed_as => Err(Error::integrity(format!(
+            "{name}: its seal says that it is {}, not {}",
+            seal.name, placement.sealed_as
+        ))
+        .hint("it was swapped, copied or renamed outside sealift: restore it from git, or use `sealift mv`")),
+        Some(_) => match envelope.contradiction(&std::collections::BTreeMap::new()) {
+            Some(what) => Err(Error::integrity(format!("{name}: {what}"))),
+            None => Ok(()),
+        },
+        None if placement.allow_unsealed => Ok(()),
+        None => Err(open::unsealed(placement)),
+    }
+}

@@ -1,0 +1,105 @@
+//! `install`: opens a host's secrets with its own key and puts them where its programs read them. Everything is opened in
+//! memory first; then one rename makes the new generation live.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Talk;
+use crate::adapters::identity::Plugins;
+use crate::adapters::volatile::Run;
+use crate::adapters::{lock, signals};
+use crate::error::{Error, Kind, Result};
+use crate::fleet::installed::{Outcome, Status, Tree};
+
+mod check;
+mod open;
+mod place;
+mod stage;
+mod undo;
+mod units;
+
+pub use check::{Checked, check};
+pub use stage::{Staged, StagedSecret, stage};
+pub use undo::{Undone, undo};
+
+/// How long a second install waits for the first.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is to be installed.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The manifest. Below `root` its path is resolved within root: links of a system are absolute.
+    pub manifest: PathBuf,
+    /// The system's root: `/` for this machine.
+    pub root: PathBuf,
+    /// Private keys, taken as they are. None: the manifest's, looked for below `root`.
+    pub identities: Vec<PathBuf>,
+    /// Which secrets, and where.
+    pub tree: Tree,
+    /// Any failure changes nothing: for a switch, not for a boot.
+    pub strict: bool,
+    /// The plugins that may run.
+    pub plugins: Plugins,
+}
+
+/// What was installed.
+#[derive(Debug)]
+pub struct Report {
+    /// The status of the new generation, as it lies in it.
+    pub status: Status,
+    /// What failed, each whole.
+    pub failures: Vec<Error>,
+}
+
+impl Report {
+    /// The failure that a run with failures ends with: 5 where no key opened anything, else 4.
+    pub fn failure(self) -> Option<Error> {
+        if self.failures.is_empty() {
+            return None;
+        }
+        let nothing = self.status.secrets.values().all(|entry| entry.outcome == Outcome::Failed);
+        let keyless = self.failures.iter().all(|failure| failure.kind() == Kind::NoIdentity);
+        let kind = if nothing && keyless { Kind::NoIdentity } else { Kind::Partial };
+        let message = format!("{} failures; what could be installed is installed", self.failures.len());
+        Some(Error::batch(message, self.failures).of_kind(kind))
+    }
+}
+
+/// Opens everything and puts it in place.
+///
+/// # Errors
+/// Nothing changed then. With `strict` any failure is an error; without it, a secret that does not open is a failure in
+/// the report.
+pub fn run(request: &Request, talk: &Arc<dyn Talk>) -> Result<Report> {
+    // A manifest that cannot be read must not even make a lock file.
+    let loaded = open::load(request)?;
+    let run = Run::make(&request.root)?;
+    let _lock = take_lock(&run, "sealift install")?;
+    let live = run.live(request.tree)?;
+    let opened = open::open(request, &loaded, talk, open::Owners::MustExist)?;
+    if request.strict {
+        opened.refuse_failures().map_err(|error| {
+            let kind = if opened.keyless.is_some() { Kind::NoIdentity } else { Kind::Failed };
+            error.of_kind(kind)
+        })?;
+    }
+    signals::check()?;
+    place::place(request, &loaded, &opened, &run, live, talk)
+}
+
+/// The status of the live generation; none where nothing is installed.
+///
+/// # Errors
+/// When it cannot be read: it is root's.
+pub fn status(root: &Path, tree: Tree) -> Result<Option<Status>> {
+    let Some(run) = Run::open(root)? else { return Ok(None) };
+    match (run.live(tree)?, run.generations(tree)?) {
+        (Some(live), Some(generations)) => generations.open(live)?.map_or(Ok(None), |generation| generation.status()),
+        _ => Ok(None),
+    }
+}
+
+fn take_lock(run: &Run, who: &str) -> Result<lock::Lock> {
+    lock::take(&run.fd, &run.shown.join("sealift.lock").display().to_string(), who, PATIENCE)
+}

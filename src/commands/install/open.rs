@@ -1,0 +1,310 @@
+//! Everything that happens before anything changes: the manifest is read and checked, every file opened, completely, in
+//! memory, and held against what is declared of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use sha2::{Digest, Sha256};
+
+use super::Request;
+use crate::adapters::accounts::{Accounts, is_plain};
+use crate::adapters::ask::Ask;
+use crate::adapters::generation::Access;
+use crate::adapters::identity::Identities;
+use crate::adapters::links::{self, Link};
+use crate::adapters::{age, files};
+use crate::commands::Talk;
+use crate::error::{Error, Kind, Result};
+use crate::fleet::header::FILE_LIMIT;
+use crate::fleet::installed::{Tree, hex};
+use crate::fleet::manifest::{Installable, Manifest, Placement};
+use crate::fleet::plaintext::Plaintext;
+
+/// The largest manifest that is read, in bytes.
+const MANIFEST_LIMIT: u64 = 16 << 20;
+/// Where Nix keeps what it built.
+const STORE: &str = "/nix/store/";
+
+/// A manifest that was read and checked.
+pub struct Loaded {
+    /// What it says.
+    pub manifest: Installable,
+    /// SHA-256 of its bytes.
+    pub digest: String,
+    /// Where files are found.
+    pub source: Source,
+}
+
+/// Where the files of a manifest are found.
+pub struct Source {
+    base: PathBuf,
+    root: PathBuf,
+}
+
+/// Whether owners must be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owners {
+    /// They must: files are about to be given to them.
+    MustExist,
+    /// The switch to come may make them.
+    MayCome,
+}
+
+/// A manifest's secrets, opened as far as they do.
+pub struct Opened<'a> {
+    /// Each secret of the tree, in the manifest's order.
+    pub secrets: Vec<Secret<'a>>,
+    /// Why there is no key at all, if there is none.
+    pub keyless: Option<Error>,
+    /// Owners and groups that do not exist, where they need not yet.
+    pub unknown_owners: Vec<String>,
+}
+
+/// One secret.
+pub struct Secret<'a> {
+    /// What the manifest says of it.
+    pub placement: &'a Placement,
+    /// Its value and all that is needed to place it, or why there is none.
+    pub outcome: Result<Ready, Error>,
+}
+
+/// A secret that can be placed.
+pub struct Ready {
+    /// Its value.
+    pub value: Plaintext,
+    /// The serial of the value, if the file has a seal.
+    pub serial: Option<u64>,
+    /// SHA-256 of the sealed file.
+    pub ciphertext: String,
+    /// Who may do what with the delivered file.
+    pub access: Access,
+}
+
+impl Opened<'_> {
+    /// Fails with every failure.
+    ///
+    /// # Errors
+    /// When there is one.
+    pub fn refuse_failures(&self) -> Result<()> {
+        if let Some(keyless) = &self.keyless {
+            return Err(copy(keyless));
+        }
+        let failures: Vec<Error> =
+            self.secrets.iter().filter_map(|secret| secret.outcome.as_ref().err()).map(copy).collect();
+        if failures.is_empty() {
+            return Ok(());
+        }
+        Err(Error::batch(
+            format!("{} of {} secrets cannot be installed; nothing was changed", failures.len(), self.secrets.len()),
+            failures,
+        ))
+    }
+}
+
+/// The same failure once more, its causes as text: one is told, the other kept with its secret.
+pub fn copy(error: &Error) -> Error {
+    let mut same = Error::new(error.kind(), error.message());
+    if let Some(cause) = std::error::Error::source(error) {
+        same = same.because(cause.to_string());
+    }
+    match error.mend() {
+        Some(mend) => same.hint(mend),
+        None => same,
+    }
+}
+
+/// Reads and checks the whole manifest.
+///
+/// # Errors
+/// When it cannot be read, or is not in order.
+pub fn load(request: &Request) -> Result<Loaded> {
+    let unreadable = |error: std::io::Error| {
+        Error::usage(format!("cannot read the manifest {}", request.manifest.display())).because(error)
+    };
+    let inside = request.manifest.strip_prefix(&request.root).ok().filter(|_| request.root != Path::new("/"));
+    let (bytes, base) = match inside.and_then(Path::to_str) {
+        Some(path) => {
+            let bytes = files::read_in_root(&request.root, path, MANIFEST_LIMIT)?;
+            let bytes = bytes.ok_or_else(|| unreadable(std::io::ErrorKind::NotFound.into()))?;
+            (bytes, request.manifest.parent().map(Path::to_owned))
+        }
+        None => {
+            // In a system it is a link into the store; what it leads to is read, and files are relative to that.
+            let path = std::fs::canonicalize(&request.manifest).map_err(unreadable)?;
+            (files::read(&path, MANIFEST_LIMIT)?, path.parent().map(Path::to_owned))
+        }
+    };
+    let source = Source { base: base.unwrap_or_default(), root: request.root.clone() };
+    Ok(Loaded { manifest: Manifest::parse(&bytes)?, digest: hex(&Sha256::digest(&bytes)), source })
+}
+
+impl Source {
+    /// Reads the sealed file of a placement.
+    ///
+    /// # Errors
+    /// Names the secret and the path.
+    pub fn read(&self, placement: &Placement) -> Result<Vec<u8>> {
+        let mut path = self.base.join(&placement.file);
+        if placement.file.starts_with(STORE) {
+            // A system that is not booted has a store of its own.
+            let inside = self.root.join(placement.file.trim_start_matches('/'));
+            if inside.symlink_metadata().is_ok() {
+                path = inside;
+            }
+        }
+        files::read(&path, FILE_LIMIT).map_err(|error| error.about(&placement.name))
+    }
+}
+
+/// Opens the secrets of the request's tree, in parallel, and looks whether each could be placed.
+///
+/// # Errors
+/// Only for what concerns all of them, such as an unreadable passwd file.
+pub fn open<'a>(request: &Request, loaded: &'a Loaded, talk: &Arc<dyn Talk>, owners: Owners) -> Result<Opened<'a>> {
+    let users = request.tree == Tree::Users;
+    let wanted: Vec<&Placement> =
+        loaded.manifest.placements.iter().filter(|placement| placement.needed_for_users == users).collect();
+    if wanted.is_empty() {
+        return Ok(Opened { secrets: Vec::new(), keyless: None, unknown_owners: Vec::new() });
+    }
+    let plain = wanted.iter().all(|placement| is_plain(&placement.owner) && is_plain(&placement.group));
+    let accounts = if plain || users { Accounts::default() } else { Accounts::read(&request.root)? };
+    let (identities, keyless) = identities(request, &loaded.manifest, talk);
+    let mut unknown_owners = Vec::new();
+    let mut secrets = Vec::with_capacity(wanted.len());
+    for (placement, opened) in
+        wanted.iter().zip(in_parallel(&wanted, |placement| open_one(placement, loaded, &identities))?)
+    {
+        let outcome = opened.and_then(|(value, serial, ciphertext)| {
+            let access = access(placement, &accounts, owners, &mut unknown_owners)?;
+            if let Some(link) = link(placement, access.user, request.tree) {
+                links::check(&request.root, &link).map_err(|error| error.about(&placement.name))?;
+            }
+            Ok(Ready { value, serial, ciphertext, access })
+        });
+        secrets.push(Secret { placement, outcome });
+    }
+    unknown_owners.sort();
+    unknown_owners.dedup();
+    Ok(Opened { secrets, keyless, unknown_owners })
+}
+
+/// The link that a placement asks for, if its path is not the usual one.
+pub fn link(placement: &Placement, owner: u32, tree: Tree) -> Option<Link> {
+    let target = format!("{}/{}", tree.delivered(), placement.name);
+    placement.link.clone().map(|path| Link { path, target, owner })
+}
+
+/// The host's private keys. One that cannot be used is remembered with its reason; that none can is told once.
+fn identities(request: &Request, manifest: &Installable, talk: &Arc<dyn Talk>) -> (Identities, Option<Error>) {
+    let below = |path: &String| request.root.join(path.trim_start_matches('/'));
+    let explicit = !request.identities.is_empty();
+    let paths = if explicit { request.identities.clone() } else { manifest.identities.iter().map(below).collect() };
+    let ask: Arc<dyn Ask> = talk.clone();
+    let mut identities = Identities::default();
+    for path in &paths {
+        match Identities::from_file(path, &request.plugins, &ask) {
+            Ok(found) => identities.extend(found),
+            Err(error) => {
+                let mend = error.mend().map(|mend| format!(" ({mend})")).unwrap_or_default();
+                identities.add_unusable(path.display().to_string(), format!("{}{mend}", error.in_one_line()));
+            }
+        }
+    }
+    let keyless = identities.is_empty().then(|| {
+        let error = identities.none_at_hand();
+        if explicit {
+            error
+        } else {
+            error.hint("the manifest names where the host's keys are; is the file system with them mounted?")
+        }
+    });
+    (identities, keyless)
+}
+
+type OpenedFile = (Plaintext, Option<u64>, String);
+
+/// Opens one file and holds it against what is declared of it.
+fn open_one(placement: &Placement, loaded: &Loaded, identities: &Identities) -> Result<OpenedFile> {
+    let name = &placement.name;
+    let bytes = loaded.source.read(placement)?;
+    if identities.is_empty() {
+        return Err(Error::new(Kind::NoIdentity, format!("{name}: there is no key to open it with")));
+    }
+    let opened = age::open(&bytes, &placement.sealed_as, identities)?;
+    if opened.seal.is_none() && !placement.allow_unsealed {
+        return Err(unsealed(placement));
+    }
+    opened.value.expose(|value| placement.shape.check(value)).map_err(|misfit| {
+        let error =
+            Error::failed(format!("{name}: the value is not of the shape {}: {}", placement.shape, misfit.what));
+        match misfit.mend {
+            Some(mend) => error.hint(format!("seal it anew: {mend}")),
+            None => error.hint(format!("seal it anew: `sealift edit {}`", placement.sealed_as)),
+        }
+    })?;
+    Ok((opened.value, opened.seal.map(|seal| seal.serial), hex(&Sha256::digest(&bytes))))
+}
+
+/// The failure of a file that another tool wrote, or whose seal was stripped.
+pub fn unsealed(placement: &Placement) -> Error {
+    Error::integrity(format!("{}: its file has no seal, so nothing says that it is this secret", placement.name)).hint(
+        format!("`sealift rekey {0}` adds one; to accept it as it is: `allow_unsealed = true` for {0}", placement.name),
+    )
+}
+
+/// Who may do what with the delivered file.
+fn access(placement: &Placement, accounts: &Accounts, owners: Owners, unknown: &mut Vec<String>) -> Result<Access> {
+    let name = &placement.name;
+    let (user, group) = (accounts.user(&placement.owner), accounts.group(&placement.group));
+    let mut number = |number: Option<u32>, what: &str, who: &str| match (number, owners) {
+        (Some(number), _) => Ok(number),
+        (None, Owners::MayCome) => {
+            unknown.push(format!("{what} {who}"));
+            Ok(0)
+        }
+        (None, Owners::MustExist) => Err(Error::failed(format!("{name}: there is no {what} {who} on this host"))
+            .hint("declare it in the host's configuration, or give the secret another owner")),
+    };
+    let user = number(user, "user", placement.owner.as_str())?;
+    let group = number(group, "group", placement.group.as_str())?;
+    Ok(Access { user, group, mode: placement.mode.0 })
+}
+
+/// Does the same with each item, on every processor, and returns the outcomes in order.
+fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Result<Vec<R>> {
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
+    let next = AtomicUsize::new(0);
+    let share = || {
+        let mut done = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(at) else { return done };
+            done.push((at, work(item)));
+        }
+    };
+    let mut done = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..workers).map(|_| scope.spawn(share)).collect();
+        let mut done = share();
+        for other in others {
+            // What a thread that ended badly had in hand is missing, and must not pass for nothing to do.
+            done.extend(other.join().map_err(|_| Error::new(Kind::Bug, "a thread that opens secrets ended badly"))?);
+        }
+        Ok(done)
+    })?;
+    done.sort_unstable_by_key(|(at, _)| *at);
+    Ok(done.into_iter().map(|(_, outcome)| outcome).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_come_in_order_and_none_is_lost() {
+        let items: Vec<usize> = (0..1000).collect();
+        assert_eq!(in_parallel(&items, |item| item * 2).unwrap(), (0..1000).map(|item| item * 2).collect::<Vec<_>>());
+        assert!(in_parallel(&[] as &[usize], |item| *item).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,222 @@
+//! Puts opened secrets in place: a new generation, complete before anybody can reach it, made live by one rename. Up to
+//! that rename everything can be taken back, and is when a step fails.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::open::{Loaded, Opened, Secret, copy, link};
+use super::undo::links_of;
+use super::units::Wanted;
+use super::{Report, Request};
+use crate::adapters::generation::{Access, Generation, Generations};
+use crate::adapters::links::{self, Before, Link};
+use crate::adapters::signals;
+use crate::adapters::volatile::Run;
+use crate::commands::{Event, Talk};
+use crate::error::{Error, Result};
+use crate::fleet::installed::{Entry, Outcome, Status, Units, VERSION, value_digest};
+use crate::fleet::plaintext::Plaintext;
+
+/// Makes the next generation of the request's tree and makes it live.
+///
+/// # Errors
+/// Nothing changed then.
+pub fn place(
+    request: &Request,
+    loaded: &Loaded,
+    opened: &Opened<'_>,
+    run: &Run,
+    live: Option<u64>,
+    talk: &Arc<dyn Talk>,
+) -> Result<Report> {
+    let tree = request.tree;
+    let generations = run.make_generations(tree)?;
+    // A link to a generation that is not there is what a lost mount leaves: nothing is live then.
+    let former = live.map_or(Ok(None), |live| generations.open(live))?;
+    let mut next = generations.make()?;
+    let mut links = Links { request, placed: Vec::new() };
+    let made = fill(request, loaded, opened, &generations, former.as_ref(), &mut next, &mut links).and_then(|filled| {
+        signals::check()?;
+        run.swap(tree, next.number).map(|()| filled)
+    });
+    let mut filled = match made {
+        Ok(filled) => filled,
+        Err(error) => {
+            links.take_back();
+            // What could not be removed is removed by the next install: it never was live.
+            let _left = generations.remove(next.number);
+            return Err(error);
+        }
+    };
+    // From here on the new state stands. What fails now is told, and stops nothing.
+    let warn = |error: Error| talk.event(Event::Warning(error.in_one_line()));
+    if let Some(former) = &former {
+        links.remove_gone(former).err().into_iter().for_each(warn);
+    }
+    prune(&generations, next.number, former.as_ref(), loaded.manifest.keep_generations).into_iter().for_each(warn);
+    if former.is_some() {
+        let (units, failures) = filled.units.touch(&request.root);
+        filled.failures.extend(failures);
+        if units != Units::default() {
+            filled.status.units = units;
+            next.write_status(&filled.status).err().into_iter().for_each(warn);
+        }
+    }
+    Ok(Report { status: filled.status, failures: filled.failures })
+}
+
+struct Filled {
+    status: Status,
+    failures: Vec<Error>,
+    units: Wanted,
+}
+
+/// Writes a generation: its files, the links that lead to them, its status.
+fn fill(
+    request: &Request,
+    loaded: &Loaded,
+    opened: &Opened<'_>,
+    generations: &Generations,
+    former: Option<&Generation>,
+    next: &mut Generation,
+    links: &mut Links<'_>,
+) -> Result<Filled> {
+    let key = generations.key()?;
+    let mut failures: Vec<Error> = opened.keyless.iter().map(copy).collect();
+    let former_status = former.and_then(|former| former.status().ok().flatten());
+    let mut secrets = BTreeMap::new();
+    let mut units = Wanted::default();
+    for secret in &opened.secrets {
+        signals::check()?;
+        let name = secret.placement.name.as_str();
+        let there = former.map_or(Ok(None), |former| former.read(name))?;
+        let mut entry = entry(secret, request);
+        let delivered: Option<(&Plaintext, Access)> = match (&secret.outcome, &there) {
+            (Ok(ready), there) => {
+                let same = there.as_ref().is_some_and(|(value, _)| value.same_as(&ready.value));
+                entry.outcome = if same { Outcome::Unchanged } else { Outcome::Installed };
+                Some((&ready.value, ready.access))
+            }
+            (Err(_), Some((value, access))) => {
+                entry.outcome = Outcome::Stale;
+                let known = former_status.as_ref().and_then(|status| status.secrets.get(name));
+                entry.serial = known.and_then(|known| known.serial);
+                entry.ciphertext = known.and_then(|known| known.ciphertext.clone());
+                Some((value, *access))
+            }
+            (Err(_), None) => None,
+        };
+        if let (Err(error), None) = (&secret.outcome, &opened.keyless) {
+            failures.push(copy(error));
+        }
+        if let Some((value, access)) = delivered {
+            next.write(name, value, access)?;
+            entry.value = Some(value.expose(|bytes| value_digest(&key, name, bytes)));
+            if let Some(link) = link(secret.placement, access.user, request.tree)
+                && let Err(error) = links.place(link)
+            {
+                let error = error.about(name);
+                if request.strict {
+                    return Err(error);
+                }
+                entry.reason = Some(error.in_one_line());
+                failures.push(error);
+            }
+        }
+        if entry.outcome == Outcome::Installed {
+            units.add(&entry.restart, &entry.reload);
+        }
+        secrets.insert(name.to_owned(), entry);
+    }
+    let status = Status {
+        version: VERSION,
+        host: loaded.manifest.host.to_string(),
+        generation: next.number,
+        former: former.map(|former| former.number),
+        installed: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        manifest: loaded.digest.clone(),
+        secrets,
+        units: Units::default(),
+    };
+    next.write_status(&status)?;
+    generations.link_status()?;
+    next.open_up()?;
+    Ok(Filled { status, failures, units })
+}
+
+/// What the status says of a secret before it is placed.
+fn entry(secret: &Secret<'_>, request: &Request) -> Entry {
+    let placement = secret.placement;
+    let ready = secret.outcome.as_ref().ok();
+    Entry {
+        outcome: Outcome::Failed,
+        reason: secret.outcome.as_ref().err().map(Error::in_one_line),
+        serial: ready.and_then(|ready| ready.serial),
+        owner: placement.owner.to_string(),
+        group: placement.group.to_string(),
+        mode: placement.mode.to_string(),
+        path: placement.link.clone().unwrap_or_else(|| format!("{}/{}", request.tree.delivered(), placement.name)),
+        ciphertext: ready.map(|ready| ready.ciphertext.clone()),
+        value: None,
+        restart: placement.restart.iter().map(ToString::to_string).collect(),
+        reload: placement.reload.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// The links of this install. They are made before the swap, because a link that cannot be made must stop it; until then
+/// they lead to what was delivered before, or nowhere.
+struct Links<'a> {
+    request: &'a Request,
+    placed: Vec<(Link, Before)>,
+}
+
+impl Links<'_> {
+    fn place(&mut self, link: Link) -> Result<()> {
+        let before = links::place(&self.request.root, &link)?;
+        self.placed.push((link, before));
+        Ok(())
+    }
+
+    fn take_back(&self) {
+        for (link, before) in self.placed.iter().rev() {
+            // The failure that led here is the one to tell.
+            let _left = match before {
+                Before::Nothing => links::remove(&self.request.root, link),
+                Before::Ours(target) => {
+                    let former = Link { target: target.clone(), ..link.clone() };
+                    links::place(&self.request.root, &former).map(drop)
+                }
+            };
+        }
+    }
+
+    /// Removes the links of the former generation that this one has no more.
+    fn remove_gone(&self, former: &Generation) -> Result<()> {
+        let Some(status) = former.status()? else { return Ok(()) };
+        let kept: BTreeSet<&str> = self.placed.iter().map(|(link, _)| link.path.as_str()).collect();
+        let gone =
+            links_of(former, &status, self.request.tree).into_iter().filter(|link| !kept.contains(link.path.as_str()));
+        let failures: Vec<Error> = gone.filter_map(|link| links::remove(&self.request.root, &link).err()).collect();
+        if failures.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::batch("links of secrets that are gone could not be removed", failures))
+        }
+    }
+}
+
+/// Removes what is older than the generations to keep, and what a killed install left unfinished.
+fn prune(generations: &Generations, live: u64, former: Option<&Generation>, keep: u32) -> Vec<Error> {
+    let numbers = match generations.numbers() {
+        Ok(numbers) => numbers,
+        Err(error) => return vec![error],
+    };
+    let was_live = |number: &u64| former.is_some_and(|former| *number <= former.number);
+    let keep = usize::try_from(keep).unwrap_or(usize::MAX);
+    let kept: BTreeSet<u64> = numbers.iter().rev().copied().filter(was_live).take(keep).chain([live]).collect();
+    numbers
+        .iter()
+        .filter(|number| !kept.contains(number))
+        .filter_map(|number| generations.remove(*number).err())
+        .collect()
+}

@@ -1,0 +1,59 @@
+//! Staging: everything is opened and checked with the host's own keys, and nothing is changed. A host that cannot open
+//! its secrets is never switched.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::{Request, open};
+use crate::adapters::volatile::Run;
+use crate::commands::Talk;
+use crate::error::Result;
+
+/// What would be installed.
+#[derive(Debug, Serialize)]
+pub struct Staged {
+    /// The host that the manifest is for.
+    pub host: String,
+    /// The secrets, in the manifest's order.
+    pub secrets: Vec<StagedSecret>,
+    /// Owners and groups that do not exist yet. An install before they are made would fail.
+    pub unknown_owners: Vec<String>,
+}
+
+/// One secret that opens.
+#[derive(Debug, Serialize)]
+pub struct StagedSecret {
+    /// Its name.
+    pub name: String,
+    /// The serial of the value; none for a file without a seal.
+    pub serial: Option<u64>,
+    /// Whether the bytes are others than the live ones, or there are none.
+    pub changed: bool,
+}
+
+/// Opens everything in memory. Takes no lock, mounts nothing, writes nothing.
+///
+/// # Errors
+/// Every secret that could not be installed, each with its own kind.
+pub fn stage(request: &Request, talk: &Arc<dyn Talk>) -> Result<Staged> {
+    let loaded = open::load(request)?;
+    let run = Run::open(&request.root)?;
+    let live = match &run {
+        Some(run) => match (run.live(request.tree)?, run.generations(request.tree)?) {
+            (Some(live), Some(generations)) => generations.open(live)?,
+            _ => None,
+        },
+        None => None,
+    };
+    let opened = open::open(request, &loaded, talk, open::Owners::MayCome)?;
+    opened.refuse_failures()?;
+    let mut secrets = Vec::with_capacity(opened.secrets.len());
+    for secret in &opened.secrets {
+        let (name, Ok(ready)) = (secret.placement.name.as_str(), &secret.outcome) else { continue };
+        let there = live.as_ref().map_or(Ok(None), |live| live.read(name))?;
+        let changed = !there.is_some_and(|(value, _)| value.same_as(&ready.value));
+        secrets.push(StagedSecret { name: name.to_owned(), serial: ready.serial, changed });
+    }
+    Ok(Staged { host: loaded.manifest.host.to_string(), secrets, unknown_owners: opened.unknown_owners })
+}

@@ -1,0 +1,101 @@
+//! The way back from one install: the former generation is live again, as if the later one had never been. For a deploy
+//! that fails after it installed.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::take_lock;
+use super::units::Wanted;
+use crate::adapters::generation::Generation;
+use crate::adapters::links::{self, Link};
+use crate::adapters::volatile::Run;
+use crate::error::{Error, Kind, Result};
+use crate::fleet::installed::{Entry, Status, Tree, Units};
+
+/// What is live now.
+#[derive(Debug)]
+pub struct Undone {
+    /// The status of the former generation; none if there was none, and nothing is installed now.
+    pub status: Option<Status>,
+    /// The units that were told, because bytes changed back.
+    pub units: Units,
+    /// What failed after the way back was made.
+    pub failures: Vec<Error>,
+}
+
+/// Takes back the install that made this generation.
+///
+/// # Errors
+/// When it is not the live one, or its former one was not kept; nothing changed then.
+pub fn undo(root: &Path, tree: Tree, generation: u64) -> Result<Undone> {
+    let none = || Error::failed(format!("generation {generation} of {} is not live", tree.delivered()));
+    let run = Run::open(root)?.ok_or_else(none)?;
+    let _lock = take_lock(&run, "sealift, undoing an install")?;
+    let generations = run.generations(tree)?.ok_or_else(none)?;
+    if run.live(tree)? != Some(generation) {
+        return Err(none().hint("something was installed since: install the manifest that is wanted"));
+    }
+    let later = generations.open(generation)?.ok_or_else(none)?;
+    let later_status =
+        later.status()?.ok_or_else(|| Error::failed(format!("generation {generation} has no status")))?;
+    let former = match later_status.former {
+        Some(number) => Some(generations.open(number)?.ok_or_else(|| {
+            Error::new(Kind::Failed, format!("generation {number}, which was live before {generation}, was not kept"))
+                .hint("install the former system's manifest instead, and set `keep_generations` to 1 or more")
+        })?),
+        None => None,
+    };
+    let status = former.as_ref().map_or(Ok(None), Generation::status)?;
+    let links = match (&former, &status) {
+        (Some(former), Some(status)) => links_of(former, status, tree),
+        _ => Vec::new(),
+    };
+    match &former {
+        Some(former) => run.swap(tree, former.number)?,
+        None => run.unlink(tree)?,
+    }
+    let mut failures: Vec<Error> = links.iter().filter_map(|link| links::place(root, link).err()).collect();
+    let kept: BTreeSet<&str> = links.iter().map(|link| link.path.as_str()).collect();
+    let gone = links_of(&later, &later_status, tree).into_iter().filter(|link| !kept.contains(link.path.as_str()));
+    failures.extend(gone.filter_map(|link| links::remove(root, &link).err()));
+    let mut units = Units::default();
+    if let (Some(former), Some(status)) = (&former, &status) {
+        let (told, more) = changed(former, status, &later, &later_status)?.touch(root);
+        units = told;
+        failures.extend(more);
+    }
+    failures.extend(generations.remove(generation).err());
+    Ok(Undone { status, units, failures })
+}
+
+/// The links that the install of this generation made. Their owners are those of the files that they lead to.
+pub(super) fn links_of(generation: &Generation, status: &Status, tree: Tree) -> Vec<Link> {
+    let link = |(name, entry): (&String, &Entry)| {
+        let target = format!("{}/{name}", tree.delivered());
+        if entry.path == target {
+            return None;
+        }
+        let owner = generation.access(name)?.user;
+        Some(Link { path: entry.path.clone(), target, owner })
+    };
+    status.secrets.iter().filter_map(link).collect()
+}
+
+/// The units of secrets whose bytes are others in the two generations.
+fn changed(former: &Generation, status: &Status, later: &Generation, later_status: &Status) -> Result<Wanted> {
+    let mut wanted = Wanted::default();
+    for (name, entry) in &later_status.secrets {
+        let same = match (former.read(name)?, later.read(name)?) {
+            (Some((one, _)), Some((other, _))) => one.same_as(&other),
+            (None, None) => true,
+            _ => false,
+        };
+        if !same {
+            wanted.add(&entry.restart, &entry.reload);
+            if let Some(before) = status.secrets.get(name) {
+                wanted.add(&before.restart, &before.reload);
+            }
+        }
+    }
+    Ok(wanted)
+}

@@ -1,0 +1,58 @@
+//! What services are told after a swap: those that run and use a secret whose bytes changed, all with two calls.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::adapters::systemd;
+use crate::error::Error;
+use crate::fleet::installed::Units;
+use crate::fleet::name::UnitName;
+
+/// The units of changed secrets.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    restart: BTreeSet<UnitName>,
+    reload: BTreeSet<UnitName>,
+}
+
+impl Wanted {
+    /// Adds the units of one changed secret. A name that is none is left out: a status is only a file.
+    pub fn add<T: AsRef<str>>(&mut self, restart: &[T], reload: &[T]) {
+        self.restart.extend(restart.iter().filter_map(|unit| unit.as_ref().parse().ok()));
+        self.reload.extend(reload.iter().filter_map(|unit| unit.as_ref().parse().ok()));
+    }
+
+    /// Restarts and reloads those that are active. A unit of both is restarted.
+    pub fn touch(self, root: &Path) -> (Units, Vec<Error>) {
+        let untouched = |why: &str| (Units { untouched: Some(why.to_owned()), ..Units::default() }, Vec::new());
+        if self.restart.is_empty() && self.reload.is_empty() {
+            return (Units::default(), Vec::new());
+        }
+        if !systemd::runs(root) {
+            return untouched("no systemd runs the system below this root");
+        }
+        let restart: Vec<UnitName> = self.restart.iter().cloned().collect();
+        let reload: Vec<UnitName> = self.reload.difference(&self.restart).cloned().collect();
+        let all: Vec<UnitName> = restart.iter().chain(&reload).cloned().collect();
+        let active: BTreeSet<UnitName> = match systemd::active(&all) {
+            Ok(active) => active.into_iter().collect(),
+            Err(error) => {
+                let (units, _) = untouched("systemd did not tell which are active");
+                return (units, vec![error]);
+            }
+        };
+        let only_active =
+            |units: Vec<UnitName>| units.into_iter().filter(|unit| active.contains(unit)).collect::<Vec<_>>();
+        let (restart, reload) = (only_active(restart), only_active(reload));
+        let outcomes = [systemd::try_restart(&restart), systemd::try_reload_or_restart(&reload)];
+        let told = |units: &[UnitName], done: bool| {
+            if done { units.iter().map(ToString::to_string).collect() } else { Vec::new() }
+        };
+        let units = Units {
+            restarted: told(&restart, outcomes[0].is_ok()),
+            reloaded: told(&reload, outcomes[1].is_ok()),
+            untouched: None,
+        };
+        (units, outcomes.into_iter().filter_map(Result::err).collect())
+    }
+}

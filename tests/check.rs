@@ -1,0 +1,178 @@
+//! check: what can be proven without any private key.
+
+use crate::harness::Sandbox;
+
+fn fleet() -> Sandbox {
+    let sandbox = Sandbox::with_fleet(&["web", "db"]);
+    sandbox.seal("a", &["--hosts", "web"]);
+    sandbox.seal("b", &["--hosts", "web"]);
+    sandbox.tool("git", &["commit", "-q", "-m", "secrets"]);
+    sandbox
+}
+
+fn bytes(sandbox: &Sandbox, name: &str) -> Vec<u8> {
+    std::fs::read(sandbox.fleet().join(name)).expect("read")
+}
+
+#[test]
+fn a_fleet_in_line_passes_without_home_or_terminal() {
+    let sandbox = fleet();
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+    command.args(["check"]).env_remove("HOME");
+    sandbox.run(command, b"").exits(0).says("2 sealed files for 2 hosts");
+    sandbox.sealift(&["check", "--strict"]).exits(3).prints("one key alone opens everything");
+}
+
+#[test]
+fn swapped_files_are_named() {
+    let sandbox = fleet();
+    let (a, b) = (bytes(&sandbox, "secrets/a.age"), bytes(&sandbox, "secrets/b.age"));
+    sandbox.write("secrets/a.age", b);
+    sandbox.write("secrets/b.age", a);
+    sandbox.sealift(&["check"]).exits(3).prints("secrets/a.age: its seal says that it is b");
+    sandbox.sealift(&["show", "a", "--identity", &sandbox.key("jay")]).exits(8).says("its seal says that it is b");
+    sandbox.sealift(&["rekey", "--all", "--identity", &sandbox.key("jay")]).exits(8);
+}
+
+#[test]
+fn whatever_stands_in_a_files_place_is_named() {
+    let sandbox = fleet();
+    for (content, what) in [
+        (&b""[..], "it is empty"),
+        (b"<<<<<<< HEAD\nx\n=======\ny\n>>>>>>> other\n", "a merge left conflict markers"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "Git LFS pointer"),
+        (b"404 not found", "not an age file"),
+        (b"age-encryption.org/v9\n-> x\n", "newer version of age"),
+    ] {
+        sandbox.write("secrets/a.age", content);
+        sandbox.sealift(&["check"]).exits(3).prints(what);
+        sandbox.sealift(&["show", "a", "--identity", &sandbox.key("jay")]).exits(8).says(what);
+    }
+}
+
+#[test]
+fn every_cut_and_every_changed_byte_of_the_header_is_refused_when_opened() {
+    let sandbox = fleet();
+    let whole = bytes(&sandbox, "secrets/a.age");
+    for length in [1, 21, 22, 100, 200, whole.len() / 2, whole.len() - 1] {
+        sandbox.write("secrets/a.age", &whole[..length]);
+        sandbox.sealift(&["show", "a", "--identity", &sandbox.key("jay")]).exits(8);
+    }
+    // The serial in the seal, a letter of its name, a stanza's tag.
+    for (from, to) in [("sealift 1 a 1 ", "sealift 1 a 9 "), ("ssh-ed25519 ", "ssh-ed25518 "), ("sealift 1 a", "sealifx 1 a")] {
+        let text = whole.clone();
+        let at = text.windows(from.len()).position(|window| window == from.as_bytes()).expect("it is there");
+        let mut text = text;
+        text[at..at + to.len()].copy_from_slice(to.as_bytes());
+        sandbox.write("secrets/a.age", text);
+        sandbox.sealift(&["show", "a", "--identity", &sandbox.key("jay")]).exits(8);
+    }
+}
+
+#[test]
+fn a_stripped_stanza_is_seen_without_a_key() {
+    let sandbox = fleet();
+    let whole = bytes(&sandbox, "secrets/a.age");
+    let text = String::from_utf8_lossy(&whole[..600.min(whole.len())]).into_owned();
+    let start = text.find("-> ssh-ed25519").expect("a stanza");
+    let end = start + text[start..].match_indices("\n-> ").next().map_or_else(|| text[start..].find("\n--- ").expect("an end"), |(at, _)| at) + 1;
+    sandbox.write("secrets/a.age", [&whole[..start], &whole[end..]].concat());
+    sandbox.sealift(&["check"]).exits(3).prints("changed behind sealift's back");
+}
+
+#[test]
+fn untracked_ignored_orphaned_missing_and_stray_files_are_named() {
+    let sandbox = fleet();
+    sandbox.seal("c", &["--hosts", "db"]);
+    sandbox.tool("git", &["rm", "-q", "--cached", "secrets/c.age"]);
+    sandbox.sealift(&["check"]).exits(3).prints("secrets/c.age: git does not track it");
+    sandbox.write(".gitignore", "*.age\n");
+    sandbox.sealift(&["check"]).exits(3).prints("secrets/c.age: git ignores it");
+    std::fs::remove_file(sandbox.fleet().join(".gitignore")).expect("removed");
+    sandbox.tool("git", &["add", "secrets/c.age"]);
+    std::fs::copy(sandbox.fleet().join("secrets/a.age"), sandbox.fleet().join("secrets/z.age")).expect("copied");
+    sandbox.write("secrets/notes.txt", "x");
+    std::fs::remove_file(sandbox.fleet().join("secrets/b.age")).expect("removed");
+    sandbox.sealift(&["check"]).exits(3).prints("secrets/z.age: no secret in the policy asks for it").prints("secrets/notes.txt: it is not a sealed file").prints("secrets/b.age: the policy asks for it and it is not there");
+    sandbox.sealift(&["rm", "z", "--yes"]).exits(0);
+}
+
+#[test]
+fn an_older_value_that_came_back_is_seen() {
+    let sandbox = fleet();
+    let old = bytes(&sandbox, "secrets/a.age");
+    sandbox.sealift_with(&["seal", "a", "--stdin"], sandbox.value("second").as_bytes()).exits(0);
+    sandbox.tool("git", &["commit", "-q", "-a", "-m", "second"]);
+    sandbox.write("secrets/a.age", &old);
+    sandbox.sealift(&["check"]).exits(3).prints("it holds value 1 and HEAD holds value 2");
+    sandbox.tool("git", &["commit", "-q", "-a", "-m", "back"]);
+    sandbox.sealift(&["check"]).exits(0);
+    sandbox.sealift(&["check", "--against", "HEAD~1"]).exits(3).prints("HEAD~1 holds value 2");
+    sandbox.sealift(&["check", "--history"]).exits(3).prints("the history holds value 2");
+    sandbox.sealift(&["check", "--against", "--output=x"]).exits(2);
+    sandbox.sealift(&["check", "--against=--output=x"]).exits(2).says("there is no such commit");
+}
+
+#[test]
+fn a_cut_history_is_said() {
+    let sandbox = fleet();
+    sandbox.tool("git", &["commit", "-q", "--allow-empty", "-m", "more"]);
+    let url = format!("file://{}", sandbox.fleet().display());
+    sandbox.tool("git", &["clone", "-q", "--depth", "1", &url, "../shallow"]);
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+    command.args(["check", "--history"]).current_dir(sandbox.path("shallow"));
+    sandbox.run(command, b"").exits(11).prints("the history is cut");
+}
+
+#[test]
+fn json_has_level_rule_place_and_mend() {
+    let sandbox = fleet();
+    std::fs::remove_file(sandbox.fleet().join("secrets/b.age")).expect("removed");
+    let json = sandbox.sealift(&["check", "--json"]).exits(3).json();
+    let finding = &json["findings"][0];
+    assert_eq!((finding["level"].as_str(), finding["rule"].as_str(), finding["about"].as_str()), (Some("error"), Some("missing"), Some("secrets/b.age")));
+    assert!(finding["mend"].as_str().expect("a mend").contains("sealift seal b"));
+}
+
+#[test]
+fn an_overdue_value_is_a_warning() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.seal("a", &["--hosts", "web", "--expires", "2020-01-01"]);
+    sandbox.sealift(&["check"]).exits(0).prints("the value ended on 2020-01-01");
+    sandbox.sealift(&["check", "--strict"]).exits(3);
+}
+
+#[test]
+fn a_link_in_place_of_a_file_is_not_followed() {
+    let sandbox = fleet();
+    let path = sandbox.fleet().join("secrets/a.age");
+    std::fs::remove_file(&path).expect("removed");
+    std::os::unix::fs::symlink("b.age", &path).expect("linked");
+    sandbox.sealift(&["check"]).exits(3).prints("secrets/a.age");
+    sandbox.sealift(&["show", "a", "--identity", &sandbox.key("jay")]).exits(8).says("symbolic link");
+    sandbox.sealift_with(&["seal", "a", "--stdin"], sandbox.value("new").as_bytes()).exits(8);
+}
+
+#[test]
+fn nothing_is_written_through_a_linked_folder() {
+    let sandbox = fleet();
+    let elsewhere = sandbox.path("elsewhere");
+    std::fs::create_dir(&elsewhere).expect("made");
+    std::os::unix::fs::symlink(&elsewhere, sandbox.fleet().join("secrets/x")).expect("linked");
+    let value = sandbox.value("x");
+    sandbox.sealift_with(&["seal", "x/y", "--hosts", "web", "--stdin"], value.as_bytes()).exits(1).says("not a directory of its own");
+    assert_eq!(std::fs::read_dir(&elsewhere).expect("read").count(), 0);
+    assert!(!sandbox.read("recipients.toml").contains("x/y"), "neither policy nor file");
+}
+
+#[test]
+fn a_hostile_header_costs_nothing() {
+    let sandbox = fleet();
+    let mut text = b"age-encryption.org/v1\n".to_vec();
+    for _ in 0..20_000 {
+        text.extend_from_slice(b"-> X25519 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n");
+    }
+    sandbox.write("secrets/a.age", text);
+    sandbox.sealift(&["check"]).exits(3).prints("more than 512 recipients");
+    sandbox.sealift(&["show", "a", "--identity", &sandbox.key("jay")]).exits(8).says("more than 512 recipients");
+}

@@ -1,0 +1,166 @@
+//! Killed or failing at any system call that changes the file system: afterwards every secret is the old or the new one,
+//! the next run finishes or undoes the rest, and nothing is left lying about. strace injects the faults.
+
+use crate::harness::{Run, Sandbox};
+
+/// Runs sealift under strace with a fault at the n-th call of a system call.
+fn with_fault(sandbox: &Sandbox, call: &str, fault: &str, nth: usize, arguments: &[&str]) -> Run {
+    let mut command = sandbox.command("strace");
+    let log = sandbox.path("strace.log");
+    command.args(["-f", "-qq", "-o"]).arg(&log).args(["-e", &format!("trace={call}"), "-e", &format!("inject={call}:{fault}:when={nth}")]);
+    command.arg(env!("CARGO_BIN_EXE_sealift")).args(arguments);
+    sandbox.run(command, b"")
+}
+
+/// A fleet of three shared secrets, and the key of a host that is to join.
+fn fleet() -> (Sandbox, Vec<(String, String)>, String) {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let values = ["a", "b/c", "d"].map(|name| (name.to_owned(), sandbox.seal(name, &["--hosts", "*"]))).to_vec();
+    sandbox.tool("git", &["add", "-A"]);
+    sandbox.tool("git", &["commit", "-q", "-m", "three"]);
+    let key = sandbox.ssh_key("new");
+    (sandbox, values, key)
+}
+
+/// No file of ours that is not a sealed file, the policy, or git's.
+#[track_caller]
+fn nothing_is_left(sandbox: &Sandbox) {
+    let left = String::from_utf8(sandbox.tool("find", &[".", "-name", ".sealift-tmp-*"])).expect("UTF-8");
+    assert_eq!(left, "");
+    assert!(!sandbox.fleet().join(".git/sealift/journal").exists());
+}
+
+#[test]
+fn a_killed_host_add_is_whole_or_undone() {
+    for call in ["renameat", "fsync", "syncfs", "unlinkat"] {
+        for nth in 1..=12 {
+            let (sandbox, values, key) = fleet();
+            let before = sandbox.read("recipients.toml");
+            let identity = sandbox.key("jay");
+            let arguments = ["host", "add", "new", "--key", &key, "--identity", &identity];
+            let run = with_fault(&sandbox, call, "signal=KILL", nth, &arguments);
+            let survived = run.code == 0;
+            // Whatever happened, every value opens before anything else is run.
+            for (name, value) in &values {
+                assert_eq!(sandbox.show(name, "jay"), value.as_bytes(), "{call} {nth}");
+            }
+            // Any verb that writes finishes or drops the rest.
+            sandbox.sealift(&["rekey", "--identity", &identity]).exits(0);
+            nothing_is_left(&sandbox);
+            sandbox.sealift(&["check"]).exits(0);
+            let joined = sandbox.read("recipients.toml") != before;
+            for (name, _) in &values {
+                sandbox.sealift(&["show", name, "--identity", &sandbox.key("new")]).exits(if joined { 0 } else { 5 });
+            }
+            if survived {
+                assert!(joined, "{call} {nth}");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_killed_seal_leaves_the_old_or_the_new_value() {
+    for call in ["openat", "write", "fchmod", "fsync", "renameat"] {
+        for nth in [1, 2, 3, 5, 8, 13, 21, 34] {
+            let sandbox = Sandbox::with_fleet(&["web"]);
+            let old = sandbox.seal("a", &["--hosts", "web"]);
+            let new = sandbox.path("new-value");
+            sandbox.allow(&new);
+            std::fs::write(&new, sandbox.value("new")).expect("written");
+            let run = with_fault(&sandbox, call, "signal=KILL", nth, &["seal", "a", "--from-file", new.to_str().expect("UTF-8")]);
+            let shown = sandbox.show("a", "jay");
+            assert!(shown == old.as_bytes() || shown == sandbox.value("new").as_bytes(), "{call} {nth}");
+            sandbox.sealift(&["rekey"]).exits(0);
+            nothing_is_left(&sandbox);
+            if run.code == 0 {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_fails_changes_nothing() {
+    for (call, fault) in [("write", "error=ENOSPC"), ("fsync", "error=EIO"), ("renameat", "error=EROFS"), ("openat", "error=EMFILE")] {
+        for nth in 1..=40 {
+            let sandbox = Sandbox::with_fleet(&["web"]);
+            let old = sandbox.seal("a", &["--hosts", "web"]);
+            let new = sandbox.path("new-value");
+            sandbox.allow(&new);
+            std::fs::write(&new, sandbox.value("new")).expect("written");
+            let run = with_fault(&sandbox, call, fault, nth, &["seal", "a", "--from-file", new.to_str().expect("UTF-8")]);
+            let shown = sandbox.show("a", "jay");
+            assert!(shown == old.as_bytes() || shown == sandbox.value("new").as_bytes(), "{call} {nth}");
+            nothing_is_left(&sandbox);
+            if run.code == 0 && nth > 3 {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_and_the_old_value_stays() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let old = sandbox.seal("a", &["--hosts", "web"]);
+    let mut command = sandbox.command("prlimit");
+    // No file may grow past 100 bytes: the same to the program as a full disk, without a mount.
+    command.args(["--fsize=100", env!("CARGO_BIN_EXE_sealift"), "seal", "a", "--stdin"]);
+    let run = sandbox.run(command, sandbox.value("new").as_bytes());
+    assert_ne!(run.code, 0);
+    assert_eq!(sandbox.show("a", "jay"), old.as_bytes());
+    sandbox.sealift(&["rekey"]).exits(0);
+    nothing_is_left(&sandbox);
+}
+
+#[test]
+fn interrupted_work_says_so_and_changes_nothing() {
+    let (sandbox, values, key) = fleet();
+    let before = sandbox.read("recipients.toml");
+    // The signal comes while the first sealed file is read.
+    let identity = sandbox.key("jay");
+    let run = with_fault(&sandbox, "openat2", "signal=INT", 1, &["host", "add", "new", "--key", &key, "--identity", &identity]);
+    run.exits(130).says("interrupted");
+    assert_eq!(sandbox.read("recipients.toml"), before);
+    for (name, value) in &values {
+        assert_eq!(sandbox.show(name, "jay"), value.as_bytes());
+    }
+    nothing_is_left(&sandbox);
+}
+
+#[test]
+fn two_at_once_do_not_mix() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.seal("a", &["--hosts", "web"]);
+    let lock = std::fs::File::open(sandbox.fleet().join(".git/sealift/lock")).expect("the lock is there");
+    lock.lock().expect("locked");
+    sandbox.sealift_with(&["seal", "a", "--stdin"], sandbox.value("b").as_bytes()).exits(1).says("another sealift is changing this fleet");
+    // Reading goes on meanwhile.
+    sandbox.sealift(&["check"]).exits(0);
+}
+
+#[test]
+fn a_busy_index_loses_nothing() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.write(".git/index.lock", "");
+    let value = sandbox.value("a");
+    sandbox.sealift_with(&["seal", "a", "--hosts", "web", "--stdin"], value.as_bytes()).exits(0).says("git was not told");
+    assert_eq!(sandbox.show("a", "jay"), value.as_bytes());
+    std::fs::remove_file(sandbox.fleet().join(".git/index.lock")).expect("removed");
+    sandbox.sealift(&["check"]).exits(3).prints("git does not track it");
+}
+
+#[test]
+fn the_umask_decides_nothing() {
+    use std::os::unix::fs::PermissionsExt;
+    for umask in ["000", "077", "777"] {
+        let sandbox = Sandbox::with_fleet(&["web"]);
+        let mut command = sandbox.command("sh");
+        command.args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_sealift"), "seal", "a", "--hosts", "web", "--stdin"]);
+        sandbox.run(command, sandbox.value("a").as_bytes()).exits(0);
+        let mode = std::fs::metadata(sandbox.fleet().join("secrets/a.age")).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o644, "umask {umask}");
+    }
+}
