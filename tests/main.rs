@@ -1,6 +1,7 @@
 //! End-to-end tests: the real binary, real age, git, ssh-keygen, nix and keyring, in a sealed box each. One program, so
 //! that it is linked once.
 
+mod architecture;
 mod check;
 mod crash;
 mod deploy;
@@ -9,6 +10,7 @@ mod harness;
 mod host_run;
 mod install;
 mod plugin;
+mod readme;
 mod rekey;
 mod rollback;
 mod seal;

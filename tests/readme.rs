@@ -1,0 +1,101 @@
+//! The README's blocks do what they say: each that is marked `<!-- test -->` is run, in order, in one empty home, and
+//! what it shows must come in that order. `…` in a shown line stands for anything, a line of it for any lines. A block
+//! marked `<!-- test: root -->` mounts, and runs only where mounts are private.
+
+use crate::harness::{Sandbox, not_run};
+
+/// A command as it is typed, and the lines that are shown under it.
+struct Typed {
+    command: String,
+    shown: Vec<String>,
+}
+
+/// The marked blocks of the README: whether it needs root, and its commands.
+fn blocks(text: &str) -> Vec<(bool, Vec<Typed>)> {
+    let mut blocks = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let root = match line {
+            "<!-- test -->" => false,
+            "<!-- test: root -->" => true,
+            _ => continue,
+        };
+        assert_eq!(lines.next(), Some("```console"), "a mark stands before a console block");
+        let mut typed: Vec<Typed> = Vec::new();
+        for line in lines.by_ref().take_while(|line| *line != "```") {
+            match (line.strip_prefix("$ "), typed.last_mut()) {
+                (Some(command), _) => typed.push(Typed { command: command.to_owned(), shown: Vec::new() }),
+                (None, Some(last)) => last.shown.push(line.to_owned()),
+                (None, None) => panic!("a block begins with a command, not `{line}`"),
+            }
+        }
+        blocks.push((root, typed));
+    }
+    blocks
+}
+
+/// Whether a printed line is what a shown one says.
+fn fits(shown: &str, printed: &str) -> bool {
+    match shown.split_once('…') {
+        None => shown == printed,
+        Some((start, end)) => printed.starts_with(start) && printed.ends_with(end),
+    }
+}
+
+/// Whether the printed lines are the shown ones.
+fn all_fit(shown: &[String], printed: &[&str]) -> bool {
+    match shown.split_first() {
+        None => printed.is_empty(),
+        Some((first, rest)) if first == "…" => (0..=printed.len()).any(|skip| all_fit(rest, &printed[skip..])),
+        Some((first, rest)) => printed.split_first().is_some_and(|(line, left)| fits(first, line) && all_fit(rest, left)),
+    }
+}
+
+#[test]
+fn the_readme_does_what_it_shows() {
+    let blocks = blocks(include_str!("../README.md"));
+    assert!(blocks.len() >= 6, "the marks are found");
+    let sandbox = Sandbox::new();
+    let namespace = std::env::var("SEALIFT_TEST_NAMESPACE").is_ok_and(|value| value == "1");
+    sandbox.allow(sandbox.path("home/root/run"));
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_sealift")).parent().expect("a directory").display().to_string();
+    let mut script = format!("set -o pipefail\nPATH={program}:$PATH\ncd ~\n");
+    let mut all = Vec::new();
+    for (root, typed) in blocks {
+        if root && !namespace {
+            not_run("README: the block that mounts", "this is not a mount namespace of its own");
+            continue;
+        }
+        for one in typed {
+            // Data and talk in the order in which a terminal shows them; then a line that no program prints.
+            script += &format!("{{ {}; }} 2>&1\nprintf '\\036%d\\n' $?\n", one.command);
+            all.push(one);
+        }
+    }
+    script += "umount ~/root/run/sealift.d 2>/dev/null || true\n";
+    let mut bash = sandbox.command("bash");
+    bash.args(["-c", &script]);
+    let run = sandbox.run(bash, b"").exits(0);
+    let text = run.text();
+    let mut parts = text.split_inclusive('\n').fold(vec![(Vec::new(), None)], |mut parts: Vec<(Vec<&str>, Option<&str>)>, line| {
+        let line = line.trim_end_matches('\n');
+        if let Some(last) = parts.last_mut() {
+            match line.split_once('\u{1e}') {
+                Some((_, code)) => {
+                    last.1 = Some(code);
+                    parts.push((Vec::new(), None));
+                }
+                None => last.0.push(line),
+            }
+        }
+        parts
+    });
+    parts.pop();
+    assert_eq!(parts.len(), all.len(), "{text}");
+    for (typed, (printed, code)) in all.iter().zip(&parts) {
+        let seen = format!("$ {}\n{}\nexit {}", typed.command, printed.join("\n"), code.unwrap_or("?"));
+        assert_eq!(*code, Some("0"), "{seen}");
+        // A command with nothing under it may say what it likes.
+        assert!(typed.shown.is_empty() || all_fit(&typed.shown, printed), "{seen}");
+    }
+}
