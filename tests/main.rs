@@ -4,6 +4,7 @@
 mod architecture;
 mod check;
 mod crash;
+mod documents;
 mod harness;
 mod rekey;
 mod install;
