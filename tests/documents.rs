@@ -20,7 +20,9 @@ fn document(name: &str) -> String {
 /// The documents, by their paths from the top.
 fn documents() -> Vec<String> {
     let of = |folder: &str| {
-        let entries = std::fs::read_dir(top().join(folder)).expect("a folder").map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"));
+        let entries = std::fs::read_dir(top().join(folder))
+            .expect("a folder")
+            .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"));
         entries.filter(|name| name.ends_with(".md")).map(|name| format!("{folder}{name}")).collect::<Vec<_>>()
     };
     [of("./"), of("docs/")].concat()
@@ -28,11 +30,29 @@ fn documents() -> Vec<String> {
 
 #[test]
 fn the_exit_codes_are_those_of_the_program() {
-    use Kind::{Blind, Bug, Drift, Failed, Integrity, Interrupted, NoIdentity, Partial, Person, Plaintext, RolledBack, Unreachable, Usage};
-    let kinds = [Failed, Usage, Drift, Partial, NoIdentity, RolledBack, Unreachable, Integrity, Person, Plaintext, Blind, Bug, Interrupted];
+    use Kind::{
+        Blind, Bug, Drift, Failed, Integrity, Interrupted, NoIdentity, Partial, Person, Plaintext, RolledBack,
+        Unreachable, Usage,
+    };
+    let kinds = [
+        Failed,
+        Usage,
+        Drift,
+        Partial,
+        NoIdentity,
+        RolledBack,
+        Unreachable,
+        Integrity,
+        Person,
+        Plaintext,
+        Blind,
+        Bug,
+        Interrupted,
+    ];
     // A kind that is added is added here too, or this does not compile.
     let listed = |kind: Kind| match kind {
-        Failed | Usage | Drift | Partial | NoIdentity | RolledBack | Unreachable | Integrity | Person | Plaintext | Blind | Bug | Interrupted => kinds.contains(&kind),
+        Failed | Usage | Drift | Partial | NoIdentity | RolledBack | Unreachable | Integrity | Person | Plaintext
+        | Blind | Bug | Interrupted => kinds.contains(&kind),
     };
     assert!(kinds.into_iter().all(listed));
     let text = document("docs/exit-codes.md");
@@ -60,18 +80,24 @@ fn the_worked_example_of_a_seal_is_right() {
     let after = |word: &str| text.lines().filter_map(|line| line.strip_prefix(word)).map(str::trim).collect::<Vec<_>>();
     let recipients = after("recipient ");
     assert_eq!(recipients.len(), 2);
-    let mut fingerprints: Vec<Vec<u8>> = recipients.iter().map(|text| Sha256::digest(text.as_bytes())[..8].to_vec()).collect();
-    let shown: Vec<String> = fingerprints.iter().map(|key| key.iter().map(|byte| format!("{byte:02x}")).collect()).collect();
+    let mut fingerprints: Vec<Vec<u8>> =
+        recipients.iter().map(|text| Sha256::digest(text.as_bytes())[..8].to_vec()).collect();
+    let shown: Vec<String> =
+        fingerprints.iter().map(|key| key.iter().map(|byte| format!("{byte:02x}")).collect()).collect();
     assert_eq!(after("fingerprint "), shown);
     fingerprints.sort();
     let body = BASE64_STANDARD_NO_PAD.encode(fingerprints.concat());
-    assert!(text.contains(&format!("-> sealift 1 gitea-runner-token 1 2026-11-23 2 0\n{body}\n")), "the body is {body}");
+    assert!(
+        text.contains(&format!("-> sealift 1 gitea-runner-token 1 2026-11-23 2 0\n{body}\n")),
+        "the body is {body}"
+    );
 }
 
 #[test]
 fn the_tests_that_are_named_exist() {
     let text = document("docs/threat-model.md");
-    let named: Vec<(&str, &str)> = text.split('`').filter_map(|word| word.split_once("::")).filter(|(file, _)| file.ends_with(".rs")).collect();
+    let named: Vec<(&str, &str)> =
+        text.split('`').filter_map(|word| word.split_once("::")).filter(|(file, _)| file.ends_with(".rs")).collect();
     assert!(named.len() > 20);
     for (file, test) in named {
         assert!(document(file).contains(&format!("fn {test}(")), "{file} has no test {test}");
@@ -91,7 +117,10 @@ fn links_lead_somewhere() {
             }
         }
         // Files of the house that are named in passing.
-        for word in text.split('`').filter(|word| ["src/", "tests/", "scripts/", "docs/"].iter().any(|folder| word.starts_with(folder))) {
+        for word in text
+            .split('`')
+            .filter(|word| ["src/", "tests/", "scripts/", "docs/"].iter().any(|folder| word.starts_with(folder)))
+        {
             let file = word.split([' ', ':']).next().unwrap_or_default();
             if !top().join(file).exists() {
                 broken.push(format!("{name}: {file}"));
@@ -112,7 +141,8 @@ fn the_reference_fleet_is_in_line() {
     sandbox.tool("git", &["add", "--all"]);
     sandbox.sealift(&["check"]).exits(0).says("in line");
     let listed = sandbox.sealift(&["host", "list", "--json"]).exits(0).json();
-    let hosts: Vec<&str> = listed.as_array().expect("an array").iter().map(|row| row["host"].as_str().expect("a name")).collect();
+    let hosts: Vec<&str> =
+        listed.as_array().expect("an array").iter().map(|row| row["host"].as_str().expect("a name")).collect();
     assert_eq!(hosts, ["framework-13", "framework-16", "nixos", "nixos-ripper"]);
     for host in hosts {
         assert!(Path::new(&sandbox.fleet()).join("hosts").join(host).join("default.nix").exists(), "hosts/{host}");
