@@ -46,6 +46,13 @@ impl Kind {
         self as u8
     }
 
+    /// The kind of an exit code; what no kind has is a plain failure.
+    pub fn from_code(code: u8) -> Kind {
+        use Kind::{Blind, Bug, Drift, Failed, Integrity, Interrupted, NoIdentity, Partial, Person, Plaintext, RolledBack, Unreachable, Usage};
+        let kinds = [Usage, Drift, Partial, NoIdentity, RolledBack, Unreachable, Integrity, Person, Plaintext, Blind, Bug, Interrupted];
+        kinds.into_iter().find(|kind| kind.code() == code).unwrap_or(Failed)
+    }
+
     /// The one code of a batch: the common one if all agree, 9 if any is 9, else 4 (partial).
     pub fn of_batch(kinds: impl IntoIterator<Item = Kind>) -> Kind {
         let mut kinds = kinds.into_iter();
@@ -100,7 +107,12 @@ impl Error {
         if parts.len() == 1 {
             return parts.remove(0);
         }
-        let mut all = Self::new(Kind::of_batch(parts.iter().map(Error::kind)), message);
+        Self::all(Kind::of_batch(parts.iter().map(Error::kind)), message, parts)
+    }
+
+    /// Several failures under one of this kind, also where there is only one.
+    pub fn all(kind: Kind, message: impl Into<String>, parts: Vec<Error>) -> Self {
+        let mut all = Self::new(kind, message);
         all.0.parts = parts;
         all
     }

@@ -102,7 +102,7 @@ fn an_older_value_that_came_back_is_seen() {
     let sandbox = fleet();
     let old = bytes(&sandbox, "secrets/a.age");
     sandbox.sealift_with(&["seal", "a", "--stdin"], sandbox.value("second").as_bytes()).exits(0);
-    sandbox.tool("git", &["commit", "-q", "-m", "second"]);
+    sandbox.tool("git", &["commit", "-q", "-a", "-m", "second"]);
     sandbox.write("secrets/a.age", &old);
     sandbox.sealift(&["check"]).exits(3).prints("it holds value 1 and HEAD holds value 2");
     sandbox.tool("git", &["commit", "-q", "-a", "-m", "back"]);
@@ -151,6 +151,18 @@ fn a_link_in_place_of_a_file_is_not_followed() {
     sandbox.sealift(&["check"]).exits(3).prints("secrets/a.age");
     sandbox.sealift(&["show", "a", "--identity", &sandbox.key("jay")]).exits(8).says("symbolic link");
     sandbox.sealift_with(&["seal", "a", "--stdin"], sandbox.value("new").as_bytes()).exits(8);
+}
+
+#[test]
+fn nothing_is_written_through_a_linked_folder() {
+    let sandbox = fleet();
+    let elsewhere = sandbox.path("elsewhere");
+    std::fs::create_dir(&elsewhere).expect("made");
+    std::os::unix::fs::symlink(&elsewhere, sandbox.fleet().join("secrets/x")).expect("linked");
+    let value = sandbox.value("x");
+    sandbox.sealift_with(&["seal", "x/y", "--hosts", "web", "--stdin"], value.as_bytes()).exits(1).says("not a directory of its own");
+    assert_eq!(std::fs::read_dir(&elsewhere).expect("read").count(), 0);
+    assert!(!sandbox.read("recipients.toml").contains("x/y"), "neither policy nor file");
 }
 
 #[test]

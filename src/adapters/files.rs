@@ -77,6 +77,17 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     read_all(file, size, limit, &path.display().to_string())
 }
 
+/// A file of the kernel's own (`/proc`), whose size is not known before it is read.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_kernel(path: &str) -> Result<String> {
+    let mut text = String::new();
+    let read = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map(File::from);
+    let read = read.map_err(std::io::Error::from).and_then(|file| file.take(1 << 20).read_to_string(&mut text));
+    read.map(|_| text).map_err(|error| Error::io(format!("cannot read {path}"), error))
+}
+
 fn read_all(file: File, size: u64, limit: u64, shown: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
     let read = file.take(limit + 1).read_to_end(&mut bytes);
@@ -180,28 +191,89 @@ pub enum Durable {
 /// # Errors
 /// Names the path. The old file stays as it was, and no temporary file is left.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32, durable: Durable) -> Result<()> {
-    let (directory, name) = split(path)?;
-    std::fs::create_dir_all(directory).map_err(|error| Error::io(format!("cannot make {}", directory.display()), error))?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let place = openat(CWD, directory, flags, Mode::empty()).map_err(|error| Error::io(format!("cannot open {}", directory.display()), error))?;
+    let (above, name) = split(path)?;
+    let place = match directory(above) {
+        Ok(place) => place,
+        Err(_) => {
+            std::fs::create_dir_all(above).map_err(|error| Error::io(format!("cannot make {}", above.display()), error))?;
+            directory(above)?
+        }
+    };
+    replace_in(&place, name, path, bytes, mode, durable)
+}
+
+/// The same for a path below a directory that someone else may have filled: no link on the way is followed.
+///
+/// # Errors
+/// As `replace`, and when a folder on the way is a link or something else.
+pub fn replace_beneath(root: &Path, path: &str, bytes: &[u8], mode: u32, durable: Durable) -> Result<()> {
+    let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let place = descend(root, folders, true)?;
+    replace_in(&place, name.as_ref(), &root.join(path), bytes, mode, durable)
+}
+
+/// Removes a file below such a directory. That it is gone already is fine.
+///
+/// # Errors
+/// When a folder on the way is a link, or the file cannot be removed.
+pub fn remove_beneath(root: &Path, path: &str) -> Result<()> {
+    let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let place = descend(root, folders, false)?;
+    match unlinkat(&place, name, AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+        Err(error) => Err(Error::io(format!("cannot remove {}", root.join(path).display()), error)),
+    }
+}
+
+/// Whether a file could be put at a path below such a directory, as far as can be told without making anything.
+///
+/// # Errors
+/// When a folder on the way is a link or something else.
+pub fn reachable_beneath(root: &Path, path: &str) -> Result<()> {
+    let (folders, _) = path.rsplit_once('/').unwrap_or(("", path));
+    let mut above = folders;
+    // The folders that are there; those that are missing will be made.
+    while !above.is_empty() && root.join(above).symlink_metadata().is_err() {
+        above = above.rsplit_once('/').map_or("", |(above, _)| above);
+    }
+    descend(root, above, false).map(drop)
+}
+
+/// Opens a folder below a directory, step by step, without following a link.
+fn descend(root: &Path, folders: &str, make: bool) -> Result<OwnedFd> {
+    let mut place = directory(root)?;
+    for folder in folders.split('/').filter(|folder| !folder.is_empty()) {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = match openat(&place, folder, flags, Mode::empty()) {
+            Err(rustix::io::Errno::NOENT) if make => {
+                rustix::fs::mkdirat(&place, folder, Mode::from_raw_mode(0o755)).and_then(|()| openat(&place, folder, flags, Mode::empty()))
+            }
+            other => other,
+        };
+        place = opened.map_err(|error| Error::io(format!("{} is not a directory of its own in {folders}", folder), error))?;
+    }
+    Ok(place)
+}
+
+fn replace_in(place: &OwnedFd, name: &std::ffi::OsStr, shown: &Path, bytes: &[u8], mode: u32, durable: Durable) -> Result<()> {
     let temporary = format!("{TEMPORARY}{}", token()?);
     let attempt = || -> rustix::io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(openat(&place, &temporary, flags, Mode::from_raw_mode(0o600))?);
+        let mut file = File::from(openat(place, &temporary, flags, Mode::from_raw_mode(0o600))?);
         file.write_all(bytes).map_err(|error| errno(&error))?;
         fchmod(&file, Mode::from_raw_mode(mode))?;
         if durable == Durable::Now {
             fsync(&file)?;
         }
-        renameat(&place, &temporary, &place, name)
+        renameat(place, &temporary, place, name)
     };
     attempt().map_err(|error| {
         // Whatever stopped it, the temporary file goes; that it may not exist is no second failure.
-        let _gone = unlinkat(&place, &temporary, AtFlags::empty());
-        Error::io(format!("cannot write {}", path.display()), error)
+        let _gone = unlinkat(place, &temporary, AtFlags::empty());
+        Error::io(format!("cannot write {}", shown.display()), error)
     })?;
     if durable == Durable::Now {
-        fsync(&place).map_err(|error| Error::io(format!("{} is written, but that it is on the disk is not confirmed", path.display()), error))?;
+        fsync(place).map_err(|error| Error::io(format!("{} is written, but that it is on the disk is not confirmed", shown.display()), error))?;
     }
     Ok(())
 }

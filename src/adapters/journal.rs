@@ -74,6 +74,11 @@ impl Changes {
         self.0.is_empty()
     }
 
+    /// Whether a file comes or goes. A file that only changes is one that git follows already.
+    pub fn come_or_go(&self) -> bool {
+        self.0.iter().any(|change| change.before.is_none() || change.after.is_none())
+    }
+
     /// The paths, from the top of the fleet.
     pub fn paths(&self) -> Vec<String> {
         self.0.iter().map(|change| change.path.clone()).collect()
@@ -107,6 +112,8 @@ impl Journal {
     /// When a file was changed meanwhile by someone else (nothing is written then), or writing fails.
     pub fn commit(&self, changes: &Changes) -> Result<()> {
         for change in &changes.0 {
+            // What could not be carried out to the end must not be begun.
+            files::reachable_beneath(&self.root, &change.path)?;
             if self.digest_of(&change.path)? != change.before {
                 return Err(Error::failed(format!("{} was changed by someone else meanwhile", change.path)).hint("nothing was written; run this again"));
             }
@@ -136,10 +143,9 @@ impl Journal {
     }
 
     fn put(&self, change: &Change, durable: Durable) -> Result<()> {
-        let path = self.root.join(&change.path);
         match &change.after {
-            Some(bytes) => files::replace(&path, bytes, 0o644, durable),
-            None => files::remove(&path),
+            Some(bytes) => files::replace_beneath(&self.root, &change.path, bytes, 0o644, durable),
+            None => files::remove_beneath(&self.root, &change.path),
         }
     }
 

@@ -1,8 +1,10 @@
 //! The outside world, one thing a file. Adapters know the domain and nothing of verbs, arguments or output.
 
 pub mod accounts;
+pub mod activation;
 pub mod age;
 pub mod ask;
+pub mod bench;
 pub mod bounded;
 pub mod editor;
 pub mod files;
@@ -15,13 +17,19 @@ pub mod keyring;
 pub mod parallel;
 pub mod links;
 pub mod lock;
+pub mod nix;
+pub mod probe;
 pub mod plugin;
 pub mod process;
+pub mod profile;
 pub mod repository;
+pub mod rooted;
 pub mod scratch;
 pub mod search;
 pub mod signals;
+pub mod system;
 pub mod systemd;
+pub mod units;
 pub mod volatile;
 pub mod terminal;
 pub mod user_config;

@@ -300,6 +300,61 @@ impl Invocation {
         Ok(Output { stdout, stderr, ended: Ended::of(status) })
     }
 
+    /// Gives it its input, passes on each line that it prints and each that it says, and waits for its end.
+    ///
+    /// # Errors
+    /// Only when it could not be started or waited for.
+    pub fn converse(&self, mut printed: impl FnMut(&str), said: impl Fn(&str) + Sync) -> Result<Ended> {
+        let mut command = self.command();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
+        let mut child = self.start(&mut command)?;
+        let (input, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                if let (Some(mut pipe), Some(bytes)) = (input, &self.input) {
+                    // As in `run`.
+                    let _ended_early = pipe.write_all(bytes);
+                }
+            });
+            scope.spawn(|| {
+                if let Some(pipe) = err {
+                    each_line(pipe, &said);
+                }
+            });
+            if let Some(pipe) = out {
+                each_line(pipe, &mut printed);
+            }
+        });
+        let status = child.wait();
+        status.map(Ended::of).map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))
+    }
+
+    /// Runs it without any of its streams, and ends it after this time.
+    ///
+    /// # Errors
+    /// When it cannot be started, does not end well, or not in time.
+    pub fn within(&self, limit: std::time::Duration) -> Result<()> {
+        let mut command = self.command();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = self.start(&mut command)?;
+        let end = std::time::Instant::now() + limit;
+        loop {
+            match child.try_wait() {
+                Ok(Some(status)) if status.success() => return Ok(()),
+                Ok(Some(status)) => return Err(Error::failed(format!("{}: {}", self.name(), Ended::of(status)))),
+                Ok(None) if std::time::Instant::now() < end => std::thread::sleep(std::time::Duration::from_millis(10)),
+                Ok(None) => {
+                    // It may have ended between the two.
+                    let _ended = child.kill();
+                    let _waited = child.wait();
+                    return Err(Error::failed(format!("{} does not end within {} s", self.name(), limit.as_secs())));
+                }
+                Err(error) => return Err(Error::io(format!("cannot wait for {}", self.name()), error)),
+            }
+        }
+    }
+
     /// What to say when it did not end well.
     pub fn failure(&self, output: &Output) -> Error {
         let said = String::from_utf8_lossy(&output.stderr);
@@ -308,6 +363,24 @@ impl Invocation {
         let error = Error::new(Kind::Failed, format!("{} failed ({})", self.name(), output.ended));
         if last.is_empty() { error } else { error.because(last) }
     }
+}
+
+/// Calls for each line of a pipe until it ends, also for bytes that are not text.
+fn each_line(pipe: impl Read, mut call: impl FnMut(&str)) {
+    use std::io::{BufRead, BufReader};
+    let mut reader = BufReader::new(pipe);
+    let mut line = Vec::new();
+    while matches!(reader.read_until(b'\n', &mut line), Ok(read) if read > 0) {
+        call(String::from_utf8_lossy(&line).trim_end());
+        line.clear();
+    }
+}
+
+/// Leaves the terminal's session: what happens to the terminal, or to the process that started this one, no longer ends
+/// this one.
+pub fn leave_session() {
+    // Fails only where this process leads a group already, as under a service manager: then nobody's terminal ends it.
+    let _leads_already = rustix::process::setsid();
 }
 
 #[cfg(test)]
@@ -332,6 +405,22 @@ mod tests {
     fn what_would_print_secrets_does_not_reach_a_child() {
         let call = Invocation::new("sh").args(["-c", "echo ${AGEDEBUG-none}"]).without_env("AGEDEBUG");
         assert_eq!(call.read().unwrap(), b"none\n");
+    }
+
+    #[test]
+    fn lines_are_passed_on_and_the_input_arrives() {
+        let said = std::sync::Mutex::new(Vec::new());
+        let mut printed = Vec::new();
+        let call = Invocation::new("sh").args(["-c", "cat; echo said >&2; exit 7"]).input("a\nb");
+        let ended = call.converse(|line| printed.push(line.to_owned()), |line| said.lock().unwrap().push(line.to_owned()));
+        assert_eq!((ended.unwrap(), printed, said.into_inner().unwrap()), (Ended::Code(7), vec!["a".into(), "b".into()], vec!["said".to_owned()]));
+    }
+
+    #[test]
+    fn what_does_not_end_in_time_is_ended() {
+        let short = std::time::Duration::from_millis(50);
+        assert!(Invocation::new("sleep").arg("60").within(short).unwrap_err().message().contains("does not end within"));
+        assert!(Invocation::new("false").within(short * 100).is_err() && Invocation::new("true").within(short * 100).is_ok());
     }
 
     #[test]

@@ -76,13 +76,17 @@ impl Fleet {
         Ok((git, journal))
     }
 
-    /// Carries out a change of the fleet's files and lets git know of them, so that Nix sees them.
+    /// Carries out a change of the fleet's files. If a file comes or goes, the whole change is put into git's index: Nix
+    /// does not see what git does not track, and a policy without its files must not be committed by itself.
     ///
     /// # Errors
     /// When nothing was changed. That git could not be told is no failure of the change: `Ok(Some(why))`.
     pub fn commit(&self, git: &Git, journal: &Journal, changes: &Changes) -> Result<Option<Error>> {
         signals::check()?;
         journal.commit(changes)?;
+        if !changes.come_or_go() {
+            return Ok(None);
+        }
         let paths: Vec<PathBuf> = changes.paths().iter().map(|path| self.root.join(path)).collect();
         Ok(git.stage(&paths).err())
     }

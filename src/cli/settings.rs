@@ -10,6 +10,7 @@ use crate::adapters::identity::Plugins;
 use crate::adapters::scratch::Surroundings;
 use crate::adapters::search::{CREDENTIAL, DEFAULT_FILE, Places};
 use crate::adapters::user_config::{self, UserConfig};
+use crate::commands::deploy::handover::Caller;
 use crate::error::{Error, Result};
 
 /// Names the fleet's directory.
@@ -133,4 +134,17 @@ pub fn keep_to_ourselves() {
     // Both can only fail where the kernel knows neither; there is nothing to do about it then.
     let _unsupported = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let _unsupported = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+}
+
+/// Who calls, for locks and records, and this program's own file.
+///
+/// # Errors
+/// When the kernel does not tell which file this is.
+pub fn caller() -> Result<Caller> {
+    let program = std::env::current_exe().map_err(|error| Error::io("cannot tell which program this is", error))?;
+    let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(variable);
+    let user = user.map_or_else(|| format!("user {}", rustix::process::getuid().as_raw()), |user| user.to_string_lossy().into_owned());
+    let machine = rustix::system::uname();
+    let who: String = format!("{user}@{}", machine.nodename().to_string_lossy()).chars().filter(|c| !c.is_control()).collect();
+    Ok(Caller { who, program })
 }

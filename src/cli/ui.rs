@@ -112,6 +112,15 @@ impl Ui {
         self.data(format!("{text}\n").as_bytes())
     }
 
+    /// A report or an event as JSON on one line.
+    ///
+    /// # Errors
+    /// As `data`.
+    pub fn json_line(&self, report: &impl serde::Serialize) -> Result<()> {
+        let text = serde_json::to_string(report).map_err(|error| Error::new(Kind::Bug, "cannot write JSON").because(error))?;
+        self.data(format!("{text}\n").as_bytes())
+    }
+
     /// A line of talk.
     pub fn say(&self, text: &str) {
         if !self.quiet {

@@ -15,6 +15,8 @@ use crate::adapters::repository::Fleet;
 use crate::error::Result;
 use crate::fleet::plaintext::Plaintext;
 
+pub mod deploy;
+pub mod generations;
 pub mod check;
 pub mod edit;
 pub mod host;
@@ -26,6 +28,7 @@ pub mod rename;
 pub mod rotate;
 pub mod install;
 pub mod manifest;
+pub mod rollback;
 pub mod seal;
 pub mod show;
 

@@ -124,11 +124,16 @@ pub struct Envelope {
     pub header_len: usize,
 }
 
+/// The stanza of a file that is sealed to a passphrase.
+const PASSPHRASE: &str = "scrypt";
+/// The types of stanza that can be told.
+const KINDS: [&str; 6] = ["X25519", "ssh-ed25519", "ssh-rsa", "p256tag", "mlkem768p256tag", PASSPHRASE];
+
 /// One recipient stanza, as far as it can be told without a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Slot {
-    /// The stanza's type.
-    pub kind: String,
+    /// The stanza's type, if it is one that can be told; none: a plugin's own.
+    pub kind: Option<&'static str>,
     /// The four bytes by which SSH stanzas name their key.
     pub tag: Option<[u8; 4]>,
 }
@@ -152,10 +157,11 @@ impl Envelope {
                 } else {
                     None
                 };
-                stanzas.push(Slot { kind: stanza.kind.to_owned(), tag });
+                let kind = KINDS.into_iter().find(|kind| *kind == stanza.kind);
+                stanzas.push(Slot { kind, tag });
             }
         }
-        let passphrase = stanzas.iter().any(|slot| slot.kind == "scrypt");
+        let passphrase = stanzas.iter().any(|slot| slot.kind == Some(PASSPHRASE));
         Ok(Self { seal, stanzas, passphrase, header_len: header.len })
     }
 
@@ -170,7 +176,7 @@ impl Envelope {
         for recipient in seal.current.iter().filter_map(|fingerprint| known.get(fingerprint)) {
             let Some(kind) = recipient.kind().stanza() else { continue };
             let tag = recipient.ssh_tag();
-            let fits = |slot: &Option<&Slot>| slot.is_some_and(|slot| slot.kind == kind && slot.tag == tag);
+            let fits = |slot: &Option<&Slot>| slot.is_some_and(|slot| slot.kind == Some(kind) && slot.tag == tag);
             match left.iter_mut().find(|slot| fits(slot)) {
                 Some(slot) => *slot = None,
                 None => return Some(format!("it has no {kind} stanza for a key that its seal lists")),

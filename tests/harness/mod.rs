@@ -2,6 +2,8 @@
 //! and the real binary. Every value that a test seals carries the box's canary; when the box is dropped it looks for the
 //! canary everywhere it must not be, and the test fails if it is there.
 
+pub mod machine;
+
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -125,13 +127,19 @@ impl Sandbox {
         command.args(arguments);
         let run = self.run(command, input);
         // `show` and `edit` are for values; every other verb's output must hold none.
-        let shows = arguments.first().is_some_and(|verb| *verb == "show");
-        let mut printed = self.printed.borrow_mut();
-        printed.extend_from_slice(run.stderr.as_bytes());
-        if !shows {
-            printed.extend_from_slice(&run.stdout);
+        if arguments.first().is_some_and(|verb| *verb == "show") {
+            self.printed.borrow_mut().extend_from_slice(run.stderr.as_bytes());
+        } else {
+            self.remember(&run);
         }
         run
+    }
+
+    /// Remembers what was printed: no value may be in it.
+    pub fn remember(&self, run: &Run) {
+        let mut printed = self.printed.borrow_mut();
+        printed.extend_from_slice(run.stderr.as_bytes());
+        printed.extend_from_slice(&run.stdout);
     }
 
     /// Runs a command to its end.

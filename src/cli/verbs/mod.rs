@@ -6,17 +6,21 @@ use clap::Subcommand;
 use super::{App, Done};
 
 mod check;
+mod deploy;
 mod edit;
+mod generations;
 mod host;
+mod host_run;
 mod identity;
 mod init;
+mod install;
 mod list;
+mod manifest;
 mod manual;
 mod rekey;
 mod rename;
+mod rollback;
 mod rotate;
-mod install;
-mod manifest;
 mod seal;
 mod show;
 mod who;
@@ -26,10 +30,6 @@ mod who;
 pub enum Verb {
     /// Make or adopt a fleet in this git repository
     Init(init::Args),
-    /// Put a host's secrets in place: on the host, by its own key
-    Install(install::Args),
-    /// Print the list of what a host installs
-    Manifest(manifest::Args),
     /// An admin's own key: make, show, import, forget
     Identity(identity::Args),
     /// Seal a new value: typed, from standard input, from a file, or made
@@ -54,12 +54,25 @@ pub enum Verb {
     Who(who::Args),
     /// Add, remove and list machines
     Host(host::Args),
+    /// Make the fleet's system the one that runs on a machine, with its secrets, or leave it as it was
+    Deploy(deploy::Args),
+    /// Make a former system run again, with its own secrets
+    Rollback(rollback::Args),
+    /// List the systems that a machine can go back to
+    Generations(generations::Args),
+    /// Put a host's secrets in place: on the host, by its own key
+    Install(install::Args),
+    /// Print the list of what a host installs
+    Manifest(manifest::Args),
     /// Print a completion script for a shell
     Completions(manual::CompletionsArgs),
     /// Print the manual page
     Man(manual::ManArgs),
     /// Print the JSON schema of recipients.toml
     Schema,
+    /// The part of a deploy on the host: an order in, events out
+    #[command(name = "host-run", hide = true)]
+    HostRun,
     #[command(hide = true)]
     EditHelper(edit::HelperArgs),
 }
@@ -69,8 +82,6 @@ impl Verb {
     pub fn run(self, app: &App) -> Done {
         match self {
             Verb::Init(args) => init::run(&args, app),
-            Verb::Install(args) => install::run(args, app),
-            Verb::Manifest(args) => manifest::run(&args, app),
             Verb::Identity(args) => identity::run(args, app),
             Verb::Seal(args) => seal::run(args, app),
             Verb::Edit(args) => edit::run(args, app),
@@ -84,6 +95,12 @@ impl Verb {
             Verb::Check(args) => check::run(args, app),
             Verb::Who(args) => who::run(&args, app),
             Verb::Host(args) => host::run(args, app),
+            Verb::Deploy(args) => deploy::run(args, app),
+            Verb::Rollback(args) => rollback::run(args, app),
+            Verb::Generations(args) => generations::run(&args, app),
+            Verb::HostRun => host_run::run(app),
+            Verb::Install(args) => install::run(args, app),
+            Verb::Manifest(args) => manifest::run(&args, app),
             Verb::Completions(args) => manual::completions(&args, app),
             Verb::Man(args) => manual::man(&args, app),
             Verb::Schema => manual::schema(app),

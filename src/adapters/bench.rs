@@ -1,0 +1,153 @@
+//! Where a deploy keeps its things on the host: the lock in `/run`, and below `/var/lib/sealift` the journal of the run
+//! that is under way, the log and the result of each run, and the record of all. No value is ever in any of them.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
+
+use super::files::{self, Durable};
+use super::lock::{self, Lock};
+use super::rooted::Root;
+use crate::error::{Error, Result};
+
+/// The lock: held from staging to the end.
+pub const LOCK: &str = "/run/sealift-deploy.lock";
+/// The folder of the rest.
+const FOLDER: &str = "/var/lib/sealift/deploy";
+/// The record of all deploys, one JSON object a line.
+const RECORD: &str = "/var/lib/sealift/deploys.jsonl";
+/// How long a lock that is held is waited for.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// How many runs keep their log and result.
+const KEPT: usize = 20;
+
+/// The place, held by one run at a time.
+pub struct Bench {
+    folder: PathBuf,
+    record: PathBuf,
+    log: Option<File>,
+    run: String,
+    _lock: Lock,
+}
+
+impl Bench {
+    /// Takes it.
+    ///
+    /// # Errors
+    /// When another run holds it: says who, and since when.
+    pub fn take(root: &Root, run: &str, who: &str) -> Result<Self> {
+        let path = root.writable(LOCK)?;
+        let folder = root.writable(FOLDER)?;
+        for directory in [path.parent(), Some(folder.as_path())].into_iter().flatten() {
+            std::fs::create_dir_all(directory)
+                .map_err(|error| Error::io(format!("cannot make {}", directory.display()), error))?;
+        }
+        let run_folder = files::directory(path.parent().unwrap_or(root.path()))?;
+        // Somebody may just be looking whether it is held; a run that holds it does so for long.
+        let lock = lock::take(&run_folder, &path.display().to_string(), who, PATIENCE)?;
+        let record = root.writable(RECORD)?;
+        let mut bench = Self { folder, record, log: None, run: run.to_owned(), _lock: lock };
+        bench.log = Some(append(&bench.folder.join(format!("{run}.log")), 0o600)?);
+        bench.prune();
+        Ok(bench)
+    }
+
+    /// Adds a line to the log of this run.
+    pub fn log(&self, line: &str) {
+        if let Some(mut log) = self.log.as_ref() {
+            // A log that cannot be written must not end a switch half-way.
+            let _lost = writeln!(log, "{} {line}", now());
+        }
+    }
+
+    /// Writes the journal, durably: what is written is done next.
+    ///
+    /// # Errors
+    /// When it is not on the disk; what it says must not be done then.
+    pub fn write_journal(&self, bytes: &[u8]) -> Result<()> {
+        files::replace(&self.folder.join("journal.json"), bytes, 0o600, Durable::Now)
+    }
+
+    /// The journal that a run left which did not end.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn journal(&self) -> Result<Option<Vec<u8>>> {
+        let path = self.folder.join("journal.json");
+        if path.exists() { files::read(&path, 1 << 20).map(Some) } else { Ok(None) }
+    }
+
+    /// Removes the journal: the run has ended.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn end_journal(&self) -> Result<()> {
+        files::remove(&self.folder.join("journal.json"))
+    }
+
+    /// Keeps what the run came to, and adds it to the record.
+    pub fn end(&self, result: &[u8], record: &str) {
+        let kept = files::replace(&self.folder.join(format!("{}.json", self.run)), result, 0o644, Durable::Now);
+        let added = append(&self.record, 0o644).and_then(|mut file| {
+            writeln!(file, "{record}").map_err(|error| Error::io("cannot write the record", error))
+        });
+        for error in [kept.err(), added.err()].into_iter().flatten() {
+            // What was done is done, and told to whoever listens.
+            self.log(&format!("{error:?}"));
+        }
+    }
+
+    fn prune(&self) {
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let mut names: Vec<_> = entries
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|name| name.starts_with("20"))
+            .collect();
+        names.sort();
+        for name in &names[..names.len().saturating_sub(2 * KEPT)] {
+            // It is tried again by the next run.
+            let _left = files::remove(&self.folder.join(name));
+        }
+    }
+}
+
+/// The failure of a place that is held: by whom, and since when.
+pub fn busy(root: &Root) -> Error {
+    let holder = root.text(LOCK).filter(|text| !text.is_empty()).unwrap_or_else(|| "somebody".to_owned());
+    Error::failed(format!("another deploy is at work on {}: {holder}", root.path().display()))
+        .hint("wait until it is done, and run this again")
+}
+
+/// Whether some run holds the place now, as far as the caller may know: the lock is root's.
+pub fn is_held(root: &Root) -> bool {
+    let Ok(lock) = openat(CWD, root.outside(LOCK), OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+    else {
+        return false;
+    };
+    // Shared, and given back at once by closing it.
+    flock(&lock, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
+}
+
+/// Whether a run was ended before its end.
+pub fn is_unfinished(root: &Root) -> bool {
+    root.exists(&format!("{FOLDER}/journal.json"))
+}
+
+/// Where the log of a run is, from inside the root.
+pub fn log_of(run: &str) -> String {
+    format!("{FOLDER}/{run}.log")
+}
+
+fn append(path: &Path, mode: u32) -> Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = openat(CWD, path, flags, Mode::from_raw_mode(mode));
+    fd.map(File::from).map_err(|error| Error::io(format!("cannot open {}", path.display()), error))
+}
+
+/// The time, in UTC, to the second.
+pub fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

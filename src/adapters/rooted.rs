@@ -1,0 +1,179 @@
+//! A machine's root directory, `/` or a folder: read without ever leaving it. Links of a NixOS system are absolute; inside
+//! a folder they lead to that folder's own store, never to the caller's.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat};
+
+use crate::error::{Error, Result};
+
+/// The largest file of a system that is read, in bytes.
+const LIMIT: u64 = 64 << 20;
+
+/// A root directory.
+pub struct Root {
+    path: PathBuf,
+    fd: OwnedFd,
+}
+
+impl Root {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// When there is no such directory.
+    pub fn open(path: &Path) -> Result<Self> {
+        let real = std::fs::canonicalize(path)
+            .map_err(|error| Error::usage(format!("there is no directory {}", path.display())).because(error))?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = openat(CWD, &real, flags, Mode::empty())
+            .map_err(|error| Error::io(format!("cannot open {}", real.display()), error))?;
+        Ok(Self { path: real, fd })
+    }
+
+    /// Where it is, without links.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is the root of the machine that this runs on.
+    pub fn is_machine(&self) -> bool {
+        self.path == Path::new("/")
+    }
+
+    /// The path from outside of what is at `inside`. Only for places that no link leads to: for programs that are told a
+    /// path, and for files that are written.
+    pub fn outside(&self, inside: &str) -> PathBuf {
+        self.path.join(inside.trim_start_matches('/'))
+    }
+
+    /// The same, after a look that no link on the way leads out of the root.
+    ///
+    /// # Errors
+    /// When one does.
+    pub fn writable(&self, inside: &str) -> Result<PathBuf> {
+        let path = self.outside(inside);
+        let there = path.ancestors().find_map(|above| std::fs::canonicalize(above).ok());
+        match there {
+            Some(there) if there.starts_with(&self.path) => Ok(path),
+            _ => Err(Error::failed(format!("{} leads out of {}", path.display(), self.path.display()))
+                .hint("a link on the way leads elsewhere: remove it")),
+        }
+    }
+
+    fn at(&self, inside: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        // A FIFO must not block who reads; openat2 refuses the flag for what is not opened to read.
+        let flags = if flags.contains(OFlags::PATH) { flags } else { flags | OFlags::NONBLOCK };
+        openat2(&self.fd, inside, flags | OFlags::CLOEXEC, Mode::empty(), within)
+    }
+
+    /// Whether something is there, links followed.
+    pub fn exists(&self, inside: &str) -> bool {
+        self.at(inside, OFlags::PATH).is_ok()
+    }
+
+    /// A whole file; none where there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is no regular file.
+    pub fn read(&self, inside: &str) -> Result<Option<Vec<u8>>> {
+        let shown = || self.outside(inside).display().to_string();
+        let fd = match self.at(inside, OFlags::RDONLY) {
+            Ok(fd) => fd,
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
+            Err(error) => return Err(Error::io(format!("cannot open {}", shown()), error)),
+        };
+        let stat = fstat(&fd).map_err(|error| Error::io(format!("cannot look at {}", shown()), error))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Error::failed(format!("{} is not a regular file", shown())));
+        }
+        let mut bytes = Vec::new();
+        File::from(fd)
+            .take(LIMIT)
+            .read_to_end(&mut bytes)
+            .map_err(|error| Error::io(format!("cannot read {}", shown()), error))?;
+        Ok(Some(bytes))
+    }
+
+    /// A short file as a line of text; none where there is none, or it cannot be read.
+    pub fn text(&self, inside: &str) -> Option<String> {
+        let bytes = self.read(inside).ok().flatten()?;
+        Some(String::from_utf8_lossy(&bytes).trim().to_owned())
+    }
+
+    /// What the link at this path says; none where there is no link.
+    pub fn link(&self, inside: &str) -> Option<String> {
+        let (above, name) = inside.rsplit_once('/')?;
+        let above = self.at(if above.is_empty() { "/" } else { above }, OFlags::PATH | OFlags::DIRECTORY).ok()?;
+        readlinkat(&above, name, Vec::new()).ok()?.into_string().ok()
+    }
+
+    /// Where a path leads in the end, from inside; none where it leads nowhere.
+    pub fn resolved(&self, inside: &str) -> Option<String> {
+        use std::os::fd::AsRawFd;
+        let fd = self.at(inside, OFlags::PATH).ok()?;
+        let real = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
+        let inside = real.strip_prefix(&self.path).ok()?;
+        Some(format!("/{}", inside.to_str()?))
+    }
+
+    /// The store path that a link leads to, through other links: its `/nix/store/NAME`.
+    pub fn store_path(&self, inside: &str) -> Option<String> {
+        let mut place = self.link(inside)?;
+        for _ in 0..16 {
+            if let Some(name) = place.strip_prefix("/nix/store/") {
+                return (!name.contains('/')).then_some(place);
+            }
+            if !place.starts_with('/') {
+                let (above, _) = inside.rsplit_once('/')?;
+                place = format!("{above}/{place}");
+            }
+            place = self.link(&place)?;
+        }
+        None
+    }
+
+    /// The names in a directory, sorted; none where there is none.
+    pub fn list(&self, inside: &str) -> Vec<String> {
+        let Ok(fd) = self.at(inside, OFlags::RDONLY | OFlags::DIRECTORY) else { return Vec::new() };
+        let Ok(entries) = rustix::fs::Dir::read_from(&fd) else { return Vec::new() };
+        let mut names: Vec<String> =
+            entries.flatten().filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned)).collect();
+        names.retain(|name| name != "." && name != "..");
+        names.sort();
+        names
+    }
+
+    /// The bytes that are free for others than root on the file system of a path; none where there is no such path.
+    pub fn free(&self, inside: &str) -> Option<u64> {
+        let fd = self.at(inside, OFlags::RDONLY | OFlags::DIRECTORY).ok()?;
+        let stat = rustix::fs::fstatvfs(&fd).ok()?;
+        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absolute_links_stay_inside() {
+        let place = tempfile::tempdir().unwrap();
+        let top = place.path();
+        std::fs::create_dir_all(top.join("nix/store/x-system/etc")).unwrap();
+        std::fs::create_dir_all(top.join("run")).unwrap();
+        std::fs::write(top.join("nix/store/x-system/etc/hostname"), "inside\n").unwrap();
+        std::os::unix::fs::symlink("/nix/store/x-system", top.join("run/current-system")).unwrap();
+        std::os::unix::fs::symlink("/run/current-system/etc", top.join("etc")).unwrap();
+        std::os::unix::fs::symlink("../../../../../../../../etc/passwd", top.join("out")).unwrap();
+        let root = Root::open(top).unwrap();
+        assert_eq!(root.text("/etc/hostname").as_deref(), Some("inside"));
+        assert_eq!(root.resolved("/etc/hostname").as_deref(), Some("/nix/store/x-system/etc/hostname"));
+        assert_eq!(root.store_path("/run/current-system").as_deref(), Some("/nix/store/x-system"));
+        assert!(!root.exists("/out") && root.text("/out").is_none());
+        assert_eq!(root.list("/run"), ["current-system"]);
+    }
+}

@@ -1,0 +1,139 @@
+//! What a built system says of itself: read from its files, inside the root that holds its store.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use super::age::dearmored;
+use super::rooted::Root;
+use crate::error::{Error, Result};
+use crate::fleet::manifest::Manifest;
+use crate::fleet::name::UnitName;
+use crate::fleet::rollout::{Carried, Facts};
+use crate::fleet::seal::Envelope;
+
+/// The system that is running.
+pub const RUNNING: &str = "/run/current-system";
+/// The system that was booted.
+pub const BOOTED: &str = "/run/booted-system";
+/// The manifest of a system's secrets, from its top.
+pub const MANIFEST: &str = "etc/sealift/manifest.json";
+/// The unit that installs them, from its top.
+pub const UNIT: &str = "etc/systemd/system/sealift-install.service";
+/// Links to what was delivered with systems that carry no manifest, by the name of the system; roots for the collector.
+pub const BUNDLES: &str = "/nix/var/nix/gcroots/sealift";
+
+/// Whether a text is a store path, and nothing else.
+pub fn is_store_path(text: &str) -> bool {
+    let Some((hash, name)) = text.strip_prefix("/nix/store/").and_then(|name| name.split_once('-')) else {
+        return false;
+    };
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"+-._?=".contains(&b);
+    hash.len() == 32
+        && hash.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(fits)
+}
+
+/// Reads what a system says.
+///
+/// # Errors
+/// When it is not there, or is not a NixOS system.
+pub fn facts(root: &Root, system: &str) -> Result<Facts> {
+    let missing: Vec<_> = ["bin/switch-to-configuration", "init", "nixos-version"]
+        .into_iter()
+        .filter(|part| !root.exists(&format!("{system}/{part}")))
+        .collect();
+    if !root.exists(system) {
+        return Err(Error::failed(format!("{system} is not in the store of {}", root.path().display())));
+    }
+    if !missing.is_empty() {
+        return Err(Error::failed(format!("{system} is not a NixOS system: it has no {}", missing.join(", no "))));
+    }
+    let text = |part: &str| root.text(&format!("{system}/{part}")).unwrap_or_default();
+    let place = |part: &str| root.resolved(&format!("{system}/{part}"));
+    let boots =
+        ["initrd", "kernel", "kernel-modules"].into_iter().filter_map(|part| Some((part, place(part)?))).collect();
+    let unit_folder = format!("{system}/etc/systemd/system");
+    let units = root.list(&unit_folder).into_iter().filter(|name| name.parse::<UnitName>().is_ok());
+    let kernel = root.list(&format!("{system}/kernel-modules/lib/modules")).into_iter().next();
+    Ok(Facts {
+        version: text("nixos-version"),
+        kernel: kernel.unwrap_or_default(),
+        interface: text("init-interface-version"),
+        inhibitors: serde_json::from_str::<BTreeMap<String, String>>(&text("switch-inhibitors")).unwrap_or_default(),
+        boots,
+        has_unit: root.exists(&format!("{system}/{UNIT}")),
+        units: units
+            .filter_map(|name| Some((name.clone(), root.resolved(&format!("{unit_folder}/{name}"))?)))
+            .collect(),
+    })
+}
+
+/// Where the manifest of a system's secrets is, from inside the root: its own, or the one that was delivered with it.
+pub fn manifest(root: &Root, system: &str) -> Option<String> {
+    let own = format!("{system}/{MANIFEST}");
+    let delivered = format!("{}/manifest.json", bundle(system));
+    [own, delivered].into_iter().find(|place| root.exists(place))
+}
+
+/// Where the link to what was delivered with a system is.
+pub fn bundle(system: &str) -> String {
+    format!("{BUNDLES}/{}", system.trim_start_matches("/nix/store/"))
+}
+
+/// The secrets that a manifest lists, as far as it can be told without a key.
+///
+/// # Errors
+/// When the manifest, or a sealed file that it names, cannot be read.
+pub fn secrets(root: &Root, manifest: &str) -> Result<Vec<Carried>> {
+    let text = root.read(manifest)?.ok_or_else(|| Error::failed(format!("there is no manifest {manifest}")))?;
+    let installable = Manifest::parse(&text)?;
+    let folder =
+        root.resolved(manifest).and_then(|place| Some(place.rsplit_once('/')?.0.to_owned())).unwrap_or_default();
+    let carried = installable.placements.iter().map(|placement| {
+        let file = if placement.file.starts_with('/') {
+            placement.file.clone()
+        } else {
+            format!("{folder}/{}", placement.file)
+        };
+        let bytes = root
+            .read(&file)?
+            .ok_or_else(|| Error::failed(format!("{}: its sealed file {file} is not there", placement.name)))?;
+        let binary = dearmored(&bytes).ok().flatten();
+        let seal = Envelope::read(binary.as_deref().unwrap_or(&bytes)).ok().and_then(|envelope| envelope.seal);
+        Ok(Carried {
+            name: placement.name.to_string(),
+            serial: seal.as_ref().map(|seal| seal.serial),
+            digest: Sha256::digest(&bytes).into(),
+            delivery: format!(
+                "{}:{} {} {}",
+                placement.owner,
+                placement.group,
+                placement.mode,
+                placement.link.as_deref().unwrap_or_default()
+            ),
+            units: placement.restart.iter().chain(&placement.reload).map(ToString::to_string).collect(),
+        })
+    });
+    carried.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_store_path;
+
+    #[test]
+    fn only_store_paths_are_store_paths() {
+        assert!(is_store_path("/nix/store/2p8qql0cxdvbnpgvaldjr196bxdrwliy-nixos-system-nixos-25.11"));
+        for text in [
+            "/nix/store/x",
+            "/nix/store/2p8qql0cxdvbnpgvaldjr196bxdrwliy-a/b",
+            "/nix/store/2p8qql0cxdvbnpgvaldjr196bxdrwliy-a b",
+            "-x",
+            "/etc",
+        ] {
+            assert!(!is_store_path(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! `sealift generations`.
+
+use std::path::PathBuf;
+
+use crate::cli::{App, Done};
+use crate::commands::generations::{Generation, run as generations};
+
+/// Lists the systems that this machine can go back to, with the secrets that each carries. Needs no key and no root.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The root directory of the machine
+    #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
+    root: PathBuf,
+    /// Print them as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Lists.
+pub fn run(args: &Args, app: &App) -> Done {
+    let report = generations(&args.root)?;
+    if args.json {
+        app.ui.json(&report)?;
+        return Ok(None);
+    }
+    for generation in &report.generations {
+        app.ui.line(&line(generation))?;
+    }
+    if report.generations.is_empty() {
+        app.ui.say("nothing was deployed there yet");
+    }
+    Ok(None)
+}
+
+fn line(generation: &Generation) -> String {
+    let or = |text: &Option<String>| text.clone().unwrap_or_else(|| "?".to_owned());
+    let marks = [(generation.current, "current"), (generation.running, "running"), (generation.booted, "booted")];
+    let mut words: Vec<String> = marks.into_iter().filter(|(is, _)| *is).map(|(_, word)| word.to_owned()).collect();
+    if generation.system.is_none() {
+        words.push("its system is gone".to_owned());
+    }
+    if !generation.revives.is_empty() {
+        words.push(format!("brings back older values of {}", generation.revives.join(", ")));
+    }
+    if !generation.cannot_open.is_empty() {
+        words.push(format!("cannot open {}", generation.cannot_open.join(", ")));
+    }
+    let date = generation.date.clone().unwrap_or_else(|| "?".to_owned());
+    format!(
+        "{:>4}  {date}  {}  linux {}  {} secrets  {}",
+        generation.generation,
+        or(&generation.nixos_version),
+        or(&generation.kernel),
+        generation.secrets.len(),
+        words.join("; ")
+    )
+    .trim_end()
+    .to_owned()
+}

@@ -1,0 +1,293 @@
+//! What must hold before anything costs time: every problem at once, each with its mend.
+
+use std::path::{Path, PathBuf};
+
+use jiff::civil::Date;
+
+use crate::adapters::git::Git;
+use crate::adapters::nix::Flake;
+use crate::adapters::process::Invocation;
+use crate::adapters::repository::Fleet;
+use crate::adapters::rooted::Root;
+use crate::adapters::{bench, system};
+use crate::commands::{Event, Talk};
+use crate::error::{Error, Kind, Result};
+use crate::fleet::finding::{Level, Rule, audit};
+use crate::fleet::name::HostName;
+use crate::fleet::policy::Policy;
+use crate::fleet::policy_file;
+use crate::fleet::recipient::Recipient;
+
+/// Free space without which a deploy is not begun: where, for what, how many bytes.
+const ROOM: [(&str, &str, u64); 3] = [
+    ("/nix/store", "the system", 256 << 20),
+    ("/boot", "kernel and initrd", 32 << 20),
+    ("/var/lib", "the journal", 8 << 20),
+];
+
+/// What a deploy goes on with.
+pub struct Ready {
+    /// The host.
+    pub host: HostName,
+    /// The fleet's repository.
+    pub git: Git,
+    /// Its flake.
+    pub flake: Flake,
+    /// How to become root.
+    pub rights: Rights,
+}
+
+/// How to become root on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rights {
+    /// We are.
+    Root,
+    /// By sudo.
+    Sudo,
+}
+
+impl Rights {
+    /// Looks, and asks for a password where sudo wants one and somebody is there to type it.
+    ///
+    /// # Errors
+    /// When neither is to be had.
+    pub fn get() -> Result<Self> {
+        if rustix::process::geteuid().is_root() {
+            return Ok(Rights::Root);
+        }
+        let silent = Invocation::new("sudo").args(["-n", "--", "true"]).run().is_ok_and(|output| output.ended.well());
+        if silent || Invocation::new("sudo").arg("-v").attended().is_ok_and(crate::adapters::process::Ended::well) {
+            return Ok(Rights::Sudo);
+        }
+        Err(Error::failed("activating a system needs root, and sudo gives no such right")
+            .hint("run this as root, or as a user whom sudo lets do anything"))
+    }
+}
+
+/// What the fleet's repository must be like.
+pub struct Wanted<'a> {
+    /// The host, where it was named.
+    pub host: Option<&'a HostName>,
+    /// The flake, where it was named.
+    pub flake: Option<&'a str>,
+    /// Whether something is done on the machine.
+    pub touches: bool,
+    /// Today.
+    pub today: Date,
+}
+
+/// Looks at everything.
+///
+/// # Errors
+/// Every problem.
+pub fn look(fleet: &Fleet, root: &Root, wanted: &Wanted<'_>, talk: &dyn Talk) -> Result<Ready> {
+    let mut problems = Vec::new();
+    let host = keep(&mut problems, this_machine(&fleet.policy, root, wanted.host));
+    let git = keep(&mut problems, fleet.git().map_err(|error| error.of_kind(Kind::Usage)));
+    let flake = git.as_ref().and_then(|git| keep(&mut problems, flake(fleet, git, wanted.flake)));
+    if let Some(git) = &git {
+        problems.extend(owner(git));
+        problems.extend(unseen(fleet, git));
+    }
+    problems.extend(drift(fleet, wanted.today, talk));
+    let rights = if wanted.touches {
+        problems.extend(usable(root));
+        keep(&mut problems, Rights::get())
+    } else {
+        Some(Rights::Root)
+    };
+    match (host, git, flake, rights) {
+        (Some(host), Some(git), Some(flake), Some(rights)) if problems.is_empty() => {
+            Ok(Ready { host, git, flake, rights })
+        }
+        _ => Err(together(problems)),
+    }
+}
+
+fn together(problems: Vec<Error>) -> Error {
+    let kind = problems.first().map_or(Kind::Bug, Error::kind);
+    let same = problems.iter().all(|problem| problem.kind() == kind);
+    let count = problems.len();
+    Error::batch(format!("{count} things are in the way; nothing was changed"), problems).of_kind(if same {
+        kind
+    } else {
+        Kind::Failed
+    })
+}
+
+fn keep<T>(problems: &mut Vec<Error>, outcome: Result<T>) -> Option<T> {
+    outcome.map_err(|problem| problems.push(problem)).ok()
+}
+
+/// Which host of the policy the machine of a root is: the one whose pinned key it has. A named one must be that one.
+///
+/// # Errors
+/// `Unreachable` when it is another machine, `Usage` when the host is unknown.
+pub fn this_machine(policy: &Policy, root: &Root, named: Option<&HostName>) -> Result<HostName> {
+    let shown = machine_keys(root);
+    let pinned = |host: &crate::fleet::policy::Host| host.ssh_keys.iter().any(|key| shown.contains(key));
+    let holder = policy.hosts.iter().find(|(_, host)| pinned(host)).map(|(name, _)| name);
+    if let Some(named) = named {
+        let Some(host) = policy.hosts.get(named) else {
+            let near = crate::fleet::name::nearest(named.as_str(), policy.hosts.keys().map(HostName::as_str));
+            let error = Error::usage(format!("there is no host {named} in {}", policy_file::FILE));
+            return Err(match near {
+                Some(near) => error.hint(format!("did you mean {near}?")),
+                None => error.hint(format!("add it: `sealift host add {named}`")),
+            });
+        };
+        // A host with an age key of its own shows no SSH key: then its name must do.
+        if pinned(host) || (host.ssh_keys.is_empty() && root.text("/etc/hostname").as_deref() == Some(named.as_str())) {
+            return Ok(named.clone());
+        }
+        let is = holder.map_or_else(|| "a machine that the policy does not know".to_owned(), ToString::to_string);
+        return Err(Error::new(
+            Kind::Unreachable,
+            format!(
+                "this is not {named}: the host key in {}/etc/ssh is that of {is}",
+                root.path().display().to_string().trim_end_matches('/')
+            ),
+        )
+        .because(format!("the policy pins {}", fingerprints(&host.ssh_keys)))
+        .hint(format!("deploy on the right machine; if {named} has a new key: `sealift host rekey {named}`")));
+    }
+    let by_name = || {
+        policy.hosts.keys().find(|host| {
+            root.text("/etc/hostname").as_deref() == Some(host.as_str())
+                && policy.hosts[host.as_str()].ssh_keys.is_empty()
+        })
+    };
+    holder.or_else(by_name).cloned().ok_or_else(|| {
+        Error::new(Kind::Unreachable, format!("no host of {} has the host key of this machine", policy_file::FILE))
+            .hint("name it with `--host HOST`, or add it: `sealift host add NAME --key-file /etc/ssh/ssh_host_ed25519_key.pub`")
+    })
+}
+
+/// The public host keys of the machine of a root, as `type base64`.
+pub fn machine_keys(root: &Root) -> Vec<String> {
+    let files =
+        root.list("/etc/ssh").into_iter().filter(|name| Path::new(name).extension().is_some_and(|end| end == "pub"));
+    files
+        .filter_map(|name| root.text(&format!("/etc/ssh/{name}")))
+        .map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" "))
+        .collect()
+}
+
+fn fingerprints(keys: &[String]) -> String {
+    let shown =
+        keys.iter().filter_map(|key| Recipient::parse(key).ok()?.ssh_fingerprint()).collect::<Vec<_>>().join(", ");
+    if shown.is_empty() { "no SSH key".to_owned() } else { shown }
+}
+
+/// The flake to build: the fleet's own, or a directory that was named.
+fn flake(fleet: &Fleet, git: &Git, named: Option<&str>) -> Result<Flake> {
+    let directory = match named {
+        None => above_with_flake(&fleet.root, &git.top),
+        Some(text) if text.starts_with("path:") => {
+            return Err(Error::usage("a `path:` flake copies everything into the store, also what git ignores")
+                .hint("name the directory itself, without `path:`"));
+        }
+        Some(text) => {
+            let text = text.strip_prefix("git+file://").unwrap_or(text);
+            if text.contains(':') || text.contains('#') || text.contains('?') {
+                return Err(Error::usage("what is deployed is the fleet's own git work tree")
+                    .hint("name a directory of it with `--flake DIR`"));
+            }
+            std::fs::canonicalize(text)
+                .map_err(|error| Error::usage(format!("there is no directory {text}")).because(error))?
+        }
+    };
+    Flake::of(git, &directory)
+}
+
+/// The nearest directory with a flake.nix, from the fleet up to the top of the repository.
+fn above_with_flake(fleet: &Path, top: &Path) -> PathBuf {
+    let inside = fleet.ancestors().take_while(|above| above.starts_with(top));
+    inside.into_iter().find(|above| above.join("flake.nix").is_file()).unwrap_or(fleet).to_owned()
+}
+
+/// A repository is evaluated by whom it belongs to: as root, a user's repository would run with root's rights.
+fn owner(git: &Git) -> Option<Error> {
+    use std::os::unix::fs::MetadataExt;
+    let owner = std::fs::metadata(&git.top).ok()?.uid();
+    let me = rustix::process::geteuid();
+    (me.is_root() && owner != 0).then(|| {
+        Error::failed(format!("{} belongs to another user, and is not evaluated as root", git.top.display()))
+            .hint("run sealift as that user: it asks for root where it needs it")
+    })
+}
+
+/// What Nix does not see: files that git does not track. They would be missing from the system without a word.
+fn unseen(fleet: &Fleet, git: &Git) -> Vec<Error> {
+    let places = ["secrets", "hosts", policy_file::FILE, "flake.nix", "flake.lock"].map(|name| fleet.root.join(name));
+    let there: Vec<&Path> =
+        places.iter().map(PathBuf::as_path).filter(|path| path.symlink_metadata().is_ok()).collect();
+    let status = match git.status(&there) {
+        Ok(status) => status,
+        Err(error) => return vec![error],
+    };
+    let sealed = |path: &&String| Path::new(path).extension().is_some_and(|end| end == "age");
+    let untracked =
+        status.untracked.iter().map(|path| (path, "git does not track it, so Nix does not see it", "git add --"));
+    let ignored = status
+        .ignored
+        .iter()
+        .filter(sealed)
+        .map(|path| (path, "git ignores it, so Nix does not see it", "git add -f --"));
+    let unmerged = status.unmerged.iter().map(|path| (path, "a merge left it unresolved", "git mergetool --"));
+    let all = untracked.chain(ignored).chain(unmerged);
+    all.map(|(path, what, mend)| {
+        Error::failed(format!("{path}: {what}")).hint(format!("`{mend} {path}`, or remove it"))
+    })
+    .collect()
+}
+
+/// What `check` would count. That a removed host still knows a value is told, but the mend for it is a deploy.
+fn drift(fleet: &Fleet, today: Date, talk: &dyn Talk) -> Vec<Error> {
+    let inventory = match fleet.inventory() {
+        Ok(inventory) => inventory,
+        Err(error) => return vec![error],
+    };
+    let (known, found): (Vec<_>, Vec<_>) = audit(&fleet.policy, &inventory, today)
+        .into_iter()
+        .filter(|finding| finding.level == Level::Error)
+        .partition(|finding| finding.rule == Rule::KnownToRetired);
+    for finding in known {
+        talk.event(Event::Warning(format!("{}: {}; {}", finding.about, finding.what, finding.mend)));
+    }
+    found
+        .into_iter()
+        .map(|finding| Error::new(Kind::Drift, format!("{}: {}", finding.about, finding.what)).hint(finding.mend))
+        .collect()
+}
+
+/// Whether the machine of a root can be deployed to.
+fn usable(root: &Root) -> Vec<Error> {
+    let mut problems = Vec::new();
+    if bench::is_held(root) {
+        problems.push(bench::busy(root));
+    }
+    if root.is_machine() && !root.exists("/etc/NIXOS") {
+        problems.push(
+            Error::failed("this machine is not NixOS")
+                .hint("name the root of one with `--root DIR`, or build only: `--action build`"),
+        );
+    }
+    for (place, what, least) in ROOM {
+        if let Some(free) = root.free(place).filter(|free| *free < least) {
+            problems.push(
+                Error::failed(format!(
+                    "{} has {} MiB left; {what} wants {} MiB",
+                    root.outside(place).display(),
+                    free >> 20,
+                    least >> 20
+                ))
+                .hint("remove old generations: `nix-collect-garbage -d`"),
+            );
+        }
+    }
+    for place in [bench::LOCK, "/var/lib/sealift", system::BUNDLES] {
+        problems.extend(root.writable(place).err());
+    }
+    problems
+}

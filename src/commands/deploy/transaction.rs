@@ -1,0 +1,266 @@
+//! Makes a system the running one, or leaves everything as it was. Each step is written down before it is done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::back;
+use super::delivery::Delivery;
+use super::journal::{Journal, Saved, Step};
+use super::teller::Teller;
+use super::verify;
+use crate::adapters::activation::{Activation, Program, activate};
+use crate::adapters::bench::Bench;
+use crate::adapters::rooted::Root;
+use crate::adapters::{files, nix, profile, system, units};
+use crate::error::{Error, Kind, Result};
+use crate::fleet::order::{Order, Outcome, Profile, Switch};
+use crate::fleet::rollout::{Action, Facts, Switched};
+
+/// Links that keep the systems of a run alive until it ends.
+const KEPT: [&str; 2] = ["/nix/var/nix/gcroots/sealift-run-new", "/nix/var/nix/gcroots/sealift-run-former"];
+
+/// One run on one machine.
+pub struct Transaction<'a> {
+    /// The machine.
+    pub root: &'a Root,
+    /// Where its things are.
+    pub bench: &'a Bench,
+    /// Whom to tell.
+    pub teller: Arc<Teller>,
+    /// What is written down.
+    pub journal: Journal,
+    /// What the system says of itself.
+    pub facts: Facts,
+}
+
+/// How a run ended, and why not better.
+pub struct Ended {
+    /// How.
+    pub outcome: Outcome,
+    /// Why.
+    pub failure: Option<Error>,
+}
+
+impl Ended {
+    /// Well.
+    pub fn well(outcome: Outcome) -> Self {
+        Self { outcome, failure: None }
+    }
+}
+
+/// Carries out an order to switch.
+///
+/// # Errors
+/// When nothing was begun: the system is none, the plan no longer holds, or a secret does not open.
+pub fn run(root: &Root, bench: &Bench, teller: &Arc<Teller>, order: &Order, switch: &Switch) -> Result<Ended> {
+    if !system::is_store_path(&switch.system) {
+        return Err(Error::usage("what is to be activated is not a store path"));
+    }
+    nix::check_valid(root, &switch.system)?;
+    let facts = system::facts(root, &switch.system)?;
+    let running = root.store_path(system::RUNNING);
+    if running != switch.expected {
+        return Err(Error::failed("another system runs there now than when the plan was made")
+            .hint("nothing was changed; run this again to see the new plan"));
+    }
+    if switch.action == Action::DryActivate {
+        return dry(root, teller, switch);
+    }
+    let delivery = manifest(root, switch).map(|manifest| (manifest, Arc::clone(teller)));
+    if let Some((manifest, talk)) = &delivery {
+        teller.step("opening and checking the secrets");
+        let count = Delivery { root, manifest, talk: talk.clone() }.stage()?;
+        teller.said(&format!("{count} secrets open with the host's keys"));
+    }
+    let saved = Saved::of(root, &switch.system)?;
+    keep(root, [Some(&switch.system), saved.system.as_ref()])?;
+    let journal = Journal::new(order, saved);
+    let mut transaction = Transaction { root, bench, teller: Arc::clone(teller), journal, facts };
+    let ended = transaction.carry_out(switch);
+    let_go(root);
+    ended
+}
+
+/// Where the manifest of an order's system is: its own, or the one that goes along.
+fn manifest(root: &Root, switch: &Switch) -> Option<String> {
+    let along = switch.bundle.as_ref().map(|bundle| format!("{bundle}/manifest.json"));
+    let own = format!("{}/{}", switch.system, system::MANIFEST);
+    root.exists(&own).then_some(own).or(along)
+}
+
+fn dry(root: &Root, teller: &Arc<Teller>, switch: &Switch) -> Result<Ended> {
+    let activation =
+        Activation { system: &switch.system, action: Action::DryActivate, checked: true, engine: Program::Native };
+    match activate(root, activation, |line| teller.said(line))? {
+        Switched::Done | Switched::NeedsReboot => Ok(Ended::well(Outcome::Nothing)),
+        other => Err(Error::failed(other.judge(None).err().unwrap_or_default())),
+    }
+}
+
+impl Transaction<'_> {
+    /// Whether the secrets are put in place here and not by the system's own unit: it has none, or no system runs yet
+    /// that could start it.
+    pub fn installs(&self, switch: &Switch) -> bool {
+        let now = matches!(switch.action, Action::Test | Action::Switch) && manifest(self.root, switch).is_some();
+        let first = self.journal.saved.system.is_none();
+        now && (first || (switch.live && !self.facts.has_unit))
+    }
+
+    fn carry_out(&mut self, switch: &Switch) -> Result<Ended> {
+        let live = switch.live && matches!(switch.action, Action::Test | Action::Switch);
+        match self.forward(switch, live) {
+            Ok(()) => {
+                self.bench.end_journal()?;
+                self.forget_bundles();
+                let runs = self.root.store_path(system::RUNNING).as_deref() == Some(&switch.system);
+                Ok(Ended::well(if runs || switch.action == Action::Test {
+                    Outcome::Done
+                } else {
+                    Outcome::PendingReboot
+                }))
+            }
+            Err(error) => Ok(back::go(self, error)),
+        }
+    }
+
+    fn forward(&mut self, switch: &Switch, live: bool) -> Result<()> {
+        let host = self.journal.order.host.clone();
+        let engine = Program::choose(switch.engine, self.root)?;
+        let before =
+            if live { verify::look(self.root, host.as_ref(), &switch.checks) } else { verify::Findings::new() };
+        for (name, wrong) in before.iter().filter_map(|(name, wrong)| Some((name, wrong.as_ref()?))) {
+            self.teller.warn(format!("check {name} fails already: {wrong}"));
+        }
+        if self.installs(switch) {
+            self.step(Step::Install, "putting the secrets in place")?;
+            self.install(switch)?;
+        }
+        if live {
+            self.step(Step::Activate, "activating the system")?;
+            let activation = Activation { system: &switch.system, action: Action::Test, checked: true, engine };
+            let switched = activate(self.root, activation, |line| self.teller.said(line))?;
+            self.judge(&switched)?;
+            self.step(Step::Verify, "looking whether all is well")?;
+            verify::compare(self.root, host.as_ref(), &switch.checks, &before, Duration::from_secs(switch.settle))?;
+        }
+        if switch.action == Action::Test { Ok(()) } else { self.make_default(switch) }
+    }
+
+    /// Holds how a switch ended against what had failed before it.
+    pub fn judge(&self, switched: &Switched) -> Result<()> {
+        let newly = match (&self.journal.saved.failed, units::failed_units(self.root)) {
+            (Some(before), Some(now)) => Some(now.difference(before).cloned().collect()),
+            _ => None,
+        };
+        match switched.judge(newly.as_ref()) {
+            Ok(()) => {
+                if *switched == Switched::UnitsFailed {
+                    self.teller.warn("units are failed that had failed before");
+                }
+                Ok(())
+            }
+            // The kind tells `back` that nothing was touched: another switch holds the lock.
+            Err(why) if *switched == Switched::Busy => {
+                Err(Error::failed(why).hint("wait until it is done, and run this again"))
+            }
+            Err(why) => Err(Error::new(Kind::RolledBack, why)),
+        }
+    }
+
+    /// Makes the system the profile's, and what boots next.
+    ///
+    /// # Errors
+    /// When one of them fails.
+    pub fn make_default(&mut self, switch: &Switch) -> Result<()> {
+        let engine = Program::choose(switch.engine, self.root)?;
+        self.step(Step::Profile, "setting the system profile")?;
+        match switch.profile {
+            Profile::New => profile::set(self.root, &switch.system)?,
+            Profile::Generation(number) => profile::switch(self.root, number)?,
+        }
+        self.step(Step::Boot, "making it the system that boots")?;
+        let switched =
+            self.patiently(Activation { system: &switch.system, action: Action::Boot, checked: true, engine })?;
+        match switched {
+            Switched::Done => Ok(()),
+            other => Err(Error::new(
+                Kind::RolledBack,
+                format!("it cannot be made the system that boots: {}", other.judge(None).err().unwrap_or_default()),
+            )),
+        }
+    }
+
+    /// Activates, and waits while another switch holds the lock: for steps after which nobody should have to come back.
+    ///
+    /// # Errors
+    /// When it could not be started.
+    pub fn patiently(&self, activation: Activation<'_>) -> Result<Switched> {
+        for _ in 0..60 {
+            let switched = activate(self.root, activation, |line| self.teller.said(line))?;
+            if switched != Switched::Busy {
+                return Ok(switched);
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        Ok(Switched::Busy)
+    }
+
+    fn install(&self, switch: &Switch) -> Result<()> {
+        let Some(manifest) = manifest(self.root, switch) else { return Ok(()) };
+        if let Some(bundle) = &switch.bundle {
+            point(self.root, &system::bundle(&switch.system), bundle)?;
+        }
+        let talk = self.teller.clone();
+        Delivery { root: self.root, manifest: &manifest, talk }.install()
+    }
+
+    /// Writes down that a step begins, then tells it.
+    ///
+    /// # Errors
+    /// When it cannot be written down; the step must not begin then.
+    pub fn step(&mut self, step: Step, text: &str) -> Result<()> {
+        self.journal.reached = step;
+        self.journal.write(self.bench)?;
+        self.teller.step(text);
+        Ok(())
+    }
+
+    /// Removes what was delivered with systems that no generation leads to any more.
+    fn forget_bundles(&self) {
+        let mut used: Vec<String> =
+            profile::generations(self.root).into_iter().filter_map(|generation| generation.system).collect();
+        used.extend(self.root.store_path(system::RUNNING));
+        for name in self.root.list(system::BUNDLES) {
+            if !used.iter().any(|system| system.ends_with(&format!("/{name}"))) {
+                // It only keeps a store path alive; the next run tries again.
+                let _left = files::remove(&self.root.outside(&format!("{}/{name}", system::BUNDLES)));
+            }
+        }
+    }
+}
+
+/// Points a link inside the root at a store path.
+///
+/// # Errors
+/// Names the link.
+pub fn point(root: &Root, link: &str, target: &str) -> Result<()> {
+    let path = root.writable(link)?;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| Error::io(format!("cannot make {}", folder.display()), error))?;
+    }
+    files::swap_link(&path, target)
+}
+
+/// Keeps the systems of a run from the collector.
+fn keep(root: &Root, systems: [Option<&String>; 2]) -> Result<()> {
+    KEPT.iter().zip(systems).try_for_each(|(link, system)| system.map_or(Ok(()), |system| point(root, link, system)))
+}
+
+/// Lets go of them.
+pub fn let_go(root: &Root) {
+    for link in KEPT {
+        // What is left keeps a store path alive, until the next run.
+        let _left = files::remove(&root.outside(link));
+    }
+}

@@ -1,0 +1,160 @@
+//! `generations`: the systems that a machine can go back to, and what each would do to its secrets. Reads links and
+//! headers; opens nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::deploy::preflight::machine_keys;
+use crate::adapters::rooted::Root;
+use crate::adapters::{age, profile, system};
+use crate::error::Result;
+use crate::fleet::manifest::Manifest;
+use crate::fleet::recipient::{Fingerprint, Recipient};
+use crate::fleet::seal::Envelope;
+
+/// The generations of a machine.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The version of this form: 1.
+    pub version: u32,
+    /// The machine's root directory.
+    pub root: PathBuf,
+    /// The generations, newest first.
+    pub generations: Vec<Generation>,
+}
+
+/// One generation.
+#[derive(Debug, Serialize)]
+pub struct Generation {
+    /// Its number in the system profile.
+    pub generation: u64,
+    /// When it was made, in UTC.
+    pub date: Option<String>,
+    /// Its system; none where that is not in the store any more.
+    pub system: Option<String>,
+    /// The version of NixOS.
+    pub nixos_version: Option<String>,
+    /// The version of its kernel.
+    pub kernel: Option<String>,
+    /// Whether it is what the profile says, and boots next.
+    pub current: bool,
+    /// Whether it runs.
+    pub running: bool,
+    /// Whether it was booted.
+    pub booted: bool,
+    /// Whether it delivers its secrets by a unit of its own. If not, they last only until the next reboot.
+    pub unit: bool,
+    /// Its secrets, by name.
+    pub secrets: Vec<Secret>,
+    /// Secrets of which it would bring back an older value than the newest generation has.
+    pub revives: Vec<String>,
+    /// Secrets that none of the machine's keys opens.
+    pub cannot_open: Vec<String>,
+}
+
+/// One secret of a generation.
+#[derive(Debug, Serialize)]
+pub struct Secret {
+    /// Its name.
+    pub name: String,
+    /// The serial of its value; none where the file has no seal.
+    pub serial: Option<u64>,
+}
+
+/// Lists them.
+///
+/// # Errors
+/// When there is no such root.
+pub fn run(root: &Path) -> Result<Report> {
+    let root = Root::open(root)?;
+    let keys = keys(&root);
+    let current = profile::current(&root);
+    let [running, booted] = [system::RUNNING, system::BOOTED].map(|link| root.store_path(link));
+    let read = profile::generations(&root).into_iter().map(|generation| {
+        let sealed = generation
+            .system
+            .as_deref()
+            .and_then(|system| system::manifest(&root, system))
+            .map_or_else(Vec::new, |manifest| sealed(&root, &manifest));
+        (generation, sealed)
+    });
+    let read: Vec<_> = read.collect();
+    let mut newest: BTreeMap<&str, u64> = BTreeMap::new();
+    for (_, sealed) in &read {
+        for (name, seal) in sealed.iter().filter_map(|(name, envelope)| Some((name, envelope.as_ref()?.seal.as_ref()?)))
+        {
+            let serial = newest.entry(name).or_default();
+            *serial = (*serial).max(seal.serial);
+        }
+    }
+    let generations = read.iter().rev().map(|(generation, sealed)| {
+        let facts = generation.system.as_deref().and_then(|system| system::facts(&root, system).ok());
+        let is = |link: &Option<String>| generation.system.is_some() && *link == generation.system;
+        let secrets: Vec<_> = sealed
+            .iter()
+            .map(|(name, envelope)| Secret {
+                name: name.clone(),
+                serial: envelope.as_ref().and_then(|envelope| Some(envelope.seal.as_ref()?.serial)),
+            })
+            .collect();
+        let older = |secret: &&Secret| {
+            secret.serial.is_some_and(|serial| newest.get(secret.name.as_str()).is_some_and(|newest| serial < *newest))
+        };
+        let revives = secrets.iter().filter(older).map(|secret| secret.name.clone()).collect();
+        let closed = sealed
+            .iter()
+            .filter(|(_, envelope)| !envelope.as_ref().is_some_and(|envelope| opens(envelope, keys.as_ref())));
+        Generation {
+            generation: generation.number,
+            date: generation.made.map(|made| made.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+            nixos_version: facts.as_ref().map(|facts| facts.version.clone()),
+            kernel: facts.as_ref().map(|facts| facts.kernel.clone()),
+            current: current == Some(generation.number),
+            running: is(&running),
+            booted: is(&booted),
+            unit: facts.as_ref().is_some_and(|facts| facts.has_unit),
+            revives,
+            cannot_open: closed.map(|(name, _)| name.clone()).collect(),
+            secrets,
+            system: generation.system.clone(),
+        }
+    });
+    Ok(Report { version: 1, generations: generations.collect(), root: root.path().to_owned() })
+}
+
+/// What the headers of a manifest's files say, by secret; none for a file that cannot be read.
+fn sealed(root: &Root, manifest: &str) -> Vec<(String, Option<Envelope>)> {
+    let Some(installable) = root.read(manifest).ok().flatten().and_then(|text| Manifest::parse(&text).ok()) else {
+        return Vec::new();
+    };
+    let folder =
+        root.resolved(manifest).and_then(|place| Some(place.rsplit_once('/')?.0.to_owned())).unwrap_or_default();
+    let envelope = |file: &str| {
+        let file = if file.starts_with('/') { file.to_owned() } else { format!("{folder}/{file}") };
+        let bytes = root.read(&file).ok().flatten()?;
+        let binary = age::dearmored(&bytes).ok()?;
+        Envelope::read(binary.as_deref().unwrap_or(&bytes)).ok()
+    };
+    installable.placements.iter().map(|placement| (placement.name.to_string(), envelope(&placement.file))).collect()
+}
+
+/// The keys of a machine whose public half lies open. Others (an age key of its own) cannot be told without being root.
+fn keys(root: &Root) -> Option<BTreeMap<Fingerprint, Recipient>> {
+    if root.exists("/var/lib/sealift/identity") {
+        return None;
+    }
+    let parsed = machine_keys(root).into_iter().filter_map(|line| Recipient::parse(&line).ok());
+    Some(parsed.map(|key| (key.fingerprint(), key)).collect())
+}
+
+/// Whether one of the keys opens a file, as far as its header tells.
+fn opens(envelope: &Envelope, keys: Option<&BTreeMap<Fingerprint, Recipient>>) -> bool {
+    let Some(keys) = keys else { return true };
+    if let Some(seal) = &envelope.seal {
+        return seal.current.iter().any(|key| keys.contains_key(key));
+    }
+    let tags: BTreeSet<_> = keys.values().filter_map(Recipient::ssh_tag).collect();
+    envelope.stanzas.iter().any(|slot| slot.tag.is_none_or(|tag| tags.contains(&tag)))
+}

@@ -1,0 +1,217 @@
+//! What a deployer and the program on the host say to each other: one order in, events out, one JSON object a line. The
+//! same for this machine and, over SSH, for others. Versioned: a newer order is refused.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::name::HostName;
+use super::policy::{Engine, Probe};
+use super::rollout::Action;
+use crate::error::{Error, Kind};
+
+/// The version of the form that this program writes and reads.
+pub const VERSION: u32 = 1;
+
+/// What the program on the host shall do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// 1.
+    pub version: u32,
+    /// Names this run, also its log and result on the host.
+    pub run: String,
+    /// Who asked for it: `user@machine`.
+    pub who: String,
+    /// The machine's root directory.
+    pub root: PathBuf,
+    /// The host's name in the policy, where it is known.
+    pub host: Option<HostName>,
+    /// The work.
+    pub work: Work,
+}
+
+/// The kinds of work.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Work {
+    /// Make a system the running one.
+    Switch(Box<Switch>),
+    /// Finish or take back what an interrupted run left, and nothing else.
+    Recover,
+}
+
+/// A system to be made the running one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Switch {
+    /// How far to go.
+    pub action: Action,
+    /// The system's store path: the very one that was shown.
+    pub system: String,
+    /// What becomes of the system profile.
+    pub profile: Profile,
+    /// The system that was running when the plan was made. Another one now: the plan no longer holds.
+    pub expected: Option<String>,
+    /// Whether it can be activated live. If not, it becomes what boots next, and no more.
+    pub live: bool,
+    /// Store path of a manifest with its sealed files, for a system that carries none.
+    pub bundle: Option<String>,
+    /// What is looked at before and after.
+    pub checks: Vec<Look>,
+    /// For how many seconds a check that got worse may recover.
+    pub settle: u64,
+    /// Which program activates.
+    pub engine: Engine,
+    /// The commit that the system was built from.
+    pub commit: Option<String>,
+}
+
+/// What becomes of the system profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// It gets a new generation, unless its newest is the same system.
+    New,
+    /// It is set to this generation, which exists.
+    Generation(u64),
+}
+
+/// A declared check with its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Look {
+    /// Its name in the policy.
+    pub name: String,
+    /// What is looked at.
+    pub probe: Probe,
+}
+
+/// What the program on the host tells.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Told {
+    /// A step begins.
+    Step {
+        /// Which.
+        text: String,
+    },
+    /// A line of the system's own programs.
+    Said {
+        /// The line.
+        text: String,
+    },
+    /// Something is wrong, and the work goes on.
+    Warning {
+        /// What.
+        text: String,
+    },
+    /// The work is over. The last event.
+    End(Verdict),
+}
+
+/// What the work came to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Verdict {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The generation of the system profile that is current now.
+    pub generation: Option<u64>,
+    /// The system that is running now.
+    pub running: Option<String>,
+    /// Whether the delivered secrets last only until the next reboot.
+    pub until_reboot: bool,
+    /// Why it is not what was asked for.
+    pub failure: Option<Failure>,
+}
+
+/// How a deploy ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// As asked for.
+    Done,
+    /// As asked for, from the next boot on.
+    PendingReboot,
+    /// There was nothing to do.
+    Nothing,
+    /// The person declined.
+    Declined,
+    /// It failed before anything was changed.
+    Failed,
+    /// It failed, and everything is as it was.
+    RolledBack,
+    /// It failed, and the way back failed too.
+    Person,
+}
+
+/// An error on its way from the host.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Failure {
+    /// Its exit code.
+    code: u8,
+    /// What went wrong.
+    message: String,
+    /// The causes, outermost first.
+    causes: Vec<String>,
+    /// What to do about it.
+    mend: Option<String>,
+    /// The failures of a batch.
+    parts: Vec<Failure>,
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        let mut causes = Vec::new();
+        let mut cause = std::error::Error::source(error);
+        while let Some(source) = cause {
+            causes.push(source.to_string());
+            cause = source.source();
+        }
+        Self {
+            code: error.kind().code(),
+            message: error.message().to_owned(),
+            causes,
+            mend: error.mend().map(str::to_owned),
+            parts: error.parts().iter().map(Failure::from).collect(),
+        }
+    }
+}
+
+impl Failure {
+    /// What went wrong and why, in one line.
+    pub fn reason(&self) -> String {
+        std::iter::once(self.message.as_str())
+            .chain(self.causes.iter().map(String::as_str))
+            .collect::<Vec<_>>()
+            .join(": ")
+            .replace('\n', "; ")
+    }
+
+    /// The error as it was on the host.
+    pub fn into_error(self) -> Error {
+        let kind = Kind::from_code(self.code);
+        let mut error = Error::all(kind, self.message, self.parts.into_iter().map(Failure::into_error).collect());
+        if !self.causes.is_empty() {
+            error = error.because(self.causes.join("\n"));
+        }
+        match self.mend {
+            Some(mend) => error.hint(mend),
+            None => error,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_arrives_as_it_was_sent() {
+        let parts = vec![Error::integrity("a is damaged").hint("restore it"), Error::failed("b").because("c")];
+        let sent = Error::batch("2 secrets failed", parts).of_kind(Kind::Integrity);
+        let line = serde_json::to_string(&Failure::from(&sent)).unwrap();
+        let got = serde_json::from_str::<Failure>(&line).unwrap().into_error();
+        assert_eq!(format!("{got:?}"), format!("{sent:?}"));
+        assert_eq!(got.parts()[0].mend(), Some("restore it"));
+    }
+}

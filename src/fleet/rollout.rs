@@ -1,0 +1,337 @@
+//! What a deploy comes to: which secrets change, what a reboot is needed for, and how an attempt to switch is judged.
+//! Pure: the facts are read elsewhere, and what is decided here is what the plan shows and what is then done.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How far a deploy goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Build, and change nothing on the host.
+    Build,
+    /// Say what a switch would do. Nothing is installed.
+    DryActivate,
+    /// Activate, but keep the profile and what boots next.
+    Test,
+    /// Make it what boots next, and activate nothing.
+    Boot,
+    /// All of it.
+    Switch,
+}
+
+impl Action {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Action::Build => "build",
+            Action::DryActivate => "dry-activate",
+            Action::Test => "test",
+            Action::Boot => "boot",
+            Action::Switch => "switch",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One secret that a system carries, as far as it can be told without a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// Its name.
+    pub name: String,
+    /// The serial of its value; none where the file has no seal.
+    pub serial: Option<u64>,
+    /// A digest of the sealed file.
+    pub digest: [u8; 32],
+    /// Owner, group, mode and place, as one text.
+    pub delivery: String,
+    /// Units that are restarted or reloaded when its bytes change.
+    pub units: Vec<String>,
+}
+
+/// What becomes of one secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// It was not there before.
+    Added,
+    /// It has another value.
+    Changed,
+    /// It has an older value than now.
+    Older,
+    /// The same value, sealed to other readers.
+    Resealed,
+    /// The same file, with another owner, mode or place.
+    Reowned,
+    /// It goes.
+    Removed,
+}
+
+/// A secret that does not stay as it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SecretChange {
+    /// Its name.
+    pub name: String,
+    /// What becomes of it.
+    pub change: Change,
+    /// The serial of the value that is there now.
+    pub from: Option<u64>,
+    /// The serial of the value that comes.
+    pub to: Option<u64>,
+}
+
+/// What becomes of the secrets between two systems, by name.
+pub fn secret_changes(before: &[Carried], after: &[Carried]) -> Vec<SecretChange> {
+    let old: BTreeMap<_, _> = before.iter().map(|secret| (secret.name.as_str(), secret)).collect();
+    let new: BTreeSet<_> = after.iter().map(|secret| secret.name.as_str()).collect();
+    let mut changes: Vec<_> = after
+        .iter()
+        .filter_map(|secret| {
+            let change =
+                |change, from| Some(SecretChange { name: secret.name.clone(), change, from, to: secret.serial });
+            let Some(former) = old.get(secret.name.as_str()) else { return change(Change::Added, None) };
+            match (former.digest == secret.digest, former.serial, secret.serial) {
+                (true, ..) if former.delivery == secret.delivery => None,
+                (true, from, _) => change(Change::Reowned, from),
+                (false, Some(from), Some(to)) if from == to => change(Change::Resealed, Some(from)),
+                (false, Some(from), Some(to)) if from > to => change(Change::Older, Some(from)),
+                (false, from, _) => change(Change::Changed, from),
+            }
+        })
+        .collect();
+    let gone = before.iter().filter(|secret| !new.contains(secret.name.as_str()));
+    changes.extend(gone.map(|secret| SecretChange {
+        name: secret.name.clone(),
+        change: Change::Removed,
+        from: secret.serial,
+        to: None,
+    }));
+    changes.sort();
+    changes
+}
+
+/// The units that are restarted or reloaded because the bytes of a secret may change.
+pub fn secret_units(changes: &[SecretChange], after: &[Carried]) -> BTreeSet<String> {
+    let new_bytes = |secret: &&Carried| {
+        changes.iter().any(|change| {
+            change.name == secret.name && matches!(change.change, Change::Added | Change::Changed | Change::Older)
+        })
+    };
+    after.iter().filter(new_bytes).flat_map(|secret| secret.units.iter().cloned()).collect()
+}
+
+/// What a system says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The version of NixOS.
+    pub version: String,
+    /// The version of its kernel.
+    pub kernel: String,
+    /// Which interface its init has. Another one cannot be switched to live.
+    pub interface: String,
+    /// Components that must not change under a running system, and what each is.
+    pub inhibitors: BTreeMap<String, String>,
+    /// What only a boot loads: kernel, initrd and modules, each with where it is.
+    pub boots: BTreeMap<&'static str, String>,
+    /// Whether it installs its own secrets, by a unit.
+    pub has_unit: bool,
+    /// Its systemd units, and where each is.
+    pub units: BTreeMap<String, String>,
+}
+
+/// What a reboot is needed for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Reboot {
+    /// Why the system cannot be activated live. Empty: it can.
+    pub blocks: Vec<String>,
+    /// What stays as it is until the reboot, while the rest is activated.
+    pub waits: Vec<String>,
+}
+
+impl Reboot {
+    /// What it takes to run `target` where `running` runs and `booted` was booted.
+    pub fn between(running: Option<&Facts>, booted: Option<&Facts>, target: &Facts) -> Self {
+        let mut reboot = Self::default();
+        let Some(running) = running else {
+            reboot.blocks.push("no system is running there".to_owned());
+            return reboot;
+        };
+        if running.interface != target.interface {
+            reboot.blocks.push(format!("another init interface ({} → {})", running.interface, target.interface));
+        }
+        for (component, is) in &target.inhibitors {
+            match running.inhibitors.get(component) {
+                Some(was) if was != is => reboot.blocks.push(format!("{component} changes ({was} → {is})")),
+                _ => {}
+            }
+        }
+        let booted = booted.unwrap_or(running);
+        let waits =
+            target.boots.iter().filter(|(part, place)| booted.boots.get(*part).is_some_and(|was| was != *place));
+        reboot.waits.extend(waits.map(|(part, _)| match *part {
+            "kernel" if booted.kernel != target.kernel => format!("kernel {} → {}", booted.kernel, target.kernel),
+            part => part.to_owned(),
+        }));
+        reboot
+    }
+}
+
+/// Units that differ between two systems.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct UnitChanges {
+    /// New ones.
+    pub added: Vec<String>,
+    /// Those whose file is another; they may be restarted.
+    pub changed: Vec<String>,
+    /// Those that go; they are stopped.
+    pub removed: Vec<String>,
+}
+
+impl UnitChanges {
+    /// From the units of one system to those of another.
+    pub fn between(before: Option<&Facts>, after: &Facts) -> Self {
+        let none = BTreeMap::new();
+        let before = before.map_or(&none, |facts| &facts.units);
+        let added = after.units.keys().filter(|unit| !before.contains_key(*unit)).cloned().collect();
+        let changed = after.units.iter().filter(|(unit, place)| before.get(*unit).is_some_and(|was| was != *place));
+        let removed = before.keys().filter(|unit| !after.units.contains_key(*unit)).cloned().collect();
+        Self { added, changed: changed.map(|(unit, _)| unit.clone()).collect(), removed }
+    }
+}
+
+/// How an attempt to activate a system ended, as its switch-to-configuration tells by its exit code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Switched {
+    /// Well.
+    Done,
+    /// Another switch holds the lock; nothing was done.
+    Busy,
+    /// Its init cannot be switched to live; nothing was done.
+    NeedsReboot,
+    /// It is active, and some units failed.
+    UnitsFailed,
+    /// It failed, and how.
+    Failed(String),
+}
+
+impl Switched {
+    /// From an exit code and what was said.
+    pub fn of(code: Option<i32>, ended: &str, said: &str) -> Self {
+        match code {
+            Some(0) => Switched::Done,
+            Some(11) => Switched::Busy,
+            _ if said.contains("Could not acquire lock") => Switched::Busy,
+            Some(100) => Switched::NeedsReboot,
+            Some(4) => Switched::UnitsFailed,
+            Some(2) => Switched::Failed("its activation script failed (exit code 2)".to_owned()),
+            Some(1) if said.contains("Pre-switch check") => {
+                Switched::Failed("its pre-switch checks failed (exit code 1)".to_owned())
+            }
+            _ => Switched::Failed(format!("switch-to-configuration: {ended}")),
+        }
+    }
+
+    /// Whether the system counts as active. `newly_failed`: units that are failed now and were not before; none where
+    /// nobody can tell.
+    ///
+    /// # Errors
+    /// Why it does not, for people.
+    pub fn judge(&self, newly_failed: Option<&BTreeSet<String>>) -> Result<(), String> {
+        match (self, newly_failed) {
+            (Switched::Done, _) => Ok(()),
+            (Switched::UnitsFailed, Some(units)) if units.is_empty() => Ok(()),
+            (Switched::UnitsFailed, Some(units)) => {
+                Err(format!("units failed: {}", units.iter().cloned().collect::<Vec<_>>().join(", ")))
+            }
+            (Switched::UnitsFailed, None) => Err("units failed (exit code 4)".to_owned()),
+            (Switched::Busy, _) => Err("another switch is running on the host".to_owned()),
+            (Switched::NeedsReboot, _) => Err("it cannot be activated without a reboot (exit code 100)".to_owned()),
+            (Switched::Failed(why), _) => Err(why.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn carried(name: &str, serial: u64, digest: u8, delivery: &str) -> Carried {
+        let units = vec![format!("{name}.service")];
+        Carried { name: name.into(), serial: Some(serial), digest: [digest; 32], delivery: delivery.into(), units }
+    }
+
+    #[test]
+    fn every_kind_of_change_is_told_apart() {
+        let before = [
+            carried("same", 1, 1, ""),
+            carried("new", 1, 1, ""),
+            carried("old", 3, 1, ""),
+            carried("key", 1, 1, ""),
+            carried("own", 1, 1, ""),
+            carried("gone", 2, 1, ""),
+        ];
+        let after = [
+            carried("same", 1, 1, ""),
+            carried("new", 2, 2, ""),
+            carried("old", 2, 2, ""),
+            carried("key", 1, 2, ""),
+            carried("own", 1, 1, "x"),
+            carried("more", 1, 1, ""),
+        ];
+        let changes = secret_changes(&before, &after);
+        let told: Vec<_> =
+            changes.iter().map(|change| (change.name.as_str(), change.change, change.from, change.to)).collect();
+        assert_eq!(
+            told,
+            [
+                ("gone", Change::Removed, Some(2), None),
+                ("key", Change::Resealed, Some(1), Some(1)),
+                ("more", Change::Added, None, Some(1)),
+                ("new", Change::Changed, Some(1), Some(2)),
+                ("old", Change::Older, Some(3), Some(2)),
+                ("own", Change::Reowned, Some(1), Some(1)),
+            ]
+        );
+        let units: Vec<_> = secret_units(&changes, &after).into_iter().collect();
+        assert_eq!(units, ["more.service", "new.service", "old.service"]);
+    }
+
+    #[test]
+    fn what_needs_a_reboot_is_foreseen() {
+        let facts = |interface: &str, bus: &str, kernel: &str| Facts {
+            kernel: kernel.into(),
+            interface: interface.into(),
+            inhibitors: BTreeMap::from([("bus".to_owned(), bus.to_owned())]),
+            boots: BTreeMap::from([("kernel", kernel.to_owned())]),
+            ..Facts::default()
+        };
+        let now = facts("2", "dbus", "6.12");
+        assert_eq!(Reboot::between(Some(&now), None, &now), Reboot::default());
+        assert_eq!(Reboot::between(Some(&now), None, &facts("3", "dbus", "6.12")).blocks.len(), 1);
+        assert_eq!(
+            Reboot::between(Some(&now), None, &facts("2", "broker", "6.12")).blocks,
+            ["bus changes (dbus → broker)"]
+        );
+        let kernel = Reboot::between(Some(&now), None, &facts("2", "dbus", "6.13"));
+        assert_eq!((kernel.blocks.len(), kernel.waits), (0, vec!["kernel 6.12 → 6.13".to_owned()]));
+        assert_eq!(Reboot::between(None, None, &now).blocks.len(), 1);
+    }
+
+    #[test]
+    fn failed_units_count_only_if_they_are_new() {
+        let none = BTreeSet::new();
+        let some = BTreeSet::from(["a.service".to_owned()]);
+        assert!(Switched::UnitsFailed.judge(Some(&none)).is_ok());
+        assert!(Switched::UnitsFailed.judge(Some(&some)).is_err());
+        assert!(Switched::UnitsFailed.judge(None).is_err());
+        assert_eq!(Switched::of(Some(1), "", "x\nCould not acquire lock"), Switched::Busy);
+        assert!(matches!(Switched::of(None, "ended by signal 9", ""), Switched::Failed(_)));
+    }
+}

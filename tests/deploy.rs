@@ -1,0 +1,301 @@
+//! deploy on one machine: real nix, real profile generations, a throw-away root.
+
+use crate::harness::machine::{Machine, cannot_deploy};
+
+#[test]
+fn nix_a_first_deploy_delivers_and_boots() {
+    if cannot_deploy("deploy: first deploy") {
+        return;
+    }
+    let machine = Machine::new("{ }");
+    let value = machine.seal("token", "first");
+    let run = machine
+        .deploy(&[])
+        .exits(0)
+        .says("+ token (value 1)")
+        .says("no system is running there")
+        .says("takes effect at the next boot");
+    assert!(run.stdout.is_empty(), "{}", run.text());
+    assert_eq!(machine.secret("token").as_deref(), Some(value.as_str()));
+    assert_eq!(machine.calls(), ["boot 0"]);
+    machine.boot();
+    assert_eq!(
+        machine.secret("token").as_deref(),
+        Some(value.as_str()),
+        "its own unit delivers at boot: {}",
+        machine.unit_log()
+    );
+    machine.is_tidy();
+    machine.stores_hold_no_value();
+}
+
+#[test]
+fn nix_a_deploy_shows_what_changes_and_makes_it_so() {
+    if cannot_deploy("deploy: what changes") {
+        return;
+    }
+    let machine = Machine::running("{ }");
+    let value = machine.seal("token", "second");
+    machine.seal("other", "other");
+    machine.system(r#"{ kernel = "6.13"; etc.motd = "hello"; }"#);
+    let run = machine.deploy(&["--json"]).exits(0);
+    for text in [
+        "linux: 6.12 → 6.13",
+        "~ token (value 1 → value 2)",
+        "+ other (value 1)",
+        "units changed: sealift-install.service",
+        "waits for a reboot: initrd, kernel 6.12 → 6.13",
+        "reboot for",
+    ] {
+        assert!(run.stderr.contains(text), "`{text}` is not in: {}", run.stderr);
+    }
+    assert!(!run.stderr.contains("u{1b}"), "nix's colours are taken off: {}", run.stderr);
+    let report = run.json();
+    assert_eq!(report["event"], "result");
+    assert_eq!(
+        (&report["outcome"], &report["generation"], &report["until_reboot"]),
+        (&"done".into(), &2.into(), &false.into())
+    );
+    assert_eq!(report["plan"]["secrets"][1]["change"], "changed");
+    assert_eq!(report["running"], report["system"]);
+    assert_eq!(machine.secret("token").as_deref(), Some(value.as_str()));
+    assert_eq!(machine.calls(), ["test 0", "boot 0"]);
+    assert_eq!(
+        machine.log().matches("unit start sealift-install.service").count(),
+        1,
+        "installed once, inside the switch"
+    );
+    assert_eq!(machine.link("nix/var/nix/profiles/system"), "system-2-link");
+    assert_eq!(machine.link("run/current-system"), report["system"].as_str().unwrap());
+    let log = machine.root.join(report["log"].as_str().unwrap().trim_start_matches('/'));
+    assert!(std::fs::read_to_string(log).unwrap().contains("activating the configuration"));
+    let record = std::fs::read_to_string(machine.root.join("var/lib/sealift/deploys.jsonl")).unwrap();
+    assert!(record.lines().count() == 2 && record.lines().all(|line| line.starts_with('{')), "{record}");
+    machine.is_tidy();
+    machine.stores_hold_no_value();
+}
+
+#[test]
+fn nix_a_system_without_the_unit_is_delivered_to_until_the_reboot() {
+    if cannot_deploy("deploy: a system without the unit") {
+        return;
+    }
+    let machine = Machine::running(r#"{ variant = "plain"; }"#);
+    assert_eq!(machine.secret("token"), None, "a plain system forgets at boot");
+    let value = machine.seal("token", "second");
+    let run = machine
+        .deploy(&["--json"])
+        .exits(0)
+        .says("they last until the next reboot")
+        .says("its secrets last until the next reboot, then deploy again");
+    assert_eq!(run.json()["until_reboot"], true);
+    assert_eq!(machine.secret("token").as_deref(), Some(value.as_str()));
+    // The closure is the same, so only the secrets move.
+    let newer = machine.seal("token", "third");
+    machine.deploy(&[]).exits(0).says("~ token (value 2 → value 3)").says("runs already");
+    assert_eq!(machine.secret("token").as_deref(), Some(newer.as_str()));
+    assert_eq!(machine.link("nix/var/nix/profiles/system"), "system-1-link");
+    machine.is_tidy();
+    machine.stores_hold_no_value();
+}
+
+#[test]
+fn nix_declined_is_nothing_changed() {
+    if cannot_deploy("deploy: declined") {
+        return;
+    }
+    let machine = Machine::running("{ }");
+    machine.seal("token", "second");
+    let before = machine.state();
+    let root = machine.root.to_str().unwrap().to_owned();
+    machine
+        .sealift(&["deploy", "--root", &root, "--host", "web"])
+        .exits(1)
+        .says("~ token (value 1 → value 2)")
+        .says("declined; nothing was changed");
+    assert_eq!(machine.state(), before);
+    assert!(machine.calls().is_empty());
+    machine.is_tidy();
+}
+
+#[test]
+fn nix_an_unchanged_system_makes_no_generation() {
+    if cannot_deploy("deploy: unchanged") {
+        return;
+    }
+    let machine = Machine::running("{ }");
+    let before = machine.state();
+    machine.deploy(&[]).exits(0).says("runs already").says("secrets: no changes");
+    assert_eq!(machine.state(), before);
+    assert_eq!(machine.calls(), ["test 0", "boot 0"]);
+}
+
+#[test]
+fn nix_each_action_goes_as_far_as_it_says() {
+    if cannot_deploy("deploy: actions") {
+        return;
+    }
+    for variant in ["unit", "plain"] {
+        let machine = Machine::running(&format!("{{ variant = \"{variant}\"; }}"));
+        if variant == "plain" {
+            machine.deploy(&[]).exits(0);
+            machine.forget_calls();
+        }
+        let [system, profile, links, default, token] = <[String; 5]>::try_from(machine.state()).unwrap();
+        let second = machine.seal("token", "second");
+        machine.system(&format!("{{ variant = \"{variant}\"; etc.motd = \"2\"; }}"));
+        let build = machine.deploy(&["--action", "build"]).exits(0).says("built; nothing was changed");
+        let built = build.text().trim().to_owned();
+        assert!(built.starts_with("/nix/store/") && machine.calls().is_empty(), "{built}");
+        assert!(!machine.root.join(built.trim_start_matches('/')).exists(), "build copies nothing");
+
+        machine.deploy(&["--action", "dry-activate"]).exits(0).says("would activate the configuration");
+        assert_eq!(machine.calls(), ["dry-activate 0"]);
+        assert_eq!(machine.state(), [&system, &profile, &links, &default, &token].map(String::clone));
+
+        machine.forget_calls();
+        machine.deploy(&["--action", "boot"]).exits(0).says("takes effect at the next boot");
+        assert_eq!(machine.calls(), ["boot 0"]);
+        let state = machine.state();
+        assert_eq!((&state[0], &state[4]), (&system, &token), "nothing is installed, {variant}");
+        assert_eq!((state[1].as_str(), state[3].trim()), ("system-2-link", built.as_str()));
+
+        machine.forget_calls();
+        machine.system(&format!("{{ variant = \"{variant}\"; etc.motd = \"3\"; }}"));
+        machine.deploy(&["--action", "test"]).exits(0);
+        assert_eq!(machine.calls(), ["test 0"]);
+        let state = machine.state();
+        assert_eq!(
+            (state[1].as_str(), state[3].trim(), &state[4]),
+            ("system-2-link", built.as_str(), &second),
+            "{variant}"
+        );
+        assert_ne!(state[0], built);
+        machine.is_tidy();
+    }
+}
+
+#[test]
+fn nix_what_cannot_be_activated_live_waits_for_the_reboot() {
+    if cannot_deploy("deploy: pending reboot") {
+        return;
+    }
+    for system in [r#"{ interface = "systemd 3"; }"#, r#"{ inhibitors.dbus-implementation = "broker"; }"#] {
+        let machine = Machine::running("{ }");
+        machine.system(system);
+        let before = machine.state();
+        machine
+            .deploy(&["--action", "test"])
+            .exits(1)
+            .says("cannot be activated without a reboot")
+            .says("--action boot");
+        assert!(machine.calls().is_empty() && machine.state() == before);
+        let run =
+            machine.deploy(&["--json"]).exits(0).says("cannot be activated live").says("takes effect at the next boot");
+        assert_eq!(run.json()["outcome"], "pending-reboot");
+        assert_eq!(machine.calls(), ["boot 0"]);
+        assert_eq!(machine.link("run/current-system"), before[0]);
+        machine.boot();
+        assert_ne!(machine.link("run/current-system"), before[0]);
+        assert_eq!(machine.secret("token"), Some(machine.sandbox.value("first")));
+    }
+}
+
+#[test]
+fn nix_every_problem_is_told_at_once_and_nothing_is_built() {
+    if cannot_deploy("deploy: preflight") {
+        return;
+    }
+    let machine = Machine::running("{ }");
+    let before = machine.state();
+    machine.sandbox.write("hosts/web/more.nix", "{ }");
+    std::fs::write(machine.sandbox.fleet().join("secrets/foreign.age"), "x").unwrap();
+    let root = machine.root.to_str().unwrap().to_owned();
+    let run = machine.sealift(&["deploy", "--root", &root, "--host", "db", "--yes"]).exits(1);
+    for text in [
+        "hosts/web/more.nix: git does not track it",
+        "git add -- hosts/web/more.nix",
+        "secrets/foreign.age: git does not track it",
+        "secrets/foreign.age: no secret in the policy",
+        "this is not db: the host key in",
+        "is that of web",
+        "things are in the way",
+    ] {
+        assert!(run.stderr.contains(text), "`{text}` is not in: {}", run.stderr);
+    }
+    assert!(!run.stderr.contains("building"), "{}", run.stderr);
+    assert!(machine.calls().is_empty() && machine.state() == before);
+}
+
+#[test]
+fn nix_each_problem_has_its_exit_code() {
+    if cannot_deploy("deploy: exit codes") {
+        return;
+    }
+    let machine = Machine::running("{ }");
+    let root = machine.root.to_str().unwrap().to_owned();
+    machine.sealift(&["deploy", "--root", &root, "--host", "db", "--yes"]).exits(7).says("sealift host rekey db");
+    machine.sealift(&["deploy", "--root", &root, "--host", "wed", "--yes"]).exits(2).says("did you mean web?");
+    machine.sealift(&["deploy", "--root", &root, "--yes", "--action", "build"]).exits(0).says("web: built");
+    let path = format!("path:{}", machine.sandbox.fleet().display());
+    machine.deploy(&["--flake", &path]).exits(2).says("a `path:` flake copies everything into the store");
+    machine.deploy(&["--flake", "github:owner/name"]).exits(2).says("the fleet's own git work tree");
+    machine.deploy(&["--root", "/nonexistent", "--action", "build"]).exits(2);
+    std::fs::remove_file(machine.sandbox.fleet().join("secrets/token.age")).unwrap();
+    machine.deploy(&[]).exits(3).says("the policy asks for it and it is not there").says("sealift seal token");
+    std::fs::remove_dir_all(machine.sandbox.fleet().join(".git")).unwrap();
+    machine.deploy(&[]).says("is not in a git repository").says("git is what keeps old versions, and what Nix reads");
+    assert!(machine.calls().is_empty());
+}
+
+#[test]
+fn nix_a_system_that_cannot_be_built_changes_nothing() {
+    if cannot_deploy("deploy: build failures") {
+        return;
+    }
+    let machine = Machine::running("{ }");
+    let before = machine.state();
+    for (system, says) in [
+        ("{ etc = throw \"no such option\"; }", "no such option"),
+        ("{ syntax", "syntax error"),
+        (r#"{ etc."a b/\"; false" = "x"; }"#, "could not be built"),
+    ] {
+        machine.system(system);
+        machine.deploy(&[]).exits(1).says("the system of web could not be built; nothing was changed").says(says);
+    }
+    assert!(machine.calls().is_empty() && machine.state() == before);
+    machine.is_tidy();
+}
+
+#[test]
+fn nix_a_host_that_cannot_open_its_secrets_is_never_switched() {
+    if cannot_deploy("deploy: secrets that do not open") {
+        return;
+    }
+    for variant in ["unit", "plain"] {
+        let machine = Machine::running(&format!("{{ variant = \"{variant}\"; }}"));
+        machine.seal("token", "second");
+        let before = machine.state();
+        // The machine shows the right public key and has another private one.
+        std::fs::copy(machine.sandbox.path("keys/db"), machine.root.join("etc/ssh/ssh_host_ed25519_key")).unwrap();
+        for action in ["switch", "test", "boot"] {
+            machine.deploy(&["--action", action]).exits(5).says("token");
+            assert!(machine.calls().is_empty(), "{action}: {:?}", machine.calls());
+            assert_eq!(machine.state(), before);
+        }
+        machine.is_tidy();
+    }
+}
+
+#[test]
+fn nix_a_system_with_another_hosts_secrets_is_not_deployed() {
+    if cannot_deploy("deploy: another host's secrets") {
+        return;
+    }
+    let machine = Machine::running("{ }");
+    let before = machine.state();
+    let flake = machine.sandbox.read("flake.nix").replace("toplevel = system name host;", "toplevel = system \"db\" host;");
+    machine.sandbox.write("flake.nix", flake);
+    machine.deploy(&[]).exits(1).says("the system that was built for web carries the secrets of db");
+    assert!(machine.calls().is_empty() && machine.state() == before);
+}

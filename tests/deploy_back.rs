@@ -1,0 +1,359 @@
+//! deploy when things go wrong: the former state comes back, exactly, or a person is told.
+
+use std::process::{Child, Stdio};
+
+use crate::harness::machine::{Machine, cannot_deploy};
+use crate::harness::not_run;
+
+/// A machine that runs a first system of this variant, and is about to get a second one with another value.
+fn about_to_change(variant: &str) -> (Machine, Vec<String>) {
+    let machine = Machine::running(&format!("{{ variant = \"{variant}\"; }}"));
+    if variant == "plain" {
+        machine.deploy(&[]).exits(0);
+        machine.forget_calls();
+    }
+    machine.seal("token", "second");
+    machine.system(&format!("{{ variant = \"{variant}\"; etc.motd = \"2\"; }}"));
+    let state = machine.state();
+    (machine, state)
+}
+
+/// Starts a deploy that hangs where this line of `stc-fail` says.
+fn hanging(machine: &Machine, line: &str) -> Child {
+    machine.fail(line);
+    let child = machine
+        .sealift_command(&machine.arguments(&[]))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    machine.wait_until_it_hangs();
+    child
+}
+
+fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(pid.try_into().expect("a pid")).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+}
+
+#[test]
+fn nix_every_failure_of_a_switch_brings_the_former_state_back() {
+    if cannot_deploy("deploy: way back") {
+        return;
+    }
+    for variant in ["unit", "plain"] {
+        let (machine, before) = about_to_change(variant);
+        for (line, calls, says) in [
+            ("test 2", &["test 2", "test 0"][..], "its activation script failed"),
+            ("test 4", &["test 4", "test 0"], "units failed"),
+            ("test 1", &["test 1", "test 0"], "its pre-switch checks failed"),
+            ("test 100", &["test 100", "test 0"], "cannot be activated without a reboot"),
+            ("test 7", &["test 7", "test 0"], "exit code 7"),
+            ("test kill", &["test", "test 0"], "signal 9"),
+            ("boot 1", &["test 0", "boot 1", "test 0", "boot 0"], "cannot be made the system that boots"),
+        ] {
+            machine.forget_calls();
+            machine.fail(line);
+            let run = machine.deploy(&["--json"]).exits(6).says("the deploy failed and was rolled back").says(says);
+            assert_eq!(run.json()["outcome"], "rolled-back", "{variant} {line}");
+            assert_eq!(machine.calls(), calls, "{variant} {line}");
+            assert_eq!(machine.state(), before, "{variant} {line}");
+            machine.is_tidy();
+        }
+        // Mended, it goes through.
+        machine.deploy(&[]).exits(0);
+        assert_eq!(machine.secret("token"), Some(machine.sandbox.value("second")));
+    }
+}
+
+#[test]
+fn nix_a_delivery_that_fails_brings_the_former_state_back() {
+    if cannot_deploy("deploy: failing delivery") {
+        return;
+    }
+    for (variant, code, calls) in [("unit", 6, &["test 4", "test 0"][..]), ("plain", 1, &[])] {
+        let (machine, before) = about_to_change(variant);
+        // The switch might make this user, so that staging lets it pass; it does not.
+        let value = machine.sandbox.value("ghost");
+        machine
+            .sandbox
+            .sealift_with(&["seal", "ghost", "--hosts", "web", "--owner", "ghost", "--stdin"], value.as_bytes())
+            .exits(0);
+        machine.deploy(&[]).exits(code).says("ghost");
+        assert_eq!(machine.calls(), calls, "{variant}");
+        assert_eq!(machine.state(), before, "{variant}");
+        machine.is_tidy();
+    }
+}
+
+#[test]
+fn nix_between_systems_with_and_without_the_unit_the_way_back_is_exact() {
+    if cannot_deploy("deploy: way back between variants") {
+        return;
+    }
+    for (former, coming) in [("unit", "plain"), ("plain", "unit")] {
+        for line in ["test 1", "test 4", "boot 1"] {
+            let (machine, before) = about_to_change(former);
+            machine.system(&format!("{{ variant = \"{coming}\"; etc.motd = \"2\"; }}"));
+            machine.fail(line);
+            machine.deploy(&[]).exits(6);
+            assert_eq!(machine.state(), before, "{former} → {coming}, {line}");
+            machine.is_tidy();
+        }
+    }
+}
+
+#[test]
+fn nix_another_switch_at_work_is_not_waited_for() {
+    if cannot_deploy("deploy: busy") {
+        return;
+    }
+    for variant in ["unit", "plain"] {
+        let (machine, before) = about_to_change(variant);
+        machine.fail("test 11");
+        machine.deploy(&[]).exits(1).says("another switch is running on the host").says("wait until it is done");
+        assert_eq!((machine.calls(), machine.state()), (vec!["test 11".to_owned()], before));
+        machine.is_tidy();
+    }
+}
+
+#[test]
+fn nix_a_first_deploy_that_fails_leaves_nothing() {
+    if cannot_deploy("deploy: first deploy that fails") {
+        return;
+    }
+    let machine = Machine::new("{ }");
+    machine.seal("token", "first");
+    machine.fail("boot 1 bootloader");
+    machine.deploy(&[]).exits(6).says("what it had installed is removed");
+    assert_eq!(machine.state(), ["", "", "", "", ""]);
+    machine.is_tidy();
+}
+
+#[test]
+fn nix_an_unchanged_system_never_goes_back_past_itself() {
+    if cannot_deploy("deploy: unchanged system that fails") {
+        return;
+    }
+    let machine = Machine::running("{ }");
+    machine.seal("token", "second");
+    machine.deploy(&[]).exits(0);
+    let before = machine.state();
+    machine.forget_calls();
+    machine.fail("test 4");
+    machine.deploy(&[]).exits(6).says("the system is the one that ran before, and stays");
+    assert_eq!((machine.calls(), machine.state()), (vec!["test 4".to_owned()], before));
+}
+
+#[test]
+fn nix_only_a_check_that_got_worse_fails() {
+    if cannot_deploy("deploy: checks") {
+        return;
+    }
+    let machine = Machine::running(r#"{ etc.marker = "x"; }"#);
+    let policy = machine.sandbox.read("recipients.toml");
+    machine.sandbox.write("recipients.toml", policy + "\n[checks.marker]\nexists = \"/etc/marker\"\n\n[checks.never]\nexists = \"/etc/never\"\n\n[checks.shell]\nlogin_shell = \"bin\"\n\n[checks.command]\ncommand = [\"true\"]\n\n[checks.name]\nhost_name = true\n\n[checks.link]\nstore_link = \"/etc/hostname\"\n");
+    machine.system(r#"{ etc.marker = "x"; etc.motd = "2"; }"#);
+    machine.deploy(&[]).exits(0).says("check never fails already");
+    machine.forget_calls();
+    let before = machine.state();
+    machine.system(r#"{ etc.motd = "3"; }"#);
+    let run = machine.deploy(&[]).exits(6).says("check marker: /etc/marker does not exist");
+    assert!(!run.stderr.contains("check never: "), "{}", run.stderr);
+    assert_eq!((machine.calls(), machine.state()), (vec!["test 0".to_owned(), "test 0".to_owned()], before));
+}
+
+#[test]
+fn nix_failed_units_are_held_against_those_before() {
+    if cannot_deploy("deploy: failed units") {
+        return;
+    }
+    let (machine, before) = about_to_change("unit");
+    // The stand-in for systemctl prints these files.
+    std::fs::create_dir_all(machine.root.join("run/systemd/system")).unwrap();
+    std::fs::create_dir_all(machine.root.join("etc/systemctl")).unwrap();
+    std::fs::write(machine.root.join("etc/systemctl/list-units"), "old.service loaded failed failed An old fault\n")
+        .unwrap();
+    machine.fail("test 4");
+    machine.deploy(&[]).exits(0).says("units are failed that had failed before");
+    assert_ne!(machine.state(), before);
+    machine.is_tidy();
+}
+
+#[test]
+fn nix_a_way_back_that_fails_needs_a_person() {
+    if cannot_deploy("deploy: way back that fails") {
+        return;
+    }
+    let (machine, _) = about_to_change("unit");
+    machine.fail("test 2\ntest 2");
+    let run = machine
+        .deploy(&["--json"])
+        .exits(9)
+        .says("its activation script failed")
+        .says("the way back failed too")
+        .says("sealift rollback --to N");
+    assert_eq!(run.json()["outcome"], "person");
+    assert_eq!(machine.calls(), ["test 2", "test 2"]);
+    // A person mended it, and deploys again: nothing is in the way.
+    machine.deploy(&[]).exits(0);
+    machine.is_tidy();
+}
+
+#[test]
+fn nix_of_two_deploys_one_is_told_who_the_other_is() {
+    if cannot_deploy("deploy: two at once") {
+        return;
+    }
+    let (machine, _) = about_to_change("unit");
+    let mut first = hanging(&machine, "test hang");
+    machine.deploy(&[]).exits(1).says("another deploy is at work").says(", process ").says(", since 20");
+    machine.on("rollback", &[]).exits(1).says(", process ");
+    machine.go_on();
+    assert!(first.wait().unwrap().success());
+    assert_eq!(machine.calls(), ["test 0", "boot 0"]);
+    assert_eq!(machine.secret("token"), Some(machine.sandbox.value("second")));
+}
+
+#[test]
+fn nix_a_deployer_that_is_killed_does_not_end_the_part_on_the_host() {
+    if cannot_deploy("deploy: killed deployer") {
+        return;
+    }
+    let (machine, _) = about_to_change("unit");
+    let mut deployer = hanging(&machine, "test hang");
+    deployer.kill().unwrap();
+    deployer.wait().unwrap();
+    machine.go_on();
+    machine.wait_until_it_is_over();
+    assert_eq!(machine.calls(), ["test 0", "boot 0"]);
+    assert_eq!(machine.link("nix/var/nix/profiles/system"), "system-2-link");
+    // The next run clears what the killed one left for nix.
+    machine.deploy(&["--action", "build"]).exits(0);
+    machine.is_tidy();
+}
+
+#[test]
+fn nix_killed_before_it_is_known_to_be_well_the_next_run_goes_back() {
+    if cannot_deploy("deploy: killed on the host") {
+        return;
+    }
+    for variant in ["unit", "plain"] {
+        for point in ["lock", "check", "activate", "units"] {
+            let (machine, before) = about_to_change(variant);
+            let mut deployer = hanging(&machine, &format!("test hang {point}"));
+            kill(machine.holder().expect("somebody holds the lock"));
+            assert_eq!(deployer.wait().unwrap().code(), Some(9), "no verdict came");
+            // The system's own switch goes on meanwhile; whoever goes back waits for it.
+            machine.go_on();
+            machine
+                .on("rollback", &[])
+                .exits(1)
+                .says("an interrupted deploy was found")
+                .says("taken back")
+                .says("run `sealift rollback` again to go back further");
+            assert_eq!(machine.state(), before, "{variant} {point}: {}", machine.log());
+            machine.is_tidy();
+            machine.deploy(&[]).exits(0);
+            assert_eq!(machine.secret("token"), Some(machine.sandbox.value("second")));
+        }
+    }
+}
+
+#[test]
+fn nix_killed_when_it_was_all_but_done_the_next_run_finishes() {
+    if cannot_deploy("deploy: killed at the end") {
+        return;
+    }
+    let (machine, before) = about_to_change("unit");
+    let mut deployer = hanging(&machine, "boot hang bootloader");
+    kill(machine.holder().expect("somebody holds the lock"));
+    deployer.wait().unwrap();
+    machine.go_on();
+    machine
+        .deploy(&[])
+        .exits(0)
+        .says("an interrupted deploy was found")
+        .says("the interrupted deploy was finished")
+        .says("runs already");
+    let after = machine.state();
+    assert_eq!((after[1].as_str(), after[3].trim()), ("system-2-link", after[0].as_str()));
+    assert_ne!(after[0], before[0]);
+    machine.is_tidy();
+}
+
+#[test]
+fn nix_killed_after_any_write_the_next_run_finishes_or_goes_back() {
+    if cannot_deploy("deploy: killed at every step") {
+        return;
+    }
+    for variant in ["unit", "plain"] {
+        let (mut machine, mut before) = about_to_change(variant);
+        if machine
+            .command("strace")
+            .args(["-f", "-o", "/dev/null", "true"])
+            .status()
+            .map_or(true, |status| !status.success())
+        {
+            not_run("deploy: killed at every step", "strace is not installed, or may not trace here");
+            return;
+        }
+        let mut ends = std::collections::BTreeSet::new();
+        for write in 1.. {
+            let kill = format!("inject=renameat:signal=SIGKILL:when={write}");
+            let mut command = machine.command("strace");
+            command.args(["-f", "-o", "/dev/null", "-e", "trace=renameat", "-e", &kill, env!("CARGO_BIN_EXE_sealift")]);
+            command.args(machine.arguments(&[]));
+            let run = machine.sandbox.run(command, b"");
+            if run.code == 0 {
+                break;
+            }
+            assert!(write < 60, "{run:?}");
+            if machine.root.join("var/lib/sealift/deploy/journal.json").exists() {
+                machine.on("rollback", &[]).exits(1).says("an interrupted deploy was found");
+            }
+            let state = machine.state();
+            let new = state[1] == "system-2-link"
+                && state[3].trim() == state[0]
+                && state[4] == machine.sandbox.value("second");
+            assert!(
+                state == before || new,
+                "{variant}, write {write}: {state:?}, before {before:?}\n{}",
+                machine.log()
+            );
+            ends.insert(new);
+            if new {
+                (machine, before) = about_to_change(variant);
+            }
+        }
+        assert_eq!(ends.len(), 2, "killed early it goes back, killed late it finishes");
+        machine.is_tidy();
+    }
+}
+
+#[test]
+fn nix_another_users_repository_is_not_evaluated_as_root() {
+    if cannot_deploy("deploy: another user's repository") {
+        return;
+    }
+    let (machine, before) = about_to_change("unit");
+    std::os::unix::fs::chown(machine.sandbox.fleet(), Some(1), Some(1)).unwrap();
+    machine.deploy(&[]).says("belongs to another user, and is not evaluated as root").says("run sealift as that user");
+    assert_eq!((machine.calls(), machine.state()), (Vec::<String>::new(), before));
+}
+
+#[test]
+fn nix_ctrl_c_does_not_stop_the_part_on_the_host() {
+    if cannot_deploy("deploy: Ctrl-C") {
+        return;
+    }
+    let (machine, _) = about_to_change("unit");
+    let mut deployer = hanging(&machine, "test hang");
+    let group = rustix::process::Pid::from_raw(deployer.id().try_into().unwrap()).unwrap();
+    rustix::process::kill_process(group, rustix::process::Signal::INT).unwrap();
+    let host = rustix::process::Pid::from_raw(machine.holder().unwrap().try_into().unwrap()).unwrap();
+    assert_eq!(rustix::process::getsid(Some(host)).unwrap(), host, "a session of its own");
+    machine.go_on();
+    assert!(deployer.wait().unwrap().success());
+    assert_eq!(machine.calls(), ["test 0", "boot 0"]);
+}

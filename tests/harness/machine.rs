@@ -1,0 +1,322 @@
+//! A machine to deploy to: a throw-away root whose systems come from the flake of stand-ins (`tests/fixtures/flake`), real
+//! nix with one store for all tests of a run, and the program under test inside the systems.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use super::{Run, Sandbox};
+
+/// What all machines of one run share: a nix store, and the programs that their systems are made of.
+struct Shared {
+    place: PathBuf,
+    programs: String,
+}
+
+impl Shared {
+    fn get() -> &'static Self {
+        static SHARED: OnceLock<Shared> = OnceLock::new();
+        SHARED.get_or_init(|| {
+            let above = Path::new(env!("CARGO_TARGET_TMPDIR"));
+            // Nothing is called at the end of a test program that could remove it: the next one does.
+            for entry in std::fs::read_dir(above).into_iter().flatten().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if name.strip_prefix("nix-").is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                    std::fs::remove_dir_all(entry.path()).expect("the former store is removed");
+                }
+            }
+            let place = above.join(format!("nix-{}", std::process::id()));
+            let mut command = Command::new("sh");
+            command.arg(fixture().join("programs.sh")).arg(place.join("programs")).arg(env!("CARGO_BIN_EXE_sealift"));
+            nix_environment(&mut command, &place);
+            let output = command.output().expect("sh starts");
+            assert!(output.status.success(), "programs.sh: {}", String::from_utf8_lossy(&output.stderr));
+            // Two that make the store at once would be in each other's way.
+            let mut command = Command::new("nix-store");
+            command.arg("--init");
+            nix_environment(&mut command, &place);
+            assert!(command.status().expect("nix-store starts").success());
+            Shared { programs: String::from_utf8(output.stdout).expect("UTF-8"), place }
+        })
+    }
+}
+
+/// Nothing of the caller's nix, and nothing over the network.
+fn nix_environment(command: &mut Command, place: &Path) {
+    command
+        .env("NIX_CONFIG", "experimental-features = nix-command flakes\nbuild-users-group =\nsubstituters =\nsandbox = false\nflake-registry =\nwarn-dirty = false")
+        .env("NIX_REMOTE", format!("local?root={}", place.join("store").display()))
+        .env("NIX_USER_CONF_FILES", "/dev/null");
+}
+
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/flake")
+}
+
+/// A fleet with one machine, `web`, and its root.
+pub struct Machine {
+    /// The box; its fleet holds the flake.
+    pub sandbox: Sandbox,
+    /// The root.
+    pub root: PathBuf,
+}
+
+impl Machine {
+    /// A machine whose system is what this Nix attribute set says; see the fixture's README. Nothing runs there yet.
+    pub fn new(system: &str) -> Self {
+        let sandbox = Sandbox::with_fleet(&["web", "db"]);
+        let copied = sandbox.run(
+            {
+                let mut command = sandbox.command("cp");
+                command.arg("-r").arg(fixture().join(".")).arg(sandbox.fleet());
+                command
+            },
+            b"",
+        );
+        assert_eq!(copied.code, 0, "{}", copied.stderr);
+        sandbox.write("programs.json", &Shared::get().programs);
+        let root = sandbox.path("machine");
+        for folder in ["etc/ssh", "root", "run", "proc"] {
+            std::fs::create_dir_all(root.join(folder)).expect("a folder");
+        }
+        // `install` looks there for what is mounted.
+        sandbox.tool("mount", &["-t", "proc", "proc", root.join("proc").to_str().expect("UTF-8")]);
+        std::fs::write(root.join("etc/NIXOS"), "").expect("written");
+        std::fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nbin:x:1:1::/:/bin/sh\n").expect("written");
+        std::fs::write(root.join("etc/group"), "root:x:0:\nbin:x:1:\n").expect("written");
+        for (from, to) in [("web", "ssh_host_ed25519_key"), ("web.pub", "ssh_host_ed25519_key.pub")] {
+            std::fs::copy(sandbox.path("keys").join(from), root.join("etc/ssh").join(to)).expect("copied");
+        }
+        sandbox.allow(root.join("run"));
+        // Looked at by `stores_hold_no_value`: byte by byte it would take longer than all else.
+        sandbox.allow(root.join("nix/store"));
+        let machine = Self { sandbox, root };
+        machine.system(system);
+        machine.sandbox.write("hosts/db/default.nix", "{ }");
+        machine.sandbox.tool("git", &["add", "-A"]);
+        machine.sandbox.tool("git", &["commit", "-q", "-m", "systems"]);
+        machine
+    }
+
+    /// The same with one secret, `token`, deployed and running: generation 1.
+    pub fn running(system: &str) -> Self {
+        let machine = Self::new(system);
+        machine.seal("token", "first");
+        machine.deploy(&[]).exits(0);
+        machine.boot();
+        machine
+    }
+
+    /// Says what the system shall be from now on.
+    pub fn system(&self, system: &str) {
+        self.sandbox.write("hosts/web/default.nix", system);
+        self.sandbox.tool("git", &["add", "-A"]);
+    }
+
+    /// Gives a secret a new value with the canary in it; the value.
+    pub fn seal(&self, name: &str, value: &str) -> String {
+        let value = self.sandbox.value(value);
+        let there = self.sandbox.fleet().join(format!("secrets/{name}.age")).exists();
+        let options: &[&str] = if there { &[] } else { &["--hosts", "web"] };
+        let mut arguments = vec!["seal", name, "--stdin"];
+        arguments.extend(options);
+        self.sandbox.sealift_with(&arguments, value.as_bytes()).exits(0);
+        value
+    }
+
+    /// A command with nix.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = self.sandbox.command(program);
+        nix_environment(&mut command, &Shared::get().place);
+        command
+    }
+
+    /// The program under test, with nix; ready to be started.
+    pub fn sealift_command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command(env!("CARGO_BIN_EXE_sealift"));
+        command.args(arguments);
+        command
+    }
+
+    /// The program under test, with nix.
+    pub fn sealift(&self, arguments: &[&str]) -> Run {
+        let run = self.sandbox.run(self.sealift_command(arguments), b"");
+        self.sandbox.remember(&run);
+        run
+    }
+
+    /// The arguments of a deploy to this machine without a question.
+    pub fn arguments<'a>(&'a self, options: &[&'a str]) -> Vec<&'a str> {
+        let mut arguments =
+            vec!["deploy", "--root", self.root.to_str().expect("UTF-8"), "--host", "web", "--yes", "--settle", "1"];
+        arguments.extend(options);
+        arguments
+    }
+
+    /// Deploys to this machine.
+    pub fn deploy(&self, options: &[&str]) -> Run {
+        self.sealift(&self.arguments(options))
+    }
+
+    /// A verb on this machine.
+    pub fn on(&self, verb: &str, options: &[&str]) -> Run {
+        let mut arguments = vec![verb, "--root", self.root.to_str().expect("UTF-8")];
+        arguments.extend(options);
+        self.sealift(&arguments)
+    }
+
+    /// Boots what the boot loader says: what was delivered before is gone, as after every boot.
+    pub fn boot(&self) {
+        // What `install` mounted goes first. Where it could mount nothing there is nothing to unmount.
+        for place in ["run/sealift.d", "run/sealift-users.d"] {
+            let mut command = self.command("umount");
+            command.arg(self.root.join(place));
+            self.sandbox.run(command, b"");
+        }
+        std::fs::remove_dir_all(self.root.join("run")).expect("an empty /run");
+        std::fs::create_dir(self.root.join("run")).expect("a new /run");
+        let system = std::fs::read_to_string(self.root.join("boot/default")).expect("a boot loader");
+        let mut command = self.command("chroot");
+        command.arg(&self.root).arg(format!("{}/init", system.trim()));
+        let run = self.sandbox.run(command, b"");
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        self.forget_calls();
+    }
+
+    /// What is delivered as this secret.
+    pub fn secret(&self, name: &str) -> Option<String> {
+        std::fs::read_to_string(self.root.join("run/sealift").join(name)).ok()
+    }
+
+    /// Where a link of the machine leads: the system that runs, was booted, or is the profile's.
+    pub fn link(&self, link: &str) -> String {
+        std::fs::read_link(self.root.join(link)).map_or_else(|_| String::new(), |target| target.display().to_string())
+    }
+
+    /// The state that a failed deploy must leave as it was.
+    pub fn state(&self) -> Vec<String> {
+        let profile = self.link("nix/var/nix/profiles/system");
+        let mut links: Vec<String> = std::fs::read_dir(self.root.join("nix/var/nix/profiles"))
+            .map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+            .unwrap_or_default();
+        links.retain(|name| name.starts_with("system"));
+        links.sort();
+        let default = std::fs::read_to_string(self.root.join("boot/default")).unwrap_or_default();
+        let token = self.secret("token").unwrap_or_default();
+        vec![self.link("run/current-system"), profile, links.join(" "), default, token]
+    }
+
+    /// Asserts that nothing of a run is left: no journal, no root for the collector, no lock that is held.
+    #[track_caller]
+    pub fn is_tidy(&self) {
+        for path in [
+            "var/lib/sealift/deploy/journal.json",
+            "nix/var/nix/gcroots/sealift-run-new",
+            "nix/var/nix/gcroots/sealift-run-former",
+        ] {
+            assert!(self.root.join(path).symlink_metadata().is_err(), "{path} is left");
+        }
+        let roots = std::fs::read_dir(self.sandbox.fleet().join(".git/sealift/roots")).map_or(0, Iterator::count);
+        assert_eq!(roots, 0, "links to what was built are left");
+    }
+
+    /// What shall go wrong, a line each; see the fixture's README.
+    pub fn fail(&self, lines: &str) {
+        std::fs::write(self.root.join("etc/stc-fail"), format!("{lines}\n")).expect("written");
+    }
+
+    /// The calls of switch-to-configuration so far: the action and the exit code of each, and whether it was the system
+    /// that runs now.
+    pub fn calls(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.root.join("var/log/stc.log")).unwrap_or_default();
+        let mut calls = Vec::new();
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("call action=") {
+                calls.push(rest.split(' ').next().unwrap_or_default().to_owned());
+            } else if let (Some(code), Some(call)) = (line.strip_prefix("exit code="), calls.last_mut()) {
+                *call += &format!(" {code}");
+            }
+        }
+        calls
+    }
+
+    /// The log of all that switch-to-configuration did.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.root.join("var/log/stc.log")).unwrap_or_default()
+    }
+
+    /// The process that holds the lock of deploys: the part on the host.
+    pub fn holder(&self) -> Option<u32> {
+        let text = std::fs::read_to_string(self.root.join("run/sealift-deploy.lock")).ok()?;
+        text.split("process ").nth(1)?.split(',').next()?.parse().ok()
+    }
+
+    /// Waits until switch-to-configuration hangs, as `fail` told it to.
+    pub fn wait_until_it_hangs(&self) {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !self.log().contains("outcome=hang") {
+            assert!(std::time::Instant::now() < end, "it does not hang: {}", self.log());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
+    /// Lets what hangs go on.
+    pub fn go_on(&self) {
+        std::fs::write(self.root.join("etc/stc-go"), "").expect("written");
+    }
+
+    /// Waits until nobody holds the lock of deploys.
+    pub fn wait_until_it_is_over(&self) {
+        let lock = std::fs::File::open(self.root.join("run/sealift-deploy.lock")).expect("a lock");
+        lock.lock().expect("the lock");
+    }
+
+    /// What the unit that delivers said.
+    pub fn unit_log(&self) -> String {
+        std::fs::read_to_string(self.root.join("var/log/sealift-install.service.log")).unwrap_or_default()
+    }
+
+    /// From now on `calls` counts anew.
+    pub fn forget_calls(&self) {
+        std::fs::write(self.root.join("var/log/stc.log"), "").expect("written");
+    }
+
+    /// The ciphertext and the systems in both stores hold no value.
+    #[track_caller]
+    pub fn stores_hold_no_value(&self) {
+        let mut command = self.command("grep");
+        command
+            .args(["-rlF", "--", &self.sandbox.canary])
+            .arg(Shared::get().place.join("store/nix/store"))
+            .arg(self.root.join("nix/store"));
+        let found = self.sandbox.run(command, b"");
+        assert_eq!(found.text(), "", "a value is in the store");
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        for place in ["run/sealift.d", "run/sealift-users.d", "proc"] {
+            let mut command = self.command("umount");
+            command.arg(self.root.join(place));
+            // Nothing is mounted there where a test never delivered anything.
+            self.sandbox.run(command, b"");
+        }
+    }
+}
+
+/// Why nothing can be deployed here, if so.
+pub fn cannot_deploy(test: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    let private = std::env::var("SEALIFT_TEST_NAMESPACE").is_ok_and(|value| value == "1");
+    let missing =
+        ["nix", "chroot", "flock"].into_iter().find(|program| Command::new(program).arg("--version").output().is_err());
+    let why = match (root, private, missing) {
+        (_, _, Some(program)) => format!("{program} is not installed"),
+        (false, ..) => "it needs root: systems are activated in a chroot".to_owned(),
+        (_, false, _) => "it mounts, and mounts are not private here".to_owned(),
+        _ => return false,
+    };
+    super::not_run(test, &why);
+    true
+}

@@ -1,0 +1,82 @@
+//! The part of a deploy on the host, as a deployer speaks to it.
+
+use serde_json::{Value, json};
+
+use crate::harness::Run;
+use crate::harness::machine::{Machine, cannot_deploy};
+
+fn order(machine: &Machine, change: impl FnOnce(&mut Value)) -> Value {
+    let system = machine.link("run/current-system");
+    let switch = json!({
+        "action": "switch", "system": system, "profile": "new", "expected": system, "live": true, "bundle": null,
+        "checks": [], "settle": 0, "engine": "native", "commit": null
+    });
+    let mut order = json!({
+        "version": 1, "run": "20260101T000000Z-test", "who": "test@here", "root": machine.root, "host": "web",
+        "work": { "switch": switch }
+    });
+    change(&mut order);
+    order
+}
+
+fn give(machine: &Machine, order: &str) -> (Run, Value) {
+    let run = machine.sandbox.run(machine.sealift_command(&["host-run"]), order.as_bytes());
+    let last = run.text().lines().last().map(|line| serde_json::from_str(line).expect("events are JSON"));
+    (run, last.unwrap_or_default())
+}
+
+#[test]
+fn nix_an_order_is_carried_out_and_its_events_are_lines_of_json() {
+    if cannot_deploy("host-run") {
+        return;
+    }
+    let machine = Machine::running("{ }");
+    let (run, last) = give(&machine, &order(&machine, |_| {}).to_string());
+    assert_eq!((run.code, &last["event"], &last["outcome"], &last["generation"]), (0, &"end".into(), &"done".into(), &1.into()));
+    assert!(run.text().lines().all(|line| serde_json::from_str::<Value>(line).is_ok_and(|event| event["event"].is_string())));
+    assert_eq!(machine.calls(), ["test 0", "boot 0"]);
+}
+
+#[test]
+fn nix_an_order_that_is_not_understood_changes_nothing() {
+    if cannot_deploy("host-run with wrong orders") {
+        return;
+    }
+    let machine = Machine::running("{ }");
+    let before = machine.state();
+    let orders = [
+        (order(&machine, |order| order["version"] = 2.into()), "the order is of version 2"),
+        (order(&machine, |order| order["more"] = 1.into()), "not well formed"),
+        (order(&machine, |order| order["run"] = "../x".into()), "run is not a name"),
+        (order(&machine, |order| order["root"] = "/nonexistent".into()), "there is no directory"),
+        (order(&machine, |order| order["work"]["switch"]["system"] = "/etc".into()), "not a store path"),
+        (order(&machine, |order| order["work"]["switch"]["system"] = "/nix/store/00000000000000000000000000000000-x".into()), "nix-store failed"),
+        (order(&machine, |order| order["work"]["switch"]["expected"] = Value::Null), "another system runs there now"),
+        (order(&machine, |order| order["host"] = "-o".into()), "not well formed"),
+    ];
+    for (order, says) in orders {
+        let (run, last) = give(&machine, &order.to_string());
+        assert!(run.code == 1 && last["outcome"] == "failed", "{run:?}");
+        assert!(last["failure"].to_string().contains(says), "`{says}` is not in {last}");
+    }
+    let (_, last) = give(&machine, "{");
+    assert_eq!(last["failure"]["code"], 2);
+    assert!(machine.calls().is_empty() && machine.state() == before);
+}
+
+#[test]
+fn nix_nothing_is_left_to_recover_after_an_order() {
+    if cannot_deploy("host-run that recovers") {
+        return;
+    }
+    let machine = Machine::running("{ }");
+    let recover = order(&machine, |order| order["work"] = "recover".into());
+    let (_, last) = give(&machine, &recover.to_string());
+    assert_eq!(last["outcome"], "nothing");
+    // A journal that cannot be read is nobody's to guess at.
+    std::fs::write(machine.root.join("var/lib/sealift/deploy/journal.json"), "{").unwrap();
+    let (_, last) = give(&machine, &order(&machine, |_| {}).to_string());
+    assert_eq!(last["failure"]["code"], 9);
+    machine.deploy(&[]).exits(9).says("its journal cannot be read");
+    assert!(machine.calls().is_empty());
+}
