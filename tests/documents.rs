@@ -148,3 +148,35 @@ fn the_reference_fleet_is_in_line() {
         assert!(Path::new(&sandbox.fleet()).join("hosts").join(host).join("default.nix").exists(), "hosts/{host}");
     }
 }
+
+#[test]
+fn commands_that_are_named_are_understood() {
+    let sandbox = Sandbox::new();
+    let mut wrong = Vec::new();
+    for name in documents() {
+        let text = document(&name);
+        // In passing, and as lines of a block.
+        let inline =
+            text.split('`').filter_map(|word| word.strip_prefix("sealift ")).map(|rest| rest.replace('\n', " "));
+        let lines = text.lines().filter_map(|line| Some(line.strip_prefix("$ ")?.split_once("sealift ")?.1.to_owned()));
+        for command in inline.chain(lines) {
+            let words: Vec<&str> = command.split([' ', '|', ',']).filter(|word| !word.is_empty()).collect();
+            let deep = words.first().is_some_and(|verb| ["host", "identity"].contains(verb));
+            let verb: Vec<&str> = words.iter().take(if deep { 2 } else { 1 }).copied().collect();
+            // The package's own name and version, and verbs with their choices.
+            if verb.is_empty()
+                || verb.iter().any(|word| !word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'))
+            {
+                continue;
+            }
+            let run = sandbox.sealift(&[verb.as_slice(), &["--help"]].concat());
+            let help = run.text();
+            let flags =
+                words.iter().take_while(|word| **word != "&&" && **word != "||").filter(|word| word.starts_with("--"));
+            if run.code != 0 || flags.clone().any(|flag| !help.contains(*flag)) {
+                wrong.push(format!("{name}: sealift {command}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
