@@ -164,9 +164,11 @@ fn commands_that_are_named_are_understood() {
             let deep = words.first().is_some_and(|verb| ["host", "identity"].contains(verb));
             let verb: Vec<&str> = words.iter().take(if deep { 2 } else { 1 }).copied().collect();
             // The package's own name and version, and verbs with their choices.
-            if verb.is_empty()
-                || verb.iter().any(|word| !word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'))
-            {
+            let plain = |word: &&str| {
+                word.starts_with(|first: char| first.is_ascii_lowercase())
+                    && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+            };
+            if verb.is_empty() || !verb.iter().all(plain) {
                 continue;
             }
             let run = sandbox.sealift(&[verb.as_slice(), &["--help"]].concat());
