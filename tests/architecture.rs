@@ -49,7 +49,11 @@ fn sources() -> Vec<(String, String)> {
 /// The lines of a file that are code outside its tests, with their numbers.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let end = text.lines().position(|line| line == "mod tests {").unwrap_or(usize::MAX);
-    text.lines().enumerate().take(end).filter(|(_, line)| !line.trim_start().starts_with("//")).map(|(at, line)| (at + 1, line))
+    text.lines()
+        .enumerate()
+        .take(end)
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+        .map(|(at, line)| (at + 1, line))
 }
 
 /// A file that holds tests and nothing else.
@@ -65,7 +69,8 @@ fn data_flows_one_way() {
         let Some(own) = name.split('/').next().and_then(rank) else { continue };
         for (line, code) in code(&text) {
             for used in code.split("crate::").skip(1) {
-                let layer: String = used.chars().take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_').collect();
+                let layer: String =
+                    used.chars().take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_').collect();
                 if rank(&layer).is_some_and(|used| used > own) {
                     faults.push(format!("src/{name}:{line} uses {layer}"));
                 }
@@ -77,31 +82,40 @@ fn data_flows_one_way() {
 
 #[test]
 fn a_file_says_first_what_it_is_for() {
-    let silent: Vec<_> = sources().into_iter().filter(|(_, text)| !text.starts_with("//! ")).map(|(name, _)| name).collect();
+    let silent: Vec<_> =
+        sources().into_iter().filter(|(_, text)| !text.starts_with("//! ")).map(|(name, _)| name).collect();
     assert!(silent.is_empty(), "no `//!` at the top of {silent:?}");
 }
 
 #[test]
 fn one_file_starts_processes() {
-    let starts = |text: &str| code(text).any(|(_, line)| line.contains("Command::new(") || line.contains("process::Command"));
+    let starts =
+        |text: &str| code(text).any(|(_, line)| line.contains("Command::new(") || line.contains("process::Command"));
     let found: Vec<_> = sources().into_iter().filter(|(_, text)| starts(text)).map(|(name, _)| name).collect();
     assert_eq!(found, ["adapters/process.rs"]);
 }
 
 #[test]
 fn few_files_look_into_a_value() {
-    let found: Vec<_> = sources().into_iter().filter(|(_, text)| code(text).any(|(_, line)| line.contains(".expose("))).map(|(name, _)| name).collect();
+    let found: Vec<_> = sources()
+        .into_iter()
+        .filter(|(_, text)| code(text).any(|(_, line)| line.contains(".expose(")))
+        .map(|(name, _)| name)
+        .collect();
     let others: Vec<_> = found.iter().filter(|name| !EXPOSE.iter().any(|(known, _)| known == name)).collect();
     assert!(others.is_empty(), "these look into values too: {others:?}");
 }
 
 #[test]
 fn the_domain_touches_nothing_outside() {
-    let banned = ["std::fs", "std::process", "std::env", "std::net", "std::io::stdin", "println!", "rustix::", "Timestamp::now"];
+    let banned =
+        ["std::fs", "std::process", "std::env", "std::net", "std::io::stdin", "println!", "rustix::", "Timestamp::now"];
     let mut faults = Vec::new();
     for (name, text) in sources().into_iter().filter(|(name, _)| name.starts_with("fleet/") && !is_test(name)) {
         for (line, code) in code(&text) {
-            faults.extend(banned.iter().filter(|word| code.contains(**word)).map(|word| format!("src/{name}:{line}: {word}")));
+            faults.extend(
+                banned.iter().filter(|word| code.contains(**word)).map(|word| format!("src/{name}:{line}: {word}")),
+            );
         }
     }
     assert!(faults.is_empty(), "{faults:#?}");
@@ -111,7 +125,9 @@ fn the_domain_touches_nothing_outside() {
 fn imports_are_named() {
     let mut faults = Vec::new();
     for (name, text) in sources().into_iter().filter(|(name, _)| !is_test(name)) {
-        faults.extend(code(&text).filter(|(_, line)| line.contains("use super::*")).map(|(line, _)| format!("src/{name}:{line}")));
+        faults.extend(
+            code(&text).filter(|(_, line)| line.contains("use super::*")).map(|(line, _)| format!("src/{name}:{line}")),
+        );
     }
     assert!(faults.is_empty(), "`use super::*` outside tests: {faults:?}");
 }
@@ -119,8 +135,13 @@ fn imports_are_named() {
 #[test]
 fn the_map_shows_every_file_and_no_other() {
     let map = include_str!("../docs/architecture.md");
-    let drawn: Vec<&str> = map.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |")).map(|(file, _)| file).collect();
-    let mut missing: Vec<_> = sources().into_iter().map(|(name, _)| name).filter(|name| !is_test(name) && !drawn.contains(&name.as_str())).collect();
+    let drawn: Vec<&str> =
+        map.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |")).map(|(file, _)| file).collect();
+    let mut missing: Vec<_> = sources()
+        .into_iter()
+        .map(|(name, _)| name)
+        .filter(|name| !is_test(name) && !drawn.contains(&name.as_str()))
+        .collect();
     missing.sort();
     assert!(missing.is_empty(), "not in docs/architecture.md: {missing:?}");
     let src = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src");

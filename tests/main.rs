@@ -7,6 +7,7 @@ mod identity;
 mod architecture;
 mod check;
 mod crash;
+mod documents;
 mod deploy;
 mod deploy_back;
 mod harness;

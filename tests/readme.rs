@@ -47,7 +47,9 @@ fn all_fit(shown: &[String], printed: &[&str]) -> bool {
     match shown.split_first() {
         None => printed.is_empty(),
         Some((first, rest)) if first == "…" => (0..=printed.len()).any(|skip| all_fit(rest, &printed[skip..])),
-        Some((first, rest)) => printed.split_first().is_some_and(|(line, left)| fits(first, line) && all_fit(rest, left)),
+        Some((first, rest)) => {
+            printed.split_first().is_some_and(|(line, left)| fits(first, line) && all_fit(rest, left))
+        }
     }
 }
 
@@ -58,7 +60,8 @@ fn the_readme_does_what_it_shows() {
     let sandbox = Sandbox::new();
     let namespace = std::env::var("SEALIFT_TEST_NAMESPACE").is_ok_and(|value| value == "1");
     sandbox.allow(sandbox.path("home/root/run"));
-    let program = std::path::Path::new(env!("CARGO_BIN_EXE_sealift")).parent().expect("a directory").display().to_string();
+    let program =
+        std::path::Path::new(env!("CARGO_BIN_EXE_sealift")).parent().expect("a directory").display().to_string();
     let mut script = format!("set -o pipefail\nPATH={program}:$PATH\ncd ~\n");
     let mut all = Vec::new();
     for (root, typed) in blocks {
@@ -77,19 +80,20 @@ fn the_readme_does_what_it_shows() {
     bash.args(["-c", &script]);
     let run = sandbox.run(bash, b"").exits(0);
     let text = run.text();
-    let mut parts = text.split_inclusive('\n').fold(vec![(Vec::new(), None)], |mut parts: Vec<(Vec<&str>, Option<&str>)>, line| {
-        let line = line.trim_end_matches('\n');
-        if let Some(last) = parts.last_mut() {
-            match line.split_once('\u{1e}') {
-                Some((_, code)) => {
-                    last.1 = Some(code);
-                    parts.push((Vec::new(), None));
+    let mut parts =
+        text.split_inclusive('\n').fold(vec![(Vec::new(), None)], |mut parts: Vec<(Vec<&str>, Option<&str>)>, line| {
+            let line = line.trim_end_matches('\n');
+            if let Some(last) = parts.last_mut() {
+                match line.split_once('\u{1e}') {
+                    Some((_, code)) => {
+                        last.1 = Some(code);
+                        parts.push((Vec::new(), None));
+                    }
+                    None => last.0.push(line),
                 }
-                None => last.0.push(line),
             }
-        }
-        parts
-    });
+            parts
+        });
     parts.pop();
     assert_eq!(parts.len(), all.len(), "{text}");
     for (typed, (printed, code)) in all.iter().zip(&parts) {

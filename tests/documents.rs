@@ -1,0 +1,184 @@
+//! The documents say what is so: exit codes, the schema, the worked example of a seal, the tests that the threat model names,
+//! links between files, and the reference fleet.
+
+use std::path::{Path, PathBuf};
+
+use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine};
+use sealift::error::Kind;
+use sha2::{Digest, Sha256};
+
+use crate::harness::Sandbox;
+
+fn top() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn document(name: &str) -> String {
+    std::fs::read_to_string(top().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// The documents, by their paths from the top.
+fn documents() -> Vec<String> {
+    let of = |folder: &str| {
+        let entries = std::fs::read_dir(top().join(folder))
+            .expect("a folder")
+            .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"));
+        entries.filter(|name| name.ends_with(".md")).map(|name| format!("{folder}{name}")).collect::<Vec<_>>()
+    };
+    [of("./"), of("docs/")].concat()
+}
+
+#[test]
+fn the_exit_codes_are_those_of_the_program() {
+    use Kind::{
+        Blind, Bug, Drift, Failed, Integrity, Interrupted, NoIdentity, Partial, Person, Plaintext, RolledBack,
+        Unreachable, Usage,
+    };
+    let kinds = [
+        Failed,
+        Usage,
+        Drift,
+        Partial,
+        NoIdentity,
+        RolledBack,
+        Unreachable,
+        Integrity,
+        Person,
+        Plaintext,
+        Blind,
+        Bug,
+        Interrupted,
+    ];
+    // A kind that is added is added here too, or this does not compile.
+    let listed = |kind: Kind| match kind {
+        Failed | Usage | Drift | Partial | NoIdentity | RolledBack | Unreachable | Integrity | Person | Plaintext
+        | Blind | Bug | Interrupted => kinds.contains(&kind),
+    };
+    assert!(kinds.into_iter().all(listed));
+    let text = document("docs/exit-codes.md");
+    let rows: Vec<(u8, String)> = text
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("| ")?.split(" | ");
+            Some((cells.next()?.parse().ok()?, cells.next()?.to_owned()))
+        })
+        .collect();
+    let wanted: Vec<_> = kinds.into_iter().map(|kind| (kind.code(), format!("{kind:?}"))).collect();
+    assert_eq!(rows.into_iter().filter(|(code, _)| *code != 0).collect::<Vec<_>>(), wanted);
+    assert!(text.contains("\n| 0 | "));
+}
+
+#[test]
+fn the_schema_is_what_the_program_prints() {
+    let printed = Sandbox::new().sealift(&["schema"]).exits(0).text();
+    assert!(document("docs/recipients.schema.json") == printed, "run: sealift schema > docs/recipients.schema.json");
+}
+
+#[test]
+fn the_worked_example_of_a_seal_is_right() {
+    let text = document("docs/format.md");
+    let after = |word: &str| text.lines().filter_map(|line| line.strip_prefix(word)).map(str::trim).collect::<Vec<_>>();
+    let recipients = after("recipient ");
+    assert_eq!(recipients.len(), 2);
+    let mut fingerprints: Vec<Vec<u8>> =
+        recipients.iter().map(|text| Sha256::digest(text.as_bytes())[..8].to_vec()).collect();
+    let shown: Vec<String> =
+        fingerprints.iter().map(|key| key.iter().map(|byte| format!("{byte:02x}")).collect()).collect();
+    assert_eq!(after("fingerprint "), shown);
+    fingerprints.sort();
+    let body = BASE64_STANDARD_NO_PAD.encode(fingerprints.concat());
+    assert!(
+        text.contains(&format!("-> sealift 1 gitea-runner-token 1 2026-11-23 2 0\n{body}\n")),
+        "the body is {body}"
+    );
+}
+
+#[test]
+fn the_tests_that_are_named_exist() {
+    let text = document("docs/threat-model.md");
+    let named: Vec<(&str, &str)> =
+        text.split('`').filter_map(|word| word.split_once("::")).filter(|(file, _)| file.ends_with(".rs")).collect();
+    assert!(named.len() > 20);
+    for (file, test) in named {
+        assert!(document(file).contains(&format!("fn {test}(")), "{file} has no test {test}");
+    }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut broken = Vec::new();
+    for name in documents() {
+        let text = document(&name);
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target) {
+            let (file, _) = target.split_once('#').unwrap_or((target, ""));
+            let there = top().join(&name).parent().expect("a folder").join(file);
+            if !target.starts_with("http") && !there.exists() {
+                broken.push(format!("{name}: {target}"));
+            }
+        }
+        // Files of the house that are named in passing.
+        for word in text
+            .split('`')
+            .filter(|word| ["src/", "tests/", "scripts/", "docs/"].iter().any(|folder| word.starts_with(folder)))
+        {
+            let file = word.split([' ', ':']).next().unwrap_or_default();
+            if !top().join(file).exists() {
+                broken.push(format!("{name}: {file}"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn the_reference_fleet_is_in_line() {
+    let sandbox = Sandbox::new();
+    // A copy: the checkout may belong to somebody else, whose git settings do not count here.
+    for name in ["recipients.toml", "secrets", "hosts", ".gitattributes"] {
+        sandbox.tool("cp", &["-R", top().join(name).to_str().expect("UTF-8"), "."]);
+    }
+    sandbox.tool("git", &["init", "-q"]);
+    sandbox.tool("git", &["add", "--all"]);
+    sandbox.sealift(&["check"]).exits(0).says("in line");
+    let listed = sandbox.sealift(&["host", "list", "--json"]).exits(0).json();
+    let hosts: Vec<&str> =
+        listed.as_array().expect("an array").iter().map(|row| row["host"].as_str().expect("a name")).collect();
+    assert_eq!(hosts, ["framework-13", "framework-16", "nixos", "nixos-ripper"]);
+    for host in hosts {
+        assert!(Path::new(&sandbox.fleet()).join("hosts").join(host).join("default.nix").exists(), "hosts/{host}");
+    }
+}
+
+#[test]
+fn commands_that_are_named_are_understood() {
+    let sandbox = Sandbox::new();
+    let mut wrong = Vec::new();
+    for name in documents() {
+        let text = document(&name);
+        // In passing, and as lines of a block.
+        let inline =
+            text.split('`').filter_map(|word| word.strip_prefix("sealift ")).map(|rest| rest.replace('\n', " "));
+        let lines = text.lines().filter_map(|line| Some(line.strip_prefix("$ ")?.split_once("sealift ")?.1.to_owned()));
+        for command in inline.chain(lines) {
+            let words: Vec<&str> = command.split([' ', '|', ',']).filter(|word| !word.is_empty()).collect();
+            let deep = words.first().is_some_and(|verb| ["host", "identity"].contains(verb));
+            let verb: Vec<&str> = words.iter().take(if deep { 2 } else { 1 }).copied().collect();
+            // The package's own name and version, and verbs with their choices.
+            let plain = |word: &&str| {
+                word.starts_with(|first: char| first.is_ascii_lowercase())
+                    && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+            };
+            if verb.is_empty() || !verb.iter().all(plain) {
+                continue;
+            }
+            let run = sandbox.sealift(&[verb.as_slice(), &["--help"]].concat());
+            let help = run.text();
+            let flags =
+                words.iter().take_while(|word| **word != "&&" && **word != "||").filter(|word| word.starts_with("--"));
+            if run.code != 0 || flags.clone().any(|flag| !help.contains(*flag)) {
+                wrong.push(format!("{name}: sealift {command}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
