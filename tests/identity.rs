@@ -2,7 +2,6 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use crate::harness::{Run, Sandbox};
 
@@ -289,11 +288,9 @@ fn an_identity_that_cannot_be_used_is_named_with_its_reason() {
         ("missing", "there is no such file"),
         ("ecdsa", "SSH"),
     ] {
-        let started = Instant::now();
         let path = at(name);
         let run = sandbox.sealift(&["show", "a", "--identity", path.to_str().expect("UTF-8")]).exits(5).says(reason);
         assert!(!run.stderr.contains(&key[20..]) && run.stdout.is_empty(), "{}", run.stderr);
-        assert!(started.elapsed() < Duration::from_secs(5), "{name}");
         // Beside one that opens it, it does no harm.
         sandbox.sealift(&["show", "a", "-i", path.to_str().expect("UTF-8"), "-i", &sandbox.key("jay")]).exits(0);
     }
@@ -311,7 +308,6 @@ fn an_identity_that_cannot_be_used_is_named_with_its_reason() {
 fn without_an_identity_every_place_is_named_at_once() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     sandbox.seal("a", &["--hosts", "web"]);
-    let started = Instant::now();
     sandbox
         .sealift(&["show", "a"])
         .exits(5)
@@ -319,7 +315,6 @@ fn without_an_identity_every_place_is_named_at_once() {
         .says("the OS keyring: ")
         .says(".config/sealift/identity.age: there is no such file");
     shell(&sandbox, "unset HOME; \"$S\" show a <&-").exits(5).says("no usable identity");
-    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     shell(&sandbox, &format!("\"$S\" show a -i '{}' <&- 2>&-", sandbox.key("jay"))).exits(0);
 }
 
@@ -464,21 +459,17 @@ fn a_key_in_the_keyring_has_a_backup_and_opens_without_a_question() {
 fn without_a_keyring_a_file_is_offered_at_once() {
     let sandbox = without_admin();
     let before = sandbox.read("recipients.toml");
-    let started = Instant::now();
     sandbox
         .sealift(&["identity", "new", "--admin", "jay"])
         .exits(1)
         .says("the OS keyring cannot be used")
         .says("--file FILE");
     sandbox.sealift(&["identity", "forget", "--yes"]).exits(0);
-    assert!(started.elapsed() < Duration::from_secs(1));
     assert_eq!(sandbox.read("recipients.toml"), before);
     // A bus on which nobody answers: bounded, and Ctrl-C is seen meanwhile.
-    let started = Instant::now();
-    let script = "python3 -c 'import socket,os,time; s=socket.socket(socket.AF_UNIX); s.bind(\"../bus\"); s.listen(9); time.sleep(8)' & sleep 1\n\
-        export DBUS_SESSION_BUS_ADDRESS=unix:path=$PWD/../bus; timeout --foreground -s INT 1 \"$S\" identity new --admin jay";
+    let script = "mkfifo ../ready; python3 -c 'import socket; s=socket.socket(socket.AF_UNIX); s.bind(\"../bus\"); s.listen(9); open(\"../ready\",\"w\").close(); s.accept()[0].recv(1); s.accept()' & cat ../ready\n\
+        trap \"kill $!\" EXIT; export DBUS_SESSION_BUS_ADDRESS=unix:path=$PWD/../bus; timeout --foreground -s INT 1 \"$S\" identity new --admin jay";
     shell(&sandbox, script).exits(124).says("interrupted");
-    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
 }
 
 #[test]
@@ -489,7 +480,9 @@ fn no_run_of_a_shown_value_stays_in_memory() {
         .collect();
     sandbox.sealift_with(&["seal", "a", "--hosts", "web", "--stdin"], value.as_bytes()).exits(0);
     let image = sandbox.path("image");
+    let mark: String = value.chars().rev().collect();
     let mut gdb = sandbox.command("gdb");
+    gdb.env("MARK", &mark);
     gdb.args(["-nx", "-batch", "-ex", "set debuginfod enabled off", "-ex", "catch syscall exit_group"]);
     gdb.args([
         "-ex",
@@ -506,8 +499,8 @@ fn no_run_of_a_shown_value_stays_in_memory() {
     assert_eq!(std::fs::read_to_string(sandbox.path("shown")).expect("shown"), value, "{}", run.stderr);
     let longest = longest_run(&image, value.as_bytes());
     assert!(longest < 512, "{longest} bytes in a row of the value are still in memory");
-    // The search works: it finds what is in memory for certain, the program's own path.
-    assert!(longest_run(&image, SEALIFT.repeat(1 + 64 / SEALIFT.len()).as_bytes()) >= 32.min(SEALIFT.len()));
+    // The search works: it finds what is in memory for certain, a variable of the environment.
+    assert!(longest_run(&image, mark.as_bytes()) >= 512);
 }
 
 /// The longest run of the value's bytes that is found anywhere in the image.

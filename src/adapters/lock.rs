@@ -95,7 +95,6 @@ mod tests {
         assert!(error.message().contains("held by first, process "), "{error:?}");
         std::thread::scope(|scope| {
             let third = scope.spawn(|| take(&fd, &shown, "third", Duration::from_secs(20)));
-            std::thread::sleep(Duration::from_millis(50));
             drop(first);
             assert!(third.join().unwrap().is_ok());
         });
