@@ -32,8 +32,15 @@ fn nix_an_order_is_carried_out_and_its_events_are_lines_of_json() {
     }
     let machine = Machine::running("{ }");
     let (run, last) = give(&machine, &order(&machine, |_| {}).to_string());
-    assert_eq!((run.code, &last["event"], &last["outcome"], &last["generation"]), (0, &"end".into(), &"done".into(), &1.into()));
-    assert!(run.text().lines().all(|line| serde_json::from_str::<Value>(line).is_ok_and(|event| event["event"].is_string())));
+    assert_eq!(
+        (run.code, &last["event"], &last["outcome"], &last["generation"]),
+        (0, &"end".into(), &"done".into(), &1.into())
+    );
+    assert!(
+        run.text()
+            .lines()
+            .all(|line| serde_json::from_str::<Value>(line).is_ok_and(|event| event["event"].is_string()))
+    );
     assert_eq!(machine.calls(), ["test 0", "boot 0"]);
 }
 
@@ -50,7 +57,12 @@ fn nix_an_order_that_is_not_understood_changes_nothing() {
         (order(&machine, |order| order["run"] = "../x".into()), "run is not a name"),
         (order(&machine, |order| order["root"] = "/nonexistent".into()), "there is no directory"),
         (order(&machine, |order| order["work"]["switch"]["system"] = "/etc".into()), "not a store path"),
-        (order(&machine, |order| order["work"]["switch"]["system"] = "/nix/store/00000000000000000000000000000000-x".into()), "nix-store failed"),
+        (
+            order(&machine, |order| {
+                order["work"]["switch"]["system"] = "/nix/store/00000000000000000000000000000000-x".into()
+            }),
+            "nix-store failed",
+        ),
         (order(&machine, |order| order["work"]["switch"]["expected"] = Value::Null), "another system runs there now"),
         (order(&machine, |order| order["host"] = "-o".into()), "not well formed"),
     ];

@@ -171,7 +171,10 @@ fn a_plugin_that_the_user_did_not_list_never_runs() {
     let marker = sandbox.path("marker");
     let trap = [("TEST_MARKER", marker.to_str().expect("UTF-8"))];
     let seal = ["seal", "a", "--hosts", "web", "--stdin"];
-    run(&sandbox, &path, &trap, &seal, &sandbox.value("a")).exits(2).says("age-plugin-xor is not allowed to run").says("plugins = [\"xor\"]");
+    run(&sandbox, &path, &trap, &seal, &sandbox.value("a"))
+        .exits(2)
+        .says("age-plugin-xor is not allowed to run")
+        .says("plugins = [\"xor\"]");
     run(&sandbox, &path, &trap, &["show", "a", "--identity", &sandbox.key("token")], "").exits(2);
     assert!(!marker.exists() && !sandbox.fleet().join("secrets").exists());
     allow(&sandbox);
@@ -181,7 +184,9 @@ fn a_plugin_that_the_user_did_not_list_never_runs() {
     // Listed, but the environment would print keys, or let a repository bring its own program.
     for (name, value) in [("AGEDEBUG", "plugin"), ("PATH", "bin:/usr/bin:/bin"), ("PATH", ":/usr/bin:/bin")] {
         let environment = [trap[0], (name, value)];
-        run(&sandbox, &path, &environment, &["show", "a", "--identity", &sandbox.key("token")], "").exits(5).says("is not run");
+        run(&sandbox, &path, &environment, &["show", "a", "--identity", &sandbox.key("token")], "")
+            .exits(5)
+            .says("is not run");
     }
     assert!(!marker.exists());
 }
@@ -193,10 +198,14 @@ fn what_a_plugin_seals_opens_here_and_with_stock_age() {
     let value = sandbox.value("a");
     run(&sandbox, &path, &[], &["seal", "a", "--hosts", "web", "--stdin"], &value).exits(0);
     let token = sandbox.key("token");
-    let shown = run(&sandbox, &path, &[], &["show", "a", "--identity", &token], "").exits(0).says("touch \\u{1b}[31mthe token");
+    let shown =
+        run(&sandbox, &path, &[], &["show", "a", "--identity", &token], "").exits(0).says("touch \\u{1b}[31mthe token");
     assert_eq!(shown.text(), value);
     for key in ["jay", "web"] {
-        assert_eq!(run(&sandbox, &path, &[], &["show", "a", "--identity", &sandbox.key(key)], "").exits(0).text(), value);
+        assert_eq!(
+            run(&sandbox, &path, &[], &["show", "a", "--identity", &sandbox.key(key)], "").exits(0).text(),
+            value
+        );
     }
     let mut age = sandbox.command("age");
     age.args(["-d", "-i", &token, "secrets/a.age"]).env("PATH", &path);
@@ -207,7 +216,10 @@ fn what_a_plugin_seals_opens_here_and_with_stock_age() {
     let mut age = sandbox.command("age");
     age.args(["-r", recipient, "-o", "secrets/a.age"]).env("PATH", &path);
     sandbox.run(age, value.as_bytes()).exits(0);
-    assert_eq!(run(&sandbox, &path, &[], &["show", "a", "--identity", &token], "").exits(0).says("has no seal").text(), value);
+    assert_eq!(
+        run(&sandbox, &path, &[], &["show", "a", "--identity", &token], "").exits(0).says("has no seal").text(),
+        value
+    );
 }
 
 #[test]
@@ -224,7 +236,10 @@ fn a_plugin_that_misbehaves_is_a_clear_failure() {
     // It asks for a PIN: nobody is there, a script gives it, a script gives a wrong one.
     run(&sandbox, &path, &[("TEST_PLUGIN", "ask")], &show, "").exits(5);
     let with = |pin: &str| {
-        let script = format!("exec '{}' show a --identity '{token}' --passphrase-fd 3 3<<E\n{pin}\nE\n", env!("CARGO_BIN_EXE_sealift"));
+        let script = format!(
+            "exec '{}' show a --identity '{token}' --passphrase-fd 3 3<<E\n{pin}\nE\n",
+            env!("CARGO_BIN_EXE_sealift")
+        );
         let mut command = sandbox.command("sh");
         command.args(["-c", &script]).env("PATH", &path).env("TEST_PLUGIN", "ask");
         sandbox.run(command, b"")
@@ -242,7 +257,17 @@ fn a_plugin_that_hangs_can_be_interrupted() {
     run(&sandbox, &path, &[], &["seal", "a", "--hosts", "web", "--stdin"], &sandbox.value("a")).exits(0);
     let started = Instant::now();
     let mut command = sandbox.command("timeout");
-    command.args(["--foreground", "-s", "INT", "1", env!("CARGO_BIN_EXE_sealift"), "show", "a", "--identity", &sandbox.key("token")]);
+    command.args([
+        "--foreground",
+        "-s",
+        "INT",
+        "1",
+        env!("CARGO_BIN_EXE_sealift"),
+        "show",
+        "a",
+        "--identity",
+        &sandbox.key("token"),
+    ]);
     command.env("PATH", &path).env("TEST_PLUGIN", "hang");
     let run = sandbox.run(command, b"");
     // `timeout` answers 124 for what it had to interrupt, however that ended.

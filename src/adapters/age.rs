@@ -108,7 +108,7 @@ pub struct Opened {
 /// # Errors
 /// `Integrity` for anything damaged, swapped or not sealed by these rules; `NoIdentity` when no identity opens it.
 pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Opened> {
-    let binary = dearmored(bytes).map_err(|error| in_file(file, error))?;
+    let binary = dearmored(bytes).map_err(|error| in_file(file, &error))?;
     let bytes = binary.as_deref().unwrap_or(bytes);
     let envelope = Envelope::read(bytes).map_err(|fault| Error::integrity(format!("{}: {fault}", file.path())).hint(fault.mend()))?;
     if envelope.passphrase {
@@ -196,7 +196,7 @@ pub fn dearmored(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
     Ok(Some(binary))
 }
 
-fn in_file(file: &FileName, error: Error) -> Error {
+fn in_file(file: &FileName, error: &Error) -> Error {
     Error::integrity(format!("{}: {}", file.path(), error.message()))
 }
 

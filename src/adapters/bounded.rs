@@ -14,7 +14,11 @@ const LOOK: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// `Interrupted` on Ctrl-C; a failure that says that `what` did not answer.
-pub fn call<T: Send + 'static>(what: &str, late: impl Fn(Instant) -> bool, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+pub fn call<T: Send + 'static>(
+    what: &str,
+    late: impl Fn(Instant) -> bool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
     let (done, answer) = mpsc::sync_channel(1);
     let started = Instant::now();
     let thread = std::thread::Builder::new().spawn(move || {

@@ -10,8 +10,22 @@ use crate::error::{Error, Result};
 /// text says, and add no newline. Before the user's own settings, and again after them.
 const VIM: &str = "set nobackup nowritebackup noundofile noswapfile nomodeline noexrc nofixendofline viminfo=";
 /// Editors that hand the file to a program that runs already, which sees no private mount.
-const REMOTE: [&str; 14] =
-    ["atom", "code", "code-insiders", "codium", "cursor", "emacsclient", "gedit", "gnome-text-editor", "idea", "kate", "subl", "xed", "zed", "zeditor"];
+const REMOTE: [&str; 14] = [
+    "atom",
+    "code",
+    "code-insiders",
+    "codium",
+    "cursor",
+    "emacsclient",
+    "gedit",
+    "gnome-text-editor",
+    "idea",
+    "kate",
+    "subl",
+    "xed",
+    "zed",
+    "zeditor",
+];
 /// Editors, besides vim and nano, that are known to write nothing elsewhere as they come.
 const CLEAN: [&str; 9] = ["ed", "hx", "helix", "kak", "mg", "nvi", "vis", "sed", "busybox"];
 
@@ -38,8 +52,12 @@ impl Editor {
     /// # Errors
     /// When there is no word, or a quote is left open. Names the variable.
     pub fn parse(variable: &str, text: &OsStr, directory: &Path, path: Option<&OsStr>) -> Result<Self> {
-        let odd = |what: &str| Error::usage(format!("{variable} {what}")).hint(format!("such as {variable}=vim, or {variable}='code --wait'"));
-        let words = split(text.to_str().ok_or_else(|| odd("is not UTF-8 text"))?).ok_or_else(|| odd("has a quote that is not closed"))?;
+        let odd = |what: &str| {
+            Error::usage(format!("{variable} {what}"))
+                .hint(format!("such as {variable}=vim, or {variable}='code --wait'"))
+        };
+        let words = split(text.to_str().ok_or_else(|| odd("is not UTF-8 text"))?)
+            .ok_or_else(|| odd("has a quote that is not closed"))?;
         let (program, arguments) = words.split_first().ok_or_else(|| odd("names no program"))?;
         let program = if program.contains('/') { directory.join(program).into_os_string() } else { program.into() };
         let kind = kind_of(&program, path);
@@ -178,7 +196,10 @@ mod tests {
     fn vim_is_told_to_leave_nothing() {
         let editor = Editor::parse("EDITOR", OsStr::new("/usr/bin/nvim -R"), Path::new("/"), None).unwrap();
         let shown = editor.call(Path::new("/d/f")).shown();
-        assert!(shown.starts_with("/usr/bin/nvim -R -n -i NONE --cmd set nobackup") && shown.ends_with(" /d/f"), "{shown}");
+        assert!(
+            shown.starts_with("/usr/bin/nvim -R -n -i NONE --cmd set nobackup") && shown.ends_with(" /d/f"),
+            "{shown}"
+        );
         assert!(Editor::parse("EDITOR", OsStr::new("emacsclient -t"), Path::new("/"), None).unwrap().is_remote());
         assert!(Editor::parse("EDITOR", OsStr::new("micro"), Path::new("/"), None).unwrap().is_unknown());
     }
@@ -186,7 +207,12 @@ mod tests {
     #[test]
     fn a_variable_that_names_nothing_is_refused_by_its_name() {
         for text in ["", "  ", "'vim"] {
-            assert!(Editor::parse("VISUAL", OsStr::new(text), Path::new("/"), None).unwrap_err().message().starts_with("VISUAL"));
+            assert!(
+                Editor::parse("VISUAL", OsStr::new(text), Path::new("/"), None)
+                    .unwrap_err()
+                    .message()
+                    .starts_with("VISUAL")
+            );
         }
     }
 }

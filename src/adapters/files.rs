@@ -250,7 +250,7 @@ fn descend(root: &Path, folders: &str, make: bool) -> Result<OwnedFd> {
             }
             other => other,
         };
-        place = opened.map_err(|error| Error::io(format!("{} is not a directory of its own in {folders}", folder), error))?;
+        place = opened.map_err(|error| Error::io(format!("{folder} is not a directory of its own in {folders}"), error))?;
     }
     Ok(place)
 }

@@ -37,8 +37,8 @@ pub fn generate(how: Generate, shape: &Shape, comment: &str) -> Result<Generated
         Generate::Wireguard => {
             let mut scalar = random(32)?;
             // As `wg genkey` does it: clamped before it is written, RFC 7748 section 5.
-            scalar[0] &= 248;
-            scalar[31] = (scalar[31] & 127) | 64;
+            scalar[0] &= 0b1111_1000;
+            scalar[31] = (scalar[31] & 0b0111_1111) | 0b0100_0000;
             let mut key = Zeroizing::new([0; 32]);
             key.copy_from_slice(&scalar);
             let public = x25519_dalek::PublicKey::from(&x25519_dalek::StaticSecret::from(*key));
@@ -94,32 +94,32 @@ fn random(count: usize) -> Result<Zeroizing<Vec<u8>>> {
 mod tests {
     use super::*;
 
-    fn made(how: Generate, shape: Shape) -> (Vec<u8>, Option<String>) {
-        let made = generate(how, &shape, "x@y").unwrap();
+    fn made(how: Generate, shape: &Shape) -> (Vec<u8>, Option<String>) {
+        let made = generate(how, shape, "x@y").unwrap();
         (made.value.expose(<[u8]>::to_vec), made.public)
     }
 
     #[test]
     fn values_have_the_form_that_was_asked_for() {
-        let (value, _) = made(Generate::Password { length: 40 }, Shape::Token);
+        let (value, _) = made(Generate::Password { length: 40 }, &Shape::Token);
         assert!(value.len() == 40 && value.iter().all(u8::is_ascii_alphanumeric));
-        let (value, _) = made(Generate::Hex { bytes: 16 }, Shape::Token);
+        let (value, _) = made(Generate::Hex { bytes: 16 }, &Shape::Token);
         assert!(value.len() == 32 && value.iter().all(u8::is_ascii_hexdigit));
-        let (value, _) = made(Generate::Password { length: 8 }, Shape::Env("A".into()));
+        let (value, _) = made(Generate::Password { length: 8 }, &Shape::Env("A".into()));
         assert!(value.starts_with(b"A=") && value.ends_with(b"\n") && Shape::Env("A".into()).check(&value).is_ok());
-        assert_ne!(made(Generate::Base64 { bytes: 32 }, Shape::Raw).0, made(Generate::Base64 { bytes: 32 }, Shape::Raw).0);
+        assert_ne!(made(Generate::Base64 { bytes: 32 }, &Shape::Raw).0, made(Generate::Base64 { bytes: 32 }, &Shape::Raw).0);
     }
 
     #[test]
     fn key_pairs_fit_together() {
-        let (value, public) = made(Generate::SshEd25519, Shape::SshKey);
+        let (value, public) = made(Generate::SshEd25519, &Shape::SshKey);
         assert_eq!(Shape::SshKey.check(&value), Ok(()));
         let key = age::ssh::Identity::from_buffer(&value[..], None).unwrap();
         let recipient = crate::fleet::recipient::Recipient::of_ssh(&key).unwrap();
         assert!(public.unwrap().starts_with(recipient.canonical()));
-        let (value, public) = made(Generate::Age, Shape::Raw);
+        let (value, public) = made(Generate::Age, &Shape::Raw);
         assert!(String::from_utf8(value).unwrap().contains(&public.unwrap()));
-        let (value, public) = made(Generate::Wireguard, Shape::Token);
+        let (value, public) = made(Generate::Wireguard, &Shape::Token);
         assert_eq!((value.len(), public.unwrap().len()), (44, 44));
     }
 }

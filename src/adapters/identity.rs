@@ -184,7 +184,7 @@ impl Identities {
         if !file.expose(|bytes| bytes.starts_with(b"age-encryption.org/")) {
             return Self::parsed(&file, label, plugins, ask);
         }
-        let envelope = file.expose(|bytes| Envelope::read(bytes)).map_err(|_| unusable(label, "it is damaged"))?;
+        let envelope = file.expose(Envelope::read).map_err(|_| unusable(label, "it is damaged"))?;
         if !envelope.passphrase {
             return Err(unusable(label, "it is sealed to keys, not to a passphrase"));
         }

@@ -50,7 +50,11 @@ impl Plugins {
     ///
     /// # Errors
     /// When the plugin is not allowed or not installed.
-    pub fn recipient(&self, key: &age::plugin::Recipient, ask: &Arc<dyn Ask>) -> Result<Box<dyn age::Recipient + Send + Sync>> {
+    pub fn recipient(
+        &self,
+        key: &age::plugin::Recipient,
+        ask: &Arc<dyn Ask>,
+    ) -> Result<Box<dyn age::Recipient + Send + Sync>> {
         self.allow(key.plugin())?;
         let talk = Talk::new(key.plugin(), ask);
         let plugin = RecipientPluginV1::new(key.plugin(), std::slice::from_ref(key), &[], talk.clone());
@@ -61,7 +65,11 @@ impl Plugins {
     ///
     /// # Errors
     /// When the plugin is not allowed or not installed.
-    pub fn identity(&self, key: &age::plugin::Identity, ask: &Arc<dyn Ask>) -> Result<Box<dyn age::Identity + Send + Sync>> {
+    pub fn identity(
+        &self,
+        key: &age::plugin::Identity,
+        ask: &Arc<dyn Ask>,
+    ) -> Result<Box<dyn age::Identity + Send + Sync>> {
         self.allow(key.plugin())?;
         let talk = Talk::new(key.plugin(), ask);
         let plugin = IdentityPluginV1::new(key.plugin(), std::slice::from_ref(key), talk.clone());
@@ -96,7 +104,8 @@ impl age::Identity for Opening {
 
     fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, DecryptError>> {
         let plugin = Arc::clone(&self.plugin);
-        let copy = |stanza: &Stanza| Stanza { tag: stanza.tag.clone(), args: stanza.args.clone(), body: stanza.body.clone() };
+        let copy =
+            |stanza: &Stanza| Stanza { tag: stanza.tag.clone(), args: stanza.args.clone(), body: stanza.body.clone() };
         let stanzas: Vec<_> = stanzas.iter().map(copy).collect();
         let answer = self.talk.bounded(move || age::Identity::unwrap_stanzas(&*plugin, &stanzas));
         answer.unwrap_or_else(|error| Some(Err(DecryptError::Io(std::io::Error::other(error.message())))))
@@ -162,7 +171,8 @@ impl age::Callbacks for Talk {
 
 /// What to say when a plugin's program is not there.
 fn missing(name: &str) -> Error {
-    Error::new(Kind::NoIdentity, format!("the program age-plugin-{name} is not installed")).hint(format!("install age-plugin-{name}"))
+    Error::new(Kind::NoIdentity, format!("the program age-plugin-{name} is not installed"))
+        .hint(format!("install age-plugin-{name}"))
 }
 
 #[cfg(test)]
@@ -171,7 +181,8 @@ mod tests {
 
     #[test]
     fn only_listed_plugins_run_and_none_while_it_is_refused() {
-        let mut plugins = Plugins { allowed: ["yubikey".to_owned()].into(), listed_in: "config.toml".into(), refused: None };
+        let mut plugins =
+            Plugins { allowed: ["yubikey".to_owned()].into(), listed_in: "config.toml".into(), refused: None };
         assert!(plugins.allow("yubikey").is_ok());
         assert!(plugins.allow("evil").unwrap_err().mend().unwrap().contains("config.toml"));
         assert!(!format!("{:?}", plugins.allow("../\u{1b}x").unwrap_err()).contains('\u{1b}'));

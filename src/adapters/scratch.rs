@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, flock, mkdirat, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, FsWord, Mode, OFlags, flock, mkdirat, openat, statat, unlinkat};
 
 use super::editor::Editor;
 use super::files;
@@ -26,8 +26,8 @@ const PREFIX: &str = "sealift-edit-";
 /// The first line of the helper's answer, once its file system is mounted.
 const GREETING: &[u8] = b"sealift-edit 1\n";
 /// `f_type` of the two file systems that live in memory only (linux/magic.h).
-const TMPFS: i64 = 0x0102_1994;
-const RAMFS: i64 = 0x8584_58f6;
+const TMPFS: FsWord = 0x0102_1994;
+const RAMFS: FsWord = 0x8584_58f6;
 /// An editor that ends sooner has only told another program what to do.
 const QUICK: Duration = Duration::from_millis(500);
 
@@ -76,7 +76,14 @@ pub fn edit(value: &Plaintext, name: &str, editor: &Editor, around: &Surrounding
 }
 
 /// With a helper in a namespace of its own; none where the kernel does not let us.
-fn in_namespace(value: &Plaintext, name: &str, editor: &Editor, around: &Surroundings, program: &Path, limit: usize) -> Result<Option<(Option<Plaintext>, Ended)>> {
+fn in_namespace(
+    value: &Plaintext,
+    name: &str,
+    editor: &Editor,
+    around: &Surroundings,
+    program: &Path,
+    limit: usize,
+) -> Result<Option<(Option<Plaintext>, Ended)>> {
     // What a program outside the namespace makes of the path must not land on a disk: nobody can write there.
     let Some(point) = around.places.iter().find_map(|place| Private::make(place, 0o500).ok()) else { return Ok(None) };
     let helper = |limit: usize| {
@@ -126,7 +133,8 @@ pub fn help(point: &Path, name: &str, editor: Option<&Editor>, locale: Option<&O
     // The right to mount was for this only. As root there is nothing to give up: the kernel returns it at the next exec.
     let _root = rustix::thread::clear_ambient_capability_set();
     let mut answer = File::from(duplicate(rustix::stdio::stdout())?);
-    let printed = |outcome: std::io::Result<()>| outcome.map_err(|error| Error::io("nobody reads the helper's answer", error));
+    let printed =
+        |outcome: std::io::Result<()>| outcome.map_err(|error| Error::io("nobody reads the helper's answer", error));
     printed(answer.write_all(GREETING))?;
     let edited = edit_at(point, name, editor, locale, limit);
     match edited {
@@ -142,9 +150,16 @@ pub fn help(point: &Path, name: &str, editor: Option<&Editor>, locale: Option<&O
     }
 }
 
-fn edit_at(point: &Path, name: &str, editor: &Editor, locale: Option<&OsString>, limit: usize) -> Result<(Option<Plaintext>, Ended)> {
+fn edit_at(
+    point: &Path,
+    name: &str,
+    editor: &Editor,
+    locale: Option<&OsString>,
+    limit: usize,
+) -> Result<(Option<Plaintext>, Ended)> {
     let input = File::from(duplicate(rustix::stdio::stdin())?);
-    let value = Plaintext::read(input, 64 << 10, usize::MAX >> 1).map_err(|error| Error::io("cannot read the value", error))?;
+    let value =
+        Plaintext::read(input, 64 << 10, usize::MAX >> 1).map_err(|error| Error::io("cannot read the value", error))?;
     let file = point.join(name);
     value.expose(|bytes| files::create(&file, bytes, 0o600))?;
     drop(value);
@@ -173,15 +188,19 @@ struct Private {
 
 impl Private {
     fn make(place: &Path, mode: u32) -> Result<Self> {
-        let path = place.join(format!("{PREFIX}{}", files::token()?));
-        let failed = |error| Error::io(format!("cannot make {}", path.display()), error);
-        mkdirat(CWD, &path, Mode::from_raw_mode(mode)).map_err(failed)?;
-        let lock = open_directory(&path).and_then(|fd| flock(&fd, FlockOperation::NonBlockingLockExclusive).map(|()| fd));
-        match lock {
-            Ok(lock) => Ok(Self { path, lock }),
-            Err(error) => {
-                wipe(&path);
-                Err(Error::io(format!("cannot use {}", path.display()), error))
+        let mut left = 5;
+        loop {
+            left -= 1;
+            let path = place.join(format!("{PREFIX}{}", files::token()?));
+            let failed = |error| Error::io(format!("cannot make {}", path.display()), error);
+            mkdirat(CWD, &path, Mode::from_raw_mode(mode)).map_err(failed)?;
+            // Between these two steps another run may take it for a dead one's, and wipe it: then another is made.
+            match open_directory(&path).and_then(|fd| flock(&fd, FlockOperation::NonBlockingLockExclusive).map(|()| fd))
+            {
+                Ok(lock) if path.exists() => return Ok(Self { path, lock }),
+                Err(error) if left == 0 => return Err(failed(error)),
+                _ if left == 0 => return Err(failed(rustix::io::Errno::AGAIN)),
+                _ => wipe(&path),
             }
         }
     }
@@ -204,8 +223,10 @@ fn sweep(place: &Path) {
     let Ok(entries) = std::fs::read_dir(place) else { return };
     for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
         let path = entry.path();
-        let ours = statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW)
-            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory && stat.st_uid == rustix::process::geteuid().as_raw());
+        let ours = statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
+            FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+                && stat.st_uid == rustix::process::geteuid().as_raw()
+        });
         if ours && open_directory(&path).is_ok_and(|fd| flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok()) {
             wipe(&path);
         }
@@ -252,8 +273,8 @@ fn in_memory(path: &Path) -> bool {
     matches!(file_system(path), Some(TMPFS | RAMFS))
 }
 
-fn file_system(path: &Path) -> Option<i64> {
-    rustix::fs::statfs(path).ok().map(|stat| i64::from(stat.f_type))
+fn file_system(path: &Path) -> Option<FsWord> {
+    rustix::fs::statfs(path).ok().map(|stat| stat.f_type)
 }
 
 #[cfg(test)]
@@ -277,6 +298,8 @@ mod tests {
     #[test]
     fn a_disk_is_no_memory() {
         assert!(!in_memory(Path::new("/proc")));
-        assert!(in_memory(Path::new("/dev/shm")) || file_system(Path::new("/dev/shm")).is_none_or(|kind| kind != TMPFS));
+        assert!(
+            in_memory(Path::new("/dev/shm")) || file_system(Path::new("/dev/shm")).is_none_or(|kind| kind != TMPFS)
+        );
     }
 }

@@ -8,7 +8,9 @@ use std::os::fd::OwnedFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::termios::{LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr, tcsetattr,
+};
 use zeroize::Zeroizing;
 
 use super::signals;
@@ -177,7 +179,8 @@ impl Drop for Quiet<'_> {
 /// When there is no such descriptor, or it cannot be read.
 pub fn line_of_descriptor(number: i32) -> Result<Plaintext> {
     use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
-    let missing = |error: Errno| Error::usage(format!("descriptor {number} cannot be read")).because(std::io::Error::from(error));
+    let missing =
+        |error: Errno| Error::usage(format!("descriptor {number} cannot be read")).because(std::io::Error::from(error));
     // A number is not a descriptor that may be used as one's own; the kernel turns it into one.
     let ours = pidfd_open(getpid(), PidfdFlags::empty()).map_err(missing)?;
     let from = pidfd_getfd(&ours, number, PidfdGetfdFlags::empty()).map_err(missing)?;
@@ -188,7 +191,9 @@ pub fn line_of_descriptor(number: i32) -> Result<Plaintext> {
         match rustix::io::read(&from, &mut byte[..]) {
             Ok(0) => break,
             Ok(_) if byte[0] == b'\n' => break,
-            Ok(_) if line.len() == LINE => return Err(Error::usage(format!("the line on descriptor {number} is longer than {LINE} bytes"))),
+            Ok(_) if line.len() == LINE => {
+                return Err(Error::usage(format!("the line on descriptor {number} is longer than {LINE} bytes")));
+            }
             Ok(_) => line.push(byte[0]),
             Err(Errno::INTR | Errno::AGAIN) => {}
             Err(error) => return Err(missing(error)),

@@ -44,7 +44,8 @@ impl UserConfig {
             return Err(Error::usage(format!("{shown} can be written by others; it decides which programs run"))
                 .hint(format!("chmod 644 {shown}, once you have read it")));
         }
-        let text = String::from_utf8(files::read(&real, LIMIT)?).map_err(|_| Error::usage(format!("{shown} is not UTF-8 text")))?;
+        let text = String::from_utf8(files::read(&real, LIMIT)?)
+            .map_err(|_| Error::usage(format!("{shown} is not UTF-8 text")))?;
         Self::parse(&text, &shown, home)
     }
 
@@ -56,14 +57,16 @@ impl UserConfig {
         let mut config = Self::default();
         for (key, value) in &table {
             let words = || {
-                let words = value.as_array().map(|list| list.iter().map(toml::Value::as_str).collect::<Option<Vec<_>>>());
+                let words =
+                    value.as_array().map(|list| list.iter().map(toml::Value::as_str).collect::<Option<Vec<_>>>());
                 words.flatten().ok_or_else(|| Error::usage(format!("{shown}: {key}: a list of texts is wanted")))
             };
             match key.as_str() {
                 "plugins" => {
                     for name in words()? {
                         if !is_plugin(name) {
-                            return Err(Error::usage(format!("{shown}: plugins: not the name of a plugin")).hint("the NAME of a program age-plugin-NAME"));
+                            return Err(Error::usage(format!("{shown}: plugins: not the name of a plugin"))
+                                .hint("the NAME of a program age-plugin-NAME"));
                         }
                         config.plugins.insert(name.to_owned());
                     }
@@ -71,12 +74,16 @@ impl UserConfig {
                 "identities" => {
                     for path in words()? {
                         config.identities.push(expanded(path, home).ok_or_else(|| {
-                            Error::usage(format!("{shown}: identities: not an absolute path")).hint("begin it with `/`, or with `~/`")
+                            Error::usage(format!("{shown}: identities: not an absolute path"))
+                                .hint("begin it with `/`, or with `~/`")
                         })?);
                     }
                 }
                 _ => {
-                    let error = Error::usage(format!("{shown}: unknown key `{}`", key.chars().take(40).collect::<String>().escape_debug()));
+                    let error = Error::usage(format!(
+                        "{shown}: unknown key `{}`",
+                        key.chars().take(40).collect::<String>().escape_debug()
+                    ));
                     return Err(match nearest(key, KEYS) {
                         Some(near) => error.hint(format!("did you mean `{near}`?")),
                         None => error.hint(format!("known: {}", KEYS.join(", "))),
@@ -90,7 +97,9 @@ impl UserConfig {
 
 /// The alphabet of plugin names, checked before anything is looked up: the name becomes a program's.
 pub fn is_plugin(name: &str) -> bool {
-    !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-._".contains(&b))
+    !name.is_empty()
+        && name.len() <= 64
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"+-._".contains(&b))
 }
 
 fn expanded(path: &str, home: Option<&Path>) -> Option<PathBuf> {

@@ -51,7 +51,10 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     let identities = session.identities()?;
     let original = age::open(&before, &request.file, &identities)?.value;
     if request.editor.is_unknown() {
-        session.note(format!("what {} itself keeps elsewhere, such as backups and undo files, sealift cannot see", request.editor.name()));
+        session.note(format!(
+            "what {} itself keeps elsewhere, such as backups and undo files, sealift cannot see",
+            request.editor.name()
+        ));
     }
     let Some(value) = edited(session, request, original, &shape)? else { return Ok(Report { sealed: None }) };
 
@@ -59,9 +62,16 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     // Editing takes its time: what the policy says now is what counts.
     session.fleet = Fleet::open(&session.fleet.root)?;
     if session.fleet.sealed(&request.file)?.as_ref() != Some(&before)
-        && !session.talk.confirm(&format!("{} was changed by someone else meanwhile. Seal your text in its place?", request.file.path()))?
+        && !session.talk.confirm(&format!(
+            "{} was changed by someone else meanwhile. Seal your text in its place?",
+            request.file.path()
+        ))?
     {
-        return Err(Error::failed(format!("{} was changed by someone else meanwhile; your text is not sealed", request.file.path())).hint("edit it again"));
+        return Err(Error::failed(format!(
+            "{} was changed by someone else meanwhile; your text is not sealed",
+            request.file.path()
+        ))
+        .hint("edit it again"));
     }
     let wanted = session.fleet.policy.wanted();
     let wanted = wanted.get(&request.file).ok_or_else(|| unknown(session, &request.file))?;
@@ -79,11 +89,19 @@ fn edited(session: &Session, request: &Request, original: Plaintext, shape: &Sha
     let mut again: Option<Plaintext> = None;
     loop {
         signals::check()?;
-        let left = scratch::edit(again.as_ref().unwrap_or(&original), &name, &request.editor, &request.around, request.limit.max(original.len() + 1))?;
+        let left = scratch::edit(
+            again.as_ref().unwrap_or(&original),
+            &name,
+            &request.editor,
+            &request.around,
+            request.limit.max(original.len() + 1),
+        )?;
         if !left.ended.well() {
             return Err(Error::failed(format!("{} failed ({}); nothing changed", request.editor.name(), left.ended)));
         }
-        let value = left.value.ok_or_else(|| Error::failed(format!("{} removed the file; nothing changed", request.editor.name())))?;
+        let value = left
+            .value
+            .ok_or_else(|| Error::failed(format!("{} removed the file; nothing changed", request.editor.name())))?;
         if unchanged(&original, &value) {
             session.note("nothing changed");
             if left.quick {
@@ -119,7 +137,9 @@ fn edited(session: &Session, request: &Request, original: Plaintext, shape: &Sha
 
 /// Whether nothing was typed. Some editors end every file with a newline; that alone is no change.
 fn unchanged(before: &Plaintext, after: &Plaintext) -> bool {
-    before.expose(|before| after.expose(|after| after == before || (!before.ends_with(b"\n") && after.strip_suffix(b"\n") == Some(before))))
+    before.expose(|before| {
+        after.expose(|after| after == before || (!before.ends_with(b"\n") && after.strip_suffix(b"\n") == Some(before)))
+    })
 }
 
 /// The name that the editor sees: it tells editors which language it is.

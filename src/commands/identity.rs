@@ -83,7 +83,8 @@ pub fn new(session: &mut Session, request: &New) -> Result<Made> {
     let (file, passphrase) = match &request.keep {
         Keep::File { path, plain } => {
             let path = free(path)?;
-            let passphrase = if *plain { None } else { Some(session.talk.new_passphrase(&path.display().to_string())?) };
+            let passphrase =
+                if *plain { None } else { Some(session.talk.new_passphrase(&path.display().to_string())?) };
             (Some(path), passphrase)
         }
         Keep::Keyring { backup, usual } => {
@@ -93,7 +94,10 @@ pub fn new(session: &mut Session, request: &New) -> Result<Made> {
                 None if has_other(&session.fleet.policy, &[]) => None,
                 None => Some(outside(session, &usual_backup(usual.as_deref())?)?),
             };
-            let passphrase = file.as_ref().map(|path| session.talk.new_passphrase(&format!("the backup {}", path.display()))).transpose()?;
+            let passphrase = file
+                .as_ref()
+                .map(|path| session.talk.new_passphrase(&format!("the backup {}", path.display())))
+                .transpose()?;
             (file, passphrase)
         }
     };
@@ -104,7 +108,9 @@ pub fn new(session: &mut Session, request: &New) -> Result<Made> {
         stored.undo(session);
     }
     let (kept, backup) = match (&request.keep, file) {
-        (Keep::Keyring { .. }, file) => (crate::adapters::search::KEYRING.to_owned(), file.map(|file| file.display().to_string())),
+        (Keep::Keyring { .. }, file) => {
+            (crate::adapters::search::KEYRING.to_owned(), file.map(|file| file.display().to_string()))
+        }
         (Keep::File { .. }, file) => (file.map(|file| file.display().to_string()).unwrap_or_default(), None),
     };
     let files_to_rekey = made?;
@@ -134,7 +140,15 @@ impl Stored {
 }
 
 /// Key first, policy last.
-fn store(session: &mut Session, request: &New, content: &Plaintext, recipient: &Recipient, file: Option<&Path>, passphrase: Option<&SecretString>, stored: &mut Stored) -> Result<usize> {
+fn store(
+    session: &mut Session,
+    request: &New,
+    content: &Plaintext,
+    recipient: &Recipient,
+    file: Option<&Path>,
+    passphrase: Option<&SecretString>,
+    stored: &mut Stored,
+) -> Result<usize> {
     let (git, journal) = session.lock()?;
     let (changes, text) = named(session, &request.admin, recipient, request.add)?;
     if let Some(path) = file {
@@ -181,7 +195,8 @@ pub fn import(session: &mut Session, path: &Path, admin: Option<&AdminName>, add
         return Ok(made(&holder, 0));
     }
     let Some(admin) = admin else {
-        return Err(Error::usage("no admin of this fleet has this key").hint("to make it one's, say whose it is: `--admin NAME`"));
+        return Err(Error::usage("no admin of this fleet has this key")
+            .hint("to make it one's, say whose it is: `--admin NAME`"));
     };
     allowed(&session.fleet.policy, admin, add)?;
     let (git, journal) = session.lock()?;
@@ -228,8 +243,10 @@ pub fn forget(session: &Session, admin: Option<&AdminName>, backup: bool, yes: b
     let other = if backup { session.identities()?.unlocked()? } else { Vec::new() };
     let kept = held.iter().all(|key| other.iter().any(|(_, known)| known.as_ref() == Some(key)));
     if !kept && !has_other(policy, &held) {
-        return Err(Error::failed("it is the only key of the fleet that is known: without it nobody could rekey or edit")
-            .hint("prove that you have its backup, with `--identity FILE`; or add another admin first"));
+        return Err(Error::failed(
+            "it is the only key of the fleet that is known: without it nobody could rekey or edit",
+        )
+        .hint("prove that you have its backup, with `--identity FILE`; or add another admin first"));
     }
     let list = held.iter().map(Recipient::canonical).collect::<Vec<_>>().join(", ");
     if !yes && !session.talk.confirm(&format!("Remove {list} from the keyring?"))? {
@@ -253,7 +270,8 @@ fn allowed(policy: &Policy, admin: &AdminName, add: bool) -> Result<()> {
     if add || !policy.admins.contains_key(admin) {
         return Ok(());
     }
-    Err(Error::usage(format!("{admin} has a key already; nothing changed")).hint("`--add` gives one more; to replace one, remove its line afterwards and run `sealift rekey`"))
+    Err(Error::usage(format!("{admin} has a key already; nothing changed"))
+        .hint("`--add` gives one more; to replace one, remove its line afterwards and run `sealift rekey`"))
 }
 
 /// The policy with this key in it.
@@ -280,7 +298,8 @@ fn adopt(session: &mut Session, text: String) -> Result<usize> {
 fn free(path: &Path) -> Result<PathBuf> {
     let name = path.file_name().ok_or_else(|| Error::usage(format!("{} is not a file's path", path.display())))?;
     let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let real = std::fs::canonicalize(directory).map_err(|error| Error::usage(format!("there is no directory {}", directory.display())).because(error))?;
+    let real = std::fs::canonicalize(directory)
+        .map_err(|error| Error::usage(format!("there is no directory {}", directory.display())).because(error))?;
     let path = real.join(name);
     if path.symlink_metadata().is_ok() {
         return Err(Error::failed(format!("{} is there already, and is not overwritten", path.display())));
@@ -289,7 +308,10 @@ fn free(path: &Path) -> Result<PathBuf> {
 }
 
 fn usual_backup(usual: Option<&Path>) -> Result<PathBuf> {
-    let path = usual.ok_or_else(|| Error::usage("a key is never in the keyring alone, and HOME is not set").hint("name a file for its backup: `--backup FILE`"))?;
+    let path = usual.ok_or_else(|| {
+        Error::usage("a key is never in the keyring alone, and HOME is not set")
+            .hint("name a file for its backup: `--backup FILE`")
+    })?;
     if let Some(directory) = path.parent() {
         files::make_private_directory(directory)?;
     }

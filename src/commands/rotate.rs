@@ -59,11 +59,10 @@ pub fn run(session: &mut Session, request: Request) -> Result<Report> {
         return Ok(report);
     }
     let mut given = match request.source {
-        None => None,
         Some(_) if wanted.len() > 1 => return Err(Error::usage(format!("one value was given, and {} files are to be rotated", wanted.len())).hint("rotate them one at a time")),
         Some(Source::Given(value)) => Some(value),
         Some(Source::File { path, .. }) => Some(crate::adapters::files::read_plaintext(&path, crate::fleet::header::VALUE_LIMIT)?),
-        Some(Source::Prompt | Source::Generate(_)) => None,
+        None | Some(Source::Prompt | Source::Generate(_)) => None,
     };
     let mut changes = Changes::default();
     let mut writer = Writer::new(session, &wanted)?;

@@ -245,7 +245,7 @@ mod tests {
         edit.add_host(&"two".parse().unwrap(), std::slice::from_ref(&gone), None, &["runner".into()]).unwrap();
         edit.declare(&"b".parse().unwrap(), &Declaration { hosts: vec!["one".into(), "two".into(), "@runner".into()], ..Declaration::default() }).unwrap();
         edit.remove_host(&"two".parse().unwrap(), &["runner".parse().unwrap()]).unwrap();
-        edit.retire(&"two".parse().unwrap(), &[gone.clone()], "2026-11-23").unwrap();
+        edit.retire(&"two".parse().unwrap(), std::slice::from_ref(&gone), "2026-11-23").unwrap();
         let policy = parse(&edit.text()).unwrap();
         assert_eq!(policy.secrets["b"].hosts.len(), 1);
         assert_eq!(policy.retired["two"].keys, [gone]);

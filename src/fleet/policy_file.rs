@@ -266,8 +266,8 @@ fn syntax(text: &str, lines: &Lines, fault: &toml::de::Error) -> Error {
     if let Some(word) = quoted("missing field `") {
         return at(format!("`{word}` is missing"));
     }
-    if let Some(at_expected) = message.rfind(", expected ").filter(|_| message.starts_with("invalid ")) {
-        return at(format!("a value of the wrong kind{}", &message[at_expected..]));
+    if let Some((_, expected)) = message.rsplit_once(", expected ").filter(|_| message.starts_with("invalid ")) {
+        return at(format!("a value of the wrong kind, expected {expected}"));
     }
     if message.starts_with("duplicate key") {
         return at("this key is given twice".to_owned()).hint("keep one of the two");
@@ -524,7 +524,7 @@ impl Reader {
     fn folders(&mut self, names: &[(SecretName, Range<usize>)], paths: &BTreeMap<String, String>) {
         let known: BTreeSet<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
         for (inner, span) in names {
-            let folders = inner.as_str().match_indices('/').map(|(at, _)| &inner.as_str()[..at]);
+            let folders = inner.as_str().match_indices('/').filter_map(|(at, _)| inner.as_str().get(..at));
             if let Some(outer) = folders.into_iter().find(|folder| known.contains(folder)) {
                 self.fault(span, &format!("secrets.{inner}"), format!("its name lies in a folder of the secret {outer}"),
                     Some("rename one of them: `sealift mv`".into()));

@@ -45,11 +45,13 @@ impl Seal {
     }
 
     /// The seal of the next value: a new serial, and nobody who knew only former values is listed any more.
+    #[must_use]
     pub fn next_value(&self, made: Date, current: BTreeSet<Fingerprint>) -> Self {
         Self { name: self.name.clone(), serial: self.serial + 1, made, current, former: BTreeSet::new() }
     }
 
     /// The seal of the same value for other readers: who loses access is remembered as former.
+    #[must_use]
     pub fn same_value(&self, current: BTreeSet<Fingerprint>) -> Self {
         let knew: BTreeSet<_> = self.current.union(&self.former).copied().collect();
         let former = knew.difference(&current).copied().collect();
@@ -92,15 +94,16 @@ impl Seal {
             let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
             plain.then(|| text.parse::<u64>().ok()).flatten().ok_or(Fault::BrokenSeal)
         };
-        let (current, former) = (number(current)?, number(former)?);
+        let count = |text| number(text).and_then(|number| usize::try_from(number).map_err(|_| Fault::BrokenSeal));
+        let (current, former) = (count(current)?, count(former)?);
         let all = body.as_chunks::<8>();
-        if !all.1.is_empty() || current.checked_add(former) != Some(all.0.len() as u64) || current == 0 {
+        if !all.1.is_empty() || current.checked_add(former) != Some(all.0.len()) || current == 0 {
             return Err(Fault::BrokenSeal);
         }
         let sorted = |keys: &[[u8; 8]]| {
             keys.windows(2).all(|pair| pair[0] < pair[1]).then(|| keys.iter().copied().map(Fingerprint).collect())
         };
-        let (now, then) = all.0.split_at(current as usize);
+        let (now, then) = all.0.split_at(current);
         Ok(Self {
             name: name.parse().map_err(|_| Fault::BrokenSeal)?,
             serial: number(serial)?,
@@ -176,8 +179,8 @@ impl Envelope {
         for recipient in seal.current.iter().filter_map(|fingerprint| known.get(fingerprint)) {
             let Some(kind) = recipient.kind().stanza() else { continue };
             let tag = recipient.ssh_tag();
-            let fits = |slot: &Option<&Slot>| slot.is_some_and(|slot| slot.kind == Some(kind) && slot.tag == tag);
-            match left.iter_mut().find(|slot| fits(slot)) {
+            let fits = |slot: Option<&Slot>| slot.is_some_and(|slot| slot.kind == Some(kind) && slot.tag == tag);
+            match left.iter_mut().find(|slot| fits(**slot)) {
                 Some(slot) => *slot = None,
                 None => return Some(format!("it has no {kind} stanza for a key that its seal lists")),
             }

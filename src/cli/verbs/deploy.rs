@@ -96,7 +96,8 @@ pub fn show(report: Report, json: bool, app: &App) -> Done {
     let until = if report.until_reboot { "; its secrets last until the next reboot, then deploy again" } else { "" };
     let generation = report.generation.map_or_else(String::new, |number| format!(" (generation {number})"));
     let former = report.plan.as_ref().and_then(|plan| plan.former.as_ref());
-    let back = if former.is_some_and(|former| *former != report.system) { "; `sealift rollback` goes back" } else { "" };
+    let back =
+        if former.is_some_and(|former| *former != report.system) { "; `sealift rollback` goes back" } else { "" };
     let waits = report.plan.as_ref().map_or(&[][..], |plan| &plan.reboot.waits);
     let reboot = if waits.is_empty() { String::new() } else { format!("; reboot for {}", waits.join(", ")) };
     match report.outcome {

@@ -32,7 +32,8 @@ pub struct Args {
 pub fn run(args: Args, app: &App) -> Done {
     let editor = settings::editor()?;
     let mut session = app.session()?;
-    let request = Request { file: args.name, editor, around: settings::surroundings(), mend: args.mend, limit: args.max_size };
+    let request =
+        Request { file: args.name, editor, around: settings::surroundings(), mend: args.mend, limit: args.max_size };
     let report = edit::run(&mut session, &request)?;
     if args.json {
         app.ui.json(&report)?;
@@ -59,7 +60,8 @@ pub struct HelperArgs {
 
 /// Helps.
 pub fn help(args: HelperArgs) -> Done {
-    let editor = (!args.editor.is_empty()).then(|| Editor::from_words(args.editor, settings::variable("PATH").as_deref()));
+    let editor =
+        (!args.editor.is_empty()).then(|| Editor::from_words(args.editor, settings::variable("PATH").as_deref()));
     scratch::help(&args.point, &args.name, editor.as_ref(), settings::locale().as_ref(), args.limit)?;
     Ok(None)
 }

@@ -78,7 +78,10 @@ pub fn run(args: Args, app: &App) -> Done {
         Verb::New { admin, file, plain, backup, add, json } => {
             let keep = match file {
                 Some(path) => Keep::File { path, plain },
-                None => Keep::Keyring { backup, usual: settings::config_directory().map(|directory| directory.join(DEFAULT_FILE)) },
+                None => Keep::Keyring {
+                    backup,
+                    usual: settings::config_directory().map(|directory| directory.join(DEFAULT_FILE)),
+                },
             };
             let made = identity::new(&mut app.session()?, &New { admin, keep, add })?;
             made_known(app, &made, json)
@@ -107,13 +110,22 @@ fn made_known(app: &App, made: &Made, json: bool) -> Done {
         app.ui.line(&made.recipient)?;
         app.ui.say(&format!("{} is an admin; the key is in {}", made.admin, made.kept));
         match &made.backup {
-            Some(backup) => app.ui.say(&format!("its backup is {backup}: keep a copy on another medium, and remember the passphrase")),
-            None if made.kept == KEYRING => app.ui.say("there is no backup: another admin of this fleet is the second way in"),
-            None => app.ui.say("keep a copy of it on another medium: without it, and without another admin, nobody can rekey or edit"),
+            Some(backup) => app
+                .ui
+                .say(&format!("its backup is {backup}: keep a copy on another medium, and remember the passphrase")),
+            None if made.kept == KEYRING => {
+                app.ui.say("there is no backup: another admin of this fleet is the second way in")
+            }
+            None => app.ui.say(
+                "keep a copy of it on another medium: without it, and without another admin, nobody can rekey or edit",
+            ),
         }
     }
     if made.files_to_rekey > 0 {
-        app.ui.say(&format!("{} sealed files do not open with it yet: run `sealift rekey` with a key that opens them", made.files_to_rekey));
+        app.ui.say(&format!(
+            "{} sealed files do not open with it yet: run `sealift rekey` with a key that opens them",
+            made.files_to_rekey
+        ));
     }
     Ok(None)
 }
@@ -135,7 +147,10 @@ fn show(app: &App, json: bool) -> Done {
         match &key.recipient {
             Some(recipient) => {
                 app.ui.line(recipient)?;
-                let whose = key.admin.as_ref().map_or_else(|| "no admin of this fleet has it".to_owned(), |admin| format!("admin {admin}"));
+                let whose = key
+                    .admin
+                    .as_ref()
+                    .map_or_else(|| "no admin of this fleet has it".to_owned(), |admin| format!("admin {admin}"));
                 app.ui.say(&format!("  in {} ({whose})", key.found_in));
             }
             None => app.ui.say(&format!("a locked one in {0}: to unlock it, `--identity {0}`", key.found_in)),

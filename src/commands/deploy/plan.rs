@@ -123,7 +123,11 @@ impl Plan {
         lines.extend(list("cannot be activated live, takes effect at the next boot", &mut self.reboot.blocks.iter()));
         lines.extend(list("waits for a reboot", &mut self.reboot.waits.iter()));
         if self.until_reboot {
-            let until = if self.live() && self.action != Action::Boot { "they last until the next reboot" } else { "after the reboot they are absent until the next deploy" };
+            let until = if self.live() && self.action != Action::Boot {
+                "they last until the next reboot"
+            } else {
+                "after the reboot they are absent until the next deploy"
+            };
             lines.push(format!("this system has no unit that delivers its secrets: {until}"));
         }
         lines
