@@ -1,17 +1,16 @@
 //! End-to-end tests: the real binary, real age, git, ssh-keygen, nix and keyring, in a sealed box each. One program, so
 //! that it is linked once.
 
-mod edit;
-mod harness;
-mod identity;
 mod architecture;
 mod check;
 mod crash;
-mod documents;
 mod deploy;
 mod deploy_back;
+mod documents;
+mod edit;
 mod harness;
 mod host_run;
+mod identity;
 mod install;
 mod plugin;
 mod readme;
