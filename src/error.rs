@@ -48,8 +48,24 @@ impl Kind {
 
     /// The kind of an exit code; what no kind has is a plain failure.
     pub fn from_code(code: u8) -> Kind {
-        use Kind::{Blind, Bug, Drift, Failed, Integrity, Interrupted, NoIdentity, Partial, Person, Plaintext, RolledBack, Unreachable, Usage};
-        let kinds = [Usage, Drift, Partial, NoIdentity, RolledBack, Unreachable, Integrity, Person, Plaintext, Blind, Bug, Interrupted];
+        use Kind::{
+            Blind, Bug, Drift, Failed, Integrity, Interrupted, NoIdentity, Partial, Person, Plaintext, RolledBack,
+            Unreachable, Usage,
+        };
+        let kinds = [
+            Usage,
+            Drift,
+            Partial,
+            NoIdentity,
+            RolledBack,
+            Unreachable,
+            Integrity,
+            Person,
+            Plaintext,
+            Blind,
+            Bug,
+            Interrupted,
+        ];
         kinds.into_iter().find(|kind| kind.code() == code).unwrap_or(Failed)
     }
 

@@ -59,7 +59,9 @@ fn every_cut_and_every_changed_byte_of_the_header_is_refused_when_opened() {
         sandbox.sealift(&["show", "a", "--identity", &sandbox.key("jay")]).exits(8);
     }
     // The serial in the seal, a letter of its name, a stanza's tag.
-    for (from, to) in [("sealift 1 a 1 ", "sealift 1 a 9 "), ("ssh-ed25519 ", "ssh-ed25518 "), ("sealift 1 a", "sealifx 1 a")] {
+    for (from, to) in
+        [("sealift 1 a 1 ", "sealift 1 a 9 "), ("ssh-ed25519 ", "ssh-ed25518 "), ("sealift 1 a", "sealifx 1 a")]
+    {
         let text = whole.clone();
         let at = text.windows(from.len()).position(|window| window == from.as_bytes()).expect("it is there");
         let mut text = text;
@@ -75,7 +77,12 @@ fn a_stripped_stanza_is_seen_without_a_key() {
     let whole = bytes(&sandbox, "secrets/a.age");
     let text = String::from_utf8_lossy(&whole[..600.min(whole.len())]).into_owned();
     let start = text.find("-> ssh-ed25519").expect("a stanza");
-    let end = start + text[start..].match_indices("\n-> ").next().map_or_else(|| text[start..].find("\n--- ").expect("an end"), |(at, _)| at) + 1;
+    let end = start
+        + text[start..]
+            .match_indices("\n-> ")
+            .next()
+            .map_or_else(|| text[start..].find("\n--- ").expect("an end"), |(at, _)| at)
+        + 1;
     sandbox.write("secrets/a.age", [&whole[..start], &whole[end..]].concat());
     sandbox.sealift(&["check"]).exits(3).prints("changed behind sealift's back");
 }
@@ -93,7 +100,12 @@ fn untracked_ignored_orphaned_missing_and_stray_files_are_named() {
     std::fs::copy(sandbox.fleet().join("secrets/a.age"), sandbox.fleet().join("secrets/z.age")).expect("copied");
     sandbox.write("secrets/notes.txt", "x");
     std::fs::remove_file(sandbox.fleet().join("secrets/b.age")).expect("removed");
-    sandbox.sealift(&["check"]).exits(3).prints("secrets/z.age: no secret in the policy asks for it").prints("secrets/notes.txt: it is not a sealed file").prints("secrets/b.age: the policy asks for it and it is not there");
+    sandbox
+        .sealift(&["check"])
+        .exits(3)
+        .prints("secrets/z.age: no secret in the policy asks for it")
+        .prints("secrets/notes.txt: it is not a sealed file")
+        .prints("secrets/b.age: the policy asks for it and it is not there");
     sandbox.sealift(&["rm", "z", "--yes"]).exits(0);
 }
 
@@ -130,7 +142,10 @@ fn json_has_level_rule_place_and_mend() {
     std::fs::remove_file(sandbox.fleet().join("secrets/b.age")).expect("removed");
     let json = sandbox.sealift(&["check", "--json"]).exits(3).json();
     let finding = &json["findings"][0];
-    assert_eq!((finding["level"].as_str(), finding["rule"].as_str(), finding["about"].as_str()), (Some("error"), Some("missing"), Some("secrets/b.age")));
+    assert_eq!(
+        (finding["level"].as_str(), finding["rule"].as_str(), finding["about"].as_str()),
+        (Some("error"), Some("missing"), Some("secrets/b.age"))
+    );
     assert!(finding["mend"].as_str().expect("a mend").contains("sealift seal b"));
 }
 
@@ -160,7 +175,10 @@ fn nothing_is_written_through_a_linked_folder() {
     std::fs::create_dir(&elsewhere).expect("made");
     std::os::unix::fs::symlink(&elsewhere, sandbox.fleet().join("secrets/x")).expect("linked");
     let value = sandbox.value("x");
-    sandbox.sealift_with(&["seal", "x/y", "--hosts", "web", "--stdin"], value.as_bytes()).exits(1).says("not a directory of its own");
+    sandbox
+        .sealift_with(&["seal", "x/y", "--hosts", "web", "--stdin"], value.as_bytes())
+        .exits(1)
+        .says("not a directory of its own");
     assert_eq!(std::fs::read_dir(&elsewhere).expect("read").count(), 0);
     assert!(!sandbox.read("recipients.toml").contains("x/y"), "neither policy nor file");
 }
@@ -170,7 +188,9 @@ fn a_hostile_header_costs_nothing() {
     let sandbox = fleet();
     let mut text = b"age-encryption.org/v1\n".to_vec();
     for _ in 0..20_000 {
-        text.extend_from_slice(b"-> X25519 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n");
+        text.extend_from_slice(
+            b"-> X25519 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n",
+        );
     }
     sandbox.write("secrets/a.age", text);
     sandbox.sealift(&["check"]).exits(3).prints("more than 512 recipients");

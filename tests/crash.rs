@@ -7,7 +7,12 @@ use crate::harness::{Run, Sandbox};
 fn with_fault(sandbox: &Sandbox, call: &str, fault: &str, nth: usize, arguments: &[&str]) -> Run {
     let mut command = sandbox.command("strace");
     let log = sandbox.path("strace.log");
-    command.args(["-f", "-qq", "-o"]).arg(&log).args(["-e", &format!("trace={call}"), "-e", &format!("inject={call}:{fault}:when={nth}")]);
+    command.args(["-f", "-qq", "-o"]).arg(&log).args([
+        "-e",
+        &format!("trace={call}"),
+        "-e",
+        &format!("inject={call}:{fault}:when={nth}"),
+    ]);
     command.arg(env!("CARGO_BIN_EXE_sealift")).args(arguments);
     sandbox.run(command, b"")
 }
@@ -69,7 +74,13 @@ fn a_killed_seal_leaves_the_old_or_the_new_value() {
             let new = sandbox.path("new-value");
             sandbox.allow(&new);
             std::fs::write(&new, sandbox.value("new")).expect("written");
-            let run = with_fault(&sandbox, call, "signal=KILL", nth, &["seal", "a", "--from-file", new.to_str().expect("UTF-8")]);
+            let run = with_fault(
+                &sandbox,
+                call,
+                "signal=KILL",
+                nth,
+                &["seal", "a", "--from-file", new.to_str().expect("UTF-8")],
+            );
             let shown = sandbox.show("a", "jay");
             assert!(shown == old.as_bytes() || shown == sandbox.value("new").as_bytes(), "{call} {nth}");
             sandbox.sealift(&["rekey"]).exits(0);
@@ -83,14 +94,17 @@ fn a_killed_seal_leaves_the_old_or_the_new_value() {
 
 #[test]
 fn a_disk_that_fails_changes_nothing() {
-    for (call, fault) in [("write", "error=ENOSPC"), ("fsync", "error=EIO"), ("renameat", "error=EROFS"), ("openat", "error=EMFILE")] {
+    for (call, fault) in
+        [("write", "error=ENOSPC"), ("fsync", "error=EIO"), ("renameat", "error=EROFS"), ("openat", "error=EMFILE")]
+    {
         for nth in 1..=40 {
             let sandbox = Sandbox::with_fleet(&["web"]);
             let old = sandbox.seal("a", &["--hosts", "web"]);
             let new = sandbox.path("new-value");
             sandbox.allow(&new);
             std::fs::write(&new, sandbox.value("new")).expect("written");
-            let run = with_fault(&sandbox, call, fault, nth, &["seal", "a", "--from-file", new.to_str().expect("UTF-8")]);
+            let run =
+                with_fault(&sandbox, call, fault, nth, &["seal", "a", "--from-file", new.to_str().expect("UTF-8")]);
             let shown = sandbox.show("a", "jay");
             assert!(shown == old.as_bytes() || shown == sandbox.value("new").as_bytes(), "{call} {nth}");
             nothing_is_left(&sandbox);
@@ -121,7 +135,13 @@ fn interrupted_work_says_so_and_changes_nothing() {
     let before = sandbox.read("recipients.toml");
     // The signal comes while the first sealed file is read.
     let identity = sandbox.key("jay");
-    let run = with_fault(&sandbox, "openat2", "signal=INT", 1, &["host", "add", "new", "--key", &key, "--identity", &identity]);
+    let run = with_fault(
+        &sandbox,
+        "openat2",
+        "signal=INT",
+        1,
+        &["host", "add", "new", "--key", &key, "--identity", &identity],
+    );
     run.exits(130).says("interrupted");
     assert_eq!(sandbox.read("recipients.toml"), before);
     for (name, value) in &values {
@@ -136,7 +156,10 @@ fn two_at_once_do_not_mix() {
     sandbox.seal("a", &["--hosts", "web"]);
     let lock = std::fs::File::open(sandbox.fleet().join(".git/sealift/lock")).expect("the lock is there");
     lock.lock().expect("locked");
-    sandbox.sealift_with(&["seal", "a", "--stdin"], sandbox.value("b").as_bytes()).exits(1).says("another sealift is changing this fleet");
+    sandbox
+        .sealift_with(&["seal", "a", "--stdin"], sandbox.value("b").as_bytes())
+        .exits(1)
+        .says("another sealift is changing this fleet");
     // Reading goes on meanwhile.
     sandbox.sealift(&["check"]).exits(0);
 }
@@ -146,7 +169,10 @@ fn a_busy_index_loses_nothing() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     sandbox.write(".git/index.lock", "");
     let value = sandbox.value("a");
-    sandbox.sealift_with(&["seal", "a", "--hosts", "web", "--stdin"], value.as_bytes()).exits(0).says("git was not told");
+    sandbox
+        .sealift_with(&["seal", "a", "--hosts", "web", "--stdin"], value.as_bytes())
+        .exits(0)
+        .says("git was not told");
     assert_eq!(sandbox.show("a", "jay"), value.as_bytes());
     std::fs::remove_file(sandbox.fleet().join(".git/index.lock")).expect("removed");
     sandbox.sealift(&["check"]).exits(3).prints("git does not track it");
@@ -158,7 +184,16 @@ fn the_umask_decides_nothing() {
     for umask in ["000", "077", "777"] {
         let sandbox = Sandbox::with_fleet(&["web"]);
         let mut command = sandbox.command("sh");
-        command.args(["-c", &format!("umask {umask}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_sealift"), "seal", "a", "--hosts", "web", "--stdin"]);
+        command.args([
+            "-c",
+            &format!("umask {umask}; exec \"$0\" \"$@\""),
+            env!("CARGO_BIN_EXE_sealift"),
+            "seal",
+            "a",
+            "--hosts",
+            "web",
+            "--stdin",
+        ]);
         sandbox.run(command, sandbox.value("a").as_bytes()).exits(0);
         let mode = std::fs::metadata(sandbox.fleet().join("secrets/a.age")).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o644, "umask {umask}");

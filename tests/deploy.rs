@@ -294,7 +294,8 @@ fn nix_a_system_with_another_hosts_secrets_is_not_deployed() {
     }
     let machine = Machine::running("{ }");
     let before = machine.state();
-    let flake = machine.sandbox.read("flake.nix").replace("toplevel = system name host;", "toplevel = system \"db\" host;");
+    let flake =
+        machine.sandbox.read("flake.nix").replace("toplevel = system name host;", "toplevel = system \"db\" host;");
     machine.sandbox.write("flake.nix", flake);
     machine.deploy(&[]).exits(1).says("the system that was built for web carries the secrets of db");
     assert!(machine.calls().is_empty() && machine.state() == before);

@@ -59,7 +59,7 @@ fn nix_an_order_that_is_not_understood_changes_nothing() {
         (order(&machine, |order| order["work"]["switch"]["system"] = "/etc".into()), "not a store path"),
         (
             order(&machine, |order| {
-                order["work"]["switch"]["system"] = "/nix/store/00000000000000000000000000000000-x".into()
+                order["work"]["switch"]["system"] = "/nix/store/00000000000000000000000000000000-x".into();
             }),
             "nix-store failed",
         ),

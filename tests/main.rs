@@ -1,6 +1,20 @@
 //! End-to-end tests: the real binary, real age, git, ssh-keygen, nix and keyring, in a sealed box each. One program, so
 //! that it is linked once.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::format_collect,
+    clippy::format_push_string,
+    clippy::needless_raw_string_hashes,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unused_self,
+    clippy::unwrap_used,
+    clippy::verbose_file_reads,
+    reason = "tests stop at the first surprise, and make and break files by hand"
+)]
+
 mod architecture;
 mod check;
 mod crash;

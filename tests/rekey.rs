@@ -25,7 +25,10 @@ fn an_added_host_reads_what_the_policy_gives_it_and_nothing_else_changes() {
     let key = sandbox.ssh_key("new");
     sandbox.sealift(&["host", "add", "new", "--key", &key, "--tag", "runner"]).exits(5).says("--identity FILE");
     assert_eq!(files(&sandbox), before, "neither policy nor files");
-    sandbox.sealift(&["host", "add", "new", "--key", &key, "--tag", "runner", "--identity", &sandbox.key("jay")]).exits(0).prints("everywhere: +new");
+    sandbox
+        .sealift(&["host", "add", "new", "--key", &key, "--tag", "runner", "--identity", &sandbox.key("jay")])
+        .exits(0)
+        .prints("everywhere: +new");
     assert_eq!(changed(&before, &files(&sandbox)), ["recipients.toml", "secrets/everywhere.age", "secrets/runner.age"]);
     assert_eq!(sandbox.show("everywhere", "new"), everywhere.as_bytes());
     assert_eq!(sandbox.show("runner", "new"), runner.as_bytes());
@@ -53,7 +56,11 @@ fn a_dry_run_prints_the_plan_and_needs_no_key() {
     let before = files(&sandbox);
     sandbox.sealift(&["rekey", "--dry-run"]).exits(0).prints("a: +db -web").says("1 would be sealed anew");
     assert_eq!(files(&sandbox), before);
-    sandbox.sealift(&["check"]).exits(3).prints("can read it and should not: web").prints("should read it and cannot: db");
+    sandbox
+        .sealift(&["check"])
+        .exits(3)
+        .prints("can read it and should not: web")
+        .prints("should read it and cannot: db");
     sandbox.sealift(&["rekey", "--identity", &sandbox.key("jay")]).exits(0);
     sandbox.sealift(&["show", "a", "--identity", &sandbox.key("web")]).exits(5);
     sandbox.sealift(&["who", "a"]).exits(0).prints("knows web");
@@ -91,14 +98,19 @@ fn a_removed_host_is_named_until_its_values_are_rotated() {
     for file in ["knows made", "knows of-runner", "knows shared"] {
         assert!(run.text().contains(file), "{}", run.text());
     }
-    assert!(!sandbox.fleet().join("secrets/own/web.age").exists() && !sandbox.fleet().join("secrets/own/web.pub").exists());
+    assert!(
+        !sandbox.fleet().join("secrets/own/web.age").exists() && !sandbox.fleet().join("secrets/own/web.pub").exists()
+    );
     for name in ["shared", "of-runner", "made"] {
         sandbox.sealift(&["show", name, "--identity", &sandbox.key("web")]).exits(5);
     }
     sandbox.sealift(&["check"]).exits(3).prints("the removed host web still knows this value");
     // The key cannot come back.
     let key = std::fs::read_to_string(sandbox.key("web.pub")).expect("a key");
-    sandbox.sealift(&["host", "add", "web2", "--key", key.trim(), "--identity", &sandbox.key("jay")]).exits(2).says("retired");
+    sandbox
+        .sealift(&["host", "add", "web2", "--key", key.trim(), "--identity", &sandbox.key("jay")])
+        .exits(2)
+        .says("retired");
     // Made values by themselves, the others need somebody.
     sandbox.sealift(&["rotate", "--exposed-to", "web"]).exits(4).prints("made: value 2").says("shared keeps its value");
     for name in ["shared", "of-runner"] {
@@ -129,7 +141,10 @@ fn a_host_that_joins_gets_values_of_its_own() {
     sandbox.sealift(&["host", "add", "new", "--key", &key]).exits(0).says("made a value of its own for new: wg/new");
     assert_ne!(sandbox.show("wg/new", "new"), sandbox.show("wg/web", "jay"));
     sandbox.sealift(&["show", "wg/web", "--identity", &sandbox.key("new")]).exits(5);
-    sandbox.sealift(&["show", "wg", "--identity", &sandbox.key("jay")]).exits(2).says("each host has a value of its own: wg/new, wg/web");
+    sandbox
+        .sealift(&["show", "wg", "--identity", &sandbox.key("jay")])
+        .exits(2)
+        .says("each host has a value of its own: wg/new, wg/web");
 }
 
 #[test]
@@ -142,13 +157,16 @@ fn files_of_other_tools_get_a_seal() {
     let plain = sandbox.path("plain");
     std::fs::write(&plain, &value).expect("written");
     sandbox.allow(&plain);
-    let arguments = ["--armor", "-R", &recipients[0], "-R", &recipients[1], "-o", "secrets/a.age", plain.to_str().expect("UTF-8")];
+    let arguments =
+        ["--armor", "-R", &recipients[0], "-R", &recipients[1], "-o", "secrets/a.age", plain.to_str().expect("UTF-8")];
     sandbox.tool("age", &arguments);
     assert!(sandbox.read("secrets/a.age").starts_with("-----BEGIN AGE"));
     sandbox.sealift(&["check"]).exits(3).prints("it has no seal");
     sandbox.sealift(&["show", "a", "--identity", &sandbox.key("web")]).exits(0).says("has no seal").prints(&value);
     sandbox.sealift(&["rekey", "--identity", &sandbox.key("jay")]).exits(0).prints("a: it had no seal");
-    assert!(std::fs::read(sandbox.fleet().join("secrets/a.age")).expect("read").starts_with(b"age-encryption.org/v1\n"));
+    assert!(
+        std::fs::read(sandbox.fleet().join("secrets/a.age")).expect("read").starts_with(b"age-encryption.org/v1\n")
+    );
     sandbox.sealift(&["check"]).exits(0);
     assert_eq!(sandbox.show("a", "web"), value.as_bytes());
 }

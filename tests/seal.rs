@@ -9,7 +9,10 @@ fn what_is_sealed_is_shown_byte_for_byte() {
         sandbox.sealift_with(&["seal", name, "--hosts", "@runner", "--stdin"], value).exits(0);
         assert_eq!(sandbox.show(name, "jay"), value);
         assert_eq!(sandbox.show(name, "web"), value);
-        sandbox.sealift(&["show", name, "--identity", &sandbox.key("db")]).exits(5).says("none of these identities opens it");
+        sandbox
+            .sealift(&["show", name, "--identity", &sandbox.key("db")])
+            .exits(5)
+            .says("none of these identities opens it");
     }
 }
 

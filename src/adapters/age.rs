@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::io::{Read, Write};
 
-use age::{Decryptor, DecryptError, EncryptError, Encryptor};
+use age::{DecryptError, Decryptor, EncryptError, Encryptor};
 use age_core::format::{FileKey, Stanza};
 
 use super::ask::Ask;
@@ -30,7 +30,11 @@ impl Sealer {
     ///
     /// # Errors
     /// When a plugin is not allowed or not installed.
-    pub fn new<'a>(recipients: impl IntoIterator<Item = &'a Recipient>, plugins: &Plugins, ask: &std::sync::Arc<dyn Ask>) -> Result<Self> {
+    pub fn new<'a>(
+        recipients: impl IntoIterator<Item = &'a Recipient>,
+        plugins: &Plugins,
+        ask: &std::sync::Arc<dyn Ask>,
+    ) -> Result<Self> {
         let mut wrappers: BTreeMap<Fingerprint, Wrapper> = BTreeMap::new();
         for recipient in recipients {
             if wrappers.contains_key(&recipient.fingerprint()) {
@@ -54,7 +58,8 @@ impl Sealer {
     /// When recipients cannot stand in one file (post-quantum with others), or a plugin fails.
     pub fn seal(&self, value: &Plaintext, seal: &Seal) -> Result<Vec<u8>> {
         let sealing = Sealing { wrappers: &self.wrappers, seal };
-        let encryptor = Encryptor::with_recipients(std::iter::once(&sealing as &dyn age::Recipient)).map_err(|error| refused(&error))?;
+        let encryptor = Encryptor::with_recipients(std::iter::once(&sealing as &dyn age::Recipient))
+            .map_err(|error| refused(&error))?;
         let mut file = Vec::with_capacity(value.len() + 512 + 128 * seal.current.len());
         let written = encryptor.wrap_output(&mut file).and_then(|mut writer| {
             value.expose(|bytes| writer.write_all(bytes))?;
@@ -110,7 +115,8 @@ pub struct Opened {
 pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Opened> {
     let binary = dearmored(bytes).map_err(|error| in_file(file, &error))?;
     let bytes = binary.as_deref().unwrap_or(bytes);
-    let envelope = Envelope::read(bytes).map_err(|fault| Error::integrity(format!("{}: {fault}", file.path())).hint(fault.mend()))?;
+    let envelope = Envelope::read(bytes)
+        .map_err(|fault| Error::integrity(format!("{}: {fault}", file.path())).hint(fault.mend()))?;
     if envelope.passphrase {
         return Err(Error::integrity(format!("{}: it is sealed to a passphrase, not to keys", file.path()))
             .hint("open it with `age -d`, and seal its value: `sealift seal NAME --stdin`"));
@@ -121,7 +127,8 @@ pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Op
                 .hint("it was swapped, copied or renamed outside sealift: restore it from git, or use `sealift mv`"));
         }
         if let Some(what) = envelope.contradiction(&identities.known()) {
-            return Err(Error::integrity(format!("{}: {what}", file.path())).hint("restore it from git, or seal the value anew: `sealift seal`"));
+            return Err(Error::integrity(format!("{}: {what}", file.path()))
+                .hint("restore it from git, or seal the value anew: `sealift seal`"));
         }
     }
     let decryptor = Decryptor::new_buffered(bytes).map_err(|error| undone(file, error))?;
@@ -157,13 +164,16 @@ impl age::Identity for Opening<'_> {
     }
 
     fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, DecryptError>> {
-        let slots: Vec<&Stanza> = stanzas.iter().filter(|stanza| stanza.tag != STANZA && !stanza.tag.ends_with("-grease")).collect();
+        let slots: Vec<&Stanza> =
+            stanzas.iter().filter(|stanza| stanza.tag != STANZA && !stanza.tag.ends_with("-grease")).collect();
         for identity in self.identities.iter() {
             // The seal tells whose stanza stands where. It is a hint only: what opens is decided by the key, and a seal
             // that lies makes the file not open.
             let outcome = match (self.seal, &identity.recipient) {
                 (Some(seal), Some(recipient)) => {
-                    let Some(place) = seal.current.iter().position(|key| *key == recipient.fingerprint()) else { continue };
+                    let Some(place) = seal.current.iter().position(|key| *key == recipient.fingerprint()) else {
+                        continue;
+                    };
                     match slots.get(place).map(|stanza| identity.key.unwrap_stanza(stanza)) {
                         Some(Some(Ok(file_key))) => return Some(Ok(file_key)),
                         _ => identity.key.unwrap_stanzas(stanzas),
@@ -206,7 +216,8 @@ fn undone(file: &FileName, error: DecryptError) -> Error {
         DecryptError::DecryptionFailed => "it is damaged".to_owned(),
         other => plain(&other),
     };
-    Error::integrity(format!("{}: {what}", file.path())).hint("restore it from git (`git checkout -- FILE`), or seal the value anew")
+    Error::integrity(format!("{}: {what}", file.path()))
+        .hint("restore it from git (`git checkout -- FILE`), or seal the value anew")
 }
 
 /// The library's message as one plain line: it writes Unicode isolation marks and several lines.
@@ -217,8 +228,10 @@ pub fn plain(error: &impl std::fmt::Display) -> String {
 
 fn refused(error: &EncryptError) -> Error {
     match error {
-        EncryptError::IncompatibleRecipients { .. } => Error::usage("post-quantum keys cannot stand in one file with others")
-            .hint("give every reader of this secret a post-quantum key, or none"),
+        EncryptError::IncompatibleRecipients { .. } => {
+            Error::usage("post-quantum keys cannot stand in one file with others")
+                .hint("give every reader of this secret a post-quantum key, or none")
+        }
         EncryptError::Plugin(errors) => {
             let said = errors.iter().map(plain).collect::<Vec<_>>().join("; ");
             Error::failed("a plugin could not seal").because(said)

@@ -195,7 +195,8 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32, durable: Durable) -> Result
     let place = match directory(above) {
         Ok(place) => place,
         Err(_) => {
-            std::fs::create_dir_all(above).map_err(|error| Error::io(format!("cannot make {}", above.display()), error))?;
+            std::fs::create_dir_all(above)
+                .map_err(|error| Error::io(format!("cannot make {}", above.display()), error))?;
             directory(above)?
         }
     };
@@ -245,17 +246,24 @@ fn descend(root: &Path, folders: &str, make: bool) -> Result<OwnedFd> {
     for folder in folders.split('/').filter(|folder| !folder.is_empty()) {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = match openat(&place, folder, flags, Mode::empty()) {
-            Err(rustix::io::Errno::NOENT) if make => {
-                rustix::fs::mkdirat(&place, folder, Mode::from_raw_mode(0o755)).and_then(|()| openat(&place, folder, flags, Mode::empty()))
-            }
+            Err(rustix::io::Errno::NOENT) if make => rustix::fs::mkdirat(&place, folder, Mode::from_raw_mode(0o755))
+                .and_then(|()| openat(&place, folder, flags, Mode::empty())),
             other => other,
         };
-        place = opened.map_err(|error| Error::io(format!("{folder} is not a directory of its own in {folders}"), error))?;
+        place =
+            opened.map_err(|error| Error::io(format!("{folder} is not a directory of its own in {folders}"), error))?;
     }
     Ok(place)
 }
 
-fn replace_in(place: &OwnedFd, name: &std::ffi::OsStr, shown: &Path, bytes: &[u8], mode: u32, durable: Durable) -> Result<()> {
+fn replace_in(
+    place: &OwnedFd,
+    name: &std::ffi::OsStr,
+    shown: &Path,
+    bytes: &[u8],
+    mode: u32,
+    durable: Durable,
+) -> Result<()> {
     let temporary = format!("{TEMPORARY}{}", token()?);
     let attempt = || -> rustix::io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -273,7 +281,9 @@ fn replace_in(place: &OwnedFd, name: &std::ffi::OsStr, shown: &Path, bytes: &[u8
         Error::io(format!("cannot write {}", shown.display()), error)
     })?;
     if durable == Durable::Now {
-        fsync(place).map_err(|error| Error::io(format!("{} is written, but that it is on the disk is not confirmed", shown.display()), error))?;
+        fsync(place).map_err(|error| {
+            Error::io(format!("{} is written, but that it is on the disk is not confirmed", shown.display()), error)
+        })?;
     }
     Ok(())
 }
@@ -285,11 +295,16 @@ fn replace_in(place: &OwnedFd, name: &std::ffi::OsStr, shown: &Path, bytes: &[u8
 pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = openat(CWD, path, flags, Mode::from_raw_mode(0o600)).map_err(|error| match error {
-        rustix::io::Errno::EXIST => Error::failed(format!("{} is there already, and is not overwritten", path.display())),
+        rustix::io::Errno::EXIST => {
+            Error::failed(format!("{} is there already, and is not overwritten", path.display()))
+        }
         _ => Error::io(format!("cannot make {}", path.display()), error),
     })?;
     let mut file = File::from(fd);
-    let written = file.write_all(bytes).and_then(|()| Ok(fchmod(&file, Mode::from_raw_mode(mode))?)).and_then(|()| file.sync_all());
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| Ok(fchmod(&file, Mode::from_raw_mode(mode))?))
+        .and_then(|()| file.sync_all());
     written.map_err(|error| {
         let _gone = remove(path);
         Error::io(format!("cannot write {}", path.display()), error)
@@ -390,7 +405,9 @@ pub fn random(buffer: &mut [u8]) -> Result<()> {
 
 fn split(path: &Path) -> Result<(&Path, &std::ffi::OsStr)> {
     match (path.parent(), path.file_name()) {
-        (Some(directory), Some(name)) => Ok((if directory.as_os_str().is_empty() { Path::new(".") } else { directory }, name)),
+        (Some(directory), Some(name)) => {
+            Ok((if directory.as_os_str().is_empty() { Path::new(".") } else { directory }, name))
+        }
         _ => Err(Error::failed(format!("{} is not a file's path", path.display()))),
     }
 }

@@ -107,7 +107,10 @@ mod tests {
         assert!(value.len() == 32 && value.iter().all(u8::is_ascii_hexdigit));
         let (value, _) = made(Generate::Password { length: 8 }, &Shape::Env("A".into()));
         assert!(value.starts_with(b"A=") && value.ends_with(b"\n") && Shape::Env("A".into()).check(&value).is_ok());
-        assert_ne!(made(Generate::Base64 { bytes: 32 }, &Shape::Raw).0, made(Generate::Base64 { bytes: 32 }, &Shape::Raw).0);
+        assert_ne!(
+            made(Generate::Base64 { bytes: 32 }, &Shape::Raw).0,
+            made(Generate::Base64 { bytes: 32 }, &Shape::Raw).0
+        );
     }
 
     #[test]

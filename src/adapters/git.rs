@@ -77,8 +77,13 @@ impl Git {
     /// # Errors
     /// When it lies elsewhere.
     pub fn relative(&self, path: &Path) -> Result<String> {
-        let inside = path.strip_prefix(&self.top).map_err(|_| Error::failed(format!("{} is not in the repository {}", path.display(), self.top.display())))?;
-        inside.to_str().map(str::to_owned).ok_or_else(|| Error::failed(format!("{} is not a UTF-8 path", path.display())))
+        let inside = path.strip_prefix(&self.top).map_err(|_| {
+            Error::failed(format!("{} is not in the repository {}", path.display(), self.top.display()))
+        })?;
+        inside
+            .to_str()
+            .map(str::to_owned)
+            .ok_or_else(|| Error::failed(format!("{} is not a UTF-8 path", path.display())))
     }
 
     /// What differs from HEAD under these paths.
@@ -89,7 +94,16 @@ impl Git {
         let paths: Vec<String> = paths.iter().map(|path| self.relative(path)).collect::<Result<_>>()?;
         let call = self
             .call()
-            .args(["status", "--porcelain=v2", "-z", "--untracked-files=all", "--ignored=matching", "--no-renames", "--no-ahead-behind", "--"])
+            .args([
+                "status",
+                "--porcelain=v2",
+                "-z",
+                "--untracked-files=all",
+                "--ignored=matching",
+                "--no-renames",
+                "--no-ahead-behind",
+                "--",
+            ])
             .args(paths.iter().map(|path| if path.is_empty() { "." } else { path.as_str() }));
         let mut status = Status::default();
         for record in call.read()?.split(|b| *b == 0) {
@@ -157,8 +171,13 @@ impl Git {
             bytes.push(0);
             bytes
         });
-        let call = self.call().args(["--literal-pathspecs", "add", "--all", "--force", "--pathspec-from-file=-", "--pathspec-file-nul"]).input(input);
-        call.read().map(drop).map_err(|error| error.hint("nothing is lost: the files are written; run `git add secrets recipients.toml` yourself"))
+        let call = self
+            .call()
+            .args(["--literal-pathspecs", "add", "--all", "--force", "--pathspec-from-file=-", "--pathspec-file-nul"])
+            .input(input);
+        call.read().map(drop).map_err(|error| {
+            error.hint("nothing is lost: the files are written; run `git add secrets recipients.toml` yourself")
+        })
     }
 
     /// Makes sure that git does not take up a file that is about to be made in the work tree, by a line of this clone's
@@ -198,7 +217,8 @@ impl Git {
         }
         // A line of the repository's own .gitignore has the last word over that list.
         files::replace(&list, &before, 0o644, Durable::Now)?;
-        Err(Error::usage(format!("git would take {name} up: a .gitignore says so")).hint("keep the key outside of the repository"))
+        Err(Error::usage(format!("git would take {name} up: a .gitignore says so"))
+            .hint("keep the key outside of the repository"))
     }
 
     fn ignores(&self, name: &str) -> Result<bool> {
@@ -223,7 +243,16 @@ impl Git {
 /// git with everything off that a repository or a pager could make it do besides.
 fn base(directory: &Path) -> Invocation {
     Invocation::new("git")
-        .args(["-c", "core.fsmonitor=false", "-c", "core.pager=cat", "-c", "core.quotePath=false", "-c", "advice.addIgnoredFile=false"])
+        .args([
+            "-c",
+            "core.fsmonitor=false",
+            "-c",
+            "core.pager=cat",
+            "-c",
+            "core.quotePath=false",
+            "-c",
+            "advice.addIgnoredFile=false",
+        ])
         .env("GIT_OPTIONAL_LOCKS", "0")
         .env("GIT_TERMINAL_PROMPT", "0")
         .in_dir(directory)

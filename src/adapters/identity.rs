@@ -93,8 +93,13 @@ impl Identities {
 
     /// Every public half with the place that it comes from; none for what is locked.
     pub fn found(&self) -> Vec<(String, Option<Recipient>)> {
-        let locked = |identity: &Identity| identity.recipient.is_some() || self.vaults.iter().any(|vault| vault.0.label == identity.label);
-        self.iter().filter(|identity| locked(identity)).map(|identity| (identity.label.clone(), identity.recipient.clone())).collect()
+        let locked = |identity: &Identity| {
+            identity.recipient.is_some() || self.vaults.iter().any(|vault| vault.0.label == identity.label)
+        };
+        self.iter()
+            .filter(|identity| locked(identity))
+            .map(|identity| (identity.label.clone(), identity.recipient.clone()))
+            .collect()
     }
 
     /// The same, with what is locked unlocked: asks a person.
@@ -104,7 +109,9 @@ impl Identities {
     pub fn unlocked(&self) -> Result<Vec<(String, Option<Recipient>)>> {
         let mut found: Vec<_> = self.found().into_iter().filter(|(_, recipient)| recipient.is_some()).collect();
         for vault in &self.vaults {
-            let opened = vault.open().map_err(|error| Error::new(error.kind(), error.message()).hint(error.mend().unwrap_or_default()))?;
+            let opened = vault
+                .open()
+                .map_err(|error| Error::new(error.kind(), error.message()).hint(error.mend().unwrap_or_default()))?;
             found.extend(opened.found().into_iter().filter(|new| !found.contains(new)).collect::<Vec<_>>());
         }
         Ok(found)
@@ -152,14 +159,20 @@ impl Identities {
     /// The failure of a file that none of them opens.
     pub fn none_opens(&self, file: &FileName, seal: Option<&Seal>, failures: &[(String, String)]) -> Error {
         let tried = self.iter().map(|identity| identity.label.as_str()).collect::<Vec<_>>().join(", ");
-        let what = if tried.is_empty() { "no identity is at hand".to_owned() } else { format!("none of these identities opens it: {tried}") };
+        let what = if tried.is_empty() {
+            "no identity is at hand".to_owned()
+        } else {
+            format!("none of these identities opens it: {tried}")
+        };
         let reasons: Vec<_> = failures.iter().chain(&self.unusable).cloned().collect();
         let error = Error::new(Kind::NoIdentity, format!("{}: {what}", file.path()));
         let error = if reasons.is_empty() { error } else { error.because(listed(&reasons)) };
         let readers = seal.map_or(0, |seal| seal.current.len());
         error.hint(match readers {
             0 => "give an identity that it is sealed to with `--identity FILE`".to_owned(),
-            count => format!("it is sealed to {count} keys (`sealift who {file}` names them): give one with `--identity FILE`"),
+            count => format!(
+                "it is sealed to {count} keys (`sealift who {file}` names them): give one with `--identity FILE`"
+            ),
         })
     }
 
@@ -179,7 +192,8 @@ impl Identities {
     /// # Errors
     /// As `from_file`.
     pub fn from_content(content: Plaintext, label: &str, plugins: &Plugins, ask: &Arc<dyn Ask>) -> Result<Self> {
-        let binary = content.expose(dearmored).map_err(|_| unusable(label, "its armor is damaged"))?.map(Plaintext::take);
+        let binary =
+            content.expose(dearmored).map_err(|_| unusable(label, "its armor is damaged"))?.map(Plaintext::take);
         let file = binary.unwrap_or(content);
         if !file.expose(|bytes| bytes.starts_with(b"age-encryption.org/")) {
             return Self::parsed(&file, label, plugins, ask);
@@ -190,7 +204,9 @@ impl Identities {
         }
         let (name, plugins, ask) = (label.to_owned(), plugins.clone(), ask.clone());
         let vault = Vault::new(label, move || {
-            let opened = unlocked(&name, &ask, |passphrase| file.expose(|bytes| opened_with_passphrase(bytes, &name, passphrase)))?;
+            let opened = unlocked(&name, &ask, |passphrase| {
+                file.expose(|bytes| opened_with_passphrase(bytes, &name, passphrase))
+            })?;
             Self::parsed(&opened, &name, &plugins, &ask)
         });
         let mut identities = Self::default();
@@ -206,7 +222,9 @@ impl Identities {
         }
         content.expose(|bytes| -> Result<()> {
             let text = std::str::from_utf8(bytes).map_err(|_| unusable(label, "it is not text"))?;
-            for (number, line) in text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
+            for (number, line) in
+                text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+            {
                 if let Ok(key) = line.parse::<age::x25519::Identity>() {
                     let recipient = Some(Recipient::of_x25519(&key));
                     identities.add(Identity { label: label.to_owned(), key: Box::new(key), recipient });
@@ -214,7 +232,11 @@ impl Identities {
                     identities.add_unusable(label, "post-quantum identities are not supported by this version");
                 } else if let Ok(key) = line.parse::<age::plugin::Identity>() {
                     match plugins.identity(&key, ask) {
-                        Ok(plugin) => identities.add_asking(Identity { label: format!("{label} (age-plugin-{})", key.plugin()), key: plugin, recipient: None }),
+                        Ok(plugin) => identities.add_asking(Identity {
+                            label: format!("{label} (age-plugin-{})", key.plugin()),
+                            key: plugin,
+                            recipient: None,
+                        }),
                         Err(error) => identities.add_unusable(label, reason(label, &error)),
                     }
                 } else {
@@ -231,7 +253,8 @@ impl Identities {
     }
 
     fn add_ssh_key(&mut self, bytes: &[u8], label: &str, ask: &Arc<dyn Ask>) -> Result<()> {
-        let key = age::ssh::Identity::from_buffer(bytes, None).map_err(|_| unusable(label, "it is not an SSH private key that can open files (ed25519 or rsa)"))?;
+        let key = age::ssh::Identity::from_buffer(bytes, None)
+            .map_err(|_| unusable(label, "it is not an SSH private key that can open files (ed25519 or rsa)"))?;
         let recipient = Recipient::of_ssh(&key);
         match key {
             age::ssh::Identity::Encrypted(locked) => {
@@ -239,7 +262,9 @@ impl Identities {
                 // public half is in clear, so it is not asked for where the seal does not list it.
                 let (name, ask, public) = (label.to_owned(), ask.clone(), recipient.clone());
                 let vault = Vault::new(label, move || {
-                    let key = unlocked(&name, &ask, |passphrase| locked.decrypt(passphrase).map_err(|_| unusable(&name, WRONG)))?;
+                    let key = unlocked(&name, &ask, |passphrase| {
+                        locked.decrypt(passphrase).map_err(|_| unusable(&name, WRONG))
+                    })?;
                     let mut identities = Self::default();
                     let key = Box::new(age::ssh::Identity::Unencrypted(key));
                     identities.add(Identity { label: name.clone(), key, recipient: public.clone() });
@@ -247,8 +272,12 @@ impl Identities {
                 });
                 self.add_vault(vault, recipient);
             }
-            age::ssh::Identity::Unsupported(_) => return Err(unusable(label, "this type of SSH key cannot open files: it only signs")),
-            key @ age::ssh::Identity::Unencrypted(_) => self.add(Identity { label: label.to_owned(), key: Box::new(key), recipient }),
+            age::ssh::Identity::Unsupported(_) => {
+                return Err(unusable(label, "this type of SSH key cannot open files: it only signs"));
+            }
+            key @ age::ssh::Identity::Unencrypted(_) => {
+                self.add(Identity { label: label.to_owned(), key: Box::new(key), recipient });
+            }
         }
         Ok(())
     }
@@ -263,7 +292,9 @@ fn unlocked<T>(label: &str, ask: &Arc<dyn Ask>, open: impl Fn(SecretString) -> R
     loop {
         left = left.saturating_sub(1);
         match open(ask.passphrase(label)?) {
-            Err(error) if left > 0 && error.message().ends_with(WRONG) => ask.tell("That passphrase is wrong; try again."),
+            Err(error) if left > 0 && error.message().ends_with(WRONG) => {
+                ask.tell("That passphrase is wrong; try again.");
+            }
             outcome => return outcome,
         }
     }
@@ -282,10 +313,14 @@ fn private_file(path: &Path) -> Result<Plaintext> {
         _ => unusable(&label, "it cannot be read").because(error),
     })?;
     let (file, size) = files::open(&real, LIMIT as u64).map_err(|error| error.of_kind(Kind::NoIdentity))?;
-    let mode = file.metadata().map_err(|error| Error::io(format!("cannot look at {label}"), error))?.permissions().mode();
+    let mode =
+        file.metadata().map_err(|error| Error::io(format!("cannot look at {label}"), error))?.permissions().mode();
     if mode & 0o077 != 0 {
-        return Err(Error::new(Kind::NoIdentity, format!("{label} can be read by others (mode {:04o})", mode & 0o7777))
-            .hint(format!("chmod 600 {label}; and if others had access to this machine, make a new key")));
+        return Err(Error::new(
+            Kind::NoIdentity,
+            format!("{label} can be read by others (mode {:04o})", mode & 0o7777),
+        )
+        .hint(format!("chmod 600 {label}; and if others had access to this machine, make a new key")));
     }
     let expected = usize::try_from(size).unwrap_or(LIMIT);
     Plaintext::read(file, expected, LIMIT).map_err(|error| Error::io(format!("cannot read {label}"), error))
@@ -296,7 +331,9 @@ fn opened_with_passphrase(bytes: &[u8], label: &str, passphrase: SecretString) -
     let mut identity = age::scrypt::Identity::new(passphrase);
     identity.set_max_work_factor(WORK_FACTOR);
     let reader = decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)).map_err(|error| match error {
-        DecryptError::ExcessiveWork { .. } => unusable(label, "its passphrase takes more work than is tried (scrypt factor above 20)"),
+        DecryptError::ExcessiveWork { .. } => {
+            unusable(label, "its passphrase takes more work than is tried (scrypt factor above 20)")
+        }
         DecryptError::DecryptionFailed | DecryptError::KeyDecryptionFailed => unusable(label, WRONG),
         other => unusable(label, &plain(&other)),
     })?;
@@ -315,7 +352,9 @@ pub fn write(path: &Path, content: &Plaintext, passphrase: Option<&SecretString>
         None => content.expose(|bytes| files::create(path, bytes, mode))?,
     }
     let proof = private_file(path).and_then(|file| match passphrase {
-        Some(passphrase) => file.expose(|bytes| opened_with_passphrase(bytes, &path.display().to_string(), passphrase.clone())),
+        Some(passphrase) => {
+            file.expose(|bytes| opened_with_passphrase(bytes, &path.display().to_string(), passphrase.clone()))
+        }
         None => Ok(file),
     });
     match proof {
@@ -350,7 +389,8 @@ fn sealed_with_passphrase(content: &Plaintext, passphrase: SecretString) -> Resu
 pub fn native(path: &Path, ask: &Arc<dyn Ask>) -> Result<(Plaintext, Recipient)> {
     let label = path.display().to_string();
     let file = private_file(path)?;
-    let file = file.expose(dearmored).map_err(|_| unusable(&label, "its armor is damaged"))?.map_or(file, Plaintext::take);
+    let file =
+        file.expose(dearmored).map_err(|_| unusable(&label, "its armor is damaged"))?.map_or(file, Plaintext::take);
     let content = if file.expose(|bytes| Envelope::read(bytes).is_ok_and(|envelope| envelope.passphrase)) {
         unlocked(&label, ask, |passphrase| file.expose(|bytes| opened_with_passphrase(bytes, &label, passphrase)))?
     } else {
@@ -361,8 +401,9 @@ pub fn native(path: &Path, ask: &Arc<dyn Ask>) -> Result<(Plaintext, Recipient)>
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         match (lines.next().and_then(|line| line.parse::<age::x25519::Identity>().ok()), lines.next()) {
             (Some(key), None) => Ok(native_content(&key)),
-            _ => Err(Error::usage(format!("{label} does not hold exactly one age key (AGE-SECRET-KEY-1…)"))
-                .hint("an SSH key or a plugin's stays in its file: name that in the `identities` of your configuration")),
+            _ => Err(Error::usage(format!("{label} does not hold exactly one age key (AGE-SECRET-KEY-1…)")).hint(
+                "an SSH key or a plugin's stays in its file: name that in the `identities` of your configuration",
+            )),
         }
     })
 }
@@ -375,7 +416,13 @@ pub fn generate() -> (Plaintext, Recipient) {
 fn native_content(key: &age::x25519::Identity) -> (Plaintext, Recipient) {
     let recipient = Recipient::of_x25519(key);
     let secret = key.to_string();
-    let content = Plaintext::concat(&[b"# public key: ", recipient.canonical().as_bytes(), b"\n", secret.expose_secret().as_bytes(), b"\n"]);
+    let content = Plaintext::concat(&[
+        b"# public key: ",
+        recipient.canonical().as_bytes(),
+        b"\n",
+        secret.expose_secret().as_bytes(),
+        b"\n",
+    ]);
     (content, recipient)
 }
 
@@ -386,7 +433,8 @@ fn unusable(label: &str, reason: &str) -> Error {
 /// A failure as one reason in a list that names the place already.
 pub fn reason(label: &str, error: &Error) -> String {
     let message = error.message();
-    let short = [format!("the identity {label} cannot be used: "), format!("{label} cannot be used: "), format!("{label} ")];
+    let short =
+        [format!("the identity {label} cannot be used: "), format!("{label} cannot be used: "), format!("{label} ")];
     let what = short.iter().find_map(|prefix| message.strip_prefix(prefix.as_str())).unwrap_or(message);
     match (error.mend(), std::error::Error::source(error)) {
         (Some(mend), _) => format!("{what} ({mend})"),

@@ -98,9 +98,18 @@ impl Journal {
     /// # Errors
     /// When another sealift holds the lock, or an unfinished change no longer fits the files.
     pub fn open(root: &Path, directory: &Path) -> Result<(Self, Option<Vec<String>>)> {
-        std::fs::create_dir_all(directory).map_err(|error| Error::io(format!("cannot make {}", directory.display()), error))?;
-        let lock = lock::take(files::directory(directory)?, &directory.join("lock").display().to_string(), "sealift", PATIENCE)
-            .map_err(|error| Error::failed(format!("another sealift is changing this fleet: {}", error.message())).hint("wait until it is done, and run this again"))?;
+        std::fs::create_dir_all(directory)
+            .map_err(|error| Error::io(format!("cannot make {}", directory.display()), error))?;
+        let lock = lock::take(
+            files::directory(directory)?,
+            &directory.join("lock").display().to_string(),
+            "sealift",
+            PATIENCE,
+        )
+        .map_err(|error| {
+            Error::failed(format!("another sealift is changing this fleet: {}", error.message()))
+                .hint("wait until it is done, and run this again")
+        })?;
         let journal = Self { root: root.to_owned(), file: directory.join("journal"), _lock: lock };
         let finished = journal.recover()?;
         Ok((journal, finished))
@@ -115,7 +124,8 @@ impl Journal {
             // What could not be carried out to the end must not be begun.
             files::reachable_beneath(&self.root, &change.path)?;
             if self.digest_of(&change.path)? != change.before {
-                return Err(Error::failed(format!("{} was changed by someone else meanwhile", change.path)).hint("nothing was written; run this again"));
+                return Err(Error::failed(format!("{} was changed by someone else meanwhile", change.path))
+                    .hint("nothing was written; run this again"));
             }
         }
         if let [change] = changes.0.as_slice() {
@@ -125,7 +135,8 @@ impl Journal {
         for change in &changes.0 {
             let after = change.after.as_ref().map(|after| (after.len() as u64, encode(&digest(after))));
             let line = Line { path: change.path.clone(), before: change.before.as_ref().map(encode), after };
-            serde_json::to_writer(&mut bytes, &line).map_err(|error| Error::failed("cannot write the journal").because(error))?;
+            serde_json::to_writer(&mut bytes, &line)
+                .map_err(|error| Error::failed("cannot write the journal").because(error))?;
             bytes.push(b'\n');
             bytes.extend_from_slice(change.after.as_deref().unwrap_or_default());
         }
@@ -136,7 +147,8 @@ impl Journal {
 
     /// Puts every file in place, then drops the journal.
     fn finish(&self, changes: &[Change]) -> Result<()> {
-        let unfinished = |error: Error| error.hint("the change is decided and will be completed by the next run of sealift");
+        let unfinished =
+            |error: Error| error.hint("the change is decided and will be completed by the next run of sealift");
         changes.iter().try_for_each(|change| self.put(change, Durable::Later)).map_err(unfinished)?;
         files::sync(&self.root).map_err(unfinished)?;
         files::remove(&self.file)
@@ -158,14 +170,21 @@ impl Journal {
         let bytes = files::read(&self.file, LIMIT)?;
         let Some(changes) = parse(&bytes) else {
             // The journal is written beside its name and renamed when whole, so this is foreign or damaged.
-            return Err(Error::failed(format!("{} is damaged", self.file.display())).hint("run `sealift check`, then delete that file"));
+            return Err(Error::failed(format!("{} is damaged", self.file.display()))
+                .hint("run `sealift check`, then delete that file"));
         };
         for change in &changes {
             let now = self.digest_of(&change.path)?;
             let after = change.after.as_deref().map(digest);
             if now != change.before && now != after {
-                return Err(Error::failed(format!("an interrupted change cannot be completed: {} was changed since", change.path))
-                    .hint(format!("keep the files as they are: delete {}, then run `sealift check`", self.file.display())));
+                return Err(Error::failed(format!(
+                    "an interrupted change cannot be completed: {} was changed since",
+                    change.path
+                ))
+                .hint(format!(
+                    "keep the files as they are: delete {}, then run `sealift check`",
+                    self.file.display()
+                )));
             }
         }
         self.finish(&changes)?;
@@ -219,7 +238,8 @@ fn parse(bytes: &[u8]) -> Option<Vec<Change>> {
                 Some(content.to_vec())
             }
         };
-        let inside = !line.path.starts_with('/') && line.path.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
+        let inside = !line.path.starts_with('/')
+            && line.path.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
         let before = match line.before {
             None => None,
             Some(text) => Some(BASE64_STANDARD.decode(text).ok()?.try_into().ok()?),
@@ -296,7 +316,9 @@ mod tests {
     fn only_one_at_a_time() {
         let (place, directory) = fleet();
         let _held = Journal::open(place.path(), &directory).unwrap();
-        assert!(Journal::open(place.path(), &directory).is_err_and(|error| error.message().contains("another sealift")));
+        assert!(
+            Journal::open(place.path(), &directory).is_err_and(|error| error.message().contains("another sealift"))
+        );
     }
 
     #[test]

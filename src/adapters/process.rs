@@ -167,9 +167,8 @@ impl Invocation {
 
     fn start(&self, command: &mut Command) -> Result<Child> {
         command.spawn().map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                Error::failed(format!("{} is not installed, or not in PATH", self.name())).hint(format!("install {}", self.name()))
-            }
+            std::io::ErrorKind::NotFound => Error::failed(format!("{} is not installed, or not in PATH", self.name()))
+                .hint(format!("install {}", self.name())),
             _ => Error::io(format!("cannot start {}", self.name()), error),
         })
     }
@@ -412,19 +411,34 @@ mod tests {
         let said = std::sync::Mutex::new(Vec::new());
         let mut printed = Vec::new();
         let call = Invocation::new("sh").args(["-c", "cat; echo said >&2; exit 7"]).input("a\nb");
-        let ended = call.converse(|line| printed.push(line.to_owned()), |line| said.lock().unwrap().push(line.to_owned()));
-        assert_eq!((ended.unwrap(), printed, said.into_inner().unwrap()), (Ended::Code(7), vec!["a".into(), "b".into()], vec!["said".to_owned()]));
+        let ended =
+            call.converse(|line| printed.push(line.to_owned()), |line| said.lock().unwrap().push(line.to_owned()));
+        assert_eq!(
+            (ended.unwrap(), printed, said.into_inner().unwrap()),
+            (Ended::Code(7), vec!["a".into(), "b".into()], vec!["said".to_owned()])
+        );
     }
 
     #[test]
     fn what_does_not_end_in_time_is_ended() {
         let short = std::time::Duration::from_millis(50);
-        assert!(Invocation::new("sleep").arg("60").within(short).unwrap_err().message().contains("does not end within"));
-        assert!(Invocation::new("false").within(short * 100).is_err() && Invocation::new("true").within(short * 100).is_ok());
+        assert!(
+            Invocation::new("sleep").arg("60").within(short).unwrap_err().message().contains("does not end within")
+        );
+        assert!(
+            Invocation::new("false").within(short * 100).is_err()
+                && Invocation::new("true").within(short * 100).is_ok()
+        );
     }
 
     #[test]
     fn a_missing_program_is_named() {
-        assert!(Invocation::new("no-such-program").read().unwrap_err().message().contains("no-such-program is not installed"));
+        assert!(
+            Invocation::new("no-such-program")
+                .read()
+                .unwrap_err()
+                .message()
+                .contains("no-such-program is not installed")
+        );
     }
 }

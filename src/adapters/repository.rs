@@ -34,11 +34,15 @@ impl Fleet {
     /// # Errors
     /// When there is no recipients.toml here or above.
     pub fn find(directory: &Path) -> Result<PathBuf> {
-        let here = std::fs::canonicalize(directory).map_err(|error| Error::usage(format!("there is no directory {}", directory.display())).because(error))?;
-        here.ancestors().find(|above| above.join(policy_file::FILE).symlink_metadata().is_ok()).map(Path::to_owned).ok_or_else(|| {
-            Error::usage(format!("there is no fleet here: no {} in {} or above", policy_file::FILE, here.display()))
-                .hint("make one with `sealift init`, or name it with `--fleet DIR`")
-        })
+        let here = std::fs::canonicalize(directory)
+            .map_err(|error| Error::usage(format!("there is no directory {}", directory.display())).because(error))?;
+        here.ancestors()
+            .find(|above| above.join(policy_file::FILE).symlink_metadata().is_ok())
+            .map(Path::to_owned)
+            .ok_or_else(|| {
+                Error::usage(format!("there is no fleet here: no {} in {} or above", policy_file::FILE, here.display()))
+                    .hint("make one with `sealift init`, or name it with `--fleet DIR`")
+            })
     }
 
     /// Reads the fleet at this directory.
@@ -48,7 +52,8 @@ impl Fleet {
     pub fn open(root: &Path) -> Result<Self> {
         let path = root.join(policy_file::FILE);
         let bytes = files::read(&path, policy_file::LIMIT).map_err(|error| error.of_kind(crate::error::Kind::Usage))?;
-        let text = String::from_utf8(bytes).map_err(|_| Error::usage(format!("{} is not UTF-8 text", policy_file::FILE)))?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| Error::usage(format!("{} is not UTF-8 text", policy_file::FILE)))?;
         let policy = policy_file::parse(&text)?;
         Ok(Self { root: root.to_owned(), text, policy })
     }
@@ -98,7 +103,13 @@ impl Fleet {
     pub fn sealed(&self, file: &FileName) -> Result<Option<Vec<u8>>> {
         let Some(secrets) = Beneath::open(&self.root.join("secrets"))? else { return Ok(None) };
         let name = format!("{file}.age");
-        if self.root.join("secrets").join(&name).symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        if self
+            .root
+            .join("secrets")
+            .join(&name)
+            .symlink_metadata()
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+        {
             return Ok(None);
         }
         let limit = usize::try_from(FILE_LIMIT).unwrap_or(usize::MAX);
@@ -176,21 +187,30 @@ fn walk(top: &Beneath, below: &str, names: &mut Vec<FileName>, strays: &mut Vec<
     for entry in Dir::read_from(&directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name == "." || name == ".." || name.starts_with(files::TEMPORARY) || name == ".gitkeep" || name == ".gitattributes" {
+        if name == "."
+            || name == ".."
+            || name.starts_with(files::TEMPORARY)
+            || name == ".gitkeep"
+            || name == ".gitattributes"
+        {
             continue;
         }
         let path = format!("{below}{name}");
         let kind = match entry.file_type() {
-            FileType::Unknown => rustix::fs::statat(&directory, entry.file_name(), rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
-                .map(|stat| FileType::from_raw_mode(stat.st_mode))
-                .map_err(failed)?,
+            FileType::Unknown => {
+                rustix::fs::statat(&directory, entry.file_name(), rustix::fs::AtFlags::SYMLINK_NOFOLLOW)
+                    .map(|stat| FileType::from_raw_mode(stat.st_mode))
+                    .map_err(failed)?
+            }
             kind => kind,
         };
         if kind == FileType::Directory && path.len() <= 128 {
             walk(top, &format!("{path}/"), names, strays)?;
         } else if let Some(file) = FileName::from_path(&path) {
             names.push(file);
-        } else if !(kind == FileType::RegularFile && path.strip_suffix(".pub").is_some_and(|stem| stem.parse::<FileName>().is_ok())) {
+        } else if !(kind == FileType::RegularFile
+            && path.strip_suffix(".pub").is_some_and(|stem| stem.parse::<FileName>().is_ok()))
+        {
             strays.push(format!("secrets/{path}"));
         }
     }

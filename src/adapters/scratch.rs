@@ -12,7 +12,9 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, FlockOperation, FsWord, Mode, OFlags, flock, mkdirat, openat, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, FlockOperation, FsWord, Mode, OFlags, flock, mkdirat, openat, statat, unlinkat,
+};
 
 use super::editor::Editor;
 use super::files;

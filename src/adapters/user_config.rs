@@ -51,7 +51,7 @@ impl UserConfig {
 
     fn parse(text: &str, shown: &str, home: Option<&Path>) -> Result<Self> {
         let table: toml::Table = text.parse().map_err(|fault: toml::de::Error| {
-            let line = text[..fault.span().map_or(0, |span| span.start.min(text.len()))].lines().count().max(1);
+            let line = text.get(..fault.span().map_or(0, |span| span.start)).unwrap_or(text).lines().count().max(1);
             Error::usage(format!("{shown}:{line}: not valid TOML here"))
         })?;
         let mut config = Self::default();

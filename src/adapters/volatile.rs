@@ -20,6 +20,8 @@ const RAMFS: u64 = 0x8584_58f6;
 const TMPFS: u64 = 0x0102_1994;
 /// The mount table of this process.
 const MOUNTS: &str = "/proc/self/mountinfo";
+/// The largest list of mounts that is read, in bytes.
+const MOUNTS_LIMIT: u64 = 16 << 20;
 
 /// The `/run` of the system below a root.
 pub struct Run {
@@ -160,13 +162,8 @@ fn check(fd: &OwnedFd, shown: &Path) -> Result<()> {
         Ok(RAMFS) => Ok(()),
         Ok(TMPFS) => {
             let id = mount_id(fd).map_err(failed)?;
-            let table = std::fs::File::open(MOUNTS).and_then(|mut file| {
-                use std::io::Read;
-                let mut text = Vec::new();
-                file.read_to_end(&mut text).map(|_| text)
-            });
-            let table = table.map_err(|error| {
-                Error::io(format!("cannot read {MOUNTS}, and so not tell whether {} may swap", shown.display()), error)
+            let table = files::read(Path::new(MOUNTS), MOUNTS_LIMIT).map_err(|error| {
+                Error::failed(format!("cannot tell whether {} may swap", shown.display())).because(error)
             })?;
             if never_swaps(&String::from_utf8_lossy(&table), id) {
                 Ok(())

@@ -67,12 +67,19 @@ impl App {
     /// `NoIdentity` with every reason.
     pub fn named_identities(&self) -> Result<Arc<Identities>> {
         let config = settings::user_config()?;
-        let found = self.identities(settings::places(&self.global.identity, &config), Vec::new(), settings::plugins(&config))()?;
+        let found =
+            self.identities(settings::places(&self.global.identity, &config), Vec::new(), settings::plugins(&config))(
+            )?;
         if found.is_empty() { Err(found.none_at_hand()) } else { Ok(found) }
     }
 
     /// How identities are found, when they are needed: once.
-    fn identities(&self, places: Places, admins: Vec<Recipient>, plugins: Plugins) -> Box<dyn Fn() -> Result<Arc<Identities>> + Send + Sync> {
+    fn identities(
+        &self,
+        places: Places,
+        admins: Vec<Recipient>,
+        plugins: Plugins,
+    ) -> Box<dyn Fn() -> Result<Arc<Identities>> + Send + Sync> {
         let ask: Arc<dyn Ask> = self.ui.clone();
         let found = OnceLock::new();
         Box::new(move || {

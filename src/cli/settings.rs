@@ -40,7 +40,8 @@ pub struct Global {
 
 /// Where identities are looked for: what was named for this run, else the usual places.
 pub fn places(named: &[PathBuf], config: &UserConfig) -> Places {
-    let named = if named.is_empty() { variable(IDENTITY).map(PathBuf::from).into_iter().collect() } else { named.to_vec() };
+    let named =
+        if named.is_empty() { variable(IDENTITY).map(PathBuf::from).into_iter().collect() } else { named.to_vec() };
     Places {
         named,
         credential: variable("CREDENTIALS_DIRECTORY").map(|directory| PathBuf::from(directory).join(CREDENTIAL)),
@@ -74,7 +75,10 @@ pub fn user_config() -> Result<UserConfig> {
 /// Which plugins may run. None may where the environment would make the library print keys, or let a program be found
 /// in the working directory, which may be a repository.
 pub fn plugins(config: &UserConfig) -> Plugins {
-    let listed_in = config_directory().map_or_else(|| user_config::FILE.to_owned(), |directory| directory.join(user_config::FILE).display().to_string());
+    let listed_in = config_directory().map_or_else(
+        || user_config::FILE.to_owned(),
+        |directory| directory.join(user_config::FILE).display().to_string(),
+    );
     let refused = if variable("AGEDEBUG").is_some() {
         Some("AGEDEBUG is set, and would print keys")
     } else if variable("PATH").is_some_and(|path| std::env::split_paths(&path).any(|entry| !entry.is_absolute())) {
@@ -92,7 +96,9 @@ pub fn plugins(config: &UserConfig) -> Plugins {
 pub fn editor() -> Result<Editor> {
     let named = EDITORS.iter().find_map(|name| Some((*name, variable(name)?)));
     let (name, text) = named.ok_or_else(|| {
-        Error::usage("no editor is named: EDITOR is not set").hint("name one, such as `EDITOR=vim sealift edit NAME`; or give the value with `sealift seal NAME --stdin`")
+        Error::usage("no editor is named: EDITOR is not set").hint(
+            "name one, such as `EDITOR=vim sealift edit NAME`; or give the value with `sealift seal NAME --stdin`",
+        )
     })?;
     Editor::parse(name, &text, &working_directory(), variable("PATH").as_deref())
 }
@@ -119,6 +125,7 @@ pub fn variable(name: &str) -> Option<std::ffi::OsString> {
 }
 
 /// Where the program was started.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn working_directory() -> PathBuf {
     std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."))
 }
@@ -143,8 +150,12 @@ pub fn keep_to_ourselves() {
 pub fn caller() -> Result<Caller> {
     let program = std::env::current_exe().map_err(|error| Error::io("cannot tell which program this is", error))?;
     let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(variable);
-    let user = user.map_or_else(|| format!("user {}", rustix::process::getuid().as_raw()), |user| user.to_string_lossy().into_owned());
+    let user = user.map_or_else(
+        || format!("user {}", rustix::process::getuid().as_raw()),
+        |user| user.to_string_lossy().into_owned(),
+    );
     let machine = rustix::system::uname();
-    let who: String = format!("{user}@{}", machine.nodename().to_string_lossy()).chars().filter(|c| !c.is_control()).collect();
+    let who: String =
+        format!("{user}@{}", machine.nodename().to_string_lossy()).chars().filter(|c| !c.is_control()).collect();
     Ok(Caller { who, program })
 }

@@ -30,7 +30,8 @@ pub struct Ui {
 impl Ui {
     /// Looks at what standard error is.
     pub fn new(quiet: bool, passphrase_fd: Option<i32>) -> Self {
-        let wanted = settings::variable("NO_COLOR").is_none() && settings::variable("TERM").is_none_or(|term| term != "dumb");
+        let wanted =
+            settings::variable("NO_COLOR").is_none() && settings::variable("TERM").is_none_or(|term| term != "dumb");
         Self {
             quiet,
             colour: wanted && std::io::stderr().is_terminal(),
@@ -76,7 +77,8 @@ impl Ui {
             }
         } else if since.elapsed() >= Duration::from_secs(1) {
             let bar = progress.bar.get_or_insert_with(|| {
-                let style = ProgressStyle::with_template("{bar:30} {pos}/{len}").unwrap_or_else(|_| ProgressStyle::default_bar());
+                let style = ProgressStyle::with_template("{bar:30} {pos}/{len}")
+                    .unwrap_or_else(|_| ProgressStyle::default_bar());
                 ProgressBar::new(all as u64).with_style(style)
             });
             bar.set_position(done as u64);
@@ -90,7 +92,9 @@ impl Ui {
     pub fn data(&self, bytes: &[u8]) -> Result<()> {
         let mut out = std::io::stdout().lock();
         match out.write_all(bytes).and_then(|()| out.flush()) {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::io("cannot write to standard output", error)),
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(Error::io("cannot write to standard output", error))
+            }
             _ => Ok(()),
         }
     }
@@ -108,7 +112,8 @@ impl Ui {
     /// # Errors
     /// As `data`.
     pub fn json(&self, report: &impl serde::Serialize) -> Result<()> {
-        let text = serde_json::to_string_pretty(report).map_err(|error| Error::new(Kind::Bug, "cannot write JSON").because(error))?;
+        let text = serde_json::to_string_pretty(report)
+            .map_err(|error| Error::new(Kind::Bug, "cannot write JSON").because(error))?;
         self.data(format!("{text}\n").as_bytes())
     }
 
@@ -117,7 +122,8 @@ impl Ui {
     /// # Errors
     /// As `data`.
     pub fn json_line(&self, report: &impl serde::Serialize) -> Result<()> {
-        let text = serde_json::to_string(report).map_err(|error| Error::new(Kind::Bug, "cannot write JSON").because(error))?;
+        let text =
+            serde_json::to_string(report).map_err(|error| Error::new(Kind::Bug, "cannot write JSON").because(error))?;
         self.data(format!("{text}\n").as_bytes())
     }
 
@@ -208,8 +214,13 @@ impl Ask for Ui {
             return Ok(given);
         }
         let terminal = self.terminal().ok_or_else(|| {
-            Error::new(Kind::NoIdentity, format!("{what} cannot be used: it is protected by a passphrase, and there is no terminal to ask for it"))
-                .hint("a script gives it with `--passphrase-fd N`")
+            Error::new(
+                Kind::NoIdentity,
+                format!(
+                    "{what} cannot be used: it is protected by a passphrase, and there is no terminal to ask for it"
+                ),
+            )
+            .hint("a script gives it with `--passphrase-fd N`")
         })?;
         let typed = terminal.hidden(&[format!("Passphrase for {}: ", safe(what))])?;
         typed.first().map_or_else(|| Err(Error::failed("nothing was typed")), text)
@@ -239,7 +250,8 @@ impl Talk for Ui {
 
     fn new_value(&self, name: &str) -> Result<Plaintext> {
         let terminal = self.terminal().ok_or_else(|| {
-            Error::usage(format!("there is no terminal to ask for the value of {name}")).hint("give it with `--stdin`, `--from-file FILE` or `--generate KIND`")
+            Error::usage(format!("there is no terminal to ask for the value of {name}"))
+                .hint("give it with `--stdin`, `--from-file FILE` or `--generate KIND`")
         })?;
         let mut typed = terminal.hidden(&[format!("Value of {name}: "), format!("Value of {name}, again: ")])?;
         let again = typed.split_off(1);
@@ -251,9 +263,11 @@ impl Talk for Ui {
             Some(given) => given,
             None => {
                 let terminal = self.terminal().ok_or_else(|| {
-                    Error::usage(format!("there is no terminal to ask for a passphrase for {what}")).hint("a script gives it with `--passphrase-fd N`")
+                    Error::usage(format!("there is no terminal to ask for a passphrase for {what}"))
+                        .hint("a script gives it with `--passphrase-fd N`")
                 })?;
-                let mut typed = terminal.hidden(&[format!("New passphrase for {}: ", safe(what)), "The same again: ".to_owned()])?;
+                let mut typed = terminal
+                    .hidden(&[format!("New passphrase for {}: ", safe(what)), "The same again: ".to_owned()])?;
                 let again = typed.split_off(1);
                 text(&twice(typed, &again, "passphrases")?)?
             }
@@ -309,7 +323,11 @@ pub fn safe(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c == '\n' || c == '\t' || !(c.is_control() || turns) { safe.push(c) } else { safe.extend(c.escape_unicode()) }
+        if c == '\n' || c == '\t' || !(c.is_control() || turns) {
+            safe.push(c);
+        } else {
+            safe.extend(c.escape_unicode());
+        }
     }
     safe
 }

@@ -100,24 +100,38 @@ impl Looked<'_> {
         let inside = |path: &str| path.strip_prefix(top.as_str()).unwrap_or(path).trim_start_matches('/').to_owned();
         let mut findings = Vec::new();
         for path in status.untracked.iter().filter(|path| path.ends_with(".age") || path.ends_with(FILE)) {
-            findings.push(Finding::error(Rule::Untracked, inside(path), "git does not track it, so that Nix does not see it", format!("run `git add {}`", inside(path))));
+            findings.push(Finding::error(
+                Rule::Untracked,
+                inside(path),
+                "git does not track it, so that Nix does not see it",
+                format!("run `git add {}`", inside(path)),
+            ));
         }
-        for path in status.ignored.iter().filter(|path| path.ends_with(".age") || path.ends_with('/') || path.ends_with(FILE)) {
-            findings.push(Finding::error(Rule::Ignored, inside(path), "git ignores it, so that Nix does not see it", "take the pattern out of .gitignore (`git check-ignore -v` names it)"));
+        for path in
+            status.ignored.iter().filter(|path| path.ends_with(".age") || path.ends_with('/') || path.ends_with(FILE))
+        {
+            findings.push(Finding::error(
+                Rule::Ignored,
+                inside(path),
+                "git ignores it, so that Nix does not see it",
+                "take the pattern out of .gitignore (`git check-ignore -v` names it)",
+            ));
         }
         for path in &status.unmerged {
-            findings.push(Finding::error(Rule::Damaged, inside(path), "a merge left it unresolved", "take one side (`git checkout --ours` or `--theirs`), `git add` it, then run `sealift rekey`"));
+            findings.push(Finding::error(
+                Rule::Damaged,
+                inside(path),
+                "a merge left it unresolved",
+                "take one side (`git checkout --ours` or `--theirs`), `git add` it, then run `sealift rekey`",
+            ));
         }
         Ok(findings)
     }
 
     /// The serials of files that differ from HEAD, as HEAD has them. Files that do not differ cannot have fallen.
     fn serials_in_head(&self, status: &Status) -> Result<BTreeMap<FileName, Seal>> {
-        let wanted: Vec<(FileName, String)> = status
-            .changed
-            .iter()
-            .filter_map(|(path, object)| Some((self.file_at(path)?, object.clone())))
-            .collect();
+        let wanted: Vec<(FileName, String)> =
+            status.changed.iter().filter_map(|(path, object)| Some((self.file_at(path)?, object.clone()))).collect();
         seals_of(self.git, wanted)
     }
 
@@ -144,12 +158,16 @@ impl Looked<'_> {
         let (git, inventory) = (self.git, self.inventory);
         let shallow = git.call().args(["rev-parse", "--is-shallow-repository"]).read()?;
         if shallow.starts_with(b"true") {
-            not_looked_at.push("the history is cut (a shallow clone): `git fetch --unshallow` brings the rest".to_owned());
+            not_looked_at
+                .push("the history is cut (a shallow clone): `git fetch --unshallow` brings the rest".to_owned());
         }
         if !git.has_head()? {
             return Ok(Vec::new());
         }
-        let listing = git.call().args(["log", "--all", "--full-history", "-m", "--format=", "--raw", "-z", "--no-abbrev", "--no-renames"]).read()?;
+        let listing = git
+            .call()
+            .args(["log", "--all", "--full-history", "-m", "--format=", "--raw", "-z", "--no-abbrev", "--no-renames"])
+            .read()?;
         let mut versions: BTreeSet<(FileName, String)> = BTreeSet::new();
         let mut records = listing.split(|b| *b == 0).map(String::from_utf8_lossy);
         while let Some(head) = records.next() {
@@ -184,11 +202,18 @@ impl Looked<'_> {
         for (file, ever) in readers {
             let Some(now) = inventory.seal(&file) else { continue };
             let told: BTreeSet<_> = now.ever().copied().collect();
-            let who: BTreeSet<String> = ever.difference(&told).map(|key| holders.get(key).map_or_else(|| format!("an unknown key ({key})"), Holder::to_string)).collect();
+            let who: BTreeSet<String> = ever
+                .difference(&told)
+                .map(|key| holders.get(key).map_or_else(|| format!("an unknown key ({key})"), Holder::to_string))
+                .collect();
             if !who.is_empty() {
                 let who = who.into_iter().collect::<Vec<_>>().join(", ");
-                findings.push(Finding::error(Rule::History, file.path(), format!("a former version of this very value could be read by {who}, and its seal does not say so"),
-                    "give it a new value: `sealift rotate`"));
+                findings.push(Finding::error(
+                    Rule::History,
+                    file.path(),
+                    format!("a former version of this very value could be read by {who}, and its seal does not say so"),
+                    "give it a new value: `sealift rotate`",
+                ));
             }
         }
         Ok(findings)
@@ -197,9 +222,13 @@ impl Looked<'_> {
 
 /// A commit by its name. The name is checked by git itself, and is never an option.
 fn resolve(git: &Git, reference: &str) -> Result<String> {
-    let output = git.call().args(["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{reference}^{{commit}}")]).run()?;
+    let output = git
+        .call()
+        .args(["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{reference}^{{commit}}")])
+        .run()?;
     if !output.ended.well() {
-        return Err(Error::usage("there is no such commit to compare with").hint("name a branch, tag or commit: `--against origin/main`"));
+        return Err(Error::usage("there is no such commit to compare with")
+            .hint("name a branch, tag or commit: `--against origin/main`"));
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
@@ -224,7 +253,10 @@ fn fallen(before: &BTreeMap<FileName, Seal>, inventory: &Inventory, whence: &str
             Finding::error(
                 Rule::SerialFell,
                 file.path(),
-                format!("it holds value {} and {whence} holds value {}: an older value came back", now.serial, seal.serial),
+                format!(
+                    "it holds value {} and {whence} holds value {}: an older value came back",
+                    now.serial, seal.serial
+                ),
                 format!("restore it (`git checkout {whence} -- {}`), or seal a new value", file.path()),
             )
         })

@@ -56,7 +56,7 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
             request.editor.name()
         ));
     }
-    let Some(value) = edited(session, request, original, &shape)? else { return Ok(Report { sealed: None }) };
+    let Some(value) = edited(session, request, &original, &shape)? else { return Ok(Report { sealed: None }) };
 
     let (git, journal) = session.lock()?;
     // Editing takes its time: what the policy says now is what counts.
@@ -84,13 +84,13 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
 }
 
 /// The new value; none where it is the old one. Asks to edit again what cannot be sealed.
-fn edited(session: &Session, request: &Request, original: Plaintext, shape: &Shape) -> Result<Option<Plaintext>> {
+fn edited(session: &Session, request: &Request, original: &Plaintext, shape: &Shape) -> Result<Option<Plaintext>> {
     let name = file_name(&request.file, shape);
     let mut again: Option<Plaintext> = None;
     loop {
         signals::check()?;
         let left = scratch::edit(
-            again.as_ref().unwrap_or(&original),
+            again.as_ref().unwrap_or(original),
             &name,
             &request.editor,
             &request.around,
@@ -102,7 +102,7 @@ fn edited(session: &Session, request: &Request, original: Plaintext, shape: &Sha
         let value = left
             .value
             .ok_or_else(|| Error::failed(format!("{} removed the file; nothing changed", request.editor.name())))?;
-        if unchanged(&original, &value) {
+        if unchanged(original, &value) {
             session.note("nothing changed");
             if left.quick {
                 session.note(format!(
@@ -114,7 +114,7 @@ fn edited(session: &Session, request: &Request, original: Plaintext, shape: &Sha
         }
         let copy = value.expose(|bytes| Plaintext::concat(&[bytes]));
         match fitting(value, shape, request.mend, session) {
-            Ok(value) if unchanged(&original, &value) => {
+            Ok(value) if unchanged(original, &value) => {
                 session.note("nothing changed");
                 return Ok(None);
             }

@@ -58,14 +58,19 @@ pub fn add(session: &mut Session, new: &New) -> Result<Report> {
     let (git, journal) = session.lock()?;
     if session.fleet.policy.hosts.contains_key(&new.name) {
         let same = session.fleet.policy.hosts[new.name.as_str()].keys == new.keys;
-        let error = Error::usage(format!("the host {} is there already{}", new.name, if same { ", with this very key" } else { "" }));
+        let error = Error::usage(format!(
+            "the host {} is there already{}",
+            new.name,
+            if same { ", with this very key" } else { "" }
+        ));
         return Err(error.hint(format!("to give it another key: `sealift host rekey {}`", new.name)));
     }
     let mut edit = Edit::new(&session.fleet.text)?;
     edit.add_host(&new.name, &new.keys, new.address.as_deref(), &new.tags)?;
     let mut changes = Changes::default();
     let text = adopt_policy(session, edit.text(), &mut changes)?;
-    let report = if new.no_rekey { untouched(new.name.clone()) } else { bring_in_line(session, &new.name, &mut changes)? };
+    let report =
+        if new.no_rekey { untouched(new.name.clone()) } else { bring_in_line(session, &new.name, &mut changes)? };
     session.commit(&git, &journal, &changes)?;
     session.fleet.text = text;
     Ok(report)
@@ -102,15 +107,23 @@ pub fn remove(session: &mut Session, name: &HostName) -> Result<Report> {
     let policy = &session.fleet.policy;
     let Some(host) = policy.hosts.get(name) else { return Err(no_host(policy, name)) };
     let keys = host.keys.clone();
-    let others: BTreeSet<&Tag> = policy.hosts.iter().filter(|(other, _)| *other != name).flat_map(|(_, host)| &host.tags).collect();
+    let others: BTreeSet<&Tag> =
+        policy.hosts.iter().filter(|(other, _)| *other != name).flat_map(|(_, host)| &host.tags).collect();
     let vanished: Vec<Tag> = host.tags.iter().filter(|tag| !others.contains(tag)).cloned().collect();
-    let own: Vec<FileName> = policy.secrets.iter().filter(|(_, secret)| secret.per_host && secret.hosts.contains(name)).map(|(secret, _)| secret.file_of(name)).collect();
+    let own: Vec<FileName> = policy
+        .secrets
+        .iter()
+        .filter(|(_, secret)| secret.per_host && secret.hosts.contains(name))
+        .map(|(secret, _)| secret.file_of(name))
+        .collect();
     let mut edit = Edit::new(&session.fleet.text)?;
     edit.remove_host(name, &vanished)?;
     edit.retire(name, &keys, &session.today.to_string())?;
     let mut changes = Changes::default();
     let text = adopt_policy(session, edit.text(), &mut changes)?;
-    for secret in session.fleet.policy.secrets.iter().filter(|(_, secret)| secret.hosts.is_empty()).map(|(name, _)| name) {
+    for secret in
+        session.fleet.policy.secrets.iter().filter(|(_, secret)| secret.hosts.is_empty()).map(|(name, _)| name)
+    {
         session.warn(format!("no host receives {secret} any more: only the admins keep it"));
     }
     let inventory = session.fleet.inventory()?;
@@ -126,7 +139,12 @@ pub fn remove(session: &mut Session, name: &HostName) -> Result<Report> {
             changes.remove(public_path(&file), &bytes);
         }
     }
-    let only: BTreeSet<FileName> = inventory.files.iter().filter(|(_, found)| found.seal().is_some_and(|seal| !seal.current.is_disjoint(&fingerprints))).map(|(file, _)| file.clone()).collect();
+    let only: BTreeSet<FileName> = inventory
+        .files
+        .iter()
+        .filter(|(_, found)| found.seal().is_some_and(|seal| !seal.current.is_disjoint(&fingerprints)))
+        .map(|(file, _)| file.clone())
+        .collect();
     let plan = Plan::rekey(&session.fleet.policy, &inventory, Some(&only), false);
     refuse_broken(&plan)?;
     reseal(session, &plan.reseal, &inventory, &mut changes)?;
@@ -139,7 +157,8 @@ pub fn remove(session: &mut Session, name: &HostName) -> Result<Report> {
 
 /// Takes an edited policy over into the session and the change, if it is valid.
 pub(super) fn adopt_policy(session: &mut Session, text: String, changes: &mut Changes) -> Result<String> {
-    let policy = policy_file::parse(&text).map_err(|error| error.hint("recipients.toml was not changed: lines are those of the edited text"))?;
+    let policy = policy_file::parse(&text)
+        .map_err(|error| error.hint("recipients.toml was not changed: lines are those of the edited text"))?;
     changes.write(FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
     session.fleet.policy = policy;
     Ok(text)
@@ -149,7 +168,8 @@ pub(super) fn adopt_policy(session: &mut Session, text: String, changes: &mut Ch
 fn bring_in_line(session: &Session, host: &HostName, changes: &mut Changes) -> Result<Report> {
     let policy: &Policy = &session.fleet.policy;
     let inventory = session.fleet.inventory()?;
-    let only: BTreeSet<FileName> = policy.wanted().into_values().filter(|wanted| wanted.hosts.contains(&host)).map(|wanted| wanted.file).collect();
+    let only: BTreeSet<FileName> =
+        policy.wanted().into_values().filter(|wanted| wanted.hosts.contains(&host)).map(|wanted| wanted.file).collect();
     let plan = Plan::rekey(policy, &inventory, Some(&only), false);
     refuse_broken(&plan)?;
     reseal(session, &plan.reseal, &inventory, changes)?;
@@ -175,11 +195,23 @@ fn bring_in_line(session: &Session, host: &HostName, changes: &mut Changes) -> R
 }
 
 fn untouched(host: HostName) -> Report {
-    Report { host, rekeyed: Rekeyed::default(), made: Vec::new(), missing: Vec::new(), removed: Vec::new(), knew: Vec::new() }
+    Report {
+        host,
+        rekeyed: Rekeyed::default(),
+        made: Vec::new(),
+        missing: Vec::new(),
+        removed: Vec::new(),
+        knew: Vec::new(),
+    }
 }
 
 fn known_to(inventory: &Inventory, keys: &BTreeSet<Fingerprint>) -> Vec<FileName> {
-    inventory.files.iter().filter(|(_, found)| found.seal().is_some_and(|seal| seal.ever().any(|key| keys.contains(key)))).map(|(file, _)| file.clone()).collect()
+    inventory
+        .files
+        .iter()
+        .filter(|(_, found)| found.seal().is_some_and(|seal| seal.ever().any(|key| keys.contains(key))))
+        .map(|(file, _)| file.clone())
+        .collect()
 }
 
 /// A host as it is listed.

@@ -39,9 +39,11 @@ pub struct Report {
 /// # Errors
 /// When there is no git repository, or a file cannot be written.
 pub fn run(directory: &Path) -> Result<Report> {
-    let here = std::fs::canonicalize(directory).map_err(|error| Error::usage(format!("there is no directory {}", directory.display())).because(error))?;
+    let here = std::fs::canonicalize(directory)
+        .map_err(|error| Error::usage(format!("there is no directory {}", directory.display())).because(error))?;
     let git = Git::find(&here)?.ok_or_else(|| {
-        Error::failed(format!("{} is not in a git repository", here.display())).hint("run `git init` first: Nix reads a flake from git, and git keeps former versions")
+        Error::failed(format!("{} is not in a git repository", here.display()))
+            .hint("run `git init` first: Nix reads a flake from git, and git keeps former versions")
     })?;
     let root = [here.as_path(), git.top.as_path()].into_iter().find(|place| place.join(FILE).exists()).unwrap_or(&here);
     let mut written = Vec::new();
@@ -55,7 +57,9 @@ pub fn run(directory: &Path) -> Result<Report> {
     }
     let policy = Fleet::open(root)?.policy;
     let attributes = match root.join(".gitattributes") {
-        path if path.symlink_metadata().is_ok() => String::from_utf8_lossy(&files::read(&path, policy_file::LIMIT)?).into_owned(),
+        path if path.symlink_metadata().is_ok() => {
+            String::from_utf8_lossy(&files::read(&path, policy_file::LIMIT)?).into_owned()
+        }
         _ => String::new(),
     };
     if !attributes.contains("secrets/**/*.age") {
@@ -76,14 +80,23 @@ fn configured(root: &Path) -> Vec<String> {
     let from_flake = || -> Option<Vec<String>> {
         root.join("flake.nix").exists().then_some(())?;
         let names = Invocation::new("nix")
-            .args(["--extra-experimental-features", "nix-command flakes", "eval", "--json", ".#nixosConfigurations", "--apply", "builtins.attrNames"])
+            .args([
+                "--extra-experimental-features",
+                "nix-command flakes",
+                "eval",
+                "--json",
+                ".#nixosConfigurations",
+                "--apply",
+                "builtins.attrNames",
+            ])
             .in_dir(root)
             .read()
             .ok()?;
         serde_json::from_slice(&names).ok()
     };
     let from_folders = || {
-        let folders = std::fs::read_dir(root.join("hosts")).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
+        let folders =
+            std::fs::read_dir(root.join("hosts")).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
         let mut names: Vec<String> = folders.filter_map(|entry| entry.file_name().into_string().ok()).collect();
         names.sort();
         names

@@ -1,6 +1,6 @@
 //! `list` and `who`: what there is, who can read it, and who ever could.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use crate::fleet::finding::Drift;
 use crate::fleet::inventory::{Found, Inventory};
 use crate::fleet::name::{FileName, HostName, nearest};
 use crate::fleet::policy::{Holder, Policy, Wanted};
-use crate::fleet::recipient::Fingerprint;
+use crate::fleet::recipient::{Fingerprint, Recipient};
 
 /// One sealed file, or one that is to be.
 #[derive(Debug, Serialize)]
@@ -122,7 +122,7 @@ pub fn matrix(session: &Session) -> Result<Matrix> {
     let inventory = session.fleet.inventory()?;
     let policy = &session.fleet.policy;
     let cell = |wanted: &Wanted<'_>, host: &HostName| {
-        let keys: Vec<Fingerprint> = policy.hosts[host.as_str()].keys.iter().map(|key| key.fingerprint()).collect();
+        let keys: Vec<Fingerprint> = policy.hosts[host.as_str()].keys.iter().map(Recipient::fingerprint).collect();
         let seal = inventory.seal(&wanted.file);
         let reads = seal.is_some_and(|seal| keys.iter().all(|key| seal.current.contains(key)));
         let knows = seal.is_some_and(|seal| keys.iter().any(|key| seal.former.contains(key)));
@@ -163,27 +163,45 @@ pub fn readers(session: &Session, name: &FileName) -> Result<Vec<Readers>> {
     let policy = &session.fleet.policy;
     let inventory = session.fleet.inventory()?;
     let wanted = policy.wanted();
-    let files: Vec<&Wanted<'_>> = wanted.values().filter(|wanted| wanted.file == *name || wanted.name.as_str() == name.as_str()).collect();
+    let files: Vec<&Wanted<'_>> =
+        wanted.values().filter(|wanted| wanted.file == *name || wanted.name.as_str() == name.as_str()).collect();
     if files.is_empty() {
         return Err(unknown(session, name));
     }
     let holders = policy.holders();
     let names = |keys: &BTreeSet<Fingerprint>| {
-        let names: BTreeSet<String> = keys.iter().map(|key| holders.get(key).map_or_else(|| format!("an unknown key ({key})"), Holder::to_string)).collect();
+        let names: BTreeSet<String> = keys
+            .iter()
+            .map(|key| holders.get(key).map_or_else(|| format!("an unknown key ({key})"), Holder::to_string))
+            .collect();
         names.into_iter().collect::<Vec<_>>()
     };
     files
         .into_iter()
         .map(|wanted| {
             let seal = match inventory.files.get(&wanted.file) {
-                None => return Err(Error::usage(format!("{} has no value yet", wanted.file)).hint(format!("seal one: `sealift seal {}`", wanted.file))),
-                Some(Found::Broken(fault)) => return Err(Error::integrity(format!("{}: {fault}", wanted.file.path())).hint(fault.mend())),
+                None => {
+                    return Err(Error::usage(format!("{} has no value yet", wanted.file))
+                        .hint(format!("seal one: `sealift seal {}`", wanted.file)));
+                }
+                Some(Found::Broken(fault)) => {
+                    return Err(Error::integrity(format!("{}: {fault}", wanted.file.path())).hint(fault.mend()));
+                }
                 Some(found) => found.seal().ok_or_else(|| {
-                    Error::integrity(format!("{} has no seal, so that it does not tell who can read it", wanted.file.path())).hint("`sealift rekey` adds one")
+                    Error::integrity(format!(
+                        "{} has no seal, so that it does not tell who can read it",
+                        wanted.file.path()
+                    ))
+                    .hint("`sealift rekey` adds one")
                 })?,
             };
             let should = policy.recipients_of(&wanted.hosts).into_keys().collect();
-            Ok(Readers { file: wanted.file.clone(), now: names(&seal.current), knew: names(&seal.former), drift: Drift::between(seal, &should, &holders) })
+            Ok(Readers {
+                file: wanted.file.clone(),
+                now: names(&seal.current),
+                knew: names(&seal.former),
+                drift: Drift::between(seal, &should, &holders),
+            })
         })
         .collect()
 }
@@ -228,14 +246,14 @@ fn keys_of(policy: &Policy, host: &HostName) -> Result<BTreeSet<Fingerprint>> {
     if present.is_none() && former.is_none() {
         return Err(no_host(policy, host));
     }
-    Ok(present.into_iter().chain(former).flatten().map(|key| key.fingerprint()).collect())
+    Ok(present.into_iter().chain(former).flatten().map(Recipient::fingerprint).collect())
 }
 
 /// The failure of a name that no host has.
 pub fn no_host(policy: &Policy, host: &HostName) -> Error {
-    let known: BTreeMap<&str, ()> = policy.hosts.keys().chain(policy.retired.keys()).map(|name| (name.as_str(), ())).collect();
+    let known: BTreeSet<&str> = policy.hosts.keys().chain(policy.retired.keys()).map(HostName::as_str).collect();
     let error = Error::usage(format!("there is no host {host}"));
-    match nearest(host.as_str(), known.keys().copied()) {
+    match nearest(host.as_str(), known) {
         Some(near) => error.hint(format!("did you mean {near}?")),
         None => error.hint("`sealift host list` shows them"),
     }

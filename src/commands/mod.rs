@@ -15,20 +15,20 @@ use crate::adapters::repository::Fleet;
 use crate::error::Result;
 use crate::fleet::plaintext::Plaintext;
 
-pub mod deploy;
-pub mod generations;
 pub mod check;
+pub mod deploy;
 pub mod edit;
+pub mod generations;
 pub mod host;
 pub mod identity;
 pub mod init;
+pub mod install;
 pub mod list;
+pub mod manifest;
 pub mod rekey;
 pub mod rename;
-pub mod rotate;
-pub mod install;
-pub mod manifest;
 pub mod rollback;
+pub mod rotate;
 pub mod seal;
 pub mod show;
 
@@ -94,7 +94,8 @@ impl Session {
     /// As `Fleet::lock`.
     pub fn lock(&mut self) -> Result<(Git, Journal)> {
         let talk = self.talk.clone();
-        self.fleet.lock(|paths| talk.event(Event::Note(format!("completed an interrupted change of {} files", paths.len()))))
+        self.fleet
+            .lock(|paths| talk.event(Event::Note(format!("completed an interrupted change of {} files", paths.len()))))
     }
 
     /// Carries out a change of the fleet's files.
@@ -112,7 +113,10 @@ impl Session {
     ///
     /// # Errors
     /// When a plugin is not allowed or not installed.
-    pub fn sealer<'a>(&self, recipients: impl IntoIterator<Item = &'a crate::fleet::recipient::Recipient>) -> Result<Sealer> {
+    pub fn sealer<'a>(
+        &self,
+        recipients: impl IntoIterator<Item = &'a crate::fleet::recipient::Recipient>,
+    ) -> Result<Sealer> {
         let ask: Arc<dyn Ask> = self.talk.clone();
         Sealer::new(recipients, &self.plugins, &ask)
     }

@@ -72,7 +72,8 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
 impl Report {
     /// What a plan comes to.
     pub fn of(plan: &Plan<'_>, dry_run: bool) -> Self {
-        let changed = plan.reseal.iter().map(|reseal| Changed { file: reseal.wanted.file.clone(), why: reseal.why.clone() });
+        let changed =
+            plan.reseal.iter().map(|reseal| Changed { file: reseal.wanted.file.clone(), why: reseal.why.clone() });
         let missing = plan.missing.iter().map(|wanted| wanted.file.clone());
         Self { changed: changed.collect(), unchanged: plan.in_line, missing: missing.collect(), dry_run }
     }
@@ -88,7 +89,9 @@ fn chosen(session: &Session, names: &[FileName]) -> Result<Option<BTreeSet<FileN
     let mut chosen = BTreeSet::new();
     for name in names {
         match policy.secrets.get_key_value(name.as_str()) {
-            Some((secret, declared)) => chosen.extend(policy.wanted_of(secret, declared).into_iter().map(|wanted| wanted.file)),
+            Some((secret, declared)) => {
+                chosen.extend(policy.wanted_of(secret, declared).into_iter().map(|wanted| wanted.file));
+            }
             None if wanted.contains_key(name) => drop(chosen.insert(name.clone())),
             None => return Err(unknown(session, name)),
         }
@@ -105,7 +108,8 @@ pub fn refuse_broken(plan: &Plan<'_>) -> Result<()> {
         return Ok(());
     }
     let faults = plan.broken.iter().map(|(file, what)| Error::integrity(format!("{}: {what}", file.path())));
-    let all = Error::batch(format!("{} files cannot be opened; nothing was changed", plan.broken.len()), faults.collect());
+    let all =
+        Error::batch(format!("{} files cannot be opened; nothing was changed", plan.broken.len()), faults.collect());
     Err(all.hint("restore them from git, or seal their values anew: `sealift seal NAME`"))
 }
 
@@ -119,10 +123,12 @@ pub fn reseal(session: &Session, work: &[Reseal<'_>], inventory: &Inventory, cha
     }
     let policy = &session.fleet.policy;
     if policy.admins.is_empty() {
-        return Err(Error::usage("the fleet has no admin: nobody could rekey again").hint("make one: `sealift identity new --admin NAME`"));
+        return Err(Error::usage("the fleet has no admin: nobody could rekey again")
+            .hint("make one: `sealift identity new --admin NAME`"));
     }
     let identities = session.identities()?;
-    let sealer = session.sealer(work.iter().flat_map(|reseal| policy.recipients_of(&reseal.wanted.hosts).into_values()))?;
+    let sealer =
+        session.sealer(work.iter().flat_map(|reseal| policy.recipients_of(&reseal.wanted.hosts).into_values()))?;
     let done = std::sync::atomic::AtomicUsize::new(0);
     let results = parallel::map(work, |reseal| {
         let result = signals::check().and_then(|()| one(session, reseal, inventory, &identities, &sealer));
@@ -138,10 +144,20 @@ pub fn reseal(session: &Session, work: &[Reseal<'_>], inventory: &Inventory, cha
             Err(error) => failures.push(error),
         }
     }
-    if failures.is_empty() { Ok(()) } else { Err(Error::batch(format!("{} files could not be sealed anew; nothing was changed", failures.len()), failures)) }
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::batch(format!("{} files could not be sealed anew; nothing was changed", failures.len()), failures))
+    }
 }
 
-fn one(session: &Session, reseal: &Reseal<'_>, inventory: &Inventory, identities: &Identities, sealer: &age::Sealer) -> Result<Change> {
+fn one(
+    session: &Session,
+    reseal: &Reseal<'_>,
+    inventory: &Inventory,
+    identities: &Identities,
+    sealer: &age::Sealer,
+) -> Result<Change> {
     let file = &reseal.wanted.file;
     let before = session.fleet.sealed(file)?.ok_or_else(|| Error::failed(format!("{} vanished", file.path())))?;
     let opened = age::open(&before, file, identities)?;
@@ -156,7 +172,10 @@ fn one(session: &Session, reseal: &Reseal<'_>, inventory: &Inventory, identities
     let after = sealer.seal(&opened.value, &seal)?;
     let proof = age::open(&after, file, identities)?;
     if !proof.value.same_as(&opened.value) || proof.seal.as_ref() != Some(&seal) {
-        return Err(Error::new(Kind::Bug, format!("{}: what was sealed anew does not open to the same value", file.path())));
+        return Err(Error::new(
+            Kind::Bug,
+            format!("{}: what was sealed anew does not open to the same value", file.path()),
+        ));
     }
     Ok(Change::write(file.path(), Some(&before), after))
 }

@@ -27,7 +27,9 @@ pub fn mv(session: &mut Session, old: &SecretName, new: &SecretName) -> Result<M
     let policy = &session.fleet.policy;
     let Some(secret) = policy.secrets.get(old.as_str()) else { return Err(unknown(session, &old.file())) };
     if policy.secrets.contains_key(new.as_str()) {
-        return Err(Error::usage(format!("there is a secret {new} already")).hint("remove it first, or choose another name"));
+        return Err(
+            Error::usage(format!("there is a secret {new} already")).hint("remove it first, or choose another name")
+        );
     }
     let pairs: Vec<(FileName, FileName)> = if secret.per_host {
         secret.hosts.iter().map(|host| (old.file_of(host), new.file_of(host))).collect()
@@ -44,7 +46,8 @@ pub fn mv(session: &mut Session, old: &SecretName, new: &SecretName) -> Result<M
         let Some(bytes) = session.fleet.sealed(&from)? else { continue };
         signals::check()?;
         if session.fleet.sealed(&to)?.is_some() {
-            return Err(Error::failed(format!("{} is there already", to.path())).hint("remove it first: no secret in the policy asks for it"));
+            return Err(Error::failed(format!("{} is there already", to.path()))
+                .hint("remove it first: no secret in the policy asks for it"));
         }
         let identities = session.identities()?;
         let opened = age::open(&bytes, &from, &identities)?;
@@ -88,8 +91,10 @@ pub fn rm(session: &mut Session, name: &FileName, yes: bool) -> Result<Removed> 
     let files: Vec<FileName> = match declared {
         Some((secret, declared)) => policy.wanted_of(secret, declared).into_iter().map(|wanted| wanted.file).collect(),
         None if policy.wanted().contains_key(name) => {
-            return Err(Error::usage(format!("{name} is one host's value of a secret that the policy gives to that host"))
-                .hint("take the host out of the secret's `hosts` first, or remove the whole secret"));
+            return Err(Error::usage(format!(
+                "{name} is one host's value of a secret that the policy gives to that host"
+            ))
+            .hint("take the host out of the secret's `hosts` first, or remove the whole secret"));
         }
         None => vec![name.clone()],
     };
@@ -108,7 +113,10 @@ pub fn rm(session: &mut Session, name: &FileName, yes: bool) -> Result<Removed> 
     if removed.is_empty() && was_declared.is_none() {
         return Err(unknown(session, name));
     }
-    let question = format!("Remove {name}? Its {} sealed files stay in the git history, and their values stay known to those who had them.", removed.len());
+    let question = format!(
+        "Remove {name}? Its {} sealed files stay in the git history, and their values stay known to those who had them.",
+        removed.len()
+    );
     if !yes && !session.talk.confirm(&question)? {
         return Err(Error::failed(format!("{name} was not removed")).hint("`--yes` removes without asking"));
     }

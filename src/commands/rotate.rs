@@ -53,15 +53,21 @@ pub fn run(session: &mut Session, request: Request) -> Result<Report> {
     let (git, journal) = session.lock()?;
     let chosen = chosen(session, &request)?;
     let policy = &session.fleet.policy;
-    let wanted: Vec<Wanted<'_>> = policy.wanted().into_values().filter(|wanted| chosen.contains(&wanted.file)).collect();
+    let wanted: Vec<Wanted<'_>> =
+        policy.wanted().into_values().filter(|wanted| chosen.contains(&wanted.file)).collect();
     let mut report = Report { rotated: Vec::new(), left: Vec::new() };
     if wanted.is_empty() {
         return Ok(report);
     }
     let mut given = match request.source {
-        Some(_) if wanted.len() > 1 => return Err(Error::usage(format!("one value was given, and {} files are to be rotated", wanted.len())).hint("rotate them one at a time")),
+        Some(_) if wanted.len() > 1 => {
+            return Err(Error::usage(format!("one value was given, and {} files are to be rotated", wanted.len()))
+                .hint("rotate them one at a time"));
+        }
         Some(Source::Given(value)) => Some(value),
-        Some(Source::File { path, .. }) => Some(crate::adapters::files::read_plaintext(&path, crate::fleet::header::VALUE_LIMIT)?),
+        Some(Source::File { path, .. }) => {
+            Some(crate::adapters::files::read_plaintext(&path, crate::fleet::header::VALUE_LIMIT)?)
+        }
         None | Some(Source::Prompt | Source::Generate(_)) => None,
     };
     let mut changes = Changes::default();
@@ -69,10 +75,13 @@ pub fn run(session: &mut Session, request: Request) -> Result<Report> {
     for wanted in &wanted {
         let value = match (given.take(), wanted.secret.generate) {
             (Some(value), _) => Ok((value, None)),
-            (None, Some(how)) => generate(how, &wanted.secret.shape, wanted.file.as_str()).map(|made| (made.value, made.public)),
+            (None, Some(how)) => {
+                generate(how, &wanted.secret.shape, wanted.file.as_str()).map(|made| (made.value, made.public))
+            }
             (None, None) => session.talk.new_value(wanted.file.as_str()).map(|value| (value, None)),
         };
-        let fitted = value.and_then(|(value, public)| Ok((fitting(value, &wanted.secret.shape, request.mend, session)?, public)));
+        let fitted = value
+            .and_then(|(value, public)| Ok((fitting(value, &wanted.secret.shape, request.mend, session)?, public)));
         match fitted {
             Ok((value, public)) => writer.new_value(wanted, &value, public, &mut changes)?,
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
@@ -91,7 +100,9 @@ fn chosen(session: &Session, request: &Request) -> Result<BTreeSet<FileName>> {
         let (secret, host) = find(policy, name).ok_or_else(|| unknown(session, name))?;
         let (secret, declared) = policy.secrets.get_key_value(&secret).ok_or_else(|| unknown(session, name))?;
         let files = policy.wanted_of(secret, declared).into_iter();
-        chosen.extend(files.filter(|wanted| host.as_ref().is_none_or(|host| wanted.hosts == [host])).map(|wanted| wanted.file));
+        chosen.extend(
+            files.filter(|wanted| host.as_ref().is_none_or(|host| wanted.hosts == [host])).map(|wanted| wanted.file),
+        );
     }
     if let Some(host) = &request.exposed_to {
         let known = knowledge(session, host)?;

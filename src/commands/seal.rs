@@ -79,7 +79,10 @@ pub fn run(session: &mut Session, request: Request) -> Result<Report> {
     let mut changes = Changes::default();
     let (name, only, declared) = declare(session, &request, &mut changes)?;
     let policy = &session.fleet.policy;
-    let (_, secret) = policy.secrets.get_key_value(name.as_str()).ok_or_else(|| Error::usage(format!("there is no secret {name}")))?;
+    let (_, secret) = policy
+        .secrets
+        .get_key_value(name.as_str())
+        .ok_or_else(|| Error::usage(format!("there is no secret {name}")))?;
     let mut wanted = policy.wanted_of(&name, secret);
     if let Some(host) = &only {
         wanted.retain(|wanted| wanted.hosts == [host]);
@@ -93,19 +96,30 @@ pub fn run(session: &mut Session, request: Request) -> Result<Report> {
     let sealed = writer.sealed;
     session.commit(&git, &journal, &changes)?;
     if let Some(path) = values.shred {
-        files::shred(&path).map_err(|error| Error::failed(format!("the value is sealed, but {}", error.message())).because(error))?;
+        files::shred(&path)
+            .map_err(|error| Error::failed(format!("the value is sealed, but {}", error.message())).because(error))?;
     }
     Ok(Report { sealed, declared })
 }
 
 /// Finds the secret that a name means; declares it if it is new.
-fn declare(session: &mut Session, request: &Request, changes: &mut Changes) -> Result<(SecretName, Option<HostName>, bool)> {
+fn declare(
+    session: &mut Session,
+    request: &Request,
+    changes: &mut Changes,
+) -> Result<(SecretName, Option<HostName>, bool)> {
     let policy = &session.fleet.policy;
     if let Some((name, host)) = find(policy, &request.file) {
         let given = &request.declaration;
-        if !given.hosts.is_empty() || given.per_host || !given.fields.is_empty() || !given.restart.is_empty() || !given.reload.is_empty() {
+        if !given.hosts.is_empty()
+            || given.per_host
+            || !given.fields.is_empty()
+            || !given.restart.is_empty()
+            || !given.reload.is_empty()
+        {
             let declared = &policy.secrets[name.as_str()];
-            let same = given.hosts.is_empty() || given.hosts == crate::fleet::policy_edit::selector_texts(&declared.selectors);
+            let same =
+                given.hosts.is_empty() || given.hosts == crate::fleet::policy_edit::selector_texts(&declared.selectors);
             if !same || given.per_host != (declared.per_host && given.per_host) {
                 return Err(Error::usage(format!("{name} is declared already, with other readers"))
                     .hint(format!("edit [secrets.\"{name}\"] in {FILE}, then run `sealift rekey`")));
@@ -128,7 +142,8 @@ fn declare(session: &mut Session, request: &Request, changes: &mut Changes) -> R
     let text = edit.text();
     let policy = policy_file::parse(&text)?;
     if policy.secrets[name.as_str()].hosts.is_empty() {
-        return Err(Error::usage(format!("{name} would be for no host: the fleet has none yet")).hint("add one: `sealift host add NAME --key-file FILE`"));
+        return Err(Error::usage(format!("{name} would be for no host: the fleet has none yet"))
+            .hint("add one: `sealift host add NAME --key-file FILE`"));
     }
     changes.write(FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
     session.fleet.policy = policy;
@@ -158,12 +173,15 @@ fn values(session: &Session, source: Source, wanted: &[Wanted<'_>], limit: usize
         if wanted.len() == 1 {
             return Ok(vec![(value, None)]);
         }
-        Err(Error::usage("each host has a value of its own here, and one was given")
-            .hint(format!("seal each: `sealift seal {}`, or let them be made: `--generate`", wanted.first().map_or("NAME/HOST", |first| first.file.as_str()))))
+        Err(Error::usage("each host has a value of its own here, and one was given").hint(format!(
+            "seal each: `sealift seal {}`, or let them be made: `--generate`",
+            wanted.first().map_or("NAME/HOST", |first| first.file.as_str())
+        )))
     };
     match source {
         Source::Prompt => {
-            let made = wanted.iter().map(|wanted| session.talk.new_value(wanted.file.as_str()).map(|value| (value, None)));
+            let made =
+                wanted.iter().map(|wanted| session.talk.new_value(wanted.file.as_str()).map(|value| (value, None)));
             Ok(Values { made: made.collect::<Result<_>>()?, shred: None })
         }
         Source::Given(value) => Ok(Values { made: one(value)?, shred: None }),
@@ -180,7 +198,8 @@ fn values(session: &Session, source: Source, wanted: &[Wanted<'_>], limit: usize
         Source::Generate(how) => {
             let made = wanted.iter().map(|wanted| {
                 let how = how.or(wanted.secret.generate).ok_or_else(|| {
-                    Error::usage(format!("{} does not say how a value is made", wanted.name)).hint("name a kind: `--generate password|hex|base64|wireguard|ssh-ed25519|age`")
+                    Error::usage(format!("{} does not say how a value is made", wanted.name))
+                        .hint("name a kind: `--generate password|hex|base64|wireguard|ssh-ed25519|age`")
                 })?;
                 let made = generate(how, &wanted.secret.shape, wanted.file.as_str())?;
                 Ok((made.value, made.public))
@@ -198,11 +217,17 @@ pub fn fitting(value: Plaintext, shape: &Shape, mend: bool, session: &Session) -
     let Err(misfit) = value.expose(|bytes| shape.check(bytes)) else { return Ok(value) };
     let refused = Error::failed(format!("the value is not of the shape {shape}: {}", misfit.what));
     let Some(offer) = misfit.mend else { return Err(refused) };
-    if !mend && !session.talk.confirm(&format!("The value is not of the shape {shape}: {}. Shall I {offer}?", misfit.what))? {
+    if !mend
+        && !session
+            .talk
+            .confirm(&format!("The value is not of the shape {shape}: {}. Shall I {offer}?", misfit.what))?
+    {
         return Err(refused.hint(format!("`--mend` does it for you: {offer}")));
     }
     let mended = value.expose(|bytes| Plaintext::concat(&offer.parts(bytes)));
-    mended.expose(|bytes| shape.check(bytes)).map_err(|misfit| Error::failed(format!("the value is not of the shape {shape}: {}", misfit.what)))?;
+    mended
+        .expose(|bytes| shape.check(bytes))
+        .map_err(|misfit| Error::failed(format!("the value is not of the shape {shape}: {}", misfit.what)))?;
     session.note(format!("done as offered: {offer}"));
     Ok(mended)
 }
@@ -226,7 +251,8 @@ impl<'a> Writer<'a> {
             return Err(Error::usage("the fleet has no admin: nobody could rekey or edit what is sealed now")
                 .hint("make one: `sealift identity new --admin NAME`"));
         }
-        let sealer = session.sealer(wanted.iter().flat_map(|wanted| policy.recipients_of(&wanted.hosts).into_values()))?;
+        let sealer =
+            session.sealer(wanted.iter().flat_map(|wanted| policy.recipients_of(&wanted.hosts).into_values()))?;
         Ok(Self { session, sealer, sealed: Vec::new() })
     }
 
@@ -234,7 +260,13 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// When the file that is there cannot be read, or sealing fails.
-    pub fn new_value(&mut self, wanted: &Wanted<'_>, value: &Plaintext, public: Option<String>, changes: &mut Changes) -> Result<()> {
+    pub fn new_value(
+        &mut self,
+        wanted: &Wanted<'_>,
+        value: &Plaintext,
+        public: Option<String>,
+        changes: &mut Changes,
+    ) -> Result<()> {
         let recipients = self.session.fleet.policy.recipients_of(&wanted.hosts);
         let current = recipients.keys().copied().collect();
         let before = self.session.fleet.sealed(&wanted.file)?;
@@ -253,7 +285,8 @@ impl<'a> Writer<'a> {
             changes.write(path, before.as_deref(), format!("{public}\n").into_bytes());
         }
         let holders = self.session.fleet.policy.holders();
-        let mut readers: Vec<_> = recipients.keys().filter_map(|key| holders.get(key)).map(ToString::to_string).collect();
+        let mut readers: Vec<_> =
+            recipients.keys().filter_map(|key| holders.get(key)).map(ToString::to_string).collect();
         readers.sort();
         readers.dedup();
         self.sealed.push(Sealed { file: wanted.file.clone(), serial: seal.serial, readers, public });

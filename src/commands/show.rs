@@ -30,7 +30,8 @@ pub fn unknown(session: &Session, file: &FileName) -> Error {
         return error.hint(format!("each host has a value of its own: {}", hosts.join(", ")));
     }
     if wanted.contains_key(file) {
-        return Error::usage(format!("{file} is declared, but has no value yet")).hint(format!("seal one: `sealift seal {file}`"));
+        return Error::usage(format!("{file} is declared, but has no value yet"))
+            .hint(format!("seal one: `sealift seal {file}`"));
     }
     match nearest(file.as_str(), wanted.keys().map(FileName::as_str)) {
         Some(near) => error.hint(format!("did you mean {near}?")),

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::inventory::{Found, Inventory};
 use super::policy::{Holder, Policy, Wanted};
-use super::recipient::Fingerprint;
-use super::seal::Seal;
+use super::recipient::{Fingerprint, Recipient};
+use super::seal::{Envelope, Seal};
 
 /// What kind of finding it is. The text form is stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -105,7 +105,8 @@ pub struct Drift {
 impl Drift {
     /// Between what a seal says and what the policy asks for.
     pub fn between(seal: &Seal, wanted: &BTreeSet<Fingerprint>, holders: &BTreeMap<Fingerprint, Holder>) -> Self {
-        let name = |key: &Fingerprint| holders.get(key).map_or_else(|| format!("an unknown key ({key})"), ToString::to_string);
+        let name =
+            |key: &Fingerprint| holders.get(key).map_or_else(|| format!("an unknown key ({key})"), ToString::to_string);
         Self {
             missing: wanted.difference(&seal.current).map(name).collect(),
             extra: seal.current.difference(wanted).map(name).collect(),
@@ -120,83 +121,135 @@ impl Drift {
 
 /// Holds what `secrets/` holds against the policy.
 pub fn audit(policy: &Policy, inventory: &Inventory, today: Date) -> Vec<Finding> {
-    let holders = policy.holders();
-    let known = policy.known_keys();
     let wanted = policy.wanted();
+    let against = Against { holders: policy.holders(), known: policy.known_keys(), today };
     let mut sets: BTreeMap<Vec<&str>, BTreeSet<Fingerprint>> = BTreeMap::new();
-    let mut found = policy_findings(policy);
+    let mut found = of_policy(policy);
     for (file, wanted) in &wanted {
-        let Some(there) = inventory.files.get(file) else {
-            let how = if wanted.secret.generate.is_some() { format!("sealift rotate {}", wanted.name) } else { format!("sealift seal {file}") };
-            found.push(Finding::error(Rule::Missing, file.path(), "the policy asks for it and it is not there", format!("seal it: `{how}`")));
-            continue;
-        };
-        let envelope = match there {
-            Found::Broken(fault) => {
+        match inventory.files.get(file) {
+            None => found.push(missing(wanted)),
+            Some(Found::Broken(fault)) => {
                 found.push(Finding::error(Rule::Damaged, file.path(), fault.to_string(), fault.mend()));
-                continue;
             }
-            Found::Sealed(envelope) => envelope,
-        };
-        let Some(seal) = &envelope.seal else {
-            let finding = Finding::error(Rule::Unsealed, file.path(), "it has no seal: another tool wrote it, or the seal was stripped",
-                "check where it comes from, then `sealift rekey` adds a seal");
-            found.push(if wanted.secret.allow_unsealed { Finding { level: Level::Warning, ..finding } } else { finding });
-            continue;
-        };
-        if seal.name != *file {
-            found.push(Finding::error(Rule::WrongName, file.path(), format!("its seal says that it is {}", seal.name),
-                "it was swapped, copied or renamed outside sealift: restore it from git, or use `sealift mv`"));
-            continue;
+            Some(Found::Sealed(envelope)) => {
+                // Most secrets have the readers of another: their set is made once.
+                let hosts: Vec<&str> = wanted.hosts.iter().map(|host| host.as_str()).collect();
+                let should =
+                    sets.entry(hosts).or_insert_with(|| policy.recipients_of(&wanted.hosts).into_keys().collect());
+                against.file(wanted, envelope, should, &mut found);
+            }
         }
-        if let Some(what) = envelope.contradiction(&known) {
-            found.push(Finding::error(Rule::Contradiction, file.path(), format!("it was changed behind sealift's back: {what}"),
-                "restore it from git, or seal the value anew: `sealift seal`"));
-            continue;
-        }
-        let key: Vec<&str> = wanted.hosts.iter().map(|host| host.as_str()).collect();
-        let should = sets.entry(key).or_insert_with(|| policy.recipients_of(&wanted.hosts).into_keys().collect());
-        let drift = Drift::between(seal, should, &holders);
-        if !drift.extra.is_empty() {
-            let who = drift.extra.iter().cloned().collect::<Vec<_>>().join(", ");
-            found.push(Finding::error(Rule::ExtraReader, file.path(), format!("can read it and should not: {who}"), "run `sealift rekey`"));
-        }
-        if !drift.missing.is_empty() {
-            let who = drift.missing.iter().cloned().collect::<Vec<_>>().join(", ");
-            found.push(Finding::error(Rule::MissingReader, file.path(), format!("should read it and cannot: {who}"), "run `sealift rekey`"));
-        }
-        found.extend(still_known(wanted, seal, &holders));
-        found.extend(overdue(wanted, seal, today));
     }
     for file in inventory.files.keys().filter(|file| !wanted.contains_key(*file)) {
-        found.push(Finding::error(Rule::Orphan, file.path(), "no secret in the policy asks for it",
-            format!("declare it in recipients.toml, or delete it: `sealift rm {file}`")));
+        let mend = format!("declare it in recipients.toml, or delete it: `sealift rm {file}`");
+        found.push(Finding::error(Rule::Orphan, file.path(), "no secret in the policy asks for it", mend));
     }
     for path in &inventory.strays {
-        found.push(Finding::warning(Rule::Stray, path.clone(), "it is not a sealed file, and everything under secrets/ goes into the repository",
-            "move it elsewhere; if it is plaintext, treat it as leaked"));
+        let what = "it is not a sealed file, and everything under secrets/ goes into the repository";
+        found.push(Finding::warning(
+            Rule::Stray,
+            path.clone(),
+            what,
+            "move it elsewhere; if it is plaintext, treat it as leaked",
+        ));
     }
     found.sort();
     found
 }
 
-fn policy_findings(policy: &Policy) -> Vec<Finding> {
+/// What files are held against.
+struct Against<'a> {
+    holders: BTreeMap<Fingerprint, Holder>,
+    known: BTreeMap<Fingerprint, &'a Recipient>,
+    today: Date,
+}
+
+impl Against<'_> {
+    /// One file, whose readers should be these.
+    fn file(&self, wanted: &Wanted<'_>, envelope: &Envelope, should: &BTreeSet<Fingerprint>, found: &mut Vec<Finding>) {
+        let path = wanted.file.path();
+        let Some(seal) = &envelope.seal else {
+            let what = "it has no seal: another tool wrote it, or the seal was stripped";
+            let mend = "check where it comes from, then `sealift rekey` adds a seal";
+            let level = if wanted.secret.allow_unsealed { Finding::warning } else { Finding::error };
+            found.push(level(Rule::Unsealed, path, what, mend));
+            return;
+        };
+        if seal.name != wanted.file {
+            let mend = "it was swapped, copied or renamed outside sealift: restore it from git, or use `sealift mv`";
+            found.push(Finding::error(Rule::WrongName, path, format!("its seal says that it is {}", seal.name), mend));
+            return;
+        }
+        if let Some(what) = envelope.contradiction(&self.known) {
+            let what = format!("it was changed behind sealift's back: {what}");
+            let mend = "restore it from git, or seal the value anew: `sealift seal`";
+            found.push(Finding::error(Rule::Contradiction, path, what, mend));
+            return;
+        }
+        let drift = Drift::between(seal, should, &self.holders);
+        for (rule, what, who) in [
+            (Rule::ExtraReader, "can read it and should not", &drift.extra),
+            (Rule::MissingReader, "should read it and cannot", &drift.missing),
+        ] {
+            if !who.is_empty() {
+                let who = who.iter().cloned().collect::<Vec<_>>().join(", ");
+                found.push(Finding::error(rule, path.clone(), format!("{what}: {who}"), "run `sealift rekey`"));
+            }
+        }
+        found.extend(still_known(wanted, seal, &self.holders));
+        found.extend(overdue(wanted, seal, self.today));
+    }
+}
+
+fn missing(wanted: &Wanted<'_>) -> Finding {
+    let how = match wanted.secret.generate {
+        Some(_) => format!("sealift rotate {}", wanted.name),
+        None => format!("sealift seal {}", wanted.file),
+    };
+    Finding::error(
+        Rule::Missing,
+        wanted.file.path(),
+        "the policy asks for it and it is not there",
+        format!("seal it: `{how}`"),
+    )
+}
+
+fn of_policy(policy: &Policy) -> Vec<Finding> {
     let mut found = Vec::new();
     match policy.admins.values().flatten().count() {
-        0 => found.push(Finding::error(Rule::LastAdmin, "recipients.toml", "there is no admin: nobody could rekey", "run `sealift identity new --admin NAME`")),
-        1 => found.push(Finding::warning(Rule::LastAdmin, "recipients.toml", "one key alone opens everything: lose it, and all is lost",
-            "add a second admin or an offline backup key: `sealift identity new --admin backup --file FILE`")),
+        0 => found.push(Finding::error(
+            Rule::LastAdmin,
+            "recipients.toml",
+            "there is no admin: nobody could rekey",
+            "run `sealift identity new --admin NAME`",
+        )),
+        1 => found.push(Finding::warning(
+            Rule::LastAdmin,
+            "recipients.toml",
+            "one key alone opens everything: lose it, and all is lost",
+            "add a second admin or an offline backup key: `sealift identity new --admin backup --file FILE`",
+        )),
         _ => {}
     }
-    let hosts = policy.hosts.iter().flat_map(|(name, host)| host.keys.iter().map(move |key| (format!("hosts.{name}"), key)));
-    let admins = policy.admins.iter().flat_map(|(name, keys)| keys.iter().map(move |key| (format!("admins.{name}"), key)));
+    let hosts =
+        policy.hosts.iter().flat_map(|(name, host)| host.keys.iter().map(move |key| (format!("hosts.{name}"), key)));
+    let admins =
+        policy.admins.iter().flat_map(|(name, keys)| keys.iter().map(move |key| (format!("admins.{name}"), key)));
     for (about, _) in hosts.chain(admins).filter(|(_, key)| key.kind() == super::recipient::KeyKind::SshRsa) {
-        found.push(Finding::warning(Rule::WeakKey, about, "an ssh-rsa key: slow to open, and age's RSA code is not constant-time (RUSTSEC-2023-0071)",
-            "use the machine's ed25519 key"));
+        found.push(Finding::warning(
+            Rule::WeakKey,
+            about,
+            "an ssh-rsa key: slow to open, and age's RSA code is not constant-time (RUSTSEC-2023-0071)",
+            "use the machine's ed25519 key",
+        ));
     }
     for (name, _) in policy.secrets.iter().filter(|(_, secret)| secret.hosts.is_empty()) {
-        found.push(Finding::warning(Rule::NoReader, format!("secrets.{name}"), "no host receives it: only the admins keep it",
-            format!("name its readers in recipients.toml, or remove it: `sealift rm {name}`")));
+        found.push(Finding::warning(
+            Rule::NoReader,
+            format!("secrets.{name}"),
+            "no host receives it: only the admins keep it",
+            format!("name its readers in recipients.toml, or remove it: `sealift rm {name}`"),
+        ));
     }
     found
 }
@@ -215,13 +268,28 @@ fn still_known(wanted: &Wanted<'_>, seal: &Seal, holders: &BTreeMap<Fingerprint,
     let rotate = format!("give it a new value: `sealift rotate {}`", wanted.name);
     if !retired.is_empty() {
         let who = retired.into_iter().collect::<Vec<_>>().join(", ");
-        return Some(Finding::error(Rule::KnownToRetired, wanted.file.path(), format!("the removed host {who} still knows this value"), rotate));
+        return Some(Finding::error(
+            Rule::KnownToRetired,
+            wanted.file.path(),
+            format!("the removed host {who} still knows this value"),
+            rotate,
+        ));
     }
     let who = others.into_iter().collect::<Vec<_>>().join(", ");
     match (who.is_empty(), unknown) {
         (true, 0) => None,
-        (true, _) => Some(Finding::warning(Rule::KnownToUnknown, wanted.file.path(), "a key that is no longer in the policy could read this value", rotate)),
-        (false, _) => Some(Finding::warning(Rule::KnownToUnknown, wanted.file.path(), format!("no longer a reader, but knows this value: {who}"), rotate)),
+        (true, _) => Some(Finding::warning(
+            Rule::KnownToUnknown,
+            wanted.file.path(),
+            "a key that is no longer in the policy could read this value",
+            rotate,
+        )),
+        (false, _) => Some(Finding::warning(
+            Rule::KnownToUnknown,
+            wanted.file.path(),
+            format!("no longer a reader, but knows this value: {who}"),
+            rotate,
+        )),
     }
 }
 
@@ -232,6 +300,12 @@ fn overdue(wanted: &Wanted<'_>, seal: &Seal, today: Date) -> Option<Finding> {
     }
     let every = wanted.secret.rotate_every?;
     let age = i64::from((today - seal.made).get_days());
-    (age >= i64::from(every.get()))
-        .then(|| Finding::warning(Rule::Overdue, wanted.file.path(), format!("the value is {age} days old, and due every {every} days"), rotate))
+    (age >= i64::from(every.get())).then(|| {
+        Finding::warning(
+            Rule::Overdue,
+            wanted.file.path(),
+            format!("the value is {age} days old, and due every {every} days"),
+            rotate,
+        )
+    })
 }

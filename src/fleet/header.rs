@@ -113,7 +113,11 @@ impl<'a> Header<'a> {
                 let len = at + line.len() + 1;
                 // A nonce of 16 bytes and at least one chunk's tag of 16 follow.
                 let whole = file.len() >= len + 32;
-                return if fits && whole && !stanzas.is_empty() { Ok(Self { stanzas, len }) } else { Err(Fault::Damaged) };
+                return if fits && whole && !stanzas.is_empty() {
+                    Ok(Self { stanzas, len })
+                } else {
+                    Err(Fault::Damaged)
+                };
             }
             let arguments = line.strip_prefix(b"-> ").ok_or(Fault::Damaged)?;
             if stanzas.len() > RECIPIENT_LIMIT + 8 {

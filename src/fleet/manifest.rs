@@ -146,8 +146,11 @@ impl Manifest {
         }
         let version: Version = serde_json::from_slice(json).map_err(|fault| malformed(&fault))?;
         if version.version != VERSION {
-            return Err(Error::usage(format!("the manifest is of version {}, and this program reads version {VERSION}", version.version))
-                .hint("use the sealift that built it: etc/sealift/host of the same system"));
+            return Err(Error::usage(format!(
+                "the manifest is of version {}, and this program reads version {VERSION}",
+                version.version
+            ))
+            .hint("use the sealift that built it: etc/sealift/host of the same system"));
         }
         let manifest: Self = serde_json::from_slice(json).map_err(|fault| malformed(&fault))?;
         manifest.check()
@@ -179,15 +182,18 @@ impl Manifest {
         }
         for (word, all) in [("name", &names), ("path", &paths)] {
             // What lies in a folder sorts after the folder's own name, with perhaps others in between.
-            let folders = all.iter().flat_map(|inner| inner.match_indices('/').map(|(at, _)| &inner[..at]));
+            let folders = all.iter().flat_map(|inner| inner.match_indices('/').filter_map(|(at, _)| inner.get(..at)));
             for folder in folders.filter(|folder| all.contains(folder)).collect::<BTreeSet<_>>() {
                 faults.push(Error::usage(format!("{folder}: its {word} is a folder of another secret's")));
             }
         }
         match (host, faults.is_empty()) {
-            (Some(host), true) => {
-                Ok(Installable { host, identities: self.identities, keep_generations: self.keep_generations, placements })
-            }
+            (Some(host), true) => Ok(Installable {
+                host,
+                identities: self.identities,
+                keep_generations: self.keep_generations,
+                placements,
+            }),
             _ => Err(Error::batch(format!("the manifest has {} faults", faults.len()), faults)),
         }
     }
@@ -216,7 +222,9 @@ impl Entry {
         if self.needed_for_users && !(root(&self.owner) && root(&self.group)) {
             faults.push(Error::usage("owner, group: what is needed before there are users can belong to root only"));
         }
-        let mut units = |words: &[String], field: &str| words.iter().filter_map(|word| take::<UnitName>(faults, field, word)).collect();
+        let mut units = |words: &[String], field: &str| {
+            words.iter().filter_map(|word| take::<UnitName>(faults, field, word)).collect()
+        };
         let (restart, reload) = (units(&self.restart, "restart"), units(&self.reload, "reload"));
         Some(Placement {
             name: name?,

@@ -197,7 +197,8 @@ fn distance(a: &str, b: &str) -> usize {
     for i in 1..=a.len() {
         let mut row = vec![i];
         for j in 1..=b.len() {
-            let mut best = (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]));
+            let mut best =
+                (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]));
             if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
                 best = best.min(rows[i - 2][j - 2] + 1);
             }
@@ -219,8 +220,27 @@ mod tests {
         }
         let long = "x".repeat(129);
         for bad in [
-            "", "/", "/a", "a/", "a//b", "..", "../x", "a/../b", ".git/x", "-rf", "A", "a b", "a\nb", "a\u{1b}[0m", "$(x)",
-            "a;b", "a'b", "ä", "a/-b", "a/.b", &long,
+            "",
+            "/",
+            "/a",
+            "a/",
+            "a//b",
+            "..",
+            "../x",
+            "a/../b",
+            ".git/x",
+            "-rf",
+            "A",
+            "a b",
+            "a\nb",
+            "a\u{1b}[0m",
+            "$(x)",
+            "a;b",
+            "a'b",
+            "ä",
+            "a/-b",
+            "a/.b",
+            &long,
         ] {
             assert!(bad.parse::<SecretName>().is_err(), "{bad:?}");
         }
@@ -238,7 +258,9 @@ mod tests {
 
     #[test]
     fn units_and_users_have_theirs() {
-        for good in ["nginx.service", "gitea-runner-main.service", "dev-sda.mount", "user@1000.service", r"a\x2db.service"] {
+        for good in
+            ["nginx.service", "gitea-runner-main.service", "dev-sda.mount", "user@1000.service", r"a\x2db.service"]
+        {
             assert!(good.parse::<UnitName>().is_ok(), "{good}");
         }
         for bad in ["nginx", ".service", "--now.service", "a b.service", "a\n.service", "../x.service"] {

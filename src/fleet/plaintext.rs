@@ -105,7 +105,12 @@ mod tests {
         impl Read for Breaks {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
                 self.0 += 1;
-                if self.0 > 2 { Err(io::Error::other("cut")) } else { buffer[0] = 1; Ok(1) }
+                if self.0 > 2 {
+                    Err(io::Error::other("cut"))
+                } else {
+                    buffer[0] = 1;
+                    Ok(1)
+                }
             }
         }
         assert!(Plaintext::read(Breaks(0), 10, 10).is_err());

@@ -53,7 +53,9 @@ impl<'a> Plan<'a> {
         let holders = policy.holders();
         let known = policy.known_keys();
         let mut plan = Self::default();
-        for (file, wanted) in policy.wanted().into_iter().filter(|(file, _)| only.is_none_or(|only| only.contains(file))) {
+        for (file, wanted) in
+            policy.wanted().into_iter().filter(|(file, _)| only.is_none_or(|only| only.contains(file)))
+        {
             let envelope = match inventory.files.get(&file) {
                 None => {
                     plan.missing.push(wanted);

@@ -268,7 +268,11 @@ pub struct Wanted<'a> {
 impl Policy {
     /// Every sealed file that the policy asks for, by name.
     pub fn wanted(&self) -> BTreeMap<FileName, Wanted<'_>> {
-        self.secrets.iter().flat_map(|(name, secret)| self.wanted_of(name, secret)).map(|w| (w.file.clone(), w)).collect()
+        self.secrets
+            .iter()
+            .flat_map(|(name, secret)| self.wanted_of(name, secret))
+            .map(|w| (w.file.clone(), w))
+            .collect()
     }
 
     /// The sealed files of one secret.
@@ -289,9 +293,16 @@ impl Policy {
 
     /// Who holds each key that the policy knows, retired ones included.
     pub fn holders(&self) -> BTreeMap<Fingerprint, Holder> {
-        let admins = self.admins.iter().flat_map(|(name, keys)| keys.iter().map(move |key| (key, Holder::Admin(name.clone()))));
-        let hosts = self.hosts.iter().flat_map(|(name, host)| host.keys.iter().map(move |key| (key, Holder::Host(name.clone()))));
-        let retired = self.retired.iter().flat_map(|(name, gone)| gone.keys.iter().map(move |key| (key, Holder::Retired(name.clone()))));
+        let admins =
+            self.admins.iter().flat_map(|(name, keys)| keys.iter().map(move |key| (key, Holder::Admin(name.clone()))));
+        let hosts = self
+            .hosts
+            .iter()
+            .flat_map(|(name, host)| host.keys.iter().map(move |key| (key, Holder::Host(name.clone()))));
+        let retired = self
+            .retired
+            .iter()
+            .flat_map(|(name, gone)| gone.keys.iter().map(move |key| (key, Holder::Retired(name.clone()))));
         retired.chain(hosts).chain(admins).map(|(key, holder)| (key.fingerprint(), holder)).collect()
     }
 

@@ -53,7 +53,13 @@ impl Edit {
     }
 
     /// Adds a host.
-    pub fn add_host(&mut self, name: &HostName, keys: &[Recipient], address: Option<&str>, tags: &[String]) -> Result<()> {
+    pub fn add_host(
+        &mut self,
+        name: &HostName,
+        keys: &[Recipient],
+        address: Option<&str>,
+        tags: &[String],
+    ) -> Result<()> {
         let mut table = Table::new();
         table.insert("keys", array(keys.iter().map(shown)));
         if let Some(address) = address {
@@ -68,7 +74,11 @@ impl Edit {
 
     /// Gives a host other keys.
     pub fn set_host_keys(&mut self, name: &HostName, keys: &[Recipient]) -> Result<()> {
-        let host = self.implicit("hosts")?.get_mut(name.as_str()).and_then(Item::as_table_like_mut).ok_or_else(|| odd("hosts"))?;
+        let host = self
+            .implicit("hosts")?
+            .get_mut(name.as_str())
+            .and_then(Item::as_table_like_mut)
+            .ok_or_else(|| odd("hosts"))?;
         host.insert("keys", array(keys.iter().map(shown)));
         Ok(())
     }
@@ -76,11 +86,16 @@ impl Edit {
     /// Takes a host out of `[hosts]`, and it and the tags that nobody has any more out of every list that names them.
     pub fn remove_host(&mut self, name: &HostName, vanished: &[Tag]) -> Result<()> {
         self.implicit("hosts")?.remove(name.as_str());
-        let gone = |word: &str| word == name.as_str() || word.strip_prefix('@').is_some_and(|tag| vanished.iter().any(|gone| gone.as_str() == tag));
+        let gone = |word: &str| {
+            word == name.as_str()
+                || word.strip_prefix('@').is_some_and(|tag| vanished.iter().any(|gone| gone.as_str() == tag))
+        };
         for (table, list) in [("secrets", "hosts"), ("checks", "on")] {
             let Some(entries) = self.0.get_mut(table).and_then(Item::as_table_like_mut) else { continue };
             for (_, entry) in entries.iter_mut() {
-                if let Some(hosts) = entry.as_table_like_mut().and_then(|entry| entry.get_mut(list)).and_then(Item::as_array_mut) {
+                if let Some(hosts) =
+                    entry.as_table_like_mut().and_then(|entry| entry.get_mut(list)).and_then(Item::as_array_mut)
+                {
                     hosts.retain(|host| !host.as_str().is_some_and(gone));
                 }
             }
@@ -243,7 +258,11 @@ mod tests {
         let mut edit = Edit::new(&text()).unwrap();
         let gone = key();
         edit.add_host(&"two".parse().unwrap(), std::slice::from_ref(&gone), None, &["runner".into()]).unwrap();
-        edit.declare(&"b".parse().unwrap(), &Declaration { hosts: vec!["one".into(), "two".into(), "@runner".into()], ..Declaration::default() }).unwrap();
+        edit.declare(
+            &"b".parse().unwrap(),
+            &Declaration { hosts: vec!["one".into(), "two".into(), "@runner".into()], ..Declaration::default() },
+        )
+        .unwrap();
         edit.remove_host(&"two".parse().unwrap(), &["runner".parse().unwrap()]).unwrap();
         edit.retire(&"two".parse().unwrap(), std::slice::from_ref(&gone), "2026-11-23").unwrap();
         let policy = parse(&edit.text()).unwrap();

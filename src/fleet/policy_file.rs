@@ -10,7 +10,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
 use super::name::{AdminName, HostName, SecretName, Tag, UnitName, UnixName, nearest};
-use super::policy::{Check, Delivery, DeploySettings, Engine, Generate, Host, Mode, Policy, Probe, Retired, Secret, Selector};
+use super::policy::{
+    Check, Delivery, DeploySettings, Engine, Generate, Host, Mode, Policy, Probe, Retired, Secret, Selector,
+};
 use super::recipient::{Recipient, private_key};
 use super::shape::Shape;
 use crate::error::{Error, Kind, Result};
@@ -213,14 +215,18 @@ pub fn schema() -> serde_json::Value {
 /// Every fault at once, each with its line and key.
 pub fn parse(text: &str) -> Result<Policy> {
     if text.starts_with('\u{feff}') {
-        return Err(Error::usage(format!("{FILE}:1: it begins with a byte order mark")).hint("save it as UTF-8 without BOM"));
+        return Err(
+            Error::usage(format!("{FILE}:1: it begins with a byte order mark")).hint("save it as UTF-8 without BOM")
+        );
     }
     let lines = Lines::of(text);
     if let Some(at) = text.find('\r') {
         return Err(Error::usage(format!("{FILE}:{}: it has CRLF line endings", lines.at(at)))
             .hint("convert it to LF; Nix and git diff read it then as everyone else does"));
     }
-    if let Some(at) = text.match_indices("<<<<<<< ").map(|(at, _)| at).find(|at| *at == 0 || text.as_bytes()[at - 1] == b'\n') {
+    if let Some(at) =
+        text.match_indices("<<<<<<< ").map(|(at, _)| at).find(|at| *at == 0 || text.as_bytes()[at - 1] == b'\n')
+    {
         return Err(Error::usage(format!("{FILE}:{}: a merge left conflict markers", lines.at(at)))
             .hint("resolve the merge, then run `sealift check`"));
     }
@@ -256,7 +262,11 @@ fn syntax(text: &str, lines: &Lines, fault: &toml::de::Error) -> Error {
     let at = |what: String| Error::usage(format!("{FILE}:{line}: {what}"));
     if let Some(word) = quoted("unknown field `").or(quoted("unknown variant `")) {
         let known: Vec<&str> = message.split('`').skip(3).step_by(2).collect();
-        let word = if word.len() <= 40 && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)) { word } else { "…" };
+        let word = if word.len() <= 40 && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)) {
+            word
+        } else {
+            "…"
+        };
         let error = at(format!("unknown key or word `{word}`"));
         return match nearest(word, known.iter().copied()) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
@@ -329,23 +339,35 @@ impl Reader {
             return policy;
         }
         let mut held: BTreeMap<String, String> = BTreeMap::new();
-        let mut hold = |reader: &mut Self, keys: &[(Recipient, Range<usize>)], key: &str, holder: String, retired: bool| {
-            for (recipient, span) in keys {
-                if let Some(other) = held.insert(recipient.canonical().to_owned(), holder.clone()) {
-                    let (what, hint) = if retired {
-                        (format!("this key is also the key of {other}"), format!("{holder} is retired: give {other} a new key"))
-                    } else {
-                        (format!("this key is also the key of {other}"), "each key has one holder: a shared key cannot be taken from one of them".into())
-                    };
-                    reader.fault(span, key, what, Some(hint));
+        let mut hold =
+            |reader: &mut Self, keys: &[(Recipient, Range<usize>)], key: &str, holder: String, retired: bool| {
+                for (recipient, span) in keys {
+                    if let Some(other) = held.insert(recipient.canonical().to_owned(), holder.clone()) {
+                        let (what, hint) = if retired {
+                            (
+                                format!("this key is also the key of {other}"),
+                                format!("{holder} is retired: give {other} a new key"),
+                            )
+                        } else {
+                            (
+                                format!("this key is also the key of {other}"),
+                                "each key has one holder: a shared key cannot be taken from one of them".into(),
+                            )
+                        };
+                        reader.fault(span, key, what, Some(hint));
+                    }
                 }
-            }
-        };
+            };
         for (name, texts) in raw.admins {
             let key = format!("admins.{}", shown(&name.value));
             let keys = self.keys(&texts, &key);
             if texts.is_empty() {
-                self.fault(&name.span, &key, "an admin without a key", Some("add a recipient, or remove the admin".into()));
+                self.fault(
+                    &name.span,
+                    &key,
+                    "an admin without a key",
+                    Some("add a recipient, or remove the admin".into()),
+                );
             }
             hold(self, &keys, &key, format!("admin {}", shown(&name.value)), false);
             if let Some(name) = self.word::<AdminName>(&name, "admins") {
@@ -356,8 +378,12 @@ impl Reader {
             let key = format!("hosts.{}", shown(&name.value));
             let keys = self.keys(&raw.keys.value, &format!("{key}.keys"));
             if raw.keys.value.is_empty() {
-                self.fault(&raw.keys.span, &format!("{key}.keys"), "a host without a key",
-                    Some("add the line of its /etc/ssh/ssh_host_ed25519_key.pub".into()));
+                self.fault(
+                    &raw.keys.span,
+                    &format!("{key}.keys"),
+                    "a host without a key",
+                    Some("add the line of its /etc/ssh/ssh_host_ed25519_key.pub".into()),
+                );
             }
             hold(self, &keys, &format!("{key}.keys"), format!("host {}", shown(&name.value)), false);
             if let Some(host) = self.word::<HostName>(&name, "hosts") {
@@ -380,8 +406,12 @@ impl Reader {
             let Some(secret_name) = self.word::<SecretName>(&name, "secrets") else { continue };
             let secret = self.secret(&policy, &secret_name, &name, raw);
             if let Some(other) = paths.insert(secret.delivery.path.clone(), secret_name.to_string()) {
-                self.fault(&name.span, &format!("secrets.{secret_name}"), format!("it is delivered to the path of {other}"),
-                    Some("give one of them another `path`".into()));
+                self.fault(
+                    &name.span,
+                    &format!("secrets.{secret_name}"),
+                    format!("it is delivered to the path of {other}"),
+                    Some("give one of them another `path`".into()),
+                );
             }
             spans.push((secret_name.clone(), name.span));
             policy.secrets.insert(secret_name, secret);
@@ -409,8 +439,12 @@ impl Reader {
                     && (1..=255).contains(&address.value.len())
                     && address.value.bytes().all(|b| b.is_ascii_alphanumeric() || b"@.:_-/[]%".contains(&b));
                 if !fits {
-                    self.fault(&address.span, &format!("{key}.address"), "not an address",
-                        Some("an address is user@host, ssh://user@host:port or an alias from ssh_config".into()));
+                    self.fault(
+                        &address.span,
+                        &format!("{key}.address"),
+                        "not an address",
+                        Some("an address is user@host, ssh://user@host:port or an alias from ssh_config".into()),
+                    );
                 }
                 address.value
             }
@@ -426,7 +460,12 @@ impl Reader {
         let kinds = ["ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"];
         let encoded = blob.len() >= 40 && blob.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b));
         if private_key(&text.value).is_some() || !kinds.contains(&kind) || !encoded {
-            self.fault(&text.span, key, "not an SSH public key", Some("copy the line of a .pub file in /etc/ssh".into()));
+            self.fault(
+                &text.span,
+                key,
+                "not an SSH public key",
+                Some("copy the line of a .pub file in /etc/ssh".into()),
+            );
             return None;
         }
         Some(format!("{kind} {blob}"))
@@ -466,17 +505,29 @@ impl Reader {
         let of = |field: &str| format!("{key}.{field}");
         let (selectors, hosts) = self.selectors(policy, &raw.hosts, &of("hosts"));
         let root = || "root".parse::<UnixName>().unwrap_or_else(|_| unreachable!("root is a user name"));
-        let mut unix = |text: Option<Text>, field: &str| text.and_then(|text| self.word(&text, &of(field))).unwrap_or_else(root);
+        let mut unix =
+            |text: Option<Text>, field: &str| text.and_then(|text| self.word(&text, &of(field))).unwrap_or_else(root);
         let (owner, group) = (unix(raw.owner, "owner"), unix(raw.group, "group"));
         if raw.needed_for_users && (owner.as_str(), group.as_str()) != ("root", "root") {
-            self.fault(&at.span, &key, "it is delivered before users exist, so that only root can own it",
-                Some("take `owner` and `group` away, or `needed_for_users`".into()));
+            self.fault(
+                &at.span,
+                &key,
+                "it is delivered before users exist, so that only root can own it",
+                Some("take `owner` and `group` away, or `needed_for_users`".into()),
+            );
         }
         let mode = raw.mode.map_or(Some(Mode(0o400)), |text| {
             let mode = Mode::parse(&text.value);
             if mode.is_none() {
-                self.fault(&text.span, &of("mode"), "not a mode for a secret",
-                    Some("four octal digits, readable by the owner, nothing for others: \"0400\", \"0440\", \"0600\"".into()));
+                self.fault(
+                    &text.span,
+                    &of("mode"),
+                    "not a mode for a secret",
+                    Some(
+                        "four octal digits, readable by the owner, nothing for others: \"0400\", \"0440\", \"0600\""
+                            .into(),
+                    ),
+                );
             }
             mode
         });
@@ -491,7 +542,9 @@ impl Reader {
                 text.value
             }
         };
-        let mut units = |texts: &[Text], field: &str| texts.iter().filter_map(|text| self.word::<UnitName>(text, &of(field))).collect();
+        let mut units = |texts: &[Text], field: &str| {
+            texts.iter().filter_map(|text| self.word::<UnitName>(text, &of(field))).collect()
+        };
         let (restart, reload) = (units(&raw.restart, "restart"), units(&raw.reload, "reload"));
         let generate = raw.generate.and_then(|at| {
             let size = match at.value {
@@ -509,7 +562,15 @@ impl Reader {
             hosts,
             selectors,
             per_host: raw.per_host,
-            delivery: Delivery { owner, group, mode: mode.unwrap_or(Mode(0o400)), path, restart, reload, needed_for_users: raw.needed_for_users },
+            delivery: Delivery {
+                owner,
+                group,
+                mode: mode.unwrap_or(Mode(0o400)),
+                path,
+                restart,
+                reload,
+                needed_for_users: raw.needed_for_users,
+            },
             shape,
             generate,
             rotate_every: raw.rotate_every.and_then(|text| self.days(&text, &of("rotate_every"))),
@@ -526,15 +587,24 @@ impl Reader {
         for (inner, span) in names {
             let folders = inner.as_str().match_indices('/').filter_map(|(at, _)| inner.as_str().get(..at));
             if let Some(outer) = folders.into_iter().find(|folder| known.contains(folder)) {
-                self.fault(span, &format!("secrets.{inner}"), format!("its name lies in a folder of the secret {outer}"),
-                    Some("rename one of them: `sealift mv`".into()));
+                self.fault(
+                    span,
+                    &format!("secrets.{inner}"),
+                    format!("its name lies in a folder of the secret {outer}"),
+                    Some("rename one of them: `sealift mv`".into()),
+                );
             }
         }
         for (outer, owner) in paths {
             let below = format!("{outer}/");
             for (_, inner) in paths.range(below.clone()..).take_while(|(path, _)| path.starts_with(&below)) {
                 if let Some((_, span)) = names.iter().find(|(name, _)| name.as_str() == inner) {
-                    self.fault(&span.clone(), &format!("secrets.{inner}"), format!("its path lies below the path of {owner}"), None);
+                    self.fault(
+                        &span.clone(),
+                        &format!("secrets.{inner}"),
+                        format!("its path lies below the path of {owner}"),
+                        None,
+                    );
                 }
             }
         }
@@ -575,7 +645,9 @@ impl Reader {
         probes.extend(raw.store_link.map(|text| Probe::StoreLink(absolute(text, "store_link"))));
         probes.extend(raw.exists.map(|text| Probe::Exists(absolute(text, "exists"))));
         probes.extend(raw.unit.and_then(|text| self.word(&text, &format!("{key}.unit"))).map(Probe::Unit));
-        probes.extend(raw.login_shell.and_then(|text| self.word(&text, &format!("{key}.login_shell"))).map(Probe::LoginShell));
+        probes.extend(
+            raw.login_shell.and_then(|text| self.word(&text, &format!("{key}.login_shell"))).map(Probe::LoginShell),
+        );
         probes.extend(raw.command.map(|words| Probe::Command(words.into_iter().map(|word| word.value).collect())));
         probes.extend(raw.no_failed_units.then_some(Probe::NoFailedUnits));
         probes.extend(raw.host_name.then_some(Probe::HostName));
@@ -608,7 +680,12 @@ impl Reader {
             number.parse::<u32>().ok()?.checked_mul(each).filter(|days| *days <= 36_500).and_then(NonZeroU32::new)
         });
         if days.is_none() {
-            self.fault(&text.span, key, "not a length of time", Some("write it as \"90d\", \"12w\", \"6m\" or \"1y\"".into()));
+            self.fault(
+                &text.span,
+                key,
+                "not a length of time",
+                Some("write it as \"90d\", \"12w\", \"6m\" or \"1y\"".into()),
+            );
         }
         days
     }

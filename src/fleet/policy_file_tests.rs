@@ -8,7 +8,11 @@ fn key() -> String {
 
 /// A valid policy with one host, and this after it.
 fn with(more: &str) -> String {
-    format!("version = 1\n[admins]\njay = [\"{}\"]\n[hosts.web]\nkeys = [\"{}\"]\ntags = [\"runner\"]\n{more}", key(), key())
+    format!(
+        "version = 1\n[admins]\njay = [\"{}\"]\n[hosts.web]\nkeys = [\"{}\"]\ntags = [\"runner\"]\n{more}",
+        key(),
+        key()
+    )
 }
 
 /// The faults of a text, with their hints, as one string.
@@ -17,7 +21,9 @@ fn faults(text: &str) -> String {
     let error = parse(text).expect_err("the text is refused");
     assert_eq!(error.kind(), Kind::Usage);
     let all = std::iter::once(&error).chain(error.parts());
-    all.map(|error| format!("{} [{}]\n", error.message(), error.mend().unwrap_or_default())).collect()
+    all.map(|error| format!("{} [{}]", error.message(), error.mend().unwrap_or_default()))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[test]
@@ -72,22 +78,40 @@ fn each_fault_names_file_line_key_and_mend() {
     for (more, expected) in [
         ("[secrets.a]\nhost = [\"web\"]\n", "recipients.toml:8: unknown key or word `host` [did you mean `hosts`?]"),
         ("[secrets.a]\n", "recipients.toml:7: `hosts` is missing"),
-        ("[secrets.a]\nhosts = [\"wbe\"]\n", "recipients.toml:8: secrets.a.hosts: no host is meant by `wbe` [did you mean `web`?]"),
+        (
+            "[secrets.a]\nhosts = [\"wbe\"]\n",
+            "recipients.toml:8: secrets.a.hosts: no host is meant by `wbe` [did you mean `web`?]",
+        ),
         ("[secrets.a]\nhosts = [\"@runners\"]\n", "no host is meant by `@runners` [did you mean `@runner`?]"),
         ("[secrets.a]\nhosts = \"web\"\n", "recipients.toml:8: a value of the wrong kind, expected a sequence"),
         ("[secrets.a]\nhosts = [\"web\"]\n[secrets.a]\nhosts = []\n", "recipients.toml:9: this key is given twice"),
-        ("[secrets.a]\nhosts = [\"web\"]\n[secrets.\"a/b\"]\nhosts = [\"web\"]\n", "secrets.a/b: its name lies in a folder of the secret a"),
+        (
+            "[secrets.a]\nhosts = [\"web\"]\n[secrets.\"a/b\"]\nhosts = [\"web\"]\n",
+            "secrets.a/b: its name lies in a folder of the secret a",
+        ),
         ("[secrets.a]\nhosts = [\"web\"]\nmode = \"0444\"\n", "secrets.a.mode: not a mode for a secret"),
         ("[secrets.a]\nhosts = [\"web\"]\nmode = \"4400\"\n", "secrets.a.mode: not a mode for a secret"),
         ("[secrets.a]\nhosts = [\"web\"]\npath = \"/nix/store/x\"\n", "secrets.a.path: the path is in the Nix store"),
         ("[secrets.a]\nhosts = [\"web\"]\npath = \"run/x\"\n", "secrets.a.path: the path is not absolute"),
-        ("[secrets.a]\nhosts = [\"web\"]\npath = \"/run/../etc/x\"\n", "secrets.a.path: the path has an empty part, `.` or `..`"),
-        ("[secrets.a]\nhosts = [\"web\"]\npath = \"/run/x\"\n[secrets.b]\nhosts = [\"web\"]\npath = \"/run/x\"\n", "it is delivered to the path of a"),
-        ("[secrets.a]\nhosts = [\"web\"]\npath = \"/run/x\"\n[secrets.b]\nhosts = [\"web\"]\npath = \"/run/x/y\"\n", "its path lies below the path of a"),
+        (
+            "[secrets.a]\nhosts = [\"web\"]\npath = \"/run/../etc/x\"\n",
+            "secrets.a.path: the path has an empty part, `.` or `..`",
+        ),
+        (
+            "[secrets.a]\nhosts = [\"web\"]\npath = \"/run/x\"\n[secrets.b]\nhosts = [\"web\"]\npath = \"/run/x\"\n",
+            "it is delivered to the path of a",
+        ),
+        (
+            "[secrets.a]\nhosts = [\"web\"]\npath = \"/run/x\"\n[secrets.b]\nhosts = [\"web\"]\npath = \"/run/x/y\"\n",
+            "its path lies below the path of a",
+        ),
         ("[secrets.a]\nhosts = [\"web\"]\nrotate_every = \"soon\"\n", "secrets.a.rotate_every: not a length of time"),
         ("[secrets.a]\nhosts = [\"web\"]\nexpires = \"2027-13-01\"\n", "secrets.a.expires: not a date"),
         ("[secrets.a]\nhosts = [\"web\"]\nshape = \"env:1A\"\n", "secrets.a.shape: not a shape [shapes: raw"),
-        ("[secrets.a]\nhosts = [\"web\"]\ngenerate = { kind = \"password\", length = 4 }\n", "secrets.a.generate: the size is out of range"),
+        (
+            "[secrets.a]\nhosts = [\"web\"]\ngenerate = { kind = \"password\", length = 4 }\n",
+            "secrets.a.generate: the size is out of range",
+        ),
         ("[secrets.a]\nhosts = [\"web\"]\nrestart = [\"--now\"]\n", "secrets.a.restart: not a unit name"),
         ("[secrets.\"../x\"]\nhosts = [\"web\"]\n", "recipients.toml:7: secrets: not a secret name"),
         ("[hosts.Web]\nkeys = [\"age1\"]\n", "hosts: not a host name"),
@@ -116,9 +140,15 @@ fn all_faults_are_told_at_once() {
 fn a_key_has_one_holder() {
     let shared = key();
     for (text, expected) in [
-        (format!("[hosts.a]\nkeys = [\"{shared}\"]\n[hosts.b]\nkeys = [\"{shared}\"]\n"), "this key is also the key of host a"),
+        (
+            format!("[hosts.a]\nkeys = [\"{shared}\"]\n[hosts.b]\nkeys = [\"{shared}\"]\n"),
+            "this key is also the key of host a",
+        ),
         (format!("[hosts.a]\nkeys = [\"{shared}\", \"{}\"]\n", shared.to_uppercase()), "this key is listed twice"),
-        (format!("[hosts.a]\nkeys = [\"{shared}\"]\n[retired.b]\nkeys = [\"{shared}\"]\n"), "retired host b is retired: give host a a new key"),
+        (
+            format!("[hosts.a]\nkeys = [\"{shared}\"]\n[retired.b]\nkeys = [\"{shared}\"]\n"),
+            "retired host b is retired: give host a a new key",
+        ),
     ] {
         let said = faults(&with(&text));
         assert!(said.contains(expected), "{said}");
@@ -143,7 +173,7 @@ fn a_pasted_private_key_is_named_and_never_shown() {
         format!("[deploy]\njobs = \"{secret}\"\n"),
     ] {
         let said = faults(&with(&more));
-        assert!(!said.to_uppercase().contains(&secret[20..40]), "{said}");
+        assert!(!said.to_uppercase().contains(secret.get(20..40).unwrap()), "{said}");
     }
     assert!(faults(&with(&format!("{secret}\n"))).contains("looks like a private key"));
 }
@@ -167,7 +197,8 @@ fn hostile_sizes_are_cheap() {
 #[test]
 fn the_schema_knows_every_key() {
     let schema = schema().to_string();
-    for word in ["needed_for_users", "rotate_every", "ssh-ed25519", "default_route", "allow_unsealed", "nixos-rebuild"] {
+    for word in ["needed_for_users", "rotate_every", "ssh-ed25519", "default_route", "allow_unsealed", "nixos-rebuild"]
+    {
         assert!(schema.contains(word), "{word}");
     }
 }

@@ -132,14 +132,14 @@ impl Recipient {
                 .hint("use the machine's ed25519 key: /etc/ssh/ssh_host_ed25519_key.pub"),
             Fault::RsaModulusTooLarge => Error::usage("an ssh-rsa key of more than 4096 bits is not supported")
                 .hint("use the machine's ed25519 key: /etc/ssh/ssh_host_ed25519_key.pub"),
-            Fault::Unsupported(_) | Fault::Ignore => {
-                Error::usage("an ecdsa or security-key SSH key cannot receive secrets: SSH keys of these types only sign")
-                    .hint("use the machine's ed25519 key: /etc/ssh/ssh_host_ed25519_key.pub")
-            }
-            _ if kind != "ssh-ed25519" && kind != "ssh-rsa" => {
-                Error::usage("an ecdsa or security-key SSH key cannot receive secrets: SSH keys of these types only sign")
-                    .hint("use the machine's ed25519 key: /etc/ssh/ssh_host_ed25519_key.pub")
-            }
+            Fault::Unsupported(_) | Fault::Ignore => Error::usage(
+                "an ecdsa or security-key SSH key cannot receive secrets: SSH keys of these types only sign",
+            )
+            .hint("use the machine's ed25519 key: /etc/ssh/ssh_host_ed25519_key.pub"),
+            _ if kind != "ssh-ed25519" && kind != "ssh-rsa" => Error::usage(
+                "an ecdsa or security-key SSH key cannot receive secrets: SSH keys of these types only sign",
+            )
+            .hint("use the machine's ed25519 key: /etc/ssh/ssh_host_ed25519_key.pub"),
             _ => Error::usage("a damaged SSH public key").hint("copy the whole line of the .pub file"),
         })?;
         let canonical = key.to_string();
@@ -213,7 +213,8 @@ impl Recipient {
     /// The four bytes by which an SSH key's stanza names it: the start of the SHA-256 of its wire form
     /// (C2SP age, sections "ssh-ed25519" and "ssh-rsa").
     pub fn ssh_tag(&self) -> Option<[u8; 4]> {
-        let Key::Ssh(age::ssh::Recipient::SshEd25519(wire, _) | age::ssh::Recipient::SshRsa(wire, _)) = &self.key else {
+        let Key::Ssh(age::ssh::Recipient::SshEd25519(wire, _) | age::ssh::Recipient::SshRsa(wire, _)) = &self.key
+        else {
             return None;
         };
         let digest = Sha256::digest(wire);
@@ -223,7 +224,8 @@ impl Recipient {
     /// The fingerprint as `ssh-keygen -l` prints it, for SSH keys.
     pub fn ssh_fingerprint(&self) -> Option<String> {
         use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine};
-        let Key::Ssh(age::ssh::Recipient::SshEd25519(wire, _) | age::ssh::Recipient::SshRsa(wire, _)) = &self.key else {
+        let Key::Ssh(age::ssh::Recipient::SshEd25519(wire, _) | age::ssh::Recipient::SshRsa(wire, _)) = &self.key
+        else {
             return None;
         };
         Some(format!("SHA256:{}", BASE64_STANDARD_NO_PAD.encode(Sha256::digest(wire))))
@@ -271,12 +273,20 @@ mod tests {
         let secret = age::x25519::Identity::generate().to_string();
         let error = Recipient::parse(secret.expose_secret()).unwrap_err();
         assert!(error.message().contains("private key"));
-        assert!(!format!("{error:?}{:?}", error.mend()).contains(&secret.expose_secret()[16..]));
+        assert!(!format!("{error:?}{:?}", error.mend()).contains(secret.expose_secret().get(16..).unwrap()));
     }
 
     #[test]
     fn what_cannot_receive_is_refused_with_the_way_out() {
-        for bad in ["", "age1", "age1pq1qqqq", "ssh-ed25519 AAAA", "ecdsa-sha2-nistp256 AAAA", "ssh-ed25519 AA\nssh-ed25519 BB", "hello"] {
+        for bad in [
+            "",
+            "age1",
+            "age1pq1qqqq",
+            "ssh-ed25519 AAAA",
+            "ecdsa-sha2-nistp256 AAAA",
+            "ssh-ed25519 AA\nssh-ed25519 BB",
+            "hello",
+        ] {
             let error = Recipient::parse(bad).unwrap_err();
             assert!(error.mend().is_some(), "{bad:?}: {error:?}");
         }

@@ -173,7 +173,11 @@ impl Envelope {
     pub fn contradiction(&self, known: &BTreeMap<Fingerprint, &Recipient>) -> Option<String> {
         let seal = self.seal.as_ref()?;
         if self.stanzas.len() != seal.current.len() {
-            return Some(format!("it has {} recipient stanzas, its seal counts {}", self.stanzas.len(), seal.current.len()));
+            return Some(format!(
+                "it has {} recipient stanzas, its seal counts {}",
+                self.stanzas.len(),
+                seal.current.len()
+            ));
         }
         let mut left: Vec<Option<&Slot>> = self.stanzas.iter().map(Some).collect();
         for recipient in seal.current.iter().filter_map(|fingerprint| known.get(fingerprint)) {

@@ -151,7 +151,8 @@ fn check_pem(value: &[u8]) -> Result<(), Misfit> {
     let mut open: Option<&[u8]> = None;
     let mut blocks = 0;
     for line in value.split(|b| *b == b'\n') {
-        let label = |head: &[u8]| line.strip_prefix(head).and_then(|rest| rest.strip_suffix(b"-----")).map(<[u8]>::to_vec);
+        let label =
+            |head: &[u8]| line.strip_prefix(head).and_then(|rest| rest.strip_suffix(b"-----")).map(<[u8]>::to_vec);
         if let Some(begun) = label(b"-----BEGIN ") {
             if open.is_some() || begun.is_empty() {
                 return misfit("a BEGIN line stands inside a block", None);
@@ -242,7 +243,8 @@ mod tests {
         ] {
             assert_eq!(check(shape, value), Ok(()), "{shape}");
         }
-        let header = ["-----BEGIN OPENSSH PRIV", "ATE KEY-----\nAAAA\n-----END OPENSSH PRIV", "ATE KEY-----\n"].concat();
+        let header =
+            ["-----BEGIN OPENSSH PRIV", "ATE KEY-----\nAAAA\n-----END OPENSSH PRIV", "ATE KEY-----\n"].concat();
         assert_eq!(check("ssh-key", header.as_bytes()), Ok(()));
     }
 
@@ -271,7 +273,9 @@ mod tests {
 
     #[test]
     fn a_mended_value_fits() {
-        for (shape, value) in [("env:TOKEN", &b"abc\n"[..]), ("token", b"abc\r\n"), ("pem", b"-----BEGIN X-----\nA\n-----END X-----")] {
+        for (shape, value) in
+            [("env:TOKEN", &b"abc\n"[..]), ("token", b"abc\r\n"), ("pem", b"-----BEGIN X-----\nA\n-----END X-----")]
+        {
             let mend = check(shape, value).unwrap_err().mend.unwrap();
             assert_eq!(check(shape, &mend.parts(value).concat()), Ok(()), "{shape}");
         }

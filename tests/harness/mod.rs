@@ -71,7 +71,15 @@ impl Sandbox {
         for directory in ["home", "tmp", "fleet"] {
             std::fs::create_dir(place.path().join(directory)).expect("a directory");
         }
-        let canary = format!("canary{}", place.path().file_name().expect("a name").to_string_lossy().replace(|c: char| !c.is_ascii_alphanumeric(), ""));
+        let canary = format!(
+            "canary{}",
+            place
+                .path()
+                .file_name()
+                .expect("a name")
+                .to_string_lossy()
+                .replace(|c: char| !c.is_ascii_alphanumeric(), "")
+        );
         Self { place, canary, printed: RefCell::default(), allowed: RefCell::default() }
     }
 
@@ -146,7 +154,12 @@ impl Sandbox {
     pub fn run(&self, mut command: Command, input: &[u8]) -> Run {
         use std::io::Write;
         use std::os::unix::process::ExitStatusExt;
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
         let mut pipe = child.stdin.take().expect("a pipe");
         let input = input.to_vec();
         // A program that does not read its input is no failure of the test.
@@ -297,7 +310,8 @@ impl Root {
 impl Drop for Root {
     fn drop(&mut self) {
         let table = std::fs::read_to_string("/proc/self/mountinfo").expect("the mount table");
-        let mounted = table.lines().filter_map(|line| line.split(' ').nth(4)).filter(|at| Path::new(at).starts_with(&self.0));
+        let mounted =
+            table.lines().filter_map(|line| line.split(' ').nth(4)).filter(|at| Path::new(at).starts_with(&self.0));
         for at in mounted.collect::<Vec<_>>().into_iter().rev() {
             rustix::mount::unmount(at, rustix::mount::UnmountFlags::DETACH).expect("it is unmounted");
         }
@@ -321,7 +335,8 @@ fn holds(text: &[u8], word: &[u8]) -> bool {
 pub fn not_run(what: &str, why: &str) {
     use std::io::Write;
     if let Some(path) = std::env::var_os("SEALIFT_TEST_NOTES") {
-        let mut file = std::fs::File::options().create(true).append(true).open(Path::new(&path)).expect("the notes open");
+        let mut file =
+            std::fs::File::options().create(true).append(true).open(Path::new(&path)).expect("the notes open");
         writeln!(file, "NOT RUN: {what}: {why}").expect("the note is written");
     }
 }

@@ -46,7 +46,9 @@ pub fn run(args: Args, app: &App) -> Done {
     });
     app.ui.say(&match (errors, warnings) {
         (0, 0) => format!("{} sealed files for {} hosts: in line with recipients.toml", report.files, report.hosts),
-        (errors, warnings) => format!("{} sealed files for {} hosts: {errors} errors, {warnings} warnings", report.files, report.hosts),
+        (errors, warnings) => {
+            format!("{} sealed files for {} hosts: {errors} errors, {warnings} warnings", report.files, report.hosts)
+        }
     });
     Ok(kind)
 }

@@ -101,13 +101,21 @@ pub fn run(args: Args, app: &App) -> Done {
     let (report, json) = match args.what {
         What::List(args) => return list(&args, app),
         What::Add(args) => {
-            let new = New { name: args.name, keys: args.keys.parse()?, address: args.address, tags: args.tag, no_rekey: args.no_rekey };
+            let new = New {
+                name: args.name,
+                keys: args.keys.parse()?,
+                address: args.address,
+                tags: args.tag,
+                no_rekey: args.no_rekey,
+            };
             (host::add(&mut session, &new)?, args.json)
         }
         What::Rekey(args) => (host::rekey(&mut session, &args.name, &args.keys.parse()?)?, args.json),
         What::Rm(args) => {
             // A script that names a host means it; a person at a terminal may have mistyped.
-            let sure = args.yes || !std::io::stdin().is_terminal() || app.ui.confirm(&format!("Remove the host {}?", args.name))?;
+            let sure = args.yes
+                || !std::io::stdin().is_terminal()
+                || app.ui.confirm(&format!("Remove the host {}?", args.name))?;
             if !sure {
                 return Err(Error::failed(format!("{} was not removed", args.name)).into());
             }
@@ -153,7 +161,13 @@ fn list(args: &List, app: &App) -> Done {
     let mut lines = vec![["host", "secrets", "tags", "address", "keys"].map(str::to_owned).to_vec()];
     for row in rows {
         let tags: Vec<String> = row.tags.iter().map(ToString::to_string).collect();
-        lines.push(vec![row.host.to_string(), row.secrets.to_string(), tags.join(" "), row.address, row.keys.join(" ")]);
+        lines.push(vec![
+            row.host.to_string(),
+            row.secrets.to_string(),
+            tags.join(" "),
+            row.address,
+            row.keys.join(" "),
+        ]);
     }
     table(app, &lines)
 }
@@ -166,6 +180,8 @@ impl Keys {
 }
 
 fn read(path: &Path) -> Result<String> {
-    let real = std::fs::canonicalize(path).map_err(|error| Error::io(format!("cannot read {}", path.display()), error))?;
-    String::from_utf8(files::read(&real, 64 << 10)?).map_err(|_| Error::usage(format!("{} is not text", path.display())))
+    let real =
+        std::fs::canonicalize(path).map_err(|error| Error::io(format!("cannot read {}", path.display()), error))?;
+    String::from_utf8(files::read(&real, 64 << 10)?)
+        .map_err(|_| Error::usage(format!("{} is not text", path.display())))
 }

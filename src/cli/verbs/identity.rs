@@ -114,7 +114,7 @@ fn made_known(app: &App, made: &Made, json: bool) -> Done {
                 .ui
                 .say(&format!("its backup is {backup}: keep a copy on another medium, and remember the passphrase")),
             None if made.kept == KEYRING => {
-                app.ui.say("there is no backup: another admin of this fleet is the second way in")
+                app.ui.say("there is no backup: another admin of this fleet is the second way in");
             }
             None => app.ui.say(
                 "keep a copy of it on another medium: without it, and without another admin, nobody can rekey or edit",

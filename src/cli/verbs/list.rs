@@ -24,7 +24,11 @@ pub fn run(args: &Args, app: &App) -> Done {
             app.ui.json(&matrix)?;
             return Ok(None);
         }
-        let mut rows = vec![std::iter::once("secret".to_owned()).chain(matrix.hosts.iter().map(ToString::to_string)).collect::<Vec<_>>()];
+        let mut rows = vec![
+            std::iter::once("secret".to_owned())
+                .chain(matrix.hosts.iter().map(ToString::to_string))
+                .collect::<Vec<_>>(),
+        ];
         for (file, cells) in &matrix.rows {
             let sign = |cell: &Cell| match cell {
                 Cell::Reads => "reads",
@@ -33,7 +37,9 @@ pub fn run(args: &Args, app: &App) -> Done {
                 Cell::Knows => "knows",
                 Cell::None => "·",
             };
-            rows.push(std::iter::once(file.to_string()).chain(cells.iter().map(|cell| sign(cell).to_owned())).collect());
+            rows.push(
+                std::iter::once(file.to_string()).chain(cells.iter().map(|cell| sign(cell).to_owned())).collect(),
+            );
         }
         return table(app, &rows);
     }
@@ -54,7 +60,14 @@ pub fn run(args: &Args, app: &App) -> Done {
         let hosts: Vec<String> = row.hosts.iter().map(ToString::to_string).collect();
         let serial = row.serial.map_or_else(|| "-".to_owned(), |serial| serial.to_string());
         let hosts = if hosts.is_empty() { "(admins alone)".to_owned() } else { hosts.join(" ") };
-        lines.push(vec![row.file.to_string(), state.to_owned(), serial, row.made.unwrap_or_else(|| "-".to_owned()), row.shape, hosts]);
+        lines.push(vec![
+            row.file.to_string(),
+            state.to_owned(),
+            serial,
+            row.made.unwrap_or_else(|| "-".to_owned()),
+            row.shape,
+            hosts,
+        ]);
     }
     table(app, &lines)
 }

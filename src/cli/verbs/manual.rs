@@ -33,7 +33,9 @@ pub struct ManArgs {
 pub fn man(args: &ManArgs, app: &App) -> Done {
     let Some(directory) = &args.out else {
         let mut page = Vec::new();
-        clap_mangen::Man::new(command()).render(&mut page).map_err(|error| Error::io("cannot render the manual page", error))?;
+        clap_mangen::Man::new(command())
+            .render(&mut page)
+            .map_err(|error| Error::io("cannot render the manual page", error))?;
         app.ui.data(&page)?;
         return Ok(None);
     };

@@ -33,7 +33,7 @@ pub enum Verb {
     /// An admin's own key: make, show, import, forget
     Identity(identity::Args),
     /// Seal a new value: typed, from standard input, from a file, or made
-    Seal(seal::Args),
+    Seal(Box<seal::Args>),
     /// Change a value in your editor
     Edit(edit::Args),
     /// Print a secret's bytes, exactly as sealed
@@ -83,7 +83,7 @@ impl Verb {
         match self {
             Verb::Init(args) => init::run(&args, app),
             Verb::Identity(args) => identity::run(args, app),
-            Verb::Seal(args) => seal::run(args, app),
+            Verb::Seal(args) => seal::run(*args, app),
             Verb::Edit(args) => edit::run(args, app),
             Verb::EditHelper(args) => edit::help(args),
             Verb::Show(args) => show::run(&args, app),
@@ -111,7 +111,9 @@ impl Verb {
 /// Prints rows as aligned columns, the first as their heads.
 fn table(app: &App, rows: &[Vec<String>]) -> Done {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns).map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)).collect();
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+        .collect();
     for row in rows {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         app.ui.line(cells.join("  ").trim_end())?;

@@ -42,7 +42,9 @@ pub fn show(report: &Report, ui: &Ui) -> crate::error::Result<()> {
             Why::Asked => "as asked".to_owned(),
             Why::Unsealed => "it had no seal".to_owned(),
             Why::Drift(drift) => {
-                let words = |sign: &str, names: &std::collections::BTreeSet<String>| names.iter().map(|name| format!("{sign}{name}")).collect::<Vec<_>>();
+                let words = |sign: &str, names: &std::collections::BTreeSet<String>| {
+                    names.iter().map(|name| format!("{sign}{name}")).collect::<Vec<_>>()
+                };
                 [words("+", &drift.missing), words("-", &drift.extra)].concat().join(" ")
             }
         };

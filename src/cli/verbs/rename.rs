@@ -23,7 +23,10 @@ pub fn mv(args: &MvArgs, app: &App) -> Done {
     if args.json {
         app.ui.json(&moved)?;
     } else {
-        app.ui.say(&format!("{} is now {}; on hosts it is found at its new path after the next deploy", args.old, args.new));
+        app.ui.say(&format!(
+            "{} is now {}; on hosts it is found at its new path after the next deploy",
+            args.old, args.new
+        ));
     }
     Ok(None)
 }

@@ -41,7 +41,8 @@ pub fn run(args: Args, app: &App) -> Done {
         (false, Some(path)) => Some(Source::File { path, shred: false }),
         (false, None) => None,
     };
-    let report = rotate(&mut session, Request { names: args.names, exposed_to: args.exposed_to, source, mend: args.mend })?;
+    let report =
+        rotate(&mut session, Request { names: args.names, exposed_to: args.exposed_to, source, mend: args.mend })?;
     if args.json {
         app.ui.json(&report)?;
         return Ok(report.kind());
@@ -55,6 +56,10 @@ pub fn run(args: Args, app: &App) -> Done {
     for (file, reason) in &report.left {
         app.ui.warn(&format!("{file} keeps its value: {reason}"));
     }
-    app.ui.say(&format!("{} rotated, {} left; deploy to put the new values on the hosts", report.rotated.len(), report.left.len()));
+    app.ui.say(&format!(
+        "{} rotated, {} left; deploy to put the new values on the hosts",
+        report.rotated.len(),
+        report.left.len()
+    ));
     Ok(report.kind())
 }

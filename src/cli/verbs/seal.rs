@@ -30,6 +30,7 @@ pub struct Args {
     shred: bool,
     /// Make the value
     #[arg(long, group = "source", value_name = "KIND", num_args = 0..=1, default_missing_value = None)]
+    #[expect(clippy::option_option, reason = "an option whose value may be left away")]
     generate: Option<Option<GenerateKind>>,
     /// How long a made value is: characters of a password, else bytes before encoding
     #[arg(long, requires = "generate", value_name = "N", value_parser = clap::value_parser!(u32).range(8..=1024))]
@@ -139,8 +140,11 @@ fn request(args: Args) -> Result<Request> {
 /// Reads standard input to its end, not through the library's own buffer, which would keep a copy.
 pub fn standard_input(limit: usize) -> Result<Plaintext> {
     if std::io::stdin().is_terminal() {
-        return Err(Error::usage("standard input is a terminal; `--stdin` wants data").hint("pipe the value in, or leave `--stdin` away to type it without echo"));
+        return Err(Error::usage("standard input is a terminal; `--stdin` wants data")
+            .hint("pipe the value in, or leave `--stdin` away to type it without echo"));
     }
-    let input = std::io::stdin().as_fd().try_clone_to_owned().map_err(|error| Error::io("standard input is closed", error))?;
-    Plaintext::read(std::fs::File::from(input), 64 << 10, limit).map_err(|error| Error::io("cannot read standard input", error))
+    let input =
+        std::io::stdin().as_fd().try_clone_to_owned().map_err(|error| Error::io("standard input is closed", error))?;
+    Plaintext::read(std::fs::File::from(input), 64 << 10, limit)
+        .map_err(|error| Error::io("cannot read standard input", error))
 }

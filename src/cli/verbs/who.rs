@@ -36,7 +36,10 @@ pub fn run(args: &Args, app: &App) -> Done {
             app.ui.line(&format!("knows {file}"))?;
         }
         if !known.knows.is_empty() {
-            app.ui.say(&format!("{} values are known to {host} until they are rotated: sealift rotate --exposed-to {host}", known.knows.len()));
+            app.ui.say(&format!(
+                "{} values are known to {host} until they are rotated: sealift rotate --exposed-to {host}",
+                known.knows.len()
+            ));
         }
     } else if let Some(secret) = &args.secret {
         let files = readers(&session, secret)?;
