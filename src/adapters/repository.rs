@@ -74,8 +74,12 @@ impl Fleet {
     pub fn lock(&mut self, finished: impl FnOnce(&[String])) -> Result<(Git, Journal)> {
         let git = self.git()?;
         let (journal, paths) = Journal::open(&self.root, &git.directory.join("sealift"))?;
-        if let Some(paths) = paths {
-            finished(&paths);
+        if let Some(paths) = &paths {
+            finished(paths);
+        }
+        // What was read before the lock was held may be another's former policy by now.
+        let text = files::read(&self.root.join(policy_file::FILE), policy_file::LIMIT)?;
+        if text != self.text.as_bytes() {
             *self = Self::open(&self.root)?;
         }
         Ok((git, journal))

@@ -16,6 +16,9 @@ use crate::commands::{Event, Talk};
 use crate::error::{Error, Kind, Result};
 use crate::fleet::plaintext::Plaintext;
 
+/// The version of the form of what `--json` prints. Fields may be added without a new one.
+const JSON_VERSION: u32 = 1;
+
 /// The person at the terminal, or the script that started us.
 pub struct Ui {
     quiet: bool,
@@ -107,17 +110,39 @@ impl Ui {
         self.data(format!("{}\n", safe(text)).as_bytes())
     }
 
-    /// A report as JSON.
+    /// A report as JSON, with the version of its form.
     ///
     /// # Errors
     /// As `data`.
     pub fn json(&self, report: &impl serde::Serialize) -> Result<()> {
-        let text = serde_json::to_string_pretty(report)
+        #[derive(serde::Serialize)]
+        struct Versioned<'a, T> {
+            version: u32,
+            #[serde(flatten)]
+            report: &'a T,
+        }
+        self.json_as_it_is(&Versioned { version: JSON_VERSION, report })
+    }
+
+    /// Rows as JSON, under their name and with the version of their form.
+    ///
+    /// # Errors
+    /// As `data`.
+    pub fn json_rows(&self, name: &'static str, rows: &[impl serde::Serialize]) -> Result<()> {
+        self.json(&std::collections::BTreeMap::from([(name, rows)]))
+    }
+
+    /// What says itself of which version it is, as JSON.
+    ///
+    /// # Errors
+    /// As `data`.
+    pub fn json_as_it_is(&self, value: &impl serde::Serialize) -> Result<()> {
+        let text = serde_json::to_string_pretty(value)
             .map_err(|error| Error::new(Kind::Bug, "cannot write JSON").because(error))?;
         self.data(format!("{text}\n").as_bytes())
     }
 
-    /// A report or an event as JSON on one line.
+    /// A report or an event that says itself of which version it is, as JSON on one line.
     ///
     /// # Errors
     /// As `data`.

@@ -33,11 +33,27 @@ pub struct New {
     pub no_rekey: bool,
 }
 
+/// What was done with a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// It is new.
+    Added,
+    /// It has another key.
+    Rekeyed,
+    /// It is gone.
+    Removed,
+    /// Nothing.
+    None,
+}
+
 /// What came of a change of a host.
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// The host.
     pub host: HostName,
+    /// What was done with it.
+    pub change: Change,
     /// What was sealed anew.
     pub rekeyed: Rekeyed,
     /// Files with a new value, made for this host.
@@ -69,8 +85,11 @@ pub fn add(session: &mut Session, new: &New) -> Result<Report> {
     edit.add_host(&new.name, &new.keys, new.address.as_deref(), &new.tags)?;
     let mut changes = Changes::default();
     let text = adopt_policy(session, edit.text(), &mut changes)?;
-    let report =
-        if new.no_rekey { untouched(new.name.clone()) } else { bring_in_line(session, &new.name, &mut changes)? };
+    let report = if new.no_rekey {
+        Report::of(&new.name, Change::Added)
+    } else {
+        bring_in_line(session, &new.name, Change::Added, &mut changes)?
+    };
     session.commit(&git, &journal, &changes)?;
     session.fleet.text = text;
     Ok(report)
@@ -84,7 +103,7 @@ pub fn rekey(session: &mut Session, name: &HostName, keys: &[Recipient]) -> Resu
     let (git, journal) = session.lock()?;
     let Some(host) = session.fleet.policy.hosts.get(name) else { return Err(no_host(&session.fleet.policy, name)) };
     if host.keys == keys {
-        return Ok(untouched(name.clone()));
+        return Ok(Report::of(name, Change::None));
     }
     let former: Vec<Recipient> = host.keys.iter().filter(|key| !keys.contains(key)).cloned().collect();
     let mut edit = Edit::new(&session.fleet.text)?;
@@ -92,7 +111,7 @@ pub fn rekey(session: &mut Session, name: &HostName, keys: &[Recipient]) -> Resu
     edit.retire(name, &former, &session.today.to_string())?;
     let mut changes = Changes::default();
     let text = adopt_policy(session, edit.text(), &mut changes)?;
-    let report = bring_in_line(session, name, &mut changes)?;
+    let report = bring_in_line(session, name, Change::Rekeyed, &mut changes)?;
     session.commit(&git, &journal, &changes)?;
     session.fleet.text = text;
     Ok(report)
@@ -121,9 +140,11 @@ pub fn remove(session: &mut Session, name: &HostName) -> Result<Report> {
     edit.retire(name, &keys, &session.today.to_string())?;
     let mut changes = Changes::default();
     let text = adopt_policy(session, edit.text(), &mut changes)?;
-    for secret in
-        session.fleet.policy.secrets.iter().filter(|(_, secret)| secret.hosts.is_empty()).map(|(name, _)| name)
-    {
+    for tag in &vanished {
+        session.warn(format!("no host has the tag {tag} any more: `@{tag}` is taken out of every list in {FILE}, for it would name nobody"));
+    }
+    let alone = session.fleet.policy.secrets.iter().filter(|(_, secret)| secret.hosts.is_empty());
+    for (secret, _) in alone {
         session.warn(format!("no host receives {secret} any more: only the admins keep it"));
     }
     let inventory = session.fleet.inventory()?;
@@ -152,7 +173,7 @@ pub fn remove(session: &mut Session, name: &HostName) -> Result<Report> {
     session.commit(&git, &journal, &changes)?;
     session.fleet.text = text;
     let knew = knew.into_iter().filter(|file| !removed.contains(file)).collect();
-    Ok(Report { host: name.clone(), rekeyed, made: Vec::new(), missing: Vec::new(), removed, knew })
+    Ok(Report { rekeyed, removed, knew, ..Report::of(name, Change::Removed) })
 }
 
 /// Takes an edited policy over into the session and the change, if it is valid.
@@ -165,7 +186,7 @@ pub(super) fn adopt_policy(session: &mut Session, text: String, changes: &mut Ch
 }
 
 /// Seals what a host shall read for it, and makes the values that are its own.
-fn bring_in_line(session: &Session, host: &HostName, changes: &mut Changes) -> Result<Report> {
+fn bring_in_line(session: &Session, host: &HostName, change: Change, changes: &mut Changes) -> Result<Report> {
     let policy: &Policy = &session.fleet.policy;
     let inventory = session.fleet.inventory()?;
     let only: BTreeSet<FileName> =
@@ -191,17 +212,21 @@ fn bring_in_line(session: &Session, host: &HostName, changes: &mut Changes) -> R
         }
     }
     let rekeyed = Rekeyed { missing: Vec::new(), ..Rekeyed::of(&plan, false) };
-    Ok(Report { host: host.clone(), rekeyed, made, missing, removed: Vec::new(), knew: Vec::new() })
+    Ok(Report { rekeyed, made, missing, ..Report::of(host, change) })
 }
 
-fn untouched(host: HostName) -> Report {
-    Report {
-        host,
-        rekeyed: Rekeyed::default(),
-        made: Vec::new(),
-        missing: Vec::new(),
-        removed: Vec::new(),
-        knew: Vec::new(),
+impl Report {
+    /// Of a change that touched no file yet.
+    fn of(host: &HostName, change: Change) -> Self {
+        Self {
+            host: host.clone(),
+            change,
+            rekeyed: Rekeyed::default(),
+            made: Vec::new(),
+            missing: Vec::new(),
+            removed: Vec::new(),
+            knew: Vec::new(),
+        }
     }
 }
 

@@ -58,6 +58,8 @@ pub struct Made {
     pub kept: String,
     /// The other place where it is kept.
     pub backup: Option<String>,
+    /// Whether the fleet has another admin: a second way in.
+    pub second_admin: bool,
     /// How many sealed files it does not open yet.
     pub files_to_rekey: usize,
 }
@@ -114,7 +116,9 @@ pub fn new(session: &mut Session, request: &New) -> Result<Made> {
         (Keep::File { .. }, file) => (file.map(|file| file.display().to_string()).unwrap_or_default(), None),
     };
     let files_to_rekey = made?;
-    Ok(Made { admin: request.admin.clone(), recipient: recipient.canonical().to_owned(), kept, backup, files_to_rekey })
+    let second_admin = has_other(&session.fleet.policy, std::slice::from_ref(&recipient));
+    let recipient = recipient.canonical().to_owned();
+    Ok(Made { admin: request.admin.clone(), recipient, kept, backup, second_admin, files_to_rekey })
 }
 
 /// What was stored so far, to be taken back.
@@ -180,11 +184,13 @@ pub fn import(session: &mut Session, path: &Path, admin: Option<&AdminName>, add
     let ask: Arc<dyn Ask> = session.talk.clone();
     let (content, recipient) = identity::native(path, &ask)?;
     let holder = holder(&session.fleet.policy, &recipient);
+    let second_admin = has_other(&session.fleet.policy, std::slice::from_ref(&recipient));
     let made = |admin: &AdminName, files_to_rekey| Made {
         admin: admin.clone(),
         recipient: recipient.canonical().to_owned(),
         kept: crate::adapters::search::KEYRING.to_owned(),
         backup: Some(path.display().to_string()),
+        second_admin,
         files_to_rekey,
     };
     if let Some(holder) = holder {

@@ -21,7 +21,7 @@ version = 1
 ";
 
 /// How git treats sealed files: as bytes that are never merged line by line.
-const ATTRIBUTES: &str = "secrets/**/*.age binary merge=binary\nsecrets/*.age binary merge=binary\n";
+const ATTRIBUTES: &str = "secrets/**/*.age binary merge=binary\n";
 
 /// What there is now.
 #[derive(Debug, Serialize)]

@@ -6,6 +6,7 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use super::inventory::{Found, Inventory};
+use super::name::HostName;
 use super::policy::{Holder, Policy, Wanted};
 use super::recipient::{Fingerprint, Recipient};
 use super::seal::{Envelope, Seal};
@@ -40,8 +41,8 @@ pub enum Rule {
     SerialFell,
     /// A removed host still knows the value.
     KnownToRetired,
-    /// A key that no longer has a holder could read this value.
-    KnownToUnknown,
+    /// Somebody who is no longer a reader, or a key that has no holder any more, could read this value.
+    KnownToFormer,
     /// The value is older than its rotation period, or has ended.
     Overdue,
     /// No host receives it.
@@ -122,7 +123,12 @@ impl Drift {
 /// Holds what `secrets/` holds against the policy.
 pub fn audit(policy: &Policy, inventory: &Inventory, today: Date) -> Vec<Finding> {
     let wanted = policy.wanted();
-    let against = Against { holders: policy.holders(), known: policy.known_keys(), today };
+    let against = Against {
+        holders: policy.holders(),
+        known: policy.known_keys(),
+        present: policy.hosts.keys().collect(),
+        today,
+    };
     let mut sets: BTreeMap<Vec<&str>, BTreeSet<Fingerprint>> = BTreeMap::new();
     let mut found = of_policy(policy);
     for (file, wanted) in &wanted {
@@ -161,6 +167,7 @@ pub fn audit(policy: &Policy, inventory: &Inventory, today: Date) -> Vec<Finding
 struct Against<'a> {
     holders: BTreeMap<Fingerprint, Holder>,
     known: BTreeMap<Fingerprint, &'a Recipient>,
+    present: BTreeSet<&'a HostName>,
     today: Date,
 }
 
@@ -196,14 +203,14 @@ impl Against<'_> {
                 found.push(Finding::error(rule, path.clone(), format!("{what}: {who}"), "run `sealift rekey`"));
             }
         }
-        found.extend(still_known(wanted, seal, &self.holders));
+        found.extend(still_known(wanted, seal, &self.holders, &self.present));
         found.extend(overdue(wanted, seal, self.today));
     }
 }
 
 fn missing(wanted: &Wanted<'_>) -> Finding {
     let how = match wanted.secret.generate {
-        Some(_) => format!("sealift rotate {}", wanted.name),
+        Some(_) => format!("sealift rotate {}", wanted.file),
         None => format!("sealift seal {}", wanted.file),
     };
     Finding::error(
@@ -254,47 +261,36 @@ fn of_policy(policy: &Policy) -> Vec<Finding> {
     found
 }
 
-fn still_known(wanted: &Wanted<'_>, seal: &Seal, holders: &BTreeMap<Fingerprint, Holder>) -> Option<Finding> {
-    let mut retired = BTreeSet::new();
-    let mut unknown = 0;
+/// Who cannot read a value any more, but knows it.
+fn still_known(
+    wanted: &Wanted<'_>,
+    seal: &Seal,
+    holders: &BTreeMap<Fingerprint, Holder>,
+    present: &BTreeSet<&HostName>,
+) -> Option<Finding> {
+    let mut removed = BTreeSet::new();
     let mut others = BTreeSet::new();
     for key in &seal.former {
         match holders.get(key) {
-            Some(Holder::Retired(name)) => drop(retired.insert(name.to_string())),
+            Some(Holder::Retired(name)) if !present.contains(name) => drop(removed.insert(name.to_string())),
+            Some(Holder::Retired(name)) => drop(others.insert(format!("a former key of {name}"))),
             Some(holder) => drop(others.insert(holder.to_string())),
-            None => unknown += 1,
+            None => drop(others.insert("a key that is no longer in the policy".to_owned())),
         }
     }
-    let rotate = format!("give it a new value: `sealift rotate {}`", wanted.name);
-    if !retired.is_empty() {
-        let who = retired.into_iter().collect::<Vec<_>>().join(", ");
-        return Some(Finding::error(
-            Rule::KnownToRetired,
-            wanted.file.path(),
-            format!("the removed host {who} still knows this value"),
-            rotate,
-        ));
+    let path = wanted.file.path();
+    let rotate = format!("give it a new value: `sealift rotate {}`", wanted.file);
+    let listed = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(", ");
+    if !removed.is_empty() {
+        let what = format!("the removed host {} still knows this value", listed(&removed));
+        return Some(Finding::error(Rule::KnownToRetired, path, what, rotate));
     }
-    let who = others.into_iter().collect::<Vec<_>>().join(", ");
-    match (who.is_empty(), unknown) {
-        (true, 0) => None,
-        (true, _) => Some(Finding::warning(
-            Rule::KnownToUnknown,
-            wanted.file.path(),
-            "a key that is no longer in the policy could read this value",
-            rotate,
-        )),
-        (false, _) => Some(Finding::warning(
-            Rule::KnownToUnknown,
-            wanted.file.path(),
-            format!("no longer a reader, but knows this value: {who}"),
-            rotate,
-        )),
-    }
+    let what = format!("no longer a reader, but knows this value: {}", listed(&others));
+    (!others.is_empty()).then(|| Finding::warning(Rule::KnownToFormer, path, what, rotate))
 }
 
 fn overdue(wanted: &Wanted<'_>, seal: &Seal, today: Date) -> Option<Finding> {
-    let rotate = format!("`sealift rotate {}`", wanted.name);
+    let rotate = format!("`sealift rotate {}`", wanted.file);
     if let Some(end) = wanted.secret.expires.filter(|end| *end <= today) {
         return Some(Finding::warning(Rule::Overdue, wanted.file.path(), format!("the value ended on {end}"), rotate));
     }

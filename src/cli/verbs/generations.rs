@@ -20,7 +20,7 @@ pub struct Args {
 pub fn run(args: &Args, app: &App) -> Done {
     let report = generations(&args.root)?;
     if args.json {
-        app.ui.json(&report)?;
+        app.ui.json_as_it_is(&report)?;
         return Ok(None);
     }
     for generation in &report.generations {

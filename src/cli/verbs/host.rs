@@ -9,7 +9,7 @@ use super::table;
 use crate::adapters::ask::Ask;
 use crate::adapters::files;
 use crate::cli::{App, Done};
-use crate::commands::host::{self, New, Report};
+use crate::commands::host::{self, Change, New, Report};
 use crate::error::{Error, Result};
 use crate::fleet::name::HostName;
 use crate::fleet::recipient::Recipient;
@@ -132,6 +132,12 @@ pub fn run(args: Args, app: &App) -> Done {
 
 fn show(report: &Report, app: &App) -> Result<()> {
     let host = &report.host;
+    app.ui.say(&match report.change {
+        Change::Added => format!("added {host} to recipients.toml"),
+        Change::Rekeyed => format!("{host} has its new key in recipients.toml"),
+        Change::Removed => format!("removed {host}; recipients.toml remembers its keys and refuses their return"),
+        Change::None => format!("{host} has this key already; nothing changed"),
+    });
     super::rekey::show(&report.rekeyed, &app.ui)?;
     for file in &report.made {
         app.ui.say(&format!("made a value of its own for {host}: {file}"));
@@ -155,7 +161,7 @@ fn show(report: &Report, app: &App) -> Result<()> {
 fn list(args: &List, app: &App) -> Done {
     let rows = host::list(&app.session()?);
     if args.json {
-        app.ui.json(&rows)?;
+        app.ui.json_rows("hosts", &rows)?;
         return Ok(None);
     }
     let mut lines = vec![["host", "secrets", "tags", "address", "keys"].map(str::to_owned).to_vec()];

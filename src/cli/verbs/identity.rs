@@ -116,8 +116,13 @@ fn made_known(app: &App, made: &Made, json: bool) -> Done {
             None if made.kept == KEYRING => {
                 app.ui.say("there is no backup: another admin of this fleet is the second way in");
             }
+            None if made.second_admin => {
+                app.ui.say(
+                    "keep a copy of it on another medium; until then another admin of this fleet is the second way in",
+                );
+            }
             None => app.ui.say(
-                "keep a copy of it on another medium: without it, and without another admin, nobody can rekey or edit",
+                "keep a copy of it on another medium, or add a second admin: without it nobody could rekey or edit",
             ),
         }
     }
@@ -140,7 +145,7 @@ fn show(app: &App, json: bool) -> Done {
         }
     };
     if json {
-        app.ui.json(&shown)?;
+        app.ui.json_rows("identities", &shown)?;
         return Ok(None);
     }
     for key in &shown {

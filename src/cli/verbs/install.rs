@@ -61,7 +61,7 @@ pub fn run(args: Args, app: &App) -> Done {
     let talk: Arc<dyn Talk> = app.ui.clone();
     let report = install::run(&request, &talk)?;
     if args.json {
-        app.ui.json(&report.status)?;
+        app.ui.json_as_it_is(&report.status)?;
     } else {
         tell(&report, &request, app);
     }

@@ -45,7 +45,7 @@ pub fn run(args: &Args, app: &App) -> Done {
     }
     let rows = list(&session)?;
     if args.json {
-        app.ui.json(&rows)?;
+        app.ui.json_rows("files", &rows)?;
         return Ok(None);
     }
     let mut lines = vec![["secret", "state", "value", "made", "shape", "hosts"].map(str::to_owned).to_vec()];

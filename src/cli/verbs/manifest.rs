@@ -16,6 +16,6 @@ pub struct Args {
 /// Prints.
 pub fn run(args: &Args, app: &App) -> Done {
     let session = app.session()?;
-    app.ui.json(&manifest::run(&session, &args.host)?)?;
+    app.ui.json_as_it_is(&manifest::run(&session, &args.host)?)?;
     Ok(None)
 }

@@ -46,6 +46,6 @@ pub fn man(args: &ManArgs, app: &App) -> Done {
 
 /// Prints the JSON schema of recipients.toml, for editors.
 pub fn schema(app: &App) -> Done {
-    app.ui.json(&policy_file::schema())?;
+    app.ui.json_as_it_is(&policy_file::schema())?;
     Ok(None)
 }

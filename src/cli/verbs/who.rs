@@ -44,7 +44,7 @@ pub fn run(args: &Args, app: &App) -> Done {
     } else if let Some(secret) = &args.secret {
         let files = readers(&session, secret)?;
         if args.json {
-            app.ui.json(&files)?;
+            app.ui.json_rows("files", &files)?;
             return Ok(None);
         }
         for file in &files {
