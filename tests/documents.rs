@@ -142,7 +142,7 @@ fn the_reference_fleet_is_in_line() {
     sandbox.sealift(&["check"]).exits(0).says("in line");
     let listed = sandbox.sealift(&["host", "list", "--json"]).exits(0).json();
     let hosts: Vec<&str> =
-        listed.as_array().expect("an array").iter().map(|row| row["host"].as_str().expect("a name")).collect();
+        listed["hosts"].as_array().expect("an array").iter().map(|row| row["host"].as_str().expect("a name")).collect();
     assert_eq!(hosts, ["framework-13", "framework-16", "nixos", "nixos-ripper"]);
     for host in hosts {
         assert!(Path::new(&sandbox.fleet()).join("hosts").join(host).join("default.nix").exists(), "hosts/{host}");

@@ -467,7 +467,7 @@ fn without_a_keyring_a_file_is_offered_at_once() {
     sandbox.sealift(&["identity", "forget", "--yes"]).exits(0);
     assert_eq!(sandbox.read("recipients.toml"), before);
     // A bus on which nobody answers: bounded, and Ctrl-C is seen meanwhile.
-    let script = "mkfifo ../ready; python3 -c 'import socket; s=socket.socket(socket.AF_UNIX); s.bind(\"../bus\"); s.listen(9); open(\"../ready\",\"w\").close(); s.accept()[0].recv(1); s.accept()' & cat ../ready\n\
+    let script = "mkfifo ../ready; python3 -c 'import socket; s=socket.socket(socket.AF_UNIX); s.bind(\"../bus\"); s.listen(9); open(\"../ready\",\"w\").close(); kept=[s.accept() for _ in range(9)]' & cat ../ready\n\
         trap \"kill $!\" EXIT; export DBUS_SESSION_BUS_ADDRESS=unix:path=$PWD/../bus; timeout --foreground -s INT 1 \"$S\" identity new --admin jay";
     shell(&sandbox, script).exits(124).says("interrupted");
 }
