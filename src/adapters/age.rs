@@ -11,6 +11,7 @@ use age_core::format::{FileKey, Stanza};
 use super::ask::Ask;
 use super::identity::{Identities, Plugins};
 use super::signals;
+use super::ssh_wrap::SshEd25519;
 use crate::error::{Error, Result};
 use crate::fleet::header::{ARMOR, FILE_LIMIT};
 use crate::fleet::name::FileName;
@@ -42,7 +43,12 @@ impl Sealer {
             }
             let wrapper: Wrapper = match recipient.key() {
                 Key::X25519(key) => Box::new(key.clone()),
-                Key::Ssh(key) => Box::new(key.clone()),
+                Key::Ssh(key) => match (key, recipient.ssh_tag()) {
+                    (age::ssh::Recipient::SshEd25519(wire, point), Some(tag)) => {
+                        Box::new(SshEd25519::new(wire, tag, point.to_montgomery().to_bytes()))
+                    }
+                    (key, _) => Box::new(key.clone()),
+                },
                 Key::Tag(key) => Box::new((**key).clone()),
                 Key::TagPq(key) => Box::new((**key).clone()),
                 Key::Plugin(key) => plugins.recipient(key, ask)?,

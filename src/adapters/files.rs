@@ -213,6 +213,55 @@ pub fn replace_beneath(root: &Path, path: &str, bytes: &[u8], mode: u32, durable
     replace_in(&place, name.as_ref(), &root.join(path), bytes, mode, durable)
 }
 
+/// A whole new file beside the one that it will replace.
+pub struct Beside<'a> {
+    root: &'a Path,
+    path: &'a str,
+    temporary: String,
+}
+
+impl<'a> Beside<'a> {
+    /// Writes it, as `replace_beneath` does, but does not put it in place yet. Many files are written first and put in
+    /// place together: a file system is slow to make new files while it removes others.
+    ///
+    /// # Errors
+    /// As `replace_beneath`.
+    pub fn write(root: &'a Path, path: &'a str, bytes: &[u8], mode: u32) -> Result<Self> {
+        let place = descend(root, folders_of(path), true)?;
+        let temporary =
+            write_temporary(&place, bytes, mode, Durable::Later).map_err(|error| unwritten(&root.join(path), error))?;
+        Ok(Self { root, path, temporary })
+    }
+
+    /// Puts it in place.
+    ///
+    /// # Errors
+    /// As `replace_beneath`; the temporary file is removed then.
+    pub fn put(self) -> Result<()> {
+        let place = descend(self.root, folders_of(self.path), false)?;
+        let name = self.path.rsplit('/').next().unwrap_or(self.path);
+        renameat(&place, &self.temporary, &place, name).map_err(|error| {
+            self.drop_it();
+            unwritten(&self.root.join(self.path), error)
+        })
+    }
+
+    /// Removes it again. What cannot be removed is swept by a later run.
+    pub fn drop_it(&self) {
+        if let Ok(place) = descend(self.root, folders_of(self.path), false) {
+            let _left = unlinkat(&place, &self.temporary, AtFlags::empty());
+        }
+    }
+}
+
+fn folders_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folders, _)| folders)
+}
+
+fn unwritten(path: &Path, error: rustix::io::Errno) -> Error {
+    Error::io(format!("cannot write {}", path.display()), error)
+}
+
 /// Removes a file below such a directory. That it is gone already is fine.
 ///
 /// # Errors
@@ -264,28 +313,37 @@ fn replace_in(
     mode: u32,
     durable: Durable,
 ) -> Result<()> {
-    let temporary = format!("{TEMPORARY}{}", token()?);
-    let attempt = || -> rustix::io::Result<()> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(openat(place, &temporary, flags, Mode::from_raw_mode(0o600))?);
-        file.write_all(bytes).map_err(|error| errno(&error))?;
-        fchmod(&file, Mode::from_raw_mode(mode))?;
-        if durable == Durable::Now {
-            fsync(&file)?;
-        }
-        renameat(place, &temporary, place, name)
+    let put = || {
+        let temporary = write_temporary(place, bytes, mode, durable)?;
+        renameat(place, &temporary, place, name).inspect_err(|_| {
+            // That it could not be put in place is the failure that counts.
+            let _gone = unlinkat(place, &temporary, AtFlags::empty());
+        })
     };
-    attempt().map_err(|error| {
-        // Whatever stopped it, the temporary file goes; that it may not exist is no second failure.
-        let _gone = unlinkat(place, &temporary, AtFlags::empty());
-        Error::io(format!("cannot write {}", shown.display()), error)
-    })?;
+    put().map_err(|error| unwritten(shown, error))?;
     if durable == Durable::Now {
         fsync(place).map_err(|error| {
             Error::io(format!("{} is written, but that it is on the disk is not confirmed", shown.display()), error)
         })?;
     }
     Ok(())
+}
+
+/// Writes a temporary file in a directory and says its name. Whatever stops it, nothing is left.
+fn write_temporary(place: &OwnedFd, bytes: &[u8], mode: u32, durable: Durable) -> rustix::io::Result<String> {
+    let temporary = format!("{TEMPORARY}{}", token().map_err(|_| rustix::io::Errno::IO)?);
+    let attempt = || -> rustix::io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(openat(place, &temporary, flags, Mode::from_raw_mode(0o600))?);
+        file.write_all(bytes).map_err(|error| errno(&error))?;
+        fchmod(&file, Mode::from_raw_mode(mode))?;
+        if durable == Durable::Now { fsync(&file) } else { Ok(()) }
+    };
+    attempt().inspect_err(|_| {
+        // That it may not exist is no second failure.
+        let _gone = unlinkat(place, &temporary, AtFlags::empty());
+    })?;
+    Ok(temporary)
 }
 
 /// Makes a new file that must not be there yet.

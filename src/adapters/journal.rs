@@ -11,7 +11,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::files::{self, Durable};
+use super::files::{self, Beside, Durable};
 use super::lock::{self, Lock};
 use crate::error::{Error, Result};
 
@@ -129,7 +129,10 @@ impl Journal {
             }
         }
         if let [change] = changes.0.as_slice() {
-            return self.put(change, Durable::Now);
+            return match &change.after {
+                Some(bytes) => files::replace_beneath(&self.root, &change.path, bytes, 0o644, Durable::Now),
+                None => files::remove_beneath(&self.root, &change.path),
+            };
         }
         let mut bytes = format!("{MAGIC}\n").into_bytes();
         for change in &changes.0 {
@@ -149,16 +152,26 @@ impl Journal {
     fn finish(&self, changes: &[Change]) -> Result<()> {
         let unfinished =
             |error: Error| error.hint("the change is decided and will be completed by the next run of sealift");
-        changes.iter().try_for_each(|change| self.put(change, Durable::Later)).map_err(unfinished)?;
-        files::sync(&self.root).map_err(unfinished)?;
+        self.put(changes).and_then(|()| files::sync(&self.root)).map_err(unfinished)?;
         files::remove(&self.file)
     }
 
-    fn put(&self, change: &Change, durable: Durable) -> Result<()> {
-        match &change.after {
-            Some(bytes) => files::replace_beneath(&self.root, &change.path, bytes, 0o644, durable),
-            None => files::remove_beneath(&self.root, &change.path),
+    fn put(&self, changes: &[Change]) -> Result<()> {
+        let mut written = Vec::with_capacity(changes.len());
+        for change in changes {
+            let Some(bytes) = &change.after else { continue };
+            match Beside::write(&self.root, &change.path, bytes, 0o644) {
+                Ok(beside) => written.push(beside),
+                Err(error) => {
+                    written.iter().for_each(Beside::drop_it);
+                    return Err(error);
+                }
+            }
         }
+        // From here on it is only renames; one that fails leaves its own for the next run, as a kill would.
+        written.into_iter().try_for_each(Beside::put)?;
+        let gone = changes.iter().filter(|change| change.after.is_none());
+        gone.map(|change| &change.path).try_for_each(|path| files::remove_beneath(&self.root, path))
     }
 
     /// Finishes or drops what an interrupted run left. Says which paths it finished.

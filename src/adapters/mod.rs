@@ -27,6 +27,7 @@ pub mod rooted;
 pub mod scratch;
 pub mod search;
 pub mod signals;
+pub mod ssh_wrap;
 pub mod system;
 pub mod systemd;
 pub mod terminal;
