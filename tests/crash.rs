@@ -159,7 +159,7 @@ fn two_at_once_do_not_mix() {
     sandbox
         .sealift_with(&["seal", "a", "--stdin"], sandbox.value("b").as_bytes())
         .exits(1)
-        .says("another sealift is changing this fleet");
+        .says("another sealift is at work here");
     // Reading goes on meanwhile.
     sandbox.sealift(&["check"]).exits(0);
 }

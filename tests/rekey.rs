@@ -200,3 +200,75 @@ fn a_renamed_secret_keeps_value_and_serial() {
     assert!(!sandbox.read("recipients.toml").contains("b/c"));
     sandbox.sealift(&["check"]).exits(0);
 }
+
+#[test]
+fn a_removed_host_loses_files_of_other_tools_too() {
+    let sandbox = Sandbox::with_fleet(&["web", "db"]);
+    let value = sandbox.seal("a", &["--hosts", "*"]);
+    let text = sandbox.read("recipients.toml").replace("hosts = [\"*\"]", "hosts = [\"*\"]\nallow_unsealed = true");
+    sandbox.write("recipients.toml", text);
+    let plain = sandbox.path("plain");
+    std::fs::write(&plain, &value).expect("written");
+    sandbox.allow(&plain);
+    let jay = String::from_utf8(sandbox.tool("age-keygen", &["-y", &sandbox.key("jay")])).expect("UTF-8");
+    let (web, db) = (format!("{}.pub", sandbox.key("web")), format!("{}.pub", sandbox.key("db")));
+    let plain = plain.to_str().expect("UTF-8");
+    sandbox.tool("age", &["-r", jay.trim(), "-R", &web, "-R", &db, "-o", "secrets/a.age", plain]);
+    sandbox.sealift(&["host", "rm", "db", "--identity", &sandbox.key("jay")]).exits(0).prints("knows a");
+    sandbox.sealift(&["show", "a", "--identity", &sandbox.key("db")]).exits(5);
+    assert_eq!(sandbox.show("a", "web"), value.as_bytes());
+}
+
+#[test]
+fn a_public_half_never_outlives_its_key() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.sealift(&["seal", "wg", "--hosts", "web", "--generate", "wireguard"]).exits(0);
+    assert!(sandbox.fleet().join("secrets/wg.pub").exists());
+    sandbox.sealift_with(&["seal", "wg", "--stdin"], sandbox.value("wg").as_bytes()).exits(0).says("is removed");
+    assert!(!sandbox.fleet().join("secrets/wg.pub").exists());
+}
+
+#[test]
+fn a_serial_goes_on_where_the_file_is_lost() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.seal("a", &["--hosts", "web"]);
+    sandbox.sealift_with(&["seal", "a", "--stdin"], sandbox.value("2").as_bytes()).exits(0);
+    sandbox.tool("git", &["commit", "-q", "-a", "-m", "two"]);
+    sandbox.write("secrets/a.age", "<<<<<<< ours\n");
+    sandbox.sealift_with(&["seal", "a", "--stdin"], sandbox.value("3").as_bytes()).exits(0).says("(value 3)");
+    sandbox.sealift(&["check"]).exits(0);
+}
+
+#[test]
+fn what_could_not_be_read_back_is_not_written() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let keys: Vec<String> =
+        (0..520).map(|_| format!("\"{}\"", age::x25519::Identity::generate().to_public())).collect();
+    let text = sandbox.read("recipients.toml") + &format!("\n[hosts.many]\nkeys = [{}]\n", keys.join(", "));
+    sandbox.write("recipients.toml", text);
+    let value = sandbox.value("a");
+    sandbox.sealift_with(&["seal", "a", "--hosts", "*", "--stdin"], value.as_bytes()).exits(2).says("512 recipients");
+    assert!(!sandbox.fleet().join("secrets/a.age").exists());
+}
+
+#[test]
+fn a_dry_run_takes_no_lock() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.seal("a", &["--hosts", "web"]);
+    let lock = std::fs::File::open(sandbox.fleet().join(".git/sealift/lock")).expect("the lock is there");
+    lock.lock().expect("locked");
+    sandbox.sealift(&["rekey", "--dry-run"]).exits(0);
+    sandbox.sealift(&["rekey"]).exits(1).says("another sealift is at work here");
+}
+
+#[test]
+fn the_repositorys_hooks_do_not_run() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.write(".githooks/post-index-change", "#!/bin/sh\ntouch ../ran\n");
+    let hook = sandbox.fleet().join(".githooks/post-index-change");
+    std::fs::set_permissions(hook, std::fs::Permissions::from_mode(0o755)).expect("executable");
+    sandbox.tool("git", &["config", "core.hooksPath", ".githooks"]);
+    sandbox.seal("a", &["--hosts", "web"]);
+    assert!(!sandbox.path("ran").exists());
+}

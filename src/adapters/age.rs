@@ -1,7 +1,7 @@
 //! Seals and opens. The cryptography is the age library's; what is added here is the seal stanza, the limits that keep
 //! hostile files cheap, and the order in which keys are tried.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashSet};
 use std::io::{Read, Write};
 
@@ -72,6 +72,16 @@ impl Sealer {
             writer.finish().map(drop)
         });
         written.map_err(|error| Error::io(format!("cannot seal {}", seal.name), error))?;
+        // What is written must be what is accepted when it is read: a limit that was passed, or a plugin that made
+        // other stanzas than one, would lose the value.
+        let refused = |what: String| {
+            Error::usage(format!("{} cannot be sealed: {what}", seal.name))
+                .hint("nothing was changed; look at its readers")
+        };
+        let envelope = Envelope::read(&file).map_err(|fault| refused(fault.to_string()))?;
+        if let Some(what) = envelope.contradiction(&BTreeMap::new()) {
+            return Err(refused(what));
+        }
         // A rekey holds all files until the last is sealed.
         file.shrink_to_fit();
         Ok(file)
@@ -138,12 +148,20 @@ pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Op
         }
     }
     let decryptor = Decryptor::new_buffered(bytes).map_err(|error| undone(file, error))?;
-    let opening = Opening { identities, seal: envelope.seal.as_ref(), failures: RefCell::default() };
+    let opening =
+        Opening { identities, seal: envelope.seal.as_ref(), failures: RefCell::default(), broken: Cell::new(false) };
     let reader = match decryptor.decrypt(std::iter::once(&opening as &dyn age::Identity)) {
         Ok(reader) => reader,
         Err(DecryptError::NoMatchingKeys) => {
             // Ctrl-C at a passphrase is no wrong passphrase.
             signals::check()?;
+            if opening.broken.get() {
+                return Err(Error::integrity(format!(
+                    "{}: the part that is sealed to the key at hand is damaged",
+                    file.path()
+                ))
+                .hint("restore it from git (`git checkout -- FILE`), or seal the value anew"));
+            }
             return Err(identities.none_opens(file, envelope.seal.as_ref(), &opening.failures.borrow()));
         }
         Err(error) => return Err(undone(file, error)),
@@ -162,6 +180,8 @@ struct Opening<'a> {
     identities: &'a Identities,
     seal: Option<&'a Seal>,
     failures: RefCell<Vec<(String, String)>>,
+    /// Whether a key that the seal lists was tried, and its stanza did not open.
+    broken: Cell<bool>,
 }
 
 impl age::Identity for Opening<'_> {
@@ -187,6 +207,10 @@ impl age::Identity for Opening<'_> {
                 }
                 _ => identity.key.unwrap_stanzas(stanzas),
             };
+            let listed = self.seal.is_some() && identity.recipient.is_some();
+            if listed && matches!(outcome, None | Some(Err(DecryptError::DecryptionFailed))) {
+                self.broken.set(true);
+            }
             match outcome {
                 Some(Ok(file_key)) => return Some(Ok(file_key)),
                 // One key that fails must not end the search: the next may open the file.
@@ -195,6 +219,14 @@ impl age::Identity for Opening<'_> {
             }
         }
         None
+    }
+}
+
+/// The seal of a file, armored or not; none where it has none, or is not a sealed file at all.
+pub fn seal_of(content: &[u8]) -> Option<Seal> {
+    match dearmored(content).ok()? {
+        Some(binary) => Envelope::read(&binary).ok()?.seal,
+        None => Envelope::read(content).ok()?.seal,
     }
 }
 

@@ -249,6 +249,8 @@ fn base(directory: &Path) -> Invocation {
             "-c",
             "core.pager=cat",
             "-c",
+            "core.hooksPath=/dev/null",
+            "-c",
             "core.quotePath=false",
             "-c",
             "advice.addIgnoredFile=false",

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::files::{self, Beside, Durable};
 use super::lock::{self, Lock};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// The most bytes a journal may hold.
 const LIMIT: u64 = 1 << 30;
@@ -106,10 +106,7 @@ impl Journal {
             "sealift",
             PATIENCE,
         )
-        .map_err(|error| {
-            Error::failed(format!("another sealift is changing this fleet: {}", error.message()))
-                .hint("wait until it is done, and run this again")
-        })?;
+        .map_err(|error| error.about("this fleet cannot be changed now"))?;
         let journal = Self { root: root.to_owned(), file: directory.join("journal"), _lock: lock };
         let finished = journal.recover()?;
         Ok((journal, finished))
@@ -120,6 +117,9 @@ impl Journal {
     /// # Errors
     /// When a file was changed meanwhile by someone else (nothing is written then), or writing fails.
     pub fn commit(&self, changes: &Changes) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
         for change in &changes.0 {
             // What could not be carried out to the end must not be begun.
             files::reachable_beneath(&self.root, &change.path)?;
@@ -145,33 +145,49 @@ impl Journal {
         }
         bytes.extend_from_slice(format!("end {}\n", encode(&digest(&bytes))).as_bytes());
         files::replace(&self.file, &bytes, 0o600, Durable::Now)?;
-        self.finish(&changes.0)
-    }
-
-    /// Puts every file in place, then drops the journal.
-    fn finish(&self, changes: &[Change]) -> Result<()> {
-        let unfinished =
-            |error: Error| error.hint("the change is decided and will be completed by the next run of sealift");
-        self.put(changes).and_then(|()| files::sync(&self.root)).map_err(unfinished)?;
-        files::remove(&self.file)
-    }
-
-    fn put(&self, changes: &[Change]) -> Result<()> {
-        let mut written = Vec::with_capacity(changes.len());
-        for change in changes {
-            let Some(bytes) = &change.after else { continue };
-            match Beside::write(&self.root, &change.path, bytes, 0o644) {
-                Ok(beside) => written.push(beside),
-                Err(error) => {
-                    written.iter().for_each(Beside::drop_it);
-                    return Err(error);
-                }
+        drop(bytes);
+        match self.beside(&changes.0) {
+            Ok(written) => self.finish(&changes.0, written),
+            // No file was replaced yet, so that the change can still be taken back.
+            Err(error) => {
+                files::remove(&self.file)?;
+                Err(error)
             }
         }
-        // From here on it is only renames; one that fails leaves its own for the next run, as a kill would.
-        written.into_iter().try_for_each(Beside::put)?;
-        let gone = changes.iter().filter(|change| change.after.is_none());
-        gone.map(|change| &change.path).try_for_each(|path| files::remove_beneath(&self.root, path))
+    }
+
+    /// Writes every new file beside the one that it replaces, and gets all of them onto the disk: a rename must never
+    /// be there before the content that it shows.
+    fn beside<'a>(&'a self, changes: &'a [Change]) -> Result<Vec<Beside<'a>>> {
+        let mut written = Vec::with_capacity(changes.len());
+        let mut all = changes.iter().filter_map(|change| Some((&change.path, change.after.as_ref()?)));
+        let outcome = all
+            .try_for_each(|(path, bytes)| {
+                Beside::write(&self.root, path, bytes, 0o644).map(|beside| written.push(beside))
+            })
+            .and_then(|()| files::sync(&self.root));
+        match outcome {
+            Ok(()) => Ok(written),
+            Err(error) => {
+                written.iter().for_each(Beside::drop_it);
+                Err(error)
+            }
+        }
+    }
+
+    /// Puts every file in place, then drops the journal. What fails here is completed by the next run.
+    fn finish(&self, changes: &[Change], written: Vec<Beside<'_>>) -> Result<()> {
+        let renamed = written.into_iter().try_for_each(Beside::put);
+        let gone = changes.iter().filter(|change| change.after.is_none()).map(|change| &change.path);
+        renamed
+            .and_then(|()| gone.clone().try_for_each(|path| files::remove_beneath(&self.root, path)))
+            .and_then(|()| files::sync(&self.root))
+            .and_then(|()| files::remove(&self.file))
+            .map_err(|error| {
+                error
+                    .of_kind(Kind::Partial)
+                    .hint("the change is decided and will be completed by the next run of sealift")
+            })
     }
 
     /// Finishes or drops what an interrupted run left. Says which paths it finished.
@@ -200,7 +216,7 @@ impl Journal {
                 )));
             }
         }
-        self.finish(&changes)?;
+        self.finish(&changes, self.beside(&changes)?)?;
         Ok(Some(changes.into_iter().map(|change| change.path).collect()))
     }
 

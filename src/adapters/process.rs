@@ -2,7 +2,7 @@
 //! shell, nothing secret goes into arguments or environment.
 //!
 //! The exception, which is not ours to write: the age library itself starts `age-plugin-NAME` for plugin keys, after
-//! `identity` has checked the name against the user's own list.
+//! `plugin` has checked the name against the user's own list.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};

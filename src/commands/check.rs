@@ -16,7 +16,7 @@ use crate::fleet::name::FileName;
 use crate::fleet::policy::{Holder, Policy};
 use crate::fleet::policy_file::FILE;
 use crate::fleet::recipient::Fingerprint;
-use crate::fleet::seal::{Envelope, Seal};
+use crate::fleet::seal::Seal;
 
 /// What to look at besides the present.
 #[derive(Debug, Default)]
@@ -189,7 +189,7 @@ impl Looked<'_> {
                 not_looked_at.push(format!("a former version of {} is not in this clone", name.path()));
                 continue;
             };
-            let Some(seal) = seal_of(&content).filter(|seal| seal.name == name) else { continue };
+            let Some(seal) = age::seal_of(&content).filter(|seal| seal.name == name) else { continue };
             if inventory.seal(&name).is_some_and(|now| now.serial == seal.serial) {
                 readers.entry(name.clone()).or_default().extend(seal.ever());
             }
@@ -236,14 +236,7 @@ fn resolve(git: &Git, reference: &str) -> Result<String> {
 fn seals_of(git: &Git, wanted: Vec<(FileName, String)>) -> Result<BTreeMap<FileName, Seal>> {
     let (names, objects): (Vec<_>, Vec<_>) = wanted.into_iter().unzip();
     let contents = git.objects(&objects)?;
-    Ok(names.into_iter().zip(contents).filter_map(|(name, content)| Some((name, seal_of(&content?)?))).collect())
-}
-
-fn seal_of(content: &[u8]) -> Option<Seal> {
-    match age::dearmored(content).ok()? {
-        Some(binary) => Envelope::read(&binary).ok()?.seal,
-        None => Envelope::read(content).ok()?.seal,
-    }
+    Ok(names.into_iter().zip(contents).filter_map(|(name, content)| Some((name, age::seal_of(&content?)?))).collect())
 }
 
 fn fallen(before: &BTreeMap<FileName, Seal>, inventory: &Inventory, whence: &str) -> Vec<Finding> {

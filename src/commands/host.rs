@@ -10,7 +10,7 @@ use super::seal::Writer;
 use super::{Changes, Session};
 use crate::adapters::generate::generate;
 use crate::error::{Error, Result};
-use crate::fleet::inventory::Inventory;
+use crate::fleet::inventory::{Found, Inventory};
 use crate::fleet::name::{FileName, HostName, Tag};
 use crate::fleet::plan::Plan;
 use crate::fleet::policy::Policy;
@@ -108,7 +108,9 @@ pub fn rekey(session: &mut Session, name: &HostName, keys: &[Recipient]) -> Resu
     let former: Vec<Recipient> = host.keys.iter().filter(|key| !keys.contains(key)).cloned().collect();
     let mut edit = Edit::new(&session.fleet.text)?;
     edit.set_host_keys(name, keys)?;
-    edit.retire(name, &former, &session.today.to_string())?;
+    if !former.is_empty() {
+        edit.retire(name, &former, &session.today.to_string())?;
+    }
     let mut changes = Changes::default();
     let text = adopt_policy(session, edit.text(), &mut changes)?;
     let report = bring_in_line(session, name, Change::Rekeyed, &mut changes)?;
@@ -149,7 +151,14 @@ pub fn remove(session: &mut Session, name: &HostName) -> Result<Report> {
     }
     let inventory = session.fleet.inventory()?;
     let fingerprints: BTreeSet<Fingerprint> = keys.iter().map(Recipient::fingerprint).collect();
-    let knew = known_to(&inventory, &fingerprints);
+    let mut knew = known_to(&inventory, &fingerprints);
+    knew.extend(
+        inventory
+            .files
+            .iter()
+            .filter(|(_, found)| found.seal().is_none() && may_read(found, &keys))
+            .map(|(file, _)| file.clone()),
+    );
     let mut removed = Vec::new();
     for file in own {
         if let Some(bytes) = session.fleet.sealed(&file)? {
@@ -160,12 +169,8 @@ pub fn remove(session: &mut Session, name: &HostName) -> Result<Report> {
             changes.remove(public_path(&file), &bytes);
         }
     }
-    let only: BTreeSet<FileName> = inventory
-        .files
-        .iter()
-        .filter(|(_, found)| found.seal().is_some_and(|seal| !seal.current.is_disjoint(&fingerprints)))
-        .map(|(file, _)| file.clone())
-        .collect();
+    let only: BTreeSet<FileName> =
+        inventory.files.iter().filter(|(_, found)| may_read(found, &keys)).map(|(file, _)| file.clone()).collect();
     let plan = Plan::rekey(&session.fleet.policy, &inventory, Some(&only), false);
     refuse_broken(&plan)?;
     reseal(session, &plan.reseal, &inventory, &mut changes)?;
@@ -227,6 +232,19 @@ impl Report {
             removed: Vec::new(),
             knew: Vec::new(),
         }
+    }
+}
+
+/// Whether a file can be opened with one of these keys, as far as it can be told. A file of another tool tells by the
+/// tags of its SSH stanzas; its other stanzas are anonymous, and could be anyone's.
+fn may_read(found: &Found, keys: &[Recipient]) -> bool {
+    let Found::Sealed(envelope) = found else { return false };
+    match &envelope.seal {
+        Some(seal) => keys.iter().any(|key| seal.current.contains(&key.fingerprint())),
+        None => envelope
+            .stanzas
+            .iter()
+            .any(|slot| keys.iter().any(|key| key.ssh_tag() == slot.tag && key.kind().stanza() == slot.kind)),
     }
 }
 

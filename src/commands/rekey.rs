@@ -54,15 +54,14 @@ pub struct Changed {
 /// # Errors
 /// When one of them cannot be opened; nothing is changed then.
 pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
-    let (git, journal) = session.lock()?;
+    // Who only looks takes nothing, and finishes nothing.
+    let held = if request.dry_run { None } else { Some(session.lock()?) };
     let inventory = session.fleet.inventory()?;
     let only = chosen(session, &request.only)?;
     let plan = Plan::rekey(&session.fleet.policy, &inventory, only.as_ref(), request.all);
     let report = Report::of(&plan, request.dry_run);
     refuse_broken(&plan)?;
-    if request.dry_run || plan.reseal.is_empty() {
-        return Ok(report);
-    }
+    let Some((git, journal)) = held.filter(|_| !plan.reseal.is_empty()) else { return Ok(report) };
     let mut changes = Changes::default();
     reseal(session, &plan.reseal, &inventory, &mut changes)?;
     session.commit(&git, &journal, &changes)?;

@@ -14,7 +14,7 @@ use crate::fleet::plaintext::Plaintext;
 use crate::fleet::policy::{Generate, Policy, Wanted};
 use crate::fleet::policy_edit::{Declaration, Edit, public_path};
 use crate::fleet::policy_file::{self, FILE};
-use crate::fleet::seal::{Envelope, Seal};
+use crate::fleet::seal::Seal;
 use crate::fleet::shape::Shape;
 
 /// Where a new value comes from.
@@ -256,6 +256,14 @@ impl<'a> Writer<'a> {
         Ok(Self { session, sealer, sealed: Vec::new() })
     }
 
+    /// The seal that the last commit has for a file; none where git does not tell.
+    fn in_head(&self, file: &FileName) -> Option<Seal> {
+        let git = self.session.fleet.git().ok()?;
+        let path = git.relative(&self.session.fleet.root.join(file.path())).ok()?;
+        let content = git.objects(&[format!("HEAD:{path}")]).ok()?.pop()??;
+        age::seal_of(&content)
+    }
+
     /// Seals the next value of a file.
     ///
     /// # Errors
@@ -270,19 +278,22 @@ impl<'a> Writer<'a> {
         let recipients = self.session.fleet.policy.recipients_of(&wanted.hosts);
         let current = recipients.keys().copied().collect();
         let before = self.session.fleet.sealed(&wanted.file)?;
-        let former = before.as_deref().and_then(|bytes| match age::dearmored(bytes) {
-            Ok(Some(binary)) => Envelope::read(&binary).ok()?.seal,
-            _ => Envelope::read(bytes).ok()?.seal,
-        });
+        let named = |seal: &Seal| seal.name == wanted.file;
+        let there = before.as_deref().and_then(age::seal_of).filter(named);
+        // A file that is gone or unreadable was some value too: the serial goes on from the last commit's.
+        let former = there.or_else(|| self.in_head(&wanted.file).filter(named));
         let seal = match former {
-            Some(seal) if seal.name == wanted.file => seal.next_value(self.session.today, current),
-            _ => Seal::first(wanted.file.clone(), self.session.today, current),
+            Some(seal) => seal.next_value(self.session.today, current),
+            None => Seal::first(wanted.file.clone(), self.session.today, current),
         };
         changes.write(wanted.file.path(), before.as_deref(), self.sealer.seal(value, &seal)?);
         if let Some(public) = &public {
             let path = public_path(&wanted.file);
             let before = self.session.fleet.public_half(&wanted.file)?;
             changes.write(path, before.as_deref(), format!("{public}\n").into_bytes());
+        } else if let Some(stale) = self.session.fleet.public_half(&wanted.file)? {
+            changes.remove(public_path(&wanted.file), &stale);
+            self.session.warn(format!("{} was of the former value, and is removed", public_path(&wanted.file)));
         }
         let holders = self.session.fleet.policy.holders();
         let mut readers: Vec<_> =

@@ -51,8 +51,6 @@ pub enum Rule {
     WeakKey,
     /// No admin at all, or only one key in all.
     LastAdmin,
-    /// The host's machine has no configuration under `hosts/`.
-    NoConfiguration,
     /// The history holds this, and the present does not tell.
     History,
 }

@@ -5,6 +5,7 @@ use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value};
 
 use super::name::{AdminName, FileName, HostName, SecretName, Tag};
 use super::policy::{Generate, Selector};
+use super::policy_file::{DELIVERED, DELIVERED_FOR_USERS};
 use super::recipient::Recipient;
 use crate::error::{Error, Result};
 
@@ -150,12 +151,13 @@ impl Edit {
     pub fn rename(&mut self, old: &SecretName, new: &SecretName) -> Result<()> {
         let secrets = self.implicit("secrets")?;
         let mut entry = secrets.remove(old.as_str()).ok_or_else(|| odd("secrets"))?;
-        let delivered = |name: &SecretName| format!("/run/sealift/{name}");
         // A path that was spelled out as the usual one follows the name.
-        if let Some(path) = entry.as_table_like_mut().and_then(|entry| entry.get_mut("path"))
-            && path.as_str() == Some(&delivered(old))
-        {
-            *path = delivered(new).into();
+        if let Some(path) = entry.as_table_like_mut().and_then(|entry| entry.get_mut("path")) {
+            for tree in [DELIVERED, DELIVERED_FOR_USERS] {
+                if path.as_str() == Some(&format!("{tree}/{old}")) {
+                    *path = format!("{tree}/{new}").into();
+                }
+            }
         }
         secrets.insert(new.as_str(), entry);
         Ok(())

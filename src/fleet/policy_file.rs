@@ -504,6 +504,14 @@ impl Reader {
         let key = format!("secrets.{name}");
         let of = |field: &str| format!("{key}.{field}");
         let (selectors, hosts) = self.selectors(policy, &raw.hosts, &of("hosts"));
+        if raw.per_host && hosts.iter().any(|host| name.file_of(host).as_str().len() > 128) {
+            self.fault(
+                &at.span,
+                &key,
+                "its name with a host's is longer than 128 bytes",
+                Some("give it a shorter name".into()),
+            );
+        }
         let root = || "root".parse::<UnixName>().unwrap_or_else(|_| unreachable!("root is a user name"));
         let mut unix =
             |text: Option<Text>, field: &str| text.and_then(|text| self.word(&text, &of(field))).unwrap_or_else(root);

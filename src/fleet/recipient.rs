@@ -202,14 +202,6 @@ impl Recipient {
         }
     }
 
-    /// The plugin that handles this key.
-    pub fn plugin(&self) -> Option<&str> {
-        match &self.key {
-            Key::Plugin(key) => Some(key.plugin()),
-            _ => None,
-        }
-    }
-
     /// The four bytes by which an SSH key's stanza names it: the start of the SHA-256 of its wire form
     /// (C2SP age, sections "ssh-ed25519" and "ssh-rsa").
     pub fn ssh_tag(&self) -> Option<[u8; 4]> {

@@ -100,7 +100,7 @@ impl Shape {
         }
     }
 
-    /// Whether a generated value ends in a newline in this shape.
+    /// The variable that a payload of this shape sets.
     pub fn variable(&self) -> Option<&str> {
         match self {
             Shape::Env(key) => Some(key),
