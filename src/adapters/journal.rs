@@ -112,6 +112,11 @@ impl Journal {
         Ok((journal, finished))
     }
 
+    /// Whether an interrupted change waits to be completed. Takes nothing and changes nothing.
+    pub fn is_unfinished(directory: &Path) -> bool {
+        directory.join("journal").exists()
+    }
+
     /// Carries out a change, whole.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::adapters::age;
 use crate::adapters::git::{Git, Status};
+use crate::adapters::journal::Journal;
 use crate::adapters::repository::{Fleet, inventory};
 use crate::error::{Error, Kind, Result};
 use crate::fleet::finding::{Finding, Level, Rule, audit};
@@ -72,6 +73,10 @@ pub fn run(root: &Path, today: Date, request: &Request) -> Result<Report> {
     let looked = Looked { root, git: &git, policy: &policy, inventory: &inventory };
     let mut findings = audit(&policy, &inventory, today);
     let mut not_looked_at = Vec::new();
+    if Journal::is_unfinished(&git.directory.join("sealift")) {
+        let what = "an interrupted change of several files is not completed yet";
+        findings.push(Finding::error(Rule::Unfinished, FILE, what, "run `sealift rekey`: it completes it first"));
+    }
     findings.extend(looked.untracked(&status)?);
     findings.extend(fallen(&looked.serials_in_head(&status)?, &inventory, "HEAD"));
     if let Some(reference) = &request.against {

@@ -183,8 +183,10 @@ pub fn remove(session: &mut Session, name: &HostName) -> Result<Report> {
 
 /// Takes an edited policy over into the session and the change, if it is valid.
 pub(super) fn adopt_policy(session: &mut Session, text: String, changes: &mut Changes) -> Result<String> {
-    let policy = policy_file::parse(&text)
-        .map_err(|error| error.hint("recipients.toml was not changed: lines are those of the edited text"))?;
+    let policy = policy_file::parse(&text).map_err(|error| match error.mend() {
+        Some(_) => error,
+        None => error.hint(format!("{FILE} was not changed: lines are those of the edited text")),
+    })?;
     changes.write(FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
     session.fleet.policy = policy;
     Ok(text)

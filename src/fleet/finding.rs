@@ -29,6 +29,8 @@ pub enum Rule {
     Unsealed,
     /// The policy asks for a file that is not there.
     Missing,
+    /// A change of several files was interrupted and is not completed yet.
+    Unfinished,
     /// A file that no secret in the policy asks for.
     Orphan,
     /// Something under `secrets/` that is no sealed file.
