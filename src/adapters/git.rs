@@ -69,7 +69,23 @@ impl Git {
 
     /// A call of git in this repository.
     pub fn call(&self) -> Invocation {
-        base(&self.top)
+        // Said, not discovered anew: a repository may hold what looks like another one.
+        base(&self.top).arg("--git-dir").arg(&self.directory).arg("--work-tree").arg(&self.top)
+    }
+
+    /// Where sealift keeps its lock and journal for the fleet in this directory: fleets that share a repository do not
+    /// share them.
+    ///
+    /// # Errors
+    /// When the fleet lies elsewhere.
+    pub fn place_of(&self, fleet: &Path) -> Result<PathBuf> {
+        let below = self.relative(fleet)?;
+        let place = self.directory.join("sealift");
+        Ok(if below.is_empty() {
+            place
+        } else {
+            place.join("fleets").join(below.replace('%', "%25").replace('/', "%2F"))
+        })
     }
 
     /// Where a path of the fleet is, from the top of the work tree.
@@ -165,19 +181,28 @@ impl Git {
         if paths.is_empty() {
             return Ok(());
         }
-        let list = paths.iter().map(|path| self.relative(path)).collect::<Result<Vec<_>>>()?;
-        let input = list.iter().fold(Vec::new(), |mut bytes, path| {
-            bytes.extend_from_slice(path.as_bytes());
-            bytes.push(0);
-            bytes
-        });
-        let call = self
-            .call()
-            .args(["--literal-pathspecs", "add", "--all", "--force", "--pathspec-from-file=-", "--pathspec-file-nul"])
-            .input(input);
-        call.read().map(drop).map_err(|error| {
-            error.hint("nothing is lost: the files are written; run `git add secrets recipients.toml` yourself")
-        })
+        let told = |call: Invocation| {
+            call.read().map_err(|error| {
+                Error::failed(error.in_one_line())
+                    .hint("nothing is lost: the files are written; run `git add secrets recipients.toml` yourself")
+            })
+        };
+        // Not by `git add`: filters and line endings that .gitattributes asks for would store other bytes than were
+        // sealed, and may run programs.
+        let (there, gone): (Vec<_>, Vec<_>) = paths.iter().partition(|path| path.symlink_metadata().is_ok());
+        let names = |paths: &[&PathBuf]| paths.iter().map(|path| self.relative(path)).collect::<Result<Vec<_>>>();
+        let (there, gone) = (names(&there)?, names(&gone)?);
+        let listed = there.iter().fold(String::new(), |text, name| text + name + "\n");
+        let hash = self.call().args(["hash-object", "-w", "--no-filters", "--stdin-paths"]).input(listed);
+        let objects = String::from_utf8_lossy(&told(hash)?).into_owned();
+        let mut index = Vec::new();
+        for (name, object) in there.iter().zip(objects.lines()) {
+            index.extend_from_slice(format!("100644 {object}\t{name}\0").as_bytes());
+        }
+        for name in &gone {
+            index.extend_from_slice(format!("0 {}\t{name}\0", "0".repeat(40)).as_bytes());
+        }
+        told(self.call().args(["update-index", "--add", "-z", "--index-info"]).input(index)).map(drop)
     }
 
     /// Makes sure that git does not take up a file that is about to be made in the work tree, by a line of this clone's
@@ -242,7 +267,19 @@ impl Git {
 
 /// git with everything off that a repository or a pager could make it do besides.
 fn base(directory: &Path) -> Invocation {
-    Invocation::new("git")
+    let call = Invocation::new("git");
+    // Variables that name another repository than the one that the fleet lies in.
+    let others = [
+        "GIT_DIR",
+        "GIT_WORK_TREE",
+        "GIT_COMMON_DIR",
+        "GIT_NAMESPACE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    ];
+    others
+        .into_iter()
+        .fold(call, Invocation::without_env)
         .args([
             "-c",
             "core.fsmonitor=false",
@@ -250,6 +287,8 @@ fn base(directory: &Path) -> Invocation {
             "core.pager=cat",
             "-c",
             "core.hooksPath=/dev/null",
+            "-c",
+            "safe.bareRepository=explicit",
             "-c",
             "core.quotePath=false",
             "-c",

@@ -17,7 +17,7 @@ pub use super::plugin::Plugins;
 use crate::error::{Error, Kind, Result};
 use crate::fleet::name::FileName;
 use crate::fleet::plaintext::Plaintext;
-use crate::fleet::recipient::{Fingerprint, Recipient};
+use crate::fleet::recipient::{Fingerprint, Recipient, private_key};
 use crate::fleet::seal::{Envelope, Seal};
 
 /// The largest identity file that is read, in bytes.
@@ -183,6 +183,13 @@ impl Identities {
     /// `NoIdentity` when nothing in it is usable, with the reason; a file that others can read is refused.
     pub fn from_file(path: &Path, plugins: &Plugins, ask: &Arc<dyn Ask>) -> Result<Self> {
         let label = path.display().to_string();
+        if private_key(&label).is_some() {
+            return Err(Error::new(
+                Kind::NoIdentity,
+                "an identity is named by its file, and this looks like the key itself",
+            )
+            .hint("treat it as leaked: it is in the shell's history; make a new one"));
+        }
         let content = private_file(path)?;
         Self::from_content(content, &label, plugins, ask)
     }

@@ -73,7 +73,7 @@ impl Fleet {
     /// When another sealift holds it, or the fleet is not in a git repository.
     pub fn lock(&mut self, finished: impl FnOnce(&[String])) -> Result<(Git, Journal)> {
         let git = self.git()?;
-        let (journal, paths) = Journal::open(&self.root, &git.directory.join("sealift"))?;
+        let (journal, paths) = Journal::open(&self.root, &git.place_of(&self.root)?)?;
         if let Some(paths) = &paths {
             finished(paths);
         }

@@ -73,7 +73,7 @@ pub fn run(root: &Path, today: Date, request: &Request) -> Result<Report> {
     let looked = Looked { root, git: &git, policy: &policy, inventory: &inventory };
     let mut findings = audit(&policy, &inventory, today);
     let mut not_looked_at = Vec::new();
-    if Journal::is_unfinished(&git.directory.join("sealift")) {
+    if Journal::is_unfinished(&git.place_of(root)?) {
         let what = "an interrupted change of several files is not completed yet";
         findings.push(Finding::error(Rule::Unfinished, FILE, what, "run `sealift rekey`: it completes it first"));
     }
@@ -255,7 +255,7 @@ fn fallen(before: &BTreeMap<FileName, Seal>, inventory: &Inventory, whence: &str
                     "it holds value {} and {whence} holds value {}: an older value came back",
                     now.serial, seal.serial
                 ),
-                format!("restore it (`git checkout {whence} -- {}`), or seal a new value", file.path()),
+                format!("restore it from git (`git log -- {}` shows its versions), or seal a new value", file.path()),
             )
         })
     };

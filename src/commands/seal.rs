@@ -187,6 +187,13 @@ fn values(session: &Session, source: Source, wanted: &[Wanted<'_>], limit: usize
         Source::Given(value) => Ok(Values { made: one(value)?, shred: None }),
         Source::File { path, shred } => {
             let value = files::read_plaintext(&path, limit)?;
+            let place = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+            if shred
+                && (place == session.fleet.root.join(FILE) || place.starts_with(session.fleet.root.join("secrets")))
+            {
+                return Err(Error::usage(format!("{} is a file of the fleet itself", path.display()))
+                    .hint("take `--shred` away"));
+            }
             if let Ok(inside) = std::fs::canonicalize(&path)
                 && inside.starts_with(&session.fleet.root)
                 && !shred

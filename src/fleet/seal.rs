@@ -23,6 +23,9 @@ pub const STANZA: &str = "sealift";
 /// The version of its form that this program writes and reads.
 pub const VERSION: &str = "1";
 
+/// The highest serial: what every reader of JSON can hold, and far from where counting on would end.
+const SERIAL_LIMIT: u64 = 1 << 53;
+
 /// What a sealed file says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seal {
@@ -100,13 +103,17 @@ impl Seal {
         if !all.1.is_empty() || current.checked_add(former) != Some(all.0.len()) || current == 0 {
             return Err(Fault::BrokenSeal);
         }
+        let serial = number(serial)?;
+        if serial > SERIAL_LIMIT {
+            return Err(Fault::BrokenSeal);
+        }
         let sorted = |keys: &[[u8; 8]]| {
             keys.windows(2).all(|pair| pair[0] < pair[1]).then(|| keys.iter().copied().map(Fingerprint).collect())
         };
         let (now, then) = all.0.split_at(current);
         Ok(Self {
             name: name.parse().map_err(|_| Fault::BrokenSeal)?,
-            serial: number(serial)?,
+            serial,
             made: made.parse().map_err(|_| Fault::BrokenSeal)?,
             current: sorted(now).ok_or(Fault::BrokenSeal)?,
             former: sorted(then).ok_or(Fault::BrokenSeal)?,
@@ -226,6 +233,7 @@ mod tests {
             ["1", "../b", "7", "2026-11-23", "2", "1"],
             ["1", "a/b", "-7", "2026-11-23", "2", "1"],
             ["1", "a/b", "07", "2026-11-23", "2", "1"],
+            ["1", "a/b", "18446744073709551615", "2026-11-23", "2", "1"],
             ["1", "a/b", "7", "2026-13-23", "2", "1"],
             ["1", "a/b", "7", "2026-11-23", "3", "1"],
             ["1", "a/b", "7", "2026-11-23", "0", "3"],
