@@ -24,6 +24,7 @@ mod documents;
 mod edit;
 mod harness;
 mod host_run;
+mod hostile;
 mod identity;
 mod install;
 mod plugin;

@@ -1,0 +1,92 @@
+//! A repository that somebody else can write to: nothing in it runs a program, and nothing makes git keep other bytes
+//! than were sealed.
+
+use crate::harness::Sandbox;
+
+#[test]
+fn what_looks_like_another_repository_is_not_taken_for_this_one() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    // A bare repository in a folder, with a filter that would run; reached where `.git` is a file.
+    for (name, text) in [
+        ("sub/HEAD", "ref: refs/heads/main\n"),
+        ("sub/objects/.keep", ""),
+        ("sub/refs/.keep", ""),
+        ("sub/.gitattributes", "*.age filter=x\n"),
+    ] {
+        sandbox.write(name, text);
+    }
+    let config =
+        "[core]\n repositoryformatversion=0\n bare=false\n worktree=.\n[filter \"x\"]\n clean=touch ../../ran; cat\n";
+    sandbox.write("sub/config", config);
+    sandbox.write("sub/recipients.toml", sandbox.read("recipients.toml"));
+    sandbox.tool("git", &["add", "-Af"]);
+    sandbox.tool("git", &["commit", "-q", "-m", "trap"]);
+    sandbox.tool("git", &["worktree", "add", "-q", "../wt", "HEAD"]);
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+    command.args(["seal", "c", "--hosts", "web", "--stdin"]).current_dir(sandbox.path("wt/sub"));
+    let run = sandbox.run(command, sandbox.value("c").as_bytes());
+    assert_ne!(run.code, 0, "{}", run.stderr);
+    assert!(!sandbox.path("ran").exists() && !sandbox.path("wt/ran").exists());
+}
+
+#[test]
+fn another_repository_in_the_environment_is_left_alone() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.tool("git", &["init", "-q", "../other"]);
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+    command.args(["seal", "c", "--hosts", "web", "--stdin"]).env("GIT_DIR", sandbox.path("other/.git"));
+    sandbox.run(command, sandbox.value("c").as_bytes()).exits(0);
+    assert!(!sandbox.path("other/.git/index").exists());
+    sandbox.sealift(&["check"]).exits(0);
+}
+
+#[test]
+fn git_keeps_the_very_bytes_that_were_sealed() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.write("secrets/.gitattributes", "*.age ident text eol=crlf filter=up\n");
+    sandbox.tool("git", &["config", "filter.up.clean", "touch ../ran; tr a-z A-Z"]);
+    for name in ["a", "b", "c"] {
+        sandbox.seal(name, &["--hosts", "web"]);
+        let staged = sandbox.tool("git", &["show", &format!(":secrets/{name}.age")]);
+        assert_eq!(staged, std::fs::read(sandbox.fleet().join(format!("secrets/{name}.age"))).expect("read"));
+    }
+    assert!(!sandbox.path("ran").exists());
+}
+
+#[test]
+fn fleets_of_one_repository_do_not_share_a_journal() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let policy = sandbox.read("recipients.toml");
+    for fleet in ["one", "two"] {
+        sandbox.write(&format!("{fleet}/recipients.toml"), &policy);
+    }
+    std::fs::create_dir_all(sandbox.fleet().join(".git/sealift/fleets/one")).expect("made");
+    sandbox.write(".git/sealift/fleets/one/journal", "an interrupted change of the first");
+    let on = |fleet: &str, verb: &str| {
+        let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+        command.args([verb, "--fleet", fleet]);
+        sandbox.run(command, b"")
+    };
+    on("two", "rekey").exits(0);
+    on("one", "rekey").exits(1).says("journal is damaged");
+}
+
+#[test]
+fn a_serial_that_was_tampered_with_is_no_seal() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.seal("a", &["--hosts", "web"]);
+    let bytes = std::fs::read(sandbox.fleet().join("secrets/a.age")).expect("read");
+    let text = String::from_utf8_lossy(&bytes[..64]).into_owned();
+    let head = text.replacen("sealift 1 a 1 ", "sealift 1 a 18446744073709551615 ", 1);
+    sandbox.write("secrets/a.age", [head.as_bytes(), &bytes[64..]].concat());
+    sandbox.sealift(&["check"]).exits(3).prints("its seal is not well formed");
+    sandbox.sealift_with(&["seal", "a", "--stdin"], sandbox.value("a").as_bytes()).exits(0);
+}
+
+#[test]
+fn the_fleet_itself_is_never_shredded() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let before = sandbox.read("recipients.toml");
+    sandbox.sealift(&["seal", "a", "--hosts", "web", "--from-file", "recipients.toml", "--shred"]).exits(2);
+    assert_eq!(sandbox.read("recipients.toml"), before);
+}
