@@ -32,3 +32,23 @@ fn a_leak_is_found_by_the_harness() {
     assert_eq!(sandbox.leaks().len(), 1);
     std::fs::remove_file(sandbox.fleet().join("leak.txt")).expect("removed");
 }
+
+#[test]
+fn ctrl_c_ends_a_seal_that_waits_for_its_input() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let before = sandbox.read("recipients.toml");
+    for signal in ["INT", "TERM"] {
+        // A fifo with a writer that writes nothing.
+        let script = format!(
+            "mkfifo {signal}; exec 9<>{signal}; exec timeout --preserve-status -s {signal} 1 \"$S\" seal a --hosts web --stdin <&9"
+        );
+        let mut command = sandbox.command("bash");
+        command.args(["-c", &script]);
+        command.env("S", env!("CARGO_BIN_EXE_sealift"));
+        let run = sandbox.run(command, b"");
+        sandbox.remember(&run);
+        run.exits(130).says("interrupted");
+    }
+    assert_eq!(sandbox.read("recipients.toml"), before);
+    assert!(!sandbox.fleet().join("secrets/a.age").exists());
+}

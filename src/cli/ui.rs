@@ -187,7 +187,8 @@ impl Ui {
     pub fn failed(&self, error: &anyhow::Error) -> ExitCode {
         let kind = error.chain().find_map(|cause| cause.downcast_ref::<Error>()).map_or(Kind::Bug, Error::kind);
         if kind == Kind::Interrupted {
-            self.tell_always("interrupted; nothing changed");
+            // Its own words: only they know what was done by then.
+            self.tell_always(&safe(&error.to_string()));
             return ExitCode::from(kind.code());
         }
         for (depth, cause) in error.chain().enumerate() {
