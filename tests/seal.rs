@@ -52,3 +52,50 @@ fn ctrl_c_ends_a_seal_that_waits_for_its_input() {
     assert_eq!(sandbox.read("recipients.toml"), before);
     assert!(!sandbox.fleet().join("secrets/a.age").exists());
 }
+
+#[test]
+fn a_key_that_is_pasted_at_the_wrong_place_is_not_printed() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let file = std::fs::read_to_string(sandbox.key("jay")).expect("a key");
+    let key = file.lines().find(|line| line.starts_with("AGE-SECRET")).expect("a key");
+    let option = format!("--{key}");
+    let given = format!("--generate={key}");
+    let calls: [&[&str]; 11] = [
+        &[key],
+        &[&option],
+        &["who", key],
+        &["seal", key],
+        &["seal", "a", key],
+        &["seal", "a", &option],
+        &["seal", "a", &given],
+        &["seal", "a", "--generate", "hex", "--length", key],
+        &["check", key],
+        &["identity", key],
+        &["check", "--passphrase-fd", key],
+    ];
+    for call in calls {
+        let run = sandbox.sealift(call);
+        assert!(run.code != 0 && !format!("{}{}", run.stderr, run.text()).contains("AGE-SECRET"), "{call:?}: {run:?}");
+    }
+    sandbox.sealift(&calls[6]).exits(2).says("possible values: ").says("--generate");
+    sandbox.sealift(&calls[7]).exits(2).says("--length");
+    sandbox.sealift(&["seal", "a", "--generate", "hex", "--length", "7"]).exits(2).says("not in 8..=1024");
+    sandbox.sealift(&["check", "--jsno"]).exits(2).says("'--jsno'");
+    let policy = sandbox.read("recipients.toml");
+    sandbox.write("recipients.toml", format!("{policy}\nghp0123456789abcdefghijklmnopqrstuvwxyz1 = 1\n"));
+    let run = sandbox.sealift(&["check"]).exits(2).says("an unknown key or word");
+    assert!(!run.stderr.contains("ghp0"), "{}", run.stderr);
+}
+
+#[test]
+fn init_makes_the_fleet_that_is_named_and_offers_hosts_alone() {
+    let sandbox = Sandbox::new();
+    sandbox.tool("git", &["init", "-q", "-b", "main"]);
+    for host in ["web", "$(touch marker)", "a;b"] {
+        std::fs::create_dir_all(sandbox.fleet().join("hosts").join(host)).expect("a folder");
+    }
+    let mut init = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+    init.arg("init").env("SEALIFT_FLEET", sandbox.fleet()).current_dir(sandbox.path("home"));
+    let run = sandbox.run(init, b"").exits(0).says("host add web ");
+    assert!(!run.stderr.contains("marker") && !run.stderr.contains("a;b"), "{}", run.stderr);
+}

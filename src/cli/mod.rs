@@ -45,11 +45,11 @@ pub fn main() -> ExitCode {
     settings::keep_to_ourselves();
     let matches = match command().try_get_matches() {
         Ok(matches) => matches,
-        Err(error) => return ui::usage(&error),
+        Err(error) => return ui::usage(error),
     };
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
-        Err(error) => return ui::usage(&error),
+        Err(error) => return ui::usage(error),
     };
     let app = App::new(cli.global);
     match cli.verb.run(&app) {
