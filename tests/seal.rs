@@ -77,8 +77,8 @@ fn a_key_that_is_pasted_at_the_wrong_place_is_not_printed() {
         let run = sandbox.sealift(call);
         assert!(run.code != 0 && !format!("{}{}", run.stderr, run.text()).contains("AGE-SECRET"), "{call:?}: {run:?}");
     }
-    sandbox.sealift(&calls[6]).exits(2).says("possible values: ").says("--generate");
-    sandbox.sealift(&calls[7]).exits(2).says("--length");
+    sandbox.sealift(calls[6]).exits(2).says("possible values: ").says("--generate");
+    sandbox.sealift(calls[7]).exits(2).says("--length");
     sandbox.sealift(&["seal", "a", "--generate", "hex", "--length", "7"]).exits(2).says("not in 8..=1024");
     sandbox.sealift(&["check", "--jsno"]).exits(2).says("'--jsno'");
     let policy = sandbox.read("recipients.toml");

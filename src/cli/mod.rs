@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 
-use crate::adapters::signals;
+use crate::adapters::{process, signals};
 use crate::error::Kind;
 
 mod app;
@@ -43,6 +43,7 @@ pub struct Cli {
 pub fn main() -> ExitCode {
     signals::listen();
     settings::keep_to_ourselves();
+    process::look_in(settings::path());
     let matches = match command().try_get_matches() {
         Ok(matches) => matches,
         Err(error) => return ui::usage(error),

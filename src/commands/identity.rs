@@ -200,10 +200,11 @@ fn write(
     if done.is_ok() || may_be_named(session, recipient) {
         *stored = Stored::default();
     }
-    done.map_err(|error| match stored.is_empty() {
-        true => error
-            .hint(format!("{FILE} may name the new key, which is kept for that: look at it, then run `sealift check`")),
-        false => error,
+    done.map_err(|error| {
+        if !stored.is_empty() {
+            return error;
+        }
+        error.hint(format!("{FILE} may name the new key, which is kept for that: look at it, then run `sealift check`"))
     })
 }
 
