@@ -99,3 +99,12 @@ fn init_makes_the_fleet_that_is_named_and_offers_hosts_alone() {
     let run = sandbox.run(init, b"").exits(0).says("host add web ");
     assert!(!run.stderr.contains("marker") && !run.stderr.contains("a;b"), "{}", run.stderr);
 }
+
+#[test]
+fn a_length_that_would_be_ignored_is_refused() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let seal = |words: &[&str]| sandbox.sealift(&[&["seal", "a", "--hosts", "web", "--length", "40"], words].concat());
+    seal(&["--generate", "wireguard"]).exits(2).says("a kind that has a length");
+    seal(&["--generate"]).exits(2).says("a kind that has a length");
+    seal(&["--generate", "hex"]).exits(0);
+}

@@ -106,6 +106,11 @@ pub fn run(args: Args, app: &App) -> Done {
 }
 
 fn request(args: Args) -> Result<Request> {
+    if args.length.is_some() && !args.generate.flatten().is_some_and(GenerateKind::has_length) {
+        return Err(Error::usage("`--length` goes with a kind that has a length").hint(
+            "name it: `--generate password`, `hex` or `base64`; what is declared has its length in recipients.toml",
+        ));
+    }
     let kind = args.generate.flatten().map(|kind| kind.with(args.length));
     let source = if args.stdin {
         Source::Given(standard_input(args.max_size)?)
