@@ -196,3 +196,27 @@ fn a_hostile_header_costs_nothing() {
     sandbox.sealift(&["check"]).exits(3).prints("more than 512 recipients");
     sandbox.sealift(&["show", "a", "--identity", &sandbox.key("jay")]).exits(8).says("more than 512 recipients");
 }
+
+#[test]
+fn a_program_of_the_repository_is_not_run() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.seal("a", &["--hosts", "web"]);
+    let marker = sandbox.path("marker");
+    sandbox.write("git", format!("#!/bin/sh\ntouch {}\nexit 1\n", marker.display()));
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(sandbox.fleet().join("git"), mode).expect("the mode");
+    let usual = std::env::var("PATH").expect("PATH");
+    let run = |path: String| {
+        let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+        command.arg("check").env("PATH", path);
+        let run = sandbox.run(command, b"");
+        assert!(!marker.exists(), "{run:?}");
+        run
+    };
+    for path in [format!(".:{usual}"), format!(":{usual}"), format!("./:{usual}:")] {
+        run(path).exits(0);
+    }
+    for path in ["", ".", ":"] {
+        run(path.to_owned());
+    }
+}

@@ -111,6 +111,19 @@ fn a_policy_that_cannot_be_written_leaves_no_key() {
 }
 
 #[test]
+fn a_key_that_the_policy_names_is_kept() {
+    let sandbox = without_admin();
+    // Counting sealed files fails, after the policy was written.
+    std::os::unix::fs::symlink(sandbox.path("tmp"), sandbox.fleet().join("secrets")).expect("a link");
+    let made = sandbox.sealift(&["identity", "new", "--admin", "jay", "--file", "../jay.key", "--plain"]);
+    let recipient = made.exits(0).says("cannot tell which sealed files").text().trim().to_owned();
+    assert!(sandbox.read("recipients.toml").contains(&recipient));
+    let file = sandbox.path("jay.key");
+    let file = file.to_str().expect("UTF-8");
+    assert_eq!(String::from_utf8_lossy(&sandbox.tool("age-keygen", &["-y", file])).trim(), recipient);
+}
+
+#[test]
 fn a_passphrase_is_typed_twice_and_never_shown() {
     let sandbox = without_admin();
     let shown = on_terminal(

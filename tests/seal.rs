@@ -32,3 +32,79 @@ fn a_leak_is_found_by_the_harness() {
     assert_eq!(sandbox.leaks().len(), 1);
     std::fs::remove_file(sandbox.fleet().join("leak.txt")).expect("removed");
 }
+
+#[test]
+fn ctrl_c_ends_a_seal_that_waits_for_its_input() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let before = sandbox.read("recipients.toml");
+    for signal in ["INT", "TERM"] {
+        // A fifo with a writer that writes nothing.
+        let script = format!(
+            "mkfifo {signal}; exec 9<>{signal}; exec timeout --preserve-status -s {signal} 1 \"$S\" seal a --hosts web --stdin <&9"
+        );
+        let mut command = sandbox.command("bash");
+        command.args(["-c", &script]);
+        command.env("S", env!("CARGO_BIN_EXE_sealift"));
+        let run = sandbox.run(command, b"");
+        sandbox.remember(&run);
+        run.exits(130).says("interrupted");
+    }
+    assert_eq!(sandbox.read("recipients.toml"), before);
+    assert!(!sandbox.fleet().join("secrets/a.age").exists());
+}
+
+#[test]
+fn a_key_that_is_pasted_at_the_wrong_place_is_not_printed() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let file = std::fs::read_to_string(sandbox.key("jay")).expect("a key");
+    let key = file.lines().find(|line| line.starts_with("AGE-SECRET")).expect("a key");
+    let option = format!("--{key}");
+    let given = format!("--generate={key}");
+    let calls: [&[&str]; 11] = [
+        &[key],
+        &[&option],
+        &["who", key],
+        &["seal", key],
+        &["seal", "a", key],
+        &["seal", "a", &option],
+        &["seal", "a", &given],
+        &["seal", "a", "--generate", "hex", "--length", key],
+        &["check", key],
+        &["identity", key],
+        &["check", "--passphrase-fd", key],
+    ];
+    for call in calls {
+        let run = sandbox.sealift(call);
+        assert!(run.code != 0 && !format!("{}{}", run.stderr, run.text()).contains("AGE-SECRET"), "{call:?}: {run:?}");
+    }
+    sandbox.sealift(calls[6]).exits(2).says("possible values: ").says("--generate");
+    sandbox.sealift(calls[7]).exits(2).says("--length");
+    sandbox.sealift(&["seal", "a", "--generate", "hex", "--length", "7"]).exits(2).says("not in 8..=1024");
+    sandbox.sealift(&["check", "--jsno"]).exits(2).says("'--jsno'");
+    let policy = sandbox.read("recipients.toml");
+    sandbox.write("recipients.toml", format!("{policy}\nghp0123456789abcdefghijklmnopqrstuvwxyz1 = 1\n"));
+    let run = sandbox.sealift(&["check"]).exits(2).says("an unknown key or word");
+    assert!(!run.stderr.contains("ghp0"), "{}", run.stderr);
+}
+
+#[test]
+fn init_makes_the_fleet_that_is_named_and_offers_hosts_alone() {
+    let sandbox = Sandbox::new();
+    sandbox.tool("git", &["init", "-q", "-b", "main"]);
+    for host in ["web", "$(touch marker)", "a;b"] {
+        std::fs::create_dir_all(sandbox.fleet().join("hosts").join(host)).expect("a folder");
+    }
+    let mut init = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+    init.arg("init").env("SEALIFT_FLEET", sandbox.fleet()).current_dir(sandbox.path("home"));
+    let run = sandbox.run(init, b"").exits(0).says("host add web ");
+    assert!(!run.stderr.contains("marker") && !run.stderr.contains("a;b"), "{}", run.stderr);
+}
+
+#[test]
+fn a_length_that_would_be_ignored_is_refused() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let seal = |words: &[&str]| sandbox.sealift(&[&["seal", "a", "--hosts", "web", "--length", "40"], words].concat());
+    seal(&["--generate", "wireguard"]).exits(2).says("a kind that has a length");
+    seal(&["--generate"]).exits(2).says("a kind that has a length");
+    seal(&["--generate", "hex"]).exits(0);
+}

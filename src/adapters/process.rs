@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
 
 use super::terminal::Terminal;
 use crate::error::{Error, Kind, Result};
@@ -15,6 +16,15 @@ use crate::fleet::plaintext::Plaintext;
 
 /// Variables that make a child print secrets or load foreign code.
 const DROPPED: [&str; 6] = ["AGEDEBUG", "LD_PRELOAD", "LD_AUDIT", "BASH_ENV", "ENV", "SHELLOPTS"];
+
+/// Where programs are looked for, as the command line found it; until it is said, where the system looks.
+static PATH: OnceLock<OsString> = OnceLock::new();
+
+/// From now on programs are looked for in these directories, and children look there too.
+pub fn look_in(path: OsString) {
+    // Said once, at the start of the program.
+    let _said_before = PATH.set(path);
+}
 
 /// A program to run.
 #[derive(Clone, Debug)]
@@ -152,6 +162,9 @@ impl Invocation {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).env("LC_ALL", "C.UTF-8");
+        if let Some(path) = PATH.get() {
+            command.env("PATH", path);
+        }
         for name in DROPPED {
             command.env_remove(name);
         }

@@ -3,6 +3,7 @@
 //! own buffer behind standard input would keep a copy.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -137,8 +138,39 @@ impl Terminal {
 
     /// Waits until something can be read.
     fn wait(&self, nanoseconds: i64) -> bool {
-        let mut watched = [PollFd::new(&self.0, PollFlags::IN)];
-        matches!(poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: nanoseconds })), Ok(ready) if ready > 0)
+        ready(&self.0, nanoseconds)
+    }
+}
+
+/// Whether something can be read, or the end is there, within this time.
+fn ready(from: &OwnedFd, nanoseconds: i64) -> bool {
+    let mut watched = [PollFd::new(from, PollFlags::IN)];
+    matches!(poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: nanoseconds })), Ok(ready) if ready > 0)
+}
+
+/// Reads a descriptor, such as standard input, to its end; not through the library's own buffer, which would keep a copy.
+///
+/// # Errors
+/// `Interrupted` on Ctrl-C, also while nothing comes; when there is more than `limit` bytes, or it cannot be read.
+pub fn to_end(from: OwnedFd, what: &str, limit: usize) -> Result<Plaintext> {
+    Plaintext::read(Attentive(from), 64 << 10, limit).map_err(|error| match signals::check() {
+        Err(interrupted) => interrupted,
+        Ok(()) => Error::io(format!("cannot read {what}"), error),
+    })
+}
+
+/// A descriptor whose reader looks whether Ctrl-C came: a read that waits is begun anew after a signal.
+struct Attentive(OwnedFd);
+
+impl Read for Attentive {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while !signals::pending() {
+            if ready(&self.0, LOOK) {
+                return Ok(rustix::io::read(&self.0, buffer)?);
+            }
+        }
+        // Of no kind that a reader takes for a reason to try again.
+        Err(std::io::Error::other("interrupted"))
     }
 }
 
@@ -188,6 +220,9 @@ pub fn line_of_descriptor(number: i32) -> Result<Plaintext> {
     let mut byte = Zeroizing::new([0u8; 1]);
     loop {
         signals::check()?;
+        if !ready(&from, LOOK) {
+            continue;
+        }
         match rustix::io::read(&from, &mut byte[..]) {
             Ok(0) => break,
             Ok(_) if byte[0] == b'\n' => break,

@@ -29,13 +29,18 @@ impl App {
         Self { global, ui }
     }
 
+    /// The directory that was named for this run, else where it was started.
+    pub fn named_directory(&self) -> PathBuf {
+        let named = self.global.fleet.clone().or_else(|| settings::variable(settings::FLEET).map(PathBuf::from));
+        named.unwrap_or_else(settings::working_directory)
+    }
+
     /// The fleet's directory.
     ///
     /// # Errors
     /// When there is none.
     pub fn root(&self) -> Result<PathBuf> {
-        let named = self.global.fleet.clone().or_else(|| settings::variable(settings::FLEET).map(PathBuf::from));
-        Fleet::find(&named.unwrap_or_else(settings::working_directory))
+        Fleet::find(&self.named_directory())
     }
 
     /// A session on the fleet.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 
-use crate::adapters::signals;
+use crate::adapters::{process, signals};
 use crate::error::Kind;
 
 mod app;
@@ -43,13 +43,14 @@ pub struct Cli {
 pub fn main() -> ExitCode {
     signals::listen();
     settings::keep_to_ourselves();
+    process::look_in(settings::path());
     let matches = match command().try_get_matches() {
         Ok(matches) => matches,
-        Err(error) => return ui::usage(&error),
+        Err(error) => return ui::usage(error),
     };
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
-        Err(error) => return ui::usage(&error),
+        Err(error) => return ui::usage(error),
     };
     let app = App::new(cli.global);
     match cli.verb.run(&app) {

@@ -1,6 +1,7 @@
 //! What is read from outside the command line: the environment, the working directory, the clock. Every variable that
 //! sealift reads is listed here.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -89,6 +90,15 @@ pub fn plugins(config: &UserConfig) -> Plugins {
     Plugins { allowed: config.plugins.clone(), listed_in, refused }
 }
 
+/// Where programs are looked for: the absolute entries of PATH. An empty or relative one leads into the working directory,
+/// which may be a repository that brings a `git` of its own.
+pub fn path() -> OsString {
+    let entries = variable("PATH").unwrap_or_default();
+    let absolute = std::env::split_paths(&entries).filter(|entry| entry.is_absolute());
+    // An empty PATH is the working directory too: where nothing is left, the system's own default is said.
+    std::env::join_paths(absolute).ok().filter(|path| !path.is_empty()).unwrap_or_else(|| "/usr/bin:/bin".into())
+}
+
 /// The user's editor.
 ///
 /// # Errors
@@ -100,7 +110,7 @@ pub fn editor() -> Result<Editor> {
             "name one, such as `EDITOR=vim sealift edit NAME`; or give the value with `sealift seal NAME --stdin`",
         )
     })?;
-    Editor::parse(name, &text, &working_directory(), variable("PATH").as_deref())
+    Editor::parse(name, &text, &working_directory(), Some(&path()))
 }
 
 /// Where values may be edited, and who helps.
@@ -114,13 +124,13 @@ pub fn surroundings() -> Surroundings {
 }
 
 /// The user's language, for programs that talk to the person.
-pub fn locale() -> Option<std::ffi::OsString> {
+pub fn locale() -> Option<OsString> {
     variable("LC_ALL")
 }
 
 /// A variable, if it is set and not empty.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-pub fn variable(name: &str) -> Option<std::ffi::OsString> {
+pub fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 

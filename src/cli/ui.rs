@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use indicatif::{ProgressBar, ProgressStyle};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -186,13 +187,12 @@ impl Ui {
     /// Prints a failure and says its exit code.
     pub fn failed(&self, error: &anyhow::Error) -> ExitCode {
         let kind = error.chain().find_map(|cause| cause.downcast_ref::<Error>()).map_or(Kind::Bug, Error::kind);
-        if kind == Kind::Interrupted {
-            self.tell_always("interrupted; nothing changed");
-            return ExitCode::from(kind.code());
-        }
         for (depth, cause) in error.chain().enumerate() {
             let text = safe(&cause.to_string());
-            if depth == 0 {
+            if depth == 0 && kind == Kind::Interrupted {
+                // Its own words: only they know what was done by then.
+                self.tell_always(&text);
+            } else if depth == 0 {
                 self.tell_always(&format!("{} {text}", self.paint(31, "error:")));
             } else {
                 text.lines().for_each(|line| self.tell_always(&format!("  {line}")));
@@ -336,11 +336,49 @@ fn painted(sgr: u8, text: &str) -> String {
 
 /// Prints what clap says of wrong arguments, or the help that was asked for. Values of arguments are not quoted: one may
 /// be a key that was pasted at the wrong place.
-pub fn usage(error: &clap::Error) -> ExitCode {
+pub fn usage(error: clap::Error) -> ExitCode {
     let code = if error.use_stderr() { ExitCode::from(Kind::Usage.code()) } else { ExitCode::SUCCESS };
     // A reader that went away is no failure.
-    let _gone = error.print();
+    let _gone = without_values(error).print();
     code
+}
+
+/// The same error, which names the argument, the rule and the known values, and says "…" where a value stood.
+fn without_values(mut error: clap::Error) -> clap::Error {
+    let text = |error: &clap::Error, kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let value = text(&error, ContextKind::InvalidValue).filter(|value| !value.is_empty());
+    let argument = text(&error, ContextKind::InvalidArg);
+    if error.kind() == ErrorKind::ValueValidation {
+        let rule = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        // A number out of its range is quoted before the range.
+        let rule = rule.split_once(" is not in ").map_or(rule.clone(), |(_, range)| format!("not in {range}"));
+        let quotes = value.is_some_and(|value| rule.contains(&value));
+        let rule = if rule.is_empty() || quotes { String::new() } else { format!(": {rule}") };
+        let what = format!("invalid value for '{}'{rule}\n", argument.unwrap_or_default());
+        return clap::Error::raw(ErrorKind::ValueValidation, what).with_cmd(&super::command());
+    }
+    let hidden = || ContextValue::String("…".to_owned());
+    if value.is_some() {
+        error.insert(ContextKind::InvalidValue, hidden());
+    }
+    match error.kind() {
+        // What looks like an option is no value, and a mistyped one is to be seen.
+        ErrorKind::UnknownArgument if !argument.is_some_and(|word| is_option(&word)) => {
+            error.insert(ContextKind::InvalidArg, hidden());
+        }
+        ErrorKind::InvalidSubcommand => drop(error.insert(ContextKind::InvalidSubcommand, hidden())),
+        _ => {}
+    }
+    // Ways to pass the word after all, which quote it.
+    error.remove(ContextKind::Suggested);
+    error
+}
+
+fn is_option(word: &str) -> bool {
+    word.len() <= 24 && word.starts_with('-') && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
 }
 
 /// Foreign text made safe for a terminal: control characters, also those that turn the direction of text, are escaped.

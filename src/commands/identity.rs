@@ -9,7 +9,9 @@ use serde::Serialize;
 
 use super::{Changes, Session};
 use crate::adapters::ask::Ask;
+use crate::adapters::git::Git;
 use crate::adapters::identity::{self, Identities};
+use crate::adapters::journal::Journal;
 use crate::adapters::{files, keyring, signals};
 use crate::error::{Error, Kind, Result};
 use crate::fleet::name::AdminName;
@@ -106,16 +108,20 @@ pub fn new(session: &mut Session, request: &New) -> Result<Made> {
     let (content, recipient) = identity::generate();
     let mut stored = Stored::default();
     let made = store(session, request, &content, &recipient, file.as_deref(), passphrase.as_ref(), &mut stored);
-    if made.is_err() {
-        stored.undo(session);
-    }
+    let named = match made {
+        Ok(named) => named,
+        Err(error) => {
+            stored.undo(session);
+            return Err(error);
+        }
+    };
     let (kept, backup) = match (&request.keep, file) {
         (Keep::Keyring { .. }, file) => {
             (crate::adapters::search::KEYRING.to_owned(), file.map(|file| file.display().to_string()))
         }
         (Keep::File { .. }, file) => (file.map(|file| file.display().to_string()).unwrap_or_default(), None),
     };
-    let files_to_rekey = made?;
+    let files_to_rekey = adopt(session, named);
     let second_admin = has_other(&session.fleet.policy, std::slice::from_ref(&recipient));
     let recipient = recipient.canonical().to_owned();
     Ok(Made { admin: request.admin.clone(), recipient, kept, backup, second_admin, files_to_rekey })
@@ -129,6 +135,10 @@ struct Stored {
 }
 
 impl Stored {
+    fn is_empty(&self) -> bool {
+        self.file.is_none() && self.entry.is_none()
+    }
+
     fn undo(self, session: &Session) {
         if let Some(path) = self.file
             && let Err(error) = files::remove(&path)
@@ -143,7 +153,8 @@ impl Stored {
     }
 }
 
-/// Key first, policy last.
+/// Key first, policy last. A key that the policy names is no longer among what is to be taken back: files may be sealed to
+/// it from then on.
 fn store(
     session: &mut Session,
     request: &New,
@@ -152,9 +163,9 @@ fn store(
     file: Option<&Path>,
     passphrase: Option<&SecretString>,
     stored: &mut Stored,
-) -> Result<usize> {
+) -> Result<Named> {
     let (git, journal) = session.lock()?;
-    let (changes, text) = named(session, &request.admin, recipient, request.add)?;
+    let named = named(session, &request.admin, recipient, request.add)?;
     if let Some(path) = file {
         if path.starts_with(&git.top) {
             let excluded = git.exclude(path)?;
@@ -172,8 +183,37 @@ fn store(
         stored.entry = Some(recipient.clone());
     }
     signals::check()?;
-    session.commit(&git, &journal, &changes)?;
-    adopt(session, text)
+    write(session, &git, &journal, &named, recipient, stored)?;
+    Ok(named)
+}
+
+/// Writes the policy; what was stored stays, once the policy names it.
+fn write(
+    session: &Session,
+    git: &Git,
+    journal: &Journal,
+    named: &Named,
+    recipient: &Recipient,
+    stored: &mut Stored,
+) -> Result<()> {
+    let done = session.commit(git, journal, &named.changes);
+    if done.is_ok() || may_be_named(session, recipient) {
+        *stored = Stored::default();
+    }
+    done.map_err(|error| {
+        if !stored.is_empty() {
+            return error;
+        }
+        error.hint(format!("{FILE} may name the new key, which is kept for that: look at it, then run `sealift check`"))
+    })
+}
+
+/// Whether the policy on the disk names the key, or cannot be read: a write that failed may have come to its end first,
+/// such as where only making it durable failed.
+fn may_be_named(session: &Session, recipient: &Recipient) -> bool {
+    let name = recipient.canonical().as_bytes();
+    files::read(&session.fleet.root.join(FILE), policy_file::LIMIT)
+        .map_or(true, |text| text.windows(name.len()).any(|part| part == name))
 }
 
 /// Takes a key from a file into the keyring; the file stays, as its backup.
@@ -206,14 +246,14 @@ pub fn import(session: &mut Session, path: &Path, admin: Option<&AdminName>, add
     };
     allowed(&session.fleet.policy, admin, add)?;
     let (git, journal) = session.lock()?;
-    let (changes, text) = named(session, admin, &recipient, add)?;
+    let named = named(session, admin, &recipient, add)?;
     keyring::store(&recipient, &content).map_err(without_keyring)?;
-    let stored = Stored { file: None, entry: Some(recipient.clone()) };
-    if let Err(error) = session.commit(&git, &journal, &changes) {
+    let mut stored = Stored { file: None, entry: Some(recipient.clone()) };
+    if let Err(error) = write(session, &git, &journal, &named, &recipient, &mut stored) {
         stored.undo(session);
         return Err(error);
     }
-    Ok(made(admin, adopt(session, text)?))
+    Ok(made(admin, adopt(session, named)))
 }
 
 /// The keys that are found, and whose they are. Only with `unlock` a person is asked for those behind a passphrase.
@@ -280,24 +320,37 @@ fn allowed(policy: &Policy, admin: &AdminName, add: bool) -> Result<()> {
         .hint("`--add` gives one more; to replace one, remove its line afterwards and run `sealift rekey`"))
 }
 
-/// The policy with this key in it.
-fn named(session: &Session, admin: &AdminName, key: &Recipient, add: bool) -> Result<(Changes, String)> {
+/// The policy with a key in it.
+struct Named {
+    changes: Changes,
+    text: String,
+    policy: Policy,
+}
+
+fn named(session: &Session, admin: &AdminName, key: &Recipient, add: bool) -> Result<Named> {
     // Looked at again: what the policy says now is what counts, not what it said before anybody was asked.
     allowed(&session.fleet.policy, admin, add)?;
     let mut edit = Edit::new(&session.fleet.text)?;
     edit.add_admin(admin, key)?;
     let text = edit.text();
-    policy_file::parse(&text)?;
+    let policy = policy_file::parse(&text)?;
     let mut changes = Changes::default();
     changes.write(FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
-    Ok((changes, text))
+    Ok(Named { changes, text, policy })
 }
 
-/// Goes on with the policy as it is written now. Says how many sealed files a new admin does not open yet.
-fn adopt(session: &mut Session, text: String) -> Result<usize> {
-    session.fleet.policy = policy_file::parse(&text)?;
-    session.fleet.text = text;
-    Ok(session.fleet.inventory()?.files.len())
+/// Goes on with the policy as it is written now. Says how many sealed files a new admin does not open yet; that they
+/// cannot be counted is no failure, for the key is made.
+fn adopt(session: &mut Session, named: Named) -> usize {
+    session.fleet.policy = named.policy;
+    session.fleet.text = named.text;
+    match session.fleet.inventory() {
+        Ok(inventory) => inventory.files.len(),
+        Err(error) => {
+            session.warn(format!("cannot tell which sealed files the key does not open yet: {}", error.in_one_line()));
+            0
+        }
+    }
 }
 
 /// A path for a new file: its directory is there, it is not.

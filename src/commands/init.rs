@@ -9,6 +9,7 @@ use crate::adapters::git::Git;
 use crate::adapters::process::Invocation;
 use crate::adapters::repository::Fleet;
 use crate::error::{Error, Result};
+use crate::fleet::name::HostName;
 use crate::fleet::policy_file::{self, FILE};
 
 /// How a new recipients.toml begins.
@@ -101,5 +102,7 @@ fn configured(root: &Path) -> Vec<String> {
         names.sort();
         names
     };
-    from_flake().unwrap_or_else(from_folders)
+    // They stand in commands that are there to be pasted: what is no host's name does not.
+    let names = from_flake().unwrap_or_else(from_folders);
+    names.into_iter().filter(|name| name.parse::<HostName>().is_ok()).collect()
 }

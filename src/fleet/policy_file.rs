@@ -262,15 +262,10 @@ fn syntax(text: &str, lines: &Lines, fault: &toml::de::Error) -> Error {
     let at = |what: String| Error::usage(format!("{FILE}:{line}: {what}"));
     if let Some(word) = quoted("unknown field `").or(quoted("unknown variant `")) {
         let known: Vec<&str> = message.split('`').skip(3).step_by(2).collect();
-        let word = if word.len() <= 40 && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)) {
-            word
-        } else {
-            "…"
-        };
-        let error = at(format!("unknown key or word `{word}`"));
+        // A word that is like no known one may be a value at the wrong place: it is not quoted.
         return match nearest(word, known.iter().copied()) {
-            Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None => error.hint(format!("known here: {}", known.join(", "))),
+            Some(near) => at(format!("unknown key or word `{word}`")).hint(format!("did you mean `{near}`?")),
+            None => at("an unknown key or word".to_owned()).hint(format!("known here: {}", known.join(", "))),
         };
     }
     if let Some(word) = quoted("missing field `") {

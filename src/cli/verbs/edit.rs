@@ -60,8 +60,7 @@ pub struct HelperArgs {
 
 /// Helps.
 pub fn help(args: HelperArgs) -> Done {
-    let editor =
-        (!args.editor.is_empty()).then(|| Editor::from_words(args.editor, settings::variable("PATH").as_deref()));
+    let editor = (!args.editor.is_empty()).then(|| Editor::from_words(args.editor, Some(&settings::path())));
     scratch::help(&args.point, &args.name, editor.as_ref(), settings::locale().as_ref(), args.limit)?;
     Ok(None)
 }

@@ -1,8 +1,6 @@
 //! `sealift init`.
 
-use std::path::PathBuf;
-
-use crate::cli::{App, Done, settings};
+use crate::cli::{App, Done};
 use crate::commands::init;
 
 /// Writes recipients.toml, secrets/ and .gitattributes where they are missing. A second run changes nothing.
@@ -15,8 +13,7 @@ pub struct Args {
 
 /// Makes or adopts the fleet.
 pub fn run(args: &Args, app: &App) -> Done {
-    let directory: PathBuf = app.global.fleet.clone().unwrap_or_else(settings::working_directory);
-    let report = init::run(&directory)?;
+    let report = init::run(&app.named_directory())?;
     if args.json {
         app.ui.json(&report)?;
         return Ok(None);

@@ -139,6 +139,11 @@ pub enum GenerateKind {
 }
 
 impl GenerateKind {
+    /// Whether it can be made longer or shorter.
+    pub fn has_length(self) -> bool {
+        matches!(self, GenerateKind::Password | GenerateKind::Hex | GenerateKind::Base64)
+    }
+
     /// With a length: characters of a password, bytes before encoding otherwise.
     pub fn with(self, length: Option<u32>) -> crate::fleet::policy::Generate {
         use crate::fleet::policy::Generate;

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use super::GenerateKind;
+use crate::adapters::terminal;
 use crate::cli::{App, Done};
 use crate::commands::seal::{Request, Source, run as seal};
 use crate::error::{Error, Result};
@@ -105,6 +106,11 @@ pub fn run(args: Args, app: &App) -> Done {
 }
 
 fn request(args: Args) -> Result<Request> {
+    if args.length.is_some() && !args.generate.flatten().is_some_and(GenerateKind::has_length) {
+        return Err(Error::usage("`--length` goes with a kind that has a length").hint(
+            "name it: `--generate password`, `hex` or `base64`; what is declared has its length in recipients.toml",
+        ));
+    }
     let kind = args.generate.flatten().map(|kind| kind.with(args.length));
     let source = if args.stdin {
         Source::Given(standard_input(args.max_size)?)
@@ -137,7 +143,7 @@ fn request(args: Args) -> Result<Request> {
     Ok(Request { file: args.name, source, declaration, mend: args.mend, limit: args.max_size })
 }
 
-/// Reads standard input to its end, not through the library's own buffer, which would keep a copy.
+/// Reads standard input to its end.
 pub fn standard_input(limit: usize) -> Result<Plaintext> {
     if std::io::stdin().is_terminal() {
         return Err(Error::usage("standard input is a terminal; `--stdin` wants data")
@@ -145,6 +151,5 @@ pub fn standard_input(limit: usize) -> Result<Plaintext> {
     }
     let input =
         std::io::stdin().as_fd().try_clone_to_owned().map_err(|error| Error::io("standard input is closed", error))?;
-    Plaintext::read(std::fs::File::from(input), 64 << 10, limit)
-        .map_err(|error| Error::io("cannot read standard input", error))
+    terminal::to_end(input, "standard input", limit)
 }
