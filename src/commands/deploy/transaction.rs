@@ -56,6 +56,10 @@ pub fn run(root: &Root, bench: &Bench, teller: &Arc<Teller>, order: &Order, swit
     if !system::is_store_path(&switch.system) {
         return Err(Error::usage("what is to be activated is not a store path"));
     }
+    // Root reads a manifest there and keeps it from the collector.
+    if switch.bundle.as_ref().is_some_and(|bundle| !system::is_store_path(bundle)) {
+        return Err(Error::usage("what is to be delivered is not a store path"));
+    }
     nix::check_valid(root, &switch.system)?;
     let facts = system::facts(root, &switch.system)?;
     let running = root.store_path(system::RUNNING);
@@ -78,7 +82,7 @@ pub fn run(root: &Root, bench: &Bench, teller: &Arc<Teller>, order: &Order, swit
     let mut transaction = Transaction { root, bench, teller: Arc::clone(teller), journal, facts };
     let ended = transaction.carry_out(switch);
     let_go(root);
-    ended
+    Ok(ended)
 }
 
 /// Where the manifest of an order's system is: its own, or the one that goes along.
@@ -106,20 +110,23 @@ impl Transaction<'_> {
         now && (first || (switch.live && !self.facts.has_unit))
     }
 
-    fn carry_out(&mut self, switch: &Switch) -> Result<Ended> {
+    fn carry_out(&mut self, switch: &Switch) -> Ended {
         let live = switch.live && matches!(switch.action, Action::Test | Action::Switch);
         match self.forward(switch, live) {
             Ok(()) => {
-                self.bench.end_journal()?;
+                // The switch is done, whatever becomes of the journal; but the next run takes one that stays for that of
+                // an interrupted run.
+                if let Err(error) = self.bench.end_journal() {
+                    self.teller.warn(format!(
+                        "the deploy is done, but its journal stays: {}; remove it before the next deploy",
+                        error.in_one_line()
+                    ));
+                }
                 self.forget_bundles();
                 let runs = self.root.store_path(system::RUNNING).as_deref() == Some(&switch.system);
-                Ok(Ended::well(if runs || switch.action == Action::Test {
-                    Outcome::Done
-                } else {
-                    Outcome::PendingReboot
-                }))
+                Ended::well(if runs || switch.action == Action::Test { Outcome::Done } else { Outcome::PendingReboot })
             }
-            Err(error) => Ok(back::go(self, error)),
+            Err(error) => back::go(self, error),
         }
     }
 
