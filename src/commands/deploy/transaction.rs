@@ -73,7 +73,8 @@ pub fn run(root: &Root, bench: &Bench, teller: &Arc<Teller>, order: &Order, swit
     let delivery = manifest(root, switch).map(|manifest| (manifest, Arc::clone(teller)));
     if let Some((manifest, talk)) = &delivery {
         teller.step("opening and checking the secrets");
-        let count = Delivery { root, manifest, talk: talk.clone() }.stage()?;
+        let count =
+            Delivery { root, manifest, talk: talk.clone() }.stage(installs(root, switch, &facts, running.is_none()))?;
         teller.said(&format!("{count} secrets open with the host's keys"));
     }
     let saved = Saved::of(root, &switch.system)?;
@@ -101,13 +102,17 @@ fn dry(root: &Root, teller: &Arc<Teller>, switch: &Switch) -> Result<Ended> {
     }
 }
 
+/// Whether the secrets are put in place here and not by the system's own unit: it has none, or no system runs yet that
+/// could start it.
+fn installs(root: &Root, switch: &Switch, facts: &Facts, first: bool) -> bool {
+    let now = matches!(switch.action, Action::Test | Action::Switch) && manifest(root, switch).is_some();
+    now && (first || (switch.live && !facts.has_unit))
+}
+
 impl Transaction<'_> {
-    /// Whether the secrets are put in place here and not by the system's own unit: it has none, or no system runs yet
-    /// that could start it.
+    /// As the function of this name, of this run.
     pub fn installs(&self, switch: &Switch) -> bool {
-        let now = matches!(switch.action, Action::Test | Action::Switch) && manifest(self.root, switch).is_some();
-        let first = self.journal.saved.system.is_none();
-        now && (first || (switch.live && !self.facts.has_unit))
+        installs(self.root, switch, &self.facts, self.journal.saved.system.is_none())
     }
 
     fn carry_out(&mut self, switch: &Switch) -> Ended {

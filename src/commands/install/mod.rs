@@ -20,6 +20,7 @@ mod undo;
 mod units;
 
 pub use check::{Checked, check};
+pub use open::Owners;
 pub use stage::{Staged, StagedSecret, stage};
 pub use undo::{Undone, undo};
 
