@@ -57,6 +57,7 @@ fn nix_an_order_that_is_not_understood_changes_nothing() {
         (order(&machine, |order| order["run"] = "../x".into()), "run is not a name"),
         (order(&machine, |order| order["root"] = "/nonexistent".into()), "there is no directory"),
         (order(&machine, |order| order["work"]["switch"]["system"] = "/etc".into()), "not a store path"),
+        (order(&machine, |order| order["work"]["switch"]["bundle"] = "/etc".into()), "not a store path"),
         (
             order(&machine, |order| {
                 order["work"]["switch"]["system"] = "/nix/store/00000000000000000000000000000000-x".into();

@@ -12,7 +12,7 @@ use super::files;
 use super::generation::replace_link;
 use super::volatile::make_directory;
 use crate::error::{Error, Result};
-use crate::fleet::policy_file::{DELIVERED, DELIVERED_FOR_USERS};
+use crate::fleet::policy_file::{DELIVERED, DELIVERED_FOR_USERS, is_below, taken};
 
 /// A link to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,10 +79,8 @@ pub fn remove(root: &Path, link: &Link) -> Result<()> {
 /// to be made.
 fn walk<'a>(root: &Path, link: &'a Link, make: bool) -> Result<Option<(OwnedFd, &'a str)>> {
     let path = link.path.as_str();
-    let own = ["/run/sealift.lock", DELIVERED, DELIVERED_FOR_USERS].iter().any(|own| is_below(path, own))
-        || [DELIVERED, DELIVERED_FOR_USERS].iter().any(|own| is_below(path, &format!("{own}.d")));
-    if own || is_below(path, "/nix") || is_below(path, "/proc") || is_below(path, "/sys") {
-        return Err(Error::failed(format!("{path} is no place for a link to a secret")));
+    if let Some(why) = taken(path) {
+        return Err(Error::failed(format!("{path} is no place for a link to a secret: {why}")));
     }
     let refused = |at: &Path, why: &str| {
         Error::failed(format!("{} is not made: {} {why}", shown(root, path).display(), at.display()))
@@ -143,10 +141,6 @@ fn standing(parent: &OwnedFd, name: &str, root: &Path, path: &str) -> Result<Bef
         Err(Errno::INVAL) => foreign("there already, and is no link"),
         Err(error) => Err(Error::io(format!("cannot look at {}", shown(root, path).display()), error)),
     }
-}
-
-fn is_below(path: &str, folder: &str) -> bool {
-    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn shown(root: &Path, path: &str) -> PathBuf {

@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::Session;
 use super::show::unknown;
+use super::{Event, Session};
 use crate::error::{Error, Result};
 use crate::fleet::finding::Drift;
-use crate::fleet::inventory::{Found, Inventory};
+use crate::fleet::inventory::Found;
 use crate::fleet::name::{FileName, HostName, nearest};
 use crate::fleet::policy::{Holder, Policy, Wanted};
 use crate::fleet::recipient::{Fingerprint, Recipient};
+use crate::fleet::seal::Seal;
+use crate::fleet::standing::{Standing, credible};
 
 /// One sealed file, or one that is to be.
 #[derive(Debug, Serialize)]
@@ -49,7 +51,7 @@ pub enum State {
     Missing,
     /// Another tool sealed it.
     Unsealed,
-    /// It cannot be opened.
+    /// It cannot be opened, or is not what its seal says.
     Damaged,
 }
 
@@ -60,22 +62,25 @@ pub enum State {
 pub fn list(session: &Session) -> Result<Vec<Row>> {
     let inventory = session.fleet.inventory()?;
     let policy = &session.fleet.policy;
-    Ok(policy.wanted().into_values().map(|wanted| row(policy, &inventory, &wanted)).collect())
+    let (known, holders) = (policy.known_keys(), policy.holders());
+    let row = |wanted: Wanted<'_>| {
+        let found = inventory.files.get(&wanted.file);
+        let should = policy.recipients_of(&wanted.hosts).into_keys().collect();
+        let standing = Standing::of(&wanted.file, found, &should, &known, &holders);
+        row(&wanted, &standing, found.and_then(Found::seal))
+    };
+    Ok(policy.wanted().into_values().map(row).collect())
 }
 
-fn row(policy: &Policy, inventory: &Inventory, wanted: &Wanted<'_>) -> Row {
-    let found = inventory.files.get(&wanted.file);
-    let seal = found.and_then(Found::seal);
-    let state = match (found, seal) {
-        (None, _) => State::Missing,
-        (Some(Found::Broken(_)), _) => State::Damaged,
-        (_, None) => State::Unsealed,
-        (_, Some(seal)) if seal.name != wanted.file => State::Damaged,
-        (_, Some(seal)) => {
-            let should: BTreeSet<Fingerprint> = policy.recipients_of(&wanted.hosts).into_keys().collect();
-            if seal.current == should { State::Sealed } else { State::Drift }
-        }
+fn row(wanted: &Wanted<'_>, standing: &Standing, seal: Option<&Seal>) -> Row {
+    let state = match standing {
+        Standing::Missing => State::Missing,
+        Standing::Broken(_) | Standing::WrongName(_) | Standing::Contradiction(_) => State::Damaged,
+        Standing::Unsealed => State::Unsealed,
+        Standing::Drift(_) => State::Drift,
+        Standing::InLine => State::Sealed,
     };
+    let seal = seal.filter(|_| state != State::Damaged);
     Row {
         file: wanted.file.clone(),
         secret: wanted.name.to_string(),
@@ -121,9 +126,9 @@ pub enum Cell {
 pub fn matrix(session: &Session) -> Result<Matrix> {
     let inventory = session.fleet.inventory()?;
     let policy = &session.fleet.policy;
-    let cell = |wanted: &Wanted<'_>, host: &HostName| {
+    let known = policy.known_keys();
+    let cell = |seal: Option<&Seal>, wanted: &Wanted<'_>, host: &HostName| {
         let keys: Vec<Fingerprint> = policy.hosts[host.as_str()].keys.iter().map(Recipient::fingerprint).collect();
-        let seal = inventory.seal(&wanted.file);
         let reads = seal.is_some_and(|seal| keys.iter().all(|key| seal.current.contains(key)));
         let knows = seal.is_some_and(|seal| keys.iter().any(|key| seal.former.contains(key)));
         match (wanted.hosts.contains(&host), reads) {
@@ -136,7 +141,8 @@ pub fn matrix(session: &Session) -> Result<Matrix> {
     };
     let hosts: Vec<HostName> = policy.hosts.keys().cloned().collect();
     let rows = policy.wanted().into_values().map(|wanted| {
-        let cells = hosts.iter().map(|host| cell(&wanted, host)).collect();
+        let seal = credible(&wanted.file, inventory.files.get(&wanted.file), &known).ok();
+        let cells = hosts.iter().map(|host| cell(seal, &wanted, host)).collect();
         (wanted.file, cells)
     });
     Ok(Matrix { rows: rows.collect(), hosts })
@@ -168,7 +174,7 @@ pub fn readers(session: &Session, name: &FileName) -> Result<Vec<Readers>> {
     if files.is_empty() {
         return Err(unknown(session, name));
     }
-    let holders = policy.holders();
+    let (known, holders) = (policy.known_keys(), policy.holders());
     let names = |keys: &BTreeSet<Fingerprint>| {
         let names: BTreeSet<String> = keys
             .iter()
@@ -179,22 +185,8 @@ pub fn readers(session: &Session, name: &FileName) -> Result<Vec<Readers>> {
     files
         .into_iter()
         .map(|wanted| {
-            let seal = match inventory.files.get(&wanted.file) {
-                None => {
-                    return Err(Error::usage(format!("{} has no value yet", wanted.file))
-                        .hint(format!("seal one: `sealift seal {}`", wanted.file)));
-                }
-                Some(Found::Broken(fault)) => {
-                    return Err(Error::integrity(format!("{}: {fault}", wanted.file.path())).hint(fault.mend()));
-                }
-                Some(found) => found.seal().ok_or_else(|| {
-                    Error::integrity(format!(
-                        "{} has no seal, so that it does not tell who can read it",
-                        wanted.file.path()
-                    ))
-                    .hint("`sealift rekey` adds one")
-                })?,
-            };
+            let seal = credible(&wanted.file, inventory.files.get(&wanted.file), &known)
+                .map_err(|standing| silent(&wanted.file, &standing))?;
             let should = policy.recipients_of(&wanted.hosts).into_keys().collect();
             Ok(Readers {
                 file: wanted.file.clone(),
@@ -204,6 +196,21 @@ pub fn readers(session: &Session, name: &FileName) -> Result<Vec<Readers>> {
             })
         })
         .collect()
+}
+
+/// The failure of a file that does not tell who can read it.
+fn silent(file: &FileName, standing: &Standing) -> Error {
+    let path = file.path();
+    match standing {
+        Standing::Missing => {
+            Error::usage(format!("{file} has no value yet")).hint(format!("seal one: `sealift seal {file}`"))
+        }
+        Standing::Broken(fault) => Error::integrity(format!("{path}: {fault}")).hint(fault.mend()),
+        Standing::Unsealed => Error::integrity(format!("{path} has no seal, so that it does not tell who can read it"))
+            .hint("`sealift rekey` adds one"),
+        other => Error::integrity(format!("{path}: {}", other.damage().unwrap_or_default()))
+            .hint("restore it from git; `sealift check` says more"),
+    }
 }
 
 /// What a host can read now, and which present values it could ever read.
@@ -226,10 +233,20 @@ pub struct Knowledge {
 pub fn knowledge(session: &Session, host: &HostName) -> Result<Knowledge> {
     let keys = keys_of(&session.fleet.policy, host)?;
     let inventory = session.fleet.inventory()?;
+    let known = session.fleet.policy.known_keys();
     let mut reads = Vec::new();
     let mut knows = Vec::new();
     for (file, found) in &inventory.files {
-        let Some(seal) = found.seal() else { continue };
+        let seal = match credible(file, Some(found), &known) {
+            Ok(seal) => seal,
+            Err(standing) => {
+                // Who can read it is not known: silence would pass for nobody.
+                let why = standing.damage().unwrap_or_else(|| "it has no seal".to_owned());
+                let text = format!("{}: {why}; left out, since it does not tell who can read it", file.path());
+                session.talk.event(Event::Warning(text));
+                continue;
+            }
+        };
         if keys.iter().any(|key| seal.current.contains(key)) {
             reads.push(file.clone());
         } else if keys.iter().any(|key| seal.former.contains(key)) {

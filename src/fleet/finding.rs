@@ -9,7 +9,8 @@ use super::inventory::{Found, Inventory};
 use super::name::HostName;
 use super::policy::{Holder, Policy, Wanted};
 use super::recipient::{Fingerprint, Recipient};
-use super::seal::{Envelope, Seal};
+use super::seal::Seal;
+use super::standing::Standing;
 
 /// What kind of finding it is. The text form is stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -132,19 +133,10 @@ pub fn audit(policy: &Policy, inventory: &Inventory, today: Date) -> Vec<Finding
     let mut sets: BTreeMap<Vec<&str>, BTreeSet<Fingerprint>> = BTreeMap::new();
     let mut found = of_policy(policy);
     for (file, wanted) in &wanted {
-        match inventory.files.get(file) {
-            None => found.push(missing(wanted)),
-            Some(Found::Broken(fault)) => {
-                found.push(Finding::error(Rule::Damaged, file.path(), fault.to_string(), fault.mend()));
-            }
-            Some(Found::Sealed(envelope)) => {
-                // Most secrets have the readers of another: their set is made once.
-                let hosts: Vec<&str> = wanted.hosts.iter().map(|host| host.as_str()).collect();
-                let should =
-                    sets.entry(hosts).or_insert_with(|| policy.recipients_of(&wanted.hosts).into_keys().collect());
-                against.file(wanted, envelope, should, &mut found);
-            }
-        }
+        // Most secrets have the readers of another: their set is made once.
+        let hosts: Vec<&str> = wanted.hosts.iter().map(|host| host.as_str()).collect();
+        let should = sets.entry(hosts).or_insert_with(|| policy.recipients_of(&wanted.hosts).into_keys().collect());
+        against.file(wanted, inventory.files.get(file), should, &mut found);
     }
     for file in inventory.files.keys().filter(|file| !wanted.contains_key(*file)) {
         let mend = format!("declare it in recipients.toml, or delete it: `sealift rm {file}`");
@@ -173,36 +165,55 @@ struct Against<'a> {
 
 impl Against<'_> {
     /// One file, whose readers should be these.
-    fn file(&self, wanted: &Wanted<'_>, envelope: &Envelope, should: &BTreeSet<Fingerprint>, found: &mut Vec<Finding>) {
+    fn file(
+        &self,
+        wanted: &Wanted<'_>,
+        there: Option<&Found>,
+        should: &BTreeSet<Fingerprint>,
+        found: &mut Vec<Finding>,
+    ) {
         let path = wanted.file.path();
-        let Some(seal) = &envelope.seal else {
-            let what = "it has no seal: another tool wrote it, or the seal was stripped";
-            let mend = "check where it comes from, then `sealift rekey` adds a seal";
-            let level = if wanted.secret.allow_unsealed { Finding::warning } else { Finding::error };
-            found.push(level(Rule::Unsealed, path, what, mend));
-            return;
-        };
-        if seal.name != wanted.file {
-            let mend = "it was swapped, copied or renamed outside sealift: restore it from git, or use `sealift mv`";
-            found.push(Finding::error(Rule::WrongName, path, format!("its seal says that it is {}", seal.name), mend));
-            return;
-        }
-        if let Some(what) = envelope.contradiction(&self.known) {
-            let what = format!("it was changed behind sealift's back: {what}");
-            let mend = "restore it from git, or seal the value anew: `sealift seal`";
-            found.push(Finding::error(Rule::Contradiction, path, what, mend));
-            return;
-        }
-        let drift = Drift::between(seal, should, &self.holders);
-        for (rule, what, who) in [
-            (Rule::ExtraReader, "can read it and should not", &drift.extra),
-            (Rule::MissingReader, "should read it and cannot", &drift.missing),
-        ] {
-            if !who.is_empty() {
-                let who = who.iter().cloned().collect::<Vec<_>>().join(", ");
-                found.push(Finding::error(rule, path.clone(), format!("{what}: {who}"), "run `sealift rekey`"));
+        match Standing::of(&wanted.file, there, should, &self.known, &self.holders) {
+            Standing::Missing => found.push(missing(wanted)),
+            Standing::Broken(fault) => {
+                found.push(Finding::error(Rule::Damaged, path, fault.to_string(), fault.mend()));
             }
+            Standing::Unsealed => {
+                let what = "it has no seal: another tool wrote it, or the seal was stripped";
+                let mend = "check where it comes from, then `sealift rekey` adds a seal";
+                let level = if wanted.secret.allow_unsealed { Finding::warning } else { Finding::error };
+                found.push(level(Rule::Unsealed, path, what, mend));
+            }
+            Standing::WrongName(name) => {
+                let what = format!("its seal says that it is {name}");
+                let mend =
+                    "it was swapped, copied or renamed outside sealift: restore it from git, or use `sealift mv`";
+                found.push(Finding::error(Rule::WrongName, path, what, mend));
+            }
+            Standing::Contradiction(what) => {
+                let what = format!("it was changed behind sealift's back: {what}");
+                let mend = "restore it from git, or seal the value anew: `sealift seal`";
+                found.push(Finding::error(Rule::Contradiction, path, what, mend));
+            }
+            Standing::Drift(drift) => {
+                for (rule, what, who) in [
+                    (Rule::ExtraReader, "can read it and should not", drift.extra),
+                    (Rule::MissingReader, "should read it and cannot", drift.missing),
+                ] {
+                    if !who.is_empty() {
+                        let who = who.into_iter().collect::<Vec<_>>().join(", ");
+                        found.push(Finding::error(rule, path.clone(), format!("{what}: {who}"), "run `sealift rekey`"));
+                    }
+                }
+                self.value(wanted, there, found);
+            }
+            Standing::InLine => self.value(wanted, there, found),
         }
+    }
+
+    /// The value of a file whose seal is to be believed.
+    fn value(&self, wanted: &Wanted<'_>, there: Option<&Found>, found: &mut Vec<Finding>) {
+        let Some(seal) = there.and_then(Found::seal) else { return };
         found.extend(still_known(wanted, seal, &self.holders, &self.present));
         found.extend(overdue(wanted, seal, self.today));
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::name::{FileName, HostName, SecretName, UnitName, UnixName};
 use super::policy::{Mode, Policy};
-use super::policy_file::{DELIVERED, DELIVERED_FOR_USERS};
+use super::policy_file::{DELIVERED, DELIVERED_FOR_USERS, path_fault};
 use super::shape::Shape;
 use crate::error::{Error, Result};
 
@@ -204,12 +204,8 @@ impl Entry {
         let name = take::<SecretName>(faults, "name", &self.name);
         let tree = if self.needed_for_users { DELIVERED_FOR_USERS } else { DELIVERED };
         let usual = format!("{tree}/{}", self.name);
-        let path_fits = self.path.starts_with('/')
-            && !self.path.starts_with("/nix/")
-            && self.path.split('/').skip(1).all(|part| !part.is_empty() && part != "." && part != "..")
-            && !self.path.bytes().any(|b| b.is_ascii_control());
-        if !path_fits {
-            faults.push(Error::usage("path: not an absolute path outside the Nix store"));
+        if let Some(what) = path_fault(&self.path, &usual) {
+            faults.push(Error::usage(format!("path: {what}")));
         }
         let mode = Mode::parse(&self.mode);
         if mode.is_none() {

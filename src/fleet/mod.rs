@@ -17,3 +17,4 @@ pub mod recipient;
 pub mod rollout;
 pub mod seal;
 pub mod shape;
+pub mod standing;

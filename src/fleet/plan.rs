@@ -6,11 +6,10 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::finding::Drift;
-use super::header::Fault;
-use super::inventory::{Found, Inventory};
+use super::inventory::Inventory;
 use super::name::FileName;
 use super::policy::{Policy, Wanted};
-use super::seal::Seal;
+use super::standing::Standing;
 
 /// What is to be done, and what cannot be.
 #[derive(Debug, Default)]
@@ -56,39 +55,24 @@ impl<'a> Plan<'a> {
         for (file, wanted) in
             policy.wanted().into_iter().filter(|(file, _)| only.is_none_or(|only| only.contains(file)))
         {
-            let envelope = match inventory.files.get(&file) {
-                None => {
+            let should = policy.recipients_of(&wanted.hosts).into_keys().collect();
+            let standing = Standing::of(&file, inventory.files.get(&file), &should, &known, &holders);
+            let why = match standing {
+                Standing::Missing => {
                     plan.missing.push(wanted);
                     continue;
                 }
-                Some(Found::Broken(fault)) => {
-                    plan.broken.push((file, Fault::to_string(fault)));
+                Standing::Broken(_) | Standing::WrongName(_) | Standing::Contradiction(_) => {
+                    plan.broken.push((file, standing.damage().unwrap_or_default()));
                     continue;
                 }
-                Some(Found::Sealed(envelope)) => envelope,
-            };
-            let why = match &envelope.seal {
-                None => Why::Unsealed,
-                Some(Seal { name, .. }) if *name != file => {
-                    plan.broken.push((file, format!("its seal says that it is {name}")));
+                Standing::InLine if !all => {
+                    plan.in_line += 1;
                     continue;
                 }
-                Some(seal) => {
-                    if let Some(what) = envelope.contradiction(&known) {
-                        plan.broken.push((file, what));
-                        continue;
-                    }
-                    let should = policy.recipients_of(&wanted.hosts).into_keys().collect();
-                    let drift = Drift::between(seal, &should, &holders);
-                    match (drift.is_none(), all) {
-                        (true, false) => {
-                            plan.in_line += 1;
-                            continue;
-                        }
-                        (true, true) => Why::Asked,
-                        (false, _) => Why::Drift(drift),
-                    }
-                }
+                Standing::InLine => Why::Asked,
+                Standing::Unsealed => Why::Unsealed,
+                Standing::Drift(drift) => Why::Drift(drift),
             };
             plan.reseal.push(Reseal { wanted, why });
         }

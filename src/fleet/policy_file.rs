@@ -27,6 +27,8 @@ pub const VERSION: i64 = 1;
 pub const DELIVERED: &str = "/run/sealift";
 /// Where secrets that users need are found.
 pub const DELIVERED_FOR_USERS: &str = "/run/sealift-users";
+/// What an install keeps on a host: the links to what is live, the generations behind them, and the lock.
+const OWN: [&str; 5] = [DELIVERED, "/run/sealift.d", DELIVERED_FOR_USERS, "/run/sealift-users.d", "/run/sealift.lock"];
 
 /// A value and where it stands in the text.
 #[derive(Clone, Debug)]
@@ -539,7 +541,7 @@ impl Reader {
         let path = match raw.path {
             None => format!("{tree}/{name}"),
             Some(text) => {
-                if let Some(what) = path_fault(&text.value) {
+                if let Some(what) = path_fault(&text.value, &format!("{tree}/{name}")) {
                     self.fault(&text.span, &of("path"), what, None);
                 }
                 text.value
@@ -639,7 +641,7 @@ impl Reader {
             Some(texts) => self.selectors(policy, &texts, &format!("{key}.on")).1,
         };
         let mut absolute = |text: Text, field: &str| {
-            if path_fault(&text.value).is_some_and(|_| !text.value.starts_with('/')) {
+            if !text.value.starts_with('/') {
                 self.fault(&text.span, &format!("{key}.{field}"), "the path is not absolute", None);
             }
             text.value
@@ -718,8 +720,8 @@ fn shown(name: &str) -> &str {
     if name.parse::<SecretName>().is_ok() { name } else { "…" }
 }
 
-/// Why a path is not one that a secret may be delivered to.
-fn path_fault(path: &str) -> Option<&'static str> {
+/// Why a path is not one that a secret may be found at, whose usual place is this.
+pub fn path_fault(path: &str, usual: &str) -> Option<&'static str> {
     let parts = || path.split('/').skip(1);
     if !path.starts_with('/') {
         Some("the path is not absolute")
@@ -727,11 +729,29 @@ fn path_fault(path: &str) -> Option<&'static str> {
         Some("the path has characters other than letters, digits and /._-+@:")
     } else if parts().any(|part| part.is_empty() || part == "." || part == "..") {
         Some("the path has an empty part, `.` or `..`")
-    } else if path.starts_with("/nix/") {
+    } else if path == usual {
+        None
+    } else {
+        taken(path)
+    }
+}
+
+/// Whose a path is where no link to a secret is made.
+pub fn taken(path: &str) -> Option<&'static str> {
+    if is_below(path, "/nix") {
         Some("the path is in the Nix store, which everyone can read")
+    } else if is_below(path, "/proc") || is_below(path, "/sys") {
+        Some("the path is the kernel's")
+    } else if OWN.iter().any(|own| is_below(path, own)) {
+        Some("the path is where sealift keeps its own files")
     } else {
         None
     }
+}
+
+/// Whether a path is this folder, or lies in it.
+pub fn is_below(path: &str, folder: &str) -> bool {
+    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]

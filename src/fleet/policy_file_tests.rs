@@ -202,3 +202,26 @@ fn the_schema_knows_every_key() {
         assert!(schema.contains(word), "{word}");
     }
 }
+
+#[test]
+fn a_path_where_no_link_is_ever_made_is_refused_at_once() {
+    for path in [
+        "/nix",
+        "/nix/var/x",
+        "/proc/self/x",
+        "/sys/x",
+        "/run/sealift",
+        "/run/sealift/x",
+        "/run/sealift.d/5/x",
+        "/run/sealift-users/a",
+        "/run/sealift-users.d/1/a",
+        "/run/sealift.lock",
+    ] {
+        let text = with(&format!("[secrets.a]\nhosts = [\"web\"]\npath = \"{path}\"\n"));
+        assert!(faults(&text).contains("secrets.a.path: the path is "), "{path}");
+    }
+    for path in ["/run/sealift/a", "/run/sealifted/a", "/run/sealift.de", "/nixos/a", "/system"] {
+        let text = with(&format!("[secrets.a]\nhosts = [\"web\"]\npath = \"{path}\"\n"));
+        assert!(parse(&text).is_ok(), "{path}");
+    }
+}

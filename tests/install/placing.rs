@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 
-use sealift::commands::install;
+use sealift::commands::install::{self, Owners};
 use sealift::fleet::installed::Tree;
 use serde_json::json;
 
@@ -251,17 +251,21 @@ fn staging_opens_everything_and_changes_nothing() {
     machine.sandbox.seal("a", &["--hosts", "web"]);
     machine.sandbox.seal("b", &["--hosts", "web", "--owner", "ghost", "--path", "/opt/b"]);
     let manifest = machine.manifest(|_| {});
-    let staged = install::stage(&machine.request(&manifest), &Silence::talk()).expect("it opens");
+    let staged = install::stage(&machine.request(&manifest), &Silence::talk(), Owners::MayCome).expect("it opens");
     assert_eq!(staged.unknown_owners, ["user ghost"]);
+    // Where the install comes before the switch that could make them, this is the time to say so.
+    let error = install::stage(&machine.request(&manifest), &Silence::talk(), Owners::MustExist).expect_err("no owner");
+    assert!(error.in_one_line().contains("b: there is no user ghost on this host"), "{}", error.in_one_line());
     assert!(staged.secrets.iter().all(|secret| secret.changed && secret.serial == Some(1)));
     assert!(!machine.root.path("run").exists() && !machine.root.path("opt").exists());
     let manifest = machine.manifest(|manifest| entry(manifest, "b")["owner"] = json!("root"));
     machine.install_from(&manifest, &["--strict"]).exits(0);
     machine.sandbox.sealift_with(&["seal", "b", "--stdin"], machine.sandbox.value("b2").as_bytes()).exits(0);
-    let staged = install::stage(&machine.request(&manifest), &Silence::talk()).expect("it opens");
+    let staged = install::stage(&machine.request(&manifest), &Silence::talk(), Owners::MayCome).expect("it opens");
     assert_eq!(staged.secrets.iter().map(|secret| secret.changed).collect::<Vec<_>>(), [false, true]);
     machine.damage("a");
-    let error = install::stage(&machine.request(&manifest), &Silence::talk()).expect_err("it does not open");
+    let error =
+        install::stage(&machine.request(&manifest), &Silence::talk(), Owners::MayCome).expect_err("it does not open");
     assert_eq!(error.kind().code(), 8);
     assert_eq!(machine.live(), Some(1));
 }

@@ -64,6 +64,7 @@ fn every_fault_of_a_manifest_is_found_at_build_time() {
     check(&|manifest| entry(manifest, "a")["mode"] = json!("0444")).exits(2).says("a: mode");
     check(&|manifest| entry(manifest, "a")["path"] = json!("/nix/store/a")).exits(2).says("a: path");
     check(&|manifest| entry(manifest, "a")["path"] = json!("a")).exits(2).says("a: path");
+    check(&|manifest| entry(manifest, "a")["path"] = json!("/run/sealift.d/5/x")).exits(2).says("a: path");
     check(&|manifest| entry(manifest, "a")["path"] = json!("/run/sealift/b")).exits(2).says("given twice");
     check(&|manifest| entry(manifest, "a")["unknown"] = json!(1)).exits(2).says("not well formed");
     check(&|manifest| entry(manifest, "a")["restart"] = json!(["--now"])).exits(2).says("a: restart");

@@ -72,14 +72,16 @@ impl Delivery<'_> {
         Ok(TREES.into_iter().filter(wanted).map(request).collect())
     }
 
-    /// Opens and checks everything with the host's own keys, and changes nothing. Says how many secrets there are.
+    /// Opens and checks everything with the host's own keys, and changes nothing. Says how many secrets there are. With
+    /// `now` they are put in place before the system that comes could make their owners.
     ///
     /// # Errors
     /// When one cannot be opened, or is not what it should be.
-    pub fn stage(&self) -> Result<usize> {
+    pub fn stage(&self, now: bool) -> Result<usize> {
+        let owners = if now { install::Owners::MustExist } else { install::Owners::MayCome };
         let mut count = 0;
         for request in self.requests()? {
-            count += install::stage(&request, &self.talk)?.secrets.len();
+            count += install::stage(&request, &self.talk, owners)?.secrets.len();
         }
         Ok(count)
     }

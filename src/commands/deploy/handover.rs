@@ -56,11 +56,14 @@ pub fn hand_over(order: &Order, rights: Rights, caller: &Caller, talk: &dyn Talk
             let printed = |text: &str| drop(send.send(Line::Printed(text.to_owned())));
             call.converse(printed, |text| drop(said.send(Line::Said(text.to_owned()))))
         });
-        let (verdict, last) = listen(&receive, order, talk);
+        let heard = listen(&receive, order, talk);
         let ended = program
             .join()
             .unwrap_or_else(|_| Err(Error::new(Kind::Bug, "the thread that listens to the host failed")))?;
-        verdict.ok_or_else(|| lost(ended, &last, order))
+        match heard.verdict {
+            Some(verdict) => Ok(verdict),
+            None => Err(lost(ended, &heard, order)),
+        }
     })
 }
 
@@ -69,24 +72,40 @@ enum Line {
     Said(String),
 }
 
-/// Passes on what is told. Returns the verdict, and the last line that was no event.
-fn listen(lines: &std::sync::mpsc::Receiver<Line>, order: &Order, talk: &dyn Talk) -> (Option<Verdict>, String) {
-    let (mut verdict, mut last, mut warned) = (None, String::new(), false);
+/// What was heard of the part on the host.
+#[derive(Debug, Default)]
+struct Heard {
+    /// How it ended.
+    verdict: Option<Verdict>,
+    /// Whether it told anything at all.
+    begun: bool,
+    /// The last line that was no event.
+    last: String,
+}
+
+/// Passes on what is told, until nothing more can come.
+fn listen(lines: &std::sync::mpsc::Receiver<Line>, order: &Order, talk: &dyn Talk) -> Heard {
+    let (mut heard, mut warned) = (Heard::default(), false);
     loop {
         match lines.recv_timeout(Duration::from_millis(200)) {
             Ok(Line::Printed(text)) => match serde_json::from_str(&text) {
-                Ok(Told::Step { text }) => talk.event(Event::Step(text)),
-                Ok(Told::Said { text }) => talk.event(Event::Note(format!("  {text}"))),
-                Ok(Told::Warning { text }) => talk.event(Event::Warning(text)),
-                Ok(Told::End(end)) => verdict = Some(end),
-                Err(_) => last = text,
+                Ok(told) => {
+                    heard.begun = true;
+                    match told {
+                        Told::Step { text } => talk.event(Event::Step(text)),
+                        Told::Said { text } => talk.event(Event::Note(format!("  {text}"))),
+                        Told::Warning { text } => talk.event(Event::Warning(text)),
+                        Told::End(end) => heard.verdict = Some(end),
+                    }
+                }
+                Err(_) => heard.last = text,
             },
             Ok(Line::Said(text)) => {
                 talk.event(Event::Note(format!("  {text}")));
-                last = text;
+                heard.last = text;
             }
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return (verdict, last),
+            Err(RecvTimeoutError::Disconnected) => return heard,
         }
         if signals::pending() && !warned {
             warned = true;
@@ -98,11 +117,19 @@ fn listen(lines: &std::sync::mpsc::Receiver<Line>, order: &Order, talk: &dyn Tal
     }
 }
 
-fn lost(ended: Ended, last: &str, order: &Order) -> Error {
-    let error = Error::new(Kind::Person, format!("the part on the host ended without a verdict ({ended})"));
-    let error = if last.is_empty() { error } else { error.because(last.to_owned()) };
-    error
-        .hint(format!("the next deploy or rollback finishes it or goes back; its log is {}", bench::log_of(&order.run)))
+/// The failure of a part on the host that ended without a verdict. It tells before it changes anything: where it told
+/// nothing, it never began, as when sudo refuses.
+fn lost(ended: Ended, heard: &Heard, order: &Order) -> Error {
+    let error = if heard.begun {
+        Error::new(Kind::Person, format!("the part on the host ended without a verdict ({ended})")).hint(format!(
+            "the next deploy or rollback finishes it or goes back; its log is {}",
+            bench::log_of(&order.run)
+        ))
+    } else {
+        Error::failed(format!("the part on the host could not be started ({ended}); nothing was changed"))
+            .hint("run this as root, or as a user whom sudo lets do anything")
+    };
+    if heard.last.is_empty() { error } else { error.because(heard.last.clone()) }
 }
 
 /// Has the host finish or take back what a killed run left. Says what it came to; none where there was nothing.
@@ -130,5 +157,29 @@ pub fn recover(root: &Root, rights: Rights, caller: &Caller, talk: &dyn Talk) ->
             talk.event(Event::Note("the interrupted deploy was taken back".to_owned()));
             Ok(Some(verdict))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_told_something_may_have_changed_something() {
+        let order = Order {
+            version: VERSION,
+            run: "20260101T000000Z-test".to_owned(),
+            who: "test@here".to_owned(),
+            root: PathBuf::from("/"),
+            host: None,
+            work: Work::Recover,
+        };
+        let refused = Heard { last: "sudo: a password is required".to_owned(), ..Heard::default() };
+        let error = lost(Ended::Code(1), &refused, &order);
+        assert_eq!(error.kind(), Kind::Failed);
+        assert!(error.message().contains("nothing was changed"), "{}", error.message());
+        assert!(error.in_one_line().contains("a password is required"), "{}", error.in_one_line());
+        let killed = Heard { begun: true, ..Heard::default() };
+        assert_eq!(lost(Ended::Signal(9), &killed, &order).kind(), Kind::Person);
     }
 }

@@ -56,6 +56,10 @@ pub fn run(root: &Root, bench: &Bench, teller: &Arc<Teller>, order: &Order, swit
     if !system::is_store_path(&switch.system) {
         return Err(Error::usage("what is to be activated is not a store path"));
     }
+    // Root reads a manifest there and keeps it from the collector.
+    if switch.bundle.as_ref().is_some_and(|bundle| !system::is_store_path(bundle)) {
+        return Err(Error::usage("what is to be delivered is not a store path"));
+    }
     nix::check_valid(root, &switch.system)?;
     let facts = system::facts(root, &switch.system)?;
     let running = root.store_path(system::RUNNING);
@@ -69,7 +73,8 @@ pub fn run(root: &Root, bench: &Bench, teller: &Arc<Teller>, order: &Order, swit
     let delivery = manifest(root, switch).map(|manifest| (manifest, Arc::clone(teller)));
     if let Some((manifest, talk)) = &delivery {
         teller.step("opening and checking the secrets");
-        let count = Delivery { root, manifest, talk: talk.clone() }.stage()?;
+        let count =
+            Delivery { root, manifest, talk: talk.clone() }.stage(installs(root, switch, &facts, running.is_none()))?;
         teller.said(&format!("{count} secrets open with the host's keys"));
     }
     let saved = Saved::of(root, &switch.system)?;
@@ -78,7 +83,7 @@ pub fn run(root: &Root, bench: &Bench, teller: &Arc<Teller>, order: &Order, swit
     let mut transaction = Transaction { root, bench, teller: Arc::clone(teller), journal, facts };
     let ended = transaction.carry_out(switch);
     let_go(root);
-    ended
+    Ok(ended)
 }
 
 /// Where the manifest of an order's system is: its own, or the one that goes along.
@@ -97,29 +102,36 @@ fn dry(root: &Root, teller: &Arc<Teller>, switch: &Switch) -> Result<Ended> {
     }
 }
 
+/// Whether the secrets are put in place here and not by the system's own unit: it has none, or no system runs yet that
+/// could start it.
+fn installs(root: &Root, switch: &Switch, facts: &Facts, first: bool) -> bool {
+    let now = matches!(switch.action, Action::Test | Action::Switch) && manifest(root, switch).is_some();
+    now && (first || (switch.live && !facts.has_unit))
+}
+
 impl Transaction<'_> {
-    /// Whether the secrets are put in place here and not by the system's own unit: it has none, or no system runs yet
-    /// that could start it.
+    /// As the function of this name, of this run.
     pub fn installs(&self, switch: &Switch) -> bool {
-        let now = matches!(switch.action, Action::Test | Action::Switch) && manifest(self.root, switch).is_some();
-        let first = self.journal.saved.system.is_none();
-        now && (first || (switch.live && !self.facts.has_unit))
+        installs(self.root, switch, &self.facts, self.journal.saved.system.is_none())
     }
 
-    fn carry_out(&mut self, switch: &Switch) -> Result<Ended> {
+    fn carry_out(&mut self, switch: &Switch) -> Ended {
         let live = switch.live && matches!(switch.action, Action::Test | Action::Switch);
         match self.forward(switch, live) {
             Ok(()) => {
-                self.bench.end_journal()?;
+                // The switch is done, whatever becomes of the journal; but the next run takes one that stays for that of
+                // an interrupted run.
+                if let Err(error) = self.bench.end_journal() {
+                    self.teller.warn(format!(
+                        "the deploy is done, but its journal stays: {}; remove it before the next deploy",
+                        error.in_one_line()
+                    ));
+                }
                 self.forget_bundles();
                 let runs = self.root.store_path(system::RUNNING).as_deref() == Some(&switch.system);
-                Ok(Ended::well(if runs || switch.action == Action::Test {
-                    Outcome::Done
-                } else {
-                    Outcome::PendingReboot
-                }))
+                Ended::well(if runs || switch.action == Action::Test { Outcome::Done } else { Outcome::PendingReboot })
             }
-            Err(error) => Ok(back::go(self, error)),
+            Err(error) => back::go(self, error),
         }
     }
 

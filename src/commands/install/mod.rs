@@ -20,6 +20,7 @@ mod undo;
 mod units;
 
 pub use check::{Checked, check};
+pub use open::Owners;
 pub use stage::{Staged, StagedSecret, stage};
 pub use undo::{Undone, undo};
 
@@ -77,7 +78,7 @@ pub fn run(request: &Request, talk: &Arc<dyn Talk>) -> Result<Report> {
     let run = Run::make(&request.root)?;
     let _lock = take_lock(&run, "sealift install")?;
     let live = run.live(request.tree)?;
-    let opened = open::open(request, &loaded, talk, open::Owners::MustExist)?;
+    let opened = open::open(request, &loaded, talk, Owners::MustExist)?;
     if request.strict {
         opened.refuse_failures().map_err(|error| {
             let kind = if opened.keyless.is_some() { Kind::NoIdentity } else { Kind::Failed };

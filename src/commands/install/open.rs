@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use sha2::{Digest, Sha256};
 
@@ -13,7 +12,7 @@ use crate::adapters::ask::Ask;
 use crate::adapters::generation::Access;
 use crate::adapters::identity::Identities;
 use crate::adapters::links::{self, Link};
-use crate::adapters::{age, files};
+use crate::adapters::{age, files, parallel};
 use crate::commands::Talk;
 use crate::error::{Error, Kind, Result};
 use crate::fleet::header::FILE_LIMIT;
@@ -174,7 +173,7 @@ pub fn open<'a>(request: &Request, loaded: &'a Loaded, talk: &Arc<dyn Talk>, own
     let mut unknown_owners = Vec::new();
     let mut secrets = Vec::with_capacity(wanted.len());
     for (placement, opened) in
-        wanted.iter().zip(in_parallel(&wanted, |placement| open_one(placement, loaded, &identities))?)
+        wanted.iter().zip(parallel::map(&wanted, |placement| open_one(placement, loaded, &identities)))
     {
         let outcome = opened.and_then(|(value, serial, ciphertext)| {
             let access = access(placement, &accounts, owners, &mut unknown_owners)?;
@@ -270,41 +269,4 @@ fn access(placement: &Placement, accounts: &Accounts, owners: Owners, unknown: &
     let user = number(user, "user", placement.owner.as_str())?;
     let group = number(group, "group", placement.group.as_str())?;
     Ok(Access { user, group, mode: placement.mode.0 })
-}
-
-/// Does the same with each item, on every processor, and returns the outcomes in order.
-fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Result<Vec<R>> {
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(items.len());
-    let next = AtomicUsize::new(0);
-    let share = || {
-        let mut done = Vec::new();
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(at) else { return done };
-            done.push((at, work(item)));
-        }
-    };
-    let mut done = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..workers).map(|_| scope.spawn(share)).collect();
-        let mut done = share();
-        for other in others {
-            // What a thread that ended badly had in hand is missing, and must not pass for nothing to do.
-            done.extend(other.join().map_err(|_| Error::new(Kind::Bug, "a thread that opens secrets ended badly"))?);
-        }
-        Ok(done)
-    })?;
-    done.sort_unstable_by_key(|(at, _)| *at);
-    Ok(done.into_iter().map(|(_, outcome)| outcome).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn outcomes_come_in_order_and_none_is_lost() {
-        let items: Vec<usize> = (0..1000).collect();
-        assert_eq!(in_parallel(&items, |item| item * 2).unwrap(), (0..1000).map(|item| item * 2).collect::<Vec<_>>());
-        assert!(in_parallel(&[] as &[usize], |item| *item).unwrap().is_empty());
-    }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Request, open};
+use super::Request;
+use super::open::{self, Owners};
 use crate::adapters::volatile::Run;
 use crate::commands::Talk;
 use crate::error::Result;
@@ -32,11 +33,12 @@ pub struct StagedSecret {
     pub changed: bool,
 }
 
-/// Opens everything in memory. Takes no lock, mounts nothing, writes nothing.
+/// Opens everything in memory. Takes no lock, mounts nothing, writes nothing. Owners must exist where an install comes
+/// before anything that could make them.
 ///
 /// # Errors
 /// Every secret that could not be installed, each with its own kind.
-pub fn stage(request: &Request, talk: &Arc<dyn Talk>) -> Result<Staged> {
+pub fn stage(request: &Request, talk: &Arc<dyn Talk>, owners: Owners) -> Result<Staged> {
     let loaded = open::load(request)?;
     let run = Run::open(&request.root)?;
     let live = match &run {
@@ -46,7 +48,7 @@ pub fn stage(request: &Request, talk: &Arc<dyn Talk>) -> Result<Staged> {
         },
         None => None,
     };
-    let opened = open::open(request, &loaded, talk, open::Owners::MayCome)?;
+    let opened = open::open(request, &loaded, talk, owners)?;
     opened.refuse_failures()?;
     let mut secrets = Vec::with_capacity(opened.secrets.len());
     for secret in &opened.secrets {
