@@ -90,3 +90,33 @@ fn the_fleet_itself_is_never_shredded() {
     sandbox.sealift(&["seal", "a", "--hosts", "web", "--from-file", "recipients.toml", "--shred"]).exits(2);
     assert_eq!(sandbox.read("recipients.toml"), before);
 }
+
+#[test]
+fn a_name_cannot_forge_a_line() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.write("secrets/x\nhint: run something", "x");
+    let run = sandbox.sealift(&["check"]).exits(0);
+    assert!(!run.text().lines().any(|line| line.starts_with("hint: run")), "{}", run.text());
+}
+
+#[test]
+fn what_could_never_be_read_again_is_not_taken() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    for size in ["0", "99999999", "99999999999999999999"] {
+        sandbox.sealift(&["seal", "a", "--hosts", "web", "--stdin", "--max-size", size]).exits(2);
+    }
+}
+
+#[test]
+fn a_umask_that_takes_the_owners_rights_locks_nobody_out() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let mut command = sandbox.command("sh");
+    command.args(["-c", "umask 777; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_sealift")]);
+    command.args(["seal", "folder/a", "--hosts", "web", "--generate", "hex"]);
+    sandbox.run(command, b"").exits(0);
+    for folder in ["secrets", "secrets/folder", ".git/sealift"] {
+        let mode = std::fs::metadata(sandbox.fleet().join(folder)).expect("there").permissions().mode();
+        assert_eq!(mode & 0o700, 0o700, "{folder}");
+    }
+}

@@ -53,10 +53,18 @@ pub fn main() -> ExitCode {
         Err(error) => return ui::usage(error),
     };
     let app = App::new(cli.global);
-    match cli.verb.run(&app) {
-        Ok(None) => ExitCode::SUCCESS,
-        Ok(Some(kind)) => ExitCode::from(kind.code()),
-        Err(error) => app.ui.failed(&error),
+    let ui = app.ui.clone();
+    // A panic tells where, and never what: its message could hold a value.
+    std::panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
+        ui.warn(&format!("sealift has a defect{place}; please report it"));
+    }));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| cli.verb.run(&app)));
+    match outcome {
+        Ok(Ok(None)) => ExitCode::SUCCESS,
+        Ok(Ok(Some(kind))) => ExitCode::from(kind.code()),
+        Ok(Err(error)) => app.ui.failed(&error),
+        Err(_) => ExitCode::from(Kind::Bug.code()),
     }
 }
 

@@ -151,6 +151,9 @@ pub fn keep_to_ourselves() {
     // Both can only fail where the kernel knows neither; there is nothing to do about it then.
     let _unsupported = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let _unsupported = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    // A umask that takes rights from the owner would make folders that nobody can enter, the owner neither.
+    let umask = rustix::process::umask(rustix::fs::Mode::RWXU);
+    rustix::process::umask(umask - rustix::fs::Mode::RWXU);
 }
 
 /// Who calls, for locks and records, and this program's own file.

@@ -108,7 +108,7 @@ impl Ui {
     /// # Errors
     /// As `data`.
     pub fn line(&self, text: &str) -> Result<()> {
-        self.data(format!("{}\n", safe(text)).as_bytes())
+        self.data(format!("{}\n", one_line(text)).as_bytes())
     }
 
     /// A report as JSON, with the version of its form.
@@ -166,8 +166,9 @@ impl Ui {
     /// As `data`.
     pub fn finding(&self, sgr: u8, weight: &str, what: &str, mend: &str) -> Result<()> {
         let paint = |sgr, text| if self.colour_data { painted(sgr, text) } else { text.to_owned() };
-        let mend = if mend.is_empty() { String::new() } else { format!("  {} {}\n", paint(36, "mend:"), safe(mend)) };
-        self.data(format!("{} {}\n{mend}", paint(sgr, weight), safe(what)).as_bytes())
+        let mend =
+            if mend.is_empty() { String::new() } else { format!("  {} {}\n", paint(36, "mend:"), one_line(mend)) };
+        self.data(format!("{} {}\n{mend}", paint(sgr, weight), one_line(what)).as_bytes())
     }
 
     /// Something is wrong, and the verb goes on.
@@ -379,6 +380,11 @@ fn without_values(mut error: clap::Error) -> clap::Error {
 
 fn is_option(word: &str) -> bool {
     word.len() <= 24 && word.starts_with('-') && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+}
+
+/// The same for what must stay one line: a file's name could otherwise forge the next.
+fn one_line(text: &str) -> String {
+    safe(text).replace('\n', "\\n").replace('\t', "\\t")
 }
 
 /// Foreign text made safe for a terminal: control characters, also those that turn the direction of text, are escaped.

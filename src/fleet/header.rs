@@ -15,6 +15,8 @@ pub const RECIPIENT_LIMIT: usize = 512;
 pub const FILE_LIMIT: u64 = 16 << 20;
 /// The largest value that is sealed, in bytes, unless asked for more.
 pub const VALUE_LIMIT: usize = 1 << 20;
+/// The largest value that can be sealed at all: with the longest header it still fits into a file that is read.
+pub const VALUE_MAXIMUM: usize = (16 << 20) - HEADER_LIMIT - (64 << 10);
 /// The first line of an age v1 file.
 const MAGIC: &[u8] = b"age-encryption.org/v1\n";
 /// The first line of an armored one.

@@ -4,6 +4,7 @@
 use clap::Subcommand;
 
 use super::{App, Done};
+use crate::fleet::header::VALUE_MAXIMUM;
 
 mod check;
 mod deploy;
@@ -106,6 +107,12 @@ impl Verb {
             Verb::Schema => manual::schema(app),
         }
     }
+}
+
+/// A size of a value, in bytes: no larger than what could be read again.
+fn size(text: &str) -> Result<usize, String> {
+    let fits = text.parse().ok().filter(|size| (1..=VALUE_MAXIMUM).contains(size));
+    fits.ok_or_else(|| format!("a number of bytes from 1 to {VALUE_MAXIMUM}"))
 }
 
 /// Prints rows as aligned columns, the first as their heads.

@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long)]
     mend: bool,
     /// Accept a value of up to this many bytes
-    #[arg(long, value_name = "BYTES", default_value_t = VALUE_LIMIT, hide_default_value = true)]
+    #[arg(long, value_name = "BYTES", value_parser = super::size, default_value_t = VALUE_LIMIT, hide_default_value = true)]
     max_size: usize,
 
     /// Who reads it: hosts, @tags or *, with commas
