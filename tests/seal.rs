@@ -108,3 +108,47 @@ fn a_length_that_would_be_ignored_is_refused() {
     seal(&["--generate"]).exits(2).says("a kind that has a length");
     seal(&["--generate", "hex"]).exits(0);
 }
+
+#[test]
+fn every_kind_of_key_opens_here_and_with_stock_age_both_ways() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let mut keys = vec!["jay", "web"];
+    for (name, options) in
+        [("rsa", ["-t", "rsa", "-b", "3072", "-N", ""]), ("locked", ["-t", "ed25519", "-b", "256", "-N", "pass"])]
+    {
+        sandbox.tool("ssh-keygen", &[&["-q", "-C", "", "-f", &sandbox.key(name)][..], &options].concat());
+        sandbox.sealift(&["host", "add", name, "--key-file", &format!("{}.pub", sandbox.key(name))]).exits(0);
+        keys.push(name);
+    }
+    let value = sandbox.seal("a", &["--hosts", "*"]);
+    let opens = |how: &str| {
+        for key in &keys {
+            let run = if *key == "locked" {
+                let script = format!("printf 'pass\\n' | \"$0\" show a -i {} --passphrase-fd 0", sandbox.key(key));
+                let mut command = sandbox.command("sh");
+                command.args(["-c", &script, env!("CARGO_BIN_EXE_sealift")]);
+                sandbox.run(command, b"")
+            } else {
+                sandbox.sealift(&["show", "a", "-i", &sandbox.key(key)])
+            };
+            assert_eq!(run.exits(0).text(), value, "{how}, {key}");
+        }
+    };
+    opens("sealed here");
+    for key in ["jay", "web", "rsa"] {
+        assert_eq!(sandbox.tool("age", &["-d", "-i", &sandbox.key(key), "secrets/a.age"]), value.as_bytes());
+    }
+    let plain = sandbox.path("plain");
+    std::fs::write(&plain, &value).expect("written");
+    sandbox.allow(&plain);
+    let jay = String::from_utf8(sandbox.tool("age-keygen", &["-y", &sandbox.key("jay")])).expect("UTF-8");
+    for armor in [&[][..], &["--armor"]] {
+        let files: Vec<String> = ["web", "rsa", "locked"].map(|name| format!("{}.pub", sandbox.key(name))).to_vec();
+        let mut arguments = armor.to_vec();
+        arguments.extend(["-r", jay.trim(), "-o", "secrets/a.age"]);
+        files.iter().for_each(|file| arguments.extend(["-R", file]));
+        arguments.push(plain.to_str().expect("UTF-8"));
+        sandbox.tool("age", &arguments);
+        opens("sealed by age");
+    }
+}
