@@ -12,7 +12,7 @@ use super::files;
 use super::generation::replace_link;
 use super::volatile::make_directory;
 use crate::error::{Error, Result};
-use crate::fleet::policy_file::{DELIVERED, DELIVERED_FOR_USERS, is_below, taken};
+use crate::fleet::delivery::{DELIVERED, DELIVERED_FOR_USERS, is_below, taken};
 
 /// A link to make.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use hmac::{Hmac, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use super::policy_file::{DELIVERED, DELIVERED_FOR_USERS};
+use super::delivery::{DELIVERED, DELIVERED_FOR_USERS};
 
 /// The version of the status that this program writes and reads.
 pub const VERSION: u32 = 1;

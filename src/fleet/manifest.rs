@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::delivery::{DELIVERED, DELIVERED_FOR_USERS, path_fault};
 use super::name::{FileName, HostName, SecretName, UnitName, UnixName};
 use super::policy::{Mode, Policy};
-use super::policy_file::{DELIVERED, DELIVERED_FOR_USERS, path_fault};
 use super::shape::Shape;
 use crate::error::{Error, Result};
 

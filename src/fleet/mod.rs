@@ -1,6 +1,7 @@
 //! The domain: names, recipients, policy, seal, plan, manifest, shapes, findings. Values and decisions only: nothing
 //! here touches a file, a process, the clock, the environment or a terminal.
 
+pub mod delivery;
 pub mod finding;
 pub mod header;
 pub mod installed;
@@ -13,6 +14,7 @@ pub mod plan;
 pub mod policy;
 pub mod policy_edit;
 pub mod policy_file;
+pub mod policy_raw;
 pub mod recipient;
 pub mod rollout;
 pub mod seal;

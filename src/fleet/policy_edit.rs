@@ -3,9 +3,9 @@
 
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value};
 
+use super::delivery::{DELIVERED, DELIVERED_FOR_USERS};
 use super::name::{AdminName, FileName, HostName, SecretName, Tag};
 use super::policy::{Generate, Selector};
-use super::policy_file::{DELIVERED, DELIVERED_FOR_USERS};
 use super::recipient::Recipient;
 use crate::error::{Error, Result};
 

@@ -6,13 +6,11 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 
 use jiff::civil::Date;
-use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
 
+use super::delivery::{DELIVERED, DELIVERED_FOR_USERS, path_fault};
 use super::name::{AdminName, HostName, SecretName, Tag, UnitName, UnixName, nearest};
-use super::policy::{
-    Check, Delivery, DeploySettings, Engine, Generate, Host, Mode, Policy, Probe, Retired, Secret, Selector,
-};
+use super::policy::{Check, Delivery, DeploySettings, Generate, Host, Mode, Policy, Probe, Retired, Secret, Selector};
+use super::policy_raw::{At, RawCheck, RawDeploy, RawHost, RawPolicy, RawSecret, Text};
 use super::recipient::{Recipient, private_key};
 use super::shape::Shape;
 use crate::error::{Error, Kind, Result};
@@ -23,194 +21,6 @@ pub const FILE: &str = "recipients.toml";
 pub const LIMIT: u64 = 4 << 20;
 /// The version of the form that this program reads.
 pub const VERSION: i64 = 1;
-/// Where secrets are found on a host, unless they say otherwise.
-pub const DELIVERED: &str = "/run/sealift";
-/// Where secrets that users need are found.
-pub const DELIVERED_FOR_USERS: &str = "/run/sealift-users";
-/// What an install keeps on a host: the links to what is live, the generations behind them, and the lock.
-const OWN: [&str; 5] = [DELIVERED, "/run/sealift.d", DELIVERED_FOR_USERS, "/run/sealift-users.d", "/run/sealift.lock"];
-
-/// A value and where it stands in the text.
-#[derive(Clone, Debug)]
-struct At<T> {
-    span: Range<usize>,
-    value: T,
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        let spanned = toml::Spanned::<T>::deserialize(deserializer)?;
-        Ok(Self { span: spanned.span(), value: spanned.into_inner() })
-    }
-}
-
-impl<T: JsonSchema> JsonSchema for At<T> {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        T::schema_name()
-    }
-    fn inline_schema() -> bool {
-        T::inline_schema()
-    }
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        T::json_schema(generator)
-    }
-}
-
-impl<T: PartialEq> PartialEq for At<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.value == other.value
-    }
-}
-impl<T: Eq> Eq for At<T> {}
-impl<T: PartialOrd> PartialOrd for At<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        self.value.partial_cmp(&other.value)
-    }
-}
-impl<T: Ord> Ord for At<T> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.value.cmp(&other.value)
-    }
-}
-
-type Text = At<String>;
-
-/// Who may read what: the one file that a sealift fleet declares its secrets in.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(title = "recipients.toml")]
-pub(super) struct RawPolicy {
-    /// The version of this form: 1.
-    #[schemars(range(min = 1, max = 1))]
-    version: At<i64>,
-    /// People (or offline backup keys) who can open every secret: name = list of recipients.
-    #[serde(default)]
-    admins: BTreeMap<Text, Vec<Text>>,
-    /// Machines that receive secrets.
-    #[serde(default)]
-    hosts: BTreeMap<Text, RawHost>,
-    /// Machines that were removed; written by `sealift host rm`.
-    #[serde(default)]
-    retired: BTreeMap<Text, RawRetired>,
-    /// The secrets.
-    #[serde(default)]
-    secrets: BTreeMap<Text, RawSecret>,
-    /// How deploys are made.
-    #[serde(default)]
-    deploy: RawDeploy,
-    /// What deploy and verify look at, before and after.
-    #[serde(default)]
-    checks: BTreeMap<Text, RawCheck>,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct RawHost {
-    /// What secrets are sealed to: the machine's SSH host key, or an age key of its own.
-    #[schemars(length(min = 1))]
-    keys: At<Vec<Text>>,
-    /// What it must show over SSH; default: the SSH keys in `keys`.
-    ssh_keys: Option<Vec<Text>>,
-    /// user@host, ssh://user@host:port or an ssh_config alias; default: its name.
-    address: Option<Text>,
-    /// Words that lists of hosts can name as `@word`.
-    #[serde(default)]
-    tags: Vec<Text>,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct RawRetired {
-    /// The keys it had. They are refused elsewhere.
-    keys: Vec<Text>,
-    /// The day of its removal, YYYY-MM-DD.
-    since: Option<Text>,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct RawSecret {
-    /// The hosts that receive it: names, `@tags`, or `*`. Empty: the admins alone keep it.
-    hosts: Vec<Text>,
-    /// The owner of the delivered file; default root.
-    owner: Option<Text>,
-    /// Its group; default root.
-    group: Option<Text>,
-    /// Its permissions, such as "0400" (the default). None for others.
-    mode: Option<Text>,
-    /// Where it is found on the host; default /run/sealift/NAME.
-    path: Option<Text>,
-    /// raw (the default), token, env:KEY, ssh-key, pem or json.
-    shape: Option<Text>,
-    /// Units restarted when, and only when, the delivered bytes changed.
-    #[serde(default)]
-    restart: Vec<Text>,
-    /// Units reloaded then.
-    #[serde(default)]
-    reload: Vec<Text>,
-    /// Delivered before users are made, to a tree of its own that only root reads.
-    #[serde(default)]
-    needed_for_users: bool,
-    /// A value of its own for each host: secrets/NAME/HOST.age.
-    #[serde(default)]
-    per_host: bool,
-    /// After which time a value is overdue: a number and d, w, m (30 days) or y (365 days), such as "90d".
-    rotate_every: Option<Text>,
-    /// The day on which the value ends, YYYY-MM-DD.
-    expires: Option<Text>,
-    /// How `rotate` makes a new value; absent: it asks.
-    generate: Option<At<Generate>>,
-    /// Accept a file that another tool sealed, without sealift's seal.
-    #[serde(default)]
-    allow_unsealed: bool,
-    /// For people.
-    #[serde(default)]
-    description: String,
-}
-
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct RawDeploy {
-    /// Which program activates a system.
-    engine: Option<Engine>,
-    /// How many hosts at a time.
-    #[schemars(range(min = 1, max = 256))]
-    jobs: Option<At<u32>>,
-    /// The host that goes first.
-    canary: Option<Text>,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct RawCheck {
-    /// The hosts it is for; default all.
-    on: Option<Vec<Text>>,
-    /// This unit is active.
-    unit: Option<Text>,
-    /// No unit is failed.
-    #[serde(default)]
-    no_failed_units: bool,
-    /// The host's name is its name here.
-    #[serde(default)]
-    host_name: bool,
-    /// There is a default route.
-    #[serde(default)]
-    default_route: bool,
-    /// This path is a link into the Nix store.
-    store_link: Option<Text>,
-    /// This path exists.
-    exists: Option<Text>,
-    /// This program with its arguments exits 0.
-    command: Option<Vec<Text>>,
-    /// This user's login shell starts.
-    login_shell: Option<Text>,
-}
-
-/// The JSON schema of recipients.toml, for editors.
-pub fn schema() -> serde_json::Value {
-    schemars::schema_for!(RawPolicy).to_value()
-}
-
 /// Reads the text of recipients.toml.
 ///
 /// # Errors
@@ -718,40 +528,6 @@ impl From<Error> for Refusal {
 /// A name from the file as it may be shown: only if it is one. Anything else may be a pasted key or an escape sequence.
 fn shown(name: &str) -> &str {
     if name.parse::<SecretName>().is_ok() { name } else { "…" }
-}
-
-/// Why a path is not one that a secret may be found at, whose usual place is this.
-pub fn path_fault(path: &str, usual: &str) -> Option<&'static str> {
-    let parts = || path.split('/').skip(1);
-    if !path.starts_with('/') {
-        Some("the path is not absolute")
-    } else if path.len() > 1024 || !path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-+@:".contains(&b)) {
-        Some("the path has characters other than letters, digits and /._-+@:")
-    } else if parts().any(|part| part.is_empty() || part == "." || part == "..") {
-        Some("the path has an empty part, `.` or `..`")
-    } else if path == usual {
-        None
-    } else {
-        taken(path)
-    }
-}
-
-/// Whose a path is where no link to a secret is made.
-pub fn taken(path: &str) -> Option<&'static str> {
-    if is_below(path, "/nix") {
-        Some("the path is in the Nix store, which everyone can read")
-    } else if is_below(path, "/proc") || is_below(path, "/sys") {
-        Some("the path is the kernel's")
-    } else if OWN.iter().any(|own| is_below(path, own)) {
-        Some("the path is where sealift keeps its own files")
-    } else {
-        None
-    }
-}
-
-/// Whether a path is this folder, or lies in it.
-pub fn is_below(path: &str, folder: &str) -> bool {
-    path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 #[cfg(test)]

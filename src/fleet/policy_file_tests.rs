@@ -196,7 +196,7 @@ fn hostile_sizes_are_cheap() {
 
 #[test]
 fn the_schema_knows_every_key() {
-    let schema = schema().to_string();
+    let schema = super::super::policy_raw::schema().to_string();
     for word in ["needed_for_users", "rotate_every", "ssh-ed25519", "default_route", "allow_unsealed", "nixos-rebuild"]
     {
         assert!(schema.contains(word), "{word}");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::{App, Done, command};
 use crate::error::{Error, Result};
-use crate::fleet::policy_file;
+use crate::fleet::policy_raw;
 
 /// Prints a completion script: `sealift completions bash > /etc/bash_completion.d/sealift`.
 #[derive(clap::Args)]
@@ -46,6 +46,6 @@ pub fn man(args: &ManArgs, app: &App) -> Done {
 
 /// Prints the JSON schema of recipients.toml, for editors.
 pub fn schema(app: &App) -> Done {
-    app.ui.json_as_it_is(&policy_file::schema())?;
+    app.ui.json_as_it_is(&policy_raw::schema())?;
     Ok(None)
 }
