@@ -166,7 +166,7 @@ fn a_link_in_place_of_a_file_is_not_followed() {
     let path = sandbox.fleet().join("secrets/a.age");
     std::fs::remove_file(&path).expect("removed");
     std::os::unix::fs::symlink("b.age", &path).expect("linked");
-    sandbox.sealift(&["check"]).exits(3).prints("secrets/a.age");
+    sandbox.sealift(&["check"]).exits(3).prints("secrets/a.age: it is a link");
     sandbox.sealift(&["show", "a", "--identity", &sandbox.key("jay")]).exits(8).says("symbolic link");
     sandbox.sealift_with(&["seal", "a", "--stdin"], sandbox.value("new").as_bytes()).exits(8);
 }

@@ -6,8 +6,8 @@ use super::files::Beneath;
 use super::git::Git;
 use super::journal::{Changes, Journal};
 use super::{age, files, parallel, signals};
-use crate::error::{Error, Result};
-use crate::fleet::header::{FILE_LIMIT, Fault, HEADER_LIMIT};
+use crate::error::{Error, Kind, Result};
+use crate::fleet::header::{ARMOR, FILE_LIMIT, Fault, HEADER_LIMIT};
 use crate::fleet::inventory::{Found, Inventory};
 use crate::fleet::name::FileName;
 use crate::fleet::policy::Policy;
@@ -51,7 +51,7 @@ impl Fleet {
     /// When recipients.toml cannot be read, or is invalid.
     pub fn open(root: &Path) -> Result<Self> {
         let path = root.join(policy_file::FILE);
-        let bytes = files::read(&path, policy_file::LIMIT).map_err(|error| error.of_kind(crate::error::Kind::Usage))?;
+        let bytes = files::read(&path, policy_file::LIMIT).map_err(|error| error.of_kind(Kind::Usage))?;
         let text =
             String::from_utf8(bytes).map_err(|_| Error::usage(format!("{} is not UTF-8 text", policy_file::FILE)))?;
         let policy = policy_file::parse(&text)?;
@@ -158,27 +158,26 @@ pub fn inventory(root: &Path) -> Result<Inventory> {
 /// Reads one file's header.
 fn look(secrets: &Beneath, file: &FileName) -> Found {
     let name = format!("{file}.age");
-    // Most headers are shorter than this; the whole limit is read only for those that are not.
-    let Ok((mut bytes, size)) = secrets.read(&name, 16 << 10, FILE_LIMIT) else { return Found::Broken(Fault::Damaged) };
-    if bytes.starts_with(crate::fleet::header::ARMOR) {
-        let whole = secrets.read(&name, usize::try_from(size).unwrap_or(0), FILE_LIMIT).ok();
-        match whole.and_then(|(bytes, _)| age::dearmored(&bytes).ok().flatten()) {
-            Some(binary) => bytes = binary,
-            None => return Found::Broken(Fault::Damaged),
+    let envelope = || -> Result<Envelope, Fault> {
+        let read = |first| {
+            secrets.read(&name, first, FILE_LIMIT).map_err(|error| match error.kind() {
+                Kind::Integrity => Fault::NotAFile,
+                _ => Fault::Unreadable,
+            })
+        };
+        // Most headers are shorter than this; the whole limit is read only for those that are not.
+        let (bytes, size) = read(16 << 10)?;
+        if bytes.starts_with(ARMOR) {
+            let (whole, _) = read(usize::try_from(size).unwrap_or(0))?;
+            let binary = age::dearmored(&whole).ok().flatten().ok_or(Fault::Damaged)?;
+            return Envelope::read(&binary);
         }
-    } else if (bytes.len() as u64) < size {
         match Envelope::read(&bytes) {
-            Ok(envelope) => return Found::Sealed(envelope),
-            Err(_) => match secrets.read(&name, HEADER_LIMIT + 64, FILE_LIMIT) {
-                Ok((more, _)) => bytes = more,
-                Err(_) => return Found::Broken(Fault::Damaged),
-            },
+            Err(_) if (bytes.len() as u64) < size => Envelope::read(&read(HEADER_LIMIT + 64)?.0),
+            other => other,
         }
-    }
-    match Envelope::read(&bytes) {
-        Ok(envelope) => Found::Sealed(envelope),
-        Err(fault) => Found::Broken(fault),
-    }
+    };
+    envelope().map_or_else(Found::Broken, Found::Sealed)
 }
 
 /// Gathers the names of all sealed files below a directory, and what else lies there.

@@ -29,6 +29,10 @@ pub enum Fault {
     Empty,
     /// Something else altogether.
     NotAge,
+    /// The system does not let it be read.
+    Unreadable,
+    /// A link, a directory, or a file that is too large.
+    NotAFile,
     /// A merge left its markers.
     ConflictMarkers,
     /// The text that Git LFS puts in place of a file.
@@ -54,6 +58,8 @@ impl fmt::Display for Fault {
         f.write_str(match self {
             Fault::Empty => "it is empty",
             Fault::NotAge => "it is not an age file",
+            Fault::Unreadable => "it cannot be read",
+            Fault::NotAFile => "it is a link, too large, or no file at all, and is not looked into",
             Fault::ConflictMarkers => "a merge left conflict markers in it",
             Fault::LfsPointer => "it is a Git LFS pointer, not the file itself",
             Fault::NewerAge => "it was made by a newer version of age",
@@ -74,6 +80,7 @@ impl Fault {
     pub fn mend(self) -> &'static str {
         match self {
             Fault::ConflictMarkers => "take one side (`git checkout --ours` or `--theirs`), then run `sealift rekey`",
+            Fault::Unreadable => "look at its permissions and at the disk",
             Fault::LfsPointer => "run `git lfs pull`, and take *.age out of LFS: sealed files are small",
             Fault::NewerAge | Fault::NewerSeal => "use a newer sealift",
             _ => "restore it from git (`git checkout -- FILE`), or seal the value anew with `sealift seal NAME`",
