@@ -68,6 +68,31 @@ fn table(root: &Path, file: &str) -> Result<HashMap<String, u32>> {
     Ok(table)
 }
 
+/// Whoever runs this program.
+#[derive(Debug)]
+pub struct Caller {
+    /// The name, or the number where it has none.
+    pub user: String,
+    /// The names of the groups.
+    pub groups: Vec<String>,
+}
+
+impl Caller {
+    /// Looks in the machine's own files.
+    pub fn get() -> Self {
+        let accounts = Accounts::read(Path::new("/")).unwrap_or_default();
+        let uid = rustix::process::geteuid().as_raw();
+        let mut gids: Vec<u32> =
+            rustix::process::getgroups().unwrap_or_default().into_iter().map(rustix::process::Gid::as_raw).collect();
+        gids.push(rustix::process::getegid().as_raw());
+        let name = accounts.users.iter().find(|(_, number)| **number == uid).map(|(name, _)| name.clone());
+        Self {
+            user: name.unwrap_or_else(|| uid.to_string()),
+            groups: accounts.groups.into_iter().filter(|(_, gid)| gids.contains(gid)).map(|(name, _)| name).collect(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ use super::files::{self, Durable};
 use super::lock::{self, Lock};
 use super::rooted::Root;
 use crate::error::{Error, Result};
+use crate::fleet::survey::Record;
 
 /// The lock: held from staging to the end.
 pub const LOCK: &str = "/run/sealift-deploy.lock";
@@ -116,9 +117,19 @@ impl Bench {
 
 /// The failure of a place that is held: by whom, and since when.
 pub fn busy(root: &Root) -> Error {
-    let holder = root.text(LOCK).filter(|text| !text.is_empty()).unwrap_or_else(|| "somebody".to_owned());
-    Error::failed(format!("another deploy is at work on {}: {holder}", root.path().display()))
+    Error::failed(format!("another deploy is at work on {}: {}", root.path().display(), holder(root)))
         .hint("wait until it is done, and run this again")
+}
+
+/// Who holds the place, as a person reads it.
+pub fn holder(root: &Root) -> String {
+    root.text(LOCK).filter(|text| !text.is_empty()).unwrap_or_else(|| "somebody".to_owned())
+}
+
+/// The last line of the record that is understood.
+pub fn last(root: &Root) -> Option<Record> {
+    let text = root.text(RECORD)?;
+    text.lines().rev().find_map(|line| serde_json::from_str(line).ok())
 }
 
 /// Whether some run holds the place now, as far as the caller may know: the lock is root's.

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use super::accounts::Caller;
 use super::git::Git;
 use super::process::Invocation;
 use super::rooted::Root;
 use crate::error::{Error, Result};
 use crate::fleet::name::HostName;
+use crate::fleet::survey::Trust;
 
 /// nix with the commands that flakes need, whatever nix.conf says.
 fn nix() -> Invocation {
@@ -176,6 +178,33 @@ pub fn check_valid(root: &Root, path: &str) -> Result<()> {
     let call = Invocation::new("nix-store");
     let call = if root.is_machine() { call } else { call.arg("--store").arg(root.path()) };
     call.args(["--check-validity", "--", path]).read().map(drop)
+}
+
+/// All store paths that a path needs, itself included.
+///
+/// # Errors
+/// When the store of the root does not have it.
+pub fn closure(root: &Root, path: &str) -> Result<Vec<String>> {
+    let call = Invocation::new("nix-store");
+    let call = if root.is_machine() { call } else { call.arg("--store").arg(root.path()) };
+    let printed = call.args(["--query", "--requisites", "--", path]).read()?;
+    Ok(String::from_utf8_lossy(&printed).lines().map(str::to_owned).collect())
+}
+
+/// Whom nix on this machine trusts besides root, as its own configuration says. Where that cannot be read, nobody.
+pub fn trust(caller: &Caller) -> Trust {
+    let text = nix().args(["show-config", "--json"]).read().unwrap_or_default();
+    let config: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+    let words = |name: &str| -> Vec<String> {
+        let values = config[name]["value"].as_array().map_or(&[][..], Vec::as_slice);
+        values.iter().filter_map(|value| value.as_str().map(str::to_owned)).collect()
+    };
+    let names_us = |word: &String| match word.strip_prefix('@') {
+        Some(group) => caller.groups.iter().any(|ours| ours == group),
+        None => word == "*" || *word == caller.user,
+    };
+    let unsigned = config["require-sigs"]["value"].as_bool() == Some(false);
+    Trust { user: unsigned || words("trusted-users").iter().any(names_us), keys: words("trusted-public-keys") }
 }
 
 #[cfg(test)]

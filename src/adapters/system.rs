@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use super::age::dearmored;
 use super::rooted::Root;
 use crate::error::{Error, Result};
+use crate::fleet::installed::hex;
 use crate::fleet::manifest::Manifest;
 use crate::fleet::name::UnitName;
 use crate::fleet::rollout::{Carried, Facts};
@@ -52,8 +53,10 @@ pub fn facts(root: &Root, system: &str) -> Result<Facts> {
     }
     let text = |part: &str| root.text(&format!("{system}/{part}")).unwrap_or_default();
     let place = |part: &str| root.resolved(&format!("{system}/{part}"));
-    let boots =
-        ["initrd", "kernel", "kernel-modules"].into_iter().filter_map(|part| Some((part, place(part)?))).collect();
+    let boots = ["initrd", "kernel", "kernel-modules"]
+        .into_iter()
+        .filter_map(|part| Some((part.to_owned(), place(part)?)))
+        .collect();
     let unit_folder = format!("{system}/etc/systemd/system");
     let units = root.list(&unit_folder).into_iter().filter(|name| name.parse::<UnitName>().is_ok());
     let kernel = root.list(&format!("{system}/kernel-modules/lib/modules")).into_iter().next();
@@ -105,7 +108,7 @@ pub fn secrets(root: &Root, manifest: &str) -> Result<Vec<Carried>> {
         Ok(Carried {
             name: placement.name.to_string(),
             serial: seal.as_ref().map(|seal| seal.serial),
-            digest: Sha256::digest(&bytes).into(),
+            digest: hex(&Sha256::digest(&bytes)),
             delivery: format!(
                 "{}:{} {} {}",
                 placement.owner,

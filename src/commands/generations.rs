@@ -2,72 +2,22 @@
 //! headers; opens nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-
-use serde::Serialize;
+use std::path::Path;
 
 use super::deploy::preflight::machine_keys;
 use crate::adapters::rooted::Root;
 use crate::adapters::{age, profile, system};
 use crate::error::Result;
+use crate::fleet::generations::{Generation, Generations, Secret};
 use crate::fleet::manifest::Manifest;
 use crate::fleet::recipient::{Fingerprint, Recipient};
 use crate::fleet::seal::Envelope;
-
-/// The generations of a machine.
-#[derive(Debug, Serialize)]
-pub struct Report {
-    /// The version of this form: 1.
-    pub version: u32,
-    /// The machine's root directory.
-    pub root: PathBuf,
-    /// The generations, newest first.
-    pub generations: Vec<Generation>,
-}
-
-/// One generation.
-#[derive(Debug, Serialize)]
-pub struct Generation {
-    /// Its number in the system profile.
-    pub generation: u64,
-    /// When it was made, in UTC.
-    pub date: Option<String>,
-    /// Its system; none where that is not in the store any more.
-    pub system: Option<String>,
-    /// The version of NixOS.
-    pub nixos_version: Option<String>,
-    /// The version of its kernel.
-    pub kernel: Option<String>,
-    /// Whether it is what the profile says, and boots next.
-    pub current: bool,
-    /// Whether it runs.
-    pub running: bool,
-    /// Whether it was booted.
-    pub booted: bool,
-    /// Whether it delivers its secrets by a unit of its own. If not, they last only until the next reboot.
-    pub unit: bool,
-    /// Its secrets, by name.
-    pub secrets: Vec<Secret>,
-    /// Secrets of which it would bring back an older value than the newest generation has.
-    pub revives: Vec<String>,
-    /// Secrets that none of the machine's keys opens.
-    pub cannot_open: Vec<String>,
-}
-
-/// One secret of a generation.
-#[derive(Debug, Serialize)]
-pub struct Secret {
-    /// Its name.
-    pub name: String,
-    /// The serial of its value; none where the file has no seal.
-    pub serial: Option<u64>,
-}
 
 /// Lists them.
 ///
 /// # Errors
 /// When there is no such root.
-pub fn run(root: &Path) -> Result<Report> {
+pub fn run(root: &Path) -> Result<Generations> {
     let root = Root::open(root)?;
     let keys = keys(&root);
     let current = profile::current(&root);
@@ -121,7 +71,7 @@ pub fn run(root: &Path) -> Result<Report> {
             system: generation.system.clone(),
         }
     });
-    Ok(Report { version: 1, generations: generations.collect(), root: root.path().to_owned() })
+    Ok(Generations { version: 1, generations: generations.collect(), root: root.path().to_owned() })
 }
 
 /// What the headers of a manifest's files say, by secret; none for a file that cannot be read.

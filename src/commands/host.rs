@@ -279,7 +279,7 @@ pub fn list(session: &Session) -> Vec<Row> {
     let policy = &session.fleet.policy;
     let row = |(name, host): (&HostName, &crate::fleet::policy::Host)| Row {
         host: name.clone(),
-        address: host.address.clone(),
+        address: host.address.to_string(),
         tags: host.tags.iter().cloned().collect(),
         keys: host.keys.iter().map(|key| key.ssh_fingerprint().unwrap_or_else(|| key.canonical().to_owned())).collect(),
         secrets: policy.secrets.values().filter(|secret| secret.hosts.contains(name)).count(),

@@ -65,6 +65,7 @@ pub fn run(policy: Option<&Policy>, talk: &dyn Talk, request: &Request) -> Resul
         settle: request.settle,
         engine: Engine::Native,
         commit: None,
+        acknowledge: None,
         system,
     };
     let order = request.caller.order(&root, host.clone(), Work::Switch(Box::new(switch)))?;

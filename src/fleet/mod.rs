@@ -1,8 +1,10 @@
 //! The domain: names, recipients, policy, seal, plan, manifest, shapes, findings. Values and decisions only: nothing
 //! here touches a file, a process, the clock, the environment or a terminal.
 
+pub mod address;
 pub mod delivery;
 pub mod finding;
+pub mod generations;
 pub mod header;
 pub mod installed;
 pub mod inventory;
@@ -20,3 +22,4 @@ pub mod rollout;
 pub mod seal;
 pub mod shape;
 pub mod standing;
+pub mod survey;

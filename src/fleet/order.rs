@@ -1,13 +1,17 @@
 //! What a deployer and the program on the host say to each other: one order in, events out, one JSON object a line. The
 //! same for this machine and, over SSH, for others. Versioned: a newer order is refused.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::generations::Generations;
 use super::name::HostName;
 use super::policy::{Engine, Probe};
 use super::rollout::Action;
+pub use super::rollout::Outcome;
+use super::survey::{Question, Survey};
 use crate::error::{Error, Kind};
 
 /// The version of the form that this program writes and reads.
@@ -39,6 +43,14 @@ pub enum Work {
     Switch(Box<Switch>),
     /// Finish or take back what an interrupted run left, and nothing else.
     Recover,
+    /// Say how the machine is. Needs no root.
+    Survey(Question),
+    /// List the systems that the machine can go back to. Needs no root.
+    Generations,
+    /// Look at these checks, and hold what is installed against the manifest of the running system.
+    Verify(Vec<Look>),
+    /// Tell again what a run told, and go on with it to its end.
+    Follow(String),
 }
 
 /// A system to be made the running one.
@@ -65,6 +77,9 @@ pub struct Switch {
     pub engine: Engine,
     /// The commit that the system was built from.
     pub commit: Option<String>,
+    /// For how many seconds the host waits, once all is done, for the deployer to come back over a new connection; it
+    /// goes back if nobody comes. None: nobody has to.
+    pub acknowledge: Option<u64>,
 }
 
 /// What becomes of the system profile.
@@ -105,8 +120,28 @@ pub enum Told {
         /// What.
         text: String,
     },
+    /// All is done, and the host waits so many seconds for the acknowledgement.
+    Awaits {
+        /// How many.
+        seconds: u64,
+    },
+    /// The answer to `Survey`. The last event.
+    Survey(Box<Survey>),
+    /// The answer to `Generations`. The last event.
+    Generations(Generations),
+    /// The answer to `Verify`. The last event.
+    Verified(Verified),
     /// The work is over. The last event.
     End(Verdict),
+}
+
+/// What was found when a machine was verified.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Verified {
+    /// Each check by name, with what is wrong, if anything.
+    pub checks: BTreeMap<String, Option<String>>,
+    /// Each secret of the running system's manifest by name, with what is wrong with the delivered one, if anything.
+    pub secrets: BTreeMap<String, Option<String>>,
 }
 
 /// What the work came to.
@@ -122,26 +157,6 @@ pub struct Verdict {
     pub until_reboot: bool,
     /// Why it is not what was asked for.
     pub failure: Option<Failure>,
-}
-
-/// How a deploy ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// As asked for.
-    Done,
-    /// As asked for, from the next boot on.
-    PendingReboot,
-    /// There was nothing to do.
-    Nothing,
-    /// The person declined.
-    Declined,
-    /// It failed before anything was changed.
-    Failed,
-    /// It failed, and everything is as it was.
-    RolledBack,
-    /// It failed, and the way back failed too.
-    Person,
 }
 
 /// An error on its way from the host.

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use super::address::Address;
 use super::name::{AdminName, FileName, HostName, SecretName, Tag, UnitName, UnixName};
 use super::recipient::{Fingerprint, Recipient};
 use super::shape::Shape;
@@ -36,7 +38,7 @@ pub struct Host {
     /// What it must show over SSH, as `type base64`; by default the SSH keys in `keys`.
     pub ssh_keys: Vec<String>,
     /// Where it is reached; by default its name.
-    pub address: String,
+    pub address: Address,
     /// Its tags.
     pub tags: BTreeSet<Tag>,
     /// Where it is declared in recipients.toml.
@@ -185,6 +187,8 @@ pub struct DeploySettings {
     pub jobs: Option<u32>,
     /// The host that goes first.
     pub canary: Option<HostName>,
+    /// The file of the nix key that signs what is copied to hosts: a path on the deployer's machine.
+    pub sign_key: Option<PathBuf>,
 }
 
 /// Which program activates a system.

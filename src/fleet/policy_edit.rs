@@ -252,7 +252,7 @@ mod tests {
         }
         let policy = parse(&after).unwrap();
         assert_eq!(policy.secrets["b/c"].generate, generate);
-        assert_eq!(policy.hosts["two"].address, "jay@two");
+        assert_eq!(policy.hosts["two"].address.to_string(), "jay@two");
     }
 
     #[test]

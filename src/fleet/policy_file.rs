@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::ops::Range;
+use std::path::PathBuf;
 
 use jiff::civil::Date;
 
+use super::address::Address;
 use super::delivery::{DELIVERED, DELIVERED_FOR_USERS, path_fault};
 use super::name::{AdminName, HostName, SecretName, Tag, UnitName, UnixName, nearest};
 use super::policy::{Check, Delivery, DeploySettings, Generate, Host, Mode, Policy, Probe, Retired, Secret, Selector};
@@ -239,23 +241,18 @@ impl Reader {
             None => keys.iter().filter(|key| key.ssh_tag().is_some()).map(|key| key.canonical().to_owned()).collect(),
             Some(texts) => texts.iter().filter_map(|text| self.pin(text, &format!("{key}.ssh_keys"))).collect(),
         };
-        let address = match raw.address {
-            None => name.to_string(),
-            Some(address) => {
-                let fits = !address.value.starts_with('-')
-                    && (1..=255).contains(&address.value.len())
-                    && address.value.bytes().all(|b| b.is_ascii_alphanumeric() || b"@.:_-/[]%".contains(&b));
-                if !fits {
-                    self.fault(
-                        &address.span,
-                        &format!("{key}.address"),
-                        "not an address",
-                        Some("an address is user@host, ssh://user@host:port or an alias from ssh_config".into()),
-                    );
-                }
-                address.value
-            }
-        };
+        let own = || Address { user: None, host: name.to_string(), port: None };
+        let address = raw.address.map_or_else(own, |text| {
+            Address::parse(&text.value).unwrap_or_else(|| {
+                self.fault(
+                    &text.span,
+                    &format!("{key}.address"),
+                    "not an address",
+                    Some("an address is user@host, ssh://user@host:port or an alias from ssh_config".into()),
+                );
+                own()
+            })
+        });
         let tags = raw.tags.iter().filter_map(|tag| self.word::<Tag>(tag, &format!("{key}.tags"))).collect();
         Host { keys, ssh_keys, address, tags, line: self.lines.at(at.span.start) }
     }
@@ -440,7 +437,16 @@ impl Reader {
             }
             Some(jobs.value)
         });
-        DeploySettings { engine: raw.engine.unwrap_or_default(), jobs, canary }
+        let sign_key = raw.sign_key.and_then(|text| {
+            let fits = text.value.starts_with('/') || text.value.starts_with("~/");
+            if !fits {
+                let mend =
+                    "name it by an absolute path, or one below `~/`: it must not lie in the repository".to_owned();
+                self.fault(&text.span, "deploy.sign_key", "not an absolute path", Some(mend));
+            }
+            fits.then(|| PathBuf::from(text.value))
+        });
+        DeploySettings { engine: raw.engine.unwrap_or_default(), jobs, canary, sign_key }
     }
 
     fn check(&mut self, policy: &Policy, name: &Text, raw: RawCheck) -> Option<Check> {

@@ -157,6 +157,9 @@ pub(super) struct RawDeploy {
     pub(super) jobs: Option<At<u32>>,
     /// The host that goes first.
     pub(super) canary: Option<Text>,
+    /// The file of the nix key that signs what is copied to hosts, absolute or below `~/`: for hosts whose nix trusts the
+    /// key and not whoever deploys.
+    pub(super) sign_key: Option<Text>,
 }
 
 #[derive(Deserialize, JsonSchema)]

@@ -41,15 +41,35 @@ impl fmt::Display for Action {
     }
 }
 
+/// How a deploy ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// As asked for.
+    Done,
+    /// As asked for, from the next boot on.
+    PendingReboot,
+    /// There was nothing to do.
+    Nothing,
+    /// The person declined.
+    Declined,
+    /// It failed before anything was changed.
+    Failed,
+    /// It failed, and everything is as it was.
+    RolledBack,
+    /// It failed, and the way back failed too.
+    Person,
+}
+
 /// One secret that a system carries, as far as it can be told without a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Carried {
     /// Its name.
     pub name: String,
     /// The serial of its value; none where the file has no seal.
     pub serial: Option<u64>,
-    /// A digest of the sealed file.
-    pub digest: [u8; 32],
+    /// The SHA-256 of the sealed file, hexadecimal.
+    pub digest: String,
     /// Owner, group, mode and place, as one text.
     pub delivery: String,
     /// Units that are restarted or reloaded when its bytes change.
@@ -128,7 +148,7 @@ pub fn secret_units(changes: &[SecretChange], after: &[Carried]) -> BTreeSet<Str
 }
 
 /// What a system says of itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// The version of NixOS.
     pub version: String,
@@ -139,7 +159,7 @@ pub struct Facts {
     /// Components that must not change under a running system, and what each is.
     pub inhibitors: BTreeMap<String, String>,
     /// What only a boot loads: kernel, initrd and modules, each with where it is.
-    pub boots: BTreeMap<&'static str, String>,
+    pub boots: BTreeMap<String, String>,
     /// Whether it installs its own secrets, by a unit.
     pub has_unit: bool,
     /// Its systemd units, and where each is.
@@ -147,7 +167,7 @@ pub struct Facts {
 }
 
 /// What a reboot is needed for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reboot {
     /// Why the system cannot be activated live. Empty: it can.
     pub blocks: Vec<String>,
@@ -175,7 +195,7 @@ impl Reboot {
         let booted = booted.unwrap_or(running);
         let waits =
             target.boots.iter().filter(|(part, place)| booted.boots.get(*part).is_some_and(|was| was != *place));
-        reboot.waits.extend(waits.map(|(part, _)| match *part {
+        reboot.waits.extend(waits.map(|(part, _)| match part.as_str() {
             "kernel" if booted.kernel != target.kernel => format!("kernel {} → {}", booted.kernel, target.kernel),
             part => part.to_owned(),
         }));
@@ -184,7 +204,7 @@ impl Reboot {
 }
 
 /// Units that differ between two systems.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitChanges {
     /// New ones.
     pub added: Vec<String>,
@@ -264,7 +284,13 @@ mod tests {
 
     fn carried(name: &str, serial: u64, digest: u8, delivery: &str) -> Carried {
         let units = vec![format!("{name}.service")];
-        Carried { name: name.into(), serial: Some(serial), digest: [digest; 32], delivery: delivery.into(), units }
+        Carried {
+            name: name.into(),
+            serial: Some(serial),
+            digest: digest.to_string(),
+            delivery: delivery.into(),
+            units,
+        }
     }
 
     #[test]
@@ -309,7 +335,7 @@ mod tests {
             kernel: kernel.into(),
             interface: interface.into(),
             inhibitors: BTreeMap::from([("bus".to_owned(), bus.to_owned())]),
-            boots: BTreeMap::from([("kernel", kernel.to_owned())]),
+            boots: BTreeMap::from([("kernel".to_owned(), kernel.to_owned())]),
             ..Facts::default()
         };
         let now = facts("2", "dbus", "6.12");

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::cli::{App, Done};
-use crate::commands::generations::{Generation, run as generations};
+use crate::commands::generations::run as generations;
+use crate::fleet::generations::Generation;
 
 /// Lists the systems that this machine can go back to, with the secrets that each carries. Needs no key and no root.
 #[derive(clap::Args)]

@@ -17,6 +17,6 @@ pub fn run(app: &App) -> Done {
     let ui = Arc::clone(&app.ui);
     // Whoever listened may be gone; the work goes on.
     let listener = Box::new(move |told: &_| drop(ui.json_line(told)));
-    let verdict = order.expose(|bytes| host_run(bytes, listener));
-    Ok(verdict.failure.is_some().then_some(Kind::Failed))
+    let well = order.expose(|bytes| host_run(bytes, listener));
+    Ok((!well).then_some(Kind::Failed))
 }

@@ -96,6 +96,7 @@ fn listen(lines: &std::sync::mpsc::Receiver<Line>, order: &Order, talk: &dyn Tal
                         Told::Said { text } => talk.event(Event::Note(format!("  {text}"))),
                         Told::Warning { text } => talk.event(Event::Warning(text)),
                         Told::End(end) => heard.verdict = Some(end),
+                        Told::Awaits { .. } | Told::Survey(_) | Told::Generations(_) | Told::Verified(_) => {}
                     }
                 }
                 Err(_) => heard.last = text,

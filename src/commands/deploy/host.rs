@@ -3,31 +3,33 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use super::teller::{Listener, Teller};
 use super::transaction::Ended;
-use super::{back, transaction};
+use super::{back, survey, transaction};
 use crate::adapters::bench::{self, Bench};
 use crate::adapters::rooted::Root;
 use crate::adapters::{process, profile, system};
+use crate::commands::generations;
 use crate::error::{Error, Result};
 use crate::fleet::order::{Failure, Order, Outcome, Told, VERSION, Verdict, Work};
 use crate::fleet::rollout::Action;
+use crate::fleet::survey::Record;
 
-/// Carries out the order and tells the verdict, which it also returns.
-pub fn run(order: &[u8], listener: Listener) -> Verdict {
+/// Carries out the order and tells how it ended. Says whether it ended well.
+pub fn run(order: &[u8], listener: Listener) -> bool {
     process::leave_session();
     let teller = Arc::new(Teller::new(listener));
-    let verdict = carry_out(order, &teller).unwrap_or_else(|error| Verdict {
-        outcome: Outcome::Failed,
-        generation: None,
-        running: None,
-        until_reboot: false,
-        failure: Some(Failure::from(&error)),
+    let last = parse(order).and_then(|order| carry_out(&order, &teller)).unwrap_or_else(|error| {
+        Told::End(Verdict {
+            outcome: Outcome::Failed,
+            generation: None,
+            running: None,
+            until_reboot: false,
+            failure: Some(Failure::from(&error)),
+        })
     });
-    teller.tell(&Told::End(verdict.clone()));
-    verdict
+    teller.tell(&last);
+    !matches!(last, Told::End(Verdict { failure: Some(_), .. }))
 }
 
 /// Reads an order.
@@ -55,27 +57,37 @@ fn parse(order: &[u8]) -> Result<Order> {
     Ok(order)
 }
 
-fn carry_out(order: &[u8], teller: &Arc<Teller>) -> Result<Verdict> {
-    let order = parse(order)?;
+/// Does what was asked for; the last thing to be told.
+fn carry_out(order: &Order, teller: &Arc<Teller>) -> Result<Told> {
     let root = Root::open(&order.root)?;
-    let bench = Arc::new(Bench::take(&root, &order.run, &order.who)?);
+    match &order.work {
+        Work::Survey(question) => Ok(Told::Survey(Box::new(survey::of(&root, question)?))),
+        Work::Generations => Ok(Told::Generations(generations::run(root.path())?)),
+        Work::Verify(_) | Work::Follow(_) => Err(Error::usage("not yet")),
+        Work::Switch(_) | Work::Recover => change(&root, order, teller).map(Told::End),
+    }
+}
+
+/// What changes the machine: one at a time, written down, recorded.
+fn change(root: &Root, order: &Order, teller: &Arc<Teller>) -> Result<Verdict> {
+    let bench = Arc::new(Bench::take(root, &order.run, &order.who)?);
     teller.log_to(&bench);
-    let recovered = back::recover(&root, &bench, teller)?;
+    let recovered = back::recover(root, &bench, teller)?;
     let ended = match (&order.work, recovered) {
-        (Work::Recover, recovered) => recovered.unwrap_or_else(|| Ended::well(Outcome::Nothing)),
         // The way back failed: nothing more is done before a person looked.
         (_, Some(ended)) if ended.outcome == Outcome::Person => ended,
-        (Work::Switch(switch), _) => transaction::run(&root, &bench, teller, &order, switch)
+        (Work::Switch(switch), _) => transaction::run(root, &bench, teller, order, switch)
             .unwrap_or_else(|error| Ended { outcome: Outcome::Failed, failure: Some(error) }),
+        (_, recovered) => recovered.unwrap_or_else(|| Ended::well(Outcome::Nothing)),
     };
     let verdict = Verdict {
         outcome: ended.outcome,
-        generation: profile::current(&root),
+        generation: profile::current(root),
         running: root.store_path(system::RUNNING),
-        until_reboot: until_reboot(&root, &order, ended.outcome),
+        until_reboot: until_reboot(root, order, ended.outcome),
         failure: ended.failure.as_ref().map(Failure::from),
     };
-    record(&bench, &order, &verdict);
+    record(root, &bench, order, &verdict);
     Ok(verdict)
 }
 
@@ -88,34 +100,23 @@ fn until_reboot(root: &Root, order: &Order, outcome: Outcome) -> bool {
 }
 
 /// Adds a run to the record of all.
-fn record(bench: &Bench, order: &Order, verdict: &Verdict) {
-    #[derive(Serialize)]
-    struct Line<'a> {
-        version: u32,
-        run: &'a str,
-        who: &'a str,
-        ended: String,
-        action: Option<Action>,
-        system: Option<&'a str>,
-        former: Option<&'a str>,
-        commit: Option<&'a str>,
-        outcome: Outcome,
-        generation: Option<u64>,
-        reason: Option<String>,
-    }
+fn record(root: &Root, bench: &Bench, order: &Order, verdict: &Verdict) {
     let switch = match &order.work {
         Work::Switch(switch) => Some(switch),
-        Work::Recover => None,
+        _ => None,
     };
-    let line = Line {
+    let carried =
+        switch.and_then(|switch| transaction::manifest(root, switch)).and_then(|at| system::secrets(root, &at).ok());
+    let line = Record {
         version: VERSION,
-        run: &order.run,
-        who: &order.who,
+        run: order.run.clone(),
+        who: order.who.clone(),
         ended: bench::now(),
         action: switch.map(|switch| switch.action),
-        system: switch.map(|switch| switch.system.as_str()),
-        former: switch.and_then(|switch| switch.expected.as_deref()),
-        commit: switch.and_then(|switch| switch.commit.as_deref()),
+        system: switch.map(|switch| switch.system.clone()),
+        former: switch.and_then(|switch| switch.expected.clone()),
+        commit: switch.and_then(|switch| switch.commit.clone()),
+        secrets: carried.into_iter().flatten().map(|secret| (secret.name, secret.digest)).collect(),
         outcome: verdict.outcome,
         generation: verdict.generation,
         reason: verdict.failure.as_ref().map(Failure::reason),

@@ -29,6 +29,7 @@ pub mod host;
 mod journal;
 pub mod plan;
 pub mod preflight;
+pub mod survey;
 mod teller;
 mod transaction;
 mod verify;
@@ -173,6 +174,7 @@ pub fn run(session: &Session, request: &Request) -> Result<Report> {
         settle: request.settle,
         engine: session.fleet.policy.deploy.engine,
         commit: commit(&ready),
+        acknowledge: None,
     };
     let order = request.caller.order(&root, Some(ready.host.clone()), Work::Switch(Box::new(switch)))?;
     let verdict = hand_over(&order, ready.rights, &request.caller, talk)?;

@@ -87,7 +87,7 @@ pub fn run(root: &Root, bench: &Bench, teller: &Arc<Teller>, order: &Order, swit
 }
 
 /// Where the manifest of an order's system is: its own, or the one that goes along.
-fn manifest(root: &Root, switch: &Switch) -> Option<String> {
+pub fn manifest(root: &Root, switch: &Switch) -> Option<String> {
     let along = switch.bundle.as_ref().map(|bundle| format!("{bundle}/manifest.json"));
     let own = format!("{}/{}", switch.system, system::MANIFEST);
     root.exists(&own).then_some(own).or(along)

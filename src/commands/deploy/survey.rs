@@ -1,0 +1,72 @@
+//! How a machine is, as far as anybody on it may know: what the plan is made from, and what `status` tells.
+
+use std::collections::BTreeMap;
+
+use super::preflight::machine_keys;
+use crate::adapters::accounts::Caller;
+use crate::adapters::rooted::Root;
+use crate::adapters::{bench, nix, profile, system, units};
+use crate::error::Result;
+use crate::fleet::survey::{Question, Seen, Survey, Trust};
+
+/// Places whose free space matters: where, for what, and without how many bytes a deploy is not begun.
+pub const ROOM: [(&str, &str, u64); 3] = [
+    ("/nix/store", "the system", 256 << 20),
+    ("/boot", "kernel and initrd", 32 << 20),
+    ("/var/lib", "the journal", 8 << 20),
+];
+
+/// Looks.
+///
+/// # Errors
+/// When the system that was asked for is there and cannot be read.
+pub fn of(root: &Root, question: &Question) -> Result<Survey> {
+    let running = root.store_path(system::RUNNING);
+    let coming = question.coming.as_deref().filter(|coming| system::is_store_path(coming));
+    let coming = coming.filter(|coming| root.exists(coming) && nix::check_valid(root, coming).is_ok());
+    let caller = Caller::get();
+    let root_user = rustix::process::geteuid().is_root();
+    Ok(Survey {
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        host_name: root
+            .text(if root.is_machine() { "/proc/sys/kernel/hostname" } else { "/etc/hostname" })
+            .unwrap_or_default(),
+        platform: format!("{}-linux", std::env::consts::ARCH),
+        nixos: root.exists("/etc/NIXOS"),
+        root: root_user,
+        // Root is trusted in any case, and need not wait for nix.
+        trust: if root_user { Trust { user: true, keys: Vec::new() } } else { nix::trust(&caller) },
+        user: caller.user,
+        keys: machine_keys(root),
+        // What runs may be broken; that is what a deploy can mend.
+        running: running.as_deref().and_then(|system| seen(root, system).ok()),
+        booted: root.store_path(system::BOOTED).and_then(|system| system::facts(root, &system).ok()),
+        generation: profile::current(root),
+        coming: coming.map(|system| seen(root, system)).transpose()?,
+        closure: match running.as_deref().filter(|_| question.closure) {
+            Some(system) => nix::closure(root, system).unwrap_or_default(),
+            None => Vec::new(),
+        },
+        free: ROOM
+            .iter()
+            .filter_map(|(place, ..)| Some(((*place).to_owned(), root.free(place)?)))
+            .collect::<BTreeMap<_, _>>(),
+        busy: bench::is_held(root).then(|| bench::holder(root)),
+        unfinished: bench::is_unfinished(root),
+        failed: units::failed_units(root),
+        last: bench::last(root),
+    })
+}
+
+/// What a system says of itself, and the secrets that come with it.
+///
+/// # Errors
+/// When it is no system.
+pub fn seen(root: &Root, system: &str) -> Result<Seen> {
+    let secrets = system::manifest(root, system).map(|manifest| system::secrets(root, &manifest));
+    Ok(Seen {
+        system: system.to_owned(),
+        facts: system::facts(root, system)?,
+        secrets: secrets.and_then(Result::ok).unwrap_or_default(),
+    })
+}

@@ -1,0 +1,54 @@
+//! The systems that a machine can go back to, and what each would do to its secrets: the list, as it is told and printed.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The generations of a machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Generations {
+    /// The version of this form: 1.
+    pub version: u32,
+    /// The machine's root directory.
+    pub root: PathBuf,
+    /// The generations, newest first.
+    pub generations: Vec<Generation>,
+}
+
+/// One generation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Generation {
+    /// Its number in the system profile.
+    pub generation: u64,
+    /// When it was made, in UTC.
+    pub date: Option<String>,
+    /// Its system; none where that is not in the store any more.
+    pub system: Option<String>,
+    /// The version of NixOS.
+    pub nixos_version: Option<String>,
+    /// The version of its kernel.
+    pub kernel: Option<String>,
+    /// Whether it is what the profile says, and boots next.
+    pub current: bool,
+    /// Whether it runs.
+    pub running: bool,
+    /// Whether it was booted.
+    pub booted: bool,
+    /// Whether it delivers its secrets by a unit of its own. If not, they last only until the next reboot.
+    pub unit: bool,
+    /// Its secrets, by name.
+    pub secrets: Vec<Secret>,
+    /// Secrets of which it would bring back an older value than the newest generation has.
+    pub revives: Vec<String>,
+    /// Secrets that none of the machine's keys opens.
+    pub cannot_open: Vec<String>,
+}
+
+/// One secret of a generation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Secret {
+    /// Its name.
+    pub name: String,
+    /// The serial of its value; none where the file has no seal.
+    pub serial: Option<u64>,
+}

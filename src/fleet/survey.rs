@@ -1,0 +1,109 @@
+//! What a host says of itself when it is looked at: asked as whoever logs in, without root, and nothing changes. From it
+//! the plan is made, the preflight's problems are found, and `status` is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::rollout::{Carried, Facts, Outcome};
+
+/// What is asked beyond the usual.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    /// A system that may come: whether the store has it, and what it says of itself.
+    pub coming: Option<String>,
+    /// Whether the store paths of the running system are to be listed.
+    pub closure: bool,
+}
+
+/// What a host says of itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Survey {
+    /// The version of sealift there.
+    pub program: String,
+    /// The machine's own name.
+    pub host_name: String,
+    /// What its programs run on, as Nix names it: `x86_64-linux`.
+    pub platform: String,
+    /// Whether it is NixOS.
+    pub nixos: bool,
+    /// Who is logged in.
+    pub user: String,
+    /// Whether that is root.
+    pub root: bool,
+    /// The public host keys that it has, as `type base64`.
+    pub keys: Vec<String>,
+    /// The system that runs; none where none does.
+    pub running: Option<Seen>,
+    /// What was booted says of itself.
+    pub booted: Option<Facts>,
+    /// The current generation of the system profile.
+    pub generation: Option<u64>,
+    /// The system that was asked for, if the store has it.
+    pub coming: Option<Seen>,
+    /// The store paths of the running system, if asked for.
+    pub closure: Vec<String>,
+    /// Free bytes, by place.
+    pub free: BTreeMap<String, u64>,
+    /// Which deploy is at work, as far as the caller may know.
+    pub busy: Option<String>,
+    /// Whether a deploy was ended before its end.
+    pub unfinished: bool,
+    /// Whom its nix trusts.
+    pub trust: Trust,
+    /// The units that are failed; none where nobody can tell.
+    pub failed: Option<BTreeSet<String>>,
+    /// The last deploy in the record.
+    pub last: Option<Record>,
+}
+
+/// A system that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Its store path.
+    pub system: String,
+    /// What it says of itself.
+    pub facts: Facts,
+    /// The secrets that it carries, or that were delivered with it.
+    pub secrets: Vec<Carried>,
+}
+
+/// Whom the nix of a machine trusts, from its own configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trust {
+    /// Whether whoever is logged in may bring paths that nobody signed.
+    pub user: bool,
+    /// The keys whose signatures count, as `name:base64`.
+    pub keys: Vec<String>,
+}
+
+/// One line of the record of deploys.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// The version of its form.
+    pub version: u32,
+    /// Names the run.
+    pub run: String,
+    /// Who asked: `user@machine`.
+    pub who: String,
+    /// When it ended, in UTC.
+    pub ended: String,
+    /// How far it was to go; none for a recovery.
+    pub action: Option<super::rollout::Action>,
+    /// The system that was to come.
+    pub system: Option<String>,
+    /// The one that ran before.
+    pub former: Option<String>,
+    /// The commit that it was built from.
+    pub commit: Option<String>,
+    /// Digests of the sealed files that it carries, by secret: SHA-256, hexadecimal.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, String>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The current generation of the profile after it.
+    pub generation: Option<u64>,
+    /// Why it is not what was asked for.
+    pub reason: Option<String>,
+}
