@@ -90,12 +90,20 @@ struct Inner {
     hint: Option<String>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
     parts: Vec<Error>,
+    passing: bool,
 }
 
 impl Error {
     /// A failure of this kind. The message is one line, lower case, without a full stop.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), hint: None, source: None, parts: Vec::new() }))
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            hint: None,
+            source: None,
+            parts: Vec::new(),
+            passing: false,
+        }))
     }
 
     /// It failed; nothing changed.
@@ -163,6 +171,18 @@ impl Error {
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
+    }
+
+    /// The same failure, as one that may be over soon and is nobody's fault: a machine that is off.
+    #[must_use]
+    pub fn passing(mut self) -> Self {
+        self.0.passing = true;
+        self
+    }
+
+    /// Whether it is one that may be over soon.
+    pub fn is_passing(&self) -> bool {
+        self.0.passing
     }
 
     /// The same failure under another kind.

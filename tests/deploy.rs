@@ -50,7 +50,7 @@ fn nix_a_deploy_shows_what_changes_and_makes_it_so() {
         assert!(run.stderr.contains(text), "`{text}` is not in: {}", run.stderr);
     }
     assert!(!run.stderr.contains("u{1b}"), "nix's colours are taken off: {}", run.stderr);
-    let report = run.json();
+    let report = run.result();
     assert_eq!(report["event"], "result");
     assert_eq!(
         (&report["outcome"], &report["generation"], &report["until_reboot"]),
@@ -88,7 +88,7 @@ fn nix_a_system_without_the_unit_is_delivered_to_until_the_reboot() {
         .exits(0)
         .says("they last until the next reboot")
         .says("its secrets last until the next reboot, then deploy again");
-    assert_eq!(run.json()["until_reboot"], true);
+    assert_eq!(run.result()["until_reboot"], true);
     assert_eq!(machine.secret("token").as_deref(), Some(value.as_str()));
     // The closure is the same, so only the secrets move.
     let newer = machine.seal("token", "third");
@@ -192,7 +192,7 @@ fn nix_what_cannot_be_activated_live_waits_for_the_reboot() {
         assert!(machine.calls().is_empty() && machine.state() == before);
         let run =
             machine.deploy(&["--json"]).exits(0).says("cannot be activated live").says("takes effect at the next boot");
-        assert_eq!(run.json()["outcome"], "pending-reboot");
+        assert_eq!(run.result()["outcome"], "pending-reboot");
         assert_eq!(machine.calls(), ["boot 0"]);
         assert_eq!(machine.link("run/current-system"), before[0]);
         machine.boot();

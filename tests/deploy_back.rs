@@ -55,7 +55,7 @@ fn nix_every_failure_of_a_switch_brings_the_former_state_back() {
             machine.forget_calls();
             machine.fail(line);
             let run = machine.deploy(&["--json"]).exits(6).says("the deploy failed and was rolled back").says(says);
-            assert_eq!(run.json()["outcome"], "rolled-back", "{variant} {line}");
+            assert_eq!(run.result()["outcome"], "rolled-back", "{variant} {line}");
             assert_eq!(machine.calls(), calls, "{variant} {line}");
             assert_eq!(machine.state(), before, "{variant} {line}");
             machine.is_tidy();
@@ -193,7 +193,7 @@ fn nix_a_way_back_that_fails_needs_a_person() {
         .says("its activation script failed")
         .says("the way back failed too")
         .says("sealift rollback --to N");
-    assert_eq!(run.json()["outcome"], "person");
+    assert_eq!(run.result()["outcome"], "person");
     assert_eq!(machine.calls(), ["test 2", "test 2"]);
     // A person mended it, and deploys again: nothing is in the way.
     machine.deploy(&[]).exits(0);

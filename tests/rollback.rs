@@ -25,7 +25,7 @@ fn nix_a_former_system_comes_back_with_its_secrets() {
         .exits(0)
         .says("back to generation 2")
         .says("! token (value 3 → value 2: an older value comes back)");
-    assert_eq!((&run.json()["outcome"], &run.json()["generation"]), (&"done".into(), &2.into()));
+    assert_eq!((&run.result()["outcome"], &run.result()["generation"]), (&"done".into(), &2.into()));
     assert_eq!(machine.calls(), ["test 0", "boot 0"]);
     assert_eq!(machine.secret("token"), Some(machine.sandbox.value("second")));
     let state = machine.state();

@@ -13,6 +13,12 @@ pub trait Ask: Send + Sync {
     /// `NoIdentity` where nobody can be asked; `Interrupted` on Ctrl-C.
     fn passphrase(&self, what: &str) -> Result<SecretString>;
 
+    /// Another password, typed without echo, such as that of sudo on a host.
+    ///
+    /// # Errors
+    /// `Failed` where nobody can be asked; `Interrupted` on Ctrl-C.
+    fn password(&self, what: &str) -> Result<SecretString>;
+
     /// How often a wrong passphrase may be given anew: a person mistypes, a script does not.
     fn attempts(&self) -> usize {
         1

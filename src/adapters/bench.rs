@@ -116,8 +116,8 @@ impl Bench {
 }
 
 /// The failure of a place that is held: by whom, and since when.
-pub fn busy(root: &Root) -> Error {
-    Error::failed(format!("another deploy is at work on {}: {}", root.path().display(), holder(root)))
+pub fn busy(place: &str, holder: &str) -> Error {
+    Error::failed(format!("another deploy is at work on {place}: {holder}"))
         .hint("wait until it is done, and run this again")
 }
 

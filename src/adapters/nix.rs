@@ -1,12 +1,15 @@
 //! nix, as a program: its users' configuration (builders, caches, trust) counts.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::accounts::Caller;
 use super::git::Git;
 use super::process::Invocation;
 use super::rooted::Root;
 use crate::error::{Error, Result};
+use crate::fleet::address::Address;
 use crate::fleet::name::HostName;
 use crate::fleet::survey::Trust;
 
@@ -51,28 +54,50 @@ fn encoded(path: &str) -> String {
     path.bytes().map(one).collect()
 }
 
+/// The store of another machine.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// As nix names it.
+    pub uri: String,
+    /// What nix tells ssh (`NIX_SSHOPTS`).
+    pub options: String,
+}
+
+impl Remote {
+    /// A machine that is none of the fleet's: ssh_config and the user's known_hosts decide.
+    pub fn plain(address: &Address) -> Self {
+        let user = address.user.as_ref().map(|user| format!("-l {user}"));
+        let port = address.port.map(|port| format!("-p {port}"));
+        let options: Vec<String> = [user, port].into_iter().flatten().collect();
+        Self { uri: format!("ssh-ng://{}", address.url_host()), options: options.join(" ") }
+    }
+
+    /// nix with what it tells ssh.
+    fn nix(&self) -> Invocation {
+        nix().env("NIX_SSHOPTS", &self.options)
+    }
+}
+
 /// Store paths that the collector leaves alone until this is dropped.
 pub struct Rooted {
     folder: PathBuf,
+    stays: AtomicBool,
 }
 
 impl Rooted {
-    /// In a folder of this run below `folder`; what runs that are gone left there is removed.
+    /// By links in this folder.
     ///
     /// # Errors
-    /// When the folder cannot be made.
-    pub fn new(folder: &Path) -> Result<Self> {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            if !name.to_str().is_some_and(|pid| Path::new("/proc").join(pid).exists()) {
-                // What cannot be removed only keeps a store path alive.
-                let _left = std::fs::remove_dir_all(entry.path());
-            }
-        }
-        let folder = folder.join(std::process::id().to_string());
+    /// When it cannot be made.
+    pub fn at(folder: PathBuf) -> Result<Self> {
         std::fs::create_dir_all(&folder)
             .map_err(|error| Error::io(format!("cannot make {}", folder.display()), error))?;
-        Ok(Self { folder })
+        Ok(Self { folder, stays: AtomicBool::new(false) })
+    }
+
+    /// They stay, for somebody who comes later.
+    pub fn stay(&self) {
+        self.stays.store(true, Ordering::Relaxed);
     }
 
     /// The folder itself, for what is made on the way.
@@ -91,10 +116,34 @@ impl Rooted {
         if !output.ended.well() {
             return Err(call.failure(&output));
         }
+        built_path(&output.stdout)
+    }
+
+    /// Builds what several attributes name in one evaluation, and roots each by its name.
+    ///
+    /// # Errors
+    /// When one of them cannot be evaluated or built. What could be is in the store.
+    pub fn build_all(&self, wanted: &[(&str, &str)], line: impl FnMut(&str)) -> Result<BTreeMap<String, String>> {
+        let link = self.folder.join("all");
+        let call = nix().args(["build", "--keep-going", "--print-build-logs", "--json", "--out-link"]).arg(&link);
+        let call = call.arg("--").args(wanted.iter().map(|(_, what)| what));
+        let output = call.watched(line)?;
+        if !output.ended.well() {
+            return Err(call.failure(&output));
+        }
         let built: serde_json::Value = serde_json::from_slice(&output.stdout)
             .map_err(|error| Error::failed("nix build answers out of form").because(error))?;
-        let path = built[0]["outputs"]["out"].as_str().filter(|path| super::system::is_store_path(path));
-        path.map(str::to_owned).ok_or_else(|| Error::failed("nix build names no store path"))
+        let paths: Vec<&str> = built
+            .as_array()
+            .map_or(&[][..], Vec::as_slice)
+            .iter()
+            .filter_map(|one| one["outputs"]["out"].as_str().filter(|path| super::system::is_store_path(path)))
+            .collect();
+        // nix answers in the order of its own; which is whose is told by evaluating again, and that is cheap by now.
+        if paths.len() != wanted.len() {
+            return Err(Error::failed("nix build names another number of systems than were asked for"));
+        }
+        Ok(wanted.iter().zip(paths).map(|((name, _), path)| ((*name).to_owned(), path.to_owned())).collect())
     }
 
     /// Puts a folder into the store, and roots it.
@@ -102,21 +151,116 @@ impl Rooted {
     /// # Errors
     /// When nix fails.
     pub fn add(&self, name: &str, folder: &Path) -> Result<String> {
-        let printed = nix().args(["store", "add-path", "--name", name, "--"]).arg(folder).read()?;
-        let path = String::from_utf8_lossy(&printed).trim().to_owned();
-        if !super::system::is_store_path(&path) {
-            return Err(Error::failed("nix store add-path names no store path"));
-        }
-        nix().args(["build", "--out-link"]).arg(self.folder.join(name)).arg("--").arg(&path).read()?;
+        let path = add(name, folder)?;
+        self.hold(&[(name, &path)])?;
         Ok(path)
+    }
+
+    /// Roots paths that are in the store, each by a link of this name.
+    ///
+    /// # Errors
+    /// When one is not there.
+    pub fn hold(&self, paths: &[(&str, &str)]) -> Result<()> {
+        for (name, path) in paths {
+            let link = self.folder.join(name);
+            Invocation::new("nix-store").arg("--add-root").arg(link).args(["--realise", "--", path]).read()?;
+        }
+        Ok(())
     }
 }
 
 impl Drop for Rooted {
     fn drop(&mut self) {
-        // As in `new`: the next run tries again.
-        let _left = std::fs::remove_dir_all(&self.folder);
+        if !self.stays.load(Ordering::Relaxed) {
+            // What cannot be removed only keeps a store path alive; the next run tries again.
+            let _left = std::fs::remove_dir_all(&self.folder);
+        }
     }
+}
+
+/// Puts a folder into the store. Its path is made from its content, so that any store takes it from anybody.
+///
+/// # Errors
+/// When nix fails.
+pub fn add(name: &str, folder: &Path) -> Result<String> {
+    let printed = nix().args(["store", "add-path", "--name", name, "--"]).arg(folder).read()?;
+    let path = String::from_utf8_lossy(&printed).trim().to_owned();
+    if super::system::is_store_path(&path) {
+        Ok(path)
+    } else {
+        Err(Error::failed("nix store add-path names no store path"))
+    }
+}
+
+/// Copies store paths, with all they need, to another machine. `line` is told what nix says.
+///
+/// # Errors
+/// When nix fails; the error quotes it.
+pub fn copy_to(remote: &Remote, paths: &[&str], line: impl FnMut(&str)) -> Result<()> {
+    let call = remote.nix().args(["copy", "--no-check-sigs", "--substitute-on-destination", "--to", &remote.uri]);
+    let call = call.arg("--").args(paths);
+    let output = call.watched(line)?;
+    if output.ended.well() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let error = call.failure(&output);
+    let unsigned = ["lacks a valid signature", "lacks a signature by a trusted key", "is not signed by"];
+    if unsigned.iter().any(|text| said.contains(text)) {
+        return Err(untrusted("the host", "whoever logs in there").because(error.in_one_line()));
+    }
+    if said.contains("No space left on device") {
+        return Err(Error::failed("the host has no room for the system; nothing was changed")
+            .because(error.in_one_line())
+            .hint("remove old generations there: `nix-collect-garbage -d`"));
+    }
+    Err(error.about("the system could not be copied; nothing was changed"))
+}
+
+/// Copies store paths from another machine into the store here.
+///
+/// # Errors
+/// When nix fails.
+pub fn copy_from(remote: &Remote, paths: &[&str]) -> Result<()> {
+    remote.nix().args(["copy", "--no-check-sigs", "--from", &remote.uri, "--"]).args(paths).read().map(drop)
+}
+
+/// Builds what an attribute names in the store of another machine, evaluated here. Where it is there.
+///
+/// # Errors
+/// When it cannot be evaluated or built.
+pub fn build_on(remote: &Remote, what: &str, line: impl FnMut(&str)) -> Result<String> {
+    let call = remote.nix().args(["build", "--print-build-logs", "--json", "--no-link", "--eval-store", "auto"]);
+    let call = call.args(["--store", &remote.uri, "--", what]);
+    let output = call.watched(line)?;
+    if !output.ended.well() {
+        return Err(call.failure(&output));
+    }
+    built_path(&output.stdout)
+}
+
+/// Signs store paths, and all they need, with a key in a file.
+///
+/// # Errors
+/// When there is no such key.
+pub fn sign(paths: &[&str], key: &Path) -> Result<()> {
+    nix().args(["store", "sign", "--recursive", "--key-file"]).arg(key).arg("--").args(paths).read().map(drop)
+}
+
+/// The store path that a build of one thing names.
+fn built_path(json: &[u8]) -> Result<String> {
+    let built: serde_json::Value =
+        serde_json::from_slice(json).map_err(|error| Error::failed("nix build answers out of form").because(error))?;
+    let path = built[0]["outputs"]["out"].as_str().filter(|path| super::system::is_store_path(path));
+    path.map(str::to_owned).ok_or_else(|| Error::failed("nix build names no store path"))
+}
+
+/// The failure of a host whose nix takes nothing unsigned from whoever logs in there. It would say so only once all is
+/// built.
+pub fn untrusted(host: &str, user: &str) -> Error {
+    Error::failed(format!("nix on {host} does not trust {user}: it takes only signed paths")).hint(format!(
+        "one of: `nix.settings.trusted-users = [ \"{user}\" ]` there; `sign_key` in [deploy] of recipients.toml, with its public half in `nix.settings.trusted-public-keys` there; `--build-on-target`"
+    ))
 }
 
 /// Copies store paths, with all they need, into the store of a root. `sudo`: as root, where the caller may not write there.

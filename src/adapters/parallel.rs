@@ -8,7 +8,12 @@ const THREADS: usize = 16;
 
 /// Does the work on every item, on as many threads as there are cores.
 pub fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS).min(items.len());
+    map_on(std::thread::available_parallelism().map_or(1, usize::from).min(THREADS), items, work)
+}
+
+/// Does the work on every item, on this many threads: for work that mostly waits for others.
+pub fn map_on<T: Sync, R: Send>(threads: usize, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = threads.min(items.len());
     if threads < 2 {
         return items.iter().map(work).collect();
     }

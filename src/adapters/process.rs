@@ -7,8 +7,12 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use secrecy::{ExposeSecret, SecretString};
 
 use super::terminal::Terminal;
 use crate::error::{Error, Kind, Result};
@@ -16,6 +20,11 @@ use crate::fleet::plaintext::Plaintext;
 
 /// Variables that make a child print secrets or load foreign code.
 const DROPPED: [&str; 6] = ["AGEDEBUG", "LD_PRELOAD", "LD_AUDIT", "BASH_ENV", "ENV", "SHELLOPTS"];
+
+/// How much is kept of what a program says: its end, which tells why it failed.
+const SAID: usize = 64 << 10;
+/// How long a line may be that is passed on; the rest of a longer one is dropped.
+const LINE: u64 = 16 << 20;
 
 /// Where programs are looked for, as the command line found it; until it is said, where the system looks.
 static PATH: OnceLock<OsString> = OnceLock::new();
@@ -34,7 +43,26 @@ pub struct Invocation {
     environment: Vec<(OsString, OsString)>,
     without: Vec<OsString>,
     directory: Option<PathBuf>,
-    input: Option<Vec<u8>>,
+    input: Option<Input>,
+    limit: u64,
+}
+
+/// What a program gets on its standard input.
+#[derive(Clone, Debug)]
+enum Input {
+    Plain(Vec<u8>),
+    /// Shared, so that a copy of the call is no copy of the secret.
+    Secret(Arc<Plaintext>),
+}
+
+impl Input {
+    fn write(&self, mut pipe: impl Write) {
+        // A child that does not read its input ends the pipe; how it ends tells the rest.
+        let _ended_early = match self {
+            Input::Plain(bytes) => pipe.write_all(bytes),
+            Input::Secret(secret) => secret.expose(|bytes| pipe.write_all(bytes)),
+        };
+    }
 }
 
 /// What a finished program left.
@@ -91,6 +119,7 @@ impl Invocation {
             without: Vec::new(),
             directory: None,
             input: None,
+            limit: u64::MAX,
         }
     }
 
@@ -132,7 +161,23 @@ impl Invocation {
     /// Gives this to its standard input, which is empty otherwise.
     #[must_use]
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.input = Some(bytes.into());
+        self.input = Some(Input::Plain(bytes.into()));
+        self
+    }
+
+    /// Gives a line with a secret to its standard input, such as the password that `sudo -S` reads, and these bytes after
+    /// it. Wiped after use, never shown.
+    #[must_use]
+    pub fn secret_input(mut self, secret: &SecretString, then: &[u8]) -> Self {
+        let whole = Plaintext::concat(&[secret.expose_secret().as_bytes(), b"\n", then]);
+        self.input = Some(Input::Secret(Arc::new(whole)));
+        self
+    }
+
+    /// `run` fails when it prints more than this: for programs of other machines, which may print without end.
+    #[must_use]
+    pub fn at_most(mut self, bytes: u64) -> Self {
+        self.limit = bytes;
         self
     }
 
@@ -200,17 +245,20 @@ impl Invocation {
         // Three pipes at once: a child that waits for one of them must not wait for us at another.
         let read = std::thread::scope(|scope| {
             scope.spawn(|| {
-                if let (Some(mut pipe), Some(bytes)) = (input, &self.input) {
-                    // A child that does not read its input ends the pipe; how it ends tells the rest.
-                    let _ended_early = pipe.write_all(bytes);
+                if let (Some(pipe), Some(bytes)) = (input, &self.input) {
+                    bytes.write(pipe);
                 }
             });
-            let said = scope.spawn(|| err.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut stderr)));
-            let printed = out.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut stdout));
-            printed.and(said.join().unwrap_or(Ok(0)))
+            let said = scope.spawn(|| err.map_or(Ok(()), |pipe| keep_end(pipe, &mut stderr)));
+            // The pipe is dropped at the limit, which ends a child that goes on printing.
+            let printed = out.map_or(Ok(0), |pipe| pipe.take(self.limit.saturating_add(1)).read_to_end(&mut stdout));
+            said.join().unwrap_or(Ok(())).and(printed)
         });
         let status = child.wait().map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))?;
-        read.map_err(|error| Error::io(format!("cannot read what {} prints", self.name()), error))?;
+        let printed = read.map_err(|error| Error::io(format!("cannot read what {} prints", self.name()), error))?;
+        if printed as u64 > self.limit {
+            return Err(Error::failed(format!("{} prints more than {} bytes", self.name(), self.limit)));
+        }
         Ok(Output { stdout, stderr, ended: Ended::of(status) })
     }
 
@@ -289,7 +337,6 @@ impl Invocation {
     /// # Errors
     /// When it cannot be started or does not end well.
     pub fn watched(&self, mut line: impl FnMut(&str)) -> Result<Output> {
-        use std::io::{BufRead, BufReader};
         let mut command = self.command();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.start(&mut command)?;
@@ -297,15 +344,13 @@ impl Invocation {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         std::thread::scope(|scope| {
             scope.spawn(|| out.map(|mut pipe| pipe.read_to_end(&mut stdout)));
-            let mut text = Vec::new();
-            let mut said = err.map(BufReader::new);
-            while let Some(reader) = &mut said {
-                text.clear();
-                if !matches!(reader.read_until(b'\n', &mut text), Ok(read) if read > 0) {
-                    break;
-                }
-                line(String::from_utf8_lossy(&text).trim_end());
-                stderr.extend_from_slice(&text);
+            if let Some(pipe) = err {
+                each_line(pipe, |text| {
+                    line(text);
+                    stderr.extend_from_slice(text.as_bytes());
+                    stderr.push(b'\n');
+                    cut(&mut stderr);
+                });
             }
         });
         let status = child.wait().map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))?;
@@ -324,9 +369,8 @@ impl Invocation {
         let (input, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                if let (Some(mut pipe), Some(bytes)) = (input, &self.input) {
-                    // As in `run`.
-                    let _ended_early = pipe.write_all(bytes);
+                if let (Some(pipe), Some(bytes)) = (input, &self.input) {
+                    bytes.write(pipe);
                 }
             });
             scope.spawn(|| {
@@ -346,16 +390,25 @@ impl Invocation {
     ///
     /// # Errors
     /// When it cannot be started, does not end well, or not in time.
-    pub fn within(&self, limit: std::time::Duration) -> Result<()> {
+    pub fn within(&self, limit: Duration) -> Result<()> {
+        let ended = self.leaving(Stdio::null(), limit)?;
+        if ended.well() { Ok(()) } else { Err(Error::failed(format!("{}: {ended}", self.name()))) }
+    }
+
+    /// Runs it without input and output, and ends it after this time. What it says goes to `said`; what it leaves in the
+    /// background, with its streams, is not waited for.
+    ///
+    /// # Errors
+    /// When it cannot be started, or does not end in time.
+    pub fn leaving(&self, said: impl Into<Stdio>, limit: Duration) -> Result<Ended> {
         let mut command = self.command();
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
         let mut child = self.start(&mut command)?;
-        let end = std::time::Instant::now() + limit;
+        let end = Instant::now().checked_add(limit);
         loop {
             match child.try_wait() {
-                Ok(Some(status)) if status.success() => return Ok(()),
-                Ok(Some(status)) => return Err(Error::failed(format!("{}: {}", self.name(), Ended::of(status)))),
-                Ok(None) if std::time::Instant::now() < end => std::thread::sleep(std::time::Duration::from_millis(10)),
+                Ok(Some(status)) => return Ok(Ended::of(status)),
+                Ok(None) if end.is_none_or(|end| Instant::now() < end) => std::thread::sleep(Duration::from_millis(5)),
                 Ok(None) => {
                     // It may have ended between the two.
                     let _ended = child.kill();
@@ -363,6 +416,42 @@ impl Invocation {
                     return Err(Error::failed(format!("{} does not end within {} s", self.name(), limit.as_secs())));
                 }
                 Err(error) => return Err(Error::io(format!("cannot wait for {}", self.name()), error)),
+            }
+        }
+    }
+
+    /// Starts a program that prints what it reads, such as `cat`, and waits until it does. It gets the end of its input
+    /// when what is returned is dropped, and also when this process is killed.
+    ///
+    /// # Errors
+    /// When it cannot be started, ends, or prints nothing of the kind in time.
+    pub fn held(&self, limit: Duration) -> Result<Held> {
+        const WORD: &str = "sealift-is-here";
+        let mut command = self.command();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = self.start(&mut command)?;
+        let (mut input, out) = (child.stdin.take(), child.stdout.take());
+        if let Some(pipe) = &mut input {
+            // One that has ended prints nothing either.
+            let _ended_early = pipe.write_all(format!("{WORD}\n").as_bytes()).and_then(|()| pipe.flush());
+        }
+        let (heard, answer) = mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            if let Some(pipe) = out {
+                // To its end: a child that greets without end must not wait for us.
+                each_line(pipe, |line| {
+                    if line.ends_with(WORD) {
+                        let _once = heard.try_send(());
+                    }
+                });
+            }
+        });
+        let held = Held { child, input };
+        match answer.recv_timeout(limit) {
+            Ok(()) => Ok(held),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(Error::failed(format!("{} ended", self.name()))),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                Err(Error::failed(format!("{} does not answer within {} s", self.name(), limit.as_secs())))
             }
         }
     }
@@ -377,14 +466,54 @@ impl Invocation {
     }
 }
 
-/// Calls for each line of a pipe until it ends, also for bytes that are not text.
+/// A program that runs as long as this is kept.
+pub struct Held {
+    child: Child,
+    input: Option<ChildStdin>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        // It may have ended by itself.
+        let _ended = self.child.kill();
+        let _waited = self.child.wait();
+    }
+}
+
+/// Calls for each line of a pipe until it ends, also for bytes that are not text. No line is longer than `LINE`.
 fn each_line(pipe: impl Read, mut call: impl FnMut(&str)) {
     use std::io::{BufRead, BufReader};
     let mut reader = BufReader::new(pipe);
     let mut line = Vec::new();
-    while matches!(reader.read_until(b'\n', &mut line), Ok(read) if read > 0) {
+    while matches!(reader.by_ref().take(LINE).read_until(b'\n', &mut line), Ok(read) if read > 0) {
         call(String::from_utf8_lossy(&line).trim_end());
+        if !line.ends_with(b"\n") {
+            // Either the end, or more of a line that nobody needs.
+            let _end = reader.skip_until(b'\n');
+        }
         line.clear();
+    }
+}
+
+/// Reads a pipe to its end, and keeps the end of what came.
+fn keep_end(mut pipe: impl Read, kept: &mut Vec<u8>) -> std::io::Result<()> {
+    let mut chunk = [0; 8192];
+    loop {
+        match pipe.read(&mut chunk) {
+            Ok(0) => return Ok(()),
+            Ok(read) => kept.extend_from_slice(&chunk[..read]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        cut(kept);
+    }
+}
+
+/// Cuts the beginning off once twice as much is there as is kept.
+fn cut(kept: &mut Vec<u8>) {
+    if kept.len() > 2 * SAID {
+        kept.drain(..kept.len() - SAID);
     }
 }
 

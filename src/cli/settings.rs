@@ -113,9 +113,14 @@ pub fn editor() -> Result<Editor> {
     Editor::parse(name, &text, &working_directory(), Some(&path()))
 }
 
+/// The user's directory for sockets and the like.
+pub fn runtime() -> Option<PathBuf> {
+    variable("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
 /// Where values may be edited, and who helps.
 pub fn surroundings() -> Surroundings {
-    let runtime = variable("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
+    let runtime = runtime();
     Surroundings {
         places: runtime.into_iter().chain([PathBuf::from("/dev/shm")]).filter(|place| place.is_dir()).collect(),
         program: std::env::current_exe().ok(),

@@ -1,13 +1,15 @@
 //! Everything that is printed: data to standard output, talk to standard error. Foreign text is escaped before it
 //! reaches a terminal.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::settings;
@@ -15,6 +17,7 @@ use crate::adapters::ask::Ask;
 use crate::adapters::terminal::{self, Terminal};
 use crate::commands::{Event, Talk};
 use crate::error::{Error, Kind, Result};
+use crate::fleet::name::HostName;
 use crate::fleet::plaintext::Plaintext;
 
 /// The version of the form of what `--json` prints. Fields may be added without a new one.
@@ -29,6 +32,8 @@ pub struct Ui {
     passphrase: OnceLock<SecretString>,
     progress: Mutex<Progress>,
     colour_data: bool,
+    /// Whether events are data too.
+    streams: AtomicBool,
 }
 
 impl Ui {
@@ -43,17 +48,14 @@ impl Ui {
             passphrase_fd,
             passphrase: OnceLock::new(),
             progress: Mutex::default(),
+            streams: AtomicBool::new(false),
         }
     }
 
     /// The terminal, free of anything that is drawn on it.
     fn terminal(&self) -> Option<Terminal> {
         let terminal = Terminal::open()?;
-        if let Ok(mut progress) = self.progress.lock()
-            && let Some(bar) = progress.bar.take()
-        {
-            bar.finish_and_clear();
-        }
+        self.end_progress();
         Some(terminal)
     }
 
@@ -130,7 +132,7 @@ impl Ui {
     /// # Errors
     /// As `data`.
     pub fn json_rows(&self, name: &'static str, rows: &[impl serde::Serialize]) -> Result<()> {
-        self.json(&std::collections::BTreeMap::from([(name, rows)]))
+        self.json(&BTreeMap::from([(name, rows)]))
     }
 
     /// What says itself of which version it is, as JSON.
@@ -151,6 +153,68 @@ impl Ui {
         let text =
             serde_json::to_string(report).map_err(|error| Error::new(Kind::Bug, "cannot write JSON").because(error))?;
         self.data(format!("{text}\n").as_bytes())
+    }
+
+    /// From now on each event is printed as JSON too, if asked for.
+    pub fn stream_events(&self, wanted: bool) {
+        self.streams.store(wanted, Ordering::Relaxed);
+    }
+
+    /// An event as JSON. A reader that went away stops no deploy.
+    fn stream(&self, host: Option<&HostName>, event: &Event) {
+        #[derive(serde::Serialize)]
+        struct Line<'a> {
+            event: &'a str,
+            version: u32,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            host: Option<&'a HostName>,
+            text: &'a str,
+        }
+        let (kind, text) = match event {
+            Event::Note(text) => ("said", text),
+            Event::Warning(text) => ("warning", text),
+            Event::Step(text) => ("step", text),
+            Event::Progress(..) => return,
+            Event::Of(host, event) => return self.stream(Some(host), event),
+        };
+        if self.streams.load(Ordering::Relaxed) {
+            let _gone = self.json_line(&Line { event: kind, version: JSON_VERSION, host, text });
+        }
+    }
+
+    /// Something of one host among several: on a terminal its own line, which changes; elsewhere a line of talk.
+    fn of_host(&self, host: &HostName, event: Event) {
+        let text = match event {
+            Event::Warning(text) => return self.warn(&format!("{host}: {text}")),
+            Event::Progress(..) => return,
+            Event::Of(host, event) => return self.of_host(&host, *event),
+            Event::Note(text) | Event::Step(text) => text,
+        };
+        if self.quiet {
+            return;
+        }
+        if !std::io::stderr().is_terminal() {
+            return self.say(&format!("{host}: {text}"));
+        }
+        if let Ok(mut progress) = self.progress.lock() {
+            let Progress { all, hosts, .. } = &mut *progress;
+            let bar = hosts.entry(host.clone()).or_insert_with(|| {
+                let style = ProgressStyle::with_template("{spinner} {prefix:16} {elapsed:>4} {wide_msg}")
+                    .unwrap_or_else(|_| ProgressStyle::default_spinner());
+                let bar = all.add(ProgressBar::new_spinner().with_style(style).with_prefix(host.to_string()));
+                bar.enable_steady_tick(Duration::from_millis(120));
+                bar
+            });
+            bar.set_message(one_line(text.trim()));
+        }
+    }
+
+    /// Takes everything that is drawn off the terminal.
+    pub fn end_progress(&self) {
+        if let Ok(mut progress) = self.progress.lock() {
+            let Progress { bar, hosts, .. } = std::mem::take(&mut *progress);
+            bar.into_iter().chain(hosts.into_values()).for_each(|bar| bar.finish_and_clear());
+        }
     }
 
     /// A line of talk.
@@ -227,7 +291,8 @@ impl Ui {
         match self.progress.lock() {
             Ok(progress) => match &progress.bar {
                 Some(bar) => bar.suspend(write),
-                None => write(),
+                None if progress.hosts.is_empty() => write(),
+                None => progress.all.suspend(write),
             },
             Err(_) => write(),
         }
@@ -252,6 +317,13 @@ impl Ask for Ui {
         typed.first().map_or_else(|| Err(Error::failed("nothing was typed")), text)
     }
 
+    fn password(&self, what: &str) -> Result<SecretString> {
+        let nobody = || Error::failed(format!("there is no terminal to ask for the {what}"));
+        let terminal = self.terminal().ok_or_else(nobody)?;
+        let typed = terminal.hidden(&[format!("{}: ", safe(what))])?;
+        typed.first().map_or_else(|| Err(Error::failed("nothing was typed")), text)
+    }
+
     fn attempts(&self) -> usize {
         if self.passphrase_fd.is_some() { 1 } else { 3 }
     }
@@ -267,10 +339,12 @@ impl Ask for Ui {
 
 impl Talk for Ui {
     fn event(&self, event: Event) {
+        self.stream(None, &event);
         match event {
             Event::Note(text) | Event::Step(text) => self.say(&text),
             Event::Warning(text) => self.warn(&text),
             Event::Progress(done, all) => self.progress(done, all),
+            Event::Of(host, event) => self.of_host(&host, *event),
         }
     }
 
@@ -328,6 +402,9 @@ fn text(bytes: &Plaintext) -> Result<SecretString> {
 struct Progress {
     since: Option<Instant>,
     bar: Option<ProgressBar>,
+    /// One line a host, and all of them together.
+    hosts: BTreeMap<HostName, ProgressBar>,
+    all: MultiProgress,
 }
 
 /// Text in a colour, by its SGR number.

@@ -4,20 +4,50 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::deploy::preflight::machine_keys;
+use super::Session;
+use super::deploy::crew::Who;
+use super::deploy::handover::Caller;
+use super::deploy::preflight::{Rights, machine_keys};
+use super::deploy::target::{Reach, Target, out_of_form};
 use crate::adapters::rooted::Root;
 use crate::adapters::{age, profile, system};
 use crate::error::Result;
 use crate::fleet::generations::{Generation, Generations, Secret};
 use crate::fleet::manifest::Manifest;
+use crate::fleet::order::{Told, Work};
 use crate::fleet::recipient::{Fingerprint, Recipient};
 use crate::fleet::seal::Envelope;
 
-/// Lists them.
+/// Lists those of a host: of this machine, or over SSH.
+///
+/// # Errors
+/// When it cannot be reached, or nothing of sealift is there.
+pub fn run(session: &Session, who: &Who) -> Result<Generations> {
+    let policy = &session.fleet.policy;
+    let host = who.choose_one(policy)?;
+    let target = who.reach(policy, &host, &who.ssh(policy)?, None)?;
+    of(&target, &who.caller)
+}
+
+/// Lists those of a machine that was reached.
+///
+/// # Errors
+/// As `run`.
+pub fn of(target: &Target, caller: &Caller) -> Result<Generations> {
+    match &target.reach {
+        Reach::Here(root) => here(root.path()),
+        Reach::There(_) => match target.ask(&Rights::Root, caller, Work::Generations)? {
+            Told::Generations(list) => Ok(list),
+            _ => Err(out_of_form(target)),
+        },
+    }
+}
+
+/// Lists those of this machine, or of a root directory on it.
 ///
 /// # Errors
 /// When there is no such root.
-pub fn run(root: &Path) -> Result<Generations> {
+pub fn here(root: &Path) -> Result<Generations> {
     let root = Root::open(root)?;
     let keys = keys(&root);
     let current = profile::current(&root);

@@ -13,6 +13,7 @@ use crate::adapters::identity::{Identities, Plugins};
 use crate::adapters::journal::{Changes, Journal};
 use crate::adapters::repository::Fleet;
 use crate::error::Result;
+use crate::fleet::name::HostName;
 use crate::fleet::plaintext::Plaintext;
 
 pub mod check;
@@ -31,6 +32,8 @@ pub mod rollback;
 pub mod rotate;
 pub mod seal;
 pub mod show;
+pub mod status;
+pub mod verify;
 
 /// What a verb tells while it works.
 #[derive(Clone, Debug)]
@@ -43,6 +46,8 @@ pub enum Event {
     Step(String),
     /// So many of so many are done.
     Progress(usize, usize),
+    /// Something of one host among several.
+    Of(HostName, Box<Event>),
 }
 
 /// Whom a verb talks to.

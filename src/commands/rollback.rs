@@ -1,99 +1,139 @@
-//! `rollback`: makes a former generation of the system the running one again, with its own secrets. The same transaction
-//! as a deploy, without a build; works without a fleet too, because it is what one reaches for when something is broken.
+//! `rollback`: makes a former generation of a system the running one again, with its own secrets. The same transaction as
+//! a deploy, without a build; works without a fleet too, on this machine, because it is what one reaches for when something
+//! is broken.
 
-use std::path::PathBuf;
-
-use super::deploy::handover::{Caller, hand_over, recover};
-use super::deploy::plan::Plan;
+use super::deploy::carry::How;
+use super::deploy::crew::{Needs, Ready, Who, reach_all};
+use super::deploy::handover::{hand_over, recover};
 use super::deploy::preflight::{Rights, this_machine};
+use super::deploy::target::{Reach, Target};
 use super::deploy::{Report, checks};
-use super::{Event, Talk};
-use crate::adapters::profile::{self, Generation};
+use super::{Event, Session, Talk, generations};
+use crate::adapters::nix;
 use crate::adapters::rooted::Root;
 use crate::adapters::system;
 use crate::error::{Error, Result};
+use crate::fleet::deployment::Plan;
+use crate::fleet::generations::{Generation, Generations};
 use crate::fleet::name::HostName;
 use crate::fleet::order::{Profile, Switch, Work};
 use crate::fleet::policy::{Engine, Policy};
 use crate::fleet::rollout::Action;
+use crate::fleet::survey::Question;
 
 /// Where to go back to.
 pub struct Request {
-    /// The host; none: the one that this machine is.
+    /// On which machine.
+    pub who: Who,
+    /// How it is carried out.
+    pub how: How,
+    /// The host, where it was named.
     pub host: Option<HostName>,
-    /// The machine's root directory.
-    pub root: PathBuf,
     /// The generation; none: the one before the current one.
     pub to: Option<u64>,
-    /// For how many seconds a check that got worse may recover.
-    pub settle: u64,
-    /// Who asks, and with which program.
-    pub caller: Caller,
 }
 
-/// Rolls back. `policy` is none where no fleet is at hand: then nothing is checked but that the system activates.
+/// Rolls back. `session` is none where no fleet is at hand: then nothing is checked but that the system activates.
 ///
 /// # Errors
 /// When there is no such generation, or it ended before a plan was made. Later failures are in the report.
-pub fn run(policy: Option<&Policy>, talk: &dyn Talk, request: &Request) -> Result<Report> {
-    let root = Root::open(&request.root)?;
-    let host = match (policy, &request.host) {
-        (Some(policy), Some(named)) => Some(this_machine(policy, &root, Some(named))?),
-        // A machine that is not in the policy can still go back.
-        (Some(policy), None) => this_machine(policy, &root, None).ok(),
-        (None, named) => named.clone(),
-    };
-    let rights = Rights::get()?;
-    if recover(&root, rights, &request.caller, talk)?.is_some() && request.to.is_none() {
-        let system = root.store_path(system::RUNNING).unwrap_or_default();
+pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Result<Report> {
+    let caller = &request.who.caller;
+    let policy = session.map(|session| &session.fleet.policy);
+    let (mut target, rights) = reach(session, talk, request)?;
+    if recover(&mut target, &rights, caller, talk)?.is_some() && request.to.is_none() {
+        let system = target.survey.former.clone().unwrap_or_default();
         return Err(Error::failed(format!("an interrupted deploy was ended first; what runs now is {system}"))
             .hint("run `sealift rollback` again to go back further, or `sealift generations` to see where you are"));
     }
-    let (number, system) = target(&root, request.to)?;
-    let manifest = system::manifest(&root, &system);
-    let plan = Plan::of(&root, host.as_ref(), Action::Switch, &system, manifest.as_deref())?;
+    let (number, system) = choose(&target, &generations::of(&target, caller)?, request.to)?;
+    let survey = target.survey(caller, Question { coming: Some(system.clone()), closure: false })?;
+    let coming = survey.coming.clone().ok_or_else(|| gone(number))?;
+    let packages = match (&survey.former, &target.reach) {
+        (Some(former), _) if *former == system => Ok(Vec::new()),
+        (Some(former), Reach::Here(root)) => {
+            nix::differences(root, former, &system).map_err(|error| error.message().to_owned())
+        }
+        (Some(_), Reach::There(_)) => Err("both systems are on the host".to_owned()),
+        (None, _) => Err("no system is running there".to_owned()),
+    };
+    let plan = Plan::of(target.host.as_ref(), Action::Switch, &survey, &coming, packages);
     talk.event(Event::Note(format!("back to generation {number}")));
     plan.lines().into_iter().for_each(|line| talk.event(Event::Note(line)));
-    let declared = policy.zip(host.as_ref()).map_or_else(Vec::new, |(policy, host)| checks(policy, host));
+    let declared = policy.zip(target.host.as_ref()).map_or_else(Vec::new, |(policy, host)| checks(policy, host));
     let switch = Switch {
         action: Action::Switch,
         profile: Profile::Generation(number),
         expected: plan.former.clone(),
         live: plan.live(),
-        bundle: root.link(&system::bundle(&system)),
+        bundle: coming.bundle.clone(),
         checks: declared,
-        settle: request.settle,
+        settle: request.how.settle,
         engine: Engine::Native,
         commit: None,
-        acknowledge: None,
+        acknowledge: (target.is_remote() && plan.live()).then_some(request.how.acknowledge),
         system,
     };
-    let order = request.caller.order(&root, host.clone(), Work::Switch(Box::new(switch)))?;
-    let verdict = hand_over(&order, rights, &request.caller, talk)?;
-    Ok(Report::of(host, plan, &order.run, verdict))
+    let order = target.order(caller, Work::Switch(Box::new(switch)))?;
+    let verdict = hand_over(&target, &order, &rights, caller, talk)?;
+    Ok(Report::of(target.host.clone(), plan, &order.run, verdict))
+}
+
+/// The machine, with root's rights.
+fn reach(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Result<(Target, Rights)> {
+    let named = request.host.as_ref();
+    if let (Some(session), Some(host)) = (session, named) {
+        let policy = &session.fleet.policy;
+        let chosen = request.who.choose(policy)?;
+        let needs = Needs { root: true, brings: None };
+        let reached = reach_all(policy, &request.who, &chosen, needs, None, &session.talk)?;
+        let one = reached.into_iter().find(|(name, _)| name == host).map(|(_, one)| one);
+        return match one {
+            Some(ready) => ready.map(|Ready { target, rights, .. }| (target, rights)),
+            None => Err(Error::usage("this is done for one host at a time")),
+        };
+    }
+    let root = Root::open(&request.who.root)?;
+    // A machine that is not in the policy can still go back.
+    let host = session.and_then(|session| here(&session.fleet.policy, &root)).or_else(|| named.cloned());
+    let target = Target::here(root, host)?;
+    let rights = target.rights(false, &request.who.caller, talk)?;
+    Ok((target, rights))
+}
+
+fn here(policy: &Policy, root: &Root) -> Option<HostName> {
+    this_machine(policy, root, None).ok()
+}
+
+fn gone(number: u64) -> Error {
+    Error::failed(format!("the system of generation {number} is not in the store any more"))
 }
 
 /// The generation to go back to, and its system.
-fn target(root: &Root, to: Option<u64>) -> Result<(u64, String)> {
-    let all = profile::generations(root);
-    let current = profile::current(root);
+fn choose(target: &Target, list: &Generations, to: Option<u64>) -> Result<(u64, String)> {
+    // Newest first.
+    let all = &list.generations;
+    let current = target.survey.generation;
     // A system that was only tried is in no generation: back is the one that boots.
-    let running = root.store_path(system::RUNNING);
-    let tried = running.is_some() && !all.iter().any(|generation| generation.system == running);
+    let running = &target.survey.former;
+    let tried = running.is_some() && !all.iter().any(|generation| generation.system == *running);
     let to = to.or_else(|| current.filter(|_| tried));
     let chosen = match to {
-        Some(number) => all.iter().find(|generation| generation.number == number),
-        None => all.iter().rev().find(|generation| current.is_some_and(|current| generation.number < current)),
+        Some(number) => all.iter().find(|generation| generation.generation == number),
+        None => all.iter().find(|generation| current.is_some_and(|current| generation.generation < current)),
     };
-    let there = || all.iter().map(|generation| generation.number.to_string()).collect::<Vec<_>>().join(", ");
+    let there = || all.iter().rev().map(|generation| generation.generation.to_string()).collect::<Vec<_>>().join(", ");
     match chosen {
-        Some(Generation { number, system: Some(system), .. }) => Ok((*number, system.clone())),
-        Some(Generation { number, .. }) => {
-            Err(Error::failed(format!("the system of generation {number} is not in the store any more"))
-                .hint(format!("there are: {}", there())))
+        Some(Generation { generation, system: Some(system), .. }) if system::is_store_path(system) => {
+            Ok((*generation, system.clone()))
         }
+        Some(Generation { generation, .. }) => Err(gone(*generation).hint(format!("there are: {}", there()))),
         None if all.is_empty() => {
-            Err(Error::failed(format!("{} has no system profile: nothing was deployed there", root.path().display())))
+            let place = match &target.reach {
+                Reach::Here(root) => root.path().display().to_string(),
+                Reach::There(_) => target.shown(),
+            };
+            Err(Error::failed(format!("{place} has no system profile: nothing was deployed there")))
         }
         None => Err(match to {
             Some(number) => Error::failed(format!("there is no generation {number}")),

@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod delivery;
+pub mod deployment;
 pub mod finding;
 pub mod generations;
 pub mod header;

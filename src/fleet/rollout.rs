@@ -59,6 +59,27 @@ pub enum Outcome {
     RolledBack,
     /// It failed, and the way back failed too.
     Person,
+    /// The connection was lost, and the host did not come back in time to say how it ended.
+    Lost,
+    /// It is offline, and was left out.
+    Skipped,
+}
+
+impl Outcome {
+    /// As a person reads it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Done => "done",
+            Outcome::PendingReboot => "pending reboot",
+            Outcome::Nothing => "nothing to do",
+            Outcome::Declined => "declined",
+            Outcome::Failed => "failed",
+            Outcome::RolledBack => "rolled back",
+            Outcome::Person => "needs a person",
+            Outcome::Lost => "lost",
+            Outcome::Skipped => "skipped",
+        }
+    }
 }
 
 /// One secret that a system carries, as far as it can be told without a key.
@@ -145,6 +166,40 @@ pub fn secret_units(changes: &[SecretChange], after: &[Carried]) -> BTreeSet<Str
         })
     };
     after.iter().filter(new_bytes).flat_map(|secret| secret.units.iter().cloned()).collect()
+}
+
+/// The packages that differ between two closures, given as store paths, one a line: a name and its versions before and
+/// after.
+pub fn packages_between(before: &[String], after: &[String]) -> Vec<String> {
+    let (before, after) = (versions(before), versions(after));
+    let names: BTreeSet<&&str> = before.keys().chain(after.keys()).collect();
+    let shown = |versions: Option<&BTreeSet<&str>>| match versions {
+        None => "∅".to_owned(),
+        Some(versions) => {
+            let named: Vec<&str> =
+                versions.iter().map(|version| if version.is_empty() { "ε" } else { *version }).collect();
+            named.join(", ")
+        }
+    };
+    names
+        .into_iter()
+        .filter(|name| before.get(**name) != after.get(**name))
+        .map(|name| format!("{name}: {} → {}", shown(before.get(*name)), shown(after.get(*name))))
+        .collect()
+}
+
+/// The versions in a closure, by package. A version begins after the first dash that a digit follows, as Nix splits names.
+fn versions(paths: &[String]) -> BTreeMap<&str, BTreeSet<&str>> {
+    let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for path in paths {
+        let Some((_, name)) = path.rsplit('/').next().and_then(|name| name.split_once('-')) else { continue };
+        let digit = |at: usize| name.as_bytes().get(at + 1).is_some_and(u8::is_ascii_digit);
+        let split = name.match_indices('-').map(|(at, _)| at).find(|at| digit(*at));
+        let split = split.and_then(|at| Some((name.get(..at)?, name.get(at + 1..)?)));
+        let (name, version) = split.unwrap_or((name, ""));
+        versions.entry(name).or_default().insert(version);
+    }
+    versions
 }
 
 /// What a system says of itself.
@@ -327,6 +382,14 @@ mod tests {
         );
         let units: Vec<_> = secret_units(&changes, &after).into_iter().collect();
         assert_eq!(units, ["more.service", "new.service", "old.service"]);
+    }
+
+    #[test]
+    fn packages_are_compared_by_name_and_version() {
+        let closure = |names: &[&str]| names.iter().map(|name| format!("/nix/store/aaaa-{name}")).collect::<Vec<_>>();
+        let before = closure(&["linux-6.12", "gcc-lib-13.2", "etc", "old-1"]);
+        let after = closure(&["linux-6.13", "gcc-lib-13.2", "etc", "new-tool-2.0-beta"]);
+        assert_eq!(packages_between(&before, &after), ["linux: 6.12 → 6.13", "new-tool: ∅ → 2.0-beta", "old: 1 → ∅"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::name::HostName;
 use super::rollout::{Carried, Facts, Outcome};
 
 /// What is asked beyond the usual.
@@ -34,7 +35,9 @@ pub struct Survey {
     pub root: bool,
     /// The public host keys that it has, as `type base64`.
     pub keys: Vec<String>,
-    /// The system that runs; none where none does.
+    /// The store path of the system that runs; none where none does.
+    pub former: Option<String>,
+    /// What that says of itself; none where it is broken.
     pub running: Option<Seen>,
     /// What was booted says of itself.
     pub booted: Option<Facts>,
@@ -65,7 +68,11 @@ pub struct Seen {
     pub system: String,
     /// What it says of itself.
     pub facts: Facts,
-    /// The secrets that it carries, or that were delivered with it.
+    /// The host whose secrets it carries itself; none where it carries no manifest.
+    pub carries: Option<HostName>,
+    /// Store path of what was delivered with it, if it carries no manifest.
+    pub bundle: Option<String>,
+    /// The secrets that it carries, or that are delivered with it.
     pub secrets: Vec<Carried>,
 }
 

@@ -46,6 +46,14 @@ impl Run {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 
+    /// The last event of a stream of JSON events: what a deploy came to.
+    #[track_caller]
+    pub fn result(&self) -> serde_json::Value {
+        let text = self.text();
+        let result = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        result.filter(|event| event["event"] == "result").last().unwrap_or_else(|| panic!("no result in: {text}"))
+    }
+
     /// Standard output as JSON.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {

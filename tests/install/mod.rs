@@ -153,6 +153,9 @@ impl Ask for Silence {
     fn passphrase(&self, what: &str) -> Result<SecretString> {
         Err(Error::failed(format!("nobody answers for {what}")))
     }
+    fn password(&self, what: &str) -> Result<SecretString> {
+        Err(Error::failed(format!("nobody answers for {what}")))
+    }
     fn tell(&self, _message: &str) {}
     fn confirm(&self, _question: &str) -> Result<bool> {
         Ok(false)

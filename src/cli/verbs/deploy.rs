@@ -1,49 +1,130 @@
-//! `sealift deploy`, and what the verbs that change a system share.
+//! `sealift deploy`, `plan` and `apply`, and what the verbs that change a system share.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
+use super::table;
 use crate::cli::{App, Done, settings};
-use crate::commands::deploy::{Report, Request, run as deploy};
-use crate::fleet::name::HostName;
-use crate::fleet::order::Outcome;
-use crate::fleet::rollout;
+use crate::commands::deploy::carry::How;
+use crate::commands::deploy::crew::Who;
+use crate::commands::deploy::{self, Builder, Report, Request, attach, campaign};
+use crate::error::{Error, Kind, Result};
+use crate::fleet::address::Address;
+use crate::fleet::name::{HostName, Tag};
+use crate::fleet::policy::{Policy, Selector};
+use crate::fleet::rollout::{self, Outcome};
 
-/// Looks whether all is in place, builds the host's system as whoever calls, shows what differs and asks. Then the host
-/// opens and checks every secret, activates the system, looks whether all is well, and only then makes it what boots. Any
-/// failure on the way brings back the former system with its secrets: exit 6.
+/// Looks whether all is in place, builds the hosts' systems as whoever calls, shows what differs and asks. Then each host
+/// opens and checks every secret, activates the system, looks whether all is well, and only then makes it what boots; a
+/// machine that is reached over SSH wants to hear from us over a new connection too. Any failure on the way brings back the
+/// former system with its secrets: exit 6.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The host; without it, the one that this machine is
-    #[arg(value_name = "HOST", conflicts_with = "host")]
-    positional: Option<HostName>,
-    /// The same
+    #[command(flatten)]
+    machines: Machines,
+    #[command(flatten)]
+    steps: Steps,
+    #[command(flatten)]
+    build: Build,
+    #[command(flatten)]
+    carry: Carry,
+    /// Print what happens as JSON, one event a line
+    #[arg(long)]
+    json: bool,
+    /// Take up the last deploy that is not done on every host: the same systems, on the hosts that are left
+    #[arg(long, conflicts_with_all = ["words", "host", "all", "action", "attach"])]
+    resume: bool,
+    /// Join a run on its hosts, or tell what it came to
+    #[arg(long, value_name = "RUN")]
+    attach: Option<String>,
+}
+
+/// Which machines, and how they are reached.
+#[derive(clap::Args)]
+pub struct Machines {
+    /// Hosts, and @tags; without any, the host that this machine is
+    #[arg(value_name = "HOST|@TAG")]
+    words: Vec<Word>,
+    /// A host, as without the option
     #[arg(long, value_name = "HOST")]
     host: Option<HostName>,
+    /// All hosts of the fleet
+    #[arg(long, conflicts_with_all = ["words", "host"])]
+    all: bool,
     #[command(flatten)]
-    machine: Machine,
+    reach: Reach,
+}
+
+/// How machines are reached.
+#[derive(clap::Args)]
+pub struct Reach {
+    /// The root directory of a machine that is not running, such as one under /mnt
+    #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
+    root: PathBuf,
+    /// Ask for the password of sudo on hosts that want one, once a host
+    #[arg(long)]
+    ask_sudo: bool,
+    /// A sealift for hosts that have none yet and are of another kind than this machine
+    #[arg(long, value_name = "FILE")]
+    host_program: Option<PathBuf>,
+}
+
+/// What is planned.
+#[derive(clap::Args)]
+struct Steps {
     /// How far to go
     #[arg(long, value_enum, default_value_t = Action::Switch)]
     action: Action,
-    /// Do not ask
-    #[arg(long, short)]
-    yes: bool,
+    /// The host that goes first: no other is begun before it is well [default: that of recipients.toml]
+    #[arg(long, value_name = "HOST")]
+    canary: Option<HostName>,
+    /// Fail, before anything is begun, if a host of a tag or of --all is offline or not ready
+    #[arg(long)]
+    require_all: bool,
+}
+
+/// Where it is built.
+#[derive(clap::Args)]
+struct Build {
     /// The directory of the flake [default: the fleet's, or the nearest above]
     #[arg(long, value_name = "DIR")]
     flake: Option<String>,
+    /// Build on this machine, and bring the result here: user@host, ssh://user@host:port or an ssh_config alias
+    #[arg(long = "build-host", value_name = "ADDRESS", value_parser = address, conflicts_with = "on_target")]
+    at: Option<Address>,
+    /// Build each system on its own host
+    #[arg(long = "build-on-target")]
+    on_target: bool,
 }
 
-/// Options of the verbs that change a system.
+/// How it is carried out.
 #[derive(clap::Args)]
-pub struct Machine {
-    /// The root directory of the machine
-    #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
-    pub root: PathBuf,
+pub struct Carry {
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// How many hosts at a time [default: that of recipients.toml, else 4]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    jobs: Option<u32>,
+    /// Begin no other host once one has failed
+    #[arg(long)]
+    fail_fast: bool,
+    #[command(flatten)]
+    patience: Patience,
+}
+
+/// How long is waited.
+#[derive(clap::Args)]
+pub struct Patience {
     /// How long a check that got worse may recover, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    pub settle: u64,
-    /// Print what it came to as JSON, on one line
-    #[arg(long)]
-    pub json: bool,
+    settle: u64,
+    /// How long a machine waits for us to come back over a new connection before it goes back, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    acknowledge: u64,
+    /// Where the machine is reached after the switch, if its address changes
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    ack_address: Option<Address>,
 }
 
 /// How far a deploy goes.
@@ -61,54 +142,297 @@ enum Action {
     Build,
 }
 
+impl Action {
+    fn of(self) -> rollout::Action {
+        match self {
+            Action::Switch => rollout::Action::Switch,
+            Action::Boot => rollout::Action::Boot,
+            Action::Test => rollout::Action::Test,
+            Action::DryActivate => rollout::Action::DryActivate,
+            Action::Build => rollout::Action::Build,
+        }
+    }
+}
+
+/// A host or a tag.
+#[derive(Clone, Debug)]
+struct Word(Selector);
+
+impl FromStr for Word {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let word = match text.strip_prefix('@') {
+            Some(tag) => tag.parse::<Tag>().map(Selector::Tagged).map_err(|fault| fault.to_string()),
+            None => text.parse::<HostName>().map(Selector::Host).map_err(|fault| fault.to_string()),
+        };
+        word.map(Self)
+    }
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    Address::parse(text).ok_or_else(|| "user@host, ssh://user@host:port, or an ssh_config alias".to_owned())
+}
+
+impl Machines {
+    /// As a request.
+    ///
+    /// # Errors
+    /// When the kernel does not tell which file this program is.
+    pub fn who(self, require_all: bool) -> Result<Who> {
+        let words = self.words.into_iter().map(|word| word.0).chain(self.host.map(Selector::Host));
+        self.reach.who(words.collect(), self.all, require_all)
+    }
+}
+
+impl Reach {
+    /// As a request for these hosts.
+    ///
+    /// # Errors
+    /// As `Machines::who`.
+    pub fn who(self, words: Vec<Selector>, all: bool, require_all: bool) -> Result<Who> {
+        Ok(Who {
+            words,
+            all,
+            root: self.root,
+            require_all,
+            ask_sudo: self.ask_sudo,
+            host_program: self.host_program,
+            runtime: settings::runtime(),
+            caller: settings::caller()?,
+        })
+    }
+}
+
+impl Patience {
+    /// As a request.
+    ///
+    /// # Errors
+    /// As `Machines::who`.
+    pub fn how(self, jobs: usize, fail_fast: bool) -> Result<How> {
+        Ok(How {
+            jobs,
+            fail_fast,
+            settle: self.settle,
+            acknowledge: self.acknowledge,
+            ack_address: self.ack_address,
+            home: settings::home(),
+            caller: settings::caller()?,
+        })
+    }
+}
+
+impl Carry {
+    fn how(self, policy: &Policy) -> Result<How> {
+        let jobs = self.jobs.or(policy.deploy.jobs).unwrap_or(4);
+        self.patience.how(jobs as usize, self.fail_fast)
+    }
+}
+
 /// Deploys.
 pub fn run(args: Args, app: &App) -> Done {
     let session = app.session()?;
-    let action = match args.action {
-        Action::Switch => rollout::Action::Switch,
-        Action::Boot => rollout::Action::Boot,
-        Action::Test => rollout::Action::Test,
-        Action::DryActivate => rollout::Action::DryActivate,
-        Action::Build => rollout::Action::Build,
-    };
-    let request = Request {
-        host: args.positional.or(args.host),
-        root: args.machine.root,
-        action,
-        yes: args.yes,
-        flake: args.flake,
-        settle: args.machine.settle,
-        caller: settings::caller()?,
-    };
-    let report = deploy(&session, &request)?;
-    if action == rollout::Action::Build && !args.machine.json {
-        app.ui.line(&report.system)?;
+    app.ui.stream_events(args.json);
+    let who = args.machines.who(args.steps.require_all)?;
+    if let Some(run) = &args.attach {
+        return attached(attach::run(&session, &who, run)?, args.json, app);
     }
-    show(report, args.machine.json, app)
+    let request = Request {
+        action: args.steps.action.of(),
+        canary: args.steps.canary,
+        yes: args.carry.yes,
+        how: args.carry.how(&session.fleet.policy)?,
+        flake: args.build.flake,
+        builder: builder(args.build.at, args.build.on_target),
+        who,
+    };
+    let reports = if args.resume { deploy::resume(&session, &request)? } else { deploy::run(&session, &request)? };
+    if request.action == rollout::Action::Build && !args.json {
+        reports.iter().filter_map(|report| report.system.as_ref()).try_for_each(|system| app.ui.line(system))?;
+    }
+    show_all(reports, args.json, app)
 }
 
-/// Shows what a deploy or a rollback came to. The last line says what happened, and what to do next.
-pub fn show(report: Report, json: bool, app: &App) -> Done {
-    if json {
-        app.ui.json_line(&Line { event: "result", report: &report })?;
+fn builder(host: Option<Address>, target: bool) -> Builder {
+    match host {
+        Some(address) => Builder::Host(address),
+        None if target => Builder::Target,
+        None => Builder::Here,
     }
+}
+
+/// Builds and compares, and writes down what a deploy would do. `sealift apply FILE` then does exactly that: the same store
+/// paths, the same ciphertext, whatever the repository says by then. Changes nothing on any host.
+#[derive(clap::Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    machines: Machines,
+    #[command(flatten)]
+    steps: Steps,
+    #[command(flatten)]
+    build: Build,
+    /// The file that is written; without it, the plan is only shown
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Print the plan as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Plans.
+pub fn plan(args: PlanArgs, app: &App) -> Done {
+    let session = app.session()?;
+    let request = Request {
+        who: args.machines.who(args.steps.require_all)?,
+        how: Patience { settle: 0, acknowledge: 1, ack_address: None }.how(4, false)?,
+        action: args.steps.action.of(),
+        yes: true,
+        flake: args.build.flake,
+        canary: args.steps.canary,
+        builder: builder(args.build.at, args.build.on_target),
+    };
+    if request.action == rollout::Action::Build {
+        return Err(Error::usage("a plan of building only would change nothing").into());
+    }
+    let (campaign, reports) = deploy::plan(&session, &request, args.output.is_some())?;
+    if let Some(file) = args.output.as_ref().filter(|_| !campaign.hosts.is_empty()) {
+        campaign::write(&campaign, file)?;
+        app.ui.say(&format!("the plan is in {0}; `sealift apply {0}` carries it out", file.display()));
+    }
+    if args.json {
+        app.ui.json_as_it_is(&campaign)?;
+    }
+    ended(reports, app)
+}
+
+/// Carries out a plan that was made by `sealift plan`: exactly its store paths and its ciphertext. A host on which another
+/// system runs by now than when it was planned is not touched.
+#[derive(clap::Args)]
+pub struct ApplyArgs {
+    /// The plan
+    file: PathBuf,
+    #[command(flatten)]
+    reach: Reach,
+    #[command(flatten)]
+    carry: Carry,
+    /// Print what happens as JSON, one event a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Applies.
+pub fn apply(args: ApplyArgs, app: &App) -> Done {
+    let session = app.session()?;
+    app.ui.stream_events(args.json);
+    let request = Request {
+        who: args.reach.who(Vec::new(), false, false)?,
+        yes: args.carry.yes,
+        how: args.carry.how(&session.fleet.policy)?,
+        // These are the plan's to say.
+        action: rollout::Action::Switch,
+        flake: None,
+        canary: None,
+        builder: Builder::Here,
+    };
+    show_all(deploy::apply(&session, &request, &args.file)?, args.json, app)
+}
+
+/// Shows what a deploy came to. With several hosts, as a table; the last lines say what happened, and what to do next.
+pub fn show_all(mut reports: Vec<Report>, json: bool, app: &App) -> Done {
+    app.ui.end_progress();
+    if json {
+        for report in &reports {
+            app.ui.json_line(&Line { event: "result", report })?;
+        }
+    }
+    if let (1, Some(_)) = (reports.len(), reports.first()) {
+        return reports.pop().map_or(Ok(None), |report| show_one(report, app));
+    }
+    if !json {
+        let mut rows = vec![["host", "outcome", "time", "generation", "next"].map(str::to_owned).to_vec()];
+        rows.extend(reports.iter().map(row));
+        table(app, &rows)?;
+    }
+    ended(reports, app)
+}
+
+/// Ends with the failures of all hosts, and the code that they have in common.
+fn ended(reports: Vec<Report>, app: &App) -> Done {
+    let count = reports.len();
+    let mut kinds: Vec<Option<Kind>> = Vec::new();
+    let mut failures = Vec::new();
+    for report in reports {
+        if report.outcome == Outcome::Skipped && report.failure.is_none() {
+            continue;
+        }
+        kinds.push(report.failure.as_ref().map(Error::kind));
+        let host = report.host;
+        failures.extend(report.failure.map(|failure| match &host {
+            Some(host) if !failure.message().contains(host.as_str()) => failure.about(host),
+            _ => failure,
+        }));
+    }
+    if failures.is_empty() {
+        return Ok(None);
+    }
+    let all = Kind::of_batch(failures.iter().map(Error::kind));
+    // Some hosts are well: that is partial too.
+    let kind = if kinds.contains(&None) && all != Kind::Person { Kind::Partial } else { all };
+    app.ui.end_progress();
+    Err(Error::batch(format!("{} of {count} hosts are not as they should be", failures.len()), failures)
+        .of_kind(kind)
+        .into())
+}
+
+fn row(report: &Report) -> Vec<String> {
+    let or = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let next = match report.outcome {
+        Outcome::Done if report.until_reboot => "secrets last until the reboot",
+        Outcome::Done if !report.plan.as_ref().is_none_or(|plan| plan.reboot.waits.is_empty()) => {
+            "reboot when it suits"
+        }
+        Outcome::Done | Outcome::Nothing | Outcome::Declined => "",
+        Outcome::PendingReboot => "reboot",
+        Outcome::Skipped => "sealift deploy --resume, once it is up",
+        Outcome::Lost => "sealift deploy --attach",
+        Outcome::Failed | Outcome::RolledBack => "mend it, then deploy again",
+        Outcome::Person => "look at it: sealift generations",
+    };
+    vec![
+        or(report.host.as_ref().map(ToString::to_string)),
+        report.outcome.as_str().to_owned(),
+        or(report.seconds.map(|seconds| format!("{seconds:.1} s"))),
+        or(report.generation.map(|generation| generation.to_string())),
+        next.to_owned(),
+    ]
+}
+
+/// Shows what a deploy of one host, or a rollback, came to.
+pub fn show_one(report: Report, app: &App) -> Done {
+    app.ui.end_progress();
     let host = report.host.as_ref().map_or_else(|| "this machine".to_owned(), ToString::to_string);
     let until = if report.until_reboot { "; its secrets last until the next reboot, then deploy again" } else { "" };
     let generation = report.generation.map_or_else(String::new, |number| format!(" (generation {number})"));
     let former = report.plan.as_ref().and_then(|plan| plan.former.as_ref());
-    let back =
-        if former.is_some_and(|former| *former != report.system) { "; `sealift rollback` goes back" } else { "" };
+    let other = former.is_some_and(|former| Some(former) != report.system.as_ref());
+    let back = if other { "; `sealift rollback` goes back" } else { "" };
     let waits = report.plan.as_ref().map_or(&[][..], |plan| &plan.reboot.waits);
     let reboot = if waits.is_empty() { String::new() } else { format!("; reboot for {}", waits.join(", ")) };
     match report.outcome {
         Outcome::Done if report.plan.is_none() => app.ui.say(&format!("{host}: built; nothing was changed")),
         Outcome::Done => app.ui.say(&format!(
             "{host}: done, {} runs{generation}{reboot}{until}{back}",
-            report.running.as_deref().unwrap_or(&report.system)
+            report.running.as_deref().or(report.system.as_deref()).unwrap_or("it")
         )),
         Outcome::PendingReboot => app.ui.say(&format!("{host}: takes effect at the next boot{generation}{until}")),
         Outcome::Nothing => app.ui.say(&format!("{host}: nothing was changed; `--action switch` does it")),
-        Outcome::Declined | Outcome::Failed | Outcome::RolledBack | Outcome::Person => {}
+        Outcome::Skipped if report.failure.is_none() => app.ui.say(&format!("{host}: skipped; it is offline")),
+        Outcome::Declined
+        | Outcome::Failed
+        | Outcome::RolledBack
+        | Outcome::Person
+        | Outcome::Lost
+        | Outcome::Skipped => {}
     }
     match report.failure {
         Some(failure) => Err(failure.into()),
@@ -116,10 +440,45 @@ pub fn show(report: Report, json: bool, app: &App) -> Done {
     }
 }
 
-/// The one line of `--json`.
+/// Shows what a run came to on the hosts that were joined.
+fn attached(all: Vec<attach::Attached>, json: bool, app: &App) -> Done {
+    app.ui.end_progress();
+    let count = all.len();
+    let mut failures = Vec::new();
+    for one in all {
+        let (host, outcome, failure) = one.into_parts();
+        if json {
+            let reason = failure.as_ref().map(Error::in_one_line);
+            app.ui.json_line(&Joined { event: "result", version: 1, host: &host, outcome, reason })?;
+        }
+        if let Some(outcome) = outcome {
+            app.ui.say(&format!("{host}: {}", outcome.as_str()));
+        }
+        failures.extend(failure.map(|failure| if count > 1 { failure.about(&host) } else { failure }));
+    }
+    if failures.is_empty() {
+        Ok(None)
+    } else {
+        Err(Error::batch(format!("{} of {count} hosts", failures.len()), failures).into())
+    }
+}
+
+/// The line of `--json` about one host.
 #[derive(serde::Serialize)]
-struct Line<'a> {
-    event: &'static str,
+pub struct Line<'a> {
+    /// `result`.
+    pub event: &'static str,
+    /// What it came to.
     #[serde(flatten)]
-    report: &'a Report,
+    pub report: &'a Report,
+}
+
+/// The same of a run that was joined.
+#[derive(serde::Serialize)]
+struct Joined<'a> {
+    event: &'static str,
+    version: u32,
+    host: &'a HostName,
+    outcome: Option<Outcome>,
+    reason: Option<String>,
 }

@@ -1,25 +1,28 @@
 //! `sealift generations`.
 
-use std::path::PathBuf;
-
+use super::deploy::Reach;
 use crate::cli::{App, Done};
-use crate::commands::generations::run as generations;
+use crate::commands::generations::{here, run as generations};
 use crate::fleet::generations::Generation;
+use crate::fleet::name::HostName;
+use crate::fleet::policy::Selector;
 
-/// Lists the systems that this machine can go back to, with the secrets that each carries. Needs no key and no root.
+/// Lists the systems that a machine can go back to, with the secrets that each carries. Needs no key and no root.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The root directory of the machine
-    #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
-    root: PathBuf,
+    /// The host; without it, this machine
+    host: Option<HostName>,
+    #[command(flatten)]
+    reach: Reach,
     /// Print them as JSON
     #[arg(long)]
     json: bool,
 }
 
 /// Lists.
-pub fn run(args: &Args, app: &App) -> Done {
-    let report = generations(&args.root)?;
+pub fn run(args: Args, app: &App) -> Done {
+    let who = args.reach.who(args.host.into_iter().map(Selector::Host).collect(), false, false)?;
+    let report = if who.words.is_empty() { here(&who.root)? } else { generations(&app.session()?, &who)? };
     if args.json {
         app.ui.json_as_it_is(&report)?;
         return Ok(None);

@@ -24,6 +24,8 @@ mod rollback;
 mod rotate;
 mod seal;
 mod show;
+mod status;
+mod verify;
 mod who;
 
 /// What to do.
@@ -55,8 +57,16 @@ pub enum Verb {
     Who(who::Args),
     /// Add, remove and list machines
     Host(host::Args),
-    /// Make the fleet's system the one that runs on a machine, with its secrets, or leave it as it was
-    Deploy(deploy::Args),
+    /// Make the fleet's systems the ones that run on its machines, with their secrets, or leave them as they were
+    Deploy(Box<deploy::Args>),
+    /// Write down what a deploy would do, to be reviewed
+    Plan(Box<deploy::PlanArgs>),
+    /// Carry out a plan that was reviewed
+    Apply(Box<deploy::ApplyArgs>),
+    /// The fleet at a glance: what runs where, and what waits
+    Status(status::Args),
+    /// Look at the declared checks of hosts, and whether what is delivered is what it should be
+    Verify(verify::Args),
     /// Make a former system run again, with its own secrets
     Rollback(rollback::Args),
     /// List the systems that a machine can go back to
@@ -96,9 +106,13 @@ impl Verb {
             Verb::Check(args) => check::run(args, app),
             Verb::Who(args) => who::run(&args, app),
             Verb::Host(args) => host::run(args, app),
-            Verb::Deploy(args) => deploy::run(args, app),
+            Verb::Deploy(args) => deploy::run(*args, app),
+            Verb::Plan(args) => deploy::plan(*args, app),
+            Verb::Apply(args) => deploy::apply(*args, app),
+            Verb::Status(args) => status::run(args, app),
+            Verb::Verify(args) => verify::run(args, app),
             Verb::Rollback(args) => rollback::run(args, app),
-            Verb::Generations(args) => generations::run(&args, app),
+            Verb::Generations(args) => generations::run(args, app),
             Verb::HostRun => host_run::run(app),
             Verb::Install(args) => install::run(args, app),
             Verb::Manifest(args) => manifest::run(&args, app),

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use super::deploy::{Machine, show};
-use crate::cli::{App, Done, settings};
+use super::deploy::{Line, Patience, Reach, show_one};
+use crate::cli::{App, Done};
 use crate::commands::rollback::{Request, run as rollback};
 use crate::commands::{Event, Talk};
 use crate::fleet::name::HostName;
+use crate::fleet::policy::Selector;
 
 /// Makes the generation before the current one run and boot again, with the secrets that it carries. Asks nothing. Fails
-/// like a deploy: what ran stays, or comes back. Works without a fleet too; then no checks are made.
+/// like a deploy: what ran stays, or comes back. On this machine it works without a fleet too; then no checks are made.
 #[derive(clap::Args)]
 pub struct Args {
     /// The host; without it, the one that this machine is
@@ -22,24 +23,33 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     to: Option<u64>,
     #[command(flatten)]
-    machine: Machine,
+    reach: Reach,
+    #[command(flatten)]
+    patience: Patience,
+    /// Print what happens as JSON, one event a line
+    #[arg(long)]
+    json: bool,
 }
 
 /// Rolls back.
 pub fn run(args: Args, app: &App) -> Done {
+    app.ui.stream_events(args.json);
     let talk: Arc<dyn Talk> = app.ui.clone();
     let fleet = app.session();
     if let Err(error) = &fleet {
         talk.event(Event::Warning(format!("no checks are made, for there is no usable fleet here: {error}")));
     }
     let fleet = fleet.ok();
+    let host = args.positional.or(args.host);
     let request = Request {
-        host: args.positional.or(args.host),
-        root: args.machine.root,
+        who: args.reach.who(host.iter().cloned().map(Selector::Host).collect(), false, false)?,
+        how: args.patience.how(1, false)?,
+        host,
         to: args.to,
-        settle: args.machine.settle,
-        caller: settings::caller()?,
     };
-    let report = rollback(fleet.as_ref().map(|session| &session.fleet.policy), talk.as_ref(), &request)?;
-    show(report, args.machine.json, app)
+    let report = rollback(fleet.as_ref(), talk.as_ref(), &request)?;
+    if args.json {
+        app.ui.json_line(&Line { event: "result", report: &report })?;
+    }
+    show_one(report, app)
 }

@@ -1,21 +1,26 @@
-//! Hands an order to the program on the host, and listens. The program is this one, started anew as root in a session of
-//! its own: what happens here no longer ends it.
+//! Hands an order to the program on the host, and listens until it is done: on this machine, or over SSH, where the
+//! connection may be lost, and the last step is to come back over a new one.
 
-use std::path::PathBuf;
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
 
 use super::preflight::Rights;
+use super::target::{Reach, Target, There};
 use crate::adapters::process::{Ended, Invocation};
-use crate::adapters::rooted::Root;
 use crate::adapters::{bench, files, signals};
 use crate::commands::{Event, Talk};
 use crate::error::{Error, Kind, Result};
 use crate::fleet::name::HostName;
 use crate::fleet::order::{Order, Outcome, Told, VERSION, Verdict, Work};
+use crate::fleet::survey::Question;
 
 /// The verb under which the program on the host is started.
 pub const VERB: &str = "host-run";
+/// How long a host that was lost is looked for, beyond the time that it waits for the acknowledgement.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How many lines that are no events are passed on. A host that prints without end must not fill a terminal.
+const FOREIGN: usize = 200;
 
 /// Who asks, and with which program.
 #[derive(Clone, Debug)]
@@ -27,44 +32,80 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// A name for a run, which no other has.
+    ///
+    /// # Errors
+    /// When the kernel gives no randomness.
+    pub fn run() -> Result<String> {
+        Ok(format!("{}-{}", bench::now().replace([':', '-'], ""), files::token()?))
+    }
+
     /// An order of this caller.
     ///
     /// # Errors
     /// When the kernel gives no randomness.
-    pub fn order(&self, root: &Root, host: Option<HostName>, work: Work) -> Result<Order> {
-        let time = bench::now().replace([':', '-'], "");
-        let run = format!("{time}-{}", files::token()?);
-        Ok(Order { version: VERSION, run, who: self.who.clone(), root: root.path().to_owned(), host, work })
+    pub fn order(&self, root: &Path, host: Option<HostName>, work: Work) -> Result<Order> {
+        Ok(Order { version: VERSION, run: Self::run()?, who: self.who.clone(), root: root.to_owned(), host, work })
     }
 }
 
-/// Starts the program, and tells what it tells until it is done.
+/// Hands an order over, and tells what the host tells until it is done.
 ///
 /// # Errors
-/// When it could not be started, or ended without a verdict. What it came to otherwise is the verdict.
-pub fn hand_over(order: &Order, rights: Rights, caller: &Caller, talk: &dyn Talk) -> Result<Verdict> {
-    let mut line =
-        serde_json::to_vec(order).map_err(|error| Error::new(Kind::Bug, "cannot write the order").because(error))?;
-    line.push(b'\n');
-    let call = Invocation::new(&caller.program).arg(VERB).input(line);
-    let call = if rights == Rights::Sudo { call.under("sudo", &["--"]) } else { call };
-    let (send, receive) = channel();
-    let said = send.clone();
-    std::thread::scope(|scope| {
-        let program = scope.spawn(move || {
-            // Nobody listens any more only when this side is ending.
-            let printed = |text: &str| drop(send.send(Line::Printed(text.to_owned())));
-            call.converse(printed, |text| drop(said.send(Line::Said(text.to_owned()))))
-        });
-        let heard = listen(&receive, order, talk);
-        let ended = program
-            .join()
-            .unwrap_or_else(|_| Err(Error::new(Kind::Bug, "the thread that listens to the host failed")))?;
-        match heard.verdict {
-            Some(verdict) => Ok(verdict),
-            None => Err(lost(ended, &heard, order)),
+/// When it could not be started, ended without a verdict, or was lost. What it came to otherwise is the verdict.
+pub fn hand_over(target: &Target, order: &Order, rights: &Rights, caller: &Caller, talk: &dyn Talk) -> Result<Verdict> {
+    let (mut heard, ended) = converse(target, &target.call(rights, caller, order)?, &order.run, talk)?;
+    match (heard.verdict.take(), &target.reach) {
+        (Some(verdict), _) => Ok(verdict),
+        (None, Reach::There(there)) if there.line().lost(ended) && !signals::pending() => {
+            rejoin(target, there, order, rights, caller, talk)
         }
-    })
+        (None, _) => Err(lost(target, ended, &heard, &order.run)),
+    }
+}
+
+/// Tells again what a run on the host told, and goes on with it to its end.
+///
+/// # Errors
+/// As `hand_over`.
+pub fn follow(target: &Target, run: &str, rights: &Rights, caller: &Caller, talk: &dyn Talk) -> Result<Verdict> {
+    let order = target.order(caller, Work::Follow(run.to_owned()))?;
+    let (mut heard, ended) = converse(target, &target.call(rights, caller, &order)?, run, talk)?;
+    heard.verdict.take().ok_or_else(|| lost(target, ended, &heard, run))
+}
+
+/// For how many seconds the host of an order waits for the acknowledgement.
+fn waits(order: &Order) -> Option<u64> {
+    match &order.work {
+        Work::Switch(switch) => switch.acknowledge,
+        _ => None,
+    }
+}
+
+/// Looks for a host that was lost, and goes on listening. The host does not wait for it.
+fn rejoin(
+    target: &Target,
+    there: &There,
+    order: &Order,
+    rights: &Rights,
+    caller: &Caller,
+    talk: &dyn Talk,
+) -> Result<Verdict> {
+    talk.event(Event::Warning("the connection was lost; the host goes on by itself, and is looked for".to_owned()));
+    let end = Instant::now() + PATIENCE + Duration::from_secs(waits(order).unwrap_or(0));
+    loop {
+        let tried = there.reconnect().and_then(|()| follow(target, &order.run, rights, caller, talk));
+        match tried {
+            Err(error) if error.kind() == Kind::Unreachable && Instant::now() < end && !signals::pending() => {
+                // A refused connection fails at once; the machine may be on its way back.
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            Err(error) if error.kind() == Kind::Unreachable => {
+                return Err(unreachable(target, &order.run).because(error.in_one_line()));
+            }
+            other => return other,
+        }
+    }
 }
 
 enum Line {
@@ -83,70 +124,135 @@ struct Heard {
     last: String,
 }
 
+/// Runs the call and listens to it.
+fn converse(target: &Target, call: &Invocation, run: &str, talk: &dyn Talk) -> Result<(Heard, Ended)> {
+    let (send, receive) = channel();
+    let said = send.clone();
+    std::thread::scope(|scope| {
+        let program = scope.spawn(move || start(call, send, said));
+        let heard = listen(&receive, target, run, talk);
+        let ended = program
+            .join()
+            .unwrap_or_else(|_| Err(Error::new(Kind::Bug, "the thread that listens to the host failed")))?;
+        Ok((heard, ended))
+    })
+}
+
+fn start(call: &Invocation, send: Sender<Line>, said: Sender<Line>) -> Result<Ended> {
+    // Nobody listens any more only when this side is ending.
+    let printed = move |text: &str| drop(send.send(Line::Printed(text.to_owned())));
+    call.converse(printed, move |text| drop(said.send(Line::Said(text.to_owned()))))
+}
+
 /// Passes on what is told, until nothing more can come.
-fn listen(lines: &std::sync::mpsc::Receiver<Line>, order: &Order, talk: &dyn Talk) -> Heard {
-    let (mut heard, mut warned) = (Heard::default(), false);
-    loop {
-        match lines.recv_timeout(Duration::from_millis(200)) {
-            Ok(Line::Printed(text)) => match serde_json::from_str(&text) {
-                Ok(told) => {
-                    heard.begun = true;
-                    match told {
-                        Told::Step { text } => talk.event(Event::Step(text)),
-                        Told::Said { text } => talk.event(Event::Note(format!("  {text}"))),
-                        Told::Warning { text } => talk.event(Event::Warning(text)),
-                        Told::End(end) => heard.verdict = Some(end),
-                        Told::Awaits { .. } | Told::Survey(_) | Told::Generations(_) | Told::Verified(_) => {}
+fn listen(lines: &Receiver<Line>, target: &Target, run: &str, talk: &dyn Talk) -> Heard {
+    let (mut heard, mut warned, mut foreign) = (Heard::default(), false, 0);
+    std::thread::scope(|scope| {
+        loop {
+            match lines.recv_timeout(Duration::from_millis(200)) {
+                Ok(Line::Printed(text)) => match serde_json::from_str(&text) {
+                    Ok(told) => {
+                        heard.begun = true;
+                        match told {
+                            Told::Step { text } => talk.event(Event::Step(text)),
+                            Told::Said { text } => talk.event(Event::Note(format!("  {text}"))),
+                            Told::Warning { text } => talk.event(Event::Warning(text)),
+                            Told::Awaits { seconds } => {
+                                if let Reach::There(there) = &target.reach {
+                                    // Beside the listening: the old connection may tell more meanwhile.
+                                    scope.spawn(move || acknowledge(there, run, seconds, talk));
+                                }
+                            }
+                            Told::End(end) => heard.verdict = Some(end),
+                            // Answers to questions, which an order is not.
+                            Told::Survey(_) | Told::Generations(_) | Told::Verified(_) => {}
+                        }
                     }
+                    Err(_) => heard.last = text,
+                },
+                Ok(Line::Said(text)) => {
+                    foreign += 1;
+                    if foreign <= FOREIGN {
+                        talk.event(Event::Note(format!("  {text}")));
+                    }
+                    heard.last = text;
                 }
-                Err(_) => heard.last = text,
-            },
-            Ok(Line::Said(text)) => {
-                talk.event(Event::Note(format!("  {text}")));
-                heard.last = text;
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return heard,
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return heard,
+            if signals::pending() && !warned {
+                warned = true;
+                talk.event(Event::Warning(format!(
+                    "the part on the host goes on to its end, or back, by itself (run {run})"
+                )));
+            }
         }
-        if signals::pending() && !warned {
-            warned = true;
-            talk.event(Event::Warning(format!(
-                "the part on the host goes on to its end, or back, by itself (run {})",
-                order.run
-            )));
-        }
+    })
+}
+
+/// Comes back over a new connection, as often as the time allows.
+fn acknowledge(there: &There, run: &str, seconds: u64, talk: &dyn Talk) {
+    let end = Instant::now() + Duration::from_secs(seconds);
+    talk.event(Event::Step("acknowledging over a new connection".to_owned()));
+    // Reached is enough: where nobody waits any more, the verdict tells why.
+    while Instant::now() < end && !signals::pending() && !there.acknowledge(run).is_ok_and(|reached| reached) {
+        std::thread::sleep(Duration::from_millis(500));
     }
+}
+
+/// The failure of a host that went away.
+fn unreachable(target: &Target, run: &str) -> Error {
+    Error::new(Kind::Unreachable, format!("the connection to {} was lost", target.shown()))
+        .hint(format!("the host finishes or goes back by itself; `sealift deploy --attach {run}` shows which"))
 }
 
 /// The failure of a part on the host that ended without a verdict. It tells before it changes anything: where it told
 /// nothing, it never began, as when sudo refuses.
-fn lost(ended: Ended, heard: &Heard, order: &Order) -> Error {
-    let error = if heard.begun {
-        Error::new(Kind::Person, format!("the part on the host ended without a verdict ({ended})")).hint(format!(
-            "the next deploy or rollback finishes it or goes back; its log is {}",
-            bench::log_of(&order.run)
-        ))
-    } else {
-        Error::failed(format!("the part on the host could not be started ({ended}); nothing was changed"))
-            .hint("run this as root, or as a user whom sudo lets do anything")
+fn lost(target: &Target, ended: Ended, heard: &Heard, run: &str) -> Error {
+    if target.is_remote() && signals::pending() {
+        // Ctrl-C reaches ssh too.
+        return Error::new(
+            Kind::Interrupted,
+            format!("interrupted; {} finishes or goes back by itself", target.shown()),
+        )
+        .hint(format!("`sealift deploy --attach {run}` joins it again"));
+    }
+    let gone = matches!(&target.reach, Reach::There(there) if there.line().lost(ended));
+    let error = match (gone, heard.begun) {
+        (true, true) => unreachable(target, run),
+        (true, false) => Error::new(
+            Kind::Unreachable,
+            format!("the connection to {} was lost before anything began", target.shown()),
+        )
+        .hint(format!(
+            "nothing was changed, as far as can be told from here; `sealift deploy --attach {run}` makes sure"
+        )),
+        (false, true) => Error::new(Kind::Person, format!("the part on the host ended without a verdict ({ended})"))
+            .hint(format!("the next deploy or rollback finishes it or goes back; its log is {}", bench::log_of(run))),
+        (false, false) => {
+            Error::failed(format!("the part on the host could not be started ({ended}); nothing was changed"))
+                .hint("run this as root, or as a user whom sudo lets do anything")
+        }
     };
     if heard.last.is_empty() { error } else { error.because(heard.last.clone()) }
 }
 
-/// Has the host finish or take back what a killed run left. Says what it came to; none where there was nothing.
+/// Has the host finish or take back what a killed run left, and looks at it again. Says what it came to; none where there
+/// was nothing.
 ///
 /// # Errors
 /// When another run is at work, or the way back failed.
-pub fn recover(root: &Root, rights: Rights, caller: &Caller, talk: &dyn Talk) -> Result<Option<Verdict>> {
-    if !bench::is_unfinished(root) {
+pub fn recover(target: &mut Target, rights: &Rights, caller: &Caller, talk: &dyn Talk) -> Result<Option<Verdict>> {
+    if !target.survey.unfinished {
         return Ok(None);
     }
-    if bench::is_held(root) {
-        return Err(bench::busy(root));
+    if let Some(holder) = &target.survey.busy {
+        return Err(super::preflight::busy(target, holder));
     }
-    let order = caller.order(root, None, Work::Recover)?;
-    let verdict = hand_over(&order, rights, caller, talk)?;
-    let unfinished = bench::is_unfinished(root) || verdict.outcome == Outcome::Person;
+    let order = target.order(caller, Work::Recover)?;
+    let verdict = hand_over(target, &order, rights, caller, talk)?;
+    target.survey = target.survey(caller, Question::default())?;
+    let unfinished = target.survey.unfinished || verdict.outcome == Outcome::Person;
     match (verdict.outcome, &verdict.failure) {
         (_, Some(failure)) if unfinished => Err(failure.clone().into_error()),
         (Outcome::Nothing, _) => Ok(None),
@@ -158,29 +264,5 @@ pub fn recover(root: &Root, rights: Rights, caller: &Caller, talk: &dyn Talk) ->
             talk.event(Event::Note("the interrupted deploy was taken back".to_owned()));
             Ok(Some(verdict))
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_told_something_may_have_changed_something() {
-        let order = Order {
-            version: VERSION,
-            run: "20260101T000000Z-test".to_owned(),
-            who: "test@here".to_owned(),
-            root: PathBuf::from("/"),
-            host: None,
-            work: Work::Recover,
-        };
-        let refused = Heard { last: "sudo: a password is required".to_owned(), ..Heard::default() };
-        let error = lost(Ended::Code(1), &refused, &order);
-        assert_eq!(error.kind(), Kind::Failed);
-        assert!(error.message().contains("nothing was changed"), "{}", error.message());
-        assert!(error.in_one_line().contains("a password is required"), "{}", error.in_one_line());
-        let killed = Heard { begun: true, ..Heard::default() };
-        assert_eq!(lost(Ended::Signal(9), &killed, &order).kind(), Kind::Person);
     }
 }

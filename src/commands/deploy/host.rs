@@ -62,7 +62,7 @@ fn carry_out(order: &Order, teller: &Arc<Teller>) -> Result<Told> {
     let root = Root::open(&order.root)?;
     match &order.work {
         Work::Survey(question) => Ok(Told::Survey(Box::new(survey::of(&root, question)?))),
-        Work::Generations => Ok(Told::Generations(generations::run(root.path())?)),
+        Work::Generations => Ok(Told::Generations(generations::here(root.path())?)),
         Work::Verify(_) | Work::Follow(_) => Err(Error::usage("not yet")),
         Work::Switch(_) | Work::Recover => change(&root, order, teller).map(Told::End),
     }

@@ -1,58 +1,81 @@
-//! `deploy`: makes the fleet's system the one that runs on this machine, with its secrets, or leaves it as it was.
+//! `deploy`, `plan` and `apply`: make the fleet's systems the ones that run on its machines, with their secrets, or leave
+//! them as they were.
 //!
-//! Here is the deployer's side: look, build as the caller, plan, ask. What follows is done by the program on the host
+//! Here is the deployer's side: look, build as the caller, plan, ask. What follows is done by the program on each host
 //! (`host`), which does not depend on this one any more.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
+use secrecy::SecretString;
 use serde::Serialize;
 
-use self::handover::{Caller, hand_over};
-use self::plan::Plan;
-use self::preflight::{Ready, Rights, Wanted};
+use self::campaign::{Begun, Kept, Store};
+use self::carry::How;
+use self::contact::Brought;
+use self::crew::{Brings, Chosen, Needs, Ready, Who, muster, reach_all};
+use self::propose::{Built, propose};
 use super::{Event, Session, Talk};
-use crate::adapters::files::{self, Durable};
-use crate::adapters::nix::{self, Rooted};
-use crate::adapters::rooted::Root;
-use crate::adapters::{bench, signals, system};
-use crate::error::{Error, Kind, Result};
-use crate::fleet::manifest::Manifest;
-use crate::fleet::name::{FileName, HostName};
-use crate::fleet::order::{Failure, Look, Outcome, Profile, Switch, VERSION, Verdict, Work};
+use crate::adapters::ask::Ask;
+use crate::adapters::git::Git;
+use crate::adapters::{bench, signals};
+use crate::error::{Error, Result};
+use crate::fleet::address::Address;
+use crate::fleet::deployment::{Campaign, Item, Plan, State, VERSION};
+use crate::fleet::name::HostName;
+use crate::fleet::order::{Failure, Look, Verdict};
+use crate::fleet::plaintext::Plaintext;
 use crate::fleet::policy::Policy;
-use crate::fleet::rollout::Action;
+use crate::fleet::rollout::{Action, Outcome};
 
+pub mod attach;
 mod back;
+pub mod campaign;
+pub mod carry;
+pub mod contact;
+pub mod crew;
 mod delivery;
 pub mod handover;
 pub mod host;
 mod journal;
-pub mod plan;
 pub mod preflight;
+mod propose;
 pub mod survey;
+pub mod target;
 mod teller;
 mod transaction;
 mod verify;
 
 /// What to deploy.
 pub struct Request {
-    /// The host; none: the one that this machine is.
-    pub host: Option<HostName>,
-    /// The machine's root directory.
-    pub root: PathBuf,
+    /// On which machines.
+    pub who: Who,
+    /// How it is carried out.
+    pub how: How,
     /// How far to go.
     pub action: Action,
     /// Do not ask.
     pub yes: bool,
     /// The directory of the flake, if it is not the fleet's.
     pub flake: Option<String>,
-    /// For how many seconds a check that got worse may recover.
-    pub settle: u64,
-    /// Who asks, and with which program.
-    pub caller: Caller,
+    /// The host that goes first.
+    pub canary: Option<HostName>,
+    /// Where systems are built.
+    pub builder: Builder,
 }
 
-/// What a deploy or a rollback came to.
+/// Where systems are built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Builder {
+    /// On this machine, with whatever nix.conf says of builders.
+    Here,
+    /// On another machine, and brought here.
+    Host(Address),
+    /// On each host itself.
+    Target,
+}
+
+/// What a deploy or a rollback came to on one host.
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// The version of this form: 1.
@@ -63,8 +86,8 @@ pub struct Report {
     pub outcome: Outcome,
     /// Why it is not what was asked for.
     pub reason: Option<String>,
-    /// The system that was to come.
-    pub system: String,
+    /// The system that was to come; none where none was built.
+    pub system: Option<String>,
     /// The system that runs now.
     pub running: Option<String>,
     /// The current generation of the system profile.
@@ -77,28 +100,30 @@ pub struct Report {
     pub run: Option<String>,
     /// Where that log is.
     pub log: Option<String>,
+    /// How long the host took, in seconds.
+    pub seconds: Option<f64>,
     /// The failure itself, with its hints.
     #[serde(skip)]
     pub failure: Option<Error>,
 }
 
 impl Report {
-    /// Of something that ended before the host had to do with it.
-    fn early(host: &HostName, system: String, outcome: Outcome, plan: Option<Plan>, failure: Option<Error>) -> Self {
-        let reason = failure.as_ref().map(|error| error.message().to_owned());
-        let until_reboot = false;
+    /// Of something that ended before the host told how.
+    pub fn early(host: &HostName, plan: Option<Plan>, outcome: Outcome, failure: Option<Error>) -> Self {
+        let reason = failure.as_ref().map(Error::in_one_line);
         Self {
             version: VERSION,
             host: Some(host.clone()),
             outcome,
             reason,
-            system,
+            system: plan.as_ref().map(|plan| plan.system.clone()),
             running: None,
             generation: None,
-            until_reboot,
+            until_reboot: false,
             plan,
             run: None,
             log: None,
+            seconds: None,
             failure,
         }
     }
@@ -110,13 +135,14 @@ impl Report {
             host,
             outcome: verdict.outcome,
             reason: verdict.failure.as_ref().map(Failure::reason),
-            system: plan.system.clone(),
+            system: Some(plan.system.clone()),
             running: verdict.running,
             generation: verdict.generation,
             until_reboot: verdict.until_reboot,
             plan: Some(plan),
             run: Some(run.to_owned()),
             log: Some(bench::log_of(run)),
+            seconds: None,
             failure: verdict.failure.map(Failure::into_error),
         }
     }
@@ -125,133 +151,248 @@ impl Report {
 /// Deploys.
 ///
 /// # Errors
-/// When it ended before a plan was made: nothing was changed. Later failures are in the report.
-pub fn run(session: &Session, request: &Request) -> Result<Report> {
-    let root = Root::open(&request.root)?;
-    let talk = session.talk.as_ref();
-    let wanted = Wanted {
-        host: request.host.as_ref(),
-        flake: request.flake.as_deref(),
-        touches: request.action != Action::Build,
-        today: session.today,
-    };
-    talk.event(Event::Step("looking whether all is in place".to_owned()));
-    let ready = preflight::look(&session.fleet, &root, &wanted, talk)?;
-    let rooted = Rooted::new(&ready.git.directory.join("sealift/roots"))?;
-    let system = build(&ready, &rooted, talk)?;
+/// When it ended before any host had to do with it: nothing was changed. What it came to on each host is in the reports.
+pub fn run(session: &Session, request: &Request) -> Result<Vec<Report>> {
+    let (fleet, begun, chosen) = begin(session, request)?;
     if request.action == Action::Build {
-        return Ok(Report::early(&ready.host, system, Outcome::Done, None, None));
+        let built = propose::build(session, &fleet, &begun.rooted, request, &chosen.hosts)?;
+        begun.drop_it();
+        return Ok(built.into_iter().map(|(host, system)| of_built(&host, system)).collect());
     }
-    signals::check()?;
-    handover::recover(&root, ready.rights, &request.caller, talk)?;
-    let bundle = bring(session, &root, &ready, &rooted, &system)?;
-    let manifest = manifest_of(&root, &system, bundle.as_deref());
-    if let Some(manifest) = &manifest {
-        is_for(&root, manifest, &ready.host)?;
-    }
-    let plan = Plan::of(&root, Some(&ready.host), request.action, &system, manifest.as_deref())?;
-    plan.lines().into_iter().for_each(|line| talk.event(Event::Note(line)));
-    if request.action == Action::Test && !plan.live() {
-        let error = Error::failed("it cannot be activated without a reboot")
-            .because(plan.reboot.blocks.join("\n"))
-            .hint("make it what boots next: `--action boot`");
-        return Ok(Report::early(&ready.host, system, Outcome::Failed, Some(plan), Some(error)));
-    }
-    signals::check()?;
-    let asks = request.action != Action::DryActivate && !request.yes;
-    if asks && !talk.confirm(&format!("Deploy this to {}?", ready.host))? {
-        let error = Error::failed("declined; nothing was changed").hint("`--yes` deploys without asking");
-        return Ok(Report::early(&ready.host, system, Outcome::Declined, Some(plan), Some(error)));
-    }
-    let switch = Switch {
-        action: request.action,
-        system,
-        profile: Profile::New,
-        expected: plan.former.clone(),
-        live: plan.live(),
-        bundle,
-        checks: checks(&session.fleet.policy, &ready.host),
-        settle: request.settle,
-        engine: session.fleet.policy.deploy.engine,
-        commit: commit(&ready),
-        acknowledge: None,
-    };
-    let order = request.caller.order(&root, Some(ready.host.clone()), Work::Switch(Box::new(switch)))?;
-    let verdict = hand_over(&order, ready.rights, &request.caller, talk)?;
-    Ok(Report::of(Some(ready.host), plan, &order.run, verdict))
+    let brought = Brought::new(request.who.host_program.clone(), begun.rooted.folder().to_owned());
+    let needs = Needs { root: true, ..needs(session, request) };
+    let (ready, mut reports) =
+        muster(&session.fleet.policy, &request.who, &chosen, needs, Some(&brought), &session.talk)?;
+    let (campaign, ready) = plan_of(session, request, &fleet, &begun, ready, &mut reports)?;
+    decide(session, request, begun, campaign, &ready, reports)
 }
 
-/// Builds the host's system, as whoever called.
-fn build(ready: &Ready, rooted: &Rooted, talk: &dyn Talk) -> Result<String> {
-    talk.event(Event::Step(format!("building the system of {}", ready.host)));
-    let system = rooted.build("system", &ready.flake.system_of(&ready.host), |line| {
-        if line.starts_with("building ") || line.starts_with("copying ") {
-            talk.event(Event::Step(line.to_owned()));
+/// Plans a deploy. The plan, and what is in the way of hosts that are not in it. With `keep` its systems stay in the
+/// store for `apply`.
+///
+/// # Errors
+/// As `run`.
+pub fn plan(session: &Session, request: &Request, keep: bool) -> Result<(Campaign, Vec<Report>)> {
+    let (fleet, begun, chosen) = begin(session, request)?;
+    let brought = Brought::new(request.who.host_program.clone(), begun.rooted.folder().to_owned());
+    let needs = needs(session, request);
+    let (ready, mut reports) =
+        muster(&session.fleet.policy, &request.who, &chosen, needs, Some(&brought), &session.talk)?;
+    let (campaign, _) = plan_of(session, request, &fleet, &begun, ready, &mut reports)?;
+    if keep && !campaign.hosts.is_empty() {
+        begun.stay()?;
+    } else {
+        begun.drop_it();
+    }
+    Ok((campaign, reports))
+}
+
+/// Carries out a plan that was reviewed: exactly its systems and its ciphertext.
+///
+/// # Errors
+/// As `run`; and when a system of it is not in the store any more.
+pub fn apply(session: &Session, request: &Request, file: &Path) -> Result<Vec<Report>> {
+    let planned = campaign::read(file)?;
+    let git = session.fleet.git()?;
+    let begun = Store::of(&git, &session.fleet.root)?.begin()?;
+    let campaign = Campaign { run: begun.run.clone(), ..planned };
+    again(session, request, begun, campaign)
+}
+
+/// Takes up the newest deploy that is not done on every host: the same systems, on the hosts that are left.
+///
+/// # Errors
+/// As `apply`; and when nothing is left.
+pub fn resume(session: &Session, request: &Request) -> Result<Vec<Report>> {
+    let git = session.fleet.git()?;
+    let store = Store::of(&git, &session.fleet.root)?;
+    let (former, planned) = store.newest_left()?;
+    let begun = store.begin()?;
+    let left = planned.left();
+    let mut campaign = Campaign { run: begun.run.clone(), ..planned };
+    campaign.hosts.retain(|host, _| left.contains(host));
+    // A canary that is well has gone first.
+    campaign.canary = campaign.canary.filter(|canary| left.contains(canary));
+    session.note(format!("taking up {} for {}", former.run, carry::listed(&left)));
+    let reports = again(session, request, begun, campaign)?;
+    former.drop_it();
+    Ok(reports)
+}
+
+/// Carries out what was planned before.
+fn again(session: &Session, request: &Request, begun: Begun, mut campaign: Campaign) -> Result<Vec<Report>> {
+    let policy = &session.fleet.policy;
+    let hosts = campaign.hosts.keys().cloned().collect();
+    if let Some(gone) = campaign.hosts.keys().find(|host| !policy.hosts.contains_key(host.as_str())) {
+        return Err(preflight::no_such_host(policy, gone));
+    }
+    propose::hold(&begun.rooted, &campaign)?;
+    let chosen = Chosen { named: std::collections::BTreeSet::clone(&hosts), hosts };
+    let brought = Brought::new(request.who.host_program.clone(), begun.rooted.folder().to_owned());
+    let needs = Needs { root: true, ..needs(session, request) };
+    let (ready, mut reports) = muster(policy, &request.who, &chosen, needs, Some(&brought), &session.talk)?;
+    let (ready, done): (Vec<Ready>, Vec<Ready>) = ready.into_iter().partition(|one| !was_done(&campaign, one));
+    for one in done {
+        if let Some(item) = campaign.hosts.get_mut(&one.host) {
+            item.state = State::Ended(Outcome::Done);
+            reports.push(Report {
+                running: one.target.survey.former.clone(),
+                generation: one.target.survey.generation,
+                ..Report::early(&one.host, Some(item.plan.clone()), Outcome::Done, None)
+            });
         }
-    });
-    system.map_err(|error| {
-        // Ctrl-C reaches nix too, which then fails.
-        if signals::pending() {
-            return signals::interrupted();
+    }
+    for one in &ready {
+        if let Some(item) = campaign.hosts.get(&one.host) {
+            show(&item.plan, session.talk.as_ref());
         }
-        Error::failed(format!("the system of {} could not be built; nothing was changed", ready.host))
-            .because(std::error::Error::source(&error).map_or_else(|| error.message().to_owned(), ToString::to_string))
+    }
+    decide(session, request, begun, campaign, &ready, reports)
+}
+
+/// Whether a host finished by itself what this deployer did not see the end of.
+fn was_done(campaign: &Campaign, ready: &Ready) -> bool {
+    let survey = &ready.target.survey;
+    let item = campaign.hosts.get(&ready.host);
+    item.is_some_and(|item| {
+        item.state == State::Begun
+            && survey.former.as_ref() == Some(&item.plan.system)
+            && survey
+                .last
+                .as_ref()
+                .is_some_and(|last| last.system.as_ref() == Some(&item.plan.system) && last.outcome == Outcome::Done)
     })
 }
 
-/// Brings the system into the store of the machine, and for a system that carries no secrets a bundle of them. Only
-/// ciphertext travels.
-fn bring(session: &Session, root: &Root, ready: &Ready, rooted: &Rooted, system: &str) -> Result<Option<String>> {
-    let sudo = ready.rights == Rights::Sudo;
-    if !root.is_machine() {
-        session.talk.event(Event::Step("copying the system".to_owned()));
-        nix::copy(root, &[system], sudo)?;
+/// What every deploy begins with: the fleet's own problems, and with them those of its hosts, all at once.
+fn begin(session: &Session, request: &Request) -> Result<(preflight::Ready, Begun, Chosen)> {
+    let talk = session.talk.as_ref();
+    talk.event(Event::Step("looking whether all is in place".to_owned()));
+    let policy = &session.fleet.policy;
+    let chosen = request.who.choose(policy)?;
+    let mut problems = match preflight::fleet(&session.fleet, request.flake.as_deref(), session.today, talk) {
+        Ok(fleet) => {
+            let begun = Store::of(&fleet.git, &session.fleet.root)?.begin()?;
+            return Ok((fleet, begun, chosen));
+        }
+        Err(problems) => problems,
+    };
+    if request.action != Action::Build {
+        let reached = reach_all(policy, &request.who, &chosen, needs(session, request), None, &session.talk)?;
+        problems.extend(reached.into_iter().filter_map(|(_, one)| one.err()));
     }
-    if root.exists(&format!("{system}/{}", system::MANIFEST))
-        || !session.fleet.policy.secrets.values().any(|secret| secret.hosts.contains(&ready.host))
-    {
-        return Ok(None);
-    }
-    let folder = rooted.folder().join("bundle");
-    write_bundle(session, &ready.host, &folder)?;
-    let bundle = rooted.add(&format!("sealift-{}", ready.host), &folder)?;
-    if !root.is_machine() {
-        nix::copy(root, &[&bundle], sudo)?;
-    }
-    Ok(Some(bundle))
+    Err(preflight::together(problems))
 }
 
-/// A folder with the manifest of a host and the sealed files that it names.
-fn write_bundle(session: &Session, host: &HostName, folder: &Path) -> Result<()> {
-    let manifest = Manifest::of(&session.fleet.policy, host, FileName::path);
-    let mut text = serde_json::to_vec(&manifest)
-        .map_err(|error| Error::new(Kind::Bug, "cannot write the manifest").because(error))?;
-    text.push(b'\n');
-    for entry in &manifest.secrets {
-        let name = entry.sealed_as.parse().map_err(|fault| Error::new(Kind::Bug, format!("{fault}")))?;
-        let bytes = session.fleet.sealed(&name)?.ok_or_else(|| Error::failed(format!("{} is gone", name.path())))?;
-        files::replace(&folder.join(&entry.file), &bytes, 0o444, Durable::Later)?;
-    }
-    files::replace(&folder.join("manifest.json"), &text, 0o444, Durable::Later)
+fn needs(session: &Session, request: &Request) -> Needs {
+    let signed = session.fleet.policy.deploy.sign_key.is_some();
+    Needs { root: false, brings: Some(Brings { signed, builds: request.builder == Builder::Target }) }
 }
 
-/// Where the manifest for a system is, from inside the root.
-fn manifest_of(root: &Root, system: &str, bundle: Option<&str>) -> Option<String> {
-    match bundle {
-        Some(bundle) => Some(format!("{bundle}/manifest.json")),
-        None => Some(format!("{system}/{}", system::MANIFEST)).filter(|own| root.exists(own)),
+/// Builds and compares. Hosts for which that fails go into the reports.
+fn plan_of(
+    session: &Session,
+    request: &Request,
+    fleet: &preflight::Ready,
+    begun: &Begun,
+    ready: Vec<Ready>,
+    reports: &mut Vec<Report>,
+) -> Result<(Campaign, Vec<Ready>)> {
+    let count = ready.len() + reports.len();
+    signals::check()?;
+    let mut hosts = std::collections::BTreeMap::new();
+    let mut going = Vec::new();
+    for (one, built) in propose::build_for(session, fleet, &begun.rooted, request, ready)? {
+        let talk = OfHost::among(&session.talk, &one.host, count);
+        let item = built.and_then(|built: Built| propose(session, request, begun, &one, &built, &talk));
+        match item {
+            Ok(item) => {
+                show(&item.plan, session.talk.as_ref());
+                hosts.insert(one.host.clone(), item);
+                going.push(one);
+            }
+            Err(error) => reports.push(Report::early(&one.host, None, Outcome::Failed, Some(error))),
+        }
     }
+    let campaign = Campaign {
+        version: VERSION,
+        run: begun.run.clone(),
+        planned: bench::now(),
+        commit: commit(&fleet.git),
+        action: request.action,
+        canary: request.canary.clone().or_else(|| session.fleet.policy.deploy.canary.clone()),
+        hosts,
+    };
+    Ok((campaign, going))
 }
 
-/// Holds a manifest against the host: what another one is to have would only fail to open.
-fn is_for(root: &Root, manifest: &str, host: &HostName) -> Result<()> {
-    let text = root.read(manifest)?.unwrap_or_default();
-    let is = Manifest::parse(&text)?.host;
-    if is == *host {
-        return Ok(());
+fn show(plan: &Plan, talk: &dyn Talk) {
+    plan.lines().into_iter().for_each(|line| talk.event(Event::Note(line)));
+}
+
+/// Asks, and carries out what was shown.
+fn decide(
+    session: &Session,
+    request: &Request,
+    begun: Begun,
+    mut campaign: Campaign,
+    ready: &[Ready],
+    mut reports: Vec<Report>,
+) -> Result<Vec<Report>> {
+    let talk = &session.talk;
+    if let Some(canary) = request.canary.as_ref().filter(|canary| !campaign.hosts.contains_key(canary.as_str())) {
+        begun.drop_it();
+        return Err(Error::usage(format!("{canary} cannot go first: it is none of the hosts that are ready")));
     }
-    Err(Error::failed(format!("the system that was built for {host} carries the secrets of {is}; nothing was changed"))
-        .hint("mend the name in its configuration: the module takes it from `networking.hostName`"))
+    let (mut going, mut stopped) = (Vec::new(), Vec::new());
+    for one in ready {
+        match campaign.hosts.get(&one.host).map(|item| &item.plan) {
+            Some(plan) if plan.action == Action::Test && !plan.live() => stopped.push(needs_reboot(&one.host, plan)),
+            Some(_) => going.push(one),
+            None => {}
+        }
+    }
+    for report in &stopped {
+        report.host.iter().for_each(|host| drop(campaign.hosts.remove(host.as_str())));
+    }
+    reports.append(&mut stopped);
+    if going.is_empty() {
+        begun.drop_it();
+        return Ok(reports);
+    }
+    signals::check()?;
+    let names = carry::listed(going.iter().map(|one| &one.host));
+    let asks = campaign.action != Action::DryActivate && !request.yes;
+    if asks && !talk.confirm(&format!("Deploy this to {names}?"))? {
+        begun.drop_it();
+        reports.extend(going.into_iter().map(|one| declined(&one.host, &campaign)));
+        return Ok(reports);
+    }
+    let kept: Kept = begun.keep(campaign)?;
+    reports.extend(carry::carry_out(&session.fleet.policy, &kept, &request.how, &going, talk));
+    kept.end();
+    reports.sort_by(|a, b| a.host.cmp(&b.host));
+    Ok(reports)
+}
+
+fn declined(host: &HostName, campaign: &Campaign) -> Report {
+    let error = Error::failed("declined; nothing was changed").hint("`--yes` deploys without asking");
+    let plan = campaign.hosts.get(host.as_str()).map(|item: &Item| item.plan.clone());
+    Report::early(host, plan, Outcome::Declined, Some(error))
+}
+
+fn needs_reboot(host: &HostName, plan: &Plan) -> Report {
+    let error = Error::failed("it cannot be activated without a reboot")
+        .because(plan.reboot.blocks.join("\n"))
+        .hint("make it what boots next: `--action boot`");
+    Report::early(host, Some(plan.clone()), Outcome::Failed, Some(error))
+}
+
+fn of_built(host: &HostName, system: Result<String>) -> Report {
+    match system {
+        Ok(system) => Report { system: Some(system), ..Report::early(host, None, Outcome::Done, None) },
+        Err(error) => Report::early(host, None, Outcome::Failed, Some(error)),
+    }
 }
 
 /// The declared checks of a host.
@@ -261,7 +402,59 @@ pub fn checks(policy: &Policy, host: &HostName) -> Vec<Look> {
 }
 
 /// The commit that is deployed, marked if the work tree differs from it.
-fn commit(ready: &Ready) -> Option<String> {
-    let text = ready.git.call().args(["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]).read().ok()?;
+pub fn commit(git: &Git) -> Option<String> {
+    let text = git.call().args(["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]).read().ok()?;
     Some(String::from_utf8_lossy(&text).trim().to_owned()).filter(|commit| !commit.is_empty())
+}
+
+/// What is told of one host among several.
+pub struct OfHost {
+    talk: Arc<dyn Talk>,
+    host: Option<HostName>,
+}
+
+impl OfHost {
+    /// Of a host among so many; the only one is not named with each line.
+    pub fn among(talk: &Arc<dyn Talk>, host: &HostName, count: usize) -> Self {
+        Self { talk: Arc::clone(talk), host: (count > 1).then(|| host.clone()) }
+    }
+}
+
+impl Ask for OfHost {
+    fn passphrase(&self, what: &str) -> Result<SecretString> {
+        self.talk.passphrase(what)
+    }
+
+    fn password(&self, what: &str) -> Result<SecretString> {
+        self.talk.password(what)
+    }
+
+    fn attempts(&self) -> usize {
+        self.talk.attempts()
+    }
+
+    fn tell(&self, message: &str) {
+        self.talk.tell(message);
+    }
+
+    fn confirm(&self, question: &str) -> Result<bool> {
+        self.talk.confirm(question)
+    }
+}
+
+impl Talk for OfHost {
+    fn event(&self, event: Event) {
+        self.talk.event(match &self.host {
+            Some(host) => Event::Of(host.clone(), Box::new(event)),
+            None => event,
+        });
+    }
+
+    fn new_value(&self, name: &str) -> Result<Plaintext> {
+        self.talk.new_value(name)
+    }
+
+    fn new_passphrase(&self, what: &str) -> Result<SecretString> {
+        self.talk.new_passphrase(what)
+    }
 }

@@ -3,9 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
+use secrecy::SecretString;
+
+use super::crew::Brings;
+use super::survey::ROOM;
+use super::target::{Reach, Target};
 
 use crate::adapters::git::Git;
-use crate::adapters::nix::Flake;
+use crate::adapters::nix::{self, Flake};
 use crate::adapters::process::Invocation;
 use crate::adapters::repository::Fleet;
 use crate::adapters::rooted::Root;
@@ -14,40 +19,31 @@ use crate::commands::{Event, Talk};
 use crate::error::{Error, Kind, Result};
 use crate::fleet::finding::{Level, Rule, audit};
 use crate::fleet::name::HostName;
-use crate::fleet::policy::Policy;
+use crate::fleet::policy::{Host, Policy};
 use crate::fleet::policy_file;
 use crate::fleet::recipient::Recipient;
 
-/// Free space without which a deploy is not begun: where, for what, how many bytes.
-const ROOM: [(&str, &str, u64); 3] = [
-    ("/nix/store", "the system", 256 << 20),
-    ("/boot", "kernel and initrd", 32 << 20),
-    ("/var/lib", "the journal", 8 << 20),
-];
-
-/// What a deploy goes on with.
+/// What builds go on with.
 pub struct Ready {
-    /// The host.
-    pub host: HostName,
     /// The fleet's repository.
     pub git: Git,
     /// Its flake.
     pub flake: Flake,
-    /// How to become root.
-    pub rights: Rights,
 }
 
-/// How to become root on this machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How to become root on a machine.
+#[derive(Clone, Debug)]
 pub enum Rights {
-    /// We are.
+    /// We are, or root is not needed.
     Root,
-    /// By sudo.
+    /// By sudo, which asks nothing.
     Sudo,
+    /// By sudo, with this password; only on other machines.
+    Password(SecretString),
 }
 
 impl Rights {
-    /// Looks, and asks for a password where sudo wants one and somebody is there to type it.
+    /// Looks on this machine, and asks for a password where sudo wants one and somebody is there to type it.
     ///
     /// # Errors
     /// When neither is to be had.
@@ -64,47 +60,84 @@ impl Rights {
     }
 }
 
-/// What the fleet's repository must be like.
-pub struct Wanted<'a> {
-    /// The host, where it was named.
-    pub host: Option<&'a HostName>,
-    /// The flake, where it was named.
-    pub flake: Option<&'a str>,
-    /// Whether something is done on the machine.
-    pub touches: bool,
-    /// Today.
-    pub today: Date,
-}
-
-/// Looks at everything.
+/// Looks at the fleet itself: what is in the way of every host.
 ///
 /// # Errors
 /// Every problem.
-pub fn look(fleet: &Fleet, root: &Root, wanted: &Wanted<'_>, talk: &dyn Talk) -> Result<Ready> {
+pub fn fleet(fleet: &Fleet, flake_at: Option<&str>, today: Date, talk: &dyn Talk) -> Result<Ready, Vec<Error>> {
     let mut problems = Vec::new();
-    let host = keep(&mut problems, this_machine(&fleet.policy, root, wanted.host));
     let git = keep(&mut problems, fleet.git().map_err(|error| error.of_kind(Kind::Usage)));
-    let flake = git.as_ref().and_then(|git| keep(&mut problems, flake(fleet, git, wanted.flake)));
+    let flake = git.as_ref().and_then(|git| keep(&mut problems, flake(fleet, git, flake_at)));
     if let Some(git) = &git {
         problems.extend(owner(git));
         problems.extend(unseen(fleet, git));
     }
-    problems.extend(drift(fleet, wanted.today, talk));
-    let rights = if wanted.touches {
-        problems.extend(usable(root));
-        keep(&mut problems, Rights::get())
-    } else {
-        Some(Rights::Root)
-    };
-    match (host, git, flake, rights) {
-        (Some(host), Some(git), Some(flake), Some(rights)) if problems.is_empty() => {
-            Ok(Ready { host, git, flake, rights })
-        }
-        _ => Err(together(problems)),
+    problems.extend(drift(fleet, today, talk));
+    match (git, flake) {
+        (Some(git), Some(flake)) if problems.is_empty() => Ok(Ready { git, flake }),
+        _ => Err(problems),
     }
 }
 
-fn together(problems: Vec<Error>) -> Error {
+/// Looks at a host that was reached, and at what was wrong already: every problem there.
+///
+/// # Errors
+/// Every problem.
+pub fn host(target: &Target, brings: Brings) -> Result<()> {
+    let survey = &target.survey;
+    let mut problems = Vec::new();
+    if let Some(holder) = &survey.busy {
+        problems.push(busy(target, holder));
+    }
+    let is_machine = match &target.reach {
+        Reach::Here(root) => root.is_machine(),
+        Reach::There(_) => true,
+    };
+    if is_machine && !survey.nixos {
+        let name = if target.is_remote() { target.shown() } else { "this machine".to_owned() };
+        problems.push(
+            Error::failed(format!("{name} is not NixOS"))
+                .hint("name the root of one with `--root DIR`, or build only: `--action build`"),
+        );
+    }
+    for (place, what, least) in ROOM {
+        if let Some(free) = survey.free.get(place).filter(|free| **free < least) {
+            let place = match &target.reach {
+                Reach::Here(root) => root.outside(place).display().to_string(),
+                Reach::There(_) => format!("{}:{place}", target.shown()),
+            };
+            problems.push(
+                Error::failed(format!("{place} has {} MiB left; {what} wants {} MiB", free >> 20, least >> 20))
+                    .hint("remove old generations: `nix-collect-garbage -d`"),
+            );
+        }
+    }
+    match &target.reach {
+        Reach::Here(root) => {
+            for place in [bench::LOCK, "/var/lib/sealift", system::BUNDLES] {
+                problems.extend(root.writable(place).err());
+            }
+        }
+        Reach::There(_) => {
+            if !survey.trust.user && !brings.signed && !brings.builds {
+                problems.push(nix::untrusted(&target.shown(), &survey.user));
+            }
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(together(problems)) }
+}
+
+/// The failure of a host where another deploy is at work.
+pub fn busy(target: &Target, holder: &str) -> Error {
+    let place = match &target.reach {
+        Reach::Here(root) => root.path().display().to_string(),
+        Reach::There(_) => target.shown(),
+    };
+    bench::busy(&place, holder)
+}
+
+/// Several problems as one failure.
+pub fn together(problems: Vec<Error>) -> Error {
     let kind = problems.first().map_or(Kind::Bug, Error::kind);
     let same = problems.iter().all(|problem| problem.kind() == kind);
     let count = problems.len();
@@ -125,17 +158,10 @@ fn keep<T>(problems: &mut Vec<Error>, outcome: Result<T>) -> Option<T> {
 /// `Unreachable` when it is another machine, `Usage` when the host is unknown.
 pub fn this_machine(policy: &Policy, root: &Root, named: Option<&HostName>) -> Result<HostName> {
     let shown = machine_keys(root);
-    let pinned = |host: &crate::fleet::policy::Host| host.ssh_keys.iter().any(|key| shown.contains(key));
+    let pinned = |host: &Host| host.ssh_keys.iter().any(|key| shown.contains(key));
     let holder = policy.hosts.iter().find(|(_, host)| pinned(host)).map(|(name, _)| name);
     if let Some(named) = named {
-        let Some(host) = policy.hosts.get(named) else {
-            let near = crate::fleet::name::nearest(named.as_str(), policy.hosts.keys().map(HostName::as_str));
-            let error = Error::usage(format!("there is no host {named} in {}", policy_file::FILE));
-            return Err(match near {
-                Some(near) => error.hint(format!("did you mean {near}?")),
-                None => error.hint(format!("add it: `sealift host add {named}`")),
-            });
-        };
+        let Some(host) = policy.hosts.get(named) else { return Err(no_such_host(policy, named)) };
         // A host with an age key of its own shows no SSH key: then its name must do.
         if pinned(host) || (host.ssh_keys.is_empty() && root.text("/etc/hostname").as_deref() == Some(named.as_str())) {
             return Ok(named.clone());
@@ -161,6 +187,23 @@ pub fn this_machine(policy: &Policy, root: &Root, named: Option<&HostName>) -> R
         Error::new(Kind::Unreachable, format!("no host of {} has the host key of this machine", policy_file::FILE))
             .hint("name it with `--host HOST`, or add it: `sealift host add NAME --key-file /etc/ssh/ssh_host_ed25519_key.pub`")
     })
+}
+
+/// The failure of a name that no host has.
+pub fn no_such_host(policy: &Policy, named: &HostName) -> Error {
+    let near = crate::fleet::name::nearest(named.as_str(), policy.hosts.keys().map(HostName::as_str));
+    let error = Error::usage(format!("there is no host {named} in {}", policy_file::FILE));
+    match near {
+        Some(near) => error.hint(format!("did you mean {near}?")),
+        None => error.hint(format!("add it: `sealift host add {named}`")),
+    }
+}
+
+/// Whether a host is this machine: it has the host's pinned key.
+pub fn is_here(host: &Host) -> bool {
+    let Ok(root) = Root::open(Path::new("/")) else { return false };
+    let shown = machine_keys(&root);
+    host.ssh_keys.iter().any(|key| shown.contains(key))
 }
 
 /// The public host keys of the machine of a root, as `type base64`.
@@ -259,35 +302,4 @@ fn drift(fleet: &Fleet, today: Date, talk: &dyn Talk) -> Vec<Error> {
         .into_iter()
         .map(|finding| Error::new(Kind::Drift, format!("{}: {}", finding.about, finding.what)).hint(finding.mend))
         .collect()
-}
-
-/// Whether the machine of a root can be deployed to.
-fn usable(root: &Root) -> Vec<Error> {
-    let mut problems = Vec::new();
-    if bench::is_held(root) {
-        problems.push(bench::busy(root));
-    }
-    if root.is_machine() && !root.exists("/etc/NIXOS") {
-        problems.push(
-            Error::failed("this machine is not NixOS")
-                .hint("name the root of one with `--root DIR`, or build only: `--action build`"),
-        );
-    }
-    for (place, what, least) in ROOM {
-        if let Some(free) = root.free(place).filter(|free| *free < least) {
-            problems.push(
-                Error::failed(format!(
-                    "{} has {} MiB left; {what} wants {} MiB",
-                    root.outside(place).display(),
-                    free >> 20,
-                    least >> 20
-                ))
-                .hint("remove old generations: `nix-collect-garbage -d`"),
-            );
-        }
-    }
-    for place in [bench::LOCK, "/var/lib/sealift", system::BUNDLES] {
-        problems.extend(root.writable(place).err());
-    }
-    problems
 }

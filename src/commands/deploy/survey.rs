@@ -7,6 +7,8 @@ use crate::adapters::accounts::Caller;
 use crate::adapters::rooted::Root;
 use crate::adapters::{bench, nix, profile, system, units};
 use crate::error::Result;
+use crate::fleet::manifest::Manifest;
+use crate::fleet::name::HostName;
 use crate::fleet::survey::{Question, Seen, Survey, Trust};
 
 /// Places whose free space matters: where, for what, and without how many bytes a deploy is not begun.
@@ -43,6 +45,7 @@ pub fn of(root: &Root, question: &Question) -> Result<Survey> {
         booted: root.store_path(system::BOOTED).and_then(|system| system::facts(root, &system).ok()),
         generation: profile::current(root),
         coming: coming.map(|system| seen(root, system)).transpose()?,
+        former: running.clone(),
         closure: match running.as_deref().filter(|_| question.closure) {
             Some(system) => nix::closure(root, system).unwrap_or_default(),
             None => Vec::new(),
@@ -58,7 +61,7 @@ pub fn of(root: &Root, question: &Question) -> Result<Survey> {
     })
 }
 
-/// What a system says of itself, and the secrets that come with it.
+/// What a system says of itself, and the secrets that came with it.
 ///
 /// # Errors
 /// When it is no system.
@@ -67,6 +70,32 @@ pub fn seen(root: &Root, system: &str) -> Result<Seen> {
     Ok(Seen {
         system: system.to_owned(),
         facts: system::facts(root, system)?,
+        carries: carries(root, system).ok().flatten(),
+        bundle: root.link(&system::bundle(system)),
+        // A former system whose files are gone is no reason to keep it.
         secrets: secrets.and_then(Result::ok).unwrap_or_default(),
     })
+}
+
+/// The same of a system that comes, with the bundle that it is delivered with if it carries no manifest: what it names
+/// must be readable.
+///
+/// # Errors
+/// When it is no system, or a sealed file cannot be read.
+pub fn coming(root: &Root, system: &str, bundle: Option<&str>) -> Result<Seen> {
+    let carries = carries(root, system)?;
+    let manifest = match (bundle, &carries) {
+        (Some(bundle), _) => Some(format!("{bundle}/manifest.json")),
+        (None, Some(_)) => Some(format!("{system}/{}", system::MANIFEST)),
+        (None, None) => None,
+    };
+    let secrets = manifest.map_or(Ok(Vec::new()), |manifest| system::secrets(root, &manifest))?;
+    let bundle = bundle.map(str::to_owned);
+    Ok(Seen { system: system.to_owned(), facts: system::facts(root, system)?, carries, bundle, secrets })
+}
+
+/// The host whose secrets a system carries itself.
+fn carries(root: &Root, system: &str) -> Result<Option<HostName>> {
+    let Some(text) = root.read(&format!("{system}/{}", system::MANIFEST))? else { return Ok(None) };
+    Ok(Some(Manifest::parse(&text)?.host))
 }

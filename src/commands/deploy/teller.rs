@@ -71,6 +71,10 @@ impl Ask for Teller {
         Err(Error::new(Kind::NoIdentity, format!("{what} is protected by a passphrase, and a host has nobody to ask")))
     }
 
+    fn password(&self, what: &str) -> Result<SecretString> {
+        Err(Error::failed(format!("there is nobody to ask for the {what}")))
+    }
+
     fn tell(&self, message: &str) {
         self.said(message);
     }
@@ -86,6 +90,7 @@ impl Talk for Teller {
             Event::Note(text) | Event::Step(text) => self.said(&text),
             Event::Warning(text) => self.warn(text),
             Event::Progress(..) => {}
+            Event::Of(_, event) => self.event(*event),
         }
     }
 

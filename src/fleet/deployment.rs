@@ -1,17 +1,82 @@
-//! The plan of a deploy: what will differ on the host. The same value is shown, printed as JSON, and carried out.
+//! The plan of a deploy: what will differ on a host. The same value is shown, written as JSON, and carried out. And what
+//! is kept of a deploy of many hosts, so that it can be reviewed first, and taken up again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::adapters::rooted::Root;
-use crate::adapters::{nix, system};
-use crate::error::Result;
-use crate::fleet::name::HostName;
-use crate::fleet::rollout::{Action, Carried, Change, Reboot, SecretChange, UnitChanges, secret_changes, secret_units};
+use super::name::HostName;
+use super::rollout::{Action, Change, Outcome, Reboot, SecretChange, UnitChanges, secret_changes, secret_units};
+use super::survey::{Seen, Survey};
+
+/// The version of the form of a campaign.
+pub const VERSION: u32 = 1;
+
+/// Deploys of several hosts that belong together.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Campaign {
+    /// 1.
+    pub version: u32,
+    /// Names it, also on the hosts.
+    pub run: String,
+    /// When it was planned, in UTC.
+    pub planned: String,
+    /// The commit that the systems were built from.
+    pub commit: Option<String>,
+    /// How far it goes.
+    pub action: Action,
+    /// The host that goes first.
+    pub canary: Option<HostName>,
+    /// The hosts.
+    pub hosts: BTreeMap<HostName, Item>,
+}
+
+/// One host of a campaign.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Item {
+    /// What will differ there.
+    pub plan: Plan,
+    /// Store path of a manifest with its sealed files, for a system that carries none.
+    pub bundle: Option<String>,
+    /// How far it is.
+    #[serde(default)]
+    pub state: State,
+}
+
+/// How far a host of a campaign is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Not begun.
+    #[default]
+    Pending,
+    /// The host has its order.
+    Begun,
+    /// It ended.
+    Ended(Outcome),
+    /// Another deploy to the host came after it.
+    Superseded,
+}
+
+impl State {
+    /// Whether there is nothing more to do.
+    pub fn is_well(self) -> bool {
+        matches!(self, State::Ended(Outcome::Done | Outcome::PendingReboot | Outcome::Nothing) | State::Superseded)
+    }
+}
+
+impl Campaign {
+    /// The hosts that are not done.
+    pub fn left(&self) -> BTreeSet<HostName> {
+        self.hosts.iter().filter(|(_, item)| !item.state.is_well()).map(|(host, _)| host.clone()).collect()
+    }
+}
 
 /// What a deploy will do.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Plan {
     /// The host.
     pub host: Option<HostName>,
@@ -40,49 +105,35 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Compares what comes with what is. `manifest`: where the coming system's is, from inside the root.
-    ///
-    /// # Errors
-    /// When the coming system, or the sealed files that it names, cannot be read.
+    /// Compares what comes with what is. `packages`: the differences of the closures, or why there are none.
     pub fn of(
-        root: &Root,
         host: Option<&HostName>,
         action: Action,
-        coming: &str,
-        manifest: Option<&str>,
-    ) -> Result<Self> {
-        let facts = system::facts(root, coming)?;
-        let former = root.store_path(system::RUNNING);
-        let running = former.as_deref().and_then(|former| system::facts(root, former).ok());
-        let booted = root.store_path(system::BOOTED).and_then(|booted| system::facts(root, &booted).ok());
-        let after = manifest.map_or(Ok(Vec::new()), |manifest| system::secrets(root, manifest))?;
-        let before = former
-            .as_deref()
-            .and_then(|former| system::manifest(root, former))
-            .map_or_else(Vec::new, |manifest| secrets_of(root, &manifest));
-        let secrets = secret_changes(&before, &after);
-        let (packages, not_compared) = match &former {
-            Some(former) if former == coming => (Vec::new(), None),
-            Some(former) => match nix::differences(root, former, coming) {
-                Ok(packages) => (packages, None),
-                Err(error) => (Vec::new(), Some(error.message().to_owned())),
-            },
-            None => (Vec::new(), Some("no system is running there".to_owned())),
+        survey: &Survey,
+        coming: &Seen,
+        packages: Result<Vec<String>, String>,
+    ) -> Self {
+        let running = survey.running.as_ref();
+        let facts = running.map(|seen| &seen.facts);
+        let secrets = secret_changes(running.map_or(&[], |seen| &seen.secrets), &coming.secrets);
+        let (packages, not_compared) = match packages {
+            Ok(packages) => (packages, None),
+            Err(why) => (Vec::new(), Some(why)),
         };
-        Ok(Self {
+        Self {
             host: host.cloned(),
             action,
-            system: coming.to_owned(),
-            versions: (running.as_ref().map(|facts| facts.version.clone()), facts.version.clone()),
+            system: coming.system.clone(),
+            former: survey.former.clone(),
+            versions: (facts.map(|facts| facts.version.clone()), coming.facts.version.clone()),
             packages,
             not_compared,
-            secret_units: secret_units(&secrets, &after),
+            secret_units: secret_units(&secrets, &coming.secrets),
             secrets,
-            units: UnitChanges::between(running.as_ref(), &facts),
-            reboot: Reboot::between(running.as_ref(), booted.as_ref(), &facts),
-            until_reboot: !after.is_empty() && !facts.has_unit,
-            former,
-        })
+            units: UnitChanges::between(facts, &coming.facts),
+            reboot: Reboot::between(facts, survey.booted.as_ref(), &coming.facts),
+            until_reboot: !coming.secrets.is_empty() && !coming.facts.has_unit,
+        }
     }
 
     /// Whether the system can be activated as it is.
@@ -132,11 +183,6 @@ impl Plan {
         }
         lines
     }
-}
-
-/// The secrets of the former system. That they cannot be read is no reason to keep it.
-fn secrets_of(root: &Root, manifest: &str) -> Vec<Carried> {
-    system::secrets(root, manifest).unwrap_or_default()
 }
 
 fn told(secret: &SecretChange) -> String {

@@ -1,0 +1,84 @@
+//! `sealift status`.
+
+use super::deploy::Machines;
+use super::table;
+use crate::cli::{App, Done};
+use crate::commands::deploy::crew::Who;
+use crate::commands::status::{Row, run as status};
+use crate::error::Kind;
+
+/// Looks at every host as whoever logs in there: what runs, how far behind HEAD it is, whether its secrets are those of the
+/// fleet's files, what has failed, what waits for a reboot, and who deployed last. Changes nothing, opens nothing.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    machines: Machines,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Tells.
+pub fn run(args: Args, app: &App) -> Done {
+    let who = args.machines.who(false)?;
+    // The fleet is what is asked for where nothing is said.
+    let all = who.all || (who.words.is_empty() && who.root.as_os_str() == "/");
+    let rows = status(&app.session()?, &Who { all, ..who })?;
+    if args.json {
+        app.ui.json_rows("hosts", &rows)?;
+    } else {
+        let mut lines = vec![
+            ["host", "generation", "commit", "secrets", "failed units", "reboot", "last deploy"]
+                .map(str::to_owned)
+                .to_vec(),
+        ];
+        lines.extend(rows.iter().map(line));
+        table(app, &lines)?;
+        for row in &rows {
+            notes(row).iter().for_each(|note| app.ui.say(&format!("{}: {note}", row.host)));
+        }
+    }
+    let gone = rows.iter().filter(|row| !row.reachable).count();
+    Ok((gone > 0).then_some(if gone == rows.len() { Kind::Unreachable } else { Kind::Partial }))
+}
+
+fn line(row: &Row) -> Vec<String> {
+    if !row.reachable {
+        return vec![row.host.to_string(), "unreachable".to_owned()];
+    }
+    let unknown = || "?".to_owned();
+    let commit = match (&row.commit, row.behind) {
+        (None, _) => unknown(),
+        (Some(commit), behind) => {
+            let dirty = if commit.ends_with("-dirty") { "+" } else { "" };
+            let behind =
+                behind.filter(|behind| *behind > 0).map_or_else(String::new, |behind| format!(" ({behind} behind)"));
+            format!("{}{dirty}{behind}", commit.get(..7).unwrap_or(commit))
+        }
+    };
+    let secrets =
+        if row.secrets.is_empty() { "in line".to_owned() } else { format!("{} not in line", row.secrets.len()) };
+    vec![
+        row.host.to_string(),
+        row.generation.map_or_else(unknown, |generation| generation.to_string()),
+        commit,
+        secrets,
+        row.failed_units.as_ref().map_or_else(unknown, |units| units.len().to_string()),
+        if row.reboot.is_empty() { "no".to_owned() } else { "pending".to_owned() },
+        row.last.as_ref().map_or_else(
+            || "never".to_owned(),
+            |last| format!("{} {} by {}", last.ended, last.outcome.as_str(), last.who),
+        ),
+    ]
+}
+
+fn notes(row: &Row) -> Vec<String> {
+    let mut notes: Vec<String> = row.reason.iter().cloned().collect();
+    notes.extend(row.deploy.clone());
+    notes.extend(row.secrets.iter().map(|(name, what)| format!("{name}: {what}")));
+    notes.extend(row.failed_units.iter().flatten().map(|unit| format!("{unit} is failed")));
+    if !row.reboot.is_empty() {
+        notes.push(format!("a reboot is pending for {}", row.reboot.join(", ")));
+    }
+    notes
+}

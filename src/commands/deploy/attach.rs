@@ -1,0 +1,66 @@
+//! `deploy --attach`: joins a run that is under way on its hosts, or tells what it came to.
+
+use std::collections::BTreeSet;
+
+use super::OfHost;
+use super::campaign::Store;
+use super::crew::{Chosen, Needs, Who, reach_all};
+use super::handover::follow;
+use crate::adapters::parallel;
+use crate::commands::Session;
+use crate::error::{Error, Result};
+use crate::fleet::name::HostName;
+use crate::fleet::order::{Failure, Verdict};
+use crate::fleet::rollout::Outcome;
+
+/// What a run came to on one host.
+pub struct Attached {
+    /// The host.
+    pub host: HostName,
+    /// What it came to; or why that cannot be told.
+    pub verdict: Result<Verdict>,
+}
+
+/// Joins it.
+///
+/// # Errors
+/// When nobody knows on which hosts it is.
+pub fn run(session: &Session, who: &Who, run: &str) -> Result<Vec<Attached>> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    if !(1..=64).contains(&run.len()) || !run.bytes().all(plain) {
+        return Err(Error::usage("that is no name of a run").hint("`sealift status` tells the last one of each host"));
+    }
+    let policy = &session.fleet.policy;
+    let chosen = if who.words.is_empty() && !who.all {
+        let known = Store::of(&session.fleet.git()?, &session.fleet.root)?.hosts_of(run);
+        let hosts: BTreeSet<HostName> = known.into_iter().collect();
+        if hosts.is_empty() { who.choose(policy)? } else { Chosen { named: hosts.clone(), hosts } }
+    } else {
+        who.choose(policy)?
+    };
+    let count = chosen.hosts.len();
+    let needs = Needs { root: true, brings: None };
+    let (mut attached, mut reached) = (Vec::new(), Vec::new());
+    for (host, ready) in reach_all(policy, who, &chosen, needs, None, &session.talk)? {
+        match ready {
+            Ok(ready) => reached.push(ready),
+            Err(error) => attached.push(Attached { host, verdict: Err(error) }),
+        }
+    }
+    attached.extend(parallel::map_on(count, &reached, |ready| {
+        let talk = OfHost::among(&session.talk, &ready.host, count);
+        let verdict = follow(&ready.target, run, &ready.rights, &who.caller, &talk);
+        Attached { host: ready.host.clone(), verdict }
+    }));
+    Ok(attached)
+}
+
+impl Attached {
+    /// How it ended, and why not better.
+    pub fn into_parts(self) -> (HostName, Option<Outcome>, Option<Error>) {
+        match self.verdict {
+            Ok(verdict) => (self.host, Some(verdict.outcome), verdict.failure.map(Failure::into_error)),
+            Err(error) => (self.host, None, Some(error)),
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The program of ours on another machine: that of the running system, or, before the first deploy, this very program,
+//! brought into the store there.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use super::handover::Caller;
+use crate::adapters::files::{self, Durable};
+use crate::adapters::nix;
+use crate::adapters::ssh::Connection;
+use crate::error::{Error, Result};
+
+/// The program of the running system: the one that a line in sudoers can name.
+pub const RUNNING: &str = "/run/current-system/etc/sealift/host";
+/// What to do where this program does not run.
+pub const MEND: &str = "give a static sealift for that machine with `--host-program FILE`";
+
+/// A program that may be brought, put into the store at the first need.
+pub struct Brought {
+    /// Its file, where another one than this program was named.
+    pub named: Option<PathBuf>,
+    folder: PathBuf,
+    stored: OnceLock<String>,
+}
+
+impl Brought {
+    /// Nothing is in the store yet. What is made on the way, and the link that keeps it, go into a folder of the run.
+    pub fn new(named: Option<PathBuf>, folder: PathBuf) -> Self {
+        Self { named, folder, stored: OnceLock::new() }
+    }
+
+    /// The store path.
+    fn store(&self, caller: &Caller) -> Result<String> {
+        if let Some(stored) = self.stored.get() {
+            return Ok(stored.clone());
+        }
+        let file = self.named.as_deref().unwrap_or(&caller.program);
+        let folder = self.folder.join("program");
+        let bytes = files::read(file, 256 << 20)?;
+        files::replace(&folder.join("bin/sealift"), &bytes, 0o555, Durable::Later)?;
+        let stored = nix::add("sealift", &folder)?;
+        // Two threads may come to this at once: both have the same path.
+        Ok(self.stored.get_or_init(|| stored).clone())
+    }
+}
+
+/// Brings it to a machine; where it is there.
+///
+/// # Errors
+/// When it is no machine that the program runs on, or nix refuses.
+pub fn bring(brought: &Brought, connection: &Connection, caller: &Caller) -> Result<String> {
+    let printed = connection.call(&["uname", "-sm"]).run()?;
+    if connection.lost(printed.ended) {
+        return Err(connection.failure(&printed));
+    }
+    let is = String::from_utf8_lossy(&printed.stdout).trim().to_owned();
+    let ours = format!("Linux {}", std::env::consts::ARCH);
+    if is != ours && brought.named.is_none() {
+        return Err(Error::failed(format!(
+            "nothing of sealift is there yet, and this program does not run there: it is for `{ours}`, the machine is `{is}`"
+        ))
+        .hint(MEND));
+    }
+    // Made from its content, so that nobody has to be trusted for it.
+    let stored = brought.store(caller)?;
+    nix::copy_to(&connection.store(), &[&stored], |_| ())?;
+    let program = Path::new(&stored).join("bin/sealift");
+    program.to_str().map(str::to_owned).ok_or_else(|| Error::failed("the store path is not UTF-8"))
+}
