@@ -62,7 +62,7 @@ fn nix_an_order_that_is_not_understood_changes_nothing() {
             order(&machine, |order| {
                 order["work"]["switch"]["system"] = "/nix/store/00000000000000000000000000000000-x".into();
             }),
-            "nix-store failed",
+            "is not in the store of",
         ),
         (order(&machine, |order| order["work"]["switch"]["expected"] = Value::Null), "another system runs there now"),
         (order(&machine, |order| order["host"] = "-o".into()), "not well formed"),

@@ -4,14 +4,18 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
+
+use serde::Serialize;
 
 use super::files::{self, Durable};
 use super::lock::{self, Lock};
 use super::rooted::Root;
 use crate::error::{Error, Result};
+use crate::fleet::order::Told;
 use crate::fleet::survey::Record;
 
 /// The lock: held from staging to the end.
@@ -22,6 +26,10 @@ const FOLDER: &str = "/var/lib/sealift/deploy";
 const RECORD: &str = "/var/lib/sealift/deploys.jsonl";
 /// How long a lock that is held is waited for.
 const PATIENCE: Duration = Duration::from_millis(250);
+/// After how many bytes a log keeps no more of what the system's programs print.
+const LOG: usize = 4 << 20;
+/// The largest log that is read, in bytes.
+const LOG_READ: u64 = 64 << 20;
 /// How many runs keep their log and result.
 const KEPT: usize = 20;
 
@@ -30,6 +38,8 @@ pub struct Bench {
     folder: PathBuf,
     record: PathBuf,
     log: Option<File>,
+    /// How many bytes are in the log.
+    logged: AtomicUsize,
     run: String,
     _lock: Lock,
 }
@@ -50,18 +60,30 @@ impl Bench {
         // Somebody may just be looking whether it is held; a run that holds it does so for long.
         let lock = lock::take(&run_folder, &path.display().to_string(), who, PATIENCE)?;
         let record = root.writable(RECORD)?;
-        let mut bench = Self { folder, record, log: None, run: run.to_owned(), _lock: lock };
+        let mut bench =
+            Self { folder, record, log: None, logged: AtomicUsize::new(0), run: run.to_owned(), _lock: lock };
         bench.log = Some(append(&bench.folder.join(format!("{run}.log")), 0o600)?);
         bench.prune();
         Ok(bench)
     }
 
-    /// Adds a line to the log of this run.
-    pub fn log(&self, line: &str) {
-        if let Some(mut log) = self.log.as_ref() {
-            // A log that cannot be written must not end a switch half-way.
-            let _lost = writeln!(log, "{} {line}", now());
+    /// Adds an event to the log of this run.
+    pub fn log(&self, told: &Told) {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            at: String,
+            #[serde(flatten)]
+            told: &'a Told,
         }
+        let Some(mut log) = self.log.as_ref() else { return };
+        let Ok(line) = serde_json::to_string(&Line { at: now(), told }) else { return };
+        // What the system's own programs print without end must not fill the disk; what we tell ourselves is little.
+        let spent = self.logged.fetch_add(line.len(), Ordering::Relaxed);
+        if spent > LOG && matches!(told, Told::Said { .. }) {
+            return;
+        }
+        // In one write, for who reads it meanwhile. A log that cannot be written must not end a switch half-way.
+        let _lost = log.write_all(format!("{line}\n").as_bytes());
     }
 
     /// Writes the journal, durably: what is written is done next.
@@ -97,7 +119,7 @@ impl Bench {
         });
         for error in [kept.err(), added.err()].into_iter().flatten() {
             // What was done is done, and told to whoever listens.
-            self.log(&format!("{error:?}"));
+            self.log(&Told::Warning { text: error.in_one_line() });
         }
     }
 
@@ -145,6 +167,26 @@ pub fn is_held(root: &Root) -> bool {
 /// Whether a run was ended before its end.
 pub fn is_unfinished(root: &Root) -> bool {
     root.exists(&format!("{FOLDER}/journal.json"))
+}
+
+/// What a run told so far; none where there is no such run.
+///
+/// # Errors
+/// When its log cannot be read: it is root's.
+pub fn log(root: &Root, run: &str) -> Result<Option<Vec<Told>>> {
+    let path = root.outside(&log_of(run));
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = files::read(&path, LOG_READ)?;
+    // A line that is just being written is not understood yet.
+    Ok(Some(bytes.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()))
+}
+
+/// The newest run; none where there was none.
+pub fn newest(root: &Root) -> Option<String> {
+    let names = root.list(FOLDER).into_iter().rev();
+    names.filter(|name| name.starts_with("20")).find_map(|name| name.strip_suffix(".log").map(str::to_owned))
 }
 
 /// Where the log of a run is, from inside the root.

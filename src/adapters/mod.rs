@@ -6,6 +6,7 @@ pub mod age;
 pub mod ask;
 pub mod bench;
 pub mod bounded;
+pub mod door;
 pub mod editor;
 pub mod files;
 pub mod generate;

@@ -281,6 +281,21 @@ impl Invocation {
         status.map(Ended::of).map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))
     }
 
+    /// Gives it its input, lets it print and say where we do, and waits for its end.
+    ///
+    /// # Errors
+    /// Only when it could not be started or waited for.
+    pub fn relayed(&self) -> Result<Ended> {
+        let mut command = self.command();
+        command.stdin(Stdio::piped());
+        let mut child = self.start(&mut command)?;
+        if let (Some(pipe), Some(bytes)) = (child.stdin.take(), &self.input) {
+            bytes.write(pipe);
+        }
+        let status = child.wait();
+        status.map(Ended::of).map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))
+    }
+
     /// With the user's own language settings, for a program that talks to a person; every other has C.UTF-8.
     #[must_use]
     pub fn locale(self, locale: Option<&OsString>) -> Self {
@@ -563,7 +578,7 @@ mod tests {
 
     #[test]
     fn what_does_not_end_in_time_is_ended() {
-        let short = std::time::Duration::from_millis(50);
+        let short = Duration::from_millis(50);
         assert!(
             Invocation::new("sleep").arg("60").within(short).unwrap_err().message().contains("does not end within")
         );

@@ -152,7 +152,7 @@ impl Ssh {
         link.over = self.way(&link.place).map_err(|error| error.about(host))?;
         link.open()?;
         let shell = link.call(&["cat"]);
-        let held = shell.held(GREETING).map_err(|error| link.no_shell(error))?;
+        let held = shell.held(GREETING).map_err(|error| link.no_shell(&error))?;
         Ok(Connection { _held: held, link })
     }
 
@@ -275,10 +275,7 @@ impl Link {
 
     /// Makes the connection.
     fn open(&self) -> Result<()> {
-        let said = match self.attempt("yes", PATIENCE)? {
-            None => return Ok(()),
-            Some(said) => said,
-        };
+        let Some(said) = self.attempt("yes", PATIENCE)? else { return Ok(()) };
         // The key of a jump host that is not ours may also be a matter of a question.
         let askable = failure::is_denied(&said) || (self.pins.is_none() && failure::is_stranger(&said));
         if askable && Terminal::open().is_some() {
@@ -378,7 +375,7 @@ impl Link {
     }
 
     /// Why a program could not be run there although the connection stands.
-    fn no_shell(&self, error: Error) -> Error {
+    fn no_shell(&self, error: &Error) -> Error {
         if !self.alive() {
             return self.error("Connection closed");
         }

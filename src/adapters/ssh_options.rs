@@ -130,7 +130,8 @@ impl Pins {
 
     /// The known_hosts file.
     pub fn known_hosts(&self) -> String {
-        self.keys.iter().map(|(kind, blob)| format!("{} {kind} {blob}\n", self.alias)).collect()
+        let lines = self.keys.iter().map(|(kind, blob)| format!("{} {kind} {blob}", self.alias));
+        lines.chain([String::new()]).collect::<Vec<_>>().join("\n")
     }
 
     /// The fingerprints, as ssh prints them, with the kind of the key.

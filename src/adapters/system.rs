@@ -19,6 +19,8 @@ pub const RUNNING: &str = "/run/current-system";
 pub const BOOTED: &str = "/run/booted-system";
 /// The manifest of a system's secrets, from its top.
 pub const MANIFEST: &str = "etc/sealift/manifest.json";
+/// The program on the host that a system brings, from its top.
+pub const PROGRAM: &str = "etc/sealift/host";
 /// The unit that installs them, from its top.
 pub const UNIT: &str = "etc/systemd/system/sealift-install.service";
 /// Links to what was delivered with systems that carry no manifest, by the name of the system; roots for the collector.

@@ -161,6 +161,14 @@ pub fn keep_to_ourselves() {
     rustix::process::umask(umask - rustix::fs::Mode::RWXU);
 }
 
+/// The user who became root by sudo, else the one who runs this, by number.
+pub fn user_behind_sudo() -> u32 {
+    let me = rustix::process::geteuid();
+    // Only root's word counts: sudo sets it, and anybody could.
+    let behind = me.is_root().then(|| variable("SUDO_UID")?.to_str()?.parse().ok()).flatten();
+    behind.unwrap_or(me.as_raw())
+}
+
 /// Who calls, for locks and records, and this program's own file.
 ///
 /// # Errors

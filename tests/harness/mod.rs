@@ -50,8 +50,8 @@ impl Run {
     #[track_caller]
     pub fn result(&self) -> serde_json::Value {
         let text = self.text();
-        let result = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        result.filter(|event| event["event"] == "result").last().unwrap_or_else(|| panic!("no result in: {text}"))
+        let mut results = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        results.rfind(|event| event["event"] == "result").unwrap_or_else(|| panic!("no result in: {text}"))
     }
 
     /// Standard output as JSON.

@@ -1,22 +1,67 @@
 //! `sealift host-run`: the part of a deploy on the host. Not for people: an order on standard input, events on standard
 //! output, one JSON object a line.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::seal::standard_input;
-use crate::cli::{App, Done};
-use crate::commands::deploy::host::run as host_run;
-use crate::error::Kind;
+use crate::adapters::door;
+use crate::adapters::rooted::Root;
+use crate::cli::{App, Done, settings};
+use crate::commands::deploy::front::Front;
+use crate::commands::deploy::handover::Caller;
+use crate::commands::deploy::host::{self, Part};
+use crate::commands::deploy::teller::Listener;
+use crate::error::{Error, Kind};
+use crate::fleet::order::VERSION;
 
 /// The longest order, in bytes.
 const LIMIT: usize = 1 << 20;
 
+/// The part of a deploy on the host
+#[derive(clap::Args)]
+#[command(group = clap::ArgGroup::new("part").multiple(false))]
+pub struct Args {
+    /// Do the work of the order on standard input, for the user of this number
+    #[arg(long, value_name = "USER", group = "part")]
+    here: Option<u32>,
+    /// Finish or take back what a killed run left
+    #[arg(long, group = "part")]
+    recover: bool,
+    /// Tell a run on this host that it was reached
+    #[arg(long, value_name = "RUN", group = "part")]
+    acknowledge: Option<String>,
+    /// Print the version of the protocol
+    #[arg(long, group = "part")]
+    protocol: bool,
+}
+
 /// Takes an order and carries it out.
-pub fn run(app: &App) -> Done {
-    let order = standard_input(LIMIT)?;
+pub fn run(args: &Args, app: &App) -> Done {
+    if args.protocol {
+        app.ui.line(&VERSION.to_string())?;
+        return Ok(None);
+    }
+    if let Some(run) = &args.acknowledge {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+        if !(1..=64).contains(&run.len()) || !run.bytes().all(plain) {
+            return Err(Error::usage("that is no name of a run").into());
+        }
+        door::knock(run)?;
+        return Ok(None);
+    }
     let ui = Arc::clone(&app.ui);
     // Whoever listened may be gone; the work goes on.
-    let listener = Box::new(move |told: &_| drop(ui.json_line(told)));
-    let well = order.expose(|bytes| host_run(bytes, listener));
+    let listener: Listener = Box::new(move |told: &_| drop(ui.json_line(told)));
+    let caller = settings::caller()?;
+    let well = if args.recover {
+        host::recover(&Root::open(Path::new("/"))?, &caller.who, &Caller::run()?, listener)?
+    } else {
+        let part = match args.here {
+            Some(user) => Part::Here(user),
+            None => Part::Front(Front { program: caller.program, user: settings::user_behind_sudo() }),
+        };
+        standard_input(LIMIT)?.expose(|order| host::run(order, &part, listener))
+    };
     Ok((!well).then_some(Kind::Failed))
 }

@@ -83,7 +83,7 @@ pub enum Verb {
     Schema,
     /// The part of a deploy on the host: an order in, events out
     #[command(name = "host-run", hide = true)]
-    HostRun,
+    HostRun(host_run::Args),
     #[command(hide = true)]
     EditHelper(edit::HelperArgs),
 }
@@ -113,7 +113,7 @@ impl Verb {
             Verb::Verify(args) => verify::run(args, app),
             Verb::Rollback(args) => rollback::run(args, app),
             Verb::Generations(args) => generations::run(args, app),
-            Verb::HostRun => host_run::run(app),
+            Verb::HostRun(args) => host_run::run(&args, app),
             Verb::Install(args) => install::run(args, app),
             Verb::Manifest(args) => manifest::run(&args, app),
             Verb::Completions(args) => manual::completions(&args, app),

@@ -69,12 +69,18 @@ fn undo(transaction: &mut Transaction<'_>, switch: &Switch, busy: bool) -> Vec<E
     // unit, the saved one's compares with what is live and installs its own.
     let by_units = transaction.facts.has_unit
         && saved.system.as_deref().is_some_and(|system| root.exists(&format!("{system}/{}", system::UNIT)));
-    if reached >= Step::Install && (transaction.installs(switch) || !by_units) {
+    let booted = transaction.journal.is_of_former_boot(root);
+    if reached >= Step::Install && !booted && (transaction.installs(switch) || !by_units) {
         attempt(take_back(root, saved.secrets));
         attempt(restore_bundle(root, switch, saved.bundle.as_deref()));
     }
-    let activated =
-        reached >= Step::Activate && !busy && switch.live && matches!(switch.action, Action::Test | Action::Switch);
+    // After a boot runs what boots, which may be either; before it, whatever was reached.
+    let runs = root.store_path(system::RUNNING);
+    let activated = if booted {
+        runs.as_ref() == Some(&switch.system)
+    } else {
+        reached >= Step::Activate && !busy && switch.live && matches!(switch.action, Action::Test | Action::Switch)
+    };
     if let Some(former) = saved.system.as_deref().filter(|former| activated && *former != switch.system) {
         transaction.teller.step("activating the former system");
         attempt(activate_saved(transaction, former, Action::Test));
@@ -117,9 +123,10 @@ pub fn recover(root: &Root, bench: &Bench, teller: &Arc<Teller>) -> Result<Optio
     teller.warn(format!("an interrupted deploy was found (run {}, begun by {})", journal.order.run, journal.order.who));
     // The system itself may be gone from the store; then the way back is the only one.
     let facts = system::facts(root, &switch.system);
-    let finish = journal.reached >= Step::Profile && !journal.back && facts.is_ok();
-    let mut transaction =
-        Transaction { root, bench, teller: Arc::clone(teller), journal, facts: facts.unwrap_or_default() };
+    let finish = journal.reached >= Step::Profile && !journal.back && switch.acknowledge.is_none() && facts.is_ok();
+    let teller = Arc::clone(teller);
+    // Nobody is waited for here: who had to come did not.
+    let mut transaction = Transaction { root, bench, teller, journal, facts: facts.unwrap_or_default(), user: 0 };
     let ended = if finish {
         match transaction.make_default(&switch) {
             Ok(()) => bench.end_journal().map(|()| Ended::well(Outcome::Done)),

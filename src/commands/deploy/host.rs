@@ -1,25 +1,79 @@
 //! The program on the host: takes one order, carries it out, and tells what happens. Started by a deployer on the same
 //! machine, and depends on nothing of it: not on its terminal, its session, or that it still listens.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::front::Front;
 use super::teller::{Listener, Teller};
 use super::transaction::Ended;
-use super::{back, survey, transaction};
+use super::{back, follow, survey, transaction, verify};
 use crate::adapters::bench::{self, Bench};
 use crate::adapters::rooted::Root;
 use crate::adapters::{process, profile, system};
-use crate::commands::generations;
+use crate::commands::{generations, install};
 use crate::error::{Error, Result};
-use crate::fleet::order::{Failure, Order, Outcome, Told, VERSION, Verdict, Work};
+use crate::fleet::order::{Failure, Look, Order, Outcome, Told, VERSION, Verdict, Verified, Work};
 use crate::fleet::rollout::Action;
 use crate::fleet::survey::Record;
 
+/// What part of the program on the host this is.
+pub enum Part {
+    /// What a deployer starts: answers, or starts the part that does the work.
+    Front(Front),
+    /// The part that does the work, for this user.
+    Here(u32),
+}
+
 /// Carries out the order and tells how it ended. Says whether it ended well.
-pub fn run(order: &[u8], listener: Listener) -> bool {
-    process::leave_session();
+pub fn run(order: &[u8], part: &Part, listener: Listener) -> bool {
+    let order = parse(order);
+    let machine = |order: &Order| Root::open(&order.root);
+    if let (Part::Front(front), Ok(order)) = (part, &order)
+        && matches!(order.work, Work::Switch(_) | Work::Recover)
+    {
+        return match machine(order).and_then(|root| front.start(&root, order)) {
+            Ok(well) => well,
+            Err(error) => tell_end(&Teller::new(listener), Err(error)),
+        };
+    }
+    let user = match part {
+        Part::Front(front) => front.user,
+        Part::Here(user) => {
+            process::leave_session();
+            *user
+        }
+    };
     let teller = Arc::new(Teller::new(listener));
-    let last = parse(order).and_then(|order| carry_out(&order, &teller)).unwrap_or_else(|error| {
+    let last = order.and_then(|order| carry_out(&machine(&order)?, &order, user, &teller));
+    tell_end(&teller, last)
+}
+
+/// Finishes or takes back what a killed run left on this machine, if there is anything. Says whether all is well.
+///
+/// # Errors
+/// When it cannot be looked at.
+pub fn recover(root: &Root, who: &str, run: &str, listener: Listener) -> Result<bool> {
+    if !bench::is_unfinished(root) {
+        return Ok(true);
+    }
+    process::leave_session();
+    let order = Order {
+        version: VERSION,
+        run: run.to_owned(),
+        who: who.to_owned(),
+        root: root.path().to_owned(),
+        host: None,
+        work: Work::Recover,
+    };
+    let teller = Arc::new(Teller::new(listener));
+    let last = change(root, &order, 0, &teller).map(Told::End);
+    Ok(tell_end(&teller, last))
+}
+
+/// Tells the last event, and says whether it is a good one.
+fn tell_end(teller: &Teller, last: Result<Told>) -> bool {
+    let last = last.unwrap_or_else(|error| {
         Told::End(Verdict {
             outcome: Outcome::Failed,
             generation: None,
@@ -58,25 +112,35 @@ fn parse(order: &[u8]) -> Result<Order> {
 }
 
 /// Does what was asked for; the last thing to be told.
-fn carry_out(order: &Order, teller: &Arc<Teller>) -> Result<Told> {
-    let root = Root::open(&order.root)?;
+fn carry_out(root: &Root, order: &Order, user: u32, teller: &Arc<Teller>) -> Result<Told> {
     match &order.work {
-        Work::Survey(question) => Ok(Told::Survey(Box::new(survey::of(&root, question)?))),
+        Work::Survey(question) => Ok(Told::Survey(Box::new(survey::of(root, question)?))),
         Work::Generations => Ok(Told::Generations(generations::here(root.path())?)),
-        Work::Verify(_) | Work::Follow(_) => Err(Error::usage("not yet")),
-        Work::Switch(_) | Work::Recover => change(&root, order, teller).map(Told::End),
+        Work::Verify(checks) => verified(root, order, checks).map(Told::Verified),
+        Work::Follow(run) => follow::run(root, run, teller),
+        Work::Switch(_) | Work::Recover => change(root, order, user, teller).map(Told::End),
     }
 }
 
+/// The checks, and what is delivered against the manifest of the system that runs.
+fn verified(root: &Root, order: &Order, checks: &[Look]) -> Result<Verified> {
+    let running = root.store_path(system::RUNNING);
+    let manifest = running.and_then(|running| system::manifest(root, &running));
+    Ok(Verified {
+        checks: verify::look(root, order.host.as_ref(), checks),
+        secrets: manifest.map_or_else(|| Ok(BTreeMap::new()), |manifest| install::compare(root, &manifest))?,
+    })
+}
+
 /// What changes the machine: one at a time, written down, recorded.
-fn change(root: &Root, order: &Order, teller: &Arc<Teller>) -> Result<Verdict> {
+fn change(root: &Root, order: &Order, user: u32, teller: &Arc<Teller>) -> Result<Verdict> {
     let bench = Arc::new(Bench::take(root, &order.run, &order.who)?);
     teller.log_to(&bench);
     let recovered = back::recover(root, &bench, teller)?;
     let ended = match (&order.work, recovered) {
         // The way back failed: nothing more is done before a person looked.
         (_, Some(ended)) if ended.outcome == Outcome::Person => ended,
-        (Work::Switch(switch), _) => transaction::run(root, &bench, teller, order, switch)
+        (Work::Switch(switch), _) => transaction::run(root, &bench, teller, order, switch, user)
             .unwrap_or_else(|error| Ended { outcome: Outcome::Failed, failure: Some(error) }),
         (_, recovered) => recovered.unwrap_or_else(|| Ended::well(Outcome::Nothing)),
     };

@@ -13,6 +13,8 @@ use crate::fleet::order::Order;
 
 /// The version of the form that this program writes and reads.
 const VERSION: u32 = 1;
+/// What names the boot of a machine.
+const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The journal of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,10 +28,12 @@ pub struct Journal {
     pub reached: Step,
     /// Whether it is on the way back.
     pub back: bool,
+    /// The boot of the machine in which it began.
+    boot: Option<String>,
 }
 
 /// The steps, in order. Up to and with `Verify` the way on is the way back; from `Profile` on the system is known to be
-/// well, and the run is finished.
+/// well, and the run is finished, unless somebody had to acknowledge it and did not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
@@ -45,6 +49,8 @@ pub enum Step {
     Profile,
     /// What boots next is set.
     Boot,
+    /// All is done, and the deployer is waited for.
+    Acknowledge,
 }
 
 /// How a machine was before a run: the state that a failure goes back to.
@@ -86,8 +92,14 @@ impl Saved {
 
 impl Journal {
     /// The journal of a run that begins.
-    pub fn new(order: &Order, saved: Saved) -> Self {
-        Self { version: VERSION, order: order.clone(), saved, reached: Step::Begun, back: false }
+    pub fn new(root: &Root, order: &Order, saved: Saved) -> Self {
+        let boot = root.text(BOOT);
+        Self { version: VERSION, order: order.clone(), saved, reached: Step::Begun, back: false, boot }
+    }
+
+    /// Whether the machine was booted since it began. What was delivered and activated then is gone.
+    pub fn is_of_former_boot(&self, root: &Root) -> bool {
+        self.boot.is_some() && self.boot != root.text(BOOT)
     }
 
     /// Writes it down, durably.

@@ -35,6 +35,8 @@ pub mod carry;
 pub mod contact;
 pub mod crew;
 mod delivery;
+mod follow;
+pub mod front;
 pub mod handover;
 pub mod host;
 mod journal;
@@ -42,7 +44,7 @@ pub mod preflight;
 mod propose;
 pub mod survey;
 pub mod target;
-mod teller;
+pub mod teller;
 mod transaction;
 mod verify;
 

@@ -52,15 +52,7 @@ impl Teller {
     /// Tells it.
     pub fn tell(&self, told: &Told) {
         if let Some(bench) = self.bench.get() {
-            match told {
-                Told::Step { text } => bench.log(text),
-                Told::Said { text } => bench.log(&format!("  {text}")),
-                Told::Warning { text } => bench.log(&format!("warning: {text}")),
-                Told::Awaits { seconds } => bench.log(&format!("waiting {seconds} s for the acknowledgement")),
-                // Answers, which no log is kept of.
-                Told::Survey(_) | Told::Generations(_) | Told::Verified(_) => {}
-                Told::End(verdict) => bench.log(&format!("end: {:?}", verdict.outcome)),
-            }
+            bench.log(told);
         }
         (self.listener)(told);
     }

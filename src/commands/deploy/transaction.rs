@@ -10,10 +10,11 @@ use super::teller::Teller;
 use super::verify;
 use crate::adapters::activation::{Activation, Program, activate};
 use crate::adapters::bench::Bench;
+use crate::adapters::door::Door;
 use crate::adapters::rooted::Root;
 use crate::adapters::{files, nix, profile, system, units};
 use crate::error::{Error, Kind, Result};
-use crate::fleet::order::{Order, Outcome, Profile, Switch};
+use crate::fleet::order::{Order, Outcome, Profile, Switch, Told};
 use crate::fleet::rollout::{Action, Facts, Switched};
 
 /// Links that keep the systems of a run alive until it ends.
@@ -31,6 +32,8 @@ pub struct Transaction<'a> {
     pub journal: Journal,
     /// What the system says of itself.
     pub facts: Facts,
+    /// The user who may acknowledge, by number.
+    pub user: u32,
 }
 
 /// How a run ended, and why not better.
@@ -52,7 +55,14 @@ impl Ended {
 ///
 /// # Errors
 /// When nothing was begun: the system is none, the plan no longer holds, or a secret does not open.
-pub fn run(root: &Root, bench: &Bench, teller: &Arc<Teller>, order: &Order, switch: &Switch) -> Result<Ended> {
+pub fn run(
+    root: &Root,
+    bench: &Bench,
+    teller: &Arc<Teller>,
+    order: &Order,
+    switch: &Switch,
+    user: u32,
+) -> Result<Ended> {
     if !system::is_store_path(&switch.system) {
         return Err(Error::usage("what is to be activated is not a store path"));
     }
@@ -79,8 +89,8 @@ pub fn run(root: &Root, bench: &Bench, teller: &Arc<Teller>, order: &Order, swit
     }
     let saved = Saved::of(root, &switch.system)?;
     keep(root, [Some(&switch.system), saved.system.as_ref()])?;
-    let journal = Journal::new(order, saved);
-    let mut transaction = Transaction { root, bench, teller: Arc::clone(teller), journal, facts };
+    let journal = Journal::new(root, order, saved);
+    let mut transaction = Transaction { root, bench, teller: Arc::clone(teller), journal, facts, user };
     let ended = transaction.carry_out(switch);
     let_go(root);
     Ok(ended)
@@ -155,7 +165,25 @@ impl Transaction<'_> {
             self.step(Step::Verify, "looking whether all is well")?;
             verify::compare(self.root, host.as_ref(), &switch.checks, &before, Duration::from_secs(switch.settle))?;
         }
-        if switch.action == Action::Test { Ok(()) } else { self.make_default(switch) }
+        if switch.action != Action::Test {
+            self.make_default(switch)?;
+        }
+        match switch.acknowledge {
+            Some(seconds) if live => self.await_acknowledgement(seconds),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits for the deployer to come back over a new connection: a system that nobody can reach any more is not kept.
+    fn await_acknowledgement(&mut self, seconds: u64) -> Result<()> {
+        let door = Door::open(self.root, &self.journal.order.run, self.user)?;
+        self.step(Step::Acknowledge, "waiting to be reached over a new connection")?;
+        self.teller.tell(&Told::Awaits { seconds });
+        if door.wait(Duration::from_secs(seconds))? {
+            return Ok(());
+        }
+        Err(Error::new(Kind::RolledBack, format!("nobody came back over a new connection within {seconds} s"))
+            .hint("does its network come up with the new system, and sshd? `--acknowledge SECONDS` waits longer"))
     }
 
     /// Holds how a switch ended against what had failed before it.

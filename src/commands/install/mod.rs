@@ -13,6 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fleet::installed::{Outcome, Status, Tree};
 
 mod check;
+mod compare;
 mod open;
 mod place;
 mod stage;
@@ -20,6 +21,7 @@ mod undo;
 mod units;
 
 pub use check::{Checked, check};
+pub use compare::compare;
 pub use open::Owners;
 pub use stage::{Staged, StagedSecret, stage};
 pub use undo::{Undone, undo};

@@ -1,0 +1,42 @@
+//! Tells again what a run told, from its log, and goes on with it to its end.
+
+use std::time::Duration;
+
+use super::teller::Teller;
+use crate::adapters::bench;
+use crate::adapters::rooted::Root;
+use crate::error::{Error, Kind, Result};
+use crate::fleet::order::Told;
+
+/// How often a run that is at work is looked at.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Follows a run; an empty name is the newest. How it ended.
+///
+/// # Errors
+/// When there is no such run, or it was killed.
+pub fn run(root: &Root, name: &str, teller: &Teller) -> Result<Told> {
+    let name = if name.is_empty() { bench::newest(root) } else { Some(name.to_owned()) };
+    let unknown = || {
+        Error::failed("there is no such run here").hint("it never began, and nothing was changed; or it is long ago")
+    };
+    let name = name.ok_or_else(unknown)?;
+    let mut told = 0;
+    loop {
+        // Looked at before the log is read: a run that ends now has written all of it.
+        let at_work = bench::is_held(root);
+        let lines = bench::log(root, &name)?.ok_or_else(unknown)?;
+        for event in lines.iter().skip(told) {
+            match event {
+                Told::End(_) => return Ok(event.clone()),
+                event => teller.tell(event),
+            }
+        }
+        told = lines.len();
+        if !at_work {
+            return Err(Error::new(Kind::Person, format!("run {name} was killed"))
+                .hint("the next deploy or rollback finishes it or goes back"));
+        }
+        std::thread::sleep(PAUSE);
+    }
+}

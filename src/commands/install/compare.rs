@@ -1,0 +1,99 @@
+//! Holds what is delivered against a manifest. Nothing is opened: the status knows the digests of ciphertext and values.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use super::status;
+use crate::adapters::accounts::Accounts;
+use crate::adapters::generation::{Access, Generation};
+use crate::adapters::rooted::Root;
+use crate::adapters::volatile::Run;
+use crate::error::{Error, Result};
+use crate::fleet::installed::{Tree, hex, value_digest};
+use crate::fleet::manifest::{Manifest, Placement};
+
+/// What is wrong with each secret of a manifest, by name, if anything. `manifest`: where it is, from inside the root.
+///
+/// # Errors
+/// When the manifest or the status cannot be read.
+pub fn compare(root: &Root, manifest: &str) -> Result<BTreeMap<String, Option<String>>> {
+    let bytes = root.read(manifest)?.ok_or_else(|| Error::failed(format!("there is no manifest {manifest}")))?;
+    let listed = Manifest::parse(&bytes)?;
+    let folder =
+        root.resolved(manifest).and_then(|place| Some(place.rsplit_once('/')?.0.to_owned())).unwrap_or_default();
+    let accounts = Accounts::read(root.path())?;
+    let mut found = BTreeMap::new();
+    for tree in [Tree::Users, Tree::Ordinary] {
+        let live = Live::of(root.path(), tree)?;
+        for placement in listed.placements.iter().filter(|one| tree_of(one) == tree) {
+            let wrong = match &live {
+                Some(live) => live.wrong(root, &folder, placement, &accounts)?,
+                None => Some("nothing is delivered".to_owned()),
+            };
+            found.insert(placement.name.to_string(), wrong);
+        }
+    }
+    Ok(found)
+}
+
+/// What is live of one tree.
+struct Live {
+    generation: Generation,
+    status: crate::fleet::installed::Status,
+    key: [u8; 32],
+}
+
+impl Live {
+    fn of(root: &Path, tree: Tree) -> Result<Option<Self>> {
+        let Some(run) = Run::open(root)? else { return Ok(None) };
+        let (Some(number), Some(generations)) = (run.live(tree)?, run.generations(tree)?) else { return Ok(None) };
+        let (Some(generation), Some(status)) = (generations.open(number)?, status(root, tree)?) else {
+            return Ok(None);
+        };
+        Ok(Some(Self { generation, status, key: generations.key()? }))
+    }
+
+    fn wrong(&self, root: &Root, folder: &str, placement: &Placement, accounts: &Accounts) -> Result<Option<String>> {
+        let name = placement.name.as_str();
+        let file = if placement.file.starts_with('/') {
+            placement.file.clone()
+        } else {
+            format!("{folder}/{}", placement.file)
+        };
+        let Some(entry) = self.status.secrets.get(name) else { return Ok(Some("it is not delivered".to_owned())) };
+        if let Some(reason) = &entry.reason {
+            return Ok(Some(reason.clone()));
+        }
+        let sealed = root.read(&file)?.map(|bytes| hex(&Sha256::digest(&bytes)));
+        if sealed != entry.ciphertext {
+            return Ok(Some("another ciphertext was delivered".to_owned()));
+        }
+        let Some((value, access)) = self.generation.read(name)? else { return Ok(Some("its file is gone".to_owned())) };
+        let wanted = (accounts.user(&placement.owner), accounts.group(&placement.group));
+        let (Some(user), Some(group)) = wanted else {
+            return Ok(Some(format!("{}:{} does not exist", placement.owner, placement.group)));
+        };
+        if access != (Access { user, group, mode: placement.mode.0 }) {
+            return Ok(Some(format!(
+                "it belongs to {}:{} with {:04o}, and not to {}:{} with {}",
+                access.user, access.group, access.mode, placement.owner, placement.group, placement.mode
+            )));
+        }
+        let digest = value.expose(|bytes| value_digest(&self.key, name, bytes));
+        if entry.value.as_ref().is_some_and(|value| *value != digest) {
+            return Ok(Some("somebody has changed the delivered file".to_owned()));
+        }
+        if let Some(link) = &placement.link
+            && root.link(link).is_none_or(|target| target != format!("/run/{}/{name}", tree_of(placement).link()))
+        {
+            return Ok(Some(format!("{link} does not lead to it")));
+        }
+        Ok(None)
+    }
+}
+
+fn tree_of(placement: &Placement) -> Tree {
+    if placement.needed_for_users { Tree::Users } else { Tree::Ordinary }
+}
