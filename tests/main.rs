@@ -30,5 +30,6 @@ mod install;
 mod plugin;
 mod readme;
 mod rekey;
+mod remote;
 mod rollback;
 mod seal;

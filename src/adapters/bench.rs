@@ -20,6 +20,8 @@ use crate::fleet::survey::Record;
 
 /// The lock: held from staging to the end.
 pub const LOCK: &str = "/run/sealift-deploy.lock";
+/// Who holds it, for anybody to read: the lock itself is root's, for whoever can open it can hold it.
+const HOLDER: &str = "/run/sealift-deploy.holder";
 /// The folder of the rest.
 const FOLDER: &str = "/var/lib/sealift/deploy";
 /// The record of all deploys, one JSON object a line.
@@ -40,8 +42,15 @@ pub struct Bench {
     log: Option<File>,
     /// How many bytes are in the log.
     logged: AtomicUsize,
-    run: String,
+    holder: PathBuf,
     _lock: Lock,
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // One that stays names a process that is gone.
+        let _left = files::remove(&self.holder);
+    }
 }
 
 impl Bench {
@@ -58,32 +67,40 @@ impl Bench {
         }
         let run_folder = files::directory(path.parent().unwrap_or(root.path()))?;
         // Somebody may just be looking whether it is held; a run that holds it does so for long.
-        let lock = lock::take(&run_folder, &path.display().to_string(), who, PATIENCE)?;
-        let record = root.writable(RECORD)?;
-        let mut bench =
-            Self { folder, record, log: None, logged: AtomicUsize::new(0), run: run.to_owned(), _lock: lock };
-        bench.log = Some(append(&bench.folder.join(format!("{run}.log")), 0o600)?);
+        let lock = lock::take(&run_folder, &path.display().to_string(), who, PATIENCE)
+            .map_err(|error| if is_held(root) { busy("this machine", &holder(root)) } else { error })?;
+        let (record, holder) = (root.writable(RECORD)?, root.writable(HOLDER)?);
+        files::replace(&holder, &files::read(&path, 1024)?, 0o644, Durable::Later)?;
+        let mut bench = Self { folder, record, log: None, logged: AtomicUsize::new(0), holder, _lock: lock };
+        bench.log = Some(append(&bench.log_of(run), 0o600)?);
         bench.prune();
         Ok(bench)
     }
 
+    fn log_of(&self, run: &str) -> PathBuf {
+        self.folder.join(format!("{run}.log"))
+    }
+
     /// Adds an event to the log of this run.
     pub fn log(&self, told: &Told) {
-        #[derive(Serialize)]
-        struct Line<'a> {
-            at: String,
-            #[serde(flatten)]
-            told: &'a Told,
-        }
         let Some(mut log) = self.log.as_ref() else { return };
-        let Ok(line) = serde_json::to_string(&Line { at: now(), told }) else { return };
+        let Some(line) = line(told) else { return };
         // What the system's own programs print without end must not fill the disk; what we tell ourselves is little.
         let spent = self.logged.fetch_add(line.len(), Ordering::Relaxed);
         if spent > LOG && matches!(told, Told::Said { .. }) {
             return;
         }
         // In one write, for who reads it meanwhile. A log that cannot be written must not end a switch half-way.
-        let _lost = log.write_all(format!("{line}\n").as_bytes());
+        let _lost = log.write_all(line.as_bytes());
+    }
+
+    /// Adds the last event to the log of another run, one that was killed and is ended now: whoever follows it waits for
+    /// that.
+    pub fn log_end(&self, run: &str, told: &Told) {
+        if let (Some(line), Ok(mut log)) = (line(told), append(&self.log_of(run), 0o600)) {
+            // As above.
+            let _lost = log.write_all(line.as_bytes());
+        }
     }
 
     /// Writes the journal, durably: what is written is done next.
@@ -111,9 +128,9 @@ impl Bench {
         files::remove(&self.folder.join("journal.json"))
     }
 
-    /// Keeps what the run came to, and adds it to the record.
-    pub fn end(&self, result: &[u8], record: &str) {
-        let kept = files::replace(&self.folder.join(format!("{}.json", self.run)), result, 0o644, Durable::Now);
+    /// Keeps what a run came to, and adds it to the record.
+    pub fn end(&self, run: &str, result: &[u8], record: &str) {
+        let kept = files::replace(&self.folder.join(format!("{run}.json")), result, 0o644, Durable::Now);
         let added = append(&self.record, 0o644).and_then(|mut file| {
             writeln!(file, "{record}").map_err(|error| Error::io("cannot write the record", error))
         });
@@ -137,6 +154,17 @@ impl Bench {
     }
 }
 
+/// An event as a line of a log.
+fn line(told: &Told) -> Option<String> {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        at: String,
+        #[serde(flatten)]
+        told: &'a Told,
+    }
+    serde_json::to_string(&Line { at: now(), told }).ok().map(|line| format!("{line}\n"))
+}
+
 /// The failure of a place that is held: by whom, and since when.
 pub fn busy(place: &str, holder: &str) -> Error {
     Error::failed(format!("another deploy is at work on {place}: {holder}"))
@@ -145,7 +173,8 @@ pub fn busy(place: &str, holder: &str) -> Error {
 
 /// Who holds the place, as a person reads it.
 pub fn holder(root: &Root) -> String {
-    root.text(LOCK).filter(|text| !text.is_empty()).unwrap_or_else(|| "somebody".to_owned())
+    let text = root.text(LOCK).or_else(|| root.text(HOLDER));
+    text.filter(|text| !text.is_empty()).unwrap_or_else(|| "somebody".to_owned())
 }
 
 /// The last line of the record that is understood.
@@ -154,14 +183,18 @@ pub fn last(root: &Root) -> Option<Record> {
     text.lines().rev().find_map(|line| serde_json::from_str(line).ok())
 }
 
-/// Whether some run holds the place now, as far as the caller may know: the lock is root's.
+/// Whether some run holds the place now. Root is told by the lock; others by what stands beside it, as long as the process
+/// that it names is there.
 pub fn is_held(root: &Root) -> bool {
-    let Ok(lock) = openat(CWD, root.outside(LOCK), OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-    else {
-        return false;
-    };
-    // Shared, and given back at once by closing it.
-    flock(&lock, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
+    match openat(CWD, root.outside(LOCK), OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+        // Shared, and given back at once by closing it.
+        Ok(lock) => flock(&lock, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK),
+        Err(rustix::io::Errno::ACCESS) => root.text(HOLDER).is_some_and(|text| {
+            let process = text.split("process ").nth(1).and_then(|rest| rest.split(',').next());
+            process.is_some_and(|process| root.exists(&format!("/proc/{process}")))
+        }),
+        Err(_) => false,
+    }
 }
 
 /// Whether a run was ended before its end.

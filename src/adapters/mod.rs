@@ -19,6 +19,7 @@ pub mod links;
 pub mod lock;
 pub mod nix;
 pub mod parallel;
+pub mod pipe;
 pub mod plugin;
 pub mod probe;
 pub mod process;

@@ -41,7 +41,17 @@ impl Flake {
 
     /// The name of a host's system in it.
     pub fn system_of(&self, host: &HostName) -> String {
-        format!("{}#nixosConfigurations.\"{host}\".config.system.build.toplevel", self.0)
+        format!("{}.\"{host}\".config.system.build.toplevel", self.systems())
+    }
+
+    /// Whether every nix finds it. Older ones (2.8 among them) do not decode the path of a git repository.
+    pub fn is_plain(&self) -> bool {
+        !self.0.contains('%')
+    }
+
+    /// The name of all systems in it.
+    fn systems(&self) -> String {
+        format!("{}#nixosConfigurations", self.0)
     }
 }
 
@@ -52,6 +62,13 @@ fn encoded(path: &str) -> String {
         _ => format!("%{byte:02X}"),
     };
     path.bytes().map(one).collect()
+}
+
+/// A system that was evaluated: how it is built, and where it will be.
+#[derive(serde::Deserialize)]
+struct Evaluated {
+    plan: String,
+    out: String,
 }
 
 /// The store of another machine.
@@ -119,31 +136,45 @@ impl Rooted {
         built_path(&output.stdout)
     }
 
-    /// Builds what several attributes name in one evaluation, and roots each by its name.
+    /// Builds the systems of several hosts, which are evaluated at once, and roots each by the name of its host. What could
+    /// be built is in the store, whatever became of the others.
     ///
     /// # Errors
-    /// When one of them cannot be evaluated or built. What could be is in the store.
-    pub fn build_all(&self, wanted: &[(&str, &str)], line: impl FnMut(&str)) -> Result<BTreeMap<String, String>> {
-        let link = self.folder.join("all");
-        let call = nix().args(["build", "--keep-going", "--print-build-logs", "--json", "--out-link"]).arg(&link);
-        let call = call.arg("--").args(wanted.iter().map(|(_, what)| what));
+    /// When one of them cannot be evaluated or built.
+    pub fn build_all(
+        &self,
+        flake: &Flake,
+        hosts: &[&HostName],
+        line: impl FnMut(&str),
+    ) -> Result<BTreeMap<HostName, String>> {
+        let names: Vec<String> = hosts.iter().map(|host| format!("\"{host}\"")).collect();
+        // Which path is whose is told by the evaluation: builds are listed in an order of nix' own.
+        let apply = format!(
+            "all: builtins.listToAttrs (map (name: {{ inherit name; value = let it = all.${{name}}.config.system.build.toplevel; in {{ plan = it.drvPath; out = it.outPath; }}; }}) [ {} ])",
+            names.join(" ")
+        );
+        let call = nix().args(["eval", "--json", "--apply", &apply, "--", &flake.systems()]);
+        let plans: BTreeMap<HostName, Evaluated> = serde_json::from_slice(&call.read()?)
+            .map_err(|error| Error::failed("nix eval answers out of form").because(error))?;
+        let call = Invocation::new("nix-store").args(["--realise", "--keep-going", "--add-root"]);
+        let call = call.arg(self.folder.join("all")).arg("--").args(plans.values().map(|one| &one.plan));
         let output = call.watched(line)?;
         if !output.ended.well() {
             return Err(call.failure(&output));
         }
-        let built: serde_json::Value = serde_json::from_slice(&output.stdout)
-            .map_err(|error| Error::failed("nix build answers out of form").because(error))?;
-        let paths: Vec<&str> = built
-            .as_array()
-            .map_or(&[][..], Vec::as_slice)
-            .iter()
-            .filter_map(|one| one["outputs"]["out"].as_str().filter(|path| super::system::is_store_path(path)))
-            .collect();
-        // nix answers in the order of its own; which is whose is told by evaluating again, and that is cheap by now.
-        if paths.len() != wanted.len() {
-            return Err(Error::failed("nix build names another number of systems than were asked for"));
+        let built: BTreeMap<HostName, String> = plans.into_iter().map(|(host, one)| (host, one.out)).collect();
+        for (host, path) in &built {
+            if !super::system::is_store_path(path) {
+                return Err(Error::failed("nix eval names no store path"));
+            }
+            self.hold(&[(&Self::name_of(host), path)])?;
         }
-        Ok(wanted.iter().zip(paths).map(|((name, _), path)| ((*name).to_owned(), path.to_owned())).collect())
+        Ok(built)
+    }
+
+    /// The name by which the system of a host is rooted.
+    pub fn name_of(host: &HostName) -> String {
+        format!("system-{host}")
     }
 
     /// Puts a folder into the store, and roots it.

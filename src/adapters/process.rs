@@ -14,17 +14,13 @@ use std::time::{Duration, Instant};
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::pipe::{End, cut, each_line, keep_end};
 use super::terminal::Terminal;
 use crate::error::{Error, Kind, Result};
 use crate::fleet::plaintext::Plaintext;
 
 /// Variables that make a child print secrets or load foreign code.
 const DROPPED: [&str; 6] = ["AGEDEBUG", "LD_PRELOAD", "LD_AUDIT", "BASH_ENV", "ENV", "SHELLOPTS"];
-
-/// How much is kept of what a program says: its end, which tells why it failed.
-const SAID: usize = 64 << 10;
-/// How long a line may be that is passed on; the rest of a longer one is dropped.
-const LINE: u64 = 16 << 20;
 
 /// Where programs are looked for, as the command line found it; until it is said, where the system looks.
 static PATH: OnceLock<OsString> = OnceLock::new();
@@ -241,7 +237,7 @@ impl Invocation {
         command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
         let mut child = self.start(&mut command)?;
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        let (input, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (input, out, err, end) = (child.stdin.take(), child.stdout.take(), child.stderr.take(), End::of(&child));
         // Three pipes at once: a child that waits for one of them must not wait for us at another.
         let read = std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -249,9 +245,10 @@ impl Invocation {
                     bytes.write(pipe);
                 }
             });
-            let said = scope.spawn(|| err.map_or(Ok(()), |pipe| keep_end(pipe, &mut stderr)));
+            let said = scope.spawn(|| err.map_or(Ok(()), |pipe| keep_end(end.reads(pipe), &mut stderr)));
             // The pipe is dropped at the limit, which ends a child that goes on printing.
-            let printed = out.map_or(Ok(0), |pipe| pipe.take(self.limit.saturating_add(1)).read_to_end(&mut stdout));
+            let printed =
+                out.map_or(Ok(0), |pipe| end.reads(pipe).take(self.limit.saturating_add(1)).read_to_end(&mut stdout));
             said.join().unwrap_or(Ok(())).and(printed)
         });
         let status = child.wait().map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))?;
@@ -355,12 +352,12 @@ impl Invocation {
         let mut command = self.command();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.start(&mut command)?;
-        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let (out, err, end) = (child.stdout.take(), child.stderr.take(), End::of(&child));
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         std::thread::scope(|scope| {
-            scope.spawn(|| out.map(|mut pipe| pipe.read_to_end(&mut stdout)));
+            scope.spawn(|| out.map(|pipe| end.reads(pipe).read_to_end(&mut stdout)));
             if let Some(pipe) = err {
-                each_line(pipe, |text| {
+                each_line(end.reads(pipe), |text| {
                     line(text);
                     stderr.extend_from_slice(text.as_bytes());
                     stderr.push(b'\n');
@@ -381,7 +378,7 @@ impl Invocation {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
         let mut child = self.start(&mut command)?;
-        let (input, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let (input, out, err, end) = (child.stdin.take(), child.stdout.take(), child.stderr.take(), End::of(&child));
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 if let (Some(pipe), Some(bytes)) = (input, &self.input) {
@@ -390,11 +387,11 @@ impl Invocation {
             });
             scope.spawn(|| {
                 if let Some(pipe) = err {
-                    each_line(pipe, &said);
+                    each_line(end.reads(pipe), &said);
                 }
             });
             if let Some(pipe) = out {
-                each_line(pipe, &mut printed);
+                each_line(end.reads(pipe), &mut printed);
             }
         });
         let status = child.wait();
@@ -496,42 +493,6 @@ impl Drop for Held {
     }
 }
 
-/// Calls for each line of a pipe until it ends, also for bytes that are not text. No line is longer than `LINE`.
-fn each_line(pipe: impl Read, mut call: impl FnMut(&str)) {
-    use std::io::{BufRead, BufReader};
-    let mut reader = BufReader::new(pipe);
-    let mut line = Vec::new();
-    while matches!(reader.by_ref().take(LINE).read_until(b'\n', &mut line), Ok(read) if read > 0) {
-        call(String::from_utf8_lossy(&line).trim_end());
-        if !line.ends_with(b"\n") {
-            // Either the end, or more of a line that nobody needs.
-            let _end = reader.skip_until(b'\n');
-        }
-        line.clear();
-    }
-}
-
-/// Reads a pipe to its end, and keeps the end of what came.
-fn keep_end(mut pipe: impl Read, kept: &mut Vec<u8>) -> std::io::Result<()> {
-    let mut chunk = [0; 8192];
-    loop {
-        match pipe.read(&mut chunk) {
-            Ok(0) => return Ok(()),
-            Ok(read) => kept.extend_from_slice(&chunk[..read]),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-        cut(kept);
-    }
-}
-
-/// Cuts the beginning off once twice as much is there as is kept.
-fn cut(kept: &mut Vec<u8>) {
-    if kept.len() > 2 * SAID {
-        kept.drain(..kept.len() - SAID);
-    }
-}
-
 /// Leaves the terminal's session: what happens to the terminal, or to the process that started this one, no longer ends
 /// this one.
 pub fn leave_session() {
@@ -547,6 +508,21 @@ mod tests {
     fn input_and_output_larger_than_a_pipe_do_not_block() {
         let bytes = vec![b'x'; 1 << 20];
         assert_eq!(Invocation::new("cat").input(bytes.clone()).read().unwrap(), bytes);
+    }
+
+    #[test]
+    fn what_a_program_leaves_behind_with_its_pipes_is_not_waited_for() {
+        let place = tempfile::tempdir().unwrap();
+        let fifo = place.path().join("fifo");
+        assert!(Invocation::new("mkfifo").arg(&fifo).run().unwrap().ended.well());
+        // It has the pipes until somebody opens the FIFO, which is done below.
+        let call = Invocation::new("sh").args(["-c", "cat \"$0\" & echo printed; echo said >&2"]).arg(&fifo);
+        let mut lines = Vec::new();
+        call.converse(|line| lines.push(line.to_owned()), |_| ()).unwrap();
+        assert_eq!(lines, ["printed"]);
+        let output = call.run().unwrap();
+        assert_eq!((output.stdout, output.stderr), (b"printed\n".to_vec(), b"said\n".to_vec()));
+        drop(std::fs::File::options().write(true).open(fifo).unwrap());
     }
 
     #[test]

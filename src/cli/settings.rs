@@ -90,13 +90,20 @@ pub fn plugins(config: &UserConfig) -> Plugins {
     Plugins { allowed: config.plugins.clone(), listed_in, refused }
 }
 
-/// Where programs are looked for: the absolute entries of PATH. An empty or relative one leads into the working directory,
-/// which may be a repository that brings a `git` of its own.
+/// Where NixOS has the programs of the running system. A service is told of few of them.
+const SYSTEM: &str = "/run/current-system/sw/bin";
+
+/// Where programs are looked for: the absolute entries of PATH, then the running system. An empty or relative one leads into
+/// the working directory, which may be a repository that brings a `git` of its own.
 pub fn path() -> OsString {
     let entries = variable("PATH").unwrap_or_default();
-    let absolute = std::env::split_paths(&entries).filter(|entry| entry.is_absolute());
+    let mut absolute: Vec<PathBuf> = std::env::split_paths(&entries).filter(|entry| entry.is_absolute()).collect();
     // An empty PATH is the working directory too: where nothing is left, the system's own default is said.
-    std::env::join_paths(absolute).ok().filter(|path| !path.is_empty()).unwrap_or_else(|| "/usr/bin:/bin".into())
+    if absolute.is_empty() {
+        absolute.extend(["/usr/bin", "/bin"].map(PathBuf::from));
+    }
+    absolute.push(PathBuf::from(SYSTEM));
+    std::env::join_paths(absolute).unwrap_or_else(|_| "/usr/bin:/bin".into())
 }
 
 /// The user's editor.

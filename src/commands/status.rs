@@ -73,7 +73,10 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
             Ok(one) => row(session, &host, one.target.survey, head.as_deref()),
             Err(error) => Ok(Row {
                 reachable: error.kind() != Kind::Unreachable,
-                reason: Some(error.in_one_line()),
+                reason: Some(match error.mend() {
+                    Some(mend) => format!("{}; {mend}", error.in_one_line()),
+                    None => error.in_one_line(),
+                }),
                 running: None,
                 generation: None,
                 nixos_version: None,
@@ -91,10 +94,11 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
 }
 
 fn row(session: &Session, host: &HostName, survey: Survey, head: Option<&str>) -> Result<Row> {
-    let Survey { former, running, booted, generation, busy, unfinished, failed, last, .. } = survey;
+    let Survey { former, running, booted, generation, next, busy, unfinished, failed, last, .. } = survey;
     let deployed = last.as_ref().filter(|last| last.system == former && former.is_some());
     let commit = deployed.and_then(|last| last.commit.clone());
     let reboot = running.as_ref().map(|running| Reboot::between(Some(&running.facts), booted.as_ref(), &running.facts));
+    let waiting = generation.filter(|_| next.is_some() && next != former).map(|number| format!("generation {number}"));
     let sealed = running.as_ref().map_or(&[][..], |running| &running.secrets);
     let there: BTreeMap<&str, &str> = sealed.iter().map(|one| (one.name.as_str(), one.digest.as_str())).collect();
     Ok(Row {
@@ -104,7 +108,7 @@ fn row(session: &Session, host: &HostName, survey: Survey, head: Option<&str>) -
         behind: commit.as_deref().zip(head).and_then(|(commit, head)| behind(session, commit, head)),
         secrets: out_of_line(session, host, &there)?,
         failed_units: failed.map(|units| units.into_iter().collect()),
-        reboot: reboot.map(|reboot| reboot.waits).unwrap_or_default(),
+        reboot: reboot.map(|reboot| reboot.waits).into_iter().flatten().chain(waiting).collect(),
         deploy: busy.map(|holder| format!("at work: {holder}")).or_else(|| {
             unfinished.then(|| format!("was interrupted; `sealift deploy {host}` finishes it or goes back"))
         }),

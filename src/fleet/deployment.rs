@@ -40,6 +40,9 @@ pub struct Item {
     pub plan: Plan,
     /// Store path of a manifest with its sealed files, for a system that carries none.
     pub bundle: Option<String>,
+    /// Whether the system was built on the host itself, and is in its store alone.
+    #[serde(default)]
+    pub there: bool,
     /// How far it is.
     #[serde(default)]
     pub state: State,

@@ -43,6 +43,8 @@ pub struct Survey {
     pub booted: Option<Facts>,
     /// The current generation of the system profile.
     pub generation: Option<u64>,
+    /// The system of that generation: what boots next.
+    pub next: Option<String>,
     /// The system that was asked for, if the store has it.
     pub coming: Option<Seen>,
     /// The store paths of the running system, if asked for.

@@ -34,7 +34,16 @@ pub fn run(session: &Session, who: &Who, run: &str) -> Result<Vec<Attached>> {
     let chosen = if who.words.is_empty() && !who.all {
         let known = Store::of(&session.fleet.git()?, &session.fleet.root)?.hosts_of(run);
         let hosts: BTreeSet<HostName> = known.into_iter().collect();
-        if hosts.is_empty() { who.choose(policy)? } else { Chosen { named: hosts.clone(), hosts } }
+        if hosts.is_empty() {
+            // Another deployer's, which may be of the machine that this is.
+            who.choose(policy).map_err(|_| {
+                Error::failed(format!("no run {run} was begun here")).hint(format!(
+                    "name its host: `sealift deploy HOST --attach {run}`; `sealift status` tells the last run of each"
+                ))
+            })?
+        } else {
+            Chosen { named: hosts.clone(), hosts }
+        }
     } else {
         who.choose(policy)?
     };

@@ -12,7 +12,7 @@ use crate::adapters::bench::Bench;
 use crate::adapters::rooted::Root;
 use crate::adapters::{files, profile, system};
 use crate::error::{Error, Kind, Result};
-use crate::fleet::order::{Outcome, Switch, Work};
+use crate::fleet::order::{Order, Outcome, Switch, Work};
 use crate::fleet::rollout::{Action, Switched};
 
 /// Goes back because of an error, and says how that ended.
@@ -113,13 +113,14 @@ fn restore_bundle(root: &Root, switch: &Switch, saved: Option<&str>) -> Result<(
     }
 }
 
-/// Finishes or takes back what a killed run left. None where there is nothing.
+/// Finishes or takes back what a killed run left: its order, and how it ended now. None where there is nothing.
 ///
 /// # Errors
 /// When the journal cannot be read.
-pub fn recover(root: &Root, bench: &Bench, teller: &Arc<Teller>) -> Result<Option<Ended>> {
+pub fn recover(root: &Root, bench: &Bench, teller: &Arc<Teller>) -> Result<Option<(Order, Ended)>> {
     let Some(journal) = Journal::left(bench)? else { return Ok(None) };
-    let Work::Switch(switch) = journal.order.work.clone() else { return bench.end_journal().map(|()| None) };
+    let order = journal.order.clone();
+    let Work::Switch(switch) = order.work.clone() else { return bench.end_journal().map(|()| None) };
     teller.warn(format!("an interrupted deploy was found (run {}, begun by {})", journal.order.run, journal.order.who));
     // The system itself may be gone from the store; then the way back is the only one.
     let facts = system::facts(root, &switch.system);
@@ -136,5 +137,5 @@ pub fn recover(root: &Root, bench: &Bench, teller: &Arc<Teller>) -> Result<Optio
         Ok(go(&mut transaction, Error::new(Kind::RolledBack, "it was interrupted")))
     };
     let_go(root);
-    ended.map(Some)
+    Ok(Some((order, ended?)))
 }

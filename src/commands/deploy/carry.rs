@@ -132,16 +132,9 @@ fn host(
 /// Brings the system to another machine's store. Only ciphertext travels. What runs there already is there.
 fn copy(policy: &Policy, how: &How, target: &Target, item: &Item, talk: &dyn Talk) -> Result<()> {
     let Reach::There(there) = &target.reach else { return Ok(()) };
-    let held = |path: &String| {
-        target.survey.former.as_ref() == Some(path)
-            || target.survey.coming.as_ref().is_some_and(|coming| coming.system == *path)
-    };
-    let paths: Vec<&str> = [Some(&item.plan.system), item.bundle.as_ref()]
-        .into_iter()
-        .flatten()
-        .filter(|path| !held(path))
-        .map(String::as_str)
-        .collect();
+    let runs = target.survey.former.as_ref() == Some(&item.plan.system);
+    let system = Some(&item.plan.system).filter(|_| !item.there && !runs);
+    let paths: Vec<&str> = [system, item.bundle.as_ref()].into_iter().flatten().map(String::as_str).collect();
     if paths.is_empty() {
         return Ok(());
     }

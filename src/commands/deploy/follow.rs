@@ -1,6 +1,6 @@
 //! Tells again what a run told, from its log, and goes on with it to its end.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::teller::Teller;
 use crate::adapters::bench;
@@ -10,6 +10,8 @@ use crate::fleet::order::Told;
 
 /// How often a run that is at work is looked at.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long a run that was killed may wait for whoever ends it: its unit, or the next boot.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Follows a run; an empty name is the newest. How it ended.
 ///
@@ -22,6 +24,7 @@ pub fn run(root: &Root, name: &str, teller: &Teller) -> Result<Told> {
     };
     let name = name.ok_or_else(unknown)?;
     let mut told = 0;
+    let mut alone: Option<Instant> = None;
     loop {
         // Looked at before the log is read: a run that ends now has written all of it.
         let at_work = bench::is_held(root);
@@ -33,7 +36,10 @@ pub fn run(root: &Root, name: &str, teller: &Teller) -> Result<Told> {
             }
         }
         told = lines.len();
-        if !at_work {
+        let since = alone.get_or_insert_with(Instant::now).elapsed();
+        if at_work {
+            alone = None;
+        } else if since > PATIENCE || !bench::is_unfinished(root) {
             return Err(Error::new(Kind::Person, format!("run {name} was killed"))
                 .hint("the next deploy or rollback finishes it or goes back"));
         }

@@ -136,23 +136,39 @@ fn verified(root: &Root, order: &Order, checks: &[Look]) -> Result<Verified> {
 fn change(root: &Root, order: &Order, user: u32, teller: &Arc<Teller>) -> Result<Verdict> {
     let bench = Arc::new(Bench::take(root, &order.run, &order.who)?);
     teller.log_to(&bench);
-    let recovered = back::recover(root, &bench, teller)?;
-    let ended = match (&order.work, recovered) {
-        // The way back failed: nothing more is done before a person looked.
-        (_, Some(ended)) if ended.outcome == Outcome::Person => ended,
-        (Work::Switch(switch), _) => transaction::run(root, &bench, teller, order, switch, user)
-            .unwrap_or_else(|error| Ended { outcome: Outcome::Failed, failure: Some(error) }),
-        (_, recovered) => recovered.unwrap_or_else(|| Ended::well(Outcome::Nothing)),
+    let recovered = match back::recover(root, &bench, teller)? {
+        Some((former, ended)) => {
+            let verdict = verdict(root, &former, &ended);
+            record(root, &bench, &former, &verdict);
+            // Whoever still waits for that run is told.
+            bench.log_end(&former.run, &Told::End(verdict.clone()));
+            Some(verdict)
+        }
+        None => None,
     };
-    let verdict = Verdict {
+    let Work::Switch(switch) = &order.work else {
+        return Ok(recovered.unwrap_or_else(|| verdict(root, order, &Ended::well(Outcome::Nothing))));
+    };
+    // The way back failed: nothing more is done before a person looked.
+    if let Some(verdict) = recovered.filter(|verdict| verdict.outcome == Outcome::Person) {
+        return Ok(verdict);
+    }
+    let ended = transaction::run(root, &bench, teller, order, switch, user)
+        .unwrap_or_else(|error| Ended { outcome: Outcome::Failed, failure: Some(error) });
+    let verdict = verdict(root, order, &ended);
+    record(root, &bench, order, &verdict);
+    Ok(verdict)
+}
+
+/// What an order came to, and how the machine is now.
+fn verdict(root: &Root, order: &Order, ended: &Ended) -> Verdict {
+    Verdict {
         outcome: ended.outcome,
         generation: profile::current(root),
         running: root.store_path(system::RUNNING),
         until_reboot: until_reboot(root, order, ended.outcome),
         failure: ended.failure.as_ref().map(Failure::from),
-    };
-    record(root, &bench, order, &verdict);
-    Ok(verdict)
+    }
 }
 
 /// Whether delivered secrets are gone after the next boot: the system has no unit that would deliver them again.
@@ -187,6 +203,6 @@ fn record(root: &Root, bench: &Bench, order: &Order, verdict: &Verdict) {
     };
     // Both are plain data: they are always written.
     if let (Ok(result), Ok(line)) = (serde_json::to_vec_pretty(verdict), serde_json::to_string(&line)) {
-        bench.end(&result, &line);
+        bench.end(&order.run, &result, &line);
     }
 }

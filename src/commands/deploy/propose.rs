@@ -9,7 +9,7 @@ use super::preflight::{self, Rights};
 use super::target::{Reach, Target};
 use super::{Builder, OfHost, Request, survey};
 use crate::adapters::files::{self, Durable};
-use crate::adapters::nix::{self, Remote, Rooted};
+use crate::adapters::nix::{self, Flake, Remote, Rooted};
 use crate::adapters::rooted::Root;
 use crate::adapters::{signals, system};
 use crate::commands::{Event, Session, Talk};
@@ -47,31 +47,23 @@ pub fn build(
             session.talk.event(Event::Step(line.to_owned()));
         }
     };
-    let attributes: Vec<(String, String)> =
-        names.iter().map(|host| (format!("system-{host}"), fleet.flake.system_of(host))).collect();
-    let one = |host: &HostName, attribute: &(String, String)| {
+    let one = |host: &HostName| {
+        let (name, what) = (Rooted::name_of(host), fleet.flake.system_of(host));
         match &request.builder {
-            Builder::Host(address) => elsewhere(session, request, rooted, address, attribute, line),
-            _ => rooted.build(&attribute.0, &attribute.1, line),
+            Builder::Host(address) => elsewhere(session, request, rooted, address, (&name, &what), line),
+            _ => rooted.build(&name, &what, line),
         }
-        .map_err(|error| not_built(host, &error))
+        .map_err(|error| not_built(host, &fleet.flake, &error))
     };
     if request.builder == Builder::Here && names.len() > 1 {
-        let wanted: Vec<(&str, &str)> = attributes.iter().map(|(name, what)| (name.as_str(), what.as_str())).collect();
-        match rooted.build_all(&wanted, line) {
-            Ok(mut built) => {
-                return Ok(hosts
-                    .iter()
-                    .filter_map(|host| Some((host.clone(), Ok(built.remove(&format!("system-{host}"))?))))
-                    .collect());
-            }
+        match rooted.build_all(&fleet.flake, &names, line) {
+            Ok(built) => return Ok(built.into_iter().map(|(host, system)| (host, Ok(system))).collect()),
             Err(_) if signals::pending() => return Err(signals::interrupted()),
             // One after another, so that each is told its own fault; what is built already costs no more.
             Err(_) => {}
         }
     }
-    let built = names.into_iter().zip(&attributes).map(|(host, attribute)| (host.clone(), one(host, attribute)));
-    Ok(built.collect())
+    Ok(names.into_iter().map(|host| (host.clone(), one(host))).collect())
 }
 
 /// Builds for hosts that were reached.
@@ -102,14 +94,14 @@ pub fn build_for(
         let talk = OfHost::among(&session.talk, &one.host, count);
         let attribute = fleet.flake.system_of(&one.host);
         let system = match &one.target.reach {
-            Reach::Here(_) => rooted.build(&format!("system-{}", one.host), &attribute, |_| ()),
+            Reach::Here(_) => rooted.build(&Rooted::name_of(&one.host), &attribute, |_| ()),
             Reach::There(there) => {
                 talk.event(Event::Step("building on the host".to_owned()));
                 nix::build_on(&there.line().store(), &attribute, |_| ())
             }
         };
         let there = one.target.is_remote();
-        system.map(|system| Built { system, there }).map_err(|error| not_built(&one.host, &error))
+        system.map(|system| Built { system, there }).map_err(|error| not_built(&one.host, &fleet.flake, &error))
     });
     Ok(ready.into_iter().zip(built).collect())
 }
@@ -120,7 +112,7 @@ fn elsewhere(
     request: &Request,
     rooted: &Rooted,
     address: &Address,
-    (name, what): &(String, String),
+    (name, what): (&str, &str),
     line: impl FnMut(&str),
 ) -> Result<String> {
     let policy = &session.fleet.policy;
@@ -134,7 +126,7 @@ fn elsewhere(
         }
         None => fetch(&Remote::plain(address), what, line)?,
     };
-    rooted.hold(&[(name.as_str(), path.as_str())])?;
+    rooted.hold(&[(name, path.as_str())])?;
     Ok(path)
 }
 
@@ -144,13 +136,20 @@ fn fetch(remote: &Remote, what: &str, line: impl FnMut(&str)) -> Result<String> 
     Ok(path)
 }
 
-fn not_built(host: &HostName, error: &Error) -> Error {
+fn not_built(host: &HostName, flake: &Flake, error: &Error) -> Error {
     // Ctrl-C reaches nix too, which then fails.
     if signals::pending() {
         return signals::interrupted();
     }
-    Error::failed(format!("the system of {host} could not be built; nothing was changed"))
-        .because(std::error::Error::source(error).map_or_else(|| error.message().to_owned(), ToString::to_string))
+    let failed = Error::failed(format!("the system of {host} could not be built; nothing was changed"))
+        .because(std::error::Error::source(error).map_or_else(|| error.message().to_owned(), ToString::to_string));
+    if flake.is_plain() {
+        failed
+    } else {
+        failed.hint(
+            "older nix cannot read a repository whose path has blanks or signs in it: move it, or take a newer nix",
+        )
+    }
 }
 
 /// Compares a built system with what runs on its host.
@@ -202,7 +201,7 @@ pub fn propose(
     }
     let packages = packages(target, request, &coming, built.there);
     let plan = Plan::of(Some(host), request.action, &target.survey, &coming, packages);
-    Ok(Item { plan, bundle, state: State::Pending })
+    Ok(Item { plan, bundle, there: built.there, state: State::Pending })
 }
 
 fn carries(root: &Root, system: &str) -> bool {
@@ -271,7 +270,9 @@ pub fn hold(rooted: &Rooted, campaign: &Campaign) -> Result<()> {
         .iter()
         .flat_map(|(host, item)| {
             let bundle = item.bundle.as_deref().map(|bundle| (format!("bundle-{host}"), bundle));
-            [Some((format!("system-{host}"), item.plan.system.as_str())), bundle].into_iter().flatten()
+            // What was built on the host is not here; whether it is still there, the host looks itself.
+            let system = (!item.there).then(|| (Rooted::name_of(host), item.plan.system.as_str()));
+            [system, bundle].into_iter().flatten()
         })
         .collect();
     for (_, path) in &links {

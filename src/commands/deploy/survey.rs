@@ -44,6 +44,7 @@ pub fn of(root: &Root, question: &Question) -> Result<Survey> {
         running: running.as_deref().and_then(|system| seen(root, system).ok()),
         booted: root.store_path(system::BOOTED).and_then(|system| system::facts(root, &system).ok()),
         generation: profile::current(root),
+        next: profile::current_system(root),
         coming: coming.map(|system| seen(root, system)).transpose()?,
         former: running.clone(),
         closure: match running.as_deref().filter(|_| question.closure) {

@@ -1,0 +1,100 @@
+//! What a child prints and says, read while it runs: whole, by lines, or its end.
+
+use std::io::{BufRead, BufReader, Read, Result};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Child;
+use std::sync::Arc;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+/// How much is kept of what a program says: its end, which tells why it failed.
+const SAID: usize = 64 << 10;
+/// How long a line may be that is passed on; the rest of a longer one is dropped.
+const LINE: u64 = 16 << 20;
+
+/// Tells when a child has ended; none where the kernel cannot.
+#[derive(Clone)]
+pub struct End(Option<Arc<OwnedFd>>);
+
+impl End {
+    /// Of this child, which nobody has waited for yet.
+    pub fn of(child: &Child) -> Self {
+        Self(pidfd_open(Pid::from_child(child), PidfdFlags::empty()).ok().map(Arc::new))
+    }
+
+    /// A pipe of the child.
+    pub fn reads<P: Read + AsFd>(&self, pipe: P) -> Pipe<P> {
+        Pipe { pipe, end: self.clone() }
+    }
+}
+
+/// A pipe of a child: it ends with itself, or with the child once it is empty. Whom the child handed it to may keep it open
+/// for ever, as the connection does that ssh shares.
+pub struct Pipe<P> {
+    pipe: P,
+    end: End,
+}
+
+impl<P: Read + AsFd> Pipe<P> {
+    /// Waits for either. Whether there is something to read.
+    fn wait(&self, end: &OwnedFd) -> Result<bool> {
+        let ready = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
+        let mut both = [PollFd::new(&self.pipe, PollFlags::IN), PollFd::new(end, PollFlags::IN)];
+        poll(&mut both, None)?;
+        if both[0].revents().intersects(ready) {
+            return Ok(true);
+        }
+        if !both[1].revents().intersects(ready) {
+            return Ok(true);
+        }
+        // It may have printed its last between the two looks.
+        let mut again = [PollFd::new(&self.pipe, PollFlags::IN)];
+        poll(&mut again, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+        Ok(again[0].revents().intersects(ready))
+    }
+}
+
+impl<P: Read + AsFd> Read for Pipe<P> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        match &self.end.0 {
+            Some(end) if !self.wait(end)? => Ok(0),
+            _ => self.pipe.read(buffer),
+        }
+    }
+}
+
+/// Calls for each line of a pipe until it ends, also for bytes that are not text. No line is longer than `LINE`.
+pub fn each_line(pipe: impl Read, mut call: impl FnMut(&str)) {
+    let mut reader = BufReader::new(pipe);
+    let mut line = Vec::new();
+    while matches!(reader.by_ref().take(LINE).read_until(b'\n', &mut line), Ok(read) if read > 0) {
+        call(String::from_utf8_lossy(&line).trim_end());
+        if !line.ends_with(b"\n") {
+            // Either the end, or more of a line that nobody needs.
+            let _end = reader.skip_until(b'\n');
+        }
+        line.clear();
+    }
+}
+
+/// Reads a pipe to its end, and keeps the end of what came.
+pub fn keep_end(mut pipe: impl Read, kept: &mut Vec<u8>) -> Result<()> {
+    let mut chunk = [0; 8192];
+    loop {
+        match pipe.read(&mut chunk) {
+            Ok(0) => return Ok(()),
+            Ok(read) => kept.extend_from_slice(&chunk[..read]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        cut(kept);
+    }
+}
+
+/// Cuts the beginning off once twice as much is there as is kept.
+pub fn cut(kept: &mut Vec<u8>) {
+    if kept.len() > 2 * SAID {
+        kept.drain(..kept.len() - SAID);
+    }
+}

@@ -1,0 +1,360 @@
+//! Real hosts in network namespaces, made by `tests/rig/rig`, and a fleet that deploys to them over real SSH. Each test has
+//! a rig of its own, in its own box; what rigs share (programs in a store) is made once a run.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use super::{Run, Sandbox};
+
+fn script() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rig/rig")
+}
+
+fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/flake")
+}
+
+/// What all rigs of this run share; made by the first.
+fn template() -> &'static Path {
+    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let above = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        // Nothing is called at the end of a test program that could remove it: the next one does.
+        for entry in std::fs::read_dir(above).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.strip_prefix("rig-").is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                std::fs::remove_dir_all(entry.path()).expect("the former template is removed");
+            }
+        }
+        let place = above.join(format!("rig-{}", std::process::id()));
+        let mut command = Command::new(script());
+        command.arg("template").arg(&place).arg(env!("CARGO_BIN_EXE_sealift"));
+        let output = command.output().expect("the rig's script starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        place
+    })
+}
+
+/// A fleet whose hosts run.
+pub struct Rig {
+    /// The deployer's box; its fleet holds the flake.
+    pub sandbox: Sandbox,
+    place: PathBuf,
+    /// The first process of the deployer's namespaces.
+    deployer: String,
+}
+
+impl Rig {
+    /// Hosts of these names, all on, with nothing of sealift; `name@tag` gives one a tag. Each has one secret, `token`,
+    /// with a value of its own, and jay deploys, whom sudo lets do anything.
+    pub fn up(hosts: &[&str]) -> Self {
+        let rig = Self::bare(hosts);
+        let mut text = String::new();
+        for host in hosts {
+            let (name, tag) = host.split_once('@').unwrap_or((host, ""));
+            let tags = if tag.is_empty() { String::new() } else { format!("tags = [\"{tag}\"]\n") };
+            text +=
+                &format!("\n[hosts.{name}]\nkeys = [\"{}\"]\naddress = \"jay@{name}\"\n{tags}", rig.public_key(name));
+            rig.system(name, "{ }");
+        }
+        rig.declare(&text);
+        rig.seal("token", "first", &["--hosts", "*"]);
+        rig.commit();
+        rig
+    }
+
+    /// The same, already deployed to once, with what was written down of it forgotten.
+    pub fn deployed(hosts: &[&str]) -> Self {
+        let rig = Self::up(hosts);
+        rig.sealift(&["deploy", "--all", "--yes", "--jobs", "12"]).exits(0);
+        for host in hosts {
+            let name = host.split('@').next().expect("a name");
+            // Nothing runs there yet that a switch could be live from, as the blank system has no other interface.
+            assert_eq!(rig.secret(name, "token"), Some(rig.sandbox.value("first")), "{name}");
+            rig.forget_calls(name);
+        }
+        rig
+    }
+
+    /// Hosts and a repository with the flake, and no policy but its admin.
+    pub fn bare(hosts: &[&str]) -> Self {
+        let sandbox = Sandbox::new();
+        let place = sandbox.path("rig");
+        std::fs::create_dir(&place).expect("a folder");
+        // Looked at by `Rig::drop`, by a faster search.
+        sandbox.allow(&place);
+        let names = hosts.iter().map(|host| host.split('@').next().expect("a name"));
+        let mut rig = Self { sandbox, place, deployer: String::new() };
+        let mut arguments = vec!["up"];
+        arguments.extend(names);
+        rig.rig(&arguments);
+        rig.deployer = rig.text("deployer/pid").trim().to_owned();
+        rig.sandbox.tool("git", &["init", "-q", "-b", "main"]);
+        rig.sandbox.tool("cp", &["-r", fixture().join(".").to_str().expect("UTF-8"), "."]);
+        std::fs::copy(template().join("fleet/programs.json"), rig.sandbox.fleet().join("programs.json"))
+            .expect("the programs are named");
+        let admin = rig.sandbox.age_key("jay");
+        rig.sandbox.write("recipients.toml", format!("version = 1\n\n[admins]\njay = [\"{admin}\"]\n"));
+        std::fs::create_dir(rig.sandbox.fleet().join("hosts")).expect("a folder");
+        rig
+    }
+
+    /// Adds to recipients.toml.
+    pub fn declare(&self, text: &str) {
+        let before = self.sandbox.read("recipients.toml");
+        self.sandbox.write("recipients.toml", format!("{before}{text}"));
+    }
+
+    /// Says what the system of a host shall be from now on; see the fixture's README.
+    pub fn system(&self, host: &str, system: &str) {
+        self.sandbox.write(&format!("hosts/{host}/default.nix"), system);
+    }
+
+    /// Commits all there is.
+    pub fn commit(&self) {
+        self.sandbox.tool("git", &["add", "-A"]);
+        self.sandbox.tool("git", &["commit", "-q", "--allow-empty", "-m", "a change"]);
+    }
+
+    /// Gives a secret a new value with the canary in it; the value.
+    pub fn seal(&self, name: &str, value: &str, options: &[&str]) -> String {
+        let value = self.sandbox.value(value);
+        let mut arguments = vec!["seal", name, "--stdin"];
+        arguments.extend(options);
+        self.sandbox.sealift_with(&arguments, value.as_bytes()).exits(0);
+        value
+    }
+
+    /// A change that makes every host's system another: a new value, and a new file.
+    pub fn change(&self, hosts: &[&str]) -> String {
+        let value = self.seal("token", "second", &[]);
+        for host in hosts {
+            self.system(host, "{ etc.motd = \"second\"; }");
+        }
+        self.commit();
+        value
+    }
+
+    /// A command where the hosts can be reached, in the fleet's directory.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = self.sandbox.command("nsenter");
+        command.args(["-t", &self.deployer, "-n", "-m", "--", "env", "-C"]).arg(self.sandbox.fleet()).arg(program);
+        command.env("NIX_USER_CONF_FILES", "/dev/null");
+        command
+    }
+
+    /// The program under test, ready to be started.
+    pub fn sealift_command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command(env!("CARGO_BIN_EXE_sealift"));
+        command.args(arguments);
+        command
+    }
+
+    /// The program under test.
+    pub fn sealift(&self, arguments: &[&str]) -> Run {
+        let run = self.sandbox.run(self.sealift_command(arguments), b"");
+        self.sandbox.remember(&run);
+        run
+    }
+
+    /// A deploy without questions, started and not waited for.
+    pub fn start(&self, arguments: &[&str]) -> Deploying {
+        let (out, err) = (self.sandbox.path("started.out"), self.sandbox.path("started.err"));
+        let file = |path: &Path| Stdio::from(std::fs::File::create(path).expect("a file"));
+        let mut command = self.sealift_command(arguments);
+        command.stdin(Stdio::null()).stdout(file(&out)).stderr(file(&err));
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        Deploying { child: command.spawn().expect("it starts"), out, err }
+    }
+
+    /// A word to the rig's script, which must do it.
+    #[track_caller]
+    pub fn rig(&self, arguments: &[&str]) -> String {
+        let mut command = Command::new(script());
+        command.args(arguments).env("SEALIFT_RIG", &self.place).env("SEALIFT_RIG_TEMPLATE", template());
+        let output = command.stdin(Stdio::null()).output().expect("the rig's script starts");
+        assert!(output.status.success(), "rig {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// A command on a host, as root, which must end well; what it prints.
+    #[track_caller]
+    pub fn on(&self, host: &str, words: &[&str]) -> String {
+        let mut arguments = vec!["exec", host];
+        arguments.extend(words);
+        self.rig(&arguments)
+    }
+
+    /// A file of the rig as text; empty where there is none.
+    pub fn text(&self, name: &str) -> String {
+        std::fs::read_to_string(self.place.join(name)).unwrap_or_default()
+    }
+
+    /// A path on the disk of a host, from outside.
+    pub fn disk(&self, host: &str, path: &str) -> PathBuf {
+        self.place.join(host).join("disk").join(path.trim_start_matches('/'))
+    }
+
+    /// The public half of a host's key.
+    pub fn public_key(&self, host: &str) -> String {
+        std::fs::read_to_string(self.disk(host, "/etc/ssh/ssh_host_ed25519_key.pub")).expect("a key").trim().to_owned()
+    }
+
+    /// What is delivered on a host as this secret.
+    pub fn secret(&self, host: &str, name: &str) -> Option<String> {
+        let script = format!("cat /run/sealift/{name} 2> /dev/null || echo none");
+        Some(self.on(host, &["sh", "-c", &script])).filter(|text| text != "none\n")
+    }
+
+    /// What runs, what the profile says, what boots, and the token: what a failed deploy must leave as it was.
+    pub fn state(&self, host: &str) -> String {
+        let script = "readlink /run/current-system; readlink /nix/var/nix/profiles/system; \
+                      ls /nix/var/nix/profiles; cat /boot/default; cat /run/sealift/token 2> /dev/null";
+        self.on(host, &["sh", "-c", &format!("{script} || true")])
+    }
+
+    /// The calls of a host's switch-to-configuration so far, each with its exit code.
+    pub fn calls(&self, host: &str) -> Vec<String> {
+        let mut calls = Vec::new();
+        for line in self.log(host).lines() {
+            if let Some(rest) = line.strip_prefix("call action=") {
+                calls.push(rest.split(' ').next().unwrap_or_default().to_owned());
+            } else if let (Some(code), Some(call)) = (line.strip_prefix("exit code="), calls.last_mut()) {
+                *call += &format!(" {code}");
+            }
+        }
+        calls
+    }
+
+    /// The log of all that a host's switch-to-configuration did.
+    pub fn log(&self, host: &str) -> String {
+        std::fs::read_to_string(self.disk(host, "/var/log/stc.log")).unwrap_or_default()
+    }
+
+    /// From now on `calls` counts anew.
+    pub fn forget_calls(&self, host: &str) {
+        std::fs::write(self.disk(host, "/var/log/stc.log"), "").expect("written");
+    }
+
+    /// What shall go wrong on a host, a line each; see the fixture's README.
+    pub fn fail(&self, host: &str, lines: &str) {
+        std::fs::write(self.disk(host, "/etc/stc-fail"), format!("{lines}\n")).expect("written");
+    }
+
+    /// Waits until something that another process does is so.
+    #[track_caller]
+    pub fn wait_until(&self, what: &str, is: impl Fn() -> bool) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !is() {
+            assert!(Instant::now() < end, "{what} does not come");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until the switch of a host hangs, as `fail` told it to.
+    #[track_caller]
+    pub fn wait_until_it_hangs(&self, host: &str) {
+        self.wait_until("the hang", || self.log(host).contains("outcome=hang"));
+    }
+
+    /// Lets what hangs go on.
+    pub fn go_on(&self, host: &str) {
+        std::fs::write(self.disk(host, "/etc/stc-go"), "").expect("written");
+    }
+
+    /// Waits until no deploy is at work on a host.
+    pub fn wait_until_it_is_over(&self, host: &str) {
+        self.on(host, &["flock", "/run/sealift-deploy.lock", "true"]);
+    }
+
+    /// How the last deploy of a host ended, from its own record.
+    pub fn last_record(&self, host: &str) -> serde_json::Value {
+        let text = std::fs::read_to_string(self.disk(host, "/var/lib/sealift/deploys.jsonl")).unwrap_or_default();
+        text.lines().next_back().map_or(serde_json::Value::Null, |line| serde_json::from_str(line).expect("JSON"))
+    }
+
+    /// The process that does the work of a deploy on a host, as the host numbers it.
+    pub fn worker(&self, host: &str) -> String {
+        let text = self.on(host, &["cat", "/run/sealift-deploy.lock"]);
+        let pid = text.split("process ").nth(1).and_then(|rest| rest.split(',').next());
+        pid.unwrap_or_else(|| panic!("nobody in: {text}")).to_owned()
+    }
+
+    /// Nothing of a run is left on a host: no journal, no root for the collector, no door.
+    #[track_caller]
+    pub fn is_tidy(&self, host: &str) {
+        let script = "ls -d /var/lib/sealift/deploy/journal.json /nix/var/nix/gcroots/sealift-run-* \
+                      /run/sealift-ack/* 2> /dev/null || true";
+        assert_eq!(self.on(host, &["sh", "-c", script]), "", "left on {host}");
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // No value on any disk, in any store, or in any log of the hosts.
+            let mut command = Command::new("grep");
+            command.args(["-rlaF", "-D", "skip", "--", &self.sandbox.canary]).arg(&self.place);
+            let output = command.output().expect("grep starts");
+            assert_eq!(String::from_utf8_lossy(&output.stdout), "", "a value is on a disk");
+        }
+        self.rig(&["down"]);
+    }
+}
+
+/// A deploy that was started.
+pub struct Deploying {
+    child: Child,
+    out: PathBuf,
+    err: PathBuf,
+}
+
+impl Deploying {
+    /// What it has said so far.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.err).unwrap_or_default()
+    }
+
+    /// Kills it, and nothing that it started.
+    pub fn kill(&self) {
+        rustix::process::kill_process(self.process(), rustix::process::Signal::KILL).expect("killed");
+    }
+
+    /// Ctrl-C at its terminal: what it started gets it too.
+    pub fn interrupt(&self) {
+        rustix::process::kill_process_group(self.process(), rustix::process::Signal::INT).expect("interrupted");
+    }
+
+    fn process(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_raw(self.child.id().try_into().expect("a pid")).expect("a pid")
+    }
+
+    /// Waits for its end.
+    pub fn ends(mut self, rig: &Rig) -> Run {
+        use std::os::unix::process::ExitStatusExt;
+        let status = self.child.wait().expect("it ends");
+        let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+        let run = Run { code, stdout: std::fs::read(&self.out).expect("its output"), stderr: self.said() };
+        rig.sandbox.remember(&run);
+        run
+    }
+}
+
+/// Why there can be no rig here, if so.
+pub fn cannot_rig(test: &str) -> bool {
+    let missing = ["ip", "nix", "sudo", "sshd"].into_iter().find(|program| {
+        !["/usr/sbin", "/sbin", "/usr/bin", "/bin"].iter().any(|folder| Path::new(folder).join(program).exists())
+    });
+    let why = match missing {
+        Some(program) => format!("{program} is not installed"),
+        None if !rustix::process::geteuid().is_root() => "it needs root: hosts are namespaces".to_owned(),
+        None if std::env::var_os("SEALIFT_TEST_NAMESPACE").is_none() => {
+            "it mounts, and mounts are not private here".to_owned()
+        }
+        None => return false,
+    };
+    super::not_run(test, &why);
+    true
+}

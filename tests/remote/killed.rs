@@ -1,0 +1,122 @@
+//! What is killed, on either side: the host finishes or goes back by itself, and whoever comes next is told which.
+
+use crate::harness::rig::{Rig, cannot_rig};
+
+#[test]
+fn nix_a_deployer_that_is_killed_leaves_a_host_that_goes_back_and_tells() {
+    if cannot_rig("remote: killed deployer") {
+        return;
+    }
+    let rig = Rig::deployed(&["web"]);
+    let before = rig.state("web");
+    rig.change(&["web"]);
+    rig.fail("web", "test hang");
+    let deploying = rig.start(&["deploy", "web", "--yes", "--acknowledge", "1"]);
+    rig.wait_until_it_hangs("web");
+    deploying.kill();
+    deploying.ends(&rig).exits(137);
+    rig.go_on("web");
+    rig.wait_until_it_is_over("web");
+    assert_eq!(rig.state("web"), before, "nobody came back: it went back");
+    let run = rig.last_record("web")["run"].as_str().unwrap().to_owned();
+    rig.sealift(&["deploy", "--attach", &run]).exits(6).says("nobody came back over a new connection");
+    rig.is_tidy("web");
+    // The next one goes through.
+    rig.sealift(&["deploy", "--resume", "--yes"]).exits(0);
+    assert_eq!(rig.secret("web", "token"), Some(rig.sandbox.value("second")));
+}
+
+#[test]
+fn nix_ctrl_c_leaves_the_host_alone_and_attach_joins_it_again() {
+    if cannot_rig("remote: Ctrl-C and attach") {
+        return;
+    }
+    let rig = Rig::deployed(&["web"]);
+    let value = rig.change(&["web"]);
+    rig.fail("web", "test hang");
+    let deploying = rig.start(&["deploy", "web", "--yes"]);
+    rig.wait_until_it_hangs("web");
+    deploying.interrupt();
+    let run = deploying.ends(&rig).exits(130).says("web finishes or goes back by itself");
+    let name = run.stderr.split("deploy --attach ").nth(1).unwrap().split('`').next().unwrap();
+    // Whoever joins in time acknowledges for who is gone.
+    let attached = rig.start(&["deploy", "--attach", name]);
+    rig.wait_until("what was told before", || attached.said().contains("activating the system"));
+    rig.go_on("web");
+    attached.ends(&rig).exits(0);
+    assert_eq!(rig.secret("web", "token"), Some(value));
+    // Later it is told again, with how it ended.
+    rig.sealift(&["deploy", "--attach", name]).exits(0).says("activating the system");
+    rig.sealift(&["deploy", "web", "--attach", "20260101T000000Z-none"]).exits(1).says("there is no such run here");
+    rig.sealift(&["deploy", "--attach", "20260101T000000Z-none"]).exits(1).says("sealift deploy HOST --attach");
+}
+
+#[test]
+fn nix_the_part_on_the_host_is_killed_at_each_step_and_a_boot_recovers() {
+    if cannot_rig("remote: killed part on the host") {
+        return;
+    }
+    for (line, finishes) in [("test hang", false), ("boot hang bootloader", false)] {
+        let rig = Rig::deployed(&["web"]);
+        let before = rig.state("web");
+        let value = rig.change(&["web"]);
+        rig.fail("web", line);
+        let deploying = rig.start(&["deploy", "web", "--yes"]);
+        rig.wait_until_it_hangs("web");
+        let worker = rig.worker("web");
+        rig.on("web", &["kill", "-9", &worker]);
+        deploying.ends(&rig).exits(9).says("finishes it or goes back");
+        assert!(rig.disk("web", "/var/lib/sealift/deploy/journal.json").exists());
+        rig.go_on("web");
+        rig.rig(&["reboot", "web"]);
+        rig.is_tidy("web");
+        let state = rig.state("web");
+        eprintln!(
+            "{}",
+            std::fs::read_to_string(rig.disk("web", "/var/log/sealift-recover.service.log")).unwrap_or_default()
+        );
+        if finishes {
+            assert_eq!(rig.secret("web", "token"), Some(value), "{line}");
+        } else {
+            assert_eq!(state, before, "{line}");
+        }
+        assert_eq!(rig.last_record("web")["outcome"], if finishes { "done" } else { "rolled-back" }, "{line}");
+    }
+}
+
+#[test]
+fn nix_of_two_deployers_one_is_told_who_the_other_is() {
+    if cannot_rig("remote: two deployers") {
+        return;
+    }
+    let rig = Rig::deployed(&["web"]);
+    let value = rig.change(&["web"]);
+    rig.fail("web", "test hang");
+    let first = rig.start(&["deploy", "web", "--yes"]);
+    rig.wait_until_it_hangs("web");
+    rig.sealift(&["deploy", "web", "--yes"]).exits(1).says("another deploy is at work on web").says("since");
+    rig.sealift(&["rollback", "web"]).exits(1).says("another deploy is at work");
+    rig.sealift(&["status", "web"]).exits(0).says("at work");
+    rig.go_on("web");
+    first.ends(&rig).exits(0);
+    assert_eq!(rig.secret("web", "token"), Some(value));
+}
+
+#[test]
+fn nix_a_host_that_loses_power_during_the_switch_recovers_when_it_boots() {
+    if cannot_rig("remote: power failure") {
+        return;
+    }
+    let rig = Rig::deployed(&["web"]);
+    let before = rig.state("web");
+    rig.change(&["web"]);
+    rig.fail("web", "test hang");
+    let deploying = rig.start(&["deploy", "web", "--yes", "--acknowledge", "1"]);
+    rig.wait_until_it_hangs("web");
+    rig.rig(&["off", "web"]);
+    rig.wait_until("the loss", || deploying.said().contains("the connection was lost"));
+    rig.rig(&["on", "web"]);
+    rig.is_tidy("web");
+    assert_eq!(rig.state("web"), before);
+    deploying.ends(&rig).exits(6).says("it was interrupted");
+}

@@ -1,0 +1,73 @@
+//! Many hosts at once: each a transaction of its own.
+
+use crate::harness::rig::{Rig, cannot_rig};
+
+#[test]
+fn nix_of_twelve_hosts_three_fail_and_the_others_are_well() {
+    if cannot_rig("remote: twelve hosts") {
+        return;
+    }
+    let hosts: Vec<String> = (1..=12).map(|number| format!("h{number}@all")).collect();
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    let names: Vec<&str> = hosts.iter().map(|host| host.split('@').next().unwrap()).collect();
+    let rig = Rig::deployed(&hosts);
+    let value = rig.change(&names);
+    let bad = ["h2", "h7", "h11"];
+    for host in bad {
+        rig.fail(host, "test 4");
+    }
+    let run = rig.sealift(&["deploy", "@all", "--yes", "--jobs", "4"]).exits(4);
+    run.says("3 of 12 hosts are not as they should be").prints("rolled back");
+    for host in &names {
+        let wanted = if bad.contains(host) { rig.sandbox.value("first") } else { value.clone() };
+        assert_eq!(rig.secret(host, "token"), Some(wanted), "{host}");
+        rig.is_tidy(host);
+        rig.forget_calls(host);
+    }
+    // Only what is left is taken up.
+    let run = rig.sealift(&["deploy", "--resume", "--yes"]).exits(0).says("for h11, h2, h7");
+    assert!(!run.text().contains("h12"), "{}", run.text());
+    for host in &names {
+        assert_eq!(rig.secret(host, "token"), Some(value.clone()), "{host}");
+        assert_eq!(rig.calls(host).is_empty(), !bad.contains(host), "{host}");
+    }
+    rig.sealift(&["deploy", "--resume", "--yes"]).exits(1).says("no deploy is left to be resumed");
+}
+
+#[test]
+fn nix_nothing_begins_before_the_canary_is_well() {
+    if cannot_rig("remote: canary") {
+        return;
+    }
+    let rig = Rig::deployed(&["web", "db", "app"]);
+    let value = rig.change(&["web", "db", "app"]);
+    rig.fail("db", "test 4");
+    let run = rig.sealift(&["deploy", "--all", "--yes", "--canary", "db"]).exits(4);
+    run.prints("rolled back").prints("skipped").says("not begun: another host failed").says("--resume");
+    assert!(rig.calls("web").is_empty() && rig.calls("app").is_empty());
+    rig.sealift(&["deploy", "--resume", "--yes"]).exits(0);
+    for host in ["web", "db", "app"] {
+        assert_eq!(rig.secret(host, "token"), Some(value.clone()), "{host}");
+    }
+    rig.sealift(&["deploy", "web", "--yes", "--canary", "db"]).exits(2).says("db cannot go first");
+}
+
+#[test]
+fn nix_a_host_that_is_off_is_skipped_or_fails_as_it_was_asked_for() {
+    if cannot_rig("remote: offline") {
+        return;
+    }
+    let rig = Rig::deployed(&["web@all", "db@all"]);
+    let value = rig.change(&["web", "db"]);
+    rig.rig(&["off", "db"]);
+    rig.sealift(&["deploy", "@all", "--yes", "--require-all"]).exits(7).says("db");
+    assert!(rig.calls("web").is_empty());
+    // Named itself, it fails; of a tag, it is skipped and told.
+    rig.sealift(&["deploy", "db", "--yes"]).exits(7).says("db");
+    rig.sealift(&["status"]).exits(4).prints("unreachable").says("db");
+    rig.sealift(&["deploy", "@all", "--yes"]).exits(0).says("db is skipped").prints("skipped");
+    assert_eq!(rig.secret("web", "token"), Some(value.clone()));
+    rig.rig(&["on", "db"]);
+    rig.sealift(&["deploy", "@all", "--yes"]).exits(0);
+    assert_eq!(rig.secret("db", "token"), Some(value));
+}

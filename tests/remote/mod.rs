@@ -1,0 +1,9 @@
+//! deploy to other machines: real hosts in namespaces, real SSH, real copies from store to store.
+
+mod killed;
+mod many;
+mod plans;
+mod strangers;
+mod switching;
+mod trust;
+mod wrong;

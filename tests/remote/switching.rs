@@ -1,0 +1,150 @@
+//! What is deployed arrives, with its secrets, and can be looked at and taken back.
+
+use crate::harness::rig::{Rig, cannot_rig};
+
+#[test]
+fn nix_a_first_deploy_brings_all_that_is_needed() {
+    if cannot_rig("remote: first deploy") {
+        return;
+    }
+    let rig = Rig::up(&["web", "db"]);
+    // Nothing of ours is there: that is said, with what to do.
+    rig.sealift(&["status", "web"]).exits(0).says("nothing of sealift is there yet").says("sealift deploy web");
+    let run = rig.sealift(&["deploy", "web", "db", "--yes"]).exits(0);
+    run.says("+ token (value 1)")
+        .says("web: waiting to be reached over a new connection")
+        .prints("host")
+        .prints("done");
+    for host in ["web", "db"] {
+        assert_eq!(rig.secret(host, "token"), Some(rig.sandbox.value("first")), "{host}");
+        assert_eq!(rig.on(host, &["stat", "-c", "%a %U %G", "/run/sealift/token"]), "400 root root\n");
+        assert_eq!(rig.calls(host), ["test 0", "boot 0"], "{host}");
+        rig.is_tidy(host);
+    }
+    // It boots without anybody, and delivers by itself.
+    rig.rig(&["reboot", "web"]);
+    assert_eq!(rig.secret("web", "token"), Some(rig.sandbox.value("first")));
+}
+
+#[test]
+fn nix_a_change_is_shown_made_recorded_and_taken_back() {
+    if cannot_rig("remote: a change") {
+        return;
+    }
+    let rig = Rig::deployed(&["web", "db"]);
+    let value = rig.change(&["web"]);
+    let commit = String::from_utf8(rig.sandbox.tool("git", &["rev-parse", "HEAD"])).unwrap().trim().to_owned();
+    let run = rig.sealift(&["deploy", "web", "--yes", "--json"]).exits(0);
+    let text = run.text();
+    assert!(text.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{text}");
+    let result = run.result();
+    assert_eq!(
+        (&result["host"], &result["outcome"], &result["generation"]),
+        (&"web".into(), &"done".into(), &3.into())
+    );
+    assert_eq!(result["plan"]["secrets"][0]["change"], "changed");
+    assert!(text.contains("~ token (value 1 → value 2)") && text.contains("\"event\":\"step\""), "{text}");
+    assert_eq!(rig.secret("web", "token"), Some(value.clone()));
+    assert_eq!(rig.secret("db", "token"), Some(rig.sandbox.value("first")), "db is left alone");
+    assert!(rig.calls("db").is_empty());
+
+    let record = rig.last_record("web");
+    assert_eq!((&record["outcome"], &record["commit"]), (&"done".into(), &commit.clone().into()));
+    assert!(record["who"].as_str().unwrap().contains('@') && record["secrets"]["token"].is_string(), "{record}");
+
+    // The same again costs no copy, and makes no generation.
+    let again = rig.sealift(&["deploy", "web", "--yes"]).exits(0).says("runs already").says("secrets: no changes");
+    assert!(!again.stderr.contains("copying"), "{}", again.stderr);
+    assert_eq!(rig.on("web", &["readlink", "/nix/var/nix/profiles/system"]), "system-3-link\n");
+
+    let rows = rig.sealift(&["status", "--json"]).exits(0).json();
+    let (db, web) = (&rows["hosts"][0], &rows["hosts"][1]);
+    assert_eq!((&web["commit"], &web["behind"], &web["generation"]), (&commit.into(), &0.into(), &3.into()));
+    assert!(web["secrets"].as_object().unwrap().is_empty(), "{web}");
+    assert_eq!((&db["behind"], &db["secrets"]["token"]), (&1.into(), &"another ciphertext".into()));
+    rig.sealift(&["status"]).exits(0).prints("in line").prints("1 not in line").says("db: token: another ciphertext");
+
+    let list = rig.sealift(&["generations", "web", "--json"]).exits(0).json();
+    assert_eq!(list["generations"].as_array().unwrap().len(), 3);
+    assert_eq!(list["generations"][1]["revives"][0], "token");
+    rig.forget_calls("web");
+    rig.sealift(&["rollback", "web"]).exits(0).says("! token (value 2 → value 1: an older value comes back)");
+    assert_eq!(rig.secret("web", "token"), Some(rig.sandbox.value("first")));
+    assert_eq!(rig.calls("web"), ["test 0", "boot 0"]);
+    rig.sealift(&["rollback", "web", "--to", "3"]).exits(0);
+    assert_eq!(rig.secret("web", "token"), Some(value));
+    rig.sealift(&["rollback", "web", "--to", "7"]).exits(1).says("there is no generation 7").says("there are: 1, 2, 3");
+    rig.is_tidy("web");
+}
+
+#[test]
+fn nix_each_action_goes_as_far_as_it_says_on_another_machine() {
+    if cannot_rig("remote: actions") {
+        return;
+    }
+    let rig = Rig::deployed(&["web"]);
+    let before = rig.state("web");
+    let value = rig.change(&["web"]);
+    let built = rig.sealift(&["deploy", "web", "--action", "build"]).exits(0);
+    assert!(built.text().starts_with("/nix/store/"), "{}", built.text());
+    let system = built.text().trim().to_owned();
+    rig.on("web", &["sh", "-c", &format!("! test -e {system}")]);
+    rig.sealift(&["deploy", "web", "--action", "dry-activate"]).exits(0).says("would activate the configuration");
+    assert_eq!((rig.calls("web"), rig.state("web")), (vec!["dry-activate 0".to_owned()], before.clone()));
+    rig.forget_calls("web");
+    // What is asked at a pipe is declined.
+    rig.sealift(&["deploy", "web"]).exits(1).says("declined; nothing was changed");
+    assert_eq!((rig.calls("web"), rig.state("web")), (Vec::new(), before));
+
+    rig.sealift(&["deploy", "web", "--action", "boot", "--yes"]).exits(0).says("takes effect at the next boot");
+    assert_eq!(rig.calls("web"), ["boot 0"]);
+    assert_eq!(rig.secret("web", "token"), Some(rig.sandbox.value("first")), "nothing is installed");
+    rig.forget_calls("web");
+    rig.sealift(&["deploy", "web", "--action", "test", "--yes"]).exits(0);
+    assert_eq!(rig.calls("web"), ["test 0"]);
+    assert_eq!(rig.secret("web", "token"), Some(value));
+    rig.is_tidy("web");
+}
+
+#[test]
+fn nix_what_cannot_be_activated_live_is_pending_until_the_reboot() {
+    if cannot_rig("remote: pending reboot") {
+        return;
+    }
+    let rig = Rig::deployed(&["web"]);
+    rig.system("web", r#"{ interface = "systemd 3"; kernel = "6.13"; }"#);
+    rig.commit();
+    let run = rig.sealift(&["deploy", "web", "--yes", "--json"]).exits(0).says("cannot be activated live");
+    assert_eq!(run.result()["outcome"], "pending-reboot");
+    assert_eq!(rig.calls("web"), ["boot 0"]);
+    let row = |rig: &Rig| rig.sealift(&["status", "web", "--json"]).exits(0).json()["hosts"][0].clone();
+    assert!(!row(&rig)["reboot"].as_array().unwrap().is_empty(), "{}", row(&rig));
+    rig.sealift(&["status", "web"]).exits(0).prints("pending");
+    rig.rig(&["reboot", "web"]);
+    assert_eq!(row(&rig)["reboot"], serde_json::json!([]));
+    assert_eq!(rig.secret("web", "token"), Some(rig.sandbox.value("first")));
+}
+
+#[test]
+fn nix_verify_finds_a_check_and_a_secret_that_are_not_as_they_should_be() {
+    if cannot_rig("remote: verify") {
+        return;
+    }
+    let rig = Rig::deployed(&["web"]);
+    rig.declare(
+        "\n[checks.name]\non = [\"*\"]\nhost_name = true\n\n[checks.there]\non = [\"web\"]\nexists = \"/etc/there\"\n",
+    );
+    std::fs::write(rig.disk("web", "/etc/there"), "").unwrap();
+    rig.sealift(&["verify", "web"]).exits(0).says("2 checks and 1 secrets are as they should be");
+    rig.on(
+        "web",
+        &[
+            "sh",
+            "-c",
+            "chmod 600 /run/sealift/token && echo more >> /run/sealift/token && chmod 400 /run/sealift/token",
+        ],
+    );
+    std::fs::remove_file(rig.disk("web", "/etc/there")).unwrap();
+    let run = rig.sealift(&["verify", "web"]).exits(3);
+    run.prints("web: check there: /etc/there does not exist").prints("somebody has changed the delivered file");
+}
