@@ -27,6 +27,46 @@ fn nix_a_deployer_that_is_killed_leaves_a_host_that_goes_back_and_tells() {
 }
 
 #[test]
+fn nix_a_deployer_that_is_killed_at_any_step_leaves_the_old_or_the_new_state() {
+    if cannot_rig("remote: deployer killed at each step") {
+        return;
+    }
+    let rig = Rig::deployed(&["web"]);
+    let before = rig.state("web");
+    rig.change(&["web"]);
+    for step in [
+        "building the system",
+        "copying the system",
+        "opening and checking the secrets",
+        "activating the system",
+        "setting the system profile",
+        "waiting to be reached",
+    ] {
+        let deploying = rig.start(&["deploy", "web", "--yes", "--acknowledge", "1"]);
+        rig.wait_until(step, || deploying.said().contains(step));
+        deploying.kill();
+        deploying.ends(&rig);
+        rig.wait_until_it_is_over("web");
+        rig.is_tidy("web");
+        let now = rig.state("web");
+        let (first, second) = (rig.sandbox.value("first"), rig.sandbox.value("second"));
+        assert!(
+            now == before || (now.contains("system-3-link") && now.contains(&second) && !now.contains(&first)),
+            "{step}: {now}"
+        );
+        if now != before {
+            // It was acknowledged just before it was killed.
+            rig.sealift(&["rollback", "web"]).exits(0);
+            rig.on("web", &["nix-env", "-p", "/nix/var/nix/profiles/system", "--delete-generations", "3"]);
+        }
+        assert_eq!(rig.state("web"), before, "{step}");
+    }
+    // What was left here does not stand in the way.
+    rig.sealift(&["deploy", "web", "--yes"]).exits(0);
+    assert_eq!(rig.secret("web", "token"), Some(rig.sandbox.value("second")));
+}
+
+#[test]
 fn nix_ctrl_c_leaves_the_host_alone_and_attach_joins_it_again() {
     if cannot_rig("remote: Ctrl-C and attach") {
         return;

@@ -53,7 +53,12 @@ fn nix_a_change_is_shown_made_recorded_and_taken_back() {
     assert!(record["who"].as_str().unwrap().contains('@') && record["secrets"]["token"].is_string(), "{record}");
 
     // The same again costs no copy, and makes no generation.
-    let again = rig.sealift(&["deploy", "web", "--yes"]).exits(0).says("runs already").says("secrets: no changes");
+    let again = rig
+        .sealift(&["deploy", "web", "--yes"])
+        .exits(0)
+        .says("runs already")
+        .says("secrets: no changes")
+        .says("1 secrets are live already");
     assert!(!again.stderr.contains("copying"), "{}", again.stderr);
     assert_eq!(rig.on("web", &["readlink", "/nix/var/nix/profiles/system"]), "system-3-link\n");
 

@@ -2,7 +2,7 @@
 //! brought into the store there.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 use super::handover::Caller;
 use crate::adapters::files::{self, Durable};
@@ -20,18 +20,20 @@ pub struct Brought {
     /// Its file, where another one than this program was named.
     pub named: Option<PathBuf>,
     folder: PathBuf,
-    stored: OnceLock<String>,
+    stored: Mutex<Option<String>>,
 }
 
 impl Brought {
     /// Nothing is in the store yet. What is made on the way, and the link that keeps it, go into a folder of the run.
     pub fn new(named: Option<PathBuf>, folder: PathBuf) -> Self {
-        Self { named, folder, stored: OnceLock::new() }
+        Self { named, folder, stored: Mutex::default() }
     }
 
     /// The store path.
     fn store(&self, caller: &Caller) -> Result<String> {
-        if let Some(stored) = self.stored.get() {
+        // Several hosts may come to this at once; the first one does it.
+        let mut done = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stored) = done.as_ref() {
             return Ok(stored.clone());
         }
         let file = self.named.as_deref().unwrap_or(&caller.program);
@@ -39,8 +41,7 @@ impl Brought {
         let bytes = files::read(file, 256 << 20)?;
         files::replace(&folder.join("bin/sealift"), &bytes, 0o555, Durable::Later)?;
         let stored = nix::add("sealift", &folder)?;
-        // Two threads may come to this at once: both have the same path.
-        Ok(self.stored.get_or_init(|| stored).clone())
+        Ok(done.insert(stored).clone())
     }
 }
 

@@ -83,9 +83,8 @@ pub fn run(
     let delivery = manifest(root, switch).map(|manifest| (manifest, Arc::clone(teller)));
     if let Some((manifest, talk)) = &delivery {
         teller.step("opening and checking the secrets");
-        let count =
-            Delivery { root, manifest, talk: talk.clone() }.stage(installs(root, switch, &facts, running.is_none()))?;
-        teller.said(&format!("{count} secrets open with the host's keys"));
+        let now = installs(root, switch, &facts, running.is_none());
+        teller.said(&Delivery { root, manifest, talk: talk.clone() }.stage(now)?);
     }
     let saved = Saved::of(root, &switch.system)?;
     keep(root, [Some(&switch.system), saved.system.as_ref()])?;
