@@ -90,7 +90,7 @@ impl Rig {
         let mut arguments = vec!["up"];
         arguments.extend(names);
         rig.rig(&arguments);
-        rig.deployer = rig.text("deployer/pid").trim().to_owned();
+        rig.text("deployer/pid").trim().clone_into(&mut rig.deployer);
         rig.sandbox.tool("git", &["init", "-q", "-b", "main"]);
         rig.sandbox.tool("cp", &["-r", fixture().join(".").to_str().expect("UTF-8"), "."]);
         std::fs::copy(template().join("fleet/programs.json"), rig.sandbox.fleet().join("programs.json"))

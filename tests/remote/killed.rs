@@ -96,10 +96,11 @@ fn nix_the_part_on_the_host_is_killed_at_each_step_and_a_boot_recovers() {
     if cannot_rig("remote: killed part on the host") {
         return;
     }
-    for (line, finishes) in [("test hang", false), ("boot hang bootloader", false)] {
+    // Whatever was reached, nobody acknowledged it.
+    for line in ["test hang", "boot hang bootloader"] {
         let rig = Rig::deployed(&["web"]);
         let before = rig.state("web");
-        let value = rig.change(&["web"]);
+        rig.change(&["web"]);
         rig.fail("web", line);
         let deploying = rig.start(&["deploy", "web", "--yes"]);
         rig.wait_until_it_hangs("web");
@@ -110,17 +111,8 @@ fn nix_the_part_on_the_host_is_killed_at_each_step_and_a_boot_recovers() {
         rig.go_on("web");
         rig.rig(&["reboot", "web"]);
         rig.is_tidy("web");
-        let state = rig.state("web");
-        eprintln!(
-            "{}",
-            std::fs::read_to_string(rig.disk("web", "/var/log/sealift-recover.service.log")).unwrap_or_default()
-        );
-        if finishes {
-            assert_eq!(rig.secret("web", "token"), Some(value), "{line}");
-        } else {
-            assert_eq!(state, before, "{line}");
-        }
-        assert_eq!(rig.last_record("web")["outcome"], if finishes { "done" } else { "rolled-back" }, "{line}");
+        assert_eq!(rig.state("web"), before, "{line}");
+        assert_eq!(rig.last_record("web")["outcome"], "rolled-back", "{line}");
     }
 }
 
