@@ -213,6 +213,28 @@ pub fn replace_beneath(root: &Path, path: &str, bytes: &[u8], mode: u32, durable
     replace_in(&place, name.as_ref(), &root.join(path), bytes, mode, durable)
 }
 
+/// Puts a whole new file where nothing may be yet: it replaces nothing, whoever makes something there meanwhile, and is
+/// never there in part. No link on the way is followed.
+///
+/// # Errors
+/// When something is there, a folder on the way is a link, or the file cannot be written.
+pub fn place_beneath(root: &Path, path: &str, bytes: &[u8], mode: u32) -> Result<()> {
+    let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let place = descend(root, folders, true)?;
+    let shown = root.join(path);
+    let temporary = write_temporary(&place, bytes, mode, Durable::Now).map_err(|error| unwritten(&shown, error))?;
+    let placed = rustix::fs::linkat(&place, &temporary, &place, name, AtFlags::empty());
+    // Its other name, which nobody knows; what cannot be removed is still the same file.
+    let _gone = unlinkat(&place, &temporary, AtFlags::empty());
+    placed.map_err(|error| match error {
+        rustix::io::Errno::EXIST => {
+            Error::failed(format!("{} is there already, and is not overwritten", shown.display()))
+        }
+        _ => unwritten(&shown, error),
+    })?;
+    fsync(&place).map_err(|error| unwritten(&shown, error))
+}
+
 /// A whole new file beside the one that it will replace.
 pub struct Beside<'a> {
     root: &'a Path,

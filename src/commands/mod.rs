@@ -26,6 +26,8 @@ pub mod init;
 pub mod install;
 pub mod list;
 pub mod manifest;
+pub mod onboard;
+pub mod provision;
 pub mod rekey;
 pub mod rename;
 pub mod rollback;

@@ -13,6 +13,10 @@ use super::name::{AdminName, FileName, HostName, SecretName, Tag, UnitName, Unix
 use super::recipient::{Fingerprint, Recipient};
 use super::shape::Shape;
 
+/// The folder of the secrets that are the host keys of machines, by their names: kept by the admins, until the machine has
+/// its key.
+pub const HOST_KEYS: &str = "host-keys";
+
 /// What `recipients.toml` says.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {

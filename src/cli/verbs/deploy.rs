@@ -170,7 +170,8 @@ impl FromStr for Word {
     }
 }
 
-fn address(text: &str) -> Result<Address, String> {
+/// Reads an address, for arguments.
+pub fn address(text: &str) -> Result<Address, String> {
     Address::parse(text).ok_or_else(|| "user@host, ssh://user@host:port, or an ssh_config alias".to_owned())
 }
 
