@@ -27,6 +27,7 @@ mod host_run;
 mod hostile;
 mod identity;
 mod install;
+mod onboard;
 mod plugin;
 mod readme;
 mod rekey;
