@@ -75,6 +75,14 @@ impl Root {
         self.at(inside, OFlags::PATH).is_ok()
     }
 
+    /// Whether a file is there that somebody may start, links followed.
+    pub fn is_program(&self, inside: &str) -> bool {
+        let stat = self.at(inside, OFlags::PATH).ok().and_then(|fd| fstat(&fd).ok());
+        stat.is_some_and(|stat| {
+            FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_mode & 0o111 != 0
+        })
+    }
+
     /// A whole file; none where there is none.
     ///
     /// # Errors

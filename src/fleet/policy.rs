@@ -237,6 +237,15 @@ pub enum Probe {
     Command(Vec<String>),
     /// This user's login shell starts.
     LoginShell(UnixName),
+    /// A program is on the system's PATH, or on a user's.
+    Program {
+        /// Its name.
+        name: String,
+        /// The user; none: the system's own PATH counts.
+        user: Option<UnixName>,
+    },
+    /// There is a GPU that programs can use, under this driver; none: under any.
+    Gpu(Option<String>),
 }
 
 /// Who holds a key.
