@@ -20,6 +20,7 @@ mod check;
 mod crash;
 mod deploy;
 mod deploy_back;
+mod doctor;
 mod documents;
 mod edit;
 mod harness;

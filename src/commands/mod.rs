@@ -18,6 +18,7 @@ use crate::fleet::plaintext::Plaintext;
 
 pub mod check;
 pub mod deploy;
+pub mod doctor;
 pub mod edit;
 pub mod generations;
 pub mod host;

@@ -4,6 +4,7 @@
 pub mod address;
 pub mod delivery;
 pub mod deployment;
+pub mod doctor;
 pub mod finding;
 pub mod generations;
 pub mod header;

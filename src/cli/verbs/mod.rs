@@ -8,6 +8,7 @@ use crate::fleet::header::VALUE_MAXIMUM;
 
 mod check;
 mod deploy;
+mod doctor;
 mod edit;
 mod generations;
 mod host;
@@ -67,6 +68,8 @@ pub enum Verb {
     Status(status::Args),
     /// Look at the declared checks of hosts, and whether what is delivered is what it should be
     Verify(verify::Args),
+    /// Find the known faults of a machine and of the repository, each with its mend
+    Doctor(doctor::Args),
     /// Make a former system run again, with its own secrets
     Rollback(rollback::Args),
     /// List the systems that a machine can go back to
@@ -111,6 +114,7 @@ impl Verb {
             Verb::Apply(args) => deploy::apply(*args, app),
             Verb::Status(args) => status::run(args, app),
             Verb::Verify(args) => verify::run(args, app),
+            Verb::Doctor(args) => doctor::run(args, app),
             Verb::Rollback(args) => rollback::run(args, app),
             Verb::Generations(args) => generations::run(args, app),
             Verb::HostRun(args) => host_run::run(&args, app),

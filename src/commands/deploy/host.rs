@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::front::Front;
+use super::preflight::machine_keys;
 use super::teller::{Listener, Teller};
 use super::transaction::Ended;
 use super::{back, follow, survey, transaction, verify};
 use crate::adapters::bench::{self, Bench};
 use crate::adapters::rooted::Root;
-use crate::adapters::{process, profile, system};
+use crate::adapters::{checkup, process, profile, system};
 use crate::commands::{generations, install};
 use crate::error::{Error, Result};
 use crate::fleet::order::{Failure, Look, Order, Outcome, Told, VERSION, Verdict, Verified, Work};
@@ -118,6 +119,7 @@ fn carry_out(root: &Root, order: &Order, user: u32, teller: &Arc<Teller>) -> Res
         Work::Generations => Ok(Told::Generations(generations::here(root.path())?)),
         Work::Verify(checks) => verified(root, order, checks).map(Told::Verified),
         Work::Follow(run) => follow::run(root, run, teller),
+        Work::Examine => Ok(Told::Examined(Box::new(checkup::machine(root, machine_keys(root))))),
         Work::Switch(_) | Work::Recover => change(root, order, user, teller).map(Told::End),
     }
 }
