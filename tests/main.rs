@@ -28,6 +28,7 @@ mod host_run;
 mod hostile;
 mod identity;
 mod install;
+mod migration;
 mod onboard;
 mod plugin;
 mod readme;

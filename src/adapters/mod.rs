@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod activation;
 pub mod age;
 pub mod ask;
+pub mod backup;
 pub mod bench;
 pub mod bounded;
 pub mod checkup;

@@ -36,6 +36,7 @@ pub mod rotate;
 pub mod seal;
 pub mod show;
 pub mod status;
+pub mod takeover;
 pub mod verify;
 
 /// What a verb tells while it works.

@@ -44,6 +44,41 @@ pub fn files(host: &HostName, layout: Layout, known: &Known) -> Vec<(String, Str
     files
 }
 
+/// Where a file of a former configuration belongs, and whose it is: only hardware configurations, which hold no secret and
+/// mean the same everywhere. All else is for a person to look through.
+pub fn place_of(path: &str, host: &HostName) -> Option<(HostName, String)> {
+    let folders = path.strip_suffix("hardware-configuration.nix")?;
+    let owner = match folders.trim_end_matches('/') {
+        "" => host.clone(),
+        folder => folder.strip_prefix("hosts/").unwrap_or(folder).parse().ok()?,
+    };
+    let path = hardware_path(&owner);
+    Some((owner, path))
+}
+
+/// A flake whose systems are the folders of `hosts/`, for a repository that has none. `release` is the one that runs.
+pub fn flake(release: Option<&str>) -> String {
+    let channel = release.map_or_else(|| "nixos-unstable".to_owned(), |release| format!("nixos-{release}"));
+    let lines = [
+        "# One system for each folder of hosts/. To add a machine is to add its folder: `sealift host add`.",
+        "{",
+        &format!("  inputs.nixpkgs.url = \"github:NixOS/nixpkgs/{channel}\";"),
+        "",
+        "  outputs =",
+        "    { nixpkgs, ... }:",
+        "    let",
+        "      folders = nixpkgs.lib.filterAttrs (_: kind: kind == \"directory\") (builtins.readDir ./hosts);",
+        "      system = name: _: nixpkgs.lib.nixosSystem { modules = [ (./hosts + \"/${name}\") ]; };",
+        "    in",
+        "    {",
+        "      nixosConfigurations = builtins.mapAttrs system folders;",
+        "    };",
+        "}",
+        "",
+    ];
+    lines.join("\n")
+}
+
 /// Where the hardware configuration of a machine is.
 pub fn hardware_path(host: &HostName) -> String {
     format!("hosts/{host}/hardware-configuration.nix")
@@ -138,6 +173,23 @@ mod tests {
             "stateVersion = \"25.11\"",
         ] {
             assert!(text.contains(line), "{line} is not in {text}");
+        }
+    }
+
+    #[test]
+    fn only_hardware_configurations_have_a_place() {
+        let place = |path| place_of(path, &host()).map(|(_, path)| path);
+        assert_eq!(place("hardware-configuration.nix").as_deref(), Some("hosts/web/hardware-configuration.nix"));
+        for path in ["db/hardware-configuration.nix", "hosts/db/hardware-configuration.nix"] {
+            assert_eq!(place(path).as_deref(), Some("hosts/db/hardware-configuration.nix"));
+        }
+        for path in [
+            "configuration.nix",
+            "old/db/hardware-configuration.nix",
+            "../hardware-configuration.nix",
+            "x-hardware-configuration.nix",
+        ] {
+            assert_eq!(place(path), None, "{path}");
         }
     }
 
