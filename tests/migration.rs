@@ -151,3 +151,122 @@ fn nix_what_is_scaffolded_is_nix() {
     );
     assert_eq!(String::from_utf8(imports).expect("UTF-8").trim(), "[ \"common.nix\" ]");
 }
+
+/// A machine that runs what was deployed last: the least that a root needs for that.
+fn settled(sandbox: &Sandbox) -> PathBuf {
+    let root = sandbox.path("machine");
+    let system = format!("/nix/store/{}-nixos-system-web-25.11", "a".repeat(32));
+    for part in ["bin/switch-to-configuration", "init", "nixos-version"] {
+        put(&root, &format!("{}/{part}", system.trim_start_matches('/')), "25.11\n");
+    }
+    put(&root, "etc/hostname", "web\n");
+    put(&root, "etc/ok", "\n");
+    std::fs::create_dir_all(root.join("run")).expect("made");
+    symlink(&system, root.join("run/current-system")).expect("a link");
+    std::fs::create_dir_all(root.join("etc/ssh")).expect("made");
+    std::fs::copy(format!("{}.pub", sandbox.key("web")), root.join("etc/ssh/ssh_host_ed25519_key.pub"))
+        .expect("copied");
+    let record = serde_json::json!({
+        "version": 1, "run": "r", "who": "jay@here", "ended": "2026-11-01T00:00:00Z", "action": "switch", "system": system,
+        "former": null, "commit": null, "secrets": {}, "outcome": "done", "generation": 1, "reason": null,
+    });
+    put(&root, "var/lib/sealift/deploys.jsonl", &format!("{record}\n"));
+    root
+}
+
+/// The steps that are done, open and unknown, as letters.
+fn steps(sandbox: &Sandbox, root: &str) -> String {
+    let run = sandbox.sealift(&["status", "--progress", "--json", "--root", root, "web"]);
+    let json = run.json();
+    let steps = json["hosts"][0]["steps"].as_array().unwrap_or_else(|| panic!("{json}")).clone();
+    let letter = |mark: &serde_json::Value| match mark["done"].as_bool() {
+        Some(true) => 'd',
+        Some(false) => 'o',
+        None => '?',
+    };
+    steps.iter().map(letter).collect()
+}
+
+#[test]
+fn how_far_a_machine_is_comes_from_facts_and_only_then_the_old_layout_goes() {
+    if !rustix::process::geteuid().is_root() {
+        not_run("cleanup", "it needs root: machines are verified");
+        return;
+    }
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.seal("token", &["--hosts", "web"]);
+    let policy = sandbox.read("recipients.toml") + "\n[checks.ok]\nexists = \"/etc/ok\"\n";
+    sandbox.write("recipients.toml", policy);
+    let root = settled(&sandbox);
+    let root_text = root.to_str().expect("UTF-8");
+    let cleanup = |more: &[&str]| sandbox.sealift(&[&["cleanup", "--root", root_text], more].concat());
+    assert_eq!(steps(&sandbox, root_text), "doddd");
+    for (path, text) in [
+        ("flake.nix", "{ outputs = _: { x = ./used.nix.old; }; }\n"),
+        ("used.nix.old", "{ }\n"),
+        ("configuration.nix", "{ imports = [ ./hardware-configuration.nix ]; }\n"),
+        ("hardware-configuration.nix", HARDWARE),
+        ("hosts/web/default.nix", "{ }\n"),
+        ("hosts/web/hardware-configuration.nix", HARDWARE),
+        ("web.nix", "{ }\n"),
+        ("modules/a.nix.bak", "{ }\n"),
+        ("modules/b.nix.bak", "{ }\n"),
+    ] {
+        sandbox.write(path, text);
+    }
+    sandbox.tool("git", &["add", "."]);
+    sandbox.tool("git", &["commit", "-q", "-m", "layout"]);
+    assert_eq!(steps(&sandbox, root_text), "ddddo");
+
+    // A machine that is not well keeps the old layout, and so does one that runs something else.
+    std::fs::remove_file(root.join("etc/ok")).expect("removed");
+    cleanup(&["--yes"]).exits(3).says("web is not verified: nothing is removed").says("check ok");
+    std::fs::write(root.join("etc/ok"), "").expect("written");
+    let record = root.join("var/lib/sealift/deploys.jsonl");
+    let text = std::fs::read_to_string(&record).expect("read");
+    std::fs::write(&record, text.replace("\"outcome\":\"done\"", "\"outcome\":\"rolled-back\"")).expect("written");
+    assert_eq!(steps(&sandbox, root_text), "ddodo");
+    cleanup(&["--yes"]).exits(3).says("the last deploy ended as rolled back");
+    std::fs::write(&record, text).expect("written");
+
+    // Nobody said yes.
+    sandbox.write("modules/b.nix.bak", "{ changed = true; }\n");
+    sandbox.write("modules/c.nix.bak", "{ }\n");
+    let run =
+        cleanup(&[]).exits(1).prints("configuration.nix: ").prints("web.nix: hosts/web/default.nix took its place");
+    run.says("modules/b.nix.bak stays: it differs from the last commit").says("nothing was removed");
+    assert!(sandbox.fleet().join("configuration.nix").exists());
+
+    let removed = cleanup(&["--yes", "--json"]).exits(0).json();
+    let paths: Vec<&str> = removed["removed"]
+        .as_array()
+        .expect("an array")
+        .iter()
+        .map(|one| one["path"].as_str().expect("a path"))
+        .collect();
+    assert_eq!(paths, ["configuration.nix", "hardware-configuration.nix", "modules/a.nix.bak", "web.nix"]);
+    let staged = String::from_utf8(sandbox.tool("git", &["diff", "--cached", "--name-status"])).expect("UTF-8");
+    assert_eq!(staged, "D\tconfiguration.nix\nD\thardware-configuration.nix\nD\tmodules/a.nix.bak\nD\tweb.nix\n");
+    assert!(!sandbox.fleet().join("web.nix").exists());
+    for stays in ["used.nix.old", "modules/b.nix.bak", "modules/c.nix.bak", "hosts/web/hardware-configuration.nix"] {
+        assert!(sandbox.fleet().join(stays).exists(), "{stays}");
+    }
+    // All of it is in git.
+    sandbox.tool("git", &["cat-file", "-e", "HEAD:configuration.nix"]);
+}
+
+#[test]
+fn a_machine_that_is_away_leaves_its_steps_open_and_the_old_layout_in_place() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let policy =
+        sandbox.read("recipients.toml").replace("[hosts.web]\n", "[hosts.web]\naddress = \"ssh://127.0.0.1:1\"\n");
+    sandbox.write("recipients.toml", policy);
+    sandbox.write("hosts/web/default.nix", "{ }\n");
+    sandbox.write("web.nix", "{ }\n");
+    sandbox.tool("git", &["add", "."]);
+    sandbox.tool("git", &["commit", "-q", "-m", "layout"]);
+    let run = sandbox.sealift(&["status", "--progress"]).exits(4);
+    run.prints("web   done      open       ?         ?         open").says("refuses connections");
+    sandbox.sealift(&["cleanup", "--yes"]).exits(7).says("web is not verified");
+    assert!(sandbox.fleet().join("web.nix").exists());
+}

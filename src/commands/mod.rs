@@ -17,6 +17,7 @@ use crate::fleet::name::HostName;
 use crate::fleet::plaintext::Plaintext;
 
 pub mod check;
+pub mod cleanup;
 pub mod deploy;
 pub mod doctor;
 pub mod edit;
@@ -28,6 +29,7 @@ pub mod install;
 pub mod list;
 pub mod manifest;
 pub mod onboard;
+pub mod progress;
 pub mod provision;
 pub mod rekey;
 pub mod rename;

@@ -7,6 +7,7 @@ use super::{App, Done};
 use crate::fleet::header::VALUE_MAXIMUM;
 
 mod check;
+mod cleanup;
 mod deploy;
 mod doctor;
 mod edit;
@@ -66,6 +67,8 @@ pub enum Verb {
     Apply(Box<deploy::ApplyArgs>),
     /// The fleet at a glance: what runs where, and what waits
     Status(status::Args),
+    /// Remove the files of a former layout, once every machine is verified
+    Cleanup(cleanup::Args),
     /// Look at the declared checks of hosts, and whether what is delivered is what it should be
     Verify(verify::Args),
     /// Find the known faults of a machine and of the repository, each with its mend
@@ -113,6 +116,7 @@ impl Verb {
             Verb::Plan(args) => deploy::plan(*args, app),
             Verb::Apply(args) => deploy::apply(*args, app),
             Verb::Status(args) => status::run(args, app),
+            Verb::Cleanup(args) => cleanup::run(args, app),
             Verb::Verify(args) => verify::run(args, app),
             Verb::Doctor(args) => doctor::run(args, app),
             Verb::Rollback(args) => rollback::run(args, app),
