@@ -4,6 +4,7 @@
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
+use crate::harness::machine::{Machine, cannot_deploy};
 use crate::harness::{Sandbox, not_run};
 
 const HARDWARE: &str =
@@ -269,4 +270,47 @@ fn a_machine_that_is_away_leaves_its_steps_open_and_the_old_layout_in_place() {
     run.prints("web   done      open       ?         ?         open").says("refuses connections");
     sandbox.sealift(&["cleanup", "--yes"]).exits(7).says("web is not verified");
     assert!(sandbox.fleet().join("web.nix").exists());
+}
+
+#[test]
+fn nix_etc_nixos_is_linked_once_all_is_well_and_a_rollback_brings_it_back() {
+    if cannot_deploy("deploy --link-etc-nixos") {
+        return;
+    }
+    let machine = Machine::running("{ }");
+    let (root, nixos) = (&machine.root, machine.root.join("etc/nixos"));
+    put(root, "etc/nixos/configuration.nix", "mine\n");
+    put(root, "home/jay/dotfiles/flake.nix", "{ }\n");
+    let link = "--link-etc-nixos=/home/jay/dotfiles";
+    let is_directory = || std::fs::read_to_string(nixos.join("configuration.nix")).is_ok_and(|text| text == "mine\n");
+    let is_real = || nixos.symlink_metadata().is_ok_and(|there| there.is_dir());
+
+    // Not before it is known that it can be done, nor while the system is not well.
+    machine.system("{ etc.motd = \"two\\n\"; }");
+    let before = machine.state();
+    machine.deploy(&["--link-etc-nixos=/home/nobody"]).exits(2).says("there is no flake.nix there");
+    machine.deploy(&["--link-etc-nixos"]).exits(2).says("--link-etc-nixos=DIR");
+    assert_eq!(machine.state(), before);
+    machine.fail("test 4");
+    machine.deploy(&[link]).exits(6);
+    assert!(is_directory() && is_real());
+    machine.deploy(&[link, "--action", "test"]).exits(0);
+    assert!(is_directory() && is_real(), "a test leaves it alone");
+
+    machine.deploy(&[link]).exits(0).says("/etc/nixos leads to /home/jay/dotfiles");
+    assert_eq!(machine.link("etc/nixos"), "/home/jay/dotfiles");
+    let aside: Vec<String> = std::fs::read_dir(root.join("etc"))
+        .expect("read")
+        .map(|entry| entry.expect("one").file_name().into_string().expect("UTF-8"))
+        .filter(|name| name.starts_with("nixos."))
+        .collect();
+    assert_eq!(
+        std::fs::read_to_string(root.join("etc").join(&aside[0]).join("configuration.nix")).expect("kept"),
+        "mine\n"
+    );
+    let faults = machine.on("doctor", &["--json"]).json();
+    assert!(!faults.to_string().contains("etc-nixos"), "doctor finds nothing wrong with it: {faults}");
+
+    machine.on("rollback", &[]).exits(0).says("/etc/nixos is the directory that it was");
+    assert!(is_directory() && is_real() && !root.join("etc").join(&aside[0]).exists());
 }

@@ -457,6 +457,15 @@ pub fn swap_link(link: &Path, target: &str) -> Result<()> {
     })
 }
 
+/// Lets two names change places: whatever each leads to is under the other, in one step.
+///
+/// # Errors
+/// Names both. Nothing was changed then.
+pub fn exchange(one: &Path, other: &Path) -> Result<()> {
+    rustix::fs::renameat_with(CWD, one, CWD, other, rustix::fs::RenameFlags::EXCHANGE)
+        .map_err(|error| Error::io(format!("{} and {} cannot change places", one.display(), other.display()), error))
+}
+
 /// Sixteen random hexadecimal digits.
 ///
 /// # Errors

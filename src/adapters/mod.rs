@@ -10,6 +10,7 @@ pub mod bounded;
 pub mod checkup;
 pub mod door;
 pub mod editor;
+pub mod etc_nixos;
 pub mod files;
 pub mod generate;
 pub mod generation;

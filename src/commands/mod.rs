@@ -21,6 +21,7 @@ pub mod cleanup;
 pub mod deploy;
 pub mod doctor;
 pub mod edit;
+pub mod etc_nixos;
 pub mod generations;
 pub mod host;
 pub mod identity;

@@ -11,10 +11,10 @@ use super::transaction::Ended;
 use super::{back, follow, survey, transaction, verify};
 use crate::adapters::bench::{self, Bench};
 use crate::adapters::rooted::Root;
-use crate::adapters::{checkup, process, profile, system};
+use crate::adapters::{checkup, etc_nixos, process, profile, system};
 use crate::commands::{generations, install};
 use crate::error::{Error, Result};
-use crate::fleet::order::{Failure, Look, Order, Outcome, Told, VERSION, Verdict, Verified, Work};
+use crate::fleet::order::{Failure, Look, Order, Outcome, Profile, Told, VERSION, Verdict, Verified, Work};
 use crate::fleet::rollout::Action;
 use crate::fleet::survey::Record;
 
@@ -142,7 +142,11 @@ fn change(root: &Root, order: &Order, user: u32, teller: &Arc<Teller>) -> Result
     let ended = match (&order.work, recovered) {
         // The way back failed: nothing more is done before a person looked.
         (_, Some(ended)) if ended.outcome == Outcome::Person => ended,
-        (Work::Switch(switch), _) => transaction::run(root, &bench, teller, order, switch, user)
+        (Work::Switch(switch), _) => switch
+            .link
+            .as_deref()
+            .map_or(Ok(()), |to| etc_nixos::prepare(root, to))
+            .and_then(|()| transaction::run(root, &bench, teller, order, switch, user))
             .unwrap_or_else(|error| Ended { outcome: Outcome::Failed, failure: Some(error) }),
         (_, recovered) => recovered.unwrap_or_else(|| Ended::well(Outcome::Nothing)),
     };
@@ -153,8 +157,29 @@ fn change(root: &Root, order: &Order, user: u32, teller: &Arc<Teller>) -> Result
         until_reboot: until_reboot(root, order, ended.outcome),
         failure: ended.failure.as_ref().map(Failure::from),
     };
+    link(root, order, &verdict, teller);
     record(root, &bench, order, &verdict);
     Ok(verdict)
+}
+
+/// Lets /etc/nixos lead where it was asked to, or, after a way back by hand, where it led before. The system is well by then,
+/// and stays so.
+fn link(root: &Root, order: &Order, verdict: &Verdict, teller: &Teller) {
+    let Work::Switch(switch) = &order.work else { return };
+    let stays = matches!(switch.action, Action::Switch | Action::Boot);
+    if !stays || !matches!(verdict.outcome, Outcome::Done | Outcome::PendingReboot) {
+        return;
+    }
+    let told = match (&switch.link, switch.profile) {
+        (Some(to), _) => etc_nixos::link(root, to, verdict.generation),
+        (None, Profile::Generation(_)) => etc_nixos::restore(root, verdict.generation),
+        (None, Profile::New) => return,
+    };
+    match told {
+        Ok(None) => {}
+        Ok(Some(text)) => teller.tell(&Told::Step { text }),
+        Err(error) => teller.tell(&Told::Warning { text: error.in_one_line() }),
+    }
 }
 
 /// Whether delivered secrets are gone after the next boot: the system has no unit that would deliver them again.
