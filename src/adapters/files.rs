@@ -213,6 +213,28 @@ pub fn replace_beneath(root: &Path, path: &str, bytes: &[u8], mode: u32, durable
     replace_in(&place, name.as_ref(), &root.join(path), bytes, mode, durable)
 }
 
+/// Puts a whole new file where nothing may be yet: it replaces nothing, whoever makes something there meanwhile, and is
+/// never there in part. No link on the way is followed.
+///
+/// # Errors
+/// When something is there, a folder on the way is a link, or the file cannot be written.
+pub fn place_beneath(root: &Path, path: &str, bytes: &[u8], mode: u32) -> Result<()> {
+    let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let place = descend(root, folders, true)?;
+    let shown = root.join(path);
+    let temporary = write_temporary(&place, bytes, mode, Durable::Now).map_err(|error| unwritten(&shown, error))?;
+    let placed = rustix::fs::linkat(&place, &temporary, &place, name, AtFlags::empty());
+    // Its other name, which nobody knows; what cannot be removed is still the same file.
+    let _gone = unlinkat(&place, &temporary, AtFlags::empty());
+    placed.map_err(|error| match error {
+        rustix::io::Errno::EXIST => {
+            Error::failed(format!("{} is there already, and is not overwritten", shown.display()))
+        }
+        _ => unwritten(&shown, error),
+    })?;
+    fsync(&place).map_err(|error| unwritten(&shown, error))
+}
+
 /// A whole new file beside the one that it will replace.
 pub struct Beside<'a> {
     root: &'a Path,
@@ -433,6 +455,15 @@ pub fn swap_link(link: &Path, target: &str) -> Result<()> {
         let _gone = remove(&temporary);
         Error::io(format!("cannot point {} at {target}", link.display()), error)
     })
+}
+
+/// Lets two names change places: whatever each leads to is under the other, in one step.
+///
+/// # Errors
+/// Names both. Nothing was changed then.
+pub fn exchange(one: &Path, other: &Path) -> Result<()> {
+    rustix::fs::renameat_with(CWD, one, CWD, other, rustix::fs::RenameFlags::EXCHANGE)
+        .map_err(|error| Error::io(format!("{} and {} cannot change places", one.display(), other.display()), error))
 }
 
 /// Sixteen random hexadecimal digits.

@@ -205,6 +205,35 @@ impl Git {
         told(self.call().args(["update-index", "--add", "-z", "--index-info"]).input(index)).map(drop)
     }
 
+    /// Every file that git tracks, or would if it were told to, from the top of the work tree.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn listed(&self) -> Result<Vec<String>> {
+        let call = self.call().args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+        let names = call.read()?;
+        let names = names.split(|b| *b == 0).filter(|name| !name.is_empty());
+        let mut names: Vec<String> = names.filter_map(|name| String::from_utf8(name.to_vec()).ok()).collect();
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// When the last commit was made, in seconds since 1970; none where there is none.
+    pub fn committed(&self) -> Option<i64> {
+        let text = self.call().args(["log", "-1", "--format=%ct"]).read().ok()?;
+        String::from_utf8_lossy(&text).trim().parse().ok()
+    }
+
+    /// Tells git that files are to be tracked, so that a git flake sees them. Their content is not read yet: no filter runs.
+    ///
+    /// # Errors
+    /// When git fails, such as while another git holds the index.
+    pub fn intend(&self, paths: &[String]) -> Result<()> {
+        let call = self.call().args(["--literal-pathspecs", "add", "--intent-to-add", "--"]).args(paths);
+        call.read().map(drop)
+    }
+
     /// Makes sure that git does not take up a file that is about to be made in the work tree, by a line of this clone's
     /// own `info/exclude` where it is not ignored yet. Says whether that line had to be written.
     ///

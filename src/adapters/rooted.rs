@@ -13,6 +13,17 @@ use crate::error::{Error, Result};
 /// The largest file of a system that is read, in bytes.
 const LIMIT: u64 = 64 << 20;
 
+/// What is at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A symbolic link.
+    Link,
+    /// A directory.
+    Directory,
+    /// A file, or something else.
+    Other,
+}
+
 /// A root directory.
 pub struct Root {
     path: PathBuf,
@@ -73,6 +84,48 @@ impl Root {
     /// Whether something is there, links followed.
     pub fn exists(&self, inside: &str) -> bool {
         self.at(inside, OFlags::PATH).is_ok()
+    }
+
+    /// Whether the links of a path lead in a circle.
+    pub fn is_loop(&self, inside: &str) -> bool {
+        matches!(self.at(inside, OFlags::PATH), Err(rustix::io::Errno::LOOP))
+    }
+
+    /// What is at a path, the last link not followed; none where there is nothing, or it may not be looked at.
+    pub fn kind(&self, inside: &str) -> Option<Kind> {
+        let (above, name) = inside.rsplit_once('/')?;
+        let above = self.at(if above.is_empty() { "/" } else { above }, OFlags::PATH | OFlags::DIRECTORY).ok()?;
+        let stat = rustix::fs::statat(&above, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        Some(match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Symlink => Kind::Link,
+            FileType::Directory => Kind::Directory,
+            _ => Kind::Other,
+        })
+    }
+
+    /// Whether a directory is there, links followed.
+    pub fn is_directory(&self, inside: &str) -> bool {
+        self.at(inside, OFlags::PATH | OFlags::DIRECTORY).is_ok()
+    }
+
+    /// The size of a file, links followed.
+    pub fn size(&self, inside: &str) -> Option<u64> {
+        let stat = fstat(self.at(inside, OFlags::PATH).ok()?).ok()?;
+        u64::try_from(stat.st_size).ok()
+    }
+
+    /// The device whose file system a path is on.
+    pub fn device(&self, inside: &str) -> Option<(u32, u32)> {
+        let device = fstat(self.at(inside, OFlags::PATH).ok()?).ok()?.st_dev;
+        Some((rustix::fs::major(device), rustix::fs::minor(device)))
+    }
+
+    /// Whether a file is there that somebody may start, links followed.
+    pub fn is_program(&self, inside: &str) -> bool {
+        let stat = self.at(inside, OFlags::PATH).ok().and_then(|fd| fstat(&fd).ok());
+        stat.is_some_and(|stat| {
+            FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_mode & 0o111 != 0
+        })
     }
 
     /// A whole file; none where there is none.

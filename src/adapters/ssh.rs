@@ -27,6 +27,8 @@ use crate::fleet::address::Address;
 use crate::fleet::name::HostName;
 use crate::fleet::policy::Host;
 
+pub mod meet;
+
 /// How the names of our folders begin.
 const PREFIX: &str = "sealift-ssh-";
 /// A socket's path has at most 107 bytes, of which ssh takes 17 for a temporary name, and we a few for ours.

@@ -80,6 +80,11 @@ impl Known {
         Ok(Self(newer.into_iter().filter(takes).collect()))
     }
 
+    /// Those of connections to pinned hosts.
+    pub fn pinned_newer(&self) -> impl Iterator<Item = &'static str> {
+        self.of(&PINNED_NEWER)
+    }
+
     fn of(&self, newer: &[&'static str]) -> impl Iterator<Item = &'static str> {
         self.0.iter().copied().filter(|option| newer.contains(option)).collect::<Vec<_>>().into_iter()
     }
@@ -160,7 +165,7 @@ impl Pins {
 }
 
 /// The signatures by which a host proves that it has a key of this type; none for types that are no pins.
-fn algorithms(kind: &str) -> Option<&'static str> {
+pub fn algorithms(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "ssh-ed25519" => "ssh-ed25519",
         "ssh-rsa" => "rsa-sha2-512,rsa-sha2-256",

@@ -62,6 +62,12 @@ pub fn config_directory() -> Option<PathBuf> {
     Some(configured.or_else(|| Some(home()?.join(".config")))?.join("sealift"))
 }
 
+/// sealift's own directory among what programs keep for the user.
+pub fn state_directory() -> Option<PathBuf> {
+    let kept = variable("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    Some(kept.or_else(|| Some(home()?.join(".local/state")))?.join("sealift"))
+}
+
 /// The user's own configuration.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! `host add|rm|rekey|list`: the machines of a fleet. Policy and files change in one step, or neither does.
+//! `host add|rm|rekey|list`: the machines of a fleet. What is learned of a new one is learned in `onboard`. Policy and files change in one step, or neither does.
 
 use std::collections::BTreeSet;
 
@@ -9,12 +9,13 @@ use super::rekey::{Report as Rekeyed, refuse_broken, reseal};
 use super::seal::Writer;
 use super::{Changes, Session};
 use crate::adapters::generate::generate;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::fleet::inventory::{Found, Inventory};
-use crate::fleet::name::{FileName, HostName, Tag};
+use crate::fleet::name::{FileName, HostName, SecretName, Tag};
+use crate::fleet::plaintext::Plaintext;
 use crate::fleet::plan::Plan;
-use crate::fleet::policy::Policy;
-use crate::fleet::policy_edit::{Edit, public_path};
+use crate::fleet::policy::{HOST_KEYS, Policy};
+use crate::fleet::policy_edit::{Declaration, Edit, public_path};
 use crate::fleet::policy_file::{self, FILE};
 use crate::fleet::recipient::{Fingerprint, Recipient};
 
@@ -31,6 +32,10 @@ pub struct New {
     pub tags: Vec<String>,
     /// Only write the policy; someone with an identity rekeys later.
     pub no_rekey: bool,
+    /// Files that the repository shall have for it. What is there stays as it is.
+    pub files: Vec<(String, String)>,
+    /// The private half of a key that was made for it: sealed to the admins.
+    pub own_key: Option<Plaintext>,
 }
 
 /// What was done with a host.
@@ -64,6 +69,10 @@ pub struct Report {
     pub removed: Vec<FileName>,
     /// Values that the host knew and that stay in use until they are rotated.
     pub knew: Vec<FileName>,
+    /// Files of its configuration that were written.
+    pub written: Vec<String>,
+    /// Those that were there already, and stay as they are.
+    pub kept: Vec<String>,
 }
 
 /// Adds a host and lets it read what the policy gives it.
@@ -72,27 +81,66 @@ pub struct Report {
 /// When it is there already, its key is another's, or files that it shall read cannot be opened. Nothing is changed then.
 pub fn add(session: &mut Session, new: &New) -> Result<Report> {
     let (git, journal) = session.lock()?;
-    if session.fleet.policy.hosts.contains_key(&new.name) {
-        let same = session.fleet.policy.hosts[new.name.as_str()].keys == new.keys;
-        let error = Error::usage(format!(
-            "the host {} is there already{}",
-            new.name,
-            if same { ", with this very key" } else { "" }
-        ));
-        return Err(error.hint(format!("to give it another key: `sealift host rekey {}`", new.name)));
-    }
+    refuse_known(&session.fleet.policy, &new.name, &new.keys)?;
     let mut edit = Edit::new(&session.fleet.text)?;
     edit.add_host(&new.name, &new.keys, new.address.as_deref(), &new.tags)?;
+    let own = own_key(&new.name)?;
+    if new.own_key.is_some() {
+        if session.fleet.policy.secrets.contains_key(own.as_str()) {
+            return Err(Error::usage(format!("there is a secret {own} already"))
+                .hint(format!("it is a key of a machine of this name: remove it first, `sealift rm {own}`")));
+        }
+        edit.declare(&own, &declared(&new.name))?;
+    }
     let mut changes = Changes::default();
     let text = adopt_policy(session, edit.text(), &mut changes)?;
-    let report = if new.no_rekey {
+    let mut report = if new.no_rekey {
         Report::of(&new.name, Change::Added)
     } else {
         bring_in_line(session, &new.name, Change::Added, &mut changes)?
     };
+    if let (Some(value), [key]) = (&new.own_key, new.keys.as_slice()) {
+        let wanted = session.fleet.policy.wanted().remove(&own.file());
+        let wanted = wanted.ok_or_else(|| Error::new(Kind::Bug, format!("{own} is not declared")))?;
+        let public = format!("{} {}", key.canonical(), key.comment());
+        Writer::new(session, std::slice::from_ref(&wanted))?.new_value(&wanted, value, Some(public), &mut changes)?;
+        report.made.push(own.file());
+    }
+    for (path, content) in &new.files {
+        if session.fleet.root.join(path).symlink_metadata().is_ok() {
+            report.kept.push(path.clone());
+        } else {
+            changes.write(path.as_str(), None, content.clone().into_bytes());
+            report.written.push(path.clone());
+        }
+    }
     session.commit(&git, &journal, &changes)?;
     session.fleet.text = text;
     Ok(report)
+}
+
+/// Stops when a host is there already.
+///
+/// # Errors
+/// `Usage`.
+pub fn refuse_known(policy: &Policy, name: &HostName, keys: &[Recipient]) -> Result<()> {
+    let Some(known) = policy.hosts.get(name) else { return Ok(()) };
+    let same = if known.keys == keys { ", with this very key" } else { "" };
+    Err(Error::usage(format!("the host {name} is there already{same}"))
+        .hint(format!("to give it another key: `sealift host rekey {name}`")))
+}
+
+/// The secret that a machine's own host key is.
+///
+/// # Errors
+/// A defect, if no secret can have the name.
+pub fn own_key(host: &HostName) -> Result<SecretName> {
+    format!("{HOST_KEYS}/{host}").parse().map_err(|fault| Error::new(Kind::Bug, format!("{fault}")))
+}
+
+fn declared(host: &HostName) -> Declaration {
+    let text = format!("the host key of {host}: `sealift host provision {host}` puts it in place");
+    Declaration { fields: vec![("shape", "ssh-key".to_owned()), ("description", text)], ..Declaration::default() }
 }
 
 /// Gives a host other keys.
@@ -116,6 +164,10 @@ pub fn rekey(session: &mut Session, name: &HostName, keys: &[Recipient]) -> Resu
     let report = bring_in_line(session, name, Change::Rekeyed, &mut changes)?;
     session.commit(&git, &journal, &changes)?;
     session.fleet.text = text;
+    let own = own_key(name)?;
+    if session.fleet.policy.secrets.contains_key(own.as_str()) {
+        session.warn(format!("{own} holds the former key: `sealift rm {own}` removes it"));
+    }
     Ok(report)
 }
 
@@ -131,14 +183,22 @@ pub fn remove(session: &mut Session, name: &HostName) -> Result<Report> {
     let others: BTreeSet<&Tag> =
         policy.hosts.iter().filter(|(other, _)| *other != name).flat_map(|(_, host)| &host.tags).collect();
     let vanished: Vec<Tag> = host.tags.iter().filter(|tag| !others.contains(tag)).cloned().collect();
-    let own: Vec<FileName> = policy
+    let mut own: Vec<FileName> = policy
         .secrets
         .iter()
         .filter(|(_, secret)| secret.per_host && secret.hosts.contains(name))
         .map(|(secret, _)| secret.file_of(name))
         .collect();
+    let read_before: BTreeSet<SecretName> =
+        policy.secrets.iter().filter(|(_, secret)| !secret.hosts.is_empty()).map(|(name, _)| name.clone()).collect();
     let mut edit = Edit::new(&session.fleet.text)?;
     edit.remove_host(name, &vanished)?;
+    // The key that was made for it goes with it.
+    let its_key = own_key(name)?;
+    if policy.secrets.get(its_key.as_str()).is_some_and(|secret| secret.hosts.is_empty()) {
+        edit.undeclare(&its_key)?;
+        own.push(its_key.file());
+    }
     edit.retire(name, &keys, &session.today.to_string())?;
     let mut changes = Changes::default();
     let text = adopt_policy(session, edit.text(), &mut changes)?;
@@ -146,7 +206,7 @@ pub fn remove(session: &mut Session, name: &HostName) -> Result<Report> {
         session.warn(format!("no host has the tag {tag} any more: `@{tag}` is taken out of every list in {FILE}, for it would name nobody"));
     }
     let alone = session.fleet.policy.secrets.iter().filter(|(_, secret)| secret.hosts.is_empty());
-    for (secret, _) in alone {
+    for (secret, _) in alone.filter(|(secret, _)| read_before.contains(secret.as_str())) {
         session.warn(format!("no host receives {secret} any more: only the admins keep it"));
     }
     let inventory = session.fleet.inventory()?;
@@ -233,6 +293,8 @@ impl Report {
             missing: Vec::new(),
             removed: Vec::new(),
             knew: Vec::new(),
+            written: Vec::new(),
+            kept: Vec::new(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `init`: makes or adopts a fleet in a git repository. Writes what is missing, and overwrites nothing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -40,12 +40,7 @@ pub struct Report {
 /// # Errors
 /// When there is no git repository, or a file cannot be written.
 pub fn run(directory: &Path) -> Result<Report> {
-    let here = std::fs::canonicalize(directory)
-        .map_err(|error| Error::usage(format!("there is no directory {}", directory.display())).because(error))?;
-    let git = Git::find(&here)?.ok_or_else(|| {
-        Error::failed(format!("{} is not in a git repository", here.display()))
-            .hint("run `git init` first: Nix reads a flake from git, and git keeps former versions")
-    })?;
+    let (here, git) = repository(directory)?;
     let root = [here.as_path(), git.top.as_path()].into_iter().find(|place| place.join(FILE).exists()).unwrap_or(&here);
     let mut written = Vec::new();
     let mut put = |name: &str, content: &str| -> Result<()> {
@@ -74,6 +69,20 @@ pub fn run(directory: &Path) -> Result<Report> {
     git.stage(&paths)?;
     let hosts = configured(root).into_iter().filter(|host| !policy.hosts.contains_key(host.as_str())).collect();
     Ok(Report { written, hosts, has_admin: !policy.admins.is_empty() })
+}
+
+/// The directory, and the repository that it lies in.
+///
+/// # Errors
+/// When there is none.
+pub fn repository(directory: &Path) -> Result<(PathBuf, Git)> {
+    let here = std::fs::canonicalize(directory)
+        .map_err(|error| Error::usage(format!("there is no directory {}", directory.display())).because(error))?;
+    let git = Git::find(&here)?.ok_or_else(|| {
+        Error::failed(format!("{} is not in a git repository", here.display()))
+            .hint("run `git init` first: Nix reads a flake from git, and git keeps former versions")
+    })?;
+    Ok((here, git))
 }
 
 /// The hosts that the repository configures: those of the flake, where nix can tell, else the folders of `hosts/`.

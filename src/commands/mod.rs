@@ -17,8 +17,11 @@ use crate::fleet::name::HostName;
 use crate::fleet::plaintext::Plaintext;
 
 pub mod check;
+pub mod cleanup;
 pub mod deploy;
+pub mod doctor;
 pub mod edit;
+pub mod etc_nixos;
 pub mod generations;
 pub mod host;
 pub mod identity;
@@ -26,6 +29,9 @@ pub mod init;
 pub mod install;
 pub mod list;
 pub mod manifest;
+pub mod onboard;
+pub mod progress;
+pub mod provision;
 pub mod rekey;
 pub mod rename;
 pub mod rollback;
@@ -33,6 +39,7 @@ pub mod rotate;
 pub mod seal;
 pub mod show;
 pub mod status;
+pub mod takeover;
 pub mod verify;
 
 /// What a verb tells while it works.

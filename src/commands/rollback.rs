@@ -72,6 +72,7 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
         engine: Engine::Native,
         commit: None,
         acknowledge: (target.is_remote() && plan.live()).then_some(request.how.acknowledge),
+        link: None,
         system,
     };
     let order = target.order(caller, Work::Switch(Box::new(switch)))?;

@@ -6,8 +6,8 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use super::inventory::{Found, Inventory};
-use super::name::HostName;
-use super::policy::{Holder, Policy, Wanted};
+use super::name::{HostName, SecretName};
+use super::policy::{HOST_KEYS, Holder, Policy, Wanted};
 use super::recipient::{Fingerprint, Recipient};
 use super::seal::Seal;
 use super::standing::Standing;
@@ -261,7 +261,9 @@ fn of_policy(policy: &Policy) -> Vec<Finding> {
             "use the machine's ed25519 key",
         ));
     }
-    for (name, _) in policy.secrets.iter().filter(|(_, secret)| secret.hosts.is_empty()) {
+    // A machine's own host key is for the admins, who put it in place.
+    let own_key = |name: &SecretName| name.as_str().strip_prefix(HOST_KEYS).is_some_and(|rest| rest.starts_with('/'));
+    for (name, _) in policy.secrets.iter().filter(|(name, secret)| secret.hosts.is_empty() && !own_key(name)) {
         found.push(Finding::warning(
             Rule::NoReader,
             format!("secrets.{name}"),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::doctor::machine::Machine;
 use super::generations::Generations;
 use super::name::HostName;
 use super::policy::{Engine, Probe};
@@ -51,6 +52,8 @@ pub enum Work {
     Verify(Vec<Look>),
     /// Tell again what a run told, and go on with it to its end.
     Follow(String),
+    /// Say what `doctor` judges. Needs no root.
+    Examine,
 }
 
 /// A system to be made the running one.
@@ -80,6 +83,9 @@ pub struct Switch {
     /// For how many seconds the host waits, once all is done, for the deployer to come back over a new connection; it
     /// goes back if nobody comes. None: nobody has to.
     pub acknowledge: Option<u64>,
+    /// Where /etc/nixos shall lead once all is well; none: it stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
 }
 
 /// What becomes of the system profile.
@@ -131,6 +137,8 @@ pub enum Told {
     Generations(Generations),
     /// The answer to `Verify`. The last event.
     Verified(Verified),
+    /// The answer to `Examine`. The last event.
+    Examined(Box<Machine>),
     /// The work is over. The last event.
     End(Verdict),
 }

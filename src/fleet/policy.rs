@@ -13,6 +13,10 @@ use super::name::{AdminName, FileName, HostName, SecretName, Tag, UnitName, Unix
 use super::recipient::{Fingerprint, Recipient};
 use super::shape::Shape;
 
+/// The folder of the secrets that are the host keys of machines, by their names: kept by the admins, until the machine has
+/// its key.
+pub const HOST_KEYS: &str = "host-keys";
+
 /// What `recipients.toml` says.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
@@ -233,6 +237,15 @@ pub enum Probe {
     Command(Vec<String>),
     /// This user's login shell starts.
     LoginShell(UnixName),
+    /// A program is on the system's PATH, or on a user's.
+    Program {
+        /// Its name.
+        name: String,
+        /// The user; none: the system's own PATH counts.
+        user: Option<UnixName>,
+    },
+    /// There is a GPU that programs can use, under this driver; none: under any.
+    Gpu(Option<String>),
 }
 
 /// Who holds a key.

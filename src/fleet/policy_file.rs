@@ -473,12 +473,32 @@ impl Reader {
         probes.extend(raw.no_failed_units.then_some(Probe::NoFailedUnits));
         probes.extend(raw.host_name.then_some(Probe::HostName));
         probes.extend(raw.default_route.then_some(Probe::DefaultRoute));
+        let gpu = raw.gpu.and_then(|text| self.bare(&text, &format!("{key}.gpu")));
+        probes.extend(gpu.map(|driver| Probe::Gpu((driver != "any").then_some(driver))));
+        let user = raw.user.as_ref().and_then(|text| self.word(text, &format!("{key}.user")));
+        if let (Some(text), None) = (&raw.user, &raw.program) {
+            self.fault(&text.span, &format!("{key}.user"), "only `program` is looked for on a user's PATH", None);
+        }
+        let program = raw.program.and_then(|text| self.bare(&text, &format!("{key}.program")));
+        probes.extend(program.map(|name| Probe::Program { name, user }));
         if probes.len() != 1 || probes == [Probe::Command(Vec::new())] {
             self.fault(&name.span, &key, "a check looks at exactly one thing",
-                Some("give one of: unit, no_failed_units, host_name, default_route, store_link, exists, command, login_shell".into()));
+                Some("give one of: unit, no_failed_units, host_name, default_route, store_link, exists, command, login_shell, program, gpu".into()));
             return None;
         }
         probes.pop().map(|probe| Check { hosts, probe })
+    }
+
+    /// The name of a program or a driver: one part of a path.
+    fn bare(&mut self, text: &Text, key: &str) -> Option<String> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._+-".contains(&b);
+        let fits = text.value.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.value.len() <= 64
+            && text.value.bytes().all(plain);
+        if !fits {
+            self.fault(&text.span, key, "not a bare name", Some("letters, digits and `._+-`, without a path".into()));
+        }
+        fits.then(|| text.value.clone())
     }
 
     fn day(&mut self, text: &Text, key: &str) -> Option<Date> {

@@ -186,6 +186,12 @@ pub(super) struct RawCheck {
     pub(super) command: Option<Vec<Text>>,
     /// This user's login shell starts.
     pub(super) login_shell: Option<Text>,
+    /// This program is on the system's PATH, or, with `user`, on that user's.
+    pub(super) program: Option<Text>,
+    /// Whose PATH `program` is looked for on, besides the system's.
+    pub(super) user: Option<Text>,
+    /// There is a GPU under this kernel driver, such as "amdgpu"; "any": under whichever.
+    pub(super) gpu: Option<Text>,
 }
 
 /// The JSON schema of recipients.toml, for editors.

@@ -238,6 +238,38 @@ impl fmt::Debug for Recipient {
     }
 }
 
+/// A fingerprint of an SSH key as `ssh-keygen -l` prints it and a person gives it: `SHA256:` and 43 characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SshFingerprint(String);
+
+impl SshFingerprint {
+    /// Whether it is the fingerprint of this key.
+    pub fn is_of(&self, key: &Recipient) -> bool {
+        key.ssh_fingerprint().as_deref() == Some(&self.0)
+    }
+}
+
+impl std::str::FromStr for SshFingerprint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
+        let digest = text.strip_prefix("SHA256:").map(|digest| digest.trim_end_matches('='));
+        match digest.filter(|digest| digest.len() == 43 && digest.bytes().all(plain)) {
+            Some(digest) => Ok(Self(format!("SHA256:{digest}"))),
+            None => {
+                Err("SHA256: and 43 characters, as `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints it".into())
+            }
+        }
+    }
+}
+
+impl fmt::Display for SshFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// The refusal of a text that looks like a private key, wherever a public one was meant.
 pub fn private_key(text: &str) -> Option<Error> {
     let upper = text.trim_start().to_ascii_uppercase();

@@ -8,6 +8,7 @@ use crate::cli::{App, Done, settings};
 use crate::commands::deploy::carry::How;
 use crate::commands::deploy::crew::Who;
 use crate::commands::deploy::{self, Builder, Report, Request, attach, campaign};
+use crate::commands::etc_nixos;
 use crate::error::{Error, Kind, Result};
 use crate::fleet::address::Address;
 use crate::fleet::name::{HostName, Tag};
@@ -34,6 +35,10 @@ pub struct Args {
     /// Take up the last deploy that is not done on every host: the same systems, on the hosts that are left
     #[arg(long, conflicts_with_all = ["words", "host", "all", "action", "attach"])]
     resume: bool,
+    /// Let /etc/nixos lead to the folder of the flake once the system is well; a directory that is there is moved aside, and
+    /// a rollback brings it back. DIR: where that is on another machine
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    link_etc_nixos: Option<String>,
     /// Join a run on its hosts, or tell what it came to
     #[arg(long, value_name = "RUN")]
     attach: Option<String>,
@@ -170,7 +175,8 @@ impl FromStr for Word {
     }
 }
 
-fn address(text: &str) -> Result<Address, String> {
+/// Reads an address, for arguments.
+pub fn address(text: &str) -> Result<Address, String> {
     Address::parse(text).ok_or_else(|| "user@host, ssh://user@host:port, or an ssh_config alias".to_owned())
 }
 
@@ -218,6 +224,7 @@ impl Patience {
             ack_address: self.ack_address,
             home: settings::home(),
             caller: settings::caller()?,
+            link: None,
         })
     }
 }
@@ -237,11 +244,16 @@ pub fn run(args: Args, app: &App) -> Done {
     if let Some(run) = &args.attach {
         return attached(attach::run(&session, &who, run)?, args.json, app);
     }
+    let yes = args.carry.yes;
+    let mut how = args.carry.how(&session.fleet.policy)?;
+    if let Some(said) = &args.link_etc_nixos {
+        how.link = Some(etc_nixos::place(&session, &who, args.build.flake.as_deref(), said)?);
+    }
     let request = Request {
         action: args.steps.action.of(),
         canary: args.steps.canary,
-        yes: args.carry.yes,
-        how: args.carry.how(&session.fleet.policy)?,
+        yes,
+        how,
         flake: args.build.flake,
         builder: builder(args.build.at, args.build.on_target),
         who,

@@ -8,11 +8,13 @@ use clap::Subcommand;
 use super::table;
 use crate::adapters::ask::Ask;
 use crate::adapters::files;
-use crate::cli::{App, Done};
+use crate::cli::{App, Done, settings};
 use crate::commands::host::{self, Change, New, Report};
+use crate::commands::{Session, onboard, provision};
 use crate::error::{Error, Result};
+use crate::fleet::address::Address;
 use crate::fleet::name::HostName;
-use crate::fleet::recipient::Recipient;
+use crate::fleet::recipient::{Recipient, SshFingerprint};
 
 /// The machines of the fleet.
 #[derive(clap::Args)]
@@ -30,6 +32,8 @@ enum What {
     Rm(Remove),
     /// Give a machine another key, and seal what it reads to that
     Rekey(Rekey),
+    /// Put the host key that was made for a machine into its root, before it boots for the first time
+    Provision(Provision),
     /// List the machines
     List(List),
 }
@@ -45,16 +49,38 @@ struct Keys {
     key_file: Vec<PathBuf>,
 }
 
+/// The key is taken from the machine itself (--ssh), made for one that is not installed yet (--generate), or given. Over SSH
+/// it counts only if somebody vouches for it: --fingerprint, your own known_hosts, or you, asked at the terminal. Then its
+/// hardware configuration comes over the same session, and hosts/NAME/ and home/NAME.nix are written where the repository
+/// has those folders. What is there is never overwritten; all of it is done, or nothing.
 #[derive(clap::Args)]
+#[command(group = clap::ArgGroup::new("where its key comes from").required(true).multiple(true)
+    .args(["key", "key_file", "ssh", "generate"]))]
 struct Add {
     /// Its name, as in nixosConfigurations
     name: HostName,
-    #[command(flatten)]
-    keys: Keys,
+    /// A public key: the line of its /etc/ssh/ssh_host_ed25519_key.pub, or age1…
+    #[arg(long, value_name = "KEY")]
+    key: Vec<String>,
+    /// A file that holds the public key
+    #[arg(long, value_name = "FILE")]
+    key_file: Vec<PathBuf>,
+    /// Take the key from the machine at this address, which is kept: user@host, ssh://user@host:port, or an ssh_config alias
+    #[arg(long, value_name = "ADDRESS", value_parser = super::deploy::address, conflicts_with_all = ["key", "key_file", "generate"])]
+    ssh: Option<Address>,
+    /// The fingerprint of its host key, as `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints it there
+    #[arg(long, value_name = "SHA256:…", requires = "ssh")]
+    fingerprint: Option<SshFingerprint>,
+    /// Do not collect its hardware configuration
+    #[arg(long, requires = "ssh")]
+    no_hardware: bool,
+    /// Make the key, and seal its private half to the admins: for a machine that is not installed yet
+    #[arg(long, conflicts_with_all = ["key", "key_file"])]
+    generate: bool,
     /// A tag, by which secrets can name it as @TAG (may be given again)
     #[arg(long, value_name = "TAG", value_delimiter = ',')]
     tag: Vec<String>,
-    /// Where it is reached: user@host, ssh://user@host:port, or an ssh_config alias
+    /// Where it is reached later, if that is not where it is now
     #[arg(long)]
     address: Option<String>,
     /// Only write recipients.toml; someone who has an identity runs `sealift rekey`
@@ -89,6 +115,18 @@ struct Rekey {
 }
 
 #[derive(clap::Args)]
+struct Provision {
+    /// The host, added with --generate
+    name: HostName,
+    /// The root of the new machine, such as /mnt
+    #[arg(long, value_name = "DIR")]
+    root: PathBuf,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
 struct List {
     /// Print it as JSON
     #[arg(long)]
@@ -100,17 +138,15 @@ pub fn run(args: Args, app: &App) -> Done {
     let mut session = app.session()?;
     let (report, json) = match args.what {
         What::List(args) => return list(&args, app),
+        What::Provision(args) => return provision(&args, app),
         What::Add(args) => {
-            let new = New {
-                name: args.name,
-                keys: args.keys.parse()?,
-                address: args.address,
-                tags: args.tag,
-                no_rekey: args.no_rekey,
-            };
-            (host::add(&mut session, &new)?, args.json)
+            let json = args.json;
+            let new = new(args, &session)?;
+            (host::add(&mut session, &new)?, json)
         }
-        What::Rekey(args) => (host::rekey(&mut session, &args.name, &args.keys.parse()?)?, args.json),
+        What::Rekey(args) => {
+            (host::rekey(&mut session, &args.name, &parsed(&args.keys.key, &args.keys.key_file)?)?, args.json)
+        }
         What::Rm(args) => {
             // A script that names a host means it; a person at a terminal may have mistyped.
             let sure = args.yes
@@ -130,6 +166,58 @@ pub fn run(args: Args, app: &App) -> Done {
     Ok(None)
 }
 
+/// What is to be added, with what is learned of it.
+fn new(args: Add, session: &Session) -> Result<New> {
+    let mut new = New {
+        keys: parsed(&args.key, &args.key_file)?,
+        address: args.address.or_else(|| args.ssh.as_ref().map(ToString::to_string)),
+        tags: args.tag,
+        no_rekey: args.no_rekey,
+        files: Vec::new(),
+        own_key: None,
+        name: args.name,
+    };
+    let learned = if let Some(address) = &args.ssh {
+        let request = onboard::Request {
+            name: &new.name,
+            address,
+            fingerprint: args.fingerprint.as_ref(),
+            hardware: !args.no_hardware,
+            runtime: settings::runtime(),
+        };
+        Some(onboard::learn(session, &request)?)
+    } else if args.generate {
+        let (private, learned) = onboard::make(session, &new.name)?;
+        new.own_key = Some(private);
+        Some(learned)
+    } else {
+        None
+    };
+    if let Some(learned) = learned {
+        new.keys.push(learned.key);
+        new.files = learned.files;
+    }
+    Ok(new)
+}
+
+fn provision(args: &Provision, app: &App) -> Done {
+    let report = provision::run(&app.session()?, &args.name, &args.root)?;
+    if args.json {
+        app.ui.json(&report)?;
+        return Ok(None);
+    }
+    match report.placed.as_slice() {
+        [] => app.ui.say(&format!("{} has its key already ({})", report.host, report.fingerprint)),
+        placed => app.ui.say(&format!("{} has its key ({}): {}", report.host, report.fingerprint, placed.join(", "))),
+    }
+    if !report.owned_by_root && !report.placed.is_empty() {
+        app.ui.warn(
+            "they belong to you: make them root's when they are copied, or whoever you are there reads all its secrets",
+        );
+    }
+    Ok(None)
+}
+
 fn show(report: &Report, app: &App) -> Result<()> {
     let host = &report.host;
     app.ui.say(&match report.change {
@@ -141,6 +229,15 @@ fn show(report: &Report, app: &App) -> Result<()> {
     super::rekey::show(&report.rekeyed, &app.ui)?;
     for file in &report.made {
         app.ui.say(&format!("made a value of its own for {host}: {file}"));
+    }
+    if !report.written.is_empty() {
+        app.ui.say(&format!("wrote {}; read them before you commit", report.written.join(", ")));
+    }
+    if !report.kept.is_empty() {
+        app.ui.say(&format!("left as they are: {}", report.kept.join(", ")));
+    }
+    if report.change == Change::Added && report.made.iter().any(|file| file.as_str() == format!("host-keys/{host}")) {
+        app.ui.say(&format!("next: before its first boot: sealift host provision {host} --root /mnt"));
     }
     for file in &report.missing {
         app.ui.say(&format!("{file} has no value yet: sealift seal {file}"));
@@ -178,11 +275,9 @@ fn list(args: &List, app: &App) -> Done {
     table(app, &lines)
 }
 
-impl Keys {
-    fn parse(&self) -> Result<Vec<Recipient>> {
-        let texts = self.key.iter().map(|text| Ok(text.clone())).chain(self.key_file.iter().map(|path| read(path)));
-        texts.map(|text| Recipient::parse(&text?)).collect()
-    }
+fn parsed(keys: &[String], files: &[PathBuf]) -> Result<Vec<Recipient>> {
+    let texts = keys.iter().map(|text| Ok(text.clone())).chain(files.iter().map(|path| read(path)));
+    texts.map(|text| Recipient::parse(&text?)).collect()
 }
 
 fn read(path: &Path) -> Result<String> {

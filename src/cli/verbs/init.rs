@@ -1,11 +1,23 @@
 //! `sealift init`.
 
-use crate::cli::{App, Done};
-use crate::commands::init;
+use std::path::PathBuf;
 
-/// Writes recipients.toml, secrets/ and .gitattributes where they are missing. A second run changes nothing.
+use crate::cli::{App, Done, settings};
+use crate::commands::{init, takeover};
+use crate::error::{Error, Result};
+use crate::fleet::name::HostName;
+
+/// Writes recipients.toml, secrets/ and .gitattributes where they are missing. A second run changes nothing. With --from,
+/// a machine's configuration is copied aside, its hardware-configuration.nix gets its place under hosts/, and what a fleet
+/// needs besides is written; nothing is overwritten, and what has no plain place is named.
 #[derive(clap::Args)]
 pub struct Args {
+    /// Begin from this configuration: /etc/nixos, or a checkout
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
+    /// The machine that the configuration is of [default: this one]
+    #[arg(long, value_name = "NAME", requires = "from")]
+    host: Option<HostName>,
     /// Print what was done as JSON
     #[arg(long)]
     json: bool,
@@ -13,11 +25,62 @@ pub struct Args {
 
 /// Makes or adopts the fleet.
 pub fn run(args: &Args, app: &App) -> Done {
+    if let Some(from) = &args.from {
+        return take_over(from, args, app);
+    }
     let report = init::run(&app.named_directory())?;
     if args.json {
         app.ui.json(&report)?;
         return Ok(None);
     }
+    show(&report, app);
+    Ok(None)
+}
+
+fn take_over(from: &std::path::Path, args: &Args, app: &App) -> Done {
+    let backups = settings::state_directory()
+        .ok_or_else(|| Error::usage("there is no place for a copy: HOME is not set"))?
+        .join("backups");
+    let directory = app.named_directory();
+    let request = takeover::Request { directory: &directory, from, host: args.host.as_ref(), backups: &backups };
+    let report = takeover::run(&request)?;
+    if args.json {
+        app.ui.json(&report)?;
+        return Ok(None);
+    }
+    app.ui.say(&format!("a copy of {} is in {}", from.display(), report.backup));
+    for what in &report.not_copied {
+        app.ui.warn(&format!("not copied: {what}"));
+    }
+    if !report.kept.is_empty() {
+        app.ui.say(&format!("left as they are: {}", report.kept.join(", ")));
+    }
+    list(&report, app)?;
+    if report.lacks_hardware {
+        let host = &report.host;
+        app.ui.say(&format!(
+            "next: on {host}: nixos-generate-config --show-hardware-config > hosts/{host}/hardware-configuration.nix"
+        ));
+    }
+    show(&report.fleet, app);
+    Ok(None)
+}
+
+/// What a person has to look through.
+fn list(report: &takeover::Report, app: &App) -> Result<()> {
+    for path in &report.not_placed {
+        app.ui.line(&format!("not placed: {path}"))?;
+    }
+    if !report.not_placed.is_empty() {
+        app.ui.say(&format!(
+            "move what is still needed into hosts/{}/default.nix or modules/; tokens and keys in it are sealed, not copied",
+            report.host
+        ));
+    }
+    Ok(())
+}
+
+fn show(report: &init::Report, app: &App) {
     match report.written.as_slice() {
         [] => app.ui.say("the fleet is there already; nothing changed"),
         written => app.ui.say(&format!("wrote {}", written.join(", "))),
@@ -26,7 +89,8 @@ pub fn run(args: &Args, app: &App) -> Done {
         app.ui.say("next: make your identity: sealift identity new --admin NAME");
     }
     for host in &report.hosts {
-        app.ui.say(&format!("next: add the host: sealift host add {host} --key \"$(ssh-keyscan -t ed25519 {host} | cut -d' ' -f2-)\"  (compare its fingerprint on the machine)"));
+        app.ui.say(&format!(
+            "next: add the host: sealift host add {host} --ssh {host}   (on {host} itself: --key-file /etc/ssh/ssh_host_ed25519_key.pub)"
+        ));
     }
-    Ok(None)
 }

@@ -7,7 +7,9 @@ use super::{App, Done};
 use crate::fleet::header::VALUE_MAXIMUM;
 
 mod check;
+mod cleanup;
 mod deploy;
+mod doctor;
 mod edit;
 mod generations;
 mod host;
@@ -65,8 +67,12 @@ pub enum Verb {
     Apply(Box<deploy::ApplyArgs>),
     /// The fleet at a glance: what runs where, and what waits
     Status(status::Args),
+    /// Remove the files of a former layout, once every machine is verified
+    Cleanup(cleanup::Args),
     /// Look at the declared checks of hosts, and whether what is delivered is what it should be
     Verify(verify::Args),
+    /// Find the known faults of a machine and of the repository, each with its mend
+    Doctor(doctor::Args),
     /// Make a former system run again, with its own secrets
     Rollback(rollback::Args),
     /// List the systems that a machine can go back to
@@ -110,7 +116,9 @@ impl Verb {
             Verb::Plan(args) => deploy::plan(*args, app),
             Verb::Apply(args) => deploy::apply(*args, app),
             Verb::Status(args) => status::run(args, app),
+            Verb::Cleanup(args) => cleanup::run(args, app),
             Verb::Verify(args) => verify::run(args, app),
+            Verb::Doctor(args) => doctor::run(args, app),
             Verb::Rollback(args) => rollback::run(args, app),
             Verb::Generations(args) => generations::run(args, app),
             Verb::HostRun(args) => host_run::run(&args, app),

@@ -4,8 +4,10 @@ use super::deploy::Machines;
 use super::table;
 use crate::cli::{App, Done};
 use crate::commands::deploy::crew::Who;
+use crate::commands::progress;
 use crate::commands::status::{Row, run as status};
 use crate::error::Kind;
+use crate::fleet::progress::STEPS;
 
 /// Looks at every host as whoever logs in there: what runs, how far behind HEAD it is, whether its secrets are those of the
 /// fleet's files, what has failed, what waits for a reboot, and who deployed last. Changes nothing, opens nothing.
@@ -13,6 +15,10 @@ use crate::error::Kind;
 pub struct Args {
     #[command(flatten)]
     machines: Machines,
+    /// How far each machine is on its way into the fleet: prepared, structure, deployed, verified, cleaned up; from what is
+    /// there. Looks at the checks, and needs root there for that
+    #[arg(long)]
+    progress: bool,
     /// Print it as JSON
     #[arg(long)]
     json: bool,
@@ -23,6 +29,9 @@ pub fn run(args: Args, app: &App) -> Done {
     let who = args.machines.who(false)?;
     // The fleet is what is asked for where nothing is said.
     let all = who.all || (who.words.is_empty() && who.root.as_os_str() == "/");
+    if args.progress {
+        return progress(&Who { all, ..who }, args.json, app);
+    }
     let rows = status(&app.session()?, &Who { all, ..who })?;
     if args.json {
         app.ui.json_rows("hosts", &rows)?;
@@ -40,6 +49,33 @@ pub fn run(args: Args, app: &App) -> Done {
     }
     let gone = rows.iter().filter(|row| !row.reachable).count();
     Ok((gone > 0).then_some(if gone == rows.len() { Kind::Unreachable } else { Kind::Partial }))
+}
+
+/// Tells how far each machine is. Exit 4 where something could not be told.
+fn progress(who: &Who, json: bool, app: &App) -> Done {
+    let rows = progress::run(&app.session()?, who)?;
+    let unknown = rows.iter().flat_map(|row| &row.steps).any(|mark| mark.done.is_none() && !mark.open.is_empty());
+    let kind = unknown.then_some(Kind::Partial);
+    if json {
+        app.ui.json_rows("hosts", &rows)?;
+        return Ok(kind);
+    }
+    let mut lines = vec![std::iter::once("host").chain(STEPS).map(str::to_owned).collect::<Vec<_>>()];
+    for row in &rows {
+        let cells = row.steps.iter().map(|mark| match mark.done {
+            Some(true) => "done",
+            Some(false) => "open",
+            None => "?",
+        });
+        lines.push(std::iter::once(row.host.to_string()).chain(cells.map(str::to_owned)).collect());
+    }
+    table(app, &lines)?;
+    for row in &rows {
+        for mark in &row.steps {
+            mark.open.iter().for_each(|what| app.ui.say(&format!("{}: {}: {what}", row.host, mark.step)));
+        }
+    }
+    Ok(kind)
 }
 
 fn line(row: &Row) -> Vec<String> {

@@ -38,6 +38,8 @@ pub struct How {
     pub home: Option<PathBuf>,
     /// Who asks.
     pub caller: Caller,
+    /// Where /etc/nixos shall lead, on each host.
+    pub link: Option<String>,
 }
 
 /// Carries it out on these hosts.
@@ -118,6 +120,7 @@ fn host(
         engine: policy.deploy.engine,
         commit: kept.campaign().commit,
         acknowledge: (target.is_remote() && switches).then_some(how.acknowledge),
+        link: how.link.clone(),
     };
     let mut order = target.order(&how.caller, Work::Switch(Box::new(switch)))?;
     run.clone_into(&mut order.run);

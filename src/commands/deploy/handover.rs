@@ -165,7 +165,7 @@ fn listen(lines: &Receiver<Line>, target: &Target, run: &str, talk: &dyn Talk) -
                             }
                             Told::End(end) => heard.verdict = Some(end),
                             // Answers to questions, which an order is not.
-                            Told::Survey(_) | Told::Generations(_) | Told::Verified(_) => {}
+                            Told::Survey(_) | Told::Generations(_) | Told::Verified(_) | Told::Examined(_) => {}
                         }
                     }
                     Err(_) => heard.last = text,

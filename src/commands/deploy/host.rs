@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::front::Front;
+use super::preflight::machine_keys;
 use super::teller::{Listener, Teller};
 use super::transaction::Ended;
 use super::{back, follow, survey, transaction, verify};
 use crate::adapters::bench::{self, Bench};
 use crate::adapters::rooted::Root;
-use crate::adapters::{process, profile, system};
+use crate::adapters::{checkup, etc_nixos, process, profile, system};
 use crate::commands::{generations, install};
 use crate::error::{Error, Result};
-use crate::fleet::order::{Failure, Look, Order, Outcome, Told, VERSION, Verdict, Verified, Work};
+use crate::fleet::order::{Failure, Look, Order, Outcome, Profile, Told, VERSION, Verdict, Verified, Work};
 use crate::fleet::rollout::Action;
 use crate::fleet::survey::Record;
 
@@ -118,6 +119,7 @@ fn carry_out(root: &Root, order: &Order, user: u32, teller: &Arc<Teller>) -> Res
         Work::Generations => Ok(Told::Generations(generations::here(root.path())?)),
         Work::Verify(checks) => verified(root, order, checks).map(Told::Verified),
         Work::Follow(run) => follow::run(root, run, teller),
+        Work::Examine => Ok(Told::Examined(Box::new(checkup::machine(root, machine_keys(root))))),
         Work::Switch(_) | Work::Recover => change(root, order, user, teller).map(Told::End),
     }
 }
@@ -153,9 +155,14 @@ fn change(root: &Root, order: &Order, user: u32, teller: &Arc<Teller>) -> Result
     if let Some(verdict) = recovered.filter(|verdict| verdict.outcome == Outcome::Person) {
         return Ok(verdict);
     }
-    let ended = transaction::run(root, &bench, teller, order, switch, user)
+    let ended = switch
+        .link
+        .as_deref()
+        .map_or(Ok(()), |to| etc_nixos::prepare(root, to))
+        .and_then(|()| transaction::run(root, &bench, teller, order, switch, user))
         .unwrap_or_else(|error| Ended { outcome: Outcome::Failed, failure: Some(error) });
     let verdict = verdict(root, order, &ended);
+    link(root, order, &verdict, teller);
     record(root, &bench, order, &verdict);
     Ok(verdict)
 }
@@ -168,6 +175,26 @@ fn verdict(root: &Root, order: &Order, ended: &Ended) -> Verdict {
         running: root.store_path(system::RUNNING),
         until_reboot: until_reboot(root, order, ended.outcome),
         failure: ended.failure.as_ref().map(Failure::from),
+    }
+}
+
+/// Lets /etc/nixos lead where it was asked to, or, after a way back by hand, where it led before. The system is well by then,
+/// and stays so.
+fn link(root: &Root, order: &Order, verdict: &Verdict, teller: &Teller) {
+    let Work::Switch(switch) = &order.work else { return };
+    let stays = matches!(switch.action, Action::Switch | Action::Boot);
+    if !stays || !matches!(verdict.outcome, Outcome::Done | Outcome::PendingReboot) {
+        return;
+    }
+    let told = match (&switch.link, switch.profile) {
+        (Some(to), _) => etc_nixos::link(root, to, verdict.generation),
+        (None, Profile::Generation(_)) => etc_nixos::restore(root, verdict.generation),
+        (None, Profile::New) => return,
+    };
+    match told {
+        Ok(None) => {}
+        Ok(Some(text)) => teller.tell(&Told::Step { text }),
+        Err(error) => teller.tell(&Told::Warning { text: error.in_one_line() }),
     }
 }
 

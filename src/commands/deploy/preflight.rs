@@ -244,7 +244,7 @@ fn flake(fleet: &Fleet, git: &Git, named: Option<&str>) -> Result<Flake> {
 }
 
 /// The nearest directory with a flake.nix, from the fleet up to the top of the repository.
-fn above_with_flake(fleet: &Path, top: &Path) -> PathBuf {
+pub fn above_with_flake(fleet: &Path, top: &Path) -> PathBuf {
     let inside = fleet.ancestors().take_while(|above| above.starts_with(top));
     inside.into_iter().find(|above| above.join("flake.nix").is_file()).unwrap_or(fleet).to_owned()
 }

@@ -1,0 +1,144 @@
+//! `cleanup`: removes the files of a former layout, once every machine runs what was deployed and is as it should be. Only
+//! files that git has, as they are: nothing is lost that `git revert` would not bring back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::deploy::crew::Who;
+use super::{Changes, Session, progress};
+use crate::adapters::{files, worktree};
+use crate::error::{Error, Kind, Result};
+use crate::fleet::doctor::text;
+use crate::fleet::name::HostName;
+use crate::fleet::progress::is_settled;
+use crate::fleet::superseded::{Superseded, superseded};
+
+/// The largest file that is removed, in bytes: it is compared with what git has.
+const LIMIT: u64 = 64 << 20;
+
+/// What the repository has of the former layout.
+pub struct Left {
+    /// The files that have a successor.
+    pub superseded: Vec<Superseded>,
+    /// Everything that git tracks below the fleet, from there.
+    pub tracked: BTreeSet<String>,
+    /// Files that could not be looked at: they may name others.
+    pub not_looked_at: Vec<String>,
+}
+
+/// What can go, and what stays.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The files that go, or went.
+    pub removed: Vec<Superseded>,
+    /// Files that have a successor and stay, with the reason.
+    pub left: Vec<Superseded>,
+}
+
+/// What can go, with the bytes that it has.
+pub struct Plan {
+    report: Report,
+    contents: BTreeMap<String, Vec<u8>>,
+}
+
+impl Plan {
+    /// What it says.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+}
+
+/// Looks what the repository has of the former layout.
+///
+/// # Errors
+/// When git fails.
+pub fn left(session: &Session) -> Result<Left> {
+    let git = session.fleet.git()?;
+    let top = git.relative(&session.fleet.root)?;
+    let below = |path: &str| {
+        if top.is_empty() {
+            Some(path.to_owned())
+        } else {
+            path.strip_prefix(&top)?.strip_prefix('/').map(str::to_owned)
+        }
+    };
+    let gathered = worktree::gather(&git)?;
+    let untracked: BTreeSet<&String> = gathered.repository.untracked.iter().collect();
+    let tracked: BTreeSet<String> =
+        git.listed()?.iter().filter(|path| !untracked.contains(path)).filter_map(|path| below(path)).collect();
+    let named: BTreeMap<String, Vec<String>> = gathered
+        .texts
+        .iter()
+        .filter(|(path, _)| path.ends_with(".nix"))
+        .filter_map(|(path, text)| {
+            let all = text::paths(path, text).into_iter().filter_map(|(_, path)| below(&path.ok()?));
+            Some((below(path)?, all.collect()))
+        })
+        .collect();
+    let hosts: Vec<&HostName> = session.fleet.policy.hosts.keys().collect();
+    let superseded = superseded(&tracked, &hosts, &named);
+    Ok(Left { superseded, tracked, not_looked_at: gathered.not_looked_at })
+}
+
+/// Says what can go.
+///
+/// # Errors
+/// When a machine does not run what was deployed last, or is not as it should be: each is named.
+pub fn plan(session: &Session, who: &Who) -> Result<Plan> {
+    let mut waits = Vec::new();
+    for row in progress::run(session, who)?.into_iter().filter(|row| !is_settled(&row.steps)) {
+        let unknown = row.steps.iter().any(|mark| mark.done.is_none() && mark.step != "cleaned up");
+        let open: Vec<String> = row
+            .steps
+            .into_iter()
+            .filter(|mark| mark.done != Some(true) && ["deployed", "verified"].contains(&mark.step))
+            .flat_map(|mark| mark.open)
+            .collect();
+        let kind = if unknown { Kind::Unreachable } else { Kind::Drift };
+        waits.push(
+            Error::new(kind, format!("{} is not verified: nothing is removed", row.host)).because(open.join("\n")),
+        );
+    }
+    if !waits.is_empty() {
+        let all = Error::batch(format!("{} machines are not verified yet", waits.len()), waits);
+        return Err(all.hint("`sealift status --progress` tells how far each machine is"));
+    }
+    let git = session.fleet.git()?;
+    let Left { superseded: found, not_looked_at, .. } = left(session)?;
+    if let Some(first) = not_looked_at.first() {
+        return Err(Error::new(Kind::Blind, "what Nix files name could not be told; nothing was removed")
+            .because(first.clone()));
+    }
+    let names: Result<Vec<String>> =
+        found.iter().map(|one| Ok(format!("HEAD:{}", git.relative(&session.fleet.root.join(&one.path))?))).collect();
+    let committed = git.objects(&names?)?;
+    let mut plan = Plan { report: Report { removed: Vec::new(), left: Vec::new() }, contents: BTreeMap::new() };
+    for (one, committed) in found.into_iter().zip(committed) {
+        let stays = |why: &str| Superseded { path: one.path.clone(), why: why.to_owned() };
+        match (files::read(&session.fleet.root.join(&one.path), LIMIT), committed) {
+            (Ok(bytes), Some(committed)) if bytes == committed => {
+                plan.contents.insert(one.path.clone(), bytes);
+                plan.report.removed.push(one);
+            }
+            (Ok(_), Some(_)) => plan.report.left.push(stays("it differs from the last commit")),
+            (Ok(_), None) => plan.report.left.push(stays("it is in no commit yet")),
+            (Err(error), _) => plan.report.left.push(stays(&error.in_one_line())),
+        }
+    }
+    Ok(plan)
+}
+
+/// Removes them, in the work tree and in git's index.
+///
+/// # Errors
+/// When one changed meanwhile; nothing is removed then.
+pub fn carry_out(session: &mut Session, plan: Plan) -> Result<Report> {
+    let (git, journal) = session.lock()?;
+    let mut changes = Changes::default();
+    for (path, bytes) in &plan.contents {
+        changes.remove(path.as_str(), bytes);
+    }
+    session.commit(&git, &journal, &changes)?;
+    Ok(plan.report)
+}

@@ -1,0 +1,234 @@
+//! `doctor`: a machine and a repository that followed the old plan have its faults, each is named with its mend, and what
+//! `--fix` does loses nothing.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use crate::harness::{Run, Sandbox};
+
+/// The scripts and files of the plan that the first fleet was set up by, with what is wrong with them.
+const PLAN: [(&str, &str); 7] = [
+    (
+        "scripts/deploy.sh",
+        "#!/usr/bin/env bash\nset -euo pipefail\nH=$(hostname)\nsudo ln -sfn ~/dotfiles/hosts/$H /etc/nixos\nsudo nixos-rebuild build --flake .#$H\nread -p 'Deploy? (y/n) ' answer\nsudo nixos-rebuild switch --flake .#$H\nhome-manager switch --flake .#$H --force\n",
+    ),
+    (
+        "scripts/rollback.sh",
+        "#!/usr/bin/env bash\nsudo nixos-rebuild switch ~/backup-$(date +%Y%m%d)/configuration.nix\nhome-manager switch --generation 3\n",
+    ),
+    (
+        "home/web.nix",
+        "{ config, ... }:\n{\n  home.file.\".gitconfig\".source = ../../dotfiles/gitconfig;\n  home.sessionVariables.HOST = config.networking.hostName;\n}\n",
+    ),
+    (
+        "modules/common.nix",
+        "{ pkgs, ... }:\n{\n  hardware.opengl.enable = true;\n  nixpkgs.config.permittedInsecurePackages = [ \"electron-25.9.0\" ];\n  environment.systemPackages = [ pkgs.exa ];\n}\n",
+    ),
+    ("flake.nix", "{\n  outputs = { ... }: { nixosConfigurations = { }; };\n}\n"),
+    ("hosts/web/default.nix", "{\n  imports = [ ../../modules/common.nix ];\n}\n"),
+    ("dotfiles/gitconfig", "[user]\n"),
+];
+
+fn put(place: &Path, path: &str, text: &str) {
+    let path = place.join(path);
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+    std::fs::write(path, text).expect("written");
+}
+
+/// The root of a machine that followed the plan.
+fn machine(sandbox: &Sandbox) -> PathBuf {
+    let root = sandbox.path("machine");
+    for (path, text) in [
+        ("etc/hostname", "web\n"),
+        ("etc/passwd", "jay:x:1000:100::/home/jay:/bin/sh\n"),
+        ("etc/nixos/configuration.nix", "{ }\n"),
+        ("etc/ssh/ssh_host_ed25519_key.pub", "ssh-ed25519 AAAAanother root@web\n"),
+        ("home/jay/dotfiles/hosts/web/default.nix", "{ }\n"),
+        ("home/jay/.gitconfig", "[user]\n"),
+        ("proc/swaps", "Filename\tType\n/dev/sda2 partition 1 0 -2\n"),
+        ("dev/sda2", ""),
+        ("sys/class/block/sda2/partition", "2\n"),
+        ("nix/store/abc-home-manager-generation/home-files/.gitconfig", "[user]\nname = x\n"),
+        (
+            "run/current-system/etc/systemd/system/home-manager-jay.service",
+            "ExecStart=/nix/store/x-hm-setup-env /nix/store/abc-home-manager-generation\n",
+        ),
+    ] {
+        put(&root, path, text);
+    }
+    symlink("/home/jay/dotfiles/hosts/web", root.join("etc/nixos/web")).expect("a link");
+    root
+}
+
+/// The rules of what was found.
+fn rules(run: &Run) -> BTreeSet<String> {
+    let json = run.json();
+    let faults = json["faults"].as_array().expect("an array");
+    for fault in faults {
+        assert!(fault["mend"].as_str().is_some_and(|mend| !mend.is_empty()), "{fault}");
+    }
+    faults.iter().map(|fault| fault["rule"].as_str().expect("a rule").to_owned()).collect()
+}
+
+fn set(rules: &[&str]) -> BTreeSet<String> {
+    rules.iter().map(|rule| (*rule).to_owned()).collect()
+}
+
+#[test]
+fn a_machine_that_followed_the_plan_has_its_faults() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.seal("token", &["--hosts", "web", "--expires", "2020-01-01"]);
+    for (path, text) in PLAN {
+        sandbox.write(path, text);
+    }
+    sandbox.tool("git", &["add", "."]);
+    sandbox.write("modules/new.nix", "{ }\n");
+    sandbox.write("notes.txt", "not for Nix\n");
+    symlink("/nix/store/abc-nixos-system", sandbox.fleet().join("result")).expect("a link");
+    let root = machine(&sandbox);
+    let root_text = root.to_str().expect("UTF-8");
+    let run = |more: &[&str]| sandbox.sealift(&[&["doctor", "--root", root_text], more].concat());
+
+    let all = [
+        "backup-by-date",
+        "etc-nixos-nested",
+        "gone-from-nixpkgs",
+        "home-manager-clobber",
+        "home-manager-flags",
+        "home-manager-switch",
+        "host-key-changed",
+        "insecure-packages",
+        "link-etc-nixos",
+        "os-config",
+        "path-outside-flake",
+        "read-ends-script",
+        "rebuild-of-a-file",
+        "secret-overdue",
+        "stale-result",
+        "sudo-build",
+        "swap-unencrypted",
+        "untracked",
+    ];
+    let found = run(&["--json"]).exits(3);
+    assert_eq!(rules(&found), set(&all));
+    assert!(!found.text().contains("notes.txt"), "what Nix does not read is nobody's fault");
+    let shown = run(&[]).exits(3).prints("scripts/deploy.sh:4: ").prints("  mend: ").prints("/etc/nixos/web: ");
+    shown.prints("home/web.nix:3: ../../dotfiles/gitconfig leads out").says("--fix` mends 3 of them");
+
+    // What loses nothing is mended, and nothing else is touched.
+    let mended = run(&["--fix", "--json"]).exits(3);
+    assert_eq!(mended.json()["fixed"].as_array().expect("an array").len(), 3);
+    let left = rules(&run(&["--json"]).exits(3));
+    let gone = set(&["etc-nixos-nested", "stale-result", "untracked"]);
+    assert_eq!(left, set(&all).difference(&gone).cloned().collect());
+    assert!(
+        root.join("home/jay/dotfiles/hosts/web/default.nix").exists()
+            && root.join("etc/nixos/configuration.nix").exists()
+    );
+    assert_eq!(std::fs::read_to_string(root.join("home/jay/.gitconfig")).expect("it stays"), "[user]\n");
+    assert!(sandbox.fleet().join("result").symlink_metadata().is_err());
+    let known = String::from_utf8(sandbox.tool("git", &["ls-files", "modules", "notes.txt"])).expect("UTF-8");
+    assert_eq!(known, "modules/common.nix\nmodules/new.nix\n");
+}
+
+#[test]
+fn every_rule_is_described() {
+    let text = include_str!("../docs/doctor.md");
+    let sources = [
+        include_str!("../src/fleet/doctor/machine.rs"),
+        include_str!("../src/fleet/doctor/repository.rs"),
+        include_str!("../src/fleet/doctor/text.rs"),
+    ];
+    let mut rules = set(&["secret-overdue"]);
+    for source in sources {
+        let list =
+            source.split_once("const RULES").and_then(|(_, rest)| rest.split_once("];")).expect("a list of rules").0;
+        rules
+            .extend(list.split("(\"").skip(1).filter_map(|rest| rest.split_once('"')).map(|(rule, _)| rule.to_owned()));
+    }
+    let described: BTreeSet<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` |"))
+        .map(|(rule, _)| rule.to_owned())
+        .collect();
+    assert_eq!(rules, described);
+}
+
+#[test]
+fn it_works_without_a_fleet_and_says_when_all_is_well() {
+    let sandbox = Sandbox::new();
+    let root = sandbox.path("machine");
+    put(&root, "etc/hostname", "web\n");
+    let root = root.to_str().expect("UTF-8");
+    sandbox.sealift(&["doctor", "--root", root]).exits(0).says("none of the known faults");
+    sandbox.sealift(&["doctor", "web", "--root", root]).exits(2).says("there is no fleet here");
+    sandbox.sealift(&["doctor", "--fleet", "nowhere"]).exits(2);
+    // Warnings count when they are asked to.
+    sandbox.tool("git", &["init", "-q"]);
+    sandbox.write("a.nix", "{ sound.enable = true; }\n");
+    sandbox.tool("git", &["add", "."]);
+    sandbox.sealift(&["doctor", "--root", root]).exits(0).prints("nixpkgs renamed or removed `sound.enable`");
+    sandbox.sealift(&["doctor", "--root", root, "--strict"]).exits(3);
+    // A file that is too large to be looked at is told.
+    sandbox.write("b.nix", "#".repeat(300 << 10));
+    sandbox
+        .sealift(&["doctor", "--root", root])
+        .exits(3)
+        .prints("not looked at:")
+        .prints("b.nix: git does not track it");
+    sandbox.tool("git", &["add", "."]);
+    sandbox.sealift(&["doctor", "--root", root]).exits(11);
+}
+
+#[test]
+fn another_host_is_looked_at_by_the_same_rules() {
+    let sandbox = Sandbox::with_fleet(&["web", "db"]);
+    let root = machine(&sandbox);
+    let root = root.to_str().expect("UTF-8");
+    let found = sandbox.sealift(&["doctor", "db", "--root", root, "--json"]).exits(3);
+    assert_eq!(
+        rules(&found),
+        set(&["etc-nixos-nested", "home-manager-clobber", "host-key-changed", "swap-unencrypted"])
+    );
+    sandbox.sealift(&["doctor", "dv", "--root", root]).exits(2).says("did you mean db?");
+    // What a host answers is what its own program found.
+    let order = serde_json::json!({
+        "version": 1, "run": "r", "who": "jay@here", "root": root, "host": null, "work": "examine",
+    });
+    let told = sandbox.sealift_with(&["host-run"], order.to_string().as_bytes()).exits(0).json();
+    assert_eq!(told["event"], "examined");
+    assert_eq!(told["clobbered"], serde_json::json!(["/home/jay/.gitconfig"]));
+}
+
+#[test]
+fn a_hostile_repository_leads_no_mend_astray() {
+    let sandbox = Sandbox::new();
+    sandbox.tool("git", &["init", "-q"]);
+    let root = sandbox.path("machine");
+    put(&root, "etc/hostname", "web\n");
+    let mark = sandbox.path("mark");
+    // A filter that would run if git read the content, and names that are options or patterns.
+    sandbox.write(".gitattributes", "*.nix filter=evil\n");
+    sandbox.tool("git", &["config", "filter.evil.clean", &format!("touch {}", mark.display())]);
+    sandbox.write("--help.nix", "{ }\n");
+    sandbox.write(":(exclude)x.nix", "{ }\n");
+    sandbox.write("a\u{1b}[2Jb.nix", "{ }\n");
+    symlink(&mark, sandbox.fleet().join("link.nix")).expect("a link");
+    let fifo = sandbox.fleet().join("fifo.nix");
+    sandbox.tool("mkfifo", &[fifo.to_str().expect("UTF-8")]);
+    let run = sandbox.sealift(&["doctor", "--fix", "--root", root.to_str().expect("UTF-8")]);
+    assert!(!run.text().contains('\u{1b}') && !run.stderr.contains('\u{1b}'), "{}", run.text());
+    run.exits(0).prints("mended: --help.nix: ");
+    assert!(!mark.exists(), "nothing of the repository was run");
+    let known = String::from_utf8(sandbox.tool("git", &["ls-files", "-z"])).expect("UTF-8");
+    assert!(known.contains("--help.nix") && known.contains(":(exclude)x.nix"), "{known}");
+
+    // A place where the machine's link was is somebody's file by now: only links are removed.
+    let elsewhere = sandbox.path("elsewhere");
+    std::fs::create_dir_all(elsewhere.join("dir")).expect("made");
+    put(&elsewhere, "keep", "x");
+    symlink(&elsewhere, root.join("etc/nixos")).expect("a link that leads out");
+    sandbox.sealift(&["doctor", "--fix", "--root", root.to_str().expect("UTF-8")]);
+    assert!(elsewhere.join("keep").exists() && elsewhere.join("dir").exists());
+}

@@ -1,0 +1,316 @@
+//! From one machine's configuration to a fleet: what is taken over, what is left to a person, how far each machine is, and
+//! what can go at the end.
+
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+
+use crate::harness::machine::{Machine, cannot_deploy};
+use crate::harness::{Sandbox, not_run};
+
+const HARDWARE: &str =
+    "# Do not modify this file!\n{ lib, ... }:\n{\n  nixpkgs.hostPlatform = lib.mkDefault \"x86_64-linux\";\n}\n";
+
+fn put(place: &Path, path: &str, text: &str) {
+    let path = place.join(path);
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+    std::fs::write(path, text).expect("written");
+}
+
+/// A configuration as a fresh NixOS has it, with a token inline, in the box.
+fn former(sandbox: &Sandbox) -> PathBuf {
+    let place = sandbox.path("etc-nixos");
+    put(&place, "hardware-configuration.nix", HARDWARE);
+    let token = sandbox.value("token");
+    put(
+        &place,
+        "configuration.nix",
+        &format!("{{\n  services.x.token = \"{token}\";\n  system.stateVersion = \"24.05\";\n}}\n"),
+    );
+    put(&place, "old/notes.txt", "x\n");
+    symlink("/etc/shadow", place.join("link.nix")).expect("a link");
+    sandbox.allow(&place);
+    sandbox.allow(sandbox.path("home/.local/state/sealift/backups"));
+    place
+}
+
+/// The one copy that was made.
+fn backup(sandbox: &Sandbox) -> PathBuf {
+    let place = sandbox.path("home/.local/state/sealift/backups");
+    let mut copies: Vec<_> =
+        std::fs::read_dir(place).expect("copies").map(|entry| entry.expect("one").path()).collect();
+    copies.sort();
+    copies.pop().expect("a copy")
+}
+
+#[test]
+fn a_configuration_becomes_a_fleet_and_nothing_is_lost_or_leaked() {
+    let sandbox = Sandbox::new();
+    let from = former(&sandbox);
+    let from = from.to_str().expect("UTF-8");
+    sandbox.sealift(&["init", "--from", from, "--host", "web"]).exits(1).says("not in a git repository");
+    assert!(!sandbox.path("home/.local").exists(), "nothing was done");
+    sandbox.tool("git", &["init", "-q"]);
+    let run = sandbox.sealift(&["init", "--from", from, "--host", "web"]).exits(0);
+    let run =
+        run.prints("not placed: configuration.nix").prints("not placed: old/notes.txt").prints("not placed: link.nix");
+    run.says("hosts/web/hardware-configuration.nix").says("sealift host add web").says("sealift identity new");
+    assert_eq!(sandbox.read("hosts/web/hardware-configuration.nix"), HARDWARE);
+    assert!(sandbox.read("hosts/web/default.nix").contains("stateVersion = \"24.05\""));
+    assert!(sandbox.read("flake.nix").contains("readDir ./hosts"));
+    let staged = String::from_utf8(sandbox.tool("git", &["ls-files"])).expect("UTF-8");
+    assert_eq!(
+        staged,
+        ".gitattributes\nflake.nix\nhosts/web/default.nix\nhosts/web/hardware-configuration.nix\nrecipients.toml\nsecrets/.gitkeep\n"
+    );
+    // The copy is whole, for its owner alone, and no link was followed. (That the token is nowhere else is seen at the end.)
+    let copy = backup(&sandbox);
+    assert!(std::fs::read_to_string(copy.join("configuration.nix")).expect("copied").contains(&sandbox.canary));
+    assert_eq!(std::fs::read_link(copy.join("link.nix")).expect("a link"), Path::new("/etc/shadow"));
+    assert_eq!(std::fs::metadata(&copy).expect("there").mode() & 0o777, 0o700);
+
+    // Again, and after somebody's own changes: nothing is overwritten.
+    sandbox.write("hosts/web/hardware-configuration.nix", "{ mine = true; }\n");
+    sandbox.write("flake.nix", "{ mine = true; }\n");
+    let again = sandbox.sealift(&["init", "--from", from, "--host", "web", "--json"]).exits(0).json();
+    assert_eq!(again["written"], serde_json::json!([]));
+    assert_eq!(again["kept"], serde_json::json!(["hosts/web/default.nix", "hosts/web/hardware-configuration.nix"]));
+    assert_eq!(sandbox.read("hosts/web/hardware-configuration.nix"), "{ mine = true; }\n");
+    assert_eq!(sandbox.read("flake.nix"), "{ mine = true; }\n");
+}
+
+#[test]
+fn a_checkout_brings_the_hardware_of_all_its_machines() {
+    let sandbox = Sandbox::new();
+    sandbox.tool("git", &["init", "-q"]);
+    let from = sandbox.path("checkout");
+    for (path, text) in [
+        ("hosts/db/hardware-configuration.nix", HARDWARE),
+        ("laptop/hardware-configuration.nix", HARDWARE),
+        ("Bad_Name/hardware-configuration.nix", HARDWARE),
+        ("evil/hardware-configuration.nix", "{ \u{1b}[2K }\n"),
+        (".git/HEAD", "x\n"),
+    ] {
+        put(&from, path, text);
+    }
+    sandbox.tool("mkfifo", &[from.join("fifo").to_str().expect("UTF-8")]);
+    let run = sandbox.sealift(&["init", "--from", from.to_str().expect("UTF-8"), "--host", "web"]).exits(0);
+    let run = run.says("not copied: ").says("on web: nixos-generate-config --show-hardware-config");
+    let run = run.prints("not placed: Bad_Name/hardware-configuration.nix");
+    run.prints("not placed: evil/hardware-configuration.nix: what nixos-generate-config printed");
+    for host in ["db", "laptop"] {
+        assert_eq!(sandbox.read(&format!("hosts/{host}/hardware-configuration.nix")), HARDWARE);
+        assert!(sandbox.read(&format!("hosts/{host}/default.nix")).contains(&format!("hostName = \"{host}\"")));
+    }
+    assert!(sandbox.read("hosts/web/default.nix").contains("pathExists"));
+    assert!(!sandbox.fleet().join("hosts/evil").exists());
+}
+
+#[test]
+fn what_is_no_configuration_is_refused_before_anything_is_made() {
+    let sandbox = Sandbox::new();
+    sandbox.tool("git", &["init", "-q"]);
+    let from = sandbox.path("many");
+    for number in 0..5_100 {
+        put(&from, &format!("{number}"), "");
+    }
+    let from = from.to_str().expect("UTF-8");
+    sandbox.sealift(&["init", "--from", from, "--host", "web"]).exits(2).says("more than 5000 files");
+    sandbox.sealift(&["init", "--from", "nowhere", "--host", "web"]).exits(2).says("nowhere cannot be read");
+    sandbox.sealift(&["init", "--from", from, "--host", "-x"]).exits(2);
+    // A copy may hold secrets, and must not lie where git could take it up.
+    let small = former(&sandbox);
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+    command.args(["init", "--host", "web", "--from"]).arg(small).env("XDG_STATE_HOME", sandbox.fleet().join("state"));
+    sandbox.run(command, b"").exits(2).says("lies in the repository");
+    assert!(!sandbox.fleet().join("recipients.toml").exists() && !sandbox.fleet().join("state").exists());
+}
+
+#[test]
+fn nix_what_is_scaffolded_is_nix() {
+    let sandbox = Sandbox::new();
+    if std::process::Command::new("nix-instantiate").arg("--version").output().is_err() {
+        not_run("scaffolds are parsed by Nix", "nix is not installed");
+        return;
+    }
+    sandbox.tool("git", &["init", "-q"]);
+    for file in ["home/common.nix", "modules/common.nix"] {
+        sandbox.write(file, "{ }\n");
+    }
+    let from = former(&sandbox);
+    sandbox.sealift(&["init", "--from", from.to_str().expect("UTF-8"), "--host", "web"]).exits(0);
+    sandbox.sealift(&["init", "--from", sandbox.path("home").to_str().expect("UTF-8"), "--host", "db"]).exits(0);
+    for file in ["flake.nix", "hosts/web/default.nix", "hosts/db/default.nix", "home/web.nix"] {
+        sandbox.tool("nix-instantiate", &["--parse", file]);
+    }
+    // The hosts' modules are what the module system makes of a function or a set: a set, with what it says.
+    let name =
+        sandbox.tool("nix-instantiate", &["--eval", "-E", "(import ./hosts/db/default.nix).networking.hostName"]);
+    assert_eq!(String::from_utf8(name).expect("UTF-8").trim(), "\"db\"");
+    let imports = sandbox.tool(
+        "nix-instantiate",
+        &["--eval", "--strict", "-E", "map builtins.baseNameOf (import ./hosts/db/default.nix).imports"],
+    );
+    assert_eq!(String::from_utf8(imports).expect("UTF-8").trim(), "[ \"common.nix\" ]");
+}
+
+/// A machine that runs what was deployed last: the least that a root needs for that.
+fn settled(sandbox: &Sandbox) -> PathBuf {
+    let root = sandbox.path("machine");
+    let system = format!("/nix/store/{}-nixos-system-web-25.11", "a".repeat(32));
+    for part in ["bin/switch-to-configuration", "init", "nixos-version"] {
+        put(&root, &format!("{}/{part}", system.trim_start_matches('/')), "25.11\n");
+    }
+    put(&root, "etc/hostname", "web\n");
+    put(&root, "etc/ok", "\n");
+    std::fs::create_dir_all(root.join("run")).expect("made");
+    symlink(&system, root.join("run/current-system")).expect("a link");
+    std::fs::create_dir_all(root.join("etc/ssh")).expect("made");
+    std::fs::copy(format!("{}.pub", sandbox.key("web")), root.join("etc/ssh/ssh_host_ed25519_key.pub"))
+        .expect("copied");
+    let record = serde_json::json!({
+        "version": 1, "run": "r", "who": "jay@here", "ended": "2026-11-01T00:00:00Z", "action": "switch", "system": system,
+        "former": null, "commit": null, "secrets": {}, "outcome": "done", "generation": 1, "reason": null,
+    });
+    put(&root, "var/lib/sealift/deploys.jsonl", &format!("{record}\n"));
+    root
+}
+
+/// The steps that are done, open and unknown, as letters.
+fn steps(sandbox: &Sandbox, root: &str) -> String {
+    let run = sandbox.sealift(&["status", "--progress", "--json", "--root", root, "web"]);
+    let json = run.json();
+    let steps = json["hosts"][0]["steps"].as_array().unwrap_or_else(|| panic!("{json}")).clone();
+    let letter = |mark: &serde_json::Value| match mark["done"].as_bool() {
+        Some(true) => 'd',
+        Some(false) => 'o',
+        None => '?',
+    };
+    steps.iter().map(letter).collect()
+}
+
+#[test]
+fn how_far_a_machine_is_comes_from_facts_and_only_then_the_old_layout_goes() {
+    if !rustix::process::geteuid().is_root() {
+        not_run("cleanup", "it needs root: machines are verified");
+        return;
+    }
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.seal("token", &["--hosts", "web"]);
+    let policy = sandbox.read("recipients.toml") + "\n[checks.ok]\nexists = \"/etc/ok\"\n";
+    sandbox.write("recipients.toml", policy);
+    let root = settled(&sandbox);
+    let root_text = root.to_str().expect("UTF-8");
+    let cleanup = |more: &[&str]| sandbox.sealift(&[&["cleanup", "--root", root_text], more].concat());
+    assert_eq!(steps(&sandbox, root_text), "doddd");
+    for (path, text) in [
+        ("flake.nix", "{ outputs = _: { x = ./used.nix.old; }; }\n"),
+        ("used.nix.old", "{ }\n"),
+        ("configuration.nix", "{ imports = [ ./hardware-configuration.nix ]; }\n"),
+        ("hardware-configuration.nix", HARDWARE),
+        ("hosts/web/default.nix", "{ }\n"),
+        ("hosts/web/hardware-configuration.nix", HARDWARE),
+        ("web.nix", "{ }\n"),
+        ("modules/a.nix.bak", "{ }\n"),
+        ("modules/b.nix.bak", "{ }\n"),
+    ] {
+        sandbox.write(path, text);
+    }
+    sandbox.tool("git", &["add", "."]);
+    sandbox.tool("git", &["commit", "-q", "-m", "layout"]);
+    assert_eq!(steps(&sandbox, root_text), "ddddo");
+
+    // A machine that is not well keeps the old layout, and so does one that runs something else.
+    std::fs::remove_file(root.join("etc/ok")).expect("removed");
+    cleanup(&["--yes"]).exits(3).says("web is not verified: nothing is removed").says("check ok");
+    std::fs::write(root.join("etc/ok"), "").expect("written");
+    let record = root.join("var/lib/sealift/deploys.jsonl");
+    let text = std::fs::read_to_string(&record).expect("read");
+    std::fs::write(&record, text.replace("\"outcome\":\"done\"", "\"outcome\":\"rolled-back\"")).expect("written");
+    assert_eq!(steps(&sandbox, root_text), "ddodo");
+    cleanup(&["--yes"]).exits(3).says("the last deploy ended as rolled back");
+    std::fs::write(&record, text).expect("written");
+
+    // Nobody said yes.
+    sandbox.write("modules/b.nix.bak", "{ changed = true; }\n");
+    sandbox.write("modules/c.nix.bak", "{ }\n");
+    let run =
+        cleanup(&[]).exits(1).prints("configuration.nix: ").prints("web.nix: hosts/web/default.nix took its place");
+    run.says("modules/b.nix.bak stays: it differs from the last commit").says("nothing was removed");
+    assert!(sandbox.fleet().join("configuration.nix").exists());
+
+    let removed = cleanup(&["--yes", "--json"]).exits(0).json();
+    let paths: Vec<&str> = removed["removed"]
+        .as_array()
+        .expect("an array")
+        .iter()
+        .map(|one| one["path"].as_str().expect("a path"))
+        .collect();
+    assert_eq!(paths, ["configuration.nix", "hardware-configuration.nix", "modules/a.nix.bak", "web.nix"]);
+    let staged = String::from_utf8(sandbox.tool("git", &["diff", "--cached", "--name-status"])).expect("UTF-8");
+    assert_eq!(staged, "D\tconfiguration.nix\nD\thardware-configuration.nix\nD\tmodules/a.nix.bak\nD\tweb.nix\n");
+    assert!(!sandbox.fleet().join("web.nix").exists());
+    for stays in ["used.nix.old", "modules/b.nix.bak", "modules/c.nix.bak", "hosts/web/hardware-configuration.nix"] {
+        assert!(sandbox.fleet().join(stays).exists(), "{stays}");
+    }
+    // All of it is in git.
+    sandbox.tool("git", &["cat-file", "-e", "HEAD:configuration.nix"]);
+}
+
+#[test]
+fn a_machine_that_is_away_leaves_its_steps_open_and_the_old_layout_in_place() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let policy =
+        sandbox.read("recipients.toml").replace("[hosts.web]\n", "[hosts.web]\naddress = \"ssh://127.0.0.1:1\"\n");
+    sandbox.write("recipients.toml", policy);
+    sandbox.write("hosts/web/default.nix", "{ }\n");
+    sandbox.write("web.nix", "{ }\n");
+    sandbox.tool("git", &["add", "."]);
+    sandbox.tool("git", &["commit", "-q", "-m", "layout"]);
+    let run = sandbox.sealift(&["status", "--progress"]).exits(4);
+    run.prints("web   done      open       ?         ?         open").says("refuses connections");
+    sandbox.sealift(&["cleanup", "--yes"]).exits(7).says("web is not verified");
+    assert!(sandbox.fleet().join("web.nix").exists());
+}
+
+#[test]
+fn nix_etc_nixos_is_linked_once_all_is_well_and_a_rollback_brings_it_back() {
+    if cannot_deploy("deploy --link-etc-nixos") {
+        return;
+    }
+    let machine = Machine::running("{ }");
+    let (root, nixos) = (&machine.root, machine.root.join("etc/nixos"));
+    put(root, "etc/nixos/configuration.nix", "mine\n");
+    put(root, "home/jay/dotfiles/flake.nix", "{ }\n");
+    let link = "--link-etc-nixos=/home/jay/dotfiles";
+    let is_directory = || std::fs::read_to_string(nixos.join("configuration.nix")).is_ok_and(|text| text == "mine\n");
+    let is_real = || nixos.symlink_metadata().is_ok_and(|there| there.is_dir());
+
+    // Not before it is known that it can be done, nor while the system is not well.
+    machine.system("{ etc.motd = \"two\\n\"; }");
+    let before = machine.state();
+    machine.deploy(&["--link-etc-nixos=/home/nobody"]).exits(2).says("there is no flake.nix there");
+    machine.deploy(&["--link-etc-nixos"]).exits(2).says("--link-etc-nixos=DIR");
+    assert_eq!(machine.state(), before);
+    machine.fail("test 4");
+    machine.deploy(&[link]).exits(6);
+    assert!(is_directory() && is_real());
+    machine.deploy(&[link, "--action", "test"]).exits(0);
+    assert!(is_directory() && is_real(), "a test leaves it alone");
+
+    machine.deploy(&[link]).exits(0).says("/etc/nixos leads to /home/jay/dotfiles");
+    assert_eq!(machine.link("etc/nixos"), "/home/jay/dotfiles");
+    let aside: Vec<String> = std::fs::read_dir(root.join("etc"))
+        .expect("read")
+        .map(|entry| entry.expect("one").file_name().into_string().expect("UTF-8"))
+        .filter(|name| name.starts_with("nixos."))
+        .collect();
+    assert_eq!(
+        std::fs::read_to_string(root.join("etc").join(&aside[0]).join("configuration.nix")).expect("kept"),
+        "mine\n"
+    );
+    let faults = machine.on("doctor", &["--json"]).json();
+    assert!(!faults.to_string().contains("etc-nixos"), "doctor finds nothing wrong with it: {faults}");
+
+    machine.on("rollback", &[]).exits(0).says("/etc/nixos is the directory that it was");
+    assert!(is_directory() && is_real() && !root.join("etc").join(&aside[0]).exists());
+}

@@ -1,0 +1,328 @@
+//! Machines that join: over SSH, with the key that somebody vouches for and nothing else; and with a key that was made for
+//! them, put in place before they boot.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::harness::{Run, Sandbox, not_run};
+use crate::identity::on_terminal;
+
+/// Hosts of the rig, for one test; their sshd and keys are real.
+struct Hosts<'a> {
+    sandbox: &'a Sandbox,
+    place: PathBuf,
+}
+
+/// Prints what the program of that name prints on a freshly installed machine.
+const GENERATE: &str = "#!/bin/sh
+# Stands in for nixos-generate-config: the hosts of the rig are no NixOS.
+[ \"$*\" = --show-hardware-config ] || exit 1
+echo '# Do not modify this file!'
+echo '{ lib, ... }:'
+echo '{'
+echo '  nixpkgs.hostPlatform = lib.mkDefault \"x86_64-linux\";'
+echo '}'
+";
+
+impl<'a> Hosts<'a> {
+    /// Starts them; none, and a note, where that is not possible.
+    fn up(sandbox: &'a Sandbox, test: &str, names: &[&str]) -> Option<Self> {
+        if crate::harness::machine::cannot_deploy(test) {
+            return None;
+        }
+        if !std::path::Path::new("/usr/sbin/sshd").exists() {
+            not_run(test, "sshd is not installed");
+            return None;
+        }
+        let hosts = Self { sandbox, place: sandbox.path("rig") };
+        hosts.rig(&[&["up"], names].concat());
+        Some(hosts)
+    }
+
+    fn call(&self, arguments: &[&str]) -> Command {
+        let mut command = self.sandbox.command(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rig/rig"));
+        command.args(arguments).env("SEALIFT_RIG", &self.place).env("SEALIFT", env!("CARGO_BIN_EXE_sealift"));
+        command
+    }
+
+    #[track_caller]
+    fn rig(&self, arguments: &[&str]) -> String {
+        self.sandbox.run(self.call(arguments), b"").exits(0).text()
+    }
+
+    /// The program under test, where the hosts can be reached.
+    fn sealift(&self, arguments: &[&str]) -> Run {
+        let run = self.sandbox.run(self.call(&[&["deployer", env!("CARGO_BIN_EXE_sealift")], arguments].concat()), b"");
+        self.sandbox.remember(&run);
+        run
+    }
+
+    /// Puts a program on a host.
+    fn install(&self, host: &str, name: &str, text: &str) {
+        let path = self.place.join(host).join("disk/tmp/program");
+        std::fs::write(&path, text).expect("written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+        self.rig(&["exec", host, "cp", "/tmp/program", &format!("/usr/bin/{name}")]);
+    }
+
+    /// The line of a host's public key, and its fingerprint.
+    fn key(&self, host: &str) -> (String, String) {
+        let file = self.place.join(host).join("disk/etc/ssh/ssh_host_ed25519_key.pub");
+        let line = std::fs::read_to_string(&file).expect("a public key");
+        let print = self.sandbox.tool("ssh-keygen", &["-lf", file.to_str().expect("UTF-8")]);
+        let print = String::from_utf8(print).expect("UTF-8").split(' ').nth(1).expect("a fingerprint").to_owned();
+        (line.trim().to_owned(), print)
+    }
+
+    /// The user's own known_hosts.
+    fn known_hosts(&self, text: &str) {
+        std::fs::write(self.place.join("deployer/home/.ssh/known_hosts"), text).expect("written");
+    }
+
+    /// What sshd wrote down.
+    fn log(&self, host: &str) -> String {
+        std::fs::read_to_string(self.place.join(host).join("disk/var/log/sshd.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Hosts<'_> {
+    fn drop(&mut self) {
+        self.sandbox.run(self.call(&["down"]), b"");
+    }
+}
+
+/// Everything of the fleet that git sees, and what is staged.
+fn state(sandbox: &Sandbox) -> String {
+    let status = String::from_utf8(sandbox.tool("git", &["status", "--porcelain", "-uall"])).expect("UTF-8");
+    status + &sandbox.read("recipients.toml")
+}
+
+#[test]
+fn a_machine_joins_with_the_key_that_somebody_vouches_for() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let Some(hosts) = Hosts::up(&sandbox, "onboarding over SSH", &["one"]) else { return };
+    for file in ["hosts/web/default.nix", "home/common.nix", "modules/common.nix"] {
+        sandbox.write(file, "{ }\n");
+    }
+    let everywhere = sandbox.seal("everywhere", &["--hosts", "*"]);
+    sandbox.tool("git", &["add", "."]);
+    hosts.install("one", "nixos-generate-config", GENERATE);
+    hosts.install("one", "nixos-version", "#!/bin/sh\necho '25.11.20251101.abc (Xantusia)'\n");
+    let (line, print) = hosts.key("one");
+    let jay = sandbox.key("jay");
+    let before = state(&sandbox);
+    let add = ["host", "add", "one", "--ssh", "jay@one", "--tag", "laptop", "--identity", &jay];
+
+    // Nobody vouches: there is no terminal here.
+    hosts.sealift(&add).exits(7).says("nobody vouches").says(&print).says("--fingerprint SHA256:");
+    let other = format!("SHA256:{}", "A".repeat(43));
+    let wrong = hosts.sealift(&[&add[..], &["--fingerprint", &other]].concat());
+    wrong.exits(7).says("another host key than was said").says(&print).says(&other);
+    assert_eq!(state(&sandbox), before);
+    assert!(!hosts.log("one").contains("Accepted"), "nobody has logged in: {}", hosts.log("one"));
+
+    // The user's own configuration does not make a stranger known.
+    std::fs::write(
+        hosts.place.join("deployer/home/.ssh/config"),
+        "StrictHostKeyChecking no\nVerifyHostKeyDNS yes\nNoHostAuthenticationForLocalhost yes\nControlMaster auto\nControlPath /root/.ssh/mux-%h\nControlPersist 60\n",
+    )
+    .expect("written");
+    hosts.rig(&["deployer", "ssh", "-o", "BatchMode=yes", "jay@one", "true"]);
+    hosts.known_hosts("");
+    hosts.sealift(&add).exits(7).says("nobody vouches");
+    // Another key in known_hosts is no question that a person is asked.
+    hosts.known_hosts(&format!("one,10.98.0.11 {}\n", sandbox.ssh_key("other")));
+    hosts.sealift(&add).exits(7).says("another host key than your known_hosts says");
+    assert_eq!(state(&sandbox), before);
+
+    hosts.sealift(&[&add[..], &["--fingerprint", &print]].concat()).exits(0).says("read them before you commit");
+    let hardware = sandbox.read("hosts/one/hardware-configuration.nix");
+    assert!(hardware.starts_with("# Do not modify this file!\n") && hardware.ends_with("}\n"), "{hardware}");
+    let machine = sandbox.read("hosts/one/default.nix");
+    for part in
+        ["./hardware-configuration.nix", "../../modules/common.nix", "hostName = \"one\"", "stateVersion = \"25.11\""]
+    {
+        assert!(machine.contains(part), "{part} is not in {machine}");
+    }
+    assert!(sandbox.read("home/one.nix").contains("./common.nix"));
+    let policy = sandbox.read("recipients.toml");
+    for part in [line.as_str(), "address = \"jay@one\"", "tags = [\"laptop\"]"] {
+        assert!(policy.contains(part), "{part} is not in {policy}");
+    }
+    let staged = String::from_utf8(sandbox.tool("git", &["diff", "--cached", "--name-only", "HEAD"])).expect("UTF-8");
+    for file in ["hosts/one/default.nix", "hosts/one/hardware-configuration.nix", "home/one.nix", "recipients.toml"] {
+        assert!(staged.lines().any(|line| line == file), "{file} is not staged: {staged}");
+    }
+    // What it may read is sealed to the key that it proved to have.
+    let private = hosts.place.join("one/disk/etc/ssh/ssh_host_ed25519_key");
+    let shown = sandbox.sealift(&["show", "everywhere", "--identity", private.to_str().expect("UTF-8")]).exits(0);
+    assert_eq!(shown.stdout, everywhere.as_bytes());
+    sandbox.sealift(&["check"]).exits(0);
+    hosts.sealift(&add).exits(2).says("the host one is there already");
+}
+
+#[test]
+fn what_known_hosts_knows_is_enough_and_what_is_there_stays() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let Some(hosts) = Hosts::up(&sandbox, "onboarding by known_hosts", &["one", "two"]) else { return };
+    sandbox.write("hosts/one/default.nix", "{ mine = true; }\n");
+    let jay = sandbox.key("jay");
+    let (one, _) = hosts.key("one");
+    let (two, print) = hosts.key("two");
+    hosts.known_hosts(&format!("one {one}\n[two]:2222 {two}\n"));
+    let before = state(&sandbox);
+
+    // Its hardware cannot be told: nothing is done.
+    let add = |name: &str, address: &str, more: &[&str]| {
+        let words = ["host", "add", name, "--ssh", address, "--identity", &jay];
+        hosts.sealift(&[&words[..], more].concat())
+    };
+    add("one", "jay@one", &[]).exits(1).says("nixos-generate-config failed there").says("--no-hardware");
+    hosts.install("one", "nixos-generate-config", "#!/bin/sh\nprintf '{ \\033[2K }'\n");
+    add("one", "jay@one", &[]).exits(1).says("characters that are not shown");
+    hosts.install("one", "nixos-generate-config", "#!/bin/sh\nyes\n");
+    add("one", "jay@one", &[]).exits(1).says("more than 262144 bytes");
+    assert_eq!(state(&sandbox), before);
+    hosts.install("one", "nixos-generate-config", GENERATE);
+    add("one", "jay@one", &[]).exits(0).says("left as they are: hosts/one/default.nix");
+    assert_eq!(sandbox.read("hosts/one/default.nix"), "{ mine = true; }\n");
+    assert!(sandbox.read("hosts/one/hardware-configuration.nix").contains("hostPlatform"));
+
+    // On another port; a key of the fleet is nobody else's.
+    add("two", "ssh://jay@two:2222", &["--no-hardware", "--json"]).exits(0);
+    assert!(!sandbox.fleet().join("hosts/two/hardware-configuration.nix").exists());
+    assert!(sandbox.read("hosts/two/default.nix").contains("pathExists"));
+    let before = state(&sandbox);
+    add("three", "jay@two", &["--no-hardware", "--fingerprint", &print]).exits(2).says("also the key of");
+    add("four", "jay@nowhere", &[]).exits(7).says("does not resolve");
+    add("four", "-oProxyCommand=touch /tmp/x", &[]).exits(2);
+    assert_eq!(state(&sandbox), before);
+}
+
+#[test]
+fn a_person_at_the_terminal_may_vouch() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let Some(hosts) = Hosts::up(&sandbox, "onboarding at a terminal", &["one"]) else { return };
+    let (line, print) = hosts.key("one");
+    // The program, where the host can be reached.
+    sandbox.write(
+        "../there",
+        format!(
+            "#!/bin/sh\nexec env SEALIFT_RIG={} {}/tests/rig/rig deployer {} \"$@\"\n",
+            hosts.place.display(),
+            env!("CARGO_MANIFEST_DIR"),
+            env!("CARGO_BIN_EXE_sealift")
+        ),
+    );
+    let there = sandbox.path("there");
+    std::fs::set_permissions(&there, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    let answer = |word: &str, code: i32| {
+        let key = sandbox.key("jay");
+        let words = "host add one --ssh jay@one --no-hardware --identity";
+        let script = format!("spawn {} {words} {key}\nsays {{[y/N]}}\nsend \"{word}\\r\"\nends\n", there.display());
+        on_terminal(&sandbox, &script).prints(&print).prints(&format!("<{code}>"))
+    };
+    answer("n", 7).prints("nobody vouches");
+    assert!(!sandbox.read("recipients.toml").contains("hosts.one"));
+    answer("y", 0);
+    assert!(sandbox.read("recipients.toml").contains(&line));
+}
+
+#[test]
+fn a_made_key_is_for_the_admins_until_it_is_put_in_place() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let everywhere = sandbox.seal("everywhere", &["--hosts", "*"]);
+    sandbox.write("hosts/web/default.nix", "{ }\n");
+    let jay = sandbox.key("jay");
+    let run = |words: &[&str]| sandbox.sealift(&[words, &["--identity", &jay]].concat());
+    let before = state(&sandbox);
+    // Who cannot open what the machine shall read adds nothing.
+    sandbox.sealift(&["host", "add", "newbox", "--generate"]).exits(5);
+    assert_eq!(state(&sandbox), before);
+    run(&["host", "add", "newbox", "--generate", "--tag", "laptop"]).exits(0).says("host provision newbox --root /mnt");
+    assert!(sandbox.read("hosts/newbox/default.nix").contains("pathExists"));
+    sandbox.sealift(&["who", "host-keys/newbox"]).exits(0).prints("reads jay (admin)\n");
+    let text = sandbox.sealift(&["who", "host-keys/newbox"]).text();
+    assert_eq!(text.lines().count(), 1, "the admins and nobody else: {text}");
+    sandbox.sealift(&["check"]).exits(0);
+    assert!(!sandbox.sealift(&["check"]).text().contains("host-keys"), "no warning about it either");
+    run(&["host", "add", "newbox", "--generate"]).exits(2).says("is there already");
+
+    let root = sandbox.path("mnt");
+    std::fs::create_dir(&root).expect("a directory");
+    sandbox.allow(&root);
+    let shown = root.to_str().expect("UTF-8");
+    let provision = |root: &str| run(&["host", "provision", "newbox", "--root", root]);
+    provision(shown).exits(0).says("SHA256:");
+    let private = root.join("etc/ssh/ssh_host_ed25519_key");
+    let metadata = std::fs::metadata(&private).expect("the key");
+    assert_eq!((metadata.mode() & 0o777, metadata.nlink()), (0o600, 1));
+    let public = std::fs::read_to_string(root.join("etc/ssh/ssh_host_ed25519_key.pub")).expect("its public half");
+    assert!(sandbox.read("recipients.toml").contains(public.trim()), "{public}");
+    // sshd's own tool takes it, and it opens what the machine reads.
+    let derived = sandbox.tool("ssh-keygen", &["-y", "-f", private.to_str().expect("UTF-8")]);
+    assert_eq!(String::from_utf8(derived).expect("UTF-8").split(' ').nth(1), public.split(' ').nth(1));
+    let read = sandbox.sealift(&["show", "everywhere", "--identity", private.to_str().expect("UTF-8")]).exits(0);
+    assert_eq!(read.stdout, everywhere.as_bytes());
+    provision(shown).exits(0).says("has its key already");
+    let listing: Vec<_> = std::fs::read_dir(root.join("etc/ssh")).expect("read").collect();
+    assert_eq!(listing.len(), 2, "nothing else is left: {listing:?}");
+
+    // It goes with its machine.
+    run(&["host", "rm", "newbox"]).exits(0).says("removed host-keys/newbox");
+    assert!(!sandbox.fleet().join("secrets/host-keys/newbox.age").exists());
+    assert!(!sandbox.read("recipients.toml").contains("host-keys"));
+}
+
+#[test]
+fn a_key_is_never_put_over_another_nor_where_git_or_a_link_leads() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let jay = sandbox.key("jay");
+    let run = |words: &[&str]| sandbox.sealift(&[words, &["--identity", &jay]].concat());
+    run(&["host", "add", "newbox", "--generate"]).exits(0);
+    let provision =
+        |root: &std::path::Path| run(&["host", "provision", "newbox", "--root", root.to_str().expect("UTF-8")]);
+    let made = |name: &str| {
+        let root = sandbox.path(name);
+        std::fs::create_dir_all(root.join("etc/ssh")).expect("a directory");
+        root
+    };
+
+    let taken = made("taken");
+    sandbox.ssh_key("other");
+    let private = taken.join("etc/ssh/ssh_host_ed25519_key");
+    std::fs::copy(sandbox.key("other"), &private).expect("another key");
+    let before = std::fs::read(&private).expect("read");
+    provision(&taken).exits(1).says("another key (SHA256:").says("nothing was changed");
+    assert_eq!(std::fs::read(&private).expect("read"), before);
+    assert!(!taken.join("etc/ssh/ssh_host_ed25519_key.pub").exists());
+
+    let half = made("half");
+    std::fs::copy(format!("{}.pub", sandbox.key("other")), half.join("etc/ssh/ssh_host_ed25519_key.pub"))
+        .expect("copied");
+    provision(&half).exits(1).says("the public half of another key");
+    assert!(!half.join("etc/ssh/ssh_host_ed25519_key").exists());
+
+    // A link leads to a place that somebody else reads.
+    let linked = made("linked");
+    let elsewhere = made("elsewhere");
+    std::fs::remove_dir(linked.join("etc/ssh")).expect("removed");
+    symlink(&elsewhere, linked.join("etc/ssh")).expect("a link");
+    provision(&linked).exits(1);
+    let dangling = made("dangling");
+    symlink(elsewhere.join("key"), dangling.join("etc/ssh/ssh_host_ed25519_key")).expect("a link");
+    provision(&dangling).exits(1);
+    let found: Vec<_> = std::fs::read_dir(elsewhere.join("etc/ssh")).expect("read").collect();
+    assert!(found.is_empty() && !elsewhere.join("key").exists(), "{found:?}");
+
+    // Nor into the repository.
+    let inside = sandbox.fleet().join("image");
+    std::fs::create_dir(&inside).expect("a directory");
+    provision(&inside).exits(2).says("lies in the repository");
+    run(&["host", "provision", "web", "--root", taken.to_str().expect("UTF-8")]).exits(2).says("no host key was made");
+    sandbox
+        .sealift(&["host", "provision", "newbox", "--root", made("locked").to_str().expect("UTF-8")])
+        .exits(5)
+        .says("no usable identity");
+}
