@@ -24,3 +24,5 @@ pub mod seal;
 pub mod shape;
 pub mod standing;
 pub mod survey;
+pub mod target;
+pub mod template;
