@@ -27,11 +27,7 @@ let
       system =
         name:
         nixpkgs.lib.nixosSystem {
-          specialArgs = {
-            # What machines and homes need to know of each other.
-            fleetHosts = hostsIn fleet;
-          }
-          // specialArgs;
+          inherit specialArgs;
           modules = [
             ./module.nix
             {

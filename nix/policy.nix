@@ -167,10 +167,16 @@ let
     if last >= 0 && substring last 1 text == "\n" then substring 0 last text else text;
 
   # Any way of naming a folder, as a path: a flake, a string and a path look the same from here on, and nothing is copied.
-  # A string that a path is appended to would carry the whole source with it.
+  # A string that a path is appended to would carry the whole source with it. One that is to be built is built first.
   folder =
     fleet:
-    if builtins.isPath fleet then fleet else /. + builtins.unsafeDiscardStringContext (toString fleet);
+    let
+      text = toString fleet;
+    in
+    if builtins.isPath fleet then
+      fleet
+    else
+      builtins.seq (builtins.pathExists text) (/. + builtins.unsafeDiscardStringContext text);
 in
 {
   inherit
