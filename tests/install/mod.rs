@@ -104,6 +104,7 @@ impl Machine {
             root: self.root.path(""),
             identities: vec![self.sandbox.key("web").into()],
             tree: sealift::fleet::installed::Tree::Ordinary,
+            user_dir: None,
             strict: sealift::commands::install::Strict::Always,
             plugins: sealift::adapters::identity::Plugins::default(),
         }

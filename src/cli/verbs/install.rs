@@ -27,8 +27,11 @@ pub struct Args {
     /// Install only what is needed to make the users, below /run/sealift-users; without it, only the rest
     #[arg(long)]
     users: bool,
+    /// Install for the user who runs this, below this directory in memory: $XDG_RUNTIME_DIR, %t in a user's unit
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["root", "users"])]
+    user_dir: Option<PathBuf>,
     /// Only look whether the manifest and its files are in order; needs no key and writes nothing
-    #[arg(long, conflicts_with_all = ["root", "strict", "users", "identity"])]
+    #[arg(long, conflicts_with_all = ["root", "strict", "users", "user_dir", "identity"])]
     check: bool,
     /// Print the status as JSON
     #[arg(long)]
@@ -63,6 +66,7 @@ pub fn run(args: Args, app: &App) -> Done {
         root: args.root,
         identities,
         tree,
+        user_dir: args.user_dir,
         strict: match args.strict {
             None => Strict::Never,
             Some(When::Always) => Strict::Always,
@@ -94,7 +98,10 @@ fn tell(report: &Report, request: &Request, app: &App) {
             parts.push(format!("{} {word}", count(outcome)));
         }
     }
-    let link = request.root.join(request.tree.delivered().trim_start_matches('/'));
+    let link = match &request.user_dir {
+        Some(directory) => directory.join(request.tree.link()),
+        None => request.root.join(request.tree.delivered().trim_start_matches('/')),
+    };
     app.ui.say(&format!("{}: generation {} is live; {}", link.display(), status.generation, parts.join(", ")));
     for (units, done) in [(&status.units.restarted, "restarting"), (&status.units.reloaded, "reloading")] {
         if !units.is_empty() {

@@ -66,6 +66,7 @@ impl Delivery<'_> {
             root: self.root.path().to_owned(),
             identities: Vec::new(),
             tree,
+            user_dir: None,
             strict: install::Strict::Always,
             plugins: Plugins::default(),
         };

@@ -32,6 +32,7 @@ pub fn check(manifest: &Path) -> Result<Checked> {
         root: PathBuf::from("/"),
         identities: Vec::new(),
         tree: Tree::Ordinary,
+        user_dir: None,
         strict: Strict::Always,
         plugins: Plugins::default(),
     })?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Talk;
 use crate::adapters::identity::Plugins;
+use crate::adapters::systemd::Manager;
 use crate::adapters::volatile::Run;
 use crate::adapters::{lock, signals};
 use crate::error::{Error, Kind, Result};
@@ -40,10 +41,35 @@ pub struct Request {
     pub identities: Vec<PathBuf>,
     /// Which secrets, and where.
     pub tree: Tree,
+    /// A directory in memory of the user who runs this: everything is that user's, and nothing is mounted.
+    pub user_dir: Option<PathBuf>,
     /// When any failure changes nothing.
     pub strict: Strict,
     /// The plugins that may run.
     pub plugins: Plugins,
+}
+
+impl Request {
+    /// Where this installs.
+    fn run(&self) -> Result<Run> {
+        match &self.user_dir {
+            Some(directory) => Run::of_user(directory),
+            None => Run::make(&self.root),
+        }
+    }
+
+    /// Where a file is found that has no link of its own.
+    fn usual(&self, name: &str) -> String {
+        match &self.user_dir {
+            Some(directory) => format!("{}/{}/{name}", directory.display(), self.tree.link()),
+            None => format!("{}/{name}", self.tree.delivered()),
+        }
+    }
+
+    /// Whose units use what is installed.
+    fn manager(&self) -> Manager {
+        if self.user_dir.is_some() { Manager::User } else { Manager::Machine }
+    }
 }
 
 /// When any failure changes nothing.
@@ -89,7 +115,7 @@ impl Report {
 pub fn run(request: &Request, talk: &Arc<dyn Talk>) -> Result<Report> {
     // A manifest that cannot be read must not even make a lock file.
     let loaded = open::load(request)?;
-    let run = Run::make(&request.root)?;
+    let run = request.run()?;
     let _lock = take_lock(&run, "sealift install")?;
     let live = run.live(request.tree)?;
     let opened = open::open(request, &loaded, talk, Owners::MustExist)?;

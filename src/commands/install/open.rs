@@ -234,11 +234,32 @@ fn place(
     owners: Owners,
     unknown: &mut Vec<String>,
 ) -> Result<Access> {
+    if request.user_dir.is_some() {
+        return own(target, accounts);
+    }
     let access = access(target, accounts, owners, unknown)?;
     if let Some(link) = link(target, access.user, request.tree) {
         links::check(&request.root, &link).map_err(|error| error.about(&target.name))?;
     }
     Ok(access)
+}
+
+/// A user's file: the user's, and nobody else's, where it usually is.
+fn own(target: &Target, accounts: &Accounts) -> Result<Access> {
+    let name = &target.name;
+    let (us, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    if accounts.user(&target.owner).is_some_and(|owner| owner != us) {
+        return Err(Error::failed(format!(
+            "{name}: it is for the user {}, who is not the one that runs this",
+            target.owner
+        ))
+        .hint("a machine's secrets are installed by root: leave --user-dir away"));
+    }
+    if target.link.is_some() {
+        return Err(Error::failed(format!("{name}: a user's secret is found in its usual place only"))
+            .hint("take its `path` away"));
+    }
+    Ok(Access { user: us, group, mode: target.mode.0 })
 }
 
 /// The link that a file asks for, if its path is not the usual one.

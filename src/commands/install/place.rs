@@ -63,7 +63,7 @@ pub fn place(placing: &Placing<'_>, run: &Run, live: Option<u64>, talk: &Arc<dyn
         .into_iter()
         .for_each(warn);
     if former.is_some() {
-        let (units, failures) = filled.units.touch(&request.root);
+        let (units, failures) = filled.units.touch(request.manager(), &request.root);
         filled.failures.extend(failures);
         if units != Units::default() {
             filled.status.units = units;
@@ -162,7 +162,7 @@ fn entry(secret: &Secret<'_>, request: &Request) -> Entry {
         owner: target.owner.to_string(),
         group: target.group.to_string(),
         mode: target.mode.to_string(),
-        path: target.link.clone().unwrap_or_else(|| format!("{}/{}", request.tree.delivered(), target.name)),
+        path: target.link.clone().unwrap_or_else(|| request.usual(target.name.as_str())),
         ciphertext: ready.map(|ready| ready.ciphertext.clone()),
         value: None,
         restart: target.restart.iter().map(ToString::to_string).collect(),
