@@ -1,25 +1,23 @@
-# The large laptop.
+# The large laptop. ROCm does not know its graphics card, and is told one that it knows.
 # A NixOS module. Which secrets this machine receives is said in recipients.toml, and nowhere else.
 {
+  imports = [ ./hardware-configuration.nix ];
+
   networking.hostName = "framework-16";
-  nixpkgs.hostPlatform = "x86_64-linux";
   system.stateVersion = "25.11";
 
-  users.users.jay = {
-    isNormalUser = true;
-    extraGroups = [ "wheel" ];
+  fleet = {
+    desktop.enable = true;
+    amdGpu = {
+      enable = true;
+      gfxVersion = "10.3.0";
+    };
+    services = {
+      ollama.enable = true;
+      retroarch.enable = true;
+      syncthing.enable = true;
+    };
   };
 
-  networking.wireguard.interfaces.wg0 = {
-    ips = [ "10.44.0.4/24" ];
-    privateKeyFile = "/run/sealift/wireguard-key";
-  };
-
-  services.syncthing = {
-    enable = true;
-    key = "/run/sealift/syncthing-key";
-  };
-
-  networking.networkmanager.enable = true;
-  services.fwupd.enable = true;
+  services.power-profiles-daemon.enable = true;
 }

@@ -1,30 +1,24 @@
 # The workstation: a Threadripper, which also runs the jobs of the Gitea server.
 # A NixOS module. Which secrets this machine receives is said in recipients.toml, and nowhere else.
+{ lib, ... }:
 {
+  imports = [ ./hardware-configuration.nix ];
+
   networking.hostName = "nixos-ripper";
-  nixpkgs.hostPlatform = "x86_64-linux";
   system.stateVersion = "25.11";
 
-  users.users.jay = {
-    isNormalUser = true;
-    extraGroups = [ "wheel" ];
+  fleet = {
+    desktop.enable = true;
+    amdGpu.enable = true;
+    services = {
+      gitea.runner.enable = true;
+      ollama.enable = false;
+      retroarch.enable = true;
+      sunshine.enable = true;
+      syncthing.enable = true;
+      vllm.enable = true;
+    };
   };
 
-  networking.wireguard.interfaces.wg0 = {
-    ips = [ "10.44.0.1/24" ];
-    privateKeyFile = "/run/sealift/wireguard-key";
-  };
-
-  services.syncthing = {
-    enable = true;
-    key = "/run/sealift/syncthing-key";
-  };
-
-  services.gitea-actions-runner.instances.main = {
-    enable = true;
-    name = "nixos-ripper";
-    url = "https://gitea.lan";
-    tokenFile = "/run/sealift/gitea-runner-token";
-    labels = [ "nixos:host" ];
-  };
+  nixpkgs.config.allowUnfreePredicate = package: lib.getName package == "android-studio-stable";
 }

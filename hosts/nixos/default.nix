@@ -1,22 +1,19 @@
-# The desktop that is always on. Wallabag runs here; its database password is wallabag-password.
+# The desktop that is always on. Gitea and Wallabag run here.
 # A NixOS module. Which secrets this machine receives is said in recipients.toml, and nowhere else.
 {
+  imports = [ ./hardware-configuration.nix ];
+
   networking.hostName = "nixos";
-  nixpkgs.hostPlatform = "x86_64-linux";
   system.stateVersion = "25.11";
 
-  users.users.jay = {
-    isNormalUser = true;
-    extraGroups = [ "wheel" ];
-  };
-
-  networking.wireguard.interfaces.wg0 = {
-    ips = [ "10.44.0.2/24" ];
-    privateKeyFile = "/run/sealift/wireguard-key";
-  };
-
-  services.syncthing = {
-    enable = true;
-    key = "/run/sealift/syncthing-key";
+  fleet = {
+    desktop.enable = true;
+    amdGpu.enable = true;
+    services = {
+      gitea.enable = true;
+      ollama.enable = true;
+      syncthing.enable = true;
+      wallabag.enable = true;
+    };
   };
 }

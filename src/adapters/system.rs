@@ -9,9 +9,10 @@ use super::rooted::Root;
 use crate::error::{Error, Result};
 use crate::fleet::installed::hex;
 use crate::fleet::manifest::Manifest;
-use crate::fleet::name::UnitName;
+use crate::fleet::name::{SecretName, UnitName};
 use crate::fleet::rollout::{Carried, Facts};
 use crate::fleet::seal::Envelope;
+use crate::fleet::target::Target;
 
 /// The system that is running.
 pub const RUNNING: &str = "/run/current-system";
@@ -97,31 +98,42 @@ pub fn secrets(root: &Root, manifest: &str) -> Result<Vec<Carried>> {
     let folder =
         root.resolved(manifest).and_then(|place| Some(place.rsplit_once('/')?.0.to_owned())).unwrap_or_default();
     let carried = installable.placements.iter().map(|placement| {
+        let name = &placement.target.name;
         let file = if placement.file.starts_with('/') {
             placement.file.clone()
         } else {
             format!("{folder}/{}", placement.file)
         };
-        let bytes = root
-            .read(&file)?
-            .ok_or_else(|| Error::failed(format!("{}: its sealed file {file} is not there", placement.name)))?;
+        let bytes =
+            root.read(&file)?.ok_or_else(|| Error::failed(format!("{name}: its sealed file {file} is not there")))?;
         let binary = dearmored(&bytes).ok().flatten();
         let seal = Envelope::read(binary.as_deref().unwrap_or(&bytes)).ok().and_then(|envelope| envelope.seal);
-        Ok(Carried {
-            name: placement.name.to_string(),
-            serial: seal.as_ref().map(|seal| seal.serial),
-            digest: hex(&Sha256::digest(&bytes)),
-            delivery: format!(
-                "{}:{} {} {}",
-                placement.owner,
-                placement.group,
-                placement.mode,
-                placement.link.as_deref().unwrap_or_default()
-            ),
-            units: placement.restart.iter().chain(&placement.reload).map(ToString::to_string).collect(),
-        })
+        Ok(carry(&placement.target, seal.as_ref().map(|seal| seal.serial), hex(&Sha256::digest(&bytes))))
     });
-    carried.collect()
+    let mut carried = carried.collect::<Result<Vec<Carried>>>()?;
+    // A template changes with its text, and with the sealed files of its secrets.
+    for template in &installable.templates {
+        let ciphertext =
+            |name: &SecretName| carried.iter().find(|one| one.name == name.as_str()).map(|one| one.digest.clone());
+        carried.push(carry(&template.target, None, template.source(ciphertext).unwrap_or_default()));
+    }
+    Ok(carried)
+}
+
+fn carry(target: &Target, serial: Option<u64>, digest: String) -> Carried {
+    Carried {
+        name: target.name.to_string(),
+        serial,
+        digest,
+        delivery: format!(
+            "{}:{} {} {}",
+            target.owner,
+            target.group,
+            target.mode,
+            target.link.as_deref().unwrap_or_default()
+        ),
+        units: target.restart.iter().chain(&target.reload).map(ToString::to_string).collect(),
+    }
 }
 
 #[cfg(test)]

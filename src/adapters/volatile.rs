@@ -1,5 +1,6 @@
 //! Memory that is never written to a disk: a tmpfs that may not swap, or a ramfs where the kernel has none. It is mounted
-//! below `/run`, and what is mounted there already is checked before any plaintext goes into it.
+//! below `/run`, and what is mounted there already is checked before any plaintext goes into it. A user, who may not mount,
+//! has a directory in memory; there it is the machine's swap that is looked at.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -20,15 +21,18 @@ const RAMFS: u64 = 0x8584_58f6;
 const TMPFS: u64 = 0x0102_1994;
 /// The mount table of this process.
 const MOUNTS: &str = "/proc/self/mountinfo";
+/// The swaps of this machine.
+const SWAPS: &str = "/proc/swaps";
 /// The largest list of mounts that is read, in bytes.
 const MOUNTS_LIMIT: u64 = 16 << 20;
 
-/// The `/run` of the system below a root.
+/// The `/run` of the system below a root, or a user's own directory in memory.
 pub struct Run {
     /// It, opened.
     pub fd: OwnedFd,
     /// Its path, for people.
     pub shown: PathBuf,
+    of_user: bool,
 }
 
 impl Run {
@@ -39,7 +43,22 @@ impl Run {
     pub fn open(root: &Path) -> Result<Option<Self>> {
         let shown = root.join("run");
         let Some(fd) = own_directory(&files::directory(root)?, "run", &shown)? else { return Ok(None) };
-        Ok(Some(Self { fd, shown }))
+        Ok(Some(Self { fd, shown, of_user: false }))
+    }
+
+    /// The directory in memory that belongs to the user who runs this, as `$XDG_RUNTIME_DIR` does.
+    ///
+    /// # Errors
+    /// When it is not there, or anybody else can enter it.
+    pub fn of_user(directory: &Path) -> Result<Self> {
+        let fd = files::directory(directory)?;
+        let shown = directory.to_owned();
+        let stat = fstat(&fd).map_err(|error| Error::io(format!("cannot look at {}", shown.display()), error))?;
+        if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o077 != 0 {
+            return Err(Error::failed(format!("{} is not a directory of one user alone", shown.display()))
+                .hint("give the user's own runtime directory: $XDG_RUNTIME_DIR, %t in a unit"));
+        }
+        Ok(Self { fd, shown, of_user: true })
     }
 
     /// The same, and makes it if it is not there.
@@ -52,7 +71,7 @@ impl Run {
         }
         let shown = root.join("run");
         match make_directory(&files::directory(root)?, "run", 0o755, &shown) {
-            Ok(fd) => Ok(Self { fd, shown }),
+            Ok(fd) => Ok(Self { fd, shown, of_user: false }),
             // Nobody holds the lock yet: another install may have made it just now.
             Err(error) => Self::open(root)?.ok_or(error),
         }
@@ -86,8 +105,8 @@ impl Run {
     pub fn generations(&self, tree: Tree) -> Result<Option<Generations>> {
         let shown = self.shown.join(tree.place());
         match own_directory(&self.fd, tree.place(), &shown)? {
-            Some(fd) if is_mounted(&self.fd, &fd, &shown)? => {
-                check(&fd, &shown)?;
+            Some(fd) if self.of_user || is_mounted(&self.fd, &fd, &shown)? => {
+                self.check(&fd, &shown)?;
                 Ok(Some(Generations { fd, shown, tree }))
             }
             _ => Ok(None),
@@ -100,12 +119,17 @@ impl Run {
     /// When something else is mounted there, or mounting is not permitted.
     pub fn make_generations(&self, tree: Tree) -> Result<Generations> {
         if let Some(generations) = self.generations(tree)? {
-            let mode = Mode::from_raw_mode(tree.directory_mode());
+            let mode = Mode::from_raw_mode(self.directory_mode(tree));
             fchmod(&generations.fd, mode)
                 .map_err(|error| Error::io(format!("cannot change {}", generations.shown.display()), error))?;
             return Ok(generations);
         }
         let shown = self.shown.join(tree.place());
+        if self.of_user {
+            let fd = make_directory(&self.fd, tree.place(), self.directory_mode(tree), &shown)?;
+            self.check(&fd, &shown)?;
+            return Ok(Generations { fd, shown, tree });
+        }
         let under = match own_directory(&self.fd, tree.place(), &shown)? {
             Some(fd) => fd,
             None => make_directory(&self.fd, tree.place(), 0o700, &shown)?,
@@ -120,9 +144,57 @@ impl Run {
             let failed = Error::io(format!("cannot mount memory at {}", shown.display()), error);
             if error == Errno::PERM { failed.hint("only root may mount: run this as root") } else { failed }
         })?;
-        check(&fd, &shown)?;
+        self.check(&fd, &shown)?;
         Ok(Generations { fd, shown, tree })
     }
+
+    /// A user's directory is closed to others as a whole.
+    fn directory_mode(&self, tree: Tree) -> u32 {
+        if self.of_user { 0o700 } else { tree.directory_mode() }
+    }
+
+    /// Refuses anything but memory that cannot reach a disk.
+    fn check(&self, fd: &OwnedFd, shown: &Path) -> Result<()> {
+        let failed = |error: Errno| Error::io(format!("cannot look at {}", shown.display()), error);
+        let refused =
+            |what: &str| Error::failed(format!("{} is {what}: plaintext could reach a disk", shown.display()));
+        let remount = format!("unmount it (umount {}), and sealift mounts memory there", shown.display());
+        match u64::try_from(fstatfs(fd).map_err(failed)?.f_type) {
+            Ok(RAMFS) => Ok(()),
+            Ok(TMPFS) if never_swaps(&table(MOUNTS, shown)?, mount_id(fd).map_err(failed)?) => Ok(()),
+            Ok(TMPFS) if !self.of_user => Err(refused("a tmpfs that may swap").hint(remount)),
+            Ok(TMPFS) => match swaps_openly(&table(SWAPS, shown)?, is_encrypted) {
+                None => Ok(()),
+                Some(device) => Err(refused(&format!("a tmpfs, and this machine swaps to {device}"))
+                    .hint("encrypt the swap, or keep it in memory (zram)")),
+            },
+            _ if self.of_user => Err(refused("on a disk").hint("give the user's own runtime directory")),
+            _ => Err(refused("on a disk").hint(remount)),
+        }
+    }
+}
+
+/// One of the kernel's tables, as text.
+fn table(path: &str, shown: &Path) -> Result<String> {
+    let bytes = files::read(Path::new(path), MOUNTS_LIMIT)
+        .map_err(|error| Error::failed(format!("cannot tell whether {} may swap", shown.display())).because(error))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The first place of the table of swaps that is neither memory nor encrypted.
+fn swaps_openly(table: &str, is_encrypted: impl Fn(&str) -> bool) -> Option<String> {
+    let devices = table.lines().skip(1).filter_map(|line| line.split_whitespace().next());
+    let open = |device: &&str| !device.starts_with("/dev/zram") && !is_encrypted(device);
+    devices.into_iter().find(open).map(str::to_owned)
+}
+
+/// Whether a device is one that the kernel encrypts.
+fn is_encrypted(device: &str) -> bool {
+    let Some(name) = device.strip_prefix("/dev/").filter(|name| name.starts_with("dm-") && !name.contains('/')) else {
+        return false;
+    };
+    let uuid = files::read(&Path::new("/sys/block").join(name).join("dm/uuid"), 4096);
+    uuid.is_ok_and(|uuid| uuid.starts_with(b"CRYPT-"))
 }
 
 /// Makes memory that is mounted nowhere yet, with its permissions from the start. Whoever stops us before it is moved to
@@ -149,30 +221,6 @@ fn mount(mode: u32) -> rustix::io::Result<OwnedFd> {
     let attributes =
         MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-}
-
-/// Refuses anything but memory that cannot reach a disk.
-fn check(fd: &OwnedFd, shown: &Path) -> Result<()> {
-    let failed = |error: Errno| Error::io(format!("cannot look at {}", shown.display()), error);
-    let refused = |what: &str| {
-        Error::failed(format!("{} is {what}: plaintext could reach a disk", shown.display()))
-            .hint(format!("unmount it (umount {}), and sealift mounts memory there", shown.display()))
-    };
-    match u64::try_from(fstatfs(fd).map_err(failed)?.f_type) {
-        Ok(RAMFS) => Ok(()),
-        Ok(TMPFS) => {
-            let id = mount_id(fd).map_err(failed)?;
-            let table = files::read(Path::new(MOUNTS), MOUNTS_LIMIT).map_err(|error| {
-                Error::failed(format!("cannot tell whether {} may swap", shown.display())).because(error)
-            })?;
-            if never_swaps(&String::from_utf8_lossy(&table), id) {
-                Ok(())
-            } else {
-                Err(refused("a tmpfs that may swap"))
-            }
-        }
-        _ => Err(refused("on a disk")),
-    }
 }
 
 /// Whether the mount of this number has the option `noswap`.
@@ -238,6 +286,15 @@ mod tests {
                      23 22 0:22 / /run/sealift.d rw,nosuid shared:7 - tmpfs sealift rw,mode=751,noswap\n\
                      24 22 0:23 / /run/noswap rw,noswap - tmpfs noswap rw,mode=751\n";
         assert!(never_swaps(table, 22) && never_swaps(table, 23));
+        let swaps = |lines: &str| {
+            let table = format!("Filename\tType\tSize\tUsed\tPriority\n{lines}");
+            swaps_openly(&table, |device| device == "/dev/dm-1")
+        };
+        assert_eq!(swaps(""), None);
+        assert_eq!(swaps("/dev/zram0 partition 8 0 100\n/dev/dm-1 partition 8 0 -2\n"), None);
+        assert_eq!(swaps("/dev/zram0 partition 8 0 100\n/swapfile file 8 0 -2\n").as_deref(), Some("/swapfile"));
+        assert_eq!(swaps("/dev/dm-0 partition 8 0 -2\n").as_deref(), Some("/dev/dm-0"));
+        assert!(!is_encrypted("/dev/sda2") && !is_encrypted("/dev/dm-../x"));
         assert!(!never_swaps(table, 24) && !never_swaps(table, 2) && !never_swaps("", 22));
     }
 }

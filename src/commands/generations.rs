@@ -117,7 +117,11 @@ fn sealed(root: &Root, manifest: &str) -> Vec<(String, Option<Envelope>)> {
         let binary = age::dearmored(&bytes).ok()?;
         Envelope::read(binary.as_deref().unwrap_or(&bytes)).ok()
     };
-    installable.placements.iter().map(|placement| (placement.name.to_string(), envelope(&placement.file))).collect()
+    installable
+        .placements
+        .iter()
+        .map(|placement| (placement.target.name.to_string(), envelope(&placement.file)))
+        .collect()
 }
 
 /// The keys of a machine whose public half lies open. Others (an age key of its own) cannot be told without being root.

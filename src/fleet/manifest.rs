@@ -5,14 +5,17 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::delivery::{DELIVERED, DELIVERED_FOR_USERS, path_fault};
-use super::name::{FileName, HostName, SecretName, UnitName, UnixName};
-use super::policy::{Mode, Policy};
+use super::name::{FileName, HostName, SecretName, UnitName};
+use super::policy::Policy;
 use super::shape::Shape;
+use super::target::{Said, Target, take};
+use super::template::{Template, TemplateEntry};
 use crate::error::{Error, Result};
 
-/// The version of the form that this program writes and reads.
-pub const VERSION: u32 = 1;
+/// The newest version of the form that this program reads.
+pub const VERSION: u32 = 2;
+/// The version that a manifest without templates is written in, so that every program reads it.
+const PLAIN: u32 = 1;
 /// Where a host's private keys are looked for, unless its manifest says otherwise.
 pub const IDENTITIES: [&str; 2] = ["/etc/ssh/ssh_host_ed25519_key", "/var/lib/sealift/identity"];
 
@@ -20,7 +23,7 @@ pub const IDENTITIES: [&str; 2] = ["/etc/ssh/ssh_host_ed25519_key", "/var/lib/se
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// 1.
+    /// 1, or 2 where there are templates.
     pub version: u32,
     /// The host it is for.
     pub host: String,
@@ -30,6 +33,9 @@ pub struct Manifest {
     pub keep_generations: u32,
     /// The secrets, sorted by name.
     pub secrets: Vec<Entry>,
+    /// The templates, sorted by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub templates: Vec<TemplateEntry>,
 }
 
 /// One secret of a manifest, as text.
@@ -73,33 +79,21 @@ pub struct Installable {
     pub keep_generations: u32,
     /// What is put where.
     pub placements: Vec<Placement>,
+    /// What is put together from it, and where that is put.
+    pub templates: Vec<Template>,
 }
 
 /// One secret to put in place.
 #[derive(Clone, Debug)]
 pub struct Placement {
-    /// The secret's name.
-    pub name: SecretName,
+    /// Where it goes.
+    pub target: Target,
     /// The name that the file's seal must carry.
     pub sealed_as: FileName,
     /// The sealed file.
     pub file: String,
-    /// Who owns the delivered file.
-    pub owner: UnixName,
-    /// Its group.
-    pub group: UnixName,
-    /// Its permissions.
-    pub mode: Mode,
-    /// A link of its own to the delivered file, where `path` is not the usual place.
-    pub link: Option<String>,
     /// The form of its payload.
     pub shape: Shape,
-    /// Units restarted when the delivered bytes changed.
-    pub restart: Vec<UnitName>,
-    /// Units reloaded then.
-    pub reload: Vec<UnitName>,
-    /// Whether it is needed before users exist.
-    pub needed_for_users: bool,
     /// Whether a file without a seal is accepted.
     pub allow_unsealed: bool,
 }
@@ -127,12 +121,22 @@ impl Manifest {
             }
         };
         Self {
-            version: VERSION,
+            version: PLAIN,
             host: host.to_string(),
             identities: IDENTITIES.map(str::to_owned).to_vec(),
             keep_generations: 1,
             secrets: of_host.map(entry).collect(),
+            templates: Vec::new(),
         }
+    }
+
+    /// The same with its keys sorted, as Nix writes it: a map of serde_json sorts them, a struct keeps them as they stand.
+    ///
+    /// # Errors
+    /// None that is known: every field is text, a number or a list of such.
+    pub fn sorted(&self) -> Result<serde_json::Value> {
+        serde_json::to_value(self)
+            .map_err(|error| Error::failed("the manifest cannot be written as JSON").because(error))
     }
 
     /// Reads a manifest and checks all of it.
@@ -145,14 +149,18 @@ impl Manifest {
             version: u32,
         }
         let version: Version = serde_json::from_slice(json).map_err(|fault| malformed(&fault))?;
-        if version.version != VERSION {
+        if !(PLAIN..=VERSION).contains(&version.version) {
             return Err(Error::usage(format!(
-                "the manifest is of version {}, and this program reads version {VERSION}",
+                "the manifest is of version {}, and this program reads versions {PLAIN} to {VERSION}",
                 version.version
             ))
             .hint("use the sealift that built it: etc/sealift/host of the same system"));
         }
         let manifest: Self = serde_json::from_slice(json).map_err(|fault| malformed(&fault))?;
+        if manifest.version == PLAIN && !manifest.templates.is_empty() {
+            return Err(Error::usage(format!("the manifest is of version {PLAIN}, which has no templates"))
+                .hint("build it with the Nix module of this sealift"));
+        }
         manifest.check()
     }
 
@@ -164,87 +172,101 @@ impl Manifest {
                 faults.push(Error::usage("identities: a private key's path is absolute and not in the Nix store"));
             }
         }
-        let (mut seen, mut names, mut paths) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let mut places = Places::default();
         let mut placements = Vec::new();
         for entry in &self.secrets {
             let before = faults.len();
-            let placement = entry.check(&mut faults);
-            for fault in &mut faults[before..] {
-                let about = if entry.name.parse::<SecretName>().is_ok() { entry.name.as_str() } else { "a secret" };
-                *fault = Error::usage(format!("{about}: {}", fault.message()));
-            }
-            if !seen.insert(entry.path.clone()) || !seen.insert(entry.name.clone()) {
-                faults.push(Error::usage(format!("{}: its name or path is given twice", entry.name)));
-            }
-            names.insert(entry.name.as_str());
-            paths.insert(entry.path.as_str());
-            placements.extend(placement);
+            placements.extend(entry.check(&mut faults));
+            name_faults(&mut faults, before, &entry.name);
+            places.take(&entry.name, &entry.path, &mut faults);
         }
-        for (word, all) in [("name", &names), ("path", &paths)] {
-            // What lies in a folder sorts after the folder's own name, with perhaps others in between.
-            let folders = all.iter().flat_map(|inner| inner.match_indices('/').filter_map(|(at, _)| inner.get(..at)));
-            for folder in folders.filter(|folder| all.contains(folder)).collect::<BTreeSet<_>>() {
-                faults.push(Error::usage(format!("{folder}: its {word} is a folder of another secret's")));
+        let mut templates = Vec::new();
+        for entry in &self.templates {
+            let before = faults.len();
+            if let Some(template) = entry.check(&mut faults) {
+                let there = |name: &&SecretName| {
+                    placements.iter().any(|one| one.target.name == **name && !one.target.needed_for_users)
+                };
+                if let Some(name) = template.secrets().find(|name| !there(name)) {
+                    faults.push(Error::usage(format!("content: there is no secret {name} that it could hold")));
+                }
+                templates.push(template);
             }
+            name_faults(&mut faults, before, &entry.name);
+            places.take(&entry.name, &entry.path, &mut faults);
         }
+        places.folders(&mut faults);
         match (host, faults.is_empty()) {
             (Some(host), true) => Ok(Installable {
                 host,
                 identities: self.identities,
                 keep_generations: self.keep_generations,
                 placements,
+                templates,
             }),
             _ => Err(Error::batch(format!("the manifest has {} faults", faults.len()), faults)),
         }
     }
 }
 
-impl Entry {
-    fn check(&self, faults: &mut Vec<Error>) -> Option<Placement> {
-        let name = take::<SecretName>(faults, "name", &self.name);
-        let tree = if self.needed_for_users { DELIVERED_FOR_USERS } else { DELIVERED };
-        let usual = format!("{tree}/{}", self.name);
-        if let Some(what) = path_fault(&self.path, &usual) {
-            faults.push(Error::usage(format!("path: {what}")));
+/// Says whose the faults of one entry are. A name that is none is not shown.
+fn name_faults(faults: &mut Vec<Error>, from: usize, name: &str) {
+    let about = if name.parse::<SecretName>().is_ok() { name } else { "a secret" };
+    let named: Vec<Error> = faults.drain(from..).map(|fault| fault.about(about)).collect();
+    faults.extend(named);
+}
+
+/// The names and paths that are taken. No two are the same, and none is a folder of another.
+#[derive(Default)]
+struct Places<'a> {
+    names: BTreeSet<&'a str>,
+    paths: BTreeSet<&'a str>,
+}
+
+impl<'a> Places<'a> {
+    fn take(&mut self, name: &'a str, path: &'a str, faults: &mut Vec<Error>) {
+        let (new_name, new_path) = (self.names.insert(name), self.paths.insert(path));
+        if !(new_name && new_path) {
+            faults.push(Error::usage(format!("{name}: its name or path is given twice")));
         }
-        let mode = Mode::parse(&self.mode);
-        if mode.is_none() {
-            faults.push(Error::usage("mode: not a mode for a secret: four octal digits, nothing for others"));
+    }
+
+    fn folders(&self, faults: &mut Vec<Error>) {
+        for (word, all) in [("name", &self.names), ("path", &self.paths)] {
+            // What lies in a folder sorts after the folder's own name, with perhaps others in between.
+            let folders = all.iter().flat_map(|inner| inner.match_indices('/').filter_map(|(at, _)| inner.get(..at)));
+            for folder in folders.filter(|folder| all.contains(folder)).collect::<BTreeSet<_>>() {
+                faults.push(Error::usage(format!("{folder}: its {word} is a folder of another secret's")));
+            }
         }
-        if self.file.is_empty() {
-            faults.push(Error::usage("file: it is empty"));
-        }
-        let root = |name: &str| name == "root" || name == "0";
-        if self.needed_for_users && !(root(&self.owner) && root(&self.group)) {
-            faults.push(Error::usage("owner, group: what is needed before there are users can belong to root only"));
-        }
-        let mut units = |words: &[String], field: &str| {
-            words.iter().filter_map(|word| take::<UnitName>(faults, field, word)).collect()
-        };
-        let (restart, reload) = (units(&self.restart, "restart"), units(&self.reload, "reload"));
-        Some(Placement {
-            name: name?,
-            sealed_as: take(faults, "sealed_as", &self.sealed_as)?,
-            file: self.file.clone(),
-            owner: take(faults, "owner", &self.owner)?,
-            group: take(faults, "group", &self.group)?,
-            mode: mode?,
-            link: (self.path != usual).then(|| self.path.clone()),
-            shape: take(faults, "shape", &self.shape)?,
-            restart,
-            reload,
-            needed_for_users: self.needed_for_users,
-            allow_unsealed: self.allow_unsealed,
-        })
     }
 }
 
-fn take<T>(faults: &mut Vec<Error>, field: &str, text: &str) -> Option<T>
-where
-    T: std::str::FromStr,
-    T::Err: std::fmt::Display,
-{
-    text.parse().map_err(|fault: T::Err| faults.push(Error::usage(format!("{field}: {fault}")))).ok()
+impl Entry {
+    fn check(&self, faults: &mut Vec<Error>) -> Option<Placement> {
+        let said = Said {
+            name: &self.name,
+            owner: &self.owner,
+            group: &self.group,
+            mode: &self.mode,
+            path: &self.path,
+            restart: &self.restart,
+            reload: &self.reload,
+            needed_for_users: self.needed_for_users,
+        };
+        let target = said.check(faults);
+        if self.file.is_empty() {
+            faults.push(Error::usage("file: it is empty"));
+        }
+        let (sealed_as, shape) = (take(faults, "sealed_as", &self.sealed_as), take(faults, "shape", &self.shape));
+        Some(Placement {
+            target: target?,
+            sealed_as: sealed_as?,
+            file: self.file.clone(),
+            shape: shape?,
+            allow_unsealed: self.allow_unsealed,
+        })
+    }
 }
 
 /// Says in our own words what serde refused: its message may quote the text.

@@ -28,3 +28,5 @@ pub mod shape;
 pub mod standing;
 pub mod superseded;
 pub mod survey;
+pub mod target;
+pub mod template;

@@ -7,6 +7,14 @@ use std::io::{self, Read};
 use secrecy::{ExposeSecret, ExposeSecretMut, SecretBox};
 use zeroize::Zeroize;
 
+/// A part of a value that is put together.
+pub enum Part<'a> {
+    /// What is no secret.
+    Text(&'a [u8]),
+    /// What is.
+    Value(&'a Plaintext),
+}
+
 /// A value in the clear.
 pub struct Plaintext(SecretBox<Vec<u8>>);
 
@@ -50,6 +58,23 @@ impl Plaintext {
         let mut whole = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
         parts.iter().for_each(|part| whole.extend_from_slice(part));
         Self(SecretBox::new(Box::new(whole)))
+    }
+
+    /// Joins texts and values into one value, in one buffer of the right size; none if that were larger than `limit`.
+    pub fn join(parts: &[Part<'_>], limit: usize) -> Option<Self> {
+        let length = |part: &Part<'_>| match part {
+            Part::Text(text) => text.len(),
+            Part::Value(value) => value.len(),
+        };
+        let whole = parts.iter().try_fold(0usize, |sum, part| sum.checked_add(length(part)));
+        let mut joined = Vec::with_capacity(whole.filter(|whole| *whole <= limit)?);
+        for part in parts {
+            match part {
+                Part::Text(text) => joined.extend_from_slice(text),
+                Part::Value(value) => value.expose(|bytes| joined.extend_from_slice(bytes)),
+            }
+        }
+        Some(Self::take(joined))
     }
 
     /// Takes over a buffer without copying it.
@@ -97,6 +122,15 @@ mod tests {
         }
         assert!(Plaintext::read(&bytes[..], 10, bytes.len() - 1).is_err());
         assert!(Plaintext::read(&b""[..], 0, 0).unwrap().is_empty());
+    }
+
+    #[test]
+    fn parts_are_joined_up_to_the_limit() {
+        let value = Plaintext::take(b"secret".to_vec());
+        let parts = [Part::Text(b"a="), Part::Value(&value), Part::Text(b"\n"), Part::Value(&value)];
+        assert!(Plaintext::join(&parts, 15).unwrap().expose(|bytes| bytes == b"a=secret\nsecret"));
+        assert!(Plaintext::join(&parts, 14).is_none());
+        assert!(Plaintext::join(&[], 0).unwrap().is_empty());
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Shared {
 }
 
 /// Nothing of the caller's nix, and nothing over the network.
-fn nix_environment(command: &mut Command, place: &Path) {
+pub(super) fn nix_environment(command: &mut Command, place: &Path) {
     command
         .env("NIX_CONFIG", "experimental-features = nix-command flakes\nbuild-users-group =\nsubstituters =\nsandbox = false\nflake-registry =\nwarn-dirty = false")
         .env("NIX_REMOTE", format!("local?root={}", place.join("store").display()))

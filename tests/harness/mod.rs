@@ -3,6 +3,7 @@
 //! canary everywhere it must not be, and the test fails if it is there.
 
 pub mod machine;
+pub mod nix;
 pub mod rig;
 
 use std::cell::RefCell;

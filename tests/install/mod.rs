@@ -16,6 +16,7 @@ use crate::harness::{Root, Run, Sandbox};
 mod attacks;
 mod crash;
 mod placing;
+mod templates;
 mod units;
 mod verify;
 
@@ -103,7 +104,8 @@ impl Machine {
             root: self.root.path(""),
             identities: vec![self.sandbox.key("web").into()],
             tree: sealift::fleet::installed::Tree::Ordinary,
-            strict: true,
+            user_dir: None,
+            strict: sealift::commands::install::Strict::Always,
             plugins: sealift::adapters::identity::Plugins::default(),
         }
     }

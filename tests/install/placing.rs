@@ -100,6 +100,30 @@ fn the_umask_decides_nothing() {
 }
 
 #[test]
+fn one_command_is_strict_in_a_switch_and_not_in_a_boot() {
+    let Some(machine) = Machine::new() else { return };
+    machine.sandbox.seal("a", &["--hosts", "web"]);
+    machine.sandbox.seal("b", &["--hosts", "web"]);
+    let good = std::fs::read(machine.sandbox.fleet().join("secrets/b.age")).expect("a sealed file");
+    machine.damage("b");
+    // A boot: what opens is there, and the unit says what does not.
+    machine.install(&["--strict=live"]).exits(4).says("secrets/b.age: its content is damaged");
+    assert_eq!((machine.delivered("a").is_some(), machine.delivered("b")), (true, None));
+    // A switch: nothing changes.
+    machine.sandbox.sealift_with(&["seal", "a", "--stdin"], machine.sandbox.value("a2").as_bytes()).exits(0);
+    machine.install(&["--strict=live"]).exits(1).says("secrets/b.age");
+    assert_eq!((machine.live(), machine.delivered("a")), (Some(1), Some(machine.sandbox.value("a"))));
+    std::fs::write(machine.sandbox.fleet().join("secrets/b.age"), good).expect("it is mended");
+    machine.install(&["--strict=live"]).exits(0);
+    assert_eq!(machine.live(), Some(2));
+    // A link to memory that is gone is no live generation.
+    machine.sandbox.tool("umount", &[machine.root.path("run/sealift.d").to_str().expect("UTF-8")]);
+    machine.damage("b");
+    machine.install(&["--strict=live"]).exits(4);
+    machine.install(&["--strict=never"]).exits(2).says("possible values: always, live");
+}
+
+#[test]
 fn with_strict_any_failure_changes_nothing_and_all_are_named() {
     let Some(machine) = Machine::new() else { return };
     for name in ["a", "b", "c"] {

@@ -60,7 +60,9 @@ fn every_fault_of_a_manifest_is_found_at_build_time() {
     check(&|manifest| entry(manifest, "a")["sealed_as"] = json!("b"))
         .exits(8)
         .says("a: its seal says that it is a, not b");
-    check(&|manifest| manifest["version"] = json!(2)).exits(2).says("version 2, and this program reads version 1");
+    check(&|manifest| manifest["version"] = json!(3))
+        .exits(2)
+        .says("version 3, and this program reads versions 1 to 2");
     check(&|manifest| entry(manifest, "a")["mode"] = json!("0444")).exits(2).says("a: mode");
     check(&|manifest| entry(manifest, "a")["path"] = json!("/nix/store/a")).exits(2).says("a: path");
     check(&|manifest| entry(manifest, "a")["path"] = json!("a")).exits(2).says("a: path");

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use crate::adapters::identity::Plugins;
 use crate::cli::{App, Done, settings};
 use crate::commands::Talk;
-use crate::commands::install::{self, Report, Request};
+use crate::commands::install::{self, Report, Request, Strict};
 use crate::fleet::installed::{Outcome, Tree};
 
 /// Opens every secret of a manifest in memory with the host's own key, then puts all of them in place at once:
 /// /run/sealift leads to the new generation. What cannot be opened keeps its last good bytes of this boot, and the exit
-/// code is 4; with --strict nothing is changed then, and it is 1.
+/// code is 4; with --strict nothing is changed then, and it is 1. A system's unit says --strict=live: all or nothing in
+/// a switch, what opens in a boot.
 #[derive(clap::Args)]
 pub struct Args {
     /// The manifest: from the Nix module, or from `sealift manifest HOST`
@@ -20,18 +21,28 @@ pub struct Args {
     /// Install into the system below this directory, with its users; its units are left alone
     #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
     root: PathBuf,
-    /// Change nothing if anything fails: for a switch, not for a boot
-    #[arg(long)]
-    strict: bool,
+    /// Change nothing if anything fails: `always`, or only where secrets are `live` already
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "always")]
+    strict: Option<When>,
     /// Install only what is needed to make the users, below /run/sealift-users; without it, only the rest
     #[arg(long)]
     users: bool,
+    /// Install for the user who runs this, below this directory in memory: $XDG_RUNTIME_DIR, %t in a user's unit
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["root", "users"])]
+    user_dir: Option<PathBuf>,
     /// Only look whether the manifest and its files are in order; needs no key and writes nothing
-    #[arg(long, conflicts_with_all = ["root", "strict", "users", "identity"])]
+    #[arg(long, conflicts_with_all = ["root", "strict", "users", "user_dir", "identity"])]
     check: bool,
     /// Print the status as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// When any failure changes nothing.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum When {
+    Always,
+    Live,
 }
 
 /// Checks or installs.
@@ -55,7 +66,12 @@ pub fn run(args: Args, app: &App) -> Done {
         root: args.root,
         identities,
         tree,
-        strict: args.strict,
+        user_dir: args.user_dir,
+        strict: match args.strict {
+            None => Strict::Never,
+            Some(When::Always) => Strict::Always,
+            Some(When::Live) => Strict::WhenLive,
+        },
         plugins: Plugins::default(),
     };
     let talk: Arc<dyn Talk> = app.ui.clone();
@@ -82,7 +98,10 @@ fn tell(report: &Report, request: &Request, app: &App) {
             parts.push(format!("{} {word}", count(outcome)));
         }
     }
-    let link = request.root.join(request.tree.delivered().trim_start_matches('/'));
+    let link = match &request.user_dir {
+        Some(directory) => directory.join(request.tree.link()),
+        None => request.root.join(request.tree.delivered().trim_start_matches('/')),
+    };
     app.ui.say(&format!("{}: generation {} is live; {}", link.display(), status.generation, parts.join(", ")));
     for (units, done) in [(&status.units.restarted, "restarting"), (&status.units.reloaded, "reloading")] {
         if !units.is_empty() {

@@ -58,7 +58,7 @@ impl Delivery<'_> {
             .ok_or_else(|| Error::failed(format!("there is no manifest {}", self.manifest)))?;
         let manifest = Manifest::parse(&bytes)?;
         let wanted = |tree: &Tree| match tree {
-            Tree::Users => manifest.placements.iter().any(|placement| placement.needed_for_users),
+            Tree::Users => manifest.placements.iter().any(|placement| placement.target.needed_for_users),
             Tree::Ordinary => true,
         };
         let request = |tree| install::Request {
@@ -66,7 +66,8 @@ impl Delivery<'_> {
             root: self.root.path().to_owned(),
             identities: Vec::new(),
             tree,
-            strict: true,
+            user_dir: None,
+            strict: install::Strict::Always,
             plugins: Plugins::default(),
         };
         Ok(TREES.into_iter().filter(wanted).map(request).collect())

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::open::{self, Source};
-use super::{Request, Tree};
+use super::{Request, Strict, Tree};
 use crate::adapters::age::dearmored;
 use crate::adapters::identity::Plugins;
 use crate::error::{Error, Result};
@@ -32,7 +32,8 @@ pub fn check(manifest: &Path) -> Result<Checked> {
         root: PathBuf::from("/"),
         identities: Vec::new(),
         tree: Tree::Ordinary,
-        strict: true,
+        user_dir: None,
+        strict: Strict::Always,
         plugins: Plugins::default(),
     })?;
     let placements = &loaded.manifest.placements;
@@ -49,7 +50,7 @@ pub fn check(manifest: &Path) -> Result<Checked> {
 
 /// Reads a file's header and holds its seal against the manifest.
 fn header(placement: &Placement, source: &Source) -> Result<()> {
-    let name = &placement.name;
+    let name = &placement.target.name;
     let bytes = source.read(placement)?;
     let binary = dearmored(&bytes).map_err(|error| error.about(name))?;
     let envelope = Envelope::read(binary.as_deref().unwrap_or(&bytes))

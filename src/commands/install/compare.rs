@@ -12,7 +12,9 @@ use crate::adapters::rooted::Root;
 use crate::adapters::volatile::Run;
 use crate::error::{Error, Result};
 use crate::fleet::installed::{Tree, hex, value_digest};
-use crate::fleet::manifest::{Manifest, Placement};
+use crate::fleet::manifest::Manifest;
+use crate::fleet::name::SecretName;
+use crate::fleet::target::Target;
 
 /// What is wrong with each secret of a manifest, by name, if anything. `manifest`: where it is, from inside the root.
 ///
@@ -27,15 +29,44 @@ pub fn compare(root: &Root, manifest: &str) -> Result<BTreeMap<String, Option<St
     let mut found = BTreeMap::new();
     for tree in [Tree::Users, Tree::Ordinary] {
         let live = Live::of(root.path(), tree)?;
-        for placement in listed.placements.iter().filter(|one| tree_of(one) == tree) {
-            let wrong = match &live {
-                Some(live) => live.wrong(root, &folder, placement, &accounts)?,
-                None => Some("nothing is delivered".to_owned()),
-            };
-            found.insert(placement.name.to_string(), wrong);
+        let mut sealed: BTreeMap<&SecretName, String> = BTreeMap::new();
+        for placement in listed.placements.iter().filter(|one| tree_of(&one.target) == tree) {
+            let digest = digest(root, &folder, &placement.file)?;
+            found.insert(
+                placement.target.name.to_string(),
+                wrong(root, live.as_ref(), &placement.target, digest.as_ref(), &accounts)?,
+            );
+            sealed.extend(digest.map(|digest| (&placement.target.name, digest)));
+        }
+        for template in listed.templates.iter().filter(|one| tree_of(&one.target) == tree) {
+            let source = template.source(|name| sealed.get(name).cloned());
+            found.insert(
+                template.target.name.to_string(),
+                wrong(root, live.as_ref(), &template.target, source.as_ref(), &accounts)?,
+            );
         }
     }
     Ok(found)
+}
+
+/// SHA-256 of a sealed file; none where it is not there.
+fn digest(root: &Root, folder: &str, file: &str) -> Result<Option<String>> {
+    let file = if file.starts_with('/') { file.to_owned() } else { format!("{folder}/{file}") };
+    Ok(root.read(&file)?.map(|bytes| hex(&Sha256::digest(&bytes))))
+}
+
+/// What is wrong with one file, if anything. `source`: the digest of what it is made from.
+fn wrong(
+    root: &Root,
+    live: Option<&Live>,
+    target: &Target,
+    source: Option<&String>,
+    accounts: &Accounts,
+) -> Result<Option<String>> {
+    match live {
+        Some(live) => live.wrong(root, target, source, accounts),
+        None => Ok(Some("nothing is delivered".to_owned())),
+    }
 }
 
 /// What is live of one tree.
@@ -55,38 +86,38 @@ impl Live {
         Ok(Some(Self { generation, status, key: generations.key()? }))
     }
 
-    fn wrong(&self, root: &Root, folder: &str, placement: &Placement, accounts: &Accounts) -> Result<Option<String>> {
-        let name = placement.name.as_str();
-        let file = if placement.file.starts_with('/') {
-            placement.file.clone()
-        } else {
-            format!("{folder}/{}", placement.file)
-        };
+    fn wrong(
+        &self,
+        root: &Root,
+        target: &Target,
+        source: Option<&String>,
+        accounts: &Accounts,
+    ) -> Result<Option<String>> {
+        let name = target.name.as_str();
         let Some(entry) = self.status.secrets.get(name) else { return Ok(Some("it is not delivered".to_owned())) };
         if let Some(reason) = &entry.reason {
             return Ok(Some(reason.clone()));
         }
-        let sealed = root.read(&file)?.map(|bytes| hex(&Sha256::digest(&bytes)));
-        if sealed != entry.ciphertext {
+        if source != entry.ciphertext.as_ref() {
             return Ok(Some("another ciphertext was delivered".to_owned()));
         }
         let Some((value, access)) = self.generation.read(name)? else { return Ok(Some("its file is gone".to_owned())) };
-        let wanted = (accounts.user(&placement.owner), accounts.group(&placement.group));
+        let wanted = (accounts.user(&target.owner), accounts.group(&target.group));
         let (Some(user), Some(group)) = wanted else {
-            return Ok(Some(format!("{}:{} does not exist", placement.owner, placement.group)));
+            return Ok(Some(format!("{}:{} does not exist", target.owner, target.group)));
         };
-        if access != (Access { user, group, mode: placement.mode.0 }) {
+        if access != (Access { user, group, mode: target.mode.0 }) {
             return Ok(Some(format!(
                 "it belongs to {}:{} with {:04o}, and not to {}:{} with {}",
-                access.user, access.group, access.mode, placement.owner, placement.group, placement.mode
+                access.user, access.group, access.mode, target.owner, target.group, target.mode
             )));
         }
         let digest = value.expose(|bytes| value_digest(&self.key, name, bytes));
         if entry.value.as_ref().is_some_and(|value| *value != digest) {
             return Ok(Some("somebody has changed the delivered file".to_owned()));
         }
-        if let Some(link) = &placement.link
-            && root.link(link).is_none_or(|target| target != format!("/run/{}/{name}", tree_of(placement).link()))
+        if let Some(link) = &target.link
+            && root.link(link).is_none_or(|found| found != format!("/run/{}/{name}", tree_of(target).link()))
         {
             return Ok(Some(format!("{link} does not lead to it")));
         }
@@ -94,6 +125,6 @@ impl Live {
     }
 }
 
-fn tree_of(placement: &Placement) -> Tree {
-    if placement.needed_for_users { Tree::Users } else { Tree::Ordinary }
+fn tree_of(target: &Target) -> Tree {
+    if target.needed_for_users { Tree::Users } else { Tree::Ordinary }
 }

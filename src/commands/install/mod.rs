@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Talk;
 use crate::adapters::identity::Plugins;
+use crate::adapters::systemd::Manager;
 use crate::adapters::volatile::Run;
 use crate::adapters::{lock, signals};
 use crate::error::{Error, Kind, Result};
@@ -40,10 +41,47 @@ pub struct Request {
     pub identities: Vec<PathBuf>,
     /// Which secrets, and where.
     pub tree: Tree,
-    /// Any failure changes nothing: for a switch, not for a boot.
-    pub strict: bool,
+    /// A directory in memory of the user who runs this: everything is that user's, and nothing is mounted.
+    pub user_dir: Option<PathBuf>,
+    /// When any failure changes nothing.
+    pub strict: Strict,
     /// The plugins that may run.
     pub plugins: Plugins,
+}
+
+impl Request {
+    /// Where this installs.
+    fn run(&self) -> Result<Run> {
+        match &self.user_dir {
+            Some(directory) => Run::of_user(directory),
+            None => Run::make(&self.root),
+        }
+    }
+
+    /// Where a file is found that has no link of its own.
+    fn usual(&self, name: &str) -> String {
+        match &self.user_dir {
+            Some(directory) => format!("{}/{}/{name}", directory.display(), self.tree.link()),
+            None => format!("{}/{name}", self.tree.delivered()),
+        }
+    }
+
+    /// Whose units use what is installed.
+    fn manager(&self) -> Manager {
+        if self.user_dir.is_some() { Manager::User } else { Manager::Machine }
+    }
+}
+
+/// When any failure changes nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strict {
+    /// Never: what can be installed is.
+    #[default]
+    Never,
+    /// Always.
+    Always,
+    /// Where secrets are delivered already: in a switch, and not in a boot. One command serves both.
+    WhenLive,
 }
 
 /// What was installed.
@@ -72,23 +110,37 @@ impl Report {
 /// Opens everything and puts it in place.
 ///
 /// # Errors
-/// Nothing changed then. With `strict` any failure is an error; without it, a secret that does not open is a failure in
-/// the report.
+/// Nothing changed then. Where it is strict any failure is an error; elsewhere a secret that does not open is a failure
+/// in the report.
 pub fn run(request: &Request, talk: &Arc<dyn Talk>) -> Result<Report> {
     // A manifest that cannot be read must not even make a lock file.
     let loaded = open::load(request)?;
-    let run = Run::make(&request.root)?;
+    let run = request.run()?;
     let _lock = take_lock(&run, "sealift install")?;
     let live = run.live(request.tree)?;
     let opened = open::open(request, &loaded, talk, Owners::MustExist)?;
-    if request.strict {
+    let strict = match request.strict {
+        Strict::Never => false,
+        Strict::Always => true,
+        Strict::WhenLive => is_there(&run, request.tree, live)?,
+    };
+    if strict {
         opened.refuse_failures().map_err(|error| {
             let kind = if opened.keyless.is_some() { Kind::NoIdentity } else { Kind::Failed };
             error.of_kind(kind)
         })?;
     }
     signals::check()?;
-    place::place(request, &loaded, &opened, &run, live, talk)
+    let placing = place::Placing { request, loaded: &loaded, opened: &opened, strict };
+    place::place(&placing, &run, live, talk)
+}
+
+/// Whether the generation that the link names is there: a lost mount leaves a link to nothing.
+fn is_there(run: &Run, tree: Tree, live: Option<u64>) -> Result<bool> {
+    match (live, run.generations(tree)?) {
+        (Some(live), Some(generations)) => Ok(generations.open(live)?.is_some()),
+        _ => Ok(false),
+    }
 }
 
 /// The status of the live generation; none where nothing is installed.

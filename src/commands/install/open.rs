@@ -18,10 +18,15 @@ use crate::error::{Error, Kind, Result};
 use crate::fleet::header::FILE_LIMIT;
 use crate::fleet::installed::{Tree, hex};
 use crate::fleet::manifest::{Installable, Manifest, Placement};
-use crate::fleet::plaintext::Plaintext;
+use crate::fleet::name::SecretName;
+use crate::fleet::plaintext::{Part, Plaintext};
+use crate::fleet::target::Target;
+use crate::fleet::template::{Piece, Template};
 
 /// The largest manifest that is read, in bytes.
 const MANIFEST_LIMIT: u64 = 16 << 20;
+/// The largest file that a template becomes, in bytes.
+const TEMPLATE_LIMIT: usize = 16 << 20;
 /// Where Nix keeps what it built.
 const STORE: &str = "/nix/store/";
 
@@ -52,7 +57,7 @@ pub enum Owners {
 
 /// A manifest's secrets, opened as far as they do.
 pub struct Opened<'a> {
-    /// Each secret of the tree, in the manifest's order.
+    /// Each secret of the tree, in the manifest's order, and then each template.
     pub secrets: Vec<Secret<'a>>,
     /// Why there is no key at all, if there is none.
     pub keyless: Option<Error>,
@@ -60,10 +65,10 @@ pub struct Opened<'a> {
     pub unknown_owners: Vec<String>,
 }
 
-/// One secret.
+/// One secret, or one template.
 pub struct Secret<'a> {
-    /// What the manifest says of it.
-    pub placement: &'a Placement,
+    /// Where it goes.
+    pub target: &'a Target,
     /// Its value and all that is needed to place it, or why there is none.
     pub outcome: Result<Ready, Error>,
 }
@@ -74,7 +79,7 @@ pub struct Ready {
     pub value: Plaintext,
     /// The serial of the value, if the file has a seal.
     pub serial: Option<u64>,
-    /// SHA-256 of the sealed file.
+    /// SHA-256 of the sealed file; of a template, of all that it is made from.
     pub ciphertext: String,
     /// Who may do what with the delivered file.
     pub access: Access,
@@ -152,7 +157,7 @@ impl Source {
                 path = inside;
             }
         }
-        files::read(&path, FILE_LIMIT).map_err(|error| error.about(&placement.name))
+        files::read(&path, FILE_LIMIT).map_err(|error| error.about(&placement.target.name))
     }
 }
 
@@ -163,11 +168,13 @@ impl Source {
 pub fn open<'a>(request: &Request, loaded: &'a Loaded, talk: &Arc<dyn Talk>, owners: Owners) -> Result<Opened<'a>> {
     let users = request.tree == Tree::Users;
     let wanted: Vec<&Placement> =
-        loaded.manifest.placements.iter().filter(|placement| placement.needed_for_users == users).collect();
-    if wanted.is_empty() {
+        loaded.manifest.placements.iter().filter(|placement| placement.target.needed_for_users == users).collect();
+    let templates = if users { &[][..] } else { &loaded.manifest.templates };
+    if wanted.is_empty() && templates.is_empty() {
         return Ok(Opened { secrets: Vec::new(), keyless: None, unknown_owners: Vec::new() });
     }
-    let plain = wanted.iter().all(|placement| is_plain(&placement.owner) && is_plain(&placement.group));
+    let mut targets = wanted.iter().map(|placement| &placement.target).chain(templates.iter().map(|one| &one.target));
+    let plain = targets.all(|target| is_plain(&target.owner) && is_plain(&target.group));
     let accounts = if plain || users { Accounts::default() } else { Accounts::read(&request.root)? };
     let (identities, keyless) = identities(request, &loaded.manifest, talk);
     let mut unknown_owners = Vec::new();
@@ -176,23 +183,89 @@ pub fn open<'a>(request: &Request, loaded: &'a Loaded, talk: &Arc<dyn Talk>, own
         wanted.iter().zip(parallel::map(&wanted, |placement| open_one(placement, loaded, &identities)))
     {
         let outcome = opened.and_then(|(value, serial, ciphertext)| {
-            let access = access(placement, &accounts, owners, &mut unknown_owners)?;
-            if let Some(link) = link(placement, access.user, request.tree) {
-                links::check(&request.root, &link).map_err(|error| error.about(&placement.name))?;
-            }
+            let access = place(request, &placement.target, &accounts, owners, &mut unknown_owners)?;
             Ok(Ready { value, serial, ciphertext, access })
         });
-        secrets.push(Secret { placement, outcome });
+        secrets.push(Secret { target: &placement.target, outcome });
+    }
+    for template in templates {
+        let target = &template.target;
+        let outcome = render(template, &secrets).and_then(|(value, ciphertext)| {
+            let access = place(request, target, &accounts, owners, &mut unknown_owners)?;
+            Ok(Ready { value, serial: None, ciphertext, access })
+        });
+        secrets.push(Secret { target, outcome });
     }
     unknown_owners.sort();
     unknown_owners.dedup();
     Ok(Opened { secrets, keyless, unknown_owners })
 }
 
-/// The link that a placement asks for, if its path is not the usual one.
-pub fn link(placement: &Placement, owner: u32, tree: Tree) -> Option<Link> {
-    let target = format!("{}/{}", tree.delivered(), placement.name);
-    placement.link.clone().map(|path| Link { path, target, owner })
+/// Puts a template together from values that opened. The manifest's check has seen that it names none but these.
+fn render(template: &Template, secrets: &[Secret<'_>]) -> Result<(Plaintext, String)> {
+    let name = &template.target.name;
+    let ready =
+        |wanted: &SecretName| secrets.iter().find(|secret| secret.target.name == *wanted)?.outcome.as_ref().ok();
+    if let Some(failed) = template.secrets().find(|secret| ready(secret).is_none()) {
+        // Of the kind of what failed: a machine without any key fails with that, whatever it was to put together.
+        let outcome = secrets.iter().find(|secret| secret.target.name == *failed).map(|secret| &secret.outcome);
+        let kind = outcome.and_then(|outcome| outcome.as_ref().err()).map_or(Kind::Failed, Error::kind);
+        return Err(Error::new(kind, format!("{name}: the secret {failed}, which is part of it, did not open")));
+    }
+    let parts: Vec<Part<'_>> = template
+        .pieces
+        .iter()
+        .filter_map(|piece| match piece {
+            Piece::Text(text) => Some(Part::Text(text.as_bytes())),
+            Piece::Value(secret) => ready(secret).map(|ready| Part::Value(&ready.value)),
+        })
+        .collect();
+    let value = Plaintext::join(&parts, TEMPLATE_LIMIT)
+        .ok_or_else(|| Error::failed(format!("{name}: it would be larger than {} MiB", TEMPLATE_LIMIT >> 20)))?;
+    let source = template.source(|secret| ready(secret).map(|ready| ready.ciphertext.clone())).unwrap_or_default();
+    Ok((value, source))
+}
+
+/// Who gets a file, if it could be put where it goes.
+fn place(
+    request: &Request,
+    target: &Target,
+    accounts: &Accounts,
+    owners: Owners,
+    unknown: &mut Vec<String>,
+) -> Result<Access> {
+    if request.user_dir.is_some() {
+        return own(target, accounts);
+    }
+    let access = access(target, accounts, owners, unknown)?;
+    if let Some(link) = link(target, access.user, request.tree) {
+        links::check(&request.root, &link).map_err(|error| error.about(&target.name))?;
+    }
+    Ok(access)
+}
+
+/// A user's file: the user's, and nobody else's, where it usually is.
+fn own(target: &Target, accounts: &Accounts) -> Result<Access> {
+    let name = &target.name;
+    let (us, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    if accounts.user(&target.owner).is_some_and(|owner| owner != us) {
+        return Err(Error::failed(format!(
+            "{name}: it is for the user {}, who is not the one that runs this",
+            target.owner
+        ))
+        .hint("a machine's secrets are installed by root: leave --user-dir away"));
+    }
+    if target.link.is_some() {
+        return Err(Error::failed(format!("{name}: a user's secret is found in its usual place only"))
+            .hint("take its `path` away"));
+    }
+    Ok(Access { user: us, group, mode: target.mode.0 })
+}
+
+/// The link that a file asks for, if its path is not the usual one.
+pub fn link(target: &Target, owner: u32, tree: Tree) -> Option<Link> {
+    let usual = format!("{}/{}", tree.delivered(), target.name);
+    target.link.clone().map(|path| Link { path, target: usual, owner })
 }
 
 /// The host's private keys. One that cannot be used is remembered with its reason; that none can is told once.
@@ -226,7 +299,7 @@ type OpenedFile = (Plaintext, Option<u64>, String);
 
 /// Opens one file and holds it against what is declared of it.
 fn open_one(placement: &Placement, loaded: &Loaded, identities: &Identities) -> Result<OpenedFile> {
-    let name = &placement.name;
+    let name = &placement.target.name;
     let bytes = loaded.source.read(placement)?;
     if identities.is_empty() {
         return Err(Error::new(Kind::NoIdentity, format!("{name}: there is no key to open it with")));
@@ -248,15 +321,15 @@ fn open_one(placement: &Placement, loaded: &Loaded, identities: &Identities) -> 
 
 /// The failure of a file that another tool wrote, or whose seal was stripped.
 pub fn unsealed(placement: &Placement) -> Error {
-    Error::integrity(format!("{}: its file has no seal, so nothing says that it is this secret", placement.name)).hint(
-        format!("`sealift rekey {0}` adds one; to accept it as it is: `allow_unsealed = true` for {0}", placement.name),
-    )
+    let name = &placement.target.name;
+    Error::integrity(format!("{name}: its file has no seal, so nothing says that it is this secret"))
+        .hint(format!("`sealift rekey {name}` adds one; to accept it as it is: `allow_unsealed = true` for {name}"))
 }
 
 /// Who may do what with the delivered file.
-fn access(placement: &Placement, accounts: &Accounts, owners: Owners, unknown: &mut Vec<String>) -> Result<Access> {
-    let name = &placement.name;
-    let (user, group) = (accounts.user(&placement.owner), accounts.group(&placement.group));
+fn access(target: &Target, accounts: &Accounts, owners: Owners, unknown: &mut Vec<String>) -> Result<Access> {
+    let name = &target.name;
+    let (user, group) = (accounts.user(&target.owner), accounts.group(&target.group));
     let mut number = |number: Option<u32>, what: &str, who: &str| match (number, owners) {
         (Some(number), _) => Ok(number),
         (None, Owners::MayCome) => {
@@ -266,7 +339,7 @@ fn access(placement: &Placement, accounts: &Accounts, owners: Owners, unknown: &
         (None, Owners::MustExist) => Err(Error::failed(format!("{name}: there is no {what} {who} on this host"))
             .hint("declare it in the host's configuration, or give the secret another owner")),
     };
-    let user = number(user, "user", placement.owner.as_str())?;
-    let group = number(group, "group", placement.group.as_str())?;
-    Ok(Access { user, group, mode: placement.mode.0 })
+    let user = number(user, "user", target.owner.as_str())?;
+    let group = number(group, "group", target.group.as_str())?;
+    Ok(Access { user, group, mode: target.mode.0 })
 }

@@ -17,25 +17,31 @@ use crate::error::{Error, Result};
 use crate::fleet::installed::{Entry, Outcome, Status, Units, VERSION, value_digest};
 use crate::fleet::plaintext::Plaintext;
 
+/// What is put in place, and how.
+pub struct Placing<'a> {
+    /// What was asked for.
+    pub request: &'a Request,
+    /// The manifest.
+    pub loaded: &'a Loaded,
+    /// What was opened of it.
+    pub opened: &'a Opened<'a>,
+    /// Whether any failure changes nothing.
+    pub strict: bool,
+}
+
 /// Makes the next generation of the request's tree and makes it live.
 ///
 /// # Errors
 /// Nothing changed then.
-pub fn place(
-    request: &Request,
-    loaded: &Loaded,
-    opened: &Opened<'_>,
-    run: &Run,
-    live: Option<u64>,
-    talk: &Arc<dyn Talk>,
-) -> Result<Report> {
+pub fn place(placing: &Placing<'_>, run: &Run, live: Option<u64>, talk: &Arc<dyn Talk>) -> Result<Report> {
+    let request = placing.request;
     let tree = request.tree;
     let generations = run.make_generations(tree)?;
     // A link to a generation that is not there is what a lost mount leaves: nothing is live then.
     let former = live.map_or(Ok(None), |live| generations.open(live))?;
     let mut next = generations.make()?;
     let mut links = Links { request, placed: Vec::new() };
-    let made = fill(request, loaded, opened, &generations, former.as_ref(), &mut next, &mut links).and_then(|filled| {
+    let made = fill(placing, &generations, former.as_ref(), &mut next, &mut links).and_then(|filled| {
         signals::check()?;
         run.swap(tree, next.number).map(|()| filled)
     });
@@ -53,9 +59,11 @@ pub fn place(
     if let Some(former) = &former {
         links.remove_gone(former).err().into_iter().for_each(warn);
     }
-    prune(&generations, next.number, former.as_ref(), loaded.manifest.keep_generations).into_iter().for_each(warn);
+    prune(&generations, next.number, former.as_ref(), placing.loaded.manifest.keep_generations)
+        .into_iter()
+        .for_each(warn);
     if former.is_some() {
-        let (units, failures) = filled.units.touch(&request.root);
+        let (units, failures) = filled.units.touch(request.manager(), &request.root);
         filled.failures.extend(failures);
         if units != Units::default() {
             filled.status.units = units;
@@ -73,14 +81,13 @@ struct Filled {
 
 /// Writes a generation: its files, the links that lead to them, its status.
 fn fill(
-    request: &Request,
-    loaded: &Loaded,
-    opened: &Opened<'_>,
+    placing: &Placing<'_>,
     generations: &Generations,
     former: Option<&Generation>,
     next: &mut Generation,
     links: &mut Links<'_>,
 ) -> Result<Filled> {
+    let Placing { request, loaded, opened, strict } = *placing;
     let key = generations.key()?;
     let mut failures: Vec<Error> = opened.keyless.iter().map(copy).collect();
     let former_status = former.and_then(|former| former.status().ok().flatten());
@@ -88,7 +95,7 @@ fn fill(
     let mut units = Wanted::default();
     for secret in &opened.secrets {
         signals::check()?;
-        let name = secret.placement.name.as_str();
+        let name = secret.target.name.as_str();
         let there = former.map_or(Ok(None), |former| former.read(name))?;
         let mut entry = entry(secret, request);
         let delivered: Option<(&Plaintext, Access)> = match (&secret.outcome, &there) {
@@ -112,11 +119,11 @@ fn fill(
         if let Some((value, access)) = delivered {
             next.write(name, value, access)?;
             entry.value = Some(value.expose(|bytes| value_digest(&key, name, bytes)));
-            if let Some(link) = link(secret.placement, access.user, request.tree)
+            if let Some(link) = link(secret.target, access.user, request.tree)
                 && let Err(error) = links.place(link)
             {
                 let error = error.about(name);
-                if request.strict {
+                if strict {
                     return Err(error);
                 }
                 entry.reason = Some(error.in_one_line());
@@ -146,20 +153,20 @@ fn fill(
 
 /// What the status says of a secret before it is placed.
 fn entry(secret: &Secret<'_>, request: &Request) -> Entry {
-    let placement = secret.placement;
+    let target = secret.target;
     let ready = secret.outcome.as_ref().ok();
     Entry {
         outcome: Outcome::Failed,
         reason: secret.outcome.as_ref().err().map(Error::in_one_line),
         serial: ready.and_then(|ready| ready.serial),
-        owner: placement.owner.to_string(),
-        group: placement.group.to_string(),
-        mode: placement.mode.to_string(),
-        path: placement.link.clone().unwrap_or_else(|| format!("{}/{}", request.tree.delivered(), placement.name)),
+        owner: target.owner.to_string(),
+        group: target.group.to_string(),
+        mode: target.mode.to_string(),
+        path: target.link.clone().unwrap_or_else(|| request.usual(target.name.as_str())),
         ciphertext: ready.map(|ready| ready.ciphertext.clone()),
         value: None,
-        restart: placement.restart.iter().map(ToString::to_string).collect(),
-        reload: placement.reload.iter().map(ToString::to_string).collect(),
+        restart: target.restart.iter().map(ToString::to_string).collect(),
+        reload: target.reload.iter().map(ToString::to_string).collect(),
     }
 }
 

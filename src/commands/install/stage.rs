@@ -52,7 +52,7 @@ pub fn stage(request: &Request, talk: &Arc<dyn Talk>, owners: Owners) -> Result<
     opened.refuse_failures()?;
     let mut secrets = Vec::with_capacity(opened.secrets.len());
     for secret in &opened.secrets {
-        let (name, Ok(ready)) = (secret.placement.name.as_str(), &secret.outcome) else { continue };
+        let (name, Ok(ready)) = (secret.target.name.as_str(), &secret.outcome) else { continue };
         let there = live.as_ref().map_or(Ok(None), |live| live.read(name))?;
         let changed = !there.is_some_and(|(value, _)| value.same_as(&ready.value));
         secrets.push(StagedSecret { name: name.to_owned(), serial: ready.serial, changed });

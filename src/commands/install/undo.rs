@@ -8,6 +8,7 @@ use super::take_lock;
 use super::units::Wanted;
 use crate::adapters::generation::Generation;
 use crate::adapters::links::{self, Link};
+use crate::adapters::systemd::Manager;
 use crate::adapters::volatile::Run;
 use crate::error::{Error, Kind, Result};
 use crate::fleet::installed::{Entry, Status, Tree, Units};
@@ -60,7 +61,7 @@ pub fn undo(root: &Path, tree: Tree, generation: u64) -> Result<Undone> {
     failures.extend(gone.filter_map(|link| links::remove(root, &link).err()));
     let mut units = Units::default();
     if let (Some(former), Some(status)) = (&former, &status) {
-        let (told, more) = changed(former, status, &later, &later_status)?.touch(root);
+        let (told, more) = changed(former, status, &later, &later_status)?.touch(Manager::Machine, root);
         units = told;
         failures.extend(more);
     }

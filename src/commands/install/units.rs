@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::adapters::systemd;
+use crate::adapters::systemd::{self, Manager};
 use crate::error::Error;
 use crate::fleet::installed::Units;
 use crate::fleet::name::UnitName;
@@ -23,7 +23,7 @@ impl Wanted {
     }
 
     /// Restarts and reloads those that are active. A unit of both is restarted.
-    pub fn touch(self, root: &Path) -> (Units, Vec<Error>) {
+    pub fn touch(self, manager: Manager, root: &Path) -> (Units, Vec<Error>) {
         let untouched = |why: &str| (Units { untouched: Some(why.to_owned()), ..Units::default() }, Vec::new());
         if self.restart.is_empty() && self.reload.is_empty() {
             return (Units::default(), Vec::new());
@@ -34,7 +34,7 @@ impl Wanted {
         let restart: Vec<UnitName> = self.restart.iter().cloned().collect();
         let reload: Vec<UnitName> = self.reload.difference(&self.restart).cloned().collect();
         let all: Vec<UnitName> = restart.iter().chain(&reload).cloned().collect();
-        let active: BTreeSet<UnitName> = match systemd::active(&all) {
+        let active: BTreeSet<UnitName> = match systemd::active(manager, &all) {
             Ok(active) => active.into_iter().collect(),
             Err(error) => {
                 let (units, _) = untouched("systemd did not tell which are active");
@@ -44,7 +44,7 @@ impl Wanted {
         let only_active =
             |units: Vec<UnitName>| units.into_iter().filter(|unit| active.contains(unit)).collect::<Vec<_>>();
         let (restart, reload) = (only_active(restart), only_active(reload));
-        let outcomes = [systemd::try_restart(&restart), systemd::try_reload_or_restart(&reload)];
+        let outcomes = [systemd::try_restart(manager, &restart), systemd::try_reload_or_restart(manager, &reload)];
         let told = |units: &[UnitName], done: bool| {
             if done { units.iter().map(ToString::to_string).collect() } else { Vec::new() }
         };

@@ -1,0 +1,91 @@
+# Two things in one: what other flakes take from here (modules, packages, lib), and the reference fleet in hosts/. `lib`,
+# the modules and the template need no input; nothing of an input is looked at until something of it is asked for.
+{
+  description = "Carries a NixOS fleet's secrets and its deploys";
+
+  inputs = {
+    nixpkgs.url = "github:NixOS/nixpkgs/nixos-26.05";
+    # Only the reference fleet uses it. A flake that takes sealift may say inputs.home-manager.follows = "".
+    home-manager = {
+      url = "github:nix-community/home-manager/release-26.05";
+      inputs.nixpkgs.follows = "nixpkgs";
+    };
+  };
+
+  outputs =
+    {
+      self,
+      nixpkgs,
+      home-manager,
+    }:
+    let
+      lib = import ./nix/lib.nix;
+      systems = [
+        "x86_64-linux"
+        "aarch64-linux"
+      ];
+      each =
+        make:
+        builtins.listToAttrs (
+          map (system: {
+            name = system;
+            value = make nixpkgs.legacyPackages.${system};
+          }) systems
+        );
+    in
+    {
+      inherit lib;
+
+      nixosModules.default = ./nix/module.nix;
+      homeManagerModules.default = ./nix/home-manager.nix;
+      overlays.default = import ./nix/overlay.nix;
+
+      templates.default = {
+        path = ./nix/template;
+        description = "A fleet whose secrets and deploys sealift carries";
+        welcomeText = ''
+          Next: `git init && git add -A`, `sealift init`, `sealift identity new --admin YOU`, and for each machine
+          `sealift host add NAME --key-file KEY.pub` with a folder hosts/NAME.
+        '';
+      };
+
+      packages = each (pkgs: rec {
+        sealift = pkgs.callPackage ./nix/package.nix { };
+        sealift-host = pkgs.callPackage ./nix/package.nix { withKeyring = false; };
+        default = sealift;
+      });
+
+      apps = each (pkgs: {
+        default = {
+          type = "app";
+          program = "${self.packages.${pkgs.stdenv.hostPlatform.system}.default}/bin/sealift";
+          meta.description = "Carries a NixOS fleet's secrets and its deploys";
+        };
+      });
+
+      devShells = each (pkgs: {
+        default = import ./nix/shell.nix { inherit pkgs; };
+      });
+
+      checks = each (pkgs: import ./nix/checks.nix { inherit pkgs self; });
+
+      formatter = each (pkgs: pkgs.nixfmt);
+
+      # The reference fleet: a machine for each folder of hosts/.
+      nixosConfigurations = lib.mkFleet {
+        inherit nixpkgs;
+        fleet = ./.;
+        modules = [
+          ./modules/common.nix
+          home-manager.nixosModules.home-manager
+          { home-manager.sharedModules = [ ./nix/home-manager.nix ]; }
+        ];
+        perHost =
+          name:
+          let
+            own = ./home + "/${name}.nix";
+          in
+          [ { home-manager.users.jay = if builtins.pathExists own then own else ./home/common.nix; } ];
+      };
+    };
+}

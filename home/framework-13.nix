@@ -1,0 +1,4 @@
+# Jay's home on framework-13.
+{
+  imports = [ ./common.nix ];
+}

@@ -1,0 +1,12 @@
+# Programs for every day.
+{ pkgs, ... }:
+{
+  home.packages = with pkgs; [
+    age
+    fd
+    htop
+    jq
+    ripgrep
+    tree
+  ];
+}

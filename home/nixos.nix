@@ -1,0 +1,4 @@
+# Jay's home on nixos.
+{
+  imports = [ ./common.nix ];
+}

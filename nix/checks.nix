@@ -1,0 +1,47 @@
+# `nix flake check`: the packages, clippy, the formatters, and machines that boot. The machines need nixpkgs, KVM and a
+# daemon; `scripts/test nix` runs what needs none of these.
+{
+  pkgs,
+  self,
+}:
+let
+  inherit (pkgs) lib;
+  package = pkgs.callPackage ./package.nix { };
+  host = pkgs.callPackage ./package.nix { withKeyring = false; };
+  files = lib.fileset.toSource {
+    root = ../.;
+    fileset = lib.fileset.fileFilter (file: file.hasExt "nix") ../.;
+  };
+in
+{
+  inherit package host;
+
+  clippy = package.overrideAttrs (old: {
+    pname = "sealift-clippy";
+    nativeBuildInputs = old.nativeBuildInputs ++ [ pkgs.clippy ];
+    buildPhase = "cargo clippy --offline --lib --bins -- -D warnings";
+    doCheck = false;
+    installPhase = "touch $out";
+  });
+
+  nix-files =
+    pkgs.runCommand "sealift-nix-files"
+      {
+        nativeBuildInputs = [
+          pkgs.deadnix
+          pkgs.nixfmt
+          pkgs.statix
+        ];
+      }
+      ''
+        cd ${files}
+        find . -name '*.nix' -exec nixfmt --check {} +
+        deadnix --fail --no-lambda-pattern-names .
+        statix check .
+        touch $out
+      '';
+}
+// lib.optionalAttrs pkgs.stdenv.hostPlatform.isLinux {
+  machines = pkgs.callPackage ./tests/machines.nix { inherit self; };
+  users = pkgs.callPackage ./tests/users.nix { inherit self; };
+}

@@ -1,0 +1,90 @@
+# Options that secrets and templates have in common: where a file is put, for whom, and who is told that it changed.
+{ lib }:
+let
+  inherit (lib) mkOption types;
+
+  # A unit by its name; one without a suffix is a service.
+  suffixes = [
+    ".service"
+    ".socket"
+    ".target"
+    ".timer"
+    ".path"
+    ".mount"
+  ];
+  unitName =
+    name: if lib.any (suffix: lib.hasSuffix suffix name) suffixes then name else "${name}.service";
+
+  unit = types.submodule {
+    options = {
+      restart = mkOption {
+        type = types.bool;
+        default = true;
+        description = "Whether it is restarted when the delivered bytes changed.";
+      };
+      reload = mkOption {
+        type = types.bool;
+        default = false;
+        description = "Whether it is reloaded then, instead of being restarted.";
+      };
+      credential = mkOption {
+        type = types.nullOr (types.strMatching "[A-Za-z0-9._-]+");
+        default = null;
+        example = "token";
+        description = ''
+          The name under which the service finds the value in `$CREDENTIALS_DIRECTORY`. systemd reads the file as root, so
+          it works with `DynamicUser` and the file can stay root's.
+        '';
+      };
+    };
+  };
+in
+{
+  inherit unitName;
+
+  common = place: {
+    owner = mkOption {
+      type = types.str;
+      default = "root";
+      description = "Who owns the delivered file: a user of this machine, or a number.";
+    };
+    group = mkOption {
+      type = types.str;
+      default = "root";
+      description = "Its group, or a number.";
+    };
+    mode = mkOption {
+      type = types.strMatching "0?[46][0246]0";
+      default = "0400";
+      apply = (import ./policy.nix).fourDigits;
+      description = "Its permissions in octal digits. There are none for others.";
+    };
+    path = mkOption {
+      type = types.str;
+      defaultText = lib.literalExpression ''"${place}"'';
+      description = "Where programs find it. Elsewhere than in its usual place it is a link.";
+    };
+    restart = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      description = "Units restarted when, and only when, the delivered bytes changed.";
+    };
+    reload = mkOption {
+      type = types.listOf types.str;
+      default = [ ];
+      description = "Units reloaded then.";
+    };
+    units = mkOption {
+      type = types.coercedTo (types.listOf types.str) (names: lib.genAttrs names (_: { })) (
+        types.attrsOf unit
+      );
+      apply = lib.mapAttrs' (name: value: lib.nameValuePair (unitName name) value);
+      default = { };
+      example = lib.literalExpression ''[ "gitea-runner-main.service" ]'';
+      description = ''
+        The units that use it. They start after secrets are delivered, and are told when the bytes change. As a list of
+        names each is restarted; as an attribute set each says more.
+      '';
+    };
+  };
+}

@@ -1,0 +1,253 @@
+# The home-manager module: a user's own secrets, opened with the user's own key when the user's systemd starts, into
+# memory that is the user's. For what a machine needs there is the NixOS module, which needs no key of a person.
+{
+  config,
+  lib,
+  pkgs,
+  osConfig ? null,
+  ...
+}:
+let
+  inherit (lib) literalExpression mkOption types;
+  cfg = config.sealift;
+  policy = import ./policy.nix;
+  delivery = import ./delivery-options.nix { inherit lib; };
+  inherit (config.home) username;
+
+  read = policy.readFleet cfg.fleet;
+  # A secret as its reader gets it. Without a reader the user is an admin, who opens any that is one for all.
+  declared =
+    name:
+    if !(read.secrets ? ${name}) then
+      throw "sealift: recipients.toml declares no secret ${name}\n  ${policy.known (builtins.attrNames read.secrets)}"
+    else
+      policy.deliveryOf read (if cfg.reader == null then "nobody" else cfg.reader) name;
+
+  # The folder's own name in memory is known to the user's systemd only. This link has one that can be written down.
+  folder = "${config.xdg.stateHome}/sealift";
+
+  common = builtins.removeAttrs (delivery.common "‹state home›/sealift/‹name›") [
+    "group"
+    "owner"
+    "path"
+  ];
+  path =
+    name:
+    mkOption {
+      type = types.str;
+      readOnly = true;
+      default = "${folder}/${name}";
+      defaultText = literalExpression ''"''${config.xdg.stateHome}/sealift/‹name›"'';
+      description = "Where programs find it. It holds no variable that a shell would have to expand.";
+    };
+
+  secret = types.submodule (
+    { name, ... }:
+    {
+      options = common // {
+        path = path name;
+      };
+    }
+  );
+
+  template = types.submodule (
+    { name, ... }:
+    {
+      options = common // {
+        path = path name;
+        content = mkOption {
+          type = types.str;
+          description = ''
+            The text of the file, with `''${config.sealift.placeholder."‹secret›"}` where a value goes.
+          '';
+        };
+      };
+    }
+  );
+
+  told =
+    one:
+    let
+      reloaded = lib.filterAttrs (_: unit: unit.reload) one.units;
+      restarted = lib.filterAttrs (_: unit: unit.restart && !unit.reload) one.units;
+    in
+    {
+      inherit (one) mode;
+      owner = username;
+      # Of no account: everything is its owner's alone.
+      group = username;
+      restart = lib.unique (one.restart ++ builtins.attrNames restarted);
+      reload = lib.unique (one.reload ++ builtins.attrNames reloaded);
+    };
+
+  manifest = (import ./manifest.nix).make {
+    # Only told: the user's name is not one of a host.
+    host = if cfg.reader == null then "home" else cfg.reader;
+    identities = cfg.identityPaths;
+    inherit (cfg) keepGenerations;
+    secrets = builtins.mapAttrs (
+      name: one:
+      declared name
+      // told one
+      // {
+        path = policy.placeOf false name;
+        needed_for_users = false;
+        file = policy.fileOf (policy.folder cfg.fleet) (declared name).sealed_as;
+      }
+    ) cfg.secrets;
+    templates = builtins.mapAttrs (
+      name: one:
+      told one
+      // {
+        inherit (one) content;
+        path = policy.placeOf false name;
+      }
+    ) cfg.templates;
+  };
+
+  program = "${cfg.package}/bin/sealift";
+  file = pkgs.writeTextFile {
+    name = "sealift-home-manifest.json";
+    text = builtins.toJSON manifest;
+    checkPhase = lib.optionalString (pkgs.stdenv.buildPlatform.canExecute pkgs.stdenv.hostPlatform) ''
+      ${program} install --check "$target"
+    '';
+  };
+
+  consumers =
+    one:
+    lib.mapAttrsToList (name: unit: {
+      ${lib.removeSuffix ".service" name} = {
+        Unit = {
+          Wants = [ "sealift-install.service" ];
+          After = [ "sealift-install.service" ];
+        };
+        Service = lib.mkIf (unit.credential != null) {
+          LoadCredential = [ "${unit.credential}:${one.path}" ];
+        };
+      };
+    }) (lib.filterAttrs (name: _: lib.hasSuffix ".service" name) one.units);
+
+  used = cfg.secrets != { };
+  check = assertion: what: mend: {
+    inherit assertion;
+    message = "sealift: ${what}\n  ${mend}";
+  };
+in
+{
+  options.sealift = {
+    fleet = mkOption {
+      type = types.nullOr types.path;
+      default = if osConfig == null then null else osConfig.sealift.fleet or null;
+      defaultText = literalExpression "osConfig.sealift.fleet";
+      description = "The folder that holds `recipients.toml` and `secrets/`, inside the flake.";
+    };
+
+    reader = mkOption {
+      type = types.nullOr types.str;
+      default = null;
+      example = "jay-laptop";
+      description = ''
+        Under which name of `[hosts]` in recipients.toml this user has a key; all secrets of that name are there then.
+        Without it the user's key is an admin's, and `secrets` names those that are wanted.
+      '';
+    };
+
+    identityPaths = mkOption {
+      type = types.listOf types.str;
+      default = [
+        "${config.xdg.configHome}/sealift/identity"
+        "${config.home.homeDirectory}/.ssh/id_ed25519"
+      ];
+      defaultText = literalExpression ''[ "~/.config/sealift/identity" "~/.ssh/id_ed25519" ], written out'';
+      description = ''
+        The user's private keys, as absolute paths. Nobody is there to type a passphrase when the user's systemd starts.
+      '';
+    };
+
+    package = mkOption {
+      type = types.package;
+      default = pkgs.sealift-host or (pkgs.callPackage ./package.nix { withKeyring = false; });
+      defaultText = literalExpression "sealift-host";
+      description = "The program that installs.";
+    };
+
+    keepGenerations = mkOption {
+      type = types.ints.u32;
+      default = 1;
+      description = "How many former generations stay in memory.";
+    };
+
+    secrets = mkOption {
+      type = types.attrsOf secret;
+      default = { };
+      example = literalExpression ''{ "api/token" = { }; }'';
+      description = "The secrets that are delivered to this user.";
+    };
+
+    templates = mkOption {
+      type = types.attrsOf template;
+      default = { };
+      description = "Files with values of secrets in them, put together in memory.";
+    };
+
+    placeholder = mkOption {
+      type = types.lazyAttrsOf types.str;
+      readOnly = true;
+      default = builtins.mapAttrs (name: _: "<sealift:${name}>") cfg.secrets;
+      defaultText = literalExpression "one for each secret of this user";
+      description = "What stands in the `content` of a template where the value of a secret goes.";
+    };
+  };
+
+  config = lib.mkMerge [
+    (lib.mkIf (cfg.reader != null && cfg.fleet != null) {
+      sealift.secrets = builtins.mapAttrs (_: _: { }) (policy.secretsOf read cfg.reader);
+    })
+    {
+      assertions = lib.optionals used (
+        [
+          (check (
+            cfg.fleet != null
+          ) "sealift.fleet is not set" "sealift.fleet = ./.; in the flake that holds recipients.toml")
+          (check (cfg.reader == null || read.hosts ? ${cfg.reader})
+            "recipients.toml has no host ${toString cfg.reader}"
+            "`sealift host add` adds the user's key under a name of its own"
+          )
+        ]
+        ++ map (
+          path:
+          check
+            (lib.hasPrefix "/" path && !(lib.hasInfix "$" path) && !(lib.hasPrefix builtins.storeDir path))
+            "sealift.identityPaths names ${path}"
+            "write the whole path, without a variable and not in the Nix store"
+        ) cfg.identityPaths
+      );
+    }
+    (lib.mkIf (used && cfg.fleet != null) {
+      systemd.user.services = lib.mkMerge (
+        [
+          {
+            sealift-install = {
+              Unit.Description = "Install the secrets of ${username}";
+              Service = {
+                Type = "oneshot";
+                RemainAfterExit = true;
+                TimeoutStartSec = "3min";
+                UMask = "0077";
+                LimitCORE = 0;
+                ExecStart = "${program} install --strict=live --user-dir %t ${file}";
+                ExecStartPost = [
+                  "${pkgs.coreutils}/bin/mkdir -p ${config.xdg.stateHome}"
+                  "${pkgs.coreutils}/bin/ln -sfnT %t/sealift ${folder}"
+                ];
+              };
+              Install.WantedBy = [ "default.target" ];
+            };
+          }
+        ]
+        ++ lib.concatMap consumers (builtins.attrValues cfg.secrets ++ builtins.attrValues cfg.templates)
+      );
+    })
+  ];
+}

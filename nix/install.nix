@@ -1,0 +1,120 @@
+# What a system carries of sealift: the manifest, the program on the host, and the units that install.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+let
+  cfg = config.sealift;
+  secrets = cfg.internal.delivered;
+  program = "${cfg.package}/bin/sealift";
+
+  restarted = lib.filterAttrs (_: unit: unit.restart && !unit.reload);
+  reloaded = lib.filterAttrs (_: unit: unit.reload);
+  # What `units` says is added to the lists.
+  told =
+    one:
+    one
+    // {
+      restart = lib.unique (one.restart ++ builtins.attrNames (restarted one.units));
+      reload = lib.unique (one.reload ++ builtins.attrNames (reloaded one.units));
+    };
+
+  forUsers = lib.any (secret: secret.needed_for_users) (builtins.attrValues secrets);
+  # Who makes the users: a unit early in the boot, or the activation script.
+  byUnit = config.systemd.sysusers.enable || config.services.userborn.enable;
+
+  text = builtins.toJSON cfg.manifest;
+  # A manifest that the program would refuse does not become part of a system. A machine of another kind is not asked.
+  manifest = pkgs.writeTextFile {
+    name = "sealift-manifest.json";
+    inherit text;
+    checkPhase = lib.optionalString (pkgs.stdenv.buildPlatform.canExecute pkgs.stdenv.hostPlatform) ''
+      ${program} install --check "$target"
+    '';
+  };
+
+  # A machine that boots installs what opens; one that is switched installs all or nothing. The program tells them apart.
+  command = options: "${program} install --strict=live ${options}${manifest}";
+
+  common = {
+    wantedBy = [ "sysinit.target" ];
+    requiredBy = [ "sysinit-reactivation.target" ];
+    conflicts = [ "shutdown.target" ];
+    unitConfig = {
+      DefaultDependencies = false;
+      RequiresMountsFor = map toString cfg.identityPaths;
+    };
+    serviceConfig = {
+      Type = "oneshot";
+      RemainAfterExit = true;
+      # It waits a minute for another install; the rest takes less than a second.
+      TimeoutStartSec = "3min";
+    }
+    // import ./hardening.nix;
+  };
+in
+{
+  sealift.manifest = (import ./manifest.nix).make {
+    inherit (cfg) host keepGenerations;
+    identities = map toString cfg.identityPaths;
+    secrets = builtins.mapAttrs (_: told) secrets;
+    templates = builtins.mapAttrs (_: told) cfg.templates;
+  };
+
+  environment.etc = {
+    "sealift/manifest.json".source = manifest;
+    # What a deploy starts on the machine, and what the line in sudoers names.
+    "sealift/host".source = program;
+  };
+
+  systemd.services.sealift-install = lib.mkMerge [
+    common
+    {
+      description = "Install the secrets of this machine";
+      before = [
+        "sysinit.target"
+        "sysinit-reactivation.target"
+        "shutdown.target"
+      ];
+      # Owners exist by then.
+      after = [
+        "local-fs.target"
+        "systemd-sysusers.service"
+        "userborn.service"
+      ];
+      serviceConfig.ExecStart = command "";
+    }
+  ];
+
+  systemd.services.sealift-install-users = lib.mkIf (forUsers && byUnit) (
+    lib.mkMerge [
+      common
+      {
+        description = "Install the secrets that users are made with";
+        # Not after local-fs.target, which itself waits for the users.
+        before = [
+          "systemd-sysusers.service"
+          "userborn.service"
+          "sealift-install.service"
+          "sysinit.target"
+          "sysinit-reactivation.target"
+          "shutdown.target"
+        ];
+        serviceConfig.ExecStart = command "--users ";
+      }
+    ]
+  );
+
+  # Classic users are made by the activation script, before there is a unit.
+  system.activationScripts = lib.mkIf (forUsers && !byUnit) {
+    sealift-users = {
+      deps = [ "specialfs" ];
+      text = ''
+        PATH=${config.systemd.package}/bin:$PATH ${command "--users "}
+      '';
+    };
+    users.deps = [ "sealift-users" ];
+  };
+}

@@ -1,0 +1,44 @@
+# What flakes use: `inputs.sealift.lib`. Everything here is pure and needs no nixpkgs of its own.
+let
+  policy = import ./policy.nix;
+  manifest = import ./manifest.nix;
+  fleet = import ./fleet.nix;
+
+  # The manifest of a host from the fleet in a folder, with nothing overridden. `fileOf` says where a sealed file is; by
+  # default each becomes a store path of its own.
+  manifestOf =
+    {
+      fleet,
+      host,
+      identities ? manifest.identities,
+      keepGenerations ? 1,
+      fileOf ? policy.fileOf (policy.folder fleet),
+    }:
+    let
+      read = policy.readFleet fleet;
+      secrets = builtins.mapAttrs (_: secret: secret // { file = fileOf secret.sealed_as; }) (
+        policy.secretsOf read host
+      );
+    in
+    if !(read.hosts ? ${host}) then
+      throw "sealift: the fleet has no host ${host}\n  ${policy.known (builtins.attrNames read.hosts)}"
+    else
+      manifest.make {
+        inherit
+          host
+          identities
+          keepGenerations
+          secrets
+          ;
+      };
+in
+{
+  inherit manifestOf;
+  inherit (fleet) hostsIn mkFleet;
+  inherit (policy)
+    fileOf
+    publicOf
+    readFleet
+    secretsOf
+    ;
+}

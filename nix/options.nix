@@ -1,0 +1,231 @@
+# The options of the NixOS module. What a secret is and who reads it stands in recipients.toml; here is how it is
+# delivered, every default taken from there.
+{
+  config,
+  lib,
+  options,
+  pkgs,
+  ...
+}:
+let
+  inherit (lib) literalExpression mkOption types;
+  cfg = config.sealift;
+  policy = import ./policy.nix;
+  delivery = import ./delivery-options.nix { inherit lib; };
+
+  # Everything that is not asked for stays unread: without a fleet there is only the assertion that says so.
+  read = if cfg.fleet == null then policy.read "version = 1" else policy.readFleet cfg.fleet;
+  own = policy.secretsOf read cfg.host;
+  others = removeAttrs read.secrets (builtins.attrNames own);
+
+  notOurs =
+    name:
+    throw "sealift: the secret ${name} is not for ${cfg.host}\n  add it to `hosts` of secrets.${name} in recipients.toml, then `sealift rekey ${name}`";
+
+  secret = types.submodule (
+    { name, config, ... }:
+    let
+      declared = own.${name} or null;
+      fixed =
+        kind: default: description:
+        mkOption {
+          type = kind;
+          readOnly = true;
+          inherit default description;
+          defaultText = literalExpression "what recipients.toml says";
+        };
+    in
+    {
+      options = delivery.common "/run/sealift/‹name›" // {
+        needed_for_users = mkOption {
+          type = types.bool;
+          default = false;
+          description = ''
+            Whether it is delivered before users are made, to `/run/sealift-users`, for root alone: what
+            `users.users.‹name›.hashedPasswordFile` reads.
+          '';
+        };
+        file = fixed types.str (
+          if declared == null then
+            notOurs name
+          else
+            policy.fileOf (policy.folder cfg.fleet) declared.sealed_as
+        ) "The sealed file, as a store path of its own. Its value is only ever on the machine, at `path`.";
+        sealed_as = fixed types.str (declared.sealed_as or name
+        ) "The name that its seal must carry: with the host's name for a value of its own for each host.";
+        shape = fixed types.str (declared.shape or "raw") "The form of its payload.";
+        allow_unsealed = fixed types.bool (declared.allow_unsealed or false
+        ) "Whether a file that another tool sealed is accepted.";
+      };
+      # What recipients.toml says of its delivery, as defaults; the path follows what becomes of `needed_for_users`.
+      config =
+        let
+          says = key: lib.mkIf (declared != null) (lib.mkDefault declared.${key});
+        in
+        {
+          owner = says "owner";
+          group = says "group";
+          mode = says "mode";
+          restart = says "restart";
+          reload = says "reload";
+          needed_for_users = says "needed_for_users";
+          path =
+            if read.secrets.${name}.path or null != null then
+              says "path"
+            else
+              lib.mkOverride 1400 (policy.placeOf config.needed_for_users name);
+        };
+    }
+  );
+
+  template = types.submodule (
+    { name, ... }:
+    {
+      options = delivery.common "/run/sealift/‹name›" // {
+        content = mkOption {
+          type = types.str;
+          description = ''
+            The text of the file, with `''${config.sealift.placeholder."‹secret›"}` where a value goes. It is put together
+            on the machine; the text itself is in the store, where everybody reads it. A placeholder inside a value is
+            never expanded again.
+          '';
+          example = literalExpression ''
+            '''
+              [database]
+              password = ''${config.sealift.placeholder.db-password}
+            '''
+          '';
+        };
+      };
+      config.path = lib.mkOverride 1400 (policy.placeOf false name);
+    }
+  );
+in
+{
+  options.sealift = {
+    fleet = mkOption {
+      type = types.nullOr types.path;
+      default = null;
+      example = literalExpression "./.";
+      description = ''
+        The folder that holds `recipients.toml` and `secrets/`, inside the flake. `mkFleet` sets it.
+      '';
+    };
+
+    host = mkOption {
+      type = types.str;
+      default = config.networking.hostName;
+      defaultText = literalExpression "config.networking.hostName";
+      description = "The name of this machine in recipients.toml. `mkFleet` sets it.";
+    };
+
+    package = mkOption {
+      type = types.package;
+      default = pkgs.sealift-host or (pkgs.callPackage ./package.nix { withKeyring = false; });
+      defaultText = literalExpression "sealift-host: the package without the OS keyring";
+      description = ''
+        The program that installs secrets and takes deploys on this machine. It runs as root, so it is built without what
+        only an admin's desktop needs.
+      '';
+    };
+
+    identityPaths = mkOption {
+      type = types.listOf types.path;
+      default =
+        map (key: key.path) (builtins.filter (key: key.type == "ed25519") config.services.openssh.hostKeys)
+        ++ [ "/var/lib/sealift/identity" ];
+      defaultText = literalExpression ''the ed25519 keys of services.openssh.hostKeys, then "/var/lib/sealift/identity"'';
+      description = ''
+        The private keys that open this machine's secrets, as paths on the machine, in the order in which they are
+        tried. Where they lie on a file system of their own, it must be mounted early (`neededForBoot`).
+      '';
+    };
+
+    keepGenerations = mkOption {
+      type = types.ints.u32;
+      default = 1;
+      description = ''
+        How many former generations of delivered secrets stay in memory. With 0 a failed deploy cannot take an install
+        back by itself.
+      '';
+    };
+
+    secrets = mkOption {
+      type = types.attrsOf secret;
+      default = { };
+      # A secret of others is there as the error that says so.
+      apply = declared: builtins.mapAttrs (name: _: notOurs name) others // declared;
+      description = ''
+        The secrets of this machine. They come from recipients.toml; what is set here changes how one is delivered, never
+        who reads it. A secret of other machines only is an error as soon as it is used.
+      '';
+      example = literalExpression ''
+        {
+          gitea-runner-token.units = [ "gitea-runner-main.service" ];
+        }
+      '';
+    };
+
+    templates = mkOption {
+      type = types.attrsOf template;
+      default = { };
+      description = "Files with values of secrets in them, put together on the machine.";
+    };
+
+    placeholder = mkOption {
+      type = types.lazyAttrsOf types.str;
+      readOnly = true;
+      default =
+        builtins.mapAttrs (name: _: notOurs name) others
+        // builtins.mapAttrs (name: _: "<sealift:${name}>") own;
+      defaultText = literalExpression "one for each secret of this machine";
+      description = "What stands in the `content` of a template where the value of a secret goes.";
+    };
+
+    public = mkOption {
+      type = types.lazyAttrsOf (types.lazyAttrsOf types.str);
+      readOnly = true;
+      default = builtins.mapAttrs (
+        name: _: policy.publicOf (policy.folder cfg.fleet) read name
+      ) read.secrets;
+      defaultText = literalExpression "from secrets/*.pub";
+      description = ''
+        The public halves that lie beside sealed keys, by secret and host: `public.wireguard-key.‹host›` is a peer's public
+        key.
+      '';
+    };
+
+    manifest = mkOption {
+      type = types.attrs;
+      readOnly = true;
+      internal = true;
+      description = "What is written to etc/sealift/manifest.json of the system.";
+    };
+
+    # What the parts of this module tell each other.
+    internal = mkOption {
+      type = types.attrs;
+      internal = true;
+      readOnly = true;
+      default = {
+        policy = read;
+        inherit own;
+        # Those that are set here and delivered; without the errors that stand for others' secrets.
+        delivered = builtins.intersectAttrs own cfg.secrets;
+        # Names that this configuration sets and that no secret of this machine has.
+        strangers = builtins.attrNames (
+          removeAttrs (lib.foldl' (all: one: all // one) { } options.sealift.secrets.definitions) (
+            builtins.attrNames own
+          )
+        );
+        hostIsDefault =
+          options.sealift.host.highestPrio >= (lib.mkOptionDefault null).priority
+          && options.networking.hostName.highestPrio >= (lib.mkOptionDefault null).priority;
+      };
+      description = "For the parts of this module.";
+    };
+  };
+
+  # Every secret of this machine is there without being named again.
+  config.sealift.secrets = builtins.mapAttrs (_: _: { }) own;
+}

@@ -1,0 +1,21 @@
+# What is needed to work on sealift: `nix develop`, then `scripts/test`.
+{ pkgs }:
+pkgs.mkShell {
+  packages = with pkgs; [
+    age
+    busybox
+    cargo
+    cargo-deny
+    clippy
+    deadnix
+    git
+    jq
+    nixfmt
+    openssh
+    rustc
+    rustfmt
+    shellcheck
+    statix
+    strace
+  ];
+}

@@ -1,0 +1,23 @@
+# A fleet. To add a machine: a folder in hosts/, and `sealift host add`. This file stays as it is.
+{
+  inputs = {
+    nixpkgs.url = "github:NixOS/nixpkgs/nixos-26.05";
+    sealift = {
+      # Where sealift's repository is: github:…, git+https://… or a path.
+      url = "git+https://example.org/sealift";
+      inputs.nixpkgs.follows = "nixpkgs";
+      inputs.home-manager.follows = "";
+    };
+  };
+
+  outputs =
+    { nixpkgs, sealift, ... }:
+    {
+      nixosConfigurations = sealift.lib.mkFleet {
+        inherit nixpkgs;
+        fleet = ./.;
+        # What all machines have in common.
+        modules = [ ];
+      };
+    };
+}

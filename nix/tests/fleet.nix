@@ -1,0 +1,31 @@
+# A fleet for the machines of the tests: keys and values are made when it is built, so that none is in the repository.
+# Everybody can read them in the store, which is what makes them good for nothing else.
+{
+  runCommand,
+  git,
+  openssh,
+  sealift,
+}:
+# One for each machine of a test: name to the lines of shell that seal its secrets.
+host: seal:
+runCommand "sealift-test-fleet"
+  {
+    nativeBuildInputs = [
+      git
+      openssh
+      sealift
+    ];
+  }
+  ''
+    export HOME=$PWD
+    git init --quiet fleet
+    cd fleet
+    sealift init
+    sealift identity new --admin jay --file ../jay --plain
+    ssh-keygen -q -t ed25519 -N "" -C root@${host} -f ../host
+    sealift host add ${host} --key-file ../host.pub
+    ${seal}
+    mkdir $out
+    cp -R recipients.toml secrets $out/
+    cp ../host ../host.pub ../jay $out/
+  ''

@@ -1,0 +1,58 @@
+# Options of NixOS that hold the path of a secret, and those that hold its value: the list to add to. An option that a
+# system does not have is passed over.
+{
+  config,
+  lib,
+  options,
+}:
+let
+  # "*" stands for each name of an attribute set.
+  files = [
+    "services.gitea-actions-runner.instances.*.tokenFile"
+    "services.gitea.database.passwordFile"
+    "services.gitea.mailerPasswordFile"
+    "services.gitea.metricsTokenFile"
+    "services.forgejo.database.passwordFile"
+    "services.syncthing.key"
+    "services.nextcloud.config.adminpassFile"
+    "services.nextcloud.config.dbpassFile"
+    "services.tailscale.authKeyFile"
+    "networking.wireguard.interfaces.*.privateKeyFile"
+    "users.users.*.hashedPasswordFile"
+  ];
+  values = [
+    "services.gitea-actions-runner.instances.*.token"
+    "networking.wireguard.interfaces.*.privateKey"
+  ];
+
+  # Each place that an entry names, as far as this system has it, with its value.
+  find =
+    entry:
+    let
+      parts = lib.splitString "." entry;
+      # Only an option that is declared is looked at: others may be renamed, and complain when they are read.
+      fixed = lib.take (lib.lists.findFirstIndex (part: part == "*") (builtins.length parts) parts) parts;
+      walk =
+        name: rest: value:
+        if rest == [ ] then
+          lib.optional (value != null) {
+            option = lib.concatStringsSep "." name;
+            inherit value;
+          }
+        else if !builtins.isAttrs value then
+          [ ]
+        else if builtins.head rest == "*" then
+          lib.concatLists (
+            lib.mapAttrsToList (key: one: walk (name ++ [ key ]) (builtins.tail rest) one) value
+          )
+        else
+          lib.optionals (value ? ${builtins.head rest}) (
+            walk (name ++ [ (builtins.head rest) ]) (builtins.tail rest) value.${builtins.head rest}
+          );
+    in
+    lib.optionals (lib.hasAttrByPath fixed options) (walk [ ] parts config);
+in
+{
+  files = lib.concatMap find files;
+  inline = map (found: found.option) (lib.concatMap find values);
+}

@@ -1,0 +1,80 @@
+//! The Nix files of this repository, evaluated and built by real nix, with a store of its own in each box. What needs
+//! nixpkgs' `lib` runs where `NIXPKGS_LIB` names it: the folder lib/ of nixpkgs, or of a repository that holds it alone.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::machine::nix_environment;
+use super::{Run, Sandbox, not_run};
+
+/// The top of this repository, as Nix writes a path.
+pub fn top() -> &'static str {
+    env!("CARGO_MANIFEST_DIR")
+}
+
+/// Whether nix is not here; says so.
+pub fn no_nix(test: &str) -> bool {
+    let missing = std::process::Command::new("nix-instantiate").arg("--version").output().is_err();
+    if missing {
+        not_run(test, "nix is not installed");
+    }
+    missing
+}
+
+/// The folder lib/ of nixpkgs, where one is given; says so if not.
+pub fn nixpkgs_lib(test: &str) -> Option<PathBuf> {
+    let given = std::env::var_os("NIXPKGS_LIB").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let Some(path) = given else {
+        not_run(test, "NIXPKGS_LIB does not name the lib/ of a nixpkgs");
+        return None;
+    };
+    // The repository that holds it alone has it one folder deeper.
+    let found = [path.join("lib"), path].into_iter().find(|path| path.join("modules.nix").exists());
+    Some(found.expect("NIXPKGS_LIB holds nixpkgs' lib"))
+}
+
+/// A path as Nix reads it in an expression, whatever it holds.
+pub fn quoted(path: impl AsRef<Path>) -> String {
+    let text = path.as_ref().to_str().expect("UTF-8").replace('\\', "\\\\").replace('"', "\\\"").replace("${", "\\${");
+    format!("(/. + \"{text}\")")
+}
+
+impl Sandbox {
+    /// A program of nix with the box's own store.
+    pub fn nix_command(&self, program: &str) -> std::process::Command {
+        let mut command = self.command(program);
+        nix_environment(&mut command, &self.path("nix"));
+        command
+    }
+
+    /// Evaluates an expression, completely.
+    pub fn nix_eval(&self, expression: &str) -> Run {
+        let mut command = self.nix_command("nix-instantiate");
+        command.args(["--eval", "--strict", "--json", "--read-write-mode", "--expr", expression]);
+        self.run(command, b"")
+    }
+
+    /// The value of an expression.
+    #[track_caller]
+    pub fn nix_value(&self, expression: &str) -> Value {
+        self.nix_eval(expression).exits(0).json()
+    }
+
+    /// Builds what an expression is; its path in the machine's own words, below `nix/store` of the box.
+    pub fn nix_build(&self, expression: &str) -> Run {
+        let mut command = self.nix_command("nix-build");
+        command.args(["--no-out-link", "--expr", expression]);
+        self.run(command, b"")
+    }
+
+    /// A folder of programs with the one under test in it, at a path that a machine's root can have too.
+    pub fn package(&self) -> String {
+        let place = self.path("package");
+        if !place.exists() {
+            std::fs::create_dir_all(place.join("bin")).expect("a folder");
+            std::fs::copy(env!("CARGO_BIN_EXE_sealift"), place.join("bin/sealift")).expect("a copy");
+        }
+        place.to_str().expect("UTF-8").to_owned()
+    }
+}

@@ -1,0 +1,80 @@
+//! Every Nix file of this repository: it parses, and what the flake offers without its inputs is there.
+
+use std::path::{Path, PathBuf};
+
+use crate::harness::Sandbox;
+use crate::harness::nix::{no_nix, quoted, top};
+
+/// The Nix files, by their paths.
+fn files() -> Vec<PathBuf> {
+    let mut places: Vec<PathBuf> =
+        ["home", "hosts", "modules", "nix", "tests"].iter().map(|folder| Path::new(top()).join(folder)).collect();
+    let mut files = vec![Path::new(top()).join("flake.nix")];
+    while let Some(place) = places.pop() {
+        for entry in std::fs::read_dir(place).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            if entry.is_dir() {
+                places.push(entry);
+            } else if entry.extension().is_some_and(|extension| extension == "nix") {
+                files.push(entry);
+            }
+        }
+    }
+    assert!(files.len() > 40, "the files are found");
+    files
+}
+
+#[test]
+fn every_nix_file_parses() {
+    if no_nix("every Nix file parses") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.nix_command("nix-instantiate");
+    command.arg("--parse").args(files());
+    sandbox.run(command, b"").exits(0);
+}
+
+#[test]
+fn every_nix_file_says_first_what_it_is_for() {
+    let silent: Vec<_> = files()
+        .into_iter()
+        .filter(|file| !std::fs::read_to_string(file).expect("it is text").starts_with("# "))
+        .collect();
+    assert!(silent.is_empty(), "no comment at the top of {silent:?}");
+}
+
+#[test]
+fn the_flake_offers_what_needs_no_nixpkgs_without_its_inputs() {
+    if no_nix("the flake without its inputs") {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let value = sandbox.nix_value(&format!(
+        r#"let
+             gone = name: throw "the input ${{name}} was looked at";
+             flake = import {};
+             out = flake.outputs {{ self = gone "self"; nixpkgs = gone "nixpkgs"; home-manager = gone "home-manager"; }};
+           in {{
+             inputs = builtins.attrNames flake.inputs;
+             outputs = builtins.attrNames out;
+             lib = builtins.attrNames out.lib;
+             module = builtins.pathExists out.nixosModules.default;
+             home = builtins.pathExists out.homeManagerModules.default;
+             overlay = builtins.isFunction out.overlays.default;
+             template = builtins.pathExists (out.templates.default.path + "/flake.nix");
+             hosts = builtins.attrNames out.nixosConfigurations;
+             systems = builtins.attrNames out.packages;
+           }}"#,
+        quoted(Path::new(top()).join("flake.nix"))
+    ));
+    let wanted = serde_json::json!({
+        "inputs": ["home-manager", "nixpkgs"],
+        "outputs": ["apps", "checks", "devShells", "formatter", "homeManagerModules", "lib", "nixosConfigurations",
+            "nixosModules", "overlays", "packages", "templates"],
+        "lib": ["fileOf", "hostsIn", "manifestOf", "mkFleet", "publicOf", "readFleet", "secretsOf"],
+        "module": true, "home": true, "overlay": true, "template": true,
+        "hosts": ["framework-13", "framework-16", "nixos", "nixos-ripper"],
+        "systems": ["aarch64-linux", "x86_64-linux"],
+    });
+    assert_eq!(value, wanted);
+}
