@@ -107,6 +107,26 @@ in
     ]
   );
 
+  # A deploy that was killed with the machine is finished or taken back at the next boot. It may activate another system, so
+  # that nothing waits for it, and no switch touches it.
+  systemd.services.sealift-recover = {
+    description = "Finish or take back an interrupted deploy";
+    wantedBy = [ "multi-user.target" ];
+    after = [
+      "sealift-install.service"
+      "nix-daemon.socket"
+    ];
+    unitConfig.ConditionPathExists = "/var/lib/sealift/deploy/journal.json";
+    restartIfChanged = false;
+    stopIfChanged = false;
+    path = [ config.nix.package ];
+    serviceConfig = {
+      Type = "exec";
+      RemainAfterExit = true;
+      ExecStart = "${program} host-run --recover";
+    };
+  };
+
   # Classic users are made by the activation script, before there is a unit.
   system.activationScripts = lib.mkIf (forUsers && !byUnit) {
     sealift-users = {

@@ -55,7 +55,8 @@ pub fn run(order: &[u8], part: &Part, listener: Listener) -> bool {
 /// # Errors
 /// When it cannot be looked at.
 pub fn recover(root: &Root, who: &str, run: &str, listener: Listener) -> Result<bool> {
-    if !bench::is_unfinished(root) {
+    // One that is at work was not killed: its own switch may have started this.
+    if !bench::is_unfinished(root) || bench::is_held(root) {
         return Ok(true);
     }
     process::leave_session();
