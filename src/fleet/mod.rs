@@ -20,6 +20,7 @@ pub mod policy_file;
 pub mod policy_raw;
 pub mod recipient;
 pub mod rollout;
+pub mod scan;
 pub mod seal;
 pub mod shape;
 pub mod standing;
