@@ -30,6 +30,7 @@ pub mod rekey;
 pub mod rename;
 pub mod rollback;
 pub mod rotate;
+pub mod scan;
 pub mod seal;
 pub mod show;
 pub mod status;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::address::Address;
 use super::name::{AdminName, FileName, HostName, SecretName, Tag, UnitName, UnixName};
 use super::recipient::{Fingerprint, Recipient};
+use super::scan::allow::Allow;
 use super::shape::Shape;
 
 /// What `recipients.toml` says.
@@ -28,6 +29,8 @@ pub struct Policy {
     pub deploy: DeploySettings,
     /// What is checked before and after a deploy.
     pub checks: BTreeMap<String, Check>,
+    /// What `scan` lets stand.
+    pub allowed: Vec<Allow>,
 }
 
 /// A machine that receives secrets and system generations.

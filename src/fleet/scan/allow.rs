@@ -70,7 +70,7 @@ pub struct Remark {
 /// The rule that a remark names; none for what is no remark: no comment sign before it, no known rule, or no reason.
 pub(super) fn remark(text: &[u8], at: usize) -> Option<String> {
     let before = text.get(at.saturating_sub(8)..at)?.trim_ascii_end();
-    let sign = ["#", "//", "--", ";", "/*", "<!--", "%", "\""].iter().any(|sign| before.ends_with(sign.as_bytes()));
+    let sign = ["#", "//", "--", ";", "/*", "<!--"].iter().any(|sign| before.ends_with(sign.as_bytes()));
     let rest = text.get(at + REMARK.len()..text.len().min(at + REMARK.len() + 300))?;
     let line = rest.split(|byte| *byte == b'\n').next()?;
     let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());

@@ -60,10 +60,20 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
     keys::RULES.iter().chain(&tokens::RULES).chain(&assigned::RULES)
 }
 
-/// The rule of this name, the ones for sources included.
-pub fn named(id: &str) -> Option<&'static About> {
+/// What every rule says of itself, the ones for sources and for values included.
+pub fn every() -> impl Iterator<Item = &'static About> {
     let source = super::source::ABOUT.iter().copied();
-    std::iter::once(&SEALED_VALUE).chain(all().map(|rule| &rule.about)).chain(source).find(|about| about.id == id)
+    std::iter::once(&SEALED_VALUE).chain(all().map(|rule| &rule.about)).chain(source)
+}
+
+/// The rule of this name.
+pub fn named(id: &str) -> Option<&'static About> {
+    every().find(|about| about.id == id)
+}
+
+/// The names of all rules.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    every().map(|about| about.id)
 }
 
 /// The literals of all rules; what one belongs to is its rule's place in the list.
