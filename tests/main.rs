@@ -31,4 +31,5 @@ mod plugin;
 mod readme;
 mod rekey;
 mod rollback;
+mod scan;
 mod seal;

@@ -20,6 +20,7 @@ pub mod check;
 pub mod deploy;
 pub mod edit;
 pub mod generations;
+pub mod hook;
 pub mod host;
 pub mod identity;
 pub mod init;

@@ -10,6 +10,7 @@ mod check;
 mod deploy;
 mod edit;
 mod generations;
+mod hook;
 mod host;
 mod host_run;
 mod identity;
@@ -56,6 +57,8 @@ pub enum Verb {
     Check(check::Args),
     /// Look for plaintext: in the work tree, the next commit, the history, a built system
     Scan(scan::Args),
+    /// The pre-commit hook that looks for plaintext
+    Hook(hook::Args),
     /// Who can read a secret, and who knows its value
     Who(who::Args),
     /// Add, remove and list machines
@@ -108,6 +111,7 @@ impl Verb {
             Verb::Rotate(args) => rotate::run(args, app),
             Verb::Check(args) => check::run(args, app),
             Verb::Scan(args) => scan::run(&args, app),
+            Verb::Hook(args) => hook::run(&args, app),
             Verb::Who(args) => who::run(&args, app),
             Verb::Host(args) => host::run(args, app),
             Verb::Deploy(args) => deploy::run(*args, app),

@@ -8,8 +8,10 @@ use serde::Serialize;
 
 use crate::adapters::git::Git;
 use crate::error::{Error, Kind, Result};
+use crate::fleet::plaintext::Plaintext;
 use crate::fleet::policy::Policy;
 use crate::fleet::scan::allow::Allow;
+use crate::fleet::scan::exact::{Gathered, Values};
 use crate::fleet::scan::finding::shown;
 use crate::fleet::scan::{Engine, Finding};
 
@@ -122,6 +124,37 @@ pub fn run(root: &Path, policy: Option<&Policy>, known: Known, place: &Where) ->
     report.not_looked_at.sort();
     report.not_looked_at.dedup();
     Ok(report)
+}
+
+/// What is staged and must not be: for `deploy`, since Nix copies what is staged into the store before it is committed.
+pub fn staged_problems(git: &Git, policy: &Policy) -> Vec<Error> {
+    let report = match run(&git.top, Some(policy), Known::default(), &Where::Staged) {
+        Ok(report) => report,
+        Err(error) => return vec![error],
+    };
+    let problem = |finding: &Finding| {
+        let text = format!("{}:{}: {} is staged ({})", finding.path, finding.line, finding.what, finding.rule);
+        Error::new(Kind::Plaintext, text).hint(finding.mend.clone())
+    };
+    report.findings.iter().map(problem).collect()
+}
+
+/// Where values that are being sealed stand in the clear already, in the work tree or the index. Nothing where that cannot
+/// be told: sealing goes on.
+pub fn standing<'a>(root: &Path, values: impl IntoIterator<Item = (&'a str, &'a Plaintext)>) -> Vec<String> {
+    let mut gathered = Gathered::default();
+    let mut names = Vec::new();
+    for (number, (name, value)) in (0..).zip(values) {
+        gathered.add(number, value);
+        names.push(name.to_owned());
+    }
+    let known = Known { values: Some(Values::new(gathered)), names, ..Known::default() };
+    let Ok(report) = run(root, None, known, &Where::Tree) else { return Vec::new() };
+    let place = |finding: &Finding| {
+        let secret = finding.secret.as_ref()?;
+        Some(format!("the value of {secret} stands in the clear in {}:{}", finding.path, finding.line))
+    };
+    report.findings.iter().filter_map(place).collect()
 }
 
 fn git(root: &Path) -> Result<Git> {

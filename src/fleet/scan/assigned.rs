@@ -252,7 +252,7 @@ fn bare(text: &[u8], at: usize) -> Option<Range<usize>> {
     let end = rest.iter().position(ends).unwrap_or(rest.len());
     // What calls or looks up something is code.
     let code = rest.get(end).is_some_and(|byte| b"([{<".contains(byte));
-    (end > 0 && end <= LONGEST && !code).then_some(at..at + end)
+    (end > 0 && end <= LONGEST && !code && rest[0] != b'-').then_some(at..at + end)
 }
 
 fn password(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
