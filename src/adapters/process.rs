@@ -576,7 +576,7 @@ mod tests {
 
     #[test]
     fn both_pipes_are_at_hand_and_what_is_left_is_not_waited_for() {
-        let write = |mut pipe: ChildStdin| drop(pipe.write_all(&[b'x'; 1 << 20]));
+        let write = |mut pipe: ChildStdin| drop(pipe.write_all(&vec![b'x'; 1 << 20]));
         let first = |pipe: &mut ChildStdout| {
             let mut bytes = [0; 4];
             pipe.read_exact(&mut bytes).map(|()| bytes)

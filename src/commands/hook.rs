@@ -56,9 +56,8 @@ pub fn install(git: &Git, root: &Path, program: &Path) -> Result<Report> {
     let there = if kind.is_file() { String::from_utf8(files::read(&file, LIMIT)?).ok() } else { None };
     match there {
         Some(text) if text.contains(BEGIN) => {
-            let fresh = without(&text);
-            let fresh =
-                fresh.find('\n').map_or(fresh.clone(), |end| format!("{}{lines}{}", &fresh[..=end], &fresh[end + 1..]));
+            let rest = without(&text);
+            let fresh = rest.split_once('\n').map_or(rest.clone(), |(first, rest)| format!("{first}\n{lines}{rest}"));
             let beside = fresh != format!("#!/bin/sh\n{lines}");
             if fresh == text { Ok(Report { file, changed: false, beside }) } else { written(&fresh, beside) }
         }

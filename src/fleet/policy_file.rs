@@ -258,12 +258,8 @@ impl Reader {
             self.fault(&raw.reason.span, "scan.allow.reason", "no reason is given", Some("say why it may stay".into()));
         }
         let line = self.lines.at(raw.rule.span.start);
-        (self.faults.len() == before).then(|| Allow {
-            rule: raw.rule.value,
-            path: raw.path.value,
-            reason: raw.reason.value,
-            line,
-        })
+        let allow = Allow { rule: raw.rule.value, path: raw.path.value, reason: raw.reason.value, line };
+        (self.faults.len() == before).then_some(allow)
     }
 
     fn host(&mut self, name: &HostName, at: &Text, raw: RawHost, keys: Vec<Recipient>) -> Host {

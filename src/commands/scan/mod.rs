@@ -119,7 +119,7 @@ pub fn run(root: &Path, policy: Option<&Policy>, known: Known, place: &Where) ->
         }
     };
     let allowed = policy.map_or(&[][..], |policy| &policy.allowed);
-    told(&mut report, out, &names, allowed, top.as_deref());
+    told(&mut report, &out, &names, allowed, top.as_deref());
     report.not_looked_at.extend(unopened);
     report.not_looked_at.sort();
     report.not_looked_at.dedup();
@@ -168,7 +168,7 @@ fn git(root: &Path) -> Result<Git> {
 const COMMITTED: &str = "whoever has a clone has it, so taking it out is not enough: ";
 
 /// Makes the report of what was seen: allowed things taken away, the rest told without a value.
-fn told(report: &mut Report, out: Out, names: &[String], allowed: &[Allow], top: Option<&Path>) {
+fn told(report: &mut Report, out: &Out, names: &[String], allowed: &[Allow], top: Option<&Path>) {
     report.files = out.files;
     report.bytes = out.bytes;
     report.more = out.more;

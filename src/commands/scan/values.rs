@@ -27,7 +27,7 @@ pub struct Known {
 /// # Errors
 /// When the fleet's files cannot be listed; one that does not open is in the result.
 pub fn known(fleet: &Fleet, identities: &Identities) -> Result<Known> {
-    let files: Vec<FileName> = fleet.inventory()?.files.into_iter().map(|(file, _)| file).collect();
+    let files: Vec<FileName> = fleet.inventory()?.files.into_keys().collect();
     let opened = parallel::map(&files, |file| {
         let bytes = fleet.sealed(file)?.unwrap_or_default();
         age::open(&bytes, file, identities).map(|opened| opened.value)

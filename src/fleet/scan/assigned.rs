@@ -183,7 +183,7 @@ const OTHER: [&str; 48] = [
 fn still(rest: &[u8]) -> bool {
     let rest: Vec<u8> = rest.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase).collect();
     let other = |word: &&str| rest.windows(word.len()).any(|window| window == word.as_bytes());
-    rest.len() <= 24 && !OTHER.iter().any(|word| other(&word))
+    rest.len() <= 24 && !OTHER.iter().any(other)
 }
 
 /// The value that is given to the name which has a keyword of `start` bytes at `at`: in quotes, or bare where that is usual.

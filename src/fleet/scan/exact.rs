@@ -218,7 +218,7 @@ mod tests {
     fn values(all: &[&str]) -> Values {
         let mut gathered = Gathered::default();
         for (number, value) in all.iter().enumerate() {
-            gathered.add(number as u32, &Plaintext::take(value.as_bytes().to_vec()));
+            gathered.add(u32::try_from(number).unwrap(), &Plaintext::take(value.as_bytes().to_vec()));
         }
         Values::new(gathered)
     }
@@ -235,7 +235,7 @@ mod tests {
     fn a_value_is_found_at_every_place_and_in_every_writing() {
         let value = "k9/p&q${x}\"1''2";
         let values = values(&[value, "other-value-1"]);
-        let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let hex = value.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         let url: String = value
             .bytes()
             .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
@@ -271,7 +271,7 @@ mod tests {
         let all: Vec<String> = (0..5000).map(|n| format!("glpat-the-same-beginning-{}", make("<a16>", n))).collect();
         let values = values(&all.iter().map(String::as_str).collect::<Vec<_>>());
         for at in [0usize, 17, 4999] {
-            assert_eq!(found(&values, format!("x = \"{}\";", all[at]).as_bytes()), [at as u32]);
+            assert_eq!(found(&values, format!("x = \"{}\";", all[at]).as_bytes()), [u32::try_from(at).unwrap()]);
         }
         // A text of nothing but the common beginning takes no longer than any other.
         let hostile = "glpat-the-same-beginning-".repeat(20_000);
@@ -299,7 +299,7 @@ mod tests {
             for at in from..to.min(text.len()) {
                 for (number, value) in all.iter().enumerate() {
                     if text[at..].starts_with(value.as_bytes()) && all.iter().position(|other| other == value) == Some(number) {
-                        slow.push((at, value.len(), number as u32));
+                        slow.push((at, value.len(), u32::try_from(number).unwrap()));
                     }
                 }
             }

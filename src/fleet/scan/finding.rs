@@ -1,5 +1,7 @@
 //! What is reported: which rule, where, what to do. Never what was found.
 
+use std::fmt::Write;
+
 use serde::Serialize;
 
 use super::about::{About, Weight};
@@ -66,7 +68,8 @@ pub fn shown(path: &[u8]) -> String {
     for chunk in path.utf8_chunks() {
         text.push_str(chunk.valid());
         for byte in chunk.invalid() {
-            text.push_str(&format!("\\x{byte:02x}"));
+            // Writing into a text does not fail.
+            let _written = write!(text, "\\x{byte:02x}");
         }
     }
     text

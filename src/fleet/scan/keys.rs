@@ -254,7 +254,6 @@ fn crypt(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
     let last = whole.rsplit(|byte| *byte == b'$').next()?.len();
     let fits = match &rest[..start] {
         b"$6$" => last == 86,
-        b"$5$" => last == 43,
         b"$1$" | b"$apr1$" => last == 22,
         b"$2a$" | b"$2b$" | b"$2y$" => last == 53,
         b"$argon2" => last >= 22 && mentions(whole, "$m="),

@@ -30,12 +30,11 @@ const NONE: u16 = u16::MAX;
 pub(super) struct Sieve {
     literals: Vec<Literal>,
     bits: Box<[u32; 2048]>,
-    first: Box<[u16; 65536]>,
+    first: Vec<u16>,
     entries: Vec<Entry>,
 }
 
 fn place(bytes: u64) -> usize {
-    #[expect(clippy::cast_possible_truncation, reason = "24 bits")]
     let bytes = (bytes & MASK) as u32;
     (bytes.wrapping_mul(0x9E37_79B1) >> 16) as usize
 }
@@ -44,7 +43,7 @@ impl Sieve {
     /// Literals of three bytes and more.
     pub(super) fn new(literals: Vec<Literal>) -> Self {
         let mut sieve =
-            Self { literals, bits: Box::new([0; 2048]), first: Box::new([NONE; 65536]), entries: Vec::new() };
+            Self { literals, bits: Box::new([0; 2048]), first: vec![NONE; 65536], entries: Vec::new() };
         for number in 0..sieve.literals.len() {
             let text = sieve.literals[number].text.as_bytes();
             // Every second place of a text is looked at, so that two neighbouring places of a literal are needed.
@@ -148,7 +147,7 @@ mod tests {
     use super::*;
 
     fn sieve() -> Sieve {
-        let literal = |(of, (text, fold)): (usize, (&'static str, bool))| Literal { text, fold, of: of as u16 };
+        let literal = |(of, (text, fold)): (usize, (&'static str, bool))| Literal { text, fold, of: u16::try_from(of).unwrap() };
         Sieve::new(
             [("ghp_", false), ("token", true), ("cio", false), ("$6$", false)]
                 .into_iter()
@@ -171,7 +170,7 @@ mod tests {
                     || b"./_-+\n".map(|b| b | 0x20).contains(&after);
                 let same = if *fold { there.eq_ignore_ascii_case(word.as_bytes()) } else { there == word.as_bytes() };
                 if same && (word.len() > 3 || (follows && text.len() > start + 3)) {
-                    all.push((of as u16, start));
+                    all.push((u16::try_from(of).unwrap(), start));
                 }
             }
         }
