@@ -101,3 +101,18 @@ fn a_repository_without_commits_has_no_history() {
     sandbox.sealift(&["scan"]).exits(0);
     sandbox.sealift(&["scan", "--staged"]).exits(0);
 }
+
+#[test]
+fn values_without_quotes_count_where_they_are_usual() {
+    let sandbox = repository();
+    let value = sealift::fleet::scan::sample::make("4q<a24>Y2", 5);
+    for name in ["a.env", "a.rs"] {
+        sandbox.write(name, format!("x\napi_key={value}\n"));
+        commit(&sandbox, name);
+        std::fs::remove_file(sandbox.fleet().join(name)).expect("removed");
+    }
+    commit(&sandbox, "gone");
+    // The same content under both names: told for the one where it is a value.
+    let run = silent(sandbox.sealift(&["scan", "--history"]).exits(10).prints("a.env:2:9"), &value);
+    assert!(!run.text().contains("a.rs"), "{}", run.text());
+}

@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Read};
 
-use crate::adapters::members;
+use crate::adapters::{members, signals};
 use crate::fleet::scan::allow::Remark;
 use crate::fleet::scan::engine::Looked;
 use crate::fleet::scan::finding::shown;
@@ -170,9 +170,13 @@ impl<'e> Eye<'e> {
                 self.inside(at, Some(&name), inner, depth + 1);
             });
         }
-        let name = member.map_or(at.path, str::as_bytes);
+        let subject = match member {
+            Some(member) => Subject::named(member.as_bytes()),
+            None if at.path.is_empty() => Subject::nameless(),
+            None => Subject::named(at.path),
+        };
         let mut buffer = std::mem::take(&mut self.buffer);
-        let looked = self.engine.stream(&Subject::named(name), whole, &mut buffer);
+        let looked = self.engine.stream(&subject, whole, &mut buffer);
         self.buffer = buffer;
         self.take(at, member, looked?);
         Ok(())
@@ -216,6 +220,10 @@ struct Counted<R> {
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        // Of another kind than Interrupted, which means to try again. The run ends with its own words.
+        if signals::pending() {
+            return Err(std::io::Error::other("interrupted"));
+        }
         let read = self.inner.read(buffer)?;
         self.read += read as u64;
         Ok(read)

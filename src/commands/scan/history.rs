@@ -11,7 +11,7 @@ use crate::adapters::git::Git;
 use crate::adapters::objects::{self, Answer};
 use crate::adapters::parallel;
 use crate::error::{Error, Kind, Result};
-use crate::fleet::scan::{Engine, Place};
+use crate::fleet::scan::{Engine, Place, Subject};
 
 /// How many names a reader takes at a time: neighbours in a pack are quick to read one after the other.
 const BATCH: usize = 512;
@@ -193,7 +193,8 @@ fn followed(git: &Git, found: Vec<Raw>, range: Option<&str>) -> Result<(Vec<Raw>
         let Some(object) = raw.object.clone() else { continue };
         match brought.get(&object) {
             Some(paths) => {
-                for (path, commit) in paths {
+                // Now that its name is known: in a program, what has no quotes is no value.
+                for (path, commit) in paths.iter().filter(|(path, _)| Subject::named(path).counts(&raw.hit)) {
                     let place = Place::History { commit: commit.clone() };
                     told.push(Raw {
                         path: path.clone(),

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::adapters::git::Git;
+use crate::adapters::signals;
 use crate::error::{Error, Kind, Result};
 use crate::fleet::plaintext::Plaintext;
 use crate::fleet::policy::Policy;
@@ -24,7 +25,7 @@ mod values;
 
 pub use eye::Out;
 use eye::Raw;
-pub use store::{Which, paths as store_paths};
+pub use store::Which;
 pub use values::{Known, known};
 
 /// Where to look.
@@ -99,25 +100,31 @@ pub fn run(root: &Path, policy: Option<&Policy>, known: Known, place: &Where) ->
     let engine = Engine::new(values);
     let mut report = Report { values: searched.then_some(names.len()), too_short, ..Report::default() };
     let mut top = None;
-    let out = match place {
-        Where::Tree => {
-            let git = git(root)?;
-            let out = tree::look(&git, &engine)?;
-            top = Some(git.top);
-            out
-        }
-        Where::Staged => staged::look(&git(root)?, &engine)?,
-        Where::History(range) => {
-            let (out, unreachable) = history::look(&git(root)?, &engine, range.as_deref())?;
-            report.unreachable = unreachable;
-            out
-        }
-        Where::Store(which) => {
-            let (out, left_out) = store::look(&engine, which)?;
-            report.left_out = left_out;
-            out
+    let mut look = || -> Result<Out> {
+        match place {
+            Where::Tree => {
+                let git = git(root)?;
+                let out = tree::look(&git, &engine)?;
+                top = Some(git.top);
+                Ok(out)
+            }
+            Where::Staged => staged::look(&git(root)?, &engine),
+            Where::History(range) => {
+                let (out, unreachable) = history::look(&git(root)?, &engine, range.as_deref())?;
+                report.unreachable = unreachable;
+                Ok(out)
+            }
+            Where::Store(which) => {
+                let (out, left_out) = store::look(&engine, which)?;
+                report.left_out = left_out;
+                Ok(out)
+            }
         }
     };
+    let looked = look();
+    // Ctrl-C ends git too: that it failed is not the news then.
+    signals::check()?;
+    let out = looked?;
     let allowed = policy.map_or(&[][..], |policy| &policy.allowed);
     told(&mut report, &out, &names, allowed, top.as_deref());
     report.not_looked_at.extend(unopened);
@@ -162,6 +169,20 @@ fn git(root: &Path) -> Result<Git> {
         Error::usage(format!("{} is not in a git repository", root.display()))
             .hint("scan looks at what git tracks, and at what it would take up")
     })
+}
+
+/// Looks at these store paths: for `deploy`, before they are copied to a host.
+///
+/// # Errors
+/// When a path cannot be listed.
+pub fn of_store_paths(policy: &Policy, known: Known, paths: &[String]) -> Result<Report> {
+    let Known { values, names, too_short, unopened } = known;
+    let mut report = Report { values: values.is_some().then_some(names.len()), too_short, ..Report::default() };
+    let out = store::paths(&Engine::new(values), paths)?;
+    signals::check()?;
+    told(&mut report, &out, &names, &policy.allowed, None);
+    report.not_looked_at.extend(unopened);
+    Ok(report)
 }
 
 /// How bad things in the history are mended: taking them out of the tree is not enough.

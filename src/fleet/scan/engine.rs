@@ -25,6 +25,8 @@ const MOST: usize = 1000;
 pub struct Subject<'a> {
     /// Whether values without quotes are usual in it.
     bare: bool,
+    /// Whether its name is not known yet, so that both must be tried.
+    nameless: bool,
     sources: &'static [SourceRule],
     path: &'a [u8],
 }
@@ -42,7 +44,22 @@ impl<'a> Subject<'a> {
     pub fn named(path: &'a [u8]) -> Self {
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         let ending = name.iter().rposition(|byte| *byte == b'.').map(|dot| &name[dot + 1..]);
-        Self { bare: !ending.is_some_and(|ending| QUOTED.contains(&ending)), sources: rules_for(path), path }
+        Self {
+            bare: !ending.is_some_and(|ending| QUOTED.contains(&ending)),
+            sources: rules_for(path),
+            nameless: false,
+            path,
+        }
+    }
+
+    /// A file whose name is not known yet.
+    pub fn nameless() -> Self {
+        Self { bare: true, nameless: true, sources: &[], path: b"" }
+    }
+
+    /// Whether a finding counts, now that the name is known.
+    pub fn counts(&self, hit: &Hit) -> bool {
+        self.bare || !hit.bare
     }
 }
 
@@ -61,6 +78,8 @@ pub struct Hit {
     pub column: u64,
     /// Tells whether two findings are of the same bytes. Never leaves the program.
     pub print: [u8; 16],
+    /// Whether it counts only where values without quotes are usual.
+    pub bare: bool,
     rank: usize,
 }
 
@@ -188,7 +207,7 @@ impl<'a> Looking<'a> {
 
     fn piece(&mut self, bytes: &[u8], from: usize, to: usize) {
         let binary = *self.binary.get_or_insert_with(|| bytes.iter().take(8192).any(|byte| *byte == 0));
-        let around = Around { bytes, bare: self.subject.bare };
+        let around = |bare| Around { bytes, bare };
         let (engine, mut found) = (self.engine, Vec::new());
         engine.sieve.each(bytes, from, to, |of, at| found.push((of, at)));
         if let Some(values) = &engine.values {
@@ -215,8 +234,14 @@ impl<'a> Looking<'a> {
                 .filter(|start| begins_with(bytes, at, start, rule.fold))
                 .map(|start| start.len())
                 .max();
-            if let Some(span) = start.and_then(|start| rule.at(around, at, start)) {
+            let Some(start) = start else { continue };
+            let firm = rule.at(around(self.subject.bare && !self.subject.nameless), at, start);
+            let bare = firm.is_none() && self.subject.nameless;
+            let span = if bare { rule.at(around(true), at, start) } else { firm };
+            if let Some(span) = span {
+                let before = self.looked.hits.len();
                 self.hit(bytes, &rule.about, 2 + usize::from(of), None, span);
+                self.looked.hits[before..].iter_mut().for_each(|hit| hit.bare = bare);
             }
         }
     }
@@ -241,7 +266,7 @@ impl<'a> Looking<'a> {
         let mut print = [0; 16];
         print.copy_from_slice(&Sha256::digest(bytes.get(span.clone()).unwrap_or_default())[..16]);
         let span = self.passed + span.start as u64..self.passed + span.end as u64;
-        self.looked.hits.push(Hit { rule, secret, span, line, column, print, rank });
+        self.looked.hits.push(Hit { rule, secret, span, line, column, print, bare: false, rank });
     }
 
     /// Line and column of a place in the buffer.

@@ -42,8 +42,7 @@ fn place(bytes: u64) -> usize {
 impl Sieve {
     /// Literals of three bytes and more.
     pub(super) fn new(literals: Vec<Literal>) -> Self {
-        let mut sieve =
-            Self { literals, bits: Box::new([0; 2048]), first: vec![NONE; 65536], entries: Vec::new() };
+        let mut sieve = Self { literals, bits: Box::new([0; 2048]), first: vec![NONE; 65536], entries: Vec::new() };
         for number in 0..sieve.literals.len() {
             let text = sieve.literals[number].text.as_bytes();
             // Every second place of a text is looked at, so that two neighbouring places of a literal are needed.
@@ -147,7 +146,8 @@ mod tests {
     use super::*;
 
     fn sieve() -> Sieve {
-        let literal = |(of, (text, fold)): (usize, (&'static str, bool))| Literal { text, fold, of: u16::try_from(of).unwrap() };
+        let literal =
+            |(of, (text, fold)): (usize, (&'static str, bool))| Literal { text, fold, of: u16::try_from(of).unwrap() };
         Sieve::new(
             [("ghp_", false), ("token", true), ("cio", false), ("$6$", false)]
                 .into_iter()
