@@ -21,6 +21,7 @@ const EXPOSE: &[(&str, &str)] = &[
     ("cli/ui.rs", "a typed passphrase, into the type that age takes"),
     ("cli/verbs/host_run.rs", "an order, which is no secret, read by the same safe reader"),
     ("cli/verbs/show.rs", "to standard output, if a terminal can take it"),
+    ("fleet/scan/exact.rs", "into the tables of the search, which are wiped"),
     ("commands/edit.rs", "whether it changed, and its shape"),
     ("commands/install/compare.rs", "its digest against that of the status"),
     ("commands/install/open.rs", "its shape"),

@@ -161,7 +161,7 @@ fn commands_that_are_named_are_understood() {
         let lines = text.lines().filter_map(|line| Some(line.strip_prefix("$ ")?.split_once("sealift ")?.1.to_owned()));
         for command in inline.chain(lines) {
             let words: Vec<&str> = command.split([' ', '|', ',']).filter(|word| !word.is_empty()).collect();
-            let deep = words.first().is_some_and(|verb| ["host", "identity"].contains(verb));
+            let deep = words.first().is_some_and(|verb| ["hook", "host", "identity"].contains(verb));
             let verb: Vec<&str> = words.iter().take(if deep { 2 } else { 1 }).copied().collect();
             // The package's own name and version, and verbs with their choices.
             let plain = |word: &&str| {

@@ -39,4 +39,5 @@ mod readme;
 mod rekey;
 mod remote;
 mod rollback;
+mod scan;
 mod seal;

@@ -368,6 +368,15 @@ fn write_temporary(place: &OwnedFd, bytes: &[u8], mode: u32, durable: Durable) -
     Ok(temporary)
 }
 
+/// Gives a file another name in the same file system; what has that name is replaced.
+///
+/// # Errors
+/// Names both.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    renameat(CWD, from, CWD, to)
+        .map_err(|error| Error::io(format!("cannot rename {} to {}", from.display(), to.display()), error))
+}
+
 /// Makes a new file that must not be there yet.
 ///
 /// # Errors

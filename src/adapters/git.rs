@@ -73,6 +73,11 @@ impl Git {
         base(&self.top).arg("--git-dir").arg(&self.directory).arg("--work-tree").arg(&self.top)
     }
 
+    /// A call for which the history is as it was made: grafts and replaced objects do not count.
+    pub fn unaltered(&self) -> Invocation {
+        self.call().arg("--no-replace-objects").env("GIT_GRAFT_FILE", "/dev/null")
+    }
+
     /// Where sealift keeps its lock and journal for the fleet in this directory: fleets that share a repository do not
     /// share them.
     ///

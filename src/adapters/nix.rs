@@ -366,6 +366,52 @@ pub fn closure(root: &Root, path: &str) -> Result<Vec<String>> {
     Ok(String::from_utf8_lossy(&printed).lines().map(str::to_owned).collect())
 }
 
+/// Builds something and says where it is. Nothing keeps it from being collected.
+///
+/// # Errors
+/// When it does not evaluate or build.
+pub fn build(what: &str) -> Result<String> {
+    built_path(&nix().args(["build", "--no-link", "--json", "--"]).arg(what).read()?)
+}
+
+/// A path of a closure.
+pub struct StorePath {
+    /// Where it is.
+    pub path: String,
+    /// Whether it was built on this machine, and not taken from a cache that signed it.
+    pub built_here: bool,
+}
+
+/// Every path that a store path needs, itself too.
+///
+/// # Errors
+/// When nix does not know the path.
+pub fn closure_paths(path: &str) -> Result<Vec<StorePath>> {
+    #[derive(serde::Deserialize)]
+    struct Info {
+        path: Option<String>,
+        #[serde(default)]
+        ultimate: bool,
+        #[serde(default)]
+        signatures: Vec<String>,
+    }
+    // A list of records, or since 2.19 records by path.
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Printed {
+        List(Vec<Info>),
+        Map(BTreeMap<String, Info>),
+    }
+    let printed = nix().args(["path-info", "--recursive", "--json", "--"]).arg(path).read()?;
+    let printed: Printed = serde_json::from_slice(&printed)
+        .map_err(|error| Error::failed("nix path-info answers out of form").because(error))?;
+    let one = |path: String, info: &Info| StorePath { path, built_here: info.ultimate || info.signatures.is_empty() };
+    Ok(match printed {
+        Printed::List(all) => all.into_iter().filter_map(|info| Some(one(info.path.clone()?, &info))).collect(),
+        Printed::Map(all) => all.into_iter().map(|(path, info)| one(path, &info)).collect(),
+    })
+}
+
 /// Whom nix on this machine trusts besides root, as its own configuration says. Where that cannot be read, nobody.
 pub fn trust(caller: &Caller) -> Trust {
     let text = nix().args(["show-config", "--json"]).read().unwrap_or_default();

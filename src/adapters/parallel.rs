@@ -6,9 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// How many threads at most.
 const THREADS: usize = 16;
 
+/// How many threads work that uses the cores is done on.
+pub fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(THREADS)
+}
+
 /// Does the work on every item, on as many threads as there are cores.
 pub fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    map_on(std::thread::available_parallelism().map_or(1, usize::from).min(THREADS), items, work)
+    map_on(threads(), items, work)
 }
 
 /// Does the work on every item, on this many threads: for work that mostly waits for others.

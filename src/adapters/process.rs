@@ -7,7 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -398,6 +398,31 @@ impl Invocation {
         status.map(Ended::of).map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))
     }
 
+    /// Runs it with its input and its output at hand: `write` has the one, on a thread of its own, and `read` the other.
+    /// What `read` leaves is not waited for: the program finds nobody who reads it, and ends.
+    ///
+    /// # Errors
+    /// Only when it could not be started or waited for; what it printed is not in the output.
+    pub fn piped<T>(
+        &self,
+        write: impl FnOnce(ChildStdin) + Send,
+        read: impl FnOnce(&mut ChildStdout) -> T,
+    ) -> Result<(T, Output)> {
+        let mut command = self.command();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.start(&mut command)?;
+        let mut stderr = Vec::new();
+        let (input, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let result = std::thread::scope(|scope| {
+            scope.spawn(|| input.map(write));
+            scope.spawn(|| err.map_or(Ok(()), |pipe| keep_end(pipe, &mut stderr)));
+            out.map(|mut pipe| read(&mut pipe))
+        });
+        let status = child.wait().map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))?;
+        let result = result.ok_or_else(|| Error::failed(format!("{} has no output", self.name())))?;
+        Ok((result, Output { stdout: Vec::new(), stderr, ended: Ended::of(status) }))
+    }
+
     /// Runs it without any of its streams, and ends it after this time.
     ///
     /// # Errors
@@ -523,6 +548,20 @@ mod tests {
         let output = call.run().unwrap();
         assert_eq!((output.stdout, output.stderr), (b"printed\n".to_vec(), b"said\n".to_vec()));
         drop(std::fs::File::options().write(true).open(fifo).unwrap());
+    }
+
+    #[test]
+    fn both_pipes_are_at_hand_and_what_is_left_is_not_waited_for() {
+        let write = |mut pipe: ChildStdin| drop(pipe.write_all(&vec![b'x'; 1 << 20]));
+        let first = |pipe: &mut ChildStdout| {
+            let mut bytes = [0; 4];
+            pipe.read_exact(&mut bytes).map(|()| bytes)
+        };
+        let (bytes, output) = Invocation::new("cat").piped(write, first).unwrap();
+        assert_eq!((bytes.unwrap(), output.ended.well()), (*b"xxxx", false));
+        let all = |pipe: &mut ChildStdout| std::io::copy(pipe, &mut std::io::sink());
+        let (count, output) = Invocation::new("cat").piped(write, all).unwrap();
+        assert_eq!((count.unwrap(), output.ended.well()), (1 << 20, true));
     }
 
     #[test]

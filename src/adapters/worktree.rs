@@ -1,108 +1,172 @@
-//! Gathers what `doctor` judges of a repository: its files as they lie there. Nothing is evaluated, nothing is changed.
+//! The work tree and the index of a git repository, as git lists them: what is tracked, what is not and not ignored, and
+//! where the index has something else than the tree. Files are opened without following a link and without waiting.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::process::ChildStdout;
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2, readlinkat};
 
 use super::files;
 use super::git::Git;
-use crate::error::Result;
-use crate::fleet::doctor::repository::{Left, Repository};
-use crate::fleet::doctor::text;
+use super::objects::lines;
+use crate::error::{Error, Result};
 
-/// The largest file that is read, in bytes.
-const LIMIT: u64 = 256 << 10;
-/// How many bytes of a file without an ending tell whether it is a script.
-const HEAD: usize = 64;
-
-/// What was gathered.
-#[derive(Debug, Default)]
-pub struct Gathered {
-    /// What is known of it as files.
-    pub repository: Repository,
-    /// The texts of Nix files and scripts, by their paths from the top.
-    pub texts: Vec<(String, String)>,
-    /// Whether its flake has home configurations.
-    pub has_home_configurations: bool,
-    /// What could not be looked at, with the reason.
-    pub not_looked_at: Vec<String>,
-    /// When its last commit was made.
-    pub committed: Option<i64>,
+/// What git lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// A path whose content is in the work tree.
+    Tree(Vec<u8>),
+    /// A path of the index that has other content there than the work tree: its object.
+    Index(Vec<u8>, String),
+    /// A submodule, or another repository inside this one.
+    Foreign(Vec<u8>),
 }
 
-/// Looks at a repository. One that belongs to somebody else is not looked into: git would refuse, with reason.
+/// Lists the tree and the index.
 ///
 /// # Errors
-/// When git fails.
-pub fn gather(git: &Git) -> Result<Gathered> {
-    let mut all = Gathered::default();
-    all.repository.top = git.top.display().to_string();
-    let uid = |path: &Path| std::fs::symlink_metadata(path).ok().map(|there| there.uid());
-    let me = rustix::process::geteuid().as_raw();
-    let Some(owner) = uid(&git.top) else { return Ok(all) };
-    if owner != me {
-        all.repository.owner = Some(if owner == 0 { "root".to_owned() } else { format!("user {owner}") });
-        all.not_looked_at.push(format!("{}: it belongs to somebody else", git.top.display()));
-        return Ok(all);
+/// When git fails, or `told` does.
+pub fn list(git: &Git, mut told: impl FnMut(Listed) -> std::io::Result<()>) -> Result<()> {
+    let options = ["-z", "-t", "--stage", "--cached", "--others", "--modified", "--deleted", "--exclude-standard"];
+    let call = git.call().arg("ls-files").args(options);
+    let mut last: Option<Listed> = None;
+    let read = |pipe: &mut ChildStdout| {
+        lines(pipe, 0, |record| {
+            let Some(listed) = listed(record) else { return Ok(()) };
+            // An entry that is both gone and changed is listed twice.
+            if matches!(listed, Listed::Index(..)) {
+                if last.as_ref() == Some(&listed) {
+                    return Ok(());
+                }
+                last = Some(listed.clone());
+            }
+            told(listed)
+        })
+    };
+    let (read, output) = call.piped(drop, read)?;
+    read.map_err(|error| Error::io("cannot read what git lists", error))?;
+    if output.ended.well() { Ok(()) } else { Err(call.failure(&output)) }
+}
+
+/// `TAG SP PATH` for what is untracked, `TAG SP MODE SP OBJECT SP STAGE TAB PATH` for the rest.
+fn listed(record: &[u8]) -> Option<Listed> {
+    let (tag, rest) = (record.first()?, record.get(2..)?);
+    if *tag == b'?' {
+        return Some(match rest.strip_suffix(b"/") {
+            Some(folder) => Listed::Foreign(folder.to_vec()),
+            None => Listed::Tree(rest.to_vec()),
+        });
     }
-    let parts =
-        ["", "HEAD", "index", "config", "refs", "objects", "logs", "FETCH_HEAD"].map(|part| git.directory.join(part));
-    let objects =
-        std::fs::read_dir(git.directory.join("objects")).into_iter().flatten().flatten().map(|entry| entry.path());
-    let foreign = parts.into_iter().chain(objects).filter(|path| uid(path).is_some_and(|uid| uid != owner));
-    let listed = git.listed()?;
-    let in_tree = listed.iter().map(|name| git.top.join(name)).filter(|path| uid(path).is_some_and(|uid| uid != owner));
-    all.repository.foreign = foreign.chain(in_tree).map(|path| path.display().to_string()).collect();
-    all.repository.untracked = git.status(&[&git.top])?.untracked;
-    all.repository.results = results(git);
-    all.committed = git.committed();
-    for name in listed {
-        match script(&git.top.join(&name), &name) {
-            Ok(Some(text)) => all.texts.push((name, text)),
-            Ok(None) => {}
-            Err(error) => all.not_looked_at.push(error.in_one_line()),
+    let tab = rest.iter().position(|byte| *byte == b'\t')?;
+    let (head, path) = (std::str::from_utf8(&rest[..tab]).ok()?, rest[tab + 1..].to_vec());
+    let mut words = head.split(' ');
+    let (mode, object, stage) = (words.next()?, words.next()?, words.next()?);
+    match (tag, mode) {
+        // Listed once as it is, and again where it differs.
+        (b'C' | b'R', "160000") => None,
+        (_, "160000") => Some(Listed::Foreign(path)),
+        (b'H', _) if stage == "0" => Some(Listed::Tree(path)),
+        // Changed, gone, kept out of the tree, or one side of a merge.
+        _ => Some(Listed::Index(path, object.to_owned())),
+    }
+}
+
+/// What a path of the work tree is.
+pub enum Opened {
+    /// A regular file, and its size.
+    File(File, u64),
+    /// A symbolic link: where it leads. It is not followed.
+    Link(Vec<u8>),
+    /// Nothing, or something that vanished.
+    Gone,
+    /// Something that cannot be read as a file, in words.
+    Other(String),
+}
+
+/// A directory in which files are opened.
+pub struct Opener(OwnedFd);
+
+impl Opener {
+    /// Opens the directory.
+    ///
+    /// # Errors
+    /// Names it.
+    pub fn new(directory: &std::path::Path) -> Result<Self> {
+        files::directory(directory).map(Self)
+    }
+
+    /// Opens what is at a path below it. No link on the way is followed.
+    pub fn open(&self, path: &[u8]) -> Opened {
+        let path = OsStr::from_bytes(path);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let fd = match openat2(&self.0, path, flags, Mode::empty(), within) {
+            Ok(fd) => fd,
+            Err(rustix::io::Errno::LOOP | rustix::io::Errno::MLINK) => {
+                // Itself a link, or behind one: the latter is another file than the one that git means.
+                return match readlinkat(&self.0, path, Vec::new()) {
+                    Ok(target) => Opened::Link(target.into_bytes()),
+                    Err(_) => Opened::Gone,
+                };
+            }
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Opened::Gone,
+            Err(error) => return Opened::Other(std::io::Error::from(error).to_string()),
+        };
+        let Ok(stat) = fstat(&fd) else { return Opened::Gone };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Opened::File(File::from(fd), u64::try_from(stat.st_size).unwrap_or(0)),
+            FileType::Directory => Opened::Gone,
+            FileType::Fifo => Opened::Other("it is a FIFO".to_owned()),
+            FileType::Socket => Opened::Other("it is a socket".to_owned()),
+            _ => Opened::Other("it is a device".to_owned()),
         }
     }
-    let flakes = all.texts.iter().filter(|(name, _)| name == "flake.nix" || name.ends_with("/flake.nix"));
-    all.has_home_configurations = flakes.into_iter().any(|(_, text)| text.contains("homeConfigurations"));
-    let nix = all.texts.iter().filter(|(name, _)| name.ends_with(".nix"));
-    all.repository.named = nix
-        .flat_map(|(name, text)| text::paths(name, text))
-        .filter_map(|(_, path)| path.ok())
-        .filter(|path| !path.is_empty())
-        .collect();
-    Ok(all)
 }
 
-/// The text of a Nix file or a shell script; none of anything else.
-fn script(path: &Path, name: &str) -> Result<Option<String>> {
-    let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(None) };
-    if !metadata.is_file() {
-        return Ok(None);
+/// Tells every path below a directory that is no directory itself, as deep as it goes. No link is followed.
+///
+/// # Errors
+/// When a directory cannot be listed.
+pub fn walk(directory: &std::path::Path, told: &mut impl FnMut(&[u8])) -> Result<()> {
+    let mut places = vec![Vec::new()];
+    while let Some(place) = places.pop() {
+        let path = directory.join(OsStr::from_bytes(&place));
+        let failed = |error| Error::io(format!("cannot list {}", path.display()), error);
+        for entry in std::fs::read_dir(&path).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            let below =
+                if place.is_empty() { name.as_bytes().to_vec() } else { [&place[..], b"/", name.as_bytes()].concat() };
+            if entry.file_type().map_err(failed)?.is_dir() {
+                places.push(below);
+            } else {
+                told(&below);
+            }
+        }
     }
-    let ending = Path::new(name).extension().and_then(|ending| ending.to_str());
-    let known = ending.is_some_and(|ending| ["nix", "sh", "bash", "zsh"].contains(&ending));
-    if !known && (ending.is_some() || metadata.len() > LIMIT) {
-        return Ok(None);
-    }
-    let bytes = files::read(path, LIMIT)?;
-    let head = bytes.get(..HEAD.min(bytes.len())).unwrap_or_default();
-    let shell = head.starts_with(b"#!") && head.split(|b| *b == b'\n').next().is_some_and(|line| line.ends_with(b"sh"));
-    Ok((known || shell).then(|| String::from_utf8_lossy(&bytes).into_owned()))
+    Ok(())
 }
 
-/// The links that builds left at the top.
-fn results(git: &Git) -> Vec<Left> {
-    let entries = std::fs::read_dir(&git.top).into_iter().flatten().flatten();
-    let mut found: Vec<Left> = entries
-        .filter_map(|entry| {
-            let name = entry.file_name().into_string().ok()?;
-            let path = entry.path();
-            let to = std::fs::read_link(&path).ok()?;
-            let ours = (name == "result" || name.starts_with("result-")) && to.starts_with("/nix/store");
-            let of_root = std::fs::symlink_metadata(&path).ok()?.uid() == 0 && !rustix::process::geteuid().is_root();
-            ours.then(|| Left { path: name, dangling: !path.exists(), of_root })
-        })
-        .collect();
-    found.sort_by(|a, b| a.path.cmp(&b.path));
-    found
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_git_are_read() {
+        let object = "ab".repeat(20);
+        let tracked =
+            |tag: &str, mode: &str, stage: u8| listed(format!("{tag} {mode} {object} {stage}\ta b\tc").as_bytes());
+        let path = b"a b\tc".to_vec();
+        assert_eq!(tracked("H", "100644", 0), Some(Listed::Tree(path.clone())));
+        assert_eq!(tracked("H", "160000", 0), Some(Listed::Foreign(path.clone())));
+        assert_eq!(tracked("C", "160000", 0), None);
+        for (tag, stage) in [("C", 0), ("R", 0), ("S", 0), ("M", 2)] {
+            assert_eq!(tracked(tag, "100644", stage), Some(Listed::Index(path.clone(), object.clone())));
+        }
+        assert_eq!(listed(b"? x/"), Some(Listed::Foreign(b"x".to_vec())));
+        assert_eq!(listed(b"? \xff\n"), Some(Listed::Tree(b"\xff\n".to_vec())));
+    }
 }

@@ -9,6 +9,7 @@ use crate::adapters::{process, signals};
 use crate::error::Kind;
 
 mod app;
+mod sarif;
 mod settings;
 mod ui;
 mod verbs;

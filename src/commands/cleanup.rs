@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::deploy::crew::Who;
 use super::{Changes, Session, progress};
-use crate::adapters::{files, worktree};
+use crate::adapters::{files, layout};
 use crate::error::{Error, Kind, Result};
 use crate::fleet::doctor::text;
 use crate::fleet::name::HostName;
@@ -63,7 +63,7 @@ pub fn left(session: &Session) -> Result<Left> {
             path.strip_prefix(&top)?.strip_prefix('/').map(str::to_owned)
         }
     };
-    let gathered = worktree::gather(&git)?;
+    let gathered = layout::gather(&git)?;
     let untracked: BTreeSet<&String> = gathered.repository.untracked.iter().collect();
     let tracked: BTreeSet<String> =
         git.listed()?.iter().filter(|path| !untracked.contains(path)).filter_map(|path| below(path)).collect();

@@ -12,7 +12,7 @@ use super::deploy::preflight::{Rights, machine_keys, no_such_host, this_machine}
 use super::deploy::target::{Reach, Target, out_of_form};
 use crate::adapters::git::Git;
 use crate::adapters::rooted::{Kind as There, Root};
-use crate::adapters::{checkup, files, worktree};
+use crate::adapters::{checkup, files, layout};
 use crate::error::{Error, Kind, Result};
 use crate::fleet::doctor::machine::{self, Against, Machine};
 use crate::fleet::doctor::text::Text;
@@ -79,7 +79,7 @@ pub fn run(session: Option<&Session>, request: &Request<'_>) -> Result<Report> {
     let mut not_looked_at = Vec::new();
     let git = if request.host.is_none() { Git::find(request.directory)? } else { None };
     if let Some(git) = &git {
-        let gathered = worktree::gather(git)?;
+        let gathered = layout::gather(git)?;
         faults.extend(of_repository(&gathered));
         not_looked_at.extend(gathered.not_looked_at);
     }
@@ -131,7 +131,7 @@ fn examined(target: &Target, request: &Request<'_>) -> Result<Machine> {
     }
 }
 
-fn of_repository(gathered: &worktree::Gathered) -> Vec<Fault> {
+fn of_repository(gathered: &layout::Gathered) -> Vec<Fault> {
     let mut faults = repository::faults(&gathered.repository);
     for (path, text) in &gathered.texts {
         let has_home_configurations = gathered.has_home_configurations;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::hook;
 use crate::adapters::files::{self, Durable};
 use crate::adapters::git::Git;
 use crate::adapters::process::Invocation;
@@ -33,13 +34,18 @@ pub struct Report {
     pub hosts: Vec<String>,
     /// Whether there is an admin.
     pub has_admin: bool,
+    /// The pre-commit hook, if it was made.
+    pub hook: Option<PathBuf>,
+    /// Why it was not.
+    pub no_hook: Option<String>,
 }
 
-/// Makes the fleet at the top of the repository that `directory` lies in, or in `directory` itself.
+/// Makes the fleet at the top of the repository that `directory` lies in, or in `directory` itself. `program` is what the
+/// pre-commit hook calls where no sealift is in PATH.
 ///
 /// # Errors
 /// When there is no git repository, or a file cannot be written.
-pub fn run(directory: &Path) -> Result<Report> {
+pub fn run(directory: &Path, program: &Path) -> Result<Report> {
     let (here, git) = repository(directory)?;
     let root = [here.as_path(), git.top.as_path()].into_iter().find(|place| place.join(FILE).exists()).unwrap_or(&here);
     let mut written = Vec::new();
@@ -68,7 +74,11 @@ pub fn run(directory: &Path) -> Result<Report> {
     let paths: Vec<_> = written.iter().map(|name| root.join(name)).collect();
     git.stage(&paths)?;
     let hosts = configured(root).into_iter().filter(|host| !policy.hosts.contains_key(host.as_str())).collect();
-    Ok(Report { written, hosts, has_admin: !policy.admins.is_empty() })
+    let (hook, no_hook) = match hook::install_new(&git, root, program) {
+        Ok(hook) => (hook, None),
+        Err(error) => (None, Some(format!("{error}; {}", error.mend().unwrap_or_default()))),
+    };
+    Ok(Report { written, hosts, has_admin: !policy.admins.is_empty(), hook, no_hook })
 }
 
 /// The directory, and the repository that it lies in.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::scan;
 use super::show::unknown;
 use super::{Changes, Session};
 use crate::adapters::generate::generate;
@@ -88,6 +89,12 @@ pub fn run(session: &mut Session, request: Request) -> Result<Report> {
         wanted.retain(|wanted| wanted.hosts == [host]);
     }
     let values = values(session, request.source, &wanted, request.limit)?;
+    if values.looked_for {
+        let made = wanted.iter().zip(&values.made).map(|(wanted, (value, _))| (wanted.file.as_str(), value));
+        for what in scan::standing(&session.fleet.root, made) {
+            session.warn(format!("{what}: take it out, and seal a new value once it is gone"));
+        }
+    }
     let mut writer = Writer::new(session, &wanted)?;
     for (wanted, (value, public)) in wanted.iter().zip(values.made) {
         let value = fitting(value, &wanted.secret.shape, request.mend, session)?;
@@ -165,6 +172,8 @@ pub fn find(policy: &Policy, file: &FileName) -> Option<(SecretName, Option<Host
 struct Values {
     made: Vec<(Plaintext, Option<String>)>,
     shred: Option<PathBuf>,
+    /// Whether they may stand somewhere already: not what is made here.
+    looked_for: bool,
 }
 
 /// Gets a value for each file.
@@ -182,9 +191,9 @@ fn values(session: &Session, source: Source, wanted: &[Wanted<'_>], limit: usize
         Source::Prompt => {
             let made =
                 wanted.iter().map(|wanted| session.talk.new_value(wanted.file.as_str()).map(|value| (value, None)));
-            Ok(Values { made: made.collect::<Result<_>>()?, shred: None })
+            Ok(Values { made: made.collect::<Result<_>>()?, shred: None, looked_for: true })
         }
-        Source::Given(value) => Ok(Values { made: one(value)?, shred: None }),
+        Source::Given(value) => Ok(Values { made: one(value)?, shred: None, looked_for: true }),
         Source::File { path, shred } => {
             let value = files::read_plaintext(&path, limit)?;
             let place = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
@@ -200,7 +209,9 @@ fn values(session: &Session, source: Source, wanted: &[Wanted<'_>], limit: usize
             {
                 session.warn(format!("{} is plaintext inside the repository: remove it, and treat the value as leaked if it was ever staged", path.display()));
             }
-            Ok(Values { made: one(value)?, shred: shred.then_some(path) })
+            // A file of the repository that is about to be destroyed is no news.
+            let looked_for = !(shred && place.starts_with(&session.fleet.root));
+            Ok(Values { made: one(value)?, shred: shred.then_some(path), looked_for })
         }
         Source::Generate(how) => {
             let made = wanted.iter().map(|wanted| {
@@ -211,7 +222,7 @@ fn values(session: &Session, source: Source, wanted: &[Wanted<'_>], limit: usize
                 let made = generate(how, &wanted.secret.shape, wanted.file.as_str())?;
                 Ok((made.value, made.public))
             });
-            Ok(Values { made: made.collect::<Result<_>>()?, shred: None })
+            Ok(Values { made: made.collect::<Result<_>>()?, shred: None, looked_for: false })
         }
     }
 }

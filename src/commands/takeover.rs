@@ -26,6 +26,8 @@ pub struct Request<'a> {
     pub host: Option<&'a HostName>,
     /// The folder that copies are kept in.
     pub backups: &'a Path,
+    /// This program's own file, which the pre-commit hook starts.
+    pub program: &'a Path,
 }
 
 /// What there is now.
@@ -78,7 +80,7 @@ pub fn run(request: &Request<'_>) -> Result<Report> {
     }
     let not_copied = backup::copy(&from, &paths, &kept_in)?;
 
-    let mut fleet = init::run(request.directory)?;
+    let mut fleet = init::run(request.directory, request.program)?;
     let root = Fleet::find(request.directory)?;
     let git = Git::of(&root)?;
     let (mut not_placed, mut new) = (Vec::new(), BTreeMap::from([(host.clone(), Known::default())]));

@@ -23,6 +23,7 @@ pub mod progress;
 pub mod recipient;
 pub mod rollout;
 pub mod scaffold;
+pub mod scan;
 pub mod seal;
 pub mod shape;
 pub mod standing;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::address::Address;
 use super::name::{AdminName, FileName, HostName, SecretName, Tag, UnitName, UnixName};
 use super::recipient::{Fingerprint, Recipient};
+use super::scan::allow::Allow;
 use super::shape::Shape;
 
 /// The folder of the secrets that are the host keys of machines, by their names: kept by the admins, until the machine has
@@ -32,6 +33,8 @@ pub struct Policy {
     pub deploy: DeploySettings,
     /// What is checked before and after a deploy.
     pub checks: BTreeMap<String, Check>,
+    /// What `scan` lets stand.
+    pub allowed: Vec<Allow>,
 }
 
 /// A machine that receives secrets and system generations.

@@ -12,8 +12,10 @@ use super::address::Address;
 use super::delivery::{DELIVERED, DELIVERED_FOR_USERS, path_fault};
 use super::name::{AdminName, HostName, SecretName, Tag, UnitName, UnixName, nearest};
 use super::policy::{Check, Delivery, DeploySettings, Generate, Host, Mode, Policy, Probe, Retired, Secret, Selector};
-use super::policy_raw::{At, RawCheck, RawDeploy, RawHost, RawPolicy, RawSecret, Text};
+use super::policy_raw::{At, RawAllow, RawCheck, RawDeploy, RawHost, RawPolicy, RawSecret, Text};
 use super::recipient::{Recipient, private_key};
+use super::scan;
+use super::scan::allow::Allow;
 use super::shape::Shape;
 use crate::error::{Error, Kind, Result};
 
@@ -232,7 +234,32 @@ impl Reader {
                 policy.checks.insert(name.value, check);
             }
         }
+        policy.allowed = raw.scan.allow.into_iter().filter_map(|allow| self.allow(allow)).collect();
         policy
+    }
+
+    /// What `scan` lets stand: a known rule, a path inside the repository, a reason.
+    fn allow(&mut self, raw: RawAllow) -> Option<Allow> {
+        let before = self.faults.len();
+        if scan::rules::named(&raw.rule.value).is_none() {
+            let near = nearest(&raw.rule.value, scan::rules::names());
+            let hint = near.map_or_else(
+                || "`sealift scan --rules` lists them".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            );
+            self.fault(&raw.rule.span, "scan.allow.rule", "no rule has this name", Some(hint));
+        }
+        let path = &raw.path.value;
+        if path.is_empty() || path.starts_with('/') || path.split('/').any(|part| part == "..") {
+            let hint = Some("a path from the top of the repository, such as `tests/*.nix`".to_owned());
+            self.fault(&raw.path.span, "scan.allow.path", "not a path inside the repository", hint);
+        }
+        if raw.reason.value.trim().is_empty() {
+            self.fault(&raw.reason.span, "scan.allow.reason", "no reason is given", Some("say why it may stay".into()));
+        }
+        let line = self.lines.at(raw.rule.span.start);
+        let allow = Allow { rule: raw.rule.value, path: raw.path.value, reason: raw.reason.value, line };
+        (self.faults.len() == before).then_some(allow)
     }
 
     fn host(&mut self, name: &HostName, at: &Text, raw: RawHost, keys: Vec<Recipient>) -> Host {

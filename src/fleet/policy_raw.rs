@@ -80,6 +80,9 @@ pub(super) struct RawPolicy {
     /// What deploy and verify look at, before and after.
     #[serde(default)]
     pub(super) checks: BTreeMap<Text, RawCheck>,
+    /// What `sealift scan` lets stand.
+    #[serde(default)]
+    pub(super) scan: RawScan,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -192,6 +195,26 @@ pub(super) struct RawCheck {
     pub(super) user: Option<Text>,
     /// There is a GPU under this kernel driver, such as "amdgpu"; "any": under whichever.
     pub(super) gpu: Option<Text>,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawScan {
+    /// Findings that a person has looked at.
+    #[serde(default)]
+    pub(super) allow: Vec<RawAllow>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAllow {
+    /// The rule, as `sealift scan` names it.
+    pub(super) rule: Text,
+    /// The files: a path from the top of the repository; `*` stands for anything but `/`, `**` for anything, and a folder
+    /// with `/` at its end for all that is in it.
+    pub(super) path: Text,
+    /// Why it may stay.
+    pub(super) reason: Text,
 }
 
 /// The JSON schema of recipients.toml, for editors.

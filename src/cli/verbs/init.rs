@@ -7,7 +7,8 @@ use crate::commands::{init, takeover};
 use crate::error::{Error, Result};
 use crate::fleet::name::HostName;
 
-/// Writes recipients.toml, secrets/ and .gitattributes where they are missing. A second run changes nothing. With --from,
+/// Writes recipients.toml, secrets/ and .gitattributes where they are missing, and the pre-commit hook where there is none. A
+/// second run changes nothing. With --from,
 /// a machine's configuration is copied aside, its hardware-configuration.nix gets its place under hosts/, and what a fleet
 /// needs besides is written; nothing is overwritten, and what has no plain place is named.
 #[derive(clap::Args)]
@@ -28,7 +29,7 @@ pub fn run(args: &Args, app: &App) -> Done {
     if let Some(from) = &args.from {
         return take_over(from, args, app);
     }
-    let report = init::run(&app.named_directory())?;
+    let report = init::run(&app.named_directory(), &settings::caller()?.program)?;
     if args.json {
         app.ui.json(&report)?;
         return Ok(None);
@@ -42,7 +43,14 @@ fn take_over(from: &std::path::Path, args: &Args, app: &App) -> Done {
         .ok_or_else(|| Error::usage("there is no place for a copy: HOME is not set"))?
         .join("backups");
     let directory = app.named_directory();
-    let request = takeover::Request { directory: &directory, from, host: args.host.as_ref(), backups: &backups };
+    let program = settings::caller()?.program;
+    let request = takeover::Request {
+        directory: &directory,
+        from,
+        host: args.host.as_ref(),
+        backups: &backups,
+        program: &program,
+    };
     let report = takeover::run(&request)?;
     if args.json {
         app.ui.json(&report)?;
@@ -84,6 +92,12 @@ fn show(report: &init::Report, app: &App) {
     match report.written.as_slice() {
         [] => app.ui.say("the fleet is there already; nothing changed"),
         written => app.ui.say(&format!("wrote {}", written.join(", "))),
+    }
+    if report.hook.is_some() {
+        app.ui.say("a commit with plaintext in it is refused from now on: `sealift hook remove` ends that");
+    }
+    if let Some(why) = &report.no_hook {
+        app.ui.warn(&format!("there is no pre-commit hook: {why}"));
     }
     if !report.has_admin {
         app.ui.say("next: make your identity: sealift identity new --admin NAME");

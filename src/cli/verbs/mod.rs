@@ -12,6 +12,7 @@ mod deploy;
 mod doctor;
 mod edit;
 mod generations;
+mod hook;
 mod host;
 mod host_run;
 mod identity;
@@ -24,6 +25,7 @@ mod rekey;
 mod rename;
 mod rollback;
 mod rotate;
+mod scan;
 mod seal;
 mod show;
 mod status;
@@ -55,6 +57,10 @@ pub enum Verb {
     Rotate(rotate::Args),
     /// Prove, without a private key, that every host can open exactly what it should
     Check(check::Args),
+    /// Look for plaintext: in the work tree, the next commit, the history, a built system
+    Scan(scan::Args),
+    /// The pre-commit hook that looks for plaintext
+    Hook(hook::Args),
     /// Who can read a secret, and who knows its value
     Who(who::Args),
     /// Add, remove and list machines
@@ -110,6 +116,8 @@ impl Verb {
             Verb::Rekey(args) => rekey::run(args, app),
             Verb::Rotate(args) => rotate::run(args, app),
             Verb::Check(args) => check::run(args, app),
+            Verb::Scan(args) => scan::run(&args, app),
+            Verb::Hook(args) => hook::run(&args, app),
             Verb::Who(args) => who::run(&args, app),
             Verb::Host(args) => host::run(args, app),
             Verb::Deploy(args) => deploy::run(*args, app),

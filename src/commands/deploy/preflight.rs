@@ -71,6 +71,7 @@ pub fn fleet(fleet: &Fleet, flake_at: Option<&str>, today: Date, talk: &dyn Talk
     if let Some(git) = &git {
         problems.extend(owner(git));
         problems.extend(unseen(fleet, git));
+        problems.extend(crate::commands::scan::staged_problems(git, &fleet.policy));
     }
     problems.extend(drift(fleet, today, talk));
     match (git, flake) {

@@ -1,0 +1,172 @@
+//! `sealift scan`.
+
+use crate::adapters::git::Git;
+use crate::adapters::nix::{self, Flake};
+use crate::adapters::repository::Fleet;
+use crate::cli::{App, Done, sarif};
+use crate::commands::scan::{self, Known, Report, Where, Which};
+use crate::error::{Error, Result};
+use crate::fleet::name::HostName;
+use crate::fleet::scan::{Finding, Place, Weight, rules};
+
+/// Looks for plaintext: private keys, tokens, passwords, and with an identity the fleet's own values, exactly. Looks at the
+/// work tree and the index unless told otherwise. Exit 0, or 10 with each finding, or 11 when it could not look everywhere.
+/// No value is ever printed.
+#[derive(clap::Args)]
+pub struct Args {
+    /// What the next commit would add: the form of the pre-commit hook
+    #[arg(long, group = "place")]
+    staged: bool,
+    /// Every blob that a commit reaches, or those that a range of commits brought
+    #[arg(long, group = "place", value_name = "RANGE", num_args = 0..=1, default_missing_value = "")]
+    history: Option<String>,
+    /// The closure of a host, built if need be, or of a store path: what was built here
+    #[arg(long, group = "place", value_name = "HOST|PATH")]
+    store: Option<String>,
+    /// With --store: also paths that a cache made
+    #[arg(long, requires = "store")]
+    full: bool,
+    /// Look for the fleet's own values with the identity at hand; --identity does it too
+    #[arg(long)]
+    values: bool,
+    /// List the rules
+    #[arg(long, conflicts_with_all = ["place", "values"])]
+    rules: bool,
+    /// Print the findings as JSON
+    #[arg(long)]
+    json: bool,
+    /// Print them as SARIF 2.1.0, for code hosts
+    #[arg(long, conflicts_with = "json")]
+    sarif: bool,
+}
+
+/// Looks, and prints what it finds.
+pub fn run(args: &Args, app: &App) -> Done {
+    if args.rules {
+        return list(args, app);
+    }
+    // A repository without a fleet is looked at too, unless the fleet's values are asked for.
+    let root = app.root().or_else(|error| {
+        let directory = app.named_directory();
+        let no_fleet = !args.values && !app.names_identities() && directory.is_dir();
+        if no_fleet { Ok(directory) } else { Err(error) }
+    })?;
+    let (known, policy) = match (Fleet::find(&root).is_ok(), args.values || app.names_identities()) {
+        (false, _) => (Known::default(), None),
+        (true, false) => (Known::default(), Some(Fleet::open(&root)?.policy)),
+        (true, true) => {
+            let session = app.session()?;
+            (scan::known(&session.fleet, &*session.identities()?)?, Some(session.fleet.policy))
+        }
+    };
+    let place = match (&args.history, &args.store) {
+        _ if args.staged => Where::Staged,
+        (Some(range), _) => Where::History(Some(range.clone()).filter(|range| !range.is_empty())),
+        (_, Some(system)) => Where::Store(Which { system: system_of(system, &root, app)?, full: args.full }),
+        _ => Where::Tree,
+    };
+    let report = scan::run(&root, policy.as_ref(), known, &place)?;
+    if args.json {
+        app.ui.json(&report)?;
+    } else if args.sarif {
+        app.ui.json_as_it_is(&sarif::report(&report))?;
+    } else {
+        tell(&report, app)?;
+    }
+    Ok(report.kind())
+}
+
+/// The store path that is meant.
+fn system_of(named: &str, root: &std::path::Path, app: &App) -> Result<String> {
+    if named.starts_with('/') {
+        return Ok(named.to_owned());
+    }
+    let host: HostName = named.parse().map_err(|_| {
+        Error::usage("neither a host's name nor a path of the store").hint("name a host of the fleet, or /nix/store/…")
+    })?;
+    let git = Git::of(root)?;
+    let flake = root
+        .ancestors()
+        .take_while(|above| above.starts_with(&git.top))
+        .find(|above| above.join("flake.nix").is_file());
+    let flake = Flake::of(&git, flake.unwrap_or(root))?;
+    app.ui.say(&format!("building the system of {host}"));
+    nix::build(&flake.system_of(&host))
+}
+
+fn tell(report: &Report, app: &App) -> Result<()> {
+    for finding in &report.findings {
+        let (sgr, weight) = match finding.weight {
+            Weight::Severe => (31, "severe:"),
+            Weight::High => (31, "high:"),
+            Weight::Medium => (33, "medium:"),
+        };
+        app.ui.finding(
+            sgr,
+            weight,
+            &format!("{}: {} ({})", place(finding), finding.what, finding.rule),
+            &finding.mend,
+        )?;
+    }
+    for blind in &report.not_looked_at {
+        app.ui.finding(33, "not looked at:", &format!("{}: {}", blind.path, blind.why), "")?;
+    }
+    for stale in &report.stale {
+        app.ui.warn(&format!("{stale}; remove it"));
+    }
+    if !report.too_short.is_empty() {
+        app.ui.warn(&format!("too short to be looked for (less than 8 bytes): {}", report.too_short.join(", ")));
+    }
+    if report.more > 0 {
+        app.ui.warn(&format!("{} more findings are not listed: mend these first", report.more));
+    }
+    if report.unreachable > 0 {
+        app.ui.warn(&format!(
+            "{} findings are in objects that no commit reaches (reflog, stash, unfinished work): `git reflog expire --expire=now --all && git gc --prune=now` removes them",
+            report.unreachable
+        ));
+    }
+    if report.left_out > 0 {
+        app.ui.say(&format!(
+            "{} store paths come from a cache and were left out: --full looks at them too",
+            report.left_out
+        ));
+    }
+    let values = report.values.map_or_else(
+        || "the fleet's own values were not looked for (no --identity)".to_owned(),
+        |values| format!("{values} values of the fleet looked for"),
+    );
+    let allowed = if report.allowed > 0 { format!(", {} allowed", report.allowed) } else { String::new() };
+    app.ui.say(&format!(
+        "{} files, {} MiB: {} findings{allowed}; {values}",
+        report.files,
+        report.bytes.div_ceil(1 << 20),
+        report.findings.len(),
+    ));
+    Ok(())
+}
+
+/// Where a finding is, for people.
+fn place(finding: &Finding) -> String {
+    let member = finding.member.as_ref().map_or_else(String::new, |member| format!(" ({member})"));
+    let at = format!("{}:{}:{}{member}", finding.path, finding.line, finding.column);
+    match &finding.place {
+        Place::Tree | Place::Store => at,
+        Place::Index => format!("{at} (staged)"),
+        Place::History { commit } => format!("{at} (commit {})", commit.get(..12).unwrap_or(commit)),
+    }
+}
+
+fn list(args: &Args, app: &App) -> Done {
+    let all: Vec<_> = rules::every().collect();
+    if args.json {
+        app.ui.json_rows("rules", &all)?;
+        return Ok(None);
+    }
+    for rule in all {
+        app.ui.line(&format!("{}: {}", rule.id, rule.what))?;
+        app.ui.line(&format!("  why: {}", rule.why))?;
+        app.ui.line(&format!("  mend: {}", rule.mend))?;
+    }
+    Ok(None)
+}

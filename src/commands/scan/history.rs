@@ -1,0 +1,215 @@
+//! The history: every blob once, whatever commit has it; only what is found is followed back to commits and paths.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::process::{ChildStdin, ChildStdout};
+use std::sync::Mutex;
+use std::sync::mpsc;
+
+use super::eye::{Eye, Out, Raw, Subjected};
+use crate::adapters::git::Git;
+use crate::adapters::objects::{self, Answer};
+use crate::adapters::parallel;
+use crate::error::{Error, Kind, Result};
+use crate::fleet::scan::{Engine, Place, Subject};
+
+/// How many names a reader takes at a time: neighbours in a pack are quick to read one after the other.
+const BATCH: usize = 512;
+/// How many objects are followed back at most: the list of them is an argument of git.
+const FOLLOWED: usize = 5_000;
+
+/// Looks at all of it, or at what a range of commits brought. Says also how many findings no commit reaches.
+pub fn look(git: &Git, engine: &Engine, range: Option<&str>) -> Result<(Out, usize)> {
+    let mut out = blobs(git, engine, range)?;
+    let shallow = git.call().args(["rev-parse", "--is-shallow-repository"]).read()?;
+    if shallow.starts_with(b"true") {
+        let why = "it is cut (a shallow clone): `git fetch --unshallow` brings the rest";
+        out.blind.push((b"the history".to_vec(), why.to_owned()));
+    }
+    let lost = missing(git, range)?;
+    if lost > 0 {
+        let why = format!("{lost} objects are not in this clone (a partial clone): `git fetch --refetch` brings them");
+        out.blind.push((b"the history".to_vec(), why));
+    }
+    let found = std::mem::take(&mut out.raw);
+    let (told, unreachable) = followed(git, found, range)?;
+    out.raw = told;
+    Ok((out, unreachable))
+}
+
+/// Looks at the blobs, on as many readers as there are cores.
+fn blobs(git: &Git, engine: &Engine, range: Option<&str>) -> Result<Out> {
+    let (send, receive) = mpsc::sync_channel::<Vec<u8>>(16);
+    let receive = Mutex::new(receive);
+    let next = || receive.lock().unwrap_or_else(std::sync::PoisonError::into_inner).recv().ok();
+    let write = |mut pipe: ChildStdin| {
+        while let Some(names) = next() {
+            if pipe.write_all(&names).is_err() {
+                // How git ended tells why; the others go on.
+                break;
+            }
+        }
+    };
+    let mut out = Out::default();
+    std::thread::scope(|scope| -> Result<()> {
+        let readers: Vec<_> = (0..parallel::threads())
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut eye = Eye::new(engine);
+                    let ended = objects::each(git.unaltered(), write, |answer| {
+                        match answer {
+                            Answer::Blob(name, content) => {
+                                let place = Place::History { commit: String::new() };
+                                eye.content(&Subjected { path: b"", place, object: Some(name) }, content);
+                            }
+                            Answer::Missing(name) => eye.blind(name.as_bytes(), "the object is not in this clone"),
+                        }
+                        Ok(())
+                    });
+                    ended.map(|()| eye.out)
+                })
+            })
+            .collect();
+        let mut batch = Vec::new();
+        let mut count = 0;
+        let mut give = |name: &str| {
+            batch.extend_from_slice(name.as_bytes());
+            batch.push(b'\n');
+            count += 1;
+            if count % BATCH == 0 {
+                let closed = |_| std::io::Error::other("nobody reads objects any more");
+                return send.send(std::mem::take(&mut batch)).map_err(closed);
+            }
+            Ok(())
+        };
+        let listed = match range {
+            None => objects::every_blob(git.unaltered(), &mut give),
+            Some(range) => brought(git, range, &mut give),
+        };
+        let _gone = send.send(batch);
+        drop(send);
+        let mut failed = None;
+        for reader in readers {
+            match reader.join().map_err(|_| Error::new(Kind::Bug, "a thread that reads objects ended"))? {
+                Ok(seen) => out.add(seen),
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(listed, Err)
+    })?;
+    Ok(out)
+}
+
+fn walk(git: &Git, range: Option<&str>) -> crate::adapters::process::Invocation {
+    let call = git.unaltered().args(["rev-list", "--objects", "--no-object-names", "--missing=print"]);
+    match range {
+        None => call.args(["--all", "--"]),
+        Some(range) => call.args(["--end-of-options", range, "--"]),
+    }
+}
+
+/// The objects that a range of commits brought.
+fn brought(git: &Git, range: &str, give: &mut impl FnMut(&str) -> std::io::Result<()>) -> Result<()> {
+    let call = walk(git, Some(range));
+    let read = |pipe: &mut ChildStdout| {
+        objects::lines(pipe, b'\n', |line| match std::str::from_utf8(line) {
+            Ok(name) if !name.starts_with('?') => give(name),
+            _ => Ok(()),
+        })
+    };
+    let (read, output) = call.piped(drop, read)?;
+    read.map_err(|error| Error::io("cannot read what git lists", error))?;
+    if output.ended.well() {
+        return Ok(());
+    }
+    Err(Error::usage("git does not understand this range of commits")
+        .because(String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned())
+        .hint("name one as git does: `--history v1.0..HEAD`, or leave it out for everything"))
+}
+
+/// How many objects of the history are not in this clone.
+fn missing(git: &Git, range: Option<&str>) -> Result<usize> {
+    // Only a clone that was told to leave objects out lacks some; and walking the history takes its time.
+    let partial =
+        git.call().args(["config", "--get-regexp", r"^(extensions\.partialclone|remote\..*\.promisor)$"]).run()?;
+    if !partial.ended.well() {
+        return Ok(0);
+    }
+    let call = walk(git, range);
+    let mut lost = 0;
+    let read = |pipe: &mut ChildStdout| {
+        objects::lines(pipe, b'\n', |line| {
+            lost += usize::from(line.starts_with(b"?"));
+            Ok(())
+        })
+    };
+    let (read, output) = call.piped(drop, read)?;
+    read.map_err(|error| Error::io("cannot read what git lists", error))?;
+    if output.ended.well() { Ok(lost) } else { Err(call.failure(&output)) }
+}
+
+/// Tells of each finding the first commit that brought it, and the path there.
+fn followed(git: &Git, found: Vec<Raw>, range: Option<&str>) -> Result<(Vec<Raw>, usize)> {
+    let objects: BTreeSet<String> = found.iter().filter_map(|raw| raw.object.clone()).collect();
+    if objects.is_empty() {
+        return Ok((found, 0));
+    }
+    let call =
+        git.unaltered().args(["log", "--full-history", "-m", "--root", "--raw", "-z", "--no-abbrev", "--no-renames"]);
+    let call = call.args(["--no-ext-diff", "--no-textconv", "--format=commit %H"]);
+    let call = call.args(objects.iter().take(FOLLOWED).map(|object| format!("--find-object={object}")));
+    let call = match range {
+        None => call.args(["--all", "--"]),
+        Some(range) => call.args(["--end-of-options", range, "--"]),
+    };
+    // The newest first: what is told last is the first that had it. A file in several places is told of each.
+    let mut brought: BTreeMap<String, BTreeMap<Vec<u8>, String>> = BTreeMap::new();
+    let mut commit = String::new();
+    let mut object: Option<String> = None;
+    let read = |pipe: &mut ChildStdout| {
+        objects::lines(pipe, 0, |record| {
+            if let Some(object) = object.take() {
+                brought.entry(object).or_default().insert(record.to_vec(), commit.clone());
+                return Ok(());
+            }
+            let text = std::str::from_utf8(record).unwrap_or_default().trim_start_matches('\n');
+            if let Some(name) = text.strip_prefix("commit ") {
+                name.clone_into(&mut commit);
+            } else if text.starts_with(':') {
+                object = text.split(' ').nth(3).map(str::to_owned);
+            }
+            Ok(())
+        })
+    };
+    let (read, output) = call.piped(drop, read)?;
+    read.map_err(|error| Error::io("cannot read what git tells", error))?;
+    if !output.ended.well() {
+        return Err(call.failure(&output));
+    }
+    let mut told = Vec::new();
+    let mut unreachable = 0;
+    let asked: BTreeSet<&String> = objects.iter().take(FOLLOWED).collect();
+    for raw in found {
+        let Some(object) = raw.object.clone() else { continue };
+        match brought.get(&object) {
+            Some(paths) => {
+                // Now that its name is known: in a program, what has no quotes is no value.
+                for (path, commit) in paths.iter().filter(|(path, _)| Subject::named(path).counts(&raw.hit)) {
+                    let place = Place::History { commit: commit.clone() };
+                    told.push(Raw {
+                        path: path.clone(),
+                        place,
+                        hidden: Vec::new(),
+                        member: raw.member.clone(),
+                        object: None,
+                        hit: raw.hit.clone(),
+                    });
+                }
+            }
+            None if asked.contains(&object) => unreachable += 1,
+            // Too many to be followed: told by its object alone.
+            None => told.push(Raw { path: format!("object {object}").into_bytes(), ..raw }),
+        }
+    }
+    Ok((told, unreachable))
+}

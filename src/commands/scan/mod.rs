@@ -1,0 +1,257 @@
+//! `scan`: looks for plaintext in the work tree and the index, in what the next commit would add, in the history, in the
+//! closure of a system. What could not be looked at is part of the report, always.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::adapters::git::Git;
+use crate::adapters::signals;
+use crate::error::{Error, Kind, Result};
+use crate::fleet::plaintext::Plaintext;
+use crate::fleet::policy::Policy;
+use crate::fleet::scan::allow::Allow;
+use crate::fleet::scan::exact::{Gathered, Values};
+use crate::fleet::scan::finding::shown;
+use crate::fleet::scan::{Engine, Finding};
+
+mod eye;
+mod history;
+mod staged;
+mod store;
+mod tree;
+mod values;
+
+pub use eye::Out;
+use eye::Raw;
+pub use store::Which;
+pub use values::{Known, known};
+
+/// Where to look.
+#[derive(Clone, Debug)]
+pub enum Where {
+    /// The work tree and the index.
+    Tree,
+    /// What the next commit would add.
+    Staged,
+    /// Every blob that a commit reaches, or those that a range of commits brought.
+    History(Option<String>),
+    /// The closure of a system.
+    Store(Which),
+}
+
+/// What was found.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// How many files, objects and links were looked at.
+    pub files: u64,
+    /// How many bytes.
+    pub bytes: u64,
+    /// How many of the fleet's values were looked for; none where no identity was at hand.
+    pub values: Option<usize>,
+    /// Secrets whose values are too short to be looked for.
+    pub too_short: Vec<String>,
+    /// The findings, the worse first.
+    pub findings: Vec<Finding>,
+    /// How many more there are than are listed.
+    pub more: usize,
+    /// How many are allowed, by an entry or a remark.
+    pub allowed: usize,
+    /// Entries and remarks that allow nothing any more.
+    pub stale: Vec<String>,
+    /// What could not be looked at, and why.
+    pub not_looked_at: Vec<Blind>,
+    /// How many findings are only in objects that no commit reaches.
+    pub unreachable: usize,
+    /// How many store paths were left out because a cache made them.
+    pub left_out: usize,
+}
+
+/// Something that could not be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Blind {
+    /// What.
+    pub path: String,
+    /// Why.
+    pub why: String,
+}
+
+impl Report {
+    /// The code that it comes to.
+    pub fn kind(&self) -> Option<Kind> {
+        if !self.findings.is_empty() {
+            Some(Kind::Plaintext)
+        } else if self.not_looked_at.is_empty() {
+            None
+        } else {
+            Some(Kind::Blind)
+        }
+    }
+}
+
+/// Looks.
+///
+/// # Errors
+/// When looking itself fails; what is found, and what cannot be looked at, is in the report.
+pub fn run(root: &Path, policy: Option<&Policy>, known: Known, place: &Where) -> Result<Report> {
+    let Known { values, names, too_short, unopened } = known;
+    let searched = values.is_some();
+    let engine = Engine::new(values);
+    let mut report = Report { values: searched.then_some(names.len()), too_short, ..Report::default() };
+    let mut top = None;
+    let mut look = || -> Result<Out> {
+        match place {
+            Where::Tree => {
+                let git = git(root)?;
+                let out = tree::look(&git, &engine)?;
+                top = Some(git.top);
+                Ok(out)
+            }
+            Where::Staged => staged::look(&git(root)?, &engine),
+            Where::History(range) => {
+                let (out, unreachable) = history::look(&git(root)?, &engine, range.as_deref())?;
+                report.unreachable = unreachable;
+                Ok(out)
+            }
+            Where::Store(which) => {
+                let (out, left_out) = store::look(&engine, which)?;
+                report.left_out = left_out;
+                Ok(out)
+            }
+        }
+    };
+    let looked = look();
+    // Ctrl-C ends git too: that it failed is not the news then.
+    signals::check()?;
+    let out = looked?;
+    let allowed = policy.map_or(&[][..], |policy| &policy.allowed);
+    told(&mut report, &out, &names, allowed, top.as_deref());
+    report.not_looked_at.extend(unopened);
+    report.not_looked_at.sort();
+    report.not_looked_at.dedup();
+    Ok(report)
+}
+
+/// What is staged and must not be: for `deploy`, since Nix copies what is staged into the store before it is committed.
+pub fn staged_problems(git: &Git, policy: &Policy) -> Vec<Error> {
+    let report = match run(&git.top, Some(policy), Known::default(), &Where::Staged) {
+        Ok(report) => report,
+        Err(error) => return vec![error],
+    };
+    let problem = |finding: &Finding| {
+        let text = format!("{}:{}: {} is staged ({})", finding.path, finding.line, finding.what, finding.rule);
+        Error::new(Kind::Plaintext, text).hint(finding.mend.clone())
+    };
+    report.findings.iter().map(problem).collect()
+}
+
+/// Where values that are being sealed stand in the clear already, in the work tree or the index. Nothing where that cannot
+/// be told: sealing goes on.
+pub fn standing<'a>(root: &Path, values: impl IntoIterator<Item = (&'a str, &'a Plaintext)>) -> Vec<String> {
+    let mut gathered = Gathered::default();
+    let mut names = Vec::new();
+    for (number, (name, value)) in (0..).zip(values) {
+        gathered.add(number, value);
+        names.push(name.to_owned());
+    }
+    let known = Known { values: Some(Values::new(gathered)), names, ..Known::default() };
+    let Ok(report) = run(root, None, known, &Where::Tree) else { return Vec::new() };
+    let place = |finding: &Finding| {
+        let secret = finding.secret.as_ref()?;
+        Some(format!("the value of {secret} stands in the clear in {}:{}", finding.path, finding.line))
+    };
+    report.findings.iter().filter_map(place).collect()
+}
+
+fn git(root: &Path) -> Result<Git> {
+    Git::find(root)?.ok_or_else(|| {
+        Error::usage(format!("{} is not in a git repository", root.display()))
+            .hint("scan looks at what git tracks, and at what it would take up")
+    })
+}
+
+/// Looks at these store paths: for `deploy`, before they are copied to a host.
+///
+/// # Errors
+/// When a path cannot be listed.
+pub fn of_store_paths(policy: &Policy, known: Known, paths: &[String]) -> Result<Report> {
+    let Known { values, names, too_short, unopened } = known;
+    let mut report = Report { values: values.is_some().then_some(names.len()), too_short, ..Report::default() };
+    let out = store::paths(&Engine::new(values), paths)?;
+    signals::check()?;
+    told(&mut report, &out, &names, &policy.allowed, None);
+    report.not_looked_at.extend(unopened);
+    Ok(report)
+}
+
+/// How bad things in the history are mended: taking them out of the tree is not enough.
+const COMMITTED: &str = "whoever has a clone has it, so taking it out is not enough: ";
+
+/// Makes the report of what was seen: allowed things taken away, the rest told without a value.
+fn told(report: &mut Report, out: &Out, names: &[String], allowed: &[Allow], top: Option<&Path>) {
+    report.files = out.files;
+    report.bytes = out.bytes;
+    report.more = out.more;
+    report.allowed = out.allowed;
+    let mut used = BTreeSet::new();
+    for raw in &out.raw {
+        let entry = allowed.iter().position(|allow| allow.covers(raw.hit.rule.id, &raw.path));
+        if let Some(entry) = entry {
+            used.insert(entry);
+            report.allowed += 1;
+        } else {
+            report.findings.push(finding(raw, names));
+        }
+    }
+    report.findings.sort();
+    report.findings.dedup();
+    report.not_looked_at = out.blind.iter().map(|(path, why)| Blind { path: shown(path), why: why.clone() }).collect();
+    // What is looked at only in part says nothing of what is stale.
+    if top.is_some() {
+        for (path, remark) in out.remarks.iter().filter(|(_, remark)| !remark.used) {
+            let text = format!(
+                "{}:{}: the remark allows {}, and nothing of that kind is there",
+                shown(path),
+                remark.line,
+                remark.rule
+            );
+            report.stale.push(text);
+        }
+        for (_, allow) in allowed.iter().enumerate().filter(|(entry, _)| !used.contains(entry)) {
+            // For a file that is gone it may be the history that needs it.
+            let one_file = !allow.path.contains('*') && !allow.path.ends_with('/');
+            if !one_file || top.is_some_and(|top| top.join(&allow.path).symlink_metadata().is_ok()) {
+                report.stale.push(format!(
+                    "recipients.toml:{}: it allows {} in {}, and nothing of that kind is there",
+                    allow.line, allow.rule, allow.path
+                ));
+            }
+        }
+        report.stale.sort();
+    }
+}
+
+fn finding(raw: &Raw, names: &[String]) -> Finding {
+    let Raw { hit, .. } = raw;
+    let secret = hit.secret.and_then(|number| names.get(number as usize)).cloned();
+    let committed = matches!(raw.place, crate::fleet::scan::Place::History { .. });
+    Finding {
+        weight: hit.rule.weight,
+        rule: hit.rule.id,
+        path: raw.shown_path(),
+        line: hit.line,
+        column: hit.column,
+        length: hit.span.end - hit.span.start,
+        member: raw.member.clone(),
+        place: raw.place.clone(),
+        what: Finding::told(hit.rule, secret.as_deref()),
+        mend: match &secret {
+            Some(secret) => format!("take it out, and give {secret} a new value: `sealift rotate {secret}`"),
+            None if committed => format!("{COMMITTED}{}", hit.rule.mend),
+            None => hit.rule.mend.to_owned(),
+        },
+        secret,
+        why: hit.rule.why,
+    }
+}

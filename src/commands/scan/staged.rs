@@ -1,0 +1,80 @@
+//! What the next commit would add: the contents that are staged, without what HEAD has in the same file already. A secret
+//! that was committed long ago is no reason to refuse a commit of something else; the whole scan finds it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::eye::{Eye, Out, Subjected};
+use super::tree::staged_contents;
+use crate::adapters::git::Git;
+use crate::adapters::objects::{self, Answer};
+use crate::error::Result;
+use crate::fleet::scan::{Engine, Place};
+
+/// Looks at it.
+pub fn look(git: &Git, engine: &Engine) -> Result<Out> {
+    let call = git.call().args([
+        "diff",
+        "--cached",
+        "--raw",
+        "-z",
+        "--no-abbrev",
+        "-M100%",
+        "--no-ext-diff",
+        "--diff-filter=ACMRTU",
+        "--",
+    ]);
+    let mut index = Vec::new();
+    let mut before: BTreeMap<Vec<u8>, String> = BTreeMap::new();
+    let mut foreign = Vec::new();
+    let listing = call.read()?;
+    let mut records = listing.split(|byte| *byte == 0);
+    while let Some(head) = records.next() {
+        // :mode mode object object status, then the path, and where it was renamed the new one.
+        let Some(words) = std::str::from_utf8(head).ok().and_then(|head| head.strip_prefix(':')) else { continue };
+        let words: Vec<&str> = words.split(' ').collect();
+        let [_, mode, old, new, status] = words[..] else { continue };
+        let mut path = records.next().unwrap_or_default();
+        if status.starts_with(['R', 'C']) {
+            path = records.next().unwrap_or_default();
+        }
+        if mode == "160000" {
+            foreign.push(path.to_vec());
+        } else if new.bytes().any(|byte| byte != b'0') {
+            index.push((path.to_vec(), new.to_owned()));
+            if old.bytes().any(|byte| byte != b'0') {
+                before.insert(path.to_vec(), old.to_owned());
+            }
+        }
+    }
+    let mut out = staged_contents(git, engine, &index)?;
+    known_before(git, engine, &mut out, &before)?;
+    for path in foreign {
+        out.blind.push((path, "a submodule: scan it there".to_owned()));
+    }
+    Ok(out)
+}
+
+/// Takes away what the same file had before.
+fn known_before(git: &Git, engine: &Engine, out: &mut Out, before: &BTreeMap<Vec<u8>, String>) -> Result<()> {
+    let found: BTreeSet<&[u8]> = out.raw.iter().map(|raw| raw.path.as_slice()).collect();
+    let (paths, names): (Vec<&Vec<u8>>, Vec<String>) = before
+        .iter()
+        .filter(|(path, _)| found.contains(path.as_slice()))
+        .map(|(path, object)| (path, object.clone()))
+        .unzip();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let mut eye = Eye::new(engine);
+    let mut asked = paths.into_iter();
+    objects::each(git.call(), objects::names(&names), |answer| {
+        if let (Some(path), Answer::Blob(_, content)) = (asked.next(), answer) {
+            eye.content(&Subjected { path, place: Place::Index, object: None }, content);
+        }
+        Ok(())
+    })?;
+    let known: BTreeSet<(Vec<u8>, &str, [u8; 16])> =
+        eye.out.raw.iter().map(|raw| (raw.path.clone(), raw.hit.rule.id, raw.hit.print)).collect();
+    out.raw.retain(|raw| !known.contains(&(raw.path.clone(), raw.hit.rule.id, raw.hit.print)));
+    Ok(())
+}

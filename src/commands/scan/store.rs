@@ -1,0 +1,81 @@
+//! The closure of a system in the Nix store, which everybody on the machine can read: every file of every path that was built
+//! here, and on request of all.
+
+use std::path::Path;
+
+use super::eye::{Eye, LARGEST, Out, Subjected};
+use crate::adapters::nix;
+use crate::adapters::parallel;
+use crate::adapters::worktree::{self, Opened, Opener};
+use crate::error::{Error, Result};
+use crate::fleet::scan::{Engine, Place};
+
+/// Which paths of the store.
+#[derive(Clone, Debug)]
+pub struct Which {
+    /// Whose closure.
+    pub system: String,
+    /// Also those that a cache made and signed.
+    pub full: bool,
+}
+
+/// Looks at a closure. Says also how many paths were left out.
+pub fn look(engine: &Engine, which: &Which) -> Result<(Out, usize)> {
+    let closure = nix::closure_paths(&which.system)?;
+    let all = closure.len();
+    let wanted: Vec<String> =
+        closure.into_iter().filter(|path| which.full || path.built_here).map(|path| path.path).collect();
+    let out = paths(engine, &wanted)?;
+    Ok((out, all - wanted.len()))
+}
+
+/// Looks at every file of these store paths. For `deploy` too, before anything is copied.
+///
+/// # Errors
+/// When a path cannot be listed.
+pub fn paths(engine: &Engine, wanted: &[String]) -> Result<Out> {
+    let seen = parallel::map(wanted, |path| one(engine, path));
+    let mut out = Out::default();
+    for one in seen {
+        out.add(one?);
+    }
+    Ok(out)
+}
+
+fn one(engine: &Engine, path: &str) -> Result<Out> {
+    let mut eye = Eye::new(engine);
+    let root = Path::new(path);
+    let kind = root.symlink_metadata().map_err(|error| Error::io(format!("cannot look at {path}"), error))?;
+    if kind.is_dir() {
+        let opener = Opener::new(root)?;
+        worktree::walk(root, &mut |below| file(&mut eye, &opener, path, below))?;
+    } else {
+        let above = root.parent().unwrap_or(Path::new("/"));
+        let name = root.file_name().unwrap_or_default();
+        let opener = Opener::new(above)?;
+        opened(&mut eye, path.as_bytes(), opener.open(std::os::unix::ffi::OsStrExt::as_bytes(name)));
+    }
+    Ok(eye.out)
+}
+
+fn file(eye: &mut Eye<'_>, opener: &Opener, root: &str, below: &[u8]) {
+    let whole = [root.as_bytes(), b"/", below].concat();
+    opened(eye, &whole, opener.open(below));
+}
+
+fn opened(eye: &mut Eye<'_>, path: &[u8], what: Opened) {
+    let at = Subjected { path, place: Place::Store, object: None };
+    match what {
+        Opened::File(_, size) if size > LARGEST => eye.blind(path, format!("it is larger than {} GiB", LARGEST >> 30)),
+        Opened::File(file, _) => {
+            eye.name(&at);
+            eye.content(&at, file);
+        }
+        Opened::Link(target) => {
+            eye.name(&at);
+            eye.content(&at, target.as_slice());
+        }
+        Opened::Gone => eye.blind(path, "it vanished while it was looked at"),
+        Opened::Other(why) => eye.blind(path, why),
+    }
+}

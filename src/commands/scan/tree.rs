@@ -1,0 +1,124 @@
+//! The work tree and the index: every file that git tracks, every one that it would take up, and what the index has that
+//! the tree has not.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::mpsc;
+
+use super::eye::{Eye, LARGEST, Out, Subjected};
+use crate::adapters::git::Git;
+use crate::adapters::objects::{self, Answer};
+use crate::adapters::parallel;
+use crate::adapters::worktree::{self, Listed, Opened, Opener};
+use crate::error::{Error, Kind, Result};
+use crate::fleet::scan::{Engine, Place};
+
+/// How many paths a thread takes at a time.
+const BATCH: usize = 32;
+
+/// Looks at both.
+pub fn look(git: &Git, engine: &Engine) -> Result<Out> {
+    let opener = Opener::new(&git.top)?;
+    let (send, receive) = mpsc::sync_channel::<Vec<Vec<u8>>>(64);
+    let receive = Mutex::new(receive);
+    let mut index: Vec<(Vec<u8>, String)> = Vec::new();
+    let mut foreign = Vec::new();
+    let mut out = Out::default();
+    let mut gone = Vec::new();
+    std::thread::scope(|scope| -> Result<()> {
+        let workers: Vec<_> = (0..parallel::threads())
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut eye = Eye::new(engine);
+                    let mut gone = Vec::new();
+                    loop {
+                        let next = receive.lock().unwrap_or_else(std::sync::PoisonError::into_inner).recv();
+                        let Ok(paths) = next else { break };
+                        for path in paths {
+                            if !file(&mut eye, &opener, &path) {
+                                gone.push(path);
+                            }
+                        }
+                    }
+                    (eye.out, gone)
+                })
+            })
+            .collect();
+        let mut batch = Vec::with_capacity(BATCH);
+        let closed = |_| std::io::Error::other("a thread that looks at files ended");
+        let listed = worktree::list(git, |listed| {
+            match listed {
+                Listed::Tree(path) => batch.push(path),
+                Listed::Index(path, object) => index.push((path, object)),
+                Listed::Foreign(path) => foreign.push(path),
+            }
+            if batch.len() >= BATCH {
+                send.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH))).map_err(closed)?;
+            }
+            Ok(())
+        });
+        let last = send.send(batch);
+        drop(send);
+        for worker in workers {
+            let (seen, lost) =
+                worker.join().map_err(|_| Error::new(Kind::Bug, "a thread that looks at files ended"))?;
+            out.add(seen);
+            gone.extend(lost);
+        }
+        listed?;
+        last.map_err(|error| Error::new(Kind::Bug, "no thread looks at files").because(error.to_string()))
+    })?;
+    // What git says is gone from the tree is looked at in the index; what vanished meanwhile was not looked at.
+    let kept: BTreeSet<&[u8]> = index.iter().map(|(path, _)| path.as_slice()).collect();
+    for path in gone.iter().filter(|path| !kept.contains(path.as_slice())) {
+        out.blind.push((path.clone(), "it vanished while it was looked at".to_owned()));
+    }
+    for path in foreign {
+        out.blind.push((path, "a repository of its own (a submodule): scan it there".to_owned()));
+    }
+    out.add(staged_contents(git, engine, &index)?);
+    Ok(out)
+}
+
+/// Looks at one path of the tree. False where nothing is there.
+fn file(eye: &mut Eye<'_>, opener: &Opener, path: &[u8]) -> bool {
+    let at = Subjected { path, place: Place::Tree, object: None };
+    match opener.open(path) {
+        Opened::File(_, size) if size > LARGEST => eye.blind(path, format!("it is larger than {} GiB", LARGEST >> 30)),
+        Opened::File(file, _) => {
+            eye.name(&at);
+            eye.content(&at, file);
+        }
+        Opened::Link(target) => {
+            eye.name(&at);
+            eye.content(&at, target.as_slice());
+        }
+        Opened::Gone => return false,
+        Opened::Other(why) => eye.blind(path, why),
+    }
+    true
+}
+
+/// Looks at what the index has for these paths.
+pub fn staged_contents(git: &Git, engine: &Engine, index: &[(Vec<u8>, String)]) -> Result<Out> {
+    let mut eye = Eye::new(engine);
+    if index.is_empty() {
+        return Ok(eye.out);
+    }
+    let names: Vec<String> = index.iter().map(|(_, object)| object.clone()).collect();
+    // Answers come in the order of the questions.
+    let mut asked = index.iter();
+    objects::each(git.call(), objects::names(&names), |answer| {
+        let Some((path, object)) = asked.next() else { return Ok(()) };
+        match answer {
+            Answer::Blob(_, content) => {
+                let at = Subjected { path, place: Place::Index, object: Some(object) };
+                eye.name(&at);
+                eye.content(&at, content);
+            }
+            Answer::Missing(_) => eye.blind(path, "its content is not in this clone"),
+        }
+        Ok(())
+    })?;
+    Ok(eye.out)
+}

@@ -1,0 +1,54 @@
+//! The fleet's own values, opened to be looked for. They live in the tables of the search, in memory that is wiped, until
+//! the run ends.
+
+use super::Blind;
+use crate::adapters::identity::Identities;
+use crate::adapters::repository::Fleet;
+use crate::adapters::{age, parallel};
+use crate::error::Result;
+use crate::fleet::name::FileName;
+use crate::fleet::scan::exact::{Gathered, Values};
+
+/// What of the fleet's values is known.
+#[derive(Default)]
+pub struct Known {
+    /// What is looked for; none where no identity is at hand.
+    pub values: Option<Values>,
+    /// The names of the secrets, by their numbers.
+    pub names: Vec<String>,
+    /// Those that are too short.
+    pub too_short: Vec<String>,
+    /// Those that could not be opened.
+    pub unopened: Vec<Blind>,
+}
+
+/// Opens every sealed file of the fleet.
+///
+/// # Errors
+/// When the fleet's files cannot be listed; one that does not open is in the result.
+pub fn known(fleet: &Fleet, identities: &Identities) -> Result<Known> {
+    let files: Vec<FileName> = fleet.inventory()?.files.into_keys().collect();
+    let opened = parallel::map(&files, |file| {
+        let bytes = fleet.sealed(file)?.unwrap_or_default();
+        age::open(&bytes, file, identities).map(|opened| opened.value)
+    });
+    let mut known = Known::default();
+    let mut gathered = Gathered::default();
+    for (file, value) in files.iter().zip(opened) {
+        match value {
+            Ok(value) => {
+                let number = u32::try_from(known.names.len()).unwrap_or(u32::MAX);
+                known.names.push(file.to_string());
+                if !gathered.add(number, &value) {
+                    known.too_short.push(file.to_string());
+                }
+            }
+            Err(error) => {
+                let why = format!("its value is not looked for: {}", error.in_one_line());
+                known.unopened.push(Blind { path: file.path(), why });
+            }
+        }
+    }
+    known.values = Some(Values::new(gathered));
+    Ok(known)
+}

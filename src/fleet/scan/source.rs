@@ -1,0 +1,33 @@
+//! Rules that read a source as what it is, instead of as bytes. The engine hands every file of such a kind to them, whole.
+
+use std::ops::Range;
+
+use super::about::About;
+
+/// A finding of a source rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The rule.
+    pub rule: &'static About,
+    /// The line, from 1.
+    pub line: usize,
+    /// Where it is, in bytes of the text.
+    pub span: Range<usize>,
+}
+
+/// A rule for sources: the path (for its name alone), and the text.
+pub type SourceRule = fn(&str, &str) -> Vec<Found>;
+
+/// The rules for files that end in `.nix`.
+pub const NIX: &[SourceRule] = &[];
+
+/// What those rules say of themselves.
+pub const ABOUT: &[&About] = &[];
+
+/// The largest source that is held whole; larger ones are looked at as bytes alone.
+pub const LARGEST: usize = 1 << 20;
+
+/// The rules for a file of this name.
+pub fn rules_for(path: &[u8]) -> &'static [SourceRule] {
+    if path.ends_with(b".nix") { NIX } else { &[] }
+}
