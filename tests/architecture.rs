@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&str; 4] = ["fleet", "adapters", "commands", "cli"];
 
 /// The files that look into a value, each with what it does there. A new one is a decision, not an accident.
-const EXPOSE: [(&str, &str); 16] = [
+const EXPOSE: [(&str, &str); 19] = [
     ("fleet/plaintext.rs", "the type itself"),
     ("adapters/age.rs", "into the encrypting writer"),
     ("adapters/generate.rs", "`KEY=` before a made value"),
@@ -20,6 +20,9 @@ const EXPOSE: [(&str, &str); 16] = [
     ("cli/ui.rs", "a typed passphrase, into the type that age takes"),
     ("cli/verbs/host_run.rs", "an order, which is no secret, read by the same safe reader"),
     ("cli/verbs/show.rs", "to standard output, if a terminal can take it"),
+    ("commands/adopt/git_key.rs", "the shape of a key's file, and its digest"),
+    ("commands/adopt/mod.rs", "to look for it in the history, in memory"),
+    ("commands/adopt/nix.rs", "its shape, and whether an environment file takes it plainly"),
     ("commands/edit.rs", "whether it changed, and its shape"),
     ("commands/install/open.rs", "its shape"),
     ("commands/install/place.rs", "its digest against the live one"),

@@ -35,7 +35,12 @@ pub struct Change {
     before: Option<[u8; 32]>,
     /// The file as it shall be; none: it shall go.
     after: Option<Vec<u8>>,
+    /// Its permissions then.
+    mode: u32,
 }
+
+/// The permissions of a file of the fleet: what it holds is for everybody to read.
+const MODE: u32 = 0o644;
 
 /// The line that stands before each file's bytes in a journal.
 #[derive(Serialize, Deserialize)]
@@ -43,13 +48,15 @@ struct Line {
     path: String,
     before: Option<String>,
     after: Option<(u64, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mode: Option<u32>,
 }
 
 impl Change {
     /// A file that is written. `before` is its content as it was read, so that a change made meanwhile by someone else
     /// is seen.
     pub fn write(path: impl Into<String>, before: Option<&[u8]>, after: Vec<u8>) -> Self {
-        Self { path: path.into(), before: before.map(digest), after: Some(after) }
+        Self { path: path.into(), before: before.map(digest), after: Some(after), mode: MODE }
     }
 }
 
@@ -64,9 +71,14 @@ impl Changes {
         self.add(Change::write(path, before, after));
     }
 
+    /// Writes a file that keeps its own permissions.
+    pub fn write_keeping(&mut self, path: impl Into<String>, before: &[u8], after: Vec<u8>, mode: u32) {
+        self.add(Change { mode, ..Change::write(path, Some(before), after) });
+    }
+
     /// Removes a file.
     pub fn remove(&mut self, path: impl Into<String>, before: &[u8]) {
-        self.0.push(Change { path: path.into(), before: Some(digest(before)), after: None });
+        self.0.push(Change { path: path.into(), before: Some(digest(before)), after: None, mode: MODE });
     }
 
     /// Whether there is nothing to do.
@@ -135,20 +147,11 @@ impl Journal {
         }
         if let [change] = changes.0.as_slice() {
             return match &change.after {
-                Some(bytes) => files::replace_beneath(&self.root, &change.path, bytes, 0o644, Durable::Now),
+                Some(bytes) => files::replace_beneath(&self.root, &change.path, bytes, change.mode, Durable::Now),
                 None => files::remove_beneath(&self.root, &change.path),
             };
         }
-        let mut bytes = format!("{MAGIC}\n").into_bytes();
-        for change in &changes.0 {
-            let after = change.after.as_ref().map(|after| (after.len() as u64, encode(&digest(after))));
-            let line = Line { path: change.path.clone(), before: change.before.as_ref().map(encode), after };
-            serde_json::to_writer(&mut bytes, &line)
-                .map_err(|error| Error::failed("cannot write the journal").because(error))?;
-            bytes.push(b'\n');
-            bytes.extend_from_slice(change.after.as_deref().unwrap_or_default());
-        }
-        bytes.extend_from_slice(format!("end {}\n", encode(&digest(&bytes))).as_bytes());
+        let bytes = encoded(&changes.0)?;
         files::replace(&self.file, &bytes, 0o600, Durable::Now)?;
         drop(bytes);
         match self.beside(&changes.0) {
@@ -165,10 +168,10 @@ impl Journal {
     /// be there before the content that it shows.
     fn beside<'a>(&'a self, changes: &'a [Change]) -> Result<Vec<Beside<'a>>> {
         let mut written = Vec::with_capacity(changes.len());
-        let mut all = changes.iter().filter_map(|change| Some((&change.path, change.after.as_ref()?)));
+        let mut all = changes.iter().filter_map(|change| Some((change, change.after.as_ref()?)));
         let outcome = all
-            .try_for_each(|(path, bytes)| {
-                Beside::write(&self.root, path, bytes, 0o644).map(|beside| written.push(beside))
+            .try_for_each(|(change, bytes)| {
+                Beside::write(&self.root, &change.path, bytes, change.mode).map(|beside| written.push(beside))
             })
             .and_then(|()| files::sync(&self.root));
         match outcome {
@@ -252,6 +255,22 @@ impl Journal {
     }
 }
 
+/// A journal of these changes.
+fn encoded(changes: &[Change]) -> Result<Vec<u8>> {
+    let mut bytes = format!("{MAGIC}\n").into_bytes();
+    for change in changes {
+        let after = change.after.as_ref().map(|after| (after.len() as u64, encode(&digest(after))));
+        let mode = (change.mode != MODE).then_some(change.mode);
+        let line = Line { path: change.path.clone(), before: change.before.as_ref().map(encode), after, mode };
+        serde_json::to_writer(&mut bytes, &line)
+            .map_err(|error| Error::failed("cannot write the journal").because(error))?;
+        bytes.push(b'\n');
+        bytes.extend_from_slice(change.after.as_deref().unwrap_or_default());
+    }
+    bytes.extend_from_slice(format!("end {}\n", encode(&digest(&bytes))).as_bytes());
+    Ok(bytes)
+}
+
 fn parse(bytes: &[u8]) -> Option<Vec<Change>> {
     let body_end = bytes.len().checked_sub("end \n".len() + 44)?;
     let (body, end) = bytes.split_at(body_end);
@@ -278,7 +297,9 @@ fn parse(bytes: &[u8]) -> Option<Vec<Change>> {
             None => None,
             Some(text) => Some(BASE64_STANDARD.decode(text).ok()?.try_into().ok()?),
         };
-        inside.then(|| changes.push(Change { path: line.path, before, after }))?;
+        inside.then(|| {
+            changes.push(Change { path: line.path, before, after, mode: line.mode.unwrap_or(MODE) & 0o777 });
+        })?;
     }
     Some(changes)
 }
@@ -318,6 +339,22 @@ mod tests {
         journal.commit(&two(Some(b"old a"))).unwrap();
         assert_eq!(std::fs::read(place.path().join("secrets/a.age")).unwrap(), b"new a");
         assert!(!directory.join("journal").exists());
+    }
+
+    #[test]
+    fn a_file_keeps_its_permissions() {
+        use std::os::unix::fs::PermissionsExt;
+        let (place, directory) = fleet();
+        let path = place.path().join("private.nix");
+        std::fs::write(&path, "old").unwrap();
+        let mut changes = two(None);
+        changes.write_keeping("private.nix", b"old", b"new".to_vec(), 0o600);
+        // Also where a later run reads them from the journal.
+        let modes: Vec<u32> = parse(&encoded(&changes.0).unwrap()).unwrap().iter().map(|change| change.mode).collect();
+        assert_eq!(modes, [0o644, 0o644, 0o600]);
+        Journal::open(place.path(), &directory).unwrap().0.commit(&changes).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

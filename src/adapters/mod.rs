@@ -12,6 +12,7 @@ pub mod files;
 pub mod generate;
 pub mod generation;
 pub mod git;
+pub mod history;
 pub mod identity;
 pub mod journal;
 pub mod keyring;

@@ -21,6 +21,8 @@ pub const LIMIT: usize = 1 << 20;
 const DEEPEST: usize = 1024;
 /// What a bracket counts: the parser passes through all its levels of precedence for each.
 const BRACKET: usize = 8;
+/// What the body of `let`, `with`, `assert` or `else` counts: the parser calls itself directly.
+const BODY: usize = 2;
 /// How many characters the tokenizer may look ahead, for each byte of the file.
 const LOOKAHEAD: usize = 16;
 
@@ -271,7 +273,7 @@ impl Guard {
         self.close(open)?;
         match next {
             Some(next) => self.push(next),
-            None => self.deeper(BRACKET),
+            None => self.deeper(BODY),
         }
         Some(())
     }
@@ -384,6 +386,7 @@ mod tests {
         let text = format!("{}1{}", "{ a = ".repeat(60), "; }".repeat(60));
         assert_eq!(parsed(&text), Ok(true));
         assert_eq!(parsed(&vec!["[ a ]"; 500].join(" ++ ")), Ok(true));
+        assert_eq!(parsed(&format!("{}1", "assert a == b; ".repeat(300))), Ok(true));
     }
 
     #[test]

@@ -169,10 +169,10 @@ pub fn look(text: &str) -> Result<Vec<Found>, Unread> {
     }
     nix_guard::admit(text)?;
     let parse = rnix::Root::parse(text);
-    if let Some(fault) = parse.errors().first() {
-        return Err(Unread::Syntax(nix_guard::line_of(text, nix_walk::place_of(fault, text.len()))));
+    match parse.errors().first() {
+        None => Ok(nix_walk::walk(text, &parse.syntax())),
+        Some(fault) => Err(nix_walk::unread(text, fault)),
     }
-    Ok(nix_walk::walk(text, &parse.syntax()))
 }
 
 fn is_worth_a_look(text: &str) -> bool {

@@ -12,6 +12,7 @@ use rnix::SyntaxKind::{
 };
 use rnix::{NodeOrToken, ParseError, SyntaxNode};
 
+use super::nix_guard::{Unread, line_of};
 use super::nix_options::{self, Inline};
 use super::nix_source::{Found, Rule, names_a_key, names_a_secret, names_a_value};
 
@@ -32,15 +33,19 @@ pub fn walk(text: &str, root: &SyntaxNode) -> Vec<Found> {
     walk.found
 }
 
-/// Where a fault of the parser is.
-pub fn place_of(fault: &ParseError, end: usize) -> usize {
-    match fault {
+/// What a fault of the parser means.
+pub fn unread(text: &str, fault: &ParseError) -> Unread {
+    let at = match fault {
         ParseError::Unexpected(at)
         | ParseError::UnexpectedExtra(at)
         | ParseError::UnexpectedWanted(_, at, _)
         | ParseError::UnexpectedDoubleBind(at)
         | ParseError::DuplicatedArgs(at, _) => usize::from(at.start()),
-        _ => end,
+        _ => text.len(),
+    };
+    match fault {
+        ParseError::RecursionLimitExceeded => Unread::Deep(line_of(text, at)),
+        _ => Unread::Syntax(line_of(text, at)),
     }
 }
 
@@ -111,7 +116,7 @@ pub fn entry(node: &SyntaxNode) -> Option<(SyntaxNode, SyntaxNode)> {
 fn refers(text: &str) -> bool {
     let text = text.trim();
     let places = ["/run/", "/var/", "/etc/", "/nix/", "/home/", "/root/", "/dev/"];
-    let heads = ["\\${", "''${", "$__", "{{", "%d/", "%S/", "%{", "%(", "env:", "file:", "ext:", "!secret "];
+    let heads = ["\\${", "''${", "$__", "{{", "%d/", "%S/", "%{", "%(", "%env", "env:", "file:", "ext:", "!secret "];
     let variable = text.strip_prefix('$').map(|rest| rest.split('/').next().unwrap_or_default());
     text.is_empty()
         || places.iter().chain(&heads).any(|head| text.starts_with(head))
@@ -172,22 +177,19 @@ impl Walk {
                 self.scopes.pop();
             }
             NODE_LAMBDA => {
-                let mut scope = HashMap::new();
+                let depth = self.scopes.len();
                 for part in parts {
                     match part.kind() {
                         NODE_IDENT_PARAM | NODE_PATTERN => {
-                            for name in part.descendants().filter(is_argument).filter_map(|entry| entry.first_child()) {
-                                scope.insert(name.text().to_string(), None);
-                            }
                             for default in part.children().filter_map(|entry| entry.children().nth(1)) {
                                 self.apart(&default);
                             }
-                            self.scopes.push(std::mem::take(&mut scope));
+                            self.scopes.push(arguments(&part).into_iter().map(|name| (name, None)).collect());
                         }
                         _ => self.expression(&part),
                     }
                 }
-                self.scopes.pop();
+                self.scopes.truncate(depth);
             }
             NODE_WITH | NODE_ASSERT => {
                 if let (Some(head), Some(body)) = (parts.next(), parts.next()) {
@@ -447,9 +449,16 @@ impl Walk {
         if in_unit {
             return self.add(Rule::UnitEnvironment, span, None);
         }
+        // What the table does not know is found by its name alone, so that the value has to look like one too.
+        let looks_like_one = |text: &str| {
+            let mentions = text.starts_with('/') || text.contains("://") || text.contains(char::is_whitespace);
+            let a_name =
+                text.bytes().all(|byte| byte.is_ascii_lowercase() || b"-_".contains(&byte)) && names_a_value(text);
+            !mentions && !a_name && path.last() != Some(&text) && !["unused", "none"].contains(&text)
+        };
         let of_a_module = path.iter().any(|word| ["services", "networking", "virtualisation"].contains(word));
         let named = path.last().is_some_and(|name| names_a_value(name));
-        if of_a_module && named && !text.trim().contains(char::is_whitespace) {
+        if of_a_module && named && looks_like_one(text.trim()) {
             self.add(Rule::SecretOption, span, None);
         }
     }
@@ -475,7 +484,9 @@ fn bindings(node: &SyntaxNode) -> HashMap<String, Option<SyntaxNode>> {
     bound
 }
 
-/// A name that a function binds.
-fn is_argument(node: &SyntaxNode) -> bool {
-    matches!(node.kind(), NODE_PAT_ENTRY | NODE_PAT_BIND | NODE_IDENT_PARAM)
+/// The names that a function's head binds.
+pub fn arguments(head: &SyntaxNode) -> Vec<String> {
+    let entries = head.children().filter(|part| matches!(part.kind(), NODE_PAT_ENTRY | NODE_PAT_BIND));
+    let names = entries.filter_map(|part| part.first_child()).chain(head.first_child());
+    names.filter(|name| name.kind() == NODE_IDENT).map(|name| name.text().to_string()).collect()
 }
