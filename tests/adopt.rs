@@ -1,5 +1,6 @@
 //! adopt: an inline secret becomes a sealed one, in one change or none, and no value is shown on the way.
 
+use crate::crash::{nothing_is_left, with_fault};
 use crate::harness::{Run, Sandbox};
 
 const FILE: &str = "hosts/nixos/default.nix";
@@ -159,6 +160,36 @@ fn a_change_that_cannot_be_written_leaves_everything() {
     assert_eq!((state(&sandbox), sandbox.read(FILE), sandbox.read("recipients.toml")), before);
     assert_eq!(std::fs::read_dir(sandbox.path("home")).expect("home").count(), 0);
     forget(&sandbox);
+}
+
+#[test]
+fn killed_at_any_step_the_value_is_inline_or_sealed() {
+    for call in ["renameat", "syncfs", "unlinkat", "fsync"] {
+        for nth in 1..=12 {
+            let (sandbox, value) = fleet_with("{ config, ... }: { services.k3s.token = \"VALUE\"; }\n");
+            let place = format!("{FILE}:1");
+            let run = with_fault(&sandbox, call, "signal=KILL", nth, &["adopt", &place, "--yes"]);
+            // At no time is it in neither.
+            let sealed = sandbox.fleet().join("secrets/k3s-token.age").exists();
+            let inline = sandbox.read(FILE).contains(&value);
+            assert!(sealed || inline, "{call} {nth}");
+            sandbox.sealift(&["rekey"]).exits(0);
+            nothing_is_left(&sandbox);
+            let inline = sandbox.read(FILE).contains(&value);
+            let declared = sandbox.read("recipients.toml").contains("[secrets.k3s-token]");
+            assert_ne!(inline, declared, "{call} {nth}");
+            if declared {
+                assert_eq!(sandbox.show("k3s-token", "nixos"), value.as_bytes());
+            } else {
+                assert!(!sandbox.fleet().join("secrets/k3s-token.age").exists(), "{call} {nth}");
+                forget(&sandbox);
+            }
+            if run.code == 0 {
+                assert!(declared);
+                break;
+            }
+        }
+    }
 }
 
 #[test]

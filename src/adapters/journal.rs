@@ -1,7 +1,7 @@
 //! Changes of several files as one: all or none, also when the program is killed or the power fails between two of them.
 //!
-//! Everything that is to be written (ciphertext and recipients.toml, never plaintext) goes first into one journal file
-//! under the git directory. Once that is on the disk the change is decided: the files are put in place one by one, made
+//! Everything that is to be written (ciphertext, recipients.toml, a file out of which a value was taken; never a value that
+//! is being sealed) goes first into one journal file under the git directory. Once that is on the disk the change is decided: the files are put in place one by one, made
 //! durable together, and the journal is removed. A later run finds an unfinished journal and finishes it; one that was
 //! never completed is dropped.
 
@@ -79,6 +79,11 @@ impl Changes {
     /// Removes a file.
     pub fn remove(&mut self, path: impl Into<String>, before: &[u8]) {
         self.0.push(Change { path: path.into(), before: Some(digest(before)), after: None, mode: MODE });
+    }
+
+    /// Adds changes that are to be carried out after these.
+    pub fn append(&mut self, mut later: Changes) {
+        self.0.append(&mut later.0);
     }
 
     /// Whether there is nothing to do.
@@ -211,6 +216,7 @@ impl Journal {
                 .hint("run `sealift check`, then delete that file"));
         };
         for change in &changes {
+            self.sweep_beside(&change.path);
             let now = self.digest_of(&change.path)?;
             let after = change.after.as_deref().map(digest);
             if now != change.before && now != after {
@@ -241,6 +247,19 @@ impl Journal {
                     // What cannot be removed is no reason to stop: it holds ciphertext only.
                     let _left = files::remove(&entry.path());
                 }
+            }
+        }
+    }
+
+    /// The same beside a file that an interrupted run was about to change, wherever in the fleet it lies.
+    fn sweep_beside(&self, path: &str) {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        if files::reachable_beneath(&self.root, path).is_err() {
+            return;
+        }
+        for entry in std::fs::read_dir(self.root.join(folder)).into_iter().flatten().flatten() {
+            if entry.file_name().as_encoded_bytes().starts_with(files::TEMPORARY.as_bytes()) {
+                let _left = files::remove(&entry.path());
             }
         }
     }

@@ -18,6 +18,7 @@ pub mod nix_literal;
 pub mod nix_options;
 pub mod nix_shown;
 pub mod nix_source;
+pub mod nix_tree;
 pub mod nix_walk;
 pub mod order;
 pub mod plaintext;

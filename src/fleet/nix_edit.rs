@@ -14,7 +14,7 @@ use super::name::SecretName;
 use super::nix_guard::{self, line_of};
 use super::nix_shown::{Change, Edited, carry_out};
 use super::nix_source::{self, Found};
-use super::nix_walk::{arguments, entry, range, words};
+use super::nix_tree::{arguments, entry, range, words};
 use crate::error::{Error, Result};
 
 /// What is written for the inline value.

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::nix_guard::{self, Unread};
 use super::nix_options::{Inline, Twin};
-use super::nix_walk;
+use super::{nix_tree, nix_walk};
 
 /// A kind of finding. The identifier is stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -171,7 +171,7 @@ pub fn look(text: &str) -> Result<Vec<Found>, Unread> {
     let parse = rnix::Root::parse(text);
     match parse.errors().first() {
         None => Ok(nix_walk::walk(text, &parse.syntax())),
-        Some(fault) => Err(nix_walk::unread(text, fault)),
+        Some(fault) => Err(nix_tree::unread(text, fault)),
     }
 }
 

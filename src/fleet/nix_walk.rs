@@ -5,19 +5,17 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use rnix::SyntaxKind::{
-    NODE_APPLY, NODE_ASSERT, NODE_ATTR_SET, NODE_ATTRPATH, NODE_ATTRPATH_VALUE, NODE_BIN_OP, NODE_DYNAMIC, NODE_IDENT,
+    NODE_APPLY, NODE_ASSERT, NODE_ATTR_SET, NODE_ATTRPATH, NODE_ATTRPATH_VALUE, NODE_BIN_OP, NODE_IDENT,
     NODE_IDENT_PARAM, NODE_IF_ELSE, NODE_INHERIT, NODE_INHERIT_FROM, NODE_INTERPOL, NODE_LAMBDA, NODE_LEGACY_LET,
-    NODE_LET_IN, NODE_LIST, NODE_PAREN, NODE_PAT_BIND, NODE_PAT_ENTRY, NODE_PATH_ABS, NODE_PATH_HOME, NODE_PATH_REL,
-    NODE_PATTERN, NODE_ROOT, NODE_SELECT, NODE_STRING, NODE_WITH, TOKEN_REC, TOKEN_STRING_CONTENT, TOKEN_UPDATE,
+    NODE_LET_IN, NODE_LIST, NODE_PAREN, NODE_PATH_ABS, NODE_PATH_HOME, NODE_PATH_REL, NODE_PATTERN, NODE_ROOT,
+    NODE_SELECT, NODE_STRING, NODE_WITH, TOKEN_CONCAT, TOKEN_REC, TOKEN_STRING_CONTENT, TOKEN_UPDATE,
 };
-use rnix::{NodeOrToken, ParseError, SyntaxNode};
+use rnix::{NodeOrToken, SyntaxNode};
 
-use super::nix_guard::{Unread, line_of};
 use super::nix_options::{self, Inline};
 use super::nix_source::{Found, Rule, names_a_key, names_a_secret, names_a_value};
+use super::nix_tree::{ANY, arguments, call, entry, last_word, range, raw, words};
 
-/// A word of a path that is computed.
-pub const ANY: &str = "*";
 /// How many entries of bound sets are looked through for one file, so that no file takes the square of its length.
 const FUEL: usize = 200_000;
 
@@ -31,85 +29,6 @@ pub fn walk(text: &str, root: &SyntaxNode) -> Vec<Found> {
     }
     walk.found.sort_by_key(|found| (found.span.start, found.site.start));
     walk.found
-}
-
-/// What a fault of the parser means.
-pub fn unread(text: &str, fault: &ParseError) -> Unread {
-    let at = match fault {
-        ParseError::Unexpected(at)
-        | ParseError::UnexpectedExtra(at)
-        | ParseError::UnexpectedWanted(_, at, _)
-        | ParseError::UnexpectedDoubleBind(at)
-        | ParseError::DuplicatedArgs(at, _) => usize::from(at.start()),
-        _ => text.len(),
-    };
-    match fault {
-        ParseError::RecursionLimitExceeded => Unread::Deep(line_of(text, at)),
-        _ => Unread::Syntax(line_of(text, at)),
-    }
-}
-
-/// The bytes of a node.
-pub fn range(node: &SyntaxNode) -> Range<usize> {
-    node.text_range().into()
-}
-
-/// The words of an attribute path; `*` for those that are computed.
-pub fn words(attrpath: &SyntaxNode) -> Vec<String> {
-    attrpath
-        .children()
-        .map(|attribute| match attribute.kind() {
-            NODE_IDENT => attribute.text().to_string(),
-            NODE_STRING => raw(&attribute).unwrap_or_else(|| ANY.to_owned()),
-            NODE_DYNAMIC => attribute.first_child().and_then(|inner| raw(&inner)).unwrap_or_else(|| ANY.to_owned()),
-            _ => ANY.to_owned(),
-        })
-        .collect()
-}
-
-/// What stands between the quotes of a string without interpolation, as it is written.
-pub fn raw(node: &SyntaxNode) -> Option<String> {
-    if node.kind() != NODE_STRING {
-        return None;
-    }
-    let mut text = String::new();
-    for part in node.children_with_tokens() {
-        match part {
-            NodeOrToken::Node(_) => return None,
-            NodeOrToken::Token(token) if token.kind() == TOKEN_STRING_CONTENT => text.push_str(token.text()),
-            NodeOrToken::Token(_) => {}
-        }
-    }
-    Some(text)
-}
-
-/// The function and the arguments of a call.
-pub fn call(node: &SyntaxNode) -> (SyntaxNode, Vec<SyntaxNode>) {
-    let (mut head, mut arguments) = (node.clone(), Vec::new());
-    while head.kind() == NODE_APPLY {
-        let mut parts = head.children();
-        let (Some(function), Some(argument)) = (parts.next(), parts.next()) else { break };
-        arguments.push(argument);
-        head = function;
-    }
-    arguments.reverse();
-    (head, arguments)
-}
-
-/// The last word of a name: `mkIf` of `lib.mkIf`.
-pub fn last_word(node: &SyntaxNode) -> Option<String> {
-    match node.kind() {
-        NODE_IDENT => Some(node.text().to_string()),
-        NODE_SELECT => words(&node.children().find(|child| child.kind() == NODE_ATTRPATH)?).pop(),
-        _ => None,
-    }
-}
-
-/// The value of an entry `path = value;`, with its path.
-pub fn entry(node: &SyntaxNode) -> Option<(SyntaxNode, SyntaxNode)> {
-    let mut parts = node.children();
-    (node.kind() == NODE_ATTRPATH_VALUE).then_some(())?;
-    Some((parts.next()?, parts.next()?))
 }
 
 /// Whether a literal refers to a secret instead of being one: a file, a variable, a place to be filled in.
@@ -205,9 +124,8 @@ impl Walk {
             }
             NODE_LIST => parts.for_each(|part| self.below(ANY, &part)),
             NODE_BIN_OP => {
-                let merges = node
-                    .children_with_tokens()
-                    .any(|part| part.kind() == TOKEN_UPDATE || part.kind() == rnix::SyntaxKind::TOKEN_CONCAT);
+                let merges =
+                    node.children_with_tokens().any(|part| part.kind() == TOKEN_UPDATE || part.kind() == TOKEN_CONCAT);
                 parts.for_each(|part| if merges { self.expression(&part) } else { self.apart(&part) });
             }
             NODE_APPLY => self.call(node),
@@ -482,11 +400,4 @@ fn bindings(node: &SyntaxNode) -> HashMap<String, Option<SyntaxNode>> {
         }
     }
     bound
-}
-
-/// The names that a function's head binds.
-pub fn arguments(head: &SyntaxNode) -> Vec<String> {
-    let entries = head.children().filter(|part| matches!(part.kind(), NODE_PAT_ENTRY | NODE_PAT_BIND));
-    let names = entries.filter_map(|part| part.first_child()).chain(head.first_child());
-    names.filter(|name| name.kind() == NODE_IDENT).map(|name| name.text().to_string()).collect()
 }

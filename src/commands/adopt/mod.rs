@@ -170,10 +170,13 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
         .ok_or_else(|| Error::usage(format!("there is no secret {name}")))?;
     let wanted = policy.wanted_of(declared_name, secret);
     let mut writer = Writer::new(session, &wanted)?;
+    // The sealed file is put in place before the value goes from where it was.
+    let mut all = Changes::default();
     for wanted in &wanted {
-        writer.new_value(wanted, &value, None, &mut changes)?;
+        writer.new_value(wanted, &value, None, &mut all)?;
     }
-    session.commit(&git, &journal, &changes)?;
+    all.append(changes);
+    session.commit(&git, &journal, &all)?;
     if let Some(path) = shred {
         files::shred(&path)
             .map_err(|error| Error::failed(format!("the key is sealed, but {}", error.message())).because(error))?;
