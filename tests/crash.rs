@@ -4,7 +4,7 @@
 use crate::harness::{Run, Sandbox};
 
 /// Runs sealift under strace with a fault at the n-th call of a system call.
-fn with_fault(sandbox: &Sandbox, call: &str, fault: &str, nth: usize, arguments: &[&str]) -> Run {
+pub fn with_fault(sandbox: &Sandbox, call: &str, fault: &str, nth: usize, arguments: &[&str]) -> Run {
     let mut command = sandbox.command("strace");
     let log = sandbox.path("strace.log");
     command.args(["-f", "-qq", "-o"]).arg(&log).args([
@@ -29,7 +29,7 @@ fn fleet() -> (Sandbox, Vec<(String, String)>, String) {
 
 /// No file of ours that is not a sealed file, the policy, or git's.
 #[track_caller]
-fn nothing_is_left(sandbox: &Sandbox) {
+pub fn nothing_is_left(sandbox: &Sandbox) {
     let left = String::from_utf8(sandbox.tool("find", &[".", "-name", ".sealift-tmp-*"])).expect("UTF-8");
     assert_eq!(left, "");
     assert!(!sandbox.fleet().join(".git/sealift/journal").exists());

@@ -15,6 +15,7 @@
     reason = "tests stop at the first surprise, and make and break files by hand"
 )]
 
+mod adopt;
 mod architecture;
 mod check;
 mod crash;

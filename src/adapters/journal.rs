@@ -1,7 +1,7 @@
 //! Changes of several files as one: all or none, also when the program is killed or the power fails between two of them.
 //!
-//! Everything that is to be written (ciphertext and recipients.toml, never plaintext) goes first into one journal file
-//! under the git directory. Once that is on the disk the change is decided: the files are put in place one by one, made
+//! Everything that is to be written (ciphertext, recipients.toml, a file out of which a value was taken; never a value that
+//! is being sealed) goes first into one journal file under the git directory. Once that is on the disk the change is decided: the files are put in place one by one, made
 //! durable together, and the journal is removed. A later run finds an unfinished journal and finishes it; one that was
 //! never completed is dropped.
 
@@ -35,7 +35,12 @@ pub struct Change {
     before: Option<[u8; 32]>,
     /// The file as it shall be; none: it shall go.
     after: Option<Vec<u8>>,
+    /// Its permissions then.
+    mode: u32,
 }
+
+/// The permissions of a file of the fleet: what it holds is for everybody to read.
+const MODE: u32 = 0o644;
 
 /// The line that stands before each file's bytes in a journal.
 #[derive(Serialize, Deserialize)]
@@ -43,13 +48,15 @@ struct Line {
     path: String,
     before: Option<String>,
     after: Option<(u64, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mode: Option<u32>,
 }
 
 impl Change {
     /// A file that is written. `before` is its content as it was read, so that a change made meanwhile by someone else
     /// is seen.
     pub fn write(path: impl Into<String>, before: Option<&[u8]>, after: Vec<u8>) -> Self {
-        Self { path: path.into(), before: before.map(digest), after: Some(after) }
+        Self { path: path.into(), before: before.map(digest), after: Some(after), mode: MODE }
     }
 }
 
@@ -64,9 +71,19 @@ impl Changes {
         self.add(Change::write(path, before, after));
     }
 
+    /// Writes a file that keeps its own permissions.
+    pub fn write_keeping(&mut self, path: impl Into<String>, before: &[u8], after: Vec<u8>, mode: u32) {
+        self.add(Change { mode, ..Change::write(path, Some(before), after) });
+    }
+
     /// Removes a file.
     pub fn remove(&mut self, path: impl Into<String>, before: &[u8]) {
-        self.0.push(Change { path: path.into(), before: Some(digest(before)), after: None });
+        self.0.push(Change { path: path.into(), before: Some(digest(before)), after: None, mode: MODE });
+    }
+
+    /// Adds changes that are to be carried out after these.
+    pub fn append(&mut self, mut later: Changes) {
+        self.0.append(&mut later.0);
     }
 
     /// Whether there is nothing to do.
@@ -135,20 +152,11 @@ impl Journal {
         }
         if let [change] = changes.0.as_slice() {
             return match &change.after {
-                Some(bytes) => files::replace_beneath(&self.root, &change.path, bytes, 0o644, Durable::Now),
+                Some(bytes) => files::replace_beneath(&self.root, &change.path, bytes, change.mode, Durable::Now),
                 None => files::remove_beneath(&self.root, &change.path),
             };
         }
-        let mut bytes = format!("{MAGIC}\n").into_bytes();
-        for change in &changes.0 {
-            let after = change.after.as_ref().map(|after| (after.len() as u64, encode(&digest(after))));
-            let line = Line { path: change.path.clone(), before: change.before.as_ref().map(encode), after };
-            serde_json::to_writer(&mut bytes, &line)
-                .map_err(|error| Error::failed("cannot write the journal").because(error))?;
-            bytes.push(b'\n');
-            bytes.extend_from_slice(change.after.as_deref().unwrap_or_default());
-        }
-        bytes.extend_from_slice(format!("end {}\n", encode(&digest(&bytes))).as_bytes());
+        let bytes = encoded(&changes.0)?;
         files::replace(&self.file, &bytes, 0o600, Durable::Now)?;
         drop(bytes);
         match self.beside(&changes.0) {
@@ -165,10 +173,10 @@ impl Journal {
     /// be there before the content that it shows.
     fn beside<'a>(&'a self, changes: &'a [Change]) -> Result<Vec<Beside<'a>>> {
         let mut written = Vec::with_capacity(changes.len());
-        let mut all = changes.iter().filter_map(|change| Some((&change.path, change.after.as_ref()?)));
+        let mut all = changes.iter().filter_map(|change| Some((change, change.after.as_ref()?)));
         let outcome = all
-            .try_for_each(|(path, bytes)| {
-                Beside::write(&self.root, path, bytes, 0o644).map(|beside| written.push(beside))
+            .try_for_each(|(change, bytes)| {
+                Beside::write(&self.root, &change.path, bytes, change.mode).map(|beside| written.push(beside))
             })
             .and_then(|()| files::sync(&self.root));
         match outcome {
@@ -208,6 +216,7 @@ impl Journal {
                 .hint("run `sealift check`, then delete that file"));
         };
         for change in &changes {
+            self.sweep_beside(&change.path);
             let now = self.digest_of(&change.path)?;
             let after = change.after.as_deref().map(digest);
             if now != change.before && now != after {
@@ -242,6 +251,19 @@ impl Journal {
         }
     }
 
+    /// The same beside a file that an interrupted run was about to change, wherever in the fleet it lies.
+    fn sweep_beside(&self, path: &str) {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        if files::reachable_beneath(&self.root, path).is_err() {
+            return;
+        }
+        for entry in std::fs::read_dir(self.root.join(folder)).into_iter().flatten().flatten() {
+            if entry.file_name().as_encoded_bytes().starts_with(files::TEMPORARY.as_bytes()) {
+                let _left = files::remove(&entry.path());
+            }
+        }
+    }
+
     fn digest_of(&self, path: &str) -> Result<Option<[u8; 32]>> {
         let path = self.root.join(path);
         match std::fs::symlink_metadata(&path) {
@@ -250,6 +272,22 @@ impl Journal {
             Ok(_) => files::read(&path, LIMIT).map(|bytes| Some(digest(&bytes))),
         }
     }
+}
+
+/// A journal of these changes.
+fn encoded(changes: &[Change]) -> Result<Vec<u8>> {
+    let mut bytes = format!("{MAGIC}\n").into_bytes();
+    for change in changes {
+        let after = change.after.as_ref().map(|after| (after.len() as u64, encode(&digest(after))));
+        let mode = (change.mode != MODE).then_some(change.mode);
+        let line = Line { path: change.path.clone(), before: change.before.as_ref().map(encode), after, mode };
+        serde_json::to_writer(&mut bytes, &line)
+            .map_err(|error| Error::failed("cannot write the journal").because(error))?;
+        bytes.push(b'\n');
+        bytes.extend_from_slice(change.after.as_deref().unwrap_or_default());
+    }
+    bytes.extend_from_slice(format!("end {}\n", encode(&digest(&bytes))).as_bytes());
+    Ok(bytes)
 }
 
 fn parse(bytes: &[u8]) -> Option<Vec<Change>> {
@@ -278,7 +316,9 @@ fn parse(bytes: &[u8]) -> Option<Vec<Change>> {
             None => None,
             Some(text) => Some(BASE64_STANDARD.decode(text).ok()?.try_into().ok()?),
         };
-        inside.then(|| changes.push(Change { path: line.path, before, after }))?;
+        inside.then(|| {
+            changes.push(Change { path: line.path, before, after, mode: line.mode.unwrap_or(MODE) & 0o777 });
+        })?;
     }
     Some(changes)
 }
@@ -318,6 +358,22 @@ mod tests {
         journal.commit(&two(Some(b"old a"))).unwrap();
         assert_eq!(std::fs::read(place.path().join("secrets/a.age")).unwrap(), b"new a");
         assert!(!directory.join("journal").exists());
+    }
+
+    #[test]
+    fn a_file_keeps_its_permissions() {
+        use std::os::unix::fs::PermissionsExt;
+        let (place, directory) = fleet();
+        let path = place.path().join("private.nix");
+        std::fs::write(&path, "old").unwrap();
+        let mut changes = two(None);
+        changes.write_keeping("private.nix", b"old", b"new".to_vec(), 0o600);
+        // Also where a later run reads them from the journal.
+        let modes: Vec<u32> = parse(&encoded(&changes.0).unwrap()).unwrap().iter().map(|change| change.mode).collect();
+        assert_eq!(modes, [0o644, 0o644, 0o600]);
+        Journal::open(place.path(), &directory).unwrap().0.commit(&changes).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]

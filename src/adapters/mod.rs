@@ -15,6 +15,7 @@ pub mod files;
 pub mod generate;
 pub mod generation;
 pub mod git;
+pub mod history;
 pub mod host_key;
 pub mod identity;
 pub mod journal;

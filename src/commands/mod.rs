@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::fleet::name::HostName;
 use crate::fleet::plaintext::Plaintext;
 
+pub mod adopt;
 pub mod check;
 pub mod cleanup;
 pub mod deploy;

@@ -6,6 +6,7 @@ use clap::Subcommand;
 use super::{App, Done};
 use crate::fleet::header::VALUE_MAXIMUM;
 
+mod adopt;
 mod check;
 mod cleanup;
 mod deploy;
@@ -41,6 +42,8 @@ pub enum Verb {
     Identity(identity::Args),
     /// Seal a new value: typed, from standard input, from a file, or made
     Seal(Box<seal::Args>),
+    /// Seal a secret that stands inline in a Nix file or a git configuration, and name the delivered file there
+    Adopt(adopt::Args),
     /// Change a value in your editor
     Edit(edit::Args),
     /// Print a secret's bytes, exactly as sealed
@@ -107,6 +110,7 @@ impl Verb {
             Verb::Init(args) => init::run(&args, app),
             Verb::Identity(args) => identity::run(args, app),
             Verb::Seal(args) => seal::run(*args, app),
+            Verb::Adopt(args) => adopt::run(args, app),
             Verb::Edit(args) => edit::run(args, app),
             Verb::EditHelper(args) => edit::help(args),
             Verb::Show(args) => show::run(&args, app),

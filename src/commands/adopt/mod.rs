@@ -1,0 +1,364 @@
+//! `adopt`: a secret that stands inline in a file becomes a sealed one, and the file says where it is delivered. One change
+//! of all files or none; needs no private key.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::seal::{Writer, fitting};
+use super::{Changes, Event, Session};
+use crate::adapters::git::Git;
+use crate::adapters::history::{self, Trace};
+use crate::adapters::{files, signals};
+use crate::error::{Error, Result};
+use crate::fleet::name::{HostName, SecretName};
+use crate::fleet::plaintext::Plaintext;
+use crate::fleet::policy_edit::{Declaration, Edit};
+use crate::fleet::policy_file::{self, FILE};
+use crate::fleet::shape::Shape;
+
+mod git_key;
+mod nix;
+
+/// The largest file that is changed, in bytes.
+const LIMIT: u64 = 1 << 20;
+
+/// What is to be adopted.
+#[derive(Debug, Default)]
+pub struct Request {
+    /// The file.
+    pub file: PathBuf,
+    /// The line on which the value or its option stands.
+    pub line: usize,
+    /// The column, where a line has more than one.
+    pub column: Option<usize>,
+    /// The secret's name, if not the proposed one.
+    pub name: Option<SecretName>,
+    /// Who reads it, if not the host of the file.
+    pub hosts: Vec<String>,
+    /// The option that takes a file, for a module that is not known.
+    pub twin: Option<String>,
+    /// The shape, if not the option's own.
+    pub shape: Option<Shape>,
+    /// The owner of the delivered file.
+    pub owner: Option<String>,
+    /// The person's home, for `~`.
+    pub home: Option<PathBuf>,
+    /// Destroy a key's file outside of the repository once it is sealed.
+    pub shred: bool,
+    /// Show what would be done.
+    pub dry_run: bool,
+    /// Do not ask.
+    pub yes: bool,
+}
+
+/// What was adopted.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The secret.
+    pub secret: SecretName,
+    /// The file that was changed, from the top of the fleet.
+    pub file: String,
+    /// The line.
+    pub line: usize,
+    /// The option that held the value.
+    pub option: String,
+    /// The option that says now where it is.
+    pub twin: String,
+    /// The form of the sealed value.
+    pub shape: String,
+    /// The hosts that receive it.
+    pub hosts: Vec<HostName>,
+    /// The changes, line by line, without any value.
+    pub changes: Vec<String>,
+    /// Whether it was only shown.
+    pub dry_run: bool,
+    /// Commits that brought the value or took it away.
+    pub commits: Vec<Trace>,
+    /// Other files of the last commit that hold the value too.
+    pub also_in: Vec<String>,
+    /// What of the history was not looked at.
+    pub not_looked_at: Vec<String>,
+}
+
+/// A value that was found in a file, and what becomes of it.
+struct Inline {
+    value: Plaintext,
+    /// The value as it is written in the file, where that differs.
+    written: String,
+    option: String,
+    twin: String,
+    shape: Shape,
+    owner: String,
+    unit: Option<String>,
+    for_users: bool,
+    /// The name that is proposed.
+    name: String,
+    note: &'static str,
+    place: nix::Place,
+}
+
+/// Seals a value that stands inline, and rewrites the file.
+///
+/// # Errors
+/// When the place is not understood, the secret cannot be declared, or it was declined. Nothing is changed then.
+pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
+    let (git, journal) = session.lock()?;
+    let (path, relative) = place(&session.fleet.root, &request.file)?;
+    let (bytes, mode) = read(&path, &relative)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| Error::usage(format!("{relative} is not UTF-8 text")))?;
+    if text.contains('\r') {
+        return Err(Error::usage(format!("{relative} has CRLF line endings, or a carriage return"))
+            .hint("write it with line feeds alone, then run this again"));
+    }
+    let inline = if relative.ends_with(".nix") {
+        nix::find(text, request).map_err(|error| error.about(&relative))?
+    } else {
+        git_key::find(session, text, &path, request).map_err(|error| error.about(&relative))?
+    };
+    let hosts = if request.hosts.is_empty() { vec![host_of(session, &relative)?] } else { request.hosts.clone() };
+    let name = name(session, request, &inline, &hosts)?;
+    let mut changes = Changes::default();
+    let declared = declare(session, &name, &inline, hosts, request, &mut changes)?;
+    let delivered = session.fleet.policy.secrets[name.as_str()].delivery.path.clone();
+    let (new, mut shown) = match &inline.place {
+        nix::Place::Option(found) => {
+            let edited = nix::rewrite(text, found, &inline, &name).map_err(|error| error.about(&relative))?;
+            (edited.text, edited.shown)
+        }
+        nix::Place::Key(key) => git_key::rewrite(text, key, &delivered),
+    };
+    changes.write_keeping(relative.as_str(), &bytes, new.clone().into_bytes(), mode);
+    let shred = match &inline.place {
+        nix::Place::Key(key) => git_key::dispose(session, key, &inline.value, request.shred, &mut changes, &mut shown)?,
+        nix::Place::Option(_) => None,
+    };
+    shown.insert(0, relative.clone());
+    shown.push(FILE.to_owned());
+    shown.extend(declared.lines().map(|line| format!("+      {line}")));
+    shown.push(format!("{} (new)", name.file().path()));
+    let mut report = Report {
+        secret: name.clone(),
+        file: relative.clone(),
+        line: request.line,
+        option: inline.option.clone(),
+        twin: inline.twin.clone(),
+        shape: inline.shape.to_string(),
+        hosts: session.fleet.policy.secrets[name.as_str()].hosts.iter().cloned().collect(),
+        changes: shown,
+        dry_run: request.dry_run,
+        commits: Vec::new(),
+        also_in: Vec::new(),
+        not_looked_at: Vec::new(),
+    };
+    let value = fitting(inline.value, &inline.shape, true, session)?;
+    if request.dry_run {
+        return Ok(report);
+    }
+    report.changes.iter().for_each(|line| session.note(line.as_str()));
+    let question = format!("Seal it as {name}, and change {relative} like this?");
+    if !request.yes && !session.talk.confirm(&question)? {
+        return Err(
+            Error::failed("nothing was adopted").hint("`--yes` does it without asking, `--dry-run` only shows it")
+        );
+    }
+    staged_along(session, &git, &path, &bytes, &relative)?;
+    let policy = &session.fleet.policy;
+    let (declared_name, secret) = policy
+        .secrets
+        .get_key_value(name.as_str())
+        .ok_or_else(|| Error::usage(format!("there is no secret {name}")))?;
+    let wanted = policy.wanted_of(declared_name, secret);
+    let mut writer = Writer::new(session, &wanted)?;
+    // The sealed file is put in place before the value goes from where it was.
+    let mut all = Changes::default();
+    for wanted in &wanted {
+        writer.new_value(wanted, &value, None, &mut all)?;
+    }
+    all.append(changes);
+    session.commit(&git, &journal, &all)?;
+    if let Some(path) = shred {
+        files::shred(&path)
+            .map_err(|error| Error::failed(format!("the key is sealed, but {}", error.message())).because(error))?;
+    }
+    if !inline.note.is_empty() {
+        session.note(inline.note);
+    }
+    let needle = needle(&value, &inline.written, &inline.shape);
+    if needle.expose(|needle| holds(new.as_bytes(), needle)) {
+        session.warn(format!("{relative} still holds the same value at another place: run this for that line too"));
+    }
+    traces(session, &git, &needle, &relative, &mut report)?;
+    Ok(report)
+}
+
+/// The file, and its path from the top of the fleet.
+fn place(root: &Path, file: &Path) -> Result<(PathBuf, String)> {
+    let shown = file.display();
+    let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else {
+        return Err(Error::usage(format!("{shown} is not a file")));
+    };
+    let folder = std::fs::canonicalize(folder).map_err(|error| Error::io(format!("there is no {shown}"), error))?;
+    let path = folder.join(name);
+    let inside = path.strip_prefix(root).ok().and_then(Path::to_str).map(str::to_owned);
+    let inside = inside.ok_or_else(|| {
+        Error::usage(format!("{shown} is not in the fleet {}", root.display()))
+            .hint("adopt changes files of the fleet alone; `sealift seal NAME --from-file FILE` seals any other")
+    })?;
+    if inside == FILE || inside.starts_with("secrets/") || inside.starts_with(".git/") {
+        return Err(Error::usage(format!("{inside} is not a file that holds a value inline")));
+    }
+    Ok((path, inside))
+}
+
+/// The bytes of a file, and its permissions.
+fn read(path: &Path, relative: &str) -> Result<(Vec<u8>, u32)> {
+    use std::os::unix::fs::PermissionsExt;
+    let bytes = files::read(path, LIMIT)?;
+    let metadata = std::fs::metadata(path).map_err(|error| Error::io(format!("cannot look at {relative}"), error))?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o111 != 0 {
+        return Err(Error::usage(format!("{relative} is executable, which a file that is only read need not be"))
+            .hint(format!("run `chmod -x {relative}`, then this again")));
+    }
+    Ok((bytes, mode))
+}
+
+/// The host that a file belongs to by its place: `hosts/NAME/…` or `hosts/NAME.nix`.
+fn host_of(session: &Session, relative: &str) -> Result<String> {
+    let word = relative.strip_prefix("hosts/").and_then(|rest| rest.split('/').next());
+    let word = word.map(|word| word.strip_suffix(".nix").unwrap_or(word));
+    let known: Vec<&str> = session.fleet.policy.hosts.keys().map(HostName::as_str).collect();
+    match word {
+        Some(word) if known.contains(&word) => Ok(word.to_owned()),
+        Some(word) if word.parse::<HostName>().is_ok() => Err(Error::usage(format!(
+            "{relative} is of the host {word}, which {FILE} does not have"
+        ))
+        .hint(format!("add it: `sealift host add {word} --key-file KEY.pub`, or say who reads it: `--hosts LIST`"))),
+        _ => Err(Error::usage(format!("the place of {relative} does not tell which hosts read it"))
+            .hint(format!("say it with `--hosts`: {}, @TAG or *", known.join(", ")))),
+    }
+}
+
+/// The given name, else the proposed one, with the host behind it where another host has that already.
+fn name(session: &Session, request: &Request, inline: &Inline, hosts: &[String]) -> Result<SecretName> {
+    let taken = |name: &SecretName| session.fleet.policy.secrets.contains_key(name.as_str());
+    if let Some(name) = &request.name {
+        if taken(name) {
+            return Err(Error::usage(format!("there is a secret {name} already")).hint("choose another name"));
+        }
+        return Ok(name.clone());
+    }
+    let proposed = |text: &str| {
+        text.parse::<SecretName>().map_err(|_| {
+            Error::usage(format!("no name can be made of {}", inline.option)).hint("give one with `--name`")
+        })
+    };
+    let first = proposed(&inline.name)?;
+    if !taken(&first) {
+        return Ok(first);
+    }
+    match hosts {
+        [host] if host.parse::<HostName>().is_ok() => {
+            let second = proposed(&format!("{}-{host}", inline.name))?;
+            if !taken(&second) {
+                return Ok(second);
+            }
+        }
+        _ => {}
+    }
+    Err(Error::usage(format!("there is a secret {first} already")).hint("give another name with `--name`"))
+}
+
+/// Declares the secret; the lines that this adds to the policy.
+fn declare(
+    session: &mut Session,
+    name: &SecretName,
+    inline: &Inline,
+    hosts: Vec<String>,
+    request: &Request,
+    changes: &mut Changes,
+) -> Result<String> {
+    let owner = request.owner.clone().unwrap_or_else(|| inline.owner.clone());
+    let mut fields = vec![("shape", inline.shape.to_string())];
+    if owner != "root" {
+        fields.push(("owner", owner));
+    }
+    let declaration = Declaration {
+        hosts,
+        fields,
+        restart: inline.unit.iter().cloned().collect(),
+        needed_for_users: inline.for_users,
+        ..Declaration::default()
+    };
+    let mut edit = Edit::new(&session.fleet.text)?;
+    edit.declare(name, &declaration)?;
+    let text = edit.text();
+    let policy = policy_file::parse(&text)?;
+    if policy.secrets[name.as_str()].hosts.is_empty() {
+        return Err(Error::usage(format!("{name} would be for no host")).hint("name some: `--hosts LIST`"));
+    }
+    let before: Vec<&str> = session.fleet.text.lines().collect();
+    let same = text.lines().zip(&before).take_while(|(new, old)| new == *old).count();
+    let added = text.lines().count() - before.len();
+    let lines: Vec<&str> = text.lines().skip(same).take(added).filter(|line| !line.is_empty()).collect();
+    let lines = lines.join("\n");
+    changes.write(FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
+    session.fleet.policy = policy;
+    session.fleet.text = text;
+    Ok(lines)
+}
+
+/// Warns where staging the file takes along what the person had not staged.
+fn staged_along(session: &Session, git: &Git, path: &Path, bytes: &[u8], relative: &str) -> Result<()> {
+    let staged = git.objects(&[format!(":{}", git.relative(path)?)])?.pop().flatten();
+    if staged.is_some_and(|staged| staged != bytes) {
+        session.warn(format!("{relative} has other changes that were not staged: they are staged with this one"));
+    }
+    Ok(())
+}
+
+/// What is looked for in the history: the longest line of the value; a short one only as it is written, quotes included.
+fn needle(value: &Plaintext, written: &str, shape: &Shape) -> Plaintext {
+    value.expose(|bytes| {
+        let head = shape.variable().map(|variable| format!("{variable}=")).unwrap_or_default();
+        let bytes = bytes.strip_prefix(head.as_bytes()).unwrap_or(bytes);
+        let longest = bytes.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).max_by_key(|line| line.len());
+        let longest = longest.unwrap_or_default();
+        let plain = longest.len() >= 8 && !longest.iter().any(|byte| matches!(byte, b'"' | b'\\' | b'$'));
+        Plaintext::concat(&[if plain || written.is_empty() { longest } else { written.as_bytes() }])
+    })
+}
+
+fn holds(text: &[u8], word: &[u8]) -> bool {
+    let Some((first, rest)) = word.split_first() else { return false };
+    let mut at = 0;
+    while let Some(next) = text.get(at..).and_then(|text| text.iter().position(|byte| byte == first)) {
+        at += next + 1;
+        if text.get(at..).is_some_and(|text| text.starts_with(rest)) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Tells what of the past still holds the value.
+fn traces(session: &Session, git: &Git, needle: &Plaintext, relative: &str, report: &mut Report) -> Result<()> {
+    let talk = session.talk.clone();
+    let progress = |done, all| talk.event(Event::Progress(done, all));
+    let found = history::search(git, |content| needle.expose(|needle| holds(content, needle)), progress);
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            // What was asked for is done; that the past could not be read does not undo it.
+            signals::check()?;
+            report.not_looked_at.push(format!("the history: {}", error.in_one_line()));
+            return Ok(());
+        }
+    };
+    let own = git.relative(&session.fleet.root.join(relative))?;
+    report.also_in = found.in_head.into_iter().filter(|path| *path != own).collect();
+    report.commits = found.commits;
+    report.not_looked_at = found.unseen;
+    Ok(())
+}

@@ -1,0 +1,403 @@
+//! What Nix source may be given to the parser: looked at token by token, in linear time, before a tree is made of it.
+//! The parser recurses and its trees are freed by recursion, so that a file of a few thousand brackets would end the
+//! program; and the tokenizer looks ahead, which a run of letters and dots makes slow. Both are refused here.
+
+use std::fmt;
+
+use rnix::SyntaxKind;
+use rnix::SyntaxKind::{
+    TOKEN_ADD, TOKEN_AND_AND, TOKEN_ASSERT, TOKEN_AT, TOKEN_COLON, TOKEN_COMMA, TOKEN_CONCAT, TOKEN_DIV, TOKEN_ELSE,
+    TOKEN_ERROR, TOKEN_FLOAT, TOKEN_IDENT, TOKEN_IF, TOKEN_IMPLICATION, TOKEN_IN, TOKEN_INHERIT, TOKEN_INTEGER,
+    TOKEN_INTERPOL_END, TOKEN_INTERPOL_START, TOKEN_INVERT, TOKEN_L_BRACE, TOKEN_L_BRACK, TOKEN_L_PAREN, TOKEN_LET,
+    TOKEN_MUL, TOKEN_OR, TOKEN_OR_OR, TOKEN_PATH_ABS, TOKEN_PATH_HOME, TOKEN_PATH_REL, TOKEN_PATH_SEARCH,
+    TOKEN_PIPE_LEFT, TOKEN_PIPE_RIGHT, TOKEN_QUESTION, TOKEN_R_BRACE, TOKEN_R_BRACK, TOKEN_R_PAREN, TOKEN_REC,
+    TOKEN_SEMICOLON, TOKEN_STRING_CONTENT, TOKEN_STRING_END, TOKEN_STRING_START, TOKEN_SUB, TOKEN_THEN, TOKEN_UPDATE,
+    TOKEN_URI, TOKEN_WITH,
+};
+
+/// The largest Nix file that is read, in bytes. Written by hand, none comes near it.
+pub const LIMIT: usize = 1 << 20;
+/// How deep a tree may become: a bracket counts `BRACKET`, an operator or an argument 1.
+const DEEPEST: usize = 1024;
+/// What a bracket counts: the parser passes through all its levels of precedence for each.
+const BRACKET: usize = 8;
+/// What the body of `let`, `with`, `assert` or `else` counts: the parser calls itself directly.
+const BODY: usize = 2;
+/// How many characters the tokenizer may look ahead, for each byte of the file.
+const LOOKAHEAD: usize = 16;
+
+/// Why a file was not looked into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// It is larger than `LIMIT`.
+    Large,
+    /// It nests deeper than is safe to follow.
+    Deep(usize),
+    /// It would take too long to split into words.
+    Slow(usize),
+    /// It is not Nix, from this line on.
+    Syntax(usize),
+}
+
+impl Unread {
+    /// Whether it is one that hides something: a file that Nix could read, and that was not looked into.
+    pub fn hides(self) -> bool {
+        !matches!(self, Unread::Syntax(_))
+    }
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unread::Large => write!(f, "it is larger than {LIMIT} bytes"),
+            Unread::Deep(line) => write!(f, "line {line} nests too deep to be followed"),
+            Unread::Slow(line) => write!(f, "line {line} is a run of characters that takes too long to read"),
+            Unread::Syntax(line) => write!(f, "line {line} is not Nix"),
+        }
+    }
+}
+
+/// What is open at a place of the file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Open {
+    File,
+    Brace,
+    List,
+    Paren,
+    Text,
+    Interpolation,
+    /// `let` until its `in`.
+    Let,
+    /// `with` or `assert` until its semicolon.
+    Head,
+    /// `if` until its `then`.
+    If,
+    /// `then` until its `else`.
+    Then,
+}
+
+/// One thing that is open, and how deep the tree is within it already.
+struct Frame {
+    open: Open,
+    chain: usize,
+    /// `a.b or c.d or …` in a list, which ends with the element.
+    fallbacks: usize,
+    /// The words of an `inherit` lie beside each other, and none in another.
+    flat: bool,
+}
+
+struct Guard {
+    frames: Vec<Frame>,
+    depth: usize,
+}
+
+/// Looks whether a file can be parsed safely.
+///
+/// # Errors
+/// Why it cannot.
+pub fn admit(text: &str) -> Result<(), Unread> {
+    if text.len() > LIMIT {
+        return Err(Unread::Large);
+    }
+    let bytes = text.as_bytes();
+    let mut guard = Guard { frames: vec![Frame { open: Open::File, chain: 0, fallbacks: 0, flat: false }], depth: 0 };
+    let (mut at, mut run_end, mut looked) = (0, 0, 0);
+    // Whether what was read last can be the end of an expression.
+    let mut ended = false;
+    for (kind, word) in rnix::tokenize(text) {
+        if !matches!(kind, TOKEN_STRING_CONTENT | TOKEN_STRING_START | TOKEN_STRING_END) {
+            run_end = run_end.max(at);
+            run_end += bytes.get(run_end..).map_or(0, |rest| rest.iter().take_while(|byte| is_ahead(**byte)).count());
+            looked += run_end - at;
+            if looked > (bytes.len() + 4096) * LOOKAHEAD {
+                return Err(Unread::Slow(line_of(text, at)));
+            }
+        }
+        if kind == TOKEN_ERROR || !kind.is_trivia() && guard.take(kind, ended).is_none() {
+            return Err(Unread::Syntax(line_of(text, at)));
+        }
+        if guard.depth > DEEPEST {
+            return Err(Unread::Deep(line_of(text, at)));
+        }
+        if !kind.is_trivia() {
+            ended = ends(kind);
+        }
+        at += word.len();
+    }
+    if guard.frames.len() == 1 { Ok(()) } else { Err(Unread::Syntax(line_of(text, at))) }
+}
+
+/// The line of a byte, from 1.
+pub fn line_of(text: &str, at: usize) -> usize {
+    let before = text.as_bytes().get(..at).unwrap_or(text.as_bytes());
+    before.split(|byte| *byte == b'\n').count()
+}
+
+/// What the tokenizer looks past when it tells words from paths and addresses.
+fn is_ahead(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"/_.+-<".contains(&byte)
+}
+
+fn ends(kind: SyntaxKind) -> bool {
+    matches!(
+        kind,
+        TOKEN_IDENT
+            | TOKEN_INTEGER
+            | TOKEN_FLOAT
+            | TOKEN_URI
+            | TOKEN_STRING_END
+            | TOKEN_R_BRACE
+            | TOKEN_R_BRACK
+            | TOKEN_R_PAREN
+            | TOKEN_INTERPOL_END
+            | TOKEN_OR
+            | TOKEN_PATH_ABS
+            | TOKEN_PATH_REL
+            | TOKEN_PATH_HOME
+            | TOKEN_PATH_SEARCH
+    )
+}
+
+fn begins(kind: SyntaxKind) -> bool {
+    matches!(
+        kind,
+        TOKEN_IDENT
+            | TOKEN_INTEGER
+            | TOKEN_FLOAT
+            | TOKEN_URI
+            | TOKEN_STRING_START
+            | TOKEN_L_BRACE
+            | TOKEN_L_BRACK
+            | TOKEN_L_PAREN
+            | TOKEN_REC
+            | TOKEN_PATH_ABS
+            | TOKEN_PATH_REL
+            | TOKEN_PATH_HOME
+            | TOKEN_PATH_SEARCH
+    )
+}
+
+impl Guard {
+    /// Follows one word. `None`: it cannot stand here. What the parser would make of such a place is not foreseen, so
+    /// that nothing behind it is counted as safe.
+    fn take(&mut self, kind: SyntaxKind, ended: bool) -> Option<()> {
+        if ended && begins(kind) {
+            self.beside();
+        }
+        match kind {
+            TOKEN_L_BRACE => self.push(Open::Brace),
+            TOKEN_L_BRACK => self.push(Open::List),
+            TOKEN_L_PAREN => self.push(Open::Paren),
+            TOKEN_STRING_START => self.push(Open::Text),
+            TOKEN_INTERPOL_START => self.push(Open::Interpolation),
+            TOKEN_LET => self.push(Open::Let),
+            TOKEN_WITH | TOKEN_ASSERT => self.push(Open::Head),
+            TOKEN_IF => self.push(Open::If),
+            TOKEN_R_BRACE => return self.close(Open::Brace),
+            TOKEN_R_BRACK => return self.close(Open::List),
+            TOKEN_R_PAREN => return self.close(Open::Paren),
+            TOKEN_STRING_END => return self.close(Open::Text),
+            TOKEN_INTERPOL_END => return self.close(Open::Interpolation),
+            TOKEN_THEN => self.turn(Open::If, ended, Some(Open::Then))?,
+            TOKEN_ELSE => self.turn(Open::Then, ended, None)?,
+            TOKEN_IN => self.turn(Open::Let, true, None)?,
+            TOKEN_SEMICOLON => match self.frames.last()?.open {
+                Open::Head => self.turn(Open::Head, ended, None)?,
+                Open::Brace | Open::Let if ended => self.restart(),
+                // `inherit;`, and nothing else that is Nix.
+                Open::Brace | Open::Let => {}
+                _ => return None,
+            },
+            TOKEN_COMMA => match self.frames.last()?.open {
+                Open::Brace if ended => self.restart(),
+                _ => return None,
+            },
+            TOKEN_OR if self.frames.last()?.open == Open::List => {
+                self.frames.last_mut()?.fallbacks += 1;
+                self.depth += 1;
+            }
+            TOKEN_ADD | TOKEN_SUB | TOKEN_MUL | TOKEN_DIV | TOKEN_CONCAT | TOKEN_UPDATE | TOKEN_IMPLICATION
+            | TOKEN_AND_AND | TOKEN_OR_OR | TOKEN_OR | TOKEN_PIPE_LEFT | TOKEN_PIPE_RIGHT | TOKEN_QUESTION
+            | TOKEN_INVERT => self.deeper(1),
+            TOKEN_COLON | TOKEN_AT => self.deeper(BRACKET),
+            TOKEN_INHERIT => self.frames.last_mut()?.flat = true,
+            _ => {}
+        }
+        Some(())
+    }
+
+    /// Two expressions side by side: an element of a list after another, or an argument.
+    fn beside(&mut self) {
+        let Some(last) = self.frames.last_mut() else { return };
+        if last.open == Open::List && last.chain == 0 {
+            self.depth -= last.fallbacks;
+            last.fallbacks = 0;
+        } else if last.open != Open::Text && !last.flat {
+            self.deeper(1);
+        }
+    }
+
+    fn push(&mut self, open: Open) {
+        self.frames.push(Frame { open, chain: 0, fallbacks: 0, flat: false });
+        self.depth += BRACKET;
+    }
+
+    fn deeper(&mut self, by: usize) {
+        if let Some(last) = self.frames.last_mut() {
+            last.chain += by;
+            self.depth += by;
+        }
+    }
+
+    /// A new entry: the one before it is closed.
+    fn restart(&mut self) {
+        if let Some(last) = self.frames.last_mut() {
+            self.depth -= last.chain;
+            last.chain = 0;
+            last.flat = false;
+        }
+    }
+
+    fn close(&mut self, open: Open) -> Option<()> {
+        // The file itself is never closed.
+        let frame = self.frames.pop_if(|last| last.open == open)?;
+        self.depth -= BRACKET + frame.chain + frame.fallbacks;
+        Some(())
+    }
+
+    /// The head of `let`, `with`, `assert` or `if` is over; what follows lies within it, and ends with what is around.
+    fn turn(&mut self, open: Open, ended: bool, next: Option<Open>) -> Option<()> {
+        if !ended {
+            return None;
+        }
+        self.close(open)?;
+        match next {
+            Some(next) => self.push(next),
+            None => self.deeper(BODY),
+        }
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Parses what was admitted, on the small stack that a thread has.
+    fn parsed(text: &str) -> Result<bool, Unread> {
+        admit(text)?;
+        let parse = rnix::Root::parse(text);
+        let nodes = parse.syntax().descendants().count();
+        assert!(nodes > 0);
+        Ok(parse.errors().is_empty())
+    }
+
+    #[test]
+    fn what_people_write_is_read() {
+        for text in [
+            "{ config, lib, pkgs, ... }@args: { a.b = 1; inherit (x) y z; c = [ 1 ./a <n> \"${b}\" ''x ${c} y'' ]; }",
+            "let a = 1; b = rec { c = a; }; in with lib; assert a == 1; if a then b.c or 2 else -a",
+            "{ a = with b; [ c d ]; e = x: y: { f, g ? 1, ... }: f // g // { h = !i; }; \"a b\".${c} = ''$${d}''; }",
+            "let { body = 1; }",
+            "{ a = let b = 1; in b; c = if a then b else if c then d else e; }",
+            "# only a comment\n{ }: { inherit; }",
+            "{ a = b.c or { }; d = e ? f.g && h; i = x: x |> y; j = https://x.y/z; }",
+            "a: b@{ c }: { d }@e: f",
+        ] {
+            let allowed = parsed(text);
+            // An old form of `let` is refused, since its braces end what no `in` ends.
+            assert_eq!(allowed.is_ok_and(|well| well), !text.starts_with("let {"), "{text}: {allowed:?}");
+        }
+    }
+
+    #[test]
+    fn long_files_are_read() {
+        let entries = "  a.b = lib.mkIf c [ x.y or z ({ d = 1; }) ];\n".repeat(20_000);
+        assert_eq!(parsed(&format!("{{ lib, ... }}:\n{{\n{entries}}}\n")), Ok(true));
+        let list = "x.y or z ".repeat(20_000);
+        assert_eq!(parsed(&format!("[ {list} ]")), Ok(true));
+    }
+
+    #[test]
+    fn nothing_is_nested_deeper_than_the_stack_carries() {
+        for word in [
+            "(",
+            "[",
+            "{a=",
+            "[{a=",
+            "x: ",
+            "x@{y}: ",
+            "{y}: ",
+            "- ",
+            "! ",
+            "a ++ ",
+            "a // ",
+            "a -> ",
+            "a + ",
+            "a ",
+            "a ? b ",
+            "a.b or ",
+            "[a.b or ",
+            "with a; ",
+            "assert a; ",
+            "let a = 1; in ",
+            "let a = ",
+            "if a then ",
+            "if a then b else ",
+            "if ",
+            "\"${",
+            "''${",
+            "a.${",
+            "a.\"${",
+            "{ ${",
+            "./a${",
+            "a |> ",
+            "a <| ",
+            "{a=with b;[",
+            "{inherit (",
+            "{a ? ",
+            "- (",
+            "x: - ",
+            "with - a; - ",
+            "{ a = -;",
+            "{ a = - b; - ",
+            "let { ",
+            "let { a = b; } ",
+            "(a;",
+            "(a}",
+            "if a;",
+            "[a;",
+            "{a=if b;",
+            "rec {a=",
+            "{ a = x: b; c = ",
+            "a: { b }@",
+        ] {
+            for count in [10, 100, 500, 5_000, 200_000] {
+                // Whatever it says: it must come back, with a tree or without.
+                let _any = parsed(&word.repeat(count));
+                let _any = parsed(&format!("{}a", word.repeat(count)));
+            }
+            assert!(parsed(&format!("{}a", word.repeat(100_000))).is_err(), "{word}");
+        }
+    }
+
+    #[test]
+    fn deep_but_honest_nesting_is_read() {
+        let text = format!("{}1{}", "{ a = ".repeat(60), "; }".repeat(60));
+        assert_eq!(parsed(&text), Ok(true));
+        assert_eq!(parsed(&vec!["[ a ]"; 500].join(" ++ ")), Ok(true));
+        assert_eq!(parsed(&format!("{}1", "assert a == b; ".repeat(300))), Ok(true));
+    }
+
+    #[test]
+    fn nothing_takes_longer_than_its_length() {
+        for word in
+            ["a.", "1.", "-", "a-", "<", "a/", "a+", "a.b ", "/", "/*", "\"", "'", "$", "~/", "a:", "_", "http:a", "\\"]
+        {
+            let begun = std::time::Instant::now();
+            let _any = parsed(&word.repeat(LIMIT / 2 / word.len()));
+            // Far from what a square of it takes, and far above what a slow machine needs.
+            assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{word}");
+        }
+    }
+}
