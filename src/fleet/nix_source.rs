@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::nix_guard::{self, Unread};
 use super::nix_options::{Inline, Twin};
+use super::scan::about::{About, Weight};
 use super::{nix_tree, nix_walk};
 
 /// A kind of finding. The identifier is stable.
@@ -29,43 +30,87 @@ pub enum Rule {
     KeyInPlace,
 }
 
-/// What each rule is: identifier, and why it matters.
-const RULES: [(Rule, &str, &str); 7] = [
-    (
-        Rule::InlineSecret,
-        "nix-inline-secret",
-        "the literal is in the Nix store, which everybody on the machine can read",
-    ),
-    (
-        Rule::PasswordHash,
-        "nix-password-hash",
-        "everybody on the machine can read the hash in the store and guess from it",
-    ),
-    (Rule::SecretOption, "nix-secret-option", "the name says that it is a secret, and a literal is in the Nix store"),
-    (Rule::ReadSecret, "nix-read-secret", "what Nix reads while it evaluates ends in its store"),
-    (Rule::KeyPath, "nix-key-path", "Nix copies what a path literal names into its store"),
-    (
-        Rule::UnitEnvironment,
-        "nix-unit-environment",
-        "a unit's environment is in its file in the store, and in `systemctl show`",
-    ),
-    (Rule::KeyInPlace, "nix-key-in-place", "a file that is put in place from the store can be read there by everybody"),
+/// What each rule says of itself, in the order of `Rule`.
+static ABOUT: [About; 7] = [
+    About {
+        id: "nix-inline-secret",
+        what: "a literal for an option that can read a file",
+        why: "the literal is in the Nix store, which everybody on the machine can read",
+        mend: "run `sealift adopt FILE:LINE`: the value is sealed, and the option reads it from a file",
+        weight: Weight::High,
+    },
+    About {
+        id: "nix-password-hash",
+        what: "a literal password hash",
+        why: "everybody on the machine can read the hash in the store and guess from it",
+        mend: "run `sealift adopt FILE:LINE`: the value is sealed, and the option reads it from a file",
+        weight: Weight::Medium,
+    },
+    About {
+        id: "nix-secret-option",
+        what: "a literal for an option whose name says that it is a secret",
+        why: "it is in the Nix store, which everybody on the machine can read",
+        mend: "look whether the option has a twin that reads a file, and seal the value: `sealift seal`",
+        weight: Weight::Medium,
+    },
+    About {
+        id: "nix-read-secret",
+        what: "a secret's file that is read while Nix evaluates",
+        why: "what Nix reads ends in its store",
+        mend: "give the option the path: `config.sealift.secrets.NAME.path`",
+        weight: Weight::High,
+    },
+    About {
+        id: "nix-key-path",
+        what: "a path literal of a private key",
+        why: "Nix copies what a path literal names into its store",
+        mend: "name it as text, or seal it: `sealift seal NAME --shape ssh-key --from-file FILE`",
+        weight: Weight::High,
+    },
+    About {
+        id: "nix-unit-environment",
+        what: "a secret in a unit's environment",
+        why: "it is in the unit's file in the store, and in `systemctl show`",
+        mend: "seal it with the shape `env:NAME`, and name it as an EnvironmentFile",
+        weight: Weight::High,
+    },
+    About {
+        id: "nix-key-in-place",
+        what: "a private key that is put in place from the store",
+        why: "it can be read in the store by everybody",
+        mend: "seal it, and say where it goes by `path` in recipients.toml",
+        weight: Weight::High,
+    },
 ];
 
 impl Rule {
     /// Every rule.
-    pub fn all() -> impl Iterator<Item = Rule> {
-        RULES.iter().map(|(rule, ..)| *rule)
+    pub const ALL: [Rule; 7] = [
+        Rule::InlineSecret,
+        Rule::PasswordHash,
+        Rule::SecretOption,
+        Rule::ReadSecret,
+        Rule::KeyPath,
+        Rule::UnitEnvironment,
+        Rule::KeyInPlace,
+    ];
+
+    /// What it says of itself.
+    pub fn about(self) -> &'static About {
+        match self {
+            Rule::InlineSecret => &ABOUT[0],
+            Rule::PasswordHash => &ABOUT[1],
+            Rule::SecretOption => &ABOUT[2],
+            Rule::ReadSecret => &ABOUT[3],
+            Rule::KeyPath => &ABOUT[4],
+            Rule::UnitEnvironment => &ABOUT[5],
+            Rule::KeyInPlace => &ABOUT[6],
+        }
     }
 
     /// Its identifier.
     pub fn id(self) -> &'static str {
-        RULES.iter().find(|(rule, ..)| *rule == self).map_or("nix", |(_, id, _)| id)
-    }
-
-    /// Why it matters.
-    pub fn why(self) -> &'static str {
-        RULES.iter().find(|(rule, ..)| *rule == self).map_or("", |(.., why)| why)
+        self.about().id
     }
 }
 

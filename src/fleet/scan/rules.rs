@@ -62,8 +62,7 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
 
 /// What every rule says of itself, the ones for sources and for values included.
 pub fn every() -> impl Iterator<Item = &'static About> {
-    let source = super::source::ABOUT.iter().copied();
-    std::iter::once(&SEALED_VALUE).chain(all().map(|rule| &rule.about)).chain(source)
+    std::iter::once(&SEALED_VALUE).chain(all().map(|rule| &rule.about)).chain(super::source::every())
 }
 
 /// The rule of this name.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::about::About;
+use crate::fleet::nix_source;
 
 /// A finding of a source rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,10 +20,18 @@ pub struct Found {
 pub type SourceRule = fn(&str, &str) -> Vec<Found>;
 
 /// The rules for files that end in `.nix`.
-pub const NIX: &[SourceRule] = &[];
+const NIX: &[SourceRule] = &[nix];
 
 /// What those rules say of themselves.
-pub const ABOUT: &[&About] = &[];
+pub fn every() -> impl Iterator<Item = &'static About> {
+    nix_source::Rule::ALL.into_iter().map(nix_source::Rule::about)
+}
+
+/// What Nix source gives away. What is no Nix, or nested beyond reason, was looked at as bytes.
+fn nix(_path: &str, text: &str) -> Vec<Found> {
+    let found = nix_source::look(text).unwrap_or_default();
+    found.into_iter().map(|one| Found { rule: one.rule.about(), line: one.line, span: one.span }).collect()
+}
 
 /// The largest source that is held whole; larger ones are looked at as bytes alone.
 pub const LARGEST: usize = 1 << 20;
