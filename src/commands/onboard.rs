@@ -50,10 +50,7 @@ pub fn learn(session: &Session, request: &Request<'_>) -> Result<Learned> {
     let name = request.name;
     refuse_known(&session.fleet.policy, name, &[])?;
     let ssh = Ssh::new(request.runtime.as_deref(), &session.fleet.policy.hosts)?;
-    let met = ssh.meet(name, request.address)?;
-    vouched(name, &met, request.fingerprint, session.talk.as_ref())?;
-    session.note(format!("{name} shows {}", print(&met.key)));
-    let line = ssh.connect(name, request.address, &[met.key.canonical().to_owned()])?;
+    let (key, line) = proven(session, &ssh, request)?;
     let layout = layout(session);
     let there = |path: &str| session.fleet.root.join(path).symlink_metadata().is_ok();
     let mut known = Known::default();
@@ -67,7 +64,26 @@ pub fn learn(session: &Session, request: &Request<'_>) -> Result<Learned> {
     } else {
         session.note("there is no hosts/ beside recipients.toml: its hardware configuration is not kept");
     }
-    Ok(Learned { key: met.key, files: scaffold::files(name, layout, &known) })
+    Ok(Learned { key, files: scaffold::files(name, layout, &known) })
+}
+
+/// Learns the key that a machine of the fleet has now. Its former one is not asked for: that is what changed.
+///
+/// # Errors
+/// As `learn`.
+pub fn key_now(session: &Session, request: &Request<'_>) -> Result<Recipient> {
+    let ssh = Ssh::new(request.runtime.as_deref(), &session.fleet.policy.hosts)?;
+    proven(session, &ssh, request).map(|(key, _)| key)
+}
+
+/// The key that a machine shows and somebody vouches for, and a connection that proves it.
+fn proven(session: &Session, ssh: &Ssh, request: &Request<'_>) -> Result<(Recipient, Connection)> {
+    let name = request.name;
+    let met = ssh.meet(name, request.address)?;
+    vouched(name, &met, request.fingerprint, session.talk.as_ref())?;
+    session.note(format!("{name} shows {}", print(&met.key)));
+    let line = ssh.connect(name, request.address, &[met.key.canonical().to_owned()])?;
+    Ok((met.key, line))
 }
 
 /// Makes the host key of a machine that is yet to be installed: its private half, its public one, and the files that the
