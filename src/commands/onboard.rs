@@ -2,11 +2,12 @@
 //! one session whose host key somebody vouched for: a fingerprint that was given, the user's known_hosts, or the person at
 //! the terminal. A key is never trusted because it came first.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Session;
 use super::host::refuse_known;
 use crate::adapters::ask::Ask;
+use crate::adapters::files;
 use crate::adapters::generate::generate;
 use crate::adapters::process::Ended;
 use crate::adapters::ssh::meet::{Met, Vouch};
@@ -51,7 +52,7 @@ pub fn learn(session: &Session, request: &Request<'_>) -> Result<Learned> {
     refuse_known(&session.fleet.policy, name, &[])?;
     let ssh = Ssh::new(request.runtime.as_deref(), &session.fleet.policy.hosts)?;
     let (key, line) = proven(session, &ssh, request)?;
-    let layout = layout(session);
+    let layout = layout(&session.fleet.root);
     let there = |path: &str| session.fleet.root.join(path).symlink_metadata().is_ok();
     let mut known = Known::default();
     if request.hardware && layout.hosts && !there(&scaffold::hardware_path(name)) {
@@ -95,7 +96,7 @@ pub fn make(session: &Session, name: &HostName) -> Result<(Plaintext, Learned)> 
     refuse_known(&session.fleet.policy, name, &[])?;
     let made = generate(Generate::SshEd25519, &Shape::SshKey, &format!("root@{name}"))?;
     let key = Recipient::parse(made.public.as_deref().unwrap_or_default())?;
-    Ok((made.value, Learned { key, files: scaffold::files(name, layout(session), &Known::default()) }))
+    Ok((made.value, Learned { key, files: scaffold::files(name, layout(&session.fleet.root), &Known::default()) }))
 }
 
 /// Whether somebody vouches for the key that a machine showed.
@@ -160,15 +161,16 @@ fn printed(line: &Connection, words: &[&str]) -> Option<String> {
     output.ended.well().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Which places the repository has.
-fn layout(session: &Session) -> Layout {
-    let root = &session.fleet.root;
+/// Which places the repository at this directory has.
+pub fn layout(root: &Path) -> Layout {
     let folder = |name: &str| root.join(name).symlink_metadata().is_ok_and(|there| there.is_dir());
     let file = |name: &str| root.join(name).is_file();
+    let flake = files::read(&root.join("flake.nix"), HARDWARE_LIMIT).unwrap_or_default();
     Layout {
         hosts: folder("hosts"),
         home: folder("home"),
-        common: file("modules/common.nix"),
+        // A flake that names the folder gives it to every machine.
+        common: file("modules/common.nix") && !String::from_utf8_lossy(&flake).contains("./modules"),
         home_common: file("home/common.nix"),
     }
 }
