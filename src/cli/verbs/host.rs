@@ -28,7 +28,12 @@ pub struct Args {
 #[derive(Subcommand)]
 enum What {
     /// Add a machine: its key goes into recipients.toml, and what it shall read is sealed to it, in one step
-    Add(Add),
+    ///
+    /// The key is given, made for a machine that is not installed yet (--generate), or taken from the machine itself (--ssh).
+    /// Over SSH it counts only if somebody vouches for it: --fingerprint, your own known_hosts, or you, asked at the terminal.
+    /// Then its hardware configuration comes over the same session, and hosts/NAME/ and home/NAME.nix are written where the
+    /// repository has those folders. What is there is never overwritten; all of it is done, or nothing.
+    Add(Box<Add>),
     /// Remove a machine: what it could read is sealed anew for the others, and the values it knows are named
     Rm(Remove),
     /// Give a machine another key, and seal what it reads to that
@@ -39,10 +44,6 @@ enum What {
     List(List),
 }
 
-/// The key is taken from the machine itself (--ssh), made for one that is not installed yet (--generate), or given. Over SSH
-/// it counts only if somebody vouches for it: --fingerprint, your own known_hosts, or you, asked at the terminal. Then its
-/// hardware configuration comes over the same session, and hosts/NAME/ and home/NAME.nix are written where the repository
-/// has those folders. What is there is never overwritten; all of it is done, or nothing.
 #[derive(clap::Args)]
 #[command(group = clap::ArgGroup::new("where its key comes from").required(true).multiple(true)
     .args(["key", "key_file", "ssh", "generate"]))]
@@ -145,7 +146,7 @@ pub fn run(args: Args, app: &App) -> Done {
         What::Provision(args) => return provision(&args, app),
         What::Add(args) => {
             let json = args.json;
-            let new = new(args, &session)?;
+            let new = new(*args, &session)?;
             (host::add(&mut session, &new)?, json)
         }
         What::Rekey(args) => {
