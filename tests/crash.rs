@@ -70,6 +70,65 @@ fn a_killed_host_add_is_whole_or_undone() {
 }
 
 #[test]
+fn a_killed_host_add_leaves_no_part_of_a_machine() {
+    for call in ["renameat", "syncfs", "mkdirat"] {
+        for nth in 1..=12 {
+            let (sandbox, values, _) = fleet();
+            sandbox.write("hosts/web/default.nix", "{ }\n");
+            sandbox.write("home/web.nix", "{ }\n");
+            let identity = sandbox.key("jay");
+            let arguments = ["host", "add", "new", "--generate", "--identity", &identity];
+            let run = with_fault(&sandbox, call, "signal=KILL", nth, &arguments);
+            for (name, value) in &values {
+                assert_eq!(sandbox.show(name, "jay"), value.as_bytes(), "{call} {nth}");
+            }
+            sandbox.sealift(&["rekey", "--identity", &identity]).exits(0);
+            nothing_is_left(&sandbox);
+            let joined = sandbox.read("recipients.toml").contains("hosts.new");
+            for file in ["hosts/new/default.nix", "home/new.nix", "secrets/host-keys/new.age"] {
+                assert_eq!(sandbox.fleet().join(file).exists(), joined, "{call} {nth}: {file}");
+            }
+            if run.code == 0 {
+                assert!(joined, "{call} {nth}");
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_killed_provision_leaves_a_whole_key_or_none() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let identity = sandbox.key("jay");
+    sandbox.sealift(&["host", "add", "new", "--generate", "--identity", &identity]).exits(0);
+    for call in ["write", "fchmod", "fsync", "linkat", "unlinkat"] {
+        for nth in 1..=4 {
+            let root = sandbox.path(&format!("root-{call}-{nth}"));
+            std::fs::create_dir(&root).expect("made");
+            sandbox.allow(&root);
+            let place = root.to_str().expect("UTF-8");
+            let arguments = ["host", "provision", "new", "--root", place, "--identity", &identity];
+            let run = with_fault(&sandbox, call, "signal=KILL", nth, &arguments);
+            let key = root.join("etc/ssh/ssh_host_ed25519_key");
+            if key.exists() {
+                sandbox.tool("ssh-keygen", &["-y", "-f", key.to_str().expect("UTF-8")]);
+            }
+            sandbox.sealift(&arguments).exits(0);
+            sandbox.tool("ssh-keygen", &["-y", "-f", key.to_str().expect("UTF-8")]);
+            let mut names: Vec<_> = std::fs::read_dir(root.join("etc/ssh"))
+                .expect("read")
+                .map(|entry| entry.expect("one").file_name().into_string().expect("UTF-8"))
+                .collect();
+            names.sort();
+            assert_eq!(names, ["ssh_host_ed25519_key", "ssh_host_ed25519_key.pub"], "{call} {nth}");
+            if run.code == 0 {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
 fn a_killed_seal_leaves_the_old_or_the_new_value() {
     for call in ["openat", "write", "fchmod", "fsync", "renameat"] {
         for nth in [1, 2, 3, 5, 8, 13, 21, 34] {

@@ -165,7 +165,7 @@ fn a_machine_joins_with_the_key_that_somebody_vouches_for() {
 #[test]
 fn what_known_hosts_knows_is_enough_and_what_is_there_stays() {
     let sandbox = Sandbox::with_fleet(&["web"]);
-    let Some(hosts) = Hosts::up(&sandbox, "onboarding by known_hosts", &["one", "two"]) else { return };
+    let Some(hosts) = Hosts::up(&sandbox, "onboarding by known_hosts", &["one", "two", "far"]) else { return };
     sandbox.write("hosts/one/default.nix", "{ mine = true; }\n");
     let jay = sandbox.key("jay");
     let (one, _) = hosts.key("one");
@@ -188,6 +188,31 @@ fn what_known_hosts_knows_is_enough_and_what_is_there_stays() {
     add("one", "jay@one", &[]).exits(0).says("left as they are: hosts/one/default.nix");
     assert_eq!(sandbox.read("hosts/one/default.nix"), "{ mine = true; }\n");
     assert!(sandbox.read("hosts/one/hardware-configuration.nix").contains("hostPlatform"));
+
+    // Installed anew: another key. It is taken with the fingerprint from its console, and what it reads follows.
+    let secret = sandbox.seal("one-only", &["--hosts", "one"]);
+    let place = hosts.place.join("one/disk/etc/ssh/ssh_host_ed25519_key");
+    let private = place.to_str().expect("UTF-8");
+    std::fs::remove_file(&place).expect("the former key is gone");
+    sandbox.tool("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "root@one", "-f", private]);
+    hosts.rig(&["kill-sshd", "one"]);
+    hosts.rig(&["sshd", "one"]);
+    let rekey = |more: &[&str]| hosts.sealift(&[&["host", "rekey", "one", "--ssh", "--identity", &jay], more].concat());
+    rekey(&[]).exits(7).says("another host key than your known_hosts says");
+    rekey(&["--fingerprint", &hosts.key("one").1]).exits(0).says("one has its new key");
+    let shown = sandbox.sealift(&["show", "one-only", "--identity", private]).exits(0);
+    assert_eq!(shown.stdout, secret.as_bytes());
+    // The jump host does not know the other's name.
+    let far = std::fs::read_to_string(hosts.place.join("far/address")).expect("an address");
+    let far = far.trim();
+    hosts.known_hosts(&format!("one {}\n[two]:2222 {two}\n{far} {}\n", hosts.key("one").0, hosts.key("far").0));
+
+    // Over a jump host, which the user's ssh_config names.
+    let config = format!("Host behind\nHostName {far}\nProxyJump jay@one\n");
+    std::fs::write(hosts.place.join("deployer/home/.ssh/config"), config).expect("written");
+    add("far", "jay@behind", &["--no-hardware"]).exits(0);
+    assert!(sandbox.read("recipients.toml").contains(&hosts.key("far").0));
+    assert!(hosts.log("far").contains("Accepted publickey for jay from 10.98.0.11"), "{}", hosts.log("far"));
 
     // On another port; a key of the fleet is nobody else's.
     add("two", "ssh://jay@two:2222", &["--no-hardware", "--json"]).exits(0);

@@ -79,6 +79,7 @@ pub fn link(root: &Root, to: &str, generation: Option<u64>) -> Result<Option<Str
     if root.link(PLACE).as_deref() == Some(to) {
         return Ok(None);
     }
+    begun(root)?;
     let former = match root.kind(PLACE) {
         None => Former::Nothing,
         Some(Kind::Link) => Former::Link(root.link(PLACE).unwrap_or_default()),
@@ -113,13 +114,8 @@ pub fn link(root: &Root, to: &str, generation: Option<u64>) -> Result<Option<Str
 /// # Errors
 /// When it cannot be brought back.
 pub fn restore(root: &Root, generation: Option<u64>) -> Result<Option<String>> {
-    let Some(text) = root.read(RECORD)? else { return Ok(None) };
-    let record: Record = serde_json::from_slice(&text)
-        .map_err(|error| Error::failed(format!("{RECORD} is not understood")).because(error))?;
-    if record.version != VERSION {
-        return Err(Error::failed(format!("{RECORD} is of another version")).hint("use a newer sealift"));
-    }
-    if generation >= record.generation {
+    let Some(record) = read(root)? else { return Ok(None) };
+    if generation >= record.generation || begun(root)? {
         return Ok(None);
     }
     let place = root.outside(PLACE);
@@ -150,6 +146,27 @@ pub fn restore(root: &Root, generation: Option<u64>) -> Result<Option<String>> {
     };
     files::remove(&root.outside(RECORD))?;
     Ok(Some(told))
+}
+
+/// Whether a run was killed after it had written down what it was about to do and before it did it. The link that it made
+/// under the directory's coming name is removed.
+fn begun(root: &Root) -> Result<bool> {
+    let Some(Record { former: Former::Directory(aside), .. }) = read(root)? else { return Ok(false) };
+    if root.kind(&aside) != Some(Kind::Link) {
+        return Ok(false);
+    }
+    files::remove(&root.outside(&aside))?;
+    files::remove(&root.outside(RECORD)).map(|()| true)
+}
+
+fn read(root: &Root) -> Result<Option<Record>> {
+    let Some(text) = root.read(RECORD)? else { return Ok(None) };
+    let record: Record = serde_json::from_slice(&text)
+        .map_err(|error| Error::failed(format!("{RECORD} is not understood")).because(error))?;
+    if record.version != VERSION {
+        return Err(Error::failed(format!("{RECORD} is of another version")).hint("use a newer sealift"));
+    }
+    Ok(Some(record))
 }
 
 fn write(root: &Root, record: &Record) -> Result<()> {
@@ -212,6 +229,29 @@ mod tests {
         symlink("/theirs", &at).unwrap();
         assert!(restore(&root, Some(1)).unwrap().unwrap().contains("somebody else"));
         assert_eq!(root.link(PLACE).as_deref(), Some("/theirs"));
+    }
+
+    #[test]
+    fn a_run_that_was_killed_half_way_leaves_the_directory_and_nothing_else() {
+        for again in [true, false] {
+            let (place, root) = root();
+            std::fs::create_dir(place.path().join("etc/nixos")).unwrap();
+            // As it is after the link was made, and before the two changed places.
+            let aside = "/etc/nixos.before-sealift-then";
+            let former = Former::Directory(aside.to_owned());
+            write(&root, &Record { version: VERSION, to: TO.to_owned(), generation: Some(2), former }).unwrap();
+            symlink(TO, root.outside(aside)).unwrap();
+            if again {
+                link(&root, TO, Some(3)).unwrap();
+                assert_eq!(root.kind(aside), None);
+                restore(&root, Some(2)).unwrap();
+            } else {
+                assert_eq!(restore(&root, Some(1)).unwrap(), None);
+            }
+            assert_eq!(root.list("/etc"), ["nixos"]);
+            assert_eq!(root.kind(PLACE), Some(Kind::Directory));
+            assert!(read(&root).unwrap().is_none());
+        }
     }
 
     #[test]

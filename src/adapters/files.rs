@@ -235,6 +235,16 @@ pub fn place_beneath(root: &Path, path: &str, bytes: &[u8], mode: u32) -> Result
     fsync(&place).map_err(|error| unwritten(&shown, error))
 }
 
+/// Removes the temporary files that a killed run left in a folder below such a directory. No link is followed.
+pub fn sweep_beneath(root: &Path, folders: &str) {
+    let Ok(place) = descend(root, folders, false) else { return };
+    let Ok(entries) = rustix::fs::Dir::read_from(&place) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_bytes().starts_with(TEMPORARY.as_bytes())) {
+        // It is tried again by the next run.
+        let _left = unlinkat(&place, entry.file_name(), AtFlags::empty());
+    }
+}
+
 /// A whole new file beside the one that it will replace.
 pub struct Beside<'a> {
     root: &'a Path,

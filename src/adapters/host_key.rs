@@ -8,7 +8,9 @@ use crate::error::{Error, Kind, Result};
 use crate::fleet::plaintext::Plaintext;
 use crate::fleet::recipient::Recipient;
 
-/// Where sshd looks for it, from the top of the root.
+/// Where sshd keeps its keys, from the top of the root.
+const FOLDER: &str = "etc/ssh";
+/// The private one.
 const PRIVATE: &str = "etc/ssh/ssh_host_ed25519_key";
 /// Its public half.
 const PUBLIC: &str = "etc/ssh/ssh_host_ed25519_key.pub";
@@ -61,6 +63,8 @@ pub fn place(root: &Root, private: &Plaintext, public: &Recipient) -> Result<Vec
             return Err(another(PUBLIC, "the public half of another key"));
         }
     }
+    // What a killed run left is a part of the key, or all of it.
+    files::sweep_beneath(root.path(), FOLDER);
     let mut placed = Vec::new();
     if old.is_none() {
         private.expose(|bytes| files::place_beneath(root.path(), PRIVATE, bytes, 0o600))?;

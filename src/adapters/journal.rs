@@ -236,7 +236,8 @@ impl Journal {
 
     /// Removes temporary files of runs that were killed. Only names that sealift makes, in places where it makes them.
     fn sweep(&self) {
-        let mut places = vec![self.root.clone(), self.root.join("secrets")];
+        let mut places = vec![self.root.clone()];
+        places.extend(["secrets", "hosts", "home"].map(|folder| self.root.join(folder)));
         places.extend(self.file.parent().map(Path::to_owned));
         while let Some(place) = places.pop() {
             for entry in std::fs::read_dir(&place).into_iter().flatten().flatten() {

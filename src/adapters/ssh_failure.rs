@@ -132,7 +132,7 @@ fn stranger(expected: &Expected<'_>, said: &str, shown: Option<&str>) -> Error {
     Error::new(Kind::Unreachable, format!("{label}: the machine at {place} is not {label}, or its host key changed"))
         .because(format!("it shows {shown}; recipients.toml pins {}; nothing was sent", pinned.join(", ")))
         .hint(format!(
-            "if it has a new key, compare the fingerprint on its own console, then `sealift host rekey {host}`; if not, somebody else answers at this address"
+            "if it has a new key, compare the fingerprint on its own console, then `sealift host rekey {host} --ssh --fingerprint SHA256:…`; if not, somebody else answers at this address"
         ))
 }
 

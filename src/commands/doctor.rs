@@ -69,22 +69,24 @@ pub fn run(session: Option<&Session>, request: &Request<'_>) -> Result<Report> {
     let examined = examined(&target, request)?;
     let name = host.as_ref().map_or_else(|| target.shown(), ToString::to_string);
     let pins = session.zip(host.as_ref()).and_then(|(session, host)| session.fleet.policy.hosts.get(host));
+    let git = if request.host.is_none() { Git::find(request.directory)? } else { None };
+    let gathered = git.as_ref().map(layout::gather).transpose()?;
     let against = Against {
         machine: &examined,
         name: &name,
         pins: pins.map(|host| host.ssh_keys.as_slice()),
         clock: target.is_remote().then(|| jiff::Timestamp::now().as_second()),
+        committed: gathered.as_ref().and_then(|gathered| gathered.committed),
     };
     let mut faults = machine::faults(&against);
-    let mut not_looked_at = Vec::new();
-    let git = if request.host.is_none() { Git::find(request.directory)? } else { None };
-    if let Some(git) = &git {
-        let gathered = layout::gather(git)?;
-        faults.extend(of_repository(&gathered));
-        not_looked_at.extend(gathered.not_looked_at);
-    }
+    faults.extend(gathered.iter().flat_map(of_repository));
+    let not_looked_at = gathered.map_or_else(Vec::new, |gathered| gathered.not_looked_at);
     if let Some(session) = session {
         faults.extend(overdue(session, request)?);
+    }
+    if target.is_remote() {
+        // Nothing is changed on another machine.
+        faults.iter_mut().for_each(|fault| fault.fix = None);
     }
     let mut report = Report { machine: name, faults: sorted(faults), fixed: Vec::new(), not_looked_at };
     if request.fix {

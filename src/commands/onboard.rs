@@ -2,11 +2,12 @@
 //! one session whose host key somebody vouched for: a fingerprint that was given, the user's known_hosts, or the person at
 //! the terminal. A key is never trusted because it came first.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Session;
 use super::host::refuse_known;
 use crate::adapters::ask::Ask;
+use crate::adapters::files;
 use crate::adapters::generate::generate;
 use crate::adapters::process::Ended;
 use crate::adapters::ssh::meet::{Met, Vouch};
@@ -50,11 +51,8 @@ pub fn learn(session: &Session, request: &Request<'_>) -> Result<Learned> {
     let name = request.name;
     refuse_known(&session.fleet.policy, name, &[])?;
     let ssh = Ssh::new(request.runtime.as_deref(), &session.fleet.policy.hosts)?;
-    let met = ssh.meet(name, request.address)?;
-    vouched(name, &met, request.fingerprint, session.talk.as_ref())?;
-    session.note(format!("{name} shows {}", print(&met.key)));
-    let line = ssh.connect(name, request.address, &[met.key.canonical().to_owned()])?;
-    let layout = layout(session);
+    let (key, line) = proven(session, &ssh, request)?;
+    let layout = layout(&session.fleet.root);
     let there = |path: &str| session.fleet.root.join(path).symlink_metadata().is_ok();
     let mut known = Known::default();
     if request.hardware && layout.hosts && !there(&scaffold::hardware_path(name)) {
@@ -67,7 +65,26 @@ pub fn learn(session: &Session, request: &Request<'_>) -> Result<Learned> {
     } else {
         session.note("there is no hosts/ beside recipients.toml: its hardware configuration is not kept");
     }
-    Ok(Learned { key: met.key, files: scaffold::files(name, layout, &known) })
+    Ok(Learned { key, files: scaffold::files(name, layout, &known) })
+}
+
+/// Learns the key that a machine of the fleet has now. Its former one is not asked for: that is what changed.
+///
+/// # Errors
+/// As `learn`.
+pub fn key_now(session: &Session, request: &Request<'_>) -> Result<Recipient> {
+    let ssh = Ssh::new(request.runtime.as_deref(), &session.fleet.policy.hosts)?;
+    proven(session, &ssh, request).map(|(key, _)| key)
+}
+
+/// The key that a machine shows and somebody vouches for, and a connection that proves it.
+fn proven(session: &Session, ssh: &Ssh, request: &Request<'_>) -> Result<(Recipient, Connection)> {
+    let name = request.name;
+    let met = ssh.meet(name, request.address)?;
+    vouched(name, &met, request.fingerprint, session.talk.as_ref())?;
+    session.note(format!("{name} shows {}", print(&met.key)));
+    let line = ssh.connect(name, request.address, &[met.key.canonical().to_owned()])?;
+    Ok((met.key, line))
 }
 
 /// Makes the host key of a machine that is yet to be installed: its private half, its public one, and the files that the
@@ -79,7 +96,7 @@ pub fn make(session: &Session, name: &HostName) -> Result<(Plaintext, Learned)> 
     refuse_known(&session.fleet.policy, name, &[])?;
     let made = generate(Generate::SshEd25519, &Shape::SshKey, &format!("root@{name}"))?;
     let key = Recipient::parse(made.public.as_deref().unwrap_or_default())?;
-    Ok((made.value, Learned { key, files: scaffold::files(name, layout(session), &Known::default()) }))
+    Ok((made.value, Learned { key, files: scaffold::files(name, layout(&session.fleet.root), &Known::default()) }))
 }
 
 /// Whether somebody vouches for the key that a machine showed.
@@ -144,15 +161,16 @@ fn printed(line: &Connection, words: &[&str]) -> Option<String> {
     output.ended.well().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Which places the repository has.
-fn layout(session: &Session) -> Layout {
-    let root = &session.fleet.root;
+/// Which places the repository at this directory has.
+pub fn layout(root: &Path) -> Layout {
     let folder = |name: &str| root.join(name).symlink_metadata().is_ok_and(|there| there.is_dir());
     let file = |name: &str| root.join(name).is_file();
+    let flake = files::read(&root.join("flake.nix"), HARDWARE_LIMIT).unwrap_or_default();
     Layout {
         hosts: folder("hosts"),
         home: folder("home"),
-        common: file("modules/common.nix"),
+        // A flake that names the folder gives it to every machine.
+        common: file("modules/common.nix") && !String::from_utf8_lossy(&flake).contains("./modules"),
         home_common: file("home/common.nix"),
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::init;
+use super::onboard::layout;
 use crate::adapters::files::{self, Durable};
 use crate::adapters::git::Git;
 use crate::adapters::repository::Fleet;
@@ -98,12 +99,7 @@ pub fn run(request: &Request<'_>) -> Result<Report> {
         known.state_version = scaffold::state_version(&said, release.as_deref().unwrap_or_default());
     }
     let file = |name: &str| root.join(name).is_file();
-    let layout = Layout {
-        hosts: true,
-        home: root.join("home").is_dir(),
-        common: file("modules/common.nix"),
-        home_common: file("home/common.nix"),
-    };
+    let layout = Layout { hosts: true, ..layout(&root) };
     let mut wanted: Vec<(String, String)> =
         new.iter().flat_map(|(host, known)| scaffold::files(host, layout, known)).collect();
     if !file("flake.nix") && !git.top.join("flake.nix").is_file() {

@@ -13,7 +13,7 @@ pub struct Layout {
     pub hosts: bool,
     /// `home/`.
     pub home: bool,
-    /// `modules/common.nix`.
+    /// `modules/common.nix`, which the flake does not give to every machine by itself.
     pub common: bool,
     /// `home/common.nix`.
     pub home_common: bool,
@@ -85,23 +85,35 @@ pub fn hardware_path(host: &HostName) -> String {
 }
 
 fn machine(host: &HostName, layout: Layout, known: &Known) -> String {
-    let hardware = match known.hardware {
-        Some(_) => vec!["  imports = [".to_owned(), "    ./hardware-configuration.nix".to_owned()],
-        None => vec![
-            "  # `nixos-generate-config --show-hardware-config` on the machine prints the second one.".to_owned(),
-            "  imports = builtins.filter builtins.pathExists [".to_owned(),
-            "    ./hardware-configuration.nix".to_owned(),
-        ],
-    };
+    let common = layout.common.then_some("../../modules/common.nix");
+    let hardware = "./hardware-configuration.nix";
     let mut lines = vec![
         format!(
             "# {host}. A NixOS module. Which secrets this machine receives is said in recipients.toml, and nowhere else."
         ),
         "{".to_owned(),
     ];
-    lines.extend(hardware);
-    lines.extend(layout.common.then(|| "    ../../modules/common.nix".to_owned()));
-    lines.extend(["  ];".to_owned(), String::new(), format!("  networking.hostName = \"{host}\";")]);
+    match (&known.hardware, common) {
+        (Some(_), None) => lines.push(format!("  imports = [ {hardware} ];")),
+        (Some(_), Some(common)) => {
+            lines.extend([
+                "  imports = [".to_owned(),
+                format!("    {common}"),
+                format!("    {hardware}"),
+                "  ];".to_owned(),
+            ]);
+        }
+        // It comes later: the machine is not installed yet, or could not tell.
+        (None, common) => {
+            lines.push(
+                "  # `nixos-generate-config --show-hardware-config` on the machine prints the last one.".to_owned(),
+            );
+            lines.push("  imports = builtins.filter builtins.pathExists [".to_owned());
+            lines.extend(common.into_iter().chain([hardware]).map(|path| format!("    {path}")));
+            lines.push("  ];".to_owned());
+        }
+    }
+    lines.extend([String::new(), format!("  networking.hostName = \"{host}\";")]);
     lines.push(match &known.state_version {
         Some(version) => format!("  system.stateVersion = \"{version}\";"),
         None => "  # The release of its first installation: system.stateVersion = \"…\";".to_owned(),
@@ -174,6 +186,22 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in {text}");
         }
+    }
+
+    #[test]
+    fn a_machine_imports_what_is_there() {
+        let text = |hardware: bool, common| {
+            let known = Known { hardware: hardware.then(|| "{ }".to_owned()), state_version: Some("25.11".into()) };
+            machine(&host(), Layout { common, ..Layout::default() }, &known)
+        };
+        let head = "# web. A NixOS module. Which secrets this machine receives is said in recipients.toml, and nowhere else.\n{\n";
+        let end = "\n  networking.hostName = \"web\";\n  system.stateVersion = \"25.11\";\n}\n";
+        assert_eq!(text(true, false), format!("{head}  imports = [ ./hardware-configuration.nix ];\n{end}"));
+        let both = "    ../../modules/common.nix\n    ./hardware-configuration.nix\n  ];\n";
+        assert_eq!(text(true, true), format!("{head}  imports = [\n{both}{end}"));
+        assert!(
+            text(false, true).ends_with(&format!("  imports = builtins.filter builtins.pathExists [\n{both}{end}"))
+        );
     }
 
     #[test]

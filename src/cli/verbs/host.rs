@@ -10,6 +10,7 @@ use crate::adapters::ask::Ask;
 use crate::adapters::files;
 use crate::cli::{App, Done, settings};
 use crate::commands::host::{self, Change, New, Report};
+use crate::commands::list::no_host;
 use crate::commands::{Session, onboard, provision};
 use crate::error::{Error, Result};
 use crate::fleet::address::Address;
@@ -27,7 +28,12 @@ pub struct Args {
 #[derive(Subcommand)]
 enum What {
     /// Add a machine: its key goes into recipients.toml, and what it shall read is sealed to it, in one step
-    Add(Add),
+    ///
+    /// The key is given, made for a machine that is not installed yet (--generate), or taken from the machine itself (--ssh).
+    /// Over SSH it counts only if somebody vouches for it: --fingerprint, your own known_hosts, or you, asked at the terminal.
+    /// Then its hardware configuration comes over the same session, and hosts/NAME/ and home/NAME.nix are written where the
+    /// repository has those folders. What is there is never overwritten; all of it is done, or nothing.
+    Add(Box<Add>),
     /// Remove a machine: what it could read is sealed anew for the others, and the values it knows are named
     Rm(Remove),
     /// Give a machine another key, and seal what it reads to that
@@ -38,21 +44,6 @@ enum What {
     List(List),
 }
 
-#[derive(clap::Args)]
-#[command(group = clap::ArgGroup::new("a key").required(true).multiple(true))]
-struct Keys {
-    /// A public key: the line of its /etc/ssh/ssh_host_ed25519_key.pub, or age1…
-    #[arg(long, value_name = "KEY", group = "a key")]
-    key: Vec<String>,
-    /// A file that holds the public key
-    #[arg(long, value_name = "FILE", group = "a key")]
-    key_file: Vec<PathBuf>,
-}
-
-/// The key is taken from the machine itself (--ssh), made for one that is not installed yet (--generate), or given. Over SSH
-/// it counts only if somebody vouches for it: --fingerprint, your own known_hosts, or you, asked at the terminal. Then its
-/// hardware configuration comes over the same session, and hosts/NAME/ and home/NAME.nix are written where the repository
-/// has those folders. What is there is never overwritten; all of it is done, or nothing.
 #[derive(clap::Args)]
 #[command(group = clap::ArgGroup::new("where its key comes from").required(true).multiple(true)
     .args(["key", "key_file", "ssh", "generate"]))]
@@ -103,12 +94,26 @@ struct Remove {
     json: bool,
 }
 
+/// The new key is given, or taken from the machine itself (--ssh): then it counts only if somebody vouches for it, as in
+/// `host add`.
 #[derive(clap::Args)]
+#[command(group = clap::ArgGroup::new("where its key comes from").required(true).multiple(true).args(["key", "key_file", "ssh"]))]
 struct Rekey {
     /// The host
     name: HostName,
-    #[command(flatten)]
-    keys: Keys,
+    /// A public key: the line of its /etc/ssh/ssh_host_ed25519_key.pub, or age1…
+    #[arg(long, value_name = "KEY")]
+    key: Vec<String>,
+    /// A file that holds the public key
+    #[arg(long, value_name = "FILE")]
+    key_file: Vec<PathBuf>,
+    /// Take the key from the machine, at its address or at this one
+    #[arg(long, value_name = "ADDRESS", value_parser = optional_address, num_args = 0..=1, require_equals = true,
+        default_missing_value = "", conflicts_with_all = ["key", "key_file"])]
+    ssh: Option<At>,
+    /// The fingerprint of its host key, as `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints it there
+    #[arg(long, value_name = "SHA256:…", requires = "ssh")]
+    fingerprint: Option<SshFingerprint>,
     /// Print it as JSON
     #[arg(long)]
     json: bool,
@@ -141,11 +146,12 @@ pub fn run(args: Args, app: &App) -> Done {
         What::Provision(args) => return provision(&args, app),
         What::Add(args) => {
             let json = args.json;
-            let new = new(args, &session)?;
+            let new = new(*args, &session)?;
             (host::add(&mut session, &new)?, json)
         }
         What::Rekey(args) => {
-            (host::rekey(&mut session, &args.name, &parsed(&args.keys.key, &args.keys.key_file)?)?, args.json)
+            let keys = keys_now(&args, &session)?;
+            (host::rekey(&mut session, &args.name, &keys)?, args.json)
         }
         What::Rm(args) => {
             // A script that names a host means it; a person at a terminal may have mistyped.
@@ -198,6 +204,30 @@ fn new(args: Add, session: &Session) -> Result<New> {
         new.files = learned.files;
     }
     Ok(new)
+}
+
+/// An address that was given, or the host's own.
+#[derive(Clone, Debug)]
+struct At(Option<Address>);
+
+fn optional_address(text: &str) -> Result<At, String> {
+    if text.is_empty() { Ok(At(None)) } else { super::deploy::address(text).map(|address| At(Some(address))) }
+}
+
+/// The keys that a host shall have from now on.
+fn keys_now(args: &Rekey, session: &Session) -> Result<Vec<Recipient>> {
+    let Some(At(address)) = &args.ssh else { return parsed(&args.key, &args.key_file) };
+    let Some(known) = session.fleet.policy.hosts.get(&args.name) else {
+        return Err(no_host(&session.fleet.policy, &args.name));
+    };
+    let request = onboard::Request {
+        name: &args.name,
+        address: address.as_ref().unwrap_or(&known.address),
+        fingerprint: args.fingerprint.as_ref(),
+        hardware: false,
+        runtime: settings::runtime(),
+    };
+    onboard::key_now(session, &request).map(|key| vec![key])
 }
 
 fn provision(args: &Provision, app: &App) -> Done {

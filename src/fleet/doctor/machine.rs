@@ -89,6 +89,8 @@ pub struct Against<'a> {
     pub pins: Option<&'a [String]>,
     /// Our own clock, for another machine; none for this one.
     pub clock: Option<i64>,
+    /// When the last commit of the repository on this machine was made.
+    pub committed: Option<i64>,
 }
 
 /// A rule: its name, and what it finds.
@@ -195,10 +197,10 @@ fn boot_full(against: &Against<'_>) -> Vec<Fault> {
 fn clock(against: &Against<'_>) -> Vec<Fault> {
     let machine = against.machine;
     let mend = "`services.timesyncd.enable = true;`, and look at it: `timedatectl status`";
-    let behind = machine.newest_generation.map_or(0, |made| made - machine.clock);
-    if behind > DRIFT {
-        let what = format!("it is {behind} s behind the day on which its newest generation was made");
-        return vec![Fault::error("clock", what, mend)];
+    for (when, what) in [(machine.newest_generation, "its newest generation"), (against.committed, "the last commit")] {
+        if let Some(behind) = when.map(|when| when - machine.clock).filter(|behind| *behind > DRIFT) {
+            return vec![Fault::error("clock", format!("it is {behind} s behind the making of {what}"), mend)];
+        }
     }
     if let Some(apart) = against.clock.map(|ours| (ours - machine.clock).abs()).filter(|apart| *apart > DRIFT) {
         return vec![Fault::warning("clock", format!("it is {apart} s apart from ours"), mend)];
@@ -225,7 +227,7 @@ mod tests {
     use crate::fleet::finding::Level;
 
     fn told(machine: &Machine, pins: Option<&[String]>, clock: Option<i64>) -> Vec<(&'static str, Level)> {
-        let against = Against { machine, name: "web", pins, clock };
+        let against = Against { machine, name: "web", pins, clock, committed: Some(10_000) };
         let found = faults(&against);
         assert!(found.iter().all(|fault| !fault.mend.is_empty() && !fault.about.is_empty()), "{found:?}");
         found.into_iter().map(|fault| (fault.rule, fault.level)).collect()
@@ -236,8 +238,8 @@ mod tests {
         let key = ["ssh-ed25519 AAAA".to_owned()];
         let machine = Machine {
             etc_nixos: EtcNixos::Link { to: "/home/jay/dotfiles".into(), there: true, flake: true },
-            clock: 1_000,
-            newest_generation: Some(900),
+            clock: 10_000,
+            newest_generation: Some(9_000),
             synchronised: Some(true),
             swaps: vec![
                 Swap { path: "/dev/zram0".into(), encrypted: Some(true) },
@@ -248,8 +250,8 @@ mod tests {
             clobbered: Vec::new(),
             failed: Some(BTreeSet::from(["nginx.service".to_owned()])),
         };
-        assert_eq!(told(&machine, Some(&key), Some(1_100)), []);
-        assert_eq!(told(&Machine::default(), None, None), []);
+        assert_eq!(told(&machine, Some(&key), Some(10_100)), []);
+        assert_eq!(told(&Machine { clock: 10_000, ..Machine::default() }, None, None), []);
     }
 
     #[test]
@@ -293,5 +295,10 @@ mod tests {
         assert_eq!(told(&base, Some(&["ssh-ed25519 AAAA".to_owned()]), None), [("host-key-changed", Error)]);
         assert_eq!(told(&base, Some(&[]), None), [], "a host with an age key of its own shows no SSH key");
         assert_eq!(told(&base, None, Some(20_000)), [("clock", Warning)]);
+        assert_eq!(
+            told(&Machine { clock: 9_000, ..base.clone() }, None, None),
+            [("clock", Error)],
+            "before the last commit"
+        );
     }
 }
