@@ -27,6 +27,7 @@ mod harness;
 mod host_run;
 mod hostile;
 mod identity;
+mod import;
 mod install;
 mod plugin;
 mod readme;

@@ -23,6 +23,7 @@ pub mod edit;
 pub mod generations;
 pub mod host;
 pub mod identity;
+pub mod import;
 pub mod init;
 pub mod install;
 pub mod list;
