@@ -248,6 +248,7 @@ fn what_is_not_understood_is_refused_with_a_way_on() {
     refused(&sandbox, &[&at(6), "--yes"], 2, "more than one").says("services.k3s.agentToken");
     refused(&sandbox, &[&at(7), "--yes"], 2, "quoted");
     refused(&sandbox, &[&at(8), "--yes"], 2, "gives no secret inline").says("line 3 (users.users.jay.password)");
+    refused(&sandbox, &[&at(4), "--twin", "x", "--shape", "pem", "--yes"], 1, "not of the shape pem");
     refused(&sandbox, &[&at(4), "--twin", "a b", "--yes"], 2, "not the name of one option");
     sandbox.sealift(&["adopt", FILE, "--yes"]).exits(2).says("a file and a line number");
     let column = sandbox.read(FILE).lines().nth(5).and_then(|line| line.find("agentToken")).expect("it is there") + 3;
