@@ -332,6 +332,31 @@ fn the_history_is_told_through_all_of_it() {
 }
 
 #[test]
+fn what_a_clone_does_not_have_is_said_and_not_fetched() {
+    let (sandbox, value) = fleet_with(RUNNER);
+    sandbox.write("notes.txt", format!("the token is {value}\n"));
+    sandbox.tool("git", &["add", "."]);
+    sandbox.tool("git", &["commit", "-q", "-m", "notes"]);
+    sandbox.tool("git", &["rm", "-q", "notes.txt"]);
+    sandbox.tool("git", &["commit", "-q", "-m", "no notes"]);
+    sandbox.tool("git", &["config", "uploadpack.allowFilter", "true"]);
+    let url = format!("file://{}", sandbox.fleet().display());
+    for (name, option, why) in [
+        ("partial", "--filter=blob:none", "1 objects of the history that this clone does not have"),
+        ("shallow", "--depth=1", "the history is shallow"),
+    ] {
+        let clone = sandbox.path(name);
+        sandbox.tool("git", &["clone", "-q", option, &url, clone.to_str().expect("UTF-8")]);
+        let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+        command.args(["adopt", &format!("{FILE}:8"), "--yes"]).current_dir(&clone);
+        let run = sandbox.run(command, b"");
+        sandbox.remember(&run);
+        run.exits(0).says(&format!("not looked at: {why}"));
+    }
+    forget(&sandbox);
+}
+
+#[test]
 fn a_repository_without_a_commit_is_no_hindrance() {
     let sandbox = Sandbox::new();
     sandbox.tool("git", &["init", "-q", "-b", "main"]);
