@@ -248,6 +248,7 @@ fn what_is_not_understood_is_refused_with_a_way_on() {
     refused(&sandbox, &[&at(6), "--yes"], 2, "more than one").says("services.k3s.agentToken");
     refused(&sandbox, &[&at(7), "--yes"], 2, "quoted");
     refused(&sandbox, &[&at(8), "--yes"], 2, "gives no secret inline").says("line 3 (users.users.jay.password)");
+    refused(&sandbox, &[&at(4), "--twin", "x", "--shape", "pem", "--yes"], 1, "not of the shape pem");
     refused(&sandbox, &[&at(4), "--twin", "a b", "--yes"], 2, "not the name of one option");
     sandbox.sealift(&["adopt", FILE, "--yes"]).exits(2).says("a file and a line number");
     let column = sandbox.read(FILE).lines().nth(5).and_then(|line| line.find("agentToken")).expect("it is there") + 3;
@@ -328,6 +329,31 @@ fn the_history_is_told_through_all_of_it() {
     assert_eq!(traces, [FILE, "notes.txt", "notes.txt", "side.nix"]);
     assert_eq!(json["also_in"], serde_json::json!([]));
     assert_eq!(json["not_looked_at"], serde_json::json!([]));
+}
+
+#[test]
+fn what_a_clone_does_not_have_is_said_and_not_fetched() {
+    let (sandbox, value) = fleet_with(RUNNER);
+    sandbox.write("notes.txt", format!("the token is {value}\n"));
+    sandbox.tool("git", &["add", "."]);
+    sandbox.tool("git", &["commit", "-q", "-m", "notes"]);
+    sandbox.tool("git", &["rm", "-q", "notes.txt"]);
+    sandbox.tool("git", &["commit", "-q", "-m", "no notes"]);
+    sandbox.tool("git", &["config", "uploadpack.allowFilter", "true"]);
+    let url = format!("file://{}", sandbox.fleet().display());
+    for (name, option, why) in [
+        ("partial", "--filter=blob:none", "1 objects of the history that this clone does not have"),
+        ("shallow", "--depth=1", "the history is shallow"),
+    ] {
+        let clone = sandbox.path(name);
+        sandbox.tool("git", &["clone", "-q", option, &url, clone.to_str().expect("UTF-8")]);
+        let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+        command.args(["adopt", &format!("{FILE}:8"), "--yes"]).current_dir(&clone);
+        let run = sandbox.run(command, b"");
+        sandbox.remember(&run);
+        run.exits(0).says(&format!("not looked at: {why}"));
+    }
+    forget(&sandbox);
 }
 
 #[test]

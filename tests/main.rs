@@ -28,6 +28,7 @@ mod harness;
 mod host_run;
 mod hostile;
 mod identity;
+mod import;
 mod install;
 mod migration;
 mod nix_files;

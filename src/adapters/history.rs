@@ -50,9 +50,13 @@ pub fn search(git: &Git, holds: impl Fn(&[u8]) -> bool, mut progress: impl FnMut
     if git.call().args(["rev-parse", "--is-shallow-repository"]).read()?.starts_with(b"true") {
         traces.unseen.push("the history is shallow: older commits are not here".to_owned());
     }
-    let listed = git.call().args(["rev-list", "--objects", "--all", "--reflog", "--no-object-names"]);
+    let listed = git.call().env("GIT_NO_LAZY_FETCH", "1");
+    let listed = listed.args(["rev-list", "--objects", "--all", "--reflog", "--no-object-names", "--missing=print"]);
     let names = String::from_utf8_lossy(&listed.read()?).into_owned();
-    let blobs = sizes(git, &names)?;
+    let (blobs, missing) = sizes(git, &names)?;
+    if missing > 0 {
+        traces.unseen.push(format!("{missing} objects of the history that this clone does not have"));
+    }
     let (mut at, mut found) = (0, Vec::new());
     while let Some((_, first)) = blobs.get(at) {
         signals::check()?;
@@ -92,11 +96,18 @@ pub fn search(git: &Git, holds: impl Fn(&[u8]) -> bool, mut progress: impl FnMut
     Ok(traces)
 }
 
-/// The files among objects, with their sizes.
-fn sizes(git: &Git, names: &str) -> Result<Vec<(String, u64)>> {
-    let call = git.call().args(["cat-file", "--buffer", "--batch-check=%(objectname) %(objecttype) %(objectsize)"]);
+/// The files among objects, with their sizes; and how many objects are not here. None is fetched: a partial clone would
+/// bring the whole past over the network.
+fn sizes(git: &Git, names: &str) -> Result<(Vec<(String, u64)>, usize)> {
+    let call = git.call().env("GIT_NO_LAZY_FETCH", "1").args([
+        "cat-file",
+        "--buffer",
+        "--batch-check=%(objectname) %(objecttype) %(objectsize)",
+    ]);
     let answer = call.input(names.as_bytes()).read()?;
-    let mut blobs: Vec<(String, u64)> = String::from_utf8_lossy(&answer)
+    let answer = String::from_utf8_lossy(&answer);
+    let missing = answer.lines().filter(|line| line.ends_with(" missing")).count();
+    let mut blobs: Vec<(String, u64)> = answer
         .lines()
         .filter_map(|line| {
             let mut words = line.split(' ');
@@ -107,7 +118,7 @@ fn sizes(git: &Git, names: &str) -> Result<Vec<(String, u64)>> {
     // The log of git leads to the same object more than once.
     blobs.sort_unstable();
     blobs.dedup();
-    Ok(blobs)
+    Ok((blobs, missing))
 }
 
 /// The paths of the last commit under which objects lie.

@@ -27,6 +27,7 @@ pub mod generations;
 pub mod hook;
 pub mod host;
 pub mod identity;
+pub mod import;
 pub mod init;
 pub mod install;
 pub mod list;

@@ -2,6 +2,7 @@
 //! here touches a file, a process, the clock, the environment or a terminal.
 
 pub mod address;
+pub mod agenix_rules;
 pub mod delivery;
 pub mod deployment;
 pub mod doctor;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use rnix::SyntaxKind::{
     NODE_ASSERT, NODE_ATTR_SET, NODE_ATTRPATH, NODE_ATTRPATH_VALUE, NODE_IDENT, NODE_IDENT_PARAM, NODE_INHERIT,
     NODE_LAMBDA, NODE_LEGACY_LET, NODE_LET_IN, NODE_LIST, NODE_PAREN, NODE_PAT_BIND, NODE_PAT_ENTRY, NODE_PATTERN,
-    NODE_ROOT, NODE_STRING, NODE_WITH, TOKEN_L_BRACE, TOKEN_REC,
+    NODE_ROOT, NODE_STRING, NODE_WITH, TOKEN_COMMENT, TOKEN_L_BRACE, TOKEN_REC,
 };
 use rnix::{NodeOrToken, SyntaxNode, TextRange, TextSize};
 
@@ -137,10 +137,14 @@ fn bound(text: &str, root: &SyntaxNode, site: &SyntaxNode, found: &Found, new: S
     if !only.ancestors().any(|above| above == *site) {
         return Err(odd(&format!("the literal comes by way of `{name}`")));
     }
-    Ok([
-        Change { range: range(only), with: new },
-        Change { range: whole_line(text, range(&binding)), with: String::new() },
-    ])
+    // The last binding takes its `let` along, unless somebody wrote a comment there.
+    let alone = scope.children().filter(|part| matches!(part.kind(), NODE_ATTRPATH_VALUE | NODE_INHERIT)).count() == 1;
+    let comments = scope.children_with_tokens().any(|part| part.kind() == TOKEN_COMMENT);
+    let gone = match scope.children().last() {
+        Some(body) if alone && !comments => range(&scope).start..range(&body).start,
+        _ => whole_line(text, range(&binding)),
+    };
+    Ok([Change { range: range(only), with: new }, Change { range: gone, with: String::new() }])
 }
 
 /// Whether this is the name as an expression, or as a word of an `inherit`.

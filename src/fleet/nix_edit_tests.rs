@@ -55,7 +55,15 @@ fn a_binding_that_is_used_once_goes() {
     );
     becomes(
         "{ config, ... }: let pw = (\"VALUE\"); in { services.k3s.token = pw; }",
-        "{ config, ... }: let  in { services.k3s.tokenFile = config.sealift.secrets.a.path; }",
+        "{ config, ... }: { services.k3s.tokenFile = config.sealift.secrets.a.path; }",
+    );
+    becomes(
+        "{ config, ... }:\nlet\n  # why\n  pw = \"VALUE\";\nin\n{ services.k3s.token = pw; }",
+        "{ config, ... }:\nlet\n  # why\nin\n{ services.k3s.tokenFile = config.sealift.secrets.a.path; }",
+    );
+    becomes(
+        "{ config, ... }:\nlet\n  pw = \"VALUE\";\nin\n{ services.k3s.token = pw; }",
+        "{ config, ... }:\n{ services.k3s.tokenFile = config.sealift.secrets.a.path; }",
     );
     refused(
         "{ config, ... }: let pw = \"VALUE\"; in { services.k3s.token = pw; x = pw; }",

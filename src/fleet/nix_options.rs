@@ -122,6 +122,11 @@ pub const INLINE: &[Inline] = &[
         "networking.wireless.networks.*.psk",
         "seal `psk_home=…` as raw, set networking.wireless.secretsFile to its path, and pskRaw = \"ext:psk_home\"",
     ),
+    elsewhere(
+        "networking.networkmanager.ensureProfiles.profiles.*.wifi-security.psk",
+        "seal it as env:PSK_HOME, give the path to ensureProfiles.environmentFiles, and write psk = \"$PSK_HOME\"",
+    )
+    .shape("env:PSK_HOME"),
     elsewhere("networking.wireless.networks.*.pskRaw", "as with psk: secretsFile, and pskRaw = \"ext:NAME\""),
     elsewhere(
         "networking.wireless.networks.*.auth",

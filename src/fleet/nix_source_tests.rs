@@ -157,6 +157,16 @@ fn what_is_no_literal_is_no_finding() {
         let text = format!("{{ config, ... }}: {{ services.gitea.database.password = {value}; }}");
         assert_eq!(seen(&text), [], "{value}");
     }
+    for text in [
+        r#"{ services.x.settings.psk = "$psk_home"; }"#,
+        r#"{ services.x.entries.gmaps-api-key = "gmaps-api-key"; }"#,
+        r#"{ services.nginx.virtualHosts.a.locations."/".proxyPass = "http://[::1]:1"; }"#,
+        r#"{ services.x.auth.token = "/run/$NAME/token"; }"#,
+        r#"{ services.x.api.secret = "my-api-secret"; }"#,
+    ] {
+        assert_eq!(seen(text), [], "{text}");
+    }
+    assert!(sees(Rule::SecretOption, r#"{ services.code-server.hashedPassword = "$argon2id$VALUE"; }"#));
     // An argument hides what a `let` around it binds.
     assert_eq!(seen(r#"let pw = "VALUE"; in { pw, ... }: { services.gitea.database.password = pw; }"#), []);
     assert!(sees(Rule::InlineSecret, r#"{ services.gitea.database.password = "changeme VALUE"; }"#));

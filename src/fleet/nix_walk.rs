@@ -372,7 +372,9 @@ impl Walk {
             let mentions = text.starts_with('/') || text.contains("://") || text.contains(char::is_whitespace);
             let a_name =
                 text.bytes().all(|byte| byte.is_ascii_lowercase() || b"-_".contains(&byte)) && names_a_value(text);
-            !mentions && !a_name && path.last() != Some(&text) && !["unused", "none"].contains(&text)
+            let variable =
+                text.strip_prefix('$').is_some_and(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
+            !mentions && !a_name && !variable && path.last() != Some(&text) && !["unused", "none"].contains(&text)
         };
         let of_a_module = path.iter().any(|word| ["services", "networking", "virtualisation"].contains(word));
         let named = path.last().is_some_and(|name| names_a_value(name));

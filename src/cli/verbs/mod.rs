@@ -17,6 +17,7 @@ mod hook;
 mod host;
 mod host_run;
 mod identity;
+mod import;
 mod init;
 mod install;
 mod list;
@@ -38,6 +39,8 @@ mod who;
 pub enum Verb {
     /// Make or adopt a fleet in this git repository
     Init(init::Args),
+    /// Take over the secrets of a repository of agenix
+    Import(import::Args),
     /// An admin's own key: make, show, import, forget
     Identity(identity::Args),
     /// Seal a new value: typed, from standard input, from a file, or made
@@ -108,6 +111,7 @@ impl Verb {
     pub fn run(self, app: &App) -> Done {
         match self {
             Verb::Init(args) => init::run(&args, app),
+            Verb::Import(args) => import::run(args, app),
             Verb::Identity(args) => identity::run(args, app),
             Verb::Seal(args) => seal::run(*args, app),
             Verb::Adopt(args) => adopt::run(args, app),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::seal::{Writer, fitting};
+use super::seal::Writer;
 use super::{Changes, Event, Session};
 use crate::adapters::git::Git;
 use crate::adapters::history::{self, Trace};
@@ -151,7 +151,7 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
         also_in: Vec::new(),
         not_looked_at: Vec::new(),
     };
-    let value = fitting(inline.value, &inline.shape, true, session)?;
+    let value = shaped(inline.value, &inline.shape)?;
     if request.dry_run {
         return Ok(report);
     }
@@ -190,6 +190,19 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     }
     traces(session, &git, &needle, &relative, &mut report)?;
     Ok(report)
+}
+
+/// The value in its shape: `TOKEN=` before it and a newline behind it where that is what the option's file needs.
+fn shaped(value: Plaintext, shape: &Shape) -> Result<Plaintext> {
+    let refused = |what: &str| {
+        Error::failed(format!("the value is not of the shape {shape}: {what}"))
+            .hint("name another with `--shape`; raw takes any bytes")
+    };
+    let Err(misfit) = value.expose(|bytes| shape.check(bytes)) else { return Ok(value) };
+    let mend = misfit.mend.ok_or_else(|| refused(misfit.what))?;
+    let mended = value.expose(|bytes| Plaintext::concat(&mend.parts(bytes)));
+    mended.expose(|bytes| shape.check(bytes)).map_err(|misfit| refused(misfit.what))?;
+    Ok(mended)
 }
 
 /// The file, and its path from the top of the fleet.

@@ -1,0 +1,89 @@
+//! `sealift import`.
+
+use std::path::PathBuf;
+
+use crate::cli::{App, Done, settings};
+use crate::commands::import::{Report, Request, agenix};
+use crate::error::Error;
+
+/// Takes over the secrets of a repository that another tool sealed. From agenix: its rules file becomes declarations in
+/// recipients.toml and its files get their names under secrets/; ciphertext is not touched and no key is needed; then
+/// `sealift rekey` gives the files their seals. Run `sealift init` first.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The tool
+    from: From,
+    /// The rules file of agenix; by default secrets.nix at the top of the fleet, or in secrets/
+    #[arg(long, value_name = "FILE")]
+    rules: Option<PathBuf>,
+    /// A name in the rules whose key is a person's (may be given again)
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    admin: Vec<String>,
+    /// A name in the rules whose key is a machine's (may be given again)
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    host: Vec<String>,
+    /// Print what would be done and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Print what was done as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Which tool.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum From {
+    /// agenix and ragenix
+    Agenix,
+    /// sops-nix: not possible without the key; says what to do
+    Sops,
+}
+
+/// Imports.
+pub fn run(args: Args, app: &App) -> Done {
+    if matches!(args.from, From::Sops) {
+        return Err(Error::usage(
+            "a file of sops holds several values under one key, which only its owner can take apart",
+        )
+        .hint("one value at a time: `sops decrypt --extract '[\"KEY\"]' FILE | sealift seal NAME --hosts HOST --stdin`")
+        .into());
+    }
+    let mut session = app.session()?;
+    let request = Request {
+        rules: args.rules.map(|path| settings::working_directory().join(path)),
+        admins: args.admin,
+        hosts: args.host,
+        dry_run: args.dry_run,
+        yes: args.yes,
+    };
+    let report = agenix(&mut session, &request)?;
+    if args.json {
+        app.ui.json(&report)?;
+        return Ok(None);
+    }
+    if report.dry_run {
+        report.lines().iter().try_for_each(|line| app.ui.line(line))?;
+    }
+    tell(&report, app);
+    Ok(None)
+}
+
+fn tell(report: &Report, app: &App) {
+    for (file, why) in &report.left {
+        app.ui.warn(&format!("{file} was left: {why}"));
+    }
+    for (secret, admins) in &report.widened {
+        app.ui.warn(&format!(
+            "{secret}: {} could not open it; `sealift rekey` lets every admin do so",
+            admins.join(", ")
+        ));
+    }
+    if !report.dry_run {
+        app.ui.say(
+            "next: say owners, shapes and restarts in recipients.toml, then `sealift rekey` seals with an admin's key",
+        );
+    }
+}

@@ -1,0 +1,127 @@
+//! import: a repository of agenix is taken over without a key, ciphertext byte for byte, and rekey seals it.
+
+use crate::harness::Sandbox;
+
+/// A repository of agenix with two people, two machines and three secrets, sealed by stock age; the values.
+fn agenix(folder: &str, rules: &str) -> (Sandbox, Vec<(String, String)>) {
+    let sandbox = Sandbox::new();
+    sandbox.tool("git", &["init", "-q", "-b", "main"]);
+    let keys = [
+        ("JAY", sandbox.age_key("jay")),
+        ("KIM", sandbox.ssh_key("kim").replace("root@", "")),
+        ("WEB", sandbox.ssh_key("web")),
+        ("DB", sandbox.ssh_key("db")),
+    ];
+    let mut text = rules.to_owned();
+    for (name, key) in &keys {
+        text = text.replace(&format!("{name}_KEY"), key);
+    }
+    sandbox.write(&format!("{folder}secrets.nix"), text);
+    let mut values = Vec::new();
+    for (file, readers) in [("token.age", vec![0, 2]), ("Sub/DB_pass.age", vec![0, 1, 3]), ("mine.age", vec![0])] {
+        let value = sandbox.value(file);
+        let plain = sandbox.path("plain");
+        std::fs::write(&plain, &value).expect("written");
+        let target = sandbox.fleet().join(format!("{folder}{file}"));
+        std::fs::create_dir_all(target.parent().expect("a folder")).expect("a directory");
+        let mut arguments = vec!["-o", target.to_str().expect("UTF-8")];
+        readers.iter().for_each(|at: &usize| arguments.extend(["-r", keys[*at].1.as_str()]));
+        arguments.push(plain.to_str().expect("UTF-8"));
+        sandbox.tool("age", &arguments);
+        std::fs::remove_file(&plain).expect("removed");
+        values.push((file.to_owned(), value));
+    }
+    sandbox.tool("git", &["add", "."]);
+    sandbox.tool("git", &["commit", "-q", "-m", "agenix"]);
+    sandbox.sealift(&["init"]).exits(0);
+    (sandbox, values)
+}
+
+const RULES: &str = "let
+  jay = \"JAY_KEY\";
+  users = [ jay \"KIM_KEY\" ];
+  web = \"WEB_KEY\";
+  db = \"DB_KEY\";
+  systems = [ web db ];
+in
+{
+  \"token.age\".publicKeys = [ jay web ];
+  \"Sub/DB_pass.age\" = { publicKeys = users ++ [ db ]; armor = false; };
+  \"mine.age\".publicKeys = [ jay ];
+  \"gone.age\".publicKeys = users ++ systems;
+}
+";
+
+#[test]
+fn agenix_is_taken_over_without_a_key_and_rekeyed_with_one() {
+    for folder in ["secrets/", "", "nix/"] {
+        let rules =
+            RULES.replace("jay \"KIM_KEY\"", "jay kim").replace("web = \"WEB", "kim = \"KIM_KEY\";\n  web = \"WEB");
+        let (sandbox, values) = agenix(folder, &rules);
+        let before = std::fs::read(sandbox.fleet().join(format!("{folder}token.age"))).expect("a file");
+        let option = format!("{folder}secrets.nix");
+        let arguments =
+            if folder == "nix/" { vec!["import", "agenix", "--rules", &option] } else { vec!["import", "agenix"] };
+        let policy = sandbox.read("recipients.toml");
+        sandbox
+            .sealift(&[arguments.as_slice(), &["--dry-run"]].concat())
+            .exits(0)
+            .prints("secret")
+            .prints("host web\n");
+        sandbox.sealift(&arguments).exits(1).says("nothing was taken over");
+        assert_eq!(sandbox.read("recipients.toml"), policy);
+        let run = sandbox.sealift(&[arguments.as_slice(), &["--yes"]].concat()).exits(0);
+        run.says("gone.age was left: there is no such file").says("kim could not open it");
+        let place = if folder == "nix/" { "nix/" } else { "" };
+        assert_eq!(std::fs::read(sandbox.fleet().join(format!("secrets/{place}token.age"))).expect("a file"), before);
+        let staged = String::from_utf8(sandbox.tool("git", &["status", "--porcelain"])).expect("UTF-8");
+        assert!(staged.lines().all(|line| !line.starts_with(' ') && !line.starts_with('?')), "{staged}");
+        sandbox.sealift(&["check"]).exits(3);
+        sandbox.sealift(&["rekey", "--identity", &sandbox.key("jay")]).exits(0);
+        for (file, readers) in
+            [("token", ["jay", "web", "kim"]), ("sub/db_pass", ["jay", "db", "kim"]), ("mine", ["jay", "kim", "jay"])]
+        {
+            let value = &values.iter().find(|(name, _)| name.to_lowercase() == format!("{file}.age")).expect("it").1;
+            for reader in readers {
+                assert_eq!(sandbox.show(&format!("{place}{file}"), reader), value.as_bytes());
+            }
+        }
+        sandbox.sealift(&["show", &format!("{place}token"), "--identity", &sandbox.key("db")]).exits(5);
+    }
+}
+
+#[test]
+fn what_is_not_told_is_asked_for() {
+    let (sandbox, _) = agenix("secrets/", RULES);
+    let before = sandbox.read("recipients.toml");
+    let run = sandbox.sealift(&["import", "agenix", "--yes"]).exits(2);
+    run.says("a key without a name").says("--admin NAME");
+    for (from, to, why) in [
+        ("\"KIM_KEY\"", "(import ./kim.nix)", "which is not read here"),
+        ("jay = \"JAY_KEY\"", "jay = \"ssh-ed25519 nonsense\"", "a key of token.age"),
+        ("in\n", "in x:\n", "needs Nix"),
+    ] {
+        sandbox.write("other/secrets.nix", RULES.replace(from, to).replace("\"KIM_KEY\"", "jay"));
+        sandbox.sealift(&["import", "agenix", "--rules", "other/secrets.nix", "--yes"]).exits(2).says(why);
+    }
+    assert_eq!(sandbox.read("recipients.toml"), before);
+    sandbox.sealift(&["import", "sops"]).exits(2).says("sops decrypt --extract");
+}
+
+#[test]
+fn a_rule_cannot_lead_out_of_the_fleet() {
+    let (sandbox, _) = agenix("secrets/", RULES);
+    let outside = sandbox.path("home/outside.age");
+    std::fs::write(&outside, "theirs").expect("written");
+    let key = sandbox.age_key("other");
+    for file in ["../../home/outside.age", "/etc/passwd", "./a.age", "-x/../../y.age"] {
+        let rules = format!("let users = [ jay ]; jay = \"{key}\"; in {{ \"{file}\".publicKeys = users; }}");
+        sandbox.write("secrets/secrets.nix", rules);
+        sandbox.sealift(&["import", "agenix", "--dry-run"]).exits(0).says("leads out of the folder");
+    }
+    std::os::unix::fs::symlink(&outside, sandbox.fleet().join("secrets/Link.age")).expect("a link");
+    let rules = format!("let users = [ jay ]; jay = \"{key}\"; in {{ \"Link.age\".publicKeys = users; }}");
+    sandbox.write("secrets/secrets.nix", rules);
+    sandbox.sealift(&["import", "agenix", "--yes"]).exits(1).says("a symbolic link");
+    assert_eq!(std::fs::read(&outside).expect("there"), b"theirs");
+}
