@@ -135,8 +135,10 @@ fn another_secret_changes_no_other_hosts_system() {
     let (web, db) = (manifest("web"), manifest("db"));
     let in_store = || {
         let entries = std::fs::read_dir(sandbox.path("nix/store/nix/store")).expect("a store").flatten();
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(|name| !name.starts_with('.')).collect();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .filter(|name| !name.starts_with('.'))
+            .collect();
         names.sort();
         names
     };
@@ -158,7 +160,8 @@ fn what_nix_cannot_read_is_told_with_its_mend() {
     let says = |text: &str, host: &str, words: &[&str]| {
         sandbox.write("recipients.toml", text);
         let fleet = quoted(sandbox.fleet());
-        let run = sandbox.nix_eval(&format!("(import {}).manifestOf {{ fleet = {fleet}; host = \"{host}\"; }}", library()));
+        let run =
+            sandbox.nix_eval(&format!("(import {}).manifestOf {{ fleet = {fleet}; host = \"{host}\"; }}", library()));
         let run = run.exits(1);
         for word in words {
             assert!(run.stderr.contains(word), "`{word}` is not in: {}", run.stderr);
