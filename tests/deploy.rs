@@ -300,3 +300,29 @@ fn nix_a_system_with_another_hosts_secrets_is_not_deployed() {
     machine.deploy(&[]).exits(1).says("the system that was built for web carries the secrets of db");
     assert!(machine.calls().is_empty() && machine.state() == before);
 }
+
+#[test]
+fn nix_a_template_is_planned_delivered_and_verified_like_a_secret() {
+    if cannot_deploy("nix_a_template_is_planned_delivered_and_verified_like_a_secret") {
+        return;
+    }
+    let system = |content: &str| {
+        format!(
+            r#"{{ templates = [ {{ name = "app.ini"; content = "{content}"; owner = "bin"; group = "root"; mode = "0440";
+               path = "/run/sealift/app.ini"; restart = [ "app.service" ]; reload = [ ]; }} ]; }}"#
+        )
+    };
+    let machine = Machine::new(&system("a=<sealift:token>"));
+    let value = machine.seal("token", "first");
+    machine.deploy(&[]).exits(0).says("app.ini");
+    assert_eq!(machine.secret("app.ini"), Some(format!("a={value}")));
+    machine.boot();
+    assert_eq!(machine.secret("app.ini"), Some(format!("a={value}")), "a boot delivers with the same command");
+    machine.system(&system("b=<sealift:token>"));
+    machine.deploy(&[]).exits(0).says("app.ini").says("app.service");
+    assert_eq!(machine.secret("app.ini"), Some(format!("b={value}")));
+    // Text and value come back together.
+    machine.on("rollback", &["--to", "1"]).exits(0);
+    assert_eq!(machine.secret("app.ini"), Some(format!("a={value}")));
+    machine.stores_hold_no_value();
+}

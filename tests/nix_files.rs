@@ -78,3 +78,41 @@ fn the_flake_offers_what_needs_no_nixpkgs_without_its_inputs() {
     });
     assert_eq!(value, wanted);
 }
+
+#[test]
+fn the_flake_is_one_to_nix_itself() {
+    if no_nix("the flake, evaluated as one") {
+        return;
+    }
+    // A copy: what git has of it is what nix sees. The inputs are stand-ins, because theirs would be fetched.
+    let sandbox = Sandbox::new();
+    for name in ["flake.nix", "nix", "hosts", "home", "modules", "recipients.toml", "secrets"] {
+        sandbox.tool("cp", &["-R", Path::new(top()).join(name).to_str().expect("UTF-8"), "."]);
+    }
+    sandbox.tool("git", &["init", "-q"]);
+    sandbox.tool("git", &["add", "--all"]);
+    for (input, flake) in [
+        ("nixpkgs", "{ outputs = _: { lib.nixosSystem = arguments: { inherit (arguments) modules; }; }; }"),
+        ("home-manager", "{ outputs = _: { nixosModules.home-manager = { }; }; }"),
+    ] {
+        let place = sandbox.path(input);
+        std::fs::create_dir(&place).expect("a folder");
+        std::fs::write(place.join("flake.nix"), flake).expect("written");
+    }
+    let eval = |what: &str, apply: &str| {
+        let mut command = sandbox.nix_command("nix");
+        command.args(["eval", "--json", "--no-write-lock-file", &format!(".#{what}"), "--apply", apply]);
+        for input in ["nixpkgs", "home-manager"] {
+            command.args(["--override-input", input, &format!("path:{}", sandbox.path(input).display())]);
+        }
+        sandbox.run(command, b"").exits(0).json()
+    };
+    let hosts = serde_json::json!(["framework-13", "framework-16", "nixos", "nixos-ripper"]);
+    assert_eq!(eval("nixosConfigurations", "builtins.attrNames"), hosts);
+    let modules = eval("nixosConfigurations.nixos.modules", "builtins.length");
+    assert!(modules.as_u64().expect("a number") > 5, "{modules}");
+    // Pure, as a flake is: the policy is read from the source that git tracks.
+    let manifest = eval("nixosConfigurations.nixos.modules", "modules: toString (builtins.elemAt modules 0)");
+    assert!(manifest.as_str().expect("a path").ends_with("-source/nix/module.nix"), "{manifest}");
+    assert_eq!(eval("templates.default.description", "builtins.isString"), serde_json::json!(true));
+}

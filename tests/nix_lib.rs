@@ -216,3 +216,29 @@ fn a_flake_in_a_subdirectory_sees_tracked_files_only() {
     sandbox.tool("git", &["rm", "-q", "--cached", "infra/secrets/a.age"]);
     eval("m").exits(1).says("secrets/a.age is not in the flake").says("git add secrets/a.age");
 }
+
+#[test]
+fn a_fleet_that_is_built_first_is_read_too() {
+    if no_nix("a fleet that is built") {
+        return;
+    }
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.builds();
+    sandbox.seal("a", &["--hosts", "web"]);
+    // As a test of machines makes one; the string names what is to be built.
+    let expression = format!(
+        r#"let built = derivation {{
+             name = "fleet"; system = builtins.currentSystem; builder = "/bin/sh";
+             args = [ "-c" "PATH=/usr/bin:/bin; mkdir $out; cp -R {0}/recipients.toml {0}/secrets $out/" ];
+           }};
+           in (import {1}).manifestOf {{ fleet = "${{built}}"; host = "web"; }}"#,
+        sandbox.fleet().display(),
+        library(),
+    );
+    let manifest = sandbox.nix_value(&expression);
+    let file = manifest["secrets"][0]["file"].as_str().expect("a path");
+    // A path of its own: what a system carries of the fleet is this file.
+    assert!(file.ends_with("-a.age") && !file.contains("fleet/"), "{file}");
+    let sealed = sandbox.fleet().join("secrets/a.age");
+    assert_eq!(std::fs::read(file).expect("a file"), std::fs::read(sealed).expect("a file"));
+}

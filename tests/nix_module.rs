@@ -1,1 +1,547 @@
-//! x
+//! The modules, evaluated by the real module system: what units say, what the manifest lists, what is refused and how.
+//! They run where `NIXPKGS_LIB` names the lib/ of a nixpkgs; `tests/fixtures/nix` stands in for the rest of NixOS.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::harness::nix::{nixpkgs_lib, no_nix, quoted, top};
+use crate::harness::{Run, Sandbox, not_run};
+
+/// A fleet with the machine `web`, and what is needed to evaluate it.
+pub struct Nixos {
+    pub sandbox: Sandbox,
+    lib: String,
+}
+
+impl Nixos {
+    /// None where it cannot be evaluated here; says so.
+    pub fn new(test: &str) -> Option<Self> {
+        if no_nix(test) {
+            return None;
+        }
+        let lib = quoted(nixpkgs_lib(test)?);
+        Some(Self { sandbox: Sandbox::with_fleet(&["web@runner", "db", "nixos"]), lib })
+    }
+
+    /// An expression for the stand-in of NixOS with these modules, of which this is asked.
+    pub fn expression(&self, modules: &str, what: &str) -> String {
+        format!("{} machine = {}; in {what}", self.opening(), self.machine(modules))
+    }
+
+    /// What makes machines, to be followed by more bindings.
+    fn opening(&self) -> String {
+        format!(
+            "let nixos = import {} {{ libPath = {}; sealift = \"{}\"; }};",
+            quoted(Path::new(top()).join("tests/fixtures/nix/nixos.nix")),
+            self.lib,
+            self.sandbox.package(),
+        )
+    }
+
+    /// A machine with these modules.
+    fn machine(&self, modules: &str) -> String {
+        let named = if modules.contains("networking.hostName") { "" } else { "networking.hostName = \"web\";" };
+        format!(
+            "(nixos.system {{ modules = [ {} {{ sealift.fleet = {}; {named} }} {modules} ]; }})",
+            quoted(Path::new(top()).join("nix/module.nix")),
+            quoted(self.sandbox.fleet()),
+        )
+    }
+
+    fn run(&self, modules: &str, what: &str) -> Run {
+        self.sandbox.nix_eval(&self.expression(modules, what))
+    }
+
+    /// What a machine with these modules is.
+    #[track_caller]
+    pub fn seen(&self, modules: &str) -> Value {
+        self.run(modules, "machine.seen").exits(0).json()
+    }
+
+    /// The messages of assertions that fail.
+    #[track_caller]
+    fn failed(&self, modules: &str) -> Vec<String> {
+        let value = self.run(modules, "machine.seen.failed").exits(0).json();
+        serde_json::from_value(value).expect("texts")
+    }
+
+    /// Asserts that each of these modules fails one assertion, which says all of its words. One evaluation serves all.
+    #[track_caller]
+    fn refuses(&self, cases: &[(String, &[&str])]) {
+        let machines: Vec<String> = cases.iter().map(|(modules, _)| self.machine(modules)).collect();
+        let expression = format!("{} in map (machine: machine.seen.failed) [ {} ]", self.opening(), machines.join(" "));
+        let failed: Vec<Vec<String>> = serde_json::from_value(self.sandbox.nix_value(&expression)).expect("texts");
+        assert_eq!(failed.len(), cases.len());
+        for ((modules, words), failed) in cases.iter().zip(failed) {
+            assert_eq!(failed.len(), 1, "{modules}: {failed:#?}");
+            for word in *words {
+                assert!(failed[0].contains(word), "{modules}: `{word}` is not in: {}", failed[0]);
+            }
+        }
+    }
+}
+
+/// The secret of that name in what was seen.
+#[track_caller]
+fn secret<'a>(seen: &'a Value, name: &str) -> &'a Value {
+    let secrets = seen["manifest"]["secrets"].as_array().expect("a list");
+    secrets.iter().find(|secret| secret["name"] == json!(name)).expect("the secret")
+}
+
+#[test]
+fn a_machine_carries_its_manifest_its_program_and_one_unit() {
+    let Some(nixos) = Nixos::new("the NixOS module") else { return };
+    nixos.sandbox.seal("token", &["--hosts", "@runner", "--restart", "a.service"]);
+    nixos.sandbox.seal("other", &["--hosts", "db"]);
+    let seen = nixos.seen("");
+    assert_eq!((&seen["failed"], &seen["warnings"]), (&json!([]), &json!([])));
+    let package = nixos.sandbox.package();
+    let manifest = seen["etc"]["sealift/manifest.json"].as_str().expect("a path");
+    assert_eq!(seen["etc"]["sealift/host"], json!(format!("{package}/bin/sealift")));
+    let unit = format!(
+        "[Unit]
+After=local-fs.target systemd-sysusers.service userborn.service
+Before=sysinit.target sysinit-reactivation.target shutdown.target
+Conflicts=shutdown.target
+Description=Install the secrets of this machine
+DefaultDependencies=false
+RequiresMountsFor=/etc/ssh/ssh_host_ed25519_key
+RequiresMountsFor=/var/lib/sealift/identity
+
+[Service]
+CapabilityBoundingSet=CAP_CHOWN
+CapabilityBoundingSet=CAP_DAC_OVERRIDE
+CapabilityBoundingSet=CAP_FOWNER
+CapabilityBoundingSet=CAP_SYS_ADMIN
+ExecStart={package}/bin/sealift install --strict=live {manifest}
+IPAddressDeny=any
+KeyringMode=private
+LimitCORE=0
+LockPersonality=true
+MemoryDenyWriteExecute=true
+NoNewPrivileges=true
+RemainAfterExit=true
+RestrictAddressFamilies=AF_UNIX
+RestrictNamespaces=true
+RestrictRealtime=true
+SystemCallArchitectures=native
+SystemCallErrorNumber=EPERM
+SystemCallFilter=@system-service
+SystemCallFilter=@mount
+TimeoutStartSec=3min
+Type=oneshot
+UMask=0077
+"
+    );
+    assert_eq!(seen["units"]["sealift-install"], json!(unit));
+    assert_eq!(seen["units"].get("sealift-install-users"), None);
+    // Wanted, never required: a secret that does not open stops no boot.
+    let links = json!({ "wantedBy": ["sysinit.target"], "requiredBy": ["sysinit-reactivation.target"] });
+    assert_eq!(seen["links"]["sealift-install"], links);
+    assert_eq!(seen["scripts"], json!({}));
+    // With nothing set it is what the program itself makes of the same file.
+    let mut ours = nixos.sandbox.sealift(&["manifest", "web"]).exits(0).json();
+    ours["secrets"][0]["file"] = secret(&seen, "token")["file"].clone();
+    assert_eq!(seen["manifest"], ours);
+}
+
+#[test]
+fn no_option_of_the_units_makes_a_mount_namespace() {
+    // systemd.exec(5): these hide, bind or replace something in the file system, each in a namespace of the unit's own,
+    // in which the memory for secrets would be mounted and be gone with it.
+    const MAKE_ONE: [&str; 30] = [
+        "BindPaths",
+        "BindReadOnlyPaths",
+        "DynamicUser",
+        "ExecPaths",
+        "ExtensionDirectories",
+        "ExtensionImages",
+        "InaccessiblePaths",
+        "LoadCredential",
+        "LogNamespace",
+        "MountAPIVFS",
+        "MountFlags",
+        "MountImages",
+        "NoExecPaths",
+        "PrivateDevices",
+        "PrivateIPC",
+        "PrivateMounts",
+        "PrivateNetwork",
+        "PrivatePIDs",
+        "PrivateTmp",
+        "PrivateUsers",
+        "ProcSubset",
+        "ProtectControlGroups",
+        "ProtectHome",
+        "ProtectKernelLogs",
+        "ProtectKernelModules",
+        "ProtectKernelTunables",
+        "ProtectProc",
+        "ProtectSystem",
+        "ReadOnlyPaths",
+        "ReadWritePaths",
+    ];
+    if no_nix("the hardening of the units") {
+        return;
+    }
+    let hardening = quoted(Path::new(top()).join("nix/hardening.nix"));
+    let set = Sandbox::new().nix_value(&format!("builtins.attrNames (import {hardening})"));
+    let set: Vec<String> = serde_json::from_value(set).expect("names");
+    assert!(set.len() > 10 && set.contains(&"CapabilityBoundingSet".to_owned()), "{set:?}");
+    let found: Vec<_> = set
+        .iter()
+        .filter(|name| MAKE_ONE.contains(&name.as_str()) || name.starts_with("Root") || name.starts_with("Temporary"))
+        .collect();
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn delivery_can_be_changed_and_readers_cannot() {
+    let Some(nixos) = Nixos::new("delivery that Nix changes") else { return };
+    nixos.sandbox.seal("a", &["--hosts", "web", "--owner", "ann", "--mode", "0440", "--restart", "x.service"]);
+    nixos.sandbox.seal("b/c.d", &["--hosts", "*"]);
+    let seen = nixos.seen(
+        r#"{
+          users.users.bob = { };
+          sealift.secrets.a = { owner = "bob"; group = "0"; mode = "600"; path = "/etc/a"; restart = [ "y.service" ]; };
+          sealift.secrets."b/c.d".units = {
+            "z" = { };
+            "r.service".reload = true;
+            "s.socket" = { };
+            "c.service" = { restart = false; credential = "c"; };
+          };
+          sealift.keepGenerations = 3;
+          sealift.identityPaths = [ "/persist/key" ];
+        }"#,
+    );
+    assert_eq!(seen["failed"], json!([]));
+    let a = secret(&seen, "a");
+    let wanted = json!({
+        "name": "a", "sealed_as": "a", "file": a["file"], "owner": "bob", "group": "0", "mode": "0600", "path": "/etc/a",
+        "shape": "raw", "restart": ["y.service"], "reload": [], "needed_for_users": false, "allow_unsealed": false,
+    });
+    assert_eq!(*a, wanted);
+    let b = secret(&seen, "b/c.d");
+    assert_eq!((&b["restart"], &b["reload"]), (&json!(["s.socket", "z.service"]), &json!(["r.service"])));
+    assert_eq!(b["path"], json!("/run/sealift/b/c.d"));
+    assert_eq!(seen["manifest"]["keep_generations"], json!(3));
+    assert_eq!(seen["manifest"]["identities"], json!(["/persist/key"]));
+    let unit = "[Unit]\nAfter=sealift-install.service\nWants=sealift-install.service\n\n[Service]\n";
+    for name in ["z", "r"] {
+        assert_eq!(seen["units"][name], json!(unit), "{name}");
+    }
+    assert_eq!(seen["units"]["c"], json!(format!("{unit}LoadCredential=c:/run/sealift/b/c.d\n")));
+    assert_eq!(seen["units"].get("s.socket"), None);
+    for fixed in ["shape = \"token\"", "file = \"/x\"", "allow_unsealed = true", "sealed_as = \"b/c.d\""] {
+        nixos.run(&format!("{{ sealift.secrets.a.{fixed}; }}"), "machine.seen.manifest").exits(1).says("read-only");
+    }
+    nixos.run("{ sealift.secrets.a.hosts = [ \"db\" ]; }", "machine.seen.manifest").exits(1).says("does not exist");
+    nixos
+        .run("{ sealift.secrets.a.mode = \"0444\"; }", "machine.seen.manifest")
+        .exits(1)
+        .says("sealift.secrets.a.mode");
+}
+
+#[test]
+fn every_mistake_is_told_with_its_mend() {
+    let Some(nixos) = Nixos::new("assertions of the NixOS module") else { return };
+    let sandbox = &nixos.sandbox;
+    sandbox.seal("a", &["--hosts", "web"]);
+    sandbox.seal("other", &["--hosts", "db"]);
+    assert!(nixos.failed("").is_empty());
+    let key = quoted(sandbox.path("keys/web"));
+    let case = |modules: &str, words: &'static [&'static str]| (modules.to_owned(), words);
+    nixos.refuses(&[
+        case(
+            "{ networking.hostName = \"wbe\"; }",
+            &["recipients.toml has no host wbe", "sealift host add wbe", "known: db, nixos, web"],
+        ),
+        // The default of NixOS is a host's name here too: nothing tells whether it is meant.
+        case(
+            "/* no networking.hostName */",
+            &["networking.hostName was left at its default, nixos", "sealift.host = "],
+        ),
+        case(
+            "{ sealift.secrets.other.owner = \"root\"; }",
+            &["the secret other is not for web", "add web to `hosts`", "sealift rekey other"],
+        ),
+        case("{ sealift.secrets.aa = { }; }", &["declares no secret aa", "sealift seal aa --hosts web", "known: a"]),
+        case(
+            "{ sealift.identityPaths = nixos.lib.mkForce [ ]; }",
+            &["identityPaths is empty", "/etc/ssh/ssh_host_ed25519_key"],
+        ),
+        case(
+            &format!("{{ sealift.identityPaths = nixos.lib.mkForce [ {key} ]; }}"),
+            &["identityPaths names web by a path of the Nix store", "as a string", "sealift host rekey"],
+        ),
+        case(
+            "{ sealift.secrets.a.owner = \"ghost\"; }",
+            &["a is for the user ghost", "users.users.ghost = { … }", "DynamicUser"],
+        ),
+        case("{ sealift.secrets.a.group = \"ghost\"; }", &["a is for the group ghost", "users.groups.ghost"]),
+        case("{ sealift.secrets.a.path = \"/nix/store/x\"; }", &["a would be found in the Nix store"]),
+        case(
+            "{ sealift.templates.t = { content = \"\"; path = \"/run/sealift/a\"; }; }",
+            &["a and t are both found at /run/sealift/a"],
+        ),
+        case(
+            "{ sealift.templates.t = { content = \"\"; path = \"/run/sealift/a/b\"; }; }",
+            &["t lies in a folder that is the path of another"],
+        ),
+        case(
+            "{ sealift.templates.t.content = \"<sealift:other>\"; }",
+            &["the template t has a placeholder of other", "known: a"],
+        ),
+        case("{ sealift.templates.\"T x\".content = \"\"; }", &["the name of the template T x"]),
+        case(
+            &format!("{{ users.users.jay.hashedPasswordFile = {key}; }}"),
+            &["users.users.jay.hashedPasswordFile names a file in the Nix store", "--from-file", "rotate"],
+        ),
+        case("{ users.users.jay.hashedPasswordFile = \"/nix/store/x\"; }", &["users.users.jay.hashedPasswordFile"]),
+        case("{ sealift.fleet = nixos.lib.mkForce null; }", &["sealift.fleet is not set", "sealift.fleet = ./.;"]),
+    ]);
+    // Where it is used, a secret of others is an error that says so, not a missing attribute.
+    for what in ["secrets.other.path", "placeholder.other"] {
+        let run = nixos.run("", &format!("machine.config.sealift.{what}"));
+        run.exits(1).says("the secret other is not for web").says("sealift rekey other");
+    }
+    // A file that is not there: by the assertion, and by whatever is evaluated without it.
+    std::fs::remove_file(sandbox.fleet().join("secrets/a.age")).expect("removed");
+    nixos.refuses(&[case("", &["secrets/a.age is not in the flake", "sealift seal a", "git add secrets/a.age"])]);
+    nixos.run("", "machine.seen.manifest").exits(1).says("git add secrets/a.age");
+}
+
+#[test]
+fn what_users_are_made_with_comes_before_them() {
+    let Some(nixos) = Nixos::new("secrets that users need") else { return };
+    nixos.sandbox.seal("hash", &["--hosts", "web"]);
+    let toml =
+        nixos.sandbox.read("recipients.toml").replace("[secrets.hash]", "[secrets.hash]\nneeded_for_users = true");
+    nixos.sandbox.write("recipients.toml", toml);
+    // Classic users are made by the activation script.
+    let seen = nixos.seen("");
+    assert_eq!(secret(&seen, "hash")["path"], json!("/run/sealift-users/hash"));
+    assert_eq!(seen["scripts"]["users"]["deps"], json!(["sealift-users"]));
+    let package = nixos.sandbox.package();
+    let manifest = seen["etc"]["sealift/manifest.json"].as_str().expect("a path").to_owned();
+    let line = format!("PATH=/systemd/bin:$PATH {package}/bin/sealift install --strict=live --users {manifest}\n");
+    assert_eq!(seen["scripts"]["sealift-users"], json!({ "deps": ["specialfs"], "text": line }));
+    assert_eq!(seen["units"].get("sealift-install-users"), None);
+    // Others by a unit, which a unit of ours comes before, and which does not wait for what waits for it.
+    for way in ["systemd.sysusers.enable", "services.userborn.enable"] {
+        let seen = nixos.seen(&format!("{{ {way} = true; }}"));
+        assert_eq!(seen["scripts"], json!({}), "{way}");
+        let unit = seen["units"]["sealift-install-users"].as_str().expect("a unit");
+        assert!(unit.contains("Before=systemd-sysusers.service userborn.service sealift-install.service"), "{unit}");
+        assert!(!unit.contains("After="), "{unit}");
+        assert!(unit.contains(&format!("install --strict=live --users {manifest}\n")), "{unit}");
+        assert_eq!(seen["links"]["sealift-install-users"]["wantedBy"], json!(["sysinit.target"]));
+    }
+    // Made so, or not, by Nix: its place follows.
+    let seen = nixos.seen("{ sealift.secrets.hash.needed_for_users = false; }");
+    assert_eq!(secret(&seen, "hash")["path"], json!("/run/sealift/hash"));
+    nixos.refuses(&[(
+        "{ sealift.templates.t.content = \"<sealift:hash>\"; }".to_owned(),
+        &["the template t has a placeholder of hash"],
+    )]);
+}
+
+#[test]
+fn templates_stand_in_the_manifest_as_text() {
+    let Some(nixos) = Nixos::new("templates of the NixOS module") else { return };
+    nixos.sandbox.seal("db/password", &["--hosts", "web"]);
+    let seen = nixos.seen(
+        r#"({ config, ... }: {
+          users.users.app = { };
+          sealift.templates."app.ini" = {
+            content = "password=${config.sealift.placeholder."db/password"}\n";
+            owner = "app";
+            units = [ "app" ];
+          };
+        })"#,
+    );
+    assert_eq!(seen["manifest"]["version"], json!(2));
+    let wanted = json!([{
+        "name": "app.ini", "content": "password=<sealift:db/password>\n", "owner": "app", "group": "root", "mode": "0400",
+        "path": "/run/sealift/app.ini", "restart": ["app.service"], "reload": [],
+    }]);
+    assert_eq!(seen["manifest"]["templates"], wanted);
+}
+
+#[test]
+fn public_halves_are_there_for_peers() {
+    let Some(nixos) = Nixos::new("public halves") else { return };
+    nixos.sandbox.sealift(&["seal", "wg", "--hosts", "*", "--per-host", "--generate", "wireguard"]).exits(0);
+    let public = nixos.run("", "machine.config.sealift.public.wg").exits(0).json();
+    for host in ["web", "db"] {
+        let key = nixos.sandbox.read(&format!("secrets/wg/{host}.pub"));
+        assert_eq!(public[host], json!(key.trim_end()));
+    }
+    assert_eq!(secret(&nixos.seen(""), "wg")["sealed_as"], json!("wg/web"));
+}
+
+#[test]
+fn a_real_runner_reads_its_token_from_the_file() {
+    let Some(nixos) = Nixos::new("the gitea-actions-runner module") else { return };
+    let Some(runner) = std::env::var_os("GITEA_RUNNER_MODULE").filter(|path| !path.is_empty()) else {
+        not_run("the gitea-actions-runner module", "GITEA_RUNNER_MODULE does not name the file of nixpkgs");
+        return;
+    };
+    let value = format!("TOKEN={}\n", nixos.sandbox.value("token"));
+    nixos
+        .sandbox
+        .sealift_with(&["seal", "token", "--hosts", "web", "--shape", "env:TOKEN", "--stdin"], value.as_bytes())
+        .exits(0);
+    let modules = |token: &str| {
+        format!(
+            "{} ({{ config, lib, ... }}: {{
+               options.meta = lib.mkOption {{ type = lib.types.anything; }};
+               config = {{
+                 sealift.secrets.token.units = [ \"gitea-runner-main\" ];
+                 services.gitea-actions-runner = {{
+                   package = nixos.pkgs.sealift-host;
+                   instances.main = {{ enable = true; name = \"web\"; url = \"https://x\"; labels = [ \"x:docker://x\" ]; {token}; }};
+                 }};
+                 virtualisation.podman.enable = true;
+               }};
+             }})",
+            quoted(&runner)
+        )
+    };
+    // What the stand-in has no package for is not asked.
+    let seen = nixos.seen(&modules("tokenFile = config.sealift.secrets.token.path"));
+    assert_eq!((&seen["failed"], &seen["warnings"]), (&json!([]), &json!([])));
+    let unit = seen["units"]["gitea-runner-main"].as_str().expect("a unit");
+    assert!(unit.contains("\nEnvironmentFile=/run/sealift/token\n") && unit.contains("\nDynamicUser=true\n"), "{unit}");
+    assert!(unit.contains("After=sealift-install.service") || unit.contains(" sealift-install.service"), "{unit}");
+    assert_eq!(secret(&seen, "token")["restart"], json!(["gitea-runner-main.service"]));
+    // The seed's mistake, and its cousin.
+    let inline = nixos.seen(&modules("token = \"demo\""));
+    let warning = inline["warnings"][0].as_str().expect("a warning");
+    assert!(warning.contains("services.gitea-actions-runner.instances.main.token is a value"), "{warning}");
+    let literal = quoted(nixos.sandbox.path("keys/web"));
+    nixos.refuses(&[(
+        modules(&format!("tokenFile = {literal}")),
+        &["instances.main.tokenFile names a file in the Nix store"],
+    )]);
+}
+
+#[test]
+fn the_reference_fleet_evaluates_to_the_last_value() {
+    const TEST: &str = "the reference fleet, evaluated";
+    if no_nix(TEST) {
+        return;
+    }
+    let Some(lib) = nixpkgs_lib(TEST) else { return };
+    let sandbox = Sandbox::new();
+    let fleet = sandbox.nix_value(&format!(
+        "import {} {{ libPath = {}; sealift = \"{}\"; top = {}; }}",
+        quoted(Path::new(top()).join("tests/fixtures/nix/fleet.nix")),
+        quoted(lib),
+        sandbox.package(),
+        quoted(top()),
+    ));
+    let hosts = ["framework-13", "framework-16", "nixos", "nixos-ripper"];
+    assert_eq!(fleet.as_object().expect("machines").keys().collect::<Vec<_>>(), hosts);
+    for host in hosts {
+        let machine = &fleet[host];
+        for clean in ["failed", "warnings", "homeFaults"] {
+            assert_eq!(machine[clean], json!([]), "{host}: {clean}");
+        }
+        assert_eq!(machine["whole"], json!(true));
+        let gitconfig = machine["gitconfig"].as_str().expect("text");
+        assert!(gitconfig.contains("signingkey = /run/sealift/ssh-keys/jay-signing\n"), "{gitconfig}");
+        assert_eq!(machine["privateKeyFile"], json!("/run/sealift/wireguard-key"));
+        assert_eq!(machine["peers"].as_array().map(Vec::len), Some(3));
+        // What the machine's own file says of its secrets is what the fleet's policy says.
+        let names: Vec<&Value> =
+            machine["manifest"]["secrets"].as_array().expect("secrets").iter().map(|one| &one["name"]).collect();
+        assert!(names.contains(&&json!("wireguard-key")), "{names:?}");
+    }
+    let ripper = &fleet["nixos-ripper"];
+    assert_eq!(ripper["tokenFile"], json!("/run/sealift/gitea-runner-token"));
+    assert_eq!((&ripper["services"]["sunshine"], &ripper["services"]["ollama"]), (&json!(true), &json!(false)));
+    for package in ["libreoffice", "android-studio"] {
+        let path = json!(format!("/packages/{package}"));
+        let with: Vec<_> = hosts
+            .into_iter()
+            .filter(|host| fleet[*host]["packages"].as_array().expect("a list").contains(&path))
+            .collect();
+        assert_eq!(with, ["nixos-ripper"], "{package}");
+    }
+    assert_eq!(fleet["framework-16"]["gfx"], json!("10.3.0"));
+    assert_eq!(fleet["framework-13"]["gfx"], Value::Null);
+    // Wallabag's password is in text only as a placeholder.
+    let template = &fleet["nixos"]["manifest"]["templates"][0];
+    assert!(
+        template["content"].as_str().expect("text").contains("PASSWORD=<sealift:wallabag-password>\n"),
+        "{template}"
+    );
+    let database = fleet["nixos"]["units"]["wallabag-database"].as_str().expect("a unit");
+    assert!(database.contains("LoadCredential=password:/run/sealift/wallabag-password"), "{database}");
+}
+
+#[test]
+fn a_home_has_secrets_of_its_own() {
+    let Some(nixos) = Nixos::new("the home-manager module") else { return };
+    nixos.sandbox.seal("api/token", &["--hosts", "db"]);
+    nixos.sandbox.seal("web", &["--hosts", "web"]);
+    let home = |settings: &str| {
+        let modules = format!(
+            "{} {{ home-manager = {{ backupFileExtension = \"x\"; sharedModules = [ {} ]; users.jay = {settings}; }}; }}",
+            quoted(Path::new(top()).join("tests/fixtures/nix/home-manager.nix")),
+            quoted(Path::new(top()).join("nix/home-manager.nix")),
+        );
+        nixos.run(
+            &modules,
+            "let home = machine.config.home-manager.users.jay; in {
+               failed = map (one: one.message) (builtins.filter (one: !one.assertion) home.assertions);
+               paths = builtins.mapAttrs (_: one: one.path) home.sealift.secrets;
+               units = home.systemd.user.services;
+             }",
+        )
+    };
+    let seen = home(
+        "({ config, ... }: {
+           sealift.secrets.\"api/token\".units.app.credential = \"token\";
+           sealift.templates.\"app.ini\".content = \"t=${config.sealift.placeholder.\"api/token\"}\";
+         })",
+    );
+    let seen = seen.exits(0).json();
+    assert_eq!(seen["failed"], json!([]));
+    assert_eq!(seen["paths"], json!({ "api/token": "/home/jay/.local/state/sealift/api/token" }));
+    let install = &seen["units"]["sealift-install"];
+    let start = install["Service"]["ExecStart"].as_str().expect("a line");
+    assert!(start.contains("/bin/sealift install --strict=live --user-dir %t /nix/store/"), "{start}");
+    assert_eq!(install["Install"]["WantedBy"], json!(["default.target"]));
+    let links = install["Service"]["ExecStartPost"][1].as_str().expect("a line");
+    assert!(links.ends_with("/bin/ln -sfnT %t/sealift /home/jay/.local/state/sealift"), "{links}");
+    let app = json!({
+        "Unit": { "Wants": ["sealift-install.service"], "After": ["sealift-install.service"] },
+        "Service": { "LoadCredential": ["token:/home/jay/.local/state/sealift/api/token"] },
+    });
+    assert_eq!(seen["units"]["app"], app);
+    assert!(!seen.to_string().contains('$'), "no path needs a shell");
+    // A user with a key of its own, as a reader by name.
+    let seen = home("{ sealift.reader = \"web\"; }").exits(0).json();
+    assert_eq!(seen["paths"], json!({ "web": "/home/jay/.local/state/sealift/web" }));
+    home("{ sealift.secrets.ghost = { }; }").exits(1).says("declares no secret ghost").says("known: api/token, web");
+    let seen = home("{ sealift.secrets.web = { }; sealift.identityPaths = [ \"$HOME/key\" ]; }").exits(0).json();
+    assert!(seen["failed"][0].as_str().expect("text").contains("without a variable"), "{seen}");
+}
+
+#[test]
+fn the_reference_of_options_is_that_of_the_modules() {
+    const TEST: &str = "docs/options.md";
+    if no_nix(TEST) {
+        return;
+    }
+    let Some(lib) = nixpkgs_lib(TEST) else { return };
+    let expression =
+        format!("import {} {{ lib = import {}; }}", quoted(Path::new(top()).join("nix/options-doc.nix")), quoted(&lib));
+    let made = Sandbox::new().nix_value(&expression);
+    let made = made.as_str().expect("text");
+    let there = std::fs::read_to_string(Path::new(top()).join("docs/options.md")).expect("docs/options.md");
+    assert!(there == made, "make it anew: scripts/options LIB > docs/options.md, with LIB that of nixpkgs");
+}

@@ -115,7 +115,8 @@ pub fn secrets(root: &Root, manifest: &str) -> Result<Vec<Carried>> {
     for template in &installable.templates {
         let ciphertext =
             |name: &SecretName| carried.iter().find(|one| one.name == name.as_str()).map(|one| one.digest.clone());
-        carried.push(carry(&template.target, None, template.source(ciphertext).unwrap_or_default()));
+        let digest = template.source(ciphertext).unwrap_or_default();
+        carried.push(Carried { template: true, ..carry(&template.target, None, digest) });
     }
     Ok(carried)
 }
@@ -132,6 +133,7 @@ fn carry(target: &Target, serial: Option<u64>, digest: String) -> Carried {
             target.mode,
             target.link.as_deref().unwrap_or_default()
         ),
+        template: false,
         units: target.restart.iter().chain(&target.reload).map(ToString::to_string).collect(),
     }
 }

@@ -100,7 +100,8 @@ fn row(session: &Session, host: &HostName, survey: Survey, head: Option<&str>) -
     let reboot = running.as_ref().map(|running| Reboot::between(Some(&running.facts), booted.as_ref(), &running.facts));
     let waiting = generation.filter(|_| next.is_some() && next != former).map(|number| format!("generation {number}"));
     let sealed = running.as_ref().map_or(&[][..], |running| &running.secrets);
-    let there: BTreeMap<&str, &str> = sealed.iter().map(|one| (one.name.as_str(), one.digest.as_str())).collect();
+    let secrets = sealed.iter().filter(|one| !one.template);
+    let there: BTreeMap<&str, &str> = secrets.map(|one| (one.name.as_str(), one.digest.as_str())).collect();
     Ok(Row {
         reachable: true,
         reason: None,

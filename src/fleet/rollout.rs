@@ -82,7 +82,7 @@ impl Outcome {
     }
 }
 
-/// One secret that a system carries, as far as it can be told without a key.
+/// One secret, or one template, that a system carries, as far as it can be told without a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Carried {
     /// Its name.
@@ -95,6 +95,9 @@ pub struct Carried {
     pub delivery: String,
     /// Units that are restarted or reloaded when its bytes change.
     pub units: Vec<String>,
+    /// Whether it is put together from others, and is no secret of the policy.
+    #[serde(default)]
+    pub template: bool,
 }
 
 /// What becomes of one secret.
@@ -345,6 +348,7 @@ mod tests {
             digest: digest.to_string(),
             delivery: delivery.into(),
             units,
+            template: false,
         }
     }
 

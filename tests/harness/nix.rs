@@ -45,7 +45,18 @@ impl Sandbox {
     pub fn nix_command(&self, program: &str) -> std::process::Command {
         let mut command = self.command(program);
         nix_environment(&mut command, &self.path("nix"));
+        let own = self.path("own-nix");
+        if own.exists() {
+            // A store whose paths are what they say, so that what builds finds the machine's own /bin/sh.
+            command.env("NIX_REMOTE", "local").env("NIX_STORE_DIR", own.join("store"));
+            command.env("NIX_STATE_DIR", own.join("state")).env("NIX_LOG_DIR", own.join("log"));
+        }
         command
+    }
+
+    /// From now on the box's store is one in which something can be built.
+    pub fn builds(&self) {
+        std::fs::create_dir_all(self.path("own-nix")).expect("a folder");
     }
 
     /// Evaluates an expression, completely.
@@ -61,7 +72,7 @@ impl Sandbox {
         self.nix_eval(expression).exits(0).json()
     }
 
-    /// Builds what an expression is; its path in the machine's own words, below `nix/store` of the box.
+    /// Builds what an expression is, after `builds`; prints its path.
     pub fn nix_build(&self, expression: &str) -> Run {
         let mut command = self.nix_command("nix-build");
         command.args(["--no-out-link", "--expr", expression]);

@@ -18,6 +18,7 @@ mod crash;
 mod placing;
 mod templates;
 mod units;
+mod user;
 mod verify;
 
 /// A fleet with the host `web`, and a machine to install it on.

@@ -2,6 +2,9 @@
 
 use serde_json::{Value, json};
 
+use sealift::adapters::rooted::Root;
+use sealift::commands::install;
+
 use super::{Machine, entry};
 
 /// A template of a manifest.
@@ -129,4 +132,44 @@ fn templates_are_of_the_second_version() {
     // What has none is written as before, so that a program which knows none reads it.
     let plain = machine.sandbox.sealift(&["manifest", "web"]).exits(0).json();
     assert_eq!((&plain["version"], plain.get("templates")), (&json!(1), None));
+}
+
+#[test]
+fn a_delivered_template_is_held_against_its_text_and_its_secrets() {
+    let Some(machine) = Machine::new() else { return };
+    machine.sandbox.seal("a", &["--hosts", "web"]);
+    let sealed = machine.sandbox.fleet().join("secrets/a.age");
+    let place = |content: &str| {
+        let path = machine.manifest(|manifest| {
+            manifest["version"] = json!(2);
+            manifest["templates"] = json!([template("t", content)]);
+            entry(manifest, "a")["file"] = json!("a.age");
+        });
+        let text = std::fs::read_to_string(path).expect("a manifest");
+        machine.write("sys/manifest.json", &text);
+        std::fs::copy(&sealed, machine.root.path("sys/a.age")).expect("a sealed file");
+    };
+    let wrong = || {
+        let root = Root::open(&machine.root.path("")).expect("a root");
+        let found = install::compare(&root, "/sys/manifest.json").expect("it is compared");
+        found.into_iter().filter_map(|(name, wrong)| Some(format!("{name}: {}", wrong?))).collect::<Vec<_>>()
+    };
+    let install = || {
+        let manifest = machine.root.path("sys/manifest.json");
+        machine.install_from(manifest.to_str().expect("UTF-8"), &["--strict"]).exits(0)
+    };
+    place("x=<sealift:a>");
+    install();
+    assert_eq!(wrong(), Vec::<String>::new());
+    place("y=<sealift:a>");
+    assert_eq!(wrong(), ["t: it was made from something else: another ciphertext, or another text"]);
+    install();
+    assert_eq!(wrong(), Vec::<String>::new());
+    machine.sandbox.sealift_with(&["seal", "a", "--stdin"], machine.sandbox.value("a2").as_bytes()).exits(0);
+    place("y=<sealift:a>");
+    assert_eq!(wrong().len(), 2, "the secret, and what is made from it");
+    install();
+    let delivered = machine.root.path("run/sealift/t");
+    std::fs::write(&delivered, "somebody").expect("written");
+    assert_eq!(wrong(), ["t: somebody has changed the delivered file"]);
 }

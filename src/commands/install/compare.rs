@@ -99,7 +99,7 @@ impl Live {
             return Ok(Some(reason.clone()));
         }
         if source != entry.ciphertext.as_ref() {
-            return Ok(Some("another ciphertext was delivered".to_owned()));
+            return Ok(Some("it was made from something else: another ciphertext, or another text".to_owned()));
         }
         let Some((value, access)) = self.generation.read(name)? else { return Ok(Some("its file is gone".to_owned())) };
         let wanted = (accounts.user(&target.owner), accounts.group(&target.group));
