@@ -7,6 +7,7 @@ use super::table;
 use crate::cli::{App, Done, settings};
 use crate::commands::deploy::carry::How;
 use crate::commands::deploy::crew::Who;
+use crate::commands::deploy::inspect::Inspect;
 use crate::commands::deploy::{self, Builder, Report, Request, attach, campaign};
 use crate::commands::etc_nixos;
 use crate::error::{Error, Kind, Result};
@@ -114,6 +115,9 @@ pub struct Carry {
     /// Begin no other host once one has failed
     #[arg(long)]
     fail_fast: bool,
+    /// Do not look for the fleet's own values in what was built; with --identity that is done before anything is copied
+    #[arg(long)]
+    no_store_scan: bool,
     #[command(flatten)]
     patience: Patience,
 }
@@ -230,6 +234,14 @@ impl Patience {
 }
 
 impl Carry {
+    fn inspect(&self, app: &App) -> Inspect {
+        match (self.no_store_scan, app.names_identities()) {
+            (true, _) => Inspect::Skip,
+            (false, true) => Inspect::Values,
+            (false, false) => Inspect::Blind,
+        }
+    }
+
     fn how(self, policy: &Policy) -> Result<How> {
         let jobs = self.jobs.or(policy.deploy.jobs).unwrap_or(4);
         self.patience.how(jobs as usize, self.fail_fast)
@@ -244,7 +256,7 @@ pub fn run(args: Args, app: &App) -> Done {
     if let Some(run) = &args.attach {
         return attached(attach::run(&session, &who, run)?, args.json, app);
     }
-    let yes = args.carry.yes;
+    let (yes, inspect) = (args.carry.yes, args.carry.inspect(app));
     let mut how = args.carry.how(&session.fleet.policy)?;
     if let Some(said) = &args.link_etc_nixos {
         how.link = Some(etc_nixos::place(&session, &who, args.build.flake.as_deref(), said)?);
@@ -253,6 +265,7 @@ pub fn run(args: Args, app: &App) -> Done {
         action: args.steps.action.of(),
         canary: args.steps.canary,
         yes,
+        inspect,
         how,
         flake: args.build.flake,
         builder: builder(args.build.at, args.build.on_target),
@@ -302,6 +315,7 @@ pub fn plan(args: PlanArgs, app: &App) -> Done {
         flake: args.build.flake,
         canary: args.steps.canary,
         builder: builder(args.build.at, args.build.on_target),
+        inspect: Inspect::Skip,
     };
     if request.action == rollout::Action::Build {
         return Err(Error::usage("a plan of building only would change nothing").into());
@@ -336,9 +350,11 @@ pub struct ApplyArgs {
 pub fn apply(args: ApplyArgs, app: &App) -> Done {
     let session = app.session()?;
     app.ui.stream_events(args.json);
+    let inspect = args.carry.inspect(app);
     let request = Request {
         who: args.reach.who(Vec::new(), false, false)?,
         yes: args.carry.yes,
+        inspect,
         how: args.carry.how(&session.fleet.policy)?,
         // These are the plan's to say.
         action: rollout::Action::Switch,

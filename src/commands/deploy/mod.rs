@@ -14,6 +14,7 @@ use self::campaign::{Begun, Kept, Store};
 use self::carry::How;
 use self::contact::Brought;
 use self::crew::{Brings, Chosen, Needs, Ready, Who, muster, reach_all};
+use self::inspect::Inspect;
 use self::propose::{Built, propose};
 use super::{Event, Session, Talk};
 use crate::adapters::ask::Ask;
@@ -39,6 +40,7 @@ mod follow;
 pub mod front;
 pub mod handover;
 pub mod host;
+pub mod inspect;
 mod journal;
 pub mod preflight;
 mod propose;
@@ -64,6 +66,8 @@ pub struct Request {
     pub canary: Option<HostName>,
     /// Where systems are built.
     pub builder: Builder,
+    /// Whether what was built is searched for values.
+    pub inspect: Inspect,
 }
 
 /// Where systems are built.
@@ -361,6 +365,10 @@ fn decide(
     if going.is_empty() {
         begun.drop_it();
         return Ok(reports);
+    }
+    if let Err(error) = inspect::look(session, request.inspect, &campaign) {
+        begun.drop_it();
+        return Err(error);
     }
     signals::check()?;
     let names = carry::listed(going.iter().map(|one| &one.host));
