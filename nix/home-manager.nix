@@ -4,15 +4,16 @@
   config,
   lib,
   pkgs,
-  osConfig ? null,
   ...
-}:
+}@arguments:
 let
   inherit (lib) literalExpression mkOption types;
   cfg = config.sealift;
   policy = import ./policy.nix;
   delivery = import ./delivery-options.nix { inherit lib; };
   inherit (config.home) username;
+  # Only there where the home comes with a system. An argument with a default would be looked for, and not found.
+  osConfig = arguments.osConfig or null;
 
   read = policy.readFleet cfg.fleet;
   # A secret as its reader gets it. Without a reader the user is an admin, who opens any that is one for all.

@@ -49,8 +49,10 @@ let
           lib.optionals (value ? ${builtins.head rest}) (
             walk (name ++ [ (builtins.head rest) ]) (builtins.tail rest) value.${builtins.head rest}
           );
+      # One that must be set, and is not, belongs to a service that this machine does not have.
+      there = lib.attrByPath fixed null options;
     in
-    lib.optionals (lib.hasAttrByPath fixed options) (walk [ ] parts config);
+    lib.optionals (there != null && there.isDefined or true) (walk [ ] parts config);
 in
 {
   files = lib.concatMap find files;

@@ -250,6 +250,10 @@ fn every_mistake_is_told_with_its_mend() {
     sandbox.seal("a", &["--hosts", "web"]);
     sandbox.seal("other", &["--hosts", "db"]);
     assert!(nixos.failed("").is_empty());
+    // An option that must be set, of a service that is not used here, is not asked for.
+    let unused =
+        "{ options.services.nextcloud.config.adminpassFile = nixos.lib.mkOption { type = nixos.lib.types.str; }; }";
+    assert!(nixos.failed(unused).is_empty());
     let key = quoted(sandbox.path("keys/web"));
     let case = |modules: &str, words: &'static [&'static str]| (modules.to_owned(), words);
     nixos.refuses(&[
@@ -526,6 +530,22 @@ fn a_home_has_secrets_of_its_own() {
     // A user with a key of its own, as a reader by name.
     let seen = home("{ sealift.reader = \"web\"; }").exits(0).json();
     assert_eq!(seen["paths"], json!({ "web": "/home/jay/.local/state/sealift/web" }));
+    // A home that comes with no system, as home-manager makes it by itself.
+    let alone = nixos.sandbox.nix_value(&format!(
+        "let lib = import {}; in (lib.evalModules {{ modules = [ {} {{
+           config = {{
+             _module = {{ freeformType = lib.types.lazyAttrsOf lib.types.anything; args.pkgs = {{ }}; }};
+             home.username = \"jay\";
+             xdg.stateHome = \"/state\";
+             sealift.fleet = {};
+             sealift.secrets.web = {{ }};
+           }};
+         }} ]; }}).config.sealift.secrets.web.path",
+        nixos.lib,
+        quoted(Path::new(top()).join("nix/home-manager.nix")),
+        quoted(nixos.sandbox.fleet()),
+    ));
+    assert_eq!(alone, json!("/state/sealift/web"));
     home("{ sealift.secrets.ghost = { }; }").exits(1).says("declares no secret ghost").says("known: api/token, web");
     let seen = home("{ sealift.secrets.web = { }; sealift.identityPaths = [ \"$HOME/key\" ]; }").exits(0).json();
     assert!(seen["failed"][0].as_str().expect("text").contains("without a variable"), "{seen}");

@@ -39,7 +39,8 @@ testers.runNixOSTest {
   name = "sealift-users";
 
   nodes = {
-    classic = machine { };
+    # The key that this test puts in place has to be there first; on a real machine it always is.
+    classic = machine { system.activationScripts.sealift-users.deps = [ "host-key" ]; };
     sysusers = machine {
       systemd.sysusers.enable = true;
       system.etc.overlay.enable = true;
