@@ -280,8 +280,12 @@ mod tests {
 
     #[test]
     fn an_environment_file_leaks_by_its_value_alone() {
-        let values = values(&["TOKEN=4qabcdefghij\nNAME=short\n", "{\"a\": \"k3J9x8Qz7Lm2Pw5Rt1Vb\"}"]);
-        assert_eq!(found(&values, b"token = \"4qabcdefghij\";"), [0]);
+        let values = values(&[
+            "URL=https://forge.internal\nTOKEN=4qk3J9x8Qz7L\nNAME=short-name\n",
+            "{\"a\": \"k3J9x8Qz7Lm2Pw5Rt1Vb\"}",
+        ]);
+        assert_eq!(found(&values, b"token = \"4qk3J9x8Qz7L\";"), [0]);
+        assert!(found(&values, b"url = https://forge.internal; name = short-name").is_empty());
         assert_eq!(found(&values, b"key k3J9x8Qz7Lm2Pw5Rt1Vb here"), [1]);
     }
 
