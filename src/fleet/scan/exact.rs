@@ -280,13 +280,12 @@ mod tests {
 
     #[test]
     fn an_environment_file_leaks_by_its_value_alone() {
-        let values = values(&[
-            "URL=https://forge.internal\nTOKEN=4qk3J9x8Qz7L\nNAME=short-name\n",
-            "{\"a\": \"k3J9x8Qz7Lm2Pw5Rt1Vb\"}",
-        ]);
-        assert_eq!(found(&values, b"token = \"4qk3J9x8Qz7L\";"), [0]);
+        let (token, leaf) = (make("4q<a10>", 3), make("k3<a16>Vb", 3));
+        let env = format!("URL=https://forge.internal\nTOKEN={token}\nNAME=short-name\n");
+        let values = values(&[&env, &format!("{{\"a\": \"{leaf}\"}}")]);
+        assert_eq!(found(&values, format!("x = \"{token}\";").as_bytes()), [0]);
         assert!(found(&values, b"url = https://forge.internal; name = short-name").is_empty());
-        assert_eq!(found(&values, b"key k3J9x8Qz7Lm2Pw5Rt1Vb here"), [1]);
+        assert_eq!(found(&values, format!("x {leaf} here").as_bytes()), [1]);
     }
 
     proptest::proptest! {
