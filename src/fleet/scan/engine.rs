@@ -206,7 +206,7 @@ impl<'a> Looking<'a> {
     }
 
     fn piece(&mut self, bytes: &[u8], from: usize, to: usize) {
-        let binary = *self.binary.get_or_insert_with(|| bytes.iter().take(8192).any(|byte| *byte == 0));
+        let binary = *self.binary.get_or_insert_with(|| memchr::memchr(0, &bytes[..bytes.len().min(8192)]).is_some());
         let around = |bare| Around { bytes, bare };
         let (engine, mut found) = (self.engine, Vec::new());
         engine.sieve.each(bytes, from, to, |of, at| found.push((of, at)));
@@ -274,7 +274,7 @@ impl<'a> Looking<'a> {
         let (from, before) = if self.counted.0 <= at { self.counted } else { (0, 0) };
         let lines = before + newlines(&bytes[from..at]);
         self.counted = (at, lines);
-        let column = match bytes[..at].iter().rposition(|byte| *byte == b'\n') {
+        let column = match memchr::memrchr(b'\n', &bytes[..at]) {
             Some(end) => (at - end - 1) as u64,
             None => self.column + at as u64,
         };
@@ -285,7 +285,7 @@ impl<'a> Looking<'a> {
     fn pass(&mut self, gone: &[u8]) {
         self.passed += gone.len() as u64;
         self.lines += newlines(gone);
-        self.column = match gone.iter().rposition(|byte| *byte == b'\n') {
+        self.column = match memchr::memrchr(b'\n', gone) {
             Some(end) => (gone.len() - end - 1) as u64,
             None => self.column + gone.len() as u64,
         };
@@ -345,7 +345,7 @@ fn begins_with(bytes: &[u8], at: usize, start: &str, fold: bool) -> bool {
 }
 
 fn newlines(bytes: &[u8]) -> u64 {
-    bytes.iter().map(|byte| u64::from(*byte == b'\n')).sum()
+    memchr::memchr_iter(b'\n', bytes).count() as u64
 }
 
 #[cfg(test)]

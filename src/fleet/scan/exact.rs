@@ -64,6 +64,7 @@ pub struct Values {
     longest: usize,
 }
 
+#[inline]
 fn mixed(gram: u64) -> u64 {
     (gram & GRAM).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
@@ -127,6 +128,7 @@ impl Values {
         self.patterns.is_empty()
     }
 
+    #[inline]
     fn might(&self, gram: u64) -> bool {
         let place = mixed(gram) >> self.shift;
         self.bits.get(usize::try_from(place / 64).unwrap_or(0)).is_some_and(|word| word >> (place % 64) & 1 == 1)
