@@ -411,6 +411,24 @@ mod tests {
     }
 
     #[test]
+    fn a_source_is_handed_whole_to_its_rules_and_what_they_find_wins() {
+        fn rule(path: &str, text: &str) -> Vec<super::super::source::Found> {
+            assert_eq!(path, "a.nix");
+            let span = text.find("ghp_").map(|at| at..at + 40);
+            span.into_iter().map(|span| super::super::source::Found { rule: &SEALED_VALUE, line: 2, span }).collect()
+        }
+        let subject = Subject { bare: false, nameless: false, sources: &[rule], path: b"a.nix" };
+        let text = make("{\n  token = \"ghp_<a36>\";\n}\n", 4);
+        let hits = Engine::new(None).stream(&subject, text.as_bytes(), &mut Vec::new()).unwrap().hits;
+        assert_eq!(hits.len(), 1);
+        assert_eq!((hits[0].rule.id, hits[0].line, hits[0].column), ("sealed-value", 2, 12));
+        // Text that is no UTF-8 is looked at as bytes.
+        let bytes = [text.as_bytes(), b"\xff"].concat();
+        let hits = Engine::new(None).stream(&subject, bytes.as_slice(), &mut Vec::new()).unwrap().hits;
+        assert_eq!(hits[0].rule.id, "github-token");
+    }
+
+    #[test]
     fn remarks_allow_and_go_stale() {
         let engine = Engine::new(None);
         let text = make("a: ghp_<a36> # ALLOW github-token revoked long ago\n# ALLOW jwt of the RFC\nb: 1\n", 2)
