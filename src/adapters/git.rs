@@ -73,9 +73,10 @@ impl Git {
         base(&self.top).arg("--git-dir").arg(&self.directory).arg("--work-tree").arg(&self.top)
     }
 
-    /// A call for which the history is as it was made: grafts and replaced objects do not count.
+    /// A call for which the history is as it was made, and what of it is here: grafts and replaced objects do not count,
+    /// and what a partial clone lacks is not fetched.
     pub fn unaltered(&self) -> Invocation {
-        self.call().arg("--no-replace-objects").env("GIT_GRAFT_FILE", "/dev/null")
+        self.call().arg("--no-replace-objects").env("GIT_GRAFT_FILE", "/dev/null").env("GIT_NO_LAZY_FETCH", "1")
     }
 
     /// Where sealift keeps its lock and journal for the fleet in this directory: fleets that share a repository do not

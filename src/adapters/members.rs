@@ -6,9 +6,9 @@ use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result};
 /// How deep members of members are looked at.
 pub const DEPTH: u8 = 3;
 /// How much is unpacked of one file.
-const UNPACKED: u64 = 1 << 30;
+pub const UNPACKED: u64 = 1 << 30;
 /// The largest window that is kept to unpack one.
-const WINDOW: u32 = 32 << 20;
+const WINDOW: u32 = 16 << 20;
 
 /// A form of compressed file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,11 +56,14 @@ pub fn form(first: &[u8]) -> Option<Form> {
     (!is_text).then_some(found)
 }
 
+/// Who is told each member's name and content; a failure of theirs ends it.
+pub type Told<'a> = dyn FnMut(&str, Box<dyn Read + '_>) -> Result<()> + 'a;
+
 /// Tells each member with its name; a compressed file has one, `content`.
 ///
 /// # Errors
 /// When it is damaged, too large unpacked, or cannot be unpacked here: then not all of it was told.
-pub fn each(form: Form, from: impl Read, told: &mut dyn FnMut(&str, Box<dyn Read + '_>)) -> Result<()> {
+pub fn each(form: Form, from: impl Read, told: &mut Told<'_>) -> Result<()> {
     let damaged = |error: &dyn std::fmt::Display| {
         Error::new(ErrorKind::InvalidData, format!("its {} is damaged: {error}", form.name()))
     };
@@ -69,6 +72,12 @@ pub fn each(form: Form, from: impl Read, told: &mut dyn FnMut(&str, Box<dyn Read
         Form::Gzip => one(flate2::bufread::MultiGzDecoder::new(from), form, told),
         Form::Zstd => {
             while !from.fill_buf()?.is_empty() {
+                if zstd_window(from.fill_buf()?).is_some_and(|window| window > u64::from(WINDOW)) {
+                    return Err(Error::new(
+                        ErrorKind::Unsupported,
+                        format!("its zstd wants more than {} MiB to be unpacked", WINDOW >> 20),
+                    ));
+                }
                 let decoder = ruzstd::decoding::StreamingDecoder::new(&mut from).map_err(|error| damaged(&error))?;
                 one(decoder, form, told)?;
             }
@@ -82,10 +91,27 @@ pub fn each(form: Form, from: impl Read, told: &mut dyn FnMut(&str, Box<dyn Read
     }
 }
 
+/// How much memory a zstd frame wants, by its header.
+fn zstd_window(head: &[u8]) -> Option<u64> {
+    let (descriptor, next) = (*head.get(4)?, u32::from(*head.get(5)?));
+    if descriptor & 0x20 != 0 {
+        // One segment: its content, whose size stands in 1, 2, 4 or 8 bytes; no larger than the limit of all.
+        let bytes = head.get(5..)?;
+        return Some(match descriptor >> 6 {
+            0 => u64::from(*bytes.first()?),
+            1 => u64::from(u16::from_le_bytes(bytes.first_chunk().copied()?)),
+            2 => u64::from(u32::from_le_bytes(bytes.first_chunk().copied()?)),
+            _ => u64::from_le_bytes(bytes.first_chunk().copied()?),
+        });
+    }
+    let base = 1u64 << (10 + (next >> 3));
+    Some(base + base / 8 * u64::from(next & 7))
+}
+
 /// Tells one stream, and what stopped it.
-fn one(from: impl Read, form: Form, told: &mut dyn FnMut(&str, Box<dyn Read + '_>)) -> Result<()> {
+fn one(from: impl Read, form: Form, told: &mut Told<'_>) -> Result<()> {
     let mut limited = Limited { inner: from, left: UNPACKED, form, stopped: None };
-    told(&format!("{} content", form.name()), Box::new(&mut limited));
+    told(&format!("{} content", form.name()), Box::new(&mut limited))?;
     limited.stopped.map_or(Ok(()), Err)
 }
 
@@ -126,7 +152,7 @@ impl<R: Read> Read for Limited<R> {
 }
 
 /// The members of a zip archive, as they come: each has a header of its own before it.
-fn zip(from: &mut impl BufRead, told: &mut dyn FnMut(&str, Box<dyn Read + '_>)) -> Result<()> {
+fn zip(from: &mut impl BufRead, told: &mut Told<'_>) -> Result<()> {
     let damaged = || Error::new(ErrorKind::InvalidData, "its zip is damaged");
     loop {
         let mut signature = [0; 4];
@@ -158,7 +184,7 @@ fn zip(from: &mut impl BufRead, told: &mut dyn FnMut(&str, Box<dyn Read + '_>)) 
             0 if sized_later => return Err(refuse("of unknown size")),
             0 => {
                 let mut member = from.by_ref().take(packed);
-                told(&name, Box::new(&mut member));
+                told(&name, Box::new(&mut member))?;
                 std::io::copy(&mut member, &mut std::io::sink())?;
             }
             8 => {
@@ -168,7 +194,7 @@ fn zip(from: &mut impl BufRead, told: &mut dyn FnMut(&str, Box<dyn Read + '_>)) 
                     form: Form::Zip,
                     stopped: None,
                 };
-                told(&name, Box::new(&mut member));
+                told(&name, Box::new(&mut member))?;
                 std::io::copy(&mut member, &mut std::io::sink())?;
                 if let Some(error) = member.stopped {
                     return Err(error);
@@ -183,5 +209,46 @@ fn zip(from: &mut impl BufRead, told: &mut dyn FnMut(&str, Box<dyn Read + '_>)) 
             let rest = if record == *b"PK\x07\x08" { 12 } else { 8 };
             std::io::copy(&mut from.by_ref().take(rest), &mut std::io::sink())?;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(form: Form, bytes: &[u8]) -> Result<String> {
+        let mut all = String::new();
+        each(form, bytes, &mut |_, mut content| content.read_to_string(&mut all).map(drop))?;
+        Ok(all)
+    }
+
+    #[test]
+    fn zstd_frames_are_read_one_after_the_other_and_within_memory() {
+        let frame = |text: &str| {
+            ruzstd::encoding::compress_to_vec(text.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest)
+        };
+        let two = [frame("one "), frame("two")].concat();
+        assert_eq!(form(&two), Some(Form::Zstd));
+        assert_eq!(text(Form::Zstd, &two).unwrap(), "one two");
+        assert!(text(Form::Zstd, &two[..two.len() - 2]).is_err());
+        // A window of 128 MiB, and a segment of 4 GiB.
+        for head in [&b"\x28\xb5\x2f\xfd\x00\x88\x01\x00\x00"[..], b"\x28\xb5\x2f\xfd\xa0\xff\xff\xff\xff\x01\x00\x00"]
+        {
+            assert!(text(Form::Zstd, head).unwrap_err().to_string().contains("more than 16 MiB"));
+        }
+    }
+
+    #[test]
+    fn what_only_begins_alike_is_plain() {
+        assert_eq!(form(b"BZhow are you, friend?"), None);
+        assert_eq!(form(b""), None);
+        assert_eq!(form(b"PK\x05\x06"), None);
+    }
+
+    #[test]
+    fn whoever_is_told_can_end_it() {
+        let stop = &mut |_: &str, _: Box<dyn Read + '_>| Err(Error::other("enough"));
+        let frame = ruzstd::encoding::compress_to_vec(&b"x"[..], ruzstd::encoding::CompressionLevel::Fastest);
+        assert_eq!(each(Form::Zstd, frame.as_slice(), stop).unwrap_err().to_string(), "enough");
     }
 }

@@ -371,7 +371,12 @@ pub fn closure(root: &Root, path: &str) -> Result<Vec<String>> {
 /// # Errors
 /// When it does not evaluate or build.
 pub fn build(what: &str) -> Result<String> {
-    built_path(&nix().args(["build", "--no-link", "--json", "--"]).arg(what).read()?)
+    let printed = nix().args(["build", "--no-link", "--json", "--"]).arg(what).read()?;
+    let built: serde_json::Value = serde_json::from_slice(&printed)
+        .map_err(|error| Error::failed("nix build answers out of form").because(error))?;
+    // Wherever the store is: it is only read.
+    let path = built[0]["outputs"]["out"].as_str().filter(|path| path.starts_with('/'));
+    path.map(str::to_owned).ok_or_else(|| Error::failed("nix build does not say what it built"))
 }
 
 /// A path of a closure.

@@ -219,3 +219,23 @@ fn a_store_path_is_looked_at_whole() {
     sandbox.sealift(&["scan", "--store", "-x"]).exits(2);
     sandbox.sealift(&["scan", "--full"]).exits(2);
 }
+
+#[test]
+fn a_hosts_closure_is_built_and_looked_at() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let secret = token(11);
+    let flake = format!(
+        "{{ outputs = _: {{ nixosConfigurations.web.config.system.build.toplevel = derivation {{ name = \"sys\"; \
+         system = \"{}-linux\"; builder = \"/bin/sh\"; args = [ \"-c\" \"echo 'x={secret}' > $out\" ]; }}; }}; }}\n",
+        std::env::consts::ARCH
+    );
+    sandbox.write("flake.nix", flake);
+    sandbox.tool("git", &["add", "flake.nix"]);
+    let scan = |host: &str| {
+        let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+        command.args(["scan", "--store", host]).envs(own_store(&sandbox));
+        sandbox.run(command, b"")
+    };
+    silent(scan("web").exits(10).prints("-sys:1:3: a GitHub token"), &secret);
+    scan("no_host").exits(2).says("neither a host's name nor a path of the store");
+}

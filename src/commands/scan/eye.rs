@@ -82,6 +82,8 @@ impl Out {
 pub struct Eye<'e> {
     engine: &'e Engine,
     buffer: Vec<u8>,
+    /// How much more may be unpacked of the file that is looked at.
+    left: u64,
     /// What it saw.
     pub out: Out,
 }
@@ -99,7 +101,7 @@ pub struct Subjected<'a> {
 impl<'e> Eye<'e> {
     /// Opens them.
     pub fn new(engine: &'e Engine) -> Self {
-        Self { engine, buffer: Vec::new(), out: Out::default() }
+        Self { engine, buffer: Vec::new(), left: 0, out: Out::default() }
     }
 
     /// Notes what cannot be looked at.
@@ -121,12 +123,17 @@ impl<'e> Eye<'e> {
 
     /// Looks at content that is streamed. A failure to read is no failure of the scan: the file was not looked at.
     pub fn content(&mut self, at: &Subjected<'_>, content: impl Read) {
+        self.left = members::UNPACKED;
         self.inside(at, None, Box::new(content), 0);
     }
 
     fn inside(&mut self, at: &Subjected<'_>, member: Option<&str>, content: Box<dyn Read + '_>, depth: u8) {
-        let mut counted = Counted { inner: content, read: 0 };
+        // Of a file itself all is read; what is inside shares what may be unpacked.
+        let mut counted = Counted { inner: content, read: 0, left: if depth == 0 { u64::MAX } else { self.left } };
         let outcome = self.stream(at, member, &mut counted, depth);
+        if depth > 0 {
+            self.left = self.left.saturating_sub(counted.read);
+        }
         self.out.files += 1;
         self.out.bytes += counted.read;
         if let Err(error) = outcome {
@@ -168,6 +175,7 @@ impl<'e> Eye<'e> {
                     None => name.to_owned(),
                 };
                 self.inside(at, Some(&name), inner, depth + 1);
+                if self.left == 0 { Err(too_much()) } else { Ok(()) }
             });
         }
         let subject = match member {
@@ -216,6 +224,11 @@ impl<'e> Eye<'e> {
 struct Counted<R> {
     inner: R,
     read: u64,
+    left: u64,
+}
+
+fn too_much() -> std::io::Error {
+    std::io::Error::other(format!("it is more than {} MiB unpacked", members::UNPACKED >> 20))
 }
 
 impl<R: Read> Read for Counted<R> {
@@ -226,6 +239,6 @@ impl<R: Read> Read for Counted<R> {
         }
         let read = self.inner.read(buffer)?;
         self.read += read as u64;
-        Ok(read)
+        if self.read > self.left { Err(too_much()) } else { Ok(read) }
     }
 }

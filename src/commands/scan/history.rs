@@ -156,7 +156,7 @@ fn followed(git: &Git, found: Vec<Raw>, range: Option<&str>) -> Result<(Vec<Raw>
     }
     let call =
         git.unaltered().args(["log", "--full-history", "-m", "--root", "--raw", "-z", "--no-abbrev", "--no-renames"]);
-    let call = call.args(["--no-ext-diff", "--no-textconv", "--format=commit %H"]);
+    let call = call.args(["--no-ext-diff", "--no-textconv", "--no-show-signature", "--no-color", "--format=commit %H"]);
     let call = call.args(objects.iter().take(FOLLOWED).map(|object| format!("--find-object={object}")));
     let call = match range {
         None => call.args(["--all", "--"]),

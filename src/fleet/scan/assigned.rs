@@ -308,14 +308,17 @@ fn address(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> 
 fn netrc(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
     let text = around.bytes;
     let machine = text.get(at.saturating_sub(200)..at)?;
-    let mut words = text
-        .get(at + start..text.len().min(at + start + 300))?
-        .split(u8::is_ascii_whitespace)
-        .filter(|word| !word.is_empty());
-    let (_, keyword, value) = (words.next()?, words.next()?, words.next()?);
-    if !mentions(machine, "machine ") || keyword != b"password" || !looks_secret(value, Called::Password) {
-        return None;
-    }
-    let from = value.as_ptr() as usize - text.as_ptr() as usize;
-    Some(from..from + value.len())
+    let end = text.len().min(at + start + 300);
+    // The next word from a place on.
+    let word = |from: usize| {
+        let blank = text.get(from..end)?.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let begin = from + blank;
+        let length = text.get(begin..end)?.iter().take_while(|byte| !byte.is_ascii_whitespace()).count();
+        (length > 0).then_some(begin..begin + length)
+    };
+    let user = word(at + start)?;
+    let keyword = word(user.end)?;
+    let value = word(keyword.end)?;
+    let told = mentions(machine, "machine ") && text[keyword] == *b"password";
+    (told && looks_secret(&text[value.clone()], Called::Password)).then_some(value)
 }

@@ -206,7 +206,7 @@ impl<'a> Looking<'a> {
     }
 
     fn piece(&mut self, bytes: &[u8], from: usize, to: usize) {
-        let binary = *self.binary.get_or_insert_with(|| bytes.iter().take(8192).any(|byte| *byte == 0));
+        let binary = *self.binary.get_or_insert_with(|| memchr::memchr(0, &bytes[..bytes.len().min(8192)]).is_some());
         let around = |bare| Around { bytes, bare };
         let (engine, mut found) = (self.engine, Vec::new());
         engine.sieve.each(bytes, from, to, |of, at| found.push((of, at)));
@@ -274,7 +274,7 @@ impl<'a> Looking<'a> {
         let (from, before) = if self.counted.0 <= at { self.counted } else { (0, 0) };
         let lines = before + newlines(&bytes[from..at]);
         self.counted = (at, lines);
-        let column = match bytes[..at].iter().rposition(|byte| *byte == b'\n') {
+        let column = match memchr::memrchr(b'\n', &bytes[..at]) {
             Some(end) => (at - end - 1) as u64,
             None => self.column + at as u64,
         };
@@ -285,7 +285,7 @@ impl<'a> Looking<'a> {
     fn pass(&mut self, gone: &[u8]) {
         self.passed += gone.len() as u64;
         self.lines += newlines(gone);
-        self.column = match gone.iter().rposition(|byte| *byte == b'\n') {
+        self.column = match memchr::memrchr(b'\n', gone) {
             Some(end) => (gone.len() - end - 1) as u64,
             None => self.column + gone.len() as u64,
         };
@@ -345,7 +345,7 @@ fn begins_with(bytes: &[u8], at: usize, start: &str, fold: bool) -> bool {
 }
 
 fn newlines(bytes: &[u8]) -> u64 {
-    bytes.iter().map(|byte| u64::from(*byte == b'\n')).sum()
+    memchr::memchr_iter(b'\n', bytes).count() as u64
 }
 
 #[cfg(test)]
@@ -408,6 +408,24 @@ mod tests {
         let hits = looked(&engine, format!("token: \"{token}\"\n").as_bytes()).hits;
         assert_eq!(hits.len(), 1, "{hits:?}");
         assert_eq!((hits[0].rule.id, hits[0].secret), ("sealed-value", Some(4)));
+    }
+
+    #[test]
+    fn a_source_is_handed_whole_to_its_rules_and_what_they_find_wins() {
+        fn rule(path: &str, text: &str) -> Vec<super::super::source::Found> {
+            assert_eq!(path, "a.nix");
+            let span = text.find("ghp_").map(|at| at..at + 40);
+            span.into_iter().map(|span| super::super::source::Found { rule: &SEALED_VALUE, line: 2, span }).collect()
+        }
+        let subject = Subject { bare: false, nameless: false, sources: &[rule], path: b"a.nix" };
+        let text = make("{\n  token = \"ghp_<a36>\";\n}\n", 4);
+        let hits = Engine::new(None).stream(&subject, text.as_bytes(), &mut Vec::new()).unwrap().hits;
+        assert_eq!(hits.len(), 1);
+        assert_eq!((hits[0].rule.id, hits[0].line, hits[0].column), ("sealed-value", 2, 12));
+        // Text that is no UTF-8 is looked at as bytes.
+        let bytes = [text.as_bytes(), b"\xff"].concat();
+        let hits = Engine::new(None).stream(&subject, bytes.as_slice(), &mut Vec::new()).unwrap().hits;
+        assert_eq!(hits[0].rule.id, "github-token");
     }
 
     #[test]

@@ -64,6 +64,7 @@ pub struct Values {
     longest: usize,
 }
 
+#[inline]
 fn mixed(gram: u64) -> u64 {
     (gram & GRAM).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
@@ -127,6 +128,7 @@ impl Values {
         self.patterns.is_empty()
     }
 
+    #[inline]
     fn might(&self, gram: u64) -> bool {
         let place = mixed(gram) >> self.shift;
         self.bits.get(usize::try_from(place / 64).unwrap_or(0)).is_some_and(|word| word >> (place % 64) & 1 == 1)
@@ -280,9 +282,12 @@ mod tests {
 
     #[test]
     fn an_environment_file_leaks_by_its_value_alone() {
-        let values = values(&["TOKEN=4qabcdefghij\nNAME=short\n", "{\"a\": \"k3J9x8Qz7Lm2Pw5Rt1Vb\"}"]);
-        assert_eq!(found(&values, b"token = \"4qabcdefghij\";"), [0]);
-        assert_eq!(found(&values, b"key k3J9x8Qz7Lm2Pw5Rt1Vb here"), [1]);
+        let (token, leaf) = (make("4q<a10>", 3), make("k3<a16>Vb", 3));
+        let env = format!("URL=https://forge.internal\nTOKEN={token}\nNAME=short-name\n");
+        let values = values(&[&env, &format!("{{\"a\": \"{leaf}\"}}")]);
+        assert_eq!(found(&values, format!("x = \"{token}\";").as_bytes()), [0]);
+        assert!(found(&values, b"url = https://forge.internal; name = short-name").is_empty());
+        assert_eq!(found(&values, format!("x {leaf} here").as_bytes()), [1]);
     }
 
     proptest::proptest! {

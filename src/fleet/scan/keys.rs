@@ -25,12 +25,12 @@ pub(super) static RULES: [Rule; 10] = [
         fold: false,
         find: Find::By(block),
         yes: [
-            "-----BEGIN OPENSSH PRIVATE KEY-----<n>b3BlbnNzaC1rZXktdjEAAAAA<b46><n><b70><n>",
-            "key = <q><n>  -----BEGIN OPENSSH PRIVATE KEY-----<n>  b3BlbnNzaC1rZXktdjEAAAAA<b46><n>",
+            "-----BEGIN OPENSSH PRIVATE <k><n>b3BlbnNzaC1rZXktdjEAAAAA<b46><n><b70><n><b70><n>-----END OPENSSH PRIVATE <k>",
+            "key = <q><n>  -----BEGIN OPENSSH PRIVATE <k><n>  b3BlbnNzaC1rZXktdjEAAAAA<b46><n>  <b70><n>  -----END OPENSSH PRIVATE <k><n><q>",
         ],
         no: [
-            "starts with -----BEGIN OPENSSH PRIVATE KEY-----",
-            "-----BEGIN OPENSSH PRIVATE KEY-----<n>…<n>-----END OPENSSH PRIVATE KEY-----",
+            "starts with -----BEGIN OPENSSH PRIVATE <k>",
+            "-----BEGIN OPENSSH PRIVATE <k><n>…<n>-----END OPENSSH PRIVATE <k>",
         ],
     },
     Rule {
@@ -52,12 +52,12 @@ pub(super) static RULES: [Rule; 10] = [
         fold: false,
         find: Find::By(block),
         yes: [
-            "-----BEGIN PRIVATE KEY-----<n>MC4CAQAwBQYDK2VwBCIEI<b43><n>-----END PRIVATE KEY-----",
-            r#""private_key": "-----BEGIN RSA PRIVATE KEY-----\nMIIE<b60>\n<b64>\n""#,
+            "-----BEGIN PRIVATE <k><n>MC4CAQAwBQYDK2VwBCIEI<b43><n>-----END PRIVATE <k>",
+            r#""private_key": "-----BEGIN RSA PRIVATE <k>\nMIIE<b60>\n<b64>\n""#,
         ],
         no: [
             "-----BEGIN PUBLIC KEY-----<n>MC4C<b60><n>",
-            "-----BEGIN PRIVATE KEY-----<n>your key here<n>-----END PRIVATE KEY-----",
+            "-----BEGIN PRIVATE <k><n>your key here<n>-----END PRIVATE <k>",
         ],
     },
     Rule {
@@ -68,17 +68,14 @@ pub(super) static RULES: [Rule; 10] = [
             mend: MEND,
             weight: Weight::Severe,
         },
-        starts: &["-----BEGIN PGP PRIVATE KEY BLOCK-----"],
+        starts: &["-----BEGIN PGP PRIVATE"],
         fold: false,
         find: Find::By(block),
         yes: [
-            "-----BEGIN PGP PRIVATE KEY BLOCK-----<n><n>lQOY<b60><n><b64><n>",
-            "-----BEGIN PGP PRIVATE KEY BLOCK-----<n>Version: 1<n><n>lQOY<b60><n><b64><n>",
+            "-----BEGIN PGP PRIVATE <p><n><n>lQOY<b60><n><b64><n>-----END PGP PRIVATE <p>",
+            "-----BEGIN PGP PRIVATE <p><n>Version: 1<n><n>lQOY<b60><n><b64><n>-----END PGP PRIVATE <p>",
         ],
-        no: [
-            "-----BEGIN PGP PUBLIC KEY BLOCK-----<n><n>mQEN<b60><n>",
-            "the line -----BEGIN PGP PRIVATE KEY BLOCK----- begins it",
-        ],
+        no: ["-----BEGIN PGP PUBLIC KEY BLOCK-----<n><n>mQEN<b60><n>", "the line -----BEGIN PGP PRIVATE <p> begins it"],
     },
     Rule {
         about: About {

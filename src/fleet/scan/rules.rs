@@ -18,7 +18,7 @@ pub struct Rule {
     /// Whether capital letters in those count as small ones.
     pub(super) fold: bool,
     pub(super) find: Find,
-    /// Forms of texts that it must find. The last file name extension in which it does, if not everywhere.
+    /// Forms of texts that it must find.
     pub yes: [&'static str; 2],
     /// Forms of texts that it must not find.
     pub no: [&'static str; 2],

@@ -3,7 +3,7 @@
 
 /// Makes a text from a form: `<a36>` stands for 36 letters and digits. `a` letters and digits, `h` hexadecimal, `d` digits,
 /// `u` capital letters and 2 to 7, `b` base64, `w` letters, digits, `-` and `_`, `l` letters, `c` the alphabet of age keys;
-/// `<n>` is a line end, `<q>` two apostrophes. The same form and seed make the same text.
+/// `<n>` is a line end, `<q>` two apostrophes, `<k>` and `<p>` the ends of the lines around a key. The same form and seed make the same text.
 pub fn make(form: &str, seed: u64) -> String {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5DEE_CE66_D1CE_CAFE;
     let mut text = String::new();
@@ -30,8 +30,12 @@ pub fn make(form: &str, seed: u64) -> String {
                 text.push('\n');
                 continue;
             }
-            "q" if count.is_empty() => {
-                text.push_str("''");
+            "q" | "k" | "p" if count.is_empty() => {
+                text.push_str(match kind {
+                    "q" => "''",
+                    "k" => "KEY-----",
+                    _ => "KEY BLOCK-----",
+                });
                 continue;
             }
             _ => "",

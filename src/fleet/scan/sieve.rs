@@ -2,6 +2,8 @@
 //! time and looked up in a table that stays in the nearest cache; all else is done only where something is there. Regular
 //! expressions and automata for a hundred literals cost several times as much for the same answer.
 
+use std::ops::Range;
+
 /// A literal that a rule begins with.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Literal {
@@ -34,6 +36,14 @@ pub(super) struct Sieve {
     entries: Vec<Entry>,
 }
 
+/// The bytes at every second place of a word, folded. Only the lowest three of each count.
+#[inline]
+fn grams(word: u64, next: u64) -> [u64; 4] {
+    let (word, next) = (word | FOLD, next | FOLD);
+    [word, word >> 16, word >> 32, word >> 48 | next << 16]
+}
+
+#[inline]
 fn place(bytes: u64) -> usize {
     let bytes = (bytes & MASK) as u32;
     (bytes.wrapping_mul(0x9E37_79B1) >> 16) as usize
@@ -72,9 +82,17 @@ impl Sieve {
         self.first[place] = number;
     }
 
+    #[inline]
     fn might(&self, bytes: u64) -> bool {
         let place = place(bytes);
         self.bits[(place >> 5) & 2047] >> (place & 31) & 1 == 1
+    }
+
+    /// Whether a literal may be at one of four places: in these eight bytes, the next of which follow.
+    #[inline]
+    fn might_any(&self, word: u64, next: u64) -> bool {
+        let [a, b, c, d] = grams(word, next);
+        self.might(a) | self.might(b) | self.might(c) | self.might(d)
     }
 
     /// Tells each literal that begins in `from..to`, with what it belongs to and where; each once.
@@ -84,34 +102,41 @@ impl Sieve {
         let end = (to + 2).min(text.len());
         let Some(region) = text.get(from..end) else { return };
         let (chunks, _) = region.as_chunks::<8>();
-        let mut look = |word: u64, next: u64, base: usize| {
-            let word = word | FOLD;
-            let over = word >> 48 | (next | FOLD) << 16;
-            if self.might(word) | self.might(word >> 16) | self.might(word >> 32) | self.might(over) {
-                for (bytes, at) in [(word, 0), (word >> 16, 2), (word >> 32, 4), (over, 6)] {
-                    if self.might(bytes) {
-                        self.sift(bytes, text, base + at, from, to, &mut found);
-                    }
-                }
-            }
-        };
         let mut words = chunks.iter().map(|chunk| u64::from_le_bytes(*chunk));
         let mut base = from;
-        let mut word = words.next();
-        for next in words {
-            if let Some(word) = word {
-                look(word, next, base);
+        if let Some(mut word) = words.next() {
+            for next in words {
+                if self.might_any(word, next) {
+                    self.look(word, next, text, base, from..to, &mut found);
+                }
+                word = next;
                 base += 8;
             }
-            word = Some(next);
         }
-        // What is left is less than two words; bytes behind the end are made up, and compared with nothing.
+        // What is left is less than two words. What is missing is zero, and compared with nothing.
         while base < end {
             let rest = text.get(base..).unwrap_or_default();
             let word = |rest: &[u8]| rest.iter().take(8).rev().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
-            // Short of bytes, the word must still be little endian from its first byte: what is missing is zero above.
-            look(word(rest), word(rest.get(8..).unwrap_or_default()), base);
+            self.look(word(rest), word(rest.get(8..).unwrap_or_default()), text, base, from..to, &mut found);
             base += 8;
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look(
+        &self,
+        word: u64,
+        next: u64,
+        text: &[u8],
+        base: usize,
+        range: Range<usize>,
+        found: &mut impl FnMut(u16, usize),
+    ) {
+        for (bytes, at) in grams(word, next).into_iter().zip([0, 2, 4, 6]) {
+            if self.might(bytes) {
+                self.sift(bytes, text, base + at, range.start, range.end, found);
+            }
         }
     }
 

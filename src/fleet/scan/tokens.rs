@@ -209,7 +209,7 @@ pub(super) static RULES: [Rule; 45] = [
         yes: ["https://hooks.slack.com/services/T<u8>/B<u10>/<a24>", "hooks.slack.com/services/T<u10>/B<u8>/<a24>"],
         no: [
             "https://hooks.slack.com/services/",
-            "https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX",
+            "https://hooks.slack.com/services/T<u8>/B<u8>/XXXXXXXXXXXXXXXXXXXXXXXX",
         ],
     },
     Rule {

@@ -5,6 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
+use super::value::{Called, looks_secret};
+
 /// The shortest text that is looked for: shorter ones are everywhere.
 pub const SHORTEST: usize = 8;
 /// The longest; of a longer one this much out of its middle is looked for.
@@ -31,15 +33,15 @@ pub(super) fn units(value: &[u8]) -> Vec<Unit> {
         return units;
     }
     add(trimmed);
-    for line in trimmed.split(|byte| *byte == b'\n') {
-        // `KEY=value`, with and without quotes: what leaks is the value.
-        if let Some(at) = line.iter().position(|byte| *byte == b'=')
-            && at > 0
-            && line[..at].iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+    // `KEY=value`, with and without quotes: what leaks is the value. Of several, those that are no addresses or names.
+    let assigned: Vec<&[u8]> = trimmed.split(|byte| *byte == b'\n').filter_map(assigned).collect();
+    for value in &assigned {
+        if assigned.len() == 1
+            || looks_secret(unquoted(value), Called::Password)
+            || looks_secret(unquoted(value), Called::Token)
         {
-            let assigned = line[at + 1..].trim_ascii();
-            add(assigned);
-            add(unquoted(assigned));
+            add(value);
+            add(unquoted(value));
         }
     }
     let several = trimmed.contains(&b'\n') || trimmed.first().is_some_and(|byte| b"{[".contains(byte));
@@ -47,12 +49,19 @@ pub(super) fn units(value: &[u8]) -> Vec<Unit> {
         // Lines and quoted texts that are as random as a token: a file in an indented string has other line starts.
         for part in trimmed.split(|byte| *byte == b'\n' || *byte == b'"') {
             let part = part.trim_ascii();
-            if part.len() >= 16 && super::value::looks_secret(part, super::value::Called::Token) {
+            if part.len() >= 16 && looks_secret(part, Called::Token) {
                 add(part);
             }
         }
     }
     units
+}
+
+/// What a line gives to a variable.
+fn assigned(line: &[u8]) -> Option<&[u8]> {
+    let at = line.iter().position(|byte| *byte == b'=').filter(|at| *at > 0)?;
+    let name = line[..at].strip_prefix(b"export ").unwrap_or(&line[..at]);
+    name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').then(|| line[at + 1..].trim_ascii())
 }
 
 fn unquoted(text: &[u8]) -> &[u8] {
