@@ -120,3 +120,15 @@ open('other.bz2', 'wb').write(__import__('bz2').compress(text))
         assert!(text.contains(place), "{place} in {text}");
     }
 }
+
+#[test]
+fn nix_that_cannot_be_read_as_nix_is_named() {
+    let sandbox = repository();
+    let deep = format!("{{ password = {}1{}; }}", "(".repeat(5000), ")".repeat(5000));
+    sandbox.write("deep.nix", deep);
+    sandbox.tool("git", &["add", "-A"]);
+    sandbox.sealift(&["scan"]).exits(11).prints("deep.nix").prints("not looked at as Nix: line 1 nests too deep");
+    // What is no Nix at all hides nothing from Nix.
+    sandbox.write("deep.nix", "{ password = ");
+    sandbox.sealift(&["scan"]).exits(0);
+}

@@ -62,6 +62,18 @@ fn a_token_in_the_tree_is_found_and_never_shown() {
 }
 
 #[test]
+fn nix_is_read_as_nix() {
+    let sandbox = repository();
+    let value = "correct-horse-42";
+    let source = format!(
+        "{{\n  services.gitea-actions-runner.instances.main = {{\n    token =\n      \"{value}\";\n  }};\n}}\n"
+    );
+    sandbox.write("hosts/nixos/default.nix", source);
+    let run = silent(sandbox.sealift(&["scan"]).exits(10), value);
+    run.prints("hosts/nixos/default.nix:4").prints("nix-inline-secret").prints("sealift adopt FILE:LINE");
+}
+
+#[test]
 fn what_is_untracked_is_looked_at_and_what_is_ignored_is_not() {
     let sandbox = repository();
     sandbox.write(".gitignore", "*.local\n");

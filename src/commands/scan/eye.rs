@@ -193,6 +193,9 @@ impl<'e> Eye<'e> {
     fn take(&mut self, at: &Subjected<'_>, member: Option<&str>, looked: Looked) {
         self.out.allowed += looked.allowed;
         self.out.more += looked.more;
+        if let Some(why) = looked.unread {
+            self.blind(at.path, why);
+        }
         if !looked.remarks.is_empty() {
             self.out.remarks.extend(looked.remarks.into_iter().map(|remark| (at.path.to_vec(), remark)));
         }

@@ -94,6 +94,8 @@ pub struct Looked {
     pub allowed: usize,
     /// How many more were found than are kept.
     pub more: usize,
+    /// Why a rule for sources could not look.
+    pub unread: Option<String>,
 }
 
 /// All rules, and the values if there are any, ready to look.
@@ -252,8 +254,11 @@ impl<'a> Looking<'a> {
             return;
         }
         let (Ok(text), Ok(path)) = (std::str::from_utf8(bytes), std::str::from_utf8(self.subject.path)) else { return };
-        for found in self.subject.sources.iter().flat_map(|rule| rule(path, text)) {
-            self.hit(bytes, found.rule, 1, None, found.span);
+        for rule in self.subject.sources {
+            match rule(path, text) {
+                Ok(found) => found.into_iter().for_each(|one| self.hit(bytes, one.rule, 1, None, one.span)),
+                Err(why) => self.looked.unread = Some(why),
+            }
         }
     }
 
@@ -412,10 +417,13 @@ mod tests {
 
     #[test]
     fn a_source_is_handed_whole_to_its_rules_and_what_they_find_wins() {
-        fn rule(path: &str, text: &str) -> Vec<super::super::source::Found> {
+        fn rule(path: &str, text: &str) -> Result<Vec<super::super::source::Found>, String> {
             assert_eq!(path, "a.nix");
             let span = text.find("ghp_").map(|at| at..at + 40);
-            span.into_iter().map(|span| super::super::source::Found { rule: &SEALED_VALUE, line: 2, span }).collect()
+            Ok(span
+                .into_iter()
+                .map(|span| super::super::source::Found { rule: &SEALED_VALUE, line: 2, span })
+                .collect())
         }
         let subject = Subject { bare: false, nameless: false, sources: &[rule], path: b"a.nix" };
         let text = make("{\n  token = \"ghp_<a36>\";\n}\n", 4);

@@ -16,8 +16,8 @@ pub struct Found {
     pub span: Range<usize>,
 }
 
-/// A rule for sources: the path (for its name alone), and the text.
-pub type SourceRule = fn(&str, &str) -> Vec<Found>;
+/// A rule for sources: the path (for its name alone), and the text. What it finds; or why it could not look.
+pub type SourceRule = fn(&str, &str) -> Result<Vec<Found>, String>;
 
 /// The rules for files that end in `.nix`.
 const NIX: &[SourceRule] = &[nix];
@@ -27,10 +27,13 @@ pub fn every() -> impl Iterator<Item = &'static About> {
     nix_source::Rule::ALL.into_iter().map(nix_source::Rule::about)
 }
 
-/// What Nix source gives away. What is no Nix, or nested beyond reason, was looked at as bytes.
-fn nix(_path: &str, text: &str) -> Vec<Found> {
-    let found = nix_source::look(text).unwrap_or_default();
-    found.into_iter().map(|one| Found { rule: one.rule.about(), line: one.line, span: one.span }).collect()
+/// What Nix source gives away. What is no Nix at all is no source of it.
+fn nix(_path: &str, text: &str) -> Result<Vec<Found>, String> {
+    let found = match nix_source::look(text) {
+        Err(unread) if unread.hides() => return Err(format!("not looked at as Nix: {unread}")),
+        found => found.unwrap_or_default(),
+    };
+    Ok(found.into_iter().map(|one| Found { rule: one.rule.about(), line: one.line, span: one.span }).collect())
 }
 
 /// The largest source that is held whole; larger ones are looked at as bytes alone.
