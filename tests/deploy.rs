@@ -326,24 +326,3 @@ fn nix_a_template_is_planned_delivered_and_verified_like_a_secret() {
     assert_eq!(machine.secret("app.ini"), Some(format!("a={value}")));
     machine.stores_hold_no_value();
 }
-
-#[test]
-fn nix_a_value_in_what_was_built_stops_a_deploy_before_anything_is_copied() {
-    if cannot_deploy("deploy: values in the store") {
-        return;
-    }
-    let machine = Machine::running("{ }");
-    let value = machine.sandbox.value("first");
-    machine.system(&format!("{{ etc.motd = \"welcome {value}\"; }}"));
-    // Written there on purpose.
-    machine.sandbox.allow(machine.sandbox.fleet().join("hosts"));
-    let before = machine.state();
-    let jay = machine.sandbox.key("jay");
-    let run = machine.deploy(&["--identity", &jay]).exits(10);
-    run.says("the value of token stands there in the clear").says("motd:1").says("sealift rotate token");
-    assert!(machine.calls().is_empty() && machine.state() == before);
-    machine.is_tidy();
-    machine.deploy(&[]).exits(0).says("no identity was named");
-    let run = machine.deploy(&["--no-store-scan"]).exits(0);
-    assert!(!run.stderr.contains("no identity was named"), "{}", run.stderr);
-}

@@ -79,6 +79,25 @@ impl Git {
         self.call().arg("--no-replace-objects").env("GIT_GRAFT_FILE", "/dev/null").env("GIT_NO_LAZY_FETCH", "1")
     }
 
+    /// A call that runs none of the filters that the user's configuration declares: which file gets one is said by
+    /// .gitattributes, and so by whoever writes the repository.
+    ///
+    /// # Errors
+    /// When git fails.
+    pub fn unfiltered(&self) -> Result<Invocation> {
+        let asked = self.call().args(["config", "-z", "--name-only", "--get-regexp", "^filter\\."]).run()?;
+        let keys = asked.stdout.split(|b| *b == 0).filter_map(|key| std::str::from_utf8(key).ok());
+        let mut call = self.call();
+        let mut count = 0;
+        for key in keys.filter(|key| !key.is_empty()) {
+            // An empty command is none; by variables, since a name may hold anything.
+            let value = if key.ends_with(".required") { "false" } else { "" };
+            call = call.env(format!("GIT_CONFIG_KEY_{count}"), key).env(format!("GIT_CONFIG_VALUE_{count}"), value);
+            count += 1;
+        }
+        Ok(call.env("GIT_CONFIG_COUNT", count.to_string()))
+    }
+
     /// Where sealift keeps its lock and journal for the fleet in this directory: fleets that share a repository do not
     /// share them.
     ///

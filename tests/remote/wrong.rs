@@ -159,3 +159,36 @@ fn nix_a_machine_of_another_kind_is_told_what_it_needs() {
     assert!(!run.stderr.contains("building"), "{}", run.stderr);
     assert!(rig.calls("web").is_empty());
 }
+
+#[test]
+fn nix_a_value_in_what_was_built_stops_a_deploy_before_anything_is_copied() {
+    if cannot_rig("remote: values in the store") {
+        return;
+    }
+    let rig = Rig::deployed(&["web"]);
+    let value = rig.sandbox.value("first");
+    rig.system("web", &format!("{{ etc.motd = \"welcome {value}\"; }}"));
+    // Written there on purpose, and from there into the deployer's store.
+    rig.sandbox.allow(rig.sandbox.fleet().join("hosts"));
+    rig.commit();
+    let before = rig.state("web");
+    let jay = rig.sandbox.key("jay");
+    let run = rig.sealift(&["deploy", "web", "--yes", "--identity", &jay]).exits(10);
+    let run = run.says("the value of token stands there in the clear").says("motd:1").says("sealift rotate token");
+    let path = run.stderr.split("/nix/store/").find(|text| text.contains("-motd:1")).expect("the path is named");
+    let path = format!("/nix/store/{}", path.split(':').next().expect("a path"));
+    rig.on("web", &["sh", "-c", &format!("! test -e {path}")]);
+    assert_eq!((rig.calls("web"), rig.state("web")), (Vec::new(), before));
+    // It is in the deployer's store by now, as the source is.
+    let collect = rig.command("nix-collect-garbage");
+    rig.sandbox.run(collect, b"").exits(0);
+    // Without an identity it is said that nobody looked.
+    rig.system("web", "{ etc.motd = \"second\"; }");
+    rig.commit();
+    rig.sealift(&["deploy", "web", "--yes"]).exits(0).says("no identity was named");
+    rig.system("web", "{ etc.motd = \"third\"; }");
+    rig.commit();
+    let run = rig.sealift(&["deploy", "web", "--yes", "--no-store-scan"]).exits(0);
+    assert!(!run.stderr.contains("no identity was named"), "{}", run.stderr);
+    rig.sealift(&["deploy", "web", "--yes", "--identity", &jay]).exits(0);
+}
