@@ -2,17 +2,10 @@
 //! them, put in place before they boot.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::PathBuf;
-use std::process::Command;
 
-use crate::harness::{Run, Sandbox, not_run};
+use crate::harness::Sandbox;
+use crate::harness::rig::{Rig, cannot_rig};
 use crate::identity::on_terminal;
-
-/// Hosts of the rig, for one test; their sshd and keys are real.
-struct Hosts<'a> {
-    sandbox: &'a Sandbox,
-    place: PathBuf,
-}
 
 /// Prints what the program of that name prints on a freshly installed machine.
 const GENERATE: &str = "#!/bin/sh
@@ -25,71 +18,17 @@ echo '  nixpkgs.hostPlatform = lib.mkDefault \"x86_64-linux\";'
 echo '}'
 ";
 
-impl<'a> Hosts<'a> {
-    /// Starts them; none, and a note, where that is not possible.
-    fn up(sandbox: &'a Sandbox, test: &str, names: &[&str]) -> Option<Self> {
-        if crate::harness::machine::cannot_deploy(test) {
-            return None;
-        }
-        if !std::path::Path::new("/usr/sbin/sshd").exists() {
-            not_run(test, "sshd is not installed");
-            return None;
-        }
-        let hosts = Self { sandbox, place: sandbox.path("rig") };
-        hosts.rig(&[&["up"], names].concat());
-        Some(hosts)
-    }
-
-    fn call(&self, arguments: &[&str]) -> Command {
-        let mut command = self.sandbox.command(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rig/rig"));
-        command.args(arguments).env("SEALIFT_RIG", &self.place).env("SEALIFT", env!("CARGO_BIN_EXE_sealift"));
-        command
-    }
-
-    #[track_caller]
-    fn rig(&self, arguments: &[&str]) -> String {
-        self.sandbox.run(self.call(arguments), b"").exits(0).text()
-    }
-
-    /// The program under test, where the hosts can be reached.
-    fn sealift(&self, arguments: &[&str]) -> Run {
-        let run = self.sandbox.run(self.call(&[&["deployer", env!("CARGO_BIN_EXE_sealift")], arguments].concat()), b"");
-        self.sandbox.remember(&run);
-        run
-    }
-
-    /// Puts a program on a host.
-    fn install(&self, host: &str, name: &str, text: &str) {
-        let path = self.place.join(host).join("disk/tmp/program");
-        std::fs::write(&path, text).expect("written");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
-        self.rig(&["exec", host, "cp", "/tmp/program", &format!("/usr/bin/{name}")]);
-    }
-
-    /// The line of a host's public key, and its fingerprint.
-    fn key(&self, host: &str) -> (String, String) {
-        let file = self.place.join(host).join("disk/etc/ssh/ssh_host_ed25519_key.pub");
-        let line = std::fs::read_to_string(&file).expect("a public key");
-        let print = self.sandbox.tool("ssh-keygen", &["-lf", file.to_str().expect("UTF-8")]);
-        let print = String::from_utf8(print).expect("UTF-8").split(' ').nth(1).expect("a fingerprint").to_owned();
-        (line.trim().to_owned(), print)
-    }
-
-    /// The user's own known_hosts.
-    fn known_hosts(&self, text: &str) {
-        std::fs::write(self.place.join("deployer/home/.ssh/known_hosts"), text).expect("written");
-    }
-
-    /// What sshd wrote down.
-    fn log(&self, host: &str) -> String {
-        std::fs::read_to_string(self.place.join(host).join("disk/var/log/sshd.log")).unwrap_or_default()
-    }
+/// A fleet of one host, and these machines beside it; none, and a note, where that is not possible.
+fn beside(test: &str, machines: &[&str]) -> Option<Rig> {
+    (!cannot_rig(test)).then(|| Rig::beside(Sandbox::with_fleet(&["web"]), machines))
 }
 
-impl Drop for Hosts<'_> {
-    fn drop(&mut self) {
-        self.sandbox.run(self.call(&["down"]), b"");
-    }
+/// The line of a machine's public key, and its fingerprint.
+fn key(rig: &Rig, machine: &str) -> (String, String) {
+    let file = rig.disk(machine, "/etc/ssh/ssh_host_ed25519_key.pub");
+    let print = rig.sandbox.tool("ssh-keygen", &["-lf", file.to_str().expect("UTF-8")]);
+    let print = String::from_utf8(print).expect("UTF-8").split(' ').nth(1).expect("a fingerprint").to_owned();
+    (rig.public_key(machine), print)
 }
 
 /// Everything of the fleet that git sees, and what is staged.
@@ -100,8 +39,8 @@ fn state(sandbox: &Sandbox) -> String {
 
 #[test]
 fn a_machine_joins_with_the_key_that_somebody_vouches_for() {
-    let sandbox = Sandbox::with_fleet(&["web"]);
-    let Some(hosts) = Hosts::up(&sandbox, "onboarding over SSH", &["one"]) else { return };
+    let Some(hosts) = beside("onboarding over SSH", &["one"]) else { return };
+    let sandbox = &hosts.sandbox;
     for file in ["hosts/web/default.nix", "home/common.nix", "modules/common.nix"] {
         sandbox.write(file, "{ }\n");
     }
@@ -109,9 +48,9 @@ fn a_machine_joins_with_the_key_that_somebody_vouches_for() {
     sandbox.tool("git", &["add", "."]);
     hosts.install("one", "nixos-generate-config", GENERATE);
     hosts.install("one", "nixos-version", "#!/bin/sh\necho '25.11.20251101.abc (Xantusia)'\n");
-    let (line, print) = hosts.key("one");
+    let (line, print) = key(&hosts, "one");
     let jay = sandbox.key("jay");
-    let before = state(&sandbox);
+    let before = state(sandbox);
     let add = ["host", "add", "one", "--ssh", "jay@one", "--tag", "laptop", "--identity", &jay];
 
     // Nobody vouches: there is no terminal here.
@@ -119,22 +58,18 @@ fn a_machine_joins_with_the_key_that_somebody_vouches_for() {
     let other = format!("SHA256:{}", "A".repeat(43));
     let wrong = hosts.sealift(&[&add[..], &["--fingerprint", &other]].concat());
     wrong.exits(7).says("another host key than was said").says(&print).says(&other);
-    assert_eq!(state(&sandbox), before);
-    assert!(!hosts.log("one").contains("Accepted"), "nobody has logged in: {}", hosts.log("one"));
+    assert_eq!(state(sandbox), before);
+    assert!(!hosts.sshd_log("one").contains("Accepted"), "nobody has logged in: {}", hosts.sshd_log("one"));
 
     // The user's own configuration does not make a stranger known.
-    std::fs::write(
-        hosts.place.join("deployer/home/.ssh/config"),
-        "StrictHostKeyChecking no\nVerifyHostKeyDNS yes\nNoHostAuthenticationForLocalhost yes\nControlMaster auto\nControlPath /root/.ssh/mux-%h\nControlPersist 60\n",
-    )
-    .expect("written");
+    hosts.at_home(".ssh/config", "StrictHostKeyChecking no\nVerifyHostKeyDNS yes\nNoHostAuthenticationForLocalhost yes\nControlMaster auto\nControlPath /root/.ssh/mux-%h\nControlPersist 60\n");
     hosts.rig(&["deployer", "ssh", "-o", "BatchMode=yes", "jay@one", "true"]);
-    hosts.known_hosts("");
+    hosts.at_home(".ssh/known_hosts", "");
     hosts.sealift(&add).exits(7).says("nobody vouches");
     // Another key in known_hosts is no question that a person is asked.
-    hosts.known_hosts(&format!("one,10.98.0.11 {}\n", sandbox.ssh_key("other")));
+    hosts.at_home(".ssh/known_hosts", &format!("one,10.98.0.11 {}\n", sandbox.ssh_key("other")));
     hosts.sealift(&add).exits(7).says("another host key than your known_hosts says");
-    assert_eq!(state(&sandbox), before);
+    assert_eq!(state(sandbox), before);
 
     hosts.sealift(&[&add[..], &["--fingerprint", &print]].concat()).exits(0).says("read them before you commit");
     let hardware = sandbox.read("hosts/one/hardware-configuration.nix");
@@ -155,7 +90,7 @@ fn a_machine_joins_with_the_key_that_somebody_vouches_for() {
         assert!(staged.lines().any(|line| line == file), "{file} is not staged: {staged}");
     }
     // What it may read is sealed to the key that it proved to have.
-    let private = hosts.place.join("one/disk/etc/ssh/ssh_host_ed25519_key");
+    let private = hosts.disk("one", "/etc/ssh/ssh_host_ed25519_key");
     let shown = sandbox.sealift(&["show", "everywhere", "--identity", private.to_str().expect("UTF-8")]).exits(0);
     assert_eq!(shown.stdout, everywhere.as_bytes());
     sandbox.sealift(&["check"]).exits(0);
@@ -164,14 +99,14 @@ fn a_machine_joins_with_the_key_that_somebody_vouches_for() {
 
 #[test]
 fn what_known_hosts_knows_is_enough_and_what_is_there_stays() {
-    let sandbox = Sandbox::with_fleet(&["web"]);
-    let Some(hosts) = Hosts::up(&sandbox, "onboarding by known_hosts", &["one", "two", "far"]) else { return };
+    let Some(hosts) = beside("onboarding by known_hosts", &["one", "two", "far"]) else { return };
+    let sandbox = &hosts.sandbox;
     sandbox.write("hosts/one/default.nix", "{ mine = true; }\n");
     let jay = sandbox.key("jay");
-    let (one, _) = hosts.key("one");
-    let (two, print) = hosts.key("two");
-    hosts.known_hosts(&format!("one {one}\n[two]:2222 {two}\n"));
-    let before = state(&sandbox);
+    let (one, _) = key(&hosts, "one");
+    let (two, print) = key(&hosts, "two");
+    hosts.at_home(".ssh/known_hosts", &format!("one {one}\n[two]:2222 {two}\n"));
+    let before = state(sandbox);
 
     // Its hardware cannot be told: nothing is done.
     let add = |name: &str, address: &str, more: &[&str]| {
@@ -183,7 +118,7 @@ fn what_known_hosts_knows_is_enough_and_what_is_there_stays() {
     add("one", "jay@one", &[]).exits(1).says("characters that are not shown");
     hosts.install("one", "nixos-generate-config", "#!/bin/sh\nyes\n");
     add("one", "jay@one", &[]).exits(1).says("more than 262144 bytes");
-    assert_eq!(state(&sandbox), before);
+    assert_eq!(state(sandbox), before);
     hosts.install("one", "nixos-generate-config", GENERATE);
     add("one", "jay@one", &[]).exits(0).says("left as they are: hosts/one/default.nix");
     assert_eq!(sandbox.read("hosts/one/default.nix"), "{ mine = true; }\n");
@@ -191,7 +126,7 @@ fn what_known_hosts_knows_is_enough_and_what_is_there_stays() {
 
     // Installed anew: another key. It is taken with the fingerprint from its console, and what it reads follows.
     let secret = sandbox.seal("one-only", &["--hosts", "one"]);
-    let place = hosts.place.join("one/disk/etc/ssh/ssh_host_ed25519_key");
+    let place = hosts.disk("one", "/etc/ssh/ssh_host_ed25519_key");
     let private = place.to_str().expect("UTF-8");
     std::fs::remove_file(&place).expect("the former key is gone");
     sandbox.tool("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-C", "root@one", "-f", private]);
@@ -199,43 +134,46 @@ fn what_known_hosts_knows_is_enough_and_what_is_there_stays() {
     hosts.rig(&["sshd", "one"]);
     let rekey = |more: &[&str]| hosts.sealift(&[&["host", "rekey", "one", "--ssh", "--identity", &jay], more].concat());
     rekey(&[]).exits(7).says("another host key than your known_hosts says");
-    rekey(&["--fingerprint", &hosts.key("one").1]).exits(0).says("one has its new key");
+    rekey(&["--fingerprint", &key(&hosts, "one").1]).exits(0).says("one has its new key");
     let shown = sandbox.sealift(&["show", "one-only", "--identity", private]).exits(0);
     assert_eq!(shown.stdout, secret.as_bytes());
     // The jump host does not know the other's name.
-    let far = std::fs::read_to_string(hosts.place.join("far/address")).expect("an address");
+    let far = hosts.text("far/address");
     let far = far.trim();
-    hosts.known_hosts(&format!("one {}\n[two]:2222 {two}\n{far} {}\n", hosts.key("one").0, hosts.key("far").0));
+    hosts.at_home(
+        ".ssh/known_hosts",
+        &format!("one {}\n[two]:2222 {two}\n{far} {}\n", key(&hosts, "one").0, key(&hosts, "far").0),
+    );
 
     // Over a jump host, which the user's ssh_config names.
     let config = format!("Host behind\nHostName {far}\nProxyJump jay@one\n");
-    std::fs::write(hosts.place.join("deployer/home/.ssh/config"), config).expect("written");
+    hosts.at_home(".ssh/config", &config);
     add("far", "jay@behind", &["--no-hardware"]).exits(0);
-    assert!(sandbox.read("recipients.toml").contains(&hosts.key("far").0));
-    assert!(hosts.log("far").contains("Accepted publickey for jay from 10.98.0.11"), "{}", hosts.log("far"));
+    assert!(sandbox.read("recipients.toml").contains(&key(&hosts, "far").0));
+    assert!(hosts.sshd_log("far").contains("Accepted publickey for jay from 10.98.0.11"), "{}", hosts.sshd_log("far"));
 
     // On another port; a key of the fleet is nobody else's.
     add("two", "ssh://jay@two:2222", &["--no-hardware", "--json"]).exits(0);
     assert!(!sandbox.fleet().join("hosts/two/hardware-configuration.nix").exists());
     assert!(sandbox.read("hosts/two/default.nix").contains("pathExists"));
-    let before = state(&sandbox);
+    let before = state(sandbox);
     add("three", "jay@two", &["--no-hardware", "--fingerprint", &print]).exits(2).says("also the key of");
     add("four", "jay@nowhere", &[]).exits(7).says("does not resolve");
     add("four", "-oProxyCommand=touch /tmp/x", &[]).exits(2);
-    assert_eq!(state(&sandbox), before);
+    assert_eq!(state(sandbox), before);
 }
 
 #[test]
 fn a_person_at_the_terminal_may_vouch() {
-    let sandbox = Sandbox::with_fleet(&["web"]);
-    let Some(hosts) = Hosts::up(&sandbox, "onboarding at a terminal", &["one"]) else { return };
-    let (line, print) = hosts.key("one");
+    let Some(hosts) = beside("onboarding at a terminal", &["one"]) else { return };
+    let sandbox = &hosts.sandbox;
+    let (line, print) = key(&hosts, "one");
     // The program, where the host can be reached.
     sandbox.write(
         "../there",
         format!(
             "#!/bin/sh\nexec env SEALIFT_RIG={} {}/tests/rig/rig deployer {} \"$@\"\n",
-            hosts.place.display(),
+            sandbox.path("rig").display(),
             env!("CARGO_MANIFEST_DIR"),
             env!("CARGO_BIN_EXE_sealift")
         ),
@@ -246,7 +184,7 @@ fn a_person_at_the_terminal_may_vouch() {
         let key = sandbox.key("jay");
         let words = "host add one --ssh jay@one --no-hardware --identity";
         let script = format!("spawn {} {words} {key}\nsays {{[y/N]}}\nsend \"{word}\\r\"\nends\n", there.display());
-        on_terminal(&sandbox, &script).prints(&print).prints(&format!("<{code}>"))
+        on_terminal(sandbox, &script).prints(&print).prints(&format!("<{code}>"))
     };
     answer("n", 7).prints("nobody vouches");
     assert!(!sandbox.read("recipients.toml").contains("hosts.one"));

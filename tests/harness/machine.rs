@@ -235,16 +235,7 @@ impl Machine {
     /// The calls of switch-to-configuration so far: the action and the exit code of each, and whether it was the system
     /// that runs now.
     pub fn calls(&self) -> Vec<String> {
-        let text = std::fs::read_to_string(self.root.join("var/log/stc.log")).unwrap_or_default();
-        let mut calls = Vec::new();
-        for line in text.lines() {
-            if let Some(rest) = line.strip_prefix("call action=") {
-                calls.push(rest.split(' ').next().unwrap_or_default().to_owned());
-            } else if let (Some(code), Some(call)) = (line.strip_prefix("exit code="), calls.last_mut()) {
-                *call += &format!(" {code}");
-            }
-        }
-        calls
+        super::calls(&self.log())
     }
 
     /// The log of all that switch-to-configuration did.

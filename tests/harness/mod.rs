@@ -341,6 +341,19 @@ fn holds(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|window| window == word)
 }
 
+/// The calls that a stand-in's switch-to-configuration wrote into its log, each with its exit code.
+pub fn calls(log: &str) -> Vec<String> {
+    let mut calls = Vec::new();
+    for line in log.lines() {
+        if let Some(rest) = line.strip_prefix("call action=") {
+            calls.push(rest.split(' ').next().unwrap_or_default().to_owned());
+        } else if let (Some(code), Some(call)) = (line.strip_prefix("exit code="), calls.last_mut()) {
+            *call += &format!(" {code}");
+        }
+    }
+    calls
+}
+
 /// Writes down that something could not be run here, for the last lines of `scripts/test`.
 pub fn not_run(what: &str, why: &str) {
     use std::io::Write;

@@ -78,19 +78,23 @@ impl Rig {
         rig
     }
 
-    /// Hosts and a repository with the flake, and no policy but its admin.
-    pub fn bare(hosts: &[&str]) -> Self {
-        let sandbox = Sandbox::new();
+    /// Hosts beside a fleet that is there already.
+    pub fn beside(sandbox: Sandbox, hosts: &[&str]) -> Self {
         let place = sandbox.path("rig");
         std::fs::create_dir(&place).expect("a folder");
         // Looked at by `Rig::drop`, by a faster search.
         sandbox.allow(&place);
         let names = hosts.iter().map(|host| host.split('@').next().expect("a name"));
         let mut rig = Self { sandbox, place, deployer: String::new() };
-        let mut arguments = vec!["up"];
-        arguments.extend(names);
+        let arguments: Vec<&str> = std::iter::once("up").chain(names).collect();
         rig.rig(&arguments);
         rig.text("deployer/pid").trim().clone_into(&mut rig.deployer);
+        rig
+    }
+
+    /// Hosts and a repository with the flake, and no policy but its admin.
+    pub fn bare(hosts: &[&str]) -> Self {
+        let rig = Self::beside(Sandbox::new(), hosts);
         rig.sandbox.tool("git", &["init", "-q", "-b", "main"]);
         rig.sandbox.tool("cp", &["-r", fixture().join(".").to_str().expect("UTF-8"), "."]);
         std::fs::copy(template().join("fleet/programs.json"), rig.sandbox.fleet().join("programs.json"))
@@ -197,6 +201,24 @@ impl Rig {
         self.place.join(host).join("disk").join(path.trim_start_matches('/'))
     }
 
+    /// Writes a file into the deployer's home.
+    pub fn at_home(&self, name: &str, text: &str) {
+        std::fs::write(self.place.join("deployer/home").join(name), text).expect("written");
+    }
+
+    /// Puts a program on a host.
+    pub fn install(&self, host: &str, name: &str, text: &str) {
+        let path = self.disk(host, "/tmp/program");
+        std::fs::write(&path, text).expect("written");
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
+        self.on(host, &["cp", "/tmp/program", &format!("/usr/bin/{name}")]);
+    }
+
+    /// What a host's sshd wrote down.
+    pub fn sshd_log(&self, host: &str) -> String {
+        std::fs::read_to_string(self.disk(host, "/var/log/sshd.log")).unwrap_or_default()
+    }
+
     /// The public half of a host's key.
     pub fn public_key(&self, host: &str) -> String {
         std::fs::read_to_string(self.disk(host, "/etc/ssh/ssh_host_ed25519_key.pub")).expect("a key").trim().to_owned()
@@ -217,15 +239,7 @@ impl Rig {
 
     /// The calls of a host's switch-to-configuration so far, each with its exit code.
     pub fn calls(&self, host: &str) -> Vec<String> {
-        let mut calls = Vec::new();
-        for line in self.log(host).lines() {
-            if let Some(rest) = line.strip_prefix("call action=") {
-                calls.push(rest.split(' ').next().unwrap_or_default().to_owned());
-            } else if let (Some(code), Some(call)) = (line.strip_prefix("exit code="), calls.last_mut()) {
-                *call += &format!(" {code}");
-            }
-        }
-        calls
+        super::calls(&self.log(host))
     }
 
     /// The log of all that a host's switch-to-configuration did.

@@ -2,6 +2,7 @@
 
 mod killed;
 mod many;
+mod migration;
 mod plans;
 mod strangers;
 mod switching;

@@ -1,0 +1,38 @@
+//! What a fleet that moves over is told of machines that are not this one.
+
+use crate::harness::rig::{Rig, cannot_rig};
+
+#[test]
+fn nix_a_machine_is_examined_and_its_way_into_the_fleet_is_told() {
+    if cannot_rig("remote: doctor and progress") {
+        return;
+    }
+    let rig = Rig::deployed(&["web"]);
+    let told = |rig: &Rig| rig.sealift(&["status", "--progress", "--json"]).json();
+    let before = told(&rig);
+    assert_eq!(before["hosts"][0]["host"], "web", "{before}");
+    // A fault that the machine has, and that only it can tell: a link where a folder was.
+    let clean = rig.sealift(&["doctor", "web"]);
+    assert!(!clean.text().contains("etc-nixos") && !clean.text().contains("/etc/nixos"), "{}", clean.text());
+    rig.on("web", &["sh", "-c", "mkdir /etc/nixos && ln -s /etc/nixos /etc/nixos/loop"]);
+    rig.sealift(&["doctor", "web"]).exits(3).prints("/etc/nixos");
+}
+
+#[test]
+fn nix_etc_nixos_leads_to_the_flake_and_a_rollback_brings_the_folder_back() {
+    if cannot_rig("remote: --link-etc-nixos") {
+        return;
+    }
+    let rig = Rig::deployed(&["web"]);
+    rig.on("web", &["sh", "-c", "mkdir -p /etc/nixos /home/jay/fleet && echo '{ }' | tee /etc/nixos/configuration.nix > /home/jay/fleet/flake.nix"]);
+    rig.change(&["web"]);
+    // A deploy that fails links nothing.
+    rig.fail("web", "test 4");
+    rig.sealift(&["deploy", "web", "--yes", "--link-etc-nixos=/home/jay/fleet"]).exits(6);
+    assert_eq!(rig.on("web", &["stat", "-c", "%F", "/etc/nixos"]), "directory\n");
+    rig.sealift(&["deploy", "web", "--yes", "--link-etc-nixos=/home/jay/fleet"]).exits(0);
+    assert_eq!(rig.on("web", &["readlink", "/etc/nixos"]), "/home/jay/fleet\n");
+    rig.sealift(&["rollback", "web"]).exits(0);
+    assert_eq!(rig.on("web", &["stat", "-c", "%F", "/etc/nixos"]), "directory\n");
+    assert_eq!(rig.on("web", &["cat", "/etc/nixos/configuration.nix"]), "{ }\n");
+}
