@@ -417,6 +417,7 @@ mod tests {
 
     #[test]
     fn a_source_is_handed_whole_to_its_rules_and_what_they_find_wins() {
+        #[expect(clippy::unnecessary_wraps, reason = "as the type of rules says")]
         fn rule(path: &str, text: &str) -> Result<Vec<super::super::source::Found>, String> {
             assert_eq!(path, "a.nix");
             let span = text.find("ghp_").map(|at| at..at + 40);
