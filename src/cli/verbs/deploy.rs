@@ -27,9 +27,6 @@ pub struct Args {
     build: Build,
     #[command(flatten)]
     carry: Carry,
-    /// Print what happens as JSON, one event a line
-    #[arg(long)]
-    json: bool,
     /// Take up the last deploy that is not done on every host: the same systems, on the hosts that are left
     #[arg(long, conflicts_with_all = ["words", "host", "all", "action", "attach"])]
     resume: bool,
@@ -40,6 +37,9 @@ pub struct Args {
     /// Join a run on its hosts, or tell what it came to
     #[arg(long, value_name = "RUN")]
     attach: Option<String>,
+    /// Print what happens as JSON, one event a line
+    #[arg(long)]
+    json: bool,
 }
 
 /// Which machines, and how they are reached.

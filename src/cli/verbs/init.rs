@@ -87,6 +87,7 @@ fn list(report: &takeover::Report, app: &App) -> Result<()> {
 
 fn show(report: &init::Report, app: &App) {
     match report.written.as_slice() {
+        [] if report.hook.is_some() => app.ui.say("the fleet is there already"),
         [] => app.ui.say("the fleet is there already; nothing changed"),
         written => app.ui.say(&format!("wrote {}", written.join(", "))),
     }
