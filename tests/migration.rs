@@ -267,7 +267,10 @@ fn a_machine_that_is_away_leaves_its_steps_open_and_the_old_layout_in_place() {
     sandbox.tool("git", &["add", "."]);
     sandbox.tool("git", &["commit", "-q", "-m", "layout"]);
     let run = sandbox.sealift(&["status", "--progress"]).exits(4);
-    run.prints("web   done      open       ?         ?         open").says("refuses connections");
+    let run = run.prints("web   done      open       ?         ?         open").says("refuses connections");
+    assert!(!run.stderr.contains("web: deployed: web: "), "named once: {}", run.stderr);
+    let run = sandbox.sealift(&["status"]).exits(7).says("web: ").says("refuses connections");
+    assert!(!run.stderr.contains("web: web: "), "named once: {}", run.stderr);
     sandbox.sealift(&["cleanup", "--yes"]).exits(7).says("web is not verified");
     assert!(sandbox.fleet().join("web.nix").exists());
 }

@@ -120,6 +120,10 @@ fn init_puts_it_in_where_there_is_none() {
     let sandbox = repository();
     sandbox.sealift(&["init"]).exits(0).says("a commit with plaintext in it is refused from now on");
     assert!(sandbox.read(".git/hooks/pre-commit").contains("scan --staged"));
+    sandbox.sealift(&["init"]).exits(0).says("there already; nothing changed");
+    sandbox.sealift(&["hook", "remove"]).exits(0);
+    let run = sandbox.sealift(&["init"]).exits(0).says("there already").says("is refused from now on");
+    assert!(!run.stderr.contains("nothing changed"), "{}", run.stderr);
     let other = repository();
     hook(&other, ".git/hooks/pre-commit", "#!/bin/sh\n");
     other.sealift(&["init"]).exits(0);

@@ -9,10 +9,7 @@ use crate::error::Result;
 use crate::fleet::name::SecretName;
 use crate::fleet::shape::Shape;
 
-/// A token that stands inline in a Nix file becomes a sealed secret, and the option beside it that takes a file gets the
-/// delivered path: `token = "…"` becomes `tokenFile = config.sealift.secrets.NAME.path`. In a git configuration it takes
-/// the `signingkey` that names a private key's file. Shows the change and asks; changes all of it or nothing; says which
-/// commits still hold the value. Needs no private key.
+/// The arguments of `sealift adopt`.
 #[derive(clap::Args)]
 pub struct Args {
     /// The file and the line: hosts/nixos/default.nix:42, and :COLUMN where a line has more than one

@@ -4,8 +4,7 @@ use crate::cli::{App, Done, settings};
 use crate::commands::check::{Request, run as check};
 use crate::fleet::finding::Level;
 
-/// Proves from public data alone that every host can open exactly what it should. Exit 0, or 3 with each finding. Needs
-/// no private key and no history: made for CI.
+/// The arguments of `sealift check`.
 #[derive(clap::Args)]
 pub struct Args {
     /// Warnings count too

@@ -6,9 +6,7 @@ use crate::cli::{App, Done};
 use crate::commands::cleanup::{Report, carry_out, plan};
 use crate::error::{Error, Result};
 
-/// Looks at every machine first: each must run what was deployed last, and be as its checks and its manifest say. Then it
-/// lists the files that have a successor in the new layout and that no Nix file names, asks, and removes them from the work
-/// tree and git's index. Only files that git has as they are; the commit is yours.
+/// The arguments of `sealift cleanup`.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]

@@ -16,10 +16,7 @@ use crate::fleet::name::{HostName, Tag};
 use crate::fleet::policy::{Policy, Selector};
 use crate::fleet::rollout::{self, Outcome};
 
-/// Looks whether all is in place, builds the hosts' systems as whoever calls, shows what differs and asks. Then each host
-/// opens and checks every secret, activates the system, looks whether all is well, and only then makes it what boots; a
-/// machine that is reached over SSH wants to hear from us over a new connection too. Any failure on the way brings back the
-/// former system with its secrets: exit 6.
+/// The arguments of `sealift deploy`.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -30,9 +27,6 @@ pub struct Args {
     build: Build,
     #[command(flatten)]
     carry: Carry,
-    /// Print what happens as JSON, one event a line
-    #[arg(long)]
-    json: bool,
     /// Take up the last deploy that is not done on every host: the same systems, on the hosts that are left
     #[arg(long, conflicts_with_all = ["words", "host", "all", "action", "attach"])]
     resume: bool,
@@ -43,12 +37,15 @@ pub struct Args {
     /// Join a run on its hosts, or tell what it came to
     #[arg(long, value_name = "RUN")]
     attach: Option<String>,
+    /// Print what happens as JSON, one event a line
+    #[arg(long)]
+    json: bool,
 }
 
 /// Which machines, and how they are reached.
 #[derive(clap::Args)]
 pub struct Machines {
-    /// Hosts, and @tags; without any, the host that this machine is
+    /// Hosts, and @tags; without any, this machine
     #[arg(value_name = "HOST|@TAG")]
     words: Vec<Word>,
     /// A host, as without the option
@@ -125,10 +122,10 @@ pub struct Carry {
 /// How long is waited.
 #[derive(clap::Args)]
 pub struct Patience {
-    /// How long a check that got worse may recover, in seconds
+    /// How many seconds a check that got worse may take to recover
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     settle: u64,
-    /// How long a machine waits for us to come back over a new connection before it goes back, in seconds
+    /// How many seconds a machine waits for us to come back over a new connection before it goes back
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     acknowledge: u64,
     /// Where the machine is reached after the switch, if its address changes
@@ -286,8 +283,7 @@ fn builder(host: Option<Address>, target: bool) -> Builder {
     }
 }
 
-/// Builds and compares, and writes down what a deploy would do. `sealift apply FILE` then does exactly that: the same store
-/// paths, the same ciphertext, whatever the repository says by then. Changes nothing on any host.
+/// The arguments of `sealift plan`.
 #[derive(clap::Args)]
 pub struct PlanArgs {
     #[command(flatten)]
@@ -331,8 +327,7 @@ pub fn plan(args: PlanArgs, app: &App) -> Done {
     ended(reports, app)
 }
 
-/// Carries out a plan that was made by `sealift plan`: exactly its store paths and its ciphertext. A host on which another
-/// system runs by now than when it was planned is not touched.
+/// The arguments of `sealift apply`.
 #[derive(clap::Args)]
 pub struct ApplyArgs {
     /// The plan

@@ -7,12 +7,10 @@ use crate::fleet::doctor::Fault;
 use crate::fleet::finding::Level;
 use crate::fleet::name::HostName;
 
-/// Looks at this machine and at the repository of the working directory, or at one host of the fleet over SSH. Works
-/// without a fleet too. Exit 0, or 3 with each fault; what is mended by --fix loses nothing: git is told of files, and links
-/// that lead astray are removed.
+/// The arguments of `sealift doctor`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A host; without one, this machine
+    /// The host; without it, this machine
     #[arg(value_name = "HOST")]
     host: Option<HostName>,
     #[command(flatten)]

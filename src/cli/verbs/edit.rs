@@ -10,8 +10,7 @@ use crate::commands::edit::{self, Request};
 use crate::fleet::header::VALUE_LIMIT;
 use crate::fleet::name::FileName;
 
-/// Opens the value in your editor (SEALIFT_EDITOR, VISUAL or EDITOR), in memory only, and seals what you leave. Nothing
-/// is changed where the editor fails, or leaves the text as it was, empty, or out of its shape.
+/// The arguments of `sealift edit`.
 #[derive(clap::Args)]
 pub struct Args {
     /// The secret; NAME/HOST for one host's own value

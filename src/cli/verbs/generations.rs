@@ -7,7 +7,7 @@ use crate::fleet::generations::Generation;
 use crate::fleet::name::HostName;
 use crate::fleet::policy::Selector;
 
-/// Lists the systems that a machine can go back to, with the secrets that each carries. Needs no key and no root.
+/// The arguments of `sealift generations`.
 #[derive(clap::Args)]
 pub struct Args {
     /// The host; without it, this machine

@@ -6,7 +6,7 @@ use crate::adapters::git::Git;
 use crate::cli::{App, Done, settings};
 use crate::commands::hook;
 
-/// The pre-commit hook: `sealift scan --staged` looks at what a commit would add, and a commit with plaintext is refused.
+/// The arguments of `sealift hook`.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]

@@ -9,8 +9,7 @@ use crate::cli::{App, Done, settings};
 use crate::commands::identity::{self, Keep, Made, New};
 use crate::fleet::name::AdminName;
 
-/// An admin opens every secret of the fleet. The key is kept in the OS keyring and, sealed to a passphrase, in a backup
-/// file; or in a file only.
+/// The arguments of `sealift identity`.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(subcommand)]

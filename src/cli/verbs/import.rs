@@ -6,9 +6,7 @@ use crate::cli::{App, Done, settings};
 use crate::commands::import::{Report, Request, agenix};
 use crate::error::Error;
 
-/// Takes over the secrets of a repository that another tool sealed. From agenix: its rules file becomes declarations in
-/// recipients.toml and its files get their names under secrets/; ciphertext is not touched and no key is needed; then
-/// `sealift rekey` gives the files their seals. Run `sealift init` first.
+/// The arguments of `sealift import`.
 #[derive(clap::Args)]
 pub struct Args {
     /// The tool

@@ -7,10 +7,7 @@ use crate::commands::{init, takeover};
 use crate::error::{Error, Result};
 use crate::fleet::name::HostName;
 
-/// Writes recipients.toml, secrets/ and .gitattributes where they are missing, and the pre-commit hook where there is none. A
-/// second run changes nothing. With --from,
-/// a machine's configuration is copied aside, its hardware-configuration.nix gets its place under hosts/, and what a fleet
-/// needs besides is written; nothing is overwritten, and what has no plain place is named.
+/// The arguments of `sealift init`.
 #[derive(clap::Args)]
 pub struct Args {
     /// Begin from this configuration: /etc/nixos, or a checkout
@@ -90,6 +87,7 @@ fn list(report: &takeover::Report, app: &App) -> Result<()> {
 
 fn show(report: &init::Report, app: &App) {
     match report.written.as_slice() {
+        [] if report.hook.is_some() => app.ui.say("the fleet is there already"),
         [] => app.ui.say("the fleet is there already; nothing changed"),
         written => app.ui.say(&format!("wrote {}", written.join(", "))),
     }

@@ -9,10 +9,7 @@ use crate::commands::Talk;
 use crate::commands::install::{self, Report, Request, Strict};
 use crate::fleet::installed::{Outcome, Tree};
 
-/// Opens every secret of a manifest in memory with the host's own key, then puts all of them in place at once:
-/// /run/sealift leads to the new generation. What cannot be opened keeps its last good bytes of this boot, and the exit
-/// code is 4; with --strict nothing is changed then, and it is 1. A system's unit says --strict=live: all or nothing in
-/// a switch, what opens in a boot.
+/// The arguments of `sealift install`.
 #[derive(clap::Args)]
 pub struct Args {
     /// The manifest: from the Nix module, or from `sealift manifest HOST`

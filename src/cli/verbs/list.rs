@@ -4,7 +4,7 @@ use super::table;
 use crate::cli::{App, Done};
 use crate::commands::list::{Cell, State, list, matrix};
 
-/// What there is: name, state, value, readers. Needs no private key.
+/// The arguments of `sealift list`.
 #[derive(clap::Args)]
 pub struct Args {
     /// Secrets × hosts

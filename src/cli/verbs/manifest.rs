@@ -4,8 +4,7 @@ use crate::cli::{App, Done};
 use crate::commands::manifest;
 use crate::fleet::name::HostName;
 
-/// Prints the manifest as JSON, with absolute paths of the fleet's sealed files: what `sealift install` reads. The Nix
-/// module makes the same one, with store paths.
+/// The arguments of `sealift manifest`.
 #[derive(clap::Args)]
 pub struct Args {
     /// The host that the secrets are for

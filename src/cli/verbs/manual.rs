@@ -6,7 +6,7 @@ use crate::cli::{App, Done, command};
 use crate::error::{Error, Result};
 use crate::fleet::policy_raw;
 
-/// Prints a completion script: `sealift completions bash > /etc/bash_completion.d/sealift`.
+/// The arguments of `sealift completions`.
 #[derive(clap::Args)]
 pub struct CompletionsArgs {
     /// The shell

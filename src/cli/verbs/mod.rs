@@ -38,62 +38,151 @@ mod who;
 #[derive(Subcommand)]
 pub enum Verb {
     /// Make or adopt a fleet in this git repository
+    ///
+    /// Writes recipients.toml, secrets/ and .gitattributes where they are missing, and the pre-commit hook where there is
+    /// none. A second run changes nothing. With --from, a machine's configuration is copied aside, its
+    /// hardware-configuration.nix gets its place under hosts/, and what a fleet needs besides is written; nothing is
+    /// overwritten, and what has no plain place is named.
     Init(init::Args),
     /// Take over the secrets of a repository of agenix
+    ///
+    /// From agenix: its rules file becomes declarations in recipients.toml and its files get their names under secrets/;
+    /// ciphertext is not touched and no key is needed. Then `sealift rekey` gives the files their seals. Run `sealift
+    /// init` first.
     Import(import::Args),
     /// An admin's own key: make, show, import, forget
+    ///
+    /// An admin opens every secret of the fleet. The key is kept in the OS keyring and, sealed to a passphrase, in a
+    /// backup file; or in a file only.
     Identity(identity::Args),
     /// Seal a new value: typed, from standard input, from a file, or made
+    ///
+    /// Needs no private key. A secret that is new is declared in recipients.toml by this; say who reads it with --hosts.
     Seal(Box<seal::Args>),
     /// Seal a secret that stands inline in a Nix file or a git configuration, and name the delivered file there
+    ///
+    /// A token that stands inline in a Nix file becomes a sealed secret, and the option beside it that takes a file gets
+    /// the delivered path: `token = "…"` becomes `tokenFile = config.sealift.secrets.NAME.path`. In a git configuration
+    /// it takes the `signingkey` that names a private key's file. Shows the change and asks; changes all of it or
+    /// nothing; says which commits still hold the value. Needs no private key.
     Adopt(adopt::Args),
     /// Change a value in your editor
+    ///
+    /// Opens the value in your editor (SEALIFT_EDITOR, VISUAL or EDITOR), in memory only, and seals what you leave.
+    /// Nothing is changed where the editor fails, or leaves the text as it was, empty, or out of its shape.
     Edit(edit::Args),
     /// Print a secret's bytes, exactly as sealed
+    ///
+    /// No newline is added or taken. A terminal gets them only if they are plain text.
     Show(show::Args),
     /// List the secrets and how they stand
+    ///
+    /// Name, state, value, readers. Needs no private key.
     List(list::Args),
     /// Remove a secret
+    ///
+    /// Its declaration and its files, or a sealed file that nothing asks for.
     Rm(rename::RmArgs),
     /// Rename a secret
+    ///
+    /// Its declaration, its files, and the name in their seals. Value, serial and readers stay.
     Mv(rename::MvArgs),
     /// Bring sealed files in line with recipients.toml
+    ///
+    /// All that drifted, or none if one cannot be opened. Values and their serials stay; files that are in line stay byte
+    /// for byte.
     Rekey(rekey::Args),
     /// Give secrets new values
+    ///
+    /// Sealed to today's readers. Values that the policy knows how to make are made; the others are asked for. Needs no
+    /// private key.
     Rotate(rotate::Args),
     /// Prove, without a private key, that every host can open exactly what it should
+    ///
+    /// From public data alone. Exit 0, or 3 with each finding. Needs no history: made for CI.
     Check(check::Args),
     /// Look for plaintext: in the work tree, the next commit, the history, a built system
+    ///
+    /// Private keys, tokens, passwords, and with an identity the fleet's own values, exactly. Looks at the work tree and
+    /// the index unless told otherwise. Exit 0, or 10 with each finding, or 11 when it could not look everywhere. No
+    /// value is ever printed.
     Scan(scan::Args),
-    /// The pre-commit hook that looks for plaintext
+    /// The pre-commit hook that looks for plaintext: put it in, take it away
+    ///
+    /// `sealift scan --staged` looks at what a commit would add, and a commit with plaintext is refused.
     Hook(hook::Args),
     /// Who can read a secret, and who knows its value
+    ///
+    /// By the seals alone: no private key, no history.
     Who(who::Args),
-    /// Add, remove and list machines
+    /// The machines: add, remove, list, give another key, put a made key in place
     Host(host::Args),
     /// Make the fleet's systems the ones that run on its machines, with their secrets, or leave them as they were
+    ///
+    /// Looks whether all is in place, builds the hosts' systems as whoever calls, shows what differs and asks. Then each
+    /// host opens and checks every secret, activates the system, looks whether all is well, and only then makes it what
+    /// boots; a machine that is reached over SSH wants to hear from us over a new connection too. Any failure on the way
+    /// brings back the former system with its secrets: exit 6.
     Deploy(Box<deploy::Args>),
     /// Write down what a deploy would do, to be reviewed
+    ///
+    /// Builds and compares, and writes down what a deploy would do. `sealift apply FILE` then does exactly that: the same
+    /// store paths, the same ciphertext, whatever the repository says by then. Changes nothing on any host.
     Plan(Box<deploy::PlanArgs>),
     /// Carry out a plan that was reviewed
+    ///
+    /// Carries out a plan that was made by `sealift plan`: exactly its store paths and its ciphertext. A host on which
+    /// another system runs by now than when it was planned is not touched.
     Apply(Box<deploy::ApplyArgs>),
     /// The fleet at a glance: what runs where, and what waits
+    ///
+    /// Looks at every host as whoever logs in there: what runs, how far behind HEAD it is, whether its secrets are those
+    /// of the fleet's files, what has failed, what waits for a reboot, and who deployed last. Changes nothing, opens
+    /// nothing.
     Status(status::Args),
     /// Remove the files of a former layout, once every machine is verified
+    ///
+    /// Looks at every machine first: each must run what was deployed last, and be as its checks and its manifest say.
+    /// Then it lists the files that have a successor in the new layout and that no Nix file names, asks, and removes them
+    /// from the work tree and git's index. Only files that git has as they are; the commit is yours.
     Cleanup(cleanup::Args),
     /// Look at the declared checks of hosts, and whether what is delivered is what it should be
+    ///
+    /// Looks at the checks that recipients.toml declares for a host, and holds what is delivered there against the
+    /// manifest of the system that runs: whether each file is there, whose it is, and whether somebody has changed it.
+    /// Opens nothing.
     Verify(verify::Args),
     /// Find the known faults of a machine and of the repository, each with its mend
+    ///
+    /// Looks at this machine and at the repository of the working directory, or at one host of the fleet over SSH. Works
+    /// without a fleet too. Exit 0, or 3 with each fault; what is mended by --fix loses nothing: git is told of files,
+    /// and links that lead astray are removed.
     Doctor(doctor::Args),
     /// Make a former system run again, with its own secrets
+    ///
+    /// Makes the generation before the current one run and boot again, with the secrets that it carries. Asks nothing.
+    /// Fails like a deploy: what ran stays, or comes back. On this machine it works without a fleet too; then no checks
+    /// are made.
     Rollback(rollback::Args),
     /// List the systems that a machine can go back to
+    ///
+    /// With the secrets that each carries. Needs no key and no root.
     Generations(generations::Args),
     /// Put a host's secrets in place: on the host, by its own key
+    ///
+    /// Opens every secret of a manifest in memory with the host's own key, then puts all of them in place at once:
+    /// /run/sealift leads to the new generation. What cannot be opened keeps its last good bytes of this boot, and the
+    /// exit code is 4; with --strict nothing is changed then, and it is 1. A system's unit says --strict=live: all or
+    /// nothing in a switch, what opens in a boot.
     Install(install::Args),
     /// Print the list of what a host installs
+    ///
+    /// JSON, with absolute paths of the fleet's sealed files: what `sealift install` reads. The Nix module makes the same
+    /// one, with store paths.
     Manifest(manifest::Args),
     /// Print a completion script for a shell
+    ///
+    /// As in `sealift completions bash > ~/.local/share/bash-completion/completions/sealift`.
     Completions(manual::CompletionsArgs),
     /// Print the manual page
     Man(manual::ManArgs),

@@ -5,14 +5,13 @@ use crate::commands::rekey::{Report, Request, run as rekey};
 use crate::fleet::name::FileName;
 use crate::fleet::plan::Why;
 
-/// Brings sealed files in line with recipients.toml: all that drifted, or none if one cannot be opened. Values and their
-/// serials stay; files that are in line stay byte for byte.
+/// The arguments of `sealift rekey`.
 #[derive(clap::Args)]
 pub struct Args {
     /// Only these secrets
     #[arg(value_name = "NAME")]
     names: Vec<FileName>,
-    /// Print what would be done, and do nothing. Needs no private key
+    /// Print what would be done and do nothing; needs no private key
     #[arg(long)]
     dry_run: bool,
     /// Seal files anew that are in line, too

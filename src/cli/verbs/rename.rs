@@ -4,7 +4,7 @@ use crate::cli::{App, Done};
 use crate::commands::rename;
 use crate::fleet::name::{FileName, SecretName};
 
-/// Renames a secret: declaration, files, and the name in their seals. Value, serial and readers stay.
+/// The arguments of `sealift mv`.
 #[derive(clap::Args)]
 pub struct MvArgs {
     /// The name it has
@@ -31,7 +31,7 @@ pub fn mv(args: &MvArgs, app: &App) -> Done {
     Ok(None)
 }
 
-/// Removes a secret's declaration and files, or a sealed file that nothing asks for.
+/// The arguments of `sealift rm`.
 #[derive(clap::Args)]
 pub struct RmArgs {
     /// The secret

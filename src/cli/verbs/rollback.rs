@@ -9,11 +9,10 @@ use crate::commands::{Event, Talk};
 use crate::fleet::name::HostName;
 use crate::fleet::policy::Selector;
 
-/// Makes the generation before the current one run and boot again, with the secrets that it carries. Asks nothing. Fails
-/// like a deploy: what ran stays, or comes back. On this machine it works without a fleet too; then no checks are made.
+/// The arguments of `sealift rollback`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The host; without it, the one that this machine is
+    /// The host; without it, this machine
     #[arg(value_name = "HOST", conflicts_with = "host")]
     positional: Option<HostName>,
     /// The same

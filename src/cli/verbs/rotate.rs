@@ -9,8 +9,7 @@ use crate::commands::seal::Source;
 use crate::fleet::header::VALUE_LIMIT;
 use crate::fleet::name::{FileName, HostName};
 
-/// Gives secrets new values, sealed to today's readers. Values that the policy knows how to make are made; the others are
-/// asked for. Needs no private key.
+/// The arguments of `sealift rotate`.
 #[derive(clap::Args)]
 pub struct Args {
     /// The secrets; NAME/HOST for one host's own value

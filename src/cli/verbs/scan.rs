@@ -9,9 +9,7 @@ use crate::error::{Error, Result};
 use crate::fleet::name::HostName;
 use crate::fleet::scan::{Finding, Place, Weight, rules};
 
-/// Looks for plaintext: private keys, tokens, passwords, and with an identity the fleet's own values, exactly. Looks at the
-/// work tree and the index unless told otherwise. Exit 0, or 10 with each finding, or 11 when it could not look everywhere.
-/// No value is ever printed.
+/// The arguments of `sealift scan`.
 #[derive(clap::Args)]
 pub struct Args {
     /// What the next commit would add: the form of the pre-commit hook

@@ -14,7 +14,7 @@ use crate::fleet::name::FileName;
 use crate::fleet::plaintext::Plaintext;
 use crate::fleet::policy_edit::Declaration;
 
-/// Needs no private key. A secret that is new is declared in recipients.toml by this; say who reads it with --hosts.
+/// The arguments of `sealift seal`.
 #[derive(clap::Args)]
 pub struct Args {
     /// The secret; NAME/HOST for one host's own value

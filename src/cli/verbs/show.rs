@@ -5,7 +5,7 @@ use crate::commands::show;
 use crate::error::Error;
 use crate::fleet::name::FileName;
 
-/// Prints the bytes and nothing else: no newline is added or taken. A terminal gets them only if they are plain text.
+/// The arguments of `sealift show`.
 #[derive(clap::Args)]
 pub struct Args {
     /// The secret; NAME/HOST for one host's own value

@@ -7,11 +7,12 @@ use crate::commands::deploy::crew::Who;
 use crate::commands::progress;
 use crate::commands::status::{Row, run as status};
 use crate::error::Kind;
+use crate::fleet::name::HostName;
 use crate::fleet::progress::STEPS;
 
-/// Looks at every host as whoever logs in there: what runs, how far behind HEAD it is, whether its secrets are those of the
-/// fleet's files, what has failed, what waits for a reboot, and who deployed last. Changes nothing, opens nothing.
+/// The arguments of `sealift status`.
 #[derive(clap::Args)]
+#[command(mut_arg("words", |words| words.help("Hosts, and @tags; without any, all hosts")))]
 pub struct Args {
     #[command(flatten)]
     machines: Machines,
@@ -44,7 +45,7 @@ pub fn run(args: Args, app: &App) -> Done {
         lines.extend(rows.iter().map(line));
         table(app, &lines)?;
         for row in &rows {
-            notes(row).iter().for_each(|note| app.ui.say(&format!("{}: {note}", row.host)));
+            notes(row).iter().for_each(|note| app.ui.say(&of(&row.host, note)));
         }
     }
     let gone = rows.iter().filter(|row| !row.reachable).count();
@@ -72,7 +73,11 @@ fn progress(who: &Who, json: bool, app: &App) -> Done {
     table(app, &lines)?;
     for row in &rows {
         for mark in &row.steps {
-            mark.open.iter().for_each(|what| app.ui.say(&format!("{}: {}: {what}", row.host, mark.step)));
+            for what in &mark.open {
+                // A reason that names the host itself need not name it twice.
+                let what = what.strip_prefix(&format!("{}: ", row.host)).unwrap_or(what);
+                app.ui.say(&format!("{}: {}: {what}", row.host, mark.step));
+            }
         }
     }
     Ok(kind)
@@ -106,6 +111,12 @@ fn line(row: &Row) -> Vec<String> {
             |last| format!("{} {} by {}", last.ended, last.outcome.as_str(), last.who),
         ),
     ]
+}
+
+/// A note about a host, named once.
+fn of(host: &HostName, note: &str) -> String {
+    let named = format!("{host}: ");
+    if note.starts_with(&named) { note.to_owned() } else { named + note }
 }
 
 fn notes(row: &Row) -> Vec<String> {

@@ -10,8 +10,7 @@ use crate::commands::verify::{Found, run as verify};
 use crate::error::{Error, Kind};
 use crate::fleet::name::HostName;
 
-/// Looks at the checks that recipients.toml declares for a host, and holds what is delivered there against the manifest of
-/// the system that runs: whether each file is there, whose it is, and whether somebody has changed it. Opens nothing.
+/// The arguments of `sealift verify`.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]

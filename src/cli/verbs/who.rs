@@ -4,8 +4,7 @@ use crate::cli::{App, Done};
 use crate::commands::list::{knowledge, readers};
 use crate::fleet::name::{FileName, HostName};
 
-/// Who can read a secret now, and who else knows its value; or the same for a host. By the seals alone: no private key,
-/// no history.
+/// The arguments of `sealift who`.
 #[derive(clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 pub struct Args {
