@@ -51,10 +51,17 @@ fn nix_an_order_that_is_not_understood_changes_nothing() {
     }
     let machine = Machine::running("{ }");
     let before = machine.state();
+    std::fs::write(machine.root.join("root/other.log"), "{\"event\":\"said\",\"text\":\"of somebody else\"}\n")
+        .unwrap();
     let orders = [
         (order(&machine, |order| order["version"] = 2.into()), "the order is of version 2"),
         (order(&machine, |order| order["more"] = 1.into()), "not well formed"),
         (order(&machine, |order| order["run"] = "../x".into()), "run is not a name"),
+        // Its result would take the place of the journal.
+        (order(&machine, |order| order["run"] = "journal".into()), "run is not a name"),
+        (order(&machine, |order| order["work"] = json!({ "follow": "../../../root/other" })), "run is not a name"),
+        (order(&machine, |order| order["work"]["switch"]["settle"] = u64::MAX.into()), "longer than an hour"),
+        (order(&machine, |order| order["work"]["switch"]["acknowledge"] = u64::MAX.into()), "longer than an hour"),
         (order(&machine, |order| order["root"] = "/nonexistent".into()), "there is no directory"),
         (order(&machine, |order| order["work"]["switch"]["system"] = "/etc".into()), "not a store path"),
         (order(&machine, |order| order["work"]["switch"]["bundle"] = "/etc".into()), "not a store path"),
@@ -71,6 +78,7 @@ fn nix_an_order_that_is_not_understood_changes_nothing() {
         let (run, last) = give(&machine, &order.to_string());
         assert!(run.code == 1 && last["outcome"] == "failed", "{run:?}");
         assert!(last["failure"].to_string().contains(says), "`{says}` is not in {last}");
+        assert!(!run.text().contains("of somebody else"), "{run:?}");
     }
     let (_, last) = give(&machine, "{");
     assert_eq!(last["failure"]["code"], 2);
