@@ -86,6 +86,27 @@ fn nix_an_order_that_is_not_understood_changes_nothing() {
 }
 
 #[test]
+fn nix_nobody_else_can_write_where_root_reads_whatever_the_umask() {
+    use std::os::unix::fs::PermissionsExt;
+    if cannot_deploy("host-run under a wide umask") {
+        return;
+    }
+    let machine = Machine::running("{ }");
+    std::fs::remove_dir_all(machine.root.join("var/lib/sealift")).unwrap();
+    let inner = machine.sealift_command(&["host-run"]);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "umask 0; exec \"$0\" \"$@\""]).arg(inner.get_program()).args(inner.get_args());
+    shell.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let run = machine.sandbox.run(shell, order(&machine, |_| {}).to_string().as_bytes());
+    assert_eq!(run.code, 0, "{run:?}");
+    // Who can put a journal there has root activate a system of their own.
+    for folder in ["var/lib/sealift", "var/lib/sealift/deploy"] {
+        let mode = machine.root.join(folder).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o022, 0, "{folder} is {mode:o}");
+    }
+}
+
+#[test]
 fn nix_nothing_is_left_to_recover_after_an_order() {
     if cannot_deploy("host-run that recovers") {
         return;
