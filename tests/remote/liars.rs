@@ -42,3 +42,28 @@ fn nix_a_host_that_tells_without_end_does_not_fill_the_terminal() {
     let run = rig.sealift(&["deploy", "web", "--yes"]);
     assert!(run.code != 0 && run.stderr.len() < 1 << 20, "{}: {} bytes were shown", run.code, run.stderr.len());
 }
+
+#[test]
+fn nix_what_a_host_calls_its_system_reaches_no_program_here() {
+    if cannot_rig("remote: a system that is none") {
+        return;
+    }
+    let rig = Rig::deployed(&["web"]);
+    rig.change(&["web"]);
+    // A flake of somebody else on this machine: nix would build whatever a host names.
+    let (flake, marker) = (rig.sandbox.path("flake"), rig.sandbox.path("marker"));
+    std::fs::create_dir(&flake).unwrap();
+    let builds = format!(
+        "derivation {{ name = \"x\"; system = \"{}-linux\"; builder = \"/bin/sh\"; args = [ \"-c\" \"echo > {}\" ]; }}",
+        std::env::consts::ARCH,
+        marker.display()
+    );
+    let text = format!("{{ outputs = _: {{ packages.{}-linux.default = {builds}; }}; }}", std::env::consts::ARCH);
+    std::fs::write(flake.join("flake.nix"), text).unwrap();
+    let program = "/run/current-system/etc/sealift/host host-run";
+    let lie = format!("s|\"former\":\"[^\"]*\"|\"former\":\"{}\"|", flake.display());
+    shell(&rig, "web", &format!("'{program}'"), &format!("{program} | sed '{lie}'; exit"));
+    let run = rig.sealift(&["plan", "web"]);
+    assert!(!marker.exists(), "{}", run.stderr);
+    assert!(run.code == 0 && run.stderr.contains("motd: ∅ → ε"), "it is compared by names: {run:?}");
+}
