@@ -51,10 +51,17 @@ fn nix_an_order_that_is_not_understood_changes_nothing() {
     }
     let machine = Machine::running("{ }");
     let before = machine.state();
+    std::fs::write(machine.root.join("root/other.log"), "{\"event\":\"said\",\"text\":\"of somebody else\"}\n")
+        .unwrap();
     let orders = [
         (order(&machine, |order| order["version"] = 2.into()), "the order is of version 2"),
         (order(&machine, |order| order["more"] = 1.into()), "not well formed"),
         (order(&machine, |order| order["run"] = "../x".into()), "run is not a name"),
+        // Its result would take the place of the journal.
+        (order(&machine, |order| order["run"] = "journal".into()), "run is not a name"),
+        (order(&machine, |order| order["work"] = json!({ "follow": "../../../root/other" })), "run is not a name"),
+        (order(&machine, |order| order["work"]["switch"]["settle"] = u64::MAX.into()), "longer than an hour"),
+        (order(&machine, |order| order["work"]["switch"]["acknowledge"] = u64::MAX.into()), "longer than an hour"),
         (order(&machine, |order| order["root"] = "/nonexistent".into()), "there is no directory"),
         (order(&machine, |order| order["work"]["switch"]["system"] = "/etc".into()), "not a store path"),
         (order(&machine, |order| order["work"]["switch"]["bundle"] = "/etc".into()), "not a store path"),
@@ -71,10 +78,32 @@ fn nix_an_order_that_is_not_understood_changes_nothing() {
         let (run, last) = give(&machine, &order.to_string());
         assert!(run.code == 1 && last["outcome"] == "failed", "{run:?}");
         assert!(last["failure"].to_string().contains(says), "`{says}` is not in {last}");
+        assert!(!run.text().contains("of somebody else"), "{run:?}");
     }
     let (_, last) = give(&machine, "{");
     assert_eq!(last["failure"]["code"], 2);
     assert!(machine.calls().is_empty() && machine.state() == before);
+}
+
+#[test]
+fn nix_nobody_else_can_write_where_root_reads_whatever_the_umask() {
+    use std::os::unix::fs::PermissionsExt;
+    if cannot_deploy("host-run under a wide umask") {
+        return;
+    }
+    let machine = Machine::running("{ }");
+    std::fs::remove_dir_all(machine.root.join("var/lib/sealift")).unwrap();
+    let inner = machine.sealift_command(&["host-run"]);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "umask 0; exec \"$0\" \"$@\""]).arg(inner.get_program()).args(inner.get_args());
+    shell.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let run = machine.sandbox.run(shell, order(&machine, |_| {}).to_string().as_bytes());
+    assert_eq!(run.code, 0, "{run:?}");
+    // Who can put a journal there has root activate a system of their own.
+    for folder in ["var/lib/sealift", "var/lib/sealift/deploy"] {
+        let mode = machine.root.join(folder).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o022, 0, "{folder} is {mode:o}");
+    }
 }
 
 #[test]

@@ -410,6 +410,17 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     })
 }
 
+/// Makes a directory, and those above it, to which nobody else can write, whatever the umask. One that is there stays as
+/// it is.
+///
+/// # Errors
+/// Names the path.
+pub fn make_directory(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
+    made.map_err(|error| Error::io(format!("cannot make {}", path.display()), error))
+}
+
 /// Makes a directory, and those above it, for nobody but its owner. One that is there stays as it is.
 ///
 /// # Errors

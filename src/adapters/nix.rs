@@ -310,6 +310,10 @@ pub fn copy(root: &Root, paths: &[&str], sudo: bool) -> Result<()> {
 /// # Errors
 /// When no program can tell.
 pub fn differences(root: &Root, before: &str, after: &str) -> Result<Vec<String>> {
+    // What runs is what a host says that runs: nix would build whatever flake that names, and options are words too.
+    if let Some(other) = [before, after].into_iter().find(|path| !super::system::is_store_path(path)) {
+        return Err(Error::failed(format!("{other} is no store path")));
+    }
     let mut calls = Vec::new();
     if root.is_machine() {
         // These read paths where they lie, which is true only of the machine's own store.

@@ -4,9 +4,10 @@ use std::io::{BufRead, BufReader, Read, Result};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Child;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// How much is kept of what a program says: its end, which tells why it failed.
 const SAID: usize = 64 << 10;
@@ -21,6 +22,18 @@ impl End {
     /// Of this child, which nobody has waited for yet.
     pub fn of(child: &Child) -> Self {
         Self(pidfd_open(Pid::from_child(child), PidfdFlags::empty()).ok().map(Arc::new))
+    }
+
+    /// Waits until the child has ended, and ends it after this time. Whether that had to be done.
+    pub fn within(&self, limit: Duration) -> bool {
+        let Some(end) = &self.0 else { return false };
+        let limit = Timespec {
+            tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(limit.subsec_nanos()),
+        };
+        // It may end by itself in between.
+        poll(&mut [PollFd::new(end, PollFlags::IN)], Some(&limit)) == Ok(0)
+            && pidfd_send_signal(end, Signal::KILL).is_ok()
     }
 
     /// A pipe of the child.

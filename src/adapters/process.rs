@@ -41,6 +41,7 @@ pub struct Invocation {
     directory: Option<PathBuf>,
     input: Option<Input>,
     limit: u64,
+    patience: Option<Duration>,
 }
 
 /// What a program gets on its standard input.
@@ -116,6 +117,7 @@ impl Invocation {
             directory: None,
             input: None,
             limit: u64::MAX,
+            patience: None,
         }
     }
 
@@ -174,6 +176,13 @@ impl Invocation {
     #[must_use]
     pub fn at_most(mut self, bytes: u64) -> Self {
         self.limit = bytes;
+        self
+    }
+
+    /// `run` ends it after this time, and fails: for programs of other machines, which may never answer.
+    #[must_use]
+    pub fn at_longest(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
         self
     }
 
@@ -239,19 +248,26 @@ impl Invocation {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let (input, out, err, end) = (child.stdin.take(), child.stdout.take(), child.stderr.take(), End::of(&child));
         // Three pipes at once: a child that waits for one of them must not wait for us at another.
-        let read = std::thread::scope(|scope| {
+        let (read, late) = std::thread::scope(|scope| {
             scope.spawn(|| {
                 if let (Some(pipe), Some(bytes)) = (input, &self.input) {
                     bytes.write(pipe);
                 }
             });
+            let running = &end;
+            let late = self.patience.map(|patience| scope.spawn(move || running.within(patience)));
             let said = scope.spawn(|| err.map_or(Ok(()), |pipe| keep_end(end.reads(pipe), &mut stderr)));
             // The pipe is dropped at the limit, which ends a child that goes on printing.
             let printed =
                 out.map_or(Ok(0), |pipe| end.reads(pipe).take(self.limit.saturating_add(1)).read_to_end(&mut stdout));
-            said.join().unwrap_or(Ok(())).and(printed)
+            let read = said.join().unwrap_or(Ok(())).and(printed);
+            (read, late.is_some_and(|late| late.join().unwrap_or(false)))
         });
         let status = child.wait().map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))?;
+        if let (true, Some(patience)) = (late, self.patience) {
+            let message = format!("{}: no answer within {} s", self.name(), patience.as_secs());
+            return Err(Error::new(Kind::Unreachable, message));
+        }
         let printed = read.map_err(|error| Error::io(format!("cannot read what {} prints", self.name()), error))?;
         if printed as u64 > self.limit {
             return Err(Error::failed(format!("{} prints more than {} bytes", self.name(), self.limit)));
@@ -548,6 +564,17 @@ mod tests {
         let output = call.run().unwrap();
         assert_eq!((output.stdout, output.stderr), (b"printed\n".to_vec(), b"said\n".to_vec()));
         drop(std::fs::File::options().write(true).open(fifo).unwrap());
+    }
+
+    #[test]
+    fn what_never_answers_is_ended_and_what_answers_in_time_is_not() {
+        let error = Invocation::new("sleep").arg("600").at_longest(Duration::from_millis(20)).run().unwrap_err();
+        assert_eq!(error.kind(), Kind::Unreachable);
+        assert!(error.message().contains("no answer within"), "{error:?}");
+        // It has its pipes, and prints: that is no answer either.
+        let tale = Invocation::new("sh").args(["-c", "echo so far; exec sleep 600"]);
+        assert!(tale.at_longest(Duration::from_millis(20)).run().is_err());
+        assert_eq!(Invocation::new("echo").at_longest(Duration::from_secs(600)).read().unwrap(), b"\n");
     }
 
     #[test]

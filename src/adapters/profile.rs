@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::files;
 use super::process::Invocation;
 use super::rooted::Root;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The folder of the system profile.
 const FOLDER: &str = "/nix/var/nix/profiles";
@@ -72,7 +72,7 @@ fn nix_env(root: &Root) -> Invocation {
 /// When nix-env fails.
 pub fn set(root: &Root, system: &str) -> Result<()> {
     let folder = root.writable(FOLDER)?;
-    std::fs::create_dir_all(&folder).map_err(|error| Error::io(format!("cannot make {}", folder.display()), error))?;
+    files::make_directory(&folder)?;
     nix_env(root).args(["--set", system]).read().map(drop)
 }
 

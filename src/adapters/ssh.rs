@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -81,7 +82,7 @@ impl Shared {
         let plain = |path: &&Path| {
             let text = path.to_str().unwrap_or(" ");
             path.is_absolute()
-                && path.is_dir()
+                && is_ours(path)
                 && text.len() + PREFIX.len() + 17 <= ROOM
                 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b))
         };
@@ -114,10 +115,19 @@ fn make_folder(path: &Path) -> Result<()> {
         .map_err(|error| Error::io(format!("cannot make {}", path.display()), error))
 }
 
+/// Whether a directory is our own: that of another user, which `sudo -E` leaves us, could be exchanged below us, and with
+/// it the connection.
+fn is_ours(path: &Path) -> bool {
+    let ours = |is: &std::fs::Metadata| is.is_dir() && is.uid() == rustix::process::geteuid().as_raw();
+    path.metadata().is_ok_and(|is| ours(&is) && is.mode() & 0o022 == 0)
+}
+
 /// Removes what killed runs left.
 fn sweep(above: &Path) {
     for entry in std::fs::read_dir(above).into_iter().flatten().flatten() {
-        let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+        let named = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+        // In /tmp others may have made one.
+        let ours = named && is_ours(&entry.path());
         // One that is just being made is not locked yet.
         let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
         if ours && age().is_some_and(|age| age > Duration::from_secs(60)) {
@@ -498,5 +508,26 @@ mod tests {
         }
         sweep(place.path());
         assert!(!old.exists() && living.folder.exists());
+    }
+
+    #[test]
+    fn a_folder_that_others_can_change_is_neither_used_nor_swept() {
+        let place = tempfile::tempdir().unwrap();
+        let open = place.path().join("open");
+        std::fs::create_dir(&open).unwrap();
+        std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        assert_eq!(Shared::new(Some(&open)).unwrap().folder.parent(), Some(Path::new("/tmp")));
+        // Only root can give it to another user.
+        if std::os::unix::fs::chown(&open, Some(1234), None).is_ok() {
+            std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+            assert_eq!(Shared::new(Some(&open)).unwrap().folder.parent(), Some(Path::new("/tmp")));
+            let old = place.path().join(format!("{PREFIX}old"));
+            std::fs::create_dir(&old).unwrap();
+            let long_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+            File::open(&old).unwrap().set_modified(long_ago).unwrap();
+            std::os::unix::fs::chown(&old, Some(1234), None).unwrap();
+            sweep(place.path());
+            assert!(old.exists());
+        }
     }
 }

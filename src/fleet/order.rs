@@ -17,6 +17,8 @@ use crate::error::{Error, Kind};
 
 /// The version of the form that this program writes and reads.
 pub const VERSION: u32 = 1;
+/// The longest time that a host waits for anything, in seconds.
+pub const LONGEST: u64 = 3600;
 
 /// What the program on the host shall do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,6 +36,12 @@ pub struct Order {
     pub host: Option<HostName>,
     /// The work.
     pub work: Work,
+}
+
+/// Whether a text can name a run. It becomes the name of files on the host, beside the journal.
+pub fn is_run(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    (1..=64).contains(&text.len()) && text.bytes().all(plain) && text != "journal"
 }
 
 /// The kinds of work.

@@ -1,6 +1,7 @@
 //! deploy to other machines: real hosts in namespaces, real SSH, real copies from store to store.
 
 mod killed;
+mod liars;
 mod many;
 mod migration;
 mod plans;

@@ -13,6 +13,7 @@ use crate::commands::etc_nixos;
 use crate::error::{Error, Kind, Result};
 use crate::fleet::address::Address;
 use crate::fleet::name::{HostName, Tag};
+use crate::fleet::order::LONGEST;
 use crate::fleet::policy::{Policy, Selector};
 use crate::fleet::rollout::{self, Outcome};
 
@@ -123,10 +124,10 @@ pub struct Carry {
 #[derive(clap::Args)]
 pub struct Patience {
     /// How many seconds a check that got worse may take to recover
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=LONGEST))]
     settle: u64,
     /// How many seconds a machine waits for us to come back over a new connection before it goes back
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=LONGEST))]
     acknowledge: u64,
     /// Where the machine is reached after the switch, if its address changes
     #[arg(long, value_name = "ADDRESS", value_parser = address)]

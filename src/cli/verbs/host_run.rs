@@ -13,7 +13,7 @@ use crate::commands::deploy::handover::Caller;
 use crate::commands::deploy::host::{self, Part};
 use crate::commands::deploy::teller::Listener;
 use crate::error::{Error, Kind};
-use crate::fleet::order::VERSION;
+use crate::fleet::order::{VERSION, is_run};
 
 /// The longest order, in bytes.
 const LIMIT: usize = 1 << 20;
@@ -43,8 +43,7 @@ pub fn run(args: &Args, app: &App) -> Done {
         return Ok(None);
     }
     if let Some(run) = &args.acknowledge {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-        if !(1..=64).contains(&run.len()) || !run.bytes().all(plain) {
+        if !is_run(run) {
             return Err(Error::usage("that is no name of a run").into());
         }
         door::knock(run)?;

@@ -10,7 +10,7 @@ use crate::adapters::parallel;
 use crate::commands::Session;
 use crate::error::{Error, Result};
 use crate::fleet::name::HostName;
-use crate::fleet::order::{Failure, Verdict};
+use crate::fleet::order::{Failure, Verdict, is_run};
 use crate::fleet::rollout::Outcome;
 
 /// What a run came to on one host.
@@ -26,8 +26,7 @@ pub struct Attached {
 /// # Errors
 /// When nobody knows on which hosts it is.
 pub fn run(session: &Session, who: &Who, run: &str) -> Result<Vec<Attached>> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-    if !(1..=64).contains(&run.len()) || !run.bytes().all(plain) {
+    if !is_run(run) {
         return Err(Error::usage("that is no name of a run").hint("`sealift status` tells the last one of each host"));
     }
     let policy = &session.fleet.policy;

@@ -2,7 +2,8 @@
 //! connection may be lost, and the last step is to come back over a new one.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use super::preflight::Rights;
@@ -12,7 +13,7 @@ use crate::adapters::{bench, files, signals};
 use crate::commands::{Event, Talk};
 use crate::error::{Error, Kind, Result};
 use crate::fleet::name::HostName;
-use crate::fleet::order::{Order, Outcome, Told, VERSION, Verdict, Work};
+use crate::fleet::order::{LONGEST, Order, Outcome, Told, VERSION, Verdict, Work};
 use crate::fleet::survey::Question;
 
 /// The verb under which the program on the host is started.
@@ -21,6 +22,12 @@ pub const VERB: &str = "host-run";
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How many lines that are no events are passed on. A host that prints without end must not fill a terminal.
 const FOREIGN: usize = 200;
+/// After how many bytes of events no more of them are shown. A host keeps no longer log itself.
+const TOLD: usize = 4 << 20;
+/// How many lines are read ahead of whoever shows them.
+const AHEAD: usize = 64;
+/// How many characters of a line that is no event are kept.
+const QUOTED: usize = 1000;
 
 /// Who asks, and with which program.
 #[derive(Clone, Debug)]
@@ -126,7 +133,7 @@ struct Heard {
 
 /// Runs the call and listens to it.
 fn converse(target: &Target, call: &Invocation, run: &str, talk: &dyn Talk) -> Result<(Heard, Ended)> {
-    let (send, receive) = channel();
+    let (send, receive) = sync_channel(AHEAD);
     let said = send.clone();
     std::thread::scope(|scope| {
         let program = scope.spawn(move || start(call, send, said));
@@ -138,39 +145,45 @@ fn converse(target: &Target, call: &Invocation, run: &str, talk: &dyn Talk) -> R
     })
 }
 
-fn start(call: &Invocation, send: Sender<Line>, said: Sender<Line>) -> Result<Ended> {
+fn start(call: &Invocation, send: SyncSender<Line>, said: SyncSender<Line>) -> Result<Ended> {
     // Nobody listens any more only when this side is ending.
     let printed = move |text: &str| drop(send.send(Line::Printed(text.to_owned())));
     call.converse(printed, move |text| drop(said.send(Line::Said(text.to_owned()))))
 }
 
-/// Passes on what is told, until nothing more can come.
+/// Passes on what is told, until nothing more can come. A host may tell anything, and as much as it likes.
 fn listen(lines: &Receiver<Line>, target: &Target, run: &str, talk: &dyn Talk) -> Heard {
-    let (mut heard, mut warned, mut foreign) = (Heard::default(), false, 0);
+    let (mut heard, mut warned, mut foreign, mut told) = (Heard::default(), false, 0, 0);
     std::thread::scope(|scope| {
+        let mut coming: Option<ScopedJoinHandle<'_, ()>> = None;
         loop {
             match lines.recv_timeout(Duration::from_millis(200)) {
                 Ok(Line::Printed(text)) => match serde_json::from_str(&text) {
-                    Ok(told) => {
+                    Ok(event) => {
                         heard.begun = true;
-                        match told {
-                            Told::Step { text } => talk.event(Event::Step(text)),
-                            Told::Said { text } => talk.event(Event::Note(format!("  {text}"))),
-                            Told::Warning { text } => talk.event(Event::Warning(text)),
+                        told += text.len();
+                        match event {
                             Told::Awaits { seconds } => {
-                                if let Reach::There(there) = &target.reach {
+                                if let Reach::There(there) = &target.reach
+                                    && coming.as_ref().is_none_or(ScopedJoinHandle::is_finished)
+                                {
                                     // Beside the listening: the old connection may tell more meanwhile.
-                                    scope.spawn(move || acknowledge(there, run, seconds, talk));
+                                    coming = Some(scope.spawn(move || acknowledge(there, run, seconds, talk)));
                                 }
                             }
                             Told::End(end) => heard.verdict = Some(end),
+                            _ if told > TOLD => {}
+                            Told::Step { text } => talk.event(Event::Step(text)),
+                            Told::Said { text } => talk.event(Event::Note(format!("  {text}"))),
+                            Told::Warning { text } => talk.event(Event::Warning(text)),
                             // Answers to questions, which an order is not.
                             Told::Survey(_) | Told::Generations(_) | Told::Verified(_) | Told::Examined(_) => {}
                         }
                     }
-                    Err(_) => heard.last = text,
+                    Err(_) => heard.last = text.chars().take(QUOTED).collect(),
                 },
                 Ok(Line::Said(text)) => {
+                    let text: String = text.chars().take(QUOTED).collect();
                     foreign += 1;
                     if foreign <= FOREIGN {
                         talk.event(Event::Note(format!("  {text}")));
@@ -192,7 +205,7 @@ fn listen(lines: &Receiver<Line>, target: &Target, run: &str, talk: &dyn Talk) -
 
 /// Comes back over a new connection, as often as the time allows.
 fn acknowledge(there: &There, run: &str, seconds: u64, talk: &dyn Talk) {
-    let end = Instant::now() + Duration::from_secs(seconds);
+    let end = Instant::now() + Duration::from_secs(seconds.min(LONGEST));
     talk.event(Event::Step("acknowledging over a new connection".to_owned()));
     // Reached is enough: where nobody waits any more, the verdict tells why.
     while Instant::now() < end && !signals::pending() && !there.acknowledge(run).is_ok_and(|reached| reached) {

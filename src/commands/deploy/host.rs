@@ -14,7 +14,9 @@ use crate::adapters::rooted::Root;
 use crate::adapters::{checkup, etc_nixos, process, profile, system};
 use crate::commands::{generations, install};
 use crate::error::{Error, Result};
-use crate::fleet::order::{Failure, Look, Order, Outcome, Profile, Told, VERSION, Verdict, Verified, Work};
+use crate::fleet::order::{
+    Failure, LONGEST, Look, Order, Outcome, Profile, Told, VERSION, Verdict, Verified, Work, is_run,
+};
 use crate::fleet::rollout::Action;
 use crate::fleet::survey::Record;
 
@@ -106,9 +108,18 @@ fn parse(order: &[u8]) -> Result<Order> {
         .hint("use the same version of sealift on both sides"));
     }
     let order: Order = serde_json::from_slice(order).map_err(malformed)?;
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-    if !(1..=64).contains(&order.run.len()) || !order.run.bytes().all(plain) {
+    // An empty one to follow is the newest.
+    let followed = match &order.work {
+        Work::Follow(run) if !run.is_empty() => Some(run),
+        _ => None,
+    };
+    if ![Some(&order.run), followed].into_iter().flatten().all(|run| is_run(run)) {
         return Err(Error::usage("the order's run is not a name"));
+    }
+    if let Work::Switch(switch) = &order.work
+        && [Some(switch.settle), switch.acknowledge].into_iter().flatten().any(|seconds| seconds > LONGEST)
+    {
+        return Err(Error::usage("the order would wait for longer than an hour"));
     }
     Ok(order)
 }

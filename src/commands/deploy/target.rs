@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use super::handover::{Caller, VERB};
 use super::preflight::Rights;
@@ -16,6 +17,9 @@ use crate::fleet::name::HostName;
 use crate::fleet::order::{Order, Told, Work};
 use crate::fleet::policy::{Host, Policy};
 use crate::fleet::survey::{Question, Survey};
+
+/// How long a host may take to say how it is.
+const ANSWER: Duration = Duration::from_secs(120);
 
 /// A machine that was looked at.
 pub struct Target {
@@ -270,13 +274,15 @@ impl There {
     fn call(&self, rights: &Rights, order: &Order) -> Result<Invocation> {
         let ours = [self.program.as_str(), VERB];
         let call = |before: &[&str]| self.line().call(&[before, &ours[..]].concat());
-        let order = written(order)?;
-        Ok(match rights {
-            Rights::Root => call(&[]).input(order),
-            Rights::Sudo => call(&["sudo", "-n", "--"]).input(order),
+        let line = written(order)?;
+        let call = match rights {
+            Rights::Root => call(&[]).input(line),
+            Rights::Sudo => call(&["sudo", "-n", "--"]).input(line),
             // `-k`: what sudo remembers must not leave the password to the program behind it.
-            Rights::Password(password) => call(&["sudo", "-k", "-S", "--prompt=", "--"]).secret_input(password, &order),
-        })
+            Rights::Password(password) => call(&["sudo", "-k", "-S", "--prompt=", "--"]).secret_input(password, &line),
+        };
+        // One host that never answers must not keep all others from being looked at.
+        Ok(if matches!(order.work, Work::Survey(_)) { call.at_longest(ANSWER) } else { call })
     }
 }
 

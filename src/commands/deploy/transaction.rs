@@ -285,8 +285,7 @@ impl Transaction<'_> {
 pub fn point(root: &Root, link: &str, target: &str) -> Result<()> {
     let path = root.writable(link)?;
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| Error::io(format!("cannot make {}", folder.display()), error))?;
+        files::make_directory(folder)?;
     }
     files::swap_link(&path, target)
 }
