@@ -183,18 +183,22 @@ pub fn last(root: &Root) -> Option<Record> {
     text.lines().rev().find_map(|line| serde_json::from_str(line).ok())
 }
 
-/// Whether some run holds the place now. Root is told by the lock; others by what stands beside it, as long as the process
-/// that it names is there.
+/// Whether some run holds the place now. Root is told by the lock; others by what stands beside it.
 pub fn is_held(root: &Root) -> bool {
     match openat(CWD, root.outside(LOCK), OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
         // Shared, and given back at once by closing it.
         Ok(lock) => flock(&lock, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK),
-        Err(rustix::io::Errno::ACCESS) => root.text(HOLDER).is_some_and(|text| {
-            let process = text.split("process ").nth(1).and_then(|rest| rest.split(',').next());
-            process.is_some_and(|process| root.exists(&format!("/proc/{process}")))
-        }),
+        Err(rustix::io::Errno::ACCESS) => root.text(HOLDER).is_some_and(|text| is_at_work(root, &text)),
         Err(_) => false,
     }
+}
+
+/// Whether the process that a holder's line names last is a part on the host. One that was killed leaves its line behind, and
+/// its number may be another's by now; and who asked is free text.
+fn is_at_work(root: &Root, line: &str) -> bool {
+    let process = line.rsplit("process ").next().and_then(|rest| rest.split(',').next()).unwrap_or_default();
+    let number = !process.is_empty() && process.bytes().all(|b| b.is_ascii_digit());
+    number && root.text(&format!("/proc/{process}/cmdline")).is_some_and(|line| line.contains("host-run"))
 }
 
 /// Whether a run was ended before its end.
@@ -236,4 +240,31 @@ fn append(path: &Path, mode: u32) -> Result<File> {
 /// The time, in UTC, to the second.
 pub fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_gone_holds_nothing_whatever_its_line_says() {
+        let place = tempfile::tempdir().unwrap();
+        for (process, line) in [("1", "init\0"), ("7", "/run/current-system/etc/sealift/host\0host-run\0--here\0")] {
+            let folder = place.path().join("proc").join(process);
+            std::fs::create_dir_all(&folder).unwrap();
+            files::create(&folder.join("cmdline"), line.as_bytes(), 0o644).unwrap();
+        }
+        let root = Root::open(place.path()).unwrap();
+        let since = "since 2026-01-01T00:00:00Z";
+        assert!(is_at_work(&root, &format!("jay@web, process 7, {since}")));
+        for gone in [
+            "jay@web, process 1, ",
+            "jay@web, process 9, ",
+            "process 7, x@y, process 1, ",
+            "jay@web, process ../7, ",
+            "",
+        ] {
+            assert!(!is_at_work(&root, &format!("{gone}{since}")), "{gone}");
+        }
+    }
 }
