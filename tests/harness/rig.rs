@@ -173,6 +173,15 @@ impl Rig {
         Deploying { child: command.spawn().expect("it starts"), out, err }
     }
 
+    /// A deploy to a host whose switch hangs, as this line of `stc-fail` says; it hangs by now.
+    #[track_caller]
+    pub fn hanging(&self, host: &str, line: &str, arguments: &[&str]) -> Deploying {
+        self.fail(host, line);
+        let deploying = self.start(arguments);
+        self.wait_until_it_hangs(host);
+        deploying
+    }
+
     /// A word to the rig's script, which must do it.
     #[track_caller]
     pub fn rig(&self, arguments: &[&str]) -> String {

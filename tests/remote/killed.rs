@@ -10,9 +10,7 @@ fn nix_a_deployer_that_is_killed_leaves_a_host_that_goes_back_and_tells() {
     let rig = Rig::deployed(&["web"]);
     let before = rig.state("web");
     rig.change(&["web"]);
-    rig.fail("web", "test hang");
-    let deploying = rig.start(&["deploy", "web", "--yes", "--acknowledge", "1"]);
-    rig.wait_until_it_hangs("web");
+    let deploying = rig.hanging("web", "test hang", &["deploy", "web", "--yes", "--acknowledge", "1"]);
     deploying.kill();
     deploying.ends(&rig).exits(137);
     rig.go_on("web");
@@ -73,9 +71,7 @@ fn nix_ctrl_c_leaves_the_host_alone_and_attach_joins_it_again() {
     }
     let rig = Rig::deployed(&["web"]);
     let value = rig.change(&["web"]);
-    rig.fail("web", "test hang");
-    let deploying = rig.start(&["deploy", "web", "--yes"]);
-    rig.wait_until_it_hangs("web");
+    let deploying = rig.hanging("web", "test hang", &["deploy", "web", "--yes"]);
     deploying.interrupt();
     let run = deploying.ends(&rig).exits(130).says("web finishes or goes back by itself");
     let name = run.stderr.split("deploy --attach ").nth(1).unwrap().split('`').next().unwrap();
@@ -101,9 +97,7 @@ fn nix_the_part_on_the_host_is_killed_at_each_step_and_a_boot_recovers() {
         let rig = Rig::deployed(&["web"]);
         let before = rig.state("web");
         rig.change(&["web"]);
-        rig.fail("web", line);
-        let deploying = rig.start(&["deploy", "web", "--yes"]);
-        rig.wait_until_it_hangs("web");
+        let deploying = rig.hanging("web", line, &["deploy", "web", "--yes"]);
         let worker = rig.worker("web");
         rig.on("web", &["kill", "-9", &worker]);
         deploying.ends(&rig).exits(9).says("finishes it or goes back");
@@ -123,9 +117,7 @@ fn nix_of_two_deployers_one_is_told_who_the_other_is() {
     }
     let rig = Rig::deployed(&["web"]);
     let value = rig.change(&["web"]);
-    rig.fail("web", "test hang");
-    let first = rig.start(&["deploy", "web", "--yes"]);
-    rig.wait_until_it_hangs("web");
+    let first = rig.hanging("web", "test hang", &["deploy", "web", "--yes"]);
     rig.sealift(&["deploy", "web", "--yes"]).exits(1).says("another deploy is at work on web").says("since");
     rig.sealift(&["rollback", "web"]).exits(1).says("another deploy is at work");
     rig.sealift(&["status", "web"]).exits(0).says("at work");
@@ -145,9 +137,7 @@ fn nix_a_host_that_loses_power_during_the_switch_recovers_when_it_boots() {
     let rig = Rig::deployed(&["web"]);
     let before = rig.state("web");
     rig.change(&["web"]);
-    rig.fail("web", "test hang");
-    let deploying = rig.start(&["deploy", "web", "--yes", "--acknowledge", "1"]);
-    rig.wait_until_it_hangs("web");
+    let deploying = rig.hanging("web", "test hang", &["deploy", "web", "--yes", "--acknowledge", "1"]);
     rig.rig(&["off", "web"]);
     rig.wait_until("the loss", || deploying.said().contains("the connection was lost"));
     rig.rig(&["on", "web"]);

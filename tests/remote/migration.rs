@@ -8,9 +8,19 @@ fn nix_a_machine_is_examined_and_its_way_into_the_fleet_is_told() {
         return;
     }
     let rig = Rig::deployed(&["web"]);
-    let told = |rig: &Rig| rig.sealift(&["status", "--progress", "--json"]).json();
-    let before = told(&rig);
-    assert_eq!(before["hosts"][0]["host"], "web", "{before}");
+    let done = |step: &str| {
+        let told = rig.sealift(&["status", "--progress", "--json"]).json();
+        let steps = told["hosts"][0]["steps"].as_array().expect("steps").clone();
+        let mark = steps.iter().find(|mark| mark["step"] == step).unwrap_or_else(|| panic!("{step}: {steps:?}"));
+        mark["done"].clone()
+    };
+    assert_eq!((done("deployed"), done("verified")), (true.into(), true.into()));
+    // What somebody has changed by hand is not verified any more; of a machine that is off nothing is known.
+    rig.on("web", &["sh", "-c", "chmod 600 /run/sealift/token && echo x >> /run/sealift/token"]);
+    assert_eq!((done("deployed"), done("verified")), (true.into(), false.into()));
+    rig.rig(&["off", "web"]);
+    assert_eq!(done("verified"), serde_json::Value::Null);
+    rig.rig(&["on", "web"]);
     // A fault that the machine has, and that only it can tell: a link where a folder was.
     let clean = rig.sealift(&["doctor", "web"]);
     assert!(!clean.text().contains("etc-nixos") && !clean.text().contains("/etc/nixos"), "{}", clean.text());

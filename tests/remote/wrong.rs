@@ -118,9 +118,7 @@ fn nix_a_link_that_is_cut_for_a_while_ends_nothing() {
     }
     let rig = Rig::deployed(&["web"]);
     let value = rig.change(&["web"]);
-    rig.fail("web", "test hang");
-    let deploying = rig.start(&["deploy", "web", "--yes"]);
-    rig.wait_until_it_hangs("web");
+    let deploying = rig.hanging("web", "test hang", &["deploy", "web", "--yes"]);
     rig.rig(&["cut", "web"]);
     rig.wait_until("the loss", || deploying.said().contains("the connection was lost"));
     rig.rig(&["mend", "web"]);
