@@ -11,7 +11,7 @@ use crate::adapters::identity::Plugins;
 use crate::adapters::scratch::Surroundings;
 use crate::adapters::search::{CREDENTIAL, DEFAULT_FILE, Places};
 use crate::adapters::user_config::{self, UserConfig};
-use crate::commands::deploy::handover::Caller;
+use crate::commands::deploy::caller::Caller;
 use crate::error::{Error, Result};
 
 /// Names the fleet's directory.

@@ -7,8 +7,9 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use super::Session;
+use super::deploy::caller::Rights;
 use super::deploy::crew::Who;
-use super::deploy::preflight::{Rights, machine_keys, no_such_host, this_machine};
+use super::deploy::identify::{machine_keys, no_such_host, this_machine};
 use super::deploy::target::{Reach, Target, out_of_form};
 use crate::adapters::git::Git;
 use crate::adapters::rooted::{Kind as There, Root};

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use super::Session;
 use super::deploy::crew::Who;
-use super::deploy::preflight::{above_with_flake, is_here};
+use super::deploy::identify::is_here;
+use super::deploy::preflight::above_with_flake;
 use crate::error::{Error, Result};
 
 /// The folder, as a path on the hosts: what was said, else, for this machine, the folder of the flake.

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::Session;
+use super::deploy::caller::{Caller, Rights};
 use super::deploy::crew::Who;
-use super::deploy::handover::Caller;
-use super::deploy::preflight::{Rights, machine_keys};
+use super::deploy::identify::machine_keys;
 use super::deploy::target::{Reach, Target, out_of_form};
 use crate::adapters::rooted::Root;
 use crate::adapters::{age, profile, system};

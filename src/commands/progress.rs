@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::deploy::caller::Rights;
 use super::deploy::crew::{Needs, Ready, Who, reach_all};
-use super::deploy::preflight::Rights;
 use super::{Session, cleanup, verify};
 use crate::error::Result;
 use crate::fleet::doctor::machine::Machine;

@@ -2,10 +2,11 @@
 //! a deploy, without a build; works without a fleet too, on this machine, because it is what one reaches for when something
 //! is broken.
 
+use super::deploy::caller::Rights;
 use super::deploy::carry::How;
 use super::deploy::crew::{Needs, Ready, Who, reach_all};
 use super::deploy::handover::{hand_over, recover};
-use super::deploy::preflight::{Rights, this_machine};
+use super::deploy::identify::this_machine;
 use super::deploy::target::{Reach, Target};
 use super::deploy::{Report, checks};
 use super::{Event, Session, Talk, generations};

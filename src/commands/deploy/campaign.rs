@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use super::handover::Caller;
+use super::caller::Caller;
 use crate::adapters::files::{self, Durable};
 use crate::adapters::git::Git;
 use crate::adapters::nix::Rooted;

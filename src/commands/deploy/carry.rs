@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use super::caller::Caller;
 use super::campaign::Kept;
 use super::crew::Ready;
-use super::handover::{Caller, hand_over};
+use super::handover::hand_over;
 use super::target::{Reach, Target};
 use super::{OfHost, Report, checks};
 use crate::adapters::{nix, parallel, signals};

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::caller::{Caller, Rights};
 use super::contact::Brought;
-use super::handover::{Caller, recover};
-use super::preflight::{self, Rights};
+use super::handover::recover;
+use super::identify::{no_such_host, this_machine};
+use super::preflight::{self, Brings};
 use super::target::Target;
 use super::{OfHost, Report};
 use crate::adapters::parallel;
@@ -61,11 +63,11 @@ impl Who {
             return Ok(Chosen { hosts, named: BTreeSet::new() });
         }
         if self.words.is_empty() {
-            let here = preflight::this_machine(policy, &Root::open(&self.root)?, None)?;
+            let here = this_machine(policy, &Root::open(&self.root)?, None)?;
             return Ok(Chosen { hosts: BTreeSet::from([here.clone()]), named: BTreeSet::from([here]) });
         }
         let hosts = policy.select(&self.words).map_err(|word| match word {
-            Selector::Host(host) => preflight::no_such_host(policy, host),
+            Selector::Host(host) => no_such_host(policy, host),
             word => {
                 let words = policy.selector_words();
                 let near = crate::fleet::name::nearest(&word.to_string(), words.iter().map(String::as_str));
@@ -112,7 +114,7 @@ impl Who {
             return Target::of(policy, host, ssh, &self.caller, bring);
         }
         let root = Root::open(&self.root)?;
-        preflight::this_machine(policy, &root, Some(host))?;
+        this_machine(policy, &root, Some(host))?;
         Target::here(root, Some(host.clone()))
     }
 }
@@ -124,15 +126,6 @@ pub struct Needs {
     pub root: bool,
     /// A system shall be brought there.
     pub brings: Option<Brings>,
-}
-
-/// How a system is brought.
-#[derive(Clone, Copy, Debug)]
-pub struct Brings {
-    /// Whether a key of ours signs what is copied.
-    pub signed: bool,
-    /// Whether it is built there.
-    pub builds: bool,
 }
 
 /// A machine that is ready.

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::handover::VERB;
+use super::caller::VERB;
 use crate::adapters::process::Invocation;
 use crate::adapters::rooted::Root;
 use crate::adapters::{system, units};

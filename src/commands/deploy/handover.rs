@@ -1,23 +1,20 @@
 //! Hands an order to the program on the host, and listens until it is done: on this machine, or over SSH, where the
 //! connection may be lost, and the last step is to come back over a new one.
 
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
-use super::preflight::Rights;
+use super::caller::{Caller, Rights};
+use super::preflight;
 use super::target::{Reach, Target, There};
 use crate::adapters::process::{Ended, Invocation};
-use crate::adapters::{bench, files, signals};
+use crate::adapters::{bench, signals};
 use crate::commands::{Event, Talk};
 use crate::error::{Error, Kind, Result};
-use crate::fleet::name::HostName;
-use crate::fleet::order::{LONGEST, Order, Outcome, Told, VERSION, Verdict, Work};
+use crate::fleet::order::{LONGEST, Order, Outcome, Told, Verdict, Work};
 use crate::fleet::survey::Question;
 
-/// The verb under which the program on the host is started.
-pub const VERB: &str = "host-run";
 /// How long a host that was lost is looked for, beyond the time that it waits for the acknowledgement.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How many lines that are no events are passed on. A host that prints without end must not fill a terminal.
@@ -28,33 +25,6 @@ const TOLD: usize = 4 << 20;
 const AHEAD: usize = 64;
 /// How many characters of a line that is no event are kept.
 const QUOTED: usize = 1000;
-
-/// Who asks, and with which program.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    /// `user@machine`.
-    pub who: String,
-    /// This program's own file.
-    pub program: PathBuf,
-}
-
-impl Caller {
-    /// A name for a run, which no other has.
-    ///
-    /// # Errors
-    /// When the kernel gives no randomness.
-    pub fn run() -> Result<String> {
-        Ok(format!("{}-{}", bench::now().replace([':', '-'], ""), files::token()?))
-    }
-
-    /// An order of this caller.
-    ///
-    /// # Errors
-    /// When the kernel gives no randomness.
-    pub fn order(&self, root: &Path, host: Option<HostName>, work: Work) -> Result<Order> {
-        Ok(Order { version: VERSION, run: Self::run()?, who: self.who.clone(), root: root.to_owned(), host, work })
-    }
-}
 
 /// Hands an order over, and tells what the host tells until it is done.
 ///
@@ -260,7 +230,7 @@ pub fn recover(target: &mut Target, rights: &Rights, caller: &Caller, talk: &dyn
         return Ok(None);
     }
     if let Some(holder) = &target.survey.busy {
-        return Err(super::preflight::busy(target, holder));
+        return Err(preflight::busy(target, holder));
     }
     let order = target.order(caller, Work::Recover)?;
     let verdict = hand_over(target, &order, rights, caller, talk)?;

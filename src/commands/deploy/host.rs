@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::front::Front;
-use super::preflight::machine_keys;
+use super::identify::machine_keys;
 use super::teller::{Listener, Teller};
 use super::transaction::Ended;
 use super::{back, follow, survey, transaction, verify};

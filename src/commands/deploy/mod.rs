@@ -13,8 +13,9 @@ use serde::Serialize;
 use self::campaign::{Begun, Kept, Store};
 use self::carry::How;
 use self::contact::Brought;
-use self::crew::{Brings, Chosen, Needs, Ready, Who, muster, reach_all};
+use self::crew::{Chosen, Needs, Ready, Who, muster, reach_all};
 use self::inspect::Inspect;
+use self::preflight::Brings;
 use self::propose::{Built, propose};
 use super::{Event, Session, Talk};
 use crate::adapters::ask::Ask;
@@ -31,6 +32,7 @@ use crate::fleet::rollout::{Action, Outcome};
 
 pub mod attach;
 mod back;
+pub mod caller;
 pub mod campaign;
 pub mod carry;
 pub mod contact;
@@ -40,6 +42,7 @@ mod follow;
 pub mod front;
 pub mod handover;
 pub mod host;
+pub mod identify;
 pub mod inspect;
 mod journal;
 pub mod preflight;
@@ -230,7 +233,7 @@ fn again(session: &Session, request: &Request, begun: Begun, mut campaign: Campa
     let policy = &session.fleet.policy;
     let hosts = campaign.hosts.keys().cloned().collect();
     if let Some(gone) = campaign.hosts.keys().find(|host| !policy.hosts.contains_key(host.as_str())) {
-        return Err(preflight::no_such_host(policy, gone));
+        return Err(identify::no_such_host(policy, gone));
     }
     propose::hold(&begun.rooted, &campaign)?;
     let chosen = Chosen { named: std::collections::BTreeSet::clone(&hosts), hosts };

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::caller::Rights;
 use super::campaign::Begun;
 use super::crew::Ready;
-use super::preflight::{self, Rights};
+use super::preflight;
 use super::target::{Reach, Target};
 use super::{Builder, OfHost, Request, survey};
 use crate::adapters::files::{self, Durable};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::preflight::machine_keys;
+use super::identify::machine_keys;
 use crate::adapters::accounts::Caller;
 use crate::adapters::rooted::Root;
 use crate::adapters::{bench, nix, profile, system, units};

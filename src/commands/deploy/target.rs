@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::handover::{Caller, VERB};
-use super::preflight::Rights;
+use super::caller::{Caller, Rights, VERB};
+use super::identify::{is_here, no_such_host};
 use super::{contact, survey};
 use crate::adapters::process::{Ended, Invocation, Output};
 use crate::adapters::rooted::Root;
@@ -122,8 +122,8 @@ impl Target {
         caller: &Caller,
         bring: Option<&contact::Brought>,
     ) -> Result<Self> {
-        let Some(host) = policy.hosts.get(name) else { return Err(super::preflight::no_such_host(policy, name)) };
-        if super::preflight::is_here(host) {
+        let Some(host) = policy.hosts.get(name) else { return Err(no_such_host(policy, name)) };
+        if is_here(host) {
             return Self::here(Root::open(Path::new("/"))?, Some(name.clone()));
         }
         Self::there(ssh, name, host, caller, bring)
