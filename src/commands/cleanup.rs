@@ -1,31 +1,20 @@
 //! `cleanup`: removes the files of a former layout, once every machine runs what was deployed and is as it should be. Only
 //! files that git has, as they are: nothing is lost that `git revert` would not bring back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use super::deploy::crew::Who;
+use super::former::{self, Former};
 use super::{Changes, Session, progress};
-use crate::adapters::{files, layout};
+use crate::adapters::files;
 use crate::error::{Error, Kind, Result};
-use crate::fleet::doctor::text;
-use crate::fleet::name::HostName;
 use crate::fleet::progress::is_settled;
-use crate::fleet::superseded::{Superseded, superseded};
+use crate::fleet::superseded::Superseded;
 
 /// The largest file that is removed, in bytes: it is compared with what git has.
 const LIMIT: u64 = 64 << 20;
-
-/// What the repository has of the former layout.
-pub struct Left {
-    /// The files that have a successor.
-    pub superseded: Vec<Superseded>,
-    /// Everything that git tracks below the fleet, from there.
-    pub tracked: BTreeSet<String>,
-    /// Files that could not be looked at: they may name others.
-    pub not_looked_at: Vec<String>,
-}
 
 /// What can go, and what stays.
 #[derive(Debug, Serialize)]
@@ -47,38 +36,6 @@ impl Plan {
     pub fn report(&self) -> &Report {
         &self.report
     }
-}
-
-/// Looks what the repository has of the former layout.
-///
-/// # Errors
-/// When git fails.
-pub fn left(session: &Session) -> Result<Left> {
-    let git = session.fleet.git()?;
-    let top = git.relative(&session.fleet.root)?;
-    let below = |path: &str| {
-        if top.is_empty() {
-            Some(path.to_owned())
-        } else {
-            path.strip_prefix(&top)?.strip_prefix('/').map(str::to_owned)
-        }
-    };
-    let gathered = layout::gather(&git)?;
-    let untracked: BTreeSet<&String> = gathered.repository.untracked.iter().collect();
-    let tracked: BTreeSet<String> =
-        git.listed()?.iter().filter(|path| !untracked.contains(path)).filter_map(|path| below(path)).collect();
-    let named: BTreeMap<String, Vec<String>> = gathered
-        .texts
-        .iter()
-        .filter(|(path, _)| path.ends_with(".nix"))
-        .filter_map(|(path, text)| {
-            let all = text::paths(path, text).into_iter().filter_map(|(_, path)| below(&path.ok()?));
-            Some((below(path)?, all.collect()))
-        })
-        .collect();
-    let hosts: Vec<&HostName> = session.fleet.policy.hosts.keys().collect();
-    let superseded = superseded(&tracked, &hosts, &named);
-    Ok(Left { superseded, tracked, not_looked_at: gathered.not_looked_at })
 }
 
 /// Says what can go.
@@ -105,7 +62,7 @@ pub fn plan(session: &Session, who: &Who) -> Result<Plan> {
         return Err(all.hint("`sealift status --progress` tells how far each machine is"));
     }
     let git = session.fleet.git()?;
-    let Left { superseded: found, not_looked_at, .. } = left(session)?;
+    let Former { superseded: found, not_looked_at, .. } = former::look(session)?;
     if let Some(first) = not_looked_at.first() {
         return Err(Error::new(Kind::Blind, "what Nix files name could not be told; nothing was removed")
             .because(first.clone()));

@@ -23,6 +23,7 @@ pub mod deploy;
 pub mod doctor;
 pub mod edit;
 pub mod etc_nixos;
+pub mod former;
 pub mod generations;
 pub mod hook;
 pub mod host;

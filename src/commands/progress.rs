@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::deploy::caller::Rights;
 use super::deploy::crew::{Needs, Ready, Who, reach_all};
-use super::{Session, cleanup, verify};
+use super::{Session, former, verify};
 use crate::error::Result;
 use crate::fleet::doctor::machine::Machine;
 use crate::fleet::inventory::{Found, Inventory};
@@ -34,7 +34,7 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
     let policy = &session.fleet.policy;
     let chosen = who.choose(policy)?;
     let inventory = session.fleet.inventory()?;
-    let former = cleanup::left(session)?;
+    let former = former::look(session)?;
     let superseded: Vec<String> = former.superseded.iter().map(|one| one.path.clone()).collect();
     let mut verified: BTreeMap<HostName, Result<Verified>> =
         verify::run(session, who)?.into_iter().map(|found| (found.host, found.verified)).collect();

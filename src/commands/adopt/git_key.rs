@@ -3,8 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::nix::Place;
-use super::{Inline, Request};
+use super::{Inline, Place, Request};
 use crate::adapters::files;
 use crate::commands::{Changes, Session};
 use crate::error::{Error, Result};

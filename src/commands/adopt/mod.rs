@@ -12,6 +12,7 @@ use crate::adapters::history::{self, Trace};
 use crate::adapters::{files, signals};
 use crate::error::{Error, Result};
 use crate::fleet::name::{HostName, SecretName};
+use crate::fleet::nix_source::Found;
 use crate::fleet::plaintext::Plaintext;
 use crate::fleet::policy_edit::{Declaration, Edit};
 use crate::fleet::policy_file::{self, FILE};
@@ -81,6 +82,14 @@ pub struct Report {
     pub not_looked_at: Vec<String>,
 }
 
+/// Where a value stands.
+enum Place {
+    /// At an option of Nix source.
+    Option(Box<Found>),
+    /// In a file that a git configuration names.
+    Key(Box<git_key::Key>),
+}
+
 /// A value that was found in a file, and what becomes of it.
 struct Inline {
     value: Plaintext,
@@ -95,7 +104,7 @@ struct Inline {
     /// The name that is proposed.
     name: String,
     note: &'static str,
-    place: nix::Place,
+    place: Place,
 }
 
 /// Seals a value that stands inline, and rewrites the file.
@@ -122,16 +131,16 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     let declared = declare(session, &name, &inline, hosts, request, &mut changes)?;
     let delivered = session.fleet.policy.secrets[name.as_str()].delivery.path.clone();
     let (new, mut shown) = match &inline.place {
-        nix::Place::Option(found) => {
+        Place::Option(found) => {
             let edited = nix::rewrite(text, found, &inline, &name).map_err(|error| error.about(&relative))?;
             (edited.text, edited.shown)
         }
-        nix::Place::Key(key) => git_key::rewrite(text, key, &delivered),
+        Place::Key(key) => git_key::rewrite(text, key, &delivered),
     };
     changes.write_keeping(relative.as_str(), &bytes, new.clone().into_bytes(), mode);
     let shred = match &inline.place {
-        nix::Place::Key(key) => git_key::dispose(session, key, &inline.value, request.shred, &mut changes, &mut shown)?,
-        nix::Place::Option(_) => None,
+        Place::Key(key) => git_key::dispose(session, key, &inline.value, request.shred, &mut changes, &mut shown)?,
+        Place::Option(_) => None,
     };
     shown.insert(0, relative.clone());
     shown.push(FILE.to_owned());

@@ -1,6 +1,6 @@
 //! A literal in Nix source: which one a line means, what it is worth, and what is written for it.
 
-use super::{Inline, Request};
+use super::{Inline, Place, Request};
 use crate::error::{Error, Result};
 use crate::fleet::name::SecretName;
 use crate::fleet::nix_edit::{self, Wanted};
@@ -10,14 +10,6 @@ use crate::fleet::nix_options::{self, Twin};
 use crate::fleet::nix_shown::Edited;
 use crate::fleet::nix_source::{self, Found, Rule};
 use crate::fleet::shape::Shape;
-
-/// Where the value stands.
-pub enum Place {
-    /// At an option of Nix source.
-    Option(Box<Found>),
-    /// In a file that a git configuration names.
-    Key(Box<super::git_key::Key>),
-}
 
 /// The literal that the request means.
 pub fn find(text: &str, request: &Request) -> Result<Inline> {
