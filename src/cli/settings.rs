@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::adapters::accounts;
 use crate::adapters::editor::Editor;
 use crate::adapters::identity::Plugins;
 use crate::adapters::scratch::Surroundings;
@@ -189,10 +190,7 @@ pub fn user_behind_sudo() -> u32 {
 pub fn caller() -> Result<Caller> {
     let program = std::env::current_exe().map_err(|error| Error::io("cannot tell which program this is", error))?;
     let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(variable);
-    let user = user.map_or_else(
-        || format!("user {}", rustix::process::getuid().as_raw()),
-        |user| user.to_string_lossy().into_owned(),
-    );
+    let user = user.map_or_else(|| accounts::Caller::get().user, |user| user.to_string_lossy().into_owned());
     let machine = rustix::system::uname();
     let who: String =
         format!("{user}@{}", machine.nodename().to_string_lossy()).chars().filter(|c| !c.is_control()).collect();
