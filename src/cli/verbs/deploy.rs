@@ -417,7 +417,8 @@ fn row(report: &Report) -> Vec<String> {
         }
         Outcome::Done | Outcome::Nothing | Outcome::Declined => "",
         Outcome::PendingReboot => "reboot",
-        Outcome::Skipped => "sealift deploy --resume, once it is up",
+        Outcome::Skipped if report.plan.is_some() => "sealift deploy --resume",
+        Outcome::Skipped => "deploy it once it is up",
         Outcome::Lost => "sealift deploy --attach",
         Outcome::Failed | Outcome::RolledBack => "mend it, then deploy again",
         Outcome::Person => "look at it: sealift generations",
