@@ -136,8 +136,8 @@ impl Rooted {
         built_path(&output.stdout)
     }
 
-    /// Builds the systems of several hosts, which are evaluated at once, and roots each by the name of its host. What could
-    /// be built is in the store, whatever became of the others.
+    /// Builds the systems of several hosts, which are evaluated at once, and roots them. What could be built is in the store,
+    /// whatever became of the others.
     ///
     /// # Errors
     /// When one of them cannot be evaluated or built.
@@ -163,13 +163,11 @@ impl Rooted {
             return Err(call.failure(&output));
         }
         let built: BTreeMap<HostName, String> = plans.into_iter().map(|(host, one)| (host, one.out)).collect();
-        for (host, path) in &built {
-            if !super::system::is_store_path(path) {
-                return Err(Error::failed("nix eval names no store path"));
-            }
-            self.hold(&[(&Self::name_of(host), path)])?;
+        if built.values().all(|path| super::system::is_store_path(path)) {
+            Ok(built)
+        } else {
+            Err(Error::failed("nix eval names no store path"))
         }
-        Ok(built)
     }
 
     /// The name by which the system of a host is rooted.

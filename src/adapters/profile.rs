@@ -66,11 +66,14 @@ fn nix_env(root: &Root) -> Invocation {
     call.arg("--profile").arg(root.outside(&format!("{FOLDER}/system")))
 }
 
-/// Makes a system the current generation. Where the newest generation is that system, no new one is made.
+/// Makes a system the current generation. Where the current or the newest one is that system, no new one is made.
 ///
 /// # Errors
 /// When nix-env fails.
 pub fn set(root: &Root, system: &str) -> Result<()> {
+    if current_system(root).as_deref() == Some(system) {
+        return Ok(());
+    }
     let folder = root.writable(FOLDER)?;
     files::make_directory(&folder)?;
     nix_env(root).args(["--set", system]).read().map(drop)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -31,6 +31,8 @@ pub struct Ui {
     /// What was read from that descriptor: one line serves every question of this run.
     passphrase: OnceLock<SecretString>,
     progress: Mutex<Progress>,
+    /// One question at a time, whoever asks.
+    asking: Mutex<()>,
     colour_data: bool,
     /// Whether events are data too.
     streams: AtomicBool,
@@ -48,6 +50,7 @@ impl Ui {
             passphrase_fd,
             passphrase: OnceLock::new(),
             progress: Mutex::default(),
+            asking: Mutex::default(),
             streams: AtomicBool::new(false),
         }
     }
@@ -299,6 +302,12 @@ impl Ui {
     }
 }
 
+impl Ui {
+    fn alone(&self) -> MutexGuard<'_, ()> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Ask for Ui {
     fn passphrase(&self, what: &str) -> Result<SecretString> {
         if let Some(given) = self.given()? {
@@ -313,6 +322,7 @@ impl Ask for Ui {
             )
             .hint("a script gives it with `--passphrase-fd N`")
         })?;
+        let _alone = self.alone();
         let typed = terminal.hidden(&[format!("Passphrase for {}: ", safe(what))])?;
         typed.first().map_or_else(|| Err(Error::failed("nothing was typed")), text)
     }
@@ -320,6 +330,7 @@ impl Ask for Ui {
     fn password(&self, what: &str) -> Result<SecretString> {
         let nobody = || Error::failed(format!("there is no terminal to ask for the {what}"));
         let terminal = self.terminal().ok_or_else(nobody)?;
+        let _alone = self.alone();
         let typed = terminal.hidden(&[format!("{}: ", safe(what))])?;
         typed.first().map_or_else(|| Err(Error::failed("nothing was typed")), text)
     }
@@ -333,6 +344,7 @@ impl Ask for Ui {
     }
 
     fn confirm(&self, question: &str) -> Result<bool> {
+        let _alone = self.alone();
         self.terminal().map_or(Ok(false), |terminal| terminal.confirm(&safe(question)))
     }
 }

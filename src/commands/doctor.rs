@@ -121,7 +121,7 @@ fn reached(session: Option<&Session>, request: &Request<'_>) -> Result<(Target, 
         return Ok((Target::here(Root::open(&request.who.root)?, Some(host.clone()))?, Some(host.clone())));
     }
     let ssh = request.who.ssh(policy)?;
-    Ok((Target::of(policy, host, &ssh, &request.who.caller, None)?, Some(host.clone())))
+    Ok((Target::of(policy, host, &ssh, &request.who.caller, None, false)?, Some(host.clone())))
 }
 
 fn examined(target: &Target, request: &Request<'_>) -> Result<Machine> {

@@ -25,7 +25,7 @@ use crate::fleet::seal::Envelope;
 pub fn run(session: &Session, who: &Who) -> Result<Generations> {
     let policy = &session.fleet.policy;
     let host = who.choose_one(policy)?;
-    let target = who.reach(policy, &host, &who.ssh(policy)?, None)?;
+    let target = who.reach(policy, &host, &who.ssh(policy)?, None, false)?;
     of(&target, &who.caller)
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::caller::{Caller, Rights};
 use super::contact::Brought;
@@ -105,13 +105,20 @@ impl Who {
         Ssh::new(self.runtime.as_deref(), &policy.hosts).map(Arc::new)
     }
 
-    /// One machine. With a root directory that is named, it is that.
+    /// One machine. With a root directory that is named, it is that. `root`: as `Target::there`.
     ///
     /// # Errors
     /// As `Target::of`.
-    pub fn reach(&self, policy: &Policy, host: &HostName, ssh: &Arc<Ssh>, bring: Option<&Brought>) -> Result<Target> {
+    pub fn reach(
+        &self,
+        policy: &Policy,
+        host: &HostName,
+        ssh: &Arc<Ssh>,
+        bring: Option<&Brought>,
+        root: bool,
+    ) -> Result<Target> {
         if self.root.as_os_str() == "/" {
-            return Target::of(policy, host, ssh, &self.caller, bring);
+            return Target::of(policy, host, ssh, &self.caller, bring, root);
         }
         let root = Root::open(&self.root)?;
         this_machine(policy, &root, Some(host))?;
@@ -152,21 +159,16 @@ pub fn reach_all(
 ) -> Result<Vec<(HostName, Result<Ready>)>> {
     let ssh = who.ssh(policy)?;
     let hosts: Vec<&HostName> = chosen.hosts.iter().collect();
-    // Two must not ask at once.
-    let asking = Mutex::new(());
     let reached = parallel::map_on(LINES, &hosts, |host| -> Result<Ready> {
         let talk = OfHost::among(talk, host, hosts.len());
-        let mut target = who.reach(policy, host, &ssh, bring)?;
+        let mut target = who.reach(policy, host, &ssh, bring, needs.root)?;
         if let Some(brings) = needs.brings {
             preflight::host(&target, brings)?;
         }
         if !needs.root {
             return Ok(Ready { host: (*host).clone(), target, rights: Rights::Root });
         }
-        let rights = {
-            let _alone = asking.lock().unwrap_or_else(PoisonError::into_inner);
-            target.rights(who.ask_sudo, &who.caller, &talk)?
-        };
+        let rights = target.rights(who.ask_sudo, &who.caller, &talk)?;
         if needs.brings.is_some() {
             recover(&mut target, &rights, &who.caller, &talk)?;
         }

@@ -20,7 +20,7 @@ use self::propose::{Built, propose};
 use super::{Event, Session, Talk};
 use crate::adapters::ask::Ask;
 use crate::adapters::git::Git;
-use crate::adapters::{bench, signals};
+use crate::adapters::{bench, parallel, signals};
 use crate::error::{Error, Result};
 use crate::fleet::address::Address;
 use crate::fleet::deployment::{Campaign, Item, Plan, State, VERSION};
@@ -311,10 +311,14 @@ fn plan_of(
     signals::check()?;
     let mut hosts = std::collections::BTreeMap::new();
     let mut going = Vec::new();
-    for (one, built) in propose::build_for(session, fleet, &begun.rooted, request, ready)? {
+    let built = propose::build_for(session, fleet, &begun.rooted, request, ready)?;
+    let items = parallel::map(&built, |(one, built): &(Ready, Result<Built>)| {
         let talk = OfHost::among(&session.talk, &one.host, count);
-        let item = built.and_then(|built: Built| propose(session, request, begun, &one, &built, &talk));
-        match item {
+        built.as_ref().ok().map(|built| propose(session, request, begun, one, built, &talk))
+    });
+    for ((one, built), item) in built.into_iter().zip(items) {
+        // What was not built was not compared.
+        match item.unwrap_or_else(|| Err(built.err().unwrap_or_else(|| Error::failed("nix did not build it")))) {
             Ok(item) => {
                 show(&item.plan, session.talk.as_ref());
                 hosts.insert(one.host.clone(), item);

@@ -29,6 +29,8 @@ pub struct Target {
     pub reach: Reach,
     /// How it was when it was looked at.
     pub survey: Survey,
+    /// Whether sudo there is known to ask nothing.
+    sudo: bool,
 }
 
 /// How a machine is reached.
@@ -60,10 +62,11 @@ impl Target {
     /// When it cannot be looked at.
     pub fn here(root: Root, host: Option<HostName>) -> Result<Self> {
         let survey = survey::of(&root, &Question::default())?;
-        Ok(Self { host, reach: Reach::Here(root), survey })
+        Ok(Self { host, reach: Reach::Here(root), survey, sudo: false })
     }
 
-    /// Another machine. `bring`: whether a program may be brought where there is none of ours.
+    /// Another machine. `bring`: whether a program may be brought where there is none of ours. `root`: whether root will be
+    /// needed; then sudo is tried beside the first look.
     ///
     /// # Errors
     /// `Unreachable` when it is not there, or not who it should be.
@@ -73,6 +76,7 @@ impl Target {
         host: &Host,
         caller: &Caller,
         bring: Option<&contact::Brought>,
+        root: bool,
     ) -> Result<Self> {
         let connection = ssh.connect(name, &host.address, &host.ssh_keys)?;
         let mut there = There {
@@ -84,9 +88,9 @@ impl Target {
             line: Mutex::new(Arc::new(connection)),
             program: contact::RUNNING.to_owned(),
         };
-        let ask = |there: &There| -> Result<Option<Survey>> {
+        let ask = |there: &There, rights: &Rights| -> Result<Option<Survey>> {
             let order = caller.order(Path::new("/"), Some(name.clone()), Work::Survey(Question::default()))?;
-            let output = there.call(&Rights::Root, &order)?.run()?;
+            let output = there.call(rights, &order)?.run()?;
             match last(&output) {
                 Some(Told::Survey(survey)) => Ok(Some(*survey)),
                 _ if there.line().lost(output.ended) => Err(there.line().failure(&output)),
@@ -94,7 +98,12 @@ impl Target {
             }
         };
         // It is not there before the first deploy, and may speak an older protocol.
-        let survey = match (ask(&there)?, bring) {
+        let (first, sudo) = std::thread::scope(|scope| {
+            // What it says of itself as root is not asked for: whom its nix trusts is said as who logs in.
+            let sudo = root.then(|| scope.spawn(|| matches!(ask(&there, &Rights::Sudo), Ok(Some(_)))));
+            (ask(&there, &Rights::Root), sudo.is_some_and(|sudo| sudo.join().unwrap_or(false)))
+        });
+        let survey = match (first?, bring) {
             (Some(survey), _) => survey,
             (None, None) => {
                 return Err(Error::failed(format!("{name} is up, and nothing of sealift is there yet"))
@@ -102,13 +111,13 @@ impl Target {
             }
             (None, Some(brought)) => {
                 there.program = contact::bring(brought, &there.line(), caller)?;
-                ask(&there)?.ok_or_else(|| {
+                ask(&there, &Rights::Root)?.ok_or_else(|| {
                     Error::failed(format!("the program that was brought to {name} does not run there"))
                         .hint(contact::MEND)
                 })?
             }
         };
-        Ok(Self { host: Some(name.clone()), reach: Reach::There(Box::new(there)), survey })
+        Ok(Self { host: Some(name.clone()), reach: Reach::There(Box::new(there)), survey, sudo })
     }
 
     /// The machine that a name of the policy stands for: this one where it is this one.
@@ -121,12 +130,13 @@ impl Target {
         ssh: &Arc<Ssh>,
         caller: &Caller,
         bring: Option<&contact::Brought>,
+        root: bool,
     ) -> Result<Self> {
         let Some(host) = policy.hosts.get(name) else { return Err(no_such_host(policy, name)) };
         if is_here(host) {
             return Self::here(Root::open(Path::new("/"))?, Some(name.clone()));
         }
-        Self::there(ssh, name, host, caller, bring)
+        Self::there(ssh, name, host, caller, bring, root)
     }
 
     /// As a person names it.
@@ -207,6 +217,9 @@ impl Target {
         let Reach::There(_) = &self.reach else { return Rights::get() };
         if self.survey.root {
             return Ok(Rights::Root);
+        }
+        if self.sudo {
+            return Ok(Rights::Sudo);
         }
         let question = || Work::Survey(Question::default());
         let (host, user) = (self.shown(), &self.survey.user);
