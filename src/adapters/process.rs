@@ -474,14 +474,14 @@ impl Invocation {
     }
 
     /// Starts a program that prints what it reads, such as `cat`, and waits until it does. It gets the end of its input
-    /// when what is returned is dropped, and also when this process is killed.
+    /// when what is returned is dropped, and also when this process is killed. What it says goes to `said`.
     ///
     /// # Errors
-    /// When it cannot be started, ends, or prints nothing of the kind in time.
-    pub fn held(&self, limit: Duration) -> Result<Held> {
+    /// When it cannot be started or ends; `Unreachable` when it prints nothing of the kind in time.
+    pub fn held(&self, said: impl Into<Stdio>, limit: Duration) -> Result<Held> {
         const WORD: &str = "sealift-is-here";
         let mut command = self.command();
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(said);
         let mut child = self.start(&mut command)?;
         let (mut input, out) = (child.stdin.take(), child.stdout.take());
         if let Some(pipe) = &mut input {
@@ -504,7 +504,8 @@ impl Invocation {
             Ok(()) => Ok(held),
             Err(mpsc::RecvTimeoutError::Disconnected) => Err(Error::failed(format!("{} ended", self.name()))),
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                Err(Error::failed(format!("{} does not answer within {} s", self.name(), limit.as_secs())))
+                let message = format!("{} does not answer within {} s", self.name(), limit.as_secs());
+                Err(Error::new(Kind::Unreachable, message))
             }
         }
     }

@@ -2,8 +2,9 @@
 //! connection to a host of the fleet is held against its pinned key, and so is every host of the fleet on the way.
 //!
 //! Each machine has one connection that carries all calls. It is a process of its own, in the background, so that Ctrl-C
-//! does not end it; it ends when it is told to, or a minute after its last call. Behind jump hosts it goes through their
-//! connections, made the same way: ssh hands none of our options on to a jump host.
+//! does not end it; it ends when it is told to, or a minute after its last call. Its first call is a program that only waits,
+//! so that it does not become idle. Behind jump hosts it goes through their connections, made the same way: ssh hands none of
+//! our options on to a jump host.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,6 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
@@ -74,6 +76,8 @@ struct Shared {
     count: AtomicU32,
     /// One question at a time.
     asking: Mutex<()>,
+    /// Connections that are being ended.
+    ending: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Shared {
@@ -93,7 +97,8 @@ impl Shared {
         let alive = files::directory(&folder)?;
         flock(&alive, FlockOperation::NonBlockingLockExclusive)
             .map_err(|error| Error::io(format!("cannot lock {}", folder.display()), error))?;
-        Ok(Self { folder, _alive: alive, known, count: AtomicU32::new(0), asking: Mutex::default() })
+        let (count, asking, ending) = (AtomicU32::new(0), Mutex::default(), Mutex::default());
+        Ok(Self { folder, _alive: alive, known, count, asking, ending })
     }
 
     /// A path in the folder that nothing else has.
@@ -104,6 +109,10 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        for ending in std::mem::take(&mut *locked(&self.ending)) {
+            // One that is gone already, or does not listen, ends by itself.
+            let _ended = ending.join();
+        }
         // What is left holds no secret, and the next run tries again.
         let _left = std::fs::remove_dir_all(&self.folder);
     }
@@ -162,9 +171,7 @@ impl Ssh {
         let pins = Pins::new(host, pins)?;
         let mut link = Link::new(&self.shared, host.to_string(), address, Some(pins))?;
         link.over = self.way(&link.place).map_err(|error| error.about(host))?;
-        link.open()?;
-        let shell = link.call(&["cat"]);
-        let held = shell.held(GREETING).map_err(|error| link.no_shell(&error))?;
+        let held = link.open(|batch| link.hold(batch))?;
         Ok(Connection { _held: held, link })
     }
 
@@ -209,8 +216,32 @@ impl Ssh {
         };
         let mut link = Link::new(&self.shared, format!("jump host {}", address.host), address, pins)?;
         link.over = over;
-        link.open()?;
+        link.open(|batch| link.carry(batch))?;
         Ok(link)
+    }
+}
+
+/// Whether ssh may ask a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Batch {
+    Yes,
+    No,
+}
+
+impl Batch {
+    fn option(self) -> &'static str {
+        match self {
+            Batch::Yes => "BatchMode=yes",
+            Batch::No => "BatchMode=no",
+        }
+    }
+
+    /// How long it may take. A person takes as long as they like.
+    fn patience(self) -> Duration {
+        match self {
+            Batch::Yes => PATIENCE,
+            Batch::No => Duration::MAX,
+        }
     }
 }
 
@@ -274,10 +305,10 @@ impl Link {
         self.running(&own, words)
     }
 
-    /// A call over a connection of its own.
+    /// A call over a connection of its own. What goes over it may be known to anybody.
     fn anew(&self, words: &[&str]) -> Invocation {
-        let own = ["ControlMaster=no", "ControlPath=none", "BatchMode=yes"];
-        self.running(&own.map(str::to_owned), words)
+        let own = ["ControlMaster=no", "ControlPath=none", "BatchMode=yes"].map(str::to_owned);
+        self.running(&own.into_iter().chain(self.place.quick_exchange()).collect::<Vec<_>>(), words)
     }
 
     fn running(&self, own: &[String], words: &[&str]) -> Invocation {
@@ -285,57 +316,74 @@ impl Link {
         call.args(words.iter().map(|word| options::quoted(word)))
     }
 
-    /// Makes the connection.
-    fn open(&self) -> Result<()> {
-        let Some(said) = self.attempt("yes", PATIENCE)? else { return Ok(()) };
+    /// Makes the connection, by an attempt that says what ssh says if it cannot.
+    fn open<T>(&self, attempt: impl Fn(Batch) -> Result<Result<T, String>>) -> Result<T> {
+        let said = match attempt(Batch::Yes)? {
+            Ok(done) => return Ok(done),
+            Err(said) => said,
+        };
         // The key of a jump host that is not ours may also be a matter of a question.
         let askable = failure::is_denied(&said) || (self.pins.is_none() && failure::is_stranger(&said));
         if askable && Terminal::open().is_some() {
             let _one_at_a_time = locked(&self.shared.asking);
-            return match self.attempt("no", Duration::MAX)? {
-                None => Ok(()),
-                Some(said) => Err(self.error(&said)),
-            };
+            return attempt(Batch::No)?.map_err(|said| self.error(&said));
         }
         Err(self.error(&said))
     }
 
-    /// Tries to make the connection; what ssh says if it cannot.
-    fn attempt(&self, batch: &str, limit: Duration) -> Result<Option<String>> {
-        let mut own = self.control("yes");
-        own.extend([IDLE.to_owned(), format!("BatchMode={batch}")]);
-        let call = self.ssh(&own, &self.trust, options::of_master(&self.shared.known), &["-T", "-N"]);
-        let (ended, said) = self.listen(&call, limit)?;
-        Ok((!ended.well()).then_some(said))
+    fn background(&self, batch: Batch) -> Vec<String> {
+        [self.control("yes"), vec![IDLE.to_owned(), batch.option().to_owned()]].concat()
+    }
+
+    /// Makes a connection that only carries others.
+    fn carry(&self, batch: Batch) -> Result<Result<(), String>> {
+        let general = options::of_master(&self.shared.known);
+        let call = self.ssh(&self.background(batch), &self.trust, general, &["-T", "-N"]);
+        let (ended, said) = self.listen(|file| call.leaving(file, batch.patience()))?;
+        let ended = ended.map_err(|error| self.late(&error))?;
+        Ok(if ended.well() { Ok(()) } else { Err(said) })
+    }
+
+    /// Makes a connection with a program at its other end, which shows that the login shell runs programs.
+    fn hold(&self, batch: Batch) -> Result<Result<Held, String>> {
+        let call = self.running(&self.background(batch), &["cat"]);
+        let limit = batch.patience().saturating_add(GREETING);
+        match self.listen(|file| call.held(file, limit))? {
+            (Ok(held), _) => Ok(Ok(held)),
+            // The connection outlives a shell that ends at once.
+            (Err(_), said) if self.alive() => Err(self.no_shell(&said)),
+            (Err(error), _) if error.kind() == Kind::Unreachable => Err(self.late(&error)),
+            (Err(_), said) => Ok(Err(said)),
+        }
     }
 
     /// Runs ssh with what it says in a file: the connection that it leaves behind may keep a pipe open.
-    fn listen(&self, call: &Invocation, limit: Duration) -> Result<(Ended, String)> {
+    fn listen<T>(&self, run: impl FnOnce(File) -> T) -> Result<(T, String)> {
         let path = self.shared.path();
         files::create(&path, b"", 0o600)?;
         let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::APPEND | rustix::fs::OFlags::CLOEXEC;
         let file = rustix::fs::open(&path, flags, rustix::fs::Mode::empty())
             .map_err(|error| Error::io(format!("cannot open {}", path.display()), error))?;
-        let ended = call.leaving(File::from(file), limit);
+        let ended = run(File::from(file));
         let said = files::read(&path, SAID).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         files::remove(&path)?;
-        let late = |error: Error| {
-            Error::new(Kind::Unreachable, format!("{}: {} takes too long to let us in", self.label, self.shown()))
-                .because(error)
-                .hint(format!("try it by hand: `ssh {}`", self.shown()))
-        };
-        Ok((ended.map_err(late)?, said.unwrap_or_default()))
+        Ok((ended, said.unwrap_or_default()))
+    }
+
+    fn late(&self, error: &Error) -> Error {
+        Error::new(Kind::Unreachable, format!("{}: {} takes too long to let us in", self.label, self.shown()))
+            .because(error.in_one_line())
+            .hint(format!("try it by hand: `ssh {}`", self.shown()))
     }
 
     fn alive(&self) -> bool {
-        self.tell("check", Duration::from_secs(5))
+        self.control.exists() && self.word("check").within(ANSWER).is_ok()
     }
 
     /// Says a word to the background connection.
-    fn tell(&self, word: &str, limit: Duration) -> bool {
+    fn word(&self, word: &str) -> Invocation {
         let control = format!("ControlPath={}", self.control.display());
-        self.control.exists()
-            && Invocation::new("ssh").args(["-O", word, "-o", &control, "--", "sealift"]).within(limit).is_ok()
+        Invocation::new("ssh").args(["-O", word, "-o", &control, "--", "sealift"])
     }
 
     /// Makes the connection again if it is gone, and those before it.
@@ -343,7 +391,7 @@ impl Link {
         if let Some(over) = &self.over {
             over.revive()?;
         }
-        if self.alive() { Ok(()) } else { self.attempt("yes", PATIENCE).map(drop) }
+        if self.alive() { Ok(()) } else { self.carry(Batch::Yes).map(drop) }
     }
 
     /// Where it is, as a person would type it.
@@ -383,27 +431,28 @@ impl Link {
             self.trust.iter().filter(|option| !option.starts_with("HostKeyAlgorithms=")).cloned().collect();
         let own = own.map(str::to_owned);
         let call = self.ssh(&own, &trust, options::of_call(&self.shared.known), &["-T"]).arg("true");
-        failure::shown_key(&self.listen(&call, PATIENCE).ok()?.1)
+        let (_ended, said) = self.listen(|file| call.leaving(file, PATIENCE)).ok()?;
+        failure::shown_key(&said)
     }
 
     /// Why a program could not be run there although the connection stands.
-    fn no_shell(&self, error: &Error) -> Error {
-        if !self.alive() {
-            return self.error("Connection closed");
-        }
-        let said = self.call(&["true"]).run().map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
-        let said = failure::last_lines(&String::from_utf8_lossy(&said));
+    fn no_shell(&self, said: &str) -> Error {
+        let printed = self.call(&["true"]).run().map(|output| output.stdout).unwrap_or_default();
+        let said = failure::last_lines(&format!("{}\n{said}", String::from_utf8_lossy(&printed)));
         let message = format!("{}: the login shell of {} runs no programs", self.label, self.shown());
-        Error::new(Kind::Unreachable, message)
-            .because(if said.is_empty() { error.in_one_line() } else { said })
-            .hint("give the user a login shell, and no `command=` in authorized_keys")
+        let error = Error::new(Kind::Unreachable, message)
+            .hint("give the user a login shell, and no `command=` in authorized_keys");
+        if said.is_empty() { error } else { error.because(said) }
     }
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
-        // One that is gone already, or does not listen, ends by itself.
-        let _ended = self.tell("exit", ANSWER);
+        if self.control.exists() {
+            let word = self.word("exit");
+            // All at once; the folder with their sockets waits for them.
+            locked(&self.shared.ending).push(std::thread::spawn(move || drop(word.within(ANSWER))));
+        }
     }
 }
 

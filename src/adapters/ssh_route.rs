@@ -19,6 +19,8 @@ pub struct Place {
     pub name: String,
     /// The port.
     pub port: String,
+    /// The key exchanges that both ssh and the user's configuration take, the preferred ones first.
+    exchanges: Vec<String>,
     /// The jump hosts, in the order in which they are passed.
     jumps: Vec<Address>,
 }
@@ -37,6 +39,15 @@ impl Place {
         Self::read(&String::from_utf8_lossy(&output.stdout))
     }
 
+    /// The same key exchanges, one first that costs little: for a connection that carries nothing which must stay secret
+    /// for years. Making a key for sntrup761, which most prefer until OpenSSH 9.9, takes a tenth of a second.
+    pub fn quick_exchange(&self) -> Option<String> {
+        let quick = ["mlkem768x25519-sha256", "curve25519-sha256"];
+        let first = quick.into_iter().find(|quick| self.exchanges.iter().any(|known| known == quick))?;
+        let rest = self.exchanges.iter().map(String::as_str).filter(|known| *known != first);
+        Some(format!("KexAlgorithms={}", std::iter::once(first).chain(rest).collect::<Vec<_>>().join(",")))
+    }
+
     fn read(text: &str) -> Result<Self> {
         let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')).unwrap_or("");
         let jump = value("proxyjump");
@@ -50,6 +61,7 @@ impl Place {
             user: value("user").to_owned(),
             name: value("hostname").to_owned(),
             port: value("port").to_owned(),
+            exchanges: value("kexalgorithms").split(',').map(str::to_owned).collect(),
             jumps: jumps.collect::<Result<_>>()?,
         })
     }
@@ -144,6 +156,21 @@ mod tests {
         assert_eq!(shown, ["ssh://a+b@one:2200", "ssh://[::1]:33", "two"]);
         assert_eq!(Place::read("hostname x\nproxyjump none\n").unwrap().jumps, []);
         assert!(Place::read("hostname x\nproxyjump -oProxyCommand=x\n").is_err());
+    }
+
+    #[test]
+    fn a_quick_exchange_comes_first_and_none_is_added() {
+        let quick = |list: &str| Place::read(&format!("kexalgorithms {list}\n")).unwrap().quick_exchange();
+        let (slow, old) = ("sntrup761x25519-sha512", "ecdh-sha2-nistp256");
+        assert_eq!(
+            quick(&format!("{slow},curve25519-sha256,{old}")).unwrap(),
+            format!("KexAlgorithms=curve25519-sha256,{slow},{old}")
+        );
+        assert_eq!(
+            quick(&format!("{slow},curve25519-sha256,mlkem768x25519-sha256")).unwrap(),
+            format!("KexAlgorithms=mlkem768x25519-sha256,{slow},curve25519-sha256")
+        );
+        assert_eq!(quick(old), None);
     }
 
     #[test]

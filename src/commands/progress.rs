@@ -38,7 +38,8 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
     let superseded: Vec<String> = former.superseded.iter().map(|one| one.path.clone()).collect();
     let mut verified: BTreeMap<HostName, Result<Verified>> =
         verify::run(session, who)?.into_iter().map(|found| (found.host, found.verified)).collect();
-    let reached = reach_all(policy, who, &chosen, Needs { root: false, brings: None }, None, &session.talk)?;
+    let reached =
+        reach_all(policy, who, &chosen, Needs { root: false, brings: None, gate: None }, None, &session.talk)?;
     let rows = reached.into_iter().map(|(host, one)| {
         let mut facts = Facts {
             pinned: policy.hosts.get(&host).is_some_and(|host| !host.ssh_keys.is_empty()),

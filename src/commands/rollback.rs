@@ -87,7 +87,7 @@ fn reach(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Resul
     if let (Some(session), Some(host)) = (session, named) {
         let policy = &session.fleet.policy;
         let chosen = request.who.choose(policy)?;
-        let needs = Needs { root: true, brings: None };
+        let needs = Needs { root: true, brings: None, gate: None };
         let reached = reach_all(policy, &request.who, &chosen, needs, None, &session.talk)?;
         let one = reached.into_iter().find(|(name, _)| name == host).map(|(_, one)| one);
         return match one {

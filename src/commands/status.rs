@@ -66,7 +66,8 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
     let policy = &session.fleet.policy;
     let chosen = who.choose(policy)?;
     let head = session.fleet.git().ok().and_then(|git| commit(&git));
-    let reached = reach_all(policy, who, &chosen, Needs { root: false, brings: None }, None, &session.talk)?;
+    let reached =
+        reach_all(policy, who, &chosen, Needs { root: false, brings: None, gate: None }, None, &session.talk)?;
     reached
         .into_iter()
         .map(|(host, one)| match one {

@@ -25,7 +25,7 @@ pub struct Found {
 pub fn run(session: &Session, who: &Who) -> Result<Vec<Found>> {
     let policy = &session.fleet.policy;
     let chosen = who.choose(policy)?;
-    let needs = Needs { root: true, brings: None };
+    let needs = Needs { root: true, brings: None, gate: None };
     let (mut found, mut ready) = (Vec::new(), Vec::new());
     for (host, one) in reach_all(policy, who, &chosen, needs, None, &session.talk)? {
         match one {

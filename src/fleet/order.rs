@@ -134,7 +134,7 @@ pub enum Told {
         /// What.
         text: String,
     },
-    /// All is done, and the host waits so many seconds for the acknowledgement.
+    /// The system is active, and the host takes the acknowledgement, for so many seconds from now on.
     Awaits {
         /// How many.
         seconds: u64,

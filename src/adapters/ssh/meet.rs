@@ -107,7 +107,8 @@ impl Link {
         let all: Vec<String> = own.iter().cloned().chain(fixed).chain(newer.map(str::to_owned)).collect();
         // A machine that lets everybody in runs this word.
         let call = self.ssh(&all, &[], options::of_call(&self.shared.known), &["-T"]).arg("true");
-        self.listen(&call, PATIENCE).map(|(_, said)| said)
+        let (ended, said) = self.listen(|file| call.leaving(file, PATIENCE))?;
+        ended.map(|_| said).map_err(|error| self.late(&error))
     }
 }
 

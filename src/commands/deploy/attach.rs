@@ -47,7 +47,7 @@ pub fn run(session: &Session, who: &Who, run: &str) -> Result<Vec<Attached>> {
         who.choose(policy)?
     };
     let count = chosen.hosts.len();
-    let needs = Needs { root: true, brings: None };
+    let needs = Needs { root: true, brings: None, gate: None };
     let (mut attached, mut reached) = (Vec::new(), Vec::new());
     for (host, ready) in reach_all(policy, who, &chosen, needs, None, &session.talk)? {
         match ready {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::caller::{Caller, Rights};
 use super::contact::Brought;
@@ -128,11 +128,13 @@ impl Who {
 
 /// What must hold on a host.
 #[derive(Clone, Copy, Debug)]
-pub struct Needs {
+pub struct Needs<'a> {
     /// Root is needed there.
     pub root: bool,
     /// A system shall be brought there.
     pub brings: Option<Brings>,
+    /// What is found out meanwhile. Unless it is well, nobody is asked for a password, and nothing is ended there.
+    pub gate: Option<&'a OnceLock<bool>>,
 }
 
 /// A machine that is ready.
@@ -153,7 +155,7 @@ pub fn reach_all(
     policy: &Policy,
     who: &Who,
     chosen: &Chosen,
-    needs: Needs,
+    needs: Needs<'_>,
     bring: Option<&Brought>,
     talk: &Arc<dyn Talk>,
 ) -> Result<Vec<(HostName, Result<Ready>)>> {
@@ -165,7 +167,7 @@ pub fn reach_all(
         if let Some(brings) = needs.brings {
             preflight::host(&target, brings)?;
         }
-        if !needs.root {
+        if !needs.root || !needs.gate.is_none_or(|gate| *gate.wait()) {
             return Ok(Ready { host: (*host).clone(), target, rights: Rights::Root });
         }
         let rights = target.rights(who.ask_sudo, &who.caller, &talk)?;
@@ -177,20 +179,18 @@ pub fn reach_all(
     Ok(hosts.into_iter().cloned().zip(reached).collect())
 }
 
-/// The same; those that are ready, and the reports of those that are not.
+/// Those that are ready, and the reports of those that are not.
 ///
 /// # Errors
-/// As `reach_all`; with `require_all`, every problem of every host.
+/// With `require_all`, every problem of every host.
 pub fn muster(
-    policy: &Policy,
     who: &Who,
     chosen: &Chosen,
-    needs: Needs,
-    bring: Option<&Brought>,
-    talk: &Arc<dyn Talk>,
+    reached: Vec<(HostName, Result<Ready>)>,
+    talk: &dyn Talk,
 ) -> Result<(Vec<Ready>, Vec<Report>)> {
     let (mut ready, mut reports, mut problems) = (Vec::new(), Vec::new(), Vec::new());
-    for (host, outcome) in reach_all(policy, who, chosen, needs, bring, talk)? {
+    for (host, outcome) in reached {
         match outcome {
             Ok(one) => ready.push(one),
             Err(error) if who.require_all => problems.push(named(&host, error)),

@@ -5,7 +5,7 @@
 //! (`host`), which does not depend on this one any more.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use secrecy::SecretString;
 use serde::Serialize;
@@ -21,7 +21,7 @@ use super::{Event, Session, Talk};
 use crate::adapters::ask::Ask;
 use crate::adapters::git::Git;
 use crate::adapters::{bench, parallel, signals};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::fleet::address::Address;
 use crate::fleet::deployment::{Campaign, Item, Plan, State, VERSION};
 use crate::fleet::name::HostName;
@@ -162,16 +162,13 @@ impl Report {
 /// # Errors
 /// When it ended before any host had to do with it: nothing was changed. What it came to on each host is in the reports.
 pub fn run(session: &Session, request: &Request) -> Result<Vec<Report>> {
-    let (fleet, begun, chosen) = begin(session, request)?;
+    let Start { fleet, begun, chosen, reached } = begin(session, request, true)?;
     if request.action == Action::Build {
         let built = propose::build(session, &fleet, &begun.rooted, request, &chosen.hosts)?;
         begun.drop_it();
         return Ok(built.into_iter().map(|(host, system)| of_built(&host, system)).collect());
     }
-    let brought = Brought::new(request.who.host_program.clone(), begun.rooted.folder().to_owned());
-    let needs = Needs { root: true, ..needs(session, request) };
-    let (ready, mut reports) =
-        muster(&session.fleet.policy, &request.who, &chosen, needs, Some(&brought), &session.talk)?;
+    let (ready, mut reports) = muster(&request.who, &chosen, reached, session.talk.as_ref())?;
     let (campaign, ready) = plan_of(session, request, &fleet, &begun, ready, &mut reports)?;
     decide(session, request, begun, campaign, &ready, reports)
 }
@@ -182,11 +179,8 @@ pub fn run(session: &Session, request: &Request) -> Result<Vec<Report>> {
 /// # Errors
 /// As `run`.
 pub fn plan(session: &Session, request: &Request, keep: bool) -> Result<(Campaign, Vec<Report>)> {
-    let (fleet, begun, chosen) = begin(session, request)?;
-    let brought = Brought::new(request.who.host_program.clone(), begun.rooted.folder().to_owned());
-    let needs = needs(session, request);
-    let (ready, mut reports) =
-        muster(&session.fleet.policy, &request.who, &chosen, needs, Some(&brought), &session.talk)?;
+    let Start { fleet, begun, chosen, reached } = begin(session, request, false)?;
+    let (ready, mut reports) = muster(&request.who, &chosen, reached, session.talk.as_ref())?;
     let (campaign, _) = plan_of(session, request, &fleet, &begun, ready, &mut reports)?;
     if keep && !campaign.hosts.is_empty() {
         begun.stay()?;
@@ -237,9 +231,8 @@ fn again(session: &Session, request: &Request, begun: Begun, mut campaign: Campa
     }
     propose::hold(&begun.rooted, &campaign)?;
     let chosen = Chosen { named: std::collections::BTreeSet::clone(&hosts), hosts };
-    let brought = Brought::new(request.who.host_program.clone(), begun.rooted.folder().to_owned());
-    let needs = Needs { root: true, ..needs(session, request) };
-    let (ready, mut reports) = muster(policy, &request.who, &chosen, needs, Some(&brought), &session.talk)?;
+    let reached = reach(session, request, &begun, &chosen, true, None)?;
+    let (ready, mut reports) = muster(&request.who, &chosen, reached, session.talk.as_ref())?;
     let (ready, done): (Vec<Ready>, Vec<Ready>) = ready.into_iter().partition(|one| !was_done(&campaign, one));
     for one in done {
         if let Some(item) = campaign.hosts.get_mut(&one.host) {
@@ -273,29 +266,56 @@ fn was_done(campaign: &Campaign, ready: &Ready) -> bool {
     })
 }
 
-/// What every deploy begins with: the fleet's own problems, and with them those of its hosts, all at once.
-fn begin(session: &Session, request: &Request) -> Result<(preflight::Ready, Begun, Chosen)> {
-    let talk = session.talk.as_ref();
-    talk.event(Event::Step("looking whether all is in place".to_owned()));
-    let policy = &session.fleet.policy;
-    let chosen = request.who.choose(policy)?;
-    let mut problems = match preflight::fleet(&session.fleet, request.flake.as_deref(), session.today, talk) {
-        Ok(fleet) => {
-            let begun = Store::of(&fleet.git, &session.fleet.root)?.begin()?;
-            return Ok((fleet, begun, chosen));
-        }
-        Err(problems) => problems,
-    };
-    if request.action != Action::Build {
-        let reached = reach_all(policy, &request.who, &chosen, needs(session, request), None, &session.talk)?;
-        problems.extend(reached.into_iter().filter_map(|(_, one)| one.err()));
-    }
-    Err(preflight::together(problems))
+/// What a deploy goes on with, once all is found to be in place.
+struct Start {
+    fleet: preflight::Ready,
+    begun: Begun,
+    chosen: Chosen,
+    /// None where no host has to do with it.
+    reached: Vec<(HostName, Result<Ready>)>,
 }
 
-fn needs(session: &Session, request: &Request) -> Needs {
-    let signed = session.fleet.policy.deploy.sign_key.is_some();
-    Needs { root: false, brings: Some(Brings { signed, builds: request.builder == Builder::Target }) }
+/// What every deploy begins with: the fleet's own problems, and with them those of its hosts, all at once. Hosts are
+/// reached while the fleet is looked at.
+fn begin(session: &Session, request: &Request, root: bool) -> Result<Start> {
+    let talk = session.talk.as_ref();
+    talk.event(Event::Step("looking whether all is in place".to_owned()));
+    let chosen = request.who.choose(&session.fleet.policy)?;
+    let git = session.fleet.git().map_err(|error| error.of_kind(Kind::Usage))?;
+    let begun = Store::of(&git, &session.fleet.root)?.begin()?;
+    let gate = OnceLock::new();
+    let (fleet, reached) = std::thread::scope(|scope| {
+        let reaching = (request.action != Action::Build)
+            .then(|| scope.spawn(|| reach(session, request, &begun, &chosen, root, Some(&gate))));
+        let fleet = preflight::fleet(&session.fleet, git, request.flake.as_deref(), session.today, talk);
+        gate.get_or_init(|| fleet.is_ok());
+        let failed = |_| Err(Error::new(Kind::Bug, "the thread that reaches the hosts failed"));
+        (fleet, reaching.map_or_else(|| Ok(Vec::new()), |reaching| reaching.join().unwrap_or_else(failed)))
+    });
+    match fleet {
+        Ok(fleet) => Ok(Start { fleet, begun, chosen, reached: reached? }),
+        Err(mut problems) => {
+            begun.drop_it();
+            problems.extend(reached?.into_iter().filter_map(|(_, one)| one.err()));
+            Err(preflight::together(problems))
+        }
+    }
+}
+
+/// Reaches the hosts of a deploy.
+fn reach(
+    session: &Session,
+    request: &Request,
+    begun: &Begun,
+    chosen: &Chosen,
+    root: bool,
+    gate: Option<&OnceLock<bool>>,
+) -> Result<Vec<(HostName, Result<Ready>)>> {
+    let policy = &session.fleet.policy;
+    let brings = Brings { signed: policy.deploy.sign_key.is_some(), builds: request.builder == Builder::Target };
+    let brought = Brought::new(request.who.host_program.clone(), begun.rooted.folder().to_owned());
+    let needs = Needs { root, brings: Some(brings), gate };
+    reach_all(policy, &request.who, chosen, needs, Some(&brought), &session.talk)
 }
 
 /// Builds and compares. Hosts for which that fails go into the reports.

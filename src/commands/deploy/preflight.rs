@@ -37,18 +37,23 @@ pub struct Brings {
 ///
 /// # Errors
 /// Every problem.
-pub fn fleet(fleet: &Fleet, flake_at: Option<&str>, today: Date, talk: &dyn Talk) -> Result<Ready, Vec<Error>> {
-    let mut problems = Vec::new();
-    let git = keep(&mut problems, fleet.git().map_err(|error| error.of_kind(Kind::Usage)));
-    let flake = git.as_ref().and_then(|git| keep(&mut problems, flake(fleet, git, flake_at)));
-    if let Some(git) = &git {
-        problems.extend(owner(git));
-        problems.extend(unseen(fleet, git));
-        problems.extend(crate::commands::scan::staged_problems(git, &fleet.policy));
-    }
+pub fn fleet(
+    fleet: &Fleet,
+    git: Git,
+    flake_at: Option<&str>,
+    today: Date,
+    talk: &dyn Talk,
+) -> Result<Ready, Vec<Error>> {
+    let (flake, mut problems) = match flake(fleet, &git, flake_at) {
+        Ok(flake) => (Some(flake), Vec::new()),
+        Err(problem) => (None, vec![problem]),
+    };
+    problems.extend(owner(&git));
+    problems.extend(unseen(fleet, &git));
+    problems.extend(crate::commands::scan::staged_problems(&git, &fleet.policy));
     problems.extend(drift(fleet, today, talk));
-    match (git, flake) {
-        (Some(git), Some(flake)) if problems.is_empty() => Ok(Ready { git, flake }),
+    match flake {
+        Some(flake) if problems.is_empty() => Ok(Ready { git, flake }),
         _ => Err(problems),
     }
 }
@@ -120,10 +125,6 @@ pub fn together(problems: Vec<Error>) -> Error {
     } else {
         Kind::Failed
     })
-}
-
-fn keep<T>(problems: &mut Vec<Error>, outcome: Result<T>) -> Option<T> {
-    outcome.map_err(|problem| problems.push(problem)).ok()
 }
 
 /// The flake to build: the fleet's own, or a directory that was named.

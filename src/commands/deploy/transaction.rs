@@ -1,7 +1,7 @@
 //! Makes a system the running one, or leaves everything as it was. Each step is written down before it is done.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::back;
 use super::delivery::Delivery;
@@ -70,9 +70,12 @@ pub fn run(
     if switch.bundle.as_ref().is_some_and(|bundle| !system::is_store_path(bundle)) {
         return Err(Error::usage("what is to be delivered is not a store path"));
     }
-    nix::check_valid(root, &switch.system)?;
-    let facts = system::facts(root, &switch.system)?;
     let running = root.store_path(system::RUNNING);
+    // What runs is in the store: a root of the collector leads to it.
+    if running.as_ref() != Some(&switch.system) {
+        nix::check_valid(root, &switch.system)?;
+    }
+    let facts = system::facts(root, &switch.system)?;
     if running != switch.expected {
         return Err(Error::failed("another system runs there now than when the plan was made")
             .hint("nothing was changed; run this again to see the new plan"));
@@ -164,21 +167,27 @@ impl Transaction<'_> {
             self.step(Step::Verify, "looking whether all is well")?;
             verify::compare(self.root, host.as_ref(), &switch.checks, &before, Duration::from_secs(switch.settle))?;
         }
+        // The deployer connects anew while the rest is done here: what is left does not touch the network.
+        let door = match switch.acknowledge {
+            Some(seconds) if live => Some((self.open_door(seconds)?, seconds, Instant::now())),
+            _ => None,
+        };
         if switch.action != Action::Test {
             self.make_default(switch)?;
         }
-        match switch.acknowledge {
-            Some(seconds) if live => self.await_acknowledgement(seconds),
-            _ => Ok(()),
-        }
+        door.map_or(Ok(()), |(door, seconds, since)| self.await_acknowledgement(&door, seconds, since))
     }
 
-    /// Waits for the deployer to come back over a new connection: a system that nobody can reach any more is not kept.
-    fn await_acknowledgement(&mut self, seconds: u64) -> Result<()> {
+    fn open_door(&self, seconds: u64) -> Result<Door> {
         let door = Door::open(self.root, &self.journal.order.run, self.user)?;
-        self.step(Step::Acknowledge, "waiting to be reached over a new connection")?;
         self.teller.tell(&Told::Awaits { seconds });
-        if door.wait(Duration::from_secs(seconds))? {
+        Ok(door)
+    }
+
+    /// Waits for the deployer to have come back over a new connection: a system that nobody can reach any more is not kept.
+    fn await_acknowledgement(&mut self, door: &Door, seconds: u64, since: Instant) -> Result<()> {
+        self.step(Step::Acknowledge, "waiting to be reached over a new connection")?;
+        if door.wait(Duration::from_secs(seconds).saturating_sub(since.elapsed()))? {
             return Ok(());
         }
         Err(Error::new(Kind::RolledBack, format!("nobody came back over a new connection within {seconds} s"))
