@@ -22,6 +22,7 @@ const EXPOSE: &[(&str, &str)] = &[
     ("cli/verbs/host_run.rs", "an order, which is no secret, read by the same safe reader"),
     ("cli/verbs/show.rs", "to standard output, if a terminal can take it"),
     ("fleet/scan/exact.rs", "into the tables of the search, which are wiped"),
+    ("fleet/scan/index.rs", "the index itself, as it comes out of its sealed file"),
     ("commands/adopt/git_key.rs", "the shape of a key's file, and its digest"),
     ("commands/adopt/mod.rs", "to look for it in the history, in memory"),
     ("commands/adopt/nix.rs", "its shape, and whether an environment file takes it plainly"),

@@ -13,12 +13,17 @@ use crate::adapters::scratch::Surroundings;
 use crate::adapters::search::{CREDENTIAL, DEFAULT_FILE, Places};
 use crate::adapters::user_config::{self, UserConfig};
 use crate::commands::deploy::caller::Caller;
+use crate::commands::scan::index::KeyAt;
 use crate::error::{Error, Result};
 
 /// Names the fleet's directory.
 pub const FLEET: &str = "SEALIFT_FLEET";
 /// Names an identity file (a path, never a key).
 pub const IDENTITY: &str = "SEALIFT_IDENTITY";
+/// Names the file with the key of the index of values (a path, never a key).
+const INDEX_KEY: &str = "SEALIFT_INDEX_KEY";
+/// What that key is called among the credentials of a unit.
+const INDEX_CREDENTIAL: &str = "sealift-index-key";
 
 /// What names the editor, the first that is set.
 const EDITORS: [&str; 3] = ["SEALIFT_EDITOR", "VISUAL", "EDITOR"];
@@ -49,6 +54,14 @@ pub fn places(named: &[PathBuf], config: &UserConfig) -> Places {
         credential: variable("CREDENTIALS_DIRECTORY").map(|directory| PathBuf::from(directory).join(CREDENTIAL)),
         default_file: config_directory().map(|directory| directory.join(DEFAULT_FILE)),
         configured: config.identities.clone(),
+    }
+}
+
+/// Where the key of the index of values is looked for, besides the keyring: what was named for this run, else a credential.
+pub fn index_key(named: Option<&PathBuf>) -> KeyAt {
+    KeyAt {
+        named: named.cloned().or_else(|| variable(INDEX_KEY).map(PathBuf::from)),
+        credential: variable("CREDENTIALS_DIRECTORY").map(|directory| PathBuf::from(directory).join(INDEX_CREDENTIAL)),
     }
 }
 

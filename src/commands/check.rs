@@ -6,6 +6,7 @@ use std::path::Path;
 use jiff::civil::Date;
 use serde::Serialize;
 
+use super::scan::index;
 use crate::adapters::age;
 use crate::adapters::git::{Git, Status};
 use crate::adapters::journal::Journal;
@@ -69,9 +70,11 @@ pub fn run(root: &Path, today: Date, request: &Request) -> Result<Report> {
         (status.join(), inventory.join(), fleet)
     });
     let ended = |_| Error::new(Kind::Bug, "a thread that reads the fleet ended");
-    let (policy, status, inventory) = (fleet?.policy, status.map_err(ended)??, inventory.map_err(ended)??);
-    let looked = Looked { root, git: &git, policy: &policy, inventory: &inventory };
-    let mut findings = audit(&policy, &inventory, today);
+    let (fleet, status, inventory) = (fleet?, status.map_err(ended)??, inventory.map_err(ended)??);
+    let policy = &fleet.policy;
+    let looked = Looked { root, git: &git, policy, inventory: &inventory };
+    let mut findings = audit(policy, &inventory, today);
+    findings.extend(index::findings(&fleet, &inventory)?);
     let mut not_looked_at = Vec::new();
     if Journal::is_unfinished(&git.place_of(root)?) {
         let what = "an interrupted change of several files is not completed yet";

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::scan::index;
 use super::seal::{Sealed, Writer, find, fitting};
 use super::show::unknown;
 use super::{Changes, Session};
@@ -80,6 +81,7 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     writer.new_value(wanted, &value, None, &mut changes)?;
     let sealed = writer.sealed.pop();
     session.commit(&git, &journal, &changes)?;
+    index::remind(session);
     Ok(Report { sealed })
 }
 

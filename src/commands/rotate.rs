@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::list::knowledge;
+use super::scan::index;
 use super::seal::{Sealed, Source, Writer, find, fitting};
 use super::show::unknown;
 use super::{Changes, Session};
@@ -90,6 +91,7 @@ pub fn run(session: &mut Session, request: Request) -> Result<Report> {
     }
     report.rotated = writer.sealed;
     session.commit(&git, &journal, &changes)?;
+    index::remind(session);
     Ok(report)
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::scan;
+use super::scan::{self, index};
 use super::show::unknown;
 use super::{Changes, Session};
 use crate::adapters::generate::generate;
@@ -102,6 +102,7 @@ pub fn run(session: &mut Session, request: Request) -> Result<Report> {
     }
     let sealed = writer.sealed;
     session.commit(&git, &journal, &changes)?;
+    index::remind(session);
     if let Some(path) = values.shred {
         files::shred(&path)
             .map_err(|error| Error::failed(format!("the value is sealed, but {}", error.message())).because(error))?;

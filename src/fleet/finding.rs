@@ -56,6 +56,8 @@ pub enum Rule {
     LastAdmin,
     /// The history holds this, and the present does not tell.
     History,
+    /// The index of values does not know all of them, or cannot be opened any more.
+    IndexBehind,
 }
 
 /// How much a finding weighs.
@@ -263,7 +265,9 @@ fn of_policy(policy: &Policy) -> Vec<Finding> {
     }
     // A machine's own host key is for the admins, who put it in place.
     let own_key = |name: &SecretName| name.as_str().strip_prefix(HOST_KEYS).is_some_and(|rest| rest.starts_with('/'));
-    for (name, _) in policy.secrets.iter().filter(|(name, secret)| secret.hosts.is_empty() && !own_key(name)) {
+    // So is the key of the index of values.
+    let kept = |name: &SecretName| own_key(name) || name.as_str() == super::scan::index::KEY;
+    for (name, _) in policy.secrets.iter().filter(|(name, secret)| secret.hosts.is_empty() && !kept(name)) {
         found.push(Finding::warning(
             Rule::NoReader,
             format!("secrets.{name}"),

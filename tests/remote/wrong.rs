@@ -189,4 +189,16 @@ fn nix_a_value_in_what_was_built_stops_a_deploy_before_anything_is_copied() {
     let run = rig.sealift(&["deploy", "web", "--yes", "--no-store-scan"]).exits(0);
     assert!(!run.stderr.contains("no identity was named"), "{}", run.stderr);
     rig.sealift(&["deploy", "web", "--yes", "--identity", &jay]).exits(0);
+    // Nor is one needed where the index of values and its key are at hand.
+    rig.sealift(&["scan", "--write-index", "--identity", &jay]).exits(0);
+    let key = rig.sandbox.path("index.key");
+    std::fs::write(&key, rig.sandbox.show("scan-index-key", "jay")).expect("written");
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("private");
+    rig.system("web", &format!("{{ etc.motd = \"welcome again {value}\"; }}"));
+    rig.commit();
+    let mut deploy = rig.sealift_command(&["deploy", "web", "--yes"]);
+    deploy.env("SEALIFT_INDEX_KEY", &key);
+    rig.sandbox.run(deploy, b"").exits(10).says("the value of token stands there in the clear");
+    let collect = rig.command("nix-collect-garbage");
+    rig.sandbox.run(collect, b"").exits(0);
 }

@@ -4,6 +4,7 @@ mod blind;
 mod corpus;
 mod history;
 mod hook;
+mod index;
 mod values;
 
 use std::path::Path;

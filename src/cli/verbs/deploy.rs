@@ -236,7 +236,7 @@ impl Carry {
         match (self.no_store_scan, app.names_identities()) {
             (true, _) => Inspect::Skip,
             (false, true) => Inspect::Values,
-            (false, false) => Inspect::Blind,
+            (false, false) => Inspect::Index(settings::index_key(None)),
         }
     }
 

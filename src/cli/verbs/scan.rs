@@ -1,12 +1,17 @@
 //! `sealift scan`.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::adapters::ask::Ask;
 use crate::adapters::git::Git;
 use crate::adapters::nix::{self, Flake};
 use crate::adapters::repository::Fleet;
-use crate::cli::{App, Done, sarif};
-use crate::commands::scan::{self, Known, Report, Where, Which};
-use crate::error::{Error, Result};
+use crate::cli::{App, Done, sarif, settings};
+use crate::commands::scan::{self, Known, Report, Where, Which, index};
+use crate::error::{Error, Kind, Result};
 use crate::fleet::name::HostName;
+use crate::fleet::scan::index::{FILE, KEY};
 use crate::fleet::scan::{Finding, Place, Weight, rules};
 
 /// The arguments of `sealift scan`.
@@ -27,6 +32,12 @@ pub struct Args {
     /// Look for the fleet's own values with the identity at hand; --identity does it too
     #[arg(long)]
     values: bool,
+    /// Write the keyed index of the fleet's values, by which a hook or CI finds them without an identity
+    #[arg(long, group = "place", conflicts_with = "sarif")]
+    write_index: bool,
+    /// Look for the fleet's own values by their index, with the key in this file [env: SEALIFT_INDEX_KEY]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["values", "write_index"])]
+    index_key: Option<PathBuf>,
     /// List the rules
     #[arg(long, conflicts_with_all = ["place", "values"])]
     rules: bool,
@@ -43,15 +54,24 @@ pub fn run(args: &Args, app: &App) -> Done {
     if args.rules {
         return list(args, app);
     }
+    if args.write_index {
+        return write_index(args, app);
+    }
     // A repository without a fleet is looked at too, unless the fleet's values are asked for.
     let root = app.root().or_else(|error| {
         let directory = app.named_directory();
-        let no_fleet = !args.values && !app.names_identities() && directory.is_dir();
+        let values = args.values || app.names_identities() || args.index_key.is_some();
+        let no_fleet = !values && directory.is_dir();
         if no_fleet { Ok(directory) } else { Err(error) }
     })?;
     let (known, policy) = match (Fleet::find(&root).is_ok(), args.values || app.names_identities()) {
         (false, _) => (Known::default(), None),
-        (true, false) => (Known::default(), Some(Fleet::open(&root)?.policy)),
+        (true, false) => {
+            let fleet = Fleet::open(&root)?;
+            let (plugins, ask): (_, Arc<dyn Ask>) = (settings::plugins(&settings::user_config()?), app.ui.clone());
+            let key = settings::index_key(args.index_key.as_ref());
+            (index::known_by_index(&fleet, &key, &plugins, &ask)?.unwrap_or_default(), Some(fleet.policy))
+        }
         (true, true) => {
             let session = app.session()?;
             (scan::known(&session.fleet, &*session.identities()?)?, Some(session.fleet.policy))
@@ -69,9 +89,34 @@ pub fn run(args: &Args, app: &App) -> Done {
     } else if args.sarif {
         app.ui.json_as_it_is(&sarif::report(&report))?;
     } else {
-        tell(&report, app)?;
+        tell(&report, root.join(FILE).exists(), app)?;
     }
     Ok(report.kind())
+}
+
+fn write_index(args: &Args, app: &App) -> Done {
+    let written = index::write(&mut app.session()?)?;
+    if args.json {
+        app.ui.json(&written)?;
+    } else {
+        app.ui.line(&format!("wrote {FILE}: {} values", written.values))?;
+        if written.made_key {
+            app.ui.say(&format!("made its key: the secret {KEY}, which only the admins can open"));
+        }
+        let key = format!("`sealift show {KEY}` prints the key: for CI's secret store, and `--index-key`");
+        app.ui.say(&if written.in_keyring {
+            format!("its key is in the OS keyring, where the hook finds it; {key}")
+        } else {
+            key
+        });
+    }
+    if !written.too_short.is_empty() {
+        app.ui.warn(&format!("too short to be looked for (less than 8 bytes): {}", written.too_short.join(", ")));
+    }
+    for blind in &written.not_opened {
+        app.ui.warn(&format!("not in the index: {}: {}", blind.path, blind.why));
+    }
+    Ok((!written.not_opened.is_empty()).then_some(Kind::Partial))
 }
 
 /// The store path that is meant.
@@ -92,7 +137,7 @@ fn system_of(named: &str, root: &std::path::Path, app: &App) -> Result<String> {
     nix::build(&flake.system_of(&host))
 }
 
-fn tell(report: &Report, app: &App) -> Result<()> {
+fn tell(report: &Report, index: bool, app: &App) -> Result<()> {
     for finding in &report.findings {
         let (sgr, weight) = match finding.weight {
             Weight::Severe => (31, "severe:"),
@@ -130,10 +175,14 @@ fn tell(report: &Report, app: &App) -> Result<()> {
             report.left_out
         ));
     }
-    let values = report.values.map_or_else(
-        || "the fleet's own values were not looked for (no --identity)".to_owned(),
-        |values| format!("{values} values of the fleet looked for"),
-    );
+    let values = match report.values {
+        Some(values) if report.by_index => format!("{values} values of the fleet looked for by the index"),
+        Some(values) => format!("{values} values of the fleet looked for"),
+        None => {
+            let key = if index { format!(", no key of {FILE}") } else { String::new() };
+            format!("the fleet's own values were not looked for (no --identity{key})")
+        }
+    };
     let allowed = if report.allowed > 0 { format!(", {} allowed", report.allowed) } else { String::new() };
     app.ui.say(&format!(
         "{} files, {} MiB: {} findings{allowed}; {values}",

@@ -2,20 +2,23 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
+use crate::adapters::ask::Ask;
 use crate::adapters::nix;
 use crate::adapters::rooted::Root;
+use crate::commands::scan::index::{KeyAt, known_by_index};
 use crate::commands::{Event, Session, scan};
 use crate::error::{Error, Kind, Result};
 use crate::fleet::deployment::Campaign;
 
 /// Whether it is looked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Inspect {
     /// With the identity that was named for this run.
     Values,
-    /// No identity was named: that is said.
-    Blind,
+    /// None was named: by the index of values, where there is one and its key is at hand. Else that is said.
+    Index(KeyAt),
     /// It was asked not to.
     Skip,
 }
@@ -24,21 +27,31 @@ pub enum Inspect {
 ///
 /// # Errors
 /// `Plaintext` where a value stands in one of them; and when none could be opened to be looked for.
-pub fn look(session: &Session, how: Inspect, campaign: &Campaign) -> Result<()> {
-    match how {
+pub fn look(session: &Session, how: &Inspect, campaign: &Campaign) -> Result<()> {
+    let by_index = match how {
         Inspect::Skip => return Ok(()),
-        Inspect::Blind => {
-            session.note("not looked whether a value stands in what was built: no identity was named (`--identity`)");
-            return Ok(());
+        Inspect::Values => None,
+        Inspect::Index(key) => {
+            let ask: Arc<dyn Ask> = session.talk.clone();
+            let known = known_by_index(&session.fleet, key, &session.plugins, &ask)?;
+            if known.is_none() {
+                session.note(
+                    "not looked whether a value stands in what was built: no identity was named (`--identity`), and no index of values is at hand",
+                );
+                return Ok(());
+            }
+            known
         }
-        Inspect::Values => {}
-    }
+    };
     let new = new_paths(campaign)?;
     if new.is_empty() {
         return Ok(());
     }
     session.talk.event(Event::Step(format!("looking for values in {} new store paths", new.len())));
-    let known = scan::known(&session.fleet, session.identities()?.as_ref())?;
+    let known = match by_index {
+        Some(known) => known,
+        None => scan::known(&session.fleet, session.identities()?.as_ref())?,
+    };
     let report = scan::of_store_paths(&session.fleet.policy, known, &new)?;
     for blind in &report.not_looked_at {
         session.warn(format!("not looked at: {}: {}", blind.path, blind.why));

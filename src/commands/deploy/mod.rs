@@ -393,7 +393,7 @@ fn decide(
         begun.drop_it();
         return Ok(reports);
     }
-    if let Err(error) = inspect::look(session, request.inspect, &campaign) {
+    if let Err(error) = inspect::look(session, &request.inspect, &campaign) {
         begun.drop_it();
         return Err(error);
     }

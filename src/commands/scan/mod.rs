@@ -14,10 +14,11 @@ use crate::fleet::policy::Policy;
 use crate::fleet::scan::allow::Allow;
 use crate::fleet::scan::exact::{Gathered, Values};
 use crate::fleet::scan::finding::shown;
-use crate::fleet::scan::{Engine, Finding};
+use crate::fleet::scan::{Engine, Finding, Wanted};
 
 mod eye;
 mod history;
+pub mod index;
 mod staged;
 mod store;
 mod tree;
@@ -48,8 +49,11 @@ pub struct Report {
     pub files: u64,
     /// How many bytes.
     pub bytes: u64,
-    /// How many of the fleet's values were looked for; none where no identity was at hand.
+    /// How many of the fleet's values were looked for; none where neither an identity nor the key of their index was at
+    /// hand.
     pub values: Option<usize>,
+    /// Whether they were looked for by their index.
+    pub by_index: bool,
     /// Secrets whose values are too short to be looked for.
     pub too_short: Vec<String>,
     /// The findings, the worse first.
@@ -95,10 +99,7 @@ impl Report {
 /// # Errors
 /// When looking itself fails; what is found, and what cannot be looked at, is in the report.
 pub fn run(root: &Path, policy: Option<&Policy>, known: Known, place: &Where) -> Result<Report> {
-    let Known { values, names, too_short, unopened } = known;
-    let searched = values.is_some();
-    let engine = Engine::new(values);
-    let mut report = Report { values: searched.then_some(names.len()), too_short, ..Report::default() };
+    let (engine, names, mut report, unopened) = prepared(known);
     let mut top = None;
     let mut look = || -> Result<Out> {
         match place {
@@ -155,7 +156,7 @@ pub fn standing<'a>(root: &Path, values: impl IntoIterator<Item = (&'a str, &'a 
         gathered.add(number, value);
         names.push(name.to_owned());
     }
-    let known = Known { values: Some(Values::new(gathered)), names, ..Known::default() };
+    let known = Known { values: Some(Wanted::Values(Values::new(gathered))), names, ..Known::default() };
     let Ok(report) = run(root, None, known, &Where::Tree) else { return Vec::new() };
     let place = |finding: &Finding| {
         let secret = finding.secret.as_ref()?;
@@ -176,13 +177,24 @@ fn git(root: &Path) -> Result<Git> {
 /// # Errors
 /// When a path cannot be listed.
 pub fn of_store_paths(policy: &Policy, known: Known, paths: &[String]) -> Result<Report> {
-    let Known { values, names, too_short, unopened } = known;
-    let mut report = Report { values: values.is_some().then_some(names.len()), too_short, ..Report::default() };
-    let out = store::paths(&Engine::new(values), paths)?;
+    let (engine, names, mut report, unopened) = prepared(known);
+    let out = store::paths(&engine, paths)?;
     signals::check()?;
     told(&mut report, &out, &names, &policy.allowed, None);
     report.not_looked_at.extend(unopened);
     Ok(report)
+}
+
+/// What looks, the names of the secrets, a report to fill, and what is not looked for.
+fn prepared(known: Known) -> (Engine, Vec<String>, Report, Vec<Blind>) {
+    let Known { values, names, too_short, unopened } = known;
+    let report = Report {
+        values: values.is_some().then_some(names.len()),
+        by_index: matches!(values, Some(Wanted::Index(_))),
+        too_short,
+        ..Report::default()
+    };
+    (Engine::new(values), names, report, unopened)
 }
 
 /// How bad things in the history are mended: taking them out of the tree is not enough.

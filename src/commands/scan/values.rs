@@ -7,33 +7,39 @@ use crate::adapters::repository::Fleet;
 use crate::adapters::{age, parallel};
 use crate::error::Result;
 use crate::fleet::name::FileName;
+use crate::fleet::scan::Wanted;
 use crate::fleet::scan::exact::{Gathered, Values};
 
 /// What of the fleet's values is known.
 #[derive(Default)]
 pub struct Known {
-    /// What is looked for; none where no identity is at hand.
-    pub values: Option<Values>,
+    /// What is looked for; none where neither an identity nor the key of the index is at hand.
+    pub values: Option<Wanted>,
     /// The names of the secrets, by their numbers.
     pub names: Vec<String>,
     /// Those that are too short.
     pub too_short: Vec<String>,
-    /// Those that could not be opened.
+    /// Those that are not looked for, and why.
     pub unopened: Vec<Blind>,
 }
 
-/// Opens every sealed file of the fleet.
+/// Opens every sealed file of the fleet, to look for its value.
 ///
 /// # Errors
 /// When the fleet's files cannot be listed; one that does not open is in the result.
 pub fn known(fleet: &Fleet, identities: &Identities) -> Result<Known> {
     let files: Vec<FileName> = fleet.inventory()?.files.into_keys().collect();
-    let opened = parallel::map(&files, |file| {
+    let (gathered, known) = gather(fleet, &files, identities);
+    Ok(Known { values: Some(Wanted::Values(Values::new(gathered))), ..known })
+}
+
+/// Opens these files. The texts to look for, and what is known besides.
+pub fn gather(fleet: &Fleet, files: &[FileName], identities: &Identities) -> (Gathered, Known) {
+    let opened = parallel::map(files, |file| {
         let bytes = fleet.sealed(file)?.unwrap_or_default();
         age::open(&bytes, file, identities).map(|opened| opened.value)
     });
-    let mut known = Known::default();
-    let mut gathered = Gathered::default();
+    let (mut gathered, mut known) = (Gathered::default(), Known::default());
     for (file, value) in files.iter().zip(opened) {
         match value {
             Ok(value) => {
@@ -49,6 +55,5 @@ pub fn known(fleet: &Fleet, identities: &Identities) -> Result<Known> {
             }
         }
     }
-    known.values = Some(Values::new(gathered));
-    Ok(known)
+    (gathered, known)
 }

@@ -8,11 +8,11 @@ use sha2::{Digest, Sha256};
 
 use super::about::{About, Weight};
 use super::allow::{REMARK, Remark, remark};
-use super::exact::Values;
 use super::forms::Around;
 use super::rules::{self, Rule, SEALED_VALUE};
 use super::sieve::{Literal, Sieve};
 use super::source::{LARGEST, SourceRule, rules_for};
+use super::wanted::Wanted;
 
 /// How far a rule may look to either side of where it begins.
 pub const REACH: usize = 4096;
@@ -102,7 +102,7 @@ pub struct Looked {
 pub struct Engine {
     sieve: Sieve,
     rules: Vec<&'static Rule>,
-    values: Option<Values>,
+    values: Option<Wanted>,
 }
 
 /// The number that a remark has among literals.
@@ -110,7 +110,7 @@ const OF_REMARK: u16 = u16::MAX - 1;
 
 impl Engine {
     /// Prepares everything.
-    pub fn new(values: Option<Values>) -> Self {
+    pub fn new(values: Option<Wanted>) -> Self {
         let mut literals = rules::literals();
         literals.push(Literal { text: REMARK, fold: false, of: OF_REMARK });
         Self {
@@ -355,7 +355,7 @@ fn newlines(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::exact::Gathered;
+    use super::super::exact::{Gathered, Values};
     use super::super::sample::make;
     use super::*;
     use crate::fleet::plaintext::Plaintext;
@@ -409,7 +409,7 @@ mod tests {
         let mut gathered = Gathered::default();
         let token = make("ghp_<a36>", 9);
         gathered.add(4, &Plaintext::take(token.clone().into_bytes()));
-        let engine = Engine::new(Some(Values::new(gathered)));
+        let engine = Engine::new(Some(Wanted::Values(Values::new(gathered))));
         let hits = looked(&engine, format!("token: \"{token}\"\n").as_bytes()).hits;
         assert_eq!(hits.len(), 1, "{hits:?}");
         assert_eq!((hits[0].rule.id, hits[0].secret), ("sealed-value", Some(4)));

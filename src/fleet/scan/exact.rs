@@ -37,6 +37,14 @@ impl Gathered {
     pub fn is_empty(&self) -> bool {
         self.texts.is_empty()
     }
+
+    /// One text for one secret once; where two secrets have it, for the first.
+    pub(super) fn distinct(self) -> Vec<(u32, Zeroizing<Vec<u8>>)> {
+        let mut texts = self.texts;
+        texts.sort_by(|(a, left), (b, right)| left.as_slice().cmp(right.as_slice()).then(a.cmp(b)));
+        texts.dedup_by(|(_, later), (_, first)| later == first);
+        texts
+    }
 }
 
 struct Pattern {
@@ -72,10 +80,7 @@ fn mixed(gram: u64) -> u64 {
 impl Values {
     /// Makes the tables.
     pub fn new(gathered: Gathered) -> Self {
-        let mut texts = gathered.texts;
-        // One text for one secret once; where two secrets have it, the first.
-        texts.sort_by(|(a, left), (b, right)| left.as_slice().cmp(right.as_slice()).then(a.cmp(b)));
-        texts.dedup_by(|(_, later), (_, first)| later == first);
+        let texts = gathered.distinct();
         let size = (texts.len() * 4 * 48).next_power_of_two().clamp(1 << 12, 1 << 24);
         let shift = 64 - size.trailing_zeros();
         let mut values = Self {

@@ -8,6 +8,7 @@ pub mod engine;
 pub mod exact;
 pub mod finding;
 mod forms;
+pub mod index;
 mod keys;
 pub mod rules;
 pub mod sample;
@@ -16,7 +17,9 @@ pub mod source;
 mod tokens;
 mod units;
 mod value;
+pub mod wanted;
 
 pub use about::{About, Weight};
 pub use engine::{Engine, Hit, Subject};
 pub use finding::{Finding, Place};
+pub use wanted::Wanted;

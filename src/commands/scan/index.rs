@@ -1,0 +1,213 @@
+//! The keyed index of values: written by an admin, and read where no secret can be opened, such as in a hook or in CI. Its
+//! key is a secret of the fleet that no host receives, so that sealing, rekeying and rotating it are what they are for any.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::values::gather;
+use super::{Blind, Known};
+use crate::adapters::ask::Ask;
+use crate::adapters::identity::{Identities, Plugins};
+use crate::adapters::journal::Changes;
+use crate::adapters::repository::Fleet;
+use crate::adapters::{age, files, generate, keyring};
+use crate::commands::Session;
+use crate::commands::seal::Writer;
+use crate::error::{Error, Kind, Result};
+use crate::fleet::finding::{Finding, Rule};
+use crate::fleet::inventory::Inventory;
+use crate::fleet::name::{FileName, SecretName};
+use crate::fleet::plaintext::Plaintext;
+use crate::fleet::policy::Generate;
+use crate::fleet::policy_edit::{Declaration, Edit};
+use crate::fleet::policy_file;
+use crate::fleet::recipient::Recipient;
+use crate::fleet::scan::Wanted;
+use crate::fleet::scan::index::{FILE, Index, KEY, Sealed};
+use crate::fleet::seal::Seal;
+use crate::fleet::shape::Shape;
+
+/// The largest index that is read, in bytes: that of some ten thousand secrets.
+const LIMIT: u64 = 64 << 20;
+/// What the index is sealed as: no secret can be taken for it.
+const SEALED_AS: &str = "scan-index";
+/// What mends an index.
+const MEND: &str = "`sealift scan --write-index`";
+
+/// Where the key of the index may be, besides the keyring.
+#[derive(Clone, Debug, Default)]
+pub struct KeyAt {
+    /// The file that was named for this run; then there must be an index, and this must open it.
+    pub named: Option<PathBuf>,
+    /// A file that may be there.
+    pub credential: Option<PathBuf>,
+}
+
+/// What was written.
+#[derive(Debug, Serialize)]
+pub struct Written {
+    /// Secrets whose values it covers.
+    pub values: usize,
+    /// Those that are too short to be looked for.
+    pub too_short: Vec<String>,
+    /// Those that could not be opened, and why.
+    pub not_opened: Vec<Blind>,
+    /// Whether its key was made by this.
+    pub made_key: bool,
+    /// Whether the key is in the OS keyring now, where scans find it.
+    pub in_keyring: bool,
+}
+
+/// Writes the index of today's values, and makes its key where there is none.
+///
+/// # Errors
+/// When no identity is at hand, or the fleet cannot be written.
+pub fn write(session: &mut Session) -> Result<Written> {
+    let identities = session.identities()?;
+    let (git, journal) = session.lock()?;
+    let mut changes = Changes::default();
+    let (key, recipient, made_key) = key(session, &identities, &mut changes)?;
+    let inventory = session.fleet.inventory()?;
+    // Whoever leaks the key itself is found by the rule for age identities.
+    let files: Vec<FileName> = inventory.files.keys().filter(|file| file.as_str() != KEY).cloned().collect();
+    let (gathered, known) = gather(&session.fleet, &files, &identities);
+    let (mut mac, mut tags) = (Zeroizing::new([0; 64]), [0; 8]);
+    files::random(&mut *mac)?;
+    files::random(&mut tags)?;
+    let index = Index::new(gathered, mac, u64::from_le_bytes(tags));
+    let seal = Seal::first(sealed_as()?, session.today, [recipient.fingerprint()].into());
+    let sealed = session.sealer([&recipient])?.seal(&index.content(), &seal)?;
+    let serials = serials(&inventory);
+    let covered = known.names.iter().filter_map(|name| Some((name.clone(), *serials.get(name.as_str())?)));
+    let text = Sealed::new(recipient.canonical(), covered.collect(), &sealed).text()?;
+    changes.write(FILE, read(&session.fleet)?.as_deref(), text);
+    session.commit(&git, &journal, &changes)?;
+    let in_keyring = keyring::store(&recipient, &key).is_ok();
+    let Known { names, too_short, unopened, .. } = known;
+    Ok(Written { values: names.len(), too_short, not_opened: unopened, made_key, in_keyring })
+}
+
+/// The key, its public half, and whether it was made: then the secret that it is gets declared and sealed.
+fn key(session: &mut Session, identities: &Identities, changes: &mut Changes) -> Result<(Plaintext, Recipient, bool)> {
+    let name: SecretName = KEY.parse().map_err(|fault| Error::new(Kind::Bug, format!("{fault}")))?;
+    if session.fleet.policy.secrets.contains_key(name.as_str()) {
+        let gone = || {
+            Error::failed(format!("{} or its public half is not there", name.file().path()))
+                .hint(format!("make a new key: `sealift rotate {KEY}`"))
+        };
+        let public = public_half(&session.fleet)?.ok_or_else(gone)?;
+        let bytes = session.fleet.sealed(&name.file())?.ok_or_else(gone)?;
+        return Ok((age::open(&bytes, &name.file(), identities)?.value, public, false));
+    }
+    let mut edit = Edit::new(&session.fleet.text)?;
+    let about = format!("opens {FILE}: for scans where no identity is at hand");
+    let fields = vec![("description", about)];
+    edit.declare(&name, &Declaration { fields, generate: Some(Generate::Age), ..Declaration::default() })?;
+    let text = edit.text();
+    session.fleet.policy = policy_file::parse(&text)?;
+    changes.write(policy_file::FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
+    session.fleet.text = text;
+    let made = generate::generate(Generate::Age, &Shape::Raw, KEY)?;
+    let wanted = session.fleet.policy.wanted().remove(&name.file());
+    let wanted = wanted.ok_or_else(|| Error::new(Kind::Bug, format!("{KEY} is not declared")))?;
+    let public = Recipient::parse(made.public.as_deref().unwrap_or_default())?;
+    let mut writer = Writer::new(session, std::slice::from_ref(&wanted))?;
+    writer.new_value(&wanted, &made.value, made.public, changes)?;
+    Ok((made.value, public, true))
+}
+
+/// The public half of the key of today; none where there is no key.
+fn public_half(fleet: &Fleet) -> Result<Option<Recipient>> {
+    let name: FileName = KEY.parse().map_err(|fault| Error::new(Kind::Bug, format!("{fault}")))?;
+    let text = fleet.public_half(&name)?;
+    text.map(|text| Recipient::parse(String::from_utf8_lossy(&text).trim())).transpose()
+}
+
+/// What is known of the fleet's values by their index; none where there is no index, or its key is not at hand.
+///
+/// # Errors
+/// When a key was named and opens no index, and when the index is damaged.
+pub fn known_by_index(fleet: &Fleet, key: &KeyAt, plugins: &Plugins, ask: &Arc<dyn Ask>) -> Result<Option<Known>> {
+    let Some(text) = read(fleet)? else {
+        return match key.named {
+            None => Ok(None),
+            Some(_) => Err(Error::usage(format!("there is no {FILE}, which the key would open"))
+                .hint(format!("an admin writes it: {MEND}"))),
+        };
+    };
+    let sealed = Sealed::parse(&text)?;
+    let Some(identities) = at_hand(&sealed, key, plugins, ask)? else { return Ok(None) };
+    let content = age::open(&sealed.index()?, &sealed_as()?, &identities).map_err(|error| {
+        Error::new(error.kind(), format!("the key at hand does not open {FILE}"))
+            .because(error.in_one_line())
+            .hint(format!("`sealift show {KEY}` prints the key of today; {MEND} seals the index to it"))
+    })?;
+    let index = Index::parse(&content.value)?;
+    let names: Vec<String> = sealed.values.keys().cloned().collect();
+    let too_short = (0..).zip(&names).filter(|(number, _)| !index.knows(*number)).map(|(_, name)| name.clone());
+    let why = format!("the index does not know its value of today: {MEND}");
+    let inventory = fleet.inventory()?;
+    let behind = sealed.behind(serials(&inventory)).into_iter();
+    Ok(Some(Known {
+        too_short: too_short.collect(),
+        unopened: behind.map(|name| Blind { path: format!("secrets/{name}.age"), why: why.clone() }).collect(),
+        names,
+        values: Some(Wanted::Index(index)),
+    }))
+}
+
+/// The key of an index, where it is at hand.
+fn at_hand(sealed: &Sealed, at: &KeyAt, plugins: &Plugins, ask: &Arc<dyn Ask>) -> Result<Option<Identities>> {
+    let there = at.credential.as_ref().filter(|file| file.exists());
+    if let Some(file) = at.named.as_ref().or(there) {
+        return Identities::from_file(file, plugins, ask).map(Some);
+    }
+    let recipient = Recipient::parse(&sealed.recipient)?;
+    // No keyring, or one that nobody unlocks, is no key.
+    let found = keyring::find(&[recipient]).ok().flatten();
+    found.map(|(_, content)| Identities::from_content(content, "the OS keyring", plugins, ask)).transpose()
+}
+
+/// What `check` finds: an index that does not know all values, or that the key of today does not open.
+///
+/// # Errors
+/// When the index is damaged.
+pub fn findings(fleet: &Fleet, inventory: &Inventory) -> Result<Vec<Finding>> {
+    let Some(text) = read(fleet)? else { return Ok(Vec::new()) };
+    let sealed = Sealed::parse(&text)?;
+    let finding = |what: String| Finding::warning(Rule::IndexBehind, FILE, what, format!("an admin runs {MEND}"));
+    let key = public_half(fleet)?.is_none_or(|key| key.canonical() != sealed.recipient);
+    let other = key.then(|| finding(format!("it is not sealed to the {KEY} of today")));
+    let behind = sealed.behind(serials(inventory));
+    let missing = (!behind.is_empty()).then(|| finding(format!("it does not know the value of {}", behind.join(", "))));
+    Ok(other.into_iter().chain(missing).collect())
+}
+
+/// Tells that the index is behind, once there are new values.
+pub fn remind(session: &Session) {
+    if session.fleet.root.join(FILE).exists() {
+        session.note(format!("{FILE} does not know the new value yet: {MEND}"));
+    }
+}
+
+fn serials(inventory: &Inventory) -> BTreeMap<&str, u64> {
+    let serial = |file| inventory.seal(file).map_or(0, |seal| seal.serial);
+    inventory.files.keys().map(|file| (file.as_str(), serial(file))).collect()
+}
+
+fn sealed_as() -> Result<FileName> {
+    SEALED_AS.parse().map_err(|fault| Error::new(Kind::Bug, format!("{fault}")))
+}
+
+/// The file; none where there is none.
+fn read(fleet: &Fleet) -> Result<Option<Vec<u8>>> {
+    let path = fleet.root.join(FILE);
+    if path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        return Ok(None);
+    }
+    files::read(&path, LIMIT).map(Some)
+}

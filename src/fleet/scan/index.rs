@@ -1,0 +1,367 @@
+//! The keyed index of the fleet's values: with it a machine that can open no secret finds them as surely as one that can.
+//! Of each text that is looked for it holds a MAC (HMAC-SHA-256, RFC 2104, cut to 16 bytes), and a tag: a few bits of a
+//! keyed hash of eight of its bytes, by which nearly every place of what is searched is passed over. The file holds it
+//! sealed. Whoever can open it can test guesses of a whole value, and learns no more of a value than those few bits.
+
+use std::collections::{BTreeMap, HashMap};
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use hmac::{Hmac, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::exact::Gathered;
+use super::units::SHORTEST;
+use crate::error::{Error, Result};
+use crate::fleet::plaintext::Plaintext;
+
+/// The file, beside recipients.toml.
+pub const FILE: &str = "scan-index.json";
+/// The secret that opens it: an age identity that the admins keep.
+pub const KEY: &str = "scan-index-key";
+/// The version of the file's form that this program writes and reads.
+pub const VERSION: u32 = 1;
+
+/// How many bits more than it takes to count the texts a tag has: of so many places one is looked at closely.
+const SPARE: u32 = 8;
+/// The fewest and the most bits of a tag.
+const BITS: std::ops::RangeInclusive<u32> = 12..=24;
+/// How many places of a text are tried for a tag that no other has.
+const TRIED: usize = 24;
+/// Of what is sealed: what stands before the entries, and one entry, in bytes.
+const HEAD: usize = 1 + 8 + 64;
+const ENTRY: usize = 4 + 4 + 2 + 2 + 16;
+
+/// The file: what the index covers, for everybody to read, and the index itself, sealed.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sealed {
+    version: u32,
+    /// What it is sealed to.
+    pub recipient: String,
+    /// The secrets whose values it covers, with their serials.
+    pub values: BTreeMap<String, u64>,
+    index: String,
+}
+
+impl Sealed {
+    /// Of an index that was sealed to this recipient.
+    pub fn new(recipient: &str, values: BTreeMap<String, u64>, index: &[u8]) -> Self {
+        Self { version: VERSION, recipient: recipient.to_owned(), values, index: BASE64_STANDARD.encode(index) }
+    }
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// When it is damaged, or of a newer version.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let damaged = |error: serde_json::Error| {
+            Error::integrity(format!("{FILE} is damaged (line {}, column {})", error.line(), error.column()))
+                .hint("write it anew: `sealift scan --write-index`")
+        };
+        let Version { version } = serde_json::from_slice(bytes).map_err(damaged)?;
+        if version != VERSION {
+            return Err(Error::usage(format!("{FILE} is of version {version}, and this program reads {VERSION}"))
+                .hint("use a newer sealift, or write the index anew with this one: `sealift scan --write-index`"));
+        }
+        serde_json::from_slice(bytes).map_err(damaged)
+    }
+
+    /// The text of the file.
+    ///
+    /// # Errors
+    /// None but a defect.
+    pub fn text(&self) -> Result<Vec<u8>> {
+        let mut text = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::new(crate::error::Kind::Bug, "cannot write the index").because(error))?;
+        text.push(b'\n');
+        Ok(text)
+    }
+
+    /// The sealed index.
+    ///
+    /// # Errors
+    /// When it is damaged.
+    pub fn index(&self) -> Result<Vec<u8>> {
+        BASE64_STANDARD.decode(&self.index).map_err(|_| damaged())
+    }
+
+    /// The secrets among these, each with its serial, whose value of today it does not cover.
+    pub fn behind<'a>(&self, today: impl IntoIterator<Item = (&'a str, u64)>) -> Vec<String> {
+        let unknown = |(name, serial): &(&str, u64)| *name != KEY && self.values.get(*name) != Some(serial);
+        today.into_iter().filter(unknown).map(|(name, _)| name.to_owned()).collect()
+    }
+}
+
+fn damaged() -> Error {
+    Error::integrity(format!("{FILE} is damaged")).hint("write it anew: `sealift scan --write-index`")
+}
+
+struct Entry {
+    tag: u32,
+    secret: u32,
+    /// Where in the text the tag's bytes are.
+    at: u16,
+    length: u16,
+    mac: [u8; 16],
+}
+
+/// The index, ready to look.
+pub struct Index {
+    bits: u32,
+    multiplier: u64,
+    key: Zeroizing<[u8; 64]>,
+    mac: Hmac<Sha256>,
+    /// By their tags.
+    entries: Vec<Entry>,
+    /// One bit a tag: whether an entry has it.
+    tags: Vec<u64>,
+    longest: usize,
+}
+
+impl Index {
+    /// Of these texts, with random bytes that nobody else has: for the MACs, and for the tags.
+    pub fn new(gathered: Gathered, key: Zeroizing<[u8; 64]>, multiplier: u64) -> Self {
+        let texts = gathered.distinct();
+        let bits = (usize::BITS - texts.len().leading_zeros() + SPARE).clamp(*BITS.start(), *BITS.end());
+        let mut index = Self::empty(bits, multiplier, key);
+        let mut used: HashMap<u32, u32> = HashMap::new();
+        for (secret, text) in &texts {
+            let last = text.len() - SHORTEST;
+            let tag = |at: usize| window(text, at).map(|bytes| index.tag(bytes));
+            // Values that begin alike are told apart by another part.
+            let worn = |at: &usize| tag(*at).and_then(|tag| used.get(&tag)).copied().unwrap_or(0);
+            let at = (0..=last).step_by((last / TRIED).max(1)).min_by_key(worn).unwrap_or(0);
+            let (Some(tag), Ok(place), Ok(length)) = (tag(at), u16::try_from(at), u16::try_from(text.len())) else {
+                continue;
+            };
+            *used.entry(tag).or_default() += 1;
+            let mac = index.mac_of(text);
+            index.entries.push(Entry { tag, secret: *secret, at: place, length, mac });
+        }
+        index.ready()
+    }
+
+    fn empty(bits: u32, multiplier: u64, key: Zeroizing<[u8; 64]>) -> Self {
+        let mac = Hmac::new((&*key).into());
+        // An even one would pass over the highest bits of what it hashes.
+        Self { bits, multiplier: multiplier | 1, key, mac, entries: Vec::new(), tags: Vec::new(), longest: 0 }
+    }
+
+    fn ready(mut self) -> Self {
+        self.entries.sort_by_key(|entry| entry.tag);
+        self.tags = vec![0; 1 << (self.bits - 6)];
+        for entry in &self.entries {
+            self.tags[entry.tag as usize / 64] |= 1 << (entry.tag % 64);
+        }
+        self.longest = self.entries.iter().map(|entry| usize::from(entry.length)).max().unwrap_or(0);
+        self
+    }
+
+    /// Whether there is nothing to look for.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many texts it knows.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whose values it knows, by their numbers.
+    pub fn knows(&self, secret: u32) -> bool {
+        self.entries.iter().any(|entry| entry.secret == secret)
+    }
+
+    /// What is sealed.
+    pub fn content(&self) -> Plaintext {
+        let mut bytes = Vec::with_capacity(HEAD + ENTRY * self.entries.len());
+        bytes.push(u8::try_from(self.bits).unwrap_or(0));
+        bytes.extend(self.multiplier.to_le_bytes());
+        bytes.extend(*self.key);
+        for entry in &self.entries {
+            bytes.extend(entry.tag.to_le_bytes());
+            bytes.extend(entry.secret.to_le_bytes());
+            bytes.extend(entry.at.to_le_bytes());
+            bytes.extend(entry.length.to_le_bytes());
+            bytes.extend(entry.mac);
+        }
+        Plaintext::take(bytes)
+    }
+
+    /// Reads what was sealed.
+    ///
+    /// # Errors
+    /// When it is no index.
+    pub fn parse(content: &Plaintext) -> Result<Self> {
+        content.expose(Self::read).ok_or_else(damaged)
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (head, rest) = bytes.split_at_checked(HEAD)?;
+        let (bits, head) = head.split_first()?;
+        let (multiplier, key) = head.split_first_chunk()?;
+        let bits = u32::from(*bits);
+        let mut index = Self::empty(bits, u64::from_le_bytes(*multiplier), Zeroizing::new(key.try_into().ok()?));
+        let entries = rest.chunks(ENTRY).map(|entry| {
+            let (tag, rest) = entry.split_first_chunk()?;
+            let (secret, rest) = rest.split_first_chunk()?;
+            let (at, rest) = rest.split_first_chunk()?;
+            let (length, mac) = rest.split_first_chunk()?;
+            let entry = Entry {
+                tag: u32::from_le_bytes(*tag),
+                secret: u32::from_le_bytes(*secret),
+                at: u16::from_le_bytes(*at),
+                length: u16::from_le_bytes(*length),
+                mac: mac.try_into().ok()?,
+            };
+            let inside = usize::from(entry.at) + SHORTEST <= usize::from(entry.length);
+            (inside && BITS.contains(&bits) && entry.tag < 1 << bits).then_some(entry)
+        });
+        index.entries = entries.collect::<Option<_>>()?;
+        BITS.contains(&bits).then(|| index.ready())
+    }
+
+    #[inline]
+    fn tag(&self, bytes: u64) -> u32 {
+        // The highest bits of the product depend on all bytes.
+        u32::try_from(bytes.wrapping_mul(self.multiplier) >> (64 - self.bits)).unwrap_or(0)
+    }
+
+    fn mac_of(&self, text: &[u8]) -> [u8; 16] {
+        let whole = self.mac.clone().chain_update(text).finalize().into_bytes();
+        let mut mac = [0; 16];
+        mac.copy_from_slice(&whole[..16]);
+        mac
+    }
+
+    /// As `Values::each`.
+    pub fn each(&self, text: &[u8], from: usize, to: usize, mut found: impl FnMut(u32, usize, usize)) {
+        // A text's tag may be anywhere in it.
+        let end = text.len().min(to.saturating_add(self.longest));
+        let Some(region) = text.get(from..end) else { return };
+        for (at, bytes) in region.windows(SHORTEST).enumerate() {
+            let Ok(bytes) = bytes.try_into() else { continue };
+            let tag = self.tag(u64::from_le_bytes(bytes));
+            if self.tags.get(tag as usize / 64).is_some_and(|tags| tags >> (tag % 64) & 1 == 1) {
+                self.compare(tag, text, from + at, from..to, &mut found);
+            }
+        }
+    }
+
+    fn compare(
+        &self,
+        tag: u32,
+        text: &[u8],
+        at: usize,
+        begins: std::ops::Range<usize>,
+        found: &mut impl FnMut(u32, usize, usize),
+    ) {
+        let first = self.entries.partition_point(|entry| entry.tag < tag);
+        for entry in self.entries[first..].iter().take_while(|entry| entry.tag == tag) {
+            let start = at.checked_sub(usize::from(entry.at)).filter(|start| begins.contains(start));
+            let length = usize::from(entry.length);
+            let Some((start, there)) = start.and_then(|start| Some((start, text.get(start..start + length)?))) else {
+                continue;
+            };
+            if self.mac_of(there) == entry.mac {
+                found(entry.secret, start, length);
+            }
+        }
+    }
+}
+
+/// Eight bytes of a text, as a number.
+fn window(text: &[u8], at: usize) -> Option<u64> {
+    let bytes = text.get(at..at + SHORTEST)?;
+    Some(u64::from_le_bytes(bytes.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::exact::Values;
+    use super::*;
+
+    fn gathered(all: &[&[u8]]) -> Gathered {
+        let mut gathered = Gathered::default();
+        for (number, value) in all.iter().enumerate() {
+            gathered.add(u32::try_from(number).unwrap(), &Plaintext::take(value.to_vec()));
+        }
+        gathered
+    }
+
+    fn index(all: &[&[u8]], byte: u8) -> Index {
+        Index::new(gathered(all), Zeroizing::new([byte; 64]), 0x9E37_79B9_7F4A_7C15 ^ u64::from(byte))
+    }
+
+    fn found(text: &[u8], each: impl Fn(&[u8], &mut dyn FnMut(u32, usize, usize))) -> Vec<(usize, usize, u32)> {
+        let mut all = Vec::new();
+        each(text, &mut |secret, at, length| all.push((at, length, secret)));
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn what_is_sealed_reads_back_and_anything_else_is_refused() {
+        let index = index(&[b"a-value-of-some-length", b"another value"], 7);
+        let content = index.content();
+        let back = Index::parse(&content).unwrap();
+        assert_eq!((back.len(), back.knows(1), back.knows(2)), (index.len(), true, false));
+        content.expose(|bytes| {
+            for cut in [0, 1, HEAD - 1, HEAD + 1, bytes.len() - 1] {
+                assert!(Index::read(&bytes[..cut]).is_none(), "{cut}");
+            }
+            for (at, byte) in [(0, 0), (0, 11), (0, 25), (0, 64), (HEAD + 3, 255), (HEAD + 9, 255), (HEAD + 11, 0)] {
+                let mut bad = bytes.to_vec();
+                bad[at] = byte;
+                assert!(Index::read(&bad).is_none() || at == HEAD + 11, "{at} {byte}");
+            }
+        });
+        assert!(Index::parse(&Plaintext::take(vec![12; HEAD])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn no_value_and_no_digest_without_a_key_is_in_it() {
+        use sha2::Digest;
+        let value = b"a-value-of-some-length".as_slice();
+        let (one, other) = (index(&[value], 1), index(&[value], 2));
+        one.content().expose(|bytes| {
+            let digest = Sha256::digest(value);
+            for part in value.windows(4).chain(digest.windows(4)) {
+                assert!(!bytes.windows(4).any(|there| there == part));
+            }
+            other.content().expose(|other| assert_ne!(bytes[HEAD..], other[HEAD..]));
+        });
+    }
+
+    #[test]
+    fn the_file_tells_what_it_covers_and_a_newer_one_is_refused() {
+        let values = BTreeMap::from([("a".to_owned(), 1), ("b".to_owned(), 2)]);
+        let text = Sealed::new("age1x", values, b"sealed").text().unwrap();
+        let back = Sealed::parse(&text).unwrap();
+        assert_eq!(back.index().unwrap(), b"sealed");
+        assert_eq!(back.behind([("a", 1), ("b", 3), ("c", 1), (KEY, 4)]), ["b", "c"]);
+        let newer = String::from_utf8(text).unwrap().replace("\"version\": 1", "\"version\": 2, \"more\": 0");
+        assert!(Sealed::parse(newer.as_bytes()).unwrap_err().message().contains("version 2"));
+        assert!(Sealed::parse(b"{\"version\": 1}").unwrap_err().message().contains("damaged"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn finds_what_the_values_themselves_find(all in proptest::collection::vec("[ab]{8,12}", 1..6), text in "[ab]{0,200}", from in 0usize..50, length in 0usize..200) {
+            let (text, to) = (text.as_bytes(), from + length);
+            let all: Vec<&[u8]> = all.iter().map(String::as_bytes).collect();
+            let values = Values::new(gathered(&all));
+            let index = Index::parse(&index(&all, 9).content()).unwrap();
+            proptest::prop_assert_eq!(
+                found(text, |text, found| index.each(text, from, to, found)),
+                found(text, |text, found| values.each(text, from, to, found))
+            );
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The keyed index of values: the same findings where no secret can be opened.
+
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+
+use super::{commit, silent};
+use crate::harness::{Run, Sandbox};
+
+/// A fleet with a value and its index; the value.
+fn indexed() -> (Sandbox, String) {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let value = sandbox.seal("forge/token", &["--hosts", "web"]);
+    let run = sandbox.sealift(&["scan", "--write-index", "-i", &sandbox.key("jay")]).exits(0);
+    run.prints("wrote scan-index.json: 1 values").says("made its key: the secret scan-index-key");
+    commit(&sandbox, "indexed");
+    (sandbox, value)
+}
+
+/// The key of today, in a file.
+fn key(sandbox: &Sandbox, name: &str) -> PathBuf {
+    let path = sandbox.path(name);
+    let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&path).expect("new");
+    std::io::Write::write_all(&mut file, &sandbox.show("scan-index-key", "jay")).expect("written");
+    path
+}
+
+fn scan(sandbox: &Sandbox, key: &str, more: &[&str]) -> Run {
+    sandbox.sealift(&[&["scan", "--index-key", key], more].concat())
+}
+
+#[test]
+fn the_index_finds_what_the_values_find() {
+    let (sandbox, value) = indexed();
+    let (jay, key) = (sandbox.key("jay"), key(&sandbox, "index.key"));
+    let key = key.to_str().expect("UTF-8");
+    scan(&sandbox, key, &[]).exits(0).says("1 values of the fleet looked for by the index");
+    sandbox.allow(sandbox.fleet());
+    for (name, text) in [
+        ("plain.txt", value.clone()),
+        ("encoded.txt", BASE64_STANDARD.encode(format!("user:{value}:more"))),
+        ("hex.txt", value.bytes().map(|byte| format!("{byte:02x}")).collect()),
+        ("far.txt", format!("{}\n{value}\n", "a line of text\n".repeat(100_000))),
+    ] {
+        sandbox.write(name, format!("one\n{text}\n"));
+        sandbox.sealift(&["scan"]).exits(0).says("no key of scan-index.json");
+        let found = |run: Run| silent(run.exits(10), &value).json()["findings"].clone();
+        let by_values = found(sandbox.sealift(&["scan", "-i", &jay, "--json"]));
+        assert_eq!(found(scan(&sandbox, key, &["--json"])), by_values, "{name}");
+        sandbox.tool("git", &["add", name]);
+        scan(&sandbox, key, &["--staged"]).exits(10).prints("the value of forge/token (sealed-value)");
+        sandbox.tool("git", &["commit", "-q", "-m", name]);
+        sandbox.tool("git", &["rm", "-q", name]);
+        sandbox.tool("git", &["commit", "-q", "-m", "gone"]);
+        scan(&sandbox, key, &[]).exits(0);
+        scan(&sandbox, key, &["--history"]).exits(10).prints(&format!("{name}:"));
+    }
+    // The file and the credential that a unit has are found without being named in the arguments.
+    sandbox.write("again.txt", &value);
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+    sandbox
+        .run(
+            {
+                command.arg("scan").env("SEALIFT_INDEX_KEY", key);
+                command
+            },
+            b"",
+        )
+        .exits(10);
+    let credentials = sandbox.path("credentials");
+    std::fs::create_dir(&credentials).expect("a folder");
+    std::fs::rename(key, credentials.join("sealift-index-key")).expect("moved");
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+    sandbox
+        .run(
+            {
+                command.arg("scan").env("CREDENTIALS_DIRECTORY", &credentials);
+                command
+            },
+            b"",
+        )
+        .exits(10);
+}
+
+#[test]
+fn an_index_that_is_behind_is_said_everywhere() {
+    let (sandbox, _) = indexed();
+    let jay = sandbox.key("jay");
+    let in_line = || {
+        let run = sandbox.sealift(&["check"]).exits(0);
+        assert!(!run.text().contains("scan-index"), "{}", run.text());
+    };
+    in_line();
+    let first = key(&sandbox, "first.key");
+    let first = first.to_str().expect("UTF-8");
+    sandbox.seal("second", &["--hosts", "web"]);
+    let value = sandbox.value("another");
+    sandbox
+        .sealift_with(&["seal", "forge/token", "--stdin"], value.as_bytes())
+        .exits(0)
+        .says("scan-index.json does not know the new value yet: `sealift scan --write-index`");
+    let run = scan(&sandbox, first, &[]).exits(11);
+    run.prints("secrets/forge/token.age: the index does not know its value of today").prints("secrets/second.age");
+    sandbox.sealift(&["check"]).exits(0).prints("scan-index.json: it does not know the value of forge/token, second");
+    sandbox.sealift(&["scan", "--write-index", "-i", &jay]).exits(0).prints("2 values");
+    scan(&sandbox, first, &[]).exits(0).says("2 values of the fleet looked for by the index");
+    in_line();
+    // A key that somebody should not have any more.
+    sandbox.sealift(&["rotate", "scan-index-key"]).exits(0);
+    sandbox.sealift(&["check"]).exits(0).prints("it is not sealed to the scan-index-key of today");
+    let second = key(&sandbox, "second.key");
+    let second = second.to_str().expect("UTF-8");
+    scan(&sandbox, second, &[]).exits(5).says("the key at hand does not open scan-index.json");
+    sandbox.sealift(&["scan", "--write-index", "-i", &jay]).exits(0);
+    scan(&sandbox, second, &[]).exits(0);
+    scan(&sandbox, first, &[]).exits(5);
+}
+
+#[test]
+fn a_key_that_was_named_must_open_an_index() {
+    let (sandbox, value) = indexed();
+    let key = key(&sandbox, "index.key");
+    let key = key.to_str().expect("UTF-8");
+    scan(&sandbox, "/nowhere", &[]).exits(5);
+    scan(&sandbox, &sandbox.key("jay"), &[]).exits(5).says("`sealift show scan-index-key` prints the key of today");
+    // What is not sealed tells names and serials, and nothing else.
+    let text = sandbox.read("scan-index.json");
+    let mut index: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(index["values"], serde_json::json!({ "forge/token": 1 }));
+    let sealed = BASE64_STANDARD.decode(index["index"].as_str().expect("text")).expect("base64");
+    for part in [value.as_bytes(), &value.as_bytes()[..8]] {
+        assert!(!sealed.windows(part.len()).any(|there| there == part));
+    }
+    let half = sealed.len() - 40;
+    index["index"] = BASE64_STANDARD.encode(&sealed[..half]).into();
+    sandbox.write("scan-index.json", index.to_string());
+    scan(&sandbox, key, &[]).exits(8);
+    sandbox.sealift(&["scan"]).exits(0);
+    for (damaged, code) in [("{", 8), ("{\"version\": 9, \"sealed\": \"\"}", 2)] {
+        sandbox.write("scan-index.json", damaged);
+        scan(&sandbox, key, &[]).exits(code).says("sealift scan --write-index");
+        sandbox.sealift(&["check"]).exits(code);
+    }
+    sandbox.tool("git", &["rm", "-q", "-f", "scan-index.json"]);
+    scan(&sandbox, key, &[]).exits(2).says("there is no scan-index.json");
+    sandbox.sealift(&["scan"]).exits(0);
+    // Who opens only a part says so, and indexes that.
+    sandbox.seal("other", &["--hosts", "web"]);
+    sandbox.sealift(&["scan", "--write-index", "-i", &sandbox.key("web")]).exits(5);
+}
