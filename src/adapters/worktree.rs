@@ -23,6 +23,8 @@ pub enum Listed {
     Index(Vec<u8>, String),
     /// A submodule, or another repository inside this one.
     Foreign(Vec<u8>),
+    /// A folder that git could not look into, in git's words.
+    Closed(String),
 }
 
 /// Lists the tree and the index.
@@ -48,7 +50,16 @@ pub fn list(git: &Git, mut told: impl FnMut(Listed) -> std::io::Result<()>) -> R
     };
     let (read, output) = call.piped(drop, read)?;
     read.map_err(|error| Error::io("cannot read what git lists", error))?;
-    if output.ended.well() { Ok(()) } else { Err(call.failure(&output)) }
+    if !output.ended.well() {
+        return Err(call.failure(&output));
+    }
+    // git goes on without what it may not read, and ends well.
+    let said = String::from_utf8_lossy(&output.stderr);
+    let closed = said.lines().filter_map(|line| line.strip_prefix("warning: "));
+    let mut closed = closed.filter(|line| line.starts_with("could not open directory"));
+    closed
+        .try_for_each(|line| told(Listed::Closed(line.to_owned())))
+        .map_err(|error| Error::io("cannot tell what git says", error))
 }
 
 /// `TAG SP PATH` for what is untracked, `TAG SP MODE SP OBJECT SP STAGE TAB PATH` for the rest.

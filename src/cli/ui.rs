@@ -73,24 +73,34 @@ impl Ui {
         Ok(self.passphrase.get().cloned())
     }
 
-    /// Shows how far longer work is: on a terminal only, and only once it took a second.
+    /// Shows how far longer work is.
     fn progress(&self, done: usize, all: usize) {
+        if done >= all {
+            return self.end_progress();
+        }
+        let style = || ProgressStyle::with_template("{bar:30} {pos}/{len}");
+        self.shown(done as u64, || {
+            ProgressBar::new(all as u64).with_style(style().unwrap_or_else(|_| ProgressStyle::default_bar()))
+        });
+    }
+
+    /// The same where nobody knows how much there is.
+    fn looked(&self, bytes: u64) {
+        let style = || ProgressStyle::with_template("{spinner} {elapsed:>4} {bytes} looked at");
+        self.shown(bytes, || {
+            ProgressBar::no_length().with_style(style().unwrap_or_else(|_| ProgressStyle::default_spinner()))
+        });
+    }
+
+    /// On a terminal only, and only once it took a second.
+    fn shown(&self, done: u64, bar: impl FnOnce() -> ProgressBar) {
         if self.quiet || !std::io::stderr().is_terminal() {
             return;
         }
         let Ok(mut progress) = self.progress.lock() else { return };
         let since = *progress.since.get_or_insert_with(Instant::now);
-        if done >= all {
-            if let Some(bar) = std::mem::take(&mut *progress).bar {
-                bar.finish_and_clear();
-            }
-        } else if since.elapsed() >= Duration::from_secs(1) {
-            let bar = progress.bar.get_or_insert_with(|| {
-                let style = ProgressStyle::with_template("{bar:30} {pos}/{len}")
-                    .unwrap_or_else(|_| ProgressStyle::default_bar());
-                ProgressBar::new(all as u64).with_style(style)
-            });
-            bar.set_position(done as u64);
+        if since.elapsed() >= Duration::from_secs(1) {
+            progress.bar.get_or_insert_with(bar).set_position(done);
         }
     }
 
@@ -177,7 +187,7 @@ impl Ui {
             Event::Note(text) => ("said", text),
             Event::Warning(text) => ("warning", text),
             Event::Step(text) => ("step", text),
-            Event::Progress(..) => return,
+            Event::Progress(..) | Event::Looked(_) => return,
             Event::Of(host, event) => return self.stream(Some(host), event),
         };
         if self.streams.load(Ordering::Relaxed) {
@@ -189,7 +199,7 @@ impl Ui {
     fn of_host(&self, host: &HostName, event: Event) {
         let text = match event {
             Event::Warning(text) => return self.warn(&format!("{host}: {text}")),
-            Event::Progress(..) => return,
+            Event::Progress(..) | Event::Looked(_) => return,
             Event::Of(host, event) => return self.of_host(&host, *event),
             Event::Note(text) | Event::Step(text) => text,
         };
@@ -356,6 +366,7 @@ impl Talk for Ui {
             Event::Note(text) | Event::Step(text) => self.say(&text),
             Event::Warning(text) => self.warn(&text),
             Event::Progress(done, all) => self.progress(done, all),
+            Event::Looked(bytes) => self.looked(bytes),
             Event::Of(host, event) => self.of_host(&host, *event),
         }
     }

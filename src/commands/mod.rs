@@ -58,6 +58,8 @@ pub enum Event {
     Step(String),
     /// So many of so many are done.
     Progress(usize, usize),
+    /// So many bytes were looked at; how many there are is not known.
+    Looked(u64),
     /// Something of one host among several.
     Of(HostName, Box<Event>),
 }

@@ -133,3 +133,31 @@ fn nix_that_cannot_be_read_as_nix_is_named() {
     sandbox.tool("git", &["add", "-A"]);
     sandbox.sealift(&["scan"]).exits(0);
 }
+
+#[test]
+fn what_may_not_be_read_is_named() {
+    use std::os::unix::fs::PermissionsExt;
+    let sandbox = repository();
+    for name in ["closed.txt", "inside/file.txt", "open.txt"] {
+        sandbox.write(name, "x\n");
+    }
+    commit(&sandbox, "x");
+    sandbox.write("new/file.txt", token(1));
+    let mode = |name: &str, mode| {
+        let path = sandbox.fleet().join(name);
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    for name in ["closed.txt", "inside", "new"] {
+        mode(name, 0o000);
+    }
+    // Root may read everything, unless it has none of its capabilities.
+    let mut command = sandbox.command("setpriv");
+    command.args(["--bounding-set=-all", "--inh-caps=-all", "--", env!("CARGO_BIN_EXE_sealift"), "scan"]);
+    let run = sandbox.run(command, b"").exits(11);
+    for name in ["inside", "new"] {
+        mode(name, 0o755);
+    }
+    run.prints("not looked at: closed.txt: ")
+        .prints("not looked at: inside/file.txt")
+        .prints("could not open directory 'new/'");
+}

@@ -116,3 +116,27 @@ fn values_without_quotes_count_where_they_are_usual() {
     let run = silent(sandbox.sealift(&["scan", "--history"]).exits(10).prints("a.env:2:9"), &value);
     assert!(!run.text().contains("a.rs"), "{}", run.text());
 }
+
+#[test]
+fn nix_that_came_and_went_was_nix_all_the_same() {
+    let sandbox = repository();
+    let value = "correct-horse-42";
+    let source = format!("{{\n  services.gitea-actions-runner.instances.main.token = \"{value}\";\n}}\n");
+    sandbox.write("hosts/nixos/default.nix", &source);
+    // By its bytes alone it is no secret.
+    sandbox.write("notes.txt", format!("once more\n{source}"));
+    commit(&sandbox, "first");
+    let first = String::from_utf8(sandbox.tool("git", &["rev-parse", "HEAD"])).expect("UTF-8");
+    sandbox.tool("git", &["rm", "-q", "-r", "hosts"]);
+    commit(&sandbox, "gone");
+    sandbox.sealift(&["scan"]).exits(0);
+    let run = sandbox.sealift(&["scan", "--history"]).exits(10);
+    let place = format!("hosts/nixos/default.nix:2:56 (commit {})", &first[..12]);
+    silent(run, value).prints(&place).prints("nix-inline-secret").says("1 findings");
+    sandbox.sealift(&["scan", "--history", "HEAD~1..HEAD"]).exits(0);
+    // What Nix itself would refuse is named by its object: there is no path for it yet.
+    sandbox.write("deep.nix", format!("{{ password = {}1{}; }}", "(".repeat(5000), ")".repeat(5000)));
+    commit(&sandbox, "deep");
+    let object = String::from_utf8(sandbox.tool("git", &["rev-parse", "HEAD:deep.nix"])).expect("UTF-8");
+    sandbox.sealift(&["scan", "--history"]).exits(10).prints(&format!("not looked at: {}:", object.trim()));
+}

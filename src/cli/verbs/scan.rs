@@ -83,7 +83,9 @@ pub fn run(args: &Args, app: &App) -> Done {
         (_, Some(system)) => Where::Store(Which { system: system_of(system, &root, app)?, full: args.full }),
         _ => Where::Tree,
     };
-    let report = scan::run(&root, policy.as_ref(), known, &place)?;
+    let report = scan::run(&root, policy.as_ref(), known, &place, Some(app.ui.as_ref()));
+    app.ui.end_progress();
+    let report = report?;
     if args.json {
         app.ui.json(&report)?;
     } else if args.sarif {

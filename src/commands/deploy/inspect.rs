@@ -52,7 +52,7 @@ pub fn look(session: &Session, how: &Inspect, campaign: &Campaign) -> Result<()>
         Some(known) => known,
         None => scan::known(&session.fleet, session.identities()?.as_ref())?,
     };
-    let report = scan::of_store_paths(&session.fleet.policy, known, &new)?;
+    let report = scan::of_store_paths(&session.fleet.policy, known, &new, session.talk.as_ref())?;
     for blind in &report.not_looked_at {
         session.warn(format!("not looked at: {}: {}", blind.path, blind.why));
     }

@@ -98,6 +98,16 @@ pub struct Subjected<'a> {
     pub object: Option<&'a str>,
 }
 
+impl Subjected<'_> {
+    /// As it is told where it could not be looked at: of the history the object, since its paths are not known.
+    fn named(&self) -> &[u8] {
+        match (&self.place, self.object) {
+            (Place::History { .. }, Some(object)) => object.as_bytes(),
+            _ => self.path,
+        }
+    }
+}
+
 impl<'e> Eye<'e> {
     /// Opens them.
     pub fn new(engine: &'e Engine) -> Self {
@@ -138,7 +148,7 @@ impl<'e> Eye<'e> {
         self.out.bytes += counted.read;
         if let Err(error) = outcome {
             let told = member.map_or_else(String::new, |member| format!("{member}: "));
-            self.blind(at.path, format!("{told}{error}"));
+            self.blind(at.named(), format!("{told}{error}"));
         }
     }
 
@@ -162,7 +172,7 @@ impl<'e> Eye<'e> {
         }
         let first = &first[..known];
         if first.starts_with(POINTER) {
-            self.blind(at.path, "a Git LFS pointer: its content is not in git");
+            self.blind(at.named(), "a Git LFS pointer: its content is not in git");
         }
         let whole = Cursor::new(first.to_vec()).chain(content);
         if let Some(form) = members::form(first) {
@@ -194,7 +204,7 @@ impl<'e> Eye<'e> {
         self.out.allowed += looked.allowed;
         self.out.more += looked.more;
         if let Some(why) = looked.unread {
-            self.blind(at.path, why);
+            self.blind(at.named(), why);
         }
         if !looked.remarks.is_empty() {
             self.out.remarks.extend(looked.remarks.into_iter().map(|remark| (at.path.to_vec(), remark)));

@@ -11,6 +11,7 @@ use crate::adapters::git::Git;
 use crate::adapters::objects::{self, Answer};
 use crate::adapters::parallel;
 use crate::error::{Error, Kind, Result};
+use crate::fleet::scan::source::rules_for;
 use crate::fleet::scan::{Engine, Place, Subject};
 
 /// How many names a reader takes at a time: neighbours in a pack are quick to read one after the other.
@@ -18,9 +19,65 @@ const BATCH: usize = 512;
 /// How many objects are followed back at most: the list of them is an argument of git.
 const FOLLOWED: usize = 5_000;
 
+/// How many sources are known by name: as many as fit into a third of the memory that a scan may take.
+const NAMED: usize = 1_000_000;
+/// What a source of the history is called until its paths are known.
+const SOURCE: &[u8] = b"source.nix";
+
+/// The objects that a path of the history calls a Nix source, sorted: what rules read as Nix is told by its name, and
+/// contents come without.
+#[derive(Default)]
+struct Sources {
+    objects: Vec<[u8; 20]>,
+    /// Why some may not be among them.
+    unknown: Option<&'static str>,
+}
+
+impl Sources {
+    fn of(git: &Git, range: Option<&str>) -> Result<Self> {
+        let mut sources = Self::default();
+        let read = |pipe: &mut ChildStdout| {
+            objects::lines(pipe, b'\n', |line| {
+                let name = line.iter().position(|byte| *byte == b' ').filter(|_| !rules_for(line).is_empty());
+                match name.and_then(|end| bytes_of(&line[..end])) {
+                    Some(_) if sources.objects.len() == NAMED => sources.unknown = Some("there are too many"),
+                    Some(object) => sources.objects.push(object),
+                    None => {}
+                }
+                Ok(())
+            })
+        };
+        let (read, output) = walk(git, range, "--object-names").piped(drop, read)?;
+        if read.is_err() || !output.ended.well() {
+            sources.unknown = Some("git does not list the files of the history");
+        }
+        sources.objects.sort_unstable();
+        Ok(sources)
+    }
+
+    /// What an object counts as until its paths are known.
+    fn name_of(&self, object: &str) -> &'static [u8] {
+        let known = bytes_of(object.as_bytes()).is_some_and(|object| self.objects.binary_search(&object).is_ok());
+        if known { SOURCE } else { b"" }
+    }
+}
+
+/// The first bytes of an object's name.
+fn bytes_of(object: &[u8]) -> Option<[u8; 20]> {
+    let mut bytes = [0; 20];
+    for (byte, digits) in bytes.iter_mut().zip(object.get(..40)?.as_chunks::<2>().0) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
 /// Looks at all of it, or at what a range of commits brought. Says also how many findings no commit reaches.
 pub fn look(git: &Git, engine: &Engine, range: Option<&str>) -> Result<(Out, usize)> {
-    let mut out = blobs(git, engine, range)?;
+    let sources = Sources::of(git, range)?;
+    let mut out = blobs(git, engine, range, &sources)?;
+    if let Some(why) = sources.unknown {
+        out.blind.push((b"the history".to_vec(), format!("not all of its Nix files were read as Nix: {why}")));
+    }
     let shallow = git.call().args(["rev-parse", "--is-shallow-repository"]).read()?;
     if shallow.starts_with(b"true") {
         let why = "it is cut (a shallow clone): `git fetch --unshallow` brings the rest";
@@ -38,7 +95,7 @@ pub fn look(git: &Git, engine: &Engine, range: Option<&str>) -> Result<(Out, usi
 }
 
 /// Looks at the blobs, on as many readers as there are cores.
-fn blobs(git: &Git, engine: &Engine, range: Option<&str>) -> Result<Out> {
+fn blobs(git: &Git, engine: &Engine, range: Option<&str>, sources: &Sources) -> Result<Out> {
     let (send, receive) = mpsc::sync_channel::<Vec<u8>>(16);
     let receive = Mutex::new(receive);
     let next = || receive.lock().unwrap_or_else(std::sync::PoisonError::into_inner).recv().ok();
@@ -60,7 +117,8 @@ fn blobs(git: &Git, engine: &Engine, range: Option<&str>) -> Result<Out> {
                         match answer {
                             Answer::Blob(name, content) => {
                                 let place = Place::History { commit: String::new() };
-                                eye.content(&Subjected { path: b"", place, object: Some(name) }, content);
+                                let path = sources.name_of(name);
+                                eye.content(&Subjected { path, place, object: Some(name) }, content);
                             }
                             Answer::Missing(name) => eye.blind(name.as_bytes(), "the object is not in this clone"),
                         }
@@ -100,8 +158,8 @@ fn blobs(git: &Git, engine: &Engine, range: Option<&str>) -> Result<Out> {
     Ok(out)
 }
 
-fn walk(git: &Git, range: Option<&str>) -> crate::adapters::process::Invocation {
-    let call = git.unaltered().args(["rev-list", "--objects", "--no-object-names", "--missing=print"]);
+fn walk(git: &Git, range: Option<&str>, names: &str) -> crate::adapters::process::Invocation {
+    let call = git.unaltered().args(["rev-list", "--objects", names, "--missing=print"]);
     match range {
         None => call.args(["--all", "--"]),
         Some(range) => call.args(["--end-of-options", range, "--"]),
@@ -110,7 +168,7 @@ fn walk(git: &Git, range: Option<&str>) -> crate::adapters::process::Invocation 
 
 /// The objects that a range of commits brought.
 fn brought(git: &Git, range: &str, give: &mut impl FnMut(&str) -> std::io::Result<()>) -> Result<()> {
-    let call = walk(git, Some(range));
+    let call = walk(git, Some(range), "--no-object-names");
     let read = |pipe: &mut ChildStdout| {
         objects::lines(pipe, b'\n', |line| match std::str::from_utf8(line) {
             Ok(name) if !name.starts_with('?') => give(name),
@@ -135,7 +193,7 @@ fn missing(git: &Git, range: Option<&str>) -> Result<usize> {
     if !partial.ended.well() {
         return Ok(0);
     }
-    let call = walk(git, range);
+    let call = walk(git, range, "--no-object-names");
     let mut lost = 0;
     let read = |pipe: &mut ChildStdout| {
         objects::lines(pipe, b'\n', |line| {

@@ -3,9 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use serde::Serialize;
 
+use super::{Event, Talk};
 use crate::adapters::git::Git;
 use crate::adapters::signals;
 use crate::error::{Error, Kind, Result};
@@ -28,6 +31,9 @@ pub use eye::Out;
 use eye::Raw;
 pub use store::Which;
 pub use values::{Known, known};
+
+/// How often it is told how much was looked at.
+const TICK: Duration = Duration::from_millis(200);
 
 /// Where to look.
 #[derive(Clone, Debug)]
@@ -98,10 +104,16 @@ impl Report {
 ///
 /// # Errors
 /// When looking itself fails; what is found, and what cannot be looked at, is in the report.
-pub fn run(root: &Path, policy: Option<&Policy>, known: Known, place: &Where) -> Result<Report> {
+pub fn run(
+    root: &Path,
+    policy: Option<&Policy>,
+    known: Known,
+    place: &Where,
+    talk: Option<&dyn Talk>,
+) -> Result<Report> {
     let (engine, names, mut report, unopened) = prepared(known);
     let mut top = None;
-    let mut look = || -> Result<Out> {
+    let look = || -> Result<Out> {
         match place {
             Where::Tree => {
                 let git = git(root)?;
@@ -122,7 +134,7 @@ pub fn run(root: &Path, policy: Option<&Policy>, known: Known, place: &Where) ->
             }
         }
     };
-    let looked = look();
+    let looked = watched(&engine, talk, look);
     // Ctrl-C ends git too: that it failed is not the news then.
     signals::check()?;
     let out = looked?;
@@ -136,7 +148,7 @@ pub fn run(root: &Path, policy: Option<&Policy>, known: Known, place: &Where) ->
 
 /// What is staged and must not be: for `deploy`, since Nix copies what is staged into the store before it is committed.
 pub fn staged_problems(git: &Git, policy: &Policy) -> Vec<Error> {
-    let report = match run(&git.top, Some(policy), Known::default(), &Where::Staged) {
+    let report = match run(&git.top, Some(policy), Known::default(), &Where::Staged, None) {
         Ok(report) => report,
         Err(error) => return vec![error],
     };
@@ -157,7 +169,7 @@ pub fn standing<'a>(root: &Path, values: impl IntoIterator<Item = (&'a str, &'a 
         names.push(name.to_owned());
     }
     let known = Known { values: Some(Wanted::Values(Values::new(gathered))), names, ..Known::default() };
-    let Ok(report) = run(root, None, known, &Where::Tree) else { return Vec::new() };
+    let Ok(report) = run(root, None, known, &Where::Tree, None) else { return Vec::new() };
     let place = |finding: &Finding| {
         let secret = finding.secret.as_ref()?;
         Some(format!("the value of {secret} stands in the clear in {}:{}", finding.path, finding.line))
@@ -176,13 +188,29 @@ fn git(root: &Path) -> Result<Git> {
 ///
 /// # Errors
 /// When a path cannot be listed.
-pub fn of_store_paths(policy: &Policy, known: Known, paths: &[String]) -> Result<Report> {
+pub fn of_store_paths(policy: &Policy, known: Known, paths: &[String], talk: &dyn Talk) -> Result<Report> {
     let (engine, names, mut report, unopened) = prepared(known);
-    let out = store::paths(&engine, paths)?;
+    let out = watched(&engine, Some(talk), || store::paths(&engine, paths))?;
     signals::check()?;
     told(&mut report, &out, &names, &policy.allowed, None);
     report.not_looked_at.extend(unopened);
     Ok(report)
+}
+
+/// Does the work, and tells meanwhile how much was looked at.
+fn watched<T>(engine: &Engine, talk: Option<&dyn Talk>, work: impl FnOnce() -> T) -> T {
+    let Some(talk) = talk else { return work() };
+    std::thread::scope(|scope| {
+        let (working, over) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            while over.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                talk.event(Event::Looked(engine.looked()));
+            }
+        });
+        let done = work();
+        drop(working);
+        done
+    })
 }
 
 /// What looks, the names of the secrets, a report to fill, and what is not looked for.
@@ -265,5 +293,61 @@ fn finding(raw: &Raw, names: &[String]) -> Finding {
         },
         secret,
         why: hit.rule.why,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use secrecy::SecretString;
+
+    use super::*;
+    use crate::adapters::ask::Ask;
+
+    /// Hands on how much was looked at.
+    struct Listener(Mutex<mpsc::Sender<u64>>);
+
+    impl Ask for Listener {
+        fn passphrase(&self, _what: &str) -> Result<SecretString> {
+            Err(Error::failed("nobody is asked"))
+        }
+        fn password(&self, _what: &str) -> Result<SecretString> {
+            Err(Error::failed("nobody is asked"))
+        }
+        fn attempts(&self) -> usize {
+            0
+        }
+        fn tell(&self, _message: &str) {}
+        fn confirm(&self, _question: &str) -> Result<bool> {
+            Ok(false)
+        }
+    }
+
+    impl Talk for Listener {
+        fn event(&self, event: Event) {
+            if let Event::Looked(bytes) = event {
+                // The work may have heard enough.
+                let _ended = self.0.lock().unwrap().send(bytes);
+            }
+        }
+        fn new_value(&self, _name: &str) -> Result<Plaintext> {
+            Err(Error::failed("nobody is asked"))
+        }
+        fn new_passphrase(&self, _what: &str) -> Result<SecretString> {
+            Err(Error::failed("nobody is asked"))
+        }
+    }
+
+    #[test]
+    fn it_is_told_how_much_was_looked_at_while_the_work_goes_on() {
+        let (send, told) = mpsc::channel();
+        let engine = Engine::new(None);
+        let subject = crate::fleet::scan::Subject::named(b"a");
+        let heard = watched(&engine, Some(&Listener(Mutex::new(send))), || {
+            engine.stream(&subject, &[b'x'; 1000][..], &mut Vec::new()).unwrap();
+            told.recv().unwrap()
+        });
+        assert_eq!(heard, 1000);
     }
 }

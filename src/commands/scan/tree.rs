@@ -22,7 +22,7 @@ pub fn look(git: &Git, engine: &Engine) -> Result<Out> {
     let (send, receive) = mpsc::sync_channel::<Vec<Vec<u8>>>(64);
     let receive = Mutex::new(receive);
     let mut index: Vec<(Vec<u8>, String)> = Vec::new();
-    let mut foreign = Vec::new();
+    let (mut foreign, mut closed) = (Vec::new(), Vec::new());
     let mut out = Out::default();
     let mut gone = Vec::new();
     std::thread::scope(|scope| -> Result<()> {
@@ -45,15 +45,16 @@ pub fn look(git: &Git, engine: &Engine) -> Result<Out> {
             })
             .collect();
         let mut batch = Vec::with_capacity(BATCH);
-        let closed = |_| std::io::Error::other("a thread that looks at files ended");
+        let ended = |_| std::io::Error::other("a thread that looks at files ended");
         let listed = worktree::list(git, |listed| {
             match listed {
                 Listed::Tree(path) => batch.push(path),
                 Listed::Index(path, object) => index.push((path, object)),
                 Listed::Foreign(path) => foreign.push(path),
+                Listed::Closed(why) => closed.push((b"the work tree".to_vec(), why)),
             }
             if batch.len() >= BATCH {
-                send.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH))).map_err(closed)?;
+                send.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH))).map_err(ended)?;
             }
             Ok(())
         });
@@ -73,6 +74,7 @@ pub fn look(git: &Git, engine: &Engine) -> Result<Out> {
     for path in gone.iter().filter(|path| !kept.contains(path.as_slice())) {
         out.blind.push((path.clone(), "it vanished while it was looked at".to_owned()));
     }
+    out.blind.extend(closed);
     for path in foreign {
         out.blind.push((path, "a repository of its own (a submodule): scan it there".to_owned()));
     }

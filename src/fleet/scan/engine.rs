@@ -3,6 +3,7 @@
 
 use std::io::{self, Read};
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
@@ -103,6 +104,7 @@ pub struct Engine {
     sieve: Sieve,
     rules: Vec<&'static Rule>,
     values: Option<Wanted>,
+    looked: AtomicU64,
 }
 
 /// The number that a remark has among literals.
@@ -117,7 +119,13 @@ impl Engine {
             sieve: Sieve::new(literals),
             rules: rules::all().collect(),
             values: values.filter(|values| !values.is_empty()),
+            looked: AtomicU64::new(0),
         }
+    }
+
+    /// How many bytes were looked at so far, by whichever thread.
+    pub fn looked(&self) -> u64 {
+        self.looked.load(Ordering::Relaxed)
     }
 
     /// Whether the fleet's own values are looked for.
@@ -154,6 +162,7 @@ impl Engine {
             // What is near the end is looked at when more is known, unless there is no more.
             let stop = if end { filled } else { filled - REACH };
             looking.piece(bytes, begin, stop);
+            self.looked.fetch_add((stop - begin) as u64, Ordering::Relaxed);
             if end {
                 return Ok(looking.end());
             }
