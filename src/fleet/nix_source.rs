@@ -3,12 +3,14 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use serde::{Serialize, Serializer};
 
 use super::nix_guard::{self, Unread};
 use super::nix_options::{Inline, Twin};
 use super::scan::about::{About, Weight};
+use super::scan::sieve::{Literal, Sieve};
 use super::{nix_tree, nix_walk};
 
 /// A kind of finding. The identifier is stable.
@@ -220,18 +222,13 @@ pub fn look(text: &str) -> Result<Vec<Found>, Unread> {
     }
 }
 
+/// Most files hold none of the words: this is what every file costs.
 fn is_worth_a_look(text: &str) -> bool {
-    // One pass, without a copy in lower case.
-    let bytes = text.as_bytes();
-    let heads: [bool; 256] = std::array::from_fn(|byte| {
-        u8::try_from(byte).is_ok_and(|byte| WORDS.iter().any(|word| word.as_bytes()[0] == byte.to_ascii_lowercase()))
-    });
-    bytes.iter().enumerate().any(|(at, byte)| {
-        heads[usize::from(*byte)]
-            && WORDS.iter().any(|word| {
-                bytes.get(at..at + word.len()).is_some_and(|found| found.eq_ignore_ascii_case(word.as_bytes()))
-            })
-    })
+    static SIEVE: LazyLock<Sieve> =
+        LazyLock::new(|| Sieve::new(WORDS.iter().map(|text| Literal { text, fold: true, of: 0 }).collect()));
+    let mut worth = false;
+    SIEVE.each(text.as_bytes(), 0, text.len(), |_, _| worth = true);
+    worth
 }
 
 /// Whether a file of this name is a private key, as far as a name tells.

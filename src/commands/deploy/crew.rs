@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, RwLock};
 
 use super::caller::{Caller, Rights};
 use super::contact::Brought;
@@ -133,8 +133,9 @@ pub struct Needs<'a> {
     pub root: bool,
     /// A system shall be brought there.
     pub brings: Option<Brings>,
-    /// What is found out meanwhile. Unless it is well, nobody is asked for a password, and nothing is ended there.
-    pub gate: Option<&'a OnceLock<bool>>,
+    /// What is found out meanwhile, by whoever holds it. Unless it is well, nobody is asked for a password, and nothing is
+    /// ended there.
+    pub gate: Option<&'a RwLock<bool>>,
 }
 
 /// A machine that is ready.
@@ -167,7 +168,7 @@ pub fn reach_all(
         if let Some(brings) = needs.brings {
             preflight::host(&target, brings)?;
         }
-        if !needs.root || !needs.gate.is_none_or(|gate| *gate.wait()) {
+        if !needs.root || !needs.gate.is_none_or(|gate| gate.read().is_ok_and(|well| *well)) {
             return Ok(Ready { host: (*host).clone(), target, rights: Rights::Root });
         }
         let rights = target.rights(who.ask_sudo, &who.caller, &talk)?;

@@ -5,7 +5,7 @@
 //! (`host`), which does not depend on this one any more.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use secrecy::SecretString;
 use serde::Serialize;
@@ -283,12 +283,14 @@ fn begin(session: &Session, request: &Request, root: bool) -> Result<Start> {
     let chosen = request.who.choose(&session.fleet.policy)?;
     let git = session.fleet.git().map_err(|error| error.of_kind(Kind::Usage))?;
     let begun = Store::of(&git, &session.fleet.root)?.begin()?;
-    let gate = OnceLock::new();
+    let gate = RwLock::new(false);
+    let mut well = gate.write().unwrap_or_else(PoisonError::into_inner);
     let (fleet, reached) = std::thread::scope(|scope| {
         let reaching = (request.action != Action::Build)
             .then(|| scope.spawn(|| reach(session, request, &begun, &chosen, root, Some(&gate))));
         let fleet = preflight::fleet(&session.fleet, git, request.flake.as_deref(), session.today, talk);
-        gate.get_or_init(|| fleet.is_ok());
+        *well = fleet.is_ok();
+        drop(well);
         let failed = |_| Err(Error::new(Kind::Bug, "the thread that reaches the hosts failed"));
         (fleet, reaching.map_or_else(|| Ok(Vec::new()), |reaching| reaching.join().unwrap_or_else(failed)))
     });
@@ -309,7 +311,7 @@ fn reach(
     begun: &Begun,
     chosen: &Chosen,
     root: bool,
-    gate: Option<&OnceLock<bool>>,
+    gate: Option<&RwLock<bool>>,
 ) -> Result<Vec<(HostName, Result<Ready>)>> {
     let policy = &session.fleet.policy;
     let brings = Brings { signed: policy.deploy.sign_key.is_some(), builds: request.builder == Builder::Target };

@@ -12,7 +12,7 @@ pub mod index;
 mod keys;
 pub mod rules;
 pub mod sample;
-mod sieve;
+pub(super) mod sieve;
 pub mod source;
 mod tokens;
 mod units;
