@@ -105,7 +105,8 @@ fn write_index(args: &Args, app: &App) -> Done {
         if written.made_key {
             app.ui.say(&format!("made its key: the secret {KEY}, which only the admins can open"));
         }
-        let key = format!("`(umask 077; sealift show {KEY} >FILE)` writes the key for CI's secret store and `--index-key`");
+        let key =
+            format!("`(umask 077; sealift show {KEY} >FILE)` writes the key for CI's secret store and `--index-key`");
         app.ui.say(&if written.in_keyring {
             format!("its key is in the OS keyring, where the hook finds it; {key}")
         } else {
