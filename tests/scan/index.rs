@@ -142,6 +142,12 @@ fn a_key_that_was_named_must_open_an_index() {
         scan(&sandbox, key, &[]).exits(code).says("sealift scan --write-index");
         sandbox.sealift(&["check"]).exits(code);
     }
+    // Whoever writes the repository cannot have it sealed to a key of their own.
+    let other = sandbox.age_key("other");
+    sandbox.write("secrets/scan-index-key.pub", format!("{other}\n"));
+    sandbox.sealift(&["scan", "--write-index", "-i", &sandbox.key("jay")]).exits(0);
+    scan(&sandbox, &sandbox.key("other"), &[]).exits(5);
+    scan(&sandbox, key, &[]).exits(0);
     sandbox.tool("git", &["rm", "-q", "-f", "scan-index.json"]);
     scan(&sandbox, key, &[]).exits(2).says("there is no scan-index.json");
     sandbox.sealift(&["scan"]).exits(0);

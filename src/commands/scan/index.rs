@@ -32,7 +32,7 @@ use crate::fleet::seal::Seal;
 use crate::fleet::shape::Shape;
 
 /// The largest index that is read, in bytes: that of some ten thousand secrets.
-const LIMIT: u64 = 64 << 20;
+const LIMIT: u64 = 16 << 20;
 /// What the index is sealed as: no secret can be taken for it.
 const SEALED_AS: &str = "scan-index";
 /// What mends an index.
@@ -84,6 +84,10 @@ pub fn write(session: &mut Session) -> Result<Written> {
     let serials = serials(&inventory);
     let covered = known.names.iter().filter_map(|name| Some((name.clone(), *serials.get(name.as_str())?)));
     let text = Sealed::new(recipient.canonical(), covered.collect(), &sealed).text()?;
+    if text.len() as u64 > LIMIT {
+        return Err(Error::failed(format!("{FILE} would be larger than {} MiB; nothing was changed", LIMIT >> 20))
+            .hint("scan with `--identity` instead"));
+    }
     changes.write(FILE, read(&session.fleet)?.as_deref(), text);
     session.commit(&git, &journal, &changes)?;
     let in_keyring = keyring::store(&recipient, &key).is_ok();
@@ -95,13 +99,19 @@ pub fn write(session: &mut Session) -> Result<Written> {
 fn key(session: &mut Session, identities: &Identities, changes: &mut Changes) -> Result<(Plaintext, Recipient, bool)> {
     let name: SecretName = KEY.parse().map_err(|fault| Error::new(Kind::Bug, format!("{fault}")))?;
     if session.fleet.policy.secrets.contains_key(name.as_str()) {
-        let gone = || {
-            Error::failed(format!("{} or its public half is not there", name.file().path()))
-                .hint(format!("make a new key: `sealift rotate {KEY}`"))
-        };
-        let public = public_half(&session.fleet)?.ok_or_else(gone)?;
-        let bytes = session.fleet.sealed(&name.file())?.ok_or_else(gone)?;
-        return Ok((age::open(&bytes, &name.file(), identities)?.value, public, false));
+        let mend = format!("make a new key: `sealift rotate {KEY}`");
+        let bytes = session
+            .fleet
+            .sealed(&name.file())?
+            .ok_or_else(|| Error::failed(format!("{} is not there", name.file().path())).hint(mend.as_str()))?;
+        let open = || age::open(&bytes, &name.file(), identities).map(|opened| opened.value);
+        // Not the public half that lies beside it: whoever writes the repository could have the index sealed to a key of
+        // their own.
+        let ask: Arc<dyn Ask> = session.talk.clone();
+        let opened = Identities::from_content(open()?, KEY, &session.plugins, &ask)?;
+        let public = opened.iter().find_map(|identity| identity.recipient.clone());
+        let public = public.ok_or_else(|| Error::failed(format!("{KEY} is no age identity")).hint(mend.as_str()))?;
+        return Ok((open()?, public, false));
     }
     let mut edit = Edit::new(&session.fleet.text)?;
     let about = format!("opens {FILE}: for scans where no identity is at hand");
@@ -148,7 +158,8 @@ pub fn known_by_index(fleet: &Fleet, key: &KeyAt, plugins: &Plugins, ask: &Arc<d
     })?;
     let index = Index::parse(&content.value)?;
     let names: Vec<String> = sealed.values.keys().cloned().collect();
-    let too_short = (0..).zip(&names).filter(|(number, _)| !index.knows(*number)).map(|(_, name)| name.clone());
+    let secrets = index.secrets();
+    let too_short = (0..).zip(&names).filter(|(number, _)| !secrets.contains(number)).map(|(_, name)| name.clone());
     let why = format!("the index does not know its value of today: {MEND}");
     let inventory = fleet.inventory()?;
     let behind = sealed.behind(serials(&inventory)).into_iter();

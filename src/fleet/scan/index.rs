@@ -3,7 +3,7 @@
 //! keyed hash of eight of its bytes, by which nearly every place of what is searched is passed over. The file holds it
 //! sealed. Whoever can open it can test guesses of a whole value, and learns no more of a value than those few bits.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use hmac::{Hmac, Mac};
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use super::engine::REACH;
 use super::exact::Gathered;
 use super::units::SHORTEST;
 use crate::error::{Error, Result};
@@ -128,8 +129,7 @@ impl Index {
     /// Of these texts, with random bytes that nobody else has: for the MACs, and for the tags.
     pub fn new(gathered: Gathered, key: Zeroizing<[u8; 64]>, multiplier: u64) -> Self {
         let texts = gathered.distinct();
-        let bits = (usize::BITS - texts.len().leading_zeros() + SPARE).clamp(*BITS.start(), *BITS.end());
-        let mut index = Self::empty(bits, multiplier, key);
+        let mut index = Self::empty(bits_for(texts.len()), multiplier, key);
         let mut used: HashMap<u32, u32> = HashMap::new();
         for (secret, text) in &texts {
             let last = text.len() - SHORTEST;
@@ -168,14 +168,9 @@ impl Index {
         self.entries.is_empty()
     }
 
-    /// How many texts it knows.
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     /// Whose values it knows, by their numbers.
-    pub fn knows(&self, secret: u32) -> bool {
-        self.entries.iter().any(|entry| entry.secret == secret)
+    pub fn secrets(&self) -> BTreeSet<u32> {
+        self.entries.iter().map(|entry| entry.secret).collect()
     }
 
     /// What is sealed.
@@ -221,10 +216,12 @@ impl Index {
                 mac: mac.try_into().ok()?,
             };
             let inside = usize::from(entry.at) + SHORTEST <= usize::from(entry.length);
-            (inside && BITS.contains(&bits) && entry.tag < 1 << bits).then_some(entry)
+            let short = usize::from(entry.length) <= REACH;
+            (inside && short && BITS.contains(&bits) && entry.tag < 1 << bits).then_some(entry)
         });
         index.entries = entries.collect::<Option<_>>()?;
-        BITS.contains(&bits).then(|| index.ready())
+        // Anybody can seal an index to the key: one that has every place looked at closely is refused.
+        (BITS.contains(&bits) && bits >= bits_for(index.entries.len())).then(|| index.ready())
     }
 
     #[inline]
@@ -276,6 +273,11 @@ impl Index {
     }
 }
 
+/// How many bits a tag has among so many texts.
+fn bits_for(texts: usize) -> u32 {
+    (usize::BITS - texts.leading_zeros() + SPARE).clamp(*BITS.start(), *BITS.end())
+}
+
 /// Eight bytes of a text, as a number.
 fn window(text: &[u8], at: usize) -> Option<u64> {
     let bytes = text.get(at..at + SHORTEST)?;
@@ -311,7 +313,7 @@ mod tests {
         let index = index(&[b"a-value-of-some-length", b"another value"], 7);
         let content = index.content();
         let back = Index::parse(&content).unwrap();
-        assert_eq!((back.len(), back.knows(1), back.knows(2)), (index.len(), true, false));
+        assert_eq!((back.entries.len(), back.secrets()), (index.entries.len(), BTreeSet::from([0, 1])));
         content.expose(|bytes| {
             for cut in [0, 1, HEAD - 1, HEAD + 1, bytes.len() - 1] {
                 assert!(Index::read(&bytes[..cut]).is_none(), "{cut}");
@@ -323,6 +325,22 @@ mod tests {
             }
         });
         assert!(Index::parse(&Plaintext::take(vec![12; HEAD])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_index_that_would_take_long_is_refused() {
+        let all: Vec<Vec<u8>> = (0..100).map(|number| format!("value-number-{number}").into_bytes()).collect();
+        let index = index(&all.iter().map(Vec::as_slice).collect::<Vec<_>>(), 3);
+        let bytes = index.content().expose(<[u8]>::to_vec);
+        let refused = |at: usize, to: &[u8]| {
+            let mut bad = bytes.clone();
+            bad[at..at + to.len()].copy_from_slice(to);
+            Index::read(&bad).is_none()
+        };
+        assert!(!refused(0, &[u8::try_from(index.bits).unwrap()]), "as it is it is taken");
+        // Fewer bits let more places through; a long text takes long to be compared.
+        assert!(refused(0, &[12]));
+        assert!(refused(HEAD + 10, &5000u16.to_le_bytes()));
     }
 
     #[test]
