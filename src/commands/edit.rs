@@ -3,9 +3,9 @@
 
 use serde::Serialize;
 
-use super::scan::index;
-use super::seal::{Sealed, Writer, find, fitting};
+use super::seal::{find, fitting};
 use super::show::unknown;
+use super::writer::{Sealed, Writer};
 use super::{Changes, Session};
 use crate::adapters::editor::Editor;
 use crate::adapters::repository::Fleet;
@@ -81,7 +81,6 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     writer.new_value(wanted, &value, None, &mut changes)?;
     let sealed = writer.sealed.pop();
     session.commit(&git, &journal, &changes)?;
-    index::remind(session);
     Ok(Report { sealed })
 }
 

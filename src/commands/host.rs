@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::list::no_host;
 use super::rekey::{Report as Rekeyed, refuse_broken, reseal};
-use super::seal::Writer;
+use super::writer::Writer;
 use super::{Changes, Session};
 use crate::adapters::generate::generate;
 use crate::error::{Error, Kind, Result};

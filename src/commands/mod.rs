@@ -46,6 +46,7 @@ pub mod show;
 pub mod status;
 pub mod takeover;
 pub mod verify;
+pub mod writer;
 
 /// What a verb tells while it works.
 #[derive(Clone, Debug)]

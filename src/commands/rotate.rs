@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::list::knowledge;
-use super::scan::index;
-use super::seal::{Sealed, Source, Writer, find, fitting};
+use super::seal::{Source, find, fitting};
 use super::show::unknown;
+use super::writer::{Sealed, Writer};
 use super::{Changes, Session};
 use crate::adapters::generate::generate;
 use crate::error::{Error, Kind, Result};
@@ -91,7 +91,6 @@ pub fn run(session: &mut Session, request: Request) -> Result<Report> {
     }
     report.rotated = writer.sealed;
     session.commit(&git, &journal, &changes)?;
-    index::remind(session);
     Ok(report)
 }
 

@@ -4,18 +4,18 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::scan::{self, index};
+use super::scan;
 use super::show::unknown;
+use super::writer::{Sealed, Writer};
 use super::{Changes, Session};
+use crate::adapters::files;
 use crate::adapters::generate::generate;
-use crate::adapters::{age, files};
 use crate::error::{Error, Result};
 use crate::fleet::name::{FileName, HostName, SecretName};
 use crate::fleet::plaintext::Plaintext;
 use crate::fleet::policy::{Generate, Policy, Wanted};
-use crate::fleet::policy_edit::{Declaration, Edit, public_path};
+use crate::fleet::policy_edit::{Declaration, Edit};
 use crate::fleet::policy_file::{self, FILE};
-use crate::fleet::seal::Seal;
 use crate::fleet::shape::Shape;
 
 /// Where a new value comes from.
@@ -58,19 +58,6 @@ pub struct Report {
     pub declared: bool,
 }
 
-/// One sealed file.
-#[derive(Debug, Serialize)]
-pub struct Sealed {
-    /// Its name.
-    pub file: FileName,
-    /// The serial of the value.
-    pub serial: u64,
-    /// Who can open it.
-    pub readers: Vec<String>,
-    /// The public half of a generated key pair.
-    pub public: Option<String>,
-}
-
 /// Seals one value, or one for each host.
 ///
 /// # Errors
@@ -102,7 +89,6 @@ pub fn run(session: &mut Session, request: Request) -> Result<Report> {
     }
     let sealed = writer.sealed;
     session.commit(&git, &journal, &changes)?;
-    index::remind(session);
     if let Some(path) = values.shred {
         files::shred(&path)
             .map_err(|error| Error::failed(format!("the value is sealed, but {}", error.message())).because(error))?;
@@ -249,77 +235,4 @@ pub fn fitting(value: Plaintext, shape: &Shape, mend: bool, session: &Session) -
         .map_err(|misfit| Error::failed(format!("the value is not of the shape {shape}: {}", misfit.what)))?;
     session.note(format!("done as offered: {offer}"));
     Ok(mended)
-}
-
-/// Writes new values into a change of the fleet.
-pub struct Writer<'a> {
-    session: &'a Session,
-    sealer: age::Sealer,
-    /// What was sealed so far.
-    pub sealed: Vec<Sealed>,
-}
-
-impl<'a> Writer<'a> {
-    /// Prepares the keys of these files' readers.
-    ///
-    /// # Errors
-    /// When there is no admin, or a plugin is not allowed.
-    pub fn new(session: &'a Session, wanted: &[Wanted<'_>]) -> Result<Self> {
-        let policy = &session.fleet.policy;
-        if policy.admins.is_empty() {
-            return Err(Error::usage("the fleet has no admin: nobody could rekey or edit what is sealed now")
-                .hint("make one: `sealift identity new --admin NAME`"));
-        }
-        let sealer =
-            session.sealer(wanted.iter().flat_map(|wanted| policy.recipients_of(&wanted.hosts).into_values()))?;
-        Ok(Self { session, sealer, sealed: Vec::new() })
-    }
-
-    /// The seal that the last commit has for a file; none where git does not tell.
-    fn in_head(&self, file: &FileName) -> Option<Seal> {
-        let git = self.session.fleet.git().ok()?;
-        let path = git.relative(&self.session.fleet.root.join(file.path())).ok()?;
-        let content = git.objects(&[format!("HEAD:{path}")]).ok()?.pop()??;
-        age::seal_of(&content)
-    }
-
-    /// Seals the next value of a file.
-    ///
-    /// # Errors
-    /// When the file that is there cannot be read, or sealing fails.
-    pub fn new_value(
-        &mut self,
-        wanted: &Wanted<'_>,
-        value: &Plaintext,
-        public: Option<String>,
-        changes: &mut Changes,
-    ) -> Result<()> {
-        let recipients = self.session.fleet.policy.recipients_of(&wanted.hosts);
-        let current = recipients.keys().copied().collect();
-        let before = self.session.fleet.sealed(&wanted.file)?;
-        let named = |seal: &Seal| seal.name == wanted.file;
-        let there = before.as_deref().and_then(age::seal_of).filter(named);
-        // A file that is gone or unreadable was some value too: the serial goes on from the last commit's.
-        let former = there.or_else(|| self.in_head(&wanted.file).filter(named));
-        let seal = match former {
-            Some(seal) => seal.next_value(self.session.today, current),
-            None => Seal::first(wanted.file.clone(), self.session.today, current),
-        };
-        changes.write(wanted.file.path(), before.as_deref(), self.sealer.seal(value, &seal)?);
-        if let Some(public) = &public {
-            let path = public_path(&wanted.file);
-            let before = self.session.fleet.public_half(&wanted.file)?;
-            changes.write(path, before.as_deref(), format!("{public}\n").into_bytes());
-        } else if let Some(stale) = self.session.fleet.public_half(&wanted.file)? {
-            changes.remove(public_path(&wanted.file), &stale);
-            self.session.warn(format!("{} was of the former value, and is removed", public_path(&wanted.file)));
-        }
-        let holders = self.session.fleet.policy.holders();
-        let mut readers: Vec<_> =
-            recipients.keys().filter_map(|key| holders.get(key)).map(ToString::to_string).collect();
-        readers.sort();
-        readers.dedup();
-        self.sealed.push(Sealed { file: wanted.file.clone(), serial: seal.serial, readers, public });
-        Ok(())
-    }
 }

@@ -155,3 +155,28 @@ fn a_key_that_was_named_must_open_an_index() {
     sandbox.seal("other", &["--hosts", "web"]);
     sandbox.sealift(&["scan", "--write-index", "-i", &sandbox.key("web")]).exits(5);
 }
+
+#[test]
+fn a_name_that_is_taken_out_of_the_index_does_not_take_its_findings_along() {
+    let (sandbox, value) = indexed();
+    let key = key(&sandbox, "index.key");
+    sandbox.allow(sandbox.fleet());
+    sandbox.write("plain.txt", format!("{value}\n"));
+    let path = sandbox.fleet().join("scan-index.json");
+    let text = std::fs::read_to_string(&path).expect("the index");
+    let mut index: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    index["values"].as_object_mut().expect("the names").remove("forge/token").expect("it is covered");
+    std::fs::write(&path, index.to_string()).expect("written");
+    scan(&sandbox, key.to_str().expect("UTF-8"), &[]).exits(8).says("names fewer secrets than it covers");
+}
+
+#[test]
+fn a_key_of_the_index_that_hosts_receive_is_refused() {
+    let (sandbox, _) = indexed();
+    let policy = sandbox.read("recipients.toml");
+    let given = policy.replace("[secrets.scan-index-key]\nhosts = []", "[secrets.scan-index-key]\nhosts = [\"web\"]");
+    assert_ne!(policy, given, "the policy declares the key");
+    sandbox.write("recipients.toml", given);
+    let run = sandbox.sealift(&["scan", "--write-index", "-i", &sandbox.key("jay")]);
+    run.exits(2).says("scan-index-key is given to hosts");
+}

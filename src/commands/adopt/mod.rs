@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::seal::Writer;
+use super::writer::Writer;
 use super::{Changes, Event, Session};
 use crate::adapters::git::Git;
 use crate::adapters::history::{self, Trace};

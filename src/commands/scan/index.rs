@@ -1,7 +1,7 @@
 //! The keyed index of values: written by an admin, and read where no secret can be opened, such as in a hook or in CI. Its
 //! key is a secret of the fleet that no host receives, so that sealing, rekeying and rotating it are what they are for any.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,7 +16,8 @@ use crate::adapters::journal::Changes;
 use crate::adapters::repository::Fleet;
 use crate::adapters::{age, files, generate, keyring};
 use crate::commands::Session;
-use crate::commands::seal::Writer;
+use crate::commands::host::adopt_policy;
+use crate::commands::writer::Writer;
 use crate::error::{Error, Kind, Result};
 use crate::fleet::finding::{Finding, Rule};
 use crate::fleet::inventory::Inventory;
@@ -24,7 +25,6 @@ use crate::fleet::name::{FileName, SecretName};
 use crate::fleet::plaintext::Plaintext;
 use crate::fleet::policy::Generate;
 use crate::fleet::policy_edit::{Declaration, Edit};
-use crate::fleet::policy_file;
 use crate::fleet::recipient::Recipient;
 use crate::fleet::scan::Wanted;
 use crate::fleet::scan::index::{FILE, Index, KEY, Sealed};
@@ -33,8 +33,8 @@ use crate::fleet::shape::Shape;
 
 /// The largest index that is read, in bytes: that of some ten thousand secrets.
 const LIMIT: u64 = 16 << 20;
-/// What the index is sealed as: no secret can be taken for it.
-const SEALED_AS: &str = "scan-index";
+/// What the index is sealed as. No secret can be taken for it: none is below another, and the key is one.
+const SEALED_AS: &str = "scan-index-key/index";
 /// What mends an index.
 const MEND: &str = "`sealift scan --write-index`";
 
@@ -82,8 +82,10 @@ pub fn write(session: &mut Session) -> Result<Written> {
     let seal = Seal::first(sealed_as()?, session.today, [recipient.fingerprint()].into());
     let sealed = session.sealer([&recipient])?.seal(&index.content(), &seal)?;
     let serials = serials(&inventory);
-    let covered = known.names.iter().filter_map(|name| Some((name.clone(), *serials.get(name.as_str())?)));
-    let text = Sealed::new(recipient.canonical(), covered.collect(), &sealed).text()?;
+    let names: BTreeSet<&str> = known.names.iter().map(String::as_str).collect();
+    let covered = serials.into_iter().filter(|(file, _)| names.contains(file.as_str()));
+    let text =
+        Sealed::new(&recipient, covered.map(|(file, serial)| (file.clone(), serial)).collect(), &sealed).text()?;
     if text.len() as u64 > LIMIT {
         return Err(Error::failed(format!("{FILE} would be larger than {} MiB; nothing was changed", LIMIT >> 20))
             .hint("scan with `--identity` instead"));
@@ -98,7 +100,15 @@ pub fn write(session: &mut Session) -> Result<Written> {
 /// The key, its public half, and whether it was made: then the secret that it is gets declared and sealed.
 fn key(session: &mut Session, identities: &Identities, changes: &mut Changes) -> Result<(Plaintext, Recipient, bool)> {
     let name: SecretName = KEY.parse().map_err(|fault| Error::new(Kind::Bug, format!("{fault}")))?;
-    if session.fleet.policy.secrets.contains_key(name.as_str()) {
+    if let Some(secret) = session.fleet.policy.secrets.get(name.as_str()) {
+        if !secret.hosts.is_empty() {
+            return Err(Error::usage(format!(
+                "{KEY} is given to hosts, where it would be a way to guess the values of others"
+            ))
+            .hint(format!(
+                "take its `hosts` away in recipients.toml, then `sealift rekey` and `sealift rotate {KEY}`"
+            )));
+        }
         let mend = format!("make a new key: `sealift rotate {KEY}`");
         let bytes = session
             .fleet
@@ -117,10 +127,7 @@ fn key(session: &mut Session, identities: &Identities, changes: &mut Changes) ->
     let about = format!("opens {FILE}: for scans where no identity is at hand");
     let fields = vec![("description", about)];
     edit.declare(&name, &Declaration { fields, generate: Some(Generate::Age), ..Declaration::default() })?;
-    let text = edit.text();
-    session.fleet.policy = policy_file::parse(&text)?;
-    changes.write(policy_file::FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
-    session.fleet.text = text;
+    adopt_policy(session, edit.text(), changes)?;
     let made = generate::generate(Generate::Age, &Shape::Raw, KEY)?;
     let wanted = session.fleet.policy.wanted().remove(&name.file());
     let wanted = wanted.ok_or_else(|| Error::new(Kind::Bug, format!("{KEY} is not declared")))?;
@@ -151,14 +158,22 @@ pub fn known_by_index(fleet: &Fleet, key: &KeyAt, plugins: &Plugins, ask: &Arc<d
     };
     let sealed = Sealed::parse(&text)?;
     let Some(identities) = at_hand(&sealed, key, plugins, ask)? else { return Ok(None) };
-    let content = age::open(&sealed.index()?, &sealed_as()?, &identities).map_err(|error| {
+    let file = sealed_as()?;
+    let content = age::open(&sealed.index()?, &file, &identities).map_err(|error| {
+        // There is no file of the name that it is sealed as.
+        let what = error.in_one_line().replace(&file.path(), FILE);
         Error::new(error.kind(), format!("the key at hand does not open {FILE}"))
-            .because(error.in_one_line())
+            .because(what)
             .hint(format!("`sealift show {KEY}` prints the key of today; {MEND} seals the index to it"))
     })?;
     let index = Index::parse(&content.value)?;
-    let names: Vec<String> = sealed.values.keys().cloned().collect();
+    let names: Vec<String> = sealed.values.keys().map(ToString::to_string).collect();
     let secrets = index.secrets();
+    // Whoever takes a name out of the readable part must not take its findings with it.
+    if secrets.last().is_some_and(|last| *last as usize >= names.len()) {
+        return Err(Error::integrity(format!("{FILE} names fewer secrets than it covers"))
+            .hint(format!("an admin runs {MEND}")));
+    }
     let too_short = (0..).zip(&names).filter(|(number, _)| !secrets.contains(number)).map(|(_, name)| name.clone());
     let why = format!("the index does not know its value of today: {MEND}");
     let inventory = fleet.inventory()?;
@@ -177,7 +192,7 @@ fn at_hand(sealed: &Sealed, at: &KeyAt, plugins: &Plugins, ask: &Arc<dyn Ask>) -
     if let Some(file) = at.named.as_ref().or(there) {
         return Identities::from_file(file, plugins, ask).map(Some);
     }
-    let recipient = Recipient::parse(&sealed.recipient)?;
+    let recipient = sealed.recipient()?;
     // No keyring, or one that nobody unlocks, is no key.
     let found = keyring::find(&[recipient]).ok().flatten();
     found.map(|(_, content)| Identities::from_content(content, "the OS keyring", plugins, ask)).transpose()
@@ -191,23 +206,17 @@ pub fn findings(fleet: &Fleet, inventory: &Inventory) -> Result<Vec<Finding>> {
     let Some(text) = read(fleet)? else { return Ok(Vec::new()) };
     let sealed = Sealed::parse(&text)?;
     let finding = |what: String| Finding::warning(Rule::IndexBehind, FILE, what, format!("an admin runs {MEND}"));
-    let key = public_half(fleet)?.is_none_or(|key| key.canonical() != sealed.recipient);
+    let (today, its) = (public_half(fleet)?, sealed.recipient()?);
+    let key = today.is_none_or(|key| key.fingerprint() != its.fingerprint());
     let other = key.then(|| finding(format!("it is not sealed to the {KEY} of today")));
     let behind = sealed.behind(serials(inventory));
     let missing = (!behind.is_empty()).then(|| finding(format!("it does not know the value of {}", behind.join(", "))));
     Ok(other.into_iter().chain(missing).collect())
 }
 
-/// Tells that the index is behind, once there are new values.
-pub fn remind(session: &Session) {
-    if session.fleet.root.join(FILE).exists() {
-        session.note(format!("{FILE} does not know the new value yet: {MEND}"));
-    }
-}
-
-fn serials(inventory: &Inventory) -> BTreeMap<&str, u64> {
+fn serials(inventory: &Inventory) -> BTreeMap<&FileName, u64> {
     let serial = |file| inventory.seal(file).map_or(0, |seal| seal.serial);
-    inventory.files.keys().map(|file| (file.as_str(), serial(file))).collect()
+    inventory.files.keys().map(|file| (file, serial(file))).collect()
 }
 
 fn sealed_as() -> Result<FileName> {

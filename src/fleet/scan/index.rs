@@ -15,7 +15,9 @@ use super::engine::REACH;
 use super::exact::Gathered;
 use super::units::SHORTEST;
 use crate::error::{Error, Result};
+use crate::fleet::name::FileName;
 use crate::fleet::plaintext::Plaintext;
+use crate::fleet::recipient::Recipient;
 
 /// The file, beside recipients.toml.
 pub const FILE: &str = "scan-index.json";
@@ -39,17 +41,25 @@ const ENTRY: usize = 4 + 4 + 2 + 2 + 16;
 #[serde(deny_unknown_fields)]
 pub struct Sealed {
     version: u32,
-    /// What it is sealed to.
-    pub recipient: String,
+    recipient: String,
     /// The secrets whose values it covers, with their serials.
-    pub values: BTreeMap<String, u64>,
+    pub values: BTreeMap<FileName, u64>,
     index: String,
 }
 
 impl Sealed {
     /// Of an index that was sealed to this recipient.
-    pub fn new(recipient: &str, values: BTreeMap<String, u64>, index: &[u8]) -> Self {
-        Self { version: VERSION, recipient: recipient.to_owned(), values, index: BASE64_STANDARD.encode(index) }
+    pub fn new(recipient: &Recipient, values: BTreeMap<FileName, u64>, index: &[u8]) -> Self {
+        let recipient = recipient.canonical().to_owned();
+        Self { version: VERSION, recipient, values, index: BASE64_STANDARD.encode(index) }
+    }
+
+    /// What it is sealed to.
+    ///
+    /// # Errors
+    /// When it is damaged.
+    pub fn recipient(&self) -> Result<Recipient> {
+        Recipient::parse(&self.recipient).map_err(|_| damaged())
     }
 
     /// Reads the file.
@@ -93,9 +103,10 @@ impl Sealed {
     }
 
     /// The secrets among these, each with its serial, whose value of today it does not cover.
-    pub fn behind<'a>(&self, today: impl IntoIterator<Item = (&'a str, u64)>) -> Vec<String> {
-        let unknown = |(name, serial): &(&str, u64)| *name != KEY && self.values.get(*name) != Some(serial);
-        today.into_iter().filter(unknown).map(|(name, _)| name.to_owned()).collect()
+    pub fn behind<'a>(&self, today: impl IntoIterator<Item = (&'a FileName, u64)>) -> Vec<String> {
+        let unknown =
+            |(file, serial): &(&FileName, u64)| file.as_str() != KEY && self.values.get(*file) != Some(serial);
+        today.into_iter().filter(unknown).map(|(file, _)| file.to_string()).collect()
     }
 }
 
@@ -359,13 +370,24 @@ mod tests {
 
     #[test]
     fn the_file_tells_what_it_covers_and_a_newer_one_is_refused() {
-        let values = BTreeMap::from([("a".to_owned(), 1), ("b".to_owned(), 2)]);
-        let text = Sealed::new("age1x", values, b"sealed").text().unwrap();
+        let name = |name: &str| -> FileName { name.parse().unwrap() };
+        let recipient = "age1x20g5szcsnj92l8fzapwcjqhqjwqc9efrwqyuem8stw602qdmpnq9l2l53";
+        let values = BTreeMap::from([(name("a"), 1), (name("b"), 2)]);
+        let text = Sealed::new(&Recipient::parse(recipient).unwrap(), values, b"sealed").text().unwrap();
         let back = Sealed::parse(&text).unwrap();
-        assert_eq!(back.index().unwrap(), b"sealed");
-        assert_eq!(back.behind([("a", 1), ("b", 3), ("c", 1), (KEY, 4)]), ["b", "c"]);
-        let newer = String::from_utf8(text).unwrap().replace("\"version\": 1", "\"version\": 2, \"more\": 0");
+        assert_eq!((back.index().unwrap(), back.recipient().unwrap().canonical()), (b"sealed".to_vec(), recipient));
+        let today = [("a", 1), ("b", 3), ("c", 1), (KEY, 4)].map(|(file, serial)| (name(file), serial));
+        assert_eq!(back.behind(today.iter().map(|(file, serial)| (file, *serial))), ["b", "c"]);
+        let text = String::from_utf8(text).unwrap();
+        let newer = text.replace("\"version\": 1", "\"version\": 2, \"more\": 0");
         assert!(Sealed::parse(newer.as_bytes()).unwrap_err().message().contains("version 2"));
+        // A name is told to a person, with a command to type: nothing else can stand there.
+        for name in ["$(reboot)", "a\\u001b[2J", "../a", "-o"] {
+            let hostile = text.replace("\"a\":", &format!("\"{name}\":"));
+            assert!(Sealed::parse(hostile.as_bytes()).unwrap_err().message().contains("damaged"), "{name}");
+        }
+        let other = Sealed::parse(text.replace(recipient, "age1x").as_bytes()).unwrap();
+        assert!(other.recipient().unwrap_err().message().contains("scan-index.json is damaged"));
         assert!(Sealed::parse(b"{\"version\": 1}").unwrap_err().message().contains("damaged"));
     }
 

@@ -1,0 +1,103 @@
+//! Writes new values into a change of the fleet, whichever verb they come from: sealed to today's readers, under the next
+//! serial, with the public half of a key pair beside them.
+
+use serde::Serialize;
+
+use super::{Changes, Session};
+use crate::adapters::age;
+use crate::error::{Error, Result};
+use crate::fleet::name::FileName;
+use crate::fleet::plaintext::Plaintext;
+use crate::fleet::policy::Wanted;
+use crate::fleet::policy_edit::public_path;
+use crate::fleet::scan::index;
+use crate::fleet::seal::Seal;
+
+/// One sealed file.
+#[derive(Debug, Serialize)]
+pub struct Sealed {
+    /// Its name.
+    pub file: FileName,
+    /// The serial of the value.
+    pub serial: u64,
+    /// Who can open it.
+    pub readers: Vec<String>,
+    /// The public half of a generated key pair.
+    pub public: Option<String>,
+}
+
+/// Writes new values into a change of the fleet.
+pub struct Writer<'a> {
+    session: &'a Session,
+    sealer: age::Sealer,
+    /// What was sealed so far.
+    pub sealed: Vec<Sealed>,
+}
+
+impl<'a> Writer<'a> {
+    /// Prepares the keys of these files' readers.
+    ///
+    /// # Errors
+    /// When there is no admin, or a plugin is not allowed.
+    pub fn new(session: &'a Session, wanted: &[Wanted<'_>]) -> Result<Self> {
+        let policy = &session.fleet.policy;
+        if policy.admins.is_empty() {
+            return Err(Error::usage("the fleet has no admin: nobody could rekey or edit what is sealed now")
+                .hint("make one: `sealift identity new --admin NAME`"));
+        }
+        let sealer =
+            session.sealer(wanted.iter().flat_map(|wanted| policy.recipients_of(&wanted.hosts).into_values()))?;
+        Ok(Self { session, sealer, sealed: Vec::new() })
+    }
+
+    /// The seal that the last commit has for a file; none where git does not tell.
+    fn in_head(&self, file: &FileName) -> Option<Seal> {
+        let git = self.session.fleet.git().ok()?;
+        let path = git.relative(&self.session.fleet.root.join(file.path())).ok()?;
+        let content = git.objects(&[format!("HEAD:{path}")]).ok()?.pop()??;
+        age::seal_of(&content)
+    }
+
+    /// Seals the next value of a file.
+    ///
+    /// # Errors
+    /// When the file that is there cannot be read, or sealing fails.
+    pub fn new_value(
+        &mut self,
+        wanted: &Wanted<'_>,
+        value: &Plaintext,
+        public: Option<String>,
+        changes: &mut Changes,
+    ) -> Result<()> {
+        let recipients = self.session.fleet.policy.recipients_of(&wanted.hosts);
+        let current = recipients.keys().copied().collect();
+        let before = self.session.fleet.sealed(&wanted.file)?;
+        let named = |seal: &Seal| seal.name == wanted.file;
+        let there = before.as_deref().and_then(age::seal_of).filter(named);
+        // A file that is gone or unreadable was some value too: the serial goes on from the last commit's.
+        let former = there.or_else(|| self.in_head(&wanted.file).filter(named));
+        let seal = match former {
+            Some(seal) => seal.next_value(self.session.today, current),
+            None => Seal::first(wanted.file.clone(), self.session.today, current),
+        };
+        if self.sealed.is_empty() && self.session.fleet.root.join(index::FILE).exists() {
+            self.session.note(format!("{} does not know the new value yet: `sealift scan --write-index`", index::FILE));
+        }
+        changes.write(wanted.file.path(), before.as_deref(), self.sealer.seal(value, &seal)?);
+        if let Some(public) = &public {
+            let path = public_path(&wanted.file);
+            let before = self.session.fleet.public_half(&wanted.file)?;
+            changes.write(path, before.as_deref(), format!("{public}\n").into_bytes());
+        } else if let Some(stale) = self.session.fleet.public_half(&wanted.file)? {
+            changes.remove(public_path(&wanted.file), &stale);
+            self.session.warn(format!("{} was of the former value, and is removed", public_path(&wanted.file)));
+        }
+        let holders = self.session.fleet.policy.holders();
+        let mut readers: Vec<_> =
+            recipients.keys().filter_map(|key| holders.get(key)).map(ToString::to_string).collect();
+        readers.sort();
+        readers.dedup();
+        self.sealed.push(Sealed { file: wanted.file.clone(), serial: seal.serial, readers, public });
+        Ok(())
+    }
+}
