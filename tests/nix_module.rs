@@ -317,6 +317,28 @@ fn every_mistake_is_told_with_its_mend() {
 }
 
 #[test]
+fn the_commands_of_checks_are_part_of_the_system() {
+    let Some(nixos) = Nixos::new("the commands of checks") else { return };
+    let policy = nixos.sandbox.read("recipients.toml");
+    let checks = "
+[checks.all]
+command = [\"true\", \"a b\"]
+[checks.runners]
+on = [\"@runner\"]
+command = [\"true\"]
+[checks.others]
+on = [\"db\"]
+command = [\"true\"]
+[checks.name]
+host_name = true
+";
+    nixos.sandbox.write("recipients.toml", policy + checks);
+    let file = nixos.run("", "machine.config.environment.etc.\"sealift/checks.json\".source.text").exits(0).json();
+    let found: Value = serde_json::from_str(file.as_str().expect("a text")).expect("it is JSON");
+    assert_eq!(found, json!({ "version": 1, "commands": { "all": ["true", "a b"], "runners": ["true"] } }));
+}
+
+#[test]
 fn what_users_are_made_with_comes_before_them() {
     let Some(nixos) = Nixos::new("secrets that users need") else { return };
     nixos.sandbox.seal("hash", &["--hosts", "web"]);

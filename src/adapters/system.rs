@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::age::dearmored;
@@ -10,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::fleet::installed::hex;
 use crate::fleet::manifest::Manifest;
 use crate::fleet::name::{SecretName, UnitName};
-use crate::fleet::rollout::{Carried, Facts};
+use crate::fleet::rollout::{Carried, Commands, Facts};
 use crate::fleet::seal::Envelope;
 use crate::fleet::target::Target;
 
@@ -20,6 +21,8 @@ pub const RUNNING: &str = "/run/current-system";
 pub const BOOTED: &str = "/run/booted-system";
 /// The manifest of a system's secrets, from its top.
 pub const MANIFEST: &str = "etc/sealift/manifest.json";
+/// The commands of the checks that are declared for a system, from its top.
+const CHECKS: &str = "etc/sealift/checks.json";
 /// The program on the host that a system brings, from its top.
 pub const PROGRAM: &str = "etc/sealift/host";
 /// The unit that installs them, from its top.
@@ -76,6 +79,28 @@ pub fn facts(root: &Root, system: &str) -> Result<Facts> {
             .filter_map(|name| Some((name.clone(), root.resolved(&format!("{unit_folder}/{name}"))?)))
             .collect(),
     })
+}
+
+/// The commands of a system's declared checks, by their names; none where it does not say.
+///
+/// # Errors
+/// When what it says is not understood.
+pub fn commands(root: &Root, system: &str) -> Result<Option<Commands>> {
+    #[derive(Deserialize)]
+    struct Checks {
+        version: u32,
+        commands: Commands,
+    }
+    let place = format!("{system}/{CHECKS}");
+    let Some(text) = root.read(&place)? else { return Ok(None) };
+    match serde_json::from_slice(&text) {
+        Ok(Checks { version: 1, commands }) => Ok(Some(commands)),
+        Ok(Checks { version, .. }) => {
+            Err(Error::failed(format!("{place} is of version {version}, and this program reads version 1"))
+                .hint("use the sealift that the system was built with"))
+        }
+        Err(error) => Err(Error::failed(format!("{place} is not understood")).because(error)),
+    }
 }
 
 /// Where the manifest of a system's secrets is, from inside the root: its own, or the one that was delivered with it.

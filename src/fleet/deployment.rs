@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::name::HostName;
-use super::rollout::{Action, Change, Outcome, Reboot, SecretChange, UnitChanges, secret_changes, secret_units};
+use super::rollout::{
+    Action, Change, Commands, Outcome, Reboot, SecretChange, UnitChanges, secret_changes, secret_units,
+};
 use super::survey::{Seen, Survey};
 
 /// The version of the form of a campaign.
@@ -105,6 +107,9 @@ pub struct Plan {
     pub reboot: Reboot,
     /// Whether the secrets last only until the next reboot: the system has no unit that delivers them.
     pub until_reboot: bool,
+    /// The commands of checks that are taken from recipients.toml and run as root there: the system carries none.
+    #[serde(default, skip_serializing_if = "Commands::is_empty")]
+    pub commands: Commands,
 }
 
 impl Plan {
@@ -136,6 +141,7 @@ impl Plan {
             units: UnitChanges::between(facts, &coming.facts),
             reboot: Reboot::between(facts, survey.booted.as_ref(), &coming.facts),
             until_reboot: !coming.secrets.is_empty() && !coming.facts.has_unit,
+            commands: Commands::new(),
         }
     }
 
@@ -183,6 +189,10 @@ impl Plan {
                 "after the reboot they are absent until the next deploy"
             };
             lines.push(format!("this system has no unit that delivers its secrets: {until}"));
+        }
+        if !self.commands.is_empty() {
+            lines.push("checks of recipients.toml that run as root there:".to_owned());
+            lines.extend(self.commands.iter().map(|(name, words)| format!("  {name}: {}", words.join(" "))));
         }
         lines
     }

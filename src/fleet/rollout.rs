@@ -207,6 +207,9 @@ fn versions(paths: &[String]) -> BTreeMap<&str, BTreeSet<&str>> {
     versions
 }
 
+/// The commands of checks, each as a program and its arguments, by the names of the checks.
+pub type Commands = BTreeMap<String, Vec<String>>;
+
 /// What a system says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
@@ -315,6 +318,7 @@ pub struct Failing {
 pub struct Said {
     busy: bool,
     unchecked: bool,
+    inactive: bool,
     failing: Failing,
 }
 
@@ -323,6 +327,7 @@ impl Said {
     pub fn line(&mut self, line: &str) {
         self.busy |= line.contains("Could not acquire lock");
         self.unchecked |= line.contains("Pre-switch check");
+        self.inactive |= line == "Failed to run activate script";
         if let Some(units) = line.strip_prefix("warning: the following units failed: ") {
             self.failing.units.extend(units.split(", ").map(str::to_owned));
         } else if let Some(user) =
@@ -347,8 +352,9 @@ impl Said {
             Some(11) => Switched::Busy,
             _ if self.busy => Switched::Busy,
             Some(100) => Switched::NeedsReboot,
-            Some(4) => Switched::UnitsFailed(self.failing),
-            Some(2) => Switched::Failed("its activation script failed (exit code 2)".to_owned()),
+            // A unit that fails afterwards hides the code of the activation.
+            Some(4) if !self.inactive => Switched::UnitsFailed(self.failing),
+            Some(2 | 4) => Switched::Failed("its activation script failed".to_owned()),
             Some(1) if self.unchecked => Switched::Failed("its pre-switch checks failed (exit code 1)".to_owned()),
             _ => Switched::Failed(format!("switch-to-configuration: {ended}")),
         }
@@ -485,7 +491,10 @@ mod tests {
             assert_eq!(why(&ended(4, &[line]), &["b.service"]), "units failed: a.service");
         }
         // Whose exit code 4 nobody explains has failed.
-        assert_eq!(why(&ended(4, &["Failed to run activate script"]), &["a.service"]), "units failed (exit code 4)");
+        assert_eq!(why(&ended(4, &["x"]), &["a.service"]), "units failed (exit code 4)");
+        // What fails after the activation hides that code.
+        let hidden = ["Failed to run activate script", "warning: the following units failed: a.service"];
+        assert_eq!(why(&ended(4, &hidden), &["a.service"]), "its activation script failed");
         let user = "warning: user activation for jay failed";
         assert_eq!(why(&ended(4, &[user]), &[]), "user units failed, of: jay");
         let both = ended(4, &[user, "warning: the following units failed: a.service"]);
