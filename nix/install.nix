@@ -143,6 +143,12 @@ in
       ExecStart = "${program} host-run --recover --wait";
       # The way back is a whole switch.
       TimeoutStopSec = "15min";
+      # It runs commands of checks and users' login shells, which may do what root may. A switch is a unit of its own.
+      KeyringMode = "private";
+      LimitCORE = 0;
+      LockPersonality = true;
+      RestrictRealtime = true;
+      RestrictSUIDSGID = true;
     };
   };
 
