@@ -12,7 +12,7 @@ use crate::fleet::installed::hex;
 use crate::fleet::manifest::Manifest;
 use crate::fleet::name::{SecretName, UnitName};
 use crate::fleet::rollout::{Carried, Commands, Facts};
-use crate::fleet::seal::Envelope;
+use crate::fleet::seal::{Envelope, Seal};
 use crate::fleet::target::Target;
 
 /// The system that is running.
@@ -135,7 +135,7 @@ pub fn secrets(root: &Root, manifest: &str) -> Result<Vec<Carried>> {
             root.read(&file)?.ok_or_else(|| Error::failed(format!("{name}: its sealed file {file} is not there")))?;
         let binary = dearmored(&bytes).ok().flatten();
         let seal = Envelope::read(binary.as_deref().unwrap_or(&bytes)).ok().and_then(|envelope| envelope.seal);
-        Ok(carry(&placement.target, seal.as_ref().map(|seal| seal.serial), hex(&Sha256::digest(&bytes))))
+        Ok(carry(&placement.target, seal.as_ref(), hex(&Sha256::digest(&bytes))))
     });
     let mut carried = carried.collect::<Result<Vec<Carried>>>()?;
     // A template changes with its text, and with the sealed files of its secrets.
@@ -148,10 +148,12 @@ pub fn secrets(root: &Root, manifest: &str) -> Result<Vec<Carried>> {
     Ok(carried)
 }
 
-fn carry(target: &Target, serial: Option<u64>, digest: String) -> Carried {
+fn carry(target: &Target, seal: Option<&Seal>, digest: String) -> Carried {
+    let readers = |seal: &Seal| seal.current.union(&seal.former).map(ToString::to_string).collect();
     Carried {
         name: target.name.to_string(),
-        serial,
+        serial: seal.map(|seal| seal.serial),
+        known_to: seal.map(readers).unwrap_or_default(),
         digest,
         delivery: format!(
             "{}:{} {} {}",

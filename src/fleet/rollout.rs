@@ -100,6 +100,9 @@ pub struct Carried {
     /// Whether it is put together from others, and is no secret of the policy.
     #[serde(default)]
     pub template: bool,
+    /// Who can open this value, or once could, by its seal: fingerprints of their keys, hexadecimal.
+    #[serde(default)]
+    pub known_to: BTreeSet<String>,
 }
 
 /// What becomes of one secret.
@@ -131,18 +134,27 @@ pub struct SecretChange {
     pub from: Option<u64>,
     /// The serial of the value that comes.
     pub to: Option<u64>,
+    /// Hosts that were removed, and know the older of the two values.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub known_to: BTreeSet<String>,
 }
 
-/// What becomes of the secrets between two systems, by name.
-pub fn secret_changes(before: &[Carried], after: &[Carried]) -> Vec<SecretChange> {
+/// What becomes of the secrets between two systems, by name. `removed`: the hosts that were removed, by the fingerprints of
+/// their keys.
+pub fn secret_changes(before: &[Carried], after: &[Carried], removed: &BTreeMap<String, String>) -> Vec<SecretChange> {
+    let know = |value: &Carried| value.known_to.iter().filter_map(|key| removed.get(key).cloned()).collect();
     let old: BTreeMap<_, _> = before.iter().map(|secret| (secret.name.as_str(), secret)).collect();
     let new: BTreeSet<_> = after.iter().map(|secret| secret.name.as_str()).collect();
     let mut changes: Vec<_> = after
         .iter()
         .filter_map(|secret| {
-            let change =
-                |change, from| Some(SecretChange { name: secret.name.clone(), change, from, to: secret.serial });
-            let Some(former) = old.get(secret.name.as_str()) else { return change(Change::Added, None) };
+            let former = old.get(secret.name.as_str());
+            let change = |change, from| {
+                let older = if change == Change::Older { Some(secret) } else { former.copied() };
+                let known_to = older.map(know).unwrap_or_default();
+                Some(SecretChange { name: secret.name.clone(), change, from, to: secret.serial, known_to })
+            };
+            let Some(former) = former else { return change(Change::Added, None) };
             match (former.digest == secret.digest, former.serial, secret.serial) {
                 (true, ..) if former.delivery == secret.delivery => None,
                 (true, from, _) => change(Change::Reowned, from),
@@ -158,6 +170,7 @@ pub fn secret_changes(before: &[Carried], after: &[Carried]) -> Vec<SecretChange
         change: Change::Removed,
         from: secret.serial,
         to: None,
+        known_to: know(secret),
     }));
     changes.sort();
     changes
@@ -404,6 +417,7 @@ mod tests {
             delivery: delivery.into(),
             units,
             template: false,
+            known_to: [format!("{digest}")].into(),
         }
     }
 
@@ -425,7 +439,13 @@ mod tests {
             carried("own", 1, 1, "x"),
             carried("more", 1, 1, ""),
         ];
-        let changes = secret_changes(&before, &after);
+        let removed = BTreeMap::from([("1".to_owned(), "gone".to_owned()), ("2".to_owned(), "lost".to_owned())]);
+        let changes = secret_changes(&before, &after, &removed);
+        let known = |name: &str| {
+            let change = changes.iter().find(|change| change.name == name);
+            change.and_then(|change| change.known_to.first()).map(String::as_str)
+        };
+        assert_eq!((known("new"), known("old")), (Some("gone"), Some("lost")), "it is the older value that is known");
         let told: Vec<_> =
             changes.iter().map(|change| (change.name.as_str(), change.change, change.from, change.to)).collect();
         assert_eq!(

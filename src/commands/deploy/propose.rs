@@ -201,7 +201,7 @@ pub fn propose(
         .hint("mend the name in its configuration: the module takes it from `networking.hostName`"));
     }
     let packages = packages(target, request, &coming, built.there);
-    let mut plan = Plan::of(Some(host), request.action, &target.survey, &coming, packages);
+    let mut plan = Plan::of(Some(&session.fleet.policy), Some(host), request.action, &target.survey, &coming, packages);
     if coming.commands.is_none() && matches!(request.action, Action::Test | Action::Switch) {
         plan.commands = commands(&session.fleet.policy, host);
     }
