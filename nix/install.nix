@@ -107,23 +107,33 @@ in
     ]
   );
 
-  # A deploy that was killed with the machine is finished or taken back at the next boot. It may activate another system, so
-  # that nothing waits for it, and no switch touches it.
+  # A deploy that was killed, by itself or with the machine, is finished or taken back. Its journal starts this, which waits
+  # while the deploy is at work. It may activate another system, so that nothing waits for it, and no switch touches it.
+  systemd.paths.sealift-recover = {
+    description = "Look for an interrupted deploy";
+    wantedBy = [ "multi-user.target" ];
+    pathConfig.PathExists = "/var/lib/sealift/deploy/journal.json";
+  };
   systemd.services.sealift-recover = {
     description = "Finish or take back an interrupted deploy";
-    wantedBy = [ "multi-user.target" ];
     after = [
       "sealift-install.service"
       "nix-daemon.socket"
     ];
-    unitConfig.ConditionPathExists = "/var/lib/sealift/deploy/journal.json";
+    unitConfig = {
+      ConditionPathExists = "/var/lib/sealift/deploy/journal.json";
+      # The switch that it makes may be to a system without it.
+      X-StopOnRemoval = false;
+    };
     restartIfChanged = false;
     stopIfChanged = false;
     path = [ config.nix.package ];
     serviceConfig = {
       Type = "exec";
-      RemainAfterExit = true;
-      ExecStart = "${program} host-run --recover";
+      KillMode = "mixed";
+      ExecStart = "${program} host-run --recover --wait";
+      # The way back is a whole switch.
+      TimeoutStopSec = "15min";
     };
   };
 

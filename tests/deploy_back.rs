@@ -172,10 +172,18 @@ fn nix_failed_units_are_held_against_those_before() {
     // The stand-in for systemctl prints these files.
     std::fs::create_dir_all(machine.root.join("run/systemd/system")).unwrap();
     std::fs::create_dir_all(machine.root.join("etc/systemctl")).unwrap();
-    std::fs::write(machine.root.join("etc/systemctl/list-units"), "old.service loaded failed failed An old fault\n")
-        .unwrap();
+    let failing = |unit: &str| {
+        let line = format!("{unit} loaded failed failed An old fault\n");
+        std::fs::write(machine.root.join("etc/systemctl/list-units"), line).unwrap();
+    };
+    // What counts is what switch-to-configuration names: an old fault elsewhere excuses nothing.
+    failing("old.service");
     machine.fail("test 4");
-    machine.deploy(&[]).exits(0).says("units are failed that had failed before");
+    machine.deploy(&[]).exits(6).says("units failed: asked-for.service");
+    assert_eq!(machine.state(), before);
+    failing("asked-for.service");
+    machine.fail("test 4");
+    machine.deploy(&[]).exits(0).says("units are failing that were failing before");
     assert_ne!(machine.state(), before);
     machine.is_tidy();
 }

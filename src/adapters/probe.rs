@@ -23,7 +23,7 @@ pub fn look(root: &Root, host: Option<&HostName>, probe: &Probe) -> Result<()> {
     match probe {
         Probe::Unit(unit) if units::is_active(root, unit)? => Ok(()),
         Probe::Unit(unit) => not(format!("{unit} is not active")),
-        Probe::NoFailedUnits => match units::failed_units(root) {
+        Probe::NoFailedUnits => match units::failing_units(root) {
             None => not("there is no systemd to ask".to_owned()),
             Some(units) if units.is_empty() => Ok(()),
             Some(units) => not(format!("failed: {}", units.into_iter().collect::<Vec<_>>().join(", "))),

@@ -24,6 +24,8 @@ pub const MANIFEST: &str = "etc/sealift/manifest.json";
 pub const PROGRAM: &str = "etc/sealift/host";
 /// The unit that installs them, from its top.
 pub const UNIT: &str = "etc/systemd/system/sealift-install.service";
+/// The unit that finishes or takes back what a killed run left, from its top.
+pub const RECOVERS: &str = "etc/systemd/system/sealift-recover.path";
 /// Links to what was delivered with systems that carry no manifest, by the name of the system; roots for the collector.
 pub const BUNDLES: &str = "/nix/var/nix/gcroots/sealift";
 

@@ -57,7 +57,7 @@ pub fn of(root: &Root, question: &Question) -> Result<Survey> {
             .collect::<BTreeMap<_, _>>(),
         busy: bench::is_held(root).then(|| bench::holder(root)),
         unfinished: bench::is_unfinished(root),
-        failed: units::failed_units(root),
+        failed: units::failing_units(root),
         last: bench::last(root),
     })
 }
