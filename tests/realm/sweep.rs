@@ -54,6 +54,7 @@ fn sweep(cuts: &[Cut], more: &str, first_contact: bool) {
                     (folder, Box::new(move || path.exists()))
                 }
                 At::Journal(words) => {
+                    let words: &'static str = words;
                     realm.shell(name, "mkdir -p /var/lib/sealift/deploy");
                     let (folder, path) = inside("/var/lib/sealift/deploy/journal.json");
                     (folder, Box::new(move || std::fs::read_to_string(&path).is_ok_and(|text| text.contains(words))))
