@@ -65,6 +65,15 @@ in
 
   environment.etc = {
     "sealift/manifest.json".source = manifest;
+    # What `verify` and a deploy run as root comes from here, and not from somebody's work tree. A file of its own: another
+    # check does not run the install again.
+    "sealift/checks.json".source = pkgs.writeTextFile {
+      name = "sealift-checks.json";
+      text = builtins.toJSON {
+        version = 1;
+        inherit (cfg.internal) commands;
+      };
+    };
     # What a deploy starts on the machine, and what the line in sudoers names.
     "sealift/host".source = program;
   };
@@ -134,6 +143,12 @@ in
       ExecStart = "${program} host-run --recover --wait";
       # The way back is a whole switch.
       TimeoutStopSec = "15min";
+      # It runs commands of checks and users' login shells, which may do what root may. A switch is a unit of its own.
+      KeyringMode = "private";
+      LimitCORE = 0;
+      LockPersonality = true;
+      RestrictRealtime = true;
+      RestrictSUIDSGID = true;
     };
   };
 

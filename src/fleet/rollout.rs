@@ -100,6 +100,9 @@ pub struct Carried {
     /// Whether it is put together from others, and is no secret of the policy.
     #[serde(default)]
     pub template: bool,
+    /// Who can open this value, or once could, by its seal: fingerprints of their keys, hexadecimal.
+    #[serde(default)]
+    pub known_to: BTreeSet<String>,
 }
 
 /// What becomes of one secret.
@@ -131,18 +134,27 @@ pub struct SecretChange {
     pub from: Option<u64>,
     /// The serial of the value that comes.
     pub to: Option<u64>,
+    /// Hosts that were removed, and know the older of the two values.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub known_to: BTreeSet<String>,
 }
 
-/// What becomes of the secrets between two systems, by name.
-pub fn secret_changes(before: &[Carried], after: &[Carried]) -> Vec<SecretChange> {
+/// What becomes of the secrets between two systems, by name. `removed`: the hosts that were removed, by the fingerprints of
+/// their keys.
+pub fn secret_changes(before: &[Carried], after: &[Carried], removed: &BTreeMap<String, String>) -> Vec<SecretChange> {
+    let know = |value: &Carried| value.known_to.iter().filter_map(|key| removed.get(key).cloned()).collect();
     let old: BTreeMap<_, _> = before.iter().map(|secret| (secret.name.as_str(), secret)).collect();
     let new: BTreeSet<_> = after.iter().map(|secret| secret.name.as_str()).collect();
     let mut changes: Vec<_> = after
         .iter()
         .filter_map(|secret| {
-            let change =
-                |change, from| Some(SecretChange { name: secret.name.clone(), change, from, to: secret.serial });
-            let Some(former) = old.get(secret.name.as_str()) else { return change(Change::Added, None) };
+            let former = old.get(secret.name.as_str());
+            let change = |change, from| {
+                let older = if change == Change::Older { Some(secret) } else { former.copied() };
+                let known_to = older.map(know).unwrap_or_default();
+                Some(SecretChange { name: secret.name.clone(), change, from, to: secret.serial, known_to })
+            };
+            let Some(former) = former else { return change(Change::Added, None) };
             match (former.digest == secret.digest, former.serial, secret.serial) {
                 (true, ..) if former.delivery == secret.delivery => None,
                 (true, from, _) => change(Change::Reowned, from),
@@ -158,6 +170,7 @@ pub fn secret_changes(before: &[Carried], after: &[Carried]) -> Vec<SecretChange
         change: Change::Removed,
         from: secret.serial,
         to: None,
+        known_to: know(secret),
     }));
     changes.sort();
     changes
@@ -206,6 +219,9 @@ fn versions(paths: &[String]) -> BTreeMap<&str, BTreeSet<&str>> {
     }
     versions
 }
+
+/// The commands of checks, each as a program and its arguments, by the names of the checks.
+pub type Commands = BTreeMap<String, Vec<String>>;
 
 /// What a system says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -315,6 +331,7 @@ pub struct Failing {
 pub struct Said {
     busy: bool,
     unchecked: bool,
+    inactive: bool,
     failing: Failing,
 }
 
@@ -323,6 +340,7 @@ impl Said {
     pub fn line(&mut self, line: &str) {
         self.busy |= line.contains("Could not acquire lock");
         self.unchecked |= line.contains("Pre-switch check");
+        self.inactive |= line == "Failed to run activate script";
         if let Some(units) = line.strip_prefix("warning: the following units failed: ") {
             self.failing.units.extend(units.split(", ").map(str::to_owned));
         } else if let Some(user) =
@@ -347,8 +365,9 @@ impl Said {
             Some(11) => Switched::Busy,
             _ if self.busy => Switched::Busy,
             Some(100) => Switched::NeedsReboot,
-            Some(4) => Switched::UnitsFailed(self.failing),
-            Some(2) => Switched::Failed("its activation script failed (exit code 2)".to_owned()),
+            // A unit that fails afterwards hides the code of the activation.
+            Some(4) if !self.inactive => Switched::UnitsFailed(self.failing),
+            Some(2 | 4) => Switched::Failed("its activation script failed".to_owned()),
             Some(1) if self.unchecked => Switched::Failed("its pre-switch checks failed (exit code 1)".to_owned()),
             _ => Switched::Failed(format!("switch-to-configuration: {ended}")),
         }
@@ -398,6 +417,7 @@ mod tests {
             delivery: delivery.into(),
             units,
             template: false,
+            known_to: [format!("{digest}")].into(),
         }
     }
 
@@ -419,7 +439,13 @@ mod tests {
             carried("own", 1, 1, "x"),
             carried("more", 1, 1, ""),
         ];
-        let changes = secret_changes(&before, &after);
+        let removed = BTreeMap::from([("1".to_owned(), "gone".to_owned()), ("2".to_owned(), "lost".to_owned())]);
+        let changes = secret_changes(&before, &after, &removed);
+        let known = |name: &str| {
+            let change = changes.iter().find(|change| change.name == name);
+            change.and_then(|change| change.known_to.first()).map(String::as_str)
+        };
+        assert_eq!((known("new"), known("old")), (Some("gone"), Some("lost")), "it is the older value that is known");
         let told: Vec<_> =
             changes.iter().map(|change| (change.name.as_str(), change.change, change.from, change.to)).collect();
         assert_eq!(
@@ -485,7 +511,10 @@ mod tests {
             assert_eq!(why(&ended(4, &[line]), &["b.service"]), "units failed: a.service");
         }
         // Whose exit code 4 nobody explains has failed.
-        assert_eq!(why(&ended(4, &["Failed to run activate script"]), &["a.service"]), "units failed (exit code 4)");
+        assert_eq!(why(&ended(4, &["x"]), &["a.service"]), "units failed (exit code 4)");
+        // What fails after the activation hides that code.
+        let hidden = ["Failed to run activate script", "warning: the following units failed: a.service"];
+        assert_eq!(why(&ended(4, &hidden), &["a.service"]), "its activation script failed");
         let user = "warning: user activation for jay failed";
         assert_eq!(why(&ended(4, &[user]), &[]), "user units failed, of: jay");
         let both = ended(4, &[user, "warning: the following units failed: a.service"]);

@@ -12,7 +12,7 @@ use crate::adapters::bench::Bench;
 use crate::adapters::rooted::Root;
 use crate::adapters::{files, profile, system, units};
 use crate::error::{Error, Kind, Result};
-use crate::fleet::order::{Order, Outcome, Switch, Work};
+use crate::fleet::order::{Order, Outcome, Profile, Switch, Work};
 use crate::fleet::rollout::{Action, Switched};
 
 /// Goes back because of an error, and says how that ended.
@@ -59,7 +59,12 @@ fn rolled_back(switch: &Switch, journal: &Journal, why: &Error) -> Error {
     let parts = why.parts().iter().map(|part| part.message().to_owned());
     let reasons: Vec<_> = std::iter::once(message).chain(parts).collect();
     let error = Error::new(Kind::RolledBack, what).because(reasons.join("\n"));
-    error.hint(why.mend().unwrap_or("mend what failed, and deploy again").to_owned())
+    let next = match (switch.profile, journal.reached) {
+        (Profile::Generation(_), Step::Verify) => "`--no-checks` goes back whatever the checks say",
+        (Profile::Generation(_), _) => "`sealift generations` shows what else there is",
+        (Profile::New, _) => "mend what failed, and deploy again",
+    };
+    error.hint(why.mend().unwrap_or(next).to_owned())
 }
 
 /// Undoes the steps that were begun, last one first, and everything that can be undone. Says what could not.

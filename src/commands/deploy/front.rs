@@ -81,6 +81,12 @@ fn detached(program: &Path, user: u32, run: &str, systemd: bool) -> Invocation {
         "--property=KillMode=mixed",
         // The way back is a whole switch.
         "--property=TimeoutStopSec=15min",
+        // As in the module's unit for recovery: no more, since the commands of checks may do what root may.
+        "--property=KeyringMode=private",
+        "--property=LimitCORE=0",
+        "--property=LockPersonality=yes",
+        "--property=RestrictRealtime=yes",
+        "--property=RestrictSUIDSGID=yes",
         "--",
     ];
     call.under("systemd-run", &options)
@@ -104,7 +110,8 @@ mod tests {
         for part in [
             "systemd-run --collect --quiet --pipe --wait --no-ask-password --service-type=exec --unit=sealift-deploy-run ",
             r#"--property=ExecStopPost="/nix/store/x/etc/sealift/host" host-run --recover"#,
-            " --property=KillMode=mixed --property=TimeoutStopSec=15min -- /nix/store/x/etc/sealift/host host-run --here 1000",
+            " --property=KillMode=mixed --property=TimeoutStopSec=15min ",
+            " -- /nix/store/x/etc/sealift/host host-run --here 1000",
         ] {
             assert!(call.contains(part), "{call}");
         }

@@ -150,9 +150,10 @@ fn carry_out(root: &Root, order: &Order, user: u32, teller: &Arc<Teller>) -> Res
 /// The checks, and what is delivered against the manifest of the system that runs.
 fn verified(root: &Root, order: &Order, checks: &[Look]) -> Result<Verified> {
     let running = root.store_path(system::RUNNING);
+    let checks = verify::of_system(root, running.as_deref(), checks)?;
     let manifest = running.and_then(|running| system::manifest(root, &running));
     Ok(Verified {
-        checks: verify::look(root, order.host.as_ref(), checks),
+        checks: verify::look(root, order.host.as_ref(), &checks),
         secrets: manifest.map_or_else(|| Ok(BTreeMap::new()), |manifest| install::compare(root, &manifest))?,
     })
 }

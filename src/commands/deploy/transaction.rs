@@ -14,7 +14,8 @@ use crate::adapters::door::Door;
 use crate::adapters::rooted::Root;
 use crate::adapters::{files, nix, profile, signals, system};
 use crate::error::{Error, Kind, Result};
-use crate::fleet::order::{Order, Outcome, Profile, Switch, Told};
+use crate::fleet::order::{Look, Order, Outcome, Profile, Switch, Told};
+use crate::fleet::policy::Probe;
 use crate::fleet::rollout::{Action, Facts, Switched};
 
 /// Links that keep the systems of a run alive until it ends.
@@ -160,8 +161,7 @@ impl Transaction<'_> {
     fn forward(&mut self, switch: &Switch, live: bool) -> Result<()> {
         let host = self.journal.order.host.clone();
         let engine = Program::choose(switch.engine, self.root)?;
-        let before =
-            if live { verify::look(self.root, host.as_ref(), &switch.checks) } else { verify::Findings::new() };
+        let (checks, before) = if live { self.checks(switch)? } else { Default::default() };
         for (name, wrong) in before.iter().filter_map(|(name, wrong)| Some((name, wrong.as_ref()?))) {
             self.teller.warn(format!("check {name} fails already: {wrong}"));
         }
@@ -175,7 +175,7 @@ impl Transaction<'_> {
             let switched = activate(self.root, activation, |line| self.teller.said(line))?;
             self.judge(&switched)?;
             self.step(Step::Verify, "looking whether all is well")?;
-            verify::compare(self.root, host.as_ref(), &switch.checks, &before, Duration::from_secs(switch.settle))?;
+            verify::compare(self.root, host.as_ref(), &checks, &before, Duration::from_secs(switch.settle))?;
         }
         // The deployer connects anew while the rest is done here: what is left does not touch the network.
         let door = match switch.acknowledge {
@@ -186,6 +186,20 @@ impl Transaction<'_> {
             self.make_default(switch)?;
         }
         door.map_or(Ok(()), |(door, seconds, since)| self.await_acknowledgement(&door, seconds, since))
+    }
+
+    /// The checks that are made after the switch, and what they find now. One whose command is new, or another than before, has
+    /// no before: it must be well.
+    fn checks(&self, switch: &Switch) -> Result<(Vec<Look>, verify::Findings)> {
+        let running = self.journal.saved.system.as_deref();
+        let mut coming = verify::of_system(self.root, Some(&switch.system), &switch.checks)?;
+        for lost in coming.extract_if(.., |look| look.probe == Probe::Deployed) {
+            self.teller.warn(format!("check {} is not made: the system does not carry its command", lost.name));
+        }
+        let now = verify::of_system(self.root, running, &switch.checks)?;
+        let same: Vec<Look> = now.into_iter().filter(|look| coming.contains(look)).collect();
+        let before = verify::look(self.root, self.journal.order.host.as_ref(), &same);
+        Ok((coming, before))
     }
 
     fn open_door(&self, seconds: u64) -> Result<Door> {
