@@ -130,17 +130,22 @@ fn nix_nothing_of_another_user_is_believed() {
         return;
     }
     let machine = Machine::running("{ }");
+    let first = machine.link("run/current-system");
+    machine.system("{ etc.motd = \"2\"; }");
+    machine.deploy(&[]).exits(0);
+    machine.forget_calls();
     let kept = machine.root.join("var/lib/sealift");
     let folder = kept.join("deploy");
     let journal = folder.join("journal.json");
     let before = machine.state();
-    let recover = || give(&machine, &self::order(&machine, |order| order["work"] = "recover".into()).to_string()).1;
-    // It would be finished: what it names is activated.
+    let ask = order(&machine, |order| order["work"] = "recover".into()).to_string();
+    let recover = || give(&machine, &ask).1;
+    // Of a run that was killed: what ran before it is activated again.
     let order = order(&machine, |_| {});
     let left = json!({
         "version": 1, "order": order, "reached": "activate", "back": false, "boot": null,
         "saved": {
-            "system": machine.link("run/current-system"), "generation": 1, "generation_system": null, "generations": [1],
+            "system": first, "generation": 2, "generation_system": null, "generations": [1, 2],
             "secrets": { "users": null, "ordinary": null }, "bundle": null, "failed": null
         }
     });
@@ -175,5 +180,6 @@ fn nix_nothing_of_another_user_is_believed() {
     std::fs::rename(kept.join("elsewhere"), &folder).unwrap();
     // Of root alone, it is.
     assert_eq!(recover()["outcome"], "rolled-back");
-    assert!(!journal.exists() && !machine.calls().is_empty());
+    assert_eq!((machine.calls(), machine.link("run/current-system")), (vec!["test 0".to_owned()], first));
+    assert!(!journal.exists());
 }
