@@ -113,6 +113,45 @@ fn nix_generations_tell_what_each_would_do() {
 }
 
 #[test]
+fn nix_a_value_that_was_rotated_away_does_not_come_back_in_silence() {
+    if cannot_deploy("rollback: values that were rotated away") {
+        return;
+    }
+    let machine = Machine::new("{ }");
+    machine.sandbox.sealift_with(&["seal", "token", "--hosts", "*", "--stdin"], b"canary-one").exits(0);
+    machine.deploy(&[]).exits(0);
+    machine.boot();
+    let key = machine.sandbox.key("jay");
+    machine.sandbox.sealift(&["host", "rm", "db", "--yes", "-i", &key]).exits(0);
+    machine.seal("token", "second");
+    // A deploy that goes back has it again.
+    machine.fail("test 4");
+    let run = machine.deploy(&[]).exits(6);
+    run.says("token is at value 1 again, and not at 2; known to db, which was removed");
+    machine.deploy(&[]).exits(0);
+    // And so has a rollback, which says so before.
+    let run = machine.on("rollback", &[]).exits(0);
+    run.says("! token (value 2 → value 1: an older value comes back; known to db, which was removed)");
+}
+
+#[test]
+fn nix_a_check_that_stands_in_the_way_can_be_left_out() {
+    if cannot_deploy("rollback: --no-checks") {
+        return;
+    }
+    let machine = three();
+    let policy = machine.sandbox.read("recipients.toml");
+    machine.system(r#"{ etc.motd = "4"; etc.marker = "x"; }"#);
+    machine.sandbox.write("recipients.toml", policy + "\n[checks.marker]\nexists = \"/etc/marker\"\n");
+    machine.deploy(&[]).exits(0);
+    let before = machine.state();
+    machine.on("rollback", &[]).exits(6).says("check marker").says("`--no-checks` goes back whatever the checks say");
+    assert_eq!(machine.state(), before);
+    machine.on("rollback", &["--no-checks"]).exits(0);
+    assert_ne!(machine.state(), before);
+}
+
+#[test]
 fn nix_what_was_only_tried_is_left_for_what_boots() {
     if cannot_deploy("rollback of what was tried") {
         return;

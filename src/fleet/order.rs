@@ -139,6 +139,8 @@ pub enum Told {
         /// How many.
         seconds: u64,
     },
+    /// The machine is going down in the middle of the work, and its next boot goes on with it. The last event.
+    GoesDown,
     /// The answer to `Survey`. The last event.
     Survey(Box<Survey>),
     /// The answer to `Generations`. The last event.

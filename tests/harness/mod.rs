@@ -4,6 +4,7 @@
 
 pub mod machine;
 pub mod nix;
+pub mod realm;
 pub mod rig;
 
 use std::cell::RefCell;

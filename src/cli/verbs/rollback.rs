@@ -21,6 +21,9 @@ pub struct Args {
     /// The generation to go to, as `sealift generations` numbers them
     #[arg(long, value_name = "N")]
     to: Option<u64>,
+    /// Make none of the declared checks, where only one of them stands in the way
+    #[arg(long)]
+    no_checks: bool,
     #[command(flatten)]
     reach: Reach,
     #[command(flatten)]
@@ -45,6 +48,7 @@ pub fn run(args: Args, app: &App) -> Done {
         how: args.patience.how(1, false)?,
         host,
         to: args.to,
+        checks: !args.no_checks,
     };
     let report = rollback(fleet.as_ref(), talk.as_ref(), &request)?;
     if args.json {
