@@ -88,7 +88,9 @@ pub fn clear(root: &Path, tree: Tree) -> Result<()> {
     if let Some(live) = live
         && let Some(status) = live.status()?
     {
-        faults.extend(links_of(&live, &status, tree).iter().filter_map(|link| links::remove(root, link).err()));
+        faults.extend(
+            links_of(&live, &status, tree).iter().filter_map(|link| links::remove(root, link, &BTreeSet::new()).err()),
+        );
     }
     faults.extend(generations.numbers()?.into_iter().filter_map(|number| generations.remove(number).err()));
     if faults.is_empty() { Ok(()) } else { Err(Error::batch("secrets that were delivered stay", faults)) }
