@@ -17,7 +17,10 @@ pub const APP: &str = r#"services.app = {
     [Unit]
     Description=An app
     [Service]
-    ExecStart=/bin/bash -c 'cat /run/sealift/token >> /run/app.seen; echo >> /run/app.seen; exec sleep infinity'
+    Type=notify
+    NotifyAccess=all
+    ExecStart=/bin/bash -c 'cat /run/sealift/token >> /run/app.seen; echo >> /run/app.seen; bash /etc/realm/point start; systemd-notify --ready; exec sleep infinity'
+    ExecStop=/bin/bash /etc/realm/point stop
     Environment=PATH=/usr/bin
   '';
   uses = "secret";
@@ -41,7 +44,12 @@ impl Realm {
     /// Machines of these names, all on, with nothing of sealift. Each has one secret, `token`, with a value of its own, and
     /// `app.service`, which uses it; jay deploys, whom sudo lets do anything.
     pub fn up(names: &[&str]) -> Self {
-        let rig = Rig::up_of(Kind::Realm, names);
+        Self::up_of(Kind::Realm, names)
+    }
+
+    /// The same, with a kernel and a disk of their own or without.
+    pub fn up_of(kind: Kind, names: &[&str]) -> Self {
+        let rig = Rig::up_of(kind, names);
         let policy = rig.sandbox.read("recipients.toml");
         rig.sandbox.write(
             "recipients.toml",
@@ -57,7 +65,12 @@ impl Realm {
 
     /// The same, deployed to once.
     pub fn deployed(names: &[&str]) -> Self {
-        let realm = Self::up(names);
+        Self::deployed_of(Kind::Realm, names)
+    }
+
+    /// The same, with a kernel and a disk of their own or without.
+    pub fn deployed_of(kind: Kind, names: &[&str]) -> Self {
+        let realm = Self::up_of(kind, names);
         realm.sealift(&["deploy", "--all", "--yes", "--jobs", "12"]).exits(0);
         for name in names {
             realm.is_in_order(name, "first");
@@ -93,12 +106,20 @@ impl Realm {
 
     /// Systems shall stop at this point, `MARK.POINT`, once.
     pub fn hold(&self, name: &str, point: &str) {
-        std::fs::write(self.inside(name, &format!("/var/realm/hold/{point}")), "").expect("written");
+        self.shell(name, &format!("touch /var/realm/hold/{point} && sync"));
     }
 
     /// Waits until one has stopped there.
     #[track_caller]
     pub fn wait_at(&self, name: &str, point: &str) {
+        if self.kind == Kind::Qemu {
+            // On its console, to which nothing else writes that.
+            let said = format!("{name}/serial.log");
+            let point = format!("at {point}");
+            let is = || self.text(&said).contains(&point);
+            assert!(watch(&self.path(name), &is, Duration::from_secs(400)), "{point} does not come");
+            return;
+        }
         let folder = self.inside(name, "/var/realm/at");
         wait_in(&folder, point, || folder.join(point).exists());
     }
@@ -120,6 +141,11 @@ impl Realm {
     /// Waits until a file of a machine is there, or is gone.
     #[track_caller]
     pub fn wait_for(&self, name: &str, file: &str, there: bool) {
+        if self.kind == Kind::Qemu {
+            let test = if there { "-e" } else { "! -e" };
+            self.shell(name, &format!("timeout 90 sh -c 'until [ {test} {file} ]; do sleep 0.5; done'"));
+            return;
+        }
         let file = self.inside(name, file);
         let folder = file.parent().expect("a folder");
         wait_in(folder, &format!("{} to be {there}", file.display()), || std::fs::symlink_metadata(&file).is_ok() == there);
@@ -134,10 +160,14 @@ impl Realm {
         });
     }
 
-    /// Takes the power away, now.
+    /// The process with which all of a machine ends, as this machine numbers it.
+    pub fn first_process(&self, name: &str) -> rustix::process::Pid {
+        let pid = self.text(&format!("{name}/pid")).trim().parse().ok();
+        pid.and_then(rustix::process::Pid::from_raw).expect("a pid")
+    }
+
+    /// Takes the power away.
     pub fn cut_power(&self, name: &str) {
-        let pid = self.text(&format!("{name}/pid")).trim().parse().ok().and_then(rustix::process::Pid::from_raw);
-        rustix::process::kill_process(pid.expect("a pid"), rustix::process::Signal::KILL).expect("killed");
         self.rig(&["off", name]);
     }
 
@@ -153,6 +183,9 @@ impl Realm {
         self.rig(&["settled", name]);
         self.wait_for(name, "/var/lib/sealift/deploy/journal.json", false);
         self.shell(name, "[ ! -e /run/sealift-deploy.lock ] || timeout 60 flock /run/sealift-deploy.lock true");
+        if self.kind == Kind::Qemu {
+            return;
+        }
         // The manager has forgotten a unit of ours when its file is gone.
         let folder = self.inside(name, "/run/systemd/transient");
         let ours = |entry: std::io::Result<std::fs::DirEntry>| {
@@ -206,7 +239,7 @@ impl Realm {
     }
 
     /// What `state` is then.
-    fn order(&self, name: &str, mark: &str) -> String {
+    pub fn order(&self, name: &str, mark: &str) -> String {
         let value = self.sandbox.value(if mark == "first" { "first" } else { "second" });
         let generations = self.shell(name, "ls -d /nix/var/nix/profiles/system-*-link | wc -l");
         format!(
@@ -235,26 +268,33 @@ impl Realm {
 /// Waits until something is so, and looks whenever the folder changes.
 #[track_caller]
 fn wait_in(folder: &Path, what: &str, is: impl Fn() -> bool) {
+    assert!(watch(folder, &is, PATIENCE), "{what} does not come");
+}
+
+/// The same, with a bound; whether it is so.
+pub fn watch(folder: &Path, is: &dyn Fn() -> bool, patience: Duration) -> bool {
     let events = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).expect("inotify");
     let flags = inotify::WatchFlags::CREATE
         | inotify::WatchFlags::DELETE
         | inotify::WatchFlags::MOVED_FROM
         | inotify::WatchFlags::MOVED_TO
-        | inotify::WatchFlags::CLOSE_WRITE;
-    // Where the folder itself does not exist, there is nothing in it.
+        | inotify::WatchFlags::MODIFY;
+    // Nothing happens in a folder that is not there.
     if inotify::add_watch(&events, folder, flags).is_err() {
-        assert!(is(), "{what}: {} is not there", folder.display());
-        return;
+        return is();
     }
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + patience;
     while !is() {
         let left = end.saturating_duration_since(Instant::now());
-        assert!(!left.is_zero(), "{what} does not come");
+        if left.is_zero() {
+            return false;
+        }
         let left = Timespec { tv_sec: i64::try_from(left.as_secs()).expect("short"), tv_nsec: 0 };
         poll(&mut [PollFd::new(&events, PollFlags::IN)], Some(&left)).expect("poll");
         let mut buffer = [0; 4096];
         while rustix::io::read(&events, &mut buffer).is_ok() {}
     }
+    true
 }
 
 /// Why there can be no realm here, if so.

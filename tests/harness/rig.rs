@@ -13,15 +13,17 @@ use super::{Run, Sandbox};
 pub enum Kind {
     /// Stand-ins for NixOS, of this machine's programs: tests/rig.
     Rig,
-    /// Machines with a real systemd: tests/realm.
+    /// Machines with a real systemd, in namespaces: tests/realm.
     Realm,
+    /// The same with a kernel and a disk of their own.
+    Qemu,
 }
 
 impl Kind {
     fn name(self) -> &'static str {
         match self {
             Kind::Rig => "rig",
-            Kind::Realm => "realm",
+            Kind::Realm | Kind::Qemu => "realm",
         }
     }
 
@@ -41,7 +43,7 @@ impl Kind {
     /// What all rigs of this run share; made by the first.
     pub fn template(self) -> &'static Path {
         static TEMPLATES: [OnceLock<PathBuf>; 2] = [OnceLock::new(), OnceLock::new()];
-        TEMPLATES[self as usize].get_or_init(|| {
+        TEMPLATES[usize::from(self != Kind::Rig)].get_or_init(|| {
             let above = Path::new(env!("CARGO_TARGET_TMPDIR"));
             let prefix = format!("{}-", self.name());
             // Nothing is called at the end of a test program that could remove it: the next one does.
@@ -63,7 +65,8 @@ impl Kind {
 
 /// A fleet whose hosts run.
 pub struct Rig {
-    kind: Kind,
+    /// What its hosts are.
+    pub kind: Kind,
     /// The deployer's box; its fleet holds the flake.
     pub sandbox: Sandbox,
     place: PathBuf,
@@ -135,7 +138,7 @@ impl Rig {
         let rig = Self::beside_of(kind, Sandbox::new(), hosts);
         rig.sandbox.tool("git", &["init", "-q", "-b", "main"]);
         let mut fixtures = vec!["fixtures/flake/."];
-        if kind == Kind::Realm {
+        if kind != Kind::Rig {
             fixtures = vec!["fixtures/realm/.", "fixtures/flake/manifest.nix"];
         }
         for fixture in fixtures {
@@ -232,6 +235,9 @@ impl Rig {
         let mut command = Command::new(self.kind.script());
         command.args(arguments).env(self.kind.variable(""), &self.place);
         command.env(self.kind.variable("_TEMPLATE"), self.kind.template());
+        if self.kind == Kind::Qemu {
+            command.env(self.kind.variable("_KIND"), "qemu");
+        }
         let output = command.stdin(Stdio::null()).output().expect("the rig's script starts");
         assert!(output.status.success(), "{} {arguments:?}: {}", self.kind.name(), String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
@@ -248,6 +254,11 @@ impl Rig {
     /// A file of the rig as text; empty where there is none.
     pub fn text(&self, name: &str) -> String {
         std::fs::read_to_string(self.place.join(name)).unwrap_or_default()
+    }
+
+    /// A path of the rig.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.place.join(name)
     }
 
     /// A path on the disk of a host, from outside.
@@ -278,7 +289,7 @@ impl Rig {
         let path = "/etc/ssh/ssh_host_ed25519_key.pub";
         let path = match self.kind {
             Kind::Rig => self.disk(host, path),
-            Kind::Realm => self.place.join(format!("{host}/upper{path}")),
+            Kind::Realm | Kind::Qemu => self.place.join(format!("{host}/upper{path}")),
         };
         std::fs::read_to_string(path).expect("a key").trim().to_owned()
     }

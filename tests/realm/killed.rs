@@ -70,7 +70,7 @@ fn nix_a_reboot_in_the_middle_of_a_switch_and_while_waiting_leaves_no_mix() {
     // Nobody comes to acknowledge it any more.
     realm.rig(&["link", "web", "down"]);
     realm.go_on("web");
-    realm.wait_for_journal("web", "\"acknowledge\"");
+    realm.wait_for_journal("web", "\"reached\": \"acknowledge\"");
     realm.rig(&["reboot", "web"]);
     realm.settles("web");
     realm.rig(&["link", "web", "up"]);

@@ -7,4 +7,5 @@ mod failing;
 mod killed;
 mod record;
 mod restricted;
+mod sweep;
 mod switching;
