@@ -237,7 +237,9 @@ fn until_reboot(root: &Root, order: &Order, outcome: Outcome) -> bool {
     let Work::Switch(switch) = &order.work else { return false };
     let delivered = matches!(switch.action, Action::Test | Action::Switch)
         && matches!(outcome, Outcome::Done | Outcome::PendingReboot);
-    delivered && switch.bundle.is_some() && !root.exists(&format!("{}/{}", switch.system, system::UNIT))
+    delivered
+        && switch.bundle.is_some()
+        && !root.exists(&format!("{}/{}", transaction::activated(root, switch), system::UNIT))
 }
 
 /// Adds a run to the record of all.
