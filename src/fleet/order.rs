@@ -91,6 +91,9 @@ pub struct Switch {
     /// For how many seconds the host waits, once all is done, for the deployer to come back over a new connection; it
     /// goes back if nobody comes. None: nobody has to.
     pub acknowledge: Option<u64>,
+    /// The specialisation of the system that is activated; the system itself is what boots. None: the system itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub specialisation: Option<String>,
     /// Where /etc/nixos shall lead once all is well; none: it stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,

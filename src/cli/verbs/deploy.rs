@@ -80,6 +80,9 @@ struct Steps {
     /// How far to go
     #[arg(long, value_enum, default_value_t = Action::Switch)]
     action: Action,
+    /// Activate the system itself where a specialisation of it runs; without it, that specialisation is kept
+    #[arg(long)]
+    base: bool,
     /// The host that goes first: no other is begun before it is well [default: that of recipients.toml]
     #[arg(long, value_name = "HOST")]
     canary: Option<HostName>,
@@ -262,6 +265,7 @@ pub fn run(args: Args, app: &App) -> Done {
     }
     let request = Request {
         action: args.steps.action.of(),
+        base: args.steps.base,
         canary: args.steps.canary,
         yes,
         inspect,
@@ -309,6 +313,7 @@ pub fn plan(args: PlanArgs, app: &App) -> Done {
         who: args.machines.who(args.steps.require_all)?,
         how: Patience { settle: 0, acknowledge: 1, ack_address: None }.how(4, false)?,
         action: args.steps.action.of(),
+        base: args.steps.base,
         yes: true,
         flake: args.build.flake,
         canary: args.steps.canary,
@@ -355,6 +360,7 @@ pub fn apply(args: ApplyArgs, app: &App) -> Done {
         how: args.carry.how(&session.fleet.policy)?,
         // These are the plan's to say.
         action: rollout::Action::Switch,
+        base: false,
         flake: None,
         canary: None,
         builder: Builder::Here,

@@ -17,7 +17,7 @@ use crate::adapters::{nix, parallel, signals};
 use crate::commands::{Event, Talk};
 use crate::error::{Error, Result};
 use crate::fleet::address::Address;
-use crate::fleet::deployment::{Item, State};
+use crate::fleet::deployment::{Item, Plan, State};
 use crate::fleet::name::HostName;
 use crate::fleet::order::{Profile, Switch, Work};
 use crate::fleet::policy::Policy;
@@ -122,6 +122,7 @@ fn host(
         engine: policy.deploy.engine,
         commit: kept.campaign().commit,
         acknowledge: (target.is_remote() && switches).then_some(how.acknowledge),
+        specialisation: specialisation(plan),
         link: how.link.clone(),
         keep_values: false,
     };
@@ -133,6 +134,11 @@ fn host(
     }
     let verdict = hand_over(target, &order, rights, &how.caller, talk)?;
     Ok(Report::of(Some(host.clone()), plan.clone(), run, verdict))
+}
+
+/// The specialisation that a plan activates.
+pub fn specialisation(plan: &Plan) -> Option<String> {
+    plan.specialisation.as_ref().filter(|kept| kept.system.is_some()).map(|kept| kept.name.clone())
 }
 
 /// Brings the system to another machine's store. Only ciphertext travels. What runs there already is there.

@@ -62,6 +62,8 @@ pub struct Request {
     pub how: How,
     /// How far to go.
     pub action: Action,
+    /// Whether a specialisation that runs is left for the system itself.
+    pub base: bool,
     /// Do not ask.
     pub yes: bool,
     /// The directory of the flake, if it is not the fleet's.
