@@ -38,6 +38,11 @@ impl Accounts {
     }
 }
 
+/// The number of a user of this machine.
+pub fn number_of(user: &str) -> Option<u32> {
+    Accounts::read(Path::new("/")).ok()?.user(&user.parse().ok()?)
+}
+
 /// Whether a name means the same everywhere, and needs no file: root, or a number.
 pub fn is_plain(name: &UnixName) -> bool {
     name.as_str() == "root" || name.as_str().starts_with(|c: char| c.is_ascii_digit())
