@@ -202,6 +202,11 @@ impl Error {
         &self.0.message
     }
 
+    /// Whether the message names somebody, not as a part of another word.
+    pub fn names(&self, who: &str) -> bool {
+        self.0.message.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').any(|word| word == who)
+    }
+
     /// What a person can do about it.
     pub fn mend(&self) -> Option<&str> {
         self.0.hint.as_deref()
@@ -252,6 +257,12 @@ mod tests {
         ] {
             assert_eq!(Kind::of_batch(kinds), all);
         }
+    }
+
+    #[test]
+    fn a_name_inside_a_word_names_nobody() {
+        let error = Error::failed("sudo on web-1 refuses jay");
+        assert!(error.names("web-1") && !error.names("web") && !error.names("a"));
     }
 
     #[test]

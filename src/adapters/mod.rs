@@ -39,6 +39,8 @@ pub mod search;
 pub mod signals;
 pub mod ssh;
 mod ssh_failure;
+mod ssh_greeting;
+mod ssh_mux;
 mod ssh_options;
 mod ssh_route;
 pub mod ssh_wrap;

@@ -44,6 +44,7 @@ pub struct Cli {
 pub fn main() -> ExitCode {
     signals::listen();
     settings::keep_to_ourselves();
+    process::raise_open_files();
     process::look_in(settings::path());
     let matches = match command().try_get_matches() {
         Ok(matches) => matches,

@@ -32,6 +32,8 @@ pub struct Report {
     pub written: Vec<String>,
     /// Hosts that the flake configures and the policy does not name yet.
     pub hosts: Vec<String>,
+    /// Systems of the flake whose names no host of a fleet can have.
+    pub not_hosts: Vec<String>,
     /// Whether there is an admin.
     pub has_admin: bool,
     /// The pre-commit hook, if it was made.
@@ -73,12 +75,15 @@ pub fn run(directory: &Path, program: &Path) -> Result<Report> {
     }
     let paths: Vec<_> = written.iter().map(|name| root.join(name)).collect();
     git.stage(&paths)?;
-    let hosts = configured(root).into_iter().filter(|host| !policy.hosts.contains_key(host.as_str())).collect();
+    // They stand in commands that are there to be pasted: what is no host's name does not.
+    let (hosts, not_hosts): (Vec<_>, _) =
+        configured(root).into_iter().partition(|name| name.parse::<HostName>().is_ok());
+    let hosts = hosts.into_iter().filter(|host| !policy.hosts.contains_key(host.as_str())).collect();
     let (hook, no_hook) = match hook::install_new(&git, root, program) {
         Ok(hook) => (hook, None),
         Err(error) => (None, Some(format!("{error}; {}", error.mend().unwrap_or_default()))),
     };
-    Ok(Report { written, hosts, has_admin: !policy.admins.is_empty(), hook, no_hook })
+    Ok(Report { written, hosts, not_hosts, has_admin: !policy.admins.is_empty(), hook, no_hook })
 }
 
 /// The directory, and the repository that it lies in.
@@ -121,7 +126,5 @@ fn configured(root: &Path) -> Vec<String> {
         names.sort();
         names
     };
-    // They stand in commands that are there to be pasted: what is no host's name does not.
-    let names = from_flake().unwrap_or_else(from_folders);
-    names.into_iter().filter(|name| name.parse::<HostName>().is_ok()).collect()
+    from_flake().unwrap_or_else(from_folders)
 }

@@ -52,7 +52,7 @@ pub fn run(session: &Session, who: &Who, undeployed: Undeployed) -> Result<Vec<F
         Undeployed::Skip => false,
         Undeployed::Ask => agreed(session, &ready)?,
     };
-    found.extend(parallel::map_on(ready.len(), &ready, |one| {
+    found.extend(parallel::map_on(who.places(policy, false), &ready, |one| {
         let asked = if agreed { taken_from(policy, one) } else { Commands::new() };
         let checks = with_commands(&checks(policy, &one.host), &asked);
         let told = one.target.ask(&one.rights, &who.caller, Work::Verify(checks));

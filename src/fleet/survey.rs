@@ -103,6 +103,12 @@ pub struct Trust {
     pub user: bool,
     /// The keys whose signatures count, as `name:base64`.
     pub keys: Vec<String>,
+    /// Whether whoever is logged in may not even reach the nix daemon.
+    #[serde(default)]
+    pub barred: bool,
+    /// Why nix could not be asked, where that is so.
+    #[serde(default)]
+    pub unknown: Option<String>,
 }
 
 /// One line of the record of deploys.

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::table;
 use crate::cli::{App, Done, settings};
-use crate::commands::deploy::carry::How;
+use crate::commands::deploy::carry::{self, How};
 use crate::commands::deploy::crew::Who;
 use crate::commands::deploy::inspect::Inspect;
 use crate::commands::deploy::{self, Builder, Report, Request, attach, campaign};
@@ -15,7 +15,7 @@ use crate::fleet::address::Address;
 use crate::fleet::deployment::Plan;
 use crate::fleet::name::{HostName, Tag};
 use crate::fleet::order::LONGEST;
-use crate::fleet::policy::{Policy, Selector};
+use crate::fleet::policy::Selector;
 use crate::fleet::rollout::{self, Outcome};
 
 /// The arguments of `sealift deploy`.
@@ -56,6 +56,9 @@ pub struct Machines {
     /// All hosts of the fleet
     #[arg(long, conflicts_with_all = ["words", "host"])]
     all: bool,
+    /// How many hosts at a time [default: that of recipients.toml, else 4, or 16 where they are only looked at]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    jobs: Option<u32>,
     #[command(flatten)]
     reach: Reach,
 }
@@ -111,9 +114,6 @@ pub struct Carry {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
-    /// How many hosts at a time [default: that of recipients.toml, else 4]
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
-    jobs: Option<u32>,
     /// Begin no other host once one has failed
     #[arg(long)]
     fail_fast: bool,
@@ -193,7 +193,8 @@ impl Machines {
     /// When the kernel does not tell which file this program is.
     pub fn who(self, require_all: bool) -> Result<Who> {
         let words = self.words.into_iter().map(|word| word.0).chain(self.host.map(Selector::Host));
-        self.reach.who(words.collect(), self.all, require_all)
+        let who = self.reach.who(words.collect(), self.all, require_all)?;
+        Ok(Who { jobs: self.jobs, ..who })
     }
 }
 
@@ -208,6 +209,7 @@ impl Reach {
             all,
             root: self.root,
             require_all,
+            jobs: None,
             ask_sudo: self.ask_sudo,
             host_program: self.host_program,
             runtime: settings::runtime(),
@@ -221,9 +223,8 @@ impl Patience {
     ///
     /// # Errors
     /// As `Machines::who`.
-    pub fn how(self, jobs: usize, fail_fast: bool) -> Result<How> {
+    pub fn how(self, fail_fast: bool) -> Result<How> {
         Ok(How {
-            jobs,
             fail_fast,
             settle: self.settle,
             acknowledge: self.acknowledge,
@@ -244,9 +245,8 @@ impl Carry {
         }
     }
 
-    fn how(self, policy: &Policy) -> Result<How> {
-        let jobs = self.jobs.or(policy.deploy.jobs).unwrap_or(4);
-        self.patience.how(jobs as usize, self.fail_fast)
+    fn how(self) -> Result<How> {
+        self.patience.how(self.fail_fast)
     }
 }
 
@@ -259,7 +259,7 @@ pub fn run(args: Args, app: &App) -> Done {
         return attached(attach::run(&session, &who, run)?, args.json, app);
     }
     let (yes, inspect) = (args.carry.yes, args.carry.inspect(app));
-    let mut how = args.carry.how(&session.fleet.policy)?;
+    let mut how = args.carry.how()?;
     if let Some(said) = &args.link_etc_nixos {
         how.link = Some(etc_nixos::place(&session, &who, args.build.flake.as_deref(), said)?);
     }
@@ -311,7 +311,7 @@ pub fn plan(args: PlanArgs, app: &App) -> Done {
     let session = app.session()?;
     let request = Request {
         who: args.machines.who(args.steps.require_all)?,
-        how: Patience { settle: 0, acknowledge: 1, ack_address: None }.how(4, false)?,
+        how: Patience { settle: 0, acknowledge: 1, ack_address: None }.how(false)?,
         action: args.steps.action.of(),
         base: args.steps.base,
         yes: true,
@@ -339,6 +339,9 @@ pub fn plan(args: PlanArgs, app: &App) -> Done {
 pub struct ApplyArgs {
     /// The plan
     file: PathBuf,
+    /// How many hosts at a time [default: that of recipients.toml, else 4]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    jobs: Option<u32>,
     #[command(flatten)]
     reach: Reach,
     #[command(flatten)]
@@ -354,10 +357,10 @@ pub fn apply(args: ApplyArgs, app: &App) -> Done {
     app.ui.stream_events(args.json);
     let inspect = args.carry.inspect(app);
     let request = Request {
-        who: args.reach.who(Vec::new(), false, false)?,
+        who: Who { jobs: args.jobs, ..args.reach.who(Vec::new(), false, false)? },
         yes: args.carry.yes,
         inspect,
-        how: args.carry.how(&session.fleet.policy)?,
+        how: args.carry.how()?,
         // These are the plan's to say.
         action: rollout::Action::Switch,
         base: false,
@@ -387,33 +390,46 @@ pub fn show_all(mut reports: Vec<Report>, json: bool, app: &App) -> Done {
     ended(reports, app)
 }
 
-/// Ends with the failures of all hosts, and the code that they have in common.
+/// Ends with the failures of all hosts, each named once, and the code that they have in common.
 fn ended(reports: Vec<Report>, app: &App) -> Done {
     let count = reports.len();
     let mut kinds: Vec<Option<Kind>> = Vec::new();
-    let mut failures = Vec::new();
+    let mut failures: Vec<(Vec<HostName>, Error)> = Vec::new();
     for report in reports {
         back_again(&report, app);
         if report.outcome == Outcome::Skipped && report.failure.is_none() {
             continue;
         }
         kinds.push(report.failure.as_ref().map(Error::kind));
-        let host = report.host;
-        failures.extend(report.failure.map(|failure| match &host {
-            Some(host) if !failure.message().contains(host.as_str()) => failure.about(host),
-            _ => failure,
-        }));
+        let Some(failure) = report.failure else { continue };
+        let told = |other: &Error| (format!("{other:?}"), other.mend().map(str::to_owned));
+        // What went wrong on several hosts in the same way is told of them together.
+        match failures.iter_mut().find(|(_, other)| told(other) == told(&failure)) {
+            Some((hosts, _)) => hosts.extend(report.host),
+            None => failures.push((report.host.into_iter().collect(), failure)),
+        }
     }
     if failures.is_empty() {
         return Ok(None);
     }
-    let all = Kind::of_batch(failures.iter().map(Error::kind));
+    let all = Kind::of_batch(failures.iter().map(|(_, failure)| failure.kind()));
     // Some hosts are well: that is partial too.
     let kind = if kinds.contains(&None) && all != Kind::Person { Kind::Partial } else { all };
     app.ui.end_progress();
-    Err(Error::batch(format!("{} of {count} hosts are not as they should be", failures.len()), failures)
-        .of_kind(kind)
+    let wrong = kinds.iter().flatten().count();
+    let message = format!("{wrong} of {count} hosts are not as they should be");
+    let failures = failures.into_iter().map(|(hosts, failure)| of_hosts(failure, &hosts)).collect();
+    Err(if wrong > 1 { Error::all(kind, message, failures) } else { Error::batch(message, failures).of_kind(kind) }
         .into())
+}
+
+/// A failure that names whom it is about, once.
+fn of_hosts(failure: Error, hosts: &[HostName]) -> Error {
+    match hosts {
+        [] => failure,
+        [host] if failure.names(host.as_str()) => failure,
+        hosts => failure.about(carry::listed(hosts)),
+    }
 }
 
 fn row(report: &Report) -> Vec<String> {
@@ -480,7 +496,7 @@ pub fn show_one(report: Report, app: &App) -> Done {
         | Outcome::Skipped => {}
     }
     match report.failure {
-        Some(failure) => Err(failure.into()),
+        Some(failure) => Err(of_hosts(failure, report.host.as_slice()).into()),
         None => Ok(None),
     }
 }

@@ -100,6 +100,10 @@ fn show(report: &init::Report, app: &App) {
     if !report.has_admin {
         app.ui.say("next: make your identity: sealift identity new --admin NAME");
     }
+    for name in &report.not_hosts {
+        let error = name.parse::<HostName>().err().map_or_else(String::new, |error| error.to_string());
+        app.ui.warn(&format!("{name} is configured here, and is {error}"));
+    }
     for host in &report.hosts {
         app.ui.say(&format!(
             "next: add the host: sealift host add {host} --ssh {host}   (on {host} itself: --key-file /etc/ssh/ssh_host_ed25519_key.pub)"

@@ -48,7 +48,7 @@ pub fn run(args: Args, app: &App) -> Done {
     let host = args.positional.or(args.host);
     let request = Request {
         who: args.reach.who(host.iter().cloned().map(Selector::Host).collect(), false, false)?,
-        how: args.patience.how(1, false)?,
+        how: args.patience.how(false)?,
         host,
         to: args.to,
         checks: !args.no_checks,

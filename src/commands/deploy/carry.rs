@@ -26,8 +26,6 @@ use crate::fleet::rollout::{Action, Outcome};
 /// How it is carried out.
 #[derive(Clone, Debug)]
 pub struct How {
-    /// How many hosts at a time.
-    pub jobs: usize,
     /// Whether no other host is begun once one has failed.
     pub fail_fast: bool,
     /// For how many seconds a check that got worse may recover.
@@ -44,8 +42,15 @@ pub struct How {
     pub link: Option<String>,
 }
 
-/// Carries it out on these hosts.
-pub fn carry_out(policy: &Policy, kept: &Kept, how: &How, ready: &[&Ready], talk: &Arc<dyn Talk>) -> Vec<Report> {
+/// Carries it out on these hosts, so many at a time.
+pub fn carry_out(
+    policy: &Policy,
+    kept: &Kept,
+    how: &How,
+    places: usize,
+    ready: &[&Ready],
+    talk: &Arc<dyn Talk>,
+) -> Vec<Report> {
     let canary = kept.campaign().canary;
     let (first, others): (Vec<&Ready>, Vec<&Ready>) =
         ready.iter().copied().partition(|one| canary.as_ref() == Some(&one.host));
@@ -82,7 +87,7 @@ pub fn carry_out(policy: &Policy, kept: &Kept, how: &How, ready: &[&Ready], talk
         report
     };
     let mut reports = parallel::map_on(1, &first, one);
-    reports.extend(parallel::map_on(how.jobs, &others, one));
+    reports.extend(parallel::map_on(places, &others, one));
     reports
 }
 

@@ -6,10 +6,10 @@ use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use super::caller::{Caller, Rights};
-use super::preflight;
 use super::target::{Reach, Target, There};
+use super::{contact, preflight};
 use crate::adapters::process::{Ended, Invocation};
-use crate::adapters::{bench, signals};
+use crate::adapters::{bench, signals, system};
 use crate::commands::{Event, Talk};
 use crate::error::{Error, Kind, Result};
 use crate::fleet::order::{LONGEST, Order, Outcome, Told, Verdict, Work};
@@ -33,7 +33,11 @@ const QUOTED: usize = 1000;
 /// # Errors
 /// When it could not be started, ended without a verdict, or was lost. What it came to otherwise is the verdict.
 pub fn hand_over(target: &Target, order: &Order, rights: &Rights, caller: &Caller, talk: &dyn Talk) -> Result<Verdict> {
-    let (mut heard, ended) = converse(target, &target.call(rights, caller, order)?, &order.run, talk)?;
+    let call = target.call(rights, caller, order)?;
+    let (mut heard, ended) = converse(target, &call, &order.run, talk).map_err(|error| match error.kind() {
+        Kind::Unreachable => unreachable(target, &order.run).because(error.in_one_line()),
+        _ => error,
+    })?;
     match (heard.verdict.take(), &target.reach) {
         (Some(verdict), _) => Ok(verdict),
         (None, _) if signals::pending() => Err(lost(target, ended, &heard, &order.run)),
@@ -166,6 +170,7 @@ fn listen(lines: &Receiver<Line>, target: &Target, run: &str, talk: &dyn Talk) -
                     }
                     Err(_) => heard.last = text.chars().take(QUOTED).collect(),
                 },
+                Ok(Line::Said(text)) if is_echo(&text) => {}
                 Ok(Line::Said(text)) => {
                     let text: String = text.chars().take(QUOTED).collect();
                     foreign += 1;
@@ -185,6 +190,13 @@ fn listen(lines: &Receiver<Line>, target: &Target, run: &str, talk: &dyn Talk) -
             }
         }
     })
+}
+
+/// Whether a line only says that our own part on the host did not end well, as systemd-inhibit does of whatever it runs:
+/// that part has told it better.
+fn is_echo(line: &str) -> bool {
+    let program = line.split_once(" failed with exit status ").map(|(program, _)| program);
+    program.is_some_and(|program| [system::PROGRAM, contact::STORED].iter().any(|ours| program.ends_with(ours)))
 }
 
 /// Comes back over a new connection, as often as the time allows.
@@ -261,5 +273,18 @@ pub fn recover(target: &mut Target, rights: &Rights, caller: &Caller, talk: &dyn
             talk.event(Event::Note("the interrupted deploy was taken back".to_owned()));
             Ok(Some(verdict))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_echoes_our_own_part_is_not_told_again() {
+        assert!(is_echo("/nix/store/x-nixos/etc/sealift/host failed with exit status 1."));
+        assert!(is_echo("/nix/store/x-sealift/bin/sealift failed with exit status 6."));
+        assert!(!is_echo("/usr/bin/systemctl failed with exit status 1."));
+        assert!(!is_echo("/nix/store/x-nixos/etc/sealift/host terminated by signal KILL."));
     }
 }

@@ -337,7 +337,8 @@ fn plan_of(
     let mut hosts = std::collections::BTreeMap::new();
     let mut going = Vec::new();
     let built = propose::build_for(session, fleet, &begun.rooted, request, ready)?;
-    let items = parallel::map(&built, |(one, built): &(Ready, Result<Built>)| {
+    let places = request.who.places(&session.fleet.policy, true);
+    let items = parallel::map_on(places, &built, |(one, built): &(Ready, Result<Built>)| {
         let talk = OfHost::among(&session.talk, &one.host, count);
         built.as_ref().ok().map(|built| propose(session, request, begun, one, built, &talk))
     });
@@ -411,7 +412,9 @@ fn decide(
         return Ok(reports);
     }
     let kept: Kept = begun.keep(campaign)?;
-    reports.extend(carry::carry_out(&session.fleet.policy, &kept, &request.how, &going, talk));
+    let policy = &session.fleet.policy;
+    let places = request.who.places(policy, true);
+    reports.extend(carry::carry_out(policy, &kept, &request.how, places, &going, talk));
     kept.end();
     reports.sort_by(|a, b| a.host.cmp(&b.host));
     Ok(reports)

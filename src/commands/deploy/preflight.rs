@@ -97,9 +97,20 @@ pub fn host(target: &Target, brings: Brings) -> Result<()> {
                 problems.extend(root.writable(place).err());
             }
         }
-        Reach::There(_) => {
-            if !survey.trust.user && !brings.signed && !brings.builds {
-                problems.push(nix::untrusted(&target.shown(), &survey.user));
+        Reach::There(there) => {
+            let (host, trust) = (target.shown(), &survey.trust);
+            match (there.line().takes_copies(), &trust.unknown) {
+                (Err(problem), _) => problems.push(problem),
+                (Ok(()), Some(why)) => problems.push(
+                    Error::failed(format!("nix on {host} does not say whom it trusts"))
+                        .because(why.clone())
+                        .hint(format!("try it there by hand: `{}`", nix::ASKS.join(" "))),
+                ),
+                _ if trust.barred => problems.push(nix::barred(&host, &survey.user)),
+                _ if !trust.user && !brings.signed && !brings.builds => {
+                    problems.push(nix::untrusted(&host, &survey.user));
+                }
+                _ => {}
             }
         }
     }

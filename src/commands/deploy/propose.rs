@@ -91,7 +91,7 @@ pub fn build_for(
         return Ok(paired.collect());
     }
     let count = ready.len();
-    let built = crate::adapters::parallel::map_on(request.how.jobs, &ready, |one| {
+    let built = crate::adapters::parallel::map_on(request.who.places(&session.fleet.policy, true), &ready, |one| {
         let talk = OfHost::among(&session.talk, &one.host, count);
         let attribute = fleet.flake.system_of(&one.host);
         let system = match &one.target.reach {

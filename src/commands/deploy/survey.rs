@@ -37,7 +37,7 @@ pub fn of(root: &Root, question: &Question) -> Result<Survey> {
         nixos: root.exists("/etc/NIXOS"),
         root: root_user,
         // Root is trusted in any case, and need not wait for nix.
-        trust: if root_user { Trust { user: true, keys: Vec::new() } } else { nix::trust(&caller) },
+        trust: if root_user { Trust { user: true, ..Trust::default() } } else { nix::trust(&caller) },
         user: caller.user,
         keys: machine_keys(root),
         // What runs may be broken; that is what a deploy can mend.
