@@ -44,3 +44,4 @@ mod remote;
 mod rollback;
 mod scan;
 mod seal;
+mod weak_keys;
