@@ -7,6 +7,7 @@ pub mod delivery;
 pub mod deployment;
 pub mod doctor;
 pub mod finding;
+pub mod foreign;
 pub mod generations;
 pub mod gitconfig;
 pub mod guarded;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::table;
 use crate::cli::{App, Done, settings};
 use crate::commands::deploy::carry::How;
-use crate::commands::deploy::crew::Who;
+use crate::commands::deploy::crew::{Who, named};
 use crate::commands::deploy::inspect::Inspect;
 use crate::commands::deploy::{self, Builder, Report, Request, attach, campaign};
 use crate::commands::etc_nixos;
@@ -394,8 +394,8 @@ fn ended(reports: Vec<Report>, app: &App) -> Done {
         kinds.push(report.failure.as_ref().map(Error::kind));
         let host = report.host;
         failures.extend(report.failure.map(|failure| match &host {
-            Some(host) if !failure.message().contains(host.as_str()) => failure.about(host),
-            _ => failure,
+            Some(host) => named(host, failure),
+            None => failure,
         }));
     }
     if failures.is_empty() {

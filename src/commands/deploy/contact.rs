@@ -9,6 +9,7 @@ use crate::adapters::files::{self, Durable};
 use crate::adapters::nix;
 use crate::adapters::ssh::Connection;
 use crate::error::{Error, Result};
+use crate::fleet::foreign::cut;
 
 /// The program of the running system: the one that a line in sudoers can name.
 pub const RUNNING: &str = "/run/current-system/etc/sealift/host";
@@ -54,7 +55,7 @@ pub fn bring(brought: &Brought, connection: &Connection, caller: &Caller) -> Res
     if connection.lost(printed.ended) {
         return Err(connection.failure(&printed));
     }
-    let is = String::from_utf8_lossy(&printed.stdout).trim().to_owned();
+    let is = cut(String::from_utf8_lossy(&printed.stdout).trim(), 100);
     let ours = format!("Linux {}", std::env::consts::ARCH);
     if is != ours && brought.named.is_none() {
         return Err(Error::failed(format!(

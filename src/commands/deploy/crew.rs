@@ -210,7 +210,8 @@ fn is_offline(error: &Error) -> bool {
     error.kind() == Kind::Unreachable && error.is_passing()
 }
 
-/// An error that tells whom it is about.
-fn named(host: &HostName, error: Error) -> Error {
-    if error.message().contains(host.as_str()) { error } else { error.about(host) }
+/// An error that tells first whom it is about, whatever a host makes its message say.
+pub fn named(host: &HostName, error: Error) -> Error {
+    let rest = error.message().strip_prefix(host.as_str());
+    if rest.is_some_and(|rest| rest.starts_with([':', ' '])) { error } else { error.about(host) }
 }
