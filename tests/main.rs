@@ -42,6 +42,7 @@ mod readme;
 mod realm;
 mod rekey;
 mod remote;
+mod residue;
 mod rollback;
 mod scan;
 mod seal;
