@@ -17,6 +17,7 @@
 
 mod adopt;
 mod architecture;
+mod attacks;
 mod cctv;
 mod check;
 mod crash;
