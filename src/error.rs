@@ -202,9 +202,9 @@ impl Error {
         &self.0.message
     }
 
-    /// Whether the message names somebody, not as a part of another word.
-    pub fn names(&self, who: &str) -> bool {
-        self.0.message.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').any(|word| word == who)
+    /// Whether the message begins with whom it is about. That it names somebody further on may be a host's own words.
+    pub fn is_about(&self, who: &str) -> bool {
+        self.0.message.strip_prefix(who).is_some_and(|rest| rest.starts_with([':', ' ']))
     }
 
     /// What a person can do about it.
@@ -260,9 +260,11 @@ mod tests {
     }
 
     #[test]
-    fn a_name_inside_a_word_names_nobody() {
-        let error = Error::failed("sudo on web-1 refuses jay");
-        assert!(error.names("web-1") && !error.names("web") && !error.names("a"));
+    fn only_the_beginning_of_a_message_says_whom_it_is_about() {
+        assert!(Error::failed("web: it is full").is_about("web"));
+        for other in ["sudo on web refuses jay", "web-1: it is full", "db: web: it is full"] {
+            assert!(!Error::failed(other).is_about("web"), "{other}");
+        }
     }
 
     #[test]

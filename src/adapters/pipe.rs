@@ -14,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 /// How much is kept of what a program says: its end, which tells why it failed.
 const SAID: usize = 64 << 10;
 /// How long a line may be that is passed on; the rest of a longer one is dropped.
-const LINE: u64 = 16 << 20;
+const LINE: u64 = 1 << 20;
 /// How often a file is looked at that a child writes.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 

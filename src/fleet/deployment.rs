@@ -116,6 +116,9 @@ pub struct Plan {
     pub commands: Commands,
 }
 
+/// How many packages a plan shows; what runs on a host is for the host to say.
+const PACKAGES: usize = 5000;
+
 /// What becomes of a specialisation that runs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -227,9 +230,12 @@ impl Plan {
         match &self.not_compared {
             Some(why) => lines.push(format!("packages: not compared: {why}")),
             None if self.packages.is_empty() => lines.push("packages: no version changes".to_owned()),
-            None => lines.extend(
-                std::iter::once("packages:".to_owned()).chain(self.packages.iter().map(|line| format!("  {line}"))),
-            ),
+            None => {
+                lines.push("packages:".to_owned());
+                lines.extend(self.packages.iter().take(PACKAGES).map(|line| format!("  {line}")));
+                let more = self.packages.len().saturating_sub(PACKAGES);
+                lines.extend((more > 0).then(|| format!("  and {more} more")));
+            }
         }
         if self.secrets.is_empty() {
             lines.push("secrets: no changes".to_owned());

@@ -130,14 +130,18 @@ pub struct Envelope {
     pub stanzas: Vec<Slot>,
     /// Sealed to a passphrase, which no secret of a fleet is.
     pub passphrase: bool,
+    /// Sealed to post-quantum keys of a kind that is not known here.
+    pub hybrid: bool,
     /// The bytes of the header, with its MAC line.
     pub header_len: usize,
 }
 
 /// The stanza of a file that is sealed to a passphrase.
 const PASSPHRASE: &str = "scrypt";
+/// The one of a file that is sealed to an `age1pq1…` key.
+const HYBRID: &str = "mlkem768x25519";
 /// The types of stanza that can be told.
-const KINDS: [&str; 6] = ["X25519", "ssh-ed25519", "ssh-rsa", "p256tag", "mlkem768p256tag", PASSPHRASE];
+const KINDS: [&str; 7] = ["X25519", "ssh-ed25519", "ssh-rsa", "p256tag", "mlkem768p256tag", HYBRID, PASSPHRASE];
 
 /// One recipient stanza, as far as it can be told without a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -172,7 +176,8 @@ impl Envelope {
             }
         }
         let passphrase = stanzas.iter().any(|slot| slot.kind == Some(PASSPHRASE));
-        Ok(Self { seal, stanzas, passphrase, header_len: header.len })
+        let hybrid = stanzas.iter().any(|slot| slot.kind == Some(HYBRID));
+        Ok(Self { seal, stanzas, passphrase, hybrid, header_len: header.len })
     }
 
     /// Holds the stanzas against the seal: as many as it counts, and, for the keys that are known, of their kinds and

@@ -427,7 +427,7 @@ fn ended(reports: Vec<Report>, app: &App) -> Done {
 fn of_hosts(failure: Error, hosts: &[HostName]) -> Error {
     match hosts {
         [] => failure,
-        [host] if failure.names(host.as_str()) => failure,
+        [host] if failure.is_about(host.as_str()) => failure,
         hosts => failure.about(carry::listed(hosts)),
     }
 }

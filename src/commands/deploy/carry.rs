@@ -18,10 +18,14 @@ use crate::commands::{Event, Talk};
 use crate::error::{Error, Result};
 use crate::fleet::address::Address;
 use crate::fleet::deployment::{Item, Plan, State};
+use crate::fleet::foreign::{LONGEST, cut};
 use crate::fleet::name::HostName;
 use crate::fleet::order::{Profile, Switch, Work};
 use crate::fleet::policy::Policy;
 use crate::fleet::rollout::{Action, Outcome};
+
+/// How many paths that are copied are told.
+const COPIED: usize = 20_000;
 
 /// How it is carried out.
 #[derive(Clone, Debug)]
@@ -159,9 +163,12 @@ fn copy(policy: &Policy, how: &How, target: &Target, item: &Item, talk: &dyn Tal
         nix::sign(&paths, &at_home(key, how.home.as_deref()))?;
     }
     talk.event(Event::Step("copying the system".to_owned()));
+    let mut told = 0;
     nix::copy_to(&there.line().store(), &paths, |line| {
-        if line.starts_with("copying path ") {
-            talk.event(Event::Step(line.to_owned()));
+        // The other side can say so too, without end.
+        if line.starts_with("copying path ") && told < COPIED {
+            told += 1;
+            talk.event(Event::Step(cut(line, LONGEST)));
         }
     })
 }

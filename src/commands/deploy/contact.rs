@@ -9,6 +9,7 @@ use crate::adapters::files::{self, Durable};
 use crate::adapters::ssh::Connection;
 use crate::adapters::{accounts, nix};
 use crate::error::{Error, Result};
+use crate::fleet::foreign::cut;
 use crate::fleet::name::HostName;
 
 /// The program of the running system: the one that a line in sudoers can name.
@@ -68,7 +69,7 @@ pub fn bring(brought: &Brought, host: &HostName, connection: &Connection, caller
     if connection.lost(printed.ended) {
         return Err(connection.failure(&printed));
     }
-    let is = String::from_utf8_lossy(&printed.stdout).trim().to_owned();
+    let is = cut(String::from_utf8_lossy(&printed.stdout).trim(), 100);
     let ours = format!("Linux {}", std::env::consts::ARCH);
     if is != ours && brought.named.is_none() {
         return Err(Error::failed(format!(

@@ -223,7 +223,7 @@ fn is_offline(error: &Error) -> bool {
     error.kind() == Kind::Unreachable && error.is_passing()
 }
 
-/// An error that tells whom it is about.
-fn named(host: &HostName, error: Error) -> Error {
-    if error.names(host.as_str()) { error } else { error.about(host) }
+/// An error that tells first whom it is about, whatever a host makes its message say.
+pub fn named(host: &HostName, error: Error) -> Error {
+    if error.is_about(host.as_str()) { error } else { error.about(host) }
 }

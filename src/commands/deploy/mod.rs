@@ -142,11 +142,16 @@ impl Report {
 
     /// Of what the host told.
     pub fn of(host: Option<HostName>, plan: Plan, run: &str, verdict: Verdict) -> Self {
+        let reason = verdict.failure.as_ref().map(Failure::reason);
+        let failure = verdict.failure.map(Failure::into_error).map(|error| match &host {
+            Some(host) => crew::named(host, error),
+            None => error,
+        });
         Self {
             version: VERSION,
             host,
             outcome: verdict.outcome,
-            reason: verdict.failure.as_ref().map(Failure::reason),
+            reason,
             system: Some(plan.system.clone()),
             running: verdict.running,
             generation: verdict.generation,
@@ -155,7 +160,7 @@ impl Report {
             run: Some(run.to_owned()),
             log: Some(bench::log_of(run)),
             seconds: None,
-            failure: verdict.failure.map(Failure::into_error),
+            failure,
         }
     }
 }

@@ -169,7 +169,7 @@ impl Target {
         let output = call.run()?;
         match (last(&output), &self.reach) {
             (Some(Told::End(verdict)), _) => match verdict.failure {
-                Some(failure) => Err(failure.into_error()),
+                Some(failure) => Err(failure.into_error().about(self.shown())),
                 None => Ok(Told::End(verdict)),
             },
             (Some(told), _) => Ok(told),
@@ -380,7 +380,7 @@ fn written(order: &Order) -> Result<Vec<u8>> {
 /// The last event that a program on a host told.
 fn last(output: &Output) -> Option<Told> {
     let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().rev().find_map(|line| serde_json::from_str(line).ok())
+    text.lines().rev().find_map(Told::heard)
 }
 
 /// The failure of an answer to something else.

@@ -80,7 +80,13 @@ pub fn write(session: &mut Session) -> Result<Written> {
     files::random(&mut tags)?;
     let index = Index::new(gathered, mac, u64::from_le_bytes(tags));
     let seal = Seal::first(sealed_as()?, session.today, [recipient.fingerprint()].into());
-    let sealed = session.sealer([&recipient])?.seal(&index.content(), &seal)?;
+    let content = index.content();
+    // What would not be read again must not be written.
+    Index::parse(&content).map_err(|_| {
+        Error::failed(format!("too many of the values are alike for {FILE}; nothing was changed"))
+            .hint("scan with `--identity` instead")
+    })?;
+    let sealed = session.sealer([&recipient])?.seal(&content, &seal)?;
     let serials = serials(&inventory);
     let names: BTreeSet<&str> = known.names.iter().map(String::as_str).collect();
     let covered = serials.into_iter().filter(|(file, _)| names.contains(file.as_str()));
