@@ -43,3 +43,4 @@ mod remote;
 mod rollback;
 mod scan;
 mod seal;
+mod traps;

@@ -50,8 +50,8 @@ pub fn search(git: &Git, holds: impl Fn(&[u8]) -> bool, mut progress: impl FnMut
     if git.call().args(["rev-parse", "--is-shallow-repository"]).read()?.starts_with(b"true") {
         traces.unseen.push("the history is shallow: older commits are not here".to_owned());
     }
-    let listed = git.call().env("GIT_NO_LAZY_FETCH", "1");
-    let listed = listed.args(["rev-list", "--objects", "--all", "--reflog", "--no-object-names", "--missing=print"]);
+    let listed =
+        git.call().args(["rev-list", "--objects", "--all", "--reflog", "--no-object-names", "--missing=print"]);
     let names = String::from_utf8_lossy(&listed.read()?).into_owned();
     let (blobs, missing) = sizes(git, &names)?;
     if missing > 0 {
@@ -99,11 +99,7 @@ pub fn search(git: &Git, holds: impl Fn(&[u8]) -> bool, mut progress: impl FnMut
 /// The files among objects, with their sizes; and how many objects are not here. None is fetched: a partial clone would
 /// bring the whole past over the network.
 fn sizes(git: &Git, names: &str) -> Result<(Vec<(String, u64)>, usize)> {
-    let call = git.call().env("GIT_NO_LAZY_FETCH", "1").args([
-        "cat-file",
-        "--buffer",
-        "--batch-check=%(objectname) %(objecttype) %(objectsize)",
-    ]);
+    let call = git.call().args(["cat-file", "--buffer", "--batch-check=%(objectname) %(objecttype) %(objectsize)"]);
     let answer = call.input(names.as_bytes()).read()?;
     let answer = String::from_utf8_lossy(&answer);
     let missing = answer.lines().filter(|line| line.ends_with(" missing")).count();
@@ -138,20 +134,8 @@ fn in_head(git: &Git, found: &[String]) -> Result<Vec<String>> {
 
 /// The commits that brought an object or took it away.
 fn commits_of(git: &Git, object: &str) -> Result<Vec<Trace>> {
-    let call = git
-        .call()
-        .args([
-            "log",
-            "--all",
-            "--reflog",
-            "-z",
-            "--no-renames",
-            "--name-only",
-            "--format=%x01%h %cs",
-            "-m",
-            "--no-ext-diff",
-        ])
-        .arg(format!("--find-object={object}"));
+    let find = format!("--find-object={object}");
+    let call = git.changes(&["--all", "--reflog", "--"], "%x01%h %cs", &["--name-only", &find])?;
     let text = String::from_utf8_lossy(&call.read()?).into_owned();
     let mut traces = Vec::new();
     for record in text.split('\u{1}').skip(1) {

@@ -172,10 +172,7 @@ impl Looked<'_> {
         if !git.has_head()? {
             return Ok(Vec::new());
         }
-        let listing = git
-            .call()
-            .args(["log", "--all", "--full-history", "-m", "--format=", "--raw", "-z", "--no-abbrev", "--no-renames"])
-            .read()?;
+        let listing = git.changes(&["--all", "--"], "", &["--raw", "--no-abbrev"])?.read()?;
         let mut versions: BTreeSet<(FileName, String)> = BTreeSet::new();
         let mut records = listing.split(|b| *b == 0).map(String::from_utf8_lossy);
         while let Some(head) = records.next() {

@@ -212,13 +212,12 @@ fn followed(git: &Git, found: Vec<Raw>, range: Option<&str>) -> Result<(Vec<Raw>
     if objects.is_empty() {
         return Ok((found, 0));
     }
-    let call =
-        git.unaltered().args(["log", "--full-history", "-m", "--root", "--raw", "-z", "--no-abbrev", "--no-renames"]);
-    let call = call.args(["--no-ext-diff", "--no-textconv", "--no-show-signature", "--no-color", "--format=commit %H"]);
-    let call = call.args(objects.iter().take(FOLLOWED).map(|object| format!("--find-object={object}")));
+    let mut how = vec!["--raw".to_owned(), "--no-abbrev".to_owned()];
+    how.extend(objects.iter().take(FOLLOWED).map(|object| format!("--find-object={object}")));
+    let how: Vec<&str> = how.iter().map(String::as_str).collect();
     let call = match range {
-        None => call.args(["--all", "--"]),
-        Some(range) => call.args(["--end-of-options", range, "--"]),
+        None => git.changes(&["--all", "--"], "commit %H", &how)?,
+        Some(range) => git.changes(&["--end-of-options", range, "--"], "commit %H", &how)?,
     };
     // The newest first: what is told last is the first that had it. A file in several places is told of each.
     let mut brought: BTreeMap<String, BTreeMap<Vec<u8>, String>> = BTreeMap::new();
