@@ -130,7 +130,7 @@ fn host(
         there.moves_to(address);
     }
     let verdict = hand_over(target, &order, rights, &how.caller, talk)?;
-    Ok(Report::of(Some(host.clone()), plan.clone(), run, verdict))
+    Ok(Report::of(target, plan.clone(), run, verdict))
 }
 
 /// Brings the system to another machine's store. Only ciphertext travels. What runs there already is there.
