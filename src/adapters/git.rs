@@ -96,17 +96,6 @@ impl Git {
         self.call().arg("--no-replace-objects").env("GIT_GRAFT_FILE", "/dev/null")
     }
 
-    /// What commits changed, one by one, newest first: for each the line of `format`, then the changes as `--raw` or
-    /// another option among `how` tells them, with `-z`. Plumbing, so that no configuration bends it.
-    ///
-    /// # Errors
-    /// When git does not know the commits.
-    pub fn changes(&self, commits: &[&str], format: &str, how: &[&str]) -> Result<Invocation> {
-        let listed = self.unaltered().arg("rev-list").args(commits).read()?;
-        let call = self.unaltered().args(["diff-tree", "--stdin", "-z", "-r", "-m", "--root", "--no-renames"]);
-        Ok(call.arg(format!("--format={format}")).args(how).input(listed))
-    }
-
     /// Where sealift keeps its lock and journal for the fleet in this directory: fleets that share a repository do not
     /// share them.
     ///
@@ -372,7 +361,8 @@ fn base(directory: &Path) -> Invocation {
     ];
     let call = others.into_iter().fold(Invocation::new("git"), Invocation::without_env);
     git_traps::set_off(call)
-        .args(["-c", "safe.bareRepository=explicit", "-c", "core.quotePath=false", "-c", "advice.addIgnoredFile=false"])
+        .args(["-c", "safe.bareRepository=explicit", "-c", "core.quotePath=false"])
+        .args(["-c", "advice.addIgnoredFile=false", "-c", "advice.graftFileDeprecated=false"])
         .env("GIT_OPTIONAL_LOCKS", "0")
         .env("GIT_TERMINAL_PROMPT", "0")
         .in_dir(directory)
