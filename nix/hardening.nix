@@ -19,8 +19,11 @@
   IPAddressDeny = "any";
   RestrictNamespaces = true;
   RestrictRealtime = true;
+  RestrictSUIDSGID = true;
   LockPersonality = true;
   MemoryDenyWriteExecute = true;
+  DevicePolicy = "closed";
+  ProtectClock = true;
   KeyringMode = "private";
   UMask = "0077";
   LimitCORE = 0;

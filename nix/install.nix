@@ -65,6 +65,15 @@ in
 
   environment.etc = {
     "sealift/manifest.json".source = manifest;
+    # What `verify` and a deploy run as root comes from here, and not from somebody's work tree. A file of its own: another
+    # check does not run the install again.
+    "sealift/checks.json".source = pkgs.writeTextFile {
+      name = "sealift-checks.json";
+      text = builtins.toJSON {
+        version = 1;
+        inherit (cfg.internal) commands;
+      };
+    };
     # What a deploy starts on the machine, and what the line in sudoers names.
     "sealift/host".source = program;
   };
@@ -107,23 +116,39 @@ in
     ]
   );
 
-  # A deploy that was killed with the machine is finished or taken back at the next boot. It may activate another system, so
-  # that nothing waits for it, and no switch touches it.
+  # A deploy that was killed, by itself or with the machine, is finished or taken back. Its journal starts this, which waits
+  # while the deploy is at work. It may activate another system, so that nothing waits for it, and no switch touches it.
+  systemd.paths.sealift-recover = {
+    description = "Look for an interrupted deploy";
+    wantedBy = [ "multi-user.target" ];
+    pathConfig.PathExists = "/var/lib/sealift/deploy/journal.json";
+  };
   systemd.services.sealift-recover = {
     description = "Finish or take back an interrupted deploy";
-    wantedBy = [ "multi-user.target" ];
     after = [
       "sealift-install.service"
       "nix-daemon.socket"
     ];
-    unitConfig.ConditionPathExists = "/var/lib/sealift/deploy/journal.json";
+    unitConfig = {
+      ConditionPathExists = "/var/lib/sealift/deploy/journal.json";
+      # The switch that it makes may be to a system without it.
+      X-StopOnRemoval = false;
+    };
     restartIfChanged = false;
     stopIfChanged = false;
     path = [ config.nix.package ];
     serviceConfig = {
       Type = "exec";
-      RemainAfterExit = true;
-      ExecStart = "${program} host-run --recover";
+      KillMode = "mixed";
+      ExecStart = "${program} host-run --recover --wait";
+      # The way back is a whole switch.
+      TimeoutStopSec = "15min";
+      # It runs commands of checks and users' login shells, which may do what root may. A switch is a unit of its own.
+      KeyringMode = "private";
+      LimitCORE = 0;
+      LockPersonality = true;
+      RestrictRealtime = true;
+      RestrictSUIDSGID = true;
     };
   };
 

@@ -210,6 +210,7 @@ in
       default = {
         policy = read;
         inherit own;
+        commands = if cfg.host == null then { } else policy.commandsOf read cfg.host;
         # Those that are set here and delivered; without the errors that stand for others' secrets.
         delivered = builtins.intersectAttrs own cfg.secrets;
         # Names that this configuration sets and that no secret of this machine has.

@@ -104,6 +104,20 @@ let
       description = secret.description or "";
     };
 
+  # The commands of the checks of one host, by name.
+  commandsOf =
+    policy: host:
+    let
+      checks = policy.checks or { };
+      isOf = name: checks.${name} ? command && any (names policy host) (checks.${name}.on or [ "*" ]);
+    in
+    listToAttrs (
+      map (name: {
+        inherit name;
+        value = checks.${name}.command;
+      }) (filter isOf (attrNames checks))
+    );
+
   # Where a delivered file is found, unless it says otherwise.
   placeOf = forUsers: name: "/run/${if forUsers then "sealift-users" else "sealift"}/${name}";
 
@@ -180,6 +194,7 @@ let
 in
 {
   inherit
+    commandsOf
     deliveryOf
     fileIn
     fileOf

@@ -163,6 +163,50 @@ fn nix_only_a_check_that_got_worse_fails() {
     assert_eq!((machine.calls(), machine.state()), (vec!["test 0".to_owned(), "test 0".to_owned()], before));
 }
 
+/// A policy with a check whose command leaves a mark, and a system that carries such a command too.
+fn check_command(machine: &Machine, words: &str) {
+    let policy = machine.sandbox.read("recipients.toml");
+    let above = policy.split("\n[checks.mark]").next().unwrap_or(&policy).to_owned();
+    machine.sandbox.write("recipients.toml", format!("{above}\n[checks.mark]\ncommand = [{words}]\n"));
+}
+
+#[test]
+fn nix_the_command_of_a_check_is_the_one_that_was_deployed() {
+    if cannot_deploy("verify: commands of checks") {
+        return;
+    }
+    let carried = |words: &str, motd: &str| {
+        let checks = format!(r#"{{\"version\":1,\"commands\":{{\"mark\":[{}]}}}}"#, words.replace('"', "\\\""));
+        format!("{{ etc.\"sealift/checks.json\" = \"{checks}\"; etc.motd = \"{motd}\"; }}")
+    };
+    let machine = Machine::running("{ }");
+    let ran = |name: &str| machine.root.join(name).exists();
+    // Nothing is deployed of it: a clone of somebody's fleet runs nothing that was not agreed to.
+    check_command(&machine, r#""touch", "/from-the-tree""#);
+    let run = machine.on("verify", &[]).exits(3);
+    run.says("check mark: touch /from-the-tree").says("`sealift verify --yes` runs them").prints("deploy it first");
+    assert!(!ran("from-the-tree"));
+    machine.on("verify", &["--yes"]).exits(0);
+    assert!(ran("from-the-tree"));
+    std::fs::remove_file(machine.root.join("from-the-tree")).unwrap();
+    // What is deployed counts, whatever the work tree says by now, and whoever agrees.
+    machine.system(&carried(r#""touch", "/deployed""#, "1"));
+    machine.deploy(&[]).exits(0);
+    assert!(ran("deployed") && !ran("from-the-tree"));
+    std::fs::remove_file(machine.root.join("deployed")).unwrap();
+    machine.on("verify", &["--yes"]).exits(0);
+    assert!(ran("deployed") && !ran("from-the-tree"));
+    // A command that is new has no before: that it fails now is the deploy's doing.
+    let before = machine.state();
+    machine.system(&carried(r#""false""#, "2"));
+    machine.deploy(&[]).exits(6).says("check mark: ");
+    assert_eq!(machine.state(), before);
+    // A system without any, which is another module's or none: the plan shows what will run.
+    machine.system(r#"{ etc.motd = "3"; }"#);
+    machine.deploy(&[]).exits(0).says("mark: touch /from-the-tree");
+    assert!(ran("from-the-tree"));
+}
+
 #[test]
 fn nix_failed_units_are_held_against_those_before() {
     if cannot_deploy("deploy: failed units") {
@@ -172,10 +216,18 @@ fn nix_failed_units_are_held_against_those_before() {
     // The stand-in for systemctl prints these files.
     std::fs::create_dir_all(machine.root.join("run/systemd/system")).unwrap();
     std::fs::create_dir_all(machine.root.join("etc/systemctl")).unwrap();
-    std::fs::write(machine.root.join("etc/systemctl/list-units"), "old.service loaded failed failed An old fault\n")
-        .unwrap();
+    let failing = |unit: &str| {
+        let line = format!("{unit} loaded failed failed An old fault\n");
+        std::fs::write(machine.root.join("etc/systemctl/list-units"), line).unwrap();
+    };
+    // What counts is what switch-to-configuration names: an old fault elsewhere excuses nothing.
+    failing("old.service");
     machine.fail("test 4");
-    machine.deploy(&[]).exits(0).says("units are failed that had failed before");
+    machine.deploy(&[]).exits(6).says("units failed: asked-for.service");
+    assert_eq!(machine.state(), before);
+    failing("asked-for.service");
+    machine.fail("test 4");
+    machine.deploy(&[]).exits(0).says("units are failing that were failing before");
     assert_ne!(machine.state(), before);
     machine.is_tidy();
 }

@@ -114,6 +114,7 @@ CapabilityBoundingSet=CAP_CHOWN
 CapabilityBoundingSet=CAP_DAC_OVERRIDE
 CapabilityBoundingSet=CAP_FOWNER
 CapabilityBoundingSet=CAP_SYS_ADMIN
+DevicePolicy=closed
 ExecStart={package}/bin/sealift install --strict=live {manifest}
 IPAddressDeny=any
 KeyringMode=private
@@ -121,10 +122,12 @@ LimitCORE=0
 LockPersonality=true
 MemoryDenyWriteExecute=true
 NoNewPrivileges=true
+ProtectClock=true
 RemainAfterExit=true
 RestrictAddressFamilies=AF_UNIX
 RestrictNamespaces=true
 RestrictRealtime=true
+RestrictSUIDSGID=true
 SystemCallArchitectures=native
 SystemCallErrorNumber=EPERM
 SystemCallFilter=@system-service
@@ -314,6 +317,28 @@ fn every_mistake_is_told_with_its_mend() {
     std::fs::remove_file(sandbox.fleet().join("secrets/a.age")).expect("removed");
     nixos.refuses(&[case("", &["secrets/a.age is not in the flake", "sealift seal a", "git add secrets/a.age"])]);
     nixos.run("", "machine.seen.manifest").exits(1).says("git add secrets/a.age");
+}
+
+#[test]
+fn the_commands_of_checks_are_part_of_the_system() {
+    let Some(nixos) = Nixos::new("the commands of checks") else { return };
+    let policy = nixos.sandbox.read("recipients.toml");
+    let checks = "
+[checks.all]
+command = [\"true\", \"a b\"]
+[checks.runners]
+on = [\"@runner\"]
+command = [\"true\"]
+[checks.others]
+on = [\"db\"]
+command = [\"true\"]
+[checks.name]
+host_name = true
+";
+    nixos.sandbox.write("recipients.toml", policy + checks);
+    let file = nixos.run("", "machine.config.environment.etc.\"sealift/checks.json\".source.text").exits(0).json();
+    let found: Value = serde_json::from_str(file.as_str().expect("a text")).expect("it is JSON");
+    assert_eq!(found, json!({ "version": 1, "commands": { "all": ["true", "a b"], "runners": ["true"] } }));
 }
 
 #[test]

@@ -113,6 +113,71 @@ fn nix_generations_tell_what_each_would_do() {
 }
 
 #[test]
+fn nix_a_value_that_was_rotated_away_does_not_come_back_in_silence() {
+    if cannot_deploy("rollback: values that were rotated away") {
+        return;
+    }
+    let machine = Machine::new("{ }");
+    machine.sandbox.sealift_with(&["seal", "token", "--hosts", "*", "--stdin"], b"canary-one").exits(0);
+    machine.deploy(&[]).exits(0);
+    machine.boot();
+    let key = machine.sandbox.key("jay");
+    machine.sandbox.sealift(&["host", "rm", "db", "--yes", "-i", &key]).exits(0);
+    machine.seal("token", "second");
+    // A deploy that goes back has it again.
+    machine.fail("test 4");
+    let run = machine.deploy(&[]).exits(6);
+    run.says("token is at value 1 again, and not at 2; known to db, which was removed");
+    machine.deploy(&[]).exits(0);
+    // And so has a rollback, which says so before.
+    let run = machine.on("rollback", &[]).exits(0);
+    run.says("! token (value 2 → value 1: an older value comes back; known to db, which was removed)");
+}
+
+#[test]
+fn nix_a_rollback_can_leave_the_newest_values_where_they_fit() {
+    if cannot_deploy("rollback: --keep-values") {
+        return;
+    }
+    let machine = three();
+    // `token` is at its third value; `other` has another shape than in the generation before.
+    let other = machine.sandbox.value("other");
+    machine.sandbox.sealift_with(&["seal", "other", "--hosts", "web", "--stdin"], other.as_bytes()).exits(0);
+    machine.deploy(&[]).exits(0);
+    let policy = machine.sandbox.read("recipients.toml");
+    machine.sandbox.write("recipients.toml", policy.replace("[secrets.other]", "[secrets.other]\nshape = \"token\""));
+    machine.sandbox.sealift_with(&["seal", "other", "--stdin"], format!("{other}-2").as_bytes()).exits(0);
+    machine.deploy(&[]).exits(0);
+    let run = machine.on("rollback", &["--to", "2", "--keep-values"]).exits(0);
+    run.says("token stays at value 3; this system carries value 2").says("last until the next reboot");
+    assert_eq!(machine.secret("token"), Some(machine.sandbox.value("third")));
+    let run = machine.on("rollback", &["--to", "4", "--keep-values"]).exits(0);
+    assert!(!run.stderr.contains("other stays"), "{}", run.stderr);
+    assert_eq!(machine.secret("other"), Some(other));
+    // Each boot has what its system carries.
+    machine.on("rollback", &["--to", "2", "--keep-values"]).exits(0);
+    machine.boot();
+    assert_eq!(machine.secret("token"), Some(machine.sandbox.value("second")));
+}
+
+#[test]
+fn nix_a_check_that_stands_in_the_way_can_be_left_out() {
+    if cannot_deploy("rollback: --no-checks") {
+        return;
+    }
+    let machine = three();
+    let policy = machine.sandbox.read("recipients.toml");
+    machine.system(r#"{ etc.motd = "4"; etc.marker = "x"; }"#);
+    machine.sandbox.write("recipients.toml", policy + "\n[checks.marker]\nexists = \"/etc/marker\"\n");
+    machine.deploy(&[]).exits(0);
+    let before = machine.state();
+    machine.on("rollback", &[]).exits(6).says("check marker").says("`--no-checks` goes back whatever the checks say");
+    assert_eq!(machine.state(), before);
+    machine.on("rollback", &["--no-checks"]).exits(0);
+    assert_ne!(machine.state(), before);
+}
+
+#[test]
 fn nix_what_was_only_tried_is_left_for_what_boots() {
     if cannot_deploy("rollback of what was tried") {
         return;

@@ -1,13 +1,18 @@
 //! Activates a system: its own switch-to-configuration, or nixos-rebuild where that can be told which system.
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::process::{Ended, Invocation};
 use super::rooted::Root;
 use super::units;
 use crate::error::{Error, Result};
 use crate::fleet::policy::Engine;
-use crate::fleet::rollout::{Action, Switched};
+use crate::fleet::rollout::{Action, Said, Switched};
+
+/// How the names of the units begin in which switches run.
+const UNIT: &str = "sealift-switch-";
+/// How many switches were called: a unit that was stopped just now may still have its name.
+static CALLS: AtomicU32 = AtomicU32::new(0);
 
 /// What is asked of a system.
 #[derive(Clone, Copy, Debug)]
@@ -59,21 +64,29 @@ impl Program {
 ///
 /// # Errors
 /// Only when it could not be started.
-pub fn activate(root: &Root, activation: Activation<'_>, line: impl Fn(&str) + Sync) -> Result<Switched> {
-    let said = Mutex::new(String::new());
-    let hear = |text: &str| {
-        if let Ok(mut said) = said.lock() {
-            said.push_str(text);
-            said.push('\n');
-        }
+pub fn activate(root: &Root, activation: Activation<'_>, line: impl Fn(&str)) -> Result<Switched> {
+    let mut said = Said::default();
+    // Into no pipe of ours: a switch goes on when this process is killed, and must not die of telling it.
+    let ended = call(root, activation).logged(|text| {
+        said.line(text);
         line(text);
-    };
-    let ended = call(root, activation).converse(hear, hear)?;
+    })?;
     let code = match ended {
         Ended::Code(code) => Some(code),
         Ended::Signal(_) => None,
     };
-    Ok(Switched::of(code, &ended.to_string(), &said.into_inner().unwrap_or_default()))
+    Ok(said.ended(code, &ended.to_string()))
+}
+
+/// Ends the switches that a run left at work when it was killed: they hold the lock, and go the wrong way.
+///
+/// # Errors
+/// When they cannot be ended.
+pub fn end_left(root: &Root) -> Result<()> {
+    if !root.is_machine() || !units::runs(root) {
+        return Ok(());
+    }
+    Invocation::new("systemctl").args(["stop", "--", &format!("{UNIT}*.service")]).read().map(drop)
 }
 
 fn call(root: &Root, activation: Activation<'_>) -> Invocation {
@@ -100,7 +113,7 @@ fn call(root: &Root, activation: Activation<'_>) -> Invocation {
         return set(Invocation::new(stc).arg(action.as_str()));
     }
     // In a unit of its own it outlives the service manager's restart of what started it, and a killed deploy.
-    let unit = format!("--unit=sealift-switch-{}", std::process::id());
+    let unit = format!("--unit={UNIT}{}-{}", std::process::id(), CALLS.fetch_add(1, Ordering::Relaxed));
     let call = Invocation::new("systemd-run").args([
         "--collect",
         "--no-ask-password",

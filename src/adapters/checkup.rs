@@ -23,7 +23,7 @@ pub fn machine(root: &Root, keys: Vec<String>) -> Machine {
         boot: boot(root),
         keys,
         clobbered: clobbered(root),
-        failed: units::failed_units(root),
+        failed: units::failing_units(root),
     }
 }
 

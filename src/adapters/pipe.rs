@@ -1,7 +1,9 @@
 //! What a child prints and says, read while it runs: whole, by lines, or its end.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Result};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::process::Child;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +15,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 const SAID: usize = 64 << 10;
 /// How long a line may be that is passed on; the rest of a longer one is dropped.
 const LINE: u64 = 16 << 20;
+/// How often a file is looked at that a child writes.
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// Tells when a child has ended; none where the kernel cannot.
 #[derive(Clone)]
@@ -34,6 +38,21 @@ impl End {
         // It may end by itself in between.
         poll(&mut [PollFd::new(end, PollFlags::IN)], Some(&limit)) == Ok(0)
             && pidfd_send_signal(end, Signal::KILL).is_ok()
+    }
+
+    /// Waits a moment for the child's end. Whether it has ended; where the kernel cannot tell, whoever asks waited for it.
+    fn came(&self) -> bool {
+        self.0.as_ref().is_none_or(|end| poll(&mut [PollFd::new(end, PollFlags::IN)], Some(&PAUSE)) == Ok(1))
+    }
+
+    /// Whether the kernel can tell.
+    pub fn is_known(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// A file that the child writes.
+    pub fn follows<'a>(&self, file: &'a File) -> Growing<'a> {
+        Growing { file, at: 0, end: self.clone() }
     }
 
     /// A pipe of the child.
@@ -73,6 +92,30 @@ impl<P: Read + AsFd> Read for Pipe<P> {
         match &self.end.0 {
             Some(end) if !self.wait(end)? => Ok(0),
             _ => self.pipe.read(buffer),
+        }
+    }
+}
+
+/// A file that a child writes, read while it grows. It ends with the child.
+pub struct Growing<'a> {
+    file: &'a File,
+    at: u64,
+    end: End,
+}
+
+impl Read for Growing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        let mut over = false;
+        loop {
+            // `> /dev/stderr` in a script empties the file.
+            self.at = self.at.min(self.file.metadata()?.len());
+            let read = self.file.read_at(buffer, self.at)?;
+            self.at += read as u64;
+            if read > 0 || over {
+                return Ok(read);
+            }
+            // What it wrote last is read after its end was seen.
+            over = self.end.came();
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::fleet::policy::Probe;
 /// How long a command of a check may take.
 const LIMIT: Duration = Duration::from_secs(30);
 /// Where a system has its programs.
-const PROGRAMS: &str = "/run/wrappers/bin:/run/current-system/sw/bin:/usr/bin:/bin";
+const PROGRAMS: &str = "/run/wrappers/bin:/run/current-system/sw/bin:/usr/bin:/usr/sbin:/bin:/sbin";
 
 /// Looks.
 ///
@@ -23,7 +23,7 @@ pub fn look(root: &Root, host: Option<&HostName>, probe: &Probe) -> Result<()> {
     match probe {
         Probe::Unit(unit) if units::is_active(root, unit)? => Ok(()),
         Probe::Unit(unit) => not(format!("{unit} is not active")),
-        Probe::NoFailedUnits => match units::failed_units(root) {
+        Probe::NoFailedUnits => match units::failing_units(root) {
             None => not("there is no systemd to ask".to_owned()),
             Some(units) if units.is_empty() => Ok(()),
             Some(units) => not(format!("failed: {}", units.into_iter().collect::<Vec<_>>().join(", "))),
@@ -56,6 +56,7 @@ pub fn look(root: &Root, host: Option<&HostName>, probe: &Probe) -> Result<()> {
             }
         }
         Probe::Command(words) => command(root, None, words),
+        Probe::Deployed => not("its command is not part of the system that runs: deploy it first".to_owned()),
         Probe::LoginShell(user) => login_shell(root, user),
         Probe::Program { name, user } => program(root, name, user.as_ref()),
         Probe::Gpu(driver) => gpu(root, driver.as_deref()),

@@ -5,6 +5,7 @@
 //! `plugin` has checked the name against the user's own list.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -12,6 +13,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::pipe::{End, cut, each_line, keep_end};
@@ -414,6 +416,30 @@ impl Invocation {
         status.map(Ended::of).map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))
     }
 
+    /// Runs it with what it prints and says in a file in memory, and passes on each line. Unlike a pipe it takes what a program
+    /// writes that outlives this process.
+    ///
+    /// # Errors
+    /// Only when it could not be started or waited for.
+    pub fn logged(&self, line: impl FnMut(&str)) -> Result<Ended> {
+        let failed = |error: std::io::Error| Error::io(format!("cannot keep what {} prints", self.name()), error);
+        let file =
+            memfd_create("sealift-log", MemfdFlags::CLOEXEC).map(File::from).map_err(|error| failed(error.into()))?;
+        let appends = fcntl_getfl(&file).and_then(|flags| fcntl_setfl(&file, flags | OFlags::APPEND));
+        appends.map_err(|error| failed(error.into()))?;
+        let mut command = self.command();
+        command.stdin(Stdio::null());
+        command.stdout(file.try_clone().map_err(failed)?).stderr(file.try_clone().map_err(failed)?);
+        let mut child = self.start(&mut command)?;
+        let unwaited = |error| Error::io(format!("cannot wait for {}", self.name()), error);
+        let end = End::of(&child);
+        if !end.is_known() {
+            child.wait().map_err(unwaited)?;
+        }
+        each_line(end.follows(&file), line);
+        child.wait().map(Ended::of).map_err(unwaited)
+    }
+
     /// Runs it with its input and its output at hand: `write` has the one, on a thread of its own, and `read` the other.
     /// What `read` leaves is not waited for: the program finds nobody who reads it, and ends.
     ///
@@ -564,6 +590,21 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_into_a_file_is_passed_on_line_by_line() {
+        let mut lines = Vec::new();
+        let script = "echo printed; echo said >&2; printf %070000d 0; echo; printf end; exit 3";
+        let ended = Invocation::new("sh").args(["-c", script]).logged(|line| lines.push(line.to_owned())).unwrap();
+        assert_eq!(ended, Ended::Code(3));
+        assert_eq!((lines.len(), lines[2].len()), (4, 70000));
+        assert_eq!((&*lines[0], &*lines[1], &*lines[3]), ("printed", "said", "end"));
+        // A script may empty it, as a terminal would not be.
+        lines.clear();
+        let script = "echo one; echo two > /dev/stderr; echo three >&2";
+        Invocation::new("sh").args(["-c", script]).logged(|line| lines.push(line.to_owned())).unwrap();
+        assert_eq!(lines.last().map(String::as_str), Some("three"));
+    }
+
+    #[test]
     fn what_a_program_leaves_behind_with_its_pipes_is_not_waited_for() {
         let place = tempfile::tempdir().unwrap();
         let fifo = place.path().join("fifo");
@@ -575,7 +616,7 @@ mod tests {
         assert_eq!(lines, ["printed"]);
         let output = call.run().unwrap();
         assert_eq!((output.stdout, output.stderr), (b"printed\n".to_vec(), b"said\n".to_vec()));
-        drop(std::fs::File::options().write(true).open(fifo).unwrap());
+        drop(File::options().write(true).open(fifo).unwrap());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::age::dearmored;
@@ -10,8 +11,8 @@ use crate::error::{Error, Result};
 use crate::fleet::installed::hex;
 use crate::fleet::manifest::Manifest;
 use crate::fleet::name::{SecretName, UnitName};
-use crate::fleet::rollout::{Carried, Facts};
-use crate::fleet::seal::Envelope;
+use crate::fleet::rollout::{Carried, Commands, Facts};
+use crate::fleet::seal::{Envelope, Seal};
 use crate::fleet::target::Target;
 
 /// The system that is running.
@@ -20,10 +21,14 @@ pub const RUNNING: &str = "/run/current-system";
 pub const BOOTED: &str = "/run/booted-system";
 /// The manifest of a system's secrets, from its top.
 pub const MANIFEST: &str = "etc/sealift/manifest.json";
+/// The commands of the checks that are declared for a system, from its top.
+const CHECKS: &str = "etc/sealift/checks.json";
 /// The program on the host that a system brings, from its top.
 pub const PROGRAM: &str = "etc/sealift/host";
 /// The unit that installs them, from its top.
 pub const UNIT: &str = "etc/systemd/system/sealift-install.service";
+/// The unit that finishes or takes back what a killed run left, from its top.
+pub const RECOVERS: &str = "etc/systemd/system/sealift-recover.path";
 /// Links to what was delivered with systems that carry no manifest, by the name of the system; roots for the collector.
 pub const BUNDLES: &str = "/nix/var/nix/gcroots/sealift";
 
@@ -76,6 +81,28 @@ pub fn facts(root: &Root, system: &str) -> Result<Facts> {
     })
 }
 
+/// The commands of a system's declared checks, by their names; none where it does not say.
+///
+/// # Errors
+/// When what it says is not understood.
+pub fn commands(root: &Root, system: &str) -> Result<Option<Commands>> {
+    #[derive(Deserialize)]
+    struct Checks {
+        version: u32,
+        commands: Commands,
+    }
+    let place = format!("{system}/{CHECKS}");
+    let Some(text) = root.read(&place)? else { return Ok(None) };
+    match serde_json::from_slice(&text) {
+        Ok(Checks { version: 1, commands }) => Ok(Some(commands)),
+        Ok(Checks { version, .. }) => {
+            Err(Error::failed(format!("{place} is of version {version}, and this program reads version 1"))
+                .hint("use the sealift that the system was built with"))
+        }
+        Err(error) => Err(Error::failed(format!("{place} is not understood")).because(error)),
+    }
+}
+
 /// Where the manifest of a system's secrets is, from inside the root: its own, or the one that was delivered with it.
 pub fn manifest(root: &Root, system: &str) -> Option<String> {
     let own = format!("{system}/{MANIFEST}");
@@ -108,7 +135,7 @@ pub fn secrets(root: &Root, manifest: &str) -> Result<Vec<Carried>> {
             root.read(&file)?.ok_or_else(|| Error::failed(format!("{name}: its sealed file {file} is not there")))?;
         let binary = dearmored(&bytes).ok().flatten();
         let seal = Envelope::read(binary.as_deref().unwrap_or(&bytes)).ok().and_then(|envelope| envelope.seal);
-        Ok(carry(&placement.target, seal.as_ref().map(|seal| seal.serial), hex(&Sha256::digest(&bytes))))
+        Ok(carry(&placement.target, seal.as_ref(), hex(&Sha256::digest(&bytes))))
     });
     let mut carried = carried.collect::<Result<Vec<Carried>>>()?;
     // A template changes with its text, and with the sealed files of its secrets.
@@ -121,10 +148,12 @@ pub fn secrets(root: &Root, manifest: &str) -> Result<Vec<Carried>> {
     Ok(carried)
 }
 
-fn carry(target: &Target, serial: Option<u64>, digest: String) -> Carried {
+fn carry(target: &Target, seal: Option<&Seal>, digest: String) -> Carried {
+    let readers = |seal: &Seal| seal.current.union(&seal.former).map(ToString::to_string).collect();
     Carried {
         name: target.name.to_string(),
-        serial,
+        serial: seal.map(|seal| seal.serial),
+        known_to: seal.map(readers).unwrap_or_default(),
         digest,
         delivery: format!(
             "{}:{} {} {}",

@@ -36,8 +36,10 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
     let inventory = session.fleet.inventory()?;
     let former = former::look(session)?;
     let superseded: Vec<String> = former.superseded.iter().map(|one| one.path.clone()).collect();
-    let mut verified: BTreeMap<HostName, Result<Verified>> =
-        verify::run(session, who)?.into_iter().map(|found| (found.host, found.verified)).collect();
+    let mut verified: BTreeMap<HostName, Result<Verified>> = verify::run(session, who, verify::Undeployed::Skip)?
+        .into_iter()
+        .map(|found| (found.host, found.verified))
+        .collect();
     let reached =
         reach_all(policy, who, &chosen, Needs { root: false, brings: None, gate: None }, None, &session.talk)?;
     let rows = reached.into_iter().map(|(host, one)| {

@@ -32,6 +32,10 @@ pub struct Request {
     pub host: Option<HostName>,
     /// The generation; none: the one before the current one.
     pub to: Option<u64>,
+    /// Whether the declared checks are made.
+    pub checks: bool,
+    /// Whether values stay that are newer than those of the generation.
+    pub keep_values: bool,
 }
 
 /// Rolls back. `session` is none where no fleet is at hand: then nothing is checked but that the system activates.
@@ -60,10 +64,11 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
         (Some(_), Reach::There(_)) => Err("both systems are on the host".to_owned()),
         (None, _) => Err("no system is running there".to_owned()),
     };
-    let plan = Plan::of(target.host.as_ref(), Action::Switch, &survey, &coming, packages);
+    let plan = Plan::of(policy, target.host.as_ref(), Action::Switch, &survey, &coming, packages);
     talk.event(Event::Note(format!("back to generation {number}")));
     plan.lines().into_iter().for_each(|line| talk.event(Event::Note(line)));
-    let declared = policy.zip(target.host.as_ref()).map_or_else(Vec::new, |(policy, host)| checks(policy, host));
+    let checked = policy.zip(target.host.as_ref()).filter(|_| request.checks);
+    let declared = checked.map_or_else(Vec::new, |(policy, host)| checks(policy, host));
     let switch = Switch {
         action: Action::Switch,
         profile: Profile::Generation(number),
@@ -76,6 +81,7 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
         commit: None,
         acknowledge: (target.is_remote() && plan.live()).then_some(request.how.acknowledge),
         link: None,
+        keep_values: request.keep_values,
         system,
     };
     let order = target.order(caller, Work::Switch(Box::new(switch)))?;

@@ -2,13 +2,16 @@
 //! opened.
 
 use super::Session;
-use super::deploy::checks;
-use super::deploy::crew::{Needs, Who, reach_all};
+use super::deploy::crew::{Needs, Ready, Who, reach_all};
 use super::deploy::target::out_of_form;
+use super::deploy::verify::with_commands;
+use super::deploy::{checks, commands};
 use crate::adapters::parallel;
 use crate::error::Result;
 use crate::fleet::name::HostName;
 use crate::fleet::order::{Told, Verified, Work};
+use crate::fleet::policy::Policy;
+use crate::fleet::rollout::Commands;
 
 /// What was found on one host.
 pub struct Found {
@@ -18,11 +21,22 @@ pub struct Found {
     pub verified: Result<Verified>,
 }
 
+/// What becomes of commands of checks that no deployed system carries, and that the work tree declares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undeployed {
+    /// They are shown, and run if a person agrees.
+    Ask,
+    /// They run.
+    Run,
+    /// They do not run.
+    Skip,
+}
+
 /// Verifies.
 ///
 /// # Errors
 /// When a word names no host. What is wrong with a host is told for that host.
-pub fn run(session: &Session, who: &Who) -> Result<Vec<Found>> {
+pub fn run(session: &Session, who: &Who, undeployed: Undeployed) -> Result<Vec<Found>> {
     let policy = &session.fleet.policy;
     let chosen = who.choose(policy)?;
     let needs = Needs { root: true, brings: None, gate: None };
@@ -33,8 +47,15 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Found>> {
             Err(error) => found.push(Found { host, verified: Err(error) }),
         }
     }
+    let agreed = match undeployed {
+        Undeployed::Run => true,
+        Undeployed::Skip => false,
+        Undeployed::Ask => agreed(session, &ready)?,
+    };
     found.extend(parallel::map_on(ready.len(), &ready, |one| {
-        let told = one.target.ask(&one.rights, &who.caller, Work::Verify(checks(policy, &one.host)));
+        let asked = if agreed { taken_from(policy, one) } else { Commands::new() };
+        let checks = with_commands(&checks(policy, &one.host), &asked);
+        let told = one.target.ask(&one.rights, &who.caller, Work::Verify(checks));
         let verified = told.and_then(|told| match told {
             Told::Verified(verified) => Ok(verified),
             _ => Err(out_of_form(&one.target)),
@@ -43,4 +64,29 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Found>> {
     }));
     found.sort_by(|a, b| a.host.cmp(&b.host));
     Ok(found)
+}
+
+/// The commands of checks that run from the work tree: those of a host whose system carries none.
+fn taken_from(policy: &Policy, ready: &Ready) -> Commands {
+    let carries = ready.target.survey.running.as_ref().is_some_and(|running| running.commands.is_some());
+    if carries { Commands::new() } else { commands(policy, &ready.host) }
+}
+
+/// Shows the commands that would run as root from the work tree, and asks. A clone of somebody else's fleet must not run any.
+fn agreed(session: &Session, ready: &[Ready]) -> Result<bool> {
+    let mut lines = Vec::new();
+    for one in ready {
+        let asked = taken_from(&session.fleet.policy, one);
+        lines.extend(asked.iter().map(|(name, words)| format!("  {}: check {name}: {}", one.host, words.join(" "))));
+    }
+    if lines.is_empty() {
+        return Ok(false);
+    }
+    session.note("commands of recipients.toml, which no deployed system carries, would run as root:");
+    lines.into_iter().for_each(|line| session.note(line));
+    let agreed = session.talk.confirm("Run them?")?;
+    if !agreed {
+        session.note("they are not run; `sealift verify --yes` runs them without asking");
+    }
+    Ok(agreed)
 }

@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::name::HostName;
-use super::rollout::{Action, Change, Outcome, Reboot, SecretChange, UnitChanges, secret_changes, secret_units};
+use super::policy::Policy;
+use super::rollout::{
+    Action, Change, Commands, Outcome, Reboot, SecretChange, UnitChanges, secret_changes, secret_units,
+};
 use super::survey::{Seen, Survey};
 
 /// The version of the form of a campaign.
@@ -105,11 +108,16 @@ pub struct Plan {
     pub reboot: Reboot,
     /// Whether the secrets last only until the next reboot: the system has no unit that delivers them.
     pub until_reboot: bool,
+    /// The commands of checks that are taken from recipients.toml and run as root there: the system carries none.
+    #[serde(default, skip_serializing_if = "Commands::is_empty")]
+    pub commands: Commands,
 }
 
 impl Plan {
-    /// Compares what comes with what is. `packages`: the differences of the closures, or why there are none.
+    /// Compares what comes with what is. `packages`: the differences of the closures, or why there are none. `policy` tells of
+    /// hosts that were removed.
     pub fn of(
+        policy: Option<&Policy>,
         host: Option<&HostName>,
         action: Action,
         survey: &Survey,
@@ -118,7 +126,11 @@ impl Plan {
     ) -> Self {
         let running = survey.running.as_ref();
         let facts = running.map(|seen| &seen.facts);
-        let secrets = secret_changes(running.map_or(&[], |seen| &seen.secrets), &coming.secrets);
+        let removed = policy.into_iter().flat_map(|policy| &policy.retired);
+        let removed = removed.flat_map(|(name, gone)| {
+            gone.keys.iter().map(move |key| (key.fingerprint().to_string(), name.to_string()))
+        });
+        let secrets = secret_changes(running.map_or(&[], |seen| &seen.secrets), &coming.secrets, &removed.collect());
         let (packages, not_compared) = match packages {
             Ok(packages) => (packages, None),
             Err(why) => (Vec::new(), Some(why)),
@@ -136,12 +148,23 @@ impl Plan {
             units: UnitChanges::between(facts, &coming.facts),
             reboot: Reboot::between(facts, survey.booted.as_ref(), &coming.facts),
             until_reboot: !coming.secrets.is_empty() && !coming.facts.has_unit,
+            commands: Commands::new(),
         }
     }
 
     /// Whether the system can be activated as it is.
     pub fn live(&self) -> bool {
         self.reboot.blocks.is_empty()
+    }
+
+    /// What a host that went back has again, and should not: values that had been rotated away. As a person reads it.
+    pub fn back_again(&self) -> Vec<String> {
+        let changed = self.secrets.iter().filter(|secret| secret.change == Change::Changed);
+        let back = changed.filter_map(|secret| {
+            let (from, to) = secret.from.zip(secret.to)?;
+            Some(format!("{} is at value {from} again, and not at {to}{}", secret.name, known(secret)))
+        });
+        back.collect()
     }
 
     /// As a person reads it.
@@ -184,8 +207,18 @@ impl Plan {
             };
             lines.push(format!("this system has no unit that delivers its secrets: {until}"));
         }
+        if !self.commands.is_empty() {
+            lines.push("checks of recipients.toml that run as root there:".to_owned());
+            lines.extend(self.commands.iter().map(|(name, words)| format!("  {name}: {}", words.join(" "))));
+        }
         lines
     }
+}
+
+/// Who should not know the older value, and does.
+fn known(secret: &SecretChange) -> String {
+    let names: Vec<&str> = secret.known_to.iter().map(String::as_str).collect();
+    if names.is_empty() { String::new() } else { format!("; known to {}, which was removed", names.join(", ")) }
 }
 
 fn told(secret: &SecretChange) -> String {
@@ -194,7 +227,12 @@ fn told(secret: &SecretChange) -> String {
     match secret.change {
         Change::Added => format!("+ {name} ({})", value(secret.to)),
         Change::Changed => format!("~ {name} ({} → {})", value(secret.from), value(secret.to)),
-        Change::Older => format!("! {name} ({} → {}: an older value comes back)", value(secret.from), value(secret.to)),
+        Change::Older => format!(
+            "! {name} ({} → {}: an older value comes back{})",
+            value(secret.from),
+            value(secret.to),
+            known(secret)
+        ),
         Change::Resealed => format!("= {name} ({}, sealed anew)", value(secret.to)),
         Change::Reowned => format!("= {name} (another owner, mode or place)"),
         Change::Removed => format!("- {name} ({})", value(secret.from)),

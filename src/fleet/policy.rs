@@ -238,6 +238,9 @@ pub enum Probe {
     Exists(String),
     /// This program and its arguments exit 0.
     Command(Vec<String>),
+    /// The same, of the command that the system itself declares for this check. Never in a policy: what a host runs as root is
+    /// what was deployed, and not what lies in a work tree.
+    Deployed,
     /// This user's login shell starts.
     LoginShell(UnixName),
     /// A program is on the system's PATH, or on a user's.

@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::name::UnitName;
+
 /// How far a deploy goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -98,6 +100,9 @@ pub struct Carried {
     /// Whether it is put together from others, and is no secret of the policy.
     #[serde(default)]
     pub template: bool,
+    /// Who can open this value, or once could, by its seal: fingerprints of their keys, hexadecimal.
+    #[serde(default)]
+    pub known_to: BTreeSet<String>,
 }
 
 /// What becomes of one secret.
@@ -129,18 +134,27 @@ pub struct SecretChange {
     pub from: Option<u64>,
     /// The serial of the value that comes.
     pub to: Option<u64>,
+    /// Hosts that were removed, and know the older of the two values.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub known_to: BTreeSet<String>,
 }
 
-/// What becomes of the secrets between two systems, by name.
-pub fn secret_changes(before: &[Carried], after: &[Carried]) -> Vec<SecretChange> {
+/// What becomes of the secrets between two systems, by name. `removed`: the hosts that were removed, by the fingerprints of
+/// their keys.
+pub fn secret_changes(before: &[Carried], after: &[Carried], removed: &BTreeMap<String, String>) -> Vec<SecretChange> {
+    let know = |value: &Carried| value.known_to.iter().filter_map(|key| removed.get(key).cloned()).collect();
     let old: BTreeMap<_, _> = before.iter().map(|secret| (secret.name.as_str(), secret)).collect();
     let new: BTreeSet<_> = after.iter().map(|secret| secret.name.as_str()).collect();
     let mut changes: Vec<_> = after
         .iter()
         .filter_map(|secret| {
-            let change =
-                |change, from| Some(SecretChange { name: secret.name.clone(), change, from, to: secret.serial });
-            let Some(former) = old.get(secret.name.as_str()) else { return change(Change::Added, None) };
+            let former = old.get(secret.name.as_str());
+            let change = |change, from| {
+                let older = if change == Change::Older { Some(secret) } else { former.copied() };
+                let known_to = older.map(know).unwrap_or_default();
+                Some(SecretChange { name: secret.name.clone(), change, from, to: secret.serial, known_to })
+            };
+            let Some(former) = former else { return change(Change::Added, None) };
             match (former.digest == secret.digest, former.serial, secret.serial) {
                 (true, ..) if former.delivery == secret.delivery => None,
                 (true, from, _) => change(Change::Reowned, from),
@@ -156,6 +170,7 @@ pub fn secret_changes(before: &[Carried], after: &[Carried]) -> Vec<SecretChange
         change: Change::Removed,
         from: secret.serial,
         to: None,
+        known_to: know(secret),
     }));
     changes.sort();
     changes
@@ -204,6 +219,9 @@ fn versions(paths: &[String]) -> BTreeMap<&str, BTreeSet<&str>> {
     }
     versions
 }
+
+/// The commands of checks, each as a program and its arguments, by the names of the checks.
+pub type Commands = BTreeMap<String, Vec<String>>;
 
 /// What a system says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -294,44 +312,94 @@ pub enum Switched {
     /// Its init cannot be switched to live; nothing was done.
     NeedsReboot,
     /// It is active, and some units failed.
-    UnitsFailed,
+    UnitsFailed(Failing),
     /// It failed, and how.
     Failed(String),
 }
 
-impl Switched {
-    /// From an exit code and what was said.
-    pub fn of(code: Option<i32>, ended: &str, said: &str) -> Self {
-        match code {
-            Some(0) => Switched::Done,
-            Some(11) => Switched::Busy,
-            _ if said.contains("Could not acquire lock") => Switched::Busy,
-            Some(100) => Switched::NeedsReboot,
-            Some(4) => Switched::UnitsFailed,
-            Some(2) => Switched::Failed("its activation script failed (exit code 2)".to_owned()),
-            Some(1) if said.contains("Pre-switch check") => {
-                Switched::Failed("its pre-switch checks failed (exit code 1)".to_owned())
+/// What failed in a switch that ended with exit code 4, as switch-to-configuration itself names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failing {
+    /// Units of the machine. One that had failed before may be among them: a switch starts it again.
+    units: BTreeSet<String>,
+    /// Users whose own units failed. Nobody knows how those were before.
+    users: BTreeSet<String>,
+}
+
+/// What a switch-to-configuration says that tells how it ended.
+#[derive(Debug, Default)]
+pub struct Said {
+    busy: bool,
+    unchecked: bool,
+    inactive: bool,
+    failing: Failing,
+}
+
+impl Said {
+    /// Hears a line. Its words are those of nixpkgs' switch-to-configuration-ng, and of the program in Perl before it.
+    pub fn line(&mut self, line: &str) {
+        self.busy |= line.contains("Could not acquire lock");
+        self.unchecked |= line.contains("Pre-switch check");
+        self.inactive |= line == "Failed to run activate script";
+        if let Some(units) = line.strip_prefix("warning: the following units failed: ") {
+            self.failing.units.extend(units.split(", ").map(str::to_owned));
+        } else if let Some(user) =
+            line.strip_prefix("warning: user activation for ").and_then(|rest| rest.strip_suffix(" failed"))
+        {
+            self.failing.users.insert(user.to_owned());
+        } else if let Some((verb, rest)) = line.strip_prefix("Failed to ").and_then(|rest| rest.split_once(' '))
+            && ["start", "restart", "reload", "stop"].contains(&verb)
+        {
+            // A job that failed, or one that could not even be asked for, with the reason.
+            let unit = rest.split(':').next().unwrap_or(rest);
+            if unit.parse::<UnitName>().is_ok() {
+                self.failing.units.insert(unit.to_owned());
             }
-            _ => Switched::Failed(format!("switch-to-configuration: {ended}")),
         }
     }
 
-    /// Whether the system counts as active. `newly_failed`: units that are failed now and were not before; none where
-    /// nobody can tell.
+    /// How it ended, with this exit code, or otherwise, which is then told.
+    pub fn ended(self, code: Option<i32>, ended: &str) -> Switched {
+        match code {
+            Some(0) => Switched::Done,
+            Some(11) => Switched::Busy,
+            _ if self.busy => Switched::Busy,
+            Some(100) => Switched::NeedsReboot,
+            // A unit that fails afterwards hides the code of the activation.
+            Some(4) if !self.inactive => Switched::UnitsFailed(self.failing),
+            Some(2 | 4) => Switched::Failed("its activation script failed".to_owned()),
+            Some(1) if self.unchecked => Switched::Failed("its pre-switch checks failed (exit code 1)".to_owned()),
+            _ => Switched::Failed(format!("switch-to-configuration: {ended}")),
+        }
+    }
+}
+
+impl Switched {
+    /// Whether the system counts as active. `before`: the units that were failing before it was activated; none where nobody
+    /// can tell. What failed and is not among them is new, and so is what nobody named.
     ///
     /// # Errors
     /// Why it does not, for people.
-    pub fn judge(&self, newly_failed: Option<&BTreeSet<String>>) -> Result<(), String> {
-        match (self, newly_failed) {
-            (Switched::Done, _) => Ok(()),
-            (Switched::UnitsFailed, Some(units)) if units.is_empty() => Ok(()),
-            (Switched::UnitsFailed, Some(units)) => {
-                Err(format!("units failed: {}", units.iter().cloned().collect::<Vec<_>>().join(", ")))
+    pub fn judge(&self, before: Option<&BTreeSet<String>>) -> Result<(), String> {
+        let Failing { units, users } = match self {
+            Switched::Done => return Ok(()),
+            Switched::Busy => return Err("another switch is running on the host".to_owned()),
+            Switched::NeedsReboot => {
+                return Err("it cannot be activated without a reboot (exit code 100)".to_owned());
             }
-            (Switched::UnitsFailed, None) => Err("units failed (exit code 4)".to_owned()),
-            (Switched::Busy, _) => Err("another switch is running on the host".to_owned()),
-            (Switched::NeedsReboot, _) => Err("it cannot be activated without a reboot (exit code 100)".to_owned()),
-            (Switched::Failed(why), _) => Err(why.clone()),
+            Switched::Failed(why) => return Err(why.clone()),
+            Switched::UnitsFailed(failing) => failing,
+        };
+        let list = |names: Vec<&String>| names.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let new: Vec<_> = units.iter().filter(|unit| !before.is_some_and(|before| before.contains(*unit))).collect();
+        match (new.is_empty(), users.is_empty(), units.is_empty()) {
+            (true, true, false) => Ok(()),
+            (true, true, true) => Err("units failed (exit code 4)".to_owned()),
+            (false, true, _) => Err(format!("units failed: {}", list(new))),
+            (true, false, _) => Err(format!("user units failed, of: {}", list(users.iter().collect()))),
+            (false, false, _) => {
+                Err(format!("units failed: {}; and user units of: {}", list(new), list(users.iter().collect())))
+            }
         }
     }
 }
@@ -349,6 +417,7 @@ mod tests {
             delivery: delivery.into(),
             units,
             template: false,
+            known_to: [format!("{digest}")].into(),
         }
     }
 
@@ -370,7 +439,13 @@ mod tests {
             carried("own", 1, 1, "x"),
             carried("more", 1, 1, ""),
         ];
-        let changes = secret_changes(&before, &after);
+        let removed = BTreeMap::from([("1".to_owned(), "gone".to_owned()), ("2".to_owned(), "lost".to_owned())]);
+        let changes = secret_changes(&before, &after, &removed);
+        let known = |name: &str| {
+            let change = changes.iter().find(|change| change.name == name);
+            change.and_then(|change| change.known_to.first()).map(String::as_str)
+        };
+        assert_eq!((known("new"), known("old")), (Some("gone"), Some("lost")), "it is the older value that is known");
         let told: Vec<_> =
             changes.iter().map(|change| (change.name.as_str(), change.change, change.from, change.to)).collect();
         assert_eq!(
@@ -417,14 +492,42 @@ mod tests {
         assert_eq!(Reboot::between(None, None, &now).blocks.len(), 1);
     }
 
+    fn ended(code: i32, lines: &[&str]) -> Switched {
+        let mut said = Said::default();
+        lines.iter().for_each(|line| said.line(line));
+        said.ended(Some(code), "ended")
+    }
+
     #[test]
-    fn failed_units_count_only_if_they_are_new() {
-        let none = BTreeSet::new();
-        let some = BTreeSet::from(["a.service".to_owned()]);
-        assert!(Switched::UnitsFailed.judge(Some(&none)).is_ok());
-        assert!(Switched::UnitsFailed.judge(Some(&some)).is_err());
-        assert!(Switched::UnitsFailed.judge(None).is_err());
-        assert_eq!(Switched::of(Some(1), "", "x\nCould not acquire lock"), Switched::Busy);
-        assert!(matches!(Switched::of(None, "ended by signal 9", ""), Switched::Failed(_)));
+    fn failing_units_count_only_if_they_are_new() {
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+        let failing = ended(4, &["warning: the following units failed: a.service, b@1.service", "x a.service"]);
+        assert!(failing.judge(Some(&names(&["a.service", "b@1.service"]))).is_ok());
+        let why = |switched: &Switched, before: &[&str]| switched.judge(Some(&names(before))).unwrap_err();
+        assert_eq!(why(&failing, &["a.service"]), "units failed: b@1.service");
+        assert!(failing.judge(None).is_err(), "nobody can tell how it was before");
+        // A job that failed is named by its own line, with or without a reason.
+        for line in ["Failed to restart a.service", "Failed to reload a.service: Unit a.service not found."] {
+            assert_eq!(why(&ended(4, &[line]), &["b.service"]), "units failed: a.service");
+        }
+        // Whose exit code 4 nobody explains has failed.
+        assert_eq!(why(&ended(4, &["x"]), &["a.service"]), "units failed (exit code 4)");
+        // What fails after the activation hides that code.
+        let hidden = ["Failed to run activate script", "warning: the following units failed: a.service"];
+        assert_eq!(why(&ended(4, &hidden), &["a.service"]), "its activation script failed");
+        let user = "warning: user activation for jay failed";
+        assert_eq!(why(&ended(4, &[user]), &[]), "user units failed, of: jay");
+        let both = ended(4, &[user, "warning: the following units failed: a.service"]);
+        assert!(both.judge(Some(&names(&["a.service"]))).is_err(), "those of a user are new");
+    }
+
+    #[test]
+    fn how_it_ended_is_told_by_its_code_and_its_words() {
+        assert_eq!(ended(1, &["x", "Could not acquire lock"]), Switched::Busy);
+        assert_eq!(ended(11, &[]), Switched::Busy);
+        assert_eq!(ended(100, &[]), Switched::NeedsReboot);
+        assert_eq!(ended(0, &["warning: the following units failed: a.service"]), Switched::Done);
+        assert!(ended(1, &["Pre-switch check 'x' failed"]).judge(None).unwrap_err().contains("pre-switch"));
+        assert!(matches!(Said::default().ended(None, "ended by signal 9"), Switched::Failed(_)));
     }
 }

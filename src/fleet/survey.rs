@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::name::HostName;
-use super::rollout::{Carried, Facts, Outcome};
+use super::rollout::{Carried, Commands, Facts, Outcome};
 
 /// What is asked beyond the usual.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +76,9 @@ pub struct Seen {
     pub bundle: Option<String>,
     /// The secrets that it carries, or that are delivered with it.
     pub secrets: Vec<Carried>,
+    /// The commands of its declared checks; none where it carries none, as before there was a module.
+    #[serde(default)]
+    pub commands: Option<Commands>,
 }
 
 /// Whom the nix of a machine trusts, from its own configuration.

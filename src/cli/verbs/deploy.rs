@@ -13,6 +13,7 @@ use crate::commands::deploy::{self, Builder, Report, Request, attach, campaign};
 use crate::commands::etc_nixos;
 use crate::error::{Error, Kind, Result};
 use crate::fleet::address::Address;
+use crate::fleet::deployment::Plan;
 use crate::fleet::name::{HostName, Tag};
 use crate::fleet::order::LONGEST;
 use crate::fleet::policy::{Policy, Selector};
@@ -388,6 +389,7 @@ fn ended(reports: Vec<Report>, app: &App) -> Done {
     let mut kinds: Vec<Option<Kind>> = Vec::new();
     let mut failures = Vec::new();
     for report in reports {
+        back_again(&report, app);
         if report.outcome == Outcome::Skipped && report.failure.is_none() {
             continue;
         }
@@ -436,9 +438,21 @@ fn row(report: &Report, app: &App) -> Vec<String> {
     ]
 }
 
+/// Tells which values a host that went back has again.
+fn back_again(report: &Report, app: &App) {
+    let plan = report.plan.as_ref().filter(|_| report.outcome == Outcome::RolledBack);
+    for line in plan.map(Plan::back_again).unwrap_or_default() {
+        match &report.host {
+            Some(host) => app.ui.warn(&format!("{host}: {line}")),
+            None => app.ui.warn(&line),
+        }
+    }
+}
+
 /// Shows what a deploy of one host, or a rollback, came to.
 pub fn show_one(report: Report, root: &Path, app: &App) -> Done {
     app.ui.end_progress();
+    back_again(&report, app);
     let host = report.host.as_ref().map_or_else(|| "this machine".to_owned(), ToString::to_string);
     let until = if report.until_reboot { "; its secrets last until the next reboot, then deploy again" } else { "" };
     let generation = report.generation.map_or_else(String::new, |number| format!(" (generation {number})"));

@@ -28,6 +28,9 @@ pub struct Args {
     /// Finish or take back what a killed run left
     #[arg(long, group = "part")]
     recover: bool,
+    /// With --recover: first wait for a run that is at work
+    #[arg(long, requires = "recover")]
+    wait: bool,
     /// Tell a run on this host that it was reached
     #[arg(long, value_name = "RUN", group = "part")]
     acknowledge: Option<String>,
@@ -54,7 +57,7 @@ pub fn run(args: &Args, app: &App) -> Done {
     let listener: Listener = Box::new(move |told: &_| drop(ui.json_line(told)));
     let caller = settings::caller()?;
     let well = if args.recover {
-        host::recover(&Root::open(Path::new("/"))?, &caller.who, &Caller::run()?, listener)?
+        host::recover(&Root::open(Path::new("/"))?, &caller.who, &Caller::run()?, args.wait, listener)?
     } else {
         let part = match args.here {
             Some(user) => Part::Here(user),

@@ -21,6 +21,12 @@ pub struct Args {
     /// The generation to go to, as `sealift generations` numbers them
     #[arg(long, value_name = "N")]
     to: Option<u64>,
+    /// Make none of the declared checks, where only one of them stands in the way
+    #[arg(long)]
+    no_checks: bool,
+    /// Keep the newest values that the host's key opens, until its next reboot: only the system goes back
+    #[arg(long)]
+    keep_values: bool,
     #[command(flatten)]
     reach: Reach,
     #[command(flatten)]
@@ -45,6 +51,8 @@ pub fn run(args: Args, app: &App) -> Done {
         how: args.patience.how(1, false)?,
         host,
         to: args.to,
+        checks: !args.no_checks,
+        keep_values: args.keep_values,
     };
     let root = request.who.root.clone();
     let report = rollback(fleet.as_ref(), talk.as_ref(), &request)?;

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::deploy::Machines;
 use crate::cli::{App, Done};
-use crate::commands::verify::{Found, run as verify};
+use crate::commands::verify::{Found, Undeployed, run as verify};
 use crate::error::{Error, Kind};
 use crate::fleet::name::HostName;
 
@@ -15,6 +15,9 @@ use crate::fleet::name::HostName;
 pub struct Args {
     #[command(flatten)]
     machines: Machines,
+    /// Run the commands of checks that no deployed system carries, as recipients.toml has them, without asking
+    #[arg(long)]
+    yes: bool,
     /// Print it as JSON
     #[arg(long)]
     json: bool,
@@ -32,7 +35,8 @@ struct Row {
 
 /// Verifies. What is not as it should be ends with 3, as in `check`.
 pub fn run(args: Args, app: &App) -> Done {
-    let found = verify(&app.session()?, &args.machines.who(false)?)?;
+    let found =
+        verify(&app.session()?, &args.machines.who(false)?, if args.yes { Undeployed::Run } else { Undeployed::Ask })?;
     let (mut rows, mut failures) = (Vec::new(), Vec::new());
     for Found { host, verified } in found {
         match verified {

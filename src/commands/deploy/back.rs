@@ -3,16 +3,16 @@
 
 use std::sync::Arc;
 
-use super::delivery::take_back;
+use super::delivery::{take_all, take_back};
 use super::journal::{Journal, Step};
 use super::teller::Teller;
 use super::transaction::{Ended, Transaction, let_go, point};
-use crate::adapters::activation::{Activation, Program};
+use crate::adapters::activation::{Activation, Program, end_left};
 use crate::adapters::bench::Bench;
 use crate::adapters::rooted::Root;
-use crate::adapters::{files, profile, system};
+use crate::adapters::{files, profile, system, units};
 use crate::error::{Error, Kind, Result};
-use crate::fleet::order::{Order, Outcome, Switch, Work};
+use crate::fleet::order::{Order, Outcome, Profile, Switch, Work};
 use crate::fleet::rollout::{Action, Switched};
 
 /// Goes back because of an error, and says how that ended.
@@ -20,13 +20,23 @@ pub fn go(transaction: &mut Transaction<'_>, why: Error) -> Ended {
     let Work::Switch(switch) = transaction.journal.order.work.clone() else {
         return Ended { outcome: Outcome::Failed, failure: Some(why) };
     };
+    // Nothing can be started any more: the journal stays, and the next boot goes on from here.
+    if units::goes_down(transaction.root) {
+        return Ended::later();
+    }
     if transaction.journal.reached > Step::Begun {
         transaction.teller.warn(format!("{}; going back", why.message()));
     }
     let busy = transaction.journal.reached == Step::Activate && why.kind() == Kind::Failed;
     // Nothing was switched yet: what failed was putting secrets in place, or another switch was in the way.
     let untouched = transaction.journal.reached <= Step::Install || busy;
-    let faults = undo(transaction, &switch, busy);
+    let mut faults = undo(transaction, &switch, busy);
+    if !faults.is_empty() && units::goes_down(transaction.root) {
+        return Ended::later();
+    }
+    // What could not be undone now is not undone by trying the same again: a person looks, and the next run starts
+    // from what is there.
+    faults.extend(transaction.bench.end_journal().err());
     if faults.is_empty() {
         if untouched {
             return Ended { outcome: Outcome::Failed, failure: Some(why) };
@@ -49,7 +59,12 @@ fn rolled_back(switch: &Switch, journal: &Journal, why: &Error) -> Error {
     let parts = why.parts().iter().map(|part| part.message().to_owned());
     let reasons: Vec<_> = std::iter::once(message).chain(parts).collect();
     let error = Error::new(Kind::RolledBack, what).because(reasons.join("\n"));
-    error.hint(why.mend().unwrap_or("mend what failed, and deploy again").to_owned())
+    let next = match (switch.profile, journal.reached) {
+        (Profile::Generation(_), Step::Verify) => "`--no-checks` goes back whatever the checks say",
+        (Profile::Generation(_), _) => "`sealift generations` shows what else there is",
+        (Profile::New, _) => "mend what failed, and deploy again",
+    };
+    error.hint(why.mend().unwrap_or(next).to_owned())
 }
 
 /// Undoes the steps that were begun, last one first, and everything that can be undone. Says what could not.
@@ -62,13 +77,15 @@ fn undo(transaction: &mut Transaction<'_>, switch: &Switch, busy: bool) -> Vec<E
     let mut attempt = |outcome: Result<()>| faults.extend(outcome.err());
     // Not written down is no reason to stay half-way.
     attempt(transaction.journal.write(transaction.bench));
+    attempt(end_left(root));
     if reached >= Step::Profile {
         attempt(profile::restore(root, saved.generation, &saved.generations));
     }
     // Before the saved system is activated, so that what it restarts finds its own values. Where both systems have a
     // unit, the saved one's compares with what is live and installs its own.
-    let by_units = transaction.facts.has_unit
-        && saved.system.as_deref().is_some_and(|system| root.exists(&format!("{system}/{}", system::UNIT)));
+    let delivers =
+        |system: Option<&str>| system.is_some_and(|system| root.exists(&format!("{system}/{}", system::UNIT)));
+    let by_units = transaction.facts.has_unit && delivers(saved.system.as_deref());
     let booted = transaction.journal.is_of_former_boot(root);
     if reached >= Step::Install && !booted && (transaction.installs(switch) || !by_units) {
         attempt(take_back(root, saved.secrets));
@@ -89,9 +106,10 @@ fn undo(transaction: &mut Transaction<'_>, switch: &Switch, busy: bool) -> Vec<E
         transaction.teller.step("making the former system the one that boots");
         attempt(activate_saved(transaction, former, Action::Boot));
     }
-    // What could not be undone now is not undone by trying the same again: a person looks, and the next run starts
-    // from what is there.
-    attempt(transaction.bench.end_journal());
+    // What the system that goes delivered in this boot is nobody's, where the saved one delivers nothing.
+    if booted && !delivers(saved.system.as_deref()) {
+        attempt(take_all(root));
+    }
     faults
 }
 
@@ -136,6 +154,9 @@ pub fn recover(root: &Root, bench: &Bench, teller: &Arc<Teller>) -> Result<Optio
     } else {
         Ok(go(&mut transaction, Error::new(Kind::RolledBack, "it was interrupted")))
     };
-    let_go(root);
-    Ok(Some((order, ended?)))
+    let ended = ended?;
+    if ended.outcome != Outcome::Lost {
+        let_go(root);
+    }
+    Ok(Some((order, ended)))
 }

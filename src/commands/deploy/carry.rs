@@ -11,6 +11,7 @@ use super::campaign::Kept;
 use super::crew::Ready;
 use super::handover::hand_over;
 use super::target::{Reach, Target};
+use super::verify::with_commands;
 use super::{OfHost, Report, checks};
 use crate::adapters::{nix, parallel, signals};
 use crate::commands::{Event, Talk};
@@ -116,12 +117,13 @@ fn host(
         expected: plan.former.clone(),
         live: plan.live(),
         bundle: item.bundle.clone(),
-        checks: checks(policy, host),
+        checks: with_commands(&checks(policy, host), &plan.commands),
         settle: how.settle,
         engine: policy.deploy.engine,
         commit: kept.campaign().commit,
         acknowledge: (target.is_remote() && switches).then_some(how.acknowledge),
         link: how.link.clone(),
+        keep_values: false,
     };
     let mut order = target.order(&how.caller, Work::Switch(Box::new(switch)))?;
     run.clone_into(&mut order.run);

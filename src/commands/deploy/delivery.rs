@@ -119,3 +119,11 @@ pub fn take_back(root: &Root, saved: Live) -> Result<()> {
     }
     Ok(())
 }
+
+/// Takes away all that was delivered.
+///
+/// # Errors
+/// When some of it stays.
+pub fn take_all(root: &Root) -> Result<()> {
+    TREES.into_iter().try_for_each(|tree| install::clear(root.path(), tree))
+}

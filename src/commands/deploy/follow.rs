@@ -3,15 +3,17 @@
 use std::time::{Duration, Instant};
 
 use super::teller::Teller;
-use crate::adapters::bench;
 use crate::adapters::rooted::Root;
+use crate::adapters::{bench, system, units};
 use crate::error::{Error, Kind, Result};
 use crate::fleet::order::Told;
 
 /// How often a run that is at work is looked at.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long a run that was killed may wait for whoever ends it: its unit, or the next boot.
+/// How long a run that was killed may wait for whoever ends it: its unit, or that of the running system.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// The same while the machine boots, where a unit will do it.
+const BOOT: Duration = Duration::from_secs(150);
 
 /// Follows a run; an empty name is the newest. How it ended.
 ///
@@ -23,6 +25,8 @@ pub fn run(root: &Root, name: &str, teller: &Teller) -> Result<Told> {
         Error::failed("there is no such run here").hint("it never began, and nothing was changed; or it is long ago")
     };
     let name = name.ok_or_else(unknown)?;
+    let recovers = units::runs(root) && root.exists(&format!("{}/{}", system::RUNNING, system::RECOVERS));
+    let patience = if recovers { BOOT } else { PATIENCE };
     let mut told = 0;
     let mut alone: Option<Instant> = None;
     loop {
@@ -32,6 +36,8 @@ pub fn run(root: &Root, name: &str, teller: &Teller) -> Result<Told> {
         for event in lines.iter().skip(told) {
             match event {
                 Told::End(_) => return Ok(event.clone()),
+                // Of the boot before: it goes on now.
+                Told::GoesDown => {}
                 event => teller.tell(event),
             }
         }
@@ -39,7 +45,7 @@ pub fn run(root: &Root, name: &str, teller: &Teller) -> Result<Told> {
         let since = alone.get_or_insert_with(Instant::now).elapsed();
         if at_work {
             alone = None;
-        } else if since > PATIENCE || !bench::is_unfinished(root) {
+        } else if since > patience || !bench::is_unfinished(root) {
             return Err(Error::new(Kind::Person, format!("run {name} was killed"))
                 .hint("the next deploy or rollback finishes it or goes back"));
         }

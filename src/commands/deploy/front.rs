@@ -36,9 +36,7 @@ impl Front {
         let mut line =
             serde_json::to_vec(order).map_err(|error| Error::failed("cannot write the order").because(error))?;
         line.push(b'\n');
-        let surroundings =
-            Surroundings { systemd: root.is_machine() && units::runs(root), logind: root.exists("/run/systemd/seats") };
-        let call = detached(&program, self.user, &order.run, surroundings);
+        let call = detached(&program, self.user, &order.run, root.is_machine() && units::runs(root));
         Ok(call.input(line).relayed()?.well())
     }
 
@@ -60,32 +58,43 @@ impl Front {
     }
 }
 
-/// What there is to detach by.
-#[derive(Clone, Copy, Debug)]
-struct Surroundings {
-    systemd: bool,
-    logind: bool,
-}
-
 /// The call of the part that does the work.
-fn detached(program: &Path, user: u32, run: &str, there: Surroundings) -> Invocation {
+fn detached(program: &Path, user: u32, run: &str, systemd: bool) -> Invocation {
     let call = Invocation::new(program).args([VERB, HERE, &user.to_string()]);
-    let call = if there.logind {
-        // A closed lid or a reboot in the middle of a switch would be one more thing to recover from.
-        let what = "--what=sleep:idle:handle-lid-switch:shutdown";
-        call.under("systemd-inhibit", &[what, "--mode=block", "--who=sealift", "--why=a deploy is under way", "--"])
-    } else {
-        call
-    };
-    if !there.systemd {
+    if !systemd {
         return call;
     }
     let unit = format!("--unit=sealift-deploy-{run}");
-    // However the unit ends, what it left is finished or taken back. `:` keeps systemd from reading `$` or `%` in it.
-    let after = format!("--property=ExecStopPost=\":{}\" {VERB} {RECOVER}", program.display());
-    let options =
-        ["--collect", "--quiet", "--pipe", "--wait", "--no-ask-password", "--service-type=exec", &unit, &after, "--"];
+    // However the unit ends, what it left is finished or taken back. Without a prefix before the program: systemd 252 would
+    // lose the line at the first daemon-reload, and every switch makes one.
+    let after = format!("--property=ExecStopPost={} {VERB} {RECOVER}", word(program));
+    let options = [
+        "--collect",
+        "--quiet",
+        "--pipe",
+        "--wait",
+        "--no-ask-password",
+        "--service-type=exec",
+        &unit,
+        &after,
+        // What else is in the unit goes with its main process, and not before the way back may begin.
+        "--property=KillMode=mixed",
+        // The way back is a whole switch.
+        "--property=TimeoutStopSec=15min",
+        // As in the module's unit for recovery: no more, since the commands of checks may do what root may.
+        "--property=KeyringMode=private",
+        "--property=LimitCORE=0",
+        "--property=LockPersonality=yes",
+        "--property=RestrictRealtime=yes",
+        "--property=RestrictSUIDSGID=yes",
+        "--",
+    ];
     call.under("systemd-run", &options)
+}
+
+/// A path as one word of a command line in systemd's form (systemd.syntax(7), quoting).
+fn word(path: &Path) -> String {
+    format!("\"{}\"", path.display().to_string().replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 #[cfg(test)]
@@ -94,16 +103,18 @@ mod tests {
 
     #[test]
     fn the_work_is_detached_by_whatever_is_there() {
-        let shown = |systemd, logind| {
-            detached(Path::new("/nix/store/x/etc/sealift/host"), 1000, "run", Surroundings { systemd, logind }).shown()
-        };
-        assert_eq!(shown(false, false), "/nix/store/x/etc/sealift/host host-run --here 1000");
-        assert_eq!(
-            shown(true, false),
-            "systemd-run --collect --quiet --pipe --wait --no-ask-password --service-type=exec --unit=sealift-deploy-run --property=ExecStopPost=\":/nix/store/x/etc/sealift/host\" host-run --recover -- /nix/store/x/etc/sealift/host host-run --here 1000"
-        );
-        assert!(
-            shown(true, true).contains("-- systemd-inhibit --what=sleep:idle:handle-lid-switch:shutdown --mode=block")
-        );
+        let shown = |program: &str, systemd| detached(Path::new(program), 1000, "run", systemd).shown();
+        let program = "/nix/store/x/etc/sealift/host";
+        assert_eq!(shown(program, false), "/nix/store/x/etc/sealift/host host-run --here 1000");
+        let call = shown(program, true);
+        for part in [
+            "systemd-run --collect --quiet --pipe --wait --no-ask-password --service-type=exec --unit=sealift-deploy-run ",
+            r#"--property=ExecStopPost="/nix/store/x/etc/sealift/host" host-run --recover"#,
+            " --property=KillMode=mixed --property=TimeoutStopSec=15min ",
+            " -- /nix/store/x/etc/sealift/host host-run --here 1000",
+        ] {
+            assert!(call.contains(part), "{call}");
+        }
+        assert!(shown(r#"/a b/"c"\d"#, true).contains(r#"ExecStopPost="/a b/\"c\"\\d" host-run"#));
     }
 }

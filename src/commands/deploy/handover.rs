@@ -17,6 +17,8 @@ use crate::fleet::survey::Question;
 
 /// How long a host that was lost is looked for, beyond the time that it waits for the acknowledgement.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The same for one that boots.
+const BOOT: Duration = Duration::from_secs(300);
 /// How many lines that are no events are passed on. A host that prints without end must not fill a terminal.
 const FOREIGN: usize = 200;
 /// After how many bytes of events no more of them are shown. A host keeps no longer log itself.
@@ -34,9 +36,18 @@ pub fn hand_over(target: &Target, order: &Order, rights: &Rights, caller: &Calle
     let (mut heard, ended) = converse(target, &target.call(rights, caller, order)?, &order.run, talk)?;
     match (heard.verdict.take(), &target.reach) {
         (Some(verdict), _) => Ok(verdict),
-        (None, Reach::There(there)) if there.line().lost(ended) && !signals::pending() => {
-            rejoin(target, there, order, rights, caller, talk)
+        (None, _) if signals::pending() => Err(lost(target, ended, &heard, &order.run)),
+        (None, Reach::There(there)) if heard.begun || there.line().lost(ended) => {
+            let what = match (heard.goes_down, there.line().lost(ended)) {
+                (true, _) => "the host is going down; its next boot goes on",
+                (false, true) => "the connection was lost; the host goes on by itself, and is looked for",
+                (false, false) => "the part on the host was ended; what it began is finished or taken back",
+            };
+            talk.event(Event::Warning(what.to_owned()));
+            let patience = if heard.goes_down { BOOT } else { PATIENCE };
+            rejoin(target, there, order, patience, rights, caller, talk)
         }
+        (None, Reach::Here(_)) if heard.begun && !heard.goes_down => follow(target, &order.run, rights, caller, talk),
         (None, _) => Err(lost(target, ended, &heard, &order.run)),
     }
 }
@@ -64,12 +75,12 @@ fn rejoin(
     target: &Target,
     there: &There,
     order: &Order,
+    patience: Duration,
     rights: &Rights,
     caller: &Caller,
     talk: &dyn Talk,
 ) -> Result<Verdict> {
-    talk.event(Event::Warning("the connection was lost; the host goes on by itself, and is looked for".to_owned()));
-    let end = Instant::now() + PATIENCE + Duration::from_secs(waits(order).unwrap_or(0));
+    let end = Instant::now() + patience + Duration::from_secs(waits(order).unwrap_or(0));
     loop {
         let tried = there.reconnect().and_then(|()| follow(target, &order.run, rights, caller, talk));
         match tried {
@@ -97,6 +108,8 @@ struct Heard {
     verdict: Option<Verdict>,
     /// Whether it told anything at all.
     begun: bool,
+    /// Whether its machine is going down.
+    goes_down: bool,
     /// The last line that was no event.
     last: String,
 }
@@ -142,6 +155,7 @@ fn listen(lines: &Receiver<Line>, target: &Target, run: &str, talk: &dyn Talk) -
                                 }
                             }
                             Told::End(end) => heard.verdict = Some(end),
+                            Told::GoesDown => heard.goes_down = true,
                             _ if told > TOLD => {}
                             Told::Step { text } => talk.event(Event::Step(text)),
                             Told::Said { text } => talk.event(Event::Note(format!("  {text}"))),

@@ -3,15 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::front::Front;
 use super::identify::machine_keys;
 use super::teller::{Listener, Teller};
 use super::transaction::Ended;
-use super::{back, follow, survey, transaction, verify};
+use super::{back, follow, keep, survey, transaction, verify};
 use crate::adapters::bench::{self, Bench};
 use crate::adapters::rooted::Root;
-use crate::adapters::{checkup, etc_nixos, process, profile, system};
+use crate::adapters::{checkup, etc_nixos, process, profile, signals, system, units};
 use crate::commands::{generations, install};
 use crate::error::{Error, Result};
 use crate::fleet::order::{
@@ -19,6 +20,9 @@ use crate::fleet::order::{
 };
 use crate::fleet::rollout::Action;
 use crate::fleet::survey::Record;
+
+/// How often it is looked whether a run is still at work.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// What part of the program on the host this is.
 pub enum Part {
@@ -52,13 +56,18 @@ pub fn run(order: &[u8], part: &Part, listener: Listener) -> bool {
     tell_end(&teller, last)
 }
 
-/// Finishes or takes back what a killed run left on this machine, if there is anything. Says whether all is well.
+/// Finishes or takes back what a killed run left on this machine, if there is anything. A run that is at work is left alone,
+/// or with `wait` waited for. Says whether all is well: that a run was taken back is no failure of this.
 ///
 /// # Errors
 /// When it cannot be looked at.
-pub fn recover(root: &Root, who: &str, run: &str, listener: Listener) -> Result<bool> {
-    // One that is at work was not killed: its own switch may have started this.
-    if !bench::is_unfinished(root) || bench::is_held(root) {
+pub fn recover(root: &Root, who: &str, run: &str, wait: bool, listener: Listener) -> Result<bool> {
+    while wait && bench::is_held(root) && !signals::pending() {
+        std::thread::sleep(PAUSE);
+    }
+    // One that is at work was not killed: its own switch may have started this. And where the machine is going down, nothing
+    // can be started.
+    if !bench::is_unfinished(root) || bench::is_held(root) || units::goes_down(root) {
         return Ok(true);
     }
     process::leave_session();
@@ -71,8 +80,10 @@ pub fn recover(root: &Root, who: &str, run: &str, listener: Listener) -> Result<
         work: Work::Recover,
     };
     let teller = Arc::new(Teller::new(listener));
-    let last = change(root, &order, 0, &teller).map(Told::End);
-    Ok(tell_end(&teller, last))
+    let last = change(root, &order, 0, &teller);
+    let well = !matches!(&last, Err(_) | Ok(Told::End(Verdict { outcome: Outcome::Person, .. })));
+    tell_end(&teller, last);
+    Ok(well)
 }
 
 /// Tells the last event, and says whether it is a good one.
@@ -87,7 +98,7 @@ fn tell_end(teller: &Teller, last: Result<Told>) -> bool {
         })
     });
     teller.tell(&last);
-    !matches!(last, Told::End(Verdict { failure: Some(_), .. }))
+    !matches!(last, Told::GoesDown | Told::End(Verdict { failure: Some(_), .. }))
 }
 
 /// Reads an order.
@@ -132,25 +143,33 @@ fn carry_out(root: &Root, order: &Order, user: u32, teller: &Arc<Teller>) -> Res
         Work::Verify(checks) => verified(root, order, checks).map(Told::Verified),
         Work::Follow(run) => follow::run(root, run, teller),
         Work::Examine => Ok(Told::Examined(Box::new(checkup::machine(root, machine_keys(root))))),
-        Work::Switch(_) | Work::Recover => change(root, order, user, teller).map(Told::End),
+        Work::Switch(_) | Work::Recover => change(root, order, user, teller),
     }
 }
 
 /// The checks, and what is delivered against the manifest of the system that runs.
 fn verified(root: &Root, order: &Order, checks: &[Look]) -> Result<Verified> {
     let running = root.store_path(system::RUNNING);
+    let checks = verify::of_system(root, running.as_deref(), checks)?;
     let manifest = running.and_then(|running| system::manifest(root, &running));
     Ok(Verified {
-        checks: verify::look(root, order.host.as_ref(), checks),
+        checks: verify::look(root, order.host.as_ref(), &checks),
         secrets: manifest.map_or_else(|| Ok(BTreeMap::new()), |manifest| install::compare(root, &manifest))?,
     })
 }
 
 /// What changes the machine: one at a time, written down, recorded.
-fn change(root: &Root, order: &Order, user: u32, teller: &Arc<Teller>) -> Result<Verdict> {
+fn change(root: &Root, order: &Order, user: u32, teller: &Arc<Teller>) -> Result<Told> {
     let bench = Arc::new(Bench::take(root, &order.run, &order.who)?);
     teller.log_to(&bench);
+    // A closed lid or a reboot in the middle of a switch would be one more thing to recover from; that nobody can be asked
+    // for it is no reason to switch nothing.
+    let awake = units::stay_awake(root);
+    if let Err(error) = &awake {
+        teller.warn(format!("sleep and shutdown cannot be held off meanwhile: {}", error.message()));
+    }
     let recovered = match back::recover(root, &bench, teller)? {
+        Some((_, ended)) if ended.outcome == Outcome::Lost => return Ok(Told::GoesDown),
         Some((former, ended)) => {
             let verdict = verdict(root, &former, &ended);
             record(root, &bench, &former, &verdict);
@@ -161,11 +180,11 @@ fn change(root: &Root, order: &Order, user: u32, teller: &Arc<Teller>) -> Result
         None => None,
     };
     let Work::Switch(switch) = &order.work else {
-        return Ok(recovered.unwrap_or_else(|| verdict(root, order, &Ended::well(Outcome::Nothing))));
+        return Ok(Told::End(recovered.unwrap_or_else(|| verdict(root, order, &Ended::well(Outcome::Nothing)))));
     };
     // The way back failed: nothing more is done before a person looked.
     if let Some(verdict) = recovered.filter(|verdict| verdict.outcome == Outcome::Person) {
-        return Ok(verdict);
+        return Ok(Told::End(verdict));
     }
     let ended = switch
         .link
@@ -173,10 +192,13 @@ fn change(root: &Root, order: &Order, user: u32, teller: &Arc<Teller>) -> Result
         .map_or(Ok(()), |to| etc_nixos::prepare(root, to))
         .and_then(|()| transaction::run(root, &bench, teller, order, switch, user))
         .unwrap_or_else(|error| Ended { outcome: Outcome::Failed, failure: Some(error) });
+    if ended.outcome == Outcome::Lost {
+        return Ok(Told::GoesDown);
+    }
     let verdict = verdict(root, order, &ended);
     link(root, order, &verdict, teller);
     record(root, &bench, order, &verdict);
-    Ok(verdict)
+    Ok(Told::End(verdict))
 }
 
 /// What an order came to, and how the machine is now.
@@ -215,7 +237,8 @@ fn until_reboot(root: &Root, order: &Order, outcome: Outcome) -> bool {
     let Work::Switch(switch) = &order.work else { return false };
     let delivered = matches!(switch.action, Action::Test | Action::Switch)
         && matches!(outcome, Outcome::Done | Outcome::PendingReboot);
-    delivered && switch.bundle.is_some() && !root.exists(&format!("{}/{}", switch.system, system::UNIT))
+    let brought = switch.bundle.is_some() && !root.exists(&format!("{}/{}", switch.system, system::UNIT));
+    delivered && (brought || (switch.keep_values && keep::is_in_use(root)))
 }
 
 /// Adds a run to the record of all.

@@ -85,7 +85,7 @@ impl Saved {
             generations: profile::generations(root).iter().map(|generation| generation.number).collect(),
             secrets: Live::of(root)?,
             bundle: root.link(&system::bundle(coming)),
-            failed: units::failed_units(root),
+            failed: units::failing_units(root),
         })
     }
 }

@@ -27,8 +27,8 @@ use crate::fleet::deployment::{Campaign, Item, Plan, State, VERSION};
 use crate::fleet::name::HostName;
 use crate::fleet::order::{Failure, Look, Verdict};
 use crate::fleet::plaintext::Plaintext;
-use crate::fleet::policy::Policy;
-use crate::fleet::rollout::{Action, Outcome};
+use crate::fleet::policy::{Policy, Probe};
+use crate::fleet::rollout::{Action, Commands, Outcome};
 
 pub mod attach;
 mod back;
@@ -45,13 +45,14 @@ pub mod host;
 pub mod identify;
 pub mod inspect;
 mod journal;
+mod keep;
 pub mod preflight;
 mod propose;
 pub mod survey;
 pub mod target;
 pub mod teller;
 mod transaction;
-mod verify;
+pub mod verify;
 
 /// What to deploy.
 pub struct Request {
@@ -466,10 +467,24 @@ fn of_built(host: &HostName, system: Result<String>) -> Report {
     }
 }
 
-/// The declared checks of a host.
+/// The declared checks of a host. Their commands are those that its system carries.
 pub fn checks(policy: &Policy, host: &HostName) -> Vec<Look> {
     let of_host = policy.checks.iter().filter(|(_, check)| check.hosts.contains(host));
-    of_host.map(|(name, check)| Look { name: name.clone(), probe: check.probe.clone() }).collect()
+    let deployed = |probe: &Probe| match probe {
+        Probe::Command(_) => Probe::Deployed,
+        probe => probe.clone(),
+    };
+    of_host.map(|(name, check)| Look { name: name.clone(), probe: deployed(&check.probe) }).collect()
+}
+
+/// The commands of a host's declared checks, as the policy has them. Whoever runs them was asked.
+pub fn commands(policy: &Policy, host: &HostName) -> Commands {
+    let of_host = policy.checks.iter().filter(|(_, check)| check.hosts.contains(host));
+    let words = |probe: &Probe| match probe {
+        Probe::Command(words) => Some(words.clone()),
+        _ => None,
+    };
+    of_host.filter_map(|(name, check)| Some((name.clone(), words(&check.probe)?))).collect()
 }
 
 /// What is told of one host among several.

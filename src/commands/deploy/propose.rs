@@ -8,7 +8,7 @@ use super::campaign::Begun;
 use super::crew::Ready;
 use super::preflight;
 use super::target::{Reach, Target};
-use super::{Builder, OfHost, Request, survey};
+use super::{Builder, OfHost, Request, commands, survey};
 use crate::adapters::files::{self, Durable};
 use crate::adapters::nix::{self, Flake, Remote, Rooted};
 use crate::adapters::rooted::Root;
@@ -19,7 +19,7 @@ use crate::fleet::address::Address;
 use crate::fleet::deployment::{Campaign, Item, Plan, State};
 use crate::fleet::manifest::Manifest;
 use crate::fleet::name::{FileName, HostName};
-use crate::fleet::rollout::packages_between;
+use crate::fleet::rollout::{Action, packages_between};
 use crate::fleet::survey::{Question, Seen};
 
 /// A system that was built, and where it is.
@@ -201,7 +201,10 @@ pub fn propose(
         .hint("mend the name in its configuration: the module takes it from `networking.hostName`"));
     }
     let packages = packages(target, request, &coming, built.there);
-    let plan = Plan::of(Some(host), request.action, &target.survey, &coming, packages);
+    let mut plan = Plan::of(Some(&session.fleet.policy), Some(host), request.action, &target.survey, &coming, packages);
+    if coming.commands.is_none() && matches!(request.action, Action::Test | Action::Switch) {
+        plan.commands = commands(&session.fleet.policy, host);
+    }
     Ok(Item { plan, bundle, there: built.there, state: State::Pending })
 }
 

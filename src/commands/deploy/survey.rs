@@ -57,7 +57,7 @@ pub fn of(root: &Root, question: &Question) -> Result<Survey> {
             .collect::<BTreeMap<_, _>>(),
         busy: bench::is_held(root).then(|| bench::holder(root)),
         unfinished: bench::is_unfinished(root),
-        failed: units::failed_units(root),
+        failed: units::failing_units(root),
         last: bench::last(root),
     })
 }
@@ -75,6 +75,7 @@ pub fn seen(root: &Root, system: &str) -> Result<Seen> {
         bundle: root.link(&system::bundle(system)),
         // A former system whose files are gone is no reason to keep it.
         secrets: secrets.and_then(Result::ok).unwrap_or_default(),
+        commands: system::commands(root, system).unwrap_or_default(),
     })
 }
 
@@ -92,7 +93,8 @@ pub fn coming(root: &Root, system: &str, bundle: Option<&str>) -> Result<Seen> {
     };
     let secrets = manifest.map_or(Ok(Vec::new()), |manifest| system::secrets(root, &manifest))?;
     let bundle = bundle.map(str::to_owned);
-    Ok(Seen { system: system.to_owned(), facts: system::facts(root, system)?, carries, bundle, secrets })
+    let (facts, commands) = (system::facts(root, system)?, system::commands(root, system)?);
+    Ok(Seen { system: system.to_owned(), facts, carries, bundle, secrets, commands })
 }
 
 /// The host whose secrets a system carries itself.

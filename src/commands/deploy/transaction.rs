@@ -6,19 +6,24 @@ use std::time::{Duration, Instant};
 use super::back;
 use super::delivery::Delivery;
 use super::journal::{Journal, Saved, Step};
+use super::keep::{self, Kept};
 use super::teller::Teller;
 use super::verify;
 use crate::adapters::activation::{Activation, Program, activate};
 use crate::adapters::bench::Bench;
 use crate::adapters::door::Door;
 use crate::adapters::rooted::Root;
-use crate::adapters::{files, nix, profile, system, units};
+use crate::adapters::{files, nix, profile, signals, system};
 use crate::error::{Error, Kind, Result};
-use crate::fleet::order::{Order, Outcome, Profile, Switch, Told};
+use crate::fleet::order::{Look, Order, Outcome, Profile, Switch, Told};
+use crate::fleet::policy::Probe;
 use crate::fleet::rollout::{Action, Facts, Switched};
 
 /// Links that keep the systems of a run alive until it ends.
 const KEPT: [&str; 2] = ["/nix/var/nix/gcroots/sealift-run-new", "/nix/var/nix/gcroots/sealift-run-former"];
+
+/// How often it is looked whether somebody wants this process to end.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// One run on one machine.
 pub struct Transaction<'a> {
@@ -48,6 +53,11 @@ impl Ended {
     /// Well.
     pub fn well(outcome: Outcome) -> Self {
         Self { outcome, failure: None }
+    }
+
+    /// Not yet: the machine is going down, and its next boot finds the journal.
+    pub fn later() -> Self {
+        Self { outcome: Outcome::Lost, failure: None }
     }
 }
 
@@ -94,7 +104,9 @@ pub fn run(
     let journal = Journal::new(root, order, saved);
     let mut transaction = Transaction { root, bench, teller: Arc::clone(teller), journal, facts, user };
     let ended = transaction.carry_out(switch);
-    let_go(root);
+    if ended.outcome != Outcome::Lost {
+        let_go(root);
+    }
     Ok(ended)
 }
 
@@ -150,8 +162,7 @@ impl Transaction<'_> {
     fn forward(&mut self, switch: &Switch, live: bool) -> Result<()> {
         let host = self.journal.order.host.clone();
         let engine = Program::choose(switch.engine, self.root)?;
-        let before =
-            if live { verify::look(self.root, host.as_ref(), &switch.checks) } else { verify::Findings::new() };
+        let (checks, before) = if live { self.checks(switch)? } else { Default::default() };
         for (name, wrong) in before.iter().filter_map(|(name, wrong)| Some((name, wrong.as_ref()?))) {
             self.teller.warn(format!("check {name} fails already: {wrong}"));
         }
@@ -164,8 +175,9 @@ impl Transaction<'_> {
             let activation = Activation { system: &switch.system, action: Action::Test, checked: true, engine };
             let switched = activate(self.root, activation, |line| self.teller.said(line))?;
             self.judge(&switched)?;
+            self.keep_values(switch)?;
             self.step(Step::Verify, "looking whether all is well")?;
-            verify::compare(self.root, host.as_ref(), &switch.checks, &before, Duration::from_secs(switch.settle))?;
+            verify::compare(self.root, host.as_ref(), &checks, &before, Duration::from_secs(switch.settle))?;
         }
         // The deployer connects anew while the rest is done here: what is left does not touch the network.
         let door = match switch.acknowledge {
@@ -178,6 +190,20 @@ impl Transaction<'_> {
         door.map_or(Ok(()), |(door, seconds, since)| self.await_acknowledgement(&door, seconds, since))
     }
 
+    /// The checks that are made after the switch, and what they find now. One whose command is new, or another than before, has
+    /// no before: it must be well.
+    fn checks(&self, switch: &Switch) -> Result<(Vec<Look>, verify::Findings)> {
+        let running = self.journal.saved.system.as_deref();
+        let mut coming = verify::of_system(self.root, Some(&switch.system), &switch.checks)?;
+        for lost in coming.extract_if(.., |look| look.probe == Probe::Deployed) {
+            self.teller.warn(format!("check {} is not made: the system does not carry its command", lost.name));
+        }
+        let now = verify::of_system(self.root, running, &switch.checks)?;
+        let same: Vec<Look> = now.into_iter().filter(|look| coming.contains(look)).collect();
+        let before = verify::look(self.root, self.journal.order.host.as_ref(), &same);
+        Ok((coming, before))
+    }
+
     fn open_door(&self, seconds: u64) -> Result<Door> {
         let door = Door::open(self.root, &self.journal.order.run, self.user)?;
         self.teller.tell(&Told::Awaits { seconds });
@@ -187,23 +213,26 @@ impl Transaction<'_> {
     /// Waits for the deployer to have come back over a new connection: a system that nobody can reach any more is not kept.
     fn await_acknowledgement(&mut self, door: &Door, seconds: u64, since: Instant) -> Result<()> {
         self.step(Step::Acknowledge, "waiting to be reached over a new connection")?;
-        if door.wait(Duration::from_secs(seconds).saturating_sub(since.elapsed()))? {
-            return Ok(());
+        let end = since + Duration::from_secs(seconds);
+        // Told to end, by a machine that goes down or a person, it does not wait any longer.
+        while Instant::now() < end && !signals::pending() {
+            if door.wait(LOOK.min(end.saturating_duration_since(Instant::now())))? {
+                return Ok(());
+            }
+        }
+        if signals::pending() {
+            return Err(Error::new(Kind::RolledBack, "it was told to end before the deployer had come back"));
         }
         Err(Error::new(Kind::RolledBack, format!("nobody came back over a new connection within {seconds} s"))
             .hint("does its network come up with the new system, and sshd? `--acknowledge SECONDS` waits longer"))
     }
 
-    /// Holds how a switch ended against what had failed before it.
+    /// Holds how a switch ended against what was failing before it.
     pub fn judge(&self, switched: &Switched) -> Result<()> {
-        let newly = match (&self.journal.saved.failed, units::failed_units(self.root)) {
-            (Some(before), Some(now)) => Some(now.difference(before).cloned().collect()),
-            _ => None,
-        };
-        match switched.judge(newly.as_ref()) {
+        match switched.judge(self.journal.saved.failed.as_ref()) {
             Ok(()) => {
-                if *switched == Switched::UnitsFailed {
-                    self.teller.warn("units are failed that had failed before");
+                if matches!(switched, Switched::UnitsFailed(_)) {
+                    self.teller.warn("units are failing that were failing before");
                 }
                 Ok(())
             }
@@ -260,6 +289,17 @@ impl Transaction<'_> {
         }
         let talk = self.teller.clone();
         Delivery { root: self.root, manifest: &manifest, talk }.install()
+    }
+
+    /// Delivers the newest values in place of those that the system has just installed.
+    fn keep_values(&self, switch: &Switch) -> Result<()> {
+        keep::forget(self.root)?;
+        let kept = if switch.keep_values { keep::manifest(self.root, &switch.system)? } else { None };
+        let Some((manifest, kept)) = kept else { return Ok(()) };
+        for Kept { name, serials: (own, newest) } in kept {
+            self.teller.said(&format!("{name} stays at value {newest}; this system carries value {own}"));
+        }
+        Delivery { root: self.root, manifest, talk: self.teller.clone() }.install()
     }
 
     /// Writes down that a step begins, then tells it.

@@ -25,7 +25,7 @@ pub use check::{Checked, check};
 pub use compare::compare;
 pub use open::Owners;
 pub use stage::{Staged, StagedSecret, stage};
-pub use undo::{Undone, undo};
+pub use undo::{Undone, clear, undo};
 
 /// How long a second install waits for the first.
 const PATIENCE: Duration = Duration::from_secs(60);

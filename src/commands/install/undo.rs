@@ -69,6 +69,26 @@ pub fn undo(root: &Path, tree: Tree, generation: u64) -> Result<Undone> {
     Ok(Undone { status, units, failures })
 }
 
+/// Takes away what is installed, as if nothing had ever been. Nobody is told: who used it goes too.
+///
+/// # Errors
+/// When some of it stays.
+pub fn clear(root: &Path, tree: Tree) -> Result<()> {
+    let Some(run) = Run::open(root)? else { return Ok(()) };
+    let _lock = take_lock(&run, "sealift, undoing an install")?;
+    let (Some(generations), Some(number)) = (run.generations(tree)?, run.live(tree)?) else { return Ok(()) };
+    let live = generations.open(number)?;
+    run.unlink(tree)?;
+    let mut faults = Vec::new();
+    if let Some(live) = live
+        && let Some(status) = live.status()?
+    {
+        faults.extend(links_of(&live, &status, tree).iter().filter_map(|link| links::remove(root, link).err()));
+    }
+    faults.extend(generations.numbers()?.into_iter().filter_map(|number| generations.remove(number).err()));
+    if faults.is_empty() { Ok(()) } else { Err(Error::batch("secrets that were delivered stay", faults)) }
+}
+
 /// The links that the install of this generation made. Their owners are those of the files that they lead to.
 pub(super) fn links_of(generation: &Generation, status: &Status, tree: Tree) -> Vec<Link> {
     let link = |(name, entry): (&String, &Entry)| {
