@@ -184,7 +184,7 @@ fn nix_the_command_of_a_check_is_the_one_that_was_deployed() {
     // Nothing is deployed of it: a clone of somebody's fleet runs nothing that was not agreed to.
     check_command(&machine, r#""touch", "/from-the-tree""#);
     let run = machine.on("verify", &[]).exits(3);
-    run.says("check mark: touch /from-the-tree").says("`sealift verify --yes` runs them").prints("deploy it first");
+    run.says("check mark: touch /from-the-tree").says(" --yes` runs them without asking").prints("deploy it first");
     assert!(!ran("from-the-tree"));
     machine.on("verify", &["--yes"]).exits(0);
     assert!(ran("from-the-tree"));
