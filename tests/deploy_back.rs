@@ -303,7 +303,7 @@ fn nix_killed_before_it_is_known_to_be_well_the_next_run_goes_back() {
                 .exits(1)
                 .says("an interrupted deploy was found")
                 .says("taken back")
-                .says("run `sealift rollback` again to go back further");
+                .says("again to go back further");
             assert_eq!(machine.state(), before, "{variant} {point}: {}", machine.log());
             machine.is_tidy();
             machine.deploy(&[]).exits(0);
