@@ -47,4 +47,5 @@ mod residue;
 mod rollback;
 mod scan;
 mod seal;
+mod traps;
 mod weak_keys;

@@ -500,7 +500,8 @@ mod tests {
         let top = place.path().join("a b#");
         std::fs::create_dir_all(top.join("sub")).unwrap();
         std::fs::write(top.join("sub/flake.nix"), "").unwrap();
-        let git = Git { top: top.clone(), directory: top.join(".git") };
+        assert!(Invocation::new("git").args(["init", "-q"]).arg(&top).run().unwrap().ended.well());
+        let git = Git::find(&top).unwrap().unwrap();
         let flake = Flake::of(&git, &top.join("sub")).unwrap();
         assert!(flake.0.ends_with("/a%20b%23?dir=sub"), "{}", flake.0);
         assert!(

@@ -603,6 +603,17 @@ impl Drop for Held {
     }
 }
 
+/// Whether a process that this one started, or that was left to it, is at work still. None may be waited for elsewhere.
+pub fn leaves_children() -> bool {
+    loop {
+        match rustix::process::wait(rustix::process::WaitOptions::NOHANG) {
+            Ok(Some(_ended)) => {}
+            Ok(None) => return true,
+            Err(_none) => return false,
+        }
+    }
+}
+
 /// Leaves the terminal's session: what happens to the terminal, or to the process that started this one, no longer ends
 /// this one.
 pub fn leave_session() {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -15,6 +16,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::settings;
 use crate::adapters::ask::Ask;
+use crate::adapters::ssh_options::quoted;
 use crate::adapters::terminal::{self, Terminal};
 use crate::commands::{Event, Talk};
 use crate::error::{Error, Kind, Result};
@@ -41,11 +43,13 @@ pub struct Ui {
     colour_data: bool,
     /// Whether events are data too.
     streams: AtomicBool,
+    /// The fleet that was named for this run, as a word of the shell: what is to be typed next has to name it too.
+    fleet: Option<String>,
 }
 
 impl Ui {
     /// Looks at what standard error is.
-    pub fn new(quiet: bool, passphrase_fd: Option<i32>) -> Self {
+    pub fn new(quiet: bool, passphrase_fd: Option<i32>, fleet: Option<&Path>) -> Self {
         let wanted =
             settings::variable("NO_COLOR").is_none() && settings::variable("TERM").is_none_or(|term| term != "dumb");
         Self {
@@ -57,6 +61,24 @@ impl Ui {
             progress: Mutex::default(),
             asking: Mutex::default(),
             streams: AtomicBool::new(false),
+            fleet: fleet.map(|fleet| quoted(&fleet.display().to_string())),
+        }
+    }
+
+    /// A command of ours, for the same fleet.
+    pub fn command(&self, words: &str) -> String {
+        match &self.fleet {
+            Some(fleet) => format!("sealift --fleet {fleet} {words}"),
+            None => format!("sealift {words}"),
+        }
+    }
+
+    /// Advice, with the commands in it for the same fleet.
+    fn advice(&self, text: &str) -> String {
+        if self.fleet.is_some() {
+            text.replace("`sealift ", &format!("`{}", self.command("")))
+        } else {
+            text.to_owned()
         }
     }
 
@@ -257,7 +279,7 @@ impl Ui {
     /// A line of talk.
     pub fn say(&self, text: &str) {
         if !self.quiet {
-            self.tell_always(&line(text));
+            self.tell_always(&line(&self.advice(text)));
         }
     }
 
@@ -267,14 +289,17 @@ impl Ui {
     /// As `data`.
     pub fn finding(&self, sgr: u8, weight: &str, what: &str, mend: &str) -> Result<()> {
         let paint = |sgr, text| if self.colour_data { painted(sgr, text) } else { text.to_owned() };
-        let mend =
-            if mend.is_empty() { String::new() } else { format!("  {} {}\n", paint(36, "mend:"), one_line(mend)) };
+        let mend = if mend.is_empty() {
+            String::new()
+        } else {
+            format!("  {} {}\n", paint(36, "mend:"), one_line(&self.advice(mend)))
+        };
         self.data(format!("{} {}\n{mend}", paint(sgr, weight), one_line(what)).as_bytes())
     }
 
     /// Something is wrong, and the verb goes on.
     pub fn warn(&self, text: &str) {
-        self.tell_always(&format!("{} {}", self.paint(33, "warning:"), line(text)));
+        self.tell_always(&format!("{} {}", self.paint(33, "warning:"), line(&self.advice(text))));
     }
 
     /// Whether standard output is a terminal.
@@ -304,7 +329,7 @@ impl Ui {
             }
         }
         for mend in error.chain().filter_map(|cause| cause.downcast_ref::<Error>()?.mend()) {
-            self.tell_always(&format!("{} {}", self.paint(36, "hint:"), line(mend)));
+            self.tell_always(&format!("{} {}", self.paint(36, "hint:"), line(&self.advice(mend))));
         }
         ExitCode::from(kind.code())
     }
@@ -317,7 +342,7 @@ impl Ui {
             cause = error.source();
         }
         if let Some(mend) = part.mend() {
-            self.tell_always(&format!("    {} {}", self.paint(36, "hint:"), line(mend)));
+            self.tell_always(&format!("    {} {}", self.paint(36, "hint:"), line(&self.advice(mend))));
         }
         part.parts().iter().for_each(|part| self.part(part));
     }

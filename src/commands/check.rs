@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::scan::index;
 use crate::adapters::age;
 use crate::adapters::git::{Git, Status};
+use crate::adapters::history;
 use crate::adapters::journal::Journal;
 use crate::adapters::repository::{Fleet, inventory};
 use crate::error::{Error, Kind, Result};
@@ -172,23 +173,13 @@ impl Looked<'_> {
         if !git.has_head()? {
             return Ok(Vec::new());
         }
-        let listing = git
-            .call()
-            .args(["log", "--all", "--full-history", "-m", "--format=", "--raw", "-z", "--no-abbrev", "--no-renames"])
-            .read()?;
         let mut versions: BTreeSet<(FileName, String)> = BTreeSet::new();
-        let mut records = listing.split(|b| *b == 0).map(String::from_utf8_lossy);
-        while let Some(head) = records.next() {
-            // :mode mode object object status, then the path as a record of its own.
-            let Some(head) = head.trim_start().strip_prefix(':').map(str::to_owned) else { continue };
-            let Some(path) = records.next() else { break };
-            let object = head.split(' ').nth(3).unwrap_or_default();
-            if object.bytes().any(|b| b != b'0')
-                && let Some(file) = self.file_at(&path)
-            {
-                versions.insert((file, object.to_owned()));
+        history::changes(git, &["--all", "--"], |change| {
+            let file = std::str::from_utf8(change.path).ok().and_then(|path| self.file_at(path));
+            if let Some(file) = file.filter(|_| change.after.bytes().any(|b| b != b'0')) {
+                versions.insert((file, change.after.to_owned()));
             }
-        }
+        })?;
         let (names, objects): (Vec<_>, Vec<_>) = versions.into_iter().unzip();
         let mut highest: BTreeMap<FileName, Seal> = BTreeMap::new();
         let mut readers: BTreeMap<FileName, BTreeSet<Fingerprint>> = BTreeMap::new();

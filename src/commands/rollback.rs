@@ -48,8 +48,10 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
     let (mut target, rights) = reach(session, talk, request)?;
     if recover(&mut target, &rights, caller, talk)?.is_some() && request.to.is_none() {
         let system = target.survey.former.clone().unwrap_or_default();
-        return Err(Error::failed(format!("an interrupted deploy was ended first; what runs now is {system}"))
-            .hint("run `sealift rollback` again to go back further, or `sealift generations` to see where you are"));
+        let words = target.words();
+        return Err(Error::failed(format!("an interrupted deploy was ended first; what runs now is {system}")).hint(
+            format!("run `sealift rollback{words}` again to go back further, or `sealift generations{words}` to see where you are"),
+        ));
     }
     let (number, system) = choose(&target, &generations::of(&target, caller)?, request.to)?;
     let survey = target.survey(caller, Question { coming: Some(system.clone()), closure: false })?;
@@ -97,7 +99,7 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
     };
     let order = target.order(caller, Work::Switch(Box::new(switch)))?;
     let verdict = hand_over(&target, &order, &rights, caller, talk)?;
-    Ok(Report::of(target.host.clone(), plan, &order.run, verdict))
+    Ok(Report::of(&target, plan, &order.run, verdict))
 }
 
 /// The machine, with root's rights.

@@ -6,7 +6,6 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::Session;
-use super::deploy::commit;
 use super::deploy::crew::{Needs, Who, reach_all};
 use crate::error::{Kind, Result};
 use crate::fleet::installed::hex;
@@ -67,7 +66,7 @@ pub struct Last {
 pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
     let policy = &session.fleet.policy;
     let chosen = who.choose(policy)?;
-    let head = session.fleet.git().ok().and_then(|git| commit(&git));
+    let head = session.fleet.git().ok().and_then(|git| git.revision());
     let reached =
         reach_all(policy, who, &chosen, Needs { root: false, brings: None, gate: None }, None, &session.talk)?;
     reached

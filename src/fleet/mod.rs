@@ -18,6 +18,7 @@ pub mod manifest;
 pub mod name;
 pub mod nix_edit;
 pub mod nix_guard;
+pub mod nix_hosts;
 pub mod nix_literal;
 pub mod nix_options;
 pub mod nix_shown;

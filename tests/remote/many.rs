@@ -136,3 +136,47 @@ fn nix_no_connection_outlives_the_run() {
     rig.wait_until("the end of it", || logs("Disconnected from user") == went + more);
     assert!(more > 0 && since.elapsed().as_secs() < 30);
 }
+
+#[test]
+fn nix_what_is_left_of_every_deploy_is_taken_up() {
+    if cannot_rig("remote: left of two deploys") {
+        return;
+    }
+    let rig = Rig::deployed(&["web", "db", "app"]);
+    let value = rig.change(&["web", "db", "app"]);
+    rig.fail("db", "test 4");
+    rig.sealift(&["deploy", "--all", "--yes", "--canary", "db"]).exits(4);
+    // A second one to one of the hosts fails too.
+    rig.fail("db", "test 4");
+    rig.sealift(&["deploy", "db", "--yes"]).exits(6);
+    // What nobody confirms is left, and so is what cannot be reached.
+    rig.sealift(&["deploy", "--resume"]).exits(1).says("declined");
+    rig.rig(&["off", "app"]);
+    rig.sealift(&["deploy", "--resume", "--yes"]);
+    for host in ["web", "db"] {
+        assert_eq!(rig.secret(host, "token"), Some(value.clone()), "{host}");
+    }
+    rig.rig(&["on", "app"]);
+    rig.sealift(&["deploy", "--resume", "--yes"]).exits(0).says("for app");
+    assert_eq!(rig.secret("app", "token"), Some(value));
+    rig.sealift(&["deploy", "--resume", "--yes"]).exits(1).says("no deploy is left to be resumed");
+}
+
+#[test]
+fn nix_the_way_back_that_is_told_names_the_host() {
+    if cannot_rig("remote: undo") {
+        return;
+    }
+    let rig = Rig::deployed(&["web", "db"]);
+    let value = rig.change(&["web", "db"]);
+    let run = rig.sealift(&["deploy", "web", "--yes"]).exits(0);
+    let told = run.stderr.lines().find_map(|line| line.strip_prefix("undo: sealift ")).expect("a way back").to_owned();
+    assert!(told.starts_with("rollback web --to "), "{told}");
+    assert_eq!(rig.secret("web", "token"), Some(value.clone()));
+    // It does what it says, and tells its own way back; for a fleet that was named, with its name.
+    let mut words = vec!["--fleet", "."];
+    words.extend(told.split(' '));
+    let run = rig.sealift(&words).exits(0).says("undo: sealift --fleet . rollback web --to ");
+    assert_eq!(rig.secret("web", "token"), Some(rig.sandbox.value("first")), "{}", run.stderr);
+    rig.is_tidy("db");
+}

@@ -1,6 +1,6 @@
 //! `sealift deploy`, `plan` and `apply`, and what the verbs that change a system share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::table;
@@ -8,6 +8,7 @@ use crate::cli::{App, Done, settings};
 use crate::commands::deploy::carry::{self, How};
 use crate::commands::deploy::crew::Who;
 use crate::commands::deploy::inspect::Inspect;
+use crate::commands::deploy::target::words;
 use crate::commands::deploy::{self, Builder, Report, Request, attach, campaign};
 use crate::commands::etc_nixos;
 use crate::error::{Error, Kind, Result};
@@ -29,7 +30,7 @@ pub struct Args {
     build: Build,
     #[command(flatten)]
     carry: Carry,
-    /// Take up the last deploy that is not done on every host: the same systems, on the hosts that are left
+    /// Take up every deploy that is not done on all its hosts: the same systems, on the hosts that are left
     #[arg(long, conflicts_with_all = ["words", "host", "all", "action", "attach"])]
     resume: bool,
     /// Let /etc/nixos lead to the folder of the flake once the system is well; a directory that is there is moved aside, and
@@ -274,11 +275,12 @@ pub fn run(args: Args, app: &App) -> Done {
         builder: builder(args.build.at, args.build.on_target),
         who,
     };
+    let root = request.who.root.clone();
     let reports = if args.resume { deploy::resume(&session, &request)? } else { deploy::run(&session, &request)? };
     if request.action == rollout::Action::Build && !args.json {
         reports.iter().filter_map(|report| report.system.as_ref()).try_for_each(|system| app.ui.line(system))?;
     }
-    show_all(reports, args.json, app)
+    show_all(reports, &root, args.json, app)
 }
 
 fn builder(host: Option<Address>, target: bool) -> Builder {
@@ -368,11 +370,11 @@ pub fn apply(args: ApplyArgs, app: &App) -> Done {
         canary: None,
         builder: Builder::Here,
     };
-    show_all(deploy::apply(&session, &request, &args.file)?, args.json, app)
+    show_all(deploy::apply(&session, &request, &args.file)?, &request.who.root, args.json, app)
 }
 
 /// Shows what a deploy came to. With several hosts, as a table; the last lines say what happened, and what to do next.
-pub fn show_all(mut reports: Vec<Report>, json: bool, app: &App) -> Done {
+pub fn show_all(mut reports: Vec<Report>, root: &Path, json: bool, app: &App) -> Done {
     app.ui.end_progress();
     if json {
         for report in &reports {
@@ -380,11 +382,11 @@ pub fn show_all(mut reports: Vec<Report>, json: bool, app: &App) -> Done {
         }
     }
     if let (1, Some(_)) = (reports.len(), reports.first()) {
-        return reports.pop().map_or(Ok(None), |report| show_one(report, app));
+        return reports.pop().map_or(Ok(None), |report| show_one(report, root, app));
     }
     if !json {
         let mut rows = vec![["host", "outcome", "time", "generation", "next"].map(str::to_owned).to_vec()];
-        rows.extend(reports.iter().map(row));
+        rows.extend(reports.iter().map(|report| row(report, app)));
         table(app, &rows)?;
     }
     ended(reports, app)
@@ -432,27 +434,29 @@ fn of_hosts(failure: Error, hosts: &[HostName]) -> Error {
     }
 }
 
-fn row(report: &Report) -> Vec<String> {
+fn row(report: &Report, app: &App) -> Vec<String> {
     let or = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let host = words(report.host.as_ref(), None);
+    let run = report.run.as_deref().unwrap_or("RUN");
     let next = match report.outcome {
-        Outcome::Done if report.until_reboot => "secrets last until the reboot",
+        Outcome::Done if report.until_reboot => "secrets last until the reboot".to_owned(),
         Outcome::Done if !report.plan.as_ref().is_none_or(|plan| plan.reboot.waits.is_empty()) => {
-            "reboot when it suits"
+            "reboot when it suits".to_owned()
         }
-        Outcome::Done | Outcome::Nothing | Outcome::Declined => "",
-        Outcome::PendingReboot => "reboot",
-        Outcome::Skipped if report.plan.is_some() => "sealift deploy --resume",
-        Outcome::Skipped => "deploy it once it is up",
-        Outcome::Lost => "sealift deploy --attach",
-        Outcome::Failed | Outcome::RolledBack => "mend it, then deploy again",
-        Outcome::Person => "look at it: sealift generations",
+        Outcome::Done | Outcome::Nothing | Outcome::Declined => String::new(),
+        Outcome::PendingReboot => "reboot".to_owned(),
+        Outcome::Skipped if report.plan.is_some() => app.ui.command("deploy --resume"),
+        Outcome::Skipped => "deploy it once it is up".to_owned(),
+        Outcome::Lost => app.ui.command(&format!("deploy{host} --attach {run}")),
+        Outcome::Failed | Outcome::RolledBack => "mend it, then deploy again".to_owned(),
+        Outcome::Person => format!("look at it: {}", app.ui.command(&format!("generations{host}"))),
     };
     vec![
         or(report.host.as_ref().map(ToString::to_string)),
         report.outcome.as_str().to_owned(),
         or(report.seconds.map(|seconds| format!("{seconds:.1} s"))),
         or(report.generation.map(|generation| generation.to_string())),
-        next.to_owned(),
+        next,
     ]
 }
 
@@ -468,7 +472,7 @@ fn back_again(report: &Report, app: &App) {
 }
 
 /// Shows what a deploy of one host, or a rollback, came to.
-pub fn show_one(report: Report, app: &App) -> Done {
+pub fn show_one(report: Report, root: &Path, app: &App) -> Done {
     app.ui.end_progress();
     back_again(&report, app);
     let host = report.host.as_ref().map_or_else(|| "this machine".to_owned(), ToString::to_string);
@@ -476,13 +480,12 @@ pub fn show_one(report: Report, app: &App) -> Done {
     let generation = report.generation.map_or_else(String::new, |number| format!(" (generation {number})"));
     let former = report.plan.as_ref().and_then(|plan| plan.former.as_ref());
     let other = former.is_some_and(|former| Some(former) != report.system.as_ref());
-    let back = if other { "; `sealift rollback` goes back" } else { "" };
     let waits = report.plan.as_ref().map_or(&[][..], |plan| &plan.reboot.waits);
     let reboot = if waits.is_empty() { String::new() } else { format!("; reboot for {}", waits.join(", ")) };
     match report.outcome {
         Outcome::Done if report.plan.is_none() => app.ui.say(&format!("{host}: built; nothing was changed")),
         Outcome::Done => app.ui.say(&format!(
-            "{host}: done, {} runs{generation}{reboot}{until}{back}",
+            "{host}: done, {} runs{generation}{reboot}{until}",
             report.running.as_deref().or(report.system.as_deref()).unwrap_or("it")
         )),
         Outcome::PendingReboot => app.ui.say(&format!("{host}: takes effect at the next boot{generation}{until}")),
@@ -494,6 +497,11 @@ pub fn show_one(report: Report, app: &App) -> Done {
         | Outcome::Person
         | Outcome::Lost
         | Outcome::Skipped => {}
+    }
+    if let (Outcome::Done, true, Some(before)) = (report.outcome, other, report.before) {
+        // Without the host's name it would be for the machine on which it is typed.
+        let machine = words(report.host.as_ref(), Some(root).filter(|root| *root != Path::new("/")));
+        app.ui.say(&format!("undo: {}", app.ui.command(&format!("rollback{machine} --to {before}"))));
     }
     match report.failure {
         Some(failure) => Err(of_hosts(failure, report.host.as_slice()).into()),

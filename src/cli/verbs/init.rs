@@ -109,4 +109,10 @@ fn show(report: &init::Report, app: &App) {
             "next: add the host: sealift host add {host} --ssh {host}   (on {host} itself: --key-file /etc/ssh/ssh_host_ed25519_key.pub)"
         ));
     }
+    for what in &report.not_read {
+        app.ui.warn(&format!("not read: {what}"));
+    }
+    if !report.not_read.is_empty() {
+        app.ui.say("nothing of the flake is evaluated: add hosts that are not listed by their names: sealift host add NAME --ssh NAME");
+    }
 }

@@ -54,9 +54,10 @@ pub fn run(args: Args, app: &App) -> Done {
         checks: !args.no_checks,
         keep_values: args.keep_values,
     };
+    let root = request.who.root.clone();
     let report = rollback(fleet.as_ref(), talk.as_ref(), &request)?;
     if args.json {
         app.ui.json_line(&Line { event: "result", report: &report })?;
     }
-    show_one(report, app)
+    show_one(report, &root, app)
 }

@@ -142,7 +142,7 @@ fn host(
         there.moves_to(address);
     }
     let verdict = hand_over(target, &order, rights, &how.caller, talk)?;
-    Ok(Report::of(Some(host.clone()), plan.clone(), run, verdict))
+    Ok(Report::of(target, plan.clone(), run, verdict))
 }
 
 /// The specialisation that a plan activates.

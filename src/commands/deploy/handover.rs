@@ -219,8 +219,10 @@ fn acknowledge(there: &There, run: &str, seconds: u64, talk: &dyn Talk) {
 
 /// The failure of a host that went away.
 fn unreachable(target: &Target, run: &str) -> Error {
-    Error::new(Kind::Unreachable, format!("the connection to {} was lost", target.shown()))
-        .hint(format!("the host finishes or goes back by itself; `sealift deploy --attach {run}` shows which"))
+    Error::new(Kind::Unreachable, format!("the connection to {} was lost", target.shown())).hint(format!(
+        "the host finishes or goes back by itself; `sealift deploy{} --attach {run}` shows which",
+        target.words()
+    ))
 }
 
 /// The failure of a part on the host that ended without a verdict. It tells before it changes anything: where it told
@@ -232,7 +234,7 @@ fn lost(target: &Target, ended: Ended, heard: &Heard, run: &str) -> Error {
             Kind::Interrupted,
             format!("interrupted; {} finishes or goes back by itself", target.shown()),
         )
-        .hint(format!("`sealift deploy --attach {run}` joins it again"));
+        .hint(format!("`sealift deploy{} --attach {run}` joins it again", target.words()));
     }
     let gone = matches!(&target.reach, Reach::There(there) if there.line().lost(ended));
     let error = match (gone, heard.begun) {
@@ -242,7 +244,8 @@ fn lost(target: &Target, ended: Ended, heard: &Heard, run: &str) -> Error {
             format!("the connection to {} was lost before anything began", target.shown()),
         )
         .hint(format!(
-            "nothing was changed, as far as can be told from here; `sealift deploy --attach {run}` makes sure"
+            "nothing was changed, as far as can be told from here; `sealift deploy{} --attach {run}` makes sure",
+            target.words()
         )),
         (false, true) => Error::new(Kind::Person, format!("the part on the host ended without a verdict ({ended})"))
             .hint(format!("the next deploy or rollback finishes it or goes back; its log is {}", bench::log_of(run))),

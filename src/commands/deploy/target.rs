@@ -11,6 +11,7 @@ use super::{contact, survey};
 use crate::adapters::process::{Ended, Invocation, Output};
 use crate::adapters::rooted::Root;
 use crate::adapters::ssh::{Connection, Ssh};
+use crate::adapters::ssh_options;
 use crate::commands::Talk;
 use crate::error::{Error, Kind, Result};
 use crate::fleet::address::Address;
@@ -68,6 +69,15 @@ impl Target {
     pub fn here(root: Root, host: Option<HostName>) -> Result<Self> {
         let survey = survey::of(&root, &Question::default())?;
         Ok(Self { host, reach: Reach::Here(root), survey, sudo: false })
+    }
+
+    /// The words that name it in a command, each with a space before it: a hint is for this machine, and no other.
+    pub fn words(&self) -> String {
+        let root = match &self.reach {
+            Reach::Here(root) if !root.is_machine() => Some(root.path()),
+            Reach::Here(_) | Reach::There(_) => None,
+        };
+        words(self.host.as_ref(), root)
     }
 
     /// Another machine. `bring`: whether a program may be brought where there is none of ours. `root`: whether root will be
@@ -387,4 +397,11 @@ fn last(output: &Output) -> Option<Told> {
 pub fn out_of_form(target: &Target) -> Error {
     Error::failed(format!("{} answers out of form", target.shown()))
         .hint("use the same version of sealift on both sides")
+}
+
+/// As `Target::words`.
+pub fn words(host: Option<&HostName>, root: Option<&Path>) -> String {
+    let host = host.map(|host| format!(" {host}"));
+    let root = root.map(|root| format!(" --root {}", ssh_options::quoted(&root.display().to_string())));
+    host.into_iter().chain(root).collect()
 }

@@ -189,6 +189,7 @@ pub fn known_by_index(fleet: &Fleet, key: &KeyAt, plugins: &Plugins, ask: &Arc<d
         unopened: behind.map(|name| Blind { path: format!("secrets/{name}.age"), why: why.clone() }).collect(),
         names,
         values: Some(Wanted::Index(index)),
+        strange: false,
     }))
 }
 
