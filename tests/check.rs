@@ -116,7 +116,7 @@ fn untracked_ignored_orphaned_missing_and_stray_files_are_named() {
 fn an_older_value_that_came_back_is_seen() {
     let sandbox = fleet();
     let old = bytes(&sandbox, "secrets/a.age");
-    sandbox.sealift_with(&["seal", "a", "--stdin"], sandbox.value("second").as_bytes()).exits(0);
+    sandbox.sealift_with(&["seal", "a", "--replace", "--stdin"], sandbox.value("second").as_bytes()).exits(0);
     sandbox.tool("git", &["commit", "-q", "-a", "-m", "second"]);
     sandbox.write("secrets/a.age", &old);
     sandbox.sealift(&["check"]).exits(3).prints("it holds value 1 and HEAD holds value 2");
@@ -168,7 +168,7 @@ fn a_link_in_place_of_a_file_is_not_followed() {
     std::os::unix::fs::symlink("b.age", &path).expect("linked");
     sandbox.sealift(&["check"]).exits(3).prints("secrets/a.age: it is a link");
     sandbox.sealift(&["show", "a", "--identity", &sandbox.key("jay")]).exits(8).says("symbolic link");
-    sandbox.sealift_with(&["seal", "a", "--stdin"], sandbox.value("new").as_bytes()).exits(8);
+    sandbox.sealift_with(&["seal", "a", "--replace", "--stdin"], sandbox.value("new").as_bytes()).exits(8);
 }
 
 #[test]

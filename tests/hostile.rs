@@ -80,7 +80,7 @@ fn a_serial_that_was_tampered_with_is_no_seal() {
     let head = text.replacen("sealift 1 a 1 ", "sealift 1 a 18446744073709551615 ", 1);
     sandbox.write("secrets/a.age", [head.as_bytes(), &bytes[64..]].concat());
     sandbox.sealift(&["check"]).exits(3).prints("its seal is not well formed");
-    sandbox.sealift_with(&["seal", "a", "--stdin"], sandbox.value("a").as_bytes()).exits(0);
+    sandbox.sealift_with(&["seal", "a", "--replace", "--stdin"], sandbox.value("a").as_bytes()).exits(0);
 }
 
 #[test]

@@ -190,7 +190,7 @@ fn a_renamed_secret_keeps_value_and_serial() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     sandbox.seal("a", &["--hosts", "web"]);
     let value = sandbox.value("second");
-    sandbox.sealift_with(&["seal", "a", "--stdin"], value.as_bytes()).exits(0);
+    sandbox.sealift_with(&["seal", "a", "--replace", "--stdin"], value.as_bytes()).exits(0);
     sandbox.sealift(&["mv", "a", "b/c", "--identity", &sandbox.key("jay")]).exits(0);
     assert_eq!(sandbox.show("b/c", "web"), value.as_bytes());
     sandbox.sealift(&["list"]).exits(0).prints("b/c     sealed  2");
@@ -224,7 +224,7 @@ fn a_public_half_never_outlives_its_key() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     sandbox.sealift(&["seal", "wg", "--hosts", "web", "--generate", "wireguard"]).exits(0);
     assert!(sandbox.fleet().join("secrets/wg.pub").exists());
-    sandbox.sealift_with(&["seal", "wg", "--stdin"], sandbox.value("wg").as_bytes()).exits(0).says("is removed");
+    sandbox.sealift_with(&["seal", "wg", "--replace", "--stdin"], sandbox.value("wg").as_bytes()).exits(0).says("is removed");
     assert!(!sandbox.fleet().join("secrets/wg.pub").exists());
 }
 
@@ -232,10 +232,10 @@ fn a_public_half_never_outlives_its_key() {
 fn a_serial_goes_on_where_the_file_is_lost() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     sandbox.seal("a", &["--hosts", "web"]);
-    sandbox.sealift_with(&["seal", "a", "--stdin"], sandbox.value("2").as_bytes()).exits(0);
+    sandbox.sealift_with(&["seal", "a", "--replace", "--stdin"], sandbox.value("2").as_bytes()).exits(0);
     sandbox.tool("git", &["commit", "-q", "-a", "-m", "two"]);
     sandbox.write("secrets/a.age", "<<<<<<< ours\n");
-    sandbox.sealift_with(&["seal", "a", "--stdin"], sandbox.value("3").as_bytes()).exits(0).says("(value 3)");
+    sandbox.sealift_with(&["seal", "a", "--replace", "--stdin"], sandbox.value("3").as_bytes()).exits(0).says("(value 3)");
     sandbox.sealift(&["check"]).exits(0);
 }
 

@@ -222,12 +222,17 @@ impl age::Identity for Opening<'_> {
     }
 }
 
+/// What can be read of a file, armored or not, without a key; none where it is no sealed file.
+pub fn envelope_of(content: &[u8]) -> Option<Envelope> {
+    match dearmored(content).ok()? {
+        Some(binary) => Envelope::read(&binary).ok(),
+        None => Envelope::read(content).ok(),
+    }
+}
+
 /// The seal of a file, armored or not; none where it has none, or is not a sealed file at all.
 pub fn seal_of(content: &[u8]) -> Option<Seal> {
-    match dearmored(content).ok()? {
-        Some(binary) => Envelope::read(&binary).ok()?.seal,
-        None => Envelope::read(content).ok()?.seal,
-    }
+    envelope_of(content)?.seal
 }
 
 /// The binary form of an armored file; none where it is binary already.

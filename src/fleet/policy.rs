@@ -62,7 +62,7 @@ pub struct Retired {
 }
 
 /// A declared secret.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Secret {
     /// The hosts that receive it.
     pub hosts: BTreeSet<HostName>,

@@ -57,7 +57,8 @@ pub enum Verb {
     Identity(identity::Args),
     /// Seal a new value: typed, from standard input, from a file, or made
     ///
-    /// Needs no private key. A secret that is new is declared in recipients.toml by this; say who reads it with --hosts.
+    /// Needs no private key. A secret that is new is declared in recipients.toml by this; say who reads it with --hosts. A
+    /// value that is there is replaced only if you say so, or with --replace.
     Seal(Box<seal::Args>),
     /// Seal a secret that stands inline in a Nix file or a git configuration, and name the delivered file there
     ///
