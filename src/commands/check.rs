@@ -201,6 +201,9 @@ impl Looked<'_> {
             if inventory.seal(&name).is_some_and(|now| now.serial == seal.serial) {
                 readers.entry(name.clone()).or_default().extend(seal.ever());
             }
+            if seal.is_last() {
+                continue;
+            }
             if highest.get(&name).is_none_or(|high| high.serial < seal.serial) {
                 highest.insert(name, seal);
             }
@@ -250,7 +253,7 @@ fn seals_of(git: &Git, wanted: Vec<(FileName, String)>) -> Result<BTreeMap<FileN
 fn fallen(before: &BTreeMap<FileName, Seal>, inventory: &Inventory, whence: &str) -> Vec<Finding> {
     let lower = |(file, seal): (&FileName, &Seal)| {
         let now = inventory.seal(file)?;
-        (now.serial < seal.serial && seal.name == *file).then(|| {
+        (now.serial < seal.serial && seal.name == *file && !seal.is_last()).then(|| {
             Finding::error(
                 Rule::SerialFell,
                 file.path(),

@@ -47,6 +47,8 @@ pub enum Fault {
     Damaged,
     /// The seal is not well formed.
     BrokenSeal,
+    /// The seal counts more values than any secret can have had.
+    ForgedSerial,
     /// There are two seals.
     DoubledSeal,
     /// The seal is of a later version.
@@ -67,6 +69,7 @@ impl fmt::Display for Fault {
             Fault::TooManyStanzas => "it has more than 512 recipients",
             Fault::Damaged => "it is damaged or cut short",
             Fault::BrokenSeal => "its seal is not well formed",
+            Fault::ForgedSerial => "its seal counts more values than a secret can have had: it is forged or damaged",
             Fault::DoubledSeal => "it has two seals",
             Fault::NewerSeal => "its seal is of a newer version",
         })

@@ -23,7 +23,7 @@ pub const STANZA: &str = "sealift";
 /// The version of its form that this program writes and reads.
 pub const VERSION: &str = "1";
 
-/// The highest serial: what every reader of JSON can hold, and far from where counting on would end.
+/// No serial reaches this: what every reader of JSON can hold, and far from where counting on would end.
 const SERIAL_LIMIT: u64 = 1 << 53;
 
 /// What a sealed file says of itself.
@@ -47,10 +47,17 @@ impl Seal {
         Self { name, serial: 1, made, current, former: BTreeSet::new() }
     }
 
-    /// The seal of the next value: a new serial, and nobody who knew only former values is listed any more.
-    #[must_use]
-    pub fn next_value(&self, made: Date, current: BTreeSet<Fingerprint>) -> Self {
-        Self { name: self.name.clone(), serial: self.serial + 1, made, current, former: BTreeSet::new() }
+    /// The seal of the next value: a new serial, and nobody who knew only former values is listed any more. None where
+    /// nothing could be counted after it: only somebody who forges a seal gets there.
+    pub fn next_value(&self, made: Date, current: BTreeSet<Fingerprint>) -> Option<Self> {
+        let serial = self.serial + 1;
+        let next = Self { name: self.name.clone(), serial, made, current, former: BTreeSet::new() };
+        (!self.is_last()).then_some(next)
+    }
+
+    /// Whether its serial is the last that can be counted. Then it tells nothing of how many values there were.
+    pub fn is_last(&self) -> bool {
+        self.serial + 1 >= SERIAL_LIMIT
     }
 
     /// The seal of the same value for other readers: who loses access is remembered as former.
@@ -104,8 +111,8 @@ impl Seal {
             return Err(Fault::BrokenSeal);
         }
         let serial = number(serial)?;
-        if serial > SERIAL_LIMIT {
-            return Err(Fault::BrokenSeal);
+        if serial >= SERIAL_LIMIT {
+            return Err(Fault::ForgedSerial);
         }
         let sorted = |keys: &[[u8; 8]]| {
             keys.windows(2).all(|pair| pair[0] < pair[1]).then(|| keys.iter().copied().map(Fingerprint).collect())
@@ -256,7 +263,7 @@ mod tests {
         assert_eq!((without_two.serial, &without_two.former), (7, &keys(&[2])));
         let two_is_back = without_two.same_value(keys(&[1, 2]));
         assert_eq!(two_is_back.former, keys(&[3]));
-        let rotated = without_two.next_value(one.made, keys(&[1, 3]));
+        let rotated = without_two.next_value(one.made, keys(&[1, 3])).unwrap();
         assert_eq!((rotated.serial, rotated.former.len()), (8, 0));
     }
 }
