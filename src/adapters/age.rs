@@ -13,7 +13,7 @@ use super::identity::{Identities, Plugins};
 use super::signals;
 use super::ssh_wrap::SshEd25519;
 use crate::error::{Error, Result};
-use crate::fleet::header::{ARMOR, FILE_LIMIT};
+use crate::fleet::header::{ARMOR, FILE_LIMIT, Mac};
 use crate::fleet::name::FileName;
 use crate::fleet::plaintext::Plaintext;
 use crate::fleet::recipient::{Fingerprint, Key, Recipient};
@@ -122,6 +122,8 @@ pub struct Opened {
     pub value: Plaintext,
     /// Its seal, now proven to have been written with the file; none for a file of another tool.
     pub seal: Option<Seal>,
+    /// What tells the file from every other.
+    pub mac: Mac,
 }
 
 /// Opens a sealed file, completely, in memory. `file` is the name it must have been sealed under.
@@ -135,7 +137,7 @@ pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Op
         .map_err(|fault| Error::integrity(format!("{}: {fault}", file.path())).hint(fault.mend()))?;
     if envelope.passphrase {
         return Err(Error::integrity(format!("{}: it is sealed to a passphrase, not to keys", file.path()))
-            .hint("open it with `age -d`, and seal its value: `sealift seal NAME --stdin`"));
+            .hint("open it with `age -d`, and seal its value: `sealift seal NAME --replace --stdin`"));
     }
     if let Some(seal) = &envelope.seal {
         if seal.name != *file {
@@ -144,7 +146,7 @@ pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Op
         }
         if let Some(what) = envelope.contradiction(&identities.known()) {
             return Err(Error::integrity(format!("{}: {what}", file.path()))
-                .hint("restore it from git, or seal the value anew: `sealift seal`"));
+                .hint(format!("restore it from git, or seal the value anew: `sealift seal {file} --replace`")));
         }
     }
     let decryptor = Decryptor::new_buffered(bytes).map_err(|error| undone(file, error))?;
@@ -172,7 +174,7 @@ pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Op
             .because(error)
             .hint("restore it from git (`git checkout -- FILE`), or seal the value anew")
     })?;
-    Ok(Opened { value, seal: envelope.seal })
+    Ok(Opened { value, seal: envelope.seal, mac: envelope.mac })
 }
 
 /// All identities as one, tried in an order that finds the right stanza at once where the seal tells it.

@@ -5,16 +5,19 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::past::Past;
 use super::{Changes, Session};
 use crate::adapters::age;
 use crate::error::{Error, Result};
+use crate::fleet::access::Access;
 use crate::fleet::header::Fault;
 use crate::fleet::name::FileName;
 use crate::fleet::plaintext::Plaintext;
 use crate::fleet::policy::Wanted;
 use crate::fleet::policy_edit::public_path;
+use crate::fleet::recipient::Fingerprint;
 use crate::fleet::scan::index;
-use crate::fleet::seal::Seal;
+use crate::fleet::seal::{Envelope, Seal};
 
 /// One sealed file.
 #[derive(Debug, Serialize)]
@@ -27,12 +30,16 @@ pub struct Sealed {
     pub readers: Vec<String>,
     /// The public half of a generated key pair.
     pub public: Option<String>,
+    /// Who gains and who loses access to what the file holds.
+    #[serde(flatten)]
+    pub access: Access,
 }
 
 /// Writes new values into a change of the fleet.
 pub struct Writer<'a> {
     session: &'a Session,
     sealer: age::Sealer,
+    past: Past,
     /// What was sealed so far.
     pub sealed: Vec<Sealed>,
 }
@@ -50,7 +57,7 @@ impl<'a> Writer<'a> {
         }
         let sealer =
             session.sealer(wanted.iter().flat_map(|wanted| policy.recipients_of(&wanted.hosts).into_values()))?;
-        Ok(Self { session, sealer, sealed: Vec::new() })
+        Ok(Self { session, sealer, past: Past::of(&session.fleet.root), sealed: Vec::new() })
     }
 
     /// The seal that the last commits have for a file, of the highest serial that can be counted on from; none where git
@@ -83,7 +90,9 @@ impl<'a> Writer<'a> {
         let recipients = self.session.fleet.policy.recipients_of(&wanted.hosts);
         let current: BTreeSet<_> = recipients.keys().copied().collect();
         let before = self.session.fleet.sealed(&wanted.file)?;
-        let there = before.as_deref().and_then(age::seal_of).filter(|seal| seal.name == wanted.file);
+        let envelope = before.as_deref().and_then(age::envelope_of);
+        let access = self.access(wanted, envelope.as_ref(), &current);
+        let there = envelope.and_then(|envelope| envelope.seal).filter(|seal| seal.name == wanted.file);
         if there.as_ref().is_some_and(Seal::is_last) {
             self.session.warn(format!("{}: {}", wanted.file.path(), Fault::ForgedSerial));
         }
@@ -108,7 +117,27 @@ impl<'a> Writer<'a> {
             recipients.keys().filter_map(|key| holders.get(key)).map(ToString::to_string).collect();
         readers.sort();
         readers.dedup();
-        self.sealed.push(Sealed { file: wanted.file.clone(), serial: seal.serial, readers, public });
+        self.sealed.push(Sealed { file: wanted.file.clone(), serial: seal.serial, readers, public, access });
         Ok(())
+    }
+
+    /// Who gains and who loses access, by the file that is there. A new value for the readers of the policy is what was
+    /// asked for; that they are others than before is told.
+    fn access(&self, wanted: &Wanted<'_>, there: Option<&Envelope>, current: &BTreeSet<Fingerprint>) -> Access {
+        let Some(envelope) = there else { return Access::default() };
+        let policy = &self.session.fleet.policy;
+        let keys = self.past.keys(policy, [envelope]);
+        let access = match &envelope.seal {
+            Some(seal) => Access::of_seal(seal, current, &keys.holders),
+            None => Access::of_stanzas(envelope, &policy.recipients_of(&wanted.hosts), &keys).0,
+        };
+        for (readers, what) in [
+            (&access.gains, "gains access that the value before did not give"),
+            (&access.loses, "could read the value before, and cannot read this one"),
+            (&access.unknown, "could read the value before, and cannot read this one"),
+        ] {
+            readers.iter().for_each(|reader| self.session.warn(format!("{}: {reader} {what}", wanted.file)));
+        }
+        access
     }
 }

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine};
 use jiff::civil::Date;
 
-use super::header::{Fault, Header};
+use super::header::{Fault, Header, Mac};
 use super::name::FileName;
 use super::recipient::{Fingerprint, Recipient};
 
@@ -45,6 +45,12 @@ impl Seal {
     /// The first seal of a name.
     pub fn first(name: FileName, made: Date, current: BTreeSet<Fingerprint>) -> Self {
         Self { name, serial: 1, made, current, former: BTreeSet::new() }
+    }
+
+    /// The first seal of a name whose file had none: who could read it is remembered.
+    pub fn adopted(name: FileName, made: Date, current: BTreeSet<Fingerprint>, past: &BTreeSet<Fingerprint>) -> Self {
+        let former = past.difference(&current).copied().collect();
+        Self { former, ..Self::first(name, made, current) }
     }
 
     /// The seal of the next value: a new serial, and nobody who knew only former values is listed any more. None where
@@ -139,6 +145,10 @@ pub struct Envelope {
     pub passphrase: bool,
     /// The bytes of the header, with its MAC line.
     pub header_len: usize,
+    /// The header's MAC.
+    pub mac: Mac,
+    /// Where there is no seal: what a seal would list for the key of each stanza, if nobody knows it.
+    pub marks: Vec<Fingerprint>,
 }
 
 /// The stanza of a file that is sealed to a passphrase.
@@ -179,7 +189,15 @@ impl Envelope {
             }
         }
         let passphrase = stanzas.iter().any(|slot| slot.kind == Some(PASSPHRASE));
-        Ok(Self { seal, stanzas, passphrase, header_len: header.len })
+        let readers = header.stanzas.iter().filter(|stanza| seal.is_none() && !stanza.kind.ends_with("-grease"));
+        let marks = readers.map(|stanza| {
+            // SSH stanzas name their key; the others differ from file to file.
+            let told = if stanza.kind.starts_with("ssh-") { 1 } else { stanza.arguments.len() };
+            let words: Vec<&str> = stanza.arguments.iter().take(told).copied().collect();
+            Fingerprint::of(&format!("{} {}", stanza.kind, words.join(" ")))
+        });
+        let marks = marks.collect();
+        Ok(Self { seal, stanzas, passphrase, header_len: header.len, mac: header.mac, marks })
     }
 
     /// Holds the stanzas against the seal: as many as it counts, and, for the keys that are known, of their kinds and

@@ -47,8 +47,8 @@ pub enum Verb {
     /// Take over the secrets of a repository of agenix
     ///
     /// From agenix: its rules file becomes declarations in recipients.toml and its files get their names under secrets/;
-    /// ciphertext is not touched and no key is needed. Then `sealift rekey` gives the files their seals. Run `sealift
-    /// init` first.
+    /// ciphertext is not touched and no key is needed. With --adopt, or by `sealift rekey --adopt NAME` later, an admin's
+    /// key gives the files their seals. Run `sealift init` first.
     Import(import::Args),
     /// An admin's own key: make, show, import, forget
     ///
@@ -91,7 +91,8 @@ pub enum Verb {
     /// Bring sealed files in line with recipients.toml
     ///
     /// All that drifted, or none if one cannot be opened. Values and their serials stay; files that are in line stay byte
-    /// for byte.
+    /// for byte. Names who gains and who loses access; nobody loses it unless you say so, or name them with --remove. A
+    /// file without a seal gets one only with --adopt, and only where nothing in git's history speaks against it.
     Rekey(rekey::Args),
     /// Give secrets new values
     ///
