@@ -148,7 +148,6 @@ in
       LimitCORE = 0;
       LockPersonality = true;
       RestrictRealtime = true;
-      RestrictSUIDSGID = true;
     };
   };
 

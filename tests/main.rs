@@ -38,6 +38,7 @@ mod nix_module;
 mod onboard;
 mod plugin;
 mod readme;
+mod realm;
 mod rekey;
 mod remote;
 mod rollback;

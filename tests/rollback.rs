@@ -135,6 +135,32 @@ fn nix_a_value_that_was_rotated_away_does_not_come_back_in_silence() {
 }
 
 #[test]
+fn nix_a_rollback_can_leave_the_newest_values_where_they_fit() {
+    if cannot_deploy("rollback: --keep-values") {
+        return;
+    }
+    let machine = three();
+    // `token` is at its third value; `other` has another shape than in the generation before.
+    let other = machine.sandbox.value("other");
+    machine.sandbox.sealift_with(&["seal", "other", "--hosts", "web", "--stdin"], other.as_bytes()).exits(0);
+    machine.deploy(&[]).exits(0);
+    let policy = machine.sandbox.read("recipients.toml");
+    machine.sandbox.write("recipients.toml", policy.replace("[secrets.other]", "[secrets.other]\nshape = \"token\""));
+    machine.sandbox.sealift_with(&["seal", "other", "--stdin"], format!("{other}-2").as_bytes()).exits(0);
+    machine.deploy(&[]).exits(0);
+    let run = machine.on("rollback", &["--to", "2", "--keep-values"]).exits(0);
+    run.says("token stays at value 3; this system carries value 2").says("last until the next reboot");
+    assert_eq!(machine.secret("token"), Some(machine.sandbox.value("third")));
+    let run = machine.on("rollback", &["--to", "4", "--keep-values"]).exits(0);
+    assert!(!run.stderr.contains("other stays"), "{}", run.stderr);
+    assert_eq!(machine.secret("other"), Some(other));
+    // Each boot has what its system carries.
+    machine.on("rollback", &["--to", "2", "--keep-values"]).exits(0);
+    machine.boot();
+    assert_eq!(machine.secret("token"), Some(machine.sandbox.value("second")));
+}
+
+#[test]
 fn nix_a_check_that_stands_in_the_way_can_be_left_out() {
     if cannot_deploy("rollback: --no-checks") {
         return;

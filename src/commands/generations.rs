@@ -13,7 +13,7 @@ use crate::adapters::rooted::Root;
 use crate::adapters::{age, profile, system};
 use crate::error::Result;
 use crate::fleet::generations::{Generation, Generations, Secret};
-use crate::fleet::manifest::Manifest;
+use crate::fleet::manifest::{Manifest, Placement};
 use crate::fleet::order::{Told, Work};
 use crate::fleet::recipient::{Fingerprint, Recipient};
 use crate::fleet::seal::Envelope;
@@ -63,9 +63,9 @@ pub fn here(root: &Path) -> Result<Generations> {
     let read: Vec<_> = read.collect();
     let mut newest: BTreeMap<&str, u64> = BTreeMap::new();
     for (_, sealed) in &read {
-        for (name, seal) in sealed.iter().filter_map(|(name, envelope)| Some((name, envelope.as_ref()?.seal.as_ref()?)))
-        {
-            let serial = newest.entry(name).or_default();
+        for (placement, envelope) in sealed {
+            let Some(seal) = envelope.as_ref().and_then(|envelope| envelope.seal.as_ref()) else { continue };
+            let serial = newest.entry(placement.target.name.as_str()).or_default();
             *serial = (*serial).max(seal.serial);
         }
     }
@@ -74,8 +74,8 @@ pub fn here(root: &Path) -> Result<Generations> {
         let is = |link: &Option<String>| generation.system.is_some() && *link == generation.system;
         let secrets: Vec<_> = sealed
             .iter()
-            .map(|(name, envelope)| Secret {
-                name: name.clone(),
+            .map(|(placement, envelope)| Secret {
+                name: placement.target.name.to_string(),
                 serial: envelope.as_ref().and_then(|envelope| Some(envelope.seal.as_ref()?.serial)),
             })
             .collect();
@@ -96,7 +96,7 @@ pub fn here(root: &Path) -> Result<Generations> {
             booted: is(&booted),
             unit: facts.as_ref().is_some_and(|facts| facts.has_unit),
             revives,
-            cannot_open: closed.map(|(name, _)| name.clone()).collect(),
+            cannot_open: closed.map(|(placement, _)| placement.target.name.to_string()).collect(),
             secrets,
             system: generation.system.clone(),
         }
@@ -104,28 +104,30 @@ pub fn here(root: &Path) -> Result<Generations> {
     Ok(Generations { version: 1, generations: generations.collect(), root: root.path().to_owned() })
 }
 
-/// What the headers of a manifest's files say, by secret; none for a file that cannot be read.
-fn sealed(root: &Root, manifest: &str) -> Vec<(String, Option<Envelope>)> {
+/// The secrets of a manifest, with absolute files, and what their headers say; none for a file that cannot be read.
+pub(super) fn sealed(root: &Root, manifest: &str) -> Vec<(Placement, Option<Envelope>)> {
     let Some(installable) = root.read(manifest).ok().flatten().and_then(|text| Manifest::parse(&text).ok()) else {
         return Vec::new();
     };
     let folder =
         root.resolved(manifest).and_then(|place| Some(place.rsplit_once('/')?.0.to_owned())).unwrap_or_default();
     let envelope = |file: &str| {
-        let file = if file.starts_with('/') { file.to_owned() } else { format!("{folder}/{file}") };
-        let bytes = root.read(&file).ok().flatten()?;
+        let bytes = root.read(file).ok().flatten()?;
         let binary = age::dearmored(&bytes).ok()?;
         Envelope::read(binary.as_deref().unwrap_or(&bytes)).ok()
     };
-    installable
-        .placements
-        .iter()
-        .map(|placement| (placement.target.name.to_string(), envelope(&placement.file)))
-        .collect()
+    let of = |mut placement: Placement| {
+        if !placement.file.starts_with('/') {
+            placement.file = format!("{folder}/{}", placement.file);
+        }
+        let envelope = envelope(&placement.file);
+        (placement, envelope)
+    };
+    installable.placements.into_iter().map(of).collect()
 }
 
 /// The keys of a machine whose public half lies open. Others (an age key of its own) cannot be told without being root.
-fn keys(root: &Root) -> Option<BTreeMap<Fingerprint, Recipient>> {
+pub(super) fn keys(root: &Root) -> Option<BTreeMap<Fingerprint, Recipient>> {
     if root.exists("/var/lib/sealift/identity") {
         return None;
     }
@@ -134,7 +136,7 @@ fn keys(root: &Root) -> Option<BTreeMap<Fingerprint, Recipient>> {
 }
 
 /// Whether one of the keys opens a file, as far as its header tells.
-fn opens(envelope: &Envelope, keys: Option<&BTreeMap<Fingerprint, Recipient>>) -> bool {
+pub(super) fn opens(envelope: &Envelope, keys: Option<&BTreeMap<Fingerprint, Recipient>>) -> bool {
     let Some(keys) = keys else { return true };
     if let Some(seal) = &envelope.seal {
         return seal.current.iter().any(|key| keys.contains_key(key));

@@ -34,6 +34,8 @@ pub struct Request {
     pub to: Option<u64>,
     /// Whether the declared checks are made.
     pub checks: bool,
+    /// Whether values stay that are newer than those of the generation.
+    pub keep_values: bool,
 }
 
 /// Rolls back. `session` is none where no fleet is at hand: then nothing is checked but that the system activates.
@@ -77,6 +79,7 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
         commit: None,
         acknowledge: (target.is_remote() && plan.live()).then_some(request.how.acknowledge),
         link: None,
+        keep_values: request.keep_values,
         system,
     };
     let order = target.order(caller, Work::Switch(Box::new(switch)))?;

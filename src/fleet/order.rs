@@ -94,6 +94,9 @@ pub struct Switch {
     /// Where /etc/nixos shall lead once all is well; none: it stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
+    /// Whether values stay that are newer than those of the system, where its secrets take them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keep_values: bool,
 }
 
 /// What becomes of the system profile.

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 const OPENSSH: &str = concat!("-----BEGIN OPENSSH ", "PRIVATE KEY-----");
 
 /// The declared form of a payload.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shape {
     /// Any bytes but none.
     Raw,

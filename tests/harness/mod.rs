@@ -4,6 +4,7 @@
 
 pub mod machine;
 pub mod nix;
+pub mod realm;
 pub mod rig;
 
 use std::cell::RefCell;
@@ -51,9 +52,14 @@ impl Run {
     /// The last event of a stream of JSON events: what a deploy came to.
     #[track_caller]
     pub fn result(&self) -> serde_json::Value {
+        self.results().pop().unwrap_or_else(|| panic!("no result in: {}", self.text()))
+    }
+
+    /// What a stream of JSON events says a deploy came to, of each host.
+    pub fn results(&self) -> Vec<serde_json::Value> {
         let text = self.text();
-        let mut results = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        results.rfind(|event| event["event"] == "result").unwrap_or_else(|| panic!("no result in: {text}"))
+        let events = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        events.filter(|event| event["event"] == "result").collect()
     }
 
     /// Standard output as JSON.

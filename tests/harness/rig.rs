@@ -8,37 +8,65 @@ use std::time::{Duration, Instant};
 
 use super::{Run, Sandbox};
 
-fn script() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rig/rig")
+/// What the hosts of a rig are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Stand-ins for NixOS, of this machine's programs: tests/rig.
+    Rig,
+    /// Machines with a real systemd, in namespaces: tests/realm.
+    Realm,
+    /// The same with a kernel and a disk of their own.
+    Qemu,
 }
 
-fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/flake")
-}
-
-/// What all rigs of this run share; made by the first.
-fn template() -> &'static Path {
-    static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
-    TEMPLATE.get_or_init(|| {
-        let above = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        // Nothing is called at the end of a test program that could remove it: the next one does.
-        for entry in std::fs::read_dir(above).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.strip_prefix("rig-").is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-                std::fs::remove_dir_all(entry.path()).expect("the former template is removed");
-            }
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Rig => "rig",
+            Kind::Realm | Kind::Qemu => "realm",
         }
-        let place = above.join(format!("rig-{}", std::process::id()));
-        let mut command = Command::new(script());
-        command.arg("template").arg(&place).arg(env!("CARGO_BIN_EXE_sealift"));
-        let output = command.output().expect("the rig's script starts");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        place
-    })
+    }
+
+    fn tests(self, path: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(path)
+    }
+
+    fn script(self) -> PathBuf {
+        self.tests(&format!("{0}/{0}", self.name()))
+    }
+
+    /// A variable of the script.
+    fn variable(self, rest: &str) -> String {
+        format!("SEALIFT_{}{rest}", self.name().to_uppercase())
+    }
+
+    /// What all rigs of this run share; made by the first.
+    pub fn template(self) -> &'static Path {
+        static TEMPLATES: [OnceLock<PathBuf>; 2] = [OnceLock::new(), OnceLock::new()];
+        TEMPLATES[usize::from(self != Kind::Rig)].get_or_init(|| {
+            let above = Path::new(env!("CARGO_TARGET_TMPDIR"));
+            let prefix = format!("{}-", self.name());
+            // Nothing is called at the end of a test program that could remove it: the next one does.
+            for entry in std::fs::read_dir(above).into_iter().flatten().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if name.strip_prefix(&prefix).is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                    std::fs::remove_dir_all(entry.path()).expect("the former template is removed");
+                }
+            }
+            let place = above.join(format!("{prefix}{}", std::process::id()));
+            let mut command = Command::new(self.script());
+            command.arg("template").arg(&place).arg(env!("CARGO_BIN_EXE_sealift"));
+            let output = command.output().expect("the rig's script starts");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            place
+        })
+    }
 }
 
 /// A fleet whose hosts run.
 pub struct Rig {
+    /// What its hosts are.
+    pub kind: Kind,
     /// The deployer's box; its fleet holds the flake.
     pub sandbox: Sandbox,
     place: PathBuf,
@@ -50,7 +78,12 @@ impl Rig {
     /// Hosts of these names, all on, with nothing of sealift; `name@tag` gives one a tag. Each has one secret, `token`,
     /// with a value of its own, and jay deploys, whom sudo lets do anything.
     pub fn up(hosts: &[&str]) -> Self {
-        let rig = Self::bare(hosts);
+        Self::up_of(Kind::Rig, hosts)
+    }
+
+    /// The same, of a kind.
+    pub fn up_of(kind: Kind, hosts: &[&str]) -> Self {
+        let rig = Self::bare_of(kind, hosts);
         let mut text = String::new();
         for host in hosts {
             let (name, tag) = host.split_once('@').unwrap_or((host, ""));
@@ -80,12 +113,16 @@ impl Rig {
 
     /// Hosts beside a fleet that is there already.
     pub fn beside(sandbox: Sandbox, hosts: &[&str]) -> Self {
+        Self::beside_of(Kind::Rig, sandbox, hosts)
+    }
+
+    fn beside_of(kind: Kind, sandbox: Sandbox, hosts: &[&str]) -> Self {
         let place = sandbox.path("rig");
         std::fs::create_dir(&place).expect("a folder");
         // Looked at by `Rig::drop`, by a faster search.
         sandbox.allow(&place);
         let names = hosts.iter().map(|host| host.split('@').next().expect("a name"));
-        let mut rig = Self { sandbox, place, deployer: String::new() };
+        let mut rig = Self { kind, sandbox, place, deployer: String::new() };
         let arguments: Vec<&str> = std::iter::once("up").chain(names).collect();
         rig.rig(&arguments);
         rig.text("deployer/pid").trim().clone_into(&mut rig.deployer);
@@ -94,10 +131,20 @@ impl Rig {
 
     /// Hosts and a repository with the flake, and no policy but its admin.
     pub fn bare(hosts: &[&str]) -> Self {
-        let rig = Self::beside(Sandbox::new(), hosts);
+        Self::bare_of(Kind::Rig, hosts)
+    }
+
+    fn bare_of(kind: Kind, hosts: &[&str]) -> Self {
+        let rig = Self::beside_of(kind, Sandbox::new(), hosts);
         rig.sandbox.tool("git", &["init", "-q", "-b", "main"]);
-        rig.sandbox.tool("cp", &["-r", fixture().join(".").to_str().expect("UTF-8"), "."]);
-        std::fs::copy(template().join("fleet/programs.json"), rig.sandbox.fleet().join("programs.json"))
+        let mut fixtures = vec!["fixtures/flake/."];
+        if kind != Kind::Rig {
+            fixtures = vec!["fixtures/realm/.", "fixtures/flake/manifest.nix"];
+        }
+        for fixture in fixtures {
+            rig.sandbox.tool("cp", &["-r", kind.tests(fixture).to_str().expect("UTF-8"), "."]);
+        }
+        std::fs::copy(kind.template().join("fleet/programs.json"), rig.sandbox.fleet().join("programs.json"))
             .expect("the programs are named");
         let admin = rig.sandbox.age_key("jay");
         rig.sandbox.write("recipients.toml", format!("version = 1\n\n[admins]\njay = [\"{admin}\"]\n"));
@@ -185,10 +232,14 @@ impl Rig {
     /// A word to the rig's script, which must do it.
     #[track_caller]
     pub fn rig(&self, arguments: &[&str]) -> String {
-        let mut command = Command::new(script());
-        command.args(arguments).env("SEALIFT_RIG", &self.place).env("SEALIFT_RIG_TEMPLATE", template());
+        let mut command = Command::new(self.kind.script());
+        command.args(arguments).env(self.kind.variable(""), &self.place);
+        command.env(self.kind.variable("_TEMPLATE"), self.kind.template());
+        if self.kind == Kind::Qemu {
+            command.env(self.kind.variable("_KIND"), "qemu");
+        }
         let output = command.stdin(Stdio::null()).output().expect("the rig's script starts");
-        assert!(output.status.success(), "rig {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{} {arguments:?}: {}", self.kind.name(), String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
@@ -203,6 +254,11 @@ impl Rig {
     /// A file of the rig as text; empty where there is none.
     pub fn text(&self, name: &str) -> String {
         std::fs::read_to_string(self.place.join(name)).unwrap_or_default()
+    }
+
+    /// A path of the rig.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.place.join(name)
     }
 
     /// A path on the disk of a host, from outside.
@@ -230,7 +286,12 @@ impl Rig {
 
     /// The public half of a host's key.
     pub fn public_key(&self, host: &str) -> String {
-        std::fs::read_to_string(self.disk(host, "/etc/ssh/ssh_host_ed25519_key.pub")).expect("a key").trim().to_owned()
+        let path = "/etc/ssh/ssh_host_ed25519_key.pub";
+        let path = match self.kind {
+            Kind::Rig => self.disk(host, path),
+            Kind::Realm | Kind::Qemu => self.place.join(format!("{host}/upper{path}")),
+        };
+        std::fs::read_to_string(path).expect("a key").trim().to_owned()
     }
 
     /// What is delivered on a host as this secret.

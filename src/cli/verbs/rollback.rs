@@ -24,6 +24,9 @@ pub struct Args {
     /// Make none of the declared checks, where only one of them stands in the way
     #[arg(long)]
     no_checks: bool,
+    /// Keep the newest values that the host's key opens, until its next reboot: only the system goes back
+    #[arg(long)]
+    keep_values: bool,
     #[command(flatten)]
     reach: Reach,
     #[command(flatten)]
@@ -49,6 +52,7 @@ pub fn run(args: Args, app: &App) -> Done {
         host,
         to: args.to,
         checks: !args.no_checks,
+        keep_values: args.keep_values,
     };
     let report = rollback(fleet.as_ref(), talk.as_ref(), &request)?;
     if args.json {

@@ -123,6 +123,7 @@ fn host(
         commit: kept.campaign().commit,
         acknowledge: (target.is_remote() && switches).then_some(how.acknowledge),
         link: how.link.clone(),
+        keep_values: false,
     };
     let mut order = target.order(&how.caller, Work::Switch(Box::new(switch)))?;
     run.clone_into(&mut order.run);

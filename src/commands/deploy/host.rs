@@ -9,7 +9,7 @@ use super::front::Front;
 use super::identify::machine_keys;
 use super::teller::{Listener, Teller};
 use super::transaction::Ended;
-use super::{back, follow, survey, transaction, verify};
+use super::{back, follow, keep, survey, transaction, verify};
 use crate::adapters::bench::{self, Bench};
 use crate::adapters::rooted::Root;
 use crate::adapters::{checkup, etc_nixos, process, profile, signals, system, units};
@@ -237,7 +237,8 @@ fn until_reboot(root: &Root, order: &Order, outcome: Outcome) -> bool {
     let Work::Switch(switch) = &order.work else { return false };
     let delivered = matches!(switch.action, Action::Test | Action::Switch)
         && matches!(outcome, Outcome::Done | Outcome::PendingReboot);
-    delivered && switch.bundle.is_some() && !root.exists(&format!("{}/{}", switch.system, system::UNIT))
+    let brought = switch.bundle.is_some() && !root.exists(&format!("{}/{}", switch.system, system::UNIT));
+    delivered && (brought || (switch.keep_values && keep::is_in_use(root)))
 }
 
 /// Adds a run to the record of all.

@@ -45,6 +45,7 @@ pub mod host;
 pub mod identify;
 pub mod inspect;
 mod journal;
+mod keep;
 pub mod preflight;
 mod propose;
 pub mod survey;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::back;
 use super::delivery::Delivery;
 use super::journal::{Journal, Saved, Step};
+use super::keep::{self, Kept};
 use super::teller::Teller;
 use super::verify;
 use crate::adapters::activation::{Activation, Program, activate};
@@ -174,6 +175,7 @@ impl Transaction<'_> {
             let activation = Activation { system: &switch.system, action: Action::Test, checked: true, engine };
             let switched = activate(self.root, activation, |line| self.teller.said(line))?;
             self.judge(&switched)?;
+            self.keep_values(switch)?;
             self.step(Step::Verify, "looking whether all is well")?;
             verify::compare(self.root, host.as_ref(), &checks, &before, Duration::from_secs(switch.settle))?;
         }
@@ -287,6 +289,17 @@ impl Transaction<'_> {
         }
         let talk = self.teller.clone();
         Delivery { root: self.root, manifest: &manifest, talk }.install()
+    }
+
+    /// Delivers the newest values in place of those that the system has just installed.
+    fn keep_values(&self, switch: &Switch) -> Result<()> {
+        keep::forget(self.root)?;
+        let kept = if switch.keep_values { keep::manifest(self.root, &switch.system)? } else { None };
+        let Some((manifest, kept)) = kept else { return Ok(()) };
+        for Kept { name, serials: (own, newest) } in kept {
+            self.teller.said(&format!("{name} stays at value {newest}; this system carries value {own}"));
+        }
+        Delivery { root: self.root, manifest, talk: self.teller.clone() }.install()
     }
 
     /// Writes down that a step begins, then tells it.

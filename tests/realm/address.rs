@@ -1,0 +1,35 @@
+//! A system that cannot be reached any more is not kept.
+
+use crate::harness::realm::{Realm, cannot_realm};
+
+#[test]
+fn nix_a_system_with_another_address_goes_back_by_itself() {
+    if cannot_realm("realm: address changed") {
+        return;
+    }
+    let realm = Realm::deployed(&["web"]);
+    realm.changes(&["web"], "address = \"10.97.0.200\";");
+    realm
+        .sealift(&["deploy", "web", "--yes", "--acknowledge", "4"])
+        .exits(6)
+        .says("nobody came back over a new connection within 4 s");
+    realm.is_in_order("web", "first");
+    realm.rig(&["reboot", "web"]);
+    realm.is_in_order("web", "first");
+}
+
+#[test]
+fn nix_a_link_that_goes_away_during_the_switch_ends_nothing() {
+    if cannot_realm("realm: link cut for a while") {
+        return;
+    }
+    let realm = Realm::deployed(&["web"]);
+    realm.changes(&["web"], "");
+    let deploying = realm.stopped("web", "second.activated", &["deploy", "web", "--yes"]);
+    realm.rig(&["link", "web", "down"]);
+    realm.wait_until("the loss", || deploying.said().contains("the connection was lost"));
+    realm.rig(&["link", "web", "up"]);
+    realm.go_on("web");
+    deploying.ends(&realm).exits(0);
+    realm.is_in_order("web", "second");
+}

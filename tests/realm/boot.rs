@@ -1,0 +1,83 @@
+//! What a boot does with secrets: when, and what where one does not open.
+
+use crate::harness::realm::{APP, Realm, cannot_realm};
+
+/// When a unit became so, in microseconds of this boot.
+fn since(realm: &Realm, unit: &str, property: &str) -> u64 {
+    realm.property("web", unit, &format!("{property}TimestampMonotonic")).parse().expect("a number")
+}
+
+#[test]
+fn nix_secrets_are_there_before_the_system_and_before_who_uses_them() {
+    if cannot_realm("realm: boot order") {
+        return;
+    }
+    let realm = Realm::deployed(&["web"]);
+    realm.rig(&["reboot", "web"]);
+    realm.is_in_order("web", "first");
+    let installed = since(&realm, "sealift-install.service", "ActiveEnter");
+    assert!(installed > 0);
+    assert!(installed <= since(&realm, "sysinit.target", "ActiveEnter"));
+    assert!(installed <= since(&realm, "app.service", "InactiveExit"));
+    // A recovery is there for the next boot, and had nothing to do.
+    assert_eq!(realm.property("web", "sealift-recover.service", "ConditionResult"), "no");
+}
+
+#[test]
+fn nix_users_are_made_with_their_secrets() {
+    if cannot_realm("realm: needed_for_users") {
+        return;
+    }
+    for by in ["unit", "script"] {
+        let realm = Realm::up(&["web"]);
+        // A hash, which is what a password file holds; the canary is in it.
+        let hash = format!("$6$salt${}", realm.sandbox.value("hash"));
+        realm
+            .sandbox
+            .sealift_with(&["seal", "password", "--hosts", "*", "--needed-for-users", "--stdin"], hash.as_bytes())
+            .exits(0);
+        let users = format!("usersBy = \"{by}\"; passwords.mallory = \"/run/sealift-users/password\";");
+        realm.has("web", "first", &format!("{APP}{users}"));
+        realm.commit();
+        realm.sealift(&["deploy", "web", "--yes"]).exits(0);
+        let shadow = realm.shell("web", "getent shadow mallory | cut -d: -f2");
+        assert_eq!(shadow.trim(), hash, "{by}: at the switch");
+        // As on a machine whose users are made with each boot.
+        realm.shell("web", "usermod -p '!' mallory");
+        realm.rig(&["reboot", "web"]);
+        realm.is_tidy("web");
+        let shadow = realm.shell("web", "getent shadow mallory | cut -d: -f2");
+        assert_eq!(shadow.trim(), hash, "{by}: at the boot");
+        if by == "unit" {
+            let installed = since(&realm, "sealift-install-users.service", "ActiveEnter");
+            assert!(installed <= since(&realm, "systemd-sysusers.service", "InactiveExit"));
+        }
+        // What passwd does to a disk is not what is looked for.
+        realm.shell("web", "usermod -p '!' mallory; rm -f /etc/shadow-");
+    }
+}
+
+#[test]
+fn nix_a_wrong_host_key_stops_no_boot_and_keeps_what_this_boot_had() {
+    if cannot_realm("realm: wrong host key at boot") {
+        return;
+    }
+    let realm = Realm::deployed(&["web"]);
+    let key = "/etc/ssh/ssh_host_ed25519_key";
+    realm.shell("web", &format!("cp -p {key} /root/key && rm {key} && ssh-keygen -q -t ed25519 -N '' -f {key} <<< y"));
+    // In a boot that had them, the last good bytes stay.
+    realm.shell("web", "! systemctl restart sealift-install.service 2> /dev/null");
+    assert_eq!(realm.secret("web", "token"), Some(realm.sandbox.value("first")));
+    // The next one has none; it goes on, and says what is wrong.
+    realm.rig(&["reboot", "web"]);
+    assert_eq!(realm.secret("web", "token"), None);
+    assert_eq!(realm.property("web", "sealift-install.service", "ActiveState"), "failed");
+    assert_eq!(realm.property("web", "multi-user.target", "ActiveState"), "active");
+    assert_eq!(realm.property("web", "sshd.service", "ActiveState"), "active");
+    let said = realm.on("web", &["journalctl", "-b", "-u", "sealift-install.service", "-o", "cat", "--no-pager"]);
+    assert!(said.contains("token"), "{said}");
+    // With its key again it is as it was.
+    realm.shell("web", &format!("cp -p /root/key {key} && rm {key}.pub"));
+    realm.rig(&["reboot", "web"]);
+    realm.is_in_order("web", "first");
+}

@@ -1,0 +1,181 @@
+//! The power is cut at every step that a deploy knows. The next boot has the old system or the new one with all that belongs
+//! to it, never a mix, and what was interrupted is dealt with within that boot.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::harness::realm::{APP, Realm, cannot_realm, watch};
+
+/// Where the power is cut.
+enum At {
+    /// Where a system stops: `MARK.POINT`.
+    Point(&'static str),
+    /// When the journal says this.
+    Journal(&'static str),
+    /// When this link leads elsewhere than before.
+    Link(&'static str),
+    /// When this file is there.
+    File(&'static str),
+}
+
+/// What may run after it.
+#[derive(Clone, Copy)]
+enum Then {
+    /// The system of before, and nothing else.
+    Old,
+    /// Either, as a whole.
+    Either,
+}
+
+struct Cut(At, Then);
+
+/// Cuts the power of one machine for each of these, during one deploy of `second` with `more` to all of them.
+fn sweep(cuts: &[Cut], more: &str, first_contact: bool) {
+    let names: Vec<String> = (1..=cuts.len()).map(|number| format!("m{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let realm = if first_contact { Realm::up(&names) } else { Realm::deployed(&names) };
+    let before: Vec<String> = names.iter().map(|name| realm.state(name)).collect();
+    if !first_contact {
+        realm.changes(&names, more);
+    }
+    let watchers: Vec<_> = names
+        .iter()
+        .zip(cuts)
+        .map(|(name, Cut(at, _))| {
+            let inside = |path: &str| -> (PathBuf, PathBuf) {
+                let path = realm.inside(name, path);
+                (path.parent().expect("a folder").to_owned(), path)
+            };
+            let pid = realm.first_process(name);
+            let (folder, is): (PathBuf, Box<dyn Fn() -> bool + Send>) = match at {
+                At::Point(point) => {
+                    realm.hold(name, point);
+                    let (folder, path) = inside(&format!("/var/realm/at/{point}"));
+                    (folder, Box::new(move || path.exists()))
+                }
+                At::Journal(words) => {
+                    let words: &'static str = words;
+                    realm.shell(name, "mkdir -p /var/lib/sealift/deploy");
+                    let (folder, path) = inside("/var/lib/sealift/deploy/journal.json");
+                    (folder, Box::new(move || std::fs::read_to_string(&path).is_ok_and(|text| text.contains(words))))
+                }
+                At::Link(link) => {
+                    let (folder, path) = inside(link);
+                    let old = std::fs::read_link(&path).ok();
+                    (folder, Box::new(move || std::fs::read_link(&path).ok() != old))
+                }
+                At::File(file) => {
+                    let (folder, path) = inside(file);
+                    (folder, Box::new(move || path.exists()))
+                }
+            };
+            std::thread::spawn(move || {
+                assert!(watch(&folder, is.as_ref(), Duration::from_secs(150)), "it does not come");
+                rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("the power is cut");
+            })
+        })
+        .collect();
+    let deploying = realm.start(&["deploy", "--all", "--yes", "--jobs", "12", "--acknowledge", "120", "--json"]);
+    for (watcher, Cut(at, _)) in watchers.into_iter().zip(cuts) {
+        assert!(watcher.join().is_ok(), "{} was not reached", at.name());
+    }
+    for name in &names {
+        realm.cut_power(name);
+        realm.boot(name);
+    }
+    let run = deploying.ends(&realm);
+    for ((name, before), Cut(at, then)) in names.iter().zip(before).zip(cuts) {
+        let at = at.name();
+        realm.is_tidy(name);
+        let now = realm.state(name);
+        let new = if first_contact { "first" } else { "second" };
+        let is_new = now == realm.order(name, new);
+        match then {
+            Then::Old => assert_eq!(now, before, "{at}"),
+            Then::Either => assert!(now == before || is_new, "{at}: {now}"),
+        }
+        // The deployer was told the truth.
+        let told = run.results().into_iter().find(|result| result["host"] == **name);
+        let told = told.unwrap_or_else(|| panic!("{at}: nothing of {name} in: {}", run.text()));
+        let outcome = if is_new { "done" } else { "rolled-back" };
+        assert_eq!(told["outcome"], outcome, "{at}: {told}");
+    }
+}
+
+impl At {
+    fn name(&self) -> String {
+        match self {
+            At::Point(text) | At::Journal(text) | At::Link(text) | At::File(text) => (*text).to_owned(),
+        }
+    }
+}
+
+#[test]
+fn nix_power_is_cut_while_a_system_is_activated() {
+    if cannot_realm("realm: power cuts during activation") {
+        return;
+    }
+    let cuts = [
+        Cut(At::Journal("\"reached\": \"activate\""), Then::Old),
+        Cut(At::Point("second.check"), Then::Old),
+        Cut(At::Point("second.activate"), Then::Old),
+        Cut(At::Point("second.etc"), Then::Old),
+        Cut(At::Point("second.activated"), Then::Old),
+        Cut(At::Link("/run/sealift"), Then::Old),
+        Cut(At::Point("second.stop"), Then::Old),
+        Cut(At::Point("second.start"), Then::Old),
+    ];
+    sweep(&cuts, "", false);
+}
+
+#[test]
+fn nix_power_is_cut_while_a_system_becomes_what_boots() {
+    if cannot_realm("realm: power cuts while the boot default is set") {
+        return;
+    }
+    let cuts = [
+        Cut(At::Journal("\"reached\": \"verify\""), Then::Old),
+        Cut(At::Journal("\"reached\": \"profile\""), Then::Old),
+        Cut(At::Link("/nix/var/nix/profiles/system"), Then::Old),
+        Cut(At::Journal("\"reached\": \"boot\""), Then::Old),
+        Cut(At::Point("second.bootloader"), Then::Old),
+        Cut(At::Point("second.menu"), Then::Old),
+        Cut(At::Point("second.default"), Then::Old),
+        // Whoever had to come may have been there by then.
+        Cut(At::Journal("\"reached\": \"acknowledge\""), Then::Either),
+    ];
+    sweep(&cuts, "", false);
+}
+
+#[test]
+fn nix_power_is_cut_on_the_way_back() {
+    if cannot_realm("realm: power cuts on the way back") {
+        return;
+    }
+    let cuts = [
+        Cut(At::Journal("\"back\": true"), Then::Old),
+        Cut(At::Point("first.activate"), Then::Old),
+        Cut(At::Point("first.etc"), Then::Old),
+        Cut(At::Point("first.activated"), Then::Old),
+        Cut(At::Point("first.start"), Then::Old),
+        Cut(At::Point("first.bootloader"), Then::Old),
+        Cut(At::Point("first.menu"), Then::Old),
+        Cut(At::Point("first.default"), Then::Old),
+    ];
+    sweep(&cuts, "bootloader = \"exit 1\";", false);
+}
+
+#[test]
+fn nix_power_is_cut_during_a_first_deploy() {
+    if cannot_realm("realm: power cuts during a first deploy") {
+        return;
+    }
+    let cuts = [
+        Cut(At::Point("first.activate"), Then::Old),
+        Cut(At::Point("first.activated"), Then::Old),
+        Cut(At::File("/run/sealift"), Then::Old),
+        Cut(At::Point("first.bootloader"), Then::Old),
+        Cut(At::Point("first.default"), Then::Old),
+    ];
+    sweep(&cuts, APP, true);
+}

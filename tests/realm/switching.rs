@@ -1,0 +1,107 @@
+//! What is deployed arrives, with its secrets and its units, and can be looked at and taken back.
+
+use crate::harness::realm::{APP, Realm, cannot_realm};
+
+#[test]
+fn nix_a_first_contact_brings_all_that_is_needed_and_lasts() {
+    if cannot_realm("realm: first contact") {
+        return;
+    }
+    let realm = Realm::up(&["web"]);
+    realm.sealift(&["status", "web"]).exits(0).says("nothing of sealift is there yet");
+    realm.sealift(&["deploy", "web", "--yes"]).exits(0).says("+ token (value 1)");
+    realm.is_in_order("web", "first");
+    assert_eq!(realm.app_saw("web"), [realm.sandbox.value("first")], "it was started once");
+    realm.rig(&["reboot", "web"]);
+    realm.is_in_order("web", "first");
+    assert_eq!(realm.app_saw("web"), [realm.sandbox.value("first")], "with its value at once");
+    // The same again changes nothing, and starts nothing.
+    let before = realm.state("web");
+    realm.sealift(&["deploy", "web", "--yes"]).exits(0).says("runs already").says("1 secrets are live already");
+    assert_eq!((realm.state("web"), realm.app_saw("web").len()), (before, 1));
+    realm.is_tidy("web");
+}
+
+#[test]
+fn nix_a_changed_secret_restarts_its_unit_once_and_all_of_it_is_told_and_taken_back() {
+    if cannot_realm("realm: second deploy, rollback, generations, status, verify, doctor") {
+        return;
+    }
+    let realm = Realm::deployed(&["web"]);
+    let (first, second) = (realm.sandbox.value("first"), realm.sandbox.value("second"));
+    realm.changes(&["web"], "");
+    realm.sealift(&["deploy", "web", "--yes"]).exits(0).says("~ token (value 1 → value 2)");
+    realm.is_in_order("web", "second");
+    assert_eq!(realm.app_saw("web"), [&*first, &*second]);
+    // A change of something else leaves the service alone.
+    realm.has("web", "third", APP);
+    realm.commit();
+    realm.sealift(&["deploy", "web", "--yes"]).exits(0);
+    realm.is_in_order("web", "third");
+    assert_eq!(realm.app_saw("web").len(), 2);
+
+    realm.sealift(&["status", "web"]).exits(0).prints("in line");
+    let list = realm.sealift(&["generations", "web", "--json"]).exits(0).json();
+    assert_eq!(list["generations"].as_array().unwrap().len(), 4);
+    realm.sealift(&["verify", "web"]).exits(0).says("1 secrets are as they should be");
+    realm.sealift(&["doctor"]).exits(0);
+
+    let back = "! token (value 2 → value 1: an older value comes back)";
+    realm.sealift(&["rollback", "web", "--to", "2"]).exits(0).says(back);
+    realm.is_in_order("web", "first");
+    assert_eq!(realm.app_saw("web"), [&*first, &*second, &*first]);
+    realm.sealift(&["rollback", "web", "--to", "4"]).exits(0);
+    realm.is_in_order("web", "third");
+}
+
+#[test]
+fn nix_another_manager_is_executed_in_the_middle_of_a_switch() {
+    if cannot_realm("realm: daemon-reexec") {
+        return;
+    }
+    let realm = Realm::deployed(&["web"]);
+    realm.changes(&["web"], "systemd = \"systemd-next\";");
+    let before = realm.shell("web", "readlink /proc/1/exe");
+    realm.sealift(&["deploy", "web", "--yes"]).exits(0).says("restarting systemd...");
+    let after = realm.shell("web", "readlink /proc/1/exe");
+    assert!(before != after && after.contains("systemd-next"), "{before} {after}");
+    realm.is_in_order("web", "second");
+    realm.rig(&["reboot", "web"]);
+    realm.is_in_order("web", "second");
+}
+
+#[test]
+fn nix_what_cannot_be_activated_live_waits_for_the_reboot() {
+    if cannot_realm("realm: pending reboot") {
+        return;
+    }
+    let realm = Realm::deployed(&["web"]);
+    realm.changes(&["web"], "interface = \"systemd 3\"; kernel = \"6.13\";");
+    let run = realm.sealift(&["deploy", "web", "--yes", "--json"]).exits(0).says("cannot be activated live");
+    assert_eq!(run.result()["outcome"], "pending-reboot");
+    assert_eq!(realm.app_saw("web"), [realm.sandbox.value("first")], "nothing live has changed");
+    realm.sealift(&["status", "web"]).exits(0).prints("pending");
+    realm.rig(&["reboot", "web"]);
+    realm.is_in_order("web", "second");
+}
+
+#[test]
+fn nix_while_a_deploy_is_at_work_the_machine_is_held_and_its_end_is_looked_after() {
+    if cannot_realm("realm: inhibitor and unit") {
+        return;
+    }
+    let realm = Realm::deployed(&["web"]);
+    realm.changes(&["web"], "");
+    // Behind the daemon-reload of the switch.
+    let deploying = realm.stopped("web", "second.bootloader", &["deploy", "web", "--yes"]);
+    let held = realm.on("web", &["systemd-inhibit", "--list", "--no-legend"]);
+    assert!(held.contains("sealift") && held.contains("shutdown") && held.contains("block"), "{held}");
+    let unit = realm.shell("web", "systemctl list-units --plain --no-legend 'sealift-deploy-*' | cut -d' ' -f1");
+    let after = realm.property("web", unit.trim(), "ExecStopPost");
+    assert!(after.contains("host-run --recover"), "{after}");
+    assert_eq!(realm.property("web", unit.trim(), "KillMode"), "mixed");
+    realm.go_on("web");
+    deploying.ends(&realm).exits(0);
+    realm.is_in_order("web", "second");
+    assert!(!realm.on("web", &["systemd-inhibit", "--list", "--no-legend"]).contains("sealift"));
+}
