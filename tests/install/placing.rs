@@ -299,7 +299,7 @@ fn one_bad_record_fails_one_secret() {
         machine.write("etc/group", "web:x:1234:\n");
         write(file, bytes);
         let value = machine.sandbox.value(&format!("{file}{}", bytes.len()));
-        machine.sandbox.sealift_with(&["seal", "roots", "--stdin"], value.as_bytes()).exits(0);
+        machine.sandbox.sealift_with(&["seal", "roots", "--replace", "--stdin"], value.as_bytes()).exits(0);
         machine.install(&["--strict"]).exits(1).says("theirs: ").says(why);
         assert_ne!(machine.delivered("roots").as_deref(), Some(value.as_str()));
         machine.install(&[]).exits(4).says("theirs: ").says(why).says("1 new or changed, 1 kept from before");

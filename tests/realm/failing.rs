@@ -27,7 +27,10 @@ fn nix_a_unit_that_fails_takes_the_system_back() {
     let realm = Realm::deployed(&["web"]);
     is_rolled_back(&realm, &service("Type=oneshot\nExecStart=/usr/bin/false"), "bad.service");
     // One that had failed before is told, and is no reason.
-    realm.shell("web", "systemd-run --quiet --unit=old -p Restart=always -p RestartSec=40 /usr/bin/false; systemctl stop old; true");
+    realm.shell(
+        "web",
+        "systemd-run --quiet --unit=old -p Restart=always -p RestartSec=40 /usr/bin/false; systemctl stop old; true",
+    );
     realm.has("web", "first", &format!("{APP}{}", service("Type=oneshot\nExecStart=/usr/bin/true")));
     realm.commit();
     realm.sealift(&["deploy", "web", "--yes"]).exits(0);
