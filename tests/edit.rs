@@ -198,7 +198,7 @@ fn a_file_that_changed_meanwhile_is_not_overwritten_unasked() {
         &sandbox,
         "slow",
         &format!(
-            "printf {other} | (cd {} && {SEALIFT} seal a --stdin) && echo mine > \"$1\"",
+            "printf {other} | (cd {} && {SEALIFT} rotate a --stdin) && echo mine > \"$1\"",
             sandbox.fleet().display()
         ),
     );

@@ -236,21 +236,21 @@ fn a_value_is_typed_twice_and_never_shown() {
         says "again: "
         send "VALUE\r"
         ends
-        spawn $env(S) seal a
+        spawn $env(S) seal a --replace
         says "Value of a: "
         send "VALUE\r"
         says "again: "
         send "other\r"
         ends
-        spawn $env(S) seal a
+        spawn $env(S) seal a --replace
         says "Value of a: "
         send "first line\rsecond line\recho leaked\r"
         ends
-        spawn $env(S) seal a
+        spawn $env(S) seal a --replace
         says "Value of a: "
         send "\004"
         ends
-        spawn $env(S) seal a
+        spawn $env(S) seal a --replace
         says "Value of a: "
         send "\003"
         ends

@@ -14,7 +14,7 @@ use super::signals;
 use super::ssh_wrap::SshEd25519;
 use crate::error::{Error, Kind, Result};
 use crate::fleet::guarded::guarded;
-use crate::fleet::header::{ARMOR, FILE_LIMIT};
+use crate::fleet::header::{ARMOR, FILE_LIMIT, Mac};
 use crate::fleet::name::FileName;
 use crate::fleet::plaintext::Plaintext;
 use crate::fleet::recipient::{Fingerprint, Key, Recipient};
@@ -124,6 +124,8 @@ pub struct Opened {
     pub value: Plaintext,
     /// Its seal, now proven to have been written with the file; none for a file of another tool.
     pub seal: Option<Seal>,
+    /// What tells the file from every other.
+    pub mac: Mac,
 }
 
 /// Opens a sealed file, completely, in memory. `file` is the name it must have been sealed under.
@@ -137,7 +139,7 @@ pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Op
         .map_err(|fault| Error::integrity(format!("{}: {fault}", file.path())).hint(fault.mend()))?;
     if envelope.passphrase {
         return Err(Error::integrity(format!("{}: it is sealed to a passphrase, not to keys", file.path()))
-            .hint("open it with `age -d`, and seal its value: `sealift seal NAME --stdin`"));
+            .hint("open it with `age -d`, and seal its value: `sealift seal NAME --replace --stdin`"));
     }
     if let Some(seal) = &envelope.seal {
         if seal.name != *file {
@@ -146,7 +148,7 @@ pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Op
         }
         if let Some(what) = envelope.contradiction(&identities.known()) {
             return Err(Error::integrity(format!("{}: {what}", file.path()))
-                .hint("restore it from git, or seal the value anew: `sealift seal`"));
+                .hint(format!("restore it from git, or seal the value anew: `sealift seal {file} --replace`")));
         }
     }
     let opening =
@@ -187,7 +189,7 @@ pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Op
             .because(error)
             .hint("restore it from git (`git checkout -- FILE`), or seal the value anew")
     })?;
-    Ok(Opened { value, seal: envelope.seal })
+    Ok(Opened { value, seal: envelope.seal, mac: envelope.mac })
 }
 
 /// All identities as one, tried in an order that finds the right stanza at once where the seal tells it.
@@ -237,12 +239,17 @@ impl age::Identity for Opening<'_> {
     }
 }
 
+/// What can be read of a file, armored or not, without a key; none where it is no sealed file.
+pub fn envelope_of(content: &[u8]) -> Option<Envelope> {
+    match dearmored(content).ok()? {
+        Some(binary) => Envelope::read(&binary).ok(),
+        None => Envelope::read(content).ok(),
+    }
+}
+
 /// The seal of a file, armored or not; none where it has none, or is not a sealed file at all.
 pub fn seal_of(content: &[u8]) -> Option<Seal> {
-    match dearmored(content).ok()? {
-        Some(binary) => Envelope::read(&binary).ok()?.seal,
-        None => Envelope::read(content).ok()?.seal,
-    }
+    envelope_of(content)?.seal
 }
 
 /// The binary form of an armored file; none where it is binary already.

@@ -319,6 +319,33 @@ impl Git {
         }
     }
 
+    /// The commits that a merge which is not committed yet brings in; none where none is under way.
+    pub fn merging(&self) -> Vec<String> {
+        let named = files::read(&self.directory.join("MERGE_HEAD"), 64 << 10).unwrap_or_default();
+        let named = String::from_utf8_lossy(&named).into_owned();
+        named.lines().filter(|line| line.bytes().all(|b| b.is_ascii_hexdigit())).map(str::to_owned).collect()
+    }
+
+    /// The commits that a merge brings together: one that is under way, else the last commit; none where neither is one.
+    ///
+    /// # Errors
+    /// When git fails to run.
+    pub fn sides(&self) -> Result<Vec<String>> {
+        let listed = self.unaltered().args(["rev-list", "--parents", "--max-count=1", "HEAD", "--"]).run()?;
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let mut commits: Vec<String> = listed.split_whitespace().map(str::to_owned).collect();
+        let merging = self.merging();
+        if !merging.is_empty() {
+            commits.truncate(1);
+            commits.extend(merging);
+        } else if commits.len() > 2 {
+            commits.remove(0);
+        } else {
+            commits.clear();
+        }
+        Ok(commits)
+    }
+
     /// Whether there is a commit yet.
     ///
     /// # Errors

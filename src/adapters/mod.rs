@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod activation;
 pub mod age;
+pub mod age_history;
 pub mod ask;
 pub mod backup;
 pub mod bench;

@@ -134,7 +134,7 @@ pub fn editor() -> Result<Editor> {
     let named = EDITORS.iter().find_map(|name| Some((*name, variable(name)?)));
     let (name, text) = named.ok_or_else(|| {
         Error::usage("no editor is named: EDITOR is not set").hint(
-            "name one, such as `EDITOR=vim sealift edit NAME`; or give the value with `sealift seal NAME --stdin`",
+            "name one, such as `EDITOR=vim sealift edit NAME`; or give the value with `sealift rotate NAME --stdin`",
         )
     })?;
     Editor::parse(name, &text, &working_directory(), Some(&path()))

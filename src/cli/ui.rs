@@ -412,6 +412,10 @@ impl Ask for Ui {
         self.say(message);
     }
 
+    fn is_there(&self) -> bool {
+        Terminal::open().is_some()
+    }
+
     fn confirm(&self, question: &str) -> Result<bool> {
         let _alone = self.alone();
         self.terminal().map_or(Ok(false), |terminal| terminal.confirm(&line(question)))

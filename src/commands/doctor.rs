@@ -158,7 +158,7 @@ fn overdue(session: &Session, request: &Request<'_>) -> Result<Vec<Fault>> {
             policy.wanted().values().any(|wanted| wanted.file.path() == about && wanted.hosts.contains(&host))
         })
     };
-    let found = audit(policy, &session.fleet.inventory()?, request.today);
+    let found = audit(policy, &policy.keys(), &session.fleet.inventory()?, request.today);
     let found = found.into_iter().filter(|finding| finding.rule == Rule::Overdue && of_host(&finding.about));
     Ok(found
         .map(|finding| Fault {

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::rename::unadopted;
 use super::seal::{find, fitting};
 use super::show::unknown;
 use super::writer::{Sealed, Writer};
@@ -49,6 +50,9 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     }
     let shape = secret.shape.clone();
     let before = session.fleet.sealed(&request.file)?.ok_or_else(|| unknown(session, &request.file))?;
+    if age::envelope_of(&before).is_some_and(|envelope| envelope.seal.is_none()) {
+        return Err(unadopted(&request.file));
+    }
     let identities = session.identities()?;
     let original = age::open(&before, &request.file, &identities)?.value;
     if request.editor.is_unknown() {

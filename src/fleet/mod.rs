@@ -1,6 +1,7 @@
 //! The domain: names, recipients, policy, seal, plan, manifest, shapes, findings. Values and decisions only: nothing
 //! here touches a file, a process, the clock, the environment or a terminal.
 
+pub mod access;
 pub mod address;
 pub mod agenix_rules;
 pub mod delivery;

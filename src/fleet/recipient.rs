@@ -16,6 +16,15 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(pub [u8; 8]);
 
+impl Fingerprint {
+    /// The first bytes of the digest of a text.
+    pub fn of(text: &str) -> Self {
+        let mut fingerprint = Self([0; 8]);
+        fingerprint.0.copy_from_slice(&Sha256::digest(text.as_bytes())[..8]);
+        fingerprint
+    }
+}
+
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -191,9 +200,7 @@ impl Recipient {
     }
 
     fn new(key: Key, canonical: String, comment: String) -> Self {
-        let digest = Sha256::digest(canonical.as_bytes());
-        let mut fingerprint = Fingerprint([0; 8]);
-        fingerprint.0.copy_from_slice(&digest[..8]);
+        let fingerprint = Fingerprint::of(&canonical);
         Self { key, canonical, comment, fingerprint }
     }
 

@@ -97,7 +97,7 @@ fn an_index_that_is_behind_is_said_everywhere() {
     sandbox.seal("second", &["--hosts", "web"]);
     let value = sandbox.value("another");
     sandbox
-        .sealift_with(&["seal", "forge/token", "--stdin"], value.as_bytes())
+        .sealift_with(&["seal", "forge/token", "--replace", "--stdin"], value.as_bytes())
         .exits(0)
         .says("scan-index.json does not know the new value yet: `sealift scan --write-index`");
     let run = scan(&sandbox, first, &[]).exits(11);

@@ -277,7 +277,9 @@ fn host_of(session: &Session, relative: &str) -> Result<String> {
 
 /// The given name, else the proposed one, with the host behind it where another host has that already.
 fn name(session: &Session, request: &Request, inline: &Inline, hosts: &[String]) -> Result<SecretName> {
-    let taken = |name: &SecretName| session.fleet.policy.secrets.contains_key(name.as_str());
+    // A file that no secret asks for is somebody's value too.
+    let there = |name: &SecretName| session.fleet.root.join(name.file().path()).symlink_metadata().is_ok();
+    let taken = |name: &SecretName| session.fleet.policy.secrets.contains_key(name.as_str()) || there(name);
     if let Some(name) = &request.name {
         if taken(name) {
             return Err(Error::usage(format!("there is a secret {name} already")).hint("choose another name"));

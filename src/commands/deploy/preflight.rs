@@ -207,7 +207,7 @@ fn drift(fleet: &Fleet, today: Date, talk: &dyn Talk) -> Vec<Error> {
         Ok(inventory) => inventory,
         Err(error) => return vec![error],
     };
-    let (known, found): (Vec<_>, Vec<_>) = audit(&fleet.policy, &inventory, today)
+    let (known, found): (Vec<_>, Vec<_>) = audit(&fleet.policy, &fleet.policy.keys(), &inventory, today)
         .into_iter()
         .filter(|finding| finding.level == Level::Error)
         .partition(|finding| finding.rule == Rule::KnownToRetired);

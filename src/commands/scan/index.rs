@@ -111,9 +111,7 @@ fn key(session: &mut Session, identities: &Identities, changes: &mut Changes) ->
             return Err(Error::usage(format!(
                 "{KEY} is given to hosts, where it would be a way to guess the values of others"
             ))
-            .hint(format!(
-                "take its `hosts` away in recipients.toml, then `sealift rekey` and `sealift rotate {KEY}`"
-            )));
+            .hint(format!("take its `hosts` away in recipients.toml, then `sealift rotate {KEY}`")));
         }
         let mend = format!("make a new key: `sealift rotate {KEY}`");
         let bytes = session
