@@ -204,9 +204,9 @@ impl Realm {
              echo runs $(mark /run/current-system)
              echo profile $(mark /nix/var/nix/profiles/system) $(cd /nix/var/nix/profiles && ls -d system-*-link | wc -l)
              echo boots $(mark $(cat /boot/default))
-             cd /run; for file in $(find sealift/ sealift-users/ -type f 2> /dev/null | sort); do
+             cd /run; for file in $(find sealift/ sealift-users/ -type f ! -name '.*' 2> /dev/null | sort); do
                stat -c '%n %a %U %G' $file; cat $file; echo; done
-             ls -d /run/sealift* 2> /dev/null | grep -v lock
+             ls -d /run/sealift* 2> /dev/null | grep -vE '(lock|ack)$'
              echo app $(systemctl is-active app.service) $(tail -n1 /run/app.seen 2> /dev/null)",
         )
     }
