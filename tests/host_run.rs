@@ -122,3 +122,64 @@ fn nix_nothing_is_left_to_recover_after_an_order() {
     machine.deploy(&[]).exits(9).says("its journal cannot be read");
     assert!(machine.calls().is_empty());
 }
+
+#[test]
+fn nix_nothing_of_another_user_is_believed() {
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
+    if cannot_deploy("state of another user") {
+        return;
+    }
+    let machine = Machine::running("{ }");
+    let first = machine.link("run/current-system");
+    machine.system("{ etc.motd = \"2\"; }");
+    machine.deploy(&[]).exits(0);
+    machine.forget_calls();
+    let kept = machine.root.join("var/lib/sealift");
+    let folder = kept.join("deploy");
+    let journal = folder.join("journal.json");
+    let before = machine.state();
+    let ask = order(&machine, |order| order["work"] = "recover".into()).to_string();
+    let recover = || give(&machine, &ask).1;
+    // Of a run that was killed: what ran before it is activated again.
+    let order = order(&machine, |_| {});
+    let left = json!({
+        "version": 1, "order": order, "reached": "activate", "back": false, "boot": null,
+        "saved": {
+            "system": first, "generation": 2, "generation_system": null, "generations": [1, 2],
+            "secrets": { "users": null, "ordinary": null }, "bundle": null, "failed": null
+        }
+    });
+    std::fs::write(&journal, left.to_string()).unwrap();
+    let open = |path: &std::path::Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    let whose = |path: &std::path::Path, user| chown(path, Some(user), None).unwrap();
+    let not_believed = |why: &str| {
+        let last = recover();
+        assert!(last["failure"].to_string().contains(why), "{why}: {last}");
+        assert_eq!((machine.calls(), machine.state()), (vec![], before.clone()), "{why}");
+        assert!(journal.exists(), "{why}");
+    };
+    for path in [&folder, &kept] {
+        whose(path, 1);
+        not_believed("belongs to another user");
+        whose(path, 0);
+        open(path, 0o777);
+        not_believed("can be written to by everybody");
+        open(path, 0o755);
+    }
+    whose(&journal, 1);
+    not_believed("could be somebody else's");
+    whose(&journal, 0);
+    open(&journal, 0o666);
+    not_believed("could be somebody else's");
+    open(&journal, 0o644);
+    std::fs::rename(&folder, kept.join("elsewhere")).unwrap();
+    symlink("elsewhere", &folder).unwrap();
+    std::os::unix::fs::lchown(&folder, Some(1), None).unwrap();
+    not_believed("or a link that somebody else could have made");
+    std::fs::remove_file(&folder).unwrap();
+    std::fs::rename(kept.join("elsewhere"), &folder).unwrap();
+    // Of root alone, it is.
+    assert_eq!(recover()["outcome"], "rolled-back");
+    assert_eq!((machine.calls(), machine.link("run/current-system")), (vec!["test 0".to_owned()], first));
+    assert!(!journal.exists());
+}

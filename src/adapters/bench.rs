@@ -12,6 +12,7 @@ use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
 use serde::Serialize;
 
 use super::files::{self, Durable};
+use super::links::only_root;
 use super::lock::{self, Lock};
 use super::rooted::Root;
 use crate::error::{Error, Result};
@@ -26,6 +27,8 @@ const HOLDER: &str = "/run/sealift-deploy.holder";
 const FOLDER: &str = "/var/lib/sealift/deploy";
 /// The record of all deploys, one JSON object a line.
 const RECORD: &str = "/var/lib/sealift/deploys.jsonl";
+/// The journal of the run that is under way.
+const JOURNAL: &str = "/var/lib/sealift/deploy/journal.json";
 /// How long a lock that is held is waited for.
 const PATIENCE: Duration = Duration::from_millis(250);
 /// After how many bytes a log keeps no more of what the system's programs print.
@@ -62,8 +65,10 @@ impl Bench {
         let path = root.writable(LOCK)?;
         let folder = root.writable(FOLDER)?;
         for directory in [path.parent(), Some(folder.as_path())].into_iter().flatten() {
-            // Whoever can put a journal there decides what root activates.
             files::make_directory(directory)?;
+        }
+        for inside in [LOCK, JOURNAL] {
+            believed(root, inside)?;
         }
         let run_folder = files::directory(path.parent().unwrap_or(root.path()))?;
         // Somebody may just be looking whether it is held; a run that holds it does so for long.
@@ -117,7 +122,7 @@ impl Bench {
     /// When it cannot be read.
     pub fn journal(&self) -> Result<Option<Vec<u8>>> {
         let path = self.folder.join("journal.json");
-        if path.exists() { files::read(&path, 1 << 20).map(Some) } else { Ok(None) }
+        if path.exists() { files::read_of_root(&path, 1 << 20).map(Some) } else { Ok(None) }
     }
 
     /// Removes the journal: the run has ended.
@@ -154,6 +159,14 @@ impl Bench {
     }
 }
 
+/// Whoever can put a journal there decides what root activates; whoever holds the lock, that nothing is.
+fn believed(root: &Root, inside: &str) -> Result<()> {
+    only_root(root.path(), inside).map_err(|error| {
+        Error::failed(format!("what deploys keep on this machine could be somebody else's: {}", error.in_one_line()))
+            .hint("see who made it (`ls -ld`), move it away, or give it to root: `chown root:root`, `chmod go-w`")
+    })
+}
+
 /// An event as a line of a log.
 fn line(told: &Told) -> Option<String> {
     #[derive(Serialize)]
@@ -179,7 +192,7 @@ pub fn holder(root: &Root) -> String {
 
 /// The last line of the record that is understood.
 pub fn last(root: &Root) -> Option<Record> {
-    let text = root.text(RECORD)?;
+    let text = believed(root, RECORD).ok().and_then(|()| root.text(RECORD))?;
     text.lines().rev().find_map(|line| serde_json::from_str(line).ok())
 }
 
@@ -203,7 +216,7 @@ fn is_at_work(root: &Root, line: &str) -> bool {
 
 /// Whether a run was ended before its end.
 pub fn is_unfinished(root: &Root) -> bool {
-    root.exists(&format!("{FOLDER}/journal.json"))
+    root.exists(JOURNAL)
 }
 
 /// What a run told so far; none where there is no such run.
@@ -215,6 +228,7 @@ pub fn log(root: &Root, run: &str) -> Result<Option<Vec<Told>>> {
     if !path.exists() {
         return Ok(None);
     }
+    believed(root, &log_of(run))?;
     let bytes = files::read(&path, LOG_READ)?;
     // A line that is just being written is not understood yet.
     Ok(Some(bytes.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()))

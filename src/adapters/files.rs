@@ -88,6 +88,21 @@ pub fn read_kernel(path: &str) -> Result<String> {
     read.map(|_| text).map_err(|error| Error::io(format!("cannot read {path}"), error))
 }
 
+/// Reads a whole file that root, or whoever runs this, made, and nobody else can write to.
+///
+/// # Errors
+/// As `read`, and when it is another's.
+pub fn read_of_root(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let (file, size) = open(path, limit)?;
+    let stat = fstat(&file).map_err(|error| Error::io(format!("cannot look at {}", path.display()), error))?;
+    let ours = stat.st_uid == 0 || stat.st_uid == rustix::process::geteuid().as_raw();
+    if !ours || stat.st_mode & 0o022 != 0 {
+        return Err(Error::failed(format!("{} could be somebody else's, and is not believed", path.display()))
+            .hint("see whose it is (`ls -l`), and move it away"));
+    }
+    read_all(file, size, limit, &path.display().to_string())
+}
+
 fn read_all(file: File, size: u64, limit: u64, shown: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
     let read = file.take(limit + 1).read_to_end(&mut bytes);

@@ -133,14 +133,17 @@ fn a_link_is_not_made_where_somebody_else_could_lead_it_astray() {
     }
     std::fs::set_permissions(machine.root.path("srv/open"), PermissionsExt::from_mode(0o1777)).expect("changed");
     std::os::unix::fs::chown(machine.root.path("srv/theirs"), Some(1234), None).expect("changed");
-    symlink(machine.root.path("srv/outside"), machine.root.path("srv/swapped")).expect("a link");
+    symlink("/srv/outside", machine.root.path("srv/swapped")).expect("a link");
+    std::os::unix::fs::lchown(machine.root.path("srv/swapped"), Some(1234), None).expect("it is another user's");
+    // Root's own, but where others can put things: whoever leads there may have led it there.
+    symlink("/srv/outside", machine.root.path("srv/theirs/led")).expect("a link");
     symlink("/etc/passwd", machine.root.path("srv/fine/foreign")).expect("a link");
     machine.write("srv/fine/file", "theirs");
     for (path, why) in [
         ("/srv/open/a", "can be written to by everybody"),
         ("/srv/open/below/a", "can be written to by everybody"),
         ("/srv/theirs/a", "belongs to another user"),
-        ("/srv/swapped/a", "is a link or a file"),
+        ("/srv/swapped/a", "or a link that somebody else could have made"),
         ("/srv/tree/sub/a", "is a git tree"),
         ("/srv/fine/foreign", "a link of another program"),
         ("/srv/fine/file", "there already"),
@@ -162,11 +165,212 @@ fn a_link_is_not_made_where_somebody_else_could_lead_it_astray() {
     });
     machine.install_from(&manifest, &["--strict"]).exits(0);
     assert_eq!(std::fs::read_link(machine.root.path("srv/theirs/a")).expect("a link").to_str(), Some("/run/sealift/a"));
+    let manifest = machine.manifest(|manifest| {
+        let entry = entry(manifest, "a");
+        entry["path"] = json!("/srv/theirs/led/a");
+        entry["owner"] = json!("web");
+    });
+    machine.install_from(&manifest, &["--strict"]).exits(0).says("or a link that somebody else could have made");
     // At boot the value itself is delivered, and its link is what failed.
     let manifest = machine.manifest(|manifest| entry(manifest, "a")["path"] = json!("/srv/open/a"));
     machine.install_from(&manifest, &[]).exits(4).says("can be written to by everybody");
     assert!(names(machine.root.path("srv/outside")).is_empty() && names(machine.root.path("srv/open")).is_empty());
     assert_eq!(std::fs::read_to_string(machine.root.path("etc/passwd")).expect("it is there"), passwd);
+}
+
+#[test]
+fn an_access_list_counts_as_others() {
+    let Some(machine) = Machine::new() else { return };
+    machine.sandbox.seal("a", &["--hosts", "web", "--path", "/srv/listed/a"]);
+    std::fs::create_dir_all(machine.root.path("srv/listed")).expect("a directory");
+    // Root's group may write, and so may a user that the list names: version 2, then tag, permissions and number of each.
+    let entry = |tag: u16, permissions: u16, number: u32| {
+        [tag.to_le_bytes().as_slice(), &permissions.to_le_bytes(), &number.to_le_bytes()].concat()
+    };
+    let none = u32::MAX;
+    let list = [
+        2_u32.to_le_bytes().to_vec(),
+        entry(1, 7, none),
+        entry(2, 7, 1234),
+        entry(4, 5, none),
+        entry(16, 7, none),
+        entry(32, 5, none),
+    ]
+    .concat();
+    let at = machine.root.path("srv/listed");
+    let set = rustix::fs::setxattr(&at, "system.posix_acl_access", &list, rustix::fs::XattrFlags::empty());
+    if set.is_err() {
+        crate::harness::not_run("a directory with an access list", "the temporary directory's file system has none");
+        return;
+    }
+    machine.install(&["--strict"]).exits(1).says("a: ").says("by others that an access list names");
+    assert_eq!((machine.live(), names(at)), (None, vec![]));
+}
+
+#[test]
+fn links_of_root_on_the_way_are_followed_inside_the_root() {
+    let Some(machine) = Machine::new() else { return };
+    machine.sandbox.seal("a", &["--hosts", "web", "--path", "/var/run/app/token"]);
+    machine.sandbox.seal("b", &["--hosts", "web", "--owner", "web", "--path", "/home/web/.netrc"]);
+    for folder in ["run", "var", "persist/home/web"] {
+        std::fs::create_dir_all(machine.root.path(folder)).expect("a directory");
+    }
+    std::os::unix::fs::chown(machine.root.path("persist/home/web"), Some(1234), Some(1234)).expect("it is the owner's");
+    symlink("/run", machine.root.path("var/run")).expect("a link");
+    symlink("persist/home", machine.root.path("home")).expect("a link");
+    machine.install(&["--strict"]).exits(0);
+    let target = |path: &str| std::fs::read_link(machine.root.path(path)).ok();
+    assert_eq!(target("run/app/token").as_deref(), Some("/run/sealift/a".as_ref()));
+    assert_eq!(target("persist/home/web/.netrc").as_deref(), Some("/run/sealift/b".as_ref()));
+    // Another path to the same place is the same link: it is not removed as one that is gone.
+    let manifest = machine.manifest(|manifest| entry(manifest, "a")["path"] = json!("/run/app/token"));
+    machine.install_from(&manifest, &["--strict"]).exits(0);
+    assert_eq!(target("run/app/token").as_deref(), Some("/run/sealift/a".as_ref()));
+    // Nor may two secrets share it, or lie where sealift keeps its own.
+    let manifest = machine.manifest(|manifest| entry(manifest, "b")["path"] = json!("/run/app/token"));
+    machine.install_from(&manifest, &["--strict"]).exits(1).says("b: its path /run/app/token is that of a too");
+    let manifest = machine.manifest(|manifest| entry(manifest, "a")["path"] = json!("/var/run/sealift.d/x"));
+    machine.install_from(&manifest, &["--strict"]).exits(1).says("where sealift keeps its own files");
+    let manifest = machine.manifest(|manifest| {
+        manifest["secrets"].as_array_mut().expect("secrets").retain(|entry| entry["name"] == json!("b"));
+    });
+    machine.install_from(&manifest, &["--strict"]).exits(0);
+    assert_eq!((target("run/app/token"), target("persist/home/web/.netrc").is_some()), (None, true));
+}
+
+#[test]
+fn what_an_owner_puts_in_the_way_costs_only_his_own_link() {
+    let Some(machine) = Machine::new() else { return };
+    machine.sandbox.seal("a", &["--hosts", "web"]);
+    machine.sandbox.seal("theirs", &["--hosts", "web", "--owner", "web", "--path", "/home/web/app/token"]);
+    let home = machine.root.path("home/web");
+    let place = home.join("app/token");
+    let outside = machine.root.path("etc/outside");
+    std::fs::create_dir_all(&outside).expect("a directory");
+    let shown = |path: &std::path::Path| path.to_str().expect("UTF-8").to_owned();
+    let fresh = || {
+        std::fs::remove_dir_all(machine.root.path("home")).unwrap_or_default();
+        std::fs::create_dir_all(home.join("app")).expect("a directory");
+    };
+    let obstacles: [(&str, &dyn Fn(), &str); 9] = [
+        ("a file", &|| std::fs::write(&place, "kept").expect("a file"), "there already, and is no link"),
+        ("a directory", &|| std::fs::create_dir(&place).expect("a directory"), "there already, and is no link"),
+        ("a FIFO", &|| drop(machine.sandbox.tool("mkfifo", &[&shown(&place)])), "there already, and is no link"),
+        ("a link", &|| symlink("/etc/outside", &place).expect("a link"), "a link of another program"),
+        (
+            "a link on the way",
+            &|| {
+                std::fs::remove_dir(home.join("app")).expect("removed");
+                symlink("/etc/outside", home.join("app")).expect("a link");
+            },
+            "or a link that somebody else could have made",
+        ),
+        (
+            "a file on the way",
+            &|| {
+                std::fs::remove_dir(home.join("app")).expect("removed");
+                std::fs::write(home.join("app"), "kept").expect("a file");
+            },
+            "is a file",
+        ),
+        ("git", &|| std::fs::create_dir(home.join(".git")).expect("a directory"), "is a git tree"),
+        (
+            "an open door",
+            &|| std::fs::set_permissions(&home, PermissionsExt::from_mode(0o777)).expect("changed"),
+            "can be written to by everybody",
+        ),
+        (
+            "a full disk",
+            &|| {
+                machine
+                    .sandbox
+                    .tool("mount", &["-t", "tmpfs", "-o", "mode=0755,nr_inodes=1", "x", &shown(&home.join("app"))]);
+            },
+            "No space left on device",
+        ),
+    ];
+    for (serial, (what, obstacle, why)) in (2..).zip(obstacles) {
+        fresh();
+        machine.install(&["--strict"]).exits(0);
+        std::fs::remove_file(&place).unwrap_or_default();
+        obstacle();
+        machine.sandbox.tool("chown", &["-hR", "1234:1234", &shown(&home)]);
+        let value = machine.sandbox.value(what);
+        machine.sandbox.sealift_with(&["seal", "a", "--stdin"], value.as_bytes()).exits(0);
+        // A switch goes on, and says what is missing.
+        machine
+            .install(&["--strict"])
+            .exits(0)
+            .says("theirs: ")
+            .says(why)
+            .says("the value itself is at /run/sealift/theirs");
+        assert_eq!(machine.delivered("a").as_deref(), Some(value.as_str()), "{what}");
+        assert_eq!(machine.delivered("theirs"), Some(machine.sandbox.value("theirs")), "{what}");
+        let status = machine.status();
+        assert_eq!(status["secrets"]["a"]["serial"], json!(serial), "{what}");
+        assert!(status["secrets"]["theirs"]["reason"].as_str().is_some_and(|reason| reason.contains(why)), "{status}");
+        // A boot ends with what failed.
+        machine.install(&[]).exits(4).says("theirs: ").says(why);
+        assert_eq!(machine.delivered("theirs"), Some(machine.sandbox.value("theirs")), "{what}");
+        if what == "a full disk" {
+            machine.sandbox.tool("umount", &[&shown(&home.join("app"))]);
+        }
+        assert!(names(outside.clone()).is_empty(), "{what}");
+    }
+    // What stood there stands there.
+    fresh();
+    std::fs::write(&place, "kept").expect("a file");
+    machine.sandbox.tool("chown", &["-hR", "1234:1234", &shown(&home)]);
+    machine.install(&["--strict"]).exits(0);
+    assert_eq!(std::fs::read_to_string(&place).expect("a file"), "kept");
+    // And so is a delivered file that its owner made endless.
+    let delivered = std::fs::OpenOptions::new().write(true).open(machine.root.path("run/sealift/theirs"));
+    delivered.expect("it is there").set_len(1 << 30).expect("it grows");
+    std::fs::remove_file(&place).expect("removed");
+    machine.install(&["--strict"]).exits(0).says("1 new or changed, 1 unchanged");
+    assert_eq!(machine.delivered("theirs"), Some(machine.sandbox.value("theirs")));
+}
+
+/// What an owner exchanges while a link is made in his home leads root nowhere, and gets him nothing of root's.
+#[test]
+fn exchanges_during_an_install_gain_nothing() {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    use std::os::unix::fs::{MetadataExt, lchown};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let Some(machine) = Machine::new() else { return };
+    machine.sandbox.seal("a", &["--hosts", "web", "--owner", "web", "--path", "/home/web/app/new/token"]);
+    let home = machine.root.path("home/web");
+    let roots = home.join("roots");
+    for folder in [&home.join("app"), &roots, &machine.root.path("etc/outside")] {
+        std::fs::create_dir_all(folder).expect("a directory");
+    }
+    for theirs in [&home, &home.join("app")] {
+        lchown(theirs, Some(1234), Some(1234)).expect("it is the owner's");
+    }
+    std::fs::write(roots.join("mark"), "").expect("a file");
+    symlink("/etc/outside", home.join("led")).expect("a link");
+    lchown(home.join("led"), Some(1234), Some(1234)).expect("it is the owner's");
+    let manifest = machine.manifest(|_| {});
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for (one, other) in [("app", "led"), ("app/.sealift-tmp-new", "roots"), ("app/new", "roots")] {
+            let (one, other, stop) = (home.join(one), home.join(other), &stop);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    // One that is not there just now is tried again.
+                    let _missing = renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE);
+                }
+            });
+        }
+        let failed = (0..20).map(|_| machine.install_from(&manifest, &["--strict"])).find(|run| run.code != 0);
+        stop.store(true, Ordering::Relaxed);
+        assert!(failed.is_none(), "{failed:?}");
+    });
+    assert!(names(machine.root.path("etc/outside")).is_empty());
+    // Wherever it is by now, what is root's is root's.
+    let found = machine.sandbox.tool("find", &[home.to_str().expect("UTF-8"), "-name", "mark", "-printf", "%h"]);
+    let found = std::fs::metadata(String::from_utf8(found).expect("UTF-8")).expect("it is there");
+    assert_eq!((found.uid(), found.mode() & 0o7777), (0, 0o755));
 }
 
 #[test]

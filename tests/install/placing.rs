@@ -1,7 +1,7 @@
 //! What is put where, for whom, and what happens when something of it fails.
 
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use sealift::commands::install::{self, Owners};
 use sealift::fleet::installed::Tree;
@@ -226,6 +226,79 @@ fn a_secret_that_is_gone_leaves_no_file_and_no_link() {
     machine.install_from(&manifest, &["--strict"]).exits(0);
     assert_eq!((target("etc/app/a"), target("home/web/b")), (None, None));
     assert_eq!(names(machine.root.path("run/sealift")), [".status.json", "c"]);
+}
+
+#[test]
+fn missing_directories_are_made_like_those_that_they_lie_in() {
+    let Some(machine) = Machine::new() else { return };
+    machine.sandbox.seal("gh", &["--hosts", "web", "--owner", "web", "--path", "/home/web/.config/gh/hosts.yml"]);
+    machine.sandbox.seal("new", &["--hosts", "web", "--owner", "late", "--path", "/home/late/.ssh/key"]);
+    machine.sandbox.seal("app", &["--hosts", "web", "--owner", "web", "--path", "/srv/app/token"]);
+    machine.write(
+        "etc/passwd",
+        "root:x:0:0::/root:/bin/sh\nweb:x:1234:1234::/home/web:/bin/sh\nlate:x:1235:100::/home/late/:/bin/sh\n",
+    );
+    let home = machine.root.path("home/web");
+    std::fs::create_dir_all(&home).expect("a directory");
+    std::fs::set_permissions(&home, PermissionsExt::from_mode(0o2750)).expect("changed");
+    std::os::unix::fs::chown(&home, Some(1234), Some(77)).expect("it is the owner's");
+    machine.install(&["--strict"]).exits(0);
+    let is = |path: &str| {
+        let stat = machine.root.path(path).symlink_metadata().expect("it is there");
+        (stat.uid(), stat.gid(), stat.permissions().mode() & 0o777)
+    };
+    assert_eq!((is("home/web/.config"), is("home/web/.config/gh")), ((1234, 77, 0o750), (1234, 77, 0o750)));
+    // A home that nobody made yet becomes its user's, and not root's.
+    assert_eq!(
+        (is("home"), is("home/late"), is("home/late/.ssh")),
+        ((0, 0, 0o755), (1235, 100, 0o700), (1235, 100, 0o700))
+    );
+    assert_eq!((is("srv"), is("srv/app")), ((0, 0, 0o755), (0, 0, 0o755)));
+    for (folder, names_there) in [("home/web", vec![".config"]), ("home/late", vec![".ssh"]), ("srv", vec!["app"])] {
+        assert_eq!(names(machine.root.path(folder)), names_there);
+    }
+    assert!(std::fs::read_link(machine.root.path("home/late/.ssh/key")).is_ok());
+}
+
+#[test]
+fn one_bad_record_fails_one_secret() {
+    let Some(machine) = Machine::new() else { return };
+    machine.sandbox.seal("roots", &["--hosts", "web"]);
+    machine.sandbox.seal("theirs", &["--hosts", "web", "--owner", "web", "--group", "web"]);
+    let write = |file: &str, bytes: &[u8]| std::fs::write(machine.root.path(file), bytes).expect("written");
+    // A comment in another encoding is nobody's fault.
+    write("etc/passwd", b"m:x:1001:100:M\xfcller:/:/bin/sh\nweb:x:1234:1234::/:/bin/sh\n");
+    write("etc/group", b"m\xfcller:x:7:\nweb:x:1234:\n");
+    machine.install(&["--strict"]).exits(0);
+    assert_eq!(machine.access("theirs"), (1234, 1234, 0o400));
+    let records: [(&str, &[u8], &str); 6] = [
+        ("etc/passwd", b"web:x:12x4:1234::/:/bin/sh\n", "the line of web in "),
+        ("etc/passwd", b"web:x:4294967295:1234::/:/bin/sh\n", "the line of web in "),
+        ("etc/passwd", b"web\n", "the line of web in "),
+        ("etc/passwd", b"", "there is no user web on this host"),
+        ("etc/group", b"web:x:\n", "the line of web in "),
+        ("etc/group", b"", "there is no group web on this host"),
+    ];
+    for (file, bytes, why) in records {
+        machine.write("etc/passwd", "web:x:1234:1234::/:/bin/sh\n");
+        machine.write("etc/group", "web:x:1234:\n");
+        write(file, bytes);
+        let value = machine.sandbox.value(&format!("{file}{}", bytes.len()));
+        machine.sandbox.sealift_with(&["seal", "roots", "--stdin"], value.as_bytes()).exits(0);
+        machine.install(&["--strict"]).exits(1).says("theirs: ").says(why);
+        assert_ne!(machine.delivered("roots").as_deref(), Some(value.as_str()));
+        machine.install(&[]).exits(4).says("theirs: ").says(why).says("1 new or changed, 1 kept from before");
+        assert_eq!(machine.delivered("roots"), Some(value));
+    }
+    // One that cannot be read at all costs those that it could name.
+    std::fs::remove_file(machine.root.path("etc/passwd")).expect("removed");
+    std::fs::create_dir(machine.root.path("etc/passwd")).expect("a directory");
+    machine
+        .install(&[])
+        .exits(4)
+        .says("theirs: who web is cannot be told")
+        .says("etc/passwd is not a regular file")
+        .says("1 unchanged, 1 kept from before");
 }
 
 #[test]

@@ -86,7 +86,6 @@ fn detached(program: &Path, user: u32, run: &str, systemd: bool) -> Invocation {
         "--property=LimitCORE=0",
         "--property=LockPersonality=yes",
         "--property=RestrictRealtime=yes",
-        "--property=RestrictSUIDSGID=yes",
         "--",
     ];
     call.under("systemd-run", &options)

@@ -25,7 +25,7 @@ pub fn compare(root: &Root, manifest: &str) -> Result<BTreeMap<String, Option<St
     let listed = Manifest::parse(&bytes)?;
     let folder =
         root.resolved(manifest).and_then(|place| Some(place.rsplit_once('/')?.0.to_owned())).unwrap_or_default();
-    let accounts = Accounts::read(root.path())?;
+    let accounts = Accounts::read(root.path());
     let mut found = BTreeMap::new();
     for tree in [Tree::Users, Tree::Ordinary] {
         let live = Live::of(root.path(), tree)?;
@@ -101,10 +101,15 @@ impl Live {
         if source != entry.ciphertext.as_ref() {
             return Ok(Some("it was made from something else: another ciphertext, or another text".to_owned()));
         }
-        let Some((value, access)) = self.generation.read(name)? else { return Ok(Some("its file is gone".to_owned())) };
-        let wanted = (accounts.user(&target.owner), accounts.group(&target.group));
-        let (Some(user), Some(group)) = wanted else {
-            return Ok(Some(format!("{}:{} does not exist", target.owner, target.group)));
+        let (value, access) = match self.generation.read(name) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(Some("its file is gone".to_owned())),
+            Err(error) => return Ok(Some(error.in_one_line())),
+        };
+        let (user, group) = match (accounts.user(&target.owner), accounts.group(&target.group)) {
+            (Ok(Some(user)), Ok(Some(group))) => (user, group),
+            (Err(error), _) | (_, Err(error)) => return Ok(Some(error.in_one_line())),
+            _ => return Ok(Some(format!("{}:{} does not exist", target.owner, target.group))),
         };
         if access != (Access { user, group, mode: target.mode.0 }) {
             return Ok(Some(format!(

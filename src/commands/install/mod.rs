@@ -118,7 +118,7 @@ pub fn run(request: &Request, talk: &Arc<dyn Talk>) -> Result<Report> {
     let run = request.run()?;
     let _lock = take_lock(&run, "sealift install")?;
     let live = run.live(request.tree)?;
-    let opened = open::open(request, &loaded, talk, Owners::MustExist)?;
+    let opened = open::open(request, &loaded, talk, Owners::MustExist);
     let strict = match request.strict {
         Strict::Never => false,
         Strict::Always => true,

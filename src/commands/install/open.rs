@@ -1,17 +1,18 @@
 //! Everything that happens before anything changes: the manifest is read and checked, every file opened, completely, in
 //! memory, and held against what is declared of it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use super::Request;
-use crate::adapters::accounts::{Accounts, is_plain};
+use crate::adapters::accounts::Accounts;
 use crate::adapters::ask::Ask;
 use crate::adapters::generation::Access;
 use crate::adapters::identity::Identities;
-use crate::adapters::links::{self, Link};
+use crate::adapters::links::{self, Link, Obstacle};
 use crate::adapters::{age, files, parallel};
 use crate::commands::Talk;
 use crate::error::{Error, Kind, Result};
@@ -83,10 +84,23 @@ pub struct Ready {
     pub ciphertext: String,
     /// Who may do what with the delivered file.
     pub access: Access,
+    /// The link that leads to it, where its path is not the usual one and its owner exists; or why it cannot be made.
+    pub link: Option<Result<Link, Obstacle>>,
+}
+
+impl Secret<'_> {
+    /// Why it cannot be put where it is declared to be; not if that is up to its owner.
+    fn failure(&self) -> Option<Error> {
+        match &self.outcome {
+            Err(error) => Some(copy(error)),
+            Ok(Ready { link: Some(Err(obstacle)), .. }) if !obstacle.of_owner => Some(copy(&obstacle.error)),
+            Ok(_) => None,
+        }
+    }
 }
 
 impl Opened<'_> {
-    /// Fails with every failure.
+    /// Fails with every failure, but not for what an owner put in the way of his own secret.
     ///
     /// # Errors
     /// When there is one.
@@ -94,8 +108,7 @@ impl Opened<'_> {
         if let Some(keyless) = &self.keyless {
             return Err(copy(keyless));
         }
-        let failures: Vec<Error> =
-            self.secrets.iter().filter_map(|secret| secret.outcome.as_ref().err()).map(copy).collect();
+        let failures: Vec<Error> = self.secrets.iter().filter_map(Secret::failure).collect();
         if failures.is_empty() {
             return Ok(());
         }
@@ -161,44 +174,44 @@ impl Source {
     }
 }
 
-/// Opens the secrets of the request's tree, in parallel, and looks whether each could be placed.
-///
-/// # Errors
-/// Only for what concerns all of them, such as an unreadable passwd file.
-pub fn open<'a>(request: &Request, loaded: &'a Loaded, talk: &Arc<dyn Talk>, owners: Owners) -> Result<Opened<'a>> {
+/// Opens the secrets of the request's tree, in parallel, and looks whether each could be placed. What fails, fails for one of them, unless there is no key at all.
+pub fn open<'a>(request: &Request, loaded: &'a Loaded, talk: &Arc<dyn Talk>, owners: Owners) -> Opened<'a> {
     let users = request.tree == Tree::Users;
     let wanted: Vec<&Placement> =
         loaded.manifest.placements.iter().filter(|placement| placement.target.needed_for_users == users).collect();
     let templates = if users { &[][..] } else { &loaded.manifest.templates };
     if wanted.is_empty() && templates.is_empty() {
-        return Ok(Opened { secrets: Vec::new(), keyless: None, unknown_owners: Vec::new() });
+        return Opened { secrets: Vec::new(), keyless: None, unknown_owners: Vec::new() };
     }
-    let mut targets = wanted.iter().map(|placement| &placement.target).chain(templates.iter().map(|one| &one.target));
-    let plain = targets.all(|target| is_plain(&target.owner) && is_plain(&target.group));
-    let accounts = if plain || users { Accounts::default() } else { Accounts::read(&request.root)? };
+    let mut places = Places {
+        request,
+        accounts: Accounts::read(&request.root),
+        owners,
+        unknown: Vec::new(),
+        taken: BTreeMap::new(),
+    };
     let (identities, keyless) = identities(request, &loaded.manifest, talk);
-    let mut unknown_owners = Vec::new();
     let mut secrets = Vec::with_capacity(wanted.len());
     for (placement, opened) in
         wanted.iter().zip(parallel::map(&wanted, |placement| open_one(placement, loaded, &identities)))
     {
         let outcome = opened.and_then(|(value, serial, ciphertext)| {
-            let access = place(request, &placement.target, &accounts, owners, &mut unknown_owners)?;
-            Ok(Ready { value, serial, ciphertext, access })
+            let (access, link) = places.of(&placement.target)?;
+            Ok(Ready { value, serial, ciphertext, access, link })
         });
         secrets.push(Secret { target: &placement.target, outcome });
     }
     for template in templates {
         let target = &template.target;
         let outcome = render(template, &secrets).and_then(|(value, ciphertext)| {
-            let access = place(request, target, &accounts, owners, &mut unknown_owners)?;
-            Ok(Ready { value, serial: None, ciphertext, access })
+            let (access, link) = places.of(target)?;
+            Ok(Ready { value, serial: None, ciphertext, access, link })
         });
         secrets.push(Secret { target, outcome });
     }
-    unknown_owners.sort();
-    unknown_owners.dedup();
-    Ok(Opened { secrets, keyless, unknown_owners })
+    places.unknown.sort();
+    places.unknown.dedup();
+    Opened { secrets, keyless, unknown_owners: places.unknown }
 }
 
 /// Puts a template together from values that opened. The manifest's check has seen that it names none but these.
@@ -226,46 +239,92 @@ fn render(template: &Template, secrets: &[Secret<'_>]) -> Result<(Plaintext, Str
     Ok((value, source))
 }
 
-/// Who gets a file, if it could be put where it goes.
-fn place(
-    request: &Request,
-    target: &Target,
-    accounts: &Accounts,
+/// Finds out who gets each file, and by which link it is found.
+struct Places<'a> {
+    request: &'a Request,
+    accounts: Accounts,
     owners: Owners,
-    unknown: &mut Vec<String>,
-) -> Result<Access> {
-    if request.user_dir.is_some() {
-        return own(target, accounts);
-    }
-    let access = access(target, accounts, owners, unknown)?;
-    if let Some(link) = link(target, access.user, request.tree) {
-        links::check(&request.root, &link).map_err(|error| error.about(&target.name))?;
-    }
-    Ok(access)
+    /// Owners and groups that do not exist, where they need not yet.
+    unknown: Vec<String>,
+    /// Whose link goes where, whatever path leads there.
+    taken: BTreeMap<String, SecretName>,
 }
 
-/// A user's file: the user's, and nobody else's, where it usually is.
-fn own(target: &Target, accounts: &Accounts) -> Result<Access> {
-    let name = &target.name;
-    let (us, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    if accounts.user(&target.owner).is_some_and(|owner| owner != us) {
-        return Err(Error::failed(format!(
-            "{name}: it is for the user {}, who is not the one that runs this",
-            target.owner
-        ))
-        .hint("a machine's secrets are installed by root: leave --user-dir away"));
+impl Places<'_> {
+    fn of(&mut self, target: &Target) -> Result<(Access, Option<Result<Link, Obstacle>>)> {
+        if self.request.user_dir.is_some() {
+            return self.own(target).map(|access| (access, None));
+        }
+        let name = &target.name;
+        let about = |error: Error| error.about(name);
+        let user = self.accounts.user(&target.owner).map_err(about)?;
+        let group = self.accounts.group(&target.group).map_err(about)?;
+        // Who does not exist yet may own directories that do not either: whether a link can be made is not known.
+        let link = user.and_then(|user| link(target, user, self.request.tree)).map(|mut link| {
+            link.home = self.accounts.home(&target.owner);
+            self.check(target, link)
+        });
+        let access = Access {
+            user: self.number(target, user, "user", target.owner.as_str())?,
+            group: self.number(target, group, "group", target.group.as_str())?,
+            mode: target.mode.0,
+        };
+        Ok((access, link))
     }
-    if target.link.is_some() {
-        return Err(Error::failed(format!("{name}: a user's secret is found in its usual place only"))
-            .hint("take its `path` away"));
+
+    fn check(&mut self, target: &Target, link: Link) -> Result<Link, Obstacle> {
+        let obstacle = |error: Error, of_owner| Obstacle { error: error.about(&target.name), of_owner };
+        let at = links::check(&self.request.root, &link)
+            .map_err(|Obstacle { error, of_owner }| obstacle(error, of_owner))?;
+        match self.taken.get(&at) {
+            Some(other) => {
+                let error = Error::failed(format!("its path {} is that of {other} too: both lead to {at}", link.path));
+                Err(obstacle(error.hint("give one of them another `path`"), false))
+            }
+            None => {
+                self.taken.insert(at, target.name.clone());
+                Ok(link)
+            }
+        }
     }
-    Ok(Access { user: us, group, mode: target.mode.0 })
+
+    /// A user's file: the user's, and nobody else's, where it usually is.
+    fn own(&self, target: &Target) -> Result<Access> {
+        let name = &target.name;
+        let (us, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        if self.accounts.user(&target.owner).ok().flatten().is_some_and(|owner| owner != us) {
+            return Err(Error::failed(format!(
+                "{name}: it is for the user {}, who is not the one that runs this",
+                target.owner
+            ))
+            .hint("a machine's secrets are installed by root: leave --user-dir away"));
+        }
+        if target.link.is_some() {
+            return Err(Error::failed(format!("{name}: a user's secret is found in its usual place only"))
+                .hint("take its `path` away"));
+        }
+        Ok(Access { user: us, group, mode: target.mode.0 })
+    }
+
+    fn number(&mut self, target: &Target, number: Option<u32>, what: &str, who: &str) -> Result<u32> {
+        match (number, self.owners) {
+            (Some(number), _) => Ok(number),
+            (None, Owners::MayCome) => {
+                self.unknown.push(format!("{what} {who}"));
+                Ok(0)
+            }
+            (None, Owners::MustExist) => {
+                Err(Error::failed(format!("{}: there is no {what} {who} on this host", target.name))
+                    .hint("declare it in the host's configuration, or give the secret another owner"))
+            }
+        }
+    }
 }
 
 /// The link that a file asks for, if its path is not the usual one.
 pub fn link(target: &Target, owner: u32, tree: Tree) -> Option<Link> {
     let usual = format!("{}/{}", tree.delivered(), target.name);
-    target.link.clone().map(|path| Link { path, target: usual, owner })
+    target.link.clone().map(|path| Link { path, target: usual, owner, home: None })
 }
 
 /// The host's private keys. One that cannot be used is remembered with its reason; that none can is told once.
@@ -324,22 +383,4 @@ pub fn unsealed(placement: &Placement) -> Error {
     let name = &placement.target.name;
     Error::integrity(format!("{name}: its file has no seal, so nothing says that it is this secret"))
         .hint(format!("`sealift rekey {name}` adds one; to accept it as it is: `allow_unsealed = true` for {name}"))
-}
-
-/// Who may do what with the delivered file.
-fn access(target: &Target, accounts: &Accounts, owners: Owners, unknown: &mut Vec<String>) -> Result<Access> {
-    let name = &target.name;
-    let (user, group) = (accounts.user(&target.owner), accounts.group(&target.group));
-    let mut number = |number: Option<u32>, what: &str, who: &str| match (number, owners) {
-        (Some(number), _) => Ok(number),
-        (None, Owners::MayCome) => {
-            unknown.push(format!("{what} {who}"));
-            Ok(0)
-        }
-        (None, Owners::MustExist) => Err(Error::failed(format!("{name}: there is no {what} {who} on this host"))
-            .hint("declare it in the host's configuration, or give the secret another owner")),
-    };
-    let user = number(user, "user", target.owner.as_str())?;
-    let group = number(group, "group", target.group.as_str())?;
-    Ok(Access { user, group, mode: target.mode.0 })
 }

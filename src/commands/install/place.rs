@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::open::{Loaded, Opened, Secret, copy, link};
+use super::open::{Loaded, Opened, Ready, Secret, copy, link};
 use super::undo::links_of;
 use super::units::Wanted;
 use super::{Report, Request};
 use crate::adapters::generation::{Access, Generation, Generations};
-use crate::adapters::links::{self, Before, Link};
+use crate::adapters::links::{self, Before, Link, Obstacle, Placed};
 use crate::adapters::signals;
 use crate::adapters::volatile::Run;
 use crate::commands::{Event, Talk};
@@ -41,7 +41,7 @@ pub fn place(placing: &Placing<'_>, run: &Run, live: Option<u64>, talk: &Arc<dyn
     let former = live.map_or(Ok(None), |live| generations.open(live))?;
     let mut next = generations.make()?;
     let mut links = Links { request, placed: Vec::new() };
-    let made = fill(placing, &generations, former.as_ref(), &mut next, &mut links).and_then(|filled| {
+    let made = fill(placing, &generations, former.as_ref(), &mut next, &mut links, talk).and_then(|filled| {
         signals::check()?;
         run.swap(tree, next.number).map(|()| filled)
     });
@@ -86,6 +86,7 @@ fn fill(
     former: Option<&Generation>,
     next: &mut Generation,
     links: &mut Links<'_>,
+    talk: &Arc<dyn Talk>,
 ) -> Result<Filled> {
     let Placing { request, loaded, opened, strict } = *placing;
     let key = generations.key()?;
@@ -96,7 +97,8 @@ fn fill(
     for secret in &opened.secrets {
         signals::check()?;
         let name = secret.target.name.as_str();
-        let there = former.map_or(Ok(None), |former| former.read(name))?;
+        // A delivered file is its owner's, who can make it one that cannot be read: then it is not what it was.
+        let there = former.and_then(|former| former.read(name).ok().flatten());
         let mut entry = entry(secret, request);
         let delivered: Option<(&Plaintext, Access)> = match (&secret.outcome, &there) {
             (Ok(ready), there) => {
@@ -119,15 +121,21 @@ fn fill(
         if let Some((value, access)) = delivered {
             next.write(name, value, access)?;
             entry.value = Some(value.expose(|bytes| value_digest(&key, name, bytes)));
-            if let Some(link) = link(secret.target, access.user, request.tree)
-                && let Err(error) = links.place(link)
-            {
-                let error = error.about(name);
-                if strict {
+            if let Err(Obstacle { error, of_owner }) = links.lead_to(secret, access) {
+                if strict && !of_owner {
                     return Err(error);
                 }
-                entry.reason = Some(error.in_one_line());
-                failures.push(error);
+                let reason = error.in_one_line();
+                if strict {
+                    let mend = error.mend().map(|mend| format!("; {mend}")).unwrap_or_default();
+                    talk.event(Event::Warning(format!(
+                        "{reason}; the value itself is at {}{mend}",
+                        request.usual(name)
+                    )));
+                } else {
+                    failures.push(error);
+                }
+                entry.reason.get_or_insert(reason);
             }
         }
         if entry.outcome == Outcome::Installed {
@@ -174,24 +182,36 @@ fn entry(secret: &Secret<'_>, request: &Request) -> Entry {
 /// they lead to what was delivered before, or nowhere.
 struct Links<'a> {
     request: &'a Request,
-    placed: Vec<(Link, Before)>,
+    placed: Vec<(Link, Placed)>,
 }
 
 impl Links<'_> {
-    fn place(&mut self, link: Link) -> Result<()> {
-        let before = links::place(&self.request.root, &link)?;
-        self.placed.push((link, before));
+    /// Lets the link of a secret lead to it, if its path is not the usual one.
+    fn lead_to(&mut self, secret: &Secret<'_>, access: Access) -> Result<(), Obstacle> {
+        let link = match &secret.outcome {
+            Ok(Ready { link: Some(Err(Obstacle { error, of_owner })), .. }) => {
+                return Err(Obstacle { error: copy(error), of_owner: *of_owner });
+            }
+            Ok(ready) => ready.link.as_ref().and_then(|link| link.as_ref().ok().cloned()),
+            Err(_) => link(secret.target, access.user, self.request.tree),
+        };
+        let Some(link) = link else { return Ok(()) };
+        let placed = links::place(&self.request.root, &link).map_err(|obstacle| Obstacle {
+            error: obstacle.error.about(&secret.target.name),
+            of_owner: obstacle.of_owner,
+        })?;
+        self.placed.push((link, placed));
         Ok(())
     }
 
     fn take_back(&self) {
-        for (link, before) in self.placed.iter().rev() {
+        for (link, placed) in self.placed.iter().rev() {
             // The failure that led here is the one to tell.
-            let _left = match before {
-                Before::Nothing => links::remove(&self.request.root, link),
+            let _left = match &placed.before {
+                Before::Nothing => links::remove(&self.request.root, link, &BTreeSet::new()),
                 Before::Ours(target) => {
                     let former = Link { target: target.clone(), ..link.clone() };
-                    links::place(&self.request.root, &former).map(drop)
+                    links::place(&self.request.root, &former).map(drop).map_err(|obstacle| obstacle.error)
                 }
             };
         }
@@ -200,10 +220,10 @@ impl Links<'_> {
     /// Removes the links of the former generation that this one has no more.
     fn remove_gone(&self, former: &Generation) -> Result<()> {
         let Some(status) = former.status()? else { return Ok(()) };
-        let kept: BTreeSet<&str> = self.placed.iter().map(|(link, _)| link.path.as_str()).collect();
-        let gone =
-            links_of(former, &status, self.request.tree).into_iter().filter(|link| !kept.contains(link.path.as_str()));
-        let failures: Vec<Error> = gone.filter_map(|link| links::remove(&self.request.root, &link).err()).collect();
+        let kept = self.placed.iter().map(|(_, placed)| placed.at.clone()).collect();
+        let former = links_of(former, &status, self.request.tree);
+        let failures: Vec<Error> =
+            former.iter().filter_map(|link| links::remove(&self.request.root, link, &kept).err()).collect();
         if failures.is_empty() {
             Ok(())
         } else {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Request;
 use super::open::{self, Owners};
 use crate::adapters::volatile::Run;
-use crate::commands::Talk;
+use crate::commands::{Event, Talk};
 use crate::error::Result;
 
 /// What would be installed.
@@ -48,12 +48,15 @@ pub fn stage(request: &Request, talk: &Arc<dyn Talk>, owners: Owners) -> Result<
         },
         None => None,
     };
-    let opened = open::open(request, &loaded, talk, owners)?;
+    let opened = open::open(request, &loaded, talk, owners);
     opened.refuse_failures()?;
     let mut secrets = Vec::with_capacity(opened.secrets.len());
     for secret in &opened.secrets {
         let (name, Ok(ready)) = (secret.target.name.as_str(), &secret.outcome) else { continue };
-        let there = live.as_ref().map_or(Ok(None), |live| live.read(name))?;
+        if let Some(Err(obstacle)) = &ready.link {
+            talk.event(Event::Warning(obstacle.error.in_one_line()));
+        }
+        let there = live.as_ref().and_then(|live| live.read(name).ok().flatten());
         let changed = !there.is_some_and(|(value, _)| value.same_as(&ready.value));
         secrets.push(StagedSecret { name: name.to_owned(), serial: ready.serial, changed });
     }

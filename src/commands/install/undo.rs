@@ -55,13 +55,18 @@ pub fn undo(root: &Path, tree: Tree, generation: u64) -> Result<Undone> {
         Some(former) => run.swap(tree, former.number)?,
         None => run.unlink(tree)?,
     }
-    let mut failures: Vec<Error> = links.iter().filter_map(|link| links::place(root, link).err()).collect();
-    let kept: BTreeSet<&str> = links.iter().map(|link| link.path.as_str()).collect();
-    let gone = links_of(&later, &later_status, tree).into_iter().filter(|link| !kept.contains(link.path.as_str()));
-    failures.extend(gone.filter_map(|link| links::remove(root, &link).err()));
+    let (mut kept, mut failures) = (BTreeSet::new(), Vec::new());
+    for placed in links.iter().map(|link| links::place(root, link)) {
+        match placed {
+            Ok(placed) => drop(kept.insert(placed.at)),
+            Err(obstacle) => failures.push(obstacle.error),
+        }
+    }
+    let later_links = links_of(&later, &later_status, tree);
+    failures.extend(later_links.iter().filter_map(|link| links::remove(root, link, &kept).err()));
     let mut units = Units::default();
     if let (Some(former), Some(status)) = (&former, &status) {
-        let (told, more) = changed(former, status, &later, &later_status)?.touch(Manager::Machine, root);
+        let (told, more) = changed(former, status, &later, &later_status).touch(Manager::Machine, root);
         units = told;
         failures.extend(more);
     }
@@ -83,7 +88,9 @@ pub fn clear(root: &Path, tree: Tree) -> Result<()> {
     if let Some(live) = live
         && let Some(status) = live.status()?
     {
-        faults.extend(links_of(&live, &status, tree).iter().filter_map(|link| links::remove(root, link).err()));
+        faults.extend(
+            links_of(&live, &status, tree).iter().filter_map(|link| links::remove(root, link, &BTreeSet::new()).err()),
+        );
     }
     faults.extend(generations.numbers()?.into_iter().filter_map(|number| generations.remove(number).err()));
     if faults.is_empty() { Ok(()) } else { Err(Error::batch("secrets that were delivered stay", faults)) }
@@ -97,18 +104,18 @@ pub(super) fn links_of(generation: &Generation, status: &Status, tree: Tree) -> 
             return None;
         }
         let owner = generation.access(name)?.user;
-        Some(Link { path: entry.path.clone(), target, owner })
+        Some(Link { path: entry.path.clone(), target, owner, home: None })
     };
     status.secrets.iter().filter_map(link).collect()
 }
 
-/// The units of secrets whose bytes are others in the two generations.
-fn changed(former: &Generation, status: &Status, later: &Generation, later_status: &Status) -> Result<Wanted> {
+/// The units of secrets whose bytes are others in the two generations. One that an owner made unreadable may be.
+fn changed(former: &Generation, status: &Status, later: &Generation, later_status: &Status) -> Wanted {
     let mut wanted = Wanted::default();
     for (name, entry) in &later_status.secrets {
-        let same = match (former.read(name)?, later.read(name)?) {
-            (Some((one, _)), Some((other, _))) => one.same_as(&other),
-            (None, None) => true,
+        let same = match (former.read(name), later.read(name)) {
+            (Ok(Some((one, _))), Ok(Some((other, _)))) => one.same_as(&other),
+            (Ok(None), Ok(None)) => true,
             _ => false,
         };
         if !same {
@@ -118,5 +125,5 @@ fn changed(former: &Generation, status: &Status, later: &Generation, later_statu
             }
         }
     }
-    Ok(wanted)
+    wanted
 }
