@@ -66,8 +66,8 @@ fn nix_a_reboot_in_the_middle_of_a_switch_and_while_waiting_leaves_no_mix() {
     });
     let realm = Realm::deployed(&["web"]);
     realm.changes(&["web"], "");
-    let deploying = realm.stopped("web", "second.default", &["deploy", "web", "--yes", "--acknowledge", "60"]);
-    // Nobody comes to acknowledge it any more.
+    let deploying = realm.stopped("web", "second.activated", &["deploy", "web", "--yes", "--acknowledge", "60"]);
+    // Nobody can come to acknowledge it.
     realm.rig(&["link", "web", "down"]);
     realm.go_on("web");
     realm.wait_for_journal("web", "\"reached\": \"acknowledge\"");
