@@ -148,7 +148,9 @@ impl Realm {
         }
         let file = self.inside(name, file);
         let folder = file.parent().expect("a folder");
-        wait_in(folder, &format!("{} to be {there}", file.display()), || std::fs::symlink_metadata(&file).is_ok() == there);
+        wait_in(folder, &format!("{} to be {there}", file.display()), || {
+            std::fs::symlink_metadata(&file).is_ok() == there
+        });
     }
 
     /// Waits until the journal of a run says this, and no longer than that.
@@ -319,9 +321,11 @@ pub fn cannot_realm(test: &str) -> bool {
 /// Whether cgroup v2 is there, wherever it is mounted, and can be written.
 fn makes_cgroups() -> bool {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut places = table.lines().filter(|line| line.contains(" - cgroup2 ")).filter_map(|line| line.split(' ').nth(4));
+    let mut places =
+        table.lines().filter(|line| line.contains(" - cgroup2 ")).filter_map(|line| line.split(' ').nth(4));
     places.any(|place| {
-        let probe = Path::new(place).join(format!("sealift-realm-{}-{:?}", std::process::id(), std::thread::current().id()));
+        let probe =
+            Path::new(place).join(format!("sealift-realm-{}-{:?}", std::process::id(), std::thread::current().id()));
         std::fs::create_dir(&probe).and_then(|()| std::fs::remove_dir(&probe)).is_ok()
     })
 }

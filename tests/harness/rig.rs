@@ -239,7 +239,12 @@ impl Rig {
             command.env(self.kind.variable("_KIND"), "qemu");
         }
         let output = command.stdin(Stdio::null()).output().expect("the rig's script starts");
-        assert!(output.status.success(), "{} {arguments:?}: {}", self.kind.name(), String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{} {arguments:?}: {}",
+            self.kind.name(),
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
