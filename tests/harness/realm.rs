@@ -206,10 +206,10 @@ impl Realm {
              echo runs $(mark /run/current-system)
              echo profile $(mark /nix/var/nix/profiles/system) $(cd /nix/var/nix/profiles && ls -d system-*-link | wc -l)
              echo boots $(mark $(cat /boot/default))
-             cd /run; for file in $(find sealift/ sealift-users/ -type f 2> /dev/null | sort); do
+             cd /run; for file in $(find sealift/ sealift-users/ -type f ! -name '.*' 2> /dev/null | sort); do
                stat -c '%n %a %U %G' $file; cat $file; echo; done
-             ls -d /run/sealift* 2> /dev/null | grep -v lock
-             echo app $(systemctl is-active app.service) $(tail -n1 /run/app.seen 2> /dev/null)",
+             ls -d /run/sealift 2> /dev/null
+             systemctl is-active --quiet app.service && echo app $(tail -n1 /run/app.seen); true",
         )
     }
 
@@ -245,7 +245,7 @@ impl Realm {
         let value = self.sandbox.value(if mark == "first" { "first" } else { "second" });
         let generations = self.shell(name, "ls -d /nix/var/nix/profiles/system-*-link | wc -l");
         format!(
-            "runs {mark}\nprofile {mark} {}\nboots {mark}\nsealift/token 400 root root\n{value}\n/run/sealift\n/run/sealift.d\napp active {value}\n",
+            "runs {mark}\nprofile {mark} {}\nboots {mark}\nsealift/token 400 root root\n{value}\n/run/sealift\napp {value}\n",
             generations.trim()
         )
     }

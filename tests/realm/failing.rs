@@ -26,14 +26,47 @@ fn nix_a_unit_that_fails_takes_the_system_back() {
     }
     let realm = Realm::deployed(&["web"]);
     is_rolled_back(&realm, &service("Type=oneshot\nExecStart=/usr/bin/false"), "bad.service");
-    // One that had failed before is told, and is no reason.
-    realm.shell(
-        "web",
-        "systemd-run --quiet --unit=old -p Restart=always -p RestartSec=40 /usr/bin/false; systemctl stop old; true",
-    );
-    realm.has("web", "first", &format!("{APP}{}", service("Type=oneshot\nExecStart=/usr/bin/true")));
+}
+
+#[test]
+fn nix_a_unit_that_had_failed_before_is_no_reason_to_go_back() {
+    if cannot_realm("realm: unit that had failed before") {
+        return;
+    }
+    let realm = Realm::deployed(&["web"]);
+    let bad = service("ExecStart=/usr/bin/false");
+    realm.has("web", "first", &format!("{APP}{bad}"));
     realm.commit();
+    // It comes with the boot, which nobody holds back for it.
+    realm.sealift(&["deploy", "web", "--action", "boot", "--yes"]).exits(0);
+    realm.rig(&["reboot", "web"]);
+    assert_eq!(realm.property("web", "bad.service", "ActiveState"), "failed");
+    realm.changes(&["web"], &bad);
+    realm.sealift(&["deploy", "web", "--yes"]).exits(0).says("bad.service");
+    assert_eq!(realm.secret("web", "token"), Some(realm.sandbox.value("second")));
+}
+
+#[test]
+fn nix_a_unit_of_a_user_that_fails_takes_the_system_back() {
+    if cannot_realm("realm: failing user unit") {
+        return;
+    }
+    let realm = Realm::up(&["web"]);
+    let note = |what: &str| format!("userServices.note.text = ''\n[Service]\n{what}\n'';");
+    realm.has("web", "first", &format!("{APP}{}", note("ExecStart=/usr/bin/sleep infinity")));
+    realm.commit();
+    // The user's manager runs from the boot on.
+    realm.on("web", &["loginctl", "enable-linger", "jay"]);
     realm.sealift(&["deploy", "web", "--yes"]).exits(0);
+    realm.rig(&["reboot", "web"]);
+    let is_active = || realm.shell("web", "systemctl --user --machine=jay@.host is-active note.service; true");
+    realm.wait_until("the user's unit", || is_active() == "active\n");
+    let before = realm.state("web");
+    realm.changes(&["web"], &note("Type=oneshot\nExecStart=/usr/bin/false"));
+    realm.sealift(&["deploy", "web", "--yes"]).exits(6).says("note.service");
+    assert_eq!(realm.state("web"), before);
+    realm.is_in_order("web", "first");
+    assert_eq!(is_active(), "active\n");
 }
 
 #[test]

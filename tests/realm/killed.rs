@@ -66,8 +66,8 @@ fn nix_a_reboot_in_the_middle_of_a_switch_and_while_waiting_leaves_no_mix() {
     });
     let realm = Realm::deployed(&["web"]);
     realm.changes(&["web"], "");
-    let deploying = realm.stopped("web", "second.default", &["deploy", "web", "--yes", "--acknowledge", "60"]);
-    // Nobody comes to acknowledge it any more.
+    let deploying = realm.stopped("web", "second.activated", &["deploy", "web", "--yes", "--acknowledge", "60"]);
+    // Nobody can come to acknowledge it.
     realm.rig(&["link", "web", "down"]);
     realm.go_on("web");
     realm.wait_for_journal("web", "\"reached\": \"acknowledge\"");
@@ -90,5 +90,6 @@ fn nix_a_first_deploy_that_a_power_cut_ends_is_taken_back_at_the_next_boot() {
     realm.boot("web");
     deploying.ends(&realm).exits(6).says("it was interrupted");
     assert_eq!(realm.state("web"), before);
+    assert_eq!(realm.shell("web", "find /run/sealift.d -type f 2> /dev/null; true"), "", "values are left");
     realm.is_tidy("web");
 }

@@ -16,15 +16,15 @@ fn nix_the_recorded_units_are_those_of_the_modules() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     sandbox.seal("token", &["--hosts", "*"]);
     sandbox.seal("password", &["--hosts", "*", "--needed-for-users"]);
-    let fixture = Path::new(top()).join("tests/fixtures/realm");
+    let fixtures = Path::new(top()).join("tests/fixtures");
     let expression = format!(
         "import {} {{ libPath = {}; fleet = {}; }}",
-        quoted(fixture.join("record.nix")),
+        quoted(fixtures.join("nix/realm-units.nix")),
         quoted(lib),
         quoted(sandbox.fleet())
     );
     let fresh: BTreeMap<String, String> = serde_json::from_value(sandbox.nix_value(&expression)).expect("texts");
-    let recorded: BTreeMap<String, String> = std::fs::read_dir(fixture.join("units"))
+    let recorded: BTreeMap<String, String> = std::fs::read_dir(fixtures.join("realm/units"))
         .expect("the record")
         .map(|entry| {
             let entry = entry.expect("an entry");
