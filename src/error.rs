@@ -202,6 +202,11 @@ impl Error {
         &self.0.message
     }
 
+    /// Whether the message begins with whom it is about. That it names somebody further on may be a host's own words.
+    pub fn is_about(&self, who: &str) -> bool {
+        self.0.message.strip_prefix(who).is_some_and(|rest| rest.starts_with([':', ' ']))
+    }
+
     /// What a person can do about it.
     pub fn mend(&self) -> Option<&str> {
         self.0.hint.as_deref()
@@ -251,6 +256,14 @@ mod tests {
             (vec![Partial, Failed, Failed], Partial),
         ] {
             assert_eq!(Kind::of_batch(kinds), all);
+        }
+    }
+
+    #[test]
+    fn only_the_beginning_of_a_message_says_whom_it_is_about() {
+        assert!(Error::failed("web: it is full").is_about("web"));
+        for other in ["sudo on web refuses jay", "web-1: it is full", "db: web: it is full"] {
+            assert!(!Error::failed(other).is_about("web"), "{other}");
         }
     }
 

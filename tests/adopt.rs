@@ -396,7 +396,9 @@ fn a_signing_key_of_the_home_is_sealed_and_signs_from_where_it_is_delivered() {
     refused(&sandbox, &[place, "--hosts", "*", "--yes"], 2, "whose key it is");
     refused(&sandbox, &[place, "--owner", "jay", "--yes"], 2, "does not tell which hosts");
     let arguments = ["adopt", place, "--hosts", "*", "--owner", "jay", "--yes"];
-    sandbox.sealift(&arguments).exits(0).says("stays where it is");
+    let run = sandbox.sealift(&arguments).exits(0).says("stays where it is");
+    // Nobody else ever had it.
+    assert!(!run.stderr.contains("give it a new value"), "{}", run.stderr);
     assert!(path.exists());
     assert_eq!(
         sandbox.read("dotfiles/gitconfig"),
@@ -444,4 +446,46 @@ fn a_gitconfig_without_a_private_key_is_refused() {
         let place = format!("dotfiles/gitconfig:{line}");
         refused(&sandbox, &[&place, "--hosts", "nixos", "--owner", "jay", "--yes"], 2, why);
     }
+}
+
+#[test]
+fn a_leak_is_claimed_where_there_was_one() {
+    const NIX: &str = "{ config, ... }: { services.k3s.token = \"VALUE\"; }\n";
+    let adopted = |sandbox: &Sandbox, file: &str, host: &str| {
+        let place = format!("{file}:1");
+        let name = format!("of-{host}");
+        let run = sandbox.sealift(&["adopt", &place, "--hosts", host, "--name", &name, "--yes", "--json"]).exits(0);
+        run.json()["exposed"].as_str().map(str::to_owned)
+    };
+    // In a commit.
+    let (sandbox, value) = fleet_with(NIX);
+    sandbox.write("flake.nix", "{ outputs = _: { }; }");
+    assert_eq!(adopted(&sandbox, FILE, "nixos").as_deref(), Some("the git history holds it"));
+    // Never told to git: a flake does not see it.
+    sandbox.write("hosts/web.nix", NIX.replace("VALUE", &format!("{value}-other")));
+    assert_eq!(adopted(&sandbox, "hosts/web.nix", "web"), None);
+    // Told to git and never committed: Nix sees it.
+    let (sandbox, value) = fleet_with("{ }\n");
+    sandbox.write("flake.nix", "{ outputs = _: { }; }");
+    sandbox.write("hosts/web.nix", NIX.replace("VALUE", &value));
+    sandbox.tool("git", &["add", "hosts/web.nix"]);
+    let built = "a system that was built from it has it in its Nix store";
+    assert_eq!(adopted(&sandbox, "hosts/web.nix", "web").as_deref(), Some(built));
+    // Without a flake Nix reads whatever lies there.
+    let (sandbox, value) = fleet_with("{ }\n");
+    sandbox.write("hosts/web.nix", NIX.replace("VALUE", &value));
+    assert_eq!(adopted(&sandbox, "hosts/web.nix", "web").as_deref(), Some(built));
+}
+
+#[test]
+fn as_many_findings_as_lines_are_no_hindrance() {
+    let many = 10_000;
+    let lines: String =
+        (0..many).map(|n| format!("  services.gitea-actions-runner.instances.i{n}.token = \"VALUE{n}\";\n")).collect();
+    let (sandbox, _) = fleet_with(&format!("{{ config, ... }}: {{\n{lines}}}\n"));
+    let started = std::time::Instant::now();
+    sandbox.sealift(&["adopt", &format!("{FILE}:{many}"), "--dry-run"]).exits(0);
+    // Linear, it takes less than a tenth of this; the square of it took minutes in such a program.
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
+    forget(&sandbox);
 }

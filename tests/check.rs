@@ -1,6 +1,6 @@
 //! check: what can be proven without any private key.
 
-use crate::harness::Sandbox;
+use crate::harness::{Run, Sandbox};
 
 fn fleet() -> Sandbox {
     let sandbox = Sandbox::with_fleet(&["web", "db"]);
@@ -116,7 +116,7 @@ fn untracked_ignored_orphaned_missing_and_stray_files_are_named() {
 fn an_older_value_that_came_back_is_seen() {
     let sandbox = fleet();
     let old = bytes(&sandbox, "secrets/a.age");
-    sandbox.sealift_with(&["seal", "a", "--stdin"], sandbox.value("second").as_bytes()).exits(0);
+    sandbox.sealift_with(&["seal", "a", "--replace", "--stdin"], sandbox.value("second").as_bytes()).exits(0);
     sandbox.tool("git", &["commit", "-q", "-a", "-m", "second"]);
     sandbox.write("secrets/a.age", &old);
     sandbox.sealift(&["check"]).exits(3).prints("it holds value 1 and HEAD holds value 2");
@@ -168,7 +168,7 @@ fn a_link_in_place_of_a_file_is_not_followed() {
     std::os::unix::fs::symlink("b.age", &path).expect("linked");
     sandbox.sealift(&["check"]).exits(3).prints("secrets/a.age: it is a link");
     sandbox.sealift(&["show", "a", "--identity", &sandbox.key("jay")]).exits(8).says("symbolic link");
-    sandbox.sealift_with(&["seal", "a", "--stdin"], sandbox.value("new").as_bytes()).exits(8);
+    sandbox.sealift_with(&["seal", "a", "--replace", "--stdin"], sandbox.value("new").as_bytes()).exits(8);
 }
 
 #[test]
@@ -222,4 +222,149 @@ fn a_program_of_the_repository_is_not_run() {
     for path in ["", ".", ":"] {
         run(path.to_owned());
     }
+}
+
+/// A fleet whose secret `a` is for `@runner`, with a branch on which db has that tag too, and one that changes the same lines.
+fn two_branches() -> Sandbox {
+    let sandbox = Sandbox::with_fleet(&["web@runner", "db"]);
+    sandbox.seal("a", &["--hosts", "@runner"]);
+    sandbox.tool("git", &["commit", "-q", "-m", "secrets"]);
+    let policy = sandbox.read("recipients.toml");
+    let (start, rest) = policy.split_once("[hosts.db]").expect("db");
+    let with = |tags: &str| format!("{start}[hosts.db]\n{tags}{}", rest.trim_start());
+    sandbox.tool("git", &["checkout", "-q", "-b", "tagged"]);
+    sandbox.write("recipients.toml", with("tags = [\"runner\"]\n"));
+    sandbox.sealift(&["rekey", "--identity", &sandbox.key("jay")]).exits(0).prints("a: +db");
+    sandbox.tool("git", &["commit", "-q", "-a", "-m", "db is a runner"]);
+    sandbox.tool("git", &["checkout", "-q", "main"]);
+    sandbox.write("recipients.toml", with("tags = [\"slow\"]\n"));
+    sandbox.tool("git", &["commit", "-q", "-a", "-m", "db is slow"]);
+    sandbox
+}
+
+/// Merges, and takes our side of what both changed.
+fn merge(sandbox: &Sandbox) {
+    let mut merge = sandbox.command("git");
+    merge.args(["merge", "-q", "--no-commit", "tagged"]);
+    assert_ne!(sandbox.run(merge, b"").code, 0, "both changed the same lines");
+    sandbox.tool("git", &["checkout", "-q", "--ours", "recipients.toml"]);
+    sandbox.tool("git", &["add", "recipients.toml"]);
+}
+
+#[test]
+fn what_a_merge_took_is_told_with_both_sides() {
+    let sandbox = two_branches();
+    let short = |name: &str| {
+        String::from_utf8(sandbox.tool("git", &["rev-parse", "--short=9", name])).expect("UTF-8").trim().to_owned()
+    };
+    let (ours, theirs) = (short("main"), short("tagged"));
+    merge(&sandbox);
+    let told = |merge: &str| {
+        let run = sandbox.sealift(&["check"]).exits(3);
+        run.prints("can read it and should not: db")
+            .prints(merge)
+            .prints(&format!("{ours} gave it to jay (admin), web"))
+            .prints(&format!("{theirs} gave it to jay (admin), db, web"))
+    };
+    let silent = |run: &Run| {
+        let text = run.text();
+        assert!(!["sealift rekey", "--ours", "--theirs", "one side"].iter().any(|word| text.contains(word)), "{text}");
+    };
+    let before = bytes(&sandbox, "secrets/a.age");
+    silent(&told("the merge that is not committed yet brings that"));
+    sandbox.sealift(&["rekey", "--identity", &sandbox.key("jay"), "--yes"]).exits(1).says("brings that");
+    sandbox.tool("git", &["commit", "-q", "-m", "merge"]);
+    let brought = format!("the merge {} brought that", short("main"));
+    silent(&told(&brought));
+    sandbox.write("note", "x");
+    sandbox.tool("git", &["add", "note"]);
+    sandbox.tool("git", &["commit", "-q", "-m", "later"]);
+    silent(&told(&brought));
+    let rekey = |more: &[&str]| sandbox.sealift(&[&["rekey", "--identity", &sandbox.key("jay")], more].concat());
+    rekey(&["--yes"]).exits(1).says("db would lose access to a").says(&brought);
+    assert_eq!(bytes(&sandbox, "secrets/a.age"), before);
+    rekey(&["--remove", "db"]).exits(0);
+    sandbox.sealift(&["check"]).exits(0);
+}
+
+#[test]
+fn what_a_merge_took_from_policy_and_file_is_told_too() {
+    let sandbox = two_branches();
+    sandbox.sealift_with(&["rotate", "a", "--stdin"], sandbox.value("ours").as_bytes()).exits(0);
+    sandbox.tool("git", &["commit", "-q", "-a", "-m", "ours"]);
+    merge(&sandbox);
+    sandbox.sealift(&["check"]).exits(3).prints("a merge left it unresolved");
+    sandbox.tool("git", &["checkout", "-q", "--ours", "secrets/a.age"]);
+    for script in ["git add -A", "git commit -q -m merge"] {
+        sandbox.tool("sh", &["-ec", script]);
+        sandbox.sealift(&["check"]).exits(0).prints("gave it to db; recipients.toml does not");
+        let json = sandbox.sealift(&["check", "--json"]).exits(0).json();
+        let findings = json["findings"].as_array().expect("a list");
+        let taken = findings.iter().find(|finding| finding["rule"] == "taken-by-merge").expect("it");
+        assert_eq!(taken["loses"].to_string(), "[\"db\"]");
+    }
+    // Who was removed on one side is meant.
+    sandbox.tool("git", &["checkout", "-q", "-b", "without"]);
+    sandbox.sealift(&["host", "rm", "web", "--yes", "--identity", &sandbox.key("jay")]).exits(0);
+    sandbox.tool("sh", &["-ec", "git add -A; git commit -q -m without; git checkout -q main; git commit -q --allow-empty -m x; git merge -q --no-ff -m back without"]);
+    let run = sandbox.sealift(&["check"]);
+    assert!(!run.text().contains("one side of the merge"), "{}", run.text());
+}
+
+#[test]
+fn what_an_edit_took_is_no_merges_doing() {
+    let sandbox = two_branches();
+    sandbox.tool("git", &["merge", "-q", "-X", "theirs", "-m", "merge", "tagged"]);
+    sandbox.sealift(&["check"]).exits(0);
+    let policy = sandbox.read("recipients.toml").replace("tags = [\"runner\"]\nkeys = [", "keys = [");
+    sandbox.write("recipients.toml", &policy);
+    assert_eq!(policy.matches("runner").count(), 2, "{policy}");
+    for commit in [false, true] {
+        if commit {
+            sandbox.tool("git", &["commit", "-q", "-a", "-m", "edit"]);
+        }
+        let run = sandbox.sealift(&["check"]).exits(3).prints("can read it and should not: ");
+        assert!(run.text().contains("sealift rekey --remove") && !run.text().contains("the merge"), "{}", run.text());
+    }
+}
+
+#[test]
+fn a_declaration_that_a_merge_took_is_no_orphan_to_delete() {
+    let sandbox = fleet();
+    sandbox.tool("git", &["checkout", "-q", "-b", "other"]);
+    sandbox.seal("c", &["--hosts", "db"]);
+    sandbox.tool("git", &["commit", "-q", "-m", "c"]);
+    sandbox.tool("git", &["checkout", "-q", "main"]);
+    sandbox.write("note", "x");
+    sandbox.tool("git", &["add", "note"]);
+    sandbox.tool("git", &["commit", "-q", "-m", "note"]);
+    sandbox.tool("git", &["merge", "-q", "--no-commit", "--no-ff", "other"]);
+    sandbox.tool("git", &["checkout", "-q", "HEAD", "recipients.toml"]);
+    for commit in [false, true] {
+        if commit {
+            sandbox.tool("git", &["commit", "-q", "-m", "merge"]);
+        }
+        let run = sandbox.sealift(&["check"]).exits(3).prints("secrets/c.age: no secret in the policy asks for it");
+        let text = run.text();
+        assert!(text.contains("did not declare it") && text.contains("gave it to"), "{text}");
+        assert!(!text.contains("sealift rm"), "{text}");
+    }
+}
+
+#[test]
+fn what_a_merge_left_unresolved_is_told_by_its_values() {
+    let sandbox = fleet();
+    sandbox.tool("git", &["checkout", "-q", "-b", "other"]);
+    sandbox.sealift_with(&["rotate", "a", "--stdin"], sandbox.value("theirs").as_bytes()).exits(0);
+    sandbox.sealift_with(&["rotate", "a", "--stdin"], sandbox.value("theirs2").as_bytes()).exits(0);
+    sandbox.tool("git", &["commit", "-q", "-a", "-m", "theirs"]);
+    sandbox.tool("git", &["checkout", "-q", "main"]);
+    sandbox.sealift_with(&["rotate", "a", "--stdin"], sandbox.value("ours").as_bytes()).exits(0);
+    sandbox.tool("git", &["commit", "-q", "-a", "-m", "ours"]);
+    let mut merge = sandbox.command("git");
+    merge.args(["merge", "-q", "other"]);
+    assert_ne!(sandbox.run(merge, b"").code, 0);
+    let run = sandbox.sealift(&["check"]).exits(3);
+    let run = run.prints("ours is value 2 for jay (admin), web; theirs is value 3 for jay (admin), web");
+    assert!(!run.text().contains("sealift rekey"), "{}", run.text());
 }

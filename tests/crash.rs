@@ -142,7 +142,7 @@ fn a_killed_seal_leaves_the_old_or_the_new_value() {
                 call,
                 "signal=KILL",
                 nth,
-                &["seal", "a", "--from-file", new.to_str().expect("UTF-8")],
+                &["seal", "a", "--replace", "--from-file", new.to_str().expect("UTF-8")],
             );
             let shown = sandbox.show("a", "jay");
             assert!(shown == old.as_bytes() || shown == sandbox.value("new").as_bytes(), "{call} {nth}");
@@ -166,8 +166,13 @@ fn a_disk_that_fails_changes_nothing() {
             let new = sandbox.path("new-value");
             sandbox.allow(&new);
             std::fs::write(&new, sandbox.value("new")).expect("written");
-            let run =
-                with_fault(&sandbox, call, fault, nth, &["seal", "a", "--from-file", new.to_str().expect("UTF-8")]);
+            let run = with_fault(
+                &sandbox,
+                call,
+                fault,
+                nth,
+                &["seal", "a", "--replace", "--from-file", new.to_str().expect("UTF-8")],
+            );
             let shown = sandbox.show("a", "jay");
             assert!(shown == old.as_bytes() || shown == sandbox.value("new").as_bytes(), "{call} {nth}");
             nothing_is_left(&sandbox);
@@ -184,7 +189,7 @@ fn a_full_disk_is_told_and_the_old_value_stays() {
     let old = sandbox.seal("a", &["--hosts", "web"]);
     let mut command = sandbox.command("prlimit");
     // No file may grow past 100 bytes: the same to the program as a full disk, without a mount.
-    command.args(["--fsize=100", env!("CARGO_BIN_EXE_sealift"), "seal", "a", "--stdin"]);
+    command.args(["--fsize=100", env!("CARGO_BIN_EXE_sealift"), "seal", "a", "--replace", "--stdin"]);
     let run = sandbox.run(command, sandbox.value("new").as_bytes());
     assert_ne!(run.code, 0);
     assert_eq!(sandbox.show("a", "jay"), old.as_bytes());
@@ -220,7 +225,7 @@ fn two_at_once_do_not_mix() {
     let lock = std::fs::File::open(sandbox.fleet().join(".git/sealift/lock")).expect("the lock is there");
     lock.lock().expect("locked");
     sandbox
-        .sealift_with(&["seal", "a", "--stdin"], sandbox.value("b").as_bytes())
+        .sealift_with(&["seal", "a", "--replace", "--stdin"], sandbox.value("b").as_bytes())
         .exits(1)
         .says("another sealift is at work here");
     // Reading goes on meanwhile.

@@ -326,3 +326,69 @@ fn nix_a_template_is_planned_delivered_and_verified_like_a_secret() {
     assert_eq!(machine.secret("app.ini"), Some(format!("a={value}")));
     machine.stores_hold_no_value();
 }
+
+#[test]
+fn nix_a_specialisation_that_runs_is_kept() {
+    if cannot_deploy("deploy: a specialisation") {
+        return;
+    }
+    let system = |number: u8| {
+        format!("{{ etc.motd = \"{number}\"; specialisations.gaming = {{ etc.motd = \"gaming {number}\"; }}; }}")
+    };
+    let machine = Machine::running(&system(1));
+    let special = |of: &str| {
+        let link = machine.root.join(format!("{}/specialisation/gaming", of.trim_start_matches('/')));
+        std::fs::read_link(link).map_or_else(|_| String::new(), |system| system.display().to_string())
+    };
+    let profile = || {
+        let generation = machine.link("nix/var/nix/profiles/system");
+        machine.link(&format!("nix/var/nix/profiles/{generation}"))
+    };
+    let play = || {
+        let mut command = machine.command("chroot");
+        command.arg(&machine.root).arg(format!("{}/bin/switch-to-configuration", special(&profile()))).arg("test");
+        let run = machine.sandbox.run(command, b"");
+        assert_eq!((run.code, machine.link("run/current-system")), (0, special(&profile())), "{}", run.stderr);
+        machine.forget_calls();
+    };
+    let is = |base: &str, runs: &str| {
+        let boots = std::fs::read_to_string(machine.root.join("boot/default")).expect("a boot loader");
+        assert_eq!((profile().as_str(), boots.trim()), (base, base));
+        assert_eq!(machine.link("run/current-system"), runs);
+    };
+    play();
+    let before = machine.state();
+    let status = machine.on("status", &["web", "--json"]).exits(0).json();
+    assert_eq!(
+        (&status["hosts"][0]["specialisation"], &status["hosts"][0]["reboot"]),
+        (&"gaming".into(), &serde_json::json!([]))
+    );
+    assert!(status["hosts"][0]["commit"].is_string(), "{status}");
+    machine.on("status", &["web"]).exits(0).says("the specialisation gaming runs");
+    machine.on("generations", &[]).exits(0).says("its specialisation gaming runs");
+    // A failure goes back to it.
+    machine.seal("token", "second");
+    machine.system(&system(2));
+    machine.fail("test 4");
+    machine.deploy(&[]).exits(6).says("the specialisation gaming runs, and is kept");
+    assert_eq!(machine.state(), before);
+    machine.fail("");
+    machine.forget_calls();
+    let second = machine.deploy(&["--json"]).exits(0).result();
+    let base = second["system"].as_str().expect("a system").to_owned();
+    assert_eq!(machine.calls(), ["test 0", "boot 0"]);
+    is(&base, &special(&base));
+    assert_eq!(machine.secret("token"), Some(machine.sandbox.value("second")));
+    machine.deploy(&[]).exits(0).says("runs already");
+    // Back goes to the generation before, and not from what was only tried to the current one.
+    machine.on("rollback", &["--settle", "1"]).exits(0).says("back to generation 1").says("gaming runs, and is kept");
+    is(&profile(), &special(&profile()));
+    assert_ne!(profile(), base);
+    machine.deploy(&["--base"]).exits(0).says("is left: the system itself was asked for");
+    is(&base, &base);
+    play();
+    machine.system("{ etc.motd = \"3\"; }");
+    machine.deploy(&[]).exits(0).says("is left: the system that comes has none of this name");
+    is(&profile(), &profile());
+    machine.is_tidy();
+}

@@ -95,13 +95,30 @@ fn the_worked_example_of_a_seal_is_right() {
 
 #[test]
 fn the_tests_that_are_named_exist() {
-    let text = document("docs/threat-model.md");
+    let text = document("docs/threat-model.md") + &document("docs/attacks.md");
     let named: Vec<(&str, &str)> =
         text.split('`').filter_map(|word| word.split_once("::")).filter(|(file, _)| file.ends_with(".rs")).collect();
-    assert!(named.len() > 20);
+    assert!(named.len() > 200);
     for (file, test) in named {
         assert!(document(file).contains(&format!("fn {test}(")), "{file} has no test {test}");
     }
+}
+
+#[test]
+fn every_attack_has_its_test_or_its_reason() {
+    let mut seen = std::collections::BTreeMap::<char, Vec<u32>>::new();
+    for line in document("docs/attacks.md").lines().filter(|line| line.starts_with("| ") && !line.starts_with("| |")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [numbers, what, held] = cells[..] else { panic!("three cells: {line}") };
+        assert!(!what.is_empty() && (held.starts_with('`') || held.ends_with('.')), "{line}");
+        let (first, last) = numbers.split_once('\u{2013}').unwrap_or((numbers, numbers));
+        let number = |text: &str| text.get(1..).and_then(|digits| digits.parse::<u32>().ok()).expect("a number");
+        seen.entry(first.chars().next().expect("a letter")).or_default().extend(number(first)..=number(last));
+    }
+    let counts = [27, 23, 24, 12, 21, 32, 12, 15, 10, 10, 16];
+    let all: Vec<(char, Vec<u32>)> =
+        ('A'..='K').zip(counts).map(|(letter, count)| (letter, (1..=count).collect())).collect();
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), all);
 }
 
 #[test]

@@ -79,7 +79,8 @@ fn an_editor_that_fails_or_changes_nothing_changes_nothing() {
         ("rm -f", 1, "removed the file"),
         ("sh -c 'ln -sf /etc/passwd \"$1\"' -", 1, "is a symbolic link"),
         ("sh -c 'head -c 2000000 /dev/zero > \"$1\"' -", 1, "more than 1048576 are not read"),
-        ("true", 0, "tell it to wait"),
+        ("true", 1, "came back and left the file as it was; nothing changed"),
+        ("grep -q .", 0, "nothing changed"),
         ("sh -c 'echo >> \"$1\"' -", 0, "nothing changed"),
         ("no-such-editor --wait", 1, "no-such-editor is not installed"),
         ("'vim", 2, "EDITOR has a quote that is not closed"),
@@ -107,7 +108,7 @@ fn the_value_is_in_memory_only_and_gone_with_the_editor() {
         &sandbox,
         "look",
         &format!(
-            "{{ stat -f -c %T . ; stat -c %a . \"$1\"; pwd; printf '%s\\n' \"$TMPDIR\" \"$1\"; tr '\\0' ' ' < /proc/$$/cmdline; env; }} > {}",
+            "printf x >> \"$1\"; {{ stat -f -c %T . ; stat -c %a . \"$1\"; pwd; printf '%s\\n' \"$TMPDIR\" \"$1\"; tr '\\0' ' ' < /proc/$$/cmdline; env; }} > {}",
             report.display()
         ),
     );
@@ -153,14 +154,14 @@ fn what_a_killed_run_left_is_wiped_by_the_next() {
     let place = std::fs::read_to_string(sandbox.path("home/place")).expect("a place");
     let place = PathBuf::from(place.trim());
     assert!(place.starts_with("/dev/shm/") && place.join("a").exists(), "{}", place.display());
-    edit(&sandbox, "true", &[], &[]).exits(0);
+    edit(&sandbox, "grep -q .", &[], &[]).exits(0);
     assert!(!place.exists());
     assert_eq!(sandbox.show("a", "jay"), value.as_bytes());
     // In a mount of its own there is nothing to wipe: it is gone with the process.
     edit(&sandbox, killer.to_str().expect("UTF-8"), &[], &[]);
     let place = PathBuf::from(std::fs::read_to_string(sandbox.path("home/place")).expect("a place").trim());
     assert!(!place.join("a").exists());
-    edit(&sandbox, "true", &[], &[]).exits(0);
+    edit(&sandbox, "grep -q .", &[], &[]).exits(0);
     assert!(!left_in_shared_memory().contains(&place.file_name().expect("a name").to_string_lossy().into_owned()));
 }
 
@@ -197,7 +198,7 @@ fn a_file_that_changed_meanwhile_is_not_overwritten_unasked() {
         &sandbox,
         "slow",
         &format!(
-            "printf {other} | (cd {} && {SEALIFT} seal a --stdin) && echo mine > \"$1\"",
+            "printf {other} | (cd {} && {SEALIFT} rotate a --stdin) && echo mine > \"$1\"",
             sandbox.fleet().display()
         ),
     );
@@ -235,4 +236,64 @@ fn vim_leaves_nothing_behind_whatever_its_settings_say() {
     assert_eq!(sandbox.show("a", "jay"), format!("{value}-more").as_bytes());
     assert_eq!(std::fs::read_dir(sandbox.path("home/keep")).expect("a directory").count(), 0);
     assert!(!sandbox.path("home/trapped").exists());
+}
+
+/// Hands the file over and comes back at once, whatever it is called.
+const HANDS_OVER: &str = "printf %s \"$1\" > \"$HOME/handed\"";
+
+#[test]
+fn an_editor_that_hands_over_loses_nothing() {
+    let (sandbox, value) = fleet("raw");
+    let handed = sandbox.path("home/handed");
+    for name in ["nvr", "any-other"] {
+        let editor = program(&sandbox, name, HANDS_OVER);
+        // Without a terminal nobody can say when it is saved.
+        edit(&sandbox, editor.to_str().expect("UTF-8"), &[], &[])
+            .exits(1)
+            .says(&format!("{name} came back and left the file as it was; nothing changed"))
+            .says("nvr --remote-wait");
+        assert_eq!(sandbox.show("a", "jay"), value.as_bytes());
+        let path = std::fs::read_to_string(&handed).expect("it was handed over");
+        assert!(path.starts_with("/dev/shm/sealift-edit-") && !PathBuf::from(path).exists());
+    }
+    // With one the file stays until the person has saved it, where a program that runs already sees it.
+    let at_the_terminal = |answers: &str| {
+        let editor = sandbox.path("bin/nvr");
+        let script = format!(
+            "set env(EDITOR) {}\nspawn $env(S) edit a --identity {}\n{answers}ends\n",
+            editor.display(),
+            sandbox.key("jay")
+        );
+        on_terminal(&sandbox, &script).text()
+    };
+    let save = format!(
+        "says \"Take the file as it is now?\"\nset at [open {}]\nset path [read $at]\nclose $at\n",
+        handed.display()
+    );
+    let typed = format!("{value}-typed");
+    let shown = at_the_terminal(&format!(
+        "{save}set file [open $path w]\nputs -nonewline $file {typed}\nclose $file\nsend \"y\\r\"\n"
+    ));
+    assert!(shown.contains("<0>") && shown.contains("sealed a (value 2)"), "{shown}");
+    assert_eq!(sandbox.show("a", "jay"), typed.as_bytes());
+    // Not yet, wait; not yet, and give up.
+    let shown = at_the_terminal(&format!(
+        "{save}send \"n\\r\"\nsays \"Wait on?\"\nsend \"y\\r\"\nsays \"Take the file as it is now?\"\nif {{![file exists $path]}} {{ puts GONE }}\nsend \"n\\r\"\nsays \"Wait on?\"\nsend \"n\\r\"\n"
+    ));
+    assert!(shown.contains("<1>") && !shown.contains("GONE"), "{shown}");
+    assert_eq!(sandbox.show("a", "jay"), typed.as_bytes());
+}
+
+#[test]
+fn an_editor_that_goes_to_the_background_is_not_believed() {
+    let (sandbox, value) = fleet("raw");
+    let gate = sandbox.path("home/gate");
+    sandbox.tool("mkfifo", &[gate.to_str().expect("UTF-8")]);
+    // Its window opens, and stays until the gate does.
+    let editor =
+        program(&sandbox, "forks", "cat \"$1\" >/dev/null; (read _ < \"$HOME/gate\") >/dev/null 2>&1 </dev/null &");
+    edit(&sandbox, editor.to_str().expect("UTF-8"), &[], &[]).exits(1).says("came back and left the file as it was");
+    assert_eq!(sandbox.show("a", "jay"), value.as_bytes());
+    // What it left reads its end.
+    drop(std::fs::File::options().write(true).open(gate).expect("somebody reads it"));
 }

@@ -71,13 +71,19 @@ fn agenix_is_taken_over_without_a_key_and_rekeyed_with_one() {
         sandbox.sealift(&arguments).exits(1).says("nothing was taken over");
         assert_eq!(sandbox.read("recipients.toml"), policy);
         let run = sandbox.sealift(&[arguments.as_slice(), &["--yes"]].concat()).exits(0);
-        run.says("gone.age was left: there is no such file").says("kim could not open it");
+        let run = run.says("gone.age was left: there is no such file").says("kim could not open it");
         let place = if folder == "nix/" { "nix/" } else { "" };
         assert_eq!(std::fs::read(sandbox.fleet().join(format!("secrets/{place}token.age"))).expect("a file"), before);
         let staged = String::from_utf8(sandbox.tool("git", &["status", "--porcelain"])).expect("UTF-8");
         assert!(staged.lines().all(|line| !line.starts_with(' ') && !line.starts_with('?')), "{staged}");
         sandbox.sealift(&["check"]).exits(3);
-        sandbox.sealift(&["rekey", "--identity", &sandbox.key("jay")]).exits(0);
+        let names = ["token", "sub/db_pass", "mine"].map(|name| format!("{place}{name}"));
+        let adopt: Vec<&str> = names.iter().flat_map(|name| ["--adopt", name.as_str()]).collect();
+        run.says(&format!("--adopt {}", names[0]));
+        let jay = sandbox.key("jay");
+        sandbox.sealift(&["rekey", "--identity", &jay]).exits(1).says("has no seal and stays as it is");
+        sandbox.sealift(&[&["rekey", "--identity", &jay], adopt.as_slice()].concat()).exits(0);
+        sandbox.sealift(&["check"]).exits(0);
         for (file, readers) in
             [("token", ["jay", "web", "kim"]), ("sub/db_pass", ["jay", "db", "kim"]), ("mine", ["jay", "kim", "jay"])]
         {
@@ -124,4 +130,59 @@ fn a_rule_cannot_lead_out_of_the_fleet() {
     sandbox.write("secrets/secrets.nix", rules);
     sandbox.sealift(&["import", "agenix", "--yes"]).exits(1).says("a symbolic link");
     assert_eq!(std::fs::read(&outside).expect("there"), b"theirs");
+}
+
+/// The rules with a name for every key.
+fn named() -> String {
+    RULES.replace("jay \"KIM_KEY\"", "jay kim").replace("web = \"WEB", "kim = \"KIM_KEY\";\n  web = \"WEB")
+}
+
+#[test]
+fn with_a_key_the_files_get_their_seals_in_the_same_step() {
+    for folder in ["secrets/", "", "nix/"] {
+        let (sandbox, values) = agenix(folder, &named());
+        let rules = format!("{folder}secrets.nix");
+        let jay = sandbox.key("jay");
+        let import = ["import", "agenix", "--rules", &rules, "--adopt", "--yes"];
+        let policy = sandbox.read("recipients.toml");
+        sandbox.sealift(&import).exits(5);
+        assert_eq!(sandbox.read("recipients.toml"), policy, "neither rules nor files");
+        let run = sandbox.sealift(&[&import[..], &["--identity", &jay]].concat()).exits(0);
+        run.says("kim (admin) gains access");
+        sandbox.sealift(&["check"]).exits(0);
+        let place = if folder == "nix/" { "nix/" } else { "" };
+        for (file, reader) in [("token", "web"), ("sub/db_pass", "db"), ("mine", "kim")] {
+            let value = &values.iter().find(|(name, _)| name.to_lowercase() == format!("{file}.age")).expect("it").1;
+            assert_eq!(sandbox.show(&format!("{place}{file}"), reader), value.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn a_rule_does_not_make_a_file_what_it_says() {
+    // The file of another rule, under a rule for somebody else; and a file that somebody reads whom no rule names.
+    let (sandbox, _) = agenix("secrets/", &named());
+    let evil = sandbox.ssh_key("evil");
+    let rules = sandbox.read("secrets/secrets.nix");
+    let rules = rules.replace("  db = ", &format!("  evil = \"{evil}\";\n  db = "));
+    let rules = rules.replace("systems = [ web db ]", "systems = [ web db evil ]");
+    sandbox.write(
+        "secrets/secrets.nix",
+        rules.replace("\"gone.age\".publicKeys = users ++ systems", "\"gone.age\".publicKeys = [ evil ]"),
+    );
+    std::fs::copy(sandbox.fleet().join("secrets/token.age"), sandbox.fleet().join("secrets/gone.age")).expect("copied");
+    let plain = sandbox.path("plain");
+    std::fs::write(&plain, sandbox.value("mine")).expect("written");
+    let (db, jay) = (format!("{}.pub", sandbox.key("db")), sandbox.key("jay"));
+    let public = String::from_utf8(sandbox.tool("age-keygen", &["-y", &jay])).expect("UTF-8");
+    sandbox.tool("age", &["-r", public.trim(), "-R", &db, "-o", "secrets/mine.age", plain.to_str().expect("UTF-8")]);
+    std::fs::remove_file(&plain).expect("removed");
+    let run = sandbox.sealift(&["import", "agenix", "--adopt", "--yes", "--identity", &jay]).exits(4);
+    let run = run.says("gone gets no seal: another rule has this very file").says("token gets no seal");
+    run.says("mine gets no seal: its rule does not name db, who can read it");
+    for name in ["gone", "token"] {
+        sandbox.sealift(&["rekey", "--adopt", name, "--remove", "web", "--identity", &jay]).exits(8);
+    }
+    sandbox.sealift(&["show", "gone", "--identity", &sandbox.key("evil")]).exits(5);
+    assert_eq!(sandbox.show("sub/db_pass", "db"), sandbox.value("Sub/DB_pass.age").as_bytes());
 }

@@ -17,6 +17,8 @@
 
 mod adopt;
 mod architecture;
+mod attacks;
+mod cctv;
 mod check;
 mod crash;
 mod deploy;
@@ -41,6 +43,9 @@ mod readme;
 mod realm;
 mod rekey;
 mod remote;
+mod residue;
 mod rollback;
 mod scan;
 mod seal;
+mod traps;
+mod weak_keys;

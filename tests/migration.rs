@@ -317,3 +317,37 @@ fn nix_etc_nixos_is_linked_once_all_is_well_and_a_rollback_brings_it_back() {
     machine.on("rollback", &[]).exits(0).says("/etc/nixos is the directory that it was");
     assert!(is_directory() && is_real() && !root.join("etc").join(&aside[0]).exists());
 }
+
+#[test]
+fn init_evaluates_nothing_of_a_flake() {
+    let sandbox = Sandbox::new();
+    sandbox.tool("git", &["init", "-q"]);
+    // Whatever it would ask nix leaves a mark.
+    let nix = sandbox.path("bin/nix");
+    std::fs::create_dir(sandbox.path("bin")).expect("a directory");
+    std::fs::write(&nix, "#!/bin/sh\ntouch \"$HOME/asked\"\nexit 1\n").expect("a program");
+    std::fs::set_permissions(&nix, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("executable");
+    let path = format!("{}:{}", sandbox.path("bin").display(), std::env::var("PATH").expect("a PATH"));
+    let init = || {
+        let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+        command.arg("init").env("PATH", &path);
+        let run = sandbox.run(command, b"").exits(0);
+        assert!(!sandbox.path("home/asked").exists() && !sandbox.fleet().join("flake.lock").exists());
+        run
+    };
+    sandbox.write("flake.nix", "{ inputs.x.url = \"github:no/such\"; outputs = { x, ... }: { nixosConfigurations = {\n  web = 1; \"Ripper_1\" = 2; } // import (x.run \"touch /tmp/built\"); nixosConfigurations.db = 3; }; }");
+    let run = init().says("sealift host add web --ssh web").says("sealift host add db --ssh db");
+    let run =
+        run.says("not read: flake.nix:2: names of nixosConfigurations are computed here").says("not read: Ripper_1: ");
+    run.says("nothing of the flake is evaluated").says("sealift host add NAME --ssh NAME");
+    // What is not Nix is said, and the folders of hosts/ are what is left.
+    sandbox.write("hosts/mail/default.nix", "{ }");
+    sandbox.write("flake.nix", "{ nixosConfigurations = ");
+    init().says("not read: flake.nix: line 1 is not Nix").says("sealift host add mail");
+    sandbox.write(
+        "flake.nix",
+        "{ outputs = _: { nixosConfigurations = builtins.mapAttrs f (builtins.readDir ./hosts); }; }",
+    );
+    let run = init().says("sealift host add mail");
+    assert!(!run.stderr.contains("not read"), "{}", run.stderr);
+}

@@ -165,7 +165,7 @@ fn the_units_command_installs_with_the_units_privileges() {
     let mounts = std::fs::read_to_string(format!("/proc/{}/mountinfo", machine.holder.id())).expect("a mount table");
     assert!(mounts.contains(" /run/sealift.d "), "{mounts}");
     // A switch to another value, which goes well.
-    sandbox.sealift_with(&["seal", "token", "--stdin"], sandbox.value("second").as_bytes()).exits(0);
+    sandbox.sealift_with(&["seal", "token", "--replace", "--stdin"], sandbox.value("second").as_bytes()).exits(0);
     machine.build(&modules);
     let second = Unit::of(&machine.nixos, &modules, "sealift-install");
     assert_ne!(second.text, unit.text, "another value is another unit, so that the switch starts it");

@@ -144,7 +144,7 @@ fn another_secret_changes_no_other_hosts_system() {
     };
     // Nothing but the sealed files, each on its own: not recipients.toml, not the repository.
     assert_eq!(in_store().len(), 2, "{:?}", in_store());
-    sandbox.sealift_with(&["seal", "theirs", "--stdin"], sandbox.value("new").as_bytes()).exits(0);
+    sandbox.sealift_with(&["seal", "theirs", "--replace", "--stdin"], sandbox.value("new").as_bytes()).exits(0);
     assert_eq!(manifest("web"), web);
     assert_ne!(manifest("db"), db);
     assert_eq!(in_store().len(), 3);

@@ -289,3 +289,23 @@ fn a_key_is_never_put_over_another_nor_where_git_or_a_link_leads() {
         .exits(5)
         .says("no usable identity");
 }
+
+#[test]
+fn a_name_that_no_host_can_have_is_told_the_way_round() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let way = "nixosConfigurations.web-1 = self.nixosConfigurations.Web_1;";
+    sandbox.ssh_key("new");
+    let key = sandbox.path("keys/new.pub");
+    let key = key.to_str().expect("UTF-8");
+    let before = sandbox.read("recipients.toml");
+    for name in ["MyHost", "my_host", "web.example.org"] {
+        sandbox.sealift(&["host", "add", name, "--key-file", key]).exits(2).says("DNS label").says(way);
+        sandbox.sealift(&["deploy", name]).exits(2).says(way);
+    }
+    sandbox.write("recipients.toml", before.replace("[hosts.web]", "[hosts.Web]"));
+    sandbox.sealift(&["check"]).exits(2).says("recipients.toml:").says(way);
+    sandbox.write("recipients.toml", before);
+    sandbox.write("hosts/MyHost/default.nix", "{ }\n");
+    sandbox.sealift(&["init"]).exits(0).says("MyHost is configured here").says(way);
+    sandbox.sealift(&["host", "add", "my-host", "--key-file", key]).exits(0);
+}

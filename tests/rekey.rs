@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::harness::Sandbox;
+use crate::harness::{Run, Sandbox};
+use crate::identity::on_terminal;
 
 /// Every sealed file and the policy, by name.
 fn files(sandbox: &Sandbox) -> BTreeMap<String, Vec<u8>> {
@@ -61,7 +62,7 @@ fn a_dry_run_prints_the_plan_and_needs_no_key() {
         .exits(3)
         .prints("can read it and should not: web")
         .prints("should read it and cannot: db");
-    sandbox.sealift(&["rekey", "--identity", &sandbox.key("jay")]).exits(0);
+    sandbox.sealift(&["rekey", "--remove", "web", "--identity", &sandbox.key("jay")]).exits(0);
     sandbox.sealift(&["show", "a", "--identity", &sandbox.key("web")]).exits(5);
     sandbox.sealift(&["who", "a"]).exits(0).prints("knows web");
 }
@@ -161,28 +162,279 @@ fn a_host_that_joins_gets_values_of_its_own() {
         .says("each host has a value of its own: wg/new, wg/web");
 }
 
-#[test]
-fn files_of_other_tools_get_a_seal() {
-    let sandbox = Sandbox::with_fleet(&["web"]);
-    let value = sandbox.seal("a", &["--hosts", "web"]);
-    let recipients: Vec<String> = ["jay", "web"].map(|name| format!("{}.pub", sandbox.key(name))).to_vec();
-    let jay = String::from_utf8(sandbox.tool("age-keygen", &["-y", &sandbox.key("jay")])).expect("UTF-8");
-    std::fs::write(&recipients[0], jay).expect("written");
+/// Declares a secret, without a value.
+fn declare(sandbox: &Sandbox, name: &str, hosts: &str) {
+    sandbox.write(
+        "recipients.toml",
+        sandbox.read("recipients.toml") + &format!("\n[secrets.{name}]\nhosts = [{hosts}]\n"),
+    );
+}
+
+/// A file that stock age seals to these keys, made by `ssh_key` and `age_key`; its value.
+fn by_age(sandbox: &Sandbox, path: &str, keys: &[&str]) -> String {
+    let value = sandbox.value(path);
     let plain = sandbox.path("plain");
     std::fs::write(&plain, &value).expect("written");
-    sandbox.allow(&plain);
-    let arguments =
-        ["--armor", "-R", &recipients[0], "-R", &recipients[1], "-o", "secrets/a.age", plain.to_str().expect("UTF-8")];
-    sandbox.tool("age", &arguments);
-    assert!(sandbox.read("secrets/a.age").starts_with("-----BEGIN AGE"));
-    sandbox.sealift(&["check"]).exits(3).prints("it has no seal");
+    let target = sandbox.fleet().join(path);
+    std::fs::create_dir_all(target.parent().expect("a folder")).expect("made");
+    let mut arguments = vec!["-o".to_owned(), path.to_owned()];
+    for key in keys {
+        let public = format!("{}.pub", sandbox.key(key));
+        if !std::path::Path::new(&public).exists() {
+            std::fs::write(&public, sandbox.tool("age-keygen", &["-y", &sandbox.key(key)])).expect("written");
+        }
+        arguments.extend(["-R".to_owned(), public]);
+    }
+    arguments.push(plain.display().to_string());
+    sandbox.tool("age", &arguments.iter().map(String::as_str).collect::<Vec<_>>());
+    std::fs::remove_file(&plain).expect("removed");
+    value
+}
+
+fn commit(sandbox: &Sandbox) {
+    sandbox.tool("git", &["add", "-A"]);
+    sandbox.tool("git", &["commit", "-q", "--allow-empty", "-m", "a change"]);
+}
+
+/// `rekey` with the admin's key.
+fn rekey(sandbox: &Sandbox, more: &[&str]) -> Run {
+    sandbox.sealift(&[&["rekey", "--identity", &sandbox.key("jay")], more].concat())
+}
+
+#[test]
+fn files_of_other_tools_get_a_seal_by_name() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    declare(&sandbox, "a", "\"web\"");
+    let value = by_age(&sandbox, "secrets/a.age", &["jay", "web"]);
+    let binary = std::fs::read(sandbox.fleet().join("secrets/a.age")).expect("read");
+    sandbox.write("secrets/a.age", sandbox.tool("sh", &["-c", "printf -- '-----BEGIN AGE ENCRYPTED FILE-----\n'; base64 -w 64 secrets/a.age; printf -- '-----END AGE ENCRYPTED FILE-----\n'"]));
+    assert!(binary.starts_with(b"age-enc"));
+    commit(&sandbox);
+    sandbox.sealift(&["check"]).exits(3).prints("it has no seal").prints("sealift rekey --adopt a");
     sandbox.sealift(&["show", "a", "--identity", &sandbox.key("web")]).exits(0).says("has no seal").prints(&value);
-    sandbox.sealift(&["rekey", "--identity", &sandbox.key("jay")]).exits(0).prints("a: it had no seal");
+    let before = files(&sandbox);
+    rekey(&sandbox, &[]).exits(1).says("a has no seal and stays as it is").says("sealift rekey --adopt a");
+    rekey(&sandbox, &["--yes"]).exits(1);
+    assert_eq!(files(&sandbox), before);
+    rekey(&sandbox, &["--adopt", "a"]).exits(0).prints("a: it had no seal");
     assert!(
         std::fs::read(sandbox.fleet().join("secrets/a.age")).expect("read").starts_with(b"age-encryption.org/v1\n")
     );
     sandbox.sealift(&["check"]).exits(0);
     assert_eq!(sandbox.show("a", "web"), value.as_bytes());
+    rekey(&sandbox, &["--adopt", "a"]).exits(0).says("0 sealed anew, 1 unchanged");
+}
+
+#[test]
+fn the_value_of_another_secret_is_not_given_to_a_stranger() {
+    // Where git has the file of b, and what it is called there.
+    let places: [(&str, &str); 8] = [
+        ("a commit", "git add -A; git commit -q -m b; rm secrets/b.age; git add -A; git commit -q -m gone"),
+        (
+            "a commit, in other letters",
+            "mv secrets/b.age secrets/B.txt; git add -A; git commit -q -m b; rm secrets/B.txt",
+        ),
+        ("another branch", "git checkout -q -b x; git add -A; git commit -q -m b; git checkout -q main"),
+        (
+            "a branch that is gone",
+            "git checkout -q -b x; git add -A; git commit -q -m b; git checkout -q main; git branch -q -D x",
+        ),
+        ("a stash", "git add -A; git stash -q"),
+        ("the index", "git add -A; rm secrets/b.age"),
+        ("the work tree", "true"),
+        (
+            "a merge",
+            "git checkout -q -b x; git commit -q --allow-empty -m x; git checkout -q main; git commit -q --allow-empty -m y; git merge -q --no-commit --no-ff x; git add -A; git commit -q -m m; git rm -q secrets/b.age; git commit -q -m gone",
+        ),
+    ];
+    for (place, script) in places {
+        for armored in [false, true] {
+            let sandbox = Sandbox::with_fleet(&["web", "evil"]);
+            by_age(&sandbox, "secrets/b.age", &["jay", "web"]);
+            let stolen = if armored {
+                sandbox.tool("sh", &["-c", "printf -- '-----BEGIN AGE ENCRYPTED FILE-----\n'; base64 -w 64 secrets/b.age; printf -- '-----END AGE ENCRYPTED FILE-----\n'"])
+            } else {
+                std::fs::read(sandbox.fleet().join("secrets/b.age")).expect("read")
+            };
+            sandbox.tool("sh", &["-ec", script]);
+            declare(&sandbox, "a", "\"evil\"");
+            sandbox.write("secrets/a.age", &stolen);
+            let run = sandbox.sealift(&["check"]).exits(3);
+            run.prints("evil gains access").prints("web loses access");
+            let run = sandbox.sealift(&["rekey", "--dry-run"]).exits(0);
+            run.says("evil gains access");
+            let before = files(&sandbox);
+            rekey(&sandbox, &[]).exits(1).says("evil gains access");
+            let run = rekey(&sandbox, &["--adopt", "a", "--remove", "web", "--yes"]);
+            assert_eq!(run.code, 8, "{place}: {run:?}");
+            run.says("this very file is, or was, secrets/");
+            sandbox.sealift(&["mv", "a", "c", "--identity", &sandbox.key("jay")]).exits(8).says("--adopt a");
+            let mut edit = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+            edit.args(["edit", "a", "--identity", &sandbox.key("jay")]).env("EDITOR", "sed -i s/canary/xcanary/");
+            sandbox.run(edit, b"").exits(8).says("has no seal");
+            assert_eq!(files(&sandbox), before, "{place}");
+            sandbox.sealift(&["show", "a", "--identity", &sandbox.key("evil")]).exits(5);
+        }
+    }
+}
+
+#[test]
+fn a_name_that_had_a_seal_does_not_lose_it() {
+    for there in ["commit -q -m sealed", "stash -q"] {
+        let sandbox = Sandbox::with_fleet(&["web"]);
+        sandbox.seal("a", &["--hosts", "web"]);
+        let policy = sandbox.read("recipients.toml");
+        sandbox.tool("sh", &["-ec", &format!("git add -A; git {there}")]);
+        sandbox.write("recipients.toml", policy);
+        by_age(&sandbox, "secrets/a.age", &["jay", "web"]);
+        rekey(&sandbox, &["--adopt", "a"]).exits(8).says("there was a file with a seal of this name");
+    }
+}
+
+#[test]
+fn where_the_history_is_cut_nothing_is_adopted() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    declare(&sandbox, "a", "\"web\"");
+    by_age(&sandbox, "secrets/a.age", &["jay", "web"]);
+    commit(&sandbox);
+    // A partial clone lacks the first.
+    for text in ["x", "y"] {
+        sandbox.write("note", text);
+        commit(&sandbox);
+    }
+    sandbox.tool("git", &["config", "uploadpack.allowFilter", "true"]);
+    let url = format!("file://{}", sandbox.fleet().display());
+    for options in [&["--depth", "1"][..], &["--filter=blob:none"]] {
+        sandbox.tool("git", &[&["clone", "-q"], options, &[&url, "../cut"]].concat());
+        let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+        command.args(["rekey", "--adopt", "a", "--identity", &sandbox.key("jay")]).current_dir(sandbox.path("cut"));
+        sandbox.run(command, b"").exits(11).says("the history is cut");
+        std::fs::remove_dir_all(sandbox.path("cut")).expect("removed");
+    }
+    let head = String::from_utf8(sandbox.tool("git", &["rev-parse", "HEAD"])).expect("UTF-8");
+    sandbox.write(".git/info/grafts", &head);
+    rekey(&sandbox, &["--adopt", "a"]).exits(11).says("grafts");
+    std::fs::remove_file(sandbox.fleet().join(".git/info/grafts")).expect("removed");
+    sandbox.tool("git", &["replace", "--graft", "HEAD"]);
+    rekey(&sandbox, &["--adopt", "a"]).exits(11).says("replaced");
+    sandbox.tool("git", &["replace", "-d", head.trim()]);
+    rekey(&sandbox, &["--adopt", "a"]).exits(0);
+}
+
+#[test]
+fn who_reads_a_file_without_a_seal_is_named_and_never_forgotten() {
+    let sandbox = Sandbox::with_fleet(&["web", "db", "new"]);
+    sandbox.ssh_key("stranger");
+    sandbox.age_key("mallory");
+    declare(&sandbox, "a", "\"web\", \"new\"");
+    let value = by_age(&sandbox, "secrets/a.age", &["jay", "web", "db", "stranger", "mallory"]);
+    commit(&sandbox);
+    let run = sandbox.sealift(&["check"]).exits(3);
+    run.prints("new gains access")
+        .prints("db loses access")
+        .prints("an unknown ssh-ed25519 key")
+        .prints("an unknown X25519 key");
+    let finding = &sandbox.sealift(&["check", "--json"]).exits(3).json()["findings"][0];
+    let listed = |value: &serde_json::Value| value.to_string();
+    assert_eq!(listed(&finding["gains"]), "[\"new\"]");
+    assert_eq!(listed(&finding["loses"]), "[\"db\"]");
+    assert_eq!(listed(&finding["may_gain"]), "[\"jay (admin)\"]");
+    assert_eq!(finding["unknown"].as_array().expect("a list").len(), 2);
+    let plan = sandbox.sealift(&["rekey", "--adopt", "a", "--dry-run", "--json"]).exits(0).json();
+    assert_eq!(listed(&plan["changed"][0]["loses"]), "[\"db\"]");
+    assert_eq!(listed(&plan["changed"][0]["gains"]), "[\"new\"]");
+    rekey(&sandbox, &["--adopt", "a", "--yes"]).exits(1).says("db would lose access to a").says("--remove db");
+    rekey(&sandbox, &["--adopt", "a", "--remove", "db"]).exits(0).prints("+new").prints("-db");
+    for key in ["db", "stranger", "mallory"] {
+        sandbox.sealift(&["show", "a", "--identity", &sandbox.key(key)]).exits(5);
+    }
+    assert_eq!(sandbox.show("a", "new"), value.as_bytes());
+    let knows = |count: usize| {
+        let run = sandbox.sealift(&["who", "a"]).exits(0).prints("knows db");
+        assert_eq!(run.text().matches("knows an unknown key").count(), count, "{}", run.text());
+    };
+    knows(2);
+    rekey(&sandbox, &["--all"]).exits(0);
+    knows(2);
+    sandbox.sealift(&["check", "--strict"]).exits(3).prints("knows this value");
+    sandbox.sealift_with(&["rotate", "a", "--stdin"], sandbox.value("new").as_bytes()).exits(0);
+    assert!(!sandbox.sealift(&["who", "a"]).exits(0).text().contains("knows"));
+}
+
+#[test]
+fn nobody_loses_access_unasked() {
+    let sandbox = Sandbox::with_fleet(&["web", "db"]);
+    sandbox.seal("a", &["--hosts", "*"]);
+    commit(&sandbox);
+    let text = sandbox.read("recipients.toml").replace("hosts = [\"*\"]", "hosts = [\"web\"]");
+    sandbox.write("recipients.toml", &text);
+    let before = files(&sandbox);
+    sandbox.sealift(&["check"]).exits(3).prints("can read it and should not: db").prints("sealift rekey --remove db");
+    let plan = sandbox.sealift(&["rekey", "--dry-run", "--json"]).exits(0).json();
+    assert_eq!(plan["changed"][0]["loses"].to_string(), "[\"db\"]");
+    for more in [&[][..], &["--yes"], &["--remove", "web"], &["--all", "--yes"]] {
+        rekey(&sandbox, more).exits(1).says("db would lose access to a").says("--remove db");
+    }
+    // Neither by way of a verb that is about another reader, nor by a new name.
+    let key = sandbox.ssh_key("new");
+    let jay = sandbox.key("jay");
+    let wider = text
+        .replace("hosts = [\"web\"]", "hosts = [\"web\", \"@n\"]")
+        .replace("[hosts.web]", "[hosts.n]\nkeys = [\"NEW\"]\ntags = [\"n\"]\n\n[hosts.web]")
+        .replace("NEW", &sandbox.ssh_key("n"));
+    sandbox.write("recipients.toml", &wider);
+    sandbox
+        .sealift(&["host", "add", "new", "--key", &key, "--tag", "n", "--identity", &jay])
+        .exits(1)
+        .says("db would lose access to a");
+    sandbox.sealift(&["host", "rm", "web", "--yes", "--identity", &jay]).exits(1).says("db would lose access to a");
+    sandbox
+        .sealift(&["host", "rekey", "web", "--key", &key, "--identity", &jay])
+        .exits(1)
+        .says("db would lose access to a");
+    sandbox.sealift(&["mv", "a", "b", "--identity", &jay]).exits(1).says("db would lose access to a");
+    sandbox.write("recipients.toml", &text);
+    assert_eq!(files(&sandbox), before);
+    // A host that is nowhere any more has a name all the same, by the last commit.
+    let gone = text.split("[hosts.db]").next().expect("a start").to_owned() + "\n[secrets.a]\nhosts = [\"web\"]\n";
+    sandbox.write("recipients.toml", gone);
+    rekey(&sandbox, &[]).exits(1).says("db (not in recipients.toml any more) would lose access to a");
+    sandbox.write("recipients.toml", &text);
+    rekey(&sandbox, &["--remove", "db"]).exits(0).prints("a: -db");
+    sandbox.sealift(&["show", "a", "--identity", &sandbox.key("db")]).exits(5);
+}
+
+#[test]
+fn a_person_is_asked_before_readers_change() {
+    let sandbox = Sandbox::with_fleet(&["web", "db"]);
+    sandbox.seal("a", &["--hosts", "web"]);
+    let text = sandbox.read("recipients.toml").replace("hosts = [\"web\"]", "hosts = [\"db\"]");
+    sandbox.write("recipients.toml", text);
+    let before = files(&sandbox);
+    let script = |answer: &str| {
+        format!(
+            "spawn $env(S) rekey --identity {}\nsays \"give access to db and take it from web? \"\nsend \"{answer}\\r\"\nends\n",
+            sandbox.key("jay")
+        )
+    };
+    assert!(on_terminal(&sandbox, &script("n")).text().contains("declined"));
+    assert_eq!(files(&sandbox), before);
+    let shown = on_terminal(&sandbox, &script("y")).text();
+    assert!(shown.contains("<0>") && shown.contains("db gains access"), "{shown}");
+    sandbox.sealift(&["check"]).exits(0);
+}
+
+#[test]
+fn a_new_value_for_other_readers_says_so() {
+    let sandbox = Sandbox::with_fleet(&["web", "db"]);
+    sandbox.seal("a", &["--hosts", "web"]);
+    let text = sandbox.read("recipients.toml").replace("hosts = [\"web\"]", "hosts = [\"db\"]");
+    sandbox.write("recipients.toml", text);
+    let value = sandbox.value("second");
+    let run = sandbox.sealift_with(&["rotate", "a", "--stdin", "--json"], value.as_bytes()).exits(0);
+    assert_eq!(run.json()["rotated"][0]["loses"].to_string(), "[\"web\"]");
+    assert_eq!(run.json()["rotated"][0]["gains"].to_string(), "[\"db\"]");
+    run.says("web could read the value before, and cannot read this one").says("db gains access");
 }
 
 #[test]
@@ -190,7 +442,7 @@ fn a_renamed_secret_keeps_value_and_serial() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     sandbox.seal("a", &["--hosts", "web"]);
     let value = sandbox.value("second");
-    sandbox.sealift_with(&["seal", "a", "--stdin"], value.as_bytes()).exits(0);
+    sandbox.sealift_with(&["seal", "a", "--replace", "--stdin"], value.as_bytes()).exits(0);
     sandbox.sealift(&["mv", "a", "b/c", "--identity", &sandbox.key("jay")]).exits(0);
     assert_eq!(sandbox.show("b/c", "web"), value.as_bytes());
     sandbox.sealift(&["list"]).exits(0).prints("b/c     sealed  2");
@@ -202,21 +454,24 @@ fn a_renamed_secret_keeps_value_and_serial() {
 }
 
 #[test]
-fn a_removed_host_loses_files_of_other_tools_too() {
+fn a_file_of_another_tool_is_named_where_a_host_comes_or_goes() {
     let sandbox = Sandbox::with_fleet(&["web", "db"]);
-    let value = sandbox.seal("a", &["--hosts", "*"]);
+    declare(&sandbox, "a", "\"*\"");
     let text = sandbox.read("recipients.toml").replace("hosts = [\"*\"]", "hosts = [\"*\"]\nallow_unsealed = true");
     sandbox.write("recipients.toml", text);
-    let plain = sandbox.path("plain");
-    std::fs::write(&plain, &value).expect("written");
-    sandbox.allow(&plain);
-    let jay = String::from_utf8(sandbox.tool("age-keygen", &["-y", &sandbox.key("jay")])).expect("UTF-8");
-    let (web, db) = (format!("{}.pub", sandbox.key("web")), format!("{}.pub", sandbox.key("db")));
-    let plain = plain.to_str().expect("UTF-8");
-    sandbox.tool("age", &["-r", jay.trim(), "-R", &web, "-R", &db, "-o", "secrets/a.age", plain]);
-    sandbox.sealift(&["host", "rm", "db", "--identity", &sandbox.key("jay")]).exits(0).prints("knows a");
+    let value = by_age(&sandbox, "secrets/a.age", &["jay", "web", "db"]);
+    commit(&sandbox);
+    let jay = sandbox.key("jay");
+    let run = sandbox.sealift(&["host", "rm", "db", "--identity", &jay]).exits(4).prints("knows a");
+    run.says("db (retired) loses access").says("sealift rekey --adopt a");
+    let key = sandbox.ssh_key("new");
+    sandbox.sealift(&["host", "add", "new", "--key", &key, "--identity", &jay]).exits(4).says("new gains access");
+    rekey(&sandbox, &["--adopt", "a"]).exits(1).says("db (retired) would lose access to a");
+    rekey(&sandbox, &["--adopt", "a", "--remove", "db"]).exits(0);
     sandbox.sealift(&["show", "a", "--identity", &sandbox.key("db")]).exits(5);
-    assert_eq!(sandbox.show("a", "web"), value.as_bytes());
+    for reader in ["web", "new"] {
+        assert_eq!(sandbox.show("a", reader), value.as_bytes());
+    }
 }
 
 #[test]
@@ -224,7 +479,10 @@ fn a_public_half_never_outlives_its_key() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     sandbox.sealift(&["seal", "wg", "--hosts", "web", "--generate", "wireguard"]).exits(0);
     assert!(sandbox.fleet().join("secrets/wg.pub").exists());
-    sandbox.sealift_with(&["seal", "wg", "--stdin"], sandbox.value("wg").as_bytes()).exits(0).says("is removed");
+    sandbox
+        .sealift_with(&["seal", "wg", "--replace", "--stdin"], sandbox.value("wg").as_bytes())
+        .exits(0)
+        .says("is removed");
     assert!(!sandbox.fleet().join("secrets/wg.pub").exists());
 }
 
@@ -232,10 +490,13 @@ fn a_public_half_never_outlives_its_key() {
 fn a_serial_goes_on_where_the_file_is_lost() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     sandbox.seal("a", &["--hosts", "web"]);
-    sandbox.sealift_with(&["seal", "a", "--stdin"], sandbox.value("2").as_bytes()).exits(0);
+    sandbox.sealift_with(&["seal", "a", "--replace", "--stdin"], sandbox.value("2").as_bytes()).exits(0);
     sandbox.tool("git", &["commit", "-q", "-a", "-m", "two"]);
     sandbox.write("secrets/a.age", "<<<<<<< ours\n");
-    sandbox.sealift_with(&["seal", "a", "--stdin"], sandbox.value("3").as_bytes()).exits(0).says("(value 3)");
+    sandbox
+        .sealift_with(&["seal", "a", "--replace", "--stdin"], sandbox.value("3").as_bytes())
+        .exits(0)
+        .says("(value 3)");
     sandbox.sealift(&["check"]).exits(0);
 }
 

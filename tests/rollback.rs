@@ -146,7 +146,7 @@ fn nix_a_rollback_can_leave_the_newest_values_where_they_fit() {
     machine.deploy(&[]).exits(0);
     let policy = machine.sandbox.read("recipients.toml");
     machine.sandbox.write("recipients.toml", policy.replace("[secrets.other]", "[secrets.other]\nshape = \"token\""));
-    machine.sandbox.sealift_with(&["seal", "other", "--stdin"], format!("{other}-2").as_bytes()).exits(0);
+    machine.sandbox.sealift_with(&["seal", "other", "--replace", "--stdin"], format!("{other}-2").as_bytes()).exits(0);
     machine.deploy(&[]).exits(0);
     let run = machine.on("rollback", &["--to", "2", "--keep-values"]).exits(0);
     run.says("token stays at value 3; this system carries value 2").says("last until the next reboot");

@@ -1,6 +1,7 @@
 //! seal and show.
 
 use crate::harness::Sandbox;
+use crate::identity::on_terminal;
 
 #[test]
 fn what_is_sealed_is_shown_byte_for_byte() {
@@ -151,4 +152,79 @@ fn every_kind_of_key_opens_here_and_with_stock_age_both_ways() {
         sandbox.tool("age", &arguments);
         opens("sealed by age");
     }
+}
+
+#[test]
+fn a_value_that_is_there_is_replaced_only_if_somebody_says_so() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let value = sandbox.seal("a", &["--hosts", "web"]);
+    sandbox.sealift(&["seal", "wg", "--hosts", "*", "--per-host", "--generate", "wireguard"]).exits(0);
+    let other = sandbox.value("other");
+    let seal = |words: &[&str]| sandbox.sealift_with(&[&["seal"], words].concat(), other.as_bytes());
+    seal(&["a", "--stdin"]).exits(2).says("a exists (version 1, sealed today)").says("`--replace`");
+    seal(&["wg", "--generate"]).exits(2).says("wg/web exists");
+    assert_eq!(sandbox.show("a", "jay"), value.as_bytes());
+    seal(&["a", "--stdin", "--replace"]).exits(0).says("sealed a (value 2)");
+    assert_eq!(sandbox.show("a", "jay"), other.as_bytes());
+    // Whatever lies there: a file that no secret asks for, or one that cannot be opened.
+    sandbox.write("recipients.toml", sandbox.read("recipients.toml").split("[secrets").next().expect("a start"));
+    seal(&["a", "--hosts", "web", "--stdin"]).exits(2).says("a exists (version 2");
+    sandbox.write("secrets/a.age", "<<<<<<< ours\n");
+    seal(&["a", "--hosts", "web", "--stdin"]).exits(2).says("a exists (it cannot be opened as it is)");
+    assert!(!sandbox.read("recipients.toml").contains("[secrets"));
+    seal(&["a", "--hosts", "web", "--stdin", "--replace"]).exits(0);
+}
+
+#[test]
+fn a_person_is_asked_before_a_value_is_replaced() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let value = sandbox.seal("a", &["--hosts", "web"]);
+    let new = sandbox.value("typed");
+    let script = |answer: &str, then: &str| {
+        format!(
+            "spawn $env(S) seal a\nsays \"a exists (version 1, sealed today). Replace it? \"\nsend \"{answer}\\r\"\n{then}ends\n"
+        )
+    };
+    assert!(on_terminal(&sandbox, &script("", "")).text().contains("nothing was replaced"));
+    assert_eq!(sandbox.show("a", "jay"), value.as_bytes());
+    let typed = format!("says \"Value of a: \"\nsend \"{new}\\r\"\nsays \"again: \"\nsend \"{new}\\r\"\n");
+    assert!(on_terminal(&sandbox, &script("y", &typed)).text().contains("<0>"));
+    assert_eq!(sandbox.show("a", "jay"), new.as_bytes());
+}
+
+#[test]
+fn options_that_contradict_the_declaration_are_refused() {
+    let sandbox = Sandbox::with_fleet(&["web", "db"]);
+    let given = ["--hosts", "web,db", "--owner", "jay", "--restart", "a.service", "--rotate-every", "90d"];
+    sandbox.seal("a", &given);
+    sandbox.sealift(&["seal", "made", "--hosts", "web", "--generate", "password", "--length", "40"]).exits(0);
+    let before = sandbox.read("recipients.toml");
+    let value = sandbox.value("new");
+    let seal = |words: &[&str]| {
+        sandbox.sealift_with(&[&["seal", "a", "--stdin", "--replace"], words].concat(), value.as_bytes())
+    };
+    for words in [
+        &["--hosts", "web"][..],
+        &["--owner", "root"],
+        &["--group", "wheel"],
+        &["--mode", "0440"],
+        &["--path", "/run/else"],
+        &["--shape", "token"],
+        &["--restart", "b.service"],
+        &["--reload", "a.service"],
+        &["--needed-for-users"],
+        &["--per-host"],
+        &["--rotate-every", "30d"],
+        &["--expires", "2030-01-01"],
+        &["--description", "x"],
+    ] {
+        seal(words).exits(2).says("a is declared otherwise in recipients.toml").says(words[0]);
+    }
+    let made = |words: &[&str]| sandbox.sealift(&[&["seal", "made", "--replace"], words].concat());
+    made(&["--generate", "hex"]).exits(2).says("--generate");
+    made(&["--generate", "password", "--length", "32"]).exits(2).says("--generate");
+    made(&["--generate", "password"]).exits(0);
+    assert_eq!(sandbox.show("made", "jay").len(), 40);
+    seal(&["--hosts", "db,web", "--owner", "jay", "--restart", "a.service", "--mode", "0400"]).exits(0);
+    assert_eq!(sandbox.read("recipients.toml"), before);
 }

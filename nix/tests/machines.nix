@@ -32,7 +32,7 @@ let
         cd fleet
         git init --quiet
         git add recipients.toml secrets
-        printf 'TOKEN=${poison}-two\n' | sealift seal runner-token --stdin
+        printf 'TOKEN=${poison}-two\n' | sealift rotate runner-token --stdin
         mkdir $out
         cp -R recipients.toml secrets host host.pub jay $out/
       ''

@@ -82,6 +82,11 @@ impl Accounts {
     }
 }
 
+/// The number of a user of this machine.
+pub fn number_of(user: &str) -> Option<u32> {
+    Accounts::read(Path::new("/")).user(&user.parse().ok()?).ok()?
+}
+
 impl Table {
     fn read(root: &Path, file: &str) -> Self {
         let bytes = files::read_in_root(root, file, LIMIT).map(Option::unwrap_or_default);

@@ -12,8 +12,9 @@ use super::ask::Ask;
 use super::identity::{Identities, Plugins};
 use super::signals;
 use super::ssh_wrap::SshEd25519;
-use crate::error::{Error, Result};
-use crate::fleet::header::{ARMOR, FILE_LIMIT};
+use crate::error::{Error, Kind, Result};
+use crate::fleet::guarded::guarded;
+use crate::fleet::header::{ARMOR, FILE_LIMIT, Mac};
 use crate::fleet::name::FileName;
 use crate::fleet::plaintext::Plaintext;
 use crate::fleet::recipient::{Fingerprint, Key, Recipient};
@@ -64,7 +65,8 @@ impl Sealer {
     /// When recipients cannot stand in one file (post-quantum with others), or a plugin fails.
     pub fn seal(&self, value: &Plaintext, seal: &Seal) -> Result<Vec<u8>> {
         let sealing = Sealing { wrappers: &self.wrappers, seal };
-        let encryptor = Encryptor::with_recipients(std::iter::once(&sealing as &dyn age::Recipient))
+        let encryptor = guarded(|| Encryptor::with_recipients(std::iter::once(&sealing as &dyn age::Recipient)))
+            .ok_or_else(|| Error::usage(format!("{} cannot be sealed to one of its readers' keys", seal.name)))?
             .map_err(|error| refused(&error))?;
         let mut file = Vec::with_capacity(value.len() + 512 + 128 * seal.current.len());
         let written = encryptor.wrap_output(&mut file).and_then(|mut writer| {
@@ -122,6 +124,8 @@ pub struct Opened {
     pub value: Plaintext,
     /// Its seal, now proven to have been written with the file; none for a file of another tool.
     pub seal: Option<Seal>,
+    /// What tells the file from every other.
+    pub mac: Mac,
 }
 
 /// Opens a sealed file, completely, in memory. `file` is the name it must have been sealed under.
@@ -135,7 +139,7 @@ pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Op
         .map_err(|fault| Error::integrity(format!("{}: {fault}", file.path())).hint(fault.mend()))?;
     if envelope.passphrase {
         return Err(Error::integrity(format!("{}: it is sealed to a passphrase, not to keys", file.path()))
-            .hint("open it with `age -d`, and seal its value: `sealift seal NAME --stdin`"));
+            .hint("open it with `age -d`, and seal its value: `sealift seal NAME --replace --stdin`"));
     }
     if let Some(seal) = &envelope.seal {
         if seal.name != *file {
@@ -144,13 +148,15 @@ pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Op
         }
         if let Some(what) = envelope.contradiction(&identities.known()) {
             return Err(Error::integrity(format!("{}: {what}", file.path()))
-                .hint("restore it from git, or seal the value anew: `sealift seal`"));
+                .hint(format!("restore it from git, or seal the value anew: `sealift seal {file} --replace`")));
         }
     }
-    let decryptor = Decryptor::new_buffered(bytes).map_err(|error| undone(file, error))?;
     let opening =
         Opening { identities, seal: envelope.seal.as_ref(), failures: RefCell::default(), broken: Cell::new(false) };
-    let reader = match decryptor.decrypt(std::iter::once(&opening as &dyn age::Identity)) {
+    // A library that panics at a file is a fault of the file.
+    let fails = || undone(file, DecryptError::InvalidHeader);
+    let decrypt = || Decryptor::new_buffered(bytes)?.decrypt(std::iter::once(&opening as &dyn age::Identity));
+    let reader = match guarded(decrypt).ok_or_else(fails)? {
         Ok(reader) => reader,
         Err(DecryptError::NoMatchingKeys) => {
             // Ctrl-C at a passphrase is no wrong passphrase.
@@ -162,17 +168,28 @@ pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Op
                 ))
                 .hint("restore it from git (`git checkout -- FILE`), or seal the value anew"));
             }
+            if envelope.hybrid {
+                return Err(Error::new(
+                    Kind::NoIdentity,
+                    format!(
+                        "{}: it is sealed to post-quantum keys (age1pq1…), which this version does not open",
+                        file.path()
+                    ),
+                )
+                .hint("open it with `age` 1.3 or newer, and seal its value anew: `sealift seal NAME --stdin`"));
+            }
             return Err(identities.none_opens(file, envelope.seal.as_ref(), &opening.failures.borrow()));
         }
         Err(error) => return Err(undone(file, error)),
     };
     // The payload is shorter than the file: the buffer never moves.
-    let value = Plaintext::read(reader, bytes.len(), bytes.len()).map_err(|error| {
+    let read = guarded(|| Plaintext::read(reader, bytes.len(), bytes.len())).ok_or_else(fails)?;
+    let value = read.map_err(|error| {
         Error::integrity(format!("{}: its content is damaged or cut short", file.path()))
             .because(error)
             .hint("restore it from git (`git checkout -- FILE`), or seal the value anew")
     })?;
-    Ok(Opened { value, seal: envelope.seal })
+    Ok(Opened { value, seal: envelope.seal, mac: envelope.mac })
 }
 
 /// All identities as one, tried in an order that finds the right stanza at once where the seal tells it.
@@ -222,12 +239,17 @@ impl age::Identity for Opening<'_> {
     }
 }
 
+/// What can be read of a file, armored or not, without a key; none where it is no sealed file.
+pub fn envelope_of(content: &[u8]) -> Option<Envelope> {
+    match dearmored(content).ok()? {
+        Some(binary) => Envelope::read(&binary).ok(),
+        None => Envelope::read(content).ok(),
+    }
+}
+
 /// The seal of a file, armored or not; none where it has none, or is not a sealed file at all.
 pub fn seal_of(content: &[u8]) -> Option<Seal> {
-    match dearmored(content).ok()? {
-        Some(binary) => Envelope::read(&binary).ok()?.seal,
-        None => Envelope::read(content).ok()?.seal,
-    }
+    envelope_of(content)?.seal
 }
 
 /// The binary form of an armored file; none where it is binary already.
@@ -239,8 +261,9 @@ pub fn dearmored(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
         return Ok(None);
     }
     let mut binary = Vec::with_capacity(bytes.len());
-    let read = age::armor::ArmoredReader::new(bytes).take(FILE_LIMIT).read_to_end(&mut binary);
-    read.map_err(|error| Error::integrity("its armor is damaged").because(error))?;
+    let read = guarded(|| age::armor::ArmoredReader::new(bytes).take(FILE_LIMIT).read_to_end(&mut binary));
+    read.unwrap_or_else(|| Err(std::io::ErrorKind::InvalidData.into()))
+        .map_err(|error| Error::integrity("its armor is damaged").because(error))?;
     Ok(Some(binary))
 }
 

@@ -27,6 +27,11 @@ pub trait Ask: Send + Sync {
     /// A line of foreign text for the person to read, such as a plugin's "touch your key".
     fn tell(&self, message: &str);
 
+    /// Whether there is a person who can be asked.
+    fn is_there(&self) -> bool {
+        false
+    }
+
     /// A yes or no. Without a terminal the answer is no.
     fn confirm(&self, question: &str) -> Result<bool>;
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::signals;
 use crate::error::{Error, Result};
+use crate::fleet::guarded::guarded;
 
 /// How often a waiting call looks whether Ctrl-C came.
 const LOOK: Duration = Duration::from_millis(50);
@@ -22,8 +23,10 @@ pub fn call<T: Send + 'static>(
     let (done, answer) = mpsc::sync_channel(1);
     let started = Instant::now();
     let thread = std::thread::Builder::new().spawn(move || {
-        // Nobody waits any more once it was late.
-        let _late = done.send(work());
+        if let Some(answer) = guarded(work) {
+            // Nobody waits any more once it was late.
+            let _late = done.send(answer);
+        }
     });
     drop(thread.map_err(|error| Error::io(format!("cannot ask {what}"), error))?);
     loop {

@@ -1,10 +1,15 @@
-//! git, as a program: its users' configuration counts, and what a hostile repository could configure does not.
+//! git, as a program: its users' configuration counts, and what a hostile repository could configure does not. Which
+//! repository it is, and whether its owner is trusted, git itself decides at every call.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::files::{self, Durable};
-use super::process::{Ended, Invocation};
+use super::git_traps;
+use super::process::{Ended, Invocation, Output};
 use crate::error::{Error, Result};
 
 /// The git repository that a fleet lies in.
@@ -14,6 +19,8 @@ pub struct Git {
     pub top: PathBuf,
     /// The git directory of this work tree: where sealift keeps its lock and journal.
     pub directory: PathBuf,
+    /// The keys of its configuration that could start a program, with what sets each off.
+    traps: Arc<[(OsString, &'static str)]>,
 }
 
 /// What git says of the fleet's files.
@@ -35,10 +42,12 @@ impl Git {
     /// # Errors
     /// When git is not installed, or refuses (such as a repository of another user).
     pub fn find(directory: &Path) -> Result<Option<Self>> {
-        // The common case needs no program: a plain `.git` directory above.
-        let plain = directory.ancestors().find(|above| above.join(".git").exists());
-        if let Some(top) = plain.filter(|top| top.join(".git").join("HEAD").is_file()) {
-            return Ok(Some(Self { top: top.to_owned(), directory: top.join(".git") }));
+        // The common case needs no program: a plain `.git` directory of our own in a directory of our own.
+        let above = directory.ancestors().find(|above| above.join(".git").symlink_metadata().is_ok());
+        if let Some(top) =
+            above.filter(|top| is_ours(top) && is_ours(&top.join(".git")) && top.join(".git/HEAD").is_file())
+        {
+            return Self::at(top.to_owned(), top.join(".git")).map(Some);
         }
         let output = base(directory).args(["rev-parse", "--show-toplevel", "--absolute-git-dir"]).run()?;
         if !output.ended.well() {
@@ -46,14 +55,20 @@ impl Git {
             if said.contains("not a git repository") || said.contains("must be run in a work tree") {
                 return Ok(None);
             }
-            return Err(base(directory).failure(&output).hint("run `git status` here and mend what it says"));
+            return Err(refused(&base(directory), &output));
         }
         let text = String::from_utf8_lossy(&output.stdout);
         let mut lines = text.lines();
         match (lines.next(), lines.next()) {
-            (Some(top), Some(directory)) => Ok(Some(Self { top: top.into(), directory: directory.into() })),
+            (Some(top), Some(directory)) => Self::at(top.into(), directory.into()).map(Some),
             _ => Err(Error::failed("git does not tell where its repository is")),
         }
+    }
+
+    fn at(top: PathBuf, directory: PathBuf) -> Result<Self> {
+        let git = Self { top, directory, traps: Arc::new([]) };
+        let listed = git.call().args(["config", "-z", "--name-only", "--list"]).read()?;
+        Ok(Self { traps: git_traps::among(&listed).into(), ..git })
     }
 
     /// The repository that a fleet lies in.
@@ -67,35 +82,18 @@ impl Git {
         })
     }
 
-    /// A call of git in this repository.
+    /// A call of git in this repository. No filter runs either: which file gets one is said by .gitattributes, and so by
+    /// whoever writes the repository.
     pub fn call(&self) -> Invocation {
-        // Said, not discovered anew: a repository may hold what looks like another one.
-        base(&self.top).arg("--git-dir").arg(&self.directory).arg("--work-tree").arg(&self.top)
+        // Found here and not above, even where this is no repository any more; and the configuration does not move it.
+        let above = self.top.parent().unwrap_or(&self.top);
+        let call = base(&self.top).arg("--work-tree").arg(&self.top).env("GIT_CEILING_DIRECTORIES", above);
+        git_traps::set_off_named(call, &self.traps)
     }
 
-    /// A call for which the history is as it was made, and what of it is here: grafts and replaced objects do not count,
-    /// and what a partial clone lacks is not fetched.
+    /// A call for which the history is as it was made: grafts and replaced objects do not count.
     pub fn unaltered(&self) -> Invocation {
-        self.call().arg("--no-replace-objects").env("GIT_GRAFT_FILE", "/dev/null").env("GIT_NO_LAZY_FETCH", "1")
-    }
-
-    /// A call that runs none of the filters that the user's configuration declares: which file gets one is said by
-    /// .gitattributes, and so by whoever writes the repository.
-    ///
-    /// # Errors
-    /// When git fails.
-    pub fn unfiltered(&self) -> Result<Invocation> {
-        let asked = self.call().args(["config", "-z", "--name-only", "--get-regexp", "^filter\\."]).run()?;
-        let keys = asked.stdout.split(|b| *b == 0).filter_map(|key| std::str::from_utf8(key).ok());
-        let mut call = self.call();
-        let mut count = 0;
-        for key in keys.filter(|key| !key.is_empty()) {
-            // An empty command is none; by variables, since a name may hold anything.
-            let value = if key.ends_with(".required") { "false" } else { "" };
-            call = call.env(format!("GIT_CONFIG_KEY_{count}"), key).env(format!("GIT_CONFIG_VALUE_{count}"), value);
-            count += 1;
-        }
-        Ok(call.env("GIT_CONFIG_COUNT", count.to_string()))
+        self.call().arg("--no-replace-objects").env("GIT_GRAFT_FILE", "/dev/null")
     }
 
     /// Where sealift keeps its lock and journal for the fleet in this directory: fleets that share a repository do not
@@ -143,6 +141,8 @@ impl Git {
                 "--ignored=matching",
                 "--no-renames",
                 "--no-ahead-behind",
+                // git would run itself in each, by the configuration there.
+                "--ignore-submodules=dirty",
                 "--",
             ])
             .args(paths.iter().map(|path| if path.is_empty() { "." } else { path.as_str() }));
@@ -246,8 +246,17 @@ impl Git {
 
     /// When the last commit was made, in seconds since 1970; none where there is none.
     pub fn committed(&self) -> Option<i64> {
-        let text = self.call().args(["log", "-1", "--format=%ct"]).read().ok()?;
-        String::from_utf8_lossy(&text).trim().parse().ok()
+        let text = self.call().args(["rev-list", "-1", "--timestamp", "HEAD", "--"]).read().ok()?;
+        String::from_utf8_lossy(&text).split(' ').next()?.parse().ok()
+    }
+
+    /// The commit that HEAD is, marked if what git tracks differs from it; none where there is none.
+    pub fn revision(&self) -> Option<String> {
+        let commit = self.call().args(["rev-parse", "--verify", "--quiet", "HEAD"]).read().ok()?;
+        let commit = String::from_utf8_lossy(&commit).trim().to_owned();
+        let options = ["--porcelain=v2", "--untracked-files=no", "--no-renames", "--ignore-submodules=dirty"];
+        let differs = !self.call().arg("status").args(options).read().ok()?.is_empty();
+        Some(if differs { format!("{commit}-dirty") } else { commit })
     }
 
     /// Tells git that files are to be tracked, so that a git flake sees them. Their content is not read yet: no filter runs.
@@ -310,6 +319,33 @@ impl Git {
         }
     }
 
+    /// The commits that a merge which is not committed yet brings in; none where none is under way.
+    pub fn merging(&self) -> Vec<String> {
+        let named = files::read(&self.directory.join("MERGE_HEAD"), 64 << 10).unwrap_or_default();
+        let named = String::from_utf8_lossy(&named).into_owned();
+        named.lines().filter(|line| line.bytes().all(|b| b.is_ascii_hexdigit())).map(str::to_owned).collect()
+    }
+
+    /// The commits that a merge brings together: one that is under way, else the last commit; none where neither is one.
+    ///
+    /// # Errors
+    /// When git fails to run.
+    pub fn sides(&self) -> Result<Vec<String>> {
+        let listed = self.unaltered().args(["rev-list", "--parents", "--max-count=1", "HEAD", "--"]).run()?;
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let mut commits: Vec<String> = listed.split_whitespace().map(str::to_owned).collect();
+        let merging = self.merging();
+        if !merging.is_empty() {
+            commits.truncate(1);
+            commits.extend(merging);
+        } else if commits.len() > 2 {
+            commits.remove(0);
+        } else {
+            commits.clear();
+        }
+        Ok(commits)
+    }
+
     /// Whether there is a commit yet.
     ///
     /// # Errors
@@ -319,10 +355,28 @@ impl Git {
     }
 }
 
+/// Whether a directory is one, and belongs to who we are. A link is not followed.
+fn is_ours(directory: &Path) -> bool {
+    let me = rustix::process::geteuid().as_raw();
+    directory.symlink_metadata().is_ok_and(|there| there.is_dir() && there.uid() == me)
+}
+
+/// What git says of a repository that it does not take.
+fn refused(call: &Invocation, output: &Output) -> Error {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let Some(trust) = said.lines().map(str::trim).find(|line| line.contains("config --global --add safe.directory"))
+    else {
+        return call.failure(output).hint("run `git status` here and mend what it says");
+    };
+    let why = said.lines().find_map(|line| line.strip_prefix("fatal: ")).unwrap_or("it belongs to another user");
+    Error::failed(format!("git refuses this repository: {why}")).hint(format!(
+        "whoever it belongs to could make git run programs as you: work as that user, or, if you trust everybody who can write there: `{trust}`"
+    ))
+}
+
 /// git with everything off that a repository or a pager could make it do besides.
 fn base(directory: &Path) -> Invocation {
-    let call = Invocation::new("git");
-    // Variables that name another repository than the one that the fleet lies in.
+    // Variables that name another repository than the one that the fleet lies in, or another language for what git says.
     let others = [
         "GIT_DIR",
         "GIT_WORK_TREE",
@@ -330,24 +384,12 @@ fn base(directory: &Path) -> Invocation {
         "GIT_NAMESPACE",
         "GIT_OBJECT_DIRECTORY",
         "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "LANGUAGE",
     ];
-    others
-        .into_iter()
-        .fold(call, Invocation::without_env)
-        .args([
-            "-c",
-            "core.fsmonitor=false",
-            "-c",
-            "core.pager=cat",
-            "-c",
-            "core.hooksPath=/dev/null",
-            "-c",
-            "safe.bareRepository=explicit",
-            "-c",
-            "core.quotePath=false",
-            "-c",
-            "advice.addIgnoredFile=false",
-        ])
+    let call = others.into_iter().fold(Invocation::new("git"), Invocation::without_env);
+    git_traps::set_off(call)
+        .args(["-c", "safe.bareRepository=explicit", "-c", "core.quotePath=false"])
+        .args(["-c", "advice.addIgnoredFile=false", "-c", "advice.graftFileDeprecated=false"])
         .env("GIT_OPTIONAL_LOCKS", "0")
         .env("GIT_TERMINAL_PROMPT", "0")
         .in_dir(directory)

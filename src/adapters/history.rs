@@ -2,10 +2,13 @@
 //! over objects, each once, a few at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::process::{ChildStdin, ChildStdout};
 
 use super::git::Git;
+use super::objects::lines;
 use super::signals;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// How many bytes of objects are asked for at once.
 const AT_ONCE: u64 = 8 << 20;
@@ -13,6 +16,8 @@ const AT_ONCE: u64 = 8 << 20;
 const LARGEST: u64 = 16 << 20;
 /// How many of the objects that hold it are named with their commits.
 const NAMED: usize = 64;
+/// How many digits of a commit's name are shown.
+const SHORT: usize = 12;
 
 /// Where some bytes were found.
 #[derive(Debug, Default)]
@@ -50,8 +55,8 @@ pub fn search(git: &Git, holds: impl Fn(&[u8]) -> bool, mut progress: impl FnMut
     if git.call().args(["rev-parse", "--is-shallow-repository"]).read()?.starts_with(b"true") {
         traces.unseen.push("the history is shallow: older commits are not here".to_owned());
     }
-    let listed = git.call().env("GIT_NO_LAZY_FETCH", "1");
-    let listed = listed.args(["rev-list", "--objects", "--all", "--reflog", "--no-object-names", "--missing=print"]);
+    let listed =
+        git.call().args(["rev-list", "--objects", "--all", "--reflog", "--no-object-names", "--missing=print"]);
     let names = String::from_utf8_lossy(&listed.read()?).into_owned();
     let (blobs, missing) = sizes(git, &names)?;
     if missing > 0 {
@@ -83,8 +88,8 @@ pub fn search(git: &Git, holds: impl Fn(&[u8]) -> bool, mut progress: impl FnMut
     traces.objects = found.len();
     traces.in_head = in_head(git, &found)?;
     let mut commits = BTreeMap::new();
-    for object in found.iter().take(NAMED) {
-        for trace in commits_of(git, object)? {
+    if !found.is_empty() {
+        for trace in commits_of(git, &found.iter().take(NAMED).map(String::as_str).collect())? {
             commits.entry((trace.commit.clone(), trace.path.clone())).or_insert(trace);
         }
     }
@@ -99,11 +104,7 @@ pub fn search(git: &Git, holds: impl Fn(&[u8]) -> bool, mut progress: impl FnMut
 /// The files among objects, with their sizes; and how many objects are not here. None is fetched: a partial clone would
 /// bring the whole past over the network.
 fn sizes(git: &Git, names: &str) -> Result<(Vec<(String, u64)>, usize)> {
-    let call = git.call().env("GIT_NO_LAZY_FETCH", "1").args([
-        "cat-file",
-        "--buffer",
-        "--batch-check=%(objectname) %(objecttype) %(objectsize)",
-    ]);
+    let call = git.call().args(["cat-file", "--buffer", "--batch-check=%(objectname) %(objecttype) %(objectsize)"]);
     let answer = call.input(names.as_bytes()).read()?;
     let answer = String::from_utf8_lossy(&answer);
     let missing = answer.lines().filter(|line| line.ends_with(" missing")).count();
@@ -136,29 +137,65 @@ fn in_head(git: &Git, found: &[String]) -> Result<Vec<String>> {
     Ok(paths.collect())
 }
 
-/// The commits that brought an object or took it away.
-fn commits_of(git: &Git, object: &str) -> Result<Vec<Trace>> {
-    let call = git
-        .call()
-        .args([
-            "log",
-            "--all",
-            "--reflog",
-            "-z",
-            "--no-renames",
-            "--name-only",
-            "--format=%x01%h %cs",
-            "-m",
-            "--no-ext-diff",
-        ])
-        .arg(format!("--find-object={object}"));
-    let text = String::from_utf8_lossy(&call.read()?).into_owned();
+/// A file that a commit changed, against one of its parents.
+pub struct Change<'a> {
+    /// The commit.
+    pub commit: &'a str,
+    /// The day of it.
+    pub date: &'a str,
+    /// The object that was there; zeros where none was.
+    pub before: &'a str,
+    /// The object that is there; zeros where none is.
+    pub after: &'a str,
+    /// The path, from the top of the work tree.
+    pub path: &'a [u8],
+}
+
+/// Tells what these commits changed, newest first. By plumbing, which no configuration bends; and objects are looked for
+/// here: git would fetch every blob of a partial clone before it looks for one.
+///
+/// # Errors
+/// When git fails, such as on a range that it does not know.
+pub fn changes(git: &Git, commits: &[&str], mut told: impl FnMut(&Change<'_>)) -> Result<()> {
+    let listed = git.unaltered().arg("rev-list").args(commits).read()?;
+    let call = git.unaltered().args(["diff-tree", "--stdin", "-z", "-r", "-m", "--root", "--no-renames"]);
+    let call = call.args(["--raw", "--no-abbrev", "--format=%H %cs"]);
+    // How git ends tells whether it read all.
+    let write = move |mut pipe: ChildStdin| drop(pipe.write_all(&listed));
+    let read = |pipe: &mut ChildStdout| {
+        let (mut head, mut entry) = (String::new(), None::<(String, String)>);
+        lines(pipe, 0, |record| {
+            if let Some((before, after)) = entry.take() {
+                let (commit, date) = head.split_once(' ').unwrap_or_default();
+                told(&Change { commit, date, before: &before, after: &after, path: record });
+                return Ok(());
+            }
+            let text = std::str::from_utf8(record).unwrap_or_default().trim_start_matches('\n');
+            match text.strip_prefix(':').map(|fields| fields.split(' ').collect::<Vec<_>>()).as_deref() {
+                Some([_, _, before, after, ..]) => entry = Some(((*before).to_owned(), (*after).to_owned())),
+                Some(_) => {}
+                None if text.is_empty() => {}
+                None => text.clone_into(&mut head),
+            }
+            Ok(())
+        })
+    };
+    let (read, output) = call.piped(write, read)?;
+    read.map_err(|error| Error::io("cannot read what git tells", error))?;
+    if output.ended.well() { Ok(()) } else { Err(call.failure(&output)) }
+}
+
+/// The commits that brought objects or took them away.
+fn commits_of(git: &Git, objects: &BTreeSet<&str>) -> Result<Vec<Trace>> {
     let mut traces = Vec::new();
-    for record in text.split('\u{1}').skip(1) {
-        let mut parts = record.split(['\0', '\n']).filter(|part| !part.is_empty());
-        let Some((commit, date)) = parts.next().and_then(|head| head.split_once(' ')) else { continue };
-        let trace = |path: &str| Trace { commit: commit.to_owned(), date: date.to_owned(), path: path.to_owned() };
-        traces.extend(parts.map(trace));
-    }
+    changes(git, &["--all", "--reflog", "--"], |change| {
+        if objects.contains(change.before) || objects.contains(change.after) {
+            traces.push(Trace {
+                commit: change.commit.chars().take(SHORT).collect(),
+                date: change.date.to_owned(),
+                path: String::from_utf8_lossy(change.path).into_owned(),
+            });
+        }
+    })?;
     Ok(traces)
 }

@@ -5,6 +5,7 @@ use ssh_key::PrivateKey;
 use super::files::{self, Beneath};
 use super::rooted::Root;
 use crate::error::{Error, Kind, Result};
+use crate::fleet::guarded::guarded;
 use crate::fleet::plaintext::Plaintext;
 use crate::fleet::recipient::Recipient;
 
@@ -23,8 +24,9 @@ const LIMIT: u64 = 64 << 10;
 /// `Integrity` when it is no private key in OpenSSH's form.
 pub fn public_half(private: &Plaintext) -> Result<Recipient> {
     let refused = || Error::integrity("it is no private key in OpenSSH's form");
-    let text = private.expose(|bytes| PrivateKey::from_openssh(bytes).and_then(|key| key.public_key().to_openssh()));
-    Recipient::parse(&text.map_err(|_| refused())?)
+    let public = |bytes: &[u8]| PrivateKey::from_openssh(bytes).and_then(|key| key.public_key().to_openssh()).ok();
+    let text = private.expose(|bytes| guarded(|| public(bytes))).flatten();
+    Recipient::parse(&text.ok_or_else(refused)?)
 }
 
 /// Puts a key in place. What is there already and is that key stays. Says which files are new.

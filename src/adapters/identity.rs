@@ -15,6 +15,7 @@ use super::ask::Ask;
 use super::files;
 pub use super::plugin::Plugins;
 use crate::error::{Error, Kind, Result};
+use crate::fleet::guarded::guarded;
 use crate::fleet::name::FileName;
 use crate::fleet::plaintext::Plaintext;
 use crate::fleet::recipient::{Fingerprint, Recipient, private_key};
@@ -260,8 +261,9 @@ impl Identities {
     }
 
     fn add_ssh_key(&mut self, bytes: &[u8], label: &str, ask: &Arc<dyn Ask>) -> Result<()> {
-        let key = age::ssh::Identity::from_buffer(bytes, None)
-            .map_err(|_| unusable(label, "it is not an SSH private key that can open files (ed25519 or rsa)"))?;
+        let key = guarded(|| age::ssh::Identity::from_buffer(bytes, None).ok())
+            .flatten()
+            .ok_or_else(|| unusable(label, "it is not an SSH private key that can open files (ed25519 or rsa)"))?;
         let recipient = Recipient::of_ssh(&key);
         match key {
             age::ssh::Identity::Encrypted(locked) => {
@@ -270,7 +272,7 @@ impl Identities {
                 let (name, ask, public) = (label.to_owned(), ask.clone(), recipient.clone());
                 let vault = Vault::new(label, move || {
                     let key = unlocked(&name, &ask, |passphrase| {
-                        locked.decrypt(passphrase).map_err(|_| unusable(&name, WRONG))
+                        guarded(|| locked.decrypt(passphrase).ok()).flatten().ok_or_else(|| unusable(&name, WRONG))
                     })?;
                     let mut identities = Self::default();
                     let key = Box::new(age::ssh::Identity::Unencrypted(key));
@@ -334,6 +336,10 @@ fn private_file(path: &Path) -> Result<Plaintext> {
 }
 
 fn opened_with_passphrase(bytes: &[u8], label: &str, passphrase: SecretString) -> Result<Plaintext> {
+    guarded(|| try_passphrase(bytes, label, passphrase)).unwrap_or_else(|| Err(unusable(label, "it is damaged")))
+}
+
+fn try_passphrase(bytes: &[u8], label: &str, passphrase: SecretString) -> Result<Plaintext> {
     let decryptor = age::Decryptor::new_buffered(bytes).map_err(|_| unusable(label, "it is damaged"))?;
     let mut identity = age::scrypt::Identity::new(passphrase);
     identity.set_max_work_factor(WORK_FACTOR);

@@ -29,21 +29,33 @@ pub struct Gathered {
     pub committed: Option<i64>,
 }
 
-/// Looks at a repository. One that belongs to somebody else is not looked into: git would refuse, with reason.
+/// What is known of a repository of somebody else, into which git does not look; none where it is nobody else's.
+pub fn foreign(directory: &Path) -> Option<Gathered> {
+    let top = directory.ancestors().find(|above| above.join(".git").symlink_metadata().is_ok())?;
+    let me = rustix::process::geteuid().as_raw();
+    let owner = [top.to_owned(), top.join(".git")].iter().filter_map(|path| uid(path)).find(|owner| *owner != me)?;
+    let mut all = Gathered::default();
+    all.repository.top = top.display().to_string();
+    all.repository.owner = Some(if owner == 0 { "root".to_owned() } else { format!("user {owner}") });
+    all.not_looked_at.push(format!("{}: it belongs to somebody else", top.display()));
+    Some(all)
+}
+
+fn uid(path: &Path) -> Option<u32> {
+    std::fs::symlink_metadata(path).ok().map(|there| there.uid())
+}
+
+/// Looks at a repository. One that belongs to somebody else is not looked into, whatever git is told to trust.
 ///
 /// # Errors
 /// When git fails.
 pub fn gather(git: &Git) -> Result<Gathered> {
+    if let Some(foreign) = foreign(&git.top) {
+        return Ok(foreign);
+    }
     let mut all = Gathered::default();
     all.repository.top = git.top.display().to_string();
-    let uid = |path: &Path| std::fs::symlink_metadata(path).ok().map(|there| there.uid());
-    let me = rustix::process::geteuid().as_raw();
     let Some(owner) = uid(&git.top) else { return Ok(all) };
-    if owner != me {
-        all.repository.owner = Some(if owner == 0 { "root".to_owned() } else { format!("user {owner}") });
-        all.not_looked_at.push(format!("{}: it belongs to somebody else", git.top.display()));
-        return Ok(all);
-    }
     let parts =
         ["", "HEAD", "index", "config", "refs", "objects", "logs", "FETCH_HEAD"].map(|part| git.directory.join(part));
     let objects =

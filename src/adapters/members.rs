@@ -3,6 +3,8 @@
 
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result};
 
+use crate::fleet::guarded::guarded;
+
 /// How deep members of members are looked at.
 pub const DEPTH: u8 = 3;
 /// How much is unpacked of one file.
@@ -78,7 +80,10 @@ pub fn each(form: Form, from: impl Read, told: &mut Told<'_>) -> Result<()> {
                         format!("its zstd wants more than {} MiB to be unpacked", WINDOW >> 20),
                     ));
                 }
-                let decoder = ruzstd::decoding::StreamingDecoder::new(&mut from).map_err(|error| damaged(&error))?;
+                let frames = &mut from;
+                let decoder = guarded(move || ruzstd::decoding::StreamingDecoder::new(frames))
+                    .ok_or_else(|| damaged(&"it cannot be unpacked"))?
+                    .map_err(|error| damaged(&error))?;
                 one(decoder, form, told)?;
             }
             Ok(())
@@ -128,7 +133,8 @@ impl<R: Read> Read for Limited<R> {
         if self.stopped.is_some() {
             return Ok(0);
         }
-        match self.inner.read(buffer) {
+        let read = guarded(|| self.inner.read(buffer));
+        match read.unwrap_or_else(|| Err(Error::new(ErrorKind::InvalidData, "it cannot be unpacked"))) {
             Ok(read) if read as u64 > self.left => {
                 self.stopped = Some(Error::other(format!(
                     "its {} is more than {} MiB unpacked",

@@ -292,6 +292,12 @@ pub fn untrusted(host: &str, user: &str) -> Error {
     ))
 }
 
+/// The failure of a host whose nix daemon does not let whoever logs in there in at all.
+pub fn barred(host: &str, user: &str) -> Error {
+    Error::failed(format!("nix on {host} does not let {user} in: `allowed-users` there names others"))
+        .hint(format!("`nix.settings.allowed-users = [ \"{user}\" ]` there, or log in as somebody whom it names"))
+}
+
 /// Copies store paths, with all they need, into the store of a root. `sudo`: as root, where the caller may not write there.
 ///
 /// # Errors
@@ -419,10 +425,29 @@ pub fn closure_paths(path: &str) -> Result<Vec<StorePath>> {
     })
 }
 
+/// What asks nix for its configuration, as words. The daemon reads nothing of the user's own.
+pub const ASKS: [&str; 7] = [
+    "env",
+    "NIX_USER_CONF_FILES=/dev/null",
+    "nix",
+    "--extra-experimental-features",
+    "nix-command flakes",
+    "show-config",
+    "--json",
+];
+
 /// Whom nix on this machine trusts besides root, as its own configuration says. Where that cannot be read, nobody.
 pub fn trust(caller: &Caller) -> Trust {
-    let text = nix().args(["show-config", "--json"]).read().unwrap_or_default();
-    let config: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+    let [program, arguments @ ..] = ASKS;
+    match Invocation::new(program).args(arguments).without_env("NIX_CONFIG").read() {
+        Ok(json) => trust_of(&json, caller),
+        Err(error) => Trust { unknown: Some(error.in_one_line()), ..Trust::default() },
+    }
+}
+
+/// The same from what nix answered.
+pub fn trust_of(json: &[u8], caller: &Caller) -> Trust {
+    let config: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
     let words = |name: &str| -> Vec<String> {
         let values = config[name]["value"].as_array().map_or(&[][..], Vec::as_slice);
         values.iter().filter_map(|value| value.as_str().map(str::to_owned)).collect()
@@ -431,8 +456,11 @@ pub fn trust(caller: &Caller) -> Trust {
         Some(group) => caller.groups.iter().any(|ours| ours == group),
         None => word == "*" || *word == caller.user,
     };
+    let trusted = words("trusted-users").iter().any(names_us);
+    // Whoever is trusted is let in, whatever else is said.
+    let barred = config["allowed-users"].is_object() && !trusted && !words("allowed-users").iter().any(names_us);
     let unsigned = config["require-sigs"]["value"].as_bool() == Some(false);
-    Trust { user: unsigned || words("trusted-users").iter().any(names_us), keys: words("trusted-public-keys") }
+    Trust { user: unsigned || trusted, keys: words("trusted-public-keys"), barred, unknown: None }
 }
 
 #[cfg(test)]
@@ -448,12 +476,32 @@ mod tests {
     }
 
     #[test]
+    fn whom_nix_lets_in_and_whom_it_trusts() {
+        let caller = Caller { user: "jay".into(), groups: vec!["wheel".into()] };
+        for (allowed, trusted, told) in [
+            ("*", "root", (true, false)),
+            ("@wheel", "root", (true, false)),
+            ("ana", "root", (false, false)),
+            ("ana", "@wheel", (true, true)),
+            ("ana", "*", (true, true)),
+        ] {
+            let json = format!(
+                r#"{{"allowed-users":{{"value":["{allowed}"]}},"trusted-users":{{"value":["root","{trusted}"]}}}}"#
+            );
+            let trust = trust_of(json.as_bytes(), &caller);
+            assert_eq!((!trust.barred, trust.user), told, "{allowed} {trusted}");
+        }
+        assert!(!trust_of(b"", &caller).barred, "what is not known is not held against anybody");
+    }
+
+    #[test]
     fn a_flake_is_named_by_its_repository() {
         let place = tempfile::tempdir().unwrap();
         let top = place.path().join("a b#");
         std::fs::create_dir_all(top.join("sub")).unwrap();
         std::fs::write(top.join("sub/flake.nix"), "").unwrap();
-        let git = Git { top: top.clone(), directory: top.join(".git") };
+        assert!(Invocation::new("git").args(["init", "-q"]).arg(&top).run().unwrap().ended.well());
+        let git = Git::find(&top).unwrap().unwrap();
         let flake = Flake::of(&git, &top.join("sub")).unwrap();
         assert!(flake.0.ends_with("/a%20b%23?dir=sub"), "{}", flake.0);
         assert!(

@@ -5,8 +5,8 @@ use std::io::{BufRead, BufReader, Read, Result};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::process::Child;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -14,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 /// How much is kept of what a program says: its end, which tells why it failed.
 const SAID: usize = 64 << 10;
 /// How long a line may be that is passed on; the rest of a longer one is dropped.
-const LINE: u64 = 16 << 20;
+const LINE: u64 = 1 << 20;
 /// How often a file is looked at that a child writes.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
@@ -30,14 +30,21 @@ impl End {
 
     /// Waits until the child has ended, and ends it after this time. Whether that had to be done.
     pub fn within(&self, limit: Duration) -> bool {
-        let Some(end) = &self.0 else { return false };
-        let limit = Timespec {
-            tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(limit.subsec_nanos()),
-        };
         // It may end by itself in between.
-        poll(&mut [PollFd::new(end, PollFlags::IN)], Some(&limit)) == Ok(0)
-            && pidfd_send_signal(end, Signal::KILL).is_ok()
+        self.0.as_ref().is_some_and(|end| !comes(end, limit) && pidfd_send_signal(end, Signal::KILL).is_ok())
+    }
+
+    /// Waits until the child has ended, and ends it once nothing was heard of it for this time. Whether that had to be done.
+    pub fn while_heard(&self, limit: Duration, last: &Mutex<Instant>) -> bool {
+        let Some(end) = &self.0 else { return false };
+        loop {
+            let silent = last.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+            match limit.saturating_sub(silent) {
+                Duration::ZERO => return self.within(Duration::ZERO),
+                left if comes(end, left) => return false,
+                _ => {}
+            }
+        }
     }
 
     /// Waits a moment for the child's end. Whether it has ended; where the kernel cannot tell, whoever asks waited for it.
@@ -59,6 +66,15 @@ impl End {
     pub fn reads<P: Read + AsFd>(&self, pipe: P) -> Pipe<P> {
         Pipe { pipe, end: self.clone() }
     }
+}
+
+/// Whether the end comes within this time.
+fn comes(end: &OwnedFd, limit: Duration) -> bool {
+    let limit = Timespec {
+        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(limit.subsec_nanos()),
+    };
+    poll(&mut [PollFd::new(end, PollFlags::IN)], Some(&limit)) != Ok(0)
 }
 
 /// A pipe of a child: it ends with itself, or with the child once it is empty. Whom the child handed it to may keep it open

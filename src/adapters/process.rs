@@ -9,11 +9,11 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::pipe::{End, cut, each_line, keep_end};
@@ -26,6 +26,19 @@ const DROPPED: [&str; 6] = ["AGEDEBUG", "LD_PRELOAD", "LD_AUDIT", "BASH_ENV", "E
 
 /// Where programs are looked for, as the command line found it; until it is said, where the system looks.
 static PATH: OnceLock<OsString> = OnceLock::new();
+
+/// How many files a process might have open before we raised it for ourselves.
+static OPEN_FILES: OnceLock<Rlimit> = OnceLock::new();
+
+/// Raises the soft limit of open files to the hard one: many hosts at once need more than most systems allow a process
+/// that asks for nothing. Children get what we got, because a program that uses select(2) relies on a low one.
+pub fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // Only allowed, never needed: with few files open the low limit does.
+    if setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).is_ok() {
+        let _said_before = OPEN_FILES.set(limit);
+    }
+}
 
 /// From now on programs are looked for in these directories, and children look there too.
 pub fn look_in(path: OsString) {
@@ -181,7 +194,8 @@ impl Invocation {
         self
     }
 
-    /// `run` ends it after this time, and fails: for programs of other machines, which may never answer.
+    /// `run` ends it after this time, and `converse` once it said nothing for this time; both fail then: for programs of
+    /// other machines, which may never answer.
     #[must_use]
     pub fn at_longest(mut self, patience: Duration) -> Self {
         self.patience = Some(patience);
@@ -231,11 +245,16 @@ impl Invocation {
     }
 
     fn start(&self, command: &mut Command) -> Result<Child> {
-        command.spawn().map_err(|error| match error.kind() {
+        let child = command.spawn().map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => Error::failed(format!("{} is not installed, or not in PATH", self.name()))
                 .hint(format!("install {}", self.name())),
             _ => Error::io(format!("cannot start {}", self.name()), error),
-        })
+        })?;
+        if let Some(limit) = OPEN_FILES.get() {
+            // One that became root meanwhile keeps ours.
+            let _not_ours = prlimit(Some(Pid::from_child(&child)), Resource::Nofile, *limit);
+        }
+        Ok(child)
     }
 
     /// Runs it to its end and gathers what it printed.
@@ -390,30 +409,47 @@ impl Invocation {
     /// Gives it its input, passes on each line that it prints and each that it says, and waits for its end.
     ///
     /// # Errors
-    /// Only when it could not be started or waited for.
+    /// When it could not be started or waited for; `Unreachable` when it was ended for its silence.
     pub fn converse(&self, mut printed: impl FnMut(&str), said: impl Fn(&str) + Sync) -> Result<Ended> {
         let mut command = self.command();
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
         let mut child = self.start(&mut command)?;
         let (input, out, err, end) = (child.stdin.take(), child.stdout.take(), child.stderr.take(), End::of(&child));
-        std::thread::scope(|scope| {
+        let last = Mutex::new(Instant::now());
+        let heard = || *last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        let late = std::thread::scope(|scope| {
             scope.spawn(|| {
                 if let (Some(pipe), Some(bytes)) = (input, &self.input) {
                     bytes.write(pipe);
                 }
             });
+            let (running, last) = (&end, &last);
+            let late = self.patience.map(|patience| scope.spawn(move || running.while_heard(patience, last)));
             scope.spawn(|| {
                 if let Some(pipe) = err {
-                    each_line(end.reads(pipe), &said);
+                    each_line(end.reads(pipe), |line| {
+                        heard();
+                        said(line);
+                    });
                 }
             });
             if let Some(pipe) = out {
-                each_line(end.reads(pipe), &mut printed);
+                each_line(end.reads(pipe), |line| {
+                    heard();
+                    printed(line);
+                });
             }
+            late.is_some_and(|late| late.join().unwrap_or(false))
         });
-        let status = child.wait();
-        status.map(Ended::of).map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))
+        let status = child.wait().map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))?;
+        match self.patience.filter(|_| late) {
+            Some(patience) => {
+                let message = format!("{}: nothing was heard for {} s", self.name(), patience.as_secs());
+                Err(Error::new(Kind::Unreachable, message))
+            }
+            None => Ok(Ended::of(status)),
+        }
     }
 
     /// Runs it with what it prints and says in a file in memory, and passes on each line. Unlike a pipe it takes what a program
@@ -474,15 +510,21 @@ impl Invocation {
         if ended.well() { Ok(()) } else { Err(Error::failed(format!("{}: {ended}", self.name()))) }
     }
 
-    /// Runs it without input and output, and ends it after this time. What it says goes to `said`; what it leaves in the
-    /// background, with its streams, is not waited for.
+    /// Gives it its input and nothing to print to, and ends it after this time: no file of ours is open meanwhile. What it
+    /// says goes to `said`; what it leaves in the background, with its streams, is not waited for. Its input is no more than
+    /// a pipe holds.
     ///
     /// # Errors
     /// When it cannot be started, or does not end in time.
     pub fn leaving(&self, said: impl Into<Stdio>, limit: Duration) -> Result<Ended> {
         let mut command = self.command();
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
+        command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
+        command.stdout(Stdio::null()).stderr(said);
         let mut child = self.start(&mut command)?;
+        drop(command);
+        if let (Some(pipe), Some(bytes)) = (child.stdin.take(), &self.input) {
+            bytes.write(pipe);
+        }
         let end = Instant::now().checked_add(limit);
         loop {
             match child.try_wait() {
@@ -561,6 +603,17 @@ impl Drop for Held {
     }
 }
 
+/// Whether a process that this one started, or that was left to it, is at work still. None may be waited for elsewhere.
+pub fn leaves_children() -> bool {
+    loop {
+        match rustix::process::wait(rustix::process::WaitOptions::NOHANG) {
+            Ok(Some(_ended)) => {}
+            Ok(None) => return true,
+            Err(_none) => return false,
+        }
+    }
+}
+
 /// Leaves the terminal's session: what happens to the terminal, or to the process that started this one, no longer ends
 /// this one.
 pub fn leave_session() {
@@ -620,6 +673,29 @@ mod tests {
     }
 
     #[test]
+    fn who_talks_is_listened_to_and_who_falls_silent_is_ended() {
+        let mut lines = Vec::new();
+        let call =
+            Invocation::new("sh").args(["-c", "echo so far; exec sleep 600"]).at_longest(Duration::from_millis(50));
+        let error = call.converse(|line| lines.push(line.to_owned()), |_| ()).unwrap_err();
+        assert_eq!((error.kind(), lines), (Kind::Unreachable, vec!["so far".to_owned()]));
+        // Long in all, never long without a word.
+        let talk = Invocation::new("sh").args(["-c", "for n in 1 2 3 4; do echo $n; sleep 0.2; done; echo 5 >&2"]);
+        assert!(talk.at_longest(Duration::from_millis(600)).converse(|_| (), |_| ()).unwrap().well());
+    }
+
+    #[test]
+    fn a_child_gets_the_limit_of_open_files_that_we_got() {
+        let before = getrlimit(Resource::Nofile);
+        raise_open_files();
+        assert_eq!(getrlimit(Resource::Nofile).current, before.maximum);
+        // It looks only once it has read what it gets after its start.
+        let call = Invocation::new("sh").args(["-c", "read word; ulimit -Sn"]).input("go\n");
+        let shown = before.current.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
+        assert_eq!(String::from_utf8(call.read().unwrap()).unwrap().trim(), shown);
+    }
+
+    #[test]
     fn both_pipes_are_at_hand_and_what_is_left_is_not_waited_for() {
         let write = |mut pipe: ChildStdin| drop(pipe.write_all(&vec![b'x'; 1 << 20]));
         let first = |pipe: &mut ChildStdout| {
@@ -649,7 +725,7 @@ mod tests {
 
     #[test]
     fn lines_are_passed_on_and_the_input_arrives() {
-        let said = std::sync::Mutex::new(Vec::new());
+        let said = Mutex::new(Vec::new());
         let mut printed = Vec::new();
         let call = Invocation::new("sh").args(["-c", "cat; echo said >&2; exit 7"]).input("a\nb");
         let ended =

@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use rustix::fs::{
 
 use super::editor::Editor;
 use super::files;
-use super::process::{Ended, Invocation};
+use super::process::{self, Ended, Invocation};
 use super::terminal::Terminal;
 use crate::error::{Error, Result};
 use crate::fleet::plaintext::Plaintext;
@@ -49,32 +50,106 @@ pub struct Edited {
     pub value: Option<Plaintext>,
     /// How the editor ended.
     pub ended: Ended,
-    /// Whether it ended sooner than a person can type.
-    pub quick: bool,
+    /// What it did to the file meanwhile.
+    did: Did,
 }
 
-/// Lets the person edit a value under this file name.
+/// What an editor did to the file, as far as the file tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Did {
+    /// It was read, or written.
+    Touched,
+    /// Nothing: it was not even read.
+    Untouched,
+    /// What the editor started is at work still.
+    Running,
+}
+
+impl Edited {
+    /// Whether the editor ended well and left the value as it was.
+    fn same(&self, as_before: &Plaintext) -> bool {
+        self.ended.well() && self.value.as_ref().is_some_and(|value| value.same_as(as_before))
+    }
+}
+
+/// Lets the person edit a value under this file name. An editor that only hands the file to a program that runs already is
+/// known by what it did: it came back, and the file is as it was. Then the file stays where that program sees it until
+/// `saved` returns, which asks the person.
 ///
 /// # Errors
-/// When there is no place in memory, the editor cannot be started, or what it leaves is larger than the limit.
-pub fn edit(value: &Plaintext, name: &str, editor: &Editor, around: &Surroundings, limit: usize) -> Result<Edited> {
+/// When there is no place in memory, the editor cannot be started, or what it leaves is larger than the limit; and with
+/// the error of `saved`.
+pub fn edit(
+    value: &Plaintext,
+    name: &str,
+    editor: &Editor,
+    around: &Surroundings,
+    limit: usize,
+    saved: impl FnOnce() -> Result<()>,
+) -> Result<Edited> {
     around.places.iter().for_each(|place| sweep(place));
-    let started = Instant::now();
-    let quick = |(value, ended)| Edited { value, ended, quick: started.elapsed() < QUICK };
     if let (Some(program), false) = (&around.program, editor.is_remote())
         && let Some(edited) = in_namespace(value, name, editor, around, program, limit)?
     {
-        return Ok(quick(edited));
+        // Nobody but the editor and what it starts could see it.
+        if edited.did == Did::Touched || !edited.same(value) {
+            return Ok(edited);
+        }
     }
     let place = around.places.iter().find(|place| in_memory(place)).ok_or_else(|| {
         Error::failed("there is no place in memory to edit in, and a value is never written to a disk")
-            .hint("XDG_RUNTIME_DIR and /dev/shm are on no tmpfs here; pipe the value instead: `sealift show NAME | … | sealift seal NAME --stdin`")
+            .hint("XDG_RUNTIME_DIR and /dev/shm are on no tmpfs here; pipe the value instead: `sealift show NAME | … | sealift rotate NAME --stdin`")
     })?;
     let directory = Private::make(place, 0o700)?;
     let file = directory.path.join(name);
-    value.expose(|bytes| files::create(&file, bytes, 0o600))?;
-    let ended = editor.call(&file).locale(around.locale.as_ref()).on_terminal(Terminal::open().as_ref())?;
-    Ok(quick((directory.read(name, limit)?, ended)))
+    let started = Instant::now();
+    let edited = edit_file(value, &file, editor, around.locale.as_ref(), limit)?;
+    // Here the program that it was handed to may have read it.
+    if edited.same(value) && (edited.did != Did::Touched || started.elapsed() < QUICK) {
+        saved()?;
+        return Ok(Edited { value: left(&file, limit)?, ..edited });
+    }
+    Ok(edited)
+}
+
+/// Puts the value into a file, and lets the editor have it.
+fn edit_file(
+    value: &Plaintext,
+    file: &Path,
+    editor: &Editor,
+    locale: Option<&OsString>,
+    limit: usize,
+) -> Result<Edited> {
+    value.expose(|bytes| files::create(file, bytes, 0o600))?;
+    let made = marked(file)?;
+    // What the editor leaves behind becomes a child of this process, so that it can be told that there is something.
+    let _unsupported = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+    let ended = editor.call(file).locale(locale).on_terminal(Terminal::open().as_ref())?;
+    let did = match made {
+        _ if process::leaves_children() => Did::Running,
+        Some(made) if seen(file) == Some(made) => Did::Untouched,
+        _ => Did::Touched,
+    };
+    Ok(Edited { value: left(file, limit)?, ended, did })
+}
+
+/// Which file it is, and when it was read and written.
+type Seen = (u64, i64, (i64, i64));
+
+/// Marks a file as never read, so that a reader leaves a trace; none where the file system keeps none.
+fn marked(file: &Path) -> Result<Option<Seen>> {
+    use rustix::fs::{StatVfsMountFlags, Timespec, Timestamps, UTIME_OMIT, statvfs, utimensat};
+    let failed = |error| Error::io(format!("cannot look at {}", file.display()), error);
+    let last_access = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let times = Timestamps { last_access, last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT } };
+    utimensat(CWD, file, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+    let keeps = !statvfs(file).map_err(failed)?.f_flag.contains(StatVfsMountFlags::NOATIME);
+    Ok(seen(file).filter(|_| keeps))
+}
+
+fn seen(file: &Path) -> Option<Seen> {
+    let there = file.symlink_metadata().ok()?;
+    Some((there.ino(), there.atime(), (there.mtime(), there.mtime_nsec())))
 }
 
 /// With a helper in a namespace of its own; none where the kernel does not let us.
@@ -85,7 +160,7 @@ fn in_namespace(
     around: &Surroundings,
     program: &Path,
     limit: usize,
-) -> Result<Option<(Option<Plaintext>, Ended)>> {
+) -> Result<Option<Edited>> {
     // What a program outside the namespace makes of the path must not land on a disk: nobody can write there.
     let Some(point) = around.places.iter().find_map(|place| Private::make(place, 0o500).ok()) else { return Ok(None) };
     let helper = |limit: usize| {
@@ -107,15 +182,23 @@ fn in_namespace(
         let rest = bytes.strip_prefix(GREETING).ok_or_else(killed)?;
         let end = rest.iter().position(|b| *b == b'\n').ok_or_else(killed)?;
         let (line, content) = (String::from_utf8_lossy(&rest[..end]), &rest[end + 1..]);
-        let mut words = line.splitn(3, ' ');
-        let number = |word: Option<&str>| word.and_then(|word| word.parse().ok()).unwrap_or(0);
-        let there = |word: Option<&str>| (word == Some("there")).then(|| Plaintext::concat(&[content]));
-        match words.next() {
-            Some("code") => Ok(Some((Ended::Code(number(words.next())), words.next()))),
-            Some("signal") => Ok(Some((Ended::Signal(number(words.next())), words.next()))),
-            _ => Err(Error::failed(line.strip_prefix("error ").unwrap_or("the editor's helper failed").to_owned())),
-        }
-        .map(|answer| answer.map(|(ended, word)| (there(word), ended)))
+        let mut words = line.splitn(4, ' ');
+        let (how, number) = (words.next(), words.next().and_then(|word| word.parse().ok()).unwrap_or(0));
+        let ended = match how {
+            Some("code") => Ended::Code(number),
+            Some("signal") => Ended::Signal(number),
+            _ => {
+                let what = line.strip_prefix("error ").unwrap_or("the editor's helper failed");
+                return Err(Error::failed(what.to_owned()));
+            }
+        };
+        let value = (words.next() == Some("there")).then(|| Plaintext::concat(&[content]));
+        let did = match words.next() {
+            Some("untouched") => Did::Untouched,
+            Some("running") => Did::Running,
+            _ => Did::Touched,
+        };
+        Ok(Some(Edited { value, ended, did }))
     })
 }
 
@@ -138,35 +221,25 @@ pub fn help(point: &Path, name: &str, editor: Option<&Editor>, locale: Option<&O
     let printed =
         |outcome: std::io::Result<()>| outcome.map_err(|error| Error::io("nobody reads the helper's answer", error));
     printed(answer.write_all(GREETING))?;
-    let edited = edit_at(point, name, editor, locale, limit);
-    match edited {
-        Ok((value, ended)) => {
+    let input = File::from(duplicate(rustix::stdio::stdin())?);
+    let value =
+        Plaintext::read(input, 64 << 10, usize::MAX >> 1).map_err(|error| Error::io("cannot read the value", error))?;
+    match edit_file(&value, &point.join(name), editor, locale, limit) {
+        Ok(Edited { value, ended, did }) => {
             let how = match ended {
                 Ended::Code(code) => format!("code {code}"),
                 Ended::Signal(signal) => format!("signal {signal}"),
             };
-            printed(writeln!(answer, "{how} {}", if value.is_some() { "there" } else { "gone" }))?;
+            let did = match did {
+                Did::Running => "running",
+                Did::Untouched => "untouched",
+                Did::Touched => "touched",
+            };
+            printed(writeln!(answer, "{how} {} {did}", if value.is_some() { "there" } else { "gone" }))?;
             value.map_or(Ok(()), |value| printed(value.expose(|bytes| answer.write_all(bytes))))
         }
         Err(error) => printed(writeln!(answer, "error {}", error.message().replace('\n', " "))),
     }
-}
-
-fn edit_at(
-    point: &Path,
-    name: &str,
-    editor: &Editor,
-    locale: Option<&OsString>,
-    limit: usize,
-) -> Result<(Option<Plaintext>, Ended)> {
-    let input = File::from(duplicate(rustix::stdio::stdin())?);
-    let value =
-        Plaintext::read(input, 64 << 10, usize::MAX >> 1).map_err(|error| Error::io("cannot read the value", error))?;
-    let file = point.join(name);
-    value.expose(|bytes| files::create(&file, bytes, 0o600))?;
-    drop(value);
-    let ended = editor.call(&file).locale(locale).on_terminal(Terminal::open().as_ref())?;
-    Ok((left(&file, limit)?, ended))
 }
 
 fn duplicate(of: rustix::fd::BorrowedFd<'_>) -> Result<OwnedFd> {
@@ -205,10 +278,6 @@ impl Private {
                 _ => wipe(&path),
             }
         }
-    }
-
-    fn read(&self, name: &str, limit: usize) -> Result<Option<Plaintext>> {
-        left(&self.path.join(name), limit)
     }
 }
 

@@ -2,26 +2,28 @@
 //! connection to a host of the fleet is held against its pinned key, and so is every host of the fleet on the way.
 //!
 //! Each machine has one connection that carries all calls. It is a process of its own, in the background, so that Ctrl-C
-//! does not end it; it ends when it is told to, or a minute after its last call. Its first call is a program that only waits,
-//! so that it does not become idle. Behind jump hosts it goes through their connections, made the same way: ssh hands none of
-//! our options on to a jump host.
+//! does not end it, and costs us no open file; it ends when it is told to, or a minute after nobody knocked any more. Its
+//! first call is a greeting, which shows what else the login shell says and does. Behind jump hosts it goes through their
+//! connections, made the same way: ssh hands none of our options on to a jump host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
 use super::files;
 use super::nix;
-use super::process::{Ended, Held, Invocation, Output};
+use super::process::{Ended, Invocation, Output};
 use super::ssh_failure::{self as failure, Expected};
+use super::ssh_greeting::{self as greeting, Greeting};
+use super::ssh_mux as mux;
 use super::ssh_options::{self as options, Known, Pins};
 use super::ssh_route::{self as route, Fleet, Place};
 use super::terminal::Terminal;
@@ -38,12 +40,12 @@ const PREFIX: &str = "sealift-ssh-";
 const ROOM: usize = 80;
 /// How long a connection without any call stays.
 const IDLE: &str = "ControlPersist=60";
+/// How often we knock at those that are ours, so that they stay: well before that time is over.
+const KNOCKING: Duration = Duration::from_secs(15);
 /// How long one may take to come about where nobody is asked: several addresses, one after the other.
 const PATIENCE: Duration = Duration::from_secs(45);
 /// How long a login shell may take to start its first program.
 const GREETING: Duration = Duration::from_secs(30);
-/// How long an existing connection may take to answer us.
-const ANSWER: Duration = Duration::from_secs(5);
 /// How much a call may print.
 const PRINTED: u64 = 32 << 20;
 /// How much of what ssh says is read.
@@ -76,8 +78,10 @@ struct Shared {
     count: AtomicU32,
     /// One question at a time.
     asking: Mutex<()>,
-    /// Connections that are being ended.
-    ending: Mutex<Vec<JoinHandle<()>>>,
+    /// The sockets of connections that shall stay.
+    open: Arc<Mutex<BTreeSet<PathBuf>>>,
+    /// Ends the knocking when it goes.
+    _knocks: Sender<()>,
 }
 
 impl Shared {
@@ -97,8 +101,10 @@ impl Shared {
         let alive = files::directory(&folder)?;
         flock(&alive, FlockOperation::NonBlockingLockExclusive)
             .map_err(|error| Error::io(format!("cannot lock {}", folder.display()), error))?;
-        let (count, asking, ending) = (AtomicU32::new(0), Mutex::default(), Mutex::default());
-        Ok(Self { folder, _alive: alive, known, count, asking, ending })
+        let open = Arc::default();
+        let knocks = knock(Arc::clone(&open));
+        let (count, asking) = (AtomicU32::new(0), Mutex::default());
+        Ok(Self { folder, _alive: alive, known, count, asking, open, _knocks: knocks })
     }
 
     /// A path in the folder that nothing else has.
@@ -109,13 +115,20 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        for ending in std::mem::take(&mut *locked(&self.ending)) {
-            // One that is gone already, or does not listen, ends by itself.
-            let _ended = ending.join();
-        }
         // What is left holds no secret, and the next run tries again.
         let _left = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// Knocks at these sockets from time to time, until what is returned goes. Nothing goes over the network.
+fn knock(open: Arc<Mutex<BTreeSet<PathBuf>>>) -> Sender<()> {
+    let (ours, theirs) = channel();
+    std::thread::spawn(move || {
+        while theirs.recv_timeout(KNOCKING) == Err(RecvTimeoutError::Timeout) {
+            locked(&open).iter().for_each(|socket| mux::knock(socket));
+        }
+    });
+    ours
 }
 
 /// Makes a folder for nobody but us, which must not be there yet: in /tmp anybody could have made it.
@@ -171,8 +184,8 @@ impl Ssh {
         let pins = Pins::new(host, pins)?;
         let mut link = Link::new(&self.shared, host.to_string(), address, Some(pins))?;
         link.over = self.way(&link.place).map_err(|error| error.about(host))?;
-        let held = link.open(|batch| link.hold(batch))?;
-        Ok(Connection { _held: held, link })
+        let greeting = link.open(|batch| link.begin(batch))?;
+        Ok(Connection { link, greeting })
     }
 
     /// The last jump host before a place, connected; none where ssh goes there directly.
@@ -290,8 +303,9 @@ impl Link {
     /// is: nothing in it needs quotes but the brackets. It makes no connection of its own, whatever happens to ours.
     fn carries(&self) -> String {
         format!(
-            "ssh -oControlMaster=no -oControlPath={} -oProxyCommand=false -oBatchMode=yes -oLogLevel=ERROR -oClearAllForwardings=yes -W '[%h]:%p' -- sealift-jump",
-            self.control.display()
+            "ssh -oControlMaster=no -oControlPath={} {} -oProxyCommand=false -oBatchMode=yes -oLogLevel=ERROR -oClearAllForwardings=yes -W '[%h]:%p' -- sealift-jump",
+            self.control.display(),
+            options::of_carrier(&self.shared.known).join(" ")
         )
     }
 
@@ -340,21 +354,41 @@ impl Link {
         let general = options::of_master(&self.shared.known);
         let call = self.ssh(&self.background(batch), &self.trust, general, &["-T", "-N"]);
         let (ended, said) = self.listen(|file| call.leaving(file, batch.patience()))?;
-        let ended = ended.map_err(|error| self.late(&error))?;
-        Ok(if ended.well() { Ok(()) } else { Err(said) })
+        if ended.map_err(|error| self.late(&error))?.well() {
+            self.stays();
+            return Ok(Ok(()));
+        }
+        Ok(Err(said))
     }
 
-    /// Makes a connection with a program at its other end, which shows that the login shell runs programs.
-    fn hold(&self, batch: Batch) -> Result<Result<Held, String>> {
-        let call = self.running(&self.background(batch), &["cat"]);
-        let limit = batch.patience().saturating_add(GREETING);
-        match self.listen(|file| call.held(file, limit))? {
-            (Ok(held), _) => Ok(Ok(held)),
+    /// Makes a connection, and has the login shell run a program that greets.
+    fn begin(&self, batch: Batch) -> Result<Result<Greeting, String>> {
+        let call = self.running(&self.background(batch), &["/bin/sh", "-c", greeting::SCRIPT]).at_most(greeting::LIMIT);
+        let call = match batch {
+            Batch::Yes => call.at_longest(PATIENCE + GREETING),
+            Batch::No => call,
+        };
+        let output = match call.run() {
+            Ok(output) => output,
+            Err(error) if error.kind() == Kind::Unreachable => return Err(self.late(&error)),
+            // It prints without end.
+            Err(error) => return Err(error.about(&self.label)),
+        };
+        let said = String::from_utf8_lossy(&output.stderr);
+        match Greeting::read(&String::from_utf8_lossy(&output.stdout)) {
+            Some(greeting) => {
+                self.stays();
+                Ok(Ok(greeting))
+            }
             // The connection outlives a shell that ends at once.
-            (Err(_), said) if self.alive() => Err(self.no_shell(&said)),
-            (Err(error), _) if error.kind() == Kind::Unreachable => Err(self.late(&error)),
-            (Err(_), said) => Ok(Err(said)),
+            None if self.alive() => Err(self.no_shell(&output)),
+            None => Ok(Err(said.into_owned())),
         }
+    }
+
+    /// From now on it does not end for want of calls.
+    fn stays(&self) {
+        locked(&self.shared.open).insert(self.control.clone());
     }
 
     /// Runs ssh with what it says in a file: the connection that it leaves behind may keep a pipe open.
@@ -377,13 +411,7 @@ impl Link {
     }
 
     fn alive(&self) -> bool {
-        self.control.exists() && self.word("check").within(ANSWER).is_ok()
-    }
-
-    /// Says a word to the background connection.
-    fn word(&self, word: &str) -> Invocation {
-        let control = format!("ControlPath={}", self.control.display());
-        Invocation::new("ssh").args(["-O", word, "-o", &control, "--", "sealift"])
+        mux::is_alive(&self.control)
     }
 
     /// Makes the connection again if it is gone, and those before it.
@@ -413,6 +441,7 @@ impl Link {
             place: &self.shown(),
             pinned: &pinned,
             host,
+            address: &self.address.host,
             over: self.over.as_deref().map(|over| over.label.as_str()),
         };
         failure::error(&expected, said, shown.as_deref())
@@ -436,9 +465,9 @@ impl Link {
     }
 
     /// Why a program could not be run there although the connection stands.
-    fn no_shell(&self, said: &str) -> Error {
-        let printed = self.call(&["true"]).run().map(|output| output.stdout).unwrap_or_default();
-        let said = failure::last_lines(&format!("{}\n{said}", String::from_utf8_lossy(&printed)));
+    fn no_shell(&self, output: &Output) -> Error {
+        let said = [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said)).join("\n");
+        let said = failure::last_lines(&said);
         let message = format!("{}: the login shell of {} runs no programs", self.label, self.shown());
         let error = Error::new(Kind::Unreachable, message)
             .hint("give the user a login shell, and no `command=` in authorized_keys");
@@ -448,19 +477,15 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        if self.control.exists() {
-            let word = self.word("exit");
-            // All at once; the folder with their sockets waits for them.
-            locked(&self.shared.ending).push(std::thread::spawn(move || drop(word.within(ANSWER))));
-        }
+        locked(&self.shared.open).remove(&self.control);
+        mux::end(&self.control);
     }
 }
 
 /// A host that has proven who it is, and the connection to it.
 pub struct Connection {
-    /// Keeps the connection from becoming idle.
-    _held: Held,
     link: Link,
+    greeting: Greeting,
 }
 
 impl Connection {
@@ -476,6 +501,14 @@ impl Connection {
             let _revived = over.revive();
         }
         self.link.anew(words)
+    }
+
+    /// Whether nix can copy over it.
+    ///
+    /// # Errors
+    /// When it cannot: the login shell prints, or there is no nix. Each with its mend.
+    pub fn takes_copies(&self) -> Result<()> {
+        self.greeting.takes_copies(&self.link.label, &self.link.place.user)
     }
 
     /// The host's store, for nix.
@@ -496,7 +529,8 @@ impl Connection {
         } else {
             &link.address.host
         };
-        nix::Remote { uri: format!("ssh-ng://{host}"), options: words.join(" ") }
+        let program = self.greeting.program();
+        nix::Remote { uri: format!("ssh-ng://{host}{program}"), options: words.join(" ") }
     }
 
     /// Whether the connection stands.

@@ -17,6 +17,8 @@ pub struct Expected<'a> {
     pub pinned: &'a [String],
     /// The host's name in the policy, or whatever it is called.
     pub host: &'a str,
+    /// What ssh is told to go to: where ssh_config has it.
+    pub address: &'a str,
     /// What it is reached over, if it is.
     pub over: Option<&'a str>,
 }
@@ -72,7 +74,15 @@ pub fn error(expected: &Expected<'_>, said: &str, shown: Option<&str>) -> Error 
     if is_stranger(said) {
         return stranger(expected, said, shown);
     }
-    let (error, mend) = if is_denied(said) {
+    let (error, mend) = if has(&["Too many authentication failures"]) {
+        (
+            refused(format!("{place} hangs up after too many keys of yours that it does not know")),
+            format!(
+                "name the one that it knows in ssh_config, and offer no other: `Host {}`, `IdentityFile ~/.ssh/KEY`, `IdentitiesOnly yes`",
+                expected.address
+            ),
+        )
+    } else if is_denied(said) {
         (
             refused(format!("{place} refuses the login")),
             "put your public key into the user's authorized_keys there, load it with `ssh-add`, or name another user in the host's `address`".to_owned(),
@@ -148,8 +158,14 @@ mod tests {
 
     fn told(said: &str) -> String {
         let pinned = ["SHA256:pinned (ED25519)".to_owned()];
-        let expected =
-            Expected { label: "web", place: "jay@web.lan", pinned: &pinned, host: "web", over: Some("jump host gate") };
+        let expected = Expected {
+            label: "web",
+            place: "jay@web.lan",
+            pinned: &pinned,
+            host: "web",
+            address: "web.lan",
+            over: Some("jump host gate"),
+        };
         let error = error(&expected, said, shown_key(said).as_deref());
         assert_eq!(error.kind(), Kind::Unreachable);
         assert!(error.mend().is_some(), "{said}");
@@ -165,6 +181,7 @@ mod tests {
             ("ssh: connect to host web.lan port 22: Connection timed out", "does not answer"),
             ("Connection timed out during banner exchange\nConnection to web.lan port 22 timed out", "says nothing"),
             ("jay@web.lan: Permission denied (publickey).", "refuses the login"),
+            ("Received disconnect from 10.0.0.5 port 22:2: Too many authentication failures", "too many keys"),
             (
                 "kex_exchange_identification: Connection closed by remote host",
                 "closes the connection from jump host gate",

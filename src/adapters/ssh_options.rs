@@ -201,6 +201,11 @@ pub fn of_nix(known: &Known) -> Vec<String> {
     EVERY.into_iter().chain(known.of(&EVERY_NEWER)).map(str::to_owned).collect()
 }
 
+/// The options of calls that only carry others, as words: no configuration makes them fork, or close what they read.
+pub fn of_carrier(known: &Known) -> Vec<String> {
+    known.of(&EVERY_NEWER).map(|option| format!("-o{option}")).collect()
+}
+
 /// A word as the login shell on the other side takes it for one word, whether that is sh, bash, zsh or fish: single quotes
 /// for everything but the two characters that mean different things inside them.
 pub fn quoted(word: &str) -> String {

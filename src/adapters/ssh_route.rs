@@ -31,7 +31,9 @@ impl Place {
     /// # Errors
     /// When ssh does not understand its configuration, or a jump host has a form that is not known here.
     pub fn of(address: &Address) -> Result<Self> {
-        let call = Invocation::new("ssh").args(["-G", "-T"]).args(destination(address));
+        // With a command, so that a configuration that forks or has one of its own is taken too; nothing is run.
+        let call = Invocation::new("ssh").args(["-G", "-T", "-oRemoteCommand=none"]);
+        let call = call.args(destination(address)).arg("true");
         let output = call.run()?;
         if !output.ended.well() {
             return Err(call.failure(&output).of_kind(Kind::Unreachable).about(&address.host));

@@ -103,6 +103,13 @@ pub fn commands(root: &Root, system: &str) -> Result<Option<Commands>> {
     }
 }
 
+/// The store paths of a system's specialisations, by name.
+pub fn specialisations(root: &Root, system: &str) -> BTreeMap<String, String> {
+    let folder = format!("{system}/specialisation");
+    let path = |name: String| Some((name.clone(), root.store_path(&format!("{folder}/{name}"))?));
+    root.list(&folder).into_iter().filter_map(path).collect()
+}
+
 /// Where the manifest of a system's secrets is, from inside the root: its own, or the one that was delivered with it.
 pub fn manifest(root: &Root, system: &str) -> Option<String> {
     let own = format!("{system}/{MANIFEST}");

@@ -33,7 +33,7 @@ pub enum Listed {
 /// When git fails, or `told` does.
 pub fn list(git: &Git, mut told: impl FnMut(Listed) -> std::io::Result<()>) -> Result<()> {
     let options = ["-z", "-t", "--stage", "--cached", "--others", "--modified", "--deleted", "--exclude-standard"];
-    let call = git.unfiltered()?.arg("ls-files").args(options);
+    let call = git.call().arg("ls-files").args(options);
     let mut last: Option<Listed> = None;
     let read = |pipe: &mut ChildStdout| {
         lines(pipe, 0, |record| {

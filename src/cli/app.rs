@@ -25,7 +25,7 @@ pub struct App {
 impl App {
     /// Sets it up.
     pub fn new(global: Global) -> Self {
-        let ui = Arc::new(Ui::new(global.quiet, global.passphrase_fd));
+        let ui = Arc::new(Ui::new(global.quiet, global.passphrase_fd, global.fleet.as_deref()));
         Self { global, ui }
     }
 

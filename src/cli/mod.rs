@@ -7,6 +7,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 
 use crate::adapters::{process, signals};
 use crate::error::Kind;
+use crate::fleet::guarded::is_guarded;
 
 mod app;
 mod sarif;
@@ -44,6 +45,7 @@ pub struct Cli {
 pub fn main() -> ExitCode {
     signals::listen();
     settings::keep_to_ourselves();
+    process::raise_open_files();
     process::look_in(settings::path());
     let matches = match command().try_get_matches() {
         Ok(matches) => matches,
@@ -57,6 +59,9 @@ pub fn main() -> ExitCode {
     let ui = app.ui.clone();
     // A panic tells where, and never what: its message could hold a value.
     std::panic::set_hook(Box::new(move |panic| {
+        if is_guarded() {
+            return;
+        }
         let place = panic.location().map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
         ui.warn(&format!("sealift has a defect{place}; please report it"));
     }));

@@ -134,7 +134,7 @@ pub fn editor() -> Result<Editor> {
     let named = EDITORS.iter().find_map(|name| Some((*name, variable(name)?)));
     let (name, text) = named.ok_or_else(|| {
         Error::usage("no editor is named: EDITOR is not set").hint(
-            "name one, such as `EDITOR=vim sealift edit NAME`; or give the value with `sealift seal NAME --stdin`",
+            "name one, such as `EDITOR=vim sealift edit NAME`; or give the value with `sealift rotate NAME --stdin`",
         )
     })?;
     Editor::parse(name, &text, &working_directory(), Some(&path()))
@@ -188,12 +188,13 @@ pub fn keep_to_ourselves() {
     rustix::process::umask(umask - rustix::fs::Mode::RWXU);
 }
 
-/// The user who became root by sudo, else the one who runs this, by number.
-pub fn user_behind_sudo() -> u32 {
+/// The user who became root by sudo or doas, else the one who runs this, by number.
+pub fn user_behind_root() -> u32 {
     let me = rustix::process::geteuid();
-    // Only root's word counts: sudo sets it, and anybody could.
-    let behind = me.is_root().then(|| variable("SUDO_UID")?.to_str()?.parse().ok()).flatten();
-    behind.unwrap_or(me.as_raw())
+    // Only root's word counts: sudo and doas set these, and anybody could.
+    let by_sudo = || variable("SUDO_UID")?.to_str()?.parse().ok();
+    let by_doas = || accounts::number_of(variable("DOAS_USER")?.to_str()?);
+    me.is_root().then(|| by_sudo().or_else(by_doas)).flatten().unwrap_or(me.as_raw())
 }
 
 /// Who calls, for locks and records, and this program's own file.
@@ -202,7 +203,7 @@ pub fn user_behind_sudo() -> u32 {
 /// When the kernel does not tell which file this is.
 pub fn caller() -> Result<Caller> {
     let program = std::env::current_exe().map_err(|error| Error::io("cannot tell which program this is", error))?;
-    let user = ["SUDO_USER", "USER", "LOGNAME"].into_iter().find_map(variable);
+    let user = ["SUDO_USER", "DOAS_USER", "USER", "LOGNAME"].into_iter().find_map(variable);
     let user = user.map_or_else(|| accounts::Caller::get().user, |user| user.to_string_lossy().into_owned());
     let machine = rustix::system::uname();
     let who: String =

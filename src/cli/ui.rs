@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -10,18 +11,24 @@ use std::time::{Duration, Instant};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use rustix::io::Errno;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::settings;
 use crate::adapters::ask::Ask;
+use crate::adapters::ssh_options::quoted;
 use crate::adapters::terminal::{self, Terminal};
 use crate::commands::{Event, Talk};
 use crate::error::{Error, Kind, Result};
+use crate::fleet::foreign::{self, cut, one_line};
 use crate::fleet::name::HostName;
 use crate::fleet::plaintext::Plaintext;
 
 /// The version of the form of what `--json` prints. Fields may be added without a new one.
 const JSON_VERSION: u32 = 1;
+/// How many characters of one line of talk are shown, and how many lines of one cause.
+const LONGEST: usize = 8 << 10;
+const LINES: usize = 100;
 
 /// The person at the terminal, or the script that started us.
 pub struct Ui {
@@ -36,11 +43,13 @@ pub struct Ui {
     colour_data: bool,
     /// Whether events are data too.
     streams: AtomicBool,
+    /// The fleet that was named for this run, as a word of the shell: what is to be typed next has to name it too.
+    fleet: Option<String>,
 }
 
 impl Ui {
     /// Looks at what standard error is.
-    pub fn new(quiet: bool, passphrase_fd: Option<i32>) -> Self {
+    pub fn new(quiet: bool, passphrase_fd: Option<i32>, fleet: Option<&Path>) -> Self {
         let wanted =
             settings::variable("NO_COLOR").is_none() && settings::variable("TERM").is_none_or(|term| term != "dumb");
         Self {
@@ -52,6 +61,24 @@ impl Ui {
             progress: Mutex::default(),
             asking: Mutex::default(),
             streams: AtomicBool::new(false),
+            fleet: fleet.map(|fleet| quoted(&fleet.display().to_string())),
+        }
+    }
+
+    /// A command of ours, for the same fleet.
+    pub fn command(&self, words: &str) -> String {
+        match &self.fleet {
+            Some(fleet) => format!("sealift --fleet {fleet} {words}"),
+            None => format!("sealift {words}"),
+        }
+    }
+
+    /// Advice, with the commands in it for the same fleet.
+    fn advice(&self, text: &str) -> String {
+        if self.fleet.is_some() {
+            text.replace("`sealift ", &format!("`{}", self.command("")))
+        } else {
+            text.to_owned()
         }
     }
 
@@ -118,6 +145,25 @@ impl Ui {
         }
     }
 
+    /// A value, without a copy in any buffer on the way. A reader that went away is no failure.
+    ///
+    /// # Errors
+    /// As `data`.
+    pub fn value(&self, value: &Plaintext) -> Result<()> {
+        value.expose(|bytes| {
+            let mut rest = bytes;
+            while !rest.is_empty() {
+                match rustix::io::write(rustix::stdio::stdout(), rest) {
+                    Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                    Err(Errno::INTR) => {}
+                    Err(Errno::PIPE) => return Ok(()),
+                    Err(error) => return Err(Error::io("cannot write to standard output", error)),
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// A line of data.
     ///
     /// # Errors
@@ -155,7 +201,7 @@ impl Ui {
     pub fn json_as_it_is(&self, value: &impl serde::Serialize) -> Result<()> {
         let text = serde_json::to_string_pretty(value)
             .map_err(|error| Error::new(Kind::Bug, "cannot write JSON").because(error))?;
-        self.data(format!("{text}\n").as_bytes())
+        self.data(format!("{}\n", foreign::json(&text)).as_bytes())
     }
 
     /// A report or an event that says itself of which version it is, as JSON on one line.
@@ -165,7 +211,7 @@ impl Ui {
     pub fn json_line(&self, report: &impl serde::Serialize) -> Result<()> {
         let text =
             serde_json::to_string(report).map_err(|error| Error::new(Kind::Bug, "cannot write JSON").because(error))?;
-        self.data(format!("{text}\n").as_bytes())
+        self.data(format!("{}\n", foreign::json(&text)).as_bytes())
     }
 
     /// From now on each event is printed as JSON too, if asked for.
@@ -233,7 +279,7 @@ impl Ui {
     /// A line of talk.
     pub fn say(&self, text: &str) {
         if !self.quiet {
-            self.tell_always(&safe(text));
+            self.tell_always(&line(&self.advice(text)));
         }
     }
 
@@ -243,14 +289,17 @@ impl Ui {
     /// As `data`.
     pub fn finding(&self, sgr: u8, weight: &str, what: &str, mend: &str) -> Result<()> {
         let paint = |sgr, text| if self.colour_data { painted(sgr, text) } else { text.to_owned() };
-        let mend =
-            if mend.is_empty() { String::new() } else { format!("  {} {}\n", paint(36, "mend:"), one_line(mend)) };
+        let mend = if mend.is_empty() {
+            String::new()
+        } else {
+            format!("  {} {}\n", paint(36, "mend:"), one_line(&self.advice(mend)))
+        };
         self.data(format!("{} {}\n{mend}", paint(sgr, weight), one_line(what)).as_bytes())
     }
 
     /// Something is wrong, and the verb goes on.
     pub fn warn(&self, text: &str) {
-        self.tell_always(&format!("{} {}", self.paint(33, "warning:"), safe(text)));
+        self.tell_always(&format!("{} {}", self.paint(33, "warning:"), line(&self.advice(text))));
     }
 
     /// Whether standard output is a terminal.
@@ -266,36 +315,46 @@ impl Ui {
     pub fn failed(&self, error: &anyhow::Error) -> ExitCode {
         let kind = error.chain().find_map(|cause| cause.downcast_ref::<Error>()).map_or(Kind::Bug, Error::kind);
         for (depth, cause) in error.chain().enumerate() {
-            let text = safe(&cause.to_string());
+            let text = line(&cause.to_string());
             if depth == 0 && kind == Kind::Interrupted {
                 // Its own words: only they know what was done by then.
                 self.tell_always(&text);
             } else if depth == 0 {
                 self.tell_always(&format!("{} {text}", self.paint(31, "error:")));
             } else {
-                text.lines().for_each(|line| self.tell_always(&format!("  {line}")));
+                self.cause("  ", cause);
             }
             if let Some(ours) = cause.downcast_ref::<Error>() {
                 ours.parts().iter().for_each(|part| self.part(part));
             }
         }
         for mend in error.chain().filter_map(|cause| cause.downcast_ref::<Error>()?.mend()) {
-            self.tell_always(&format!("{} {}", self.paint(36, "hint:"), safe(mend)));
+            self.tell_always(&format!("{} {}", self.paint(36, "hint:"), line(&self.advice(mend))));
         }
         ExitCode::from(kind.code())
     }
 
     fn part(&self, part: &Error) {
-        self.tell_always(&format!("  - {}", safe(part.message())));
+        self.tell_always(&format!("  - {}", line(part.message())));
         let mut cause = std::error::Error::source(part);
         while let Some(error) = cause {
-            safe(&error.to_string()).lines().for_each(|line| self.tell_always(&format!("      {line}")));
+            self.cause("      ", error);
             cause = error.source();
         }
         if let Some(mend) = part.mend() {
-            self.tell_always(&format!("    {} {}", self.paint(36, "hint:"), safe(mend)));
+            self.tell_always(&format!("    {} {}", self.paint(36, "hint:"), line(&self.advice(mend))));
         }
         part.parts().iter().for_each(|part| self.part(part));
+    }
+
+    /// A cause, which is often what another program said: behind a bar, so that none of its lines is taken for one of ours.
+    fn cause(&self, indent: &str, cause: &dyn std::error::Error) {
+        let text = cause.to_string();
+        text.lines().take(LINES).for_each(|one| self.tell_always(&format!("{indent}| {}", line(one))));
+        let more = text.lines().skip(LINES).count();
+        if more > 0 {
+            self.tell_always(&format!("{indent}| \u{2026} and {more} lines more"));
+        }
     }
 
     fn tell_always(&self, text: &str) {
@@ -333,7 +392,7 @@ impl Ask for Ui {
             .hint("a script gives it with `--passphrase-fd N`")
         })?;
         let _alone = self.alone();
-        let typed = terminal.hidden(&[format!("Passphrase for {}: ", safe(what))])?;
+        let typed = terminal.hidden(&[format!("Passphrase for {}: ", line(what))])?;
         typed.first().map_or_else(|| Err(Error::failed("nothing was typed")), text)
     }
 
@@ -341,7 +400,7 @@ impl Ask for Ui {
         let nobody = || Error::failed(format!("there is no terminal to ask for the {what}"));
         let terminal = self.terminal().ok_or_else(nobody)?;
         let _alone = self.alone();
-        let typed = terminal.hidden(&[format!("{}: ", safe(what))])?;
+        let typed = terminal.hidden(&[format!("{}: ", line(what))])?;
         typed.first().map_or_else(|| Err(Error::failed("nothing was typed")), text)
     }
 
@@ -353,9 +412,13 @@ impl Ask for Ui {
         self.say(message);
     }
 
+    fn is_there(&self) -> bool {
+        Terminal::open().is_some()
+    }
+
     fn confirm(&self, question: &str) -> Result<bool> {
         let _alone = self.alone();
-        self.terminal().map_or(Ok(false), |terminal| terminal.confirm(&safe(question)))
+        self.terminal().map_or(Ok(false), |terminal| terminal.confirm(&line(question)))
     }
 }
 
@@ -390,7 +453,7 @@ impl Talk for Ui {
                         .hint("a script gives it with `--passphrase-fd N`")
                 })?;
                 let mut typed = terminal
-                    .hidden(&[format!("New passphrase for {}: ", safe(what)), "The same again: ".to_owned()])?;
+                    .hidden(&[format!("New passphrase for {}: ", line(what)), "The same again: ".to_owned()])?;
                 let again = typed.split_off(1);
                 text(&twice(typed, &again, "passphrases")?)?
             }
@@ -482,29 +545,7 @@ fn is_option(word: &str) -> bool {
     word.len() <= 24 && word.starts_with('-') && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
 }
 
-/// The same for what must stay one line: a file's name could otherwise forge the next.
-fn one_line(text: &str) -> String {
-    safe(text).replace('\n', "\\n").replace('\t', "\\t")
-}
-
-/// Foreign text made safe for a terminal: control characters, also those that turn the direction of text, are escaped.
-pub fn safe(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars() {
-        let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c == '\n' || c == '\t' || !(c.is_control() || turns) {
-            safe.push(c);
-        } else {
-            safe.extend(c.escape_unicode());
-        }
-    }
-    safe
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn escape_sequences_do_not_reach_a_terminal() {
-        assert_eq!(super::safe("a\u{1b}]52;c;x\u{7}b\u{202e}c\n"), "a\\u{1b}]52;c;x\\u{7}b\\u{202e}c\n");
-    }
+/// One line of talk.
+fn line(text: &str) -> String {
+    cut(&one_line(text), LONGEST)
 }

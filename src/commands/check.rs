@@ -6,17 +6,20 @@ use std::path::Path;
 use jiff::civil::Date;
 use serde::Serialize;
 
+use super::past::{Merge, Past};
 use super::scan::index;
 use crate::adapters::age;
 use crate::adapters::git::{Git, Status};
+use crate::adapters::history;
 use crate::adapters::journal::Journal;
 use crate::adapters::repository::{Fleet, inventory};
 use crate::error::{Error, Kind, Result};
+use crate::fleet::access::{Access, Reader, listed};
 use crate::fleet::finding::{Finding, Level, Rule, audit};
 use crate::fleet::inventory::Inventory;
 use crate::fleet::name::FileName;
 use crate::fleet::policy::{Holder, Policy};
-use crate::fleet::policy_file::FILE;
+use crate::fleet::policy_file::{self, FILE};
 use crate::fleet::recipient::Fingerprint;
 use crate::fleet::seal::Seal;
 
@@ -62,19 +65,23 @@ impl Report {
 /// When the fleet cannot be read; what is wrong with it is in the report.
 pub fn run(root: &Path, today: Date, request: &Request) -> Result<Report> {
     let git = Git::of(root)?;
-    // Three readings that do not need each other: git's index, the headers, the policy.
-    let (status, inventory, fleet) = std::thread::scope(|scope| {
+    // Readings that do not need each other: git's index and last commit, the headers, the policy.
+    let (status, inventory, sides, fleet) = std::thread::scope(|scope| {
         let status = scope.spawn(|| git.status(&[&root.join(FILE), &root.join("secrets")]));
         let inventory = scope.spawn(|| inventory(root));
+        let sides = scope.spawn(|| git.sides());
         let fleet = Fleet::open(root);
-        (status.join(), inventory.join(), fleet)
+        (status.join(), inventory.join(), sides.join(), fleet)
     });
     let ended = |_| Error::new(Kind::Bug, "a thread that reads the fleet ended");
     let (fleet, status, inventory) = (fleet?, status.map_err(ended)??, inventory.map_err(ended)??);
     let policy = &fleet.policy;
     let looked = Looked { root, git: &git, policy, inventory: &inventory };
-    let mut findings = audit(policy, &inventory, today);
+    let past = Past::of(root);
+    let mut findings = audit(policy, &past.keys(policy, inventory.envelopes()), &inventory, today);
+    findings.iter_mut().for_each(|finding| looked.by_merge(&past, finding));
     findings.extend(index::findings(&fleet, &inventory)?);
+    findings.extend(looked.taken(&sides.map_err(ended)??)?);
     let mut not_looked_at = Vec::new();
     if Journal::is_unfinished(&git.place_of(root)?) {
         let what = "an interrupted change of several files is not completed yet";
@@ -125,15 +132,111 @@ impl Looked<'_> {
                 "take the pattern out of .gitignore (`git check-ignore -v` names it)",
             ));
         }
+        let sides = if status.unmerged.is_empty() { BTreeMap::new() } else { self.sides()? };
         for path in &status.unmerged {
+            let told = sides.get(path).map(|sides| format!(": {}", sides.join("; "))).unwrap_or_default();
             findings.push(Finding::error(
                 Rule::Damaged,
                 inside(path),
-                "a merge left it unresolved",
-                "take one side (`git checkout --ours` or `--theirs`), `git add` it, then run `sealift rekey`",
+                format!("a merge left it unresolved{told}"),
+                "settle recipients.toml first: it says who is to read it; then keep the version whose value is in use, `git add` it, and look again",
             ));
         }
         Ok(findings)
+    }
+
+    /// What both sides of a merge have of the files that it left unresolved.
+    fn sides(&self) -> Result<BTreeMap<String, Vec<String>>> {
+        let listing = self.git.call().args(["ls-files", "--unmerged", "-z"]).read()?;
+        let mut stages = Vec::new();
+        for record in listing.split(|b| *b == 0).map(String::from_utf8_lossy) {
+            let Some((head, path)) = record.split_once('\t') else { continue };
+            let words: Vec<&str> = head.split(' ').collect();
+            if let [_, object, stage @ ("2" | "3")] = words[..] {
+                stages.push((path.to_owned(), if stage == "2" { "ours" } else { "theirs" }, object.to_owned()));
+            }
+        }
+        let objects: Vec<String> = stages.iter().map(|(_, _, object)| object.clone()).collect();
+        let past = Past::of(self.root);
+        let mut sides: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for ((path, side, _), content) in stages.into_iter().zip(self.git.objects(&objects)?) {
+            let envelope = content.as_deref().and_then(age::envelope_of);
+            let keys = past.keys(self.policy, &envelope);
+            let told = match envelope.and_then(|envelope| envelope.seal) {
+                Some(seal) => {
+                    let readers: BTreeSet<Reader> =
+                        seal.current.iter().map(|key| Reader::of(key, &keys.holders)).collect();
+                    format!("{side} is value {} for {}", seal.serial, listed(&readers))
+                }
+                None => format!("{side} has no seal"),
+            };
+            sides.entry(path).or_default().push(told);
+        }
+        Ok(sides)
+    }
+
+    /// Who could read a file on one side of a merge, and cannot by the policy or by the file now: only then nothing else
+    /// would tell it. Somebody who was removed is meant.
+    fn taken(&self, sides: &[String]) -> Result<Vec<Finding>> {
+        let path = self.git.relative(&self.root.join(FILE))?;
+        let objects: Vec<String> = sides.iter().map(|commit| format!("{commit}:{path}")).collect();
+        let (wanted, holders) = (self.policy.wanted(), self.policy.holders());
+        let mut findings = Vec::new();
+        for (commit, text) in sides.iter().zip(self.git.objects(&objects)?) {
+            let read = || policy_file::parse(std::str::from_utf8(text.as_deref()?).ok()?).ok();
+            let Some(side) = read() else { continue };
+            let known = side.holders();
+            for (file, then) in side.wanted() {
+                let Some(now) = wanted.get(&file) else { continue };
+                let now = self.policy.recipients_of(&now.hosts);
+                let words: BTreeSet<String> = now.keys().map(|key| Reader::of(key, &holders).word()).collect();
+                let seal = self.inventory.seal(&file);
+                let lost = side.recipients_of(&then.hosts).into_keys().filter(|key| {
+                    !matches!(holders.get(key), Some(Holder::Retired(_)))
+                        && !seal.is_some_and(|seal| seal.current.contains(key))
+                });
+                let lost = lost.map(|key| Reader::of(&key, &known)).filter(|reader| !words.contains(&reader.word()));
+                let lost: BTreeSet<Reader> = lost.collect();
+                if lost.is_empty() {
+                    continue;
+                }
+                let commit = commit.get(..9).unwrap_or(commit);
+                let what =
+                    format!("one side of the merge, {commit}, gave it to {}; recipients.toml does not", listed(&lost));
+                let mend = "if that is not meant, say in recipients.toml that they read it";
+                findings.push(Finding {
+                    access: Access { loses: lost, ..Access::default() },
+                    ..Finding::warning(Rule::TakenByMerge, file.path(), what, mend)
+                });
+            }
+        }
+        Ok(findings)
+    }
+
+    /// Where a merge took access from somebody, or the declaration of a file, says what both sides had. What to do about
+    /// it is then no change of files.
+    fn by_merge(&self, past: &Past, finding: &mut Finding) {
+        let Some(file) = finding.about.strip_prefix("secrets/").and_then(FileName::from_path) else { return };
+        let merge = match finding.rule {
+            Rule::Orphan => past.merge_that_ended(|policy| policy.wanted().contains_key(&file)),
+            Rule::ExtraReader => {
+                let now = self.policy.wanted().remove(&file).map(|wanted| self.policy.recipients_of(&wanted.hosts));
+                let now: BTreeSet<Fingerprint> = now.into_iter().flat_map(BTreeMap::into_keys).collect();
+                let current = self.inventory.seal(&file).into_iter().flat_map(|seal| seal.current.iter());
+                let lost: Vec<&Fingerprint> = current.filter(|key| !now.contains(*key)).collect();
+                past.merge_that_ended(|policy| {
+                    policy.wanted().remove(&file).is_some_and(|wanted| {
+                        let recipients = policy.recipients_of(&wanted.hosts);
+                        lost.iter().any(|key| recipients.contains_key(*key))
+                    })
+                })
+            }
+            _ => None,
+        };
+        if let Some(merge) = merge {
+            finding.what = format!("{}; {}", finding.what, merge.told(&file));
+            Merge::MEND.clone_into(&mut finding.mend);
+        }
     }
 
     /// The serials of files that differ from HEAD, as HEAD has them. Files that do not differ cannot have fallen.
@@ -172,23 +275,13 @@ impl Looked<'_> {
         if !git.has_head()? {
             return Ok(Vec::new());
         }
-        let listing = git
-            .call()
-            .args(["log", "--all", "--full-history", "-m", "--format=", "--raw", "-z", "--no-abbrev", "--no-renames"])
-            .read()?;
         let mut versions: BTreeSet<(FileName, String)> = BTreeSet::new();
-        let mut records = listing.split(|b| *b == 0).map(String::from_utf8_lossy);
-        while let Some(head) = records.next() {
-            // :mode mode object object status, then the path as a record of its own.
-            let Some(head) = head.trim_start().strip_prefix(':').map(str::to_owned) else { continue };
-            let Some(path) = records.next() else { break };
-            let object = head.split(' ').nth(3).unwrap_or_default();
-            if object.bytes().any(|b| b != b'0')
-                && let Some(file) = self.file_at(&path)
-            {
-                versions.insert((file, object.to_owned()));
+        history::changes(git, &["--all", "--"], |change| {
+            let file = std::str::from_utf8(change.path).ok().and_then(|path| self.file_at(path));
+            if let Some(file) = file.filter(|_| change.after.bytes().any(|b| b != b'0')) {
+                versions.insert((file, change.after.to_owned()));
             }
-        }
+        })?;
         let (names, objects): (Vec<_>, Vec<_>) = versions.into_iter().unzip();
         let mut highest: BTreeMap<FileName, Seal> = BTreeMap::new();
         let mut readers: BTreeMap<FileName, BTreeSet<Fingerprint>> = BTreeMap::new();
@@ -201,6 +294,9 @@ impl Looked<'_> {
             if inventory.seal(&name).is_some_and(|now| now.serial == seal.serial) {
                 readers.entry(name.clone()).or_default().extend(seal.ever());
             }
+            if seal.is_last() {
+                continue;
+            }
             if highest.get(&name).is_none_or(|high| high.serial < seal.serial) {
                 highest.insert(name, seal);
             }
@@ -210,10 +306,8 @@ impl Looked<'_> {
         for (file, ever) in readers {
             let Some(now) = inventory.seal(&file) else { continue };
             let told: BTreeSet<_> = now.ever().copied().collect();
-            let who: BTreeSet<String> = ever
-                .difference(&told)
-                .map(|key| holders.get(key).map_or_else(|| format!("an unknown key ({key})"), Holder::to_string))
-                .collect();
+            let who: BTreeSet<String> =
+                ever.difference(&told).map(|key| Reader::of(key, &holders).to_string()).collect();
             if !who.is_empty() {
                 let who = who.into_iter().collect::<Vec<_>>().join(", ");
                 findings.push(Finding::error(
@@ -250,7 +344,7 @@ fn seals_of(git: &Git, wanted: Vec<(FileName, String)>) -> Result<BTreeMap<FileN
 fn fallen(before: &BTreeMap<FileName, Seal>, inventory: &Inventory, whence: &str) -> Vec<Finding> {
     let lower = |(file, seal): (&FileName, &Seal)| {
         let now = inventory.seal(file)?;
-        (now.serial < seal.serial && seal.name == *file).then(|| {
+        (now.serial < seal.serial && seal.name == *file && !seal.is_last()).then(|| {
             Finding::error(
                 Rule::SerialFell,
                 file.path(),

@@ -70,8 +70,15 @@ pub fn run(session: Option<&Session>, request: &Request<'_>) -> Result<Report> {
     let examined = examined(&target, request)?;
     let name = host.as_ref().map_or_else(|| target.shown(), ToString::to_string);
     let pins = session.zip(host.as_ref()).and_then(|(session, host)| session.fleet.policy.hosts.get(host));
-    let git = if request.host.is_none() { Git::find(request.directory)? } else { None };
-    let gathered = git.as_ref().map(layout::gather).transpose()?;
+    let git = if request.host.is_none() { Git::find(request.directory) } else { Ok(None) };
+    let (git, gathered) = match git {
+        Ok(git) => {
+            let gathered = git.as_ref().map(layout::gather).transpose()?;
+            (git, gathered)
+        }
+        // That git refuses it is what is wrong with it.
+        Err(error) => (None, Some(layout::foreign(request.directory).ok_or(error)?)),
+    };
     let against = Against {
         machine: &examined,
         name: &name,
@@ -151,7 +158,7 @@ fn overdue(session: &Session, request: &Request<'_>) -> Result<Vec<Fault>> {
             policy.wanted().values().any(|wanted| wanted.file.path() == about && wanted.hosts.contains(&host))
         })
     };
-    let found = audit(policy, &session.fleet.inventory()?, request.today);
+    let found = audit(policy, &policy.keys(), &session.fleet.inventory()?, request.today);
     let found = found.into_iter().filter(|finding| finding.rule == Rule::Overdue && of_host(&finding.about));
     Ok(found
         .map(|finding| Fault {

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::rename::unadopted;
 use super::seal::{find, fitting};
 use super::show::unknown;
 use super::writer::{Sealed, Writer};
@@ -49,6 +50,9 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     }
     let shape = secret.shape.clone();
     let before = session.fleet.sealed(&request.file)?.ok_or_else(|| unknown(session, &request.file))?;
+    if age::envelope_of(&before).is_some_and(|envelope| envelope.seal.is_none()) {
+        return Err(unadopted(&request.file));
+    }
     let identities = session.identities()?;
     let original = age::open(&before, &request.file, &identities)?.value;
     if request.editor.is_unknown() {
@@ -96,6 +100,7 @@ fn edited(session: &Session, request: &Request, original: &Plaintext, shape: &Sh
             &request.editor,
             &request.around,
             request.limit.max(original.len() + 1),
+            || saved_elsewhere(session, &request.editor.name()),
         )?;
         if !left.ended.well() {
             return Err(Error::failed(format!("{} failed ({}); nothing changed", request.editor.name(), left.ended)));
@@ -105,12 +110,6 @@ fn edited(session: &Session, request: &Request, original: &Plaintext, shape: &Sh
             .ok_or_else(|| Error::failed(format!("{} removed the file; nothing changed", request.editor.name())))?;
         if unchanged(original, &value) {
             session.note("nothing changed");
-            if left.quick {
-                session.note(format!(
-                    "{} ended at once: if it opens a window of its own, tell it to wait, as in EDITOR='code --wait'",
-                    request.editor.name()
-                ));
-            }
             return Ok(None);
         }
         let copy = value.expose(|bytes| Plaintext::concat(&[bytes]));
@@ -134,6 +133,21 @@ fn edited(session: &Session, request: &Request, original: &Plaintext, shape: &Sh
             }
         }
     }
+}
+
+/// Asks whether the text is saved where an editor that came back at once has handed it to.
+fn saved_elsewhere(session: &Session, editor: &str) -> Result<()> {
+    session.note(format!(
+        "{editor} came back and left the file as it was. If the file is open in another window, save it there first"
+    ));
+    while !session.talk.confirm("Take the file as it is now?")? {
+        if !session.talk.confirm("Wait on? Otherwise nothing is changed.")? {
+            return Err(Error::failed(format!("{editor} came back and left the file as it was; nothing changed")).hint(
+                "one that hands the file to a program that runs already has to wait for it: EDITOR='code --wait', EDITOR='nvr --remote-wait'",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Whether nothing was typed. Some editors end every file with a newline; that alone is no change.

@@ -71,6 +71,8 @@ pub fn here(root: &Path) -> Result<Generations> {
     }
     let generations = read.iter().rev().map(|(generation, sealed)| {
         let facts = generation.system.as_deref().and_then(|system| system::facts(&root, system).ok());
+        let runs = |(name, system): (String, String)| (running.as_ref() == Some(&system)).then_some(name);
+        let specialisations = generation.system.as_deref().map(|system| system::specialisations(&root, system));
         let is = |link: &Option<String>| generation.system.is_some() && *link == generation.system;
         let secrets: Vec<_> = sealed
             .iter()
@@ -94,6 +96,7 @@ pub fn here(root: &Path) -> Result<Generations> {
             current: current == Some(generation.number),
             running: is(&running),
             booted: is(&booted),
+            specialisation: specialisations.into_iter().flatten().find_map(runs),
             unit: facts.as_ref().is_some_and(|facts| facts.has_unit),
             revives,
             cannot_open: closed.map(|(placement, _)| placement.target.name.to_string()).collect(),

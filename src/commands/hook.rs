@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::adapters::files::{self, Durable};
 use crate::adapters::git::Git;
 use crate::error::{Error, Result};
+use crate::fleet::policy_file::FILE;
 
 /// The lines that are ours in a hook begin and end so.
 const BEGIN: &str = "# sealift: begin (`sealift hook remove` takes this away)\n";
@@ -23,7 +24,7 @@ pub const ENTRY: &str = "\
   hooks:
     - id: sealift
       name: no plaintext in the commit
-      entry: sh -c 'sealift scan --staged --quiet || [ $? -eq 11 ]'
+      entry: sh -c 'SEALIFT_FLEET= sealift scan --staged --quiet || [ $? -eq 11 ]'
       language: system
       always_run: true
       pass_filenames: false
@@ -139,11 +140,17 @@ fn without(text: &str) -> String {
     }
 }
 
+/// What the hook runs. The fleet is named, so that a branch without it is known from a repository that has none; and the
+/// environment does not lead to another.
 fn lines(git: &Git, root: &Path, program: &Path) -> String {
-    let below = root.strip_prefix(&git.top).unwrap_or(Path::new(""));
-    let fleet = if below.as_os_str().is_empty() { String::new() } else { format!(" --fleet {}", quoted(below)) };
+    let below = root.strip_prefix(&git.top).ok().filter(|below| !below.as_os_str().is_empty());
+    let fleet = if root.join(FILE).exists() {
+        format!(" --fleet {}", quoted(below.unwrap_or(Path::new("."))))
+    } else {
+        String::new()
+    };
     format!(
-        "{BEGIN}sealift=$(command -v sealift || echo {})\n\"$sealift\" scan --staged --quiet{fleet} || [ $? -eq 11 ] || exit 1\n{END}",
+        "{BEGIN}sealift=$(command -v sealift || echo {})\nSEALIFT_FLEET= \"$sealift\" scan --staged --quiet{fleet} || [ $? -eq 11 ] || exit 1\n{END}",
         quoted(program)
     )
 }

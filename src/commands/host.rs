@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::list::no_host;
-use super::rekey::{Report as Rekeyed, refuse_broken, reseal};
+use super::past::Past;
+use super::rekey::{Report as Rekeyed, Terms, agree, refuse_broken, reseal};
 use super::writer::Writer;
 use super::{Changes, Session};
 use crate::adapters::generate::generate;
@@ -13,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fleet::inventory::{Found, Inventory};
 use crate::fleet::name::{FileName, HostName, SecretName, Tag};
 use crate::fleet::plaintext::Plaintext;
-use crate::fleet::plan::Plan;
+use crate::fleet::plan::{Plan, Scope};
 use crate::fleet::policy::{HOST_KEYS, Policy};
 use crate::fleet::policy_edit::{Declaration, Edit, public_path};
 use crate::fleet::policy_file::{self, FILE};
@@ -86,7 +87,7 @@ pub fn add(session: &mut Session, new: &New) -> Result<Report> {
     edit.add_host(&new.name, &new.keys, new.address.as_deref(), &new.tags)?;
     let own = own_key(&new.name)?;
     if new.own_key.is_some() {
-        if session.fleet.policy.secrets.contains_key(own.as_str()) {
+        if session.fleet.policy.secrets.contains_key(own.as_str()) || session.fleet.sealed(&own.file())?.is_some() {
             return Err(Error::usage(format!("there is a secret {own} already"))
                 .hint(format!("it is a key of a machine of this name: remove it first, `sealift rm {own}`")));
         }
@@ -231,8 +232,12 @@ pub fn remove(session: &mut Session, name: &HostName) -> Result<Report> {
     }
     let only: BTreeSet<FileName> =
         inventory.files.iter().filter(|(_, found)| may_read(found, &keys)).map(|(file, _)| file.clone()).collect();
-    let plan = Plan::rekey(&session.fleet.policy, &inventory, Some(&only), false);
+    let past = Past::of(&session.fleet.root);
+    let policy = &session.fleet.policy;
+    let scope = Scope { only: Some(only), ..Scope::default() };
+    let plan = Plan::rekey(policy, &past.keys(policy, inventory.envelopes()), &inventory, &scope);
     refuse_broken(&plan)?;
+    agree(session, &past, &plan.accesses(), &Terms { of: Some(name), ..Terms::default() })?;
     reseal(session, &plan.reseal, &inventory, &mut changes)?;
     let rekeyed = Rekeyed::of(&plan, false);
     session.commit(&git, &journal, &changes)?;
@@ -258,8 +263,11 @@ fn bring_in_line(session: &Session, host: &HostName, change: Change, changes: &m
     let inventory = session.fleet.inventory()?;
     let only: BTreeSet<FileName> =
         policy.wanted().into_values().filter(|wanted| wanted.hosts.contains(&host)).map(|wanted| wanted.file).collect();
-    let plan = Plan::rekey(policy, &inventory, Some(&only), false);
+    let past = Past::of(&session.fleet.root);
+    let scope = Scope { only: Some(only), ..Scope::default() };
+    let plan = Plan::rekey(policy, &past.keys(policy, inventory.envelopes()), &inventory, &scope);
     refuse_broken(&plan)?;
+    agree(session, &past, &plan.accesses(), &Terms { of: Some(host), ..Terms::default() })?;
     reseal(session, &plan.reseal, &inventory, changes)?;
     let mut writer = None;
     let (mut made, mut missing) = (Vec::new(), Vec::new());

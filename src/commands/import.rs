@@ -1,5 +1,5 @@
 //! `import`: takes over a repository of agenix as it is. Its rules become declarations, its files move to their names; no
-//! ciphertext is touched and no key is needed. `rekey` gives the files their seals.
+//! ciphertext is touched and no key is needed, unless the files are to get their seals in the same step.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -7,12 +7,18 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::host::adopt_policy;
+use super::past::Past;
+use super::rekey::{anew, doubt};
 use super::{Changes, Session};
-use crate::adapters::files;
-use crate::error::{Error, Result};
+use crate::adapters::age_history::AgeHistory;
+use crate::adapters::{age, files};
+use crate::error::{Error, Kind, Result};
+use crate::fleet::access::{Access, listed};
 use crate::fleet::agenix_rules::{self, Entry, Key};
-use crate::fleet::header::FILE_LIMIT;
-use crate::fleet::name::{AdminName, HostName, SecretName};
+use crate::fleet::header::{FILE_LIMIT, Fault, Mac};
+use crate::fleet::inventory::{Found, Inventory};
+use crate::fleet::name::{AdminName, FileName, HostName, SecretName};
+use crate::fleet::plan::{Plan, Scope, Why};
 use crate::fleet::policy::Holder;
 use crate::fleet::policy_edit::{Declaration, Edit};
 use crate::fleet::recipient::Recipient;
@@ -29,6 +35,8 @@ pub struct Request {
     pub admins: Vec<String>,
     /// Names of keys that are a machine's.
     pub hosts: Vec<String>,
+    /// Give the files their seals, with an admin's key.
+    pub adopt: bool,
     /// Only say what would be done.
     pub dry_run: bool,
     /// Do not ask.
@@ -50,6 +58,12 @@ pub struct Report {
     pub left: Vec<(String, String)>,
     /// Files that an admin cannot open yet and will by the next rekey: the file, and who.
     pub widened: Vec<(SecretName, Vec<String>)>,
+    /// Who gains and who loses access where a file gets its seal: by the rules, and by what the file itself tells.
+    pub access: Vec<(SecretName, Access)>,
+    /// Files that got their seal.
+    pub adopted: Vec<SecretName>,
+    /// Files that did not, though it was asked for, and why.
+    pub not_adopted: Vec<(SecretName, String)>,
     /// Whether it was only shown.
     pub dry_run: bool,
 }
@@ -64,7 +78,14 @@ impl Report {
             format!("secret {secret} for {}", if hosts.is_empty() { "no host".to_owned() } else { hosts.join(", ") })
         });
         let moved = self.moved.iter().map(|(from, to)| format!("{from} becomes {to}"));
-        admins.chain(hosts).chain(secrets).chain(moved).collect()
+        let readers = self.access.iter().filter(|(_, access)| !access.is_none());
+        let readers = readers.map(|(secret, access)| format!("with its seal, {secret}: {}", access.told()));
+        admins.chain(hosts).chain(secrets).chain(moved).chain(readers).collect()
+    }
+
+    /// The code that it comes to.
+    pub fn kind(&self) -> Option<Kind> {
+        (!self.not_adopted.is_empty()).then_some(Kind::Partial)
     }
 }
 
@@ -84,8 +105,9 @@ pub fn agenix(session: &mut Session, request: &Request) -> Result<Report> {
         people_and_machines(session, request, &entries, &mut edit, &mut report).map_err(|error| error.about(&shown))?;
     let mut changes = Changes::default();
     let mut names = BTreeMap::new();
+    let mut taken = Vec::new();
     for entry in &entries {
-        declare(session, entry, &folder, &holders, &mut edit, &mut names, &mut changes, &mut report)?;
+        taken.extend(declare(session, entry, &folder, &holders, &mut edit, &mut names, &mut report)?);
     }
     if report.secrets.is_empty() && report.admins.is_empty() && report.hosts.is_empty() {
         return Ok(report);
@@ -99,7 +121,7 @@ pub fn agenix(session: &mut Session, request: &Request) -> Result<Report> {
             .flat_map(|entry| &entry.keys)
             .filter_map(|key| match holders.get(&canonical(key)?)? {
                 Holder::Admin(name) => Some(name.to_string()),
-                Holder::Host(_) | Holder::Retired(_) => None,
+                Holder::Host(_) | Holder::Retired(_) | Holder::Past(_) => None,
             })
             .collect();
         let more = session.fleet.policy.admins.keys().map(ToString::to_string).filter(|name| !told.contains(name));
@@ -108,24 +130,88 @@ pub fn agenix(session: &mut Session, request: &Request) -> Result<Report> {
             report.widened.push((secret.clone(), more));
         }
     }
+    let found = taken.iter().map(|taken| {
+        let envelope = age::envelope_of(&taken.bytes).map_or(Found::Broken(Fault::NotAge), Found::Sealed);
+        (taken.name.file(), envelope)
+    });
+    let inventory = Inventory { files: found.collect(), ..Inventory::default() };
+    let past = Past::of(&session.fleet.root);
+    let policy = &session.fleet.policy;
+    let files: BTreeSet<FileName> = inventory.files.keys().cloned().collect();
+    let scope = Scope { only: Some(files.clone()), all: false, adopt: files };
+    let mut plan = Plan::rekey(policy, &past.keys(policy, inventory.envelopes()), &inventory, &scope);
+    plan.reseal.retain(|reseal| reseal.why == Why::Unsealed);
+    report.access = plan.reseal.iter().map(|reseal| (reseal.wanted.name.clone(), reseal.access.clone())).collect();
+    if request.adopt {
+        sift(session, &mut plan, &mut report)?;
+    } else {
+        plan.reseal.clear();
+    }
     if request.dry_run {
         return Ok(report);
     }
     report.lines().iter().for_each(|line| session.note(line.as_str()));
     let question = format!(
-        "Declare {} secrets, {} hosts and {} admins, and move {} files?",
+        "Declare {} secrets, {} hosts and {} admins, move {} files and seal {}?",
         report.secrets.len(),
         report.hosts.len(),
         report.admins.len(),
-        report.moved.len()
+        report.moved.len(),
+        plan.reseal.len()
     );
     if !request.yes && !session.talk.confirm(&question)? {
         return Err(
             Error::failed("nothing was taken over").hint("`--dry-run` shows it, `--yes` does it without asking")
         );
     }
+    seal(session, &plan, taken, &mut changes)?;
+    report.adopted = plan.reseal.iter().map(|reseal| reseal.wanted.name.clone()).collect();
     session.commit(&git, &journal, &changes)?;
     Ok(report)
+}
+
+/// Takes out of a plan what is not adopted: where something speaks against that the file is what its rule says, and where
+/// somebody reads it whom its rule does not name.
+fn sift(session: &Session, plan: &mut Plan<'_>, report: &mut Report) -> Result<()> {
+    let git = session.fleet.git()?;
+    let history = AgeHistory::of(&git)?;
+    let top = git.relative(&session.fleet.root)?;
+    let macs: Vec<Mac> = plan.reseal.iter().map(|reseal| reseal.mac).collect();
+    plan.reseal.retain(|reseal| {
+        let twice = macs.iter().filter(|mac| **mac == reseal.mac).count() > 1;
+        let why = if twice {
+            Some("another rule has this very file".to_owned())
+        } else if reseal.access.loses.is_empty() {
+            doubt(&reseal.wanted.file, reseal.mac, &top, &history).map(|error| error.message().to_owned())
+        } else {
+            Some(format!("its rule does not name {}, who can read it", listed(&reseal.access.loses)))
+        };
+        report.not_adopted.extend(why.clone().map(|why| (reseal.wanted.name.clone(), why)));
+        why.is_none()
+    });
+    Ok(())
+}
+
+/// Puts every file in its place, with a seal where it gets one.
+fn seal(session: &Session, plan: &Plan<'_>, taken: Vec<Taken>, changes: &mut Changes) -> Result<()> {
+    let policy = &session.fleet.policy;
+    let recipients = plan.reseal.iter().flat_map(|reseal| policy.recipients_of(&reseal.wanted.hosts).into_values());
+    let keys = if plan.reseal.is_empty() { None } else { Some((session.identities()?, session.sealer(recipients)?)) };
+    for Taken { name, from, bytes } in taken {
+        let to = name.file().path();
+        let adopted = plan.reseal.iter().find(|reseal| *reseal.wanted.name == name);
+        let sealed = match (adopted, &keys) {
+            (Some(reseal), Some((identities, sealer))) => Some(anew(session, reseal, &bytes, identities, sealer)?),
+            _ => None,
+        };
+        if from != to {
+            changes.write(to, None, sealed.unwrap_or_else(|| bytes.clone()));
+            changes.remove(from, &bytes);
+        } else if let Some(sealed) = sealed {
+            changes.write(to, Some(&bytes), sealed);
+        }
+    }
+    Ok(())
 }
 
 /// The folder of the rules file, with its last slash, and its path, from the top of the fleet.
@@ -240,8 +326,14 @@ fn entries_of(entries: &[Entry], text: &str) -> String {
     with.map(|entry| entry.file.as_str()).take(3).collect::<Vec<_>>().join(", ")
 }
 
-/// Declares one file's secret, and moves the file to its name.
-#[expect(clippy::too_many_arguments, reason = "what one rule changes: the policy, the files and what is told of both")]
+/// A file of a rule.
+struct Taken {
+    name: SecretName,
+    from: String,
+    bytes: Vec<u8>,
+}
+
+/// Declares one file's secret; the file, if it can be read.
 fn declare(
     session: &Session,
     entry: &Entry,
@@ -249,12 +341,11 @@ fn declare(
     holders: &BTreeMap<String, Holder>,
     edit: &mut Edit,
     names: &mut BTreeMap<String, String>,
-    changes: &mut Changes,
     report: &mut Report,
-) -> Result<()> {
+) -> Result<Option<Taken>> {
     let leave = |report: &mut Report, why: &str| {
         report.left.push((entry.file.clone(), why.to_owned()));
-        Ok(())
+        Ok(None)
     };
     let from = format!("{folder}{}", entry.file);
     if entry.file.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
@@ -264,13 +355,7 @@ fn declare(
     if path.symlink_metadata().is_err() {
         return leave(report, "there is no such file");
     }
-    let stem = entry.file.strip_suffix(".age").unwrap_or(&entry.file).to_ascii_lowercase();
-    let inside = format!("{folder}{stem}");
-    let inside = inside.strip_prefix("secrets/").unwrap_or(&inside);
-    let plain = |letter: char| if letter.is_ascii_alphanumeric() || "._-/".contains(letter) { letter } else { '-' };
-    let parts: Vec<String> = inside.split('/').map(|part| part.chars().map(plain).collect::<String>()).collect();
-    let parts: Vec<&str> = parts.iter().map(|part| part.trim_start_matches(['-', '.', '_'])).collect();
-    let Ok(name) = parts.join("/").parse::<SecretName>() else {
+    let Some(name) = agenix_rules::name_of(&from) else {
         return leave(report, "no name of a secret can be made of its path");
     };
     let policy = &session.fleet.policy;
@@ -286,7 +371,7 @@ fn declare(
         .iter()
         .filter_map(|key| match holders.get(&canonical(key)?)? {
             Holder::Host(host) => Some(host.clone()),
-            Holder::Admin(_) | Holder::Retired(_) => None,
+            Holder::Admin(_) | Holder::Retired(_) | Holder::Past(_) => None,
         })
         .collect();
     hosts.sort();
@@ -294,17 +379,20 @@ fn declare(
     let declaration = Declaration { hosts: hosts.iter().map(ToString::to_string).collect(), ..Declaration::default() };
     edit.declare(&name, &declaration)?;
     let to = name.file().path();
-    if from != to {
-        let bytes = files::read(&path, FILE_LIMIT)?;
+    let bytes = files::read(&path, FILE_LIMIT);
+    let taken = if from == to {
+        // What is wrong with a file that stays where it is, `check` says.
+        bytes.ok().map(|bytes| Taken { name: name.clone(), from, bytes })
+    } else {
+        let bytes = bytes?;
         if session.fleet.root.join(&to).symlink_metadata().is_ok() {
             return Err(
                 Error::failed(format!("{to} is there already, where {from} would go")).hint("move one of the two away")
             );
         }
-        changes.write(to.as_str(), None, bytes.clone());
-        changes.remove(from.as_str(), &bytes);
-        report.moved.push((from, to));
-    }
+        report.moved.push((from.clone(), to));
+        Some(Taken { name: name.clone(), from, bytes })
+    };
     report.secrets.push((name, hosts));
-    Ok(())
+    Ok(taken)
 }

@@ -1,5 +1,6 @@
 //! `init`: makes or adopts a fleet in a git repository. Writes what is missing, and overwrites nothing.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -7,11 +8,11 @@ use serde::Serialize;
 use super::hook;
 use crate::adapters::files::{self, Durable};
 use crate::adapters::git::Git;
-use crate::adapters::process::Invocation;
 use crate::adapters::repository::Fleet;
 use crate::error::{Error, Result};
 use crate::fleet::name::HostName;
 use crate::fleet::policy_file::{self, FILE};
+use crate::fleet::{nix_guard, nix_hosts};
 
 /// How a new recipients.toml begins.
 const POLICY: &str = "\
@@ -31,7 +32,11 @@ pub struct Report {
     /// What was written.
     pub written: Vec<String>,
     /// Hosts that the flake configures and the policy does not name yet.
-    pub hosts: Vec<String>,
+    pub hosts: Vec<HostName>,
+    /// Systems of the flake whose names no host of a fleet can have.
+    pub not_hosts: Vec<String>,
+    /// What of the flake's names could not be read, and why.
+    pub not_read: Vec<String>,
     /// Whether there is an admin.
     pub has_admin: bool,
     /// The pre-commit hook, if it was made.
@@ -73,12 +78,13 @@ pub fn run(directory: &Path, program: &Path) -> Result<Report> {
     }
     let paths: Vec<_> = written.iter().map(|name| root.join(name)).collect();
     git.stage(&paths)?;
-    let hosts = configured(root).into_iter().filter(|host| !policy.hosts.contains_key(host.as_str())).collect();
+    let Configured { mut hosts, not_hosts, not_read } = configured(root, &git.top);
+    hosts.retain(|host| !policy.hosts.contains_key(host));
     let (hook, no_hook) = match hook::install_new(&git, root, program) {
         Ok(hook) => (hook, None),
         Err(error) => (None, Some(format!("{error}; {}", error.mend().unwrap_or_default()))),
     };
-    Ok(Report { written, hosts, has_admin: !policy.admins.is_empty(), hook, no_hook })
+    Ok(Report { written, hosts, not_hosts, not_read, has_admin: !policy.admins.is_empty(), hook, no_hook })
 }
 
 /// The directory, and the repository that it lies in.
@@ -95,33 +101,54 @@ pub fn repository(directory: &Path) -> Result<(PathBuf, Git)> {
     Ok((here, git))
 }
 
-/// The hosts that the repository configures: those of the flake, where nix can tell, else the folders of `hosts/`.
-fn configured(root: &Path) -> Vec<String> {
-    let from_flake = || -> Option<Vec<String>> {
-        root.join("flake.nix").exists().then_some(())?;
-        let names = Invocation::new("nix")
-            .args([
-                "--extra-experimental-features",
-                "nix-command flakes",
-                "eval",
-                "--json",
-                ".#nixosConfigurations",
-                "--apply",
-                "builtins.attrNames",
-            ])
-            .in_dir(root)
-            .read()
-            .ok()?;
-        serde_json::from_slice(&names).ok()
-    };
-    let from_folders = || {
-        let folders =
-            std::fs::read_dir(root.join("hosts")).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir());
-        let mut names: Vec<String> = folders.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-        names.sort();
-        names
-    };
-    // They stand in commands that are there to be pasted: what is no host's name does not.
-    let names = from_flake().unwrap_or_else(from_folders);
-    names.into_iter().filter(|name| name.parse::<HostName>().is_ok()).collect()
+/// What a repository configures.
+#[derive(Default)]
+struct Configured {
+    /// Hosts.
+    hosts: Vec<HostName>,
+    /// Names that no host can have.
+    not_hosts: Vec<String>,
+    /// What of the names is not known.
+    not_read: Vec<String>,
+}
+
+/// The hosts that the repository configures: those that flake.nix says, else the folders of `hosts/`. Nothing is evaluated: a
+/// flake may be a stranger's, and evaluating it builds what it names.
+fn configured(root: &Path, top: &Path) -> Configured {
+    let flake =
+        root.ancestors().take_while(|above| above.starts_with(top)).find(|above| above.join("flake.nix").exists());
+    let (mut names, mut found) = (BTreeSet::new(), Configured::default());
+    match flake.map(|folder| (folder, read(&folder.join("flake.nix")))) {
+        Some((folder, Ok(named))) => {
+            let computed = |line| format!("flake.nix:{line}: names of nixosConfigurations are computed here");
+            found.not_read.extend(named.computed.iter().map(computed));
+            names = named.names;
+            names.extend(named.folders.iter().flat_map(|below| folders(&folder.join(below))));
+        }
+        Some((_, Err(why))) => found.not_read.push(format!("flake.nix: {why}")),
+        None => {}
+    }
+    if names.is_empty() {
+        names.extend(folders(&root.join("hosts")));
+    }
+    for name in names {
+        // They stand in commands that are there to be pasted: what is no host's name does not.
+        match name.parse() {
+            Ok(host) => found.hosts.push(host),
+            Err(_) => found.not_hosts.push(name),
+        }
+    }
+    found
+}
+
+fn read(flake: &Path) -> Result<nix_hosts::Named, String> {
+    let bytes = files::read(flake, nix_guard::LIMIT as u64).map_err(|error| error.in_one_line())?;
+    nix_hosts::read(&String::from_utf8_lossy(&bytes)).map_err(|unread| unread.to_string())
+}
+
+/// The names of the folders in a folder.
+fn folders(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }

@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::show::unknown;
 use super::{Event, Session};
 use crate::error::{Error, Result};
-use crate::fleet::finding::Drift;
+use crate::fleet::access::{Access, Reader};
 use crate::fleet::inventory::Found;
 use crate::fleet::name::{FileName, HostName, nearest};
-use crate::fleet::policy::{Holder, Policy, Wanted};
+use crate::fleet::policy::{Policy, Wanted};
 use crate::fleet::recipient::{Fingerprint, Recipient};
 use crate::fleet::seal::Seal;
 use crate::fleet::standing::{Standing, credible};
@@ -161,6 +161,15 @@ pub struct Readers {
     pub drift: Drift,
 }
 
+/// Where a seal and the policy differ.
+#[derive(Debug, Serialize)]
+pub struct Drift {
+    /// Should read it and cannot.
+    pub missing: BTreeSet<Reader>,
+    /// Can read it and should not.
+    pub extra: BTreeSet<Reader>,
+}
+
 /// The readers of a secret's files.
 ///
 /// # Errors
@@ -176,10 +185,7 @@ pub fn readers(session: &Session, name: &FileName) -> Result<Vec<Readers>> {
     }
     let (known, holders) = (policy.known_keys(), policy.holders());
     let names = |keys: &BTreeSet<Fingerprint>| {
-        let names: BTreeSet<String> = keys
-            .iter()
-            .map(|key| holders.get(key).map_or_else(|| format!("an unknown key ({key})"), Holder::to_string))
-            .collect();
+        let names: BTreeSet<String> = keys.iter().map(|key| Reader::of(key, &holders).to_string()).collect();
         names.into_iter().collect::<Vec<_>>()
     };
     files
@@ -188,11 +194,12 @@ pub fn readers(session: &Session, name: &FileName) -> Result<Vec<Readers>> {
             let seal = credible(&wanted.file, inventory.files.get(&wanted.file), &known)
                 .map_err(|standing| silent(&wanted.file, &standing))?;
             let should = policy.recipients_of(&wanted.hosts).into_keys().collect();
+            let Access { gains, loses, .. } = Access::of_seal(seal, &should, &holders);
             Ok(Readers {
                 file: wanted.file.clone(),
                 now: names(&seal.current),
                 knew: names(&seal.former),
-                drift: Drift::between(seal, &should, &holders),
+                drift: Drift { missing: gains, extra: loses },
             })
         })
         .collect()
@@ -207,7 +214,7 @@ fn silent(file: &FileName, standing: &Standing) -> Error {
         }
         Standing::Broken(fault) => Error::integrity(format!("{path}: {fault}")).hint(fault.mend()),
         Standing::Unsealed => Error::integrity(format!("{path} has no seal, so that it does not tell who can read it"))
-            .hint("`sealift rekey` adds one"),
+            .hint(format!("`sealift check` says who would gain access; `sealift rekey --adopt {file}` adds one")),
         other => Error::integrity(format!("{path}: {}", other.damage().unwrap_or_default()))
             .hint("restore it from git; `sealift check` says more"),
     }

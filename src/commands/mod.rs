@@ -34,6 +34,7 @@ pub mod install;
 pub mod list;
 pub mod manifest;
 pub mod onboard;
+pub mod past;
 pub mod progress;
 pub mod provision;
 pub mod rekey;

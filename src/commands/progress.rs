@@ -62,7 +62,7 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
         facts.verified = verified
             .remove(&host)
             .map(|verified| verified.map(|found| wrong(&found)).map_err(|error| error.in_one_line()));
-        Row { steps: judge(&facts), host }
+        Row { steps: judge(&facts, host.as_str()), host }
     });
     Ok(rows.collect())
 }

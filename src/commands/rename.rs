@@ -3,10 +3,13 @@
 use serde::Serialize;
 
 use super::host::adopt_policy;
+use super::past::Past;
+use super::rekey::{Terms, agree};
 use super::show::unknown;
 use super::{Changes, Session};
 use crate::adapters::{age, signals};
 use crate::error::{Error, Result};
+use crate::fleet::access::Access;
 use crate::fleet::name::{FileName, SecretName};
 use crate::fleet::policy_edit::{Edit, public_path};
 use crate::fleet::seal::Seal;
@@ -41,6 +44,8 @@ pub fn mv(session: &mut Session, old: &SecretName, new: &SecretName) -> Result<M
     let mut changes = Changes::default();
     let text = adopt_policy(session, edit.text(), &mut changes)?;
     let mut files = Vec::new();
+    let mut accesses = Vec::new();
+    let past = Past::of(&session.fleet.root);
     let wanted = session.fleet.policy.wanted();
     for (from, to) in pairs {
         let Some(bytes) = session.fleet.sealed(&from)? else { continue };
@@ -53,10 +58,10 @@ pub fn mv(session: &mut Session, old: &SecretName, new: &SecretName) -> Result<M
         let opened = age::open(&bytes, &from, &identities)?;
         let recipients = session.fleet.policy.recipients_of(&wanted[&to].hosts);
         let current = recipients.keys().copied().collect();
-        let seal = match opened.seal {
-            Some(seal) => Seal { name: to.clone(), ..seal.same_value(current) },
-            None => Seal::first(to.clone(), session.today, current),
-        };
+        let seal = opened.seal.ok_or_else(|| unadopted(&from))?;
+        let keys = past.keys(&session.fleet.policy, &age::envelope_of(&bytes));
+        accesses.push((from.clone(), Access::of_seal(&seal, &current, &keys.holders)));
+        let seal = Seal { name: to.clone(), ..seal.same_value(current) };
         let sealed = session.sealer(recipients.into_values())?.seal(&opened.value, &seal)?;
         changes.write(to.path(), None, sealed);
         changes.remove(from.path(), &bytes);
@@ -66,9 +71,16 @@ pub fn mv(session: &mut Session, old: &SecretName, new: &SecretName) -> Result<M
         }
         files.push((from, to));
     }
+    agree(session, &past, &accesses, &Terms::default())?;
     session.commit(&git, &journal, &changes)?;
     session.fleet.text = text;
     Ok(Moved { files })
+}
+
+/// The refusal to seal what a file without a seal holds: it could be the value of another secret.
+pub fn unadopted(file: &FileName) -> Error {
+    Error::integrity(format!("{} has no seal: nothing says that it is this secret", file.path()))
+        .hint(format!("`sealift check` says who would gain access; if that is meant: `sealift rekey --adopt {file}`"))
 }
 
 /// What is removed.

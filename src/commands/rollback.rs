@@ -3,7 +3,7 @@
 //! is broken.
 
 use super::deploy::caller::Rights;
-use super::deploy::carry::How;
+use super::deploy::carry::{How, specialisation};
 use super::deploy::crew::{Needs, Ready, Who, reach_all};
 use super::deploy::handover::{hand_over, recover};
 use super::deploy::identify::this_machine;
@@ -14,13 +14,13 @@ use crate::adapters::nix;
 use crate::adapters::rooted::Root;
 use crate::adapters::system;
 use crate::error::{Error, Result};
-use crate::fleet::deployment::Plan;
+use crate::fleet::deployment::{Kept, Plan};
 use crate::fleet::generations::{Generation, Generations};
 use crate::fleet::name::HostName;
 use crate::fleet::order::{Profile, Switch, Work};
 use crate::fleet::policy::{Engine, Policy};
 use crate::fleet::rollout::Action;
-use crate::fleet::survey::Question;
+use crate::fleet::survey::{Question, Seen};
 
 /// Where to go back to.
 pub struct Request {
@@ -48,21 +48,35 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
     let (mut target, rights) = reach(session, talk, request)?;
     if recover(&mut target, &rights, caller, talk)?.is_some() && request.to.is_none() {
         let system = target.survey.former.clone().unwrap_or_default();
-        return Err(Error::failed(format!("an interrupted deploy was ended first; what runs now is {system}"))
-            .hint("run `sealift rollback` again to go back further, or `sealift generations` to see where you are"));
+        let words = target.words();
+        return Err(Error::failed(format!("an interrupted deploy was ended first; what runs now is {system}")).hint(
+            format!("run `sealift rollback{words}` again to go back further, or `sealift generations{words}` to see where you are"),
+        ));
     }
     let (number, system) = choose(&target, &generations::of(&target, caller)?, request.to)?;
     let survey = target.survey(caller, Question { coming: Some(system.clone()), closure: false })?;
-    let coming = survey.coming.clone().ok_or_else(|| gone(number))?;
+    let mut coming = survey.coming.clone().ok_or_else(|| gone(number))?;
+    let kept = Kept::of(&survey, &coming, Action::Switch, false);
+    if let Some(system) = kept.as_ref().and_then(|kept| kept.system.clone()) {
+        let question = Question { coming: Some(system), closure: false };
+        let special = target.survey(caller, question)?.coming.ok_or_else(|| gone(number))?;
+        // One that carries nothing is delivered what its system is.
+        coming = if special.carries.is_some() {
+            special
+        } else {
+            Seen { secrets: coming.secrets, bundle: coming.bundle, ..special }
+        };
+    }
     let packages = match (&survey.former, &target.reach) {
-        (Some(former), _) if *former == system => Ok(Vec::new()),
+        (Some(former), _) if *former == coming.system => Ok(Vec::new()),
         (Some(former), Reach::Here(root)) => {
-            nix::differences(root, former, &system).map_err(|error| error.message().to_owned())
+            nix::differences(root, former, &coming.system).map_err(|error| error.message().to_owned())
         }
         (Some(_), Reach::There(_)) => Err("both systems are on the host".to_owned()),
         (None, _) => Err("no system is running there".to_owned()),
     };
-    let plan = Plan::of(policy, target.host.as_ref(), Action::Switch, &survey, &coming, packages);
+    let plan =
+        Plan::of(policy, target.host.as_ref(), Action::Switch, &survey, &coming, packages).of_base(&system, kept);
     talk.event(Event::Note(format!("back to generation {number}")));
     plan.lines().into_iter().for_each(|line| talk.event(Event::Note(line)));
     let checked = policy.zip(target.host.as_ref()).filter(|_| request.checks);
@@ -78,13 +92,14 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
         engine: Engine::Native,
         commit: None,
         acknowledge: (target.is_remote() && plan.live()).then_some(request.how.acknowledge),
+        specialisation: specialisation(&plan),
         link: None,
         keep_values: request.keep_values,
         system,
     };
     let order = target.order(caller, Work::Switch(Box::new(switch)))?;
     let verdict = hand_over(&target, &order, &rights, caller, talk)?;
-    Ok(Report::of(target.host.clone(), plan, &order.run, verdict))
+    Ok(Report::of(&target, plan, &order.run, verdict))
 }
 
 /// The machine, with root's rights.
@@ -123,8 +138,8 @@ fn choose(target: &Target, list: &Generations, to: Option<u64>) -> Result<(u64, 
     let all = &list.generations;
     let current = target.survey.generation;
     // A system that was only tried is in no generation: back is the one that boots.
-    let running = &target.survey.former;
-    let tried = running.is_some() && !all.iter().any(|generation| generation.system == *running);
+    let running = target.survey.specialisation.as_ref().map(|one| &one.of).or(target.survey.former.as_ref());
+    let tried = running.is_some() && !all.iter().any(|generation| generation.system.as_ref() == running);
     let to = to.or_else(|| current.filter(|_| tried));
     let chosen = match to {
         Some(number) => all.iter().find(|generation| generation.generation == number),

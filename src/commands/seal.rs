@@ -1,5 +1,6 @@
 //! `seal`: seals a new value. Needs no private key: the serial is read from the file's own seal.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -8,13 +9,14 @@ use super::scan;
 use super::show::unknown;
 use super::writer::{Sealed, Writer};
 use super::{Changes, Session};
+use crate::adapters::age;
 use crate::adapters::files;
 use crate::adapters::generate::generate;
 use crate::error::{Error, Result};
-use crate::fleet::name::{FileName, HostName, SecretName};
+use crate::fleet::name::{FileName, HostName, SecretName, UnitName};
 use crate::fleet::plaintext::Plaintext;
-use crate::fleet::policy::{Generate, Policy, Wanted};
-use crate::fleet::policy_edit::{Declaration, Edit};
+use crate::fleet::policy::{Generate, Policy, Secret, Wanted};
+use crate::fleet::policy_edit::{Declaration, Edit, selector_texts};
 use crate::fleet::policy_file::{self, FILE};
 use crate::fleet::shape::Shape;
 
@@ -43,6 +45,10 @@ pub struct Request {
     pub source: Source,
     /// What to declare, for a secret that is new.
     pub declaration: Declaration,
+    /// Whether it is said how long a made value is.
+    pub sized: bool,
+    /// Replace a value that is there.
+    pub replace: bool,
     /// Make the change that the shape check offers.
     pub mend: bool,
     /// The largest value, in bytes.
@@ -61,11 +67,12 @@ pub struct Report {
 /// Seals one value, or one for each host.
 ///
 /// # Errors
-/// When the secret is new and no hosts are given, the value does not have its shape, or the fleet cannot be written.
-pub fn run(session: &mut Session, request: Request) -> Result<Report> {
+/// When the secret is new and no hosts are given, a value is there and is not to be replaced, the value does not have its
+/// shape, or the fleet cannot be written.
+pub fn run(session: &mut Session, mut request: Request) -> Result<Report> {
     let (git, journal) = session.lock()?;
     let mut changes = Changes::default();
-    let (name, only, declared) = declare(session, &request, &mut changes)?;
+    let (name, only, declared) = declare(session, &mut request, &mut changes)?;
     let policy = &session.fleet.policy;
     let (_, secret) = policy
         .secrets
@@ -74,6 +81,9 @@ pub fn run(session: &mut Session, request: Request) -> Result<Report> {
     let mut wanted = policy.wanted_of(&name, secret);
     if let Some(host) = &only {
         wanted.retain(|wanted| wanted.hosts == [host]);
+    }
+    if !request.replace {
+        may_replace(session, &wanted)?;
     }
     let values = values(session, request.source, &wanted, request.limit)?;
     if values.looked_for {
@@ -99,26 +109,25 @@ pub fn run(session: &mut Session, request: Request) -> Result<Report> {
 /// Finds the secret that a name means; declares it if it is new.
 fn declare(
     session: &mut Session,
-    request: &Request,
+    request: &mut Request,
     changes: &mut Changes,
 ) -> Result<(SecretName, Option<HostName>, bool)> {
     let policy = &session.fleet.policy;
     if let Some((name, host)) = find(policy, &request.file) {
-        let given = &request.declaration;
-        if !given.hosts.is_empty()
-            || given.per_host
-            || !given.fields.is_empty()
-            || !given.restart.is_empty()
-            || !given.reload.is_empty()
+        let declared = &policy.secrets[name.as_str()];
+        // A kind alone is no other length.
+        if let (Some(given), Some(known)) = (request.declaration.generate, declared.generate)
+            && !request.sized
+            && std::mem::discriminant(&given) == std::mem::discriminant(&known)
         {
-            let declared = &policy.secrets[name.as_str()];
-            let same =
-                given.hosts.is_empty() || given.hosts == crate::fleet::policy_edit::selector_texts(&declared.selectors);
-            if !same || given.per_host != (declared.per_host && given.per_host) {
-                return Err(Error::usage(format!("{name} is declared already, with other readers"))
-                    .hint(format!("edit [secrets.\"{name}\"] in {FILE}, then run `sealift rekey`")));
-            }
-            session.note(format!("{name} is declared already: its settings in {FILE} stay as they are"));
+            request.declaration.generate = Some(known);
+            request.source = Source::Generate(Some(known));
+        }
+        let against = contradictions(&session.fleet.text, &name, declared, &request.declaration)?;
+        if !against.is_empty() {
+            return Err(Error::usage(format!("{name} is declared otherwise in {FILE}: {}", against.join(", "))).hint(
+                format!("leave that away; or edit [secrets.\"{name}\"] in {FILE} first, and see `sealift check`"),
+            ));
         }
         return Ok((name, host, false));
     }
@@ -143,6 +152,74 @@ fn declare(
     session.fleet.policy = policy;
     session.fleet.text = text;
     Ok((name, None, true))
+}
+
+/// The options that say something else than what is declared.
+fn contradictions(text: &str, name: &SecretName, declared: &Secret, given: &Declaration) -> Result<Vec<String>> {
+    let differ = |given: &[String], known: Vec<String>| {
+        !given.is_empty() && given.iter().collect::<BTreeSet<_>>() != known.iter().collect()
+    };
+    let units = |units: &[UnitName]| units.iter().map(ToString::to_string).collect();
+    let delivery = &declared.delivery;
+    let mut against: Vec<String> = [
+        ("--hosts", differ(&given.hosts, selector_texts(&declared.selectors))),
+        ("--per-host", given.per_host && !declared.per_host),
+        ("--restart", differ(&given.restart, units(&delivery.restart))),
+        ("--reload", differ(&given.reload, units(&delivery.reload))),
+        ("--needed-for-users", given.needed_for_users && !delivery.needed_for_users),
+        (
+            "--generate",
+            given.generate.is_some() && declared.generate.is_some_and(|known| Some(known) != given.generate),
+        ),
+    ]
+    .into_iter()
+    .filter(|(_, differs)| *differs)
+    .map(|(option, _)| option.to_owned())
+    .collect();
+    for (field, value) in &given.fields {
+        let mut edit = Edit::new(text)?;
+        edit.set_field(name, field, value)?;
+        let policy = policy_file::parse(&edit.text())?;
+        let same = policy.secrets.get(name.as_str()).is_some_and(|with| {
+            let with = Secret { line: declared.line, ..with.clone() };
+            with == *declared
+        });
+        if !same {
+            against.push(format!("--{}", field.replace('_', "-")));
+        }
+    }
+    Ok(against)
+}
+
+/// Asks before a value that is there is replaced.
+fn may_replace(session: &Session, wanted: &[Wanted<'_>]) -> Result<()> {
+    let mut there = Vec::new();
+    for wanted in wanted {
+        let Some(bytes) = session.fleet.sealed(&wanted.file)? else { continue };
+        let what = match age::envelope_of(&bytes).map(|envelope| envelope.seal) {
+            Some(Some(seal)) if seal.made == session.today => format!("version {}, sealed today", seal.serial),
+            Some(Some(seal)) => format!("version {}, sealed on {}", seal.serial, seal.made),
+            Some(None) => "it has no seal".to_owned(),
+            None => "it cannot be opened as it is".to_owned(),
+        };
+        there.push(format!("{} exists ({what})", wanted.file));
+    }
+    let one = match there.len() {
+        0 => return Ok(()),
+        1 => "it",
+        _ => "them",
+    };
+    let told = there.join(", ");
+    if !session.talk.is_there() {
+        return Err(
+            Error::usage(told).hint(format!("`--replace` replaces {one}; `sealift rotate` gives a new value too"))
+        );
+    }
+    if session.talk.confirm(&format!("{told}. Replace {one}?"))? {
+        Ok(())
+    } else {
+        Err(Error::failed("nothing was replaced"))
+    }
 }
 
 /// The secret that a file's name means, and the host if it is one host's own.

@@ -6,7 +6,6 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::Session;
-use super::deploy::commit;
 use super::deploy::crew::{Needs, Who, reach_all};
 use crate::error::{Kind, Result};
 use crate::fleet::installed::hex;
@@ -25,6 +24,8 @@ pub struct Row {
     pub reason: Option<String>,
     /// The system that runs.
     pub running: Option<String>,
+    /// The specialisation that this is, if it is one.
+    pub specialisation: Option<String>,
     /// The current generation of its system profile.
     pub generation: Option<u64>,
     /// The version of NixOS that runs.
@@ -65,7 +66,7 @@ pub struct Last {
 pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
     let policy = &session.fleet.policy;
     let chosen = who.choose(policy)?;
-    let head = session.fleet.git().ok().and_then(|git| commit(&git));
+    let head = session.fleet.git().ok().and_then(|git| git.revision());
     let reached =
         reach_all(policy, who, &chosen, Needs { root: false, brings: None, gate: None }, None, &session.talk)?;
     reached
@@ -79,6 +80,7 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
                     None => error.in_one_line(),
                 }),
                 running: None,
+                specialisation: None,
                 generation: None,
                 nixos_version: None,
                 commit: None,
@@ -95,11 +97,14 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
 }
 
 fn row(session: &Session, host: &HostName, survey: Survey, head: Option<&str>) -> Result<Row> {
-    let Survey { former, running, booted, generation, next, busy, unfinished, failed, last, .. } = survey;
-    let deployed = last.as_ref().filter(|last| last.system == former && former.is_some());
+    let Survey { former, running, booted, generation, next, specialisation, busy, unfinished, failed, last, .. } =
+        survey;
+    // A specialisation is deployed, and boots, with the system that it is one of.
+    let base = specialisation.as_ref().map(|one| one.of.clone()).or_else(|| former.clone());
+    let deployed = last.as_ref().filter(|last| last.system == base && base.is_some());
     let commit = deployed.and_then(|last| last.commit.clone());
     let reboot = running.as_ref().map(|running| Reboot::between(Some(&running.facts), booted.as_ref(), &running.facts));
-    let waiting = generation.filter(|_| next.is_some() && next != former).map(|number| format!("generation {number}"));
+    let waiting = generation.filter(|_| next.is_some() && next != base).map(|number| format!("generation {number}"));
     let sealed = running.as_ref().map_or(&[][..], |running| &running.secrets);
     let secrets = sealed.iter().filter(|one| !one.template);
     let there: BTreeMap<&str, &str> = secrets.map(|one| (one.name.as_str(), one.digest.as_str())).collect();
@@ -116,6 +121,7 @@ fn row(session: &Session, host: &HostName, survey: Survey, head: Option<&str>) -
         }),
         last: last.map(|last| Last { run: last.run, who: last.who, ended: last.ended, outcome: last.outcome }),
         running: former,
+        specialisation: specialisation.map(|one| one.name),
         generation,
         commit,
         host: host.clone(),

@@ -118,9 +118,8 @@ pub fn run(request: &Request<'_>) -> Result<Report> {
     git.stage(&written.iter().map(|path| root.join(path)).collect::<Vec<PathBuf>>())?;
     let lacks_hardware = !file(&scaffold::hardware_path(&host));
     fleet.written.extend(written);
-    if !fleet.hosts.iter().any(|known| known == host.as_str()) && !Fleet::open(&root)?.policy.hosts.contains_key(&host)
-    {
-        fleet.hosts.push(host.to_string());
+    if !fleet.hosts.contains(&host) && !Fleet::open(&root)?.policy.hosts.contains_key(&host) {
+        fleet.hosts.push(host.clone());
     }
     let backup = kept_in.display().to_string();
     Ok(Report { fleet, host, backup, not_copied, kept, not_placed, lacks_hardware })

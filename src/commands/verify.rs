@@ -52,7 +52,7 @@ pub fn run(session: &Session, who: &Who, undeployed: Undeployed) -> Result<Vec<F
         Undeployed::Skip => false,
         Undeployed::Ask => agreed(session, &ready)?,
     };
-    found.extend(parallel::map_on(ready.len(), &ready, |one| {
+    found.extend(parallel::map_on(who.places(policy, false), &ready, |one| {
         let asked = if agreed { taken_from(policy, one) } else { Commands::new() };
         let checks = with_commands(&checks(policy, &one.host), &asked);
         let told = one.target.ask(&one.rights, &who.caller, Work::Verify(checks));
@@ -74,9 +74,12 @@ fn taken_from(policy: &Policy, ready: &Ready) -> Commands {
 
 /// Shows the commands that would run as root from the work tree, and asks. A clone of somebody else's fleet must not run any.
 fn agreed(session: &Session, ready: &[Ready]) -> Result<bool> {
-    let mut lines = Vec::new();
+    let (mut lines, mut named) = (Vec::new(), String::new());
     for one in ready {
         let asked = taken_from(&session.fleet.policy, one);
+        if !asked.is_empty() {
+            named += &one.target.words();
+        }
         lines.extend(asked.iter().map(|(name, words)| format!("  {}: check {name}: {}", one.host, words.join(" "))));
     }
     if lines.is_empty() {
@@ -86,7 +89,7 @@ fn agreed(session: &Session, ready: &[Ready]) -> Result<bool> {
     lines.into_iter().for_each(|line| session.note(line));
     let agreed = session.talk.confirm("Run them?")?;
     if !agreed {
-        session.note("they are not run; `sealift verify --yes` runs them without asking");
+        session.note(format!("they are not run; `sealift verify{named} --yes` runs them without asking"));
     }
     Ok(agreed)
 }

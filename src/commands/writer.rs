@@ -1,17 +1,23 @@
 //! Writes new values into a change of the fleet, whichever verb they come from: sealed to today's readers, under the next
 //! serial, with the public half of a key pair beside them.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
+use super::past::Past;
 use super::{Changes, Session};
 use crate::adapters::age;
 use crate::error::{Error, Result};
+use crate::fleet::access::Access;
+use crate::fleet::header::Fault;
 use crate::fleet::name::FileName;
 use crate::fleet::plaintext::Plaintext;
 use crate::fleet::policy::Wanted;
 use crate::fleet::policy_edit::public_path;
+use crate::fleet::recipient::Fingerprint;
 use crate::fleet::scan::index;
-use crate::fleet::seal::Seal;
+use crate::fleet::seal::{Envelope, Seal};
 
 /// One sealed file.
 #[derive(Debug, Serialize)]
@@ -24,12 +30,16 @@ pub struct Sealed {
     pub readers: Vec<String>,
     /// The public half of a generated key pair.
     pub public: Option<String>,
+    /// Who gains and who loses access to what the file holds.
+    #[serde(flatten)]
+    pub access: Access,
 }
 
 /// Writes new values into a change of the fleet.
 pub struct Writer<'a> {
     session: &'a Session,
     sealer: age::Sealer,
+    past: Past,
     /// What was sealed so far.
     pub sealed: Vec<Sealed>,
 }
@@ -47,15 +57,23 @@ impl<'a> Writer<'a> {
         }
         let sealer =
             session.sealer(wanted.iter().flat_map(|wanted| policy.recipients_of(&wanted.hosts).into_values()))?;
-        Ok(Self { session, sealer, sealed: Vec::new() })
+        Ok(Self { session, sealer, past: Past::of(&session.fleet.root), sealed: Vec::new() })
     }
 
-    /// The seal that the last commit has for a file; none where git does not tell.
-    fn in_head(&self, file: &FileName) -> Option<Seal> {
+    /// The seal that the last commits have for a file, of the highest serial that can be counted on from; none where git
+    /// does not tell. The last commit alone, unless what it has tells nothing.
+    fn in_history(&self, file: &FileName) -> Option<Seal> {
         let git = self.session.fleet.git().ok()?;
         let path = git.relative(&self.session.fleet.root.join(file.path())).ok()?;
-        let content = git.objects(&[format!("HEAD:{path}")]).ok()?.pop()??;
-        age::seal_of(&content)
+        let seals = |commits: &mut dyn Iterator<Item = &str>| {
+            let contents = git.objects(&commits.map(|commit| format!("{commit}:{path}")).collect::<Vec<_>>()).ok()?;
+            let seals = contents.into_iter().flatten().filter_map(|content| age::seal_of(&content));
+            seals.filter(|seal| seal.name == *file && !seal.is_last()).max_by_key(|seal| seal.serial)
+        };
+        seals(&mut ["HEAD"].into_iter()).or_else(|| {
+            let listed = git.unaltered().args(["--literal-pathspecs", "rev-list", "HEAD", "--", &path]).read().ok()?;
+            seals(&mut String::from_utf8_lossy(&listed).lines())
+        })
     }
 
     /// Seals the next value of a file.
@@ -70,16 +88,18 @@ impl<'a> Writer<'a> {
         changes: &mut Changes,
     ) -> Result<()> {
         let recipients = self.session.fleet.policy.recipients_of(&wanted.hosts);
-        let current = recipients.keys().copied().collect();
+        let current: BTreeSet<_> = recipients.keys().copied().collect();
         let before = self.session.fleet.sealed(&wanted.file)?;
-        let named = |seal: &Seal| seal.name == wanted.file;
-        let there = before.as_deref().and_then(age::seal_of).filter(named);
-        // A file that is gone or unreadable was some value too: the serial goes on from the last commit's.
-        let former = there.or_else(|| self.in_head(&wanted.file).filter(named));
-        let seal = match former {
-            Some(seal) => seal.next_value(self.session.today, current),
-            None => Seal::first(wanted.file.clone(), self.session.today, current),
-        };
+        let envelope = before.as_deref().and_then(age::envelope_of);
+        let access = self.access(wanted, envelope.as_ref(), &current);
+        let there = envelope.and_then(|envelope| envelope.seal).filter(|seal| seal.name == wanted.file);
+        if there.as_ref().is_some_and(Seal::is_last) {
+            self.session.warn(format!("{}: {}", wanted.file.path(), Fault::ForgedSerial));
+        }
+        // A file that is gone, unreadable or forged was some value too: the serial goes on from the last commit's.
+        let next = |seal: Seal| seal.next_value(self.session.today, current.clone());
+        let seal = there.and_then(next).or_else(|| self.in_history(&wanted.file).and_then(next));
+        let seal = seal.unwrap_or_else(|| Seal::first(wanted.file.clone(), self.session.today, current.clone()));
         if self.sealed.is_empty() && self.session.fleet.root.join(index::FILE).exists() {
             self.session.note(format!("{} does not know the new value yet: `sealift scan --write-index`", index::FILE));
         }
@@ -97,7 +117,27 @@ impl<'a> Writer<'a> {
             recipients.keys().filter_map(|key| holders.get(key)).map(ToString::to_string).collect();
         readers.sort();
         readers.dedup();
-        self.sealed.push(Sealed { file: wanted.file.clone(), serial: seal.serial, readers, public });
+        self.sealed.push(Sealed { file: wanted.file.clone(), serial: seal.serial, readers, public, access });
         Ok(())
+    }
+
+    /// Who gains and who loses access, by the file that is there. A new value for the readers of the policy is what was
+    /// asked for; that they are others than before is told.
+    fn access(&self, wanted: &Wanted<'_>, there: Option<&Envelope>, current: &BTreeSet<Fingerprint>) -> Access {
+        let Some(envelope) = there else { return Access::default() };
+        let policy = &self.session.fleet.policy;
+        let keys = self.past.keys(policy, [envelope]);
+        let access = match &envelope.seal {
+            Some(seal) => Access::of_seal(seal, current, &keys.holders),
+            None => Access::of_stanzas(envelope, &policy.recipients_of(&wanted.hosts), &keys).0,
+        };
+        for (readers, what) in [
+            (&access.gains, "gains access that the value before did not give"),
+            (&access.loses, "could read the value before, and cannot read this one"),
+            (&access.unknown, "could read the value before, and cannot read this one"),
+        ] {
+            readers.iter().for_each(|reader| self.session.warn(format!("{}: {reader} {what}", wanted.file)));
+        }
+        access
     }
 }

@@ -9,6 +9,7 @@ use rnix::SyntaxKind::{
 };
 use rnix::SyntaxNode;
 
+use super::name::SecretName;
 use super::nix_guard::{self, line_of};
 use super::nix_tree::{call, entry, last_word, range, raw, words};
 use crate::error::{Error, Result};
@@ -45,6 +46,16 @@ pub struct Entry {
 enum Value {
     Keys(Vec<Key>),
     Sets(Vec<SyntaxNode>),
+}
+
+/// The name that the secret of a file gets: its path from the top of the fleet in the letters that names have.
+pub fn name_of(path: &str) -> Option<SecretName> {
+    let stem = path.strip_suffix(".age").unwrap_or(path).to_ascii_lowercase();
+    let inside = stem.strip_prefix("secrets/").unwrap_or(&stem);
+    let plain = |letter: char| if letter.is_ascii_alphanumeric() || "._-/".contains(letter) { letter } else { '-' };
+    let parts: Vec<String> = inside.split('/').map(|part| part.chars().map(plain).collect::<String>()).collect();
+    let parts: Vec<&str> = parts.iter().map(|part| part.trim_start_matches(['-', '.', '_'])).collect();
+    parts.join("/").parse().ok()
 }
 
 /// Reads a rules file.

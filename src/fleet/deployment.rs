@@ -90,6 +90,9 @@ pub struct Plan {
     pub action: Action,
     /// The system that comes.
     pub system: String,
+    /// What becomes of the specialisation that runs; none where none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub specialisation: Option<Kept>,
     /// The system that runs; none where none does.
     pub former: Option<String>,
     /// The versions of NixOS, former and coming.
@@ -111,6 +114,36 @@ pub struct Plan {
     /// The commands of checks that are taken from recipients.toml and run as root there: the system carries none.
     #[serde(default, skip_serializing_if = "Commands::is_empty")]
     pub commands: Commands,
+}
+
+/// How many packages a plan shows; what runs on a host is for the host to say.
+const PACKAGES: usize = 5000;
+
+/// What becomes of a specialisation that runs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// Its name.
+    pub name: String,
+    /// The one of this name in the system that comes, which is activated; none: the system itself is.
+    pub system: Option<String>,
+    /// Why it is left.
+    pub left: Option<String>,
+}
+
+impl Kept {
+    /// Decides it for the system that comes. `base`: it was asked for the system itself.
+    pub fn of(survey: &Survey, coming: &Seen, action: Action, base: bool) -> Option<Self> {
+        let name = survey.specialisation.as_ref()?.name.clone();
+        let system = coming.specialisations.get(&name).cloned();
+        let left = match (&system, action) {
+            (_, Action::Boot | Action::Build) => Some("the system itself boots next"),
+            _ if base => Some("the system itself was asked for"),
+            (None, _) => Some("the system that comes has none of this name"),
+            (Some(_), _) => None,
+        };
+        Some(Self { name, system: system.filter(|_| left.is_none()), left: left.map(str::to_owned) })
+    }
 }
 
 impl Plan {
@@ -139,6 +172,7 @@ impl Plan {
             host: host.cloned(),
             action,
             system: coming.system.clone(),
+            specialisation: None,
             former: survey.former.clone(),
             versions: (facts.map(|facts| facts.version.clone()), coming.facts.version.clone()),
             packages,
@@ -150,6 +184,17 @@ impl Plan {
             until_reboot: !coming.secrets.is_empty() && !coming.facts.has_unit,
             commands: Commands::new(),
         }
+    }
+
+    /// The same of a system whose specialisation was compared, or which leaves the one that runs.
+    #[must_use]
+    pub fn of_base(self, system: &str, specialisation: Option<Kept>) -> Self {
+        Self { system: system.to_owned(), specialisation, ..self }
+    }
+
+    /// The system that is activated.
+    pub fn activates(&self) -> &String {
+        self.specialisation.as_ref().and_then(|kept| kept.system.as_ref()).unwrap_or(&self.system)
     }
 
     /// Whether the system can be activated as it is.
@@ -172,16 +217,25 @@ impl Plan {
         let mut lines = Vec::new();
         let host = self.host.as_ref().map_or_else(|| "this machine".to_owned(), ToString::to_string);
         match &self.former {
-            Some(former) if *former == self.system => lines.push(format!("{host}: {} runs already", self.system)),
-            Some(former) => lines.extend([format!("{host}: {former}"), format!("  → {}", self.system)]),
+            Some(former) if former == self.activates() => lines.push(format!("{host}: {former} runs already")),
+            Some(former) => lines.extend([format!("{host}: {former}"), format!("  → {}", self.activates())]),
             None => lines.push(format!("{host}: {}", self.system)),
+        }
+        if let Some(Kept { name, left, .. }) = &self.specialisation {
+            lines.push(match left {
+                None => format!("the specialisation {name} runs, and is kept; what boots next is {}", self.system),
+                Some(why) => format!("the specialisation {name} runs, and is left: {why}"),
+            });
         }
         match &self.not_compared {
             Some(why) => lines.push(format!("packages: not compared: {why}")),
             None if self.packages.is_empty() => lines.push("packages: no version changes".to_owned()),
-            None => lines.extend(
-                std::iter::once("packages:".to_owned()).chain(self.packages.iter().map(|line| format!("  {line}"))),
-            ),
+            None => {
+                lines.push("packages:".to_owned());
+                lines.extend(self.packages.iter().take(PACKAGES).map(|line| format!("  {line}")));
+                let more = self.packages.len().saturating_sub(PACKAGES);
+                lines.extend((more > 0).then(|| format!("  and {more} more")));
+            }
         }
         if self.secrets.is_empty() {
             lines.push("secrets: no changes".to_owned());

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::civil::Date;
 use serde::Serialize;
 
+use super::access::{Access, listed};
 use super::inventory::{Found, Inventory};
-use super::name::{HostName, SecretName};
-use super::policy::{HOST_KEYS, Holder, Policy, Wanted};
-use super::recipient::{Fingerprint, Recipient};
+use super::name::{FileName, HostName, SecretName};
+use super::policy::{HOST_KEYS, Holder, Keys, Policy, Wanted};
+use super::recipient::Fingerprint;
 use super::seal::Seal;
 use super::standing::Standing;
 
@@ -56,6 +57,8 @@ pub enum Rule {
     LastAdmin,
     /// The history holds this, and the present does not tell.
     History,
+    /// One side of a merge gave somebody access, and neither the policy nor the file does any more.
+    TakenByMerge,
     /// The index of values does not know all of them, or cannot be opened any more.
     IndexBehind,
 }
@@ -83,12 +86,16 @@ pub struct Finding {
     pub what: String,
     /// What to do about it.
     pub mend: String,
+    /// Who gains and who loses access by that.
+    #[serde(flatten)]
+    pub access: Access,
 }
 
 impl Finding {
     /// A finding that counts.
     pub fn error(rule: Rule, about: impl Into<String>, what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { level: Level::Error, rule, about: about.into(), what: what.into(), mend: mend.into() }
+        let (about, what, mend) = (about.into(), what.into(), mend.into());
+        Self { level: Level::Error, rule, about, what, mend, access: Access::default() }
     }
 
     /// A finding that counts with `--strict`.
@@ -97,41 +104,10 @@ impl Finding {
     }
 }
 
-/// Who gains and who loses when a file is brought in line.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Drift {
-    /// Should read it and cannot.
-    pub missing: BTreeSet<String>,
-    /// Can read it and should not.
-    pub extra: BTreeSet<String>,
-}
-
-impl Drift {
-    /// Between what a seal says and what the policy asks for.
-    pub fn between(seal: &Seal, wanted: &BTreeSet<Fingerprint>, holders: &BTreeMap<Fingerprint, Holder>) -> Self {
-        let name =
-            |key: &Fingerprint| holders.get(key).map_or_else(|| format!("an unknown key ({key})"), ToString::to_string);
-        Self {
-            missing: wanted.difference(&seal.current).map(name).collect(),
-            extra: seal.current.difference(wanted).map(name).collect(),
-        }
-    }
-
-    /// Whether nothing differs.
-    pub fn is_none(&self) -> bool {
-        self.missing.is_empty() && self.extra.is_empty()
-    }
-}
-
 /// Holds what `secrets/` holds against the policy.
-pub fn audit(policy: &Policy, inventory: &Inventory, today: Date) -> Vec<Finding> {
+pub fn audit(policy: &Policy, keys: &Keys<'_>, inventory: &Inventory, today: Date) -> Vec<Finding> {
     let wanted = policy.wanted();
-    let against = Against {
-        holders: policy.holders(),
-        known: policy.known_keys(),
-        present: policy.hosts.keys().collect(),
-        today,
-    };
+    let against = Against { policy, keys, present: policy.hosts.keys().collect(), today };
     let mut sets: BTreeMap<Vec<&str>, BTreeSet<Fingerprint>> = BTreeMap::new();
     let mut found = of_policy(policy);
     for (file, wanted) in &wanted {
@@ -159,8 +135,8 @@ pub fn audit(policy: &Policy, inventory: &Inventory, today: Date) -> Vec<Finding
 
 /// What files are held against.
 struct Against<'a> {
-    holders: BTreeMap<Fingerprint, Holder>,
-    known: BTreeMap<Fingerprint, &'a Recipient>,
+    policy: &'a Policy,
+    keys: &'a Keys<'a>,
     present: BTreeSet<&'a HostName>,
     today: Date,
 }
@@ -175,17 +151,12 @@ impl Against<'_> {
         found: &mut Vec<Finding>,
     ) {
         let path = wanted.file.path();
-        match Standing::of(&wanted.file, there, should, &self.known, &self.holders) {
+        match Standing::of(&wanted.file, there, should, &self.keys.known, &self.keys.holders) {
             Standing::Missing => found.push(missing(wanted)),
             Standing::Broken(fault) => {
                 found.push(Finding::error(Rule::Damaged, path, fault.to_string(), fault.mend()));
             }
-            Standing::Unsealed => {
-                let what = "it has no seal: another tool wrote it, or the seal was stripped";
-                let mend = "check where it comes from, then `sealift rekey` adds a seal";
-                let level = if wanted.secret.allow_unsealed { Finding::warning } else { Finding::error };
-                found.push(level(Rule::Unsealed, path, what, mend));
-            }
+            Standing::Unsealed => found.push(self.unsealed(wanted, there)),
             Standing::WrongName(name) => {
                 let what = format!("its seal says that it is {name}");
                 let mend =
@@ -194,19 +165,12 @@ impl Against<'_> {
             }
             Standing::Contradiction(what) => {
                 let what = format!("it was changed behind sealift's back: {what}");
-                let mend = "restore it from git, or seal the value anew: `sealift seal`";
+                let mend =
+                    format!("restore it from git, or seal the value anew: `sealift seal {} --replace`", wanted.file);
                 found.push(Finding::error(Rule::Contradiction, path, what, mend));
             }
-            Standing::Drift(drift) => {
-                for (rule, what, who) in [
-                    (Rule::ExtraReader, "can read it and should not", drift.extra),
-                    (Rule::MissingReader, "should read it and cannot", drift.missing),
-                ] {
-                    if !who.is_empty() {
-                        let who = who.into_iter().collect::<Vec<_>>().join(", ");
-                        found.push(Finding::error(rule, path.clone(), format!("{what}: {who}"), "run `sealift rekey`"));
-                    }
-                }
+            Standing::Drift(access) => {
+                found.extend(drift(&wanted.file, access));
                 self.value(wanted, there, found);
             }
             Standing::InLine => self.value(wanted, there, found),
@@ -216,9 +180,46 @@ impl Against<'_> {
     /// The value of a file whose seal is to be believed.
     fn value(&self, wanted: &Wanted<'_>, there: Option<&Found>, found: &mut Vec<Finding>) {
         let Some(seal) = there.and_then(Found::seal) else { return };
-        found.extend(still_known(wanted, seal, &self.holders, &self.present));
+        found.extend(still_known(wanted, seal, &self.keys.holders, &self.present));
         found.extend(overdue(wanted, seal, self.today));
     }
+
+    /// A file without a seal, and what it would be to adopt it.
+    fn unsealed(&self, wanted: &Wanted<'_>, there: Option<&Found>) -> Finding {
+        let access = match there {
+            Some(Found::Sealed(envelope)) => {
+                Access::of_stanzas(envelope, &self.policy.recipients_of(&wanted.hosts), self.keys).0
+            }
+            Some(Found::Broken(_)) | None => Access::default(),
+        };
+        let what = format!(
+            "it has no seal: another tool wrote it, or the seal was stripped; if it is adopted, {}",
+            access.told()
+        );
+        let mend = format!("find out where it comes from; if that is meant: `sealift rekey --adopt {}`", wanted.file);
+        let level = if wanted.secret.allow_unsealed { Finding::warning } else { Finding::error };
+        Finding { access, ..level(Rule::Unsealed, wanted.file.path(), what, mend) }
+    }
+}
+
+/// Who can read a file and should not, and who should and cannot.
+fn drift(file: &FileName, access: Access) -> impl Iterator<Item = Finding> {
+    let Access { gains, loses, .. } = access;
+    let remove: BTreeSet<String> = loses.iter().map(|reader| format!(" --remove {}", reader.word())).collect();
+    let remove: String = remove.into_iter().collect();
+    let extra = (!loses.is_empty()).then(|| Finding {
+        what: format!("can read it and should not: {}", listed(&loses)),
+        mend: format!("if that is meant: `sealift rekey{remove}`; if not, say in recipients.toml that they read it"),
+        access: Access { loses, ..Access::default() },
+        ..Finding::error(Rule::ExtraReader, file.path(), "", "")
+    });
+    let missing = (!gains.is_empty()).then(|| Finding {
+        what: format!("should read it and cannot: {}", listed(&gains)),
+        mend: "if that is meant: `sealift rekey`; if not, take them out of recipients.toml".to_owned(),
+        access: Access { gains, ..Access::default() },
+        ..Finding::error(Rule::MissingReader, file.path(), "", "")
+    });
+    extra.into_iter().chain(missing)
 }
 
 fn missing(wanted: &Wanted<'_>) -> Finding {

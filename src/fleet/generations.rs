@@ -32,6 +32,9 @@ pub struct Generation {
     pub current: bool,
     /// Whether it runs.
     pub running: bool,
+    /// Which specialisation of it runs, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub specialisation: Option<String>,
     /// Whether it was booted.
     pub booted: bool,
     /// Whether it delivers its secrets by a unit of its own. If not, they last only until the next reboot.

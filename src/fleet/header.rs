@@ -47,6 +47,8 @@ pub enum Fault {
     Damaged,
     /// The seal is not well formed.
     BrokenSeal,
+    /// The seal counts more values than any secret can have had.
+    ForgedSerial,
     /// There are two seals.
     DoubledSeal,
     /// The seal is of a later version.
@@ -67,6 +69,7 @@ impl fmt::Display for Fault {
             Fault::TooManyStanzas => "it has more than 512 recipients",
             Fault::Damaged => "it is damaged or cut short",
             Fault::BrokenSeal => "its seal is not well formed",
+            Fault::ForgedSerial => "its seal counts more values than a secret can have had: it is forged or damaged",
             Fault::DoubledSeal => "it has two seals",
             Fault::NewerSeal => "its seal is of a newer version",
         })
@@ -79,11 +82,15 @@ impl Fault {
     /// What a person can do about it.
     pub fn mend(self) -> &'static str {
         match self {
-            Fault::ConflictMarkers => "take one side (`git checkout --ours` or `--theirs`), then run `sealift rekey`",
+            Fault::ConflictMarkers => {
+                "settle recipients.toml first, then restore the version whose value is in use (`git log --merge -- FILE` shows both)"
+            }
             Fault::Unreadable => "look at its permissions and at the disk",
             Fault::LfsPointer => "run `git lfs pull`, and take *.age out of LFS: sealed files are small",
             Fault::NewerAge | Fault::NewerSeal => "use a newer sealift",
-            _ => "restore it from git (`git checkout -- FILE`), or seal the value anew with `sealift seal NAME`",
+            _ => {
+                "restore it from git (`git checkout -- FILE`), or seal the value anew with `sealift seal NAME --replace`"
+            }
         }
     }
 }
@@ -94,7 +101,13 @@ pub struct Header<'a> {
     pub stanzas: Vec<Stanza<'a>>,
     /// The length of the header with its MAC line, in bytes.
     pub len: usize,
+    /// Its MAC: no other file has the same.
+    pub mac: Mac,
 }
+
+/// The MAC of a header. It covers every byte of it under a key of the file's own, so that it tells one age file from every
+/// other, however it is written.
+pub type Mac = [u8; 32];
 
 /// One stanza, its body still encoded.
 pub struct Stanza<'a> {
@@ -118,14 +131,13 @@ impl<'a> Header<'a> {
         loop {
             let line = line_at(text, at).ok_or(cut)?;
             if let Some(mac) = line.strip_prefix(b"--- ") {
-                let fits = mac.len() == 43 && BASE64_STANDARD_NO_PAD.decode(mac).is_ok();
+                let mac: Option<Mac> = BASE64_STANDARD_NO_PAD.decode(mac).ok().and_then(|mac| mac.try_into().ok());
                 let len = at + line.len() + 1;
                 // A nonce of 16 bytes and at least one chunk's tag of 16 follow.
                 let whole = file.len() >= len + 32;
-                return if fits && whole && !stanzas.is_empty() {
-                    Ok(Self { stanzas, len })
-                } else {
-                    Err(Fault::Damaged)
+                return match mac.filter(|_| whole && !stanzas.is_empty()) {
+                    Some(mac) => Ok(Self { stanzas, len, mac }),
+                    None => Err(Fault::Damaged),
                 };
             }
             let arguments = line.strip_prefix(b"-> ").ok_or(Fault::Damaged)?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::header::Fault;
+use super::header::{Fault, Mac};
 use super::name::FileName;
 use super::seal::{Envelope, Seal};
 
@@ -32,9 +32,25 @@ impl Found {
             Found::Broken(_) => None,
         }
     }
+
+    /// What tells it from every other age file.
+    pub fn mac(&self) -> Option<Mac> {
+        match self {
+            Found::Sealed(envelope) => Some(envelope.mac),
+            Found::Broken(_) => None,
+        }
+    }
 }
 
 impl Inventory {
+    /// What can be read of the files.
+    pub fn envelopes(&self) -> impl Iterator<Item = &Envelope> {
+        self.files.values().filter_map(|found| match found {
+            Found::Sealed(envelope) => Some(envelope),
+            Found::Broken(_) => None,
+        })
+    }
+
     /// The seal of a file, if it is there and has one.
     pub fn seal(&self, file: &FileName) -> Option<&Seal> {
         self.files.get(file).and_then(Found::seal)

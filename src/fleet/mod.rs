@@ -1,14 +1,17 @@
 //! The domain: names, recipients, policy, seal, plan, manifest, shapes, findings. Values and decisions only: nothing
 //! here touches a file, a process, the clock, the environment or a terminal.
 
+pub mod access;
 pub mod address;
 pub mod agenix_rules;
 pub mod delivery;
 pub mod deployment;
 pub mod doctor;
 pub mod finding;
+pub mod foreign;
 pub mod generations;
 pub mod gitconfig;
+pub mod guarded;
 pub mod header;
 pub mod installed;
 pub mod inventory;
@@ -16,6 +19,7 @@ pub mod manifest;
 pub mod name;
 pub mod nix_edit;
 pub mod nix_guard;
+pub mod nix_hosts;
 pub mod nix_literal;
 pub mod nix_options;
 pub mod nix_shown;
@@ -36,6 +40,7 @@ pub mod scaffold;
 pub mod scan;
 pub mod seal;
 pub mod shape;
+pub mod ssh_wire;
 pub mod standing;
 pub mod superseded;
 pub mod survey;

@@ -120,7 +120,11 @@ fn label_fault(text: &str) -> Option<&'static str> {
     let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let fits = (1..=63).contains(&text.len()) && text.bytes().all(inside);
     (!fits || text.starts_with('-') || text.ends_with('-'))
-        .then_some("it is a DNS label: 1 to 63 of [a-z0-9-], no `-` at either end")
+        .then_some(
+            "in this version it is a DNS label: 1 to 63 of [a-z0-9-], no `-` at either end; where the flake has another name, \
+             such as Web_1, rename it there, or give it a second one: \
+             `nixosConfigurations.web-1 = self.nixosConfigurations.Web_1;`",
+        )
 }
 
 fn word_fault(text: &str) -> Option<&'static str> {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::doctor::machine::Machine;
+use super::foreign;
 use super::generations::Generations;
 use super::name::HostName;
 use super::policy::{Engine, Probe};
@@ -91,6 +92,9 @@ pub struct Switch {
     /// For how many seconds the host waits, once all is done, for the deployer to come back over a new connection; it
     /// goes back if nobody comes. None: nobody has to.
     pub acknowledge: Option<u64>,
+    /// The specialisation of the system that is activated; the system itself is what boots. None: the system itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub specialisation: Option<String>,
     /// Where /etc/nixos shall lead once all is well; none: it stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
@@ -156,6 +160,15 @@ pub enum Told {
     End(Verdict),
 }
 
+impl Told {
+    /// What a line of the program on a host tells; none where it is no event. A host may tell anything: every text in it is
+    /// one line by now, in which nothing acts, and no longer than anybody needs.
+    pub fn heard(line: &str) -> Option<Self> {
+        let value = serde_json::from_str(line).ok()?;
+        serde_json::from_value(foreign::told(value)).ok()
+    }
+}
+
 /// What was found when a machine was verified.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Verified {
@@ -180,6 +193,10 @@ pub struct Verdict {
     pub failure: Option<Failure>,
 }
 
+/// How many failures of one host are shown, and how many lines of the causes of each.
+const FAILURES: usize = 200;
+const CAUSES: usize = 20;
+
 /// An error on its way from the host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failure {
@@ -200,7 +217,7 @@ impl From<&Error> for Failure {
         let mut causes = Vec::new();
         let mut cause = std::error::Error::source(error);
         while let Some(source) = cause {
-            causes.push(source.to_string());
+            causes.extend(source.to_string().lines().map(str::to_owned));
             cause = source.source();
         }
         Self {
@@ -220,13 +237,24 @@ impl Failure {
             .chain(self.causes.iter().map(String::as_str))
             .collect::<Vec<_>>()
             .join(": ")
-            .replace('\n', "; ")
     }
 
     /// The error as it was on the host.
     pub fn into_error(self) -> Error {
+        self.within(&mut FAILURES.saturating_sub(1))
+    }
+
+    /// The same, with as many parts as may be shown.
+    fn within(mut self, left: &mut usize) -> Error {
         let kind = Kind::from_code(self.code);
-        let mut error = Error::all(kind, self.message, self.parts.into_iter().map(Failure::into_error).collect());
+        let mut parts = Vec::new();
+        for part in self.parts {
+            let Some(fewer) = left.checked_sub(1) else { break };
+            *left = fewer;
+            parts.push(part.within(left));
+        }
+        let mut error = Error::all(kind, self.message, parts);
+        self.causes.truncate(CAUSES);
         if !self.causes.is_empty() {
             error = error.because(self.causes.join("\n"));
         }
@@ -240,6 +268,23 @@ impl Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_host_tells_is_one_line_and_its_failures_are_few() {
+        fn count(error: &Error) -> (usize, usize) {
+            let lines = std::error::Error::source(error).map_or(0, |cause| cause.to_string().lines().count());
+            error.parts().iter().map(count).fold((1, lines), |all, one| (all.0 + one.0, all.1 + one.1))
+        }
+        let told = |text: &str| format!("{{\"event\":\"step\",\"text\":{}}}", serde_json::to_string(text).unwrap());
+        match Told::heard(&told("x\ndb: done\u{9b}2J")) {
+            Some(Told::Step { text }) => assert_eq!(text, "x\\ndb: done\\u{9b}2J"),
+            other => panic!("{other:?}"),
+        }
+        let leaf = || Failure::from(&Error::failed("x").because("y\n".repeat(100)));
+        let many = || Failure { parts: (0..30).map(|_| leaf()).collect(), ..leaf() };
+        let error = Failure { parts: (0..30).map(|_| many()).collect(), ..leaf() }.into_error();
+        assert_eq!(count(&error), (FAILURES, FAILURES * CAUSES));
+    }
 
     #[test]
     fn an_error_arrives_as_it_was_sent() {

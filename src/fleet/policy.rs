@@ -62,7 +62,7 @@ pub struct Retired {
 }
 
 /// A declared secret.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Secret {
     /// The hosts that receive it.
     pub hosts: BTreeSet<HostName>,
@@ -263,6 +263,19 @@ pub enum Holder {
     Host(HostName),
     /// A host that was removed.
     Retired(HostName),
+    /// Somebody whom an earlier recipients.toml names with this key.
+    Past(String),
+}
+
+impl Holder {
+    /// The name alone.
+    pub fn name(&self) -> &str {
+        match self {
+            Holder::Admin(name) => name.as_str(),
+            Holder::Host(name) | Holder::Retired(name) => name.as_str(),
+            Holder::Past(name) => name,
+        }
+    }
 }
 
 impl fmt::Display for Holder {
@@ -271,7 +284,32 @@ impl fmt::Display for Holder {
             Holder::Admin(name) => write!(f, "{name} (admin)"),
             Holder::Host(name) => name.fmt(f),
             Holder::Retired(name) => write!(f, "{name} (retired)"),
+            Holder::Past(name) => write!(f, "{name} (not in recipients.toml any more)"),
         }
+    }
+}
+
+/// Keys with their holders.
+#[derive(Clone, Debug, Default)]
+pub struct Keys<'a> {
+    /// The keys.
+    pub known: BTreeMap<Fingerprint, &'a Recipient>,
+    /// Who holds each.
+    pub holders: BTreeMap<Fingerprint, Holder>,
+}
+
+impl<'a> Keys<'a> {
+    /// These, and what an earlier policy knew besides.
+    #[must_use]
+    pub fn with_past(mut self, past: &'a Policy) -> Self {
+        let holders = past.holders();
+        for (key, recipient) in past.known_keys() {
+            if let (None, Some(holder)) = (self.known.get(&key), holders.get(&key)) {
+                self.known.insert(key, recipient);
+                self.holders.insert(key, Holder::Past(holder.name().to_owned()));
+            }
+        }
+        self
     }
 }
 
@@ -334,6 +372,11 @@ impl Policy {
         let hosts = self.hosts.values().flat_map(|host| &host.keys);
         let retired = self.retired.values().flat_map(|gone| &gone.keys);
         self.admins.values().flatten().chain(hosts).chain(retired).map(|key| (key.fingerprint(), key)).collect()
+    }
+
+    /// Every key that the policy knows, with its holder.
+    pub fn keys(&self) -> Keys<'_> {
+        Keys { known: self.known_keys(), holders: self.holders() }
     }
 
     /// The hosts that a list of selectors names. `Err` is the first word that names nothing.

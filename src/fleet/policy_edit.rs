@@ -141,6 +141,13 @@ impl Edit {
         Ok(())
     }
 
+    /// Gives a field of a declared secret another text.
+    pub fn set_field(&mut self, name: &SecretName, field: &str, text: &str) -> Result<()> {
+        let secret = self.implicit("secrets")?.get_mut(name.as_str()).and_then(Item::as_table_like_mut);
+        secret.ok_or_else(|| odd("secrets"))?.insert(field, text.into());
+        Ok(())
+    }
+
     /// Removes a declaration.
     pub fn undeclare(&mut self, name: &SecretName) -> Result<()> {
         self.implicit("secrets")?.remove(name.as_str());

@@ -10,10 +10,11 @@ use jiff::civil::Date;
 
 use super::address::Address;
 use super::delivery::{DELIVERED, DELIVERED_FOR_USERS, path_fault};
+use super::guarded::guarded;
 use super::name::{AdminName, HostName, SecretName, Tag, UnitName, UnixName, nearest};
 use super::policy::{Check, Delivery, DeploySettings, Generate, Host, Mode, Policy, Probe, Retired, Secret, Selector};
 use super::policy_raw::{At, RawAllow, RawCheck, RawDeploy, RawHost, RawPolicy, RawSecret, Text};
-use super::recipient::{Recipient, private_key};
+use super::recipient::{OPEN, Recipient, private_key};
 use super::scan;
 use super::scan::allow::Allow;
 use super::shape::Shape;
@@ -46,7 +47,9 @@ pub fn parse(text: &str) -> Result<Policy> {
         return Err(Error::usage(format!("{FILE}:{}: a merge left conflict markers", lines.at(at)))
             .hint("resolve the merge, then run `sealift check`"));
     }
-    let raw: RawPolicy = toml::from_str(text).map_err(|fault| syntax(text, &lines, &fault))?;
+    let raw: RawPolicy = guarded(|| toml::from_str(text))
+        .ok_or_else(|| Error::usage(format!("{FILE} is not valid TOML")))?
+        .map_err(|fault| syntax(text, &lines, &fault))?;
     let mut reader = Reader { lines, faults: Vec::new() };
     let policy = reader.policy(raw);
     let count = reader.faults.len();
@@ -288,6 +291,19 @@ impl Reader {
     fn pin(&mut self, text: &Text, key: &str) -> Option<String> {
         let mut words = text.value.split(' ');
         let (kind, blob) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        // Whoever can undo the key can pass for the host.
+        if matches!(kind, "ssh-ed25519" | "ssh-rsa")
+            && let Err(error) = Recipient::parse(&format!("{kind} {blob}"))
+            && error.message().starts_with(OPEN)
+        {
+            self.fault(
+                &text.span,
+                key,
+                "everybody can pass for a machine with this key",
+                error.mend().map(str::to_owned),
+            );
+            return None;
+        }
         let kinds = ["ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"];
         let encoded = blob.len() >= 40 && blob.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b));
         if private_key(&text.value).is_some() || !kinds.contains(&kind) || !encoded {

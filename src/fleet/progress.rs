@@ -49,10 +49,10 @@ pub struct Mark {
 }
 
 /// How all steps of a machine stand.
-pub fn judge(facts: &Facts) -> Vec<Mark> {
+pub fn judge(facts: &Facts, host: &str) -> Vec<Mark> {
     let verified = judge_verified(facts);
     let steps = [judge_prepared(facts), (Some(facts.missing.is_empty()), facts.missing.clone()), judge_deployed(facts)];
-    let cleaned = judge_cleaned(facts, verified.0);
+    let cleaned = judge_cleaned(facts, host, verified.0);
     let all = steps.into_iter().chain([verified, cleaned]);
     STEPS.into_iter().zip(all).map(|(step, (done, open))| Mark { step, done, open }).collect()
 }
@@ -100,16 +100,16 @@ fn judge_verified(facts: &Facts) -> Judged {
     }
 }
 
-fn judge_cleaned(facts: &Facts, verified: Option<bool>) -> Judged {
+fn judge_cleaned(facts: &Facts, host: &str, verified: Option<bool>) -> Judged {
     let mut open: Vec<String> =
         facts.superseded.iter().map(|path| format!("{path} is of the former layout: `sealift cleanup`")).collect();
     match &facts.etc_nixos {
-        Some(EtcNixos::Loop(path)) => open.push(format!("{path} leads back to itself: `sealift doctor`")),
+        Some(EtcNixos::Loop(path)) => open.push(format!("{path} leads back to itself: `sealift doctor {host}`")),
         Some(EtcNixos::Directory { links }) => {
             open.extend(
                 links
                     .iter()
-                    .map(|(name, _)| format!("/etc/nixos/{name} is a link that does nothing: `sealift doctor`")),
+                    .map(|(name, _)| format!("/etc/nixos/{name} is a link that does nothing: `sealift doctor {host}`")),
             );
         }
         Some(EtcNixos::Missing | EtcNixos::Link { .. }) | None => {}
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     fn done(facts: &Facts) -> Vec<Option<bool>> {
-        judge(facts).into_iter().map(|mark| mark.done).collect()
+        judge(facts, "web").into_iter().map(|mark| mark.done).collect()
     }
 
     fn settled() -> Facts {
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_machine_that_is_done_is_done_in_all_steps() {
         assert_eq!(done(&settled()), [Some(true); 5]);
-        assert!(is_settled(&judge(&settled())));
+        assert!(is_settled(&judge(&settled(), "web")));
     }
 
     #[test]

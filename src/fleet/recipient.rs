@@ -3,14 +3,27 @@
 
 use std::fmt;
 
+use age_core::primitives::{bech32_decode, bech32_encode};
+use base64::prelude::{BASE64_STANDARD, Engine};
 use sha2::{Digest, Sha256};
 
+use super::guarded::guarded;
+use super::ssh_wire::{self, Weakness};
 use crate::error::{Error, Result};
 
 /// The first 8 bytes of the SHA-256 of a recipient's canonical text. What the seal lists: short enough for a hundred
 /// recipients, long enough that finding a second key for one takes 2^64 tries.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(pub [u8; 8]);
+
+impl Fingerprint {
+    /// The first bytes of the digest of a text.
+    pub fn of(text: &str) -> Self {
+        let mut fingerprint = Self([0; 8]);
+        fingerprint.0.copy_from_slice(&Sha256::digest(text.as_bytes())[..8]);
+        fingerprint
+    }
+}
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -99,52 +112,76 @@ impl Recipient {
             return Err(Error::usage("post-quantum `age1pq1…` keys are not supported by this version")
                 .hint("use an X25519 key (`age1…`), or `age1tagpq1…` from a hardware key"));
         }
-        let key = if lower.starts_with("age1tagpq1") {
-            lower.parse().map(|key| Key::TagPq(Box::new(key))).map_err(drop)
-        } else if lower.starts_with("age1tag1") {
-            lower.parse().map(|key| Key::Tag(Box::new(key))).map_err(drop)
-        } else if let Ok(key) = lower.parse() {
-            Ok(Key::X25519(key))
-        } else {
-            lower.parse().map(Key::Plugin).map_err(drop)
-        };
-        let key = key.map_err(|()| {
+        let not_one = || {
             Error::usage("not a recipient: it is neither an age key nor an SSH public key, or it is damaged")
                 .hint("a recipient begins with `age1`, `ssh-ed25519 ` or `ssh-rsa `")
-        })?;
-        let canonical = match &key {
-            Key::X25519(key) => key.to_string(),
-            Key::Tag(key) => key.to_string(),
-            Key::TagPq(key) => key.to_string(),
-            Key::Plugin(key) => key.to_string(),
-            Key::Ssh(key) => key.to_string(),
         };
+        // Bech32 leaves spare bits, and the libraries reduce numbers that are too large: one key could be written in
+        // several ways, and pass for two.
+        let (bytes, canonical) = decoded(&lower).ok_or_else(not_one)?;
+        let key = guarded(|| {
+            if lower.starts_with("age1tagpq1") {
+                lower.parse().ok().map(|key| Key::TagPq(Box::new(key)))
+            } else if lower.starts_with("age1tag1") {
+                lower.parse().ok().map(|key| Key::Tag(Box::new(key)))
+            } else if let Ok(key) = lower.parse() {
+                Some(Key::X25519(key))
+            } else {
+                lower.parse().ok().map(Key::Plugin)
+            }
+        });
+        let key = key.flatten().ok_or_else(not_one)?;
+        let again = match &key {
+            Key::TagPq(key) => key.to_string(),
+            Key::Tag(key) => key.to_string(),
+            _ => canonical.clone(),
+        };
+        if canonical != lower || again != lower {
+            return Err(strange());
+        }
+        if let (Key::X25519(_), Ok(u)) = (&key, bytes.as_slice().try_into())
+            && let Some(error) = x25519_fault(u)
+        {
+            return Err(error);
+        }
         Ok(Self::new(key, canonical, String::new()))
     }
 
     fn parse_ssh(text: &str) -> Result<Self> {
-        use age::ssh::ParseRecipientKeyError as Fault;
         let mut words = text.splitn(3, ' ');
         let (kind, blob) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
         let comment = words.next().unwrap_or_default().trim().to_owned();
-        let key: age::ssh::Recipient = format!("{kind} {blob}").parse().map_err(|fault| match fault {
-            Fault::RsaModulusTooSmall => Error::usage("an ssh-rsa key of less than 2048 bits is too weak")
-                .hint("use the machine's ed25519 key: /etc/ssh/ssh_host_ed25519_key.pub"),
-            Fault::RsaModulusTooLarge => Error::usage("an ssh-rsa key of more than 4096 bits is not supported")
-                .hint("use the machine's ed25519 key: /etc/ssh/ssh_host_ed25519_key.pub"),
-            Fault::Unsupported(_) | Fault::Ignore => Error::usage(
+        if kind != "ssh-ed25519" && kind != "ssh-rsa" {
+            return Err(Error::usage(
                 "an ecdsa or security-key SSH key cannot receive secrets: SSH keys of these types only sign",
             )
-            .hint("use the machine's ed25519 key: /etc/ssh/ssh_host_ed25519_key.pub"),
-            _ if kind != "ssh-ed25519" && kind != "ssh-rsa" => Error::usage(
-                "an ecdsa or security-key SSH key cannot receive secrets: SSH keys of these types only sign",
-            )
-            .hint("use the machine's ed25519 key: /etc/ssh/ssh_host_ed25519_key.pub"),
-            _ => Error::usage("a damaged SSH public key").hint("copy the whole line of the .pub file"),
-        })?;
-        let canonical = key.to_string();
-        if canonical != format!("{kind} {blob}") {
-            return Err(Error::usage("a damaged SSH public key").hint("copy the whole line of the .pub file"));
+            .hint(ED25519));
+        }
+        let damaged = || Error::usage("a damaged SSH public key").hint("copy the whole line of the .pub file");
+        let wire = BASE64_STANDARD.decode(blob).map_err(|_| damaged())?;
+        match ssh_wire::weakness(kind, &wire) {
+            None => {}
+            Some(Weakness::Damaged) => return Err(damaged()),
+            Some(Weakness::Short) => {
+                return Err(Error::usage("an ssh-rsa key of less than 2048 bits is too weak").hint(ED25519));
+            }
+            Some(Weakness::Long) => {
+                return Err(Error::usage("an ssh-rsa key of more than 4096 bits is not supported").hint(ED25519));
+            }
+            Some(Weakness::Open(why)) => return Err(open(why)),
+        }
+        let canonical = format!("{kind} {blob}");
+        let key: age::ssh::Recipient = guarded(|| canonical.parse().ok()).flatten().ok_or_else(damaged)?;
+        if let age::ssh::Recipient::SshEd25519(wire, point) = &key {
+            if point.is_small_order() {
+                return Err(open(SMALL));
+            }
+            if !wire.ends_with(point.compress().as_bytes()) {
+                return Err(strange());
+            }
+        }
+        if key.to_string() != canonical {
+            return Err(damaged());
         }
         Ok(Self::new(Key::Ssh(key), canonical, comment))
     }
@@ -158,15 +195,12 @@ impl Recipient {
 
     /// The recipient of an SSH private key, read from its public half; none for unsupported types.
     pub fn of_ssh(identity: &age::ssh::Identity) -> Option<Self> {
-        let key = age::ssh::Recipient::try_from(identity.clone()).ok()?;
-        let canonical = key.to_string();
-        Some(Self::new(Key::Ssh(key), canonical, String::new()))
+        let key = guarded(|| age::ssh::Recipient::try_from(identity.clone()).ok()).flatten()?;
+        Self::parse(&key.to_string()).ok()
     }
 
     fn new(key: Key, canonical: String, comment: String) -> Self {
-        let digest = Sha256::digest(canonical.as_bytes());
-        let mut fingerprint = Fingerprint([0; 8]);
-        fingerprint.0.copy_from_slice(&digest[..8]);
+        let fingerprint = Fingerprint::of(&canonical);
         Self { key, canonical, comment, fingerprint }
     }
 
@@ -215,7 +249,7 @@ impl Recipient {
 
     /// The fingerprint as `ssh-keygen -l` prints it, for SSH keys.
     pub fn ssh_fingerprint(&self) -> Option<String> {
-        use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine};
+        use base64::prelude::BASE64_STANDARD_NO_PAD;
         let Key::Ssh(age::ssh::Recipient::SshEd25519(wire, _) | age::ssh::Recipient::SshRsa(wire, _)) = &self.key
         else {
             return None;
@@ -270,6 +304,56 @@ impl fmt::Display for SshFingerprint {
     }
 }
 
+/// What to do about an SSH key that cannot be used.
+const ED25519: &str = "use the machine's ed25519 key: /etc/ssh/ssh_host_ed25519_key.pub";
+
+/// Why everybody can open what is sealed to some points.
+const SMALL: &str = "it is a point of small order, for which every private key gives the same";
+
+/// How the refusal of a key begins that needs no private half.
+pub(super) const OPEN: &str = "everybody can open what is sealed to this key";
+
+/// The refusal of a key that needs no private half.
+fn open(why: &str) -> Error {
+    Error::usage(format!("{OPEN}: {why}")).hint(
+        "no program makes such a key: find out who put it there; it may be somebody who wants to read your secrets",
+    )
+}
+
+/// The refusal of a key in another form than the one that every program writes.
+fn strange() -> Error {
+    Error::usage("this key is not written in its one valid form")
+        .hint("no program writes it so, and the same key could pass for two: have its holder print it anew")
+}
+
+/// The bytes of a Bech32 text, and the one text that is written for them.
+fn decoded(text: &str) -> Option<(Vec<u8>, String)> {
+    let both = |hrp, bytes: &mut dyn Iterator<Item = u8>| {
+        let bytes: Vec<u8> = bytes.collect();
+        let text = bech32_encode(hrp, &bytes);
+        (bytes, text)
+    };
+    bech32_decode(text, drop, |_| Ok(()), |hrp, mut bytes| Ok(both(hrp, &mut bytes))).ok()
+}
+
+/// The refusal of a number that is no public key on Curve25519: one of small order, whose every multiple by a private key is
+/// zero (all of them: RFC 7748, section 6.1, and cr.yp.to/ecdh.html), or one that is not below p.
+fn x25519_fault(u: &[u8; 32]) -> Option<Error> {
+    const OF_ORDER_8: [&[u8; 32]; 2] = [
+        b"\xe0\xeb\x7a\x7c\x3b\x41\xb8\xae\x16\x56\xe3\xfa\xf1\x9f\xc4\x6a\xda\x09\x8d\xeb\x9c\x32\xb1\xfd\x86\x62\x05\x16\x5f\x49\xb8\x00",
+        b"\x5f\x9c\x95\xbc\xa3\x50\x8c\x24\xb1\xd0\xb1\x55\x9c\x83\xef\x5b\x04\x44\x5c\xc4\x58\x1c\x8e\x86\xd8\x22\x4e\xdd\xd0\x9f\x11\x57",
+    ];
+    // The highest bit counts for nothing.
+    let top = u[31] & 0x7f;
+    let all = |byte, last| top == last && u[1..31].iter().all(|one| *one == byte);
+    // Zero and one; p - 1, p and p + 1, where p ends in 0xed.
+    let small = all(0, 0) && u[0] < 2 || all(0xff, 0x7f) && (0xec..=0xee).contains(&u[0]);
+    if small || OF_ORDER_8.iter().any(|point| u[..31] == point[..31] && top == point[31]) {
+        return Some(open(SMALL));
+    }
+    (u[31] != top || all(0xff, 0x7f) && u[0] >= 0xed).then(strange)
+}
+
 /// The refusal of a text that looks like a private key, wherever a public one was meant.
 pub fn private_key(text: &str) -> Option<Error> {
     let upper = text.trim_start().to_ascii_uppercase();
@@ -298,6 +382,90 @@ mod tests {
         let error = Recipient::parse(secret.expose_secret()).unwrap_err();
         assert!(error.message().contains("private key"));
         assert!(!format!("{error:?}{:?}", error.mend()).contains(secret.expose_secret().get(16..).unwrap()));
+    }
+
+    /// An age recipient of any 32 bytes.
+    fn age1(u: [u8; 32]) -> String {
+        let mut hrp = None;
+        let any = age::x25519::Identity::generate().to_public().to_string();
+        bech32_decode(
+            &any,
+            drop,
+            |_| Ok(()),
+            |prefix, _| {
+                hrp = Some(prefix);
+                Ok(())
+            },
+        )
+        .unwrap();
+        bech32_encode(hrp.unwrap(), &u)
+    }
+
+    /// An ssh-ed25519 key of any 32 bytes.
+    fn ed25519(y: [u8; 32]) -> String {
+        let wire = [&[0, 0, 0, 11][..], b"ssh-ed25519", &[0, 0, 0, 32], &y].concat();
+        format!("ssh-ed25519 {}", BASE64_STANDARD.encode(wire))
+    }
+
+    #[test]
+    fn what_everybody_can_open_is_refused_in_every_writing() {
+        // Every encoding of a point of small order, on either curve; as a library that multiplies sees it.
+        let mut open = 0;
+        let order_8 = [
+            "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+            "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        ];
+        let mut points: Vec<[u8; 32]> = order_8
+            .iter()
+            .map(|hex| std::array::from_fn(|at| u8::from_str_radix(hex.get(2 * at..2 * at + 2).unwrap(), 16).unwrap()))
+            .collect();
+        for (lowest, rest, last) in (0..=255u8).map(|low| (low, 0, 0)).chain((0..=255).map(|low| (low, 0xff, 0x7f))) {
+            let mut point = [rest; 32];
+            (point[0], point[31]) = (lowest, last);
+            points.push(point);
+        }
+        for mut point in points {
+            for sign in [0, 0x80] {
+                point[31] ^= sign;
+                let theirs = x25519_dalek::PublicKey::from(point);
+                let is_open = !x25519_dalek::StaticSecret::from([7; 32]).diffie_hellman(&theirs).was_contributory();
+                let ours = Recipient::parse(&age1(point));
+                let refused = |ours: &Result<Recipient>| {
+                    ours.as_ref().is_err_and(|error| error.message().contains("everybody can open"))
+                };
+                assert_eq!(refused(&ours), is_open, "{point:02x?}");
+                open += usize::from(is_open);
+                // One writing: below p, without the highest bit.
+                let p_ends = point[0] < 0xed || point[1..31] != [0xff; 30] || point[31] & 0x7f != 0x7f;
+                assert_eq!(ours.is_ok(), !is_open && point[31] < 0x80 && p_ends, "{point:02x?}");
+                let Ok(age::ssh::Recipient::SshEd25519(_, on)) = ed25519(point).parse() else {
+                    assert!(Recipient::parse(&ed25519(point)).is_err());
+                    continue;
+                };
+                let ours = Recipient::parse(&ed25519(point));
+                let shared = x25519_dalek::PublicKey::from(on.to_montgomery().to_bytes());
+                let shared = x25519_dalek::StaticSecret::from([7; 32]).diffie_hellman(&shared);
+                assert_eq!(refused(&ours), !shared.was_contributory(), "{point:02x?}");
+                assert_eq!(ours.is_ok(), shared.was_contributory() && on.compress().0 == point, "{point:02x?}");
+                open += usize::from(!shared.was_contributory());
+            }
+        }
+        // 0, 1, p - 1, p, p + 1 and two of order 8 as u, each with and without the highest bit; as y: 1 and -1, 0 and four
+        // of order 8 with either sign, and what p and p + 1 add.
+        assert_eq!(open, 14 + 14);
+    }
+
+    #[test]
+    fn a_key_has_one_writing() {
+        let pq = format!("age1tagpq1{}", "q".repeat(2000));
+        for bad in [pq.as_str(), "ssh-rsa AAAAB3NzaC1yc2EAAAABAA==", "ssh-rsa AAAAB3NzaC1yc2EAAAACAAA="] {
+            assert!(Recipient::parse(bad).is_err(), "{bad}");
+        }
+        let made = age::x25519::Identity::generate().to_public().to_string();
+        let (_, again) = decoded(&made).unwrap();
+        assert_eq!(again, made);
     }
 
     #[test]

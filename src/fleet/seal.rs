@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine};
 use jiff::civil::Date;
 
-use super::header::{Fault, Header};
+use super::header::{Fault, Header, Mac};
 use super::name::FileName;
 use super::recipient::{Fingerprint, Recipient};
 
@@ -23,7 +23,7 @@ pub const STANZA: &str = "sealift";
 /// The version of its form that this program writes and reads.
 pub const VERSION: &str = "1";
 
-/// The highest serial: what every reader of JSON can hold, and far from where counting on would end.
+/// No serial reaches this: what every reader of JSON can hold, and far from where counting on would end.
 const SERIAL_LIMIT: u64 = 1 << 53;
 
 /// What a sealed file says of itself.
@@ -47,10 +47,23 @@ impl Seal {
         Self { name, serial: 1, made, current, former: BTreeSet::new() }
     }
 
-    /// The seal of the next value: a new serial, and nobody who knew only former values is listed any more.
-    #[must_use]
-    pub fn next_value(&self, made: Date, current: BTreeSet<Fingerprint>) -> Self {
-        Self { name: self.name.clone(), serial: self.serial + 1, made, current, former: BTreeSet::new() }
+    /// The first seal of a name whose file had none: who could read it is remembered.
+    pub fn adopted(name: FileName, made: Date, current: BTreeSet<Fingerprint>, past: &BTreeSet<Fingerprint>) -> Self {
+        let former = past.difference(&current).copied().collect();
+        Self { former, ..Self::first(name, made, current) }
+    }
+
+    /// The seal of the next value: a new serial, and nobody who knew only former values is listed any more. None where
+    /// nothing could be counted after it: only somebody who forges a seal gets there.
+    pub fn next_value(&self, made: Date, current: BTreeSet<Fingerprint>) -> Option<Self> {
+        let serial = self.serial + 1;
+        let next = Self { name: self.name.clone(), serial, made, current, former: BTreeSet::new() };
+        (!self.is_last()).then_some(next)
+    }
+
+    /// Whether its serial is the last that can be counted. Then it tells nothing of how many values there were.
+    pub fn is_last(&self) -> bool {
+        self.serial + 1 >= SERIAL_LIMIT
     }
 
     /// The seal of the same value for other readers: who loses access is remembered as former.
@@ -104,8 +117,8 @@ impl Seal {
             return Err(Fault::BrokenSeal);
         }
         let serial = number(serial)?;
-        if serial > SERIAL_LIMIT {
-            return Err(Fault::BrokenSeal);
+        if serial >= SERIAL_LIMIT {
+            return Err(Fault::ForgedSerial);
         }
         let sorted = |keys: &[[u8; 8]]| {
             keys.windows(2).all(|pair| pair[0] < pair[1]).then(|| keys.iter().copied().map(Fingerprint).collect())
@@ -130,14 +143,22 @@ pub struct Envelope {
     pub stanzas: Vec<Slot>,
     /// Sealed to a passphrase, which no secret of a fleet is.
     pub passphrase: bool,
+    /// Sealed to post-quantum keys of a kind that is not known here.
+    pub hybrid: bool,
     /// The bytes of the header, with its MAC line.
     pub header_len: usize,
+    /// The header's MAC.
+    pub mac: Mac,
+    /// Where there is no seal: what a seal would list for the key of each stanza, if nobody knows it.
+    pub marks: Vec<Fingerprint>,
 }
 
 /// The stanza of a file that is sealed to a passphrase.
 const PASSPHRASE: &str = "scrypt";
+/// The one of a file that is sealed to an `age1pq1…` key.
+const HYBRID: &str = "mlkem768x25519";
 /// The types of stanza that can be told.
-const KINDS: [&str; 6] = ["X25519", "ssh-ed25519", "ssh-rsa", "p256tag", "mlkem768p256tag", PASSPHRASE];
+const KINDS: [&str; 7] = ["X25519", "ssh-ed25519", "ssh-rsa", "p256tag", "mlkem768p256tag", HYBRID, PASSPHRASE];
 
 /// One recipient stanza, as far as it can be told without a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -172,7 +193,16 @@ impl Envelope {
             }
         }
         let passphrase = stanzas.iter().any(|slot| slot.kind == Some(PASSPHRASE));
-        Ok(Self { seal, stanzas, passphrase, header_len: header.len })
+        let hybrid = stanzas.iter().any(|slot| slot.kind == Some(HYBRID));
+        let readers = header.stanzas.iter().filter(|stanza| seal.is_none() && !stanza.kind.ends_with("-grease"));
+        let marks = readers.map(|stanza| {
+            // SSH stanzas name their key; the others differ from file to file.
+            let told = if stanza.kind.starts_with("ssh-") { 1 } else { stanza.arguments.len() };
+            let words: Vec<&str> = stanza.arguments.iter().take(told).copied().collect();
+            Fingerprint::of(&format!("{} {}", stanza.kind, words.join(" ")))
+        });
+        let marks = marks.collect();
+        Ok(Self { seal, stanzas, passphrase, hybrid, header_len: header.len, mac: header.mac, marks })
     }
 
     /// Holds the stanzas against the seal: as many as it counts, and, for the keys that are known, of their kinds and
@@ -256,7 +286,7 @@ mod tests {
         assert_eq!((without_two.serial, &without_two.former), (7, &keys(&[2])));
         let two_is_back = without_two.same_value(keys(&[1, 2]));
         assert_eq!(two_is_back.former, keys(&[3]));
-        let rotated = without_two.next_value(one.made, keys(&[1, 3]));
+        let rotated = without_two.next_value(one.made, keys(&[1, 3])).unwrap();
         assert_eq!((rotated.serial, rotated.former.len()), (8, 0));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::finding::Drift;
+use super::access::Access;
 use super::header::Fault;
 use super::inventory::Found;
 use super::name::FileName;
@@ -25,7 +25,7 @@ pub enum Standing {
     /// It has no seal.
     Unsealed,
     /// Its readers are not those of the policy.
-    Drift(Drift),
+    Drift(Access),
     /// All is as it should be.
     InLine,
 }
@@ -42,7 +42,7 @@ impl Standing {
         match credible(file, found, known) {
             Err(standing) => standing,
             Ok(seal) if seal.current == *should => Standing::InLine,
-            Ok(seal) => Standing::Drift(Drift::between(seal, should, holders)),
+            Ok(seal) => Standing::Drift(Access::of_seal(seal, should, holders)),
         }
     }
 

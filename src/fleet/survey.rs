@@ -45,6 +45,9 @@ pub struct Survey {
     pub generation: Option<u64>,
     /// The system of that generation: what boots next.
     pub next: Option<String>,
+    /// Which specialisation of a generation runs; none where what runs is no specialisation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub specialisation: Option<Specialisation>,
     /// The system that was asked for, if the store has it.
     pub coming: Option<Seen>,
     /// The store paths of the running system, if asked for.
@@ -63,6 +66,15 @@ pub struct Survey {
     pub last: Option<Record>,
 }
 
+/// A specialisation that runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Specialisation {
+    /// Its name.
+    pub name: String,
+    /// The store path of the system that it is one of.
+    pub of: String,
+}
+
 /// A system that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
@@ -79,6 +91,9 @@ pub struct Seen {
     /// The commands of its declared checks; none where it carries none, as before there was a module.
     #[serde(default)]
     pub commands: Option<Commands>,
+    /// The store paths of its specialisations, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub specialisations: BTreeMap<String, String>,
 }
 
 /// Whom the nix of a machine trusts, from its own configuration.
@@ -88,6 +103,12 @@ pub struct Trust {
     pub user: bool,
     /// The keys whose signatures count, as `name:base64`.
     pub keys: Vec<String>,
+    /// Whether whoever is logged in may not even reach the nix daemon.
+    #[serde(default)]
+    pub barred: bool,
+    /// Why nix could not be asked, where that is so.
+    #[serde(default)]
+    pub unknown: Option<String>,
 }
 
 /// One line of the record of deploys.

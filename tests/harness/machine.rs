@@ -118,7 +118,7 @@ impl Machine {
         let value = self.sandbox.value(value);
         let there = self.sandbox.fleet().join(format!("secrets/{name}.age")).exists();
         let options: &[&str] = if there { &[] } else { &["--hosts", "web"] };
-        let mut arguments = vec!["seal", name, "--stdin"];
+        let mut arguments = vec!["seal", name, "--replace", "--stdin"];
         arguments.extend(options);
         self.sandbox.sealift_with(&arguments, value.as_bytes()).exits(0);
         value

@@ -172,7 +172,7 @@ impl Rig {
     /// Gives a secret a new value with the canary in it; the value.
     pub fn seal(&self, name: &str, value: &str, options: &[&str]) -> String {
         let value = self.sandbox.value(value);
-        let mut arguments = vec!["seal", name, "--stdin"];
+        let mut arguments = vec!["seal", name, "--replace", "--stdin"];
         arguments.extend(options);
         self.sandbox.sealift_with(&arguments, value.as_bytes()).exits(0);
         value

@@ -296,7 +296,7 @@ fn what_an_owner_puts_in_the_way_costs_only_his_own_link() {
         obstacle();
         machine.sandbox.tool("chown", &["-hR", "1234:1234", &shown(&home)]);
         let value = machine.sandbox.value(what);
-        machine.sandbox.sealift_with(&["seal", "a", "--stdin"], value.as_bytes()).exits(0);
+        machine.sandbox.sealift_with(&["seal", "a", "--replace", "--stdin"], value.as_bytes()).exits(0);
         // A switch goes on, and says what is missing.
         machine
             .install(&["--strict"])

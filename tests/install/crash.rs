@@ -48,7 +48,10 @@ fn killed_at_any_step_the_old_or_the_new_state_stands() {
     let Some(machine) = Machine::new() else { return };
     let values = |machine: &Machine| (machine.delivered("a"), machine.delivered("b/c"));
     let seal = |name: &str, value: &str| {
-        machine.sandbox.sealift_with(&["seal", name, "--stdin"], machine.sandbox.value(value).as_bytes()).exits(0);
+        machine
+            .sandbox
+            .sealift_with(&["seal", name, "--replace", "--stdin"], machine.sandbox.value(value).as_bytes())
+            .exits(0);
     };
     machine.sandbox.seal("a", &["--hosts", "web", "--path", "/opt/a"]);
     machine.sandbox.seal("b/c", &["--hosts", "web"]);

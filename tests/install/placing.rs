@@ -44,7 +44,10 @@ fn a_second_install_keeps_one_former_generation_and_tells_what_changed() {
     machine.install(&[]).exits(0);
     let mut held = std::fs::File::open(machine.root.path("run/sealift/b")).expect("it opens");
     let digest = machine.status()["secrets"]["a"]["value"].clone();
-    machine.sandbox.sealift_with(&["seal", "b", "--stdin"], machine.sandbox.value("b2").as_bytes()).exits(0);
+    machine
+        .sandbox
+        .sealift_with(&["seal", "b", "--replace", "--stdin"], machine.sandbox.value("b2").as_bytes())
+        .exits(0);
     for number in 2..=20 {
         machine.install(&["--strict"]).exits(0);
         assert_eq!(machine.live(), Some(number));
@@ -110,7 +113,10 @@ fn one_command_is_strict_in_a_switch_and_not_in_a_boot() {
     machine.install(&["--strict=live"]).exits(4).says("secrets/b.age: its content is damaged");
     assert_eq!((machine.delivered("a").is_some(), machine.delivered("b")), (true, None));
     // A switch: nothing changes.
-    machine.sandbox.sealift_with(&["seal", "a", "--stdin"], machine.sandbox.value("a2").as_bytes()).exits(0);
+    machine
+        .sandbox
+        .sealift_with(&["seal", "a", "--replace", "--stdin"], machine.sandbox.value("a2").as_bytes())
+        .exits(0);
     machine.install(&["--strict=live"]).exits(1).says("secrets/b.age");
     assert_eq!((machine.live(), machine.delivered("a")), (Some(1), Some(machine.sandbox.value("a"))));
     std::fs::write(machine.sandbox.fleet().join("secrets/b.age"), good).expect("it is mended");
@@ -130,7 +136,10 @@ fn with_strict_any_failure_changes_nothing_and_all_are_named() {
         machine.sandbox.seal(name, &["--hosts", "web"]);
     }
     machine.install(&["--strict"]).exits(0);
-    machine.sandbox.sealift_with(&["seal", "a", "--stdin"], machine.sandbox.value("new").as_bytes()).exits(0);
+    machine
+        .sandbox
+        .sealift_with(&["seal", "a", "--replace", "--stdin"], machine.sandbox.value("new").as_bytes())
+        .exits(0);
     machine.damage("b");
     let manifest = machine.manifest(|manifest| entry(manifest, "c")["owner"] = json!("ghost"));
     let before = names(machine.root.path("run/sealift.d"));
@@ -151,8 +160,14 @@ fn at_boot_what_opens_is_installed_and_the_last_good_bytes_stay() {
         machine.sandbox.seal(name, &["--hosts", "web"]);
     }
     machine.install(&[]).exits(0);
-    machine.sandbox.sealift_with(&["seal", "a", "--stdin"], machine.sandbox.value("new").as_bytes()).exits(0);
-    machine.sandbox.sealift_with(&["seal", "b", "--stdin"], machine.sandbox.value("lost").as_bytes()).exits(0);
+    machine
+        .sandbox
+        .sealift_with(&["seal", "a", "--replace", "--stdin"], machine.sandbox.value("new").as_bytes())
+        .exits(0);
+    machine
+        .sandbox
+        .sealift_with(&["seal", "b", "--replace", "--stdin"], machine.sandbox.value("lost").as_bytes())
+        .exits(0);
     machine.damage("b");
     machine.sandbox.seal("late", &["--hosts", "web"]);
     machine.damage("late");
@@ -284,7 +299,7 @@ fn one_bad_record_fails_one_secret() {
         machine.write("etc/group", "web:x:1234:\n");
         write(file, bytes);
         let value = machine.sandbox.value(&format!("{file}{}", bytes.len()));
-        machine.sandbox.sealift_with(&["seal", "roots", "--stdin"], value.as_bytes()).exits(0);
+        machine.sandbox.sealift_with(&["seal", "roots", "--replace", "--stdin"], value.as_bytes()).exits(0);
         machine.install(&["--strict"]).exits(1).says("theirs: ").says(why);
         assert_ne!(machine.delivered("roots").as_deref(), Some(value.as_str()));
         machine.install(&[]).exits(4).says("theirs: ").says(why).says("1 new or changed, 1 kept from before");
@@ -357,7 +372,10 @@ fn staging_opens_everything_and_changes_nothing() {
     assert!(!machine.root.path("run").exists() && !machine.root.path("opt").exists());
     let manifest = machine.manifest(|manifest| entry(manifest, "b")["owner"] = json!("root"));
     machine.install_from(&manifest, &["--strict"]).exits(0);
-    machine.sandbox.sealift_with(&["seal", "b", "--stdin"], machine.sandbox.value("b2").as_bytes()).exits(0);
+    machine
+        .sandbox
+        .sealift_with(&["seal", "b", "--replace", "--stdin"], machine.sandbox.value("b2").as_bytes())
+        .exits(0);
     let staged = install::stage(&machine.request(&manifest), &Silence::talk(), Owners::MayCome).expect("it opens");
     assert_eq!(staged.secrets.iter().map(|secret| secret.changed).collect::<Vec<_>>(), [false, true]);
     machine.damage("a");
@@ -373,7 +391,10 @@ fn an_install_is_taken_back_as_if_it_had_never_been() {
     let undo = |generation| install::undo(&machine.root.path(""), Tree::Ordinary, generation);
     machine.sandbox.seal("a", &["--hosts", "web", "--path", "/opt/a"]);
     let first = install::run(&machine.request(&machine.manifest(|_| {})), &Silence::talk()).expect("it is installed");
-    machine.sandbox.sealift_with(&["seal", "a", "--stdin"], machine.sandbox.value("a2").as_bytes()).exits(0);
+    machine
+        .sandbox
+        .sealift_with(&["seal", "a", "--replace", "--stdin"], machine.sandbox.value("a2").as_bytes())
+        .exits(0);
     machine.sandbox.seal("b", &["--hosts", "web", "--path", "/opt/b"]);
     let manifest = machine.manifest(|manifest| entry(manifest, "a")["path"] = json!("/opt/moved"));
     let second = install::run(&machine.request(&manifest), &Silence::talk()).expect("it is installed");

@@ -49,7 +49,10 @@ fn values_are_put_into_the_text_once() {
     assert!(!status.to_string().contains(&machine.sandbox.canary));
     // The same once more changes nothing; another value of what is in it does.
     machine.install_from(&path, &["--strict"]).exits(0).says("3 unchanged");
-    machine.sandbox.sealift_with(&["seal", "sly", "--stdin"], machine.sandbox.value("new").as_bytes()).exits(0);
+    machine
+        .sandbox
+        .sealift_with(&["seal", "sly", "--replace", "--stdin"], machine.sandbox.value("new").as_bytes())
+        .exits(0);
     machine.install_from(&path, &["--strict"]).exits(0).says("2 new or changed, 1 unchanged");
 }
 
@@ -165,7 +168,10 @@ fn a_delivered_template_is_held_against_its_text_and_its_secrets() {
     assert_eq!(wrong(), ["t: it was made from something else: another ciphertext, or another text"]);
     install();
     assert_eq!(wrong(), Vec::<String>::new());
-    machine.sandbox.sealift_with(&["seal", "a", "--stdin"], machine.sandbox.value("a2").as_bytes()).exits(0);
+    machine
+        .sandbox
+        .sealift_with(&["seal", "a", "--replace", "--stdin"], machine.sandbox.value("a2").as_bytes())
+        .exits(0);
     place("y=<sealift:a>");
     assert_eq!(wrong().len(), 2, "the secret, and what is made from it");
     install();

@@ -63,7 +63,7 @@ fn active_units_of_changed_values_are_told_once_and_together() {
         (run, log)
     };
     let seal = |name: &str, value: &str| {
-        sandbox.sealift_with(&["seal", name, "--stdin"], sandbox.value(value).as_bytes()).exits(0)
+        sandbox.sealift_with(&["seal", name, "--replace", "--stdin"], sandbox.value(value).as_bytes()).exits(0)
     };
     let (run, log) = install("--strict");
     run.exits(0);

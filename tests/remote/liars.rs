@@ -67,3 +67,74 @@ fn nix_what_a_host_calls_its_system_reaches_no_program_here() {
     assert!(!marker.exists(), "{}", run.stderr);
     assert!(run.code == 0 && run.stderr.contains("motd: ∅ → ε"), "it is compared by names: {run:?}");
 }
+
+/// What a host says that would write a line of its own where it is shown.
+const FORGED: &str = "x\\ndb: forged\\r\\u2028db: forged\\u2029\\u0085\\u009b2J\\u061c\\u202e\\u007f";
+
+#[test]
+fn nix_a_host_that_lies_writes_no_line_of_another() {
+    if cannot_rig("remote: forged lines") {
+        return;
+    }
+    let acts = |text: &str| text.chars().any(|c| c != '\n' && sealift::fleet::foreign::acts(c));
+    let holds = |run: &crate::harness::Run| {
+        for text in [run.text(), run.stderr.clone()] {
+            assert!(!acts(&text), "{text:?}");
+            let forged = text.lines().find(|line| {
+                let line = line.trim_start_matches([' ', '-']);
+                let line = ["error: ", "warning: "].iter().find_map(|start| line.strip_prefix(start)).unwrap_or(line);
+                ["db: forged", "hint: forged", "warning: forged"].iter().any(|start| line.starts_with(start))
+            });
+            assert_eq!(forged, None, "{text}");
+        }
+    };
+    let rig = Rig::deployed(&["web", "db"]);
+    rig.change(&["web", "db"]);
+    let told = ["step", "said", "warning"].map(|kind| format!("{{\"event\":\"{kind}\",\"text\":\"{FORGED}\"}}"));
+    let lines = format!("{{\"event\":\"said\",\"text\":\"{}\"}}", "\\n".repeat(5000));
+    let tale = format!(
+        "printf '%s\\n' '{}' '{}' '{}'; printf 'db: forged\\nhint: forged\\n\\302\\2332J' >&2; yes '{lines}' | head -n 100; yes '{}' | head -n 10000",
+        told[0], told[1], told[2], told[1]
+    );
+    shell(&rig, "web", "*sudo*host-run*", &tale);
+    let run = rig.sealift(&["deploy", "--all", "--yes"]).exits(0).says("it tells more than is shown here");
+    holds(&run);
+    assert!(run.stderr.lines().count() < 6000, "{} lines", run.stderr.lines().count());
+    assert_eq!(rig.secret("db", "token"), Some(rig.sandbox.value("second")));
+    // The same where events are data: each line is an event, and says whose it is.
+    rig.system("web", "{ etc.motd = \"third\"; }");
+    rig.system("db", "{ etc.motd = \"third\"; }");
+    rig.commit();
+    let run = rig.sealift(&["deploy", "--all", "--yes", "--json"]).exits(0);
+    holds(&run);
+    for line in run.text().lines() {
+        serde_json::from_str::<serde_json::Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    }
+    // How it ended, and why.
+    let end = format!(
+        "{{\"event\":\"end\",\"outcome\":\"failed\",\"generation\":null,\"running\":null,\"until_reboot\":false,\"failure\":{{\"code\":1,\"message\":\"db: forged, and not web {FORGED}\",\"causes\":[\"c{FORGED}\",\"hint: forged\",\"- db: forged\"],\"mend\":\"h{FORGED}\\nhint: forged\",\"parts\":[]}}}}"
+    );
+    shell(
+        &rig,
+        "web",
+        "*sudo*host-run*",
+        &format!("test -e once && {{ printf '%s\\n' '{end}'; exit 1; }}; touch once"),
+    );
+    rig.system("web", "{ etc.motd = \"fourth\"; }");
+    rig.commit();
+    let run = rig.sealift(&["deploy", "web", "--yes"]);
+    assert_ne!(run.code, 0, "{}", run.stderr);
+    holds(&run);
+    // What it says of itself when it is looked at.
+    let program = "/run/current-system/etc/sealift/host host-run";
+    let lie = format!(
+        "s|\"user\":\"[^\"]*\"|\"user\":\"{0}\"|; s|\"failed\":[^]]*]|\"failed\":[\"a{0}\"]|; s|\"failed\":null|\"failed\":[\"a{0}\"]|; s|\"busy\":null|\"busy\":\"b{0}\"|",
+        FORGED.replace('\\', "\\\\")
+    );
+    shell(&rig, "web", &format!("'{program}'"), &format!("{program} | sed '{lie}'; exit"));
+    for words in [&["status"][..], &["status", "--json"]] {
+        let run = rig.sealift(words).exits(0);
+        holds(&run);
+        assert!(format!("{}{}", run.text(), run.stderr).contains("forged"), "it is shown, as its own: {run:?}");
+    }
+}

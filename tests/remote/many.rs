@@ -17,7 +17,10 @@ fn nix_of_twelve_hosts_three_fail_and_the_others_are_well() {
         rig.fail(host, "test 4");
     }
     let run = rig.sealift(&["deploy", "@all", "--yes", "--jobs", "4"]).exits(4);
-    run.says("3 of 12 hosts are not as they should be").prints("rolled back");
+    let run = run.says("3 of 12 hosts are not as they should be").prints("rolled back");
+    // What is the same on all of them is said once, and names each once.
+    assert_eq!(run.stderr.matches("the deploy failed and was rolled back").count(), 1, "{}", run.stderr);
+    run.says("h11, h2, h7: the deploy failed");
     for host in &names {
         let wanted = if bad.contains(host) { rig.sandbox.value("first") } else { value.clone() };
         assert_eq!(rig.secret(host, "token"), Some(wanted), "{host}");
@@ -70,4 +73,110 @@ fn nix_a_host_that_is_off_is_skipped_or_fails_as_it_was_asked_for() {
     rig.rig(&["on", "db"]);
     rig.sealift(&["deploy", "@all", "--yes"]).exits(0);
     assert_eq!(rig.secret("db", "token"), Some(value));
+}
+
+#[test]
+fn nix_few_files_are_open_for_a_host_and_none_for_one_that_waits() {
+    if cannot_rig("remote: open files") {
+        return;
+    }
+    let hosts: Vec<String> = (1..=12).map(|number| format!("h{number}@all")).collect();
+    let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+    let names: Vec<&str> = hosts.iter().map(|host| host.split('@').next().unwrap()).collect();
+    let rig = Rig::deployed(&hosts);
+    let value = rig.change(&names);
+    // Four a host, were all of them in work, and what the program itself needs.
+    let limited = |limit: &str, arguments: &[&str]| {
+        let mut command = rig.command("prlimit");
+        command.arg(format!("--nofile={limit}")).arg(env!("CARGO_BIN_EXE_sealift")).args(arguments);
+        let run = rig.sandbox.run(command, b"");
+        rig.sandbox.remember(&run);
+        run
+    };
+    limited("64:64", &["deploy", "@all", "--yes", "--jobs", "4"]).exits(0);
+    for host in &names {
+        assert_eq!(rig.secret(host, "token"), Some(value.clone()), "{host}");
+    }
+    limited("64:64", &["status", "--jobs", "4"]).exits(0);
+    limited("64:64", &["verify", "@all", "--jobs", "4"]).exits(0);
+    // A low limit that may be raised is raised.
+    limited("16:4096", &["verify", "@all", "--jobs", "12"]).exits(0);
+}
+
+#[test]
+fn nix_hosts_that_say_nothing_keep_no_other_waiting() {
+    if cannot_rig("remote: silent hosts") {
+        return;
+    }
+    let rig = Rig::deployed(&["a@all", "b@all", "c@all", "d@all"]);
+    // Two that come first take the connection and are stopped, as machines that hang are; work is for one at a time.
+    for host in ["a", "b"] {
+        std::fs::write(rig.disk(host, "/home/jay/.bashrc"), "kill -STOP $$\n").unwrap();
+    }
+    let logins = || rig.sshd_log("d").matches("Accepted publickey").count();
+    let before = logins();
+    let looking = rig.start(&["status", "--jobs", "1"]);
+    rig.wait_until("the last host's turn", || logins() > before);
+    looking.interrupt();
+    looking.ends(&rig);
+}
+
+#[test]
+fn nix_no_connection_outlives_the_run() {
+    if cannot_rig("remote: connections that end") {
+        return;
+    }
+    let rig = Rig::deployed(&["web"]);
+    let logs = |what: &str| rig.sshd_log("web").matches(what).count();
+    let (came, went) = (logs("Accepted publickey"), logs("Disconnected from user"));
+    rig.sealift(&["status", "web"]).exits(0);
+    // Those that nobody ends stay for a minute.
+    let since = std::time::Instant::now();
+    let more = logs("Accepted publickey") - came;
+    rig.wait_until("the end of it", || logs("Disconnected from user") == went + more);
+    assert!(more > 0 && since.elapsed().as_secs() < 30);
+}
+
+#[test]
+fn nix_what_is_left_of_every_deploy_is_taken_up() {
+    if cannot_rig("remote: left of two deploys") {
+        return;
+    }
+    let rig = Rig::deployed(&["web", "db", "app"]);
+    let value = rig.change(&["web", "db", "app"]);
+    rig.fail("db", "test 4");
+    rig.sealift(&["deploy", "--all", "--yes", "--canary", "db"]).exits(4);
+    // A second one to one of the hosts fails too.
+    rig.fail("db", "test 4");
+    rig.sealift(&["deploy", "db", "--yes"]).exits(6);
+    // What nobody confirms is left, and so is what cannot be reached.
+    rig.sealift(&["deploy", "--resume"]).exits(1).says("declined");
+    rig.rig(&["off", "app"]);
+    rig.sealift(&["deploy", "--resume", "--yes"]);
+    for host in ["web", "db"] {
+        assert_eq!(rig.secret(host, "token"), Some(value.clone()), "{host}");
+    }
+    rig.rig(&["on", "app"]);
+    rig.sealift(&["deploy", "--resume", "--yes"]).exits(0).says("for app");
+    assert_eq!(rig.secret("app", "token"), Some(value));
+    rig.sealift(&["deploy", "--resume", "--yes"]).exits(1).says("no deploy is left to be resumed");
+}
+
+#[test]
+fn nix_the_way_back_that_is_told_names_the_host() {
+    if cannot_rig("remote: undo") {
+        return;
+    }
+    let rig = Rig::deployed(&["web", "db"]);
+    let value = rig.change(&["web", "db"]);
+    let run = rig.sealift(&["deploy", "web", "--yes"]).exits(0);
+    let told = run.stderr.lines().find_map(|line| line.strip_prefix("undo: sealift ")).expect("a way back").to_owned();
+    assert!(told.starts_with("rollback web --to "), "{told}");
+    assert_eq!(rig.secret("web", "token"), Some(value.clone()));
+    // It does what it says, and tells its own way back; for a fleet that was named, with its name.
+    let mut words = vec!["--fleet", "."];
+    words.extend(told.split(' '));
+    let run = rig.sealift(&words).exits(0).says("undo: sealift --fleet . rollback web --to ");
+    assert_eq!(rig.secret("web", "token"), Some(rig.sandbox.value("first")), "{}", run.stderr);
+    rig.is_tidy("db");
 }

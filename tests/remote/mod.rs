@@ -5,6 +5,7 @@ mod liars;
 mod many;
 mod migration;
 mod plans;
+mod shells;
 mod strangers;
 mod switching;
 mod trust;

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use crate::harness::not_run;
 use crate::harness::rig::{Rig, cannot_rig};
 
 #[test]
@@ -93,6 +94,71 @@ fn nix_the_password_of_sudo_is_asked_once_a_host_and_goes_nowhere_else() {
     assert_eq!(code, 0, "{shown}");
     assert_eq!(shown.matches("sudo password").count(), 1, "{shown}");
     assert_eq!(rig.secret("web", "token"), Some(value));
+}
+
+#[test]
+fn nix_a_sudo_that_wants_a_terminal_is_named_for_that() {
+    if cannot_rig("remote: requiretty") {
+        return;
+    }
+    let rig = Rig::deployed(&["web"]);
+    rig.rig(&["sudo", "web", "tty"]);
+    rig.change(&["web"]);
+    for arguments in [&["deploy", "web", "--yes"][..], &["deploy", "web", "--yes", "--ask-sudo"]] {
+        let run = rig.sealift(arguments).exits(1).says("sudo on web wants a terminal (`requiretty`)");
+        let run = run.says("Defaults:jay !requiretty");
+        assert!(!run.stderr.contains("`--ask-sudo` asks") && !run.stderr.contains("building"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn nix_doas_makes_root_where_it_is_configured() {
+    if cannot_rig("remote: doas") {
+        return;
+    }
+    if !std::path::Path::new("/usr/bin/doas").exists() {
+        not_run("remote: doas", "doas is not installed");
+        return;
+    }
+    let rig = Rig::deployed(&["web"]);
+    let value = rig.change(&["web"]);
+    rig.on("web", &["rm", "/usr/bin/sudo"]);
+    let run = rig.sealift(&["deploy", "web", "--yes"]).exits(1).says("doas on web refuses jay");
+    let line = "permit nopass jay as root cmd /run/current-system/etc/sealift/host args host-run";
+    assert!(!run.says(line).stderr.contains("building"), "it is found before");
+    std::fs::write(rig.disk("web", "/etc/doas.conf"), format!("{line}\n")).unwrap();
+    // It acknowledges as jay, whom doas names.
+    rig.sealift(&["deploy", "web", "--yes"]).exits(0);
+    assert_eq!(rig.secret("web", "token"), Some(value));
+    rig.sealift(&["verify", "web"]).exits(0);
+    rig.on("web", &["rm", "/usr/bin/doas"]);
+    rig.sealift(&["verify", "web"]).exits(1).says("web has neither sudo nor doas in the PATH of jay");
+}
+
+#[test]
+fn nix_a_user_whom_the_daemon_does_not_let_in_is_told_before_the_build() {
+    if cannot_rig("remote: allowed-users") {
+        return;
+    }
+    let rig = Rig::up(&["web"]);
+    let config = rig.disk("web", "/etc/nix/nix.conf");
+    let open = std::fs::read_to_string(&config).unwrap();
+    let bar = |rig: &Rig| {
+        let text = open.replace("trusted-users = root jay", "trusted-users = root\nallowed-users = ana");
+        assert_ne!(text, open);
+        std::fs::write(&config, text).unwrap();
+        rig.rig(&["reboot", "web"]);
+    };
+    // Before the first deploy, and after.
+    for _ in 0..2 {
+        bar(&rig);
+        let run = rig.sealift(&["deploy", "web", "--yes"]).exits(1).says("nix on web does not let jay in");
+        let run = run.says("nix.settings.allowed-users = [ \"jay\" ]");
+        assert!(!run.stderr.contains("does not trust") && !run.stderr.contains("building"), "{}", run.stderr);
+        std::fs::write(&config, &open).unwrap();
+        rig.rig(&["reboot", "web"]);
+        rig.sealift(&["deploy", "web", "--yes"]).exits(0);
+    }
 }
 
 #[test]

@@ -25,7 +25,11 @@ fn a_commit_with_plaintext_is_refused() {
     sandbox.write("a.txt", token(1));
     sandbox.tool("git", &["add", "a.txt"]);
     let run = commits(&sandbox).exits(1);
-    assert!(format!("{}{}", run.text(), run.stderr).contains("a.txt:1:1 (staged)"));
+    let said = format!("{}{}", run.text(), run.stderr);
+    assert!(said.contains("a.txt:1:1 (staged)"), "{said}");
+    // Who refuses, and the two ways on.
+    assert!(said.contains("sealift: this commit adds plaintext\n"), "{said}");
+    assert!(said.contains("sealift:allow RULE REASON") && said.contains("git commit --no-verify"), "{said}");
     silent(run, &token(1));
     sandbox.write("a.txt", "clean\n");
     sandbox.tool("git", &["add", "a.txt"]);
@@ -129,4 +133,85 @@ fn init_puts_it_in_where_there_is_none() {
     other.sealift(&["init"]).exits(0);
     assert_eq!(other.read(".git/hooks/pre-commit"), "#!/bin/sh\n");
     other.sealift(&["hook", "install", "--print-entry"]).exits(0).prints("id: sealift");
+}
+
+/// A fleet in a folder of its repository, with the hook, and a branch without it.
+fn beside_a_branch(folder: &str) -> Sandbox {
+    let sandbox = repository();
+    sandbox.write("README", "x\n");
+    super::commit(&sandbox, "x");
+    sandbox.tool("git", &["branch", "old"]);
+    let policy = format!(
+        "version = 1\n\n[admins]\njay = [\"{}\"]\n\n[hosts.web]\nkeys = [\"{}\"]\n",
+        sandbox.age_key("jay"),
+        sandbox.ssh_key("web")
+    );
+    sandbox.write(&format!("{folder}recipients.toml"), policy);
+    let fleet = sandbox.fleet().join(folder);
+    sandbox.sealift(&["init", "--fleet", fleet.to_str().expect("UTF-8")]).exits(0).says("is refused from now on");
+    super::commit(&sandbox, "a fleet");
+    sandbox
+}
+
+fn commits_with(sandbox: &Sandbox, variables: &[(&str, &str)]) -> Run {
+    let mut command = sandbox.command("git");
+    command.args(["commit", "-q", "-m", "x"]).envs(variables.iter().copied());
+    sandbox.run(command, b"")
+}
+
+#[test]
+fn a_branch_without_the_fleet_passes_with_one_line() {
+    for folder in ["", "infra/nix/"] {
+        let sandbox = beside_a_branch(folder);
+        let elsewhere = Sandbox::with_fleet(&["db"]);
+        let (key, other) = (sandbox.key("jay"), elsewhere.fleet());
+        let exported = [("SEALIFT_IDENTITY", key.as_str()), ("SEALIFT_FLEET", other.to_str().expect("UTF-8"))];
+        sandbox.tool("git", &["checkout", "-q", "old"]);
+        sandbox.write("page.html", format!("{}\n", token(1)));
+        sandbox.tool("git", &["add", "page.html"]);
+        let run = commits_with(&sandbox, &exported).exits(0);
+        let said = format!("{}{}", run.text(), run.stderr);
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.starts_with("sealift: not looked at: this commit: ") && said.contains("no fleet"), "{said}");
+        assert!(said.contains(&format!("{folder}recipients.toml")), "{said}");
+        // A branch that never had anything of it.
+        sandbox.tool("git", &["checkout", "-q", "--orphan", "pages"]);
+        sandbox.tool("git", &["rm", "-rfq", "."]);
+        sandbox.write("index.html", "hi\n");
+        sandbox.tool("git", &["add", "index.html"]);
+        commits_with(&sandbox, &exported).exits(0);
+        // Back on its own, the hook looks again.
+        sandbox.tool("git", &["checkout", "-q", "main"]);
+        sandbox.write("a.txt", token(1));
+        sandbox.tool("git", &["add", "a.txt"]);
+        commits_with(&sandbox, &exported).exits(1);
+        // Taking recipients.toml out of the tree alone does not blind it; and no scan by hand passes for that.
+        std::fs::remove_file(sandbox.fleet().join(folder).join("recipients.toml")).expect("removed");
+        commits_with(&sandbox, &exported).exits(1);
+        sandbox.sealift(&["scan", "--staged", "--fleet", "no-such-folder"]).exits(11).prints("no fleet");
+        sandbox.sealift(&["scan", "--fleet", "no-such-folder"]).exits(2);
+    }
+}
+
+#[test]
+fn an_identity_of_another_fleet_is_no_hindrance() {
+    let (plain, fleet) = (repository(), Sandbox::with_fleet(&["web"]));
+    let own = Sandbox::with_fleet(&["db"]);
+    own.seal("a", &["--hosts", "db"]);
+    let scan = |sandbox: &Sandbox, key: &str, options: &[&str]| {
+        let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+        command.arg("scan").args(options).env("SEALIFT_IDENTITY", key);
+        sandbox.run(command, b"")
+    };
+    let key = fleet.key("jay");
+    scan(&plain, &key, &[]).exits(0).says("were not looked for");
+    scan(&plain, "/no/such/file", &["--staged"]).exits(0);
+    scan(&own, &key, &[]).exits(0).says("SEALIFT_IDENTITY opens nothing of this fleet").says("were not looked for");
+    scan(&own, &own.key("jay"), &[]).exits(0).says("1 values of the fleet looked for");
+    // One that cannot be used: looked at all else, and said.
+    scan(&own, "/no/such/file", &[]).exits(11).prints("not looked at: the fleet's secrets");
+    // What is asked for by name is wanted.
+    scan(&plain, &key, &["--values"]).exits(2).says("no fleet here");
+    scan(&own, &key, &["--values"]).exits(11);
+    scan(&own, "", &["--identity", &key]).exits(11);
 }

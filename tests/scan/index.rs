@@ -97,7 +97,7 @@ fn an_index_that_is_behind_is_said_everywhere() {
     sandbox.seal("second", &["--hosts", "web"]);
     let value = sandbox.value("another");
     sandbox
-        .sealift_with(&["seal", "forge/token", "--stdin"], value.as_bytes())
+        .sealift_with(&["seal", "forge/token", "--replace", "--stdin"], value.as_bytes())
         .exits(0)
         .says("scan-index.json does not know the new value yet: `sealift scan --write-index`");
     let run = scan(&sandbox, first, &[]).exits(11);
@@ -179,4 +179,57 @@ fn a_key_of_the_index_that_hosts_receive_is_refused() {
     sandbox.write("recipients.toml", given);
     let run = sandbox.sealift(&["scan", "--write-index", "-i", &sandbox.key("jay")]);
     run.exits(2).says("scan-index-key is given to hosts");
+}
+
+/// An index of these entries, sealed to the key of today as whoever can write the repository can seal one: each with the tag
+/// of eight blanks, and a length.
+fn seal_index(sandbox: &Sandbox, entries: impl Iterator<Item = u16>) {
+    use sealift::adapters::age::Sealer;
+    use sealift::adapters::ask::Ask;
+    use sealift::adapters::identity::Plugins;
+    use sealift::fleet::plaintext::Plaintext;
+    use sealift::fleet::recipient::Recipient;
+    use sealift::fleet::seal::Seal;
+
+    const BITS: u32 = 20;
+    let tag = u32::try_from(u64::from_le_bytes([b' '; 8]) >> (64 - BITS)).expect("few bits");
+    let head = [&[u8::try_from(BITS).expect("few")][..], &1u64.to_le_bytes(), &[7; 64]].concat();
+    let entry = |length: u16| [&tag.to_le_bytes()[..], &[0; 4], &[0; 2], &length.to_le_bytes(), &[9; 16]].concat();
+    let content = Plaintext::take([head, entries.flat_map(entry).collect()].concat());
+    let mut index: serde_json::Value = serde_json::from_str(&sandbox.read("scan-index.json")).expect("JSON");
+    let recipient = Recipient::parse(index["recipient"].as_str().expect("text")).expect("a key");
+    let talk: std::sync::Arc<dyn Ask> = crate::install::Silence::talk();
+    let sealer = Sealer::new([&recipient], &Plugins::default(), &talk).expect("a key");
+    let name = "scan-index-key/index".parse().expect("a name");
+    let seal = Seal::first(name, jiff::civil::date(2026, 1, 1), [recipient.fingerprint()].into());
+    index["index"] = BASE64_STANDARD.encode(sealer.seal(&content, &seal).expect("sealed")).into();
+    sandbox.write("scan-index.json", index.to_string());
+}
+
+#[test]
+fn an_index_that_was_made_to_take_long_does_not() {
+    let (sandbox, _) = indexed();
+    let key = key(&sandbox, "index.key");
+    let key = key.to_str().expect("UTF-8");
+    // A text that fits it: eight blanks, and something else, again and again.
+    let text: String = (0..100_000).map(|number| format!("        {number:08x}\n")).collect();
+    sandbox.write("fits.txt", text);
+    sandbox.tool("git", &["add", "fits.txt"]);
+    let scan = |more: &[&str]| {
+        let mut command = sandbox.command("timeout");
+        command.args(["120", env!("CARGO_BIN_EXE_sealift"), "scan", "--index-key", key]).args(more);
+        let run = sandbox.run(command, b"");
+        sandbox.remember(&run);
+        run
+    };
+    // 38 KB: a thousand texts that share a tag.
+    seal_index(&sandbox, (0..1000).map(|number| 3000 + number));
+    for more in [&[][..], &["--staged"]] {
+        scan(more).exits(8).says("scan-index.json is damaged").says("sealift scan --write-index");
+    }
+    // As many as may share one: what fits is listed, and looked at by every other rule.
+    seal_index(&sandbox, (0..32).map(|number| 4000 + number));
+    for more in [&[][..], &["--staged"]] {
+        scan(more).exits(11).prints("fits.txt: nearly all of it looks like values of the index");
+    }
 }

@@ -117,8 +117,7 @@ fn tell(report: &Report, app: &App) {
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
         app.ui.warn(&format!("the git history still holds the value: it came or went with {}{more}", named.join(", ")));
     }
-    app.ui.say(&format!(
-        "the value was readable, in git or in the Nix store: give it a new one, `sealift rotate {}`",
-        report.secret
-    ));
+    if let Some(why) = report.exposed {
+        app.ui.say(&format!("{why}: give it a new value, `sealift rotate {}`", report.secret));
+    }
 }

@@ -1,13 +1,14 @@
 //! `sealift deploy`, `plan` and `apply`, and what the verbs that change a system share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::table;
 use crate::cli::{App, Done, settings};
-use crate::commands::deploy::carry::How;
+use crate::commands::deploy::carry::{self, How};
 use crate::commands::deploy::crew::Who;
 use crate::commands::deploy::inspect::Inspect;
+use crate::commands::deploy::target::words;
 use crate::commands::deploy::{self, Builder, Report, Request, attach, campaign};
 use crate::commands::etc_nixos;
 use crate::error::{Error, Kind, Result};
@@ -15,7 +16,7 @@ use crate::fleet::address::Address;
 use crate::fleet::deployment::Plan;
 use crate::fleet::name::{HostName, Tag};
 use crate::fleet::order::LONGEST;
-use crate::fleet::policy::{Policy, Selector};
+use crate::fleet::policy::Selector;
 use crate::fleet::rollout::{self, Outcome};
 
 /// The arguments of `sealift deploy`.
@@ -29,7 +30,7 @@ pub struct Args {
     build: Build,
     #[command(flatten)]
     carry: Carry,
-    /// Take up the last deploy that is not done on every host: the same systems, on the hosts that are left
+    /// Take up every deploy that is not done on all its hosts: the same systems, on the hosts that are left
     #[arg(long, conflicts_with_all = ["words", "host", "all", "action", "attach"])]
     resume: bool,
     /// Let /etc/nixos lead to the folder of the flake once the system is well; a directory that is there is moved aside, and
@@ -56,6 +57,9 @@ pub struct Machines {
     /// All hosts of the fleet
     #[arg(long, conflicts_with_all = ["words", "host"])]
     all: bool,
+    /// How many hosts at a time [default: that of recipients.toml, else 4, or 16 where they are only looked at]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    jobs: Option<u32>,
     #[command(flatten)]
     reach: Reach,
 }
@@ -80,6 +84,9 @@ struct Steps {
     /// How far to go
     #[arg(long, value_enum, default_value_t = Action::Switch)]
     action: Action,
+    /// Activate the system itself where a specialisation of it runs; without it, that specialisation is kept
+    #[arg(long)]
+    base: bool,
     /// The host that goes first: no other is begun before it is well [default: that of recipients.toml]
     #[arg(long, value_name = "HOST")]
     canary: Option<HostName>,
@@ -108,9 +115,6 @@ pub struct Carry {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
-    /// How many hosts at a time [default: that of recipients.toml, else 4]
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
-    jobs: Option<u32>,
     /// Begin no other host once one has failed
     #[arg(long)]
     fail_fast: bool,
@@ -190,7 +194,8 @@ impl Machines {
     /// When the kernel does not tell which file this program is.
     pub fn who(self, require_all: bool) -> Result<Who> {
         let words = self.words.into_iter().map(|word| word.0).chain(self.host.map(Selector::Host));
-        self.reach.who(words.collect(), self.all, require_all)
+        let who = self.reach.who(words.collect(), self.all, require_all)?;
+        Ok(Who { jobs: self.jobs, ..who })
     }
 }
 
@@ -205,6 +210,7 @@ impl Reach {
             all,
             root: self.root,
             require_all,
+            jobs: None,
             ask_sudo: self.ask_sudo,
             host_program: self.host_program,
             runtime: settings::runtime(),
@@ -218,9 +224,8 @@ impl Patience {
     ///
     /// # Errors
     /// As `Machines::who`.
-    pub fn how(self, jobs: usize, fail_fast: bool) -> Result<How> {
+    pub fn how(self, fail_fast: bool) -> Result<How> {
         Ok(How {
-            jobs,
             fail_fast,
             settle: self.settle,
             acknowledge: self.acknowledge,
@@ -241,9 +246,8 @@ impl Carry {
         }
     }
 
-    fn how(self, policy: &Policy) -> Result<How> {
-        let jobs = self.jobs.or(policy.deploy.jobs).unwrap_or(4);
-        self.patience.how(jobs as usize, self.fail_fast)
+    fn how(self) -> Result<How> {
+        self.patience.how(self.fail_fast)
     }
 }
 
@@ -256,12 +260,13 @@ pub fn run(args: Args, app: &App) -> Done {
         return attached(attach::run(&session, &who, run)?, args.json, app);
     }
     let (yes, inspect) = (args.carry.yes, args.carry.inspect(app));
-    let mut how = args.carry.how(&session.fleet.policy)?;
+    let mut how = args.carry.how()?;
     if let Some(said) = &args.link_etc_nixos {
         how.link = Some(etc_nixos::place(&session, &who, args.build.flake.as_deref(), said)?);
     }
     let request = Request {
         action: args.steps.action.of(),
+        base: args.steps.base,
         canary: args.steps.canary,
         yes,
         inspect,
@@ -270,11 +275,12 @@ pub fn run(args: Args, app: &App) -> Done {
         builder: builder(args.build.at, args.build.on_target),
         who,
     };
+    let root = request.who.root.clone();
     let reports = if args.resume { deploy::resume(&session, &request)? } else { deploy::run(&session, &request)? };
     if request.action == rollout::Action::Build && !args.json {
         reports.iter().filter_map(|report| report.system.as_ref()).try_for_each(|system| app.ui.line(system))?;
     }
-    show_all(reports, args.json, app)
+    show_all(reports, &root, args.json, app)
 }
 
 fn builder(host: Option<Address>, target: bool) -> Builder {
@@ -307,8 +313,9 @@ pub fn plan(args: PlanArgs, app: &App) -> Done {
     let session = app.session()?;
     let request = Request {
         who: args.machines.who(args.steps.require_all)?,
-        how: Patience { settle: 0, acknowledge: 1, ack_address: None }.how(4, false)?,
+        how: Patience { settle: 0, acknowledge: 1, ack_address: None }.how(false)?,
         action: args.steps.action.of(),
+        base: args.steps.base,
         yes: true,
         flake: args.build.flake,
         canary: args.steps.canary,
@@ -334,6 +341,9 @@ pub fn plan(args: PlanArgs, app: &App) -> Done {
 pub struct ApplyArgs {
     /// The plan
     file: PathBuf,
+    /// How many hosts at a time [default: that of recipients.toml, else 4]
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    jobs: Option<u32>,
     #[command(flatten)]
     reach: Reach,
     #[command(flatten)]
@@ -349,21 +359,22 @@ pub fn apply(args: ApplyArgs, app: &App) -> Done {
     app.ui.stream_events(args.json);
     let inspect = args.carry.inspect(app);
     let request = Request {
-        who: args.reach.who(Vec::new(), false, false)?,
+        who: Who { jobs: args.jobs, ..args.reach.who(Vec::new(), false, false)? },
         yes: args.carry.yes,
         inspect,
-        how: args.carry.how(&session.fleet.policy)?,
+        how: args.carry.how()?,
         // These are the plan's to say.
         action: rollout::Action::Switch,
+        base: false,
         flake: None,
         canary: None,
         builder: Builder::Here,
     };
-    show_all(deploy::apply(&session, &request, &args.file)?, args.json, app)
+    show_all(deploy::apply(&session, &request, &args.file)?, &request.who.root, args.json, app)
 }
 
 /// Shows what a deploy came to. With several hosts, as a table; the last lines say what happened, and what to do next.
-pub fn show_all(mut reports: Vec<Report>, json: bool, app: &App) -> Done {
+pub fn show_all(mut reports: Vec<Report>, root: &Path, json: bool, app: &App) -> Done {
     app.ui.end_progress();
     if json {
         for report in &reports {
@@ -371,66 +382,81 @@ pub fn show_all(mut reports: Vec<Report>, json: bool, app: &App) -> Done {
         }
     }
     if let (1, Some(_)) = (reports.len(), reports.first()) {
-        return reports.pop().map_or(Ok(None), |report| show_one(report, app));
+        return reports.pop().map_or(Ok(None), |report| show_one(report, root, app));
     }
     if !json {
         let mut rows = vec![["host", "outcome", "time", "generation", "next"].map(str::to_owned).to_vec()];
-        rows.extend(reports.iter().map(row));
+        rows.extend(reports.iter().map(|report| row(report, app)));
         table(app, &rows)?;
     }
     ended(reports, app)
 }
 
-/// Ends with the failures of all hosts, and the code that they have in common.
+/// Ends with the failures of all hosts, each named once, and the code that they have in common.
 fn ended(reports: Vec<Report>, app: &App) -> Done {
     let count = reports.len();
     let mut kinds: Vec<Option<Kind>> = Vec::new();
-    let mut failures = Vec::new();
+    let mut failures: Vec<(Vec<HostName>, Error)> = Vec::new();
     for report in reports {
         back_again(&report, app);
         if report.outcome == Outcome::Skipped && report.failure.is_none() {
             continue;
         }
         kinds.push(report.failure.as_ref().map(Error::kind));
-        let host = report.host;
-        failures.extend(report.failure.map(|failure| match &host {
-            Some(host) if !failure.message().contains(host.as_str()) => failure.about(host),
-            _ => failure,
-        }));
+        let Some(failure) = report.failure else { continue };
+        let told = |other: &Error| (format!("{other:?}"), other.mend().map(str::to_owned));
+        // What went wrong on several hosts in the same way is told of them together.
+        match failures.iter_mut().find(|(_, other)| told(other) == told(&failure)) {
+            Some((hosts, _)) => hosts.extend(report.host),
+            None => failures.push((report.host.into_iter().collect(), failure)),
+        }
     }
     if failures.is_empty() {
         return Ok(None);
     }
-    let all = Kind::of_batch(failures.iter().map(Error::kind));
+    let all = Kind::of_batch(failures.iter().map(|(_, failure)| failure.kind()));
     // Some hosts are well: that is partial too.
     let kind = if kinds.contains(&None) && all != Kind::Person { Kind::Partial } else { all };
     app.ui.end_progress();
-    Err(Error::batch(format!("{} of {count} hosts are not as they should be", failures.len()), failures)
-        .of_kind(kind)
+    let wrong = kinds.iter().flatten().count();
+    let message = format!("{wrong} of {count} hosts are not as they should be");
+    let failures = failures.into_iter().map(|(hosts, failure)| of_hosts(failure, &hosts)).collect();
+    Err(if wrong > 1 { Error::all(kind, message, failures) } else { Error::batch(message, failures).of_kind(kind) }
         .into())
 }
 
-fn row(report: &Report) -> Vec<String> {
+/// A failure that names whom it is about, once.
+fn of_hosts(failure: Error, hosts: &[HostName]) -> Error {
+    match hosts {
+        [] => failure,
+        [host] if failure.is_about(host.as_str()) => failure,
+        hosts => failure.about(carry::listed(hosts)),
+    }
+}
+
+fn row(report: &Report, app: &App) -> Vec<String> {
     let or = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let host = words(report.host.as_ref(), None);
+    let run = report.run.as_deref().unwrap_or("RUN");
     let next = match report.outcome {
-        Outcome::Done if report.until_reboot => "secrets last until the reboot",
+        Outcome::Done if report.until_reboot => "secrets last until the reboot".to_owned(),
         Outcome::Done if !report.plan.as_ref().is_none_or(|plan| plan.reboot.waits.is_empty()) => {
-            "reboot when it suits"
+            "reboot when it suits".to_owned()
         }
-        Outcome::Done | Outcome::Nothing | Outcome::Declined => "",
-        Outcome::PendingReboot => "reboot",
-        Outcome::Skipped if report.plan.is_some() => "sealift deploy --resume",
-        Outcome::Skipped => "deploy it once it is up",
-        Outcome::Lost => "sealift deploy --attach",
-        Outcome::Failed | Outcome::RolledBack => "mend it, then deploy again",
-        Outcome::Person => "look at it: sealift generations",
+        Outcome::Done | Outcome::Nothing | Outcome::Declined => String::new(),
+        Outcome::PendingReboot => "reboot".to_owned(),
+        Outcome::Skipped if report.plan.is_some() => app.ui.command("deploy --resume"),
+        Outcome::Skipped => "deploy it once it is up".to_owned(),
+        Outcome::Lost => app.ui.command(&format!("deploy{host} --attach {run}")),
+        Outcome::Failed | Outcome::RolledBack => "mend it, then deploy again".to_owned(),
+        Outcome::Person => format!("look at it: {}", app.ui.command(&format!("generations{host}"))),
     };
     vec![
         or(report.host.as_ref().map(ToString::to_string)),
         report.outcome.as_str().to_owned(),
         or(report.seconds.map(|seconds| format!("{seconds:.1} s"))),
         or(report.generation.map(|generation| generation.to_string())),
-        next.to_owned(),
+        next,
     ]
 }
 
@@ -446,7 +472,7 @@ fn back_again(report: &Report, app: &App) {
 }
 
 /// Shows what a deploy of one host, or a rollback, came to.
-pub fn show_one(report: Report, app: &App) -> Done {
+pub fn show_one(report: Report, root: &Path, app: &App) -> Done {
     app.ui.end_progress();
     back_again(&report, app);
     let host = report.host.as_ref().map_or_else(|| "this machine".to_owned(), ToString::to_string);
@@ -454,13 +480,12 @@ pub fn show_one(report: Report, app: &App) -> Done {
     let generation = report.generation.map_or_else(String::new, |number| format!(" (generation {number})"));
     let former = report.plan.as_ref().and_then(|plan| plan.former.as_ref());
     let other = former.is_some_and(|former| Some(former) != report.system.as_ref());
-    let back = if other { "; `sealift rollback` goes back" } else { "" };
     let waits = report.plan.as_ref().map_or(&[][..], |plan| &plan.reboot.waits);
     let reboot = if waits.is_empty() { String::new() } else { format!("; reboot for {}", waits.join(", ")) };
     match report.outcome {
         Outcome::Done if report.plan.is_none() => app.ui.say(&format!("{host}: built; nothing was changed")),
         Outcome::Done => app.ui.say(&format!(
-            "{host}: done, {} runs{generation}{reboot}{until}{back}",
+            "{host}: done, {} runs{generation}{reboot}{until}",
             report.running.as_deref().or(report.system.as_deref()).unwrap_or("it")
         )),
         Outcome::PendingReboot => app.ui.say(&format!("{host}: takes effect at the next boot{generation}{until}")),
@@ -473,8 +498,13 @@ pub fn show_one(report: Report, app: &App) -> Done {
         | Outcome::Lost
         | Outcome::Skipped => {}
     }
+    if let (Outcome::Done, true, Some(before)) = (report.outcome, other, report.before) {
+        // Without the host's name it would be for the machine on which it is typed.
+        let machine = words(report.host.as_ref(), Some(root).filter(|root| *root != Path::new("/")));
+        app.ui.say(&format!("undo: {}", app.ui.command(&format!("rollback{machine} --to {before}"))));
+    }
     match report.failure {
-        Some(failure) => Err(failure.into()),
+        Some(failure) => Err(of_hosts(failure, report.host.as_slice()).into()),
         None => Ok(None),
     }
 }

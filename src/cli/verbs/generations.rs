@@ -40,6 +40,7 @@ fn line(generation: &Generation) -> String {
     let or = |text: &Option<String>| text.clone().unwrap_or_else(|| "?".to_owned());
     let marks = [(generation.current, "current"), (generation.running, "running"), (generation.booted, "booted")];
     let mut words: Vec<String> = marks.into_iter().filter(|(is, _)| *is).map(|(_, word)| word.to_owned()).collect();
+    words.extend(generation.specialisation.iter().map(|name| format!("its specialisation {name} runs")));
     if generation.system.is_none() {
         words.push("its system is gone".to_owned());
     }

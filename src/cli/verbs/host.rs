@@ -12,7 +12,7 @@ use crate::cli::{App, Done, settings};
 use crate::commands::host::{self, Change, New, Report};
 use crate::commands::list::no_host;
 use crate::commands::{Session, onboard, provision};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::fleet::address::Address;
 use crate::fleet::name::HostName;
 use crate::fleet::recipient::{Recipient, SshFingerprint};
@@ -164,12 +164,14 @@ pub fn run(args: Args, app: &App) -> Done {
             (host::remove(&mut session, &args.name)?, args.json)
         }
     };
+    // A file without a seal is not sealed for another reader unasked.
+    let kind = (!report.rekeyed.unsealed.is_empty()).then_some(Kind::Partial);
     if json {
         app.ui.json(&report)?;
-        return Ok(None);
+        return Ok(kind);
     }
     show(&report, app)?;
-    Ok(None)
+    Ok(kind)
 }
 
 /// What is to be added, with what is learned of it.

@@ -61,7 +61,7 @@ pub fn run(args: &Args, app: &App) -> Done {
     } else {
         let part = match args.here {
             Some(user) => Part::Here(user),
-            None => Part::Front(Front { program: caller.program, user: settings::user_behind_sudo() }),
+            None => Part::Front(Front { program: caller.program, user: settings::user_behind_root() }),
         };
         standard_input(LIMIT)?.expose(|order| host::run(order, &part, listener))
     };

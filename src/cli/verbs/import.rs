@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::cli::{App, Done, settings};
 use crate::commands::import::{Report, Request, agenix};
 use crate::error::Error;
+use crate::fleet::name::SecretName;
 
 /// The arguments of `sealift import`.
 #[derive(clap::Args)]
@@ -20,6 +21,9 @@ pub struct Args {
     /// A name in the rules whose key is a machine's (may be given again)
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     host: Vec<String>,
+    /// Give the files their seals too, with an admin's key; where its rule and its past allow it
+    #[arg(long)]
+    adopt: bool,
     /// Print what would be done and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -54,19 +58,20 @@ pub fn run(args: Args, app: &App) -> Done {
         rules: args.rules.map(|path| settings::working_directory().join(path)),
         admins: args.admin,
         hosts: args.host,
+        adopt: args.adopt,
         dry_run: args.dry_run,
         yes: args.yes,
     };
     let report = agenix(&mut session, &request)?;
     if args.json {
         app.ui.json(&report)?;
-        return Ok(None);
+        return Ok(report.kind());
     }
     if report.dry_run {
         report.lines().iter().try_for_each(|line| app.ui.line(line))?;
     }
     tell(&report, app);
-    Ok(None)
+    Ok(report.kind())
 }
 
 fn tell(report: &Report, app: &App) {
@@ -74,14 +79,21 @@ fn tell(report: &Report, app: &App) {
         app.ui.warn(&format!("{file} was left: {why}"));
     }
     for (secret, admins) in &report.widened {
-        app.ui.warn(&format!(
-            "{secret}: {} could not open it; `sealift rekey` lets every admin do so",
-            admins.join(", ")
-        ));
+        app.ui.warn(&format!("{secret}: {} could not open it; its seal lets every admin do so", admins.join(", ")));
     }
-    if !report.dry_run {
-        app.ui.say(
-            "next: say owners, shapes and restarts in recipients.toml, then `sealift rekey` seals with an admin's key",
-        );
+    for (secret, why) in &report.not_adopted {
+        app.ui.warn(&format!("{secret} gets no seal: {why}"));
+    }
+    if report.dry_run {
+        return;
+    }
+    app.ui.say("next: say owners, shapes and restarts in recipients.toml");
+    let sealed = |secret: &SecretName| {
+        report.adopted.contains(secret) || report.not_adopted.iter().any(|(other, _)| other == secret)
+    };
+    let left = report.access.iter().filter(|(secret, _)| !sealed(secret));
+    let left = left.map(|(secret, _)| format!(" --adopt {secret}")).collect::<Vec<_>>().concat();
+    if !left.is_empty() {
+        app.ui.say(&format!("then an admin's key gives the files their seals: sealift rekey{left}"));
     }
 }

@@ -100,9 +100,19 @@ fn show(report: &init::Report, app: &App) {
     if !report.has_admin {
         app.ui.say("next: make your identity: sealift identity new --admin NAME");
     }
+    for name in &report.not_hosts {
+        let error = name.parse::<HostName>().err().map_or_else(String::new, |error| error.to_string());
+        app.ui.warn(&format!("{name} is configured here, and is {error}"));
+    }
     for host in &report.hosts {
         app.ui.say(&format!(
             "next: add the host: sealift host add {host} --ssh {host}   (on {host} itself: --key-file /etc/ssh/ssh_host_ed25519_key.pub)"
         ));
+    }
+    for what in &report.not_read {
+        app.ui.warn(&format!("not read: {what}"));
+    }
+    if !report.not_read.is_empty() {
+        app.ui.say("nothing of the flake is evaluated: add hosts that are not listed by their names: sealift host add NAME --ssh NAME");
     }
 }

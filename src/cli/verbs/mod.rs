@@ -47,8 +47,8 @@ pub enum Verb {
     /// Take over the secrets of a repository of agenix
     ///
     /// From agenix: its rules file becomes declarations in recipients.toml and its files get their names under secrets/;
-    /// ciphertext is not touched and no key is needed. Then `sealift rekey` gives the files their seals. Run `sealift
-    /// init` first.
+    /// ciphertext is not touched and no key is needed. With --adopt, or by `sealift rekey --adopt NAME` later, an admin's
+    /// key gives the files their seals. Run `sealift init` first.
     Import(import::Args),
     /// An admin's own key: make, show, import, forget
     ///
@@ -57,7 +57,8 @@ pub enum Verb {
     Identity(identity::Args),
     /// Seal a new value: typed, from standard input, from a file, or made
     ///
-    /// Needs no private key. A secret that is new is declared in recipients.toml by this; say who reads it with --hosts.
+    /// Needs no private key. A secret that is new is declared in recipients.toml by this; say who reads it with --hosts. A
+    /// value that is there is replaced only if you say so, or with --replace.
     Seal(Box<seal::Args>),
     /// Seal a secret that stands inline in a Nix file or a git configuration, and name the delivered file there
     ///
@@ -90,7 +91,8 @@ pub enum Verb {
     /// Bring sealed files in line with recipients.toml
     ///
     /// All that drifted, or none if one cannot be opened. Values and their serials stay; files that are in line stay byte
-    /// for byte.
+    /// for byte. Names who gains and who loses access; nobody loses it unless you say so, or name them with --remove. A
+    /// file without a seal gets one only with --adopt, and only where nothing in git's history speaks against it.
     Rekey(rekey::Args),
     /// Give secrets new values
     ///

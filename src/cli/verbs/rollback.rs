@@ -48,15 +48,16 @@ pub fn run(args: Args, app: &App) -> Done {
     let host = args.positional.or(args.host);
     let request = Request {
         who: args.reach.who(host.iter().cloned().map(Selector::Host).collect(), false, false)?,
-        how: args.patience.how(1, false)?,
+        how: args.patience.how(false)?,
         host,
         to: args.to,
         checks: !args.no_checks,
         keep_values: args.keep_values,
     };
+    let root = request.who.root.clone();
     let report = rollback(fleet.as_ref(), talk.as_ref(), &request)?;
     if args.json {
         app.ui.json_line(&Line { event: "result", report: &report })?;
     }
-    show_one(report, app)
+    show_one(report, &root, app)
 }

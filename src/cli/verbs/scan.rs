@@ -8,7 +8,7 @@ use crate::adapters::git::Git;
 use crate::adapters::nix::{self, Flake};
 use crate::adapters::repository::Fleet;
 use crate::cli::{App, Done, sarif, settings};
-use crate::commands::scan::{self, Known, Report, Where, Which, index};
+use crate::commands::scan::{self, Blind, Known, Report, Where, Which, index};
 use crate::error::{Error, Kind, Result};
 use crate::fleet::name::HostName;
 use crate::fleet::scan::index::{FILE, KEY};
@@ -57,25 +57,31 @@ pub fn run(args: &Args, app: &App) -> Done {
     if args.write_index {
         return write_index(args, app);
     }
-    // A repository without a fleet is looked at too, unless the fleet's values are asked for.
-    let root = app.root().or_else(|error| {
-        let directory = app.named_directory();
-        let values = args.values || app.names_identities() || args.index_key.is_some();
-        let no_fleet = !values && directory.is_dir();
-        if no_fleet { Ok(directory) } else { Err(error) }
-    })?;
-    let (known, policy) = match (Fleet::find(&root).is_ok(), args.values || app.names_identities()) {
-        (false, _) => (Known::default(), None),
-        (true, false) => {
-            let fleet = Fleet::open(&root)?;
-            let (plugins, ask): (_, Arc<dyn Ask>) = (settings::plugins(&settings::user_config()?), app.ui.clone());
-            let key = settings::index_key(args.index_key.as_ref());
-            (index::known_by_index(&fleet, &key, &plugins, &ask)?.unwrap_or_default(), Some(fleet.policy))
+    let directory = app.named_directory();
+    let fleet = Fleet::find(&directory);
+    if args.staged && fleet.is_err() && app.global.fleet.is_some() {
+        let here = settings::working_directory();
+        let there = std::fs::canonicalize(here.join(&directory)).unwrap_or_else(|_| here.join(&directory));
+        if let Some(report) = scan::without_a_fleet(&Git::of(&here)?, &there)? {
+            return shown(&report, args, false, app);
         }
-        (true, true) => {
-            let session = app.session()?;
-            (scan::known(&session.fleet, &*session.identities()?)?, Some(session.fleet.policy))
-        }
+    }
+    // A repository without a fleet is looked at too, unless the fleet's values are asked for. An identity that the
+    // environment names is for fleets that it is of.
+    let asked = args.values || !app.global.identity.is_empty();
+    let root = match fleet {
+        Ok(root) => root,
+        Err(error) if asked || args.index_key.is_some() => return Err(error.into()),
+        Err(_) if directory.is_dir() => directory,
+        // Gone from the work tree, and still in the index.
+        Err(_) if args.staged => settings::working_directory(),
+        Err(error) => return Err(error.into()),
+    };
+    let (known, policy) = if Fleet::find(&root).is_ok() {
+        let (known, fleet) = known(asked, args, app)?;
+        (known, Some(fleet.policy))
+    } else {
+        (Known::default(), None)
     };
     let place = match (&args.history, &args.store) {
         _ if args.staged => Where::Staged,
@@ -86,12 +92,54 @@ pub fn run(args: &Args, app: &App) -> Done {
     let report = scan::run(&root, policy.as_ref(), known, &place, Some(app.ui.as_ref()));
     app.ui.end_progress();
     let report = report?;
+    shown(&report, args, root.join(FILE).exists(), app)
+}
+
+/// What is known of the fleet's values: opened with an identity, else by their index.
+fn known(asked: bool, args: &Args, app: &App) -> Result<(Known, Fleet)> {
+    let mut note = None;
+    if asked || app.names_identities() {
+        let session = app.session()?;
+        let opened = session.identities().and_then(|identities| scan::known(&session.fleet, &identities));
+        match opened {
+            Ok(known) if asked || !known.strange => return Ok((known, session.fleet)),
+            Ok(_) => note = Some(format!("{} opens nothing of this fleet", settings::IDENTITY)),
+            Err(error) if asked => return Err(error),
+            Err(error) => {
+                let why = format!("their values are not looked for: {}", error.in_one_line());
+                let blind = Blind { path: "the fleet's secrets".to_owned(), why };
+                return Ok((Known { unopened: vec![blind], ..Known::default() }, session.fleet));
+            }
+        }
+    }
+    let fleet = Fleet::open(&app.root()?)?;
+    let (plugins, ask): (_, Arc<dyn Ask>) = (settings::plugins(&settings::user_config()?), app.ui.clone());
+    let key = settings::index_key(args.index_key.as_ref());
+    let known = index::known_by_index(&fleet, &key, &plugins, &ask)?.unwrap_or_default();
+    note.iter().for_each(|note| app.ui.say(note));
+    Ok((known, fleet))
+}
+
+/// Prints a report. As a hook, sealift says who it is: what a person reads there comes from git.
+fn shown(report: &Report, args: &Args, index: bool, app: &App) -> Done {
     if args.json {
-        app.ui.json(&report)?;
-    } else if args.sarif {
-        app.ui.json_as_it_is(&sarif::report(&report))?;
-    } else {
-        tell(&report, root.join(FILE).exists(), app)?;
+        app.ui.json(report)?;
+        return Ok(report.kind());
+    }
+    if args.sarif {
+        app.ui.json_as_it_is(&sarif::report(report))?;
+        return Ok(report.kind());
+    }
+    let refuses = args.staged && !report.findings.is_empty();
+    if refuses {
+        app.ui.line("sealift: this commit adds plaintext")?;
+    }
+    tell(report, index, args.staged, app)?;
+    if refuses {
+        app.ui.line(
+            "to let a finding stand: an entry under [scan] allow in recipients.toml, or `# sealift:allow RULE REASON` beside it",
+        )?;
+        app.ui.line("to commit without looking: `git commit --no-verify`")?;
     }
     Ok(report.kind())
 }
@@ -140,7 +188,7 @@ fn system_of(named: &str, root: &std::path::Path, app: &App) -> Result<String> {
     nix::build(&flake.system_of(&host))
 }
 
-fn tell(report: &Report, index: bool, app: &App) -> Result<()> {
+fn tell(report: &Report, index: bool, staged: bool, app: &App) -> Result<()> {
     for finding in &report.findings {
         let (sgr, weight) = match finding.weight {
             Weight::Severe => (31, "severe:"),
@@ -154,8 +202,9 @@ fn tell(report: &Report, index: bool, app: &App) -> Result<()> {
             &finding.mend,
         )?;
     }
+    let blind_as = if staged { "sealift: not looked at:" } else { "not looked at:" };
     for blind in &report.not_looked_at {
-        app.ui.finding(33, "not looked at:", &format!("{}: {}", blind.path, blind.why), "")?;
+        app.ui.finding(33, blind_as, &format!("{}: {}", blind.path, blind.why), "")?;
     }
     for stale in &report.stale {
         app.ui.warn(&format!("{stale}; remove it"));

@@ -36,6 +36,9 @@ pub struct Args {
     /// How long a made value is: characters of a password, else bytes before encoding
     #[arg(long, requires = "generate", value_name = "N", value_parser = clap::value_parser!(u32).range(8..=1024))]
     length: Option<u32>,
+    /// Replace the value that is there, without asking
+    #[arg(long)]
+    replace: bool,
     /// Make the change that the shape check offers, such as `TOKEN=` before a bare token
     #[arg(long)]
     mend: bool,
@@ -140,7 +143,15 @@ fn request(args: Args) -> Result<Request> {
         needed_for_users: args.needed_for_users,
         generate: kind,
     };
-    Ok(Request { file: args.name, source, declaration, mend: args.mend, limit: args.max_size })
+    Ok(Request {
+        file: args.name,
+        source,
+        declaration,
+        sized: args.length.is_some(),
+        replace: args.replace,
+        mend: args.mend,
+        limit: args.max_size,
+    })
 }
 
 /// Reads standard input to its end.

@@ -3,6 +3,7 @@
 use crate::cli::{App, Done};
 use crate::commands::show;
 use crate::error::Error;
+use crate::fleet::foreign::acts;
 use crate::fleet::name::FileName;
 
 /// The arguments of `sealift show`.
@@ -25,11 +26,11 @@ pub fn run(args: &Args, app: &App) -> Done {
             .hint("send it to a file or a program, or give `--raw`")
             .into());
     }
-    value.expose(|bytes| app.ui.data(bytes))?;
+    app.ui.value(&value)?;
     Ok(None)
 }
 
 /// Text that cannot do anything to a terminal but appear.
 fn plain(bytes: &[u8]) -> bool {
-    std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(|c| c == '\n' || c == '\t' || !c.is_control()))
+    std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(|c| c == '\n' || c == '\t' || !acts(c)))
 }

@@ -122,6 +122,7 @@ fn of(host: &HostName, note: &str) -> String {
 fn notes(row: &Row) -> Vec<String> {
     let mut notes: Vec<String> = row.reason.iter().cloned().collect();
     notes.extend(row.deploy.clone());
+    notes.extend(row.specialisation.iter().map(|name| format!("the specialisation {name} runs")));
     notes.extend(row.secrets.iter().map(|(name, what)| format!("{name}: {what}")));
     notes.extend(row.failed_units.iter().flatten().map(|unit| format!("{unit} is failed")));
     if !row.reboot.is_empty() {

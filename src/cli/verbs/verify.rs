@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::deploy::Machines;
 use crate::cli::{App, Done};
+use crate::commands::deploy::crew::named;
 use crate::commands::verify::{Found, Undeployed, run as verify};
 use crate::error::{Error, Kind};
 use crate::fleet::name::HostName;
@@ -53,7 +54,7 @@ pub fn run(args: Args, app: &App) -> Done {
                     secrets: BTreeMap::new(),
                     reason,
                 });
-                failures.push(if error.message().contains(host.as_str()) { error } else { error.about(host) });
+                failures.push(named(&host, error));
             }
         }
     }

@@ -51,7 +51,8 @@ pub fn run(args: &Args, app: &App) -> Done {
                 app.ui.line(&format!("{}:", file.file))?;
             }
             for who in &file.now {
-                let extra = if file.drift.extra.contains(who) { "  (and should not: run `sealift rekey`)" } else { "" };
+                let extra = file.drift.extra.iter().any(|extra| extra.to_string() == *who);
+                let extra = if extra { "  (and should not: `sealift check` says more)" } else { "" };
                 app.ui.line(&format!("reads {who}{extra}"))?;
             }
             for who in &file.knew {

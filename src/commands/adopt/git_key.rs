@@ -21,6 +21,13 @@ pub struct Key {
     file: PathBuf,
 }
 
+impl Key {
+    /// The file.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+}
+
 /// The key that the request's line names.
 pub fn find(session: &Session, text: &str, config: &Path, request: &Request) -> Result<Inline> {
     if request.twin.is_some() {

@@ -80,6 +80,8 @@ pub struct Report {
     pub also_in: Vec<String>,
     /// What of the history was not looked at.
     pub not_looked_at: Vec<String>,
+    /// Where others could read the value, or why that cannot be told; none where nobody could.
+    pub exposed: Option<&'static str>,
 }
 
 /// Where a value stands.
@@ -159,6 +161,7 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
         commits: Vec::new(),
         also_in: Vec::new(),
         not_looked_at: Vec::new(),
+        exposed: None,
     };
     let value = shaped(inline.value, &inline.shape)?;
     if request.dry_run {
@@ -172,6 +175,7 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
         );
     }
     staged_along(session, &git, &path, &bytes, &relative)?;
+    let for_nix = seen_by_nix(session, &git, &path, &inline.place)?;
     let policy = &session.fleet.policy;
     let (declared_name, secret) = policy
         .secrets
@@ -197,7 +201,16 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     if needle.expose(|needle| holds(new.as_bytes(), needle)) {
         session.warn(format!("{relative} still holds the same value at another place: run this for that line too"));
     }
-    traces(session, &git, &needle, &relative, &mut report)?;
+    let objects = traces(session, &git, &needle, &relative, &mut report)?;
+    report.exposed = if objects > 0 {
+        Some("the git history holds it")
+    } else if for_nix {
+        Some("a system that was built from it has it in its Nix store")
+    } else if !report.not_looked_at.is_empty() {
+        Some("whether a commit holds it is not known")
+    } else {
+        None
+    };
     Ok(report)
 }
 
@@ -264,7 +277,9 @@ fn host_of(session: &Session, relative: &str) -> Result<String> {
 
 /// The given name, else the proposed one, with the host behind it where another host has that already.
 fn name(session: &Session, request: &Request, inline: &Inline, hosts: &[String]) -> Result<SecretName> {
-    let taken = |name: &SecretName| session.fleet.policy.secrets.contains_key(name.as_str());
+    // A file that no secret asks for is somebody's value too.
+    let there = |name: &SecretName| session.fleet.root.join(name.file().path()).symlink_metadata().is_ok();
+    let taken = |name: &SecretName| session.fleet.policy.secrets.contains_key(name.as_str()) || there(name);
     if let Some(name) = &request.name {
         if taken(name) {
             return Err(Error::usage(format!("there is a secret {name} already")).hint("choose another name"));
@@ -340,6 +355,21 @@ fn staged_along(session: &Session, git: &Git, path: &Path, bytes: &[u8], relativ
     Ok(())
 }
 
+/// Whether Nix could see the value where it stood: a git flake sees what git tracks; without a flake, any file may be part
+/// of a system. A key outside of the repository is for its owner alone.
+fn seen_by_nix(session: &Session, git: &Git, path: &Path, place: &Place) -> Result<bool> {
+    let (held_in, nix) = match place {
+        Place::Option(_) => (path, true),
+        Place::Key(key) => (key.file(), false),
+    };
+    let root = &session.fleet.root;
+    let mut above = root.ancestors().take_while(|above| above.starts_with(&git.top));
+    let flake = above.any(|above| above.join("flake.nix").exists());
+    let Ok(name) = git.relative(held_in) else { return Ok(false) };
+    let tracked = git.objects(&[format!(":{name}")])?.iter().any(Option::is_some);
+    Ok(tracked && flake || nix && !flake)
+}
+
 /// What is looked for in the history: the longest line of the value; a short one only as it is written, quotes included.
 fn needle(value: &Plaintext, written: &str, shape: &Shape) -> Plaintext {
     value.expose(|bytes| {
@@ -364,8 +394,8 @@ fn holds(text: &[u8], word: &[u8]) -> bool {
     false
 }
 
-/// Tells what of the past still holds the value.
-fn traces(session: &Session, git: &Git, needle: &Plaintext, relative: &str, report: &mut Report) -> Result<()> {
+/// Tells what of the past still holds the value: in how many objects it is.
+fn traces(session: &Session, git: &Git, needle: &Plaintext, relative: &str, report: &mut Report) -> Result<usize> {
     let talk = session.talk.clone();
     let progress = |done, all| talk.event(Event::Progress(done, all));
     let found = history::search(git, |content| needle.expose(|needle| holds(content, needle)), progress);
@@ -375,12 +405,12 @@ fn traces(session: &Session, git: &Git, needle: &Plaintext, relative: &str, repo
             // What was asked for is done; that the past could not be read does not undo it.
             signals::check()?;
             report.not_looked_at.push(format!("the history: {}", error.in_one_line()));
-            return Ok(());
+            return Ok(0);
         }
     };
     let own = git.relative(&session.fleet.root.join(relative))?;
     report.also_in = found.in_head.into_iter().filter(|path| *path != own).collect();
     report.commits = found.commits;
     report.not_looked_at = found.unseen;
-    Ok(())
+    Ok(found.objects)
 }

@@ -4,7 +4,6 @@ use super::{Inline, Place, Request};
 use crate::error::{Error, Result};
 use crate::fleet::name::SecretName;
 use crate::fleet::nix_edit::{self, Wanted};
-use crate::fleet::nix_guard::line_of;
 use crate::fleet::nix_literal;
 use crate::fleet::nix_options::{self, Twin};
 use crate::fleet::nix_shown::Edited;
@@ -85,20 +84,14 @@ pub fn rewrite(text: &str, found: &Found, inline: &Inline, secret: &SecretName) 
 
 /// The one finding on a line.
 fn choose<'a>(text: &str, all: &'a [Found], request: &Request) -> Result<&'a Found> {
-    let lines = |found: &Found| {
-        let of = |range: &std::ops::Range<usize>| line_of(text, range.start)..=line_of(text, range.end);
-        (of(&found.site), of(&found.span))
-    };
-    let on_it: Vec<&Found> = all
-        .iter()
-        .filter(|found| {
-            let (site, span) = lines(found);
-            site.contains(&request.line) || span.contains(&request.line)
-        })
-        .collect();
+    // The line's own bytes, found once: a file may have as many findings as lines.
+    let start: usize = text.split('\n').take(request.line - 1).map(|line| line.len() + 1).sum();
+    let line = text.split('\n').nth(request.line - 1);
+    let end = start + line.map_or(0, str::len);
+    let touches = |range: &std::ops::Range<usize>| line.is_some() && range.start <= end && range.end >= start;
+    let on_it: Vec<&Found> = all.iter().filter(|found| touches(&found.site) || touches(&found.span)).collect();
     let at = request.column.map(|column| {
-        let start: usize = text.split('\n').take(request.line - 1).map(|line| line.len() + 1).sum();
-        let line = text.split('\n').nth(request.line - 1).unwrap_or_default();
+        let line = line.unwrap_or_default();
         start + line.char_indices().nth(column.saturating_sub(1)).map_or(line.len(), |(at, _)| at)
     });
     let at_it: Vec<&Found> = match at {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::delivery::{take_all, take_back};
 use super::journal::{Journal, Step};
 use super::teller::Teller;
-use super::transaction::{Ended, Transaction, let_go, point};
+use super::transaction::{Ended, Transaction, activated, let_go, point};
 use crate::adapters::activation::{Activation, Program, end_left};
 use crate::adapters::bench::Bench;
 use crate::adapters::rooted::Root;
@@ -41,15 +41,18 @@ pub fn go(transaction: &mut Transaction<'_>, why: Error) -> Ended {
         if untouched {
             return Ended { outcome: Outcome::Failed, failure: Some(why) };
         }
-        return Ended { outcome: Outcome::RolledBack, failure: Some(rolled_back(&switch, &transaction.journal, &why)) };
+        return Ended {
+            outcome: Outcome::RolledBack,
+            failure: Some(rolled_back(transaction.root, &switch, &transaction.journal, &why)),
+        };
     }
     let failure = Error::all(Kind::Person, format!("{}, and the way back failed too", why.message()), faults)
         .hint("the host needs a person: `sealift generations` shows what there is, `sealift rollback --to N` tries another system");
     Ended { outcome: Outcome::Person, failure: Some(failure) }
 }
 
-fn rolled_back(switch: &Switch, journal: &Journal, why: &Error) -> Error {
-    let same = journal.saved.system.as_ref() == Some(&switch.system);
+fn rolled_back(root: &Root, switch: &Switch, journal: &Journal, why: &Error) -> Error {
+    let same = journal.saved.system == Some(activated(root, switch));
     let what = match (&journal.saved.system, same) {
         (_, true) => "the deploy failed; the system is the one that ran before, and stays",
         (Some(_), _) => "the deploy failed and was rolled back",
@@ -93,12 +96,13 @@ fn undo(transaction: &mut Transaction<'_>, switch: &Switch, busy: bool) -> Vec<E
     }
     // After a boot runs what boots, which may be either; before it, whatever was reached.
     let runs = root.store_path(system::RUNNING);
+    let coming = activated(root, switch);
     let activated = if booted {
         runs.as_ref() == Some(&switch.system)
     } else {
         reached >= Step::Activate && !busy && switch.live && matches!(switch.action, Action::Test | Action::Switch)
     };
-    if let Some(former) = saved.system.as_deref().filter(|former| activated && *former != switch.system) {
+    if let Some(former) = saved.system.as_deref().filter(|former| activated && *former != coming) {
         transaction.teller.step("activating the former system");
         attempt(activate_saved(transaction, former, Action::Test));
     }
@@ -123,7 +127,7 @@ fn activate_saved(transaction: &Transaction<'_>, system: &str, action: Action) -
 }
 
 fn restore_bundle(root: &Root, switch: &Switch, saved: Option<&str>) -> Result<()> {
-    let link = system::bundle(&switch.system);
+    let link = system::bundle(&activated(root, switch));
     match (root.link(&link), saved) {
         (now, saved) if now.as_deref() == saved => Ok(()),
         (_, Some(saved)) => point(root, &link, saved),
@@ -141,7 +145,7 @@ pub fn recover(root: &Root, bench: &Bench, teller: &Arc<Teller>) -> Result<Optio
     let Work::Switch(switch) = order.work.clone() else { return bench.end_journal().map(|()| None) };
     teller.warn(format!("an interrupted deploy was found (run {}, begun by {})", journal.order.run, journal.order.who));
     // The system itself may be gone from the store; then the way back is the only one.
-    let facts = system::facts(root, &switch.system);
+    let facts = system::facts(root, &activated(root, &switch));
     let finish = journal.reached >= Step::Profile && !journal.back && switch.acknowledge.is_none() && facts.is_ok();
     let teller = Arc::clone(teller);
     // Nobody is waited for here: who had to come did not.

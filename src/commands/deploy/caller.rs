@@ -46,11 +46,32 @@ pub enum Rights {
     Root,
     /// By sudo, which asks nothing.
     Sudo,
+    /// By doas, which asks nothing.
+    Doas,
     /// By sudo, with this password; only on other machines.
     Password(SecretString),
 }
 
 impl Rights {
+    /// The words that make a call one of root's.
+    pub fn words(&self) -> &'static [&'static str] {
+        match self {
+            Rights::Root => &[],
+            Rights::Sudo => &["sudo", "-n", "--"],
+            Rights::Doas => &["doas", "-n", "--"],
+            // `-k`: what sudo remembers must not leave the password to the program behind it.
+            Rights::Password(_) => &["sudo", "-k", "-S", "--prompt=", "--"],
+        }
+    }
+
+    /// A call on this machine, made one of root's.
+    pub fn lift(&self, call: Invocation) -> Invocation {
+        match self.words() {
+            [program, options @ ..] => call.under(program, options),
+            [] => call,
+        }
+    }
+
     /// Looks on this machine, and asks for a password where sudo wants one and somebody is there to type it.
     ///
     /// # Errors
@@ -59,11 +80,15 @@ impl Rights {
         if rustix::process::geteuid().is_root() {
             return Ok(Rights::Root);
         }
-        let silent = Invocation::new("sudo").args(["-n", "--", "true"]).run().is_ok_and(|output| output.ended.well());
-        if silent || Invocation::new("sudo").arg("-v").attended().is_ok_and(Ended::well) {
+        let silent =
+            |rights: &Rights| rights.lift(Invocation::new("true")).run().is_ok_and(|output| output.ended.well());
+        if let Some(rights) = [Rights::Sudo, Rights::Doas].into_iter().find(silent) {
+            return Ok(rights);
+        }
+        if Invocation::new("sudo").arg("-v").attended().is_ok_and(Ended::well) {
             return Ok(Rights::Sudo);
         }
-        Err(Error::failed("activating a system needs root, and sudo gives no such right")
-            .hint("run this as root, or as a user whom sudo lets do anything"))
+        Err(Error::failed("activating a system needs root, and neither sudo nor doas gives that right")
+            .hint("run this as root, or as a user whom sudo, or doas without a password, lets do anything"))
     }
 }

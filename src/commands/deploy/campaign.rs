@@ -11,6 +11,7 @@ use crate::adapters::nix::Rooted;
 use crate::error::{Error, Kind, Result};
 use crate::fleet::deployment::{Campaign, State, VERSION};
 use crate::fleet::name::HostName;
+use crate::fleet::rollout::Outcome;
 
 /// How many are kept, for `--attach` and `--resume`.
 const KEPT: usize = 20;
@@ -44,7 +45,9 @@ impl Store {
             let orphan = !folder.join("run.json").exists()
                 && !folder.join("planned").exists()
                 && !Path::new("/proc").join(String::from_utf8_lossy(&owner).trim()).exists();
-            if orphan || at < oldest {
+            // What is left to do is kept for `--resume`, however long ago.
+            let left = || read(&folder.join("run.json")).is_ok_and(|campaign| !campaign.left().is_empty());
+            if orphan || (at < oldest && !left()) {
                 // What cannot be removed only keeps a store path alive; the next run tries again.
                 let _left = std::fs::remove_dir_all(folder);
             }
@@ -56,19 +59,23 @@ impl Store {
         Ok(Begun { rooted: Rooted::at(folder.join("roots"))?, run, folder })
     }
 
-    /// The newest campaign that has something left to do.
+    /// The campaigns that have something left to do, oldest first. A host is left in one of them at most.
     ///
     /// # Errors
-    /// When there is none, or it cannot be read.
-    pub fn newest_left(&self) -> Result<(Begun, Campaign)> {
-        for name in self.names().into_iter().rev() {
+    /// When there is none.
+    pub fn left(&self) -> Result<Vec<(Begun, Campaign)>> {
+        let mut open = Vec::new();
+        for name in self.names() {
             let folder = self.folder.join(&name);
             let Ok(campaign) = read(&folder.join("run.json")) else { continue };
             if !campaign.left().is_empty() {
-                return Ok((Begun { rooted: Rooted::at(folder.join("roots"))?, run: name, folder }, campaign));
+                let rooted = Rooted::at(folder.join("roots"))?;
+                // Whatever becomes of this attempt: the systems are needed until the hosts run them.
+                rooted.stay();
+                open.push((Begun { rooted, run: name, folder }, campaign));
             }
         }
-        Err(Error::failed("no deploy is left to be resumed"))
+        if open.is_empty() { Err(Error::failed("no deploy is left to be resumed")) } else { Ok(open) }
     }
 
     /// The hosts of a campaign; none where it is not known here.
@@ -127,6 +134,22 @@ impl Begun {
             }
         }
         Ok(())
+    }
+
+    /// Writes down which hosts are well by now; with the last of them it goes.
+    ///
+    /// # Errors
+    /// When that cannot be written down.
+    pub fn settle(self, well: impl Fn(&HostName) -> bool) -> Result<()> {
+        let file = self.folder.join("run.json");
+        let mut campaign = read(&file)?;
+        let done = campaign.hosts.iter_mut().filter(|(host, _)| well(host));
+        done.for_each(|(_, item)| item.state = State::Ended(Outcome::Done));
+        if campaign.left().is_empty() {
+            self.drop_it();
+            return Ok(());
+        }
+        files::replace(&file, &text(&campaign)?, 0o644, Durable::Later)
     }
 
     /// Leaves the links, for who applies the plan later. They go when this campaign is one of the oldest.

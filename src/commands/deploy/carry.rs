@@ -17,17 +17,19 @@ use crate::adapters::{nix, parallel, signals};
 use crate::commands::{Event, Talk};
 use crate::error::{Error, Result};
 use crate::fleet::address::Address;
-use crate::fleet::deployment::{Item, State};
+use crate::fleet::deployment::{Item, Plan, State};
+use crate::fleet::foreign::{LONGEST, cut};
 use crate::fleet::name::HostName;
 use crate::fleet::order::{Profile, Switch, Work};
 use crate::fleet::policy::Policy;
 use crate::fleet::rollout::{Action, Outcome};
 
+/// How many paths that are copied are told.
+const COPIED: usize = 20_000;
+
 /// How it is carried out.
 #[derive(Clone, Debug)]
 pub struct How {
-    /// How many hosts at a time.
-    pub jobs: usize,
     /// Whether no other host is begun once one has failed.
     pub fail_fast: bool,
     /// For how many seconds a check that got worse may recover.
@@ -44,8 +46,15 @@ pub struct How {
     pub link: Option<String>,
 }
 
-/// Carries it out on these hosts.
-pub fn carry_out(policy: &Policy, kept: &Kept, how: &How, ready: &[&Ready], talk: &Arc<dyn Talk>) -> Vec<Report> {
+/// Carries it out on these hosts, so many at a time.
+pub fn carry_out(
+    policy: &Policy,
+    kept: &Kept,
+    how: &How,
+    places: usize,
+    ready: &[&Ready],
+    talk: &Arc<dyn Talk>,
+) -> Vec<Report> {
     let canary = kept.campaign().canary;
     let (first, others): (Vec<&Ready>, Vec<&Ready>) =
         ready.iter().copied().partition(|one| canary.as_ref() == Some(&one.host));
@@ -82,7 +91,7 @@ pub fn carry_out(policy: &Policy, kept: &Kept, how: &How, ready: &[&Ready], talk
         report
     };
     let mut reports = parallel::map_on(1, &first, one);
-    reports.extend(parallel::map_on(how.jobs, &others, one));
+    reports.extend(parallel::map_on(places, &others, one));
     reports
 }
 
@@ -122,6 +131,7 @@ fn host(
         engine: policy.deploy.engine,
         commit: kept.campaign().commit,
         acknowledge: (target.is_remote() && switches).then_some(how.acknowledge),
+        specialisation: specialisation(plan),
         link: how.link.clone(),
         keep_values: false,
     };
@@ -132,7 +142,12 @@ fn host(
         there.moves_to(address);
     }
     let verdict = hand_over(target, &order, rights, &how.caller, talk)?;
-    Ok(Report::of(Some(host.clone()), plan.clone(), run, verdict))
+    Ok(Report::of(target, plan.clone(), run, verdict))
+}
+
+/// The specialisation that a plan activates.
+pub fn specialisation(plan: &Plan) -> Option<String> {
+    plan.specialisation.as_ref().filter(|kept| kept.system.is_some()).map(|kept| kept.name.clone())
 }
 
 /// Brings the system to another machine's store. Only ciphertext travels. What runs there already is there.
@@ -148,9 +163,12 @@ fn copy(policy: &Policy, how: &How, target: &Target, item: &Item, talk: &dyn Tal
         nix::sign(&paths, &at_home(key, how.home.as_deref()))?;
     }
     talk.event(Event::Step("copying the system".to_owned()));
+    let mut told = 0;
     nix::copy_to(&there.line().store(), &paths, |line| {
-        if line.starts_with("copying path ") {
-            talk.event(Event::Step(line.to_owned()));
+        // The other side can say so too, without end.
+        if line.starts_with("copying path ") && told < COPIED {
+            told += 1;
+            talk.event(Event::Step(cut(line, LONGEST)));
         }
     })
 }

@@ -6,12 +6,16 @@ use std::sync::{Mutex, PoisonError};
 
 use super::caller::Caller;
 use crate::adapters::files::{self, Durable};
-use crate::adapters::nix;
 use crate::adapters::ssh::Connection;
+use crate::adapters::{accounts, nix};
 use crate::error::{Error, Result};
+use crate::fleet::foreign::cut;
+use crate::fleet::name::HostName;
 
 /// The program of the running system: the one that a line in sudoers can name.
 pub const RUNNING: &str = "/run/current-system/etc/sealift/host";
+/// The program in a store path that was brought.
+pub const STORED: &str = "bin/sealift";
 /// What to do where this program does not run.
 pub const MEND: &str = "give a static sealift for that machine with `--host-program FILE`";
 
@@ -39,22 +43,33 @@ impl Brought {
         let file = self.named.as_deref().unwrap_or(&caller.program);
         let folder = self.folder.join("program");
         let bytes = files::read(file, 256 << 20)?;
-        files::replace(&folder.join("bin/sealift"), &bytes, 0o555, Durable::Later)?;
+        files::replace(&folder.join(STORED), &bytes, 0o555, Durable::Later)?;
         let stored = nix::add("sealift", &folder)?;
         Ok(done.insert(stored).clone())
     }
+}
+
+/// The failure of a machine whose nix daemon does not let us in, if that is so: what nix says of it is only that somebody
+/// hung up.
+fn barred(host: &HostName, connection: &Connection) -> Option<Error> {
+    let printed = |words: &[&str]| Some(connection.call(words).run().ok().filter(|output| output.ended.well())?.stdout);
+    let text = |words: &[&str]| Some(String::from_utf8_lossy(&printed(words)?).trim().to_owned());
+    let groups = text(&["id", "-Gn"])?.split(' ').map(str::to_owned).collect();
+    let user = accounts::Caller { user: text(&["id", "-un"])?, groups };
+    nix::trust_of(&printed(&nix::ASKS)?, &user).barred.then(|| nix::barred(host.as_str(), &user.user))
 }
 
 /// Brings it to a machine; where it is there.
 ///
 /// # Errors
 /// When it is no machine that the program runs on, or nix refuses.
-pub fn bring(brought: &Brought, connection: &Connection, caller: &Caller) -> Result<String> {
+pub fn bring(brought: &Brought, host: &HostName, connection: &Connection, caller: &Caller) -> Result<String> {
+    connection.takes_copies()?;
     let printed = connection.call(&["uname", "-sm"]).run()?;
     if connection.lost(printed.ended) {
         return Err(connection.failure(&printed));
     }
-    let is = String::from_utf8_lossy(&printed.stdout).trim().to_owned();
+    let is = cut(String::from_utf8_lossy(&printed.stdout).trim(), 100);
     let ours = format!("Linux {}", std::env::consts::ARCH);
     if is != ours && brought.named.is_none() {
         return Err(Error::failed(format!(
@@ -64,7 +79,7 @@ pub fn bring(brought: &Brought, connection: &Connection, caller: &Caller) -> Res
     }
     // Made from its content, so that nobody has to be trusted for it.
     let stored = brought.store(caller)?;
-    nix::copy_to(&connection.store(), &[&stored], |_| ())?;
-    let program = Path::new(&stored).join("bin/sealift");
+    nix::copy_to(&connection.store(), &[&stored], |_| ()).map_err(|error| barred(host, connection).unwrap_or(error))?;
+    let program = Path::new(&stored).join(STORED);
     program.to_str().map(str::to_owned).ok_or_else(|| Error::failed("the store path is not UTF-8"))
 }

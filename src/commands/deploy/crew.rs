@@ -1,8 +1,10 @@
-//! The machines of a deploy: chosen, reached, looked at, all at once. One that cannot be reached stops no other.
+//! The machines of a deploy: chosen, reached, looked at, so many at a time. One that cannot be reached stops no other, and
+//! one that does not answer keeps no other waiting.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use super::caller::{Caller, Rights};
 use super::contact::Brought;
@@ -20,8 +22,10 @@ use crate::fleet::name::HostName;
 use crate::fleet::policy::{Policy, Selector};
 use crate::fleet::rollout::Outcome;
 
-/// How many machines are reached at once.
-const LINES: usize = 32;
+/// How many hosts at a time, where nobody says, for work that changes them and for work that only looks.
+const PLACES: (u32, u32) = (4, 16);
+/// How long a machine that is looked at keeps the next one waiting.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Which machines, and how they are reached.
 #[derive(Clone, Debug)]
@@ -34,6 +38,8 @@ pub struct Who {
     pub root: PathBuf,
     /// Whether a host of a tag that is offline is a failure too.
     pub require_all: bool,
+    /// How many hosts at a time, where that was said.
+    pub jobs: Option<u32>,
     /// Whether sudo's password may be asked for.
     pub ask_sudo: bool,
     /// A program for hosts that have none of ours.
@@ -97,6 +103,12 @@ impl Who {
         }
     }
 
+    /// How many hosts there is work for at a time. `changes`: whether it changes them.
+    pub fn places(&self, policy: &Policy, changes: bool) -> usize {
+        let unsaid = if changes { PLACES.0 } else { PLACES.1 };
+        self.jobs.or(policy.deploy.jobs).unwrap_or(unsaid) as usize
+    }
+
     /// The user's ssh, for hosts of this policy.
     ///
     /// # Errors
@@ -148,7 +160,7 @@ pub struct Ready {
     pub rights: Rights,
 }
 
-/// Reaches all of them, at once. Where a system is brought with root's rights, a deploy that was killed there is ended first.
+/// Reaches all of them, so many at a time. Where a system is brought with root's rights, a deploy that was killed there is ended first.
 ///
 /// # Errors
 /// When there is no place for sockets. What is wrong with a host is told for that host.
@@ -162,7 +174,8 @@ pub fn reach_all(
 ) -> Result<Vec<(HostName, Result<Ready>)>> {
     let ssh = who.ssh(policy)?;
     let hosts: Vec<&HostName> = chosen.hosts.iter().collect();
-    let reached = parallel::map_on(LINES, &hosts, |host| -> Result<Ready> {
+    let places = who.places(policy, needs.brings.is_some());
+    let reached = parallel::map_waiting(places, PATIENCE, &hosts, |host| -> Result<Ready> {
         let talk = OfHost::among(talk, host, hosts.len());
         let mut target = who.reach(policy, host, &ssh, bring, needs.root)?;
         if let Some(brings) = needs.brings {
@@ -210,7 +223,7 @@ fn is_offline(error: &Error) -> bool {
     error.kind() == Kind::Unreachable && error.is_passing()
 }
 
-/// An error that tells whom it is about.
-fn named(host: &HostName, error: Error) -> Error {
-    if error.message().contains(host.as_str()) { error } else { error.about(host) }
+/// An error that tells first whom it is about, whatever a host makes its message say.
+pub fn named(host: &HostName, error: Error) -> Error {
+    if error.is_about(host.as_str()) { error } else { error.about(host) }
 }

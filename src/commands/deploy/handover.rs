@@ -6,13 +6,14 @@ use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use super::caller::{Caller, Rights};
-use super::preflight;
 use super::target::{Reach, Target, There};
+use super::{contact, preflight};
 use crate::adapters::process::{Ended, Invocation};
-use crate::adapters::{bench, signals};
+use crate::adapters::{bench, signals, system};
 use crate::commands::{Event, Talk};
 use crate::error::{Error, Kind, Result};
-use crate::fleet::order::{LONGEST, Order, Outcome, Told, Verdict, Work};
+use crate::fleet::foreign::{self, cut};
+use crate::fleet::order::{self, Order, Outcome, Told, Verdict, Work};
 use crate::fleet::survey::Question;
 
 /// How long a host that was lost is looked for, beyond the time that it waits for the acknowledgement.
@@ -21,19 +22,22 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const BOOT: Duration = Duration::from_secs(300);
 /// How many lines that are no events are passed on. A host that prints without end must not fill a terminal.
 const FOREIGN: usize = 200;
-/// After how many bytes of events no more of them are shown. A host keeps no longer log itself.
-const TOLD: usize = 4 << 20;
+/// How many events are shown, and up to how many bytes.
+const EVENTS: usize = 2000;
+const TOLD: usize = 1 << 20;
 /// How many lines are read ahead of whoever shows them.
 const AHEAD: usize = 64;
-/// How many characters of a line that is no event are kept.
-const QUOTED: usize = 1000;
 
 /// Hands an order over, and tells what the host tells until it is done.
 ///
 /// # Errors
 /// When it could not be started, ended without a verdict, or was lost. What it came to otherwise is the verdict.
 pub fn hand_over(target: &Target, order: &Order, rights: &Rights, caller: &Caller, talk: &dyn Talk) -> Result<Verdict> {
-    let (mut heard, ended) = converse(target, &target.call(rights, caller, order)?, &order.run, talk)?;
+    let call = target.call(rights, caller, order)?;
+    let (mut heard, ended) = converse(target, &call, &order.run, talk).map_err(|error| match error.kind() {
+        Kind::Unreachable => unreachable(target, &order.run).because(error.in_one_line()),
+        _ => error,
+    })?;
     match (heard.verdict.take(), &target.reach) {
         (Some(verdict), _) => Ok(verdict),
         (None, _) if signals::pending() => Err(lost(target, ended, &heard, &order.run)),
@@ -136,15 +140,23 @@ fn start(call: &Invocation, send: SyncSender<Line>, said: SyncSender<Line>) -> R
 
 /// Passes on what is told, until nothing more can come. A host may tell anything, and as much as it likes.
 fn listen(lines: &Receiver<Line>, target: &Target, run: &str, talk: &dyn Talk) -> Heard {
-    let (mut heard, mut warned, mut foreign, mut told) = (Heard::default(), false, 0, 0);
+    let (mut heard, mut warned, mut foreign, mut told) = (Heard::default(), false, 0, (0, 0));
     std::thread::scope(|scope| {
         let mut coming: Option<ScopedJoinHandle<'_, ()>> = None;
         loop {
             match lines.recv_timeout(Duration::from_millis(200)) {
-                Ok(Line::Printed(text)) => match serde_json::from_str(&text) {
-                    Ok(event) => {
+                Ok(Line::Printed(text)) => match Told::heard(&text) {
+                    Some(event) => {
                         heard.begun = true;
-                        told += text.len();
+                        let shown = told.0 <= EVENTS && told.1 <= TOLD;
+                        told = (told.0 + 1, told.1 + text.len());
+                        let enough = told.0 > EVENTS || told.1 > TOLD;
+                        if shown && enough {
+                            let log = bench::log_of(run);
+                            talk.event(Event::Warning(format!(
+                                "it tells more than is shown here: its log is {log} there"
+                            )));
+                        }
                         match event {
                             Told::Awaits { seconds } => {
                                 if let Reach::There(there) = &target.reach
@@ -156,7 +168,7 @@ fn listen(lines: &Receiver<Line>, target: &Target, run: &str, talk: &dyn Talk) -
                             }
                             Told::End(end) => heard.verdict = Some(end),
                             Told::GoesDown => heard.goes_down = true,
-                            _ if told > TOLD => {}
+                            _ if enough => {}
                             Told::Step { text } => talk.event(Event::Step(text)),
                             Told::Said { text } => talk.event(Event::Note(format!("  {text}"))),
                             Told::Warning { text } => talk.event(Event::Warning(text)),
@@ -164,10 +176,11 @@ fn listen(lines: &Receiver<Line>, target: &Target, run: &str, talk: &dyn Talk) -
                             Told::Survey(_) | Told::Generations(_) | Told::Verified(_) | Told::Examined(_) => {}
                         }
                     }
-                    Err(_) => heard.last = text.chars().take(QUOTED).collect(),
+                    None => heard.last = cut(&text, foreign::LONGEST),
                 },
+                Ok(Line::Said(text)) if is_echo(&text) => {}
                 Ok(Line::Said(text)) => {
-                    let text: String = text.chars().take(QUOTED).collect();
+                    let text = cut(&text, foreign::LONGEST);
                     foreign += 1;
                     if foreign <= FOREIGN {
                         talk.event(Event::Note(format!("  {text}")));
@@ -187,9 +200,16 @@ fn listen(lines: &Receiver<Line>, target: &Target, run: &str, talk: &dyn Talk) -
     })
 }
 
+/// Whether a line only says that our own part on the host did not end well, as systemd-inhibit does of whatever it runs:
+/// that part has told it better.
+fn is_echo(line: &str) -> bool {
+    let program = line.split_once(" failed with exit status ").map(|(program, _)| program);
+    program.is_some_and(|program| [system::PROGRAM, contact::STORED].iter().any(|ours| program.ends_with(ours)))
+}
+
 /// Comes back over a new connection, as often as the time allows.
 fn acknowledge(there: &There, run: &str, seconds: u64, talk: &dyn Talk) {
-    let end = Instant::now() + Duration::from_secs(seconds.min(LONGEST));
+    let end = Instant::now() + Duration::from_secs(seconds.min(order::LONGEST));
     talk.event(Event::Step("acknowledging over a new connection".to_owned()));
     // Reached is enough: where nobody waits any more, the verdict tells why.
     while Instant::now() < end && !signals::pending() && !there.acknowledge(run).is_ok_and(|reached| reached) {
@@ -199,8 +219,10 @@ fn acknowledge(there: &There, run: &str, seconds: u64, talk: &dyn Talk) {
 
 /// The failure of a host that went away.
 fn unreachable(target: &Target, run: &str) -> Error {
-    Error::new(Kind::Unreachable, format!("the connection to {} was lost", target.shown()))
-        .hint(format!("the host finishes or goes back by itself; `sealift deploy --attach {run}` shows which"))
+    Error::new(Kind::Unreachable, format!("the connection to {} was lost", target.shown())).hint(format!(
+        "the host finishes or goes back by itself; `sealift deploy{} --attach {run}` shows which",
+        target.words()
+    ))
 }
 
 /// The failure of a part on the host that ended without a verdict. It tells before it changes anything: where it told
@@ -212,7 +234,7 @@ fn lost(target: &Target, ended: Ended, heard: &Heard, run: &str) -> Error {
             Kind::Interrupted,
             format!("interrupted; {} finishes or goes back by itself", target.shown()),
         )
-        .hint(format!("`sealift deploy --attach {run}` joins it again"));
+        .hint(format!("`sealift deploy{} --attach {run}` joins it again", target.words()));
     }
     let gone = matches!(&target.reach, Reach::There(there) if there.line().lost(ended));
     let error = match (gone, heard.begun) {
@@ -222,7 +244,8 @@ fn lost(target: &Target, ended: Ended, heard: &Heard, run: &str) -> Error {
             format!("the connection to {} was lost before anything began", target.shown()),
         )
         .hint(format!(
-            "nothing was changed, as far as can be told from here; `sealift deploy --attach {run}` makes sure"
+            "nothing was changed, as far as can be told from here; `sealift deploy{} --attach {run}` makes sure",
+            target.words()
         )),
         (false, true) => Error::new(Kind::Person, format!("the part on the host ended without a verdict ({ended})"))
             .hint(format!("the next deploy or rollback finishes it or goes back; its log is {}", bench::log_of(run))),
@@ -251,7 +274,7 @@ pub fn recover(target: &mut Target, rights: &Rights, caller: &Caller, talk: &dyn
     target.survey = target.survey(caller, Question::default())?;
     let unfinished = target.survey.unfinished || verdict.outcome == Outcome::Person;
     match (verdict.outcome, &verdict.failure) {
-        (_, Some(failure)) if unfinished => Err(failure.clone().into_error()),
+        (_, Some(failure)) if unfinished => Err(failure.clone().into_error().about(target.shown())),
         (Outcome::Nothing, _) => Ok(None),
         (Outcome::Done | Outcome::PendingReboot, _) => {
             talk.event(Event::Note("the interrupted deploy was finished".to_owned()));
@@ -261,5 +284,18 @@ pub fn recover(target: &mut Target, rights: &Rights, caller: &Caller, talk: &dyn
             talk.event(Event::Note("the interrupted deploy was taken back".to_owned()));
             Ok(Some(verdict))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_echoes_our_own_part_is_not_told_again() {
+        assert!(is_echo("/nix/store/x-nixos/etc/sealift/host failed with exit status 1."));
+        assert!(is_echo("/nix/store/x-sealift/bin/sealift failed with exit status 6."));
+        assert!(!is_echo("/usr/bin/systemctl failed with exit status 1."));
+        assert!(!is_echo("/nix/store/x-nixos/etc/sealift/host terminated by signal KILL."));
     }
 }

@@ -237,7 +237,8 @@ fn until_reboot(root: &Root, order: &Order, outcome: Outcome) -> bool {
     let Work::Switch(switch) = &order.work else { return false };
     let delivered = matches!(switch.action, Action::Test | Action::Switch)
         && matches!(outcome, Outcome::Done | Outcome::PendingReboot);
-    let brought = switch.bundle.is_some() && !root.exists(&format!("{}/{}", switch.system, system::UNIT));
+    let brought =
+        switch.bundle.is_some() && !root.exists(&format!("{}/{}", transaction::activated(root, switch), system::UNIT));
     delivered && (brought || (switch.keep_values && keep::is_in_use(root)))
 }
 

@@ -17,9 +17,9 @@ use self::crew::{Chosen, Needs, Ready, Who, muster, reach_all};
 use self::inspect::Inspect;
 use self::preflight::Brings;
 use self::propose::{Built, propose};
+use self::target::Target;
 use super::{Event, Session, Talk};
 use crate::adapters::ask::Ask;
-use crate::adapters::git::Git;
 use crate::adapters::{bench, parallel, signals};
 use crate::error::{Error, Kind, Result};
 use crate::fleet::address::Address;
@@ -62,6 +62,8 @@ pub struct Request {
     pub how: How,
     /// How far to go.
     pub action: Action,
+    /// Whether a specialisation that runs is left for the system itself.
+    pub base: bool,
     /// Do not ask.
     pub yes: bool,
     /// The directory of the flake, if it is not the fleet's.
@@ -102,6 +104,8 @@ pub struct Report {
     pub running: Option<String>,
     /// The current generation of the system profile.
     pub generation: Option<u64>,
+    /// The generation that ran before it, to which a rollback goes; none where what ran was in none.
+    pub before: Option<u64>,
     /// Whether the delivered secrets last only until the next reboot.
     pub until_reboot: bool,
     /// What was planned; none where nothing was compared.
@@ -129,6 +133,7 @@ impl Report {
             system: plan.as_ref().map(|plan| plan.system.clone()),
             running: None,
             generation: None,
+            before: None,
             until_reboot: false,
             plan,
             run: None,
@@ -139,21 +144,28 @@ impl Report {
     }
 
     /// Of what the host told.
-    pub fn of(host: Option<HostName>, plan: Plan, run: &str, verdict: Verdict) -> Self {
+    pub fn of(target: &Target, plan: Plan, run: &str, verdict: Verdict) -> Self {
+        let survey = &target.survey;
+        let reason = verdict.failure.as_ref().map(Failure::reason);
+        let failure = verdict.failure.map(Failure::into_error).map(|error| match &target.host {
+            Some(host) => crew::named(host, error),
+            None => error,
+        });
         Self {
             version: VERSION,
-            host,
+            host: target.host.clone(),
             outcome: verdict.outcome,
-            reason: verdict.failure.as_ref().map(Failure::reason),
+            reason,
             system: Some(plan.system.clone()),
             running: verdict.running,
             generation: verdict.generation,
+            before: survey.generation.filter(|_| survey.next == survey.former),
             until_reboot: verdict.until_reboot,
             plan: Some(plan),
             run: Some(run.to_owned()),
             log: Some(bench::log_of(run)),
             seconds: None,
-            failure: verdict.failure.map(Failure::into_error),
+            failure,
         }
     }
 }
@@ -203,14 +215,40 @@ pub fn apply(session: &Session, request: &Request, file: &Path) -> Result<Vec<Re
     again(session, request, begun, campaign)
 }
 
-/// Takes up the newest deploy that is not done on every host: the same systems, on the hosts that are left.
+/// Takes up every deploy that is not done on all its hosts: the same systems, on the hosts that are left.
 ///
 /// # Errors
 /// As `apply`; and when nothing is left.
 pub fn resume(session: &Session, request: &Request) -> Result<Vec<Report>> {
     let git = session.fleet.git()?;
     let store = Store::of(&git, &session.fleet.root)?;
-    let (former, planned) = store.newest_left()?;
+    let mut open = store.left()?;
+    if open.len() == 1 {
+        return open
+            .pop()
+            .map_or_else(|| Ok(Vec::new()), |(former, planned)| take_up(session, request, &store, former, planned));
+    }
+    let mut reports = Vec::new();
+    for (former, planned) in open {
+        let first = planned.left().into_iter().next();
+        match (take_up(session, request, &store, former, planned), first) {
+            (Ok(taken), _) => reports.extend(taken),
+            // The others are not lost by it.
+            (Err(error), Some(host)) => reports.push(Report::early(&host, None, Outcome::Failed, Some(error))),
+            (Err(error), None) => return Err(error),
+        }
+    }
+    Ok(reports)
+}
+
+/// Takes up one of them. What is not well after it is left still.
+fn take_up(
+    session: &Session,
+    request: &Request,
+    store: &Store,
+    former: Begun,
+    planned: Campaign,
+) -> Result<Vec<Report>> {
     let begun = store.begin()?;
     let left = planned.left();
     let mut campaign = Campaign { run: begun.run.clone(), ..planned };
@@ -219,7 +257,8 @@ pub fn resume(session: &Session, request: &Request) -> Result<Vec<Report>> {
     campaign.canary = campaign.canary.filter(|canary| left.contains(canary));
     session.note(format!("taking up {} for {}", former.run, carry::listed(&left)));
     let reports = again(session, request, begun, campaign)?;
-    former.drop_it();
+    let well = |report: &&Report| State::Ended(report.outcome).is_well();
+    former.settle(|host| reports.iter().filter(well).any(|report| report.host.as_ref() == Some(host)))?;
     Ok(reports)
 }
 
@@ -335,7 +374,8 @@ fn plan_of(
     let mut hosts = std::collections::BTreeMap::new();
     let mut going = Vec::new();
     let built = propose::build_for(session, fleet, &begun.rooted, request, ready)?;
-    let items = parallel::map(&built, |(one, built): &(Ready, Result<Built>)| {
+    let places = request.who.places(&session.fleet.policy, true);
+    let items = parallel::map_on(places, &built, |(one, built): &(Ready, Result<Built>)| {
         let talk = OfHost::among(&session.talk, &one.host, count);
         built.as_ref().ok().map(|built| propose(session, request, begun, one, built, &talk))
     });
@@ -354,7 +394,7 @@ fn plan_of(
         version: VERSION,
         run: begun.run.clone(),
         planned: bench::now(),
-        commit: commit(&fleet.git),
+        commit: fleet.git.revision(),
         action: request.action,
         canary: request.canary.clone().or_else(|| session.fleet.policy.deploy.canary.clone()),
         hosts,
@@ -409,7 +449,9 @@ fn decide(
         return Ok(reports);
     }
     let kept: Kept = begun.keep(campaign)?;
-    reports.extend(carry::carry_out(&session.fleet.policy, &kept, &request.how, &going, talk));
+    let policy = &session.fleet.policy;
+    let places = request.who.places(policy, true);
+    reports.extend(carry::carry_out(policy, &kept, &request.how, places, &going, talk));
     kept.end();
     reports.sort_by(|a, b| a.host.cmp(&b.host));
     Ok(reports)
@@ -453,12 +495,6 @@ pub fn commands(policy: &Policy, host: &HostName) -> Commands {
         _ => None,
     };
     of_host.filter_map(|(name, check)| Some((name.clone(), words(&check.probe)?))).collect()
-}
-
-/// The commit that is deployed, marked if the work tree differs from it.
-pub fn commit(git: &Git) -> Option<String> {
-    let text = git.call().args(["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]).read().ok()?;
-    Some(String::from_utf8_lossy(&text).trim().to_owned()).filter(|commit| !commit.is_empty())
 }
 
 /// What is told of one host among several.

@@ -97,9 +97,20 @@ pub fn host(target: &Target, brings: Brings) -> Result<()> {
                 problems.extend(root.writable(place).err());
             }
         }
-        Reach::There(_) => {
-            if !survey.trust.user && !brings.signed && !brings.builds {
-                problems.push(nix::untrusted(&target.shown(), &survey.user));
+        Reach::There(there) => {
+            let (host, trust) = (target.shown(), &survey.trust);
+            match (there.line().takes_copies(), &trust.unknown) {
+                (Err(problem), _) => problems.push(problem),
+                (Ok(()), Some(why)) => problems.push(
+                    Error::failed(format!("nix on {host} does not say whom it trusts"))
+                        .because(why.clone())
+                        .hint(format!("try it there by hand: `{}`", nix::ASKS.join(" "))),
+                ),
+                _ if trust.barred => problems.push(nix::barred(&host, &survey.user)),
+                _ if !trust.user && !brings.signed && !brings.builds => {
+                    problems.push(nix::untrusted(&host, &survey.user));
+                }
+                _ => {}
             }
         }
     }
@@ -196,7 +207,7 @@ fn drift(fleet: &Fleet, today: Date, talk: &dyn Talk) -> Vec<Error> {
         Ok(inventory) => inventory,
         Err(error) => return vec![error],
     };
-    let (known, found): (Vec<_>, Vec<_>) = audit(&fleet.policy, &inventory, today)
+    let (known, found): (Vec<_>, Vec<_>) = audit(&fleet.policy, &fleet.policy.keys(), &inventory, today)
         .into_iter()
         .filter(|finding| finding.level == Level::Error)
         .partition(|finding| finding.rule == Rule::KnownToRetired);

@@ -16,7 +16,7 @@ use crate::adapters::{signals, system};
 use crate::commands::{Event, Session, Talk};
 use crate::error::{Error, Kind, Result};
 use crate::fleet::address::Address;
-use crate::fleet::deployment::{Campaign, Item, Plan, State};
+use crate::fleet::deployment::{Campaign, Item, Kept, Plan, State};
 use crate::fleet::manifest::Manifest;
 use crate::fleet::name::{FileName, HostName};
 use crate::fleet::rollout::{Action, packages_between};
@@ -91,7 +91,7 @@ pub fn build_for(
         return Ok(paired.collect());
     }
     let count = ready.len();
-    let built = crate::adapters::parallel::map_on(request.how.jobs, &ready, |one| {
+    let built = crate::adapters::parallel::map_on(request.who.places(&session.fleet.policy, true), &ready, |one| {
         let talk = OfHost::among(&session.talk, &one.host, count);
         let attribute = fleet.flake.system_of(&one.host);
         let system = match &one.target.reach {
@@ -200,12 +200,39 @@ pub fn propose(
         ))
         .hint("mend the name in its configuration: the module takes it from `networking.hostName`"));
     }
+    let kept = Kept::of(&target.survey, &coming, request.action, request.base);
+    if let Some(system) = kept.as_ref().and_then(|kept| kept.system.as_deref()) {
+        coming = specialised(target, request, system, bundle.as_deref(), coming, built.there)?;
+    }
     let packages = packages(target, request, &coming, built.there);
-    let mut plan = Plan::of(Some(&session.fleet.policy), Some(host), request.action, &target.survey, &coming, packages);
+    let mut plan = Plan::of(Some(&session.fleet.policy), Some(host), request.action, &target.survey, &coming, packages)
+        .of_base(&built.system, kept);
     if coming.commands.is_none() && matches!(request.action, Action::Test | Action::Switch) {
         plan.commands = commands(&session.fleet.policy, host);
     }
     Ok(Item { plan, bundle, there: built.there, state: State::Pending })
+}
+
+/// What the specialisation says that is activated instead of the system which comes. What is delivered along is the same.
+fn specialised(
+    target: &Target,
+    request: &Request,
+    system: &str,
+    bundle: Option<&str>,
+    of: Seen,
+    there: bool,
+) -> Result<Seen> {
+    let seen = match &target.reach {
+        Reach::Here(root) => survey::coming(root, system, bundle)?,
+        Reach::There(_) if there => {
+            let question = Question { coming: Some(system.to_owned()), closure: false };
+            let seen = target.survey(&request.who.caller, question)?.coming;
+            seen.ok_or_else(|| Error::failed(format!("{system} is not in the store of the host")))?
+        }
+        Reach::There(_) => survey::coming(&Root::open(Path::new("/"))?, system, bundle)?,
+    };
+    let secrets = if seen.carries.is_none() { of.secrets } else { seen.secrets };
+    Ok(Seen { secrets, ..seen })
 }
 
 fn carries(root: &Root, system: &str) -> bool {

@@ -9,7 +9,7 @@ use crate::adapters::{bench, nix, profile, system, units};
 use crate::error::Result;
 use crate::fleet::manifest::Manifest;
 use crate::fleet::name::HostName;
-use crate::fleet::survey::{Question, Seen, Survey, Trust};
+use crate::fleet::survey::{Question, Seen, Specialisation, Survey, Trust};
 
 /// Places whose free space matters: where, for what, and without how many bytes a deploy is not begun.
 pub const ROOM: [(&str, &str, u64); 3] = [
@@ -37,7 +37,7 @@ pub fn of(root: &Root, question: &Question) -> Result<Survey> {
         nixos: root.exists("/etc/NIXOS"),
         root: root_user,
         // Root is trusted in any case, and need not wait for nix.
-        trust: if root_user { Trust { user: true, keys: Vec::new() } } else { nix::trust(&caller) },
+        trust: if root_user { Trust { user: true, ..Trust::default() } } else { nix::trust(&caller) },
         user: caller.user,
         keys: machine_keys(root),
         // What runs may be broken; that is what a deploy can mend.
@@ -45,6 +45,7 @@ pub fn of(root: &Root, question: &Question) -> Result<Survey> {
         booted: root.store_path(system::BOOTED).and_then(|system| system::facts(root, &system).ok()),
         generation: profile::current(root),
         next: profile::current_system(root),
+        specialisation: running.as_deref().and_then(|running| specialisation(root, running)),
         coming: coming.map(|system| seen(root, system)).transpose()?,
         former: running.clone(),
         closure: match running.as_deref().filter(|_| question.closure) {
@@ -62,6 +63,20 @@ pub fn of(root: &Root, question: &Question) -> Result<Survey> {
     })
 }
 
+/// Which specialisation of the machine's generations a running system is, if it is one: of the current one rather than of an
+/// older one.
+fn specialisation(root: &Root, running: &str) -> Option<Specialisation> {
+    let older = profile::generations(root).into_iter().rev().filter_map(|generation| generation.system);
+    let all: Vec<String> = profile::current_system(root).into_iter().chain(older).collect();
+    if all.iter().any(|system| system == running) {
+        return None;
+    }
+    all.into_iter().find_map(|of| {
+        let found = system::specialisations(root, &of).into_iter().find(|(_, system)| system == running);
+        found.map(|(name, _)| Specialisation { name, of })
+    })
+}
+
 /// What a system says of itself, and the secrets that came with it.
 ///
 /// # Errors
@@ -73,6 +88,7 @@ pub fn seen(root: &Root, system: &str) -> Result<Seen> {
         facts: system::facts(root, system)?,
         carries: carries(root, system).ok().flatten(),
         bundle: root.link(&system::bundle(system)),
+        specialisations: system::specialisations(root, system),
         // A former system whose files are gone is no reason to keep it.
         secrets: secrets.and_then(Result::ok).unwrap_or_default(),
         commands: system::commands(root, system).unwrap_or_default(),
@@ -94,7 +110,8 @@ pub fn coming(root: &Root, system: &str, bundle: Option<&str>) -> Result<Seen> {
     let secrets = manifest.map_or(Ok(Vec::new()), |manifest| system::secrets(root, &manifest))?;
     let bundle = bundle.map(str::to_owned);
     let (facts, commands) = (system::facts(root, system)?, system::commands(root, system)?);
-    Ok(Seen { system: system.to_owned(), facts, carries, bundle, secrets, commands })
+    let specialisations = system::specialisations(root, system);
+    Ok(Seen { system: system.to_owned(), facts, carries, bundle, secrets, commands, specialisations })
 }
 
 /// The host whose secrets a system carries itself.

@@ -1,6 +1,7 @@
 //! One machine and how it is reached: this one, or another over SSH. The same is asked of both, by the same orders.
 
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -10,16 +11,21 @@ use super::{contact, survey};
 use crate::adapters::process::{Ended, Invocation, Output};
 use crate::adapters::rooted::Root;
 use crate::adapters::ssh::{Connection, Ssh};
+use crate::adapters::ssh_options;
 use crate::commands::Talk;
 use crate::error::{Error, Kind, Result};
 use crate::fleet::address::Address;
 use crate::fleet::name::HostName;
-use crate::fleet::order::{Order, Told, Work};
+use crate::fleet::order::{LONGEST, Order, Told, Work};
 use crate::fleet::policy::{Host, Policy};
 use crate::fleet::survey::{Question, Survey};
 
 /// How long a host may take to say how it is.
-const ANSWER: Duration = Duration::from_secs(120);
+const ANSWER: Duration = Duration::from_secs(30);
+/// How long it may take for what is no switch, such as its checks, of which each has its own time.
+const WORK: Duration = Duration::from_secs(600);
+/// How long it may say nothing while it switches: longer than it waits for anything itself.
+const SILENCE: Duration = Duration::from_secs(LONGEST + 600);
 
 /// A machine that was looked at.
 pub struct Target {
@@ -65,6 +71,15 @@ impl Target {
         Ok(Self { host, reach: Reach::Here(root), survey, sudo: false })
     }
 
+    /// The words that name it in a command, each with a space before it: a hint is for this machine, and no other.
+    pub fn words(&self) -> String {
+        let root = match &self.reach {
+            Reach::Here(root) if !root.is_machine() => Some(root.path()),
+            Reach::Here(_) | Reach::There(_) => None,
+        };
+        words(self.host.as_ref(), root)
+    }
+
     /// Another machine. `bring`: whether a program may be brought where there is none of ours. `root`: whether root will be
     /// needed; then sudo is tried beside the first look.
     ///
@@ -88,20 +103,13 @@ impl Target {
             line: Mutex::new(Arc::new(connection)),
             program: contact::RUNNING.to_owned(),
         };
-        let ask = |there: &There, rights: &Rights| -> Result<Option<Survey>> {
-            let order = caller.order(Path::new("/"), Some(name.clone()), Work::Survey(Question::default()))?;
-            let output = there.call(rights, &order)?.run()?;
-            match last(&output) {
-                Some(Told::Survey(survey)) => Ok(Some(*survey)),
-                _ if there.line().lost(output.ended) => Err(there.line().failure(&output)),
-                _ => Ok(None),
-            }
-        };
+        let order = caller.order(Path::new("/"), Some(name.clone()), Work::Survey(Question::default()))?;
+        let ask = |there: &There| there.look(&Rights::Root, &order).map(Result::ok);
         // It is not there before the first deploy, and may speak an older protocol.
         let (first, sudo) = std::thread::scope(|scope| {
             // What it says of itself as root is not asked for: whom its nix trusts is said as who logs in.
-            let sudo = root.then(|| scope.spawn(|| matches!(ask(&there, &Rights::Sudo), Ok(Some(_)))));
-            (ask(&there, &Rights::Root), sudo.is_some_and(|sudo| sudo.join().unwrap_or(false)))
+            let sudo = root.then(|| scope.spawn(|| there.lets(&Rights::Sudo, &order)));
+            (ask(&there), sudo.is_some_and(|sudo| sudo.join().unwrap_or(false)))
         });
         let survey = match (first?, bring) {
             (Some(survey), _) => survey,
@@ -110,8 +118,8 @@ impl Target {
                     .hint(format!("the first `sealift deploy {name}` brings it")));
             }
             (None, Some(brought)) => {
-                there.program = contact::bring(brought, &there.line(), caller)?;
-                ask(&there, &Rights::Root)?.ok_or_else(|| {
+                there.program = contact::bring(brought, name, &there.line(), caller)?;
+                ask(&there)?.ok_or_else(|| {
                     Error::failed(format!("the program that was brought to {name} does not run there"))
                         .hint(contact::MEND)
                 })?
@@ -171,12 +179,13 @@ impl Target {
         let output = call.run()?;
         match (last(&output), &self.reach) {
             (Some(Told::End(verdict)), _) => match verdict.failure {
-                Some(failure) => Err(failure.into_error()),
+                Some(failure) => Err(failure.into_error().about(self.shown())),
                 None => Ok(Told::End(verdict)),
             },
             (Some(told), _) => Ok(told),
             (None, Reach::There(there)) if there.line().lost(output.ended) => Err(there.line().failure(&output)),
-            (None, _) => Err(call.failure(&output).about(self.shown())),
+            (None, Reach::There(there)) => Err(there.line().failure(&output)),
+            (None, Reach::Here(_)) => Err(call.failure(&output).about(self.shown())),
         }
     }
 
@@ -202,8 +211,7 @@ impl Target {
         match &self.reach {
             Reach::Here(_) => {
                 let call = Invocation::new(&caller.program).arg(VERB);
-                let call = if matches!(rights, Rights::Root) { call } else { call.under("sudo", &["-n", "--"]) };
-                Ok(call.input(written(order)?))
+                Ok(rights.lift(call).input(written(order)?))
             }
             Reach::There(there) => there.call(rights, order),
         }
@@ -214,31 +222,82 @@ impl Target {
     /// # Errors
     /// When there is no way, or a password is wanted and nobody may be asked.
     pub fn rights(&self, ask_sudo: bool, caller: &Caller, talk: &dyn Talk) -> Result<Rights> {
-        let Reach::There(_) = &self.reach else { return Rights::get() };
+        let Reach::There(there) = &self.reach else { return Rights::get() };
         if self.survey.root {
             return Ok(Rights::Root);
         }
         if self.sudo {
             return Ok(Rights::Sudo);
         }
-        let question = || Work::Survey(Question::default());
+        let order = self.order(caller, Work::Survey(Question::default()))?;
         let (host, user) = (self.shown(), &self.survey.user);
-        let refused = match self.ask(&Rights::Sudo, caller, question()) {
+        let sudo = match there.look(&Rights::Sudo, &order)? {
             Ok(_) => return Ok(Rights::Sudo),
-            Err(error) if error.kind() == Kind::Unreachable => return Err(error),
-            Err(error) => error,
+            Err(refusal) => refusal,
         };
-        if ask_sudo {
+        // Asks nothing and tells little; where it is not there, sudo's own words are what counts.
+        let doas = match there.look(&Rights::Doas, &order)? {
+            Ok(_) => return Ok(Rights::Doas),
+            Err(refusal) => refusal,
+        };
+        if ask_sudo && sudo.helps_to_ask() {
             let rights = Rights::Password(talk.password(&format!("sudo password of {user} on {host}"))?);
-            return match self.ask(&rights, caller, question()) {
+            return match there.look(&rights, &order)? {
                 Ok(_) => Ok(rights),
-                Err(error) => Err(Error::failed(format!("sudo on {host} refuses {user}")).because(error.in_one_line())),
+                Err(refusal) => Err(refusal.about(&format!("sudo on {host} refuses {user}"))),
             };
         }
-        Err(Error::failed(format!("sudo on {host} refuses {user}")).because(refused.in_one_line()).hint(format!(
-            "`--ask-sudo` asks for the password; or allow it there: `{user} ALL=(root) NOPASSWD: {} {VERB}` in sudoers; or log in as root",
-            contact::RUNNING
-        )))
+        Err(Refusal::of_both(&sudo, &doas, &host, user))
+    }
+}
+
+/// What sudo or doas said instead of starting our program.
+struct Refusal {
+    ended: Ended,
+    said: String,
+}
+
+impl Refusal {
+    /// Whether the login shell has no such program.
+    fn is_missing(&self, program: &str) -> bool {
+        let said = self.said.to_lowercase();
+        self.ended == Ended::Code(127) || said.ends_with(&format!("{program}: command not found."))
+    }
+
+    /// Whether sudo wants a terminal, which no program has.
+    fn wants_terminal(&self) -> bool {
+        self.said.contains("must have a tty")
+    }
+
+    /// Whether a password could change it.
+    fn helps_to_ask(&self) -> bool {
+        !self.is_missing("sudo") && !self.wants_terminal()
+    }
+
+    fn about(&self, what: &str) -> Error {
+        let error = Error::failed(what);
+        if self.said.is_empty() { error.because(self.ended.to_string()) } else { error.because(self.said.clone()) }
+    }
+
+    /// Why neither makes us root, and what would.
+    fn of_both(sudo: &Self, doas: &Self, host: &str, user: &str) -> Error {
+        let program = contact::RUNNING;
+        let in_doas = format!("`permit nopass {user} as root cmd {program} args {VERB}` in doas.conf there");
+        match (sudo.is_missing("sudo"), doas.is_missing("doas")) {
+            (true, true) => Error::failed(format!("{host} has neither sudo nor doas in the PATH of {user}"))
+                .hint("log in as root (`address = \"root@…\"`), or install one of them there"),
+            (true, false) => doas.about(&format!("doas on {host} refuses {user}")).hint(format!(
+                "allow it without a password: {in_doas}; or log in as root"
+            )),
+            (false, _) if sudo.wants_terminal() => {
+                sudo.about(&format!("sudo on {host} wants a terminal (`requiretty`), which no deploy has")).hint(format!(
+                    "`Defaults:{user} !requiretty` in sudoers there; as NixOS says it: `security.sudo.extraConfig = \"Defaults:{user} !requiretty\";`"
+                ))
+            }
+            (false, _) => sudo.about(&format!("sudo on {host} refuses {user}")).hint(format!(
+                "`--ask-sudo` asks for the password; or allow it there: `{user} ALL=(root) NOPASSWD: {program} {VERB}` in sudoers; or log in as root"
+            )),
+        }
     }
 }
 
@@ -279,23 +338,44 @@ impl There {
             let output = connection.call(&words).run()?;
             return Ok(!connection.lost(output.ended));
         }
-        let line = self.line();
-        let output = line.anew(&words).run()?;
-        Ok(output.ended != Ended::Code(255))
+        let ended = self.line().anew(&words).leaving(Stdio::null(), ANSWER)?;
+        Ok(ended != Ended::Code(255))
+    }
+
+    /// Has the program there look, with these rights. What stood in the way, where it did not answer.
+    fn look(&self, rights: &Rights, order: &Order) -> Result<Result<Survey, Refusal>> {
+        let output = self.call(rights, order)?.run()?;
+        match last(&output) {
+            Some(Told::Survey(survey)) => Ok(Ok(*survey)),
+            _ if self.line().lost(output.ended) => Err(self.line().failure(&output)),
+            _ => {
+                let said = String::from_utf8_lossy(&output.stderr);
+                let said = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+                Ok(Err(Refusal { ended: output.ended, said: said.to_owned() }))
+            }
+        }
+    }
+
+    /// Whether it does so with these rights, for sure. What it says is not heard.
+    fn lets(&self, rights: &Rights, order: &Order) -> bool {
+        let call = self.call(rights, order);
+        call.and_then(|call| call.leaving(Stdio::null(), ANSWER)).is_ok_and(Ended::well)
     }
 
     fn call(&self, rights: &Rights, order: &Order) -> Result<Invocation> {
         let ours = [self.program.as_str(), VERB];
-        let call = |before: &[&str]| self.line().call(&[before, &ours[..]].concat());
+        let call = self.line().call(&[rights.words(), &ours[..]].concat());
         let line = written(order)?;
         let call = match rights {
-            Rights::Root => call(&[]).input(line),
-            Rights::Sudo => call(&["sudo", "-n", "--"]).input(line),
-            // `-k`: what sudo remembers must not leave the password to the program behind it.
-            Rights::Password(password) => call(&["sudo", "-k", "-S", "--prompt=", "--"]).secret_input(password, &line),
+            Rights::Root | Rights::Sudo | Rights::Doas => call.input(line),
+            Rights::Password(password) => call.secret_input(password, &line),
         };
         // One host that never answers must not keep all others from being looked at.
-        Ok(if matches!(order.work, Work::Survey(_)) { call.at_longest(ANSWER) } else { call })
+        Ok(match order.work {
+            Work::Survey(_) => call.at_longest(ANSWER),
+            Work::Switch(_) | Work::Recover | Work::Follow(_) => call.at_longest(SILENCE),
+            Work::Generations | Work::Verify(_) | Work::Examine => call.at_longest(WORK),
+        })
     }
 }
 
@@ -310,11 +390,18 @@ fn written(order: &Order) -> Result<Vec<u8>> {
 /// The last event that a program on a host told.
 fn last(output: &Output) -> Option<Told> {
     let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().rev().find_map(|line| serde_json::from_str(line).ok())
+    text.lines().rev().find_map(Told::heard)
 }
 
 /// The failure of an answer to something else.
 pub fn out_of_form(target: &Target) -> Error {
     Error::failed(format!("{} answers out of form", target.shown()))
         .hint("use the same version of sealift on both sides")
+}
+
+/// As `Target::words`.
+pub fn words(host: Option<&HostName>, root: Option<&Path>) -> String {
+    let host = host.map(|host| format!(" {host}"));
+    let root = root.map(|root| format!(" --root {}", ssh_options::quoted(&root.display().to_string())));
+    host.into_iter().chain(root).collect()
 }

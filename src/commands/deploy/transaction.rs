@@ -80,12 +80,15 @@ pub fn run(
     if switch.bundle.as_ref().is_some_and(|bundle| !system::is_store_path(bundle)) {
         return Err(Error::usage("what is to be delivered is not a store path"));
     }
+    if let Some(name) = switch.specialisation.as_ref().filter(|_| activated(root, switch) == switch.system) {
+        return Err(Error::failed(format!("{} has no specialisation {name}", switch.system)));
+    }
     let running = root.store_path(system::RUNNING);
     // What runs is in the store: a root of the collector leads to it.
     if running.as_ref() != Some(&switch.system) {
         nix::check_valid(root, &switch.system)?;
     }
-    let facts = system::facts(root, &switch.system)?;
+    let facts = system::facts(root, &activated(root, switch))?;
     if running != switch.expected {
         return Err(Error::failed("another system runs there now than when the plan was made")
             .hint("nothing was changed; run this again to see the new plan"));
@@ -99,7 +102,7 @@ pub fn run(
         let now = installs(root, switch, &facts, running.is_none());
         teller.said(&Delivery { root, manifest, talk: talk.clone() }.stage(now)?);
     }
-    let saved = Saved::of(root, &switch.system)?;
+    let saved = Saved::of(root, &activated(root, switch))?;
     keep(root, [Some(&switch.system), saved.system.as_ref()])?;
     let journal = Journal::new(root, order, saved);
     let mut transaction = Transaction { root, bench, teller: Arc::clone(teller), journal, facts, user };
@@ -110,16 +113,24 @@ pub fn run(
     Ok(ended)
 }
 
-/// Where the manifest of an order's system is: its own, or the one that goes along.
+/// The system that an order activates: its system, or the specialisation of it that is kept.
+pub fn activated(root: &Root, switch: &Switch) -> String {
+    let name = switch.specialisation.as_ref();
+    let kept = name.and_then(|name| system::specialisations(root, &switch.system).remove(name));
+    kept.unwrap_or_else(|| switch.system.clone())
+}
+
+/// Where the manifest of what an order activates is: its own, or the one that goes along.
 pub fn manifest(root: &Root, switch: &Switch) -> Option<String> {
     let along = switch.bundle.as_ref().map(|bundle| format!("{bundle}/manifest.json"));
-    let own = format!("{}/{}", switch.system, system::MANIFEST);
+    let own = format!("{}/{}", activated(root, switch), system::MANIFEST);
     root.exists(&own).then_some(own).or(along)
 }
 
 fn dry(root: &Root, teller: &Arc<Teller>, switch: &Switch) -> Result<Ended> {
+    let system = activated(root, switch);
     let activation =
-        Activation { system: &switch.system, action: Action::DryActivate, checked: true, engine: Program::Native };
+        Activation { system: &system, action: Action::DryActivate, checked: true, engine: Program::Native };
     match activate(root, activation, |line| teller.said(line))? {
         Switched::Done | Switched::NeedsReboot => Ok(Ended::well(Outcome::Nothing)),
         other => Err(Error::failed(other.judge(None).err().unwrap_or_default())),
@@ -152,7 +163,7 @@ impl Transaction<'_> {
                     ));
                 }
                 self.forget_bundles();
-                let runs = self.root.store_path(system::RUNNING).as_deref() == Some(&switch.system);
+                let runs = self.root.store_path(system::RUNNING) == Some(activated(self.root, switch));
                 Ended::well(if runs || switch.action == Action::Test { Outcome::Done } else { Outcome::PendingReboot })
             }
             Err(error) => back::go(self, error),
@@ -172,7 +183,8 @@ impl Transaction<'_> {
         }
         if live {
             self.step(Step::Activate, "activating the system")?;
-            let activation = Activation { system: &switch.system, action: Action::Test, checked: true, engine };
+            let system = activated(self.root, switch);
+            let activation = Activation { system: &system, action: Action::Test, checked: true, engine };
             let switched = activate(self.root, activation, |line| self.teller.said(line))?;
             self.judge(&switched)?;
             self.keep_values(switch)?;
@@ -194,7 +206,7 @@ impl Transaction<'_> {
     /// no before: it must be well.
     fn checks(&self, switch: &Switch) -> Result<(Vec<Look>, verify::Findings)> {
         let running = self.journal.saved.system.as_deref();
-        let mut coming = verify::of_system(self.root, Some(&switch.system), &switch.checks)?;
+        let mut coming = verify::of_system(self.root, Some(&activated(self.root, switch)), &switch.checks)?;
         for lost in coming.extract_if(.., |look| look.probe == Probe::Deployed) {
             self.teller.warn(format!("check {} is not made: the system does not carry its command", lost.name));
         }
@@ -285,7 +297,7 @@ impl Transaction<'_> {
     fn install(&self, switch: &Switch) -> Result<()> {
         let Some(manifest) = manifest(self.root, switch) else { return Ok(()) };
         if let Some(bundle) = &switch.bundle {
-            point(self.root, &system::bundle(&switch.system), bundle)?;
+            point(self.root, &system::bundle(&activated(self.root, switch)), bundle)?;
         }
         let talk = self.teller.clone();
         Delivery { root: self.root, manifest: &manifest, talk }.install()
@@ -294,7 +306,7 @@ impl Transaction<'_> {
     /// Delivers the newest values in place of those that the system has just installed.
     fn keep_values(&self, switch: &Switch) -> Result<()> {
         keep::forget(self.root)?;
-        let kept = if switch.keep_values { keep::manifest(self.root, &switch.system)? } else { None };
+        let kept = if switch.keep_values { keep::manifest(self.root, &activated(self.root, switch))? } else { None };
         let Some((manifest, kept)) = kept else { return Ok(()) };
         for Kept { name, serials: (own, newest) } in kept {
             self.teller.said(&format!("{name} stays at value {newest}; this system carries value {own}"));

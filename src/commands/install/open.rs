@@ -381,6 +381,7 @@ fn open_one(placement: &Placement, loaded: &Loaded, identities: &Identities) -> 
 /// The failure of a file that another tool wrote, or whose seal was stripped.
 pub fn unsealed(placement: &Placement) -> Error {
     let name = &placement.target.name;
-    Error::integrity(format!("{name}: its file has no seal, so nothing says that it is this secret"))
-        .hint(format!("`sealift rekey {name}` adds one; to accept it as it is: `allow_unsealed = true` for {name}"))
+    Error::integrity(format!("{name}: its file has no seal, so nothing says that it is this secret")).hint(format!(
+        "`sealift rekey --adopt {name}` adds one; to accept it as it is: `allow_unsealed = true` for {name}"
+    ))
 }

@@ -8,6 +8,7 @@ use std::sync::mpsc;
 
 use super::eye::{Eye, Out, Raw, Subjected};
 use crate::adapters::git::Git;
+use crate::adapters::history::{Change, changes};
 use crate::adapters::objects::{self, Answer};
 use crate::adapters::parallel;
 use crate::error::{Error, Kind, Result};
@@ -16,8 +17,6 @@ use crate::fleet::scan::{Engine, Place, Subject};
 
 /// How many names a reader takes at a time: neighbours in a pack are quick to read one after the other.
 const BATCH: usize = 512;
-/// How many objects are followed back at most: the list of them is an argument of git.
-const FOLLOWED: usize = 5_000;
 
 /// How many sources are known by name: as many as fit into a third of the memory that a scan may take.
 const NAMED: usize = 1_000_000;
@@ -212,41 +211,20 @@ fn followed(git: &Git, found: Vec<Raw>, range: Option<&str>) -> Result<(Vec<Raw>
     if objects.is_empty() {
         return Ok((found, 0));
     }
-    let call =
-        git.unaltered().args(["log", "--full-history", "-m", "--root", "--raw", "-z", "--no-abbrev", "--no-renames"]);
-    let call = call.args(["--no-ext-diff", "--no-textconv", "--no-show-signature", "--no-color", "--format=commit %H"]);
-    let call = call.args(objects.iter().take(FOLLOWED).map(|object| format!("--find-object={object}")));
-    let call = match range {
-        None => call.args(["--all", "--"]),
-        Some(range) => call.args(["--end-of-options", range, "--"]),
-    };
     // The newest first: what is told last is the first that had it. A file in several places is told of each.
     let mut brought: BTreeMap<String, BTreeMap<Vec<u8>, String>> = BTreeMap::new();
-    let mut commit = String::new();
-    let mut object: Option<String> = None;
-    let read = |pipe: &mut ChildStdout| {
-        objects::lines(pipe, 0, |record| {
-            if let Some(object) = object.take() {
-                brought.entry(object).or_default().insert(record.to_vec(), commit.clone());
-                return Ok(());
-            }
-            let text = std::str::from_utf8(record).unwrap_or_default().trim_start_matches('\n');
-            if let Some(name) = text.strip_prefix("commit ") {
-                name.clone_into(&mut commit);
-            } else if text.starts_with(':') {
-                object = text.split(' ').nth(3).map(str::to_owned);
-            }
-            Ok(())
-        })
+    let told = |change: &Change<'_>| {
+        if objects.contains(change.after) {
+            let paths = brought.entry(change.after.to_owned()).or_default();
+            paths.insert(change.path.to_vec(), change.commit.to_owned());
+        }
     };
-    let (read, output) = call.piped(drop, read)?;
-    read.map_err(|error| Error::io("cannot read what git tells", error))?;
-    if !output.ended.well() {
-        return Err(call.failure(&output));
+    match range {
+        None => changes(git, &["--all", "--"], told)?,
+        Some(range) => changes(git, &["--end-of-options", range, "--"], told)?,
     }
     let mut told = Vec::new();
     let mut unreachable = 0;
-    let asked: BTreeSet<&String> = objects.iter().take(FOLLOWED).collect();
     for raw in found {
         let Some(object) = raw.object.clone() else { continue };
         match brought.get(&object) {
@@ -264,9 +242,7 @@ fn followed(git: &Git, found: Vec<Raw>, range: Option<&str>) -> Result<(Vec<Raw>
                     });
                 }
             }
-            None if asked.contains(&object) => unreachable += 1,
-            // Too many to be followed: told by its object alone.
-            None => told.push(Raw { path: format!("object {object}").into_bytes(), ..raw }),
+            None => unreachable += 1,
         }
     }
     Ok((told, unreachable))

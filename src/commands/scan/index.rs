@@ -80,7 +80,13 @@ pub fn write(session: &mut Session) -> Result<Written> {
     files::random(&mut tags)?;
     let index = Index::new(gathered, mac, u64::from_le_bytes(tags));
     let seal = Seal::first(sealed_as()?, session.today, [recipient.fingerprint()].into());
-    let sealed = session.sealer([&recipient])?.seal(&index.content(), &seal)?;
+    let content = index.content();
+    // What would not be read again must not be written.
+    Index::parse(&content).map_err(|_| {
+        Error::failed(format!("too many of the values are alike for {FILE}; nothing was changed"))
+            .hint("scan with `--identity` instead")
+    })?;
+    let sealed = session.sealer([&recipient])?.seal(&content, &seal)?;
     let serials = serials(&inventory);
     let names: BTreeSet<&str> = known.names.iter().map(String::as_str).collect();
     let covered = serials.into_iter().filter(|(file, _)| names.contains(file.as_str()));
@@ -105,9 +111,7 @@ fn key(session: &mut Session, identities: &Identities, changes: &mut Changes) ->
             return Err(Error::usage(format!(
                 "{KEY} is given to hosts, where it would be a way to guess the values of others"
             ))
-            .hint(format!(
-                "take its `hosts` away in recipients.toml, then `sealift rekey` and `sealift rotate {KEY}`"
-            )));
+            .hint(format!("take its `hosts` away in recipients.toml, then `sealift rotate {KEY}`")));
         }
         let mend = format!("make a new key: `sealift rotate {KEY}`");
         let bytes = session
@@ -183,6 +187,7 @@ pub fn known_by_index(fleet: &Fleet, key: &KeyAt, plugins: &Plugins, ask: &Arc<d
         unopened: behind.map(|name| Blind { path: format!("secrets/{name}.age"), why: why.clone() }).collect(),
         names,
         values: Some(Wanted::Index(index)),
+        strange: false,
     }))
 }
 

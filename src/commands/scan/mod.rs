@@ -14,6 +14,7 @@ use crate::adapters::signals;
 use crate::error::{Error, Kind, Result};
 use crate::fleet::plaintext::Plaintext;
 use crate::fleet::policy::Policy;
+use crate::fleet::policy_file::FILE;
 use crate::fleet::scan::allow::Allow;
 use crate::fleet::scan::exact::{Gathered, Values};
 use crate::fleet::scan::finding::shown;
@@ -159,6 +160,20 @@ pub fn staged_problems(git: &Git, policy: &Policy) -> Vec<Error> {
     report.findings.iter().map(problem).collect()
 }
 
+/// The report of a commit on a branch that has no fleet in this directory; none where the branch has one, at least in the
+/// index.
+///
+/// # Errors
+/// When git fails.
+pub fn without_a_fleet(git: &Git, directory: &Path) -> Result<Option<Report>> {
+    let file = git.relative(&directory.join(FILE))?;
+    if git.objects(&[format!(":{file}")])?.iter().any(Option::is_some) {
+        return Ok(None);
+    }
+    let why = format!("{file} is not there: this branch has no fleet");
+    Ok(Some(Report { not_looked_at: vec![Blind { path: "this commit".to_owned(), why }], ..Report::default() }))
+}
+
 /// Where values that are being sealed stand in the clear already, in the work tree or the index. Nothing where that cannot
 /// be told: sealing goes on.
 pub fn standing<'a>(root: &Path, values: impl IntoIterator<Item = (&'a str, &'a Plaintext)>) -> Vec<String> {
@@ -215,7 +230,7 @@ fn watched<T>(engine: &Engine, talk: Option<&dyn Talk>, work: impl FnOnce() -> T
 
 /// What looks, the names of the secrets, a report to fill, and what is not looked for.
 fn prepared(known: Known) -> (Engine, Vec<String>, Report, Vec<Blind>) {
-    let Known { values, names, too_short, unopened } = known;
+    let Known { values, names, too_short, unopened, .. } = known;
     let report = Report {
         values: values.is_some().then_some(names.len()),
         by_index: matches!(values, Some(Wanted::Index(_))),

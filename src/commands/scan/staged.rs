@@ -12,17 +12,15 @@ use crate::fleet::scan::{Engine, Place};
 
 /// Looks at it.
 pub fn look(git: &Git, engine: &Engine) -> Result<Out> {
-    let call = git.call().args([
-        "diff",
-        "--cached",
-        "--raw",
-        "-z",
-        "--no-abbrev",
-        "-M100%",
-        "--no-ext-diff",
-        "--diff-filter=ACMRTU",
-        "--",
-    ]);
+    // Before the first commit everything is new.
+    let before = if git.has_head()? {
+        "HEAD".to_owned()
+    } else {
+        let empty = git.call().args(["hash-object", "-t", "tree", "--stdin"]).read()?;
+        String::from_utf8_lossy(&empty).trim().to_owned()
+    };
+    let call = git.call().args(["diff-index", "--cached", "--raw", "-z", "-r", "--no-abbrev", "-M100%"]);
+    let call = call.args(["--diff-filter=ACMRTU", &before, "--"]);
     let mut index = Vec::new();
     let mut before: BTreeMap<Vec<u8>, String> = BTreeMap::new();
     let mut foreign = Vec::new();

@@ -5,7 +5,7 @@ use super::Blind;
 use crate::adapters::identity::Identities;
 use crate::adapters::repository::Fleet;
 use crate::adapters::{age, parallel};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::fleet::name::FileName;
 use crate::fleet::scan::Wanted;
 use crate::fleet::scan::exact::{Gathered, Values};
@@ -21,6 +21,8 @@ pub struct Known {
     pub too_short: Vec<String>,
     /// Those that are not looked for, and why.
     pub unopened: Vec<Blind>,
+    /// Whether no file was for the identities that were at hand: they are of another fleet.
+    pub strange: bool,
 }
 
 /// Opens every sealed file of the fleet, to look for its value.
@@ -39,7 +41,9 @@ pub fn gather(fleet: &Fleet, files: &[FileName], identities: &Identities) -> (Ga
         let bytes = fleet.sealed(file)?.unwrap_or_default();
         age::open(&bytes, file, identities).map(|opened| opened.value)
     });
-    let (mut gathered, mut known) = (Gathered::default(), Known::default());
+    let foreign = |one: &Result<_>| matches!(one, Err(error) if error.kind() == Kind::NoIdentity);
+    let strange = !opened.is_empty() && opened.iter().all(foreign);
+    let (mut gathered, mut known) = (Gathered::default(), Known { strange, ..Known::default() });
     for (file, value) in files.iter().zip(opened) {
         match value {
             Ok(value) => {

@@ -93,6 +93,13 @@ pub struct Against<'a> {
     pub committed: Option<i64>,
 }
 
+impl Against<'_> {
+    /// The word that names it in a command, where it is another machine than this one.
+    fn elsewhere(&self) -> String {
+        self.clock.map_or_else(String::new, |_| format!(" {}", self.name))
+    }
+}
+
 /// A rule: its name, and what it finds.
 type Rule = (&'static str, fn(&Against<'_>) -> Vec<Fault>);
 
@@ -126,8 +133,10 @@ fn etc_nixos_nested(against: &Against<'_>) -> Vec<Fault> {
         let path = format!("/etc/nixos/{name}");
         let what =
             format!("a link to {to} inside a real /etc/nixos: `ln` put it there because the directory was in its way");
-        let mend =
-            format!("`sudo rm {path}`; then `sealift deploy --link-etc-nixos` moves the directory aside and links it");
+        let mend = format!(
+            "`sudo rm {path}`; then `sealift deploy{} --link-etc-nixos` moves the directory aside and links it",
+            against.elsewhere()
+        );
         Fault::error(path.clone(), what, mend).with(Fix::RemoveLink(path))
     };
     links.iter().map(fault).collect()
@@ -142,7 +151,10 @@ fn etc_nixos_no_flake(against: &Against<'_>) -> Vec<Fault> {
     } else {
         format!("it leads to {to}, and nothing is there")
     };
-    let mend = "`sealift deploy --link-etc-nixos` links the folder of the flake; or say it each time: `--flake DIR`";
+    let mend = format!(
+        "`sealift deploy{} --link-etc-nixos` links the folder of the flake; or say it each time: `--flake DIR`",
+        against.elsewhere()
+    );
     vec![Fault::warning("/etc/nixos", what, mend)]
 }
 

@@ -107,6 +107,10 @@ pub struct Engine {
     looked: AtomicU64,
 }
 
+/// Why values are not looked for any more in a file.
+const TIRED: &str =
+    "nearly all of it looks like values of the index, which takes too long: they were not looked for to its end";
+
 /// The number that a remark has among literals.
 const OF_REMARK: u16 = u16::MAX - 1;
 
@@ -200,6 +204,8 @@ struct Looking<'a> {
     /// Where lines were counted last, in the buffer, and how many there were.
     counted: (usize, u64),
     binary: Option<bool>,
+    /// Whether the values are no longer looked for.
+    tired: bool,
 }
 
 impl<'a> Looking<'a> {
@@ -213,6 +219,7 @@ impl<'a> Looking<'a> {
             column: 0,
             counted: (0, 0),
             binary: None,
+            tired: false,
         }
     }
 
@@ -221,10 +228,14 @@ impl<'a> Looking<'a> {
         let around = |bare| Around { bytes, bare };
         let (engine, mut found) = (self.engine, Vec::new());
         engine.sieve.each(bytes, from, to, |of, at| found.push((of, at)));
-        if let Some(values) = &engine.values {
-            values.each(bytes, from, to, |secret, at, length| {
+        // Once it took too long, it would again.
+        if let Some(values) = engine.values.as_ref().filter(|_| !self.tired) {
+            self.tired = !values.each(bytes, from, to, |secret, at, length| {
                 self.hit(bytes, &SEALED_VALUE, 0, Some(secret), at..at + length);
             });
+            if self.tired {
+                self.looked.unread = Some(TIRED.to_owned());
+            }
         }
         for (of, at) in found {
             if of == OF_REMARK {

@@ -30,8 +30,15 @@ pub const VERSION: u32 = 1;
 const SPARE: u32 = 8;
 /// The fewest and the most bits of a tag.
 const BITS: std::ops::RangeInclusive<u32> = 12..=24;
-/// How many places of a text are tried for a tag that no other has.
+/// How many places of a text are tried for a tag that no other has, before all of them are.
 const TRIED: usize = 24;
+/// How many texts may have one tag.
+const SHARED: usize = 32;
+/// How many bytes are looked at closely for each byte that is searched, on the average of a piece. What is searched is found
+/// to be that much like the values only where somebody made it so, or the index.
+const CLOSELY: usize = 256;
+/// What one close look costs besides its text, in bytes.
+const LOOK: usize = 192;
 /// Of what is sealed: what stands before the entries, and one entry, in bytes.
 const HEAD: usize = 1 + 8 + 64;
 const ENTRY: usize = 4 + 4 + 2 + 2 + 16;
@@ -59,7 +66,7 @@ impl Sealed {
     /// # Errors
     /// When it is damaged.
     pub fn recipient(&self) -> Result<Recipient> {
-        Recipient::parse(&self.recipient).map_err(|_| damaged())
+        Recipient::parse(&self.recipient).map_err(|error| damaged().because(error))
     }
 
     /// Reads the file.
@@ -114,6 +121,7 @@ fn damaged() -> Error {
     Error::integrity(format!("{FILE} is damaged")).hint("write it anew: `sealift scan --write-index`")
 }
 
+#[derive(Clone, Copy)]
 struct Entry {
     tag: u32,
     secret: u32,
@@ -147,7 +155,8 @@ impl Index {
             let tag = |at: usize| window(text, at).map(|bytes| index.tag(bytes));
             // Values that begin alike are told apart by another part.
             let worn = |at: &usize| tag(*at).and_then(|tag| used.get(&tag)).copied().unwrap_or(0);
-            let at = (0..=last).step_by((last / TRIED).max(1)).min_by_key(worn).unwrap_or(0);
+            let few = (0..=last).step_by((last / TRIED).max(1)).min_by_key(worn).unwrap_or(0);
+            let at = if worn(&few) == 0 { few } else { (0..=last).find(|at| worn(at) == 0).unwrap_or(few) };
             let (Some(tag), Ok(place), Ok(length)) = (tag(at), u16::try_from(at), u16::try_from(text.len())) else {
                 continue;
             };
@@ -232,7 +241,9 @@ impl Index {
         });
         index.entries = entries.collect::<Option<_>>()?;
         // Anybody can seal an index to the key: one that has every place looked at closely is refused.
-        (BITS.contains(&bits) && bits >= bits_for(index.entries.len())).then(|| index.ready())
+        let index = (BITS.contains(&bits) && bits >= bits_for(index.entries.len())).then(|| index.ready())?;
+        let worn = |entries: &[Entry]| entries.first().map(|first| first.tag) == entries.last().map(|last| last.tag);
+        (!index.entries.windows(SHARED + 1).any(worn)).then_some(index)
     }
 
     #[inline]
@@ -248,18 +259,24 @@ impl Index {
         mac
     }
 
-    /// As `Values::each`.
-    pub fn each(&self, text: &[u8], from: usize, to: usize, mut found: impl FnMut(u32, usize, usize)) {
+    /// As `Values::each`. Whether all of it was looked at: where nearly every place looks like a value, only a part is.
+    #[must_use]
+    pub fn each(&self, text: &[u8], from: usize, to: usize, mut found: impl FnMut(u32, usize, usize)) -> bool {
         // A text's tag may be anywhere in it.
         let end = text.len().min(to.saturating_add(self.longest));
-        let Some(region) = text.get(from..end) else { return };
+        let Some(region) = text.get(from..end) else { return true };
+        let mut look = Look { left: (region.len() + REACH).saturating_mul(CLOSELY), last: None };
         for (at, bytes) in region.windows(SHORTEST).enumerate() {
             let Ok(bytes) = bytes.try_into() else { continue };
             let tag = self.tag(u64::from_le_bytes(bytes));
             if self.tags.get(tag as usize / 64).is_some_and(|tags| tags >> (tag % 64) & 1 == 1) {
-                self.compare(tag, text, from + at, from..to, &mut found);
+                self.compare(tag, text, from + at, from..to, &mut look, &mut found);
+                if look.left == 0 {
+                    return false;
+                }
             }
         }
+        true
     }
 
     fn compare(
@@ -268,20 +285,35 @@ impl Index {
         text: &[u8],
         at: usize,
         begins: std::ops::Range<usize>,
+        look: &mut Look,
         found: &mut impl FnMut(u32, usize, usize),
     ) {
         let first = self.entries.partition_point(|entry| entry.tag < tag);
-        for entry in self.entries[first..].iter().take_while(|entry| entry.tag == tag) {
+        for (number, entry) in (first..).zip(&self.entries[first..]).take_while(|(_, entry)| entry.tag == tag) {
             let start = at.checked_sub(usize::from(entry.at)).filter(|start| begins.contains(start));
             let length = usize::from(entry.length);
             let Some((start, there)) = start.and_then(|start| Some((start, text.get(start..start + length)?))) else {
                 continue;
             };
-            if self.mac_of(there) == entry.mac {
+            // In a run of one byte, or of a few, each place is like the one before.
+            let again = look.last.filter(|last| last.0 == number && text.get(last.1..last.1 + length) == Some(there));
+            look.left = look.left.saturating_sub(if again.is_some() { LOOK / 2 + length / 16 } else { LOOK + length });
+            if look.left == 0 {
+                return;
+            }
+            let hit = again.map_or_else(|| self.mac_of(there) == entry.mac, |last| last.2);
+            look.last = Some((number, start, hit));
+            if hit {
                 found(entry.secret, start, length);
             }
         }
     }
+}
+
+/// How much may still be looked at closely, and the last close look: at which entry, where, and whether it was the value.
+struct Look {
+    left: usize,
+    last: Option<(usize, usize, bool)>,
 }
 
 /// How many bits a tag has among so many texts.
@@ -352,6 +384,45 @@ mod tests {
         // Fewer bits let more places through; a long text takes long to be compared.
         assert!(refused(0, &[12]));
         assert!(refused(HEAD + 10, &5000u16.to_le_bytes()));
+        // As does a tag that many texts have.
+        let tag = bytes[HEAD..HEAD + 4].to_vec();
+        let same = |count: usize| {
+            let mut same = bytes.clone();
+            (0..count).for_each(|number| same[HEAD + ENTRY * number..][..4].copy_from_slice(&tag));
+            Index::read(&same)
+        };
+        assert!(same(SHARED).is_some() && same(SHARED + 1).is_none());
+    }
+
+    #[test]
+    fn what_looks_like_values_everywhere_is_not_looked_at_for_ever() {
+        let all: Vec<Vec<u8>> = (0..100).map(|number| format!("value-number-{number}").into_bytes()).collect();
+        let mut index = index(&all.iter().map(Vec::as_slice).collect::<Vec<_>>(), 3);
+        let tag = index.tag(u64::from_le_bytes(*b"xxxxxxxx"));
+        let mut looked = |entries: Vec<Entry>, text: &[u8]| {
+            index.entries = entries;
+            let mut hits = 0;
+            let whole = Index::parse(&index.content()).unwrap().each(text, 0, text.len(), |_, _, _| hits += 1);
+            (whole, hits)
+        };
+        // Somebody knows the key of the index, and makes the index fit a text.
+        let entry = |length, mac| Entry { tag, secret: 0, at: 0, length, mac };
+        let fits: Vec<u8> = (0..60_000u32).flat_map(|number| format!("xxxxxxxx{number:08}").into_bytes()).collect();
+        assert_eq!(looked((0..32).map(|number| entry(4000, [number; 16])).collect(), &fits), (false, 0));
+        // Runs of one byte are common, and are looked at whole.
+        let run = vec![b'x'; 100_000];
+        assert_eq!(looked(vec![entry(64, [0; 16])], &run), (true, 0));
+        let mac = Index::new(gathered(&[b"any value"]), Zeroizing::new([3; 64]), 1).mac_of(&run[..64]);
+        assert_eq!(looked(vec![entry(64, mac)], &run), (true, run.len() - 63));
+    }
+
+    #[test]
+    fn texts_that_differ_in_one_place_have_tags_of_their_own() {
+        let all: Vec<Vec<u8>> = (0..200)
+            .map(|number| [&[b'a'; 1500][..], format!("{number:04}").as_bytes(), &[b'a'; 1500]].concat())
+            .collect();
+        let index = index(&all.iter().map(Vec::as_slice).collect::<Vec<_>>(), 3);
+        assert!(Index::parse(&index.content()).is_ok());
     }
 
     #[test]
@@ -399,7 +470,7 @@ mod tests {
             let values = Values::new(gathered(&all));
             let index = Index::parse(&index(&all, 9).content()).unwrap();
             proptest::prop_assert_eq!(
-                found(text, |text, found| index.each(text, from, to, found)),
+                found(text, |text, found| assert!(index.each(text, from, to, found))),
                 found(text, |text, found| values.each(text, from, to, found))
             );
         }

@@ -20,10 +20,14 @@ impl Wanted {
         }
     }
 
-    /// Tells each text that begins in `from..to`: whose it is, where, how long.
-    pub fn each(&self, text: &[u8], from: usize, to: usize, found: impl FnMut(u32, usize, usize)) {
+    /// Tells each text that begins in `from..to`: whose it is, where, how long. Whether all of it was looked at.
+    #[must_use]
+    pub fn each(&self, text: &[u8], from: usize, to: usize, found: impl FnMut(u32, usize, usize)) -> bool {
         match self {
-            Wanted::Values(values) => values.each(text, from, to, found),
+            Wanted::Values(values) => {
+                values.each(text, from, to, found);
+                true
+            }
             Wanted::Index(index) => index.each(text, from, to, found),
         }
     }

@@ -1,0 +1,127 @@
+//! Text that somebody else wrote: a host, a program, a file. It is shown as one line in which nothing moves the cursor, turns
+//! the direction of writing, or begins another line; and what a host tells is bounded in length and in number.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+/// How many characters of one text of a host are kept.
+pub const LONGEST: usize = 1000;
+/// The same of a key.
+const KEY: usize = 8 << 10;
+/// How many entries one list of a host has at most; that of the paths of a system has more.
+const MOST: usize = 4096;
+/// How many paths a system has at most.
+const PATHS: usize = 1 << 18;
+
+/// Whether a terminal, or a reader of lines, would do anything with it but show it: control characters, the ends of lines
+/// that Unicode knows, and what turns the direction of writing.
+pub fn acts(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// The text as one line; what would act stands as its escape.
+pub fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => line.push_str("\\n"),
+            '\t' => line.push_str("\\t"),
+            c if acts(c) => line.extend(c.escape_unicode()),
+            c => line.push(c),
+        }
+    }
+    line
+}
+
+/// No more of a text than so many characters; that there was more is seen.
+pub fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}\u{2026}", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+/// The same of JSON text: inside of strings the escapes of JSON are used, and outside of them there is nothing to escape.
+pub fn json(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if acts(c) && c != '\n' {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                // Writing into a text does not fail.
+                let _written = write!(safe, "\\u{unit:04x}");
+            }
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// What a host told, with every text in it one line, and texts and lists no longer than anybody needs.
+pub fn told(value: Value) -> Value {
+    bounded(value, LONGEST, MOST)
+}
+
+fn bounded(value: Value, longest: usize, most: usize) -> Value {
+    let text = |text: &str| cut(&one_line(&cut(text, longest)), longest);
+    match value {
+        Value::String(said) => Value::String(text(&said)),
+        Value::Array(all) => Value::Array(all.into_iter().take(most).map(|one| bounded(one, longest, MOST)).collect()),
+        Value::Object(all) => {
+            let entry = |(key, value): (String, Value)| {
+                let value = match key.as_str() {
+                    "closure" => bounded(value, LONGEST, PATHS),
+                    "keys" => bounded(value, KEY, MOST),
+                    _ => bounded(value, LONGEST, MOST),
+                };
+                (text(&key), value)
+            };
+            Value::Object(all.into_iter().take(most).map(entry).collect())
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVIL: &str = "a\n\r\t\u{1b}]52;c;x\u{7}\u{7f}\u{85}\u{9b}\u{61c}\u{200e}\u{2028}\u{2029}\u{202e}\u{2066}b";
+
+    #[test]
+    fn what_acts_stands_as_its_escape() {
+        let line = one_line(EVIL);
+        assert_eq!(
+            line,
+            "a\\n\\u{d}\\t\\u{1b}]52;c;x\\u{7}\\u{7f}\\u{85}\\u{9b}\\u{61c}\\u{200e}\\u{2028}\\u{2029}\\u{202e}\\u{2066}b"
+        );
+        assert_eq!(one_line("caf\u{e9} \u{2026} \u{2713}"), "caf\u{e9} \u{2026} \u{2713}");
+    }
+
+    #[test]
+    fn json_says_the_same_without_anything_that_acts() {
+        let text = json(&serde_json::to_string_pretty(&[EVIL]).unwrap());
+        assert!(!text.chars().any(|c| acts(c) && c != '\n'), "{text}");
+        assert_eq!(serde_json::from_str::<[String; 1]>(&text).unwrap(), [EVIL]);
+    }
+
+    #[test]
+    fn what_a_host_tells_is_bounded() {
+        let long = "\n".repeat(1 << 20);
+        let value = serde_json::json!({
+            "text": &long, "name\n": &long, "list": vec![0; 1 << 16], "closure": vec![0; 1 << 16], "x": { "y": [[&long]] },
+        });
+        let told = told(value);
+        let length = |value: &Value| value.as_str().unwrap().chars().count();
+        for one in [&told["text"], &told["name\\n"], &told["x"]["y"][0][0]] {
+            assert_eq!(length(one), LONGEST + 1);
+        }
+        assert_eq!(
+            (told["list"].as_array().unwrap().len(), told["closure"].as_array().unwrap().len()),
+            (MOST, 1 << 16)
+        );
+    }
+}

@@ -1,0 +1,435 @@
+//! git runs no program that its configuration names: every such key is planted, in a repository of one's own and in one of
+//! somebody else, and every verb that does not build is run there. Each planted program leaves a mark.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+
+use sealift::adapters::git_traps::TRAPS;
+
+use crate::harness::{Run, Sandbox, not_run};
+
+/// Somebody else.
+const OTHER: u32 = 12_345;
+
+/// What each key is planted with where a program's path alone would never be reached: `PROGRAM` is the program.
+const VALUES: &[(&str, &str)] = &[
+    ("commit.gpgSign", "true"),
+    ("diff.guitool", "t"),
+    ("diff.tool", "t"),
+    ("filter.*.required", "true"),
+    ("gc.auto", "1"),
+    ("log.showSignature", "true"),
+    ("maintenance.auto", "true"),
+    ("man.viewer", "t"),
+    ("merge.guitool", "t"),
+    ("merge.tool", "t"),
+    ("merge.verifySignatures", "true"),
+    ("protocol.allow", "always"),
+    ("protocol.*.allow", "always"),
+    ("push.gpgSign", "true"),
+    ("receive.procReceiveRefs", "refs"),
+    ("submodule.*.update", "!PROGRAM"),
+    ("submodule.recurse", "true"),
+    ("tag.forceSignAnnotated", "true"),
+    ("tag.gpgSign", "true"),
+    ("alias.*", "!PROGRAM"),
+];
+
+/// Names for the star of a key, where another than `x` is needed. One has an equals sign, which `-c` would not take.
+fn named(key: &str) -> String {
+    let name = match key {
+        "filter.*.clean" => "c=d.e",
+        "filter.*.process" => "p",
+        "filter.*.smudge" => "s",
+        "gpg.*.program" => "ssh",
+        "protocol.*.allow" => "ext",
+        "remote.*.uploadpack" | "remote.*.receivepack" => "origin",
+        "alias.*" | "pager.*" => "status",
+        "credential.*.helper" => "https://example.org",
+        _ => "x",
+    };
+    key.replace('*', name)
+}
+
+struct Trapped {
+    sandbox: Sandbox,
+}
+
+impl Trapped {
+    /// A fleet in a repository with every trap.
+    fn new() -> Self {
+        let sandbox = Sandbox::with_fleet(&["web"]);
+        let trapped = Self { sandbox };
+        let sandbox = &trapped.sandbox;
+        // Nobody is there, which is found out at once.
+        let policy = sandbox.read("recipients.toml");
+        sandbox.write(
+            "recipients.toml",
+            policy.replace("[hosts.web]\n", "[hosts.web]\naddress = \"ssh://root@127.0.0.1:1\"\n"),
+        );
+        for name in ["a", "b"] {
+            sandbox.seal(name, &["--hosts", "web"]);
+        }
+        sandbox.write("hosts/web/default.nix", "{ config, ... }: { services.k3s.token = \"not-a-real-token-1\"; }\n");
+        sandbox.write("notes.md", "notes\n");
+        sandbox.write("old.txt", "one\n");
+        sandbox.write(
+            ".gitattributes",
+            "*.nix filter=c=d.e diff=x merge=x\n*.age filter=p diff=x\n*.md filter=s diff=x\n*.inc filter=inc\n",
+        );
+        sandbox.write("brought.inc", "one\n");
+        sandbox.tool("git", &["add", "."]);
+        sandbox.tool("git", &["commit", "-q", "-m", "all"]);
+        trapped.submodule();
+        trapped.signed();
+        // What the history has and this clone has not: to be fetched from a promisor.
+        sandbox.write("old.txt", "two\n");
+        sandbox.tool("git", &["commit", "-q", "-am", "two"]);
+        let lost = String::from_utf8(sandbox.tool("git", &["rev-parse", "HEAD~1:old.txt"])).expect("UTF-8");
+        let (folder, file) = lost.trim().split_at(2);
+        std::fs::remove_file(sandbox.fleet().join(".git/objects").join(folder).join(file)).expect("removed");
+        for (key, value) in [
+            ("core.repositoryFormatVersion", "1"),
+            ("extensions.partialClone", "origin"),
+            ("remote.origin.url", "ssh://example.invalid/x"),
+            ("remote.origin.promisor", "true"),
+            ("gpg.ssh.allowedSignersFile", "/dev/null"),
+        ] {
+            sandbox.tool("git", &["config", key, value]);
+        }
+        for (key, _) in TRAPS {
+            let program = trapped.program(key);
+            let value = VALUES.iter().find(|(trap, _)| *trap == key).map_or("PROGRAM", |(_, value)| value);
+            sandbox.tool("git", &["config", &named(key), &value.replace("PROGRAM", &program)]);
+        }
+        let hooks = sandbox.path("bin/hooks");
+        std::fs::create_dir(&hooks).expect("a directory");
+        for hook in ["post-index-change", "pre-commit", "reference-transaction", "post-checkout"] {
+            std::fs::copy(trapped.program("core.hooksPath"), hooks.join(hook)).expect("a hook");
+        }
+        sandbox.tool("git", &["config", "core.hooksPath", hooks.to_str().expect("UTF-8")]);
+        // A file that is included brings keys too.
+        let included = format!("[filter \"inc\"]\n\tclean = {}\n", trapped.program("include.path"));
+        std::fs::write(sandbox.path("included"), included).expect("written");
+        sandbox.tool("git", &["config", "include.path", sandbox.path("included").to_str().expect("UTF-8")]);
+        // What differs from the index has to be compared.
+        for name in ["hosts/web/default.nix", "notes.md", "secrets/a.age", "brought.inc"] {
+            let text = std::fs::read(sandbox.fleet().join(name)).expect("read");
+            std::fs::remove_file(sandbox.fleet().join(name)).expect("removed");
+            sandbox.write(name, text);
+        }
+        sandbox.write("notes.md", "other\n");
+        sandbox.write("old.txt", "three\n");
+        trapped.forget();
+        trapped
+    }
+
+    /// A program that leaves the mark of this key.
+    fn program(&self, key: &str) -> String {
+        let name = key.replace(['*', '.'], "_");
+        let (bin, marks) = (self.sandbox.path("bin"), self.sandbox.path("marks"));
+        for folder in [&bin, &marks] {
+            std::fs::create_dir_all(folder).expect("a directory");
+            std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o777)).expect("for everybody");
+        }
+        let path = bin.join(&name);
+        std::fs::write(&path, format!("#!/bin/sh\ntouch '{}/{name}'\n", marks.display())).expect("a program");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("executable");
+        path.to_str().expect("UTF-8").to_owned()
+    }
+
+    /// A repository in this one, with traps of its own.
+    fn submodule(&self) {
+        let sandbox = &self.sandbox;
+        sandbox.tool("git", &["init", "-q", "inner"]);
+        sandbox.write("inner/a", "one\n");
+        sandbox.write("inner/.gitattributes", "a filter=inner\n");
+        sandbox.tool("git", &["-C", "inner", "add", "."]);
+        sandbox.tool("git", &["-C", "inner", "commit", "-q", "-m", "inner"]);
+        sandbox.tool("git", &["add", "inner"]);
+        sandbox.tool("git", &["commit", "-q", "-m", "a submodule"]);
+        for key in ["filter.inner.clean", "core.fsmonitor"] {
+            sandbox.tool("git", &["-C", "inner", "config", key, &self.program(&format!("inner.{key}"))]);
+        }
+        sandbox.write("inner/a", "two\n");
+    }
+
+    /// A commit that claims a signature.
+    fn signed(&self) {
+        let sandbox = &self.sandbox;
+        let commit = String::from_utf8(sandbox.tool("git", &["cat-file", "commit", "HEAD"])).expect("UTF-8");
+        let signature = "gpgsig -----BEGIN SSH SIGNATURE-----\n U1NIU0lHAAAAAQ==\n -----END SSH SIGNATURE-----\n\n";
+        let commit = commit.replacen("\n\n", &format!("\n{signature}"), 1);
+        let mut command = sandbox.command("git");
+        command.args(["hash-object", "-t", "commit", "-w", "--stdin"]);
+        let made = sandbox.run(command, commit.as_bytes()).exits(0).text();
+        sandbox.tool("git", &["update-ref", "HEAD", made.trim()]);
+    }
+
+    /// The marks that were left.
+    fn marks(&self) -> BTreeSet<String> {
+        let entries = std::fs::read_dir(self.sandbox.path("marks")).expect("listed");
+        entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8")).collect()
+    }
+
+    fn forget(&self) {
+        for mark in self.marks() {
+            std::fs::remove_file(self.sandbox.path("marks").join(mark)).expect("removed");
+        }
+    }
+
+    fn sealift(&self, arguments: &[&str]) -> Run {
+        let mut command = self.sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+        command.args(arguments).env("EDITOR", "sed -i s/canary/changed-canary/");
+        let run = self.sandbox.run(command, b"");
+        assert_eq!(self.marks(), BTreeSet::new(), "sealift {arguments:?} ran it: {}", run.stderr);
+        run
+    }
+
+    /// Runs every verb that does not build.
+    fn every_verb(&self) {
+        let key = self.sandbox.key("jay");
+        let root = self.sandbox.path("root");
+        std::fs::create_dir_all(&root).expect("a directory");
+        let root = root.to_str().expect("UTF-8");
+        let manifest = self.sandbox.path("manifest.json");
+        let manifest = manifest.to_str().expect("UTF-8");
+        let host = format!("{}.pub", self.sandbox.key("web"));
+        let calls: &[&[&str]] = &[
+            &["check"],
+            &["check", "--history", "--against", "HEAD"],
+            &["doctor"],
+            &["doctor", "--fix"],
+            &["scan"],
+            &["scan", "--staged"],
+            &["scan", "--history"],
+            &["scan", "--values", "-i", &key],
+            &["scan", "--write-index", "-i", &key],
+            &["hook", "install"],
+            &["hook", "remove"],
+            &["init"],
+            &["init", "--from", "hosts", "--host", "web"],
+            &["import", "agenix"],
+            &["identity", "show", "-i", &key],
+            &["identity", "new", "--admin", "ana", "--file", "ana.key", "--plain"],
+            &["list"],
+            &["who", "a"],
+            &["show", "a", "-i", &key],
+            &["seal", "c", "--hosts", "web", "--generate", "hex"],
+            &["edit", "a", "-i", &key],
+            &["adopt", "hosts/web/default.nix:1", "--yes"],
+            &["mv", "b", "d", "-i", &key],
+            &["rekey", "-i", &key],
+            &["rotate", "c"],
+            &["rm", "c", "--yes"],
+            &["host", "list"],
+            &["host", "add", "db", "--key-file", &host],
+            &["status"],
+            &["status", "--progress"],
+            &["cleanup", "--yes"],
+            &["verify", "--root", root],
+            &["rollback", "--root", root],
+            &["generations", "--root", root],
+            &["install", "--check", manifest],
+            &["manifest", "web"],
+            &["completions", "bash"],
+            &["man"],
+            &["schema"],
+        ];
+        let run: BTreeSet<&str> = calls.iter().filter_map(|call| call.first().copied()).collect();
+        // These build; what builds runs what the flake says.
+        let builds = BTreeSet::from(["deploy", "plan", "apply"]);
+        let help = self.sandbox.sealift(&["--help"]).exits(0).text();
+        let verbs = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+        let verbs: BTreeSet<&str> =
+            verbs.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next()).collect();
+        assert_eq!(verbs, run.union(&builds).copied().collect(), "a verb is not run here");
+        for call in calls {
+            self.sealift(call);
+        }
+    }
+}
+
+fn give(place: &Path, to: u32) {
+    chown(place, Some(to), Some(to)).expect("given away");
+    if place.symlink_metadata().expect("there").is_dir() {
+        for entry in std::fs::read_dir(place).expect("listed") {
+            give(&entry.expect("an entry").path(), to);
+        }
+    }
+}
+
+fn is_root(what: &str) -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        not_run(what, "this is not root, who alone can give files away");
+    }
+    root
+}
+
+#[test]
+fn the_table_has_every_key_of_this_git_that_names_a_program() {
+    let sandbox = Sandbox::new();
+    let listed = String::from_utf8(sandbox.tool("git", &["help", "--config"])).expect("UTF-8");
+    let ends = [
+        "program",
+        "command",
+        "cmd",
+        "hook",
+        "editor",
+        "pager",
+        "helper",
+        "driver",
+        "clean",
+        "smudge",
+        "process",
+        "textconv",
+        "askpass",
+        "gitproxy",
+        "external",
+        "uploadpack",
+        "receivepack",
+        "vcs",
+        "fsmonitor",
+        "viewer",
+        "browser",
+        "tunnel",
+        "httpd",
+        "tool",
+        "difffilter",
+        "hookspath",
+        "smtpserver",
+        "signature",
+        "signatures",
+        "gpgsign",
+        "annotated",
+        "procreceiverefs",
+    ];
+    // Switches of messages and colours, a cache, a file, a name; and what only a command of that name reads.
+    let harmless = [
+        "advice.ignoredHook",
+        "advice.submodulesNotUpdated",
+        "advice.waitingForEditor",
+        "color.pager",
+        "column.clean",
+        "color.status.updated",
+        "diff.<driver>.cachetextconv",
+        "format.signature",
+        "gitcvs.dbDriver",
+        "notes.rewrite.<command>",
+        "rerere.autoUpdate",
+    ];
+    let table: BTreeSet<String> = TRAPS.iter().map(|(key, _)| key.to_ascii_lowercase()).collect();
+    let mut missing = Vec::new();
+    for key in listed.lines().filter(|key| key.contains('.') && !harmless.contains(key)) {
+        let lower = key.to_ascii_lowercase();
+        let starred = match (lower.find('<'), lower.find('>')) {
+            (Some(start), Some(end)) => format!("{}*{}", &lower[..start], &lower[end + 1..]),
+            _ => lower.clone(),
+        };
+        let last = lower.rsplit('.').next().unwrap_or_default();
+        if ends.iter().any(|end| last.ends_with(end)) && !table.contains(&starred) {
+            missing.push(key.to_owned());
+        }
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn the_traps_are_real() {
+    let trapped = Trapped::new();
+    let lost = String::from_utf8(trapped.sandbox.tool("git", &["rev-parse", "HEAD~1:old.txt"])).expect("UTF-8");
+    // A filter that ends at once may end git with it: the others are looked at without.
+    let without = "filter.p.process=";
+    for arguments in [
+        &["status"][..],
+        &["-c", without, "status"],
+        &["-c", without, "diff", "--", "old.txt"],
+        &["-c", without, "diff", "--", "notes.md"],
+        &["log", "-1", "HEAD~1"],
+        &["tag", "--no-sign", "x"],
+        &["cat-file", "-e", lost.trim()],
+    ] {
+        let mut command = trapped.sandbox.command("git");
+        command.args(arguments);
+        trapped.sandbox.run(command, b"");
+    }
+    let marks = trapped.marks();
+    for mark in [
+        "core_fsmonitor",
+        "core_hooksPath",
+        "core_sshCommand",
+        "diff___command",
+        "diff_external",
+        "filter___clean",
+        "filter___process",
+        "gpg___program",
+        "include_path",
+        "inner_core_fsmonitor",
+        "inner_filter_inner_clean",
+    ] {
+        assert!(marks.contains(mark), "{mark} is no trap: {marks:?}");
+    }
+}
+
+#[test]
+fn in_a_repository_of_ones_own_no_verb_runs_a_planted_program() {
+    let trapped = Trapped::new();
+    trapped.sealift(&["check"]).exits(0);
+    trapped.every_verb();
+}
+
+#[test]
+fn a_repository_of_somebody_else_is_refused_as_git_refuses_it() {
+    if !is_root("a_repository_of_somebody_else_is_refused") {
+        return;
+    }
+    let trapped = Trapped::new();
+    give(&trapped.sandbox.fleet(), OTHER);
+    trapped.sealift(&["check"]).exits(1).says("dubious ownership").says("config --global --add safe.directory");
+    trapped.sealift(&["doctor"]).exits(3).prints("it belongs to user 12345");
+    trapped.every_verb();
+    // Each part of it counts.
+    for part in ["", ".git"] {
+        give(&trapped.sandbox.fleet(), 0);
+        chown(trapped.sandbox.fleet().join(part), Some(OTHER), None).expect("given away");
+        trapped.sealift(&["check"]).exits(1).says("dubious ownership");
+    }
+}
+
+#[test]
+fn one_that_git_is_told_to_trust_is_taken_and_runs_nothing() {
+    if !is_root("one_that_git_is_told_to_trust") {
+        return;
+    }
+    let trapped = Trapped::new();
+    give(&trapped.sandbox.fleet(), OTHER);
+    let fleet = trapped.sandbox.fleet();
+    trapped.sandbox.tool("git", &["config", "--global", "safe.directory", fleet.to_str().expect("UTF-8")]);
+    trapped.sealift(&["check"]).exits(0);
+    trapped.every_verb();
+}
+
+#[test]
+fn a_repository_that_somebody_planted_above_is_not_used() {
+    if !is_root("a_repository_that_somebody_planted_above") {
+        return;
+    }
+    let trapped = Trapped::new();
+    // The fleet is a folder of its own, in a place where everybody may write.
+    let top = trapped.sandbox.path("shared");
+    std::fs::create_dir(&top).expect("a directory");
+    std::fs::set_permissions(&top, std::fs::Permissions::from_mode(0o1777)).expect("for everybody");
+    std::fs::rename(trapped.sandbox.fleet().join(".git"), top.join(".git")).expect("moved");
+    give(&top.join(".git"), OTHER);
+    std::fs::rename(trapped.sandbox.fleet(), top.join("fleet")).expect("moved");
+    std::os::unix::fs::symlink(top.join("fleet"), trapped.sandbox.fleet()).expect("a link");
+    trapped.sealift(&["check"]).exits(1).says("dubious ownership");
+    trapped.every_verb();
+    // A broken repository is not passed over for the one above it.
+    std::fs::create_dir_all(top.join("fleet/.git")).expect("a directory");
+    std::fs::write(top.join("fleet/.git/HEAD"), "ref: refs/heads/main\n").expect("written");
+    give(&top.join(".git"), 0);
+    trapped.sealift(&["check"]).exits(1).says("not a git repository");
+}
