@@ -231,15 +231,9 @@ impl Target {
         }
         let order = self.order(caller, Work::Survey(Question::default()))?;
         let (host, user) = (self.shown(), &self.survey.user);
-        let sudo = match there.look(&Rights::Sudo, &order)? {
-            Ok(_) => return Ok(Rights::Sudo),
-            Err(refusal) => refusal,
-        };
+        let Err(sudo) = there.look(&Rights::Sudo, &order)? else { return Ok(Rights::Sudo) };
         // Asks nothing and tells little; where it is not there, sudo's own words are what counts.
-        let doas = match there.look(&Rights::Doas, &order)? {
-            Ok(_) => return Ok(Rights::Doas),
-            Err(refusal) => refusal,
-        };
+        let Err(doas) = there.look(&Rights::Doas, &order)? else { return Ok(Rights::Doas) };
         if ask_sudo && sudo.helps_to_ask() {
             let rights = Rights::Password(talk.password(&format!("sudo password of {user} on {host}"))?);
             return match there.look(&rights, &order)? {

@@ -34,7 +34,7 @@ pub fn compare(root: &Root, manifest: &str) -> Result<BTreeMap<String, Option<St
             let digest = digest(root, &folder, &placement.file)?;
             found.insert(
                 placement.target.name.to_string(),
-                wrong(root, live.as_ref(), &placement.target, digest.as_ref(), &accounts)?,
+                wrong(root, live.as_ref(), &placement.target, digest.as_ref(), &accounts),
             );
             sealed.extend(digest.map(|digest| (&placement.target.name, digest)));
         }
@@ -42,7 +42,7 @@ pub fn compare(root: &Root, manifest: &str) -> Result<BTreeMap<String, Option<St
             let source = template.source(|name| sealed.get(name).cloned());
             found.insert(
                 template.target.name.to_string(),
-                wrong(root, live.as_ref(), &template.target, source.as_ref(), &accounts)?,
+                wrong(root, live.as_ref(), &template.target, source.as_ref(), &accounts),
             );
         }
     }
@@ -62,10 +62,10 @@ fn wrong(
     target: &Target,
     source: Option<&String>,
     accounts: &Accounts,
-) -> Result<Option<String>> {
+) -> Option<String> {
     match live {
         Some(live) => live.wrong(root, target, source, accounts),
-        None => Ok(Some("nothing is delivered".to_owned())),
+        None => Some("nothing is delivered".to_owned()),
     }
 }
 
@@ -86,47 +86,41 @@ impl Live {
         Ok(Some(Self { generation, status, key: generations.key()? }))
     }
 
-    fn wrong(
-        &self,
-        root: &Root,
-        target: &Target,
-        source: Option<&String>,
-        accounts: &Accounts,
-    ) -> Result<Option<String>> {
+    fn wrong(&self, root: &Root, target: &Target, source: Option<&String>, accounts: &Accounts) -> Option<String> {
         let name = target.name.as_str();
-        let Some(entry) = self.status.secrets.get(name) else { return Ok(Some("it is not delivered".to_owned())) };
+        let Some(entry) = self.status.secrets.get(name) else { return Some("it is not delivered".to_owned()) };
         if let Some(reason) = &entry.reason {
-            return Ok(Some(reason.clone()));
+            return Some(reason.clone());
         }
         if source != entry.ciphertext.as_ref() {
-            return Ok(Some("it was made from something else: another ciphertext, or another text".to_owned()));
+            return Some("it was made from something else: another ciphertext, or another text".to_owned());
         }
         let (value, access) = match self.generation.read(name) {
             Ok(Some(found)) => found,
-            Ok(None) => return Ok(Some("its file is gone".to_owned())),
-            Err(error) => return Ok(Some(error.in_one_line())),
+            Ok(None) => return Some("its file is gone".to_owned()),
+            Err(error) => return Some(error.in_one_line()),
         };
         let (user, group) = match (accounts.user(&target.owner), accounts.group(&target.group)) {
             (Ok(Some(user)), Ok(Some(group))) => (user, group),
-            (Err(error), _) | (_, Err(error)) => return Ok(Some(error.in_one_line())),
-            _ => return Ok(Some(format!("{}:{} does not exist", target.owner, target.group))),
+            (Err(error), _) | (_, Err(error)) => return Some(error.in_one_line()),
+            _ => return Some(format!("{}:{} does not exist", target.owner, target.group)),
         };
         if access != (Access { user, group, mode: target.mode.0 }) {
-            return Ok(Some(format!(
+            return Some(format!(
                 "it belongs to {}:{} with {:04o}, and not to {}:{} with {}",
                 access.user, access.group, access.mode, target.owner, target.group, target.mode
-            )));
+            ));
         }
         let digest = value.expose(|bytes| value_digest(&self.key, name, bytes));
         if entry.value.as_ref().is_some_and(|value| *value != digest) {
-            return Ok(Some("somebody has changed the delivered file".to_owned()));
+            return Some("somebody has changed the delivered file".to_owned());
         }
         if let Some(link) = &target.link
             && root.link(link).is_none_or(|found| found != format!("/run/{}/{name}", tree_of(target).link()))
         {
-            return Ok(Some(format!("{link} does not lead to it")));
+            return Some(format!("{link} does not lead to it"));
         }
-        Ok(None)
+        None
     }
 }
 
