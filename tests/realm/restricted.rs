@@ -22,13 +22,15 @@ fn nix_a_logind_that_is_dead_blocks_no_deploy() {
         return;
     }
     let realm = Realm::deployed(&["web"]);
-    realm.changes(&["web"], "");
+    // A switch needs it, to list the users.
+    realm.changes(&["web"], "activation = \"/usr/bin/systemctl start systemd-logind.service\";");
     // It has been there, and nobody starts it for whoever asks.
     realm.shell(
         "web",
         "rm /usr/share/dbus-1/system-services/org.freedesktop.login1.service &&
          systemctl reload dbus.service && systemctl stop systemd-logind.service && test -d /run/systemd/seats",
     );
-    realm.sealift(&["deploy", "web", "--yes"]).exits(0);
+    let run = realm.sealift(&["deploy", "web", "--yes"]).exits(0);
+    run.says("sleep and shutdown cannot be held off");
     realm.is_in_order("web", "second");
 }
