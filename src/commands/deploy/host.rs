@@ -81,6 +81,10 @@ pub fn recover(root: &Root, who: &str, run: &str, wait: bool, listener: Listener
     };
     let teller = Arc::new(Teller::new(listener));
     let last = change(root, &order, 0, &teller);
+    // The unit of the run and that of the machine may both want to; one is enough, and tells how it ended.
+    if last.is_err() && bench::is_held(root) {
+        return Ok(true);
+    }
     let well = !matches!(&last, Err(_) | Ok(Told::End(Verdict { outcome: Outcome::Person, .. })));
     tell_end(&teller, last);
     Ok(well)
