@@ -132,7 +132,7 @@ fn the_value_is_in_no_argument_list() {
     sandbox.remember(&run);
     run.exits(0);
     let calls = std::fs::read_to_string(&log).expect("the calls");
-    assert!(calls.contains("cat-file") && calls.contains("--find-object") && !calls.contains(&value), "{calls}");
+    assert!(calls.contains("cat-file") && calls.contains("diff-tree") && !calls.contains(&value), "{calls}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::files;
 use super::rooted::Root;
 use crate::error::{Error, Result};
 
@@ -84,6 +85,14 @@ impl Drop for Door {
         // One that is left is in nobody's way.
         let _left = unlinkat(&self.folder, &self.name, AtFlags::empty());
     }
+}
+
+/// Removes what a run that was killed left.
+///
+/// # Errors
+/// When it stays.
+pub fn forget(root: &Root, run: &str) -> Result<()> {
+    files::remove(&root.outside(&format!("{FOLDER}/{run}")))
 }
 
 /// Knocks at the door of a run on this machine.

@@ -74,7 +74,7 @@ fn nix_ctrl_c_leaves_the_host_alone_and_attach_joins_it_again() {
     let deploying = rig.hanging("web", "test hang", &["deploy", "web", "--yes"]);
     deploying.interrupt();
     let run = deploying.ends(&rig).exits(130).says("web finishes or goes back by itself");
-    let name = run.stderr.split("deploy --attach ").nth(1).unwrap().split('`').next().unwrap();
+    let name = run.stderr.split("sealift deploy web --attach ").nth(1).unwrap().split('`').next().unwrap();
     // Whoever joins in time acknowledges for who is gone.
     let attached = rig.start(&["deploy", "--attach", name]);
     rig.wait_until("what was told before", || attached.said().contains("activating the system"));

@@ -10,7 +10,7 @@ use super::transaction::{Ended, Transaction, activated, let_go, point};
 use crate::adapters::activation::{Activation, Program, end_left};
 use crate::adapters::bench::Bench;
 use crate::adapters::rooted::Root;
-use crate::adapters::{files, profile, system, units};
+use crate::adapters::{door, files, profile, system, units};
 use crate::error::{Error, Kind, Result};
 use crate::fleet::order::{Order, Outcome, Profile, Switch, Work};
 use crate::fleet::rollout::{Action, Switched};
@@ -144,6 +144,8 @@ pub fn recover(root: &Root, bench: &Bench, teller: &Arc<Teller>) -> Result<Optio
     let order = journal.order.clone();
     let Work::Switch(switch) = order.work.clone() else { return bench.end_journal().map(|()| None) };
     teller.warn(format!("an interrupted deploy was found (run {}, begun by {})", journal.order.run, journal.order.who));
+    // It is in nobody's way.
+    let _left = door::forget(root, &order.run);
     // The system itself may be gone from the store; then the way back is the only one.
     let facts = system::facts(root, &activated(root, &switch));
     let finish = journal.reached >= Step::Profile && !journal.back && switch.acknowledge.is_none() && facts.is_ok();

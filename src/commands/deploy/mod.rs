@@ -147,10 +147,7 @@ impl Report {
     pub fn of(target: &Target, plan: Plan, run: &str, verdict: Verdict) -> Self {
         let survey = &target.survey;
         let reason = verdict.failure.as_ref().map(Failure::reason);
-        let failure = verdict.failure.map(Failure::into_error).map(|error| match &target.host {
-            Some(host) => crew::named(host, error),
-            None => error,
-        });
+        let failure = verdict.failure.map(Failure::into_error);
         Self {
             version: VERSION,
             host: target.host.clone(),
