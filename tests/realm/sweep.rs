@@ -211,6 +211,9 @@ fn nix_power_is_cut_with_writes_under_way() {
       uses = \"credential\";
     };";
     let realm = Realm::up_of(Kind::Qemu, &["web"]);
+    let policy = realm.sandbox.read("recipients.toml");
+    let restart = "restart = [\"app.service\", \"cred.service\"]";
+    realm.sandbox.write("recipients.toml", policy.replacen("restart = [\"app.service\"]", restart, 1));
     realm.has("web", "first", &format!("{APP}{credential}"));
     realm.commit();
     realm.sealift(&["deploy", "web", "--yes", "--acknowledge", "300"]).exits(0);
