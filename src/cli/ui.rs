@@ -519,8 +519,10 @@ fn without_values(mut error: clap::Error) -> clap::Error {
         let rule = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         // A number out of its range is quoted before the range.
         let rule = rule.split_once(" is not in ").map_or(rule.clone(), |(_, range)| format!("not in {range}"));
-        let quotes = value.is_some_and(|value| rule.contains(&value));
-        let rule = if rule.is_empty() || quotes { String::new() } else { format!(": {rule}") };
+        // It may be a value that was pasted at the wrong place; the rest of the rule says what to do.
+        let long = value.filter(|value| value.len() > 3);
+        let rule = long.map_or(rule.clone(), |value| rule.replace(&value, "…"));
+        let rule = if rule.is_empty() { rule } else { format!(": {rule}") };
         let what = format!("invalid value for '{}'{rule}\n", argument.unwrap_or_default());
         return clap::Error::raw(ErrorKind::ValueValidation, what).with_cmd(&super::command());
     }
