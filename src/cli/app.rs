@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use super::settings::{self, Global};
-use super::ui::Ui;
-use crate::adapters::ask::Ask;
-use crate::adapters::identity::{Identities, Plugins};
+use crate::adapters::age::discovery::{self, Places};
+use crate::adapters::age::identity::{Identities, Plugins};
+use crate::adapters::prompt::Ask;
 use crate::adapters::repository::Fleet;
-use crate::adapters::search::{self, Places};
 use crate::adapters::user_config::UserConfig;
+use crate::cli::settings::{self, Global};
+use crate::cli::ui::Ui;
 use crate::commands::Session;
+use crate::domain::secret::recipient::Recipient;
 use crate::error::Result;
-use crate::fleet::recipient::Recipient;
 
 /// The program as the command line set it up.
 pub struct App {
@@ -91,7 +91,7 @@ impl App {
             if let Some(found) = found.get() {
                 return Ok(Arc::clone(found));
             }
-            let new = Arc::new(search::find(&places, &admins, &plugins, &ask)?);
+            let new = Arc::new(discovery::find(&places, &admins, &plugins, &ask)?);
             Ok(Arc::clone(found.get_or_init(|| new)))
         })
     }

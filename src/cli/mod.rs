@@ -1,22 +1,22 @@
 //! The command line: arguments become requests, reports become text or JSON. The only layer that prints, reads the
 //! environment, or knows exit codes as numbers.
 
-use std::process::ExitCode;
-
-use clap::{CommandFactory, FromArgMatches, Parser};
-
-use crate::adapters::{process, signals};
-use crate::error::Kind;
-use crate::fleet::guarded::is_guarded;
-
 mod app;
 mod sarif;
 mod settings;
 mod ui;
 mod verbs;
 
-pub use app::App;
-pub use ui::Ui;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser};
+
+use crate::adapters::{process, signals};
+use crate::domain::guarded::is_guarded;
+use crate::error::Kind;
+
+pub use crate::cli::app::App;
+pub use crate::cli::ui::Ui;
 
 /// How a verb ends when it did not fail: with 0, or with the code of a finding.
 pub type Done = anyhow::Result<Option<Kind>>;

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use crate::cli::{App, Done, command};
+use crate::domain::policy::schema;
 use crate::error::{Error, Result};
-use crate::fleet::policy_raw;
 
 /// The arguments of `sealift completions`.
 #[derive(clap::Args)]
@@ -46,6 +46,6 @@ pub fn man(args: &ManArgs, app: &App) -> Done {
 
 /// Prints the JSON schema of recipients.toml, for editors.
 pub fn schema(app: &App) -> Done {
-    app.ui.json_as_it_is(&policy_raw::schema())?;
+    app.ui.json_as_it_is(&schema::schema())?;
     Ok(None)
 }

@@ -1,38 +1,24 @@
 //! The verbs as they are typed: one file each, with its arguments (their comments are the help), the request that they
 //! become, and how its report is shown.
 
+mod adopt;
+pub mod agent;
+mod deploy;
+pub mod fleet;
+mod manual;
+mod scan;
+pub mod secrets;
+
 use clap::Subcommand;
 
-use super::{App, Done};
-use crate::fleet::header::VALUE_MAXIMUM;
-
-mod adopt;
-mod check;
-mod cleanup;
-mod deploy;
-mod doctor;
-mod edit;
-mod generations;
-mod hook;
-mod host;
-mod host_run;
-mod identity;
-mod import;
-mod init;
-mod install;
-mod list;
-mod manifest;
-mod manual;
-mod rekey;
-mod rename;
-mod rollback;
-mod rotate;
-mod scan;
-mod seal;
-mod show;
-mod status;
-mod verify;
-mod who;
+use crate::cli::verbs::adopt::import;
+use crate::cli::verbs::agent::{host_run, install};
+use crate::cli::verbs::deploy::{generations, rollback};
+use crate::cli::verbs::fleet::{check, cleanup, doctor, host, identity, init, manifest, status, verify};
+use crate::cli::verbs::scan::hook;
+use crate::cli::verbs::secrets::{edit, list, rekey, rename, rotate, seal, show, who};
+use crate::cli::{App, Done};
+use crate::domain::secret::age_header::VALUE_MAXIMUM;
 
 /// What to do.
 #[derive(Subcommand)]
@@ -281,8 +267,8 @@ impl GenerateKind {
     }
 
     /// With a length: characters of a password, bytes before encoding otherwise.
-    pub fn with(self, length: Option<u32>) -> crate::fleet::policy::Generate {
-        use crate::fleet::policy::Generate;
+    pub fn with(self, length: Option<u32>) -> crate::domain::policy::Generate {
+        use crate::domain::policy::Generate;
         let length = length.unwrap_or(32);
         match self {
             GenerateKind::Password => Generate::Password { length },

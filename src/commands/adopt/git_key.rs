@@ -3,14 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Inline, Place, Request};
-use crate::adapters::files;
+use crate::adapters::fs::files;
+use crate::commands::adopt::{Inline, Place, Request};
 use crate::commands::{Changes, Session};
+use crate::domain::migrate::gitconfig::{self, SigningKey};
+use crate::domain::name::UnixName;
+use crate::domain::secret::plaintext::Plaintext;
+use crate::domain::secret::shape::Shape;
 use crate::error::{Error, Result};
-use crate::fleet::gitconfig::{self, SigningKey};
-use crate::fleet::name::UnixName;
-use crate::fleet::plaintext::Plaintext;
-use crate::fleet::shape::Shape;
 
 /// The largest key that is read, in bytes.
 const LIMIT: usize = 64 << 10;

@@ -1,25 +1,27 @@
 //! `adopt`: a secret that stands inline in a file becomes a sealed one, and the file says where it is delivered. One change
 //! of all files or none; needs no private key.
 
+mod git_key;
+pub mod import;
+mod nix;
+
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::writer::Writer;
-use super::{Changes, Event, Session};
+use crate::adapters::fs::files;
 use crate::adapters::git::Git;
-use crate::adapters::history::{self, Trace};
-use crate::adapters::{files, signals};
+use crate::adapters::git::history::{self, Trace};
+use crate::adapters::signals;
+use crate::commands::writer::Writer;
+use crate::commands::{Changes, Event, Session};
+use crate::domain::name::{HostName, SecretName};
+use crate::domain::nix::rules::Found;
+use crate::domain::policy::edit::{Declaration, Edit};
+use crate::domain::policy::parse::{self, FILE};
+use crate::domain::secret::plaintext::Plaintext;
+use crate::domain::secret::shape::Shape;
 use crate::error::{Error, Result};
-use crate::fleet::name::{HostName, SecretName};
-use crate::fleet::nix_source::Found;
-use crate::fleet::plaintext::Plaintext;
-use crate::fleet::policy_edit::{Declaration, Edit};
-use crate::fleet::policy_file::{self, FILE};
-use crate::fleet::shape::Shape;
-
-mod git_key;
-mod nix;
 
 /// The largest file that is changed, in bytes.
 const LIMIT: u64 = 1 << 20;
@@ -331,7 +333,7 @@ fn declare(
     let mut edit = Edit::new(&session.fleet.text)?;
     edit.declare(name, &declaration)?;
     let text = edit.text();
-    let policy = policy_file::parse(&text)?;
+    let policy = parse::parse(&text)?;
     if policy.secrets[name.as_str()].hosts.is_empty() {
         return Err(Error::usage(format!("{name} would be for no host")).hint("name some: `--hosts LIST`"));
     }

@@ -2,7 +2,17 @@
 //! them as they were.
 //!
 //! Here is the deployer's side: look, build as the caller, plan, ask. What follows is done by the program on each host
-//! (`host`), which does not depend on this one any more.
+//! (`agent`), which does not depend on this one any more.
+
+pub mod attach;
+mod build;
+pub mod closure_scan;
+pub mod etc_nixos;
+pub mod execute;
+pub mod generations;
+pub mod preflight;
+pub mod rollback;
+pub mod run_store;
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,49 +20,28 @@ use std::sync::{Arc, PoisonError, RwLock};
 use secrecy::SecretString;
 use serde::Serialize;
 
-use self::campaign::{Begun, Kept, Store};
-use self::carry::How;
-use self::contact::Brought;
-use self::crew::{Chosen, Needs, Ready, Who, muster, reach_all};
-use self::inspect::Inspect;
-use self::preflight::Brings;
-use self::propose::{Built, propose};
-use self::target::Target;
-use super::{Event, Session, Talk};
-use crate::adapters::ask::Ask;
-use crate::adapters::{bench, parallel, signals};
+use crate::adapters::host::run_dir;
+use crate::adapters::process::parallel;
+use crate::adapters::prompt::Ask;
+use crate::adapters::signals;
+use crate::commands::deploy::build::{Built, propose};
+use crate::commands::deploy::closure_scan::Inspect;
+use crate::commands::deploy::execute::How;
+use crate::commands::deploy::preflight::Brings;
+use crate::commands::deploy::run_store::{Begun, Kept, Store};
+use crate::commands::hosts::bootstrap::Brought;
+use crate::commands::hosts::connection::Target;
+use crate::commands::hosts::identify;
+use crate::commands::hosts::select::{Chosen, Needs, Ready, Who, muster, reach_all};
+use crate::commands::{Event, Session, Talk};
+use crate::domain::address::Address;
+use crate::domain::deploy::diff::{Action, Commands, Outcome};
+use crate::domain::deploy::plan::{Campaign, Item, Plan, State, VERSION};
+use crate::domain::deploy::protocol::{Failure, Look, Verdict};
+use crate::domain::name::HostName;
+use crate::domain::policy::{Policy, Probe};
+use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Kind, Result};
-use crate::fleet::address::Address;
-use crate::fleet::deployment::{Campaign, Item, Plan, State, VERSION};
-use crate::fleet::name::HostName;
-use crate::fleet::order::{Failure, Look, Verdict};
-use crate::fleet::plaintext::Plaintext;
-use crate::fleet::policy::{Policy, Probe};
-use crate::fleet::rollout::{Action, Commands, Outcome};
-
-pub mod attach;
-mod back;
-pub mod caller;
-pub mod campaign;
-pub mod carry;
-pub mod contact;
-pub mod crew;
-mod delivery;
-mod follow;
-pub mod front;
-pub mod handover;
-pub mod host;
-pub mod identify;
-pub mod inspect;
-mod journal;
-mod keep;
-pub mod preflight;
-mod propose;
-pub mod survey;
-pub mod target;
-pub mod teller;
-mod transaction;
-pub mod verify;
 
 /// What to deploy.
 pub struct Request {
@@ -160,7 +149,7 @@ impl Report {
             until_reboot: verdict.until_reboot,
             plan: Some(plan),
             run: Some(run.to_owned()),
-            log: Some(bench::log_of(run)),
+            log: Some(run_dir::log_of(run)),
             seconds: None,
             failure,
         }
@@ -174,7 +163,7 @@ impl Report {
 pub fn run(session: &Session, request: &Request) -> Result<Vec<Report>> {
     let Start { fleet, begun, chosen, reached } = begin(session, request, true)?;
     if request.action == Action::Build {
-        let built = propose::build(session, &fleet, &begun.rooted, request, &chosen.hosts)?;
+        let built = build::build(session, &fleet, &begun.rooted, request, &chosen.hosts)?;
         begun.drop_it();
         return Ok(built.into_iter().map(|(host, system)| of_built(&host, system)).collect());
     }
@@ -205,7 +194,7 @@ pub fn plan(session: &Session, request: &Request, keep: bool) -> Result<(Campaig
 /// # Errors
 /// As `run`; and when a system of it is not in the store any more.
 pub fn apply(session: &Session, request: &Request, file: &Path) -> Result<Vec<Report>> {
-    let planned = campaign::read(file)?;
+    let planned = run_store::read(file)?;
     let git = session.fleet.git()?;
     let begun = Store::of(&git, &session.fleet.root)?.begin()?;
     let campaign = Campaign { run: begun.run.clone(), ..planned };
@@ -252,7 +241,7 @@ fn take_up(
     campaign.hosts.retain(|host, _| left.contains(host));
     // A canary that is well has gone first.
     campaign.canary = campaign.canary.filter(|canary| left.contains(canary));
-    session.note(format!("taking up {} for {}", former.run, carry::listed(&left)));
+    session.note(format!("taking up {} for {}", former.run, execute::listed(&left)));
     let reports = again(session, request, begun, campaign)?;
     let well = |report: &&Report| State::Ended(report.outcome).is_well();
     former.settle(|host| reports.iter().filter(well).any(|report| report.host.as_ref() == Some(host)))?;
@@ -266,7 +255,7 @@ fn again(session: &Session, request: &Request, begun: Begun, mut campaign: Campa
     if let Some(gone) = campaign.hosts.keys().find(|host| !policy.hosts.contains_key(host.as_str())) {
         return Err(identify::no_such_host(policy, gone));
     }
-    propose::hold(&begun.rooted, &campaign)?;
+    build::hold(&begun.rooted, &campaign)?;
     let chosen = Chosen { named: std::collections::BTreeSet::clone(&hosts), hosts };
     let reached = reach(session, request, &begun, &chosen, true, None)?;
     let (ready, mut reports) = muster(&request.who, &chosen, reached, session.talk.as_ref())?;
@@ -370,7 +359,7 @@ fn plan_of(
     signals::check()?;
     let mut hosts = std::collections::BTreeMap::new();
     let mut going = Vec::new();
-    let built = propose::build_for(session, fleet, &begun.rooted, request, ready)?;
+    let built = build::build_for(session, fleet, &begun.rooted, request, ready)?;
     let places = request.who.places(&session.fleet.policy, true);
     let items = parallel::map_on(places, &built, |(one, built): &(Ready, Result<Built>)| {
         let talk = OfHost::among(&session.talk, &one.host, count);
@@ -390,7 +379,7 @@ fn plan_of(
     let campaign = Campaign {
         version: VERSION,
         run: begun.run.clone(),
-        planned: bench::now(),
+        planned: run_dir::now(),
         commit: fleet.git.revision(),
         action: request.action,
         canary: request.canary.clone().or_else(|| session.fleet.policy.deploy.canary.clone()),
@@ -433,12 +422,12 @@ fn decide(
         begun.drop_it();
         return Ok(reports);
     }
-    if let Err(error) = inspect::look(session, &request.inspect, &campaign) {
+    if let Err(error) = closure_scan::look(session, &request.inspect, &campaign) {
         begun.drop_it();
         return Err(error);
     }
     signals::check()?;
-    let names = carry::listed(going.iter().map(|one| &one.host));
+    let names = execute::listed(going.iter().map(|one| &one.host));
     let asks = campaign.action != Action::DryActivate && !request.yes;
     if asks && !talk.confirm(&format!("Deploy this to {names}?"))? {
         begun.drop_it();
@@ -448,7 +437,7 @@ fn decide(
     let kept: Kept = begun.keep(campaign)?;
     let policy = &session.fleet.policy;
     let places = request.who.places(policy, true);
-    reports.extend(carry::carry_out(policy, &kept, &request.how, places, &going, talk));
+    reports.extend(execute::carry_out(policy, &kept, &request.how, places, &going, talk));
     kept.end();
     reports.sort_by(|a, b| a.host.cmp(&b.host));
     Ok(reports)

@@ -4,17 +4,17 @@ use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 
-use super::survey::ROOM;
-use super::target::{Reach, Target};
+use crate::commands::agent::survey::ROOM;
+use crate::commands::hosts::connection::{Reach, Target};
 
 use crate::adapters::git::Git;
+use crate::adapters::host::{closure, run_dir};
 use crate::adapters::nix::{self, Flake};
 use crate::adapters::repository::Fleet;
-use crate::adapters::{bench, system};
 use crate::commands::{Event, Talk};
+use crate::domain::drift::audit::{Level, Rule, audit};
+use crate::domain::policy::parse;
 use crate::error::{Error, Kind, Result};
-use crate::fleet::finding::{Level, Rule, audit};
-use crate::fleet::policy_file;
 
 /// What builds go on with.
 pub struct Ready {
@@ -93,7 +93,7 @@ pub fn host(target: &Target, brings: Brings) -> Result<()> {
     }
     match &target.reach {
         Reach::Here(root) => {
-            for place in [bench::LOCK, "/var/lib/sealift", system::BUNDLES] {
+            for place in [run_dir::LOCK, "/var/lib/sealift", closure::BUNDLES] {
                 problems.extend(root.writable(place).err());
             }
         }
@@ -123,7 +123,7 @@ pub fn busy(target: &Target, holder: &str) -> Error {
         Reach::Here(root) => root.path().display().to_string(),
         Reach::There(_) => target.shown(),
     };
-    bench::busy(&place, holder)
+    run_dir::busy(&place, holder)
 }
 
 /// Several problems as one failure.
@@ -178,7 +178,7 @@ fn owner(git: &Git) -> Option<Error> {
 
 /// What Nix does not see: files that git does not track. They would be missing from the system without a word.
 fn unseen(fleet: &Fleet, git: &Git) -> Vec<Error> {
-    let places = ["secrets", "hosts", policy_file::FILE, "flake.nix", "flake.lock"].map(|name| fleet.root.join(name));
+    let places = ["secrets", "hosts", parse::FILE, "flake.nix", "flake.lock"].map(|name| fleet.root.join(name));
     let there: Vec<&Path> =
         places.iter().map(PathBuf::as_path).filter(|path| path.symlink_metadata().is_ok()).collect();
     let status = match git.status(&there) {

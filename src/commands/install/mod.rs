@@ -1,18 +1,6 @@
 //! `install`: opens a host's secrets with its own key and puts them where its programs read them. Everything is opened in
 //! memory first; then one rename makes the new generation live.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
-
-use super::Talk;
-use crate::adapters::identity::Plugins;
-use crate::adapters::systemd::Manager;
-use crate::adapters::volatile::Run;
-use crate::adapters::{lock, signals};
-use crate::error::{Error, Kind, Result};
-use crate::fleet::installed::{Outcome, Status, Tree};
-
 mod check;
 mod compare;
 mod open;
@@ -21,11 +9,24 @@ mod stage;
 mod undo;
 mod units;
 
-pub use check::{Checked, check};
-pub use compare::compare;
-pub use open::Owners;
-pub use stage::{Staged, StagedSecret, stage};
-pub use undo::{Undone, clear, undo};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::adapters::age::identity::Plugins;
+use crate::adapters::fs::lock;
+use crate::adapters::host::systemd::Manager;
+use crate::adapters::host::tmpfs::Run;
+use crate::adapters::signals;
+use crate::commands::Talk;
+use crate::domain::manifest::install_status::{Outcome, Status, Tree};
+use crate::error::{Error, Kind, Result};
+
+pub use crate::commands::install::check::{Checked, check};
+pub use crate::commands::install::compare::compare;
+pub use crate::commands::install::open::Owners;
+pub use crate::commands::install::stage::{Staged, StagedSecret, stage};
+pub use crate::commands::install::undo::{Undone, clear, undo};
 
 /// How long a second install waits for the first.
 const PATIENCE: Duration = Duration::from_secs(60);
