@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::adapters::age::armor;
 use crate::adapters::fs::files::{self, Beneath};
 use crate::adapters::fs::transaction::{Changes, Journal};
 use crate::adapters::git::Git;
 use crate::adapters::process::parallel;
-use crate::adapters::{age, signals};
+use crate::adapters::signals;
 use crate::domain::name::FileName;
 use crate::domain::policy::edit::public_path;
 use crate::domain::policy::{Policy, parse};
@@ -168,7 +169,7 @@ fn look(secrets: &Beneath, file: &FileName) -> Found {
         let (bytes, size) = read(16 << 10)?;
         if bytes.starts_with(ARMOR) {
             let (whole, _) = read(usize::try_from(size).unwrap_or(0))?;
-            let binary = age::dearmored(&whole).ok().flatten().ok_or(Fault::Damaged)?;
+            let binary = armor::dearmored(&whole).ok().flatten().ok_or(Fault::Damaged)?;
             return Envelope::read(&binary);
         }
         match Envelope::read(&bytes) {

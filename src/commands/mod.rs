@@ -24,6 +24,7 @@ use crate::adapters::git::Git;
 use crate::adapters::prompt::Ask;
 use crate::adapters::repository::Fleet;
 use crate::domain::name::HostName;
+use crate::domain::policy::parse::{self, FILE};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::Result;
 
@@ -128,4 +129,15 @@ impl Session {
         let identities = (self.identities)()?;
         if identities.is_empty() { Err(identities.none_at_hand()) } else { Ok(identities) }
     }
+}
+
+/// Takes an edited policy over into the session and the change, if it is valid.
+pub fn adopt_policy(session: &mut Session, text: String, changes: &mut Changes) -> Result<String> {
+    let policy = parse::parse(&text).map_err(|error| match error.mend() {
+        Some(_) => error,
+        None => error.hint(format!("{FILE} was not changed: lines are those of the edited text")),
+    })?;
+    changes.write(FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
+    session.fleet.policy = policy;
+    Ok(text)
 }

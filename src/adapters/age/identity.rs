@@ -10,8 +10,8 @@ use age::DecryptError;
 use age_core::format::{FileKey, Stanza};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::adapters::age::armor::{dearmored, plain};
 pub use crate::adapters::age::plugin::Plugins;
-use crate::adapters::age::{dearmored, plain};
 use crate::adapters::fs::files;
 use crate::adapters::prompt::Ask;
 use crate::domain::guarded::guarded;

@@ -53,8 +53,8 @@ mod entries {
 
     use keyring::{Entry, Error as Fault};
 
-    use super::SERVICE;
-    use crate::adapters::age::plain;
+    use crate::adapters::age::armor::plain;
+    use crate::adapters::age::keyring::SERVICE;
     use crate::adapters::process::timeout;
     use crate::domain::secret::plaintext::Plaintext;
     use crate::error::{Error, Result};

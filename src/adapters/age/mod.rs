@@ -1,6 +1,7 @@
 //! Seals and opens. The cryptography is the age library's; what is added here is the seal stanza, the limits that keep
 //! hostile files cheap, and the order in which keys are tried.
 
+pub mod armor;
 pub mod discovery;
 pub mod generate;
 pub mod identity;
@@ -10,18 +11,19 @@ pub mod ssh_ed25519;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashSet};
-use std::io::{Read, Write};
+use std::io::Write;
 
 use age::{DecryptError, Decryptor, EncryptError, Encryptor};
 use age_core::format::{FileKey, Stanza};
 
+use crate::adapters::age::armor::{dearmored, plain};
 use crate::adapters::age::identity::{Identities, Plugins};
 use crate::adapters::age::ssh_ed25519::SshEd25519;
 use crate::adapters::prompt::Ask;
 use crate::adapters::signals;
 use crate::domain::guarded::guarded;
 use crate::domain::name::FileName;
-use crate::domain::secret::age_header::{ARMOR, FILE_LIMIT, Mac};
+use crate::domain::secret::age_header::Mac;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::recipient::{Fingerprint, Key, Recipient};
 use crate::domain::secret::seal::{Envelope, STANZA, Seal};
@@ -259,21 +261,6 @@ pub fn seal_of(content: &[u8]) -> Option<Seal> {
     envelope_of(content)?.seal
 }
 
-/// The binary form of an armored file; none where it is binary already.
-///
-/// # Errors
-/// `Integrity` when the armor is damaged or too long.
-pub fn dearmored(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
-    if !bytes.starts_with(ARMOR) {
-        return Ok(None);
-    }
-    let mut binary = Vec::with_capacity(bytes.len());
-    let read = guarded(|| age::armor::ArmoredReader::new(bytes).take(FILE_LIMIT).read_to_end(&mut binary));
-    read.unwrap_or_else(|| Err(std::io::ErrorKind::InvalidData.into()))
-        .map_err(|error| Error::integrity("its armor is damaged").because(error))?;
-    Ok(Some(binary))
-}
-
 fn in_file(file: &FileName, error: &Error) -> Error {
     Error::integrity(format!("{}: {}", file.path(), error.message()))
 }
@@ -286,12 +273,6 @@ fn undone(file: &FileName, error: DecryptError) -> Error {
     };
     Error::integrity(format!("{}: {what}", file.path()))
         .hint("restore it from git (`git checkout -- FILE`), or seal the value anew")
-}
-
-/// The library's message as one plain line: it writes Unicode isolation marks and several lines.
-pub fn plain(error: &impl std::fmt::Display) -> String {
-    let text: String = error.to_string().chars().filter(|c| !matches!(c, '\u{2066}'..='\u{2069}')).collect();
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 fn refused(error: &EncryptError) -> Error {

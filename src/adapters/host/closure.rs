@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::adapters::age::dearmored;
+use crate::adapters::age::armor::dearmored;
 use crate::adapters::fs::root::Root;
 use crate::domain::deploy::diff::{Carried, Commands, Facts};
 use crate::domain::manifest::Manifest;

@@ -12,7 +12,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::adapters::fs::files::{self, TEMPORARY};
-use crate::adapters::host::tmpfs::{Run, make_directory};
+use crate::adapters::host::tmpfs::{Generations, Run, make_directory};
 use crate::domain::manifest::install_status::{STATUS, Status, Tree, VERSION, number};
 use crate::domain::secret::age_header::FILE_LIMIT;
 use crate::domain::secret::plaintext::Plaintext;
@@ -37,13 +37,6 @@ pub struct Access {
     pub group: u32,
     /// The permissions.
     pub mode: u32,
-}
-
-/// The directory that holds a tree's generations.
-pub struct Generations {
-    pub(super) fd: OwnedFd,
-    pub(super) shown: PathBuf,
-    pub(super) tree: Tree,
 }
 
 /// One generation.

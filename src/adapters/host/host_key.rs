@@ -1,4 +1,7 @@
-//! The SSH host key of a machine that was not booted yet: put in place below its root, whole, and never over another one.
+//! The SSH host keys of a machine: which it has, and the one of a machine that was not booted yet, put in place below its
+//! root, whole, and never over another one.
+
+use std::path::Path;
 
 use ssh_key::PrivateKey;
 
@@ -78,4 +81,14 @@ pub fn place(root: &Root, private: &Plaintext, public: &Recipient) -> Result<Vec
         placed.push(shown(PUBLIC));
     }
     Ok(placed)
+}
+
+/// The public host keys of the machine of a root, as `type base64`.
+pub fn machine_keys(root: &Root) -> Vec<String> {
+    let files =
+        root.list("/etc/ssh").into_iter().filter(|name| Path::new(name).extension().is_some_and(|end| end == "pub"));
+    files
+        .filter_map(|name| root.text(&format!("/etc/ssh/{name}")))
+        .map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" "))
+        .collect()
 }

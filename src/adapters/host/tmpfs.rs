@@ -13,7 +13,6 @@ use rustix::mount::{
 };
 
 use crate::adapters::fs::files;
-use crate::adapters::host::generation::Generations;
 use crate::domain::manifest::install_status::Tree;
 use crate::error::{Error, Result};
 
@@ -25,6 +24,13 @@ const MOUNTS: &str = "/proc/self/mountinfo";
 const SWAPS: &str = "/proc/swaps";
 /// The largest list of mounts that is read, in bytes.
 const MOUNTS_LIMIT: u64 = 16 << 20;
+
+/// The directory that holds a tree's generations.
+pub struct Generations {
+    pub(super) fd: OwnedFd,
+    pub(super) shown: PathBuf,
+    pub(super) tree: Tree,
+}
 
 /// The `/run` of the system below a root, or a user's own directory in memory.
 pub struct Run {

@@ -1,12 +1,12 @@
 //! A literal in Nix source: which one a line means, what it is worth, and what is written for it.
 
-use crate::commands::adopt::{Inline, Place, Request};
+use crate::commands::adopt::inline::{Inline, Place, Request};
 use crate::domain::name::SecretName;
 use crate::domain::nix::edit::{self, Wanted};
-use crate::domain::nix::literal;
+use crate::domain::nix::finding::{Found, Rule};
 use crate::domain::nix::options::{self, Twin};
 use crate::domain::nix::redact::Edited;
-use crate::domain::nix::rules::{self, Found, Rule};
+use crate::domain::nix::{literal, rules};
 use crate::domain::secret::shape::Shape;
 use crate::error::{Error, Result};
 

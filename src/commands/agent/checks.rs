@@ -5,23 +5,13 @@ use std::time::{Duration, Instant};
 
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::{closure, probe};
-use crate::domain::deploy::diff::Commands;
+use crate::domain::deploy::checks::with_commands;
 use crate::domain::deploy::protocol::Look;
 use crate::domain::name::HostName;
-use crate::domain::policy::Probe;
 use crate::error::{Error, Result};
 
 /// What a look at all checks found: each by name, with what is wrong, if anything.
 pub type Findings = BTreeMap<String, Option<String>>;
-
-/// The checks with the commands that these have for them. Those without one stay as they are.
-pub fn with_commands(checks: &[Look], commands: &Commands) -> Vec<Look> {
-    let filled = |look: &Look| match (&look.probe, commands.get(&look.name)) {
-        (Probe::Deployed, Some(words)) => Look { name: look.name.clone(), probe: Probe::Command(words.clone()) },
-        _ => look.clone(),
-    };
-    checks.iter().map(filled).collect()
-}
 
 /// The checks with the commands of a system.
 ///
@@ -75,6 +65,7 @@ pub fn compare(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::policy::Probe;
 
     #[test]
     fn only_what_got_worse_fails() {
@@ -91,15 +82,5 @@ mod tests {
         std::fs::remove_file(place.path().join("a")).unwrap();
         let error = compare(&root, None, &checks, &before, Duration::from_millis(1)).unwrap_err();
         assert_eq!(error.message(), "check a: /a does not exist");
-    }
-    #[test]
-    fn a_command_is_the_one_that_the_system_carries() {
-        let deployed = |name: &str| Look { name: name.into(), probe: Probe::Deployed };
-        let words = |word: &str| vec![word.to_owned()];
-        let commands = Commands::from([("a".to_owned(), words("true")), ("host".to_owned(), words("reboot"))]);
-        let host = Look { name: "host".into(), probe: Probe::HostName };
-        let checks = with_commands(&[deployed("a"), deployed("b"), host.clone()], &commands);
-        let carried = Look { name: "a".into(), probe: Probe::Command(words("true")) };
-        assert_eq!(checks, [carried, deployed("b"), host]);
     }
 }

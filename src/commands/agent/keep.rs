@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::adapters::fs::files;
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::{closure, profile};
-use crate::commands::deploy::generations::{keys, opens, sealed};
+use crate::commands::agent::generations::{keys, opens, sealed};
 use crate::domain::manifest;
 use crate::domain::name::FileName;
 use crate::domain::secret::shape::Shape;

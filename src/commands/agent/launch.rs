@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::{closure, units};
 use crate::adapters::process::Invocation;
-use crate::commands::hosts::privilege::VERB;
 use crate::domain::deploy::protocol::{Order, VERSION, Work};
 use crate::error::{Error, Result};
 
+/// The verb under which the program on the host is started.
+pub const VERB: &str = "host-run";
 /// Says that the part that does the work is meant, and for which user it waits.
 pub const HERE: &str = "--here";
 /// Finishes or takes back what a killed run left.

@@ -4,6 +4,7 @@
 pub mod checks;
 pub mod events;
 mod follow;
+pub mod generations;
 mod journal;
 mod keep;
 pub mod launch;
@@ -17,14 +18,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::adapters::fs::root::Root;
+use crate::adapters::host::host_key::machine_keys;
 use crate::adapters::host::run_dir::{self, Bench};
 use crate::adapters::host::{closure, etc_nixos, facts, profile, units};
 use crate::adapters::{process, signals};
 use crate::commands::agent::events::{Listener, Teller};
 use crate::commands::agent::launch::Front;
 use crate::commands::agent::transaction::Ended;
-use crate::commands::deploy::generations;
-use crate::commands::hosts::identify::machine_keys;
 use crate::commands::install;
 use crate::domain::deploy::diff::Action;
 use crate::domain::deploy::host_facts::Record;
@@ -206,7 +206,7 @@ fn change(root: &Root, order: &Order, user: u32, teller: &Arc<Teller>) -> Result
         .link
         .as_deref()
         .map_or(Ok(()), |to| etc_nixos::prepare(root, to))
-        .and_then(|()| transaction::run(root, &bench, teller, order, switch, user))
+        .and_then(|()| transaction::run(root, &bench, teller, order, switch, user, rollback::go))
         .unwrap_or_else(|error| Ended { outcome: Outcome::Failed, failure: Some(error) });
     if ended.outcome == Outcome::Lost {
         return Ok(Told::GoesDown);

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::accounts::Caller;
+use crate::adapters::host::host_key::machine_keys;
 use crate::adapters::host::{closure, profile, run_dir, units};
 use crate::adapters::nix;
-use crate::commands::hosts::identify::machine_keys;
 use crate::domain::deploy::host_facts::{Question, Seen, Specialisation, Survey, Trust};
 use crate::domain::manifest::Manifest;
 use crate::domain::name::HostName;

@@ -10,11 +10,11 @@ use crate::adapters::host::activation::{Activation, Program, activate};
 use crate::adapters::host::run_dir::Bench;
 use crate::adapters::host::{closure, profile};
 use crate::adapters::{nix, signals};
+use crate::commands::agent::checks;
 use crate::commands::agent::events::Teller;
 use crate::commands::agent::journal::{Journal, Saved, Step};
 use crate::commands::agent::keep::{self, Kept};
 use crate::commands::agent::secrets::Delivery;
-use crate::commands::agent::{checks, rollback};
 use crate::domain::deploy::diff::{Action, Facts, Switched};
 use crate::domain::deploy::protocol::{Look, Order, Outcome, Profile, Switch, Told};
 use crate::domain::policy::Probe;
@@ -41,6 +41,9 @@ pub struct Transaction<'a> {
     /// The user who may acknowledge, by number.
     pub user: u32,
 }
+
+/// The way back from an error, and how that ended.
+pub type Back = fn(&mut Transaction<'_>, Error) -> Ended;
 
 /// How a run ended, and why not better.
 pub struct Ended {
@@ -73,6 +76,7 @@ pub fn run(
     order: &Order,
     switch: &Switch,
     user: u32,
+    back: Back,
 ) -> Result<Ended> {
     if !closure::is_store_path(&switch.system) {
         return Err(Error::usage("what is to be activated is not a store path"));
@@ -107,7 +111,7 @@ pub fn run(
     keep(root, [Some(&switch.system), saved.system.as_ref()])?;
     let journal = Journal::new(root, order, saved);
     let mut transaction = Transaction { root, bench, teller: Arc::clone(teller), journal, facts, user };
-    let ended = transaction.carry_out(switch);
+    let ended = transaction.carry_out(switch, back);
     if ended.outcome != Outcome::Lost {
         let_go(root);
     }
@@ -151,7 +155,7 @@ impl Transaction<'_> {
         installs(self.root, switch, &self.facts, self.journal.saved.system.is_none())
     }
 
-    fn carry_out(&mut self, switch: &Switch) -> Ended {
+    fn carry_out(&mut self, switch: &Switch, back: Back) -> Ended {
         let live = switch.live && matches!(switch.action, Action::Test | Action::Switch);
         match self.forward(switch, live) {
             Ok(()) => {
@@ -167,7 +171,7 @@ impl Transaction<'_> {
                 let runs = self.root.store_path(closure::RUNNING) == Some(activated(self.root, switch));
                 Ended::well(if runs || switch.action == Action::Test { Outcome::Done } else { Outcome::PendingReboot })
             }
-            Err(error) => rollback::go(self, error),
+            Err(error) => back(self, error),
         }
     }
 

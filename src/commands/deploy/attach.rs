@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::adapters::process::parallel;
 use crate::commands::Session;
-use crate::commands::deploy::OfHost;
 use crate::commands::deploy::run_store::Store;
 use crate::commands::hosts::client::follow;
 use crate::commands::hosts::select::{Chosen, Needs, Who, reach_all};
+use crate::commands::hosts::talk::OfHost;
 use crate::domain::deploy::diff::Outcome;
 use crate::domain::deploy::protocol::{Failure, Verdict, is_run};
 use crate::domain::name::HostName;

@@ -9,13 +9,16 @@ use crate::adapters::host::closure;
 use crate::adapters::nix::{self, Flake, Remote, Rooted};
 use crate::adapters::signals;
 use crate::commands::agent::survey;
+use crate::commands::deploy::preflight;
+use crate::commands::deploy::request::{Builder, Request};
 use crate::commands::deploy::run_store::Begun;
-use crate::commands::deploy::{Builder, OfHost, Request, commands, preflight};
 use crate::commands::hosts::connection::{Reach, Target};
 use crate::commands::hosts::privilege::Rights;
 use crate::commands::hosts::select::Ready;
+use crate::commands::hosts::talk::OfHost;
 use crate::commands::{Event, Session, Talk};
 use crate::domain::address::Address;
+use crate::domain::deploy::checks::commands;
 use crate::domain::deploy::diff::{Action, packages_between};
 use crate::domain::deploy::host_facts::{Question, Seen};
 use crate::domain::deploy::plan::{Campaign, Item, Kept, Plan, State};
@@ -42,7 +45,7 @@ pub fn build(
     hosts: &BTreeSet<HostName>,
 ) -> Result<BTreeMap<HostName, Result<String>>> {
     let names: Vec<&HostName> = hosts.iter().collect();
-    let shown = crate::commands::deploy::execute::listed(names.iter().copied());
+    let shown = crate::commands::hosts::talk::listed(names.iter().copied());
     session.talk.event(Event::Step(format!("building the system of {shown}")));
     let line = |line: &str| {
         if line.starts_with("building ") || line.starts_with("copying ") {

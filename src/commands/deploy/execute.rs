@@ -8,44 +8,24 @@ use std::time::Instant;
 
 use crate::adapters::process::parallel;
 use crate::adapters::{nix, signals};
-use crate::commands::agent::checks::with_commands;
+use crate::commands::deploy::report::Report;
+use crate::commands::deploy::request::How;
 use crate::commands::deploy::run_store::Kept;
-use crate::commands::deploy::{OfHost, Report, checks};
 use crate::commands::hosts::client::hand_over;
 use crate::commands::hosts::connection::{Reach, Target};
-use crate::commands::hosts::privilege::Caller;
 use crate::commands::hosts::select::Ready;
+use crate::commands::hosts::talk::OfHost;
 use crate::commands::{Event, Talk};
-use crate::domain::address::Address;
+use crate::domain::deploy::checks::{checks, with_commands};
 use crate::domain::deploy::diff::{Action, Outcome};
 use crate::domain::deploy::plan::{Item, Plan, State};
 use crate::domain::deploy::protocol::{Profile, Switch, Work};
 use crate::domain::foreign::{LONGEST, cut};
-use crate::domain::name::HostName;
 use crate::domain::policy::Policy;
 use crate::error::{Error, Result};
 
 /// How many paths that are copied are told.
 const COPIED: usize = 20_000;
-
-/// How it is carried out.
-#[derive(Clone, Debug)]
-pub struct How {
-    /// Whether no other host is begun once one has failed.
-    pub fail_fast: bool,
-    /// For how many seconds a check that got worse may recover.
-    pub settle: u64,
-    /// For how many seconds another machine waits for the acknowledgement.
-    pub acknowledge: u64,
-    /// Where the machine is reached after the switch, if its address changes.
-    pub ack_address: Option<Address>,
-    /// The user's home, for a key that signs.
-    pub home: Option<PathBuf>,
-    /// Who asks.
-    pub caller: Caller,
-    /// Where /etc/nixos shall lead, on each host.
-    pub link: Option<String>,
-}
 
 /// Carries it out on these hosts, so many at a time.
 pub fn carry_out(
@@ -180,9 +160,4 @@ fn at_home(path: &Path, home: Option<&Path>) -> PathBuf {
         (Ok(below), Some(home)) => home.join(below),
         _ => path.to_owned(),
     }
-}
-
-/// The hosts of a list, with a comma between them.
-pub fn listed<'a>(hosts: impl IntoIterator<Item = &'a HostName>) -> String {
-    hosts.into_iter().map(HostName::as_str).collect::<Vec<_>>().join(", ")
 }

@@ -11,150 +11,31 @@ pub mod etc_nixos;
 pub mod execute;
 pub mod generations;
 pub mod preflight;
+pub mod report;
+pub mod request;
 pub mod rollback;
 pub mod run_store;
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
-
-use secrecy::SecretString;
-use serde::Serialize;
+use std::sync::{PoisonError, RwLock};
 
 use crate::adapters::host::run_dir;
 use crate::adapters::process::parallel;
-use crate::adapters::prompt::Ask;
 use crate::adapters::signals;
 use crate::commands::deploy::build::{Built, propose};
-use crate::commands::deploy::closure_scan::Inspect;
-use crate::commands::deploy::execute::How;
-use crate::commands::deploy::preflight::Brings;
+use crate::commands::deploy::report::{Report, muster};
+use crate::commands::deploy::request::{Builder, Request};
 use crate::commands::deploy::run_store::{Begun, Kept, Store};
 use crate::commands::hosts::bootstrap::Brought;
-use crate::commands::hosts::connection::Target;
 use crate::commands::hosts::identify;
-use crate::commands::hosts::select::{Chosen, Needs, Ready, Who, muster, reach_all};
+use crate::commands::hosts::ready::{Brings, together};
+use crate::commands::hosts::select::{Chosen, Needs, Ready, reach_all};
+use crate::commands::hosts::talk::{OfHost, listed};
 use crate::commands::{Event, Session, Talk};
-use crate::domain::address::Address;
-use crate::domain::deploy::diff::{Action, Commands, Outcome};
+use crate::domain::deploy::diff::{Action, Outcome};
 use crate::domain::deploy::plan::{Campaign, Item, Plan, State, VERSION};
-use crate::domain::deploy::protocol::{Failure, Look, Verdict};
 use crate::domain::name::HostName;
-use crate::domain::policy::{Policy, Probe};
-use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Kind, Result};
-
-/// What to deploy.
-pub struct Request {
-    /// On which machines.
-    pub who: Who,
-    /// How it is carried out.
-    pub how: How,
-    /// How far to go.
-    pub action: Action,
-    /// Whether a specialisation that runs is left for the system itself.
-    pub base: bool,
-    /// Do not ask.
-    pub yes: bool,
-    /// The directory of the flake, if it is not the fleet's.
-    pub flake: Option<String>,
-    /// The host that goes first.
-    pub canary: Option<HostName>,
-    /// Where systems are built.
-    pub builder: Builder,
-    /// Whether what was built is searched for values.
-    pub inspect: Inspect,
-}
-
-/// Where systems are built.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Builder {
-    /// On this machine, with whatever nix.conf says of builders.
-    Here,
-    /// On another machine, and brought here.
-    Host(Address),
-    /// On each host itself.
-    Target,
-}
-
-/// What a deploy or a rollback came to on one host.
-#[derive(Debug, Serialize)]
-pub struct Report {
-    /// The version of this form: 1.
-    pub version: u32,
-    /// The host.
-    pub host: Option<HostName>,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Why it is not what was asked for.
-    pub reason: Option<String>,
-    /// The system that was to come; none where none was built.
-    pub system: Option<String>,
-    /// The system that runs now.
-    pub running: Option<String>,
-    /// The current generation of the system profile.
-    pub generation: Option<u64>,
-    /// The generation that ran before it, to which a rollback goes; none where what ran was in none.
-    pub before: Option<u64>,
-    /// Whether the delivered secrets last only until the next reboot.
-    pub until_reboot: bool,
-    /// What was planned; none where nothing was compared.
-    pub plan: Option<Plan>,
-    /// Names the run: its log is on the host.
-    pub run: Option<String>,
-    /// Where that log is.
-    pub log: Option<String>,
-    /// How long the host took, in seconds.
-    pub seconds: Option<f64>,
-    /// The failure itself, with its hints.
-    #[serde(skip)]
-    pub failure: Option<Error>,
-}
-
-impl Report {
-    /// Of something that ended before the host told how.
-    pub fn early(host: &HostName, plan: Option<Plan>, outcome: Outcome, failure: Option<Error>) -> Self {
-        let reason = failure.as_ref().map(Error::in_one_line);
-        Self {
-            version: VERSION,
-            host: Some(host.clone()),
-            outcome,
-            reason,
-            system: plan.as_ref().map(|plan| plan.system.clone()),
-            running: None,
-            generation: None,
-            before: None,
-            until_reboot: false,
-            plan,
-            run: None,
-            log: None,
-            seconds: None,
-            failure,
-        }
-    }
-
-    /// Of what the host told.
-    pub fn of(target: &Target, plan: Plan, run: &str, verdict: Verdict) -> Self {
-        let survey = &target.survey;
-        let reason = verdict.failure.as_ref().map(Failure::reason);
-        let failure = verdict.failure.map(Failure::into_error);
-        Self {
-            version: VERSION,
-            host: target.host.clone(),
-            outcome: verdict.outcome,
-            reason,
-            system: Some(plan.system.clone()),
-            running: verdict.running,
-            generation: verdict.generation,
-            before: survey.generation.filter(|_| survey.next == survey.former),
-            until_reboot: verdict.until_reboot,
-            plan: Some(plan),
-            run: Some(run.to_owned()),
-            log: Some(run_dir::log_of(run)),
-            seconds: None,
-            failure,
-        }
-    }
-}
 
 /// Deploys.
 ///
@@ -241,7 +122,7 @@ fn take_up(
     campaign.hosts.retain(|host, _| left.contains(host));
     // A canary that is well has gone first.
     campaign.canary = campaign.canary.filter(|canary| left.contains(canary));
-    session.note(format!("taking up {} for {}", former.run, execute::listed(&left)));
+    session.note(format!("taking up {} for {}", former.run, listed(&left)));
     let reports = again(session, request, begun, campaign)?;
     let well = |report: &&Report| State::Ended(report.outcome).is_well();
     former.settle(|host| reports.iter().filter(well).any(|report| report.host.as_ref() == Some(host)))?;
@@ -325,7 +206,7 @@ fn begin(session: &Session, request: &Request, root: bool) -> Result<Start> {
         Err(mut problems) => {
             begun.drop_it();
             problems.extend(reached?.into_iter().filter_map(|(_, one)| one.err()));
-            Err(preflight::together(problems))
+            Err(together(problems))
         }
     }
 }
@@ -427,7 +308,7 @@ fn decide(
         return Err(error);
     }
     signals::check()?;
-    let names = execute::listed(going.iter().map(|one| &one.host));
+    let names = listed(going.iter().map(|one| &one.host));
     let asks = campaign.action != Action::DryActivate && !request.yes;
     if asks && !talk.confirm(&format!("Deploy this to {names}?"))? {
         begun.drop_it();
@@ -460,77 +341,5 @@ fn of_built(host: &HostName, system: Result<String>) -> Report {
     match system {
         Ok(system) => Report { system: Some(system), ..Report::early(host, None, Outcome::Done, None) },
         Err(error) => Report::early(host, None, Outcome::Failed, Some(error)),
-    }
-}
-
-/// The declared checks of a host. Their commands are those that its system carries.
-pub fn checks(policy: &Policy, host: &HostName) -> Vec<Look> {
-    let of_host = policy.checks.iter().filter(|(_, check)| check.hosts.contains(host));
-    let deployed = |probe: &Probe| match probe {
-        Probe::Command(_) => Probe::Deployed,
-        probe => probe.clone(),
-    };
-    of_host.map(|(name, check)| Look { name: name.clone(), probe: deployed(&check.probe) }).collect()
-}
-
-/// The commands of a host's declared checks, as the policy has them. Whoever runs them was asked.
-pub fn commands(policy: &Policy, host: &HostName) -> Commands {
-    let of_host = policy.checks.iter().filter(|(_, check)| check.hosts.contains(host));
-    let words = |probe: &Probe| match probe {
-        Probe::Command(words) => Some(words.clone()),
-        _ => None,
-    };
-    of_host.filter_map(|(name, check)| Some((name.clone(), words(&check.probe)?))).collect()
-}
-
-/// What is told of one host among several.
-pub struct OfHost {
-    talk: Arc<dyn Talk>,
-    host: Option<HostName>,
-}
-
-impl OfHost {
-    /// Of a host among so many; the only one is not named with each line.
-    pub fn among(talk: &Arc<dyn Talk>, host: &HostName, count: usize) -> Self {
-        Self { talk: Arc::clone(talk), host: (count > 1).then(|| host.clone()) }
-    }
-}
-
-impl Ask for OfHost {
-    fn passphrase(&self, what: &str) -> Result<SecretString> {
-        self.talk.passphrase(what)
-    }
-
-    fn password(&self, what: &str) -> Result<SecretString> {
-        self.talk.password(what)
-    }
-
-    fn attempts(&self) -> usize {
-        self.talk.attempts()
-    }
-
-    fn tell(&self, message: &str) {
-        self.talk.tell(message);
-    }
-
-    fn confirm(&self, question: &str) -> Result<bool> {
-        self.talk.confirm(question)
-    }
-}
-
-impl Talk for OfHost {
-    fn event(&self, event: Event) {
-        self.talk.event(match &self.host {
-            Some(host) => Event::Of(host.clone(), Box::new(event)),
-            None => event,
-        });
-    }
-
-    fn new_value(&self, name: &str) -> Result<Plaintext> {
-        self.talk.new_value(name)
-    }
-
-    fn new_passphrase(&self, what: &str) -> Result<SecretString> {
-        self.talk.new_passphrase(what)
     }
 }

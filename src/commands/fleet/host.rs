@@ -9,11 +9,11 @@ use crate::commands::past::Past;
 use crate::commands::secrets::list::no_host;
 use crate::commands::secrets::rekey::{Report as Rekeyed, Terms, agree, refuse_broken, reseal};
 use crate::commands::writer::Writer;
-use crate::commands::{Changes, Session};
+use crate::commands::{Changes, Session, adopt_policy};
 use crate::domain::drift::rekey_plan::{Plan, Scope};
 use crate::domain::name::{FileName, HostName, SecretName, Tag};
 use crate::domain::policy::edit::{Declaration, Edit, public_path};
-use crate::domain::policy::parse::{self, FILE};
+use crate::domain::policy::parse::FILE;
 use crate::domain::policy::{HOST_KEYS, Policy};
 use crate::domain::secret::inventory::{Found, Inventory};
 use crate::domain::secret::plaintext::Plaintext;
@@ -244,17 +244,6 @@ pub fn remove(session: &mut Session, name: &HostName) -> Result<Report> {
     session.fleet.text = text;
     let knew = knew.into_iter().filter(|file| !removed.contains(file)).collect();
     Ok(Report { rekeyed, removed, knew, ..Report::of(name, Change::Removed) })
-}
-
-/// Takes an edited policy over into the session and the change, if it is valid.
-pub(in crate::commands) fn adopt_policy(session: &mut Session, text: String, changes: &mut Changes) -> Result<String> {
-    let policy = parse::parse(&text).map_err(|error| match error.mend() {
-        Some(_) => error,
-        None => error.hint(format!("{FILE} was not changed: lines are those of the edited text")),
-    })?;
-    changes.write(FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
-    session.fleet.policy = policy;
-    Ok(text)
 }
 
 /// Seals what a host shall read for it, and makes the values that are its own.

@@ -3,10 +3,9 @@
 
 use crate::adapters::process::parallel;
 use crate::commands::Session;
-use crate::commands::agent::checks::with_commands;
-use crate::commands::deploy::{checks, commands};
 use crate::commands::hosts::connection::out_of_form;
 use crate::commands::hosts::select::{Needs, Ready, Who, reach_all};
+use crate::domain::deploy::checks::{checks, commands, with_commands};
 use crate::domain::deploy::diff::Commands;
 use crate::domain::deploy::protocol::{Told, Verified, Work};
 use crate::domain::name::HostName;

@@ -8,10 +8,9 @@ use std::time::{Duration, Instant};
 use crate::adapters::host::{closure, run_dir};
 use crate::adapters::process::{Ended, Invocation};
 use crate::adapters::signals;
-use crate::commands::deploy::preflight;
-use crate::commands::hosts::bootstrap;
 use crate::commands::hosts::connection::{Reach, Target, There};
 use crate::commands::hosts::privilege::{Caller, Rights};
+use crate::commands::hosts::{bootstrap, ready};
 use crate::commands::{Event, Talk};
 use crate::domain::deploy::host_facts::Question;
 use crate::domain::deploy::protocol::{self, Order, Outcome, Told, Verdict, Work};
@@ -269,7 +268,7 @@ pub fn recover(target: &mut Target, rights: &Rights, caller: &Caller, talk: &dyn
         return Ok(None);
     }
     if let Some(holder) = &target.survey.busy {
-        return Err(preflight::busy(target, holder));
+        return Err(ready::busy(target, holder));
     }
     let order = target.order(caller, Work::Recover)?;
     let verdict = hand_over(target, &order, rights, caller, talk)?;

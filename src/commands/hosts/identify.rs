@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::adapters::fs::root::Root;
+use crate::adapters::host::host_key::machine_keys;
 use crate::domain::name::HostName;
 use crate::domain::policy::{Host, Policy, parse};
 use crate::domain::secret::recipient::Recipient;
@@ -60,16 +61,6 @@ pub fn is_here(host: &Host) -> bool {
     let Ok(root) = Root::open(Path::new("/")) else { return false };
     let shown = machine_keys(&root);
     host.ssh_keys.iter().any(|key| shown.contains(key))
-}
-
-/// The public host keys of the machine of a root, as `type base64`.
-pub fn machine_keys(root: &Root) -> Vec<String> {
-    let files =
-        root.list("/etc/ssh").into_iter().filter(|name| Path::new(name).extension().is_some_and(|end| end == "pub"));
-    files
-        .filter_map(|name| root.text(&format!("/etc/ssh/{name}")))
-        .map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" "))
-        .collect()
 }
 
 fn fingerprints(keys: &[String]) -> String {

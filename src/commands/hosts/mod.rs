@@ -6,4 +6,6 @@ pub mod client;
 pub mod connection;
 pub mod identify;
 pub mod privilege;
+pub mod ready;
 pub mod select;
+pub mod talk;

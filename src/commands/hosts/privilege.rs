@@ -11,8 +11,6 @@ use crate::domain::deploy::protocol::{Order, VERSION, Work};
 use crate::domain::name::HostName;
 use crate::error::{Error, Result};
 
-/// The verb under which the program on the host is started.
-pub const VERB: &str = "host-run";
 /// Who asks, and with which program.
 #[derive(Clone, Debug)]
 pub struct Caller {

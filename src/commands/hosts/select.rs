@@ -9,18 +9,17 @@ use std::time::Duration;
 use crate::adapters::fs::root::Root;
 use crate::adapters::process::parallel;
 use crate::adapters::ssh::Ssh;
-use crate::commands::deploy::preflight::{self, Brings};
-use crate::commands::deploy::{OfHost, Report};
+use crate::commands::Talk;
 use crate::commands::hosts::bootstrap::Brought;
 use crate::commands::hosts::client::recover;
 use crate::commands::hosts::connection::Target;
 use crate::commands::hosts::identify::{no_such_host, this_machine};
 use crate::commands::hosts::privilege::{Caller, Rights};
-use crate::commands::{Event, Talk};
-use crate::domain::deploy::diff::Outcome;
+use crate::commands::hosts::ready::{self, Brings};
+use crate::commands::hosts::talk::OfHost;
 use crate::domain::name::HostName;
 use crate::domain::policy::{Policy, Selector};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// How many hosts at a time, where nobody says, for work that changes them and for work that only looks.
 const PLACES: (u32, u32) = (4, 16);
@@ -179,7 +178,7 @@ pub fn reach_all(
         let talk = OfHost::among(talk, host, hosts.len());
         let mut target = who.reach(policy, host, &ssh, bring, needs.root)?;
         if let Some(brings) = needs.brings {
-            preflight::host(&target, brings)?;
+            ready::host(&target, brings)?;
         }
         if !needs.root || !needs.gate.is_none_or(|gate| gate.read().is_ok_and(|well| *well)) {
             return Ok(Ready { host: (*host).clone(), target, rights: Rights::Root });
@@ -191,36 +190,6 @@ pub fn reach_all(
         Ok(Ready { host: (*host).clone(), target, rights })
     });
     Ok(hosts.into_iter().cloned().zip(reached).collect())
-}
-
-/// Those that are ready, and the reports of those that are not.
-///
-/// # Errors
-/// With `require_all`, every problem of every host.
-pub fn muster(
-    who: &Who,
-    chosen: &Chosen,
-    reached: Vec<(HostName, Result<Ready>)>,
-    talk: &dyn Talk,
-) -> Result<(Vec<Ready>, Vec<Report>)> {
-    let (mut ready, mut reports, mut problems) = (Vec::new(), Vec::new(), Vec::new());
-    for (host, outcome) in reached {
-        match outcome {
-            Ok(one) => ready.push(one),
-            Err(error) if who.require_all => problems.push(named(&host, error)),
-            Err(error) if is_offline(&error) && !chosen.named.contains(&host) => {
-                talk.event(Event::Warning(format!("{host} is skipped: {}", error.in_one_line())));
-                reports.push(Report::early(&host, None, Outcome::Skipped, None));
-            }
-            Err(error) => reports.push(Report::early(&host, None, Outcome::Failed, Some(error))),
-        }
-    }
-    if problems.is_empty() { Ok((ready, reports)) } else { Err(preflight::together(problems)) }
-}
-
-/// Whether a host is just not there, and not one that answers with another key.
-fn is_offline(error: &Error) -> bool {
-    error.kind() == Kind::Unreachable && error.is_passing()
 }
 
 /// An error that tells first whom it is about, whatever a host makes its message say.

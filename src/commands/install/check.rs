@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::adapters::age::dearmored;
+use crate::adapters::age::armor::dearmored;
 use crate::adapters::age::identity::Plugins;
 use crate::commands::install::open::{self, Source};
-use crate::commands::install::{Request, Strict, Tree};
+use crate::commands::install::request::{Request, Strict};
 use crate::domain::manifest::Placement;
+use crate::domain::manifest::install_status::Tree;
 use crate::domain::secret::seal::Envelope;
 use crate::error::{Error, Result};
 

@@ -9,7 +9,7 @@ use crate::adapters::fs::root::Root;
 use crate::adapters::host::accounts::Accounts;
 use crate::adapters::host::generation::{Access, Generation};
 use crate::adapters::host::tmpfs::Run;
-use crate::commands::install::status;
+use crate::commands::install::request::status;
 use crate::domain::manifest::Manifest;
 use crate::domain::manifest::install_status::{Tree, hex, value_digest};
 use crate::domain::manifest::placement::Target;

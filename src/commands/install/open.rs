@@ -16,7 +16,7 @@ use crate::adapters::host::links::{self, Link, Obstacle};
 use crate::adapters::process::parallel;
 use crate::adapters::prompt::Ask;
 use crate::commands::Talk;
-use crate::commands::install::Request;
+use crate::commands::install::request::Request;
 use crate::domain::manifest::install_status::{Tree, hex};
 use crate::domain::manifest::placement::Target;
 use crate::domain::manifest::template::{Piece, Template};

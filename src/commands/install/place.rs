@@ -4,14 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::adapters::host::generation::{Access, Generation, Generations};
+use crate::adapters::host::generation::{Access, Generation};
 use crate::adapters::host::links::{self, Before, Link, Obstacle, Placed};
-use crate::adapters::host::tmpfs::Run;
+use crate::adapters::host::tmpfs::{Generations, Run};
 use crate::adapters::signals;
 use crate::commands::install::open::{Loaded, Opened, Ready, Secret, copy, link};
+use crate::commands::install::request::{Report, Request};
 use crate::commands::install::undo::links_of;
 use crate::commands::install::units::Wanted;
-use crate::commands::install::{Report, Request};
 use crate::commands::{Event, Talk};
 use crate::domain::manifest::install_status::{Entry, Outcome, Status, Units, VERSION, value_digest};
 use crate::domain::secret::plaintext::Plaintext;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::adapters::host::tmpfs::Run;
-use crate::commands::install::Request;
 use crate::commands::install::open::{self, Owners};
+use crate::commands::install::request::Request;
 use crate::commands::{Event, Talk};
 use crate::error::Result;
 

@@ -8,7 +8,7 @@ use crate::adapters::host::generation::Generation;
 use crate::adapters::host::links::{self, Link};
 use crate::adapters::host::systemd::Manager;
 use crate::adapters::host::tmpfs::Run;
-use crate::commands::install::take_lock;
+use crate::commands::install::request::take_lock;
 use crate::commands::install::units::Wanted;
 use crate::domain::manifest::install_status::{Entry, Status, Tree, Units};
 use crate::error::{Error, Kind, Result};

@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use crate::adapters::git::Git;
 use crate::adapters::signals;
+use crate::commands::scan::scanner::Raw;
 use crate::commands::{Event, Talk};
 use crate::domain::policy::Policy;
 use crate::domain::policy::parse::FILE;
@@ -29,8 +30,7 @@ use crate::domain::scan::{Engine, Finding, Wanted};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Kind, Result};
 
-pub use crate::commands::scan::scanner::Out;
-use crate::commands::scan::scanner::Raw;
+pub use crate::commands::scan::scanner::{Blind, Out};
 pub use crate::commands::scan::store::Which;
 pub use crate::commands::scan::values::{Known, known};
 
@@ -78,15 +78,6 @@ pub struct Report {
     pub unreachable: usize,
     /// How many store paths were left out because a cache made them.
     pub left_out: usize,
-}
-
-/// Something that could not be looked at.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Blind {
-    /// What.
-    pub path: String,
-    /// Why.
-    pub why: String,
 }
 
 impl Report {

@@ -2,6 +2,8 @@
 
 use std::io::{Cursor, Read};
 
+use serde::Serialize;
+
 use crate::adapters::{archive, signals};
 use crate::domain::scan::allow::Remark;
 use crate::domain::scan::engine::Looked;
@@ -43,6 +45,15 @@ impl Raw {
         }
         text + &shown(self.path.get(at..).unwrap_or_default())
     }
+}
+
+/// Something that could not be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Blind {
+    /// What.
+    pub path: String,
+    /// Why.
+    pub why: String,
 }
 
 /// What was seen.

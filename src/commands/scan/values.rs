@@ -5,7 +5,7 @@ use crate::adapters::age;
 use crate::adapters::age::identity::Identities;
 use crate::adapters::process::parallel;
 use crate::adapters::repository::Fleet;
-use crate::commands::scan::Blind;
+use crate::commands::scan::scanner::Blind;
 use crate::domain::name::FileName;
 use crate::domain::scan::Wanted;
 use crate::domain::scan::values::{Gathered, Values};

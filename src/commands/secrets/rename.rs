@@ -3,11 +3,10 @@
 use serde::Serialize;
 
 use crate::adapters::{age, signals};
-use crate::commands::fleet::host::adopt_policy;
 use crate::commands::past::Past;
 use crate::commands::secrets::rekey::{Terms, agree};
 use crate::commands::secrets::show::unknown;
-use crate::commands::{Changes, Session};
+use crate::commands::{Changes, Session, adopt_policy};
 use crate::domain::drift::access::Access;
 use crate::domain::name::{FileName, SecretName};
 use crate::domain::policy::edit::{Edit, public_path};

@@ -11,9 +11,10 @@ use rnix::SyntaxKind::{
 use rnix::{NodeOrToken, SyntaxNode, TextRange, TextSize};
 
 use crate::domain::name::SecretName;
+use crate::domain::nix::finding::Found;
 use crate::domain::nix::guard::{self, line_of};
 use crate::domain::nix::redact::{Change, Edited, carry_out};
-use crate::domain::nix::rules::{self, Found};
+use crate::domain::nix::rules;
 use crate::domain::nix::syntax::{arguments, entry, range, words};
 use crate::error::{Error, Result};
 

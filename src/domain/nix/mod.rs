@@ -1,6 +1,7 @@
 //! Nix source, read by its syntax alone: what it gives away, and how one expression of it is replaced.
 
 pub mod edit;
+pub mod finding;
 pub mod guard;
 pub mod hosts;
 pub mod literal;

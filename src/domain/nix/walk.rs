@@ -12,8 +12,8 @@ use rnix::SyntaxKind::{
 };
 use rnix::{NodeOrToken, SyntaxNode};
 
+use crate::domain::nix::finding::{Found, Rule, names_a_key, names_a_secret, names_a_value};
 use crate::domain::nix::options::{self, Inline};
-use crate::domain::nix::rules::{Found, Rule, names_a_key, names_a_secret, names_a_value};
 use crate::domain::nix::syntax::{ANY, arguments, call, entry, last_word, range, raw, words};
 
 /// How many entries of bound sets are looked through for one file, so that no file takes the square of its length.

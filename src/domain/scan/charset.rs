@@ -2,10 +2,13 @@
 
 use std::ops::{Range, RangeInclusive};
 
+/// How far a rule may look to either side of where it begins.
+pub const REACH: usize = 4096;
+
 /// A text around a place, as rules see it.
 #[derive(Clone, Copy)]
 pub(super) struct Around<'a> {
-    /// The bytes that are at hand: before and after the place at least `engine::REACH`, where the text has them.
+    /// The bytes that are at hand: before and after the place at least `REACH`, where the text has them.
     pub(super) bytes: &'a [u8],
     /// Whether values without quotes are common in such a text.
     pub(super) bare: bool,

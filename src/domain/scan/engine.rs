@@ -10,13 +10,12 @@ use sha2::{Digest, Sha256};
 use crate::domain::prefilter::{Literal, Sieve};
 use crate::domain::rule_info::{About, Weight};
 use crate::domain::scan::allow::{REMARK, Remark, remark};
-use crate::domain::scan::charset::Around;
-use crate::domain::scan::rules::{self, Rule, SEALED_VALUE};
+use crate::domain::scan::charset::{Around, REACH};
+use crate::domain::scan::rule::Rule;
+use crate::domain::scan::rules::{self, SEALED_VALUE};
 use crate::domain::scan::source_rule::{LARGEST, SourceRule, rules_for};
 use crate::domain::scan::wanted::Wanted;
 
-/// How far a rule may look to either side of where it begins.
-pub const REACH: usize = 4096;
 /// How much is looked at in one go: stays in the second cache.
 const PIECE: usize = 128 << 10;
 /// How many findings of one file are kept.

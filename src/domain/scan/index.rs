@@ -12,7 +12,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::domain::name::FileName;
-use crate::domain::scan::engine::REACH;
+use crate::domain::scan::charset::REACH;
 use crate::domain::scan::values::Gathered;
 use crate::domain::scan::variants::SHORTEST;
 use crate::domain::secret::plaintext::Plaintext;

@@ -7,6 +7,7 @@ pub mod engine;
 mod entropy;
 pub mod finding;
 pub mod index;
+pub mod rule;
 pub mod rules;
 pub mod sample;
 pub mod source_rule;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::domain::nix::rules;
+use crate::domain::nix::{finding, rules};
 use crate::domain::rule_info::About;
 
 /// A finding of a source rule.
@@ -24,7 +24,7 @@ const NIX: &[SourceRule] = &[nix];
 
 /// What those rules say of themselves.
 pub fn every() -> impl Iterator<Item = &'static About> {
-    rules::Rule::ALL.into_iter().map(rules::Rule::about)
+    finding::Rule::ALL.into_iter().map(finding::Rule::about)
 }
 
 /// What Nix source gives away. What is no Nix at all is no source of it.

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::cli::{App, Done, settings};
+use crate::cli::app::{App, Done};
+use crate::cli::settings;
 use crate::commands::adopt::import::{Report, Request, agenix};
 use crate::domain::name::SecretName;
 use crate::error::Error;

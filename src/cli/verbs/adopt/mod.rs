@@ -5,7 +5,8 @@ pub mod import;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::cli::{App, Done, settings};
+use crate::cli::app::{App, Done};
+use crate::cli::settings;
 use crate::commands::adopt::{Report, Request, run as adopt};
 use crate::domain::name::SecretName;
 use crate::domain::secret::shape::Shape;

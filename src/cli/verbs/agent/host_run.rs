@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::ack;
-use crate::cli::verbs::secrets::seal::standard_input;
-use crate::cli::{App, Done, settings};
+use crate::cli::app::{App, Done};
+use crate::cli::input::standard_input;
+use crate::cli::settings;
 use crate::commands::agent::events::Listener;
 use crate::commands::agent::launch::Front;
 use crate::commands::agent::{self, Part};

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::adapters::age::identity::Plugins;
-use crate::cli::{App, Done, settings};
+use crate::cli::app::{App, Done};
+use crate::cli::settings;
 use crate::commands::Talk;
 use crate::commands::install::{self, Report, Request, Strict};
 use crate::domain::manifest::install_status::{Outcome, Tree};

@@ -1,8 +1,9 @@
 //! `sealift generations`.
 
+use crate::cli::app::{App, Done};
 use crate::cli::verbs::deploy::Reach;
-use crate::cli::{App, Done};
-use crate::commands::deploy::generations::{here, run as generations};
+use crate::commands::agent::generations::here;
+use crate::commands::deploy::generations::run as generations;
 use crate::domain::deploy::generations::Generation;
 use crate::domain::name::HostName;
 use crate::domain::policy::Selector;

@@ -6,13 +6,16 @@ pub mod rollback;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::cli::verbs::table;
-use crate::cli::{App, Done, settings};
+use crate::cli::app::{App, Done, table};
+use crate::cli::args::address;
+use crate::cli::settings;
 use crate::commands::deploy::closure_scan::Inspect;
-use crate::commands::deploy::execute::{self, How};
-use crate::commands::deploy::{self, Builder, Report, Request, attach, etc_nixos, run_store};
+use crate::commands::deploy::report::Report;
+use crate::commands::deploy::request::{Builder, How, Request};
+use crate::commands::deploy::{self, attach, etc_nixos, run_store};
 use crate::commands::hosts::connection::words;
 use crate::commands::hosts::select::Who;
+use crate::commands::hosts::talk;
 use crate::domain::address::Address;
 use crate::domain::deploy::diff::{self, Outcome};
 use crate::domain::deploy::plan::Plan;
@@ -182,11 +185,6 @@ impl FromStr for Word {
         };
         word.map(Self)
     }
-}
-
-/// Reads an address, for arguments.
-pub fn address(text: &str) -> Result<Address, String> {
-    Address::parse(text).ok_or_else(|| "user@host, ssh://user@host:port, or an ssh_config alias".to_owned())
 }
 
 impl Machines {
@@ -432,7 +430,7 @@ fn of_hosts(failure: Error, hosts: &[HostName]) -> Error {
     match hosts {
         [] => failure,
         [host] if failure.is_about(host.as_str()) => failure,
-        hosts => failure.about(execute::listed(hosts)),
+        hosts => failure.about(talk::listed(hosts)),
     }
 }
 

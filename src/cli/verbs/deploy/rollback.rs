@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::cli::app::{App, Done};
 use crate::cli::verbs::deploy::{Line, Patience, Reach, show_one};
-use crate::cli::{App, Done};
 use crate::commands::deploy::rollback::{Request, run as rollback};
 use crate::commands::{Event, Talk};
 use crate::domain::name::HostName;

@@ -1,6 +1,7 @@
 //! `sealift check`.
 
-use crate::cli::{App, Done, settings};
+use crate::cli::app::{App, Done};
+use crate::cli::settings;
 use crate::commands::fleet::check::{Request, run as check};
 use crate::domain::drift::audit::Level;
 

@@ -1,8 +1,8 @@
 //! `sealift cleanup`.
 
 use crate::adapters::prompt::Ask;
+use crate::cli::app::{App, Done};
 use crate::cli::verbs::deploy::Reach;
-use crate::cli::{App, Done};
 use crate::commands::fleet::cleanup::{Report, carry_out, plan};
 use crate::error::{Error, Result};
 

@@ -1,7 +1,8 @@
 //! `sealift doctor`.
 
+use crate::cli::app::{App, Done};
+use crate::cli::settings;
 use crate::cli::verbs::deploy::Reach;
-use crate::cli::{App, Done, settings};
 use crate::commands::fleet::doctor::{Report, Request, run as doctor};
 use crate::domain::doctor::Fault;
 use crate::domain::drift::audit::Level;

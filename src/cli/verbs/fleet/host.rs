@@ -7,8 +7,8 @@ use clap::Subcommand;
 
 use crate::adapters::fs::files;
 use crate::adapters::prompt::Ask;
-use crate::cli::verbs::table;
-use crate::cli::{App, Done, settings};
+use crate::cli::app::{App, Done, table};
+use crate::cli::settings;
 use crate::commands::Session;
 use crate::commands::fleet::host::{self, Change, New, Report};
 use crate::commands::fleet::{onboard, provision};
@@ -58,7 +58,7 @@ struct Add {
     #[arg(long, value_name = "FILE")]
     key_file: Vec<PathBuf>,
     /// Take the key from the machine at this address, which is kept: user@host, ssh://user@host:port, or an ssh_config alias
-    #[arg(long, value_name = "ADDRESS", value_parser = crate::cli::verbs::deploy::address, conflicts_with_all = ["key", "key_file", "generate"])]
+    #[arg(long, value_name = "ADDRESS", value_parser = crate::cli::args::address, conflicts_with_all = ["key", "key_file", "generate"])]
     ssh: Option<Address>,
     /// The fingerprint of its host key, as `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints it there
     #[arg(long, value_name = "SHA256:…", requires = "ssh")]
@@ -214,11 +214,7 @@ fn new(args: Add, session: &Session) -> Result<New> {
 struct At(Option<Address>);
 
 fn optional_address(text: &str) -> Result<At, String> {
-    if text.is_empty() {
-        Ok(At(None))
-    } else {
-        crate::cli::verbs::deploy::address(text).map(|address| At(Some(address)))
-    }
+    if text.is_empty() { Ok(At(None)) } else { crate::cli::args::address(text).map(|address| At(Some(address))) }
 }
 
 /// The keys that a host shall have from now on.

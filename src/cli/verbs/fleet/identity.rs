@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use crate::adapters::age::discovery::{DEFAULT_FILE, KEYRING};
-use crate::cli::{App, Done, settings};
+use crate::cli::app::{App, Done};
+use crate::cli::settings;
 use crate::commands::fleet::identity::{self, Keep, Made, New};
 use crate::domain::name::AdminName;
 

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::cli::{App, Done, settings};
+use crate::cli::app::{App, Done};
+use crate::cli::settings;
 use crate::commands::fleet::{init, takeover};
 use crate::domain::name::HostName;
 use crate::error::{Error, Result};

@@ -1,6 +1,6 @@
 //! `sealift manifest`.
 
-use crate::cli::{App, Done};
+use crate::cli::app::{App, Done};
 use crate::commands::fleet::manifest;
 use crate::domain::name::HostName;
 

@@ -3,7 +3,8 @@
 use clap::Subcommand;
 
 use crate::adapters::git::Git;
-use crate::cli::{App, Done, settings};
+use crate::cli::app::{App, Done};
+use crate::cli::settings;
 use crate::commands::scan::hook;
 
 /// The arguments of `sealift hook`.

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::adapters::editor::{Editor, scratch};
-use crate::cli::{App, Done, settings};
+use crate::cli::app::{App, Done};
+use crate::cli::settings;
 use crate::commands::secrets::edit::{self, Request};
 use crate::domain::name::FileName;
 use crate::domain::secret::age_header::VALUE_LIMIT;
@@ -19,7 +20,7 @@ pub struct Args {
     #[arg(long)]
     mend: bool,
     /// Accept a value of up to this many bytes
-    #[arg(long, value_name = "BYTES", value_parser = crate::cli::verbs::size, default_value_t = VALUE_LIMIT, hide_default_value = true)]
+    #[arg(long, value_name = "BYTES", value_parser = crate::cli::args::size, default_value_t = VALUE_LIMIT, hide_default_value = true)]
     max_size: usize,
     /// Print what was sealed as JSON
     #[arg(long)]

@@ -1,7 +1,6 @@
 //! `sealift list`.
 
-use crate::cli::verbs::table;
-use crate::cli::{App, Done};
+use crate::cli::app::{App, Done, table};
 use crate::commands::secrets::list::{Cell, State, list, matrix};
 
 /// The arguments of `sealift list`.

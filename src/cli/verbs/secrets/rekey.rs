@@ -1,6 +1,7 @@
 //! `sealift rekey`.
 
-use crate::cli::{App, Done, Ui};
+use crate::cli::app::{App, Done};
+use crate::cli::ui::Ui;
 use crate::commands::secrets::rekey::{Report, Request, run as rekey};
 use crate::domain::drift::rekey_plan::Why;
 use crate::domain::name::FileName;

@@ -1,6 +1,6 @@
 //! `sealift mv` and `sealift rm`.
 
-use crate::cli::{App, Done};
+use crate::cli::app::{App, Done};
 use crate::commands::secrets::rename;
 use crate::domain::name::{FileName, SecretName};
 

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::cli::verbs::secrets::seal::standard_input;
-use crate::cli::{App, Done};
+use crate::cli::app::{App, Done};
+use crate::cli::input::standard_input;
 use crate::commands::secrets::rotate::{Request, run as rotate};
 use crate::commands::secrets::seal::Source;
 use crate::domain::name::{FileName, HostName};

@@ -1,17 +1,14 @@
 //! `sealift seal`.
 
-use std::io::IsTerminal;
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use crate::adapters::terminal;
-use crate::cli::verbs::GenerateKind;
-use crate::cli::{App, Done};
+use crate::cli::app::{App, Done};
+use crate::cli::args::GenerateKind;
+use crate::cli::input::standard_input;
 use crate::commands::secrets::seal::{Request, Source, run as seal};
 use crate::domain::name::FileName;
 use crate::domain::policy::edit::Declaration;
 use crate::domain::secret::age_header::VALUE_LIMIT;
-use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Result};
 
 /// The arguments of `sealift seal`.
@@ -43,7 +40,7 @@ pub struct Args {
     #[arg(long)]
     mend: bool,
     /// Accept a value of up to this many bytes
-    #[arg(long, value_name = "BYTES", value_parser = crate::cli::verbs::size, default_value_t = VALUE_LIMIT, hide_default_value = true)]
+    #[arg(long, value_name = "BYTES", value_parser = crate::cli::args::size, default_value_t = VALUE_LIMIT, hide_default_value = true)]
     max_size: usize,
 
     /// Who reads it: hosts, @tags or *, with commas
@@ -152,15 +149,4 @@ fn request(args: Args) -> Result<Request> {
         mend: args.mend,
         limit: args.max_size,
     })
-}
-
-/// Reads standard input to its end.
-pub fn standard_input(limit: usize) -> Result<Plaintext> {
-    if std::io::stdin().is_terminal() {
-        return Err(Error::usage("standard input is a terminal; `--stdin` wants data")
-            .hint("pipe the value in, or leave `--stdin` away to type it without echo"));
-    }
-    let input =
-        std::io::stdin().as_fd().try_clone_to_owned().map_err(|error| Error::io("standard input is closed", error))?;
-    terminal::to_end(input, "standard input", limit)
 }

@@ -1,6 +1,6 @@
 //! `sealift show`.
 
-use crate::cli::{App, Done};
+use crate::cli::app::{App, Done};
 use crate::commands::secrets::show;
 use crate::domain::foreign::acts;
 use crate::domain::name::FileName;

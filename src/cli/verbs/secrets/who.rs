@@ -1,6 +1,6 @@
 //! `sealift who`.
 
-use crate::cli::{App, Done};
+use crate::cli::app::{App, Done};
 use crate::commands::secrets::list::{knowledge, readers};
 use crate::domain::name::{FileName, HostName};
 

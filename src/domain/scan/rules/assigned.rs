@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::domain::rule_info::{About, Weight};
 use crate::domain::scan::charset::{Around, line, mentions};
 use crate::domain::scan::entropy::{Called, looks_secret, placeholder, reference};
-use crate::domain::scan::rules::{Find, Rule};
+use crate::domain::scan::rule::{Find, Rule};
 
 const WHY: &str = "whoever reads the repository or the Nix store can use it";
 const MEND: &str = "seal it (`sealift seal NAME`) and give the service a file to read; then give it a new value";

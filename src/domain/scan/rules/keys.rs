@@ -5,8 +5,8 @@ use std::ops::Range;
 use crate::domain::rule_info::{About, Weight};
 use crate::domain::scan::charset::{Alphabet, Around, begins, exactly, line, mentions, run};
 use crate::domain::scan::entropy::stand_in;
+use crate::domain::scan::rule::{Find, Rule};
 use crate::domain::scan::rules::assigned::given;
-use crate::domain::scan::rules::{Find, Rule};
 
 const KEY: &str = "whoever reads the repository or the Nix store has the key";
 const MEND: &str = "make a new key, seal it (`sealift seal NAME --from-file F --shred`), and take this one out of use";

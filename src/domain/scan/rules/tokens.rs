@@ -5,8 +5,8 @@ use std::ops::Range;
 use crate::domain::rule_info::{About, Weight};
 use crate::domain::scan::charset::{Alphabet, Around, begins, exactly, run};
 use crate::domain::scan::entropy::{entropy, stand_in};
+use crate::domain::scan::rule::{Find, Rule};
 use crate::domain::scan::rules::assigned::given;
-use crate::domain::scan::rules::{Find, Rule};
 
 const WHY: &str = "whoever reads the repository or the Nix store can use it";
 const MEND: &str = "make a new one where it was issued, revoke this one, and seal the new: `sealift seal NAME`";
