@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::harness::nix::{nixpkgs_lib, no_nix, quoted, top};
-use crate::harness::{Run, Sandbox, not_run};
+use crate::harness::{Run, Sandbox};
 
 /// A fleet with the machine `web`, and what is needed to evaluate it.
 pub struct Nixos {
@@ -206,6 +206,7 @@ fn delivery_can_be_changed_and_readers_cannot() {
     let seen = nixos.seen(
         r#"{
           users.users.bob = { };
+          systemd.services = { z = { }; r = { }; c = { }; };
           sealift.secrets.a = { owner = "bob"; group = "0"; mode = "600"; path = "/etc/a"; restart = [ "y.service" ]; };
           sealift.secrets."b/c.d".units = {
             "z" = { };
@@ -382,6 +383,7 @@ fn templates_stand_in_the_manifest_as_text() {
     let seen = nixos.seen(
         r#"({ config, ... }: {
           users.users.app = { };
+          systemd.services.app = { };
           sealift.templates."app.ini" = {
             content = "password=${config.sealift.placeholder."db/password"}\n";
             owner = "app";
@@ -407,52 +409,6 @@ fn public_halves_are_there_for_peers() {
         assert_eq!(public[host], json!(key.trim_end()));
     }
     assert_eq!(secret(&nixos.seen(""), "wg")["sealed_as"], json!("wg/web"));
-}
-
-#[test]
-fn a_real_runner_reads_its_token_from_the_file() {
-    let Some(nixos) = Nixos::new("the gitea-actions-runner module") else { return };
-    let Some(runner) = std::env::var_os("GITEA_RUNNER_MODULE").filter(|path| !path.is_empty()) else {
-        not_run("the gitea-actions-runner module", "GITEA_RUNNER_MODULE does not name the file of nixpkgs");
-        return;
-    };
-    let value = format!("TOKEN={}\n", nixos.sandbox.value("token"));
-    nixos
-        .sandbox
-        .sealift_with(&["seal", "token", "--hosts", "web", "--shape", "env:TOKEN", "--stdin"], value.as_bytes())
-        .exits(0);
-    let modules = |token: &str| {
-        format!(
-            "{} ({{ config, lib, ... }}: {{
-               options.meta = lib.mkOption {{ type = lib.types.anything; }};
-               config = {{
-                 sealift.secrets.token.units = [ \"gitea-runner-main\" ];
-                 services.gitea-actions-runner = {{
-                   package = nixos.pkgs.sealift-host;
-                   instances.main = {{ enable = true; name = \"web\"; url = \"https://x\"; labels = [ \"x:docker://x\" ]; {token}; }};
-                 }};
-                 virtualisation.podman.enable = true;
-               }};
-             }})",
-            quoted(&runner)
-        )
-    };
-    // What the stand-in has no package for is not asked.
-    let seen = nixos.seen(&modules("tokenFile = config.sealift.secrets.token.path"));
-    assert_eq!((&seen["failed"], &seen["warnings"]), (&json!([]), &json!([])));
-    let unit = seen["units"]["gitea-runner-main"].as_str().expect("a unit");
-    assert!(unit.contains("\nEnvironmentFile=/run/sealift/token\n") && unit.contains("\nDynamicUser=true\n"), "{unit}");
-    assert!(unit.contains("After=sealift-install.service") || unit.contains(" sealift-install.service"), "{unit}");
-    assert_eq!(secret(&seen, "token")["restart"], json!(["gitea-runner-main.service"]));
-    // The seed's mistake, and its cousin.
-    let inline = nixos.seen(&modules("token = \"demo\""));
-    let warning = inline["warnings"][0].as_str().expect("a warning");
-    assert!(warning.contains("services.gitea-actions-runner.instances.main.token is a value"), "{warning}");
-    let literal = quoted(nixos.sandbox.path("keys/web"));
-    nixos.refuses(&[(
-        modules(&format!("tokenFile = {literal}")),
-        &["instances.main.tokenFile names a file in the Nix store"],
-    )]);
 }
 
 #[test]
@@ -532,6 +488,7 @@ fn a_home_has_secrets_of_its_own() {
     };
     let seen = home(
         "({ config, ... }: {
+           systemd.user.services.app.Unit.Description = \"app\";
            sealift.secrets.\"api/token\".units.app.credential = \"token\";
            sealift.templates.\"app.ini\".content = \"t=${config.sealift.placeholder.\"api/token\"}\";
          })",
@@ -543,10 +500,10 @@ fn a_home_has_secrets_of_its_own() {
     let start = install["Service"]["ExecStart"].as_str().expect("a line");
     assert!(start.contains("/bin/sealift install --strict=live --user-dir %t /nix/store/"), "{start}");
     assert_eq!(install["Install"]["WantedBy"], json!(["default.target"]));
-    let links = install["Service"]["ExecStartPost"][1].as_str().expect("a line");
+    let links = install["Service"]["ExecStartPre"][1].as_str().expect("a line");
     assert!(links.ends_with("/bin/ln -sfnT %t/sealift /home/jay/.local/state/sealift"), "{links}");
     let app = json!({
-        "Unit": { "Wants": ["sealift-install.service"], "After": ["sealift-install.service"] },
+        "Unit": { "Description": "app", "Wants": ["sealift-install.service"], "After": ["sealift-install.service"] },
         "Service": { "LoadCredential": ["token:/home/jay/.local/state/sealift/api/token"] },
     });
     assert_eq!(seen["units"]["app"], app);
