@@ -113,11 +113,11 @@ let
   hindrances = map (path: lib.flatten (hindrance path)) cfg.identityPaths;
   unreadable =
     check (hindrances == [ ] || lib.any (why: why == [ ]) hindrances)
-      "none of sealift.identityPaths is there when ${
+      "none of sealift.identityPaths can be read ${
         if forUsers == [ ] then
-          "secrets are installed"
+          "when secrets are installed"
         else
-          "secrets are installed, of which users need ${lib.concatStringsSep ", " forUsers}"
+          "before users are made, when ${lib.concatStringsSep ", " forUsers} is delivered"
       }: ${lib.concatStringsSep "; " (lib.flatten hindrances)}"
       "name the key where it is kept, as in \"/persist/etc/ssh/ssh_host_ed25519_key\", on a file system with fileSystems.\"…\".neededForBoot = true;";
 
@@ -143,9 +143,7 @@ let
       lost = lib.genAttrs cfg.opened.lost (_: null);
     in
     lib.optionals (cfg.opened.lost != [ ]) (
-      map policy.missing (
-        lib.filter (name: lost ? ${name}) (map (one: one.sealed_as) (builtins.attrValues own))
-      )
+      policy.missing (lib.filter (name: lost ? ${name}) (map (one: one.sealed_as) (builtins.attrValues own)))
     );
 
   # Users and groups: declared, or numbers.

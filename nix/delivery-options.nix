@@ -81,7 +81,9 @@ in
       description = "Its group, or a number.";
     };
     mode = mkOption {
-      type = types.coercedTo types.ints.unsigned toString (types.strMatching "0?[46][0246]0");
+      type = types.coercedTo types.ints.unsigned toString (types.strMatching "0?[46][0246]0") // {
+        description = "permissions as octal digits, with none for others, as in 0400, 0440 or 0640";
+      };
       default = "0400";
       apply = (import ./policy.nix).fourDigits;
       description = "Its permissions in octal digits. There are none for others.";

@@ -36,7 +36,17 @@ let
   refuse = what: mend: throw "sealift: ${what}\n  ${mend}";
 
   known =
-    names: if names == [ ] then "there are none yet" else "known: ${concatStringsSep ", " names}";
+    names:
+    let
+      count = builtins.length names;
+      first = builtins.genList (builtins.elemAt names) 12;
+    in
+    if names == [ ] then
+      "there are none yet"
+    else if count <= 12 then
+      "known: ${concatStringsSep ", " names}"
+    else
+      "known: ${concatStringsSep ", " first} and ${toString (count - 12)} more";
 
   # What the values are that are looked at here. Another would end in an error of Nix that names neither file nor key.
   text = {
@@ -339,11 +349,20 @@ let
         name = storeName sealedAs;
       }
     else
-      throw (missing sealedAs);
+      throw (head (missing [ sealedAs ]));
 
+  # What is said of sealed files that are not there, for each of a few, else for all.
   missing =
-    sealedAs:
-    "sealift: secrets/${sealedAs}.age is not in the flake\n  seal it with `sealift seal ${sealedAs}`; if it is there, `git add secrets/${sealedAs}.age`: a flake sees tracked files only";
+    sealed:
+    if builtins.length sealed <= 3 then
+      map (
+        name:
+        "sealift: secrets/${name}.age is not in the flake\n  seal it with `sealift seal ${name}`; if it is there, `git add secrets/${name}.age`: a flake sees tracked files only"
+      ) sealed
+    else
+      [
+        "sealift: ${toString (builtins.length sealed)} sealed files are not in the flake, the first is secrets/${head sealed}.age\n  `git add secrets`: a flake sees tracked files only; `sealift check` names those that are not sealed yet"
+      ];
 
   # The public halves that lie beside the sealed files of a secret, by host: WireGuard keys of all peers, for example.
   publicOf =

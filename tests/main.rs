@@ -36,6 +36,7 @@ mod migration;
 mod nix_files;
 mod nix_install;
 mod nix_lib;
+mod nix_mistakes;
 mod nix_module;
 mod nix_real;
 mod onboard;

@@ -20,11 +20,11 @@ fn nix_modules_of_nixos_and_ours_agree() {
     let policy = sandbox.read("recipients.toml").replace("[secrets.hash]", "[secrets.hash]\nneeded_for_users = true");
     sandbox.write("recipients.toml", policy);
     let seen = sandbox.nix_value(&format!(
-        "import {top}/tests/fixtures/nix/real.nix {{ libPath = {}; nixpkgs = {}; fleet = {}; }}",
+        "import {} {{ libPath = {}; nixpkgs = {}; fleet = {}; }}",
+        quoted(format!("{}/tests/fixtures/nix/real.nix", top())),
         quoted(lib),
         quoted(nixpkgs),
         quoted(sandbox.fleet()),
-        top = top(),
     ));
     let recorded = std::fs::read(format!("{}/tests/fixtures/nix/real.json", top())).expect("the record");
     let recorded: Value = serde_json::from_slice(&recorded).expect("JSON");
