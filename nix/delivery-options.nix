@@ -77,7 +77,7 @@ in
     };
     group = mkOption {
       type = types.str;
-      defaultText = lib.literalExpression "the owner's own group; root for that of all people, `users`";
+      defaultText = lib.literalExpression "the owner's own group, but root for the group users, in which all people are";
       description = "Its group, or a number.";
     };
     mode = mkOption {
