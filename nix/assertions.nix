@@ -164,7 +164,22 @@ let
     ++ check (
       !inStore one.path
     ) "${name} would be found in the Nix store, which everybody can read" "give it another `path`"
+    ++
+      check (inStore one.path || isPlace one.path || one.path == policy.placeOf (one.needed_for_users or false) name)
+        "${name} would be found at ${one.path}, where no secret may be"
+        "a `path` is absolute, of letters, digits and . _ - + @ :, and not below /proc, /sys or where sealift keeps its own files"
+    ++
+      check (!(one.needed_for_users or false) || isRoot one.owner && isRoot one.group)
+        "${name} is needed before there are users, and is for ${one.owner}:${one.group}"
+        "it can belong to root only: leave its `owner` and `group` away"
   ) names;
+  isRoot = name: name == "root" || name == "0";
+  # As `install` has it (src/fleet/delivery.rs).
+  isPlace =
+    path:
+    builtins.match "(/[A-Za-z0-9._+@:-]+)+" path != null
+    && builtins.match ".*/[.][.]?(/.*)?" path == null
+    && builtins.match "/(proc|sys|run/sealift|run/sealift[.]d|run/sealift-users|run/sealift-users[.]d|run/sealift[.]lock)(/.*)?" path == null;
 
   # All that is delivered, and the names of what has anything of its own that could be wrong.
   all = delivered // cfg.templates;

@@ -112,7 +112,8 @@ fn the_flake_is_one_to_nix_itself() {
     let modules = eval("nixosConfigurations.nixos.modules", "builtins.length");
     assert!(modules.as_u64().expect("a number") > 5, "{modules}");
     // Pure, as a flake is: the policy is read from the source that git tracks.
-    let manifest = eval("nixosConfigurations.nixos.modules", "modules: toString (builtins.head (builtins.head modules).imports)");
+    let manifest =
+        eval("nixosConfigurations.nixos.modules", "modules: toString (builtins.head (builtins.head modules).imports)");
     assert!(manifest.as_str().expect("a path").ends_with("-source/nix/module.nix"), "{manifest}");
     assert_eq!(eval("templates.default.description", "builtins.isString"), serde_json::json!(true));
 }

@@ -46,3 +46,4 @@ pub mod superseded;
 pub mod survey;
 pub mod target;
 pub mod template;
+mod toml_one;

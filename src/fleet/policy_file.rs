@@ -18,6 +18,7 @@ use super::recipient::{OPEN, Recipient, private_key};
 use super::scan;
 use super::scan::allow::Allow;
 use super::shape::Shape;
+use super::toml_one::newer;
 use crate::error::{Error, Kind, Result};
 
 /// The name of the file.
@@ -50,6 +51,10 @@ pub fn parse(text: &str) -> Result<Policy> {
     let raw: RawPolicy = guarded(|| toml::from_str(text))
         .ok_or_else(|| Error::usage(format!("{FILE} is not valid TOML")))?
         .map_err(|fault| syntax(text, &lines, &fault))?;
+    if let Some((at, what)) = newer(text) {
+        return Err(Error::usage(format!("{FILE}:{}: {what}: Nix, which reads this file too, takes TOML 1.0 only", lines.at(at)))
+            .hint("write a table of several lines under a heading of its own in brackets, and a character as itself or as \\u…"));
+    }
     let mut reader = Reader { lines, faults: Vec::new() };
     let policy = reader.policy(raw);
     let count = reader.faults.len();
