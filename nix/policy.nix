@@ -149,8 +149,8 @@ let
         addErrorContext
           "while Nix reads recipients.toml (its TOML is 1.0 without dates: write a date as a string); `sealift check` says more"
           (
-            # This line is shown where recipients.toml is not TOML, or not the TOML 1.0 without dates that Nix reads:
-            fromTOML source # `sealift check` says what is wrong in recipients.toml, and where
+            # Nix shows this line where it cannot read the file: it takes TOML 1.0 only, and no dates.
+            fromTOML source # recipients.toml: `sealift check` says what is wrong with it; write a date as a string
           );
       policy = {
         admins = { };

@@ -289,11 +289,11 @@ fn every_mistake_is_told_with_its_mend() {
         case("{ sealift.secrets.a.group = \"ghost\"; }", &["a is for the group ghost", "users.groups.ghost"]),
         case("{ sealift.secrets.a.path = \"/nix/store/x\"; }", &["a would be found in the Nix store"]),
         case(
-            "{ sealift.templates.t = { content = \"\"; path = \"/run/sealift/a\"; }; }",
-            &["a and t are both found at /run/sealift/a"],
+            "{ sealift.secrets.a.path = \"/var/a\"; sealift.templates.t = { content = \"\"; path = \"/var/a\"; }; }",
+            &["a and t are both found at /var/a"],
         ),
         case(
-            "{ sealift.templates.t = { content = \"\"; path = \"/run/sealift/a/b\"; }; }",
+            "{ sealift.secrets.a.path = \"/var/a\"; sealift.templates.t = { content = \"\"; path = \"/var/a/b\"; }; }",
             &["t lies in a folder that is the path of another"],
         ),
         case(
