@@ -400,6 +400,81 @@ fn templates_stand_in_the_manifest_as_text() {
 }
 
 #[test]
+fn the_keys_that_open_are_those_of_the_host() {
+    let Some(nixos) = Nixos::new("identities of the NixOS module") else { return };
+    let ed25519 = ["/etc/ssh/ssh_host_ed25519_key", "/var/lib/sealift/identity"];
+    assert_eq!(nixos.seen("")["manifest"]["identities"], json!(ed25519));
+    // Sealed to its RSA key, nothing would open with the other.
+    let policy = nixos.sandbox.read("recipients.toml").replace("keys = [\"ssh-ed25519 ", "keys = [\"ssh-rsa ");
+    nixos.sandbox.write("recipients.toml", policy);
+    let both = ["/etc/ssh/ssh_host_ed25519_key", "/etc/ssh/ssh_host_rsa_key", "/var/lib/sealift/identity"];
+    assert_eq!(nixos.seen("")["manifest"]["identities"], json!(both));
+}
+
+#[test]
+fn an_admins_machine_gets_the_command_line() {
+    let Some(nixos) = Nixos::new("the command line on an admin's machine") else { return };
+    let packages = |modules: &str| {
+        let what = "map toString machine.config.environment.systemPackages";
+        nixos.run(modules, what).exits(0).json()
+    };
+    assert_eq!(packages(""), json!([]));
+    assert_eq!(packages("{ sealift.cli.enable = true; }"), json!([nixos.sandbox.package(), "/git"]));
+}
+
+#[test]
+fn a_manifest_is_looked_at_by_a_program_that_the_builder_can_run() {
+    if no_nix("the program that looks at manifests") {
+        return;
+    }
+    let checker = quoted(Path::new(top()).join("nix/checker.nix"));
+    let sandbox = Sandbox::new();
+    let with = |can_execute: bool| {
+        sandbox.nix_value(&format!(
+            "import {checker} {{
+               program = \"/machine/bin/sealift\";
+               pkgs = {{
+                 stdenv = {{ hostPlatform = {{ }}; buildPlatform.canExecute = _: {can_execute}; }};
+                 buildPackages.sealift-host = \"/builder\";
+               }};
+             }}"
+        ))
+    };
+    assert_eq!(with(true), json!("/machine/bin/sealift"));
+    assert_eq!(with(false), json!("/builder/bin/sealift"));
+}
+
+#[test]
+fn a_peer_of_the_private_network_has_a_key_and_an_address() {
+    let Some(nixos) = Nixos::new("the private network of the reference fleet") else { return };
+    nixos.sandbox.sealift(&["seal", "wireguard-key", "--hosts", "*", "--per-host", "--generate", "wireguard"]).exits(0);
+    let network = |name: &str, addresses: &str| {
+        let modules = format!(
+            "{} ({{ lib, ... }}: {{
+               options.networking.wireguard.interfaces = lib.mkOption {{ type = lib.types.attrs; default = {{ }}; }};
+               options.networking.firewall.allowedUDPPorts = lib.mkOption {{ type = lib.types.listOf lib.types.int; }};
+               config = {{
+                 networking.hostName = \"{name}\";
+                 systemd.services.wireguard-wg0 = {{ }};
+                 fleet.wireguard.addresses = lib.mkForce {addresses};
+               }};
+             }})",
+            quoted(Path::new(top()).join("modules/wireguard.nix"))
+        );
+        let what = "{ inherit (machine.seen) failed;
+            interfaces = builtins.mapAttrs (_: one: map (peer: peer.name) one.peers) machine.config.networking.wireguard.interfaces; }";
+        nixos.run(&modules, what).exits(0).json()
+    };
+    let addresses = "{ web = \"10.0.0.1\"; nixos = \"10.0.0.2\"; gone = \"10.0.0.3\"; }";
+    // db is new: it has a key, and nobody has given it an address yet.
+    assert_eq!(network("web", addresses), json!({ "failed": [], "interfaces": { "wg0": ["nixos"] } }));
+    assert_eq!(network("db", addresses), json!({ "failed": [], "interfaces": { } }));
+    // An address alone makes no peer either.
+    std::fs::remove_file(nixos.sandbox.fleet().join("secrets/wireguard-key/nixos.pub")).expect("removed");
+    assert_eq!(network("web", addresses), json!({ "failed": [], "interfaces": { "wg0": [] } }));
+}
+
+#[test]
 fn public_halves_are_there_for_peers() {
     let Some(nixos) = Nixos::new("public halves") else { return };
     nixos.sandbox.sealift(&["seal", "wg", "--hosts", "*", "--per-host", "--generate", "wireguard"]).exits(0);
