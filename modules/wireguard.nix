@@ -1,9 +1,10 @@
 # The private network of the machines. Each has a key of its own; the public halves lie beside the sealed ones, so that
-# a new machine is everybody's peer without being named here.
+# a machine with a key and an address is everybody's peer without being named elsewhere. One that lacks either is none yet.
 { config, lib, ... }:
 let
   cfg = config.fleet.wireguard;
-  peers = removeAttrs config.sealift.public.wireguard-key [ config.sealift.host ];
+  inherit (config.sealift) host;
+  members = builtins.intersectAttrs cfg.addresses (config.sealift.public.wireguard-key or { });
 in
 {
   options.fleet.wireguard.addresses = lib.mkOption {
@@ -17,9 +18,9 @@ in
     };
   };
 
-  config = {
+  config = lib.mkIf (members ? ${host}) {
     networking.wireguard.interfaces.wg0 = {
-      ips = [ "${cfg.addresses.${config.sealift.host}}/24" ];
+      ips = [ "${cfg.addresses.${host}}/24" ];
       listenPort = 51820;
       privateKeyFile = config.sealift.secrets.wireguard-key.path;
       peers = lib.mapAttrsToList (name: publicKey: {
@@ -28,7 +29,7 @@ in
         endpoint = "${name}.lan:51820";
         # A machine that is asleep is no reason to fail.
         dynamicEndpointRefreshSeconds = 300;
-      }) peers;
+      }) (removeAttrs members [ host ]);
     };
     networking.firewall.allowedUDPPorts = [ 51820 ];
     sealift.secrets.wireguard-key.units = [ "wireguard-wg0.service" ];

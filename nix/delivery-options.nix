@@ -27,6 +27,11 @@ let
         default = false;
         description = "Whether it is reloaded then, instead of being restarted.";
       };
+      fromPackage = mkOption {
+        type = types.bool;
+        default = false;
+        description = "Whether a package brings the unit, so that no module declares it.";
+      };
       credential = mkOption {
         type = types.nullOr (types.strMatching "[A-Za-z0-9._-]+");
         default = null;
@@ -38,9 +43,31 @@ let
       };
     };
   };
+  # Whether a definition sets anything, after what `mkIf` and `mkMerge` make of it.
+  isSet =
+    value:
+    if value._type or null == "if" then
+      value.condition && isSet value.content
+    else if value._type or null == "merge" then
+      lib.any isSet value.contents
+    else
+      true;
 in
 {
   inherit unitName;
+
+  # The names that these definitions of an attribute set set.
+  namesIn =
+    definitions:
+    builtins.attrNames (lib.foldl' (all: one: all // lib.filterAttrs (_: isSet) one) { } definitions);
+
+  # The other way to say what a template holds.
+  templateFile = mkOption {
+    type = types.nullOr types.path;
+    default = null;
+    example = lib.literalExpression "./app.ini";
+    description = "A file with the text, instead of `content`. `<sealift:‹secret›>` in it is where a value goes.";
+  };
 
   common = place: {
     owner = mkOption {
@@ -50,11 +77,13 @@ in
     };
     group = mkOption {
       type = types.str;
-      default = "root";
+      defaultText = lib.literalExpression "the owner's own group, but root for the group users, in which all people are";
       description = "Its group, or a number.";
     };
     mode = mkOption {
-      type = types.strMatching "0?[46][0246]0";
+      type = types.coercedTo types.ints.unsigned toString (types.strMatching "0?[46][0246]0") // {
+        description = "permissions as octal digits, with none for others, as in 0400, 0440 or 0640";
+      };
       default = "0400";
       apply = (import ./policy.nix).fourDigits;
       description = "Its permissions in octal digits. There are none for others.";
@@ -66,11 +95,13 @@ in
     };
     restart = mkOption {
       type = types.listOf types.str;
+      apply = map unitName;
       default = [ ];
       description = "Units restarted when, and only when, the delivered bytes changed.";
     };
     reload = mkOption {
       type = types.listOf types.str;
+      apply = map unitName;
       default = [ ];
       description = "Units reloaded then.";
     };

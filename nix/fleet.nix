@@ -1,16 +1,69 @@
-# mkFleet: nixosConfigurations from the folders of hosts/, so that adding a machine edits no flake.
+# mkFleet: nixosConfigurations from the folders of hosts/, so that adding a machine edits no flake. moduleFor: the module
+# for machines that a flake makes by itself. Both read the fleet once for all machines.
 let
   policy = import ./policy.nix;
+  inherit (builtins)
+    attrNames
+    filter
+    isFunction
+    isList
+    pathExists
+    ;
 
-  # The machines of a fleet: the folders of hosts/ with a default.nix and a host's name.
+  # The machines of a fleet: each folder of hosts/, but those that say with their first letter that they are none. One
+  # that is not like the others is refused: left out, it would be missed at its deploy.
   hostsIn =
     fleet:
     let
       top = policy.folder fleet + "/hosts";
-      entries = if builtins.pathExists top then builtins.readDir top else { };
-      isHost = name: policy.isHostName name && builtins.pathExists (top + "/${name}/default.nix");
+      entries = if pathExists top then builtins.readDir top else { };
+      # hosts/web.nix, where recipients.toml has a host web.
+      hostOfFile =
+        name:
+        let
+          stem = builtins.match "(.*)[.]nix" name;
+        in
+        if stem != null && entries.${name} == "regular" && (policy.readFleet fleet).hosts ? ${builtins.head stem} then
+          builtins.head stem
+        else
+          null;
+      isMachine =
+        name:
+        hostOfFile name != null
+        || builtins.match "[._].*" name == null
+          && (entries.${name} == "directory" || pathExists (top + "/${name}/default.nix"));
+      look =
+        name:
+        if hostOfFile name != null then
+          policy.refuse "hosts/${name} is a file, and a machine is a folder" "git mv hosts/${name} hosts/${hostOfFile name}/default.nix"
+        else if !policy.isHostName name then
+          policy.refuse "hosts/${name} has a name that no host can have"
+            "a host's name has letters a to z, digits and -, at most 63. A folder that is no machine starts with _ or lies elsewhere"
+        else if !pathExists (top + "/${name}/default.nix") then
+          policy.refuse "hosts/${name} has no default.nix that the flake sees"
+            "write it, or `git add hosts/${name}/default.nix`: a flake sees tracked files only. A folder that is no machine starts with _ or lies elsewhere"
+        else
+          name;
     in
-    builtins.filter isHost (builtins.attrNames entries);
+    map look (filter isMachine (attrNames entries));
+
+  # The module with the fleet that it reads, for every machine that is made with it.
+  moduleFor =
+    fleet:
+    let
+      path = policy.folder fleet;
+      opened = policy.open path;
+    in
+    {
+      # Named twice, it is one module.
+      key = "sealift: ${toString path}";
+      _file = toString ./fleet.nix;
+      imports = [ ./module.nix ];
+      config.sealift = {
+        fleet = path;
+        inherit opened;
+      };
+    };
 
   mkFleet =
     {
@@ -24,24 +77,35 @@ let
       specialArgs ? { },
     }:
     let
+      module = moduleFor fleet;
+      nixosSystem =
+        nixpkgs.lib.nixosSystem or (policy.refuse "mkFleet's `nixpkgs` is not the flake input: it has no lib.nixosSystem"
+          "nixpkgs = inputs.nixpkgs; and not its legacyPackages, nor its path"
+        );
+      ofHost =
+        if isFunction perHost || perHost ? __functor then
+          perHost
+        else
+          policy.refuse "mkFleet's `perHost` is not a function" "perHost = name: [ … ]; gets the name of a machine and gives its modules";
+      listed =
+        what: given:
+        if isList given then
+          given
+        else
+          policy.refuse "mkFleet's `${what}` is not a list" "modules stand in brackets: [ ./common.nix ]";
       system =
         name:
-        nixpkgs.lib.nixosSystem {
+        nixosSystem {
           inherit specialArgs;
           modules = [
-            ./module.nix
-            {
-              sealift = {
-                fleet = policy.folder fleet;
-                host = name;
-              };
-            }
+            module
+            { sealift.host = name; }
             # A machine may have another name for the world than in the fleet.
             ({ lib, ... }: { networking.hostName = lib.mkDefault name; })
             (policy.folder fleet + "/hosts/${name}")
           ]
-          ++ modules
-          ++ perHost name;
+          ++ listed "modules" modules
+          ++ listed "perHost ${name}" (ofHost name);
         };
     in
     builtins.listToAttrs (
@@ -52,5 +116,5 @@ let
     );
 in
 {
-  inherit hostsIn mkFleet;
+  inherit hostsIn mkFleet moduleFor;
 }

@@ -3,6 +3,7 @@
 {
   config,
   lib,
+  options,
   pkgs,
   ...
 }@arguments:
@@ -20,7 +21,11 @@ let
   declared =
     name:
     if !(read.secrets ? ${name}) then
-      throw "sealift: recipients.toml declares no secret ${name}\n  ${policy.known (builtins.attrNames read.secrets)}"
+      policy.refuse "recipients.toml declares no secret ${name}" (policy.known (builtins.attrNames read.secrets))
+    else if cfg.reader == null && read.secrets.${name}.per_host or false then
+      policy.refuse "the secret ${name} has a value of its own for each host, and an admin is none of them" "sealift.reader says whose"
+    else if cfg.reader != null && read.hosts ? ${cfg.reader} && !policy.reads read cfg.reader name then
+      policy.refuse "the secret ${name} is not for ${cfg.reader}" "add ${cfg.reader} to `hosts` of secrets.${name} in recipients.toml, then `sealift rekey ${name}`"
     else
       policy.deliveryOf read (if cfg.reader == null then "nobody" else cfg.reader) name;
 
@@ -52,10 +57,11 @@ let
   );
 
   template = types.submodule (
-    { name, ... }:
+    { name, config, ... }:
     {
       options = common // {
         path = path name;
+        file = delivery.templateFile;
         content = mkOption {
           type = types.str;
           description = ''
@@ -63,6 +69,7 @@ let
           '';
         };
       };
+      config.content = lib.mkIf (config.file != null) (lib.mkDefault (builtins.readFile config.file));
     }
   );
 
@@ -110,30 +117,87 @@ let
   file = pkgs.writeTextFile {
     name = "sealift-home-manifest.json";
     text = builtins.toJSON manifest;
-    checkPhase = lib.optionalString (pkgs.stdenv.buildPlatform.canExecute pkgs.stdenv.hostPlatform) ''
-      ${program} install --check "$target"
+    checkPhase = ''
+      ${import ./checker.nix { inherit pkgs program; }} install --check "$target"
     '';
   };
 
-  consumers =
-    one:
-    lib.mapAttrsToList (name: unit: {
-      ${lib.removeSuffix ".service" name} = {
-        Unit = {
-          Wants = [ "sealift-install.service" ];
-          After = [ "sealift-install.service" ];
-        };
-        Service = lib.mkIf (unit.credential != null) {
-          LoadCredential = [ "${unit.credential}:${one.path}" ];
-        };
+  # Who uses what, unit by unit.
+  uses = lib.concatLists (
+    lib.mapAttrsToList (
+      name: one:
+      lib.mapAttrsToList (unit: how: {
+        inherit name unit;
+        inherit (one) path;
+        inherit (how) credential fromPackage;
+        stem = lib.removeSuffix ".service" unit;
+      }) (lib.filterAttrs (unit: _: lib.hasSuffix ".service" unit) one.units)
+    ) (cfg.secrets // cfg.templates)
+  );
+  ofSystem = if osConfig == null then { } else osConfig.systemd.user.services or { };
+  # A unit that is not home-manager's: a file of its name in the home would take its place, and start nothing.
+  isForeign = use: use.fromPackage || lib.hasInfix "@" use.stem || ofSystem ? ${use.stem};
+  consumer = use: {
+    ${use.stem} = {
+      Unit = {
+        Wants = [ "sealift-install.service" ];
+        After = [ "sealift-install.service" ];
       };
-    }) (lib.filterAttrs (name: _: lib.hasSuffix ".service" name) one.units);
-
-  used = cfg.secrets != { };
-  check = assertion: what: mend: {
-    inherit assertion;
-    message = "sealift: ${what}\n  ${mend}";
+      Service = lib.mkIf (use.credential != null) {
+        LoadCredential = [ "${use.credential}:${use.path}" ];
+      };
+    };
   };
+  dropIn = unit: of: {
+    name = "systemd/user/${unit}.d/sealift.conf";
+    value.text = lib.concatMapStrings (line: line + "\n") (
+      [
+        "[Unit]"
+        "Wants=sealift-install.service"
+        "After=sealift-install.service"
+        "[Service]"
+      ]
+      ++ map (use: "LoadCredential=${use.credential}:${use.path}") (
+        lib.filter (use: use.credential != null) of
+      )
+    );
+  };
+
+  used = cfg.secrets != { } || cfg.templates != { };
+  check =
+    isWell: what: mend:
+    lib.optional (!isWell) "sealift: ${what}\n  ${mend}";
+
+  services =
+    let
+      others = lib.filter (
+        definition: definition.file != toString ./home-manager.nix
+      ) options.systemd.user.services.definitionsWithLocations;
+      declaredByOthers = lib.genAttrs (delivery.namesIn (map (definition: definition.value) others)) (
+        _: null
+      );
+    in
+    lib.concatMap (
+      use:
+      check (isForeign use || declaredByOthers ? ${use.stem})
+        "${use.name} names ${use.unit} in `units`, and this home has no such service"
+        "look at its name; for one that a package brings, `units.\"${use.unit}\".fromPackage = true;`"
+    ) uses;
+
+  templates = lib.concatLists (
+    lib.mapAttrsToList (
+      name: one:
+      lib.concatMap (
+        named:
+        check (cfg.secrets ? ${named})
+          "the template ${name} has a placeholder of ${named}, which is no secret of this user"
+          "use config.sealift.placeholder.…; ${policy.known (builtins.attrNames cfg.secrets)}"
+      ) (policy.placeholdersIn one.content)
+      ++
+        check (!(cfg.secrets ? ${name})) "the template ${name} has the name of a secret"
+          "give the template another name"
+    ) cfg.templates
+  );
 in
 {
   options.sealift = {
@@ -206,24 +270,31 @@ in
       sealift.secrets = builtins.mapAttrs (_: _: { }) (policy.secretsOf read cfg.reader);
     })
     {
-      assertions = lib.optionals used (
-        [
-          (check (
-            cfg.fleet != null
-          ) "sealift.fleet is not set" "sealift.fleet = ./.; in the flake that holds recipients.toml")
-          (check (cfg.reader == null || read.hosts ? ${cfg.reader})
-            "recipients.toml has no host ${toString cfg.reader}"
-            "`sealift host add` adds the user's key under a name of its own"
-          )
-        ]
-        ++ map (
-          path:
-          check
-            (lib.hasPrefix "/" path && !(lib.hasInfix "$" path) && !(lib.hasPrefix builtins.storeDir path))
-            "sealift.identityPaths names ${path}"
-            "write the whole path, without a variable and not in the Nix store"
-        ) cfg.identityPaths
-      );
+      assertions =
+        map
+          (message: {
+            assertion = false;
+            inherit message;
+          })
+          (
+            lib.optionals used (
+              check (
+                cfg.fleet != null
+              ) "sealift.fleet is not set" "sealift.fleet = ./.; in the flake that holds recipients.toml"
+              ++ check (cfg.reader == null || cfg.fleet == null || read.hosts ? ${cfg.reader})
+                "recipients.toml has no host ${toString cfg.reader}"
+                "`sealift host add` adds the user's key under a name of its own"
+              ++ lib.concatMap (
+                path:
+                check
+                  (lib.hasPrefix "/" path && !(lib.hasInfix "$" path) && !(lib.hasPrefix builtins.storeDir path))
+                  "sealift.identityPaths names ${path}"
+                  "write the whole path, without a variable and not in the Nix store"
+              ) cfg.identityPaths
+              ++ services
+              ++ templates
+            )
+          );
     }
     (lib.mkIf (used && cfg.fleet != null) {
       systemd.user.services = lib.mkMerge (
@@ -237,18 +308,20 @@ in
                 TimeoutStartSec = "3min";
                 UMask = "0077";
                 LimitCORE = 0;
-                ExecStart = "${program} install --strict=live --user-dir %t ${file}";
-                ExecStartPost = [
+                # Before it: where some do not open, the others are found nevertheless.
+                ExecStartPre = [
                   "${pkgs.coreutils}/bin/mkdir -p ${config.xdg.stateHome}"
                   "${pkgs.coreutils}/bin/ln -sfnT %t/sealift ${folder}"
                 ];
+                ExecStart = "${program} install --strict=live --user-dir %t ${file}";
               };
               Install.WantedBy = [ "default.target" ];
             };
           }
         ]
-        ++ lib.concatMap consumers (builtins.attrValues cfg.secrets ++ builtins.attrValues cfg.templates)
+        ++ map consumer (lib.filter (use: !isForeign use) uses)
       );
+      xdg.configFile = lib.mapAttrs' dropIn (lib.groupBy (use: use.unit) (lib.filter isForeign uses));
     })
   ];
 }

@@ -14,24 +14,32 @@ let
   reloaded = lib.filterAttrs (_: unit: unit.reload);
   # What `units` says is added to the lists.
   told =
-    one:
-    one
-    // {
-      restart = lib.unique (one.restart ++ builtins.attrNames (restarted one.units));
-      reload = lib.unique (one.reload ++ builtins.attrNames (reloaded one.units));
-    };
+    _: one:
+    if one.units == { } then
+      one
+    else
+      one
+      // {
+        restart = lib.unique (one.restart ++ builtins.attrNames (restarted one.units));
+        reload = lib.unique (one.reload ++ builtins.attrNames (reloaded one.units));
+      };
 
-  forUsers = lib.any (secret: secret.needed_for_users) (builtins.attrValues secrets);
+  ofUsers = builtins.filter (secret: secret.needed_for_users) (
+    map (name: secrets.${name}) cfg.internal.special
+  );
+  forUsers = ofUsers != [ ];
   # Who makes the users: a unit early in the boot, or the activation script.
   byUnit = config.systemd.sysusers.enable || config.services.userborn.enable;
 
   text = builtins.toJSON cfg.manifest;
-  # A manifest that the program would refuse does not become part of a system. A machine of another kind is not asked.
+  # A manifest that the program would refuse does not become part of a system. It is looked at where it is built: for a
+  # machine of another kind by the program of the builder's kind.
+  checker = import ./checker.nix { inherit pkgs program; };
   manifest = pkgs.writeTextFile {
     name = "sealift-manifest.json";
     inherit text;
-    checkPhase = lib.optionalString (pkgs.stdenv.buildPlatform.canExecute pkgs.stdenv.hostPlatform) ''
-      ${program} install --check "$target"
+    checkPhase = ''
+      ${checker} install --check "$target"
     '';
   };
 
@@ -59,9 +67,15 @@ in
   sealift.manifest = (import ./manifest.nix).make {
     inherit (cfg) host keepGenerations;
     identities = map toString cfg.identityPaths;
-    secrets = builtins.mapAttrs (_: told) secrets;
-    templates = builtins.mapAttrs (_: told) cfg.templates;
+    secrets = builtins.mapAttrs told secrets;
+    inherit (cfg.internal) entries;
+    templates = builtins.mapAttrs told cfg.templates;
   };
+
+  environment.systemPackages = lib.mkIf cfg.cli.enable [
+    cfg.cli.package
+    pkgs.git
+  ];
 
   environment.etc = {
     "sealift/manifest.json".source = manifest;
@@ -115,6 +129,12 @@ in
       }
     ]
   );
+
+  # userborn writes passwords when it runs, and its unit would not change with them. (systemd-sysusers sets none anew, and
+  # the activation script runs in every switch.)
+  systemd.services.userborn = lib.mkIf (forUsers && config.services.userborn.enable) {
+    restartTriggers = map (secret: secret.file) ofUsers;
+  };
 
   # A deploy that was killed, by itself or with the machine, is finished or taken back. Its journal starts this, which waits
   # while the deploy is at work. It may activate another system, so that nothing waits for it, and no switch touches it.

@@ -34,7 +34,7 @@ let
 in
 {
   inherit manifestOf;
-  inherit (fleet) hostsIn mkFleet;
+  inherit (fleet) hostsIn mkFleet moduleFor;
   inherit (policy)
     fileOf
     publicOf

@@ -37,6 +37,8 @@ let
   listOf = make: all: map (name: make name all.${name}) (attrNames all);
 in
 {
+  inherit entry;
+
   # The names of the keys that a host has unless it says otherwise.
   identities = [
     "/etc/ssh/ssh_host_ed25519_key"
@@ -49,6 +51,8 @@ in
       identities,
       keepGenerations,
       secrets,
+      # Entries that were made before, by name.
+      entries ? { },
       templates ? { },
     }:
     {
@@ -56,7 +60,7 @@ in
       version = if templates == { } then 1 else 2;
       inherit host identities;
       keep_generations = keepGenerations;
-      secrets = listOf entry secrets;
+      secrets = listOf (name: secret: entries.${name} or (entry name secret)) secrets;
     }
     // (if templates == { } then { } else { templates = listOf template templates; });
 }

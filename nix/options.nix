@@ -14,9 +14,35 @@ let
   delivery = import ./delivery-options.nix { inherit lib; };
 
   # Everything that is not asked for stays unread: without a fleet there is only the assertion that says so.
-  read = if cfg.fleet == null then policy.read "version = 1" else policy.readFleet cfg.fleet;
+  inherit (cfg) opened;
+  read = opened.policy;
   own = policy.secretsOf read cfg.host;
   others = removeAttrs read.secrets (builtins.attrNames own);
+  fileOf = declared: opened.files.${declared.sealed_as};
+
+  # The owner's own group, where that is not the one that all people of this machine are in.
+  groupOf =
+    owner:
+    let
+      group = config.users.users.${owner}.group or "";
+    in
+    if owner == "root" || group == "" || group == "users" then "root" else group;
+
+  # A secret for which nothing is set here, as the submodule below would make it. Most of a fleet's are such, and a
+  # submodule for each would take longer to evaluate than all the rest of a system.
+  unusual = removeAttrs own opened.usualNames;
+  plain =
+    builtins.intersectAttrs own opened.usual
+    // builtins.mapAttrs (
+      name: declared:
+      policy.plainOf declared
+      // {
+        group = if read.secrets.${name} ? group then declared.group else groupOf declared.owner;
+        file = fileOf declared;
+      }
+    ) unusual;
+  # Names for which something is set here. `mkIf false` sets nothing.
+  changed = delivery.namesIn options.sealift.secrets.definitions;
 
   notOurs =
     name:
@@ -46,10 +72,7 @@ let
           '';
         };
         file = fixed types.str (
-          if declared == null then
-            notOurs name
-          else
-            policy.fileOf (policy.folder cfg.fleet) declared.sealed_as
+          if declared == null then notOurs name else fileOf declared
         ) "The sealed file, as a store path of its own. Its value is only ever on the machine, at `path`.";
         sealed_as = fixed types.str (declared.sealed_as or name
         ) "The name that its seal must carry: with the host's name for a value of its own for each host.";
@@ -64,13 +87,14 @@ let
         in
         {
           owner = says "owner";
-          group = says "group";
+          group =
+            if read.secrets.${name} ? group then says "group" else lib.mkOverride 1400 (groupOf config.owner);
           mode = says "mode";
           restart = says "restart";
           reload = says "reload";
           needed_for_users = says "needed_for_users";
           path =
-            if read.secrets.${name}.path or null != null then
+            if read.secrets.${name} ? path then
               says "path"
             else
               lib.mkOverride 1400 (policy.placeOf config.needed_for_users name);
@@ -79,9 +103,10 @@ let
   );
 
   template = types.submodule (
-    { name, ... }:
+    { name, config, ... }:
     {
       options = delivery.common "/run/sealift/‹name›" // {
+        file = delivery.templateFile;
         content = mkOption {
           type = types.str;
           description = ''
@@ -97,7 +122,11 @@ let
           '';
         };
       };
-      config.path = lib.mkOverride 1400 (policy.placeOf false name);
+      config = {
+        content = lib.mkIf (config.file != null) (lib.mkDefault (builtins.readFile config.file));
+        group = lib.mkOverride 1400 (groupOf config.owner);
+        path = lib.mkOverride 1400 (policy.placeOf false name);
+      };
     }
   );
 in
@@ -108,8 +137,15 @@ in
       default = null;
       example = literalExpression "./.";
       description = ''
-        The folder that holds `recipients.toml` and `secrets/`, inside the flake. `mkFleet` sets it.
+        The folder that holds `recipients.toml` and `secrets/`, inside the flake. `mkFleet` and `moduleFor` set it.
       '';
+    };
+
+    opened = mkOption {
+      type = types.raw;
+      default = if cfg.fleet == null then policy.none else policy.open cfg.fleet;
+      internal = true;
+      description = "The fleet as it was read: `mkFleet` and `moduleFor` read it once for all machines.";
     };
 
     host = mkOption {
@@ -132,9 +168,17 @@ in
     identityPaths = mkOption {
       type = types.listOf types.path;
       default =
-        map (key: key.path) (builtins.filter (key: key.type == "ed25519") config.services.openssh.hostKeys)
-        ++ [ "/var/lib/sealift/identity" ];
-      defaultText = literalExpression ''the ed25519 keys of services.openssh.hostKeys, then "/var/lib/sealift/identity"'';
+        let
+          ofType =
+            type: map (key: key.path) (builtins.filter (key: key.type == type) config.services.openssh.hostKeys);
+          # One that was taken by its RSA key has its secrets sealed to that.
+          byRsa = lib.any (lib.hasPrefix "ssh-rsa ") read.hosts.${cfg.host}.keys or [ ];
+        in
+        ofType "ed25519" ++ lib.optionals byRsa (ofType "rsa") ++ [ "/var/lib/sealift/identity" ];
+      defaultText = literalExpression ''
+        the ed25519 keys of services.openssh.hostKeys, its RSA keys if recipients.toml has one for this machine, then
+        "/var/lib/sealift/identity"
+      '';
       description = ''
         The private keys that open this machine's secrets, as paths on the machine, in the order in which they are
         tried. Where they lie on a file system of their own, it must be mounted early (`neededForBoot`).
@@ -153,8 +197,8 @@ in
     secrets = mkOption {
       type = types.attrsOf secret;
       default = { };
-      # A secret of others is there as the error that says so.
-      apply = declared: builtins.mapAttrs (name: _: notOurs name) others // declared;
+      # Every secret of this machine is there without being named, and one of others as the error that says so.
+      apply = changed: builtins.mapAttrs (name: _: notOurs name) others // plain // changed;
       description = ''
         The secrets of this machine. They come from recipients.toml; what is set here changes how one is delivered, never
         who reads it. A secret of other machines only is an error as soon as it is used.
@@ -172,6 +216,23 @@ in
       description = "Files with values of secrets in them, put together on the machine.";
     };
 
+    cli = {
+      enable = mkOption {
+        type = types.bool;
+        default = false;
+        description = ''
+          Whether the command line of sealift is installed, and git, which it uses: for a machine from which somebody
+          administers the fleet.
+        '';
+      };
+      package = mkOption {
+        type = types.package;
+        default = pkgs.sealift or (pkgs.callPackage ./package.nix { });
+        defaultText = literalExpression "sealift";
+        description = "The command line.";
+      };
+    };
+
     placeholder = mkOption {
       type = types.lazyAttrsOf types.str;
       readOnly = true;
@@ -185,9 +246,7 @@ in
     public = mkOption {
       type = types.lazyAttrsOf (types.lazyAttrsOf types.str);
       readOnly = true;
-      default = builtins.mapAttrs (
-        name: _: policy.publicOf (policy.folder cfg.fleet) read name
-      ) read.secrets;
+      default = opened.public;
       defaultText = literalExpression "from secrets/*.pub";
       description = ''
         The public halves that lie beside sealed keys, by secret and host: `public.wireguard-key.‹host›` is a peer's public
@@ -213,20 +272,18 @@ in
         commands = if cfg.host == null then { } else policy.commandsOf read cfg.host;
         # Those that are set here and delivered; without the errors that stand for others' secrets.
         delivered = builtins.intersectAttrs own cfg.secrets;
-        # Names that this configuration sets and that no secret of this machine has.
-        strangers = builtins.attrNames (
-          removeAttrs (lib.foldl' (all: one: all // one) { } options.sealift.secrets.definitions) (
-            builtins.attrNames own
-          )
+        # Those whose delivery is as for any machine: what is known of them is known once for all machines.
+        entries = removeAttrs (builtins.intersectAttrs own opened.entries) changed;
+        # And the names of the others.
+        special = builtins.attrNames (
+          unusual // builtins.intersectAttrs own (lib.genAttrs changed (_: null))
         );
+        # Names that this configuration sets and that no secret of this machine has.
+        strangers = builtins.filter (name: !(own ? ${name})) changed;
         hostIsDefault =
           options.sealift.host.highestPrio >= (lib.mkOptionDefault null).priority
           && options.networking.hostName.highestPrio >= (lib.mkOptionDefault null).priority;
       };
       description = "For the parts of this module.";
     };
-  };
-
-  # Every secret of this machine is there without being named again.
-  config.sealift.secrets = builtins.mapAttrs (_: _: { }) own;
-}
+  };}

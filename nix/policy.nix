@@ -1,19 +1,29 @@
 # recipients.toml as Nix sees it: who reads what, and how it is delivered. Pure, and needs no nixpkgs. It believes what
-# `sealift check` proves of the file, and refuses only what would make it choose wrongly.
+# `sealift check` proves of the file, and refuses only what would make it choose wrongly. What is the same for all hosts
+# of a fleet is worked out once, where it is read.
 let
   inherit (builtins)
     addErrorContext
+    all
     attrNames
+    attrValues
     any
+    concatMap
     concatStringsSep
-    elem
     filter
     fromTOML
+    groupBy
+    head
+    isAttrs
+    isBool
+    isList
     isString
     listToAttrs
+    mapAttrs
     match
     stringLength
     substring
+    typeOf
     ;
 
   fits = pattern: word: isString word && match pattern word != null;
@@ -26,72 +36,232 @@ let
   refuse = what: mend: throw "sealift: ${what}\n  ${mend}";
 
   known =
-    names: if names == [ ] then "there are none yet" else "known: ${concatStringsSep ", " names}";
+    names:
+    let
+      count = builtins.length names;
+      first = builtins.genList (builtins.elemAt names) 12;
+    in
+    if names == [ ] then
+      "there are none yet"
+    else if count <= 12 then
+      "known: ${concatStringsSep ", " names}"
+    else
+      "known: ${concatStringsSep ", " first} and ${toString (count - 12)} more";
+
+  # What the values are that are looked at here. Another would end in an error of Nix that names neither file nor key.
+  text = {
+    fits = isString;
+    is = "a string";
+  };
+  flag = {
+    fits = isBool;
+    is = "true or false";
+  };
+  words = {
+    fits = value: isList value && all isString value;
+    is = "a list of strings";
+  };
+  forms = {
+    hosts = {
+      keys = words;
+      tags = words;
+    };
+    secrets = {
+      allow_unsealed = flag;
+      description = text;
+      group = text;
+      hosts = words;
+      mode = text;
+      needed_for_users = flag;
+      owner = text;
+      path = text;
+      per_host = flag;
+      reload = words;
+      restart = words;
+      shape = text;
+    };
+    checks = {
+      command = words;
+      on = words;
+    };
+  };
+
+  # Each value of another kind, with its place and what it should be.
+  misformed =
+    policy:
+    concatMap (
+      kind:
+      let
+        table = policy.${kind};
+        form = forms.${kind};
+        inside =
+          name:
+          if isAttrs table.${name} then
+            map
+              (key: {
+                place = "${kind}.${name}.${key}";
+                inherit (form.${key}) is;
+                value = table.${name}.${key};
+              })
+              (
+                filter (key: !(form.${key}.fits table.${name}.${key})) (
+                  attrNames (builtins.intersectAttrs form table.${name})
+                )
+              )
+          else
+            [
+              {
+                place = "${kind}.${name}";
+                is = "a table";
+                value = table.${name};
+              }
+            ];
+      in
+      if isAttrs table then
+        concatMap inside (attrNames table)
+      else
+        [
+          {
+            place = kind;
+            is = "a table";
+            value = table;
+          }
+        ]
+    ) (attrNames forms);
+
+  kindOf =
+    value:
+    {
+      int = "a number";
+      float = "a number";
+      bool = "true or false";
+      string = "a string";
+      list = "a list of something else";
+      set = "a table";
+    }
+    .${typeOf value};
 
   # The text of recipients.toml, read and looked at.
   read =
-    text:
+    source:
     let
-      parsed = addErrorContext "while Nix reads recipients.toml (its TOML is 1.0 without dates: write a date as a string)" (
-        fromTOML text
-      );
+      parsed =
+        addErrorContext
+          "while Nix reads recipients.toml (its TOML is 1.0 without dates: write a date as a string); `sealift check` says more"
+          (
+            # Nix shows this line where it cannot read the file: it takes TOML 1.0 only, and no dates.
+            fromTOML source # recipients.toml: `sealift check` says what is wrong with it; write a date as a string
+          );
       policy = {
         admins = { };
         hosts = { };
         secrets = { };
+        checks = { };
       }
       // parsed;
       version = parsed.version or null;
       wrongSecrets = filter (name: !isSecretName name) (attrNames policy.secrets);
       wrongHosts = filter (name: !isHostName name) (attrNames policy.hosts);
+      wrong = misformed policy;
     in
     if version != 1 then
       refuse "recipients.toml is not of version 1, which is all that this module reads" "update the flake input sealift"
-    else if wrongSecrets != [ ] || wrongHosts != [ ] then
-      refuse "recipients.toml has a host or secret whose name is outside its alphabet" "`sealift check` names it"
+    else if wrong != [ ] then
+      refuse "${(head wrong).place} in recipients.toml is ${kindOf (head wrong).value}, and should be ${(head wrong).is}" "`sealift check` shows its line"
+    else if wrongSecrets != [ ] then
+      refuse "recipients.toml has a secret whose name is outside its alphabet: ${head wrongSecrets}" "letters a to z, digits, . _ - and / between parts; `sealift check` says more"
+    else if wrongHosts != [ ] then
+      refuse "recipients.toml has a host whose name is outside its alphabet: ${head wrongHosts}" "letters a to z, digits and -, as in networking.hostName; `sealift check` says more"
     else
-      policy;
+      policy // { index = indexOf policy; };
 
-  tagsOf = policy: host: policy.hosts.${host}.tags or [ ];
-
-  # Whether a word of `hosts` names a host: a name, "@tag" or "*".
-  names =
-    policy: host: word:
-    word == "*" || word == host || elem word (map (tag: "@" + tag) (tagsOf policy host));
-
-  # A word that names nobody is a mistake, and it would silently take a secret away.
-  namesNobody =
-    policy: word: word != "*" && !any (host: names policy host word) (attrNames policy.hosts);
+  # What is the same for every host, by name and as far as it is asked for.
+  indexOf =
+    policy:
+    let
+      hosts = attrNames policy.hosts;
+      tagged = concatMap (
+        host:
+        map (tag: {
+          word = "@" + tag;
+          inherit host;
+        }) (policy.hosts.${host}.tags or [ ])
+      ) hosts;
+    in
+    rec {
+      # Whom a word of `hosts` names: a host, "@tag" or "*".
+      named =
+        mapAttrs (
+          _: pairs:
+          listToAttrs (
+            map (pair: {
+              name = pair.host;
+              value = null;
+            }) pairs
+          )
+        ) (groupBy (pair: pair.word) tagged)
+        // mapAttrs (host: _: { ${host} = null; }) policy.hosts
+        // {
+          "*" = policy.hosts;
+        };
+      # The hosts that read a secret, as sets. A word that names nobody is a mistake, and it would silently take a secret
+      # away.
+      readers = mapAttrs (
+        name: secret:
+        let
+          said = secret.hosts or (refuse "secrets.${name} in recipients.toml has no `hosts`" "`sealift check` says more");
+          lost = filter (word: !(named ? ${word})) said;
+        in
+        if lost != [ ] then
+          refuse "secrets.${name} in recipients.toml names ${concatStringsSep ", " lost}, which is no host" (
+            known hosts
+          )
+        else
+          map (word: named.${word}) said
+      ) policy.secrets;
+      # How each is delivered, the same to all but those that have a value of their own for each host.
+      deliveries = mapAttrs delivery policy.secrets;
+      # One that says nothing is of nobody's group.
+      wordsOf =
+        name:
+        let
+          secret = policy.secrets.${name};
+        in
+        if secret ? hosts then concatStringsSep " " secret.hosts else "!${name}";
+      # Secrets with the same readers, ready to be taken together: a host is looked for once for each such group.
+      groups = map (
+        names:
+        let
+          isOwn = name: policy.secrets.${name}.per_host or false;
+        in
+        {
+          readers = readers.${head names};
+          shared = map (name: {
+            inherit name;
+            value = deliveries.${name};
+          }) (filter (name: !isOwn name) names);
+          perHost = filter isOwn names;
+        }
+      ) (attrValues (groupBy wordsOf (attrNames policy.secrets)));
+    };
 
   # Whether a host reads a secret.
   reads =
     policy: host: name:
-    let
-      words =
-        policy.secrets.${name}.hosts
-          or (refuse "secrets.${name} in recipients.toml has no `hosts`" "`sealift check` tells more");
-      lost = filter (namesNobody policy) words;
-    in
-    if lost != [ ] then
-      refuse "secrets.${name} in recipients.toml names ${concatStringsSep ", " lost}, which is no host" (
-        known (attrNames policy.hosts)
-      )
-    else
-      any (names policy host) words;
+    any (set: set ? ${host}) policy.index.readers.${name};
 
   # "400" is written as "0400", here as in Rust.
   fourDigits = mode: if stringLength mode == 3 then "0" + mode else mode;
 
-  # How one secret is delivered to one host, every default filled in. The keys are those of recipients.toml.
-  deliveryOf =
-    policy: host: name:
+  # How one secret is delivered, every default filled in. The keys are those of recipients.toml.
+  delivery =
+    name: secret:
     let
-      secret = policy.secrets.${name};
       forUsers = secret.needed_for_users or false;
     in
     {
       # Where its value lies under secrets/, without ".age", which is also what the seal calls it.
-      sealed_as = if secret.per_host or false then "${name}/${host}" else name;
+      sealed_as = name;
       owner = secret.owner or "root";
       group = secret.group or "root";
       mode = fourDigits (secret.mode or "0400");
@@ -104,18 +274,27 @@ let
       description = secret.description or "";
     };
 
+  # The same for one host.
+  deliveryOf =
+    policy: host: name:
+    if policy.secrets.${name}.per_host or false then
+      policy.index.deliveries.${name} // { sealed_as = "${name}/${host}"; }
+    else
+      policy.index.deliveries.${name};
+
   # The commands of the checks of one host, by name.
   commandsOf =
     policy: host:
     let
-      checks = policy.checks or { };
-      isOf = name: checks.${name} ? command && any (names policy host) (checks.${name}.on or [ "*" ]);
+      isOn = word: policy.index.named.${word} or { } ? ${host};
+      isOf = check: check ? command && any isOn (check.on or [ "*" ]);
+      own = filter (name: isOf policy.checks.${name}) (attrNames policy.checks);
     in
     listToAttrs (
       map (name: {
         inherit name;
-        value = checks.${name}.command;
-      }) (filter isOf (attrNames checks))
+        value = policy.checks.${name}.command;
+      }) own
     );
 
   # Where a delivered file is found, unless it says otherwise.
@@ -124,11 +303,30 @@ let
   # The secrets of one host, by name.
   secretsOf =
     policy: host:
+    let
+      groups = filter (group: any (set: set ? ${host}) group.readers) policy.index.groups;
+    in
     listToAttrs (
-      map (name: {
-        inherit name;
-        value = deliveryOf policy host name;
-      }) (filter (reads policy host) (attrNames policy.secrets))
+      concatMap (
+        group:
+        group.shared
+        ++ map (name: {
+          inherit name;
+          value = deliveryOf policy host name;
+        }) group.perHost
+      ) groups
+    );
+
+  # The secrets that the text of a template names.
+  placeholdersIn =
+    content:
+    attrNames (
+      listToAttrs (
+        map (piece: {
+          name = head piece;
+          value = null;
+        }) (filter isList (builtins.split "<sealift:([^>\n]*)>" content))
+      )
     );
 
   # Where a sealed file is in a fleet.
@@ -151,11 +349,20 @@ let
         name = storeName sealedAs;
       }
     else
-      throw (missing sealedAs);
+      throw (head (missing [ sealedAs ]));
 
+  # What is said of sealed files that are not there, for each of a few, else for all.
   missing =
-    sealedAs:
-    "sealift: secrets/${sealedAs}.age is not in the flake\n  seal it with `sealift seal ${sealedAs}`; if it is there, `git add secrets/${sealedAs}.age`: a flake sees tracked files only";
+    sealed:
+    if builtins.length sealed <= 3 then
+      map (
+        name:
+        "sealift: secrets/${name}.age is not in the flake\n  seal it with `sealift seal ${name}`; if it is there, `git add secrets/${name}.age`: a flake sees tracked files only"
+      ) sealed
+    else
+      [
+        "sealift: ${toString (builtins.length sealed)} sealed files are not in the flake, the first is secrets/${head sealed}.age\n  `git add secrets`: a flake sees tracked files only; `sealift check` names those that are not sealed yet"
+      ];
 
   # The public halves that lie beside the sealed files of a secret, by host: WireGuard keys of all peers, for example.
   publicOf =
@@ -180,6 +387,79 @@ let
     in
     if last >= 0 && substring last 1 text == "\n" then substring 0 last text else text;
 
+  # Where there is no fleet.
+  none = opened "/" (read "version = 1");
+
+  # A fleet with what its machines have in common, each worked out once: `moduleFor` and `mkFleet` hand it to all of them.
+  open = fleet: opened (folder fleet) (readFleet fleet);
+  opened =
+    path: policy:
+    let
+      sealedOf =
+        name:
+        if policy.secrets.${name}.per_host or false then
+          map (host: "${name}/${host}") (filter (host: reads policy host name) (attrNames policy.hosts))
+        else
+          [ name ];
+      ofSealed =
+        make:
+        listToAttrs (
+          map (name: {
+            inherit name;
+            value = make name;
+          }) (concatMap sealedOf (attrNames policy.secrets))
+        );
+    in
+    rec {
+      inherit policy;
+      # By the name under secrets/.
+      files = ofSealed (fileOf path);
+      # The names under secrets/ where no file is.
+      lost = filter (name: !builtins.pathExists (fileIn path name)) (attrNames files);
+      public = mapAttrs (name: _: publicOf path policy name) policy.secrets;
+      # Secrets as the module has them where nothing is set, for those whose delivery depends on nothing of a machine: root's,
+      # in their usual places. Nothing can be wrong with one of them by itself; whether they are in each other's way is
+      # known for all of them.
+      usual = mapAttrs (name: one: plainOf one // { file = files.${name}; }) (
+        builtins.removeAttrs policy.index.deliveries (
+          filter (
+            name:
+            let
+              secret = policy.secrets.${name};
+            in
+            secret ? path
+            || secret.per_host or false
+            || secret.needed_for_users or false
+            || secret.owner or "root" != "root"
+            || secret.group or "root" != "root"
+          ) (attrNames policy.secrets)
+        )
+      );
+      usualNames = attrNames usual;
+      entries = mapAttrs (import ./manifest.nix).entry usual;
+      clash = clashes (map (name: usual.${name}.path) usualNames);
+    };
+
+  # A delivery as an option of the module has it, but for its file.
+  plainOf =
+    one:
+    builtins.removeAttrs one [ "description" ]
+    // {
+      units = { };
+    };
+
+  # Whether two of these paths are the same, or one is a folder of another. In their order those of one folder follow it,
+  # so that each is only held against the one before.
+  clashes =
+    paths:
+    let
+      sorted = builtins.sort builtins.lessThan (map (path: path + "/") paths);
+      step =
+        before: path:
+        if before == true || substring 0 (stringLength before) path == before then true else path;
+    in
+    sorted != [ ] && builtins.foldl' step (head sorted) (builtins.tail sorted) == true;
+
   # Any way of naming a folder, as a path: a flake, a string and a path look the same from here on, and nothing is copied.
   # A string that a path is appended to would carry the whole source with it. One that is to be built is built first.
   folder =
@@ -191,26 +471,6 @@ let
       fleet
     else
       builtins.seq (builtins.pathExists text) (/. + builtins.unsafeDiscardStringContext text);
-in
-{
-  inherit
-    commandsOf
-    deliveryOf
-    fileIn
-    fileOf
-    folder
-    fourDigits
-    isHostName
-    isSecretName
-    known
-    missing
-    placeOf
-    publicOf
-    read
-    reads
-    secretsOf
-    storeName
-    ;
 
   # The policy of the fleet in a folder.
   readFleet =
@@ -222,4 +482,31 @@ in
       read (builtins.readFile path)
     else
       refuse "there is no recipients.toml in ${toString fleet}" "`sealift init` makes one, and `git add recipients.toml` lets the flake see it";
+in
+{
+  inherit
+    clashes
+    commandsOf
+    deliveryOf
+    fileIn
+    fileOf
+    folder
+    fourDigits
+    isHostName
+    isSecretName
+    known
+    missing
+    none
+    open
+    placeOf
+    placeholdersIn
+    plainOf
+    publicOf
+    read
+    readFleet
+    reads
+    refuse
+    secretsOf
+    storeName
+    ;
 }

@@ -25,6 +25,17 @@ let
     "networking.wireguard.interfaces.*.privateKey"
   ];
 
+  # Whether somebody has set an option, and not its own module as what holds unless somebody does: gitea's names a file
+  # that it writes, with mkDefault, on every machine that has it. Where the module system does not tell, it is looked at.
+  isSet = option: option.highestPrio or 100 < (lib.mkDefault null).priority;
+  # The option of a place inside an attribute set of submodules.
+  optionAt =
+    option: path:
+    let
+      entry = option.valueMeta.attrs.${builtins.head path} or null;
+    in
+    lib.attrByPath (builtins.tail path) { } (entry.configuration.options or { });
+
   # Each place that an entry names, as far as this system has it, with its value.
   find =
     entry:
@@ -35,10 +46,17 @@ let
       walk =
         name: rest: value:
         if rest == [ ] then
-          lib.optional (value != null) {
-            option = lib.concatStringsSep "." name;
-            inherit value;
-          }
+          lib.optional
+            (
+              value != null
+              && isSet (
+                if name == fixed then there else optionAt there (lib.drop (builtins.length fixed) name)
+              )
+            )
+            {
+              option = lib.concatStringsSep "." name;
+              inherit value;
+            }
         else if !builtins.isAttrs value then
           [ ]
         else if builtins.head rest == "*" then

@@ -184,6 +184,44 @@ fn what_nix_cannot_read_is_told_with_its_mend() {
 }
 
 #[test]
+fn nix_reads_what_check_takes() {
+    if no_nix("TOML of Nix and of the program") {
+        return;
+    }
+    let sandbox = Sandbox::with_fleet(&["web@t"]);
+    let good = sandbox.read("recipients.toml");
+    for (more, taken) in [
+        ("[secrets.a]\nhosts = []\ngenerate = { kind = \"hex\", bytes = 16 }\n", true),
+        ("[secrets.a]\nhosts = [\n  \"web\", # {\n  \"@t\",\n]\ndescription = '\\e {'\n", true),
+        ("[secrets.a]\nhosts = []\ndescription = \"\"\"\n{ \\u00e4 \\\\e\n\"\"\"\n", true),
+        ("[secrets.a]\nhosts = []\ngenerate = {\n  kind = \"hex\", bytes = 16\n}\n", false),
+        ("[secrets.a]\nhosts = []\ngenerate = { kind = \"hex\", bytes = 16, }\n", false),
+        ("[secrets.a]\nhosts = []\ndescription = \"\\e\"\n", false),
+        ("[secrets.a]\nhosts = []\ndescription = \"\\x41\"\n", false),
+        ("[secrets.a]\nhosts = []\nexpires = 2027-03-01\n", false),
+        ("[secrets.a]\nhosts = [\"web]\n", false),
+        ("[secrets.a]\nhosts = \"web\"\n", false),
+        ("[secrets.a]\nhosts = []\nmode = 400\n", false),
+        ("[secrets.a]\nhosts = []\nneeded_for_users = \"yes\"\n", false),
+    ] {
+        sandbox.write("recipients.toml", format!("{good}{more}"));
+        let ours = sandbox.sealift(&["manifest", "web", "--compact"]);
+        let nix = sandbox.nix_eval(&format!(
+            "let policy = (import {}).readFleet {}; in builtins.attrNames policy.secrets",
+            library(),
+            quoted(sandbox.fleet())
+        ));
+        assert_eq!((ours.code == 0, nix.code == 0), (taken, taken), "{more}{}{}", ours.stderr, nix.stderr);
+    }
+    sandbox.write("recipients.toml", format!("{good}[secrets.a]\nhosts = []\ngenerate = {{\n  kind = \"hex\"\n}}\n"));
+    let line = good.lines().count() + 3;
+    sandbox
+        .sealift(&["check"])
+        .exits(2)
+        .says(&format!("recipients.toml:{line}: an inline table of several lines: Nix, which reads this file too"));
+}
+
+#[test]
 fn a_flake_in_a_subdirectory_sees_tracked_files_only() {
     if no_nix("a flake in a subdirectory") {
         return;

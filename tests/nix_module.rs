@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::harness::nix::{nixpkgs_lib, no_nix, quoted, top};
-use crate::harness::{Run, Sandbox, not_run};
+use crate::harness::{Run, Sandbox};
 
 /// A fleet with the machine `web`, and what is needed to evaluate it.
 pub struct Nixos {
@@ -206,6 +206,7 @@ fn delivery_can_be_changed_and_readers_cannot() {
     let seen = nixos.seen(
         r#"{
           users.users.bob = { };
+          systemd.services = { z = { }; r = { }; c = { }; };
           sealift.secrets.a = { owner = "bob"; group = "0"; mode = "600"; path = "/etc/a"; restart = [ "y.service" ]; };
           sealift.secrets."b/c.d".units = {
             "z" = { };
@@ -288,11 +289,11 @@ fn every_mistake_is_told_with_its_mend() {
         case("{ sealift.secrets.a.group = \"ghost\"; }", &["a is for the group ghost", "users.groups.ghost"]),
         case("{ sealift.secrets.a.path = \"/nix/store/x\"; }", &["a would be found in the Nix store"]),
         case(
-            "{ sealift.templates.t = { content = \"\"; path = \"/run/sealift/a\"; }; }",
-            &["a and t are both found at /run/sealift/a"],
+            "{ sealift.secrets.a.path = \"/var/a\"; sealift.templates.t = { content = \"\"; path = \"/var/a\"; }; }",
+            &["a and t are both found at /var/a"],
         ),
         case(
-            "{ sealift.templates.t = { content = \"\"; path = \"/run/sealift/a/b\"; }; }",
+            "{ sealift.secrets.a.path = \"/var/a\"; sealift.templates.t = { content = \"\"; path = \"/var/a/b\"; }; }",
             &["t lies in a folder that is the path of another"],
         ),
         case(
@@ -382,6 +383,7 @@ fn templates_stand_in_the_manifest_as_text() {
     let seen = nixos.seen(
         r#"({ config, ... }: {
           users.users.app = { };
+          systemd.services.app = { };
           sealift.templates."app.ini" = {
             content = "password=${config.sealift.placeholder."db/password"}\n";
             owner = "app";
@@ -398,6 +400,81 @@ fn templates_stand_in_the_manifest_as_text() {
 }
 
 #[test]
+fn the_keys_that_open_are_those_of_the_host() {
+    let Some(nixos) = Nixos::new("identities of the NixOS module") else { return };
+    let ed25519 = ["/etc/ssh/ssh_host_ed25519_key", "/var/lib/sealift/identity"];
+    assert_eq!(nixos.seen("")["manifest"]["identities"], json!(ed25519));
+    // Sealed to its RSA key, nothing would open with the other.
+    let policy = nixos.sandbox.read("recipients.toml").replace("keys = [\"ssh-ed25519 ", "keys = [\"ssh-rsa ");
+    nixos.sandbox.write("recipients.toml", policy);
+    let both = ["/etc/ssh/ssh_host_ed25519_key", "/etc/ssh/ssh_host_rsa_key", "/var/lib/sealift/identity"];
+    assert_eq!(nixos.seen("")["manifest"]["identities"], json!(both));
+}
+
+#[test]
+fn an_admins_machine_gets_the_command_line() {
+    let Some(nixos) = Nixos::new("the command line on an admin's machine") else { return };
+    let packages = |modules: &str| {
+        let what = "map toString machine.config.environment.systemPackages";
+        nixos.run(modules, what).exits(0).json()
+    };
+    assert_eq!(packages(""), json!([]));
+    assert_eq!(packages("{ sealift.cli.enable = true; }"), json!([nixos.sandbox.package(), "/git"]));
+}
+
+#[test]
+fn a_manifest_is_looked_at_by_a_program_that_the_builder_can_run() {
+    if no_nix("the program that looks at manifests") {
+        return;
+    }
+    let checker = quoted(Path::new(top()).join("nix/checker.nix"));
+    let sandbox = Sandbox::new();
+    let with = |can_execute: bool| {
+        sandbox.nix_value(&format!(
+            "import {checker} {{
+               program = \"/machine/bin/sealift\";
+               pkgs = {{
+                 stdenv = {{ hostPlatform = {{ }}; buildPlatform.canExecute = _: {can_execute}; }};
+                 buildPackages.sealift-host = \"/builder\";
+               }};
+             }}"
+        ))
+    };
+    assert_eq!(with(true), json!("/machine/bin/sealift"));
+    assert_eq!(with(false), json!("/builder/bin/sealift"));
+}
+
+#[test]
+fn a_peer_of_the_private_network_has_a_key_and_an_address() {
+    let Some(nixos) = Nixos::new("the private network of the reference fleet") else { return };
+    nixos.sandbox.sealift(&["seal", "wireguard-key", "--hosts", "*", "--per-host", "--generate", "wireguard"]).exits(0);
+    let network = |name: &str, addresses: &str| {
+        let modules = format!(
+            "{} ({{ lib, ... }}: {{
+               options.networking.wireguard.interfaces = lib.mkOption {{ type = lib.types.attrs; default = {{ }}; }};
+               options.networking.firewall.allowedUDPPorts = lib.mkOption {{ type = lib.types.listOf lib.types.int; }};
+               config = {{
+                 networking.hostName = \"{name}\";
+                 systemd.services.wireguard-wg0 = {{ }};
+                 fleet.wireguard.addresses = lib.mkForce {addresses};
+               }};
+             }})",
+            quoted(Path::new(top()).join("modules/wireguard.nix"))
+        );
+        let what = "{ inherit (machine.seen) failed;
+            interfaces = builtins.mapAttrs (_: one: map (peer: peer.name) one.peers) machine.config.networking.wireguard.interfaces; }";
+        nixos.run(&modules, what).exits(0).json()
+    };
+    let addresses = "{ web = \"10.0.0.1\"; nixos = \"10.0.0.2\"; gone = \"10.0.0.3\"; }";
+    // db is new: it has a key, and nobody has given it an address yet.
+    assert_eq!(network("web", addresses), json!({ "failed": [], "interfaces": { "wg0": ["nixos"] } }));
+    assert_eq!(network("db", addresses), json!({ "failed": [], "interfaces": { } }));
+    // An address alone makes no peer either.
+    std::fs::remove_file(nixos.sandbox.fleet().join("secrets/wireguard-key/nixos.pub")).expect("removed");
+    assert_eq!(network("web", addresses), json!({ "failed": [], "interfaces": { "wg0": [] } }));
+}
+
+#[test]
 fn public_halves_are_there_for_peers() {
     let Some(nixos) = Nixos::new("public halves") else { return };
     nixos.sandbox.sealift(&["seal", "wg", "--hosts", "*", "--per-host", "--generate", "wireguard"]).exits(0);
@@ -407,52 +484,6 @@ fn public_halves_are_there_for_peers() {
         assert_eq!(public[host], json!(key.trim_end()));
     }
     assert_eq!(secret(&nixos.seen(""), "wg")["sealed_as"], json!("wg/web"));
-}
-
-#[test]
-fn a_real_runner_reads_its_token_from_the_file() {
-    let Some(nixos) = Nixos::new("the gitea-actions-runner module") else { return };
-    let Some(runner) = std::env::var_os("GITEA_RUNNER_MODULE").filter(|path| !path.is_empty()) else {
-        not_run("the gitea-actions-runner module", "GITEA_RUNNER_MODULE does not name the file of nixpkgs");
-        return;
-    };
-    let value = format!("TOKEN={}\n", nixos.sandbox.value("token"));
-    nixos
-        .sandbox
-        .sealift_with(&["seal", "token", "--hosts", "web", "--shape", "env:TOKEN", "--stdin"], value.as_bytes())
-        .exits(0);
-    let modules = |token: &str| {
-        format!(
-            "{} ({{ config, lib, ... }}: {{
-               options.meta = lib.mkOption {{ type = lib.types.anything; }};
-               config = {{
-                 sealift.secrets.token.units = [ \"gitea-runner-main\" ];
-                 services.gitea-actions-runner = {{
-                   package = nixos.pkgs.sealift-host;
-                   instances.main = {{ enable = true; name = \"web\"; url = \"https://x\"; labels = [ \"x:docker://x\" ]; {token}; }};
-                 }};
-                 virtualisation.podman.enable = true;
-               }};
-             }})",
-            quoted(&runner)
-        )
-    };
-    // What the stand-in has no package for is not asked.
-    let seen = nixos.seen(&modules("tokenFile = config.sealift.secrets.token.path"));
-    assert_eq!((&seen["failed"], &seen["warnings"]), (&json!([]), &json!([])));
-    let unit = seen["units"]["gitea-runner-main"].as_str().expect("a unit");
-    assert!(unit.contains("\nEnvironmentFile=/run/sealift/token\n") && unit.contains("\nDynamicUser=true\n"), "{unit}");
-    assert!(unit.contains("After=sealift-install.service") || unit.contains(" sealift-install.service"), "{unit}");
-    assert_eq!(secret(&seen, "token")["restart"], json!(["gitea-runner-main.service"]));
-    // The seed's mistake, and its cousin.
-    let inline = nixos.seen(&modules("token = \"demo\""));
-    let warning = inline["warnings"][0].as_str().expect("a warning");
-    assert!(warning.contains("services.gitea-actions-runner.instances.main.token is a value"), "{warning}");
-    let literal = quoted(nixos.sandbox.path("keys/web"));
-    nixos.refuses(&[(
-        modules(&format!("tokenFile = {literal}")),
-        &["instances.main.tokenFile names a file in the Nix store"],
-    )]);
 }
 
 #[test]
@@ -532,6 +563,7 @@ fn a_home_has_secrets_of_its_own() {
     };
     let seen = home(
         "({ config, ... }: {
+           systemd.user.services.app.Unit.Description = \"app\";
            sealift.secrets.\"api/token\".units.app.credential = \"token\";
            sealift.templates.\"app.ini\".content = \"t=${config.sealift.placeholder.\"api/token\"}\";
          })",
@@ -543,10 +575,10 @@ fn a_home_has_secrets_of_its_own() {
     let start = install["Service"]["ExecStart"].as_str().expect("a line");
     assert!(start.contains("/bin/sealift install --strict=live --user-dir %t /nix/store/"), "{start}");
     assert_eq!(install["Install"]["WantedBy"], json!(["default.target"]));
-    let links = install["Service"]["ExecStartPost"][1].as_str().expect("a line");
+    let links = install["Service"]["ExecStartPre"][1].as_str().expect("a line");
     assert!(links.ends_with("/bin/ln -sfnT %t/sealift /home/jay/.local/state/sealift"), "{links}");
     let app = json!({
-        "Unit": { "Wants": ["sealift-install.service"], "After": ["sealift-install.service"] },
+        "Unit": { "Description": "app", "Wants": ["sealift-install.service"], "After": ["sealift-install.service"] },
         "Service": { "LoadCredential": ["token:/home/jay/.local/state/sealift/api/token"] },
     });
     assert_eq!(seen["units"]["app"], app);

@@ -1,13 +1,15 @@
 # Boots a machine, switches it, rotates, rolls back, and looks for the values where they must not be. It has never been
-# run where this is written: it needs nixpkgs and KVM. `nix build .#checks.x86_64-linux.machines`
+# run where this is written: it needs nixpkgs and KVM. `nix build .#checks.‹system›.machines`
 {
   testers,
   callPackage,
+  stdenv,
   self,
 }:
 let
+  packages = self.packages.${stdenv.hostPlatform.system};
   sealed = callPackage ./fleet.nix {
-    sealift = self.packages.x86_64-linux.default;
+    sealift = packages.default;
   };
   # A word that stands in every value, and nowhere else: the positive control finds it in the sealing script.
   poison = "poison-7f3a";
@@ -22,7 +24,7 @@ let
       {
         nativeBuildInputs = [
           git
-          self.packages.x86_64-linux.default
+          packages.default
         ];
       }
       ''

@@ -1,14 +1,16 @@
 # Passwords of users from sealed files, under each of the three ways in which NixOS makes users. It has never been run
-# where this is written: it needs nixpkgs and KVM. `nix build .#checks.x86_64-linux.users`
+# where this is written: it needs nixpkgs and KVM. `nix build .#checks.‹system›.users`
 {
   mkpasswd,
   testers,
   callPackage,
+  stdenv,
   self,
 }:
 let
+  packages = self.packages.${stdenv.hostPlatform.system};
   sealed = callPackage ./fleet.nix {
-    sealift = self.packages.x86_64-linux.default;
+    sealift = packages.default;
   };
   # yescrypt of "correct horse", made by mkpasswd when the fleet is built.
   fleet = sealed "machine" ''

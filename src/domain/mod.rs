@@ -15,3 +15,4 @@ mod prefilter;
 pub mod rule_info;
 pub mod scan;
 pub mod secret;
+mod toml_one;

@@ -91,10 +91,15 @@ fn what_is_wrong_with_a_template_is_told_before_anything_happens() {
     refused(&[template("t", "x"), template("t", "x")], "t: its name or path is given twice");
     refused(&[template("a", "x")], "a: its name or path is given twice");
     refused(&[template("a/b", "x")], "a: its name is a folder of another");
-    refused(&[template("../b", "x")], "a secret: name:");
+    refused(&[template("../b", "x")], "a template: name:");
     let mut open = template("t", "x");
     open["mode"] = json!("0644");
-    refused(&[open], "t: mode: not a mode for a secret");
+    // It says what it is, the value, and the option that sets it.
+    refused(
+        &[open.clone()],
+        "the template t: mode: not a mode for a secret: four octal digits, nothing for others: 0644",
+    );
+    refused(&[open], "sealift.templates.\"t\" in Nix says this");
     // What users are made with is for root alone: no template spreads it.
     let path = machine.manifest(|manifest| {
         manifest["version"] = json!(2);

@@ -146,9 +146,10 @@ fn read(flake: &Path) -> Result<hosts::Named, String> {
     hosts::read(&String::from_utf8_lossy(&bytes)).map_err(|unread| unread.to_string())
 }
 
-/// The names of the folders in a folder.
+/// The names of the folders in a folder, but for those that say with their first letter that they are no machine.
 fn folders(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    folders.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    let names = folders.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| !name.starts_with(['_', '.'])).collect()
 }

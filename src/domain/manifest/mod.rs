@@ -181,7 +181,7 @@ impl Manifest {
         for entry in &self.secrets {
             let before = faults.len();
             placements.extend(entry.check(&mut faults));
-            name_faults(&mut faults, before, &entry.name);
+            name_faults(&mut faults, before, Kind::Secret, &entry.name);
             places.take(&entry.name, &entry.path, &mut faults);
         }
         let mut templates = Vec::new();
@@ -196,7 +196,7 @@ impl Manifest {
                 }
                 templates.push(template);
             }
-            name_faults(&mut faults, before, &entry.name);
+            name_faults(&mut faults, before, Kind::Template, &entry.name);
             places.take(&entry.name, &entry.path, &mut faults);
         }
         places.folders(&mut faults);
@@ -213,10 +213,35 @@ impl Manifest {
     }
 }
 
-/// Says whose the faults of one entry are. A name that is none is not shown.
-fn name_faults(faults: &mut Vec<Error>, from: usize, name: &str) {
-    let about = if name.parse::<SecretName>().is_ok() { name } else { "a secret" };
-    let named: Vec<Error> = faults.drain(from..).map(|fault| fault.about(about)).collect();
+/// What an entry is.
+#[derive(Clone, Copy)]
+enum Kind {
+    Secret,
+    Template,
+}
+
+/// Says whose the faults of one entry are, and where they were set. A name that is none is not shown.
+fn name_faults(faults: &mut Vec<Error>, from: usize, kind: Kind, name: &str) {
+    let is_name = name.parse::<SecretName>().is_ok();
+    let about = match (kind, is_name) {
+        (Kind::Secret, true) => name.to_owned(),
+        (Kind::Secret, false) => "a secret".to_owned(),
+        (Kind::Template, true) => format!("the template {name}"),
+        (Kind::Template, false) => "a template".to_owned(),
+    };
+    let place = match kind {
+        Kind::Secret => {
+            format!("secrets.\"{name}\" in recipients.toml, or sealift.secrets.\"{name}\" in Nix, says this")
+        }
+        Kind::Template => format!("sealift.templates.\"{name}\" in Nix says this"),
+    };
+    let named: Vec<Error> = faults
+        .drain(from..)
+        .map(|fault| {
+            let fault = if is_name && fault.mend().is_none() { fault.hint(&*place) } else { fault };
+            fault.about(&about)
+        })
+        .collect();
     faults.extend(named);
 }
 

@@ -46,15 +46,21 @@ impl Said<'_> {
         let tree = if self.needed_for_users { DELIVERED_FOR_USERS } else { DELIVERED };
         let usual = format!("{tree}/{}", self.name);
         if let Some(what) = path_fault(self.path, &usual) {
-            faults.push(Error::usage(format!("path: {what}")));
+            faults.push(Error::usage(format!("path: {what}: {}", self.path)));
         }
         let mode = Mode::parse(self.mode);
         if mode.is_none() {
-            faults.push(Error::usage("mode: not a mode for a secret: four octal digits, nothing for others"));
+            faults.push(Error::usage(format!(
+                "mode: not a mode for a secret: four octal digits, nothing for others: {}",
+                self.mode
+            )));
         }
         let root = |name: &str| name == "root" || name == "0";
         if self.needed_for_users && !(root(self.owner) && root(self.group)) {
-            faults.push(Error::usage("owner, group: what is needed before there are users can belong to root only"));
+            faults.push(Error::usage(format!(
+                "owner, group: what is needed before there are users can belong to root only, not to {}:{}",
+                self.owner, self.group
+            )));
         }
         let mut units = |words: &[String], field: &str| {
             words.iter().filter_map(|word| take::<UnitName>(faults, field, word)).collect()
@@ -74,11 +80,12 @@ impl Said<'_> {
     }
 }
 
-/// Parses a field; a fault is recorded under its name.
+/// Parses a field; a fault is recorded under its name, with what it is. A name is not shown: it may be anything.
 pub(super) fn take<T>(faults: &mut Vec<Error>, field: &str, text: &str) -> Option<T>
 where
     T: std::str::FromStr,
     T::Err: std::fmt::Display,
 {
-    text.parse().map_err(|fault: T::Err| faults.push(Error::usage(format!("{field}: {fault}")))).ok()
+    let shown = if field == "name" { String::new() } else { format!(": {text}") };
+    text.parse().map_err(|fault: T::Err| faults.push(Error::usage(format!("{field}: {fault}{shown}")))).ok()
 }

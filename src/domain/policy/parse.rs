@@ -20,6 +20,7 @@ use crate::domain::scan;
 use crate::domain::scan::allow::Allow;
 use crate::domain::secret::recipient::{OPEN, Recipient, private_key};
 use crate::domain::secret::shape::Shape;
+use crate::domain::toml_one::newer;
 use crate::error::{Error, Kind, Result};
 
 /// The name of the file.
@@ -52,6 +53,10 @@ pub fn parse(text: &str) -> Result<Policy> {
     let raw: RawPolicy = guarded(|| toml::from_str(text))
         .ok_or_else(|| Error::usage(format!("{FILE} is not valid TOML")))?
         .map_err(|fault| syntax(text, &lines, &fault))?;
+    if let Some((at, what)) = newer(text) {
+        return Err(Error::usage(format!("{FILE}:{}: {what}: Nix, which reads this file too, takes TOML 1.0 only", lines.at(at)))
+            .hint("write a table of several lines under a heading of its own in brackets, and a character as itself or as \\u…"));
+    }
     let mut reader = Reader { lines, faults: Vec::new() };
     let policy = reader.policy(raw);
     let count = reader.faults.len();
