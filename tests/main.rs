@@ -37,6 +37,7 @@ mod nix_files;
 mod nix_install;
 mod nix_lib;
 mod nix_module;
+mod nix_options;
 mod onboard;
 mod plugin;
 mod readme;

@@ -244,8 +244,8 @@ impl Found {
 }
 
 /// Words without which no rule can find anything, in lower case. A file that has none of them is not parsed.
-const WORDS: [&str; 11] =
-    ["token", "pass", "secret", "key", "psk", "credential", "id_", "readfile", "privat", "identity", "auth"];
+const WORDS: [&str; 12] =
+    ["token", "pass", "secret", "key", "psk", "credential", "id_", "readfile", "privat", "identity", "auth", "salt"];
 
 /// Looks into the text of a Nix file.
 ///

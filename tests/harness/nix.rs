@@ -34,6 +34,15 @@ pub fn nixpkgs_lib(test: &str) -> Option<PathBuf> {
     Some(found.expect("NIXPKGS_LIB holds nixpkgs' lib"))
 }
 
+/// The top of a nixpkgs, or of the files that were read for it, where one is given; says so if not.
+pub fn nixpkgs_modules(test: &str) -> Option<PathBuf> {
+    let given = std::env::var_os("NIXPKGS_MODULES").filter(|path| !path.is_empty()).map(PathBuf::from);
+    if given.is_none() {
+        not_run(test, "NIXPKGS_MODULES does not name a nixpkgs");
+    }
+    given
+}
+
 /// A path as Nix reads it in an expression, whatever it holds.
 pub fn quoted(path: impl AsRef<Path>) -> String {
     let text = path.as_ref().to_str().expect("UTF-8").replace('\\', "\\\\").replace('"', "\\\"").replace("${", "\\${");
