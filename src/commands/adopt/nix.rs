@@ -1,18 +1,18 @@
 //! A literal in Nix source: which one a line means, what it is worth, and what is written for it.
 
-use super::{Inline, Place, Request};
+use crate::commands::adopt::inline::{Inline, Place, Request};
+use crate::domain::name::SecretName;
+use crate::domain::nix::edit::{self, Wanted};
+use crate::domain::nix::finding::{Found, Rule};
+use crate::domain::nix::options::{self, Row};
+use crate::domain::nix::redact::Edited;
+use crate::domain::nix::{literal, rules};
+use crate::domain::secret::shape::Shape;
 use crate::error::{Error, Result};
-use crate::fleet::name::SecretName;
-use crate::fleet::nix_edit::{self, Wanted};
-use crate::fleet::nix_literal;
-use crate::fleet::nix_options::{self, Row};
-use crate::fleet::nix_shown::Edited;
-use crate::fleet::nix_source::{self, Found, Rule};
-use crate::fleet::shape::Shape;
 
 /// The literal that the request means.
 pub fn find(text: &str, request: &Request) -> Result<Inline> {
-    let all = nix_source::look(text).map_err(|unread| {
+    let all = rules::look(text).map_err(|unread| {
         Error::usage(unread.to_string())
             .hint("adopt changes only what it can read whole; `nix-instantiate --parse` says more")
     })?;
@@ -35,7 +35,7 @@ pub fn find(text: &str, request: &Request) -> Result<Inline> {
                 .hint("if it has an option beside it that takes a file, name that one: `--twin passwordFile`"));
         }
     };
-    let value = nix_literal::value(text, found.span.clone())?;
+    let value = literal::value(text, found.span.clone())?;
     let known = found.known;
     let content = known.and_then(|known| known.content.as_deref()).filter(|_| found.call.is_none());
     if content.is_some_and(|content| content.contains("\"%\"")) {
@@ -103,7 +103,7 @@ pub fn rewrite(text: &str, found: &Found, inline: &Inline, secret: &SecretName) 
     let own = found.known.filter(|_| found.target().as_ref() == Some(&inline.target));
     let value = own.and_then(|known| known.value.as_deref());
     let list = own.is_some_and(|known| known.list) && found.call.is_none();
-    nix_edit::adopt(text, found, &Wanted { option: &inline.target, value, list, secret })
+    edit::adopt(text, found, &Wanted { option: &inline.target, value, list, secret })
 }
 
 /// The one finding on a line.
@@ -145,7 +145,7 @@ fn choose<'a>(text: &str, all: &'a [Found], request: &Request) -> Result<&'a Fou
 }
 
 /// The shape that the option's file must have. What is no token, such as a pass phrase with spaces, is sealed as it is.
-fn shape(found: &Found, value: &crate::fleet::plaintext::Plaintext) -> Result<Shape> {
+fn shape(found: &Found, value: &crate::domain::secret::plaintext::Plaintext) -> Result<Shape> {
     let shape: Shape = found.known.map_or_else(|| "token".to_owned(), |known| known.shape(&found.stars)).parse()?;
     let fits = value.expose(|bytes| shape.check(bytes).is_ok());
     Ok(if shape == Shape::Token && !fits { Shape::Raw } else { shape })
@@ -178,7 +178,7 @@ fn name(found: &Found) -> String {
     let start = found.known.and_then(|known| {
         let pattern = if found.call.is_some() { known.file.as_deref() } else { known.option.as_deref() }?;
         let words = words.get(..words.len().checked_sub(found.elements())?)?;
-        nix_options::stars(pattern, words).map(|_| words.len() - pattern.split('.').count())
+        options::stars(pattern, words).map(|_| words.len() - pattern.split('.').count())
     });
     let start = start.or_else(|| words.iter().rposition(|word| ["services", "networking"].contains(word))).unwrap_or(0);
     let mut name = String::new();
@@ -211,7 +211,7 @@ mod tests {
             ("{ a.b = [ { users.users.jay.hashedPassword = \"$6$abc\"; } ]; }", "jay-hashed-password"),
             ("{ services.mosquitto.listeners = [ { users.\"Ä b\".password = \"x\"; } ]; }", "mosquitto---b-password"),
         ] {
-            let found = nix_source::look(text).unwrap().remove(0);
+            let found = rules::look(text).unwrap().remove(0);
             assert_eq!(name(&found), proposed);
             assert!(name(&found).parse::<SecretName>().is_ok());
         }

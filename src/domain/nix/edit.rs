@@ -1,0 +1,482 @@
+//! Gives an option its secret from a file instead of inline: the one expression is replaced, everything else stays to the
+//! letter. What is not understood is refused, with the reason and what to write instead.
+
+use std::ops::Range;
+
+use rnix::SyntaxKind::{
+    NODE_ASSERT, NODE_ATTR_SET, NODE_ATTRPATH, NODE_ATTRPATH_VALUE, NODE_IDENT, NODE_IDENT_PARAM, NODE_INHERIT,
+    NODE_LAMBDA, NODE_LEGACY_LET, NODE_LET_IN, NODE_LIST, NODE_PAREN, NODE_PAT_BIND, NODE_PAT_ENTRY, NODE_PATTERN,
+    NODE_ROOT, NODE_STRING, NODE_WITH, TOKEN_COMMENT, TOKEN_L_BRACE, TOKEN_REC,
+};
+use rnix::{NodeOrToken, SyntaxNode, TextRange, TextSize};
+
+use crate::domain::name::SecretName;
+use crate::domain::nix::finding::Found;
+use crate::domain::nix::guard::{self, line_of};
+use crate::domain::nix::options::Form;
+use crate::domain::nix::redact::{Change, Edited, carry_out};
+use crate::domain::nix::rules;
+use crate::domain::nix::syntax::{ANY, arguments, entry, range, words};
+use crate::error::{Error, Result};
+
+/// What is written for the inline value.
+pub struct Wanted<'a> {
+    /// The option that takes the path, with all that stands before it in this file.
+    pub option: &'a [String],
+    /// What its value is, with `%` for the path; nothing but the path if this is none.
+    pub value: Option<&'a str>,
+    /// Whether its value is a list.
+    pub list: bool,
+    /// The secret.
+    pub secret: &'a SecretName,
+}
+
+impl Wanted<'_> {
+    /// The expression for the path.
+    fn path(&self) -> String {
+        let path = path_of(self.secret);
+        match self.value.and_then(|value| value.split_once('%')) {
+            Some((before, after)) => format!("\"{before}${{{path}}}{after}\""),
+            None => path,
+        }
+    }
+}
+
+/// Where the path of a secret is found in NixOS' configuration.
+pub fn path_of(secret: &SecretName) -> String {
+    let plain = |word: &str| {
+        word.starts_with(|first: char| first.is_ascii_lowercase())
+            && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+            && !["if", "then", "else", "assert", "with", "let", "in", "rec", "inherit", "or"].contains(&word)
+    };
+    let name = secret.as_str();
+    if plain(name) {
+        format!("config.sealift.secrets.{name}.path")
+    } else {
+        format!("config.sealift.secrets.\"{name}\".path")
+    }
+}
+
+/// Rewrites one finding.
+///
+/// # Errors
+/// When the place is written in a form that is not understood; nothing is guessed.
+pub fn adopt(text: &str, found: &Found, wanted: &Wanted<'_>) -> Result<Edited> {
+    let root = parsed(text)?;
+    let site = node_at(&root, &found.site).ok_or_else(|| odd(text, found, "the entry is not found again"))?;
+    if site.kind() == NODE_INHERIT {
+        return Err(
+            odd(text, found, "the option is given by `inherit`").hint("write `NAME = …;` for it, then run this again")
+        );
+    }
+    let (path, value) = entry(&site).ok_or_else(|| odd(text, found, "it is not written as `NAME = …;`"))?;
+    if found.option.iter().any(|word| word == "containers" || word == "microvm") {
+        return Err(odd(text, found, "it is in a container, where `config` is another machine's")
+            .hint("seal it for the machine itself, and hand the delivered file to the container by a bind mount"));
+    }
+    let changes = if let Some(call) = &found.call {
+        let mut changes = vec![Change { range: call.clone(), with: wanted.path() }];
+        changes.extend(config_in_scope(text, &site, found)?);
+        changes
+    } else {
+        Move { text, root: &root, site: &site, path, value, found, wanted }.changes()?
+    };
+    let edited = carry_out(text, changes);
+    let unchanged = |what| odd(text, found, what).hint("change it by hand: `sealift seal`, then the option");
+    let left = rules::look(&edited.text).map_err(|_| unchanged("what would be written is not Nix"))?;
+    if left.len() >= rules::look(text).map_or(0, |found| found.len()) {
+        return Err(unchanged("the value would still be there"));
+    }
+    Ok(edited)
+}
+
+/// A literal at one option becomes a path at another.
+struct Move<'a> {
+    text: &'a str,
+    root: &'a SyntaxNode,
+    /// The entry, its name and its value.
+    site: &'a SyntaxNode,
+    path: SyntaxNode,
+    value: SyntaxNode,
+    found: &'a Found,
+    wanted: &'a Wanted<'a>,
+}
+
+/// Where an option is written, seen from a set.
+enum Slot {
+    /// It is there already.
+    Taken(SyntaxNode),
+    /// Below this set, by these words.
+    Free(SyntaxNode, Vec<String>),
+    /// A part of it is given as something that is no plain set.
+    Closed(String),
+}
+
+impl Move<'_> {
+    fn odd(&self, what: &str) -> Error {
+        odd(self.text, self.found, what)
+    }
+
+    /// A refusal that says what to write.
+    fn by_hand(&self, what: &str) -> Error {
+        let (option, path) = (self.wanted.option.join("."), self.wanted.path());
+        let path = if self.wanted.list { format!("[ {path} ]") } else { path };
+        self.odd(what).hint(format!(
+            "seal the value as {}, take the line away, and write: {option} = {path};",
+            self.wanted.secret
+        ))
+    }
+
+    fn changes(&self) -> Result<Vec<Change>> {
+        let own = words(&self.path);
+        let name = self.path.children().last().filter(|name| matches!(name.kind(), NODE_IDENT | NODE_STRING));
+        let name = name.ok_or_else(|| self.odd("the option's name is computed"))?;
+        let (mut set, mut here) = self.around(self.site, &self.found.option)?;
+        let written = &self.wanted.option;
+        // The same option, written another way.
+        if written.strip_prefix(here.as_slice()) == Some(own.as_slice()) {
+            return self.in_place(None);
+        }
+        let mut above = self.site.clone();
+        while !written.starts_with(&here) {
+            let outer = above.ancestors().skip(1).find(|node| node.kind() == NODE_ATTRPATH_VALUE);
+            let outer = outer.ok_or_else(|| self.by_hand("no set around it holds the other option"))?;
+            (set, here) = self.around(&outer, &here)?;
+            above = outer;
+        }
+        let rest = written.get(here.len()..).unwrap_or_default();
+        match slot(&set, rest) {
+            Slot::Taken(value) => self.taken(&value),
+            Slot::Closed(part) => Err(self.by_hand(&format!("{part} is not written as a plain set"))),
+            Slot::Free(inner, rest) if inner == set && above == *self.site => {
+                let beside = rest.len() == own.len()
+                    && rest.split_last().map(|(_, folder)| folder) == own.split_last().map(|(_, folder)| folder);
+                let (place, names) = match rest.split_last() {
+                    Some((last, _)) if beside => (range(&name), attribute(last)),
+                    _ => (range(&self.path), attributes(&rest)),
+                };
+                let names = names.ok_or_else(|| self.by_hand("a name in its path is computed"))?;
+                self.in_place(Some(Change { range: place, with: names }))
+            }
+            Slot::Free(inner, rest) => {
+                let names = attributes(&rest).ok_or_else(|| self.by_hand("a name in its path is computed"))?;
+                let first = inner.children().find(|part| matches!(part.kind(), NODE_ATTRPATH_VALUE | NODE_INHERIT));
+                let next = if inner == set { Some(above) } else { first };
+                let new = self.moved_value()?;
+                let mut changes = vec![self.gone()];
+                changes.push(insertion(self.text, &inner, next.as_ref(), &format!("{names} = {new};")));
+                changes.extend(config_in_scope(self.text, &inner, self.found)?);
+                Ok(changes)
+            }
+        }
+    }
+
+    /// The set that an entry stands in, and the option that this set is; `option` is what its value belongs to.
+    fn around(&self, entry_node: &SyntaxNode, option: &[String]) -> Result<(SyntaxNode, Vec<String>)> {
+        let odd = || self.by_hand("the sets around it are not understood");
+        let own = entry(entry_node).map(|(path, _)| words(&path)).ok_or_else(odd)?;
+        let set = entry_node.parent().filter(|set| set.kind() == NODE_ATTR_SET).ok_or_else(odd)?;
+        let mut option = option.to_vec();
+        loop {
+            if option.ends_with(&own) {
+                option.truncate(option.len() - own.len());
+                return Ok((set, option));
+            }
+            // An element of a list, or what a function makes of each name.
+            option.pop().filter(|word| word == ANY).ok_or_else(odd)?;
+        }
+    }
+
+    /// The name and the value are replaced where they stand.
+    fn in_place(&self, name: Option<Change>) -> Result<Vec<Change>> {
+        let (found, new) = (self.found, self.new_value());
+        let mut changes: Vec<Change> = name.into_iter().collect();
+        let literal = self.only_literal()?;
+        if found.site.start <= literal.start && literal.end <= found.site.end {
+            changes.push(Change { range: literal, with: new });
+        } else {
+            changes.extend(bound(self.text, self.root, self.site, found, new)?);
+        }
+        changes.extend(config_in_scope(self.text, self.site, found)?);
+        Ok(changes)
+    }
+
+    /// What is replaced for the literal: with the list around it, if it is the only element.
+    fn only_literal(&self) -> Result<Range<usize>> {
+        if self.found.elements() == 0 {
+            return Ok(self.found.span.clone());
+        }
+        let list = self.value.clone();
+        let alone = list.kind() == NODE_LIST && list.children().count() == 1;
+        alone
+            .then(|| range(&list))
+            .ok_or_else(|| self.by_hand("it is one of several in a list, which go into one file together"))
+    }
+
+    fn new_value(&self) -> String {
+        let path = self.wanted.path();
+        if self.wanted.list { format!("[ {path} ]") } else { path }
+    }
+
+    /// The value as it is written, `mkIf` and all, with the new one for the literal.
+    fn moved_value(&self) -> Result<String> {
+        let (literal, value) = (self.only_literal()?, range(&self.value));
+        let parts = (self.text.get(value.start..literal.start), self.text.get(literal.end..value.end));
+        match parts {
+            (Some(before), Some(after)) if value.start <= literal.start => {
+                Ok(format!("{before}{}{after}", self.new_value()))
+            }
+            _ => Err(self
+                .odd("the literal comes by way of a name")
+                .hint("write the literal where the option is given, then run this again")),
+        }
+    }
+
+    /// The entry goes.
+    fn gone(&self) -> Change {
+        let own = range(self.site);
+        let mut gone = whole_line(self.text, own.clone());
+        if gone == own && self.text.get(..own.start).is_some_and(|before| before.ends_with(' ')) {
+            gone.start -= 1;
+        }
+        Change { range: gone, with: String::new() }
+    }
+
+    /// The other option is given already: a list gets one more element.
+    fn taken(&self, value: &SyntaxNode) -> Result<Vec<Change>> {
+        let option = self.wanted.option.last().map_or("", String::as_str);
+        if self.wanted.list && value.kind() == NODE_LIST {
+            self.moved_value()?;
+            let end = range(value).end - 1;
+            let space = if self.text.get(..end).is_some_and(|before| before.ends_with([' ', '\n'])) { "" } else { " " };
+            let mut changes = vec![self.gone()];
+            changes.push(Change { range: end..end, with: format!("{space}{} ", self.wanted.path()) });
+            changes.extend(config_in_scope(self.text, value, self.found)?);
+            return Ok(changes);
+        }
+        let given = self.odd(&format!("{option} is given beside it already"));
+        let variable = self.found.known.filter(|known| known.form == Some(Form::EnvFile));
+        Err(match variable.map(|known| known.shape(&self.found.stars)) {
+            Some(shape) if shape.starts_with("env:") => given.hint(format!(
+                "add the line `{}=…` to the file that {option} names (`sealift edit NAME`), and take this one away",
+                shape.trim_start_matches("env:")
+            )),
+            _ if self.wanted.value.is_some() => self.by_hand(&format!("{option} is given already")),
+            _ => given.hint("take one of the two away"),
+        })
+    }
+}
+
+/// Where the option with these words is written, seen from a set.
+fn slot(set: &SyntaxNode, rest: &[String]) -> Slot {
+    let mut inner = None;
+    for (path, value) in set.children().filter_map(|part| entry(&part)) {
+        let own = words(&path);
+        if own.starts_with(rest) {
+            return Slot::Taken(value);
+        }
+        if let Some(deeper) = rest.strip_prefix(own.as_slice()) {
+            if value.kind() != NODE_ATTR_SET {
+                return Slot::Closed(own.join("."));
+            }
+            match slot(&value, deeper) {
+                Slot::Free(set, rest) => inner = inner.or(Some(Slot::Free(set, rest))),
+                other => return other,
+            }
+        }
+    }
+    inner.unwrap_or_else(|| Slot::Free(set.clone(), rest.to_vec()))
+}
+
+/// A new entry in a set, before this one.
+fn insertion(text: &str, set: &SyntaxNode, before: Option<&SyntaxNode>, entry: &str) -> Change {
+    let Some(next) = before else {
+        let open = set.children_with_tokens().find(|part| part.kind() == TOKEN_L_BRACE);
+        let at = open.map_or(range(set).start, |brace| usize::from(brace.text_range().end()));
+        let space = if text.get(at..).is_some_and(|rest| rest.starts_with('}')) { " " } else { "" };
+        return Change { range: at..at, with: format!(" {entry}{space}") };
+    };
+    let at = range(next).start;
+    let start = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
+    let indent = text.get(start..at).unwrap_or_default();
+    let with = if indent.trim().is_empty() { format!("{entry}\n{indent}") } else { format!("{entry} ") };
+    Change { range: at..at, with }
+}
+
+/// A word as a name in a path; none: it is computed, or has what would have to be escaped.
+fn attribute(word: &str) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-'".contains(&byte);
+    if word == ANY || word.is_empty() || word.contains(['"', '\\', '$', '\n']) {
+        return None;
+    }
+    let bare = word.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') && word.bytes().all(plain);
+    let keyword = ["if", "then", "else", "assert", "with", "let", "in", "rec", "inherit", "or"].contains(&word);
+    Some(if bare && !keyword { word.to_owned() } else { format!("\"{word}\"") })
+}
+
+fn attributes(words: &[String]) -> Option<String> {
+    Some(words.iter().map(|word| attribute(word)).collect::<Option<Vec<_>>>()?.join("."))
+}
+
+fn odd(text: &str, found: &Found, what: &str) -> Error {
+    let line = line_of(text, found.span.start);
+    Error::usage(format!("line {line}, {}: {what}", found.option()))
+}
+
+fn parsed(text: &str) -> Result<SyntaxNode> {
+    guard::admit(text).map_err(|unread| Error::usage(unread.to_string()))?;
+    Ok(rnix::Root::parse(text).syntax())
+}
+
+fn node_at(root: &SyntaxNode, place: &Range<usize>) -> Option<SyntaxNode> {
+    let at = |at: usize| TextSize::try_from(at).ok();
+    let covering = root.covering_element(TextRange::new(at(place.start)?, at(place.end)?));
+    let node = match covering {
+        NodeOrToken::Node(node) => node,
+        NodeOrToken::Token(token) => token.parent()?,
+    };
+    // The innermost comes first; an entry and its set may be one in length only if the set has no braces.
+    node.ancestors().find(|node| range(node) == *place)
+}
+
+/// The changes for a literal that a `let` binds: the name is replaced where it is used, and its binding goes.
+fn bound(text: &str, root: &SyntaxNode, site: &SyntaxNode, found: &Found, new: String) -> Result<[Change; 2]> {
+    let odd =
+        |what: &str| odd(text, found, what).hint("write the literal where the option is given, then run this again");
+    let literal = node_at(root, &found.span).ok_or_else(|| odd("the literal is not found again"))?;
+    let binding = literal.ancestors().skip(1).find(|node| node.kind() != NODE_PAREN);
+    let binding = binding.filter(|node| node.kind() == NODE_ATTRPATH_VALUE);
+    let scope = binding.as_ref().and_then(SyntaxNode::parent).filter(|scope| scope.kind() == NODE_LET_IN);
+    let (Some(binding), Some(scope)) = (binding, scope) else {
+        return Err(odd("the literal comes from a set that is bound elsewhere in the file"));
+    };
+    let name = entry(&binding).map(|(path, _)| words(&path).join(".")).unwrap_or_default();
+    let uses: Vec<SyntaxNode> =
+        scope.descendants().filter(|node| node.kind() == NODE_IDENT && is_use(node, &name)).collect();
+    let [only] = uses.as_slice() else {
+        let lines: Vec<String> = uses.iter().map(|node| line_of(text, range(node).start).to_string()).collect();
+        return Err(odd(&format!("`{name}` is used more than once: lines {}", lines.join(", "))));
+    };
+    if !only.ancestors().any(|above| above == *site) {
+        return Err(odd(&format!("the literal comes by way of `{name}`")));
+    }
+    // The last binding takes its `let` along, unless somebody wrote a comment there.
+    let alone = scope.children().filter(|part| matches!(part.kind(), NODE_ATTRPATH_VALUE | NODE_INHERIT)).count() == 1;
+    let comments = scope.children_with_tokens().any(|part| part.kind() == TOKEN_COMMENT);
+    let gone = match scope.children().last() {
+        Some(body) if alone && !comments => range(&scope).start..range(&body).start,
+        _ => whole_line(text, range(&binding)),
+    };
+    Ok([Change { range: range(only), with: new }, Change { range: gone, with: String::new() }])
+}
+
+/// Whether this is the name as an expression, or as a word of an `inherit`.
+fn is_use(node: &SyntaxNode, name: &str) -> bool {
+    let names = node.parent().is_some_and(|parent| {
+        matches!(parent.kind(), NODE_ATTRPATH | NODE_IDENT_PARAM | NODE_PAT_BIND)
+            || parent.kind() == NODE_PAT_ENTRY && parent.first_child().as_ref() == Some(node)
+    });
+    !names && node.text() == name
+}
+
+/// The lines that hold nothing but this, or just this.
+fn whole_line(text: &str, inner: Range<usize>) -> Range<usize> {
+    let before = text.get(..inner.start).unwrap_or_default();
+    let start = before.rfind('\n').map_or(0, |at| at + 1);
+    let end = text.get(inner.end..).and_then(|rest| rest.find('\n')).map(|at| inner.end + at + 1);
+    let blank = |range: Range<usize>| text.get(range).is_some_and(|part| part.trim().is_empty());
+    match end {
+        Some(end) if blank(start..inner.start) && blank(inner.end..end) => start..end,
+        _ => inner,
+    }
+}
+
+/// What has to be added so that `config` means the machine's configuration at this place; none: it does already.
+fn config_in_scope(text: &str, site: &SyntaxNode, found: &Found) -> Result<Option<Change>> {
+    let odd = |what: &str| {
+        odd(text, found, what)
+            .hint("make the module a function that takes it: `{ config, ... }: { … }`, then run this again")
+    };
+    let mut takes_more = None;
+    for above in site.ancestors() {
+        match above.kind() {
+            NODE_LAMBDA => {
+                let head = above.first_child();
+                let names = head.as_ref().map(arguments).unwrap_or_default();
+                let module = is_module(&above);
+                if names.iter().any(|name| name == "config") {
+                    return if module { Ok(None) } else { Err(odd("`config` is another one here")) };
+                }
+                let pattern = head.filter(|head| head.kind() == NODE_PATTERN);
+                let of_a_flake = names.iter().any(|name| name == "self" || name == "nixpkgs");
+                if module && !of_a_flake && takes_more.is_none() {
+                    takes_more = pattern;
+                }
+            }
+            NODE_LET_IN | NODE_LEGACY_LET | NODE_ATTR_SET => {
+                let binds =
+                    above.kind() != NODE_ATTR_SET || above.children_with_tokens().any(|part| part.kind() == TOKEN_REC);
+                let named = |node: SyntaxNode| match node.kind() {
+                    NODE_INHERIT => node.children().any(|name| name.text() == "config"),
+                    _ => {
+                        entry(&node).is_some_and(|(path, _)| words(&path).first().is_some_and(|word| word == "config"))
+                    }
+                };
+                if binds && above.children().any(named) {
+                    return Err(odd("`config` is bound anew here"));
+                }
+            }
+            NODE_ROOT if takes_more.is_none() => {
+                return around_the_file(&above).map(Some).ok_or_else(|| odd("`config` is not in scope"));
+            }
+            _ => {}
+        }
+    }
+    let pattern = takes_more.ok_or_else(|| odd("`config` is not in scope"))?;
+    one_more_argument(text, &pattern).map(Some).ok_or_else(|| odd("the function takes no arguments"))
+}
+
+/// Whether a function is a module of the machine's configuration, and not one of an option that takes modules itself.
+fn is_module(lambda: &SyntaxNode) -> bool {
+    for above in lambda.ancestors().skip(1) {
+        match above.kind() {
+            NODE_ROOT => return true,
+            NODE_PAREN | NODE_LIST | NODE_LET_IN | NODE_WITH | NODE_ASSERT => {}
+            NODE_ATTRPATH_VALUE => {
+                let last = entry(&above).and_then(|(path, _)| words(&path).pop());
+                return last.is_some_and(|word| ["imports", "modules", "extraModules"].contains(&word.as_str()));
+            }
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// A file that is a plain set becomes a function.
+fn around_the_file(root: &SyntaxNode) -> Option<Change> {
+    let mut inner = root.first_child()?;
+    let start = range(&inner).start;
+    while matches!(inner.kind(), NODE_LET_IN | NODE_WITH | NODE_ASSERT) {
+        inner = inner.children().last()?;
+    }
+    let a_flake = inner.children().filter_map(|part| entry(&part)).any(|(path, _)| words(&path) == ["outputs"]);
+    let plain = inner.kind() == NODE_ATTR_SET && !a_flake;
+    plain.then(|| Change { range: start..start, with: "{ config, ... }:\n".to_owned() })
+}
+
+/// `config` as the first argument of a function, written as the others are.
+fn one_more_argument(text: &str, pattern: &SyntaxNode) -> Option<Change> {
+    let brace = pattern.children_with_tokens().find(|part| part.kind() == TOKEN_L_BRACE)?;
+    let open = usize::from(brace.text_range().end());
+    let rest = text.get(open..)?;
+    let space = rest.get(..rest.len() - rest.trim_start().len())?;
+    if rest.trim_start().starts_with('}') {
+        return None;
+    }
+    let with = if space.is_empty() { "config, ".to_owned() } else { format!("{space}config,") };
+    Some(Change { range: open..open, with })
+}
+
+#[cfg(test)]
+#[path = "edit_tests.rs"]
+mod tests;
