@@ -20,6 +20,7 @@ rustPlatform.buildRustPackage {
     fileset = fileset.unions [
       ../Cargo.lock
       ../Cargo.toml
+      ../data
       ../src
     ];
   };

@@ -1,29 +1,24 @@
-# Options of NixOS that hold the path of a secret, and those that hold its value: the list to add to. An option that a
-# system does not have is passed over.
+# Options of NixOS that hold the path of a secret, and those that hold its value, of the table that the program reads too
+# (data/nixos-options.json). An option that a system does not have is passed over.
 {
   config,
   lib,
   options,
 }:
 let
+  # What these hold is a secret and nothing else. Other environment files, and pieces of configuration, may be in the store
+  # for good reasons; users.extraUsers is another name of users.users.
+  rows = lib.filter (
+    row:
+    row ? file
+    && !row ? value
+    && (lib.elem row.form [ "plain-file" "credential" ] || row.key or "*" != "*")
+    && !lib.hasPrefix "users.extraUsers." row.file
+  ) (builtins.fromJSON (builtins.readFile ../data/nixos-options.json));
   # "*" stands for each name of an attribute set.
-  files = [
-    "services.gitea-actions-runner.instances.*.tokenFile"
-    "services.gitea.database.passwordFile"
-    "services.gitea.mailerPasswordFile"
-    "services.gitea.metricsTokenFile"
-    "services.forgejo.database.passwordFile"
-    "services.syncthing.key"
-    "services.nextcloud.config.adminpassFile"
-    "services.nextcloud.config.dbpassFile"
-    "services.tailscale.authKeyFile"
-    "networking.wireguard.interfaces.*.privateKeyFile"
-    "users.users.*.hashedPasswordFile"
-  ];
-  values = [
-    "services.gitea-actions-runner.instances.*.token"
-    "networking.wireguard.interfaces.*.privateKey"
-  ];
+  files = builtins.attrNames (lib.genAttrs (map (row: row.file) rows) (_: null));
+  # A hash of a password is not the password.
+  values = lib.filter (row: row ? option && !row.users or false) rows;
 
   # Whether somebody has set an option, and not its own module as what holds unless somebody does: gitea's names a file
   # that it writes, with mkDefault, on every machine that has it. Where the module system does not tell, it is looked at.
@@ -74,5 +69,10 @@ let
 in
 {
   files = lib.concatMap find files;
-  inline = map (found: found.option) (lib.concatMap find values);
+  inline = lib.concatMap (
+    row:
+    map (found: found.option) (
+      lib.filter (found: found.value != "" && found.value != row.default or "") (find row.option)
+    )
+  ) values;
 }

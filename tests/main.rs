@@ -38,6 +38,7 @@ mod nix_install;
 mod nix_lib;
 mod nix_mistakes;
 mod nix_module;
+mod nix_options;
 mod nix_real;
 mod onboard;
 mod plugin;

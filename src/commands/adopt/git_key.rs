@@ -46,6 +46,8 @@ pub fn find(session: &Session, text: &str, config: &Path, request: &Request) -> 
         written: String::new(),
         option: "user.signingkey".to_owned(),
         twin: "user.signingkey".to_owned(),
+        target: Vec::new(),
+        content: None,
         shape,
         owner,
         unit: None,

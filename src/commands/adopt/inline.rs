@@ -65,6 +65,10 @@ pub(super) struct Inline {
     pub(super) written: String,
     pub(super) option: String,
     pub(super) twin: String,
+    /// All words of the option that takes the path.
+    pub(super) target: Vec<String>,
+    /// What is sealed, with `%` for the value; none: the value alone.
+    pub(super) content: Option<&'static str>,
     pub(super) shape: Shape,
     pub(super) owner: String,
     pub(super) unit: Option<String>,

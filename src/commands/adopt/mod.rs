@@ -114,7 +114,8 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
         not_looked_at: Vec::new(),
         exposed: None,
     };
-    let value = shaped(inline.value, &inline.shape)?;
+    let needle = needle(&inline.value, &inline.written, &inline.shape);
+    let value = shaped(filled(inline.value, inline.content), &inline.shape)?;
     if request.dry_run {
         return Ok(report);
     }
@@ -148,7 +149,6 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     if !inline.note.is_empty() {
         session.note(inline.note);
     }
-    let needle = needle(&value, &inline.written, &inline.shape);
     if needle.expose(|needle| holds(new.as_bytes(), needle)) {
         session.warn(format!("{relative} still holds the same value at another place: run this for that line too"));
     }
@@ -163,6 +163,16 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
         None
     };
     Ok(report)
+}
+
+/// The piece of configuration that holds the value, where the option takes one.
+fn filled(value: Plaintext, content: Option<&str>) -> Plaintext {
+    match content.and_then(|content| content.split_once('%')) {
+        Some((before, after)) => {
+            value.expose(|bytes| Plaintext::concat(&[before.as_bytes(), bytes, after.as_bytes(), b"\n"]))
+        }
+        None => value,
+    }
 }
 
 /// The value in its shape: `TOKEN=` before it and a newline behind it where that is what the option's file needs.

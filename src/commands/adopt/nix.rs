@@ -4,7 +4,7 @@ use crate::commands::adopt::inline::{Inline, Place, Request};
 use crate::domain::name::SecretName;
 use crate::domain::nix::edit::{self, Wanted};
 use crate::domain::nix::finding::{Found, Rule};
-use crate::domain::nix::options::{self, Twin};
+use crate::domain::nix::options::{self, Row};
 use crate::domain::nix::redact::Edited;
 use crate::domain::nix::{literal, rules};
 use crate::domain::secret::shape::Shape;
@@ -20,13 +20,14 @@ pub fn find(text: &str, request: &Request) -> Result<Inline> {
     let hint = |error: Error| error.hint(found.mend());
     let odd = |what: &str| Error::usage(format!("line {}: {what}", found.line));
     let literal = matches!(found.rule, Rule::InlineSecret | Rule::PasswordHash | Rule::SecretOption);
-    if !literal {
+    let moved = found.target();
+    if !literal && moved.is_none() {
         return Err(hint(odd(&found.what())));
     }
-    let twin = match (&request.twin, found.known.map(|known| known.twin)) {
-        (Some(twin), _) => twin.clone(),
-        (None, Some(Twin::Beside(twin, ..))) => twin.to_owned(),
-        (None, Some(Twin::Elsewhere(_))) => {
+    let target = match (&request.twin, moved) {
+        (Some(twin), _) => beside(found, twin)?,
+        (None, Some(moved)) => moved,
+        (None, None) if found.known.is_some() => {
             return Err(hint(odd(&format!("{} has no option beside it that takes a file", found.option()))));
         }
         (None, None) => {
@@ -34,52 +35,75 @@ pub fn find(text: &str, request: &Request) -> Result<Inline> {
                 .hint("if it has an option beside it that takes a file, name that one: `--twin passwordFile`"));
         }
     };
+    let value = literal::value(text, found.span.clone())?;
+    let known = found.known;
+    let content = known.and_then(|known| known.content.as_deref()).filter(|_| found.call.is_none());
+    if content.is_some_and(|content| content.contains("\"%\"")) {
+        let plain = |byte: &u8| !byte.is_ascii_control() && !b"\"\\".contains(byte);
+        if !value.expose(|bytes| bytes.iter().all(plain)) {
+            return Err(odd("the value has characters that JSON would need escaped")
+                .hint("seal the whole JSON by hand: `sealift seal NAME --shape json`, then the option"));
+        }
+    }
+    let shape = match &request.shape {
+        Some(shape) => shape.clone(),
+        None => shape(found, &value).map_err(|error| error.about(format!("line {}", found.line)))?,
+    };
+    // The text of a file that Nix makes is an environment file as it stands.
+    if let Some(variable) = shape.variable().filter(|_| found.call.is_none()) {
+        let plain = |byte: &u8| byte.is_ascii_graphic() && !b"\"'\\`$#;".contains(byte);
+        if !value.expose(|bytes| bytes.iter().all(plain)) {
+            return Err(odd("the value has characters that an environment file would need quoted")
+                .hint(format!("seal it by hand, quoted: `sealift seal NAME --shape {shape}`")));
+        }
+        if known.is_some_and(Row::is_a_variable) && variable.bytes().any(|byte| byte.is_ascii_lowercase()) {
+            return Err(odd(&format!("{variable} is not how a variable of the environment is written"))
+                .hint("say which variable the service reads: `--shape env:NAME`"));
+        }
+    }
+    let star = found.stars.first().map_or("", String::as_str);
+    // systemd escapes other names, and whether it does so here is up to the module.
+    let named = !star.is_empty() && star.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_".contains(&byte));
+    let unit = known.and_then(|known| known.unit.as_deref()).filter(|unit| named || !unit.contains("{}"));
+    Ok(Inline {
+        value,
+        written: text.get(found.span.clone()).unwrap_or_default().to_owned(),
+        option: found.option(),
+        twin: match &request.twin {
+            Some(twin) => twin.clone(),
+            None => found.twin().unwrap_or_else(|| target.join(".")),
+        },
+        target,
+        content,
+        shape,
+        owner: known.map_or("root", |known| known.owner.as_str()).replace("{}", star),
+        unit: unit.map(|unit| unit.replace("{}", star)),
+        for_users: known.is_some_and(|known| known.users),
+        name: name(found),
+        note: known.and_then(|known| known.note.as_deref()).unwrap_or_default(),
+        place: Place::Option(Box::new(found.clone())),
+    })
+}
+
+/// The option of this name beside the one that was found.
+fn beside(found: &Found, twin: &str) -> Result<Vec<String>> {
     if !twin.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         || !twin.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-'".contains(&byte))
     {
         return Err(Error::usage("`--twin` is not the name of one option")
             .hint("name the option beside it that takes a file, such as passwordFile"));
     }
-    let value = literal::value(text, found.span.clone())?;
-    let shape = match &request.shape {
-        Some(shape) => shape.clone(),
-        None => shape(found, &value)?,
-    };
-    if shape.variable().is_some() {
-        let plain = |byte: &u8| byte.is_ascii_graphic() && !b"\"'\\`$#;".contains(byte);
-        if !value.expose(|bytes| bytes.iter().all(plain)) {
-            return Err(odd("the value has characters that an environment file would need quoted")
-                .hint(format!("seal it by hand, quoted: `sealift seal NAME --shape {shape}`")));
-        }
-    }
-    let known = found.known;
-    let star = found.stars.last().map_or("", String::as_str);
-    let unit = known.map_or("", |known| known.unit);
-    let named = !unit.contains("{}") || star.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_".contains(&byte));
-    Ok(Inline {
-        value,
-        written: text.get(found.span.clone()).unwrap_or_default().to_owned(),
-        option: found.option(),
-        twin,
-        shape,
-        owner: known.map_or("root", |known| known.owner).to_owned(),
-        // systemd escapes other names, and whether it does so here is up to the module.
-        unit: (!unit.is_empty() && named && !star.is_empty() || !unit.is_empty() && !unit.contains("{}"))
-            .then(|| unit.replace("{}", star)),
-        for_users: known.is_some_and(|known| known.for_users),
-        name: name(found),
-        note: known.map_or("", |known| known.note),
-        place: Place::Option(Box::new(found.clone())),
-    })
+    let folder = found.option.len().saturating_sub(1 + found.elements());
+    let folder = found.option.get(..folder).unwrap_or_default();
+    Ok(folder.iter().cloned().chain([twin.to_owned()]).collect())
 }
 
 /// Writes the path where the value was.
 pub fn rewrite(text: &str, found: &Found, inline: &Inline, secret: &SecretName) -> Result<Edited> {
-    let around = match found.known.map(|known| known.twin) {
-        Some(Twin::Beside(twin, before, after)) if twin == inline.twin => (before, after),
-        _ => ("", ""),
-    };
-    edit::adopt(text, found, &Wanted { twin: &inline.twin, around, secret })
+    let own = found.known.filter(|_| found.target().as_ref() == Some(&inline.target));
+    let value = own.and_then(|known| known.value.as_deref());
+    let list = own.is_some_and(|known| known.list) && found.call.is_none();
+    edit::adopt(text, found, &Wanted { option: &inline.target, value, list, secret })
 }
 
 /// The one finding on a line.
@@ -122,14 +146,14 @@ fn choose<'a>(text: &str, all: &'a [Found], request: &Request) -> Result<&'a Fou
 
 /// The shape that the option's file must have. What is no token, such as a pass phrase with spaces, is sealed as it is.
 fn shape(found: &Found, value: &crate::domain::secret::plaintext::Plaintext) -> Result<Shape> {
-    let shape: Shape = found.known.map_or("token", |known| known.shape).parse()?;
+    let shape: Shape = found.known.map_or_else(|| "token".to_owned(), |known| known.shape(&found.stars)).parse()?;
     let fits = value.expose(|bytes| shape.check(bytes).is_ok());
     Ok(if shape == Shape::Token && !fits { Shape::Raw } else { shape })
 }
 
 /// A name made of the option: without the words that say nothing, in lower case, joined by hyphens.
 fn name(found: &Found) -> String {
-    const EMPTY: [&str; 18] = [
+    const EMPTY: [&str; 19] = [
         "config",
         "services",
         "networking",
@@ -148,11 +172,13 @@ fn name(found: &Found) -> String {
         "environment",
         "extraUsers",
         "security",
+        "serviceConfig",
     ];
     let words: Vec<&str> = found.option.iter().map(String::as_str).collect();
     let start = found.known.and_then(|known| {
-        let length = known.option.split('.').count();
-        options::stars(known.option, &words).map(|_| words.len() - length)
+        let pattern = if found.call.is_some() { known.file.as_deref() } else { known.option.as_deref() }?;
+        let words = words.get(..words.len().checked_sub(found.elements())?)?;
+        options::stars(pattern, words).map(|_| words.len() - pattern.split('.').count())
     });
     let start = start.or_else(|| words.iter().rposition(|word| ["services", "networking"].contains(word))).unwrap_or(0);
     let mut name = String::new();

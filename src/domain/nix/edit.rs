@@ -13,19 +13,33 @@ use rnix::{NodeOrToken, SyntaxNode, TextRange, TextSize};
 use crate::domain::name::SecretName;
 use crate::domain::nix::finding::Found;
 use crate::domain::nix::guard::{self, line_of};
+use crate::domain::nix::options::Form;
 use crate::domain::nix::redact::{Change, Edited, carry_out};
 use crate::domain::nix::rules;
-use crate::domain::nix::syntax::{arguments, entry, range, words};
+use crate::domain::nix::syntax::{ANY, arguments, entry, range, words};
 use crate::error::{Error, Result};
 
 /// What is written for the inline value.
 pub struct Wanted<'a> {
-    /// The option that takes a file.
-    pub twin: &'a str,
-    /// What stands before the path in its value, and behind it.
-    pub around: (&'a str, &'a str),
+    /// The option that takes the path, with all that stands before it in this file.
+    pub option: &'a [String],
+    /// What its value is, with `%` for the path; nothing but the path if this is none.
+    pub value: Option<&'a str>,
+    /// Whether its value is a list.
+    pub list: bool,
     /// The secret.
     pub secret: &'a SecretName,
+}
+
+impl Wanted<'_> {
+    /// The expression for the path.
+    fn path(&self) -> String {
+        let path = path_of(self.secret);
+        match self.value.and_then(|value| value.split_once('%')) {
+            Some((before, after)) => format!("\"{before}${{{path}}}{after}\""),
+            None => path,
+        }
+    }
 }
 
 /// Where the path of a secret is found in NixOS' configuration.
@@ -55,28 +69,18 @@ pub fn adopt(text: &str, found: &Found, wanted: &Wanted<'_>) -> Result<Edited> {
             odd(text, found, "the option is given by `inherit`").hint("write `NAME = …;` for it, then run this again")
         );
     }
-    let (path, _) = entry(&site).ok_or_else(|| odd(text, found, "it is not written as `NAME = …;`"))?;
+    let (path, value) = entry(&site).ok_or_else(|| odd(text, found, "it is not written as `NAME = …;`"))?;
     if found.option.iter().any(|word| word == "containers" || word == "microvm") {
         return Err(odd(text, found, "it is in a container, where `config` is another machine's")
             .hint("seal it for the machine itself, and hand the delivered file to the container by a bind mount"));
     }
-    let name = path.children().last().filter(|name| matches!(name.kind(), NODE_IDENT | NODE_STRING));
-    let name = name.ok_or_else(|| odd(text, found, "the option's name is computed"))?;
-    if twin_is_there(&site, &path, wanted.twin) {
-        return Err(
-            odd(text, found, &format!("{} is given beside it already", wanted.twin)).hint("take one of the two away")
-        );
-    }
-    let new = path_of(wanted.secret);
-    let (before, after) = wanted.around;
-    let new = if before.is_empty() && after.is_empty() { new } else { format!("\"{before}${{{new}}}{after}\"") };
-    let mut changes = vec![Change { range: range(&name), with: wanted.twin.to_owned() }];
-    if found.site.start <= found.span.start && found.span.end <= found.site.end {
-        changes.push(Change { range: found.span.clone(), with: new });
+    let changes = if let Some(call) = &found.call {
+        let mut changes = vec![Change { range: call.clone(), with: wanted.path() }];
+        changes.extend(config_in_scope(text, &site, found)?);
+        changes
     } else {
-        changes.extend(bound(text, &root, &site, found, new)?);
-    }
-    changes.extend(config_in_scope(text, &site, found)?);
+        Move { text, root: &root, site: &site, path, value, found, wanted }.changes()?
+    };
     let edited = carry_out(text, changes);
     let unchanged = |what| odd(text, found, what).hint("change it by hand: `sealift seal`, then the option");
     let left = rules::look(&edited.text).map_err(|_| unchanged("what would be written is not Nix"))?;
@@ -84,6 +88,234 @@ pub fn adopt(text: &str, found: &Found, wanted: &Wanted<'_>) -> Result<Edited> {
         return Err(unchanged("the value would still be there"));
     }
     Ok(edited)
+}
+
+/// A literal at one option becomes a path at another.
+struct Move<'a> {
+    text: &'a str,
+    root: &'a SyntaxNode,
+    /// The entry, its name and its value.
+    site: &'a SyntaxNode,
+    path: SyntaxNode,
+    value: SyntaxNode,
+    found: &'a Found,
+    wanted: &'a Wanted<'a>,
+}
+
+/// Where an option is written, seen from a set.
+enum Slot {
+    /// It is there already.
+    Taken(SyntaxNode),
+    /// Below this set, by these words.
+    Free(SyntaxNode, Vec<String>),
+    /// A part of it is given as something that is no plain set.
+    Closed(String),
+}
+
+impl Move<'_> {
+    fn odd(&self, what: &str) -> Error {
+        odd(self.text, self.found, what)
+    }
+
+    /// A refusal that says what to write.
+    fn by_hand(&self, what: &str) -> Error {
+        let (option, path) = (self.wanted.option.join("."), self.wanted.path());
+        let path = if self.wanted.list { format!("[ {path} ]") } else { path };
+        self.odd(what).hint(format!(
+            "seal the value as {}, take the line away, and write: {option} = {path};",
+            self.wanted.secret
+        ))
+    }
+
+    fn changes(&self) -> Result<Vec<Change>> {
+        let own = words(&self.path);
+        let name = self.path.children().last().filter(|name| matches!(name.kind(), NODE_IDENT | NODE_STRING));
+        let name = name.ok_or_else(|| self.odd("the option's name is computed"))?;
+        let (mut set, mut here) = self.around(self.site, &self.found.option)?;
+        let written = &self.wanted.option;
+        // The same option, written another way.
+        if written.strip_prefix(here.as_slice()) == Some(own.as_slice()) {
+            return self.in_place(None);
+        }
+        let mut above = self.site.clone();
+        while !written.starts_with(&here) {
+            let outer = above.ancestors().skip(1).find(|node| node.kind() == NODE_ATTRPATH_VALUE);
+            let outer = outer.ok_or_else(|| self.by_hand("no set around it holds the other option"))?;
+            (set, here) = self.around(&outer, &here)?;
+            above = outer;
+        }
+        let rest = written.get(here.len()..).unwrap_or_default();
+        match slot(&set, rest) {
+            Slot::Taken(value) => self.taken(&value),
+            Slot::Closed(part) => Err(self.by_hand(&format!("{part} is not written as a plain set"))),
+            Slot::Free(inner, rest) if inner == set && above == *self.site => {
+                let beside = rest.len() == own.len()
+                    && rest.split_last().map(|(_, folder)| folder) == own.split_last().map(|(_, folder)| folder);
+                let (place, names) = match rest.split_last() {
+                    Some((last, _)) if beside => (range(&name), attribute(last)),
+                    _ => (range(&self.path), attributes(&rest)),
+                };
+                let names = names.ok_or_else(|| self.by_hand("a name in its path is computed"))?;
+                self.in_place(Some(Change { range: place, with: names }))
+            }
+            Slot::Free(inner, rest) => {
+                let names = attributes(&rest).ok_or_else(|| self.by_hand("a name in its path is computed"))?;
+                let first = inner.children().find(|part| matches!(part.kind(), NODE_ATTRPATH_VALUE | NODE_INHERIT));
+                let next = if inner == set { Some(above) } else { first };
+                let new = self.moved_value()?;
+                let mut changes = vec![self.gone()];
+                changes.push(insertion(self.text, &inner, next.as_ref(), &format!("{names} = {new};")));
+                changes.extend(config_in_scope(self.text, &inner, self.found)?);
+                Ok(changes)
+            }
+        }
+    }
+
+    /// The set that an entry stands in, and the option that this set is; `option` is what its value belongs to.
+    fn around(&self, entry_node: &SyntaxNode, option: &[String]) -> Result<(SyntaxNode, Vec<String>)> {
+        let odd = || self.by_hand("the sets around it are not understood");
+        let own = entry(entry_node).map(|(path, _)| words(&path)).ok_or_else(odd)?;
+        let set = entry_node.parent().filter(|set| set.kind() == NODE_ATTR_SET).ok_or_else(odd)?;
+        let mut option = option.to_vec();
+        loop {
+            if option.ends_with(&own) {
+                option.truncate(option.len() - own.len());
+                return Ok((set, option));
+            }
+            // An element of a list, or what a function makes of each name.
+            option.pop().filter(|word| word == ANY).ok_or_else(odd)?;
+        }
+    }
+
+    /// The name and the value are replaced where they stand.
+    fn in_place(&self, name: Option<Change>) -> Result<Vec<Change>> {
+        let (found, new) = (self.found, self.new_value());
+        let mut changes: Vec<Change> = name.into_iter().collect();
+        let literal = self.only_literal()?;
+        if found.site.start <= literal.start && literal.end <= found.site.end {
+            changes.push(Change { range: literal, with: new });
+        } else {
+            changes.extend(bound(self.text, self.root, self.site, found, new)?);
+        }
+        changes.extend(config_in_scope(self.text, self.site, found)?);
+        Ok(changes)
+    }
+
+    /// What is replaced for the literal: with the list around it, if it is the only element.
+    fn only_literal(&self) -> Result<Range<usize>> {
+        if self.found.elements() == 0 {
+            return Ok(self.found.span.clone());
+        }
+        let list = self.value.clone();
+        let alone = list.kind() == NODE_LIST && list.children().count() == 1;
+        alone
+            .then(|| range(&list))
+            .ok_or_else(|| self.by_hand("it is one of several in a list, which go into one file together"))
+    }
+
+    fn new_value(&self) -> String {
+        let path = self.wanted.path();
+        if self.wanted.list { format!("[ {path} ]") } else { path }
+    }
+
+    /// The value as it is written, `mkIf` and all, with the new one for the literal.
+    fn moved_value(&self) -> Result<String> {
+        let (literal, value) = (self.only_literal()?, range(&self.value));
+        let parts = (self.text.get(value.start..literal.start), self.text.get(literal.end..value.end));
+        match parts {
+            (Some(before), Some(after)) if value.start <= literal.start => {
+                Ok(format!("{before}{}{after}", self.new_value()))
+            }
+            _ => Err(self
+                .odd("the literal comes by way of a name")
+                .hint("write the literal where the option is given, then run this again")),
+        }
+    }
+
+    /// The entry goes.
+    fn gone(&self) -> Change {
+        let own = range(self.site);
+        let mut gone = whole_line(self.text, own.clone());
+        if gone == own && self.text.get(..own.start).is_some_and(|before| before.ends_with(' ')) {
+            gone.start -= 1;
+        }
+        Change { range: gone, with: String::new() }
+    }
+
+    /// The other option is given already: a list gets one more element.
+    fn taken(&self, value: &SyntaxNode) -> Result<Vec<Change>> {
+        let option = self.wanted.option.last().map_or("", String::as_str);
+        if self.wanted.list && value.kind() == NODE_LIST {
+            self.moved_value()?;
+            let end = range(value).end - 1;
+            let space = if self.text.get(..end).is_some_and(|before| before.ends_with([' ', '\n'])) { "" } else { " " };
+            let mut changes = vec![self.gone()];
+            changes.push(Change { range: end..end, with: format!("{space}{} ", self.wanted.path()) });
+            changes.extend(config_in_scope(self.text, value, self.found)?);
+            return Ok(changes);
+        }
+        let given = self.odd(&format!("{option} is given beside it already"));
+        let variable = self.found.known.filter(|known| known.form == Some(Form::EnvFile));
+        Err(match variable.map(|known| known.shape(&self.found.stars)) {
+            Some(shape) if shape.starts_with("env:") => given.hint(format!(
+                "add the line `{}=…` to the file that {option} names (`sealift edit NAME`), and take this one away",
+                shape.trim_start_matches("env:")
+            )),
+            _ if self.wanted.value.is_some() => self.by_hand(&format!("{option} is given already")),
+            _ => given.hint("take one of the two away"),
+        })
+    }
+}
+
+/// Where the option with these words is written, seen from a set.
+fn slot(set: &SyntaxNode, rest: &[String]) -> Slot {
+    let mut inner = None;
+    for (path, value) in set.children().filter_map(|part| entry(&part)) {
+        let own = words(&path);
+        if own.starts_with(rest) {
+            return Slot::Taken(value);
+        }
+        if let Some(deeper) = rest.strip_prefix(own.as_slice()) {
+            if value.kind() != NODE_ATTR_SET {
+                return Slot::Closed(own.join("."));
+            }
+            match slot(&value, deeper) {
+                Slot::Free(set, rest) => inner = inner.or(Some(Slot::Free(set, rest))),
+                other => return other,
+            }
+        }
+    }
+    inner.unwrap_or_else(|| Slot::Free(set.clone(), rest.to_vec()))
+}
+
+/// A new entry in a set, before this one.
+fn insertion(text: &str, set: &SyntaxNode, before: Option<&SyntaxNode>, entry: &str) -> Change {
+    let Some(next) = before else {
+        let open = set.children_with_tokens().find(|part| part.kind() == TOKEN_L_BRACE);
+        let at = open.map_or(range(set).start, |brace| usize::from(brace.text_range().end()));
+        let space = if text.get(at..).is_some_and(|rest| rest.starts_with('}')) { " " } else { "" };
+        return Change { range: at..at, with: format!(" {entry}{space}") };
+    };
+    let at = range(next).start;
+    let start = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
+    let indent = text.get(start..at).unwrap_or_default();
+    let with = if indent.trim().is_empty() { format!("{entry}\n{indent}") } else { format!("{entry} ") };
+    Change { range: at..at, with }
+}
+
+/// A word as a name in a path; none: it is computed, or has what would have to be escaped.
+fn attribute(word: &str) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-'".contains(&byte);
+    if word == ANY || word.is_empty() || word.contains(['"', '\\', '$', '\n']) {
+        return None;
+    }
+    let bare = word.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') && word.bytes().all(plain);
+    let keyword = ["if", "then", "else", "assert", "with", "let", "in", "rec", "inherit", "or"].contains(&word);
+    Some(if bare && !keyword { word.to_owned() } else { format!("\"{word}\"") })
+}
+
+fn attributes(words: &[String]) -> Option<String> {
+    Some(words.iter().map(|word| attribute(word)).collect::<Option<Vec<_>>>()?.join("."))
 }
 
 fn odd(text: &str, found: &Found, what: &str) -> Error {
@@ -105,16 +337,6 @@ fn node_at(root: &SyntaxNode, place: &Range<usize>) -> Option<SyntaxNode> {
     };
     // The innermost comes first; an entry and its set may be one in length only if the set has no braces.
     node.ancestors().find(|node| range(node) == *place)
-}
-
-/// Whether the twin is given in the same set, by the same path.
-fn twin_is_there(site: &SyntaxNode, path: &SyntaxNode, twin: &str) -> bool {
-    let mut wanted = words(path);
-    let same = wanted.pop().is_some_and(|name| name == twin);
-    wanted.push(twin.to_owned());
-    let set = site.parent();
-    let mut entries = set.iter().flat_map(SyntaxNode::children).filter_map(|other| entry(&other));
-    !same && entries.any(|(path, _)| words(&path) == wanted)
 }
 
 /// The changes for a literal that a `let` binds: the name is replaced where it is used, and its binding goes.

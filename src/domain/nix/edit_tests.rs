@@ -1,13 +1,13 @@
 //! What is rewritten, to the letter; what is refused; and that neither shows a value.
 
 use super::*;
-use crate::domain::nix::options::Twin;
 
 /// Rewrites the first finding as its row says.
 fn adopted(text: &str) -> Result<Edited> {
     let found = rules::look(text).unwrap().remove(0);
-    let Some(Twin::Beside(twin, before, after)) = found.known.map(|known| known.twin) else { panic!("{text}") };
-    adopt(text, &found, &Wanted { twin, around: (before, after), secret: &"a".parse().unwrap() })
+    let option = found.target().unwrap_or_else(|| panic!("{text}"));
+    let (value, list) = found.known.map_or((None, false), |known| (known.value.as_deref(), known.list));
+    adopt(text, &found, &Wanted { option: &option, value, list, secret: &"a".parse().unwrap() })
 }
 
 fn becomes(text: &str, new: &str) {

@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use serde::{Serialize, Serializer};
 
-use crate::domain::nix::options::{Inline, Twin};
+use crate::domain::nix::options::Row;
+use crate::domain::nix::syntax;
 use crate::domain::rule_info::{About, Weight};
 
 /// A kind of finding. The identifier is stable.
@@ -132,13 +133,15 @@ pub struct Found {
     pub line: usize,
     /// Where the value stands: the bytes of the literal with its quotes, or of the path.
     pub span: Range<usize>,
+    /// The call that makes a file of the literal, such as `pkgs.writeText`: the option takes a path already.
+    pub call: Option<Range<usize>>,
     /// Where it is given to its option: the entry `name = …;`, or the `inherit`. It holds `span`, unless the literal
     /// comes from a `let`.
     pub site: Range<usize>,
     /// The option, as far as it is written in this file; `*` for a word that is computed.
     pub option: Vec<String>,
     /// What is known of the option.
-    pub known: Option<&'static Inline>,
+    pub known: Option<&'static Row>,
     /// The words that the stars of the known option stand for.
     pub stars: Vec<String>,
 }
@@ -153,6 +156,7 @@ impl Found {
     pub fn what(&self) -> String {
         let option = self.option();
         match self.rule {
+            _ if self.call.is_some() => format!("{option} is given a file that is made of a literal"),
             Rule::InlineSecret | Rule::SecretOption => format!("{option} is given a literal"),
             Rule::PasswordHash => format!("{option} is given a literal hash"),
             Rule::ReadSecret => "a secret's file is read while Nix evaluates".to_owned(),
@@ -164,22 +168,22 @@ impl Found {
 
     /// What to do about it.
     pub fn mend(&self) -> String {
-        match (self.rule, self.known.map(|known| known.twin)) {
-            (_, Some(Twin::Beside(twin, ..))) => {
-                format!(
-                    "`sealift adopt FILE:{}` seals it and gives its path to {twin}; then give it a new value",
-                    self.line
-                )
-            }
-            (_, Some(Twin::Elsewhere(how))) => how.to_owned(),
+        let line = self.line;
+        if let Some(twin) = self.twin() {
+            return format!(
+                "`sealift adopt FILE:{line}` seals it and gives its path to {twin}; then give it a new value"
+            );
+        }
+        match (self.rule, self.known.and_then(|known| known.how.as_deref())) {
+            (_, Some(how)) => how.to_owned(),
             (Rule::SecretOption, None) => {
-                format!(
-                    "if the module has an option that takes a file: `sealift adopt FILE:{} --twin OPTION`",
-                    self.line
-                )
+                format!("if the module has an option that takes a file: `sealift adopt FILE:{line} --twin OPTION`")
             }
-            (Rule::UnitEnvironment, None) => {
-                "seal it with the shape env:NAME, and give its path to the unit's EnvironmentFile".to_owned()
+            (Rule::UnitEnvironment, None) => self.out_of_the_environment(),
+            (Rule::KeyInPlace, None) if self.option.iter().any(|word| word == "home" || word == "xdg") => {
+                "seal the file: `sealift seal NAME --from-file FILE --shred --owner USER`; then take the entry away, and \
+                 say where it goes by `path` in recipients.toml"
+                    .to_owned()
             }
             (Rule::ReadSecret | Rule::KeyPath | Rule::KeyInPlace | Rule::InlineSecret | Rule::PasswordHash, None) => {
                 "seal the file: `sealift seal NAME --from-file FILE --shred`, and use the delivered path, as a string"
@@ -188,12 +192,50 @@ impl Found {
         }
     }
 
-    /// The twin that `adopt` can write by itself.
-    pub fn twin(&self) -> Option<&'static str> {
-        match self.known?.twin {
-            Twin::Beside(twin, ..) => Some(twin),
-            Twin::Elsewhere(_) => None,
+    /// What to write for a variable that is set for a unit, or for everybody.
+    fn out_of_the_environment(&self) -> String {
+        let at = |word: &str| self.option.iter().position(|other| other == word);
+        match (at("services").filter(|at| *at > 0), at("Environment")) {
+            (Some(services), Some(_)) => {
+                let unit = self.option.get(services + 1).map_or("NAME", String::as_str);
+                format!(
+                    "seal it with the shape env:VARIABLE, take `VARIABLE=…` out of Environment, and set \
+                     systemd.services.{unit}.serviceConfig.EnvironmentFile = config.sealift.secrets.SECRET.path"
+                )
+            }
+            _ => {
+                "everybody who logs in has it: take it away, seal it as a token, and let what needs it read the file: \
+                  `$(cat /run/sealift/SECRET)`"
+                    .to_owned()
+            }
         }
+    }
+
+    /// The option that `adopt` can write by itself: its last word where it stands beside this one.
+    pub fn twin(&self) -> Option<String> {
+        let target = self.target()?;
+        let (last, folder) = target.split_last()?;
+        let beside = self.option.split_last().is_some_and(|(_, here)| here == folder) || target == self.option;
+        let known = self.known.and_then(|known| known.file.as_deref()).map_or(1, |file| file.split('.').count());
+        Some(if beside { last.clone() } else { target.get(target.len() - known..)?.join(".") })
+    }
+
+    /// All words of that option, with what stands before it in this file.
+    pub fn target(&self) -> Option<Vec<String>> {
+        if self.call.is_some() {
+            return Some(self.option.clone());
+        }
+        let known = self.known?;
+        let twin = known.twin(&self.stars)?;
+        let pattern = known.option.as_deref()?;
+        let before = self.option.len().checked_sub(pattern.split('.').count() + self.elements())?;
+        Some([self.option.get(..before)?, &twin].concat())
+    }
+
+    /// How many lists within the option's value the literal stands in.
+    pub fn elements(&self) -> usize {
+        let computed = self.known.and_then(|known| known.option.as_deref()).is_some_and(|option| option.ends_with('*'));
+        usize::from(!computed && self.option.last().is_some_and(|word| word == syntax::ANY))
     }
 }
 
@@ -259,6 +301,12 @@ pub fn names_a_value(name: &str) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether an option of this name holds the path of a secret's file: `tokenFile`, `private_key_path`.
+pub fn names_the_file_of_a_value(name: &str) -> bool {
+    let stem = ["File", "Path", "_file", "_path", "-file"].iter().find_map(|tail| name.strip_suffix(tail));
+    stem.is_some_and(names_a_value)
 }
 
 fn words_of(text: &str) -> impl Iterator<Item = &str> {

@@ -1,220 +1,165 @@
-//! The options of NixOS modules that take a secret inline, each with the option that takes it from a file instead. A new
-//! module is a new row. What is given inline is in the Nix store of every machine that builds it, for all to read.
+//! The options of NixOS modules that take a secret: inline, with what takes it from a file instead, and those that take
+//! the path of a file alone. What is given inline is in the Nix store of every machine that builds it, for all to read.
+//! The table is data/nixos-options.json, which the Nix modules read too; a module's option is one row.
 
-/// How the same secret is given as a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Twin {
-    /// An option beside it, with text before and after the path; mostly none.
-    Beside(&'static str, &'static str, &'static str),
-    /// An option somewhere else, or several steps: told to the person, not done.
-    Elsewhere(&'static str),
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+/// How the secret is given as a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// The value alone, read by the service or by a script before it.
+    PlainFile,
+    /// `NAME=value`, read by systemd before it starts the service.
+    EnvFile,
+    /// The value alone, handed over by systemd, so that the service's user need not read it.
+    Credential,
+    /// A piece of configuration that the service reads besides its own.
+    RuntimeFile,
 }
 
-/// One option.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Inline {
-    /// Its path; `*` is any one word. What stands before it (`config`, a container, a list of modules) may be anything.
-    pub option: &'static str,
-    /// What takes the secret from a file.
-    pub twin: Twin,
-    /// The shape that the file must have.
-    pub shape: &'static str,
-    /// Who reads the file.
-    pub owner: &'static str,
-    /// The unit that reads it when it starts; `{}` is the last word that a `*` stands for. Empty: none.
-    pub unit: &'static str,
+/// One option. In a path `*` is any one word; what stands before the path (`config`, a container, a list of modules) may be
+/// anything.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// The option that takes the secret inline; none for a module that takes the path of a file alone.
+    pub option: Option<String>,
+    /// The option that takes the path of a file; none where the module has no such option beside it.
+    pub file: Option<String>,
+    /// What that file is.
+    pub form: Option<Form>,
+    /// The variable that an environment file sets; `*`: the last word of the option.
+    pub key: Option<String>,
+    /// The shape that the file must have, where it does not follow from the form.
+    pub shape: Option<String>,
+    /// Whether that option takes a list of paths.
+    #[serde(default)]
+    pub list: bool,
+    /// What is written for the path, which `%` stands for; nothing but the path where this is not said.
+    pub value: Option<String>,
+    /// What is sealed, with `%` for the value; the value alone where this is not said.
+    pub content: Option<String>,
+    /// Who reads the file; `{}` is the first word that a `*` stands for.
+    #[serde(default = "root")]
+    pub owner: String,
+    /// The unit that reads it when it starts; `{}` as above. None: not known, or none to restart.
+    pub unit: Option<String>,
     /// Whether it is read before users are made.
-    pub for_users: bool,
+    #[serde(default)]
+    pub users: bool,
+    /// The rule that looks at this option: it is no secret by its name alone.
+    pub rule: Option<String>,
+    /// A release of NixOS that has the option; it may be older.
+    pub since: Option<String>,
+    /// What the option is where nobody gives it a value.
+    pub default: Option<String>,
+    /// What to do, where the secret is not moved by one edit.
+    pub how: Option<String>,
     /// What a person must know besides.
-    pub note: &'static str,
+    pub note: Option<String>,
+    /// The module's file below nixos/modules.
+    pub module: String,
 }
 
-impl Inline {
-    const fn owner(mut self, owner: &'static str) -> Self {
-        self.owner = owner;
-        self
-    }
-    const fn unit(mut self, unit: &'static str) -> Self {
-        self.unit = unit;
-        self
-    }
-    const fn shape(mut self, shape: &'static str) -> Self {
-        self.shape = shape;
-        self
-    }
-    const fn for_users(mut self) -> Self {
-        self.for_users = true;
-        self
-    }
-    const fn note(mut self, note: &'static str) -> Self {
-        self.note = note;
-        self
-    }
+fn root() -> String {
+    "root".to_owned()
+}
 
-    /// Whether its value is the hash of a password, which can be guessed from, and not the password.
+/// The text of the table.
+const TABLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/data/nixos-options.json"));
+
+struct Table {
+    rows: Vec<Row>,
+    /// Rows by the last word of the option that takes a value.
+    inline: HashMap<String, Vec<usize>>,
+    /// Rows by the last word of the option that takes a path.
+    files: HashMap<String, Vec<usize>>,
+}
+
+static OPTIONS: LazyLock<Table> = LazyLock::new(|| {
+    // A table that cannot be read would be found by the tests below.
+    let rows: Vec<Row> = serde_json::from_str(TABLE).unwrap_or_default();
+    let index = |of: fn(&Row) -> Option<&String>| {
+        let mut index: HashMap<String, Vec<usize>> = HashMap::new();
+        for (at, row) in rows.iter().enumerate() {
+            if let Some(path) = of(row) {
+                index.entry(path.rsplit('.').next().unwrap_or_default().to_owned()).or_default().push(at);
+            }
+        }
+        index
+    };
+    let (inline, files) = (index(|row| row.option.as_ref()), index(|row| row.file.as_ref()));
+    Table { rows, inline, files }
+});
+
+/// The table.
+pub fn rows() -> &'static [Row] {
+    &OPTIONS.rows
+}
+
+impl Row {
+    /// Whether the value is the hash of a password, which can be guessed from, and not the password.
     pub fn is_hash(&self) -> bool {
-        self.option.rsplit('.').next().is_some_and(|word| word.to_ascii_lowercase().contains("hashed"))
+        let last = self.option.as_deref().and_then(|option| option.rsplit('.').next());
+        last.is_some_and(|word| word.to_ascii_lowercase().contains("hashed"))
+    }
+
+    /// Whether the option is a set of variables: only those whose names say so are secrets there.
+    pub fn is_a_variable(&self) -> bool {
+        self.key.as_deref() == Some("*")
+    }
+
+    /// The option that takes the path, with these words for its stars.
+    pub fn twin(&self, stars: &[String]) -> Option<Vec<String>> {
+        let mut stars = stars.iter();
+        let words = self.file.as_deref()?.split('.');
+        words.map(|word| if word == "*" { stars.next().cloned() } else { Some(word.to_owned()) }).collect()
+    }
+
+    /// The shape that the file must have, as far as the row says it.
+    pub fn shape(&self, stars: &[String]) -> String {
+        match (&self.shape, self.form, self.key.as_deref()) {
+            (Some(shape), ..) => shape.clone(),
+            (None, Some(Form::EnvFile), Some("*")) => {
+                format!("env:{}", stars.last().map_or("", String::as_str))
+            }
+            (None, Some(Form::EnvFile), Some(key)) => format!("env:{key}"),
+            (None, Some(Form::EnvFile | Form::RuntimeFile), None) => "raw".to_owned(),
+            (None, ..) => "token".to_owned(),
+        }
     }
 }
 
-/// An option whose twin stands beside it.
-const fn beside(option: &'static str, twin: &'static str) -> Inline {
-    wrapped(option, twin, "", "")
+/// The option that takes a secret inline at this path, and the words that its stars stand for.
+pub fn find<'a>(path: &[&'a str]) -> Option<(&'static Row, Vec<&'a str>)> {
+    among(&OPTIONS.inline, path, |row| row.rule.is_none().then_some(row.option.as_deref()).flatten())
 }
 
-/// One whose twin wants more than the path.
-const fn wrapped(option: &'static str, twin: &'static str, before: &'static str, after: &'static str) -> Inline {
-    let twin = Twin::Beside(twin, before, after);
-    Inline { option, twin, shape: "token", owner: "root", unit: "", for_users: false, note: "" }
+/// The option at this path that only this rule looks at.
+pub fn find_for<'a>(rule: &str, path: &[&'a str]) -> Option<(&'static Row, Vec<&'a str>)> {
+    among(&OPTIONS.inline, path, |row| (row.rule.as_deref() == Some(rule)).then_some(row.option.as_deref()).flatten())
 }
 
-/// One whose twin is somewhere else.
-const fn elsewhere(option: &'static str, how: &'static str) -> Inline {
-    let twin = Twin::Elsewhere(how);
-    Inline { option, twin, shape: "raw", owner: "root", unit: "", for_users: false, note: "" }
+/// The option that takes the path of a secret's file at this path.
+pub fn find_file<'a>(path: &[&'a str]) -> Option<(&'static Row, Vec<&'a str>)> {
+    among(&OPTIONS.files, path, |row| {
+        row.rule.is_none().then_some(row.file.as_deref()).flatten().filter(|_| row.value.is_none())
+    })
 }
 
-const HASH_IT: &str =
-    "make a hash with `mkpasswd`, seal that with `--needed-for-users`, and give its path to hashedPasswordFile";
-const RUNNER: &str = "the token only registers the runner: a new one matters when the runner registers again";
-const PROMTOOL: &str =
-    "`promtool` reads the file while the system is built: set services.prometheus.checkConfig = \"syntax-only\"";
-
-/// The options.
-pub const INLINE: &[Inline] = &[
-    // Forges and their runners.
-    beside("services.gitea-actions-runner.instances.*.token", "tokenFile")
-        .shape("env:TOKEN")
-        .unit("gitea-runner-{}.service")
-        .note(RUNNER),
-    beside("services.gitea.database.password", "passwordFile").owner("gitea").unit("gitea.service"),
-    beside("services.forgejo.database.password", "passwordFile").owner("forgejo").unit("forgejo.service"),
-    elsewhere("services.gitea.settings.mailer.PASSWD", "give the path to services.gitea.mailerPasswordFile"),
-    elsewhere("services.forgejo.settings.mailer.PASSWD", "give the path to services.forgejo.secrets.mailer.PASSWD"),
-    elsewhere(
-        "services.forgejo.settings.security.SECRET_KEY",
-        "give the path to services.forgejo.secrets.security.SECRET_KEY",
-    ),
-    elsewhere(
-        "services.forgejo.settings.security.INTERNAL_TOKEN",
-        "give the path to services.forgejo.secrets.security.INTERNAL_TOKEN",
-    ),
-    elsewhere(
-        "services.gitea.settings.security.SECRET_KEY",
-        "take it away: the module makes one in its state directory",
-    ),
-    elsewhere("services.gitea.settings.security.INTERNAL_TOKEN", "take it away: the module makes one by itself"),
-    // Networks.
-    beside("networking.wireguard.interfaces.*.privateKey", "privateKeyFile").unit("wireguard-{}.service"),
-    beside("networking.wireguard.interfaces.*.peers.*.presharedKey", "presharedKeyFile"),
-    beside("networking.wg-quick.interfaces.*.privateKey", "privateKeyFile").unit("wg-quick-{}.service"),
-    beside("networking.wg-quick.interfaces.*.peers.*.presharedKey", "presharedKeyFile"),
-    beside("systemd.network.netdevs.*.wireguardConfig.PrivateKey", "PrivateKeyFile")
-        .owner("systemd-network")
-        .unit("systemd-networkd.service"),
-    beside("systemd.network.netdevs.*.wireguardPeers.*.PresharedKey", "PresharedKeyFile")
-        .owner("systemd-network")
-        .unit("systemd-networkd.service"),
-    beside("systemd.network.netdevs.*.wireguardPeers.*.wireguardPeerConfig.PresharedKey", "PresharedKeyFile")
-        .owner("systemd-network")
-        .unit("systemd-networkd.service"),
-    elsewhere(
-        "networking.wireless.networks.*.psk",
-        "seal `psk_home=…` as raw, set networking.wireless.secretsFile to its path, and pskRaw = \"ext:psk_home\"",
-    ),
-    elsewhere(
-        "networking.networkmanager.ensureProfiles.profiles.*.wifi-security.psk",
-        "seal it as env:PSK_HOME, give the path to ensureProfiles.environmentFiles, and write psk = \"$PSK_HOME\"",
-    )
-    .shape("env:PSK_HOME"),
-    elsewhere("networking.wireless.networks.*.pskRaw", "as with psk: secretsFile, and pskRaw = \"ext:NAME\""),
-    elsewhere(
-        "networking.wireless.networks.*.auth",
-        "seal the password for secretsFile, and write `password=ext:NAME`",
-    ),
-    beside("services.hostapd.radios.*.networks.*.authentication.wpaPassword", "wpaPasswordFile")
-        .unit("hostapd.service"),
-    elsewhere(
-        "services.hostapd.radios.*.networks.*.authentication.saePasswords.*.password",
-        "give a file with one password a line to saePasswordsFile",
-    ),
-    elsewhere("services.openvpn.servers.*.authUserPass.password", "write `auth-user-pass PATH` into `config` instead"),
-    // Users.
-    elsewhere("users.users.*.password", HASH_IT),
-    elsewhere("users.users.*.initialPassword", HASH_IT),
-    elsewhere("users.extraUsers.*.password", HASH_IT),
-    elsewhere("users.extraUsers.*.initialPassword", HASH_IT),
-    beside("users.users.*.hashedPassword", "hashedPasswordFile").for_users(),
-    beside("users.users.*.initialHashedPassword", "hashedPasswordFile").for_users(),
-    beside("users.extraUsers.*.hashedPassword", "hashedPasswordFile").for_users(),
-    beside("users.extraUsers.*.initialHashedPassword", "hashedPasswordFile").for_users(),
-    // Services.
-    beside("services.nextcloud.config.adminpass", "adminpassFile").owner("nextcloud"),
-    beside("services.nextcloud.config.dbpass", "dbpassFile").owner("nextcloud"),
-    beside("services.nextcloud.config.objectstore.s3.secret", "secretFile").owner("nextcloud"),
-    elsewhere("services.nextcloud.settings.mail_smtppassword", "seal it as JSON for services.nextcloud.secretFile")
-        .shape("json"),
-    wrapped("services.grafana.settings.security.admin_password", "admin_password", "$__file{", "}")
-        .owner("grafana")
-        .unit("grafana.service"),
-    wrapped("services.grafana.settings.security.secret_key", "secret_key", "$__file{", "}")
-        .owner("grafana")
-        .unit("grafana.service"),
-    wrapped("services.grafana.settings.database.password", "password", "$__file{", "}")
-        .owner("grafana")
-        .unit("grafana.service"),
-    wrapped("services.grafana.settings.smtp.password", "password", "$__file{", "}")
-        .owner("grafana")
-        .unit("grafana.service"),
-    elsewhere("services.syncthing.settings.gui.password", "give the path to services.syncthing.guiPasswordFile"),
-    elsewhere("services.vaultwarden.config.ADMIN_TOKEN", "give the path to services.vaultwarden.environmentFile")
-        .shape("env:ADMIN_TOKEN"),
-    beside("services.mosquitto.listeners.*.users.*.password", "passwordFile")
-        .owner("mosquitto")
-        .unit("mosquitto.service"),
-    beside("services.mosquitto.listeners.*.users.*.hashedPassword", "hashedPasswordFile")
-        .owner("mosquitto")
-        .unit("mosquitto.service"),
-    beside("services.matrix-synapse.settings.registration_shared_secret", "registration_shared_secret_path")
-        .owner("matrix-synapse")
-        .unit("matrix-synapse.service"),
-    beside("services.matrix-synapse.settings.macaroon_secret_key", "macaroon_secret_key_path")
-        .owner("matrix-synapse")
-        .unit("matrix-synapse.service"),
-    beside("services.matrix-synapse.settings.turn_shared_secret", "turn_shared_secret_path")
-        .owner("matrix-synapse")
-        .unit("matrix-synapse.service"),
-    beside("services.coturn.static-auth-secret", "static-auth-secret-file").owner("turnserver").unit("coturn.service"),
-    beside("services.redis.servers.*.requirePass", "requirePassFile"),
-    beside("services.ddclient.password", "passwordFile"),
-    beside("services.k3s.token", "tokenFile").unit("k3s.service"),
-    beside("services.k3s.agentToken", "agentTokenFile").unit("k3s.service"),
-    beside("services.rke2.token", "tokenFile"),
-    wrapped("services.borgbackup.jobs.*.encryption.passphrase", "passCommand", "cat ", "").shape("raw"),
-    beside("services.prometheus.scrapeConfigs.*.basic_auth.password", "password_file")
-        .owner("prometheus")
-        .note(PROMTOOL),
-    beside("services.prometheus.scrapeConfigs.*.bearer_token", "bearer_token_file").owner("prometheus").note(PROMTOOL),
-    beside("services.prometheus.scrapeConfigs.*.authorization.credentials", "credentials_file")
-        .owner("prometheus")
-        .note(PROMTOOL),
-    beside("services.prometheus.remoteWrite.*.basic_auth.password", "password_file").owner("prometheus").note(PROMTOOL),
-    elsewhere("services.oauth2-proxy.clientSecret", "give the path to services.oauth2-proxy.keyFile")
-        .shape("env:OAUTH2_PROXY_CLIENT_SECRET"),
-    elsewhere("services.oauth2-proxy.cookie.secret", "give the path to services.oauth2-proxy.keyFile")
-        .shape("env:OAUTH2_PROXY_COOKIE_SECRET"),
-    elsewhere(
-        "services.transmission.settings.rpc-password",
-        "seal it as JSON for services.transmission.credentialsFile",
-    )
-    .shape("json"),
-    elsewhere("services.murmur.password", "give the path to services.murmur.environmentFile")
-        .shape("env:MURMURD_PASSWORD"),
-];
-
-/// The option at this path, and the words that its stars stand for.
-pub fn find<'a>(path: &[&'a str]) -> Option<(&'static Inline, Vec<&'a str>)> {
-    INLINE.iter().find_map(|row| Some((row, stars(row.option, path)?)))
+fn among<'a>(
+    index: &HashMap<String, Vec<usize>>,
+    path: &[&'a str],
+    pattern: impl Fn(&'static Row) -> Option<&'static str>,
+) -> Option<(&'static Row, Vec<&'a str>)> {
+    let named = path.last().and_then(|last| index.get(*last));
+    let any = index.get("*");
+    let mut rows = named.into_iter().chain(any).flatten().filter_map(|at| OPTIONS.rows.get(*at));
+    rows.find_map(|row| Some((row, stars(pattern(row)?, path)?)))
 }
 
 /// The words of the path that the stars of a pattern stand for, if the path ends as the pattern says.
@@ -241,11 +186,30 @@ mod tests {
 
     #[test]
     fn rows_hold_what_a_policy_takes() {
-        for row in INLINE {
-            assert!(row.shape.parse::<Shape>().is_ok(), "{}", row.option);
-            assert!(row.owner.parse::<UnixName>().is_ok(), "{}", row.option);
-            assert!(row.unit.is_empty() || row.unit.replace("{}", "x").parse::<UnitName>().is_ok(), "{}", row.option);
-            assert_eq!(INLINE.iter().filter(|other| other.option == row.option).count(), 1, "{}", row.option);
+        let read = serde_json::from_str::<Vec<Row>>(TABLE);
+        assert!(read.is_ok(), "{read:?}");
+        assert!(rows().len() >= 250, "{}", rows().len());
+        let mut seen = std::collections::HashSet::new();
+        for row in rows() {
+            let name = row.option.as_ref().or(row.file.as_ref()).unwrap();
+            assert!(seen.insert((row.option.as_ref(), row.option.is_none().then_some(&row.file))), "twice: {name}");
+            let stars = vec!["x".to_owned(); 8];
+            assert!(row.shape(&stars).parse::<Shape>().is_ok(), "{name}");
+            assert!(row.owner.replace("{}", "x").parse::<UnixName>().is_ok(), "{name}");
+            assert!(row.unit.iter().all(|unit| unit.replace("{}", "x").parse::<UnitName>().is_ok()), "{name}");
+            assert_eq!(row.file.is_some(), row.form.is_some(), "{name}: a file has a form");
+            assert!(row.file.is_some() || row.how.is_some(), "{name}: neither a file nor what to do");
+            assert!(row.how.iter().chain(&row.note).all(|text| !text.is_empty()), "{name}");
+            assert!(row.value.iter().chain(&row.content).all(|text| text.matches('%').count() == 1), "{name}");
+            assert!(row.key.is_none() || row.form == Some(Form::EnvFile), "{name}");
+            assert!(
+                !row.is_a_variable() || row.option.as_deref().is_some_and(|option| option.ends_with(".*")),
+                "{name}"
+            );
+            // The file's stars are the first ones of the option, so that each has its word.
+            let count =
+                |path: &Option<String>| path.as_deref().map_or(0, |path| path.split('.').filter(|w| *w == "*").count());
+            assert!(row.option.is_none() || count(&row.file) <= count(&row.option), "{name}");
         }
     }
 
@@ -253,8 +217,17 @@ mod tests {
     fn a_path_is_found_by_its_end() {
         let path = ["containers", "x", "config", "services", "gitea-actions-runner", "instances", "main", "token"];
         let (row, stars) = find(&path).unwrap();
-        assert_eq!((row.unit, stars), ("gitea-runner-{}.service", vec!["main"]));
+        assert_eq!((row.unit.as_deref(), stars), (Some("gitea-runner-{}.service"), vec!["main"]));
         assert!(find(&path[..7]).is_none());
         assert!(find(&["gitea-actions-runner", "instances", "main", "token"]).is_none());
+        let (row, stars) = find_file(&["services", "authelia", "instances", "a", "secrets", "jwtSecretFile"]).unwrap();
+        assert_eq!((row.owner.as_str(), stars), ("authelia-{}", vec!["a"]));
+    }
+
+    #[test]
+    fn an_option_of_another_rule_is_no_secret_by_its_name() {
+        assert!(find(&["environment", "etc", "motd", "text"]).is_none());
+        assert!(find_for("nix-key-in-place", &["environment", "etc", "motd", "text"]).is_some());
+        assert!(find_file(&["environment", "etc", "motd", "source"]).is_none());
     }
 }

@@ -9,8 +9,8 @@ use crate::domain::nix::{syntax, walk};
 use crate::domain::prefilter::{Literal, Sieve};
 
 /// Words without which no rule can find anything, in lower case. A file that has none of them is not parsed.
-const WORDS: [&str; 11] =
-    ["token", "pass", "secret", "key", "psk", "credential", "id_", "readfile", "privat", "identity", "auth"];
+const WORDS: [&str; 12] =
+    ["token", "pass", "secret", "key", "psk", "credential", "id_", "readfile", "privat", "identity", "auth", "salt"];
 
 /// Looks into the text of a Nix file.
 ///

@@ -167,7 +167,7 @@ fn what_is_no_literal_is_no_finding() {
     ] {
         assert_eq!(seen(text), [], "{text}");
     }
-    assert!(sees(Rule::SecretOption, r#"{ services.code-server.hashedPassword = "$argon2id$VALUE"; }"#));
+    assert!(sees(Rule::SecretOption, r#"{ services.unknown.hashedPassword = "$argon2id$VALUE"; }"#));
     // An argument hides what a `let` around it binds.
     assert_eq!(seen(r#"let pw = "VALUE"; in { pw, ... }: { services.gitea.database.password = pw; }"#), []);
     assert!(sees(Rule::InlineSecret, r#"{ services.gitea.database.password = "changeme VALUE"; }"#));
@@ -175,14 +175,58 @@ fn what_is_no_literal_is_no_finding() {
 
 #[test]
 fn every_row_of_the_table_is_found() {
-    for row in crate::domain::nix::options::INLINE {
-        let path: Vec<String> = row.option.split('.').map(|word| format!("\"{}\"", word.replace('*', "any"))).collect();
-        let value = if row.option.ends_with(".auth") { "password=VALUE" } else { "VALUE long enough" };
-        let text = format!("{{ {} = \"{value}\"; }}", path.join("."));
+    for row in crate::domain::nix::options::rows() {
+        let Some(option) = &row.option else { continue };
+        let mut words: Vec<String> = option.split('.').map(|word| word.replace('*', "any")).collect();
+        if option.ends_with(".*") {
+            *words.last_mut().unwrap() = "API_TOKEN".to_owned();
+        }
+        if row.rule.as_deref() == Some("nix-key-in-place") {
+            words[2] = "id_ed25519".to_owned();
+        }
+        let path = words.join("\".\"");
+        let value = if option.ends_with(".auth") { "password=VALUE" } else { "VALUE long enough" };
+        let text = format!("{{ \"{path}\" = \"{value}\"; }}");
         let found = look(&text).unwrap();
         assert!(matches!(found.as_slice(), [one] if one.known == Some(row)), "{text}: {found:?}");
         assert!(!found[0].mend().is_empty() && !found[0].what().contains("VALUE"));
     }
+}
+
+#[test]
+fn a_file_that_is_made_of_a_literal_is_one_that_everybody_can_read() {
+    for option in ["services.pgadmin.initialPasswordFile", "services.unknown.x.tokenFile", "services.y.jwt_secret_path"]
+    {
+        for call in [
+            "pkgs.writeText \"x\" \"VALUE\"",
+            "builtins.toFile \"x\" ''VALUE''",
+            "toString (pkgs.writeTextFile { name = \"x\"; text = \"VALUE\"; })",
+        ] {
+            let text = format!("{{ pkgs, ... }}: {{ {option} = {call}; }}");
+            let found = look(&text).unwrap();
+            assert!(
+                matches!(found.as_slice(), [one] if one.rule == Rule::InlineSecret && one.call.is_some()),
+                "{text}"
+            );
+            assert!(found[0].mend().contains("sealift adopt"), "{}", found[0].mend());
+        }
+    }
+    for text in [
+        "{ pkgs, ... }: { services.x.configFile = pkgs.writeText \"x\" \"VALUE\"; }",
+        "{ pkgs, ... }: { services.x.tokenFile = pkgs.writeText \"x\" \"/run/VALUE\"; }",
+        "{ pkgs, ... }: { services.traefik.environmentFiles = [ (pkgs.writeText \"x\" \"LEVEL=VALUE\") ]; }",
+        "{ pkgs, ... }: { services.vaultwarden.environmentFile = pkgs.writeText \"x\" \"TOKEN=$TOKEN\"; }",
+    ] {
+        assert_eq!(seen(text), [], "{text}");
+    }
+}
+
+#[test]
+fn variables_of_a_known_service_are_told_by_their_names() {
+    assert_eq!(seen(r#"{ services.vaultwarden.config.SIGNUPS_ALLOWED = "no VALUE"; }"#), []);
+    assert!(sees(Rule::InlineSecret, r#"{ services.vaultwarden.config.ADMIN_TOKEN = "VALUE"; }"#));
+    assert!(sees(Rule::UnitEnvironment, r#"{ systemd.services.x.environment.API_TOKEN = "VALUE"; }"#));
+    assert!(sees(Rule::InlineSecret, r#"{ nix.settings.access-tokens = [ "github.com=VALUE" ]; }"#));
 }
 
 #[test]

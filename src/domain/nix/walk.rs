@@ -12,8 +12,8 @@ use rnix::SyntaxKind::{
 };
 use rnix::{NodeOrToken, SyntaxNode};
 
-use crate::domain::nix::finding::{Found, Rule, names_a_key, names_a_secret, names_a_value};
-use crate::domain::nix::options::{self, Inline};
+use crate::domain::nix::finding::{Found, Rule, names_a_key, names_a_secret, names_a_value, names_the_file_of_a_value};
+use crate::domain::nix::options::{self, Form, Row};
 use crate::domain::nix::syntax::{ANY, arguments, call, entry, last_word, range, raw, words};
 
 /// How many entries of bound sets are looked through for one file, so that no file takes the square of its length.
@@ -239,6 +239,18 @@ impl Walk {
                 }
             }
             "pathExists" | "baseNameOf" | "dirOf" => return,
+            "writeText" | "toFile" => {
+                if let [_, content] = arguments.as_slice() {
+                    self.made_file(node, content);
+                }
+            }
+            "writeTextFile" => {
+                let text = arguments.first().filter(|set| set.kind() == NODE_ATTR_SET);
+                let text = text.and_then(|set| self.member(set, &["text".to_owned()]));
+                if let Some(text) = text {
+                    self.made_file(node, &text);
+                }
+            }
             "mkMerge" => {
                 for argument in &arguments {
                     let items = argument.kind() == NODE_LIST;
@@ -342,22 +354,25 @@ impl Walk {
         if self.path.is_empty() || refers(text) {
             return;
         }
-        if self.puts_a_key() && self.path.last().is_some_and(|word| word == "text") {
-            return self.add(Rule::KeyInPlace, span, None);
-        }
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
-        if let Some((row, stars)) = options::find(&path) {
+        let named = path.last().is_some_and(|name| names_a_value(name));
+        if self.puts_a_key() && path.last() == Some(&"text") {
+            return self.add(Rule::KeyInPlace, span, known_to(Rule::KeyInPlace, &path));
+        }
+        // One element of a list stands for the list.
+        let option = path.strip_suffix(&[ANY]).filter(|shorter| options::find(shorter).is_some()).unwrap_or(&path);
+        if let Some((row, stars)) = options::find(option).filter(|(row, _)| named || !row.is_a_variable()) {
             let locked = row.is_hash() && (text.len() < 4 || text.starts_with(['!', '*']));
-            let plain = row.option.ends_with(".auth") && (!text.contains("password=") || text.contains("ext:"));
-            let stars = stars.into_iter().map(str::to_owned).collect();
+            let plain = path.last() == Some(&"auth") && (!text.contains("password=") || text.contains("ext:"));
             let rule = if row.is_hash() { Rule::PasswordHash } else { Rule::InlineSecret };
             if !locked && !plain {
+                let stars = stars.into_iter().map(str::to_owned).collect();
                 self.add(rule, span, Some((row, stars)));
             }
             return;
         }
         let in_unit = match path.as_slice() {
-            [.., "environment" | "variables" | "sessionVariables", name] => names_a_value(name),
+            [.., "environment" | "variables" | "sessionVariables", _] => named,
             [.., "Environment"] | [.., "Environment", ANY] => text.split_whitespace().any(|word| {
                 let pair = word.trim_matches(['"', '\'', '\\']).split_once('=');
                 pair.is_some_and(|(name, value)| names_a_value(name) && !refers(value))
@@ -365,7 +380,7 @@ impl Walk {
             _ => false,
         };
         if in_unit {
-            return self.add(Rule::UnitEnvironment, span, None);
+            return self.add(Rule::UnitEnvironment, span, known_to(Rule::UnitEnvironment, &path));
         }
         // What the table does not know is found by its name alone, so that the value has to look like one too.
         let looks_like_one = |text: &str| {
@@ -377,17 +392,45 @@ impl Walk {
             !mentions && !a_name && !variable && path.last() != Some(&text) && !["unused", "none"].contains(&text)
         };
         let of_a_module = path.iter().any(|word| ["services", "networking", "virtualisation"].contains(word));
-        let named = path.last().is_some_and(|name| names_a_value(name));
         if of_a_module && named && looks_like_one(text.trim()) {
             self.add(Rule::SecretOption, span, None);
         }
     }
 
-    fn add(&mut self, rule: Rule, span: Range<usize>, known: Option<(&'static Inline, Vec<String>)>) {
+    /// A file that Nix makes of a literal, for an option that takes the path of a secret's file.
+    fn made_file(&mut self, call: &SyntaxNode, literal: &SyntaxNode) {
+        let Some(text) = raw(literal).filter(|text| !refers(text)) else { return };
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        let known = options::find_file(&path);
+        let named = path.last().is_some_and(|name| names_the_file_of_a_value(name));
+        // An environment file and a piece of configuration may hold nothing that is secret.
+        let says = |row: &Row| match row.form {
+            Some(Form::EnvFile) => text.lines().any(|line| {
+                line.split_once('=').is_some_and(|(name, value)| names_a_value(name.trim()) && !refers(value))
+            }),
+            Some(Form::RuntimeFile) => named,
+            _ => true,
+        };
+        if known.as_ref().map_or(named, |(row, _)| says(row)) {
+            let known = known.map(|(row, stars)| (row, stars.into_iter().map(str::to_owned).collect()));
+            self.add(Rule::InlineSecret, range(literal), known);
+            if let Some(found) = self.found.last_mut() {
+                found.call = Some(range(call));
+            }
+        }
+    }
+
+    fn add(&mut self, rule: Rule, span: Range<usize>, known: Option<(&'static Row, Vec<String>)>) {
         let site = self.site.clone().unwrap_or_else(|| span.clone());
         let (known, stars) = known.map_or((None, Vec::new()), |(row, stars)| (Some(row), stars));
-        self.found.push(Found { rule, line: 0, span, site, option: self.path.clone(), known, stars });
+        self.found.push(Found { rule, line: 0, span, call: None, site, option: self.path.clone(), known, stars });
     }
+}
+
+/// What the table knows of an option that only this rule looks at.
+fn known_to(rule: Rule, path: &[&str]) -> Option<(&'static Row, Vec<String>)> {
+    let (row, stars) = options::find_for(rule.id(), path)?;
+    Some((row, stars.into_iter().map(str::to_owned).collect()))
 }
 
 /// What a `let` or a `rec` binds by a single name.
