@@ -1,9 +1,11 @@
-# The private network of the machines. Each has a key of its own; the public halves lie beside the sealed ones, so that
-# a new machine is everybody's peer without being named here.
+# The private network of the machines. Each has a key of its own; the public halves lie beside the sealed ones. A machine is
+# on it once it has an address here: one that has just joined the fleet is nobody's peer until then.
 { config, lib, ... }:
 let
   cfg = config.fleet.wireguard;
-  peers = removeAttrs config.sealift.public.wireguard-key [ config.sealift.host ];
+  inherit (config.sealift) host;
+  keys = config.sealift.public.wireguard-key or { };
+  peers = removeAttrs (builtins.intersectAttrs cfg.addresses keys) [ host ];
 in
 {
   options.fleet.wireguard.addresses = lib.mkOption {
@@ -17,9 +19,9 @@ in
     };
   };
 
-  config = {
+  config = lib.mkIf (cfg.addresses ? ${host}) {
     networking.wireguard.interfaces.wg0 = {
-      ips = [ "${cfg.addresses.${config.sealift.host}}/24" ];
+      ips = [ "${cfg.addresses.${host}}/24" ];
       listenPort = 51820;
       privateKeyFile = config.sealift.secrets.wireguard-key.path;
       peers = lib.mapAttrsToList (name: publicKey: {
