@@ -253,6 +253,8 @@ fn the_recorded_homes_are_of_these_files_and_work_in_both_shells() {
         };
         let went = run("y && pwd && alias gs > /dev/null").exits(0).text();
         assert_eq!(went.trim(), place.join("gone to").to_str().expect("UTF-8"), "{shell}");
+        // What the check of the fleet looks for.
+        run("typeset -f y export-esp > /dev/null").exits(0);
         run("export-esp").exits(1).says("espup install");
         std::fs::write(place.join("export-esp.sh"), "export LIBCLANG_PATH=/esp\n").expect("written");
         assert_eq!(run("export-esp && echo $LIBCLANG_PATH").exits(0).text().trim(), "/esp", "{shell}");
