@@ -433,7 +433,7 @@ fn the_nix_of_the_documents_evaluates() {
         let whole = if is_file {
             text.clone()
         } else {
-            format!("{{ config, lib, osConfig, pkgs, sealift, ... }}: {{\n{text}\n}}")
+            format!("{{ config, lib, nixpkgs, osConfig, pkgs, sealift, self, system, ... }}: {{\n{text}\n}}")
         };
         sandbox.write(&format!("snippet-{number}.nix"), whole);
         let run = sandbox.nix_eval(&format!(

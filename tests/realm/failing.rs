@@ -70,6 +70,23 @@ fn nix_a_unit_of_a_user_that_fails_takes_the_system_back() {
 }
 
 #[test]
+fn nix_a_user_who_logs_in_or_out_is_no_reason_to_go_back() {
+    if cannot_realm("realm: user without a manager") {
+        return;
+    }
+    let realm = Realm::deployed(&["web"]);
+    // As it is for a moment while somebody logs in: there is a session, and no manager to talk to.
+    realm.shell("web", "systemctl mask --runtime --now user@1000.service");
+    realm.changes(&["web"], "");
+    realm
+        .sealift(&["deploy", "web", "--yes"])
+        .exits(0)
+        .says("the units of jay, who logged in or out, were not reloaded");
+    realm.shell("web", "systemctl unmask --runtime user@1000.service");
+    realm.is_in_order("web", "second");
+}
+
+#[test]
 fn nix_a_crash_loop_takes_the_system_back() {
     if cannot_realm("realm: crash loop") {
         return;

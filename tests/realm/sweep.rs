@@ -2,16 +2,22 @@
 //! to it, never a mix, and what was interrupted is dealt with within that boot.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::harness::not_run;
 use crate::harness::realm::{APP, Realm, cannot_realm, watch};
 use crate::harness::rig::Kind;
 
+/// The steps that a journal knows, once something is changed.
+const STEPS: [&str; 5] = ["activate", "verify", "profile", "boot", "acknowledge"];
+
 /// Where the power is cut.
 enum At {
     /// Where a system stops: `MARK.POINT`.
     Point(&'static str),
+    /// When the journal has this step, or one behind it: the last ones take a moment each.
+    Step(&'static str),
     /// When the journal says this.
     Journal(&'static str),
     /// When this link leads elsewhere than before.
@@ -55,11 +61,19 @@ fn sweep(cuts: &[Cut], more: &str, first_contact: bool) {
                     let (folder, path) = inside(&format!("/var/realm/at/{point}"));
                     (folder, Box::new(move || path.exists()))
                 }
-                At::Journal(words) => {
-                    let words: &'static str = words;
+                At::Step(_) | At::Journal(_) => {
                     realm.shell(name, "mkdir -p /var/lib/sealift/deploy");
                     let (folder, path) = inside("/var/lib/sealift/deploy/journal.json");
-                    (folder, Box::new(move || std::fs::read_to_string(&path).is_ok_and(|text| text.contains(words))))
+                    let words = at.journal();
+                    let begun = AtomicBool::new(false);
+                    let is = move || match std::fs::read_to_string(&path) {
+                        Ok(text) => {
+                            begun.store(true, Relaxed);
+                            words.iter().any(|words| text.contains(words))
+                        }
+                        Err(_) => begun.load(Relaxed),
+                    };
+                    (folder, Box::new(is))
                 }
                 At::Link(link) => {
                     let (folder, path) = inside(link);
@@ -113,9 +127,23 @@ fn sweep(cuts: &[Cut], more: &str, first_contact: bool) {
 }
 
 impl At {
+    /// What the journal says then.
+    fn journal(&self) -> Vec<String> {
+        match self {
+            At::Step(step) => {
+                let from = STEPS.iter().position(|other| other == step).expect("a step");
+                STEPS[from..].iter().map(|step| format!("\"reached\": \"{step}\"")).collect()
+            }
+            At::Journal(words) => vec![(*words).to_owned()],
+            At::Point(_) | At::Link(_) | At::File(_) => Vec::new(),
+        }
+    }
+
     fn name(&self) -> String {
         match self {
-            At::Point(text) | At::Journal(text) | At::Link(text) | At::File(text) => (*text).to_owned(),
+            At::Step(text) | At::Point(text) | At::Journal(text) | At::Link(text) | At::File(text) => {
+                (*text).to_owned()
+            }
         }
     }
 }
@@ -126,7 +154,7 @@ fn nix_power_is_cut_while_a_system_is_activated() {
         return;
     }
     let cuts = [
-        Cut(At::Journal("\"reached\": \"activate\""), Then::Old),
+        Cut(At::Step("activate"), Then::Old),
         Cut(At::Point("second.check"), Then::Old),
         Cut(At::Point("second.activate"), Then::Old),
         Cut(At::Point("second.etc"), Then::Old),
@@ -144,15 +172,15 @@ fn nix_power_is_cut_while_a_system_becomes_what_boots() {
         return;
     }
     let cuts = [
-        Cut(At::Journal("\"reached\": \"verify\""), Then::Old),
-        Cut(At::Journal("\"reached\": \"profile\""), Then::Old),
+        Cut(At::Step("verify"), Then::Old),
+        Cut(At::Step("profile"), Then::Old),
         Cut(At::Link("/nix/var/nix/profiles/system"), Then::Old),
-        Cut(At::Journal("\"reached\": \"boot\""), Then::Old),
+        Cut(At::Step("boot"), Then::Old),
         Cut(At::Point("second.bootloader"), Then::Old),
         Cut(At::Point("second.menu"), Then::Old),
         Cut(At::Point("second.default"), Then::Old),
         // Whoever had to come may have been there by then.
-        Cut(At::Journal("\"reached\": \"acknowledge\""), Then::Either),
+        Cut(At::Step("acknowledge"), Then::Either),
     ];
     sweep(&cuts, "", false);
 }

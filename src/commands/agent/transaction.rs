@@ -279,10 +279,8 @@ impl Transaction<'_> {
     /// Holds how a switch ended against what was failing before it.
     pub fn judge(&self, switched: &Switched) -> Result<()> {
         match switched.judge(self.journal.saved.failed.as_ref()) {
-            Ok(()) => {
-                if matches!(switched, Switched::UnitsFailed(_)) {
-                    self.teller.warn("units are failing that were failing before");
-                }
+            Ok(notes) => {
+                notes.iter().for_each(|note| self.teller.warn(note));
                 Ok(())
             }
             // The kind tells `rollback` that nothing was touched: another switch holds the lock.

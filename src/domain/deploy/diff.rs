@@ -324,6 +324,8 @@ pub struct Failing {
     units: BTreeSet<String>,
     /// Users whose own units failed. Nobody knows how those were before.
     users: BTreeSet<String>,
+    /// Users whose manager could not be reached: it starts, with the new units, or ends. No unit of theirs failed.
+    unreached: BTreeSet<String>,
 }
 
 /// What a switch-to-configuration says that tells how it ended.
@@ -332,6 +334,8 @@ pub struct Said {
     busy: bool,
     unchecked: bool,
     inactive: bool,
+    /// Whether a unit of the user who is at hand failed.
+    of_user: bool,
     failing: Failing,
 }
 
@@ -343,10 +347,16 @@ impl Said {
         self.inactive |= line == "Failed to run activate script";
         if let Some(units) = line.strip_prefix("warning: the following units failed: ") {
             self.failing.units.extend(units.split(", ").map(str::to_owned));
+        } else if line.starts_with("reloading user units for ") {
+            self.of_user = false;
+        } else if line.starts_with("warning: the following user units failed: ") {
+            self.of_user = true;
         } else if let Some(user) =
             line.strip_prefix("warning: user activation for ").and_then(|rest| rest.strip_suffix(" failed"))
         {
-            self.failing.users.insert(user.to_owned());
+            let failed = std::mem::take(&mut self.of_user);
+            let users = if failed { &mut self.failing.users } else { &mut self.failing.unreached };
+            users.insert(user.to_owned());
         } else if let Some((verb, rest)) = line.strip_prefix("Failed to ").and_then(|rest| rest.split_once(' '))
             && ["start", "restart", "reload", "stop"].contains(&verb)
         {
@@ -355,6 +365,7 @@ impl Said {
             if unit.parse::<UnitName>().is_ok() {
                 self.failing.units.insert(unit.to_owned());
             }
+            self.of_user |= unit.starts_with("user unit ");
         }
     }
 
@@ -376,13 +387,13 @@ impl Said {
 
 impl Switched {
     /// Whether the system counts as active. `before`: the units that were failing before it was activated; none where nobody
-    /// can tell. What failed and is not among them is new, and so is what nobody named.
+    /// can tell. What failed and is not among them is new, and so is what nobody named. What people should know of it even so.
     ///
     /// # Errors
     /// Why it does not, for people.
-    pub fn judge(&self, before: Option<&BTreeSet<String>>) -> Result<(), String> {
-        let Failing { units, users } = match self {
-            Switched::Done => return Ok(()),
+    pub fn judge(&self, before: Option<&BTreeSet<String>>) -> Result<Vec<String>, String> {
+        let Failing { units, users, unreached } = match self {
+            Switched::Done => return Ok(Vec::new()),
             Switched::Busy => return Err("another switch is running on the host".to_owned()),
             Switched::NeedsReboot => {
                 return Err("it cannot be activated without a reboot (exit code 100)".to_owned());
@@ -390,10 +401,17 @@ impl Switched {
             Switched::Failed(why) => return Err(why.clone()),
             Switched::UnitsFailed(failing) => failing,
         };
+        let mut notes = Vec::new();
+        if !units.is_empty() {
+            notes.push("units are failing that were failing before".to_owned());
+        }
+        notes.extend(
+            unreached.iter().map(|user| format!("the units of {user}, who logged in or out, were not reloaded")),
+        );
         let list = |names: Vec<&String>| names.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
         let new: Vec<_> = units.iter().filter(|unit| !before.is_some_and(|before| before.contains(*unit))).collect();
-        match (new.is_empty(), users.is_empty(), units.is_empty()) {
-            (true, true, false) => Ok(()),
+        match (new.is_empty(), users.is_empty(), notes.is_empty()) {
+            (true, true, false) => Ok(notes),
             (true, true, true) => Err("units failed (exit code 4)".to_owned()),
             (false, true, _) => Err(format!("units failed: {}", list(new))),
             (true, false, _) => Err(format!("user units failed, of: {}", list(users.iter().collect()))),
@@ -516,8 +534,20 @@ mod tests {
         let hidden = ["Failed to run activate script", "warning: the following units failed: a.service"];
         assert_eq!(why(&ended(4, &hidden), &["a.service"]), "its activation script failed");
         let user = "warning: user activation for jay failed";
-        assert_eq!(why(&ended(4, &[user]), &[]), "user units failed, of: jay");
-        let both = ended(4, &[user, "warning: the following units failed: a.service"]);
+        for of_jay in ["Failed to restart user unit b.service", "warning: the following user units failed: b.service"] {
+            let units = ["reloading user units for ann...", of_jay, "reloading user units for jay...", of_jay, user];
+            assert_eq!(why(&ended(4, &units), &[]), "user units failed, of: jay");
+        }
+        // Whose manager starts or ends in that moment has no unit that failed.
+        let leaving = ["reloading user units for jay...", "Error: Failed to list systemd units", user];
+        let notes = ended(4, &leaving).judge(Some(&names(&[]))).unwrap();
+        assert_eq!(notes, ["the units of jay, who logged in or out, were not reloaded"]);
+        let next =
+            [leaving[0], "Failed to start user unit b.service", user, "reloading user units for ann...", leaving[1]];
+        let next = ended(4, &[&next[..], &["warning: user activation for ann failed"]].concat());
+        assert_eq!(why(&next, &[]), "user units failed, of: jay");
+        let both =
+            ended(4, &["Failed to start user unit b.service", user, "warning: the following units failed: a.service"]);
         assert!(both.judge(Some(&names(&["a.service"]))).is_err(), "those of a user are new");
     }
 
