@@ -32,6 +32,14 @@
             value = make nixpkgs.legacyPackages.${system};
           }) systems
         );
+
+      # The home-manager modules of jay's home on a machine.
+      homeOf =
+        host:
+        let
+          own = ./home + "/${host}.nix";
+        in
+        [ (if builtins.pathExists own then own else ./home/common.nix) ];
     in
     {
       inherit lib;
@@ -80,12 +88,24 @@
           home-manager.nixosModules.home-manager
           { home-manager.sharedModules = [ ./nix/home-manager.nix ]; }
         ];
-        perHost =
-          name:
-          let
-            own = ./home + "/${name}.nix";
-          in
-          [ { home-manager.users.jay = if builtins.pathExists own then own else ./home/common.nix; } ];
+        perHost = host: [
+          (
+            { config, lib, ... }:
+            {
+              home-manager.users = lib.mkIf (!config.fleet.home.standalone) { jay.imports = homeOf host; };
+            }
+          )
+        ];
+      };
+
+      # The same homes by themselves: `home-manager switch --flake .#jay@HOST`. A deploy switches one after its system, where
+      # the system does not bring it: `fleet.home.standalone`.
+      homeConfigurations = lib.mkHomes {
+        inherit home-manager;
+        systems = self.nixosConfigurations;
+        user = "jay";
+        modules = homeOf;
+        extraSpecialArgs = host: { hostName = host; };
       };
     };
 }

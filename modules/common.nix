@@ -1,9 +1,11 @@
 # What all machines have in common.
-{ config, lib, ... }:
+{ lib, ... }:
 {
   imports = [
     ./amd-gpu.nix
     ./desktop.nix
+    ./home.nix
+    ./nixpkgs.nix
     ./users.nix
     ./wireguard.nix
     ./services/gitea.nix
@@ -49,13 +51,4 @@
       ];
     }
   ];
-
-  # Homes come with the system: one switch, and one way back.
-  home-manager = {
-    useGlobalPkgs = true;
-    useUserPackages = true;
-    # A file that is in the way is moved aside, not a failed switch.
-    backupFileExtension = "before-home-manager";
-    extraSpecialArgs.hostName = config.networking.hostName;
-  };
 }

@@ -1,8 +1,9 @@
-# The one person.
-{ pkgs, ... }:
+# The one person. The password is the sealed one on every machine; there is no other, and root has none.
+{ config, pkgs, ... }:
 {
   programs.zsh.enable = true;
 
+  users.mutableUsers = false;
   users.users.jay = {
     isNormalUser = true;
     description = "Jay";
@@ -13,6 +14,11 @@
       "wheel"
     ];
     shell = pkgs.zsh;
-    openssh.authorizedKeys.keys = [ ];
+    # The output of mkpasswd, opened before users are made.
+    hashedPasswordFile = config.sealift.secrets.jay-password.path;
+    # The public half of the key that jay logs in and deploys with; the private one is no secret of a machine.
+    openssh.authorizedKeys.keys = [
+      "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPmOvZME8WW3F/803hKHyZcEoD0FrefPR0mYyBeyYoWd jay@fleet"
+    ];
   };
 }

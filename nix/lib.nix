@@ -35,6 +35,7 @@ in
 {
   inherit manifestOf;
   inherit (fleet) hostsIn mkFleet moduleFor;
+  mkHomes = import ./homes.nix;
   inherit (policy)
     fileOf
     publicOf

@@ -34,6 +34,7 @@ mod import;
 mod install;
 mod migration;
 mod nix_files;
+mod nix_fleet;
 mod nix_install;
 mod nix_lib;
 mod nix_mistakes;

@@ -7,8 +7,10 @@ use crate::harness::nix::{no_nix, quoted, top};
 
 /// The Nix files, by their paths.
 fn files() -> Vec<PathBuf> {
-    let mut places: Vec<PathBuf> =
-        ["home", "hosts", "modules", "nix", "tests"].iter().map(|folder| Path::new(top()).join(folder)).collect();
+    let mut places: Vec<PathBuf> = ["home", "hosts", "modules", "nix", "overlays", "tests"]
+        .iter()
+        .map(|folder| Path::new(top()).join(folder))
+        .collect();
     let mut files = vec![Path::new(top()).join("flake.nix")];
     while let Some(place) = places.pop() {
         for entry in std::fs::read_dir(place).expect("a folder").map(|entry| entry.expect("an entry").path()) {
@@ -69,9 +71,9 @@ fn the_flake_offers_what_needs_no_nixpkgs_without_its_inputs() {
     ));
     let wanted = serde_json::json!({
         "inputs": ["home-manager", "nixpkgs"],
-        "outputs": ["apps", "checks", "devShells", "formatter", "homeManagerModules", "lib", "nixosConfigurations",
+        "outputs": ["apps", "checks", "devShells", "formatter", "homeConfigurations", "homeManagerModules", "lib", "nixosConfigurations",
             "nixosModules", "overlays", "packages", "templates"],
-        "lib": ["fileOf", "hostsIn", "manifestOf", "mkFleet", "moduleFor", "publicOf", "readFleet", "secretsOf"],
+        "lib": ["fileOf", "hostsIn", "manifestOf", "mkFleet", "mkHomes", "moduleFor", "publicOf", "readFleet", "secretsOf"],
         "module": true, "home": true, "overlay": true, "template": true,
         "hosts": ["framework-13", "framework-16", "nixos", "nixos-ripper"],
         "systems": ["aarch64-linux", "x86_64-linux"],
@@ -86,7 +88,7 @@ fn the_flake_is_one_to_nix_itself() {
     }
     // A copy: what git has of it is what nix sees. The inputs are stand-ins, because theirs would be fetched.
     let sandbox = Sandbox::new();
-    for name in ["flake.nix", "nix", "hosts", "home", "modules", "recipients.toml", "secrets"] {
+    for name in ["flake.nix", "nix", "hosts", "home", "modules", "overlays", "dotfiles", "recipients.toml", "secrets"] {
         sandbox.tool("cp", &["-R", Path::new(top()).join(name).to_str().expect("UTF-8"), "."]);
     }
     sandbox.tool("git", &["init", "-q"]);

@@ -487,61 +487,6 @@ fn public_halves_are_there_for_peers() {
 }
 
 #[test]
-fn the_reference_fleet_evaluates_to_the_last_value() {
-    const TEST: &str = "the reference fleet, evaluated";
-    if no_nix(TEST) {
-        return;
-    }
-    let Some(lib) = nixpkgs_lib(TEST) else { return };
-    let sandbox = Sandbox::new();
-    let fleet = sandbox.nix_value(&format!(
-        "import {} {{ libPath = {}; sealift = \"{}\"; top = {}; }}",
-        quoted(Path::new(top()).join("tests/fixtures/nix/fleet.nix")),
-        quoted(lib),
-        sandbox.package(),
-        quoted(top()),
-    ));
-    let hosts = ["framework-13", "framework-16", "nixos", "nixos-ripper"];
-    assert_eq!(fleet.as_object().expect("machines").keys().collect::<Vec<_>>(), hosts);
-    for host in hosts {
-        let machine = &fleet[host];
-        for clean in ["failed", "warnings", "homeFaults"] {
-            assert_eq!(machine[clean], json!([]), "{host}: {clean}");
-        }
-        assert_eq!(machine["whole"], json!(true));
-        let gitconfig = machine["gitconfig"].as_str().expect("text");
-        assert!(gitconfig.contains("signingkey = /run/sealift/ssh-keys/jay-signing\n"), "{gitconfig}");
-        assert_eq!(machine["privateKeyFile"], json!("/run/sealift/wireguard-key"));
-        assert_eq!(machine["peers"].as_array().map(Vec::len), Some(3));
-        // What the machine's own file says of its secrets is what the fleet's policy says.
-        let names: Vec<&Value> =
-            machine["manifest"]["secrets"].as_array().expect("secrets").iter().map(|one| &one["name"]).collect();
-        assert!(names.contains(&&json!("wireguard-key")), "{names:?}");
-    }
-    let ripper = &fleet["nixos-ripper"];
-    assert_eq!(ripper["tokenFile"], json!("/run/sealift/gitea-runner-token"));
-    assert_eq!((&ripper["services"]["sunshine"], &ripper["services"]["ollama"]), (&json!(true), &json!(false)));
-    for package in ["libreoffice", "android-studio"] {
-        let path = json!(format!("/packages/{package}"));
-        let with: Vec<_> = hosts
-            .into_iter()
-            .filter(|host| fleet[*host]["packages"].as_array().expect("a list").contains(&path))
-            .collect();
-        assert_eq!(with, ["nixos-ripper"], "{package}");
-    }
-    assert_eq!(fleet["framework-16"]["gfx"], json!("10.3.0"));
-    assert_eq!(fleet["framework-13"]["gfx"], Value::Null);
-    // Wallabag's password is in text only as a placeholder.
-    let template = &fleet["nixos"]["manifest"]["templates"][0];
-    assert!(
-        template["content"].as_str().expect("text").contains("PASSWORD=<sealift:wallabag-password>\n"),
-        "{template}"
-    );
-    let database = fleet["nixos"]["units"]["wallabag-database"].as_str().expect("a unit");
-    assert!(database.contains("LoadCredential=password:/run/sealift/wallabag-password"), "{database}");
-}
-
-#[test]
 fn a_home_has_secrets_of_its_own() {
     let Some(nixos) = Nixos::new("the home-manager module") else { return };
     nixos.sandbox.seal("api/token", &["--hosts", "db"]);

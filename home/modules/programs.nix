@@ -1,4 +1,4 @@
-# Programs that home-manager sets up.
+# Programs that home-manager sets up, with their hooks in every shell.
 {
   programs = {
     home-manager.enable = true;
@@ -7,6 +7,19 @@
       nix-direnv.enable = true;
     };
     fzf.enable = true;
-    git.enable = false; # ~/.gitconfig is ours, see common.nix
+    helix = {
+      enable = true;
+      defaultEditor = true;
+      settings.editor = {
+        line-number = "relative";
+        cursor-shape.insert = "bar";
+      };
+    };
+    starship.enable = true;
+    yazi = {
+      enable = true;
+      # `y` starts it, and leaves the shell in the folder that was gone to.
+      shellWrapperName = "y";
+    };
   };
 }

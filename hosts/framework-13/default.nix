@@ -8,6 +8,8 @@
 
   fleet = {
     desktop.enable = true;
+    # Jay's alone to change, without root.
+    home.standalone = true;
     amdGpu.enable = true;
     services.syncthing.enable = true;
   };

@@ -1,6 +1,5 @@
 # The workstation: a Threadripper, which also runs the jobs of the Gitea server.
 # A NixOS module. Which secrets this machine receives is said in recipients.toml, and nowhere else.
-{ lib, ... }:
 {
   imports = [ ./hardware-configuration.nix ];
 
@@ -19,6 +18,4 @@
       vllm.enable = true;
     };
   };
-
-  nixpkgs.config.allowUnfreePredicate = package: lib.getName package == "android-studio-stable";
 }

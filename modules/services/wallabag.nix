@@ -1,6 +1,11 @@
 # Wallabag, which NixOS has no module for: its container, and a database. One sealed password serves both: the container
 # finds it among other lines of an environment file that is put together on the machine, the database as a credential.
-{ config, lib, ... }:
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
 {
   options.fleet.services.wallabag.enable = lib.mkEnableOption "Wallabag";
 
@@ -19,6 +24,7 @@
 
     services.postgresql = {
       enable = true;
+      package = pkgs.postgresql; # pinned in overlays/pins.nix
       ensureDatabases = [ "wallabag" ];
       ensureUsers = [
         {
@@ -31,8 +37,9 @@
     systemd.services.wallabag-database = {
       description = "Give Wallabag's database its password";
       wantedBy = [ "multi-user.target" ];
-      requires = [ "postgresql.service" ];
-      after = [ "postgresql.service" ];
+      # The target: the service is up before its databases and roles are made.
+      requires = [ "postgresql.target" ];
+      after = [ "postgresql.target" ];
       before = [ "podman-wallabag.service" ];
       serviceConfig = {
         Type = "oneshot";

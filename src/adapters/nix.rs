@@ -44,6 +44,11 @@ impl Flake {
         format!("{}.\"{host}\".config.system.build.toplevel", self.systems())
     }
 
+    /// The name of a home's activation package in it.
+    pub fn home_of(&self, name: &str) -> String {
+        format!("{}#homeConfigurations.\"{name}\".activationPackage", self.0)
+    }
+
     /// Whether every nix finds it. Older ones (2.8 among them) do not decode the path of a git repository.
     pub fn is_plain(&self) -> bool {
         !self.0.contains('%')
@@ -64,9 +69,9 @@ fn encoded(path: &str) -> String {
     path.bytes().map(one).collect()
 }
 
-/// A system that was evaluated: how it is built, and where it will be.
+/// A system or a home that was evaluated: how it is built, and where it will be.
 #[derive(serde::Deserialize)]
-struct Evaluated {
+pub struct Evaluated {
     plan: String,
     out: String,
 }
@@ -170,6 +175,21 @@ impl Rooted {
         }
     }
 
+    /// Builds what was evaluated, and roots it.
+    ///
+    /// # Errors
+    /// When it cannot be built.
+    pub fn realise(&self, name: &str, one: &Evaluated, line: impl FnMut(&str)) -> Result<String> {
+        let call = Invocation::new("nix-store").args(["--realise", "--add-root"]).arg(self.folder.join(name));
+        let call = call.args(["--", &one.plan]);
+        let output = call.watched(line)?;
+        if !output.ended.well() {
+            return Err(call.failure(&output));
+        }
+        let path = Some(&one.out).filter(|path| crate::adapters::host::closure::is_store_path(path));
+        path.cloned().ok_or_else(|| Error::failed("nix eval names no store path"))
+    }
+
     /// The name by which the system of a host is rooted.
     pub fn name_of(host: &HostName) -> String {
         format!("system-{host}")
@@ -205,6 +225,20 @@ impl Drop for Rooted {
             let _left = std::fs::remove_dir_all(&self.folder);
         }
     }
+}
+
+/// The homes that a flake has for these hosts, evaluated at once: `USER@HOST` each.
+///
+/// # Errors
+/// When one of them cannot be evaluated.
+pub fn homes(flake: &Flake, hosts: &[&HostName]) -> Result<BTreeMap<String, Evaluated>> {
+    let names: Vec<String> = hosts.iter().map(|host| format!("[ \"{host}\" ]")).collect();
+    let apply = format!(
+        "all: builtins.listToAttrs (map (name: {{ inherit name; value = let it = all.${{name}}.activationPackage; in {{ plan = it.drvPath; out = it.outPath; }}; }}) (builtins.filter (name: builtins.elem (builtins.match \"[^@]+@([^@]*)\" name) [ {} ]) (builtins.attrNames all)))",
+        names.join(" ")
+    );
+    let call = nix().args(["eval", "--json", "--apply", &apply, "--", &format!("{}#homeConfigurations", flake.0)]);
+    serde_json::from_slice(&call.read()?).map_err(|error| Error::failed("nix eval answers out of form").because(error))
 }
 
 /// Puts a folder into the store. Its path is made from its content, so that any store takes it from anybody.

@@ -43,6 +43,17 @@ pub fn nixpkgs_modules(test: &str) -> Option<PathBuf> {
     given
 }
 
+/// A checkout of home-manager, where one is given; says so if not.
+pub fn home_manager(test: &str) -> Option<PathBuf> {
+    let given = std::env::var_os("HOME_MANAGER").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let Some(path) = given else {
+        not_run(test, "HOME_MANAGER does not name a checkout of home-manager");
+        return None;
+    };
+    assert!(path.join("modules/modules.nix").exists(), "HOME_MANAGER holds home-manager");
+    Some(path)
+}
+
 /// A path as Nix reads it in an expression, whatever it holds.
 pub fn quoted(path: impl AsRef<Path>) -> String {
     let text = path.as_ref().to_str().expect("UTF-8").replace('\\', "\\\\").replace('"', "\\\"").replace("${", "\\${");

@@ -3,6 +3,7 @@
 
 mod address;
 mod boot;
+mod checklist;
 mod failing;
 mod killed;
 mod record;

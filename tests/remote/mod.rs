@@ -1,5 +1,6 @@
 //! deploy to other machines: real hosts in namespaces, real SSH, real copies from store to store.
 
+mod homes;
 mod killed;
 mod liars;
 mod many;

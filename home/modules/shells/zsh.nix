@@ -4,6 +4,6 @@
     enable = true;
     autosuggestion.enable = true;
     syntaxHighlighting.enable = true;
-    initContent = builtins.readFile ../../../dotfiles/zshconfig;
+    initContent = builtins.readFile ../../../dotfiles/zshconfig + builtins.readFile ../../../dotfiles/functions;
   };
 }

@@ -46,6 +46,11 @@ pub struct Home {
 }
 
 impl Home {
+    /// Where it is.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Whether a directory on the way to a path, from which this is left to go, is the home.
     pub fn is(&self, path: &str, left: &str) -> bool {
         path.strip_suffix(left).is_some_and(|above| above.trim_end_matches('/') == self.path)
@@ -72,6 +77,15 @@ impl Accounts {
     /// When that cannot be told.
     pub fn group(&self, name: &UnixName) -> Result<Option<u32>> {
         self.groups.number(name)
+    }
+
+    /// The users who are no part of the system, by name: those whose number is one of people's.
+    pub fn people(&self) -> Vec<UnixName> {
+        let rows = self.users.rows.iter().flatten();
+        let people = rows.filter(|(_, row)| row.number.is_some_and(|number| (1000..60_000).contains(&number)));
+        let mut names: Vec<UnixName> = people.filter_map(|(name, _)| name.parse().ok()).collect();
+        names.sort();
+        names
     }
 
     /// The home of a user.

@@ -7,6 +7,7 @@ pub mod closure;
 pub mod etc_nixos;
 pub mod facts;
 pub mod generation;
+pub mod home;
 pub mod host_key;
 pub mod links;
 pub mod probe;

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::adapters::age::armor;
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::host_key::machine_keys;
-use crate::adapters::host::{closure, profile};
+use crate::adapters::host::{closure, home, profile};
 use crate::domain::deploy::generations::{Generation, Generations, Secret};
 use crate::domain::manifest::{Manifest, Placement};
 use crate::domain::secret::recipient::{Fingerprint, Recipient};
@@ -75,7 +75,8 @@ pub fn here(root: &Path) -> Result<Generations> {
             system: generation.system.clone(),
         }
     });
-    Ok(Generations { version: 1, generations: generations.collect(), root: root.path().to_owned() })
+    let generations = generations.collect();
+    Ok(Generations { version: 1, generations, homes: home::states(&root), root: root.path().to_owned() })
 }
 
 /// The secrets of a manifest, with absolute files, and what their headers say; none for a file that cannot be read.

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::run_dir::Bench;
-use crate::adapters::host::{closure, profile, units};
+use crate::adapters::host::{closure, home, profile, units};
 use crate::commands::agent::secrets::Live;
+use crate::domain::deploy::home::{Home, State};
 use crate::domain::deploy::protocol::Order;
 use crate::error::{Error, Kind, Result};
 
@@ -43,6 +44,8 @@ pub enum Step {
     Install,
     /// The system is activated.
     Activate,
+    /// Homes are switched.
+    Home,
     /// It is looked at.
     Verify,
     /// The profile is set.
@@ -70,6 +73,9 @@ pub struct Saved {
     pub bundle: Option<String>,
     /// The units that are failed; none where nobody can tell.
     pub failed: Option<BTreeSet<String>>,
+    /// The homes of those whose homes are switched.
+    #[serde(default)]
+    pub homes: Vec<State>,
 }
 
 impl Saved {
@@ -77,7 +83,7 @@ impl Saved {
     ///
     /// # Errors
     /// When the status of live secrets cannot be read.
-    pub fn of(root: &Root, coming: &str) -> Result<Self> {
+    pub fn of(root: &Root, coming: &str, homes: &[Home]) -> Result<Self> {
         Ok(Self {
             system: root.store_path(closure::RUNNING),
             generation: profile::current(root),
@@ -86,6 +92,7 @@ impl Saved {
             secrets: Live::of(root)?,
             bundle: root.link(&closure::bundle(coming)),
             failed: units::failing_units(root),
+            homes: homes.iter().map(|home| home::state(root, &home.user)).collect(),
         })
     }
 }

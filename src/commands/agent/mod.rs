@@ -276,6 +276,11 @@ fn record(root: &Root, bench: &Bench, order: &Order, verdict: &Verdict) {
         former: switch.and_then(|switch| switch.expected.clone()),
         commit: switch.and_then(|switch| switch.commit.clone()),
         secrets: carried.into_iter().flatten().map(|secret| (secret.name, secret.digest)).collect(),
+        homes: switch
+            .into_iter()
+            .flat_map(|switch| &switch.homes)
+            .map(|home| (home.user.clone(), home.package.clone()))
+            .collect(),
         outcome: verdict.outcome,
         generation: verdict.generation,
         reason: verdict.failure.as_ref().map(Failure::reason),

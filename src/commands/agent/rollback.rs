@@ -7,12 +7,13 @@ use crate::adapters::fs::files;
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::activation::{Activation, Program, end_left};
 use crate::adapters::host::run_dir::Bench;
-use crate::adapters::host::{ack, closure, profile, units};
+use crate::adapters::host::{ack, closure, home, profile, units};
 use crate::commands::agent::events::Teller;
 use crate::commands::agent::journal::{Journal, Step};
 use crate::commands::agent::secrets::{take_all, take_back};
 use crate::commands::agent::transaction::{Ended, Transaction, activated, let_go, point};
 use crate::domain::deploy::diff::{Action, Switched};
+use crate::domain::deploy::home::State;
 use crate::domain::deploy::protocol::{Order, Outcome, Profile, Switch, Work};
 use crate::error::{Error, Kind, Result};
 
@@ -55,6 +56,7 @@ pub fn go(transaction: &mut Transaction<'_>, why: Error) -> Ended {
 fn rolled_back(root: &Root, switch: &Switch, journal: &Journal, why: &Error) -> Error {
     let same = journal.saved.system == Some(activated(root, switch));
     let what = match (&journal.saved.system, same) {
+        _ if switch.only_homes => "the deploy failed; homes are what they were before",
         (_, true) => "the deploy failed; the system is the one that ran before, and stays",
         (Some(_), _) => "the deploy failed and was rolled back",
         (None, _) => "the deploy failed; what it had installed is removed",
@@ -82,6 +84,12 @@ fn undo(transaction: &mut Transaction<'_>, switch: &Switch, busy: bool) -> Vec<E
     // Not written down is no reason to stay half-way.
     attempt(transaction.journal.write(transaction.bench));
     attempt(end_left(root));
+    if reached >= Step::Home {
+        saved.homes.iter().for_each(|former| attempt(home_back(transaction, former)));
+    }
+    if switch.only_homes {
+        return faults;
+    }
     if reached >= Step::Profile {
         attempt(profile::restore(root, saved.generation, &saved.generations));
     }
@@ -116,6 +124,24 @@ fn undo(transaction: &mut Transaction<'_>, switch: &Switch, busy: bool) -> Vec<E
         attempt(take_all(root));
     }
     faults
+}
+
+/// Makes a home what it was. One that never was stays as it is linked: home-manager has no way to take it apart.
+fn home_back(transaction: &Transaction<'_>, former: &State) -> Result<()> {
+    let (root, user) = (transaction.root, &former.user);
+    home::restore(root, former)?;
+    let now = home::state(root, user).active;
+    match &former.active {
+        same if *same == now => Ok(()),
+        Some(active) => {
+            transaction.teller.step(&format!("activating the former home of {user}"));
+            home::activate(root, user, active, |line| transaction.teller.said(line))
+        }
+        None => {
+            transaction.teller.warn(format!("{user} had no home of home-manager before: what it linked stays"));
+            Ok(())
+        }
+    }
 }
 
 fn activate_saved(transaction: &Transaction<'_>, system: &str, action: Action) -> Result<()> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::accounts::Caller;
 use crate::adapters::host::host_key::machine_keys;
-use crate::adapters::host::{closure, profile, run_dir, units};
+use crate::adapters::host::{closure, home, profile, run_dir, units};
 use crate::adapters::nix;
 use crate::domain::deploy::host_facts::{Question, Seen, Specialisation, Survey, Trust};
 use crate::domain::manifest::Manifest;
@@ -61,6 +61,7 @@ pub fn of(root: &Root, question: &Question) -> Result<Survey> {
         unfinished: run_dir::is_unfinished(root),
         failed: units::failing_units(root),
         last: run_dir::last(root),
+        homes: home::states(root),
     })
 }
 

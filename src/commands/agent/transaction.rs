@@ -8,7 +8,7 @@ use crate::adapters::fs::root::Root;
 use crate::adapters::host::ack::Door;
 use crate::adapters::host::activation::{Activation, Program, activate};
 use crate::adapters::host::run_dir::Bench;
-use crate::adapters::host::{closure, profile};
+use crate::adapters::host::{closure, home, profile};
 use crate::adapters::{nix, signals};
 use crate::commands::agent::checks;
 use crate::commands::agent::events::Teller;
@@ -16,12 +16,14 @@ use crate::commands::agent::journal::{Journal, Saved, Step};
 use crate::commands::agent::keep::{self, Kept};
 use crate::commands::agent::secrets::Delivery;
 use crate::domain::deploy::diff::{Action, Facts, Switched};
+use crate::domain::deploy::home::unit_of;
 use crate::domain::deploy::protocol::{Look, Order, Outcome, Profile, Switch, Told};
 use crate::domain::policy::Probe;
 use crate::error::{Error, Kind, Result};
 
-/// Links that keep the systems of a run alive until it ends.
-const KEPT: [&str; 2] = ["/nix/var/nix/gcroots/sealift-run-new", "/nix/var/nix/gcroots/sealift-run-former"];
+/// Links that keep what a run is about alive until it ends: in this folder, under names that begin so.
+const KEPT: &str = "/nix/var/nix/gcroots";
+const KEPT_AS: &str = "sealift-run-";
 
 /// How often it is looked whether somebody wants this process to end.
 const LOOK: Duration = Duration::from_millis(250);
@@ -85,6 +87,9 @@ pub fn run(
     if switch.bundle.as_ref().is_some_and(|bundle| !closure::is_store_path(bundle)) {
         return Err(Error::usage("what is to be delivered is not a store path"));
     }
+    if switch.homes.iter().any(|home| !closure::is_store_path(&home.package)) {
+        return Err(Error::usage("what is to become a home is not a store path"));
+    }
     if let Some(name) = switch.specialisation.as_ref().filter(|_| activated(root, switch) == switch.system) {
         return Err(Error::failed(format!("{} has no specialisation {name}", switch.system)));
     }
@@ -101,14 +106,27 @@ pub fn run(
     if switch.action == Action::DryActivate {
         return dry(root, teller, switch);
     }
-    let delivery = manifest(root, switch).map(|manifest| (manifest, Arc::clone(teller)));
+    for home in &switch.homes {
+        nix::check_valid(root, &home.package)?;
+        if facts.units.contains_key(&unit_of(&home.user)) {
+            return Err(Error::usage(format!(
+                "the home of {} comes with the system, and is not switched by itself",
+                home.user
+            )));
+        }
+        if !root.is_machine() {
+            return Err(Error::usage("a home is switched on a machine that runs, and not below `--root`"));
+        }
+    }
+    let delivery = manifest(root, switch).filter(|_| !switch.only_homes);
+    let delivery = delivery.map(|manifest| (manifest, Arc::clone(teller)));
     if let Some((manifest, talk)) = &delivery {
         teller.step("opening and checking the secrets");
         let now = installs(root, switch, &facts, running.is_none());
         teller.said(&Delivery { root, manifest, talk: talk.clone() }.stage(now)?);
     }
-    let saved = Saved::of(root, &activated(root, switch))?;
-    keep(root, [Some(&switch.system), saved.system.as_ref()])?;
+    let saved = Saved::of(root, &activated(root, switch), &switch.homes)?;
+    keep(root, switch, &saved)?;
     let journal = Journal::new(root, order, saved);
     let mut transaction = Transaction { root, bench, teller: Arc::clone(teller), journal, facts, user };
     let ended = transaction.carry_out(switch, back);
@@ -146,6 +164,7 @@ fn dry(root: &Root, teller: &Arc<Teller>, switch: &Switch) -> Result<Ended> {
 /// could start it.
 fn installs(root: &Root, switch: &Switch, facts: &Facts, first: bool) -> bool {
     let now = matches!(switch.action, Action::Test | Action::Switch) && manifest(root, switch).is_some();
+    let now = now && !switch.only_homes;
     now && (first || (switch.live && !facts.has_unit))
 }
 
@@ -186,13 +205,16 @@ impl Transaction<'_> {
             self.step(Step::Install, "putting the secrets in place")?;
             self.install(switch)?;
         }
-        if live {
+        if live && !switch.only_homes {
             self.step(Step::Activate, "activating the system")?;
             let system = activated(self.root, switch);
             let activation = Activation { system: &system, action: Action::Test, checked: true, engine };
             let switched = activate(self.root, activation, |line| self.teller.said(line))?;
             self.judge(&switched)?;
             self.keep_values(switch)?;
+        }
+        if live {
+            self.switch_homes(switch)?;
             self.step(Step::Verify, "looking whether all is well")?;
             checks::compare(self.root, host.as_ref(), &checks, &before, Duration::from_secs(switch.settle))?;
         }
@@ -205,6 +227,16 @@ impl Transaction<'_> {
             self.make_default(switch)?;
         }
         door.map_or(Ok(()), |(door, seconds, since)| self.await_acknowledgement(&door, seconds, since))
+    }
+
+    /// Switches homes that are no part of the system, each as its user.
+    fn switch_homes(&mut self, switch: &Switch) -> Result<()> {
+        for home in &switch.homes {
+            self.step(Step::Home, &format!("switching the home of {}", home.user))?;
+            home::activate(self.root, &home.user, &home.package, |line| self.teller.said(line))
+                .map_err(|error| error.of_kind(Kind::RolledBack))?;
+        }
+        Ok(())
     }
 
     /// The checks that are made after the switch, and what they find now. One whose command is new, or another than before, has
@@ -264,8 +296,16 @@ impl Transaction<'_> {
     /// # Errors
     /// When one of them fails.
     pub fn make_default(&mut self, switch: &Switch) -> Result<()> {
+        self.step(Step::Profile, "setting the profiles")?;
+        if switch.live && matches!(switch.action, Action::Test | Action::Switch) {
+            for home in &switch.homes {
+                home::set(self.root, &home.user, &home.package, home.generation)?;
+            }
+        }
+        if switch.only_homes {
+            return Ok(());
+        }
         let engine = Program::choose(switch.engine, self.root)?;
-        self.step(Step::Profile, "setting the system profile")?;
         match switch.profile {
             Profile::New => profile::set(self.root, &switch.system)?,
             Profile::Generation(number) => profile::switch(self.root, number)?,
@@ -354,15 +394,21 @@ pub fn point(root: &Root, link: &str, target: &str) -> Result<()> {
     files::swap_link(&path, target)
 }
 
-/// Keeps the systems of a run from the collector.
-fn keep(root: &Root, systems: [Option<&String>; 2]) -> Result<()> {
-    KEPT.iter().zip(systems).try_for_each(|(link, system)| system.map_or(Ok(()), |system| point(root, link, system)))
+/// Keeps systems and homes of a run from the collector.
+fn keep(root: &Root, switch: &Switch, saved: &Saved) -> Result<()> {
+    let link = |name: &str| format!("{KEPT}/{KEPT_AS}{name}");
+    point(root, &link("new"), &switch.system)?;
+    saved.system.iter().try_for_each(|system| point(root, &link("former"), system))?;
+    let homes = switch.homes.iter().map(|home| (format!("home-{}", home.user), &home.package));
+    let former =
+        saved.homes.iter().filter_map(|home| Some((format!("home-{}-former", home.user), home.active.as_ref()?)));
+    homes.chain(former).try_for_each(|(name, package)| point(root, &link(&name), package))
 }
 
 /// Lets go of them.
 pub fn let_go(root: &Root) {
-    for link in KEPT {
+    for name in root.list(KEPT).iter().filter(|name| name.starts_with(KEPT_AS)) {
         // What is left keeps a store path alive, until the next run.
-        let _left = files::remove(&root.outside(link));
+        let _left = files::remove(&root.outside(&format!("{KEPT}/{name}")));
     }
 }

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use crate::adapters::fs::files::{self, Durable};
 use crate::adapters::fs::root::Root;
+use crate::adapters::git::Git;
 use crate::adapters::host::closure;
-use crate::adapters::nix::{self, Flake, Remote, Rooted};
+use crate::adapters::nix::{self, Evaluated, Flake, Remote, Rooted};
 use crate::adapters::signals;
 use crate::commands::agent::survey;
 use crate::commands::deploy::preflight;
@@ -15,15 +16,16 @@ use crate::commands::deploy::run_store::Begun;
 use crate::commands::hosts::connection::{Reach, Target};
 use crate::commands::hosts::privilege::Rights;
 use crate::commands::hosts::select::Ready;
-use crate::commands::hosts::talk::OfHost;
+use crate::commands::hosts::talk::{OfHost, listed};
 use crate::commands::{Event, Session, Talk};
 use crate::domain::address::Address;
 use crate::domain::deploy::checks::commands;
 use crate::domain::deploy::diff::{Action, packages_between};
+use crate::domain::deploy::home::user_of;
 use crate::domain::deploy::host_facts::{Question, Seen};
 use crate::domain::deploy::plan::{Campaign, Item, Kept, Plan, State};
 use crate::domain::manifest::Manifest;
-use crate::domain::name::{FileName, HostName};
+use crate::domain::name::{FileName, HostName, UnixName};
 use crate::error::{Error, Kind, Result};
 
 /// A system that was built, and where it is.
@@ -31,7 +33,12 @@ pub struct Built {
     system: String,
     /// On the host itself, and not in this machine's store.
     there: bool,
+    /// The homes that go with it: users, and their activation packages.
+    homes: Vec<(UnixName, String)>,
 }
+
+/// The largest Nix file that is looked through, in bytes.
+const NIX_LIMIT: u64 = 4 << 20;
 
 /// Builds the systems of these hosts on this machine, or brings them here.
 ///
@@ -45,7 +52,7 @@ pub fn build(
     hosts: &BTreeSet<HostName>,
 ) -> Result<BTreeMap<HostName, Result<String>>> {
     let names: Vec<&HostName> = hosts.iter().collect();
-    let shown = crate::commands::hosts::talk::listed(names.iter().copied());
+    let shown = listed(names.iter().copied());
     session.talk.event(Event::Step(format!("building the system of {shown}")));
     let line = |line: &str| {
         if line.starts_with("building ") || line.starts_with("copying ") {
@@ -90,7 +97,7 @@ pub fn build_for(
         let mut built = build(session, fleet, rooted, request, &hosts)?;
         let paired = ready.into_iter().map(|one| {
             let system = built.remove(&one.host).unwrap_or_else(|| Err(Error::failed("nix did not build it")));
-            (one, system.map(|system| Built { system, there: false }))
+            (one, system.map(|system| Built { system, there: false, homes: Vec::new() }))
         });
         return Ok(paired.collect());
     }
@@ -107,9 +114,93 @@ pub fn build_for(
                 }
             };
             let there = one.target.is_remote();
-            system.map(|system| Built { system, there }).map_err(|error| not_built(&one.host, &fleet.flake, &error))
+            system
+                .map(|system| Built { system, there, homes: Vec::new() })
+                .map_err(|error| not_built(&one.host, &fleet.flake, &error))
         });
     Ok(ready.into_iter().zip(built).collect())
+}
+
+/// The systems that run on hosts that were reached: where only their homes are switched.
+pub fn running(ready: Vec<Ready>) -> Vec<(Ready, Result<Built>)> {
+    let running = ready.into_iter().map(|one| {
+        let system = one.target.survey.former.clone();
+        let system = system.ok_or_else(|| Error::failed(format!("no system runs on {} yet", one.host)));
+        (one, system.map(|system| Built { system, there: false, homes: Vec::new() }))
+    });
+    running.collect()
+}
+
+/// Builds the homes that the flake has for these hosts, as it builds systems. One that cannot be built fails its host.
+pub fn with_homes(
+    session: &Session,
+    fleet: &preflight::Ready,
+    rooted: &Rooted,
+    request: &Request,
+    built: Vec<(Ready, Result<Built>)>,
+) -> Vec<(Ready, Result<Built>)> {
+    let hosts: Vec<&HostName> = built.iter().filter(|(_, one)| one.is_ok()).map(|(one, _)| &one.host).collect();
+    if hosts.is_empty() || !names_homes(&fleet.git) {
+        return built;
+    }
+    session.talk.event(Event::Step(format!("building homes for {}", listed(hosts.iter().copied()))));
+    let all = nix::homes(&fleet.flake, &hosts);
+    let one = |(one, built): (Ready, Result<Built>)| {
+        let homes = built.and_then(|built| {
+            // Each is told its own fault.
+            let own = if all.is_err() { Some(nix::homes(&fleet.flake, &[&one.host])) } else { None };
+            let known = match (&all, &own) {
+                (Ok(known), _) | (Err(_), Some(Ok(known))) => known,
+                (Err(error), None) | (Err(_), Some(Err(error))) => return Err(no_home(&one.host, error)),
+            };
+            let of_host = known.iter().filter_map(|(name, plan)| Some((name, user_of(name, one.host.as_str())?, plan)));
+            let homes = of_host.map(|(name, user, plan)| {
+                home(session, fleet, rooted, request, &one, (name, plan))
+                    .map(|package| (user, package))
+                    .map_err(|error| no_home(&one.host, &error))
+            });
+            Ok(Built { homes: homes.collect::<Result<_>>()?, ..built })
+        });
+        (one, homes)
+    };
+    built.into_iter().map(one).collect()
+}
+
+/// Builds one home where systems are built.
+fn home(
+    session: &Session,
+    fleet: &preflight::Ready,
+    rooted: &Rooted,
+    request: &Request,
+    ready: &Ready,
+    (name, plan): (&str, &Evaluated),
+) -> Result<String> {
+    let (link, what) = (format!("home-{name}"), fleet.flake.home_of(name));
+    match (&request.builder, &ready.target.reach) {
+        (Builder::Host(address), _) => elsewhere(session, request, rooted, address, (&link, &what), |_| ()),
+        (Builder::Target, Reach::There(there)) => nix::build_on(&there.line().store(), &what, |_| ()),
+        (Builder::Here | Builder::Target, _) => rooted.realise(&link, plan, |_| ()),
+    }
+}
+
+/// Whether the repository says anything of homes: to ask its flake takes an evaluation.
+fn names_homes(git: &Git) -> bool {
+    let listed = git.listed().unwrap_or_default();
+    let mut nix = listed.iter().filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "nix"));
+    nix.any(|name| {
+        let text = files::read(&git.top.join(name), NIX_LIMIT).unwrap_or_default();
+        text.windows(HOMES.len()).any(|at| at == HOMES)
+    })
+}
+
+const HOMES: &[u8] = b"homeConfigurations";
+
+fn no_home(host: &HostName, error: &Error) -> Error {
+    if signals::pending() {
+        return signals::interrupted();
+    }
+    Error::failed(format!("the homes of {host} could not be built; nothing was changed"))
+        .because(std::error::Error::source(error).map_or_else(|| error.message().to_owned(), ToString::to_string))
 }
 
 /// Builds on another machine, and brings the result here.
@@ -171,6 +262,9 @@ pub fn propose(
     talk: &dyn Talk,
 ) -> Result<Item> {
     let Ready { host, target, rights } = ready;
+    if request.only_homes {
+        return only_homes(request, ready, built);
+    }
     let (mut coming, bundle) = match &target.reach {
         Reach::Here(root) => {
             if !root.is_machine() {
@@ -215,7 +309,37 @@ pub fn propose(
     if coming.commands.is_none() && matches!(request.action, Action::Test | Action::Switch) {
         plan.commands = commands(&session.fleet.policy, host);
     }
+    // A home is switched where its user can be: on a machine that runs.
+    let homes = if is_machine(target) { &built.homes[..] } else { &[] };
+    let plan = plan.with_homes(&target.survey, &coming, homes);
     Ok(Item { plan, bundle, there: built.there, state: State::Pending })
+}
+
+/// Whether it is a machine that runs, and no root of one.
+fn is_machine(target: &Target) -> bool {
+    match &target.reach {
+        Reach::Here(root) => root.is_machine(),
+        Reach::There(_) => true,
+    }
+}
+
+/// The plan of a deploy that leaves the system alone.
+fn only_homes(request: &Request, ready: &Ready, built: &Built) -> Result<Item> {
+    let Ready { host, target, .. } = ready;
+    let survey = &target.survey;
+    if !is_machine(target) {
+        return Err(Error::usage("a home is switched on a machine that runs, and not below `--root`"));
+    }
+    if built.homes.is_empty() {
+        return Err(Error::failed(format!("the flake has no home for {host}")).hint(format!(
+            "it is named `homeConfigurations.\"USER@{host}\"`; `lib.mkHomes` of sealift's flake makes them"
+        )));
+    }
+    let running = survey.running.as_ref();
+    let running = running.ok_or_else(|| Error::failed(format!("what runs on {host} cannot be looked at")))?;
+    let plan = Plan::of(None, Some(host), request.action, survey, running, Ok(Vec::new()));
+    let plan = Plan { only_homes: true, ..plan }.with_homes(survey, running, &built.homes);
+    Ok(Item { plan, bundle: None, there: built.there, state: State::Pending })
 }
 
 /// What the specialisation says that is activated instead of the system which comes. What is delivered along is the same.
@@ -307,8 +431,11 @@ pub fn hold(rooted: &Rooted, campaign: &Campaign) -> Result<()> {
         .flat_map(|(host, item)| {
             let bundle = item.bundle.as_deref().map(|bundle| (format!("bundle-{host}"), bundle));
             // What was built on the host is not here; whether it is still there, the host looks itself.
-            let system = (!item.there).then(|| (Rooted::name_of(host), item.plan.system.as_str()));
-            [system, bundle].into_iter().flatten()
+            let ours = !item.there;
+            let system = (ours && !item.plan.only_homes).then(|| (Rooted::name_of(host), item.plan.system.as_str()));
+            let homes = item.plan.homes_to_come().filter(move |_| ours);
+            let homes = homes.map(move |home| (format!("home-{}@{host}", home.user), home.package.as_str()));
+            [system, bundle].into_iter().flatten().chain(homes)
         })
         .collect();
     for (_, path) in &links {

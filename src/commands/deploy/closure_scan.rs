@@ -84,7 +84,8 @@ fn new_paths(campaign: &Campaign) -> Result<Vec<String>> {
             None => BTreeSet::new(),
         };
         let system = Some(&item.plan.system).filter(|_| !item.there);
-        for path in system.into_iter().chain(item.bundle.as_ref()) {
+        let homes = item.plan.homes_to_come().filter(|_| !item.there).map(|home| &home.package);
+        for path in system.into_iter().chain(item.bundle.as_ref()).chain(homes) {
             let built = nix::closure_paths(path)?.into_iter().filter(|path| path.built_here).map(|path| path.path);
             new.extend(built.filter(|path| !there.contains(path)));
         }

@@ -18,6 +18,7 @@ use crate::commands::hosts::talk::OfHost;
 use crate::commands::{Event, Talk};
 use crate::domain::deploy::checks::{checks, with_commands};
 use crate::domain::deploy::diff::{Action, Outcome};
+use crate::domain::deploy::home::{Change, Home};
 use crate::domain::deploy::plan::{Item, Plan, State};
 use crate::domain::deploy::protocol::{Profile, Switch, Work};
 use crate::domain::foreign::{LONGEST, cut};
@@ -111,10 +112,12 @@ fn host(
         settle: how.settle,
         engine: policy.deploy.engine,
         commit: kept.campaign().commit,
-        acknowledge: (target.is_remote() && switches).then_some(how.acknowledge),
+        acknowledge: (target.is_remote() && switches && !plan.only_homes).then_some(how.acknowledge),
         specialisation: specialisation(plan),
         link: how.link.clone(),
         keep_values: false,
+        homes: plan.homes_to_come().map(of_change).collect(),
+        only_homes: plan.only_homes,
     };
     let mut order = target.order(&how.caller, Work::Switch(Box::new(switch)))?;
     run.clone_into(&mut order.run);
@@ -124,6 +127,10 @@ fn host(
     }
     let verdict = hand_over(target, &order, rights, &how.caller, talk)?;
     Ok(Report::of(target, plan.clone(), run, verdict))
+}
+
+fn of_change(change: &Change) -> Home {
+    Home { user: change.user.clone(), package: change.package.clone(), generation: None }
 }
 
 /// The specialisation that a plan activates.
@@ -136,7 +143,9 @@ fn copy(policy: &Policy, how: &How, target: &Target, item: &Item, talk: &dyn Tal
     let Reach::There(there) = &target.reach else { return Ok(()) };
     let runs = target.survey.former.as_ref() == Some(&item.plan.system);
     let system = Some(&item.plan.system).filter(|_| !item.there && !runs);
-    let paths: Vec<&str> = [system, item.bundle.as_ref()].into_iter().flatten().map(String::as_str).collect();
+    let homes = item.plan.homes_to_come().filter(|_| !item.there).map(|home| &home.package);
+    let paths = [system, item.bundle.as_ref()].into_iter().flatten().chain(homes);
+    let paths: Vec<&str> = paths.map(String::as_str).collect();
     if paths.is_empty() {
         return Ok(());
     }

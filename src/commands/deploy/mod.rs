@@ -240,7 +240,12 @@ fn plan_of(
     signals::check()?;
     let mut hosts = std::collections::BTreeMap::new();
     let mut going = Vec::new();
-    let built = build::build_for(session, fleet, &begun.rooted, request, ready)?;
+    let built = if request.only_homes {
+        build::running(ready)
+    } else {
+        build::build_for(session, fleet, &begun.rooted, request, ready)?
+    };
+    let built = build::with_homes(session, fleet, &begun.rooted, request, built);
     let places = request.who.places(&session.fleet.policy, true);
     let items = parallel::map_on(places, &built, |(one, built): &(Ready, Result<Built>)| {
         let talk = OfHost::among(&session.talk, &one.host, count);

@@ -19,6 +19,8 @@ pub struct Request {
     pub action: Action,
     /// Whether a specialisation that runs is left for the system itself.
     pub base: bool,
+    /// Whether only homes are switched, and systems stay as they are.
+    pub only_homes: bool,
     /// Do not ask.
     pub yes: bool,
     /// The directory of the flake, if it is not the fleet's.

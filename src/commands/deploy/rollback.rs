@@ -18,10 +18,11 @@ use crate::commands::{Event, Session, Talk};
 use crate::domain::deploy::checks::checks;
 use crate::domain::deploy::diff::Action;
 use crate::domain::deploy::generations::{Generation, Generations};
+use crate::domain::deploy::home::{self, Change, Home, State};
 use crate::domain::deploy::host_facts::{Question, Seen};
 use crate::domain::deploy::plan::{Kept, Plan};
 use crate::domain::deploy::protocol::{Profile, Switch, Work};
-use crate::domain::name::HostName;
+use crate::domain::name::{HostName, UnixName};
 use crate::domain::policy::{Engine, Policy};
 use crate::error::{Error, Result};
 
@@ -39,6 +40,8 @@ pub struct Request {
     pub checks: bool,
     /// Whether values stay that are newer than those of the generation.
     pub keep_values: bool,
+    /// Whether a home goes back and not the system: that of this user, or the only one.
+    pub home: Option<Option<UnixName>>,
 }
 
 /// Rolls back. `session` is none where no fleet is at hand: then nothing is checked but that the system activates.
@@ -56,7 +59,11 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
             format!("run `sealift rollback{words}` again to go back further, or `sealift generations{words}` to see where you are"),
         ));
     }
-    let (number, system) = choose(&target, &generations::of(&target, caller)?, request.to)?;
+    let list = generations::of(&target, caller)?;
+    if let Some(user) = &request.home {
+        return home(policy, talk, request, (&target, &rights), &list, user.as_ref());
+    }
+    let (number, system) = choose(&target, &list, request.to)?;
     let survey = target.survey(caller, Question { coming: Some(system.clone()), closure: false })?;
     let mut coming = survey.coming.clone().ok_or_else(|| gone(number))?;
     let kept = Kept::of(&survey, &coming, Action::Switch, false);
@@ -98,11 +105,98 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
         specialisation: specialisation(&plan),
         link: None,
         keep_values: request.keep_values,
+        homes: Vec::new(),
+        only_homes: false,
         system,
     };
     let order = target.order(caller, Work::Switch(Box::new(switch)))?;
     let verdict = hand_over(&target, &order, &rights, caller, talk)?;
     Ok(Report::of(&target, plan, &order.run, verdict))
+}
+
+/// Makes a former generation of a home the active one; the system stays.
+fn home(
+    policy: Option<&Policy>,
+    talk: &dyn Talk,
+    request: &Request,
+    (target, rights): (&Target, &Rights),
+    list: &Generations,
+    user: Option<&UnixName>,
+) -> Result<Report> {
+    let caller = &request.who.caller;
+    let state = match (user, &list.homes[..]) {
+        (None, [one]) => one,
+        (None, []) => {
+            return Err(Error::failed(format!("{} has no home of home-manager of its own", target.shown()))
+                .hint("one that comes with the system goes back with it; that of somebody else is seen by that user, and by root"));
+        }
+        (None, many) => {
+            let users: Vec<&str> = many.iter().map(|one| one.user.as_str()).collect();
+            return Err(Error::usage(format!("there is more than one home: {}", users.join(", ")))
+                .hint("say whose: `--home=USER`"));
+        }
+        (Some(user), many) => many.iter().find(|one| one.user == *user).ok_or_else(|| {
+            Error::failed(format!("{user} has no home of home-manager there that could be looked at"))
+        })?,
+    };
+    let (number, package) = former(state, request.to)?;
+    let survey = &target.survey;
+    let running = survey.running.as_ref().ok_or_else(|| Error::failed("what runs there cannot be looked at"))?;
+    let plan = Plan::of(policy, target.host.as_ref(), Action::Switch, survey, running, Ok(Vec::new()));
+    let change =
+        Change { user: state.user.clone(), former: state.active.clone(), package: package.clone(), left: None };
+    let plan = Plan { only_homes: true, homes: vec![change], ..plan };
+    talk.event(Event::Note(format!("back to generation {number} of the home of {}", state.user)));
+    plan.lines().into_iter().for_each(|line| talk.event(Event::Note(line)));
+    let checked = policy.zip(target.host.as_ref()).filter(|_| request.checks);
+    let switch = Switch {
+        action: Action::Switch,
+        system: plan.system.clone(),
+        profile: Profile::New,
+        expected: plan.former.clone(),
+        live: true,
+        bundle: None,
+        checks: checked.map_or_else(Vec::new, |(policy, host)| checks(policy, host)),
+        settle: request.how.settle,
+        engine: Engine::Native,
+        commit: None,
+        acknowledge: None,
+        specialisation: None,
+        link: None,
+        keep_values: false,
+        homes: vec![Home { user: state.user.clone(), package, generation: Some(number) }],
+        only_homes: true,
+    };
+    let order = target.order(caller, Work::Switch(Box::new(switch)))?;
+    let verdict = hand_over(target, &order, rights, caller, talk)?;
+    Ok(Report::of(target, plan, &order.run, verdict))
+}
+
+/// The generation of a home to go back to, and its package.
+fn former(state: &State, to: Option<u64>) -> Result<(u64, String)> {
+    let all = &state.generations;
+    let chosen = match to {
+        Some(number) => all.iter().find(|one| one.generation == number),
+        None => all.iter().rev().find(|one| state.generation.is_some_and(|current| one.generation < current)),
+    };
+    let there = || {
+        let numbers: Vec<String> = all.iter().map(|one| one.generation.to_string()).collect();
+        format!("there are: {}", numbers.join(", "))
+    };
+    match chosen {
+        Some(home::Generation { generation, package: Some(package), .. }) if closure::is_store_path(package) => {
+            Ok((*generation, package.clone()))
+        }
+        Some(one) => {
+            Err(Error::failed(format!("generation {} of the home is not in the store any more", one.generation))
+                .hint(there()))
+        }
+        None => Err(match to {
+            Some(number) => Error::failed(format!("the home of {} has no generation {number}", state.user)),
+            None => Error::failed(format!("the home of {} has no generation before the current one", state.user)),
+        }
+        .hint(there())),
+    }
 }
 
 /// The machine, with root's rights.

@@ -8,9 +8,10 @@ use sha2::{Digest, Sha256};
 use crate::commands::Session;
 use crate::commands::hosts::select::{Needs, Who, reach_all};
 use crate::domain::deploy::diff::{Outcome, Reboot};
-use crate::domain::deploy::host_facts::Survey;
+use crate::domain::deploy::home::State;
+use crate::domain::deploy::host_facts::{Record, Survey};
 use crate::domain::manifest::install_status::hex;
-use crate::domain::name::HostName;
+use crate::domain::name::{HostName, UnixName};
 use crate::error::{Kind, Result};
 
 /// One host.
@@ -38,12 +39,27 @@ pub struct Row {
     pub secrets: BTreeMap<String, String>,
     /// Units that are failed; none where nobody can tell.
     pub failed_units: Option<Vec<String>>,
+    /// The homes that are no part of the system: generation, and whether it is the one that was deployed last.
+    pub homes: Vec<Home>,
     /// What waits for a reboot.
     pub reboot: Vec<String>,
     /// A deploy that is at work, or was ended before its end.
     pub deploy: Option<String>,
     /// The last deploy.
     pub last: Option<Last>,
+}
+
+/// A home of home-manager that is no part of the system.
+#[derive(Debug, Serialize)]
+pub struct Home {
+    /// Whose.
+    pub user: UnixName,
+    /// The store path of its activation package; none where whoever looks may not see it.
+    pub package: Option<String>,
+    /// The current generation of the user's profile.
+    pub generation: Option<u64>,
+    /// Whether it is what was deployed last; none where no deploy has switched it, or it cannot be seen.
+    pub deployed: Option<bool>,
 }
 
 /// The last deploy of a host.
@@ -87,6 +103,7 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
                 behind: None,
                 secrets: BTreeMap::new(),
                 failed_units: None,
+                homes: Vec::new(),
                 reboot: Vec::new(),
                 deploy: None,
                 last: None,
@@ -97,8 +114,9 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
 }
 
 fn row(session: &Session, host: &HostName, survey: Survey, head: Option<&str>) -> Result<Row> {
-    let Survey { former, running, booted, generation, next, specialisation, busy, unfinished, failed, last, .. } =
-        survey;
+    let Survey {
+        former, running, booted, generation, next, specialisation, busy, unfinished, failed, last, homes, ..
+    } = survey;
     // A specialisation is deployed, and boots, with the system that it is one of.
     let base = specialisation.as_ref().map(|one| one.of.clone()).or_else(|| former.clone());
     let deployed = last.as_ref().filter(|last| last.system == base && base.is_some());
@@ -114,6 +132,7 @@ fn row(session: &Session, host: &HostName, survey: Survey, head: Option<&str>) -
         nixos_version: running.as_ref().map(|running| running.facts.version.clone()),
         behind: commit.as_deref().zip(head).and_then(|(commit, head)| behind(session, commit, head)),
         secrets: out_of_line(session, host, &there)?,
+        homes: homes_of(homes, last.as_ref()),
         failed_units: failed.map(|units| units.into_iter().collect()),
         reboot: reboot.map(|reboot| reboot.waits).into_iter().flatten().chain(waiting).collect(),
         deploy: busy.map(|holder| format!("at work: {holder}")).or_else(|| {
@@ -126,6 +145,22 @@ fn row(session: &Session, host: &HostName, survey: Survey, head: Option<&str>) -
         commit,
         host: host.clone(),
     })
+}
+
+/// The homes that can be seen, and those that the last deploy switched.
+fn homes_of(seen: Vec<State>, last: Option<&Record>) -> Vec<Home> {
+    let deployed = |user: &UnixName| last.and_then(|last| last.homes.get(user.as_str()));
+    let unseen =
+        last.into_iter().flat_map(|last| last.homes.keys()).filter(|user| !seen.iter().any(|one| one.user == **user));
+    let unseen = unseen.map(|user| Home { user: user.clone(), package: None, generation: None, deployed: None });
+    let unseen: Vec<Home> = unseen.collect();
+    let seen = seen.into_iter().map(|one| Home {
+        deployed: deployed(&one.user).map(|package| one.active.as_ref() == Some(package)),
+        user: one.user,
+        package: one.active,
+        generation: one.generation,
+    });
+    seen.chain(unseen).collect()
 }
 
 /// The secrets of a host whose ciphertext there is not that of the fleet's files.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::deploy::home::State;
+
 /// The generations of a machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Generations {
@@ -13,6 +15,9 @@ pub struct Generations {
     pub root: PathBuf,
     /// The generations, newest first.
     pub generations: Vec<Generation>,
+    /// The homes of home-manager that are no part of the system, each with its own generations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub homes: Vec<State>,
 }
 
 /// One generation.

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::deploy::diff::{Carried, Commands, Facts, Outcome};
-use crate::domain::name::HostName;
+use crate::domain::deploy::home::State;
+use crate::domain::name::{HostName, UnixName};
 
 /// What is asked beyond the usual.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +65,9 @@ pub struct Survey {
     pub failed: Option<BTreeSet<String>>,
     /// The last deploy in the record.
     pub last: Option<Record>,
+    /// The homes of home-manager that are no part of the system, as far as whoever logs in may see them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub homes: Vec<State>,
 }
 
 /// A specialisation that runs.
@@ -133,6 +137,9 @@ pub struct Record {
     /// Digests of the sealed files that it carries, by secret: SHA-256, hexadecimal.
     #[serde(default)]
     pub secrets: BTreeMap<String, String>,
+    /// The store paths of the homes that were to come with it, by user.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub homes: BTreeMap<UnixName, String>,
     /// How it ended.
     pub outcome: Outcome,
     /// The current generation of the profile after it.

@@ -3,6 +3,7 @@
 pub mod checks;
 pub mod diff;
 pub mod generations;
+pub mod home;
 pub mod host_facts;
 pub mod plan;
 pub mod protocol;

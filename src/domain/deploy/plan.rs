@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::domain::deploy::diff::{
     Action, Change, Commands, Outcome, Reboot, SecretChange, UnitChanges, secret_changes, secret_units,
 };
+use crate::domain::deploy::home::{self, unit_of};
 use crate::domain::deploy::host_facts::{Seen, Survey};
-use crate::domain::name::HostName;
+use crate::domain::name::{HostName, UnixName};
 use crate::domain::policy::Policy;
 
 /// The version of the form of a campaign.
@@ -114,6 +115,12 @@ pub struct Plan {
     /// The commands of checks that are taken from recipients.toml and run as root there: the system carries none.
     #[serde(default, skip_serializing_if = "Commands::is_empty")]
     pub commands: Commands,
+    /// The homes that are no part of the system, and what becomes of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub homes: Vec<home::Change>,
+    /// Whether only they are switched.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_homes: bool,
 }
 
 /// How many packages a plan shows; what runs on a host is for the host to say.
@@ -183,7 +190,39 @@ impl Plan {
             reboot: Reboot::between(facts, survey.booted.as_ref(), &coming.facts),
             until_reboot: !coming.secrets.is_empty() && !coming.facts.has_unit,
             commands: Commands::new(),
+            homes: Vec::new(),
+            only_homes: false,
         }
+    }
+
+    /// The same with the homes that go with it: users and their activation packages, as the flake has them.
+    #[must_use]
+    pub fn with_homes(mut self, survey: &Survey, coming: &Seen, homes: &[(UnixName, String)]) -> Self {
+        let live = self.live() && matches!(self.action, Action::Test | Action::Switch);
+        let change = |(user, package): &(UnixName, String)| {
+            let there = survey.homes.iter().find(|home| home.user == *user);
+            let former = there.and_then(|home| home.active.clone());
+            let current = there.and_then(|home| {
+                home.generations.iter().find(|one| Some(one.generation) == home.generation)?.package.clone()
+            });
+            let left = if coming.facts.units.contains_key(&unit_of(user)) {
+                Some("it comes with the system".to_owned())
+            } else if !live {
+                Some("the system is not activated now; `sealift deploy --home` once it runs".to_owned())
+            } else if former.as_ref() == Some(package) && current.as_ref() == Some(package) {
+                Some(format!("{package} is active already"))
+            } else {
+                None
+            };
+            home::Change { user: user.clone(), former, package: package.clone(), left }
+        };
+        self.homes = homes.iter().map(change).collect();
+        self
+    }
+
+    /// The homes that are switched.
+    pub fn homes_to_come(&self) -> impl Iterator<Item = &home::Change> {
+        self.homes.iter().filter(|home| home.left.is_none())
     }
 
     /// The same of a system whose specialisation was compared, or which leaves the one that runs.
@@ -216,6 +255,12 @@ impl Plan {
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         let host = self.host.as_ref().map_or_else(|| "this machine".to_owned(), ToString::to_string);
+        let homes = self.homes.iter().flat_map(|home| home.line().lines().map(str::to_owned).collect::<Vec<_>>());
+        if self.only_homes {
+            lines.push(format!("{host}: the system stays as it is"));
+            lines.extend(homes);
+            return lines;
+        }
         match &self.former {
             Some(former) if former == self.activates() => lines.push(format!("{host}: {former} runs already")),
             Some(former) => lines.extend([format!("{host}: {former}"), format!("  → {}", self.activates())]),
@@ -253,6 +298,7 @@ impl Plan {
         lines.extend(list("units removed", &mut self.units.removed.iter()));
         lines.extend(list("cannot be activated live, takes effect at the next boot", &mut self.reboot.blocks.iter()));
         lines.extend(list("waits for a reboot", &mut self.reboot.waits.iter()));
+        lines.extend(homes);
         if self.until_reboot {
             let until = if self.live() && self.action != Action::Boot {
                 "they last until the next reboot"

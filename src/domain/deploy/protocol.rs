@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::deploy::diff::Action;
 pub use crate::domain::deploy::diff::Outcome;
 use crate::domain::deploy::generations::Generations;
+use crate::domain::deploy::home::Home;
 use crate::domain::deploy::host_facts::{Question, Survey};
 use crate::domain::doctor::machine::Machine;
 use crate::domain::foreign;
@@ -101,6 +102,12 @@ pub struct Switch {
     /// Whether values stay that are newer than those of the system, where its secrets take them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keep_values: bool,
+    /// The homes that are switched after the system, each as its user.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub homes: Vec<Home>,
+    /// Whether only they are: the system is the one that runs, and is left alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_homes: bool,
 }
 
 /// What becomes of the system profile.

@@ -5,6 +5,7 @@ use crate::cli::verbs::deploy::Reach;
 use crate::commands::agent::generations::here;
 use crate::commands::deploy::generations::run as generations;
 use crate::domain::deploy::generations::Generation;
+use crate::domain::deploy::home::{self, State};
 use crate::domain::name::HostName;
 use crate::domain::policy::Selector;
 
@@ -31,10 +32,24 @@ pub fn run(args: Args, app: &App) -> Done {
     for generation in &report.generations {
         app.ui.line(&line(generation))?;
     }
+    for home in &report.homes {
+        app.ui.line(&format!("home of {}:", home.user))?;
+        home.generations.iter().rev().try_for_each(|one| app.ui.line(&home_line(home, one)))?;
+    }
     if report.generations.is_empty() {
         app.ui.say("nothing was deployed there yet");
     }
     Ok(None)
+}
+
+/// One generation of a home.
+fn home_line(home: &State, one: &home::Generation) -> String {
+    let active = one.package.is_some() && home.active == one.package;
+    let marks =
+        [(home.generation == Some(one.generation), "current"), (active, "active"), (one.package.is_none(), "gone")];
+    let words: Vec<&str> = marks.into_iter().filter(|(is, _)| *is).map(|(_, word)| word).collect();
+    let (date, package) = (one.date.as_deref().unwrap_or("?"), one.package.as_deref().unwrap_or("?"));
+    format!("{:>4}  {date}  {package}  {}", one.generation, words.join("; ")).trim_end().to_owned()
 }
 
 fn line(generation: &Generation) -> String {

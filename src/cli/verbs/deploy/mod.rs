@@ -92,6 +92,9 @@ struct Steps {
     /// Activate the system itself where a specialisation of it runs; without it, that specialisation is kept
     #[arg(long)]
     base: bool,
+    /// Switch the homes only that are no part of a system (homeConfigurations."USER@HOST"); systems stay as they are
+    #[arg(long, conflicts_with_all = ["base", "action"])]
+    home: bool,
     /// The host that goes first: no other is begun before it is well [default: that of recipients.toml]
     #[arg(long, value_name = "HOST")]
     canary: Option<HostName>,
@@ -267,6 +270,7 @@ pub fn run(args: Args, app: &App) -> Done {
     let request = Request {
         action: args.steps.action.of(),
         base: args.steps.base,
+        only_homes: args.steps.home,
         canary: args.steps.canary,
         yes,
         inspect,
@@ -316,6 +320,7 @@ pub fn plan(args: PlanArgs, app: &App) -> Done {
         how: Patience { settle: 0, acknowledge: 1, ack_address: None }.how(false)?,
         action: args.steps.action.of(),
         base: args.steps.base,
+        only_homes: args.steps.home,
         yes: true,
         flake: args.build.flake,
         canary: args.steps.canary,
@@ -366,6 +371,7 @@ pub fn apply(args: ApplyArgs, app: &App) -> Done {
         // These are the plan's to say.
         action: diff::Action::Switch,
         base: false,
+        only_homes: false,
         flake: None,
         canary: None,
         builder: Builder::Here,
@@ -484,6 +490,15 @@ pub fn show_one(report: Report, root: &Path, app: &App) -> Done {
     let reboot = if waits.is_empty() { String::new() } else { format!("; reboot for {}", waits.join(", ")) };
     match report.outcome {
         Outcome::Done if report.plan.is_none() => app.ui.say(&format!("{host}: built; nothing was changed")),
+        Outcome::Done if report.plan.as_ref().is_some_and(|plan| plan.only_homes) => {
+            let homes = report.plan.iter().flat_map(Plan::homes_to_come);
+            let users: Vec<&str> = homes.map(|home| home.user.as_str()).collect();
+            if users.is_empty() {
+                app.ui.say(&format!("{host}: nothing was changed"));
+            } else {
+                app.ui.say(&format!("{host}: done, the home of {} is switched", users.join(", ")));
+            }
+        }
         Outcome::Done => app.ui.say(&format!(
             "{host}: done, {} runs{generation}{reboot}{until}",
             report.running.as_deref().or(report.system.as_deref()).unwrap_or("it")

@@ -6,7 +6,7 @@ use crate::cli::app::{App, Done};
 use crate::cli::verbs::deploy::{Line, Patience, Reach, show_one};
 use crate::commands::deploy::rollback::{Request, run as rollback};
 use crate::commands::{Event, Talk};
-use crate::domain::name::HostName;
+use crate::domain::name::{HostName, UnixName};
 use crate::domain::policy::Selector;
 
 /// The arguments of `sealift rollback`.
@@ -27,6 +27,10 @@ pub struct Args {
     /// Keep the newest values that the host's key opens, until its next reboot: only the system goes back
     #[arg(long)]
     keep_values: bool,
+    /// Take a home back that is no part of the system, and leave the system; `--to` is a generation of that home
+    #[arg(long, value_name = "USER", num_args = 0..=1, require_equals = true, default_missing_value = "",
+        value_parser = whose, conflicts_with = "keep_values")]
+    home: Option<Whose>,
     #[command(flatten)]
     reach: Reach,
     #[command(flatten)]
@@ -34,6 +38,15 @@ pub struct Args {
     /// Print what happens as JSON, one event a line
     #[arg(long)]
     json: bool,
+}
+
+/// The user whose home is meant; none where there is only one.
+#[derive(Clone, Debug)]
+struct Whose(Option<UnixName>);
+
+fn whose(text: &str) -> Result<Whose, String> {
+    let user = (!text.is_empty()).then(|| text.parse::<UnixName>().map_err(|fault| fault.to_string()));
+    user.transpose().map(Whose)
 }
 
 /// Rolls back.
@@ -53,6 +66,7 @@ pub fn run(args: Args, app: &App) -> Done {
         to: args.to,
         checks: !args.no_checks,
         keep_values: args.keep_values,
+        home: args.home.map(|whose| whose.0),
     };
     let root = request.who.root.clone();
     let report = rollback(fleet.as_ref(), talk.as_ref(), &request)?;

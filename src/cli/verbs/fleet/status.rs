@@ -123,6 +123,16 @@ fn notes(row: &Row) -> Vec<String> {
     notes.extend(row.deploy.clone());
     notes.extend(row.specialisation.iter().map(|name| format!("the specialisation {name} runs")));
     notes.extend(row.secrets.iter().map(|(name, what)| format!("{name}: {what}")));
+    notes.extend(row.homes.iter().map(|home| {
+        let generation = home.generation.map_or_else(String::new, |number| format!(", generation {number}"));
+        match (&home.package, home.deployed) {
+            (None, _) => format!("the home of {} cannot be looked at from here", home.user),
+            (Some(_), Some(false)) => {
+                format!("the home of {} is not the one that was deployed last{generation}", home.user)
+            }
+            (Some(package), _) => format!("the home of {} is {package}{generation}", home.user),
+        }
+    }));
     notes.extend(row.failed_units.iter().flatten().map(|unit| format!("{unit} is failed")));
     if !row.reboot.is_empty() {
         notes.push(format!("a reboot is pending for {}", row.reboot.join(", ")));

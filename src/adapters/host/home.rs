@@ -1,0 +1,195 @@
+//! Homes of home-manager that are no part of a system: a profile of the user's own, and what its activation package links.
+//! Everything is done as the user. What lies in a home is the user's to say; root only looks where links lead.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use crate::adapters::fs::root::Root;
+use crate::adapters::host::accounts::Accounts;
+use crate::adapters::host::closure;
+use crate::adapters::process::{Ended, Invocation};
+use crate::domain::deploy::home::{Generation, State};
+use crate::domain::name::UnixName;
+use crate::error::{Error, Kind, Result};
+
+/// Where a user finds programs, beside those of the user's own.
+const PROGRAMS: &str =
+    "/run/wrappers/bin:/nix/var/nix/profiles/default/bin:/run/current-system/sw/bin:/usr/bin:/usr/sbin:/bin:/sbin";
+/// How long an activation may take, in seconds: as long as a unit of home-manager's NixOS module, and a reserve.
+const LONGEST: &str = "600";
+/// How many users are looked at: a file of accounts may be of any length.
+const USERS: usize = 200;
+
+/// A user with a home.
+struct Account {
+    user: UnixName,
+    uid: u32,
+    gid: u32,
+    home: String,
+}
+
+impl Account {
+    fn of(root: &Root, user: &UnixName) -> Result<Self> {
+        let accounts = Accounts::read(root.path());
+        let missing = || Error::failed(format!("there is no user {user} with a home on this machine"));
+        let uid = accounts.user(user)?.ok_or_else(missing)?;
+        let home = accounts.home(user).ok_or_else(missing)?;
+        Ok(Self { user: user.clone(), uid, gid: home.group, home: home.path().to_owned() })
+    }
+
+    /// The folder of the profile, as home-manager chooses it; none where there is none yet.
+    fn profiles(&self, root: &Root) -> Option<String> {
+        let own = format!("{}/.local/state/nix/profiles", self.home);
+        let shared = format!("/nix/var/nix/profiles/per-user/{}", self.user);
+        [own, shared].into_iter().find(|place| root.is_directory(place))
+    }
+
+    fn profile(&self, root: &Root) -> Result<String> {
+        let folder = self.profiles(root).ok_or_else(|| {
+            Error::failed(format!("nix has no profiles for {}", self.user))
+                .hint(format!("`nix-env -q` as {} makes the folder", self.user))
+        })?;
+        Ok(format!("{folder}/home-manager"))
+    }
+
+    /// A call as this user, with nothing of ours in its environment.
+    fn call(&self, root: &Root, words: &[&str]) -> Invocation {
+        let Self { user, uid, gid, home } = self;
+        let mut variables = vec![
+            format!("HOME={home}"),
+            format!("USER={user}"),
+            format!("LOGNAME={user}"),
+            format!("PATH={home}/.nix-profile/bin:/etc/profiles/per-user/{user}/bin:{PROGRAMS}"),
+            "LC_ALL=C.UTF-8".to_owned(),
+        ];
+        let runtime = format!("/run/user/{uid}");
+        if root.is_directory(&runtime) {
+            variables.push(format!("DBUS_SESSION_BUS_ADDRESS=unix:path={runtime}/bus"));
+            variables.push(format!("XDG_RUNTIME_DIR={runtime}"));
+        }
+        Invocation::new("chroot")
+            .arg(format!("--userspec={uid}:{gid}"))
+            .arg(root.path())
+            .args(["/usr/bin/env", "-i"])
+            .args(variables)
+            // Ours is for what root writes.
+            .args(["/bin/sh", "-c", "umask 022; exec \"$@\"", "sh"])
+            .args(words)
+            .in_dir(root.path())
+    }
+}
+
+/// What a user has.
+pub fn state(root: &Root, user: &UnixName) -> State {
+    let account = Account::of(root, user).ok();
+    let folder = account.as_ref().and_then(|account| account.profiles(root));
+    let profile = folder.as_ref().map(|folder| format!("{folder}/home-manager"));
+    let mut generations: Vec<Generation> = folder
+        .iter()
+        .flat_map(|folder| root.list(folder).into_iter().map(move |name| (format!("{folder}/{name}"), name)))
+        .filter_map(|(link, name)| {
+            Some(Generation {
+                generation: number(&name)?,
+                date: made(&root.outside(&link)),
+                package: root.store_path(&link).filter(|package| root.exists(package)),
+            })
+        })
+        .collect();
+    generations.sort_by_key(|generation| generation.generation);
+    let rooted = account.map(|account| format!("{}/.local/state/home-manager/gcroots/current-home", account.home));
+    // What was activated last is what is active, whatever the profile says.
+    let active = rooted.iter().chain(&profile).find_map(|link| root.store_path(link));
+    State {
+        user: user.clone(),
+        active,
+        generation: profile.as_ref().and_then(|profile| number(root.link(profile)?.rsplit('/').next()?)),
+        generations,
+    }
+}
+
+/// What all users have who have something, as far as whoever looks may see it.
+pub fn states(root: &Root) -> Vec<State> {
+    let users = Accounts::read(root.path()).people();
+    let states = users.into_iter().take(USERS).map(|user| state(root, &user));
+    states.filter(|state| state.active.is_some() || !state.generations.is_empty()).collect()
+}
+
+fn number(link: &str) -> Option<u64> {
+    link.strip_prefix("home-manager-")?.strip_suffix("-link")?.parse().ok()
+}
+
+fn made(link: &Path) -> Option<String> {
+    let metadata = std::fs::symlink_metadata(link).ok()?;
+    let made = Timestamp::try_from(metadata.modified().ok()?).ok()?;
+    Some(made.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+/// Activates a home; the profile stays. `line` is told what it says.
+///
+/// # Errors
+/// When the package is none, or its activation fails.
+pub fn activate(root: &Root, user: &UnixName, package: &str, line: impl FnMut(&str)) -> Result<()> {
+    let account = Account::of(root, user)?;
+    let program = format!("{package}/activate");
+    if !closure::is_store_path(package) || !root.is_program(&program) {
+        return Err(Error::failed(format!("{package} is no activation package of home-manager")));
+    }
+    // The folders that it wants to be there, as `home-manager switch` makes them.
+    account.call(root, &["nix-env", "-q"]).read()?;
+    // One that sets the profile by itself, as older ones do, knows no such word.
+    let new = root.exists(&format!("{package}/gen-version"));
+    let mut words = vec!["timeout", "-k", "10", LONGEST, &program];
+    words.extend(if new { &["--driver-version", "1"][..] } else { &[] });
+    match account.call(root, &words).logged(line)? {
+        Ended::Code(0) => Ok(()),
+        Ended::Code(124) => {
+            Err(Error::new(Kind::RolledBack, format!("the home of {user} was not activated within {LONGEST} s")))
+        }
+        ended => Err(Error::new(Kind::RolledBack, format!("the home of {user} was not activated: {ended}"))),
+    }
+}
+
+/// Makes a package the current generation of the user's profile, or goes to an existing one.
+///
+/// # Errors
+/// When nix-env fails.
+pub fn set(root: &Root, user: &UnixName, package: &str, generation: Option<u64>) -> Result<()> {
+    let account = Account::of(root, user)?;
+    let profile = account.profile(root)?;
+    if root.store_path(&profile).as_deref() == Some(package) {
+        return Ok(());
+    }
+    let number = generation.map(|number| number.to_string());
+    let words: &[&str] = match &number {
+        Some(number) => &["--switch-generation", number],
+        None => &["--set", package],
+    };
+    account.call(root, &[&["nix-env", "--profile", &profile], words].concat()).read().map(drop)
+}
+
+/// Brings the profile back to what it was: the same generation current, and none that is new.
+///
+/// # Errors
+/// When nix-env fails.
+pub fn restore(root: &Root, saved: &State) -> Result<()> {
+    let now = state(root, &saved.user);
+    let known = |number: &u64| saved.generations.iter().any(|known| known.generation == *number);
+    let new: Vec<u64> = now.generations.iter().map(|one| one.generation).filter(|number| !known(number)).collect();
+    if now.generation == saved.generation && new.is_empty() {
+        return Ok(());
+    }
+    let account = Account::of(root, &saved.user)?;
+    let profile = account.profile(root)?;
+    let nix_env = |words: &[&str]| account.call(root, &[&["nix-env", "--profile", &profile], words].concat()).read();
+    match saved.generation {
+        Some(number) if now.generation != Some(number) => drop(nix_env(&["--switch-generation", &number.to_string()])?),
+        Some(_) => {}
+        // There was no profile: nix-env keeps the current generation of one that is there.
+        None => drop(account.call(root, &["rm", "-f", "--", &profile]).read()?),
+    }
+    for number in new {
+        account.call(root, &["rm", "-f", "--", &format!("{profile}-{number}-link")]).read()?;
+    }
+    Ok(())
+}
