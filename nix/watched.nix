@@ -12,7 +12,7 @@ let
     row:
     row ? file
     && !row ? value
-    && (lib.elem row.form [ "plain-file" "credential" ] || row.key or "*" != "*")
+    && (row.form == "plain-file" || row.form == "credential" || row.key or "*" != "*")
     && !lib.hasPrefix "users.extraUsers." row.file
   ) (builtins.fromJSON (builtins.readFile ../data/nixos-options.json));
   # "*" stands for each name of an attribute set.

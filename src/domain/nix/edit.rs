@@ -70,7 +70,10 @@ pub fn adopt(text: &str, found: &Found, wanted: &Wanted<'_>) -> Result<Edited> {
         );
     }
     let (path, value) = entry(&site).ok_or_else(|| odd(text, found, "it is not written as `NAME = …;`"))?;
-    if found.option.iter().any(|word| word == "containers" || word == "microvm") {
+    let before = [&[String::new()], found.option.as_slice()].concat();
+    let another =
+        |(before, word): (&String, &String)| word == "microvm" || word == "containers" && before != "oci-containers";
+    if before.iter().zip(&found.option).any(another) {
         return Err(odd(text, found, "it is in a container, where `config` is another machine's")
             .hint("seal it for the machine itself, and hand the delivered file to the container by a bind mount"));
     }

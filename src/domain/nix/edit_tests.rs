@@ -148,3 +148,83 @@ fn what_is_shown_is_the_lines_that_change() {
         ]
     );
 }
+
+#[test]
+fn an_option_elsewhere_in_the_module_is_written_where_both_are() {
+    // The entry goes, and a new one is in the set that holds both.
+    becomes(
+        "{ config, ... }:\n{\n  services.forgejo = {\n    enable = true;\n    settings.mailer.PASSWD = \"VALUE\";\n  };\n}\n",
+        "{ config, ... }:\n{\n  services.forgejo = {\n    enable = true;\n    secrets.mailer.PASSWD = config.sealift.secrets.a.path;\n  };\n}\n",
+    );
+    becomes(
+        "{ config, ... }:\n{\n  services.forgejo = {\n    settings = {\n      mailer.ENABLED = true;\n      mailer.PASSWD = \"VALUE\";\n    };\n  };\n}\n",
+        "{ config, ... }:\n{\n  services.forgejo = {\n    secrets.mailer.PASSWD = config.sealift.secrets.a.path;\n    settings = {\n      mailer.ENABLED = true;\n    };\n  };\n}\n",
+    );
+    // Through `mkIf`, with the condition.
+    becomes(
+        "{ config, lib, ... }: { services.syncthing = lib.mkIf true { settings.gui = { password = lib.mkDefault \"VALUE\"; }; }; }",
+        "{ config, lib, ... }: { services.syncthing = lib.mkIf true { guiPasswordFile = lib.mkDefault config.sealift.secrets.a.path; settings.gui = { }; }; }",
+    );
+    // Into a set that is there.
+    becomes(
+        "{ config, ... }:\n{\n  systemd.services.x = {\n    environment.API_TOKEN = \"VALUE\";\n    serviceConfig = {\n      Type = \"exec\";\n    };\n  };\n}\n",
+        "{ config, ... }:\n{\n  systemd.services.x = {\n    serviceConfig = {\n      EnvironmentFile = config.sealift.secrets.a.path;\n      Type = \"exec\";\n    };\n  };\n}\n",
+    );
+    becomes(
+        "{ config, ... }: { systemd.services.x.environment.API_TOKEN = \"VALUE\"; }",
+        "{ config, ... }: { systemd.services.x.serviceConfig.EnvironmentFile = config.sealift.secrets.a.path; }",
+    );
+}
+
+#[test]
+fn a_list_gets_one_more_and_a_piece_of_configuration_is_included() {
+    becomes(
+        "{ config, ... }: { services.gotify.environment.API_TOKEN = \"VALUE\"; }",
+        "{ config, ... }: { services.gotify.environmentFiles = [ config.sealift.secrets.a.path ]; }",
+    );
+    becomes(
+        "{ config, ... }:\n{\n  services.gotify = {\n    environmentFiles = [ \"/run/a\" ];\n    environment.API_TOKEN = \"VALUE\";\n  };\n}\n",
+        "{ config, ... }:\n{\n  services.gotify = {\n    environmentFiles = [ \"/run/a\" config.sealift.secrets.a.path ];\n  };\n}\n",
+    );
+    becomes(
+        "{ config, ... }: { nix.settings.access-tokens = \"github.com=VALUE\"; }",
+        "{ config, ... }: { nix.extraOptions = \"!include ${config.sealift.secrets.a.path}\"; }",
+    );
+    becomes(
+        "{ config, ... }:\n{\n  nix.settings = {\n    cores = 2;\n    access-tokens = [ \"github.com=VALUE\" ];\n  };\n}\n",
+        "{ config, ... }:\n{\n  nix.extraOptions = \"!include ${config.sealift.secrets.a.path}\";\n  nix.settings = {\n    cores = 2;\n  };\n}\n",
+    );
+}
+
+#[test]
+fn a_file_made_of_a_literal_becomes_the_delivered_one() {
+    for call in ["pkgs.writeText \"x\" \"VALUE\"", "builtins.toFile \"x\" ''VALUE''"] {
+        becomes(
+            &format!("{{ config, pkgs, ... }}: {{ services.pgadmin.initialPasswordFile = {call}; }}"),
+            "{ config, pkgs, ... }: { services.pgadmin.initialPasswordFile = config.sealift.secrets.a.path; }",
+        );
+    }
+    becomes(
+        "{ config, pkgs, ... }: { services.x.tokenFile = toString (pkgs.writeText \"x\" \"VALUE\"); }",
+        "{ config, pkgs, ... }: { services.x.tokenFile = toString (config.sealift.secrets.a.path); }",
+    );
+}
+
+#[test]
+fn what_cannot_be_moved_is_answered_with_what_to_write() {
+    let hint = |text: &str| adopted(text).expect_err(text).mend().unwrap_or_default().to_owned();
+    let taken = "{ config, ... }: { services.vaultwarden = { environmentFile = \"/run/x\"; config.ADMIN_TOKEN = \"VALUE\"; }; }";
+    refused(taken, "environmentFile is given beside it already");
+    assert!(hint(taken).contains("`ADMIN_TOKEN=…`"), "{}", hint(taken));
+    let several = "{ config, ... }: { nix.settings.access-tokens = [ \"github.com=VALUE\" \"gitlab.com=VALUE\" ]; }";
+    refused(several, "one of several in a list");
+    let exact = "nix.extraOptions = \"!include ${config.sealift.secrets.a.path}\";";
+    assert!(hint(several).contains(exact), "{}", hint(several));
+    let given = "{ config, ... }: { nix.extraOptions = \"a = b\"; nix.settings.access-tokens = \"github.com=VALUE\"; }";
+    refused(given, "extraOptions is given already");
+    assert!(hint(given).contains(exact), "{}", hint(given));
+    let closed =
+        "{ config, x, ... }: { systemd.services.a = { serviceConfig = x; environment.API_TOKEN = \"VALUE\"; }; }";
+    refused(closed, "serviceConfig is not written as a plain set");
+    assert!(hint(closed).contains("systemd.services.a.serviceConfig.EnvironmentFile = config"), "{}", hint(closed));
+}
