@@ -11,10 +11,11 @@ use rnix::SyntaxKind::{
 use rnix::{NodeOrToken, SyntaxNode, TextRange, TextSize};
 
 use super::name::SecretName;
-use super::nix_guard::{self, line_of};
+use super::nix_guard::line_of;
 use super::nix_shown::{Change, Edited, carry_out};
-use super::nix_source::{self, Found};
-use super::nix_tree::{arguments, entry, range, words};
+use super::nix_source::Found;
+use super::nix_tree::{arguments, entry, range, tree, words};
+use super::nix_walk::walk;
 use crate::error::{Error, Result};
 
 /// What is written for the inline value.
@@ -47,7 +48,7 @@ pub fn path_of(secret: &SecretName) -> String {
 /// # Errors
 /// When the place is written in a form that is not understood; nothing is guessed.
 pub fn adopt(text: &str, found: &Found, wanted: &Wanted<'_>) -> Result<Edited> {
-    let root = parsed(text)?;
+    let root = tree(text).map_err(|unread| Error::usage(unread.to_string()))?;
     let site = node_at(&root, &found.site).ok_or_else(|| odd(text, found, "the entry is not found again"))?;
     if site.kind() == NODE_INHERIT {
         return Err(
@@ -76,10 +77,10 @@ pub fn adopt(text: &str, found: &Found, wanted: &Wanted<'_>) -> Result<Edited> {
         changes.extend(bound(text, &root, &site, found, new)?);
     }
     changes.extend(config_in_scope(text, &site, found)?);
-    let edited = carry_out(text, changes);
     let unchanged = |what| odd(text, found, what).hint("change it by hand: `sealift seal`, then the option");
-    let left = nix_source::look(&edited.text).map_err(|_| unchanged("what would be written is not Nix"))?;
-    if left.len() >= nix_source::look(text).map_or(0, |found| found.len()) {
+    let (edited, after) =
+        carry_out(text, &root, changes).map_err(|_| unchanged("what would be written is not Nix"))?;
+    if walk(&edited.text, &after).len() >= walk(text, &root).len() {
         return Err(unchanged("the value would still be there"));
     }
     Ok(edited)
@@ -88,11 +89,6 @@ pub fn adopt(text: &str, found: &Found, wanted: &Wanted<'_>) -> Result<Edited> {
 fn odd(text: &str, found: &Found, what: &str) -> Error {
     let line = line_of(text, found.span.start);
     Error::usage(format!("line {line}, {}: {what}", found.option()))
-}
-
-fn parsed(text: &str) -> Result<SyntaxNode> {
-    nix_guard::admit(text).map_err(|unread| Error::usage(unread.to_string()))?;
-    Ok(rnix::Root::parse(text).syntax())
 }
 
 fn node_at(root: &SyntaxNode, place: &Range<usize>) -> Option<SyntaxNode> {

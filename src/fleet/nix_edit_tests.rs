@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::fleet::nix_options::Twin;
+use crate::fleet::nix_source;
 
 /// Rewrites the first finding as its row says.
 fn adopted(text: &str) -> Result<Edited> {

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use serde::{Serialize, Serializer};
 
-use super::nix_guard::{self, Unread};
+use super::nix_guard::Unread;
 use super::nix_options::{Inline, Twin};
 use super::scan::about::{About, Weight};
 use super::scan::sieve::{Literal, Sieve};
@@ -214,12 +214,7 @@ pub fn look(text: &str) -> Result<Vec<Found>, Unread> {
     if !is_worth_a_look(text) {
         return Ok(Vec::new());
     }
-    nix_guard::admit(text)?;
-    let parse = rnix::Root::parse(text);
-    match parse.errors().first() {
-        None => Ok(nix_walk::walk(text, &parse.syntax())),
-        Some(fault) => Err(nix_tree::unread(text, fault)),
-    }
+    Ok(nix_walk::walk(text, &nix_tree::tree(text)?))
 }
 
 /// Most files hold none of the words: this is what every file costs.

@@ -2,6 +2,7 @@
 //! made to hurt.
 
 use super::*;
+use crate::fleet::nix_guard;
 
 /// The rules and options of what is found; the literal is checked to be where the finding says.
 fn seen(text: &str) -> Vec<(&'static str, String)> {
