@@ -372,9 +372,16 @@ fn nobody_loses_access_unasked() {
     sandbox.sealift(&["check"]).exits(3).prints("can read it and should not: db").prints("sealift rekey --remove db");
     let plan = sandbox.sealift(&["rekey", "--dry-run", "--json"]).exits(0).json();
     assert_eq!(plan["changed"][0]["loses"].to_string(), "[\"db\"]");
-    for more in [&[][..], &["--yes"], &["--remove", "web"], &["--all", "--yes"]] {
+    for more in [&[][..], &["--yes"], &["--all", "--yes"]] {
         rekey(&sandbox, more).exits(1).says("db would lose access to a").says("--remove db");
     }
+    // Whoever names somebody who loses nothing is told so, and nobody else loses anything.
+    for more in [&[][..], &["--remove", "db"], &["--yes"], &["--dry-run"]] {
+        let run = rekey(&sandbox, &[&["--remove", "web"], more].concat()).exits(2);
+        run.says("web would lose no access: recipients.toml gives it a").says("those who would: db");
+    }
+    rekey(&sandbox, &["--remove", "wbe"]).exits(2).says("no reader of these files is called that");
+    assert_eq!(files(&sandbox), before);
     // Neither by way of a verb that is about another reader, nor by a new name.
     let key = sandbox.ssh_key("new");
     let jay = sandbox.key("jay");
@@ -401,6 +408,10 @@ fn nobody_loses_access_unasked() {
     rekey(&sandbox, &[]).exits(1).says("db (not in recipients.toml any more) would lose access to a");
     sandbox.write("recipients.toml", &text);
     rekey(&sandbox, &["--remove", "db"]).exits(0).prints("a: -db");
+    rekey(&sandbox, &["--remove", "db"])
+        .exits(2)
+        .says("db would lose no access: none of these files is sealed to it")
+        .says("nobody would lose access");
     sandbox.sealift(&["show", "a", "--identity", &sandbox.key("db")]).exits(5);
 }
 
