@@ -228,7 +228,7 @@ fn files_of_other_tools_get_a_seal_by_name() {
 #[test]
 fn the_value_of_another_secret_is_not_given_to_a_stranger() {
     // Where git has the file of b, and what it is called there.
-    let places: [(&str, &str); 8] = [
+    let places: [(&str, &str); 10] = [
         ("a commit", "git add -A; git commit -q -m b; rm secrets/b.age; git add -A; git commit -q -m gone"),
         (
             "a commit, in other letters",
@@ -240,6 +240,11 @@ fn the_value_of_another_secret_is_not_given_to_a_stranger() {
             "git checkout -q -b x; git add -A; git commit -q -m b; git checkout -q main; git branch -q -D x",
         ),
         ("a stash", "git add -A; git stash -q"),
+        ("a dropped stash", "git add -A; git stash -q; git stash drop -q"),
+        (
+            "a commit that nothing leads to",
+            "git checkout -q -b x; git add -A; git commit -q -m b; git checkout -q main; git branch -q -D x; git reflog expire --expire=now --all",
+        ),
         ("the index", "git add -A; rm secrets/b.age"),
         ("the work tree", "true"),
         (
