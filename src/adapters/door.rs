@@ -11,7 +11,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::files;
+use super::{bench, files};
 use super::rooted::Root;
 use crate::error::{Error, Result};
 
@@ -104,7 +104,7 @@ pub fn knock(run: &str) -> Result<()> {
     let nobody = |error: Errno| {
         Error::failed(format!("nobody waits for run {run} here, or not for you"))
             .because(std::io::Error::from(error))
-            .hint("it has ended: `sealift deploy --attach RUN` tells how")
+            .hint(format!("where it ran here, its log tells how it ended: {}", bench::log_of(run)))
     };
     // It must not wait for a reader, and what is no FIFO is none of ours.
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;

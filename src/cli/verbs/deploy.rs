@@ -437,7 +437,6 @@ fn of_hosts(failure: Error, hosts: &[HostName]) -> Error {
 fn row(report: &Report, app: &App) -> Vec<String> {
     let or = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let host = words(report.host.as_ref(), None);
-    let run = report.run.as_deref().unwrap_or("RUN");
     let next = match report.outcome {
         Outcome::Done if report.until_reboot => "secrets last until the reboot".to_owned(),
         Outcome::Done if !report.plan.as_ref().is_none_or(|plan| plan.reboot.waits.is_empty()) => {
@@ -447,7 +446,10 @@ fn row(report: &Report, app: &App) -> Vec<String> {
         Outcome::PendingReboot => "reboot".to_owned(),
         Outcome::Skipped if report.plan.is_some() => app.ui.command("deploy --resume"),
         Outcome::Skipped => "deploy it once it is up".to_owned(),
-        Outcome::Lost => app.ui.command(&format!("deploy{host} --attach {run}")),
+        Outcome::Lost => {
+            let run = report.run.as_ref().map_or_else(String::new, |run| format!(" --attach {run}"));
+            app.ui.command(&format!("deploy{host}{run}"))
+        }
         Outcome::Failed | Outcome::RolledBack => "mend it, then deploy again".to_owned(),
         Outcome::Person => format!("look at it: {}", app.ui.command(&format!("generations{host}"))),
     };
