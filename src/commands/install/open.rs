@@ -7,22 +7,24 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::Request;
-use crate::adapters::accounts::Accounts;
-use crate::adapters::ask::Ask;
-use crate::adapters::generation::Access;
-use crate::adapters::identity::Identities;
-use crate::adapters::links::{self, Link, Obstacle};
-use crate::adapters::{age, files, parallel};
+use crate::adapters::age;
+use crate::adapters::age::identity::Identities;
+use crate::adapters::fs::files;
+use crate::adapters::host::accounts::Accounts;
+use crate::adapters::host::generation::Access;
+use crate::adapters::host::links::{self, Link, Obstacle};
+use crate::adapters::process::parallel;
+use crate::adapters::prompt::Ask;
 use crate::commands::Talk;
+use crate::commands::install::request::Request;
+use crate::domain::manifest::install_status::{Tree, hex};
+use crate::domain::manifest::placement::Target;
+use crate::domain::manifest::template::{Piece, Template};
+use crate::domain::manifest::{Installable, Manifest, Placement};
+use crate::domain::name::SecretName;
+use crate::domain::secret::age_header::FILE_LIMIT;
+use crate::domain::secret::plaintext::{Part, Plaintext};
 use crate::error::{Error, Kind, Result};
-use crate::fleet::header::FILE_LIMIT;
-use crate::fleet::installed::{Tree, hex};
-use crate::fleet::manifest::{Installable, Manifest, Placement};
-use crate::fleet::name::SecretName;
-use crate::fleet::plaintext::{Part, Plaintext};
-use crate::fleet::target::Target;
-use crate::fleet::template::{Piece, Template};
 
 /// The largest manifest that is read, in bytes.
 const MANIFEST_LIMIT: u64 = 16 << 20;

@@ -4,18 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::open::{Loaded, Opened, Ready, Secret, copy, link};
-use super::undo::links_of;
-use super::units::Wanted;
-use super::{Report, Request};
-use crate::adapters::generation::{Access, Generation, Generations};
-use crate::adapters::links::{self, Before, Link, Obstacle, Placed};
+use crate::adapters::host::generation::{Access, Generation};
+use crate::adapters::host::links::{self, Before, Link, Obstacle, Placed};
+use crate::adapters::host::tmpfs::{Generations, Run};
 use crate::adapters::signals;
-use crate::adapters::volatile::Run;
+use crate::commands::install::open::{Loaded, Opened, Ready, Secret, copy, link};
+use crate::commands::install::request::{Report, Request};
+use crate::commands::install::undo::links_of;
+use crate::commands::install::units::Wanted;
 use crate::commands::{Event, Talk};
+use crate::domain::manifest::install_status::{Entry, Outcome, Status, Units, VERSION, value_digest};
+use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Result};
-use crate::fleet::installed::{Entry, Outcome, Status, Units, VERSION, value_digest};
-use crate::fleet::plaintext::Plaintext;
 
 /// What is put in place, and how.
 pub struct Placing<'a> {
