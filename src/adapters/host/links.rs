@@ -56,7 +56,7 @@ pub struct Placed {
 }
 
 /// Why a link is not made.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Obstacle {
     /// The failure.
     pub error: Error,

@@ -69,8 +69,8 @@ enum Hop {
     #[default]
     Untried,
     Open(Arc<Link>),
-    /// The message, its cause and its hint, and whether it may be over soon: for everybody who is behind it.
-    Failed(String, Option<String>, Option<String>, bool),
+    /// Why not: for everybody who is behind it.
+    Failed(Error),
 }
 
 /// What all connections have in common.
@@ -203,22 +203,12 @@ impl Ssh {
             if matches!(*hop, Hop::Untried) {
                 *hop = match self.jump(&address, over.take()) {
                     Ok(link) => Hop::Open(Arc::new(link)),
-                    Err(error) => Hop::Failed(
-                        error.message().to_owned(),
-                        std::error::Error::source(&error).map(ToString::to_string),
-                        error.mend().map(str::to_owned),
-                        error.is_passing(),
-                    ),
+                    Err(error) => Hop::Failed(error.of_kind(Kind::Unreachable)),
                 };
             }
             match &*hop {
                 Hop::Open(link) => over = Some(Arc::clone(link)),
-                Hop::Failed(message, cause, mend, passing) => {
-                    let error = Error::new(Kind::Unreachable, message);
-                    let error = if *passing { error.passing() } else { error };
-                    let error = cause.iter().fold(error, |error, cause| error.because(cause.clone()));
-                    return Err(mend.iter().fold(error, Error::hint));
-                }
+                Hop::Failed(error) => return Err(error.clone()),
                 Hop::Untried => {}
             }
         }

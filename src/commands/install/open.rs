@@ -94,8 +94,8 @@ impl Secret<'_> {
     /// Why it cannot be put where it is declared to be; not if that is up to its owner.
     fn failure(&self) -> Option<Error> {
         match &self.outcome {
-            Err(error) => Some(copy(error)),
-            Ok(Ready { link: Some(Err(obstacle)), .. }) if !obstacle.of_owner => Some(copy(&obstacle.error)),
+            Err(error) => Some(error.clone()),
+            Ok(Ready { link: Some(Err(obstacle)), .. }) if !obstacle.of_owner => Some(obstacle.error.clone()),
             Ok(_) => None,
         }
     }
@@ -108,7 +108,7 @@ impl Opened<'_> {
     /// When there is one.
     pub fn refuse_failures(&self) -> Result<()> {
         if let Some(keyless) = &self.keyless {
-            return Err(copy(keyless));
+            return Err(keyless.clone());
         }
         let failures: Vec<Error> = self.secrets.iter().filter_map(Secret::failure).collect();
         if failures.is_empty() {
@@ -118,18 +118,6 @@ impl Opened<'_> {
             format!("{} of {} secrets cannot be installed; nothing was changed", failures.len(), self.secrets.len()),
             failures,
         ))
-    }
-}
-
-/// The same failure once more, its causes as text: one is told, the other kept with its secret.
-pub fn copy(error: &Error) -> Error {
-    let mut same = Error::new(error.kind(), error.message());
-    if let Some(cause) = std::error::Error::source(error) {
-        same = same.because(cause.to_string());
-    }
-    match error.mend() {
-        Some(mend) => same.hint(mend),
-        None => same,
     }
 }
 
