@@ -151,7 +151,7 @@ impl Error {
         self
     }
 
-    /// The message and its causes in one line, for a log or a status.
+    /// The message, its causes and its parts in one line, for a log or a status.
     pub fn in_one_line(&self) -> String {
         let mut text = self.0.message.clone();
         let mut cause = std::error::Error::source(self);
@@ -159,7 +159,8 @@ impl Error {
             text = format!("{text}: {}", error.to_string().replace('\n', "; "));
             cause = error.source();
         }
-        text
+        let parts: Vec<String> = self.0.parts.iter().map(Self::in_one_line).collect();
+        if parts.is_empty() { text } else { format!("{text}: {}", parts.join("; ")) }
     }
 
     /// Adds what a person can do about it.

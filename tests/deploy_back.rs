@@ -244,7 +244,7 @@ fn nix_a_way_back_that_fails_needs_a_person() {
         .exits(9)
         .says("its activation script failed")
         .says("the way back failed too")
-        .says("sealift rollback --to N");
+        .says(&format!("`sealift rollback web --root {} --to N`", machine.root.display()));
     assert_eq!(run.result()["outcome"], "person");
     assert_eq!(machine.calls(), ["test 2", "test 2"]);
     // A person mended it, and deploys again: nothing is in the way.

@@ -2,7 +2,7 @@
 //! joined in each way there is, and what jay finds in a shell is what the fleet is for. With `HOME_MANAGER`, a checkout of
 //! home-manager, homes are those that it makes; what it made of them is recorded for machines that have none.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -14,8 +14,19 @@ const HOSTS: [&str; 4] = ["framework-13", "framework-16", "nixos", "nixos-ripper
 /// What home-manager made of the homes, see `the_record_is_what_home_manager_makes`.
 const RECORD: &str = "tests/fixtures/nix/homes.json";
 /// What a fleet is made of.
-const PARTS: [&str; 10] =
-    ["flake.nix", "nix", "hosts", "home", "modules", "overlays", "dotfiles", "recipients.toml", "secrets", "scripts"];
+const PARTS: [&str; 11] = [
+    "flake.nix",
+    "data",
+    "nix",
+    "hosts",
+    "home",
+    "modules",
+    "overlays",
+    "dotfiles",
+    "recipients.toml",
+    "secrets",
+    "scripts",
+];
 
 /// Every machine and home of a flake like the one at the top, evaluated to the last value.
 #[track_caller]
@@ -430,10 +441,13 @@ fn the_nix_of_the_documents_evaluates() {
     for (number, (place, text)) in blocks.iter().enumerate() {
         // A whole flake, a module, or lines of one.
         let is_file = text.trim_start().starts_with('{');
+        let inputs = "{ config, lib, nixpkgs, osConfig, pkgs, sealift, self, system, ... }:";
         let whole = if is_file {
             text.clone()
+        } else if text.trim_start().starts_with("let\n") {
+            format!("{inputs}\n{text}")
         } else {
-            format!("{{ config, lib, nixpkgs, osConfig, pkgs, sealift, self, system, ... }}: {{\n{text}\n}}")
+            format!("{inputs} {{\n{text}\n}}")
         };
         sandbox.write(&format!("snippet-{number}.nix"), whole);
         let run = sandbox.nix_eval(&format!(
@@ -457,7 +471,7 @@ fn the_nix_of_the_documents_evaluates() {
 #[test]
 fn deploy_sh_links_etc_nixos_on_this_machine_only() {
     let sandbox = Sandbox::new();
-    let bin: PathBuf = sandbox.path("bin");
+    let bin = sandbox.path("bin");
     std::fs::create_dir_all(&bin).expect("a folder");
     std::fs::write(bin.join("sealift"), "#!/bin/sh\nprintf '%s|' \"$@\"\n").expect("written");
     std::fs::set_permissions(bin.join("sealift"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");

@@ -125,7 +125,7 @@ fn every_row_is_as_its_module_declares_it() {
     let declared = sandbox.nix_value(&format!(
         "(import {top}/tests/fixtures/nix/declared.nix {{ libPath = {}; nixpkgs = {}; }}).types (builtins.fromJSON ''{asked}'')",
         quoted(lib),
-        quoted(nixpkgs),
+        quoted(&nixpkgs),
         top = top(),
     ));
     let faults: Vec<String> = there
@@ -215,7 +215,7 @@ fn by_their_modules(sandbox: &Sandbox, written: &[(String, &Row, Vec<String>)]) 
     let mut expression = format!(
         "let declared = import {top}/tests/fixtures/nix/declared.nix {{ libPath = {}; nixpkgs = {}; }}; in [\n",
         quoted(lib),
-        quoted(nixpkgs),
+        quoted(&nixpkgs),
         top = top(),
     );
     for (file, row, _) in &there {

@@ -228,7 +228,7 @@ fn files_of_other_tools_get_a_seal_by_name() {
 #[test]
 fn the_value_of_another_secret_is_not_given_to_a_stranger() {
     // Where git has the file of b, and what it is called there.
-    let places: [(&str, &str); 8] = [
+    let places: [(&str, &str); 10] = [
         ("a commit", "git add -A; git commit -q -m b; rm secrets/b.age; git add -A; git commit -q -m gone"),
         (
             "a commit, in other letters",
@@ -240,6 +240,11 @@ fn the_value_of_another_secret_is_not_given_to_a_stranger() {
             "git checkout -q -b x; git add -A; git commit -q -m b; git checkout -q main; git branch -q -D x",
         ),
         ("a stash", "git add -A; git stash -q"),
+        ("a dropped stash", "git add -A; git stash -q; git stash drop -q"),
+        (
+            "a commit that nothing leads to",
+            "git checkout -q -b x; git add -A; git commit -q -m b; git checkout -q main; git branch -q -D x; git reflog expire --expire=now --all",
+        ),
         ("the index", "git add -A; rm secrets/b.age"),
         ("the work tree", "true"),
         (
@@ -372,9 +377,16 @@ fn nobody_loses_access_unasked() {
     sandbox.sealift(&["check"]).exits(3).prints("can read it and should not: db").prints("sealift rekey --remove db");
     let plan = sandbox.sealift(&["rekey", "--dry-run", "--json"]).exits(0).json();
     assert_eq!(plan["changed"][0]["loses"].to_string(), "[\"db\"]");
-    for more in [&[][..], &["--yes"], &["--remove", "web"], &["--all", "--yes"]] {
+    for more in [&[][..], &["--yes"], &["--all", "--yes"]] {
         rekey(&sandbox, more).exits(1).says("db would lose access to a").says("--remove db");
     }
+    // Whoever names somebody who loses nothing is told so, and nobody else loses anything.
+    for more in [&[][..], &["--remove", "db"], &["--yes"], &["--dry-run"]] {
+        let run = rekey(&sandbox, &[&["--remove", "web"], more].concat()).exits(2);
+        run.says("web would lose no access: recipients.toml gives it a").says("those who would: db");
+    }
+    rekey(&sandbox, &["--remove", "wbe"]).exits(2).says("no reader of these files is called that");
+    assert_eq!(files(&sandbox), before);
     // Neither by way of a verb that is about another reader, nor by a new name.
     let key = sandbox.ssh_key("new");
     let jay = sandbox.key("jay");
@@ -401,6 +413,10 @@ fn nobody_loses_access_unasked() {
     rekey(&sandbox, &[]).exits(1).says("db (not in recipients.toml any more) would lose access to a");
     sandbox.write("recipients.toml", &text);
     rekey(&sandbox, &["--remove", "db"]).exits(0).prints("a: -db");
+    rekey(&sandbox, &["--remove", "db"])
+        .exits(2)
+        .says("db would lose no access: none of these files is sealed to it")
+        .says("nobody would lose access");
     sandbox.sealift(&["show", "a", "--identity", &sandbox.key("db")]).exits(5);
 }
 

@@ -15,10 +15,10 @@ use rustix::io::Errno;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::adapters::prompt::Ask;
-use crate::adapters::ssh::options::quoted;
 use crate::adapters::terminal::{self, Terminal};
 use crate::cli::settings;
 use crate::commands::{Event, Talk};
+use crate::domain::address::quoted;
 use crate::domain::foreign::{self, cut, one_line};
 use crate::domain::name::HostName;
 use crate::domain::secret::plaintext::Plaintext;

@@ -1,6 +1,9 @@
 //! Where a host is reached over SSH: `user@host`, `ssh://user@host:port`, or an alias from the user's ssh_config.
 
 use std::fmt;
+use std::path::Path;
+
+use crate::domain::name::HostName;
 
 /// An address, in parts that are each one word of an argument list and none of which can be taken for an option.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +77,36 @@ impl fmt::Display for Address {
             None => write!(f, "{user}{}", self.url_host()),
         }
     }
+}
+
+/// The words that name a machine in a command, each with a space before it; a root that is not the machine's own is named too.
+pub fn words(host: Option<&HostName>, root: &Path) -> String {
+    let host = host.map(|host| format!(" {host}"));
+    let root = (root != Path::new("/")).then(|| format!(" --root {}", quoted(&root.display().to_string())));
+    host.into_iter().chain(root).collect()
+}
+
+/// A word as the login shell on the other side takes it for one word, whether that is sh, bash, zsh or fish: single quotes
+/// for everything but the two characters that mean different things inside them.
+pub fn quoted(word: &str) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || "_-./:,@+".contains(c);
+    if !word.is_empty() && word.chars().all(safe) {
+        return word.to_owned();
+    }
+    let mut text = String::with_capacity(word.len() + 2);
+    for piece in word.split_inclusive(['\'', '\\']) {
+        let (plain, special) = match piece.char_indices().next_back() {
+            Some((at, c @ ('\'' | '\\'))) => (piece.get(..at).unwrap_or_default(), Some(c)),
+            _ => (piece, None),
+        };
+        if !plain.is_empty() {
+            text.extend(["'", plain, "'"]);
+        }
+        if let Some(c) = special {
+            text.extend(['\\', c]);
+        }
+    }
+    if text.is_empty() { "''".to_owned() } else { text }
 }
 
 #[cfg(test)]

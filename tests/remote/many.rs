@@ -38,6 +38,33 @@ fn nix_of_twelve_hosts_three_fail_and_the_others_are_well() {
 }
 
 #[test]
+fn nix_status_asks_git_no_more_for_many_hosts_than_for_one() {
+    if cannot_rig("remote: git of status") {
+        return;
+    }
+    let rig = Rig::deployed(&["web", "db", "app"]);
+    let (bin, asked) = (rig.sandbox.path("bin"), rig.sandbox.path("asked"));
+    std::fs::create_dir(&bin).unwrap();
+    let git = bin.join("git");
+    let command = rig.command("git");
+    let path = command.get_envs().find_map(|(name, value)| value.filter(|_| name == "PATH")).unwrap();
+    let path = path.to_str().unwrap();
+    let script = format!("#!/bin/sh\necho \"$*\" >> '{}'\nPATH='{path}' exec git \"$@\"\n", asked.display());
+    std::fs::write(&git, script).unwrap();
+    std::fs::set_permissions(&git, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let calls = |words: &[&str], hosts: usize| {
+        std::fs::write(&asked, "").unwrap();
+        let mut command = rig.sealift_command(&[&["status", "--json"], words].concat());
+        command.env("PATH", format!("{}:{path}", bin.display()));
+        let run = rig.sandbox.run(command, b"").exits(0);
+        assert_eq!(run.text().matches("\"behind\":0").count() + run.text().matches("\"behind\": 0").count(), hosts);
+        std::fs::read_to_string(&asked).unwrap().lines().count()
+    };
+    let one = calls(&["web"], 1);
+    assert_eq!(calls(&[], 3), one);
+}
+
+#[test]
 fn nix_nothing_begins_before_the_canary_is_well() {
     if cannot_rig("remote: canary") {
         return;

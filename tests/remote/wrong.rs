@@ -47,10 +47,23 @@ fn nix_a_check_that_got_worse_and_a_way_back_that_fails() {
     rig.change(&["web"]);
     rig.sealift(&["deploy", "web", "--yes", "--settle", "0"]).exits(6).says("check motd");
     assert_eq!(rig.state("web"), before);
-    // The way back fails too: exit 9, and what to do.
-    rig.fail("web", "test 4\ntest 4");
-    rig.sealift(&["deploy", "web", "--yes"]).exits(9).says("the way back failed too").says("sealift rollback");
-    assert_eq!(rig.last_record("web")["outcome"], "person");
+    // The way back fails too: exit 9, what to do and on which machine, and each thing that went wrong.
+    rig.declare("\n[checks.shells]\non = [\"web\"]\ncommand = [\"sh\", \"-c\", \"! test -e /etc/motd\"]\n");
+    rig.fail("web", "test 0 units\ntest 4");
+    let run = rig.sealift(&["deploy", "web", "--yes", "--settle", "0", "--json"]).exits(9);
+    let reason = run.result()["reason"].to_string();
+    let mut run = run.says("the way back failed too").says("`sealift rollback web --to N`");
+    for part in ["check motd: ", "check shells: ", "the former system: "] {
+        run = run.says(part);
+        assert!(reason.contains(part), "{part}: {reason}");
+    }
+    let record = rig.last_record("web");
+    assert_eq!(record["outcome"], "person");
+    assert!(record["reason"].to_string().contains("check shells: "), "{record}");
+    // What cannot be read says where to look at it, too.
+    std::fs::write(rig.disk("web", "/var/lib/sealift/deploy/journal.json"), "{").unwrap();
+    let run = rig.sealift(&["deploy", "web", "--yes"]).exits(9);
+    run.says("its journal cannot be read").says("`sealift generations web`");
 }
 
 #[test]

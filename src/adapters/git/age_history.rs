@@ -26,15 +26,19 @@ pub struct AgeHistory {
 }
 
 impl AgeHistory {
-    /// Looks at every object that git has, and at every commit that a branch, tag, stash, log or merge leads to.
+    /// Looks at every object that git has, also at commits that nothing leads to any more, such as a dropped stash.
     ///
     /// # Errors
     /// `Blind` where the history is cut.
     pub fn of(git: &Git) -> Result<Self> {
         whole(git)?;
-        let mut names = Vec::new();
-        objects::every_blob(git.unaltered(), |name| {
-            names.push(name.to_owned());
+        let (mut names, mut commits) = (Vec::new(), Vec::new());
+        objects::every(git.unaltered(), |kind, name| {
+            match kind {
+                "blob" => names.push(name.to_owned()),
+                "commit" => commits.push(name.to_owned()),
+                _ => {}
+            }
             Ok(())
         })?;
         let mut history = Self::default();
@@ -55,7 +59,7 @@ impl AgeHistory {
             }
         };
         if !files.is_empty() {
-            committed(git, &mut stood)?;
+            committed(git, &commits, &mut stood)?;
             staged(git, &mut stood)?;
         }
         Ok(history)
@@ -103,11 +107,15 @@ fn whole(git: &Git) -> Result<()> {
     Ok(())
 }
 
-/// The objects of every commit, with their paths.
-fn committed(git: &Git, stood: &mut impl FnMut(&str, &[u8])) -> Result<()> {
-    let commits = git.unaltered().args(["rev-list", "--all", "--reflog"]).args(git.merging()).arg("--").read()?;
+/// The objects of these commits, with their paths.
+fn committed(git: &Git, commits: &[String], stood: &mut impl FnMut(&str, &[u8])) -> Result<()> {
     let call = git.unaltered().args(["diff-tree", "--stdin", "--no-commit-id", "-r", "-m", "--root", "--raw", "-z"]);
-    let listing = call.args(["--no-renames", "--no-abbrev"]).input(commits).read()?;
+    let listing =
+        call.args(["--no-renames", "--no-abbrev"]).input(commits.join("\n") + "\n").read().map_err(|error| {
+            Error::new(Kind::Blind, "the history is cut: a commit of it cannot be read whole")
+                .because(error.in_one_line())
+                .hint("`git fsck` says which; one that no branch leads to goes with `git gc --prune=now`")
+        })?;
     let mut records = listing.split(|byte| *byte == 0);
     while let Some(head) = records.next() {
         // :mode mode object object status, then the path as a record of its own.

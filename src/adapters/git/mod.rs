@@ -256,10 +256,15 @@ impl Git {
         String::from_utf8_lossy(&text).split(' ').next()?.parse().ok()
     }
 
-    /// The commit that HEAD is, marked if what git tracks differs from it; none where there is none.
-    pub fn revision(&self) -> Option<String> {
+    /// The commit that HEAD is; none where there is none.
+    pub fn head(&self) -> Option<String> {
         let commit = self.call().args(["rev-parse", "--verify", "--quiet", "HEAD"]).read().ok()?;
-        let commit = String::from_utf8_lossy(&commit).trim().to_owned();
+        Some(String::from_utf8_lossy(&commit).trim().to_owned())
+    }
+
+    /// The same, marked if what git tracks differs from it.
+    pub fn revision(&self) -> Option<String> {
+        let commit = self.head()?;
         let options = ["--porcelain=v2", "--untracked-files=no", "--no-renames", "--ignore-submodules=dirty"];
         let differs = !self.call().arg("status").args(options).read().ok()?.is_empty();
         Some(if differs { format!("{commit}-dirty") } else { commit })

@@ -31,11 +31,12 @@ pub fn each(
     finished(&call, &output, answers)
 }
 
-/// Lists every object of the repository that is a blob, in the order that git reads best.
+/// Lists every object of the repository by its kind and name, also those that nothing leads to, in the order that git reads
+/// best.
 ///
 /// # Errors
 /// When git fails.
-pub fn every_blob(git: Invocation, mut told: impl FnMut(&str) -> std::io::Result<()>) -> Result<()> {
+pub fn every(git: Invocation, mut told: impl FnMut(&str, &str) -> std::io::Result<()>) -> Result<()> {
     let call = git.args([
         "cat-file",
         "--batch-all-objects",
@@ -45,8 +46,8 @@ pub fn every_blob(git: Invocation, mut told: impl FnMut(&str) -> std::io::Result
     ]);
     let read = |pipe: &mut ChildStdout| {
         lines(pipe, b'\n', |line| match std::str::from_utf8(line).ok().and_then(|line| line.split_once(' ')) {
-            Some((name, "blob")) => told(name),
-            _ => Ok(()),
+            Some((name, kind)) => told(kind, name),
+            None => Ok(()),
         })
     };
     let (listed, output) = call.piped(drop, read)?;

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use crate::adapters::fs::files;
 use crate::adapters::fs::root::Root;
+use crate::adapters::host::run_dir;
 use crate::error::{Error, Result};
 
 /// The folder of the FIFOs, below a machine's root. Others may pass through it, and list nothing.
@@ -104,7 +105,7 @@ pub fn knock(run: &str) -> Result<()> {
     let nobody = |error: Errno| {
         Error::failed(format!("nobody waits for run {run} here, or not for you"))
             .because(std::io::Error::from(error))
-            .hint("it has ended: `sealift deploy --attach RUN` tells how")
+            .hint(format!("where it ran here, its log tells how it ended: {}", run_dir::log_of(run)))
     };
     // It must not wait for a reader, and what is no FIFO is none of ours.
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -11,12 +11,13 @@ pub mod timeout;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
+use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, fchmod, memfd_create, openat};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -465,11 +466,15 @@ impl Invocation {
         let failed = |error: std::io::Error| Error::io(format!("cannot keep what {} prints", self.name()), error);
         let file =
             memfd_create("sealift-log", MemfdFlags::CLOEXEC).map(File::from).map_err(|error| failed(error.into()))?;
-        let appends = fcntl_getfl(&file).and_then(|flags| fcntl_setfl(&file, flags | OFlags::APPEND));
-        appends.map_err(|error| failed(error.into()))?;
+        // As a pipe would be: a switch starts programs of users too, and whoever can look into one of those could open what
+        // everybody may, read the log and write into it.
+        fchmod(&file, Mode::from_raw_mode(0o600)).map_err(|error| failed(error.into()))?;
+        let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC;
+        let written = openat(CWD, format!("/proc/self/fd/{}", file.as_raw_fd()), flags, Mode::empty());
+        let written = written.map(File::from).map_err(|error| failed(error.into()))?;
         let mut command = self.command();
         command.stdin(Stdio::null());
-        command.stdout(file.try_clone().map_err(failed)?).stderr(file.try_clone().map_err(failed)?);
+        command.stdout(written.try_clone().map_err(failed)?).stderr(written);
         let mut child = self.start(&mut command)?;
         let unwaited = |error| Error::io(format!("cannot wait for {}", self.name()), error);
         let end = End::of(&child);
@@ -648,6 +653,29 @@ mod tests {
         let script = "echo one; echo two > /dev/stderr; echo three >&2";
         Invocation::new("sh").args(["-c", script]).logged(|line| lines.push(line.to_owned())).unwrap();
         assert_eq!(lines.last().map(String::as_str), Some("three"));
+    }
+
+    #[test]
+    fn a_file_of_what_is_printed_is_its_owners_alone() {
+        let mut lines = Vec::new();
+        let script = "stat -Lc %a /proc/self/fd/1; sed -n 's/^flags:.*\\(.\\)$/\\1/p' /proc/$$/fdinfo/2";
+        Invocation::new("sh").args(["-c", script]).logged(|line| lines.push(line.to_owned())).unwrap();
+        // Only to be written to, by who was given it.
+        assert_eq!(lines, ["600", "1"]);
+    }
+
+    #[test]
+    fn who_has_the_file_of_what_is_printed_keeps_nobody_waiting() {
+        let mut last = String::new();
+        // Far more than could be read, were it not empty.
+        let script = "echo one; truncate -s 4T /proc/self/fd/1; echo end";
+        Invocation::new("sh").args(["-c", script]).logged(|line| line.clone_into(&mut last)).unwrap();
+        assert!(last.ends_with("end"), "{} bytes", last.len());
+        // What goes on without end when the program itself has ended.
+        let started = Instant::now();
+        let script = "timeout 20 sh -c 'while :; do echo more; done' & sleep 0.2";
+        Invocation::new("sh").args(["-c", script]).logged(|_| ()).unwrap();
+        assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
     }
 
     #[test]

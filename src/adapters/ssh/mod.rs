@@ -33,7 +33,7 @@ use crate::adapters::ssh::greeting::Greeting;
 use crate::adapters::ssh::options::{Known, Pins};
 use crate::adapters::ssh::route::{Fleet, Place};
 use crate::adapters::terminal::Terminal;
-use crate::domain::address::Address;
+use crate::domain::address::{Address, quoted};
 use crate::domain::name::HostName;
 use crate::domain::policy::Host;
 use crate::error::{Error, Kind, Result};
@@ -321,7 +321,7 @@ impl Link {
 
     fn running(&self, own: &[String], words: &[&str]) -> Invocation {
         let call = self.ssh(own, &self.trust, options::of_call(&self.shared.known), &["-T"]);
-        call.args(words.iter().map(|word| options::quoted(word)))
+        call.args(words.iter().map(|word| quoted(word)))
     }
 
     /// Makes the connection, by an attempt that says what ssh says if it cannot.

@@ -206,32 +206,10 @@ pub fn of_carrier(known: &Known) -> Vec<String> {
     known.of(&EVERY_NEWER).map(|option| format!("-o{option}")).collect()
 }
 
-/// A word as the login shell on the other side takes it for one word, whether that is sh, bash, zsh or fish: single quotes
-/// for everything but the two characters that mean different things inside them.
-pub fn quoted(word: &str) -> String {
-    let safe = |c: char| c.is_ascii_alphanumeric() || "_-./:,@+".contains(c);
-    if !word.is_empty() && word.chars().all(safe) {
-        return word.to_owned();
-    }
-    let mut text = String::with_capacity(word.len() + 2);
-    for piece in word.split_inclusive(['\'', '\\']) {
-        let (plain, special) = match piece.char_indices().next_back() {
-            Some((at, c @ ('\'' | '\\'))) => (piece.get(..at).unwrap_or_default(), Some(c)),
-            _ => (piece, None),
-        };
-        if !plain.is_empty() {
-            text.extend(["'", plain, "'"]);
-        }
-        if let Some(c) = special {
-            text.extend(['\\', c]);
-        }
-    }
-    if text.is_empty() { "''".to_owned() } else { text }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::address::quoted;
 
     fn pins(keys: &[&str]) -> Result<Pins> {
         Pins::new(&"web".parse().unwrap(), &keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>())

@@ -119,16 +119,16 @@ impl Journal {
         bench.write_journal(&bytes)
     }
 
-    /// The journal that a run left which did not end.
+    /// The journal that a run left which did not end. `words` name the machine in a command.
     ///
     /// # Errors
     /// When it cannot be read, or is of another version.
-    pub fn left(bench: &Bench) -> Result<Option<Self>> {
+    pub fn left(bench: &Bench, words: &str) -> Result<Option<Self>> {
         let Some(bytes) = bench.journal()? else { return Ok(None) };
         let unreadable = || {
-            Error::new(Kind::Person, "a deploy was interrupted, and its journal cannot be read").hint(
-                "look at what runs (`sealift generations`), mend it, then remove /var/lib/sealift/deploy/journal.json",
-            )
+            Error::new(Kind::Person, "a deploy was interrupted, and its journal cannot be read").hint(format!(
+                "look at what runs (`sealift generations{words}`), mend it, then remove /var/lib/sealift/deploy/journal.json there",
+            ))
         };
         let journal: Self = serde_json::from_slice(&bytes).map_err(|error| unreadable().because(error))?;
         if journal.version == VERSION {

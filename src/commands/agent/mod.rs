@@ -184,7 +184,7 @@ fn change(root: &Root, order: &Order, user: u32, teller: &Arc<Teller>) -> Result
     if let Err(error) = &awake {
         teller.warn(format!("sleep and shutdown cannot be held off meanwhile: {}", error.message()));
     }
-    let recovered = match rollback::recover(root, &bench, teller)? {
+    let recovered = match rollback::recover(root, &bench, order, teller)? {
         Some((_, ended)) if ended.outcome == Outcome::Lost => return Ok(Told::GoesDown),
         Some((former, ended)) => {
             let verdict = verdict(root, &former, &ended);

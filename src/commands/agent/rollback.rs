@@ -12,6 +12,7 @@ use crate::commands::agent::events::Teller;
 use crate::commands::agent::journal::{Journal, Step};
 use crate::commands::agent::secrets::{take_all, take_back};
 use crate::commands::agent::transaction::{Ended, Transaction, activated, let_go, point};
+use crate::domain::address::words;
 use crate::domain::deploy::diff::{Action, Switched};
 use crate::domain::deploy::home::State;
 use crate::domain::deploy::protocol::{Order, Outcome, Profile, Switch, Work};
@@ -48,8 +49,13 @@ pub fn go(transaction: &mut Transaction<'_>, why: Error) -> Ended {
             failure: Some(rolled_back(transaction.root, &switch, &transaction.journal, &why)),
         };
     }
-    let failure = Error::all(Kind::Person, format!("{}, and the way back failed too", why.message()), faults)
-        .hint("the host needs a person: `sealift generations` shows what there is, `sealift rollback --to N` tries another system");
+    let words = words_of(&transaction.journal.order);
+    let failure = Error::all(Kind::Person, format!("{}, and the way back failed too", why.message()), faults).hint(
+        format!("the host needs a person: `sealift generations{words}` shows what there is, `sealift rollback{words} --to N` goes to one of them"),
+    );
+    // Of several checks that got worse the message tells only how many.
+    let why: Vec<&str> = reasons(&why).skip(1).collect();
+    let failure = if why.is_empty() { failure } else { failure.because(why.join("\n")) };
     Ended { outcome: Outcome::Person, failure: Some(failure) }
 }
 
@@ -61,16 +67,24 @@ fn rolled_back(root: &Root, switch: &Switch, journal: &Journal, why: &Error) -> 
         (Some(_), _) => "the deploy failed and was rolled back",
         (None, _) => "the deploy failed; what it had installed is removed",
     };
-    let message = why.message().to_owned();
-    let parts = why.parts().iter().map(|part| part.message().to_owned());
-    let reasons: Vec<_> = std::iter::once(message).chain(parts).collect();
-    let error = Error::new(Kind::RolledBack, what).because(reasons.join("\n"));
+    let error = Error::new(Kind::RolledBack, what).because(reasons(why).collect::<Vec<_>>().join("\n"));
     let next = match (switch.profile, journal.reached) {
-        (Profile::Generation(_), Step::Verify) => "`--no-checks` goes back whatever the checks say",
-        (Profile::Generation(_), _) => "`sealift generations` shows what else there is",
-        (Profile::New, _) => "mend what failed, and deploy again",
+        (Profile::Generation(_), Step::Verify) => "`--no-checks` goes back whatever the checks say".to_owned(),
+        (Profile::Generation(_), _) => {
+            format!("`sealift generations{}` shows what else there is", words_of(&journal.order))
+        }
+        (Profile::New, _) => "mend what failed, and deploy again".to_owned(),
     };
-    error.hint(why.mend().unwrap_or(next).to_owned())
+    error.hint(why.mend().map_or(next, str::to_owned))
+}
+
+/// What went wrong, and its parts.
+fn reasons(why: &Error) -> impl Iterator<Item = &str> {
+    std::iter::once(why).chain(why.parts()).map(Error::message)
+}
+
+fn words_of(order: &Order) -> String {
+    words(order.host.as_ref(), &order.root)
 }
 
 /// Undoes the steps that were begun, last one first, and everything that can be undone. Says what could not.
@@ -134,7 +148,7 @@ fn home_back(transaction: &Transaction<'_>, former: &State) -> Result<()> {
     match &former.active {
         same if *same == now => Ok(()),
         Some(active) => {
-            transaction.teller.step(&format!("activating the former home of {user}"));
+            transaction.teller.step(format!("activating the former home of {user}"));
             home::activate(root, user, active, |line| transaction.teller.said(line))
         }
         None => {
@@ -162,12 +176,13 @@ fn restore_bundle(root: &Root, switch: &Switch, saved: Option<&str>) -> Result<(
     }
 }
 
-/// Finishes or takes back what a killed run left: its order, and how it ended now. None where there is nothing.
+/// Finishes or takes back what a killed run left, before `asked` is carried out: its order, and how it ended now. None where
+/// there is nothing.
 ///
 /// # Errors
 /// When the journal cannot be read.
-pub fn recover(root: &Root, bench: &Bench, teller: &Arc<Teller>) -> Result<Option<(Order, Ended)>> {
-    let Some(journal) = Journal::left(bench)? else { return Ok(None) };
+pub fn recover(root: &Root, bench: &Bench, asked: &Order, teller: &Arc<Teller>) -> Result<Option<(Order, Ended)>> {
+    let Some(journal) = Journal::left(bench, &words_of(asked))? else { return Ok(None) };
     let order = journal.order.clone();
     let Work::Switch(switch) = order.work.clone() else { return bench.end_journal().map(|()| None) };
     teller.warn(format!("an interrupted deploy was found (run {}, begun by {})", journal.order.run, journal.order.who));

@@ -447,6 +447,9 @@ pub fn hold(rooted: &Rooted, campaign: &Campaign) -> Result<()> {
     rooted.hold(&links).map_err(|error| {
         Error::failed("what was planned is not in the store any more; nothing was changed")
             .because(error.in_one_line())
-            .hint("plan again: `sealift plan`")
+            .hint(format!(
+                "plan again: `sealift plan {}`",
+                campaign.hosts.keys().map(HostName::as_str).collect::<Vec<_>>().join(" ")
+            ))
     })
 }

@@ -62,6 +62,10 @@ pub fn carry_out(
         let mut report = host(policy, kept, how, &campaign.run, ready, item, &talk).unwrap_or_else(|error| {
             Report::early(&ready.host, Some(item.plan.clone()), outcome_of(&error), Some(error))
         });
+        if report.outcome == Outcome::Lost {
+            // By this it is joined again.
+            report.run = Some(campaign.run.clone());
+        }
         report.seconds = Some(began.elapsed().as_secs_f64());
         if let Err(error) = kept.set(&ready.host, State::Ended(report.outcome)) {
             talk.event(Event::Warning(format!("`--resume` will not know of this: {}", error.in_one_line())));

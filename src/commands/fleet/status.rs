@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::adapters::git::Git;
 use crate::commands::Session;
 use crate::commands::hosts::select::{Needs, Who, reach_all};
 use crate::domain::deploy::diff::{Outcome, Reboot};
@@ -82,13 +83,13 @@ pub struct Last {
 pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
     let policy = &session.fleet.policy;
     let chosen = who.choose(policy)?;
-    let head = session.fleet.git().ok().and_then(|git| git.revision());
+    let mut ahead = Ahead::of(session);
     let reached =
         reach_all(policy, who, &chosen, Needs { root: false, brings: None, gate: None }, None, &session.talk)?;
     reached
         .into_iter()
         .map(|(host, one)| match one {
-            Ok(one) => row(session, &host, one.target.survey, head.as_deref()),
+            Ok(one) => row(session, &host, one.target.survey, &mut ahead),
             Err(error) => Ok(Row {
                 reachable: error.kind() != Kind::Unreachable,
                 reason: Some(match error.mend() {
@@ -113,7 +114,7 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
         .collect()
 }
 
-fn row(session: &Session, host: &HostName, survey: Survey, head: Option<&str>) -> Result<Row> {
+fn row(session: &Session, host: &HostName, survey: Survey, ahead: &mut Ahead) -> Result<Row> {
     let Survey {
         former, running, booted, generation, next, specialisation, busy, unfinished, failed, last, homes, ..
     } = survey;
@@ -130,7 +131,7 @@ fn row(session: &Session, host: &HostName, survey: Survey, head: Option<&str>) -
         reachable: true,
         reason: None,
         nixos_version: running.as_ref().map(|running| running.facts.version.clone()),
-        behind: commit.as_deref().zip(head).and_then(|(commit, head)| behind(session, commit, head)),
+        behind: commit.as_deref().and_then(|commit| ahead.commits_since(commit)),
         secrets: out_of_line(session, host, &there)?,
         homes: homes_of(homes, last.as_ref()),
         failed_units: failed.map(|units| units.into_iter().collect()),
@@ -184,15 +185,33 @@ fn out_of_line(session: &Session, host: &HostName, there: &BTreeMap<&str, &str>)
     Ok(out)
 }
 
-/// How many commits lie between what was deployed and HEAD.
-fn behind(session: &Session, commit: &str, head: &str) -> Option<usize> {
-    let clean = |commit: &str| commit.trim_end_matches("-dirty").to_owned();
-    let fits = |commit: &str| commit.len() >= 40 && commit.bytes().all(|b| b.is_ascii_hexdigit());
-    let (commit, head) = (clean(commit), clean(head));
-    if !fits(&commit) || !fits(&head) {
-        return None;
+/// How many commits HEAD is ahead of others. git is asked once for each commit, however many hosts have it.
+struct Ahead {
+    git: Option<(Git, String)>,
+    known: BTreeMap<String, Option<usize>>,
+}
+
+impl Ahead {
+    fn of(session: &Session) -> Self {
+        let git = session.fleet.git().ok();
+        let git = git.and_then(|git| git.head().map(|head| (git, head)));
+        Self { git, known: BTreeMap::new() }
     }
-    let git = session.fleet.git().ok()?;
-    let text = git.call().args(["rev-list", "--count", &format!("{commit}..{head}"), "--"]).read().ok()?;
-    String::from_utf8_lossy(&text).trim().parse().ok()
+
+    /// How many commits lie between what was deployed and HEAD; none where that cannot be told.
+    fn commits_since(&mut self, deployed: &str) -> Option<usize> {
+        let commit = deployed.trim_end_matches("-dirty");
+        let (git, head) = self.git.as_ref().filter(|_| is_commit(commit))?;
+        let count = || {
+            let range = format!("{commit}..{head}");
+            let text = git.call().args(["rev-list", "--count", &range, "--"]).read().ok()?;
+            String::from_utf8_lossy(&text).trim().parse().ok()
+        };
+        *self.known.entry(commit.to_owned()).or_insert_with(count)
+    }
+}
+
+/// Whether a text is the full name of a commit: a host may tell anything.
+fn is_commit(text: &str) -> bool {
+    text.len() >= 40 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }

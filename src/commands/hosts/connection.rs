@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use crate::adapters::fs::root::Root;
 use crate::adapters::process::{Ended, Invocation, Output};
-use crate::adapters::ssh::{Connection, Ssh, options};
+use crate::adapters::ssh::{Connection, Ssh};
 use crate::commands::Talk;
 use crate::commands::agent::launch::VERB;
 use crate::commands::agent::survey;
 use crate::commands::hosts::bootstrap;
 use crate::commands::hosts::identify::{is_here, no_such_host};
 use crate::commands::hosts::privilege::{Caller, Rights};
-use crate::domain::address::Address;
+use crate::domain::address::{self, Address};
 use crate::domain::deploy::host_facts::{Question, Survey};
 use crate::domain::deploy::protocol::{LONGEST, Order, Told, Work};
 use crate::domain::name::HostName;
@@ -75,10 +75,10 @@ impl Target {
     /// The words that name it in a command, each with a space before it: a hint is for this machine, and no other.
     pub fn words(&self) -> String {
         let root = match &self.reach {
-            Reach::Here(root) if !root.is_machine() => Some(root.path()),
-            Reach::Here(_) | Reach::There(_) => None,
+            Reach::Here(root) => root.path(),
+            Reach::There(_) => Path::new("/"),
         };
-        words(self.host.as_ref(), root)
+        address::words(self.host.as_ref(), root)
     }
 
     /// Another machine. `bring`: whether a program may be brought where there is none of ours. `root`: whether root will be
@@ -392,11 +392,4 @@ fn last(output: &Output) -> Option<Told> {
 pub fn out_of_form(target: &Target) -> Error {
     Error::failed(format!("{} answers out of form", target.shown()))
         .hint("use the same version of sealift on both sides")
-}
-
-/// As `Target::words`.
-pub fn words(host: Option<&HostName>, root: Option<&Path>) -> String {
-    let host = host.map(|host| format!(" {host}"));
-    let root = root.map(|root| format!(" --root {}", options::quoted(&root.display().to_string())));
-    host.into_iter().chain(root).collect()
 }

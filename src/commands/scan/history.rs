@@ -140,7 +140,7 @@ fn blobs(git: &Git, engine: &Engine, range: Option<&str>, sources: &Sources) -> 
             Ok(())
         };
         let listed = match range {
-            None => objects::every_blob(git.unaltered(), &mut give),
+            None => objects::every(git.unaltered(), |kind, name| if kind == "blob" { give(name) } else { Ok(()) }),
             Some(range) => brought(git, range, &mut give),
         };
         let _gone = send.send(batch);

@@ -85,6 +85,7 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     let plan = Plan::rekey(policy, &past.keys(policy, inventory.envelopes()), &inventory, &scope);
     refuse_broken(&plan)?;
     vouch(session, &plan, &inventory)?;
+    refuse_idle(policy, &plan, &request.remove)?;
     let report = Report::of(&plan, request.dry_run);
     let Some((git, journal)) = held.filter(|_| !plan.reseal.is_empty()) else { return Ok(report) };
     let adopting = request.adopt.iter().map(|file| format!(" --adopt {file}")).collect::<Vec<_>>().concat();
@@ -196,6 +197,47 @@ pub fn agree(session: &Session, past: &Past, accesses: &[(FileName, Access)], te
     let parts = parts.into_iter().flatten().collect::<Vec<_>>().join(" and ");
     let question = format!("Seal {} {files} anew, {parts}?", accesses.len());
     if session.talk.confirm(&question)? { Ok(()) } else { Err(Error::failed("declined; nothing was changed")) }
+}
+
+/// Stops where somebody whose access is to be taken loses none: whoever names a reader believes that it is gone afterwards.
+///
+/// # Errors
+/// `Usage`, with what each reads, and who could be named.
+fn refuse_idle(policy: &Policy, plan: &Plan<'_>, remove: &BTreeSet<String>) -> Result<()> {
+    let losers = |plans: &[Reseal<'_>]| -> BTreeSet<String> {
+        let both = plans.iter().flat_map(|reseal| reseal.access.loses.iter().chain(&reseal.access.unknown));
+        both.map(Reader::word).collect()
+    };
+    let (lose, unsealed) = (losers(&plan.reseal), losers(&plan.unsealed));
+    let holders = policy.holders();
+    let known: BTreeSet<String> = holders.values().map(|holder| holder.name().to_owned()).collect();
+    let idle = remove.difference(&lose).map(|name| {
+        let reads = policy.wanted().into_iter().filter(|(_, wanted)| {
+            policy.recipients_of(&wanted.hosts).keys().any(|key| Reader::of(key, &holders).word() == *name)
+        });
+        let reads: Vec<String> = reads.map(|(file, _)| file.to_string()).collect();
+        let why = if !reads.is_empty() {
+            format!("recipients.toml gives it {}", reads.join(", "))
+        } else if unsealed.contains(name) {
+            "what it can read has no seal, and stays as it is without `--adopt`".to_owned()
+        } else if known.contains(name) {
+            "none of these files is sealed to it".to_owned()
+        } else {
+            "no reader of these files is called that".to_owned()
+        };
+        Error::usage(format!("{name} would lose no access: {why}"))
+    });
+    let idle: Vec<Error> = idle.collect();
+    if idle.is_empty() {
+        return Ok(());
+    }
+    let hint = if lose.is_empty() {
+        "nobody would lose access; who reads what is said in recipients.toml".to_owned()
+    } else {
+        format!("those who would: {}", lose.into_iter().collect::<Vec<_>>().join(", "))
+    };
+    let message = format!("{} of --remove would lose no access; nothing was changed", idle.len());
+    Err(Error::batch(message, idle).hint(hint))
 }
 
 /// What the merge was, if it was a merge, that took a file from a reader.

@@ -238,12 +238,11 @@ impl From<&Error> for Failure {
 }
 
 impl Failure {
-    /// What went wrong and why, in one line.
+    /// What went wrong and why, in one line, with each of its parts.
     pub fn reason(&self) -> String {
-        std::iter::once(self.message.as_str())
-            .chain(self.causes.iter().map(String::as_str))
-            .collect::<Vec<_>>()
-            .join(": ")
+        let whole: Vec<&str> = std::iter::once(&self.message).chain(&self.causes).map(String::as_str).collect();
+        let parts: Vec<String> = self.parts.iter().take(FAILURES).map(Self::reason).collect();
+        if parts.is_empty() { whole.join(": ") } else { format!("{}: {}", whole.join(": "), parts.join("; ")) }
     }
 
     /// The error as it was on the host.

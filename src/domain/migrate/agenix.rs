@@ -10,8 +10,8 @@ use rnix::SyntaxKind::{
 use rnix::SyntaxNode;
 
 use crate::domain::name::SecretName;
-use crate::domain::nix::guard::{self, line_of};
-use crate::domain::nix::syntax::{call, entry, last_word, range, raw, words};
+use crate::domain::nix::guard::line_of;
+use crate::domain::nix::syntax::{call, entry, last_word, range, raw, tree, words};
 use crate::error::{Error, Result};
 
 /// How much is worked out for one file: lists that double in every line end here.
@@ -63,13 +63,9 @@ pub fn name_of(path: &str) -> Option<SecretName> {
 /// # Errors
 /// When it is not Nix, or more than can be worked out here.
 pub fn read(text: &str) -> Result<Vec<Entry>> {
-    guard::admit(text).map_err(|unread| Error::usage(unread.to_string()))?;
-    let parse = rnix::Root::parse(text);
-    if let Some(fault) = parse.errors().first() {
-        return Err(Error::usage(crate::domain::nix::syntax::unread(text, fault).to_string()));
-    }
+    let root = tree(text).map_err(|unread| Error::usage(unread.to_string()))?;
     let mut reader = Reader { text, fuel: FUEL, depth: 0 };
-    let Value::Sets(sets) = reader.value(&parse.syntax())? else {
+    let Value::Sets(sets) = reader.value(&root)? else {
         return Err(Error::usage("it is not a set of files"));
     };
     let mut entries = Vec::new();

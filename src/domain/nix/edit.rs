@@ -12,11 +12,11 @@ use rnix::{NodeOrToken, SyntaxNode, TextRange, TextSize};
 
 use crate::domain::name::SecretName;
 use crate::domain::nix::finding::Found;
-use crate::domain::nix::guard::{self, line_of};
+use crate::domain::nix::guard::line_of;
 use crate::domain::nix::options::Form;
 use crate::domain::nix::redact::{Change, Edited, carry_out};
-use crate::domain::nix::rules;
-use crate::domain::nix::syntax::{ANY, arguments, entry, range, words};
+use crate::domain::nix::syntax::{ANY, arguments, entry, range, tree, words};
+use crate::domain::nix::walk::walk;
 use crate::error::{Error, Result};
 
 /// What is written for the inline value.
@@ -62,7 +62,7 @@ pub fn path_of(secret: &SecretName) -> String {
 /// # Errors
 /// When the place is written in a form that is not understood; nothing is guessed.
 pub fn adopt(text: &str, found: &Found, wanted: &Wanted<'_>) -> Result<Edited> {
-    let root = parsed(text)?;
+    let root = tree(text).map_err(|unread| Error::usage(unread.to_string()))?;
     let site = node_at(&root, &found.site).ok_or_else(|| odd(text, found, "the entry is not found again"))?;
     if site.kind() == NODE_INHERIT {
         return Err(
@@ -84,10 +84,9 @@ pub fn adopt(text: &str, found: &Found, wanted: &Wanted<'_>) -> Result<Edited> {
     } else {
         Move { text, root: &root, site: &site, path, value, found, wanted }.changes()?
     };
-    let edited = carry_out(text, changes);
     let unchanged = |what| odd(text, found, what).hint("change it by hand: `sealift seal`, then the option");
-    let left = rules::look(&edited.text).map_err(|_| unchanged("what would be written is not Nix"))?;
-    if left.len() >= rules::look(text).map_or(0, |found| found.len()) {
+    let (edited, after) = carry_out(text, &root, changes).map_err(|_| unchanged("what would be written is not Nix"))?;
+    if walk(&edited.text, &after).len() >= walk(text, &root).len() {
         return Err(unchanged("the value would still be there"));
     }
     Ok(edited)
@@ -324,11 +323,6 @@ fn attributes(words: &[String]) -> Option<String> {
 fn odd(text: &str, found: &Found, what: &str) -> Error {
     let line = line_of(text, found.span.start);
     Error::usage(format!("line {line}, {}: {what}", found.option()))
-}
-
-fn parsed(text: &str) -> Result<SyntaxNode> {
-    guard::admit(text).map_err(|unread| Error::usage(unread.to_string()))?;
-    Ok(rnix::Root::parse(text).syntax())
 }
 
 fn node_at(root: &SyntaxNode, place: &Range<usize>) -> Option<SyntaxNode> {

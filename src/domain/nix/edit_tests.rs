@@ -1,6 +1,7 @@
 //! What is rewritten, to the letter; what is refused; and that neither shows a value.
 
 use super::*;
+use crate::domain::nix::rules;
 
 /// Rewrites the first finding as its row says.
 fn adopted(text: &str) -> Result<Edited> {

@@ -9,8 +9,8 @@ use rnix::SyntaxKind::{
 };
 use rnix::SyntaxNode;
 
-use crate::domain::nix::guard::{self, Unread};
-use crate::domain::nix::syntax::{ANY, call, entry, last_word, range, raw, unread, words};
+use crate::domain::nix::guard::Unread;
+use crate::domain::nix::syntax::{ANY, call, entry, last_word, range, raw, tree, words};
 
 /// The attribute of a flake that holds its systems.
 const SYSTEMS: &str = "nixosConfigurations";
@@ -35,13 +35,9 @@ pub struct Named {
 /// # Errors
 /// Why it was not read.
 pub fn read(text: &str) -> Result<Named, Unread> {
-    guard::admit(text)?;
-    let parse = rnix::Root::parse(text);
-    if let Some(fault) = parse.errors().first() {
-        return Err(unread(text, fault));
-    }
+    let root = tree(text)?;
     let mut reader = Reader { fuel: FUEL, hops: 0, named: Named::default(), computed: Vec::new() };
-    for node in parse.syntax().descendants() {
+    for node in root.descendants() {
         if let Some((path, value)) = entry(&node) {
             let words = words(&path);
             match words.iter().position(|word| word == SYSTEMS).map(|at| words.get(at + 1)) {

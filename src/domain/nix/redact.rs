@@ -5,7 +5,8 @@ use std::ops::Range;
 use rnix::SyntaxKind::{NODE_ATTRPATH, NODE_STRING, TOKEN_COMMENT, TOKEN_STRING_CONTENT, TOKEN_URI};
 use rnix::{NodeOrToken, SyntaxNode};
 
-use crate::domain::nix::guard::line_of;
+use crate::domain::nix::guard::{Unread, line_of};
+use crate::domain::nix::syntax;
 
 /// What stands in the place of something that is not shown.
 pub const HIDDEN: &str = "…";
@@ -28,8 +29,11 @@ pub struct Edited {
     pub shown: Vec<String>,
 }
 
-/// Carries changes out. They do not overlap.
-pub fn carry_out(text: &str, mut changes: Vec<Change>) -> Edited {
+/// Carries changes out on a text with this tree; the tree of the new text with it. They do not overlap.
+///
+/// # Errors
+/// When what they make is not Nix.
+pub fn carry_out(text: &str, tree: &SyntaxNode, mut changes: Vec<Change>) -> Result<(Edited, SyntaxNode), Unread> {
     changes.sort_by_key(|change| change.range.start);
     let mut new = String::with_capacity(text.len() + 256);
     let (mut at, mut written, mut blocks) = (0, Vec::new(), Vec::new());
@@ -42,7 +46,8 @@ pub fn carry_out(text: &str, mut changes: Vec<Change>) -> Edited {
         blocks.push((change.range.clone(), begun..new.len()));
     }
     new.push_str(text.get(at..).unwrap_or_default());
-    let (before, after) = (masked(text, &[]), masked(&new, &written));
+    let new_tree = syntax::tree(&new)?;
+    let (before, after) = (masked(tree, &[]), masked(&new_tree, &written));
     let mut shown = Vec::new();
     for (old, new_lines) in lines_of(text, &new, &blocks) {
         let block = |masked: &str, sign: char, lines: &Range<usize>| -> Vec<String> {
@@ -52,7 +57,7 @@ pub fn carry_out(text: &str, mut changes: Vec<Change>) -> Edited {
         shown.extend(block(&before, '-', &old));
         shown.extend(block(&after, '+', &new_lines));
     }
-    Edited { text: new, shown }
+    Ok((Edited { text: new, shown }, new_tree))
 }
 
 /// The lines of each change, before and after, from 1; changes that share a line are one.
@@ -83,9 +88,8 @@ fn lines_of(text: &str, new: &str, blocks: &[(Range<usize>, Range<usize>)]) -> V
 
 /// The text with the content of every string and comment hidden, line for line; all but the names of attributes, and what
 /// lies in `plain`.
-pub fn masked(text: &str, plain: &[Range<usize>]) -> String {
-    let root = rnix::Root::parse(text).syntax();
-    let mut masked = String::with_capacity(text.len());
+pub fn masked(root: &SyntaxNode, plain: &[Range<usize>]) -> String {
+    let mut masked = String::with_capacity(root.text().len().into());
     for token in root.descendants_with_tokens().filter_map(NodeOrToken::into_token) {
         let place: Range<usize> = token.text_range().into();
         let ours = plain.iter().any(|part| part.start <= place.start && place.end <= part.end);
@@ -117,7 +121,7 @@ mod tests {
     #[test]
     fn no_string_and_no_comment_is_shown() {
         let text = "{ a.\"b c\" = \"secret ${x}\"; # a secret\n d = ''\n  secret\n  more\n''; /* secret\n */ e = 1; }";
-        let masked = masked(text, &[]);
+        let masked = masked(&syntax::tree(text).unwrap(), &[]);
         assert!(!masked.contains("secret") && masked.contains("\"b c\"") && masked.contains("${x}"), "{masked}");
         assert_eq!(masked.lines().count(), text.lines().count(), "{masked}");
     }

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use crate::domain::nix::finding::Found;
-use crate::domain::nix::guard::{self, Unread};
+use crate::domain::nix::guard::Unread;
 use crate::domain::nix::{syntax, walk};
 use crate::domain::prefilter::{Literal, Sieve};
 
@@ -20,12 +20,7 @@ pub fn look(text: &str) -> Result<Vec<Found>, Unread> {
     if !is_worth_a_look(text) {
         return Ok(Vec::new());
     }
-    guard::admit(text)?;
-    let parse = rnix::Root::parse(text);
-    match parse.errors().first() {
-        None => Ok(walk::walk(text, &parse.syntax())),
-        Some(fault) => Err(syntax::unread(text, fault)),
-    }
+    Ok(walk::walk(text, &syntax::tree(text)?))
 }
 
 /// Most files hold none of the words: this is what every file costs.

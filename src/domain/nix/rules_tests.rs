@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::domain::nix::finding::Rule;
+use crate::domain::nix::guard;
 
 /// The rules and options of what is found; the literal is checked to be where the finding says.
 fn seen(text: &str) -> Vec<(&'static str, String)> {

@@ -8,10 +8,24 @@ use rnix::SyntaxKind::{
 };
 use rnix::{NodeOrToken, ParseError, SyntaxNode};
 
-use crate::domain::nix::guard::{Unread, line_of};
+use crate::domain::nix::guard::{self, Unread, line_of};
 
 /// A word of a path that is computed.
 pub const ANY: &str = "*";
+
+/// The tree of a text, if that is Nix as a whole. Making it is what costs: whoever looks twice keeps it.
+///
+/// # Errors
+/// Why there is none.
+pub fn tree(text: &str) -> Result<SyntaxNode, Unread> {
+    guard::admit(text)?;
+    let parse = rnix::Root::parse(text);
+    match parse.errors().first() {
+        None => Ok(parse.syntax()),
+        Some(fault) => Err(unread(text, fault)),
+    }
+}
+
 /// What a fault of the parser means.
 pub fn unread(text: &str, fault: &ParseError) -> Unread {
     let at = match fault {

@@ -13,10 +13,9 @@ use crate::commands::deploy::closure_scan::Inspect;
 use crate::commands::deploy::report::Report;
 use crate::commands::deploy::request::{Builder, How, Request};
 use crate::commands::deploy::{self, attach, etc_nixos, run_store};
-use crate::commands::hosts::connection::words;
 use crate::commands::hosts::select::Who;
 use crate::commands::hosts::talk;
-use crate::domain::address::Address;
+use crate::domain::address::{Address, words};
 use crate::domain::deploy::diff::{self, Outcome};
 use crate::domain::deploy::plan::Plan;
 use crate::domain::deploy::protocol::LONGEST;
@@ -442,8 +441,7 @@ fn of_hosts(failure: Error, hosts: &[HostName]) -> Error {
 
 fn row(report: &Report, app: &App) -> Vec<String> {
     let or = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    let host = words(report.host.as_ref(), None);
-    let run = report.run.as_deref().unwrap_or("RUN");
+    let host = words(report.host.as_ref(), Path::new("/"));
     let next = match report.outcome {
         Outcome::Done if report.until_reboot => "secrets last until the reboot".to_owned(),
         Outcome::Done if !report.plan.as_ref().is_none_or(|plan| plan.reboot.waits.is_empty()) => {
@@ -453,7 +451,10 @@ fn row(report: &Report, app: &App) -> Vec<String> {
         Outcome::PendingReboot => "reboot".to_owned(),
         Outcome::Skipped if report.plan.is_some() => app.ui.command("deploy --resume"),
         Outcome::Skipped => "deploy it once it is up".to_owned(),
-        Outcome::Lost => app.ui.command(&format!("deploy{host} --attach {run}")),
+        Outcome::Lost => {
+            let run = report.run.as_ref().map_or_else(String::new, |run| format!(" --attach {run}"));
+            app.ui.command(&format!("deploy{host}{run}"))
+        }
         Outcome::Failed | Outcome::RolledBack => "mend it, then deploy again".to_owned(),
         Outcome::Person => format!("look at it: {}", app.ui.command(&format!("generations{host}"))),
     };
@@ -515,7 +516,7 @@ pub fn show_one(report: Report, root: &Path, app: &App) -> Done {
     }
     if let (Outcome::Done, true, Some(before)) = (report.outcome, other, report.before) {
         // Without the host's name it would be for the machine on which it is typed.
-        let machine = words(report.host.as_ref(), Some(root).filter(|root| *root != Path::new("/")));
+        let machine = words(report.host.as_ref(), root);
         app.ui.say(&format!("undo: {}", app.ui.command(&format!("rollback{machine} --to {before}"))));
     }
     match report.failure {
