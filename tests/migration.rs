@@ -125,7 +125,7 @@ fn a_machine_keeps_its_name_and_its_release() {
     // What it calls itself is no name in the fleet, and stays what it calls itself.
     let db = machine("db");
     assert!(db.contains("hostName = \"DB_1\"") && db.contains("stateVersion = \"23.05\""), "{db}");
-    put(std::path::Path::new(from), "configuration.nix", "{ networking.hostName = \"Attic_1\"; }\n");
+    put(Path::new(from), "configuration.nix", "{ networking.hostName = \"Attic_1\"; }\n");
     sandbox.sealift(&["init", "--from", from]).exits(2).says("Attic_1").says("--host NAME");
     sandbox.sealift(&["init", "--from", from, "--host", "roof"]).exits(0);
     assert!(machine("roof").contains("hostName = \"Attic_1\""), "{}", machine("roof"));
