@@ -56,7 +56,8 @@ fn a_configuration_becomes_a_fleet_and_nothing_is_lost_or_leaked() {
     run.says("hosts/web/hardware-configuration.nix").says("sealift host add web").says("sealift identity new");
     assert_eq!(sandbox.read("hosts/web/hardware-configuration.nix"), HARDWARE);
     assert!(sandbox.read("hosts/web/default.nix").contains("stateVersion = \"24.05\""));
-    assert!(sandbox.read("flake.nix").contains("readDir ./hosts"));
+    let flake = sandbox.read("flake.nix");
+    assert!(flake.contains("inputs.nixpkgs.follows = \"nixpkgs\"") && flake.contains("sealift.lib.mkFleet"), "{flake}");
     let staged = String::from_utf8(sandbox.tool("git", &["ls-files"])).expect("UTF-8");
     assert_eq!(
         staged,
@@ -103,6 +104,31 @@ fn a_checkout_brings_the_hardware_of_all_its_machines() {
     }
     assert!(sandbox.read("hosts/web/default.nix").contains("pathExists"));
     assert!(!sandbox.fleet().join("hosts/evil").exists());
+}
+
+#[test]
+fn a_machine_keeps_its_name_and_its_release() {
+    let sandbox = Sandbox::new();
+    sandbox.tool("git", &["init", "-q"]);
+    let from = sandbox.path("etc");
+    put(&from, "hardware-configuration.nix", HARDWARE);
+    put(&from, "system.nix", "{ lib, ... }: { system = { stateVersion = lib.mkDefault \"22.11\"; }; }\n");
+    put(&from, "configuration.nix", "{ networking = { hostName = \"attic\"; }; imports = [ ./system.nix ]; }\n");
+    put(&from, "hosts/db/hardware-configuration.nix", HARDWARE);
+    put(&from, "hosts/db/default.nix", "{ networking.hostName = \"DB_1\"; system.stateVersion = \"23.05\"; }\n");
+    sandbox.allow(sandbox.path("home/.local/state/sealift/backups"));
+    let from = from.to_str().expect("UTF-8");
+    sandbox.sealift(&["init", "--from", from]).exits(0);
+    let machine = |name: &str| sandbox.read(&format!("hosts/{name}/default.nix"));
+    let attic = machine("attic");
+    assert!(attic.contains("hostName = \"attic\"") && attic.contains("stateVersion = \"22.11\""), "{attic}");
+    // What it calls itself is no name in the fleet, and stays what it calls itself.
+    let db = machine("db");
+    assert!(db.contains("hostName = \"DB_1\"") && db.contains("stateVersion = \"23.05\""), "{db}");
+    put(Path::new(from), "configuration.nix", "{ networking.hostName = \"Attic_1\"; }\n");
+    sandbox.sealift(&["init", "--from", from]).exits(2).says("Attic_1").says("--host NAME");
+    sandbox.sealift(&["init", "--from", from, "--host", "roof"]).exits(0);
+    assert!(machine("roof").contains("hostName = \"Attic_1\""), "{}", machine("roof"));
 }
 
 #[test]

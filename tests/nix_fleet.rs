@@ -469,6 +469,42 @@ fn the_nix_of_the_documents_evaluates() {
 }
 
 #[test]
+fn the_flake_that_init_writes_evaluates_with_the_module() {
+    const TEST: &str = "the flake of init --from";
+    if no_nix(TEST) {
+        return;
+    }
+    let Some(lib) = nixpkgs_lib(TEST) else { return };
+    let sandbox = Sandbox::new();
+    sandbox.tool("git", &["init", "-q"]);
+    let from = sandbox.path("etc");
+    std::fs::create_dir(&from).expect("a folder");
+    let module = "{ lib, ... }: { nixpkgs.hostPlatform = lib.mkDefault \"x86_64-linux\"; }\n";
+    std::fs::write(from.join("hardware-configuration.nix"), module).expect("written");
+    let module = "{ networking.hostName = \"web\"; system.stateVersion = \"24.05\"; }\n";
+    std::fs::write(from.join("configuration.nix"), module).expect("written");
+    sandbox.sealift(&["init", "--from", from.to_str().expect("UTF-8")]).exits(0);
+    sandbox.ssh_key("web");
+    let key = sandbox.path("keys/web.pub");
+    let jay = sandbox.path("jay");
+    sandbox.sealift(&["identity", "new", "--admin", "jay", "--plain", "--file", jay.to_str().expect("UTF-8")]).exits(0);
+    sandbox.sealift(&["host", "add", "web", "--key-file", key.to_str().expect("UTF-8")]).exits(0);
+    sandbox.sealift_with(&["seal", "token", "--hosts", "web", "--stdin"], b"demo").exits(0);
+    let flake = sandbox.fleet().join("flake.nix");
+    let seen = sandbox.nix_value(&format!(
+        "import {} {{ libPath = {}; sealift = \"{}\"; top = {}; fleet = {}; snippet = {}; }}",
+        quoted(Path::new(top()).join("tests/fixtures/nix/snippet.nix")),
+        quoted(&lib),
+        sandbox.package(),
+        quoted(top()),
+        quoted(sandbox.fleet()),
+        quoted(flake),
+    ));
+    assert_eq!(seen["failed"], json!([]));
+    assert_eq!(seen["secrets"], json!({ "web": ["token"] }), "its machine has the module, and reads recipients.toml");
+}
+
+#[test]
 fn deploy_sh_links_etc_nixos_on_this_machine_only() {
     let sandbox = Sandbox::new();
     let bin = sandbox.path("bin");

@@ -56,27 +56,17 @@ impl Account {
     /// A call as this user, with nothing of ours in its environment.
     fn call(&self, root: &Root, words: &[&str]) -> Invocation {
         let Self { user, uid, gid, home } = self;
-        let mut variables = vec![
-            format!("HOME={home}"),
-            format!("USER={user}"),
-            format!("LOGNAME={user}"),
-            format!("PATH={home}/.nix-profile/bin:/etc/profiles/per-user/{user}/bin:{PROGRAMS}"),
-            "LC_ALL=C.UTF-8".to_owned(),
-        ];
+        let path = format!("{home}/.nix-profile/bin:/etc/profiles/per-user/{user}/bin:{PROGRAMS}");
+        // The mask that is ours is for what root writes.
+        let call = Invocation::new("/bin/sh").args(["-c", "umask 022; exec \"$@\"", "sh"]).args(words);
+        let call = call.as_user(*uid, *gid).in_dir(Path::new("/")).env("HOME", home).env("PATH", path);
+        let call = call.env("USER", user.as_str()).env("LOGNAME", user.as_str());
         let runtime = format!("/run/user/{uid}");
-        if root.is_directory(&runtime) {
-            variables.push(format!("DBUS_SESSION_BUS_ADDRESS=unix:path={runtime}/bus"));
-            variables.push(format!("XDG_RUNTIME_DIR={runtime}"));
+        if !root.is_directory(&runtime) {
+            return call;
         }
-        Invocation::new("chroot")
-            .arg(format!("--userspec={uid}:{gid}"))
-            .arg(root.path())
-            .args(["/usr/bin/env", "-i"])
-            .args(variables)
-            // Ours is for what root writes.
-            .args(["/bin/sh", "-c", "umask 022; exec \"$@\"", "sh"])
-            .args(words)
-            .in_dir(root.path())
+        let bus = format!("unix:path={runtime}/bus");
+        call.env("DBUS_SESSION_BUS_ADDRESS", bus).env("XDG_RUNTIME_DIR", runtime)
     }
 }
 
@@ -135,8 +125,10 @@ pub fn activate(root: &Root, user: &UnixName, package: &str, line: impl FnMut(&s
     if !closure::is_store_path(package) || !root.is_program(&program) {
         return Err(Error::failed(format!("{package} is no activation package of home-manager")));
     }
-    // The folders that it wants to be there, as `home-manager switch` makes them.
-    account.call(root, &["nix-env", "-q"]).read()?;
+    // Both make folders that it wants to be there, as for `home-manager switch`; what they say does not matter.
+    for words in [&["nix-build", "--quiet", "--expr", "{}", "--no-out-link"][..], &["nix-env", "-q"]] {
+        account.call(root, words).run()?;
+    }
     // One that sets the profile by itself, as older ones do, knows no such word.
     let new = root.exists(&format!("{package}/gen-version"));
     let mut words = vec!["timeout", "-k", "10", LONGEST, &program];

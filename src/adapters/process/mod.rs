@@ -12,6 +12,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
@@ -62,6 +63,7 @@ pub struct Invocation {
     input: Option<Input>,
     limit: u64,
     patience: Option<Duration>,
+    user: Option<(u32, u32)>,
 }
 
 /// What a program gets on its standard input.
@@ -138,6 +140,7 @@ impl Invocation {
             input: None,
             limit: u64::MAX,
             patience: None,
+            user: None,
         }
     }
 
@@ -152,6 +155,13 @@ impl Invocation {
     #[must_use]
     pub fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
         self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self
+    }
+
+    /// Runs it as another user and group, by number, with no other group, and with nothing of our environment.
+    #[must_use]
+    pub fn as_user(mut self, user: u32, group: u32) -> Self {
+        self.user = Some((user, group));
         self
     }
 
@@ -232,6 +242,9 @@ impl Invocation {
     #[expect(clippy::disallowed_methods, reason = "the one place that starts processes")]
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
+        if let Some((user, group)) = self.user {
+            command.env_clear().uid(user).gid(group);
+        }
         command.args(&self.arguments).env("LC_ALL", "C.UTF-8");
         if let Some(path) = PATH.get() {
             command.env("PATH", path);

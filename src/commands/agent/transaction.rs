@@ -234,7 +234,8 @@ impl Transaction<'_> {
         for home in &switch.homes {
             self.step(Step::Home, &format!("switching the home of {}", home.user))?;
             home::activate(self.root, &home.user, &home.package, |line| self.teller.said(line))
-                .map_err(|error| error.of_kind(Kind::RolledBack))?;
+                // The way back tells the message alone.
+                .map_err(|error| Error::new(Kind::RolledBack, error.in_one_line()))?;
         }
         Ok(())
     }

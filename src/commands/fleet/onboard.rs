@@ -15,6 +15,7 @@ use crate::commands::fleet::host::refuse_known;
 use crate::domain::address::Address;
 use crate::domain::migrate::scaffold::{self, HARDWARE_LIMIT, Known, Layout};
 use crate::domain::name::HostName;
+use crate::domain::nix::settings;
 use crate::domain::policy::Generate;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::recipient::{Recipient, SshFingerprint};
@@ -60,8 +61,10 @@ pub fn learn(session: &Session, request: &Request<'_>) -> Result<Learned> {
     }
     if layout.hosts {
         let configuration = printed(&line, &["cat", "/etc/nixos/configuration.nix"]).unwrap_or_default();
-        known.state_version =
-            scaffold::state_version(&configuration, &printed(&line, &["nixos-version"]).unwrap_or_default());
+        known.state_version = scaffold::state_version(
+            settings::read(&configuration).state_version.as_deref(),
+            &printed(&line, &["nixos-version"]).unwrap_or_default(),
+        );
     } else {
         session.note("there is no hosts/ beside recipients.toml: its hardware configuration is not kept");
     }

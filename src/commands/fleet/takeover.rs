@@ -16,6 +16,7 @@ use crate::commands::fleet::init;
 use crate::commands::fleet::onboard::layout;
 use crate::domain::migrate::scaffold::{self, HARDWARE_LIMIT, Known, Layout};
 use crate::domain::name::HostName;
+use crate::domain::nix::settings::{self, Settings};
 use crate::error::{Error, Result};
 
 /// What is taken over.
@@ -62,12 +63,16 @@ pub fn run(request: &Request<'_>) -> Result<Report> {
             .because(error)
             .hint("name the folder of a configuration, such as /etc/nixos, or a checkout")
     })?;
-    let host = match request.host {
-        Some(host) => host.clone(),
-        None => this_host()?,
-    };
     init::repository(request.directory)?;
     let paths = backup::listed(&from)?;
+    let host = match (request.host, settings(&from, &paths, None).host_name) {
+        (Some(host), _) => host.clone(),
+        (None, Some(said)) => said.parse().map_err(|_| {
+            Error::usage(format!("networking.hostName is `{said}` there, which is no name of a host in the fleet"))
+                .hint("say its name in the fleet: `--host NAME`; what the machine calls itself stays")
+        })?,
+        (None, None) => this_host()?,
+    };
     // First of all, before anything is made.
     let stamp = run_dir::now().replace([':', '-'], "");
     let name = from.file_name().map_or_else(|| "root".to_owned(), |name| name.to_string_lossy().into_owned());
@@ -95,9 +100,12 @@ pub fn run(request: &Request<'_>) -> Result<Report> {
         }
     }
     let release = std::fs::symlink_metadata("/run/current-system").ok().and_then(|_| release());
-    if let Some(known) = new.get_mut(&host) {
-        let said = read(&from.join("configuration.nix")).unwrap_or_default();
-        known.state_version = scaffold::state_version(&said, release.as_deref().unwrap_or_default());
+    for (name, known) in &mut new {
+        let said = settings(&from, &paths, (*name != host).then_some(name));
+        // What runs here tells of this machine only.
+        let runs = release.as_deref().filter(|_| *name == host);
+        known.state_version = scaffold::state_version(said.state_version.as_deref(), runs.unwrap_or_default());
+        known.host_name = said.host_name.filter(|said| said.parse::<HostName>().is_ok() || said.bytes().all(plain));
     }
     let file = |name: &str| root.join(name).is_file();
     let layout = Layout { hosts: true, ..layout(&root) };
@@ -126,6 +134,33 @@ pub fn run(request: &Request<'_>) -> Result<Report> {
     Ok(Report { fleet, host, backup, not_copied, kept, not_placed, lacks_hardware })
 }
 
+/// A byte of what a machine may call itself, beside the names of a fleet: nothing that means something in a string of Nix.
+fn plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)
+}
+
+/// What the former configuration says of a machine: in the files of its own folder, and of the one that it is all about in those
+/// at the top too, configuration.nix first.
+fn settings(from: &Path, paths: &[PathBuf], host: Option<&HostName>) -> Settings {
+    let own = |path: &&PathBuf| {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        match host {
+            Some(host) => folder == Path::new(host.as_str()) || folder == Path::new("hosts").join(host.as_str()),
+            None => folder == Path::new(""),
+        }
+    };
+    let mut files: Vec<&PathBuf> =
+        paths.iter().filter(|path| path.extension().is_some_and(|ending| ending == "nix")).filter(own).collect();
+    files.sort_by_key(|path| !path.ends_with("configuration.nix"));
+    let mut all = Settings::default();
+    for path in files {
+        let said = settings::read(&read(&from.join(path)).unwrap_or_default());
+        all.host_name = all.host_name.or(said.host_name);
+        all.state_version = all.state_version.or(said.state_version);
+    }
+    all
+}
+
 /// The name of this machine.
 fn this_host() -> Result<HostName> {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -150,5 +185,5 @@ fn read(path: &Path) -> Option<String> {
 /// The release that runs here.
 fn release() -> Option<String> {
     let real = std::fs::canonicalize("/run/current-system/nixos-version").ok()?;
-    read(&real).filter(|text| scaffold::state_version("", text).is_some())
+    read(&real).filter(|text| scaffold::state_version(None, text).is_some())
 }

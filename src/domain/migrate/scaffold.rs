@@ -26,6 +26,8 @@ pub struct Known {
     pub hardware: Option<String>,
     /// The NixOS release that it was first installed with.
     pub state_version: Option<String>,
+    /// What it calls itself, where that is not its name in the fleet.
+    pub host_name: Option<String>,
 }
 
 /// The files that the repository has a place for, each with its path and text.
@@ -56,22 +58,33 @@ pub fn place_of(path: &str, host: &HostName) -> Option<(HostName, String)> {
     Some((owner, path))
 }
 
-/// A flake whose systems are the folders of `hosts/`, for a repository that has none. `release` is the one that runs.
+/// A flake whose systems are the folders of `hosts/`, with sealift's module, for a repository that has none. `release` is the
+/// one that runs.
 pub fn flake(release: Option<&str>) -> String {
     let channel = release.map_or_else(|| "nixos-unstable".to_owned(), |release| format!("nixos-{release}"));
     let lines = [
         "# One system for each folder of hosts/. To add a machine is to add its folder: `sealift host add`.",
         "{",
-        &format!("  inputs.nixpkgs.url = \"github:NixOS/nixpkgs/{channel}\";"),
+        "  inputs = {",
+        &format!("    nixpkgs.url = \"github:NixOS/nixpkgs/{channel}\";"),
+        "    sealift = {",
+        "      # Where sealift's repository is: github:…, git+https://…, or git+file:///… on this machine.",
+        "      url = \"git+https://example.org/sealift\";",
+        "      inputs.nixpkgs.follows = \"nixpkgs\";",
+        "      inputs.home-manager.follows = \"\";",
+        "    };",
+        "  };",
         "",
         "  outputs =",
-        "    { nixpkgs, ... }:",
-        "    let",
-        "      folders = nixpkgs.lib.filterAttrs (_: kind: kind == \"directory\") (builtins.readDir ./hosts);",
-        "      system = name: _: nixpkgs.lib.nixosSystem { modules = [ (./hosts + \"/${name}\") ]; };",
-        "    in",
+        "    { nixpkgs, sealift, ... }:",
         "    {",
-        "      nixosConfigurations = builtins.mapAttrs system folders;",
+        "      # Each has sealift's module, and the secrets that recipients.toml gives it.",
+        "      nixosConfigurations = sealift.lib.mkFleet {",
+        "        inherit nixpkgs;",
+        "        fleet = ./.;",
+        "        # What all machines have in common.",
+        "        modules = [ ];",
+        "      };",
         "    };",
         "}",
         "",
@@ -113,7 +126,9 @@ fn machine(host: &HostName, layout: Layout, known: &Known) -> String {
             lines.push("  ];".to_owned());
         }
     }
-    lines.extend([String::new(), format!("  networking.hostName = \"{host}\";")]);
+    // Both were read as literals of Nix, and stand here as they were written there.
+    let name = known.host_name.as_deref().unwrap_or(host.as_str());
+    lines.extend([String::new(), format!("  networking.hostName = \"{name}\";")]);
     lines.push(match &known.state_version {
         Some(version) => format!("  system.stateVersion = \"{version}\";"),
         None => "  # The release of its first installation: system.stateVersion = \"…\";".to_owned(),
@@ -147,17 +162,13 @@ pub fn hardware(printed: &[u8]) -> Result<String> {
 }
 
 /// The release that a machine was first installed with: what its configuration says, else the release that runs.
-pub fn state_version(configuration: &str, nixos_version: &str) -> Option<String> {
+pub fn state_version(said: Option<&str>, nixos_version: &str) -> Option<String> {
     let plain = |text: &str| {
         let (year, month) = text.split_once('.')?;
         let digits = |part: &str| part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit());
         (digits(year) && digits(month)).then(|| text.to_owned())
     };
-    let said = configuration.lines().find_map(|line| {
-        let rest = line.trim_start().strip_prefix("system.stateVersion")?.trim_start().strip_prefix('=')?;
-        plain(rest.trim_start().strip_prefix('"')?.split('"').next()?)
-    });
-    said.or_else(|| plain(nixos_version.trim().get(..5)?))
+    said.and_then(plain).or_else(|| plain(nixos_version.trim().get(..5)?))
 }
 
 #[cfg(test)]
@@ -170,7 +181,7 @@ mod tests {
 
     #[test]
     fn only_the_places_that_are_there_are_filled() {
-        let known = Known { hardware: Some("{ }\n".into()), state_version: Some("25.11".into()) };
+        let known = Known { hardware: Some("{ }\n".into()), state_version: Some("25.11".into()), ..Known::default() };
         let paths = |layout| files(&host(), layout, &known).into_iter().map(|(path, _)| path).collect::<Vec<_>>();
         assert!(paths(Layout::default()).is_empty());
         assert_eq!(
@@ -191,7 +202,11 @@ mod tests {
     #[test]
     fn a_machine_imports_what_is_there() {
         let text = |hardware: bool, common| {
-            let known = Known { hardware: hardware.then(|| "{ }".to_owned()), state_version: Some("25.11".into()) };
+            let known = Known {
+                hardware: hardware.then(|| "{ }".to_owned()),
+                state_version: Some("25.11".into()),
+                ..Known::default()
+            };
             machine(&host(), Layout { common, ..Layout::default() }, &known)
         };
         let head = "# web. A NixOS module. Which secrets this machine receives is said in recipients.toml, and nowhere else.\n{\n";
@@ -238,12 +253,9 @@ mod tests {
 
     #[test]
     fn the_release_is_taken_from_where_it_is_said_first() {
-        assert_eq!(state_version("  system.stateVersion = \"23.05\"; # no", "25.11.1").as_deref(), Some("23.05"));
-        assert_eq!(
-            state_version("# system.stateVersion = \"23.05\";", "25.11.20251101.abc (X)").as_deref(),
-            Some("25.11")
-        );
-        assert_eq!(state_version("system.stateVersion = \"${evil}\";", ""), None);
-        assert_eq!(state_version("", "é"), None);
+        assert_eq!(state_version(Some("23.05"), "25.11.1").as_deref(), Some("23.05"));
+        assert_eq!(state_version(None, "25.11.20251101.abc (X)").as_deref(), Some("25.11"));
+        assert_eq!(state_version(Some("${evil}"), ""), None);
+        assert_eq!(state_version(None, "é"), None);
     }
 }

@@ -8,5 +8,6 @@ pub mod literal;
 pub mod options;
 pub mod redact;
 pub mod rules;
+pub mod settings;
 pub mod syntax;
 pub mod walk;
