@@ -4,6 +4,7 @@
 //! Messages name the thing and the place. They never hold a value, a key that might be private, or a line of a file.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// What every fallible function of the library returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -81,14 +82,16 @@ impl Kind {
     }
 }
 
-/// A failure on its way to a person.
+/// A failure on its way to a person. A copy shares its causes.
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: Kind,
     message: String,
     hint: Option<String>,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     parts: Vec<Error>,
     passing: bool,
 }
@@ -169,7 +172,7 @@ impl Error {
     /// Adds the cause.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
+        self.0.source = Some(source.into().into());
         self
     }
 

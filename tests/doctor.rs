@@ -136,9 +136,9 @@ fn a_machine_that_followed_the_plan_has_its_faults() {
 fn every_rule_is_described() {
     let text = include_str!("../docs/doctor.md");
     let sources = [
-        include_str!("../src/fleet/doctor/machine.rs"),
-        include_str!("../src/fleet/doctor/repository.rs"),
-        include_str!("../src/fleet/doctor/text.rs"),
+        include_str!("../src/domain/doctor/machine.rs"),
+        include_str!("../src/domain/doctor/repository.rs"),
+        include_str!("../src/domain/doctor/text.rs"),
     ];
     let mut rules = set(&["secret-overdue"]);
     for source in sources {

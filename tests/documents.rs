@@ -1,6 +1,7 @@
 //! The documents say what is so: exit codes, the schema, the worked example of a seal, the tests that the threat model names,
-//! links between files, and the reference fleet.
+//! links between files and to headings, the book's table of contents, quoted messages, and the reference fleet.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine};
@@ -25,7 +26,45 @@ fn documents() -> Vec<String> {
             .map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"));
         entries.filter(|name| name.ends_with(".md")).map(|name| format!("{folder}{name}")).collect::<Vec<_>>()
     };
-    [of("./"), of("docs/")].concat()
+    ["./", "docs/", "tests/rig/", "tests/realm/", "tests/fixtures/flake/"].map(of).concat()
+}
+
+/// Where the links of a document lead.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target)
+}
+
+/// The headings of a document.
+fn headings(text: &str) -> Vec<&str> {
+    let mut fenced = false;
+    let prose = text.lines().filter(move |line| {
+        let fence = line.starts_with("```");
+        fenced ^= fence;
+        !fenced && !fence
+    });
+    prose
+        .filter(|line| line.starts_with('#'))
+        .filter_map(|line| line.trim_start_matches('#').strip_prefix(' '))
+        .map(str::trim)
+        .collect()
+}
+
+/// The anchors of a document's headings, as forges and mdBook make them; the second of a name gets a number.
+fn anchors(text: &str) -> Vec<String> {
+    let mut anchors: Vec<String> = Vec::new();
+    let mut names: Vec<String> = Vec::new();
+    for heading in headings(text) {
+        let letter = |c: char| match c {
+            ' ' => Some('-'),
+            c if c.is_alphanumeric() || "-_".contains(c) => Some(c),
+            _ => None,
+        };
+        let name: String = heading.to_lowercase().chars().filter_map(letter).collect();
+        let before = names.iter().filter(|other| **other == name).count();
+        anchors.push(if before == 0 { name.clone() } else { format!("{name}-{before}") });
+        names.push(name);
+    }
+    anchors
 }
 
 #[test]
@@ -126,10 +165,15 @@ fn links_lead_somewhere() {
     let mut broken = Vec::new();
     for name in documents() {
         let text = document(&name);
-        for target in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target) {
-            let (file, _) = target.split_once('#').unwrap_or((target, ""));
-            let there = top().join(&name).parent().expect("a folder").join(file);
-            if !target.starts_with("http") && !there.exists() {
+        for target in links(&text).filter(|target| !target.starts_with("http")) {
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let leads = match file {
+                "" => top().join(&name),
+                file => top().join(&name).parent().expect("a folder").join(file),
+            };
+            let heading =
+                || anchors(&std::fs::read_to_string(&leads).unwrap_or_default()).iter().any(|it| it == anchor);
+            if !leads.exists() || (!anchor.is_empty() && !heading()) {
                 broken.push(format!("{name}: {target}"));
             }
         }
@@ -145,6 +189,52 @@ fn links_lead_somewhere() {
         }
     }
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn anchors_are_those_of_the_headings() {
+    let text = "# A b\n```sh\n# no heading\n```\n## `c` says: …, 1 - d_e\n### A b\n#not one\n";
+    assert_eq!(anchors(text), ["a-b", "c-says--1---d_e", "a-b-1"]);
+}
+
+#[test]
+fn the_book_has_every_document_and_leads_nowhere_else() {
+    let summary = document("docs/SUMMARY.md");
+    let pages: Vec<String> = links(&summary).map(|page| format!("docs/{page}")).collect();
+    let listed: BTreeSet<String> = pages.iter().cloned().collect();
+    assert_eq!(listed.len(), pages.len(), "a page stands once in docs/SUMMARY.md");
+    let there: BTreeSet<String> =
+        documents().into_iter().filter(|name| name.starts_with("docs/") && name != "docs/SUMMARY.md").collect();
+    assert_eq!(listed, there);
+    // The site has the folder docs/ and nothing else of the repository.
+    for page in there {
+        for target in links(&document(&page)) {
+            assert!(!target.starts_with(['.', '/']), "{page} leads out of the book: {target}");
+        }
+    }
+}
+
+#[test]
+fn messages_that_are_explained_are_those_of_the_program() {
+    let mut source = String::new();
+    let mut folders = vec![top().join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                source += &std::fs::read_to_string(path).expect("a file of Rust");
+            }
+        }
+    }
+    let text = document("docs/troubleshooting.md");
+    let messages: Vec<&str> = headings(&text).into_iter().flat_map(|line| line.split('`').skip(1).step_by(2)).collect();
+    assert!(messages.len() > 30, "the messages are found");
+    // An ellipsis stands for what differs. What is between must be in the source, as one piece.
+    let gone = |message: &&str| message.split('…').map(str::trim).any(|part| !source.contains(part));
+    let gone: Vec<&str> = messages.into_iter().filter(gone).collect();
+    assert!(gone.is_empty(), "docs/troubleshooting.md explains what the program does not say: {gone:#?}");
 }
 
 #[test]

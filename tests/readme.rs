@@ -1,6 +1,6 @@
-//! The README's blocks do what they say: each that is marked `<!-- test -->` is run, in order, in one empty home, and
-//! what it shows must come in that order. `…` in a shown line stands for anything, a line of it for any lines. A block
-//! marked `<!-- test: root -->` mounts, and runs only where mounts are private.
+//! The blocks of the README and of the guides do what they say: each that is marked `<!-- test -->` is run, in order, in one
+//! empty home for each document, and what it shows must come in that order. `…` in a shown line stands for anything, a line of
+//! it for any lines. A block marked `<!-- test: root -->` mounts, and runs only where mounts are private.
 
 use crate::harness::{Sandbox, not_run};
 
@@ -10,7 +10,7 @@ struct Typed {
     shown: Vec<String>,
 }
 
-/// The marked blocks of the README: whether it needs root, and its commands.
+/// The marked blocks of a document: whether it needs root, and its commands.
 fn blocks(text: &str) -> Vec<(bool, Vec<Typed>)> {
     let mut blocks = Vec::new();
     let mut lines = text.lines();
@@ -55,8 +55,23 @@ fn all_fit(shown: &[String], printed: &[&str]) -> bool {
 
 #[test]
 fn the_readme_does_what_it_shows() {
-    let blocks = blocks(include_str!("../README.md"));
-    assert!(blocks.len() >= 6, "the marks are found");
+    does_what_it_shows("README", include_str!("../README.md"), 5);
+}
+
+#[test]
+fn the_quick_start_does_what_it_shows() {
+    does_what_it_shows("quick start", include_str!("../docs/quick-start.md"), 7);
+}
+
+#[test]
+fn the_way_out_of_a_lost_laptop_does_what_it_shows() {
+    does_what_it_shows("lost laptop", include_str!("../docs/lost-laptop.md"), 6);
+}
+
+/// Runs the marked blocks of a document, of which there are so many.
+fn does_what_it_shows(name: &str, text: &str, count: usize) {
+    let blocks = blocks(text);
+    assert_eq!(blocks.len(), count, "the marks are found");
     let sandbox = Sandbox::new();
     let namespace = std::env::var("SEALIFT_TEST_NAMESPACE").is_ok_and(|value| value == "1");
     sandbox.allow(sandbox.path("home/root/run"));
@@ -66,7 +81,7 @@ fn the_readme_does_what_it_shows() {
     let mut all = Vec::new();
     for (root, typed) in blocks {
         if root && !namespace {
-            not_run("README: the block that mounts", "this is not a mount namespace of its own");
+            not_run(&format!("{name}: the block that mounts"), "this is not a mount namespace of its own");
             continue;
         }
         for one in typed {

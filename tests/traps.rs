@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 
-use sealift::adapters::git_traps::TRAPS;
+use sealift::adapters::git::traps::TRAPS;
 
 use crate::harness::{Run, Sandbox, not_run};
 

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::files;
+use crate::adapters::fs::files;
 use crate::error::{Error, Result};
 
 /// How many files are copied.

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::accounts::Caller;
-use super::git::Git;
-use super::process::Invocation;
-use super::rooted::Root;
+use crate::adapters::fs::root::Root;
+use crate::adapters::git::Git;
+use crate::adapters::host::accounts::Caller;
+use crate::adapters::process::Invocation;
+use crate::domain::address::Address;
+use crate::domain::deploy::host_facts::Trust;
+use crate::domain::name::HostName;
 use crate::error::{Error, Result};
-use crate::fleet::address::Address;
-use crate::fleet::name::HostName;
-use crate::fleet::survey::Trust;
 
 /// nix with the commands that flakes need, whatever nix.conf says.
 fn nix() -> Invocation {
@@ -163,7 +163,7 @@ impl Rooted {
             return Err(call.failure(&output));
         }
         let built: BTreeMap<HostName, String> = plans.into_iter().map(|(host, one)| (host, one.out)).collect();
-        if built.values().all(|path| super::system::is_store_path(path)) {
+        if built.values().all(|path| crate::adapters::host::closure::is_store_path(path)) {
             Ok(built)
         } else {
             Err(Error::failed("nix eval names no store path"))
@@ -214,7 +214,7 @@ impl Drop for Rooted {
 pub fn add(name: &str, folder: &Path) -> Result<String> {
     let printed = nix().args(["store", "add-path", "--name", name, "--"]).arg(folder).read()?;
     let path = String::from_utf8_lossy(&printed).trim().to_owned();
-    if super::system::is_store_path(&path) {
+    if crate::adapters::host::closure::is_store_path(&path) {
         Ok(path)
     } else {
         Err(Error::failed("nix store add-path names no store path"))
@@ -280,7 +280,7 @@ pub fn sign(paths: &[&str], key: &Path) -> Result<()> {
 fn built_path(json: &[u8]) -> Result<String> {
     let built: serde_json::Value =
         serde_json::from_slice(json).map_err(|error| Error::failed("nix build answers out of form").because(error))?;
-    let path = built[0]["outputs"]["out"].as_str().filter(|path| super::system::is_store_path(path));
+    let path = built[0]["outputs"]["out"].as_str().filter(|path| crate::adapters::host::closure::is_store_path(path));
     path.map(str::to_owned).ok_or_else(|| Error::failed("nix build names no store path"))
 }
 
@@ -315,7 +315,7 @@ pub fn copy(root: &Root, paths: &[&str], sudo: bool) -> Result<()> {
 /// When no program can tell.
 pub fn differences(root: &Root, before: &str, after: &str) -> Result<Vec<String>> {
     // What runs is what a host says that runs: nix would build whatever flake that names, and options are words too.
-    if let Some(other) = [before, after].into_iter().find(|path| !super::system::is_store_path(path)) {
+    if let Some(other) = [before, after].into_iter().find(|path| !crate::adapters::host::closure::is_store_path(path)) {
         return Err(Error::failed(format!("{other} is no store path")));
     }
     let mut calls = Vec::new();

@@ -2,18 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
-use super::files::Beneath;
-use super::git::Git;
-use super::journal::{Changes, Journal};
-use super::{age, files, parallel, signals};
+use crate::adapters::age::armor;
+use crate::adapters::fs::files::{self, Beneath};
+use crate::adapters::fs::transaction::{Changes, Journal};
+use crate::adapters::git::Git;
+use crate::adapters::process::parallel;
+use crate::adapters::signals;
+use crate::domain::name::FileName;
+use crate::domain::policy::edit::public_path;
+use crate::domain::policy::{Policy, parse};
+use crate::domain::secret::age_header::{ARMOR, FILE_LIMIT, Fault, HEADER_LIMIT};
+use crate::domain::secret::inventory::{Found, Inventory};
+use crate::domain::secret::seal::Envelope;
 use crate::error::{Error, Kind, Result};
-use crate::fleet::header::{ARMOR, FILE_LIMIT, Fault, HEADER_LIMIT};
-use crate::fleet::inventory::{Found, Inventory};
-use crate::fleet::name::FileName;
-use crate::fleet::policy::Policy;
-use crate::fleet::policy_edit::public_path;
-use crate::fleet::policy_file;
-use crate::fleet::seal::Envelope;
 
 /// The largest public half of a key pair that is read, in bytes.
 const PUBLIC_LIMIT: u64 = 64 << 10;
@@ -37,10 +38,10 @@ impl Fleet {
         let here = std::fs::canonicalize(directory)
             .map_err(|error| Error::usage(format!("there is no directory {}", directory.display())).because(error))?;
         here.ancestors()
-            .find(|above| above.join(policy_file::FILE).symlink_metadata().is_ok())
+            .find(|above| above.join(parse::FILE).symlink_metadata().is_ok())
             .map(Path::to_owned)
             .ok_or_else(|| {
-                Error::usage(format!("there is no fleet here: no {} in {} or above", policy_file::FILE, here.display()))
+                Error::usage(format!("there is no fleet here: no {} in {} or above", parse::FILE, here.display()))
                     .hint("make one with `sealift init`, or name it with `--fleet DIR`")
             })
     }
@@ -50,11 +51,10 @@ impl Fleet {
     /// # Errors
     /// When recipients.toml cannot be read, or is invalid.
     pub fn open(root: &Path) -> Result<Self> {
-        let path = root.join(policy_file::FILE);
-        let bytes = files::read(&path, policy_file::LIMIT).map_err(|error| error.of_kind(Kind::Usage))?;
-        let text =
-            String::from_utf8(bytes).map_err(|_| Error::usage(format!("{} is not UTF-8 text", policy_file::FILE)))?;
-        let policy = policy_file::parse(&text)?;
+        let path = root.join(parse::FILE);
+        let bytes = files::read(&path, parse::LIMIT).map_err(|error| error.of_kind(Kind::Usage))?;
+        let text = String::from_utf8(bytes).map_err(|_| Error::usage(format!("{} is not UTF-8 text", parse::FILE)))?;
+        let policy = parse::parse(&text)?;
         Ok(Self { root: root.to_owned(), text, policy })
     }
 
@@ -78,7 +78,7 @@ impl Fleet {
             finished(paths);
         }
         // What was read before the lock was held may be another's former policy by now.
-        let text = files::read(&self.root.join(policy_file::FILE), policy_file::LIMIT)?;
+        let text = files::read(&self.root.join(parse::FILE), parse::LIMIT)?;
         if text != self.text.as_bytes() {
             *self = Self::open(&self.root)?;
         }
@@ -169,7 +169,7 @@ fn look(secrets: &Beneath, file: &FileName) -> Found {
         let (bytes, size) = read(16 << 10)?;
         if bytes.starts_with(ARMOR) {
             let (whole, _) = read(usize::try_from(size).unwrap_or(0))?;
-            let binary = age::dearmored(&whole).ok().flatten().ok_or(Fault::Damaged)?;
+            let binary = armor::dearmored(&whole).ok().flatten().ok_or(Fault::Damaged)?;
             return Envelope::read(&binary);
         }
         match Envelope::read(&bytes) {

@@ -14,9 +14,9 @@ use rustix::termios::{
 };
 use zeroize::Zeroizing;
 
-use super::signals;
+use crate::adapters::signals;
+use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Result};
-use crate::fleet::plaintext::Plaintext;
 
 /// What the kernel holds of one typed line, newline included. More is dropped by it without a word, so a line that
 /// reaches this is refused.

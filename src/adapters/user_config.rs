@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::files;
+use crate::adapters::fs::files;
+use crate::domain::name::nearest;
 use crate::error::{Error, Result};
-use crate::fleet::name::nearest;
 
 /// The file's name, in sealift's configuration directory.
 pub const FILE: &str = "config.toml";

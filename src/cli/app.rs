@@ -3,16 +3,19 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use super::settings::{self, Global};
-use super::ui::Ui;
-use crate::adapters::ask::Ask;
-use crate::adapters::identity::{Identities, Plugins};
+use crate::adapters::age::discovery::{self, Places};
+use crate::adapters::age::identity::{Identities, Plugins};
+use crate::adapters::prompt::Ask;
 use crate::adapters::repository::Fleet;
-use crate::adapters::search::{self, Places};
 use crate::adapters::user_config::UserConfig;
+use crate::cli::settings::{self, Global};
+use crate::cli::ui::Ui;
 use crate::commands::Session;
-use crate::error::Result;
-use crate::fleet::recipient::Recipient;
+use crate::domain::secret::recipient::Recipient;
+use crate::error::{Kind, Result};
+
+/// How a verb ends when it did not fail: with 0, or with the code of a finding.
+pub type Done = anyhow::Result<Option<Kind>>;
 
 /// The program as the command line set it up.
 pub struct App {
@@ -20,13 +23,15 @@ pub struct App {
     pub global: Global,
     /// Where everything is printed.
     pub ui: Arc<Ui>,
+    /// The definition that help, completions and man pages come from.
+    pub command: fn() -> clap::Command,
 }
 
 impl App {
     /// Sets it up.
-    pub fn new(global: Global) -> Self {
+    pub fn new(global: Global, command: fn() -> clap::Command) -> Self {
         let ui = Arc::new(Ui::new(global.quiet, global.passphrase_fd, global.fleet.as_deref()));
-        Self { global, ui }
+        Self { global, ui, command }
     }
 
     /// The directory that was named for this run, else where it was started.
@@ -91,8 +96,21 @@ impl App {
             if let Some(found) = found.get() {
                 return Ok(Arc::clone(found));
             }
-            let new = Arc::new(search::find(&places, &admins, &plugins, &ask)?);
+            let new = Arc::new(discovery::find(&places, &admins, &plugins, &ask)?);
             Ok(Arc::clone(found.get_or_init(|| new)))
         })
     }
+}
+
+/// Prints rows as aligned columns, the first as their heads.
+pub fn table(app: &App, rows: &[Vec<String>]) -> Done {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+        .collect();
+    for row in rows {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        app.ui.line(cells.join("  ").trim_end())?;
+    }
+    Ok(None)
 }

@@ -1,25 +1,24 @@
 //! The command line: arguments become requests, reports become text or JSON. The only layer that prints, reads the
 //! environment, or knows exit codes as numbers.
 
-use std::process::ExitCode;
-
-use clap::{CommandFactory, FromArgMatches, Parser};
-
-use crate::adapters::{process, signals};
-use crate::error::Kind;
-use crate::fleet::guarded::is_guarded;
-
 mod app;
+mod args;
+mod input;
 mod sarif;
 mod settings;
 mod ui;
 mod verbs;
 
-pub use app::App;
-pub use ui::Ui;
+use std::process::ExitCode;
 
-/// How a verb ends when it did not fail: with 0, or with the code of a finding.
-pub type Done = anyhow::Result<Option<Kind>>;
+use clap::{CommandFactory, FromArgMatches, Parser};
+
+use crate::adapters::{process, signals};
+use crate::domain::guarded::is_guarded;
+use crate::error::Kind;
+
+pub use crate::cli::app::App;
+pub use crate::cli::ui::Ui;
 
 /// The whole command line.
 #[derive(Parser)]
@@ -49,13 +48,13 @@ pub fn main() -> ExitCode {
     process::look_in(settings::path());
     let matches = match command().try_get_matches() {
         Ok(matches) => matches,
-        Err(error) => return ui::usage(error),
+        Err(error) => return ui::usage(error, &command()),
     };
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
-        Err(error) => return ui::usage(error),
+        Err(error) => return ui::usage(error, &command()),
     };
-    let app = App::new(cli.global);
+    let app = App::new(cli.global, command);
     let ui = app.ui.clone();
     // A panic tells where, and never what: its message could hold a value.
     std::panic::set_hook(Box::new(move |panic| {
@@ -74,7 +73,6 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The definition that help, completions and man pages come from.
-pub fn command() -> clap::Command {
+fn command() -> clap::Command {
     Cli::command()
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::commands::scan::Report;
-use crate::fleet::scan::{Finding, Place, Weight, rules};
+use crate::domain::scan::{Finding, Place, Weight, rules};
 
 /// The report in that form.
 pub fn report(report: &Report) -> Value {

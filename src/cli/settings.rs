@@ -6,13 +6,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::adapters::accounts;
+use crate::adapters::age::discovery::{CREDENTIAL, DEFAULT_FILE, Places};
+use crate::adapters::age::identity::Plugins;
 use crate::adapters::editor::Editor;
-use crate::adapters::identity::Plugins;
-use crate::adapters::scratch::Surroundings;
-use crate::adapters::search::{CREDENTIAL, DEFAULT_FILE, Places};
+use crate::adapters::editor::scratch::Surroundings;
+use crate::adapters::host::accounts;
 use crate::adapters::user_config::{self, UserConfig};
-use crate::commands::deploy::caller::Caller;
+use crate::commands::hosts::privilege::Caller;
 use crate::commands::scan::index::KeyAt;
 use crate::error::{Error, Result};
 

@@ -14,15 +14,15 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use rustix::io::Errno;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::settings;
-use crate::adapters::ask::Ask;
-use crate::adapters::ssh_options::quoted;
+use crate::adapters::prompt::Ask;
+use crate::adapters::ssh::options::quoted;
 use crate::adapters::terminal::{self, Terminal};
+use crate::cli::settings;
 use crate::commands::{Event, Talk};
+use crate::domain::foreign::{self, cut, one_line};
+use crate::domain::name::HostName;
+use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Kind, Result};
-use crate::fleet::foreign::{self, cut, one_line};
-use crate::fleet::name::HostName;
-use crate::fleet::plaintext::Plaintext;
 
 /// The version of the form of what `--json` prints. Fields may be added without a new one.
 const JSON_VERSION: u32 = 1;
@@ -500,15 +500,15 @@ fn painted(sgr: u8, text: &str) -> String {
 
 /// Prints what clap says of wrong arguments, or the help that was asked for. Values of arguments are not quoted: one may
 /// be a key that was pasted at the wrong place.
-pub fn usage(error: clap::Error) -> ExitCode {
+pub fn usage(error: clap::Error, command: &clap::Command) -> ExitCode {
     let code = if error.use_stderr() { ExitCode::from(Kind::Usage.code()) } else { ExitCode::SUCCESS };
     // A reader that went away is no failure.
-    let _gone = without_values(error).print();
+    let _gone = without_values(error, command).print();
     code
 }
 
 /// The same error, which names the argument, the rule and the known values, and says "…" where a value stood.
-fn without_values(mut error: clap::Error) -> clap::Error {
+fn without_values(mut error: clap::Error, command: &clap::Command) -> clap::Error {
     let text = |error: &clap::Error, kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         _ => None,
@@ -524,7 +524,7 @@ fn without_values(mut error: clap::Error) -> clap::Error {
         let rule = long.map_or(rule.clone(), |value| rule.replace(&value, "…"));
         let rule = if rule.is_empty() { rule } else { format!(": {rule}") };
         let what = format!("invalid value for '{}'{rule}\n", argument.unwrap_or_default());
-        return clap::Error::raw(ErrorKind::ValueValidation, what).with_cmd(&super::command());
+        return clap::Error::raw(ErrorKind::ValueValidation, what).with_cmd(command);
     }
     let hidden = || ContextValue::String("…".to_owned());
     if value.is_some() {

@@ -1,53 +1,32 @@
 //! The verbs, one a file: a request in, a report out. They are silent: what happens is told to a `Talk`, and only the
 //! command line prints.
 
+pub mod adopt;
+pub mod agent;
+pub mod deploy;
+pub mod fleet;
+pub mod hosts;
+pub mod install;
+pub mod past;
+pub mod scan;
+pub mod secrets;
+pub mod writer;
+
 use std::sync::Arc;
 
 use jiff::civil::Date;
 use secrecy::SecretString;
 
 use crate::adapters::age::Sealer;
-use crate::adapters::ask::Ask;
+use crate::adapters::age::identity::{Identities, Plugins};
+use crate::adapters::fs::transaction::{Changes, Journal};
 use crate::adapters::git::Git;
-use crate::adapters::identity::{Identities, Plugins};
-use crate::adapters::journal::{Changes, Journal};
+use crate::adapters::prompt::Ask;
 use crate::adapters::repository::Fleet;
+use crate::domain::name::HostName;
+use crate::domain::policy::parse::{self, FILE};
+use crate::domain::secret::plaintext::Plaintext;
 use crate::error::Result;
-use crate::fleet::name::HostName;
-use crate::fleet::plaintext::Plaintext;
-
-pub mod adopt;
-pub mod check;
-pub mod cleanup;
-pub mod deploy;
-pub mod doctor;
-pub mod edit;
-pub mod etc_nixos;
-pub mod former;
-pub mod generations;
-pub mod hook;
-pub mod host;
-pub mod identity;
-pub mod import;
-pub mod init;
-pub mod install;
-pub mod list;
-pub mod manifest;
-pub mod onboard;
-pub mod past;
-pub mod progress;
-pub mod provision;
-pub mod rekey;
-pub mod rename;
-pub mod rollback;
-pub mod rotate;
-pub mod scan;
-pub mod seal;
-pub mod show;
-pub mod status;
-pub mod takeover;
-pub mod verify;
-pub mod writer;
 
 /// What a verb tells while it works.
 #[derive(Clone, Debug)]
@@ -136,7 +115,7 @@ impl Session {
     /// When a plugin is not allowed or not installed.
     pub fn sealer<'a>(
         &self,
-        recipients: impl IntoIterator<Item = &'a crate::fleet::recipient::Recipient>,
+        recipients: impl IntoIterator<Item = &'a crate::domain::secret::recipient::Recipient>,
     ) -> Result<Sealer> {
         let ask: Arc<dyn Ask> = self.talk.clone();
         Sealer::new(recipients, &self.plugins, &ask)
@@ -150,4 +129,15 @@ impl Session {
         let identities = (self.identities)()?;
         if identities.is_empty() { Err(identities.none_at_hand()) } else { Ok(identities) }
     }
+}
+
+/// Takes an edited policy over into the session and the change, if it is valid.
+pub fn adopt_policy(session: &mut Session, text: String, changes: &mut Changes) -> Result<String> {
+    let policy = parse::parse(&text).map_err(|error| match error.mend() {
+        Some(_) => error,
+        None => error.hint(format!("{FILE} was not changed: lines are those of the edited text")),
+    })?;
+    changes.write(FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
+    session.fleet.policy = policy;
+    Ok(text)
 }

@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 use crate::adapters::git::Git;
+use crate::domain::drift::access::{Reader, listed};
+use crate::domain::name::FileName;
+use crate::domain::policy::parse::{self, FILE};
+use crate::domain::policy::{Keys, Policy};
+use crate::domain::secret::seal::Envelope;
 use crate::error::Result;
-use crate::fleet::access::{Reader, listed};
-use crate::fleet::name::FileName;
-use crate::fleet::policy::{Keys, Policy};
-use crate::fleet::policy_file::{self, FILE};
-use crate::fleet::seal::Envelope;
 
 /// How many commits that touched the policy are looked at.
 const COMMITS: usize = 256;
@@ -41,7 +41,7 @@ struct Version {
 
 impl Version {
     fn policy(&self) -> Option<&Policy> {
-        let read = || policy_file::parse(std::str::from_utf8(self.text.as_deref()?).ok()?).ok();
+        let read = || parse::parse(std::str::from_utf8(self.text.as_deref()?).ok()?).ok();
         self.policy.get_or_init(read).as_ref()
     }
 }

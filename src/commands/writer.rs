@@ -5,19 +5,19 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::past::Past;
-use super::{Changes, Session};
 use crate::adapters::age;
+use crate::commands::past::Past;
+use crate::commands::{Changes, Session};
+use crate::domain::drift::access::Access;
+use crate::domain::name::FileName;
+use crate::domain::policy::Wanted;
+use crate::domain::policy::edit::public_path;
+use crate::domain::scan::index;
+use crate::domain::secret::age_header::Fault;
+use crate::domain::secret::plaintext::Plaintext;
+use crate::domain::secret::recipient::Fingerprint;
+use crate::domain::secret::seal::{Envelope, Seal};
 use crate::error::{Error, Result};
-use crate::fleet::access::Access;
-use crate::fleet::header::Fault;
-use crate::fleet::name::FileName;
-use crate::fleet::plaintext::Plaintext;
-use crate::fleet::policy::Wanted;
-use crate::fleet::policy_edit::public_path;
-use crate::fleet::recipient::Fingerprint;
-use crate::fleet::scan::index;
-use crate::fleet::seal::{Envelope, Seal};
 
 /// One sealed file.
 #[derive(Debug, Serialize)]

@@ -4,10 +4,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use sealift::adapters::ask::Ask;
+use sealift::adapters::prompt::Ask;
 use sealift::commands::{Event, Talk};
+use sealift::domain::secret::plaintext::Plaintext;
 use sealift::error::{Error, Result};
-use sealift::fleet::plaintext::Plaintext;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
@@ -104,10 +104,10 @@ impl Machine {
             manifest: manifest.into(),
             root: self.root.path(""),
             identities: vec![self.sandbox.key("web").into()],
-            tree: sealift::fleet::installed::Tree::Ordinary,
+            tree: sealift::domain::manifest::install_status::Tree::Ordinary,
             user_dir: None,
             strict: sealift::commands::install::Strict::Always,
-            plugins: sealift::adapters::identity::Plugins::default(),
+            plugins: sealift::adapters::age::identity::Plugins::default(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use sealift::commands::install::{self, Owners};
-use sealift::fleet::installed::Tree;
+use sealift::domain::manifest::install_status::Tree;
 use serde_json::json;
 
 use super::{Machine, Silence, entry, names};

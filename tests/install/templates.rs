@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use sealift::adapters::rooted::Root;
+use sealift::adapters::fs::root::Root;
 use sealift::commands::install;
 
 use super::{Machine, entry};

@@ -3,8 +3,8 @@
 use std::process::Stdio;
 
 use sealift::adapters::age;
-use sealift::adapters::ask::Ask;
-use sealift::adapters::identity::{Identities, Plugins};
+use sealift::adapters::age::identity::{Identities, Plugins};
+use sealift::adapters::prompt::Ask;
 use serde_json::{Value, json};
 
 use super::{Machine, Silence, entry};

@@ -76,7 +76,7 @@ fn nix_a_host_that_lies_writes_no_line_of_another() {
     if cannot_rig("remote: forged lines") {
         return;
     }
-    let acts = |text: &str| text.chars().any(|c| c != '\n' && sealift::fleet::foreign::acts(c));
+    let acts = |text: &str| text.chars().any(|c| c != '\n' && sealift::domain::foreign::acts(c));
     let holds = |run: &crate::harness::Run| {
         for text in [run.text(), run.stderr.clone()] {
             assert!(!acts(&text), "{text:?}");

@@ -1,8 +1,8 @@
 //! The corpus that recall and false positives are measured on: files as such repositories have them, each with one planted
 //! secret of one rule, and as many without any. Made from the rules' own forms and from what is not of the rules.
 
-use sealift::fleet::scan::rules;
-use sealift::fleet::scan::sample::make;
+use sealift::domain::scan::rules;
+use sealift::domain::scan::sample::make;
 
 /// A file of the corpus.
 pub struct File {

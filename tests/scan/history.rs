@@ -105,7 +105,7 @@ fn a_repository_without_commits_has_no_history() {
 #[test]
 fn values_without_quotes_count_where_they_are_usual() {
     let sandbox = repository();
-    let value = sealift::fleet::scan::sample::make("4q<a24>Y2", 5);
+    let value = sealift::domain::scan::sample::make("4q<a24>Y2", 5);
     for name in ["a.env", "a.rs"] {
         sandbox.write(name, format!("x\napi_key={value}\n"));
         commit(&sandbox, name);

@@ -185,11 +185,11 @@ fn a_key_of_the_index_that_hosts_receive_is_refused() {
 /// of eight blanks, and a length.
 fn seal_index(sandbox: &Sandbox, entries: impl Iterator<Item = u16>) {
     use sealift::adapters::age::Sealer;
-    use sealift::adapters::ask::Ask;
-    use sealift::adapters::identity::Plugins;
-    use sealift::fleet::plaintext::Plaintext;
-    use sealift::fleet::recipient::Recipient;
-    use sealift::fleet::seal::Seal;
+    use sealift::adapters::age::identity::Plugins;
+    use sealift::adapters::prompt::Ask;
+    use sealift::domain::secret::plaintext::Plaintext;
+    use sealift::domain::secret::recipient::Recipient;
+    use sealift::domain::secret::seal::Seal;
 
     const BITS: u32 = 20;
     let tag = u32::try_from(u64::from_le_bytes([b' '; 8]) >> (64 - BITS)).expect("few bits");

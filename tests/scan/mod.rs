@@ -9,7 +9,7 @@ mod values;
 
 use std::path::Path;
 
-use sealift::fleet::scan::sample::make;
+use sealift::domain::scan::sample::make;
 
 use crate::harness::{Run, Sandbox};
 

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::cli::{App, Done, command};
+use crate::cli::app::{App, Done};
+use crate::domain::policy::schema;
 use crate::error::{Error, Result};
-use crate::fleet::policy_raw;
 
 /// The arguments of `sealift completions`.
 #[derive(clap::Args)]
@@ -16,7 +16,7 @@ pub struct CompletionsArgs {
 /// Prints the script.
 pub fn completions(args: &CompletionsArgs, app: &App) -> Done {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut command(), "sealift", &mut script);
+    clap_complete::generate(args.shell, &mut (app.command)(), "sealift", &mut script);
     app.ui.data(&script)?;
     Ok(None)
 }
@@ -33,19 +33,19 @@ pub struct ManArgs {
 pub fn man(args: &ManArgs, app: &App) -> Done {
     let Some(directory) = &args.out else {
         let mut page = Vec::new();
-        clap_mangen::Man::new(command())
+        clap_mangen::Man::new((app.command)())
             .render(&mut page)
             .map_err(|error| Error::io("cannot render the manual page", error))?;
         app.ui.data(&page)?;
         return Ok(None);
     };
-    let written: Result<(), std::io::Error> = clap_mangen::generate_to(command(), directory);
+    let written: Result<(), std::io::Error> = clap_mangen::generate_to((app.command)(), directory);
     written.map_err(|error| Error::io(format!("cannot write the manual pages into {}", directory.display()), error))?;
     Ok(None)
 }
 
 /// Prints the JSON schema of recipients.toml, for editors.
 pub fn schema(app: &App) -> Done {
-    app.ui.json_as_it_is(&policy_raw::schema())?;
+    app.ui.json_as_it_is(&schema::schema())?;
     Ok(None)
 }

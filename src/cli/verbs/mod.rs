@@ -1,38 +1,23 @@
 //! The verbs as they are typed: one file each, with its arguments (their comments are the help), the request that they
 //! become, and how its report is shown.
 
+mod adopt;
+pub mod agent;
+mod deploy;
+pub mod fleet;
+mod manual;
+mod scan;
+pub mod secrets;
+
 use clap::Subcommand;
 
-use super::{App, Done};
-use crate::fleet::header::VALUE_MAXIMUM;
-
-mod adopt;
-mod check;
-mod cleanup;
-mod deploy;
-mod doctor;
-mod edit;
-mod generations;
-mod hook;
-mod host;
-mod host_run;
-mod identity;
-mod import;
-mod init;
-mod install;
-mod list;
-mod manifest;
-mod manual;
-mod rekey;
-mod rename;
-mod rollback;
-mod rotate;
-mod scan;
-mod seal;
-mod show;
-mod status;
-mod verify;
-mod who;
+use crate::cli::app::{App, Done};
+use crate::cli::verbs::adopt::import;
+use crate::cli::verbs::agent::{host_run, install};
+use crate::cli::verbs::deploy::{generations, rollback};
+use crate::cli::verbs::fleet::{check, cleanup, doctor, host, identity, init, manifest, status, verify};
+use crate::cli::verbs::scan::hook;
+use crate::cli::verbs::secrets::{edit, list, rekey, rename, rotate, seal, show, who};
 
 /// What to do.
 #[derive(Subcommand)]
@@ -234,63 +219,6 @@ impl Verb {
             Verb::Completions(args) => manual::completions(&args, app),
             Verb::Man(args) => manual::man(&args, app),
             Verb::Schema => manual::schema(app),
-        }
-    }
-}
-
-/// A size of a value, in bytes: no larger than what could be read again.
-fn size(text: &str) -> Result<usize, String> {
-    let fits = text.parse().ok().filter(|size| (1..=VALUE_MAXIMUM).contains(size));
-    fits.ok_or_else(|| format!("a number of bytes from 1 to {VALUE_MAXIMUM}"))
-}
-
-/// Prints rows as aligned columns, the first as their heads.
-fn table(app: &App, rows: &[Vec<String>]) -> Done {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns)
-        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0))
-        .collect();
-    for row in rows {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        app.ui.line(cells.join("  ").trim_end())?;
-    }
-    Ok(None)
-}
-
-/// Names the kinds of generated values, for arguments.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub enum GenerateKind {
-    /// Letters and digits
-    Password,
-    /// Random bytes in hexadecimal
-    Hex,
-    /// Random bytes in base64
-    Base64,
-    /// A WireGuard private key
-    Wireguard,
-    /// An OpenSSH ed25519 private key
-    SshEd25519,
-    /// An age X25519 identity
-    Age,
-}
-
-impl GenerateKind {
-    /// Whether it can be made longer or shorter.
-    pub fn has_length(self) -> bool {
-        matches!(self, GenerateKind::Password | GenerateKind::Hex | GenerateKind::Base64)
-    }
-
-    /// With a length: characters of a password, bytes before encoding otherwise.
-    pub fn with(self, length: Option<u32>) -> crate::fleet::policy::Generate {
-        use crate::fleet::policy::Generate;
-        let length = length.unwrap_or(32);
-        match self {
-            GenerateKind::Password => Generate::Password { length },
-            GenerateKind::Hex => Generate::Hex { bytes: length },
-            GenerateKind::Base64 => Generate::Base64 { bytes: length },
-            GenerateKind::Wireguard => Generate::Wireguard,
-            GenerateKind::SshEd25519 => Generate::SshEd25519,
-            GenerateKind::Age => Generate::Age,
         }
     }
 }

@@ -3,30 +3,17 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Inline, Place, Request};
-use crate::adapters::files;
+use crate::adapters::fs::files;
+use crate::commands::adopt::inline::{Inline, Key, Place, Request};
 use crate::commands::{Changes, Session};
+use crate::domain::migrate::gitconfig;
+use crate::domain::name::UnixName;
+use crate::domain::secret::plaintext::Plaintext;
+use crate::domain::secret::shape::Shape;
 use crate::error::{Error, Result};
-use crate::fleet::gitconfig::{self, SigningKey};
-use crate::fleet::name::UnixName;
-use crate::fleet::plaintext::Plaintext;
-use crate::fleet::shape::Shape;
 
 /// The largest key that is read, in bytes.
 const LIMIT: usize = 64 << 10;
-
-/// A key's line, and its file.
-pub struct Key {
-    line: SigningKey,
-    file: PathBuf,
-}
-
-impl Key {
-    /// The file.
-    pub fn file(&self) -> &Path {
-        &self.file
-    }
-}
 
 /// The key that the request's line names.
 pub fn find(session: &Session, text: &str, config: &Path, request: &Request) -> Result<Inline> {

@@ -1,57 +1,33 @@
 //! `adopt`: a secret that stands inline in a file becomes a sealed one, and the file says where it is delivered. One change
 //! of all files or none; needs no private key.
 
+mod git_key;
+pub mod import;
+mod inline;
+mod nix;
+
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::writer::Writer;
-use super::{Changes, Event, Session};
+use crate::adapters::fs::files;
 use crate::adapters::git::Git;
-use crate::adapters::history::{self, Trace};
-use crate::adapters::{files, signals};
+use crate::adapters::git::history::{self, Trace};
+use crate::adapters::signals;
+use crate::commands::adopt::inline::{Inline, Place};
+use crate::commands::writer::Writer;
+use crate::commands::{Changes, Event, Session};
+use crate::domain::name::{HostName, SecretName};
+use crate::domain::policy::edit::{Declaration, Edit};
+use crate::domain::policy::parse::{self, FILE};
+use crate::domain::secret::plaintext::Plaintext;
+use crate::domain::secret::shape::Shape;
 use crate::error::{Error, Result};
-use crate::fleet::name::{HostName, SecretName};
-use crate::fleet::nix_source::Found;
-use crate::fleet::plaintext::Plaintext;
-use crate::fleet::policy_edit::{Declaration, Edit};
-use crate::fleet::policy_file::{self, FILE};
-use crate::fleet::shape::Shape;
 
-mod git_key;
-mod nix;
+pub use crate::commands::adopt::inline::Request;
 
 /// The largest file that is changed, in bytes.
 const LIMIT: u64 = 1 << 20;
-
-/// What is to be adopted.
-#[derive(Debug, Default)]
-pub struct Request {
-    /// The file.
-    pub file: PathBuf,
-    /// The line on which the value or its option stands.
-    pub line: usize,
-    /// The column, where a line has more than one.
-    pub column: Option<usize>,
-    /// The secret's name, if not the proposed one.
-    pub name: Option<SecretName>,
-    /// Who reads it, if not the host of the file.
-    pub hosts: Vec<String>,
-    /// The option that takes a file, for a module that is not known.
-    pub twin: Option<String>,
-    /// The shape, if not the option's own.
-    pub shape: Option<Shape>,
-    /// The owner of the delivered file.
-    pub owner: Option<String>,
-    /// The person's home, for `~`.
-    pub home: Option<PathBuf>,
-    /// Destroy a key's file outside of the repository once it is sealed.
-    pub shred: bool,
-    /// Show what would be done.
-    pub dry_run: bool,
-    /// Do not ask.
-    pub yes: bool,
-}
 
 /// What was adopted.
 #[derive(Debug, Serialize)]
@@ -82,31 +58,6 @@ pub struct Report {
     pub not_looked_at: Vec<String>,
     /// Where others could read the value, or why that cannot be told; none where nobody could.
     pub exposed: Option<&'static str>,
-}
-
-/// Where a value stands.
-enum Place {
-    /// At an option of Nix source.
-    Option(Box<Found>),
-    /// In a file that a git configuration names.
-    Key(Box<git_key::Key>),
-}
-
-/// A value that was found in a file, and what becomes of it.
-struct Inline {
-    value: Plaintext,
-    /// The value as it is written in the file, where that differs.
-    written: String,
-    option: String,
-    twin: String,
-    shape: Shape,
-    owner: String,
-    unit: Option<String>,
-    for_users: bool,
-    /// The name that is proposed.
-    name: String,
-    note: &'static str,
-    place: Place,
 }
 
 /// Seals a value that stands inline, and rewrites the file.
@@ -331,7 +282,7 @@ fn declare(
     let mut edit = Edit::new(&session.fleet.text)?;
     edit.declare(name, &declaration)?;
     let text = edit.text();
-    let policy = policy_file::parse(&text)?;
+    let policy = parse::parse(&text)?;
     if policy.secrets[name.as_str()].hosts.is_empty() {
         return Err(Error::usage(format!("{name} would be for no host")).hint("name some: `--hosts LIST`"));
     }

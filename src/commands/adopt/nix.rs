@@ -1,18 +1,18 @@
 //! A literal in Nix source: which one a line means, what it is worth, and what is written for it.
 
-use super::{Inline, Place, Request};
+use crate::commands::adopt::inline::{Inline, Place, Request};
+use crate::domain::name::SecretName;
+use crate::domain::nix::edit::{self, Wanted};
+use crate::domain::nix::finding::{Found, Rule};
+use crate::domain::nix::options::{self, Twin};
+use crate::domain::nix::redact::Edited;
+use crate::domain::nix::{literal, rules};
+use crate::domain::secret::shape::Shape;
 use crate::error::{Error, Result};
-use crate::fleet::name::SecretName;
-use crate::fleet::nix_edit::{self, Wanted};
-use crate::fleet::nix_literal;
-use crate::fleet::nix_options::{self, Twin};
-use crate::fleet::nix_shown::Edited;
-use crate::fleet::nix_source::{self, Found, Rule};
-use crate::fleet::shape::Shape;
 
 /// The literal that the request means.
 pub fn find(text: &str, request: &Request) -> Result<Inline> {
-    let all = nix_source::look(text).map_err(|unread| {
+    let all = rules::look(text).map_err(|unread| {
         Error::usage(unread.to_string())
             .hint("adopt changes only what it can read whole; `nix-instantiate --parse` says more")
     })?;
@@ -40,7 +40,7 @@ pub fn find(text: &str, request: &Request) -> Result<Inline> {
         return Err(Error::usage("`--twin` is not the name of one option")
             .hint("name the option beside it that takes a file, such as passwordFile"));
     }
-    let value = nix_literal::value(text, found.span.clone())?;
+    let value = literal::value(text, found.span.clone())?;
     let shape = match &request.shape {
         Some(shape) => shape.clone(),
         None => shape(found, &value)?,
@@ -79,7 +79,7 @@ pub fn rewrite(text: &str, found: &Found, inline: &Inline, secret: &SecretName) 
         Some(Twin::Beside(twin, before, after)) if twin == inline.twin => (before, after),
         _ => ("", ""),
     };
-    nix_edit::adopt(text, found, &Wanted { twin: &inline.twin, around, secret })
+    edit::adopt(text, found, &Wanted { twin: &inline.twin, around, secret })
 }
 
 /// The one finding on a line.
@@ -121,7 +121,7 @@ fn choose<'a>(text: &str, all: &'a [Found], request: &Request) -> Result<&'a Fou
 }
 
 /// The shape that the option's file must have. What is no token, such as a pass phrase with spaces, is sealed as it is.
-fn shape(found: &Found, value: &crate::fleet::plaintext::Plaintext) -> Result<Shape> {
+fn shape(found: &Found, value: &crate::domain::secret::plaintext::Plaintext) -> Result<Shape> {
     let shape: Shape = found.known.map_or("token", |known| known.shape).parse()?;
     let fits = value.expose(|bytes| shape.check(bytes).is_ok());
     Ok(if shape == Shape::Token && !fits { Shape::Raw } else { shape })
@@ -152,7 +152,7 @@ fn name(found: &Found) -> String {
     let words: Vec<&str> = found.option.iter().map(String::as_str).collect();
     let start = found.known.and_then(|known| {
         let length = known.option.split('.').count();
-        nix_options::stars(known.option, &words).map(|_| words.len() - length)
+        options::stars(known.option, &words).map(|_| words.len() - length)
     });
     let start = start.or_else(|| words.iter().rposition(|word| ["services", "networking"].contains(word))).unwrap_or(0);
     let mut name = String::new();
@@ -185,7 +185,7 @@ mod tests {
             ("{ a.b = [ { users.users.jay.hashedPassword = \"$6$abc\"; } ]; }", "jay-hashed-password"),
             ("{ services.mosquitto.listeners = [ { users.\"Ä b\".password = \"x\"; } ]; }", "mosquitto---b-password"),
         ] {
-            let found = nix_source::look(text).unwrap().remove(0);
+            let found = rules::look(text).unwrap().remove(0);
             assert_eq!(name(&found), proposed);
             assert!(name(&found).parse::<SecretName>().is_ok());
         }

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use super::OfHost;
-use super::campaign::Store;
-use super::crew::{Chosen, Needs, Who, reach_all};
-use super::handover::follow;
-use crate::adapters::parallel;
+use crate::adapters::process::parallel;
 use crate::commands::Session;
+use crate::commands::deploy::run_store::Store;
+use crate::commands::hosts::client::follow;
+use crate::commands::hosts::select::{Chosen, Needs, Who, reach_all};
+use crate::commands::hosts::talk::OfHost;
+use crate::domain::deploy::diff::Outcome;
+use crate::domain::deploy::protocol::{Failure, Verdict, is_run};
+use crate::domain::name::HostName;
 use crate::error::{Error, Result};
-use crate::fleet::name::HostName;
-use crate::fleet::order::{Failure, Verdict, is_run};
-use crate::fleet::rollout::Outcome;
 
 /// What a run came to on one host.
 pub struct Attached {

@@ -2,170 +2,40 @@
 //! them as they were.
 //!
 //! Here is the deployer's side: look, build as the caller, plan, ask. What follows is done by the program on each host
-//! (`host`), which does not depend on this one any more.
-
-use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
-
-use secrecy::SecretString;
-use serde::Serialize;
-
-use self::campaign::{Begun, Kept, Store};
-use self::carry::How;
-use self::contact::Brought;
-use self::crew::{Chosen, Needs, Ready, Who, muster, reach_all};
-use self::inspect::Inspect;
-use self::preflight::Brings;
-use self::propose::{Built, propose};
-use self::target::Target;
-use super::{Event, Session, Talk};
-use crate::adapters::ask::Ask;
-use crate::adapters::{bench, parallel, signals};
-use crate::error::{Error, Kind, Result};
-use crate::fleet::address::Address;
-use crate::fleet::deployment::{Campaign, Item, Plan, State, VERSION};
-use crate::fleet::name::HostName;
-use crate::fleet::order::{Failure, Look, Verdict};
-use crate::fleet::plaintext::Plaintext;
-use crate::fleet::policy::{Policy, Probe};
-use crate::fleet::rollout::{Action, Commands, Outcome};
+//! (`agent`), which does not depend on this one any more.
 
 pub mod attach;
-mod back;
-pub mod caller;
-pub mod campaign;
-pub mod carry;
-pub mod contact;
-pub mod crew;
-mod delivery;
-mod follow;
-pub mod front;
-pub mod handover;
-pub mod host;
-pub mod identify;
-pub mod inspect;
-mod journal;
-mod keep;
+mod build;
+pub mod closure_scan;
+pub mod etc_nixos;
+pub mod execute;
+pub mod generations;
 pub mod preflight;
-mod propose;
-pub mod survey;
-pub mod target;
-pub mod teller;
-mod transaction;
-pub mod verify;
+pub mod report;
+pub mod request;
+pub mod rollback;
+pub mod run_store;
 
-/// What to deploy.
-pub struct Request {
-    /// On which machines.
-    pub who: Who,
-    /// How it is carried out.
-    pub how: How,
-    /// How far to go.
-    pub action: Action,
-    /// Whether a specialisation that runs is left for the system itself.
-    pub base: bool,
-    /// Do not ask.
-    pub yes: bool,
-    /// The directory of the flake, if it is not the fleet's.
-    pub flake: Option<String>,
-    /// The host that goes first.
-    pub canary: Option<HostName>,
-    /// Where systems are built.
-    pub builder: Builder,
-    /// Whether what was built is searched for values.
-    pub inspect: Inspect,
-}
+use std::path::Path;
+use std::sync::{PoisonError, RwLock};
 
-/// Where systems are built.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Builder {
-    /// On this machine, with whatever nix.conf says of builders.
-    Here,
-    /// On another machine, and brought here.
-    Host(Address),
-    /// On each host itself.
-    Target,
-}
-
-/// What a deploy or a rollback came to on one host.
-#[derive(Debug, Serialize)]
-pub struct Report {
-    /// The version of this form: 1.
-    pub version: u32,
-    /// The host.
-    pub host: Option<HostName>,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Why it is not what was asked for.
-    pub reason: Option<String>,
-    /// The system that was to come; none where none was built.
-    pub system: Option<String>,
-    /// The system that runs now.
-    pub running: Option<String>,
-    /// The current generation of the system profile.
-    pub generation: Option<u64>,
-    /// The generation that ran before it, to which a rollback goes; none where what ran was in none.
-    pub before: Option<u64>,
-    /// Whether the delivered secrets last only until the next reboot.
-    pub until_reboot: bool,
-    /// What was planned; none where nothing was compared.
-    pub plan: Option<Plan>,
-    /// Names the run: its log is on the host.
-    pub run: Option<String>,
-    /// Where that log is.
-    pub log: Option<String>,
-    /// How long the host took, in seconds.
-    pub seconds: Option<f64>,
-    /// The failure itself, with its hints.
-    #[serde(skip)]
-    pub failure: Option<Error>,
-}
-
-impl Report {
-    /// Of something that ended before the host told how.
-    pub fn early(host: &HostName, plan: Option<Plan>, outcome: Outcome, failure: Option<Error>) -> Self {
-        let reason = failure.as_ref().map(Error::in_one_line);
-        Self {
-            version: VERSION,
-            host: Some(host.clone()),
-            outcome,
-            reason,
-            system: plan.as_ref().map(|plan| plan.system.clone()),
-            running: None,
-            generation: None,
-            before: None,
-            until_reboot: false,
-            plan,
-            run: None,
-            log: None,
-            seconds: None,
-            failure,
-        }
-    }
-
-    /// Of what the host told.
-    pub fn of(target: &Target, plan: Plan, run: &str, verdict: Verdict) -> Self {
-        let survey = &target.survey;
-        let reason = verdict.failure.as_ref().map(Failure::reason);
-        let failure = verdict.failure.map(Failure::into_error);
-        Self {
-            version: VERSION,
-            host: target.host.clone(),
-            outcome: verdict.outcome,
-            reason,
-            system: Some(plan.system.clone()),
-            running: verdict.running,
-            generation: verdict.generation,
-            before: survey.generation.filter(|_| survey.next == survey.former),
-            until_reboot: verdict.until_reboot,
-            plan: Some(plan),
-            run: Some(run.to_owned()),
-            log: Some(bench::log_of(run)),
-            seconds: None,
-            failure,
-        }
-    }
-}
+use crate::adapters::host::run_dir;
+use crate::adapters::process::parallel;
+use crate::adapters::signals;
+use crate::commands::deploy::build::{Built, propose};
+use crate::commands::deploy::report::{Report, muster};
+use crate::commands::deploy::request::{Builder, Request};
+use crate::commands::deploy::run_store::{Begun, Kept, Store};
+use crate::commands::hosts::bootstrap::Brought;
+use crate::commands::hosts::identify;
+use crate::commands::hosts::ready::{Brings, together};
+use crate::commands::hosts::select::{Chosen, Needs, Ready, reach_all};
+use crate::commands::hosts::talk::{OfHost, listed};
+use crate::commands::{Event, Session, Talk};
+use crate::domain::deploy::diff::{Action, Outcome};
+use crate::domain::deploy::plan::{Campaign, Item, Plan, State, VERSION};
+use crate::domain::name::HostName;
+use crate::error::{Error, Kind, Result};
 
 /// Deploys.
 ///
@@ -174,7 +44,7 @@ impl Report {
 pub fn run(session: &Session, request: &Request) -> Result<Vec<Report>> {
     let Start { fleet, begun, chosen, reached } = begin(session, request, true)?;
     if request.action == Action::Build {
-        let built = propose::build(session, &fleet, &begun.rooted, request, &chosen.hosts)?;
+        let built = build::build(session, &fleet, &begun.rooted, request, &chosen.hosts)?;
         begun.drop_it();
         return Ok(built.into_iter().map(|(host, system)| of_built(&host, system)).collect());
     }
@@ -205,7 +75,7 @@ pub fn plan(session: &Session, request: &Request, keep: bool) -> Result<(Campaig
 /// # Errors
 /// As `run`; and when a system of it is not in the store any more.
 pub fn apply(session: &Session, request: &Request, file: &Path) -> Result<Vec<Report>> {
-    let planned = campaign::read(file)?;
+    let planned = run_store::read(file)?;
     let git = session.fleet.git()?;
     let begun = Store::of(&git, &session.fleet.root)?.begin()?;
     let campaign = Campaign { run: begun.run.clone(), ..planned };
@@ -252,7 +122,7 @@ fn take_up(
     campaign.hosts.retain(|host, _| left.contains(host));
     // A canary that is well has gone first.
     campaign.canary = campaign.canary.filter(|canary| left.contains(canary));
-    session.note(format!("taking up {} for {}", former.run, carry::listed(&left)));
+    session.note(format!("taking up {} for {}", former.run, listed(&left)));
     let reports = again(session, request, begun, campaign)?;
     let well = |report: &&Report| State::Ended(report.outcome).is_well();
     former.settle(|host| reports.iter().filter(well).any(|report| report.host.as_ref() == Some(host)))?;
@@ -266,7 +136,7 @@ fn again(session: &Session, request: &Request, begun: Begun, mut campaign: Campa
     if let Some(gone) = campaign.hosts.keys().find(|host| !policy.hosts.contains_key(host.as_str())) {
         return Err(identify::no_such_host(policy, gone));
     }
-    propose::hold(&begun.rooted, &campaign)?;
+    build::hold(&begun.rooted, &campaign)?;
     let chosen = Chosen { named: std::collections::BTreeSet::clone(&hosts), hosts };
     let reached = reach(session, request, &begun, &chosen, true, None)?;
     let (ready, mut reports) = muster(&request.who, &chosen, reached, session.talk.as_ref())?;
@@ -336,7 +206,7 @@ fn begin(session: &Session, request: &Request, root: bool) -> Result<Start> {
         Err(mut problems) => {
             begun.drop_it();
             problems.extend(reached?.into_iter().filter_map(|(_, one)| one.err()));
-            Err(preflight::together(problems))
+            Err(together(problems))
         }
     }
 }
@@ -370,7 +240,7 @@ fn plan_of(
     signals::check()?;
     let mut hosts = std::collections::BTreeMap::new();
     let mut going = Vec::new();
-    let built = propose::build_for(session, fleet, &begun.rooted, request, ready)?;
+    let built = build::build_for(session, fleet, &begun.rooted, request, ready)?;
     let places = request.who.places(&session.fleet.policy, true);
     let items = parallel::map_on(places, &built, |(one, built): &(Ready, Result<Built>)| {
         let talk = OfHost::among(&session.talk, &one.host, count);
@@ -390,7 +260,7 @@ fn plan_of(
     let campaign = Campaign {
         version: VERSION,
         run: begun.run.clone(),
-        planned: bench::now(),
+        planned: run_dir::now(),
         commit: fleet.git.revision(),
         action: request.action,
         canary: request.canary.clone().or_else(|| session.fleet.policy.deploy.canary.clone()),
@@ -433,12 +303,12 @@ fn decide(
         begun.drop_it();
         return Ok(reports);
     }
-    if let Err(error) = inspect::look(session, &request.inspect, &campaign) {
+    if let Err(error) = closure_scan::look(session, &request.inspect, &campaign) {
         begun.drop_it();
         return Err(error);
     }
     signals::check()?;
-    let names = carry::listed(going.iter().map(|one| &one.host));
+    let names = listed(going.iter().map(|one| &one.host));
     let asks = campaign.action != Action::DryActivate && !request.yes;
     if asks && !talk.confirm(&format!("Deploy this to {names}?"))? {
         begun.drop_it();
@@ -448,7 +318,7 @@ fn decide(
     let kept: Kept = begun.keep(campaign)?;
     let policy = &session.fleet.policy;
     let places = request.who.places(policy, true);
-    reports.extend(carry::carry_out(policy, &kept, &request.how, places, &going, talk));
+    reports.extend(execute::carry_out(policy, &kept, &request.how, places, &going, talk));
     kept.end();
     reports.sort_by(|a, b| a.host.cmp(&b.host));
     Ok(reports)
@@ -471,77 +341,5 @@ fn of_built(host: &HostName, system: Result<String>) -> Report {
     match system {
         Ok(system) => Report { system: Some(system), ..Report::early(host, None, Outcome::Done, None) },
         Err(error) => Report::early(host, None, Outcome::Failed, Some(error)),
-    }
-}
-
-/// The declared checks of a host. Their commands are those that its system carries.
-pub fn checks(policy: &Policy, host: &HostName) -> Vec<Look> {
-    let of_host = policy.checks.iter().filter(|(_, check)| check.hosts.contains(host));
-    let deployed = |probe: &Probe| match probe {
-        Probe::Command(_) => Probe::Deployed,
-        probe => probe.clone(),
-    };
-    of_host.map(|(name, check)| Look { name: name.clone(), probe: deployed(&check.probe) }).collect()
-}
-
-/// The commands of a host's declared checks, as the policy has them. Whoever runs them was asked.
-pub fn commands(policy: &Policy, host: &HostName) -> Commands {
-    let of_host = policy.checks.iter().filter(|(_, check)| check.hosts.contains(host));
-    let words = |probe: &Probe| match probe {
-        Probe::Command(words) => Some(words.clone()),
-        _ => None,
-    };
-    of_host.filter_map(|(name, check)| Some((name.clone(), words(&check.probe)?))).collect()
-}
-
-/// What is told of one host among several.
-pub struct OfHost {
-    talk: Arc<dyn Talk>,
-    host: Option<HostName>,
-}
-
-impl OfHost {
-    /// Of a host among so many; the only one is not named with each line.
-    pub fn among(talk: &Arc<dyn Talk>, host: &HostName, count: usize) -> Self {
-        Self { talk: Arc::clone(talk), host: (count > 1).then(|| host.clone()) }
-    }
-}
-
-impl Ask for OfHost {
-    fn passphrase(&self, what: &str) -> Result<SecretString> {
-        self.talk.passphrase(what)
-    }
-
-    fn password(&self, what: &str) -> Result<SecretString> {
-        self.talk.password(what)
-    }
-
-    fn attempts(&self) -> usize {
-        self.talk.attempts()
-    }
-
-    fn tell(&self, message: &str) {
-        self.talk.tell(message);
-    }
-
-    fn confirm(&self, question: &str) -> Result<bool> {
-        self.talk.confirm(question)
-    }
-}
-
-impl Talk for OfHost {
-    fn event(&self, event: Event) {
-        self.talk.event(match &self.host {
-            Some(host) => Event::Of(host.clone(), Box::new(event)),
-            None => event,
-        });
-    }
-
-    fn new_value(&self, name: &str) -> Result<Plaintext> {
-        self.talk.new_value(name)
-    }
-
-    fn new_passphrase(&self, what: &str) -> Result<SecretString> {
-        self.talk.new_passphrase(what)
     }
 }

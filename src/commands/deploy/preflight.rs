@@ -4,17 +4,13 @@ use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 
-use super::survey::ROOM;
-use super::target::{Reach, Target};
-
 use crate::adapters::git::Git;
-use crate::adapters::nix::{self, Flake};
+use crate::adapters::nix::Flake;
 use crate::adapters::repository::Fleet;
-use crate::adapters::{bench, system};
 use crate::commands::{Event, Talk};
+use crate::domain::drift::audit::{Level, Rule, audit};
+use crate::domain::policy::parse;
 use crate::error::{Error, Kind, Result};
-use crate::fleet::finding::{Level, Rule, audit};
-use crate::fleet::policy_file;
 
 /// What builds go on with.
 pub struct Ready {
@@ -22,15 +18,6 @@ pub struct Ready {
     pub git: Git,
     /// Its flake.
     pub flake: Flake,
-}
-
-/// How a system is brought.
-#[derive(Clone, Copy, Debug)]
-pub struct Brings {
-    /// Whether a key of ours signs what is copied.
-    pub signed: bool,
-    /// Whether it is built there.
-    pub builds: bool,
 }
 
 /// Looks at the fleet itself: what is in the way of every host.
@@ -56,86 +43,6 @@ pub fn fleet(
         Some(flake) if problems.is_empty() => Ok(Ready { git, flake }),
         _ => Err(problems),
     }
-}
-
-/// Looks at a host that was reached, and at what was wrong already: every problem there.
-///
-/// # Errors
-/// Every problem.
-pub fn host(target: &Target, brings: Brings) -> Result<()> {
-    let survey = &target.survey;
-    let mut problems = Vec::new();
-    if let Some(holder) = &survey.busy {
-        problems.push(busy(target, holder));
-    }
-    let is_machine = match &target.reach {
-        Reach::Here(root) => root.is_machine(),
-        Reach::There(_) => true,
-    };
-    if is_machine && !survey.nixos {
-        let name = if target.is_remote() { target.shown() } else { "this machine".to_owned() };
-        problems.push(
-            Error::failed(format!("{name} is not NixOS"))
-                .hint("name the root of one with `--root DIR`, or build only: `--action build`"),
-        );
-    }
-    for (place, what, least) in ROOM {
-        if let Some(free) = survey.free.get(place).filter(|free| **free < least) {
-            let place = match &target.reach {
-                Reach::Here(root) => root.outside(place).display().to_string(),
-                Reach::There(_) => format!("{}:{place}", target.shown()),
-            };
-            problems.push(
-                Error::failed(format!("{place} has {} MiB left; {what} wants {} MiB", free >> 20, least >> 20))
-                    .hint("remove old generations: `nix-collect-garbage -d`"),
-            );
-        }
-    }
-    match &target.reach {
-        Reach::Here(root) => {
-            for place in [bench::LOCK, "/var/lib/sealift", system::BUNDLES] {
-                problems.extend(root.writable(place).err());
-            }
-        }
-        Reach::There(there) => {
-            let (host, trust) = (target.shown(), &survey.trust);
-            match (there.line().takes_copies(), &trust.unknown) {
-                (Err(problem), _) => problems.push(problem),
-                (Ok(()), Some(why)) => problems.push(
-                    Error::failed(format!("nix on {host} does not say whom it trusts"))
-                        .because(why.clone())
-                        .hint(format!("try it there by hand: `{}`", nix::ASKS.join(" "))),
-                ),
-                _ if trust.barred => problems.push(nix::barred(&host, &survey.user)),
-                _ if !trust.user && !brings.signed && !brings.builds => {
-                    problems.push(nix::untrusted(&host, &survey.user));
-                }
-                _ => {}
-            }
-        }
-    }
-    if problems.is_empty() { Ok(()) } else { Err(together(problems)) }
-}
-
-/// The failure of a host where another deploy is at work.
-pub fn busy(target: &Target, holder: &str) -> Error {
-    let place = match &target.reach {
-        Reach::Here(root) => root.path().display().to_string(),
-        Reach::There(_) => target.shown(),
-    };
-    bench::busy(&place, holder)
-}
-
-/// Several problems as one failure.
-pub fn together(problems: Vec<Error>) -> Error {
-    let kind = problems.first().map_or(Kind::Bug, Error::kind);
-    let same = problems.iter().all(|problem| problem.kind() == kind);
-    let count = problems.len();
-    Error::batch(format!("{count} things are in the way; nothing was changed"), problems).of_kind(if same {
-        kind
-    } else {
-        Kind::Failed
-    })
 }
 
 /// The flake to build: the fleet's own, or a directory that was named.
@@ -178,7 +85,7 @@ fn owner(git: &Git) -> Option<Error> {
 
 /// What Nix does not see: files that git does not track. They would be missing from the system without a word.
 fn unseen(fleet: &Fleet, git: &Git) -> Vec<Error> {
-    let places = ["secrets", "hosts", policy_file::FILE, "flake.nix", "flake.lock"].map(|name| fleet.root.join(name));
+    let places = ["secrets", "hosts", parse::FILE, "flake.nix", "flake.lock"].map(|name| fleet.root.join(name));
     let there: Vec<&Path> =
         places.iter().map(PathBuf::as_path).filter(|path| path.symlink_metadata().is_ok()).collect();
     let status = match git.status(&there) {

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::open::{self, Source};
-use super::{Request, Strict, Tree};
-use crate::adapters::age::dearmored;
-use crate::adapters::identity::Plugins;
+use crate::adapters::age::armor::dearmored;
+use crate::adapters::age::identity::Plugins;
+use crate::commands::install::open::{self, Source};
+use crate::commands::install::request::{Request, Strict};
+use crate::domain::manifest::Placement;
+use crate::domain::manifest::install_status::Tree;
+use crate::domain::secret::seal::Envelope;
 use crate::error::{Error, Result};
-use crate::fleet::manifest::Placement;
-use crate::fleet::seal::Envelope;
 
 /// A manifest that is in order.
 #[derive(Debug, Serialize)]

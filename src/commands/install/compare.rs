@@ -5,16 +5,16 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::status;
-use crate::adapters::accounts::Accounts;
-use crate::adapters::generation::{Access, Generation};
-use crate::adapters::rooted::Root;
-use crate::adapters::volatile::Run;
+use crate::adapters::fs::root::Root;
+use crate::adapters::host::accounts::Accounts;
+use crate::adapters::host::generation::{Access, Generation};
+use crate::adapters::host::tmpfs::Run;
+use crate::commands::install::request::status;
+use crate::domain::manifest::Manifest;
+use crate::domain::manifest::install_status::{Tree, hex, value_digest};
+use crate::domain::manifest::placement::Target;
+use crate::domain::name::SecretName;
 use crate::error::{Error, Result};
-use crate::fleet::installed::{Tree, hex, value_digest};
-use crate::fleet::manifest::Manifest;
-use crate::fleet::name::SecretName;
-use crate::fleet::target::Target;
 
 /// What is wrong with each secret of a manifest, by name, if anything. `manifest`: where it is, from inside the root.
 ///
@@ -72,7 +72,7 @@ fn wrong(
 /// What is live of one tree.
 struct Live {
     generation: Generation,
-    status: crate::fleet::installed::Status,
+    status: crate::domain::manifest::install_status::Status,
     key: [u8; 32],
 }
 

@@ -7,22 +7,24 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::Request;
-use crate::adapters::accounts::Accounts;
-use crate::adapters::ask::Ask;
-use crate::adapters::generation::Access;
-use crate::adapters::identity::Identities;
-use crate::adapters::links::{self, Link, Obstacle};
-use crate::adapters::{age, files, parallel};
+use crate::adapters::age;
+use crate::adapters::age::identity::Identities;
+use crate::adapters::fs::files;
+use crate::adapters::host::accounts::Accounts;
+use crate::adapters::host::generation::Access;
+use crate::adapters::host::links::{self, Link, Obstacle};
+use crate::adapters::process::parallel;
+use crate::adapters::prompt::Ask;
 use crate::commands::Talk;
+use crate::commands::install::request::Request;
+use crate::domain::manifest::install_status::{Tree, hex};
+use crate::domain::manifest::placement::Target;
+use crate::domain::manifest::template::{Piece, Template};
+use crate::domain::manifest::{Installable, Manifest, Placement};
+use crate::domain::name::SecretName;
+use crate::domain::secret::age_header::FILE_LIMIT;
+use crate::domain::secret::plaintext::{Part, Plaintext};
 use crate::error::{Error, Kind, Result};
-use crate::fleet::header::FILE_LIMIT;
-use crate::fleet::installed::{Tree, hex};
-use crate::fleet::manifest::{Installable, Manifest, Placement};
-use crate::fleet::name::SecretName;
-use crate::fleet::plaintext::{Part, Plaintext};
-use crate::fleet::target::Target;
-use crate::fleet::template::{Piece, Template};
 
 /// The largest manifest that is read, in bytes.
 const MANIFEST_LIMIT: u64 = 16 << 20;
@@ -92,8 +94,8 @@ impl Secret<'_> {
     /// Why it cannot be put where it is declared to be; not if that is up to its owner.
     fn failure(&self) -> Option<Error> {
         match &self.outcome {
-            Err(error) => Some(copy(error)),
-            Ok(Ready { link: Some(Err(obstacle)), .. }) if !obstacle.of_owner => Some(copy(&obstacle.error)),
+            Err(error) => Some(error.clone()),
+            Ok(Ready { link: Some(Err(obstacle)), .. }) if !obstacle.of_owner => Some(obstacle.error.clone()),
             Ok(_) => None,
         }
     }
@@ -106,7 +108,7 @@ impl Opened<'_> {
     /// When there is one.
     pub fn refuse_failures(&self) -> Result<()> {
         if let Some(keyless) = &self.keyless {
-            return Err(copy(keyless));
+            return Err(keyless.clone());
         }
         let failures: Vec<Error> = self.secrets.iter().filter_map(Secret::failure).collect();
         if failures.is_empty() {
@@ -116,18 +118,6 @@ impl Opened<'_> {
             format!("{} of {} secrets cannot be installed; nothing was changed", failures.len(), self.secrets.len()),
             failures,
         ))
-    }
-}
-
-/// The same failure once more, its causes as text: one is told, the other kept with its secret.
-pub fn copy(error: &Error) -> Error {
-    let mut same = Error::new(error.kind(), error.message());
-    if let Some(cause) = std::error::Error::source(error) {
-        same = same.because(cause.to_string());
-    }
-    match error.mend() {
-        Some(mend) => same.hint(mend),
-        None => same,
     }
 }
 

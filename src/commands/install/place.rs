@@ -4,18 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::open::{Loaded, Opened, Ready, Secret, copy, link};
-use super::undo::links_of;
-use super::units::Wanted;
-use super::{Report, Request};
-use crate::adapters::generation::{Access, Generation, Generations};
-use crate::adapters::links::{self, Before, Link, Obstacle, Placed};
+use crate::adapters::host::generation::{Access, Generation};
+use crate::adapters::host::links::{self, Before, Link, Obstacle, Placed};
+use crate::adapters::host::tmpfs::{Generations, Run};
 use crate::adapters::signals;
-use crate::adapters::volatile::Run;
+use crate::commands::install::open::{Loaded, Opened, Secret, link};
+use crate::commands::install::request::{Report, Request};
+use crate::commands::install::undo::links_of;
+use crate::commands::install::units::Wanted;
 use crate::commands::{Event, Talk};
+use crate::domain::manifest::install_status::{Entry, Outcome, Status, Units, VERSION, value_digest};
+use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Result};
-use crate::fleet::installed::{Entry, Outcome, Status, Units, VERSION, value_digest};
-use crate::fleet::plaintext::Plaintext;
 
 /// What is put in place, and how.
 pub struct Placing<'a> {
@@ -90,7 +90,7 @@ fn fill(
 ) -> Result<Filled> {
     let Placing { request, loaded, opened, strict } = *placing;
     let key = generations.key()?;
-    let mut failures: Vec<Error> = opened.keyless.iter().map(copy).collect();
+    let mut failures: Vec<Error> = opened.keyless.iter().cloned().collect();
     let former_status = former.and_then(|former| former.status().ok().flatten());
     let mut secrets = BTreeMap::new();
     let mut units = Wanted::default();
@@ -116,7 +116,7 @@ fn fill(
             (Err(_), None) => None,
         };
         if let (Err(error), None) = (&secret.outcome, &opened.keyless) {
-            failures.push(copy(error));
+            failures.push(error.clone());
         }
         if let Some((value, access)) = delivered {
             next.write(name, value, access)?;
@@ -189,10 +189,7 @@ impl Links<'_> {
     /// Lets the link of a secret lead to it, if its path is not the usual one.
     fn lead_to(&mut self, secret: &Secret<'_>, access: Access) -> Result<(), Obstacle> {
         let link = match &secret.outcome {
-            Ok(Ready { link: Some(Err(Obstacle { error, of_owner })), .. }) => {
-                return Err(Obstacle { error: copy(error), of_owner: *of_owner });
-            }
-            Ok(ready) => ready.link.as_ref().and_then(|link| link.as_ref().ok().cloned()),
+            Ok(ready) => ready.link.clone().transpose()?,
             Err(_) => link(secret.target, access.user, self.request.tree),
         };
         let Some(link) = link else { return Ok(()) };

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::Request;
-use super::open::{self, Owners};
-use crate::adapters::volatile::Run;
+use crate::adapters::host::tmpfs::Run;
+use crate::commands::install::open::{self, Owners};
+use crate::commands::install::request::Request;
 use crate::commands::{Event, Talk};
 use crate::error::Result;
 

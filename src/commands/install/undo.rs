@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::take_lock;
-use super::units::Wanted;
-use crate::adapters::generation::Generation;
-use crate::adapters::links::{self, Link};
-use crate::adapters::systemd::Manager;
-use crate::adapters::volatile::Run;
+use crate::adapters::host::generation::Generation;
+use crate::adapters::host::links::{self, Link};
+use crate::adapters::host::systemd::Manager;
+use crate::adapters::host::tmpfs::Run;
+use crate::commands::install::request::take_lock;
+use crate::commands::install::units::Wanted;
+use crate::domain::manifest::install_status::{Entry, Status, Tree, Units};
 use crate::error::{Error, Kind, Result};
-use crate::fleet::installed::{Entry, Status, Tree, Units};
 
 /// What is live now.
 #[derive(Debug)]

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::adapters::systemd::{self, Manager};
+use crate::adapters::host::systemd::{self, Manager};
+use crate::domain::manifest::install_status::Units;
+use crate::domain::name::UnitName;
 use crate::error::Error;
-use crate::fleet::installed::Units;
-use crate::fleet::name::UnitName;
 
 /// The units of changed secrets.
 #[derive(Debug, Default)]

@@ -6,14 +6,14 @@ use std::process::{ChildStdin, ChildStdout};
 use std::sync::Mutex;
 use std::sync::mpsc;
 
-use super::eye::{Eye, Out, Raw, Subjected};
 use crate::adapters::git::Git;
-use crate::adapters::history::{Change, changes};
-use crate::adapters::objects::{self, Answer};
-use crate::adapters::parallel;
+use crate::adapters::git::history::{Change, changes};
+use crate::adapters::git::objects::{self, Answer};
+use crate::adapters::process::parallel;
+use crate::commands::scan::scanner::{Eye, Out, Raw, Subjected};
+use crate::domain::scan::source_rule::rules_for;
+use crate::domain::scan::{Engine, Place, Subject};
 use crate::error::{Error, Kind, Result};
-use crate::fleet::scan::source::rules_for;
-use crate::fleet::scan::{Engine, Place, Subject};
 
 /// How many names a reader takes at a time: neighbours in a pack are quick to read one after the other.
 const BATCH: usize = 512;

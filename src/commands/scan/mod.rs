@@ -1,6 +1,15 @@
 //! `scan`: looks for plaintext in the work tree and the index, in what the next commit would add, in the history, in the
 //! closure of a system. What could not be looked at is part of the report, always.
 
+mod history;
+pub mod hook;
+pub mod index;
+mod scanner;
+mod staged;
+mod store;
+mod tree;
+mod values;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -8,30 +17,22 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Event, Talk};
 use crate::adapters::git::Git;
 use crate::adapters::signals;
+use crate::commands::scan::scanner::Raw;
+use crate::commands::{Event, Talk};
+use crate::domain::policy::Policy;
+use crate::domain::policy::parse::FILE;
+use crate::domain::scan::allow::Allow;
+use crate::domain::scan::finding::shown;
+use crate::domain::scan::values::{Gathered, Values};
+use crate::domain::scan::{Engine, Finding, Wanted};
+use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Kind, Result};
-use crate::fleet::plaintext::Plaintext;
-use crate::fleet::policy::Policy;
-use crate::fleet::policy_file::FILE;
-use crate::fleet::scan::allow::Allow;
-use crate::fleet::scan::exact::{Gathered, Values};
-use crate::fleet::scan::finding::shown;
-use crate::fleet::scan::{Engine, Finding, Wanted};
 
-mod eye;
-mod history;
-pub mod index;
-mod staged;
-mod store;
-mod tree;
-mod values;
-
-pub use eye::Out;
-use eye::Raw;
-pub use store::Which;
-pub use values::{Known, known};
+pub use crate::commands::scan::scanner::{Blind, Out};
+pub use crate::commands::scan::store::Which;
+pub use crate::commands::scan::values::{Known, known};
 
 /// How often it is told how much was looked at.
 const TICK: Duration = Duration::from_millis(200);
@@ -77,15 +78,6 @@ pub struct Report {
     pub unreachable: usize,
     /// How many store paths were left out because a cache made them.
     pub left_out: usize,
-}
-
-/// Something that could not be looked at.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Blind {
-    /// What.
-    pub path: String,
-    /// Why.
-    pub why: String,
 }
 
 impl Report {
@@ -290,7 +282,7 @@ fn told(report: &mut Report, out: &Out, names: &[String], allowed: &[Allow], top
 fn finding(raw: &Raw, names: &[String]) -> Finding {
     let Raw { hit, .. } = raw;
     let secret = hit.secret.and_then(|number| names.get(number as usize)).cloned();
-    let committed = matches!(raw.place, crate::fleet::scan::Place::History { .. });
+    let committed = matches!(raw.place, crate::domain::scan::Place::History { .. });
     Finding {
         weight: hit.rule.weight,
         rule: hit.rule.id,
@@ -318,7 +310,7 @@ mod tests {
     use secrecy::SecretString;
 
     use super::*;
-    use crate::adapters::ask::Ask;
+    use crate::adapters::prompt::Ask;
 
     /// Hands on how much was looked at.
     struct Listener(Mutex<mpsc::Sender<u64>>);
@@ -358,7 +350,7 @@ mod tests {
     fn it_is_told_how_much_was_looked_at_while_the_work_goes_on() {
         let (send, told) = mpsc::channel();
         let engine = Engine::new(None);
-        let subject = crate::fleet::scan::Subject::named(b"a");
+        let subject = crate::domain::scan::Subject::named(b"a");
         let heard = watched(&engine, Some(&Listener(Mutex::new(send))), || {
             engine.stream(&subject, &[b'x'; 1000][..], &mut Vec::new()).unwrap();
             told.recv().unwrap()

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::eye::{Eye, Out, Subjected};
-use super::tree::staged_contents;
 use crate::adapters::git::Git;
-use crate::adapters::objects::{self, Answer};
+use crate::adapters::git::objects::{self, Answer};
+use crate::commands::scan::scanner::{Eye, Out, Subjected};
+use crate::commands::scan::tree::staged_contents;
+use crate::domain::scan::{Engine, Place};
 use crate::error::Result;
-use crate::fleet::scan::{Engine, Place};
 
 /// Looks at it.
 pub fn look(git: &Git, engine: &Engine) -> Result<Out> {

@@ -3,12 +3,12 @@
 
 use std::path::Path;
 
-use super::eye::{Eye, LARGEST, Out, Subjected};
+use crate::adapters::git::worktree::{self, Opened, Opener};
 use crate::adapters::nix;
-use crate::adapters::parallel;
-use crate::adapters::worktree::{self, Opened, Opener};
+use crate::adapters::process::parallel;
+use crate::commands::scan::scanner::{Eye, LARGEST, Out, Subjected};
+use crate::domain::scan::{Engine, Place};
 use crate::error::{Error, Result};
-use crate::fleet::scan::{Engine, Place};
 
 /// Which paths of the store.
 #[derive(Clone, Debug)]

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::mpsc;
 
-use super::eye::{Eye, LARGEST, Out, Subjected};
 use crate::adapters::git::Git;
-use crate::adapters::objects::{self, Answer};
-use crate::adapters::parallel;
-use crate::adapters::worktree::{self, Listed, Opened, Opener};
+use crate::adapters::git::objects::{self, Answer};
+use crate::adapters::git::worktree::{self, Listed, Opened, Opener};
+use crate::adapters::process::parallel;
+use crate::commands::scan::scanner::{Eye, LARGEST, Out, Subjected};
+use crate::domain::scan::{Engine, Place};
 use crate::error::{Error, Kind, Result};
-use crate::fleet::scan::{Engine, Place};
 
 /// How many paths a thread takes at a time.
 const BATCH: usize = 32;

@@ -1,14 +1,15 @@
 //! The fleet's own values, opened to be looked for. They live in the tables of the search, in memory that is wiped, until
 //! the run ends.
 
-use super::Blind;
-use crate::adapters::identity::Identities;
+use crate::adapters::age;
+use crate::adapters::age::identity::Identities;
+use crate::adapters::process::parallel;
 use crate::adapters::repository::Fleet;
-use crate::adapters::{age, parallel};
+use crate::commands::scan::scanner::Blind;
+use crate::domain::name::FileName;
+use crate::domain::scan::Wanted;
+use crate::domain::scan::values::{Gathered, Values};
 use crate::error::{Kind, Result};
-use crate::fleet::name::FileName;
-use crate::fleet::scan::Wanted;
-use crate::fleet::scan::exact::{Gathered, Values};
 
 /// What of the fleet's values is known.
 #[derive(Default)]

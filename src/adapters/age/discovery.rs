@@ -1,0 +1,69 @@
+//! Where an admin's identity is looked for, in order. Each place that has none, or one that cannot be used, is named
+//! with its reason; nobody is asked for a passphrase here.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::adapters::age::identity::{Identities, Plugins, reason};
+use crate::adapters::age::keyring;
+use crate::adapters::prompt::Ask;
+use crate::domain::secret::recipient::Recipient;
+use crate::error::{Kind, Result};
+
+/// The name of the identity among the credentials that a service manager passes.
+pub const CREDENTIAL: &str = "sealift-identity";
+/// The name of the identity in sealift's configuration directory.
+pub const DEFAULT_FILE: &str = "identity.age";
+/// What the keyring is called in lists of places.
+pub const KEYRING: &str = "the OS keyring";
+
+/// The places.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// Files that were named for this run. If there are any, nothing else is looked at.
+    pub named: Vec<PathBuf>,
+    /// The service manager's credential.
+    pub credential: Option<PathBuf>,
+    /// The identity file in the configuration directory.
+    pub default_file: Option<PathBuf>,
+    /// What the user's configuration names.
+    pub configured: Vec<PathBuf>,
+}
+
+/// Looks everywhere, in order. The keyring is looked at only if no key of an admin of this fleet was found before it:
+/// it may have to ask the person to unlock it.
+///
+/// # Errors
+/// When the one file that was named cannot be used. Whether anything is usable is the caller's question.
+pub fn find(places: &Places, admins: &[Recipient], plugins: &Plugins, ask: &Arc<dyn Ask>) -> Result<Identities> {
+    let mut found = Identities::default();
+    if let [file] = places.named.as_slice() {
+        return Identities::from_file(file, plugins, ask);
+    }
+    let look = |found: &mut Identities, file: &PathBuf| match Identities::from_file(file, plugins, ask) {
+        Ok(identities) => found.extend(identities),
+        Err(error) => {
+            let label = file.display().to_string();
+            found.add_unusable(&label, reason(&label, &error));
+        }
+    };
+    if !places.named.is_empty() {
+        places.named.iter().for_each(|file| look(&mut found, file));
+        return Ok(found);
+    }
+    places.credential.iter().for_each(|file| look(&mut found, file));
+    let known = found.known();
+    if !admins.iter().any(|admin| known.contains_key(&admin.fingerprint())) {
+        match keyring::find(admins) {
+            Ok(Some((_, content))) => match Identities::from_content(content, KEYRING, plugins, ask) {
+                Ok(identities) => found.extend(identities),
+                Err(error) => found.add_unusable(KEYRING, reason(KEYRING, &error)),
+            },
+            Ok(None) => found.add_unusable(KEYRING, "it holds no key of an admin of this fleet"),
+            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+            Err(error) => found.add_unusable(KEYRING, reason(KEYRING, &error)),
+        }
+    }
+    places.default_file.iter().chain(&places.configured).for_each(|file| look(&mut found, file));
+    Ok(found)
+}

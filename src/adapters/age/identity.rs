@@ -1,0 +1,461 @@
+//! Identities: the private keys that open files. Loaded once. What lies behind a passphrase stays locked until no other
+//! key opens a file; then it is asked for, once for all files. Every one that could not be used is remembered with its
+//! reason.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use age::DecryptError;
+use age_core::format::{FileKey, Stanza};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::adapters::age::armor::{dearmored, plain};
+pub use crate::adapters::age::plugin::Plugins;
+use crate::adapters::fs::files;
+use crate::adapters::prompt::Ask;
+use crate::domain::guarded::guarded;
+use crate::domain::name::FileName;
+use crate::domain::secret::plaintext::Plaintext;
+use crate::domain::secret::recipient::{Fingerprint, Recipient, private_key};
+use crate::domain::secret::seal::{Envelope, Seal};
+use crate::error::{Error, Kind, Result};
+
+/// The largest identity file that is read, in bytes.
+const LIMIT: usize = 1 << 20;
+/// The highest scrypt work factor (log2) that a passphrase is tried with: about 3 seconds.
+const WORK_FACTOR: u8 = 20;
+/// The one that a new identity file is sealed with: as age does it, about a second and 256 MiB on any machine.
+const SEALED_WITH: u8 = 18;
+
+/// A private key, ready to open.
+pub struct Identity {
+    /// Where it comes from, for people.
+    pub label: String,
+    /// The key.
+    pub key: Box<dyn age::Identity + Send + Sync>,
+    /// Its public half, where that can be told.
+    pub recipient: Option<Recipient>,
+}
+
+/// The private keys at hand.
+#[derive(Default)]
+pub struct Identities {
+    usable: Vec<Identity>,
+    /// Those that ask a person when they are used: tried after all others.
+    asking: Vec<Identity>,
+    vaults: Vec<Vault>,
+    unusable: Vec<(String, String)>,
+}
+
+/// Keys behind a passphrase. Unlocked at the first use, once, whichever file or thread needs it.
+#[derive(Clone)]
+struct Vault(Arc<Locked>);
+
+struct Locked {
+    label: String,
+    unlock: Box<dyn Fn() -> Result<Identities> + Send + Sync>,
+    unlocked: OnceLock<Result<Identities>>,
+}
+
+impl Vault {
+    fn new(label: &str, unlock: impl Fn() -> Result<Identities> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Locked { label: label.to_owned(), unlock: Box::new(unlock), unlocked: OnceLock::new() }))
+    }
+
+    fn open(&self) -> Result<&Identities, &Error> {
+        self.0.unlocked.get_or_init(|| (self.0.unlock)()).as_ref()
+    }
+}
+
+impl age::Identity for Vault {
+    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, DecryptError>> {
+        self.unwrap_stanzas(std::slice::from_ref(stanza))
+    }
+
+    fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, DecryptError>> {
+        match self.open() {
+            Ok(identities) => identities.iter().find_map(|identity| identity.key.unwrap_stanzas(stanzas)),
+            Err(error) => Some(Err(DecryptError::Io(std::io::Error::other(reason(&self.0.label, error))))),
+        }
+    }
+}
+
+impl Identities {
+    /// The usable ones; last those that ask a person.
+    pub fn iter(&self) -> impl Iterator<Item = &Identity> {
+        self.usable.iter().chain(&self.asking)
+    }
+
+    /// Whether none is usable.
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    /// Every public half with the place that it comes from; none for what is locked.
+    pub fn found(&self) -> Vec<(String, Option<Recipient>)> {
+        let locked = |identity: &Identity| {
+            identity.recipient.is_some() || self.vaults.iter().any(|vault| vault.0.label == identity.label)
+        };
+        self.iter()
+            .filter(|identity| locked(identity))
+            .map(|identity| (identity.label.clone(), identity.recipient.clone()))
+            .collect()
+    }
+
+    /// The same, with what is locked unlocked: asks a person.
+    ///
+    /// # Errors
+    /// When something stays locked.
+    pub fn unlocked(&self) -> Result<Vec<(String, Option<Recipient>)>> {
+        let mut found: Vec<_> = self.found().into_iter().filter(|(_, recipient)| recipient.is_some()).collect();
+        for vault in &self.vaults {
+            let opened = vault
+                .open()
+                .map_err(|error| Error::new(error.kind(), error.message()).hint(error.mend().unwrap_or_default()))?;
+            found.extend(opened.found().into_iter().filter(|new| !found.contains(new)).collect::<Vec<_>>());
+        }
+        Ok(found)
+    }
+
+    /// Adds one.
+    pub fn add(&mut self, identity: Identity) {
+        self.usable.push(identity);
+    }
+
+    fn add_asking(&mut self, identity: Identity) {
+        self.asking.push(identity);
+    }
+
+    fn add_vault(&mut self, vault: Vault, recipient: Option<Recipient>) {
+        self.add_asking(Identity { label: vault.0.label.clone(), key: Box::new(vault.clone()), recipient });
+        self.vaults.push(vault);
+    }
+
+    /// Remembers one that could not be used.
+    pub fn add_unusable(&mut self, label: impl Into<String>, reason: impl Into<String>) {
+        self.unusable.push((label.into(), reason.into()));
+    }
+
+    /// Adds what another search found.
+    pub fn extend(&mut self, other: Identities) {
+        self.usable.extend(other.usable);
+        self.asking.extend(other.asking);
+        self.vaults.extend(other.vaults);
+        self.unusable.extend(other.unusable);
+    }
+
+    /// The public halves that are known.
+    pub fn known(&self) -> BTreeMap<Fingerprint, &Recipient> {
+        self.iter().filter_map(|identity| identity.recipient.as_ref()).map(|key| (key.fingerprint(), key)).collect()
+    }
+
+    /// The failure of a verb that needs an identity where none is usable.
+    pub fn none_at_hand(&self) -> Error {
+        let error = Error::new(Kind::NoIdentity, "no usable identity");
+        let error = if self.unusable.is_empty() { error } else { error.because(listed(&self.unusable)) };
+        error.hint("give one with `--identity FILE`, or make one with `sealift identity new --admin NAME`")
+    }
+
+    /// The failure of a file that none of them opens.
+    pub fn none_opens(&self, file: &FileName, seal: Option<&Seal>, failures: &[(String, String)]) -> Error {
+        let tried = self.iter().map(|identity| identity.label.as_str()).collect::<Vec<_>>().join(", ");
+        let what = if tried.is_empty() {
+            "no identity is at hand".to_owned()
+        } else {
+            format!("none of these identities opens it: {tried}")
+        };
+        let reasons: Vec<_> = failures.iter().chain(&self.unusable).cloned().collect();
+        let error = Error::new(Kind::NoIdentity, format!("{}: {what}", file.path()));
+        let error = if reasons.is_empty() { error } else { error.because(listed(&reasons)) };
+        let readers = seal.map_or(0, |seal| seal.current.len());
+        error.hint(match readers {
+            0 => "give an identity that it is sealed to with `--identity FILE`".to_owned(),
+            count => format!(
+                "it is sealed to {count} keys (`sealift who {file}` names them): give one with `--identity FILE`"
+            ),
+        })
+    }
+
+    /// Loads every key of an identity file: native keys, plugin keys, an SSH private key, or any of these encrypted with
+    /// a passphrase, which is asked for when no other key opens a file.
+    ///
+    /// # Errors
+    /// `NoIdentity` when nothing in it is usable, with the reason; a file that others can read is refused.
+    pub fn from_file(path: &Path, plugins: &Plugins, ask: &Arc<dyn Ask>) -> Result<Self> {
+        let label = path.display().to_string();
+        if private_key(&label).is_some() {
+            return Err(Error::new(
+                Kind::NoIdentity,
+                "an identity is named by its file, and this looks like the key itself",
+            )
+            .hint("treat it as leaked: it is in the shell's history; make a new one"));
+        }
+        let content = private_file(path)?;
+        Self::from_content(content, &label, plugins, ask)
+    }
+
+    /// The same from bytes that are already at hand.
+    ///
+    /// # Errors
+    /// As `from_file`.
+    pub fn from_content(content: Plaintext, label: &str, plugins: &Plugins, ask: &Arc<dyn Ask>) -> Result<Self> {
+        let binary =
+            content.expose(dearmored).map_err(|_| unusable(label, "its armor is damaged"))?.map(Plaintext::take);
+        let file = binary.unwrap_or(content);
+        if !file.expose(|bytes| bytes.starts_with(b"age-encryption.org/")) {
+            return Self::parsed(&file, label, plugins, ask);
+        }
+        let envelope = file.expose(Envelope::read).map_err(|_| unusable(label, "it is damaged"))?;
+        if !envelope.passphrase {
+            return Err(unusable(label, "it is sealed to keys, not to a passphrase"));
+        }
+        let (name, plugins, ask) = (label.to_owned(), plugins.clone(), ask.clone());
+        let vault = Vault::new(label, move || {
+            let opened = unlocked(&name, &ask, |passphrase| {
+                file.expose(|bytes| opened_with_passphrase(bytes, &name, passphrase))
+            })?;
+            Self::parsed(&opened, &name, &plugins, &ask)
+        });
+        let mut identities = Self::default();
+        identities.add_vault(vault, None);
+        Ok(identities)
+    }
+
+    fn parsed(content: &Plaintext, label: &str, plugins: &Plugins, ask: &Arc<dyn Ask>) -> Result<Self> {
+        let mut identities = Self::default();
+        if content.expose(|bytes| bytes.starts_with(b"-----BEGIN")) {
+            content.expose(|bytes| identities.add_ssh_key(bytes, label, ask))?;
+            return Ok(identities);
+        }
+        content.expose(|bytes| -> Result<()> {
+            let text = std::str::from_utf8(bytes).map_err(|_| unusable(label, "it is not text"))?;
+            for (number, line) in
+                text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+            {
+                if let Ok(key) = line.parse::<age::x25519::Identity>() {
+                    let recipient = Some(Recipient::of_x25519(&key));
+                    identities.add(Identity { label: label.to_owned(), key: Box::new(key), recipient });
+                } else if line.to_ascii_uppercase().starts_with("AGE-SECRET-KEY-PQ-") {
+                    identities.add_unusable(label, "post-quantum identities are not supported by this version");
+                } else if let Ok(key) = line.parse::<age::plugin::Identity>() {
+                    match plugins.identity(&key, ask) {
+                        Ok(plugin) => identities.add_asking(Identity {
+                            label: format!("{label} (age-plugin-{})", key.plugin()),
+                            key: plugin,
+                            recipient: None,
+                        }),
+                        Err(error) => identities.add_unusable(label, reason(label, &error)),
+                    }
+                } else {
+                    return Err(unusable(label, &format!("line {} is not an identity", number + 1)));
+                }
+            }
+            Ok(())
+        })?;
+        match (identities.is_empty(), identities.unusable.first()) {
+            (true, Some((_, reason))) => Err(unusable(label, reason)),
+            (true, None) => Err(unusable(label, "there is no identity in it")),
+            (false, _) => Ok(identities),
+        }
+    }
+
+    fn add_ssh_key(&mut self, bytes: &[u8], label: &str, ask: &Arc<dyn Ask>) -> Result<()> {
+        let key = guarded(|| age::ssh::Identity::from_buffer(bytes, None).ok())
+            .flatten()
+            .ok_or_else(|| unusable(label, "it is not an SSH private key that can open files (ed25519 or rsa)"))?;
+        let recipient = Recipient::of_ssh(&key);
+        match key {
+            age::ssh::Identity::Encrypted(locked) => {
+                // Unlocked here, once: age itself would ask and run bcrypt again for every stanza of every file. Its
+                // public half is in clear, so it is not asked for where the seal does not list it.
+                let (name, ask, public) = (label.to_owned(), ask.clone(), recipient.clone());
+                let vault = Vault::new(label, move || {
+                    let key = unlocked(&name, &ask, |passphrase| {
+                        guarded(|| locked.decrypt(passphrase).ok()).flatten().ok_or_else(|| unusable(&name, WRONG))
+                    })?;
+                    let mut identities = Self::default();
+                    let key = Box::new(age::ssh::Identity::Unencrypted(key));
+                    identities.add(Identity { label: name.clone(), key, recipient: public.clone() });
+                    Ok(identities)
+                });
+                self.add_vault(vault, recipient);
+            }
+            age::ssh::Identity::Unsupported(_) => {
+                return Err(unusable(label, "this type of SSH key cannot open files: it only signs"));
+            }
+            key @ age::ssh::Identity::Unencrypted(_) => {
+                self.add(Identity { label: label.to_owned(), key: Box::new(key), recipient });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is said of a passphrase that does not fit.
+const WRONG: &str = "the passphrase is wrong";
+
+/// Asks for a passphrase until it fits, as often as that makes sense.
+fn unlocked<T>(label: &str, ask: &Arc<dyn Ask>, open: impl Fn(SecretString) -> Result<T>) -> Result<T> {
+    let mut left = ask.attempts();
+    loop {
+        left = left.saturating_sub(1);
+        match open(ask.passphrase(label)?) {
+            Err(error) if left > 0 && error.message().ends_with(WRONG) => {
+                ask.tell("That passphrase is wrong; try again.");
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Reads a private key's file.
+///
+/// # Errors
+/// When it is not a regular file, or when others than its owner can read it.
+fn private_file(path: &Path) -> Result<Plaintext> {
+    use std::os::unix::fs::PermissionsExt;
+    let label = path.display().to_string();
+    // A key's path may be a link (a home kept elsewhere); what it leads to is checked.
+    let real = std::fs::canonicalize(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => unusable(&label, "there is no such file"),
+        _ => unusable(&label, "it cannot be read").because(error),
+    })?;
+    let (file, size) = files::open(&real, LIMIT as u64).map_err(|error| error.of_kind(Kind::NoIdentity))?;
+    let mode =
+        file.metadata().map_err(|error| Error::io(format!("cannot look at {label}"), error))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(Error::new(
+            Kind::NoIdentity,
+            format!("{label} can be read by others (mode {:04o})", mode & 0o7777),
+        )
+        .hint(format!("chmod 600 {label}; and if others had access to this machine, make a new key")));
+    }
+    let expected = usize::try_from(size).unwrap_or(LIMIT);
+    Plaintext::read(file, expected, LIMIT).map_err(|error| Error::io(format!("cannot read {label}"), error))
+}
+
+fn opened_with_passphrase(bytes: &[u8], label: &str, passphrase: SecretString) -> Result<Plaintext> {
+    guarded(|| try_passphrase(bytes, label, passphrase)).unwrap_or_else(|| Err(unusable(label, "it is damaged")))
+}
+
+fn try_passphrase(bytes: &[u8], label: &str, passphrase: SecretString) -> Result<Plaintext> {
+    let decryptor = age::Decryptor::new_buffered(bytes).map_err(|_| unusable(label, "it is damaged"))?;
+    let mut identity = age::scrypt::Identity::new(passphrase);
+    identity.set_max_work_factor(WORK_FACTOR);
+    let reader = decryptor.decrypt(std::iter::once(&identity as &dyn age::Identity)).map_err(|error| match error {
+        DecryptError::ExcessiveWork { .. } => {
+            unusable(label, "its passphrase takes more work than is tried (scrypt factor above 20)")
+        }
+        DecryptError::DecryptionFailed | DecryptError::KeyDecryptionFailed => unusable(label, WRONG),
+        other => unusable(label, &plain(&other)),
+    })?;
+    Plaintext::read(reader, bytes.len(), LIMIT).map_err(|_| unusable(label, "it is damaged"))
+}
+
+/// Makes a new identity file, sealed to a passphrase if there is one, and reads it back for proof.
+///
+/// # Errors
+/// When something is there already, or what is read back is not what was written; no file is left then.
+pub fn write(path: &Path, content: &Plaintext, passphrase: Option<&SecretString>) -> Result<()> {
+    let mode = 0o600;
+    let sealed = passphrase.map(|passphrase| sealed_with_passphrase(content, passphrase.clone())).transpose()?;
+    match &sealed {
+        Some(bytes) => files::create(path, bytes, mode)?,
+        None => content.expose(|bytes| files::create(path, bytes, mode))?,
+    }
+    let proof = private_file(path).and_then(|file| match passphrase {
+        Some(passphrase) => {
+            file.expose(|bytes| opened_with_passphrase(bytes, &path.display().to_string(), passphrase.clone()))
+        }
+        None => Ok(file),
+    });
+    match proof {
+        Ok(proof) if proof.same_as(content) => Ok(()),
+        _ => {
+            files::remove(path)?;
+            Err(Error::failed(format!("{} does not read back as it was written; it was removed", path.display())))
+        }
+    }
+}
+
+fn sealed_with_passphrase(content: &Plaintext, passphrase: SecretString) -> Result<Vec<u8>> {
+    use std::io::Write;
+    let mut recipient = age::scrypt::Recipient::new(passphrase);
+    recipient.set_work_factor(SEALED_WITH);
+    let encryptor = age::Encryptor::with_recipients(std::iter::once(&recipient as &dyn age::Recipient));
+    let encryptor = encryptor.map_err(|error| Error::failed("cannot seal the identity").because(plain(&error)))?;
+    let mut file = Vec::with_capacity(content.len() + 512);
+    let written = encryptor.wrap_output(&mut file).and_then(|mut writer| {
+        content.expose(|bytes| writer.write_all(bytes))?;
+        writer.finish().map(drop)
+    });
+    written.map_err(|error| Error::io("cannot seal the identity", error))?;
+    Ok(file)
+}
+
+/// The one native age key of an identity file, in the form that `generate` gives. A passphrase is asked for if there is
+/// one.
+///
+/// # Errors
+/// When it holds none, more than one, or keys of another kind.
+pub fn native(path: &Path, ask: &Arc<dyn Ask>) -> Result<(Plaintext, Recipient)> {
+    let label = path.display().to_string();
+    let file = private_file(path)?;
+    let file =
+        file.expose(dearmored).map_err(|_| unusable(&label, "its armor is damaged"))?.map_or(file, Plaintext::take);
+    let content = if file.expose(|bytes| Envelope::read(bytes).is_ok_and(|envelope| envelope.passphrase)) {
+        unlocked(&label, ask, |passphrase| file.expose(|bytes| opened_with_passphrase(bytes, &label, passphrase)))?
+    } else {
+        file
+    };
+    content.expose(|bytes| {
+        let text = std::str::from_utf8(bytes).unwrap_or_default();
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        match (lines.next().and_then(|line| line.parse::<age::x25519::Identity>().ok()), lines.next()) {
+            (Some(key), None) => Ok(native_content(&key)),
+            _ => Err(Error::usage(format!("{label} does not hold exactly one age key (AGE-SECRET-KEY-1…)")).hint(
+                "an SSH key or a plugin's stays in its file: name that in the `identities` of your configuration",
+            )),
+        }
+    })
+}
+
+/// A new X25519 identity: its file's content, with its recipient as a comment, and the recipient.
+pub fn generate() -> (Plaintext, Recipient) {
+    native_content(&age::x25519::Identity::generate())
+}
+
+fn native_content(key: &age::x25519::Identity) -> (Plaintext, Recipient) {
+    let recipient = Recipient::of_x25519(key);
+    let secret = key.to_string();
+    let content = Plaintext::concat(&[
+        b"# public key: ",
+        recipient.canonical().as_bytes(),
+        b"\n",
+        secret.expose_secret().as_bytes(),
+        b"\n",
+    ]);
+    (content, recipient)
+}
+
+fn unusable(label: &str, reason: &str) -> Error {
+    Error::new(Kind::NoIdentity, format!("the identity {label} cannot be used: {reason}"))
+}
+
+/// A failure as one reason in a list that names the place already.
+pub fn reason(label: &str, error: &Error) -> String {
+    let message = error.message();
+    let short =
+        [format!("the identity {label} cannot be used: "), format!("{label} cannot be used: "), format!("{label} ")];
+    let what = short.iter().find_map(|prefix| message.strip_prefix(prefix.as_str())).unwrap_or(message);
+    match (error.mend(), std::error::Error::source(error)) {
+        (Some(mend), _) => format!("{what} ({mend})"),
+        (None, Some(cause)) => format!("{what}: {cause}"),
+        (None, None) => what.to_owned(),
+    }
+}
+
+fn listed(reasons: &[(String, String)]) -> String {
+    reasons.iter().map(|(label, reason)| format!("{label}: {reason}")).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,155 @@
+//! The OS keyring (Secret Service, Keychain), where an admin's identity lives by default. An entry is found by the
+//! admin's recipient, which the policy knows: nobody has to remember a name. The kernel's own keyring is never used: it
+//! is empty after a reboot.
+//!
+//! The keyring keeps the key from whoever has the disk. It does not keep it from programs of the same session.
+
+use crate::domain::secret::plaintext::Plaintext;
+use crate::domain::secret::recipient::Recipient;
+use crate::error::Result;
+
+/// What entries are filed under.
+#[cfg(feature = "os-keyring")]
+const SERVICE: &str = "sealift";
+
+/// The first of these recipients whose private key the keyring holds, with the content of its identity file.
+///
+/// # Errors
+/// When no keyring answers within 30 seconds, or it refuses. That it holds none is `None`.
+pub fn find(recipients: &[Recipient]) -> Result<Option<(Recipient, Plaintext)>> {
+    let names: Vec<String> = recipients.iter().map(|key| key.canonical().to_owned()).collect();
+    let found = entries::find(names)?;
+    Ok(found.and_then(|(at, content)| Some((recipients.get(at)?.clone(), content))))
+}
+
+/// Stores an identity under its recipient, and reads it back for proof.
+///
+/// # Errors
+/// When no keyring answers, or what it gives back is not what was stored; nothing is left in it then.
+pub fn store(recipient: &Recipient, content: &Plaintext) -> Result<()> {
+    let copy = content.expose(|bytes| Plaintext::concat(&[bytes]));
+    entries::store(recipient.canonical().to_owned(), copy)
+}
+
+/// Removes the identity of this recipient. Says whether there was one.
+///
+/// # Errors
+/// When no keyring answers, or it refuses.
+pub fn remove(recipient: &Recipient) -> Result<bool> {
+    entries::remove(recipient.canonical().to_owned())
+}
+
+/// Whether there is a keyring that answers, before anybody is asked for anything.
+///
+/// # Errors
+/// The reason why there is none.
+pub fn answers() -> Result<()> {
+    entries::answers()
+}
+
+#[cfg(feature = "os-keyring")]
+mod entries {
+    use std::time::{Duration, Instant};
+
+    use keyring::{Entry, Error as Fault};
+
+    use crate::adapters::age::armor::plain;
+    use crate::adapters::age::keyring::SERVICE;
+    use crate::adapters::process::timeout;
+    use crate::domain::secret::plaintext::Plaintext;
+    use crate::error::{Error, Result};
+
+    /// How long a keyring may take: it may be asking the person to unlock it.
+    const LIMIT: Duration = Duration::from_secs(30);
+
+    pub fn find(names: Vec<String>) -> Result<Option<(usize, Plaintext)>> {
+        asked(move || {
+            for (at, name) in names.iter().enumerate() {
+                match entry(name)?.get_secret() {
+                    Ok(secret) => return Ok(Some((at, Plaintext::take(secret)))),
+                    Err(Fault::NoEntry) => {}
+                    Err(fault) => return Err(said(&fault)),
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    pub fn store(name: String, content: Plaintext) -> Result<()> {
+        asked(move || {
+            let entry = entry(&name)?;
+            content.expose(|bytes| entry.set_secret(bytes)).map_err(|fault| said(&fault))?;
+            let proof = entry.get_secret().map(Plaintext::take);
+            if proof.is_ok_and(|proof| proof.same_as(&content)) {
+                return Ok(());
+            }
+            // What cannot be read back is worth nothing; that it may not be removable either changes nothing.
+            let _gone = entry.delete_credential();
+            Err(Error::failed("the OS keyring does not give back what was stored"))
+        })
+    }
+
+    pub fn remove(name: String) -> Result<bool> {
+        asked(move || match entry(&name)?.delete_credential() {
+            Ok(()) => Ok(true),
+            Err(Fault::NoEntry) => Ok(false),
+            Err(fault) => Err(said(&fault)),
+        })
+    }
+
+    pub fn answers() -> Result<()> {
+        // A name that no entry has: the answer is that there is none.
+        find(vec!["probe".to_owned()]).map(drop)
+    }
+
+    fn asked<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+        timeout::call("the OS keyring", |since: Instant| since.elapsed() > LIMIT, work)?
+    }
+
+    fn entry(name: &str) -> Result<Entry> {
+        Entry::new(SERVICE, name).map_err(|fault| match Entry::store_status() {
+            Err(status) => said(status),
+            Ok(()) => said(&fault),
+        })
+    }
+
+    /// Only what is known to hold no bytes of an entry: the Debug form of some of these errors prints the secret.
+    fn said(fault: &Fault) -> Error {
+        let why = match fault {
+            Fault::PlatformFailure(cause) => plain(cause),
+            Fault::NoStorageAccess(cause) => format!("it is locked, or refuses: {}", plain(cause)),
+            Fault::NoDefaultStore => "there is none".to_owned(),
+            Fault::BadEncoding(_) | Fault::BadDataFormat(..) => "the entry is damaged".to_owned(),
+            Fault::Ambiguous(_) => "it holds two entries of this name".to_owned(),
+            Fault::NoEntry => "there is no such entry".to_owned(),
+            _ => "it cannot do this".to_owned(),
+        };
+        Error::failed(format!("the OS keyring cannot be used: {why}"))
+    }
+}
+
+#[cfg(not(feature = "os-keyring"))]
+mod entries {
+    use crate::domain::secret::plaintext::Plaintext;
+    use crate::error::{Error, Result};
+
+    pub fn find(_names: Vec<String>) -> Result<Option<(usize, Plaintext)>> {
+        Err(absent())
+    }
+
+    pub fn store(_name: String, _content: Plaintext) -> Result<()> {
+        Err(absent())
+    }
+
+    pub fn remove(_name: String) -> Result<bool> {
+        Err(absent())
+    }
+
+    pub fn answers() -> Result<()> {
+        Err(absent())
+    }
+
+    fn absent() -> Error {
+        Error::failed("the OS keyring cannot be used: this build of sealift is without it, as hosts have it")
+    }
+}

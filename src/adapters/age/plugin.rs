@@ -1,0 +1,192 @@
+//! age plugins: programs that hold a key elsewhere, such as on a token. They run only if the user's own configuration
+//! lists them, are waited for no longer than a minute of silence, and what they say is foreign text.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use age::plugin::{IdentityPluginV1, RecipientPluginV1};
+use age::{DecryptError, EncryptError};
+use age_core::format::{FileKey, Stanza};
+use secrecy::SecretString;
+
+use crate::adapters::process::timeout;
+use crate::adapters::prompt::Ask;
+use crate::error::{Error, Kind, Result};
+
+/// How long a plugin may be silent. The time that a person takes to answer it does not count.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The plugins that the user allows to run. A line in a repository must never start a program.
+#[derive(Clone, Debug, Default)]
+pub struct Plugins {
+    /// The names, as in `age-plugin-NAME`.
+    pub allowed: BTreeSet<String>,
+    /// Where the list is kept, for the hint.
+    pub listed_in: String,
+    /// Why none may run now, whatever is listed.
+    pub refused: Option<&'static str>,
+}
+
+impl Plugins {
+    /// Refuses a plugin that is not on the user's list, before anything is looked up.
+    ///
+    /// # Errors
+    /// Names the plugin and the file to list it in.
+    pub fn allow(&self, name: &str) -> Result<()> {
+        let shown = if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b)) { name } else { "…" };
+        if !self.allowed.contains(name) {
+            return Err(Error::usage(format!("the plugin age-plugin-{shown} is not allowed to run"))
+                .hint(format!("if you trust it, add `plugins = [\"{shown}\"]` to {}", self.listed_in)));
+        }
+        match self.refused {
+            Some(why) => Err(Error::usage(format!("the plugin age-plugin-{shown} is not run: {why}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// A plugin's recipient, ready to seal to.
+    ///
+    /// # Errors
+    /// When the plugin is not allowed or not installed.
+    pub fn recipient(
+        &self,
+        key: &age::plugin::Recipient,
+        ask: &Arc<dyn Ask>,
+    ) -> Result<Box<dyn age::Recipient + Send + Sync>> {
+        self.allow(key.plugin())?;
+        let talk = Talk::new(key.plugin(), ask);
+        let plugin = RecipientPluginV1::new(key.plugin(), std::slice::from_ref(key), &[], talk.clone());
+        Ok(Box::new(Sealing { plugin: Arc::new(plugin.map_err(|_| missing(key.plugin()))?), talk }))
+    }
+
+    /// A plugin's identity, ready to open.
+    ///
+    /// # Errors
+    /// When the plugin is not allowed or not installed.
+    pub fn identity(
+        &self,
+        key: &age::plugin::Identity,
+        ask: &Arc<dyn Ask>,
+    ) -> Result<Box<dyn age::Identity + Send + Sync>> {
+        self.allow(key.plugin())?;
+        let talk = Talk::new(key.plugin(), ask);
+        let plugin = IdentityPluginV1::new(key.plugin(), std::slice::from_ref(key), talk.clone());
+        Ok(Box::new(Opening { plugin: Arc::new(plugin.map_err(|_| missing(key.plugin()))?), talk }))
+    }
+}
+
+struct Sealing {
+    plugin: Arc<RecipientPluginV1<Talk>>,
+    talk: Talk,
+}
+
+impl age::Recipient for Sealing {
+    fn wrap_file_key(&self, file_key: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), EncryptError> {
+        use secrecy::ExposeSecret;
+        let plugin = Arc::clone(&self.plugin);
+        let copy = FileKey::new(Box::new(*file_key.expose_secret()));
+        let answer = self.talk.bounded(move || plugin.wrap_file_key(&copy));
+        answer.unwrap_or_else(|error| Err(EncryptError::Io(std::io::Error::other(error.message()))))
+    }
+}
+
+struct Opening {
+    plugin: Arc<IdentityPluginV1<Talk>>,
+    talk: Talk,
+}
+
+impl age::Identity for Opening {
+    fn unwrap_stanza(&self, stanza: &Stanza) -> Option<Result<FileKey, DecryptError>> {
+        self.unwrap_stanzas(std::slice::from_ref(stanza))
+    }
+
+    fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, DecryptError>> {
+        let plugin = Arc::clone(&self.plugin);
+        let copy =
+            |stanza: &Stanza| Stanza { tag: stanza.tag.clone(), args: stanza.args.clone(), body: stanza.body.clone() };
+        let stanzas: Vec<_> = stanzas.iter().map(copy).collect();
+        let answer = self.talk.bounded(move || age::Identity::unwrap_stanzas(&*plugin, &stanzas));
+        answer.unwrap_or_else(|error| Some(Err(DecryptError::Io(std::io::Error::other(error.message())))))
+    }
+}
+
+/// A person, for the plugin protocol; and when the plugin was last heard of.
+#[derive(Clone)]
+struct Talk {
+    program: String,
+    ask: Arc<dyn Ask>,
+    heard: Arc<Mutex<Instant>>,
+    asking: Arc<AtomicBool>,
+}
+
+impl Talk {
+    fn new(plugin: &str, ask: &Arc<dyn Ask>) -> Self {
+        Self {
+            program: format!("age-plugin-{plugin}"),
+            ask: ask.clone(),
+            heard: Arc::new(Mutex::new(Instant::now())),
+            asking: Arc::default(),
+        }
+    }
+
+    fn bounded<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let late = |started: Instant| {
+            let heard = self.heard.lock().map_or(started, |heard| *heard);
+            !self.asking.load(Ordering::Relaxed) && heard.max(started).elapsed() > LIMIT
+        };
+        timeout::call(&self.program, late, work)
+    }
+
+    /// The plugin says something; while a person answers it, no time counts.
+    fn during<T>(&self, talk: impl FnOnce() -> T) -> T {
+        self.asking.store(true, Ordering::Relaxed);
+        let answer = talk();
+        if let Ok(mut heard) = self.heard.lock() {
+            *heard = Instant::now();
+        }
+        self.asking.store(false, Ordering::Relaxed);
+        answer
+    }
+}
+
+impl age::Callbacks for Talk {
+    fn display_message(&self, message: &str) {
+        self.during(|| self.ask.tell(&format!("{}: {message}", self.program)));
+    }
+
+    fn confirm(&self, message: &str, _yes: &str, _no: Option<&str>) -> Option<bool> {
+        self.during(|| self.ask.confirm(&format!("{}: {message}", self.program)).ok())
+    }
+
+    fn request_public_string(&self, _description: &str) -> Option<String> {
+        None
+    }
+
+    fn request_passphrase(&self, description: &str) -> Option<SecretString> {
+        self.during(|| self.ask.passphrase(&format!("{} ({description})", self.program)).ok())
+    }
+}
+
+/// What to say when a plugin's program is not there.
+fn missing(name: &str) -> Error {
+    Error::new(Kind::NoIdentity, format!("the program age-plugin-{name} is not installed"))
+        .hint(format!("install age-plugin-{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_listed_plugins_run_and_none_while_it_is_refused() {
+        let mut plugins =
+            Plugins { allowed: ["yubikey".to_owned()].into(), listed_in: "config.toml".into(), refused: None };
+        assert!(plugins.allow("yubikey").is_ok());
+        assert!(plugins.allow("evil").unwrap_err().mend().unwrap().contains("config.toml"));
+        assert!(!format!("{:?}", plugins.allow("../\u{1b}x").unwrap_err()).contains('\u{1b}'));
+        plugins.refused = Some("AGEDEBUG is set");
+        assert!(plugins.allow("yubikey").is_err());
+    }
+}

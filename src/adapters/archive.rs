@@ -1,0 +1,260 @@
+//! What is inside compressed files and archives, as streams, within limits: a small file that unpacks without end stops at
+//! the limit, and is told as not looked at. A tar archive is its members' bytes one after the other, and needs no reader.
+
+use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result};
+
+use crate::domain::guarded::guarded;
+
+/// How deep members of members are looked at.
+pub const DEPTH: u8 = 3;
+/// How much is unpacked of one file.
+pub const UNPACKED: u64 = 1 << 30;
+/// The largest window that is kept to unpack one.
+const WINDOW: u32 = 16 << 20;
+
+/// A form of compressed file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// gzip.
+    Gzip,
+    /// zstd.
+    Zstd,
+    /// xz.
+    Xz,
+    /// A zip archive.
+    Zip,
+    /// One that is known, and cannot be unpacked here.
+    Other(&'static str),
+}
+
+impl Form {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Form::Gzip => "gzip",
+            Form::Zstd => "zstd",
+            Form::Xz => "xz",
+            Form::Zip => "zip",
+            Form::Other(name) => name,
+        }
+    }
+}
+
+/// Which form a file has that begins so; none for a plain one.
+pub fn form(first: &[u8]) -> Option<Form> {
+    let forms: [(&[u8], Form); 8] = [
+        (b"\x1f\x8b\x08", Form::Gzip),
+        (b"\x28\xb5\x2f\xfd", Form::Zstd),
+        (b"\xfd7zXZ\x00", Form::Xz),
+        (b"PK\x03\x04", Form::Zip),
+        (b"BZh", Form::Other("bzip2")),
+        (b"7z\xbc\xaf\x27\x1c", Form::Other("7z")),
+        (b"Rar!\x1a\x07", Form::Other("rar")),
+        (b"\x04\x22\x4d\x18", Form::Other("lz4")),
+    ];
+    let found = forms.into_iter().find(|(start, _)| first.starts_with(start)).map(|(_, form)| form)?;
+    // A text may begin with these letters.
+    let is_text = found == Form::Other("bzip2") && first.get(4..10) != Some(b"\x31\x41\x59\x26\x53\x59");
+    (!is_text).then_some(found)
+}
+
+/// Who is told each member's name and content; a failure of theirs ends it.
+pub type Told<'a> = dyn FnMut(&str, Box<dyn Read + '_>) -> Result<()> + 'a;
+
+/// Tells each member with its name; a compressed file has one, `content`.
+///
+/// # Errors
+/// When it is damaged, too large unpacked, or cannot be unpacked here: then not all of it was told.
+pub fn each(form: Form, from: impl Read, told: &mut Told<'_>) -> Result<()> {
+    let damaged = |error: &dyn std::fmt::Display| {
+        Error::new(ErrorKind::InvalidData, format!("its {} is damaged: {error}", form.name()))
+    };
+    let mut from = BufReader::with_capacity(64 << 10, from);
+    match form {
+        Form::Gzip => one(flate2::bufread::MultiGzDecoder::new(from), form, told),
+        Form::Zstd => {
+            while !from.fill_buf()?.is_empty() {
+                if zstd_window(from.fill_buf()?).is_some_and(|window| window > u64::from(WINDOW)) {
+                    return Err(Error::new(
+                        ErrorKind::Unsupported,
+                        format!("its zstd wants more than {} MiB to be unpacked", WINDOW >> 20),
+                    ));
+                }
+                let frames = &mut from;
+                let decoder = guarded(move || ruzstd::decoding::StreamingDecoder::new(frames))
+                    .ok_or_else(|| damaged(&"it cannot be unpacked"))?
+                    .map_err(|error| damaged(&error))?;
+                one(decoder, form, told)?;
+            }
+            Ok(())
+        }
+        Form::Xz => one(lzma_rust2::XzReader::new_mem_limit(from, true, WINDOW >> 10), form, told),
+        Form::Zip => zip(&mut from, told),
+        Form::Other(name) => {
+            Err(Error::new(ErrorKind::Unsupported, format!("it is {name}, which is not unpacked here")))
+        }
+    }
+}
+
+/// How much memory a zstd frame wants, by its header.
+fn zstd_window(head: &[u8]) -> Option<u64> {
+    let (descriptor, next) = (*head.get(4)?, u32::from(*head.get(5)?));
+    if descriptor & 0x20 != 0 {
+        // One segment: its content, whose size stands in 1, 2, 4 or 8 bytes; no larger than the limit of all.
+        let bytes = head.get(5..)?;
+        return Some(match descriptor >> 6 {
+            0 => u64::from(*bytes.first()?),
+            1 => u64::from(u16::from_le_bytes(bytes.first_chunk().copied()?)),
+            2 => u64::from(u32::from_le_bytes(bytes.first_chunk().copied()?)),
+            _ => u64::from_le_bytes(bytes.first_chunk().copied()?),
+        });
+    }
+    let base = 1u64 << (10 + (next >> 3));
+    Some(base + base / 8 * u64::from(next & 7))
+}
+
+/// Tells one stream, and what stopped it.
+fn one(from: impl Read, form: Form, told: &mut Told<'_>) -> Result<()> {
+    let mut limited = Limited { inner: from, left: UNPACKED, form, stopped: None };
+    told(&format!("{} content", form.name()), Box::new(&mut limited))?;
+    limited.stopped.map_or(Ok(()), Err)
+}
+
+/// Ends at the limit, and remembers why it ended.
+struct Limited<R> {
+    inner: R,
+    left: u64,
+    form: Form,
+    stopped: Option<Error>,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        if self.stopped.is_some() {
+            return Ok(0);
+        }
+        let read = guarded(|| self.inner.read(buffer));
+        match read.unwrap_or_else(|| Err(Error::new(ErrorKind::InvalidData, "it cannot be unpacked"))) {
+            Ok(read) if read as u64 > self.left => {
+                self.stopped = Some(Error::other(format!(
+                    "its {} is more than {} MiB unpacked",
+                    self.form.name(),
+                    UNPACKED >> 20
+                )));
+                Ok(usize::try_from(self.left).unwrap_or(0).min(read))
+            }
+            Ok(read) => {
+                self.left -= read as u64;
+                Ok(read)
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => Err(error),
+            // What came until now is looked at; that there was more is told.
+            Err(error) => {
+                self.stopped = Some(Error::new(error.kind(), format!("its {} is damaged: {error}", self.form.name())));
+                Ok(0)
+            }
+        }
+    }
+}
+
+/// The members of a zip archive, as they come: each has a header of its own before it.
+fn zip(from: &mut impl BufRead, told: &mut Told<'_>) -> Result<()> {
+    let damaged = || Error::new(ErrorKind::InvalidData, "its zip is damaged");
+    loop {
+        let mut signature = [0; 4];
+        match from.read_exact(&mut signature) {
+            Ok(()) if signature == *b"PK\x03\x04" => {}
+            // The list of contents at its end, or what stands before it.
+            Ok(()) if signature.starts_with(b"PK") => return Ok(()),
+            _ => return Err(damaged()),
+        }
+        let mut head = [0; 26];
+        from.read_exact(&mut head)?;
+        let two = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
+        let four = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let (flags, method, packed) = (two(2), two(4), u64::from(four(14)));
+        let mut name = vec![0; usize::from(two(22))];
+        from.read_exact(&mut name)?;
+        let name = String::from_utf8_lossy(&name).into_owned();
+        std::io::copy(&mut from.by_ref().take(u64::from(two(24))), &mut std::io::sink())?;
+        let (encrypted, sized_later) = (flags & 1 != 0, flags & 8 != 0);
+        let refuse =
+            |what: &str| Error::new(ErrorKind::Unsupported, format!("{name} is {what}, and is not unpacked here"));
+        if encrypted {
+            return Err(refuse("encrypted"));
+        }
+        if packed == u64::from(u32::MAX) {
+            return Err(refuse("a zip64 member"));
+        }
+        match method {
+            0 if sized_later => return Err(refuse("of unknown size")),
+            0 => {
+                let mut member = from.by_ref().take(packed);
+                told(&name, Box::new(&mut member))?;
+                std::io::copy(&mut member, &mut std::io::sink())?;
+            }
+            8 => {
+                let mut member = Limited {
+                    inner: flate2::bufread::DeflateDecoder::new(&mut *from),
+                    left: UNPACKED,
+                    form: Form::Zip,
+                    stopped: None,
+                };
+                told(&name, Box::new(&mut member))?;
+                std::io::copy(&mut member, &mut std::io::sink())?;
+                if let Some(error) = member.stopped {
+                    return Err(error);
+                }
+            }
+            _ => return Err(refuse("packed in another way")),
+        }
+        if sized_later {
+            // A record of its sizes follows, with or without a signature.
+            let mut record = [0; 4];
+            from.read_exact(&mut record)?;
+            let rest = if record == *b"PK\x07\x08" { 12 } else { 8 };
+            std::io::copy(&mut from.by_ref().take(rest), &mut std::io::sink())?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(form: Form, bytes: &[u8]) -> Result<String> {
+        let mut all = String::new();
+        each(form, bytes, &mut |_, mut content| content.read_to_string(&mut all).map(drop))?;
+        Ok(all)
+    }
+
+    #[test]
+    fn zstd_frames_are_read_one_after_the_other_and_within_memory() {
+        let frame = |text: &str| {
+            ruzstd::encoding::compress_to_vec(text.as_bytes(), ruzstd::encoding::CompressionLevel::Fastest)
+        };
+        let two = [frame("one "), frame("two")].concat();
+        assert_eq!(form(&two), Some(Form::Zstd));
+        assert_eq!(text(Form::Zstd, &two).unwrap(), "one two");
+        assert!(text(Form::Zstd, &two[..two.len() - 2]).is_err());
+        // A window of 128 MiB, and a segment of 4 GiB.
+        for head in [&b"\x28\xb5\x2f\xfd\x00\x88\x01\x00\x00"[..], b"\x28\xb5\x2f\xfd\xa0\xff\xff\xff\xff\x01\x00\x00"]
+        {
+            assert!(text(Form::Zstd, head).unwrap_err().to_string().contains("more than 16 MiB"));
+        }
+    }
+
+    #[test]
+    fn what_only_begins_alike_is_plain() {
+        assert_eq!(form(b"BZhow are you, friend?"), None);
+        assert_eq!(form(b""), None);
+        assert_eq!(form(b"PK\x05\x06"), None);
+    }
+
+    #[test]
+    fn whoever_is_told_can_end_it() {
+        let stop = &mut |_: &str, _: Box<dyn Read + '_>| Err(Error::other("enough"));
+        let frame = ruzstd::encoding::compress_to_vec(&b"x"[..], ruzstd::encoding::CompressionLevel::Fastest);
+        assert_eq!(each(Form::Zstd, frame.as_slice(), stop).unwrap_err().to_string(), "enough");
+    }
+}

@@ -1,0 +1,376 @@
+//! A place for a value while an editor has it: memory only, checked by file-system type, never a disk.
+//!
+//! Best is a ramfs that is mounted where nobody but the editor sees it, in a mount namespace of a helper process: it is
+//! gone when the editor is, whatever kills it, and it is never swapped. Where the kernel does not let ordinary users do
+//! that, and for editors that hand the file to a program outside, it is a private directory on a tmpfs; it is wiped at
+//! the end, and what a killed run left is wiped by the next one.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, FlockOperation, FsWord, Mode, OFlags, flock, mkdirat, openat, statat, unlinkat,
+};
+
+use crate::adapters::editor::Editor;
+use crate::adapters::fs::files;
+use crate::adapters::process::{self, Ended, Invocation};
+use crate::adapters::terminal::Terminal;
+use crate::domain::secret::plaintext::Plaintext;
+use crate::error::{Error, Result};
+
+/// How the names of our directories begin.
+const PREFIX: &str = "sealift-edit-";
+/// The first line of the helper's answer, once its file system is mounted.
+const GREETING: &[u8] = b"sealift-edit 1\n";
+/// `f_type` of the two file systems that live in memory only (linux/magic.h).
+const TMPFS: FsWord = 0x0102_1994;
+const RAMFS: FsWord = 0x8584_58f6;
+/// An editor that ends sooner has only told another program what to do.
+const QUICK: Duration = Duration::from_millis(500);
+
+/// What an edit needs to know of its surroundings.
+pub struct Surroundings {
+    /// Directories that may be on a tmpfs, best first.
+    pub places: Vec<PathBuf>,
+    /// Our own program, to be started as the helper.
+    pub program: Option<PathBuf>,
+    /// The user's own language settings, for the editor.
+    pub locale: Option<OsString>,
+}
+
+/// What an editor left.
+pub struct Edited {
+    /// The file's content; none where it is gone.
+    pub value: Option<Plaintext>,
+    /// How the editor ended.
+    pub ended: Ended,
+    /// What it did to the file meanwhile.
+    did: Did,
+}
+
+/// What an editor did to the file, as far as the file tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Did {
+    /// It was read, or written.
+    Touched,
+    /// Nothing: it was not even read.
+    Untouched,
+    /// What the editor started is at work still.
+    Running,
+}
+
+impl Edited {
+    /// Whether the editor ended well and left the value as it was.
+    fn same(&self, as_before: &Plaintext) -> bool {
+        self.ended.well() && self.value.as_ref().is_some_and(|value| value.same_as(as_before))
+    }
+}
+
+/// Lets the person edit a value under this file name. An editor that only hands the file to a program that runs already is
+/// known by what it did: it came back, and the file is as it was. Then the file stays where that program sees it until
+/// `saved` returns, which asks the person.
+///
+/// # Errors
+/// When there is no place in memory, the editor cannot be started, or what it leaves is larger than the limit; and with
+/// the error of `saved`.
+pub fn edit(
+    value: &Plaintext,
+    name: &str,
+    editor: &Editor,
+    around: &Surroundings,
+    limit: usize,
+    saved: impl FnOnce() -> Result<()>,
+) -> Result<Edited> {
+    around.places.iter().for_each(|place| sweep(place));
+    if let (Some(program), false) = (&around.program, editor.is_remote())
+        && let Some(edited) = in_namespace(value, name, editor, around, program, limit)?
+    {
+        // Nobody but the editor and what it starts could see it.
+        if edited.did == Did::Touched || !edited.same(value) {
+            return Ok(edited);
+        }
+    }
+    let place = around.places.iter().find(|place| in_memory(place)).ok_or_else(|| {
+        Error::failed("there is no place in memory to edit in, and a value is never written to a disk")
+            .hint("XDG_RUNTIME_DIR and /dev/shm are on no tmpfs here; pipe the value instead: `sealift show NAME | … | sealift rotate NAME --stdin`")
+    })?;
+    let directory = Private::make(place, 0o700)?;
+    let file = directory.path.join(name);
+    let started = Instant::now();
+    let edited = edit_file(value, &file, editor, around.locale.as_ref(), limit)?;
+    // Here the program that it was handed to may have read it.
+    if edited.same(value) && (edited.did != Did::Touched || started.elapsed() < QUICK) {
+        saved()?;
+        return Ok(Edited { value: left(&file, limit)?, ..edited });
+    }
+    Ok(edited)
+}
+
+/// Puts the value into a file, and lets the editor have it.
+fn edit_file(
+    value: &Plaintext,
+    file: &Path,
+    editor: &Editor,
+    locale: Option<&OsString>,
+    limit: usize,
+) -> Result<Edited> {
+    value.expose(|bytes| files::create(file, bytes, 0o600))?;
+    let made = marked(file)?;
+    // What the editor leaves behind becomes a child of this process, so that it can be told that there is something.
+    let _unsupported = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+    let ended = editor.call(file).locale(locale).on_terminal(Terminal::open().as_ref())?;
+    let did = match made {
+        _ if process::leaves_children() => Did::Running,
+        Some(made) if seen(file) == Some(made) => Did::Untouched,
+        _ => Did::Touched,
+    };
+    Ok(Edited { value: left(file, limit)?, ended, did })
+}
+
+/// Which file it is, and when it was read and written.
+type Seen = (u64, i64, (i64, i64));
+
+/// Marks a file as never read, so that a reader leaves a trace; none where the file system keeps none.
+fn marked(file: &Path) -> Result<Option<Seen>> {
+    use rustix::fs::{StatVfsMountFlags, Timespec, Timestamps, UTIME_OMIT, statvfs, utimensat};
+    let failed = |error| Error::io(format!("cannot look at {}", file.display()), error);
+    let last_access = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let times = Timestamps { last_access, last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT } };
+    utimensat(CWD, file, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+    let keeps = !statvfs(file).map_err(failed)?.f_flag.contains(StatVfsMountFlags::NOATIME);
+    Ok(seen(file).filter(|_| keeps))
+}
+
+fn seen(file: &Path) -> Option<Seen> {
+    let there = file.symlink_metadata().ok()?;
+    Some((there.ino(), there.atime(), (there.mtime(), there.mtime_nsec())))
+}
+
+/// With a helper in a namespace of its own; none where the kernel does not let us.
+fn in_namespace(
+    value: &Plaintext,
+    name: &str,
+    editor: &Editor,
+    around: &Surroundings,
+    program: &Path,
+    limit: usize,
+) -> Result<Option<Edited>> {
+    // What a program outside the namespace makes of the path must not land on a disk: nobody can write there.
+    let Some(point) = around.places.iter().find_map(|place| Private::make(place, 0o500).ok()) else { return Ok(None) };
+    let helper = |limit: usize| {
+        Invocation::new("unshare")
+            .args(["--user", "--map-current-user", "--keep-caps", "--mount", "--propagation", "private", "--"])
+            .arg(program)
+            .args(["edit-helper", "--limit", &limit.to_string()])
+            .arg(&point.path)
+            .arg(name)
+            .locale(around.locale.as_ref())
+    };
+    // Without an editor it only tries: what it says when it may not is nobody's business.
+    if !helper(0).run().is_ok_and(|output| output.ended.well()) {
+        return Ok(None);
+    }
+    let (answer, _) = helper(limit).arg("--").args(editor.words()).exchange(value, limit + 4096)?;
+    answer.expose(|bytes| {
+        let killed = || Error::failed("the editor's helper was killed; nothing changed");
+        let rest = bytes.strip_prefix(GREETING).ok_or_else(killed)?;
+        let end = rest.iter().position(|b| *b == b'\n').ok_or_else(killed)?;
+        let (line, content) = (String::from_utf8_lossy(&rest[..end]), &rest[end + 1..]);
+        let mut words = line.splitn(4, ' ');
+        let (how, number) = (words.next(), words.next().and_then(|word| word.parse().ok()).unwrap_or(0));
+        let ended = match how {
+            Some("code") => Ended::Code(number),
+            Some("signal") => Ended::Signal(number),
+            _ => {
+                let what = line.strip_prefix("error ").unwrap_or("the editor's helper failed");
+                return Err(Error::failed(what.to_owned()));
+            }
+        };
+        let value = (words.next() == Some("there")).then(|| Plaintext::concat(&[content]));
+        let did = match words.next() {
+            Some("untouched") => Did::Untouched,
+            Some("running") => Did::Running,
+            _ => Did::Touched,
+        };
+        Ok(Some(Edited { value, ended, did }))
+    })
+}
+
+/// What the helper does, in its namespace: mounts a ramfs, lets the editor have the value from standard input, and
+/// prints how it ended and what it left. Without an editor it only mounts, to see whether it may.
+///
+/// # Errors
+/// When it cannot mount (nothing was read then), or cannot answer.
+pub fn help(point: &Path, name: &str, editor: Option<&Editor>, locale: Option<&OsString>, limit: usize) -> Result<()> {
+    use rustix::mount::{MountFlags, mount};
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("ramfs", point, "ramfs", flags, c"mode=0700").map_err(|error| Error::io("cannot mount a ramfs", error))?;
+    if file_system(point) != Some(RAMFS) {
+        return Err(Error::failed("what was mounted is no ramfs"));
+    }
+    let Some(editor) = editor else { return Ok(()) };
+    // The right to mount was for this only. As root there is nothing to give up: the kernel returns it at the next exec.
+    let _root = rustix::thread::clear_ambient_capability_set();
+    let mut answer = File::from(duplicate(rustix::stdio::stdout())?);
+    let printed =
+        |outcome: std::io::Result<()>| outcome.map_err(|error| Error::io("nobody reads the helper's answer", error));
+    printed(answer.write_all(GREETING))?;
+    let input = File::from(duplicate(rustix::stdio::stdin())?);
+    let value =
+        Plaintext::read(input, 64 << 10, usize::MAX >> 1).map_err(|error| Error::io("cannot read the value", error))?;
+    match edit_file(&value, &point.join(name), editor, locale, limit) {
+        Ok(Edited { value, ended, did }) => {
+            let how = match ended {
+                Ended::Code(code) => format!("code {code}"),
+                Ended::Signal(signal) => format!("signal {signal}"),
+            };
+            let did = match did {
+                Did::Running => "running",
+                Did::Untouched => "untouched",
+                Did::Touched => "touched",
+            };
+            printed(writeln!(answer, "{how} {} {did}", if value.is_some() { "there" } else { "gone" }))?;
+            value.map_or(Ok(()), |value| printed(value.expose(|bytes| answer.write_all(bytes))))
+        }
+        Err(error) => printed(writeln!(answer, "error {}", error.message().replace('\n', " "))),
+    }
+}
+
+fn duplicate(of: rustix::fd::BorrowedFd<'_>) -> Result<OwnedFd> {
+    of.try_clone_to_owned().map_err(|error| Error::io("a standard stream is closed", error))
+}
+
+/// What an editor left under the file's name, which may be another file than it was.
+fn left(file: &Path, limit: usize) -> Result<Option<Plaintext>> {
+    match file.symlink_metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        _ => files::read_plaintext(file, limit).map(Some),
+    }
+}
+
+/// A directory of our own, wiped when it is dropped. It is locked as long as we live, so that a later run knows a dead
+/// one's from a living one's.
+struct Private {
+    path: PathBuf,
+    lock: OwnedFd,
+}
+
+impl Private {
+    fn make(place: &Path, mode: u32) -> Result<Self> {
+        let mut left = 5;
+        loop {
+            left -= 1;
+            let path = place.join(format!("{PREFIX}{}", files::token()?));
+            let failed = |error| Error::io(format!("cannot make {}", path.display()), error);
+            mkdirat(CWD, &path, Mode::from_raw_mode(mode)).map_err(failed)?;
+            // Between these two steps another run may take it for a dead one's, and wipe it: then another is made.
+            match open_directory(&path).and_then(|fd| flock(&fd, FlockOperation::NonBlockingLockExclusive).map(|()| fd))
+            {
+                Ok(lock) if path.exists() => return Ok(Self { path, lock }),
+                Err(error) if left == 0 => return Err(failed(error)),
+                _ if left == 0 => return Err(failed(rustix::io::Errno::AGAIN)),
+                _ => wipe(&path),
+            }
+        }
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        wipe(&self.path);
+        // Held to here: another run must not take the directory for a dead one's meanwhile.
+        let _last = flock(&self.lock, FlockOperation::Unlock);
+    }
+}
+
+/// Wipes the directories that killed runs of the same user left.
+fn sweep(place: &Path) {
+    let Ok(entries) = std::fs::read_dir(place) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
+        let path = entry.path();
+        let ours = statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
+            FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+                && stat.st_uid == rustix::process::geteuid().as_raw()
+        });
+        if ours && open_directory(&path).is_ok_and(|fd| flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok()) {
+            wipe(&path);
+        }
+    }
+}
+
+/// Overwrites and removes everything below a directory, and the directory. What cannot be removed stays in memory until
+/// the machine is off: there is nobody to whom that would help to be told.
+fn wipe(path: &Path) {
+    let Ok(fd) = open_directory(path) else { return };
+    for entry in Dir::read_from(&fd).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let kind = statat(&fd, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| FileType::from_raw_mode(stat.st_mode));
+        if kind == Ok(FileType::Directory) {
+            wipe(&path.join(name.to_string_lossy().as_ref()));
+            continue;
+        }
+        if kind == Ok(FileType::RegularFile)
+            && let Ok(file) = openat(&fd, name, OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+        {
+            let mut file = File::from(file);
+            let mut length = file.metadata().map_or(0, |data| data.len());
+            while length > 0 {
+                let step = length.min(4096);
+                if file.write_all(&[0; 4096][..usize::try_from(step).unwrap_or(4096)]).is_err() {
+                    break;
+                }
+                length -= step;
+            }
+        }
+        let _stays = unlinkat(&fd, name, AtFlags::empty());
+    }
+    let _stays = unlinkat(CWD, path, AtFlags::REMOVEDIR);
+}
+
+fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
+    openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn in_memory(path: &Path) -> bool {
+    matches!(file_system(path), Some(TMPFS | RAMFS))
+}
+
+fn file_system(path: &Path) -> Option<FsWord> {
+    rustix::fs::statfs(path).ok().map(|stat| stat.f_type)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_runs_directory_is_wiped_and_a_living_ones_is_not() {
+        let place = tempfile::tempdir().unwrap();
+        let living = Private::make(place.path(), 0o700).unwrap();
+        let dead = place.path().join(format!("{PREFIX}dead"));
+        std::fs::create_dir_all(dead.join("below")).unwrap();
+        files::create(&dead.join("below/value"), b"x", 0o600).unwrap();
+        std::fs::create_dir(place.path().join("other")).unwrap();
+        sweep(place.path());
+        assert!(living.path.exists() && !dead.exists() && place.path().join("other").exists());
+        drop(living);
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_disk_is_no_memory() {
+        assert!(!in_memory(Path::new("/proc")));
+        assert!(
+            in_memory(Path::new("/dev/shm")) || file_system(Path::new("/dev/shm")).is_none_or(|kind| kind != TMPFS)
+        );
+    }
+}

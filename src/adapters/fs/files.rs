@@ -1,0 +1,551 @@
+//! Files: read within limits, replaced whole. Nothing here follows a link at the end of a path, blocks on a FIFO, or
+//! leaves half a file.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fchmod, fstat, fsync, openat, renameat, unlinkat};
+
+use crate::domain::secret::plaintext::Plaintext;
+use crate::error::{Error, Result};
+
+/// How a temporary file's name begins. A later run sweeps what a killed one left.
+pub const TEMPORARY: &str = ".sealift-tmp-";
+
+/// Opens a regular file to read, without following a link at its end and without blocking.
+///
+/// # Errors
+/// Names the path; refuses anything but a regular file of at most `limit` bytes.
+pub fn open(path: &Path, limit: u64) -> Result<(File, u64)> {
+    let shown = path.display();
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fd = openat(CWD, path, flags, Mode::empty()).map_err(|error| match error {
+        rustix::io::Errno::LOOP => Error::failed(format!("{shown} is a symbolic link, and is not followed")),
+        _ => Error::io(format!("cannot open {shown}"), error),
+    })?;
+    checked(fd, limit, &shown.to_string())
+}
+
+/// Opens a directory. Its path may lead through links: it is the caller's own.
+///
+/// # Errors
+/// Names the path.
+pub fn directory(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, path, flags, Mode::empty()).map_err(|error| Error::io(format!("cannot open {}", path.display()), error))
+}
+
+/// Reads a whole file of another system, whose links mean paths below its root. `None` where there is none.
+///
+/// # Errors
+/// As `open`, and when reading fails.
+pub fn read_in_root(root: &Path, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
+    use rustix::fs::{ResolveFlags, openat2};
+    let shown = root.join(path.trim_start_matches('/')).display().to_string();
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    match openat2(directory(root)?, path, flags, Mode::empty(), within) {
+        Ok(fd) => {
+            let (file, size) = checked(fd, limit, &shown)?;
+            read_all(file, size, limit, &shown).map(Some)
+        }
+        Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(Error::io(format!("cannot open {shown}"), error)),
+    }
+}
+
+fn checked(fd: OwnedFd, limit: u64, shown: &str) -> Result<(File, u64)> {
+    let stat = fstat(&fd).map_err(|error| Error::io(format!("cannot look at {shown}"), error))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Err(Error::failed(format!("{shown} is not a regular file")));
+    }
+    let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
+    if size > limit {
+        return Err(Error::failed(format!("{shown} is {size} bytes; more than {limit} are not read")));
+    }
+    Ok((File::from(fd), size))
+}
+
+/// Reads a whole file.
+///
+/// # Errors
+/// As `open`, and when reading fails or the file grows past the limit meanwhile.
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let (file, size) = open(path, limit)?;
+    read_all(file, size, limit, &path.display().to_string())
+}
+
+/// A file of the kernel's own (`/proc`), whose size is not known before it is read.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_kernel(path: &str) -> Result<String> {
+    let mut text = String::new();
+    let read = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map(File::from);
+    let read = read.map_err(std::io::Error::from).and_then(|file| file.take(1 << 20).read_to_string(&mut text));
+    read.map(|_| text).map_err(|error| Error::io(format!("cannot read {path}"), error))
+}
+
+/// Reads a whole file that root, or whoever runs this, made, and nobody else can write to.
+///
+/// # Errors
+/// As `read`, and when it is another's.
+pub fn read_of_root(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let (file, size) = open(path, limit)?;
+    let stat = fstat(&file).map_err(|error| Error::io(format!("cannot look at {}", path.display()), error))?;
+    let ours = stat.st_uid == 0 || stat.st_uid == rustix::process::geteuid().as_raw();
+    if !ours || stat.st_mode & 0o022 != 0 {
+        return Err(Error::failed(format!("{} could be somebody else's, and is not believed", path.display()))
+            .hint("see whose it is (`ls -l`), and move it away"));
+    }
+    read_all(file, size, limit, &path.display().to_string())
+}
+
+fn read_all(file: File, size: u64, limit: u64, shown: &str) -> Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
+    let read = file.take(limit + 1).read_to_end(&mut bytes);
+    read.map_err(|error| Error::io(format!("cannot read {shown}"), error))?;
+    if bytes.len() as u64 > limit {
+        return Err(Error::failed(format!("{shown} grew past {limit} bytes while it was read")));
+    }
+    Ok(bytes)
+}
+
+/// Reads a whole file as plaintext, into a buffer that never moves.
+///
+/// # Errors
+/// As `open`, and when reading fails.
+pub fn read_plaintext(path: &Path, limit: usize) -> Result<Plaintext> {
+    let (file, size) = open(path, limit as u64)?;
+    let expected = usize::try_from(size).unwrap_or(limit);
+    Plaintext::read(file, expected, limit).map_err(|error| Error::io(format!("cannot read {}", path.display()), error))
+}
+
+/// A directory whose files are reached without leaving it and without following any link.
+pub struct Beneath {
+    fd: OwnedFd,
+    shown: PathBuf,
+}
+
+impl Beneath {
+    /// Opens the directory; `None` where there is none.
+    ///
+    /// # Errors
+    /// When it is a link or something else.
+    pub fn open(path: &Path) -> Result<Option<Self>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match openat(CWD, path, flags, Mode::empty()) {
+            Ok(fd) => Ok(Some(Self { fd, shown: path.to_owned() })),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => {
+                Err(Error::usage(format!("{} is not a directory of its own", path.display()))
+                    .hint("it must be a real directory: a link could lead anywhere"))
+            }
+            Err(error) => Err(Error::io(format!("cannot open {}", path.display()), error)),
+        }
+    }
+
+    /// The directory's descriptor.
+    pub fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    /// Reads at most `first` bytes of a file of at most `limit` bytes. Says the file's size too.
+    ///
+    /// # Errors
+    /// As `open`; a link anywhere on the way is refused.
+    pub fn read(&self, name: &str, first: usize, limit: u64) -> Result<(Vec<u8>, u64)> {
+        use rustix::fs::{ResolveFlags, openat2};
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let shown = || self.shown.join(name).display().to_string();
+        let fd = openat2(&self.fd, name, flags, Mode::empty(), within).map_err(|error| match error {
+            rustix::io::Errno::LOOP | rustix::io::Errno::XDEV => {
+                Error::integrity(format!("{} is a symbolic link, or lies behind one", shown()))
+                    .hint("sealed files are regular files: replace the link by the file")
+            }
+            _ => Error::io(format!("cannot open {}", shown()), error),
+        })?;
+        let stat = fstat(&fd).map_err(|error| Error::io(format!("cannot look at {}", shown()), error))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Error::integrity(format!("{} is not a regular file", shown())));
+        }
+        let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
+        if size > limit {
+            return Err(Error::integrity(format!("{} is {size} bytes; more than {limit} are not read", shown())));
+        }
+        let want = usize::try_from(size).unwrap_or(first).min(first);
+        let mut bytes = Vec::with_capacity(want);
+        // One read is enough for a small file; the loop is for the rest.
+        while bytes.len() < want {
+            let read = rustix::io::read(&fd, rustix::buffer::spare_capacity(&mut bytes));
+            match read {
+                Ok(0) => break,
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(Error::io(format!("cannot read {}", shown()), error)),
+            }
+        }
+        Ok((bytes, size))
+    }
+}
+
+/// When the bytes must be on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durable {
+    /// Before this returns.
+    Now,
+    /// When the caller says so, for many at once (`sync`).
+    Later,
+}
+
+/// Puts a whole new file in place of what is there: a temporary file beside it, then one rename. Missing directories are
+/// made.
+///
+/// # Errors
+/// Names the path. The old file stays as it was, and no temporary file is left.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32, durable: Durable) -> Result<()> {
+    let (above, name) = split(path)?;
+    let place = match directory(above) {
+        Ok(place) => place,
+        Err(_) => {
+            std::fs::create_dir_all(above)
+                .map_err(|error| Error::io(format!("cannot make {}", above.display()), error))?;
+            directory(above)?
+        }
+    };
+    replace_in(&place, name, path, bytes, mode, durable)
+}
+
+/// The same for a path below a directory that someone else may have filled: no link on the way is followed.
+///
+/// # Errors
+/// As `replace`, and when a folder on the way is a link or something else.
+pub fn replace_beneath(root: &Path, path: &str, bytes: &[u8], mode: u32, durable: Durable) -> Result<()> {
+    let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let place = descend(root, folders, true)?;
+    replace_in(&place, name.as_ref(), &root.join(path), bytes, mode, durable)
+}
+
+/// Puts a whole new file where nothing may be yet: it replaces nothing, whoever makes something there meanwhile, and is
+/// never there in part. No link on the way is followed.
+///
+/// # Errors
+/// When something is there, a folder on the way is a link, or the file cannot be written.
+pub fn place_beneath(root: &Path, path: &str, bytes: &[u8], mode: u32) -> Result<()> {
+    let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let place = descend(root, folders, true)?;
+    let shown = root.join(path);
+    let temporary = write_temporary(&place, bytes, mode, Durable::Now).map_err(|error| unwritten(&shown, error))?;
+    let placed = rustix::fs::linkat(&place, &temporary, &place, name, AtFlags::empty());
+    // Its other name, which nobody knows; what cannot be removed is still the same file.
+    let _gone = unlinkat(&place, &temporary, AtFlags::empty());
+    placed.map_err(|error| match error {
+        rustix::io::Errno::EXIST => {
+            Error::failed(format!("{} is there already, and is not overwritten", shown.display()))
+        }
+        _ => unwritten(&shown, error),
+    })?;
+    fsync(&place).map_err(|error| unwritten(&shown, error))
+}
+
+/// Removes the temporary files that a killed run left in a folder below such a directory. No link is followed.
+pub fn sweep_beneath(root: &Path, folders: &str) {
+    let Ok(place) = descend(root, folders, false) else { return };
+    let Ok(entries) = rustix::fs::Dir::read_from(&place) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_bytes().starts_with(TEMPORARY.as_bytes())) {
+        // It is tried again by the next run.
+        let _left = unlinkat(&place, entry.file_name(), AtFlags::empty());
+    }
+}
+
+/// A whole new file beside the one that it will replace.
+pub struct Beside<'a> {
+    root: &'a Path,
+    path: &'a str,
+    temporary: String,
+}
+
+impl<'a> Beside<'a> {
+    /// Writes it, as `replace_beneath` does, but does not put it in place yet. Many files are written first and put in
+    /// place together: a file system is slow to make new files while it removes others.
+    ///
+    /// # Errors
+    /// As `replace_beneath`.
+    pub fn write(root: &'a Path, path: &'a str, bytes: &[u8], mode: u32) -> Result<Self> {
+        let place = descend(root, folders_of(path), true)?;
+        let temporary =
+            write_temporary(&place, bytes, mode, Durable::Later).map_err(|error| unwritten(&root.join(path), error))?;
+        Ok(Self { root, path, temporary })
+    }
+
+    /// Puts it in place.
+    ///
+    /// # Errors
+    /// As `replace_beneath`; the temporary file is removed then.
+    pub fn put(self) -> Result<()> {
+        let place = descend(self.root, folders_of(self.path), false)?;
+        let name = self.path.rsplit('/').next().unwrap_or(self.path);
+        renameat(&place, &self.temporary, &place, name).map_err(|error| {
+            self.drop_it();
+            unwritten(&self.root.join(self.path), error)
+        })
+    }
+
+    /// Removes it again. What cannot be removed is swept by a later run.
+    pub fn drop_it(&self) {
+        if let Ok(place) = descend(self.root, folders_of(self.path), false) {
+            let _left = unlinkat(&place, &self.temporary, AtFlags::empty());
+        }
+    }
+}
+
+fn folders_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folders, _)| folders)
+}
+
+fn unwritten(path: &Path, error: rustix::io::Errno) -> Error {
+    Error::io(format!("cannot write {}", path.display()), error)
+}
+
+/// Removes a file below such a directory. That it is gone already is fine.
+///
+/// # Errors
+/// When a folder on the way is a link, or the file cannot be removed.
+pub fn remove_beneath(root: &Path, path: &str) -> Result<()> {
+    let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let place = descend(root, folders, false)?;
+    match unlinkat(&place, name, AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+        Err(error) => Err(Error::io(format!("cannot remove {}", root.join(path).display()), error)),
+    }
+}
+
+/// Whether a file could be put at a path below such a directory, as far as can be told without making anything.
+///
+/// # Errors
+/// When a folder on the way is a link or something else.
+pub fn reachable_beneath(root: &Path, path: &str) -> Result<()> {
+    let (folders, _) = path.rsplit_once('/').unwrap_or(("", path));
+    let mut above = folders;
+    // The folders that are there; those that are missing will be made.
+    while !above.is_empty() && root.join(above).symlink_metadata().is_err() {
+        above = above.rsplit_once('/').map_or("", |(above, _)| above);
+    }
+    descend(root, above, false).map(drop)
+}
+
+/// Opens a folder below a directory, step by step, without following a link.
+fn descend(root: &Path, folders: &str, make: bool) -> Result<OwnedFd> {
+    let mut place = directory(root)?;
+    for folder in folders.split('/').filter(|folder| !folder.is_empty()) {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = match openat(&place, folder, flags, Mode::empty()) {
+            Err(rustix::io::Errno::NOENT) if make => rustix::fs::mkdirat(&place, folder, Mode::from_raw_mode(0o755))
+                .and_then(|()| openat(&place, folder, flags, Mode::empty())),
+            other => other,
+        };
+        place =
+            opened.map_err(|error| Error::io(format!("{folder} is not a directory of its own in {folders}"), error))?;
+    }
+    Ok(place)
+}
+
+fn replace_in(
+    place: &OwnedFd,
+    name: &std::ffi::OsStr,
+    shown: &Path,
+    bytes: &[u8],
+    mode: u32,
+    durable: Durable,
+) -> Result<()> {
+    let put = || {
+        let temporary = write_temporary(place, bytes, mode, durable)?;
+        renameat(place, &temporary, place, name).inspect_err(|_| {
+            // That it could not be put in place is the failure that counts.
+            let _gone = unlinkat(place, &temporary, AtFlags::empty());
+        })
+    };
+    put().map_err(|error| unwritten(shown, error))?;
+    if durable == Durable::Now {
+        fsync(place).map_err(|error| {
+            Error::io(format!("{} is written, but that it is on the disk is not confirmed", shown.display()), error)
+        })?;
+    }
+    Ok(())
+}
+
+/// Writes a temporary file in a directory and says its name. Whatever stops it, nothing is left.
+fn write_temporary(place: &OwnedFd, bytes: &[u8], mode: u32, durable: Durable) -> rustix::io::Result<String> {
+    let temporary = format!("{TEMPORARY}{}", token().map_err(|_| rustix::io::Errno::IO)?);
+    let attempt = || -> rustix::io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(openat(place, &temporary, flags, Mode::from_raw_mode(0o600))?);
+        file.write_all(bytes).map_err(|error| errno(&error))?;
+        fchmod(&file, Mode::from_raw_mode(mode))?;
+        if durable == Durable::Now { fsync(&file) } else { Ok(()) }
+    };
+    attempt().inspect_err(|_| {
+        // That it may not exist is no second failure.
+        let _gone = unlinkat(place, &temporary, AtFlags::empty());
+    })?;
+    Ok(temporary)
+}
+
+/// Gives a file another name in the same file system; what has that name is replaced.
+///
+/// # Errors
+/// Names both.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    renameat(CWD, from, CWD, to)
+        .map_err(|error| Error::io(format!("cannot rename {} to {}", from.display(), to.display()), error))
+}
+
+/// Makes a new file that must not be there yet.
+///
+/// # Errors
+/// When something is there already, or on any failure to write.
+pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = openat(CWD, path, flags, Mode::from_raw_mode(0o600)).map_err(|error| match error {
+        rustix::io::Errno::EXIST => {
+            Error::failed(format!("{} is there already, and is not overwritten", path.display()))
+        }
+        _ => Error::io(format!("cannot make {}", path.display()), error),
+    })?;
+    let mut file = File::from(fd);
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| Ok(fchmod(&file, Mode::from_raw_mode(mode))?))
+        .and_then(|()| file.sync_all());
+    written.map_err(|error| {
+        let _gone = remove(path);
+        Error::io(format!("cannot write {}", path.display()), error)
+    })
+}
+
+/// Makes a directory, and those above it, to which nobody else can write, whatever the umask. One that is there stays as
+/// it is.
+///
+/// # Errors
+/// Names the path.
+pub fn make_directory(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
+    made.map_err(|error| Error::io(format!("cannot make {}", path.display()), error))
+}
+
+/// Makes a directory, and those above it, for nobody but its owner. One that is there stays as it is.
+///
+/// # Errors
+/// Names the path.
+pub fn make_private_directory(path: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| Error::io(format!("cannot make {}", path.display()), error))
+}
+
+/// Removes a file. That it is gone already is fine.
+///
+/// # Errors
+/// Names the path.
+pub fn remove(path: &Path) -> Result<()> {
+    match unlinkat(CWD, path, AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+        Err(error) => Err(Error::io(format!("cannot remove {}", path.display()), error)),
+    }
+}
+
+/// Overwrites a file with zeros and removes it. On flash storage and on file systems that write elsewhere that is a best
+/// effort, and the documentation says so.
+///
+/// # Errors
+/// Names the path; it may be partly overwritten then.
+pub fn shred(path: &Path) -> Result<()> {
+    let attempt = || -> std::io::Result<()> {
+        let fd = openat(CWD, path, OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+        let mut file = File::from(fd);
+        let mut left = file.metadata()?.len();
+        while left > 0 {
+            let step = left.min(8192);
+            file.write_all(&[0; 8192][..usize::try_from(step).unwrap_or(8192)])?;
+            left -= step;
+        }
+        file.sync_all()?;
+        Ok(unlinkat(CWD, path, AtFlags::empty())?)
+    };
+    attempt().map_err(|error| Error::io(format!("{} could not be destroyed", path.display()), error))
+}
+
+/// Puts everything written so far on the disk: the whole file system that holds `path`, in one go.
+///
+/// # Errors
+/// When the system cannot confirm it.
+pub fn sync(path: &Path) -> Result<()> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let attempt = openat(CWD, path, flags, Mode::empty()).and_then(|fd| rustix::fs::syncfs(&fd));
+    attempt.map_err(|error| Error::io(format!("{}: that it is on the disk is not confirmed", path.display()), error))
+}
+
+/// Points a symbolic link at a target, with one rename.
+///
+/// # Errors
+/// Names the link. What was there stays.
+pub fn swap_link(link: &Path, target: &str) -> Result<()> {
+    let (directory, _) = split(link)?;
+    let temporary = directory.join(format!("{TEMPORARY}{}", token()?));
+    let attempt = rustix::fs::symlink(target, &temporary).and_then(|()| rustix::fs::rename(&temporary, link));
+    attempt.map_err(|error| {
+        let _gone = remove(&temporary);
+        Error::io(format!("cannot point {} at {target}", link.display()), error)
+    })
+}
+
+/// Lets two names change places: whatever each leads to is under the other, in one step.
+///
+/// # Errors
+/// Names both. Nothing was changed then.
+pub fn exchange(one: &Path, other: &Path) -> Result<()> {
+    rustix::fs::renameat_with(CWD, one, CWD, other, rustix::fs::RenameFlags::EXCHANGE)
+        .map_err(|error| Error::io(format!("{} and {} cannot change places", one.display(), other.display()), error))
+}
+
+/// Sixteen random hexadecimal digits.
+///
+/// # Errors
+/// When the kernel gives no randomness.
+pub fn token() -> Result<String> {
+    let mut bytes = [0; 8];
+    random(&mut bytes)?;
+    Ok(bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
+}
+
+/// Fills a buffer from the kernel's generator.
+///
+/// # Errors
+/// When the kernel gives no randomness.
+pub fn random(buffer: &mut [u8]) -> Result<()> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match rustix::rand::getrandom(&mut buffer[filled..], rustix::rand::GetRandomFlags::empty()) {
+            Ok(count) => filled += count,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(Error::io("the kernel gives no random bytes", error)),
+        }
+    }
+    Ok(())
+}
+
+fn split(path: &Path) -> Result<(&Path, &std::ffi::OsStr)> {
+    match (path.parent(), path.file_name()) {
+        (Some(directory), Some(name)) => {
+            Ok((if directory.as_os_str().is_empty() { Path::new(".") } else { directory }, name))
+        }
+        _ => Err(Error::failed(format!("{} is not a file's path", path.display()))),
+    }
+}
+
+fn errno(error: &std::io::Error) -> rustix::io::Errno {
+    rustix::io::Errno::from_io_error(error).unwrap_or(rustix::io::Errno::IO)
+}

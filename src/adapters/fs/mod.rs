@@ -1,0 +1,6 @@
+//! The file system: files, locks, the root of a machine, and changes of several files as one.
+
+pub mod files;
+pub mod lock;
+pub mod root;
+pub mod transaction;

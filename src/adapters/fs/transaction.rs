@@ -1,0 +1,421 @@
+//! Changes of several files as one: all or none, also when the program is killed or the power fails between two of them.
+//!
+//! Everything that is to be written (ciphertext, recipients.toml, a file out of which a value was taken; never a value that
+//! is being sealed) goes first into one journal file under the git directory. Once that is on the disk the change is decided: the files are put in place one by one, made
+//! durable together, and the journal is removed. A later run finds an unfinished journal and finishes it; one that was
+//! never completed is dropped.
+
+use std::path::{Path, PathBuf};
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::adapters::fs::files::{self, Beside, Durable};
+use crate::adapters::fs::lock::{self, Lock};
+use crate::error::{Error, Kind, Result};
+
+/// The most bytes a journal may hold.
+const LIMIT: u64 = 1 << 30;
+/// How long a second process waits for the first: not at all, for it could be asking somebody a passphrase.
+const PATIENCE: std::time::Duration = std::time::Duration::ZERO;
+/// The first line of a journal.
+const MAGIC: &str = "sealift-journal 1";
+
+/// A change of several files of a fleet.
+#[derive(Debug, Default)]
+pub struct Changes(Vec<Change>);
+
+/// The change of one file.
+#[derive(Debug)]
+pub struct Change {
+    /// From the top of the fleet.
+    path: String,
+    /// The file as it was read when the change was decided on; none: it was not there.
+    before: Option<[u8; 32]>,
+    /// The file as it shall be; none: it shall go.
+    after: Option<Vec<u8>>,
+    /// Its permissions then.
+    mode: u32,
+}
+
+/// The permissions of a file of the fleet: what it holds is for everybody to read.
+const MODE: u32 = 0o644;
+
+/// The line that stands before each file's bytes in a journal.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    path: String,
+    before: Option<String>,
+    after: Option<(u64, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mode: Option<u32>,
+}
+
+impl Change {
+    /// A file that is written. `before` is its content as it was read, so that a change made meanwhile by someone else
+    /// is seen.
+    pub fn write(path: impl Into<String>, before: Option<&[u8]>, after: Vec<u8>) -> Self {
+        Self { path: path.into(), before: before.map(digest), after: Some(after), mode: MODE }
+    }
+}
+
+impl Changes {
+    /// Adds the change of one file.
+    pub fn add(&mut self, change: Change) {
+        self.0.push(change);
+    }
+
+    /// Writes a file, as `Change::write`.
+    pub fn write(&mut self, path: impl Into<String>, before: Option<&[u8]>, after: Vec<u8>) {
+        self.add(Change::write(path, before, after));
+    }
+
+    /// Writes a file that keeps its own permissions.
+    pub fn write_keeping(&mut self, path: impl Into<String>, before: &[u8], after: Vec<u8>, mode: u32) {
+        self.add(Change { mode, ..Change::write(path, Some(before), after) });
+    }
+
+    /// Removes a file.
+    pub fn remove(&mut self, path: impl Into<String>, before: &[u8]) {
+        self.0.push(Change { path: path.into(), before: Some(digest(before)), after: None, mode: MODE });
+    }
+
+    /// Adds changes that are to be carried out after these.
+    pub fn append(&mut self, mut later: Changes) {
+        self.0.append(&mut later.0);
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a file comes or goes. A file that only changes is one that git follows already.
+    pub fn come_or_go(&self) -> bool {
+        self.0.iter().any(|change| change.before.is_none() || change.after.is_none())
+    }
+
+    /// The paths, from the top of the fleet.
+    pub fn paths(&self) -> Vec<String> {
+        self.0.iter().map(|change| change.path.clone()).collect()
+    }
+}
+
+/// The right to change a fleet's files. Held by one process at a time, released when dropped, also by a kill.
+pub struct Journal {
+    root: PathBuf,
+    file: PathBuf,
+    _lock: Lock,
+}
+
+impl Journal {
+    /// Takes the lock and finishes what an interrupted run left. `directory` is sealift's own under the git directory.
+    ///
+    /// # Errors
+    /// When another sealift holds the lock, or an unfinished change no longer fits the files.
+    pub fn open(root: &Path, directory: &Path) -> Result<(Self, Option<Vec<String>>)> {
+        std::fs::create_dir_all(directory)
+            .map_err(|error| Error::io(format!("cannot make {}", directory.display()), error))?;
+        let lock = lock::take(
+            files::directory(directory)?,
+            &directory.join("lock").display().to_string(),
+            "sealift",
+            PATIENCE,
+        )
+        .map_err(|error| error.about("this fleet cannot be changed now"))?;
+        let journal = Self { root: root.to_owned(), file: directory.join("journal"), _lock: lock };
+        let finished = journal.recover()?;
+        Ok((journal, finished))
+    }
+
+    /// Whether an interrupted change waits to be completed. Takes nothing and changes nothing.
+    pub fn is_unfinished(directory: &Path) -> bool {
+        directory.join("journal").exists()
+    }
+
+    /// Carries out a change, whole.
+    ///
+    /// # Errors
+    /// When a file was changed meanwhile by someone else (nothing is written then), or writing fails.
+    pub fn commit(&self, changes: &Changes) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        for change in &changes.0 {
+            // What could not be carried out to the end must not be begun.
+            files::reachable_beneath(&self.root, &change.path)?;
+            if self.digest_of(&change.path)? != change.before {
+                return Err(Error::failed(format!("{} was changed by someone else meanwhile", change.path))
+                    .hint("nothing was written; run this again"));
+            }
+        }
+        if let [change] = changes.0.as_slice() {
+            return match &change.after {
+                Some(bytes) => files::replace_beneath(&self.root, &change.path, bytes, change.mode, Durable::Now),
+                None => files::remove_beneath(&self.root, &change.path),
+            };
+        }
+        let bytes = encoded(&changes.0)?;
+        files::replace(&self.file, &bytes, 0o600, Durable::Now)?;
+        drop(bytes);
+        match self.beside(&changes.0) {
+            Ok(written) => self.finish(&changes.0, written),
+            // No file was replaced yet, so that the change can still be taken back.
+            Err(error) => {
+                files::remove(&self.file)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes every new file beside the one that it replaces, and gets all of them onto the disk: a rename must never
+    /// be there before the content that it shows.
+    fn beside<'a>(&'a self, changes: &'a [Change]) -> Result<Vec<Beside<'a>>> {
+        let mut written = Vec::with_capacity(changes.len());
+        let mut all = changes.iter().filter_map(|change| Some((change, change.after.as_ref()?)));
+        let outcome = all
+            .try_for_each(|(change, bytes)| {
+                Beside::write(&self.root, &change.path, bytes, change.mode).map(|beside| written.push(beside))
+            })
+            .and_then(|()| files::sync(&self.root));
+        match outcome {
+            Ok(()) => Ok(written),
+            Err(error) => {
+                written.iter().for_each(Beside::drop_it);
+                Err(error)
+            }
+        }
+    }
+
+    /// Puts every file in place, then drops the journal. What fails here is completed by the next run.
+    fn finish(&self, changes: &[Change], written: Vec<Beside<'_>>) -> Result<()> {
+        let renamed = written.into_iter().try_for_each(Beside::put);
+        let gone = changes.iter().filter(|change| change.after.is_none()).map(|change| &change.path);
+        renamed
+            .and_then(|()| gone.clone().try_for_each(|path| files::remove_beneath(&self.root, path)))
+            .and_then(|()| files::sync(&self.root))
+            .and_then(|()| files::remove(&self.file))
+            .map_err(|error| {
+                error
+                    .of_kind(Kind::Partial)
+                    .hint("the change is decided and will be completed by the next run of sealift")
+            })
+    }
+
+    /// Finishes or drops what an interrupted run left. Says which paths it finished.
+    fn recover(&self) -> Result<Option<Vec<String>>> {
+        self.sweep();
+        if !self.file.exists() {
+            return Ok(None);
+        }
+        let bytes = files::read(&self.file, LIMIT)?;
+        let Some(changes) = parse(&bytes) else {
+            // The journal is written beside its name and renamed when whole, so this is foreign or damaged.
+            return Err(Error::failed(format!("{} is damaged", self.file.display()))
+                .hint("run `sealift check`, then delete that file"));
+        };
+        for change in &changes {
+            self.sweep_beside(&change.path);
+            let now = self.digest_of(&change.path)?;
+            let after = change.after.as_deref().map(digest);
+            if now != change.before && now != after {
+                return Err(Error::failed(format!(
+                    "an interrupted change cannot be completed: {} was changed since",
+                    change.path
+                ))
+                .hint(format!(
+                    "keep the files as they are: delete {}, then run `sealift check`",
+                    self.file.display()
+                )));
+            }
+        }
+        self.finish(&changes, self.beside(&changes)?)?;
+        Ok(Some(changes.into_iter().map(|change| change.path).collect()))
+    }
+
+    /// Removes temporary files of runs that were killed. Only names that sealift makes, in places where it makes them.
+    fn sweep(&self) {
+        let mut places = vec![self.root.clone()];
+        places.extend(["secrets", "hosts", "home"].map(|folder| self.root.join(folder)));
+        places.extend(self.file.parent().map(Path::to_owned));
+        while let Some(place) = places.pop() {
+            for entry in std::fs::read_dir(&place).into_iter().flatten().flatten() {
+                let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+                if is_dir && place != self.root && entry.path() != place {
+                    places.push(entry.path());
+                } else if entry.file_name().as_encoded_bytes().starts_with(files::TEMPORARY.as_bytes()) {
+                    // What cannot be removed is no reason to stop: it holds ciphertext only.
+                    let _left = files::remove(&entry.path());
+                }
+            }
+        }
+    }
+
+    /// The same beside a file that an interrupted run was about to change, wherever in the fleet it lies.
+    fn sweep_beside(&self, path: &str) {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        if files::reachable_beneath(&self.root, path).is_err() {
+            return;
+        }
+        for entry in std::fs::read_dir(self.root.join(folder)).into_iter().flatten().flatten() {
+            if entry.file_name().as_encoded_bytes().starts_with(files::TEMPORARY.as_bytes()) {
+                let _left = files::remove(&entry.path());
+            }
+        }
+    }
+
+    fn digest_of(&self, path: &str) -> Result<Option<[u8; 32]>> {
+        let path = self.root.join(path);
+        match std::fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(format!("cannot look at {}", path.display()), error)),
+            Ok(_) => files::read(&path, LIMIT).map(|bytes| Some(digest(&bytes))),
+        }
+    }
+}
+
+/// A journal of these changes.
+fn encoded(changes: &[Change]) -> Result<Vec<u8>> {
+    let mut bytes = format!("{MAGIC}\n").into_bytes();
+    for change in changes {
+        let after = change.after.as_ref().map(|after| (after.len() as u64, encode(&digest(after))));
+        let mode = (change.mode != MODE).then_some(change.mode);
+        let line = Line { path: change.path.clone(), before: change.before.as_ref().map(encode), after, mode };
+        serde_json::to_writer(&mut bytes, &line)
+            .map_err(|error| Error::failed("cannot write the journal").because(error))?;
+        bytes.push(b'\n');
+        bytes.extend_from_slice(change.after.as_deref().unwrap_or_default());
+    }
+    bytes.extend_from_slice(format!("end {}\n", encode(&digest(&bytes))).as_bytes());
+    Ok(bytes)
+}
+
+fn parse(bytes: &[u8]) -> Option<Vec<Change>> {
+    let body_end = bytes.len().checked_sub("end \n".len() + 44)?;
+    let (body, end) = bytes.split_at(body_end);
+    if end != format!("end {}\n", encode(&digest(body))).as_bytes() {
+        return None;
+    }
+    let mut rest = body.strip_prefix(MAGIC.as_bytes())?.strip_prefix(b"\n")?;
+    let mut changes = Vec::new();
+    while !rest.is_empty() {
+        let end = rest.iter().position(|b| *b == b'\n')?;
+        let line: Line = serde_json::from_slice(&rest[..end]).ok()?;
+        rest = &rest[end + 1..];
+        let after = match line.after {
+            None => None,
+            Some((length, _)) => {
+                let (content, tail) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+                rest = tail;
+                Some(content.to_vec())
+            }
+        };
+        let inside = !line.path.starts_with('/')
+            && line.path.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
+        let before = match line.before {
+            None => None,
+            Some(text) => Some(BASE64_STANDARD.decode(text).ok()?.try_into().ok()?),
+        };
+        inside.then(|| {
+            changes.push(Change { path: line.path, before, after, mode: line.mode.unwrap_or(MODE) & 0o777 });
+        })?;
+    }
+    Some(changes)
+}
+
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+fn encode(digest: &[u8; 32]) -> String {
+    BASE64_STANDARD.encode(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fleet() -> (tempfile::TempDir, PathBuf) {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(place.path().join("secrets")).unwrap();
+        let directory = place.path().join(".git/sealift");
+        (place, directory)
+    }
+
+    fn two(before: Option<&[u8]>) -> Changes {
+        let mut changes = Changes::default();
+        changes.write("secrets/a.age", before, b"new a".to_vec());
+        changes.write("recipients.toml", None, b"new policy".to_vec());
+        changes
+    }
+
+    #[test]
+    fn all_files_change_and_the_journal_is_gone() {
+        let (place, directory) = fleet();
+        std::fs::write(place.path().join("secrets/a.age"), "old a").unwrap();
+        let (journal, finished) = Journal::open(place.path(), &directory).unwrap();
+        assert!(finished.is_none());
+        journal.commit(&two(Some(b"old a"))).unwrap();
+        assert_eq!(std::fs::read(place.path().join("secrets/a.age")).unwrap(), b"new a");
+        assert!(!directory.join("journal").exists());
+    }
+
+    #[test]
+    fn a_file_keeps_its_permissions() {
+        use std::os::unix::fs::PermissionsExt;
+        let (place, directory) = fleet();
+        let path = place.path().join("private.nix");
+        std::fs::write(&path, "old").unwrap();
+        let mut changes = two(None);
+        changes.write_keeping("private.nix", b"old", b"new".to_vec(), 0o600);
+        // Also where a later run reads them from the journal.
+        let modes: Vec<u32> = parse(&encoded(&changes.0).unwrap()).unwrap().iter().map(|change| change.mode).collect();
+        assert_eq!(modes, [0o644, 0o644, 0o600]);
+        Journal::open(place.path(), &directory).unwrap().0.commit(&changes).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_file_that_changed_meanwhile_stops_all_of_it() {
+        let (place, directory) = fleet();
+        std::fs::write(place.path().join("secrets/a.age"), "someone's").unwrap();
+        let (journal, _) = Journal::open(place.path(), &directory).unwrap();
+        assert!(journal.commit(&two(Some(b"old a"))).is_err());
+        assert!(!place.path().join("recipients.toml").exists());
+    }
+
+    #[test]
+    fn an_interrupted_change_is_finished_by_the_next_run() {
+        let (place, directory) = fleet();
+        std::fs::write(place.path().join("secrets/a.age"), "old a").unwrap();
+        // The disk is full, so to speak, for the second file: its place is taken by a directory.
+        std::fs::create_dir_all(place.path().join("recipients.toml/x")).unwrap();
+        {
+            let (journal, _) = Journal::open(place.path(), &directory).unwrap();
+            let changes = two(Some(b"old a"));
+            assert!(journal.commit(&changes).is_err());
+        }
+        std::fs::remove_dir_all(place.path().join("recipients.toml")).unwrap();
+        let (journal, _) = Journal::open(place.path(), &directory).unwrap();
+        journal.commit(&two(Some(b"old a"))).unwrap();
+        assert_eq!(std::fs::read(place.path().join("recipients.toml")).unwrap(), b"new policy");
+    }
+
+    #[test]
+    fn only_one_at_a_time() {
+        let (place, directory) = fleet();
+        let _held = Journal::open(place.path(), &directory).unwrap();
+        assert!(
+            Journal::open(place.path(), &directory).is_err_and(|error| error.message().contains("another sealift"))
+        );
+    }
+
+    #[test]
+    fn a_journal_cannot_lead_out_of_the_fleet() {
+        let body = format!("{MAGIC}\n{}\n", r#"{"path":"../x","before":null,"after":null}"#);
+        let whole = format!("{body}end {}\n", encode(&digest(body.as_bytes())));
+        assert!(parse(whole.as_bytes()).is_none());
+    }
+}

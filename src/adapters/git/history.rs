@@ -1,0 +1,201 @@
+//! Which commits hold some bytes. They are looked for in this process and are never an argument of another one: git hands
+//! over objects, each once, a few at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::process::{ChildStdin, ChildStdout};
+
+use crate::adapters::git::Git;
+use crate::adapters::git::objects::lines;
+use crate::adapters::signals;
+use crate::error::{Error, Result};
+
+/// How many bytes of objects are asked for at once.
+const AT_ONCE: u64 = 8 << 20;
+/// The largest object that is looked into.
+const LARGEST: u64 = 16 << 20;
+/// How many of the objects that hold it are named with their commits.
+const NAMED: usize = 64;
+/// How many digits of a commit's name are shown.
+const SHORT: usize = 12;
+
+/// Where some bytes were found.
+#[derive(Debug, Default)]
+pub struct Traces {
+    /// The commits that brought them or took them away, newest first, with the path that each object has.
+    pub commits: Vec<Trace>,
+    /// How many objects hold them, in commits or only kept by git for a while.
+    pub objects: usize,
+    /// The files of the last commit that hold them.
+    pub in_head: Vec<String>,
+    /// What was not looked at, and why.
+    pub unseen: Vec<String>,
+}
+
+/// One commit.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Trace {
+    /// Its short name.
+    pub commit: String,
+    /// The day of it.
+    pub date: String,
+    /// The file.
+    pub path: String,
+}
+
+/// Looks through every object that any branch, tag, stash or log of git leads to.
+///
+/// # Errors
+/// When git fails.
+pub fn search(git: &Git, holds: impl Fn(&[u8]) -> bool, mut progress: impl FnMut(usize, usize)) -> Result<Traces> {
+    let mut traces = Traces::default();
+    if !git.has_head()? {
+        return Ok(traces);
+    }
+    if git.call().args(["rev-parse", "--is-shallow-repository"]).read()?.starts_with(b"true") {
+        traces.unseen.push("the history is shallow: older commits are not here".to_owned());
+    }
+    let listed =
+        git.call().args(["rev-list", "--objects", "--all", "--reflog", "--no-object-names", "--missing=print"]);
+    let names = String::from_utf8_lossy(&listed.read()?).into_owned();
+    let (blobs, missing) = sizes(git, &names)?;
+    if missing > 0 {
+        traces.unseen.push(format!("{missing} objects of the history that this clone does not have"));
+    }
+    let (mut at, mut found) = (0, Vec::new());
+    while let Some((_, first)) = blobs.get(at) {
+        signals::check()?;
+        let (begun, mut bytes) = (at, *first);
+        at += 1;
+        while let Some((_, size)) = blobs.get(at).filter(|(_, size)| bytes + size <= AT_ONCE) {
+            bytes += size;
+            at += 1;
+        }
+        let asked: Vec<String> = blobs.iter().take(at).skip(begun).map(|(name, _)| name.clone()).collect();
+        let asked: Vec<String> = if bytes > LARGEST {
+            traces.unseen.push(format!("an object of {bytes} bytes in the history"));
+            Vec::new()
+        } else {
+            asked
+        };
+        for (name, content) in asked.iter().zip(git.objects(&asked)?) {
+            if content.is_some_and(|content| holds(&content)) {
+                found.push(name.clone());
+            }
+        }
+        progress(at, blobs.len());
+    }
+    traces.objects = found.len();
+    traces.in_head = in_head(git, &found)?;
+    let mut commits = BTreeMap::new();
+    if !found.is_empty() {
+        for trace in commits_of(git, &found.iter().take(NAMED).map(String::as_str).collect())? {
+            commits.entry((trace.commit.clone(), trace.path.clone())).or_insert(trace);
+        }
+    }
+    if found.len() > NAMED {
+        traces.unseen.push(format!("the commits of {} more objects that hold it", found.len() - NAMED));
+    }
+    traces.commits = commits.into_values().collect();
+    traces.commits.sort_by(|a, b| (&b.date, &a.commit, &a.path).cmp(&(&a.date, &b.commit, &b.path)));
+    Ok(traces)
+}
+
+/// The files among objects, with their sizes; and how many objects are not here. None is fetched: a partial clone would
+/// bring the whole past over the network.
+fn sizes(git: &Git, names: &str) -> Result<(Vec<(String, u64)>, usize)> {
+    let call = git.call().args(["cat-file", "--buffer", "--batch-check=%(objectname) %(objecttype) %(objectsize)"]);
+    let answer = call.input(names.as_bytes()).read()?;
+    let answer = String::from_utf8_lossy(&answer);
+    let missing = answer.lines().filter(|line| line.ends_with(" missing")).count();
+    let mut blobs: Vec<(String, u64)> = answer
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split(' ');
+            let (name, kind, size) = (words.next()?, words.next()?, words.next()?.parse().ok()?);
+            (kind == "blob").then(|| (name.to_owned(), size))
+        })
+        .collect();
+    // The log of git leads to the same object more than once.
+    blobs.sort_unstable();
+    blobs.dedup();
+    Ok((blobs, missing))
+}
+
+/// The paths of the last commit under which objects lie.
+fn in_head(git: &Git, found: &[String]) -> Result<Vec<String>> {
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    let tree = git.call().args(["ls-tree", "-r", "-z", "--full-tree", "HEAD"]).read()?;
+    let wanted: BTreeSet<&[u8]> = found.iter().map(String::as_bytes).collect();
+    let paths = tree.split(|byte| *byte == 0).filter_map(|record| {
+        let (head, path) = record.split_at_checked(record.iter().position(|byte| *byte == b'\t')?)?;
+        let object = head.rsplit(|byte| *byte == b' ').next()?;
+        wanted.contains(object).then(|| String::from_utf8_lossy(path.get(1..).unwrap_or_default()).into_owned())
+    });
+    Ok(paths.collect())
+}
+
+/// A file that a commit changed, against one of its parents.
+pub struct Change<'a> {
+    /// The commit.
+    pub commit: &'a str,
+    /// The day of it.
+    pub date: &'a str,
+    /// The object that was there; zeros where none was.
+    pub before: &'a str,
+    /// The object that is there; zeros where none is.
+    pub after: &'a str,
+    /// The path, from the top of the work tree.
+    pub path: &'a [u8],
+}
+
+/// Tells what these commits changed, newest first. By plumbing, which no configuration bends; and objects are looked for
+/// here: git would fetch every blob of a partial clone before it looks for one.
+///
+/// # Errors
+/// When git fails, such as on a range that it does not know.
+pub fn changes(git: &Git, commits: &[&str], mut told: impl FnMut(&Change<'_>)) -> Result<()> {
+    let listed = git.unaltered().arg("rev-list").args(commits).read()?;
+    let call = git.unaltered().args(["diff-tree", "--stdin", "-z", "-r", "-m", "--root", "--no-renames"]);
+    let call = call.args(["--raw", "--no-abbrev", "--format=%H %cs"]);
+    // How git ends tells whether it read all.
+    let write = move |mut pipe: ChildStdin| drop(pipe.write_all(&listed));
+    let read = |pipe: &mut ChildStdout| {
+        let (mut head, mut entry) = (String::new(), None::<(String, String)>);
+        lines(pipe, 0, |record| {
+            if let Some((before, after)) = entry.take() {
+                let (commit, date) = head.split_once(' ').unwrap_or_default();
+                told(&Change { commit, date, before: &before, after: &after, path: record });
+                return Ok(());
+            }
+            let text = std::str::from_utf8(record).unwrap_or_default().trim_start_matches('\n');
+            match text.strip_prefix(':').map(|fields| fields.split(' ').collect::<Vec<_>>()).as_deref() {
+                Some([_, _, before, after, ..]) => entry = Some(((*before).to_owned(), (*after).to_owned())),
+                Some(_) => {}
+                None if text.is_empty() => {}
+                None => text.clone_into(&mut head),
+            }
+            Ok(())
+        })
+    };
+    let (read, output) = call.piped(write, read)?;
+    read.map_err(|error| Error::io("cannot read what git tells", error))?;
+    if output.ended.well() { Ok(()) } else { Err(call.failure(&output)) }
+}
+
+/// The commits that brought objects or took them away.
+fn commits_of(git: &Git, objects: &BTreeSet<&str>) -> Result<Vec<Trace>> {
+    let mut traces = Vec::new();
+    changes(git, &["--all", "--reflog", "--"], |change| {
+        if objects.contains(change.before) || objects.contains(change.after) {
+            traces.push(Trace {
+                commit: change.commit.chars().take(SHORT).collect(),
+                date: change.date.to_owned(),
+                path: String::from_utf8_lossy(change.path).into_owned(),
+            });
+        }
+    })?;
+    Ok(traces)
+}

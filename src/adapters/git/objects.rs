@@ -1,0 +1,153 @@
+//! Objects of a git repository, as streams: many of them through one `git cat-file`, none ever whole in memory.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{ChildStdin, ChildStdout};
+
+use crate::adapters::process::{Invocation, Output};
+use crate::error::{Error, Result};
+
+/// How much is read from git at once.
+const BUFFER: usize = 256 << 10;
+
+/// What `git cat-file` answers to one name.
+pub enum Answer<'a> {
+    /// A blob, its name and content.
+    Blob(&'a str, &'a mut dyn Read),
+    /// It is not in this clone.
+    Missing(&'a str),
+}
+
+/// Asks git (a call without its command) for objects by name, and tells each answer. `ask` writes names, one a line; only blobs are told.
+///
+/// # Errors
+/// When git fails or answers out of form.
+pub fn each(
+    git: Invocation,
+    ask: impl FnOnce(ChildStdin) + Send,
+    mut told: impl FnMut(Answer<'_>) -> std::io::Result<()>,
+) -> Result<()> {
+    let call = git.args(["cat-file", "--batch", "--buffer"]);
+    let (answers, output) = call.piped(ask, |pipe: &mut ChildStdout| answers(pipe, &mut told))?;
+    finished(&call, &output, answers)
+}
+
+/// Lists every object of the repository that is a blob, in the order that git reads best.
+///
+/// # Errors
+/// When git fails.
+pub fn every_blob(git: Invocation, mut told: impl FnMut(&str) -> std::io::Result<()>) -> Result<()> {
+    let call = git.args([
+        "cat-file",
+        "--batch-all-objects",
+        "--unordered",
+        "--buffer",
+        "--batch-check=%(objectname) %(objecttype)",
+    ]);
+    let read = |pipe: &mut ChildStdout| {
+        lines(pipe, b'\n', |line| match std::str::from_utf8(line).ok().and_then(|line| line.split_once(' ')) {
+            Some((name, "blob")) => told(name),
+            _ => Ok(()),
+        })
+    };
+    let (listed, output) = call.piped(drop, read)?;
+    finished(&call, &output, listed)
+}
+
+/// Tells each line, or other record, that a program prints.
+///
+/// # Errors
+/// When reading fails, or `told` does.
+pub fn lines(pipe: impl Read, end: u8, mut told: impl FnMut(&[u8]) -> std::io::Result<()>) -> std::io::Result<()> {
+    let mut reader = BufReader::with_capacity(BUFFER, pipe);
+    let mut line = Vec::new();
+    while reader.read_until(end, &mut line)? > 0 {
+        told(line.strip_suffix(&[end]).unwrap_or(&line))?;
+        line.clear();
+    }
+    Ok(())
+}
+
+/// Writes names for `each`. That nobody reads them any more is told by how git ends.
+pub fn names(all: &[String]) -> impl FnOnce(ChildStdin) + use<> {
+    let text = all.iter().fold(Vec::new(), |mut text, name| {
+        text.extend_from_slice(name.as_bytes());
+        text.push(b'\n');
+        text
+    });
+    move |mut pipe| drop(pipe.write_all(&text))
+}
+
+fn finished(call: &Invocation, output: &Output, read: std::io::Result<()>) -> Result<()> {
+    match read {
+        Err(error) => Err(Error::io("cannot read what git prints", error)),
+        Ok(()) if output.ended.well() => Ok(()),
+        Ok(()) => Err(call.failure(output)),
+    }
+}
+
+fn answers(pipe: impl Read, told: &mut impl FnMut(Answer<'_>) -> std::io::Result<()>) -> std::io::Result<()> {
+    let broken = || std::io::Error::new(std::io::ErrorKind::InvalidData, "git cat-file answers out of form");
+    let mut reader = BufReader::with_capacity(BUFFER, pipe);
+    let mut head = Vec::new();
+    while reader.read_until(b'\n', &mut head)? > 0 {
+        let text = std::str::from_utf8(&head).map_err(|_| broken())?.trim_end();
+        if let Some(name) = text.strip_suffix(" missing") {
+            told(Answer::Missing(name))?;
+            head.clear();
+            continue;
+        }
+        let mut words = text.split(' ');
+        let (Some(name), Some(kind), Some(size)) = (words.next(), words.next(), words.next()) else {
+            return Err(broken());
+        };
+        let size: u64 = size.parse().map_err(|_| broken())?;
+        let mut content = reader.by_ref().take(size);
+        if kind == "blob" {
+            told(Answer::Blob(name, &mut content))?;
+        }
+        // What was not read of it.
+        std::io::copy(&mut content, &mut std::io::sink())?;
+        if content.limit() > 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        let mut end = [0];
+        reader.read_exact(&mut end)?;
+        head.clear();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(answer: &[u8]) -> std::io::Result<Vec<String>> {
+        let mut all = Vec::new();
+        answers(answer, &mut |answer| {
+            all.push(match answer {
+                Answer::Missing(name) => format!("{name} is missing"),
+                Answer::Blob(name, content) => {
+                    // Only the beginning: the rest is skipped.
+                    let mut first = [0; 1];
+                    let read = content.read(&mut first)?;
+                    format!("{name} {read}")
+                }
+            });
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    #[test]
+    fn answers_are_told_apart() {
+        let all = told(b"aa blob 5\na\nb c\nbb missing\ncc tree 3\nxyz\ndd blob 0\n\n").unwrap();
+        assert_eq!(all, ["aa 1", "bb is missing", "dd 0"]);
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_is_an_error() {
+        for cut in [&b"aa blob 5\nab"[..], b"aa blob\n", b"aa blob x\n", b"aa blob 1\na"] {
+            assert!(told(cut).is_err());
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The users and groups of a host, from its own files: never through the C library's name service, which would ask the
+//! machine that runs this instead of the one below `--root`.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use crate::adapters::fs::files;
+use crate::domain::name::UnixName;
+use crate::error::{Error, Result};
+
+/// The largest passwd or group file that is read, in bytes.
+const LIMIT: u64 = 16 << 20;
+
+/// The users and groups of a host.
+#[derive(Debug)]
+pub struct Accounts {
+    users: Table,
+    groups: Table,
+}
+
+/// The lines of one file by name. A line that means nothing costs those whom it names, and nobody else; a file that cannot be
+/// read costs all that it could have named.
+#[derive(Debug)]
+struct Table {
+    shown: String,
+    rows: Result<HashMap<String, Row>, String>,
+}
+
+/// What a line says.
+#[derive(Debug)]
+struct Row {
+    /// None: no number stands where it goes.
+    number: Option<u32>,
+    /// The number of a user's own group.
+    group: Option<u32>,
+    /// A user's home.
+    home: Option<String>,
+}
+
+/// A user's home.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    path: String,
+    /// The number of the user's own group.
+    pub group: u32,
+}
+
+impl Home {
+    /// Whether a directory on the way to a path, from which this is left to go, is the home.
+    pub fn is(&self, path: &str, left: &str) -> bool {
+        path.strip_suffix(left).is_some_and(|above| above.trim_end_matches('/') == self.path)
+    }
+}
+
+impl Accounts {
+    /// Reads `etc/passwd` and `etc/group` below `root`. A file that is not there names nobody.
+    pub fn read(root: &Path) -> Self {
+        Self { users: Table::read(root, "etc/passwd"), groups: Table::read(root, "etc/group") }
+    }
+
+    /// The number of a user; none for one that does not exist.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub fn user(&self, name: &UnixName) -> Result<Option<u32>> {
+        self.users.number(name)
+    }
+
+    /// The number of a group.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    pub fn group(&self, name: &UnixName) -> Result<Option<u32>> {
+        self.groups.number(name)
+    }
+
+    /// The home of a user.
+    pub fn home(&self, name: &UnixName) -> Option<Home> {
+        let row = self.users.rows.as_ref().ok()?.get(name.as_str())?;
+        let path = row.home.as_deref()?.trim_end_matches('/');
+        path.starts_with('/').then(|| Some(Home { path: path.to_owned(), group: row.group? })).flatten()
+    }
+}
+
+/// The number of a user of this machine.
+pub fn number_of(user: &str) -> Option<u32> {
+    Accounts::read(Path::new("/")).user(&user.parse().ok()?).ok()?
+}
+
+impl Table {
+    fn read(root: &Path, file: &str) -> Self {
+        let bytes = files::read_in_root(root, file, LIMIT).map(Option::unwrap_or_default);
+        let mut rows = HashMap::new();
+        for line in bytes.iter().flat_map(|bytes| bytes.split(|b| *b == b'\n')) {
+            let mut fields = line.split(|b| *b == b':').map(|field| std::str::from_utf8(field).ok());
+            // Name, password, number, group, comment, home. No name has a character that is not ASCII.
+            let Some(name) = fields.next().flatten() else { continue };
+            let mut after = |skipped: usize| fields.nth(skipped).flatten();
+            let number = |text: Option<&str>| text.filter(|text| is_digits(text)).and_then(|text| text.parse().ok());
+            let row = Row { number: number(after(1)), group: number(after(0)), home: after(1).map(str::to_owned) };
+            // The first line of a name that means something counts, as it does for the C library.
+            let known = rows.entry(name.to_owned()).or_insert_with(|| Row { number: None, group: None, home: None });
+            if known.number.is_none() {
+                *known = row;
+            }
+        }
+        let shown = root.join(file).display().to_string();
+        Self { shown, rows: bytes.map(|_| rows).map_err(|error| error.in_one_line()) }
+    }
+
+    fn number(&self, name: &UnixName) -> Result<Option<u32>> {
+        let number = match (name.as_str(), &self.rows) {
+            ("root", _) => Some(0),
+            // To fchown the highest number means "leave it as it is".
+            (digits, _) if is_digits(digits) => digits.parse().ok().filter(|number| *number != u32::MAX),
+            (name, Ok(rows)) => match rows.get(name) {
+                Some(row) => Some(row.number.filter(|number| *number != u32::MAX).ok_or_else(|| {
+                    Error::failed(format!("the line of {name} in {} has no number that counts", self.shown))
+                })?),
+                None => None,
+            },
+            (name, Err(why)) => return Err(Error::failed(format!("who {name} is cannot be told")).because(why.clone())),
+        };
+        Ok(number)
+    }
+}
+
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Whoever runs this program.
+#[derive(Debug)]
+pub struct Caller {
+    /// The name, or the number where it has none.
+    pub user: String,
+    /// The names of the groups.
+    pub groups: Vec<String>,
+}
+
+impl Caller {
+    /// Looks in the machine's own files.
+    pub fn get() -> Self {
+        let accounts = Accounts::read(Path::new("/"));
+        let uid = rustix::process::geteuid().as_raw();
+        let mut gids: Vec<u32> =
+            rustix::process::getgroups().unwrap_or_default().into_iter().map(rustix::process::Gid::as_raw).collect();
+        gids.push(rustix::process::getegid().as_raw());
+        let users = accounts.users.rows.iter().flatten();
+        let groups = accounts.groups.rows.into_iter().flatten();
+        let is = |row: &Row, own: &[u32]| row.number.is_some_and(|number| own.contains(&number));
+        Self {
+            user: users
+                .filter(|(_, row)| is(row, &[uid]))
+                .map(|(name, _)| name.clone())
+                .next()
+                .unwrap_or_else(|| uid.to_string()),
+            groups: groups.filter(|(_, row)| is(row, &gids)).map(|(name, _)| name).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accounts(passwd: &[u8], group: &[u8]) -> Accounts {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("etc")).unwrap();
+        files::create(&root.path().join("etc/passwd"), passwd, 0o644).unwrap();
+        files::create(&root.path().join("etc/group"), group, 0o644).unwrap();
+        Accounts::read(root.path())
+    }
+
+    fn name(text: &str) -> UnixName {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn names_numbers_and_nobody() {
+        let none = Accounts::read(Path::new("/nowhere/at/all"));
+        let user = |accounts: &Accounts, text: &str| accounts.user(&name(text)).unwrap();
+        let empty = accounts(b"", b"");
+        assert_eq!((user(&empty, "root"), user(&empty, "7"), user(&empty, "jay")), (Some(0), Some(7), None));
+        assert_eq!(user(&empty, "4294967295"), None);
+        // A file that cannot be read costs those whom it could name.
+        assert_eq!((user(&none, "root"), user(&none, "7"), none.user(&name("jay")).is_err()), (Some(0), Some(7), true));
+        let some = accounts(b"jay:x:1000:100::/home/jay:/bin/sh\n:::\njay:x:0:0:\n", b"users:x:100:jay\n");
+        assert_eq!((user(&some, "jay"), some.group(&name("users")).unwrap()), (Some(1000), Some(100)));
+        assert_eq!(some.group(&name("jay")).unwrap(), None);
+        assert_eq!(some.home(&name("jay")), Some(Home { path: "/home/jay".to_owned(), group: 100 }));
+    }
+
+    #[test]
+    fn a_line_that_means_nothing_costs_only_whom_it_names() {
+        let long = [b"long:x:7:7:".as_slice(), &b"x".repeat(1 << 20), b":/:/bin/sh\n"].concat();
+        for odd in [
+            b"m\xfcller:x:1001:100::/home/m:/bin/sh\n".as_slice(),
+            b"gecos:x:1001:100:M\xfcller:/home/\xfc:/bin/sh\n",
+            b"\0\0:\0\n",
+            b"\n\r\n#\n+::::::\n",
+            b"short\nshorter:x\n::::::::::::::::\n",
+            &long,
+        ] {
+            let odd = [odd, b"jay:x:1000:100::/home/jay:/bin/sh\r"].concat();
+            let accounts = accounts(&odd, &odd);
+            assert_eq!(accounts.user(&name("jay")).unwrap(), Some(1000));
+            assert_eq!(accounts.group(&name("jay")).unwrap(), Some(1000));
+        }
+        for bad in ["", "x", "-1", "+1", " 1", "1\0", "4294967295", "4294967296", "99999999999999999999"] {
+            let accounts = accounts(format!("jay:x:{bad}:100::/:\nmia:x:8:8::/:\n").as_bytes(), b"jay:x\n");
+            let why = accounts.user(&name("jay")).unwrap_err();
+            assert!(
+                why.message().starts_with("the line of jay in ") && why.message().contains("etc/passwd"),
+                "{why:?}"
+            );
+            assert!(accounts.group(&name("jay")).is_err());
+            assert_eq!(accounts.user(&name("mia")).unwrap(), Some(8));
+        }
+        // As the C library does: a line that means something wins over one that does not.
+        assert_eq!(accounts(b"jay:x:x:\njay:x:5:\njay:x:6:\n", b"").user(&name("jay")).unwrap(), Some(5));
+    }
+}

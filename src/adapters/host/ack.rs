@@ -1,0 +1,151 @@
+//! Where a host waits for the acknowledgement of a run: a FIFO that only whoever asked for the run may write to. No
+//! program of root's has to be started to acknowledge.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, fchmod, fstat, mkdirat, mknodat, openat, unlinkat,
+};
+use rustix::io::Errno;
+
+use crate::adapters::fs::files;
+use crate::adapters::fs::root::Root;
+use crate::error::{Error, Result};
+
+/// The folder of the FIFOs, below a machine's root. Others may pass through it, and list nothing.
+const FOLDER: &str = "/run/sealift-ack";
+
+/// A door that is being watched. Gone when it is dropped.
+pub struct Door {
+    folder: OwnedFd,
+    name: String,
+    fifo: OwnedFd,
+    shown: PathBuf,
+}
+
+impl Door {
+    /// Opens one for a run, at which this user may knock.
+    ///
+    /// # Errors
+    /// When the folder is not root's own, or the FIFO cannot be made.
+    pub fn open(root: &Root, run: &str, user: u32) -> Result<Self> {
+        let path = root.writable(FOLDER)?;
+        let shown = path.join(run);
+        let failed = |error: Errno| Error::io(format!("cannot make {}", shown.display()), error);
+        match mkdirat(CWD, &path, Mode::from_raw_mode(0o711)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(failed(error)),
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = openat(CWD, &path, flags, Mode::empty()).map_err(failed)?;
+        // Whoever could write there could put something else in the place of the FIFO.
+        if fstat(&folder).map_err(failed)?.st_uid != rustix::process::geteuid().as_raw() {
+            return Err(Error::failed(format!("{} belongs to another user", path.display())).hint("remove it"));
+        }
+        fchmod(&folder, Mode::from_raw_mode(0o711)).map_err(failed)?;
+        // One that a killed run left.
+        let _none = unlinkat(&folder, run, AtFlags::empty());
+        mknodat(&folder, run, FileType::Fifo, Mode::from_raw_mode(0o600), 0).map_err(failed)?;
+        let owner = Some(Uid::from_raw(user));
+        chownat(&folder, run, owner, None::<Gid>, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        // For writing too: then one that comes and goes without a word does not end the waiting.
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fifo = openat(&folder, run, flags, Mode::empty()).map_err(failed)?;
+        Ok(Self { folder, name: run.to_owned(), fifo, shown })
+    }
+
+    /// Waits until somebody knocks; not longer than this.
+    ///
+    /// # Errors
+    /// When the kernel does not let us wait.
+    pub fn wait(&self, limit: Duration) -> Result<bool> {
+        let failed = |error: Errno| Error::io(format!("cannot wait at {}", self.shown.display()), error);
+        let end = Instant::now() + limit;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            let left = Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: i64::from(left.subsec_nanos()),
+            };
+            match poll(&mut [PollFd::new(&self.fifo, PollFlags::IN)], Some(&left)) {
+                Ok(0) => return Ok(false),
+                Ok(_) => return Ok(true),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        // One that is left is in nobody's way.
+        let _left = unlinkat(&self.folder, &self.name, AtFlags::empty());
+    }
+}
+
+/// Removes what a run that was killed left.
+///
+/// # Errors
+/// When it stays.
+pub fn forget(root: &Root, run: &str) -> Result<()> {
+    files::remove(&root.outside(&format!("{FOLDER}/{run}")))
+}
+
+/// Knocks at the door of a run on this machine.
+///
+/// # Errors
+/// When nobody waits there for us.
+pub fn knock(run: &str) -> Result<()> {
+    let path = Path::new(FOLDER).join(run);
+    let nobody = |error: Errno| {
+        Error::failed(format!("nobody waits for run {run} here, or not for you"))
+            .because(std::io::Error::from(error))
+            .hint("it has ended: `sealift deploy --attach RUN` tells how")
+    };
+    // It must not wait for a reader, and what is no FIFO is none of ours.
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fifo = openat(CWD, &path, flags, Mode::empty()).map_err(nobody)?;
+    rustix::io::write(&fifo, b"1").map(drop).map_err(nobody)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+
+    use super::*;
+
+    #[test]
+    fn only_who_asked_can_knock_and_nobody_leaves_a_trace() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir(place.path().join("run")).unwrap();
+        let root = Root::open(place.path()).unwrap();
+        let me = rustix::process::geteuid().as_raw();
+        let door = Door::open(&root, "one", me).unwrap();
+        let path = place.path().join("run/sealift-ack/one");
+        let is = path.metadata().unwrap();
+        assert!(is.file_type().is_fifo() && is.mode() & 0o777 == 0o600 && is.uid() == me);
+        assert_eq!(path.parent().unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o711);
+        assert!(!door.wait(Duration::from_millis(1)).unwrap());
+        drop(std::fs::OpenOptions::new().write(true).open(&path).unwrap());
+        assert!(!door.wait(Duration::from_millis(1)).unwrap(), "a visit without a word is none");
+        std::fs::write(&path, "1").unwrap();
+        assert!(door.wait(Duration::from_secs(60)).unwrap());
+        drop(door);
+        assert!(!path.exists());
+        assert!(knock("no-such-run").unwrap_err().message().contains("nobody waits"));
+    }
+
+    #[test]
+    fn a_folder_that_is_a_link_is_not_followed() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(place.path().join("run/elsewhere")).unwrap();
+        std::os::unix::fs::symlink("elsewhere", place.path().join("run/sealift-ack")).unwrap();
+        let root = Root::open(place.path()).unwrap();
+        assert!(Door::open(&root, "one", 0).is_err());
+        assert!(!place.path().join("run/elsewhere/one").exists());
+    }
+}

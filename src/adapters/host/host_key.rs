@@ -1,0 +1,94 @@
+//! The SSH host keys of a machine: which it has, and the one of a machine that was not booted yet, put in place below its
+//! root, whole, and never over another one.
+
+use std::path::Path;
+
+use ssh_key::PrivateKey;
+
+use crate::adapters::fs::files::{self, Beneath};
+use crate::adapters::fs::root::Root;
+use crate::domain::guarded::guarded;
+use crate::domain::secret::plaintext::Plaintext;
+use crate::domain::secret::recipient::Recipient;
+use crate::error::{Error, Kind, Result};
+
+/// Where sshd keeps its keys, from the top of the root.
+const FOLDER: &str = "etc/ssh";
+/// The private one.
+const PRIVATE: &str = "etc/ssh/ssh_host_ed25519_key";
+/// Its public half.
+const PUBLIC: &str = "etc/ssh/ssh_host_ed25519_key.pub";
+/// The largest key that is read, in bytes.
+const LIMIT: u64 = 64 << 10;
+
+/// The public half of a private key, with the key's own comment.
+///
+/// # Errors
+/// `Integrity` when it is no private key in OpenSSH's form.
+pub fn public_half(private: &Plaintext) -> Result<Recipient> {
+    let refused = || Error::integrity("it is no private key in OpenSSH's form");
+    let public = |bytes: &[u8]| PrivateKey::from_openssh(bytes).and_then(|key| key.public_key().to_openssh()).ok();
+    let text = private.expose(|bytes| guarded(|| public(bytes))).flatten();
+    Recipient::parse(&text.ok_or_else(refused)?)
+}
+
+/// Puts a key in place. What is there already and is that key stays. Says which files are new.
+///
+/// # Errors
+/// When another key is there, a link is on the way, or a file cannot be written.
+pub fn place(root: &Root, private: &Plaintext, public: &Recipient) -> Result<Vec<String>> {
+    let shown = |path: &str| root.outside(path).display().to_string();
+    let another = |path: &str, what: &str| {
+        Error::failed(format!("{} is there already, and is {what}; nothing was changed", shown(path))).hint(
+            "a machine's host key opens its secrets: if that one is not needed, move it away; else give the policy its public half: `sealift host rekey`",
+        )
+    };
+    let there = |path: &str| -> Result<Option<Plaintext>> {
+        if root.outside(path).symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+            return Ok(None);
+        }
+        let Some(top) = Beneath::open(root.path())? else { return Ok(None) };
+        let limit = usize::try_from(LIMIT).unwrap_or(usize::MAX);
+        let read = top.read(path, limit, LIMIT).map_err(|error| error.of_kind(Kind::Failed));
+        read.map(|(bytes, _)| Some(Plaintext::take(bytes)))
+    };
+    let (old, old_public) = (there(PRIVATE)?, there(PUBLIC)?);
+    if let Some(old) = &old {
+        match public_half(old) {
+            Ok(key) if key == *public => {}
+            Ok(key) => {
+                return Err(another(PRIVATE, &format!("another key ({})", key.ssh_fingerprint().unwrap_or_default())));
+            }
+            Err(_) => return Err(another(PRIVATE, "no key that is understood")),
+        }
+    }
+    if let Some(old) = &old_public {
+        let key = old.expose(|bytes| Recipient::parse(&String::from_utf8_lossy(bytes)));
+        if key.ok().as_ref() != Some(public) {
+            return Err(another(PUBLIC, "the public half of another key"));
+        }
+    }
+    // What a killed run left is a part of the key, or all of it.
+    files::sweep_beneath(root.path(), FOLDER);
+    let mut placed = Vec::new();
+    if old.is_none() {
+        private.expose(|bytes| files::place_beneath(root.path(), PRIVATE, bytes, 0o600))?;
+        placed.push(shown(PRIVATE));
+    }
+    if old_public.is_none() {
+        let line = format!("{} {}", public.canonical(), public.comment());
+        files::place_beneath(root.path(), PUBLIC, format!("{}\n", line.trim_end()).as_bytes(), 0o644)?;
+        placed.push(shown(PUBLIC));
+    }
+    Ok(placed)
+}
+
+/// The public host keys of the machine of a root, as `type base64`.
+pub fn machine_keys(root: &Root) -> Vec<String> {
+    let files =
+        root.list("/etc/ssh").into_iter().filter(|name| Path::new(name).extension().is_some_and(|end| end == "pub"));
+    files
+        .filter_map(|name| root.text(&format!("/etc/ssh/{name}")))
+        .map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" "))
+        .collect()
+}

@@ -1,0 +1,196 @@
+//! Looks whether what a check declares is so, on the machine of a root.
+
+use std::time::Duration;
+
+use crate::adapters::fs::root::Root;
+use crate::adapters::host::units;
+use crate::adapters::process::Invocation;
+use crate::domain::name::{HostName, UnixName};
+use crate::domain::policy::Probe;
+use crate::error::{Error, Result};
+
+/// How long a command of a check may take.
+const LIMIT: Duration = Duration::from_secs(30);
+/// Where a system has its programs.
+const PROGRAMS: &str = "/run/wrappers/bin:/run/current-system/sw/bin:/usr/bin:/usr/sbin:/bin:/sbin";
+
+/// Looks.
+///
+/// # Errors
+/// What is not as it should be, or why it cannot be told.
+pub fn look(root: &Root, host: Option<&HostName>, probe: &Probe) -> Result<()> {
+    let not = |what: String| Err(Error::failed(what));
+    match probe {
+        Probe::Unit(unit) if units::is_active(root, unit)? => Ok(()),
+        Probe::Unit(unit) => not(format!("{unit} is not active")),
+        Probe::NoFailedUnits => match units::failing_units(root) {
+            None => not("there is no systemd to ask".to_owned()),
+            Some(units) if units.is_empty() => Ok(()),
+            Some(units) => not(format!("failed: {}", units.into_iter().collect::<Vec<_>>().join(", "))),
+        },
+        Probe::HostName => {
+            let file = if root.is_machine() { "/proc/sys/kernel/hostname" } else { "/etc/hostname" };
+            let name = root.text(file).unwrap_or_default();
+            match host {
+                Some(host) if host.as_str() == name => Ok(()),
+                _ => not(format!("its host name is `{name}`")),
+            }
+        }
+        Probe::DefaultRoute => {
+            if has_default_route() {
+                Ok(())
+            } else {
+                not("there is no default route".to_owned())
+            }
+        }
+        Probe::StoreLink(path) => match root.resolved(path) {
+            Some(place) if place.starts_with("/nix/store/") => Ok(()),
+            Some(_) => not(format!("{path} does not lead into the store")),
+            None => not(format!("{path} leads nowhere")),
+        },
+        Probe::Exists(path) => {
+            if root.exists(path) {
+                Ok(())
+            } else {
+                not(format!("{path} does not exist"))
+            }
+        }
+        Probe::Command(words) => command(root, None, words),
+        Probe::Deployed => not("its command is not part of the system that runs: deploy it first".to_owned()),
+        Probe::LoginShell(user) => login_shell(root, user),
+        Probe::Program { name, user } => program(root, name, user.as_ref()),
+        Probe::Gpu(driver) => gpu(root, driver.as_deref()),
+    }
+}
+
+/// Runs a command inside the root, as root or as a user and group given by number.
+fn command(root: &Root, user: Option<&str>, words: &[String]) -> Result<()> {
+    let call = Invocation::new("chroot");
+    let call = user.iter().fold(call, |call, user| call.arg(format!("--userspec={user}")));
+    call.arg(root.path()).args(words).env("PATH", PROGRAMS).in_dir(root.path()).within(LIMIT)
+}
+
+/// The fields of a user's line in the machine's own passwd file.
+fn entry(root: &Root, user: &UnixName) -> Option<Vec<String>> {
+    let users = root.text("/etc/passwd").unwrap_or_default();
+    let mut lines = users.lines().map(|line| line.split(':').map(str::to_owned).collect::<Vec<_>>());
+    lines.find(|fields| fields.first().is_some_and(|name| name == user.as_str()))
+}
+
+/// Starts a user's login shell.
+fn login_shell(root: &Root, user: &UnixName) -> Result<()> {
+    match entry(root, user).as_deref() {
+        Some([_, _, uid, gid, _, _, shell, ..]) if !shell.is_empty() => {
+            let words = [shell.clone(), "-l".to_owned(), "-c".to_owned(), "exit 0".to_owned()];
+            command(root, Some(&format!("{uid}:{gid}")), &words)
+        }
+        _ => Err(Error::failed(format!("there is no user {user} with a login shell"))),
+    }
+}
+
+/// Looks for a program on the system's PATH and, where one is named, on a user's: the profiles that NixOS and
+/// home-manager put there.
+fn program(root: &Root, name: &str, user: Option<&UnixName>) -> Result<()> {
+    let mut places: Vec<String> = PROGRAMS.split(':').map(str::to_owned).collect();
+    if let Some(user) = user {
+        let Some(home) = entry(root, user).and_then(|fields| fields.into_iter().nth(5)) else {
+            return Err(Error::failed(format!("there is no user {user}")));
+        };
+        places.push(format!("/etc/profiles/per-user/{user}/bin"));
+        places.extend([".nix-profile/bin", ".local/state/nix/profile/bin"].map(|place| format!("{home}/{place}")));
+    }
+    if places.iter().any(|place| root.is_program(&format!("{place}/{name}"))) {
+        return Ok(());
+    }
+    let whose = user.map_or_else(|| "the system".to_owned(), ToString::to_string);
+    Err(Error::failed(format!("{name} is not on the PATH of {whose}")))
+}
+
+/// Looks for a render node, and under which driver it is.
+fn gpu(root: &Root, driver: Option<&str>) -> Result<()> {
+    let nodes = root.list("/dev/dri").into_iter().filter(|node| node.starts_with("renderD"));
+    let found: Vec<String> = nodes
+        .map(|node| {
+            let link = root.link(&format!("/sys/class/drm/{node}/device/driver")).unwrap_or_default();
+            link.rsplit('/').next().unwrap_or_default().to_owned()
+        })
+        .collect();
+    match driver {
+        None if found.is_empty() => Err(Error::failed("there is no GPU: nothing in /dev/dri can render")),
+        None => Ok(()),
+        Some(driver) if found.iter().any(|found| found == driver) => Ok(()),
+        Some(driver) if found.is_empty() => {
+            Err(Error::failed(format!("there is no GPU under {driver}: nothing in /dev/dri can render")))
+        }
+        Some(driver) => Err(Error::failed(format!("no GPU is under {driver}, but under {}", found.join(", ")))),
+    }
+}
+
+/// Whether the kernel has a default route, IPv4 or IPv6.
+fn has_default_route() -> bool {
+    let lines = |path: &str| crate::adapters::fs::files::read_kernel(path).unwrap_or_default();
+    let v4 = lines("/proc/net/route").lines().skip(1).any(|line| line.split_whitespace().nth(1) == Some("00000000"));
+    // Loopback has a default route of its own (unreachable) in every namespace.
+    v4 || lines("/proc/net/ipv6_route").lines().any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        matches!(fields[..], [to, "00", .., device] if to.bytes().all(|b| b == b'0') && device != "lo")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> (tempfile::TempDir, Root) {
+        let place = tempfile::tempdir().unwrap();
+        for folder in
+            ["run/current-system/sw/bin", "etc/profiles/per-user/jay/bin", "dev/dri", "sys/class/drm/renderD128/device"]
+        {
+            std::fs::create_dir_all(place.path().join(folder)).unwrap();
+        }
+        std::fs::write(place.path().join("etc/passwd"), "jay:x:1000:100::/home/jay:/bin/sh\n").unwrap();
+        let root = Root::open(place.path()).unwrap();
+        (place, root)
+    }
+
+    fn put(root: &Root, path: &str, mode: u32) {
+        crate::adapters::fs::files::replace(
+            &root.outside(path),
+            b"#!/bin/sh\n",
+            mode,
+            crate::adapters::fs::files::Durable::Later,
+        )
+        .unwrap();
+    }
+
+    #[test]
+    fn a_program_counts_where_it_can_be_started() {
+        let (_place, root) = root();
+        let (rg, jay) = ("rg".to_owned(), Some("jay".parse().unwrap()));
+        let system = Probe::Program { name: rg.clone(), user: None };
+        let of_jay = Probe::Program { name: rg.clone(), user: jay };
+        put(&root, "/run/current-system/sw/bin/rg", 0o644);
+        assert_eq!(look(&root, None, &system).unwrap_err().message(), "rg is not on the PATH of the system");
+        put(&root, "/etc/profiles/per-user/jay/bin/rg", 0o755);
+        assert!(look(&root, None, &system).is_err() && look(&root, None, &of_jay).is_ok());
+        put(&root, "/run/current-system/sw/bin/rg", 0o755);
+        assert!(look(&root, None, &system).is_ok());
+        let nobody = Probe::Program { name: rg, user: Some("nobody".parse().unwrap()) };
+        assert_eq!(look(&root, None, &nobody).unwrap_err().message(), "there is no user nobody");
+    }
+
+    #[test]
+    fn a_gpu_counts_under_its_driver() {
+        let (place, root) = root();
+        assert!(look(&root, None, &Probe::Gpu(None)).unwrap_err().message().contains("there is no GPU"));
+        put(&root, "/dev/dri/card0", 0o644);
+        assert!(look(&root, None, &Probe::Gpu(None)).is_err(), "a screen alone is no GPU that programs can use");
+        put(&root, "/dev/dri/renderD128", 0o644);
+        let driver = place.path().join("sys/class/drm/renderD128/device/driver");
+        std::os::unix::fs::symlink("../../../../bus/pci/drivers/amdgpu", driver).unwrap();
+        assert!(look(&root, None, &Probe::Gpu(None)).is_ok());
+        assert!(look(&root, None, &Probe::Gpu(Some("amdgpu".into()))).is_ok());
+        let error = look(&root, None, &Probe::Gpu(Some("nvidia".into()))).unwrap_err();
+        assert_eq!(error.message(), "no GPU is under nvidia, but under amdgpu");
+    }
+}

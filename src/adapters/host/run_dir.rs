@@ -1,0 +1,284 @@
+//! Where a deploy keeps its things on the host: the lock in `/run`, and below `/var/lib/sealift` the journal of the run
+//! that is under way, the log and the result of each run, and the record of all. No value is ever in any of them.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
+
+use serde::Serialize;
+
+use crate::adapters::fs::files::{self, Durable};
+use crate::adapters::fs::lock::{self, Lock};
+use crate::adapters::fs::root::Root;
+use crate::adapters::host::links::only_root;
+use crate::domain::deploy::host_facts::Record;
+use crate::domain::deploy::protocol::Told;
+use crate::error::{Error, Result};
+
+/// The lock: held from staging to the end.
+pub const LOCK: &str = "/run/sealift-deploy.lock";
+/// Who holds it, for anybody to read: the lock itself is root's, for whoever can open it can hold it.
+const HOLDER: &str = "/run/sealift-deploy.holder";
+/// The folder of the rest.
+const FOLDER: &str = "/var/lib/sealift/deploy";
+/// The record of all deploys, one JSON object a line.
+const RECORD: &str = "/var/lib/sealift/deploys.jsonl";
+/// The journal of the run that is under way.
+const JOURNAL: &str = "/var/lib/sealift/deploy/journal.json";
+/// How long a lock that is held is waited for.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// After how many bytes a log keeps no more of what the system's programs print.
+const LOG: usize = 4 << 20;
+/// The largest log that is read, in bytes.
+const LOG_READ: u64 = 64 << 20;
+/// How many runs keep their log and result.
+const KEPT: usize = 20;
+
+/// The place, held by one run at a time.
+pub struct Bench {
+    folder: PathBuf,
+    record: PathBuf,
+    log: Option<File>,
+    /// How many bytes are in the log.
+    logged: AtomicUsize,
+    holder: PathBuf,
+    _lock: Lock,
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // One that stays names a process that is gone.
+        let _left = files::remove(&self.holder);
+    }
+}
+
+impl Bench {
+    /// Takes it.
+    ///
+    /// # Errors
+    /// When another run holds it: says who, and since when.
+    pub fn take(root: &Root, run: &str, who: &str) -> Result<Self> {
+        let path = root.writable(LOCK)?;
+        let folder = root.writable(FOLDER)?;
+        for directory in [path.parent(), Some(folder.as_path())].into_iter().flatten() {
+            files::make_directory(directory)?;
+        }
+        for inside in [LOCK, JOURNAL] {
+            believed(root, inside)?;
+        }
+        let run_folder = files::directory(path.parent().unwrap_or(root.path()))?;
+        // Somebody may just be looking whether it is held; a run that holds it does so for long.
+        let lock = lock::take(&run_folder, &path.display().to_string(), who, PATIENCE)
+            .map_err(|error| if is_held(root) { busy("this machine", &holder(root)) } else { error })?;
+        let (record, holder) = (root.writable(RECORD)?, root.writable(HOLDER)?);
+        files::replace(&holder, &files::read(&path, 1024)?, 0o644, Durable::Later)?;
+        let mut bench = Self { folder, record, log: None, logged: AtomicUsize::new(0), holder, _lock: lock };
+        bench.log = Some(append(&bench.log_of(run), 0o600)?);
+        bench.prune();
+        Ok(bench)
+    }
+
+    fn log_of(&self, run: &str) -> PathBuf {
+        self.folder.join(format!("{run}.log"))
+    }
+
+    /// Adds an event to the log of this run.
+    pub fn log(&self, told: &Told) {
+        let Some(mut log) = self.log.as_ref() else { return };
+        let Some(line) = line(told) else { return };
+        // What the system's own programs print without end must not fill the disk; what we tell ourselves is little.
+        let spent = self.logged.fetch_add(line.len(), Ordering::Relaxed);
+        if spent > LOG && matches!(told, Told::Said { .. }) {
+            return;
+        }
+        // In one write, for who reads it meanwhile. A log that cannot be written must not end a switch half-way.
+        let _lost = log.write_all(line.as_bytes());
+    }
+
+    /// Adds the last event to the log of another run, one that was killed and is ended now: whoever follows it waits for
+    /// that.
+    pub fn log_end(&self, run: &str, told: &Told) {
+        if let (Some(line), Ok(mut log)) = (line(told), append(&self.log_of(run), 0o600)) {
+            // As above.
+            let _lost = log.write_all(line.as_bytes());
+        }
+    }
+
+    /// Writes the journal, durably: what is written is done next.
+    ///
+    /// # Errors
+    /// When it is not on the disk; what it says must not be done then.
+    pub fn write_journal(&self, bytes: &[u8]) -> Result<()> {
+        files::replace(&self.folder.join("journal.json"), bytes, 0o600, Durable::Now)
+    }
+
+    /// The journal that a run left which did not end.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn journal(&self) -> Result<Option<Vec<u8>>> {
+        let path = self.folder.join("journal.json");
+        if path.exists() { files::read_of_root(&path, 1 << 20).map(Some) } else { Ok(None) }
+    }
+
+    /// Removes the journal: the run has ended.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn end_journal(&self) -> Result<()> {
+        files::remove(&self.folder.join("journal.json"))
+    }
+
+    /// Keeps what a run came to, and adds it to the record.
+    pub fn end(&self, run: &str, result: &[u8], record: &str) {
+        let kept = files::replace(&self.folder.join(format!("{run}.json")), result, 0o644, Durable::Now);
+        let added = append(&self.record, 0o644).and_then(|mut file| {
+            writeln!(file, "{record}").map_err(|error| Error::io("cannot write the record", error))
+        });
+        for error in [kept.err(), added.err()].into_iter().flatten() {
+            // What was done is done, and told to whoever listens.
+            self.log(&Told::Warning { text: error.in_one_line() });
+        }
+    }
+
+    fn prune(&self) {
+        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let mut names: Vec<_> = entries
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|name| name.starts_with("20"))
+            .collect();
+        names.sort();
+        for name in &names[..names.len().saturating_sub(2 * KEPT)] {
+            // It is tried again by the next run.
+            let _left = files::remove(&self.folder.join(name));
+        }
+    }
+}
+
+/// Whoever can put a journal there decides what root activates; whoever holds the lock, that nothing is.
+fn believed(root: &Root, inside: &str) -> Result<()> {
+    only_root(root.path(), inside).map_err(|error| {
+        Error::failed(format!("what deploys keep on this machine could be somebody else's: {}", error.in_one_line()))
+            .hint("see who made it (`ls -ld`), move it away, or give it to root: `chown root:root`, `chmod go-w`")
+    })
+}
+
+/// An event as a line of a log.
+fn line(told: &Told) -> Option<String> {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        at: String,
+        #[serde(flatten)]
+        told: &'a Told,
+    }
+    serde_json::to_string(&Line { at: now(), told }).ok().map(|line| format!("{line}\n"))
+}
+
+/// The failure of a place that is held: by whom, and since when.
+pub fn busy(place: &str, holder: &str) -> Error {
+    Error::failed(format!("another deploy is at work on {place}: {holder}"))
+        .hint("wait until it is done, and run this again")
+}
+
+/// Who holds the place, as a person reads it.
+pub fn holder(root: &Root) -> String {
+    let text = root.text(LOCK).or_else(|| root.text(HOLDER));
+    text.filter(|text| !text.is_empty()).unwrap_or_else(|| "somebody".to_owned())
+}
+
+/// The last line of the record that is understood.
+pub fn last(root: &Root) -> Option<Record> {
+    let text = believed(root, RECORD).ok().and_then(|()| root.text(RECORD))?;
+    text.lines().rev().find_map(|line| serde_json::from_str(line).ok())
+}
+
+/// Whether some run holds the place now. Root is told by the lock; others by what stands beside it.
+pub fn is_held(root: &Root) -> bool {
+    match openat(CWD, root.outside(LOCK), OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
+        // Shared, and given back at once by closing it.
+        Ok(lock) => flock(&lock, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK),
+        Err(rustix::io::Errno::ACCESS) => root.text(HOLDER).is_some_and(|text| is_at_work(root, &text)),
+        Err(_) => false,
+    }
+}
+
+/// Whether the process that a holder's line names last is a part on the host. One that was killed leaves its line behind, and
+/// its number may be another's by now; and who asked is free text.
+fn is_at_work(root: &Root, line: &str) -> bool {
+    let process = line.rsplit("process ").next().and_then(|rest| rest.split(',').next()).unwrap_or_default();
+    let number = !process.is_empty() && process.bytes().all(|b| b.is_ascii_digit());
+    number && root.text(&format!("/proc/{process}/cmdline")).is_some_and(|line| line.contains("host-run"))
+}
+
+/// Whether a run was ended before its end.
+pub fn is_unfinished(root: &Root) -> bool {
+    root.exists(JOURNAL)
+}
+
+/// What a run told so far; none where there is no such run.
+///
+/// # Errors
+/// When its log cannot be read: it is root's.
+pub fn log(root: &Root, run: &str) -> Result<Option<Vec<Told>>> {
+    let path = root.outside(&log_of(run));
+    if !path.exists() {
+        return Ok(None);
+    }
+    believed(root, &log_of(run))?;
+    let bytes = files::read(&path, LOG_READ)?;
+    // A line that is just being written is not understood yet.
+    Ok(Some(bytes.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()))
+}
+
+/// The newest run; none where there was none.
+pub fn newest(root: &Root) -> Option<String> {
+    let names = root.list(FOLDER).into_iter().rev();
+    names.filter(|name| name.starts_with("20")).find_map(|name| name.strip_suffix(".log").map(str::to_owned))
+}
+
+/// Where the log of a run is, from inside the root.
+pub fn log_of(run: &str) -> String {
+    format!("{FOLDER}/{run}.log")
+}
+
+fn append(path: &Path, mode: u32) -> Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = openat(CWD, path, flags, Mode::from_raw_mode(mode));
+    fd.map(File::from).map_err(|error| Error::io(format!("cannot open {}", path.display()), error))
+}
+
+/// The time, in UTC, to the second.
+pub fn now() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_gone_holds_nothing_whatever_its_line_says() {
+        let place = tempfile::tempdir().unwrap();
+        for (process, line) in [("1", "init\0"), ("7", "/run/current-system/etc/sealift/host\0host-run\0--here\0")] {
+            let folder = place.path().join("proc").join(process);
+            std::fs::create_dir_all(&folder).unwrap();
+            files::create(&folder.join("cmdline"), line.as_bytes(), 0o644).unwrap();
+        }
+        let root = Root::open(place.path()).unwrap();
+        let since = "since 2026-01-01T00:00:00Z";
+        assert!(is_at_work(&root, &format!("jay@web, process 7, {since}")));
+        for gone in [
+            "jay@web, process 1, ",
+            "jay@web, process 9, ",
+            "process 7, x@y, process 1, ",
+            "jay@web, process ../7, ",
+            "",
+        ] {
+            assert!(!is_at_work(&root, &format!("{gone}{since}")), "{gone}");
+        }
+    }
+}

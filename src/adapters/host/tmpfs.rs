@@ -1,0 +1,306 @@
+//! Memory that is never written to a disk: a tmpfs that may not swap, or a ramfs where the kernel has none. It is mounted
+//! below `/run`, and what is mounted there already is checked before any plaintext goes into it. A user, who may not mount,
+//! has a directory in memory; there it is the machine's swap that is looked at.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, StatxFlags, fchmod, fstat, fstatfs, mkdirat, openat, readlinkat, statx};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
+    fsmount, fsopen, move_mount,
+};
+
+use crate::adapters::fs::files;
+use crate::domain::manifest::install_status::Tree;
+use crate::error::{Error, Result};
+
+const RAMFS: u64 = 0x8584_58f6;
+const TMPFS: u64 = 0x0102_1994;
+/// The mount table of this process.
+const MOUNTS: &str = "/proc/self/mountinfo";
+/// The swaps of this machine.
+const SWAPS: &str = "/proc/swaps";
+/// The largest list of mounts that is read, in bytes.
+const MOUNTS_LIMIT: u64 = 16 << 20;
+
+/// The directory that holds a tree's generations.
+pub struct Generations {
+    pub(super) fd: OwnedFd,
+    pub(super) shown: PathBuf,
+    pub(super) tree: Tree,
+}
+
+/// The `/run` of the system below a root, or a user's own directory in memory.
+pub struct Run {
+    /// It, opened.
+    pub fd: OwnedFd,
+    /// Its path, for people.
+    pub shown: PathBuf,
+    of_user: bool,
+}
+
+impl Run {
+    /// Opens `run` below the root; none where there is none.
+    ///
+    /// # Errors
+    /// When it is a link, or somebody but root and us could change what lies in it.
+    pub fn open(root: &Path) -> Result<Option<Self>> {
+        let shown = root.join("run");
+        let Some(fd) = own_directory(&files::directory(root)?, "run", &shown)? else { return Ok(None) };
+        Ok(Some(Self { fd, shown, of_user: false }))
+    }
+
+    /// The directory in memory that belongs to the user who runs this, as `$XDG_RUNTIME_DIR` does.
+    ///
+    /// # Errors
+    /// When it is not there, or anybody else can enter it.
+    pub fn of_user(directory: &Path) -> Result<Self> {
+        let fd = files::directory(directory)?;
+        let shown = directory.to_owned();
+        let stat = fstat(&fd).map_err(|error| Error::io(format!("cannot look at {}", shown.display()), error))?;
+        if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o077 != 0 {
+            return Err(Error::failed(format!("{} is not a directory of one user alone", shown.display()))
+                .hint("give the user's own runtime directory: $XDG_RUNTIME_DIR, %t in a unit"));
+        }
+        Ok(Self { fd, shown, of_user: true })
+    }
+
+    /// The same, and makes it if it is not there.
+    ///
+    /// # Errors
+    /// As `open`, and when it cannot be made.
+    pub fn make(root: &Path) -> Result<Self> {
+        if let Some(run) = Self::open(root)? {
+            return Ok(run);
+        }
+        let shown = root.join("run");
+        match make_directory(&files::directory(root)?, "run", 0o755, &shown) {
+            Ok(fd) => Ok(Self { fd, shown, of_user: false }),
+            // Nobody holds the lock yet: another install may have made it just now.
+            Err(error) => Self::open(root)?.ok_or(error),
+        }
+    }
+
+    /// The live generation that the tree's link names; none where there is no link.
+    ///
+    /// # Errors
+    /// When something else stands where the link goes.
+    pub fn live(&self, tree: Tree) -> Result<Option<u64>> {
+        let shown = self.shown.join(tree.link());
+        let foreign = |what: &str| {
+            Error::failed(format!("{} is {what}, and sealift keeps its own link there", shown.display()))
+                .hint(format!("see what made it, and move it away: mv {0} {0}.old", shown.display()))
+        };
+        match readlinkat(&self.fd, tree.link(), Vec::new()) {
+            Ok(target) => match tree.generation(&target.to_string_lossy()) {
+                Some(number) => Ok(Some(number)),
+                None => Err(foreign("a link of another program")),
+            },
+            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::INVAL) => Err(foreign("no link")),
+            Err(error) => Err(Error::io(format!("cannot read the link {}", shown.display()), error)),
+        }
+    }
+
+    /// The generations of a tree, if memory is mounted there.
+    ///
+    /// # Errors
+    /// When what is mounted there is no such memory.
+    pub fn generations(&self, tree: Tree) -> Result<Option<Generations>> {
+        let shown = self.shown.join(tree.place());
+        match own_directory(&self.fd, tree.place(), &shown)? {
+            Some(fd) if self.of_user || is_mounted(&self.fd, &fd, &shown)? => {
+                self.check(&fd, &shown)?;
+                Ok(Some(Generations { fd, shown, tree }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The generations of a tree, in memory that is mounted for them if it was not.
+    ///
+    /// # Errors
+    /// When something else is mounted there, or mounting is not permitted.
+    pub fn make_generations(&self, tree: Tree) -> Result<Generations> {
+        if let Some(generations) = self.generations(tree)? {
+            let mode = Mode::from_raw_mode(self.directory_mode(tree));
+            fchmod(&generations.fd, mode)
+                .map_err(|error| Error::io(format!("cannot change {}", generations.shown.display()), error))?;
+            return Ok(generations);
+        }
+        let shown = self.shown.join(tree.place());
+        if self.of_user {
+            let fd = make_directory(&self.fd, tree.place(), self.directory_mode(tree), &shown)?;
+            self.check(&fd, &shown)?;
+            return Ok(Generations { fd, shown, tree });
+        }
+        let under = match own_directory(&self.fd, tree.place(), &shown)? {
+            Some(fd) => fd,
+            None => make_directory(&self.fd, tree.place(), 0o700, &shown)?,
+        };
+        let fd = mount(tree.directory_mode()).and_then(|memory| {
+            let onto = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+            move_mount(&memory, "", &under, "", onto)?;
+            // What made the mount is only its name; this is its top, opened.
+            openat(&memory, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        });
+        let fd = fd.map_err(|error| {
+            let failed = Error::io(format!("cannot mount memory at {}", shown.display()), error);
+            if error == Errno::PERM { failed.hint("only root may mount: run this as root") } else { failed }
+        })?;
+        self.check(&fd, &shown)?;
+        Ok(Generations { fd, shown, tree })
+    }
+
+    /// A user's directory is closed to others as a whole.
+    fn directory_mode(&self, tree: Tree) -> u32 {
+        if self.of_user { 0o700 } else { tree.directory_mode() }
+    }
+
+    /// Refuses anything but memory that cannot reach a disk.
+    fn check(&self, fd: &OwnedFd, shown: &Path) -> Result<()> {
+        let failed = |error: Errno| Error::io(format!("cannot look at {}", shown.display()), error);
+        let refused =
+            |what: &str| Error::failed(format!("{} is {what}: plaintext could reach a disk", shown.display()));
+        let remount = format!("unmount it (umount {}), and sealift mounts memory there", shown.display());
+        match u64::try_from(fstatfs(fd).map_err(failed)?.f_type) {
+            Ok(RAMFS) => Ok(()),
+            Ok(TMPFS) if never_swaps(&table(MOUNTS, shown)?, mount_id(fd).map_err(failed)?) => Ok(()),
+            Ok(TMPFS) if !self.of_user => Err(refused("a tmpfs that may swap").hint(remount)),
+            Ok(TMPFS) => match swaps_openly(&table(SWAPS, shown)?, is_encrypted) {
+                None => Ok(()),
+                Some(device) => Err(refused(&format!("a tmpfs, and this machine swaps to {device}"))
+                    .hint("encrypt the swap, or keep it in memory (zram)")),
+            },
+            _ if self.of_user => Err(refused("on a disk").hint("give the user's own runtime directory")),
+            _ => Err(refused("on a disk").hint(remount)),
+        }
+    }
+}
+
+/// One of the kernel's tables, as text.
+fn table(path: &str, shown: &Path) -> Result<String> {
+    let bytes = files::read(Path::new(path), MOUNTS_LIMIT)
+        .map_err(|error| Error::failed(format!("cannot tell whether {} may swap", shown.display())).because(error))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The first place of the table of swaps that is neither memory nor encrypted.
+fn swaps_openly(table: &str, is_encrypted: impl Fn(&str) -> bool) -> Option<String> {
+    let devices = table.lines().skip(1).filter_map(|line| line.split_whitespace().next());
+    let open = |device: &&str| !device.starts_with("/dev/zram") && !is_encrypted(device);
+    devices.into_iter().find(open).map(str::to_owned)
+}
+
+/// Whether a device is one that the kernel encrypts.
+fn is_encrypted(device: &str) -> bool {
+    let Some(name) = device.strip_prefix("/dev/").filter(|name| name.starts_with("dm-") && !name.contains('/')) else {
+        return false;
+    };
+    let uuid = files::read(&Path::new("/sys/block").join(name).join("dm/uuid"), 4096);
+    uuid.is_ok_and(|uuid| uuid.starts_with(b"CRYPT-"))
+}
+
+/// Makes memory that is mounted nowhere yet, with its permissions from the start. Whoever stops us before it is moved to
+/// its place leaves nothing behind.
+fn mount(mode: u32) -> rustix::io::Result<OwnedFd> {
+    let mode = format!("{mode:04o}");
+    let tmpfs = || -> rustix::io::Result<OwnedFd> {
+        let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_set_flag(&context, "noswap")?;
+        fsconfig_set_string(&context, "source", "sealift")?;
+        fsconfig_set_string(&context, "mode", &mode)?;
+        fsconfig_create(&context)?;
+        Ok(context)
+    };
+    let ramfs = || -> rustix::io::Result<OwnedFd> {
+        let context = fsopen("ramfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_set_string(&context, "source", "sealift")?;
+        fsconfig_set_string(&context, "mode", &mode)?;
+        fsconfig_create(&context)?;
+        Ok(context)
+    };
+    // Kernels before 6.4 know no `noswap`, and a user namespace may not ask for it.
+    let context = tmpfs().or_else(|_| ramfs())?;
+    let attributes =
+        MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+}
+
+/// Whether the mount of this number has the option `noswap`.
+fn never_swaps(table: &str, id: u64) -> bool {
+    let line = table.lines().find(|line| line.split(' ').next().and_then(|word| word.parse().ok()) == Some(id));
+    // … - type source options
+    let options = line.and_then(|line| line.split_once(" - ")).and_then(|(_, after)| after.split(' ').nth(2));
+    options.is_some_and(|options| options.split(',').any(|option| option == "noswap"))
+}
+
+fn is_mounted(above: &OwnedFd, here: &OwnedFd, shown: &Path) -> Result<bool> {
+    let failed = |error: Errno| Error::io(format!("cannot look at {}", shown.display()), error);
+    Ok(mount_id(above).map_err(failed)? != mount_id(here).map_err(failed)?)
+}
+
+fn mount_id(fd: &OwnedFd) -> rustix::io::Result<u64> {
+    statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).map(|stat| stat.stx_mnt_id)
+}
+
+/// Opens a directory that nobody but root and us may change; none where there is none.
+fn own_directory(parent: &OwnedFd, name: &str, shown: &Path) -> Result<Option<OwnedFd>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = match openat(parent, name, flags, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::LOOP | Errno::NOTDIR) => {
+            return Err(Error::failed(format!("{} is not a directory of its own", shown.display())));
+        }
+        Err(error) => return Err(Error::io(format!("cannot open {}", shown.display()), error)),
+    };
+    let stat = fstat(&fd).map_err(|error| Error::io(format!("cannot look at {}", shown.display()), error))?;
+    if is_ours(&stat) {
+        return Ok(Some(fd));
+    }
+    Err(Error::failed(format!("others can change what lies in {}", shown.display()))
+        .hint(format!("chown root:root {0} && chmod go-w {0}", shown.display())))
+}
+
+/// Whether root or we own it, and nobody else may write to it.
+fn is_ours(stat: &Stat) -> bool {
+    let us = rustix::process::geteuid().as_raw();
+    (stat.st_uid == 0 || stat.st_uid == us)
+        && stat.st_mode & 0o002 == 0
+        && (stat.st_mode & 0o020 == 0 || stat.st_gid == 0)
+}
+
+/// Makes a directory with exactly these permissions, whatever the umask is.
+pub fn make_directory(parent: &OwnedFd, name: &str, mode: u32, shown: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = mkdirat(parent, name, Mode::from_raw_mode(0o700))
+        .and_then(|()| openat(parent, name, flags, Mode::empty()))
+        .and_then(|fd| fchmod(&fd, Mode::from_raw_mode(mode)).map(|()| fd));
+    made.map_err(|error| Error::io(format!("cannot make {}", shown.display()), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn swap_is_told_from_the_mount_table() {
+        let table = "22 1 0:21 / /run rw,nosuid - tmpfs tmpfs rw,size=1k,noswap\n\
+                     23 22 0:22 / /run/sealift.d rw,nosuid shared:7 - tmpfs sealift rw,mode=751,noswap\n\
+                     24 22 0:23 / /run/noswap rw,noswap - tmpfs noswap rw,mode=751\n";
+        assert!(never_swaps(table, 22) && never_swaps(table, 23));
+        let swaps = |lines: &str| {
+            let table = format!("Filename\tType\tSize\tUsed\tPriority\n{lines}");
+            swaps_openly(&table, |device| device == "/dev/dm-1")
+        };
+        assert_eq!(swaps(""), None);
+        assert_eq!(swaps("/dev/zram0 partition 8 0 100\n/dev/dm-1 partition 8 0 -2\n"), None);
+        assert_eq!(swaps("/dev/zram0 partition 8 0 100\n/swapfile file 8 0 -2\n").as_deref(), Some("/swapfile"));
+        assert_eq!(swaps("/dev/dm-0 partition 8 0 -2\n").as_deref(), Some("/dev/dm-0"));
+        assert!(!is_encrypted("/dev/sda2") && !is_encrypted("/dev/dm-../x"));
+        assert!(!never_swaps(table, 24) && !never_swaps(table, 2) && !never_swaps("", 22));
+    }
+}

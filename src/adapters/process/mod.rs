@@ -1,0 +1,765 @@
+//! The one file that starts processes. A call is data (program, arguments, environment, input); nothing goes through a
+//! shell, nothing secret goes into arguments or environment.
+//!
+//! The exception, which is not ours to write: the age library itself starts `age-plugin-NAME` for plugin keys, after
+//! `plugin` has checked the name against the user's own list.
+
+pub mod parallel;
+pub mod pipe;
+pub mod timeout;
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::adapters::process::pipe::{End, cut, each_line, keep_end};
+use crate::adapters::terminal::Terminal;
+use crate::domain::secret::plaintext::Plaintext;
+use crate::error::{Error, Kind, Result};
+
+/// Variables that make a child print secrets or load foreign code.
+const DROPPED: [&str; 6] = ["AGEDEBUG", "LD_PRELOAD", "LD_AUDIT", "BASH_ENV", "ENV", "SHELLOPTS"];
+
+/// Where programs are looked for, as the command line found it; until it is said, where the system looks.
+static PATH: OnceLock<OsString> = OnceLock::new();
+
+/// How many files a process might have open before we raised it for ourselves.
+static OPEN_FILES: OnceLock<Rlimit> = OnceLock::new();
+
+/// Raises the soft limit of open files to the hard one: many hosts at once need more than most systems allow a process
+/// that asks for nothing. Children get what we got, because a program that uses select(2) relies on a low one.
+pub fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    // Only allowed, never needed: with few files open the low limit does.
+    if setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).is_ok() {
+        let _said_before = OPEN_FILES.set(limit);
+    }
+}
+
+/// From now on programs are looked for in these directories, and children look there too.
+pub fn look_in(path: OsString) {
+    // Said once, at the start of the program.
+    let _said_before = PATH.set(path);
+}
+
+/// A program to run.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    program: OsString,
+    arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    without: Vec<OsString>,
+    directory: Option<PathBuf>,
+    input: Option<Input>,
+    limit: u64,
+    patience: Option<Duration>,
+}
+
+/// What a program gets on its standard input.
+#[derive(Clone, Debug)]
+enum Input {
+    Plain(Vec<u8>),
+    /// Shared, so that a copy of the call is no copy of the secret.
+    Secret(Arc<Plaintext>),
+}
+
+impl Input {
+    fn write(&self, mut pipe: impl Write) {
+        // A child that does not read its input ends the pipe; how it ends tells the rest.
+        let _ended_early = match self {
+            Input::Plain(bytes) => pipe.write_all(bytes),
+            Input::Secret(secret) => secret.expose(|bytes| pipe.write_all(bytes)),
+        };
+    }
+}
+
+/// What a finished program left.
+#[derive(Debug)]
+pub struct Output {
+    /// What it printed.
+    pub stdout: Vec<u8>,
+    /// What it said.
+    pub stderr: Vec<u8>,
+    /// How it ended.
+    pub ended: Ended,
+}
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// With this exit code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl Ended {
+    /// Whether it ended well.
+    pub fn well(self) -> bool {
+        self == Ended::Code(0)
+    }
+
+    fn of(status: ExitStatus) -> Self {
+        use std::os::unix::process::ExitStatusExt;
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Ended::Code(code),
+            (None, signal) => Ended::Signal(signal.unwrap_or(0)),
+        }
+    }
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Ended::Code(code) => write!(f, "exit code {code}"),
+            Ended::Signal(signal) => write!(f, "ended by signal {signal}"),
+        }
+    }
+}
+
+impl Invocation {
+    /// A program by name (looked up in PATH) or path.
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        Self {
+            program: program.as_ref().to_owned(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            without: Vec::new(),
+            directory: None,
+            input: None,
+            limit: u64::MAX,
+            patience: None,
+        }
+    }
+
+    /// Adds an argument.
+    #[must_use]
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.arguments.push(argument.as_ref().to_owned());
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets a variable.
+    #[must_use]
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Takes a variable away.
+    #[must_use]
+    pub fn without_env(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.without.push(name.as_ref().to_owned());
+        self
+    }
+
+    /// Runs in this directory.
+    #[must_use]
+    pub fn in_dir(mut self, directory: &Path) -> Self {
+        self.directory = Some(directory.to_owned());
+        self
+    }
+
+    /// Gives this to its standard input, which is empty otherwise.
+    #[must_use]
+    pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(Input::Plain(bytes.into()));
+        self
+    }
+
+    /// Gives a line with a secret to its standard input, such as the password that `sudo -S` reads, and these bytes after
+    /// it. Wiped after use, never shown.
+    #[must_use]
+    pub fn secret_input(mut self, secret: &SecretString, then: &[u8]) -> Self {
+        let whole = Plaintext::concat(&[secret.expose_secret().as_bytes(), b"\n", then]);
+        self.input = Some(Input::Secret(Arc::new(whole)));
+        self
+    }
+
+    /// `run` fails when it prints more than this: for programs of other machines, which may print without end.
+    #[must_use]
+    pub fn at_most(mut self, bytes: u64) -> Self {
+        self.limit = bytes;
+        self
+    }
+
+    /// `run` ends it after this time, and `converse` once it said nothing for this time; both fail then: for programs of
+    /// other machines, which may never answer.
+    #[must_use]
+    pub fn at_longest(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
+    }
+
+    /// The same call with another program before it: `sudo -- program arguments…`.
+    #[must_use]
+    pub fn under(mut self, program: &str, options: &[&str]) -> Self {
+        let inner = std::mem::replace(&mut self.program, program.into());
+        let mut arguments: Vec<OsString> = options.iter().map(Into::into).collect();
+        arguments.push(inner);
+        arguments.append(&mut self.arguments);
+        self.arguments = arguments;
+        self
+    }
+
+    /// The program and its arguments, as a person would read them.
+    pub fn shown(&self) -> String {
+        let words = std::iter::once(&self.program).chain(&self.arguments);
+        words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The program's name, without its path.
+    pub fn name(&self) -> String {
+        Path::new(&self.program).file_name().unwrap_or(&self.program).to_string_lossy().into_owned()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place that starts processes")]
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).env("LC_ALL", "C.UTF-8");
+        if let Some(path) = PATH.get() {
+            command.env("PATH", path);
+        }
+        for name in DROPPED {
+            command.env_remove(name);
+        }
+        for name in &self.without {
+            command.env_remove(name);
+        }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(directory) = &self.directory {
+            command.current_dir(directory);
+        }
+        command
+    }
+
+    fn start(&self, command: &mut Command) -> Result<Child> {
+        let child = command.spawn().map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Error::failed(format!("{} is not installed, or not in PATH", self.name()))
+                .hint(format!("install {}", self.name())),
+            _ => Error::io(format!("cannot start {}", self.name()), error),
+        })?;
+        if let Some(limit) = OPEN_FILES.get() {
+            // One that became root meanwhile keeps ours.
+            let _not_ours = prlimit(Some(Pid::from_child(&child)), Resource::Nofile, *limit);
+        }
+        Ok(child)
+    }
+
+    /// Runs it to its end and gathers what it printed.
+    ///
+    /// # Errors
+    /// Only when it could not be started or spoken to; how it ended is in the output.
+    pub fn run(&self) -> Result<Output> {
+        let mut command = self.command();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
+        let mut child = self.start(&mut command)?;
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let (input, out, err, end) = (child.stdin.take(), child.stdout.take(), child.stderr.take(), End::of(&child));
+        // Three pipes at once: a child that waits for one of them must not wait for us at another.
+        let (read, late) = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                if let (Some(pipe), Some(bytes)) = (input, &self.input) {
+                    bytes.write(pipe);
+                }
+            });
+            let running = &end;
+            let late = self.patience.map(|patience| scope.spawn(move || running.within(patience)));
+            let said = scope.spawn(|| err.map_or(Ok(()), |pipe| keep_end(end.reads(pipe), &mut stderr)));
+            // The pipe is dropped at the limit, which ends a child that goes on printing.
+            let printed =
+                out.map_or(Ok(0), |pipe| end.reads(pipe).take(self.limit.saturating_add(1)).read_to_end(&mut stdout));
+            let read = said.join().unwrap_or(Ok(())).and(printed);
+            (read, late.is_some_and(|late| late.join().unwrap_or(false)))
+        });
+        let status = child.wait().map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))?;
+        if let (true, Some(patience)) = (late, self.patience) {
+            let message = format!("{}: no answer within {} s", self.name(), patience.as_secs());
+            return Err(Error::new(Kind::Unreachable, message));
+        }
+        let printed = read.map_err(|error| Error::io(format!("cannot read what {} prints", self.name()), error))?;
+        if printed as u64 > self.limit {
+            return Err(Error::failed(format!("{} prints more than {} bytes", self.name(), self.limit)));
+        }
+        Ok(Output { stdout, stderr, ended: Ended::of(status) })
+    }
+
+    /// Runs it and returns what it printed.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not end well; the error quotes the last lines it said.
+    pub fn read(&self) -> Result<Vec<u8>> {
+        let output = self.run()?;
+        if output.ended.well() { Ok(output.stdout) } else { Err(self.failure(&output)) }
+    }
+
+    /// Runs it with the terminal's own streams, for programs that talk to the person.
+    ///
+    /// # Errors
+    /// Only when it could not be started.
+    pub fn attended(&self) -> Result<Ended> {
+        let mut command = self.command();
+        let status = self.start(&mut command)?.wait();
+        status.map(Ended::of).map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))
+    }
+
+    /// Gives it its input, lets it print and say where we do, and waits for its end.
+    ///
+    /// # Errors
+    /// Only when it could not be started or waited for.
+    pub fn relayed(&self) -> Result<Ended> {
+        let mut command = self.command();
+        command.stdin(Stdio::piped());
+        let mut child = self.start(&mut command)?;
+        if let (Some(pipe), Some(bytes)) = (child.stdin.take(), &self.input) {
+            bytes.write(pipe);
+        }
+        let status = child.wait();
+        status.map(Ended::of).map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))
+    }
+
+    /// With the user's own language settings, for a program that talks to a person; every other has C.UTF-8.
+    #[must_use]
+    pub fn locale(self, locale: Option<&OsString>) -> Self {
+        match locale {
+            Some(locale) => self.env("LC_ALL", locale),
+            None => self.without_env("LC_ALL"),
+        }
+    }
+
+    /// Runs it on the terminal, whatever our own streams are; without one, with no input, and its output where ours
+    /// is told.
+    ///
+    /// # Errors
+    /// Only when it could not be started.
+    pub fn on_terminal(&self, terminal: Option<&Terminal>) -> Result<Ended> {
+        let mut command = self.command();
+        match terminal {
+            Some(terminal) => command.stdin(terminal.file()?).stdout(terminal.file()?).stderr(terminal.file()?),
+            None => command.stdin(Stdio::null()).stdout(std::io::stderr()),
+        };
+        let status = self.start(&mut command)?.wait();
+        status.map(Ended::of).map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))
+    }
+
+    /// Gives it plaintext on its standard input and returns what it prints, as plaintext too. What it says goes where
+    /// ours goes.
+    ///
+    /// # Errors
+    /// When it cannot be started, or prints more than the limit.
+    pub fn exchange(&self, input: &Plaintext, limit: usize) -> Result<(Plaintext, Ended)> {
+        let mut command = self.command();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = self.start(&mut command)?;
+        let (pipe, out) = (child.stdin.take(), child.stdout.take());
+        let answer = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                if let Some(mut pipe) = pipe {
+                    // One that ended early does not read it; how it ended tells the rest.
+                    let _ended_early = input.expose(|bytes| pipe.write_all(bytes));
+                }
+            });
+            out.map(|pipe| Plaintext::read(pipe, input.len() + (64 << 10), limit))
+        });
+        let status = child.wait().map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))?;
+        match answer {
+            Some(Ok(answer)) => Ok((answer, Ended::of(status))),
+            Some(Err(error)) => Err(Error::io(format!("cannot read what {} prints", self.name()), error)),
+            None => Err(Error::failed(format!("{} prints nothing", self.name()))),
+        }
+    }
+
+    /// Runs it, passing on what it says line by line while it runs, and returns what it printed.
+    ///
+    /// # Errors
+    /// When it cannot be started or does not end well.
+    pub fn watched(&self, mut line: impl FnMut(&str)) -> Result<Output> {
+        let mut command = self.command();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.start(&mut command)?;
+        let (out, err, end) = (child.stdout.take(), child.stderr.take(), End::of(&child));
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        std::thread::scope(|scope| {
+            scope.spawn(|| out.map(|pipe| end.reads(pipe).read_to_end(&mut stdout)));
+            if let Some(pipe) = err {
+                each_line(end.reads(pipe), |text| {
+                    line(text);
+                    stderr.extend_from_slice(text.as_bytes());
+                    stderr.push(b'\n');
+                    cut(&mut stderr);
+                });
+            }
+        });
+        let status = child.wait().map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))?;
+        Ok(Output { stdout, stderr, ended: Ended::of(status) })
+    }
+
+    /// Gives it its input, passes on each line that it prints and each that it says, and waits for its end.
+    ///
+    /// # Errors
+    /// When it could not be started or waited for; `Unreachable` when it was ended for its silence.
+    pub fn converse(&self, mut printed: impl FnMut(&str), said: impl Fn(&str) + Sync) -> Result<Ended> {
+        let mut command = self.command();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
+        let mut child = self.start(&mut command)?;
+        let (input, out, err, end) = (child.stdin.take(), child.stdout.take(), child.stderr.take(), End::of(&child));
+        let last = Mutex::new(Instant::now());
+        let heard = || *last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        let late = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                if let (Some(pipe), Some(bytes)) = (input, &self.input) {
+                    bytes.write(pipe);
+                }
+            });
+            let (running, last) = (&end, &last);
+            let late = self.patience.map(|patience| scope.spawn(move || running.while_heard(patience, last)));
+            scope.spawn(|| {
+                if let Some(pipe) = err {
+                    each_line(end.reads(pipe), |line| {
+                        heard();
+                        said(line);
+                    });
+                }
+            });
+            if let Some(pipe) = out {
+                each_line(end.reads(pipe), |line| {
+                    heard();
+                    printed(line);
+                });
+            }
+            late.is_some_and(|late| late.join().unwrap_or(false))
+        });
+        let status = child.wait().map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))?;
+        match self.patience.filter(|_| late) {
+            Some(patience) => {
+                let message = format!("{}: nothing was heard for {} s", self.name(), patience.as_secs());
+                Err(Error::new(Kind::Unreachable, message))
+            }
+            None => Ok(Ended::of(status)),
+        }
+    }
+
+    /// Runs it with what it prints and says in a file in memory, and passes on each line. Unlike a pipe it takes what a program
+    /// writes that outlives this process.
+    ///
+    /// # Errors
+    /// Only when it could not be started or waited for.
+    pub fn logged(&self, line: impl FnMut(&str)) -> Result<Ended> {
+        let failed = |error: std::io::Error| Error::io(format!("cannot keep what {} prints", self.name()), error);
+        let file =
+            memfd_create("sealift-log", MemfdFlags::CLOEXEC).map(File::from).map_err(|error| failed(error.into()))?;
+        let appends = fcntl_getfl(&file).and_then(|flags| fcntl_setfl(&file, flags | OFlags::APPEND));
+        appends.map_err(|error| failed(error.into()))?;
+        let mut command = self.command();
+        command.stdin(Stdio::null());
+        command.stdout(file.try_clone().map_err(failed)?).stderr(file.try_clone().map_err(failed)?);
+        let mut child = self.start(&mut command)?;
+        let unwaited = |error| Error::io(format!("cannot wait for {}", self.name()), error);
+        let end = End::of(&child);
+        if !end.is_known() {
+            child.wait().map_err(unwaited)?;
+        }
+        each_line(end.follows(&file), line);
+        child.wait().map(Ended::of).map_err(unwaited)
+    }
+
+    /// Runs it with its input and its output at hand: `write` has the one, on a thread of its own, and `read` the other.
+    /// What `read` leaves is not waited for: the program finds nobody who reads it, and ends.
+    ///
+    /// # Errors
+    /// Only when it could not be started or waited for; what it printed is not in the output.
+    pub fn piped<T>(
+        &self,
+        write: impl FnOnce(ChildStdin) + Send,
+        read: impl FnOnce(&mut ChildStdout) -> T,
+    ) -> Result<(T, Output)> {
+        let mut command = self.command();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.start(&mut command)?;
+        let mut stderr = Vec::new();
+        let (input, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let result = std::thread::scope(|scope| {
+            scope.spawn(|| input.map(write));
+            scope.spawn(|| err.map_or(Ok(()), |pipe| keep_end(pipe, &mut stderr)));
+            out.map(|mut pipe| read(&mut pipe))
+        });
+        let status = child.wait().map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))?;
+        let result = result.ok_or_else(|| Error::failed(format!("{} has no output", self.name())))?;
+        Ok((result, Output { stdout: Vec::new(), stderr, ended: Ended::of(status) }))
+    }
+
+    /// Runs it without any of its streams, and ends it after this time.
+    ///
+    /// # Errors
+    /// When it cannot be started, does not end well, or not in time.
+    pub fn within(&self, limit: Duration) -> Result<()> {
+        let ended = self.leaving(Stdio::null(), limit)?;
+        if ended.well() { Ok(()) } else { Err(Error::failed(format!("{}: {ended}", self.name()))) }
+    }
+
+    /// Gives it its input and nothing to print to, and ends it after this time: no file of ours is open meanwhile. What it
+    /// says goes to `said`; what it leaves in the background, with its streams, is not waited for. Its input is no more than
+    /// a pipe holds.
+    ///
+    /// # Errors
+    /// When it cannot be started, or does not end in time.
+    pub fn leaving(&self, said: impl Into<Stdio>, limit: Duration) -> Result<Ended> {
+        let mut command = self.command();
+        command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
+        command.stdout(Stdio::null()).stderr(said);
+        let mut child = self.start(&mut command)?;
+        drop(command);
+        if let (Some(pipe), Some(bytes)) = (child.stdin.take(), &self.input) {
+            bytes.write(pipe);
+        }
+        let end = Instant::now().checked_add(limit);
+        loop {
+            match child.try_wait() {
+                Ok(Some(status)) => return Ok(Ended::of(status)),
+                Ok(None) if end.is_none_or(|end| Instant::now() < end) => std::thread::sleep(Duration::from_millis(5)),
+                Ok(None) => {
+                    // It may have ended between the two.
+                    let _ended = child.kill();
+                    let _waited = child.wait();
+                    return Err(Error::failed(format!("{} does not end within {} s", self.name(), limit.as_secs())));
+                }
+                Err(error) => return Err(Error::io(format!("cannot wait for {}", self.name()), error)),
+            }
+        }
+    }
+
+    /// Starts a program that prints what it reads, such as `cat`, and waits until it does. It gets the end of its input
+    /// when what is returned is dropped, and also when this process is killed. What it says goes to `said`.
+    ///
+    /// # Errors
+    /// When it cannot be started or ends; `Unreachable` when it prints nothing of the kind in time.
+    pub fn held(&self, said: impl Into<Stdio>, limit: Duration) -> Result<Held> {
+        const WORD: &str = "sealift-is-here";
+        let mut command = self.command();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(said);
+        let mut child = self.start(&mut command)?;
+        let (mut input, out) = (child.stdin.take(), child.stdout.take());
+        if let Some(pipe) = &mut input {
+            // One that has ended prints nothing either.
+            let _ended_early = pipe.write_all(format!("{WORD}\n").as_bytes()).and_then(|()| pipe.flush());
+        }
+        let (heard, answer) = mpsc::sync_channel(1);
+        std::thread::spawn(move || {
+            if let Some(pipe) = out {
+                // To its end: a child that greets without end must not wait for us.
+                each_line(pipe, |line| {
+                    if line.ends_with(WORD) {
+                        let _once = heard.try_send(());
+                    }
+                });
+            }
+        });
+        let held = Held { child, input };
+        match answer.recv_timeout(limit) {
+            Ok(()) => Ok(held),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(Error::failed(format!("{} ended", self.name()))),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                let message = format!("{} does not answer within {} s", self.name(), limit.as_secs());
+                Err(Error::new(Kind::Unreachable, message))
+            }
+        }
+    }
+
+    /// What to say when it did not end well.
+    pub fn failure(&self, output: &Output) -> Error {
+        let said = String::from_utf8_lossy(&output.stderr);
+        let last: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
+        let last = last[last.len().saturating_sub(6)..].join("\n");
+        let error = Error::new(Kind::Failed, format!("{} failed ({})", self.name(), output.ended));
+        if last.is_empty() { error } else { error.because(last) }
+    }
+}
+
+/// A program that runs as long as this is kept.
+pub struct Held {
+    child: Child,
+    input: Option<ChildStdin>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        // It may have ended by itself.
+        let _ended = self.child.kill();
+        let _waited = self.child.wait();
+    }
+}
+
+/// Whether a process that this one started, or that was left to it, is at work still. None may be waited for elsewhere.
+pub fn leaves_children() -> bool {
+    loop {
+        match rustix::process::wait(rustix::process::WaitOptions::NOHANG) {
+            Ok(Some(_ended)) => {}
+            Ok(None) => return true,
+            Err(_none) => return false,
+        }
+    }
+}
+
+/// Leaves the terminal's session: what happens to the terminal, or to the process that started this one, no longer ends
+/// this one.
+pub fn leave_session() {
+    // Fails only where this process leads a group already, as under a service manager: then nobody's terminal ends it.
+    let _leads_already = rustix::process::setsid();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn input_and_output_larger_than_a_pipe_do_not_block() {
+        let bytes = vec![b'x'; 1 << 20];
+        assert_eq!(Invocation::new("cat").input(bytes.clone()).read().unwrap(), bytes);
+    }
+
+    #[test]
+    fn what_goes_into_a_file_is_passed_on_line_by_line() {
+        let mut lines = Vec::new();
+        let script = "echo printed; echo said >&2; printf %070000d 0; echo; printf end; exit 3";
+        let ended = Invocation::new("sh").args(["-c", script]).logged(|line| lines.push(line.to_owned())).unwrap();
+        assert_eq!(ended, Ended::Code(3));
+        assert_eq!((lines.len(), lines[2].len()), (4, 70000));
+        assert_eq!((&*lines[0], &*lines[1], &*lines[3]), ("printed", "said", "end"));
+        // A script may empty it, as a terminal would not be.
+        lines.clear();
+        let script = "echo one; echo two > /dev/stderr; echo three >&2";
+        Invocation::new("sh").args(["-c", script]).logged(|line| lines.push(line.to_owned())).unwrap();
+        assert_eq!(lines.last().map(String::as_str), Some("three"));
+    }
+
+    #[test]
+    fn what_a_program_leaves_behind_with_its_pipes_is_not_waited_for() {
+        let place = tempfile::tempdir().unwrap();
+        let fifo = place.path().join("fifo");
+        assert!(Invocation::new("mkfifo").arg(&fifo).run().unwrap().ended.well());
+        // It has the pipes until somebody opens the FIFO, which is done below.
+        let call = Invocation::new("sh").args(["-c", "cat \"$0\" & echo printed; echo said >&2"]).arg(&fifo);
+        let mut lines = Vec::new();
+        call.converse(|line| lines.push(line.to_owned()), |_| ()).unwrap();
+        assert_eq!(lines, ["printed"]);
+        let output = call.run().unwrap();
+        assert_eq!((output.stdout, output.stderr), (b"printed\n".to_vec(), b"said\n".to_vec()));
+        drop(File::options().write(true).open(fifo).unwrap());
+    }
+
+    #[test]
+    fn what_never_answers_is_ended_and_what_answers_in_time_is_not() {
+        let error = Invocation::new("sleep").arg("600").at_longest(Duration::from_millis(20)).run().unwrap_err();
+        assert_eq!(error.kind(), Kind::Unreachable);
+        assert!(error.message().contains("no answer within"), "{error:?}");
+        // It has its pipes, and prints: that is no answer either.
+        let tale = Invocation::new("sh").args(["-c", "echo so far; exec sleep 600"]);
+        assert!(tale.at_longest(Duration::from_millis(20)).run().is_err());
+        assert_eq!(Invocation::new("echo").at_longest(Duration::from_secs(600)).read().unwrap(), b"\n");
+    }
+
+    #[test]
+    fn who_talks_is_listened_to_and_who_falls_silent_is_ended() {
+        let mut lines = Vec::new();
+        let call =
+            Invocation::new("sh").args(["-c", "echo so far; exec sleep 600"]).at_longest(Duration::from_millis(50));
+        let error = call.converse(|line| lines.push(line.to_owned()), |_| ()).unwrap_err();
+        assert_eq!((error.kind(), lines), (Kind::Unreachable, vec!["so far".to_owned()]));
+        // Long in all, never long without a word.
+        let talk = Invocation::new("sh").args(["-c", "for n in 1 2 3 4; do echo $n; sleep 0.2; done; echo 5 >&2"]);
+        assert!(talk.at_longest(Duration::from_millis(600)).converse(|_| (), |_| ()).unwrap().well());
+    }
+
+    #[test]
+    fn a_child_gets_the_limit_of_open_files_that_we_got() {
+        let before = getrlimit(Resource::Nofile);
+        raise_open_files();
+        assert_eq!(getrlimit(Resource::Nofile).current, before.maximum);
+        // It looks only once it has read what it gets after its start.
+        let call = Invocation::new("sh").args(["-c", "read word; ulimit -Sn"]).input("go\n");
+        let shown = before.current.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
+        assert_eq!(String::from_utf8(call.read().unwrap()).unwrap().trim(), shown);
+    }
+
+    #[test]
+    fn both_pipes_are_at_hand_and_what_is_left_is_not_waited_for() {
+        let write = |mut pipe: ChildStdin| drop(pipe.write_all(&vec![b'x'; 1 << 20]));
+        let first = |pipe: &mut ChildStdout| {
+            let mut bytes = [0; 4];
+            pipe.read_exact(&mut bytes).map(|()| bytes)
+        };
+        let (bytes, output) = Invocation::new("cat").piped(write, first).unwrap();
+        assert_eq!((bytes.unwrap(), output.ended.well()), (*b"xxxx", false));
+        let all = |pipe: &mut ChildStdout| std::io::copy(pipe, &mut std::io::sink());
+        let (count, output) = Invocation::new("cat").piped(write, all).unwrap();
+        assert_eq!((count.unwrap(), output.ended.well()), (1 << 20, true));
+    }
+
+    #[test]
+    fn a_failure_tells_how_it_ended_and_what_it_said() {
+        let error = Invocation::new("sh").args(["-c", "echo reason >&2; exit 3"]).read().unwrap_err();
+        assert_eq!(format!("{error:?}"), "Failed: sh failed (exit code 3): reason");
+        let error = Invocation::new("sh").args(["-c", "kill -9 $$"]).read().unwrap_err();
+        assert!(error.message().contains("signal 9"));
+    }
+
+    #[test]
+    fn what_would_print_secrets_does_not_reach_a_child() {
+        let call = Invocation::new("sh").args(["-c", "echo ${AGEDEBUG-none}"]).without_env("AGEDEBUG");
+        assert_eq!(call.read().unwrap(), b"none\n");
+    }
+
+    #[test]
+    fn lines_are_passed_on_and_the_input_arrives() {
+        let said = Mutex::new(Vec::new());
+        let mut printed = Vec::new();
+        let call = Invocation::new("sh").args(["-c", "cat; echo said >&2; exit 7"]).input("a\nb");
+        let ended =
+            call.converse(|line| printed.push(line.to_owned()), |line| said.lock().unwrap().push(line.to_owned()));
+        assert_eq!(
+            (ended.unwrap(), printed, said.into_inner().unwrap()),
+            (Ended::Code(7), vec!["a".into(), "b".into()], vec!["said".to_owned()])
+        );
+    }
+
+    #[test]
+    fn what_does_not_end_in_time_is_ended() {
+        let short = Duration::from_millis(50);
+        assert!(
+            Invocation::new("sleep").arg("60").within(short).unwrap_err().message().contains("does not end within")
+        );
+        assert!(
+            Invocation::new("false").within(short * 100).is_err()
+                && Invocation::new("true").within(short * 100).is_ok()
+        );
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        assert!(
+            Invocation::new("no-such-program")
+                .read()
+                .unwrap_err()
+                .message()
+                .contains("no-such-program is not installed")
+        );
+    }
+}

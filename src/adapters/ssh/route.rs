@@ -1,0 +1,183 @@
+//! The way to a host: what the user's ssh_config makes of an address, and over which other machines it leads.
+
+use std::sync::OnceLock;
+
+use crate::adapters::process::Invocation;
+use crate::domain::address::Address;
+use crate::domain::name::HostName;
+use crate::error::{Error, Kind, Result};
+
+/// More jump hosts than anybody has: they go round in a circle.
+const HOPS: usize = 8;
+
+/// What ssh_config makes of an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Who logs in.
+    pub user: String,
+    /// The name that is looked up.
+    pub name: String,
+    /// The port.
+    pub port: String,
+    /// The key exchanges that both ssh and the user's configuration take, the preferred ones first.
+    exchanges: Vec<String>,
+    /// The jump hosts, in the order in which they are passed.
+    jumps: Vec<Address>,
+}
+
+impl Place {
+    /// Asks ssh.
+    ///
+    /// # Errors
+    /// When ssh does not understand its configuration, or a jump host has a form that is not known here.
+    pub fn of(address: &Address) -> Result<Self> {
+        // With a command, so that a configuration that forks or has one of its own is taken too; nothing is run.
+        let call = Invocation::new("ssh").args(["-G", "-T", "-oRemoteCommand=none"]);
+        let call = call.args(destination(address)).arg("true");
+        let output = call.run()?;
+        if !output.ended.well() {
+            return Err(call.failure(&output).of_kind(Kind::Unreachable).about(&address.host));
+        }
+        Self::read(&String::from_utf8_lossy(&output.stdout))
+    }
+
+    /// The same key exchanges, one first that costs little: for a connection that carries nothing which must stay secret
+    /// for years. Making a key for sntrup761, which most prefer until OpenSSH 9.9, takes a tenth of a second.
+    pub fn quick_exchange(&self) -> Option<String> {
+        let quick = ["mlkem768x25519-sha256", "curve25519-sha256"];
+        let first = quick.into_iter().find(|quick| self.exchanges.iter().any(|known| known == quick))?;
+        let rest = self.exchanges.iter().map(String::as_str).filter(|known| *known != first);
+        Some(format!("KexAlgorithms={}", std::iter::once(first).chain(rest).collect::<Vec<_>>().join(",")))
+    }
+
+    fn read(text: &str) -> Result<Self> {
+        let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')).unwrap_or("");
+        let jump = value("proxyjump");
+        let jumps = jump.split(',').filter(|hop| !hop.is_empty() && *hop != "none").map(|hop| {
+            parse(hop).ok_or_else(|| {
+                Error::new(Kind::Unreachable, format!("the jump host {hop} of ssh_config is not understood"))
+                    .hint("write it as `ProxyJump [user@]host[:port]`, or use an alias")
+            })
+        });
+        Ok(Self {
+            user: value("user").to_owned(),
+            name: value("hostname").to_owned(),
+            port: value("port").to_owned(),
+            exchanges: value("kexalgorithms").split(',').map(str::to_owned).collect(),
+            jumps: jumps.collect::<Result<_>>()?,
+        })
+    }
+}
+
+/// A word of `ProxyJump`: `[user@]host[:port]` or a URL. Its user is the person's own word, which may be unusual.
+fn parse(hop: &str) -> Option<Address> {
+    let hop = hop.strip_prefix("ssh://").unwrap_or(hop);
+    let (user, place) = hop.rsplit_once('@').map_or((None, hop), |(user, place)| (Some(user.to_owned()), place));
+    Some(Address { user, ..Address::parse(&format!("ssh://{place}"))? })
+}
+
+/// The words by which ssh is told where to go. Nothing of it can be taken for an option.
+pub fn destination(address: &Address) -> Vec<String> {
+    let mut words = Vec::new();
+    if let Some(user) = &address.user {
+        words.extend(["-l".to_owned(), user.clone()]);
+    }
+    if let Some(port) = address.port {
+        words.extend(["-p".to_owned(), port.to_string()]);
+    }
+    words.extend(["--".to_owned(), address.host.clone()]);
+    words
+}
+
+/// The jump hosts to an address, in the order in which they are passed: those that ssh_config names for it, and before
+/// them those that it names for the first of them.
+///
+/// # Errors
+/// As `Place::of`; when they go round in a circle.
+pub fn jumps(place: &Place) -> Result<Vec<Address>> {
+    let mut hops = place.jumps.clone();
+    let mut first = hops.first().cloned();
+    while let Some(hop) = first {
+        let before = Place::of(&hop)?.jumps;
+        first = before.first().cloned();
+        hops.splice(0..0, before);
+        if hops.len() > HOPS {
+            return Err(Error::new(
+                Kind::Unreachable,
+                format!("the jump hosts to {} go round in a circle", place.name),
+            )
+            .hint("see `ProxyJump` in ssh_config"));
+        }
+    }
+    Ok(hops)
+}
+
+/// The hosts of the fleet, to be found again on the way to others.
+pub struct Fleet {
+    hosts: Vec<(HostName, Address, Vec<String>)>,
+    /// What ssh_config makes of their addresses. Asked only once there is a jump host.
+    places: OnceLock<Vec<Option<Place>>>,
+}
+
+impl Fleet {
+    /// Of these hosts, each with what is pinned for it.
+    pub fn new(hosts: impl Iterator<Item = (HostName, Address, Vec<String>)>) -> Self {
+        Self { hosts: hosts.collect(), places: OnceLock::new() }
+    }
+
+    /// The host of the fleet that a jump host is: by its name, as the policy writes it, or by where ssh goes for it.
+    ///
+    /// # Errors
+    /// As `Place::of`.
+    pub fn find(&self, hop: &Address) -> Result<Option<(&HostName, &[String])>> {
+        let same = |name: &HostName, address: &Address| {
+            [name.as_str(), &address.host].iter().any(|known| known.eq_ignore_ascii_case(&hop.host))
+        };
+        let mut found = self.hosts.iter().find(|(name, address, _)| same(name, address));
+        if found.is_none() {
+            let place = Place::of(hop)?;
+            let places =
+                self.places.get_or_init(|| self.hosts.iter().map(|(_, address, _)| Place::of(address).ok()).collect());
+            let goes = |other: &Place| other.name.eq_ignore_ascii_case(&place.name) && other.port == place.port;
+            found =
+                self.hosts.iter().zip(places).find(|(_, other)| other.as_ref().is_some_and(goes)).map(|(host, _)| host);
+        }
+        Ok(found.map(|(name, _, pins)| (name, pins.as_slice())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ssh_says_of_an_address_is_understood() {
+        let place = Place::read("user jay\nhostname 10.0.0.5\nport 22\nproxyjump a+b@one:2200,[::1]:33,two\n").unwrap();
+        assert_eq!((place.user.as_str(), place.name.as_str(), place.port.as_str()), ("jay", "10.0.0.5", "22"));
+        let shown: Vec<_> = place.jumps.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["ssh://a+b@one:2200", "ssh://[::1]:33", "two"]);
+        assert_eq!(Place::read("hostname x\nproxyjump none\n").unwrap().jumps, []);
+        assert!(Place::read("hostname x\nproxyjump -oProxyCommand=x\n").is_err());
+    }
+
+    #[test]
+    fn a_quick_exchange_comes_first_and_none_is_added() {
+        let quick = |list: &str| Place::read(&format!("kexalgorithms {list}\n")).unwrap().quick_exchange();
+        let (slow, old) = ("sntrup761x25519-sha512", "ecdh-sha2-nistp256");
+        assert_eq!(
+            quick(&format!("{slow},curve25519-sha256,{old}")).unwrap(),
+            format!("KexAlgorithms=curve25519-sha256,{slow},{old}")
+        );
+        assert_eq!(
+            quick(&format!("{slow},curve25519-sha256,mlkem768x25519-sha256")).unwrap(),
+            format!("KexAlgorithms=mlkem768x25519-sha256,{slow},curve25519-sha256")
+        );
+        assert_eq!(quick(old), None);
+    }
+
+    #[test]
+    fn a_destination_is_never_an_option() {
+        let address = Address { user: Some("-x".into()), host: "web".into(), port: Some(1) };
+        assert_eq!(destination(&address), ["-l", "-x", "-p", "1", "--", "web"]);
+    }
+}

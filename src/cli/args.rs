@@ -1,0 +1,53 @@
+//! Values of arguments that several verbs take.
+
+use crate::domain::address::Address;
+use crate::domain::secret::age_header::VALUE_MAXIMUM;
+
+/// A size of a value, in bytes: no larger than what could be read again.
+pub fn size(text: &str) -> Result<usize, String> {
+    let fits = text.parse().ok().filter(|size| (1..=VALUE_MAXIMUM).contains(size));
+    fits.ok_or_else(|| format!("a number of bytes from 1 to {VALUE_MAXIMUM}"))
+}
+
+/// Names the kinds of generated values, for arguments.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum GenerateKind {
+    /// Letters and digits
+    Password,
+    /// Random bytes in hexadecimal
+    Hex,
+    /// Random bytes in base64
+    Base64,
+    /// A WireGuard private key
+    Wireguard,
+    /// An OpenSSH ed25519 private key
+    SshEd25519,
+    /// An age X25519 identity
+    Age,
+}
+
+impl GenerateKind {
+    /// Whether it can be made longer or shorter.
+    pub fn has_length(self) -> bool {
+        matches!(self, GenerateKind::Password | GenerateKind::Hex | GenerateKind::Base64)
+    }
+
+    /// With a length: characters of a password, bytes before encoding otherwise.
+    pub fn with(self, length: Option<u32>) -> crate::domain::policy::Generate {
+        use crate::domain::policy::Generate;
+        let length = length.unwrap_or(32);
+        match self {
+            GenerateKind::Password => Generate::Password { length },
+            GenerateKind::Hex => Generate::Hex { bytes: length },
+            GenerateKind::Base64 => Generate::Base64 { bytes: length },
+            GenerateKind::Wireguard => Generate::Wireguard,
+            GenerateKind::SshEd25519 => Generate::SshEd25519,
+            GenerateKind::Age => Generate::Age,
+        }
+    }
+}
+
+/// Reads an address, for arguments.
+pub fn address(text: &str) -> Result<Address, String> {
+    Address::parse(text).ok_or_else(|| "user@host, ssh://user@host:port, or an ssh_config alias".to_owned())
+}

@@ -1,0 +1,70 @@
+//! `sealift host-run`: the part of a deploy on the host. Not for people: an order on standard input, events on standard
+//! output, one JSON object a line.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::adapters::fs::root::Root;
+use crate::adapters::host::ack;
+use crate::cli::app::{App, Done};
+use crate::cli::input::standard_input;
+use crate::cli::settings;
+use crate::commands::agent::events::Listener;
+use crate::commands::agent::launch::Front;
+use crate::commands::agent::{self, Part};
+use crate::commands::hosts::privilege::Caller;
+use crate::domain::deploy::protocol::{VERSION, is_run};
+use crate::error::{Error, Kind};
+
+/// The longest order, in bytes.
+const LIMIT: usize = 1 << 20;
+
+/// The part of a deploy on the host
+#[derive(clap::Args)]
+#[command(group = clap::ArgGroup::new("part").multiple(false))]
+pub struct Args {
+    /// Do the work of the order on standard input, for the user of this number
+    #[arg(long, value_name = "USER", group = "part")]
+    here: Option<u32>,
+    /// Finish or take back what a killed run left
+    #[arg(long, group = "part")]
+    recover: bool,
+    /// With --recover: first wait for a run that is at work
+    #[arg(long, requires = "recover")]
+    wait: bool,
+    /// Tell a run on this host that it was reached
+    #[arg(long, value_name = "RUN", group = "part")]
+    acknowledge: Option<String>,
+    /// Print the version of the protocol
+    #[arg(long, group = "part")]
+    protocol: bool,
+}
+
+/// Takes an order and carries it out.
+pub fn run(args: &Args, app: &App) -> Done {
+    if args.protocol {
+        app.ui.line(&VERSION.to_string())?;
+        return Ok(None);
+    }
+    if let Some(run) = &args.acknowledge {
+        if !is_run(run) {
+            return Err(Error::usage("that is no name of a run").into());
+        }
+        ack::knock(run)?;
+        return Ok(None);
+    }
+    let ui = Arc::clone(&app.ui);
+    // Whoever listened may be gone; the work goes on.
+    let listener: Listener = Box::new(move |told: &_| drop(ui.json_line(told)));
+    let caller = settings::caller()?;
+    let well = if args.recover {
+        agent::recover(&Root::open(Path::new("/"))?, &caller.who, &Caller::run()?, args.wait, listener)?
+    } else {
+        let part = match args.here {
+            Some(user) => Part::Here(user),
+            None => Part::Front(Front { program: caller.program, user: settings::user_behind_root() }),
+        };
+        standard_input(LIMIT)?.expose(|order| agent::run(order, &part, listener))
+    };
+    Ok((!well).then_some(Kind::Failed))
+}

@@ -1,0 +1,4 @@
+//! Verbs that a host runs as root.
+
+pub mod host_run;
+pub mod install;

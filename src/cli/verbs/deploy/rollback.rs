@@ -1,0 +1,63 @@
+//! `sealift rollback`.
+
+use std::sync::Arc;
+
+use crate::cli::app::{App, Done};
+use crate::cli::verbs::deploy::{Line, Patience, Reach, show_one};
+use crate::commands::deploy::rollback::{Request, run as rollback};
+use crate::commands::{Event, Talk};
+use crate::domain::name::HostName;
+use crate::domain::policy::Selector;
+
+/// The arguments of `sealift rollback`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The host; without it, this machine
+    #[arg(value_name = "HOST", conflicts_with = "host")]
+    positional: Option<HostName>,
+    /// The same
+    #[arg(long, value_name = "HOST")]
+    host: Option<HostName>,
+    /// The generation to go to, as `sealift generations` numbers them
+    #[arg(long, value_name = "N")]
+    to: Option<u64>,
+    /// Make none of the declared checks, where only one of them stands in the way
+    #[arg(long)]
+    no_checks: bool,
+    /// Keep the newest values that the host's key opens, until its next reboot: only the system goes back
+    #[arg(long)]
+    keep_values: bool,
+    #[command(flatten)]
+    reach: Reach,
+    #[command(flatten)]
+    patience: Patience,
+    /// Print what happens as JSON, one event a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Rolls back.
+pub fn run(args: Args, app: &App) -> Done {
+    app.ui.stream_events(args.json);
+    let talk: Arc<dyn Talk> = app.ui.clone();
+    let fleet = app.session();
+    if let Err(error) = &fleet {
+        talk.event(Event::Warning(format!("no checks are made, for there is no usable fleet here: {error}")));
+    }
+    let fleet = fleet.ok();
+    let host = args.positional.or(args.host);
+    let request = Request {
+        who: args.reach.who(host.iter().cloned().map(Selector::Host).collect(), false, false)?,
+        how: args.patience.how(false)?,
+        host,
+        to: args.to,
+        checks: !args.no_checks,
+        keep_values: args.keep_values,
+    };
+    let root = request.who.root.clone();
+    let report = rollback(fleet.as_ref(), talk.as_ref(), &request)?;
+    if args.json {
+        app.ui.json_line(&Line { event: "result", report: &report })?;
+    }
+    show_one(report, &root, app)
+}

@@ -1,0 +1,54 @@
+//! `sealift check`.
+
+use crate::cli::app::{App, Done};
+use crate::cli::settings;
+use crate::commands::fleet::check::{Request, run as check};
+use crate::domain::drift::audit::Level;
+
+/// The arguments of `sealift check`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Warnings count too
+    #[arg(long)]
+    strict: bool,
+    /// No value may be older than in this commit, such as origin/main
+    #[arg(long, value_name = "COMMIT")]
+    against: Option<String>,
+    /// Hold every version in the git history against the present too; 11 where the history is cut
+    #[arg(long)]
+    history: bool,
+    /// Print the findings as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Looks, and prints what it finds.
+pub fn run(args: Args, app: &App) -> Done {
+    let report = check(&app.root()?, settings::today(), &Request { against: args.against, history: args.history })?;
+    let kind = report.kind(args.strict);
+    if args.json {
+        app.ui.json(&report)?;
+        return Ok(kind);
+    }
+    for finding in &report.findings {
+        let (sgr, weight) = match finding.level {
+            Level::Error => (31, "error:"),
+            Level::Warning => (33, "warning:"),
+        };
+        app.ui.finding(sgr, weight, &format!("{}: {}", finding.about, finding.what), &finding.mend)?;
+    }
+    for what in &report.not_looked_at {
+        app.ui.finding(33, "not looked at:", what, "")?;
+    }
+    let (errors, warnings) = report.findings.iter().fold((0, 0), |(errors, warnings), finding| match finding.level {
+        Level::Error => (errors + 1, warnings),
+        Level::Warning => (errors, warnings + 1),
+    });
+    app.ui.say(&match (errors, warnings) {
+        (0, 0) => format!("{} sealed files for {} hosts: in line with recipients.toml", report.files, report.hosts),
+        (errors, warnings) => {
+            format!("{} sealed files for {} hosts: {errors} errors, {warnings} warnings", report.files, report.hosts)
+        }
+    });
+    Ok(kind)
+}

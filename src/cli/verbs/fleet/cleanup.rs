@@ -1,0 +1,59 @@
+//! `sealift cleanup`.
+
+use crate::adapters::prompt::Ask;
+use crate::cli::app::{App, Done};
+use crate::cli::verbs::deploy::Reach;
+use crate::commands::fleet::cleanup::{Report, carry_out, plan};
+use crate::error::{Error, Result};
+
+/// The arguments of `sealift cleanup`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    reach: Reach,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Print what was removed as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Lists, asks, removes.
+pub fn run(args: Args, app: &App) -> Done {
+    let mut session = app.session()?;
+    let plan = plan(&session, &args.reach.who(Vec::new(), true, false)?)?;
+    let count = plan.report().removed.len();
+    if !args.json {
+        show(plan.report(), app)?;
+    }
+    if count == 0 {
+        if args.json {
+            app.ui.json(plan.report())?;
+        }
+        return Ok(None);
+    }
+    if !args.yes && !app.ui.confirm(&format!("Remove these {count} files? git keeps them in its history."))? {
+        return Err(Error::failed("nothing was removed").hint("`--yes` does not ask").into());
+    }
+    let report = carry_out(&mut session, plan)?;
+    if args.json {
+        app.ui.json(&report)?;
+        return Ok(None);
+    }
+    app.ui.say(&format!("removed {count} files; next: look at `git diff --cached --stat`, build, and commit"));
+    Ok(None)
+}
+
+fn show(report: &Report, app: &App) -> Result<()> {
+    for one in &report.removed {
+        app.ui.line(&format!("{}: {}", one.path, one.why))?;
+    }
+    for one in &report.left {
+        app.ui.warn(&format!("{} stays: {}", one.path, one.why));
+    }
+    if report.removed.is_empty() {
+        app.ui.say("nothing of the former layout is left to remove");
+    }
+    Ok(())
+}

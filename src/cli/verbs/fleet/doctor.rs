@@ -1,0 +1,77 @@
+//! `sealift doctor`.
+
+use crate::cli::app::{App, Done};
+use crate::cli::settings;
+use crate::cli::verbs::deploy::Reach;
+use crate::commands::fleet::doctor::{Report, Request, run as doctor};
+use crate::domain::doctor::Fault;
+use crate::domain::drift::audit::Level;
+use crate::domain::name::HostName;
+
+/// The arguments of `sealift doctor`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The host; without it, this machine
+    #[arg(value_name = "HOST")]
+    host: Option<HostName>,
+    #[command(flatten)]
+    reach: Reach,
+    /// Mend what can be mended without a loss
+    #[arg(long)]
+    fix: bool,
+    /// Warnings count too
+    #[arg(long)]
+    strict: bool,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Looks, and prints what it finds.
+pub fn run(args: Args, app: &App) -> Done {
+    let named = app.global.fleet.is_some() || settings::variable(settings::FLEET).is_some();
+    let session = match app.root() {
+        Ok(_) => Some(app.session()?),
+        // A machine that has no fleet yet has faults all the same.
+        Err(_) if !named => None,
+        Err(error) => return Err(error.into()),
+    };
+    let directory = session.as_ref().map_or_else(settings::working_directory, |session| session.fleet.root.clone());
+    let who = args.reach.who(Vec::new(), false, false)?;
+    let request =
+        Request { host: args.host.as_ref(), who: &who, directory: &directory, fix: args.fix, today: settings::today() };
+    let report = doctor(session.as_ref(), &request)?;
+    let kind = report.kind(args.strict);
+    if args.json {
+        app.ui.json(&report)?;
+        return Ok(kind);
+    }
+    show(&report, app)?;
+    Ok(kind)
+}
+
+fn show(report: &Report, app: &App) -> Done {
+    for fault in &report.fixed {
+        app.ui.line(&format!("mended: {}: {}", fault.about, fault.what))?;
+    }
+    let mut can = 0;
+    for Fault { level, about, what, mend, fix, .. } in &report.faults {
+        let (sgr, weight) = match level {
+            Level::Error => (31, "error:"),
+            Level::Warning => (33, "warning:"),
+        };
+        app.ui.finding(sgr, weight, &format!("{about}: {what}"), mend)?;
+        can += usize::from(fix.is_some());
+    }
+    for what in &report.not_looked_at {
+        app.ui.finding(33, "not looked at:", what, "")?;
+    }
+    app.ui.say(&match report.faults.len() {
+        0 => format!("{}: none of the known faults", report.machine),
+        count => format!("{}: {count} faults", report.machine),
+    });
+    if can > 0 {
+        app.ui.say(&format!("`sealift doctor --fix` mends {can} of them"));
+    }
+    Ok(None)
+}

@@ -1,0 +1,321 @@
+//! `sealift host`.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+
+use crate::adapters::fs::files;
+use crate::adapters::prompt::Ask;
+use crate::cli::app::{App, Done, table};
+use crate::cli::settings;
+use crate::commands::Session;
+use crate::commands::fleet::host::{self, Change, New, Report};
+use crate::commands::fleet::{onboard, provision};
+use crate::commands::secrets::list::no_host;
+use crate::domain::address::Address;
+use crate::domain::name::HostName;
+use crate::domain::secret::recipient::{Recipient, SshFingerprint};
+use crate::error::{Error, Kind, Result};
+
+/// The machines of the fleet.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+/// What to do with a host.
+#[derive(Subcommand)]
+enum What {
+    /// Add a machine: its key goes into recipients.toml, and what it shall read is sealed to it, in one step
+    ///
+    /// The key is given, made for a machine that is not installed yet (--generate), or taken from the machine itself (--ssh).
+    /// Over SSH it counts only if somebody vouches for it: --fingerprint, your own known_hosts, or you, asked at the terminal.
+    /// Then its hardware configuration comes over the same session, and hosts/NAME/ and home/NAME.nix are written where the
+    /// repository has those folders. What is there is never overwritten; all of it is done, or nothing.
+    Add(Box<Add>),
+    /// Remove a machine: what it could read is sealed anew for the others, and the values it knows are named
+    Rm(Remove),
+    /// Give a machine another key, and seal what it reads to that
+    Rekey(Rekey),
+    /// Put the host key that was made for a machine into its root, before it boots for the first time
+    Provision(Provision),
+    /// List the machines
+    List(List),
+}
+
+#[derive(clap::Args)]
+#[command(group = clap::ArgGroup::new("where its key comes from").required(true).multiple(true)
+    .args(["key", "key_file", "ssh", "generate"]))]
+struct Add {
+    /// Its name, as in nixosConfigurations
+    name: HostName,
+    /// A public key: the line of its /etc/ssh/ssh_host_ed25519_key.pub, or age1…
+    #[arg(long, value_name = "KEY")]
+    key: Vec<String>,
+    /// A file that holds the public key
+    #[arg(long, value_name = "FILE")]
+    key_file: Vec<PathBuf>,
+    /// Take the key from the machine at this address, which is kept: user@host, ssh://user@host:port, or an ssh_config alias
+    #[arg(long, value_name = "ADDRESS", value_parser = crate::cli::args::address, conflicts_with_all = ["key", "key_file", "generate"])]
+    ssh: Option<Address>,
+    /// The fingerprint of its host key, as `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints it there
+    #[arg(long, value_name = "SHA256:…", requires = "ssh")]
+    fingerprint: Option<SshFingerprint>,
+    /// Do not collect its hardware configuration
+    #[arg(long, requires = "ssh")]
+    no_hardware: bool,
+    /// Make the key, and seal its private half to the admins: for a machine that is not installed yet
+    #[arg(long, conflicts_with_all = ["key", "key_file"])]
+    generate: bool,
+    /// A tag, by which secrets can name it as @TAG (may be given again)
+    #[arg(long, value_name = "TAG", value_delimiter = ',')]
+    tag: Vec<String>,
+    /// Where it is reached later, if that is not where it is now
+    #[arg(long)]
+    address: Option<String>,
+    /// Only write recipients.toml; someone who has an identity runs `sealift rekey`
+    #[arg(long)]
+    no_rekey: bool,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+struct Remove {
+    /// The host
+    name: HostName,
+    /// Do not ask, also at a terminal
+    #[arg(long, short)]
+    yes: bool,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The new key is given, or taken from the machine itself (--ssh): then it counts only if somebody vouches for it, as in
+/// `host add`.
+#[derive(clap::Args)]
+#[command(group = clap::ArgGroup::new("where its key comes from").required(true).multiple(true).args(["key", "key_file", "ssh"]))]
+struct Rekey {
+    /// The host
+    name: HostName,
+    /// A public key: the line of its /etc/ssh/ssh_host_ed25519_key.pub, or age1…
+    #[arg(long, value_name = "KEY")]
+    key: Vec<String>,
+    /// A file that holds the public key
+    #[arg(long, value_name = "FILE")]
+    key_file: Vec<PathBuf>,
+    /// Take the key from the machine, at its address or at this one
+    #[arg(long, value_name = "ADDRESS", value_parser = optional_address, num_args = 0..=1, require_equals = true,
+        default_missing_value = "", conflicts_with_all = ["key", "key_file"])]
+    ssh: Option<At>,
+    /// The fingerprint of its host key, as `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints it there
+    #[arg(long, value_name = "SHA256:…", requires = "ssh")]
+    fingerprint: Option<SshFingerprint>,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+struct Provision {
+    /// The host, added with --generate
+    name: HostName,
+    /// The root of the new machine, such as /mnt
+    #[arg(long, value_name = "DIR")]
+    root: PathBuf,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+struct List {
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Does it.
+pub fn run(args: Args, app: &App) -> Done {
+    let mut session = app.session()?;
+    let (report, json) = match args.what {
+        What::List(args) => return list(&args, app),
+        What::Provision(args) => return provision(&args, app),
+        What::Add(args) => {
+            let json = args.json;
+            let new = new(*args, &session)?;
+            (host::add(&mut session, &new)?, json)
+        }
+        What::Rekey(args) => {
+            let keys = keys_now(&args, &session)?;
+            (host::rekey(&mut session, &args.name, &keys)?, args.json)
+        }
+        What::Rm(args) => {
+            // A script that names a host means it; a person at a terminal may have mistyped.
+            let sure = args.yes
+                || !std::io::stdin().is_terminal()
+                || app.ui.confirm(&format!("Remove the host {}?", args.name))?;
+            if !sure {
+                return Err(Error::failed(format!("{} was not removed", args.name)).into());
+            }
+            (host::remove(&mut session, &args.name)?, args.json)
+        }
+    };
+    // A file without a seal is not sealed for another reader unasked.
+    let kind = (!report.rekeyed.unsealed.is_empty()).then_some(Kind::Partial);
+    if json {
+        app.ui.json(&report)?;
+        return Ok(kind);
+    }
+    show(&report, app)?;
+    Ok(kind)
+}
+
+/// What is to be added, with what is learned of it.
+fn new(args: Add, session: &Session) -> Result<New> {
+    let mut new = New {
+        keys: parsed(&args.key, &args.key_file)?,
+        address: args.address.or_else(|| args.ssh.as_ref().map(ToString::to_string)),
+        tags: args.tag,
+        no_rekey: args.no_rekey,
+        files: Vec::new(),
+        own_key: None,
+        name: args.name,
+    };
+    let learned = if let Some(address) = &args.ssh {
+        let request = onboard::Request {
+            name: &new.name,
+            address,
+            fingerprint: args.fingerprint.as_ref(),
+            hardware: !args.no_hardware,
+            runtime: settings::runtime(),
+        };
+        Some(onboard::learn(session, &request)?)
+    } else if args.generate {
+        let (private, learned) = onboard::make(session, &new.name)?;
+        new.own_key = Some(private);
+        Some(learned)
+    } else {
+        None
+    };
+    if let Some(learned) = learned {
+        new.keys.push(learned.key);
+        new.files = learned.files;
+    }
+    Ok(new)
+}
+
+/// An address that was given, or the host's own.
+#[derive(Clone, Debug)]
+struct At(Option<Address>);
+
+fn optional_address(text: &str) -> Result<At, String> {
+    if text.is_empty() { Ok(At(None)) } else { crate::cli::args::address(text).map(|address| At(Some(address))) }
+}
+
+/// The keys that a host shall have from now on.
+fn keys_now(args: &Rekey, session: &Session) -> Result<Vec<Recipient>> {
+    let Some(At(address)) = &args.ssh else { return parsed(&args.key, &args.key_file) };
+    let Some(known) = session.fleet.policy.hosts.get(&args.name) else {
+        return Err(no_host(&session.fleet.policy, &args.name));
+    };
+    let request = onboard::Request {
+        name: &args.name,
+        address: address.as_ref().unwrap_or(&known.address),
+        fingerprint: args.fingerprint.as_ref(),
+        hardware: false,
+        runtime: settings::runtime(),
+    };
+    onboard::key_now(session, &request).map(|key| vec![key])
+}
+
+fn provision(args: &Provision, app: &App) -> Done {
+    let report = provision::run(&app.session()?, &args.name, &args.root)?;
+    if args.json {
+        app.ui.json(&report)?;
+        return Ok(None);
+    }
+    match report.placed.as_slice() {
+        [] => app.ui.say(&format!("{} has its key already ({})", report.host, report.fingerprint)),
+        placed => app.ui.say(&format!("{} has its key ({}): {}", report.host, report.fingerprint, placed.join(", "))),
+    }
+    if !report.owned_by_root && !report.placed.is_empty() {
+        app.ui.warn(
+            "they belong to you: make them root's when they are copied, or whoever you are there reads all its secrets",
+        );
+    }
+    Ok(None)
+}
+
+fn show(report: &Report, app: &App) -> Result<()> {
+    let host = &report.host;
+    app.ui.say(&match report.change {
+        Change::Added => format!("added {host} to recipients.toml"),
+        Change::Rekeyed => format!("{host} has its new key in recipients.toml"),
+        Change::Removed => format!("removed {host}; recipients.toml remembers its keys and refuses their return"),
+        Change::None => format!("{host} has this key already; nothing changed"),
+    });
+    crate::cli::verbs::secrets::rekey::show(&report.rekeyed, &app.ui)?;
+    for file in &report.made {
+        app.ui.say(&format!("made a value of its own for {host}: {file}"));
+    }
+    if !report.written.is_empty() {
+        app.ui.say(&format!("wrote {}; read them before you commit", report.written.join(", ")));
+    }
+    if !report.kept.is_empty() {
+        app.ui.say(&format!("left as they are: {}", report.kept.join(", ")));
+    }
+    if report.change == Change::Added && report.made.iter().any(|file| file.as_str() == format!("host-keys/{host}")) {
+        app.ui.say(&format!("next: before its first boot: sealift host provision {host} --root /mnt"));
+    }
+    for file in &report.missing {
+        app.ui.say(&format!("{file} has no value yet: sealift seal {file}"));
+    }
+    for file in &report.removed {
+        app.ui.say(&format!("removed {file}, which was for {host} alone"));
+    }
+    if !report.knew.is_empty() {
+        app.ui.say(&format!("{host} knows these values until they get new ones:"));
+        for file in &report.knew {
+            app.ui.line(&format!("knows {file}"))?;
+        }
+        app.ui.say(&format!("next: sealift rotate --exposed-to {host}   (check stays at 3 until then)"));
+    }
+    Ok(())
+}
+
+fn list(args: &List, app: &App) -> Done {
+    let rows = host::list(&app.session()?);
+    if args.json {
+        app.ui.json_rows("hosts", &rows)?;
+        return Ok(None);
+    }
+    let mut lines = vec![["host", "secrets", "tags", "address", "keys"].map(str::to_owned).to_vec()];
+    for row in rows {
+        let tags: Vec<String> = row.tags.iter().map(ToString::to_string).collect();
+        lines.push(vec![
+            row.host.to_string(),
+            row.secrets.to_string(),
+            tags.join(" "),
+            row.address,
+            row.keys.join(" "),
+        ]);
+    }
+    table(app, &lines)
+}
+
+fn parsed(keys: &[String], files: &[PathBuf]) -> Result<Vec<Recipient>> {
+    let texts = keys.iter().map(|text| Ok(text.clone())).chain(files.iter().map(|path| read(path)));
+    texts.map(|text| Recipient::parse(&text?)).collect()
+}
+
+fn read(path: &Path) -> Result<String> {
+    let real =
+        std::fs::canonicalize(path).map_err(|error| Error::io(format!("cannot read {}", path.display()), error))?;
+    String::from_utf8(files::read(&real, 64 << 10)?)
+        .map_err(|_| Error::usage(format!("{} is not text", path.display())))
+}

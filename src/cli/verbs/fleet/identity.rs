@@ -1,0 +1,165 @@
+//! `sealift identity`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use crate::adapters::age::discovery::{DEFAULT_FILE, KEYRING};
+use crate::cli::app::{App, Done};
+use crate::cli::settings;
+use crate::commands::fleet::identity::{self, Keep, Made, New};
+use crate::domain::name::AdminName;
+
+/// The arguments of `sealift identity`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Make a key, keep it, and name it in recipients.toml
+    New {
+        /// Whose key it is
+        #[arg(long, value_name = "NAME")]
+        admin: AdminName,
+        /// Keep it in this file, sealed to a passphrase, not in the keyring
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Keep that file without a passphrase
+        #[arg(long, requires = "file")]
+        plain: bool,
+        /// Where the keyring's backup goes [default: identity.age in ~/.config/sealift, unless there is another admin]
+        #[arg(long, value_name = "FILE", conflicts_with = "file")]
+        backup: Option<PathBuf>,
+        /// One more key for an admin who has one
+        #[arg(long)]
+        add: bool,
+        /// Print what was made as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the public half of every key that is found, and where it was found
+    Show {
+        /// Print them as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a key from a file into the keyring; the file stays, as its backup
+    Import {
+        /// The file, as written by `identity new`, age-keygen or rage-keygen
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// Name the key in recipients.toml as this admin's
+        #[arg(long, value_name = "NAME")]
+        admin: Option<AdminName>,
+        /// One more key for an admin who has one
+        #[arg(long, requires = "admin")]
+        add: bool,
+        /// Print what was taken over as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove the key from the keyring; refused where it is the only one (with --identity FILE you show its backup)
+    Forget {
+        /// Only this admin's
+        #[arg(long, value_name = "NAME")]
+        admin: Option<AdminName>,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+/// Does it.
+pub fn run(args: Args, app: &App) -> Done {
+    match args.verb {
+        Verb::New { admin, file, plain, backup, add, json } => {
+            let keep = match file {
+                Some(path) => Keep::File { path, plain },
+                None => Keep::Keyring {
+                    backup,
+                    usual: settings::config_directory().map(|directory| directory.join(DEFAULT_FILE)),
+                },
+            };
+            let made = identity::new(&mut app.session()?, &New { admin, keep, add })?;
+            made_known(app, &made, json)
+        }
+        Verb::Show { json } => show(app, json),
+        Verb::Import { file, admin, add, json } => {
+            let made = identity::import(&mut app.session()?, &file, admin.as_ref(), add)?;
+            made_known(app, &made, json)
+        }
+        Verb::Forget { admin, yes } => {
+            let named = app.names_identities();
+            let gone = identity::forget(&app.session()?, admin.as_ref(), named, yes)?;
+            if gone.is_empty() {
+                app.ui.say(&format!("{KEYRING} holds no such key; nothing to do"));
+            }
+            gone.iter().for_each(|key| app.ui.say(&format!("removed {} from {KEYRING}", key.canonical())));
+            Ok(None)
+        }
+    }
+}
+
+fn made_known(app: &App, made: &Made, json: bool) -> Done {
+    if json {
+        app.ui.json(made)?;
+    } else {
+        app.ui.line(&made.recipient)?;
+        app.ui.say(&format!("{} is an admin; the key is in {}", made.admin, made.kept));
+        match &made.backup {
+            Some(backup) => app
+                .ui
+                .say(&format!("its backup is {backup}: keep a copy on another medium, and remember the passphrase")),
+            None if made.kept == KEYRING => {
+                app.ui.say("there is no backup: another admin of this fleet is the second way in");
+            }
+            None if made.second_admin => {
+                app.ui.say(
+                    "keep a copy of it on another medium; until then another admin of this fleet is the second way in",
+                );
+            }
+            None => app.ui.say(
+                "keep a copy of it on another medium, or add a second admin: without it nobody could rekey or edit",
+            ),
+        }
+    }
+    if made.files_to_rekey > 0 {
+        app.ui.say(&format!(
+            "{} sealed files do not open with it yet: run `sealift rekey` with a key that opens them",
+            made.files_to_rekey
+        ));
+    }
+    Ok(None)
+}
+
+fn show(app: &App, json: bool) -> Done {
+    // A file that is named can be looked at anywhere; the usual places depend on who is an admin of the fleet.
+    let shown = match app.session() {
+        Err(_) if app.names_identities() => identity::show(&*app.named_identities()?, None, true)?,
+        session => {
+            let session = session?;
+            identity::show(&*session.identities()?, Some(&session.fleet.policy), app.names_identities())?
+        }
+    };
+    if json {
+        app.ui.json_rows("identities", &shown)?;
+        return Ok(None);
+    }
+    for key in &shown {
+        match &key.recipient {
+            Some(recipient) => {
+                app.ui.line(recipient)?;
+                let whose = key
+                    .admin
+                    .as_ref()
+                    .map_or_else(|| "no admin of this fleet has it".to_owned(), |admin| format!("admin {admin}"));
+                app.ui.say(&format!("  in {} ({whose})", key.found_in));
+            }
+            None => app.ui.say(&format!("a locked one in {0}: to unlock it, `--identity {0}`", key.found_in)),
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,119 @@
+//! `sealift init`.
+
+use std::path::PathBuf;
+
+use crate::cli::app::{App, Done};
+use crate::cli::settings;
+use crate::commands::fleet::{init, takeover};
+use crate::domain::name::HostName;
+use crate::error::{Error, Result};
+
+/// The arguments of `sealift init`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Begin from this configuration: /etc/nixos, or a checkout
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
+    /// The machine that the configuration is of [default: this one]
+    #[arg(long, value_name = "NAME", requires = "from")]
+    host: Option<HostName>,
+    /// Print what was done as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Makes or adopts the fleet.
+pub fn run(args: &Args, app: &App) -> Done {
+    if let Some(from) = &args.from {
+        return take_over(from, args, app);
+    }
+    let report = init::run(&app.named_directory(), &settings::caller()?.program)?;
+    if args.json {
+        app.ui.json(&report)?;
+        return Ok(None);
+    }
+    show(&report, app);
+    Ok(None)
+}
+
+fn take_over(from: &std::path::Path, args: &Args, app: &App) -> Done {
+    let backups = settings::state_directory()
+        .ok_or_else(|| Error::usage("there is no place for a copy: HOME is not set"))?
+        .join("backups");
+    let directory = app.named_directory();
+    let program = settings::caller()?.program;
+    let request = takeover::Request {
+        directory: &directory,
+        from,
+        host: args.host.as_ref(),
+        backups: &backups,
+        program: &program,
+    };
+    let report = takeover::run(&request)?;
+    if args.json {
+        app.ui.json(&report)?;
+        return Ok(None);
+    }
+    app.ui.say(&format!("a copy of {} is in {}", from.display(), report.backup));
+    for what in &report.not_copied {
+        app.ui.warn(&format!("not copied: {what}"));
+    }
+    if !report.kept.is_empty() {
+        app.ui.say(&format!("left as they are: {}", report.kept.join(", ")));
+    }
+    list(&report, app)?;
+    if report.lacks_hardware {
+        let host = &report.host;
+        app.ui.say(&format!(
+            "next: on {host}: nixos-generate-config --show-hardware-config > hosts/{host}/hardware-configuration.nix"
+        ));
+    }
+    show(&report.fleet, app);
+    Ok(None)
+}
+
+/// What a person has to look through.
+fn list(report: &takeover::Report, app: &App) -> Result<()> {
+    for path in &report.not_placed {
+        app.ui.line(&format!("not placed: {path}"))?;
+    }
+    if !report.not_placed.is_empty() {
+        app.ui.say(&format!(
+            "move what is still needed into hosts/{}/default.nix or modules/; tokens and keys in it are sealed, not copied",
+            report.host
+        ));
+    }
+    Ok(())
+}
+
+fn show(report: &init::Report, app: &App) {
+    match report.written.as_slice() {
+        [] if report.hook.is_some() => app.ui.say("the fleet is there already"),
+        [] => app.ui.say("the fleet is there already; nothing changed"),
+        written => app.ui.say(&format!("wrote {}", written.join(", "))),
+    }
+    if report.hook.is_some() {
+        app.ui.say("a commit with plaintext in it is refused from now on: `sealift hook remove` ends that");
+    }
+    if let Some(why) = &report.no_hook {
+        app.ui.warn(&format!("there is no pre-commit hook: {why}"));
+    }
+    if !report.has_admin {
+        app.ui.say("next: make your identity: sealift identity new --admin NAME");
+    }
+    for name in &report.not_hosts {
+        let error = name.parse::<HostName>().err().map_or_else(String::new, |error| error.to_string());
+        app.ui.warn(&format!("{name} is configured here, and is {error}"));
+    }
+    for host in &report.hosts {
+        app.ui.say(&format!(
+            "next: add the host: sealift host add {host} --ssh {host}   (on {host} itself: --key-file /etc/ssh/ssh_host_ed25519_key.pub)"
+        ));
+    }
+    for what in &report.not_read {
+        app.ui.warn(&format!("not read: {what}"));
+    }
+    if !report.not_read.is_empty() {
+        app.ui.say("nothing of the flake is evaluated: add hosts that are not listed by their names: sealift host add NAME --ssh NAME");
+    }
+}

@@ -1,0 +1,77 @@
+//! `sealift rekey`.
+
+use crate::cli::app::{App, Done};
+use crate::cli::ui::Ui;
+use crate::commands::secrets::rekey::{Report, Request, run as rekey};
+use crate::domain::drift::rekey_plan::Why;
+use crate::domain::name::FileName;
+
+/// The arguments of `sealift rekey`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Only these secrets
+    #[arg(value_name = "NAME")]
+    names: Vec<FileName>,
+    /// Print what would be done and do nothing; needs no private key
+    #[arg(long)]
+    dry_run: bool,
+    /// Seal files anew that are in line, too
+    #[arg(long)]
+    all: bool,
+    /// Give a file without a seal its seal: this secret's, after a look at who would gain access (may be given again)
+    #[arg(long, value_name = "NAME")]
+    adopt: Vec<FileName>,
+    /// Take access from this reader, where recipients.toml does not give it any more: a host, or what is shown of a key
+    /// that nobody knows (may be given again)
+    #[arg(long, value_name = "READER")]
+    remove: Vec<String>,
+    /// Do not ask; whoever loses access must be named with --remove
+    #[arg(long, short)]
+    yes: bool,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Rekeys.
+pub fn run(args: Args, app: &App) -> Done {
+    let mut session = app.session()?;
+    let request = Request {
+        only: args.names,
+        all: args.all,
+        adopt: args.adopt,
+        remove: args.remove.into_iter().collect(),
+        yes: args.yes,
+        dry_run: args.dry_run,
+    };
+    let report = rekey(&mut session, &request)?;
+    if args.json {
+        app.ui.json(&report)?;
+    } else {
+        show(&report, &app.ui)?;
+    }
+    Ok(report.kind())
+}
+
+/// Prints what was, or would be, sealed anew.
+pub fn show(report: &Report, ui: &Ui) -> crate::error::Result<()> {
+    for changed in &report.changed {
+        let signs = changed.access.signs();
+        ui.line(&match changed.why {
+            Why::Asked => format!("{}: as asked", changed.file),
+            Why::Unsealed => format!("{}: it had no seal {signs}", changed.file).trim_end().to_owned(),
+            Why::Drift => format!("{}: {signs}", changed.file),
+        })?;
+    }
+    for left in &report.unsealed {
+        let told = left.access.told();
+        ui.warn(&format!("{} has no seal and stays as it is: if it is adopted, {told}", left.file));
+        ui.say(&format!("  find out where it comes from; if that is meant: sealift rekey --adopt {}", left.file));
+    }
+    for file in &report.missing {
+        ui.say(&format!("{file} has no value yet: sealift seal {file}"));
+    }
+    let verb = if report.dry_run { "would be sealed anew" } else { "sealed anew" };
+    ui.say(&format!("{} {verb}, {} unchanged", report.changed.len(), report.unchanged));
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! `sealift rotate`.
+
+use std::path::PathBuf;
+
+use crate::cli::app::{App, Done};
+use crate::cli::input::standard_input;
+use crate::commands::secrets::rotate::{Request, run as rotate};
+use crate::commands::secrets::seal::Source;
+use crate::domain::name::{FileName, HostName};
+use crate::domain::secret::age_header::VALUE_LIMIT;
+
+/// The arguments of `sealift rotate`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The secrets; NAME/HOST for one host's own value
+    #[arg(value_name = "NAME", required_unless_present = "exposed_to")]
+    names: Vec<FileName>,
+    /// Everything that this host, present or removed, can read or knows
+    #[arg(long, value_name = "HOST")]
+    exposed_to: Option<HostName>,
+    /// Read the value of a single secret from standard input
+    #[arg(long, conflicts_with = "from_file")]
+    stdin: bool,
+    /// Read it from this file
+    #[arg(long, value_name = "FILE")]
+    from_file: Option<PathBuf>,
+    /// Make the change that the shape check offers
+    #[arg(long)]
+    mend: bool,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Rotates.
+pub fn run(args: Args, app: &App) -> Done {
+    let mut session = app.session()?;
+    let source = match (args.stdin, args.from_file) {
+        (true, _) => Some(Source::Given(standard_input(VALUE_LIMIT)?)),
+        (false, Some(path)) => Some(Source::File { path, shred: false }),
+        (false, None) => None,
+    };
+    let report =
+        rotate(&mut session, Request { names: args.names, exposed_to: args.exposed_to, source, mend: args.mend })?;
+    if args.json {
+        app.ui.json(&report)?;
+        return Ok(report.kind());
+    }
+    for sealed in &report.rotated {
+        app.ui.line(&format!("{}: value {}", sealed.file, sealed.serial))?;
+        if let Some(public) = &sealed.public {
+            app.ui.say(&format!("  its public key: {public}"));
+        }
+    }
+    for (file, reason) in &report.left {
+        app.ui.warn(&format!("{file} keeps its value: {reason}"));
+    }
+    app.ui.say(&format!(
+        "{} rotated, {} left; deploy to put the new values on the hosts",
+        report.rotated.len(),
+        report.left.len()
+    ));
+    Ok(report.kind())
+}

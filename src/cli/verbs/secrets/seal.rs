@@ -1,0 +1,152 @@
+//! `sealift seal`.
+
+use std::path::PathBuf;
+
+use crate::cli::app::{App, Done};
+use crate::cli::args::GenerateKind;
+use crate::cli::input::standard_input;
+use crate::commands::secrets::seal::{Request, Source, run as seal};
+use crate::domain::name::FileName;
+use crate::domain::policy::edit::Declaration;
+use crate::domain::secret::age_header::VALUE_LIMIT;
+use crate::error::{Error, Result};
+
+/// The arguments of `sealift seal`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The secret; NAME/HOST for one host's own value
+    #[arg(value_name = "NAME")]
+    name: FileName,
+    /// Read the value from standard input, every byte of it
+    #[arg(long, group = "source")]
+    stdin: bool,
+    /// Read the value from this file
+    #[arg(long, group = "source", value_name = "FILE")]
+    from_file: Option<PathBuf>,
+    /// Overwrite and remove that file once its content is sealed
+    #[arg(long, requires = "from_file")]
+    shred: bool,
+    /// Make the value
+    #[arg(long, group = "source", value_name = "KIND", num_args = 0..=1, default_missing_value = None)]
+    #[expect(clippy::option_option, reason = "an option whose value may be left away")]
+    generate: Option<Option<GenerateKind>>,
+    /// How long a made value is: characters of a password, else bytes before encoding
+    #[arg(long, requires = "generate", value_name = "N", value_parser = clap::value_parser!(u32).range(8..=1024))]
+    length: Option<u32>,
+    /// Replace the value that is there, without asking
+    #[arg(long)]
+    replace: bool,
+    /// Make the change that the shape check offers, such as `TOKEN=` before a bare token
+    #[arg(long)]
+    mend: bool,
+    /// Accept a value of up to this many bytes
+    #[arg(long, value_name = "BYTES", value_parser = crate::cli::args::size, default_value_t = VALUE_LIMIT, hide_default_value = true)]
+    max_size: usize,
+
+    /// Who reads it: hosts, @tags or *, with commas
+    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "For a new secret")]
+    hosts: Vec<String>,
+    /// Each host gets a value of its own
+    #[arg(long, help_heading = "For a new secret")]
+    per_host: bool,
+    /// Its form: raw, token, env:KEY, ssh-key, pem or json
+    #[arg(long, help_heading = "For a new secret")]
+    shape: Option<String>,
+    /// The owner of the delivered file
+    #[arg(long, value_name = "USER", help_heading = "For a new secret")]
+    owner: Option<String>,
+    /// Its group
+    #[arg(long, help_heading = "For a new secret")]
+    group: Option<String>,
+    /// Its permissions, such as 0400
+    #[arg(long, help_heading = "For a new secret")]
+    mode: Option<String>,
+    /// Where it is found on the host
+    #[arg(long, help_heading = "For a new secret")]
+    path: Option<String>,
+    /// A unit that is restarted when the value changed (may be given again)
+    #[arg(long, value_name = "UNIT", help_heading = "For a new secret")]
+    restart: Vec<String>,
+    /// A unit that is reloaded then (may be given again)
+    #[arg(long, value_name = "UNIT", help_heading = "For a new secret")]
+    reload: Vec<String>,
+    /// Deliver it before users are made
+    #[arg(long, help_heading = "For a new secret")]
+    needed_for_users: bool,
+    /// When a value is overdue, such as 90d
+    #[arg(long, value_name = "TIME", help_heading = "For a new secret")]
+    rotate_every: Option<String>,
+    /// The day on which the value ends, YYYY-MM-DD
+    #[arg(long, value_name = "DAY", help_heading = "For a new secret")]
+    expires: Option<String>,
+    /// What it is for
+    #[arg(long, value_name = "TEXT", help_heading = "For a new secret")]
+    description: Option<String>,
+    /// Print what was sealed as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Seals.
+pub fn run(args: Args, app: &App) -> Done {
+    let mut session = app.session()?;
+    let json = args.json;
+    let report = seal(&mut session, request(args)?)?;
+    if json {
+        app.ui.json(&report)?;
+    } else {
+        for sealed in &report.sealed {
+            app.ui.say(&format!("sealed {} (value {}) for {}", sealed.file, sealed.serial, sealed.readers.join(", ")));
+            if let Some(public) = &sealed.public {
+                app.ui.say(&format!("  its public key: {public}"));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn request(args: Args) -> Result<Request> {
+    if args.length.is_some() && !args.generate.flatten().is_some_and(GenerateKind::has_length) {
+        return Err(Error::usage("`--length` goes with a kind that has a length").hint(
+            "name it: `--generate password`, `hex` or `base64`; what is declared has its length in recipients.toml",
+        ));
+    }
+    let kind = args.generate.flatten().map(|kind| kind.with(args.length));
+    let source = if args.stdin {
+        Source::Given(standard_input(args.max_size)?)
+    } else if let Some(path) = args.from_file {
+        Source::File { path, shred: args.shred }
+    } else if args.generate.is_some() {
+        Source::Generate(kind)
+    } else {
+        Source::Prompt
+    };
+    let texts = [
+        ("owner", args.owner),
+        ("group", args.group),
+        ("mode", args.mode),
+        ("path", args.path),
+        ("shape", args.shape),
+        ("rotate_every", args.rotate_every),
+        ("expires", args.expires),
+        ("description", args.description),
+    ];
+    let declaration = Declaration {
+        hosts: args.hosts,
+        per_host: args.per_host,
+        fields: texts.into_iter().filter_map(|(field, text)| Some((field, text?))).collect(),
+        restart: args.restart,
+        reload: args.reload,
+        needed_for_users: args.needed_for_users,
+        generate: kind,
+    };
+    Ok(Request {
+        file: args.name,
+        source,
+        declaration,
+        sized: args.length.is_some(),
+        replace: args.replace,
+        mend: args.mend,
+        limit: args.max_size,
+    })
+}

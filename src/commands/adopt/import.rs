@@ -1,0 +1,398 @@
+//! `import`: takes over a repository of agenix as it is. Its rules become declarations, its files move to their names; no
+//! ciphertext is touched and no key is needed, unless the files are to get their seals in the same step.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::adapters::age;
+use crate::adapters::fs::files;
+use crate::adapters::git::age_history::AgeHistory;
+use crate::commands::past::Past;
+use crate::commands::secrets::rekey::{anew, doubt};
+use crate::commands::{Changes, Session, adopt_policy};
+use crate::domain::drift::access::{Access, listed};
+use crate::domain::drift::rekey_plan::{Plan, Scope, Why};
+use crate::domain::migrate::agenix::{self, Entry, Key};
+use crate::domain::name::{AdminName, FileName, HostName, SecretName};
+use crate::domain::policy::Holder;
+use crate::domain::policy::edit::{Declaration, Edit};
+use crate::domain::secret::age_header::{FILE_LIMIT, Fault, Mac};
+use crate::domain::secret::inventory::{Found, Inventory};
+use crate::domain::secret::recipient::Recipient;
+use crate::error::{Error, Kind, Result};
+
+/// The largest rules file, in bytes.
+const LIMIT: u64 = 1 << 20;
+
+/// What is to be taken over.
+#[derive(Debug, Default)]
+pub struct Request {
+    /// The rules file; none: `secrets.nix` at the top, or in `secrets/`.
+    pub rules: Option<PathBuf>,
+    /// Names of keys that are a person's.
+    pub admins: Vec<String>,
+    /// Names of keys that are a machine's.
+    pub hosts: Vec<String>,
+    /// Give the files their seals, with an admin's key.
+    pub adopt: bool,
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// Do not ask.
+    pub yes: bool,
+}
+
+/// What was taken over.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// Admins that are new in the policy.
+    pub admins: Vec<AdminName>,
+    /// Hosts that are.
+    pub hosts: Vec<HostName>,
+    /// The secrets, with the hosts that read them.
+    pub secrets: Vec<(SecretName, Vec<HostName>)>,
+    /// Files that moved, from and to.
+    pub moved: Vec<(String, String)>,
+    /// Rules that were left alone, with the reason.
+    pub left: Vec<(String, String)>,
+    /// Files that an admin cannot open yet and will by the next rekey: the file, and who.
+    pub widened: Vec<(SecretName, Vec<String>)>,
+    /// Who gains and who loses access where a file gets its seal: by the rules, and by what the file itself tells.
+    pub access: Vec<(SecretName, Access)>,
+    /// Files that got their seal.
+    pub adopted: Vec<SecretName>,
+    /// Files that did not, though it was asked for, and why.
+    pub not_adopted: Vec<(SecretName, String)>,
+    /// Whether it was only shown.
+    pub dry_run: bool,
+}
+
+impl Report {
+    /// What is declared and moved, line by line.
+    pub fn lines(&self) -> Vec<String> {
+        let admins = self.admins.iter().map(|name| format!("admin {name}"));
+        let hosts = self.hosts.iter().map(|name| format!("host {name}"));
+        let secrets = self.secrets.iter().map(|(secret, hosts)| {
+            let hosts: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
+            format!("secret {secret} for {}", if hosts.is_empty() { "no host".to_owned() } else { hosts.join(", ") })
+        });
+        let moved = self.moved.iter().map(|(from, to)| format!("{from} becomes {to}"));
+        let readers = self.access.iter().filter(|(_, access)| !access.is_none());
+        let readers = readers.map(|(secret, access)| format!("with its seal, {secret}: {}", access.told()));
+        admins.chain(hosts).chain(secrets).chain(moved).chain(readers).collect()
+    }
+
+    /// The code that it comes to.
+    pub fn kind(&self) -> Option<Kind> {
+        (!self.not_adopted.is_empty()).then_some(Kind::Partial)
+    }
+}
+
+/// Takes an agenix repository over.
+///
+/// # Errors
+/// When the rules are not understood, a key is not known to be anybody's, or names collide. Nothing is changed then.
+pub fn agenix(session: &mut Session, request: &Request) -> Result<Report> {
+    let (git, journal) = session.lock()?;
+    let (folder, shown) = rules(&session.fleet.root, request)?;
+    let bytes = files::read(&session.fleet.root.join(&shown), LIMIT)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| Error::usage(format!("{shown} is not UTF-8 text")))?;
+    let entries = agenix::read(text).map_err(|error| error.about(&shown))?;
+    let mut report = Report { dry_run: request.dry_run, ..Report::default() };
+    let mut edit = Edit::new(&session.fleet.text)?;
+    let holders =
+        people_and_machines(session, request, &entries, &mut edit, &mut report).map_err(|error| error.about(&shown))?;
+    let mut changes = Changes::default();
+    let mut names = BTreeMap::new();
+    let mut taken = Vec::new();
+    for entry in &entries {
+        taken.extend(declare(session, entry, &folder, &holders, &mut edit, &mut names, &mut report)?);
+    }
+    if report.secrets.is_empty() && report.admins.is_empty() && report.hosts.is_empty() {
+        return Ok(report);
+    }
+    let text = adopt_policy(session, edit.text(), &mut changes)?;
+    session.fleet.text = text;
+    for (secret, _) in &report.secrets {
+        let told: BTreeSet<String> = entries
+            .iter()
+            .filter(|entry| names.get(secret.as_str()) == Some(&entry.file))
+            .flat_map(|entry| &entry.keys)
+            .filter_map(|key| match holders.get(&canonical(key)?)? {
+                Holder::Admin(name) => Some(name.to_string()),
+                Holder::Host(_) | Holder::Retired(_) | Holder::Past(_) => None,
+            })
+            .collect();
+        let more = session.fleet.policy.admins.keys().map(ToString::to_string).filter(|name| !told.contains(name));
+        let more: Vec<String> = more.collect();
+        if !more.is_empty() {
+            report.widened.push((secret.clone(), more));
+        }
+    }
+    let found = taken.iter().map(|taken| {
+        let envelope = age::envelope_of(&taken.bytes).map_or(Found::Broken(Fault::NotAge), Found::Sealed);
+        (taken.name.file(), envelope)
+    });
+    let inventory = Inventory { files: found.collect(), ..Inventory::default() };
+    let past = Past::of(&session.fleet.root);
+    let policy = &session.fleet.policy;
+    let files: BTreeSet<FileName> = inventory.files.keys().cloned().collect();
+    let scope = Scope { only: Some(files.clone()), all: false, adopt: files };
+    let mut plan = Plan::rekey(policy, &past.keys(policy, inventory.envelopes()), &inventory, &scope);
+    plan.reseal.retain(|reseal| reseal.why == Why::Unsealed);
+    report.access = plan.reseal.iter().map(|reseal| (reseal.wanted.name.clone(), reseal.access.clone())).collect();
+    if request.adopt {
+        sift(session, &mut plan, &mut report)?;
+    } else {
+        plan.reseal.clear();
+    }
+    if request.dry_run {
+        return Ok(report);
+    }
+    report.lines().iter().for_each(|line| session.note(line.as_str()));
+    let question = format!(
+        "Declare {} secrets, {} hosts and {} admins, move {} files and seal {}?",
+        report.secrets.len(),
+        report.hosts.len(),
+        report.admins.len(),
+        report.moved.len(),
+        plan.reseal.len()
+    );
+    if !request.yes && !session.talk.confirm(&question)? {
+        return Err(
+            Error::failed("nothing was taken over").hint("`--dry-run` shows it, `--yes` does it without asking")
+        );
+    }
+    seal(session, &plan, taken, &mut changes)?;
+    report.adopted = plan.reseal.iter().map(|reseal| reseal.wanted.name.clone()).collect();
+    session.commit(&git, &journal, &changes)?;
+    Ok(report)
+}
+
+/// Takes out of a plan what is not adopted: where something speaks against that the file is what its rule says, and where
+/// somebody reads it whom its rule does not name.
+fn sift(session: &Session, plan: &mut Plan<'_>, report: &mut Report) -> Result<()> {
+    let git = session.fleet.git()?;
+    let history = AgeHistory::of(&git)?;
+    let top = git.relative(&session.fleet.root)?;
+    let macs: Vec<Mac> = plan.reseal.iter().map(|reseal| reseal.mac).collect();
+    plan.reseal.retain(|reseal| {
+        let twice = macs.iter().filter(|mac| **mac == reseal.mac).count() > 1;
+        let why = if twice {
+            Some("another rule has this very file".to_owned())
+        } else if reseal.access.loses.is_empty() {
+            doubt(&reseal.wanted.file, reseal.mac, &top, &history).map(|error| error.message().to_owned())
+        } else {
+            Some(format!("its rule does not name {}, who can read it", listed(&reseal.access.loses)))
+        };
+        report.not_adopted.extend(why.clone().map(|why| (reseal.wanted.name.clone(), why)));
+        why.is_none()
+    });
+    Ok(())
+}
+
+/// Puts every file in its place, with a seal where it gets one.
+fn seal(session: &Session, plan: &Plan<'_>, taken: Vec<Taken>, changes: &mut Changes) -> Result<()> {
+    let policy = &session.fleet.policy;
+    let recipients = plan.reseal.iter().flat_map(|reseal| policy.recipients_of(&reseal.wanted.hosts).into_values());
+    let keys = if plan.reseal.is_empty() { None } else { Some((session.identities()?, session.sealer(recipients)?)) };
+    for Taken { name, from, bytes } in taken {
+        let to = name.file().path();
+        let adopted = plan.reseal.iter().find(|reseal| *reseal.wanted.name == name);
+        let sealed = match (adopted, &keys) {
+            (Some(reseal), Some((identities, sealer))) => Some(anew(session, reseal, &bytes, identities, sealer)?),
+            _ => None,
+        };
+        if from != to {
+            changes.write(to, None, sealed.unwrap_or_else(|| bytes.clone()));
+            changes.remove(from, &bytes);
+        } else if let Some(sealed) = sealed {
+            changes.write(to, Some(&bytes), sealed);
+        }
+    }
+    Ok(())
+}
+
+/// The folder of the rules file, with its last slash, and its path, from the top of the fleet.
+fn rules(root: &Path, request: &Request) -> Result<(String, String)> {
+    let path = match &request.rules {
+        Some(path) => path.clone(),
+        None => ["secrets.nix", "secrets/secrets.nix"]
+            .into_iter()
+            .map(|name| root.join(name))
+            .find(|path| path.symlink_metadata().is_ok())
+            .ok_or_else(|| {
+                Error::usage("there is no secrets.nix at the top of the fleet, nor in secrets/")
+                    .hint("name the rules file of agenix: `--rules FILE`")
+            })?,
+    };
+    let place = path.parent().map(std::fs::canonicalize);
+    let (Some(Ok(place)), Some(name)) = (place, path.file_name().and_then(|name| name.to_str())) else {
+        return Err(Error::usage(format!("there is no file {}", path.display())));
+    };
+    let folder = place.strip_prefix(root).ok().and_then(Path::to_str).ok_or_else(|| {
+        Error::usage(format!("{} is not in the fleet {}", path.display(), root.display()))
+            .hint("its files are to be secrets of this fleet: copy them in first")
+    })?;
+    let folder = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+    Ok((folder.clone(), format!("{folder}{name}")))
+}
+
+fn canonical(key: &Key) -> Option<String> {
+    Recipient::parse(&key.text).ok().map(|key| key.canonical().to_owned())
+}
+
+/// Whose every key is: as the policy says, else as the request says, else as its name, its group or its comment tells. Those
+/// that are new go into the policy.
+fn people_and_machines(
+    session: &Session,
+    request: &Request,
+    entries: &[Entry],
+    edit: &mut Edit,
+    report: &mut Report,
+) -> Result<BTreeMap<String, Holder>> {
+    let policy = &session.fleet.policy;
+    let known = policy.holders();
+    let mut keys: BTreeMap<String, (Recipient, Option<String>, BTreeSet<String>)> = BTreeMap::new();
+    for (entry, key) in entries.iter().flat_map(|entry| entry.keys.iter().map(move |key| (entry, key))) {
+        let recipient = Recipient::parse(&key.text)
+            .map_err(|error| error.about(format!("line {}, a key of {}", entry.line, entry.file)))?;
+        let place = keys.entry(recipient.canonical().to_owned()).or_insert((recipient, None, BTreeSet::new()));
+        place.1 = place.1.take().or_else(|| key.name.clone());
+        place.2.extend(key.groups.iter().cloned());
+    }
+    let mut holders = BTreeMap::new();
+    let mut unknown = Vec::new();
+    for (text, (recipient, name, groups)) in keys {
+        if let Some(holder) = known.get(&recipient.fingerprint()) {
+            if let Holder::Retired(host) = holder {
+                return Err(Error::usage(format!("a key of {host}, which was removed, is in the rules"))
+                    .hint("take it out of the rules file first"));
+            }
+            holders.insert(text, holder.clone());
+            continue;
+        }
+        let called = name.clone().unwrap_or_default().to_ascii_lowercase().replace('_', "-");
+        let comment = recipient.comment().to_owned();
+        let of = |words: &[&str]| groups.iter().any(|group| words.contains(&group.to_ascii_lowercase().as_str()));
+        let named = |names: &[String]| name.as_ref().is_some_and(|name| names.contains(name));
+        let folder = !called.is_empty() && session.fleet.root.join("hosts").join(&called).is_dir();
+        let host = named(&request.hosts)
+            || folder
+            || of(&["systems", "hosts", "machines", "servers"])
+            || comment.starts_with("root@");
+        let admin = named(&request.admins) || of(&["users", "admins", "people", "user"]);
+        let by_comment = comment.strip_prefix("root@").and_then(|host| host.parse::<HostName>().ok());
+        let configured = |host: &HostName| session.fleet.root.join("hosts").join(host.as_str()).is_dir();
+        let host_name = match by_comment {
+            Some(host) if configured(&host) || called.parse::<HostName>().is_err() => Ok(host),
+            _ => called.parse(),
+        };
+        match (admin, host, host_name, called.parse::<AdminName>()) {
+            (true, false, _, Ok(admin)) => {
+                edit.add_admin(&admin, &recipient)?;
+                if !report.admins.contains(&admin) {
+                    report.admins.push(admin.clone());
+                }
+                holders.insert(text, Holder::Admin(admin));
+            }
+            (false, true, Ok(host), _) => {
+                if policy.hosts.contains_key(host.as_str()) || report.hosts.contains(&host) {
+                    return Err(Error::usage(format!("the rules have another key for the host {host}"))
+                        .hint(format!("which one is right? `sealift host rekey {host}` gives it another")));
+                }
+                edit.add_host(&host, std::slice::from_ref(&recipient), None, &[])?;
+                report.hosts.push(host.clone());
+                holders.insert(text, Holder::Host(host));
+            }
+            _ => unknown.push(match (name, comment.as_str()) {
+                (Some(name), _) => name,
+                (None, "") => format!("a key without a name, of {}", entries_of(entries, &text)),
+                (None, comment) => format!("a key without a name ({comment})"),
+            }),
+        }
+    }
+    if unknown.is_empty() {
+        return Ok(holders);
+    }
+    unknown.sort();
+    Err(Error::usage(format!("whose keys these are is not told: {}", unknown.join(", ")))
+        .hint("say it by their names in the rules: `--host NAME` for a machine, `--admin NAME` for a person; keys without a name get one by `let`"))
+}
+
+fn entries_of(entries: &[Entry], text: &str) -> String {
+    let with = entries.iter().filter(|entry| entry.keys.iter().any(|key| canonical(key).as_deref() == Some(text)));
+    with.map(|entry| entry.file.as_str()).take(3).collect::<Vec<_>>().join(", ")
+}
+
+/// A file of a rule.
+struct Taken {
+    name: SecretName,
+    from: String,
+    bytes: Vec<u8>,
+}
+
+/// Declares one file's secret; the file, if it can be read.
+fn declare(
+    session: &Session,
+    entry: &Entry,
+    folder: &str,
+    holders: &BTreeMap<String, Holder>,
+    edit: &mut Edit,
+    names: &mut BTreeMap<String, String>,
+    report: &mut Report,
+) -> Result<Option<Taken>> {
+    let leave = |report: &mut Report, why: &str| {
+        report.left.push((entry.file.clone(), why.to_owned()));
+        Ok(None)
+    };
+    let from = format!("{folder}{}", entry.file);
+    if entry.file.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
+        return leave(report, "its path leads out of the folder of the rules");
+    }
+    let path = session.fleet.root.join(&from);
+    if path.symlink_metadata().is_err() {
+        return leave(report, "there is no such file");
+    }
+    let Some(name) = agenix::name_of(&from) else {
+        return leave(report, "no name of a secret can be made of its path");
+    };
+    let policy = &session.fleet.policy;
+    if policy.secrets.contains_key(name.as_str()) {
+        return leave(report, "a secret of this name is declared already");
+    }
+    if let Some(other) = names.insert(name.as_str().to_owned(), entry.file.clone()) {
+        return Err(Error::usage(format!("{other} and {} would both be the secret {name}", entry.file))
+            .hint("rename one of the two files, and its rule"));
+    }
+    let mut hosts: Vec<HostName> = entry
+        .keys
+        .iter()
+        .filter_map(|key| match holders.get(&canonical(key)?)? {
+            Holder::Host(host) => Some(host.clone()),
+            Holder::Admin(_) | Holder::Retired(_) | Holder::Past(_) => None,
+        })
+        .collect();
+    hosts.sort();
+    hosts.dedup();
+    let declaration = Declaration { hosts: hosts.iter().map(ToString::to_string).collect(), ..Declaration::default() };
+    edit.declare(&name, &declaration)?;
+    let to = name.file().path();
+    let bytes = files::read(&path, FILE_LIMIT);
+    let taken = if from == to {
+        // What is wrong with a file that stays where it is, `check` says.
+        bytes.ok().map(|bytes| Taken { name: name.clone(), from, bytes })
+    } else {
+        let bytes = bytes?;
+        if session.fleet.root.join(&to).symlink_metadata().is_ok() {
+            return Err(
+                Error::failed(format!("{to} is there already, where {from} would go")).hint("move one of the two away")
+            );
+        }
+        report.moved.push((from.clone(), to));
+        Some(Taken { name: name.clone(), from, bytes })
+    };
+    report.secrets.push((name, hosts));
+    Ok(taken)
+}

@@ -1,0 +1,86 @@
+//! The declared checks, before and after: only what got worse counts, and it may take a while to recover.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::adapters::fs::root::Root;
+use crate::adapters::host::{closure, probe};
+use crate::domain::deploy::checks::with_commands;
+use crate::domain::deploy::protocol::Look;
+use crate::domain::name::HostName;
+use crate::error::{Error, Result};
+
+/// What a look at all checks found: each by name, with what is wrong, if anything.
+pub type Findings = BTreeMap<String, Option<String>>;
+
+/// The checks with the commands of a system.
+///
+/// # Errors
+/// When what the system says of them is not understood.
+pub fn of_system(root: &Root, system: Option<&str>, checks: &[Look]) -> Result<Vec<Look>> {
+    let commands = system.map_or(Ok(None), |system| closure::commands(root, system))?;
+    Ok(with_commands(checks, &commands.unwrap_or_default()))
+}
+
+/// Looks at all checks.
+pub fn look(root: &Root, host: Option<&HostName>, checks: &[Look]) -> Findings {
+    checks
+        .iter()
+        .map(|check| {
+            (check.name.clone(), probe::look(root, host, &check.probe).err().map(|error| error.message().to_owned()))
+        })
+        .collect()
+}
+
+/// Looks again until nothing is worse than before, or the time is over.
+///
+/// # Errors
+/// Names every check that was well, or was not made, and is not well now.
+pub fn compare(
+    root: &Root,
+    host: Option<&HostName>,
+    checks: &[Look],
+    before: &Findings,
+    settle: Duration,
+) -> Result<Findings> {
+    let end = Instant::now() + settle;
+    loop {
+        let after = look(root, host, checks);
+        let worse = |(name, wrong): (&String, &Option<String>)| match (before.get(name), wrong) {
+            (Some(Some(_)), _) | (_, None) => None,
+            (_, Some(wrong)) => Some(Error::failed(format!("check {name}: {wrong}"))),
+        };
+        let faults: Vec<Error> = after.iter().filter_map(worse).collect();
+        if faults.is_empty() {
+            return Ok(after);
+        }
+        if Instant::now() >= end {
+            return Err(Error::batch(format!("{} checks got worse", faults.len()), faults));
+        }
+        // A service that was just restarted needs a moment.
+        std::thread::sleep(Duration::from_millis(500).min(settle));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::policy::Probe;
+
+    #[test]
+    fn only_what_got_worse_fails() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join("a"), "").unwrap();
+        let root = Root::open(place.path()).unwrap();
+        let checks = ["a", "b"].map(|name| Look { name: name.into(), probe: Probe::Exists(format!("/{name}")) });
+        let before = look(&root, None, &checks);
+        assert_eq!(before["a"], None);
+        assert!(
+            before["b"].is_some() && compare(&root, None, &checks, &before, Duration::ZERO).is_ok(),
+            "b was missing before"
+        );
+        std::fs::remove_file(place.path().join("a")).unwrap();
+        let error = compare(&root, None, &checks, &before, Duration::from_millis(1)).unwrap_err();
+        assert_eq!(error.message(), "check a: /a does not exist");
+    }
+}

@@ -1,0 +1,96 @@
+//! How the program on the host talks: events to whoever listens, and the same into the log of the run.
+
+use std::sync::{Arc, OnceLock};
+
+use secrecy::SecretString;
+
+use crate::adapters::host::run_dir::Bench;
+use crate::adapters::prompt::Ask;
+use crate::commands::{Event, Talk};
+use crate::domain::deploy::protocol::Told;
+use crate::domain::secret::plaintext::Plaintext;
+use crate::error::{Error, Kind, Result};
+
+/// Whoever listens to the program on the host. That nobody listens any more does not stop the work.
+pub type Listener = Box<dyn Fn(&Told) + Send + Sync>;
+
+/// Tells and logs.
+pub struct Teller {
+    listener: Listener,
+    bench: OnceLock<Arc<Bench>>,
+}
+
+impl Teller {
+    /// Tells this listener.
+    pub fn new(listener: Listener) -> Self {
+        Self { listener, bench: OnceLock::new() }
+    }
+
+    /// From now on everything goes into the log too.
+    pub fn log_to(&self, bench: &Arc<Bench>) {
+        // There is one bench in a run.
+        let _second = self.bench.set(Arc::clone(bench));
+    }
+
+    /// A step begins.
+    pub fn step(&self, text: impl Into<String>) {
+        self.tell(&Told::Step { text: text.into() });
+    }
+
+    /// A line of the system's own programs.
+    pub fn said(&self, text: &str) {
+        if !text.trim().is_empty() {
+            self.tell(&Told::Said { text: text.to_owned() });
+        }
+    }
+
+    /// Something is wrong, and the work goes on.
+    pub fn warn(&self, text: impl Into<String>) {
+        self.tell(&Told::Warning { text: text.into() });
+    }
+
+    /// Tells it.
+    pub fn tell(&self, told: &Told) {
+        if let Some(bench) = self.bench.get() {
+            bench.log(told);
+        }
+        (self.listener)(told);
+    }
+}
+
+impl Ask for Teller {
+    fn passphrase(&self, what: &str) -> Result<SecretString> {
+        Err(Error::new(Kind::NoIdentity, format!("{what} is protected by a passphrase, and a host has nobody to ask")))
+    }
+
+    fn password(&self, what: &str) -> Result<SecretString> {
+        Err(Error::failed(format!("there is nobody to ask for the {what}")))
+    }
+
+    fn tell(&self, message: &str) {
+        self.said(message);
+    }
+
+    fn confirm(&self, _question: &str) -> Result<bool> {
+        Ok(false)
+    }
+}
+
+impl Talk for Teller {
+    fn event(&self, event: Event) {
+        match event {
+            Event::Note(text) | Event::Step(text) => self.said(&text),
+            Event::Warning(text) => self.warn(text),
+            Event::Progress(..) | Event::Looked(_) => {}
+            Event::Of(_, event) => self.event(*event),
+        }
+    }
+
+    fn new_value(&self, name: &str) -> Result<Plaintext> {
+        Err(Error::failed(format!("there is nobody to ask for the value of {name}")))
+    }
+
+    fn new_passphrase(&self, what: &str) -> Result<SecretString> {
+        Err(Error::failed(format!("there is nobody to ask for a passphrase for {what}")))
+    }
+}

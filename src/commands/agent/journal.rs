@@ -1,0 +1,133 @@
+//! What a run writes down before each step, so that whoever finds it unfinished can finish it or go back.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::adapters::fs::root::Root;
+use crate::adapters::host::run_dir::Bench;
+use crate::adapters::host::{closure, profile, units};
+use crate::commands::agent::secrets::Live;
+use crate::domain::deploy::protocol::Order;
+use crate::error::{Error, Kind, Result};
+
+/// The version of the form that this program writes and reads.
+const VERSION: u32 = 1;
+/// What names the boot of a machine.
+const BOOT: &str = "/proc/sys/kernel/random/boot_id";
+
+/// The journal of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Journal {
+    version: u32,
+    /// What was asked for.
+    pub order: Order,
+    /// How it was before.
+    pub saved: Saved,
+    /// The step that was begun last.
+    pub reached: Step,
+    /// Whether it is on the way back.
+    pub back: bool,
+    /// The boot of the machine in which it began.
+    boot: Option<String>,
+}
+
+/// The steps, in order. Up to and with `Verify` the way on is the way back; from `Profile` on the system is known to be
+/// well, and the run is finished, unless somebody had to acknowledge it and did not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// Nothing was changed.
+    Begun,
+    /// Secrets are put in place here.
+    Install,
+    /// The system is activated.
+    Activate,
+    /// It is looked at.
+    Verify,
+    /// The profile is set.
+    Profile,
+    /// What boots next is set.
+    Boot,
+    /// All is done, and the deployer is waited for.
+    Acknowledge,
+}
+
+/// How a machine was before a run: the state that a failure goes back to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Saved {
+    /// The running system; none where none runs.
+    pub system: Option<String>,
+    /// The current generation of the profile.
+    pub generation: Option<u64>,
+    /// Its system.
+    pub generation_system: Option<String>,
+    /// All generations of the profile.
+    pub generations: Vec<u64>,
+    /// The generations of secrets that are live.
+    pub secrets: Live,
+    /// What the system that comes was delivered with before, if it carries no manifest.
+    pub bundle: Option<String>,
+    /// The units that are failed; none where nobody can tell.
+    pub failed: Option<BTreeSet<String>>,
+}
+
+impl Saved {
+    /// Looks how it is.
+    ///
+    /// # Errors
+    /// When the status of live secrets cannot be read.
+    pub fn of(root: &Root, coming: &str) -> Result<Self> {
+        Ok(Self {
+            system: root.store_path(closure::RUNNING),
+            generation: profile::current(root),
+            generation_system: profile::current_system(root),
+            generations: profile::generations(root).iter().map(|generation| generation.number).collect(),
+            secrets: Live::of(root)?,
+            bundle: root.link(&closure::bundle(coming)),
+            failed: units::failing_units(root),
+        })
+    }
+}
+
+impl Journal {
+    /// The journal of a run that begins.
+    pub fn new(root: &Root, order: &Order, saved: Saved) -> Self {
+        let boot = root.text(BOOT);
+        Self { version: VERSION, order: order.clone(), saved, reached: Step::Begun, back: false, boot }
+    }
+
+    /// Whether the machine was booted since it began. What was delivered and activated then is gone.
+    pub fn is_of_former_boot(&self, root: &Root) -> bool {
+        self.boot.is_some() && self.boot != root.text(BOOT)
+    }
+
+    /// Writes it down, durably.
+    ///
+    /// # Errors
+    /// When it is not on the disk.
+    pub fn write(&self, bench: &Bench) -> Result<()> {
+        let bytes = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::new(Kind::Bug, "cannot write the journal").because(error))?;
+        bench.write_journal(&bytes)
+    }
+
+    /// The journal that a run left which did not end.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is of another version.
+    pub fn left(bench: &Bench) -> Result<Option<Self>> {
+        let Some(bytes) = bench.journal()? else { return Ok(None) };
+        let unreadable = || {
+            Error::new(Kind::Person, "a deploy was interrupted, and its journal cannot be read").hint(
+                "look at what runs (`sealift generations`), mend it, then remove /var/lib/sealift/deploy/journal.json",
+            )
+        };
+        let journal: Self = serde_json::from_slice(&bytes).map_err(|error| unreadable().because(error))?;
+        if journal.version == VERSION {
+            Ok(Some(journal))
+        } else {
+            Err(unreadable().because("it is of another version"))
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! The program on the host: takes one order, carries it out, and tells what happens. Started by a deployer on the same
+//! machine, and depends on nothing of it: not on its terminal, its session, or that it still listens.
+
+pub mod checks;
+pub mod events;
+mod follow;
+pub mod generations;
+mod journal;
+mod keep;
+pub mod launch;
+mod rollback;
+mod secrets;
+pub mod survey;
+mod transaction;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::adapters::fs::root::Root;
+use crate::adapters::host::host_key::machine_keys;
+use crate::adapters::host::run_dir::{self, Bench};
+use crate::adapters::host::{closure, etc_nixos, facts, profile, units};
+use crate::adapters::{process, signals};
+use crate::commands::agent::events::{Listener, Teller};
+use crate::commands::agent::launch::Front;
+use crate::commands::agent::transaction::Ended;
+use crate::commands::install;
+use crate::domain::deploy::diff::Action;
+use crate::domain::deploy::host_facts::Record;
+use crate::domain::deploy::protocol::{
+    Failure, LONGEST, Look, Order, Outcome, Profile, Told, VERSION, Verdict, Verified, Work, is_run,
+};
+use crate::error::{Error, Result};
+
+/// How often it is looked whether a run is still at work.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// What part of the program on the host this is.
+pub enum Part {
+    /// What a deployer starts: answers, or starts the part that does the work.
+    Front(Front),
+    /// The part that does the work, for this user.
+    Here(u32),
+}
+
+/// Carries out the order and tells how it ended. Says whether it ended well.
+pub fn run(order: &[u8], part: &Part, listener: Listener) -> bool {
+    let order = parse(order);
+    let machine = |order: &Order| Root::open(&order.root);
+    if let (Part::Front(front), Ok(order)) = (part, &order)
+        && matches!(order.work, Work::Switch(_) | Work::Recover)
+    {
+        return match machine(order).and_then(|root| front.start(&root, order)) {
+            Ok(well) => well,
+            Err(error) => tell_end(&Teller::new(listener), Err(error)),
+        };
+    }
+    let user = match part {
+        Part::Front(front) => front.user,
+        Part::Here(user) => {
+            process::leave_session();
+            *user
+        }
+    };
+    let teller = Arc::new(Teller::new(listener));
+    let last = order.and_then(|order| carry_out(&machine(&order)?, &order, user, &teller));
+    tell_end(&teller, last)
+}
+
+/// Finishes or takes back what a killed run left on this machine, if there is anything. A run that is at work is left alone,
+/// or with `wait` waited for. Says whether all is well: that a run was taken back is no failure of this.
+///
+/// # Errors
+/// When it cannot be looked at.
+pub fn recover(root: &Root, who: &str, run: &str, wait: bool, listener: Listener) -> Result<bool> {
+    while wait && run_dir::is_held(root) && !signals::pending() {
+        std::thread::sleep(PAUSE);
+    }
+    // One that is at work was not killed: its own switch may have started this. And where the machine is going down, nothing
+    // can be started.
+    if !run_dir::is_unfinished(root) || run_dir::is_held(root) || units::goes_down(root) {
+        return Ok(true);
+    }
+    process::leave_session();
+    let order = Order {
+        version: VERSION,
+        run: run.to_owned(),
+        who: who.to_owned(),
+        root: root.path().to_owned(),
+        host: None,
+        work: Work::Recover,
+    };
+    let teller = Arc::new(Teller::new(listener));
+    let last = change(root, &order, 0, &teller);
+    // The unit of the run and that of the machine may both want to; one is enough, and tells how it ended.
+    if last.is_err() && run_dir::is_held(root) {
+        return Ok(true);
+    }
+    let well = !matches!(&last, Err(_) | Ok(Told::End(Verdict { outcome: Outcome::Person, .. })));
+    tell_end(&teller, last);
+    Ok(well)
+}
+
+/// Tells the last event, and says whether it is a good one.
+fn tell_end(teller: &Teller, last: Result<Told>) -> bool {
+    let last = last.unwrap_or_else(|error| {
+        Told::End(Verdict {
+            outcome: Outcome::Failed,
+            generation: None,
+            running: None,
+            until_reboot: false,
+            failure: Some(Failure::from(&error)),
+        })
+    });
+    teller.tell(&last);
+    !matches!(last, Told::GoesDown | Told::End(Verdict { failure: Some(_), .. }))
+}
+
+/// Reads an order.
+fn parse(order: &[u8]) -> Result<Order> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        version: u32,
+    }
+    let malformed = |fault: serde_json::Error| {
+        Error::usage(format!("the order is not well formed (line {}, column {})", fault.line(), fault.column()))
+    };
+    let version: Version = serde_json::from_slice(order).map_err(malformed)?;
+    if version.version != VERSION {
+        return Err(Error::usage(format!(
+            "the order is of version {}, and this program takes version {VERSION}",
+            version.version
+        ))
+        .hint("use the same version of sealift on both sides"));
+    }
+    let order: Order = serde_json::from_slice(order).map_err(malformed)?;
+    // An empty one to follow is the newest.
+    let followed = match &order.work {
+        Work::Follow(run) if !run.is_empty() => Some(run),
+        _ => None,
+    };
+    if ![Some(&order.run), followed].into_iter().flatten().all(|run| is_run(run)) {
+        return Err(Error::usage("the order's run is not a name"));
+    }
+    if let Work::Switch(switch) = &order.work
+        && [Some(switch.settle), switch.acknowledge].into_iter().flatten().any(|seconds| seconds > LONGEST)
+    {
+        return Err(Error::usage("the order would wait for longer than an hour"));
+    }
+    Ok(order)
+}
+
+/// Does what was asked for; the last thing to be told.
+fn carry_out(root: &Root, order: &Order, user: u32, teller: &Arc<Teller>) -> Result<Told> {
+    match &order.work {
+        Work::Survey(question) => Ok(Told::Survey(Box::new(survey::of(root, question)?))),
+        Work::Generations => Ok(Told::Generations(generations::here(root.path())?)),
+        Work::Verify(checks) => verified(root, order, checks).map(Told::Verified),
+        Work::Follow(run) => follow::run(root, run, teller),
+        Work::Examine => Ok(Told::Examined(Box::new(facts::machine(root, machine_keys(root))))),
+        Work::Switch(_) | Work::Recover => change(root, order, user, teller),
+    }
+}
+
+/// The checks, and what is delivered against the manifest of the system that runs.
+fn verified(root: &Root, order: &Order, checks: &[Look]) -> Result<Verified> {
+    let running = root.store_path(closure::RUNNING);
+    let checks = checks::of_system(root, running.as_deref(), checks)?;
+    let manifest = running.and_then(|running| closure::manifest(root, &running));
+    Ok(Verified {
+        checks: checks::look(root, order.host.as_ref(), &checks),
+        secrets: manifest.map_or_else(|| Ok(BTreeMap::new()), |manifest| install::compare(root, &manifest))?,
+    })
+}
+
+/// What changes the machine: one at a time, written down, recorded.
+fn change(root: &Root, order: &Order, user: u32, teller: &Arc<Teller>) -> Result<Told> {
+    let bench = Arc::new(Bench::take(root, &order.run, &order.who)?);
+    teller.log_to(&bench);
+    // A closed lid or a reboot in the middle of a switch would be one more thing to recover from; that nobody can be asked
+    // for it is no reason to switch nothing.
+    let awake = units::stay_awake(root);
+    if let Err(error) = &awake {
+        teller.warn(format!("sleep and shutdown cannot be held off meanwhile: {}", error.message()));
+    }
+    let recovered = match rollback::recover(root, &bench, teller)? {
+        Some((_, ended)) if ended.outcome == Outcome::Lost => return Ok(Told::GoesDown),
+        Some((former, ended)) => {
+            let verdict = verdict(root, &former, &ended);
+            record(root, &bench, &former, &verdict);
+            // Whoever still waits for that run is told.
+            bench.log_end(&former.run, &Told::End(verdict.clone()));
+            Some(verdict)
+        }
+        None => None,
+    };
+    let Work::Switch(switch) = &order.work else {
+        return Ok(Told::End(recovered.unwrap_or_else(|| verdict(root, order, &Ended::well(Outcome::Nothing)))));
+    };
+    // The way back failed: nothing more is done before a person looked.
+    if let Some(verdict) = recovered.filter(|verdict| verdict.outcome == Outcome::Person) {
+        return Ok(Told::End(verdict));
+    }
+    let ended = switch
+        .link
+        .as_deref()
+        .map_or(Ok(()), |to| etc_nixos::prepare(root, to))
+        .and_then(|()| transaction::run(root, &bench, teller, order, switch, user, rollback::go))
+        .unwrap_or_else(|error| Ended { outcome: Outcome::Failed, failure: Some(error) });
+    if ended.outcome == Outcome::Lost {
+        return Ok(Told::GoesDown);
+    }
+    let verdict = verdict(root, order, &ended);
+    link(root, order, &verdict, teller);
+    record(root, &bench, order, &verdict);
+    Ok(Told::End(verdict))
+}
+
+/// What an order came to, and how the machine is now.
+fn verdict(root: &Root, order: &Order, ended: &Ended) -> Verdict {
+    Verdict {
+        outcome: ended.outcome,
+        generation: profile::current(root),
+        running: root.store_path(closure::RUNNING),
+        until_reboot: until_reboot(root, order, ended.outcome),
+        failure: ended.failure.as_ref().map(Failure::from),
+    }
+}
+
+/// Lets /etc/nixos lead where it was asked to, or, after a way back by hand, where it led before. The system is well by then,
+/// and stays so.
+fn link(root: &Root, order: &Order, verdict: &Verdict, teller: &Teller) {
+    let Work::Switch(switch) = &order.work else { return };
+    let stays = matches!(switch.action, Action::Switch | Action::Boot);
+    if !stays || !matches!(verdict.outcome, Outcome::Done | Outcome::PendingReboot) {
+        return;
+    }
+    let told = match (&switch.link, switch.profile) {
+        (Some(to), _) => etc_nixos::link(root, to, verdict.generation),
+        (None, Profile::Generation(_)) => etc_nixos::restore(root, verdict.generation),
+        (None, Profile::New) => return,
+    };
+    match told {
+        Ok(None) => {}
+        Ok(Some(text)) => teller.tell(&Told::Step { text }),
+        Err(error) => teller.tell(&Told::Warning { text: error.in_one_line() }),
+    }
+}
+
+/// Whether delivered secrets are gone after the next boot: the system has no unit that would deliver them again.
+fn until_reboot(root: &Root, order: &Order, outcome: Outcome) -> bool {
+    let Work::Switch(switch) = &order.work else { return false };
+    let delivered = matches!(switch.action, Action::Test | Action::Switch)
+        && matches!(outcome, Outcome::Done | Outcome::PendingReboot);
+    let brought =
+        switch.bundle.is_some() && !root.exists(&format!("{}/{}", transaction::activated(root, switch), closure::UNIT));
+    delivered && (brought || (switch.keep_values && keep::is_in_use(root)))
+}
+
+/// Adds a run to the record of all.
+fn record(root: &Root, bench: &Bench, order: &Order, verdict: &Verdict) {
+    let switch = match &order.work {
+        Work::Switch(switch) => Some(switch),
+        _ => None,
+    };
+    let carried =
+        switch.and_then(|switch| transaction::manifest(root, switch)).and_then(|at| closure::secrets(root, &at).ok());
+    let line = Record {
+        version: VERSION,
+        run: order.run.clone(),
+        who: order.who.clone(),
+        ended: run_dir::now(),
+        action: switch.map(|switch| switch.action),
+        system: switch.map(|switch| switch.system.clone()),
+        former: switch.and_then(|switch| switch.expected.clone()),
+        commit: switch.and_then(|switch| switch.commit.clone()),
+        secrets: carried.into_iter().flatten().map(|secret| (secret.name, secret.digest)).collect(),
+        outcome: verdict.outcome,
+        generation: verdict.generation,
+        reason: verdict.failure.as_ref().map(Failure::reason),
+    };
+    // Both are plain data: they are always written.
+    if let (Ok(result), Ok(line)) = (serde_json::to_vec_pretty(verdict), serde_json::to_string(&line)) {
+        bench.end(&order.run, &result, &line);
+    }
+}

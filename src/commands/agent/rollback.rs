@@ -1,0 +1,169 @@
+//! The way back: everything as it was before the run, by the saved system's own switch-to-configuration. And the way on
+//! for a run that was killed when it was all but done.
+
+use std::sync::Arc;
+
+use crate::adapters::fs::files;
+use crate::adapters::fs::root::Root;
+use crate::adapters::host::activation::{Activation, Program, end_left};
+use crate::adapters::host::run_dir::Bench;
+use crate::adapters::host::{ack, closure, profile, units};
+use crate::commands::agent::events::Teller;
+use crate::commands::agent::journal::{Journal, Step};
+use crate::commands::agent::secrets::{take_all, take_back};
+use crate::commands::agent::transaction::{Ended, Transaction, activated, let_go, point};
+use crate::domain::deploy::diff::{Action, Switched};
+use crate::domain::deploy::protocol::{Order, Outcome, Profile, Switch, Work};
+use crate::error::{Error, Kind, Result};
+
+/// Goes back because of an error, and says how that ended.
+pub fn go(transaction: &mut Transaction<'_>, why: Error) -> Ended {
+    let Work::Switch(switch) = transaction.journal.order.work.clone() else {
+        return Ended { outcome: Outcome::Failed, failure: Some(why) };
+    };
+    // Nothing can be started any more: the journal stays, and the next boot goes on from here.
+    if units::goes_down(transaction.root) {
+        return Ended::later();
+    }
+    if transaction.journal.reached > Step::Begun {
+        transaction.teller.warn(format!("{}; going back", why.message()));
+    }
+    let busy = transaction.journal.reached == Step::Activate && why.kind() == Kind::Failed;
+    // Nothing was switched yet: what failed was putting secrets in place, or another switch was in the way.
+    let untouched = transaction.journal.reached <= Step::Install || busy;
+    let mut faults = undo(transaction, &switch, busy);
+    if !faults.is_empty() && units::goes_down(transaction.root) {
+        return Ended::later();
+    }
+    // What could not be undone now is not undone by trying the same again: a person looks, and the next run starts
+    // from what is there.
+    faults.extend(transaction.bench.end_journal().err());
+    if faults.is_empty() {
+        if untouched {
+            return Ended { outcome: Outcome::Failed, failure: Some(why) };
+        }
+        return Ended {
+            outcome: Outcome::RolledBack,
+            failure: Some(rolled_back(transaction.root, &switch, &transaction.journal, &why)),
+        };
+    }
+    let failure = Error::all(Kind::Person, format!("{}, and the way back failed too", why.message()), faults)
+        .hint("the host needs a person: `sealift generations` shows what there is, `sealift rollback --to N` tries another system");
+    Ended { outcome: Outcome::Person, failure: Some(failure) }
+}
+
+fn rolled_back(root: &Root, switch: &Switch, journal: &Journal, why: &Error) -> Error {
+    let same = journal.saved.system == Some(activated(root, switch));
+    let what = match (&journal.saved.system, same) {
+        (_, true) => "the deploy failed; the system is the one that ran before, and stays",
+        (Some(_), _) => "the deploy failed and was rolled back",
+        (None, _) => "the deploy failed; what it had installed is removed",
+    };
+    let message = why.message().to_owned();
+    let parts = why.parts().iter().map(|part| part.message().to_owned());
+    let reasons: Vec<_> = std::iter::once(message).chain(parts).collect();
+    let error = Error::new(Kind::RolledBack, what).because(reasons.join("\n"));
+    let next = match (switch.profile, journal.reached) {
+        (Profile::Generation(_), Step::Verify) => "`--no-checks` goes back whatever the checks say",
+        (Profile::Generation(_), _) => "`sealift generations` shows what else there is",
+        (Profile::New, _) => "mend what failed, and deploy again",
+    };
+    error.hint(why.mend().unwrap_or(next).to_owned())
+}
+
+/// Undoes the steps that were begun, last one first, and everything that can be undone. Says what could not.
+fn undo(transaction: &mut Transaction<'_>, switch: &Switch, busy: bool) -> Vec<Error> {
+    let reached = transaction.journal.reached;
+    let saved = transaction.journal.saved.clone();
+    let root = transaction.root;
+    transaction.journal.back = true;
+    let mut faults = Vec::new();
+    let mut attempt = |outcome: Result<()>| faults.extend(outcome.err());
+    // Not written down is no reason to stay half-way.
+    attempt(transaction.journal.write(transaction.bench));
+    attempt(end_left(root));
+    if reached >= Step::Profile {
+        attempt(profile::restore(root, saved.generation, &saved.generations));
+    }
+    // Before the saved system is activated, so that what it restarts finds its own values. Where both systems have a
+    // unit, the saved one's compares with what is live and installs its own.
+    let delivers =
+        |system: Option<&str>| system.is_some_and(|system| root.exists(&format!("{system}/{}", closure::UNIT)));
+    let by_units = transaction.facts.has_unit && delivers(saved.system.as_deref());
+    let booted = transaction.journal.is_of_former_boot(root);
+    if reached >= Step::Install && !booted && (transaction.installs(switch) || !by_units) {
+        attempt(take_back(root, saved.secrets));
+        attempt(restore_bundle(root, switch, saved.bundle.as_deref()));
+    }
+    // After a boot runs what boots, which may be either; before it, whatever was reached.
+    let runs = root.store_path(closure::RUNNING);
+    let coming = activated(root, switch);
+    let activated = if booted {
+        runs.as_ref() == Some(&switch.system)
+    } else {
+        reached >= Step::Activate && !busy && switch.live && matches!(switch.action, Action::Test | Action::Switch)
+    };
+    if let Some(former) = saved.system.as_deref().filter(|former| activated && *former != coming) {
+        transaction.teller.step("activating the former system");
+        attempt(activate_saved(transaction, former, Action::Test));
+    }
+    if let Some(former) = saved.generation_system.as_deref().filter(|_| reached >= Step::Boot) {
+        transaction.teller.step("making the former system the one that boots");
+        attempt(activate_saved(transaction, former, Action::Boot));
+    }
+    // What the system that goes delivered in this boot is nobody's, where the saved one delivers nothing.
+    if booted && !delivers(saved.system.as_deref()) {
+        attempt(take_all(root));
+    }
+    faults
+}
+
+fn activate_saved(transaction: &Transaction<'_>, system: &str, action: Action) -> Result<()> {
+    let switched = transaction.patiently(Activation { system, action, checked: false, engine: Program::Native })?;
+    match (transaction.judge(&switched), switched) {
+        (Ok(()), _) => Ok(()),
+        (Err(error), Switched::Busy) => Err(error),
+        (Err(error), _) => Err(Error::new(Kind::Person, format!("the former system: {}", error.message()))),
+    }
+}
+
+fn restore_bundle(root: &Root, switch: &Switch, saved: Option<&str>) -> Result<()> {
+    let link = closure::bundle(&activated(root, switch));
+    match (root.link(&link), saved) {
+        (now, saved) if now.as_deref() == saved => Ok(()),
+        (_, Some(saved)) => point(root, &link, saved),
+        (_, None) => files::remove(&root.outside(&link)),
+    }
+}
+
+/// Finishes or takes back what a killed run left: its order, and how it ended now. None where there is nothing.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub fn recover(root: &Root, bench: &Bench, teller: &Arc<Teller>) -> Result<Option<(Order, Ended)>> {
+    let Some(journal) = Journal::left(bench)? else { return Ok(None) };
+    let order = journal.order.clone();
+    let Work::Switch(switch) = order.work.clone() else { return bench.end_journal().map(|()| None) };
+    teller.warn(format!("an interrupted deploy was found (run {}, begun by {})", journal.order.run, journal.order.who));
+    // It is in nobody's way.
+    let _left = ack::forget(root, &order.run);
+    // The system itself may be gone from the store; then the way back is the only one.
+    let facts = closure::facts(root, &activated(root, &switch));
+    let finish = journal.reached >= Step::Profile && !journal.back && switch.acknowledge.is_none() && facts.is_ok();
+    let teller = Arc::clone(teller);
+    // Nobody is waited for here: who had to come did not.
+    let mut transaction = Transaction { root, bench, teller, journal, facts: facts.unwrap_or_default(), user: 0 };
+    let ended = if finish {
+        match transaction.make_default(&switch) {
+            Ok(()) => bench.end_journal().map(|()| Ended::well(Outcome::Done)),
+            Err(error) => Ok(go(&mut transaction, error)),
+        }
+    } else {
+        Ok(go(&mut transaction, Error::new(Kind::RolledBack, "it was interrupted")))
+    };
+    let ended = ended?;
+    if ended.outcome != Outcome::Lost {
+        let_go(root);
+    }
+    Ok(Some((order, ended)))
+}

@@ -1,0 +1,130 @@
+//! The secrets of a deploy: opened before anything is switched, put in place here only for a system that cannot do it
+//! itself, and taken back. The one file of the agent that knows `install`.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::adapters::age::identity::Plugins;
+use crate::adapters::fs::root::Root;
+use crate::commands::Talk;
+use crate::commands::install;
+use crate::domain::manifest::Manifest;
+use crate::domain::manifest::install_status::Tree;
+use crate::error::{Error, Result};
+
+/// Both trees. Users' secrets come first: the owners of others may depend on them.
+const TREES: [Tree; 2] = [Tree::Users, Tree::Ordinary];
+
+/// Which generations of secrets are live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Live {
+    users: Option<u64>,
+    ordinary: Option<u64>,
+}
+
+impl Live {
+    /// Looks.
+    ///
+    /// # Errors
+    /// When the status of a live generation cannot be read.
+    pub fn of(root: &Root) -> Result<Self> {
+        let generation = |tree| Ok::<_, Error>(install::status(root.path(), tree)?.map(|status| status.generation));
+        Ok(Self { users: generation(Tree::Users)?, ordinary: generation(Tree::Ordinary)? })
+    }
+
+    fn get(self, tree: Tree) -> Option<u64> {
+        match tree {
+            Tree::Users => self.users,
+            Tree::Ordinary => self.ordinary,
+        }
+    }
+}
+
+/// A manifest on a machine.
+pub struct Delivery<'a> {
+    /// The machine's root.
+    pub root: &'a Root,
+    /// The manifest, from inside.
+    pub manifest: &'a str,
+    /// Whom to tell.
+    pub talk: Arc<dyn Talk>,
+}
+
+impl Delivery<'_> {
+    fn requests(&self) -> Result<Vec<install::Request>> {
+        let bytes = self
+            .root
+            .read(self.manifest)?
+            .ok_or_else(|| Error::failed(format!("there is no manifest {}", self.manifest)))?;
+        let manifest = Manifest::parse(&bytes)?;
+        let wanted = |tree: &Tree| match tree {
+            Tree::Users => manifest.placements.iter().any(|placement| placement.target.needed_for_users),
+            Tree::Ordinary => true,
+        };
+        let request = |tree| install::Request {
+            manifest: self.root.outside(self.manifest),
+            root: self.root.path().to_owned(),
+            identities: Vec::new(),
+            tree,
+            user_dir: None,
+            strict: install::Strict::Always,
+            plugins: Plugins::default(),
+        };
+        Ok(TREES.into_iter().filter(wanted).map(request).collect())
+    }
+
+    /// Opens and checks everything with the host's own keys, and changes nothing. What was found, for people. With `now` they
+    /// are put in place before the system that comes could make their owners.
+    ///
+    /// # Errors
+    /// When one cannot be opened, or is not what it should be.
+    pub fn stage(&self, now: bool) -> Result<String> {
+        // The very ciphertext is live, and as it was delivered: it was opened in this boot.
+        if let Ok(found) = install::compare(self.root, self.manifest)
+            && !found.is_empty()
+            && found.values().all(Option::is_none)
+        {
+            return Ok(format!("{} secrets are live already, as they were sealed", found.len()));
+        }
+        let owners = if now { install::Owners::MustExist } else { install::Owners::MayCome };
+        let mut count = 0;
+        for request in self.requests()? {
+            count += install::stage(&request, &self.talk, owners)?.secrets.len();
+        }
+        Ok(format!("{count} secrets open with the host's keys"))
+    }
+
+    /// Puts everything in place.
+    ///
+    /// # Errors
+    /// When nothing of one tree was changed; `take_back` undoes the other.
+    pub fn install(&self) -> Result<()> {
+        self.requests()?.iter().try_for_each(|request| match install::run(request, &self.talk)?.failure() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        })
+    }
+}
+
+/// Makes the secrets that were live before live again, where others are live now.
+///
+/// # Errors
+/// When more than one delivery was made since.
+pub fn take_back(root: &Root, saved: Live) -> Result<()> {
+    for tree in TREES {
+        let live = Live::of(root)?.get(tree);
+        if let Some(generation) = live.filter(|_| live != saved.get(tree)) {
+            install::undo(root.path(), tree, generation)?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes away all that was delivered.
+///
+/// # Errors
+/// When some of it stays.
+pub fn take_all(root: &Root) -> Result<()> {
+    TREES.into_iter().try_for_each(|tree| install::clear(root.path(), tree))
+}

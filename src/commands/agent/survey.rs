@@ -1,0 +1,122 @@
+//! How a machine is, as far as anybody on it may know: what the plan is made from, and what `status` tells.
+
+use std::collections::BTreeMap;
+
+use crate::adapters::fs::root::Root;
+use crate::adapters::host::accounts::Caller;
+use crate::adapters::host::host_key::machine_keys;
+use crate::adapters::host::{closure, profile, run_dir, units};
+use crate::adapters::nix;
+use crate::domain::deploy::host_facts::{Question, Seen, Specialisation, Survey, Trust};
+use crate::domain::manifest::Manifest;
+use crate::domain::name::HostName;
+use crate::error::Result;
+
+/// Places whose free space matters: where, for what, and without how many bytes a deploy is not begun.
+pub const ROOM: [(&str, &str, u64); 3] = [
+    ("/nix/store", "the system", 256 << 20),
+    ("/boot", "kernel and initrd", 32 << 20),
+    ("/var/lib", "the journal", 8 << 20),
+];
+
+/// Looks.
+///
+/// # Errors
+/// When the system that was asked for is there and cannot be read.
+pub fn of(root: &Root, question: &Question) -> Result<Survey> {
+    let running = root.store_path(closure::RUNNING);
+    let coming = question.coming.as_deref().filter(|coming| closure::is_store_path(coming));
+    let coming = coming.filter(|coming| root.exists(coming) && nix::check_valid(root, coming).is_ok());
+    let caller = Caller::get();
+    let root_user = rustix::process::geteuid().is_root();
+    Ok(Survey {
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        host_name: root
+            .text(if root.is_machine() { "/proc/sys/kernel/hostname" } else { "/etc/hostname" })
+            .unwrap_or_default(),
+        platform: format!("{}-linux", std::env::consts::ARCH),
+        nixos: root.exists("/etc/NIXOS"),
+        root: root_user,
+        // Root is trusted in any case, and need not wait for nix.
+        trust: if root_user { Trust { user: true, ..Trust::default() } } else { nix::trust(&caller) },
+        user: caller.user,
+        keys: machine_keys(root),
+        // What runs may be broken; that is what a deploy can mend.
+        running: running.as_deref().and_then(|system| seen(root, system).ok()),
+        booted: root.store_path(closure::BOOTED).and_then(|system| closure::facts(root, &system).ok()),
+        generation: profile::current(root),
+        next: profile::current_system(root),
+        specialisation: running.as_deref().and_then(|running| specialisation(root, running)),
+        coming: coming.map(|system| seen(root, system)).transpose()?,
+        former: running.clone(),
+        closure: match running.as_deref().filter(|_| question.closure) {
+            Some(system) => nix::closure(root, system).unwrap_or_default(),
+            None => Vec::new(),
+        },
+        free: ROOM
+            .iter()
+            .filter_map(|(place, ..)| Some(((*place).to_owned(), root.free(place)?)))
+            .collect::<BTreeMap<_, _>>(),
+        busy: run_dir::is_held(root).then(|| run_dir::holder(root)),
+        unfinished: run_dir::is_unfinished(root),
+        failed: units::failing_units(root),
+        last: run_dir::last(root),
+    })
+}
+
+/// Which specialisation of the machine's generations a running system is, if it is one: of the current one rather than of an
+/// older one.
+fn specialisation(root: &Root, running: &str) -> Option<Specialisation> {
+    let older = profile::generations(root).into_iter().rev().filter_map(|generation| generation.system);
+    let all: Vec<String> = profile::current_system(root).into_iter().chain(older).collect();
+    if all.iter().any(|system| system == running) {
+        return None;
+    }
+    all.into_iter().find_map(|of| {
+        let found = closure::specialisations(root, &of).into_iter().find(|(_, system)| system == running);
+        found.map(|(name, _)| Specialisation { name, of })
+    })
+}
+
+/// What a system says of itself, and the secrets that came with it.
+///
+/// # Errors
+/// When it is no system.
+pub fn seen(root: &Root, system: &str) -> Result<Seen> {
+    let secrets = closure::manifest(root, system).map(|manifest| closure::secrets(root, &manifest));
+    Ok(Seen {
+        system: system.to_owned(),
+        facts: closure::facts(root, system)?,
+        carries: carries(root, system).ok().flatten(),
+        bundle: root.link(&closure::bundle(system)),
+        specialisations: closure::specialisations(root, system),
+        // A former system whose files are gone is no reason to keep it.
+        secrets: secrets.and_then(Result::ok).unwrap_or_default(),
+        commands: closure::commands(root, system).unwrap_or_default(),
+    })
+}
+
+/// The same of a system that comes, with the bundle that it is delivered with if it carries no manifest: what it names
+/// must be readable.
+///
+/// # Errors
+/// When it is no system, or a sealed file cannot be read.
+pub fn coming(root: &Root, system: &str, bundle: Option<&str>) -> Result<Seen> {
+    let carries = carries(root, system)?;
+    let manifest = match (bundle, &carries) {
+        (Some(bundle), _) => Some(format!("{bundle}/manifest.json")),
+        (None, Some(_)) => Some(format!("{system}/{}", closure::MANIFEST)),
+        (None, None) => None,
+    };
+    let secrets = manifest.map_or(Ok(Vec::new()), |manifest| closure::secrets(root, &manifest))?;
+    let bundle = bundle.map(str::to_owned);
+    let (facts, commands) = (closure::facts(root, system)?, closure::commands(root, system)?);
+    let specialisations = closure::specialisations(root, system);
+    Ok(Seen { system: system.to_owned(), facts, carries, bundle, secrets, commands, specialisations })
+}
+
+/// The host whose secrets a system carries itself.
+fn carries(root: &Root, system: &str) -> Result<Option<HostName>> {
+    let Some(text) = root.read(&format!("{system}/{}", closure::MANIFEST))? else { return Ok(None) };
+    Ok(Some(Manifest::parse(&text)?.host))
+}

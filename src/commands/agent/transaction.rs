@@ -1,0 +1,368 @@
+//! Makes a system the running one, or leaves everything as it was. Each step is written down before it is done.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::adapters::fs::files;
+use crate::adapters::fs::root::Root;
+use crate::adapters::host::ack::Door;
+use crate::adapters::host::activation::{Activation, Program, activate};
+use crate::adapters::host::run_dir::Bench;
+use crate::adapters::host::{closure, profile};
+use crate::adapters::{nix, signals};
+use crate::commands::agent::checks;
+use crate::commands::agent::events::Teller;
+use crate::commands::agent::journal::{Journal, Saved, Step};
+use crate::commands::agent::keep::{self, Kept};
+use crate::commands::agent::secrets::Delivery;
+use crate::domain::deploy::diff::{Action, Facts, Switched};
+use crate::domain::deploy::protocol::{Look, Order, Outcome, Profile, Switch, Told};
+use crate::domain::policy::Probe;
+use crate::error::{Error, Kind, Result};
+
+/// Links that keep the systems of a run alive until it ends.
+const KEPT: [&str; 2] = ["/nix/var/nix/gcroots/sealift-run-new", "/nix/var/nix/gcroots/sealift-run-former"];
+
+/// How often it is looked whether somebody wants this process to end.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// One run on one machine.
+pub struct Transaction<'a> {
+    /// The machine.
+    pub root: &'a Root,
+    /// Where its things are.
+    pub bench: &'a Bench,
+    /// Whom to tell.
+    pub teller: Arc<Teller>,
+    /// What is written down.
+    pub journal: Journal,
+    /// What the system says of itself.
+    pub facts: Facts,
+    /// The user who may acknowledge, by number.
+    pub user: u32,
+}
+
+/// The way back from an error, and how that ended.
+pub type Back = fn(&mut Transaction<'_>, Error) -> Ended;
+
+/// How a run ended, and why not better.
+pub struct Ended {
+    /// How.
+    pub outcome: Outcome,
+    /// Why.
+    pub failure: Option<Error>,
+}
+
+impl Ended {
+    /// Well.
+    pub fn well(outcome: Outcome) -> Self {
+        Self { outcome, failure: None }
+    }
+
+    /// Not yet: the machine is going down, and its next boot finds the journal.
+    pub fn later() -> Self {
+        Self { outcome: Outcome::Lost, failure: None }
+    }
+}
+
+/// Carries out an order to switch.
+///
+/// # Errors
+/// When nothing was begun: the system is none, the plan no longer holds, or a secret does not open.
+pub fn run(
+    root: &Root,
+    bench: &Bench,
+    teller: &Arc<Teller>,
+    order: &Order,
+    switch: &Switch,
+    user: u32,
+    back: Back,
+) -> Result<Ended> {
+    if !closure::is_store_path(&switch.system) {
+        return Err(Error::usage("what is to be activated is not a store path"));
+    }
+    // Root reads a manifest there and keeps it from the collector.
+    if switch.bundle.as_ref().is_some_and(|bundle| !closure::is_store_path(bundle)) {
+        return Err(Error::usage("what is to be delivered is not a store path"));
+    }
+    if let Some(name) = switch.specialisation.as_ref().filter(|_| activated(root, switch) == switch.system) {
+        return Err(Error::failed(format!("{} has no specialisation {name}", switch.system)));
+    }
+    let running = root.store_path(closure::RUNNING);
+    // What runs is in the store: a root of the collector leads to it.
+    if running.as_ref() != Some(&switch.system) {
+        nix::check_valid(root, &switch.system)?;
+    }
+    let facts = closure::facts(root, &activated(root, switch))?;
+    if running != switch.expected {
+        return Err(Error::failed("another system runs there now than when the plan was made")
+            .hint("nothing was changed; run this again to see the new plan"));
+    }
+    if switch.action == Action::DryActivate {
+        return dry(root, teller, switch);
+    }
+    let delivery = manifest(root, switch).map(|manifest| (manifest, Arc::clone(teller)));
+    if let Some((manifest, talk)) = &delivery {
+        teller.step("opening and checking the secrets");
+        let now = installs(root, switch, &facts, running.is_none());
+        teller.said(&Delivery { root, manifest, talk: talk.clone() }.stage(now)?);
+    }
+    let saved = Saved::of(root, &activated(root, switch))?;
+    keep(root, [Some(&switch.system), saved.system.as_ref()])?;
+    let journal = Journal::new(root, order, saved);
+    let mut transaction = Transaction { root, bench, teller: Arc::clone(teller), journal, facts, user };
+    let ended = transaction.carry_out(switch, back);
+    if ended.outcome != Outcome::Lost {
+        let_go(root);
+    }
+    Ok(ended)
+}
+
+/// The system that an order activates: its system, or the specialisation of it that is kept.
+pub fn activated(root: &Root, switch: &Switch) -> String {
+    let name = switch.specialisation.as_ref();
+    let kept = name.and_then(|name| closure::specialisations(root, &switch.system).remove(name));
+    kept.unwrap_or_else(|| switch.system.clone())
+}
+
+/// Where the manifest of what an order activates is: its own, or the one that goes along.
+pub fn manifest(root: &Root, switch: &Switch) -> Option<String> {
+    let along = switch.bundle.as_ref().map(|bundle| format!("{bundle}/manifest.json"));
+    let own = format!("{}/{}", activated(root, switch), closure::MANIFEST);
+    root.exists(&own).then_some(own).or(along)
+}
+
+fn dry(root: &Root, teller: &Arc<Teller>, switch: &Switch) -> Result<Ended> {
+    let system = activated(root, switch);
+    let activation =
+        Activation { system: &system, action: Action::DryActivate, checked: true, engine: Program::Native };
+    match activate(root, activation, |line| teller.said(line))? {
+        Switched::Done | Switched::NeedsReboot => Ok(Ended::well(Outcome::Nothing)),
+        other => Err(Error::failed(other.judge(None).err().unwrap_or_default())),
+    }
+}
+
+/// Whether the secrets are put in place here and not by the system's own unit: it has none, or no system runs yet that
+/// could start it.
+fn installs(root: &Root, switch: &Switch, facts: &Facts, first: bool) -> bool {
+    let now = matches!(switch.action, Action::Test | Action::Switch) && manifest(root, switch).is_some();
+    now && (first || (switch.live && !facts.has_unit))
+}
+
+impl Transaction<'_> {
+    /// As the function of this name, of this run.
+    pub fn installs(&self, switch: &Switch) -> bool {
+        installs(self.root, switch, &self.facts, self.journal.saved.system.is_none())
+    }
+
+    fn carry_out(&mut self, switch: &Switch, back: Back) -> Ended {
+        let live = switch.live && matches!(switch.action, Action::Test | Action::Switch);
+        match self.forward(switch, live) {
+            Ok(()) => {
+                // The switch is done, whatever becomes of the journal; but the next run takes one that stays for that of
+                // an interrupted run.
+                if let Err(error) = self.bench.end_journal() {
+                    self.teller.warn(format!(
+                        "the deploy is done, but its journal stays: {}; remove it before the next deploy",
+                        error.in_one_line()
+                    ));
+                }
+                self.forget_bundles();
+                let runs = self.root.store_path(closure::RUNNING) == Some(activated(self.root, switch));
+                Ended::well(if runs || switch.action == Action::Test { Outcome::Done } else { Outcome::PendingReboot })
+            }
+            Err(error) => back(self, error),
+        }
+    }
+
+    fn forward(&mut self, switch: &Switch, live: bool) -> Result<()> {
+        let host = self.journal.order.host.clone();
+        let engine = Program::choose(switch.engine, self.root)?;
+        let (checks, before) = if live { self.checks(switch)? } else { Default::default() };
+        for (name, wrong) in before.iter().filter_map(|(name, wrong)| Some((name, wrong.as_ref()?))) {
+            self.teller.warn(format!("check {name} fails already: {wrong}"));
+        }
+        if self.installs(switch) {
+            self.step(Step::Install, "putting the secrets in place")?;
+            self.install(switch)?;
+        }
+        if live {
+            self.step(Step::Activate, "activating the system")?;
+            let system = activated(self.root, switch);
+            let activation = Activation { system: &system, action: Action::Test, checked: true, engine };
+            let switched = activate(self.root, activation, |line| self.teller.said(line))?;
+            self.judge(&switched)?;
+            self.keep_values(switch)?;
+            self.step(Step::Verify, "looking whether all is well")?;
+            checks::compare(self.root, host.as_ref(), &checks, &before, Duration::from_secs(switch.settle))?;
+        }
+        // The deployer connects anew while the rest is done here: what is left does not touch the network.
+        let door = match switch.acknowledge {
+            Some(seconds) if live => Some((self.open_door(seconds)?, seconds, Instant::now())),
+            _ => None,
+        };
+        if switch.action != Action::Test {
+            self.make_default(switch)?;
+        }
+        door.map_or(Ok(()), |(door, seconds, since)| self.await_acknowledgement(&door, seconds, since))
+    }
+
+    /// The checks that are made after the switch, and what they find now. One whose command is new, or another than before, has
+    /// no before: it must be well.
+    fn checks(&self, switch: &Switch) -> Result<(Vec<Look>, checks::Findings)> {
+        let running = self.journal.saved.system.as_deref();
+        let mut coming = checks::of_system(self.root, Some(&activated(self.root, switch)), &switch.checks)?;
+        for lost in coming.extract_if(.., |look| look.probe == Probe::Deployed) {
+            self.teller.warn(format!("check {} is not made: the system does not carry its command", lost.name));
+        }
+        let now = checks::of_system(self.root, running, &switch.checks)?;
+        let same: Vec<Look> = now.into_iter().filter(|look| coming.contains(look)).collect();
+        let before = checks::look(self.root, self.journal.order.host.as_ref(), &same);
+        Ok((coming, before))
+    }
+
+    fn open_door(&self, seconds: u64) -> Result<Door> {
+        let door = Door::open(self.root, &self.journal.order.run, self.user)?;
+        self.teller.tell(&Told::Awaits { seconds });
+        Ok(door)
+    }
+
+    /// Waits for the deployer to have come back over a new connection: a system that nobody can reach any more is not kept.
+    fn await_acknowledgement(&mut self, door: &Door, seconds: u64, since: Instant) -> Result<()> {
+        self.step(Step::Acknowledge, "waiting to be reached over a new connection")?;
+        let end = since + Duration::from_secs(seconds);
+        // Told to end, by a machine that goes down or a person, it does not wait any longer.
+        while Instant::now() < end && !signals::pending() {
+            if door.wait(LOOK.min(end.saturating_duration_since(Instant::now())))? {
+                return Ok(());
+            }
+        }
+        if signals::pending() {
+            return Err(Error::new(Kind::RolledBack, "it was told to end before the deployer had come back"));
+        }
+        Err(Error::new(Kind::RolledBack, format!("nobody came back over a new connection within {seconds} s"))
+            .hint("does its network come up with the new system, and sshd? `--acknowledge SECONDS` waits longer"))
+    }
+
+    /// Holds how a switch ended against what was failing before it.
+    pub fn judge(&self, switched: &Switched) -> Result<()> {
+        match switched.judge(self.journal.saved.failed.as_ref()) {
+            Ok(notes) => {
+                notes.iter().for_each(|note| self.teller.warn(note));
+                Ok(())
+            }
+            // The kind tells `rollback` that nothing was touched: another switch holds the lock.
+            Err(why) if *switched == Switched::Busy => {
+                Err(Error::failed(why).hint("wait until it is done, and run this again"))
+            }
+            Err(why) => Err(Error::new(Kind::RolledBack, why)),
+        }
+    }
+
+    /// Makes the system the profile's, and what boots next.
+    ///
+    /// # Errors
+    /// When one of them fails.
+    pub fn make_default(&mut self, switch: &Switch) -> Result<()> {
+        let engine = Program::choose(switch.engine, self.root)?;
+        self.step(Step::Profile, "setting the system profile")?;
+        match switch.profile {
+            Profile::New => profile::set(self.root, &switch.system)?,
+            Profile::Generation(number) => profile::switch(self.root, number)?,
+        }
+        self.step(Step::Boot, "making it the system that boots")?;
+        let switched =
+            self.patiently(Activation { system: &switch.system, action: Action::Boot, checked: true, engine })?;
+        match switched {
+            Switched::Done => Ok(()),
+            other => Err(Error::new(
+                Kind::RolledBack,
+                format!("it cannot be made the system that boots: {}", other.judge(None).err().unwrap_or_default()),
+            )),
+        }
+    }
+
+    /// Activates, and waits while another switch holds the lock: for steps after which nobody should have to come back.
+    ///
+    /// # Errors
+    /// When it could not be started.
+    pub fn patiently(&self, activation: Activation<'_>) -> Result<Switched> {
+        for _ in 0..60 {
+            let switched = activate(self.root, activation, |line| self.teller.said(line))?;
+            if switched != Switched::Busy {
+                return Ok(switched);
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        Ok(Switched::Busy)
+    }
+
+    fn install(&self, switch: &Switch) -> Result<()> {
+        let Some(manifest) = manifest(self.root, switch) else { return Ok(()) };
+        if let Some(bundle) = &switch.bundle {
+            point(self.root, &closure::bundle(&activated(self.root, switch)), bundle)?;
+        }
+        let talk = self.teller.clone();
+        Delivery { root: self.root, manifest: &manifest, talk }.install()
+    }
+
+    /// Delivers the newest values in place of those that the system has just installed.
+    fn keep_values(&self, switch: &Switch) -> Result<()> {
+        keep::forget(self.root)?;
+        let kept = if switch.keep_values { keep::manifest(self.root, &activated(self.root, switch))? } else { None };
+        let Some((manifest, kept)) = kept else { return Ok(()) };
+        for Kept { name, serials: (own, newest) } in kept {
+            self.teller.said(&format!("{name} stays at value {newest}; this system carries value {own}"));
+        }
+        Delivery { root: self.root, manifest, talk: self.teller.clone() }.install()
+    }
+
+    /// Writes down that a step begins, then tells it.
+    ///
+    /// # Errors
+    /// When it cannot be written down; the step must not begin then.
+    pub fn step(&mut self, step: Step, text: &str) -> Result<()> {
+        self.journal.reached = step;
+        self.journal.write(self.bench)?;
+        self.teller.step(text);
+        Ok(())
+    }
+
+    /// Removes what was delivered with systems that no generation leads to any more.
+    fn forget_bundles(&self) {
+        let mut used: Vec<String> =
+            profile::generations(self.root).into_iter().filter_map(|generation| generation.system).collect();
+        used.extend(self.root.store_path(closure::RUNNING));
+        for name in self.root.list(closure::BUNDLES) {
+            if !used.iter().any(|system| system.ends_with(&format!("/{name}"))) {
+                // It only keeps a store path alive; the next run tries again.
+                let _left = files::remove(&self.root.outside(&format!("{}/{name}", closure::BUNDLES)));
+            }
+        }
+    }
+}
+
+/// Points a link inside the root at a store path.
+///
+/// # Errors
+/// Names the link.
+pub fn point(root: &Root, link: &str, target: &str) -> Result<()> {
+    let path = root.writable(link)?;
+    if let Some(folder) = path.parent() {
+        files::make_directory(folder)?;
+    }
+    files::swap_link(&path, target)
+}
+
+/// Keeps the systems of a run from the collector.
+fn keep(root: &Root, systems: [Option<&String>; 2]) -> Result<()> {
+    KEPT.iter().zip(systems).try_for_each(|(link, system)| system.map_or(Ok(()), |system| point(root, link, system)))
+}
+
+/// Lets go of them.
+pub fn let_go(root: &Root) {
+    for link in KEPT {
+        // What is left keeps a store path alive, until the next run.
+        let _left = files::remove(&root.outside(link));
+    }
+}

@@ -1,0 +1,325 @@
+//! From hosts to plans: builds their systems as whoever called, in one evaluation, and compares each with what runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::adapters::fs::files::{self, Durable};
+use crate::adapters::fs::root::Root;
+use crate::adapters::host::closure;
+use crate::adapters::nix::{self, Flake, Remote, Rooted};
+use crate::adapters::signals;
+use crate::commands::agent::survey;
+use crate::commands::deploy::preflight;
+use crate::commands::deploy::request::{Builder, Request};
+use crate::commands::deploy::run_store::Begun;
+use crate::commands::hosts::connection::{Reach, Target};
+use crate::commands::hosts::privilege::Rights;
+use crate::commands::hosts::select::Ready;
+use crate::commands::hosts::talk::OfHost;
+use crate::commands::{Event, Session, Talk};
+use crate::domain::address::Address;
+use crate::domain::deploy::checks::commands;
+use crate::domain::deploy::diff::{Action, packages_between};
+use crate::domain::deploy::host_facts::{Question, Seen};
+use crate::domain::deploy::plan::{Campaign, Item, Kept, Plan, State};
+use crate::domain::manifest::Manifest;
+use crate::domain::name::{FileName, HostName};
+use crate::error::{Error, Kind, Result};
+
+/// A system that was built, and where it is.
+pub struct Built {
+    system: String,
+    /// On the host itself, and not in this machine's store.
+    there: bool,
+}
+
+/// Builds the systems of these hosts on this machine, or brings them here.
+///
+/// # Errors
+/// When another machine that shall build is not reached. What cannot be built is told host by host.
+pub fn build(
+    session: &Session,
+    fleet: &preflight::Ready,
+    rooted: &Rooted,
+    request: &Request,
+    hosts: &BTreeSet<HostName>,
+) -> Result<BTreeMap<HostName, Result<String>>> {
+    let names: Vec<&HostName> = hosts.iter().collect();
+    let shown = crate::commands::hosts::talk::listed(names.iter().copied());
+    session.talk.event(Event::Step(format!("building the system of {shown}")));
+    let line = |line: &str| {
+        if line.starts_with("building ") || line.starts_with("copying ") {
+            session.talk.event(Event::Step(line.to_owned()));
+        }
+    };
+    let one = |host: &HostName| {
+        let (name, what) = (Rooted::name_of(host), fleet.flake.system_of(host));
+        match &request.builder {
+            Builder::Host(address) => elsewhere(session, request, rooted, address, (&name, &what), line),
+            _ => rooted.build(&name, &what, line),
+        }
+        .map_err(|error| not_built(host, &fleet.flake, &error))
+    };
+    if request.builder == Builder::Here && names.len() > 1 {
+        match rooted.build_all(&fleet.flake, &names, line) {
+            Ok(built) => return Ok(built.into_iter().map(|(host, system)| (host, Ok(system))).collect()),
+            Err(_) if signals::pending() => return Err(signals::interrupted()),
+            // One after another, so that each is told its own fault; what is built already costs no more.
+            Err(_) => {}
+        }
+    }
+    Ok(names.into_iter().map(|host| (host.clone(), one(host))).collect())
+}
+
+/// Builds for hosts that were reached.
+///
+/// # Errors
+/// As `build`.
+pub fn build_for(
+    session: &Session,
+    fleet: &preflight::Ready,
+    rooted: &Rooted,
+    request: &Request,
+    ready: Vec<Ready>,
+) -> Result<Vec<(Ready, Result<Built>)>> {
+    if ready.is_empty() {
+        return Ok(Vec::new());
+    }
+    if request.builder != Builder::Target {
+        let hosts = ready.iter().map(|one| one.host.clone()).collect();
+        let mut built = build(session, fleet, rooted, request, &hosts)?;
+        let paired = ready.into_iter().map(|one| {
+            let system = built.remove(&one.host).unwrap_or_else(|| Err(Error::failed("nix did not build it")));
+            (one, system.map(|system| Built { system, there: false }))
+        });
+        return Ok(paired.collect());
+    }
+    let count = ready.len();
+    let built =
+        crate::adapters::process::parallel::map_on(request.who.places(&session.fleet.policy, true), &ready, |one| {
+            let talk = OfHost::among(&session.talk, &one.host, count);
+            let attribute = fleet.flake.system_of(&one.host);
+            let system = match &one.target.reach {
+                Reach::Here(_) => rooted.build(&Rooted::name_of(&one.host), &attribute, |_| ()),
+                Reach::There(there) => {
+                    talk.event(Event::Step("building on the host".to_owned()));
+                    nix::build_on(&there.line().store(), &attribute, |_| ())
+                }
+            };
+            let there = one.target.is_remote();
+            system.map(|system| Built { system, there }).map_err(|error| not_built(&one.host, &fleet.flake, &error))
+        });
+    Ok(ready.into_iter().zip(built).collect())
+}
+
+/// Builds on another machine, and brings the result here.
+fn elsewhere(
+    session: &Session,
+    request: &Request,
+    rooted: &Rooted,
+    address: &Address,
+    (name, what): (&str, &str),
+    line: impl FnMut(&str),
+) -> Result<String> {
+    let policy = &session.fleet.policy;
+    // A host of the fleet is held to its pin; another machine to the user's own known_hosts.
+    let ours = policy.hosts.iter().find(|(host, entry)| entry.address == *address || host.as_str() == address.host);
+    let path = match ours {
+        Some((host, entry)) => {
+            let ssh = request.who.ssh(policy)?;
+            let connection = ssh.connect(host, &entry.address, &entry.ssh_keys)?;
+            fetch(&connection.store(), what, line)?
+        }
+        None => fetch(&Remote::plain(address), what, line)?,
+    };
+    rooted.hold(&[(name, path.as_str())])?;
+    Ok(path)
+}
+
+fn fetch(remote: &Remote, what: &str, line: impl FnMut(&str)) -> Result<String> {
+    let path = nix::build_on(remote, what, line)?;
+    nix::copy_from(remote, &[&path])?;
+    Ok(path)
+}
+
+fn not_built(host: &HostName, flake: &Flake, error: &Error) -> Error {
+    // Ctrl-C reaches nix too, which then fails.
+    if signals::pending() {
+        return signals::interrupted();
+    }
+    let failed = Error::failed(format!("the system of {host} could not be built; nothing was changed"))
+        .because(std::error::Error::source(error).map_or_else(|| error.message().to_owned(), ToString::to_string));
+    if flake.is_plain() {
+        failed
+    } else {
+        failed.hint(
+            "older nix cannot read a repository whose path has blanks or signs in it: move it, or take a newer nix",
+        )
+    }
+}
+
+/// Compares a built system with what runs on its host.
+///
+/// # Errors
+/// When the system cannot be read, or is for another host.
+pub fn propose(
+    session: &Session,
+    request: &Request,
+    begun: &Begun,
+    ready: &Ready,
+    built: &Built,
+    talk: &dyn Talk,
+) -> Result<Item> {
+    let Ready { host, target, rights } = ready;
+    let (mut coming, bundle) = match &target.reach {
+        Reach::Here(root) => {
+            if !root.is_machine() {
+                talk.event(Event::Step("copying the system".to_owned()));
+                nix::copy(root, &[&built.system], matches!(rights, Rights::Sudo))?;
+            }
+            let bundle = bundle(session, host, &begun.rooted, carries(root, &built.system))?;
+            if let Some(bundle) = bundle.as_ref().filter(|_| !root.is_machine()) {
+                nix::copy(root, &[bundle], matches!(rights, Rights::Sudo))?;
+            }
+            (survey::coming(root, &built.system, bundle.as_deref())?, bundle)
+        }
+        Reach::There(_) if built.there => {
+            let question = Question { coming: Some(built.system.clone()), closure: false };
+            let seen = target.survey(&request.who.caller, question)?.coming;
+            let seen = seen.ok_or_else(|| Error::failed(format!("{} is not in the store of {host}", built.system)))?;
+            let bundle = bundle(session, host, &begun.rooted, seen.carries.is_some())?;
+            (seen, bundle)
+        }
+        Reach::There(_) => {
+            let root = Root::open(Path::new("/"))?;
+            let bundle = bundle(session, host, &begun.rooted, carries(&root, &built.system))?;
+            (survey::coming(&root, &built.system, bundle.as_deref())?, bundle)
+        }
+    };
+    if let (true, Some(bundle)) = (built.there, &bundle) {
+        coming.secrets = closure::secrets(&Root::open(Path::new("/"))?, &format!("{bundle}/manifest.json"))?;
+    }
+    if let Some(other) = coming.carries.as_ref().filter(|carries| *carries != host) {
+        return Err(Error::failed(format!(
+            "the system that was built for {host} carries the secrets of {other}; nothing was changed"
+        ))
+        .hint("mend the name in its configuration: the module takes it from `networking.hostName`"));
+    }
+    let kept = Kept::of(&target.survey, &coming, request.action, request.base);
+    if let Some(system) = kept.as_ref().and_then(|kept| kept.system.as_deref()) {
+        coming = specialised(target, request, system, bundle.as_deref(), coming, built.there)?;
+    }
+    let packages = packages(target, request, &coming, built.there);
+    let mut plan = Plan::of(Some(&session.fleet.policy), Some(host), request.action, &target.survey, &coming, packages)
+        .of_base(&built.system, kept);
+    if coming.commands.is_none() && matches!(request.action, Action::Test | Action::Switch) {
+        plan.commands = commands(&session.fleet.policy, host);
+    }
+    Ok(Item { plan, bundle, there: built.there, state: State::Pending })
+}
+
+/// What the specialisation says that is activated instead of the system which comes. What is delivered along is the same.
+fn specialised(
+    target: &Target,
+    request: &Request,
+    system: &str,
+    bundle: Option<&str>,
+    of: Seen,
+    there: bool,
+) -> Result<Seen> {
+    let seen = match &target.reach {
+        Reach::Here(root) => survey::coming(root, system, bundle)?,
+        Reach::There(_) if there => {
+            let question = Question { coming: Some(system.to_owned()), closure: false };
+            let seen = target.survey(&request.who.caller, question)?.coming;
+            seen.ok_or_else(|| Error::failed(format!("{system} is not in the store of the host")))?
+        }
+        Reach::There(_) => survey::coming(&Root::open(Path::new("/"))?, system, bundle)?,
+    };
+    let secrets = if seen.carries.is_none() { of.secrets } else { seen.secrets };
+    Ok(Seen { secrets, ..seen })
+}
+
+fn carries(root: &Root, system: &str) -> bool {
+    root.exists(&format!("{system}/{}", closure::MANIFEST))
+}
+
+/// A manifest with the sealed files that it names, as a store path, for a system that carries none.
+fn bundle(session: &Session, host: &HostName, rooted: &Rooted, carries: bool) -> Result<Option<String>> {
+    if carries || !session.fleet.policy.secrets.values().any(|secret| secret.hosts.contains(host)) {
+        return Ok(None);
+    }
+    let folder = rooted.folder().join(format!("bundle-{host}"));
+    write_bundle(session, host, &folder)?;
+    let stored = rooted.add(&format!("sealift-{host}"), &folder);
+    // What was put into the store is not needed twice.
+    let _left = std::fs::remove_dir_all(&folder);
+    stored.map(Some)
+}
+
+fn write_bundle(session: &Session, host: &HostName, folder: &Path) -> Result<()> {
+    let manifest = Manifest::of(&session.fleet.policy, host, FileName::path);
+    let mut text = serde_json::to_vec(&manifest)
+        .map_err(|error| Error::new(Kind::Bug, "cannot write the manifest").because(error))?;
+    text.push(b'\n');
+    for entry in &manifest.secrets {
+        let name = entry.sealed_as.parse().map_err(|fault| Error::new(Kind::Bug, format!("{fault}")))?;
+        let bytes = session.fleet.sealed(&name)?.ok_or_else(|| Error::failed(format!("{} is gone", name.path())))?;
+        files::replace(&folder.join(&entry.file), &bytes, 0o444, Durable::Later)?;
+    }
+    files::replace(&folder.join("manifest.json"), &text, 0o444, Durable::Later)
+}
+
+/// The differences of the closures, or why they are not told.
+fn packages(target: &Target, request: &Request, coming: &Seen, there: bool) -> Result<Vec<String>, String> {
+    let Some(former) = &target.survey.former else { return Err("no system is running there".to_owned()) };
+    if *former == coming.system {
+        return Ok(Vec::new());
+    }
+    let told = |error: Error| error.message().to_owned();
+    match &target.reach {
+        Reach::Here(root) => nix::differences(root, former, &coming.system).map_err(told),
+        Reach::There(_) if there => Err("it was built on the host".to_owned()),
+        Reach::There(_) => {
+            let here = Root::open(Path::new("/")).map_err(told)?;
+            // As nix tells them, where the former system was built here too; else by the names of both closures.
+            if here.exists(former)
+                && let Ok(packages) = nix::differences(&here, former, &coming.system)
+            {
+                return Ok(packages);
+            }
+            let question = Question { coming: None, closure: true };
+            let before = target.survey(&request.who.caller, question).map_err(told)?.closure;
+            let after = nix::closure(&here, &coming.system).map_err(told)?;
+            Ok(packages_between(&before, &after))
+        }
+    }
+}
+
+/// Holds what was planned before, so that the collector leaves it alone.
+///
+/// # Errors
+/// When it is gone.
+pub fn hold(rooted: &Rooted, campaign: &Campaign) -> Result<()> {
+    let links: Vec<(String, &str)> = campaign
+        .hosts
+        .iter()
+        .flat_map(|(host, item)| {
+            let bundle = item.bundle.as_deref().map(|bundle| (format!("bundle-{host}"), bundle));
+            // What was built on the host is not here; whether it is still there, the host looks itself.
+            let system = (!item.there).then(|| (Rooted::name_of(host), item.plan.system.as_str()));
+            [system, bundle].into_iter().flatten()
+        })
+        .collect();
+    for (_, path) in &links {
+        if !closure::is_store_path(path) {
+            return Err(Error::usage("what the plan names as a system is not a store path"));
+        }
+    }
+    let links: Vec<(&str, &str)> = links.iter().map(|(name, path)| (name.as_str(), *path)).collect();
+    rooted.hold(&links).map_err(|error| {
+        Error::failed("what was planned is not in the store any more; nothing was changed")
+            .because(error.in_one_line())
+            .hint("plan again: `sealift plan`")
+    })
+}

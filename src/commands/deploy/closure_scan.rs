@@ -1,0 +1,93 @@
+//! Looks for the fleet's own values in what is about to be copied: whoever can log in on a host reads its store.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::adapters::fs::root::Root;
+use crate::adapters::nix;
+use crate::adapters::prompt::Ask;
+use crate::commands::scan::index::{KeyAt, known_by_index};
+use crate::commands::{Event, Session, scan};
+use crate::domain::deploy::plan::Campaign;
+use crate::error::{Error, Kind, Result};
+
+/// Whether it is looked.
+#[derive(Clone, Debug)]
+pub enum Inspect {
+    /// With the identity that was named for this run.
+    Values,
+    /// None was named: by the index of values, where there is one and its key is at hand. Else that is said.
+    Index(KeyAt),
+    /// It was asked not to.
+    Skip,
+}
+
+/// Looks at the store paths that were built here and are new to their hosts.
+///
+/// # Errors
+/// `Plaintext` where a value stands in one of them; and when none could be opened to be looked for.
+pub fn look(session: &Session, how: &Inspect, campaign: &Campaign) -> Result<()> {
+    let by_index = match how {
+        Inspect::Skip => return Ok(()),
+        Inspect::Values => None,
+        Inspect::Index(key) => {
+            let ask: Arc<dyn Ask> = session.talk.clone();
+            let known = known_by_index(&session.fleet, key, &session.plugins, &ask)?;
+            if known.is_none() {
+                session.note(
+                    "not looked whether a value stands in what was built: no identity was named (`--identity`), and no index of values is at hand",
+                );
+                return Ok(());
+            }
+            known
+        }
+    };
+    let new = new_paths(campaign)?;
+    if new.is_empty() {
+        return Ok(());
+    }
+    session.talk.event(Event::Step(format!("looking for values in {} new store paths", new.len())));
+    let known = match by_index {
+        Some(known) => known,
+        None => scan::known(&session.fleet, session.identities()?.as_ref())?,
+    };
+    let report = scan::of_store_paths(&session.fleet.policy, known, &new, session.talk.as_ref())?;
+    for blind in &report.not_looked_at {
+        session.warn(format!("not looked at: {}: {}", blind.path, blind.why));
+    }
+    // What only looks like a secret is for `scan --store` to tell: a deploy is refused for what is one.
+    let leaks: Vec<Error> = report
+        .findings
+        .iter()
+        .filter_map(|finding| {
+            let secret = finding.secret.as_ref()?;
+            let text = format!("{}:{}: the value of {secret} stands there in the clear", finding.path, finding.line);
+            Some(Error::new(Kind::Plaintext, text).hint(finding.mend.clone()))
+        })
+        .collect();
+    if leaks.is_empty() {
+        return Ok(());
+    }
+    let message = format!("{} values stand in what was built; nothing was copied or changed", leaks.len());
+    Err(Error::batch(message, leaks).of_kind(Kind::Plaintext))
+}
+
+/// What was built on this machine and is not part of what runs on the host.
+fn new_paths(campaign: &Campaign) -> Result<Vec<String>> {
+    let here = Root::open(Path::new("/"))?;
+    let mut new = BTreeSet::new();
+    for item in campaign.hosts.values() {
+        let there: BTreeSet<String> = match &item.plan.former {
+            // Where this machine never had it, everything counts as new.
+            Some(former) => nix::closure(&here, former).unwrap_or_default().into_iter().collect(),
+            None => BTreeSet::new(),
+        };
+        let system = Some(&item.plan.system).filter(|_| !item.there);
+        for path in system.into_iter().chain(item.bundle.as_ref()) {
+            let built = nix::closure_paths(path)?.into_iter().filter(|path| path.built_here).map(|path| path.path);
+            new.extend(built.filter(|path| !there.contains(path)));
+        }
+    }
+    Ok(new.into_iter().collect())
+}

@@ -1,0 +1,43 @@
+//! `deploy --link-etc-nixos`: where /etc/nixos of the hosts of a deploy shall lead. The link itself is made by the program
+//! on the host, once the system is well.
+
+use std::path::Path;
+
+use crate::commands::Session;
+use crate::commands::deploy::preflight::above_with_flake;
+use crate::commands::hosts::identify::is_here;
+use crate::commands::hosts::select::Who;
+use crate::error::{Error, Result};
+
+/// The folder, as a path on the hosts: what was said, else, for this machine, the folder of the flake.
+///
+/// # Errors
+/// When it has to be said, or is no path on that machine.
+pub fn place(session: &Session, who: &Who, flake: Option<&str>, said: &str) -> Result<String> {
+    if !said.is_empty() {
+        return Ok(said.to_owned());
+    }
+    let policy = &session.fleet.policy;
+    let on_root = who.root.as_os_str() != "/";
+    for host in who.choose(policy)?.hosts {
+        if !on_root && !policy.hosts.get(&host).is_some_and(is_here) {
+            return Err(Error::usage(format!("{host} is another machine, and has the repository elsewhere"))
+                .hint("say where it is there: `--link-etc-nixos=DIR`"));
+        }
+    }
+    let real = |path: &Path| {
+        std::fs::canonicalize(path)
+            .map_err(|error| Error::usage(format!("there is no directory {}", path.display())).because(error))
+    };
+    let git = session.fleet.git()?;
+    let folder = match flake {
+        Some(named) => real(Path::new(named.strip_prefix("git+file://").unwrap_or(named)))?,
+        None => above_with_flake(&session.fleet.root, &git.top),
+    };
+    let inside = folder.strip_prefix(real(&who.root)?).map_err(|_| {
+        Error::usage(format!("{} is not below {}", folder.display(), who.root.display()))
+            .hint("say where the repository is on that machine: `--link-etc-nixos=DIR`")
+    })?;
+    let path = Path::new("/").join(inside);
+    path.to_str().map(str::to_owned).ok_or_else(|| Error::usage(format!("{} is not a UTF-8 path", path.display())))
+}

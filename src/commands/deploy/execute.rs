@@ -1,0 +1,163 @@
+//! Carries out what was planned: the canary first, then the others side by side. Each host is a transaction of its own;
+//! one that fails stops none that has begun.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use crate::adapters::process::parallel;
+use crate::adapters::{nix, signals};
+use crate::commands::deploy::report::Report;
+use crate::commands::deploy::request::How;
+use crate::commands::deploy::run_store::Kept;
+use crate::commands::hosts::client::hand_over;
+use crate::commands::hosts::connection::{Reach, Target};
+use crate::commands::hosts::select::Ready;
+use crate::commands::hosts::talk::OfHost;
+use crate::commands::{Event, Talk};
+use crate::domain::deploy::checks::{checks, with_commands};
+use crate::domain::deploy::diff::{Action, Outcome};
+use crate::domain::deploy::plan::{Item, Plan, State};
+use crate::domain::deploy::protocol::{Profile, Switch, Work};
+use crate::domain::foreign::{LONGEST, cut};
+use crate::domain::policy::Policy;
+use crate::error::{Error, Result};
+
+/// How many paths that are copied are told.
+const COPIED: usize = 20_000;
+
+/// Carries it out on these hosts, so many at a time.
+pub fn carry_out(
+    policy: &Policy,
+    kept: &Kept,
+    how: &How,
+    places: usize,
+    ready: &[&Ready],
+    talk: &Arc<dyn Talk>,
+) -> Vec<Report> {
+    let canary = kept.campaign().canary;
+    let (first, others): (Vec<&Ready>, Vec<&Ready>) =
+        ready.iter().copied().partition(|one| canary.as_ref() == Some(&one.host));
+    let failed = AtomicBool::new(false);
+    let one = |ready: &&Ready| {
+        let campaign = kept.campaign();
+        let Some(item) = campaign.hosts.get(&ready.host) else {
+            return Report::early(&ready.host, None, Outcome::Failed, Some(Error::failed("it is not in the plan")));
+        };
+        let stop = |why: &str| {
+            let error = Error::failed(format!("not begun: {why}"))
+                .hint("`sealift deploy --resume` takes up the hosts that are left");
+            Report::early(&ready.host, Some(item.plan.clone()), Outcome::Skipped, Some(error))
+        };
+        if failed.load(Ordering::Relaxed) {
+            return stop("another host failed");
+        }
+        if signals::pending() {
+            return stop("interrupted");
+        }
+        let began = Instant::now();
+        let talk = OfHost::among(talk, &ready.host, campaign.hosts.len());
+        let mut report = host(policy, kept, how, &campaign.run, ready, item, &talk).unwrap_or_else(|error| {
+            Report::early(&ready.host, Some(item.plan.clone()), outcome_of(&error), Some(error))
+        });
+        report.seconds = Some(began.elapsed().as_secs_f64());
+        if let Err(error) = kept.set(&ready.host, State::Ended(report.outcome)) {
+            talk.event(Event::Warning(format!("`--resume` will not know of this: {}", error.in_one_line())));
+        }
+        let well = State::Ended(report.outcome).is_well();
+        if !well && (how.fail_fast || canary.as_ref() == Some(&ready.host)) {
+            failed.store(true, Ordering::Relaxed);
+        }
+        report
+    };
+    let mut reports = parallel::map_on(1, &first, one);
+    reports.extend(parallel::map_on(places, &others, one));
+    reports
+}
+
+/// How a deploy ended that ended with an error and no verdict.
+fn outcome_of(error: &Error) -> Outcome {
+    use crate::error::Kind;
+    match error.kind() {
+        Kind::Unreachable => Outcome::Lost,
+        Kind::Person => Outcome::Person,
+        _ => Outcome::Failed,
+    }
+}
+
+/// One host: copy, then the order.
+fn host(
+    policy: &Policy,
+    kept: &Kept,
+    how: &How,
+    run: &str,
+    ready: &Ready,
+    item: &Item,
+    talk: &dyn Talk,
+) -> Result<Report> {
+    let Ready { host, target, rights } = ready;
+    let plan = &item.plan;
+    copy(policy, how, target, item, talk)?;
+    let switches = matches!(plan.action, Action::Test | Action::Switch) && plan.live();
+    let switch = Switch {
+        action: plan.action,
+        system: plan.system.clone(),
+        profile: Profile::New,
+        expected: plan.former.clone(),
+        live: plan.live(),
+        bundle: item.bundle.clone(),
+        checks: with_commands(&checks(policy, host), &plan.commands),
+        settle: how.settle,
+        engine: policy.deploy.engine,
+        commit: kept.campaign().commit,
+        acknowledge: (target.is_remote() && switches).then_some(how.acknowledge),
+        specialisation: specialisation(plan),
+        link: how.link.clone(),
+        keep_values: false,
+    };
+    let mut order = target.order(&how.caller, Work::Switch(Box::new(switch)))?;
+    run.clone_into(&mut order.run);
+    kept.set(host, State::Begun)?;
+    if let (Reach::There(there), Some(address)) = (&target.reach, &how.ack_address) {
+        there.moves_to(address);
+    }
+    let verdict = hand_over(target, &order, rights, &how.caller, talk)?;
+    Ok(Report::of(target, plan.clone(), run, verdict))
+}
+
+/// The specialisation that a plan activates.
+pub fn specialisation(plan: &Plan) -> Option<String> {
+    plan.specialisation.as_ref().filter(|kept| kept.system.is_some()).map(|kept| kept.name.clone())
+}
+
+/// Brings the system to another machine's store. Only ciphertext travels. What runs there already is there.
+fn copy(policy: &Policy, how: &How, target: &Target, item: &Item, talk: &dyn Talk) -> Result<()> {
+    let Reach::There(there) = &target.reach else { return Ok(()) };
+    let runs = target.survey.former.as_ref() == Some(&item.plan.system);
+    let system = Some(&item.plan.system).filter(|_| !item.there && !runs);
+    let paths: Vec<&str> = [system, item.bundle.as_ref()].into_iter().flatten().map(String::as_str).collect();
+    if paths.is_empty() {
+        return Ok(());
+    }
+    if let Some(key) = &policy.deploy.sign_key {
+        nix::sign(&paths, &at_home(key, how.home.as_deref()))?;
+    }
+    talk.event(Event::Step("copying the system".to_owned()));
+    let mut told = 0;
+    nix::copy_to(&there.line().store(), &paths, |line| {
+        // The other side can say so too, without end.
+        if line.starts_with("copying path ") && told < COPIED {
+            told += 1;
+            talk.event(Event::Step(cut(line, LONGEST)));
+        }
+    })
+}
+
+/// A path that may begin with `~/`.
+fn at_home(path: &Path, home: Option<&Path>) -> PathBuf {
+    match (path.strip_prefix("~"), home) {
+        (Ok(below), Some(home)) => home.join(below),
+        _ => path.to_owned(),
+    }
+}

@@ -1,0 +1,124 @@
+//! What a deploy or a rollback came to on each host.
+
+use serde::Serialize;
+
+use crate::adapters::host::run_dir;
+use crate::commands::hosts::connection::Target;
+use crate::commands::hosts::ready::together;
+use crate::commands::hosts::select::{Chosen, Ready, Who, named};
+use crate::commands::{Event, Talk};
+use crate::domain::deploy::diff::Outcome;
+use crate::domain::deploy::plan::{Plan, VERSION};
+use crate::domain::deploy::protocol::{Failure, Verdict};
+use crate::domain::name::HostName;
+use crate::error::{Error, Kind, Result};
+
+/// What a deploy or a rollback came to on one host.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The version of this form: 1.
+    pub version: u32,
+    /// The host.
+    pub host: Option<HostName>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it is not what was asked for.
+    pub reason: Option<String>,
+    /// The system that was to come; none where none was built.
+    pub system: Option<String>,
+    /// The system that runs now.
+    pub running: Option<String>,
+    /// The current generation of the system profile.
+    pub generation: Option<u64>,
+    /// The generation that ran before it, to which a rollback goes; none where what ran was in none.
+    pub before: Option<u64>,
+    /// Whether the delivered secrets last only until the next reboot.
+    pub until_reboot: bool,
+    /// What was planned; none where nothing was compared.
+    pub plan: Option<Plan>,
+    /// Names the run: its log is on the host.
+    pub run: Option<String>,
+    /// Where that log is.
+    pub log: Option<String>,
+    /// How long the host took, in seconds.
+    pub seconds: Option<f64>,
+    /// The failure itself, with its hints.
+    #[serde(skip)]
+    pub failure: Option<Error>,
+}
+
+impl Report {
+    /// Of something that ended before the host told how.
+    pub fn early(host: &HostName, plan: Option<Plan>, outcome: Outcome, failure: Option<Error>) -> Self {
+        let reason = failure.as_ref().map(Error::in_one_line);
+        Self {
+            version: VERSION,
+            host: Some(host.clone()),
+            outcome,
+            reason,
+            system: plan.as_ref().map(|plan| plan.system.clone()),
+            running: None,
+            generation: None,
+            before: None,
+            until_reboot: false,
+            plan,
+            run: None,
+            log: None,
+            seconds: None,
+            failure,
+        }
+    }
+
+    /// Of what the host told.
+    pub fn of(target: &Target, plan: Plan, run: &str, verdict: Verdict) -> Self {
+        let survey = &target.survey;
+        let reason = verdict.failure.as_ref().map(Failure::reason);
+        let failure = verdict.failure.map(Failure::into_error);
+        Self {
+            version: VERSION,
+            host: target.host.clone(),
+            outcome: verdict.outcome,
+            reason,
+            system: Some(plan.system.clone()),
+            running: verdict.running,
+            generation: verdict.generation,
+            before: survey.generation.filter(|_| survey.next == survey.former),
+            until_reboot: verdict.until_reboot,
+            plan: Some(plan),
+            run: Some(run.to_owned()),
+            log: Some(run_dir::log_of(run)),
+            seconds: None,
+            failure,
+        }
+    }
+}
+
+/// Those that are ready, and the reports of those that are not.
+///
+/// # Errors
+/// With `require_all`, every problem of every host.
+pub fn muster(
+    who: &Who,
+    chosen: &Chosen,
+    reached: Vec<(HostName, Result<Ready>)>,
+    talk: &dyn Talk,
+) -> Result<(Vec<Ready>, Vec<Report>)> {
+    let (mut ready, mut reports, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+    for (host, outcome) in reached {
+        match outcome {
+            Ok(one) => ready.push(one),
+            Err(error) if who.require_all => problems.push(named(&host, error)),
+            Err(error) if is_offline(&error) && !chosen.named.contains(&host) => {
+                talk.event(Event::Warning(format!("{host} is skipped: {}", error.in_one_line())));
+                reports.push(Report::early(&host, None, Outcome::Skipped, None));
+            }
+            Err(error) => reports.push(Report::early(&host, None, Outcome::Failed, Some(error))),
+        }
+    }
+    if problems.is_empty() { Ok((ready, reports)) } else { Err(together(problems)) }
+}
+
+/// Whether a host is just not there, and not one that answers with another key.
+fn is_offline(error: &Error) -> bool {
+    error.kind() == Kind::Unreachable && error.is_passing()
+}

@@ -1,0 +1,62 @@
+//! What a deploy is asked for.
+
+use std::path::PathBuf;
+
+use crate::commands::deploy::closure_scan::Inspect;
+use crate::commands::hosts::privilege::Caller;
+use crate::commands::hosts::select::Who;
+use crate::domain::address::Address;
+use crate::domain::deploy::diff::Action;
+use crate::domain::name::HostName;
+
+/// What to deploy.
+pub struct Request {
+    /// On which machines.
+    pub who: Who,
+    /// How it is carried out.
+    pub how: How,
+    /// How far to go.
+    pub action: Action,
+    /// Whether a specialisation that runs is left for the system itself.
+    pub base: bool,
+    /// Do not ask.
+    pub yes: bool,
+    /// The directory of the flake, if it is not the fleet's.
+    pub flake: Option<String>,
+    /// The host that goes first.
+    pub canary: Option<HostName>,
+    /// Where systems are built.
+    pub builder: Builder,
+    /// Whether what was built is searched for values.
+    pub inspect: Inspect,
+}
+
+/// Where systems are built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Builder {
+    /// On this machine, with whatever nix.conf says of builders.
+    Here,
+    /// On another machine, and brought here.
+    Host(Address),
+    /// On each host itself.
+    Target,
+}
+
+/// How it is carried out.
+#[derive(Clone, Debug)]
+pub struct How {
+    /// Whether no other host is begun once one has failed.
+    pub fail_fast: bool,
+    /// For how many seconds a check that got worse may recover.
+    pub settle: u64,
+    /// For how many seconds another machine waits for the acknowledgement.
+    pub acknowledge: u64,
+    /// Where the machine is reached after the switch, if its address changes.
+    pub ack_address: Option<Address>,
+    /// The user's home, for a key that signs.
+    pub home: Option<PathBuf>,
+    /// Who asks.
+    pub caller: Caller,
+    /// Where /etc/nixos shall lead, on each host.
+    pub link: Option<String>,
+}

@@ -1,0 +1,170 @@
+//! `rollback`: makes a former generation of a system the running one again, with its own secrets. The same transaction as
+//! a deploy, without a build; works without a fleet too, on this machine, because it is what one reaches for when something
+//! is broken.
+
+use crate::adapters::fs::root::Root;
+use crate::adapters::host::closure;
+use crate::adapters::nix;
+use crate::commands::deploy::execute::specialisation;
+use crate::commands::deploy::generations;
+use crate::commands::deploy::report::Report;
+use crate::commands::deploy::request::How;
+use crate::commands::hosts::client::{hand_over, recover};
+use crate::commands::hosts::connection::{Reach, Target};
+use crate::commands::hosts::identify::this_machine;
+use crate::commands::hosts::privilege::Rights;
+use crate::commands::hosts::select::{Needs, Ready, Who, reach_all};
+use crate::commands::{Event, Session, Talk};
+use crate::domain::deploy::checks::checks;
+use crate::domain::deploy::diff::Action;
+use crate::domain::deploy::generations::{Generation, Generations};
+use crate::domain::deploy::host_facts::{Question, Seen};
+use crate::domain::deploy::plan::{Kept, Plan};
+use crate::domain::deploy::protocol::{Profile, Switch, Work};
+use crate::domain::name::HostName;
+use crate::domain::policy::{Engine, Policy};
+use crate::error::{Error, Result};
+
+/// Where to go back to.
+pub struct Request {
+    /// On which machine.
+    pub who: Who,
+    /// How it is carried out.
+    pub how: How,
+    /// The host, where it was named.
+    pub host: Option<HostName>,
+    /// The generation; none: the one before the current one.
+    pub to: Option<u64>,
+    /// Whether the declared checks are made.
+    pub checks: bool,
+    /// Whether values stay that are newer than those of the generation.
+    pub keep_values: bool,
+}
+
+/// Rolls back. `session` is none where no fleet is at hand: then nothing is checked but that the system activates.
+///
+/// # Errors
+/// When there is no such generation, or it ended before a plan was made. Later failures are in the report.
+pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Result<Report> {
+    let caller = &request.who.caller;
+    let policy = session.map(|session| &session.fleet.policy);
+    let (mut target, rights) = reach(session, talk, request)?;
+    if recover(&mut target, &rights, caller, talk)?.is_some() && request.to.is_none() {
+        let system = target.survey.former.clone().unwrap_or_default();
+        let words = target.words();
+        return Err(Error::failed(format!("an interrupted deploy was ended first; what runs now is {system}")).hint(
+            format!("run `sealift rollback{words}` again to go back further, or `sealift generations{words}` to see where you are"),
+        ));
+    }
+    let (number, system) = choose(&target, &generations::of(&target, caller)?, request.to)?;
+    let survey = target.survey(caller, Question { coming: Some(system.clone()), closure: false })?;
+    let mut coming = survey.coming.clone().ok_or_else(|| gone(number))?;
+    let kept = Kept::of(&survey, &coming, Action::Switch, false);
+    if let Some(system) = kept.as_ref().and_then(|kept| kept.system.clone()) {
+        let question = Question { coming: Some(system), closure: false };
+        let special = target.survey(caller, question)?.coming.ok_or_else(|| gone(number))?;
+        // One that carries nothing is delivered what its system is.
+        coming = if special.carries.is_some() {
+            special
+        } else {
+            Seen { secrets: coming.secrets, bundle: coming.bundle, ..special }
+        };
+    }
+    let packages = match (&survey.former, &target.reach) {
+        (Some(former), _) if *former == coming.system => Ok(Vec::new()),
+        (Some(former), Reach::Here(root)) => {
+            nix::differences(root, former, &coming.system).map_err(|error| error.message().to_owned())
+        }
+        (Some(_), Reach::There(_)) => Err("both systems are on the host".to_owned()),
+        (None, _) => Err("no system is running there".to_owned()),
+    };
+    let plan =
+        Plan::of(policy, target.host.as_ref(), Action::Switch, &survey, &coming, packages).of_base(&system, kept);
+    talk.event(Event::Note(format!("back to generation {number}")));
+    plan.lines().into_iter().for_each(|line| talk.event(Event::Note(line)));
+    let checked = policy.zip(target.host.as_ref()).filter(|_| request.checks);
+    let declared = checked.map_or_else(Vec::new, |(policy, host)| checks(policy, host));
+    let switch = Switch {
+        action: Action::Switch,
+        profile: Profile::Generation(number),
+        expected: plan.former.clone(),
+        live: plan.live(),
+        bundle: coming.bundle.clone(),
+        checks: declared,
+        settle: request.how.settle,
+        engine: Engine::Native,
+        commit: None,
+        acknowledge: (target.is_remote() && plan.live()).then_some(request.how.acknowledge),
+        specialisation: specialisation(&plan),
+        link: None,
+        keep_values: request.keep_values,
+        system,
+    };
+    let order = target.order(caller, Work::Switch(Box::new(switch)))?;
+    let verdict = hand_over(&target, &order, &rights, caller, talk)?;
+    Ok(Report::of(&target, plan, &order.run, verdict))
+}
+
+/// The machine, with root's rights.
+fn reach(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Result<(Target, Rights)> {
+    let named = request.host.as_ref();
+    if let (Some(session), Some(host)) = (session, named) {
+        let policy = &session.fleet.policy;
+        let chosen = request.who.choose(policy)?;
+        let needs = Needs { root: true, brings: None, gate: None };
+        let reached = reach_all(policy, &request.who, &chosen, needs, None, &session.talk)?;
+        let one = reached.into_iter().find(|(name, _)| name == host).map(|(_, one)| one);
+        return match one {
+            Some(ready) => ready.map(|Ready { target, rights, .. }| (target, rights)),
+            None => Err(Error::usage("this is done for one host at a time")),
+        };
+    }
+    let root = Root::open(&request.who.root)?;
+    // A machine that is not in the policy can still go back.
+    let host = session.and_then(|session| here(&session.fleet.policy, &root)).or_else(|| named.cloned());
+    let target = Target::here(root, host)?;
+    let rights = target.rights(false, &request.who.caller, talk)?;
+    Ok((target, rights))
+}
+
+fn here(policy: &Policy, root: &Root) -> Option<HostName> {
+    this_machine(policy, root, None).ok()
+}
+
+fn gone(number: u64) -> Error {
+    Error::failed(format!("the system of generation {number} is not in the store any more"))
+}
+
+/// The generation to go back to, and its system.
+fn choose(target: &Target, list: &Generations, to: Option<u64>) -> Result<(u64, String)> {
+    // Newest first.
+    let all = &list.generations;
+    let current = target.survey.generation;
+    // A system that was only tried is in no generation: back is the one that boots.
+    let running = target.survey.specialisation.as_ref().map(|one| &one.of).or(target.survey.former.as_ref());
+    let tried = running.is_some() && !all.iter().any(|generation| generation.system.as_ref() == running);
+    let to = to.or_else(|| current.filter(|_| tried));
+    let chosen = match to {
+        Some(number) => all.iter().find(|generation| generation.generation == number),
+        None => all.iter().find(|generation| current.is_some_and(|current| generation.generation < current)),
+    };
+    let there = || all.iter().rev().map(|generation| generation.generation.to_string()).collect::<Vec<_>>().join(", ");
+    match chosen {
+        Some(Generation { generation, system: Some(system), .. }) if closure::is_store_path(system) => {
+            Ok((*generation, system.clone()))
+        }
+        Some(Generation { generation, .. }) => Err(gone(*generation).hint(format!("there are: {}", there()))),
+        None if all.is_empty() => {
+            let place = match &target.reach {
+                Reach::Here(root) => root.path().display().to_string(),
+                Reach::There(_) => target.shown(),
+            };
+            Err(Error::failed(format!("{place} has no system profile: nothing was deployed there")))
+        }
+        None => Err(match to {
+            Some(number) => Error::failed(format!("there is no generation {number}")),
+            None => Error::failed("there is no generation before the current one"),
+        }
+        .hint(format!("there are: {}", there()))),
+    }
+}

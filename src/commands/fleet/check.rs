@@ -1,0 +1,359 @@
+//! `check`: proves, without any private key, that every host can open exactly what it should.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use jiff::civil::Date;
+use serde::Serialize;
+
+use crate::adapters::age;
+use crate::adapters::fs::transaction::Journal;
+use crate::adapters::git::{Git, Status, history};
+use crate::adapters::repository::{Fleet, inventory};
+use crate::commands::past::{Merge, Past};
+use crate::commands::scan::index;
+use crate::domain::drift::access::{Access, Reader, listed};
+use crate::domain::drift::audit::{Finding, Level, Rule, audit};
+use crate::domain::name::FileName;
+use crate::domain::policy::parse::{self, FILE};
+use crate::domain::policy::{Holder, Policy};
+use crate::domain::secret::inventory::Inventory;
+use crate::domain::secret::recipient::Fingerprint;
+use crate::domain::secret::seal::Seal;
+use crate::error::{Error, Kind, Result};
+
+/// What to look at besides the present.
+#[derive(Debug, Default)]
+pub struct Request {
+    /// Serials may not be below those of this commit.
+    pub against: Option<String>,
+    /// Nor below those of any commit; and every key that ever could read a present value is known.
+    pub history: bool,
+}
+
+/// What was found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// How many sealed files were looked at.
+    pub files: usize,
+    /// For how many hosts.
+    pub hosts: usize,
+    /// The findings, the heavier first.
+    pub findings: Vec<Finding>,
+    /// What could not be looked at, and why.
+    pub not_looked_at: Vec<String>,
+}
+
+impl Report {
+    /// The code that it comes to.
+    pub fn kind(&self, strict: bool) -> Option<Kind> {
+        let counts = |finding: &Finding| strict || finding.level == Level::Error;
+        if self.findings.iter().any(counts) {
+            Some(Kind::Drift)
+        } else if self.not_looked_at.is_empty() {
+            None
+        } else {
+            Some(Kind::Blind)
+        }
+    }
+}
+
+/// Looks at the fleet in this directory.
+///
+/// # Errors
+/// When the fleet cannot be read; what is wrong with it is in the report.
+pub fn run(root: &Path, today: Date, request: &Request) -> Result<Report> {
+    let git = Git::of(root)?;
+    // Readings that do not need each other: git's index and last commit, the headers, the policy.
+    let (status, inventory, sides, fleet) = std::thread::scope(|scope| {
+        let status = scope.spawn(|| git.status(&[&root.join(FILE), &root.join("secrets")]));
+        let inventory = scope.spawn(|| inventory(root));
+        let sides = scope.spawn(|| git.sides());
+        let fleet = Fleet::open(root);
+        (status.join(), inventory.join(), sides.join(), fleet)
+    });
+    let ended = |_| Error::new(Kind::Bug, "a thread that reads the fleet ended");
+    let (fleet, status, inventory) = (fleet?, status.map_err(ended)??, inventory.map_err(ended)??);
+    let policy = &fleet.policy;
+    let looked = Looked { root, git: &git, policy, inventory: &inventory };
+    let past = Past::of(root);
+    let mut findings = audit(policy, &past.keys(policy, inventory.envelopes()), &inventory, today);
+    findings.iter_mut().for_each(|finding| looked.by_merge(&past, finding));
+    findings.extend(index::findings(&fleet, &inventory)?);
+    findings.extend(looked.taken(&sides.map_err(ended)??)?);
+    let mut not_looked_at = Vec::new();
+    if Journal::is_unfinished(&git.place_of(root)?) {
+        let what = "an interrupted change of several files is not completed yet";
+        findings.push(Finding::error(Rule::Unfinished, FILE, what, "run `sealift rekey`: it completes it first"));
+    }
+    findings.extend(looked.untracked(&status)?);
+    findings.extend(fallen(&looked.serials_in_head(&status)?, &inventory, "HEAD"));
+    if let Some(reference) = &request.against {
+        findings.extend(fallen(&looked.serials_at(reference)?, &inventory, reference));
+    }
+    if request.history {
+        findings.extend(looked.past(&mut not_looked_at)?);
+    }
+    findings.sort();
+    findings.dedup();
+    Ok(Report { files: inventory.files.len(), hosts: policy.hosts.len(), findings, not_looked_at })
+}
+
+/// The present, as it was read.
+struct Looked<'a> {
+    root: &'a Path,
+    git: &'a Git,
+    policy: &'a Policy,
+    inventory: &'a Inventory,
+}
+
+impl Looked<'_> {
+    /// What git does not track, Nix does not see.
+    fn untracked(&self, status: &Status) -> Result<Vec<Finding>> {
+        let top = self.git.relative(self.root)?;
+        let inside = |path: &str| path.strip_prefix(top.as_str()).unwrap_or(path).trim_start_matches('/').to_owned();
+        let mut findings = Vec::new();
+        for path in status.untracked.iter().filter(|path| path.ends_with(".age") || path.ends_with(FILE)) {
+            findings.push(Finding::error(
+                Rule::Untracked,
+                inside(path),
+                "git does not track it, so that Nix does not see it",
+                format!("run `git add {}`", inside(path)),
+            ));
+        }
+        for path in
+            status.ignored.iter().filter(|path| path.ends_with(".age") || path.ends_with('/') || path.ends_with(FILE))
+        {
+            findings.push(Finding::error(
+                Rule::Ignored,
+                inside(path),
+                "git ignores it, so that Nix does not see it",
+                "take the pattern out of .gitignore (`git check-ignore -v` names it)",
+            ));
+        }
+        let sides = if status.unmerged.is_empty() { BTreeMap::new() } else { self.sides()? };
+        for path in &status.unmerged {
+            let told = sides.get(path).map(|sides| format!(": {}", sides.join("; "))).unwrap_or_default();
+            findings.push(Finding::error(
+                Rule::Damaged,
+                inside(path),
+                format!("a merge left it unresolved{told}"),
+                "settle recipients.toml first: it says who is to read it; then keep the version whose value is in use, `git add` it, and look again",
+            ));
+        }
+        Ok(findings)
+    }
+
+    /// What both sides of a merge have of the files that it left unresolved.
+    fn sides(&self) -> Result<BTreeMap<String, Vec<String>>> {
+        let listing = self.git.call().args(["ls-files", "--unmerged", "-z"]).read()?;
+        let mut stages = Vec::new();
+        for record in listing.split(|b| *b == 0).map(String::from_utf8_lossy) {
+            let Some((head, path)) = record.split_once('\t') else { continue };
+            let words: Vec<&str> = head.split(' ').collect();
+            if let [_, object, stage @ ("2" | "3")] = words[..] {
+                stages.push((path.to_owned(), if stage == "2" { "ours" } else { "theirs" }, object.to_owned()));
+            }
+        }
+        let objects: Vec<String> = stages.iter().map(|(_, _, object)| object.clone()).collect();
+        let past = Past::of(self.root);
+        let mut sides: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for ((path, side, _), content) in stages.into_iter().zip(self.git.objects(&objects)?) {
+            let envelope = content.as_deref().and_then(age::envelope_of);
+            let keys = past.keys(self.policy, &envelope);
+            let told = match envelope.and_then(|envelope| envelope.seal) {
+                Some(seal) => {
+                    let readers: BTreeSet<Reader> =
+                        seal.current.iter().map(|key| Reader::of(key, &keys.holders)).collect();
+                    format!("{side} is value {} for {}", seal.serial, listed(&readers))
+                }
+                None => format!("{side} has no seal"),
+            };
+            sides.entry(path).or_default().push(told);
+        }
+        Ok(sides)
+    }
+
+    /// Who could read a file on one side of a merge, and cannot by the policy or by the file now: only then nothing else
+    /// would tell it. Somebody who was removed is meant.
+    fn taken(&self, sides: &[String]) -> Result<Vec<Finding>> {
+        let path = self.git.relative(&self.root.join(FILE))?;
+        let objects: Vec<String> = sides.iter().map(|commit| format!("{commit}:{path}")).collect();
+        let (wanted, holders) = (self.policy.wanted(), self.policy.holders());
+        let mut findings = Vec::new();
+        for (commit, text) in sides.iter().zip(self.git.objects(&objects)?) {
+            let read = || parse::parse(std::str::from_utf8(text.as_deref()?).ok()?).ok();
+            let Some(side) = read() else { continue };
+            let known = side.holders();
+            for (file, then) in side.wanted() {
+                let Some(now) = wanted.get(&file) else { continue };
+                let now = self.policy.recipients_of(&now.hosts);
+                let words: BTreeSet<String> = now.keys().map(|key| Reader::of(key, &holders).word()).collect();
+                let seal = self.inventory.seal(&file);
+                let lost = side.recipients_of(&then.hosts).into_keys().filter(|key| {
+                    !matches!(holders.get(key), Some(Holder::Retired(_)))
+                        && !seal.is_some_and(|seal| seal.current.contains(key))
+                });
+                let lost = lost.map(|key| Reader::of(&key, &known)).filter(|reader| !words.contains(&reader.word()));
+                let lost: BTreeSet<Reader> = lost.collect();
+                if lost.is_empty() {
+                    continue;
+                }
+                let commit = commit.get(..9).unwrap_or(commit);
+                let what =
+                    format!("one side of the merge, {commit}, gave it to {}; recipients.toml does not", listed(&lost));
+                let mend = "if that is not meant, say in recipients.toml that they read it";
+                findings.push(Finding {
+                    access: Access { loses: lost, ..Access::default() },
+                    ..Finding::warning(Rule::TakenByMerge, file.path(), what, mend)
+                });
+            }
+        }
+        Ok(findings)
+    }
+
+    /// Where a merge took access from somebody, or the declaration of a file, says what both sides had. What to do about
+    /// it is then no change of files.
+    fn by_merge(&self, past: &Past, finding: &mut Finding) {
+        let Some(file) = finding.about.strip_prefix("secrets/").and_then(FileName::from_path) else { return };
+        let merge = match finding.rule {
+            Rule::Orphan => past.merge_that_ended(|policy| policy.wanted().contains_key(&file)),
+            Rule::ExtraReader => {
+                let now = self.policy.wanted().remove(&file).map(|wanted| self.policy.recipients_of(&wanted.hosts));
+                let now: BTreeSet<Fingerprint> = now.into_iter().flat_map(BTreeMap::into_keys).collect();
+                let current = self.inventory.seal(&file).into_iter().flat_map(|seal| seal.current.iter());
+                let lost: Vec<&Fingerprint> = current.filter(|key| !now.contains(*key)).collect();
+                past.merge_that_ended(|policy| {
+                    policy.wanted().remove(&file).is_some_and(|wanted| {
+                        let recipients = policy.recipients_of(&wanted.hosts);
+                        lost.iter().any(|key| recipients.contains_key(*key))
+                    })
+                })
+            }
+            _ => None,
+        };
+        if let Some(merge) = merge {
+            finding.what = format!("{}; {}", finding.what, merge.told(&file));
+            Merge::MEND.clone_into(&mut finding.mend);
+        }
+    }
+
+    /// The serials of files that differ from HEAD, as HEAD has them. Files that do not differ cannot have fallen.
+    fn serials_in_head(&self, status: &Status) -> Result<BTreeMap<FileName, Seal>> {
+        let wanted: Vec<(FileName, String)> =
+            status.changed.iter().filter_map(|(path, object)| Some((self.file_at(path)?, object.clone()))).collect();
+        seals_of(self.git, wanted)
+    }
+
+    fn serials_at(&self, reference: &str) -> Result<BTreeMap<FileName, Seal>> {
+        let commit = resolve(self.git, reference)?;
+        let listing = self.git.call().args(["ls-tree", "-r", "-z", "--full-tree", &commit]).read()?;
+        let wanted = listing.split(|b| *b == 0).filter_map(|record| {
+            let record = std::str::from_utf8(record).ok()?;
+            let (head, path) = record.split_once('\t')?;
+            Some((self.file_at(path)?, head.split(' ').nth(2)?.to_owned()))
+        });
+        seals_of(self.git, wanted.collect())
+    }
+
+    /// The sealed file at a path from the top of the work tree.
+    fn file_at(&self, path: &str) -> Option<FileName> {
+        let top = self.git.relative(self.root).ok()?;
+        let inside = path.strip_prefix(top.as_str())?.trim_start_matches('/');
+        FileName::from_path(inside.strip_prefix("secrets/")?)
+    }
+
+    /// Walks every version of every sealed file that any commit holds.
+    fn past(&self, not_looked_at: &mut Vec<String>) -> Result<Vec<Finding>> {
+        let (git, inventory) = (self.git, self.inventory);
+        let shallow = git.call().args(["rev-parse", "--is-shallow-repository"]).read()?;
+        if shallow.starts_with(b"true") {
+            not_looked_at
+                .push("the history is cut (a shallow clone): `git fetch --unshallow` brings the rest".to_owned());
+        }
+        if !git.has_head()? {
+            return Ok(Vec::new());
+        }
+        let mut versions: BTreeSet<(FileName, String)> = BTreeSet::new();
+        history::changes(git, &["--all", "--"], |change| {
+            let file = std::str::from_utf8(change.path).ok().and_then(|path| self.file_at(path));
+            if let Some(file) = file.filter(|_| change.after.bytes().any(|b| b != b'0')) {
+                versions.insert((file, change.after.to_owned()));
+            }
+        })?;
+        let (names, objects): (Vec<_>, Vec<_>) = versions.into_iter().unzip();
+        let mut highest: BTreeMap<FileName, Seal> = BTreeMap::new();
+        let mut readers: BTreeMap<FileName, BTreeSet<Fingerprint>> = BTreeMap::new();
+        for (name, content) in names.into_iter().zip(git.objects(&objects)?) {
+            let Some(content) = content else {
+                not_looked_at.push(format!("a former version of {} is not in this clone", name.path()));
+                continue;
+            };
+            let Some(seal) = age::seal_of(&content).filter(|seal| seal.name == name) else { continue };
+            if inventory.seal(&name).is_some_and(|now| now.serial == seal.serial) {
+                readers.entry(name.clone()).or_default().extend(seal.ever());
+            }
+            if seal.is_last() {
+                continue;
+            }
+            if highest.get(&name).is_none_or(|high| high.serial < seal.serial) {
+                highest.insert(name, seal);
+            }
+        }
+        let mut findings = fallen(&highest, inventory, "the history");
+        let holders = self.policy.holders();
+        for (file, ever) in readers {
+            let Some(now) = inventory.seal(&file) else { continue };
+            let told: BTreeSet<_> = now.ever().copied().collect();
+            let who: BTreeSet<String> =
+                ever.difference(&told).map(|key| Reader::of(key, &holders).to_string()).collect();
+            if !who.is_empty() {
+                let who = who.into_iter().collect::<Vec<_>>().join(", ");
+                findings.push(Finding::error(
+                    Rule::History,
+                    file.path(),
+                    format!("a former version of this very value could be read by {who}, and its seal does not say so"),
+                    "give it a new value: `sealift rotate`",
+                ));
+            }
+        }
+        Ok(findings)
+    }
+}
+
+/// A commit by its name. The name is checked by git itself, and is never an option.
+fn resolve(git: &Git, reference: &str) -> Result<String> {
+    let output = git
+        .call()
+        .args(["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{reference}^{{commit}}")])
+        .run()?;
+    if !output.ended.well() {
+        return Err(Error::usage("there is no such commit to compare with")
+            .hint("name a branch, tag or commit: `--against origin/main`"));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn seals_of(git: &Git, wanted: Vec<(FileName, String)>) -> Result<BTreeMap<FileName, Seal>> {
+    let (names, objects): (Vec<_>, Vec<_>) = wanted.into_iter().unzip();
+    let contents = git.objects(&objects)?;
+    Ok(names.into_iter().zip(contents).filter_map(|(name, content)| Some((name, age::seal_of(&content?)?))).collect())
+}
+
+fn fallen(before: &BTreeMap<FileName, Seal>, inventory: &Inventory, whence: &str) -> Vec<Finding> {
+    let lower = |(file, seal): (&FileName, &Seal)| {
+        let now = inventory.seal(file)?;
+        (now.serial < seal.serial && seal.name == *file && !seal.is_last()).then(|| {
+            Finding::error(
+                Rule::SerialFell,
+                file.path(),
+                format!(
+                    "it holds value {} and {whence} holds value {}: an older value came back",
+                    now.serial, seal.serial
+                ),
+                format!("restore it from git (`git log -- {}` shows its versions), or seal a new value", file.path()),
+            )
+        })
+    };
+    before.iter().filter_map(lower).collect()
+}

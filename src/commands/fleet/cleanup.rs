@@ -1,0 +1,102 @@
+//! `cleanup`: removes the files of a former layout, once every machine runs what was deployed and is as it should be. Only
+//! files that git has, as they are: nothing is lost that `git revert` would not bring back.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::adapters::fs::files;
+use crate::commands::fleet::progress;
+use crate::commands::fleet::superseded::{self, Former};
+use crate::commands::hosts::select::Who;
+use crate::commands::{Changes, Session};
+use crate::domain::migrate::progress::is_settled;
+use crate::domain::migrate::superseded::Superseded;
+use crate::error::{Error, Kind, Result};
+
+/// The largest file that is removed, in bytes: it is compared with what git has.
+const LIMIT: u64 = 64 << 20;
+
+/// What can go, and what stays.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The files that go, or went.
+    pub removed: Vec<Superseded>,
+    /// Files that have a successor and stay, with the reason.
+    pub left: Vec<Superseded>,
+}
+
+/// What can go, with the bytes that it has.
+pub struct Plan {
+    report: Report,
+    contents: BTreeMap<String, Vec<u8>>,
+}
+
+impl Plan {
+    /// What it says.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+}
+
+/// Says what can go.
+///
+/// # Errors
+/// When a machine does not run what was deployed last, or is not as it should be: each is named.
+pub fn plan(session: &Session, who: &Who) -> Result<Plan> {
+    let mut waits = Vec::new();
+    for row in progress::run(session, who)?.into_iter().filter(|row| !is_settled(&row.steps)) {
+        let unknown = row.steps.iter().any(|mark| mark.done.is_none() && mark.step != "cleaned up");
+        let open: Vec<String> = row
+            .steps
+            .into_iter()
+            .filter(|mark| mark.done != Some(true) && ["deployed", "verified"].contains(&mark.step))
+            .flat_map(|mark| mark.open)
+            .collect();
+        let kind = if unknown { Kind::Unreachable } else { Kind::Drift };
+        waits.push(
+            Error::new(kind, format!("{} is not verified: nothing is removed", row.host)).because(open.join("\n")),
+        );
+    }
+    if !waits.is_empty() {
+        let all = Error::batch(format!("{} machines are not verified yet", waits.len()), waits);
+        return Err(all.hint("`sealift status --progress` tells how far each machine is"));
+    }
+    let git = session.fleet.git()?;
+    let Former { superseded: found, not_looked_at, .. } = superseded::look(session)?;
+    if let Some(first) = not_looked_at.first() {
+        return Err(Error::new(Kind::Blind, "what Nix files name could not be told; nothing was removed")
+            .because(first.clone()));
+    }
+    let names: Result<Vec<String>> =
+        found.iter().map(|one| Ok(format!("HEAD:{}", git.relative(&session.fleet.root.join(&one.path))?))).collect();
+    let committed = git.objects(&names?)?;
+    let mut plan = Plan { report: Report { removed: Vec::new(), left: Vec::new() }, contents: BTreeMap::new() };
+    for (one, committed) in found.into_iter().zip(committed) {
+        let stays = |why: &str| Superseded { path: one.path.clone(), why: why.to_owned() };
+        match (files::read(&session.fleet.root.join(&one.path), LIMIT), committed) {
+            (Ok(bytes), Some(committed)) if bytes == committed => {
+                plan.contents.insert(one.path.clone(), bytes);
+                plan.report.removed.push(one);
+            }
+            (Ok(_), Some(_)) => plan.report.left.push(stays("it differs from the last commit")),
+            (Ok(_), None) => plan.report.left.push(stays("it is in no commit yet")),
+            (Err(error), _) => plan.report.left.push(stays(&error.in_one_line())),
+        }
+    }
+    Ok(plan)
+}
+
+/// Removes them, in the work tree and in git's index.
+///
+/// # Errors
+/// When one changed meanwhile; nothing is removed then.
+pub fn carry_out(session: &mut Session, plan: Plan) -> Result<Report> {
+    let (git, journal) = session.lock()?;
+    let mut changes = Changes::default();
+    for (path, bytes) in &plan.contents {
+        changes.remove(path.as_str(), bytes);
+    }
+    session.commit(&git, &journal, &changes)?;
+    Ok(plan.report)
+}

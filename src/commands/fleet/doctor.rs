@@ -1,0 +1,220 @@
+//! `doctor`: the known faults of a machine, of the repository and of the fleet, each with its mend. Facts come from the
+//! adapters, faults from pure rules; here they are brought together, and what loses nothing is mended if asked.
+
+use std::path::Path;
+
+use jiff::civil::Date;
+use serde::Serialize;
+
+use crate::adapters::fs::files;
+use crate::adapters::fs::root::{Kind as There, Root};
+use crate::adapters::git::{Git, layout};
+use crate::adapters::host::facts;
+use crate::adapters::host::host_key::machine_keys;
+use crate::commands::Session;
+use crate::commands::hosts::connection::{Reach, Target, out_of_form};
+use crate::commands::hosts::identify::{no_such_host, this_machine};
+use crate::commands::hosts::privilege::Rights;
+use crate::commands::hosts::select::Who;
+use crate::domain::deploy::protocol::{Told, Work};
+use crate::domain::doctor::machine::{self, Against, Machine};
+use crate::domain::doctor::text::{self, Text};
+use crate::domain::doctor::{Fault, Fix, repository, sorted};
+use crate::domain::drift::audit::{Level, Rule, audit};
+use crate::domain::name::HostName;
+use crate::error::{Error, Kind, Result};
+
+/// What to look at.
+pub struct Request<'a> {
+    /// The host; none: this machine, and the repository.
+    pub host: Option<&'a HostName>,
+    /// How machines are reached.
+    pub who: &'a Who,
+    /// The directory whose repository is looked at.
+    pub directory: &'a Path,
+    /// Whether what loses nothing is mended.
+    pub fix: bool,
+    /// Today, in UTC.
+    pub today: Date,
+}
+
+/// What was found.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The machine that was looked at.
+    pub machine: String,
+    /// The faults that are there, the heaviest first.
+    pub faults: Vec<Fault>,
+    /// Those that were mended.
+    pub fixed: Vec<Fault>,
+    /// What could not be looked at.
+    pub not_looked_at: Vec<String>,
+}
+
+impl Report {
+    /// How it ends: a fault is a finding, as in `check`; what could not be looked at weighs more than none.
+    pub fn kind(&self, strict: bool) -> Option<Kind> {
+        let counts = |fault: &Fault| strict || fault.level == Level::Error;
+        if self.faults.iter().any(counts) {
+            Some(Kind::Drift)
+        } else {
+            (!self.not_looked_at.is_empty()).then_some(Kind::Blind)
+        }
+    }
+}
+
+/// Looks, and mends if asked.
+///
+/// # Errors
+/// When the host is unknown or cannot be reached, or a mend fails.
+pub fn run(session: Option<&Session>, request: &Request<'_>) -> Result<Report> {
+    let (target, host) = reached(session, request)?;
+    let examined = examined(&target, request)?;
+    let name = host.as_ref().map_or_else(|| target.shown(), ToString::to_string);
+    let pins = session.zip(host.as_ref()).and_then(|(session, host)| session.fleet.policy.hosts.get(host));
+    let git = if request.host.is_none() { Git::find(request.directory) } else { Ok(None) };
+    let (git, gathered) = match git {
+        Ok(git) => {
+            let gathered = git.as_ref().map(layout::gather).transpose()?;
+            (git, gathered)
+        }
+        // That git refuses it is what is wrong with it.
+        Err(error) => (None, Some(layout::foreign(request.directory).ok_or(error)?)),
+    };
+    let against = Against {
+        machine: &examined,
+        name: &name,
+        pins: pins.map(|host| host.ssh_keys.as_slice()),
+        clock: target.is_remote().then(|| jiff::Timestamp::now().as_second()),
+        committed: gathered.as_ref().and_then(|gathered| gathered.committed),
+    };
+    let mut faults = machine::faults(&against);
+    faults.extend(gathered.iter().flat_map(of_repository));
+    let not_looked_at = gathered.map_or_else(Vec::new, |gathered| gathered.not_looked_at);
+    if let Some(session) = session {
+        faults.extend(overdue(session, request)?);
+    }
+    if target.is_remote() {
+        // Nothing is changed on another machine.
+        faults.iter_mut().for_each(|fault| fault.fix = None);
+    }
+    let mut report = Report { machine: name, faults: sorted(faults), fixed: Vec::new(), not_looked_at };
+    if request.fix {
+        mend(&mut report, &target, git.as_ref())?;
+    }
+    Ok(report)
+}
+
+/// The machine that is looked at, and its name in the policy.
+fn reached(session: Option<&Session>, request: &Request<'_>) -> Result<(Target, Option<HostName>)> {
+    let Some(host) = request.host else {
+        let root = Root::open(&request.who.root)?;
+        let here = session.and_then(|session| this_machine(&session.fleet.policy, &root, None).ok());
+        let target = Target::here(root, here.clone())?;
+        // A machine whose key changed is still called what it was called.
+        let called = session.and_then(|session| {
+            session.fleet.policy.hosts.keys().find(|host| host.as_str() == target.survey.host_name).cloned()
+        });
+        return Ok((target, here.or(called)));
+    };
+    let Some(session) = session else {
+        return Err(Error::usage(format!("there is no fleet here that would say where {host} is"))
+            .hint("name it with `--fleet DIR`, or look at this machine: `sealift doctor`"));
+    };
+    let policy = &session.fleet.policy;
+    if !policy.hosts.contains_key(host) {
+        return Err(no_such_host(policy, host));
+    }
+    // Another key than the pinned one is a finding here, and not a reason to look away.
+    if request.who.root.as_os_str() != "/" {
+        return Ok((Target::here(Root::open(&request.who.root)?, Some(host.clone()))?, Some(host.clone())));
+    }
+    let ssh = request.who.ssh(policy)?;
+    Ok((Target::of(policy, host, &ssh, &request.who.caller, None, false)?, Some(host.clone())))
+}
+
+fn examined(target: &Target, request: &Request<'_>) -> Result<Machine> {
+    if let Reach::Here(root) = &target.reach {
+        return Ok(facts::machine(root, machine_keys(root)));
+    }
+    match target.ask(&Rights::Root, &request.who.caller, Work::Examine)? {
+        Told::Examined(machine) => Ok(*machine),
+        _ => Err(out_of_form(target)),
+    }
+}
+
+fn of_repository(gathered: &layout::Gathered) -> Vec<Fault> {
+    let mut faults = repository::faults(&gathered.repository);
+    for (path, text) in &gathered.texts {
+        let has_home_configurations = gathered.has_home_configurations;
+        faults.extend(text::faults(&Text { path, text, has_home_configurations }));
+    }
+    faults
+}
+
+/// The values whose time is over, of the host or of the whole fleet. What else `check` finds, it says itself.
+fn overdue(session: &Session, request: &Request<'_>) -> Result<Vec<Fault>> {
+    let policy = &session.fleet.policy;
+    let of_host = |about: &str| {
+        request.host.is_none_or(|host| {
+            policy.wanted().values().any(|wanted| wanted.file.path() == about && wanted.hosts.contains(&host))
+        })
+    };
+    let found = audit(policy, &policy.keys(), &session.fleet.inventory()?, request.today);
+    let found = found.into_iter().filter(|finding| finding.rule == Rule::Overdue && of_host(&finding.about));
+    Ok(found
+        .map(|finding| Fault {
+            level: finding.level,
+            rule: "secret-overdue",
+            about: finding.about,
+            what: finding.what,
+            mend: finding.mend,
+            fix: None,
+        })
+        .collect())
+}
+
+/// Mends what loses nothing, and moves it to what is fixed.
+fn mend(report: &mut Report, target: &Target, git: Option<&Git>) -> Result<()> {
+    let mut failures = Vec::new();
+    for fault in std::mem::take(&mut report.faults) {
+        let Some(fix) = &fault.fix else {
+            report.faults.push(fault);
+            continue;
+        };
+        match apply(fix, target, git) {
+            Ok(true) => report.fixed.push(fault),
+            Ok(false) => report.faults.push(fault),
+            Err(error) => {
+                failures.push(error.about(&fault.about));
+                report.faults.push(fault);
+            }
+        }
+    }
+    if failures.is_empty() {
+        return Ok(());
+    }
+    let some = !report.fixed.is_empty();
+    let all = Error::batch(format!("{} faults could not be mended", failures.len()), failures);
+    Err(if some { all.of_kind(Kind::Partial) } else { all })
+}
+
+/// Carries out a mend. False: it cannot be done from here.
+fn apply(fix: &Fix, target: &Target, git: Option<&Git>) -> Result<bool> {
+    match (fix, git, &target.reach) {
+        (Fix::Track(paths), Some(git), _) => git.intend(paths).map(|()| true),
+        (Fix::RemoveResult(path), Some(git), _) => {
+            let path = git.top.join(path);
+            // It may be something else by now.
+            let link = std::fs::symlink_metadata(&path).is_ok_and(|there| there.is_symlink());
+            if link { files::remove(&path).map(|()| true) } else { Ok(false) }
+        }
+        (Fix::RemoveLink(path), _, Reach::Here(root)) if root.kind(path) == Some(There::Link) => {
+            let (above, _) = path.rsplit_once('/').unwrap_or_default();
+            root.writable(above)?;
+            files::remove(&root.outside(path)).map_err(|error| error.hint("run it as root"))?;
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
+}

@@ -1,0 +1,347 @@
+//! `host add|rm|rekey|list`: the machines of a fleet. What is learned of a new one is learned in `onboard`. Policy and files change in one step, or neither does.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use crate::adapters::age::generate::generate;
+use crate::commands::past::Past;
+use crate::commands::secrets::list::no_host;
+use crate::commands::secrets::rekey::{Report as Rekeyed, Terms, agree, refuse_broken, reseal};
+use crate::commands::writer::Writer;
+use crate::commands::{Changes, Session, adopt_policy};
+use crate::domain::drift::rekey_plan::{Plan, Scope};
+use crate::domain::name::{FileName, HostName, SecretName, Tag};
+use crate::domain::policy::edit::{Declaration, Edit, public_path};
+use crate::domain::policy::parse::FILE;
+use crate::domain::policy::{HOST_KEYS, Policy};
+use crate::domain::secret::inventory::{Found, Inventory};
+use crate::domain::secret::plaintext::Plaintext;
+use crate::domain::secret::recipient::{Fingerprint, Recipient};
+use crate::error::{Error, Kind, Result};
+
+/// A machine to add.
+#[derive(Debug)]
+pub struct New {
+    /// Its name.
+    pub name: HostName,
+    /// Its keys.
+    pub keys: Vec<Recipient>,
+    /// Where it is reached.
+    pub address: Option<String>,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// Only write the policy; someone with an identity rekeys later.
+    pub no_rekey: bool,
+    /// Files that the repository shall have for it. What is there stays as it is.
+    pub files: Vec<(String, String)>,
+    /// The private half of a key that was made for it: sealed to the admins.
+    pub own_key: Option<Plaintext>,
+}
+
+/// What was done with a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// It is new.
+    Added,
+    /// It has another key.
+    Rekeyed,
+    /// It is gone.
+    Removed,
+    /// Nothing.
+    None,
+}
+
+/// What came of a change of a host.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The host.
+    pub host: HostName,
+    /// What was done with it.
+    pub change: Change,
+    /// What was sealed anew.
+    pub rekeyed: Rekeyed,
+    /// Files with a new value, made for this host.
+    pub made: Vec<FileName>,
+    /// Files that are to have a value for this host and have none yet.
+    pub missing: Vec<FileName>,
+    /// Files that went with the host.
+    pub removed: Vec<FileName>,
+    /// Values that the host knew and that stay in use until they are rotated.
+    pub knew: Vec<FileName>,
+    /// Files of its configuration that were written.
+    pub written: Vec<String>,
+    /// Those that were there already, and stay as they are.
+    pub kept: Vec<String>,
+}
+
+/// Adds a host and lets it read what the policy gives it.
+///
+/// # Errors
+/// When it is there already, its key is another's, or files that it shall read cannot be opened. Nothing is changed then.
+pub fn add(session: &mut Session, new: &New) -> Result<Report> {
+    let (git, journal) = session.lock()?;
+    refuse_known(&session.fleet.policy, &new.name, &new.keys)?;
+    let mut edit = Edit::new(&session.fleet.text)?;
+    edit.add_host(&new.name, &new.keys, new.address.as_deref(), &new.tags)?;
+    let own = own_key(&new.name)?;
+    if new.own_key.is_some() {
+        if session.fleet.policy.secrets.contains_key(own.as_str()) || session.fleet.sealed(&own.file())?.is_some() {
+            return Err(Error::usage(format!("there is a secret {own} already"))
+                .hint(format!("it is a key of a machine of this name: remove it first, `sealift rm {own}`")));
+        }
+        edit.declare(&own, &declared(&new.name))?;
+    }
+    let mut changes = Changes::default();
+    let text = adopt_policy(session, edit.text(), &mut changes)?;
+    let mut report = if new.no_rekey {
+        Report::of(&new.name, Change::Added)
+    } else {
+        bring_in_line(session, &new.name, Change::Added, &mut changes)?
+    };
+    if let (Some(value), [key]) = (&new.own_key, new.keys.as_slice()) {
+        let wanted = session.fleet.policy.wanted().remove(&own.file());
+        let wanted = wanted.ok_or_else(|| Error::new(Kind::Bug, format!("{own} is not declared")))?;
+        let public = format!("{} {}", key.canonical(), key.comment());
+        Writer::new(session, std::slice::from_ref(&wanted))?.new_value(&wanted, value, Some(public), &mut changes)?;
+        report.made.push(own.file());
+    }
+    for (path, content) in &new.files {
+        if session.fleet.root.join(path).symlink_metadata().is_ok() {
+            report.kept.push(path.clone());
+        } else {
+            changes.write(path.as_str(), None, content.clone().into_bytes());
+            report.written.push(path.clone());
+        }
+    }
+    session.commit(&git, &journal, &changes)?;
+    session.fleet.text = text;
+    Ok(report)
+}
+
+/// Stops when a host is there already.
+///
+/// # Errors
+/// `Usage`.
+pub fn refuse_known(policy: &Policy, name: &HostName, keys: &[Recipient]) -> Result<()> {
+    let Some(known) = policy.hosts.get(name) else { return Ok(()) };
+    let same = if known.keys == keys { ", with this very key" } else { "" };
+    Err(Error::usage(format!("the host {name} is there already{same}"))
+        .hint(format!("to give it another key: `sealift host rekey {name}`")))
+}
+
+/// The secret that a machine's own host key is.
+///
+/// # Errors
+/// A defect, if no secret can have the name.
+pub fn own_key(host: &HostName) -> Result<SecretName> {
+    format!("{HOST_KEYS}/{host}").parse().map_err(|fault| Error::new(Kind::Bug, format!("{fault}")))
+}
+
+fn declared(host: &HostName) -> Declaration {
+    let text = format!("the host key of {host}: `sealift host provision {host}` puts it in place");
+    Declaration { fields: vec![("shape", "ssh-key".to_owned()), ("description", text)], ..Declaration::default() }
+}
+
+/// Gives a host other keys.
+///
+/// # Errors
+/// As `add`.
+pub fn rekey(session: &mut Session, name: &HostName, keys: &[Recipient]) -> Result<Report> {
+    let (git, journal) = session.lock()?;
+    let Some(host) = session.fleet.policy.hosts.get(name) else { return Err(no_host(&session.fleet.policy, name)) };
+    if host.keys == keys {
+        return Ok(Report::of(name, Change::None));
+    }
+    let former: Vec<Recipient> = host.keys.iter().filter(|key| !keys.contains(key)).cloned().collect();
+    let mut edit = Edit::new(&session.fleet.text)?;
+    edit.set_host_keys(name, keys)?;
+    if !former.is_empty() {
+        edit.retire(name, &former, &session.today.to_string())?;
+    }
+    let mut changes = Changes::default();
+    let text = adopt_policy(session, edit.text(), &mut changes)?;
+    let report = bring_in_line(session, name, Change::Rekeyed, &mut changes)?;
+    session.commit(&git, &journal, &changes)?;
+    session.fleet.text = text;
+    let own = own_key(name)?;
+    if session.fleet.policy.secrets.contains_key(own.as_str()) {
+        session.warn(format!("{own} holds the former key: `sealift rm {own}` removes it"));
+    }
+    Ok(report)
+}
+
+/// Removes a host: seals everything it could read anew for the others, and remembers what it knew.
+///
+/// # Errors
+/// When there is no such host, or a file cannot be opened. Nothing is changed then.
+pub fn remove(session: &mut Session, name: &HostName) -> Result<Report> {
+    let (git, journal) = session.lock()?;
+    let policy = &session.fleet.policy;
+    let Some(host) = policy.hosts.get(name) else { return Err(no_host(policy, name)) };
+    let keys = host.keys.clone();
+    let others: BTreeSet<&Tag> =
+        policy.hosts.iter().filter(|(other, _)| *other != name).flat_map(|(_, host)| &host.tags).collect();
+    let vanished: Vec<Tag> = host.tags.iter().filter(|tag| !others.contains(tag)).cloned().collect();
+    let mut own: Vec<FileName> = policy
+        .secrets
+        .iter()
+        .filter(|(_, secret)| secret.per_host && secret.hosts.contains(name))
+        .map(|(secret, _)| secret.file_of(name))
+        .collect();
+    let read_before: BTreeSet<SecretName> =
+        policy.secrets.iter().filter(|(_, secret)| !secret.hosts.is_empty()).map(|(name, _)| name.clone()).collect();
+    let mut edit = Edit::new(&session.fleet.text)?;
+    edit.remove_host(name, &vanished)?;
+    // The key that was made for it goes with it.
+    let its_key = own_key(name)?;
+    if policy.secrets.get(its_key.as_str()).is_some_and(|secret| secret.hosts.is_empty()) {
+        edit.undeclare(&its_key)?;
+        own.push(its_key.file());
+    }
+    edit.retire(name, &keys, &session.today.to_string())?;
+    let mut changes = Changes::default();
+    let text = adopt_policy(session, edit.text(), &mut changes)?;
+    for tag in &vanished {
+        session.warn(format!("no host has the tag {tag} any more: `@{tag}` is taken out of every list in {FILE}, for it would name nobody"));
+    }
+    let alone = session.fleet.policy.secrets.iter().filter(|(_, secret)| secret.hosts.is_empty());
+    for (secret, _) in alone.filter(|(secret, _)| read_before.contains(secret.as_str())) {
+        session.warn(format!("no host receives {secret} any more: only the admins keep it"));
+    }
+    let inventory = session.fleet.inventory()?;
+    let fingerprints: BTreeSet<Fingerprint> = keys.iter().map(Recipient::fingerprint).collect();
+    let mut knew = known_to(&inventory, &fingerprints);
+    knew.extend(
+        inventory
+            .files
+            .iter()
+            .filter(|(_, found)| found.seal().is_none() && may_read(found, &keys))
+            .map(|(file, _)| file.clone()),
+    );
+    let mut removed = Vec::new();
+    for file in own {
+        if let Some(bytes) = session.fleet.sealed(&file)? {
+            changes.remove(file.path(), &bytes);
+            removed.push(file.clone());
+        }
+        if let Some(bytes) = session.fleet.public_half(&file)? {
+            changes.remove(public_path(&file), &bytes);
+        }
+    }
+    let only: BTreeSet<FileName> =
+        inventory.files.iter().filter(|(_, found)| may_read(found, &keys)).map(|(file, _)| file.clone()).collect();
+    let past = Past::of(&session.fleet.root);
+    let policy = &session.fleet.policy;
+    let scope = Scope { only: Some(only), ..Scope::default() };
+    let plan = Plan::rekey(policy, &past.keys(policy, inventory.envelopes()), &inventory, &scope);
+    refuse_broken(&plan)?;
+    agree(session, &past, &plan.accesses(), &Terms { of: Some(name), ..Terms::default() })?;
+    reseal(session, &plan.reseal, &inventory, &mut changes)?;
+    let rekeyed = Rekeyed::of(&plan, false);
+    session.commit(&git, &journal, &changes)?;
+    session.fleet.text = text;
+    let knew = knew.into_iter().filter(|file| !removed.contains(file)).collect();
+    Ok(Report { rekeyed, removed, knew, ..Report::of(name, Change::Removed) })
+}
+
+/// Seals what a host shall read for it, and makes the values that are its own.
+fn bring_in_line(session: &Session, host: &HostName, change: Change, changes: &mut Changes) -> Result<Report> {
+    let policy: &Policy = &session.fleet.policy;
+    let inventory = session.fleet.inventory()?;
+    let only: BTreeSet<FileName> =
+        policy.wanted().into_values().filter(|wanted| wanted.hosts.contains(&host)).map(|wanted| wanted.file).collect();
+    let past = Past::of(&session.fleet.root);
+    let scope = Scope { only: Some(only), ..Scope::default() };
+    let plan = Plan::rekey(policy, &past.keys(policy, inventory.envelopes()), &inventory, &scope);
+    refuse_broken(&plan)?;
+    agree(session, &past, &plan.accesses(), &Terms { of: Some(host), ..Terms::default() })?;
+    reseal(session, &plan.reseal, &inventory, changes)?;
+    let mut writer = None;
+    let (mut made, mut missing) = (Vec::new(), Vec::new());
+    for wanted in &plan.missing {
+        match wanted.secret.generate.filter(|_| wanted.secret.per_host) {
+            None => missing.push(wanted.file.clone()),
+            Some(how) => {
+                if writer.is_none() {
+                    writer = Some(Writer::new(session, &plan.missing)?);
+                }
+                let value = generate(how, &wanted.secret.shape, wanted.file.as_str())?;
+                if let Some(writer) = &mut writer {
+                    writer.new_value(wanted, &value.value, value.public, changes)?;
+                }
+                made.push(wanted.file.clone());
+            }
+        }
+    }
+    let rekeyed = Rekeyed { missing: Vec::new(), ..Rekeyed::of(&plan, false) };
+    Ok(Report { rekeyed, made, missing, ..Report::of(host, change) })
+}
+
+impl Report {
+    /// Of a change that touched no file yet.
+    fn of(host: &HostName, change: Change) -> Self {
+        Self {
+            host: host.clone(),
+            change,
+            rekeyed: Rekeyed::default(),
+            made: Vec::new(),
+            missing: Vec::new(),
+            removed: Vec::new(),
+            knew: Vec::new(),
+            written: Vec::new(),
+            kept: Vec::new(),
+        }
+    }
+}
+
+/// Whether a file can be opened with one of these keys, as far as it can be told. A file of another tool tells by the
+/// tags of its SSH stanzas; its other stanzas are anonymous, and could be anyone's.
+fn may_read(found: &Found, keys: &[Recipient]) -> bool {
+    let Found::Sealed(envelope) = found else { return false };
+    match &envelope.seal {
+        Some(seal) => keys.iter().any(|key| seal.current.contains(&key.fingerprint())),
+        None => envelope
+            .stanzas
+            .iter()
+            .any(|slot| keys.iter().any(|key| key.ssh_tag() == slot.tag && key.kind().stanza() == slot.kind)),
+    }
+}
+
+fn known_to(inventory: &Inventory, keys: &BTreeSet<Fingerprint>) -> Vec<FileName> {
+    inventory
+        .files
+        .iter()
+        .filter(|(_, found)| found.seal().is_some_and(|seal| seal.ever().any(|key| keys.contains(key))))
+        .map(|(file, _)| file.clone())
+        .collect()
+}
+
+/// A host as it is listed.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    /// Its name.
+    pub host: HostName,
+    /// Where it is reached.
+    pub address: String,
+    /// Its tags.
+    pub tags: Vec<Tag>,
+    /// Its keys, as `ssh-keygen -l` or age show them.
+    pub keys: Vec<String>,
+    /// How many secrets the policy gives it.
+    pub secrets: usize,
+}
+
+/// The hosts of the policy.
+pub fn list(session: &Session) -> Vec<Row> {
+    let policy = &session.fleet.policy;
+    let row = |(name, host): (&HostName, &crate::domain::policy::Host)| Row {
+        host: name.clone(),
+        address: host.address.to_string(),
+        tags: host.tags.iter().cloned().collect(),
+        keys: host.keys.iter().map(|key| key.ssh_fingerprint().unwrap_or_else(|| key.canonical().to_owned())).collect(),
+        secrets: policy.secrets.values().filter(|secret| secret.hosts.contains(name)).count(),
+    };
+    policy.hosts.iter().map(row).collect()
+}

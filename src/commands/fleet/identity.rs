@@ -1,0 +1,396 @@
+//! `identity`: an admin's own key. A new one is stored and read back for proof before the policy names it; what fails
+//! on the way takes back what it stored. A key is never in the keyring alone.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use secrecy::SecretString;
+use serde::Serialize;
+
+use crate::adapters::age::identity::{self, Identities};
+use crate::adapters::age::keyring;
+use crate::adapters::fs::files;
+use crate::adapters::fs::transaction::Journal;
+use crate::adapters::git::Git;
+use crate::adapters::prompt::Ask;
+use crate::adapters::signals;
+use crate::commands::{Changes, Session};
+use crate::domain::name::AdminName;
+use crate::domain::policy::Policy;
+use crate::domain::policy::edit::Edit;
+use crate::domain::policy::parse::{self, FILE};
+use crate::domain::secret::plaintext::Plaintext;
+use crate::domain::secret::recipient::Recipient;
+use crate::error::{Error, Kind, Result};
+
+/// Where a new key is kept.
+pub enum Keep {
+    /// In the OS keyring, with a backup file.
+    Keyring {
+        /// The backup that was asked for.
+        backup: Option<PathBuf>,
+        /// Where a backup goes if one is needed and none was asked for.
+        usual: Option<PathBuf>,
+    },
+    /// In a file.
+    File {
+        /// The file, which must not be there yet.
+        path: PathBuf,
+        /// Whether it is kept without a passphrase.
+        plain: bool,
+    },
+}
+
+/// A key to make.
+pub struct New {
+    /// Whose it is.
+    pub admin: AdminName,
+    /// Where it is kept.
+    pub keep: Keep,
+    /// Whether it may be one more for an admin who has one.
+    pub add: bool,
+}
+
+/// A key that was made or taken over.
+#[derive(Debug, Serialize)]
+pub struct Made {
+    /// Whose it is.
+    pub admin: AdminName,
+    /// Its public half.
+    pub recipient: String,
+    /// Where it is kept.
+    pub kept: String,
+    /// The other place where it is kept.
+    pub backup: Option<String>,
+    /// Whether the fleet has another admin: a second way in.
+    pub second_admin: bool,
+    /// How many sealed files it does not open yet.
+    pub files_to_rekey: usize,
+}
+
+/// A key that was found.
+#[derive(Debug, Serialize)]
+pub struct Shown {
+    /// Its public half; none while it is locked.
+    pub recipient: Option<String>,
+    /// Where it was found.
+    pub found_in: String,
+    /// The admin who has it in this fleet.
+    pub admin: Option<AdminName>,
+}
+
+/// Makes a key and names it in the policy.
+///
+/// # Errors
+/// When the admin has a key already, the file is there, no keyring answers, or no passphrase is to be had. Nothing is
+/// left then, neither the key nor the policy's line.
+pub fn new(session: &mut Session, request: &New) -> Result<Made> {
+    allowed(&session.fleet.policy, &request.admin, request.add)?;
+    let (file, passphrase) = match &request.keep {
+        Keep::File { path, plain } => {
+            let path = free(path)?;
+            let passphrase =
+                if *plain { None } else { Some(session.talk.new_passphrase(&path.display().to_string())?) };
+            (Some(path), passphrase)
+        }
+        Keep::Keyring { backup, usual } => {
+            keyring::answers().map_err(without_keyring)?;
+            let file = match backup {
+                Some(path) => Some(outside(session, &free(path)?)?),
+                None if has_other(&session.fleet.policy, &[]) => None,
+                None => Some(outside(session, &usual_backup(usual.as_deref())?)?),
+            };
+            let passphrase = file
+                .as_ref()
+                .map(|path| session.talk.new_passphrase(&format!("the backup {}", path.display())))
+                .transpose()?;
+            (file, passphrase)
+        }
+    };
+    let (content, recipient) = identity::generate();
+    let mut stored = Stored::default();
+    let made = store(session, request, &content, &recipient, file.as_deref(), passphrase.as_ref(), &mut stored);
+    let named = match made {
+        Ok(named) => named,
+        Err(error) => {
+            stored.undo(session);
+            return Err(error);
+        }
+    };
+    let (kept, backup) = match (&request.keep, file) {
+        (Keep::Keyring { .. }, file) => {
+            (crate::adapters::age::discovery::KEYRING.to_owned(), file.map(|file| file.display().to_string()))
+        }
+        (Keep::File { .. }, file) => (file.map(|file| file.display().to_string()).unwrap_or_default(), None),
+    };
+    let files_to_rekey = adopt(session, named);
+    let second_admin = has_other(&session.fleet.policy, std::slice::from_ref(&recipient));
+    let recipient = recipient.canonical().to_owned();
+    Ok(Made { admin: request.admin.clone(), recipient, kept, backup, second_admin, files_to_rekey })
+}
+
+/// What was stored so far, to be taken back.
+#[derive(Default)]
+struct Stored {
+    file: Option<PathBuf>,
+    entry: Option<Recipient>,
+}
+
+impl Stored {
+    fn is_empty(&self) -> bool {
+        self.file.is_none() && self.entry.is_none()
+    }
+
+    fn undo(self, session: &Session) {
+        if let Some(path) = self.file
+            && let Err(error) = files::remove(&path)
+        {
+            session.warn(format!("the new key's file is left behind, and is of no use: {error}"));
+        }
+        if let Some(recipient) = self.entry
+            && let Err(error) = keyring::remove(&recipient)
+        {
+            session.warn(format!("the new key is left in the keyring, and is of no use: {error}"));
+        }
+    }
+}
+
+/// Key first, policy last. A key that the policy names is no longer among what is to be taken back: files may be sealed to
+/// it from then on.
+fn store(
+    session: &mut Session,
+    request: &New,
+    content: &Plaintext,
+    recipient: &Recipient,
+    file: Option<&Path>,
+    passphrase: Option<&SecretString>,
+    stored: &mut Stored,
+) -> Result<Named> {
+    let (git, journal) = session.lock()?;
+    let named = named(session, &request.admin, recipient, request.add)?;
+    if let Some(path) = file {
+        if path.starts_with(&git.top) {
+            let excluded = git.exclude(path)?;
+            session.warn(format!(
+                "{} lies in the repository{}; better keep it elsewhere, and never build this fleet as a `path:` flake, which would copy it into the store",
+                path.display(),
+                if excluded { ": it was added to .git/info/exclude, so that git does not take it up" } else { ", where git ignores it" },
+            ));
+        }
+        identity::write(path, content, passphrase)?;
+        stored.file = Some(path.to_owned());
+    }
+    if matches!(request.keep, Keep::Keyring { .. }) {
+        keyring::store(recipient, content).map_err(without_keyring)?;
+        stored.entry = Some(recipient.clone());
+    }
+    signals::check()?;
+    write(session, &git, &journal, &named, recipient, stored)?;
+    Ok(named)
+}
+
+/// Writes the policy; what was stored stays, once the policy names it.
+fn write(
+    session: &Session,
+    git: &Git,
+    journal: &Journal,
+    named: &Named,
+    recipient: &Recipient,
+    stored: &mut Stored,
+) -> Result<()> {
+    let done = session.commit(git, journal, &named.changes);
+    if done.is_ok() || may_be_named(session, recipient) {
+        *stored = Stored::default();
+    }
+    done.map_err(|error| {
+        if !stored.is_empty() {
+            return error;
+        }
+        error.hint(format!("{FILE} may name the new key, which is kept for that: look at it, then run `sealift check`"))
+    })
+}
+
+/// Whether the policy on the disk names the key, or cannot be read: a write that failed may have come to its end first,
+/// such as where only making it durable failed.
+fn may_be_named(session: &Session, recipient: &Recipient) -> bool {
+    let name = recipient.canonical().as_bytes();
+    files::read(&session.fleet.root.join(FILE), parse::LIMIT)
+        .map_or(true, |text| text.windows(name.len()).any(|part| part == name))
+}
+
+/// Takes a key from a file into the keyring; the file stays, as its backup.
+///
+/// # Errors
+/// When the file holds no native age key, no keyring answers, or the key is not an admin's.
+pub fn import(session: &mut Session, path: &Path, admin: Option<&AdminName>, add: bool) -> Result<Made> {
+    let ask: Arc<dyn Ask> = session.talk.clone();
+    let (content, recipient) = identity::native(path, &ask)?;
+    let holder = holder(&session.fleet.policy, &recipient);
+    let second_admin = has_other(&session.fleet.policy, std::slice::from_ref(&recipient));
+    let made = |admin: &AdminName, files_to_rekey| Made {
+        admin: admin.clone(),
+        recipient: recipient.canonical().to_owned(),
+        kept: crate::adapters::age::discovery::KEYRING.to_owned(),
+        backup: Some(path.display().to_string()),
+        second_admin,
+        files_to_rekey,
+    };
+    if let Some(holder) = holder {
+        if admin.is_some_and(|admin| *admin != holder) {
+            return Err(Error::usage(format!("this key is {holder}'s")));
+        }
+        keyring::store(&recipient, &content).map_err(without_keyring)?;
+        return Ok(made(&holder, 0));
+    }
+    let Some(admin) = admin else {
+        return Err(Error::usage("no admin of this fleet has this key")
+            .hint("to make it one's, say whose it is: `--admin NAME`"));
+    };
+    allowed(&session.fleet.policy, admin, add)?;
+    let (git, journal) = session.lock()?;
+    let named = named(session, admin, &recipient, add)?;
+    keyring::store(&recipient, &content).map_err(without_keyring)?;
+    let mut stored = Stored { file: None, entry: Some(recipient.clone()) };
+    if let Err(error) = write(session, &git, &journal, &named, &recipient, &mut stored) {
+        stored.undo(session);
+        return Err(error);
+    }
+    Ok(made(admin, adopt(session, named)))
+}
+
+/// The keys that are found, and whose they are. Only with `unlock` a person is asked for those behind a passphrase.
+///
+/// # Errors
+/// When one stays locked that was to be unlocked.
+pub fn show(identities: &Identities, policy: Option<&Policy>, unlock: bool) -> Result<Vec<Shown>> {
+    let found = if unlock { identities.unlocked()? } else { identities.found() };
+    let shown = |(found_in, recipient): (String, Option<Recipient>)| Shown {
+        admin: recipient.as_ref().and_then(|key| holder(policy?, key)),
+        recipient: recipient.map(|key| key.canonical().to_owned()),
+        found_in,
+    };
+    Ok(found.into_iter().map(shown).collect())
+}
+
+/// Removes the admins' keys from the keyring; only one admin's, if named. Says which were removed.
+///
+/// # Errors
+/// When that would leave no way in, or it is declined. `backup`: what `--identity` named, which is a way in.
+pub fn forget(session: &Session, admin: Option<&AdminName>, backup: bool, yes: bool) -> Result<Vec<Recipient>> {
+    let policy = &session.fleet.policy;
+    let admins = policy.admins.iter().filter(|(name, _)| admin.is_none_or(|admin| admin == *name));
+    let mut held = Vec::new();
+    for key in admins.flat_map(|(_, keys)| keys) {
+        if keyring::find(std::slice::from_ref(key))?.is_some() {
+            held.push(key.clone());
+        }
+    }
+    if held.is_empty() {
+        return Ok(held);
+    }
+    let other = if backup { session.identities()?.unlocked()? } else { Vec::new() };
+    let kept = held.iter().all(|key| other.iter().any(|(_, known)| known.as_ref() == Some(key)));
+    if !kept && !has_other(policy, &held) {
+        return Err(Error::failed(
+            "it is the only key of the fleet that is known: without it nobody could rekey or edit",
+        )
+        .hint("prove that you have its backup, with `--identity FILE`; or add another admin first"));
+    }
+    let list = held.iter().map(Recipient::canonical).collect::<Vec<_>>().join(", ");
+    if !yes && !session.talk.confirm(&format!("Remove {list} from the keyring?"))? {
+        return Err(Error::failed("declined; nothing changed").hint("`--yes` does it without asking"));
+    }
+    held.iter().try_for_each(|key| keyring::remove(key).map(drop))?;
+    Ok(held)
+}
+
+/// Whose key it is.
+fn holder(policy: &Policy, key: &Recipient) -> Option<AdminName> {
+    policy.admins.iter().find(|(_, keys)| keys.contains(key)).map(|(name, _)| name.clone())
+}
+
+/// Whether an admin's key other than these opens the fleet's files.
+fn has_other(policy: &Policy, without: &[Recipient]) -> bool {
+    policy.admins.values().flatten().any(|key| !without.contains(key))
+}
+
+fn allowed(policy: &Policy, admin: &AdminName, add: bool) -> Result<()> {
+    if add || !policy.admins.contains_key(admin) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("{admin} has a key already; nothing changed"))
+        .hint("`--add` gives one more; to replace one, remove its line afterwards and run `sealift rekey`"))
+}
+
+/// The policy with a key in it.
+struct Named {
+    changes: Changes,
+    text: String,
+    policy: Policy,
+}
+
+fn named(session: &Session, admin: &AdminName, key: &Recipient, add: bool) -> Result<Named> {
+    // Looked at again: what the policy says now is what counts, not what it said before anybody was asked.
+    allowed(&session.fleet.policy, admin, add)?;
+    let mut edit = Edit::new(&session.fleet.text)?;
+    edit.add_admin(admin, key)?;
+    let text = edit.text();
+    let policy = parse::parse(&text)?;
+    let mut changes = Changes::default();
+    changes.write(FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
+    Ok(Named { changes, text, policy })
+}
+
+/// Goes on with the policy as it is written now. Says how many sealed files a new admin does not open yet; that they
+/// cannot be counted is no failure, for the key is made.
+fn adopt(session: &mut Session, named: Named) -> usize {
+    session.fleet.policy = named.policy;
+    session.fleet.text = named.text;
+    match session.fleet.inventory() {
+        Ok(inventory) => inventory.files.len(),
+        Err(error) => {
+            session.warn(format!("cannot tell which sealed files the key does not open yet: {}", error.in_one_line()));
+            0
+        }
+    }
+}
+
+/// A path for a new file: its directory is there, it is not.
+fn free(path: &Path) -> Result<PathBuf> {
+    let name = path.file_name().ok_or_else(|| Error::usage(format!("{} is not a file's path", path.display())))?;
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let real = std::fs::canonicalize(directory)
+        .map_err(|error| Error::usage(format!("there is no directory {}", directory.display())).because(error))?;
+    let path = real.join(name);
+    if path.symlink_metadata().is_ok() {
+        return Err(Error::failed(format!("{} is there already, and is not overwritten", path.display())));
+    }
+    Ok(path)
+}
+
+fn usual_backup(usual: Option<&Path>) -> Result<PathBuf> {
+    let path = usual.ok_or_else(|| {
+        Error::usage("a key is never in the keyring alone, and HOME is not set")
+            .hint("name a file for its backup: `--backup FILE`")
+    })?;
+    if let Some(directory) = path.parent() {
+        files::make_private_directory(directory)?;
+    }
+    free(path).map_err(|error| error.hint("that is another identity, perhaps of another fleet: name a file for this one's backup with `--backup FILE`"))
+}
+
+/// A backup in the repository would travel with it.
+fn outside(session: &Session, path: &Path) -> Result<PathBuf> {
+    let top = session.fleet.git()?.top;
+    if path.starts_with(&top) || path.starts_with(&session.fleet.root) {
+        return Err(Error::usage(format!("{} lies in the repository; a backup is kept outside", path.display())));
+    }
+    Ok(path.to_owned())
+}
+
+fn without_keyring(error: Error) -> Error {
+    if error.kind() == Kind::Interrupted {
+        return error;
+    }
+    error.hint("keep the key in a file instead, sealed to a passphrase: `--file FILE`")
+}

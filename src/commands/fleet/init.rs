@@ -1,0 +1,154 @@
+//! `init`: makes or adopts a fleet in a git repository. Writes what is missing, and overwrites nothing.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::adapters::fs::files::{self, Durable};
+use crate::adapters::git::Git;
+use crate::adapters::repository::Fleet;
+use crate::commands::scan::hook;
+use crate::domain::name::HostName;
+use crate::domain::nix::{guard, hosts};
+use crate::domain::policy::parse::{self, FILE};
+use crate::error::{Error, Result};
+
+/// How a new recipients.toml begins.
+const POLICY: &str = "\
+# Who may read what: the one place where secrets are declared. Read by sealift, and by Nix through builtins.fromTOML.
+# `sealift check` proves that the files under secrets/ say the same. Safe to edit by hand: then run `sealift rekey`.
+version = 1
+
+[admins]
+";
+
+/// How git treats sealed files: as bytes that are never merged line by line.
+const ATTRIBUTES: &str = "secrets/**/*.age binary merge=binary\n";
+
+/// What there is now.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// What was written.
+    pub written: Vec<String>,
+    /// Hosts that the flake configures and the policy does not name yet.
+    pub hosts: Vec<HostName>,
+    /// Systems of the flake whose names no host of a fleet can have.
+    pub not_hosts: Vec<String>,
+    /// What of the flake's names could not be read, and why.
+    pub not_read: Vec<String>,
+    /// Whether there is an admin.
+    pub has_admin: bool,
+    /// The pre-commit hook, if it was made.
+    pub hook: Option<PathBuf>,
+    /// Why it was not.
+    pub no_hook: Option<String>,
+}
+
+/// Makes the fleet at the top of the repository that `directory` lies in, or in `directory` itself. `program` is what the
+/// pre-commit hook calls where no sealift is in PATH.
+///
+/// # Errors
+/// When there is no git repository, or a file cannot be written.
+pub fn run(directory: &Path, program: &Path) -> Result<Report> {
+    let (here, git) = repository(directory)?;
+    let root = [here.as_path(), git.top.as_path()].into_iter().find(|place| place.join(FILE).exists()).unwrap_or(&here);
+    let mut written = Vec::new();
+    let mut put = |name: &str, content: &str| -> Result<()> {
+        files::replace(&root.join(name), content.as_bytes(), 0o644, Durable::Now)?;
+        written.push(name.to_owned());
+        Ok(())
+    };
+    if !root.join(FILE).exists() {
+        put(FILE, POLICY)?;
+    }
+    let policy = Fleet::open(root)?.policy;
+    let attributes = match root.join(".gitattributes") {
+        path if path.symlink_metadata().is_ok() => {
+            String::from_utf8_lossy(&files::read(&path, parse::LIMIT)?).into_owned()
+        }
+        _ => String::new(),
+    };
+    if !attributes.contains("secrets/**/*.age") {
+        let separator = if attributes.is_empty() || attributes.ends_with('\n') { "" } else { "\n" };
+        put(".gitattributes", &format!("{attributes}{separator}{ATTRIBUTES}"))?;
+    }
+    if !root.join("secrets").exists() {
+        put("secrets/.gitkeep", "")?;
+    }
+    let paths: Vec<_> = written.iter().map(|name| root.join(name)).collect();
+    git.stage(&paths)?;
+    let Configured { mut hosts, not_hosts, not_read } = configured(root, &git.top);
+    hosts.retain(|host| !policy.hosts.contains_key(host));
+    let (hook, no_hook) = match hook::install_new(&git, root, program) {
+        Ok(hook) => (hook, None),
+        Err(error) => (None, Some(format!("{error}; {}", error.mend().unwrap_or_default()))),
+    };
+    Ok(Report { written, hosts, not_hosts, not_read, has_admin: !policy.admins.is_empty(), hook, no_hook })
+}
+
+/// The directory, and the repository that it lies in.
+///
+/// # Errors
+/// When there is none.
+pub fn repository(directory: &Path) -> Result<(PathBuf, Git)> {
+    let here = std::fs::canonicalize(directory)
+        .map_err(|error| Error::usage(format!("there is no directory {}", directory.display())).because(error))?;
+    let git = Git::find(&here)?.ok_or_else(|| {
+        Error::failed(format!("{} is not in a git repository", here.display()))
+            .hint("run `git init` first: Nix reads a flake from git, and git keeps former versions")
+    })?;
+    Ok((here, git))
+}
+
+/// What a repository configures.
+#[derive(Default)]
+struct Configured {
+    /// Hosts.
+    hosts: Vec<HostName>,
+    /// Names that no host can have.
+    not_hosts: Vec<String>,
+    /// What of the names is not known.
+    not_read: Vec<String>,
+}
+
+/// The hosts that the repository configures: those that flake.nix says, else the folders of `hosts/`. Nothing is evaluated: a
+/// flake may be a stranger's, and evaluating it builds what it names.
+fn configured(root: &Path, top: &Path) -> Configured {
+    let flake =
+        root.ancestors().take_while(|above| above.starts_with(top)).find(|above| above.join("flake.nix").exists());
+    let (mut names, mut found) = (BTreeSet::new(), Configured::default());
+    match flake.map(|folder| (folder, read(&folder.join("flake.nix")))) {
+        Some((folder, Ok(named))) => {
+            let computed = |line| format!("flake.nix:{line}: names of nixosConfigurations are computed here");
+            found.not_read.extend(named.computed.iter().map(computed));
+            names = named.names;
+            names.extend(named.folders.iter().flat_map(|below| folders(&folder.join(below))));
+        }
+        Some((_, Err(why))) => found.not_read.push(format!("flake.nix: {why}")),
+        None => {}
+    }
+    if names.is_empty() {
+        names.extend(folders(&root.join("hosts")));
+    }
+    for name in names {
+        // They stand in commands that are there to be pasted: what is no host's name does not.
+        match name.parse() {
+            Ok(host) => found.hosts.push(host),
+            Err(_) => found.not_hosts.push(name),
+        }
+    }
+    found
+}
+
+fn read(flake: &Path) -> Result<hosts::Named, String> {
+    let bytes = files::read(flake, guard::LIMIT as u64).map_err(|error| error.in_one_line())?;
+    hosts::read(&String::from_utf8_lossy(&bytes)).map_err(|unread| unread.to_string())
+}
+
+/// The names of the folders in a folder.
+fn folders(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}

@@ -1,0 +1,30 @@
+//! `manifest`: the list of what one host installs, from the policy, with the fleet's own sealed files.
+
+use crate::commands::Session;
+use crate::domain::manifest::Manifest;
+use crate::domain::name::{FileName, HostName, nearest};
+use crate::error::{Error, Result};
+
+/// Makes the manifest of a host. Needs no key: nothing is opened.
+///
+/// # Errors
+/// When the fleet has no such host, or lies at a path that JSON cannot hold.
+pub fn run(session: &Session, host: &HostName) -> Result<Manifest> {
+    let policy = &session.fleet.policy;
+    if !policy.hosts.contains_key(host) {
+        let error = Error::usage(format!("the fleet has no host {host}"));
+        return Err(match nearest(host.as_str(), policy.hosts.keys().map(HostName::as_str)) {
+            Some(near) => error.hint(format!("did you mean {near}?")),
+            None => error.hint("`sealift host list` shows what there is"),
+        });
+    }
+    let root = session.fleet.root.to_str().ok_or_else(|| Error::failed("the fleet's path is not UTF-8 text"))?;
+    let file_of = |file: &FileName| format!("{}/{}", root.trim_end_matches('/'), file.path());
+    let manifest = Manifest::of(policy, host, file_of);
+    for entry in &manifest.secrets {
+        if session.fleet.root.join(&entry.file).symlink_metadata().is_err() {
+            session.warn(format!("{} has no value yet: `sealift seal {}`", entry.name, entry.sealed_as));
+        }
+    }
+    Ok(manifest)
+}

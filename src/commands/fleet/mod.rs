@@ -1,0 +1,16 @@
+//! Verbs about the fleet: its policy, its machines, its admins, and how all of it is.
+
+pub mod check;
+pub mod cleanup;
+pub mod doctor;
+pub mod host;
+pub mod identity;
+pub mod init;
+pub mod manifest;
+pub mod onboard;
+pub mod progress;
+pub mod provision;
+pub mod status;
+pub mod superseded;
+pub mod takeover;
+pub mod verify;

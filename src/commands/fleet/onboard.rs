@@ -1,0 +1,228 @@
+//! What is learned of a machine before it is added: the key that it proves to have, and its hardware. Everything comes from
+//! one session whose host key somebody vouched for: a fingerprint that was given, the user's known_hosts, or the person at
+//! the terminal. A key is never trusted because it came first.
+
+use std::path::{Path, PathBuf};
+
+use crate::adapters::age::generate::generate;
+use crate::adapters::fs::files;
+use crate::adapters::process::Ended;
+use crate::adapters::prompt::Ask;
+use crate::adapters::ssh::first_contact::{Met, Vouch};
+use crate::adapters::ssh::{Connection, Ssh};
+use crate::commands::Session;
+use crate::commands::fleet::host::refuse_known;
+use crate::domain::address::Address;
+use crate::domain::migrate::scaffold::{self, HARDWARE_LIMIT, Known, Layout};
+use crate::domain::name::HostName;
+use crate::domain::policy::Generate;
+use crate::domain::secret::plaintext::Plaintext;
+use crate::domain::secret::recipient::{Recipient, SshFingerprint};
+use crate::domain::secret::shape::Shape;
+use crate::error::{Error, Kind, Result};
+
+/// A machine to learn of.
+pub struct Request<'a> {
+    /// The name that it shall have.
+    pub name: &'a HostName,
+    /// Where it is now.
+    pub address: &'a Address,
+    /// The fingerprint of its host key, if somebody looked it up.
+    pub fingerprint: Option<&'a SshFingerprint>,
+    /// Whether its hardware configuration is wanted.
+    pub hardware: bool,
+    /// Where sockets may be.
+    pub runtime: Option<PathBuf>,
+}
+
+/// What was learned.
+pub struct Learned {
+    /// The host key that secrets are sealed to.
+    pub key: Recipient,
+    /// The files that the repository has a place for.
+    pub files: Vec<(String, String)>,
+}
+
+/// Learns of a machine over SSH.
+///
+/// # Errors
+/// `Usage` when the host is there already; `Unreachable` when it cannot be reached, or nobody vouches for its key.
+pub fn learn(session: &Session, request: &Request<'_>) -> Result<Learned> {
+    let name = request.name;
+    refuse_known(&session.fleet.policy, name, &[])?;
+    let ssh = Ssh::new(request.runtime.as_deref(), &session.fleet.policy.hosts)?;
+    let (key, line) = proven(session, &ssh, request)?;
+    let layout = layout(&session.fleet.root);
+    let there = |path: &str| session.fleet.root.join(path).symlink_metadata().is_ok();
+    let mut known = Known::default();
+    if request.hardware && layout.hosts && !there(&scaffold::hardware_path(name)) {
+        known.hardware = Some(hardware(name, &line)?);
+    }
+    if layout.hosts {
+        let configuration = printed(&line, &["cat", "/etc/nixos/configuration.nix"]).unwrap_or_default();
+        known.state_version =
+            scaffold::state_version(&configuration, &printed(&line, &["nixos-version"]).unwrap_or_default());
+    } else {
+        session.note("there is no hosts/ beside recipients.toml: its hardware configuration is not kept");
+    }
+    Ok(Learned { key, files: scaffold::files(name, layout, &known) })
+}
+
+/// Learns the key that a machine of the fleet has now. Its former one is not asked for: that is what changed.
+///
+/// # Errors
+/// As `learn`.
+pub fn key_now(session: &Session, request: &Request<'_>) -> Result<Recipient> {
+    let ssh = Ssh::new(request.runtime.as_deref(), &session.fleet.policy.hosts)?;
+    proven(session, &ssh, request).map(|(key, _)| key)
+}
+
+/// The key that a machine shows and somebody vouches for, and a connection that proves it.
+fn proven(session: &Session, ssh: &Ssh, request: &Request<'_>) -> Result<(Recipient, Connection)> {
+    let name = request.name;
+    let met = ssh.meet(name, request.address)?;
+    vouched(name, &met, request.fingerprint, session.talk.as_ref())?;
+    session.note(format!("{name} shows {}", print(&met.key)));
+    let line = ssh.connect(name, request.address, &[met.key.canonical().to_owned()])?;
+    Ok((met.key, line))
+}
+
+/// Makes the host key of a machine that is yet to be installed: its private half, its public one, and the files that the
+/// repository has a place for.
+///
+/// # Errors
+/// When the kernel gives no randomness.
+pub fn make(session: &Session, name: &HostName) -> Result<(Plaintext, Learned)> {
+    refuse_known(&session.fleet.policy, name, &[])?;
+    let made = generate(Generate::SshEd25519, &Shape::SshKey, &format!("root@{name}"))?;
+    let key = Recipient::parse(made.public.as_deref().unwrap_or_default())?;
+    Ok((made.value, Learned { key, files: scaffold::files(name, layout(&session.fleet.root), &Known::default()) }))
+}
+
+/// Whether somebody vouches for the key that a machine showed.
+fn vouched(name: &HostName, met: &Met, fingerprint: Option<&SshFingerprint>, ask: &dyn Ask) -> Result<()> {
+    let refused = |what: String| Error::new(Kind::Unreachable, format!("{name}: {what}"));
+    let (place, shown) = (&met.place, print(&met.key));
+    if let Some(wanted) = fingerprint {
+        if wanted.is_of(&met.key) {
+            return Ok(());
+        }
+        return Err(refused(format!("the machine at {place} has another host key than was said"))
+            .because(format!("it shows {shown}; {wanted} was said; nothing was sent"))
+            .hint("`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on its own console tells the right one; if it was given, somebody else answers at this address"));
+    }
+    match met.vouch {
+        Vouch::Known => Ok(()),
+        Vouch::Contradicted => Err(refused(format!("the machine at {place} has another host key than your known_hosts says"))
+            .because(format!("it shows {shown}; nothing was sent"))
+            .hint("if it was installed anew, give the key's fingerprint from its own console: `--fingerprint SHA256:…`; if not, somebody else answers at this address")),
+        Vouch::Unknown => {
+            let question = format!(
+                "Your known_hosts does not know {place}. It shows {shown}. Is that what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints on its own console?"
+            );
+            if ask.confirm(&question)? {
+                return Ok(());
+            }
+            Err(refused(format!("nobody vouches for the host key of {place}"))
+                .because(format!("it shows {shown}, which your known_hosts does not know; nothing was sent"))
+                .hint("compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on its own console, and give that: `--fingerprint SHA256:…`"))
+        }
+    }
+}
+
+/// A key's fingerprint as ssh shows it.
+fn print(key: &Recipient) -> String {
+    let kind = if key.canonical().starts_with("ssh-rsa ") { "RSA" } else { "ED25519" };
+    format!("{} ({kind})", key.ssh_fingerprint().unwrap_or_default())
+}
+
+/// The hardware configuration of a machine, as it prints it itself.
+fn hardware(name: &HostName, line: &Connection) -> Result<String> {
+    let output = line.call(&["nixos-generate-config", "--show-hardware-config"]).at_most(HARDWARE_LIMIT).run()?;
+    if line.lost(output.ended) {
+        return Err(line.failure(&output));
+    }
+    if !output.ended.well() {
+        let error = Error::failed(format!("{name}: nixos-generate-config failed there ({})", output.ended));
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        let error = if said.is_empty() { error } else { error.because(said) };
+        let mend = match output.ended {
+            Ended::Code(127) => "is it NixOS? `--no-hardware` adds the host without its hardware configuration",
+            _ => "run it there by hand; `--no-hardware` adds the host without its hardware configuration",
+        };
+        return Err(error.hint(mend));
+    }
+    scaffold::hardware(&output.stdout).map_err(|error| error.about(name))
+}
+
+/// What a program there prints, if it does.
+fn printed(line: &Connection, words: &[&str]) -> Option<String> {
+    let output = line.call(words).at_most(HARDWARE_LIMIT).run().ok()?;
+    output.ended.well().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Which places the repository at this directory has.
+pub fn layout(root: &Path) -> Layout {
+    let folder = |name: &str| root.join(name).symlink_metadata().is_ok_and(|there| there.is_dir());
+    let file = |name: &str| root.join(name).is_file();
+    let flake = files::read(&root.join("flake.nix"), HARDWARE_LIMIT).unwrap_or_default();
+    Layout {
+        hosts: folder("hosts"),
+        home: folder("home"),
+        // A flake that names the folder gives it to every machine.
+        common: file("modules/common.nix") && !String::from_utf8_lossy(&flake).contains("./modules"),
+        home_common: file("home/common.nix"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::SecretString;
+
+    use super::*;
+
+    /// Answers every question so, and counts them.
+    struct Person(bool, std::sync::atomic::AtomicUsize);
+
+    impl Ask for Person {
+        fn passphrase(&self, _: &str) -> Result<SecretString> {
+            Err(Error::failed("not asked"))
+        }
+        fn password(&self, _: &str) -> Result<SecretString> {
+            Err(Error::failed("not asked"))
+        }
+        fn tell(&self, _: &str) {}
+        fn confirm(&self, question: &str) -> Result<bool> {
+            assert!(question.contains("SHA256:"), "{question}");
+            self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Ok(self.0)
+        }
+    }
+
+    #[test]
+    fn a_key_is_believed_only_on_somebodys_word() {
+        let made = generate(Generate::SshEd25519, &Shape::SshKey, "x").unwrap();
+        let key = Recipient::parse(made.public.as_deref().unwrap()).unwrap();
+        let right: SshFingerprint = key.ssh_fingerprint().unwrap().parse().unwrap();
+        let wrong: SshFingerprint = format!("SHA256:{}", "A".repeat(43)).parse().unwrap();
+        let name = "web".parse().unwrap();
+        for (fingerprint, vouch, yes, believed, asked) in [
+            (Some(&right), Vouch::Contradicted, false, true, 0),
+            (Some(&wrong), Vouch::Known, true, false, 0),
+            (None, Vouch::Known, false, true, 0),
+            (None, Vouch::Contradicted, true, false, 0),
+            (None, Vouch::Unknown, true, true, 1),
+            (None, Vouch::Unknown, false, false, 1),
+        ] {
+            let person = Person(yes, 0.into());
+            let met = Met { key: key.clone(), place: "jay@web".into(), vouch };
+            let outcome = vouched(&name, &met, fingerprint, &person);
+            assert_eq!(outcome.is_ok(), believed, "{fingerprint:?} {vouch:?} {yes}");
+            assert_eq!(person.1.into_inner(), asked);
+            if let Err(error) = outcome {
+                assert_eq!(error.kind(), Kind::Unreachable);
+                assert!(error.mend().is_some());
+            }
+        }
+    }
+}

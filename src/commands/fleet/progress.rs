@@ -1,0 +1,108 @@
+//! `status --progress`: how far each machine is on its way into the fleet. Every step is judged from what is there, and
+//! nothing is ticked off by hand.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::commands::Session;
+use crate::commands::fleet::{superseded, verify};
+use crate::commands::hosts::privilege::Rights;
+use crate::commands::hosts::select::{Needs, Ready, Who, reach_all};
+use crate::domain::deploy::protocol::{Told, Verified, Work};
+use crate::domain::doctor::machine::Machine;
+use crate::domain::migrate::progress::{Deployed, Facts, Mark, judge};
+use crate::domain::migrate::scaffold::hardware_path;
+use crate::domain::name::HostName;
+use crate::domain::policy::Policy;
+use crate::domain::secret::inventory::{Found, Inventory};
+use crate::error::Result;
+
+/// How far one machine is.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    /// The machine.
+    pub host: HostName,
+    /// Its steps, in their order.
+    pub steps: Vec<Mark>,
+}
+
+/// Looks at all of them.
+///
+/// # Errors
+/// When a word names no host, or the repository cannot be read.
+pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
+    let policy = &session.fleet.policy;
+    let chosen = who.choose(policy)?;
+    let inventory = session.fleet.inventory()?;
+    let former = superseded::look(session)?;
+    let superseded: Vec<String> = former.superseded.iter().map(|one| one.path.clone()).collect();
+    let mut verified: BTreeMap<HostName, Result<Verified>> = verify::run(session, who, verify::Undeployed::Skip)?
+        .into_iter()
+        .map(|found| (found.host, found.verified))
+        .collect();
+    let reached =
+        reach_all(policy, who, &chosen, Needs { root: false, brings: None, gate: None }, None, &session.talk)?;
+    let rows = reached.into_iter().map(|(host, one)| {
+        let mut facts = Facts {
+            pinned: policy.hosts.get(&host).is_some_and(|host| !host.ssh_keys.is_empty()),
+            unsealed: unsealed(policy, &inventory, &host),
+            missing: missing(&former.tracked, &host),
+            superseded: superseded.clone(),
+            ..Facts::default()
+        };
+        match &one {
+            Err(error) => facts.deployed = Some(Err(error.in_one_line())),
+            Ok(one) => {
+                let survey = &one.target.survey;
+                let last = survey.last.as_ref().map(|last| (last.system.clone(), last.outcome));
+                facts.deployed = Some(Ok(Deployed { running: survey.former.clone(), last }));
+                facts.etc_nixos = examined(one, who).map(|machine| machine.etc_nixos);
+            }
+        }
+        facts.verified = verified
+            .remove(&host)
+            .map(|verified| verified.map(|found| wrong(&found)).map_err(|error| error.in_one_line()));
+        Row { steps: judge(&facts, host.as_str()), host }
+    });
+    Ok(rows.collect())
+}
+
+/// What `doctor` is told of a machine; none where it cannot tell.
+fn examined(one: &Ready, who: &Who) -> Option<Machine> {
+    match one.target.ask(&Rights::Root, &who.caller, Work::Examine) {
+        Ok(Told::Examined(machine)) => Some(*machine),
+        _ => None,
+    }
+}
+
+/// What is not as it should be.
+fn wrong(found: &Verified) -> Vec<String> {
+    let each = |what: &'static str, all: &BTreeMap<String, Option<String>>| {
+        let wrong = all.iter().filter_map(|(name, wrong)| Some(format!("{what} {name}: {}", wrong.as_ref()?)));
+        wrong.collect::<Vec<_>>()
+    };
+    [each("check", &found.checks), each("secret", &found.secrets)].concat()
+}
+
+/// The files that a host is to read and that are not sealed to one of its keys.
+fn unsealed(policy: &Policy, inventory: &Inventory, host: &HostName) -> Vec<String> {
+    let Some(keys) = policy.hosts.get(host).map(|host| &host.keys) else { return Vec::new() };
+    let wanted = policy.wanted();
+    let own = wanted.values().filter(|wanted| wanted.hosts.contains(&host));
+    let sealed = |file| {
+        let seal = inventory.files.get(file).and_then(Found::seal);
+        seal.is_some_and(|seal| keys.iter().any(|key| seal.current.contains(&key.fingerprint())))
+    };
+    own.filter(|wanted| !sealed(&wanted.file)).map(|wanted| wanted.file.path()).collect()
+}
+
+/// The files of a machine's configuration that Nix does not see.
+fn missing(tracked: &BTreeSet<String>, host: &HostName) -> Vec<String> {
+    let wanted = ["flake.nix".to_owned(), format!("hosts/{host}/default.nix"), hardware_path(host)];
+    wanted
+        .into_iter()
+        .filter(|path| !tracked.contains(path))
+        .map(|path| format!("{path} is not there for Nix"))
+        .collect()
+}

@@ -1,0 +1,66 @@
+//! `host provision`: puts the host key that was made for a machine into its root before it boots for the first time, so that
+//! it opens its secrets from then on.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::adapters::fs::root::Root;
+use crate::adapters::git::Git;
+use crate::adapters::host::host_key;
+use crate::commands::Session;
+use crate::commands::fleet::host::own_key;
+use crate::commands::secrets::list::no_host;
+use crate::commands::secrets::show;
+use crate::domain::name::HostName;
+use crate::error::{Error, Result};
+
+/// What was put in place.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The host.
+    pub host: HostName,
+    /// The key's fingerprint, as ssh shows it.
+    pub fingerprint: String,
+    /// The files that are new; none where the key was there already.
+    pub placed: Vec<String>,
+    /// Whether they belong to root, as sshd wants it.
+    pub owned_by_root: bool,
+}
+
+/// Puts it in place.
+///
+/// # Errors
+/// When there is no such key, it is not the policy's, the root lies in a repository, or another key is there. Nothing is
+/// changed then.
+pub fn run(session: &Session, name: &HostName, root: &Path) -> Result<Report> {
+    let policy = &session.fleet.policy;
+    let Some(host) = policy.hosts.get(name) else { return Err(no_host(policy, name)) };
+    let secret = own_key(name)?;
+    if !policy.secrets.contains_key(secret.as_str()) {
+        return Err(Error::usage(format!("no host key was made for {name}: there is no secret {secret}"))
+            .hint("`sealift host add NAME --generate` makes one, for a machine that is not installed yet; one that is has its own"));
+    }
+    let root = Root::open(root)?;
+    if let Some(git) = Git::find(root.path())? {
+        return Err(Error::usage(format!("{} lies in the repository {}", root.path().display(), git.top.display()))
+            .hint(
+                "a private key must not lie where git could take it up: name the root of the new machine, such as /mnt",
+            ));
+    }
+    let private = show::run(session, &secret.file())?;
+    let public = host_key::public_half(&private).map_err(|error| error.about(secret.file().path()))?;
+    if !host.keys.contains(&public) {
+        return Err(Error::integrity(format!("{} is not the private half of a key of {name}", secret.file().path()))
+            .hint(format!(
+                "its keys in recipients.toml are others: `sealift rm {secret}`, and give the machine one of those"
+            )));
+    }
+    let placed = host_key::place(&root, &private, &public)?;
+    Ok(Report {
+        host: name.clone(),
+        fingerprint: public.ssh_fingerprint().unwrap_or_default(),
+        placed,
+        owned_by_root: rustix::process::geteuid().is_root(),
+    })
+}

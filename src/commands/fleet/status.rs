@@ -1,0 +1,163 @@
+//! `status`: the fleet at a glance. Every host is looked at as whoever logs in; nothing is changed, nothing is opened.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::commands::Session;
+use crate::commands::hosts::select::{Needs, Who, reach_all};
+use crate::domain::deploy::diff::{Outcome, Reboot};
+use crate::domain::deploy::host_facts::Survey;
+use crate::domain::manifest::install_status::hex;
+use crate::domain::name::HostName;
+use crate::error::{Kind, Result};
+
+/// One host.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    /// Its name.
+    pub host: HostName,
+    /// Whether it answers, and is who it should be.
+    pub reachable: bool,
+    /// Why nothing is known of it.
+    pub reason: Option<String>,
+    /// The system that runs.
+    pub running: Option<String>,
+    /// The specialisation that this is, if it is one.
+    pub specialisation: Option<String>,
+    /// The current generation of its system profile.
+    pub generation: Option<u64>,
+    /// The version of NixOS that runs.
+    pub nixos_version: Option<String>,
+    /// The commit that was deployed last, if what runs is what was deployed then.
+    pub commit: Option<String>,
+    /// How many commits HEAD is ahead of it; none where that cannot be told.
+    pub behind: Option<usize>,
+    /// Secrets that do not have the ciphertext of the fleet's files there, by name, with what is wrong.
+    pub secrets: BTreeMap<String, String>,
+    /// Units that are failed; none where nobody can tell.
+    pub failed_units: Option<Vec<String>>,
+    /// What waits for a reboot.
+    pub reboot: Vec<String>,
+    /// A deploy that is at work, or was ended before its end.
+    pub deploy: Option<String>,
+    /// The last deploy.
+    pub last: Option<Last>,
+}
+
+/// The last deploy of a host.
+#[derive(Debug, Serialize)]
+pub struct Last {
+    /// Names the run.
+    pub run: String,
+    /// Who asked for it.
+    pub who: String,
+    /// When it ended, in UTC.
+    pub ended: String,
+    /// How.
+    pub outcome: Outcome,
+}
+
+/// Looks at all of them.
+///
+/// # Errors
+/// When a word names no host. What is wrong with a host is told for that host.
+pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
+    let policy = &session.fleet.policy;
+    let chosen = who.choose(policy)?;
+    let head = session.fleet.git().ok().and_then(|git| git.revision());
+    let reached =
+        reach_all(policy, who, &chosen, Needs { root: false, brings: None, gate: None }, None, &session.talk)?;
+    reached
+        .into_iter()
+        .map(|(host, one)| match one {
+            Ok(one) => row(session, &host, one.target.survey, head.as_deref()),
+            Err(error) => Ok(Row {
+                reachable: error.kind() != Kind::Unreachable,
+                reason: Some(match error.mend() {
+                    Some(mend) => format!("{}; {mend}", error.in_one_line()),
+                    None => error.in_one_line(),
+                }),
+                running: None,
+                specialisation: None,
+                generation: None,
+                nixos_version: None,
+                commit: None,
+                behind: None,
+                secrets: BTreeMap::new(),
+                failed_units: None,
+                reboot: Vec::new(),
+                deploy: None,
+                last: None,
+                host,
+            }),
+        })
+        .collect()
+}
+
+fn row(session: &Session, host: &HostName, survey: Survey, head: Option<&str>) -> Result<Row> {
+    let Survey { former, running, booted, generation, next, specialisation, busy, unfinished, failed, last, .. } =
+        survey;
+    // A specialisation is deployed, and boots, with the system that it is one of.
+    let base = specialisation.as_ref().map(|one| one.of.clone()).or_else(|| former.clone());
+    let deployed = last.as_ref().filter(|last| last.system == base && base.is_some());
+    let commit = deployed.and_then(|last| last.commit.clone());
+    let reboot = running.as_ref().map(|running| Reboot::between(Some(&running.facts), booted.as_ref(), &running.facts));
+    let waiting = generation.filter(|_| next.is_some() && next != base).map(|number| format!("generation {number}"));
+    let sealed = running.as_ref().map_or(&[][..], |running| &running.secrets);
+    let secrets = sealed.iter().filter(|one| !one.template);
+    let there: BTreeMap<&str, &str> = secrets.map(|one| (one.name.as_str(), one.digest.as_str())).collect();
+    Ok(Row {
+        reachable: true,
+        reason: None,
+        nixos_version: running.as_ref().map(|running| running.facts.version.clone()),
+        behind: commit.as_deref().zip(head).and_then(|(commit, head)| behind(session, commit, head)),
+        secrets: out_of_line(session, host, &there)?,
+        failed_units: failed.map(|units| units.into_iter().collect()),
+        reboot: reboot.map(|reboot| reboot.waits).into_iter().flatten().chain(waiting).collect(),
+        deploy: busy.map(|holder| format!("at work: {holder}")).or_else(|| {
+            unfinished.then(|| format!("was interrupted; `sealift deploy {host}` finishes it or goes back"))
+        }),
+        last: last.map(|last| Last { run: last.run, who: last.who, ended: last.ended, outcome: last.outcome }),
+        running: former,
+        specialisation: specialisation.map(|one| one.name),
+        generation,
+        commit,
+        host: host.clone(),
+    })
+}
+
+/// The secrets of a host whose ciphertext there is not that of the fleet's files.
+fn out_of_line(session: &Session, host: &HostName, there: &BTreeMap<&str, &str>) -> Result<BTreeMap<String, String>> {
+    let mut out = BTreeMap::new();
+    let policy = &session.fleet.policy;
+    let own = policy.secrets.iter().filter(|(_, secret)| secret.hosts.contains(host));
+    for (name, secret) in own.clone() {
+        let file = policy.wanted_of(name, secret).into_iter().find(|wanted| wanted.hosts.contains(&host));
+        let Some(bytes) = file.map(|wanted| session.fleet.sealed(&wanted.file)).transpose()?.flatten() else {
+            continue;
+        };
+        match there.get(name.as_str()) {
+            None => drop(out.insert(name.to_string(), "not deployed".to_owned())),
+            Some(digest) if **digest == hex(&Sha256::digest(&bytes)) => {}
+            Some(_) => drop(out.insert(name.to_string(), "another ciphertext".to_owned())),
+        }
+    }
+    let gone = there.keys().filter(|name| !own.clone().any(|(own, _)| own.as_str() == **name));
+    out.extend(gone.map(|name| ((*name).to_owned(), "no longer for this host".to_owned())));
+    Ok(out)
+}
+
+/// How many commits lie between what was deployed and HEAD.
+fn behind(session: &Session, commit: &str, head: &str) -> Option<usize> {
+    let clean = |commit: &str| commit.trim_end_matches("-dirty").to_owned();
+    let fits = |commit: &str| commit.len() >= 40 && commit.bytes().all(|b| b.is_ascii_hexdigit());
+    let (commit, head) = (clean(commit), clean(head));
+    if !fits(&commit) || !fits(&head) {
+        return None;
+    }
+    let git = session.fleet.git().ok()?;
+    let text = git.call().args(["rev-list", "--count", &format!("{commit}..{head}"), "--"]).read().ok()?;
+    String::from_utf8_lossy(&text).trim().parse().ok()
+}

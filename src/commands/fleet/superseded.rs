@@ -1,0 +1,52 @@
+//! What the repository has of a former layout, as far as files tell: for `cleanup`, and for how far a machine is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::adapters::git::layout;
+use crate::commands::Session;
+use crate::domain::doctor::text;
+use crate::domain::migrate::superseded::{Superseded, superseded};
+use crate::domain::name::HostName;
+use crate::error::Result;
+
+/// What the repository has of the former layout.
+pub struct Former {
+    /// The files that have a successor.
+    pub superseded: Vec<Superseded>,
+    /// Everything that git tracks below the fleet, from there.
+    pub tracked: BTreeSet<String>,
+    /// Files that could not be looked at: they may name others.
+    pub not_looked_at: Vec<String>,
+}
+
+/// Looks what the repository has of the former layout.
+///
+/// # Errors
+/// When git fails.
+pub fn look(session: &Session) -> Result<Former> {
+    let git = session.fleet.git()?;
+    let top = git.relative(&session.fleet.root)?;
+    let below = |path: &str| {
+        if top.is_empty() {
+            Some(path.to_owned())
+        } else {
+            path.strip_prefix(&top)?.strip_prefix('/').map(str::to_owned)
+        }
+    };
+    let gathered = layout::gather(&git)?;
+    let untracked: BTreeSet<&String> = gathered.repository.untracked.iter().collect();
+    let tracked: BTreeSet<String> =
+        git.listed()?.iter().filter(|path| !untracked.contains(path)).filter_map(|path| below(path)).collect();
+    let named: BTreeMap<String, Vec<String>> = gathered
+        .texts
+        .iter()
+        .filter(|(path, _)| path.ends_with(".nix"))
+        .filter_map(|(path, text)| {
+            let all = text::paths(path, text).into_iter().filter_map(|(_, path)| below(&path.ok()?));
+            Some((below(path)?, all.collect()))
+        })
+        .collect();
+    let hosts: Vec<&HostName> = session.fleet.policy.hosts.keys().collect();
+    let superseded = superseded(&tracked, &hosts, &named);
+    Ok(Former { superseded, tracked, not_looked_at: gathered.not_looked_at })
+}

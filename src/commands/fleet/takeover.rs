@@ -1,0 +1,154 @@
+//! `init --from`: makes a fleet in a repository from the configuration of a machine, or from another checkout. The former
+//! configuration is read, copied aside, and never changed; in the repository what is missing is written, and nothing is
+//! overwritten. What has no plain place is named and left to a person: it may hold secrets.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::adapters::backup;
+use crate::adapters::fs::files::{self, Durable};
+use crate::adapters::git::Git;
+use crate::adapters::host::run_dir;
+use crate::adapters::repository::Fleet;
+use crate::commands::fleet::init;
+use crate::commands::fleet::onboard::layout;
+use crate::domain::migrate::scaffold::{self, HARDWARE_LIMIT, Known, Layout};
+use crate::domain::name::HostName;
+use crate::error::{Error, Result};
+
+/// What is taken over.
+pub struct Request<'a> {
+    /// The directory of the repository.
+    pub directory: &'a Path,
+    /// The former configuration.
+    pub from: &'a Path,
+    /// The machine that it is of, if that is not this one.
+    pub host: Option<&'a HostName>,
+    /// The folder that copies are kept in.
+    pub backups: &'a Path,
+    /// This program's own file, which the pre-commit hook starts.
+    pub program: &'a Path,
+}
+
+/// What there is now.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// What `init` did, and the files that were written from the former configuration.
+    #[serde(flatten)]
+    pub fleet: init::Report,
+    /// The machine that it is of.
+    pub host: HostName,
+    /// Where the copy is.
+    pub backup: String,
+    /// What could not be copied, with the reason.
+    pub not_copied: Vec<String>,
+    /// Files that were there already, and stay as they are.
+    pub kept: Vec<String>,
+    /// Files of the former configuration that have no plain place.
+    pub not_placed: Vec<String>,
+    /// Whether no hardware configuration of the machine was found, nor was one there.
+    pub lacks_hardware: bool,
+}
+
+/// Takes over.
+///
+/// # Errors
+/// When there is no such configuration, or a file cannot be written.
+pub fn run(request: &Request<'_>) -> Result<Report> {
+    let from = std::fs::canonicalize(request.from).map_err(|error| {
+        Error::usage(format!("{} cannot be read", request.from.display()))
+            .because(error)
+            .hint("name the folder of a configuration, such as /etc/nixos, or a checkout")
+    })?;
+    let host = match request.host {
+        Some(host) => host.clone(),
+        None => this_host()?,
+    };
+    init::repository(request.directory)?;
+    let paths = backup::listed(&from)?;
+    // First of all, before anything is made.
+    let stamp = run_dir::now().replace([':', '-'], "");
+    let name = from.file_name().map_or_else(|| "root".to_owned(), |name| name.to_string_lossy().into_owned());
+    let kept_in = request.backups.join(format!("{name}-{stamp}-{}", files::token()?));
+    if let Some(git) = above(request.backups).map(Git::find).transpose()?.flatten() {
+        return Err(Error::usage(format!(
+            "{} lies in the repository {}",
+            request.backups.display(),
+            git.top.display()
+        ))
+        .hint("a copy of a configuration may hold secrets: keep it elsewhere, `XDG_STATE_HOME=DIR`"));
+    }
+    let not_copied = backup::copy(&from, &paths, &kept_in)?;
+
+    let mut fleet = init::run(request.directory, request.program)?;
+    let root = Fleet::find(request.directory)?;
+    let git = Git::of(&root)?;
+    let (mut not_placed, mut new) = (Vec::new(), BTreeMap::from([(host.clone(), Known::default())]));
+    for path in &paths {
+        let text = path.to_string_lossy().into_owned();
+        match scaffold::place_of(&text, &host).map(|(owner, _)| (owner, hardware(&from.join(path)))) {
+            Some((owner, Ok(hardware))) => drop(new.entry(owner).or_default().hardware.get_or_insert(hardware)),
+            Some((_, Err(error))) => not_placed.push(format!("{text}: {}", error.in_one_line())),
+            None => not_placed.push(text),
+        }
+    }
+    let release = std::fs::symlink_metadata("/run/current-system").ok().and_then(|_| release());
+    if let Some(known) = new.get_mut(&host) {
+        let said = read(&from.join("configuration.nix")).unwrap_or_default();
+        known.state_version = scaffold::state_version(&said, release.as_deref().unwrap_or_default());
+    }
+    let file = |name: &str| root.join(name).is_file();
+    let layout = Layout { hosts: true, ..layout(&root) };
+    let mut wanted: Vec<(String, String)> =
+        new.iter().flat_map(|(host, known)| scaffold::files(host, layout, known)).collect();
+    if !file("flake.nix") && !git.top.join("flake.nix").is_file() {
+        wanted.push(("flake.nix".to_owned(), scaffold::flake(release.as_deref().and_then(|text| text.get(..5)))));
+    }
+    let mut kept = Vec::new();
+    let mut written = Vec::new();
+    for (path, text) in wanted {
+        if root.join(&path).symlink_metadata().is_ok() {
+            kept.push(path);
+        } else {
+            files::replace_beneath(&root, &path, text.as_bytes(), 0o644, Durable::Now)?;
+            written.push(path);
+        }
+    }
+    git.stage(&written.iter().map(|path| root.join(path)).collect::<Vec<PathBuf>>())?;
+    let lacks_hardware = !file(&scaffold::hardware_path(&host));
+    fleet.written.extend(written);
+    if !fleet.hosts.contains(&host) && !Fleet::open(&root)?.policy.hosts.contains_key(&host) {
+        fleet.hosts.push(host.clone());
+    }
+    let backup = kept_in.display().to_string();
+    Ok(Report { fleet, host, backup, not_copied, kept, not_placed, lacks_hardware })
+}
+
+/// The name of this machine.
+fn this_host() -> Result<HostName> {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    name.split('.').next().unwrap_or_default().parse().map_err(|_| {
+        Error::usage("the name of this machine is no name of a host").hint("say which machine it is: `--host NAME`")
+    })
+}
+
+/// The nearest folder above a path that is there.
+fn above(path: &Path) -> Option<&Path> {
+    path.ancestors().find(|above| above.is_dir())
+}
+
+fn hardware(path: &Path) -> Result<String> {
+    scaffold::hardware(&files::read(path, HARDWARE_LIMIT)?)
+}
+
+fn read(path: &Path) -> Option<String> {
+    files::read(path, HARDWARE_LIMIT).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The release that runs here.
+fn release() -> Option<String> {
+    let real = std::fs::canonicalize("/run/current-system/nixos-version").ok()?;
+    read(&real).filter(|text| scaffold::state_version("", text).is_some())
+}

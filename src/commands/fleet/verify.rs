@@ -1,0 +1,94 @@
+//! `verify`: the declared checks of hosts, and whether what is delivered there is what their systems carry. Nothing is
+//! opened.
+
+use crate::adapters::process::parallel;
+use crate::commands::Session;
+use crate::commands::hosts::connection::out_of_form;
+use crate::commands::hosts::select::{Needs, Ready, Who, reach_all};
+use crate::domain::deploy::checks::{checks, commands, with_commands};
+use crate::domain::deploy::diff::Commands;
+use crate::domain::deploy::protocol::{Told, Verified, Work};
+use crate::domain::name::HostName;
+use crate::domain::policy::Policy;
+use crate::error::Result;
+
+/// What was found on one host.
+pub struct Found {
+    /// The host.
+    pub host: HostName,
+    /// What was found; or why nothing could be.
+    pub verified: Result<Verified>,
+}
+
+/// What becomes of commands of checks that no deployed system carries, and that the work tree declares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undeployed {
+    /// They are shown, and run if a person agrees.
+    Ask,
+    /// They run.
+    Run,
+    /// They do not run.
+    Skip,
+}
+
+/// Verifies.
+///
+/// # Errors
+/// When a word names no host. What is wrong with a host is told for that host.
+pub fn run(session: &Session, who: &Who, undeployed: Undeployed) -> Result<Vec<Found>> {
+    let policy = &session.fleet.policy;
+    let chosen = who.choose(policy)?;
+    let needs = Needs { root: true, brings: None, gate: None };
+    let (mut found, mut ready) = (Vec::new(), Vec::new());
+    for (host, one) in reach_all(policy, who, &chosen, needs, None, &session.talk)? {
+        match one {
+            Ok(one) => ready.push(one),
+            Err(error) => found.push(Found { host, verified: Err(error) }),
+        }
+    }
+    let agreed = match undeployed {
+        Undeployed::Run => true,
+        Undeployed::Skip => false,
+        Undeployed::Ask => agreed(session, &ready)?,
+    };
+    found.extend(parallel::map_on(who.places(policy, false), &ready, |one| {
+        let asked = if agreed { taken_from(policy, one) } else { Commands::new() };
+        let checks = with_commands(&checks(policy, &one.host), &asked);
+        let told = one.target.ask(&one.rights, &who.caller, Work::Verify(checks));
+        let verified = told.and_then(|told| match told {
+            Told::Verified(verified) => Ok(verified),
+            _ => Err(out_of_form(&one.target)),
+        });
+        Found { host: one.host.clone(), verified }
+    }));
+    found.sort_by(|a, b| a.host.cmp(&b.host));
+    Ok(found)
+}
+
+/// The commands of checks that run from the work tree: those of a host whose system carries none.
+fn taken_from(policy: &Policy, ready: &Ready) -> Commands {
+    let carries = ready.target.survey.running.as_ref().is_some_and(|running| running.commands.is_some());
+    if carries { Commands::new() } else { commands(policy, &ready.host) }
+}
+
+/// Shows the commands that would run as root from the work tree, and asks. A clone of somebody else's fleet must not run any.
+fn agreed(session: &Session, ready: &[Ready]) -> Result<bool> {
+    let (mut lines, mut named) = (Vec::new(), String::new());
+    for one in ready {
+        let asked = taken_from(&session.fleet.policy, one);
+        if !asked.is_empty() {
+            named += &one.target.words();
+        }
+        lines.extend(asked.iter().map(|(name, words)| format!("  {}: check {name}: {}", one.host, words.join(" "))));
+    }
+    if lines.is_empty() {
+        return Ok(false);
+    }
+    session.note("commands of recipients.toml, which no deployed system carries, would run as root:");
+    lines.into_iter().for_each(|line| session.note(line));
+    let agreed = session.talk.confirm("Run them?")?;
+    if !agreed {
+        session.note(format!("they are not run; `sealift verify{named} --yes` runs them without asking"));
+    }
+    Ok(agreed)
+}

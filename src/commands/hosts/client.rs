@@ -1,0 +1,302 @@
+//! Hands an order to the program on the host, and listens until it is done: on this machine, or over SSH, where the
+//! connection may be lost, and the last step is to come back over a new one.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::ScopedJoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::adapters::host::{closure, run_dir};
+use crate::adapters::process::{Ended, Invocation};
+use crate::adapters::signals;
+use crate::commands::hosts::connection::{Reach, Target, There};
+use crate::commands::hosts::privilege::{Caller, Rights};
+use crate::commands::hosts::{bootstrap, ready};
+use crate::commands::{Event, Talk};
+use crate::domain::deploy::host_facts::Question;
+use crate::domain::deploy::protocol::{self, Order, Outcome, Told, Verdict, Work};
+use crate::domain::foreign::{self, cut};
+use crate::error::{Error, Kind, Result};
+
+/// How long a host that was lost is looked for, beyond the time that it waits for the acknowledgement.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The same for one that boots.
+const BOOT: Duration = Duration::from_secs(300);
+/// How many lines that are no events are passed on. A host that prints without end must not fill a terminal.
+const FOREIGN: usize = 200;
+/// How many events are shown, and up to how many bytes.
+const EVENTS: usize = 2000;
+const TOLD: usize = 1 << 20;
+/// How many lines are read ahead of whoever shows them.
+const AHEAD: usize = 64;
+
+/// Hands an order over, and tells what the host tells until it is done.
+///
+/// # Errors
+/// When it could not be started, ended without a verdict, or was lost. What it came to otherwise is the verdict.
+pub fn hand_over(target: &Target, order: &Order, rights: &Rights, caller: &Caller, talk: &dyn Talk) -> Result<Verdict> {
+    let call = target.call(rights, caller, order)?;
+    let (mut heard, ended) = converse(target, &call, &order.run, talk).map_err(|error| match error.kind() {
+        Kind::Unreachable => unreachable(target, &order.run).because(error.in_one_line()),
+        _ => error,
+    })?;
+    match (heard.verdict.take(), &target.reach) {
+        (Some(verdict), _) => Ok(verdict),
+        (None, _) if signals::pending() => Err(lost(target, ended, &heard, &order.run)),
+        (None, Reach::There(there)) if heard.begun || there.line().lost(ended) => {
+            let what = match (heard.goes_down, there.line().lost(ended)) {
+                (true, _) => "the host is going down; its next boot goes on",
+                (false, true) => "the connection was lost; the host goes on by itself, and is looked for",
+                (false, false) => "the part on the host was ended; what it began is finished or taken back",
+            };
+            talk.event(Event::Warning(what.to_owned()));
+            let patience = if heard.goes_down { BOOT } else { PATIENCE };
+            rejoin(target, there, order, patience, rights, caller, talk)
+        }
+        (None, Reach::Here(_)) if heard.begun && !heard.goes_down => follow(target, &order.run, rights, caller, talk),
+        (None, _) => Err(lost(target, ended, &heard, &order.run)),
+    }
+}
+
+/// Tells again what a run on the host told, and goes on with it to its end.
+///
+/// # Errors
+/// As `hand_over`.
+pub fn follow(target: &Target, run: &str, rights: &Rights, caller: &Caller, talk: &dyn Talk) -> Result<Verdict> {
+    let order = target.order(caller, Work::Follow(run.to_owned()))?;
+    let (mut heard, ended) = converse(target, &target.call(rights, caller, &order)?, run, talk)?;
+    heard.verdict.take().ok_or_else(|| lost(target, ended, &heard, run))
+}
+
+/// For how many seconds the host of an order waits for the acknowledgement.
+fn waits(order: &Order) -> Option<u64> {
+    match &order.work {
+        Work::Switch(switch) => switch.acknowledge,
+        _ => None,
+    }
+}
+
+/// Looks for a host that was lost, and goes on listening. The host does not wait for it.
+fn rejoin(
+    target: &Target,
+    there: &There,
+    order: &Order,
+    patience: Duration,
+    rights: &Rights,
+    caller: &Caller,
+    talk: &dyn Talk,
+) -> Result<Verdict> {
+    let end = Instant::now() + patience + Duration::from_secs(waits(order).unwrap_or(0));
+    loop {
+        let tried = there.reconnect().and_then(|()| follow(target, &order.run, rights, caller, talk));
+        match tried {
+            Err(error) if error.kind() == Kind::Unreachable && Instant::now() < end && !signals::pending() => {
+                // A refused connection fails at once; the machine may be on its way back.
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            Err(error) if error.kind() == Kind::Unreachable => {
+                return Err(unreachable(target, &order.run).because(error.in_one_line()));
+            }
+            other => return other,
+        }
+    }
+}
+
+enum Line {
+    Printed(String),
+    Said(String),
+}
+
+/// What was heard of the part on the host.
+#[derive(Debug, Default)]
+struct Heard {
+    /// How it ended.
+    verdict: Option<Verdict>,
+    /// Whether it told anything at all.
+    begun: bool,
+    /// Whether its machine is going down.
+    goes_down: bool,
+    /// The last line that was no event.
+    last: String,
+}
+
+/// Runs the call and listens to it.
+fn converse(target: &Target, call: &Invocation, run: &str, talk: &dyn Talk) -> Result<(Heard, Ended)> {
+    let (send, receive) = sync_channel(AHEAD);
+    let said = send.clone();
+    std::thread::scope(|scope| {
+        let program = scope.spawn(move || start(call, send, said));
+        let heard = listen(&receive, target, run, talk);
+        let ended = program
+            .join()
+            .unwrap_or_else(|_| Err(Error::new(Kind::Bug, "the thread that listens to the host failed")))?;
+        Ok((heard, ended))
+    })
+}
+
+fn start(call: &Invocation, send: SyncSender<Line>, said: SyncSender<Line>) -> Result<Ended> {
+    // Nobody listens any more only when this side is ending.
+    let printed = move |text: &str| drop(send.send(Line::Printed(text.to_owned())));
+    call.converse(printed, move |text| drop(said.send(Line::Said(text.to_owned()))))
+}
+
+/// Passes on what is told, until nothing more can come. A host may tell anything, and as much as it likes.
+fn listen(lines: &Receiver<Line>, target: &Target, run: &str, talk: &dyn Talk) -> Heard {
+    let (mut heard, mut warned, mut foreign, mut told) = (Heard::default(), false, 0, (0, 0));
+    std::thread::scope(|scope| {
+        let mut coming: Option<ScopedJoinHandle<'_, ()>> = None;
+        loop {
+            match lines.recv_timeout(Duration::from_millis(200)) {
+                Ok(Line::Printed(text)) => match Told::heard(&text) {
+                    Some(event) => {
+                        heard.begun = true;
+                        let shown = told.0 <= EVENTS && told.1 <= TOLD;
+                        told = (told.0 + 1, told.1 + text.len());
+                        let enough = told.0 > EVENTS || told.1 > TOLD;
+                        if shown && enough {
+                            let log = run_dir::log_of(run);
+                            talk.event(Event::Warning(format!(
+                                "it tells more than is shown here: its log is {log} there"
+                            )));
+                        }
+                        match event {
+                            Told::Awaits { seconds } => {
+                                if let Reach::There(there) = &target.reach
+                                    && coming.as_ref().is_none_or(ScopedJoinHandle::is_finished)
+                                {
+                                    // Beside the listening: the old connection may tell more meanwhile.
+                                    coming = Some(scope.spawn(move || acknowledge(there, run, seconds, talk)));
+                                }
+                            }
+                            Told::End(end) => heard.verdict = Some(end),
+                            Told::GoesDown => heard.goes_down = true,
+                            _ if enough => {}
+                            Told::Step { text } => talk.event(Event::Step(text)),
+                            Told::Said { text } => talk.event(Event::Note(format!("  {text}"))),
+                            Told::Warning { text } => talk.event(Event::Warning(text)),
+                            // Answers to questions, which an order is not.
+                            Told::Survey(_) | Told::Generations(_) | Told::Verified(_) | Told::Examined(_) => {}
+                        }
+                    }
+                    None => heard.last = cut(&text, foreign::LONGEST),
+                },
+                Ok(Line::Said(text)) if is_echo(&text) => {}
+                Ok(Line::Said(text)) => {
+                    let text = cut(&text, foreign::LONGEST);
+                    foreign += 1;
+                    if foreign <= FOREIGN {
+                        talk.event(Event::Note(format!("  {text}")));
+                    }
+                    heard.last = text;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return heard,
+            }
+            if signals::pending() && !warned {
+                warned = true;
+                talk.event(Event::Warning(format!(
+                    "the part on the host goes on to its end, or back, by itself (run {run})"
+                )));
+            }
+        }
+    })
+}
+
+/// Whether a line only says that our own part on the host did not end well, as systemd-inhibit does of whatever it runs:
+/// that part has told it better.
+fn is_echo(line: &str) -> bool {
+    let program = line.split_once(" failed with exit status ").map(|(program, _)| program);
+    program.is_some_and(|program| [closure::PROGRAM, bootstrap::STORED].iter().any(|ours| program.ends_with(ours)))
+}
+
+/// Comes back over a new connection, as often as the time allows.
+fn acknowledge(there: &There, run: &str, seconds: u64, talk: &dyn Talk) {
+    let end = Instant::now() + Duration::from_secs(seconds.min(protocol::LONGEST));
+    talk.event(Event::Step("acknowledging over a new connection".to_owned()));
+    // Reached is enough: where nobody waits any more, the verdict tells why.
+    while Instant::now() < end && !signals::pending() && !there.acknowledge(run).is_ok_and(|reached| reached) {
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// The failure of a host that went away.
+fn unreachable(target: &Target, run: &str) -> Error {
+    Error::new(Kind::Unreachable, format!("the connection to {} was lost", target.shown())).hint(format!(
+        "the host finishes or goes back by itself; `sealift deploy{} --attach {run}` shows which",
+        target.words()
+    ))
+}
+
+/// The failure of a part on the host that ended without a verdict. It tells before it changes anything: where it told
+/// nothing, it never began, as when sudo refuses.
+fn lost(target: &Target, ended: Ended, heard: &Heard, run: &str) -> Error {
+    if target.is_remote() && signals::pending() {
+        // Ctrl-C reaches ssh too.
+        return Error::new(
+            Kind::Interrupted,
+            format!("interrupted; {} finishes or goes back by itself", target.shown()),
+        )
+        .hint(format!("`sealift deploy{} --attach {run}` joins it again", target.words()));
+    }
+    let gone = matches!(&target.reach, Reach::There(there) if there.line().lost(ended));
+    let error = match (gone, heard.begun) {
+        (true, true) => unreachable(target, run),
+        (true, false) => Error::new(
+            Kind::Unreachable,
+            format!("the connection to {} was lost before anything began", target.shown()),
+        )
+        .hint(format!(
+            "nothing was changed, as far as can be told from here; `sealift deploy{} --attach {run}` makes sure",
+            target.words()
+        )),
+        (false, true) => Error::new(Kind::Person, format!("the part on the host ended without a verdict ({ended})"))
+            .hint(format!("the next deploy or rollback finishes it or goes back; its log is {}", run_dir::log_of(run))),
+        (false, false) => {
+            Error::failed(format!("the part on the host could not be started ({ended}); nothing was changed"))
+                .hint("run this as root, or as a user whom sudo lets do anything")
+        }
+    };
+    if heard.last.is_empty() { error } else { error.because(heard.last.clone()) }
+}
+
+/// Has the host finish or take back what a killed run left, and looks at it again. Says what it came to; none where there
+/// was nothing.
+///
+/// # Errors
+/// When another run is at work, or the way back failed.
+pub fn recover(target: &mut Target, rights: &Rights, caller: &Caller, talk: &dyn Talk) -> Result<Option<Verdict>> {
+    if !target.survey.unfinished {
+        return Ok(None);
+    }
+    if let Some(holder) = &target.survey.busy {
+        return Err(ready::busy(target, holder));
+    }
+    let order = target.order(caller, Work::Recover)?;
+    let verdict = hand_over(target, &order, rights, caller, talk)?;
+    target.survey = target.survey(caller, Question::default())?;
+    let unfinished = target.survey.unfinished || verdict.outcome == Outcome::Person;
+    match (verdict.outcome, &verdict.failure) {
+        (_, Some(failure)) if unfinished => Err(failure.clone().into_error().about(target.shown())),
+        (Outcome::Nothing, _) => Ok(None),
+        (Outcome::Done | Outcome::PendingReboot, _) => {
+            talk.event(Event::Note("the interrupted deploy was finished".to_owned()));
+            Ok(Some(verdict))
+        }
+        _ => {
+            talk.event(Event::Note("the interrupted deploy was taken back".to_owned()));
+            Ok(Some(verdict))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_echoes_our_own_part_is_not_told_again() {
+        assert!(is_echo("/nix/store/x-nixos/etc/sealift/host failed with exit status 1."));
+        assert!(is_echo("/nix/store/x-sealift/bin/sealift failed with exit status 6."));
+        assert!(!is_echo("/usr/bin/systemctl failed with exit status 1."));
+        assert!(!is_echo("/nix/store/x-nixos/etc/sealift/host terminated by signal KILL."));
+    }
+}

@@ -1,0 +1,70 @@
+//! Which host of the policy a machine is: the one whose pinned key it has. A name alone proves nothing.
+
+use std::path::Path;
+
+use crate::adapters::fs::root::Root;
+use crate::adapters::host::host_key::machine_keys;
+use crate::domain::name::HostName;
+use crate::domain::policy::{Host, Policy, parse};
+use crate::domain::secret::recipient::Recipient;
+use crate::error::{Error, Kind, Result};
+
+/// Which host of the policy the machine of a root is: the one whose pinned key it has. A named one must be that one.
+///
+/// # Errors
+/// `Unreachable` when it is another machine, `Usage` when the host is unknown.
+pub fn this_machine(policy: &Policy, root: &Root, named: Option<&HostName>) -> Result<HostName> {
+    let shown = machine_keys(root);
+    let pinned = |host: &Host| host.ssh_keys.iter().any(|key| shown.contains(key));
+    let holder = policy.hosts.iter().find(|(_, host)| pinned(host)).map(|(name, _)| name);
+    if let Some(named) = named {
+        let Some(host) = policy.hosts.get(named) else { return Err(no_such_host(policy, named)) };
+        // A host with an age key of its own shows no SSH key: then its name must do.
+        if pinned(host) || (host.ssh_keys.is_empty() && root.text("/etc/hostname").as_deref() == Some(named.as_str())) {
+            return Ok(named.clone());
+        }
+        let is = holder.map_or_else(|| "a machine that the policy does not know".to_owned(), ToString::to_string);
+        return Err(Error::new(
+            Kind::Unreachable,
+            format!(
+                "this is not {named}: the host key in {}/etc/ssh is that of {is}",
+                root.path().display().to_string().trim_end_matches('/')
+            ),
+        )
+        .because(format!("the policy pins {}", fingerprints(&host.ssh_keys)))
+        .hint(format!("deploy on the right machine; if {named} has a new key: `sealift host rekey {named}`")));
+    }
+    let by_name = || {
+        policy.hosts.keys().find(|host| {
+            root.text("/etc/hostname").as_deref() == Some(host.as_str())
+                && policy.hosts[host.as_str()].ssh_keys.is_empty()
+        })
+    };
+    holder.or_else(by_name).cloned().ok_or_else(|| {
+        Error::new(Kind::Unreachable, format!("no host of {} has the host key of this machine", parse::FILE))
+            .hint("name it with `--host HOST`, or add it: `sealift host add NAME --key-file /etc/ssh/ssh_host_ed25519_key.pub`")
+    })
+}
+
+/// The failure of a name that no host has.
+pub fn no_such_host(policy: &Policy, named: &HostName) -> Error {
+    let near = crate::domain::name::nearest(named.as_str(), policy.hosts.keys().map(HostName::as_str));
+    let error = Error::usage(format!("there is no host {named} in {}", parse::FILE));
+    match near {
+        Some(near) => error.hint(format!("did you mean {near}?")),
+        None => error.hint(format!("add it: `sealift host add {named}`")),
+    }
+}
+
+/// Whether a host is this machine: it has the host's pinned key.
+pub fn is_here(host: &Host) -> bool {
+    let Ok(root) = Root::open(Path::new("/")) else { return false };
+    let shown = machine_keys(&root);
+    host.ssh_keys.iter().any(|key| shown.contains(key))
+}
+
+fn fingerprints(keys: &[String]) -> String {
+    let shown =
+        keys.iter().filter_map(|key| Recipient::parse(key).ok()?.ssh_fingerprint()).collect::<Vec<_>>().join(", ");
+    if shown.is_empty() { "no SSH key".to_owned() } else { shown }
+}

@@ -1,0 +1,93 @@
+//! Who asks a host for something, and with which rights there.
+
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+
+use crate::adapters::fs::files;
+use crate::adapters::host::run_dir;
+use crate::adapters::process::{Ended, Invocation};
+use crate::domain::deploy::protocol::{Order, VERSION, Work};
+use crate::domain::name::HostName;
+use crate::error::{Error, Result};
+
+/// Who asks, and with which program.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// `user@machine`.
+    pub who: String,
+    /// This program's own file.
+    pub program: PathBuf,
+}
+
+impl Caller {
+    /// A name for a run, which no other has.
+    ///
+    /// # Errors
+    /// When the kernel gives no randomness.
+    pub fn run() -> Result<String> {
+        Ok(format!("{}-{}", run_dir::now().replace([':', '-'], ""), files::token()?))
+    }
+
+    /// An order of this caller.
+    ///
+    /// # Errors
+    /// When the kernel gives no randomness.
+    pub fn order(&self, root: &Path, host: Option<HostName>, work: Work) -> Result<Order> {
+        Ok(Order { version: VERSION, run: Self::run()?, who: self.who.clone(), root: root.to_owned(), host, work })
+    }
+}
+
+/// How to become root on a machine.
+#[derive(Clone, Debug)]
+pub enum Rights {
+    /// We are, or root is not needed.
+    Root,
+    /// By sudo, which asks nothing.
+    Sudo,
+    /// By doas, which asks nothing.
+    Doas,
+    /// By sudo, with this password; only on other machines.
+    Password(SecretString),
+}
+
+impl Rights {
+    /// The words that make a call one of root's.
+    pub fn words(&self) -> &'static [&'static str] {
+        match self {
+            Rights::Root => &[],
+            Rights::Sudo => &["sudo", "-n", "--"],
+            Rights::Doas => &["doas", "-n", "--"],
+            // `-k`: what sudo remembers must not leave the password to the program behind it.
+            Rights::Password(_) => &["sudo", "-k", "-S", "--prompt=", "--"],
+        }
+    }
+
+    /// A call on this machine, made one of root's.
+    pub fn lift(&self, call: Invocation) -> Invocation {
+        match self.words() {
+            [program, options @ ..] => call.under(program, options),
+            [] => call,
+        }
+    }
+
+    /// Looks on this machine, and asks for a password where sudo wants one and somebody is there to type it.
+    ///
+    /// # Errors
+    /// When neither is to be had.
+    pub fn get() -> Result<Self> {
+        if rustix::process::geteuid().is_root() {
+            return Ok(Rights::Root);
+        }
+        let silent =
+            |rights: &Rights| rights.lift(Invocation::new("true")).run().is_ok_and(|output| output.ended.well());
+        if let Some(rights) = [Rights::Sudo, Rights::Doas].into_iter().find(silent) {
+            return Ok(rights);
+        }
+        if Invocation::new("sudo").arg("-v").attended().is_ok_and(Ended::well) {
+            return Ok(Rights::Sudo);
+        }
+        Err(Error::failed("activating a system needs root, and neither sudo nor doas gives that right")
+            .hint("run this as root, or as a user whom sudo, or doas without a password, lets do anything"))
+    }
+}

@@ -1,0 +1,96 @@
+//! What must hold on a host before a system is brought there: every problem at once, each with its mend.
+
+use crate::adapters::host::{closure, run_dir};
+use crate::adapters::nix;
+use crate::commands::agent::survey::ROOM;
+use crate::commands::hosts::connection::{Reach, Target};
+use crate::error::{Error, Kind, Result};
+
+/// How a system is brought.
+#[derive(Clone, Copy, Debug)]
+pub struct Brings {
+    /// Whether a key of ours signs what is copied.
+    pub signed: bool,
+    /// Whether it is built there.
+    pub builds: bool,
+}
+
+/// Looks at a host that was reached, and at what was wrong already: every problem there.
+///
+/// # Errors
+/// Every problem.
+pub fn host(target: &Target, brings: Brings) -> Result<()> {
+    let survey = &target.survey;
+    let mut problems = Vec::new();
+    if let Some(holder) = &survey.busy {
+        problems.push(busy(target, holder));
+    }
+    let is_machine = match &target.reach {
+        Reach::Here(root) => root.is_machine(),
+        Reach::There(_) => true,
+    };
+    if is_machine && !survey.nixos {
+        let name = if target.is_remote() { target.shown() } else { "this machine".to_owned() };
+        problems.push(
+            Error::failed(format!("{name} is not NixOS"))
+                .hint("name the root of one with `--root DIR`, or build only: `--action build`"),
+        );
+    }
+    for (place, what, least) in ROOM {
+        if let Some(free) = survey.free.get(place).filter(|free| **free < least) {
+            let place = match &target.reach {
+                Reach::Here(root) => root.outside(place).display().to_string(),
+                Reach::There(_) => format!("{}:{place}", target.shown()),
+            };
+            problems.push(
+                Error::failed(format!("{place} has {} MiB left; {what} wants {} MiB", free >> 20, least >> 20))
+                    .hint("remove old generations: `nix-collect-garbage -d`"),
+            );
+        }
+    }
+    match &target.reach {
+        Reach::Here(root) => {
+            for place in [run_dir::LOCK, "/var/lib/sealift", closure::BUNDLES] {
+                problems.extend(root.writable(place).err());
+            }
+        }
+        Reach::There(there) => {
+            let (host, trust) = (target.shown(), &survey.trust);
+            match (there.line().takes_copies(), &trust.unknown) {
+                (Err(problem), _) => problems.push(problem),
+                (Ok(()), Some(why)) => problems.push(
+                    Error::failed(format!("nix on {host} does not say whom it trusts"))
+                        .because(why.clone())
+                        .hint(format!("try it there by hand: `{}`", nix::ASKS.join(" "))),
+                ),
+                _ if trust.barred => problems.push(nix::barred(&host, &survey.user)),
+                _ if !trust.user && !brings.signed && !brings.builds => {
+                    problems.push(nix::untrusted(&host, &survey.user));
+                }
+                _ => {}
+            }
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(together(problems)) }
+}
+
+/// The failure of a host where another deploy is at work.
+pub fn busy(target: &Target, holder: &str) -> Error {
+    let place = match &target.reach {
+        Reach::Here(root) => root.path().display().to_string(),
+        Reach::There(_) => target.shown(),
+    };
+    run_dir::busy(&place, holder)
+}
+
+/// Several problems as one failure.
+pub fn together(problems: Vec<Error>) -> Error {
+    let kind = problems.first().map_or(Kind::Bug, Error::kind);
+    let same = problems.iter().all(|problem| problem.kind() == kind);
+    let count = problems.len();
+    Error::batch(format!("{count} things are in the way; nothing was changed"), problems).of_kind(if same {
+        kind
+    } else {
+        Kind::Failed
+    })
+}

@@ -1,0 +1,198 @@
+//! The machines of a deploy: chosen, reached, looked at, so many at a time. One that cannot be reached stops no other, and
+//! one that does not answer keeps no other waiting.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use crate::adapters::fs::root::Root;
+use crate::adapters::process::parallel;
+use crate::adapters::ssh::Ssh;
+use crate::commands::Talk;
+use crate::commands::hosts::bootstrap::Brought;
+use crate::commands::hosts::client::recover;
+use crate::commands::hosts::connection::Target;
+use crate::commands::hosts::identify::{no_such_host, this_machine};
+use crate::commands::hosts::privilege::{Caller, Rights};
+use crate::commands::hosts::ready::{self, Brings};
+use crate::commands::hosts::talk::OfHost;
+use crate::domain::name::HostName;
+use crate::domain::policy::{Policy, Selector};
+use crate::error::{Error, Result};
+
+/// How many hosts at a time, where nobody says, for work that changes them and for work that only looks.
+const PLACES: (u32, u32) = (4, 16);
+/// How long a machine that is looked at keeps the next one waiting.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Which machines, and how they are reached.
+#[derive(Clone, Debug)]
+pub struct Who {
+    /// Hosts and tags.
+    pub words: Vec<Selector>,
+    /// All hosts.
+    pub all: bool,
+    /// The root directory of this machine.
+    pub root: PathBuf,
+    /// Whether a host of a tag that is offline is a failure too.
+    pub require_all: bool,
+    /// How many hosts at a time, where that was said.
+    pub jobs: Option<u32>,
+    /// Whether sudo's password may be asked for.
+    pub ask_sudo: bool,
+    /// A program for hosts that have none of ours.
+    pub host_program: Option<PathBuf>,
+    /// Where sockets may be.
+    pub runtime: Option<PathBuf>,
+    /// Who asks.
+    pub caller: Caller,
+}
+
+/// The hosts of a deploy.
+pub struct Chosen {
+    /// All of them.
+    pub hosts: BTreeSet<HostName>,
+    /// Those that were named themselves: that one of them is offline is a failure.
+    pub named: BTreeSet<HostName>,
+}
+
+impl Who {
+    /// Which hosts these are. Without a word: the one that this machine is.
+    ///
+    /// # Errors
+    /// When a word names nothing, or this machine is no host.
+    pub fn choose(&self, policy: &Policy) -> Result<Chosen> {
+        if self.all {
+            let hosts = policy.hosts.keys().cloned().collect();
+            return Ok(Chosen { hosts, named: BTreeSet::new() });
+        }
+        if self.words.is_empty() {
+            let here = this_machine(policy, &Root::open(&self.root)?, None)?;
+            return Ok(Chosen { hosts: BTreeSet::from([here.clone()]), named: BTreeSet::from([here]) });
+        }
+        let hosts = policy.select(&self.words).map_err(|word| match word {
+            Selector::Host(host) => no_such_host(policy, host),
+            word => {
+                let words = policy.selector_words();
+                let near = crate::domain::name::nearest(&word.to_string(), words.iter().map(String::as_str));
+                let error = Error::usage(format!("no host has the tag of {word}"));
+                match near {
+                    Some(near) => error.hint(format!("did you mean {near}?")),
+                    None => error.hint("tags are given to hosts in recipients.toml"),
+                }
+            }
+        })?;
+        let named = self.words.iter().filter_map(|word| match word {
+            Selector::Host(host) => Some(host.clone()),
+            _ => None,
+        });
+        Ok(Chosen { hosts, named: named.collect() })
+    }
+
+    /// The one host that these words name.
+    ///
+    /// # Errors
+    /// When they name several.
+    pub fn choose_one(&self, policy: &Policy) -> Result<HostName> {
+        let mut hosts = self.choose(policy)?.hosts;
+        match (hosts.pop_first(), hosts.is_empty()) {
+            (Some(host), true) => Ok(host),
+            _ => Err(Error::usage("this is done for one host at a time")),
+        }
+    }
+
+    /// How many hosts there is work for at a time. `changes`: whether it changes them.
+    pub fn places(&self, policy: &Policy, changes: bool) -> usize {
+        let unsaid = if changes { PLACES.0 } else { PLACES.1 };
+        self.jobs.or(policy.deploy.jobs).unwrap_or(unsaid) as usize
+    }
+
+    /// The user's ssh, for hosts of this policy.
+    ///
+    /// # Errors
+    /// When there is no place for its sockets.
+    pub fn ssh(&self, policy: &Policy) -> Result<Arc<Ssh>> {
+        Ssh::new(self.runtime.as_deref(), &policy.hosts).map(Arc::new)
+    }
+
+    /// One machine. With a root directory that is named, it is that. `root`: as `Target::there`.
+    ///
+    /// # Errors
+    /// As `Target::of`.
+    pub fn reach(
+        &self,
+        policy: &Policy,
+        host: &HostName,
+        ssh: &Arc<Ssh>,
+        bring: Option<&Brought>,
+        root: bool,
+    ) -> Result<Target> {
+        if self.root.as_os_str() == "/" {
+            return Target::of(policy, host, ssh, &self.caller, bring, root);
+        }
+        let root = Root::open(&self.root)?;
+        this_machine(policy, &root, Some(host))?;
+        Target::here(root, Some(host.clone()))
+    }
+}
+
+/// What must hold on a host.
+#[derive(Clone, Copy, Debug)]
+pub struct Needs<'a> {
+    /// Root is needed there.
+    pub root: bool,
+    /// A system shall be brought there.
+    pub brings: Option<Brings>,
+    /// What is found out meanwhile, by whoever holds it. Unless it is well, nobody is asked for a password, and nothing is
+    /// ended there.
+    pub gate: Option<&'a RwLock<bool>>,
+}
+
+/// A machine that is ready.
+pub struct Ready {
+    /// Its name in the policy.
+    pub host: HostName,
+    /// The machine.
+    pub target: Target,
+    /// How to become root there.
+    pub rights: Rights,
+}
+
+/// Reaches all of them, so many at a time. Where a system is brought with root's rights, a deploy that was killed there is ended first.
+///
+/// # Errors
+/// When there is no place for sockets. What is wrong with a host is told for that host.
+pub fn reach_all(
+    policy: &Policy,
+    who: &Who,
+    chosen: &Chosen,
+    needs: Needs<'_>,
+    bring: Option<&Brought>,
+    talk: &Arc<dyn Talk>,
+) -> Result<Vec<(HostName, Result<Ready>)>> {
+    let ssh = who.ssh(policy)?;
+    let hosts: Vec<&HostName> = chosen.hosts.iter().collect();
+    let places = who.places(policy, needs.brings.is_some());
+    let reached = parallel::map_waiting(places, PATIENCE, &hosts, |host| -> Result<Ready> {
+        let talk = OfHost::among(talk, host, hosts.len());
+        let mut target = who.reach(policy, host, &ssh, bring, needs.root)?;
+        if let Some(brings) = needs.brings {
+            ready::host(&target, brings)?;
+        }
+        if !needs.root || !needs.gate.is_none_or(|gate| gate.read().is_ok_and(|well| *well)) {
+            return Ok(Ready { host: (*host).clone(), target, rights: Rights::Root });
+        }
+        let rights = target.rights(who.ask_sudo, &who.caller, &talk)?;
+        if needs.brings.is_some() {
+            recover(&mut target, &rights, &who.caller, &talk)?;
+        }
+        Ok(Ready { host: (*host).clone(), target, rights })
+    });
+    Ok(hosts.into_iter().cloned().zip(reached).collect())
+}
+
+/// An error that tells first whom it is about, whatever a host makes its message say.
+pub fn named(host: &HostName, error: Error) -> Error {
+    if error.is_about(host.as_str()) { error } else { error.about(host) }
+}

@@ -1,0 +1,108 @@
+//! What is to be installed, and what an install came to.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::adapters::age::identity::Plugins;
+use crate::adapters::fs::lock;
+use crate::adapters::host::systemd::Manager;
+use crate::adapters::host::tmpfs::Run;
+use crate::domain::manifest::install_status::{Outcome, Status, Tree};
+use crate::error::{Error, Kind, Result};
+
+/// How long a second install waits for the first.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is to be installed.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The manifest. Below `root` its path is resolved within root: links of a system are absolute.
+    pub manifest: PathBuf,
+    /// The system's root: `/` for this machine.
+    pub root: PathBuf,
+    /// Private keys, taken as they are. None: the manifest's, looked for below `root`.
+    pub identities: Vec<PathBuf>,
+    /// Which secrets, and where.
+    pub tree: Tree,
+    /// A directory in memory of the user who runs this: everything is that user's, and nothing is mounted.
+    pub user_dir: Option<PathBuf>,
+    /// When any failure changes nothing.
+    pub strict: Strict,
+    /// The plugins that may run.
+    pub plugins: Plugins,
+}
+
+impl Request {
+    /// Where this installs.
+    pub(super) fn run(&self) -> Result<Run> {
+        match &self.user_dir {
+            Some(directory) => Run::of_user(directory),
+            None => Run::make(&self.root),
+        }
+    }
+
+    /// Where a file is found that has no link of its own.
+    pub(super) fn usual(&self, name: &str) -> String {
+        match &self.user_dir {
+            Some(directory) => format!("{}/{}/{name}", directory.display(), self.tree.link()),
+            None => format!("{}/{name}", self.tree.delivered()),
+        }
+    }
+
+    /// Whose units use what is installed.
+    pub(super) fn manager(&self) -> Manager {
+        if self.user_dir.is_some() { Manager::User } else { Manager::Machine }
+    }
+}
+
+/// When any failure changes nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strict {
+    /// Never: what can be installed is.
+    #[default]
+    Never,
+    /// Always.
+    Always,
+    /// Where secrets are delivered already: in a switch, and not in a boot. One command serves both.
+    WhenLive,
+}
+
+/// What was installed.
+#[derive(Debug)]
+pub struct Report {
+    /// The status of the new generation, as it lies in it.
+    pub status: Status,
+    /// What failed, each whole.
+    pub failures: Vec<Error>,
+}
+
+impl Report {
+    /// The failure that a run with failures ends with: 5 where no key opened anything, else 4.
+    pub fn failure(self) -> Option<Error> {
+        if self.failures.is_empty() {
+            return None;
+        }
+        let nothing = self.status.secrets.values().all(|entry| entry.outcome == Outcome::Failed);
+        let keyless = self.failures.iter().all(|failure| failure.kind() == Kind::NoIdentity);
+        let kind = if nothing && keyless { Kind::NoIdentity } else { Kind::Partial };
+        let message = format!("{} failures; what could be installed is installed", self.failures.len());
+        Some(Error::batch(message, self.failures).of_kind(kind))
+    }
+}
+
+/// The status of the live generation; none where nothing is installed.
+///
+/// # Errors
+/// When it cannot be read: it is root's.
+pub fn status(root: &Path, tree: Tree) -> Result<Option<Status>> {
+    let Some(run) = Run::open(root)? else { return Ok(None) };
+    match (run.live(tree)?, run.generations(tree)?) {
+        (Some(live), Some(generations)) => generations.open(live)?.map_or(Ok(None), |generation| generation.status()),
+        _ => Ok(None),
+    }
+}
+
+/// Takes the lock that one install at a time holds.
+pub(super) fn take_lock(run: &Run, who: &str) -> Result<lock::Lock> {
+    lock::take(&run.fd, &run.shown.join("sealift.lock").display().to_string(), who, PATIENCE)
+}

@@ -1,0 +1,168 @@
+//! `edit`: opens a value, lets the person's editor have it in memory, and seals what comes back as the next value. What
+//! is not changed, empty, or not of its shape is not sealed.
+
+use serde::Serialize;
+
+use crate::adapters::editor::Editor;
+use crate::adapters::editor::scratch::{self, Surroundings};
+use crate::adapters::repository::Fleet;
+use crate::adapters::{age, signals};
+use crate::commands::secrets::rename::unadopted;
+use crate::commands::secrets::seal::{find, fitting};
+use crate::commands::secrets::show::unknown;
+use crate::commands::writer::{Sealed, Writer};
+use crate::commands::{Changes, Session};
+use crate::domain::name::FileName;
+use crate::domain::secret::plaintext::Plaintext;
+use crate::domain::secret::shape::Shape;
+use crate::error::{Error, Result};
+
+/// What is to be edited, and with what.
+pub struct Request {
+    /// The secret, or one host's file of it.
+    pub file: FileName,
+    /// The editor.
+    pub editor: Editor,
+    /// Where it may be edited.
+    pub around: Surroundings,
+    /// Make the change that the shape check offers.
+    pub mend: bool,
+    /// The largest value, in bytes.
+    pub limit: usize,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The file as it is sealed now; none where nothing was changed.
+    pub sealed: Option<Sealed>,
+}
+
+/// Edits one value.
+///
+/// # Errors
+/// When it does not open, the editor fails, or what comes back cannot be sealed. The sealed file stays as it was then.
+pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
+    let (name, host) = find(&session.fleet.policy, &request.file).ok_or_else(|| unknown(session, &request.file))?;
+    let secret = &session.fleet.policy.secrets[name.as_str()];
+    if secret.per_host && host.is_none() {
+        return Err(unknown(session, &request.file));
+    }
+    let shape = secret.shape.clone();
+    let before = session.fleet.sealed(&request.file)?.ok_or_else(|| unknown(session, &request.file))?;
+    if age::envelope_of(&before).is_some_and(|envelope| envelope.seal.is_none()) {
+        return Err(unadopted(&request.file));
+    }
+    let identities = session.identities()?;
+    let original = age::open(&before, &request.file, &identities)?.value;
+    if request.editor.is_unknown() {
+        session.note(format!(
+            "what {} itself keeps elsewhere, such as backups and undo files, sealift cannot see",
+            request.editor.name()
+        ));
+    }
+    let Some(value) = edited(session, request, &original, &shape)? else { return Ok(Report { sealed: None }) };
+
+    let (git, journal) = session.lock()?;
+    // Editing takes its time: what the policy says now is what counts.
+    session.fleet = Fleet::open(&session.fleet.root)?;
+    if session.fleet.sealed(&request.file)?.as_ref() != Some(&before)
+        && !session.talk.confirm(&format!(
+            "{} was changed by someone else meanwhile. Seal your text in its place?",
+            request.file.path()
+        ))?
+    {
+        return Err(Error::failed(format!(
+            "{} was changed by someone else meanwhile; your text is not sealed",
+            request.file.path()
+        ))
+        .hint("edit it again"));
+    }
+    let wanted = session.fleet.policy.wanted();
+    let wanted = wanted.get(&request.file).ok_or_else(|| unknown(session, &request.file))?;
+    let mut changes = Changes::default();
+    let mut writer = Writer::new(session, std::slice::from_ref(wanted))?;
+    writer.new_value(wanted, &value, None, &mut changes)?;
+    let sealed = writer.sealed.pop();
+    session.commit(&git, &journal, &changes)?;
+    Ok(Report { sealed })
+}
+
+/// The new value; none where it is the old one. Asks to edit again what cannot be sealed.
+fn edited(session: &Session, request: &Request, original: &Plaintext, shape: &Shape) -> Result<Option<Plaintext>> {
+    let name = file_name(&request.file, shape);
+    let mut again: Option<Plaintext> = None;
+    loop {
+        signals::check()?;
+        let left = scratch::edit(
+            again.as_ref().unwrap_or(original),
+            &name,
+            &request.editor,
+            &request.around,
+            request.limit.max(original.len() + 1),
+            || saved_elsewhere(session, &request.editor.name()),
+        )?;
+        if !left.ended.well() {
+            return Err(Error::failed(format!("{} failed ({}); nothing changed", request.editor.name(), left.ended)));
+        }
+        let value = left
+            .value
+            .ok_or_else(|| Error::failed(format!("{} removed the file; nothing changed", request.editor.name())))?;
+        if unchanged(original, &value) {
+            session.note("nothing changed");
+            return Ok(None);
+        }
+        let copy = value.expose(|bytes| Plaintext::concat(&[bytes]));
+        match fitting(value, shape, request.mend, session) {
+            Ok(value) if unchanged(original, &value) => {
+                session.note("nothing changed");
+                return Ok(None);
+            }
+            Ok(value) => {
+                if value.expose(|bytes| bytes.ends_with(b"\n")) && !original.expose(|bytes| bytes.ends_with(b"\n")) {
+                    session.note("the value ends in a newline now, which it did not before");
+                }
+                return Ok(Some(value));
+            }
+            Err(error) => {
+                session.warn(error.message());
+                if !session.talk.confirm("Edit it again? Otherwise nothing is changed.")? {
+                    return Err(error);
+                }
+                again = Some(copy);
+            }
+        }
+    }
+}
+
+/// Asks whether the text is saved where an editor that came back at once has handed it to.
+fn saved_elsewhere(session: &Session, editor: &str) -> Result<()> {
+    session.note(format!(
+        "{editor} came back and left the file as it was. If the file is open in another window, save it there first"
+    ));
+    while !session.talk.confirm("Take the file as it is now?")? {
+        if !session.talk.confirm("Wait on? Otherwise nothing is changed.")? {
+            return Err(Error::failed(format!("{editor} came back and left the file as it was; nothing changed")).hint(
+                "one that hands the file to a program that runs already has to wait for it: EDITOR='code --wait', EDITOR='nvr --remote-wait'",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether nothing was typed. Some editors end every file with a newline; that alone is no change.
+fn unchanged(before: &Plaintext, after: &Plaintext) -> bool {
+    before.expose(|before| {
+        after.expose(|after| after == before || (!before.ends_with(b"\n") && after.strip_suffix(b"\n") == Some(before)))
+    })
+}
+
+/// The name that the editor sees: it tells editors which language it is.
+fn file_name(file: &FileName, shape: &Shape) -> String {
+    let name = file.as_str().rsplit('/').next().unwrap_or_default();
+    match shape {
+        Shape::Json if !name.ends_with(".json") => format!("{name}.json"),
+        Shape::Env(_) if !name.ends_with(".env") => format!("{name}.env"),
+        _ => name.to_owned(),
+    }
+}

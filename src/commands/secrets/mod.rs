@@ -1,0 +1,9 @@
+//! Verbs about secrets: write, read, list, re-encrypt, rotate, rename.
+
+pub mod edit;
+pub mod list;
+pub mod rekey;
+pub mod rename;
+pub mod rotate;
+pub mod seal;
+pub mod show;

@@ -1,0 +1,388 @@
+//! `rekey`: brings sealed files in line with the policy. Touches only what drifted; all of it or nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::adapters::age::identity::Identities;
+use crate::adapters::fs::transaction::Change;
+use crate::adapters::git::age_history::AgeHistory;
+use crate::adapters::process::parallel;
+use crate::adapters::{age, signals};
+use crate::commands::past::{Merge, Past};
+use crate::commands::secrets::show::unknown;
+use crate::commands::{Changes, Event, Session};
+use crate::domain::drift::access::{Access, Reader, listed};
+use crate::domain::drift::rekey_plan::{Plan, Reseal, Scope, Why, by_reader};
+use crate::domain::migrate::agenix;
+use crate::domain::name::{FileName, HostName};
+use crate::domain::policy::{Holder, Policy};
+use crate::domain::secret::age_header::Mac;
+use crate::domain::secret::inventory::{Found, Inventory};
+use crate::domain::secret::seal::Seal;
+use crate::error::{Error, Kind, Result};
+
+/// What to bring in line.
+#[derive(Debug, Default)]
+pub struct Request {
+    /// Only these secrets or files; empty: all.
+    pub only: Vec<FileName>,
+    /// Files that are in line too.
+    pub all: bool,
+    /// Files without a seal that are to get one.
+    pub adopt: Vec<FileName>,
+    /// Whose access may be taken away.
+    pub remove: BTreeSet<String>,
+    /// Ask nothing.
+    pub yes: bool,
+    /// Only say what would be done.
+    pub dry_run: bool,
+}
+
+/// What was done, or would be.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// The files that changed.
+    pub changed: Vec<Changed>,
+    /// How many were in line and stayed as they are, byte for byte.
+    pub unchanged: usize,
+    /// Files that the policy asks for and that have no value yet.
+    pub missing: Vec<FileName>,
+    /// Files without a seal that nobody asked to adopt, and what that would do.
+    pub unsealed: Vec<Changed>,
+    /// Whether nothing was written.
+    pub dry_run: bool,
+}
+
+/// One file that was sealed anew.
+#[derive(Debug, Serialize)]
+pub struct Changed {
+    /// Its name.
+    pub file: FileName,
+    /// Why.
+    pub why: Why,
+    /// Who gains and who loses access.
+    #[serde(flatten)]
+    pub access: Access,
+    /// Whether the policy accepts it as it is.
+    #[serde(skip)]
+    pub accepted: bool,
+}
+
+/// Brings the files in line.
+///
+/// # Errors
+/// When one of them cannot be opened, or somebody would lose access whom nobody named; nothing is changed then.
+pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
+    // Who only looks takes nothing, and finishes nothing.
+    let held = if request.dry_run { None } else { Some(session.lock()?) };
+    let inventory = session.fleet.inventory()?;
+    let adopt = chosen(session, &request.adopt)?.unwrap_or_default();
+    let only = chosen(session, &request.only)?.map(|only| only.union(&adopt).cloned().collect());
+    let scope = Scope { only, all: request.all, adopt };
+    let past = Past::of(&session.fleet.root);
+    let policy = &session.fleet.policy;
+    let plan = Plan::rekey(policy, &past.keys(policy, inventory.envelopes()), &inventory, &scope);
+    refuse_broken(&plan)?;
+    vouch(session, &plan, &inventory)?;
+    let report = Report::of(&plan, request.dry_run);
+    let Some((git, journal)) = held.filter(|_| !plan.reseal.is_empty()) else { return Ok(report) };
+    let adopting = request.adopt.iter().map(|file| format!(" --adopt {file}")).collect::<Vec<_>>().concat();
+    let terms = Terms { remove: request.remove.clone(), yes: request.yes, of: None, adopting };
+    agree(session, &past, &plan.accesses(), &terms)?;
+    let mut changes = Changes::default();
+    reseal(session, &plan.reseal, &inventory, &mut changes)?;
+    session.commit(&git, &journal, &changes)?;
+    Ok(report)
+}
+
+impl Report {
+    /// What a plan comes to.
+    pub fn of(plan: &Plan<'_>, dry_run: bool) -> Self {
+        let changed = |reseal: &Reseal<'_>| Changed {
+            file: reseal.wanted.file.clone(),
+            why: reseal.why,
+            access: reseal.access.clone(),
+            accepted: reseal.wanted.secret.allow_unsealed,
+        };
+        Self {
+            changed: plan.reseal.iter().map(changed).collect(),
+            unchanged: plan.in_line,
+            missing: plan.missing.iter().map(|wanted| wanted.file.clone()).collect(),
+            unsealed: plan.unsealed.iter().map(changed).collect(),
+            dry_run,
+        }
+    }
+
+    /// The code that it comes to: files that nobody adopted are not in line.
+    pub fn kind(&self) -> Option<Kind> {
+        let left = !self.dry_run && self.unsealed.iter().any(|file| !file.accepted);
+        left.then_some(if self.changed.is_empty() { Kind::Failed } else { Kind::Partial })
+    }
+}
+
+/// What a person said of who may lose access.
+#[derive(Debug, Default)]
+pub struct Terms<'a> {
+    /// Whose access may be taken away, by their words.
+    pub remove: BTreeSet<String>,
+    /// Ask nothing.
+    pub yes: bool,
+    /// The host that all of it is about: that it gains or loses is what was asked for.
+    pub of: Option<&'a HostName>,
+    /// What else stands on the command line that would do it.
+    pub adopting: String,
+}
+
+/// Goes on only if a person wants what becomes of the readers: whoever loses access was named, or the person says yes at
+/// the terminal, where whoever gains access is asked for too.
+///
+/// # Errors
+/// `Failed`, naming everybody who would lose access.
+pub fn agree(session: &Session, past: &Past, accesses: &[(FileName, Access)], terms: &Terms<'_>) -> Result<()> {
+    let meant = |reader: &Reader| match reader {
+        Reader::Known(Holder::Host(host) | Holder::Retired(host)) => terms.of == Some(host),
+        _ => false,
+    };
+    let mut losses = by_reader(accesses, |access| &access.loses);
+    losses.retain(|reader, _| !meant(reader) && !terms.remove.contains(&reader.word()));
+    let mut gains = by_reader(accesses, |access| &access.gains);
+    gains.retain(|reader, _| !meant(reader));
+    let told = |files: &[&FileName]| files.iter().map(|file| file.as_str()).collect::<Vec<_>>().join(", ");
+    if terms.yes || !session.talk.is_there() {
+        if losses.is_empty() {
+            for (reader, files) in gains.iter().filter(|_| terms.of.is_some()) {
+                session.warn(format!("{reader} gains access to {} too: recipients.toml says so", told(files)));
+            }
+            return Ok(());
+        }
+        let mut merged = false;
+        let lost = losses.iter().map(|(reader, files)| {
+            let error = Error::failed(format!("{reader} would lose access to {}", told(files)));
+            match files.first().and_then(|file| merge(session, past, file, reader)) {
+                Some(merge) => {
+                    merged = true;
+                    error.because(merge)
+                }
+                None => error,
+            }
+        });
+        let lost: Vec<Error> = lost.collect();
+        let remove: BTreeSet<String> = losses.keys().map(|reader| format!(" --remove {}", reader.word())).collect();
+        let call = format!("sealift rekey{}{}", terms.adopting, remove.into_iter().collect::<String>());
+        let hint = if merged {
+            format!("{}; only if it is meant: `{call}`", Merge::MEND)
+        } else {
+            format!("if that is meant: `{call}`; if not, say in recipients.toml that they read it")
+        };
+        return Err(Error::all(Kind::Failed, "somebody would lose access; nothing was changed", lost).hint(hint));
+    }
+    if losses.is_empty() && gains.is_empty() {
+        return Ok(());
+    }
+    for (file, access) in accesses.iter().filter(|(_, access)| !access.is_none()) {
+        session.note(format!("{file}: {}", access.told()));
+    }
+    for (reader, files) in &losses {
+        if let Some(merge) = files.first().and_then(|file| merge(session, past, file, reader)) {
+            session.warn(merge);
+        }
+    }
+    let part = |verb: &str, readers: &BTreeMap<&Reader, Vec<&FileName>>| {
+        (!readers.is_empty()).then(|| format!("{verb} {}", listed(readers.keys().copied())))
+    };
+    let parts = [part("give access to", &gains), part("take it from", &losses)];
+    let files = if accesses.len() == 1 { "file" } else { "files" };
+    let parts = parts.into_iter().flatten().collect::<Vec<_>>().join(" and ");
+    let question = format!("Seal {} {files} anew, {parts}?", accesses.len());
+    if session.talk.confirm(&question)? { Ok(()) } else { Err(Error::failed("declined; nothing was changed")) }
+}
+
+/// What the merge was, if it was a merge, that took a file from a reader.
+fn merge(session: &Session, past: &Past, file: &FileName, reader: &Reader) -> Option<String> {
+    let reads = |policy: &Policy| {
+        let holders = policy.holders();
+        let wanted = policy.wanted().remove(file);
+        wanted.is_some_and(|wanted| {
+            let recipients = policy.recipients_of(&wanted.hosts);
+            recipients.keys().any(|key| Reader::of(key, &holders).word() == reader.word())
+        })
+    };
+    if reads(&session.fleet.policy) {
+        return None;
+    }
+    past.merge_that_ended(reads).map(|merge| merge.told(file))
+}
+
+/// Stops unless every file that is to be adopted can be what its name says: whoever can write the repository could put the
+/// file of another secret there, and have its value sealed to the readers of this one.
+///
+/// # Errors
+/// `Integrity` where something speaks against one; `Blind` where the history is cut, so that nobody can tell.
+fn vouch(session: &Session, plan: &Plan<'_>, inventory: &Inventory) -> Result<()> {
+    let adopted: Vec<&Reseal<'_>> = plan.reseal.iter().filter(|reseal| reseal.why == Why::Unsealed).collect();
+    if adopted.is_empty() {
+        return Ok(());
+    }
+    let git = session.fleet.git()?;
+    let history =
+        AgeHistory::of(&git).map_err(|error| error.about("where a file without a seal comes from cannot be told"))?;
+    let top = git.relative(&session.fleet.root)?;
+    let doubts = adopted.into_iter().filter_map(|reseal| {
+        let file = &reseal.wanted.file;
+        let beside = inventory.files.iter().filter(|(other, found)| *other != file && found.mac() == Some(reseal.mac));
+        doubt(file, reseal.mac, &top, &history)
+            .or_else(|| beside.map(|(other, _)| stood_as(file, &other.path())).next())
+    });
+    let doubts: Vec<Error> = doubts.collect();
+    if doubts.is_empty() {
+        return Ok(());
+    }
+    let many = doubts.len();
+    Err(Error::batch(format!("{many} files are not adopted; nothing was changed"), doubts))
+}
+
+/// What in the history speaks against that a file without a seal is what its name says. `top` is the fleet's folder, from
+/// the top of the work tree.
+pub fn doubt(file: &FileName, mac: Mac, top: &str, history: &AgeHistory) -> Option<Error> {
+    if history.sealed.contains(file) {
+        let what = "there was a file with a seal of this name, and this one has none";
+        return Some(Error::integrity(format!("{}: {what}", file.path())).hint(format!(
+            "restore that one (`git log -- {}`), or seal a new value: `sealift seal {file} --replace`",
+            file.path()
+        )));
+    }
+    let inside = |path: &str| {
+        let below = if top.is_empty() { path } else { path.strip_prefix(top)?.strip_prefix('/')? };
+        agenix::name_of(below)
+    };
+    let other = history.stood.get(&mac)?.iter().find(|path| inside(path).is_none_or(|name| name.file() != *file))?;
+    Some(stood_as(file, other))
+}
+
+fn stood_as(file: &FileName, other: &str) -> Error {
+    let what = format!("{}: this very file is, or was, {other} too: it may be the value of that", file.path());
+    Error::integrity(what)
+        .hint(format!("put the right file there, or seal a value that you know: `sealift seal {file} --replace`"))
+}
+
+/// The files that names on the command line mean: a secret's name means all of its files.
+fn chosen(session: &Session, names: &[FileName]) -> Result<Option<BTreeSet<FileName>>> {
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let policy = &session.fleet.policy;
+    let wanted = policy.wanted();
+    let mut chosen = BTreeSet::new();
+    for name in names {
+        match policy.secrets.get_key_value(name.as_str()) {
+            Some((secret, declared)) => {
+                chosen.extend(policy.wanted_of(secret, declared).into_iter().map(|wanted| wanted.file));
+            }
+            None if wanted.contains_key(name) => drop(chosen.insert(name.clone())),
+            None => return Err(unknown(session, name)),
+        }
+    }
+    Ok(Some(chosen))
+}
+
+/// Stops before anything is opened when a file is not one that could be.
+///
+/// # Errors
+/// `Integrity`, naming each.
+pub fn refuse_broken(plan: &Plan<'_>) -> Result<()> {
+    if plan.broken.is_empty() {
+        return Ok(());
+    }
+    let faults = plan.broken.iter().map(|(file, what)| Error::integrity(format!("{}: {what}", file.path())));
+    let all =
+        Error::batch(format!("{} files cannot be opened; nothing was changed", plan.broken.len()), faults.collect());
+    Err(all.hint("restore them from git, or seal their values anew: `sealift seal NAME --replace`"))
+}
+
+/// Opens files and seals them anew for the policy's readers, each re-opened and compared, into a change of the fleet.
+///
+/// # Errors
+/// Names every file that failed.
+pub fn reseal(session: &Session, work: &[Reseal<'_>], inventory: &Inventory, changes: &mut Changes) -> Result<()> {
+    if work.is_empty() {
+        return Ok(());
+    }
+    let policy = &session.fleet.policy;
+    if policy.admins.is_empty() {
+        return Err(Error::usage("the fleet has no admin: nobody could rekey again")
+            .hint("make one: `sealift identity new --admin NAME`"));
+    }
+    let identities = session.identities()?;
+    let sealer =
+        session.sealer(work.iter().flat_map(|reseal| policy.recipients_of(&reseal.wanted.hosts).into_values()))?;
+    let done = std::sync::atomic::AtomicUsize::new(0);
+    let results = parallel::map(work, |reseal| {
+        let result = signals::check().and_then(|()| one(session, reseal, inventory, &identities, &sealer));
+        let done = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+        session.talk.event(Event::Progress(done, work.len()));
+        result
+    });
+    let mut failures = Vec::new();
+    for result in results {
+        match result {
+            Ok(change) => changes.add(change),
+            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+            Err(error) => failures.push(error),
+        }
+    }
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::batch(format!("{} files could not be sealed anew; nothing was changed", failures.len()), failures))
+    }
+}
+
+fn one(
+    session: &Session,
+    reseal: &Reseal<'_>,
+    inventory: &Inventory,
+    identities: &Identities,
+    sealer: &age::Sealer,
+) -> Result<Change> {
+    let file = &reseal.wanted.file;
+    let before = session.fleet.sealed(file)?.ok_or_else(|| Error::failed(format!("{} vanished", file.path())))?;
+    if Some(reseal.mac) != inventory.files.get(file).and_then(Found::mac) {
+        return Err(Error::new(Kind::Bug, format!("{} is not the file that was planned for", file.path())));
+    }
+    let after = anew(session, reseal, &before, identities, sealer)?;
+    Ok(Change::write(file.path(), Some(&before), after))
+}
+
+/// The same value, sealed to the readers of the policy.
+///
+/// # Errors
+/// When it does not open, or is not the file that was planned for.
+pub fn anew(
+    session: &Session,
+    reseal: &Reseal<'_>,
+    before: &[u8],
+    identities: &Identities,
+    sealer: &age::Sealer,
+) -> Result<Vec<u8>> {
+    let file = &reseal.wanted.file;
+    let opened = age::open(before, file, identities)?;
+    // What was looked at is what is opened, and nothing else.
+    if opened.mac != reseal.mac {
+        return Err(Error::failed(format!("{} was changed by someone else meanwhile", file.path())));
+    }
+    let current: BTreeSet<_> = session.fleet.policy.recipients_of(&reseal.wanted.hosts).into_keys().collect();
+    let seal = match &opened.seal {
+        Some(seal) => seal.same_value(current),
+        None => Seal::adopted(file.clone(), session.today, current, &reseal.past),
+    };
+    let after = sealer.seal(&opened.value, &seal)?;
+    let proof = age::open(&after, file, identities)?;
+    if !proof.value.same_as(&opened.value) || proof.seal.as_ref() != Some(&seal) {
+        return Err(Error::new(
+            Kind::Bug,
+            format!("{}: what was sealed anew does not open to the same value", file.path()),
+        ));
+    }
+    Ok(after)
+}

@@ -1,0 +1,141 @@
+//! `mv` and `rm`: a secret's name is in its seal, so that a rename seals it anew; the value and its serial stay.
+
+use serde::Serialize;
+
+use crate::adapters::{age, signals};
+use crate::commands::past::Past;
+use crate::commands::secrets::rekey::{Terms, agree};
+use crate::commands::secrets::show::unknown;
+use crate::commands::{Changes, Session, adopt_policy};
+use crate::domain::drift::access::Access;
+use crate::domain::name::{FileName, SecretName};
+use crate::domain::policy::edit::{Edit, public_path};
+use crate::domain::secret::seal::Seal;
+use crate::error::{Error, Result};
+
+/// What was renamed.
+#[derive(Debug, Serialize)]
+pub struct Moved {
+    /// The files, by their former and their new names.
+    pub files: Vec<(FileName, FileName)>,
+}
+
+/// Gives a secret another name.
+///
+/// # Errors
+/// When there is no such secret, the new name is taken, or a file cannot be opened. Nothing is changed then.
+pub fn mv(session: &mut Session, old: &SecretName, new: &SecretName) -> Result<Moved> {
+    let (git, journal) = session.lock()?;
+    let policy = &session.fleet.policy;
+    let Some(secret) = policy.secrets.get(old.as_str()) else { return Err(unknown(session, &old.file())) };
+    if policy.secrets.contains_key(new.as_str()) {
+        return Err(
+            Error::usage(format!("there is a secret {new} already")).hint("remove it first, or choose another name")
+        );
+    }
+    let pairs: Vec<(FileName, FileName)> = if secret.per_host {
+        secret.hosts.iter().map(|host| (old.file_of(host), new.file_of(host))).collect()
+    } else {
+        vec![(old.file(), new.file())]
+    };
+    let mut edit = Edit::new(&session.fleet.text)?;
+    edit.rename(old, new)?;
+    let mut changes = Changes::default();
+    let text = adopt_policy(session, edit.text(), &mut changes)?;
+    let mut files = Vec::new();
+    let mut accesses = Vec::new();
+    let past = Past::of(&session.fleet.root);
+    let wanted = session.fleet.policy.wanted();
+    for (from, to) in pairs {
+        let Some(bytes) = session.fleet.sealed(&from)? else { continue };
+        signals::check()?;
+        if session.fleet.sealed(&to)?.is_some() {
+            return Err(Error::failed(format!("{} is there already", to.path()))
+                .hint("remove it first: no secret in the policy asks for it"));
+        }
+        let identities = session.identities()?;
+        let opened = age::open(&bytes, &from, &identities)?;
+        let recipients = session.fleet.policy.recipients_of(&wanted[&to].hosts);
+        let current = recipients.keys().copied().collect();
+        let seal = opened.seal.ok_or_else(|| unadopted(&from))?;
+        let keys = past.keys(&session.fleet.policy, &age::envelope_of(&bytes));
+        accesses.push((from.clone(), Access::of_seal(&seal, &current, &keys.holders)));
+        let seal = Seal { name: to.clone(), ..seal.same_value(current) };
+        let sealed = session.sealer(recipients.into_values())?.seal(&opened.value, &seal)?;
+        changes.write(to.path(), None, sealed);
+        changes.remove(from.path(), &bytes);
+        if let Some(public) = session.fleet.public_half(&from)? {
+            changes.remove(public_path(&from), &public);
+            changes.write(public_path(&to), None, public);
+        }
+        files.push((from, to));
+    }
+    agree(session, &past, &accesses, &Terms::default())?;
+    session.commit(&git, &journal, &changes)?;
+    session.fleet.text = text;
+    Ok(Moved { files })
+}
+
+/// The refusal to seal what a file without a seal holds: it could be the value of another secret.
+pub fn unadopted(file: &FileName) -> Error {
+    Error::integrity(format!("{} has no seal: nothing says that it is this secret", file.path()))
+        .hint(format!("`sealift check` says who would gain access; if that is meant: `sealift rekey --adopt {file}`"))
+}
+
+/// What is removed.
+#[derive(Debug, Serialize)]
+pub struct Removed {
+    /// The files.
+    pub files: Vec<FileName>,
+    /// Whether a declaration went too.
+    pub declared: bool,
+}
+
+/// Removes a secret's declaration and files, or a file that no secret asks for.
+///
+/// # Errors
+/// When there is neither, or it was declined.
+pub fn rm(session: &mut Session, name: &FileName, yes: bool) -> Result<Removed> {
+    let (git, journal) = session.lock()?;
+    let policy = &session.fleet.policy;
+    let declared = policy.secrets.get_key_value(name.as_str());
+    let files: Vec<FileName> = match declared {
+        Some((secret, declared)) => policy.wanted_of(secret, declared).into_iter().map(|wanted| wanted.file).collect(),
+        None if policy.wanted().contains_key(name) => {
+            return Err(Error::usage(format!(
+                "{name} is one host's value of a secret that the policy gives to that host"
+            ))
+            .hint("take the host out of the secret's `hosts` first, or remove the whole secret"));
+        }
+        None => vec![name.clone()],
+    };
+    let mut changes = Changes::default();
+    let mut removed = Vec::new();
+    for file in files {
+        if let Some(bytes) = session.fleet.sealed(&file)? {
+            changes.remove(file.path(), &bytes);
+            removed.push(file.clone());
+        }
+        if let Some(public) = session.fleet.public_half(&file)? {
+            changes.remove(public_path(&file), &public);
+        }
+    }
+    let was_declared = declared.map(|(secret, _)| secret.clone());
+    if removed.is_empty() && was_declared.is_none() {
+        return Err(unknown(session, name));
+    }
+    let question = format!(
+        "Remove {name}? Its {} sealed files stay in the git history, and their values stay known to those who had them.",
+        removed.len()
+    );
+    if !yes && !session.talk.confirm(&question)? {
+        return Err(Error::failed(format!("{name} was not removed")).hint("`--yes` removes without asking"));
+    }
+    if let Some(secret) = &was_declared {
+        let mut edit = Edit::new(&session.fleet.text)?;
+        edit.undeclare(secret)?;
+        session.fleet.text = adopt_policy(session, edit.text(), &mut changes)?;
+    }
+    session.commit(&git, &journal, &changes)?;
+    Ok(Removed { files: removed, declared: was_declared.is_some() })
+}

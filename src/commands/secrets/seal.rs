@@ -1,0 +1,314 @@
+//! `seal`: seals a new value. Needs no private key: the serial is read from the file's own seal.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::adapters::age;
+use crate::adapters::age::generate::generate;
+use crate::adapters::fs::files;
+use crate::commands::secrets::show::unknown;
+use crate::commands::writer::{Sealed, Writer};
+use crate::commands::{Changes, Session, scan};
+use crate::domain::name::{FileName, HostName, SecretName, UnitName};
+use crate::domain::policy::edit::{Declaration, Edit, selector_texts};
+use crate::domain::policy::parse::{self, FILE};
+use crate::domain::policy::{Generate, Policy, Secret, Wanted};
+use crate::domain::secret::plaintext::Plaintext;
+use crate::domain::secret::shape::Shape;
+use crate::error::{Error, Result};
+
+/// Where a new value comes from.
+pub enum Source {
+    /// Typed by the person.
+    Prompt,
+    /// Already read from standard input.
+    Given(Plaintext),
+    /// From a file, which is overwritten and removed afterwards if asked.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Whether it is destroyed once its content is sealed.
+        shred: bool,
+    },
+    /// Made here; `None`: as the policy says.
+    Generate(Option<Generate>),
+}
+
+/// What is to be sealed.
+pub struct Request {
+    /// The secret, or one host's file of it.
+    pub file: FileName,
+    /// Where the value comes from.
+    pub source: Source,
+    /// What to declare, for a secret that is new.
+    pub declaration: Declaration,
+    /// Whether it is said how long a made value is.
+    pub sized: bool,
+    /// Replace a value that is there.
+    pub replace: bool,
+    /// Make the change that the shape check offers.
+    pub mend: bool,
+    /// The largest value, in bytes.
+    pub limit: usize,
+}
+
+/// What was sealed.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The files, in order.
+    pub sealed: Vec<Sealed>,
+    /// Whether the secret was declared by this.
+    pub declared: bool,
+}
+
+/// Seals one value, or one for each host.
+///
+/// # Errors
+/// When the secret is new and no hosts are given, a value is there and is not to be replaced, the value does not have its
+/// shape, or the fleet cannot be written.
+pub fn run(session: &mut Session, mut request: Request) -> Result<Report> {
+    let (git, journal) = session.lock()?;
+    let mut changes = Changes::default();
+    let (name, only, declared) = declare(session, &mut request, &mut changes)?;
+    let policy = &session.fleet.policy;
+    let (_, secret) = policy
+        .secrets
+        .get_key_value(name.as_str())
+        .ok_or_else(|| Error::usage(format!("there is no secret {name}")))?;
+    let mut wanted = policy.wanted_of(&name, secret);
+    if let Some(host) = &only {
+        wanted.retain(|wanted| wanted.hosts == [host]);
+    }
+    if !request.replace {
+        may_replace(session, &wanted)?;
+    }
+    let values = values(session, request.source, &wanted, request.limit)?;
+    if values.looked_for {
+        let made = wanted.iter().zip(&values.made).map(|(wanted, (value, _))| (wanted.file.as_str(), value));
+        for what in scan::standing(&session.fleet.root, made) {
+            session.warn(format!("{what}: take it out, and seal a new value once it is gone"));
+        }
+    }
+    let mut writer = Writer::new(session, &wanted)?;
+    for (wanted, (value, public)) in wanted.iter().zip(values.made) {
+        let value = fitting(value, &wanted.secret.shape, request.mend, session)?;
+        writer.new_value(wanted, &value, public, &mut changes)?;
+    }
+    let sealed = writer.sealed;
+    session.commit(&git, &journal, &changes)?;
+    if let Some(path) = values.shred {
+        files::shred(&path)
+            .map_err(|error| Error::failed(format!("the value is sealed, but {}", error.message())).because(error))?;
+    }
+    Ok(Report { sealed, declared })
+}
+
+/// Finds the secret that a name means; declares it if it is new.
+fn declare(
+    session: &mut Session,
+    request: &mut Request,
+    changes: &mut Changes,
+) -> Result<(SecretName, Option<HostName>, bool)> {
+    let policy = &session.fleet.policy;
+    if let Some((name, host)) = find(policy, &request.file) {
+        let declared = &policy.secrets[name.as_str()];
+        // A kind alone is no other length.
+        if let (Some(given), Some(known)) = (request.declaration.generate, declared.generate)
+            && !request.sized
+            && std::mem::discriminant(&given) == std::mem::discriminant(&known)
+        {
+            request.declaration.generate = Some(known);
+            request.source = Source::Generate(Some(known));
+        }
+        let against = contradictions(&session.fleet.text, &name, declared, &request.declaration)?;
+        if !against.is_empty() {
+            return Err(Error::usage(format!("{name} is declared otherwise in {FILE}: {}", against.join(", "))).hint(
+                format!("leave that away; or edit [secrets.\"{name}\"] in {FILE} first, and see `sealift check`"),
+            ));
+        }
+        return Ok((name, host, false));
+    }
+    let name: SecretName = request.file.as_str().parse().map_err(|fault| Error::usage(format!("{fault}")))?;
+    if request.declaration.hosts.is_empty() {
+        let error = unknown(session, &request.file);
+        return Err(error.hint(format!("to declare it, say who reads it: `sealift seal {name} --hosts HOST,@TAG`")));
+    }
+    let mut declaration = request.declaration.clone();
+    if let Source::Generate(how) = &request.source {
+        declaration.generate = declaration.generate.or(*how);
+    }
+    let mut edit = Edit::new(&session.fleet.text)?;
+    edit.declare(&name, &declaration)?;
+    let text = edit.text();
+    let policy = parse::parse(&text)?;
+    if policy.secrets[name.as_str()].hosts.is_empty() {
+        return Err(Error::usage(format!("{name} would be for no host: the fleet has none yet"))
+            .hint("add one: `sealift host add NAME --key-file FILE`"));
+    }
+    changes.write(FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
+    session.fleet.policy = policy;
+    session.fleet.text = text;
+    Ok((name, None, true))
+}
+
+/// The options that say something else than what is declared.
+fn contradictions(text: &str, name: &SecretName, declared: &Secret, given: &Declaration) -> Result<Vec<String>> {
+    let differ = |given: &[String], known: Vec<String>| {
+        !given.is_empty() && given.iter().collect::<BTreeSet<_>>() != known.iter().collect()
+    };
+    let units = |units: &[UnitName]| units.iter().map(ToString::to_string).collect();
+    let delivery = &declared.delivery;
+    let mut against: Vec<String> = [
+        ("--hosts", differ(&given.hosts, selector_texts(&declared.selectors))),
+        ("--per-host", given.per_host && !declared.per_host),
+        ("--restart", differ(&given.restart, units(&delivery.restart))),
+        ("--reload", differ(&given.reload, units(&delivery.reload))),
+        ("--needed-for-users", given.needed_for_users && !delivery.needed_for_users),
+        (
+            "--generate",
+            given.generate.is_some() && declared.generate.is_some_and(|known| Some(known) != given.generate),
+        ),
+    ]
+    .into_iter()
+    .filter(|(_, differs)| *differs)
+    .map(|(option, _)| option.to_owned())
+    .collect();
+    for (field, value) in &given.fields {
+        let mut edit = Edit::new(text)?;
+        edit.set_field(name, field, value)?;
+        let policy = parse::parse(&edit.text())?;
+        let same = policy.secrets.get(name.as_str()).is_some_and(|with| {
+            let with = Secret { line: declared.line, ..with.clone() };
+            with == *declared
+        });
+        if !same {
+            against.push(format!("--{}", field.replace('_', "-")));
+        }
+    }
+    Ok(against)
+}
+
+/// Asks before a value that is there is replaced.
+fn may_replace(session: &Session, wanted: &[Wanted<'_>]) -> Result<()> {
+    let mut there = Vec::new();
+    for wanted in wanted {
+        let Some(bytes) = session.fleet.sealed(&wanted.file)? else { continue };
+        let what = match age::envelope_of(&bytes).map(|envelope| envelope.seal) {
+            Some(Some(seal)) if seal.made == session.today => format!("version {}, sealed today", seal.serial),
+            Some(Some(seal)) => format!("version {}, sealed on {}", seal.serial, seal.made),
+            Some(None) => "it has no seal".to_owned(),
+            None => "it cannot be opened as it is".to_owned(),
+        };
+        there.push(format!("{} exists ({what})", wanted.file));
+    }
+    let one = match there.len() {
+        0 => return Ok(()),
+        1 => "it",
+        _ => "them",
+    };
+    let told = there.join(", ");
+    if !session.talk.is_there() {
+        return Err(
+            Error::usage(told).hint(format!("`--replace` replaces {one}; `sealift rotate` gives a new value too"))
+        );
+    }
+    if session.talk.confirm(&format!("{told}. Replace {one}?"))? {
+        Ok(())
+    } else {
+        Err(Error::failed("nothing was replaced"))
+    }
+}
+
+/// The secret that a file's name means, and the host if it is one host's own.
+pub fn find(policy: &Policy, file: &FileName) -> Option<(SecretName, Option<HostName>)> {
+    if let Some((name, _)) = policy.secrets.get_key_value(file.as_str()) {
+        return Some((name.clone(), None));
+    }
+    let (name, host) = file.as_str().rsplit_once('/')?;
+    let (name, secret) = policy.secrets.get_key_value(name).filter(|(_, secret)| secret.per_host)?;
+    let host = secret.hosts.get(host)?;
+    Some((name.clone(), Some(host.clone())))
+}
+
+struct Values {
+    made: Vec<(Plaintext, Option<String>)>,
+    shred: Option<PathBuf>,
+    /// Whether they may stand somewhere already: not what is made here.
+    looked_for: bool,
+}
+
+/// Gets a value for each file.
+fn values(session: &Session, source: Source, wanted: &[Wanted<'_>], limit: usize) -> Result<Values> {
+    let one = |value: Plaintext| {
+        if wanted.len() == 1 {
+            return Ok(vec![(value, None)]);
+        }
+        Err(Error::usage("each host has a value of its own here, and one was given").hint(format!(
+            "seal each: `sealift seal {}`, or let them be made: `--generate`",
+            wanted.first().map_or("NAME/HOST", |first| first.file.as_str())
+        )))
+    };
+    match source {
+        Source::Prompt => {
+            let made =
+                wanted.iter().map(|wanted| session.talk.new_value(wanted.file.as_str()).map(|value| (value, None)));
+            Ok(Values { made: made.collect::<Result<_>>()?, shred: None, looked_for: true })
+        }
+        Source::Given(value) => Ok(Values { made: one(value)?, shred: None, looked_for: true }),
+        Source::File { path, shred } => {
+            let value = files::read_plaintext(&path, limit)?;
+            let place = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
+            if shred
+                && (place == session.fleet.root.join(FILE) || place.starts_with(session.fleet.root.join("secrets")))
+            {
+                return Err(Error::usage(format!("{} is a file of the fleet itself", path.display()))
+                    .hint("take `--shred` away"));
+            }
+            if let Ok(inside) = std::fs::canonicalize(&path)
+                && inside.starts_with(&session.fleet.root)
+                && !shred
+            {
+                session.warn(format!("{} is plaintext inside the repository: remove it, and treat the value as leaked if it was ever staged", path.display()));
+            }
+            // A file of the repository that is about to be destroyed is no news.
+            let looked_for = !(shred && place.starts_with(&session.fleet.root));
+            Ok(Values { made: one(value)?, shred: shred.then_some(path), looked_for })
+        }
+        Source::Generate(how) => {
+            let made = wanted.iter().map(|wanted| {
+                let how = how.or(wanted.secret.generate).ok_or_else(|| {
+                    Error::usage(format!("{} does not say how a value is made", wanted.name))
+                        .hint("name a kind: `--generate password|hex|base64|wireguard|ssh-ed25519|age`")
+                })?;
+                let made = generate(how, &wanted.secret.shape, wanted.file.as_str())?;
+                Ok((made.value, made.public))
+            });
+            Ok(Values { made: made.collect::<Result<_>>()?, shred: None, looked_for: false })
+        }
+    }
+}
+
+/// Holds a value against its shape. Changes it only when asked to, and says so.
+///
+/// # Errors
+/// When it does not fit; the hint names what would mend it.
+pub fn fitting(value: Plaintext, shape: &Shape, mend: bool, session: &Session) -> Result<Plaintext> {
+    let Err(misfit) = value.expose(|bytes| shape.check(bytes)) else { return Ok(value) };
+    let refused = Error::failed(format!("the value is not of the shape {shape}: {}", misfit.what));
+    let Some(offer) = misfit.mend else { return Err(refused) };
+    if !mend
+        && !session
+            .talk
+            .confirm(&format!("The value is not of the shape {shape}: {}. Shall I {offer}?", misfit.what))?
+    {
+        return Err(refused.hint(format!("`--mend` does it for you: {offer}")));
+    }
+    let mended = value.expose(|bytes| Plaintext::concat(&offer.parts(bytes)));
+    mended
+        .expose(|bytes| shape.check(bytes))
+        .map_err(|misfit| Error::failed(format!("the value is not of the shape {shape}: {}", misfit.what)))?;
+    session.note(format!("done as offered: {offer}"));
+    Ok(mended)
+}

@@ -1,0 +1,40 @@
+//! `show`: opens a secret and hands out its bytes, exactly as sealed.
+
+use crate::adapters::age;
+use crate::commands::Session;
+use crate::domain::name::{FileName, nearest};
+use crate::domain::secret::plaintext::Plaintext;
+use crate::error::{Error, Result};
+
+/// Opens one sealed file.
+///
+/// # Errors
+/// When there is no such file, or it does not open.
+pub fn run(session: &Session, file: &FileName) -> Result<Plaintext> {
+    let bytes = session.fleet.sealed(file)?.ok_or_else(|| unknown(session, file))?;
+    let identities = session.identities()?;
+    let opened = age::open(&bytes, file, &identities)?;
+    if opened.seal.is_none() {
+        session.warn(format!("{} has no seal: another tool wrote it, or the seal was stripped", file.path()));
+    }
+    Ok(opened.value)
+}
+
+/// The failure of a name that no file has.
+pub fn unknown(session: &Session, file: &FileName) -> Error {
+    let policy = &session.fleet.policy;
+    let error = Error::usage(format!("there is no secret {file}"));
+    let wanted = policy.wanted();
+    if let Some((_, secret)) = policy.secrets.get_key_value(file.as_str()).filter(|(_, secret)| secret.per_host) {
+        let hosts: Vec<_> = secret.hosts.iter().map(|host| format!("{file}/{host}")).collect();
+        return error.hint(format!("each host has a value of its own: {}", hosts.join(", ")));
+    }
+    if wanted.contains_key(file) {
+        return Error::usage(format!("{file} is declared, but has no value yet"))
+            .hint(format!("seal one: `sealift seal {file}`"));
+    }
+    match nearest(file.as_str(), wanted.keys().map(FileName::as_str)) {
+        Some(near) => error.hint(format!("did you mean {near}?")),
+        None => error.hint("`sealift list` shows what there is"),
+    }
+}

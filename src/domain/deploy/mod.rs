@@ -1,0 +1,8 @@
+//! A deploy: what is known of a host, what will differ on it, and what is said between deployer and host.
+
+pub mod checks;
+pub mod diff;
+pub mod generations;
+pub mod host_facts;
+pub mod plan;
+pub mod protocol;

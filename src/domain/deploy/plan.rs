@@ -1,0 +1,294 @@
+//! The plan of a deploy: what will differ on a host. The same value is shown, written as JSON, and carried out. And what
+//! is kept of a deploy of many hosts, so that it can be reviewed first, and taken up again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::deploy::diff::{
+    Action, Change, Commands, Outcome, Reboot, SecretChange, UnitChanges, secret_changes, secret_units,
+};
+use crate::domain::deploy::host_facts::{Seen, Survey};
+use crate::domain::name::HostName;
+use crate::domain::policy::Policy;
+
+/// The version of the form of a campaign.
+pub const VERSION: u32 = 1;
+
+/// Deploys of several hosts that belong together.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Campaign {
+    /// 1.
+    pub version: u32,
+    /// Names it, also on the hosts.
+    pub run: String,
+    /// When it was planned, in UTC.
+    pub planned: String,
+    /// The commit that the systems were built from.
+    pub commit: Option<String>,
+    /// How far it goes.
+    pub action: Action,
+    /// The host that goes first.
+    pub canary: Option<HostName>,
+    /// The hosts.
+    pub hosts: BTreeMap<HostName, Item>,
+}
+
+/// One host of a campaign.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Item {
+    /// What will differ there.
+    pub plan: Plan,
+    /// Store path of a manifest with its sealed files, for a system that carries none.
+    pub bundle: Option<String>,
+    /// Whether the system was built on the host itself, and is in its store alone.
+    #[serde(default)]
+    pub there: bool,
+    /// How far it is.
+    #[serde(default)]
+    pub state: State,
+}
+
+/// How far a host of a campaign is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Not begun.
+    #[default]
+    Pending,
+    /// The host has its order.
+    Begun,
+    /// It ended.
+    Ended(Outcome),
+    /// Another deploy to the host came after it.
+    Superseded,
+}
+
+impl State {
+    /// Whether there is nothing more to do.
+    pub fn is_well(self) -> bool {
+        matches!(self, State::Ended(Outcome::Done | Outcome::PendingReboot | Outcome::Nothing) | State::Superseded)
+    }
+}
+
+impl Campaign {
+    /// The hosts that are not done.
+    pub fn left(&self) -> BTreeSet<HostName> {
+        self.hosts.iter().filter(|(_, item)| !item.state.is_well()).map(|(host, _)| host.clone()).collect()
+    }
+}
+
+/// What a deploy will do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The host.
+    pub host: Option<HostName>,
+    /// How far it goes.
+    pub action: Action,
+    /// The system that comes.
+    pub system: String,
+    /// What becomes of the specialisation that runs; none where none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub specialisation: Option<Kept>,
+    /// The system that runs; none where none does.
+    pub former: Option<String>,
+    /// The versions of NixOS, former and coming.
+    pub versions: (Option<String>, String),
+    /// Packages that differ, as nix tells.
+    pub packages: Vec<String>,
+    /// Why they were not compared.
+    pub not_compared: Option<String>,
+    /// Secrets that do not stay as they are.
+    pub secrets: Vec<SecretChange>,
+    /// Units that are restarted or reloaded because of them.
+    pub secret_units: BTreeSet<String>,
+    /// Units of the system that differ.
+    pub units: UnitChanges,
+    /// What a reboot is needed for.
+    pub reboot: Reboot,
+    /// Whether the secrets last only until the next reboot: the system has no unit that delivers them.
+    pub until_reboot: bool,
+    /// The commands of checks that are taken from recipients.toml and run as root there: the system carries none.
+    #[serde(default, skip_serializing_if = "Commands::is_empty")]
+    pub commands: Commands,
+}
+
+/// How many packages a plan shows; what runs on a host is for the host to say.
+const PACKAGES: usize = 5000;
+
+/// What becomes of a specialisation that runs.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// Its name.
+    pub name: String,
+    /// The one of this name in the system that comes, which is activated; none: the system itself is.
+    pub system: Option<String>,
+    /// Why it is left.
+    pub left: Option<String>,
+}
+
+impl Kept {
+    /// Decides it for the system that comes. `base`: it was asked for the system itself.
+    pub fn of(survey: &Survey, coming: &Seen, action: Action, base: bool) -> Option<Self> {
+        let name = survey.specialisation.as_ref()?.name.clone();
+        let system = coming.specialisations.get(&name).cloned();
+        let left = match (&system, action) {
+            (_, Action::Boot | Action::Build) => Some("the system itself boots next"),
+            _ if base => Some("the system itself was asked for"),
+            (None, _) => Some("the system that comes has none of this name"),
+            (Some(_), _) => None,
+        };
+        Some(Self { name, system: system.filter(|_| left.is_none()), left: left.map(str::to_owned) })
+    }
+}
+
+impl Plan {
+    /// Compares what comes with what is. `packages`: the differences of the closures, or why there are none. `policy` tells of
+    /// hosts that were removed.
+    pub fn of(
+        policy: Option<&Policy>,
+        host: Option<&HostName>,
+        action: Action,
+        survey: &Survey,
+        coming: &Seen,
+        packages: Result<Vec<String>, String>,
+    ) -> Self {
+        let running = survey.running.as_ref();
+        let facts = running.map(|seen| &seen.facts);
+        let removed = policy.into_iter().flat_map(|policy| &policy.retired);
+        let removed = removed.flat_map(|(name, gone)| {
+            gone.keys.iter().map(move |key| (key.fingerprint().to_string(), name.to_string()))
+        });
+        let secrets = secret_changes(running.map_or(&[], |seen| &seen.secrets), &coming.secrets, &removed.collect());
+        let (packages, not_compared) = match packages {
+            Ok(packages) => (packages, None),
+            Err(why) => (Vec::new(), Some(why)),
+        };
+        Self {
+            host: host.cloned(),
+            action,
+            system: coming.system.clone(),
+            specialisation: None,
+            former: survey.former.clone(),
+            versions: (facts.map(|facts| facts.version.clone()), coming.facts.version.clone()),
+            packages,
+            not_compared,
+            secret_units: secret_units(&secrets, &coming.secrets),
+            secrets,
+            units: UnitChanges::between(facts, &coming.facts),
+            reboot: Reboot::between(facts, survey.booted.as_ref(), &coming.facts),
+            until_reboot: !coming.secrets.is_empty() && !coming.facts.has_unit,
+            commands: Commands::new(),
+        }
+    }
+
+    /// The same of a system whose specialisation was compared, or which leaves the one that runs.
+    #[must_use]
+    pub fn of_base(self, system: &str, specialisation: Option<Kept>) -> Self {
+        Self { system: system.to_owned(), specialisation, ..self }
+    }
+
+    /// The system that is activated.
+    pub fn activates(&self) -> &String {
+        self.specialisation.as_ref().and_then(|kept| kept.system.as_ref()).unwrap_or(&self.system)
+    }
+
+    /// Whether the system can be activated as it is.
+    pub fn live(&self) -> bool {
+        self.reboot.blocks.is_empty()
+    }
+
+    /// What a host that went back has again, and should not: values that had been rotated away. As a person reads it.
+    pub fn back_again(&self) -> Vec<String> {
+        let changed = self.secrets.iter().filter(|secret| secret.change == Change::Changed);
+        let back = changed.filter_map(|secret| {
+            let (from, to) = secret.from.zip(secret.to)?;
+            Some(format!("{} is at value {from} again, and not at {to}{}", secret.name, known(secret)))
+        });
+        back.collect()
+    }
+
+    /// As a person reads it.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let host = self.host.as_ref().map_or_else(|| "this machine".to_owned(), ToString::to_string);
+        match &self.former {
+            Some(former) if former == self.activates() => lines.push(format!("{host}: {former} runs already")),
+            Some(former) => lines.extend([format!("{host}: {former}"), format!("  → {}", self.activates())]),
+            None => lines.push(format!("{host}: {}", self.system)),
+        }
+        if let Some(Kept { name, left, .. }) = &self.specialisation {
+            lines.push(match left {
+                None => format!("the specialisation {name} runs, and is kept; what boots next is {}", self.system),
+                Some(why) => format!("the specialisation {name} runs, and is left: {why}"),
+            });
+        }
+        match &self.not_compared {
+            Some(why) => lines.push(format!("packages: not compared: {why}")),
+            None if self.packages.is_empty() => lines.push("packages: no version changes".to_owned()),
+            None => {
+                lines.push("packages:".to_owned());
+                lines.extend(self.packages.iter().take(PACKAGES).map(|line| format!("  {line}")));
+                let more = self.packages.len().saturating_sub(PACKAGES);
+                lines.extend((more > 0).then(|| format!("  and {more} more")));
+            }
+        }
+        if self.secrets.is_empty() {
+            lines.push("secrets: no changes".to_owned());
+        } else {
+            lines.push("secrets:".to_owned());
+            lines.extend(self.secrets.iter().map(|secret| format!("  {}", told(secret))));
+        }
+        let list = |what: &str, units: &mut dyn Iterator<Item = &String>| {
+            let units: Vec<_> = units.map(String::as_str).collect();
+            (!units.is_empty()).then(|| format!("{what}: {}", units.join(", ")))
+        };
+        lines.extend(list("restarted for their secrets", &mut self.secret_units.iter()));
+        lines.extend(list("units added", &mut self.units.added.iter()));
+        lines.extend(list("units changed", &mut self.units.changed.iter()));
+        lines.extend(list("units removed", &mut self.units.removed.iter()));
+        lines.extend(list("cannot be activated live, takes effect at the next boot", &mut self.reboot.blocks.iter()));
+        lines.extend(list("waits for a reboot", &mut self.reboot.waits.iter()));
+        if self.until_reboot {
+            let until = if self.live() && self.action != Action::Boot {
+                "they last until the next reboot"
+            } else {
+                "after the reboot they are absent until the next deploy"
+            };
+            lines.push(format!("this system has no unit that delivers its secrets: {until}"));
+        }
+        if !self.commands.is_empty() {
+            lines.push("checks of recipients.toml that run as root there:".to_owned());
+            lines.extend(self.commands.iter().map(|(name, words)| format!("  {name}: {}", words.join(" "))));
+        }
+        lines
+    }
+}
+
+/// Who should not know the older value, and does.
+fn known(secret: &SecretChange) -> String {
+    let names: Vec<&str> = secret.known_to.iter().map(String::as_str).collect();
+    if names.is_empty() { String::new() } else { format!("; known to {}, which was removed", names.join(", ")) }
+}
+
+fn told(secret: &SecretChange) -> String {
+    let name = &secret.name;
+    let value = |serial: Option<u64>| serial.map_or_else(|| "unsealed".to_owned(), |serial| format!("value {serial}"));
+    match secret.change {
+        Change::Added => format!("+ {name} ({})", value(secret.to)),
+        Change::Changed => format!("~ {name} ({} → {})", value(secret.from), value(secret.to)),
+        Change::Older => format!(
+            "! {name} ({} → {}: an older value comes back{})",
+            value(secret.from),
+            value(secret.to),
+            known(secret)
+        ),
+        Change::Resealed => format!("= {name} ({}, sealed anew)", value(secret.to)),
+        Change::Reowned => format!("= {name} (another owner, mode or place)"),
+        Change::Removed => format!("- {name} ({})", value(secret.from)),
+    }
+}

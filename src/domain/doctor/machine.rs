@@ -1,0 +1,316 @@
+//! What can be wrong with a machine.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::doctor::{Fault, Fix, judged};
+
+/// How far two clocks may be apart, in seconds.
+const DRIFT: i64 = 120;
+/// A boot partition with less than this is full for every kernel, in bytes.
+const LEAST: u64 = 32 << 20;
+
+/// What a machine says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// What /etc/nixos is.
+    pub etc_nixos: EtcNixos,
+    /// Its clock: seconds since 1970.
+    pub clock: i64,
+    /// When its newest generation was made: the clock was that far already.
+    pub newest_generation: Option<i64>,
+    /// Whether its clock is held against others; none where nobody can tell.
+    pub synchronised: Option<bool>,
+    /// Its swap devices and files.
+    pub swaps: Vec<Swap>,
+    /// Its boot partition; none where it has none.
+    pub boot: Option<Boot>,
+    /// The public host keys that it has, as `type base64`.
+    pub keys: Vec<String>,
+    /// Files in home folders that home-manager would have to overwrite, and does not.
+    pub clobbered: Vec<String>,
+    /// The units that are failed; none where nobody can tell.
+    pub failed: Option<BTreeSet<String>>,
+}
+
+/// What /etc/nixos is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EtcNixos {
+    /// Nothing.
+    #[default]
+    Missing,
+    /// A link.
+    Link {
+        /// Where it leads.
+        to: String,
+        /// Whether something is there.
+        there: bool,
+        /// Whether a flake is.
+        flake: bool,
+    },
+    /// A directory of its own.
+    Directory {
+        /// Links to directories in it, each with where it leads.
+        links: Vec<(String, String)>,
+    },
+    /// A link, or one inside it, that leads back to itself: its path.
+    Loop(String),
+}
+
+/// A place that memory is written out to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Swap {
+    /// Its path.
+    pub path: String,
+    /// Whether what is written there is encrypted, or stays in memory; none where that cannot be told.
+    pub encrypted: Option<bool>,
+}
+
+/// A boot partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Boot {
+    /// Where it is mounted.
+    pub path: String,
+    /// How many bytes are free.
+    pub free: u64,
+    /// How many bytes one more kernel with its initrd takes.
+    pub each: u64,
+}
+
+/// A machine, and what it is held against.
+pub struct Against<'a> {
+    /// The machine.
+    pub machine: &'a Machine,
+    /// Its name.
+    pub name: &'a str,
+    /// The keys that the policy pins for it; none where it is no host of the fleet.
+    pub pins: Option<&'a [String]>,
+    /// Our own clock, for another machine; none for this one.
+    pub clock: Option<i64>,
+    /// When the last commit of the repository on this machine was made.
+    pub committed: Option<i64>,
+}
+
+impl Against<'_> {
+    /// The word that names it in a command, where it is another machine than this one.
+    fn elsewhere(&self) -> String {
+        self.clock.map_or_else(String::new, |_| format!(" {}", self.name))
+    }
+}
+
+/// A rule: its name, and what it finds.
+type Rule = (&'static str, fn(&Against<'_>) -> Vec<Fault>);
+
+const RULES: &[Rule] = &[
+    ("etc-nixos-loop", etc_nixos_loop),
+    ("etc-nixos-nested", etc_nixos_nested),
+    ("etc-nixos-no-flake", etc_nixos_no_flake),
+    ("host-key-changed", host_key_changed),
+    ("home-manager-clobber", home_manager_clobber),
+    ("home-manager-failed", home_manager_failed),
+    ("boot-full", boot_full),
+    ("clock", clock),
+    ("swap-unencrypted", swap_unencrypted),
+];
+
+/// What is wrong with it.
+pub fn faults(against: &Against<'_>) -> Vec<Fault> {
+    judged(RULES.iter().map(|(name, rule)| (*name, rule(against))))
+}
+
+fn etc_nixos_loop(against: &Against<'_>) -> Vec<Fault> {
+    let EtcNixos::Loop(path) = &against.machine.etc_nixos else { return Vec::new() };
+    let fault = Fault::error(path, "it is a link that leads back to itself", format!("remove it: `sudo rm {path}`"));
+    vec![fault.with(Fix::RemoveLink(path.clone()))]
+}
+
+/// `ln -sfn DIR /etc/nixos` on a machine where that is a real directory makes the link inside it, and says nothing.
+fn etc_nixos_nested(against: &Against<'_>) -> Vec<Fault> {
+    let EtcNixos::Directory { links } = &against.machine.etc_nixos else { return Vec::new() };
+    let fault = |(name, to): &(String, String)| {
+        let path = format!("/etc/nixos/{name}");
+        let what =
+            format!("a link to {to} inside a real /etc/nixos: `ln` put it there because the directory was in its way");
+        let mend = format!(
+            "`sudo rm {path}`; then `sealift deploy{} --link-etc-nixos` moves the directory aside and links it",
+            against.elsewhere()
+        );
+        Fault::error(path.clone(), what, mend).with(Fix::RemoveLink(path))
+    };
+    links.iter().map(fault).collect()
+}
+
+fn etc_nixos_no_flake(against: &Against<'_>) -> Vec<Fault> {
+    let EtcNixos::Link { to, there, flake: false } = &against.machine.etc_nixos else { return Vec::new() };
+    let what = if *there {
+        format!(
+            "it leads to {to}, where no flake.nix is: nixos-rebuild and nh look for one there when they are told nothing"
+        )
+    } else {
+        format!("it leads to {to}, and nothing is there")
+    };
+    let mend = format!(
+        "`sealift deploy{} --link-etc-nixos` links the folder of the flake; or say it each time: `--flake DIR`",
+        against.elsewhere()
+    );
+    vec![Fault::warning("/etc/nixos", what, mend)]
+}
+
+fn host_key_changed(against: &Against<'_>) -> Vec<Fault> {
+    let Some(pins) = against.pins.filter(|pins| !pins.is_empty()) else { return Vec::new() };
+    if pins.iter().any(|pin| against.machine.keys.contains(pin)) {
+        return Vec::new();
+    }
+    let what =
+        "its host key in /etc/ssh is not the one that recipients.toml pins: it cannot open what is sealed to that";
+    let mend = format!(
+        "bring the former key back; or, if the new one is to stay: `sealift host rekey {} --key-file /etc/ssh/ssh_host_ed25519_key.pub`",
+        against.name
+    );
+    vec![Fault::error(against.name, what, mend)]
+}
+
+fn home_manager_clobber(against: &Against<'_>) -> Vec<Fault> {
+    let fault = |path: &String| {
+        let what = "home-manager wants a link there, and a file of your own is in its way: the switch would end with 4";
+        let mend = "move it away once, or set `home-manager.backupFileExtension = \"before-home-manager\";`";
+        Fault::error(path, what, mend)
+    };
+    against.machine.clobbered.iter().map(fault).collect()
+}
+
+fn home_manager_failed(against: &Against<'_>) -> Vec<Fault> {
+    let failed = against.machine.failed.iter().flatten().filter(|unit| unit.starts_with("home-manager-"));
+    let fault = |unit: &String| {
+        Fault::error(
+            unit,
+            "it is failed: the home folder is not what the system says",
+            format!("`journalctl -b -u {unit}` tells why"),
+        )
+    };
+    failed.map(fault).collect()
+}
+
+fn boot_full(against: &Against<'_>) -> Vec<Fault> {
+    let Some(Boot { path, free, each }) = &against.machine.boot else { return Vec::new() };
+    let mend = "`sudo nix-collect-garbage --delete-older-than 30d`, then deploy; `boot.loader.systemd-boot.configurationLimit = 10;` keeps it so";
+    let has = format!("{} MiB are free; a kernel with its initrd takes {} MiB", free >> 20, each >> 20);
+    if *free < LEAST.max(*each) {
+        return vec![Fault::error(path, format!("{has}: the next new kernel does not fit"), mend)];
+    }
+    if *free < each.saturating_mul(2) {
+        return vec![Fault::warning(path, format!("{has}: it is nearly full"), mend)];
+    }
+    Vec::new()
+}
+
+fn clock(against: &Against<'_>) -> Vec<Fault> {
+    let machine = against.machine;
+    let mend = "`services.timesyncd.enable = true;`, and look at it: `timedatectl status`";
+    for (when, what) in [(machine.newest_generation, "its newest generation"), (against.committed, "the last commit")] {
+        if let Some(behind) = when.map(|when| when - machine.clock).filter(|behind| *behind > DRIFT) {
+            return vec![Fault::error("clock", format!("it is {behind} s behind the making of {what}"), mend)];
+        }
+    }
+    if let Some(apart) = against.clock.map(|ours| (ours - machine.clock).abs()).filter(|apart| *apart > DRIFT) {
+        return vec![Fault::warning("clock", format!("it is {apart} s apart from ours"), mend)];
+    }
+    if machine.synchronised == Some(false) {
+        return vec![Fault::warning("clock", "nothing holds it against other clocks", mend)];
+    }
+    Vec::new()
+}
+
+fn swap_unencrypted(against: &Against<'_>) -> Vec<Fault> {
+    let plain = against.machine.swaps.iter().filter(|swap| swap.encrypted == Some(false));
+    let fault = |swap: &Swap| {
+        let what = "memory is written out to it in the clear: what programs hold of a secret ends up on the disk";
+        let mend = "`swapDevices = [ { device = …; randomEncryption.enable = true; } ];`, or `zramSwap.enable = true;`";
+        Fault::warning(&swap.path, what, mend)
+    };
+    plain.map(fault).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::drift::audit::Level;
+
+    fn told(machine: &Machine, pins: Option<&[String]>, clock: Option<i64>) -> Vec<(&'static str, Level)> {
+        let against = Against { machine, name: "web", pins, clock, committed: Some(10_000) };
+        let found = faults(&against);
+        assert!(found.iter().all(|fault| !fault.mend.is_empty() && !fault.about.is_empty()), "{found:?}");
+        found.into_iter().map(|fault| (fault.rule, fault.level)).collect()
+    }
+
+    #[test]
+    fn a_sound_machine_has_no_faults() {
+        let key = ["ssh-ed25519 AAAA".to_owned()];
+        let machine = Machine {
+            etc_nixos: EtcNixos::Link { to: "/home/jay/dotfiles".into(), there: true, flake: true },
+            clock: 10_000,
+            newest_generation: Some(9_000),
+            synchronised: Some(true),
+            swaps: vec![
+                Swap { path: "/dev/zram0".into(), encrypted: Some(true) },
+                Swap { path: "/swap".into(), encrypted: None },
+            ],
+            boot: Some(Boot { path: "/boot".into(), free: 500 << 20, each: 60 << 20 }),
+            keys: key.to_vec(),
+            clobbered: Vec::new(),
+            failed: Some(BTreeSet::from(["nginx.service".to_owned()])),
+        };
+        assert_eq!(told(&machine, Some(&key), Some(10_100)), []);
+        assert_eq!(told(&Machine { clock: 10_000, ..Machine::default() }, None, None), []);
+    }
+
+    #[test]
+    fn each_fault_of_a_machine_is_found() {
+        use Level::{Error, Warning};
+        let base = Machine { clock: 10_000, ..Machine::default() };
+        let link = |there| EtcNixos::Link { to: "/x".into(), there, flake: false };
+        let boot = |free: u64| Some(Boot { path: "/boot".into(), free: free << 20, each: 60 << 20 });
+        for (machine, rule, level) in [
+            (Machine { etc_nixos: EtcNixos::Loop("/etc/nixos".into()), ..base.clone() }, "etc-nixos-loop", Error),
+            (
+                Machine {
+                    etc_nixos: EtcNixos::Directory {
+                        links: vec![("web".into(), "/home/jay/dotfiles/hosts/web".into())],
+                    },
+                    ..base.clone()
+                },
+                "etc-nixos-nested",
+                Error,
+            ),
+            (Machine { etc_nixos: link(true), ..base.clone() }, "etc-nixos-no-flake", Warning),
+            (Machine { etc_nixos: link(false), ..base.clone() }, "etc-nixos-no-flake", Warning),
+            (Machine { clobbered: vec!["/home/jay/.gitconfig".into()], ..base.clone() }, "home-manager-clobber", Error),
+            (
+                Machine { failed: Some(BTreeSet::from(["home-manager-jay.service".to_owned()])), ..base.clone() },
+                "home-manager-failed",
+                Error,
+            ),
+            (Machine { boot: boot(59), ..base.clone() }, "boot-full", Error),
+            (Machine { boot: boot(119), ..base.clone() }, "boot-full", Warning),
+            (Machine { newest_generation: Some(10_200), ..base.clone() }, "clock", Error),
+            (Machine { synchronised: Some(false), ..base.clone() }, "clock", Warning),
+            (
+                Machine { swaps: vec![Swap { path: "/dev/sda2".into(), encrypted: Some(false) }], ..base.clone() },
+                "swap-unencrypted",
+                Warning,
+            ),
+        ] {
+            assert_eq!(told(&machine, None, None), [(rule, level)]);
+        }
+        assert_eq!(told(&base, Some(&["ssh-ed25519 AAAA".to_owned()]), None), [("host-key-changed", Error)]);
+        assert_eq!(told(&base, Some(&[]), None), [], "a host with an age key of its own shows no SSH key");
+        assert_eq!(told(&base, None, Some(20_000)), [("clock", Warning)]);
+        assert_eq!(
+            told(&Machine { clock: 9_000, ..base.clone() }, None, None),
+            [("clock", Error)],
+            "before the last commit"
+        );
+    }
+}

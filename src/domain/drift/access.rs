@@ -1,0 +1,177 @@
+//! Who gains and who loses access when a file is sealed to the readers of the policy, as far as it can be told without a
+//! key. Whoever seals a file anew names them by this.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::domain::policy::{Holder, Keys};
+use crate::domain::secret::recipient::{Fingerprint, Recipient};
+use crate::domain::secret::seal::{Envelope, Seal, Slot};
+
+/// Somebody who can read a file, or a key of which nobody knows whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reader {
+    /// Somebody that the policy knows, or once knew.
+    Known(Holder),
+    /// A key that a seal lists.
+    Unknown(Fingerprint),
+    /// The key of a stanza of this kind, in a file without a seal.
+    Stanza(&'static str, Fingerprint),
+}
+
+impl Reader {
+    /// Who has a key.
+    pub fn of(key: &Fingerprint, holders: &BTreeMap<Fingerprint, Holder>) -> Self {
+        holders.get(key).map_or(Self::Unknown(*key), |holder| Self::Known(holder.clone()))
+    }
+
+    /// The word by which a person means it.
+    pub fn word(&self) -> String {
+        match self {
+            Reader::Known(holder) => holder.name().to_owned(),
+            Reader::Unknown(key) | Reader::Stanza(_, key) => key.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reader::Known(holder) => holder.fmt(f),
+            Reader::Unknown(key) => write!(f, "an unknown key ({key})"),
+            Reader::Stanza(kind, key) => write!(f, "an unknown {kind} key ({key})"),
+        }
+    }
+}
+
+impl Serialize for Reader {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Their names in one line.
+pub fn listed<'a>(readers: impl IntoIterator<Item = &'a Reader>) -> String {
+    readers.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What becomes of a file's readers when it is sealed to those of the policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Access {
+    /// Cannot read it, and will.
+    pub gains: BTreeSet<Reader>,
+    /// Will read it; whether they can already, a file without a seal does not tell.
+    pub may_gain: BTreeSet<Reader>,
+    /// Can read it, and will not any more.
+    pub loses: BTreeSet<Reader>,
+    /// Keys that nobody knows and that can read a file without a seal.
+    pub unknown: BTreeSet<Reader>,
+}
+
+impl Access {
+    /// Of a file with a seal.
+    pub fn of_seal(seal: &Seal, should: &BTreeSet<Fingerprint>, holders: &BTreeMap<Fingerprint, Holder>) -> Self {
+        let reader = |key: &Fingerprint| Reader::of(key, holders);
+        Self {
+            gains: should.difference(&seal.current).map(reader).collect(),
+            loses: seal.current.difference(should).map(reader).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Of a file without one, by the tags and the number of its stanzas; and the keys that a seal must list as past readers.
+    pub fn of_stanzas(
+        envelope: &Envelope,
+        should: &BTreeMap<Fingerprint, &Recipient>,
+        keys: &Keys<'_>,
+    ) -> (Self, BTreeSet<Fingerprint>) {
+        let mut access = Self::default();
+        let mut past = BTreeSet::new();
+        let reader = |key: &Fingerprint| Reader::of(key, &keys.holders);
+        let fits = |slot: &Slot, key: &Recipient| key.kind().stanza() == slot.kind && key.ssh_tag() == slot.tag;
+        let mut anonymous: BTreeMap<Option<&'static str>, Vec<Fingerprint>> = BTreeMap::new();
+        for (slot, mark) in envelope.stanzas.iter().zip(&envelope.marks) {
+            if slot.tag.is_none() {
+                anonymous.entry(slot.kind).or_default().push(*mark);
+                continue;
+            }
+            let whose: Vec<&Fingerprint> =
+                keys.known.iter().filter(|(_, key)| fits(slot, key)).map(|(fingerprint, _)| fingerprint).collect();
+            if whose.is_empty() {
+                access.unknown.insert(Reader::Stanza(slot.kind.unwrap_or("plugin"), *mark));
+                past.insert(*mark);
+            }
+            for key in &whose {
+                match should.contains_key(*key) {
+                    // Four bytes that two keys have: it is one of them.
+                    true if whose.len() > 1 => drop(access.may_gain.insert(reader(key))),
+                    true => {}
+                    false => {
+                        access.loses.insert(reader(key));
+                        past.insert(**key);
+                    }
+                }
+            }
+        }
+        let mut accounted: BTreeMap<Option<&'static str>, usize> = BTreeMap::new();
+        for (fingerprint, key) in should {
+            let kind = key.kind().stanza();
+            if key.ssh_tag().is_some() {
+                if !envelope.stanzas.iter().any(|slot| fits(slot, key)) {
+                    access.gains.insert(reader(fingerprint));
+                }
+            } else {
+                *accounted.entry(kind).or_default() += 1;
+                let side = if anonymous.contains_key(&kind) { &mut access.may_gain } else { &mut access.gains };
+                side.insert(reader(fingerprint));
+            }
+        }
+        for (kind, marks) in anonymous {
+            let whose = accounted.get(&kind).copied().unwrap_or_default();
+            for mark in marks.into_iter().skip(whose) {
+                access.unknown.insert(Reader::Stanza(kind.unwrap_or("plugin"), mark));
+                past.insert(mark);
+            }
+        }
+        (access, past)
+    }
+
+    /// Whether nothing changes.
+    pub fn is_none(&self) -> bool {
+        self.gains.is_empty() && self.may_gain.is_empty() && self.loses.is_empty() && self.unknown.is_empty()
+    }
+
+    /// In words, after the name of the file.
+    pub fn told(&self) -> String {
+        let part = |readers: &BTreeSet<Reader>, one: &str, many: &str| {
+            let verb = if readers.len() == 1 { one } else { many };
+            (!readers.is_empty()).then(|| format!("{} {verb}", listed(readers)))
+        };
+        let parts = [
+            part(&self.gains, "gains access", "gain access"),
+            part(
+                &self.may_gain,
+                "reads it or gains access (its stanzas do not tell)",
+                "read it or gain access (its stanzas do not tell)",
+            ),
+            part(&self.loses, "loses access", "lose access"),
+            part(&self.unknown, "reads it and is listed as a past reader", "read it and are listed as past readers"),
+        ];
+        if self.is_none() {
+            return "nobody gains or loses access".to_owned();
+        }
+        parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
+
+    /// In signs: `+web -db`.
+    pub fn signs(&self) -> String {
+        let part = |sign: &'static str, readers: &BTreeSet<Reader>| {
+            readers.iter().map(|reader| format!("{sign}{reader}")).collect::<Vec<_>>()
+        };
+        [part("+", &self.gains), part("?", &self.may_gain), part("-", &self.loses), part("-", &self.unknown)]
+            .concat()
+            .join(" ")
+    }
+}

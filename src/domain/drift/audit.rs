@@ -1,0 +1,327 @@
+//! Findings: what `check` says of a fleet, from public data alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::civil::Date;
+use serde::Serialize;
+
+use crate::domain::drift::access::{Access, listed};
+use crate::domain::drift::status::Standing;
+use crate::domain::name::{FileName, HostName, SecretName};
+use crate::domain::policy::{HOST_KEYS, Holder, Keys, Policy, Wanted};
+use crate::domain::secret::inventory::{Found, Inventory};
+use crate::domain::secret::recipient::Fingerprint;
+use crate::domain::secret::seal::Seal;
+
+/// What kind of finding it is. The text form is stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rule {
+    /// The file is damaged, or something else stands in its place.
+    Damaged,
+    /// The seal names another file: it was swapped, renamed or copied.
+    WrongName,
+    /// The stanzas do not fit the seal: the file was changed behind sealift's back.
+    Contradiction,
+    /// Someone can read the file who should not.
+    ExtraReader,
+    /// Someone cannot read the file who should.
+    MissingReader,
+    /// The file has no seal.
+    Unsealed,
+    /// The policy asks for a file that is not there.
+    Missing,
+    /// A change of several files was interrupted and is not completed yet.
+    Unfinished,
+    /// A file that no secret in the policy asks for.
+    Orphan,
+    /// Something under `secrets/` that is no sealed file.
+    Stray,
+    /// Nix does not see the file: git does not track it.
+    Untracked,
+    /// Git ignores the file.
+    Ignored,
+    /// The serial is below the one it is compared with: an older value came back.
+    SerialFell,
+    /// A removed host still knows the value.
+    KnownToRetired,
+    /// Somebody who is no longer a reader, or a key that has no holder any more, could read this value.
+    KnownToFormer,
+    /// The value is older than its rotation period, or has ended.
+    Overdue,
+    /// No host receives it.
+    NoReader,
+    /// A weaker kind of key.
+    WeakKey,
+    /// No admin at all, or only one key in all.
+    LastAdmin,
+    /// The history holds this, and the present does not tell.
+    History,
+    /// One side of a merge gave somebody access, and neither the policy nor the file does any more.
+    TakenByMerge,
+    /// The index of values does not know all of them, or cannot be opened any more.
+    IndexBehind,
+}
+
+/// How much a finding weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// `check` exits 3.
+    Error,
+    /// `check` exits 3 only with `--strict`.
+    Warning,
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Finding {
+    /// How much it weighs.
+    pub level: Level,
+    /// What kind it is.
+    pub rule: Rule,
+    /// The path or name it is about.
+    pub about: String,
+    /// What is wrong.
+    pub what: String,
+    /// What to do about it.
+    pub mend: String,
+    /// Who gains and who loses access by that.
+    #[serde(flatten)]
+    pub access: Access,
+}
+
+impl Finding {
+    /// A finding that counts.
+    pub fn error(rule: Rule, about: impl Into<String>, what: impl Into<String>, mend: impl Into<String>) -> Self {
+        let (about, what, mend) = (about.into(), what.into(), mend.into());
+        Self { level: Level::Error, rule, about, what, mend, access: Access::default() }
+    }
+
+    /// A finding that counts with `--strict`.
+    pub fn warning(rule: Rule, about: impl Into<String>, what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { level: Level::Warning, ..Self::error(rule, about, what, mend) }
+    }
+}
+
+/// Holds what `secrets/` holds against the policy.
+pub fn audit(policy: &Policy, keys: &Keys<'_>, inventory: &Inventory, today: Date) -> Vec<Finding> {
+    let wanted = policy.wanted();
+    let against = Against { policy, keys, present: policy.hosts.keys().collect(), today };
+    let mut sets: BTreeMap<Vec<&str>, BTreeSet<Fingerprint>> = BTreeMap::new();
+    let mut found = of_policy(policy);
+    for (file, wanted) in &wanted {
+        // Most secrets have the readers of another: their set is made once.
+        let hosts: Vec<&str> = wanted.hosts.iter().map(|host| host.as_str()).collect();
+        let should = sets.entry(hosts).or_insert_with(|| policy.recipients_of(&wanted.hosts).into_keys().collect());
+        against.file(wanted, inventory.files.get(file), should, &mut found);
+    }
+    for file in inventory.files.keys().filter(|file| !wanted.contains_key(*file)) {
+        let mend = format!("declare it in recipients.toml, or delete it: `sealift rm {file}`");
+        found.push(Finding::error(Rule::Orphan, file.path(), "no secret in the policy asks for it", mend));
+    }
+    for path in &inventory.strays {
+        let what = "it is not a sealed file, and everything under secrets/ goes into the repository";
+        found.push(Finding::warning(
+            Rule::Stray,
+            path.clone(),
+            what,
+            "move it elsewhere; if it is plaintext, treat it as leaked",
+        ));
+    }
+    found.sort();
+    found
+}
+
+/// What files are held against.
+struct Against<'a> {
+    policy: &'a Policy,
+    keys: &'a Keys<'a>,
+    present: BTreeSet<&'a HostName>,
+    today: Date,
+}
+
+impl Against<'_> {
+    /// One file, whose readers should be these.
+    fn file(
+        &self,
+        wanted: &Wanted<'_>,
+        there: Option<&Found>,
+        should: &BTreeSet<Fingerprint>,
+        found: &mut Vec<Finding>,
+    ) {
+        let path = wanted.file.path();
+        match Standing::of(&wanted.file, there, should, &self.keys.known, &self.keys.holders) {
+            Standing::Missing => found.push(missing(wanted)),
+            Standing::Broken(fault) => {
+                found.push(Finding::error(Rule::Damaged, path, fault.to_string(), fault.mend()));
+            }
+            Standing::Unsealed => found.push(self.unsealed(wanted, there)),
+            Standing::WrongName(name) => {
+                let what = format!("its seal says that it is {name}");
+                let mend =
+                    "it was swapped, copied or renamed outside sealift: restore it from git, or use `sealift mv`";
+                found.push(Finding::error(Rule::WrongName, path, what, mend));
+            }
+            Standing::Contradiction(what) => {
+                let what = format!("it was changed behind sealift's back: {what}");
+                let mend =
+                    format!("restore it from git, or seal the value anew: `sealift seal {} --replace`", wanted.file);
+                found.push(Finding::error(Rule::Contradiction, path, what, mend));
+            }
+            Standing::Drift(access) => {
+                found.extend(drift(&wanted.file, access));
+                self.value(wanted, there, found);
+            }
+            Standing::InLine => self.value(wanted, there, found),
+        }
+    }
+
+    /// The value of a file whose seal is to be believed.
+    fn value(&self, wanted: &Wanted<'_>, there: Option<&Found>, found: &mut Vec<Finding>) {
+        let Some(seal) = there.and_then(Found::seal) else { return };
+        found.extend(still_known(wanted, seal, &self.keys.holders, &self.present));
+        found.extend(overdue(wanted, seal, self.today));
+    }
+
+    /// A file without a seal, and what it would be to adopt it.
+    fn unsealed(&self, wanted: &Wanted<'_>, there: Option<&Found>) -> Finding {
+        let access = match there {
+            Some(Found::Sealed(envelope)) => {
+                Access::of_stanzas(envelope, &self.policy.recipients_of(&wanted.hosts), self.keys).0
+            }
+            Some(Found::Broken(_)) | None => Access::default(),
+        };
+        let what = format!(
+            "it has no seal: another tool wrote it, or the seal was stripped; if it is adopted, {}",
+            access.told()
+        );
+        let mend = format!("find out where it comes from; if that is meant: `sealift rekey --adopt {}`", wanted.file);
+        let level = if wanted.secret.allow_unsealed { Finding::warning } else { Finding::error };
+        Finding { access, ..level(Rule::Unsealed, wanted.file.path(), what, mend) }
+    }
+}
+
+/// Who can read a file and should not, and who should and cannot.
+fn drift(file: &FileName, access: Access) -> impl Iterator<Item = Finding> {
+    let Access { gains, loses, .. } = access;
+    let remove: BTreeSet<String> = loses.iter().map(|reader| format!(" --remove {}", reader.word())).collect();
+    let remove: String = remove.into_iter().collect();
+    let extra = (!loses.is_empty()).then(|| Finding {
+        what: format!("can read it and should not: {}", listed(&loses)),
+        mend: format!("if that is meant: `sealift rekey{remove}`; if not, say in recipients.toml that they read it"),
+        access: Access { loses, ..Access::default() },
+        ..Finding::error(Rule::ExtraReader, file.path(), "", "")
+    });
+    let missing = (!gains.is_empty()).then(|| Finding {
+        what: format!("should read it and cannot: {}", listed(&gains)),
+        mend: "if that is meant: `sealift rekey`; if not, take them out of recipients.toml".to_owned(),
+        access: Access { gains, ..Access::default() },
+        ..Finding::error(Rule::MissingReader, file.path(), "", "")
+    });
+    extra.into_iter().chain(missing)
+}
+
+fn missing(wanted: &Wanted<'_>) -> Finding {
+    let how = match wanted.secret.generate {
+        Some(_) => format!("sealift rotate {}", wanted.file),
+        None => format!("sealift seal {}", wanted.file),
+    };
+    Finding::error(
+        Rule::Missing,
+        wanted.file.path(),
+        "the policy asks for it and it is not there",
+        format!("seal it: `{how}`"),
+    )
+}
+
+fn of_policy(policy: &Policy) -> Vec<Finding> {
+    let mut found = Vec::new();
+    match policy.admins.values().flatten().count() {
+        0 => found.push(Finding::error(
+            Rule::LastAdmin,
+            "recipients.toml",
+            "there is no admin: nobody could rekey",
+            "run `sealift identity new --admin NAME`",
+        )),
+        1 => found.push(Finding::warning(
+            Rule::LastAdmin,
+            "recipients.toml",
+            "one key alone opens everything: lose it, and all is lost",
+            "add a second admin or an offline backup key: `sealift identity new --admin backup --file FILE`",
+        )),
+        _ => {}
+    }
+    let hosts =
+        policy.hosts.iter().flat_map(|(name, host)| host.keys.iter().map(move |key| (format!("hosts.{name}"), key)));
+    let admins =
+        policy.admins.iter().flat_map(|(name, keys)| keys.iter().map(move |key| (format!("admins.{name}"), key)));
+    for (about, _) in
+        hosts.chain(admins).filter(|(_, key)| key.kind() == crate::domain::secret::recipient::KeyKind::SshRsa)
+    {
+        found.push(Finding::warning(
+            Rule::WeakKey,
+            about,
+            "an ssh-rsa key: slow to open, and age's RSA code is not constant-time (RUSTSEC-2023-0071)",
+            "use the machine's ed25519 key",
+        ));
+    }
+    // A machine's own host key is for the admins, who put it in place.
+    let own_key = |name: &SecretName| name.as_str().strip_prefix(HOST_KEYS).is_some_and(|rest| rest.starts_with('/'));
+    // So is the key of the index of values.
+    let kept = |name: &SecretName| own_key(name) || name.as_str() == crate::domain::scan::index::KEY;
+    for (name, _) in policy.secrets.iter().filter(|(name, secret)| secret.hosts.is_empty() && !kept(name)) {
+        found.push(Finding::warning(
+            Rule::NoReader,
+            format!("secrets.{name}"),
+            "no host receives it: only the admins keep it",
+            format!("name its readers in recipients.toml, or remove it: `sealift rm {name}`"),
+        ));
+    }
+    found
+}
+
+/// Who cannot read a value any more, but knows it.
+fn still_known(
+    wanted: &Wanted<'_>,
+    seal: &Seal,
+    holders: &BTreeMap<Fingerprint, Holder>,
+    present: &BTreeSet<&HostName>,
+) -> Option<Finding> {
+    let mut removed = BTreeSet::new();
+    let mut others = BTreeSet::new();
+    for key in &seal.former {
+        match holders.get(key) {
+            Some(Holder::Retired(name)) if !present.contains(name) => drop(removed.insert(name.to_string())),
+            Some(Holder::Retired(name)) => drop(others.insert(format!("a former key of {name}"))),
+            Some(holder) => drop(others.insert(holder.to_string())),
+            None => drop(others.insert("a key that is no longer in the policy".to_owned())),
+        }
+    }
+    let path = wanted.file.path();
+    let rotate = format!("give it a new value: `sealift rotate {}`", wanted.file);
+    let listed = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(", ");
+    if !removed.is_empty() {
+        let what = format!("the removed host {} still knows this value", listed(&removed));
+        return Some(Finding::error(Rule::KnownToRetired, path, what, rotate));
+    }
+    let what = format!("no longer a reader, but knows this value: {}", listed(&others));
+    (!others.is_empty()).then(|| Finding::warning(Rule::KnownToFormer, path, what, rotate))
+}
+
+fn overdue(wanted: &Wanted<'_>, seal: &Seal, today: Date) -> Option<Finding> {
+    let rotate = format!("`sealift rotate {}`", wanted.file);
+    if let Some(end) = wanted.secret.expires.filter(|end| *end <= today) {
+        return Some(Finding::warning(Rule::Overdue, wanted.file.path(), format!("the value ended on {end}"), rotate));
+    }
+    let every = wanted.secret.rotate_every?;
+    let age = i64::from((today - seal.made).get_days());
+    (age >= i64::from(every.get())).then(|| {
+        Finding::warning(
+            Rule::Overdue,
+            wanted.file.path(),
+            format!("the value is {age} days old, and due every {every} days"),
+            rotate,
+        )
+    })
+}

@@ -1,0 +1,124 @@
+//! The plan of a rekey: which files change, and for whom. Made by a pure function; `--dry-run` prints this very value,
+//! and carrying it out leaves an empty plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::domain::drift::access::{Access, Reader};
+use crate::domain::drift::status::Standing;
+use crate::domain::name::FileName;
+use crate::domain::policy::{Keys, Policy, Wanted};
+use crate::domain::secret::age_header::Mac;
+use crate::domain::secret::inventory::{Found, Inventory};
+use crate::domain::secret::recipient::Fingerprint;
+
+/// Which files a plan is for.
+#[derive(Debug, Default)]
+pub struct Scope {
+    /// Only these; none: all.
+    pub only: Option<BTreeSet<FileName>>,
+    /// Files that are in line too.
+    pub all: bool,
+    /// Files without a seal that are to get one.
+    pub adopt: BTreeSet<FileName>,
+}
+
+/// What is to be done, and what cannot be.
+#[derive(Debug, Default)]
+pub struct Plan<'a> {
+    /// Files to seal anew, with the same value.
+    pub reseal: Vec<Reseal<'a>>,
+    /// Files without a seal that nobody asked to adopt, and what adopting them would do.
+    pub unsealed: Vec<Reseal<'a>>,
+    /// Files that are to exist and do not.
+    pub missing: Vec<Wanted<'a>>,
+    /// Files that nothing can be done with until somebody looks.
+    pub broken: Vec<(FileName, String)>,
+    /// How many files are in line.
+    pub in_line: usize,
+}
+
+/// One file that is sealed anew.
+#[derive(Debug)]
+pub struct Reseal<'a> {
+    /// The file and its declared readers.
+    pub wanted: Wanted<'a>,
+    /// Why.
+    pub why: Why,
+    /// Who gains and who loses access by it.
+    pub access: Access,
+    /// The keys that its new seal lists as past readers, where it had no seal that tells them.
+    pub past: BTreeSet<Fingerprint>,
+    /// Which file it was.
+    pub mac: Mac,
+}
+
+/// Why a file is sealed anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// Its readers are not those of the policy.
+    Drift,
+    /// It has no seal yet.
+    Unsealed,
+    /// Asked for, though it is in line.
+    Asked,
+}
+
+impl<'a> Plan<'a> {
+    /// What it takes to bring the files in line with the policy.
+    pub fn rekey(policy: &'a Policy, keys: &Keys<'_>, inventory: &Inventory, scope: &Scope) -> Self {
+        let mut plan = Self::default();
+        let chosen = |file: &FileName| scope.only.as_ref().is_none_or(|only| only.contains(file));
+        for (file, wanted) in policy.wanted().into_iter().filter(|(file, _)| chosen(file)) {
+            let recipients = policy.recipients_of(&wanted.hosts);
+            let should = recipients.keys().copied().collect();
+            let found = inventory.files.get(&file);
+            let standing = Standing::of(&file, found, &should, &keys.known, &keys.holders);
+            let damage = standing.damage();
+            let (why, access, past) = match (standing, found) {
+                (Standing::Missing, _) => {
+                    plan.missing.push(wanted);
+                    continue;
+                }
+                (Standing::InLine, _) if !scope.all => {
+                    plan.in_line += 1;
+                    continue;
+                }
+                (Standing::InLine, _) => (Why::Asked, Access::default(), BTreeSet::new()),
+                (Standing::Drift(access), _) => (Why::Drift, access, BTreeSet::new()),
+                (Standing::Unsealed, Some(Found::Sealed(envelope))) => {
+                    let (access, past) = Access::of_stanzas(envelope, &recipients, keys);
+                    (Why::Unsealed, access, past)
+                }
+                _ => {
+                    plan.broken.push((file, damage.unwrap_or_default()));
+                    continue;
+                }
+            };
+            let mac = found.and_then(Found::mac).unwrap_or_default();
+            let left = why == Why::Unsealed && !scope.adopt.contains(&file);
+            let reseal = Reseal { wanted, why, access, past, mac };
+            if left { plan.unsealed.push(reseal) } else { plan.reseal.push(reseal) }
+        }
+        plan
+    }
+
+    /// What becomes of the readers of each file.
+    pub fn accesses(&self) -> Vec<(FileName, Access)> {
+        self.reseal.iter().map(|reseal| (reseal.wanted.file.clone(), reseal.access.clone())).collect()
+    }
+}
+
+/// The files of each reader.
+pub fn by_reader<'a>(
+    accesses: &'a [(FileName, Access)],
+    side: impl Fn(&'a Access) -> &'a BTreeSet<Reader>,
+) -> BTreeMap<&'a Reader, Vec<&'a FileName>> {
+    let mut all: BTreeMap<&Reader, Vec<&FileName>> = BTreeMap::new();
+    for (file, access) in accesses {
+        side(access).iter().for_each(|reader| all.entry(reader).or_default().push(file));
+    }
+    all
+}

@@ -1,0 +1,280 @@
+//! The manifest: the JSON list of the secrets that one host installs. Made by the Nix module from recipients.toml, or
+//! here from the policy; read and checked as a whole before anything is done with it.
+
+pub mod install_status;
+pub mod placement;
+pub mod template;
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::manifest::placement::{Said, Target, take};
+use crate::domain::manifest::template::{Template, TemplateEntry};
+use crate::domain::name::{FileName, HostName, SecretName, UnitName};
+use crate::domain::policy::Policy;
+use crate::domain::secret::shape::Shape;
+use crate::error::{Error, Result};
+
+/// The newest version of the form that this program reads.
+pub const VERSION: u32 = 2;
+/// The version that a manifest without templates is written in, so that every program reads it.
+const PLAIN: u32 = 1;
+/// Where a host's private keys are looked for, unless its manifest says otherwise.
+pub const IDENTITIES: [&str; 2] = ["/etc/ssh/ssh_host_ed25519_key", "/var/lib/sealift/identity"];
+
+/// The text form: what stands in the JSON.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// 1, or 2 where there are templates.
+    pub version: u32,
+    /// The host it is for.
+    pub host: String,
+    /// The host's private keys, absolute paths.
+    pub identities: Vec<String>,
+    /// How many former generations are kept.
+    pub keep_generations: u32,
+    /// The secrets, sorted by name.
+    pub secrets: Vec<Entry>,
+    /// The templates, sorted by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub templates: Vec<TemplateEntry>,
+}
+
+/// One secret of a manifest, as text.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// The secret's name: where it is delivered.
+    pub name: String,
+    /// The name that the file's seal must carry.
+    pub sealed_as: String,
+    /// The sealed file: absolute, or relative to the manifest.
+    pub file: String,
+    /// Who owns the delivered file.
+    pub owner: String,
+    /// Its group.
+    pub group: String,
+    /// Its permissions, four octal digits.
+    pub mode: String,
+    /// Where it is found.
+    pub path: String,
+    /// The form of its payload.
+    pub shape: String,
+    /// Units restarted when the delivered bytes changed.
+    pub restart: Vec<String>,
+    /// Units reloaded then.
+    pub reload: Vec<String>,
+    /// Whether it is needed before users exist.
+    pub needed_for_users: bool,
+    /// Whether a file without a seal is accepted.
+    pub allow_unsealed: bool,
+}
+
+/// A manifest that was checked.
+#[derive(Clone, Debug)]
+pub struct Installable {
+    /// The host it is for.
+    pub host: HostName,
+    /// The host's private keys.
+    pub identities: Vec<String>,
+    /// How many former generations are kept.
+    pub keep_generations: u32,
+    /// What is put where.
+    pub placements: Vec<Placement>,
+    /// What is put together from it, and where that is put.
+    pub templates: Vec<Template>,
+}
+
+/// One secret to put in place.
+#[derive(Clone, Debug)]
+pub struct Placement {
+    /// Where it goes.
+    pub target: Target,
+    /// The name that the file's seal must carry.
+    pub sealed_as: FileName,
+    /// The sealed file.
+    pub file: String,
+    /// The form of its payload.
+    pub shape: Shape,
+    /// Whether a file without a seal is accepted.
+    pub allow_unsealed: bool,
+}
+
+impl Manifest {
+    /// The manifest of a host, from the policy. `file_of` says where a sealed file is.
+    pub fn of(policy: &Policy, host: &HostName, file_of: impl Fn(&FileName) -> String) -> Self {
+        let words = |units: &[UnitName]| units.iter().map(ToString::to_string).collect();
+        let of_host = policy.secrets.iter().filter(|(_, secret)| secret.hosts.contains(host));
+        let entry = |(name, secret): (&SecretName, &crate::domain::policy::Secret)| {
+            let sealed_as = if secret.per_host { name.file_of(host) } else { name.file() };
+            Entry {
+                name: name.to_string(),
+                file: file_of(&sealed_as),
+                sealed_as: sealed_as.to_string(),
+                owner: secret.delivery.owner.to_string(),
+                group: secret.delivery.group.to_string(),
+                mode: secret.delivery.mode.to_string(),
+                path: secret.delivery.path.clone(),
+                shape: secret.shape.to_string(),
+                restart: words(&secret.delivery.restart),
+                reload: words(&secret.delivery.reload),
+                needed_for_users: secret.delivery.needed_for_users,
+                allow_unsealed: secret.allow_unsealed,
+            }
+        };
+        Self {
+            version: PLAIN,
+            host: host.to_string(),
+            identities: IDENTITIES.map(str::to_owned).to_vec(),
+            keep_generations: 1,
+            secrets: of_host.map(entry).collect(),
+            templates: Vec::new(),
+        }
+    }
+
+    /// The same with its keys sorted, as Nix writes it: a map of serde_json sorts them, a struct keeps them as they stand.
+    ///
+    /// # Errors
+    /// None that is known: every field is text, a number or a list of such.
+    pub fn sorted(&self) -> Result<serde_json::Value> {
+        serde_json::to_value(self)
+            .map_err(|error| Error::failed("the manifest cannot be written as JSON").because(error))
+    }
+
+    /// Reads a manifest and checks all of it.
+    ///
+    /// # Errors
+    /// Every fault at once, each with the secret and the field.
+    pub fn parse(json: &[u8]) -> Result<Installable> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let version: Version = serde_json::from_slice(json).map_err(|fault| malformed(&fault))?;
+        if !(PLAIN..=VERSION).contains(&version.version) {
+            return Err(Error::usage(format!(
+                "the manifest is of version {}, and this program reads versions {PLAIN} to {VERSION}",
+                version.version
+            ))
+            .hint("use the sealift that built it: etc/sealift/host of the same system"));
+        }
+        let manifest: Self = serde_json::from_slice(json).map_err(|fault| malformed(&fault))?;
+        if manifest.version == PLAIN && !manifest.templates.is_empty() {
+            return Err(Error::usage(format!("the manifest is of version {PLAIN}, which has no templates"))
+                .hint("build it with the Nix module of this sealift"));
+        }
+        manifest.check()
+    }
+
+    fn check(self) -> Result<Installable> {
+        let mut faults = Vec::new();
+        let host = take(&mut faults, "host", &self.host);
+        for identity in &self.identities {
+            if !identity.starts_with('/') || identity.starts_with("/nix/store/") {
+                faults.push(Error::usage("identities: a private key's path is absolute and not in the Nix store"));
+            }
+        }
+        let mut places = Places::default();
+        let mut placements = Vec::new();
+        for entry in &self.secrets {
+            let before = faults.len();
+            placements.extend(entry.check(&mut faults));
+            name_faults(&mut faults, before, &entry.name);
+            places.take(&entry.name, &entry.path, &mut faults);
+        }
+        let mut templates = Vec::new();
+        for entry in &self.templates {
+            let before = faults.len();
+            if let Some(template) = entry.check(&mut faults) {
+                let there = |name: &&SecretName| {
+                    placements.iter().any(|one| one.target.name == **name && !one.target.needed_for_users)
+                };
+                if let Some(name) = template.secrets().find(|name| !there(name)) {
+                    faults.push(Error::usage(format!("content: there is no secret {name} that it could hold")));
+                }
+                templates.push(template);
+            }
+            name_faults(&mut faults, before, &entry.name);
+            places.take(&entry.name, &entry.path, &mut faults);
+        }
+        places.folders(&mut faults);
+        match (host, faults.is_empty()) {
+            (Some(host), true) => Ok(Installable {
+                host,
+                identities: self.identities,
+                keep_generations: self.keep_generations,
+                placements,
+                templates,
+            }),
+            _ => Err(Error::batch(format!("the manifest has {} faults", faults.len()), faults)),
+        }
+    }
+}
+
+/// Says whose the faults of one entry are. A name that is none is not shown.
+fn name_faults(faults: &mut Vec<Error>, from: usize, name: &str) {
+    let about = if name.parse::<SecretName>().is_ok() { name } else { "a secret" };
+    let named: Vec<Error> = faults.drain(from..).map(|fault| fault.about(about)).collect();
+    faults.extend(named);
+}
+
+/// The names and paths that are taken. No two are the same, and none is a folder of another.
+#[derive(Default)]
+struct Places<'a> {
+    names: BTreeSet<&'a str>,
+    paths: BTreeSet<&'a str>,
+}
+
+impl<'a> Places<'a> {
+    fn take(&mut self, name: &'a str, path: &'a str, faults: &mut Vec<Error>) {
+        let (new_name, new_path) = (self.names.insert(name), self.paths.insert(path));
+        if !(new_name && new_path) {
+            faults.push(Error::usage(format!("{name}: its name or path is given twice")));
+        }
+    }
+
+    fn folders(&self, faults: &mut Vec<Error>) {
+        for (word, all) in [("name", &self.names), ("path", &self.paths)] {
+            // What lies in a folder sorts after the folder's own name, with perhaps others in between.
+            let folders = all.iter().flat_map(|inner| inner.match_indices('/').filter_map(|(at, _)| inner.get(..at)));
+            for folder in folders.filter(|folder| all.contains(folder)).collect::<BTreeSet<_>>() {
+                faults.push(Error::usage(format!("{folder}: its {word} is a folder of another secret's")));
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn check(&self, faults: &mut Vec<Error>) -> Option<Placement> {
+        let said = Said {
+            name: &self.name,
+            owner: &self.owner,
+            group: &self.group,
+            mode: &self.mode,
+            path: &self.path,
+            restart: &self.restart,
+            reload: &self.reload,
+            needed_for_users: self.needed_for_users,
+        };
+        let target = said.check(faults);
+        if self.file.is_empty() {
+            faults.push(Error::usage("file: it is empty"));
+        }
+        let (sealed_as, shape) = (take(faults, "sealed_as", &self.sealed_as), take(faults, "shape", &self.shape));
+        Some(Placement {
+            target: target?,
+            sealed_as: sealed_as?,
+            file: self.file.clone(),
+            shape: shape?,
+            allow_unsealed: self.allow_unsealed,
+        })
+    }
+}
+
+/// Says in our own words what serde refused: its message may quote the text.
+fn malformed(fault: &serde_json::Error) -> Error {
+    Error::usage(format!("the manifest is not well formed (line {}, column {})", fault.line(), fault.column()))
+        .hint("build it with the Nix module, or with `sealift manifest HOST`")
+}

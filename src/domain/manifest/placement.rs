@@ -1,0 +1,84 @@
+//! Where a delivered file goes, for whom, and who is told of it: what a secret and a template of a manifest have in
+//! common. As text it is only `Said`; checked, it cannot be wrong.
+
+use crate::domain::name::{SecretName, UnitName, UnixName};
+use crate::domain::policy::Mode;
+use crate::domain::policy::paths::{DELIVERED, DELIVERED_FOR_USERS, path_fault};
+use crate::error::Error;
+
+/// One file to put in place.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Its name.
+    pub name: SecretName,
+    /// Who owns the delivered file.
+    pub owner: UnixName,
+    /// Its group.
+    pub group: UnixName,
+    /// Its permissions.
+    pub mode: Mode,
+    /// A link of its own to the delivered file, where `path` is not the usual place.
+    pub link: Option<String>,
+    /// Units restarted when the delivered bytes changed.
+    pub restart: Vec<UnitName>,
+    /// Units reloaded then.
+    pub reload: Vec<UnitName>,
+    /// Whether it is needed before users exist.
+    pub needed_for_users: bool,
+}
+
+/// The same as it stands in a manifest.
+pub(super) struct Said<'a> {
+    pub name: &'a str,
+    pub owner: &'a str,
+    pub group: &'a str,
+    pub mode: &'a str,
+    pub path: &'a str,
+    pub restart: &'a [String],
+    pub reload: &'a [String],
+    pub needed_for_users: bool,
+}
+
+impl Said<'_> {
+    /// Checks all of it; every fault is recorded with its field.
+    pub fn check(&self, faults: &mut Vec<Error>) -> Option<Target> {
+        let name = take::<SecretName>(faults, "name", self.name);
+        let tree = if self.needed_for_users { DELIVERED_FOR_USERS } else { DELIVERED };
+        let usual = format!("{tree}/{}", self.name);
+        if let Some(what) = path_fault(self.path, &usual) {
+            faults.push(Error::usage(format!("path: {what}")));
+        }
+        let mode = Mode::parse(self.mode);
+        if mode.is_none() {
+            faults.push(Error::usage("mode: not a mode for a secret: four octal digits, nothing for others"));
+        }
+        let root = |name: &str| name == "root" || name == "0";
+        if self.needed_for_users && !(root(self.owner) && root(self.group)) {
+            faults.push(Error::usage("owner, group: what is needed before there are users can belong to root only"));
+        }
+        let mut units = |words: &[String], field: &str| {
+            words.iter().filter_map(|word| take::<UnitName>(faults, field, word)).collect()
+        };
+        let (restart, reload) = (units(self.restart, "restart"), units(self.reload, "reload"));
+        let (owner, group) = (take(faults, "owner", self.owner), take(faults, "group", self.group));
+        Some(Target {
+            name: name?,
+            owner: owner?,
+            group: group?,
+            mode: mode?,
+            link: (self.path != usual).then(|| self.path.to_owned()),
+            restart,
+            reload,
+            needed_for_users: self.needed_for_users,
+        })
+    }
+}
+
+/// Parses a field; a fault is recorded under its name.
+pub(super) fn take<T>(faults: &mut Vec<Error>, field: &str, text: &str) -> Option<T>
+where
+    T: std::str::FromStr,
+    T::Err: std::fmt::Display,
+{
+    text.parse().map_err(|fault: T::Err| faults.push(Error::usage(format!("{field}: {fault}")))).ok()
+}

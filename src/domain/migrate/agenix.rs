@@ -1,0 +1,340 @@
+//! The rules file of agenix: which file is for which public keys. Read as Nix source and worked out as far as such files go
+//! (`let`, lists, `++`, sets, `with`); what would need Nix itself is refused, with its line.
+
+use std::collections::BTreeSet;
+
+use rnix::SyntaxKind::{
+    NODE_APPLY, NODE_ATTR_SET, NODE_BIN_OP, NODE_IDENT, NODE_INHERIT, NODE_INHERIT_FROM, NODE_LET_IN, NODE_LIST,
+    NODE_PAREN, NODE_ROOT, NODE_SELECT, NODE_STRING, NODE_WITH, TOKEN_CONCAT, TOKEN_REC, TOKEN_UPDATE,
+};
+use rnix::SyntaxNode;
+
+use crate::domain::name::SecretName;
+use crate::domain::nix::guard::{self, line_of};
+use crate::domain::nix::syntax::{call, entry, last_word, range, raw, words};
+use crate::error::{Error, Result};
+
+/// How much is worked out for one file: lists that double in every line end here.
+const FUEL: usize = 200_000;
+/// By way of how many names, lists and brackets a value may come.
+const DEEPEST: usize = 100;
+
+/// One public key, and what the file calls it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// Its text.
+    pub text: String,
+    /// The name that is bound to it; none: it is written where it is used.
+    pub name: Option<String>,
+    /// The lists and sets by way of which it came.
+    pub groups: BTreeSet<String>,
+}
+
+/// One sealed file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its path, from the folder of the rules.
+    pub file: String,
+    /// Where it stands, from 1.
+    pub line: usize,
+    /// Who can open it.
+    pub keys: Vec<Key>,
+}
+
+/// What an expression comes to.
+#[derive(Clone)]
+enum Value {
+    Keys(Vec<Key>),
+    Sets(Vec<SyntaxNode>),
+}
+
+/// The name that the secret of a file gets: its path from the top of the fleet in the letters that names have.
+pub fn name_of(path: &str) -> Option<SecretName> {
+    let stem = path.strip_suffix(".age").unwrap_or(path).to_ascii_lowercase();
+    let inside = stem.strip_prefix("secrets/").unwrap_or(&stem);
+    let plain = |letter: char| if letter.is_ascii_alphanumeric() || "._-/".contains(letter) { letter } else { '-' };
+    let parts: Vec<String> = inside.split('/').map(|part| part.chars().map(plain).collect::<String>()).collect();
+    let parts: Vec<&str> = parts.iter().map(|part| part.trim_start_matches(['-', '.', '_'])).collect();
+    parts.join("/").parse().ok()
+}
+
+/// Reads a rules file.
+///
+/// # Errors
+/// When it is not Nix, or more than can be worked out here.
+pub fn read(text: &str) -> Result<Vec<Entry>> {
+    guard::admit(text).map_err(|unread| Error::usage(unread.to_string()))?;
+    let parse = rnix::Root::parse(text);
+    if let Some(fault) = parse.errors().first() {
+        return Err(Error::usage(crate::domain::nix::syntax::unread(text, fault).to_string()));
+    }
+    let mut reader = Reader { text, fuel: FUEL, depth: 0 };
+    let Value::Sets(sets) = reader.value(&parse.syntax())? else {
+        return Err(Error::usage("it is not a set of files"));
+    };
+    let mut entries = Vec::new();
+    for set in &sets {
+        for (path, value) in set.children().filter_map(|part| entry(&part)) {
+            let line = line_of(text, range(&path).start);
+            let keys = match words(&path).as_slice() {
+                [file, key] if key == "publicKeys" => Some((file.clone(), reader.keys(&value)?)),
+                [_, key] if key == "armor" => None,
+                [file] => match reader.value(&value)? {
+                    Value::Sets(rules) => match reader.member(&rules, "publicKeys")? {
+                        Some(Value::Keys(keys)) => Some((file.clone(), keys)),
+                        _ => return Err(reader.odd(&path, "it has no publicKeys")),
+                    },
+                    Value::Keys(_) => return Err(reader.odd(&path, "it is not a set with publicKeys")),
+                },
+                _ => return Err(reader.odd(&path, "it is not `\"FILE\".publicKeys`")),
+            };
+            if let Some((file, keys)) = keys {
+                entries.push(Entry { file, line, keys });
+            }
+        }
+    }
+    Ok(entries)
+}
+
+struct Reader<'t> {
+    text: &'t str,
+    fuel: usize,
+    depth: usize,
+}
+
+impl Reader<'_> {
+    fn odd(&self, node: &SyntaxNode, what: &str) -> Error {
+        Error::usage(format!("line {}: {what}", line_of(self.text, range(node).start)))
+            .hint("write it plainly: `\"FILE\".publicKeys = [ KEY KEY ];`, with keys bound by `let` above")
+    }
+
+    fn burn(&mut self, node: &SyntaxNode, by: usize) -> Result<()> {
+        self.fuel = self.fuel.checked_sub(by).ok_or_else(|| self.odd(node, "this is more than can be worked out"))?;
+        Ok(())
+    }
+
+    fn keys(&mut self, node: &SyntaxNode) -> Result<Vec<Key>> {
+        match self.value(node)? {
+            Value::Keys(keys) => Ok(keys),
+            Value::Sets(_) => Err(self.odd(node, "it is a set where keys should be")),
+        }
+    }
+
+    fn value(&mut self, node: &SyntaxNode) -> Result<Value> {
+        self.burn(node, 1)?;
+        if self.depth == DEEPEST {
+            return Err(self.odd(node, "this is more than can be worked out, or comes back to itself"));
+        }
+        self.depth += 1;
+        let value = self.worked_out(node);
+        self.depth -= 1;
+        value
+    }
+
+    fn worked_out(&mut self, node: &SyntaxNode) -> Result<Value> {
+        let mut parts = node.children();
+        let none = || Error::usage("the file is empty");
+        match node.kind() {
+            NODE_ROOT | NODE_PAREN => self.value(&parts.next().ok_or_else(none)?),
+            NODE_LET_IN | NODE_WITH => self.value(&parts.last().ok_or_else(none)?),
+            NODE_ATTR_SET => Ok(Value::Sets(vec![node.clone()])),
+            NODE_STRING => {
+                let text = raw(node).filter(|text| !text.contains('\\'));
+                let text = text.ok_or_else(|| self.odd(node, "a key is a plain string"))?;
+                Ok(Value::Keys(vec![Key { text, name: None, groups: BTreeSet::new() }]))
+            }
+            NODE_LIST => {
+                let mut keys = Vec::new();
+                for part in parts {
+                    keys.extend(self.keys(&part)?);
+                    self.burn(node, keys.len() / 64)?;
+                }
+                Ok(Value::Keys(keys))
+            }
+            NODE_BIN_OP => {
+                let operator = |kind| node.children_with_tokens().any(|part| part.kind() == kind);
+                let (Some(left), Some(right)) = (parts.next(), parts.next()) else { return Err(none()) };
+                match (self.value(&left)?, self.value(&right)?) {
+                    (Value::Keys(mut left), Value::Keys(right)) if operator(TOKEN_CONCAT) => {
+                        self.burn(node, left.len() + right.len())?;
+                        left.extend(right);
+                        Ok(Value::Keys(left))
+                    }
+                    (Value::Sets(mut left), Value::Sets(right)) if operator(TOKEN_UPDATE) => {
+                        left.extend(right);
+                        Ok(Value::Sets(left))
+                    }
+                    _ => Err(self.odd(node, "this needs Nix to be worked out")),
+                }
+            }
+            NODE_IDENT => self.named(node),
+            NODE_SELECT => {
+                let (Some(head), Some(path)) = (parts.next(), parts.next()) else { return Err(none()) };
+                let mut value = self.value(&head)?;
+                let mut group = last_word(&head);
+                for word in words(&path) {
+                    let Value::Sets(sets) = &value else { return Err(self.odd(node, "it is not a set")) };
+                    let member = self.member(sets, &word)?;
+                    value = member.ok_or_else(|| self.odd(node, &format!("there is no `{word}`")))?;
+                    value = called(value, &word, group.as_deref());
+                    group = Some(word);
+                }
+                Ok(value)
+            }
+            NODE_APPLY => self.call(node),
+            _ => Err(self.odd(node, "this needs Nix to be worked out")),
+        }
+    }
+
+    fn call(&mut self, node: &SyntaxNode) -> Result<Value> {
+        let (head, arguments) = call(node);
+        match (last_word(&head).unwrap_or_default().as_str(), arguments.as_slice()) {
+            ("attrValues", [set]) => {
+                let Value::Sets(sets) = self.value(set)? else { return Err(self.odd(set, "it is not a set")) };
+                let (group, mut keys) = (last_word(set), Vec::new());
+                for (path, value) in sets.iter().flat_map(SyntaxNode::children).filter_map(|part| entry(&part)) {
+                    let value = called(self.value(&value)?, &words(&path).join("."), group.as_deref());
+                    let Value::Keys(more) = value else { return Err(self.odd(set, "it holds more than keys")) };
+                    keys.extend(more);
+                }
+                Ok(Value::Keys(keys))
+            }
+            ("concatLists" | "flatten" | "unique", [list]) => self.value(list),
+            ("import", _) => Err(self.odd(node, "it takes keys from another file, which is not read here")),
+            _ => Err(self.odd(node, "this needs Nix to be worked out")),
+        }
+    }
+
+    /// What a name means: the nearest binding around it, then the sets that a `with` opens.
+    fn named(&mut self, node: &SyntaxNode) -> Result<Value> {
+        let name = node.text().to_string();
+        let mut opened = Vec::new();
+        let mut inner = node.clone();
+        for above in node.ancestors().skip(1) {
+            let recursive =
+                above.kind() == NODE_ATTR_SET && above.children_with_tokens().any(|part| part.kind() == TOKEN_REC);
+            if above.kind() == NODE_LET_IN || recursive {
+                // A binding by `inherit (set) name;` is looked for in that set.
+                if let Some(value) = self.member(std::slice::from_ref(&above), &name)? {
+                    return Ok(called(value, &name, None));
+                }
+            } else if above.kind() == NODE_WITH && above.children().last().as_ref() == Some(&inner) {
+                opened.extend(above.first_child());
+            }
+            inner = above;
+        }
+        for set in opened {
+            if let Value::Sets(sets) = self.value(&set)?
+                && let Some(value) = self.member(&sets, &name)?
+            {
+                return Ok(called(value, &name, last_word(&set).as_deref()));
+            }
+        }
+        Err(self.odd(node, &format!("`{name}` is not bound in this file")))
+    }
+
+    /// The value of a name in sets, the last of which wins; nested paths with the same beginning are one set.
+    fn member(&mut self, sets: &[SyntaxNode], name: &str) -> Result<Option<Value>> {
+        for set in sets.iter().rev() {
+            for part in set.children() {
+                self.burn(&part, 1)?;
+                if let Some((path, value)) = entry(&part) {
+                    match words(&path).as_slice() {
+                        [word] if word == name => return self.value(&value).map(Some),
+                        [word, ..] if word == name => return Err(self.odd(&path, "write this set with braces")),
+                        _ => {}
+                    }
+                } else if part.kind() == NODE_INHERIT
+                    && let Some(from) = part.children().find(|inner| inner.kind() == NODE_INHERIT_FROM)
+                    && part.children().any(|word| word.kind() == NODE_IDENT && word.text() == name)
+                    && let Some(from) = from.first_child()
+                {
+                    let Value::Sets(sets) = self.value(&from)? else { return Err(self.odd(&part, "it is not a set")) };
+                    return self.member(&sets, name);
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A value by a name: one key is called so, several came by way of it.
+fn called(value: Value, name: &str, group: Option<&str>) -> Value {
+    match value {
+        Value::Keys(mut keys) => {
+            let single = keys.len() == 1;
+            for key in &mut keys {
+                if single && key.name.is_none() {
+                    key.name = Some(name.to_owned());
+                } else {
+                    key.groups.insert(name.to_owned());
+                }
+                key.groups.extend(group.map(str::to_owned));
+            }
+            Value::Keys(keys)
+        }
+        sets @ Value::Sets(_) => sets,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Files with the names of their keys.
+    fn names(text: &str) -> Vec<(String, Vec<String>)> {
+        let entries = read(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let keys =
+            |entry: &Entry| entry.keys.iter().map(|key| key.name.clone().unwrap_or_else(|| key.text.clone())).collect();
+        entries.iter().map(|entry| (entry.file.clone(), keys(entry))).collect()
+    }
+
+    #[test]
+    fn the_forms_that_people_write_are_worked_out() {
+        let wanted = vec![("a.age".to_owned(), vec!["jay".to_owned(), "nixos".to_owned()])];
+        for text in [
+            r#"let jay = "K1"; nixos = "K2"; in { "a.age".publicKeys = [ jay nixos ]; }"#,
+            r#"let jay = "K1"; nixos = "K2"; users = [ jay ]; systems = [ nixos ]; in { "a.age".publicKeys = users ++ systems; }"#,
+            r#"let users = { jay = "K1"; }; hosts = { nixos = "K2"; }; in { "a.age" = { publicKeys = [ users.jay hosts.nixos ]; armor = true; }; }"#,
+            r#"let k = { jay = "K1"; nixos = "K2"; }; in with k; { "a.age".publicKeys = [ jay nixos ]; "a.age".armor = true; }"#,
+            r#"let k = { jay = "K1"; nixos = "K2"; }; inherit (k) jay nixos; in { "a.age".publicKeys = [ jay ] ++ [ nixos ]; }"#,
+            r#"let k = rec { jay = "K1"; nixos = "K2"; all = [ jay nixos ]; }; in { "a.age".publicKeys = k.all; } // { }"#,
+            r#"let k = { jay = "K1"; nixos = "K2"; }; in { "a.age".publicKeys = builtins.attrValues k; }"#,
+            r#"let a = [ (jay) ]; jay = "K1"; nixos = "K2"; in { "a.age".publicKeys = builtins.concatLists [ a [ nixos ] ]; }"#,
+        ] {
+            assert_eq!(names(text), wanted, "{text}");
+        }
+        let entry = &read(r#"let jay = "K1"; users = [ jay "K2" ]; in { "a.age".publicKeys = users; }"#).unwrap()[0];
+        assert!(entry.keys.iter().all(|key| key.groups.contains("users")));
+        assert_eq!((entry.keys[1].text.as_str(), &entry.keys[1].name), ("K2", &None));
+    }
+
+    #[test]
+    fn what_needs_nix_is_refused_with_its_line() {
+        for (text, why) in [
+            (
+                "let\n k = import ./keys.nix; in { \"a.age\".publicKeys = [ k.jay ]; }",
+                "line 2: it takes keys from another file",
+            ),
+            ("{ \"a.age\".publicKeys = map f x; }", "line 1: this needs Nix"),
+            ("{\n\"a.age\".publicKeys = [ jay ]; }", "line 2: `jay` is not bound"),
+            ("{ \"a.age\".other = [ ]; }", "line 1: it is not"),
+            ("{ \"a.age\" = { }; }", "line 1: it has no publicKeys"),
+            ("x: { }", "line 1: this needs Nix"),
+            ("let a = a; in { \"a.age\".publicKeys = a; }", "more than can be worked out"),
+            ("{ a = ; }", "line 1 is not Nix"),
+            ("\"a\"", "it is not a set of files"),
+            ("# nothing", "is not Nix"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.message().contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn lists_that_double_end_early() {
+        let doubled: Vec<String> = (1..60).map(|at| format!("a{at} = a{} ++ a{};", at - 1, at - 1)).collect();
+        let text = format!("let a0 = [ \"k\" ]; {} in {{ \"a.age\".publicKeys = a59; }}", doubled.concat());
+        assert!(read(&text).unwrap_err().message().contains("more than can be worked out"));
+    }
+}

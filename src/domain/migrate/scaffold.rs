@@ -1,0 +1,249 @@
+//! The files of a new machine: what they hold, from what is known of it. Nothing here is read or written.
+
+use crate::domain::name::HostName;
+use crate::error::{Error, Result};
+
+/// The largest hardware configuration that is taken over, in bytes.
+pub const HARDWARE_LIMIT: u64 = 256 << 10;
+
+/// Which places the repository has, from the folder of recipients.toml.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Layout {
+    /// `hosts/`.
+    pub hosts: bool,
+    /// `home/`.
+    pub home: bool,
+    /// `modules/common.nix`, which the flake does not give to every machine by itself.
+    pub common: bool,
+    /// `home/common.nix`.
+    pub home_common: bool,
+}
+
+/// What is known of a new machine.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Its hardware-configuration.nix.
+    pub hardware: Option<String>,
+    /// The NixOS release that it was first installed with.
+    pub state_version: Option<String>,
+}
+
+/// The files that the repository has a place for, each with its path and text.
+pub fn files(host: &HostName, layout: Layout, known: &Known) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    if layout.hosts {
+        files.push((format!("hosts/{host}/default.nix"), machine(host, layout, known)));
+        files.extend(known.hardware.iter().map(|text| (hardware_path(host), text.clone())));
+    }
+    if layout.home {
+        let text = if layout.home_common { "{\n  imports = [ ./common.nix ];\n}\n" } else { "{ }\n" };
+        let head =
+            format!("# What {host} has in the home folder besides what all machines have: a home-manager module.\n");
+        files.push((format!("home/{host}.nix"), format!("{head}{text}")));
+    }
+    files
+}
+
+/// Where a file of a former configuration belongs, and whose it is: only hardware configurations, which hold no secret and
+/// mean the same everywhere. All else is for a person to look through.
+pub fn place_of(path: &str, host: &HostName) -> Option<(HostName, String)> {
+    let folders = path.strip_suffix("hardware-configuration.nix")?;
+    let owner = match folders.trim_end_matches('/') {
+        "" => host.clone(),
+        folder => folder.strip_prefix("hosts/").unwrap_or(folder).parse().ok()?,
+    };
+    let path = hardware_path(&owner);
+    Some((owner, path))
+}
+
+/// A flake whose systems are the folders of `hosts/`, for a repository that has none. `release` is the one that runs.
+pub fn flake(release: Option<&str>) -> String {
+    let channel = release.map_or_else(|| "nixos-unstable".to_owned(), |release| format!("nixos-{release}"));
+    let lines = [
+        "# One system for each folder of hosts/. To add a machine is to add its folder: `sealift host add`.",
+        "{",
+        &format!("  inputs.nixpkgs.url = \"github:NixOS/nixpkgs/{channel}\";"),
+        "",
+        "  outputs =",
+        "    { nixpkgs, ... }:",
+        "    let",
+        "      folders = nixpkgs.lib.filterAttrs (_: kind: kind == \"directory\") (builtins.readDir ./hosts);",
+        "      system = name: _: nixpkgs.lib.nixosSystem { modules = [ (./hosts + \"/${name}\") ]; };",
+        "    in",
+        "    {",
+        "      nixosConfigurations = builtins.mapAttrs system folders;",
+        "    };",
+        "}",
+        "",
+    ];
+    lines.join("\n")
+}
+
+/// Where the hardware configuration of a machine is.
+pub fn hardware_path(host: &HostName) -> String {
+    format!("hosts/{host}/hardware-configuration.nix")
+}
+
+fn machine(host: &HostName, layout: Layout, known: &Known) -> String {
+    let common = layout.common.then_some("../../modules/common.nix");
+    let hardware = "./hardware-configuration.nix";
+    let mut lines = vec![
+        format!(
+            "# {host}. A NixOS module. Which secrets this machine receives is said in recipients.toml, and nowhere else."
+        ),
+        "{".to_owned(),
+    ];
+    match (&known.hardware, common) {
+        (Some(_), None) => lines.push(format!("  imports = [ {hardware} ];")),
+        (Some(_), Some(common)) => {
+            lines.extend([
+                "  imports = [".to_owned(),
+                format!("    {common}"),
+                format!("    {hardware}"),
+                "  ];".to_owned(),
+            ]);
+        }
+        // It comes later: the machine is not installed yet, or could not tell.
+        (None, common) => {
+            lines.push(
+                "  # `nixos-generate-config --show-hardware-config` on the machine prints the last one.".to_owned(),
+            );
+            lines.push("  imports = builtins.filter builtins.pathExists [".to_owned());
+            lines.extend(common.into_iter().chain([hardware]).map(|path| format!("    {path}")));
+            lines.push("  ];".to_owned());
+        }
+    }
+    lines.extend([String::new(), format!("  networking.hostName = \"{host}\";")]);
+    lines.push(match &known.state_version {
+        Some(version) => format!("  system.stateVersion = \"{version}\";"),
+        None => "  # The release of its first installation: system.stateVersion = \"…\";".to_owned(),
+    });
+    lines.extend(["}".to_owned(), String::new()]);
+    lines.join("\n")
+}
+
+/// A hardware configuration as a machine printed it. It becomes a part of that machine's system, and is read by a person
+/// before it is committed: what a terminal or a diff would not show is refused.
+///
+/// # Errors
+/// When it is not the text of a Nix module.
+pub fn hardware(printed: &[u8]) -> Result<String> {
+    let refused = |what: &str| {
+        Error::failed(format!("what nixos-generate-config printed is no hardware configuration: {what}"))
+            .hint("run `nixos-generate-config --show-hardware-config` there by hand; `--no-hardware` adds the host without it")
+    };
+    let text = std::str::from_utf8(printed).map_err(|_| refused("it is not UTF-8 text"))?;
+    let hidden = |c: char| {
+        (c.is_control() && !matches!(c, '\n' | '\t'))
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    };
+    if text.chars().any(hidden) {
+        return Err(refused("it holds characters that are not shown"));
+    }
+    if !text.trim_start().starts_with(['#', '{']) || !text.trim_end().ends_with('}') {
+        return Err(refused("it does not begin and end as a Nix module does"));
+    }
+    Ok(format!("{}\n", text.trim()))
+}
+
+/// The release that a machine was first installed with: what its configuration says, else the release that runs.
+pub fn state_version(configuration: &str, nixos_version: &str) -> Option<String> {
+    let plain = |text: &str| {
+        let (year, month) = text.split_once('.')?;
+        let digits = |part: &str| part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit());
+        (digits(year) && digits(month)).then(|| text.to_owned())
+    };
+    let said = configuration.lines().find_map(|line| {
+        let rest = line.trim_start().strip_prefix("system.stateVersion")?.trim_start().strip_prefix('=')?;
+        plain(rest.trim_start().strip_prefix('"')?.split('"').next()?)
+    });
+    said.or_else(|| plain(nixos_version.trim().get(..5)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host() -> HostName {
+        "web".parse().unwrap()
+    }
+
+    #[test]
+    fn only_the_places_that_are_there_are_filled() {
+        let known = Known { hardware: Some("{ }\n".into()), state_version: Some("25.11".into()) };
+        let paths = |layout| files(&host(), layout, &known).into_iter().map(|(path, _)| path).collect::<Vec<_>>();
+        assert!(paths(Layout::default()).is_empty());
+        assert_eq!(
+            paths(Layout { hosts: true, home: true, common: true, home_common: true }),
+            ["hosts/web/default.nix", "hosts/web/hardware-configuration.nix", "home/web.nix"]
+        );
+        let text = &files(&host(), Layout { hosts: true, common: true, ..Layout::default() }, &known)[0].1;
+        for line in [
+            "../../modules/common.nix",
+            "./hardware-configuration.nix",
+            "hostName = \"web\"",
+            "stateVersion = \"25.11\"",
+        ] {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
+    }
+
+    #[test]
+    fn a_machine_imports_what_is_there() {
+        let text = |hardware: bool, common| {
+            let known = Known { hardware: hardware.then(|| "{ }".to_owned()), state_version: Some("25.11".into()) };
+            machine(&host(), Layout { common, ..Layout::default() }, &known)
+        };
+        let head = "# web. A NixOS module. Which secrets this machine receives is said in recipients.toml, and nowhere else.\n{\n";
+        let end = "\n  networking.hostName = \"web\";\n  system.stateVersion = \"25.11\";\n}\n";
+        assert_eq!(text(true, false), format!("{head}  imports = [ ./hardware-configuration.nix ];\n{end}"));
+        let both = "    ../../modules/common.nix\n    ./hardware-configuration.nix\n  ];\n";
+        assert_eq!(text(true, true), format!("{head}  imports = [\n{both}{end}"));
+        assert!(
+            text(false, true).ends_with(&format!("  imports = builtins.filter builtins.pathExists [\n{both}{end}"))
+        );
+    }
+
+    #[test]
+    fn only_hardware_configurations_have_a_place() {
+        let place = |path| place_of(path, &host()).map(|(_, path)| path);
+        assert_eq!(place("hardware-configuration.nix").as_deref(), Some("hosts/web/hardware-configuration.nix"));
+        for path in ["db/hardware-configuration.nix", "hosts/db/hardware-configuration.nix"] {
+            assert_eq!(place(path).as_deref(), Some("hosts/db/hardware-configuration.nix"));
+        }
+        for path in [
+            "configuration.nix",
+            "old/db/hardware-configuration.nix",
+            "../hardware-configuration.nix",
+            "x-hardware-configuration.nix",
+        ] {
+            assert_eq!(place(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_a_machine_prints_is_a_module_or_refused() {
+        assert_eq!(hardware(b"# made by\n{ lib, ... }:\n{\n}\n\n").unwrap(), "# made by\n{ lib, ... }:\n{\n}\n");
+        for bad in [
+            &b""[..],
+            b"command not found",
+            b"{ \x1b[2K }",
+            b"{ \xff }",
+            "{ /* \u{202e} */ }".as_bytes(),
+            b"{ lib, ...",
+        ] {
+            assert!(hardware(bad).unwrap_err().mend().is_some(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_release_is_taken_from_where_it_is_said_first() {
+        assert_eq!(state_version("  system.stateVersion = \"23.05\"; # no", "25.11.1").as_deref(), Some("23.05"));
+        assert_eq!(
+            state_version("# system.stateVersion = \"23.05\";", "25.11.20251101.abc (X)").as_deref(),
+            Some("25.11")
+        );
+        assert_eq!(state_version("system.stateVersion = \"${evil}\";", ""), None);
+        assert_eq!(state_version("", "é"), None);
+    }
+}

@@ -1,0 +1,270 @@
+//! What is found in Nix source: the rules, a finding, and what a name says of what it holds.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::{Serialize, Serializer};
+
+use crate::domain::nix::options::{Inline, Twin};
+use crate::domain::rule_info::{About, Weight};
+
+/// A kind of finding. The identifier is stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rule {
+    /// A literal for an option that has a twin which reads it from a file.
+    InlineSecret,
+    /// The hash of a password, for everybody to guess from.
+    PasswordHash,
+    /// A literal for an option of a module that the table does not know, whose name says that it is a secret.
+    SecretOption,
+    /// The content of a secret's file, read while Nix evaluates.
+    ReadSecret,
+    /// A path literal that copies a private key into the store.
+    KeyPath,
+    /// A token in the environment of a unit.
+    UnitEnvironment,
+    /// A private key that home-manager or /etc puts in place from the store.
+    KeyInPlace,
+}
+
+/// What each rule says of itself, in the order of `Rule`.
+static ABOUT: [About; 7] = [
+    About {
+        id: "nix-inline-secret",
+        what: "a literal for an option that can read a file",
+        why: "the literal is in the Nix store, which everybody on the machine can read",
+        mend: "run `sealift adopt FILE:LINE`: the value is sealed, and the option reads it from a file",
+        weight: Weight::High,
+    },
+    About {
+        id: "nix-password-hash",
+        what: "a literal password hash",
+        why: "everybody on the machine can read the hash in the store and guess from it",
+        mend: "run `sealift adopt FILE:LINE`: the value is sealed, and the option reads it from a file",
+        weight: Weight::Medium,
+    },
+    About {
+        id: "nix-secret-option",
+        what: "a literal for an option whose name says that it is a secret",
+        why: "it is in the Nix store, which everybody on the machine can read",
+        mend: "look whether the option has a twin that reads a file, and seal the value: `sealift seal`",
+        weight: Weight::Medium,
+    },
+    About {
+        id: "nix-read-secret",
+        what: "a secret's file that is read while Nix evaluates",
+        why: "what Nix reads ends in its store",
+        mend: "give the option the path: `config.sealift.secrets.NAME.path`",
+        weight: Weight::High,
+    },
+    About {
+        id: "nix-key-path",
+        what: "a path literal of a private key",
+        why: "Nix copies what a path literal names into its store",
+        mend: "name it as text, or seal it: `sealift seal NAME --shape ssh-key --from-file FILE`",
+        weight: Weight::High,
+    },
+    About {
+        id: "nix-unit-environment",
+        what: "a secret in a unit's environment",
+        why: "it is in the unit's file in the store, and in `systemctl show`",
+        mend: "seal it with the shape `env:NAME`, and name it as an EnvironmentFile",
+        weight: Weight::High,
+    },
+    About {
+        id: "nix-key-in-place",
+        what: "a private key that is put in place from the store",
+        why: "it can be read in the store by everybody",
+        mend: "seal it, and say where it goes by `path` in recipients.toml",
+        weight: Weight::High,
+    },
+];
+
+impl Rule {
+    /// Every rule.
+    pub const ALL: [Rule; 7] = [
+        Rule::InlineSecret,
+        Rule::PasswordHash,
+        Rule::SecretOption,
+        Rule::ReadSecret,
+        Rule::KeyPath,
+        Rule::UnitEnvironment,
+        Rule::KeyInPlace,
+    ];
+
+    /// What it says of itself.
+    pub fn about(self) -> &'static About {
+        match self {
+            Rule::InlineSecret => &ABOUT[0],
+            Rule::PasswordHash => &ABOUT[1],
+            Rule::SecretOption => &ABOUT[2],
+            Rule::ReadSecret => &ABOUT[3],
+            Rule::KeyPath => &ABOUT[4],
+            Rule::UnitEnvironment => &ABOUT[5],
+            Rule::KeyInPlace => &ABOUT[6],
+        }
+    }
+
+    /// Its identifier.
+    pub fn id(self) -> &'static str {
+        self.about().id
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id())
+    }
+}
+
+impl Serialize for Rule {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.id())
+    }
+}
+
+/// One finding in one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Which rule.
+    pub rule: Rule,
+    /// The line on which the value, or what stands for it, begins; from 1.
+    pub line: usize,
+    /// Where the value stands: the bytes of the literal with its quotes, or of the path.
+    pub span: Range<usize>,
+    /// Where it is given to its option: the entry `name = …;`, or the `inherit`. It holds `span`, unless the literal
+    /// comes from a `let`.
+    pub site: Range<usize>,
+    /// The option, as far as it is written in this file; `*` for a word that is computed.
+    pub option: Vec<String>,
+    /// What is known of the option.
+    pub known: Option<&'static Inline>,
+    /// The words that the stars of the known option stand for.
+    pub stars: Vec<String>,
+}
+
+impl Found {
+    /// The option as text.
+    pub fn option(&self) -> String {
+        self.option.join(".")
+    }
+
+    /// What was found, in one line.
+    pub fn what(&self) -> String {
+        let option = self.option();
+        match self.rule {
+            Rule::InlineSecret | Rule::SecretOption => format!("{option} is given a literal"),
+            Rule::PasswordHash => format!("{option} is given a literal hash"),
+            Rule::ReadSecret => "a secret's file is read while Nix evaluates".to_owned(),
+            Rule::KeyPath => "a path literal names what looks like a private key".to_owned(),
+            Rule::UnitEnvironment => format!("{option} sets a secret as a literal"),
+            Rule::KeyInPlace => format!("{option} puts a private key in place"),
+        }
+    }
+
+    /// What to do about it.
+    pub fn mend(&self) -> String {
+        match (self.rule, self.known.map(|known| known.twin)) {
+            (_, Some(Twin::Beside(twin, ..))) => {
+                format!(
+                    "`sealift adopt FILE:{}` seals it and gives its path to {twin}; then give it a new value",
+                    self.line
+                )
+            }
+            (_, Some(Twin::Elsewhere(how))) => how.to_owned(),
+            (Rule::SecretOption, None) => {
+                format!(
+                    "if the module has an option that takes a file: `sealift adopt FILE:{} --twin OPTION`",
+                    self.line
+                )
+            }
+            (Rule::UnitEnvironment, None) => {
+                "seal it with the shape env:NAME, and give its path to the unit's EnvironmentFile".to_owned()
+            }
+            (Rule::ReadSecret | Rule::KeyPath | Rule::KeyInPlace | Rule::InlineSecret | Rule::PasswordHash, None) => {
+                "seal the file: `sealift seal NAME --from-file FILE --shred`, and use the delivered path, as a string"
+                    .to_owned()
+            }
+        }
+    }
+
+    /// The twin that `adopt` can write by itself.
+    pub fn twin(&self) -> Option<&'static str> {
+        match self.known?.twin {
+            Twin::Beside(twin, ..) => Some(twin),
+            Twin::Elsewhere(_) => None,
+        }
+    }
+}
+
+/// Whether a file of this name is a private key, as far as a name tells.
+pub fn names_a_key(path: &str) -> bool {
+    let name = last_of(path);
+    let (stem, end) = name.rsplit_once('.').unwrap_or((&name, ""));
+    let kinds = ["id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "id_ecdsa_sk", "id_ed25519_sk"];
+    match end {
+        "" => {
+            kinds.contains(&stem)
+                || ["_key", "-key"].iter().any(|tail| stem.ends_with(tail))
+                || stem.starts_with("privkey")
+                || stem.starts_with("id_ed25519_")
+                || stem.starts_with("id_rsa_")
+        }
+        "key" | "ppk" | "p12" | "pfx" | "private" => true,
+        "pem" => stem.contains("key") || stem.contains("priv"),
+        "txt" => matches!(stem, "key" | "keys" | "identity" | "age-key" | "age-keys"),
+        _ => false,
+    }
+}
+
+/// Whether a file of this name holds a secret, as far as a name tells.
+pub fn names_a_secret(path: &str) -> bool {
+    if names_a_key(path) {
+        return true;
+    }
+    let name = last_of(path);
+    let plain = ["nix", "age", "pub", "gpg", "asc", "sops", "md", "crt", "cert", "sh", "py", "rs", "css", "js", "lua"];
+    if name.rsplit_once('.').is_some_and(|(_, end)| plain.contains(&end)) {
+        return false;
+    }
+    let runtime = ["/run/secrets", "/run/agenix", "/run/sealift", "/run/keys"];
+    runtime.iter().any(|place| path.starts_with(place))
+        || words_of(&name).any(|word| {
+            ["password", "passwd", "passphrase", "secret", "token", "credentials", "psk", "apikey"].contains(&word)
+        })
+        || path.rsplit('/').skip(1).any(|folder| matches!(folder, "secrets" | "private"))
+}
+
+/// Whether a variable or an option of this name holds a secret itself: `GITEA_TOKEN`, `apiKey`, not `TOKEN_FILE`.
+pub fn names_a_value(name: &str) -> bool {
+    let mut spaced = String::with_capacity(name.len() + 4);
+    let mut before = '_';
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && before.is_ascii_lowercase() {
+            spaced.push('_');
+        }
+        spaced.push(letter.to_ascii_lowercase());
+        before = letter;
+    }
+    let words: Vec<&str> = words_of(&spaced).collect();
+    match words.as_slice() {
+        [.., last]
+            if ["password", "passwd", "passphrase", "secret", "token", "apikey", "psk", "pass"].contains(last) =>
+        {
+            true
+        }
+        [.., before, "key"] => {
+            ["api", "secret", "private", "access", "auth", "encryption", "signing", "preshared", "master", "jwt"]
+                .contains(before)
+        }
+        _ => false,
+    }
+}
+
+fn words_of(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty())
+}
+
+fn last_of(path: &str) -> String {
+    path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase()
+}

@@ -1,0 +1,273 @@
+//! The names that a flake gives its systems, read by syntax: nothing of it is evaluated. What is computed there is not
+//! known, and is said to be so.
+
+use std::collections::BTreeSet;
+
+use rnix::SyntaxKind::{
+    NODE_APPLY, NODE_ASSERT, NODE_ATTR_SET, NODE_BIN_OP, NODE_IDENT, NODE_INHERIT, NODE_INHERIT_FROM, NODE_LEGACY_LET,
+    NODE_LET_IN, NODE_LIST, NODE_PAREN, NODE_PATH_REL, NODE_WITH, TOKEN_CONCAT, TOKEN_REC, TOKEN_UPDATE,
+};
+use rnix::SyntaxNode;
+
+use crate::domain::nix::guard::{self, Unread};
+use crate::domain::nix::syntax::{ANY, call, entry, last_word, range, raw, unread, words};
+
+/// The attribute of a flake that holds its systems.
+const SYSTEMS: &str = "nixosConfigurations";
+/// How many steps are taken through one file, so that none takes the square of its length.
+const FUEL: usize = 100_000;
+/// Through how many names a value is followed.
+const HOPS: usize = 16;
+
+/// What is known of the systems of a flake.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// The names that are written.
+    pub names: BTreeSet<String>,
+    /// Folders, from that of the flake, of which each folder in them gives a name.
+    pub folders: BTreeSet<String>,
+    /// The lines on which names are computed.
+    pub computed: BTreeSet<usize>,
+}
+
+/// Reads the text of a flake.nix.
+///
+/// # Errors
+/// Why it was not read.
+pub fn read(text: &str) -> Result<Named, Unread> {
+    guard::admit(text)?;
+    let parse = rnix::Root::parse(text);
+    if let Some(fault) = parse.errors().first() {
+        return Err(unread(text, fault));
+    }
+    let mut reader = Reader { fuel: FUEL, hops: 0, named: Named::default(), computed: Vec::new() };
+    for node in parse.syntax().descendants() {
+        if let Some((path, value)) = entry(&node) {
+            let words = words(&path);
+            match words.iter().position(|word| word == SYSTEMS).map(|at| words.get(at + 1)) {
+                Some(Some(name)) => reader.name(name, &node),
+                Some(None) => reader.set(&value),
+                None => {}
+            }
+        } else if node.children().any(|part| part.kind() == NODE_INHERIT_FROM)
+            && node.children().any(|part| part.kind() == NODE_IDENT && part.text() == SYSTEMS)
+        {
+            reader.computed(&node);
+        }
+    }
+    let ends: Vec<usize> = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
+    reader.named.computed = reader.computed.iter().map(|at| ends.partition_point(|end| end < at) + 1).collect();
+    Ok(reader.named)
+}
+
+struct Reader {
+    fuel: usize,
+    hops: usize,
+    named: Named,
+    /// Where names are computed.
+    computed: Vec<usize>,
+}
+
+impl Reader {
+    fn computed(&mut self, node: &SyntaxNode) {
+        self.computed.push(range(node).start);
+    }
+
+    fn name(&mut self, name: &str, node: &SyntaxNode) {
+        if name == ANY {
+            self.computed(node);
+        } else {
+            self.named.names.insert(name.to_owned());
+        }
+    }
+
+    /// Whether another step may be taken.
+    fn step(&mut self, node: &SyntaxNode) -> bool {
+        self.fuel = self.fuel.saturating_sub(1);
+        if self.fuel == 0 {
+            self.computed(node);
+        }
+        self.fuel > 0
+    }
+
+    /// The names of a set.
+    fn set(&mut self, node: &SyntaxNode) {
+        if !self.step(node) {
+            return;
+        }
+        match node.kind() {
+            NODE_PAREN | NODE_LET_IN | NODE_WITH | NODE_ASSERT => {
+                if let Some(body) = node.children().last() {
+                    self.set(&body);
+                }
+            }
+            NODE_ATTR_SET => {
+                for part in node.children() {
+                    if let Some((path, _)) = entry(&part) {
+                        let words = words(&path);
+                        self.name(words.first().map_or(ANY, String::as_str), &part);
+                    } else if part.kind() == NODE_INHERIT {
+                        for name in part.children().filter(|name| name.kind() != NODE_INHERIT_FROM) {
+                            let word = raw(&name).unwrap_or_else(|| name.text().to_string());
+                            self.name(&word, &name);
+                        }
+                    }
+                }
+            }
+            NODE_BIN_OP if has(node, TOKEN_UPDATE) => node.children().for_each(|part| self.set(&part)),
+            NODE_IDENT => self.follow(node, Self::set),
+            NODE_APPLY => self.made(node),
+            _ => self.computed(node),
+        }
+    }
+
+    /// The names of a set that a function makes.
+    fn made(&mut self, node: &SyntaxNode) {
+        let (head, arguments) = call(node);
+        match (last_word(&head).as_deref(), arguments.as_slice()) {
+            (Some("mapAttrs" | "filterAttrs" | "optionalAttrs"), [_, set]) => self.set(set),
+            (Some("recursiveUpdate"), [one, other]) => {
+                self.set(one);
+                self.set(other);
+            }
+            (Some("genAttrs"), [names, _]) => self.list(names),
+            (Some("readDir"), [folder]) => self.folder(folder, ""),
+            (Some("mkFleet"), [set]) => {
+                let fleet = set.children().filter_map(|part| entry(&part)).find(|(path, _)| path.text() == "fleet");
+                match fleet {
+                    Some((_, folder)) => self.folder(&folder, "hosts"),
+                    None => self.computed(node),
+                }
+            }
+            _ => self.computed(node),
+        }
+    }
+
+    /// The names in a list.
+    fn list(&mut self, node: &SyntaxNode) {
+        if !self.step(node) {
+            return;
+        }
+        match node.kind() {
+            NODE_PAREN => node.children().for_each(|part| self.list(&part)),
+            NODE_LIST => {
+                for part in node.children() {
+                    self.name(raw(&part).as_deref().unwrap_or(ANY), &part);
+                }
+            }
+            NODE_BIN_OP if has(node, TOKEN_CONCAT) => node.children().for_each(|part| self.list(&part)),
+            NODE_IDENT => self.follow(node, Self::list),
+            NODE_APPLY => {
+                let (head, arguments) = call(node);
+                match (last_word(&head).as_deref(), arguments.as_slice()) {
+                    (Some("attrNames"), [set]) => self.set(set),
+                    _ => self.computed(node),
+                }
+            }
+            _ => self.computed(node),
+        }
+    }
+
+    /// The folders in a folder of the flake, or in one below that.
+    fn folder(&mut self, node: &SyntaxNode, below: &str) {
+        let path = node.text().to_string();
+        let parts: Vec<&str> = path.split('/').chain([below]).filter(|part| !part.is_empty() && *part != ".").collect();
+        if node.kind() == NODE_PATH_REL && !parts.contains(&"..") {
+            self.named.folders.insert(parts.join("/"));
+        } else {
+            self.computed(node);
+        }
+    }
+
+    /// Goes on with what a name stands for.
+    fn follow(&mut self, name: &SyntaxNode, then: fn(&mut Self, &SyntaxNode)) {
+        match self.bound(name) {
+            Some(value) if self.hops < HOPS => {
+                self.hops += 1;
+                then(self, &value);
+                self.hops -= 1;
+            }
+            _ => self.computed(name),
+        }
+    }
+
+    /// What a name stands for, where a `let` or a `rec` around it says so.
+    fn bound(&mut self, name: &SyntaxNode) -> Option<SyntaxNode> {
+        let word = name.text().to_string();
+        let scopes = name.ancestors().filter(|scope| {
+            matches!(scope.kind(), NODE_LET_IN | NODE_LEGACY_LET)
+                || scope.kind() == NODE_ATTR_SET && has(scope, TOKEN_REC)
+        });
+        for scope in scopes {
+            for part in scope.children() {
+                if !self.step(name) {
+                    return None;
+                }
+                match entry(&part) {
+                    Some((path, value)) if path.text() == word.as_str() => return Some(value),
+                    _ => {}
+                }
+            }
+        }
+        None
+    }
+}
+
+fn has(node: &SyntaxNode, token: rnix::SyntaxKind) -> bool {
+    node.children_with_tokens().any(|part| part.kind() == token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(text: &str) -> (Vec<String>, Vec<String>, usize) {
+        let Named { names, folders, computed } = read(text).unwrap();
+        (names.into_iter().collect(), folders.into_iter().collect(), computed.len())
+    }
+
+    #[test]
+    fn names_that_are_written_are_read() {
+        for (text, names) in [
+            ("{ outputs = { self, nixpkgs }: { nixosConfigurations.web = f { }; }; }", &["web"][..]),
+            (
+                "{ nixosConfigurations = { web = 1; \"db\" = 2; inherit mail; inherit (x) a; }; }",
+                &["a", "db", "mail", "web"],
+            ),
+            ("{ nixosConfigurations.\"a-b\".x = 1; }", &["a-b"]),
+            (
+                "{ outputs = i: let hosts = { a = 1; }; in { nixosConfigurations = builtins.mapAttrs f hosts; }; }",
+                &["a"],
+            ),
+            ("{ flake.nixosConfigurations = (lib.genAttrs ([ \"a\" ] ++ more) f); more = 1; }", &["a"]),
+            ("{ nixosConfigurations = { a = 1; } // (with lib; { b = 2; }); }", &["a", "b"]),
+            ("let n = [ \"a\" \"b\" ]; in { nixosConfigurations = lib.genAttrs n (x: x); }", &["a", "b"]),
+            ("{ x = let nixosConfigurations.a = 1; in { inherit nixosConfigurations; }; }", &["a"]),
+            ("rec { h = { a = 1; }; nixosConfigurations = lib.genAttrs (builtins.attrNames h) f; }", &["a"]),
+            ("{ description = \"nixosConfigurations.no\"; }", &[]),
+        ] {
+            assert_eq!(told(text).0, names, "{text}");
+        }
+    }
+
+    #[test]
+    fn folders_are_named_and_what_is_computed_is_told() {
+        let computed = |text: &str| told(text).2;
+        assert_eq!(told(&crate::domain::migrate::scaffold::flake(None)), (vec![], vec!["hosts".to_owned()], 0));
+        assert_eq!(told("{ nixosConfigurations = s.lib.mkFleet { fleet = ./.; }; }").1, ["hosts"]);
+        assert_eq!(told("{ nixosConfigurations = mkFleet { fleet = ./infra; }; }").1, ["infra/hosts"]);
+        for text in [
+            "{ nixosConfigurations = import ./hosts; }",
+            "{ nixosConfigurations = mapAttrs f (import (runCommand \"x\")); }",
+            "{ nixosConfigurations = builtins.listToAttrs (map f hosts); }",
+            "{ nixosConfigurations.${name} = 1; }",
+            "{ nixosConfigurations = lib.genAttrs [ \"a\" name ] f; }",
+            "{ nixosConfigurations = mapAttrs f (builtins.readDir ../x); }",
+            "{ inherit (import ./x) nixosConfigurations; }",
+            "let a = b; b = a; in { nixosConfigurations = a; }",
+        ] {
+            assert_eq!(computed(text), 1, "{text}");
+        }
+        assert!(read("{ nixosConfigurations = ").is_err());
+    }
+}

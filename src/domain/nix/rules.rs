@@ -1,0 +1,42 @@
+//! What Nix source gives away: secrets written where Nix puts them into its store, which everybody on the machine can
+//! read. Text in, findings out; a finding says where a value stands and never holds it.
+
+use std::sync::LazyLock;
+
+use crate::domain::nix::finding::Found;
+use crate::domain::nix::guard::{self, Unread};
+use crate::domain::nix::{syntax, walk};
+use crate::domain::prefilter::{Literal, Sieve};
+
+/// Words without which no rule can find anything, in lower case. A file that has none of them is not parsed.
+const WORDS: [&str; 11] =
+    ["token", "pass", "secret", "key", "psk", "credential", "id_", "readfile", "privat", "identity", "auth"];
+
+/// Looks into the text of a Nix file.
+///
+/// # Errors
+/// Why it was not looked into. Where `Unread::hides`, something may be in it that was not seen.
+pub fn look(text: &str) -> Result<Vec<Found>, Unread> {
+    if !is_worth_a_look(text) {
+        return Ok(Vec::new());
+    }
+    guard::admit(text)?;
+    let parse = rnix::Root::parse(text);
+    match parse.errors().first() {
+        None => Ok(walk::walk(text, &parse.syntax())),
+        Some(fault) => Err(syntax::unread(text, fault)),
+    }
+}
+
+/// Most files hold none of the words: this is what every file costs.
+fn is_worth_a_look(text: &str) -> bool {
+    static SIEVE: LazyLock<Sieve> =
+        LazyLock::new(|| Sieve::new(WORDS.iter().map(|text| Literal { text, fold: true, of: 0 }).collect()));
+    let mut worth = false;
+    SIEVE.each(text.as_bytes(), 0, text.len(), |_, _| worth = true);
+    worth
+}
+
+#[cfg(test)]
+#[path = "rules_tests.rs"]
+mod tests;

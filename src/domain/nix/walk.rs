@@ -1,0 +1,405 @@
+//! Walks a tree of Nix source and keeps, at each place, the option that is being defined there: through nested sets, dotted
+//! and quoted paths, `mkIf` and its like, lists, `let`. No deeper than `guard` admits, and each node once.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use rnix::SyntaxKind::{
+    NODE_APPLY, NODE_ASSERT, NODE_ATTR_SET, NODE_ATTRPATH, NODE_ATTRPATH_VALUE, NODE_BIN_OP, NODE_IDENT,
+    NODE_IDENT_PARAM, NODE_IF_ELSE, NODE_INHERIT, NODE_INHERIT_FROM, NODE_INTERPOL, NODE_LAMBDA, NODE_LEGACY_LET,
+    NODE_LET_IN, NODE_LIST, NODE_PAREN, NODE_PATH_ABS, NODE_PATH_HOME, NODE_PATH_REL, NODE_PATTERN, NODE_ROOT,
+    NODE_SELECT, NODE_STRING, NODE_WITH, TOKEN_CONCAT, TOKEN_REC, TOKEN_STRING_CONTENT, TOKEN_UPDATE,
+};
+use rnix::{NodeOrToken, SyntaxNode};
+
+use crate::domain::nix::finding::{Found, Rule, names_a_key, names_a_secret, names_a_value};
+use crate::domain::nix::options::{self, Inline};
+use crate::domain::nix::syntax::{ANY, arguments, call, entry, last_word, range, raw, words};
+
+/// How many entries of bound sets are looked through for one file, so that no file takes the square of its length.
+const FUEL: usize = 200_000;
+
+/// Finds everything in one tree.
+pub fn walk(text: &str, root: &SyntaxNode) -> Vec<Found> {
+    let mut walk = Walk { path: Vec::new(), site: None, scopes: Vec::new(), fuel: FUEL, found: Vec::new() };
+    walk.expression(root);
+    let ends: Vec<usize> = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
+    for found in &mut walk.found {
+        found.line = ends.partition_point(|end| *end < found.span.start) + 1;
+    }
+    walk.found.sort_by_key(|found| (found.span.start, found.site.start));
+    walk.found
+}
+
+/// Whether a literal refers to a secret instead of being one: a file, a variable, a place to be filled in.
+fn refers(text: &str) -> bool {
+    let text = text.trim();
+    let places = ["/run/", "/var/", "/etc/", "/nix/", "/home/", "/root/", "/dev/"];
+    let heads = ["\\${", "''${", "$__", "{{", "%d/", "%S/", "%{", "%(", "%env", "env:", "file:", "ext:", "!secret "];
+    let variable = text.strip_prefix('$').map(|rest| rest.split('/').next().unwrap_or_default());
+    text.is_empty()
+        || places.iter().chain(&heads).any(|head| text.starts_with(head))
+        || variable.is_some_and(|name| name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'))
+        || text.len() > 2 && text.starts_with('@') && text.ends_with('@')
+}
+
+struct Walk {
+    path: Vec<String>,
+    site: Option<Range<usize>>,
+    /// What `let`, `rec` and arguments bind, the innermost last; none: a value that is not known.
+    scopes: Vec<HashMap<String, Option<SyntaxNode>>>,
+    fuel: usize,
+    found: Vec<Found>,
+}
+
+impl Walk {
+    /// Something that does not define the option that is being defined around it.
+    fn apart(&mut self, node: &SyntaxNode) {
+        let path = std::mem::take(&mut self.path);
+        self.expression(node);
+        self.path = path;
+    }
+
+    fn below(&mut self, word: &str, node: &SyntaxNode) {
+        self.path.push(word.to_owned());
+        self.expression(node);
+        self.path.pop();
+    }
+
+    fn expression(&mut self, node: &SyntaxNode) {
+        let mut parts = node.children();
+        match node.kind() {
+            NODE_ROOT | NODE_PAREN => parts.for_each(|part| self.expression(&part)),
+            NODE_ATTR_SET | NODE_LEGACY_LET => {
+                let recursive =
+                    node.children_with_tokens().any(|part| part.kind() == TOKEN_REC || node.kind() == NODE_LEGACY_LET);
+                if recursive {
+                    self.scopes.push(bindings(node));
+                }
+                parts.for_each(|part| self.entry(&part));
+                if recursive {
+                    self.scopes.pop();
+                }
+            }
+            NODE_LET_IN => {
+                self.scopes.push(bindings(node));
+                for part in parts {
+                    match part.kind() {
+                        NODE_ATTRPATH_VALUE | NODE_INHERIT => {
+                            let path = std::mem::take(&mut self.path);
+                            self.entry(&part);
+                            self.path = path;
+                        }
+                        _ => self.expression(&part),
+                    }
+                }
+                self.scopes.pop();
+            }
+            NODE_LAMBDA => {
+                let depth = self.scopes.len();
+                for part in parts {
+                    match part.kind() {
+                        NODE_IDENT_PARAM | NODE_PATTERN => {
+                            for default in part.children().filter_map(|entry| entry.children().nth(1)) {
+                                self.apart(&default);
+                            }
+                            self.scopes.push(arguments(&part).into_iter().map(|name| (name, None)).collect());
+                        }
+                        _ => self.expression(&part),
+                    }
+                }
+                self.scopes.truncate(depth);
+            }
+            NODE_WITH | NODE_ASSERT => {
+                if let (Some(head), Some(body)) = (parts.next(), parts.next()) {
+                    self.apart(&head);
+                    self.expression(&body);
+                }
+            }
+            NODE_IF_ELSE => {
+                if let Some(condition) = parts.next() {
+                    self.apart(&condition);
+                }
+                parts.for_each(|part| self.expression(&part));
+            }
+            NODE_LIST => parts.for_each(|part| self.below(ANY, &part)),
+            NODE_BIN_OP => {
+                let merges =
+                    node.children_with_tokens().any(|part| part.kind() == TOKEN_UPDATE || part.kind() == TOKEN_CONCAT);
+                parts.for_each(|part| if merges { self.expression(&part) } else { self.apart(&part) });
+            }
+            NODE_APPLY => self.call(node),
+            NODE_SELECT => self.select(node),
+            NODE_STRING => match raw(node) {
+                Some(text) => self.literal(range(node), &text),
+                None => node
+                    .children()
+                    .filter(|part| part.kind() == NODE_INTERPOL)
+                    .filter_map(|part| part.first_child())
+                    .for_each(|inner| self.apart(&inner)),
+            },
+            NODE_IDENT => {
+                if let Some(bound) = self.resolve(&node.text().to_string()) {
+                    self.bound(&bound);
+                }
+            }
+            NODE_PATH_REL | NODE_PATH_ABS | NODE_PATH_HOME => self.path_literal(node),
+            _ => parts.for_each(|part| self.apart(&part)),
+        }
+    }
+
+    /// An entry of a set.
+    fn entry(&mut self, node: &SyntaxNode) {
+        let around = self.site.replace(range(node));
+        if let Some((path, value)) = entry(node) {
+            let words = words(&path);
+            let depth = self.path.len();
+            self.path.extend(words);
+            self.expression(&value);
+            self.path.truncate(depth);
+        } else if node.kind() == NODE_INHERIT && !node.children().any(|part| part.kind() == NODE_INHERIT_FROM) {
+            for name in node.children().map(|name| name.text().to_string()) {
+                if let Some(bound) = self.resolve(&name) {
+                    self.path.push(name);
+                    self.bound(&bound);
+                    self.path.pop();
+                }
+            }
+        } else {
+            node.children()
+                .filter(|part| part.kind() == NODE_INHERIT_FROM)
+                .filter_map(|part| part.first_child())
+                .for_each(|inner| self.apart(&inner));
+        }
+        self.site = around;
+    }
+
+    /// A literal that a name stands for, at the option that the name is given to.
+    fn bound(&mut self, node: &SyntaxNode) {
+        if let Some(text) = raw(node) {
+            self.literal(range(node), &text);
+        }
+    }
+
+    fn select(&mut self, node: &SyntaxNode) {
+        let mut parts = node.children();
+        let (Some(head), Some(path)) = (parts.next(), parts.next()) else { return };
+        if head.kind() == NODE_IDENT {
+            let set = self.resolve(&head.text().to_string()).filter(|set| set.kind() == NODE_ATTR_SET);
+            if let Some(value) = set.and_then(|set| self.member(&set, &words(&path))) {
+                self.bound(&value);
+            }
+        } else {
+            self.apart(&head);
+        }
+        if let Some(fallback) = parts.next() {
+            self.expression(&fallback);
+        }
+    }
+
+    /// The value at a path below a set.
+    fn member(&mut self, set: &SyntaxNode, path: &[String]) -> Option<SyntaxNode> {
+        for part in set.children() {
+            self.fuel = self.fuel.checked_sub(1)?;
+            let Some((name, value)) = entry(&part) else { continue };
+            let Some(rest) = path.strip_prefix(words(&name).as_slice()) else { continue };
+            match value.kind() {
+                _ if rest.is_empty() => return Some(value),
+                NODE_ATTR_SET => return self.member(&value, rest),
+                _ => return None,
+            }
+        }
+        None
+    }
+
+    /// What a name stands for, through other names.
+    fn resolve(&self, name: &str) -> Option<SyntaxNode> {
+        let mut node = self.scopes.iter().rev().find_map(|scope| scope.get(name)).cloned()??;
+        for _ in 0..8 {
+            match node.kind() {
+                NODE_PAREN => node = node.first_child()?,
+                NODE_IDENT => {
+                    let name = node.text().to_string();
+                    node = self.scopes.iter().rev().find_map(|scope| scope.get(&name)).cloned()??;
+                }
+                _ => return Some(node),
+            }
+        }
+        None
+    }
+
+    fn call(&mut self, node: &SyntaxNode) {
+        let (head, arguments) = call(node);
+        let name = last_word(&head).unwrap_or_default();
+        match name.as_str() {
+            "readFile" | "fileContents" | "importJSON" | "importTOML" => {
+                if let [file] = arguments.as_slice() {
+                    self.read(node, file);
+                    return;
+                }
+            }
+            "pathExists" | "baseNameOf" | "dirOf" => return,
+            "mkMerge" => {
+                for argument in &arguments {
+                    let items = argument.kind() == NODE_LIST;
+                    if items {
+                        argument.children().for_each(|item| self.expression(&item));
+                    } else {
+                        self.expression(argument);
+                    }
+                }
+                return;
+            }
+            "mkIf" | "mkForce" | "mkDefault" | "mkOverride" | "mkVMOverride" | "mkOptionDefault" | "mkBefore"
+            | "mkAfter" | "mkOrder" | "optionalAttrs" | "optional" | "optionals" | "optionalString" | "trim"
+            | "toString" => {
+                if let Some((last, others)) = arguments.split_last() {
+                    others.iter().for_each(|other| self.apart(other));
+                    self.expression(last);
+                }
+                return;
+            }
+            "recursiveUpdate" => {
+                arguments.iter().for_each(|argument| self.expression(argument));
+                return;
+            }
+            "genAttrs" | "mapAttrs" => {
+                for argument in &arguments {
+                    let made = argument.kind() == NODE_LAMBDA
+                        || argument.first_child().is_some_and(|inner| inner.kind() == NODE_LAMBDA);
+                    if made { self.below(ANY, argument) } else { self.apart(argument) }
+                }
+                return;
+            }
+            _ => {}
+        }
+        if name.is_empty() {
+            self.apart(&head);
+        }
+        arguments.iter().for_each(|argument| self.apart(argument));
+    }
+
+    /// A file whose content is read while Nix evaluates.
+    fn read(&mut self, call: &SyntaxNode, file: &SyntaxNode) {
+        let mut file = file.clone();
+        loop {
+            let inner = match file.kind() {
+                NODE_PAREN => file.first_child(),
+                // `./. + "/name"`: what stands last names the file.
+                NODE_BIN_OP => file.children().last(),
+                _ => None,
+            };
+            match inner {
+                Some(inner) => file = inner,
+                None => break,
+            }
+        }
+        let secret = match file.kind() {
+            NODE_SELECT => {
+                let path = file.children().find(|part| part.kind() == NODE_ATTRPATH).map(|path| words(&path));
+                path.is_some_and(|path| {
+                    path.iter().any(|word| word == "secrets")
+                        && path.iter().any(|word| ["age", "sops", "sealift", "vaultix"].contains(&word.as_str()))
+                })
+            }
+            NODE_STRING => {
+                let tail = file.children_with_tokens().filter_map(NodeOrToken::into_token);
+                let tail = tail.filter(|token| token.kind() == TOKEN_STRING_CONTENT).last();
+                tail.is_some_and(|token| names_a_secret(token.text()))
+            }
+            NODE_PATH_REL | NODE_PATH_ABS | NODE_PATH_HOME => names_a_secret(&file.text().to_string()),
+            _ => false,
+        };
+        if secret {
+            self.add(Rule::ReadSecret, range(call), None);
+        } else {
+            self.apart(&file);
+        }
+    }
+
+    fn path_literal(&mut self, node: &SyntaxNode) {
+        let ciphertext = self.path.last().is_some_and(|word| word == "sopsFile");
+        if ciphertext || !names_a_key(&node.text().to_string()) {
+            return;
+        }
+        let rule = if self.puts_a_key() { Rule::KeyInPlace } else { Rule::KeyPath };
+        self.add(rule, range(node), None);
+    }
+
+    /// Whether this is the content of a file that home-manager or /etc puts in place, and its name is that of a key.
+    fn puts_a_key(&self) -> bool {
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        match path.as_slice() {
+            [.., "home", "file", name, "text" | "source"]
+            | [.., "environment", "etc", name, "text" | "source"]
+            | [.., "xdg", "configFile" | "dataFile", name, "text" | "source"] => names_a_key(name),
+            _ => false,
+        }
+    }
+
+    /// A literal at the option that is being defined.
+    fn literal(&mut self, span: Range<usize>, text: &str) {
+        if self.path.is_empty() || refers(text) {
+            return;
+        }
+        if self.puts_a_key() && self.path.last().is_some_and(|word| word == "text") {
+            return self.add(Rule::KeyInPlace, span, None);
+        }
+        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        if let Some((row, stars)) = options::find(&path) {
+            let locked = row.is_hash() && (text.len() < 4 || text.starts_with(['!', '*']));
+            let plain = row.option.ends_with(".auth") && (!text.contains("password=") || text.contains("ext:"));
+            let stars = stars.into_iter().map(str::to_owned).collect();
+            let rule = if row.is_hash() { Rule::PasswordHash } else { Rule::InlineSecret };
+            if !locked && !plain {
+                self.add(rule, span, Some((row, stars)));
+            }
+            return;
+        }
+        let in_unit = match path.as_slice() {
+            [.., "environment" | "variables" | "sessionVariables", name] => names_a_value(name),
+            [.., "Environment"] | [.., "Environment", ANY] => text.split_whitespace().any(|word| {
+                let pair = word.trim_matches(['"', '\'', '\\']).split_once('=');
+                pair.is_some_and(|(name, value)| names_a_value(name) && !refers(value))
+            }),
+            _ => false,
+        };
+        if in_unit {
+            return self.add(Rule::UnitEnvironment, span, None);
+        }
+        // What the table does not know is found by its name alone, so that the value has to look like one too.
+        let looks_like_one = |text: &str| {
+            let mentions = text.starts_with('/') || text.contains("://") || text.contains(char::is_whitespace);
+            let a_name =
+                text.bytes().all(|byte| byte.is_ascii_lowercase() || b"-_".contains(&byte)) && names_a_value(text);
+            let variable =
+                text.strip_prefix('$').is_some_and(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
+            !mentions && !a_name && !variable && path.last() != Some(&text) && !["unused", "none"].contains(&text)
+        };
+        let of_a_module = path.iter().any(|word| ["services", "networking", "virtualisation"].contains(word));
+        let named = path.last().is_some_and(|name| names_a_value(name));
+        if of_a_module && named && looks_like_one(text.trim()) {
+            self.add(Rule::SecretOption, span, None);
+        }
+    }
+
+    fn add(&mut self, rule: Rule, span: Range<usize>, known: Option<(&'static Inline, Vec<String>)>) {
+        let site = self.site.clone().unwrap_or_else(|| span.clone());
+        let (known, stars) = known.map_or((None, Vec::new()), |(row, stars)| (Some(row), stars));
+        self.found.push(Found { rule, line: 0, span, site, option: self.path.clone(), known, stars });
+    }
+}
+
+/// What a `let` or a `rec` binds by a single name.
+fn bindings(node: &SyntaxNode) -> HashMap<String, Option<SyntaxNode>> {
+    let mut bound = HashMap::new();
+    for (path, value) in node.children().filter_map(|part| entry(&part)) {
+        let mut names = words(&path);
+        if let (Some(name), true) = (names.pop(), names.is_empty()) {
+            bound.insert(name, Some(value));
+        } else if let Some(first) = words(&path).into_iter().next() {
+            bound.entry(first).or_insert(None);
+        }
+    }
+    bound
+}

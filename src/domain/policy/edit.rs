@@ -1,0 +1,290 @@
+//! Edits of recipients.toml: text in, text out, comments and order kept. What comes out is parsed again by the caller
+//! before it is written, so that no edit can make an invalid policy.
+
+use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value};
+
+use crate::domain::name::{AdminName, FileName, HostName, SecretName, Tag};
+use crate::domain::policy::paths::{DELIVERED, DELIVERED_FOR_USERS};
+use crate::domain::policy::{Generate, Selector};
+use crate::domain::secret::recipient::Recipient;
+use crate::error::{Error, Result};
+
+/// What is declared of a new secret. `None` and empty: the default, and not written.
+#[derive(Clone, Debug, Default)]
+pub struct Declaration {
+    /// Who receives it.
+    pub hosts: Vec<String>,
+    /// A value of its own for each host.
+    pub per_host: bool,
+    /// Text fields, in the order in which they are written: owner, group, mode, path, shape, rotate_every, …
+    pub fields: Vec<(&'static str, String)>,
+    /// Units restarted when the value changed.
+    pub restart: Vec<String>,
+    /// Units reloaded then.
+    pub reload: Vec<String>,
+    /// Needed before users exist.
+    pub needed_for_users: bool,
+    /// How new values are made.
+    pub generate: Option<Generate>,
+}
+
+/// A policy's text being edited.
+pub struct Edit(DocumentMut);
+
+impl Edit {
+    /// Begins an edit.
+    ///
+    /// # Errors
+    /// When the text is not TOML.
+    pub fn new(text: &str) -> Result<Self> {
+        text.parse().map(Self).map_err(|_| Error::usage("recipients.toml is not valid TOML"))
+    }
+
+    /// The edited text.
+    pub fn text(&self) -> String {
+        self.0.to_string()
+    }
+
+    /// Adds a key to an admin, who is made if new.
+    pub fn add_admin(&mut self, name: &AdminName, key: &Recipient) -> Result<()> {
+        let admins = self.table("admins")?;
+        let keys = admins.entry(name.as_str()).or_insert_with(|| Item::Value(Value::Array(Array::new())));
+        keys.as_array_mut().ok_or_else(|| odd("admins"))?.push(shown(key));
+        Ok(())
+    }
+
+    /// Adds a host.
+    pub fn add_host(
+        &mut self,
+        name: &HostName,
+        keys: &[Recipient],
+        address: Option<&str>,
+        tags: &[String],
+    ) -> Result<()> {
+        let mut table = Table::new();
+        table.insert("keys", array(keys.iter().map(shown)));
+        if let Some(address) = address {
+            table.insert("address", address.into());
+        }
+        if !tags.is_empty() {
+            table.insert("tags", array(tags));
+        }
+        self.implicit("hosts")?.insert(name.as_str(), Item::Table(table));
+        Ok(())
+    }
+
+    /// Gives a host other keys.
+    pub fn set_host_keys(&mut self, name: &HostName, keys: &[Recipient]) -> Result<()> {
+        let host = self
+            .implicit("hosts")?
+            .get_mut(name.as_str())
+            .and_then(Item::as_table_like_mut)
+            .ok_or_else(|| odd("hosts"))?;
+        host.insert("keys", array(keys.iter().map(shown)));
+        Ok(())
+    }
+
+    /// Takes a host out of `[hosts]`, and it and the tags that nobody has any more out of every list that names them.
+    pub fn remove_host(&mut self, name: &HostName, vanished: &[Tag]) -> Result<()> {
+        self.implicit("hosts")?.remove(name.as_str());
+        let gone = |word: &str| {
+            word == name.as_str()
+                || word.strip_prefix('@').is_some_and(|tag| vanished.iter().any(|gone| gone.as_str() == tag))
+        };
+        for (table, list) in [("secrets", "hosts"), ("checks", "on")] {
+            let Some(entries) = self.0.get_mut(table).and_then(Item::as_table_like_mut) else { continue };
+            for (_, entry) in entries.iter_mut() {
+                if let Some(hosts) =
+                    entry.as_table_like_mut().and_then(|entry| entry.get_mut(list)).and_then(Item::as_array_mut)
+                {
+                    hosts.retain(|host| !host.as_str().is_some_and(gone));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down that a host is gone, and which keys it had.
+    pub fn retire(&mut self, name: &HostName, keys: &[Recipient], since: &str) -> Result<()> {
+        let retired = self.implicit("retired")?;
+        let entry = retired.entry(name.as_str()).or_insert_with(|| Item::Table(Table::new()));
+        let entry = entry.as_table_like_mut().ok_or_else(|| odd("retired"))?;
+        let mut all = entry.get("keys").and_then(Item::as_array).cloned().unwrap_or_default();
+        keys.iter().for_each(|key| all.push(key.canonical()));
+        entry.insert("keys", Item::Value(Value::Array(all)));
+        entry.insert("since", since.into());
+        Ok(())
+    }
+
+    /// Declares a secret.
+    pub fn declare(&mut self, name: &SecretName, declaration: &Declaration) -> Result<()> {
+        let mut table = Table::new();
+        table.insert("hosts", array(&declaration.hosts));
+        if declaration.per_host {
+            table.insert("per_host", true.into());
+        }
+        for (field, text) in &declaration.fields {
+            table.insert(field, text.as_str().into());
+        }
+        for (field, units) in [("restart", &declaration.restart), ("reload", &declaration.reload)] {
+            if !units.is_empty() {
+                table.insert(field, array(units));
+            }
+        }
+        if declaration.needed_for_users {
+            table.insert("needed_for_users", true.into());
+        }
+        if let Some(generate) = declaration.generate {
+            table.insert("generate", Item::Value(Value::InlineTable(inline(generate))));
+        }
+        self.implicit("secrets")?.insert(name.as_str(), Item::Table(table));
+        Ok(())
+    }
+
+    /// Gives a field of a declared secret another text.
+    pub fn set_field(&mut self, name: &SecretName, field: &str, text: &str) -> Result<()> {
+        let secret = self.implicit("secrets")?.get_mut(name.as_str()).and_then(Item::as_table_like_mut);
+        secret.ok_or_else(|| odd("secrets"))?.insert(field, text.into());
+        Ok(())
+    }
+
+    /// Removes a declaration.
+    pub fn undeclare(&mut self, name: &SecretName) -> Result<()> {
+        self.implicit("secrets")?.remove(name.as_str());
+        Ok(())
+    }
+
+    /// Gives a declaration another name, at the same place.
+    pub fn rename(&mut self, old: &SecretName, new: &SecretName) -> Result<()> {
+        let secrets = self.implicit("secrets")?;
+        let mut entry = secrets.remove(old.as_str()).ok_or_else(|| odd("secrets"))?;
+        // A path that was spelled out as the usual one follows the name.
+        if let Some(path) = entry.as_table_like_mut().and_then(|entry| entry.get_mut("path")) {
+            for tree in [DELIVERED, DELIVERED_FOR_USERS] {
+                if path.as_str() == Some(&format!("{tree}/{old}")) {
+                    *path = format!("{tree}/{new}").into();
+                }
+            }
+        }
+        secrets.insert(new.as_str(), entry);
+        Ok(())
+    }
+
+    fn table(&mut self, name: &str) -> Result<&mut Table> {
+        let item = self.0.entry(name).or_insert_with(|| Item::Table(Table::new()));
+        item.as_table_mut().ok_or_else(|| odd(name))
+    }
+
+    /// A table that only holds tables, so that its own header need not be written.
+    fn implicit(&mut self, name: &str) -> Result<&mut Table> {
+        let table = self.table(name)?;
+        if table.is_empty() {
+            table.set_implicit(true);
+        }
+        Ok(table)
+    }
+}
+
+fn array<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> Item {
+    let mut array = Array::new();
+    words.into_iter().for_each(|word| array.push(word.as_ref()));
+    Item::Value(Value::Array(array))
+}
+
+fn inline(generate: Generate) -> InlineTable {
+    let mut table = InlineTable::new();
+    let (kind, size) = match generate {
+        Generate::Password { length } => ("password", Some(("length", length))),
+        Generate::Hex { bytes } => ("hex", Some(("bytes", bytes))),
+        Generate::Base64 { bytes } => ("base64", Some(("bytes", bytes))),
+        Generate::Wireguard => ("wireguard", None),
+        Generate::SshEd25519 => ("ssh-ed25519", None),
+        Generate::Age => ("age", None),
+    };
+    table.insert("kind", kind.into());
+    if let Some((field, size)) = size {
+        table.insert(field, i64::from(size).into());
+    }
+    table
+}
+
+/// A key as it is written: with its comment, which says whose it is.
+fn shown(key: &Recipient) -> String {
+    let comment = key.comment();
+    if comment.is_empty() { key.canonical().to_owned() } else { format!("{} {comment}", key.canonical()) }
+}
+
+/// A table of recipients.toml in a form that is read but not edited, such as an inline one.
+fn odd(name: &str) -> Error {
+    Error::usage(format!("`{name}` in recipients.toml is written in a form that sealift reads but does not edit"))
+        .hint(format!("write it as a table of its own: [{name}]"))
+}
+
+/// The list of hosts as it is written.
+pub fn selector_texts(selectors: &[Selector]) -> Vec<String> {
+    selectors.iter().map(ToString::to_string).collect()
+}
+
+/// The public half of a generated key pair, beside its sealed file.
+pub fn public_path(file: &FileName) -> String {
+    format!("secrets/{file}.pub")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::policy::parse::parse;
+
+    const TEXT: &str = "# ours\nversion = 1\n\n[admins] # people\njay = [\"KEY1\"]\n\n[hosts.one] # the first\nkeys = [\"KEY2\"]\n\n[secrets.a]\nhosts = [\"one\"] # only\n";
+
+    fn key() -> Recipient {
+        Recipient::of_x25519(&age::x25519::Identity::generate())
+    }
+
+    fn text() -> String {
+        TEXT.replace("KEY1", key().canonical()).replace("KEY2", key().canonical())
+    }
+
+    #[test]
+    fn what_was_there_stays_to_the_letter() {
+        let before = text();
+        let mut edit = Edit::new(&before).unwrap();
+        edit.add_host(&"two".parse().unwrap(), &[key()], Some("jay@two"), &["runner".into()]).unwrap();
+        let generate = Some(Generate::Password { length: 40 });
+        let declaration = Declaration { hosts: vec!["@runner".into()], generate, ..Declaration::default() };
+        edit.declare(&"b/c".parse().unwrap(), &declaration).unwrap();
+        let after = edit.text();
+        for line in before.lines() {
+            assert!(after.contains(line), "{line}\n---\n{after}");
+        }
+        let policy = parse(&after).unwrap();
+        assert_eq!(policy.secrets["b/c"].generate, generate);
+        assert_eq!(policy.hosts["two"].address.to_string(), "jay@two");
+    }
+
+    #[test]
+    fn a_removed_host_is_nowhere_and_remembered() {
+        let mut edit = Edit::new(&text()).unwrap();
+        let gone = key();
+        edit.add_host(&"two".parse().unwrap(), std::slice::from_ref(&gone), None, &["runner".into()]).unwrap();
+        edit.declare(
+            &"b".parse().unwrap(),
+            &Declaration { hosts: vec!["one".into(), "two".into(), "@runner".into()], ..Declaration::default() },
+        )
+        .unwrap();
+        edit.remove_host(&"two".parse().unwrap(), &["runner".parse().unwrap()]).unwrap();
+        edit.retire(&"two".parse().unwrap(), std::slice::from_ref(&gone), "2026-11-23").unwrap();
+        let policy = parse(&edit.text()).unwrap();
+        assert_eq!(policy.secrets["b"].hosts.len(), 1);
+        assert_eq!(policy.retired["two"].keys, [gone]);
+    }
+
+    #[test]
+    fn a_renamed_secret_keeps_what_is_declared() {
+        let mut edit = Edit::new(&text()).unwrap();
+        edit.rename(&"a".parse().unwrap(), &"z/a".parse().unwrap()).unwrap();
+        let policy = parse(&edit.text()).unwrap();
+        assert!(policy.secrets.contains_key("z/a") && !policy.secrets.contains_key("a"));
+        assert_eq!(policy.secrets["z/a"].delivery.path, "/run/sealift/z/a");
+    }
+}

@@ -1,0 +1,417 @@
+//! The policy: who may read what, parsed into types that cannot be wrong. `parse` makes it from text.
+
+pub mod edit;
+pub mod parse;
+pub mod paths;
+pub mod schema;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::address::Address;
+use crate::domain::name::{AdminName, FileName, HostName, SecretName, Tag, UnitName, UnixName};
+use crate::domain::scan::allow::Allow;
+use crate::domain::secret::recipient::{Fingerprint, Recipient};
+use crate::domain::secret::shape::Shape;
+
+/// The folder of the secrets that are the host keys of machines, by their names: kept by the admins, until the machine has
+/// its key.
+pub const HOST_KEYS: &str = "host-keys";
+
+/// What `recipients.toml` says.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// Who can open every secret.
+    pub admins: BTreeMap<AdminName, Vec<Recipient>>,
+    /// The machines.
+    pub hosts: BTreeMap<HostName, Host>,
+    /// Machines that are gone, and what they knew.
+    pub retired: BTreeMap<HostName, Retired>,
+    /// The secrets.
+    pub secrets: BTreeMap<SecretName, Secret>,
+    /// How deploys are made.
+    pub deploy: DeploySettings,
+    /// What is checked before and after a deploy.
+    pub checks: BTreeMap<String, Check>,
+    /// What `scan` lets stand.
+    pub allowed: Vec<Allow>,
+}
+
+/// A machine that receives secrets and system generations.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// What secrets are sealed to.
+    pub keys: Vec<Recipient>,
+    /// What it must show over SSH, as `type base64`; by default the SSH keys in `keys`.
+    pub ssh_keys: Vec<String>,
+    /// Where it is reached; by default its name.
+    pub address: Address,
+    /// Its tags.
+    pub tags: BTreeSet<Tag>,
+    /// Where it is declared in recipients.toml.
+    pub line: usize,
+}
+
+/// A machine that was removed.
+#[derive(Clone, Debug)]
+pub struct Retired {
+    /// The keys it had.
+    pub keys: Vec<Recipient>,
+    /// When it was removed.
+    pub since: Option<Date>,
+}
+
+/// A declared secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secret {
+    /// The hosts that receive it.
+    pub hosts: BTreeSet<HostName>,
+    /// The same as written: names, `@tags`, `*`.
+    pub selectors: Vec<Selector>,
+    /// Whether each host has a value of its own.
+    pub per_host: bool,
+    /// How it is delivered.
+    pub delivery: Delivery,
+    /// The form of its payload.
+    pub shape: Shape,
+    /// How `rotate` makes a new value; none: it asks.
+    pub generate: Option<Generate>,
+    /// After how many days a value is overdue.
+    pub rotate_every: Option<NonZeroU32>,
+    /// The day on which the value ends.
+    pub expires: Option<Date>,
+    /// Whether `install` accepts a file without a seal.
+    pub allow_unsealed: bool,
+    /// For people.
+    pub description: String,
+    /// Where it is declared in recipients.toml.
+    pub line: usize,
+}
+
+/// How a secret is put on a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// Who owns the file.
+    pub owner: UnixName,
+    /// Its group.
+    pub group: UnixName,
+    /// Its permissions.
+    pub mode: Mode,
+    /// Where it is found.
+    pub path: String,
+    /// Units restarted when, and only when, the delivered bytes changed.
+    pub restart: Vec<UnitName>,
+    /// Units reloaded then.
+    pub reload: Vec<UnitName>,
+    /// Whether it is needed before users exist.
+    pub needed_for_users: bool,
+}
+
+/// Permissions of a delivered file: no bits for others, none for execution or set-id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mode(pub u32);
+
+impl Mode {
+    /// Parses `0400` or `400`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = (3..=4).contains(&text.len()) && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+        let mode = digits.then(|| u32::from_str_radix(text, 8).ok()).flatten()?;
+        (mode & !0o660 == 0 && mode & 0o400 != 0).then_some(Self(mode))
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+/// One word of a list of hosts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
+    /// One host.
+    Host(HostName),
+    /// Every host with this tag.
+    Tagged(Tag),
+    /// Every host.
+    All,
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Selector::Host(host) => host.fmt(f),
+            Selector::Tagged(tag) => write!(f, "@{tag}"),
+            Selector::All => f.write_str("*"),
+        }
+    }
+}
+
+/// How a new value is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Generate {
+    /// Letters and digits, `length` of them (8 to 1024).
+    Password {
+        /// How many characters.
+        #[serde(default = "default_length")]
+        length: u32,
+    },
+    /// `bytes` random bytes in hexadecimal (8 to 1024).
+    Hex {
+        /// How many bytes.
+        #[serde(default = "default_bytes")]
+        bytes: u32,
+    },
+    /// `bytes` random bytes in base64 (8 to 1024).
+    Base64 {
+        /// How many bytes.
+        #[serde(default = "default_bytes")]
+        bytes: u32,
+    },
+    /// A WireGuard private key; its public key is written beside the sealed file, as `.pub`.
+    Wireguard,
+    /// An OpenSSH ed25519 private key; its public key is written beside the sealed file, as `.pub`.
+    SshEd25519,
+    /// An age X25519 identity; its recipient is written beside the sealed file, as `.pub`.
+    Age,
+}
+
+fn default_length() -> u32 {
+    32
+}
+
+fn default_bytes() -> u32 {
+    32
+}
+
+/// `[deploy]`.
+#[derive(Clone, Debug, Default)]
+pub struct DeploySettings {
+    /// Which program activates a system.
+    pub engine: Engine,
+    /// How many hosts at a time.
+    pub jobs: Option<u32>,
+    /// The host that goes first.
+    pub canary: Option<HostName>,
+    /// The file of the nix key that signs what is copied to hosts: a path on the deployer's machine.
+    pub sign_key: Option<PathBuf>,
+}
+
+/// Which program activates a system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Engine {
+    /// nixos-rebuild where it can take a store path, else native.
+    #[default]
+    Auto,
+    /// `nix-env --set` and the closure's own switch-to-configuration.
+    Native,
+    /// nixos-rebuild, always.
+    NixosRebuild,
+}
+
+/// A declared check.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// The hosts it is for.
+    pub hosts: BTreeSet<HostName>,
+    /// What is looked at.
+    pub probe: Probe,
+}
+
+/// What a check looks at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Probe {
+    /// This unit is active.
+    Unit(UnitName),
+    /// No unit is failed.
+    NoFailedUnits,
+    /// The host's name is its name in the policy.
+    HostName,
+    /// There is a default route.
+    DefaultRoute,
+    /// This path is a link into the Nix store.
+    StoreLink(String),
+    /// This path exists (a device, a socket).
+    Exists(String),
+    /// This program and its arguments exit 0.
+    Command(Vec<String>),
+    /// The same, of the command that the system itself declares for this check. Never in a policy: what a host runs as root is
+    /// what was deployed, and not what lies in a work tree.
+    Deployed,
+    /// This user's login shell starts.
+    LoginShell(UnixName),
+    /// A program is on the system's PATH, or on a user's.
+    Program {
+        /// Its name.
+        name: String,
+        /// The user; none: the system's own PATH counts.
+        user: Option<UnixName>,
+    },
+    /// There is a GPU that programs can use, under this driver; none: under any.
+    Gpu(Option<String>),
+}
+
+/// Who holds a key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Holder {
+    /// An admin.
+    Admin(AdminName),
+    /// A host.
+    Host(HostName),
+    /// A host that was removed.
+    Retired(HostName),
+    /// Somebody whom an earlier recipients.toml names with this key.
+    Past(String),
+}
+
+impl Holder {
+    /// The name alone.
+    pub fn name(&self) -> &str {
+        match self {
+            Holder::Admin(name) => name.as_str(),
+            Holder::Host(name) | Holder::Retired(name) => name.as_str(),
+            Holder::Past(name) => name,
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Holder::Admin(name) => write!(f, "{name} (admin)"),
+            Holder::Host(name) => name.fmt(f),
+            Holder::Retired(name) => write!(f, "{name} (retired)"),
+            Holder::Past(name) => write!(f, "{name} (not in recipients.toml any more)"),
+        }
+    }
+}
+
+/// Keys with their holders.
+#[derive(Clone, Debug, Default)]
+pub struct Keys<'a> {
+    /// The keys.
+    pub known: BTreeMap<Fingerprint, &'a Recipient>,
+    /// Who holds each.
+    pub holders: BTreeMap<Fingerprint, Holder>,
+}
+
+impl<'a> Keys<'a> {
+    /// These, and what an earlier policy knew besides.
+    #[must_use]
+    pub fn with_past(mut self, past: &'a Policy) -> Self {
+        let holders = past.holders();
+        for (key, recipient) in past.known_keys() {
+            if let (None, Some(holder)) = (self.known.get(&key), holders.get(&key)) {
+                self.known.insert(key, recipient);
+                self.holders.insert(key, Holder::Past(holder.name().to_owned()));
+            }
+        }
+        self
+    }
+}
+
+/// A sealed file that the policy asks for.
+#[derive(Clone, Debug)]
+pub struct Wanted<'a> {
+    /// Its name.
+    pub file: FileName,
+    /// The secret whose value it holds.
+    pub name: &'a SecretName,
+    /// What is declared of it.
+    pub secret: &'a Secret,
+    /// The hosts that read it: all of the secret's, or the one that has its own value here.
+    pub hosts: Vec<&'a HostName>,
+}
+
+impl Policy {
+    /// Every sealed file that the policy asks for, by name.
+    pub fn wanted(&self) -> BTreeMap<FileName, Wanted<'_>> {
+        self.secrets
+            .iter()
+            .flat_map(|(name, secret)| self.wanted_of(name, secret))
+            .map(|w| (w.file.clone(), w))
+            .collect()
+    }
+
+    /// The sealed files of one secret.
+    pub fn wanted_of<'a>(&'a self, name: &'a SecretName, secret: &'a Secret) -> Vec<Wanted<'a>> {
+        if secret.per_host {
+            let own = |host| Wanted { file: name.file_of(host), name, secret, hosts: vec![host] };
+            secret.hosts.iter().map(own).collect()
+        } else {
+            vec![Wanted { file: name.file(), name, secret, hosts: secret.hosts.iter().collect() }]
+        }
+    }
+
+    /// The keys that a file of these hosts is sealed to: every admin's and theirs, each once, sorted by fingerprint.
+    pub fn recipients_of(&self, hosts: &[&HostName]) -> BTreeMap<Fingerprint, &Recipient> {
+        let of_hosts = hosts.iter().filter_map(|host| self.hosts.get(host.as_str())).flat_map(|host| &host.keys);
+        self.admins.values().flatten().chain(of_hosts).map(|key| (key.fingerprint(), key)).collect()
+    }
+
+    /// Who holds each key that the policy knows, retired ones included.
+    pub fn holders(&self) -> BTreeMap<Fingerprint, Holder> {
+        let admins =
+            self.admins.iter().flat_map(|(name, keys)| keys.iter().map(move |key| (key, Holder::Admin(name.clone()))));
+        let hosts = self
+            .hosts
+            .iter()
+            .flat_map(|(name, host)| host.keys.iter().map(move |key| (key, Holder::Host(name.clone()))));
+        let retired = self
+            .retired
+            .iter()
+            .flat_map(|(name, gone)| gone.keys.iter().map(move |key| (key, Holder::Retired(name.clone()))));
+        retired.chain(hosts).chain(admins).map(|(key, holder)| (key.fingerprint(), holder)).collect()
+    }
+
+    /// Every key that the policy knows, retired ones included.
+    pub fn known_keys(&self) -> BTreeMap<Fingerprint, &Recipient> {
+        let hosts = self.hosts.values().flat_map(|host| &host.keys);
+        let retired = self.retired.values().flat_map(|gone| &gone.keys);
+        self.admins.values().flatten().chain(hosts).chain(retired).map(|key| (key.fingerprint(), key)).collect()
+    }
+
+    /// Every key that the policy knows, with its holder.
+    pub fn keys(&self) -> Keys<'_> {
+        Keys { known: self.known_keys(), holders: self.holders() }
+    }
+
+    /// The hosts that a list of selectors names. `Err` is the first word that names nothing.
+    pub fn select<'a>(&self, selectors: &'a [Selector]) -> Result<BTreeSet<HostName>, &'a Selector> {
+        let mut chosen = BTreeSet::new();
+        for selector in selectors {
+            match selector {
+                Selector::All => chosen.extend(self.hosts.keys().cloned()),
+                Selector::Host(host) => {
+                    if !self.hosts.contains_key(host) {
+                        return Err(selector);
+                    }
+                    chosen.insert(host.clone());
+                }
+                Selector::Tagged(tag) => {
+                    let tagged = self.hosts.iter().filter(|(_, host)| host.tags.contains(tag));
+                    let before = chosen.len();
+                    chosen.extend(tagged.clone().map(|(name, _)| name.clone()));
+                    if chosen.len() == before && tagged.count() == 0 {
+                        return Err(selector);
+                    }
+                }
+            }
+        }
+        Ok(chosen)
+    }
+
+    /// The words that a list of hosts may hold, for suggestions.
+    pub fn selector_words(&self) -> Vec<String> {
+        let tags: BTreeSet<_> = self.hosts.values().flat_map(|host| &host.tags).collect();
+        self.hosts.keys().map(ToString::to_string).chain(tags.into_iter().map(|tag| format!("@{tag}"))).collect()
+    }
+}

@@ -1,0 +1,606 @@
+//! The text of recipients.toml: read into a `Policy`, or refused with every fault's file, line and key, never with the
+//! line itself (it may hold a pasted key).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use jiff::civil::Date;
+
+use crate::domain::address::Address;
+use crate::domain::guarded::guarded;
+use crate::domain::name::{AdminName, HostName, SecretName, Tag, UnitName, UnixName, nearest};
+use crate::domain::policy::paths::{DELIVERED, DELIVERED_FOR_USERS, path_fault};
+use crate::domain::policy::schema::{At, RawAllow, RawCheck, RawDeploy, RawHost, RawPolicy, RawSecret, Text};
+use crate::domain::policy::{
+    Check, Delivery, DeploySettings, Generate, Host, Mode, Policy, Probe, Retired, Secret, Selector,
+};
+use crate::domain::scan;
+use crate::domain::scan::allow::Allow;
+use crate::domain::secret::recipient::{OPEN, Recipient, private_key};
+use crate::domain::secret::shape::Shape;
+use crate::error::{Error, Kind, Result};
+
+/// The name of the file.
+pub const FILE: &str = "recipients.toml";
+/// The largest file that is read, in bytes.
+pub const LIMIT: u64 = 4 << 20;
+/// The version of the form that this program reads.
+pub const VERSION: i64 = 1;
+/// Reads the text of recipients.toml.
+///
+/// # Errors
+/// Every fault at once, each with its line and key.
+pub fn parse(text: &str) -> Result<Policy> {
+    if text.starts_with('\u{feff}') {
+        return Err(
+            Error::usage(format!("{FILE}:1: it begins with a byte order mark")).hint("save it as UTF-8 without BOM")
+        );
+    }
+    let lines = Lines::of(text);
+    if let Some(at) = text.find('\r') {
+        return Err(Error::usage(format!("{FILE}:{}: it has CRLF line endings", lines.at(at)))
+            .hint("convert it to LF; Nix and git diff read it then as everyone else does"));
+    }
+    if let Some(at) =
+        text.match_indices("<<<<<<< ").map(|(at, _)| at).find(|at| *at == 0 || text.as_bytes()[at - 1] == b'\n')
+    {
+        return Err(Error::usage(format!("{FILE}:{}: a merge left conflict markers", lines.at(at)))
+            .hint("resolve the merge, then run `sealift check`"));
+    }
+    let raw: RawPolicy = guarded(|| toml::from_str(text))
+        .ok_or_else(|| Error::usage(format!("{FILE} is not valid TOML")))?
+        .map_err(|fault| syntax(text, &lines, &fault))?;
+    let mut reader = Reader { lines, faults: Vec::new() };
+    let policy = reader.policy(raw);
+    let count = reader.faults.len();
+    if count == 0 { Ok(policy) } else { Err(Error::batch(format!("{FILE} has {count} faults"), reader.faults)) }
+}
+
+/// Where each line begins.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect())
+    }
+    fn at(&self, offset: usize) -> usize {
+        self.0.partition_point(|start| *start <= offset)
+    }
+}
+
+/// Says in our own words what the TOML parser or serde refused: theirs may quote the text.
+fn syntax(text: &str, lines: &Lines, fault: &toml::de::Error) -> Error {
+    let offset = fault.span().map_or(0, |span| span.start);
+    let line = lines.at(offset);
+    let source = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    if let Some(error) = source.split(['"', '\'', '=', ' ', ',']).find_map(private_key) {
+        return Error::usage(format!("{FILE}:{line}: {}", error.message())).hint(error.mend().unwrap_or_default());
+    }
+    let message = fault.message();
+    let quoted = |from: &str| message.strip_prefix(from).and_then(|rest| rest.split('`').next());
+    let at = |what: String| Error::usage(format!("{FILE}:{line}: {what}"));
+    if let Some(word) = quoted("unknown field `").or(quoted("unknown variant `")) {
+        let known: Vec<&str> = message.split('`').skip(3).step_by(2).collect();
+        // A word that is like no known one may be a value at the wrong place: it is not quoted.
+        return match nearest(word, known.iter().copied()) {
+            Some(near) => at(format!("unknown key or word `{word}`")).hint(format!("did you mean `{near}`?")),
+            None => at("an unknown key or word".to_owned()).hint(format!("known here: {}", known.join(", "))),
+        };
+    }
+    if let Some(word) = quoted("missing field `") {
+        return at(format!("`{word}` is missing"));
+    }
+    if let Some((_, expected)) = message.rsplit_once(", expected ").filter(|_| message.starts_with("invalid ")) {
+        return at(format!("a value of the wrong kind, expected {expected}"));
+    }
+    if message.starts_with("duplicate key") {
+        return at("this key is given twice".to_owned()).hint("keep one of the two");
+    }
+    at("not valid TOML here".to_owned()).hint("look for an unclosed quote or bracket, or a missing `=`")
+}
+
+/// Makes the policy out of the raw tables and gathers every fault.
+struct Reader {
+    lines: Lines,
+    faults: Vec<Error>,
+}
+
+impl Reader {
+    fn fault(&mut self, span: &Range<usize>, key: &str, what: impl std::fmt::Display, hint: Option<String>) {
+        let error = Error::usage(format!("{FILE}:{}: {key}: {what}", self.lines.at(span.start)));
+        self.faults.push(match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        });
+    }
+
+    /// Parses one text of the file; a fault is recorded under its key.
+    fn word<T>(&mut self, text: &Text, key: &str) -> Option<T>
+    where
+        T: std::str::FromStr,
+        T::Err: std::fmt::Display + Into<Refusal>,
+    {
+        match text.value.parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let refusal: Refusal = error.into();
+                self.fault(&text.span, key, refusal.what, refusal.hint);
+                None
+            }
+        }
+    }
+
+    fn keys(&mut self, texts: &[Text], key: &str) -> Vec<(Recipient, Range<usize>)> {
+        let mut keys: Vec<(Recipient, Range<usize>)> = Vec::new();
+        for text in texts {
+            match Recipient::parse(&text.value) {
+                Ok(recipient) if keys.iter().any(|(known, _)| *known == recipient) => {
+                    self.fault(&text.span, key, "this key is listed twice", Some("keep one of the two".into()));
+                }
+                Ok(recipient) => keys.push((recipient, text.span.clone())),
+                Err(error) => self.fault(&text.span, key, error.message(), error.mend().map(str::to_owned)),
+            }
+        }
+        keys
+    }
+
+    fn policy(&mut self, raw: RawPolicy) -> Policy {
+        let mut policy = Policy::default();
+        if raw.version.value != VERSION {
+            let newer = raw.version.value > VERSION;
+            let hint = if newer { "use a newer sealift" } else { "the version is 1" };
+            self.fault(&raw.version.span, "version", "this version is not known", Some(hint.into()));
+            return policy;
+        }
+        let mut held: BTreeMap<String, String> = BTreeMap::new();
+        let mut hold =
+            |reader: &mut Self, keys: &[(Recipient, Range<usize>)], key: &str, holder: String, retired: bool| {
+                for (recipient, span) in keys {
+                    if let Some(other) = held.insert(recipient.canonical().to_owned(), holder.clone()) {
+                        let (what, hint) = if retired {
+                            (
+                                format!("this key is also the key of {other}"),
+                                format!("{holder} is retired: give {other} a new key"),
+                            )
+                        } else {
+                            (
+                                format!("this key is also the key of {other}"),
+                                "each key has one holder: a shared key cannot be taken from one of them".into(),
+                            )
+                        };
+                        reader.fault(span, key, what, Some(hint));
+                    }
+                }
+            };
+        for (name, texts) in raw.admins {
+            let key = format!("admins.{}", shown(&name.value));
+            let keys = self.keys(&texts, &key);
+            if texts.is_empty() {
+                self.fault(
+                    &name.span,
+                    &key,
+                    "an admin without a key",
+                    Some("add a recipient, or remove the admin".into()),
+                );
+            }
+            hold(self, &keys, &key, format!("admin {}", shown(&name.value)), false);
+            if let Some(name) = self.word::<AdminName>(&name, "admins") {
+                policy.admins.insert(name, keys.into_iter().map(|(key, _)| key).collect());
+            }
+        }
+        for (name, raw) in raw.hosts {
+            let key = format!("hosts.{}", shown(&name.value));
+            let keys = self.keys(&raw.keys.value, &format!("{key}.keys"));
+            if raw.keys.value.is_empty() {
+                self.fault(
+                    &raw.keys.span,
+                    &format!("{key}.keys"),
+                    "a host without a key",
+                    Some("add the line of its /etc/ssh/ssh_host_ed25519_key.pub".into()),
+                );
+            }
+            hold(self, &keys, &format!("{key}.keys"), format!("host {}", shown(&name.value)), false);
+            if let Some(host) = self.word::<HostName>(&name, "hosts") {
+                let host_value = self.host(&host, &name, raw, keys.into_iter().map(|(key, _)| key).collect());
+                policy.hosts.insert(host, host_value);
+            }
+        }
+        for (name, raw) in raw.retired {
+            let key = format!("retired.{}", shown(&name.value));
+            let keys = self.keys(&raw.keys, &key);
+            hold(self, &keys, &key, format!("retired host {}", shown(&name.value)), true);
+            let since = raw.since.and_then(|since| self.day(&since, &format!("{key}.since")));
+            if let Some(name) = self.word::<HostName>(&name, "retired") {
+                policy.retired.insert(name, Retired { keys: keys.into_iter().map(|(key, _)| key).collect(), since });
+            }
+        }
+        let mut paths: BTreeMap<String, String> = BTreeMap::new();
+        let mut spans = Vec::new();
+        for (name, raw) in raw.secrets {
+            let Some(secret_name) = self.word::<SecretName>(&name, "secrets") else { continue };
+            let secret = self.secret(&policy, &secret_name, &name, raw);
+            if let Some(other) = paths.insert(secret.delivery.path.clone(), secret_name.to_string()) {
+                self.fault(
+                    &name.span,
+                    &format!("secrets.{secret_name}"),
+                    format!("it is delivered to the path of {other}"),
+                    Some("give one of them another `path`".into()),
+                );
+            }
+            spans.push((secret_name.clone(), name.span));
+            policy.secrets.insert(secret_name, secret);
+        }
+        self.folders(&spans, &paths);
+        policy.deploy = self.deploy(&policy, raw.deploy);
+        for (name, raw) in raw.checks {
+            if let Some(check) = self.check(&policy, &name, raw) {
+                policy.checks.insert(name.value, check);
+            }
+        }
+        policy.allowed = raw.scan.allow.into_iter().filter_map(|allow| self.allow(allow)).collect();
+        policy
+    }
+
+    /// What `scan` lets stand: a known rule, a path inside the repository, a reason.
+    fn allow(&mut self, raw: RawAllow) -> Option<Allow> {
+        let before = self.faults.len();
+        if scan::rules::named(&raw.rule.value).is_none() {
+            let near = nearest(&raw.rule.value, scan::rules::names());
+            let hint = near.map_or_else(
+                || "`sealift scan --rules` lists them".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            );
+            self.fault(&raw.rule.span, "scan.allow.rule", "no rule has this name", Some(hint));
+        }
+        let path = &raw.path.value;
+        if path.is_empty() || path.starts_with('/') || path.split('/').any(|part| part == "..") {
+            let hint = Some("a path from the top of the repository, such as `tests/*.nix`".to_owned());
+            self.fault(&raw.path.span, "scan.allow.path", "not a path inside the repository", hint);
+        }
+        if raw.reason.value.trim().is_empty() {
+            self.fault(&raw.reason.span, "scan.allow.reason", "no reason is given", Some("say why it may stay".into()));
+        }
+        let line = self.lines.at(raw.rule.span.start);
+        let allow = Allow { rule: raw.rule.value, path: raw.path.value, reason: raw.reason.value, line };
+        (self.faults.len() == before).then_some(allow)
+    }
+
+    fn host(&mut self, name: &HostName, at: &Text, raw: RawHost, keys: Vec<Recipient>) -> Host {
+        let key = format!("hosts.{name}");
+        let ssh_keys = match raw.ssh_keys {
+            None => keys.iter().filter(|key| key.ssh_tag().is_some()).map(|key| key.canonical().to_owned()).collect(),
+            Some(texts) => texts.iter().filter_map(|text| self.pin(text, &format!("{key}.ssh_keys"))).collect(),
+        };
+        let own = || Address { user: None, host: name.to_string(), port: None };
+        let address = raw.address.map_or_else(own, |text| {
+            Address::parse(&text.value).unwrap_or_else(|| {
+                self.fault(
+                    &text.span,
+                    &format!("{key}.address"),
+                    "not an address",
+                    Some("an address is user@host, ssh://user@host:port or an alias from ssh_config".into()),
+                );
+                own()
+            })
+        });
+        let tags = raw.tags.iter().filter_map(|tag| self.word::<Tag>(tag, &format!("{key}.tags"))).collect();
+        Host { keys, ssh_keys, address, tags, line: self.lines.at(at.span.start) }
+    }
+
+    /// An SSH public key that a host must show; unlike recipients, any type.
+    fn pin(&mut self, text: &Text, key: &str) -> Option<String> {
+        let mut words = text.value.split(' ');
+        let (kind, blob) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        // Whoever can undo the key can pass for the host.
+        if matches!(kind, "ssh-ed25519" | "ssh-rsa")
+            && let Err(error) = Recipient::parse(&format!("{kind} {blob}"))
+            && error.message().starts_with(OPEN)
+        {
+            self.fault(
+                &text.span,
+                key,
+                "everybody can pass for a machine with this key",
+                error.mend().map(str::to_owned),
+            );
+            return None;
+        }
+        let kinds = ["ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"];
+        let encoded = blob.len() >= 40 && blob.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b));
+        if private_key(&text.value).is_some() || !kinds.contains(&kind) || !encoded {
+            self.fault(
+                &text.span,
+                key,
+                "not an SSH public key",
+                Some("copy the line of a .pub file in /etc/ssh".into()),
+            );
+            return None;
+        }
+        Some(format!("{kind} {blob}"))
+    }
+
+    fn selectors(&mut self, policy: &Policy, texts: &[Text], key: &str) -> (Vec<Selector>, BTreeSet<HostName>) {
+        let mut selectors = Vec::new();
+        let mut hosts = BTreeSet::new();
+        for text in texts {
+            let selector = if text.value == "*" {
+                Some(Selector::All)
+            } else if let Some(tag) = text.value.strip_prefix('@') {
+                self.word(&At { span: text.span.clone(), value: tag.to_owned() }, key).map(Selector::Tagged)
+            } else {
+                self.word(text, key).map(Selector::Host)
+            };
+            let Some(selector) = selector else { continue };
+            match policy.select(std::slice::from_ref(&selector)) {
+                Ok(found) => hosts.extend(found),
+                Err(_) => {
+                    let words = policy.selector_words();
+                    let hint = match nearest(&text.value, words.iter().map(String::as_str)) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None if words.is_empty() => "there are no hosts yet: add one with `sealift host add`".into(),
+                        None => format!("known: {}", words.join(", ")),
+                    };
+                    self.fault(&text.span, key, format!("no host is meant by `{selector}`"), Some(hint));
+                }
+            }
+            selectors.push(selector);
+        }
+        (selectors, hosts)
+    }
+
+    fn secret(&mut self, policy: &Policy, name: &SecretName, at: &Text, raw: RawSecret) -> Secret {
+        let key = format!("secrets.{name}");
+        let of = |field: &str| format!("{key}.{field}");
+        let (selectors, hosts) = self.selectors(policy, &raw.hosts, &of("hosts"));
+        if raw.per_host && hosts.iter().any(|host| name.file_of(host).as_str().len() > 128) {
+            self.fault(
+                &at.span,
+                &key,
+                "its name with a host's is longer than 128 bytes",
+                Some("give it a shorter name".into()),
+            );
+        }
+        let root = || "root".parse::<UnixName>().unwrap_or_else(|_| unreachable!("root is a user name"));
+        let mut unix =
+            |text: Option<Text>, field: &str| text.and_then(|text| self.word(&text, &of(field))).unwrap_or_else(root);
+        let (owner, group) = (unix(raw.owner, "owner"), unix(raw.group, "group"));
+        if raw.needed_for_users && (owner.as_str(), group.as_str()) != ("root", "root") {
+            self.fault(
+                &at.span,
+                &key,
+                "it is delivered before users exist, so that only root can own it",
+                Some("take `owner` and `group` away, or `needed_for_users`".into()),
+            );
+        }
+        let mode = raw.mode.map_or(Some(Mode(0o400)), |text| {
+            let mode = Mode::parse(&text.value);
+            if mode.is_none() {
+                self.fault(
+                    &text.span,
+                    &of("mode"),
+                    "not a mode for a secret",
+                    Some(
+                        "four octal digits, readable by the owner, nothing for others: \"0400\", \"0440\", \"0600\""
+                            .into(),
+                    ),
+                );
+            }
+            mode
+        });
+        let shape = raw.shape.and_then(|text| self.word::<Shape>(&text, &of("shape"))).unwrap_or(Shape::Raw);
+        let tree = if raw.needed_for_users { DELIVERED_FOR_USERS } else { DELIVERED };
+        let path = match raw.path {
+            None => format!("{tree}/{name}"),
+            Some(text) => {
+                if let Some(what) = path_fault(&text.value, &format!("{tree}/{name}")) {
+                    self.fault(&text.span, &of("path"), what, None);
+                }
+                text.value
+            }
+        };
+        let mut units = |texts: &[Text], field: &str| {
+            texts.iter().filter_map(|text| self.word::<UnitName>(text, &of(field))).collect()
+        };
+        let (restart, reload) = (units(&raw.restart, "restart"), units(&raw.reload, "reload"));
+        let generate = raw.generate.and_then(|at| {
+            let size = match at.value {
+                Generate::Password { length } => length,
+                Generate::Hex { bytes } | Generate::Base64 { bytes } => bytes,
+                Generate::Wireguard | Generate::SshEd25519 | Generate::Age => 32,
+            };
+            if !(8..=1024).contains(&size) {
+                self.fault(&at.span, &of("generate"), "the size is out of range", Some("8 to 1024".into()));
+                return None;
+            }
+            Some(at.value)
+        });
+        Secret {
+            hosts,
+            selectors,
+            per_host: raw.per_host,
+            delivery: Delivery {
+                owner,
+                group,
+                mode: mode.unwrap_or(Mode(0o400)),
+                path,
+                restart,
+                reload,
+                needed_for_users: raw.needed_for_users,
+            },
+            shape,
+            generate,
+            rotate_every: raw.rotate_every.and_then(|text| self.days(&text, &of("rotate_every"))),
+            expires: raw.expires.and_then(|text| self.day(&text, &of("expires"))),
+            allow_unsealed: raw.allow_unsealed,
+            description: raw.description,
+            line: self.lines.at(at.span.start),
+        }
+    }
+
+    /// No secret may lie in a folder that another's file or path takes.
+    fn folders(&mut self, names: &[(SecretName, Range<usize>)], paths: &BTreeMap<String, String>) {
+        let known: BTreeSet<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
+        for (inner, span) in names {
+            let folders = inner.as_str().match_indices('/').filter_map(|(at, _)| inner.as_str().get(..at));
+            if let Some(outer) = folders.into_iter().find(|folder| known.contains(folder)) {
+                self.fault(
+                    span,
+                    &format!("secrets.{inner}"),
+                    format!("its name lies in a folder of the secret {outer}"),
+                    Some("rename one of them: `sealift mv`".into()),
+                );
+            }
+        }
+        for (outer, owner) in paths {
+            let below = format!("{outer}/");
+            for (_, inner) in paths.range(below.clone()..).take_while(|(path, _)| path.starts_with(&below)) {
+                if let Some((_, span)) = names.iter().find(|(name, _)| name.as_str() == inner) {
+                    self.fault(
+                        &span.clone(),
+                        &format!("secrets.{inner}"),
+                        format!("its path lies below the path of {owner}"),
+                        None,
+                    );
+                }
+            }
+        }
+    }
+
+    fn deploy(&mut self, policy: &Policy, raw: RawDeploy) -> DeploySettings {
+        let canary = raw.canary.and_then(|text| {
+            let host = self.word::<HostName>(&text, "deploy.canary")?;
+            if !policy.hosts.contains_key(&host) {
+                self.fault(&text.span, "deploy.canary", "not a host of this fleet", None);
+            }
+            Some(host)
+        });
+        let jobs = raw.jobs.and_then(|jobs| {
+            if !(1..=256).contains(&jobs.value) {
+                self.fault(&jobs.span, "deploy.jobs", "out of range", Some("1 to 256".into()));
+                return None;
+            }
+            Some(jobs.value)
+        });
+        let sign_key = raw.sign_key.and_then(|text| {
+            let fits = text.value.starts_with('/') || text.value.starts_with("~/");
+            if !fits {
+                let mend =
+                    "name it by an absolute path, or one below `~/`: it must not lie in the repository".to_owned();
+                self.fault(&text.span, "deploy.sign_key", "not an absolute path", Some(mend));
+            }
+            fits.then(|| PathBuf::from(text.value))
+        });
+        DeploySettings { engine: raw.engine.unwrap_or_default(), jobs, canary, sign_key }
+    }
+
+    fn check(&mut self, policy: &Policy, name: &Text, raw: RawCheck) -> Option<Check> {
+        let key = format!("checks.{}", shown(&name.value));
+        self.word::<AdminName>(name, "checks")?;
+        let hosts = match raw.on {
+            None => policy.hosts.keys().cloned().collect(),
+            Some(texts) => self.selectors(policy, &texts, &format!("{key}.on")).1,
+        };
+        let mut absolute = |text: Text, field: &str| {
+            if !text.value.starts_with('/') {
+                self.fault(&text.span, &format!("{key}.{field}"), "the path is not absolute", None);
+            }
+            text.value
+        };
+        let mut probes: Vec<Probe> = Vec::new();
+        probes.extend(raw.store_link.map(|text| Probe::StoreLink(absolute(text, "store_link"))));
+        probes.extend(raw.exists.map(|text| Probe::Exists(absolute(text, "exists"))));
+        probes.extend(raw.unit.and_then(|text| self.word(&text, &format!("{key}.unit"))).map(Probe::Unit));
+        probes.extend(
+            raw.login_shell.and_then(|text| self.word(&text, &format!("{key}.login_shell"))).map(Probe::LoginShell),
+        );
+        probes.extend(raw.command.map(|words| Probe::Command(words.into_iter().map(|word| word.value).collect())));
+        probes.extend(raw.no_failed_units.then_some(Probe::NoFailedUnits));
+        probes.extend(raw.host_name.then_some(Probe::HostName));
+        probes.extend(raw.default_route.then_some(Probe::DefaultRoute));
+        let gpu = raw.gpu.and_then(|text| self.bare(&text, &format!("{key}.gpu")));
+        probes.extend(gpu.map(|driver| Probe::Gpu((driver != "any").then_some(driver))));
+        let user = raw.user.as_ref().and_then(|text| self.word(text, &format!("{key}.user")));
+        if let (Some(text), None) = (&raw.user, &raw.program) {
+            self.fault(&text.span, &format!("{key}.user"), "only `program` is looked for on a user's PATH", None);
+        }
+        let program = raw.program.and_then(|text| self.bare(&text, &format!("{key}.program")));
+        probes.extend(program.map(|name| Probe::Program { name, user }));
+        if probes.len() != 1 || probes == [Probe::Command(Vec::new())] {
+            self.fault(&name.span, &key, "a check looks at exactly one thing",
+                Some("give one of: unit, no_failed_units, host_name, default_route, store_link, exists, command, login_shell, program, gpu".into()));
+            return None;
+        }
+        probes.pop().map(|probe| Check { hosts, probe })
+    }
+
+    /// The name of a program or a driver: one part of a path.
+    fn bare(&mut self, text: &Text, key: &str) -> Option<String> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._+-".contains(&b);
+        let fits = text.value.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.value.len() <= 64
+            && text.value.bytes().all(plain);
+        if !fits {
+            self.fault(&text.span, key, "not a bare name", Some("letters, digits and `._+-`, without a path".into()));
+        }
+        fits.then(|| text.value.clone())
+    }
+
+    fn day(&mut self, text: &Text, key: &str) -> Option<Date> {
+        let day = text.value.parse::<Date>().ok().filter(|day| day.to_string() == text.value);
+        if day.is_none() {
+            self.fault(&text.span, key, "not a date", Some("write it as \"2027-03-01\"".into()));
+        }
+        day
+    }
+
+    fn days(&mut self, text: &Text, key: &str) -> Option<NonZeroU32> {
+        let days = text.value.split_at_checked(text.value.len().saturating_sub(1)).and_then(|(number, unit)| {
+            let each = match unit {
+                "d" => 1,
+                "w" => 7,
+                "m" => 30,
+                "y" => 365,
+                _ => return None,
+            };
+            number.parse::<u32>().ok()?.checked_mul(each).filter(|days| *days <= 36_500).and_then(NonZeroU32::new)
+        });
+        if days.is_none() {
+            self.fault(
+                &text.span,
+                key,
+                "not a length of time",
+                Some("write it as \"90d\", \"12w\", \"6m\" or \"1y\"".into()),
+            );
+        }
+        days
+    }
+}
+
+/// Why a word was refused, and what to do.
+pub struct Refusal {
+    what: String,
+    hint: Option<String>,
+}
+
+impl From<crate::domain::name::NameError> for Refusal {
+    fn from(error: crate::domain::name::NameError) -> Self {
+        Self { what: error.to_string(), hint: None }
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        debug_assert_eq!(error.kind(), Kind::Usage);
+        Self { what: error.message().to_owned(), hint: error.mend().map(str::to_owned) }
+    }
+}
+
+/// A name from the file as it may be shown: only if it is one. Anything else may be a pasted key or an escape sequence.
+fn shown(name: &str) -> &str {
+    if name.parse::<SecretName>().is_ok() { name } else { "…" }
+}
+
+#[cfg(test)]
+#[path = "parse_tests.rs"]
+mod tests;

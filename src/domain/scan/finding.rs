@@ -1,0 +1,84 @@
+//! What is reported: which rule, where, what to do. Never what was found.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use crate::domain::rule_info::{About, Weight};
+
+/// Where something was found.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(tag = "in", rename_all = "lowercase")]
+pub enum Place {
+    /// A file of the work tree.
+    Tree,
+    /// What is staged.
+    Index,
+    /// The history.
+    History {
+        /// A commit that brought it.
+        commit: String,
+    },
+    /// A path of the Nix store.
+    Store,
+}
+
+/// A finding.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub weight: Weight,
+    /// The rule's name.
+    pub rule: &'static str,
+    /// The file. Bytes that are no text are written `\xNN`, and what was found in a name itself is left out.
+    pub path: String,
+    /// The line, from 1.
+    pub line: u64,
+    /// The column in bytes, from 1.
+    pub column: u64,
+    /// How many bytes it is.
+    pub length: u64,
+    /// The member of an archive or compressed file, or what else is inside the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub member: Option<String>,
+    /// Where the file is.
+    #[serde(flatten)]
+    pub place: Place,
+    /// What it is.
+    pub what: String,
+    /// The secret of the fleet whose value it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
+    /// Why it matters.
+    pub why: &'static str,
+    /// What to do about it.
+    pub mend: String,
+}
+
+impl Finding {
+    /// What is found, in the words of its rule.
+    pub fn told(about: &'static About, secret: Option<&str>) -> String {
+        secret.map_or_else(|| about.what.to_owned(), |secret| format!("the value of {secret}"))
+    }
+}
+
+/// A path as text, whatever its bytes.
+pub fn shown(path: &[u8]) -> String {
+    let mut text = String::with_capacity(path.len());
+    for chunk in path.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            // Writing into a text does not fail.
+            let _written = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_path_of_any_bytes_is_text() {
+        assert_eq!(super::shown(b"a/\xff\xc3\xa9\n"), "a/\\xff\u{e9}\n");
+    }
+}

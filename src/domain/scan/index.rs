@@ -1,0 +1,478 @@
+//! The keyed index of the fleet's values: with it a machine that can open no secret finds them as surely as one that can.
+//! Of each text that is looked for it holds a MAC (HMAC-SHA-256, RFC 2104, cut to 16 bytes), and a tag: a few bits of a
+//! keyed hash of eight of its bytes, by which nearly every place of what is searched is passed over. The file holds it
+//! sealed. Whoever can open it can test guesses of a whole value, and learns no more of a value than those few bits.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use hmac::{Hmac, Mac};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::domain::name::FileName;
+use crate::domain::scan::charset::REACH;
+use crate::domain::scan::values::Gathered;
+use crate::domain::scan::variants::SHORTEST;
+use crate::domain::secret::plaintext::Plaintext;
+use crate::domain::secret::recipient::Recipient;
+use crate::error::{Error, Result};
+
+/// The file, beside recipients.toml.
+pub const FILE: &str = "scan-index.json";
+/// The secret that opens it: an age identity that the admins keep.
+pub const KEY: &str = "scan-index-key";
+/// The version of the file's form that this program writes and reads.
+pub const VERSION: u32 = 1;
+
+/// How many bits more than it takes to count the texts a tag has: of so many places one is looked at closely.
+const SPARE: u32 = 8;
+/// The fewest and the most bits of a tag.
+const BITS: std::ops::RangeInclusive<u32> = 12..=24;
+/// How many places of a text are tried for a tag that no other has, before all of them are.
+const TRIED: usize = 24;
+/// How many texts may have one tag.
+const SHARED: usize = 32;
+/// How many bytes are looked at closely for each byte that is searched, on the average of a piece. What is searched is found
+/// to be that much like the values only where somebody made it so, or the index.
+const CLOSELY: usize = 256;
+/// What one close look costs besides its text, in bytes.
+const LOOK: usize = 192;
+/// Of what is sealed: what stands before the entries, and one entry, in bytes.
+const HEAD: usize = 1 + 8 + 64;
+const ENTRY: usize = 4 + 4 + 2 + 2 + 16;
+
+/// The file: what the index covers, for everybody to read, and the index itself, sealed.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sealed {
+    version: u32,
+    recipient: String,
+    /// The secrets whose values it covers, with their serials.
+    pub values: BTreeMap<FileName, u64>,
+    index: String,
+}
+
+impl Sealed {
+    /// Of an index that was sealed to this recipient.
+    pub fn new(recipient: &Recipient, values: BTreeMap<FileName, u64>, index: &[u8]) -> Self {
+        let recipient = recipient.canonical().to_owned();
+        Self { version: VERSION, recipient, values, index: BASE64_STANDARD.encode(index) }
+    }
+
+    /// What it is sealed to.
+    ///
+    /// # Errors
+    /// When it is damaged.
+    pub fn recipient(&self) -> Result<Recipient> {
+        Recipient::parse(&self.recipient).map_err(|error| damaged().because(error))
+    }
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// When it is damaged, or of a newer version.
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let damaged = |error: serde_json::Error| {
+            Error::integrity(format!("{FILE} is damaged (line {}, column {})", error.line(), error.column()))
+                .hint("write it anew: `sealift scan --write-index`")
+        };
+        let Version { version } = serde_json::from_slice(bytes).map_err(damaged)?;
+        if version != VERSION {
+            return Err(Error::usage(format!("{FILE} is of version {version}, and this program reads {VERSION}"))
+                .hint("use a newer sealift, or write the index anew with this one: `sealift scan --write-index`"));
+        }
+        serde_json::from_slice(bytes).map_err(damaged)
+    }
+
+    /// The text of the file.
+    ///
+    /// # Errors
+    /// None but a defect.
+    pub fn text(&self) -> Result<Vec<u8>> {
+        let mut text = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::new(crate::error::Kind::Bug, "cannot write the index").because(error))?;
+        text.push(b'\n');
+        Ok(text)
+    }
+
+    /// The sealed index.
+    ///
+    /// # Errors
+    /// When it is damaged.
+    pub fn index(&self) -> Result<Vec<u8>> {
+        BASE64_STANDARD.decode(&self.index).map_err(|_| damaged())
+    }
+
+    /// The secrets among these, each with its serial, whose value of today it does not cover.
+    pub fn behind<'a>(&self, today: impl IntoIterator<Item = (&'a FileName, u64)>) -> Vec<String> {
+        let unknown =
+            |(file, serial): &(&FileName, u64)| file.as_str() != KEY && self.values.get(*file) != Some(serial);
+        today.into_iter().filter(unknown).map(|(file, _)| file.to_string()).collect()
+    }
+}
+
+fn damaged() -> Error {
+    Error::integrity(format!("{FILE} is damaged")).hint("write it anew: `sealift scan --write-index`")
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    tag: u32,
+    secret: u32,
+    /// Where in the text the tag's bytes are.
+    at: u16,
+    length: u16,
+    mac: [u8; 16],
+}
+
+/// The index, ready to look.
+pub struct Index {
+    bits: u32,
+    multiplier: u64,
+    key: Zeroizing<[u8; 64]>,
+    mac: Hmac<Sha256>,
+    /// By their tags.
+    entries: Vec<Entry>,
+    /// One bit a tag: whether an entry has it.
+    tags: Vec<u64>,
+    longest: usize,
+}
+
+impl Index {
+    /// Of these texts, with random bytes that nobody else has: for the MACs, and for the tags.
+    pub fn new(gathered: Gathered, key: Zeroizing<[u8; 64]>, multiplier: u64) -> Self {
+        let texts = gathered.distinct();
+        let mut index = Self::empty(bits_for(texts.len()), multiplier, key);
+        let mut used: HashMap<u32, u32> = HashMap::new();
+        for (secret, text) in &texts {
+            let last = text.len() - SHORTEST;
+            let tag = |at: usize| window(text, at).map(|bytes| index.tag(bytes));
+            // Values that begin alike are told apart by another part.
+            let worn = |at: &usize| tag(*at).and_then(|tag| used.get(&tag)).copied().unwrap_or(0);
+            let few = (0..=last).step_by((last / TRIED).max(1)).min_by_key(worn).unwrap_or(0);
+            let at = if worn(&few) == 0 { few } else { (0..=last).find(|at| worn(at) == 0).unwrap_or(few) };
+            let (Some(tag), Ok(place), Ok(length)) = (tag(at), u16::try_from(at), u16::try_from(text.len())) else {
+                continue;
+            };
+            *used.entry(tag).or_default() += 1;
+            let mac = index.mac_of(text);
+            index.entries.push(Entry { tag, secret: *secret, at: place, length, mac });
+        }
+        index.ready()
+    }
+
+    fn empty(bits: u32, multiplier: u64, key: Zeroizing<[u8; 64]>) -> Self {
+        let mac = Hmac::new((&*key).into());
+        // An even one would pass over the highest bits of what it hashes.
+        Self { bits, multiplier: multiplier | 1, key, mac, entries: Vec::new(), tags: Vec::new(), longest: 0 }
+    }
+
+    fn ready(mut self) -> Self {
+        self.entries.sort_by_key(|entry| entry.tag);
+        self.tags = vec![0; 1 << (self.bits - 6)];
+        for entry in &self.entries {
+            self.tags[entry.tag as usize / 64] |= 1 << (entry.tag % 64);
+        }
+        self.longest = self.entries.iter().map(|entry| usize::from(entry.length)).max().unwrap_or(0);
+        self
+    }
+
+    /// Whether there is nothing to look for.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whose values it knows, by their numbers.
+    pub fn secrets(&self) -> BTreeSet<u32> {
+        self.entries.iter().map(|entry| entry.secret).collect()
+    }
+
+    /// What is sealed.
+    pub fn content(&self) -> Plaintext {
+        let mut bytes = Vec::with_capacity(HEAD + ENTRY * self.entries.len());
+        bytes.push(u8::try_from(self.bits).unwrap_or(0));
+        bytes.extend(self.multiplier.to_le_bytes());
+        bytes.extend(*self.key);
+        for entry in &self.entries {
+            bytes.extend(entry.tag.to_le_bytes());
+            bytes.extend(entry.secret.to_le_bytes());
+            bytes.extend(entry.at.to_le_bytes());
+            bytes.extend(entry.length.to_le_bytes());
+            bytes.extend(entry.mac);
+        }
+        Plaintext::take(bytes)
+    }
+
+    /// Reads what was sealed.
+    ///
+    /// # Errors
+    /// When it is no index.
+    pub fn parse(content: &Plaintext) -> Result<Self> {
+        content.expose(Self::read).ok_or_else(damaged)
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let (head, rest) = bytes.split_at_checked(HEAD)?;
+        let (bits, head) = head.split_first()?;
+        let (multiplier, key) = head.split_first_chunk()?;
+        let bits = u32::from(*bits);
+        let mut index = Self::empty(bits, u64::from_le_bytes(*multiplier), Zeroizing::new(key.try_into().ok()?));
+        let entries = rest.chunks(ENTRY).map(|entry| {
+            let (tag, rest) = entry.split_first_chunk()?;
+            let (secret, rest) = rest.split_first_chunk()?;
+            let (at, rest) = rest.split_first_chunk()?;
+            let (length, mac) = rest.split_first_chunk()?;
+            let entry = Entry {
+                tag: u32::from_le_bytes(*tag),
+                secret: u32::from_le_bytes(*secret),
+                at: u16::from_le_bytes(*at),
+                length: u16::from_le_bytes(*length),
+                mac: mac.try_into().ok()?,
+            };
+            let inside = usize::from(entry.at) + SHORTEST <= usize::from(entry.length);
+            let short = usize::from(entry.length) <= REACH;
+            (inside && short && BITS.contains(&bits) && entry.tag < 1 << bits).then_some(entry)
+        });
+        index.entries = entries.collect::<Option<_>>()?;
+        // Anybody can seal an index to the key: one that has every place looked at closely is refused.
+        let index = (BITS.contains(&bits) && bits >= bits_for(index.entries.len())).then(|| index.ready())?;
+        let worn = |entries: &[Entry]| entries.first().map(|first| first.tag) == entries.last().map(|last| last.tag);
+        (!index.entries.windows(SHARED + 1).any(worn)).then_some(index)
+    }
+
+    #[inline]
+    fn tag(&self, bytes: u64) -> u32 {
+        // The highest bits of the product depend on all bytes.
+        u32::try_from(bytes.wrapping_mul(self.multiplier) >> (64 - self.bits)).unwrap_or(0)
+    }
+
+    fn mac_of(&self, text: &[u8]) -> [u8; 16] {
+        let whole = self.mac.clone().chain_update(text).finalize().into_bytes();
+        let mut mac = [0; 16];
+        mac.copy_from_slice(&whole[..16]);
+        mac
+    }
+
+    /// As `Values::each`. Whether all of it was looked at: where nearly every place looks like a value, only a part is.
+    #[must_use]
+    pub fn each(&self, text: &[u8], from: usize, to: usize, mut found: impl FnMut(u32, usize, usize)) -> bool {
+        // A text's tag may be anywhere in it.
+        let end = text.len().min(to.saturating_add(self.longest));
+        let Some(region) = text.get(from..end) else { return true };
+        let mut look = Look { left: (region.len() + REACH).saturating_mul(CLOSELY), last: None };
+        for (at, bytes) in region.windows(SHORTEST).enumerate() {
+            let Ok(bytes) = bytes.try_into() else { continue };
+            let tag = self.tag(u64::from_le_bytes(bytes));
+            if self.tags.get(tag as usize / 64).is_some_and(|tags| tags >> (tag % 64) & 1 == 1) {
+                self.compare(tag, text, from + at, from..to, &mut look, &mut found);
+                if look.left == 0 {
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn compare(
+        &self,
+        tag: u32,
+        text: &[u8],
+        at: usize,
+        begins: std::ops::Range<usize>,
+        look: &mut Look,
+        found: &mut impl FnMut(u32, usize, usize),
+    ) {
+        let first = self.entries.partition_point(|entry| entry.tag < tag);
+        for (number, entry) in (first..).zip(&self.entries[first..]).take_while(|(_, entry)| entry.tag == tag) {
+            let start = at.checked_sub(usize::from(entry.at)).filter(|start| begins.contains(start));
+            let length = usize::from(entry.length);
+            let Some((start, there)) = start.and_then(|start| Some((start, text.get(start..start + length)?))) else {
+                continue;
+            };
+            // In a run of one byte, or of a few, each place is like the one before.
+            let again = look.last.filter(|last| last.0 == number && text.get(last.1..last.1 + length) == Some(there));
+            look.left = look.left.saturating_sub(if again.is_some() { LOOK / 2 + length / 16 } else { LOOK + length });
+            if look.left == 0 {
+                return;
+            }
+            let hit = again.map_or_else(|| self.mac_of(there) == entry.mac, |last| last.2);
+            look.last = Some((number, start, hit));
+            if hit {
+                found(entry.secret, start, length);
+            }
+        }
+    }
+}
+
+/// How much may still be looked at closely, and the last close look: at which entry, where, and whether it was the value.
+struct Look {
+    left: usize,
+    last: Option<(usize, usize, bool)>,
+}
+
+/// How many bits a tag has among so many texts.
+fn bits_for(texts: usize) -> u32 {
+    (usize::BITS - texts.leading_zeros() + SPARE).clamp(*BITS.start(), *BITS.end())
+}
+
+/// Eight bytes of a text, as a number.
+fn window(text: &[u8], at: usize) -> Option<u64> {
+    let bytes = text.get(at..at + SHORTEST)?;
+    Some(u64::from_le_bytes(bytes.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::scan::values::Values;
+
+    fn gathered(all: &[&[u8]]) -> Gathered {
+        let mut gathered = Gathered::default();
+        for (number, value) in all.iter().enumerate() {
+            gathered.add(u32::try_from(number).unwrap(), &Plaintext::take(value.to_vec()));
+        }
+        gathered
+    }
+
+    fn index(all: &[&[u8]], byte: u8) -> Index {
+        Index::new(gathered(all), Zeroizing::new([byte; 64]), 0x9E37_79B9_7F4A_7C15 ^ u64::from(byte))
+    }
+
+    fn found(text: &[u8], each: impl Fn(&[u8], &mut dyn FnMut(u32, usize, usize))) -> Vec<(usize, usize, u32)> {
+        let mut all = Vec::new();
+        each(text, &mut |secret, at, length| all.push((at, length, secret)));
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn what_is_sealed_reads_back_and_anything_else_is_refused() {
+        let index = index(&[b"a-value-of-some-length", b"another value"], 7);
+        let content = index.content();
+        let back = Index::parse(&content).unwrap();
+        assert_eq!((back.entries.len(), back.secrets()), (index.entries.len(), BTreeSet::from([0, 1])));
+        content.expose(|bytes| {
+            for cut in [0, 1, HEAD - 1, HEAD + 1, bytes.len() - 1] {
+                assert!(Index::read(&bytes[..cut]).is_none(), "{cut}");
+            }
+            for (at, byte) in [(0, 0), (0, 11), (0, 25), (0, 64), (HEAD + 3, 255), (HEAD + 9, 255), (HEAD + 11, 0)] {
+                let mut bad = bytes.to_vec();
+                bad[at] = byte;
+                assert!(Index::read(&bad).is_none() || at == HEAD + 11, "{at} {byte}");
+            }
+        });
+        assert!(Index::parse(&Plaintext::take(vec![12; HEAD])).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_index_that_would_take_long_is_refused() {
+        let all: Vec<Vec<u8>> = (0..100).map(|number| format!("value-number-{number}").into_bytes()).collect();
+        let index = index(&all.iter().map(Vec::as_slice).collect::<Vec<_>>(), 3);
+        let bytes = index.content().expose(<[u8]>::to_vec);
+        let refused = |at: usize, to: &[u8]| {
+            let mut bad = bytes.clone();
+            bad[at..at + to.len()].copy_from_slice(to);
+            Index::read(&bad).is_none()
+        };
+        assert!(!refused(0, &[u8::try_from(index.bits).unwrap()]), "as it is it is taken");
+        // Fewer bits let more places through; a long text takes long to be compared.
+        assert!(refused(0, &[12]));
+        assert!(refused(HEAD + 10, &5000u16.to_le_bytes()));
+        // As does a tag that many texts have.
+        let tag = bytes[HEAD..HEAD + 4].to_vec();
+        let same = |count: usize| {
+            let mut same = bytes.clone();
+            (0..count).for_each(|number| same[HEAD + ENTRY * number..][..4].copy_from_slice(&tag));
+            Index::read(&same)
+        };
+        assert!(same(SHARED).is_some() && same(SHARED + 1).is_none());
+    }
+
+    #[test]
+    fn what_looks_like_values_everywhere_is_not_looked_at_for_ever() {
+        let all: Vec<Vec<u8>> = (0..100).map(|number| format!("value-number-{number}").into_bytes()).collect();
+        let mut index = index(&all.iter().map(Vec::as_slice).collect::<Vec<_>>(), 3);
+        let tag = index.tag(u64::from_le_bytes(*b"xxxxxxxx"));
+        let mut looked = |entries: Vec<Entry>, text: &[u8]| {
+            index.entries = entries;
+            let mut hits = 0;
+            let whole = Index::parse(&index.content()).unwrap().each(text, 0, text.len(), |_, _, _| hits += 1);
+            (whole, hits)
+        };
+        // Somebody knows the key of the index, and makes the index fit a text.
+        let entry = |length, mac| Entry { tag, secret: 0, at: 0, length, mac };
+        let fits: Vec<u8> = (0..60_000u32).flat_map(|number| format!("xxxxxxxx{number:08}").into_bytes()).collect();
+        assert_eq!(looked((0..32).map(|number| entry(4000, [number; 16])).collect(), &fits), (false, 0));
+        // Runs of one byte are common, and are looked at whole.
+        let run = vec![b'x'; 100_000];
+        assert_eq!(looked(vec![entry(64, [0; 16])], &run), (true, 0));
+        let mac = Index::new(gathered(&[b"any value"]), Zeroizing::new([3; 64]), 1).mac_of(&run[..64]);
+        assert_eq!(looked(vec![entry(64, mac)], &run), (true, run.len() - 63));
+    }
+
+    #[test]
+    fn texts_that_differ_in_one_place_have_tags_of_their_own() {
+        let all: Vec<Vec<u8>> = (0..200)
+            .map(|number| [&[b'a'; 1500][..], format!("{number:04}").as_bytes(), &[b'a'; 1500]].concat())
+            .collect();
+        let index = index(&all.iter().map(Vec::as_slice).collect::<Vec<_>>(), 3);
+        assert!(Index::parse(&index.content()).is_ok());
+    }
+
+    #[test]
+    fn no_value_and_no_digest_without_a_key_is_in_it() {
+        use sha2::Digest;
+        let value = b"a-value-of-some-length".as_slice();
+        let (one, other) = (index(&[value], 1), index(&[value], 2));
+        one.content().expose(|bytes| {
+            let digest = Sha256::digest(value);
+            for part in value.windows(4).chain(digest.windows(4)) {
+                assert!(!bytes.windows(4).any(|there| there == part));
+            }
+            other.content().expose(|other| assert_ne!(bytes[HEAD..], other[HEAD..]));
+        });
+    }
+
+    #[test]
+    fn the_file_tells_what_it_covers_and_a_newer_one_is_refused() {
+        let name = |name: &str| -> FileName { name.parse().unwrap() };
+        let recipient = "age1x20g5szcsnj92l8fzapwcjqhqjwqc9efrwqyuem8stw602qdmpnq9l2l53";
+        let values = BTreeMap::from([(name("a"), 1), (name("b"), 2)]);
+        let text = Sealed::new(&Recipient::parse(recipient).unwrap(), values, b"sealed").text().unwrap();
+        let back = Sealed::parse(&text).unwrap();
+        assert_eq!((back.index().unwrap(), back.recipient().unwrap().canonical()), (b"sealed".to_vec(), recipient));
+        let today = [("a", 1), ("b", 3), ("c", 1), (KEY, 4)].map(|(file, serial)| (name(file), serial));
+        assert_eq!(back.behind(today.iter().map(|(file, serial)| (file, *serial))), ["b", "c"]);
+        let text = String::from_utf8(text).unwrap();
+        let newer = text.replace("\"version\": 1", "\"version\": 2, \"more\": 0");
+        assert!(Sealed::parse(newer.as_bytes()).unwrap_err().message().contains("version 2"));
+        // A name is told to a person, with a command to type: nothing else can stand there.
+        for name in ["$(reboot)", "a\\u001b[2J", "../a", "-o"] {
+            let hostile = text.replace("\"a\":", &format!("\"{name}\":"));
+            assert!(Sealed::parse(hostile.as_bytes()).unwrap_err().message().contains("damaged"), "{name}");
+        }
+        let other = Sealed::parse(text.replace(recipient, "age1x").as_bytes()).unwrap();
+        assert!(other.recipient().unwrap_err().message().contains("scan-index.json is damaged"));
+        assert!(Sealed::parse(b"{\"version\": 1}").unwrap_err().message().contains("damaged"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn finds_what_the_values_themselves_find(all in proptest::collection::vec("[ab]{8,12}", 1..6), text in "[ab]{0,200}", from in 0usize..50, length in 0usize..200) {
+            let (text, to) = (text.as_bytes(), from + length);
+            let all: Vec<&[u8]> = all.iter().map(String::as_bytes).collect();
+            let values = Values::new(gathered(&all));
+            let index = Index::parse(&index(&all, 9).content()).unwrap();
+            proptest::prop_assert_eq!(
+                found(text, |text, found| assert!(index.each(text, from, to, found))),
+                found(text, |text, found| values.each(text, from, to, found))
+            );
+        }
+    }
+}

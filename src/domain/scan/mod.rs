@@ -1,0 +1,21 @@
+//! Looking for plaintext in bytes: rules, exact values, and the engine that holds both against a text in one pass. Pure:
+//! where the bytes come from, and where findings go, is not known here. Nothing that leaves this module holds a value.
+
+pub mod allow;
+mod charset;
+pub mod engine;
+mod entropy;
+pub mod finding;
+pub mod index;
+pub mod rule;
+pub mod rules;
+pub mod sample;
+pub mod source_rule;
+pub mod values;
+mod variants;
+pub mod wanted;
+
+pub use crate::domain::rule_info::{About, Weight};
+pub use crate::domain::scan::engine::{Engine, Hit, Subject};
+pub use crate::domain::scan::finding::{Finding, Place};
+pub use crate::domain::scan::wanted::Wanted;

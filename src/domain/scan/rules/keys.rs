@@ -1,0 +1,260 @@
+//! Private keys and password hashes: what has a form by itself, whoever made it.
+
+use std::ops::Range;
+
+use crate::domain::rule_info::{About, Weight};
+use crate::domain::scan::charset::{Alphabet, Around, begins, exactly, line, mentions, run};
+use crate::domain::scan::entropy::stand_in;
+use crate::domain::scan::rule::{Find, Rule};
+use crate::domain::scan::rules::assigned::given;
+
+const KEY: &str = "whoever reads the repository or the Nix store has the key";
+const MEND: &str = "make a new key, seal it (`sealift seal NAME --from-file F --shred`), and take this one out of use";
+
+/// The rules.
+pub(super) static RULES: [Rule; 10] = [
+    Rule {
+        about: About {
+            id: "openssh-private-key",
+            what: "an OpenSSH private key",
+            why: KEY,
+            mend: MEND,
+            weight: Weight::Severe,
+        },
+        starts: &["-----BEGIN OPENSSH PRIVATE"],
+        fold: false,
+        find: Find::By(block),
+        yes: [
+            "-----BEGIN OPENSSH PRIVATE <k><n>b3BlbnNzaC1rZXktdjEAAAAA<b46><n><b70><n><b70><n>-----END OPENSSH PRIVATE <k>",
+            "key = <q><n>  -----BEGIN OPENSSH PRIVATE <k><n>  b3BlbnNzaC1rZXktdjEAAAAA<b46><n>  <b70><n>  -----END OPENSSH PRIVATE <k><n><q>",
+        ],
+        no: [
+            "starts with -----BEGIN OPENSSH PRIVATE <k>",
+            "-----BEGIN OPENSSH PRIVATE <k><n>…<n>-----END OPENSSH PRIVATE <k>",
+        ],
+    },
+    Rule {
+        about: About {
+            id: "pem-private-key",
+            what: "a private key in PEM form",
+            why: KEY,
+            mend: MEND,
+            weight: Weight::Severe,
+        },
+        starts: &[
+            "-----BEGIN PRIVATE",
+            "-----BEGIN RSA PRIVATE",
+            "-----BEGIN EC PRIVATE",
+            "-----BEGIN DSA PRIVATE",
+            "-----BEGIN ENCRYPTED PRIVATE",
+            "-----BEGIN ANY PRIVATE",
+        ],
+        fold: false,
+        find: Find::By(block),
+        yes: [
+            "-----BEGIN PRIVATE <k><n>MC4CAQAwBQYDK2VwBCIEI<b43><n>-----END PRIVATE <k>",
+            r#""private_key": "-----BEGIN RSA PRIVATE <k>\nMIIE<b60>\n<b64>\n""#,
+        ],
+        no: [
+            "-----BEGIN PUBLIC KEY-----<n>MC4C<b60><n>",
+            "-----BEGIN PRIVATE <k><n>your key here<n>-----END PRIVATE <k>",
+        ],
+    },
+    Rule {
+        about: About {
+            id: "pgp-private-key",
+            what: "an OpenPGP private key",
+            why: KEY,
+            mend: MEND,
+            weight: Weight::Severe,
+        },
+        starts: &["-----BEGIN PGP PRIVATE"],
+        fold: false,
+        find: Find::By(block),
+        yes: [
+            "-----BEGIN PGP PRIVATE <p><n><n>lQOY<b60><n><b64><n>-----END PGP PRIVATE <p>",
+            "-----BEGIN PGP PRIVATE <p><n>Version: 1<n><n>lQOY<b60><n><b64><n>-----END PGP PRIVATE <p>",
+        ],
+        no: ["-----BEGIN PGP PUBLIC KEY BLOCK-----<n><n>mQEN<b60><n>", "the line -----BEGIN PGP PRIVATE <p> begins it"],
+    },
+    Rule {
+        about: About {
+            id: "age-identity",
+            what: "an age identity",
+            why: KEY,
+            mend: "make a new one (`sealift identity new`), and `sealift rekey` what it could open",
+            weight: Weight::Severe,
+        },
+        starts: &["AGE-SECRET-KEY-1"],
+        fold: false,
+        find: Find::Token(Alphabet::Bech32, 58, 58),
+        yes: ["AGE-SECRET-KEY-1<c58>", "# created: today<n>AGE-SECRET-KEY-1<c58><n>"],
+        no: ["AGE-SECRET-KEY-1…", "AGE-SECRET-KEY-1<c20>"],
+    },
+    Rule {
+        about: About {
+            id: "age-pq-identity",
+            what: "a post-quantum age identity",
+            why: KEY,
+            mend: "make a new one, and `sealift rekey` what it could open",
+            weight: Weight::Severe,
+        },
+        starts: &["AGE-SECRET-KEY-PQ-1"],
+        fold: false,
+        find: Find::Token(Alphabet::Bech32, 58, 2000),
+        yes: ["AGE-SECRET-KEY-PQ-1<c58>", "key: AGE-SECRET-KEY-PQ-1<c120>"],
+        no: ["AGE-SECRET-KEY-PQ-1…", "AGE-SECRET-KEY-PQ-1<c20>"],
+    },
+    Rule {
+        about: About {
+            id: "minisign-key",
+            what: "a minisign or signify secret key",
+            why: KEY,
+            mend: MEND,
+            weight: Weight::Severe,
+        },
+        starts: &["RWRTY0Iy", "RWRCSw"],
+        fold: false,
+        find: Find::Token(Alphabet::Base64, 130, 220),
+        yes: [
+            "untrusted comment: minisign encrypted secret key<n>RWRTY0Iy<b204><n>",
+            "untrusted comment: signify secret key<n>RWRCSw<b134>",
+        ],
+        no: ["untrusted comment: minisign public key<n>RWQ<b53>", "RWRTY0Iy<b20>"],
+    },
+    Rule {
+        about: About {
+            id: "wireguard-key",
+            what: "a WireGuard private or preshared key",
+            why: KEY,
+            mend: "use privateKeyFile with a sealed key: `sealift seal NAME --generate wireguard`",
+            weight: Weight::Severe,
+        },
+        starts: &["privatekey", "presharedkey", "private_key", "preshared_key", "private-key", "preshared-key"],
+        fold: true,
+        find: Find::By(wireguard),
+        yes: ["PrivateKey = <b41>kA=", "wg.privateKey = \"<b41>7Q=\";"],
+        no: ["PublicKey = <b41>kA=", "PrivateKey = <b41>kB="],
+    },
+    Rule {
+        about: About {
+            id: "nix-signing-key",
+            what: "the secret key of a Nix binary cache",
+            why: "whoever has it can sign paths that hosts trust as root",
+            mend: "make a new one (`nix key generate-secret`), seal it, and replace its public half on every host",
+            weight: Weight::Severe,
+        },
+        starts: &["-1:", "-2:"],
+        fold: false,
+        find: Find::By(nix_key),
+        yes: ["cache.example.org-1:<b86>==", "secret-key-files: my-cache-2:<b86>=="],
+        no: ["cache.example.org-1:<b43>=", "step-1:<b86>"],
+    },
+    Rule {
+        about: About {
+            id: "tor-service-key",
+            what: "the secret key of an onion service",
+            why: KEY,
+            mend: MEND,
+            weight: Weight::Severe,
+        },
+        starts: &["== ed25519v1-secret: type0 =="],
+        fold: false,
+        find: Find::By(tor),
+        yes: ["== ed25519v1-secret: type0 ==\0\0\0<b64>", "== ed25519v1-secret: type0 ==\0\0\0<a64>"],
+        no: [
+            "== ed25519v1-public: type0 ==\0\0\0<b32>",
+            "the file begins with == ed25519v1-secret: type0 == and so on, see there",
+        ],
+    },
+    Rule {
+        about: About {
+            id: "password-hash",
+            what: "a password's hash",
+            why: "in the repository and the world-readable Nix store it can be guessed at, offline and without limit",
+            mend: "use hashedPasswordFile with a sealed hash (`needed_for_users = true`), and choose a new password",
+            weight: Weight::Medium,
+        },
+        starts: &["$6$", "$5$", "$1$", "$y$", "$2a$", "$2b$", "$2y$", "$7$", "$gy$", "$apr1$", "$argon2"],
+        fold: false,
+        find: Find::By(crypt),
+        yes: ["hashedPassword = \"$6$<a16>$<a86>\";", "root:$y$j9T$<a22>$<a43>:19000:"],
+        no: ["hashedPassword = \"$6$…\";", "price: $6$ and $5$ or so"],
+    },
+];
+
+/// A block between BEGIN and END lines: at least 40 bytes of base64 soon after the first.
+fn block(around: Around<'_>, at: usize, _: usize) -> Option<Range<usize>> {
+    let text = around.bytes;
+    let rest = text.get(at..text.len().min(at + 600))?;
+    // The first line ends with dashes; after it come line ends (also escaped ones), white space, and header lines.
+    let dashes = rest.get(11..)?.windows(5).position(|five| five == b"-----")? + 16;
+    let mut here = dashes;
+    for _ in 0..6 {
+        loop {
+            match (rest.get(here), rest.get(here + 1)) {
+                (Some(byte), _) if byte.is_ascii_whitespace() || b"\"'+,".contains(byte) => here += 1,
+                (Some(b'\\'), Some(b'n' | b'r')) => here += 2,
+                _ => break,
+            }
+        }
+        if here == dashes {
+            return None;
+        }
+        let body = run(rest, here, Alphabet::Base64, 200);
+        if body >= 40 && !stand_in(&rest[here..here + body]) {
+            return Some(at..at + here + body);
+        }
+        // A header such as `Proc-Type: 4,ENCRYPTED`.
+        let end = rest.get(here..)?.iter().position(|byte| *byte == b'\n' || *byte == b'\\')?;
+        if !rest[here..here + end].contains(&b':') {
+            return None;
+        }
+        here += end;
+    }
+    None
+}
+
+/// Thirty-two bytes in base64, the last of which can end so.
+fn wireguard(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
+    let value = given(around, at, start)?;
+    let text = &around.bytes[value.clone()];
+    let key = text.len() == 44
+        && text.ends_with(b"=")
+        && text[..43].iter().all(|byte| Alphabet::Base64.has(*byte) && *byte != b'=')
+        && b"AEIMQUYcgkosw048".contains(&text[42]);
+    (key && !stand_in(text)).then_some(value)
+}
+
+fn nix_key(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
+    let text = around.bytes;
+    let named = at.checked_sub(1).and_then(|before| text.get(before)).is_some_and(u8::is_ascii_alphanumeric);
+    let key = exactly(text, at + start, Alphabet::Base64, &(88..=88))?;
+    (named && text[key.clone()].ends_with(b"==") && !stand_in(&text[key.clone()])).then_some(key)
+}
+
+fn tor(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
+    let text = around.bytes;
+    (text.get(at + start..at + start + 3) == Some(b"\0\0\0")).then(|| at..text.len().min(at + start + 67))
+}
+
+/// A hash as crypt(3) writes it: method, settings and salt, hash.
+fn crypt(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
+    let text = around.bytes;
+    if !begins(text, at) && !mentions(line(text, at, 200), "password") {
+        return None;
+    }
+    let rest = text.get(at..text.len().min(at + 400))?;
+    let length =
+        rest.get(start..)?.iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"./$=,+".contains(byte)).count();
+    let whole = &rest[..start + length];
+    let last = whole.rsplit(|byte| *byte == b'$').next()?.len();
+    let fits = match &rest[..start] {
+        b"$6$" => last == 86,
+        b"$1$" | b"$apr1$" => last == 22,
+        b"$2a$" | b"$2b$" | b"$2y$" => last == 53,
+        b"$argon2" => last >= 22 && mentions(whole, "$m="),
+        _ => last == 43,
+    };
+    (fits && !stand_in(&whole[whole.len() - last..])).then(|| at..at + whole.len())
+}

@@ -1,0 +1,102 @@
+//! The list of rules: what each finds, with two texts that it must find and two that it must not. A new rule is one entry
+//! in `keys`, `tokens` or `assigned`; its examples are its test, and the corpus is made from them.
+
+mod assigned;
+mod keys;
+mod tokens;
+
+use crate::domain::prefilter::Literal;
+use crate::domain::rule_info::{About, Weight};
+use crate::domain::scan::rule::Rule;
+
+/// What finds the fleet's own values. Not in the list below: it is looked for by `values`.
+pub static SEALED_VALUE: About = About {
+    id: "sealed-value",
+    what: "a value of this fleet",
+    why: "it is sealed under secrets/, and here it stands in the clear",
+    mend: "take it out, and give the secret a new value: `sealift rotate`",
+    weight: Weight::Severe,
+};
+
+/// Every rule, in the order in which they win where two find the same place.
+pub fn all() -> impl Iterator<Item = &'static Rule> {
+    keys::RULES.iter().chain(&tokens::RULES).chain(&assigned::RULES)
+}
+
+/// What every rule says of itself, the ones for sources and for values included.
+pub fn every() -> impl Iterator<Item = &'static About> {
+    std::iter::once(&SEALED_VALUE).chain(all().map(|rule| &rule.about)).chain(crate::domain::scan::source_rule::every())
+}
+
+/// The rule of this name.
+pub fn named(id: &str) -> Option<&'static About> {
+    every().find(|about| about.id == id)
+}
+
+/// The names of all rules.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    every().map(|about| about.id)
+}
+
+/// The literals of all rules; what one belongs to is its rule's place in the list.
+pub(super) fn literals() -> Vec<Literal> {
+    let of = |(of, rule): (usize, &'static Rule)| {
+        let of = u16::try_from(of).unwrap_or(u16::MAX);
+        rule.starts.iter().map(move |text| Literal { text, fold: rule.fold, of })
+    };
+    all().enumerate().flat_map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::domain::scan::engine::{Engine, Subject};
+    use crate::domain::scan::sample::make;
+
+    #[test]
+    fn every_rule_finds_its_examples_and_leaves_the_others() {
+        let engine = Engine::new(None);
+        let mut faults = Vec::new();
+        for rule in all() {
+            let found = |form: &str, seed: u64| {
+                let text = make(form, seed);
+                // Alone, and in the middle of other lines.
+                let one = |text: &str| {
+                    let hits = engine.whole(&Subject::named(b"some/file.yaml"), text.as_bytes());
+                    hits.iter().any(|hit| hit.rule.id == rule.about.id)
+                };
+                (one(&text), one(&format!("first: line\n{text}\nlast: line\n")))
+            };
+            for seed in 1..40 {
+                for form in rule.yes {
+                    if found(form, seed) != (true, true) {
+                        faults.push(format!("{} does not find {form} (seed {seed})", rule.about.id));
+                    }
+                }
+                for form in rule.no {
+                    if found(form, seed) != (false, false) {
+                        faults.push(format!("{} finds {form} (seed {seed})", rule.about.id));
+                    }
+                }
+            }
+        }
+        faults.dedup_by_key(|fault| fault.split(" (").next().map(str::to_owned));
+        assert!(faults.is_empty(), "{faults:#?}");
+    }
+
+    #[test]
+    fn names_are_unique_and_texts_are_there() {
+        let mut names = BTreeSet::new();
+        for rule in all() {
+            let About { id, what, why, mend, .. } = rule.about;
+            assert!(names.insert(id) && !what.is_empty() && !why.is_empty() && !mend.is_empty(), "{id}");
+            assert!(
+                rule.starts.iter().all(|start| start.len() >= 3 && (!rule.fold || start.to_lowercase() == **start)),
+                "{id}"
+            );
+        }
+        assert!(names.len() > 45, "{}", names.len());
+    }
+}

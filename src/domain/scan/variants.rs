@@ -1,0 +1,229 @@
+//! Which texts of a value are looked for: the value itself, what it holds that is secret alone, and how each is written in
+//! other places. Nothing that also stands in public halves is one of them. Every buffer here is wiped.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use zeroize::Zeroizing;
+
+use crate::domain::scan::entropy::{Called, looks_secret};
+
+/// The shortest text that is looked for: shorter ones are everywhere.
+pub const SHORTEST: usize = 8;
+/// The longest; of a longer one this much out of its middle is looked for.
+const LONGEST: usize = 1024;
+/// Of base64, two neighbouring parts of this length: wherever lines are wrapped, one of them is whole.
+const WRAPPED: usize = 32;
+
+/// A text to look for.
+pub(super) type Unit = Zeroizing<Vec<u8>>;
+
+/// What of a value is secret by itself. Empty where all of it is too short.
+pub(super) fn units(value: &[u8]) -> Vec<Unit> {
+    let mut units: Vec<Unit> = Vec::new();
+    let mut add = |part: &[u8]| {
+        let part = part.trim_ascii();
+        if part.len() >= SHORTEST && !units.iter().any(|known| ***known == *part) {
+            units.push(Zeroizing::new(part.to_vec()));
+        }
+    };
+    let trimmed = value.trim_ascii();
+    if let Some(lines) = private_lines(trimmed) {
+        // The first bytes of a key are the same in every key: its own lines stand for it.
+        lines.into_iter().for_each(&mut add);
+        return units;
+    }
+    add(trimmed);
+    // `KEY=value`, with and without quotes: what leaks is the value. Of several, those that are no addresses or names.
+    let assigned: Vec<&[u8]> = trimmed.split(|byte| *byte == b'\n').filter_map(assigned).collect();
+    for value in &assigned {
+        if assigned.len() == 1
+            || looks_secret(unquoted(value), Called::Password)
+            || looks_secret(unquoted(value), Called::Token)
+        {
+            add(value);
+            add(unquoted(value));
+        }
+    }
+    let several = trimmed.contains(&b'\n') || trimmed.first().is_some_and(|byte| b"{[".contains(byte));
+    if several {
+        // Lines and quoted texts that are as random as a token: a file in an indented string has other line starts.
+        for part in trimmed.split(|byte| *byte == b'\n' || *byte == b'"') {
+            let part = part.trim_ascii();
+            if part.len() >= 16 && looks_secret(part, Called::Token) {
+                add(part);
+            }
+        }
+    }
+    units
+}
+
+/// What a line gives to a variable.
+fn assigned(line: &[u8]) -> Option<&[u8]> {
+    let at = line.iter().position(|byte| *byte == b'=').filter(|at| *at > 0)?;
+    let name = line[..at].strip_prefix(b"export ").unwrap_or(&line[..at]);
+    name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').then(|| line[at + 1..].trim_ascii())
+}
+
+fn unquoted(text: &[u8]) -> &[u8] {
+    match text {
+        [b'"', inner @ .., b'"'] | [b'\'', inner @ .., b'\''] => inner,
+        other => other,
+    }
+}
+
+/// The lines of a private key that are secret; none for what is no key.
+fn private_lines(value: &[u8]) -> Option<Vec<&[u8]>> {
+    let text = std::str::from_utf8(value).ok()?;
+    if !text.starts_with("-----BEGIN ") || !text.get(..80.min(text.len()))?.contains("PRIVATE KEY") {
+        return text
+            .lines()
+            .find(|line| line.starts_with(concat!("AGE-SECRET", "-KEY-")))
+            .map(|line| vec![line.as_bytes()]);
+    }
+    let body: Vec<&str> = text
+        .lines()
+        .skip(1)
+        .take_while(|line| !line.starts_with("-----END"))
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.contains(':') && !line.starts_with('='))
+        .collect();
+    let long = |line: &&&str| line.len() >= 20;
+    let lines: Vec<&str> = if text.starts_with(concat!("-----BEGIN ", "OPENSSH")) {
+        openssh(&body)
+    } else if body.len() < 12 {
+        // The private number comes first, and the public point last.
+        body.iter().take(1).copied().collect()
+    } else {
+        // Of an RSA key, the modulus comes first, and is public.
+        body.iter().skip(body.len() / 2).filter(long).copied().collect()
+    };
+    Some(lines.into_iter().map(str::as_bytes).collect())
+}
+
+/// The lines of an OpenSSH key that lie wholly behind its public part, which is there twice.
+fn openssh<'a>(body: &[&'a str]) -> Vec<&'a str> {
+    let whole: Zeroizing<String> = Zeroizing::new(body.concat());
+    let Ok(blob) = STANDARD_NO_PAD.decode(whole.trim_end_matches('=')).map(Zeroizing::new) else { return Vec::new() };
+    let word = |at: usize| Some(u32::from_be_bytes(blob.get(at..at + 4)?.try_into().ok()?) as usize);
+    let skip = |at: usize| Some(at + 4 + word(at)?);
+    let secret_from = || {
+        // Magic, cipher, kdf, its options; then the number of keys.
+        let public = skip(skip(skip(15)?)?)? + 4;
+        let private = skip(public)?;
+        let encrypted = blob.get(19..23) != Some(b"none");
+        if encrypted {
+            return Some(private + 4);
+        }
+        // Two check numbers and the type; then the public part once more, as long as in the public key.
+        let of_type = 4 + word(private + 12)?;
+        let public_numbers = word(public)?.checked_sub(of_type)?;
+        Some(private + 12 + of_type + public_numbers)
+    };
+    let Some(secret) = secret_from() else { return Vec::new() };
+    let mut at = 0;
+    let mut lines = Vec::new();
+    for line in body {
+        if at >= secret * 8 / 6 && line.len() >= 20 {
+            lines.push(*line);
+        }
+        at += line.len();
+    }
+    if lines.is_empty() {
+        // A short key: the line in which the secret begins.
+        let mut at = 0;
+        for line in body {
+            if at + line.len() > secret * 8 / 6 + 20 {
+                lines.push(*line);
+                break;
+            }
+            at += line.len();
+        }
+    }
+    lines
+}
+
+/// Every way in which a unit may be written.
+pub(super) fn written(unit: &[u8]) -> Vec<Unit> {
+    let mut forms: Vec<Unit> = Vec::new();
+    let mut add = |form: Vec<u8>| {
+        let form = Zeroizing::new(form);
+        if form.len() >= SHORTEST && !forms.contains(&form) {
+            forms.push(form);
+        }
+    };
+    add(middle(unit, LONGEST).to_vec());
+    let part = middle(unit, LONGEST / 2);
+    for skipped in 0..3 {
+        for url in [false, true] {
+            let mut shifted = Zeroizing::new(vec![0; skipped]);
+            shifted.extend_from_slice(part);
+            let encoded = if url { URL_SAFE_NO_PAD.encode(&*shifted) } else { STANDARD_NO_PAD.encode(&*shifted) };
+            let encoded = Zeroizing::new(encoded.into_bytes());
+            // The first letters depend on what is before, and the last on what follows.
+            let last = encoded.len() - usize::from(shifted.len() % 3 != 0);
+            let core = encoded.get([0, 2, 3][skipped]..last).unwrap_or_default();
+            if core.len() <= 2 * WRAPPED {
+                add(core.to_vec());
+            } else {
+                let core = middle(core, 2 * WRAPPED);
+                add(core[..WRAPPED].to_vec());
+                add(core[WRAPPED..].to_vec());
+            }
+        }
+    }
+    for digits in [b"0123456789abcdef", b"0123456789ABCDEF"] {
+        add(middle(unit, LONGEST / 2)
+            .iter()
+            .flat_map(|byte| [digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]])
+            .collect());
+    }
+    let part = middle(unit, LONGEST / 3);
+    for (digits, keep) in [
+        (b"0123456789abcdef", &b"-_.~"[..]),
+        (b"0123456789ABCDEF", b"-_.~"),
+        (b"0123456789ABCDEF", b"-_.~/:@!$&'()*+,;="),
+    ] {
+        add(part
+            .iter()
+            .flat_map(|byte| {
+                if byte.is_ascii_alphanumeric() || keep.contains(byte) {
+                    vec![*byte]
+                } else {
+                    vec![b'%', digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]]
+                }
+            })
+            .collect());
+    }
+    // Strings of Nix and JSON, indented strings of Nix, single quotes of the shell.
+    add(replaced(part, &[("\\", "\\\\"), ("\"", "\\\""), ("\n", "\\n"), ("\t", "\\t"), ("\r", "\\r"), ("${", "\\${")]));
+    add(replaced(part, &[("\\", "\\\\"), ("\"", "\\\""), ("\n", "\\n"), ("\t", "\\t"), ("\r", "\\r")]));
+    add(replaced(part, &[("\\", "\\\\"), ("\"", "\\\""), ("\n", "\\n"), ("/", "\\/")]));
+    add(replaced(part, &[("''", "'''"), ("${", "''${")]));
+    add(replaced(part, &[("'", "'\\''")]));
+    add(replaced(part, &[("$", "\\$"), ("`", "\\`"), ("\"", "\\\""), ("\\", "\\\\")]));
+    add(replaced(part, &[("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\"", "&quot;")]));
+    forms
+}
+
+fn middle(text: &[u8], most: usize) -> &[u8] {
+    let over = text.len().saturating_sub(most);
+    &text[over / 2..text.len() - (over - over / 2)]
+}
+
+fn replaced(text: &[u8], pairs: &[(&str, &str)]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len() * 6);
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        match pairs.iter().find(|(from, _)| rest.starts_with(from.as_bytes())) {
+            Some((from, to)) => {
+                out.extend_from_slice(to.as_bytes());
+                rest = &rest[from.len()..];
+            }
+            None => {
+                out.push(*first);
+                rest = after;
+            }
+        }
+    }
+    out
+}

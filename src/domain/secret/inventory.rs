@@ -1,0 +1,58 @@
+//! What `secrets/` holds, as far as it can be told without a private key.
+
+use std::collections::BTreeMap;
+
+use crate::domain::name::FileName;
+use crate::domain::secret::age_header::{Fault, Mac};
+use crate::domain::secret::seal::{Envelope, Seal};
+
+/// The sealed files of a fleet, and what else lies beside them.
+#[derive(Debug, Default)]
+pub struct Inventory {
+    /// Every `.age` file whose path is a name.
+    pub files: BTreeMap<FileName, Found>,
+    /// Paths under `secrets/` that are neither a sealed file nor the public half of one.
+    pub strays: Vec<String>,
+}
+
+/// One file, read without a key.
+#[derive(Debug)]
+pub enum Found {
+    /// An age file.
+    Sealed(Envelope),
+    /// Something that cannot be opened.
+    Broken(Fault),
+}
+
+impl Found {
+    /// The seal, if there is one.
+    pub fn seal(&self) -> Option<&Seal> {
+        match self {
+            Found::Sealed(envelope) => envelope.seal.as_ref(),
+            Found::Broken(_) => None,
+        }
+    }
+
+    /// What tells it from every other age file.
+    pub fn mac(&self) -> Option<Mac> {
+        match self {
+            Found::Sealed(envelope) => Some(envelope.mac),
+            Found::Broken(_) => None,
+        }
+    }
+}
+
+impl Inventory {
+    /// What can be read of the files.
+    pub fn envelopes(&self) -> impl Iterator<Item = &Envelope> {
+        self.files.values().filter_map(|found| match found {
+            Found::Sealed(envelope) => Some(envelope),
+            Found::Broken(_) => None,
+        })
+    }
+
+    /// The seal of a file, if it is there and has one.
+    pub fn seal(&self, file: &FileName) -> Option<&Seal> {
+        self.files.get(file).and_then(Found::seal)
+    }
+}

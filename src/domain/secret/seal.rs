@@ -1,0 +1,292 @@
+//! The seal: one extra stanza in a file's age header that says what the file is and for whom, covered by age's own
+//! header MAC and ignored by stock `age` and `rage`.
+//!
+//! ```text
+//! -> sealift 1 NAME SERIAL DATE CURRENT FORMER
+//! base64(8-byte fingerprints: CURRENT sorted ones, then FORMER sorted ones)
+//! ```
+//!
+//! Read here without any key. That proves nothing by itself (anyone can write bytes); opening the file does, because
+//! the MAC covers the stanza.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine};
+use jiff::civil::Date;
+
+use crate::domain::name::FileName;
+use crate::domain::secret::age_header::{Fault, Header, Mac};
+use crate::domain::secret::recipient::{Fingerprint, Recipient};
+
+/// The type of the stanza.
+pub const STANZA: &str = "sealift";
+/// The version of its form that this program writes and reads.
+pub const VERSION: &str = "1";
+
+/// No serial reaches this: what every reader of JSON can hold, and far from where counting on would end.
+const SERIAL_LIMIT: u64 = 1 << 53;
+
+/// What a sealed file says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seal {
+    /// The file's path under `secrets/` without `.age`.
+    pub name: FileName,
+    /// Counts the values this secret has had. Rises when the value changes, never by a rekey.
+    pub serial: u64,
+    /// The day on which this value was made (UTC).
+    pub made: Date,
+    /// The keys that the file is sealed to.
+    pub current: BTreeSet<Fingerprint>,
+    /// Keys that could read this value and were rekeyed away.
+    pub former: BTreeSet<Fingerprint>,
+}
+
+impl Seal {
+    /// The first seal of a name.
+    pub fn first(name: FileName, made: Date, current: BTreeSet<Fingerprint>) -> Self {
+        Self { name, serial: 1, made, current, former: BTreeSet::new() }
+    }
+
+    /// The first seal of a name whose file had none: who could read it is remembered.
+    pub fn adopted(name: FileName, made: Date, current: BTreeSet<Fingerprint>, past: &BTreeSet<Fingerprint>) -> Self {
+        let former = past.difference(&current).copied().collect();
+        Self { former, ..Self::first(name, made, current) }
+    }
+
+    /// The seal of the next value: a new serial, and nobody who knew only former values is listed any more. None where
+    /// nothing could be counted after it: only somebody who forges a seal gets there.
+    pub fn next_value(&self, made: Date, current: BTreeSet<Fingerprint>) -> Option<Self> {
+        let serial = self.serial + 1;
+        let next = Self { name: self.name.clone(), serial, made, current, former: BTreeSet::new() };
+        (!self.is_last()).then_some(next)
+    }
+
+    /// Whether its serial is the last that can be counted. Then it tells nothing of how many values there were.
+    pub fn is_last(&self) -> bool {
+        self.serial + 1 >= SERIAL_LIMIT
+    }
+
+    /// The seal of the same value for other readers: who loses access is remembered as former.
+    #[must_use]
+    pub fn same_value(&self, current: BTreeSet<Fingerprint>) -> Self {
+        let knew: BTreeSet<_> = self.current.union(&self.former).copied().collect();
+        let former = knew.difference(&current).copied().collect();
+        Self { name: self.name.clone(), serial: self.serial, made: self.made, current, former }
+    }
+
+    /// Everyone who ever could read this value.
+    pub fn ever(&self) -> impl Iterator<Item = &Fingerprint> {
+        self.current.union(&self.former)
+    }
+
+    /// The arguments of the stanza, after its type.
+    pub fn arguments(&self) -> Vec<String> {
+        vec![
+            VERSION.to_owned(),
+            self.name.to_string(),
+            self.serial.to_string(),
+            self.made.to_string(),
+            self.current.len().to_string(),
+            self.former.len().to_string(),
+        ]
+    }
+
+    /// The body of the stanza.
+    pub fn body(&self) -> Vec<u8> {
+        self.current.iter().chain(&self.former).flat_map(|fingerprint| fingerprint.0).collect()
+    }
+
+    fn parse(arguments: &[&str], body: &[u8]) -> Result<Self, Fault> {
+        let [version, name, serial, made, current, former] = arguments else {
+            return Err(match arguments {
+                [version, ..] if *version != VERSION => Fault::NewerSeal,
+                _ => Fault::BrokenSeal,
+            });
+        };
+        if *version != VERSION {
+            return Err(Fault::NewerSeal);
+        }
+        let number = |text: &str| {
+            let plain = text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+            plain.then(|| text.parse::<u64>().ok()).flatten().ok_or(Fault::BrokenSeal)
+        };
+        let count = |text| number(text).and_then(|number| usize::try_from(number).map_err(|_| Fault::BrokenSeal));
+        let (current, former) = (count(current)?, count(former)?);
+        let all = body.as_chunks::<8>();
+        if !all.1.is_empty() || current.checked_add(former) != Some(all.0.len()) || current == 0 {
+            return Err(Fault::BrokenSeal);
+        }
+        let serial = number(serial)?;
+        if serial >= SERIAL_LIMIT {
+            return Err(Fault::ForgedSerial);
+        }
+        let sorted = |keys: &[[u8; 8]]| {
+            keys.windows(2).all(|pair| pair[0] < pair[1]).then(|| keys.iter().copied().map(Fingerprint).collect())
+        };
+        let (now, then) = all.0.split_at(current);
+        Ok(Self {
+            name: name.parse().map_err(|_| Fault::BrokenSeal)?,
+            serial,
+            made: made.parse().map_err(|_| Fault::BrokenSeal)?,
+            current: sorted(now).ok_or(Fault::BrokenSeal)?,
+            former: sorted(then).ok_or(Fault::BrokenSeal)?,
+        })
+    }
+}
+
+/// What can be read of a sealed file without any key.
+#[derive(Clone, Debug)]
+pub struct Envelope {
+    /// The seal, if the file has one.
+    pub seal: Option<Seal>,
+    /// The recipient stanzas, in the file's order, without the seal and without grease.
+    pub stanzas: Vec<Slot>,
+    /// Sealed to a passphrase, which no secret of a fleet is.
+    pub passphrase: bool,
+    /// Sealed to post-quantum keys of a kind that is not known here.
+    pub hybrid: bool,
+    /// The bytes of the header, with its MAC line.
+    pub header_len: usize,
+    /// The header's MAC.
+    pub mac: Mac,
+    /// Where there is no seal: what a seal would list for the key of each stanza, if nobody knows it.
+    pub marks: Vec<Fingerprint>,
+}
+
+/// The stanza of a file that is sealed to a passphrase.
+const PASSPHRASE: &str = "scrypt";
+/// The one of a file that is sealed to an `age1pq1…` key.
+const HYBRID: &str = "mlkem768x25519";
+/// The types of stanza that can be told.
+const KINDS: [&str; 7] = ["X25519", "ssh-ed25519", "ssh-rsa", "p256tag", "mlkem768p256tag", HYBRID, PASSPHRASE];
+
+/// One recipient stanza, as far as it can be told without a key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Slot {
+    /// The stanza's type, if it is one that can be told; none: a plugin's own.
+    pub kind: Option<&'static str>,
+    /// The four bytes by which SSH stanzas name their key.
+    pub tag: Option<[u8; 4]>,
+}
+
+impl Envelope {
+    /// Reads the header at the start of a binary age file.
+    pub fn read(file: &[u8]) -> Result<Self, Fault> {
+        let header = Header::split(file)?;
+        let mut seal = None;
+        let mut stanzas = Vec::with_capacity(header.stanzas.len());
+        for stanza in &header.stanzas {
+            if stanza.kind == STANZA {
+                if seal.is_some() {
+                    return Err(Fault::DoubledSeal);
+                }
+                let body = stanza.body().ok_or(Fault::BrokenSeal)?;
+                seal = Some(Seal::parse(&stanza.arguments, &body)?);
+            } else if !stanza.kind.ends_with("-grease") {
+                let tag = if stanza.kind == "ssh-ed25519" || stanza.kind == "ssh-rsa" {
+                    stanza.arguments.first().and_then(|tag| BASE64_STANDARD_NO_PAD.decode(tag).ok()?.try_into().ok())
+                } else {
+                    None
+                };
+                let kind = KINDS.into_iter().find(|kind| *kind == stanza.kind);
+                stanzas.push(Slot { kind, tag });
+            }
+        }
+        let passphrase = stanzas.iter().any(|slot| slot.kind == Some(PASSPHRASE));
+        let hybrid = stanzas.iter().any(|slot| slot.kind == Some(HYBRID));
+        let readers = header.stanzas.iter().filter(|stanza| seal.is_none() && !stanza.kind.ends_with("-grease"));
+        let marks = readers.map(|stanza| {
+            // SSH stanzas name their key; the others differ from file to file.
+            let told = if stanza.kind.starts_with("ssh-") { 1 } else { stanza.arguments.len() };
+            let words: Vec<&str> = stanza.arguments.iter().take(told).copied().collect();
+            Fingerprint::of(&format!("{} {}", stanza.kind, words.join(" ")))
+        });
+        let marks = marks.collect();
+        Ok(Self { seal, stanzas, passphrase, hybrid, header_len: header.len, mac: header.mac, marks })
+    }
+
+    /// Holds the stanzas against the seal: as many as it counts, and, for the keys that are known, of their kinds and
+    /// with their tags. Says what does not fit.
+    pub fn contradiction(&self, known: &BTreeMap<Fingerprint, &Recipient>) -> Option<String> {
+        let seal = self.seal.as_ref()?;
+        if self.stanzas.len() != seal.current.len() {
+            return Some(format!(
+                "it has {} recipient stanzas, its seal counts {}",
+                self.stanzas.len(),
+                seal.current.len()
+            ));
+        }
+        let mut left: Vec<Option<&Slot>> = self.stanzas.iter().map(Some).collect();
+        for recipient in seal.current.iter().filter_map(|fingerprint| known.get(fingerprint)) {
+            let Some(kind) = recipient.kind().stanza() else { continue };
+            let tag = recipient.ssh_tag();
+            let fits = |slot: Option<&Slot>| slot.is_some_and(|slot| slot.kind == Some(kind) && slot.tag == tag);
+            match left.iter_mut().find(|slot| fits(**slot)) {
+                Some(slot) => *slot = None,
+                None => return Some(format!("it has no {kind} stanza for a key that its seal lists")),
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seal(current: &[u8], former: &[u8]) -> Seal {
+        let set = |keys: &[u8]| keys.iter().map(|key| Fingerprint([*key; 8])).collect();
+        Seal {
+            name: "a/b".parse().unwrap(),
+            serial: 7,
+            made: "2026-11-23".parse().unwrap(),
+            current: set(current),
+            former: set(former),
+        }
+    }
+
+    #[test]
+    fn a_seal_is_read_as_it_was_written() {
+        let seal = seal(&[3, 1, 2], &[9]);
+        let arguments = seal.arguments();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        assert_eq!(arguments, ["1", "a/b", "7", "2026-11-23", "3", "1"]);
+        assert_eq!(Seal::parse(&arguments, &seal.body()).unwrap(), seal);
+    }
+
+    #[test]
+    fn what_is_not_exactly_a_seal_is_refused() {
+        let good = seal(&[1, 2], &[3]);
+        let body = good.body();
+        for arguments in [
+            ["2", "a/b", "7", "2026-11-23", "2", "1"],
+            ["1", "../b", "7", "2026-11-23", "2", "1"],
+            ["1", "a/b", "-7", "2026-11-23", "2", "1"],
+            ["1", "a/b", "07", "2026-11-23", "2", "1"],
+            ["1", "a/b", "18446744073709551615", "2026-11-23", "2", "1"],
+            ["1", "a/b", "7", "2026-13-23", "2", "1"],
+            ["1", "a/b", "7", "2026-11-23", "3", "1"],
+            ["1", "a/b", "7", "2026-11-23", "0", "3"],
+            ["1", "a/b", "7", "2026-11-23", "18446744073709551615", "4"],
+        ] {
+            assert!(Seal::parse(&arguments, &body).is_err(), "{arguments:?}");
+        }
+        let fine = ["1", "a/b", "7", "2026-11-23", "2", "1"];
+        assert!(Seal::parse(&fine, &body).is_ok());
+        assert!(Seal::parse(&fine, &body[1..]).is_err(), "cut");
+        assert!(Seal::parse(&fine, &[&body[8..16], &body[..8], &body[16..]].concat()).is_err(), "unsorted");
+        assert!(Seal::parse(&fine, &[&body[..8], &body[..8], &body[16..]].concat()).is_err(), "twice");
+    }
+
+    #[test]
+    fn rekey_remembers_and_rotation_forgets() {
+        let keys = |keys: &[u8]| keys.iter().map(|key| Fingerprint([*key; 8])).collect::<BTreeSet<_>>();
+        let one = seal(&[1, 2], &[]);
+        let without_two = one.same_value(keys(&[1, 3]));
+        assert_eq!((without_two.serial, &without_two.former), (7, &keys(&[2])));
+        let two_is_back = without_two.same_value(keys(&[1, 2]));
+        assert_eq!(two_is_back.former, keys(&[3]));
+        let rotated = without_two.next_value(one.made, keys(&[1, 3])).unwrap();
+        assert_eq!((rotated.serial, rotated.former.len()), (8, 0));
+    }
+}
