@@ -107,22 +107,26 @@ fn nix_a_switch_that_a_user_ends_by_logging_out_goes_on() {
     };
     realm.has("web", "first", &slow(""));
     realm.commit();
-    realm.sealift(&["deploy", "web", "--yes"]).exits(0);
     realm.shell(
         "web",
-        "for user in mallory root; do loginctl enable-linger $user
-           until systemctl --user --machine=$user@.host is-active --quiet slow.service; do sleep 0.1; done; done",
+        "mkdir -p /var/lib/systemd/linger && touch /var/lib/systemd/linger/mallory /var/lib/systemd/linger/root",
     );
+    realm.sealift(&["deploy", "web", "--yes"]).exits(0);
+    realm.rig(&["reboot", "web"]);
+    for user in ["mallory", "root"] {
+        let ask = format!("systemctl --user --machine={user}@.host is-active slow.service; true");
+        realm.wait_until("a user's unit", || realm.shell("web", &ask) == "active\n");
+    }
     realm.seal("token", "second", &[]);
     realm.has("web", "second", &slow("CHANGED=1"));
     realm.commit();
     let deploying = realm.start(&["deploy", "web", "--yes"]);
-    // While the units of one user are switched, the next one goes.
+    // While the units of one user are switched, the next one goes. jay comes and goes with each connection.
     realm.shell(
         "web",
-        "timeout 90 sh -c 'until ls /tmp/at.* > /dev/null 2>&1; do sleep 0.1; done'
+        "timeout 90 sh -c 'until [ -e /tmp/at.0 ] || [ -e /tmp/at.1001 ]; do sleep 0.1; done'
          if [ -e /tmp/at.1001 ]; then gone=root; else gone=mallory; fi
-         touch /tmp/go.$(id -u $gone); loginctl disable-linger $gone
+         touch /tmp/go.$(id -u $gone); rm /var/lib/systemd/linger/$gone
          systemctl stop user@$(id -u $gone).service; loginctl terminate-user $gone 2> /dev/null
          timeout 60 sh -c \"while loginctl show-user $gone > /dev/null 2>&1; do sleep 0.1; done\" && touch /tmp/go",
     );
