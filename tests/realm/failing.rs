@@ -87,6 +87,55 @@ fn nix_a_user_who_logs_in_or_out_is_no_reason_to_go_back() {
 }
 
 #[test]
+fn nix_a_switch_that_a_user_ends_by_logging_out_goes_on() {
+    if cannot_realm("realm: user who logs out in a switch") {
+        return;
+    }
+    let realm = Realm::up(&["web"]);
+    // Ends when it may, by all or by its own user.
+    let slow = |more: &str| {
+        format!(
+            "{APP}userServices.slow = {{
+              text = ''
+                [Service]
+                ExecStart=/usr/bin/sleep infinity
+                ExecStop=/bin/sh -c 'touch /tmp/at.$(id -u); until [ -e /tmp/go ] || [ -e /tmp/go.$(id -u) ]; do sleep 0.1; done'
+                Environment=PATH=/usr/bin {more}
+              '';
+            }};"
+        )
+    };
+    realm.has("web", "first", &slow(""));
+    realm.commit();
+    realm.shell(
+        "web",
+        "mkdir -p /var/lib/systemd/linger && touch /var/lib/systemd/linger/mallory /var/lib/systemd/linger/root",
+    );
+    realm.sealift(&["deploy", "web", "--yes"]).exits(0);
+    realm.rig(&["reboot", "web"]);
+    for user in ["mallory", "root"] {
+        let ask = format!("systemctl --user --machine={user}@.host is-active slow.service; true");
+        realm.wait_until("a user's unit", || realm.shell("web", &ask) == "active\n");
+    }
+    realm.seal("token", "second", &[]);
+    realm.has("web", "second", &slow("CHANGED=1"));
+    realm.commit();
+    let deploying = realm.start(&["deploy", "web", "--yes"]);
+    // While the units of one user are switched, the next one goes. jay comes and goes with each connection.
+    realm.shell(
+        "web",
+        "timeout 90 sh -c 'until [ -e /tmp/at.0 ] || [ -e /tmp/at.1001 ]; do sleep 0.1; done'
+         if [ -e /tmp/at.1001 ]; then gone=root; else gone=mallory; fi
+         touch /tmp/go.$(id -u $gone); rm /var/lib/systemd/linger/$gone
+         systemctl stop user@$(id -u $gone).service; loginctl terminate-user $gone 2> /dev/null
+         timeout 60 sh -c \"while loginctl show-user $gone > /dev/null 2>&1; do sleep 0.1; done\" && touch /tmp/go",
+    );
+    let run = deploying.ends(&realm).exits(0);
+    assert!(run.stderr.contains("a user logged out and ended the switch"), "{}", run.stderr);
+    realm.is_in_order("web", "second");
+}
+
+#[test]
 fn nix_a_crash_loop_takes_the_system_back() {
     if cannot_realm("realm: crash loop") {
         return;

@@ -11,6 +11,8 @@ use crate::error::{Error, Result};
 
 /// How the names of the units begin in which switches run.
 const UNIT: &str = "sealift-switch-";
+/// How often a switch is called again that a user ended who logged out.
+const AGAIN: usize = 3;
 /// How many switches were called: a unit that was stopped just now may still have its name.
 static CALLS: AtomicU32 = AtomicU32::new(0);
 
@@ -66,16 +68,23 @@ impl Program {
 /// Only when it could not be started.
 pub fn activate(root: &Root, activation: Activation<'_>, line: impl Fn(&str)) -> Result<Switched> {
     let mut said = Said::default();
-    // Into no pipe of ours: a switch goes on when this process is killed, and must not die of telling it.
-    let ended = call(root, activation).logged(|text| {
-        said.line(text);
-        line(text);
-    })?;
-    let code = match ended {
-        Ended::Code(code) => Some(code),
-        Ended::Signal(_) => None,
-    };
-    Ok(said.ended(code, &ended.to_string()))
+    let mut left = AGAIN;
+    loop {
+        // Into no pipe of ours: a switch goes on when this process is killed, and must not die of telling it.
+        let ended = call(root, activation).logged(|text| {
+            said.line(text);
+            line(text);
+        })?;
+        let code = match ended {
+            Ended::Code(code) => Some(code),
+            Ended::Signal(_) => None,
+        };
+        if left == 0 || !said.goes_on(code) {
+            return Ok(said.ended(code, &ended.to_string()));
+        }
+        left -= 1;
+        line("a user logged out and ended the switch: it is run again, and units of other users may stay as they are");
+    }
 }
 
 /// Ends the switches that a run left at work when it was killed: they hold the lock, and go the wrong way.

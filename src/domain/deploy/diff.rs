@@ -336,8 +336,15 @@ pub struct Said {
     inactive: bool,
     /// Whether a unit of the user who is at hand failed.
     of_user: bool,
+    /// Whether a user was gone before the turn came, which ends it in the middle.
+    user_gone: bool,
+    /// Whether it goes on with what an earlier run left.
+    goes_on: bool,
     failing: Failing,
 }
+
+/// Why nothing could be asked of a user's manager that is about to end.
+const MANAGER_ENDS: [&str; 3] = ["Connection is closed", "is destructive", "disconnected from message bus"];
 
 impl Said {
     /// Hears a line. Its words are those of nixpkgs' switch-to-configuration-ng, and of the program in Perl before it.
@@ -361,24 +368,39 @@ impl Said {
             && ["start", "restart", "reload", "stop"].contains(&verb)
         {
             // A job that failed, or one that could not even be asked for, with the reason.
-            let unit = rest.split(':').next().unwrap_or(rest);
-            if unit.parse::<UnitName>().is_ok() {
+            let (unit, reason) = rest.split_once(": ").unwrap_or((rest, ""));
+            // The last is a user's too, though its line does not say so.
+            if unit.starts_with("user unit ") || unit == "nixos-activation.service" {
+                self.of_user |= !MANAGER_ENDS.iter().any(|end| reason.contains(end));
+            } else if unit.parse::<UnitName>().is_ok() {
                 self.failing.units.insert(unit.to_owned());
             }
-            self.of_user |= unit.starts_with("user unit ");
         }
+        let lost = ["Error: Failed to get GID for ", "Error: Failed to get runtime directory for "];
+        self.user_gone |= lost.iter().any(|lost| line.starts_with(lost));
+    }
+
+    /// Whether it ended in the middle because a user logged out just then. Run again it goes on, by lists that it keeps; what
+    /// it said of failures still counts.
+    pub fn goes_on(&mut self, code: Option<i32>) -> bool {
+        let again = std::mem::take(&mut self.user_gone) && code == Some(1);
+        if again {
+            self.goes_on = true;
+            self.inactive = false;
+        }
+        again
     }
 
     /// How it ended, with this exit code, or otherwise, which is then told.
     pub fn ended(self, code: Option<i32>, ended: &str) -> Switched {
         match code {
-            Some(0) => Switched::Done,
+            Some(0) if !self.goes_on || self.failing == Failing::default() => Switched::Done,
             Some(11) => Switched::Busy,
             _ if self.busy => Switched::Busy,
             Some(100) => Switched::NeedsReboot,
             // A unit that fails afterwards hides the code of the activation.
-            Some(4) if !self.inactive => Switched::UnitsFailed(self.failing),
-            Some(2 | 4) => Switched::Failed("its activation script failed".to_owned()),
+            Some(0 | 4) if !self.inactive => Switched::UnitsFailed(self.failing),
+            Some(0 | 2 | 4) => Switched::Failed("its activation script failed".to_owned()),
             Some(1) if self.unchecked => Switched::Failed("its pre-switch checks failed (exit code 1)".to_owned()),
             _ => Switched::Failed(format!("switch-to-configuration: {ended}")),
         }
@@ -542,6 +564,16 @@ mod tests {
         let leaving = ["reloading user units for jay...", "Error: Failed to list systemd units", user];
         let notes = ended(4, &leaving).judge(Some(&names(&[]))).unwrap();
         assert_eq!(notes, ["the units of jay, who logged in or out, were not reloaded"]);
+        // One that ends takes no jobs any more.
+        for asked in [
+            "Failed to restart nixos-activation.service: Connection is closed",
+            "Failed to start user unit b.service: Transaction for b.service/start is destructive (exit.target has 'start' job queued, but 'stop' is included in transaction).",
+        ] {
+            let ending = [leaving[0], asked, "Error: Failed to remove jobs token", user];
+            assert_eq!(ended(4, &ending).judge(Some(&names(&[]))).unwrap(), notes);
+        }
+        let unknown = [leaving[0], "Failed to restart nixos-activation.service: Unit not found.", user];
+        assert_eq!(why(&ended(4, &unknown), &[]), "user units failed, of: jay");
         let next =
             [leaving[0], "Failed to start user unit b.service", user, "reloading user units for ann...", leaving[1]];
         let next = ended(4, &[&next[..], &["warning: user activation for ann failed"]].concat());
@@ -549,6 +581,28 @@ mod tests {
         let both =
             ended(4, &["Failed to start user unit b.service", user, "warning: the following units failed: a.service"]);
         assert!(both.judge(Some(&names(&["a.service"]))).is_err(), "those of a user are new");
+    }
+
+    #[test]
+    fn a_switch_that_a_user_ended_goes_on() {
+        let ends = |code: i32, lines: &[&str], next: i32, more: &[&str]| {
+            let mut said = Said::default();
+            lines.iter().for_each(|line| said.line(line));
+            let again = said.goes_on(Some(code));
+            more.iter().for_each(|line| said.line(line));
+            assert!(!said.goes_on(Some(next)), "once");
+            (again, said.ended(Some(next), "ended"))
+        };
+        let gone = "Error: Failed to get GID for ann";
+        assert_eq!(ends(1, &["reloading user units for jay...", gone], 0, &[]), (true, Switched::Done));
+        let runtime = "Error: Failed to get runtime directory for ann";
+        assert_eq!(ends(1, &["Failed to run activate script", runtime], 0, &[]), (true, Switched::Done));
+        assert!(!ends(1, &["Error: Failed to list systemd units"], 0, &[]).0);
+        assert!(!ends(4, &[gone], 0, &[]).0);
+        // What failed before counts.
+        let failed = ["Failed to start user unit b.service", "warning: user activation for jay failed", gone];
+        let (again, switched) = ends(1, &failed, 0, &[]);
+        assert_eq!((again, switched.judge(None).unwrap_err()), (true, "user units failed, of: jay".to_owned()));
     }
 
     #[test]
