@@ -441,13 +441,10 @@ fn the_nix_of_the_documents_evaluates() {
     for (number, (place, text)) in blocks.iter().enumerate() {
         // A whole flake, a module, or lines of one.
         let is_file = text.trim_start().starts_with('{');
-        let inputs = "{ config, lib, nixpkgs, osConfig, pkgs, sealift, self, system, ... }:";
         let whole = if is_file {
             text.clone()
-        } else if text.trim_start().starts_with("let\n") {
-            format!("{inputs}\n{text}")
         } else {
-            format!("{inputs} {{\n{text}\n}}")
+            format!("{{ config, lib, nixpkgs, osConfig, pkgs, sealift, self, system, ... }}: {{\n{text}\n}}")
         };
         sandbox.write(&format!("snippet-{number}.nix"), whole);
         let run = sandbox.nix_eval(&format!(

@@ -11,9 +11,9 @@ use crate::install::{Machine, entry};
 const SEALIFT: &str = env!("CARGO_BIN_EXE_sealift");
 /// How long a value is.
 const LENGTH: usize = 1024;
-/// The longest run that may be left: a run this long is in registers that were saved when the last copy was made, in pieces
-/// of a vector's width. A whole copy, or half of one, is a fault.
-const BOUND: usize = 128;
+/// The longest run that may be left: the last copy was made by way of four registers, of up to 64 bytes each, and what is in
+/// registers is in the image. Half of a copy is a fault.
+const BOUND: usize = 256;
 
 /// A value that is nowhere else: the box's canary, and random letters.
 fn value(sandbox: &Sandbox) -> String {
