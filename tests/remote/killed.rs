@@ -37,7 +37,7 @@ fn nix_a_deployer_that_is_killed_at_any_step_leaves_the_old_or_the_new_state() {
         "copying the system",
         "opening and checking the secrets",
         "activating the system",
-        "setting the system profile",
+        "setting the profiles",
         "waiting to be reached",
     ] {
         let deploying = rig.start(&["deploy", "web", "--yes", "--acknowledge", "1"]);
