@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::adapters::flake::Flake;
 use crate::adapters::fs::files::{self, Durable};
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::closure;
-use crate::adapters::nix::{self, Flake, Remote, Rooted};
+use crate::adapters::nix::{self, Remote, Rooted};
 use crate::adapters::signals;
+use crate::commands::Session;
 use crate::commands::agent::survey;
 use crate::commands::deploy::preflight;
 use crate::commands::deploy::request::{Builder, Request};
@@ -16,7 +18,7 @@ use crate::commands::hosts::connection::{Reach, Target};
 use crate::commands::hosts::privilege::Rights;
 use crate::commands::hosts::select::Ready;
 use crate::commands::hosts::talk::OfHost;
-use crate::commands::{Event, Session, Talk};
+use crate::commands::talk::{Event, Talk};
 use crate::domain::address::Address;
 use crate::domain::deploy::checks::commands;
 use crate::domain::deploy::diff::{Action, packages_between};
@@ -61,7 +63,7 @@ pub fn build(
         .map_err(|error| not_built(host, &fleet.flake, &error))
     };
     if request.builder == Builder::Here && names.len() > 1 {
-        match rooted.build_all(&fleet.flake, &names, line) {
+        match rooted.build_all(&fleet.flake.systems(), &names, line) {
             Ok(built) => return Ok(built.into_iter().map(|(host, system)| (host, Ok(system))).collect()),
             Err(_) if signals::pending() => return Err(signals::interrupted()),
             // One after another, so that each is told its own fault; what is built already costs no more.
