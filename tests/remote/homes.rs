@@ -1,6 +1,8 @@
 //! Homes that are no part of a system: switched after it, as their user, and taken back with it. The activation packages are
 //! stand-ins that write down how they are called; nix, its profiles and its daemon are real.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use crate::harness::rig::{Rig, cannot_rig};
@@ -157,5 +159,39 @@ fn nix_a_home_that_comes_with_the_system_or_cannot_come_is_left_and_said() {
     rig.commit();
     rig.sealift(&["deploy", "web", "--home", "--yes"]).exits(1).says("the flake has no home for web");
     assert_eq!(rig.state("web"), before);
+    rig.is_tidy("web");
+}
+
+#[test]
+fn nix_a_home_is_switched_from_the_machine_itself() {
+    if cannot_rig("remote: a standalone home on this machine") {
+        return;
+    }
+    let rig = with_home();
+    rig.sealift(&["deploy", "web", "--yes"]).exits(0);
+    is(&rig, "greeting = \"two\";");
+    // A checkout on the machine, with the programs that its systems are made of, deployed by root.
+    let copied = |from: &Path, to: &str| {
+        let to = rig.disk("web", to.trim_start_matches('/'));
+        std::fs::create_dir_all(to.parent().expect("a folder")).expect("made");
+        let status = std::process::Command::new("cp").args(["-rT".as_ref(), from, &to]).status();
+        assert!(status.expect("cp").success());
+    };
+    copied(&rig.sandbox.fleet(), "/root/fleet");
+    let programs: Value = serde_json::from_str(&rig.sandbox.read("programs.json")).expect("JSON");
+    for path in programs.as_object().expect("programs").values().filter_map(|program| program["path"].as_str()) {
+        copied(Path::new(path), path);
+    }
+    let here = |words: &str| {
+        let line = format!("cd /root/fleet && HOME=/root /run/current-system/etc/sealift/host {words} 2>&1; echo $?");
+        rig.on("web", &["sh", "-c", &line])
+    };
+    let said = here("deploy --yes");
+    assert!(said.ends_with("\n0\n"), "{said}");
+    assert_eq!(greeting(&rig), ("two".to_owned(), 2));
+    assert_eq!(home(&rig)["generation"], json!(2));
+    let said = here("rollback --home");
+    assert!(said.ends_with("\n0\n"), "{said}");
+    assert_eq!((greeting(&rig).0, home(&rig)["generation"].clone()), ("one".to_owned(), json!(1)));
     rig.is_tidy("web");
 }
