@@ -106,6 +106,13 @@ fn a_removed_host_is_named_until_its_values_are_rotated() {
         sandbox.sealift(&["show", name, "--identity", &sandbox.key("web")]).exits(5);
     }
     sandbox.sealift(&["check"]).exits(3).prints("the removed host web still knows this value");
+    // A name that no host has any more is not taken for a slip of the pen.
+    for verb in [&["host", "rm", "web"][..], &["manifest", "web"], &["status", "web"]] {
+        let run = sandbox.sealift(verb).exits(2);
+        run.says("web was removed from recipients.toml").says("`sealift who --host web`");
+    }
+    sandbox.sealift(&["host", "rm", "bd"]).exits(2).says("there is no host bd").says("did you mean db?");
+    sandbox.sealift(&["status", "mail"]).exits(2).says("`sealift host add mail --ssh USER@ADDRESS` adds one");
     // The key cannot come back.
     let key = std::fs::read_to_string(sandbox.key("web.pub")).expect("a key");
     sandbox

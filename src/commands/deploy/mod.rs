@@ -27,7 +27,6 @@ use crate::commands::deploy::report::{Report, muster};
 use crate::commands::deploy::request::{Builder, Request};
 use crate::commands::deploy::run_store::{Begun, Kept, Store};
 use crate::commands::hosts::bootstrap::Brought;
-use crate::commands::hosts::identify;
 use crate::commands::hosts::ready::{Brings, together};
 use crate::commands::hosts::select::{Chosen, Needs, Ready, reach_all};
 use crate::commands::hosts::talk::{OfHost, listed};
@@ -134,7 +133,7 @@ fn again(session: &Session, request: &Request, begun: Begun, mut campaign: Campa
     let policy = &session.fleet.policy;
     let hosts = campaign.hosts.keys().cloned().collect();
     if let Some(gone) = campaign.hosts.keys().find(|host| !policy.hosts.contains_key(host.as_str())) {
-        return Err(identify::no_such_host(policy, gone));
+        return Err(policy.no_host(gone));
     }
     build::hold(&begun.rooted, &campaign)?;
     let chosen = Chosen { named: std::collections::BTreeSet::clone(&hosts), hosts };

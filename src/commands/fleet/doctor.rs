@@ -13,7 +13,7 @@ use crate::adapters::host::facts;
 use crate::adapters::host::host_key::machine_keys;
 use crate::commands::Session;
 use crate::commands::hosts::connection::{Reach, Target, out_of_form};
-use crate::commands::hosts::identify::{no_such_host, this_machine};
+use crate::commands::hosts::identify::this_machine;
 use crate::commands::hosts::privilege::Rights;
 use crate::commands::hosts::select::Who;
 use crate::domain::deploy::protocol::{Told, Work};
@@ -123,7 +123,7 @@ fn reached(session: Option<&Session>, request: &Request<'_>) -> Result<(Target, 
     };
     let policy = &session.fleet.policy;
     if !policy.hosts.contains_key(host) {
-        return Err(no_such_host(policy, host));
+        return Err(policy.no_host(host));
     }
     // Another key than the pinned one is a finding here, and not a reason to look away.
     if request.who.root.as_os_str() != "/" {

@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use crate::adapters::age::generate::generate;
 use crate::commands::past::Past;
-use crate::commands::secrets::list::no_host;
 use crate::commands::secrets::rekey::{Report as Rekeyed, Terms, agree, refuse_broken, reseal};
 use crate::commands::writer::Writer;
 use crate::commands::{Changes, Session, adopt_policy};
@@ -14,7 +13,7 @@ use crate::domain::drift::rekey_plan::{Plan, Scope};
 use crate::domain::name::{FileName, HostName, SecretName, Tag};
 use crate::domain::policy::edit::{Declaration, Edit, public_path};
 use crate::domain::policy::parse::FILE;
-use crate::domain::policy::{HOST_KEYS, Policy};
+use crate::domain::policy::{HOST_KEYS, Host, Policy};
 use crate::domain::secret::inventory::{Found, Inventory};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::recipient::{Fingerprint, Recipient};
@@ -150,7 +149,7 @@ fn declared(host: &HostName) -> Declaration {
 /// As `add`.
 pub fn rekey(session: &mut Session, name: &HostName, keys: &[Recipient]) -> Result<Report> {
     let (git, journal) = session.lock()?;
-    let Some(host) = session.fleet.policy.hosts.get(name) else { return Err(no_host(&session.fleet.policy, name)) };
+    let Some(host) = session.fleet.policy.hosts.get(name) else { return Err(session.fleet.policy.no_host(name)) };
     if host.keys == keys {
         return Ok(Report::of(name, Change::None));
     }
@@ -179,7 +178,7 @@ pub fn rekey(session: &mut Session, name: &HostName, keys: &[Recipient]) -> Resu
 pub fn remove(session: &mut Session, name: &HostName) -> Result<Report> {
     let (git, journal) = session.lock()?;
     let policy = &session.fleet.policy;
-    let Some(host) = policy.hosts.get(name) else { return Err(no_host(policy, name)) };
+    let Some(host) = policy.hosts.get(name) else { return Err(policy.no_host(name)) };
     let keys = host.keys.clone();
     let others: BTreeSet<&Tag> =
         policy.hosts.iter().filter(|(other, _)| *other != name).flat_map(|(_, host)| &host.tags).collect();
@@ -336,7 +335,7 @@ pub struct Row {
 /// The hosts of the policy.
 pub fn list(session: &Session) -> Vec<Row> {
     let policy = &session.fleet.policy;
-    let row = |(name, host): (&HostName, &crate::domain::policy::Host)| Row {
+    let row = |(name, host): (&HostName, &Host)| Row {
         host: name.clone(),
         address: host.address.to_string(),
         tags: host.tags.iter().cloned().collect(),

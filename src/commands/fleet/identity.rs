@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use serde::Serialize;
 
 use crate::adapters::age::identity::{self, Identities};
-use crate::adapters::age::keyring;
+use crate::adapters::age::{discovery, keyring};
 use crate::adapters::fs::files;
 use crate::adapters::fs::transaction::Journal;
 use crate::adapters::git::Git;
@@ -118,9 +118,7 @@ pub fn new(session: &mut Session, request: &New) -> Result<Made> {
         }
     };
     let (kept, backup) = match (&request.keep, file) {
-        (Keep::Keyring { .. }, file) => {
-            (crate::adapters::age::discovery::KEYRING.to_owned(), file.map(|file| file.display().to_string()))
-        }
+        (Keep::Keyring { .. }, file) => (discovery::KEYRING.to_owned(), file.map(|file| file.display().to_string())),
         (Keep::File { .. }, file) => (file.map(|file| file.display().to_string()).unwrap_or_default(), None),
     };
     let files_to_rekey = adopt(session, named);
@@ -230,7 +228,7 @@ pub fn import(session: &mut Session, path: &Path, admin: Option<&AdminName>, add
     let made = |admin: &AdminName, files_to_rekey| Made {
         admin: admin.clone(),
         recipient: recipient.canonical().to_owned(),
-        kept: crate::adapters::age::discovery::KEYRING.to_owned(),
+        kept: discovery::KEYRING.to_owned(),
         backup: Some(path.display().to_string()),
         second_admin,
         files_to_rekey,

@@ -2,7 +2,7 @@
 
 use crate::commands::Session;
 use crate::domain::manifest::Manifest;
-use crate::domain::name::{FileName, HostName, nearest};
+use crate::domain::name::{FileName, HostName};
 use crate::error::{Error, Result};
 
 /// Makes the manifest of a host. Needs no key: nothing is opened.
@@ -12,11 +12,7 @@ use crate::error::{Error, Result};
 pub fn run(session: &Session, host: &HostName) -> Result<Manifest> {
     let policy = &session.fleet.policy;
     if !policy.hosts.contains_key(host) {
-        let error = Error::usage(format!("the fleet has no host {host}"));
-        return Err(match nearest(host.as_str(), policy.hosts.keys().map(HostName::as_str)) {
-            Some(near) => error.hint(format!("did you mean {near}?")),
-            None => error.hint("`sealift host list` shows what there is"),
-        });
+        return Err(policy.no_host(host));
     }
     let root = session.fleet.root.to_str().ok_or_else(|| Error::failed("the fleet's path is not UTF-8 text"))?;
     let file_of = |file: &FileName| format!("{}/{}", root.trim_end_matches('/'), file.path());

@@ -10,7 +10,6 @@ use crate::adapters::git::Git;
 use crate::adapters::host::host_key;
 use crate::commands::Session;
 use crate::commands::fleet::host::own_key;
-use crate::commands::secrets::list::no_host;
 use crate::commands::secrets::show;
 use crate::domain::name::HostName;
 use crate::error::{Error, Result};
@@ -35,7 +34,7 @@ pub struct Report {
 /// changed then.
 pub fn run(session: &Session, name: &HostName, root: &Path) -> Result<Report> {
     let policy = &session.fleet.policy;
-    let Some(host) = policy.hosts.get(name) else { return Err(no_host(policy, name)) };
+    let Some(host) = policy.hosts.get(name) else { return Err(policy.no_host(name)) };
     let secret = own_key(name)?;
     if !policy.secrets.contains_key(secret.as_str()) {
         return Err(Error::usage(format!("no host key was made for {name}: there is no secret {secret}"))

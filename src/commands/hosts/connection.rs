@@ -12,7 +12,7 @@ use crate::commands::Talk;
 use crate::commands::agent::launch::VERB;
 use crate::commands::agent::survey;
 use crate::commands::hosts::bootstrap;
-use crate::commands::hosts::identify::{is_here, no_such_host};
+use crate::commands::hosts::identify::is_here;
 use crate::commands::hosts::privilege::{Caller, Rights};
 use crate::domain::address::{self, Address};
 use crate::domain::deploy::host_facts::{Question, Survey};
@@ -141,7 +141,7 @@ impl Target {
         bring: Option<&bootstrap::Brought>,
         root: bool,
     ) -> Result<Self> {
-        let Some(host) = policy.hosts.get(name) else { return Err(no_such_host(policy, name)) };
+        let Some(host) = policy.hosts.get(name) else { return Err(policy.no_host(name)) };
         if is_here(host) {
             return Self::here(Root::open(Path::new("/"))?, Some(name.clone()));
         }

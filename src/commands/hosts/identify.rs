@@ -18,7 +18,7 @@ pub fn this_machine(policy: &Policy, root: &Root, named: Option<&HostName>) -> R
     let pinned = |host: &Host| host.ssh_keys.iter().any(|key| shown.contains(key));
     let holder = policy.hosts.iter().find(|(_, host)| pinned(host)).map(|(name, _)| name);
     if let Some(named) = named {
-        let Some(host) = policy.hosts.get(named) else { return Err(no_such_host(policy, named)) };
+        let Some(host) = policy.hosts.get(named) else { return Err(policy.no_host(named)) };
         // A host with an age key of its own shows no SSH key: then its name must do.
         if pinned(host) || (host.ssh_keys.is_empty() && root.text("/etc/hostname").as_deref() == Some(named.as_str())) {
             return Ok(named.clone());
@@ -44,16 +44,6 @@ pub fn this_machine(policy: &Policy, root: &Root, named: Option<&HostName>) -> R
         Error::new(Kind::Unreachable, format!("no host of {} has the host key of this machine", parse::FILE))
             .hint("name it with `--host HOST`, or add it: `sealift host add NAME --key-file /etc/ssh/ssh_host_ed25519_key.pub`")
     })
-}
-
-/// The failure of a name that no host has.
-pub fn no_such_host(policy: &Policy, named: &HostName) -> Error {
-    let near = crate::domain::name::nearest(named.as_str(), policy.hosts.keys().map(HostName::as_str));
-    let error = Error::usage(format!("there is no host {named} in {}", parse::FILE));
-    match near {
-        Some(near) => error.hint(format!("did you mean {near}?")),
-        None => error.hint(format!("add it: `sealift host add {named}`")),
-    }
 }
 
 /// Whether a host is this machine: it has the host's pinned key.

@@ -13,11 +13,11 @@ use crate::commands::Talk;
 use crate::commands::hosts::bootstrap::Brought;
 use crate::commands::hosts::client::recover;
 use crate::commands::hosts::connection::Target;
-use crate::commands::hosts::identify::{no_such_host, this_machine};
+use crate::commands::hosts::identify::this_machine;
 use crate::commands::hosts::privilege::{Caller, Rights};
 use crate::commands::hosts::ready::{self, Brings};
 use crate::commands::hosts::talk::OfHost;
-use crate::domain::name::HostName;
+use crate::domain::name::{self, HostName};
 use crate::domain::policy::{Policy, Selector};
 use crate::error::{Error, Result};
 
@@ -72,10 +72,10 @@ impl Who {
             return Ok(Chosen { hosts: BTreeSet::from([here.clone()]), named: BTreeSet::from([here]) });
         }
         let hosts = policy.select(&self.words).map_err(|word| match word {
-            Selector::Host(host) => no_such_host(policy, host),
+            Selector::Host(host) => policy.no_host(host),
             word => {
                 let words = policy.selector_words();
-                let near = crate::domain::name::nearest(&word.to_string(), words.iter().map(String::as_str));
+                let near = name::nearest(&word.to_string(), words.iter().map(String::as_str));
                 let error = Error::usage(format!("no host has the tag of {word}"));
                 match near {
                     Some(near) => error.hint(format!("did you mean {near}?")),

@@ -8,7 +8,7 @@ use crate::commands::secrets::show::unknown;
 use crate::commands::{Event, Session};
 use crate::domain::drift::access::{Access, Reader};
 use crate::domain::drift::status::{Standing, credible};
-use crate::domain::name::{FileName, HostName, nearest};
+use crate::domain::name::{FileName, HostName};
 use crate::domain::policy::{Policy, Wanted};
 use crate::domain::secret::inventory::Found;
 use crate::domain::secret::recipient::{Fingerprint, Recipient};
@@ -268,17 +268,7 @@ fn keys_of(policy: &Policy, host: &HostName) -> Result<BTreeSet<Fingerprint>> {
     let present = policy.hosts.get(host).map(|host| &host.keys);
     let former = policy.retired.get(host).map(|gone| &gone.keys);
     if present.is_none() && former.is_none() {
-        return Err(no_host(policy, host));
+        return Err(policy.no_host(host));
     }
     Ok(present.into_iter().chain(former).flatten().map(Recipient::fingerprint).collect())
-}
-
-/// The failure of a name that no host has.
-pub fn no_host(policy: &Policy, host: &HostName) -> Error {
-    let known: BTreeSet<&str> = policy.hosts.keys().chain(policy.retired.keys()).map(HostName::as_str).collect();
-    let error = Error::usage(format!("there is no host {host}"));
-    match nearest(host.as_str(), known) {
-        Some(near) => error.hint(format!("did you mean {near}?")),
-        None => error.hint("`sealift host list` shows them"),
-    }
 }

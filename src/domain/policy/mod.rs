@@ -14,10 +14,11 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::address::Address;
-use crate::domain::name::{AdminName, FileName, HostName, SecretName, Tag, UnitName, UnixName};
+use crate::domain::name::{AdminName, FileName, HostName, SecretName, Tag, UnitName, UnixName, nearest};
 use crate::domain::scan::allow::Allow;
 use crate::domain::secret::recipient::{Fingerprint, Recipient};
 use crate::domain::secret::shape::Shape;
+use crate::error::Error;
 
 /// The folder of the secrets that are the host keys of machines, by their names: kept by the admins, until the machine has
 /// its key.
@@ -382,6 +383,23 @@ impl Policy {
     /// Every key that the policy knows, with its holder.
     pub fn keys(&self) -> Keys<'_> {
         Keys { known: self.known_keys(), holders: self.holders() }
+    }
+
+    /// The failure of a name that no host has: one that was removed, one that is like another, or an unknown one.
+    pub fn no_host(&self, name: &HostName) -> Error {
+        if self.retired.contains_key(name) {
+            return Error::usage(format!("{name} was removed from {}", parse::FILE))
+                .hint(format!("`sealift who --host {name}` shows what it still knows"));
+        }
+        let error = Error::usage(format!("there is no host {name} in {}", parse::FILE));
+        let near = |names: &mut dyn Iterator<Item = &HostName>| {
+            nearest(name.as_str(), names.map(HostName::as_str)).map(str::to_owned)
+        };
+        match near(&mut self.hosts.keys()).or_else(|| near(&mut self.retired.keys())) {
+            Some(near) => error.hint(format!("did you mean {near}?")),
+            None => error
+                .hint(format!("`sealift host list` shows them; `sealift host add {name} --ssh USER@ADDRESS` adds one")),
+        }
     }
 
     /// The hosts that a list of selectors names. `Err` is the first word that names nothing.

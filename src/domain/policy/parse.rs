@@ -10,7 +10,7 @@ use jiff::civil::Date;
 
 use crate::domain::address::Address;
 use crate::domain::guarded::guarded;
-use crate::domain::name::{AdminName, HostName, SecretName, Tag, UnitName, UnixName, nearest};
+use crate::domain::name::{AdminName, HostName, NameError, SecretName, Tag, UnitName, UnixName, nearest};
 use crate::domain::policy::paths::{DELIVERED, DELIVERED_FOR_USERS, path_fault};
 use crate::domain::policy::schema::{At, RawAllow, RawCheck, RawDeploy, RawHost, RawPolicy, RawSecret, Text};
 use crate::domain::policy::{
@@ -588,8 +588,8 @@ pub struct Refusal {
     hint: Option<String>,
 }
 
-impl From<crate::domain::name::NameError> for Refusal {
-    fn from(error: crate::domain::name::NameError) -> Self {
+impl From<NameError> for Refusal {
+    fn from(error: NameError) -> Self {
         Self { what: error.to_string(), hint: None }
     }
 }

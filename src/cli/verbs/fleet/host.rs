@@ -8,11 +8,11 @@ use clap::Subcommand;
 use crate::adapters::fs::files;
 use crate::adapters::prompt::Ask;
 use crate::cli::app::{App, Done, table};
-use crate::cli::settings;
+use crate::cli::verbs::secrets::rekey;
+use crate::cli::{args, settings};
 use crate::commands::Session;
 use crate::commands::fleet::host::{self, Change, New, Report};
 use crate::commands::fleet::{onboard, provision};
-use crate::commands::secrets::list::no_host;
 use crate::domain::address::Address;
 use crate::domain::name::HostName;
 use crate::domain::secret::recipient::{Recipient, SshFingerprint};
@@ -214,14 +214,14 @@ fn new(args: Add, session: &Session) -> Result<New> {
 struct At(Option<Address>);
 
 fn optional_address(text: &str) -> Result<At, String> {
-    if text.is_empty() { Ok(At(None)) } else { crate::cli::args::address(text).map(|address| At(Some(address))) }
+    if text.is_empty() { Ok(At(None)) } else { args::address(text).map(|address| At(Some(address))) }
 }
 
 /// The keys that a host shall have from now on.
 fn keys_now(args: &Rekey, session: &Session) -> Result<Vec<Recipient>> {
     let Some(At(address)) = &args.ssh else { return parsed(&args.key, &args.key_file) };
     let Some(known) = session.fleet.policy.hosts.get(&args.name) else {
-        return Err(no_host(&session.fleet.policy, &args.name));
+        return Err(session.fleet.policy.no_host(&args.name));
     };
     let request = onboard::Request {
         name: &args.name,
@@ -259,7 +259,7 @@ fn show(report: &Report, app: &App) -> Result<()> {
         Change::Removed => format!("removed {host}; recipients.toml remembers its keys and refuses their return"),
         Change::None => format!("{host} has this key already; nothing changed"),
     });
-    crate::cli::verbs::secrets::rekey::show(&report.rekeyed, &app.ui)?;
+    rekey::show(&report.rekeyed, &app.ui)?;
     for file in &report.made {
         app.ui.say(&format!("made a value of its own for {host}: {file}"));
     }
