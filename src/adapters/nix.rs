@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::adapters::fs::root::Root;
 use crate::adapters::git::Git;
 use crate::adapters::host::accounts::Caller;
+use crate::adapters::host::closure;
 use crate::adapters::process::Invocation;
 use crate::domain::address::Address;
 use crate::domain::deploy::host_facts::Trust;
@@ -168,7 +169,7 @@ impl Rooted {
             return Err(call.failure(&output));
         }
         let built: BTreeMap<HostName, String> = plans.into_iter().map(|(host, one)| (host, one.out)).collect();
-        if built.values().all(|path| crate::adapters::host::closure::is_store_path(path)) {
+        if built.values().all(|path| closure::is_store_path(path)) {
             Ok(built)
         } else {
             Err(Error::failed("nix eval names no store path"))
@@ -186,7 +187,7 @@ impl Rooted {
         if !output.ended.well() {
             return Err(call.failure(&output));
         }
-        let path = Some(&one.out).filter(|path| crate::adapters::host::closure::is_store_path(path));
+        let path = Some(&one.out).filter(|path| closure::is_store_path(path));
         path.cloned().ok_or_else(|| Error::failed("nix eval names no store path"))
     }
 
@@ -248,11 +249,7 @@ pub fn homes(flake: &Flake, hosts: &[&HostName]) -> Result<BTreeMap<String, Eval
 pub fn add(name: &str, folder: &Path) -> Result<String> {
     let printed = nix().args(["store", "add-path", "--name", name, "--"]).arg(folder).read()?;
     let path = String::from_utf8_lossy(&printed).trim().to_owned();
-    if crate::adapters::host::closure::is_store_path(&path) {
-        Ok(path)
-    } else {
-        Err(Error::failed("nix store add-path names no store path"))
-    }
+    if closure::is_store_path(&path) { Ok(path) } else { Err(Error::failed("nix store add-path names no store path")) }
 }
 
 /// Copies store paths, with all they need, to another machine. `line` is told what nix says.
@@ -314,7 +311,7 @@ pub fn sign(paths: &[&str], key: &Path) -> Result<()> {
 fn built_path(json: &[u8]) -> Result<String> {
     let built: serde_json::Value =
         serde_json::from_slice(json).map_err(|error| Error::failed("nix build answers out of form").because(error))?;
-    let path = built[0]["outputs"]["out"].as_str().filter(|path| crate::adapters::host::closure::is_store_path(path));
+    let path = built[0]["outputs"]["out"].as_str().filter(|path| closure::is_store_path(path));
     path.map(str::to_owned).ok_or_else(|| Error::failed("nix build names no store path"))
 }
 
@@ -349,7 +346,7 @@ pub fn copy(root: &Root, paths: &[&str], sudo: bool) -> Result<()> {
 /// When no program can tell.
 pub fn differences(root: &Root, before: &str, after: &str) -> Result<Vec<String>> {
     // What runs is what a host says that runs: nix would build whatever flake that names, and options are words too.
-    if let Some(other) = [before, after].into_iter().find(|path| !crate::adapters::host::closure::is_store_path(path)) {
+    if let Some(other) = [before, after].into_iter().find(|path| !closure::is_store_path(path)) {
         return Err(Error::failed(format!("{other} is no store path")));
     }
     let mut calls = Vec::new();

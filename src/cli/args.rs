@@ -1,6 +1,7 @@
 //! Values of arguments that several verbs take.
 
 use crate::domain::address::Address;
+use crate::domain::policy::Generate;
 use crate::domain::secret::age_header::VALUE_MAXIMUM;
 
 /// A size of a value, in bytes: no larger than what could be read again.
@@ -33,7 +34,7 @@ impl GenerateKind {
     }
 
     /// With a length: characters of a password, bytes before encoding otherwise.
-    pub fn with(self, length: Option<u32>) -> crate::domain::policy::Generate {
+    pub fn with(self, length: Option<u32>) -> Generate {
         use crate::domain::policy::Generate;
         let length = length.unwrap_or(32);
         match self {

@@ -26,6 +26,7 @@ use crate::adapters::repository::Fleet;
 use crate::domain::name::HostName;
 use crate::domain::policy::parse::{self, FILE};
 use crate::domain::secret::plaintext::Plaintext;
+use crate::domain::secret::recipient::Recipient;
 use crate::error::Result;
 
 /// What a verb tells while it works.
@@ -113,10 +114,7 @@ impl Session {
     ///
     /// # Errors
     /// When a plugin is not allowed or not installed.
-    pub fn sealer<'a>(
-        &self,
-        recipients: impl IntoIterator<Item = &'a crate::domain::secret::recipient::Recipient>,
-    ) -> Result<Sealer> {
+    pub fn sealer<'a>(&self, recipients: impl IntoIterator<Item = &'a Recipient>) -> Result<Sealer> {
         let ask: Arc<dyn Ask> = self.talk.clone();
         Sealer::new(recipients, &self.plugins, &ask)
     }

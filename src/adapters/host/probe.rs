@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::adapters::fs::files;
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::units;
 use crate::adapters::process::Invocation;
@@ -128,7 +129,7 @@ fn gpu(root: &Root, driver: Option<&str>) -> Result<()> {
 
 /// Whether the kernel has a default route, IPv4 or IPv6.
 fn has_default_route() -> bool {
-    let lines = |path: &str| crate::adapters::fs::files::read_kernel(path).unwrap_or_default();
+    let lines = |path: &str| files::read_kernel(path).unwrap_or_default();
     let v4 = lines("/proc/net/route").lines().skip(1).any(|line| line.split_whitespace().nth(1) == Some("00000000"));
     // Loopback has a default route of its own (unreachable) in every namespace.
     v4 || lines("/proc/net/ipv6_route").lines().any(|line| {
@@ -154,13 +155,7 @@ mod tests {
     }
 
     fn put(root: &Root, path: &str, mode: u32) {
-        crate::adapters::fs::files::replace(
-            &root.outside(path),
-            b"#!/bin/sh\n",
-            mode,
-            crate::adapters::fs::files::Durable::Later,
-        )
-        .unwrap();
+        files::replace(&root.outside(path), b"#!/bin/sh\n", mode, files::Durable::Later).unwrap();
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::domain::nix::finding::{Found, Rule};
 use crate::domain::nix::options::{self, Row};
 use crate::domain::nix::redact::Edited;
 use crate::domain::nix::{literal, rules};
+use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::shape::Shape;
 use crate::error::{Error, Result};
 
@@ -145,7 +146,7 @@ fn choose<'a>(text: &str, all: &'a [Found], request: &Request) -> Result<&'a Fou
 }
 
 /// The shape that the option's file must have. What is no token, such as a pass phrase with spaces, is sealed as it is.
-fn shape(found: &Found, value: &crate::domain::secret::plaintext::Plaintext) -> Result<Shape> {
+fn shape(found: &Found, value: &Plaintext) -> Result<Shape> {
     let shape: Shape = found.known.map_or_else(|| "token".to_owned(), |known| known.shape(&found.stars)).parse()?;
     let fits = value.expose(|bytes| shape.check(bytes).is_ok());
     Ok(if shape == Shape::Token && !fits { Shape::Raw } else { shape })

@@ -8,6 +8,7 @@ use crate::adapters::fs::root::Root;
 use crate::adapters::git::Git;
 use crate::adapters::host::closure;
 use crate::adapters::nix::{self, Evaluated, Flake, Remote, Rooted};
+use crate::adapters::process::parallel;
 use crate::adapters::signals;
 use crate::commands::agent::survey;
 use crate::commands::deploy::preflight;
@@ -102,22 +103,21 @@ pub fn build_for(
         return Ok(paired.collect());
     }
     let count = ready.len();
-    let built =
-        crate::adapters::process::parallel::map_on(request.who.places(&session.fleet.policy, true), &ready, |one| {
-            let talk = OfHost::among(&session.talk, &one.host, count);
-            let attribute = fleet.flake.system_of(&one.host);
-            let system = match &one.target.reach {
-                Reach::Here(_) => rooted.build(&Rooted::name_of(&one.host), &attribute, |_| ()),
-                Reach::There(there) => {
-                    talk.event(Event::Step("building on the host".to_owned()));
-                    nix::build_on(&there.line().store(), &attribute, |_| ())
-                }
-            };
-            let there = one.target.is_remote();
-            system
-                .map(|system| Built { system, there, homes: Vec::new() })
-                .map_err(|error| not_built(&one.host, &fleet.flake, &error))
-        });
+    let built = parallel::map_on(request.who.places(&session.fleet.policy, true), &ready, |one| {
+        let talk = OfHost::among(&session.talk, &one.host, count);
+        let attribute = fleet.flake.system_of(&one.host);
+        let system = match &one.target.reach {
+            Reach::Here(_) => rooted.build(&Rooted::name_of(&one.host), &attribute, |_| ()),
+            Reach::There(there) => {
+                talk.event(Event::Step("building on the host".to_owned()));
+                nix::build_on(&there.line().store(), &attribute, |_| ())
+            }
+        };
+        let there = one.target.is_remote();
+        system
+            .map(|system| Built { system, there, homes: Vec::new() })
+            .map_err(|error| not_built(&one.host, &fleet.flake, &error))
+    });
     Ok(ready.into_iter().zip(built).collect())
 }
 

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use crate::adapters::git::Git;
 use crate::adapters::nix::Flake;
 use crate::adapters::repository::Fleet;
-use crate::commands::{Event, Talk};
+use crate::commands::{Event, Talk, scan};
 use crate::domain::drift::audit::{Level, Rule, audit};
 use crate::domain::policy::parse;
 use crate::error::{Error, Kind, Result};
@@ -37,7 +37,7 @@ pub fn fleet(
     };
     problems.extend(owner(&git));
     problems.extend(unseen(fleet, &git));
-    problems.extend(crate::commands::scan::staged_problems(&git, &fleet.policy));
+    problems.extend(scan::staged_problems(&git, &fleet.policy));
     problems.extend(drift(fleet, today, talk));
     match flake {
         Some(flake) if problems.is_empty() => Ok(Ready { git, flake }),

@@ -11,7 +11,7 @@ use crate::adapters::host::generation::{Access, Generation};
 use crate::adapters::host::tmpfs::Run;
 use crate::commands::install::request::status;
 use crate::domain::manifest::Manifest;
-use crate::domain::manifest::install_status::{Tree, hex, value_digest};
+use crate::domain::manifest::install_status::{Status, Tree, hex, value_digest};
 use crate::domain::manifest::placement::Target;
 use crate::domain::name::SecretName;
 use crate::error::{Error, Result};
@@ -72,7 +72,7 @@ fn wrong(
 /// What is live of one tree.
 struct Live {
     generation: Generation,
-    status: crate::domain::manifest::install_status::Status,
+    status: Status,
     key: [u8; 32],
 }
 

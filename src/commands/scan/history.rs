@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use crate::adapters::git::Git;
 use crate::adapters::git::history::{Change, changes};
 use crate::adapters::git::objects::{self, Answer};
-use crate::adapters::process::parallel;
+use crate::adapters::process::{Invocation, parallel};
 use crate::commands::scan::scanner::{Eye, Out, Raw, Subjected};
 use crate::domain::scan::source_rule::rules_for;
 use crate::domain::scan::{Engine, Place, Subject};
@@ -157,7 +157,7 @@ fn blobs(git: &Git, engine: &Engine, range: Option<&str>, sources: &Sources) -> 
     Ok(out)
 }
 
-fn walk(git: &Git, range: Option<&str>, names: &str) -> crate::adapters::process::Invocation {
+fn walk(git: &Git, range: Option<&str>, names: &str) -> Invocation {
     let call = git.unaltered().args(["rev-list", "--objects", names, "--missing=print"]);
     match range {
         None => call.args(["--all", "--"]),

@@ -26,7 +26,7 @@ use crate::domain::policy::parse::FILE;
 use crate::domain::scan::allow::Allow;
 use crate::domain::scan::finding::shown;
 use crate::domain::scan::values::{Gathered, Values};
-use crate::domain::scan::{Engine, Finding, Wanted};
+use crate::domain::scan::{Engine, Finding, Place, Wanted};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Kind, Result};
 
@@ -282,7 +282,7 @@ fn told(report: &mut Report, out: &Out, names: &[String], allowed: &[Allow], top
 fn finding(raw: &Raw, names: &[String]) -> Finding {
     let Raw { hit, .. } = raw;
     let secret = hit.secret.and_then(|number| names.get(number as usize)).cloned();
-    let committed = matches!(raw.place, crate::domain::scan::Place::History { .. });
+    let committed = matches!(raw.place, Place::History { .. });
     Finding {
         weight: hit.rule.weight,
         rule: hit.rule.id,

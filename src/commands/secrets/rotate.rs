@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::adapters::age::generate::generate;
+use crate::adapters::fs::files;
 use crate::commands::secrets::list::knowledge;
 use crate::commands::secrets::seal::{Source, find, fitting};
 use crate::commands::secrets::show::unknown;
@@ -12,6 +13,7 @@ use crate::commands::writer::{Sealed, Writer};
 use crate::commands::{Changes, Session};
 use crate::domain::name::{FileName, HostName};
 use crate::domain::policy::Wanted;
+use crate::domain::secret::age_header;
 use crate::error::{Error, Kind, Result};
 
 /// What to rotate.
@@ -66,9 +68,7 @@ pub fn run(session: &mut Session, request: Request) -> Result<Report> {
                 .hint("rotate them one at a time"));
         }
         Some(Source::Given(value)) => Some(value),
-        Some(Source::File { path, .. }) => {
-            Some(crate::adapters::fs::files::read_plaintext(&path, crate::domain::secret::age_header::VALUE_LIMIT)?)
-        }
+        Some(Source::File { path, .. }) => Some(files::read_plaintext(&path, age_header::VALUE_LIMIT)?),
         None | Some(Source::Prompt | Source::Generate(_)) => None,
     };
     let mut changes = Changes::default();

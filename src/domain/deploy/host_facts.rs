@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::deploy::diff::{Carried, Commands, Facts, Outcome};
+use crate::domain::deploy::diff::{Action, Carried, Commands, Facts, Outcome};
 use crate::domain::deploy::home::State;
 use crate::domain::name::{HostName, UnixName};
 
@@ -127,7 +127,7 @@ pub struct Record {
     /// When it ended, in UTC.
     pub ended: String,
     /// How far it was to go; none for a recovery.
-    pub action: Option<crate::domain::deploy::diff::Action>,
+    pub action: Option<Action>,
     /// The system that was to come.
     pub system: Option<String>,
     /// The one that ran before.

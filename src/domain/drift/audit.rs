@@ -9,8 +9,9 @@ use crate::domain::drift::access::{Access, listed};
 use crate::domain::drift::status::Standing;
 use crate::domain::name::{FileName, HostName, SecretName};
 use crate::domain::policy::{HOST_KEYS, Holder, Keys, Policy, Wanted};
+use crate::domain::scan::index;
 use crate::domain::secret::inventory::{Found, Inventory};
-use crate::domain::secret::recipient::Fingerprint;
+use crate::domain::secret::recipient::{Fingerprint, KeyKind};
 use crate::domain::secret::seal::Seal;
 
 /// What kind of finding it is. The text form is stable.
@@ -256,9 +257,7 @@ fn of_policy(policy: &Policy) -> Vec<Finding> {
         policy.hosts.iter().flat_map(|(name, host)| host.keys.iter().map(move |key| (format!("hosts.{name}"), key)));
     let admins =
         policy.admins.iter().flat_map(|(name, keys)| keys.iter().map(move |key| (format!("admins.{name}"), key)));
-    for (about, _) in
-        hosts.chain(admins).filter(|(_, key)| key.kind() == crate::domain::secret::recipient::KeyKind::SshRsa)
-    {
+    for (about, _) in hosts.chain(admins).filter(|(_, key)| key.kind() == KeyKind::SshRsa) {
         found.push(Finding::warning(
             Rule::WeakKey,
             about,
@@ -269,7 +268,7 @@ fn of_policy(policy: &Policy) -> Vec<Finding> {
     // A machine's own host key is for the admins, who put it in place.
     let own_key = |name: &SecretName| name.as_str().strip_prefix(HOST_KEYS).is_some_and(|rest| rest.starts_with('/'));
     // So is the key of the index of values.
-    let kept = |name: &SecretName| own_key(name) || name.as_str() == crate::domain::scan::index::KEY;
+    let kept = |name: &SecretName| own_key(name) || name.as_str() == index::KEY;
     for (name, _) in policy.secrets.iter().filter(|(name, secret)| secret.hosts.is_empty() && !kept(name)) {
         found.push(Finding::warning(
             Rule::NoReader,

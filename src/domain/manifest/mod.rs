@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::manifest::placement::{Said, Target, take};
 use crate::domain::manifest::template::{Template, TemplateEntry};
 use crate::domain::name::{FileName, HostName, SecretName, UnitName};
-use crate::domain::policy::Policy;
+use crate::domain::policy::{Policy, Secret};
 use crate::domain::secret::shape::Shape;
 use crate::error::{Error, Result};
 
@@ -107,7 +107,7 @@ impl Manifest {
     pub fn of(policy: &Policy, host: &HostName, file_of: impl Fn(&FileName) -> String) -> Self {
         let words = |units: &[UnitName]| units.iter().map(ToString::to_string).collect();
         let of_host = policy.secrets.iter().filter(|(_, secret)| secret.hosts.contains(host));
-        let entry = |(name, secret): (&SecretName, &crate::domain::policy::Secret)| {
+        let entry = |(name, secret): (&SecretName, &Secret)| {
             let sealed_as = if secret.per_host { name.file_of(host) } else { name.file() };
             Entry {
                 name: name.to_string(),

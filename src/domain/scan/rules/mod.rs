@@ -8,6 +8,7 @@ mod tokens;
 use crate::domain::prefilter::Literal;
 use crate::domain::rule_info::{About, Weight};
 use crate::domain::scan::rule::Rule;
+use crate::domain::scan::source_rule;
 
 /// What finds the fleet's own values. Not in the list below: it is looked for by `values`.
 pub static SEALED_VALUE: About = About {
@@ -25,7 +26,7 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
 
 /// What every rule says of itself, the ones for sources and for values included.
 pub fn every() -> impl Iterator<Item = &'static About> {
-    std::iter::once(&SEALED_VALUE).chain(all().map(|rule| &rule.about)).chain(crate::domain::scan::source_rule::every())
+    std::iter::once(&SEALED_VALUE).chain(all().map(|rule| &rule.about)).chain(source_rule::every())
 }
 
 /// The rule of this name.
