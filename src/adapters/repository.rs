@@ -10,7 +10,7 @@ use crate::adapters::process::parallel;
 use crate::adapters::signals;
 use crate::domain::name::FileName;
 use crate::domain::policy::edit::public_path;
-use crate::domain::policy::{Policy, parse};
+use crate::domain::policy::{self, Policy, parse};
 use crate::domain::secret::age_header::{ARMOR, FILE_LIMIT, Fault, HEADER_LIMIT};
 use crate::domain::secret::inventory::{Found, Inventory};
 use crate::domain::secret::seal::Envelope;
@@ -38,10 +38,10 @@ impl Fleet {
         let here = std::fs::canonicalize(directory)
             .map_err(|error| Error::usage(format!("there is no directory {}", directory.display())).because(error))?;
         here.ancestors()
-            .find(|above| above.join(parse::FILE).symlink_metadata().is_ok())
+            .find(|above| above.join(policy::FILE).symlink_metadata().is_ok())
             .map(Path::to_owned)
             .ok_or_else(|| {
-                Error::usage(format!("there is no fleet here: no {} in {} or above", parse::FILE, here.display()))
+                Error::usage(format!("there is no fleet here: no {} in {} or above", policy::FILE, here.display()))
                     .hint("make one with `sealift init`, or name it with `--fleet DIR`")
             })
     }
@@ -51,9 +51,9 @@ impl Fleet {
     /// # Errors
     /// When recipients.toml cannot be read, or is invalid.
     pub fn open(root: &Path) -> Result<Self> {
-        let path = root.join(parse::FILE);
+        let path = root.join(policy::FILE);
         let bytes = files::read(&path, parse::LIMIT).map_err(|error| error.of_kind(Kind::Usage))?;
-        let text = String::from_utf8(bytes).map_err(|_| Error::usage(format!("{} is not UTF-8 text", parse::FILE)))?;
+        let text = String::from_utf8(bytes).map_err(|_| Error::usage(format!("{} is not UTF-8 text", policy::FILE)))?;
         let policy = parse::parse(&text)?;
         Ok(Self { root: root.to_owned(), text, policy })
     }
@@ -78,7 +78,7 @@ impl Fleet {
             finished(paths);
         }
         // What was read before the lock was held may be another's former policy by now.
-        let text = files::read(&self.root.join(parse::FILE), parse::LIMIT)?;
+        let text = files::read(&self.root.join(policy::FILE), parse::LIMIT)?;
         if text != self.text.as_bytes() {
             *self = Self::open(&self.root)?;
         }

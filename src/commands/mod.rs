@@ -24,7 +24,7 @@ use crate::adapters::git::Git;
 use crate::adapters::prompt::Ask;
 use crate::adapters::repository::Fleet;
 use crate::domain::name::HostName;
-use crate::domain::policy::parse::{self, FILE};
+use crate::domain::policy::{FILE, parse};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::recipient::Recipient;
 use crate::error::Result;

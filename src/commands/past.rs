@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::adapters::git::Git;
 use crate::domain::drift::access::{Reader, listed};
 use crate::domain::name::FileName;
-use crate::domain::policy::parse::{self, FILE};
-use crate::domain::policy::{Keys, Policy};
+use crate::domain::policy::{FILE, Keys, Policy, parse};
 use crate::domain::secret::seal::Envelope;
 use crate::error::Result;
 

@@ -19,7 +19,7 @@ use crate::commands::writer::Writer;
 use crate::commands::{Changes, Event, Session};
 use crate::domain::name::{HostName, SecretName};
 use crate::domain::policy::edit::{Declaration, Edit};
-use crate::domain::policy::parse::{self, FILE};
+use crate::domain::policy::{FILE, parse};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::shape::Shape;
 use crate::error::{Error, Result};

@@ -9,7 +9,7 @@ use crate::adapters::nix::Flake;
 use crate::adapters::repository::Fleet;
 use crate::commands::{Event, Talk, scan};
 use crate::domain::drift::audit::{Level, Rule, audit};
-use crate::domain::policy::parse;
+use crate::domain::policy;
 use crate::error::{Error, Kind, Result};
 
 /// What builds go on with.
@@ -85,7 +85,7 @@ fn owner(git: &Git) -> Option<Error> {
 
 /// What Nix does not see: files that git does not track. They would be missing from the system without a word.
 fn unseen(fleet: &Fleet, git: &Git) -> Vec<Error> {
-    let places = ["secrets", "hosts", parse::FILE, "flake.nix", "flake.lock"].map(|name| fleet.root.join(name));
+    let places = ["secrets", "hosts", policy::FILE, "flake.nix", "flake.lock"].map(|name| fleet.root.join(name));
     let there: Vec<&Path> =
         places.iter().map(PathBuf::as_path).filter(|path| path.symlink_metadata().is_ok()).collect();
     let status = match git.status(&there) {

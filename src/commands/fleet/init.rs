@@ -11,7 +11,7 @@ use crate::adapters::repository::Fleet;
 use crate::commands::scan::hook;
 use crate::domain::name::HostName;
 use crate::domain::nix::{guard, hosts};
-use crate::domain::policy::parse::{self, FILE};
+use crate::domain::policy::{FILE, parse};
 use crate::error::{Error, Result};
 
 /// How a new recipients.toml begins.

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::host_key::machine_keys;
 use crate::domain::name::HostName;
-use crate::domain::policy::{Host, Policy, parse};
+use crate::domain::policy::{self, Host, Policy};
 use crate::domain::secret::recipient::Recipient;
 use crate::error::{Error, Kind, Result};
 
@@ -41,7 +41,7 @@ pub fn this_machine(policy: &Policy, root: &Root, named: Option<&HostName>) -> R
         })
     };
     holder.or_else(by_name).cloned().ok_or_else(|| {
-        Error::new(Kind::Unreachable, format!("no host of {} has the host key of this machine", parse::FILE))
+        Error::new(Kind::Unreachable, format!("no host of {} has the host key of this machine", policy::FILE))
             .hint("name it with `--host HOST`, or add it: `sealift host add NAME --key-file /etc/ssh/ssh_host_ed25519_key.pub`")
     })
 }

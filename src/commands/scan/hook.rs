@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::adapters::fs::files::{self, Durable};
 use crate::adapters::git::Git;
-use crate::domain::policy::parse::FILE;
+use crate::domain::policy::FILE;
 use crate::error::{Error, Result};
 
 /// The lines that are ours in a hook begin and end so.

@@ -20,6 +20,8 @@ use crate::domain::secret::recipient::{Fingerprint, Recipient};
 use crate::domain::secret::shape::Shape;
 use crate::error::Error;
 
+/// The name of the file.
+pub const FILE: &str = "recipients.toml";
 /// The folder of the secrets that are the host keys of machines, by their names: kept by the admins, until the machine has
 /// its key.
 pub const HOST_KEYS: &str = "host-keys";
@@ -388,10 +390,10 @@ impl Policy {
     /// The failure of a name that no host has: one that was removed, one that is like another, or an unknown one.
     pub fn no_host(&self, name: &HostName) -> Error {
         if self.retired.contains_key(name) {
-            return Error::usage(format!("{name} was removed from {}", parse::FILE))
+            return Error::usage(format!("{name} was removed from {FILE}"))
                 .hint(format!("`sealift who --host {name}` shows what it still knows"));
         }
-        let error = Error::usage(format!("there is no host {name} in {}", parse::FILE));
+        let error = Error::usage(format!("there is no host {name} in {FILE}"));
         let near = |names: &mut dyn Iterator<Item = &HostName>| {
             nearest(name.as_str(), names.map(HostName::as_str)).map(str::to_owned)
         };

@@ -14,7 +14,7 @@ use crate::domain::name::{AdminName, HostName, NameError, SecretName, Tag, UnitN
 use crate::domain::policy::paths::{DELIVERED, DELIVERED_FOR_USERS, path_fault};
 use crate::domain::policy::schema::{At, RawAllow, RawCheck, RawDeploy, RawHost, RawPolicy, RawSecret, Text};
 use crate::domain::policy::{
-    Check, Delivery, DeploySettings, Generate, Host, Mode, Policy, Probe, Retired, Secret, Selector,
+    Check, Delivery, DeploySettings, FILE, Generate, Host, Mode, Policy, Probe, Retired, Secret, Selector,
 };
 use crate::domain::scan;
 use crate::domain::scan::allow::Allow;
@@ -23,8 +23,6 @@ use crate::domain::secret::shape::Shape;
 use crate::domain::toml_one::newer;
 use crate::error::{Error, Kind, Result};
 
-/// The name of the file.
-pub const FILE: &str = "recipients.toml";
 /// The largest file that is read, in bytes.
 pub const LIMIT: u64 = 4 << 20;
 /// The version of the form that this program reads.
