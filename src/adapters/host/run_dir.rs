@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -102,9 +103,9 @@ impl Bench {
     /// Adds the last event to the log of another run, one that was killed and is ended now: whoever follows it waits for
     /// that.
     pub fn log_end(&self, run: &str, told: &Told) {
-        if let (Some(line), Ok(mut log)) = (line(told), append(&self.log_of(run), 0o600)) {
+        if let Some(line) = line(told) {
             // As above.
-            let _lost = log.write_all(line.as_bytes());
+            let _lost = add(&self.log_of(run), 0o600, &line);
         }
     }
 
@@ -136,9 +137,7 @@ impl Bench {
     /// Keeps what a run came to, and adds it to the record.
     pub fn end(&self, run: &str, result: &[u8], record: &str) {
         let kept = files::replace(&self.folder.join(format!("{run}.json")), result, 0o644, Durable::Now);
-        let added = append(&self.record, 0o644).and_then(|mut file| {
-            writeln!(file, "{record}").map_err(|error| Error::io("cannot write the record", error))
-        });
+        let added = add(&self.record, 0o644, &format!("{record}\n"));
         for error in [kept.err(), added.err()].into_iter().flatten() {
             // What was done is done, and told to whoever listens.
             self.log(&Told::Warning { text: error.in_one_line() });
@@ -245,8 +244,21 @@ pub fn log_of(run: &str) -> String {
     format!("{FOLDER}/{run}.log")
 }
 
+/// Adds a line to a file that may end in the middle of one: what a power cut left of the last write.
+fn add(path: &Path, mode: u32, line: &str) -> Result<()> {
+    let failed = |error| Error::io(format!("cannot write {}", path.display()), error);
+    let mut file = append(path, mode)?;
+    let length = file.metadata().map_err(failed)?.len();
+    let mut last = [b'\n'];
+    if length > 0 {
+        file.read_exact_at(&mut last, length - 1).map_err(failed)?;
+    }
+    let apart = if last == *b"\n" { "" } else { "\n" };
+    file.write_all(format!("{apart}{line}").as_bytes()).map_err(failed)
+}
+
 fn append(path: &Path, mode: u32) -> Result<File> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = openat(CWD, path, flags, Mode::from_raw_mode(mode));
     fd.map(File::from).map_err(|error| Error::io(format!("cannot open {}", path.display()), error))
 }
@@ -259,6 +271,21 @@ pub fn now() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_power_cut_left_of_a_line_takes_no_other_with_it() {
+        let place = tempfile::tempdir().unwrap();
+        for torn in ["", "{\"event\":\"no", "\0\0\0"] {
+            let log = place.path().join("torn.log");
+            std::fs::write(&log, format!("first\n{torn}")).unwrap();
+            add(&log, 0o600, "last\n").unwrap();
+            let text = std::fs::read_to_string(&log).unwrap();
+            assert_eq!(text.lines().filter(|line| ["first", "last"].contains(line)).count(), 2, "{text:?}");
+            assert!(text.ends_with("last\n"), "{text:?}");
+        }
+        add(&place.path().join("new"), 0o600, "one\n").unwrap();
+        assert_eq!(std::fs::read(place.path().join("new")).unwrap(), b"one\n");
+    }
 
     #[test]
     fn who_is_gone_holds_nothing_whatever_its_line_says() {
