@@ -62,7 +62,8 @@ fn perform(verb: Verb, global: &Global, printer: &Arc<Printer>) -> Done {
         Verb::Provision(args) => provision::run(&args, printer),
         Verb::Install(args) => {
             let given = Given::new(global.passphrase_fd);
-            install::run(args, &global.identity, printer, Arc::new(Unattended { printer: Arc::clone(printer), given }))
+            let talk: Arc<dyn Talk> = Arc::new(Unattended { printer: Arc::clone(printer), given });
+            install::run(args, &global.identity, printer, &talk)
         }
     }
 }

@@ -68,6 +68,7 @@ impl Printer {
     ///
     /// # Errors
     /// When standard output cannot be written, such as on a full disk.
+    #[expect(clippy::unused_self, reason = "who prints is who has the printer")]
     pub fn data(&self, bytes: &[u8]) -> Result<()> {
         let mut out = std::io::stdout().lock();
         match out.write_all(bytes).and_then(|()| out.flush()) {

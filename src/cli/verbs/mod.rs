@@ -9,6 +9,8 @@ mod manual;
 mod scan;
 pub mod secrets;
 
+use std::sync::Arc;
+
 use clap::Subcommand;
 
 use crate::cli::app::{App, Done};
@@ -18,6 +20,7 @@ use crate::cli::verbs::deploy::{generations, rollback};
 use crate::cli::verbs::fleet::{check, cleanup, doctor, host, identity, init, manifest, status, verify};
 use crate::cli::verbs::scan::hook;
 use crate::cli::verbs::secrets::{edit, list, rekey, rename, rotate, seal, show, who};
+use crate::commands::talk::Talk;
 
 /// What to do.
 #[derive(Subcommand)]
@@ -207,7 +210,10 @@ impl Verb {
             Verb::Rollback(args) => rollback::run(args, app),
             Verb::Generations(args) => generations::run(args, app),
             Verb::HostRun(args) => host_run::run(&args, app.ui.printer()),
-            Verb::Install(args) => install::run(args, &app.global.identity, app.ui.printer(), app.ui.clone()),
+            Verb::Install(args) => {
+                let talk: Arc<dyn Talk> = app.ui.clone();
+                install::run(args, &app.global.identity, app.ui.printer(), &talk)
+            }
             Verb::Manifest(args) => manifest::run(&args, app),
             Verb::Completions(args) => manual::completions(&args, app),
             Verb::Man(args) => manual::man(&args, app),

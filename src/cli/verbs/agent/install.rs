@@ -50,7 +50,7 @@ enum When {
 }
 
 /// Checks or installs.
-pub fn run(args: Args, named: &[PathBuf], printer: &Printer, talk: Arc<dyn Talk>) -> Done {
+pub fn run(args: Args, named: &[PathBuf], printer: &Printer, talk: &Arc<dyn Talk>) -> Done {
     if args.check {
         let checked = install::check(&args.manifest)?;
         if args.json {
@@ -78,7 +78,7 @@ pub fn run(args: Args, named: &[PathBuf], printer: &Printer, talk: Arc<dyn Talk>
         },
         plugins: Plugins::default(),
     };
-    let report = install::run(&request, &talk)?;
+    let report = install::run(&request, talk)?;
     if args.json {
         printer.json_as_it_is(&report.status)?;
     } else {
