@@ -189,7 +189,7 @@ fn both_programs_have_the_same_words_for_a_host() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     sandbox.seal("token", &["--hosts", "web"]);
     let manifest = sandbox.sealift(&["manifest", "web"]).exits(0);
-    sandbox.write("manifest.json", &manifest.text());
+    sandbox.write("manifest.json", manifest.text());
     let at = sandbox.fleet().join("manifest.json").display().to_string();
     let said = |program: &str, words: &[&str]| {
         let mut command = sandbox.command(program);
