@@ -409,5 +409,5 @@ in
       lib.optional halfASyncthing
         "sealift: services.syncthing has ${
           if syncthing.key == null then "a `cert` without its `key`" else "a `key` without its `cert`"
-        }: a machine without the other makes both anew, and has another device ID\n  seal both, with per_host = true";
+        }: a machine without the other generates both, and has another device ID\n  seal both, with per_host = true";
 }

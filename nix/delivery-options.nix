@@ -113,7 +113,7 @@ in
       default = { };
       example = lib.literalExpression ''[ "gitea-runner-main.service" ]'';
       description = ''
-        The units that use it. They start after secrets are delivered, and are told when the bytes change. As a list of
+        The units that use it. They start after secrets are delivered, and are restarted or reloaded when the bytes change. As a list of
         names each is restarted; as an attribute set each says more.
       '';
     };

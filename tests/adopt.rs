@@ -34,12 +34,12 @@ fn state(sandbox: &Sandbox) -> String {
     text(&["status", "--porcelain", "--untracked-files=all"]) + &text(&["diff", "HEAD"])
 }
 
-/// What a refusal must be: a usage error or a plain one, with a hint, and nothing changed.
+/// What a refusal must be: a usage error or a plain one, with a help, and nothing changed.
 #[track_caller]
 fn refused(sandbox: &Sandbox, arguments: &[&str], code: i32, why: &str) -> Run {
     let before = state(sandbox);
     let run = sandbox.sealift(&[&["adopt"], arguments].concat()).exits(code).says(why);
-    assert!(run.stderr.contains("hint:"), "no way on: {}", run.stderr);
+    assert!(run.stderr.contains("help:"), "no way on: {}", run.stderr);
     assert_eq!(state(sandbox), before);
     run
 }
@@ -201,7 +201,7 @@ fn hosts_come_from_the_place_of_the_file() {
     }
     refused(&sandbox, &["modules/k3s.nix:1", "--yes"], 2, "does not tell which hosts");
     refused(&sandbox, &["hosts/other/k3s.nix:1", "--yes"], 2, "of the host other");
-    refused(&sandbox, &["modules/k3s.nix:1", "--hosts", "@nobody", "--yes"], 2, "no host is meant by `@nobody`");
+    refused(&sandbox, &["modules/k3s.nix:1", "--hosts", "@nobody", "--yes"], 2, "unknown host `@nobody`");
     sandbox.sealift(&["adopt", "modules/k3s.nix:1", "--hosts", "@runner", "--yes"]).exits(0);
     assert_eq!(sandbox.show("k3s-token", "nixos"), value.as_bytes());
     // The second host has the same option: its name is in the secret's.
@@ -351,7 +351,7 @@ fn what_a_clone_does_not_have_is_said_and_not_fetched() {
         command.args(["adopt", &format!("{FILE}:8"), "--yes"]).current_dir(&clone);
         let run = sandbox.run(command, b"");
         sandbox.remember(&run);
-        run.exits(0).says(&format!("not looked at: {why}"));
+        run.exits(0).says(&format!("not read: {why}"));
     }
     forget(&sandbox);
 }
@@ -464,7 +464,7 @@ fn a_leak_is_claimed_where_there_was_one() {
     // Never told to git: a flake does not see it.
     sandbox.write("hosts/web.nix", NIX.replace("VALUE", &format!("{value}-other")));
     assert_eq!(adopted(&sandbox, "hosts/web.nix", "web"), None);
-    // Told to git and never committed: Nix sees it.
+    // HostEvent to git and never committed: Nix sees it.
     let (sandbox, value) = fleet_with("{ }\n");
     sandbox.write("flake.nix", "{ outputs = _: { }; }");
     sandbox.write("hosts/web.nix", NIX.replace("VALUE", &value));

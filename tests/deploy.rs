@@ -388,7 +388,7 @@ fn nix_a_specialisation_that_runs_is_kept() {
     is(&base, &base);
     play();
     machine.system("{ etc.motd = \"3\"; }");
-    machine.deploy(&[]).exits(0).says("is left: the system that comes has none of this name");
+    machine.deploy(&[]).exits(0).says("is left: the new system has none of this name");
     is(&profile(), &profile());
     machine.is_tidy();
 }

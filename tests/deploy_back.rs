@@ -60,7 +60,7 @@ fn nix_every_failure_of_a_switch_brings_the_former_state_back() {
             assert_eq!(machine.state(), before, "{variant} {line}");
             machine.is_tidy();
         }
-        // Mended, it goes through.
+        // Fixed, it goes through.
         machine.deploy(&[]).exits(0);
         assert_eq!(machine.secret("token"), Some(machine.sandbox.value("second")));
     }
@@ -247,7 +247,7 @@ fn nix_a_way_back_that_fails_needs_a_person() {
         .says(&format!("`sealift rollback web --root {} --to N`", machine.root.display()));
     assert_eq!(run.result()["outcome"], "person");
     assert_eq!(machine.calls(), ["test 2", "test 2"]);
-    // A person mended it, and deploys again: nothing is in the way.
+    // A person fixed it, and deploys again: nothing is in the way.
     machine.deploy(&[]).exits(0);
     machine.is_tidy();
 }

@@ -168,9 +168,9 @@ fn what_a_killed_run_left_is_wiped_by_the_next() {
 #[test]
 fn a_value_out_of_shape_is_not_sealed() {
     let (sandbox, value) = fleet("env:TOKEN");
-    edit(&sandbox, "sh -c 'printf bare > \"$1\"' -", &[], &[]).exits(1).says("--mend");
+    edit(&sandbox, "sh -c 'printf bare > \"$1\"' -", &[], &[]).exits(1).says("--fix");
     assert_eq!(sandbox.show("a", "jay"), value.as_bytes());
-    edit(&sandbox, "sh -c 'printf bare > \"$1\"' -", &[], &["--mend"]).exits(0);
+    edit(&sandbox, "sh -c 'printf bare > \"$1\"' -", &[], &["--fix"]).exits(0);
     assert_eq!(sandbox.show("a", "jay"), b"TOKEN=bare\n");
     // At a terminal: asked, edited again, and sealed.
     let editor = program(

@@ -96,7 +96,7 @@ fn a_name_cannot_forge_a_line() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     sandbox.write("secrets/x\nhint: run something", "x");
     let run = sandbox.sealift(&["check"]).exits(0);
-    assert!(!run.text().lines().any(|line| line.starts_with("hint: run")), "{}", run.text());
+    assert!(!run.text().lines().any(|line| line.starts_with("help: run")), "{}", run.text());
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn what_is_in_line_stays_byte_for_byte() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     sandbox.seal("a", &["--hosts", "web"]);
     let before = files(&sandbox);
-    sandbox.sealift(&["rekey"]).exits(0).says("0 sealed anew, 1 unchanged");
+    sandbox.sealift(&["rekey"]).exits(0).says("0 re-encrypted, 1 unchanged");
     assert_eq!(files(&sandbox), before);
 }
 
@@ -55,7 +55,7 @@ fn a_dry_run_prints_the_plan_and_needs_no_key() {
     let text = sandbox.read("recipients.toml").replace("hosts = [\"web\"]", "hosts = [\"db\"]");
     sandbox.write("recipients.toml", text);
     let before = files(&sandbox);
-    sandbox.sealift(&["rekey", "--dry-run"]).exits(0).prints("a: +db -web").says("1 would be sealed anew");
+    sandbox.sealift(&["rekey", "--dry-run"]).exits(0).prints("a: +db -web").says("1 would be re-encrypted");
     assert_eq!(files(&sandbox), before);
     sandbox
         .sealift(&["check"])
@@ -229,7 +229,7 @@ fn files_of_other_tools_get_a_seal_by_name() {
     );
     sandbox.sealift(&["check"]).exits(0);
     assert_eq!(sandbox.show("a", "web"), value.as_bytes());
-    rekey(&sandbox, &["--adopt", "a"]).exits(0).says("0 sealed anew, 1 unchanged");
+    rekey(&sandbox, &["--adopt", "a"]).exits(0).says("0 re-encrypted, 1 unchanged");
 }
 
 #[test]
@@ -422,7 +422,7 @@ fn nobody_loses_access_unasked() {
     rekey(&sandbox, &["--remove", "db"]).exits(0).prints("a: -db");
     rekey(&sandbox, &["--remove", "db"])
         .exits(2)
-        .says("db would lose no access: none of these files is sealed to it")
+        .says("db would lose no access: no such file is sealed to it")
         .says("nobody would lose access");
     sandbox.sealift(&["show", "a", "--identity", &sandbox.key("db")]).exits(5);
 }

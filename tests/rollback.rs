@@ -171,7 +171,11 @@ fn nix_a_check_that_stands_in_the_way_can_be_left_out() {
     machine.sandbox.write("recipients.toml", policy + "\n[checks.marker]\nexists = \"/etc/marker\"\n");
     machine.deploy(&[]).exits(0);
     let before = machine.state();
-    machine.on("rollback", &[]).exits(6).says("check marker").says("`--no-checks` goes back whatever the checks say");
+    machine
+        .on("rollback", &[])
+        .exits(6)
+        .says("check marker")
+        .says("`--no-checks` goes back without running the checks");
     assert_eq!(machine.state(), before);
     machine.on("rollback", &["--no-checks"]).exits(0);
     assert_ne!(machine.state(), before);

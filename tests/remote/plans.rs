@@ -29,7 +29,7 @@ fn nix_what_was_reviewed_is_what_is_done() {
     // What runs is not what the plan saw: it does not hold any more.
     rig.sealift(&["deploy", "web", "--yes"]).exits(0);
     let before = rig.state("web");
-    rig.sealift(&["apply", shown, "--yes"]).exits(1).says("another system runs there now than when the plan was made");
+    rig.sealift(&["apply", shown, "--yes"]).exits(1).says("the running system has changed since the plan was made");
     assert_eq!(rig.state("web"), before);
     rig.is_tidy("web");
 }

@@ -110,7 +110,7 @@ fn nix_a_system_that_cannot_be_reached_any_more_is_not_kept() {
     if cannot_rig("remote: no way in after the switch") {
         return;
     }
-    for (line, mend) in [("test cut", "mend"), ("test deaf", "sshd")] {
+    for (line, help) in [("test cut", "mend"), ("test deaf", "sshd")] {
         let rig = Rig::deployed(&["web"]);
         let before = rig.state("web");
         rig.change(&["web"]);
@@ -119,7 +119,7 @@ fn nix_a_system_that_cannot_be_reached_any_more_is_not_kept() {
         rig.wait_until("the way back", || rig.last_record("web")["outcome"] == "rolled-back");
         assert_eq!(rig.state("web"), before, "the host went back by itself: {line}");
         rig.is_tidy("web");
-        rig.rig(&[mend, "web"]);
+        rig.rig(&[help, "web"]);
         deploying.ends(&rig).exits(6).says("nobody came back over a new connection within 2 s");
     }
 }

@@ -138,5 +138,5 @@ fn nix_that_came_and_went_was_nix_all_the_same() {
     sandbox.write("deep.nix", format!("{{ password = {}1{}; }}", "(".repeat(5000), ")".repeat(5000)));
     commit(&sandbox, "deep");
     let object = String::from_utf8(sandbox.tool("git", &["rev-parse", "HEAD:deep.nix"])).expect("UTF-8");
-    sandbox.sealift(&["scan", "--history"]).exits(10).prints(&format!("not looked at: {}:", object.trim()));
+    sandbox.sealift(&["scan", "--history"]).exits(10).prints(&format!("not read: {}:", object.trim()));
 }

@@ -65,8 +65,8 @@ fn wait(file: OwnedFd, shown: &str, patience: Duration) -> Result<OwnedFd> {
             Ok(Err(error)) => return Err(Error::io(format!("cannot take the lock {shown}"), error)),
             Err(RecvTimeoutError::Timeout) if !left.is_zero() => {}
             Err(_) => {
-                return Err(Error::failed(format!("another sealift is at work here: {shown} is held by {holder}"))
-                    .hint("wait until it is done; the lock goes with its holder, and the file need not be removed"));
+                return Err(Error::failed(format!("another sealift is running here: {shown} is held by {holder}"))
+                    .help("wait until it is done; the lock goes with its holder, and the file need not be removed"));
             }
         }
     }

@@ -133,7 +133,9 @@ impl Table {
                 })?),
                 None => None,
             },
-            (name, Err(why)) => return Err(Error::failed(format!("who {name} is cannot be told")).because(why.clone())),
+            (name, Err(why)) => {
+                return Err(Error::failed(format!("the user {name} cannot be looked up")).because(why.clone()));
+            }
         };
         Ok(number)
     }

@@ -54,7 +54,7 @@ impl Program {
             });
         match (able, engine) {
             (true, _) => Ok(Program::NixosRebuild),
-            (false, Engine::NixosRebuild) => Err(Error::failed("nixos-rebuild cannot activate a store path here").hint(
+            (false, Engine::NixosRebuild) => Err(Error::failed("nixos-rebuild cannot activate a store path here").help(
                 "`engine = \"auto\"` or `\"native\"` in [deploy] of recipients.toml uses the system's own switch-to-configuration",
             )),
             (false, _) => Ok(Program::Native),

@@ -48,7 +48,7 @@ impl Account {
     fn profile(&self, root: &Root) -> Result<String> {
         let folder = self.profiles(root).ok_or_else(|| {
             Error::failed(format!("nix has no profiles for {}", self.user))
-                .hint(format!("`nix-env -q` as {} makes the folder", self.user))
+                .help(format!("`nix-env -q` as {} makes the folder", self.user))
         })?;
         Ok(format!("{folder}/home-manager"))
     }

@@ -264,7 +264,7 @@ impl Invocation {
     fn start(&self, command: &mut Command) -> Result<Child> {
         let child = command.spawn().map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => Error::failed(format!("{} is not installed, or not in PATH", self.name()))
-                .hint(format!("install {}", self.name())),
+                .help(format!("install {}", self.name())),
             _ => Error::io(format!("cannot start {}", self.name()), error),
         })?;
         if let Some(limit) = OPEN_FILES.get() {

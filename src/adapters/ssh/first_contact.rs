@@ -84,7 +84,7 @@ impl Link {
                 let what = format!("{}: {} has no host key that secrets can be sealed to", self.label, self.shown());
                 return Err(Error::new(Kind::Unreachable, what)
                     .because(failure::last_lines(&said))
-                    .hint("give it an ed25519 host key: `ssh-keygen -A` there, then restart sshd"));
+                    .help("give it an ed25519 host key: `ssh-keygen -A` there, then restart sshd"));
             }
             return Err(self.error(&said));
         };

@@ -401,7 +401,7 @@ impl Link {
     fn late(&self, error: &Error) -> Error {
         Error::new(Kind::Unreachable, format!("{}: {} takes too long to let us in", self.label, self.shown()))
             .because(error.in_one_line())
-            .hint(format!("try it by hand: `ssh {}`", self.shown()))
+            .help(format!("try it by hand: `ssh {}`", self.shown()))
     }
 
     fn alive(&self) -> bool {
@@ -464,7 +464,7 @@ impl Link {
         let said = failure::last_lines(&said);
         let message = format!("{}: the login shell of {} runs no programs", self.label, self.shown());
         let error = Error::new(Kind::Unreachable, message)
-            .hint("give the user a login shell, and no `command=` in authorized_keys");
+            .help("give the user a login shell, and no `command=` in authorized_keys");
         if said.is_empty() { error } else { error.because(said) }
     }
 }
@@ -500,7 +500,7 @@ impl Connection {
     /// Whether nix can copy over it.
     ///
     /// # Errors
-    /// When it cannot: the login shell prints, or there is no nix. Each with its mend.
+    /// When it cannot: the login shell prints, or there is no nix. Each with its help.
     pub fn takes_copies(&self) -> Result<()> {
         self.greeting.takes_copies(&self.link.label, &self.link.place.user)
     }

@@ -76,7 +76,7 @@ pub enum Verb {
     ///
     /// Its declaration, its files, and the name in their seals. Value, serial and readers stay.
     Mv(rename::MvArgs),
-    /// Bring sealed files in line with recipients.toml
+    /// Bring sealed files up to date with recipients.toml
     ///
     /// All that drifted, or none if one cannot be opened. Values and their serials stay; files that are in line stay byte
     /// for byte. Names who gains and who loses access; nobody loses it unless you say so, or name them with --remove. A
@@ -142,10 +142,10 @@ pub enum Verb {
     /// manifest of the system that runs: whether each file is there, whose it is, and whether somebody has changed it.
     /// Opens nothing.
     Verify(verify::Args),
-    /// Find the known faults of a machine and of the repository, each with its mend
+    /// Find the known faults of a machine and of the repository, each with its help
     ///
     /// Looks at this machine and at the repository of the working directory, or at one host of the fleet over SSH. Works
-    /// without a fleet too. Exit 0, or 3 with each fault; what is mended by --fix loses nothing: git is told of files,
+    /// without a fleet too. Exit 0, or 3 with each fault; what is fixed by --fix loses nothing: git is told of files,
     /// and links that lead astray are removed.
     Doctor(doctor::Args),
     /// Make a former system run again, with its own secrets

@@ -42,7 +42,7 @@ pub struct Report {
     pub log: Option<String>,
     /// How long the host took, in seconds.
     pub seconds: Option<f64>,
-    /// The failure itself, with its hints.
+    /// The failure itself, with its help.
     #[serde(skip)]
     pub failure: Option<Error>,
 }

@@ -58,7 +58,7 @@ pub struct Report {
     pub host: HostName,
     /// What was done with it.
     pub change: Change,
-    /// What was sealed anew.
+    /// What was re-encrypted.
     pub rekeyed: Rekeyed,
     /// Files with a new value, made for this host.
     pub made: Vec<FileName>,
@@ -87,7 +87,7 @@ pub fn add(session: &mut Session, new: &New) -> Result<Report> {
     if new.own_key.is_some() {
         if session.fleet.policy.secrets.contains_key(own.as_str()) || session.fleet.sealed(&own.file())?.is_some() {
             return Err(Error::usage(format!("there is a secret {own} already"))
-                .hint(format!("it is a key of a machine of this name: remove it first, `sealift rm {own}`")));
+                .help(format!("it is a key of a machine of this name: remove it first, `sealift rm {own}`")));
         }
         edit.declare(&own, &declared(&new.name))?;
     }
@@ -126,7 +126,7 @@ pub fn refuse_known(policy: &Policy, name: &HostName, keys: &[Recipient]) -> Res
     let Some(known) = policy.hosts.get(name) else { return Ok(()) };
     let same = if known.keys == keys { ", with this very key" } else { "" };
     Err(Error::usage(format!("the host {name} is there already{same}"))
-        .hint(format!("to give it another key: `sealift host rekey {name}`")))
+        .help(format!("to give it another key: `sealift host rekey {name}`")))
 }
 
 /// The secret that a machine's own host key is.
@@ -165,7 +165,7 @@ pub fn rekey(session: &mut Session, name: &HostName, keys: &[Recipient]) -> Resu
     session.fleet.text = text;
     let own = own_key(name)?;
     if session.fleet.policy.secrets.contains_key(own.as_str()) {
-        session.warn(format!("{own} holds the former key: `sealift rm {own}` removes it"));
+        session.warn(format!("{own} holds the old key: `sealift rm {own}` removes it"));
     }
     Ok(report)
 }

@@ -92,8 +92,8 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
             Ok(one) => row(session, &host, one.target.survey, &mut ahead),
             Err(error) => Ok(Row {
                 reachable: error.kind() != Kind::Unreachable,
-                reason: Some(match error.mend() {
-                    Some(mend) => format!("{}; {mend}", error.in_one_line()),
+                reason: Some(match error.advice() {
+                    Some(help) => format!("{}; {help}", error.in_one_line()),
                     None => error.in_one_line(),
                 }),
                 running: None,
@@ -136,7 +136,7 @@ fn row(session: &Session, host: &HostName, survey: Survey, ahead: &mut Ahead) ->
         homes: homes_of(homes, last.as_ref()),
         failed_units: failed.map(|units| units.into_iter().collect()),
         reboot: reboot.map(|reboot| reboot.waits).into_iter().flatten().chain(waiting).collect(),
-        deploy: busy.map(|holder| format!("at work: {holder}")).or_else(|| {
+        deploy: busy.map(|holder| format!("running: {holder}")).or_else(|| {
             unfinished.then(|| format!("was interrupted; `sealift deploy {host}` finishes it or goes back"))
         }),
         last: last.map(|last| Last { run: last.run, who: last.who, ended: last.ended, outcome: last.outcome }),

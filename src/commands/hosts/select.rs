@@ -79,8 +79,8 @@ impl Who {
                 let near = name::nearest(&word.to_string(), words.iter().map(String::as_str));
                 let error = Error::usage(format!("no host has the tag of {word}"));
                 match near {
-                    Some(near) => error.hint(format!("did you mean {near}?")),
-                    None => error.hint("tags are given to hosts in recipients.toml"),
+                    Some(near) => error.help(format!("did you mean {near}?")),
+                    None => error.help("tags are given to hosts in recipients.toml"),
                 }
             }
         })?;

@@ -34,7 +34,7 @@ pub fn undo(root: &Path, tree: Tree, generation: u64) -> Result<Undone> {
     let _lock = take_lock(&run, "sealift, undoing an install")?;
     let generations = run.generations(tree)?.ok_or_else(none)?;
     if run.live(tree)? != Some(generation) {
-        return Err(none().hint("something was installed since: install the manifest that is wanted"));
+        return Err(none().help("something was installed since: install the manifest that is wanted"));
     }
     let later = generations.open(generation)?.ok_or_else(none)?;
     let later_status =
@@ -42,7 +42,7 @@ pub fn undo(root: &Path, tree: Tree, generation: u64) -> Result<Undone> {
     let former = match later_status.former {
         Some(number) => Some(generations.open(number)?.ok_or_else(|| {
             Error::new(Kind::Failed, format!("generation {number}, which was live before {generation}, was not kept"))
-                .hint("install the former system's manifest instead, and set `keep_generations` to 1 or more")
+                .help("install the previous system's manifest instead, and set `keep_generations` to 1 or more")
         })?),
         None => None,
     };

@@ -153,8 +153,8 @@ impl Access {
             part(&self.gains, "gains access", "gain access"),
             part(
                 &self.may_gain,
-                "reads it or gains access (its stanzas do not tell)",
-                "read it or gain access (its stanzas do not tell)",
+                "reads it or gains access (its stanzas do not say)",
+                "read it or gain access (its stanzas do not say)",
             ),
             part(&self.loses, "loses access", "lose access"),
             part(&self.unknown, "reads it and is listed as a past reader", "read it and are listed as past readers"),

@@ -39,7 +39,7 @@ pub struct Plan<'a> {
     pub in_line: usize,
 }
 
-/// One file that is sealed anew.
+/// One file that is re-encrypted.
 #[derive(Debug)]
 pub struct Reseal<'a> {
     /// The file and its declared readers.
@@ -54,7 +54,7 @@ pub struct Reseal<'a> {
     pub mac: Mac,
 }
 
-/// Why a file is sealed anew.
+/// Why a file is re-encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Why {

@@ -102,7 +102,7 @@ fn judge_verified(facts: &Facts) -> Judged {
 
 fn judge_cleaned(facts: &Facts, host: &str, verified: Option<bool>) -> Judged {
     let mut open: Vec<String> =
-        facts.superseded.iter().map(|path| format!("{path} is of the former layout: `sealift cleanup`")).collect();
+        facts.superseded.iter().map(|path| format!("{path} is of the old layout: `sealift cleanup`")).collect();
     match &facts.etc_nixos {
         Some(EtcNixos::Loop(path)) => open.push(format!("{path} leads back to itself: `sealift doctor {host}`")),
         Some(EtcNixos::Directory { links }) => {

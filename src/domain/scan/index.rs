@@ -80,12 +80,12 @@ impl Sealed {
         }
         let damaged = |error: serde_json::Error| {
             Error::integrity(format!("{FILE} is damaged (line {}, column {})", error.line(), error.column()))
-                .hint("write it anew: `sealift scan --write-index`")
+                .help("write it again: `sealift scan --write-index`")
         };
         let Version { version } = serde_json::from_slice(bytes).map_err(damaged)?;
         if version != VERSION {
             return Err(Error::usage(format!("{FILE} is of version {version}, and this program reads {VERSION}"))
-                .hint("use a newer sealift, or write the index anew with this one: `sealift scan --write-index`"));
+                .help("use a newer sealift, or write the index again with this one: `sealift scan --write-index`"));
         }
         serde_json::from_slice(bytes).map_err(damaged)
     }
@@ -118,7 +118,7 @@ impl Sealed {
 }
 
 fn damaged() -> Error {
-    Error::integrity(format!("{FILE} is damaged")).hint("write it anew: `sealift scan --write-index`")
+    Error::integrity(format!("{FILE} is damaged")).help("write it again: `sealift scan --write-index`")
 }
 
 #[derive(Clone, Copy)]

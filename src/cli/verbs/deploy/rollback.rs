@@ -56,7 +56,7 @@ pub fn run(args: Args, app: &App) -> Done {
     let talk: Arc<dyn Talk> = app.ui.clone();
     let fleet = app.session();
     if let Err(error) = &fleet {
-        talk.event(Event::Warning(format!("no checks are made, for there is no usable fleet here: {error}")));
+        talk.event(Event::Warning(format!("no checks are run: there is no usable fleet here: {error}")));
     }
     let fleet = fleet.ok();
     let host = args.positional.or(args.host);

@@ -36,7 +36,7 @@ enum What {
     /// Then its hardware configuration comes over the same session, and hosts/NAME/ and home/NAME.nix are written where the
     /// repository has those folders. What is there is never overwritten; all of it is done, or nothing.
     Add(Box<Add>),
-    /// Remove a machine: what it could read is sealed anew for the others, and the values it knows are named
+    /// Remove a machine: what it could read is re-encrypted for the others, and the values it knows are named
     Rm(Remove),
     /// Give a machine another key, and seal what it reads to that
     Rekey(Rekey),
@@ -254,7 +254,7 @@ fn show(report: &Report, app: &App) -> Result<()> {
     });
     rekey::show(&report.rekeyed, &app.ui)?;
     for file in &report.made {
-        app.ui.say(&format!("made a value of its own for {host}: {file}"));
+        app.ui.say(&format!("generated a value for {host}: {file}"));
     }
     if !report.written.is_empty() {
         app.ui.say(&format!("wrote {}; read them before you commit", report.written.join(", ")));
