@@ -1,4 +1,4 @@
-# Options that secrets and templates have in common: where a file is put, for whom, and who is told that it changed.
+# Options that secrets and templates have in common: where a file is put, for which user, and which units are restarted when it changed.
 { lib }:
 let
   inherit (lib) mkOption types;

@@ -199,7 +199,7 @@ fn hosts_come_from_the_place_of_the_file() {
     for file in ["modules/k3s.nix", "hosts/other/k3s.nix", "hosts/web.nix"] {
         sandbox.write(file, &module);
     }
-    refused(&sandbox, &["modules/k3s.nix:1", "--yes"], 2, "does not tell which hosts");
+    refused(&sandbox, &["modules/k3s.nix:1", "--yes"], 2, "does not say which hosts");
     refused(&sandbox, &["hosts/other/k3s.nix:1", "--yes"], 2, "of the host other");
     refused(&sandbox, &["modules/k3s.nix:1", "--hosts", "@nobody", "--yes"], 2, "unknown host `@nobody`");
     sandbox.sealift(&["adopt", "modules/k3s.nix:1", "--hosts", "@runner", "--yes"]).exits(0);
@@ -394,7 +394,7 @@ fn a_signing_key_of_the_home_is_sealed_and_signs_from_where_it_is_delivered() {
     let text = gitconfig(&sandbox, "~/.ssh/jay-signing");
     let place = "dotfiles/gitconfig:3";
     refused(&sandbox, &[place, "--hosts", "*", "--yes"], 2, "whose key it is");
-    refused(&sandbox, &[place, "--owner", "jay", "--yes"], 2, "does not tell which hosts");
+    refused(&sandbox, &[place, "--owner", "jay", "--yes"], 2, "does not say which hosts");
     let arguments = ["adopt", place, "--hosts", "*", "--owner", "jay", "--yes"];
     let run = sandbox.sealift(&arguments).exits(0).says("stays where it is");
     // Nobody else ever had it.

@@ -71,7 +71,7 @@ fn nix_an_order_that_is_not_understood_changes_nothing() {
             }),
             "is not in the store of",
         ),
-        (order(&machine, |order| order["work"]["switch"]["expected"] = Value::Null), "another system runs there now"),
+        (order(&machine, |order| order["work"]["switch"]["expected"] = Value::Null), "the running system has changed"),
         (order(&machine, |order| order["host"] = "-o".into()), "not well formed"),
     ];
     for (order, says) in orders {

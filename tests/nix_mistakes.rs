@@ -61,7 +61,7 @@ fn nix_says_of_every_mistake_what_the_table_says() {
                 let said = |key: &str| row["result"][key].as_array().expect("a list").clone();
                 let (failed, warnings) = (said("failed"), said("warnings"));
                 let found = match (failed.is_empty(), warnings.is_empty()) {
-                    (false, _) => "told",
+                    (false, _) => "failed",
                     (true, false) => "warned",
                     (true, true) => "works",
                 };

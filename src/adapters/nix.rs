@@ -76,7 +76,7 @@ impl Rooted {
         &self.folder
     }
 
-    /// Builds what a flake's attribute names, and roots it. `line` is told what nix says.
+    /// Builds what a flake's attribute names, and roots it. `line` gets what nix says.
     ///
     /// # Errors
     /// When it cannot be evaluated or built; the error quotes nix.
@@ -201,7 +201,7 @@ pub fn add(name: &str, folder: &Path) -> Result<String> {
     if closure::is_store_path(&path) { Ok(path) } else { Err(Error::failed("nix store add-path names no store path")) }
 }
 
-/// Copies store paths, with all they need, to another machine. `line` is told what nix says.
+/// Copies store paths, with all they need, to another machine. `line` gets what nix says.
 ///
 /// # Errors
 /// When nix fails; the error quotes it.
@@ -264,7 +264,7 @@ fn built_path(json: &[u8]) -> Result<String> {
     path.map(str::to_owned).ok_or_else(|| Error::failed("nix build names no store path"))
 }
 
-/// The failure of a host whose nix takes nothing unsigned from whoever logs in there. It would say so only once all is
+/// The failure of a host whose nix takes nothing unsigned from the user who logs in there. It would say so only once all is
 /// built.
 pub fn untrusted(host: &str, user: &str) -> Error {
     Error::failed(format!("nix on {host} does not trust {user}: it takes only signed paths")).help(format!(
@@ -272,7 +272,7 @@ pub fn untrusted(host: &str, user: &str) -> Error {
     ))
 }
 
-/// The failure of a host whose nix daemon does not let whoever logs in there in at all.
+/// The failure of a host whose nix daemon does not let the user who logs in there in at all.
 pub fn barred(host: &str, user: &str) -> Error {
     Error::failed(format!("nix on {host} does not let {user} in: `allowed-users` there names others"))
         .help(format!("`nix.settings.allowed-users = [ \"{user}\" ]` there, or log in as a user that it names"))
@@ -416,7 +416,7 @@ pub const ASKS: [&str; 7] = [
     "--json",
 ];
 
-/// Whom nix on this machine trusts besides root, as its own configuration says. Where that cannot be read, nobody.
+/// Which users nix on this machine trusts besides root, as its own configuration says. Where that cannot be read, nobody.
 pub fn trust(caller: &Caller) -> Trust {
     let [program, arguments @ ..] = ASKS;
     match Invocation::new(program).args(arguments).without_env("NIX_CONFIG").read() {
@@ -437,7 +437,7 @@ pub fn trust_of(json: &[u8], caller: &Caller) -> Trust {
         None => word == "*" || *word == caller.user,
     };
     let trusted = words("trusted-users").iter().any(names_us);
-    // Whoever is trusted is let in, whatever else is said.
+    // Anyone who is trusted is let in, whatever else is said.
     let barred = config["allowed-users"].is_object() && !trusted && !words("allowed-users").iter().any(names_us);
     let unsigned = config["require-sigs"]["value"].as_bool() == Some(false);
     Trust { user: unsigned || trusted, keys: words("trusted-public-keys"), barred, unknown: None }

@@ -29,7 +29,7 @@ pub struct Ui {
     printer: Arc<Printer>,
     given: Given,
     progress: Arc<Mutex<Progress>>,
-    /// One question at a time, whoever asks.
+    /// One question at a time, from any thread.
     asking: Mutex<()>,
     /// Whether events are data too.
     streams: AtomicBool,
@@ -66,7 +66,7 @@ impl Ui {
         }
     }
 
-    /// What prints, for whoever draws nothing and asks nothing.
+    /// What prints, for code that draws nothing and asks nothing.
     pub fn printer(&self) -> &Arc<Printer> {
         &self.printer
     }

@@ -32,7 +32,7 @@ use crate::error::Result;
 pub struct Session {
     /// The fleet.
     pub fleet: Fleet,
-    /// Whom to talk to.
+    /// Who is informed.
     pub talk: Arc<dyn Talk>,
     /// The plugins that the user allows.
     pub plugins: Plugins,

@@ -311,7 +311,7 @@ fn one_bad_record_fails_one_secret() {
     machine
         .install(&[])
         .exits(4)
-        .says("theirs: who web is cannot be told")
+        .says("theirs: the user web cannot be looked up")
         .says("etc/passwd is not a regular file")
         .says("1 unchanged, 1 kept from before");
 }

@@ -21,7 +21,7 @@ fn with_home() -> Rig {
     rig
 }
 
-/// Says what the home shall be from now on.
+/// Says what the home should be from now on.
 fn is(rig: &Rig, home: &str) {
     rig.sandbox.write("homes/jay@web.nix", format!("{{ {home} }}\n"));
     rig.commit();

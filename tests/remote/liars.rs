@@ -1,4 +1,4 @@
-//! Hosts that tell what is not so: whoever deploys, and every other host, gets on without harm.
+//! Hosts that tell what is not so: anyone who deploys, and every other host, gets on without harm.
 
 use crate::harness::rig::{Rig, cannot_rig};
 

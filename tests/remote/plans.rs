@@ -11,7 +11,7 @@ fn nix_what_was_reviewed_is_what_is_done() {
     let second = rig.change(&["web"]);
     let file = rig.sandbox.path("plan.json");
     let shown = file.to_str().unwrap();
-    rig.sealift(&["plan", "web", "-o", shown]).exits(0).says("~ token (value 1 → value 2)").says("sealift apply");
+    rig.sealift(&["plan", "web", "-o", shown]).exits(0).says("~ token (version 1 → version 2)").says("sealift apply");
     assert!(rig.calls("web").is_empty());
     let plan: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     let system = plan["hosts"]["web"]["plan"]["system"].as_str().unwrap().to_owned();

@@ -1,4 +1,4 @@
-//! What goes wrong on a host or on the way to it: the former state comes back, or a person is told.
+//! What goes wrong on a host or on the way to it: the previous state comes back, or a person is told.
 
 use crate::harness::rig::{Rig, cannot_rig};
 
@@ -14,7 +14,7 @@ fn nix_every_failure_of_a_switch_brings_the_former_state_back_there() {
         ("test 2", &["test 2", "test 0"][..], "its activation script failed"),
         ("test 4", &["test 4", "test 0"], "units failed"),
         ("test 100", &["test 100", "test 0"], "cannot be activated without a reboot"),
-        ("boot 1", &["test 0", "boot 1", "test 0", "boot 0"], "cannot be made the system that boots"),
+        ("boot 1", &["test 0", "boot 1", "test 0", "boot 0"], "cannot be made the boot default"),
     ] {
         rig.forget_calls("web");
         rig.fail("web", line);

@@ -99,7 +99,7 @@ impl Sealer {
     }
 }
 
-/// All recipients of one file as one: the seal first, then the recipients in the seal's own order, so that whoever opens
+/// All recipients of one file as one: the seal first, then the recipients in the seal's own order, so that anyone who opens
 /// the file knows which stanza is theirs.
 struct Sealing<'a> {
     wrappers: &'a BTreeMap<Fingerprint, Wrapper>,

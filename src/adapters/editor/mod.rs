@@ -1,4 +1,4 @@
-//! The user's editor: which program it is, and how it is told to leave no copy of what it edits anywhere else.
+//! The user's editor: which program it is, and how it is asked to leave no copy of what it edits anywhere else.
 
 pub mod scratch;
 

@@ -88,7 +88,7 @@ pub fn read_kernel(path: &str) -> Result<String> {
     read.map(|_| text).map_err(|error| Error::io(format!("cannot read {path}"), error))
 }
 
-/// Reads a whole file that root, or whoever runs this, made, and nobody else can write to.
+/// Reads a whole file that root, or anyone who runs this, made, and nobody else can write to.
 ///
 /// # Errors
 /// As `read`, and when it is another's.
@@ -322,7 +322,7 @@ pub fn remove_beneath(root: &Path, path: &str) -> Result<()> {
     }
 }
 
-/// Whether a file could be put at a path below such a directory, as far as can be told without making anything.
+/// Whether a file could be put at a path below such a directory, as far as it is known without making anything.
 ///
 /// # Errors
 /// When a folder on the way is a link or something else.

@@ -26,7 +26,7 @@ pub fn take(directory: impl AsFd, shown: &str, who: &str, patience: Duration) ->
     let name = shown.rsplit('/').next().unwrap_or(shown);
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut file = openat(directory, name, flags, Mode::from_raw_mode(0o600)).map_err(failed)?;
-    // Whoever can open it can hold it for ever. And the umask decides nothing.
+    // Anyone who can open it can hold it for ever. And the umask decides nothing.
     fchmod(&file, Mode::from_raw_mode(0o600)).map_err(failed)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}

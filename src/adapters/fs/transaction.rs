@@ -33,7 +33,7 @@ pub struct Change {
     path: String,
     /// The file as it was read when the change was decided on; none: it was not there.
     before: Option<[u8; 32]>,
-    /// The file as it shall be; none: it shall go.
+    /// The file as it should be; none: it should go.
     after: Option<Vec<u8>>,
     /// Its permissions then.
     mode: u32,

@@ -89,7 +89,7 @@ impl Git {
     }
 
     /// A call of git in this repository. No filter runs either: which file gets one is said by .gitattributes, and so by
-    /// whoever writes the repository.
+    /// anyone who writes the repository.
     pub fn call(&self) -> Invocation {
         // Found here and not above, even where this is no repository any more; and the configuration does not move it.
         let above = self.top.parent().unwrap_or(&self.top);

@@ -42,7 +42,7 @@ impl Door {
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder = openat(CWD, &path, flags, Mode::empty()).map_err(failed)?;
-        // Whoever could write there could put something else in the place of the FIFO.
+        // Anyone who could write there could put something else in the place of the FIFO.
         if fstat(&folder).map_err(failed)?.st_uid != rustix::process::geteuid().as_raw() {
             return Err(Error::failed(format!("{} belongs to another user", path.display())).help("remove it"));
         }

@@ -62,7 +62,7 @@ impl Program {
     }
 }
 
-/// Runs it to its end. `line` is told what it says.
+/// Runs it to its end. `line` gets what it says.
 ///
 /// # Errors
 /// Only when it could not be started.

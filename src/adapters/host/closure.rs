@@ -122,7 +122,7 @@ pub fn bundle(system: &str) -> String {
     format!("{BUNDLES}/{}", system.trim_start_matches("/nix/store/"))
 }
 
-/// The secrets that a manifest lists, as far as it can be told without a key.
+/// The secrets that a manifest lists, as far as it is known without a key.
 ///
 /// # Errors
 /// When the manifest, or a sealed file that it names, cannot be read.

@@ -90,7 +90,7 @@ pub fn link(root: &Root, to: &str, generation: Option<u64>) -> Result<Option<Str
     write(root, &record)?;
     let told = match &record.former {
         Former::Directory(aside) => {
-            // The link is made under the name that the directory shall have; then the two change places.
+            // The link is made under the name that the directory should have; then the two change places.
             let link = root.outside(aside);
             rustix::fs::symlink(to, &link)
                 .map_err(|error| Error::io(format!("cannot make {}", link.display()), error))?;

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 
 /// The lock: held from staging to the end.
 pub const LOCK: &str = "/run/sealift-deploy.lock";
-/// Who holds it, for anybody to read: the lock itself is root's, for whoever can open it can hold it.
+/// Who holds it, for anybody to read: the lock itself is root's, for anyone who can open it can hold it.
 const HOLDER: &str = "/run/sealift-deploy.holder";
 /// The folder of the rest.
 const FOLDER: &str = "/var/lib/sealift/deploy";
@@ -100,7 +100,7 @@ impl Bench {
         let _lost = log.write_all(line.as_bytes());
     }
 
-    /// Adds the last event to the log of another run, one that was killed and is ended now: whoever follows it waits for
+    /// Adds the last event to the log of another run, one that was killed and is ended now: anyone who follows it waits for
     /// that.
     pub fn log_end(&self, run: &str, told: &HostEvent) {
         if let Some(line) = line(told) {
@@ -139,7 +139,7 @@ impl Bench {
         let kept = files::replace(&self.folder.join(format!("{run}.json")), result, 0o644, Durable::Now);
         let added = add(&self.record, 0o644, &format!("{record}\n"));
         for error in [kept.err(), added.err()].into_iter().flatten() {
-            // What was done is done, and told to whoever listens.
+            // What was done is done, and reported to the caller.
             self.log(&HostEvent::Warning { text: error.in_one_line() });
         }
     }
@@ -158,7 +158,7 @@ impl Bench {
     }
 }
 
-/// Whoever can put a journal there decides what root activates; whoever holds the lock, that nothing is.
+/// Anyone who can put a journal there decides what root activates; anyone who holds the lock, that nothing is.
 fn believed(root: &Root, inside: &str) -> Result<()> {
     only_root(root.path(), inside).map_err(|error| {
         Error::failed(format!("what deploys keep on this machine could be somebody else's: {}", error.in_one_line()))
@@ -177,7 +177,7 @@ fn line(told: &HostEvent) -> Option<String> {
     serde_json::to_string(&Line { at: now(), told }).ok().map(|line| format!("{line}\n"))
 }
 
-/// The failure of a place that is held: by whom, and since when.
+/// The failure of a place that is held: who holds it, and since when.
 pub fn busy(place: &str, holder: &str) -> Error {
     Error::failed(format!("another deploy is running on {place}: {holder}"))
         .help("wait until it is done, and run this again")

@@ -1,4 +1,4 @@
-//! What ssh says when it fails, told apart: ssh itself has one exit code for all of it.
+//! What ssh says when it fails, distinguished: ssh itself has one exit code for all of it.
 
 use crate::error::{Error, Kind};
 
@@ -7,7 +7,7 @@ pub const OWN: i32 = 255;
 /// How much of what ssh says is shown.
 const LINES: usize = 4;
 
-/// Whom ssh was to reach.
+/// The host that ssh was to reach.
 pub struct Expected<'a> {
     /// As it is called in messages: the host's name, or `jump host gate`.
     pub label: &'a str,

@@ -49,7 +49,7 @@ pub enum Vouch {
 }
 
 impl Ssh {
-    /// Looks which host key the machine at an address shows. It is called by the name that it shall have.
+    /// Looks which host key the machine at an address shows. It is called by the name that it should have.
     ///
     /// # Errors
     /// `Unreachable` when it cannot be reached, or has no key that secrets can be sealed to.

@@ -1,4 +1,4 @@
-//! The user's OpenSSH, as a program: ssh_config, agent and jump hosts all count. Whom we talk to is decided here: every
+//! The user's OpenSSH, as a program: ssh_config, agent and jump hosts all count. Who we talk to is decided here: every
 //! connection to a host of the fleet is held against its pinned key, and so is every host of the fleet on the way.
 //!
 //! Each machine has one connection that carries all calls. It is a process of its own, in the background, so that Ctrl-C
@@ -82,7 +82,7 @@ struct Shared {
     count: AtomicU32,
     /// One question at a time.
     asking: Mutex<()>,
-    /// The sockets of connections that shall stay.
+    /// The sockets of connections that should stay.
     open: Arc<Mutex<BTreeSet<PathBuf>>>,
     /// Ends the knocking when it goes.
     _knocks: Sender<()>,
@@ -183,7 +183,7 @@ impl Ssh {
     /// asked for a password or passphrase where ssh needs one; one host at a time asks.
     ///
     /// # Errors
-    /// `Unreachable`, with the reason told apart, and the jump host named where it failed there.
+    /// `Unreachable`, with the reason distinguished, and the jump host named where it failed there.
     pub fn connect(&self, host: &HostName, address: &Address, pins: &[String]) -> Result<Connection> {
         let pins = Pins::new(host, pins)?;
         let mut link = Link::new(&self.shared, host.to_string(), address, Some(pins))?;
@@ -537,7 +537,7 @@ impl Connection {
         ended == Ended::Code(failure::OWN) && !self.alive()
     }
 
-    /// What a call's failure means: ssh's own, told apart, or the remote program's.
+    /// What a call's failure means: ssh's own, distinguished, or the remote program's.
     pub fn failure(&self, output: &Output) -> Error {
         self.failed(output.ended, &String::from_utf8_lossy(&output.stderr))
     }

@@ -1,4 +1,4 @@
-//! What every ssh call of ours says, by `-o` and never by `-F`: the user's ssh_config counts in all else. Whom we talk to,
+//! What every ssh call of ours says, by `-o` and never by `-F`: the user's ssh_config counts in all else. Who we talk to,
 //! and what goes along, is decided here and nowhere else. No option holds a blank, so that nix, which splits them, can
 //! take them too.
 

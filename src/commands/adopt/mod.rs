@@ -57,7 +57,7 @@ pub struct Report {
     pub also_in: Vec<String>,
     /// What of the history was not looked at.
     pub not_looked_at: Vec<String>,
-    /// Where others could read the value, or why that cannot be told; none where nobody could.
+    /// Where others could read the value, or why that is unknown; none where nobody could.
     pub exposed: Option<&'static str>,
 }
 

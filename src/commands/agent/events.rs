@@ -1,4 +1,4 @@
-//! How the program on the host talks: events to whoever listens, and the same into the log of the run.
+//! How the program on the host talks: events to the caller, and the same into the log of the run.
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,4 +1,4 @@
-//! Tells again what a run told, from its log, and goes on with it to its end.
+//! Replays what a run reported, from its log, and goes on with it to its end.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 
 /// How often a run that is at work is looked at.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long a run that was killed may wait for whoever ends it: its unit, or that of the running system.
+/// How long a run that was killed may wait for what ends it: its unit, or that of the running system.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The same while the machine boots, where a unit will do it.
 const BOOT: Duration = Duration::from_secs(150);

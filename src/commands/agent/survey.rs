@@ -91,7 +91,7 @@ pub fn seen(root: &Root, system: &str) -> Result<Seen> {
         carries: carries(root, system).ok().flatten(),
         bundle: root.link(&closure::bundle(system)),
         specialisations: closure::specialisations(root, system),
-        // A former system whose files are gone is no reason to keep it.
+        // A previous system whose files are gone is no reason to keep it.
         secrets: secrets.and_then(Result::ok).unwrap_or_default(),
         commands: closure::commands(root, system).unwrap_or_default(),
     })

@@ -34,7 +34,7 @@ pub struct Transaction<'a> {
     pub root: &'a Root,
     /// Where its things are.
     pub bench: &'a Bench,
-    /// Whom to tell.
+    /// Who is informed.
     pub reporter: Arc<Reporter>,
     /// What is written down.
     pub journal: Journal,
@@ -218,7 +218,7 @@ impl Transaction<'_> {
             self.step(Step::Verify, "looking whether all is well")?;
             checks::compare(self.root, host.as_ref(), &checks, &before, Duration::from_secs(switch.settle))?;
         }
-        // The deployer connects anew while the rest is done here: what is left does not touch the network.
+        // The deployer connects again while the rest is done here: what is left does not touch the network.
         let door = match switch.acknowledge {
             Some(seconds) if live => Some((self.open_door(seconds)?, seconds, Instant::now())),
             _ => None,

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 pub struct Attached {
     /// The host.
     pub host: HostName,
-    /// What it came to; or why that cannot be told.
+    /// What it came to; or why that is unknown.
     pub verdict: Result<Verdict>,
 }
 

@@ -1,4 +1,4 @@
-//! From hosts to plans: builds their systems as whoever called, in one evaluation, and compares each with what runs.
+//! From hosts to plans: builds their systems as the calling user, in one evaluation, and compares each with what runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -46,7 +46,7 @@ const NIX_LIMIT: u64 = 4 << 20;
 /// Builds the systems of these hosts on this machine, or brings them here.
 ///
 /// # Errors
-/// When another machine that shall build is not reached. What cannot be built is told host by host.
+/// When another machine that should build is not reached. What cannot be built is reported host by host.
 pub fn build(
     session: &Session,
     fleet: &preflight::Ready,
@@ -408,7 +408,7 @@ fn packages(target: &Target, request: &Request, coming: &Seen, there: bool) -> R
         Reach::There(_) if there => Err("it was built on the host".to_owned()),
         Reach::There(_) => {
             let here = Root::open(Path::new("/")).map_err(told)?;
-            // As nix tells them, where the former system was built here too; else by the names of both closures.
+            // As nix tells them, where the previous system was built here too; else by the names of both closures.
             if here.exists(former)
                 && let Ok(packages) = nix::differences(&here, former, &coming.system)
             {

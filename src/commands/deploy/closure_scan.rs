@@ -1,4 +1,4 @@
-//! Looks for the fleet's own values in what is about to be copied: whoever can log in on a host reads its store.
+//! Looks for the fleet's own values in what is about to be copied: anyone who can log in on a host reads its store.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! `deploy --link-etc-nixos`: where /etc/nixos of the hosts of a deploy shall lead. The link itself is made by the program
+//! `deploy --link-etc-nixos`: where /etc/nixos of the hosts of a deploy should lead. The link itself is made by the program
 //! on the host, once the system is well.
 
 use std::path::Path;

@@ -48,7 +48,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Of something that ended before the host told how.
+    /// Of something that ended before the host said how.
     pub fn early(host: &HostName, plan: Option<Plan>, outcome: Outcome, failure: Option<Error>) -> Self {
         let reason = failure.as_ref().map(Error::in_one_line);
         Self {
@@ -69,7 +69,7 @@ impl Report {
         }
     }
 
-    /// Of what the host told.
+    /// Of what the host reported.
     pub fn of(target: &Target, plan: Plan, run: &str, verdict: Verdict) -> Self {
         let survey = &target.survey;
         let reason = verdict.failure.as_ref().map(Failure::reason);

@@ -1,4 +1,4 @@
-//! `rollback`: makes a former generation of a system the running one again, with its own secrets. The same transaction as
+//! `rollback`: makes a previous generation of a system the running one again, with its own secrets. The same transaction as
 //! a deploy, without a build; works without a fleet too, on this machine, because it is what one reaches for when something
 //! is broken.
 
@@ -115,7 +115,7 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
     Ok(Report::of(&target, plan, &order.run, verdict))
 }
 
-/// Makes a former generation of a home the active one; the system stays.
+/// Makes a previous generation of a home the active one; the system stays.
 fn home(
     policy: Option<&Policy>,
     talk: &dyn Talk,

@@ -175,7 +175,7 @@ impl Looked<'_> {
     }
 
     /// Who could read a file on one side of a merge, and cannot by the policy or by the file now: only then nothing else
-    /// would tell it. Somebody who was removed is meant.
+    /// would tell it. It is about somebody who was removed.
     fn taken(&self, sides: &[String]) -> Result<Vec<Finding>> {
         let path = self.git.relative(&self.root.join(FILE))?;
         let objects: Vec<String> = sides.iter().map(|commit| format!("{commit}:{path}")).collect();

@@ -1,4 +1,4 @@
-//! `cleanup`: removes the files of a former layout, once every machine runs what was deployed and is as it should be. Only
+//! `cleanup`: removes the files of a previous layout, once every machine runs what was deployed and is as it should be. Only
 //! files that git has, as they are: nothing is lost that `git revert` would not bring back.
 
 use std::collections::BTreeMap;

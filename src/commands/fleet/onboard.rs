@@ -24,7 +24,7 @@ use crate::error::{Error, Kind, Result};
 
 /// A machine to learn of.
 pub struct Request<'a> {
-    /// The name that it shall have.
+    /// The name that it should have.
     pub name: &'a HostName,
     /// Where it is now.
     pub address: &'a Address,
@@ -71,7 +71,7 @@ pub fn learn(session: &Session, request: &Request<'_>) -> Result<Learned> {
     Ok(Learned { key, files: scaffold::files(name, layout, &known) })
 }
 
-/// Learns the key that a machine of the fleet has now. Its former one is not asked for: that is what changed.
+/// Learns the key that a machine of the fleet has now. Its previous one is not asked for: that is what changed.
 ///
 /// # Errors
 /// As `learn`.

@@ -1,4 +1,4 @@
-//! `status`: the fleet at a glance. Every host is looked at as whoever logs in; nothing is changed, nothing is opened.
+//! `status`: the fleet at a glance. Every host is looked at as the user who logs in; nothing is changed, nothing is opened.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ pub struct Row {
     pub nixos_version: Option<String>,
     /// The commit that was deployed last, if what runs is what was deployed then.
     pub commit: Option<String>,
-    /// How many commits HEAD is ahead of it; none where that cannot be told.
+    /// How many commits HEAD is ahead of it; none where that is unknown.
     pub behind: Option<usize>,
     /// Secrets that do not have the ciphertext of the fleet's files there, by name, with what is wrong.
     pub secrets: BTreeMap<String, String>,
@@ -55,7 +55,7 @@ pub struct Row {
 pub struct Home {
     /// Whose.
     pub user: UnixName,
-    /// The store path of its activation package; none where whoever looks may not see it.
+    /// The store path of its activation package; none where the user who looks may not see it.
     pub package: Option<String>,
     /// The current generation of the user's profile.
     pub generation: Option<u64>,
@@ -79,7 +79,7 @@ pub struct Last {
 /// Looks at all of them.
 ///
 /// # Errors
-/// When a word names no host. What is wrong with a host is told for that host.
+/// When a word names no host. What is wrong with a host is reported for that host.
 pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
     let policy = &session.fleet.policy;
     let chosen = who.choose(policy)?;
@@ -198,7 +198,7 @@ impl Ahead {
         Self { git, known: BTreeMap::new() }
     }
 
-    /// How many commits lie between what was deployed and HEAD; none where that cannot be told.
+    /// How many commits lie between what was deployed and HEAD; none where that is unknown.
     fn commits_since(&mut self, deployed: &str) -> Option<usize> {
         let commit = deployed.trim_end_matches("-dirty");
         let (git, head) = self.git.as_ref().filter(|_| is_commit(commit))?;

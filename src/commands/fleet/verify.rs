@@ -34,7 +34,7 @@ pub enum Undeployed {
 /// Verifies.
 ///
 /// # Errors
-/// When a word names no host. What is wrong with a host is told for that host.
+/// When a word names no host. What is wrong with a host is reported for that host.
 pub fn run(session: &Session, who: &Who, undeployed: Undeployed) -> Result<Vec<Found>> {
     let policy = &session.fleet.policy;
     let chosen = who.choose(policy)?;

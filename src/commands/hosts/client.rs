@@ -58,7 +58,7 @@ pub fn hand_over(target: &Target, order: &Order, rights: &Rights, caller: &Calle
     }
 }
 
-/// Tells again what a run on the host told, and goes on with it to its end.
+/// Replays what a run on the host reported, and goes on with it to its end.
 ///
 /// # Errors
 /// As `hand_over`.

@@ -109,7 +109,7 @@ impl Target {
         let ask = |there: &There| there.look(&Rights::Root, &order).map(Result::ok);
         // It is not there before the first deploy, and may speak an older protocol.
         let (first, sudo) = std::thread::scope(|scope| {
-            // What it says of itself as root is not asked for: whom its nix trusts is said as who logs in.
+            // What it says of itself as root is not asked for: which users its nix trusts is said as who logs in.
             let sudo = root.then(|| scope.spawn(|| there.lets(&Rights::Sudo, &order)));
             (ask(&there), sudo.is_some_and(|sudo| sudo.join().unwrap_or(false)))
         });
@@ -313,7 +313,7 @@ impl There {
         self.ssh.connect(&self.host, self.later.get().unwrap_or(&self.address), &self.pins)
     }
 
-    /// Connects anew, after a connection was lost.
+    /// Connects again, after a connection was lost.
     ///
     /// # Errors
     /// As `Ssh::connect`.

@@ -74,7 +74,7 @@ pub fn host(target: &Target, brings: Brings) -> Result<()> {
     if problems.is_empty() { Ok(()) } else { Err(together(problems)) }
 }
 
-/// The failure of a host where another deploy is at work.
+/// The failure of a host where another deploy is running.
 pub fn busy(target: &Target, holder: &str) -> Error {
     let place = match &target.reach {
         Reach::Here(root) => root.path().display().to_string(),

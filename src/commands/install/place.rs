@@ -214,7 +214,7 @@ impl Links<'_> {
         }
     }
 
-    /// Removes the links of the former generation that this one has no more.
+    /// Removes the links of the previous generation that this one has no more.
     fn remove_gone(&self, former: &Generation) -> Result<()> {
         let Some(status) = former.status()? else { return Ok(()) };
         let kept = self.placed.iter().map(|(_, placed)| placed.at.clone()).collect();

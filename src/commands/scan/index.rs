@@ -120,7 +120,7 @@ fn key(session: &mut Session, identities: &Identities, changes: &mut Changes) ->
             .sealed(&name.file())?
             .ok_or_else(|| Error::failed(format!("{} is not there", name.file().path())).help(help.as_str()))?;
         let open = || age::open(&bytes, &name.file(), identities).map(|opened| opened.value);
-        // Not the public half that lies beside it: whoever writes the repository could have the index sealed to a key of
+        // Not the public half that lies beside it: anyone who writes the repository could have the index sealed to a key of
         // their own.
         let ask: Arc<dyn Ask> = session.talk.clone();
         let opened = Identities::from_content(open()?, KEY, &session.plugins, &ask)?;

@@ -99,7 +99,7 @@ pub struct Scanner<'e> {
     pub out: Out,
 }
 
-/// What is looked at, and how it is told.
+/// What is looked at, and how it is reported.
 pub struct Subjected<'a> {
     /// Its path.
     pub path: &'a [u8],

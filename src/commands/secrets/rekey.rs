@@ -1,4 +1,4 @@
-//! `rekey`: brings sealed files in line with the policy. Touches only what drifted; all of it or nothing.
+//! `rekey`: brings sealed files up to date with the policy. Touches only what drifted; all of it or nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,12 +23,12 @@ use crate::domain::secret::inventory::{Found, Inventory};
 use crate::domain::secret::seal::Seal;
 use crate::error::{Error, Kind, Result};
 
-/// What to bring in line.
+/// What to bring up to date.
 #[derive(Debug, Default)]
 pub struct Request {
     /// Only these secrets or files; empty: all.
     pub only: Vec<FileName>,
-    /// Files that are in line too.
+    /// Files that are up to date, too.
     pub all: bool,
     /// Files without a seal that are to get one.
     pub adopt: Vec<FileName>,
@@ -45,7 +45,7 @@ pub struct Request {
 pub struct Report {
     /// The files that changed.
     pub changed: Vec<Changed>,
-    /// How many were in line and stayed as they are, byte for byte.
+    /// How many were up to date and stayed as they are, byte for byte.
     pub unchanged: usize,
     /// Files that the policy asks for and that have no value yet.
     pub missing: Vec<FileName>,
@@ -70,7 +70,7 @@ pub struct Changed {
     pub accepted: bool,
 }
 
-/// Brings the files in line.
+/// Brings the files up to date.
 ///
 /// # Errors
 /// When one of them cannot be opened, or somebody would lose access whom nobody named; nothing is changed then.
@@ -116,7 +116,7 @@ impl Report {
         }
     }
 
-    /// The code that it comes to: files that nobody adopted are not in line.
+    /// The code that it comes to: files that nobody adopted are not up to date.
     pub fn kind(&self) -> Option<Kind> {
         let left = !self.dry_run && self.unsealed.iter().any(|file| !file.accepted);
         left.then_some(if self.changed.is_empty() { Kind::Failed } else { Kind::Partial })
@@ -257,7 +257,7 @@ fn merge(session: &Session, past: &Past, file: &FileName, reader: &Reader) -> Op
     past.merge_that_ended(reads).map(|merge| merge.told(file))
 }
 
-/// Stops unless every file that is to be adopted can be what its name says: whoever can write the repository could put the
+/// Stops unless every file that is to be adopted can be what its name says: anyone who can write the repository could put the
 /// file of another secret there, and have its value sealed to the readers of this one.
 ///
 /// # Errors
@@ -343,7 +343,7 @@ pub fn refuse_broken(plan: &Plan<'_>) -> Result<()> {
     Err(all.help("restore them from git, or seal their values again: `sealift seal NAME --replace`"))
 }
 
-/// Opens files and seals them anew for the policy's readers, each re-opened and compared, into a change of the fleet.
+/// Opens files and seals them again for the policy's readers, each re-opened and compared, into a change of the fleet.
 ///
 /// # Errors
 /// Names every file that failed.

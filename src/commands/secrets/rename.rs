@@ -1,4 +1,4 @@
-//! `mv` and `rm`: a secret's name is in its seal, so that a rename seals it anew; the value and its serial stay.
+//! `mv` and `rm`: a secret's name is in its seal, so that a rename seals it again; the value and its serial stay.
 
 use serde::Serialize;
 

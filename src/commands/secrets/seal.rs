@@ -300,7 +300,7 @@ pub fn fitting(value: Plaintext, shape: &Shape, fix: bool, session: &Session) ->
     if !fix
         && !session
             .talk
-            .confirm(&format!("The value is not of the shape {shape}: {}. Shall I {offer}?", misfit.what))?
+            .confirm(&format!("The value is not of the shape {shape}: {}. Fix it ({offer})?", misfit.what))?
     {
         return Err(refused.help(format!("`--fix` does it for you: {offer}")));
     }

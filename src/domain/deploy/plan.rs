@@ -329,7 +329,7 @@ fn told(secret: &SecretChange) -> String {
         Change::Added => format!("+ {name} ({})", value(secret.to)),
         Change::Changed => format!("~ {name} ({} → {})", value(secret.from), value(secret.to)),
         Change::Older => format!(
-            "! {name} ({} → {}: an older value comes back{})",
+            "! {name} ({} → {}: an older version comes back{})",
             value(secret.from),
             value(secret.to),
             known(secret)

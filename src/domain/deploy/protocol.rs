@@ -22,7 +22,7 @@ pub const VERSION: u32 = 1;
 /// The longest time that a host waits for anything, in seconds.
 pub const LONGEST: u64 = 3600;
 
-/// What the program on the host shall do.
+/// What the program on the host should do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
@@ -60,7 +60,7 @@ pub enum Work {
     Generations,
     /// Look at these checks, and hold what is installed against the manifest of the running system.
     Verify(Vec<Look>),
-    /// Tell again what a run told, and go on with it to its end.
+    /// Tell again what a run reported, and go on with it to its end.
     Follow(String),
     /// Say what `doctor` judges. Needs no root.
     Examine,
@@ -96,7 +96,7 @@ pub struct Switch {
     /// The specialisation of the system that is activated; the system itself is what boots. None: the system itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub specialisation: Option<String>,
-    /// Where /etc/nixos shall lead once all is well; none: it stays as it is.
+    /// Where /etc/nixos should lead once all is well; none: it stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
     /// Whether values stay that are newer than those of the system, where its secrets take them.

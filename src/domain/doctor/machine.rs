@@ -64,7 +64,7 @@ pub enum EtcNixos {
 pub struct Swap {
     /// Its path.
     pub path: String,
-    /// Whether what is written there is encrypted, or stays in memory; none where that cannot be told.
+    /// Whether what is written there is encrypted, or stays in memory; none where that is unknown.
     pub encrypted: Option<bool>,
 }
 

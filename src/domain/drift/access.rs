@@ -1,5 +1,5 @@
-//! Who gains and who loses access when a file is sealed to the readers of the policy, as far as it can be told without a
-//! key. Whoever seals a file anew names them by this.
+//! Who gains and who loses access when a file is sealed to the readers of the policy, as far as it is known without a
+//! key. Anyone who seals a file again names them by this.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

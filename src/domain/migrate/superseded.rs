@@ -1,4 +1,4 @@
-//! Files of a former layout that have a successor: names in, names out. What some Nix file still names is needed, whatever
+//! Files of a previous layout that have a successor: names in, names out. What some Nix file still names is needed, whatever
 //! it is called.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -296,7 +296,7 @@ impl Reader {
     fn pin(&mut self, text: &Text, key: &str) -> Option<String> {
         let mut words = text.value.split(' ');
         let (kind, blob) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        // Whoever can undo the key can pass for the host.
+        // Anyone who can undo the key can pass for the host.
         if matches!(kind, "ssh-ed25519" | "ssh-rsa")
             && let Err(error) = Recipient::parse(&format!("{kind} {blob}"))
             && error.message().starts_with(OPEN)

@@ -41,7 +41,7 @@ pub struct Args {
     json: bool,
 }
 
-/// The user whose home is meant; none where there is only one.
+/// The user whose home is selected; none where there is only one.
 #[derive(Clone, Debug)]
 struct Whose(Option<UnixName>);
 

@@ -16,7 +16,7 @@ pub struct Args {
     host: Option<HostName>,
     #[command(flatten)]
     reach: Reach,
-    /// Repair what can be fixed without a loss
+    /// Fix what can be fixed without a loss
     #[arg(long)]
     fix: bool,
     /// Warnings count too

@@ -29,7 +29,7 @@ pub struct Args {
 /// What to do with a host.
 #[derive(Subcommand)]
 enum What {
-    /// Add a machine: its key goes into recipients.toml, and what it shall read is sealed to it, in one step
+    /// Add a machine: its key goes into recipients.toml, and what it should read is sealed to it, in one step
     ///
     /// The key is given, made for a machine that is not installed yet (--generate), or taken from the machine itself (--ssh).
     /// Over SSH it counts only if somebody vouches for it: --fingerprint, your own known_hosts, or you, asked at the terminal.
@@ -218,7 +218,7 @@ fn optional_address(text: &str) -> Result<At, String> {
     if text.is_empty() { Ok(At(None)) } else { args::address(text).map(|address| At(Some(address))) }
 }
 
-/// The keys that a host shall have from now on.
+/// The keys that a host should have from now on.
 fn keys_now(args: &Rekey, session: &Session) -> Result<Vec<Recipient>> {
     let Some(At(address)) = &args.ssh else { return parsed(&args.key, &args.key_file) };
     let Some(known) = session.fleet.policy.hosts.get(&args.name) else {

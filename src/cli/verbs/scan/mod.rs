@@ -174,7 +174,7 @@ fn write_index(args: &Args, app: &App) -> Done {
     Ok((!written.not_opened.is_empty()).then_some(Kind::Partial))
 }
 
-/// The store path that is meant.
+/// The store path that is selected.
 fn system_of(named: &str, root: &std::path::Path, app: &App) -> Result<String> {
     if named.starts_with('/') {
         return Ok(named.to_owned());

@@ -15,7 +15,7 @@ pub struct Args {
     /// Print what would be done and do nothing; needs no private key
     #[arg(long)]
     dry_run: bool,
-    /// Seal files anew that are in line, too
+    /// Re-encrypt files that are up to date, too
     #[arg(long)]
     all: bool,
     /// Give a file without a seal its seal: this secret's, after a look at who would gain access (may be given again)
@@ -25,7 +25,7 @@ pub struct Args {
     /// that nobody knows (may be given again)
     #[arg(long, value_name = "READER")]
     remove: Vec<String>,
-    /// Do not ask; whoever loses access must be named with --remove
+    /// Do not ask; each reader that loses access must be named with --remove
     #[arg(long, short)]
     yes: bool,
     /// Print it as JSON

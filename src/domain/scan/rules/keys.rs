@@ -1,4 +1,4 @@
-//! Private keys and password hashes: what has a form by itself, whoever made it.
+//! Private keys and password hashes: what has a form by itself, anyone who made it.
 
 use std::ops::Range;
 
