@@ -17,7 +17,7 @@ pub struct Args {
     #[arg(value_name = "NAME")]
     name: FileName,
     /// Make the change that the shape check offers, such as dropping a newline at the end of a token
-    #[arg(long, alias = "fix")]
+    #[arg(long, alias = "mend")]
     fix: bool,
     /// Accept a value of up to this many bytes
     #[arg(long, value_name = "BYTES", value_parser = crate::cli::args::size, default_value_t = VALUE_LIMIT, hide_default_value = true)]

@@ -25,7 +25,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     from_file: Option<PathBuf>,
     /// Make the change that the shape check offers
-    #[arg(long, alias = "fix")]
+    #[arg(long, alias = "mend")]
     fix: bool,
     /// Print it as JSON
     #[arg(long)]

@@ -37,7 +37,7 @@ pub struct Args {
     #[arg(long)]
     replace: bool,
     /// Make the change that the shape check offers, such as `TOKEN=` before a bare token
-    #[arg(long, alias = "fix")]
+    #[arg(long, alias = "mend")]
     fix: bool,
     /// Accept a value of up to this many bytes
     #[arg(long, value_name = "BYTES", value_parser = crate::cli::args::size, default_value_t = VALUE_LIMIT, hide_default_value = true)]
