@@ -1,11 +1,13 @@
-//! The user's own configuration: what a repository must never decide. Which plugins may run, and which SSH keys are
-//! tried.
+//! The user's own configuration: what a repository must never decide. Which plugins may run, and which identity files are
+//! tried. The person writes it; only the place of an identity that the person names is added to it.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::adapters::fs::files;
+use toml_edit::{Array, DocumentMut, Item, Value};
+
+use crate::adapters::fs::files::{self, Durable};
 use crate::domain::name::nearest;
 use crate::error::{Error, Result};
 
@@ -47,6 +49,35 @@ impl UserConfig {
         let text = String::from_utf8(files::read(&real, LIMIT)?)
             .map_err(|_| Error::usage(format!("{shown} is not UTF-8 text")))?;
         Self::parse(&text, &shown, home)
+    }
+
+    /// Adds an identity file to those that are tried, comments and order kept. One that is listed stays listed once.
+    ///
+    /// # Errors
+    /// When the file is not understood, is not the user's, or cannot be written, such as one in the Nix store.
+    pub fn remember(path: &Path, identity: &Path, home: Option<&Path>) -> Result<()> {
+        let shown = path.display().to_string();
+        if Self::load(path, home)?.identities.iter().any(|known| known == identity) {
+            return Ok(());
+        }
+        // What a link leads to is written, and the link stays.
+        let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let (text, mode) = match std::fs::metadata(&real) {
+            Ok(stat) => (files::read(&real, LIMIT)?, stat.permissions().mode() & 0o777),
+            Err(_) => (Vec::new(), 0o600),
+        };
+        let broken = || Error::usage(format!("{shown} cannot be edited"));
+        let mut text: DocumentMut =
+            std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()).ok_or_else(broken)?;
+        let below = home.and_then(|home| identity.strip_prefix(home).ok());
+        let name = below.map_or_else(|| identity.to_path_buf(), |below| Path::new("~").join(below));
+        let name = name.to_str().ok_or_else(|| Error::usage("the path of the identity is not UTF-8 text"))?;
+        let list = text.entry("identities").or_insert_with(|| Item::Value(Value::Array(Array::new())));
+        list.as_array_mut().ok_or_else(broken)?.push(name);
+        if let Some(directory) = real.parent() {
+            files::make_private_directory(directory)?;
+        }
+        files::replace(&real, text.to_string().as_bytes(), mode, Durable::Now)
     }
 
     fn parse(text: &str, shown: &str, home: Option<&Path>) -> Result<Self> {
@@ -123,6 +154,32 @@ mod tests {
         assert!(config.plugins.contains("yubikey"));
         assert_eq!(config.identities, [PathBuf::from("/home/jay/.ssh/id_ed25519"), PathBuf::from("/k")]);
         assert_eq!(parse("").unwrap(), UserConfig::default());
+    }
+
+    #[test]
+    fn a_place_is_added_once_and_the_rest_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let (home, path) = (place.path(), place.path().join(".config/sealift/config.toml"));
+        let add = |identity: &Path| UserConfig::remember(&path, identity, Some(home));
+        let text = || std::fs::read_to_string(&path).unwrap();
+        add(&home.join("jay.key")).unwrap();
+        assert_eq!(text(), "identities = [\"~/jay.key\"]\n");
+        std::fs::write(&path, "# mine\nidentities = [\"~/jay.key\"] # here\nplugins = [\"x\"]\n").unwrap();
+        add(&home.join("jay.key")).unwrap();
+        add(Path::new("/media/stick/a b.key")).unwrap();
+        let all = "# mine\nidentities = [\"~/jay.key\", \"/media/stick/a b.key\"] # here\nplugins = [\"x\"]\n";
+        assert_eq!(text(), all);
+        // What others could write, or nobody understands, is not added to; the link to a file elsewhere stays one.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+        assert!(add(Path::new("/k")).is_err() && text() == all);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        std::fs::rename(&path, home.join("elsewhere.toml")).unwrap();
+        std::os::unix::fs::symlink(home.join("elsewhere.toml"), &path).unwrap();
+        add(Path::new("/k")).unwrap();
+        assert!(text().contains("\"/k\"") && path.symlink_metadata().unwrap().is_symlink());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        std::fs::write(&path, "identitys = []\n").unwrap();
+        assert!(add(Path::new("/l")).is_err() && text() == "identitys = []\n");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::adapters::editor::Editor;
 use crate::adapters::editor::scratch::Surroundings;
 use crate::adapters::user_config::{self, UserConfig};
 use crate::cli::environment::{IDENTITY, path, variable, working_directory};
+use crate::commands::fleet::identity::Configuration;
 use crate::commands::scan::index::KeyAt;
 use crate::error::{Error, Result};
 
@@ -29,7 +30,15 @@ pub fn places(named: &[PathBuf], config: &UserConfig) -> Places {
         credential: variable("CREDENTIALS_DIRECTORY").map(|directory| PathBuf::from(directory).join(CREDENTIAL)),
         default_file: config_directory().map(|directory| directory.join(DEFAULT_FILE)),
         configured: config.identities.clone(),
+        ssh: home().map(|home| home.join(".ssh")),
     }
+}
+
+/// Where the user's configuration is, for what is added to it.
+pub fn configuration() -> Configuration {
+    let directory = config_directory();
+    let file = |name| directory.as_ref().map(|directory| directory.join(name));
+    Configuration { file: file(user_config::FILE), home: home(), usual: file(DEFAULT_FILE) }
 }
 
 /// Where the key of the index of values is looked for, besides the keyring: what was named for this run, else a credential.
