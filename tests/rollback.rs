@@ -105,7 +105,12 @@ fn nix_generations_tell_what_each_would_do() {
     let date = third["date"].as_str().unwrap();
     assert!(date.starts_with("20") && date.ends_with('Z') && !date.starts_with("1970"), "the link's own date: {date}");
     assert!(all.iter().all(|generation| generation["cannot_open"].as_array().unwrap().is_empty()));
-    machine.on("generations", &[]).exits(0).prints("brings back older values of token").prints("current; running");
+    machine
+        .on("generations", &[])
+        .exits(0)
+        .prints("generation  made ")
+        .prints("brings back older values of token")
+        .prints("current; running");
     // Another host key: what was sealed to the previous one does not open any more.
     std::fs::copy(machine.sandbox.path("keys/db.pub"), machine.root.join("etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
     let report = machine.on("generations", &["--json"]).exits(0).json();

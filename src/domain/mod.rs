@@ -1,6 +1,7 @@
 //! The domain: values and decisions only. Nothing here touches a file, a process, the clock, the environment or a terminal.
 
 pub mod address;
+pub mod counted;
 pub mod deploy;
 pub mod doctor;
 pub mod drift;

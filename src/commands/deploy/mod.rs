@@ -33,6 +33,7 @@ use crate::commands::hosts::select::{Chosen, Needs, Ready, reach_all};
 use crate::commands::hosts::talk::{OfHost, listed};
 use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::diff::{Action, Outcome};
+use crate::domain::deploy::host_facts::Survey;
 use crate::domain::deploy::plan::{Campaign, Item, Plan, State, VERSION};
 use crate::domain::name::HostName;
 use crate::error::{Error, Kind, Result};
@@ -295,6 +296,11 @@ fn decide(
     let (mut going, mut stopped) = (Vec::new(), Vec::new());
     for one in ready {
         match campaign.hosts.get(&one.host).map(|item| &item.plan) {
+            Some(plan) if !request.yes && is_as_planned(request, plan, &one.target.survey) => {
+                let generation = one.target.survey.generation;
+                let report = Report::early(&one.host, Some(plan.clone()), Outcome::Nothing, None);
+                stopped.push(Report { running: plan.former.clone(), generation, ..report });
+            }
             Some(plan) if plan.action == Action::Test && !plan.live() => stopped.push(needs_reboot(&one.host, plan)),
             Some(_) => going.push(one),
             None => {}
@@ -327,6 +333,17 @@ fn decide(
     kept.end();
     reports.sort_by(|a, b| a.host.cmp(&b.host));
     Ok(reports)
+}
+
+/// Whether a host is what the plan would make it, so that nobody has to be asked. With `--yes` it is activated again even so.
+fn is_as_planned(request: &Request, plan: &Plan, survey: &Survey) -> bool {
+    let runs = plan.former.as_ref() == Some(plan.activates());
+    let boots = plan.action == Action::Test || survey.next.as_ref() == Some(&plan.system);
+    let switches = matches!(plan.action, Action::Test | Action::Switch);
+    let delivered = plan.secrets.is_empty() && !plan.until_reboot;
+    let well = !survey.unfinished && survey.busy.is_none();
+    let homes = plan.homes_to_come().next().is_none();
+    switches && well && homes && (plan.only_homes || runs && boots && delivered && request.how.link.is_none())
 }
 
 fn declined(host: &HostName, campaign: &Campaign) -> Report {

@@ -408,6 +408,16 @@ impl Said {
 }
 
 impl Switched {
+    /// The units of the machine that failed, and were not failing before.
+    pub fn newly_failed<'a>(&'a self, before: Option<&'a BTreeSet<String>>) -> impl Iterator<Item = &'a str> {
+        let units = match self {
+            Switched::UnitsFailed(failing) => Some(&failing.units),
+            _ => None,
+        };
+        let new = move |unit: &&String| !before.is_some_and(|before| before.contains(*unit));
+        units.into_iter().flatten().filter(new).map(String::as_str)
+    }
+
     /// Whether the system counts as active. `before`: the units that were failing before it was activated; none where nobody
     /// can tell. What failed and is not among them is new, and so is what nobody named. What people should know of it even so.
     ///
@@ -430,16 +440,14 @@ impl Switched {
         notes.extend(
             unreached.iter().map(|user| format!("the units of {user}, who logged in or out, were not reloaded")),
         );
-        let list = |names: Vec<&String>| names.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-        let new: Vec<_> = units.iter().filter(|unit| !before.is_some_and(|before| before.contains(*unit))).collect();
+        let people = || users.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let new: Vec<_> = self.newly_failed(before).collect();
         match (new.is_empty(), users.is_empty(), notes.is_empty()) {
             (true, true, false) => Ok(notes),
             (true, true, true) => Err("units failed (exit code 4)".to_owned()),
-            (false, true, _) => Err(format!("units failed: {}", list(new))),
-            (true, false, _) => Err(format!("user units failed, of: {}", list(users.iter().collect()))),
-            (false, false, _) => {
-                Err(format!("units failed: {}; and user units of: {}", list(new), list(users.iter().collect())))
-            }
+            (false, true, _) => Err(format!("units failed: {}", new.join(", "))),
+            (true, false, _) => Err(format!("user units failed, of: {}", people())),
+            (false, false, _) => Err(format!("units failed: {}; and user units of: {}", new.join(", "), people())),
         }
     }
 }
