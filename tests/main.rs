@@ -51,6 +51,7 @@ mod residue;
 mod rollback;
 mod scan;
 mod seal;
+mod staging;
 mod traps;
 mod weak_keys;
 mod words;

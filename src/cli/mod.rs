@@ -54,7 +54,7 @@ pub fn main() -> ExitCode {
     };
     let app = App::new(cli.global, command);
     let printer = Arc::clone(app.ui.printer());
-    run::run(&printer, || cli.verb.run(&app))
+    run::run(&printer, || cli.verb.run(&app).inspect(|_| app.ui.say_last()))
 }
 
 fn command() -> clap::Command {

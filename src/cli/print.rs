@@ -129,6 +129,14 @@ impl Printer {
         self.data(format!("{}\n", foreign::json(&text)).as_bytes())
     }
 
+    /// A line of what a verb did, as data; where nothing is to be said, not that either.
+    ///
+    /// # Errors
+    /// As `data`.
+    pub fn done(&self, text: &str) -> Result<()> {
+        if self.quiet { Ok(()) } else { self.line(text) }
+    }
+
     /// A line of talk.
     pub fn say(&self, text: &str) {
         if !self.quiet {

@@ -33,6 +33,8 @@ pub struct Ui {
     asking: Mutex<()>,
     /// Whether events are data too.
     streams: AtomicBool,
+    /// What is said once the verb has told what came of it.
+    last: Mutex<Vec<String>>,
 }
 
 impl Deref for Ui {
@@ -63,6 +65,7 @@ impl Ui {
             progress,
             asking: Mutex::default(),
             streams: AtomicBool::new(false),
+            last: Mutex::default(),
         }
     }
 
@@ -79,13 +82,14 @@ impl Ui {
     }
 
     /// Shows how far longer work is.
-    fn progress(&self, done: usize, all: usize) {
+    fn progress(&self, what: &'static str, done: usize, all: usize) {
         if done >= all {
             return self.end_progress();
         }
-        let style = || ProgressStyle::with_template("{bar:30} {pos}/{len}");
+        let style = || ProgressStyle::with_template("{msg} {bar:30} {pos}/{len}");
         self.shown(done as u64, || {
-            ProgressBar::new(all as u64).with_style(style().unwrap_or_else(|_| ProgressStyle::default_bar()))
+            let style = style().unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::new(all as u64).with_style(style).with_message(what)
         });
     }
 
@@ -147,7 +151,7 @@ impl Ui {
             Event::Note(text) => ("said", text),
             Event::Warning(text) => ("warning", text),
             Event::Step(text) => ("step", text),
-            Event::Progress(..) | Event::Looked(_) => return,
+            Event::Progress(..) | Event::Looked(_) | Event::Last(_) => return,
             Event::Of(host, event) => return self.stream(Some(host), event),
         };
         if self.streams.load(Ordering::Relaxed) {
@@ -159,7 +163,7 @@ impl Ui {
     fn of_host(&self, host: &HostName, event: Event) {
         let text = match event {
             Event::Warning(text) => return self.warn(&format!("{host}: {text}")),
-            Event::Progress(..) | Event::Looked(_) => return,
+            Event::Progress(..) | Event::Looked(_) | Event::Last(_) => return,
             Event::Of(host, event) => return self.of_host(&host, *event),
             Event::Note(text) | Event::Step(text) => text,
         };
@@ -197,6 +201,14 @@ impl Ui {
 
     fn alone(&self) -> MutexGuard<'_, ()> {
         self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ui {
+    /// Says what is to be said last.
+    pub fn say_last(&self) {
+        let said = std::mem::take(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner));
+        said.iter().for_each(|text| self.say(text));
     }
 }
 
@@ -243,6 +255,11 @@ impl Ask for Ui {
         let _alone = self.alone();
         self.terminal().map_or(Ok(false), |terminal| terminal.confirm(&line(question)))
     }
+
+    fn answer(&self, question: &str) -> Result<Option<String>> {
+        let _alone = self.alone();
+        self.terminal().map(|terminal| terminal.answer(&line(question))).transpose()
+    }
 }
 
 impl Talk for Ui {
@@ -251,7 +268,8 @@ impl Talk for Ui {
         match event {
             Event::Note(text) | Event::Step(text) => self.say(&text),
             Event::Warning(text) => self.warn(&text),
-            Event::Progress(done, all) => self.progress(done, all),
+            Event::Progress(what, done, all) => self.progress(what, done, all),
+            Event::Last(text) => self.last.lock().unwrap_or_else(PoisonError::into_inner).push(text),
             Event::Looked(bytes) => self.looked(bytes),
             Event::Of(host, event) => self.of_host(&host, *event),
         }

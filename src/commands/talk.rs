@@ -16,8 +16,10 @@ pub enum Event {
     Warning(String),
     /// A step of longer work begins.
     Step(String),
-    /// So many of so many are done.
-    Progress(usize, usize),
+    /// So many of so many are done, and what is done.
+    Progress(&'static str, usize, usize),
+    /// What is to be said last, after what came of the verb.
+    Last(String),
     /// So many bytes were looked at; how many there are is not known.
     Looked(u64),
     /// Something of one host among several.
