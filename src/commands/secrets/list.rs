@@ -1,7 +1,10 @@
 //! `list` and `who`: what there is, who can read it, and who ever could.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 
+use jiff::ToSpan;
+use jiff::civil::Date;
 use serde::Serialize;
 
 use crate::commands::Session;
@@ -33,6 +36,21 @@ pub struct Row {
     pub shape: String,
     /// The readers that the policy names, admins left out.
     pub hosts: Vec<HostName>,
+    /// The day on which the value expires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+    /// In how many days that is; negative: so long ago.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_in: Option<i32>,
+    /// After how many days it is to be rotated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotate_every: Option<u32>,
+    /// The day on which it is due for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due: Option<String>,
+    /// Whether that day has come.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub overdue: bool,
     /// Where it is found on a host.
     pub path: String,
     /// For people.
@@ -68,12 +86,12 @@ pub fn list(session: &Session) -> Result<Vec<Row>> {
         let found = inventory.files.get(&wanted.file);
         let should = policy.recipients_of(&wanted.hosts).into_keys().collect();
         let standing = Standing::of(&wanted.file, found, &should, &known, &holders);
-        row(&wanted, &standing, found.and_then(Found::seal))
+        row(&wanted, &standing, found.and_then(Found::seal), session.today)
     };
     Ok(policy.wanted().into_values().map(row).collect())
 }
 
-fn row(wanted: &Wanted<'_>, standing: &Standing, seal: Option<&Seal>) -> Row {
+fn row(wanted: &Wanted<'_>, standing: &Standing, seal: Option<&Seal>, today: Date) -> Row {
     let state = match standing {
         Standing::Missing => State::Missing,
         Standing::Broken(_) | Standing::WrongName(_) | Standing::Contradiction(_) => State::Damaged,
@@ -82,7 +100,15 @@ fn row(wanted: &Wanted<'_>, standing: &Standing, seal: Option<&Seal>) -> Row {
         Standing::InLine => State::Sealed,
     };
     let seal = seal.filter(|_| state != State::Damaged);
+    let expires = wanted.secret.expires;
+    let every = wanted.secret.rotate_every.map(NonZeroU32::get);
+    let due = seal.zip(every).and_then(|(seal, every)| seal.made.checked_add(i64::from(every).days()).ok());
     Row {
+        expires: expires.map(|end| end.to_string()),
+        expires_in: expires.map(|end| (end - today).get_days()),
+        rotate_every: every,
+        overdue: due.is_some_and(|due| due <= today),
+        due: due.map(|due| due.to_string()),
         file: wanted.file.clone(),
         secret: wanted.name.to_string(),
         state,
@@ -193,7 +219,7 @@ pub fn readers(session: &Session, name: &FileName) -> Result<Vec<Readers>> {
         .into_iter()
         .map(|wanted| {
             let seal = credible(&wanted.file, inventory.files.get(&wanted.file), &known)
-                .map_err(|standing| silent(&wanted.file, &standing))?;
+                .map_err(|standing| silent(wanted, &standing))?;
             let should = policy.recipients_of(&wanted.hosts).into_keys().collect();
             let Access { gains, loses, .. } = Access::of_seal(seal, &should, &holders);
             Ok(Readers {
@@ -207,11 +233,11 @@ pub fn readers(session: &Session, name: &FileName) -> Result<Vec<Readers>> {
 }
 
 /// The failure of a file that does not tell who can read it.
-fn silent(file: &FileName, standing: &Standing) -> Error {
-    let path = file.path();
+fn silent(wanted: &Wanted<'_>, standing: &Standing) -> Error {
+    let (file, path) = (&wanted.file, wanted.file.path());
     match standing {
         Standing::Missing => {
-            Error::usage(format!("{file} has no value yet")).help(format!("seal one: `sealift seal {file}`"))
+            Error::usage(format!("{file} has no value yet")).help(format!("give it one: `{}`", wanted.first_value()))
         }
         Standing::Broken(fault) => Error::integrity(format!("{path}: {fault}")).help(fault.advice()),
         Standing::Unsealed => Error::integrity(format!("{path} has no seal, so it does not say who can read it"))

@@ -83,7 +83,15 @@ fn each_fault_names_file_line_key_and_mend() {
             "recipients.toml:8: secrets.a.hosts: unknown host `wbe` [did you mean `web`?]",
         ),
         ("[secrets.a]\nhosts = [\"@runners\"]\n", "unknown host `@runners` [did you mean `@runner`?]"),
-        ("[secrets.a]\nhosts = \"web\"\n", "recipients.toml:8: a value of the wrong kind, expected a sequence"),
+        ("[secrets.a]\nhosts = \"web\"\n", "recipients.toml:8: hosts: expected a list, as in [\"…\"]"),
+        ("[secrets.a]\nhosts = [\"web\"]\nmode = 400\n", "recipients.toml:9: mode: expected text in quotes"),
+        ("[secrets.a]\nhosts = [\"web\"]\nper_host = \"yes\"\n", "recipients.toml:9: per_host: expected true or false"),
+        (
+            "[secrets.a]\nhosts = [\"web\"]\ngenerate = \"hex\"\n",
+            "generate: expected a table, as in { kind = \"password\" }",
+        ),
+        ("[deploy]\njobs = \"four\"\n", "recipients.toml:8: jobs: expected a whole number"),
+        ("[secrets]\na = 1\n", "recipients.toml:8: a: expected a table"),
         ("[secrets.a]\nhosts = [\"web\"]\n[secrets.a]\nhosts = []\n", "recipients.toml:9: this key is given twice"),
         (
             "[secrets.a]\nhosts = [\"web\"]\n[secrets.\"a/b\"]\nhosts = [\"web\"]\n",
