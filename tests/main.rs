@@ -51,5 +51,6 @@ mod residue;
 mod rollback;
 mod scan;
 mod seal;
+mod snapshots;
 mod traps;
 mod weak_keys;

@@ -4,6 +4,7 @@
 mod app;
 mod args;
 mod environment;
+mod examples;
 pub mod host;
 mod input;
 mod print;
@@ -30,7 +31,6 @@ pub use crate::cli::ui::Ui;
     version,
     about = "Carries a NixOS fleet's secrets and its deploys",
     after_help = EXIT_CODES,
-    disable_help_subcommand = true,
     subcommand_required = true,
     arg_required_else_help = true
 )]
@@ -44,9 +44,10 @@ pub struct Cli {
 /// Runs the program; everything it has to say is said by then.
 pub fn main() -> ExitCode {
     run::begin();
-    let matches = match command().try_get_matches() {
+    let matches = match Cli::command().try_get_matches() {
         Ok(matches) => matches,
-        Err(error) => return run::usage(error, &command()),
+        // Only a page shows the examples: a verb that is run does not wait for them.
+        Err(error) => return run::usage(command().try_get_matches().err().unwrap_or(error), &command()),
     };
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
@@ -58,5 +59,5 @@ pub fn main() -> ExitCode {
 }
 
 fn command() -> clap::Command {
-    Cli::command()
+    examples::shown(Cli::command())
 }
