@@ -20,6 +20,7 @@ mod architecture;
 mod attacks;
 mod cctv;
 mod check;
+mod completion;
 mod crash;
 mod deploy;
 mod deploy_back;

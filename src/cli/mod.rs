@@ -3,6 +3,7 @@
 
 mod app;
 mod args;
+mod complete;
 mod environment;
 mod examples;
 pub mod host;
@@ -44,6 +45,9 @@ pub struct Cli {
 /// Runs the program; everything it has to say is said by then.
 pub fn main() -> ExitCode {
     run::begin();
+    if let Some(shell) = environment::variable(complete::SHELL) {
+        return complete::answer(&shell, command());
+    }
     let matches = match Cli::command().try_get_matches() {
         Ok(matches) => matches,
         // Only a page shows the examples: a verb that is run does not wait for them.
