@@ -2,6 +2,8 @@
 //! the pictures of the documents (docs/pictures). `SNAPSHOTS=overwrite scripts/test rust -- snapshots` writes them anew.
 
 mod help;
+mod pictures;
+mod screen;
 
 use std::path::{Path, PathBuf};
 
