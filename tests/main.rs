@@ -55,3 +55,4 @@ mod seal;
 mod snapshots;
 mod traps;
 mod weak_keys;
+mod words;
