@@ -409,8 +409,8 @@ impl Policy {
     pub fn no_admin(&self, name: &AdminName) -> Error {
         let error = Error::usage(format!("there is no admin {name} in {FILE}"));
         match nearest(name.as_str(), self.admins.keys().map(AdminName::as_str)) {
-            Some(near) => error.hint(format!("did you mean {near}?")),
-            None => error.hint("`sealift identity show` shows whose keys are found here"),
+            Some(near) => error.help(format!("did you mean {near}?")),
+            None => error.help("`sealift identity show` shows whose keys are found here"),
         }
     }
 
