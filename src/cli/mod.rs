@@ -18,6 +18,7 @@ mod verbs;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser};
 
 use crate::cli::run::EXIT_CODES;
@@ -50,8 +51,7 @@ pub fn main() -> ExitCode {
     }
     let matches = match Cli::command().try_get_matches() {
         Ok(matches) => matches,
-        // Only a page shows the examples: a verb that is run does not wait for them.
-        Err(error) => return run::usage(command().try_get_matches().err().unwrap_or(error), &command()),
+        Err(error) => return run::usage(with_examples(error), &Cli::command()),
     };
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
@@ -60,6 +60,16 @@ pub fn main() -> ExitCode {
     let app = App::new(cli.global, command);
     let printer = Arc::clone(app.ui.printer());
     run::run(&printer, || cli.verb.run(&app))
+}
+
+/// The same, with the examples where it is a page of the help: nothing else waits for them.
+fn with_examples(error: clap::Error) -> clap::Error {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            command().try_get_matches().err().unwrap_or(error)
+        }
+        _ => error,
+    }
 }
 
 fn command() -> clap::Command {
