@@ -159,7 +159,7 @@ impl Invocation {
 
     /// Runs it as another user and group, by number, with no other group, and with nothing of our environment.
     #[must_use]
-    pub fn as_user(mut self, user: u32, group: u32) -> Self {
+    pub fn with_user(mut self, user: u32, group: u32) -> Self {
         self.user = Some((user, group));
         self
     }
