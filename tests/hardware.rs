@@ -1,5 +1,6 @@
 //! Keys in hardware: a plugin makes one on the person's word, it is tried, and only then does anything name it. The plugins
-//! are the stand-in of `plugin.rs`, which asks and prints as the real ones do.
+//! are the stand-in of `plugin.rs`, which asks and prints as the real ones do; and that of a YubiKey itself, where
+//! `AGE_PLUGIN_YUBIKEY` names it, with a card in software.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -30,8 +31,12 @@ fn install(program: &Path) {
 }
 
 fn run(sandbox: &Sandbox, environment: &[(&str, &str)], arguments: &[&str]) -> Run {
+    run_in(sandbox, &path(sandbox, &[]), environment, arguments)
+}
+
+fn run_in(sandbox: &Sandbox, path: &str, environment: &[(&str, &str)], arguments: &[&str]) -> Run {
     let mut command = sandbox.command(SEALIFT);
-    command.args(arguments).env("PATH", path(sandbox, &[])).envs(environment.iter().copied());
+    command.args(arguments).env("PATH", path).envs(environment.iter().copied());
     sandbox.run(command, b"")
 }
 
@@ -266,4 +271,107 @@ fn what_cannot_be_kept_is_said_before_a_key_is_made() {
         .says("environment.systemPackages = [ pkgs.age-plugin-tpm ];");
     assert!(!marker.exists() && !config.exists());
     assert_eq!(sandbox.read("recipients.toml"), before);
+}
+
+/// A smart-card service of this test's own, with a YubiKey in software in its reader. They end with it.
+struct Reader([std::process::Child; 2]);
+
+impl Reader {
+    fn new(sandbox: &Sandbox) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+        let drivers = sandbox.path("reader.conf");
+        let text = format!(
+            "FRIENDLYNAME \"Virtual PCD\"\nDEVICENAME /dev/null:{port:#x}\nLIBPATH {VPCD}\nCHANNELID {port:#x}\n"
+        );
+        std::fs::write(&drivers, text).expect("written");
+        let mut service = sandbox.command("pcscd");
+        service.arg("--foreground").arg("--config").arg(drivers);
+        let mut card = sandbox.command("python3");
+        card.arg(format!("{}/tests/fixtures/piv_card.py", env!("CARGO_MANIFEST_DIR"))).arg(port.to_string());
+        Self([service.spawn().expect("pcscd"), card.spawn().expect("the card")])
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ended = child.kill();
+            let _waited = child.wait();
+        }
+    }
+}
+
+/// The driver of a reader whose card is another program: Debian's vsmartcard-vpcd.
+const VPCD: &str = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so";
+
+/// The real age-plugin-yubikey, where it can run.
+fn yubikey() -> Option<std::path::PathBuf> {
+    const TEST: &str = "the real age-plugin-yubikey";
+    let no = |why: &str| {
+        not_run(TEST, why);
+        None
+    };
+    let Some(program) = std::env::var_os("AGE_PLUGIN_YUBIKEY").filter(|program| !program.is_empty()) else {
+        return no("AGE_PLUGIN_YUBIKEY does not name it");
+    };
+    if std::env::var_os("SEALIFT_TEST_NAMESPACE").is_none() {
+        return no("this is not a mount namespace of its own, and pcscd has one socket for all");
+    }
+    let python = std::process::Command::new("python3").args(["-c", "import cryptography"]).output();
+    if !Path::new(VPCD).exists()
+        || !Path::new("/usr/sbin/pcscd").exists()
+        || !python.is_ok_and(|run| run.status.success())
+    {
+        return no("pcscd, vsmartcard's vpcd or Python's cryptography is not installed");
+    }
+    Some(program.into())
+}
+
+#[test]
+fn the_real_plugin_of_a_yubikey_makes_a_key() {
+    let Some(program) = yubikey() else { return };
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let _reader = Reader::new(&sandbox);
+    let path = format!("{}:{}", program.parent().expect("a folder").display(), std::env::var("PATH").expect("PATH"));
+    let value = sandbox.value("a");
+    std::fs::write(sandbox.path("value"), &value).expect("written");
+    sandbox.allow(sandbox.path("value"));
+    let script = format!(
+        r#"
+        set env(PATH) {path}
+        spawn $env(S) identity new --admin kim --yubikey
+        says "Enter PIN for YubiKey with serial 15000000"
+        send "111111\r"
+        says "Invalid PIN"
+        says "age-plugin-yubikey made no key: exit code 1"
+        ends
+        spawn $env(S) identity new --admin kim --yubikey
+        says "Enter PIN for YubiKey with serial 15000000"
+        send "123456\r"
+        says "Enter current PUK"
+        send "12345678\r"
+        says "Choose a new PIN/PUK"
+        send "654321\r"
+        says "Repeat the PIN/PUK"
+        send "654321\r"
+        says "Please touch the YubiKey"
+        says "trying whether the YubiKey opens"
+        says "Enter PIN for YubiKey with serial 15000000"
+        send "654321\r"
+        says "kim is an admin"
+        ends
+        spawn $env(S) seal a --hosts web --from-file ../value
+        says "kim (admin)"
+        ends
+    "#
+    );
+    let shown = on_terminal(&sandbox, &script).text();
+    assert_eq!((shown.matches("<0>").count(), shown.matches("<1>").count()), (2, 1), "{shown}");
+    assert!(!shown.contains("654321"), "{shown}");
+    let recipient = sandbox.read("recipients.toml");
+    let recipient = recipient.split('"').find(|word| word.starts_with("age1yubikey1")).expect("the recipient");
+    let shown = run_in(&sandbox, &path, &[], &["identity", "show"]).exits(0).says("(admin kim)");
+    assert_eq!(shown.text().trim(), recipient);
+    // The PIN holds for as long as the card is not reset.
+    assert_eq!(run_in(&sandbox, &path, &[], &["show", "a"]).exits(0).text(), value);
 }
