@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use crate::cli::app::{App, Done, table};
 use crate::cli::args::address;
-use crate::cli::settings;
+use crate::cli::{environment, settings};
 use crate::commands::deploy::closure_scan::Inspect;
 use crate::commands::deploy::report::Report;
 use crate::commands::deploy::request::{Builder, How, Request};
@@ -216,7 +216,7 @@ impl Reach {
             ask_sudo: self.ask_sudo,
             host_program: self.host_program,
             runtime: settings::runtime(),
-            caller: settings::caller()?,
+            caller: environment::caller()?,
         })
     }
 }
@@ -233,7 +233,7 @@ impl Patience {
             acknowledge: self.acknowledge,
             ack_address: self.ack_address,
             home: settings::home(),
-            caller: settings::caller()?,
+            caller: environment::caller()?,
             link: None,
         })
     }
