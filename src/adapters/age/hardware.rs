@@ -31,7 +31,7 @@ pub fn generate(name: &str, program: &Path, arguments: &[String], ask: &Arc<dyn 
     // Its labels are read, and must not be translated.
     let call = Invocation::new(program).args(arguments).without_env("LANGUAGE").at_most(LIMIT);
     let said = |line: &str| ask.tell(&format!("age-plugin-{name}: {line}"));
-    let output = call.asking(Terminal::open().as_ref(), said)?;
+    let output = call.asking(Terminal::open().map(|terminal| terminal.streams()).transpose()?, said)?;
     signals::check()?;
     if !output.ended.well() {
         return Err(Error::failed(format!("age-plugin-{name} made no key: {}", output.ended)));

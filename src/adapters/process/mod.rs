@@ -377,15 +377,15 @@ impl Invocation {
         status.map(Ended::of).map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))
     }
 
-    /// Runs it on the terminal, and returns what it prints. Without a terminal it has no input, and each line that it says
-    /// is passed on.
+    /// Runs it on these streams of a terminal, and returns what it prints. Without them it has no input, and each line that it
+    /// says is passed on.
     ///
     /// # Errors
     /// When it cannot be started, or prints more than the limit.
-    pub fn asking(&self, terminal: Option<&Terminal>, said: impl Fn(&str) + Sync) -> Result<Output> {
+    pub fn asking(&self, terminal: Option<[File; 3]>, said: impl Fn(&str) + Sync) -> Result<Output> {
         let mut command = self.command();
         match terminal {
-            Some(terminal) => command.stdin(terminal.file()?).stderr(terminal.file()?),
+            Some([input, _, errors]) => command.stdin(input).stderr(errors),
             None => command.stdin(Stdio::null()).stderr(Stdio::piped()),
         };
         let mut child = self.start(command.stdout(Stdio::piped()))?;
