@@ -80,7 +80,7 @@ fn a_key_in_hardware_is_made_tried_and_named() {
     let text = std::fs::read_to_string(&file).expect("the file");
     assert!(text.starts_with("# Created: 2026-11-28") && text.contains("\nAGE-PLUGIN-TPM-1"), "{text}");
     let listed = config(&sandbox);
-    assert!(listed.contains("plugins = [\"tpm\"]") && listed.contains("sealift/tpm.txt\"]"), "{listed}");
+    assert!(listed.contains("plugins = [\"tpm\"]") && listed.contains("[\"~/.config/sealift/tpm.txt\"]"), "{listed}");
 
     // Nothing has to be set up: what is sealed now opens with it, and it is shown.
     let value = sandbox.value("a");

@@ -119,7 +119,9 @@ impl Listing {
             return Ok(None);
         }
         let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let text = identity
+        let below = home.and_then(|home| identity.strip_prefix(home).ok());
+        let text = below.map_or_else(|| identity.to_owned(), |below| Path::new("~").join(below));
+        let text = text
             .to_str()
             .ok_or_else(|| Error::usage(format!("{} is not UTF-8, and cannot stand in {shown}", identity.display())))?;
         let folder = real.parent().unwrap_or(Path::new("/"));
@@ -220,6 +222,13 @@ mod tests {
         new.undo().unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+        // A link stays one, and what is below the home is named by `~`.
+        let link = place.path().join("link.toml");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        Listing::new(&link, Some(place.path()), "yubikey", &key).unwrap().unwrap().write().unwrap();
+        assert!(link.symlink_metadata().unwrap().is_symlink());
+        assert!(std::fs::read_to_string(&path).unwrap().contains("\"~/yubikey.txt\""));
+        assert!(Listing::new(&link, Some(place.path()), "yubikey", &key).unwrap().is_none());
 
         // What others can write is not made longer, and what is not understood is not guessed at.
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();

@@ -111,7 +111,9 @@ pub fn new(session: &mut Session, request: &New) -> Result<Made> {
         .map_err(|error| hinted(error, "give another place with `--file FILE`"))?;
     let path = outside(session, &path)?;
     let config = request.directory.join(user_config::FILE);
-    let listing = Listing::new(&config, request.home.as_deref(), plugin.name, &path)?;
+    let listing = || Listing::new(&config, request.home.as_deref(), plugin.name, &path);
+    // What cannot be listed is said before anything is made; what is written is looked at again by then.
+    listing()?;
     let mut plugins = session.plugins.clone();
     plugins.allowed.insert(plugin.name.to_owned());
     let program = plugins.program(plugin.name)?;
@@ -129,7 +131,7 @@ pub fn new(session: &mut Session, request: &New) -> Result<Made> {
     hardware::prove(&made, &label, &plugins, &ask).map_err(|error| hinted(error, plugin.left))?;
 
     let mut stored = Stored::default();
-    let named = match store(session, request, &made, &path, listing, &mut stored) {
+    let named = match store(session, request, &made, &path, &listing, &mut stored) {
         Ok(named) => named,
         Err(error) => {
             stored.undo(session);
@@ -163,14 +165,14 @@ fn store(
     request: &New,
     made: &Printed,
     path: &Path,
-    listing: Option<Listing>,
+    listing: &dyn Fn() -> Result<Option<Listing>>,
     stored: &mut Stored,
 ) -> Result<Named> {
     let (git, journal) = session.lock()?;
     let named = named(session, &request.admin, &made.recipient, request.add)?;
     identity::write(path, &Plaintext::concat(&[made.content().as_bytes()]), None)?;
     stored.file = Some(path.to_owned());
-    if let Some(listing) = listing {
+    if let Some(listing) = listing()? {
         listing.write()?;
         stored.listing = Some(listing);
     }
