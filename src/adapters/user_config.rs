@@ -44,7 +44,7 @@ impl UserConfig {
         let ours = stat.uid() == 0 || stat.uid() == rustix::process::geteuid().as_raw();
         if stat.permissions().mode() & 0o022 != 0 || !ours {
             return Err(Error::usage(format!("{shown} can be written by others; it decides which programs run"))
-                .hint(format!("chmod 644 {shown}, once you have read it")));
+                .help(format!("chmod 644 {shown}, once you have read it")));
         }
         let text = String::from_utf8(files::read(&real, LIMIT)?)
             .map_err(|_| Error::usage(format!("{shown} is not UTF-8 text")))?;
@@ -68,7 +68,7 @@ impl UserConfig {
                     for name in words()? {
                         if !is_plugin(name) {
                             return Err(Error::usage(format!("{shown}: plugins: not the name of a plugin"))
-                                .hint("the NAME of a program age-plugin-NAME"));
+                                .help("the NAME of a program age-plugin-NAME"));
                         }
                         config.plugins.insert(name.to_owned());
                     }
@@ -77,7 +77,7 @@ impl UserConfig {
                     for path in words()? {
                         config.identities.push(expanded(path, home).ok_or_else(|| {
                             Error::usage(format!("{shown}: identities: not an absolute path"))
-                                .hint("begin it with `/`, or with `~/`")
+                                .help("begin it with `/`, or with `~/`")
                         })?);
                     }
                 }
@@ -87,8 +87,8 @@ impl UserConfig {
                         key.chars().take(40).collect::<String>().escape_debug()
                     ));
                     return Err(match nearest(key, KEYS) {
-                        Some(near) => error.hint(format!("did you mean `{near}`?")),
-                        None => error.hint(format!("known: {}", KEYS.join(", "))),
+                        Some(near) => error.help(format!("did you mean `{near}`?")),
+                        None => error.help(format!("known: {}", KEYS.join(", "))),
                     });
                 }
             }
@@ -126,12 +126,12 @@ impl Listing {
             .ok_or_else(|| Error::usage(format!("{} is not UTF-8, and cannot stand in {shown}", identity.display())))?;
         let folder = real.parent().unwrap_or(Path::new("/"));
         if real.starts_with("/nix/store") || rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_err() {
-            return Err(Error::usage(format!("{shown} cannot be written here, and must list the plugin")).hint(format!(
+            return Err(Error::usage(format!("{shown} cannot be written here, and must list the plugin")).help(format!(
                 "write `plugins = [\"{plugin}\"]` and `identities = [\"{text}\"]` where it is made, then run this again"
             )));
         }
         let before = if real.exists() { Some(files::read(&real, LIMIT)?) } else { None };
-        let odd = || Error::usage(format!("{shown} cannot be edited")).hint("look whether it is valid TOML");
+        let odd = || Error::usage(format!("{shown} cannot be edited")).help("look whether it is valid TOML");
         let old = std::str::from_utf8(before.as_deref().unwrap_or_default()).map_err(|_| odd())?;
         let mut document: DocumentMut = old.parse().map_err(|_| odd())?;
         for (key, value, there) in [("plugins", plugin, there.0), ("identities", text, there.1)] {
@@ -249,7 +249,7 @@ mod tests {
             ("\n\nx = [", "config.toml:3"),
         ] {
             let error = parse(text).unwrap_err();
-            assert!(format!("{error:?} {:?}", error.mend()).contains(what), "{text}: {error:?}");
+            assert!(format!("{error:?} {:?}", error.advice()).contains(what), "{text}: {error:?}");
         }
     }
 }

@@ -136,18 +136,18 @@ impl Printer {
         }
     }
 
-    /// A finding and its mend, on standard output: findings are what was asked for. `sgr` is the colour of its weight.
+    /// A finding and its help, on standard output: findings are what was asked for. `sgr` is the colour of its weight.
     ///
     /// # Errors
     /// As `data`.
-    pub fn finding(&self, sgr: u8, weight: &str, what: &str, mend: &str) -> Result<()> {
+    pub fn finding(&self, sgr: u8, weight: &str, what: &str, help: &str) -> Result<()> {
         let paint = |sgr, text| if self.colour_data { painted(sgr, text) } else { text.to_owned() };
-        let mend = if mend.is_empty() {
+        let help = if help.is_empty() {
             String::new()
         } else {
-            format!("  {} {}\n", paint(36, "mend:"), one_line(&self.advice(mend)))
+            format!("  {} {}\n", paint(36, "help:"), one_line(&self.advice(help)))
         };
-        self.data(format!("{} {}\n{mend}", paint(sgr, weight), one_line(what)).as_bytes())
+        self.data(format!("{} {}\n{help}", paint(sgr, weight), one_line(what)).as_bytes())
     }
 
     /// Something is wrong, and the verb goes on.
@@ -176,8 +176,8 @@ impl Printer {
                 ours.parts().iter().for_each(|part| self.part(part));
             }
         }
-        for mend in error.chain().filter_map(|cause| cause.downcast_ref::<Error>()?.mend()) {
-            self.tell_always(&format!("{} {}", self.paint(36, "hint:"), line(&self.advice(mend))));
+        for help in error.chain().filter_map(|cause| cause.downcast_ref::<Error>()?.advice()) {
+            self.tell_always(&format!("{} {}", self.paint(36, "help:"), line(&self.advice(help))));
         }
         ExitCode::from(kind.code())
     }
@@ -189,8 +189,8 @@ impl Printer {
             self.cause("      ", error);
             cause = error.source();
         }
-        if let Some(mend) = part.mend() {
-            self.tell_always(&format!("    {} {}", self.paint(36, "hint:"), line(&self.advice(mend))));
+        if let Some(help) = part.advice() {
+            self.tell_always(&format!("    {} {}", self.paint(36, "help:"), line(&self.advice(help))));
         }
         part.parts().iter().for_each(|part| self.part(part));
     }

@@ -24,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub struct Plugins {
     /// The names, as in `age-plugin-NAME`.
     pub allowed: BTreeSet<String>,
-    /// Where the list is kept, for the hint.
+    /// Where the list is kept, for the help.
     pub listed_in: String,
     /// Why none may run now, whatever is listed.
     pub refused: Option<&'static str>,
@@ -41,7 +41,7 @@ impl Plugins {
         let shown = if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b)) { name } else { "…" };
         if !self.allowed.contains(name) {
             return Err(Error::usage(format!("the plugin age-plugin-{shown} is not allowed to run"))
-                .hint(format!("if you trust it, add `plugins = [\"{shown}\"]` to {}", self.listed_in)));
+                .help(format!("if you trust it, add `plugins = [\"{shown}\"]` to {}", self.listed_in)));
         }
         let refused = |why: &str| Err(Error::usage(format!("the plugin age-plugin-{shown} is not run: {why}")));
         if let Some(why) = self.refused {
@@ -49,7 +49,7 @@ impl Plugins {
         }
         match (&self.repository, process::found(&format!("age-plugin-{name}"))) {
             (Some(repository), Some(program)) if lies_in(&program, repository) => refused(&format!(
-                "{} lies in the repository, and whoever writes there could have brought it",
+                "{} lies in the repository, where anyone who can write to it could have put it",
                 program.display()
             )),
             _ => Ok(()),
@@ -196,7 +196,7 @@ fn lies_in(program: &std::path::Path, directory: &std::path::Path) -> bool {
 
 /// What to say when a plugin's program is not there. nixpkgs names its packages as their programs are named.
 fn missing(name: &str) -> Error {
-    Error::new(Kind::NoIdentity, format!("the program age-plugin-{name} is not installed, or not in PATH")).hint(format!(
+    Error::new(Kind::NoIdentity, format!("the program age-plugin-{name} is not installed, or not in PATH")).help(format!(
         "its package in nixpkgs has the same name: `environment.systemPackages = [ pkgs.age-plugin-{name} ];`, or for now `nix shell nixpkgs#age-plugin-{name}`"
     ))
 }
@@ -210,7 +210,7 @@ mod tests {
         let mut plugins =
             Plugins { allowed: ["yubikey".to_owned()].into(), listed_in: "config.toml".into(), ..Plugins::default() };
         assert!(plugins.allow("yubikey").is_ok());
-        assert!(plugins.allow("evil").unwrap_err().mend().unwrap().contains("config.toml"));
+        assert!(plugins.allow("evil").unwrap_err().advice().unwrap().contains("config.toml"));
         assert!(!format!("{:?}", plugins.allow("../\u{1b}x").unwrap_err()).contains('\u{1b}'));
         plugins.refused = Some("AGEDEBUG is set");
         assert!(plugins.allow("yubikey").is_err());

@@ -60,7 +60,7 @@ impl Hardware {
                 generate: "--generate",
                 usual: &[],
                 before: "nothing is asked and nothing is touched",
-                after: "no PIN and no touch: whoever runs programs as you on this machine can open files with it; `-- --pin` makes a key with a PIN",
+                after: "no PIN and no touch: any program that runs as you on this machine can open files with it; `-- --pin` makes a key with a PIN",
                 failed: "NixOS wants `security.tpm2.enable = true;`, and you in the group tss",
                 left: "the key lived in its file only, which is gone; nothing stays in the TPM",
             },
@@ -144,7 +144,7 @@ pub fn new(session: &mut Session, request: &New) -> Result<Made> {
     session.note(if usual { plugin.after } else { "touch and PIN are as you chose them" });
     if recipient.kind() == KeyKind::Plugin {
         session.note(format!(
-            "whoever seals needs age-plugin-{0} too, and `plugins = [\"{0}\"]` in their configuration, but not the hardware",
+            "anyone who seals needs age-plugin-{0} too, and `plugins = [\"{0}\"]` in their configuration, but not the hardware",
             plugin.name
         ));
     }
@@ -183,5 +183,5 @@ fn store(
 
 /// With this to do, where the error does not say what.
 fn hinted(error: Error, what: &str) -> Error {
-    if error.mend().is_some() || error.kind() == Kind::Interrupted { error } else { error.hint(what) }
+    if error.advice().is_some() || error.kind() == Kind::Interrupted { error } else { error.help(what) }
 }

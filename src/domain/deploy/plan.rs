@@ -146,7 +146,7 @@ impl Kept {
         let left = match (&system, action) {
             (_, Action::Boot | Action::Build) => Some("the system itself boots next"),
             _ if base => Some("the system itself was asked for"),
-            (None, _) => Some("the system that comes has none of this name"),
+            (None, _) => Some("the new system has none of this name"),
             (Some(_), _) => None,
         };
         Some(Self { name, system: system.filter(|_| left.is_none()), left: left.map(str::to_owned) })
@@ -246,7 +246,7 @@ impl Plan {
         let changed = self.secrets.iter().filter(|secret| secret.change == Change::Changed);
         let back = changed.filter_map(|secret| {
             let (from, to) = secret.from.zip(secret.to)?;
-            Some(format!("{} is at value {from} again, and not at {to}{}", secret.name, known(secret)))
+            Some(format!("{} is at version {from} again, not at {to}{}", secret.name, known(secret)))
         });
         back.collect()
     }
@@ -323,17 +323,18 @@ fn known(secret: &SecretChange) -> String {
 
 fn told(secret: &SecretChange) -> String {
     let name = &secret.name;
-    let value = |serial: Option<u64>| serial.map_or_else(|| "unsealed".to_owned(), |serial| format!("value {serial}"));
+    let value =
+        |serial: Option<u64>| serial.map_or_else(|| "unsealed".to_owned(), |serial| format!("version {serial}"));
     match secret.change {
         Change::Added => format!("+ {name} ({})", value(secret.to)),
         Change::Changed => format!("~ {name} ({} → {})", value(secret.from), value(secret.to)),
         Change::Older => format!(
-            "! {name} ({} → {}: an older value comes back{})",
+            "! {name} ({} → {}: an older version comes back{})",
             value(secret.from),
             value(secret.to),
             known(secret)
         ),
-        Change::Resealed => format!("= {name} ({}, sealed anew)", value(secret.to)),
+        Change::Resealed => format!("= {name} ({}, re-encrypted)", value(secret.to)),
         Change::Reowned => format!("= {name} (another owner, mode or place)"),
         Change::Removed => format!("- {name} ({})", value(secret.from)),
     }

@@ -161,7 +161,7 @@ pub(super) struct RawDeploy {
     /// The host that goes first.
     pub(super) canary: Option<Text>,
     /// The file of the nix key that signs what is copied to hosts, absolute or below `~/`: for hosts whose nix trusts the
-    /// key and not whoever deploys.
+    /// key and not anyone who deploys.
     pub(super) sign_key: Option<Text>,
 }
 
