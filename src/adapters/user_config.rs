@@ -51,35 +51,6 @@ impl UserConfig {
         Self::parse(&text, &shown, home)
     }
 
-    /// Adds an identity file to those that are tried, comments and order kept. One that is listed stays listed once.
-    ///
-    /// # Errors
-    /// When the file is not understood, is not the user's, or cannot be written, such as one in the Nix store.
-    pub fn remember(path: &Path, identity: &Path, home: Option<&Path>) -> Result<()> {
-        let shown = path.display().to_string();
-        if Self::load(path, home)?.identities.iter().any(|known| known == identity) {
-            return Ok(());
-        }
-        // What a link leads to is written, and the link stays.
-        let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let (text, mode) = match std::fs::metadata(&real) {
-            Ok(stat) => (files::read(&real, LIMIT)?, stat.permissions().mode() & 0o777),
-            Err(_) => (Vec::new(), 0o600),
-        };
-        let broken = || Error::usage(format!("{shown} cannot be edited"));
-        let mut text: DocumentMut =
-            std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()).ok_or_else(broken)?;
-        let below = home.and_then(|home| identity.strip_prefix(home).ok());
-        let name = below.map_or_else(|| identity.to_path_buf(), |below| Path::new("~").join(below));
-        let name = name.to_str().ok_or_else(|| Error::usage("the path of the identity is not UTF-8 text"))?;
-        let list = text.entry("identities").or_insert_with(|| Item::Value(Value::Array(Array::new())));
-        list.as_array_mut().ok_or_else(broken)?.push(name);
-        if let Some(directory) = real.parent() {
-            files::make_private_directory(directory)?;
-        }
-        files::replace(&real, text.to_string().as_bytes(), mode, Durable::Now)
-    }
-
     fn parse(text: &str, shown: &str, home: Option<&Path>) -> Result<Self> {
         let table: toml::Table = text.parse().map_err(|fault: toml::de::Error| {
             let line = text.get(..fault.span().map_or(0, |span| span.start)).unwrap_or(text).lines().count().max(1);
@@ -126,6 +97,78 @@ impl UserConfig {
     }
 }
 
+/// An identity file, and the plugin that it is for, to be listed on the user's word.
+#[derive(Debug)]
+pub struct Listing {
+    path: PathBuf,
+    before: Option<Vec<u8>>,
+    after: String,
+    mode: u32,
+}
+
+impl Listing {
+    /// What is to be written, with comments and order kept; none where both are listed already.
+    ///
+    /// # Errors
+    /// When the file is not understood, or cannot be written, such as one that home-manager links into the Nix store.
+    pub fn new(path: &Path, home: Option<&Path>, plugin: Option<&str>, identity: &Path) -> Result<Option<Self>> {
+        let shown = path.display().to_string();
+        let config = UserConfig::load(path, home)?;
+        let allowed = plugin.is_none_or(|plugin| config.plugins.contains(plugin));
+        let there = (allowed, config.identities.iter().any(|known| known == identity));
+        if there == (true, true) {
+            return Ok(None);
+        }
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let below = home.and_then(|home| identity.strip_prefix(home).ok());
+        let text = below.map_or_else(|| identity.to_owned(), |below| Path::new("~").join(below));
+        let text = text
+            .to_str()
+            .ok_or_else(|| Error::usage(format!("{} is not UTF-8, and cannot stand in {shown}", identity.display())))?;
+        let folder = real.parent().unwrap_or(Path::new("/"));
+        if real.starts_with("/nix/store") || rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_err() {
+            let error = Error::usage(format!("{shown} cannot be written here, and must list the identity"));
+            let plugins = plugin.map_or_else(String::new, |plugin| format!("`plugins = [\"{plugin}\"]` and "));
+            return Err(
+                error.help(format!("write {plugins}`identities = [\"{text}\"]` where it is made, then run this again"))
+            );
+        }
+        let before = if real.exists() { Some(files::read(&real, LIMIT)?) } else { None };
+        let odd = || Error::usage(format!("{shown} cannot be edited")).help("look whether it is valid TOML");
+        let old = std::str::from_utf8(before.as_deref().unwrap_or_default()).map_err(|_| odd())?;
+        let mut document: DocumentMut = old.parse().map_err(|_| odd())?;
+        for (key, value, there) in [("plugins", plugin, there.0), ("identities", Some(text), there.1)] {
+            if let Some(value) = value.filter(|_| !there) {
+                let list = document.entry(key).or_insert_with(|| Item::Value(Value::Array(Array::new())));
+                list.as_array_mut().ok_or_else(odd)?.push(value);
+            }
+        }
+        let after = document.to_string();
+        UserConfig::parse(&after, &shown, home)?;
+        let mode = real.metadata().map_or(0o600, |stat| stat.permissions().mode() & 0o777);
+        Ok(Some(Self { path: real, before, after, mode }))
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// Names the path; the file is as it was.
+    pub fn write(&self) -> Result<()> {
+        files::replace(&self.path, self.after.as_bytes(), self.mode, Durable::Now)
+    }
+
+    /// Puts back what was there.
+    ///
+    /// # Errors
+    /// Names the path.
+    pub fn undo(&self) -> Result<()> {
+        match &self.before {
+            Some(before) => files::replace(&self.path, before, self.mode, Durable::Now),
+            None => files::remove(&self.path),
+        }
+    }
+}
+
 /// The alphabet of plugin names, checked before anything is looked up: the name becomes a program's.
 pub fn is_plugin(name: &str) -> bool {
     !name.is_empty()
@@ -160,8 +203,11 @@ mod tests {
     fn a_place_is_added_once_and_the_rest_stays() {
         let place = tempfile::tempdir().unwrap();
         let (home, path) = (place.path(), place.path().join(".config/sealift/config.toml"));
-        let add = |identity: &Path| UserConfig::remember(&path, identity, Some(home));
+        let add = |identity: &Path| {
+            Listing::new(&path, Some(home), None, identity).and_then(|new| new.map_or(Ok(()), |new| new.write()))
+        };
         let text = || std::fs::read_to_string(&path).unwrap();
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         add(&home.join("jay.key")).unwrap();
         assert_eq!(text(), "identities = [\"~/jay.key\"]\n");
         std::fs::write(&path, "# mine\nidentities = [\"~/jay.key\"] # here\nplugins = [\"x\"]\n").unwrap();
@@ -180,6 +226,48 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         std::fs::write(&path, "identitys = []\n").unwrap();
         assert!(add(Path::new("/l")).is_err() && text() == "identitys = []\n");
+    }
+
+    #[test]
+    fn a_listing_keeps_what_is_there_and_can_be_taken_back() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("config.toml");
+        let key = place.path().join("yubikey.txt");
+        let listing = || Listing::new(&path, None, Some("yubikey"), &key);
+        let new = listing().unwrap().unwrap();
+        new.write().unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(listing().unwrap().is_none());
+        new.undo().unwrap();
+        assert!(!path.exists());
+
+        let before = "# mine\nidentities = [\"/k\"] # first\n";
+        std::fs::write(&path, before).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let new = listing().unwrap().unwrap();
+        new.write().unwrap();
+        let config = UserConfig::load(&path, None).unwrap();
+        assert_eq!(config.identities, [PathBuf::from("/k"), key.clone()]);
+        assert!(config.plugins.contains("yubikey"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("# mine\n") && text.contains("# first"), "{text}");
+        new.undo().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+        // A link stays one, and what is below the home is named by `~`.
+        let link = place.path().join("link.toml");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        Listing::new(&link, Some(place.path()), Some("yubikey"), &key).unwrap().unwrap().write().unwrap();
+        assert!(link.symlink_metadata().unwrap().is_symlink());
+        assert!(std::fs::read_to_string(&path).unwrap().contains("\"~/yubikey.txt\""));
+        assert!(Listing::new(&link, Some(place.path()), Some("yubikey"), &key).unwrap().is_none());
+
+        // What others can write is not made longer, and what is not understood is not guessed at.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+        assert!(listing().unwrap_err().message().contains("written by others"));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        std::fs::write(&path, "plugins = \"yubikey\"\n").unwrap();
+        assert!(listing().unwrap_err().message().contains("a list of texts"));
     }
 
     #[test]
