@@ -8,6 +8,7 @@ pub mod fs;
 pub mod git;
 pub mod host;
 pub mod nix;
+pub mod pager;
 pub mod process;
 pub mod prompt;
 pub mod repository;

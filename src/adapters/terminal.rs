@@ -4,13 +4,13 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::termios::{
-    LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr, tcsetattr,
+    LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr, tcgetwinsize, tcsetattr,
 };
 use zeroize::Zeroizing;
 
@@ -25,6 +25,12 @@ const LINE: usize = 4096;
 const LOOK: i64 = 100_000_000;
 /// How long after a line the rest of a paste may still arrive, in nanoseconds.
 const PASTE: i64 = 60_000_000;
+
+/// How many columns and lines a terminal has; none where it is no terminal, or does not say.
+pub fn size(of: impl AsFd) -> Option<(usize, usize)> {
+    let size = tcgetwinsize(of).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col.into(), size.ws_row.into()))
+}
 
 /// The terminal that the program was started from, whatever standard input and output are.
 pub struct Terminal(OwnedFd);

@@ -4,6 +4,8 @@
 mod app;
 mod args;
 mod input;
+mod layout;
+mod matrix;
 mod sarif;
 mod settings;
 mod ui;

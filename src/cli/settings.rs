@@ -8,9 +8,10 @@ use clap::Args;
 
 use crate::adapters::age::discovery::{CREDENTIAL, DEFAULT_FILE, Places};
 use crate::adapters::age::identity::Plugins;
-use crate::adapters::editor::Editor;
 use crate::adapters::editor::scratch::Surroundings;
+use crate::adapters::editor::{Editor, split};
 use crate::adapters::host::accounts;
+use crate::adapters::pager::Pager;
 use crate::adapters::user_config::{self, UserConfig};
 use crate::commands::hosts::privilege::Caller;
 use crate::commands::scan::index::KeyAt;
@@ -27,6 +28,9 @@ const INDEX_CREDENTIAL: &str = "sealift-index-key";
 
 /// What names the editor, the first that is set.
 const EDITORS: [&str; 3] = ["SEALIFT_EDITOR", "VISUAL", "EDITOR"];
+
+/// What names the pager, the first that is set.
+const PAGERS: [&str; 2] = ["SEALIFT_PAGER", "PAGER"];
 
 /// Options that every verb takes.
 #[derive(Args, Clone, Debug)]
@@ -161,9 +165,20 @@ pub fn locale() -> Option<OsString> {
 }
 
 /// A variable, if it is set and not empty.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn variable(name: &str) -> Option<OsString> {
-    std::env::var_os(name).filter(|value| !value.is_empty())
+    as_set(name).filter(|value| !value.is_empty())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn as_set(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+/// The user's pager: the first variable that is set, where an empty one means none; else less. One that is not understood is
+/// none either.
+pub fn pager() -> Option<Pager> {
+    let named = PAGERS.iter().find_map(|name| as_set(name)).unwrap_or_else(|| "less".into());
+    Pager::new(split(named.to_str()?)?, variable("LESS").is_none())
 }
 
 /// Where the program was started.

@@ -16,6 +16,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::adapters::prompt::Ask;
 use crate::adapters::terminal::{self, Terminal};
+use crate::cli::layout::wrapped;
+use crate::cli::matrix::Screen;
 use crate::cli::settings;
 use crate::commands::{Event, Talk};
 use crate::domain::address::quoted;
@@ -143,6 +145,28 @@ impl Ui {
             }
             _ => Ok(()),
         }
+    }
+
+    /// How much room there is for data; none where nobody reads it on a terminal.
+    pub fn screen(&self) -> Screen {
+        let size = terminal::size(rustix::stdio::stdout());
+        let (width, height) = (size.map(|size| size.0), size.map(|size| size.1));
+        Screen { width, height, colour: self.colour_data }
+    }
+
+    /// Lines of data, through the user's pager where they are read on a terminal. What is foreign in them is one line by now.
+    ///
+    /// # Errors
+    /// As `data`.
+    pub fn paged(&self, lines: &[String]) -> Result<()> {
+        let text = lines.join("\n") + "\n";
+        if let Some(pager) = settings::pager().filter(|_| self.shows_data())
+            && pager.show(&text).is_ok()
+        {
+            return Ok(());
+        }
+        // Where it cannot be started, as git does it.
+        self.data(text.as_bytes())
     }
 
     /// A value, without a copy in any buffer on the way. A reader that went away is no failure.
@@ -292,9 +316,12 @@ impl Ui {
         let mend = if mend.is_empty() {
             String::new()
         } else {
-            format!("  {} {}\n", paint(36, "mend:"), one_line(&self.advice(mend)))
+            format!("  {} {}", paint(36, "mend:"), one_line(&self.advice(mend)))
         };
-        self.data(format!("{} {}\n{mend}", paint(sgr, weight), one_line(what)).as_bytes())
+        let found = format!("{} {}", paint(sgr, weight), one_line(what));
+        let lines = [found, mend].into_iter().filter(|line| !line.is_empty());
+        let width = self.screen().width;
+        lines.flat_map(|line| wrapped(&line, width, 2)).try_for_each(|line| self.data(format!("{line}\n").as_bytes()))
     }
 
     /// Something is wrong, and the verb goes on.
@@ -358,6 +385,8 @@ impl Ui {
     }
 
     fn tell_always(&self, text: &str) {
+        let width = terminal::size(rustix::stdio::stderr()).map(|size| size.0);
+        let text = laid(text, width).join("\n");
         // Where standard error is gone nobody is left to be told.
         let write = || drop(writeln!(std::io::stderr().lock(), "{text}"));
         match self.progress.lock() {
@@ -545,6 +574,15 @@ fn without_values(mut error: clap::Error, command: &clap::Command) -> clap::Erro
 
 fn is_option(word: &str) -> bool {
     word.len() <= 24 && word.starts_with('-') && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+}
+
+/// A line of talk, as lines that break between words. What another program said keeps its bar.
+fn laid(text: &str, width: Option<usize>) -> Vec<String> {
+    let said = text.trim_start_matches(' ');
+    let Some(rest) = said.strip_prefix("| ") else { return wrapped(text, width, 2) };
+    let bar = text.len() - rest.len();
+    let lines = wrapped(rest, width.map(|width| width.saturating_sub(bar).max(1)), 0);
+    lines.into_iter().map(|line| format!("{}{line}", text.get(..bar).unwrap_or_default())).collect()
 }
 
 /// One line of talk.

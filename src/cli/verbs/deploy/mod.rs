@@ -175,7 +175,7 @@ impl Action {
 
 /// A host or a tag.
 #[derive(Clone, Debug)]
-struct Word(Selector);
+pub struct Word(pub Selector);
 
 impl FromStr for Word {
     type Err = String;
