@@ -12,7 +12,7 @@ fn nix_a_first_deploy_delivers_and_boots() {
     let run = machine
         .deploy(&[])
         .exits(0)
-        .says("+ token (value 1)")
+        .says("+ token (version 1)")
         .says("no system is running there")
         .says("takes effect at the next boot");
     assert!(run.stdout.is_empty(), "{}", run.text());
@@ -40,10 +40,12 @@ fn nix_a_deploy_shows_what_changes_and_makes_it_so() {
     machine.system(r#"{ kernel = "6.13"; etc.motd = "hello"; }"#);
     let run = machine.deploy(&["--json"]).exits(0);
     for text in [
-        "linux: 6.12 → 6.13",
-        "~ token (value 1 → value 2)",
-        "+ other (value 1)",
-        "units changed: sealift-install.service",
+        "linux 6.12 → 6.13",
+        "· closure ",
+        "packages added: motd",
+        "~ token (version 1 → 2)",
+        "+ other (version 1)",
+        "units restarted: sealift-install.service",
         "waits for a reboot: initrd, kernel 6.12 → 6.13",
         "reboot for",
     ] {
@@ -92,7 +94,7 @@ fn nix_a_system_without_the_unit_is_delivered_to_until_the_reboot() {
     assert_eq!(machine.secret("token").as_deref(), Some(value.as_str()));
     // The closure is the same, so only the secrets move.
     let newer = machine.seal("token", "third");
-    machine.deploy(&[]).exits(0).says("~ token (value 2 → value 3)").says("runs already");
+    machine.deploy(&[]).exits(0).says("~ token (version 2 → 3)").says("runs already");
     assert_eq!(machine.secret("token").as_deref(), Some(newer.as_str()));
     assert_eq!(machine.link("nix/var/nix/profiles/system"), "system-1-link");
     machine.is_tidy();
@@ -111,7 +113,7 @@ fn nix_declined_is_nothing_changed() {
     machine
         .sealift(&["deploy", "--root", &root, "--host", "web"])
         .exits(1)
-        .says("~ token (value 1 → value 2)")
+        .says("~ token (version 1 → 2)")
         .says("declined; nothing was changed");
     assert_eq!(machine.state(), before);
     assert!(machine.calls().is_empty());
@@ -125,7 +127,7 @@ fn nix_an_unchanged_system_makes_no_generation() {
     }
     let machine = Machine::running("{ }");
     let before = machine.state();
-    machine.deploy(&[]).exits(0).says("runs already").says("secrets: no changes");
+    machine.deploy(&[]).exits(0).says("runs already · nothing changes");
     assert_eq!(machine.state(), before);
     assert_eq!(machine.calls(), ["test 0", "boot 0"]);
 }

@@ -24,7 +24,8 @@ fn nix_a_former_system_comes_back_with_its_secrets() {
         .on("rollback", &["--json"])
         .exits(0)
         .says("back to generation 2")
-        .says("! token (value 3 → value 2: an older value comes back)");
+        .says("· closure ")
+        .says("! token (version 3 → 2: an older value comes back)");
     assert_eq!((&run.result()["outcome"], &run.result()["generation"]), (&"done".into(), &2.into()));
     assert_eq!(machine.calls(), ["test 0", "boot 0"]);
     assert_eq!(machine.secret("token"), Some(machine.sandbox.value("second")));
@@ -131,7 +132,7 @@ fn nix_a_value_that_was_rotated_away_does_not_come_back_in_silence() {
     machine.deploy(&[]).exits(0);
     // And so has a rollback, which says so before.
     let run = machine.on("rollback", &[]).exits(0);
-    run.says("! token (value 2 → value 1: an older value comes back; known to db, which was removed)");
+    run.says("! token (version 2 → 1: an older value comes back; known to db, which was removed)");
 }
 
 #[test]

@@ -21,6 +21,7 @@ use crate::cli::matrix::Screen;
 use crate::cli::settings;
 use crate::commands::{Event, Talk};
 use crate::domain::address::quoted;
+use crate::domain::deploy::shown::{Line, Tone};
 use crate::domain::foreign::{self, cut, one_line};
 use crate::domain::name::HostName;
 use crate::domain::secret::plaintext::Plaintext;
@@ -258,6 +259,9 @@ impl Ui {
             Event::Warning(text) => ("warning", text),
             Event::Step(text) => ("step", text),
             Event::Progress(..) | Event::Looked(_) => return,
+            Event::Plan(lines) => {
+                return lines.iter().for_each(|line| self.stream(host, &Event::Note(line.to_string())));
+            }
             Event::Of(host, event) => return self.stream(Some(host), event),
         };
         if self.streams.load(Ordering::Relaxed) {
@@ -270,6 +274,7 @@ impl Ui {
         let text = match event {
             Event::Warning(text) => return self.warn(&format!("{host}: {text}")),
             Event::Progress(..) | Event::Looked(_) => return,
+            Event::Plan(lines) => return self.plan(&lines),
             Event::Of(host, event) => return self.of_host(&host, *event),
             Event::Note(text) | Event::Step(text) => text,
         };
@@ -304,6 +309,30 @@ impl Ui {
     pub fn say(&self, text: &str) {
         if !self.quiet {
             self.tell_always(&line(&self.advice(text)));
+        }
+    }
+
+    /// The plan of a deploy.
+    fn plan(&self, lines: &[Line]) {
+        if self.quiet {
+            return;
+        }
+        let part = |(tone, text): &(Tone, String)| {
+            let text = one_line(text);
+            // What stands in is seen before any colour.
+            let (space, text) = text.split_at(text.len() - text.trim_start_matches(' ').len());
+            let sgr = match tone {
+                Tone::Plain => return format!("{space}{text}"),
+                Tone::Strong => 1,
+                Tone::Added => 32,
+                Tone::Changed => 33,
+                Tone::Removed => 31,
+                Tone::Faint => 2,
+            };
+            format!("{space}{}", self.paint(sgr, text))
+        };
+        for line in lines {
+            self.tell_always(&line.0.iter().map(part).collect::<String>());
         }
     }
 
@@ -459,6 +488,7 @@ impl Talk for Ui {
             Event::Warning(text) => self.warn(&text),
             Event::Progress(done, all) => self.progress(done, all),
             Event::Looked(bytes) => self.looked(bytes),
+            Event::Plan(lines) => self.plan(&lines),
             Event::Of(host, event) => self.of_host(&host, *event),
         }
     }

@@ -23,6 +23,7 @@ use crate::adapters::fs::transaction::{Changes, Journal};
 use crate::adapters::git::Git;
 use crate::adapters::prompt::Ask;
 use crate::adapters::repository::Fleet;
+use crate::domain::deploy::shown::Line;
 use crate::domain::name::HostName;
 use crate::domain::policy::{FILE, parse};
 use crate::domain::secret::plaintext::Plaintext;
@@ -42,6 +43,8 @@ pub enum Event {
     Progress(usize, usize),
     /// So many bytes were looked at; how many there are is not known.
     Looked(u64),
+    /// The plan of a deploy, as it is read.
+    Plan(Vec<Line>),
     /// Something of one host among several.
     Of(HostName, Box<Event>),
 }

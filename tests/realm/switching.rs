@@ -9,7 +9,7 @@ fn nix_a_first_contact_brings_all_that_is_needed_and_lasts() {
     }
     let realm = Realm::up(&["web"]);
     realm.sealift(&["status", "web"]).exits(0).says("nothing of sealift is there yet");
-    realm.sealift(&["deploy", "web", "--yes"]).exits(0).says("+ token (value 1)");
+    realm.sealift(&["deploy", "web", "--yes"]).exits(0).says("+ token (version 1)");
     realm.is_in_order("web", "first");
     assert_eq!(realm.app_saw("web"), [realm.sandbox.value("first")], "it was started once");
     realm.rig(&["reboot", "web"]);
@@ -30,7 +30,7 @@ fn nix_a_changed_secret_restarts_its_unit_once_and_all_of_it_is_told_and_taken_b
     let realm = Realm::deployed(&["web"]);
     let (first, second) = (realm.sandbox.value("first"), realm.sandbox.value("second"));
     realm.changes(&["web"], "");
-    realm.sealift(&["deploy", "web", "--yes"]).exits(0).says("~ token (value 1 → value 2)");
+    realm.sealift(&["deploy", "web", "--yes"]).exits(0).says("~ token (version 1 → 2)");
     realm.is_in_order("web", "second");
     assert_eq!(realm.app_saw("web"), [&*first, &*second]);
     // A change of something else leaves the service alone.
@@ -46,7 +46,7 @@ fn nix_a_changed_secret_restarts_its_unit_once_and_all_of_it_is_told_and_taken_b
     realm.sealift(&["verify", "web"]).exits(0).says("1 secrets are as they should be");
     realm.sealift(&["doctor"]).exits(0);
 
-    let back = "! token (value 2 → value 1: an older value comes back)";
+    let back = "! token (version 2 → 1: an older value comes back)";
     realm.sealift(&["rollback", "web", "--to", "2"]).exits(0).says(back);
     realm.is_in_order("web", "first");
     assert_eq!(realm.app_saw("web"), [&*first, &*second, &*first]);

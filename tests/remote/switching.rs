@@ -11,7 +11,7 @@ fn nix_a_first_deploy_brings_all_that_is_needed() {
     // Nothing of ours is there: that is said, with what to do.
     rig.sealift(&["status", "web"]).exits(0).says("nothing of sealift is there yet").says("sealift deploy web");
     let run = rig.sealift(&["deploy", "web", "db", "--yes"]).exits(0);
-    run.says("+ token (value 1)")
+    run.says("+ token (version 1)")
         .says("web: waiting to be reached over a new connection")
         .prints("host")
         .prints("done");
@@ -43,7 +43,7 @@ fn nix_a_change_is_shown_made_recorded_and_taken_back() {
         (&"web".into(), &"done".into(), &3.into())
     );
     assert_eq!(result["plan"]["secrets"][0]["change"], "changed");
-    assert!(text.contains("~ token (value 1 → value 2)") && text.contains("\"event\":\"step\""), "{text}");
+    assert!(text.contains("~ token (version 1 → 2)") && text.contains("\"event\":\"step\""), "{text}");
     assert_eq!(rig.secret("web", "token"), Some(value.clone()));
     assert_eq!(rig.secret("db", "token"), Some(rig.sandbox.value("first")), "db is left alone");
     assert!(rig.calls("db").is_empty());
@@ -57,7 +57,7 @@ fn nix_a_change_is_shown_made_recorded_and_taken_back() {
         .sealift(&["deploy", "web", "--yes"])
         .exits(0)
         .says("runs already")
-        .says("secrets: no changes")
+        .says("nothing changes")
         .says("1 secrets are live already");
     assert!(!again.stderr.contains("copying"), "{}", again.stderr);
     assert_eq!(rig.on("web", &["readlink", "/nix/var/nix/profiles/system"]), "system-3-link\n");
@@ -73,7 +73,10 @@ fn nix_a_change_is_shown_made_recorded_and_taken_back() {
     assert_eq!(list["generations"].as_array().unwrap().len(), 3);
     assert_eq!(list["generations"][1]["revives"][0], "token");
     rig.forget_calls("web");
-    rig.sealift(&["rollback", "web"]).exits(0).says("! token (value 2 → value 1: an older value comes back)");
+    rig.sealift(&["rollback", "web"])
+        .exits(0)
+        .says("! token (version 2 → 1: an older value comes back)")
+        .says("· closure ");
     assert_eq!(rig.secret("web", "token"), Some(rig.sandbox.value("first")));
     assert_eq!(rig.calls("web"), ["test 0", "boot 0"]);
     rig.sealift(&["rollback", "web", "--to", "3"]).exits(0);

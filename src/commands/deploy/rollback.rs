@@ -4,11 +4,10 @@
 
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::closure;
-use crate::adapters::nix;
 use crate::commands::deploy::execute::specialisation;
-use crate::commands::deploy::generations;
 use crate::commands::deploy::report::Report;
 use crate::commands::deploy::request::How;
+use crate::commands::deploy::{difference, generations};
 use crate::commands::hosts::client::{hand_over, recover};
 use crate::commands::hosts::connection::{Reach, Target};
 use crate::commands::hosts::identify::this_machine;
@@ -20,8 +19,10 @@ use crate::domain::deploy::diff::Action;
 use crate::domain::deploy::generations::{Generation, Generations};
 use crate::domain::deploy::home::{self, Change, Home, State};
 use crate::domain::deploy::host_facts::{Question, Seen};
+use crate::domain::deploy::packages::Difference;
 use crate::domain::deploy::plan::{Kept, Plan};
 use crate::domain::deploy::protocol::{Profile, Switch, Work};
+use crate::domain::deploy::shown::shown;
 use crate::domain::name::{HostName, UnixName};
 use crate::domain::policy::{Engine, Policy};
 use crate::error::{Error, Result};
@@ -77,18 +78,12 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
             Seen { secrets: coming.secrets, bundle: coming.bundle, ..special }
         };
     }
-    let packages = match (&survey.former, &target.reach) {
-        (Some(former), _) if *former == coming.system => Ok(Vec::new()),
-        (Some(former), Reach::Here(root)) => {
-            nix::differences(root, former, &coming.system).map_err(|error| error.message().to_owned())
-        }
-        (Some(_), Reach::There(_)) => Err("both systems are on the host".to_owned()),
-        (None, _) => Err("no system is running there".to_owned()),
-    };
+    let program = policy.and_then(|policy| policy.deploy.diff);
+    let packages = difference::between(&target, caller, &coming.system, target.is_remote(), program, talk);
     let plan =
         Plan::of(policy, target.host.as_ref(), Action::Switch, &survey, &coming, packages).of_base(&system, kept);
     talk.event(Event::Note(format!("back to generation {number}")));
-    plan.lines().into_iter().for_each(|line| talk.event(Event::Note(line)));
+    talk.event(Event::Plan(shown(&[&plan])));
     let checked = policy.zip(target.host.as_ref()).filter(|_| request.checks);
     let declared = checked.map_or_else(Vec::new, |(policy, host)| checks(policy, host));
     let switch = Switch {
@@ -142,12 +137,12 @@ fn home(
     let (number, package) = former(state, request.to)?;
     let survey = &target.survey;
     let running = survey.running.as_ref().ok_or_else(|| Error::failed("what runs there cannot be looked at"))?;
-    let plan = Plan::of(policy, target.host.as_ref(), Action::Switch, survey, running, Ok(Vec::new()));
+    let plan = Plan::of(policy, target.host.as_ref(), Action::Switch, survey, running, Ok(Difference::default()));
     let change =
         Change { user: state.user.clone(), former: state.active.clone(), package: package.clone(), left: None };
     let plan = Plan { only_homes: true, homes: vec![change], ..plan };
     talk.event(Event::Note(format!("back to generation {number} of the home of {}", state.user)));
-    plan.lines().into_iter().for_each(|line| talk.event(Event::Note(line)));
+    talk.event(Event::Plan(shown(&[&plan])));
     let checked = policy.zip(target.host.as_ref()).filter(|_| request.checks);
     let switch = Switch {
         action: Action::Switch,

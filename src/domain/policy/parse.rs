@@ -494,7 +494,7 @@ impl Reader {
             }
             fits.then(|| PathBuf::from(text.value))
         });
-        DeploySettings { engine: raw.engine.unwrap_or_default(), jobs, canary, sign_key }
+        DeploySettings { engine: raw.engine.unwrap_or_default(), jobs, canary, diff: raw.diff, sign_key }
     }
 
     fn check(&mut self, policy: &Policy, name: &Text, raw: RawCheck) -> Option<Check> {

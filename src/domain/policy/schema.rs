@@ -7,7 +7,7 @@ use std::ops::Range;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
-use crate::domain::policy::{Engine, Generate};
+use crate::domain::policy::{Differ, Engine, Generate};
 
 /// A value and where it stands in the text.
 #[derive(Clone, Debug)]
@@ -160,6 +160,8 @@ pub(super) struct RawDeploy {
     pub(super) jobs: Option<At<u32>>,
     /// The host that goes first.
     pub(super) canary: Option<Text>,
+    /// Which program tells in the plan what differs between two systems; default: sealift itself.
+    pub(super) diff: Option<Differ>,
     /// The file of the nix key that signs what is copied to hosts, absolute or below `~/`: for hosts whose nix trusts the
     /// key and not whoever deploys.
     pub(super) sign_key: Option<Text>,
