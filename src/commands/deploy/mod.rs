@@ -16,6 +16,7 @@ pub mod report;
 pub mod request;
 pub mod rollback;
 pub mod run_store;
+mod watch;
 
 use std::path::Path;
 use std::sync::{PoisonError, RwLock};

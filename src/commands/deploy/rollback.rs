@@ -4,7 +4,6 @@
 
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::closure;
-use crate::commands::deploy::execute::specialisation;
 use crate::commands::deploy::report::Report;
 use crate::commands::deploy::request::How;
 use crate::commands::deploy::{difference, generations};
@@ -21,7 +20,7 @@ use crate::domain::deploy::home::{self, Change, Home, State};
 use crate::domain::deploy::host_facts::{Question, Seen};
 use crate::domain::deploy::packages::Difference;
 use crate::domain::deploy::plan::{Kept, Plan};
-use crate::domain::deploy::protocol::{Profile, Switch, Work};
+use crate::domain::deploy::protocol::{Profile, Switch, Verdict, Work};
 use crate::domain::deploy::shown::shown;
 use crate::domain::name::{HostName, UnixName};
 use crate::domain::policy::{Engine, Policy};
@@ -97,7 +96,7 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
         engine: Engine::Native,
         commit: None,
         acknowledge: (target.is_remote() && plan.live()).then_some(request.how.acknowledge),
-        specialisation: specialisation(&plan),
+        specialisation: plan.activates_special(),
         link: None,
         keep_values: request.keep_values,
         homes: Vec::new(),
@@ -107,6 +106,50 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
     let order = target.order(caller, Work::Switch(Box::new(switch)))?;
     let verdict = hand_over(&target, &order, &rights, caller, talk)?;
     Ok(Report::of(&target, plan, &order.run, verdict))
+}
+
+/// Takes a deploy back that was done a while ago: the generation that ran before it, with its own secrets. Nothing is checked:
+/// what fails by now is why.
+///
+/// # Errors
+/// When what ran before is in no generation, or is not in the store any more. What it came to otherwise is the verdict.
+pub fn undo(policy: &Policy, ready: &Ready, how: &How, report: &Report, talk: &dyn Talk) -> Result<Verdict> {
+    let Ready { host, target, rights } = ready;
+    let former = report.plan.as_ref().and_then(|plan| plan.former.clone());
+    let (Some(number), Some(system)) = (report.before, former) else {
+        return Err(Error::failed("what ran before is in no generation"));
+    };
+    let survey = target.survey(&how.caller, Question { coming: Some(system.clone()), closure: false })?;
+    let coming = survey.coming.clone().ok_or_else(|| gone(number))?;
+    let same = Ok(Difference::default());
+    let plan = Plan::of(Some(policy), Some(host), Action::Switch, &survey, &coming, same);
+    for home in report.plan.iter().flat_map(Plan::homes_to_come) {
+        let words = target.words();
+        talk.event(Event::Warning(format!(
+            "the home of {0} stays as it is: `sealift rollback{words} --home={0}` takes it back",
+            home.user
+        )));
+    }
+    let switch = Switch {
+        action: Action::Switch,
+        profile: Profile::Generation(number),
+        expected: survey.former.clone(),
+        live: plan.live(),
+        bundle: coming.bundle.clone(),
+        checks: Vec::new(),
+        settle: how.settle,
+        engine: Engine::Native,
+        commit: None,
+        acknowledge: (target.is_remote() && plan.live()).then_some(how.acknowledge),
+        specialisation: None,
+        link: None,
+        keep_values: false,
+        homes: Vec::new(),
+        only_homes: false,
+        system,
+    };
+    let order = target.order(&how.caller, Work::Switch(Box::new(switch)))?;
+    hand_over(target, &order, rights, &how.caller, talk)
 }
 
 /// Makes a former generation of a home the active one; the system stays.

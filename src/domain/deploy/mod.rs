@@ -9,3 +9,4 @@ pub mod packages;
 pub mod plan;
 pub mod protocol;
 pub mod shown;
+pub mod soak;

@@ -250,6 +250,11 @@ impl Plan {
         self.specialisation.as_ref().and_then(|kept| kept.system.as_ref()).unwrap_or(&self.system)
     }
 
+    /// The name of the specialisation that is activated, if one is.
+    pub fn activates_special(&self) -> Option<String> {
+        self.specialisation.as_ref().filter(|kept| kept.system.is_some()).map(|kept| kept.name.clone())
+    }
+
     /// Whether the system can be activated as it is.
     pub fn live(&self) -> bool {
         self.reboot.blocks.is_empty()

@@ -202,6 +202,8 @@ pub struct DeploySettings {
     pub jobs: Option<u32>,
     /// The host that goes first.
     pub canary: Option<HostName>,
+    /// Of how many hosts with a tag a deploy is at work at once.
+    pub at_most: BTreeMap<Tag, u32>,
     /// Which program compares systems in the plan; none: sealift itself.
     pub diff: Option<Differ>,
     /// The file of the nix key that signs what is copied to hosts: a path on the deployer's machine.

@@ -55,6 +55,7 @@ engine = "native"
 jobs = 8
 canary = "web"
 diff = "nvd"
+at_most = { "@runner" = 1 }
 [checks.desktop]
 on = ["@runner"]
 unit = "display-manager.service"
@@ -125,6 +126,8 @@ fn each_fault_names_file_line_key_and_mend() {
         ("[checks.a]\nhost_name = true\nuser = \"jay\"\n", "only `program` is looked for"),
         ("[checks.a]\nhost_name = true\nunit = \"a.service\"\n", "checks.a: a check looks at exactly one thing"),
         ("[deploy]\ncanary = \"nowhere\"\n", "deploy.canary: not a host of this fleet"),
+        ("[deploy]\nat_most = { \"@nowhere\" = 1 }\n", "deploy.at_most: no host has this tag"),
+        ("[deploy]\nat_most = { web = 1 }\n", "deploy.at_most: not a tag"),
         // What a repository names is run only where sealift knows it.
         ("[deploy]\ndiff = \"./dix\"\n", "unknown key or word"),
         ("[deploy]\ndiff = \"/tmp/nvd\"\n", "unknown key or word"),
