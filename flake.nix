@@ -59,7 +59,7 @@
 
       packages = each (pkgs: rec {
         sealift = pkgs.callPackage ./nix/package.nix { };
-        sealift-host = pkgs.callPackage ./nix/package.nix { withKeyring = false; };
+        sealift-host = sealift.host;
         default = sealift;
       });
 

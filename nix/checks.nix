@@ -7,14 +7,14 @@
 let
   inherit (pkgs) lib;
   package = pkgs.callPackage ./package.nix { };
-  host = pkgs.callPackage ./package.nix { withKeyring = false; };
   files = lib.fileset.toSource {
     root = ../.;
     fileset = lib.fileset.fileFilter (file: file.hasExt "nix") ../.;
   };
 in
 {
-  inherit package host;
+  inherit package;
+  inherit (package) host;
 
   clippy = package.overrideAttrs (old: {
     pname = "sealift-clippy";

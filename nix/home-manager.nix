@@ -113,7 +113,7 @@ let
     ) cfg.templates;
   };
 
-  program = "${cfg.package}/bin/sealift";
+  program = "${cfg.package.host or cfg.package}/bin/sealift-host";
   file = pkgs.writeTextFile {
     name = "sealift-home-manifest.json";
     text = builtins.toJSON manifest;
@@ -232,7 +232,7 @@ in
 
     package = mkOption {
       type = types.package;
-      default = pkgs.sealift-host or (pkgs.callPackage ./package.nix { withKeyring = false; });
+      default = pkgs.sealift-host or (pkgs.callPackage ./package.nix { }).host;
       defaultText = literalExpression "sealift-host";
       description = "The program that installs.";
     };

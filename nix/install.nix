@@ -8,7 +8,7 @@
 let
   cfg = config.sealift;
   secrets = cfg.internal.delivered;
-  program = "${cfg.package}/bin/sealift";
+  program = "${cfg.package.host or cfg.package}/bin/sealift-host";
 
   restarted = lib.filterAttrs (_: unit: unit.restart && !unit.reload);
   reloaded = lib.filterAttrs (_: unit: unit.reload);

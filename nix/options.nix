@@ -157,8 +157,8 @@ in
 
     package = mkOption {
       type = types.package;
-      default = pkgs.sealift-host or (pkgs.callPackage ./package.nix { withKeyring = false; });
-      defaultText = literalExpression "sealift-host: the package without the OS keyring";
+      default = pkgs.sealift-host or (pkgs.callPackage ./package.nix { }).host;
+      defaultText = literalExpression "sealift-host: the output host of the package, which has only what hosts run";
       description = ''
         The program that installs secrets and takes deploys on this machine. It runs as root, so it is built without what
         only an admin's desktop needs.

@@ -1,5 +1,5 @@
 # Adds `sealift`, and `sealift-host`, which the NixOS module installs.
 final: _: {
   sealift = final.callPackage ./package.nix { };
-  sealift-host = final.callPackage ./package.nix { withKeyring = false; };
+  sealift-host = final.sealift.host;
 }

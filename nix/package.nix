@@ -1,17 +1,17 @@
-# The program. With `withKeyring = false` it is what hosts run as root: without the OS keyring and its D-Bus stack.
+# The programs: `out` has sealift, `host` has sealift-host, which is what hosts run as root. The first deploy to a machine
+# brings the one that lies beside sealift.
 {
   lib,
   stdenv,
   rustPlatform,
   installShellFiles,
-  withKeyring ? true,
 }:
 let
   inherit (lib) fileset;
   manifest = fromTOML (builtins.readFile ../Cargo.toml);
 in
 rustPlatform.buildRustPackage {
-  pname = if withKeyring then "sealift" else "sealift-host";
+  pname = "sealift";
   inherit (manifest.package) version;
 
   # Only what is compiled: an edit of a document builds nothing anew.
@@ -31,12 +31,21 @@ rustPlatform.buildRustPackage {
     echo 'fn main() {}' > tests/main.rs
   '';
 
-  buildNoDefaultFeatures = !withKeyring;
+  outputs = [
+    "out"
+    "host"
+  ];
+  buildType = "dist";
   # The library's own tests. The others want git, age, sshd and mounts of their own: `scripts/test`.
   cargoTestFlags = [ "--lib" ];
 
   nativeBuildInputs = [ installShellFiles ];
-  postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
+  postInstall = ''
+    mkdir -p $host/bin
+    mv $out/bin/sealift-host $host/bin/
+    ln -s $host/bin/sealift-host $out/bin/
+  ''
+  + lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
     $out/bin/sealift man --out man
     installManPage man/*.1
     for shell in bash fish zsh; do
@@ -52,6 +61,6 @@ rustPlatform.buildRustPackage {
       lib.licenses.asl20
     ];
     mainProgram = "sealift";
-    platforms = lib.platforms.linux ++ lib.optionals withKeyring lib.platforms.darwin;
+    platforms = lib.platforms.linux ++ lib.platforms.darwin;
   };
 }

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::Run;
 use crate::harness::machine::{Machine, cannot_deploy};
+use crate::harness::{Run, Sandbox};
 
 fn order(machine: &Machine, change: impl FnOnce(&mut Value)) -> Value {
     let system = machine.link("run/current-system");
@@ -20,7 +20,7 @@ fn order(machine: &Machine, change: impl FnOnce(&mut Value)) -> Value {
 }
 
 fn give(machine: &Machine, order: &str) -> (Run, Value) {
-    let run = machine.sandbox.run(machine.sealift_command(&["host-run"]), order.as_bytes());
+    let run = machine.sandbox.run(machine.host_command(&["host-run"]), order.as_bytes());
     let last = run.text().lines().last().map(|line| serde_json::from_str(line).expect("events are JSON"));
     (run, last.unwrap_or_default())
 }
@@ -93,7 +93,7 @@ fn nix_nobody_else_can_write_where_root_reads_whatever_the_umask() {
     }
     let machine = Machine::running("{ }");
     std::fs::remove_dir_all(machine.root.join("var/lib/sealift")).unwrap();
-    let inner = machine.sealift_command(&["host-run"]);
+    let inner = machine.host_command(&["host-run"]);
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", "umask 0; exec \"$0\" \"$@\""]).arg(inner.get_program()).args(inner.get_args());
     shell.env_clear().envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -182,4 +182,37 @@ fn nix_nothing_of_another_user_is_believed() {
     assert_eq!(recover()["outcome"], "rolled-back");
     assert_eq!((machine.calls(), machine.link("run/current-system")), (vec!["test 0".to_owned()], first));
     assert!(!journal.exists());
+}
+
+#[test]
+fn both_programs_have_the_same_words_for_a_host() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.seal("token", &["--hosts", "web"]);
+    let manifest = sandbox.sealift(&["manifest", "web"]).exits(0);
+    sandbox.write("manifest.json", manifest.text());
+    let at = sandbox.fleet().join("manifest.json").display().to_string();
+    let said = |program: &str, words: &[&str]| {
+        let mut command = sandbox.command(program);
+        command.current_dir(sandbox.fleet()).args(words);
+        let run = sandbox.run(command, b"");
+        (run.code, run.text(), run.stderr)
+    };
+    let host = env!("CARGO_BIN_EXE_sealift-host");
+    for (words, code) in [
+        (&["install", "--check", &at][..], 0),
+        (&["install", "--check", "--json", &at], 0),
+        (&["-q", "install", "--check", &at], 0),
+        (&["install", "--check", "/nothing"], 2),
+        (&["install", "--check", "--strict", &at], 2),
+        (&["host-run", "--protocol"], 0),
+        (&["host-run", "--acknowledge", "../x"], 2),
+        (&["host-run", "--wait"], 2),
+    ] {
+        let ours = said(host, words);
+        assert_eq!(ours.0, code, "{words:?}: {}", ours.2);
+        // Only the name in what clap says of wrong arguments is another.
+        let theirs = said(env!("CARGO_BIN_EXE_sealift"), words);
+        assert_eq!((ours.0, ours.1, ours.2.replace("sealift-host", "sealift")), theirs, "{words:?}");
+    }
+    assert_eq!(said(host, &["show", "token"]).0, 2, "it has no other verbs");
 }

@@ -226,7 +226,7 @@ fn the_units_filter_lets_every_system_call_through_that_an_install_makes() {
     machine.start(&unit, &traced).exits(0);
     let trace = std::fs::read_to_string(trace).expect("a trace");
     // What comes before the program is setpriv's and the shell's, which systemd does itself.
-    let from = trace.find("bin/sealift\"").expect("the program starts");
+    let from = trace.find("bin/sealift-host\"").expect("the program starts");
     let made: BTreeSet<&str> = trace[from..]
         .lines()
         .skip(1)

@@ -98,7 +98,7 @@ fn a_machine_carries_its_manifest_its_program_and_one_unit() {
     assert_eq!((&seen["failed"], &seen["warnings"]), (&json!([]), &json!([])));
     let package = nixos.sandbox.package();
     let manifest = seen["etc"]["sealift/manifest.json"].as_str().expect("a path");
-    assert_eq!(seen["etc"]["sealift/host"], json!(format!("{package}/bin/sealift")));
+    assert_eq!(seen["etc"]["sealift/host"], json!(format!("{package}/bin/sealift-host")));
     let unit = format!(
         "[Unit]
 After=local-fs.target systemd-sysusers.service userborn.service
@@ -115,7 +115,7 @@ CapabilityBoundingSet=CAP_DAC_OVERRIDE
 CapabilityBoundingSet=CAP_FOWNER
 CapabilityBoundingSet=CAP_SYS_ADMIN
 DevicePolicy=closed
-ExecStart={package}/bin/sealift install --strict=live {manifest}
+ExecStart={package}/bin/sealift-host install --strict=live {manifest}
 IPAddressDeny=any
 KeyringMode=private
 LimitCORE=0
@@ -354,7 +354,7 @@ fn what_users_are_made_with_comes_before_them() {
     assert_eq!(seen["scripts"]["users"]["deps"], json!(["sealift-users"]));
     let package = nixos.sandbox.package();
     let manifest = seen["etc"]["sealift/manifest.json"].as_str().expect("a path").to_owned();
-    let line = format!("PATH=/systemd/bin:$PATH {package}/bin/sealift install --strict=live --users {manifest}\n");
+    let line = format!("PATH=/systemd/bin:$PATH {package}/bin/sealift-host install --strict=live --users {manifest}\n");
     assert_eq!(seen["scripts"]["sealift-users"], json!({ "deps": ["specialfs"], "text": line }));
     assert_eq!(seen["units"].get("sealift-install-users"), None);
     // Others by a unit, which a unit of ours comes before, and which does not wait for what waits for it.
@@ -518,7 +518,7 @@ fn a_home_has_secrets_of_its_own() {
     assert_eq!(seen["paths"], json!({ "api/token": "/home/jay/.local/state/sealift/api/token" }));
     let install = &seen["units"]["sealift-install"];
     let start = install["Service"]["ExecStart"].as_str().expect("a line");
-    assert!(start.contains("/bin/sealift install --strict=live --user-dir %t /nix/store/"), "{start}");
+    assert!(start.contains("/bin/sealift-host install --strict=live --user-dir %t /nix/store/"), "{start}");
     assert_eq!(install["Install"]["WantedBy"], json!(["default.target"]));
     let links = install["Service"]["ExecStartPre"][1].as_str().expect("a line");
     assert!(links.ends_with("/bin/ln -sfnT %t/sealift /home/jay/.local/state/sealift"), "{links}");

@@ -229,6 +229,22 @@ fn a_made_key_is_for_the_admins_until_it_is_put_in_place() {
     let read = sandbox.sealift(&["show", "everywhere", "--identity", private.to_str().expect("UTF-8")]).exits(0);
     assert_eq!(read.stdout, everywhere.as_bytes());
     provision(shown).exits(0).says("has its key already");
+    // An installer without the fleet is given the key.
+    let given = run(&["show", "host-keys/newbox"]).exits(0).stdout;
+    let hand_over = |root: &std::path::Path, key: &[u8]| {
+        let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift-host"));
+        command.args(["provision", "--root"]).arg(root);
+        sandbox.run(command, key)
+    };
+    hand_over(&root, &given).exits(0).says("has its key already");
+    let other = sandbox.path("other");
+    std::fs::create_dir(&other).expect("a directory");
+    sandbox.allow(&other);
+    hand_over(&other, b"no key").exits(8).says("no private key");
+    assert!(!other.join("etc").exists());
+    hand_over(&other, &given).exits(0).says("SHA256:");
+    assert_eq!(std::fs::read(other.join("etc/ssh/ssh_host_ed25519_key")).expect("the key"), given);
+    hand_over(&sandbox.fleet(), &given).exits(2).says("lies in the repository");
     let listing: Vec<_> = std::fs::read_dir(root.join("etc/ssh")).expect("read").collect();
     assert_eq!(listing.len(), 2, "nothing else is left: {listing:?}");
 

@@ -3,7 +3,9 @@
 pub mod age;
 pub mod archive;
 pub mod backup;
+pub mod descriptor;
 pub mod editor;
+pub mod flake;
 pub mod fs;
 pub mod git;
 pub mod host;

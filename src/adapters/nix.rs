@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::adapters::fs::root::Root;
-use crate::adapters::git::Git;
 use crate::adapters::host::accounts::Caller;
 use crate::adapters::host::closure;
 use crate::adapters::process::Invocation;
@@ -20,57 +19,6 @@ use crate::error::{Error, Result};
 /// nix with the commands that flakes need, whatever nix.conf says.
 fn nix() -> Invocation {
     Invocation::new("nix").args(["--extra-experimental-features", "nix-command flakes"])
-}
-
-/// A flake in a git work tree. No other kind is deployed: `path:` copies what git ignores, plaintext too, into the store.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flake(String);
-
-impl Flake {
-    /// The flake of a directory in a repository.
-    ///
-    /// # Errors
-    /// When there is no flake.nix, or the directory lies elsewhere.
-    pub fn of(git: &Git, directory: &Path) -> Result<Self> {
-        if !directory.join("flake.nix").is_file() {
-            return Err(Error::usage(format!("there is no flake.nix in {}", directory.display())).hint(
-                "deploys build `nixosConfigurations.HOST` of the fleet's flake; name its directory with `--flake DIR`",
-            ));
-        }
-        let below = git.relative(directory)?;
-        let top = git.top.to_str().ok_or_else(|| Error::usage(format!("{} is not a UTF-8 path", git.top.display())))?;
-        let query = if below.is_empty() { String::new() } else { format!("?dir={}", encoded(&below)) };
-        Ok(Self(format!("git+file://{}{query}", encoded(top))))
-    }
-
-    /// The name of a host's system in it.
-    pub fn system_of(&self, host: &HostName) -> String {
-        format!("{}.\"{host}\".config.system.build.toplevel", self.systems())
-    }
-
-    /// The name of a home's activation package in it.
-    pub fn home_of(&self, name: &str) -> String {
-        format!("{}#homeConfigurations.\"{name}\".activationPackage", self.0)
-    }
-
-    /// Whether every nix finds it. Older ones (2.8 among them) do not decode the path of a git repository.
-    pub fn is_plain(&self) -> bool {
-        !self.0.contains('%')
-    }
-
-    /// The name of all systems in it.
-    fn systems(&self) -> String {
-        format!("{}#nixosConfigurations", self.0)
-    }
-}
-
-/// A path as it stands in a URL.
-fn encoded(path: &str) -> String {
-    let one = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'~' | b'-' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    path.bytes().map(one).collect()
 }
 
 /// A system or a home that was evaluated: how it is built, and where it will be.
@@ -145,14 +93,14 @@ impl Rooted {
         built_path(&output.stdout)
     }
 
-    /// Builds the systems of several hosts, which are evaluated at once, and roots them. What could be built is in the store,
-    /// whatever became of the others.
+    /// Builds the systems of several hosts, which are evaluated at once from `systems` of a flake, and roots them. What could be
+    /// built is in the store, whatever became of the others.
     ///
     /// # Errors
     /// When one of them cannot be evaluated or built.
     pub fn build_all(
         &self,
-        flake: &Flake,
+        systems: &str,
         hosts: &[&HostName],
         line: impl FnMut(&str),
     ) -> Result<BTreeMap<HostName, String>> {
@@ -162,7 +110,7 @@ impl Rooted {
             "all: builtins.listToAttrs (map (name: {{ inherit name; value = let it = all.${{name}}.config.system.build.toplevel; in {{ plan = it.drvPath; out = it.outPath; }}; }}) [ {} ])",
             names.join(" ")
         );
-        let call = nix().args(["eval", "--json", "--apply", &apply, "--", &flake.systems()]);
+        let call = nix().args(["eval", "--json", "--apply", &apply, "--", systems]);
         let plans: BTreeMap<HostName, Evaluated> = serde_json::from_slice(&call.read()?)
             .map_err(|error| Error::failed("nix eval answers out of form").because(error))?;
         let call = Invocation::new("nix-store").args(["--realise", "--keep-going", "--add-root"]);
@@ -231,17 +179,17 @@ impl Drop for Rooted {
     }
 }
 
-/// The homes that a flake has for these hosts, evaluated at once: `USER@HOST` each.
+/// The homes for these hosts among `homes` of a flake, evaluated at once: `USER@HOST` each.
 ///
 /// # Errors
 /// When one of them cannot be evaluated.
-pub fn homes(flake: &Flake, hosts: &[&HostName]) -> Result<BTreeMap<String, Evaluated>> {
+pub fn homes(homes: &str, hosts: &[&HostName]) -> Result<BTreeMap<String, Evaluated>> {
     let names: Vec<String> = hosts.iter().map(|host| format!("[ \"{host}\" ]")).collect();
     let apply = format!(
         "all: builtins.listToAttrs (map (name: {{ inherit name; value = let it = all.${{name}}.activationPackage; in {{ plan = it.drvPath; out = it.outPath; }}; }}) (builtins.filter (name: builtins.elem (builtins.match \"[^@]+@([^@]*)\" name) [ {} ]) (builtins.attrNames all)))",
         names.join(" ")
     );
-    let call = nix().args(["eval", "--json", "--apply", &apply, "--", &format!("{}#homeConfigurations", flake.0)]);
+    let call = nix().args(["eval", "--json", "--apply", &apply, "--", homes]);
     serde_json::from_slice(&call.read()?).map_err(|error| Error::failed("nix eval answers out of form").because(error))
 }
 
@@ -540,23 +488,5 @@ mod tests {
             assert_eq!((!trust.barred, trust.user), told, "{allowed} {trusted}");
         }
         assert!(!trust_of(b"", &caller).barred, "what is not known is not held against anybody");
-    }
-
-    #[test]
-    fn a_flake_is_named_by_its_repository() {
-        let place = tempfile::tempdir().unwrap();
-        let top = place.path().join("a b#");
-        std::fs::create_dir_all(top.join("sub")).unwrap();
-        std::fs::write(top.join("sub/flake.nix"), "").unwrap();
-        assert!(Invocation::new("git").args(["init", "-q"]).arg(&top).run().unwrap().ended.well());
-        let git = Git::find(&top).unwrap().unwrap();
-        let flake = Flake::of(&git, &top.join("sub")).unwrap();
-        assert!(flake.0.ends_with("/a%20b%23?dir=sub"), "{}", flake.0);
-        assert!(
-            flake
-                .system_of(&"web".parse().unwrap())
-                .ends_with("#nixosConfigurations.\"web\".config.system.build.toplevel")
-        );
-        assert!(Flake::of(&git, &top).is_err());
     }
 }

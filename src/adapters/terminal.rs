@@ -3,34 +3,22 @@
 //! own buffer behind standard input would keep a copy.
 
 use std::fs::File;
-use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::termios::{
-    LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr, tcgetwinsize, tcsetattr,
+    LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcflush, tcgetattr, tcsetattr,
 };
 use zeroize::Zeroizing;
 
+use crate::adapters::descriptor::{LINE, LOOK, ready};
 use crate::adapters::signals;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Result};
 
-/// What the kernel holds of one typed line, newline included. More is dropped by it without a word, so a line that
-/// reaches this is refused.
-const LINE: usize = 4096;
-/// How often a waiting question looks whether Ctrl-C came, in nanoseconds.
-const LOOK: i64 = 100_000_000;
 /// How long after a line the rest of a paste may still arrive, in nanoseconds.
 const PASTE: i64 = 60_000_000;
-
-/// How many columns and lines a terminal has; none where it is no terminal, or does not say.
-pub fn size(of: impl AsFd) -> Option<(usize, usize)> {
-    let size = tcgetwinsize(of).ok()?;
-    (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col.into(), size.ws_row.into()))
-}
 
 /// The terminal that the program was started from, whatever standard input and output are.
 pub struct Terminal(OwnedFd);
@@ -42,12 +30,13 @@ impl Terminal {
         rustix::fs::open("/dev/tty", flags, Mode::empty()).ok().map(Self)
     }
 
-    /// A file of its own on the terminal, for a program that is to talk to the person.
+    /// Files of its own on the terminal, for a program that is to talk to the person: what it reads, prints and complains on.
     ///
     /// # Errors
     /// When the system has no descriptor left.
-    pub fn file(&self) -> Result<File> {
-        self.0.try_clone().map(File::from).map_err(|error| Error::io("cannot use the terminal", error))
+    pub fn streams(&self) -> Result<[File; 3]> {
+        let file = || self.0.try_clone().map(File::from).map_err(|error| Error::io("cannot use the terminal", error));
+        Ok([file()?, file()?, file()?])
     }
 
     /// Asks for lines that are not shown, one question each, with echo off from the first question to the last answer.
@@ -148,38 +137,6 @@ impl Terminal {
     }
 }
 
-/// Whether something can be read, or the end is there, within this time.
-fn ready(from: &OwnedFd, nanoseconds: i64) -> bool {
-    let mut watched = [PollFd::new(from, PollFlags::IN)];
-    matches!(poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: nanoseconds })), Ok(ready) if ready > 0)
-}
-
-/// Reads a descriptor, such as standard input, to its end; not through the library's own buffer, which would keep a copy.
-///
-/// # Errors
-/// `Interrupted` on Ctrl-C, also while nothing comes; when there is more than `limit` bytes, or it cannot be read.
-pub fn to_end(from: OwnedFd, what: &str, limit: usize) -> Result<Plaintext> {
-    Plaintext::read(Attentive(from), 64 << 10, limit).map_err(|error| match signals::check() {
-        Err(interrupted) => interrupted,
-        Ok(()) => Error::io(format!("cannot read {what}"), error),
-    })
-}
-
-/// A descriptor whose reader looks whether Ctrl-C came: a read that waits is begun anew after a signal.
-struct Attentive(OwnedFd);
-
-impl Read for Attentive {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        while !signals::pending() {
-            if ready(&self.0, LOOK) {
-                return Ok(rustix::io::read(&self.0, buffer)?);
-            }
-        }
-        // Of no kind that a reader takes for a reason to try again.
-        Err(std::io::Error::other("interrupted"))
-    }
-}
-
 /// The terminal with echo off, until this is dropped.
 struct Quiet<'a> {
     terminal: &'a OwnedFd,
@@ -208,37 +165,4 @@ impl Drop for Quiet<'_> {
         // A terminal that is gone needs no restoring.
         let _gone = tcsetattr(self.terminal, OptionalActions::Flush, &self.before);
     }
-}
-
-/// Reads one line, byte by byte, from a descriptor that the caller of the program opened for it; what follows the line
-/// stays unread.
-///
-/// # Errors
-/// When there is no such descriptor, or it cannot be read.
-pub fn line_of_descriptor(number: i32) -> Result<Plaintext> {
-    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
-    let missing =
-        |error: Errno| Error::usage(format!("descriptor {number} cannot be read")).because(std::io::Error::from(error));
-    // A number is not a descriptor that may be used as one's own; the kernel turns it into one.
-    let ours = pidfd_open(getpid(), PidfdFlags::empty()).map_err(missing)?;
-    let from = pidfd_getfd(&ours, number, PidfdGetfdFlags::empty()).map_err(missing)?;
-    let mut line = Zeroizing::new(Vec::with_capacity(LINE));
-    let mut byte = Zeroizing::new([0u8; 1]);
-    loop {
-        signals::check()?;
-        if !ready(&from, LOOK) {
-            continue;
-        }
-        match rustix::io::read(&from, &mut byte[..]) {
-            Ok(0) => break,
-            Ok(_) if byte[0] == b'\n' => break,
-            Ok(_) if line.len() == LINE => {
-                return Err(Error::usage(format!("the line on descriptor {number} is longer than {LINE} bytes")));
-            }
-            Ok(_) => line.push(byte[0]),
-            Err(Errno::INTR | Errno::AGAIN) => {}
-            Err(error) => return Err(missing(error)),
-        }
-    }
-    Ok(Plaintext::take(std::mem::take(&mut *line)))
 }

@@ -8,16 +8,16 @@ use crate::adapters::age::identity::{Identities, Plugins};
 use crate::adapters::prompt::Ask;
 use crate::adapters::repository::Fleet;
 use crate::adapters::user_config::UserConfig;
+use crate::cli::args::Global;
 use crate::cli::layout::columns;
-use crate::cli::settings::{self, Global};
 use crate::cli::ui::Ui;
+use crate::cli::{environment, settings};
 use crate::commands::Session;
 use crate::domain::foreign::one_line;
 use crate::domain::secret::recipient::Recipient;
-use crate::error::{Kind, Result};
+use crate::error::Result;
 
-/// How a verb ends when it did not fail: with 0, or with the code of a finding.
-pub type Done = anyhow::Result<Option<Kind>>;
+pub use crate::cli::run::Done;
 
 /// The program as the command line set it up.
 pub struct App {
@@ -38,8 +38,8 @@ impl App {
 
     /// The directory that was named for this run, else where it was started.
     pub fn named_directory(&self) -> PathBuf {
-        let named = self.global.fleet.clone().or_else(|| settings::variable(settings::FLEET).map(PathBuf::from));
-        named.unwrap_or_else(settings::working_directory)
+        let named = self.global.fleet.clone().or_else(|| environment::variable(environment::FLEET).map(PathBuf::from));
+        named.unwrap_or_else(environment::working_directory)
     }
 
     /// The fleet's directory.

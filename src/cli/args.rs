@@ -1,10 +1,30 @@
-//! Values of arguments that several verbs take.
+//! Arguments that several verbs take, and their values.
 
+use std::path::PathBuf;
 use std::time::Duration;
+
+use clap::Args;
 
 use crate::domain::address::Address;
 use crate::domain::policy::Generate;
 use crate::domain::secret::age_header::VALUE_MAXIMUM;
+
+/// Options that every verb takes.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// The fleet's directory [default: the one that the working directory lies in; env: SEALIFT_FLEET]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Everywhere")]
+    pub fleet: Option<PathBuf>,
+    /// Use only this identity file (may be given again) [env: SEALIFT_IDENTITY]
+    #[arg(long, short, global = true, value_name = "FILE", help_heading = "Everywhere")]
+    pub identity: Vec<PathBuf>,
+    /// Read the passphrase, one line, from this open descriptor instead of asking for it
+    #[arg(long, global = true, value_name = "N", help_heading = "Everywhere", value_parser = clap::value_parser!(i32).range(0..))]
+    pub passphrase_fd: Option<i32>,
+    /// Say nothing but errors
+    #[arg(long, short, global = true, help_heading = "Everywhere")]
+    pub quiet: bool,
+}
 
 /// A size of a value, in bytes: no larger than what could be read again.
 pub fn size(text: &str) -> Result<usize, String> {

@@ -4,6 +4,17 @@
 /// How far what goes on with a row stands in.
 const HANG: usize = 4;
 
+/// How much room there is, and whether colours are shown.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Screen {
+    /// How wide it is; none: as wide as need be.
+    pub width: Option<usize>,
+    /// How many lines it has; none: there are no screenfuls.
+    pub height: Option<usize>,
+    /// Whether colours are shown.
+    pub colour: bool,
+}
+
 /// A text as lines of no more than this width, which break between words only. What stands between backticks is one word:
 /// somebody will copy it. A word that is longer has a line of its own. `hang`: how far the lines after the first stand in,
 /// beyond the first.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cli::layout::{shown, wrapped};
+use crate::cli::layout::{Screen, shown, wrapped};
 use crate::commands::secrets::list::{Cell, Matrix};
 use crate::domain::name::{FileName, SecretName};
 
@@ -77,17 +77,6 @@ pub struct Picture {
     columns: Vec<String>,
     rows: Vec<(String, Vec<Mark>)>,
     left_out: usize,
-}
-
-/// How much room there is, and whether colours are shown.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Screen {
-    /// How wide it is; none: as wide as need be.
-    pub width: Option<usize>,
-    /// How many lines it has; none: there are no screenfuls.
-    pub height: Option<usize>,
-    /// Whether colours are shown.
-    pub colour: bool,
 }
 
 impl Picture {

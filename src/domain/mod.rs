@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod drift;
 pub mod foreign;
 pub mod guarded;
+pub mod level;
 pub mod manifest;
 pub mod migrate;
 pub mod name;

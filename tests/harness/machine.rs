@@ -138,6 +138,13 @@ impl Machine {
         command
     }
 
+    /// The program that hosts run, not started yet.
+    pub fn host_command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.command(env!("CARGO_BIN_EXE_sealift-host"));
+        command.args(arguments);
+        command
+    }
+
     /// The program under test, with nix.
     pub fn sealift(&self, arguments: &[&str]) -> Run {
         let run = self.sandbox.run(self.sealift_command(arguments), b"");

@@ -104,7 +104,7 @@ impl Sandbox {
         let place = self.path("package");
         if !place.exists() {
             std::fs::create_dir_all(place.join("bin")).expect("a folder");
-            std::fs::copy(env!("CARGO_BIN_EXE_sealift"), place.join("bin/sealift")).expect("a copy");
+            std::fs::copy(env!("CARGO_BIN_EXE_sealift-host"), place.join("bin/sealift-host")).expect("a copy");
         }
         place.to_str().expect("UTF-8").to_owned()
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use sealift::adapters::prompt::Ask;
-use sealift::commands::{Event, Talk};
+use sealift::commands::talk::{Event, Talk};
 use sealift::domain::secret::plaintext::Plaintext;
 use sealift::error::{Error, Result};
 use secrecy::SecretString;

@@ -178,12 +178,13 @@ fn nix_a_home_is_switched_from_the_machine_itself() {
         assert!(status.expect("cp").success());
     };
     copied(&rig.sandbox.fleet(), "/root/fleet");
+    copied(Path::new(env!("CARGO_BIN_EXE_sealift")), "/root/sealift");
     let programs: Value = serde_json::from_str(&rig.sandbox.read("programs.json")).expect("JSON");
     for path in programs.as_object().expect("programs").values().filter_map(|program| program["path"].as_str()) {
         copied(Path::new(path), path);
     }
     let here = |words: &str| {
-        let line = format!("cd /root/fleet && HOME=/root /run/current-system/etc/sealift/host {words} 2>&1; echo $?");
+        let line = format!("cd /root/fleet && HOME=/root /root/sealift {words} 2>&1; echo $?");
         rig.on("web", &["sh", "-c", &line])
     };
     let said = here("deploy --yes");

@@ -124,7 +124,8 @@ fn edit_file(
     let made = marked(file)?;
     // What the editor leaves behind becomes a child of this process, so that it can be told that there is something.
     let _unsupported = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
-    let ended = editor.call(file).locale(locale).on_terminal(Terminal::open().as_ref())?;
+    let terminal = Terminal::open().map(|terminal| terminal.streams()).transpose()?;
+    let ended = editor.call(file).locale(locale).on_terminal(terminal)?;
     let did = match made {
         _ if process::leaves_children() => Did::Running,
         Some(made) if seen(file) == Some(made) => Did::Untouched,

@@ -23,7 +23,6 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::adapters::process::pipe::{End, cut, each_line, keep_end};
-use crate::adapters::terminal::Terminal;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Kind, Result};
 
@@ -357,15 +356,15 @@ impl Invocation {
         }
     }
 
-    /// Runs it on the terminal, whatever our own streams are; without one, with no input, and its output where ours
+    /// Runs it on these streams of a terminal, whatever our own are; without them, with no input, and its output where ours
     /// is told.
     ///
     /// # Errors
     /// Only when it could not be started.
-    pub fn on_terminal(&self, terminal: Option<&Terminal>) -> Result<Ended> {
+    pub fn on_terminal(&self, terminal: Option<[File; 3]>) -> Result<Ended> {
         let mut command = self.command();
         match terminal {
-            Some(terminal) => command.stdin(terminal.file()?).stdout(terminal.file()?).stderr(terminal.file()?),
+            Some([input, output, errors]) => command.stdin(input).stdout(output).stderr(errors),
             None => command.stdin(Stdio::null()).stdout(std::io::stderr()),
         };
         let status = self.start(&mut command)?.wait();

@@ -9,6 +9,8 @@ mod manual;
 mod scan;
 pub mod secrets;
 
+use std::sync::Arc;
+
 use clap::Subcommand;
 
 use crate::cli::app::{App, Done};
@@ -18,6 +20,7 @@ use crate::cli::verbs::deploy::{generations, rollback};
 use crate::cli::verbs::fleet::{check, cleanup, doctor, host, identity, init, manifest, status, verify};
 use crate::cli::verbs::scan::hook;
 use crate::cli::verbs::secrets::{edit, list, rekey, rename, rotate, seal, show, who};
+use crate::commands::talk::Talk;
 
 /// What to do.
 #[derive(Subcommand)]
@@ -155,12 +158,6 @@ pub enum Verb {
     ///
     /// With the secrets that each carries. Needs no key and no root.
     Generations(generations::Args),
-    /// Put a host's secrets in place: on the host, by its own key
-    ///
-    /// Opens every secret of a manifest in memory with the host's own key, then puts all of them in place at once:
-    /// /run/sealift leads to the new generation. What cannot be opened keeps its last good bytes of this boot, and the
-    /// exit code is 4; with --strict nothing is changed then, and it is 1. A system's unit says --strict=live: all or
-    /// nothing in a switch, what opens in a boot.
     Install(install::Args),
     /// Print the list of what a host installs
     ///
@@ -175,7 +172,6 @@ pub enum Verb {
     Man(manual::ManArgs),
     /// Print the JSON schema of recipients.toml
     Schema,
-    /// The part of a deploy on the host: an order in, events out
     #[command(name = "host-run", hide = true)]
     HostRun(host_run::Args),
     #[command(hide = true)]
@@ -213,8 +209,11 @@ impl Verb {
             Verb::Doctor(args) => doctor::run(args, app),
             Verb::Rollback(args) => rollback::run(args, app),
             Verb::Generations(args) => generations::run(args, app),
-            Verb::HostRun(args) => host_run::run(&args, app),
-            Verb::Install(args) => install::run(args, app),
+            Verb::HostRun(args) => host_run::run(&args, app.ui.printer()),
+            Verb::Install(args) => {
+                let talk: Arc<dyn Talk> = app.ui.clone();
+                install::run(args, &app.global.identity, app.ui.printer(), &talk)
+            }
             Verb::Manifest(args) => manifest::run(&args, app),
             Verb::Completions(args) => manual::completions(&args, app),
             Verb::Man(args) => manual::man(&args, app),

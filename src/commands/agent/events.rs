@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 use crate::adapters::host::run_dir::Bench;
 use crate::adapters::prompt::Ask;
-use crate::commands::{Event, Talk};
+use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::protocol::Told;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Kind, Result};

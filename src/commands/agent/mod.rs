@@ -1,6 +1,7 @@
 //! The program on the host: takes one order, carries it out, and tells what happens. Started by a deployer on the same
 //! machine, and depends on nothing of it: not on its terminal, its session, or that it still listens.
 
+pub mod caller;
 pub mod checks;
 pub mod events;
 mod follow;

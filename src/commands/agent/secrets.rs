@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::adapters::age::identity::Plugins;
 use crate::adapters::fs::root::Root;
-use crate::commands::Talk;
 use crate::commands::install;
+use crate::commands::talk::Talk;
 use crate::domain::manifest::Manifest;
 use crate::domain::manifest::install_status::Tree;
 use crate::error::{Error, Result};

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::adapters::flake::Flake;
 use crate::adapters::fs::files::{self, Durable};
 use crate::adapters::fs::root::Root;
 use crate::adapters::git::Git;
 use crate::adapters::host::closure;
-use crate::adapters::nix::{self, Evaluated, Flake, Remote, Rooted};
+use crate::adapters::nix::{self, Evaluated, Remote, Rooted};
 use crate::adapters::process::parallel;
 use crate::adapters::signals;
+use crate::commands::Session;
 use crate::commands::agent::survey;
 use crate::commands::deploy::request::{Builder, Request};
 use crate::commands::deploy::run_store::Begun;
@@ -18,7 +20,7 @@ use crate::commands::hosts::connection::{Reach, Target};
 use crate::commands::hosts::privilege::Rights;
 use crate::commands::hosts::select::Ready;
 use crate::commands::hosts::talk::{OfHost, listed};
-use crate::commands::{Event, Session, Talk};
+use crate::commands::talk::{Event, Talk};
 use crate::domain::address::Address;
 use crate::domain::deploy::checks::commands;
 use crate::domain::deploy::diff::Action;
@@ -70,7 +72,7 @@ pub fn build(
         .map_err(|error| not_built(host, &fleet.flake, &error))
     };
     if request.builder == Builder::Here && names.len() > 1 {
-        match rooted.build_all(&fleet.flake, &names, line) {
+        match rooted.build_all(&fleet.flake.systems(), &names, line) {
             Ok(built) => return Ok(built.into_iter().map(|(host, system)| (host, Ok(system))).collect()),
             Err(_) if signals::pending() => return Err(signals::interrupted()),
             // One after another, so that each is told its own fault; what is built already costs no more.
@@ -145,11 +147,11 @@ pub fn with_homes(
         return built;
     }
     session.talk.event(Event::Step(format!("building homes for {}", listed(hosts.iter().copied()))));
-    let all = nix::homes(&fleet.flake, &hosts);
+    let all = nix::homes(&fleet.flake.homes(), &hosts);
     let one = |(one, built): (Ready, Result<Built>)| {
         let homes = built.and_then(|built| {
             // Each is told its own fault.
-            let own = if all.is_err() { Some(nix::homes(&fleet.flake, &[&one.host])) } else { None };
+            let own = if all.is_err() { Some(nix::homes(&fleet.flake.homes(), &[&one.host])) } else { None };
             let known = match (&all, &own) {
                 (Ok(known), _) | (Err(_), Some(Ok(known))) => known,
                 (Err(error), None) | (Err(_), Some(Err(error))) => return Err(no_home(&one.host, error)),

@@ -8,7 +8,8 @@ use crate::adapters::fs::root::Root;
 use crate::adapters::nix;
 use crate::adapters::prompt::Ask;
 use crate::commands::scan::index::{KeyAt, known_by_index};
-use crate::commands::{Event, Session, scan};
+use crate::commands::talk::Event;
+use crate::commands::{Session, scan};
 use crate::domain::deploy::plan::Campaign;
 use crate::error::{Error, Kind, Result};
 

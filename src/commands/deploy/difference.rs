@@ -5,9 +5,9 @@ use std::path::Path;
 
 use crate::adapters::fs::root::Root;
 use crate::adapters::nix;
+use crate::commands::agent::caller::Caller;
 use crate::commands::hosts::connection::{Reach, Target};
-use crate::commands::hosts::privilege::Caller;
-use crate::commands::{Event, Talk};
+use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::host_facts::Question;
 use crate::domain::deploy::packages::{Difference, Part};
 use crate::domain::policy::Differ;

@@ -16,7 +16,7 @@ use crate::commands::hosts::client::hand_over;
 use crate::commands::hosts::connection::{Reach, Target};
 use crate::commands::hosts::select::Ready;
 use crate::commands::hosts::talk::OfHost;
-use crate::commands::{Event, Talk};
+use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::checks::{checks, with_commands};
 use crate::domain::deploy::diff::{Action, Outcome};
 use crate::domain::deploy::home::{Change, Home};

@@ -1,9 +1,10 @@
 //! `generations`: the systems that a host can go back to.
 
 use crate::commands::Session;
+use crate::commands::agent::caller::Caller;
 use crate::commands::agent::generations::here;
 use crate::commands::hosts::connection::{Reach, Target, out_of_form};
-use crate::commands::hosts::privilege::{Caller, Rights};
+use crate::commands::hosts::privilege::Rights;
 use crate::commands::hosts::select::Who;
 use crate::domain::deploy::generations::Generations;
 use crate::domain::deploy::protocol::{Told, Work};

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 
+use crate::adapters::flake::Flake;
 use crate::adapters::git::Git;
-use crate::adapters::nix::Flake;
 use crate::adapters::repository::Fleet;
-use crate::commands::{Event, Talk, scan};
-use crate::domain::drift::audit::{Level, Rule, audit};
+use crate::commands::scan;
+use crate::commands::talk::{Event, Talk};
+use crate::domain::drift::audit::{Rule, audit};
+use crate::domain::level::Level;
 use crate::domain::policy;
 use crate::error::{Error, Kind, Result};
 

@@ -6,7 +6,7 @@ use crate::adapters::host::run_dir;
 use crate::commands::hosts::connection::Target;
 use crate::commands::hosts::ready::together;
 use crate::commands::hosts::select::{Chosen, Ready, Who, named};
-use crate::commands::{Event, Talk};
+use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::diff::Outcome;
 use crate::domain::deploy::plan::{Plan, VERSION};
 use crate::domain::deploy::protocol::{Failure, Verdict};

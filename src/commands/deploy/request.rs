@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::commands::agent::caller::Caller;
 use crate::commands::deploy::closure_scan::Inspect;
-use crate::commands::hosts::privilege::Caller;
 use crate::commands::hosts::select::Who;
 use crate::domain::address::Address;
 use crate::domain::deploy::diff::Action;

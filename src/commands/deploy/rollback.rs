@@ -4,6 +4,7 @@
 
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::closure;
+use crate::commands::Session;
 use crate::commands::deploy::report::Report;
 use crate::commands::deploy::request::How;
 use crate::commands::deploy::{difference, generations};
@@ -12,7 +13,7 @@ use crate::commands::hosts::connection::{Reach, Target};
 use crate::commands::hosts::identify::this_machine;
 use crate::commands::hosts::privilege::Rights;
 use crate::commands::hosts::select::{Needs, Ready, Who, reach_all};
-use crate::commands::{Event, Session, Talk};
+use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::checks::checks;
 use crate::domain::deploy::diff::Action;
 use crate::domain::deploy::generations::{Generation, Generations};

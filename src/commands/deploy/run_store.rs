@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::adapters::fs::files::{self, Durable};
 use crate::adapters::git::Git;
 use crate::adapters::nix::Rooted;
-use crate::commands::hosts::privilege::Caller;
+use crate::commands::agent::caller::Caller;
 use crate::domain::deploy::diff::Outcome;
 use crate::domain::deploy::plan::{Campaign, State, VERSION};
 use crate::domain::name::HostName;

@@ -9,7 +9,7 @@ use crate::commands::deploy::request::How;
 use crate::commands::deploy::rollback::undo;
 use crate::commands::hosts::connection::Reach;
 use crate::commands::hosts::select::Ready;
-use crate::commands::{Event, Talk};
+use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::checks::{checks, with_commands};
 use crate::domain::deploy::diff::Outcome;
 use crate::domain::deploy::host_facts::Question;

@@ -20,7 +20,8 @@ use crate::domain::deploy::protocol::{Told, Work};
 use crate::domain::doctor::machine::{self, Against, Machine};
 use crate::domain::doctor::text::{self, Text};
 use crate::domain::doctor::{Fault, Fix, repository, sorted};
-use crate::domain::drift::audit::{Level, Rule, audit};
+use crate::domain::drift::audit::{Rule, audit};
+use crate::domain::level::Level;
 use crate::domain::name::HostName;
 use crate::error::{Error, Kind, Result};
 

@@ -1,5 +1,4 @@
-//! `host provision`: puts the host key that was made for a machine into its root before it boots for the first time, so that
-//! it opens its secrets from then on.
+//! `host provision`: the host key that was made for a machine, out of the fleet and into the machine's root.
 
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use crate::adapters::git::Git;
 use crate::adapters::host::host_key;
 use crate::commands::Session;
 use crate::commands::fleet::host::own_key;
+use crate::commands::install::provision::{Provisioned, in_repository, place};
 use crate::commands::secrets::show;
 use crate::domain::name::HostName;
 use crate::error::{Error, Result};
@@ -19,12 +19,9 @@ use crate::error::{Error, Result};
 pub struct Report {
     /// The host.
     pub host: HostName,
-    /// The key's fingerprint, as ssh shows it.
-    pub fingerprint: String,
-    /// The files that are new; none where the key was there already.
-    pub placed: Vec<String>,
-    /// Whether they belong to root, as sshd wants it.
-    pub owned_by_root: bool,
+    /// Its key.
+    #[serde(flatten)]
+    pub provisioned: Provisioned,
 }
 
 /// Puts it in place.
@@ -42,10 +39,7 @@ pub fn run(session: &Session, name: &HostName, root: &Path) -> Result<Report> {
     }
     let root = Root::open(root)?;
     if let Some(git) = Git::find(root.path())? {
-        return Err(Error::usage(format!("{} lies in the repository {}", root.path().display(), git.top.display()))
-            .hint(
-                "a private key must not lie where git could take it up: name the root of the new machine, such as /mnt",
-            ));
+        return Err(in_repository(&root, &git.top));
     }
     let private = show::run(session, &secret.file())?;
     let public = host_key::public_half(&private).map_err(|error| error.about(secret.file().path()))?;
@@ -55,11 +49,5 @@ pub fn run(session: &Session, name: &HostName, root: &Path) -> Result<Report> {
                 "its keys in recipients.toml are others: `sealift rm {secret}`, and give the machine one of those"
             )));
     }
-    let placed = host_key::place(&root, &private, &public)?;
-    Ok(Report {
-        host: name.clone(),
-        fingerprint: public.ssh_fingerprint().unwrap_or_default(),
-        placed,
-        owned_by_root: rustix::process::geteuid().is_root(),
-    })
+    Ok(Report { host: name.clone(), provisioned: place(&root, &private, &public)? })
 }

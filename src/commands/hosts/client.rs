@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use crate::adapters::host::{closure, run_dir};
 use crate::adapters::process::{Ended, Invocation};
 use crate::adapters::signals;
+use crate::commands::agent::caller::Caller;
 use crate::commands::hosts::connection::{Reach, Target, There};
-use crate::commands::hosts::privilege::{Caller, Rights};
+use crate::commands::hosts::privilege::Rights;
 use crate::commands::hosts::{bootstrap, ready};
-use crate::commands::{Event, Talk};
+use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::host_facts::Question;
 use crate::domain::deploy::protocol::{self, Order, Outcome, Told, Verdict, Work};
 use crate::domain::foreign::{self, cut};
@@ -205,7 +206,9 @@ fn listen(lines: &Receiver<Line>, target: &Target, run: &str, talk: &dyn Talk) -
 /// that part has told it better.
 fn is_echo(line: &str) -> bool {
     let program = line.split_once(" failed with exit status ").map(|(program, _)| program);
-    program.is_some_and(|program| [closure::PROGRAM, bootstrap::STORED].iter().any(|ours| program.ends_with(ours)))
+    program.is_some_and(|program| {
+        [closure::PROGRAM, bootstrap::STORED, "bin/sealift"].iter().any(|ours| program.ends_with(ours))
+    })
 }
 
 /// Comes back over a new connection, as often as the time allows.
@@ -295,7 +298,9 @@ mod tests {
     #[test]
     fn what_only_echoes_our_own_part_is_not_told_again() {
         assert!(is_echo("/nix/store/x-nixos/etc/sealift/host failed with exit status 1."));
-        assert!(is_echo("/nix/store/x-sealift/bin/sealift failed with exit status 6."));
+        for program in ["sealift/bin/sealift", "sealift-host/bin/sealift-host"] {
+            assert!(is_echo(&format!("/nix/store/x-{program} failed with exit status 6.")));
+        }
         assert!(!is_echo("/usr/bin/systemctl failed with exit status 1."));
         assert!(!is_echo("/nix/store/x-nixos/etc/sealift/host terminated by signal KILL."));
     }

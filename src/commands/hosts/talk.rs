@@ -5,7 +5,7 @@ use std::sync::Arc;
 use secrecy::SecretString;
 
 use crate::adapters::prompt::Ask;
-use crate::commands::{Event, Talk};
+use crate::commands::talk::{Event, Talk};
 use crate::domain::name::HostName;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::Result;

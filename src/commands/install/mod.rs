@@ -5,6 +5,7 @@ mod check;
 mod compare;
 mod open;
 mod place;
+pub mod provision;
 mod request;
 mod stage;
 mod undo;
@@ -14,8 +15,8 @@ use std::sync::Arc;
 
 use crate::adapters::host::tmpfs::Run;
 use crate::adapters::signals;
-use crate::commands::Talk;
 use crate::commands::install::request::take_lock;
+use crate::commands::talk::Talk;
 use crate::domain::manifest::install_status::Tree;
 use crate::error::{Kind, Result};
 

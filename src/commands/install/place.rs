@@ -12,7 +12,7 @@ use crate::commands::install::open::{Loaded, Opened, Secret, link};
 use crate::commands::install::request::{Report, Request};
 use crate::commands::install::undo::links_of;
 use crate::commands::install::units::Wanted;
-use crate::commands::{Event, Talk};
+use crate::commands::talk::{Event, Talk};
 use crate::domain::manifest::install_status::{Entry, Outcome, Status, Units, VERSION, value_digest};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Result};

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::adapters::host::tmpfs::Run;
 use crate::commands::install::open::{self, Owners};
 use crate::commands::install::request::Request;
-use crate::commands::{Event, Talk};
+use crate::commands::talk::{Event, Talk};
 use crate::error::Result;
 
 /// What would be installed.

@@ -20,9 +20,10 @@ use serde::Serialize;
 use crate::adapters::git::Git;
 use crate::adapters::signals;
 use crate::commands::scan::scanner::Raw;
-use crate::commands::{Event, Talk};
+
+use crate::commands::talk::{Event, Talk};
+use crate::domain::policy::allow::Allow;
 use crate::domain::policy::{FILE, Policy};
-use crate::domain::scan::allow::Allow;
 use crate::domain::scan::finding::shown;
 use crate::domain::scan::values::{Gathered, Values};
 use crate::domain::scan::{Engine, Finding, Place, Wanted};

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use crate::commands::Session;
 use crate::commands::hosts::select::select;
 use crate::commands::secrets::show::unknown;
-use crate::commands::{Event, Session};
+use crate::commands::talk::Event;
 use crate::domain::drift::access::{Access, Reader};
 use crate::domain::drift::status::{Standing, credible};
 use crate::domain::name::{FileName, HostName, SecretName, Tag};

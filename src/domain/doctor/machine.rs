@@ -236,7 +236,7 @@ fn swap_unencrypted(against: &Against<'_>) -> Vec<Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::drift::audit::Level;
+    use crate::domain::level::Level;
 
     fn told(machine: &Machine, pins: Option<&[String]>, clock: Option<i64>) -> Vec<(&'static str, Level)> {
         let against = Against { machine, name: "web", pins, clock, committed: Some(10_000) };

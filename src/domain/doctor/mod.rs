@@ -7,7 +7,7 @@ pub mod text;
 
 use serde::Serialize;
 
-use crate::domain::drift::audit::Level;
+use crate::domain::level::Level;
 
 /// A fault that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::domain::drift::access::{Access, listed};
 use crate::domain::drift::status::Standing;
+use crate::domain::level::Level;
 use crate::domain::name::{FileName, HostName, SecretName};
 use crate::domain::policy::{HOST_KEYS, Holder, Keys, Policy, Wanted};
 use crate::domain::scan::index;
@@ -62,16 +63,6 @@ pub enum Rule {
     TakenByMerge,
     /// The index of values does not know all of them, or cannot be opened any more.
     IndexBehind,
-}
-
-/// How much a finding weighs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// `check` exits 3.
-    Error,
-    /// `check` exits 3 only with `--strict`.
-    Warning,
 }
 
 /// One finding.

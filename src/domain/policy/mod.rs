@@ -1,5 +1,6 @@
 //! The policy: who may read what, parsed into types that cannot be wrong. `parse` makes it from text.
 
+pub mod allow;
 pub mod edit;
 pub mod parse;
 pub mod paths;
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::address::Address;
 use crate::domain::name::{AdminName, FileName, HostName, SecretName, Tag, UnitName, UnixName, nearest};
-use crate::domain::scan::allow::Allow;
+use crate::domain::policy::allow::Allow;
 use crate::domain::secret::recipient::{Fingerprint, Recipient};
 use crate::domain::secret::shape::Shape;
 use crate::error::Error;

@@ -11,13 +11,13 @@ use jiff::civil::Date;
 use crate::domain::address::Address;
 use crate::domain::guarded::guarded;
 use crate::domain::name::{AdminName, HostName, NameError, SecretName, Tag, UnitName, UnixName, nearest};
+use crate::domain::policy::allow::Allow;
 use crate::domain::policy::paths::{DELIVERED, DELIVERED_FOR_USERS, path_fault};
 use crate::domain::policy::schema::{At, RawAllow, RawCheck, RawDeploy, RawHost, RawPolicy, RawSecret, Text};
 use crate::domain::policy::{
     Check, Delivery, DeploySettings, FILE, Generate, Host, Mode, Policy, Probe, Retired, Secret, Selector,
 };
 use crate::domain::scan;
-use crate::domain::scan::allow::Allow;
 use crate::domain::secret::recipient::{OPEN, Recipient, private_key};
 use crate::domain::secret::shape::Shape;
 use crate::domain::toml_one::newer;

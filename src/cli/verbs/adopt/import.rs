@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cli::app::{App, Done};
-use crate::cli::settings;
+use crate::cli::environment;
 use crate::commands::adopt::import::{Report, Request, agenix};
 use crate::domain::name::SecretName;
 use crate::error::Error;
@@ -56,7 +56,7 @@ pub fn run(args: Args, app: &App) -> Done {
     }
     let mut session = app.session()?;
     let request = Request {
-        rules: args.rules.map(|path| settings::working_directory().join(path)),
+        rules: args.rules.map(|path| environment::working_directory().join(path)),
         admins: args.admin,
         hosts: args.host,
         adopt: args.adopt,

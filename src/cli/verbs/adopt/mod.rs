@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::cli::app::{App, Done};
-use crate::cli::settings;
+use crate::cli::{environment, settings};
 use crate::commands::adopt::{Report, Request, run as adopt};
 use crate::domain::name::SecretName;
 use crate::domain::secret::shape::Shape;
@@ -76,7 +76,7 @@ pub fn run(args: Args, app: &App) -> Done {
     let mut session = app.session()?;
     let shape = args.shape.map(|text| text.parse::<Shape>()).transpose()?;
     let request = Request {
-        file: settings::working_directory().join(args.place.file),
+        file: environment::working_directory().join(args.place.file),
         line: args.place.line,
         column: args.place.column,
         name: args.name,

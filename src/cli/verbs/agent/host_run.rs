@@ -1,4 +1,4 @@
-//! `sealift host-run`: the part of a deploy on the host. Not for people: an order on standard input, events on standard
+//! `host-run`, of both programs: the part of a deploy on the host. Not for people: an order on standard input, events on standard
 //! output, one JSON object a line.
 
 use std::path::Path;
@@ -6,20 +6,21 @@ use std::sync::Arc;
 
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::ack;
-use crate::cli::app::{App, Done};
+use crate::cli::environment;
 use crate::cli::input::standard_input;
-use crate::cli::settings;
+use crate::cli::print::Printer;
+use crate::cli::run::Done;
+use crate::commands::agent::caller::Caller;
 use crate::commands::agent::events::Listener;
 use crate::commands::agent::launch::Front;
 use crate::commands::agent::{self, Part};
-use crate::commands::hosts::privilege::Caller;
 use crate::domain::deploy::protocol::{VERSION, is_run};
 use crate::error::{Error, Kind};
 
 /// The longest order, in bytes.
 const LIMIT: usize = 1 << 20;
 
-/// The part of a deploy on the host
+/// The part of a deploy on the host: an order in, events out
 #[derive(clap::Args)]
 #[command(group = clap::ArgGroup::new("part").multiple(false))]
 pub struct Args {
@@ -41,9 +42,9 @@ pub struct Args {
 }
 
 /// Takes an order and carries it out.
-pub fn run(args: &Args, app: &App) -> Done {
+pub fn run(args: &Args, printer: &Arc<Printer>) -> Done {
     if args.protocol {
-        app.ui.line(&VERSION.to_string())?;
+        printer.line(&VERSION.to_string())?;
         return Ok(None);
     }
     if let Some(run) = &args.acknowledge {
@@ -53,16 +54,16 @@ pub fn run(args: &Args, app: &App) -> Done {
         ack::knock(run)?;
         return Ok(None);
     }
-    let ui = Arc::clone(&app.ui);
+    let printed = Arc::clone(printer);
     // Whoever listened may be gone; the work goes on.
-    let listener: Listener = Box::new(move |told: &_| drop(ui.json_line(told)));
-    let caller = settings::caller()?;
+    let listener: Listener = Box::new(move |told: &_| drop(printed.json_line(told)));
+    let caller = environment::caller()?;
     let well = if args.recover {
         agent::recover(&Root::open(Path::new("/"))?, &caller.who, &Caller::run()?, args.wait, listener)?
     } else {
         let part = match args.here {
             Some(user) => Part::Here(user),
-            None => Part::Front(Front { program: caller.program, user: settings::user_behind_root() }),
+            None => Part::Front(Front { program: caller.program, user: environment::user_behind_root() }),
         };
         standard_input(LIMIT)?.expose(|order| agent::run(order, &part, listener))
     };

@@ -1,16 +1,22 @@
-//! `sealift install`.
+//! `install`, of both programs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::adapters::age::identity::Plugins;
-use crate::cli::app::{App, Done};
-use crate::cli::settings;
-use crate::commands::Talk;
+use crate::cli::environment;
+use crate::cli::print::Printer;
+use crate::cli::run::Done;
 use crate::commands::install::{self, Report, Request, Strict};
+use crate::commands::talk::Talk;
 use crate::domain::manifest::install_status::{Outcome, Tree};
 
-/// The arguments of `sealift install`.
+/// Put a host's secrets in place: on the host, by its own key
+///
+/// Opens every secret of a manifest in memory with the host's own key, then puts all of them in place at once:
+/// /run/sealift leads to the new generation. What cannot be opened keeps its last good bytes of this boot, and the
+/// exit code is 4; with --strict nothing is changed then, and it is 1. A system's unit says --strict=live: all or
+/// nothing in a switch, what opens in a boot.
 #[derive(clap::Args)]
 pub struct Args {
     /// The manifest: from the Nix module, or from `sealift manifest HOST`
@@ -44,19 +50,19 @@ enum When {
 }
 
 /// Checks or installs.
-pub fn run(args: Args, app: &App) -> Done {
+pub fn run(args: Args, named: &[PathBuf], printer: &Printer, talk: &Arc<dyn Talk>) -> Done {
     if args.check {
         let checked = install::check(&args.manifest)?;
         if args.json {
-            app.ui.json(&checked)?;
+            printer.json(&checked)?;
         } else {
-            app.ui.say(&format!("the manifest of {} is in order: {} secrets", checked.host, checked.secrets));
+            printer.say(&format!("the manifest of {} is in order: {} secrets", checked.host, checked.secrets));
         }
         return Ok(None);
     }
-    let mut identities = app.global.identity.clone();
+    let mut identities = named.to_vec();
     if identities.is_empty() {
-        identities.extend(settings::variable(settings::IDENTITY).map(PathBuf::from));
+        identities.extend(environment::variable(environment::IDENTITY).map(PathBuf::from));
     }
     let tree = if args.users { Tree::Users } else { Tree::Ordinary };
     let request = Request {
@@ -72,12 +78,11 @@ pub fn run(args: Args, app: &App) -> Done {
         },
         plugins: Plugins::default(),
     };
-    let talk: Arc<dyn Talk> = app.ui.clone();
-    let report = install::run(&request, &talk)?;
+    let report = install::run(&request, talk)?;
     if args.json {
-        app.ui.json_as_it_is(&report.status)?;
+        printer.json_as_it_is(&report.status)?;
     } else {
-        tell(&report, &request, app);
+        tell(&report, &request, printer);
     }
     match report.failure() {
         Some(failure) => Err(failure.into()),
@@ -85,7 +90,7 @@ pub fn run(args: Args, app: &App) -> Done {
     }
 }
 
-fn tell(report: &Report, request: &Request, app: &App) {
+fn tell(report: &Report, request: &Request, printer: &Printer) {
     let status = &report.status;
     let count = |outcome| status.secrets.values().filter(|entry| entry.outcome == outcome).count();
     let mut parts = vec![format!("{} new or changed", count(Outcome::Installed))];
@@ -100,13 +105,13 @@ fn tell(report: &Report, request: &Request, app: &App) {
         Some(directory) => directory.join(request.tree.link()),
         None => request.root.join(request.tree.delivered().trim_start_matches('/')),
     };
-    app.ui.say(&format!("{}: generation {} is live; {}", link.display(), status.generation, parts.join(", ")));
+    printer.say(&format!("{}: generation {} is live; {}", link.display(), status.generation, parts.join(", ")));
     for (units, done) in [(&status.units.restarted, "restarting"), (&status.units.reloaded, "reloading")] {
         if !units.is_empty() {
-            app.ui.say(&format!("{done} {}", units.join(", ")));
+            printer.say(&format!("{done} {}", units.join(", ")));
         }
     }
     if let Some(why) = &status.units.untouched {
-        app.ui.say(&format!("no unit was restarted: {why}"));
+        printer.say(&format!("no unit was restarted: {why}"));
     }
 }

@@ -2,3 +2,4 @@
 
 pub mod host_run;
 pub mod install;
+pub mod provision;

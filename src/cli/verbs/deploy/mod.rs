@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::cli::app::{App, Done, table};
 use crate::cli::args::{address, time};
-use crate::cli::settings;
+use crate::cli::{environment, settings};
 use crate::commands::deploy::closure_scan::Inspect;
 use crate::commands::deploy::report::Report;
 use crate::commands::deploy::request::{Builder, How, Request};
@@ -221,7 +221,7 @@ impl Reach {
             ask_sudo: self.ask_sudo,
             host_program: self.host_program,
             runtime: settings::runtime(),
-            caller: settings::caller()?,
+            caller: environment::caller()?,
         })
     }
 }
@@ -239,7 +239,7 @@ impl Patience {
             acknowledge: self.acknowledge,
             ack_address: self.ack_address,
             home: settings::home(),
-            caller: settings::caller()?,
+            caller: environment::caller()?,
             link: None,
         })
     }

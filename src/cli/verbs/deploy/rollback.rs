@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::cli::app::{App, Done};
 use crate::cli::verbs::deploy::{Line, Patience, Reach, show_one};
 use crate::commands::deploy::rollback::{Request, run as rollback};
-use crate::commands::{Event, Talk};
+
+use crate::commands::talk::{Event, Talk};
 use crate::domain::name::{HostName, UnixName};
 use crate::domain::policy::Selector;
 

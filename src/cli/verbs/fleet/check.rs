@@ -3,7 +3,7 @@
 use crate::cli::app::{App, Done};
 use crate::cli::settings;
 use crate::commands::fleet::check::{Request, run as check};
-use crate::domain::drift::audit::Level;
+use crate::domain::level::Level;
 
 /// The arguments of `sealift check`.
 #[derive(clap::Args)]

@@ -1,11 +1,11 @@
 //! `sealift doctor`.
 
 use crate::cli::app::{App, Done};
-use crate::cli::settings;
 use crate::cli::verbs::deploy::Reach;
+use crate::cli::{environment, settings};
 use crate::commands::fleet::doctor::{Report, Request, run as doctor};
 use crate::domain::doctor::Fault;
-use crate::domain::drift::audit::Level;
+use crate::domain::level::Level;
 use crate::domain::name::HostName;
 
 /// The arguments of `sealift doctor`.
@@ -29,14 +29,14 @@ pub struct Args {
 
 /// Looks, and prints what it finds.
 pub fn run(args: Args, app: &App) -> Done {
-    let named = app.global.fleet.is_some() || settings::variable(settings::FLEET).is_some();
+    let named = app.global.fleet.is_some() || environment::variable(environment::FLEET).is_some();
     let session = match app.root() {
         Ok(_) => Some(app.session()?),
         // A machine that has no fleet yet has faults all the same.
         Err(_) if !named => None,
         Err(error) => return Err(error.into()),
     };
-    let directory = session.as_ref().map_or_else(settings::working_directory, |session| session.fleet.root.clone());
+    let directory = session.as_ref().map_or_else(environment::working_directory, |session| session.fleet.root.clone());
     let who = args.reach.who(Vec::new(), false, false)?;
     let request =
         Request { host: args.host.as_ref(), who: &who, directory: &directory, fix: args.fix, today: settings::today() };

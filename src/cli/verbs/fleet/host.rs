@@ -8,6 +8,7 @@ use clap::Subcommand;
 use crate::adapters::fs::files;
 use crate::adapters::prompt::Ask;
 use crate::cli::app::{App, Done, table};
+use crate::cli::verbs::agent::provision::tell;
 use crate::cli::verbs::secrets::rekey;
 use crate::cli::{args, settings};
 use crate::commands::Session;
@@ -239,15 +240,7 @@ fn provision(args: &Provision, app: &App) -> Done {
         app.ui.json(&report)?;
         return Ok(None);
     }
-    match report.placed.as_slice() {
-        [] => app.ui.say(&format!("{} has its key already ({})", report.host, report.fingerprint)),
-        placed => app.ui.say(&format!("{} has its key ({}): {}", report.host, report.fingerprint, placed.join(", "))),
-    }
-    if !report.owned_by_root && !report.placed.is_empty() {
-        app.ui.warn(
-            "they belong to you: make them root's when they are copied, or whoever you are there reads all its secrets",
-        );
-    }
+    tell(report.host.as_str(), &report.provisioned, app.ui.printer());
     Ok(None)
 }
 

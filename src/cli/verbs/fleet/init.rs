@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cli::app::{App, Done};
-use crate::cli::settings;
+use crate::cli::{environment, settings};
 use crate::commands::fleet::{init, takeover};
 use crate::domain::name::HostName;
 use crate::error::{Error, Result};
@@ -27,7 +27,7 @@ pub fn run(args: &Args, app: &App) -> Done {
     if let Some(from) = &args.from {
         return take_over(from, args, app);
     }
-    let report = init::run(&app.named_directory(), &settings::caller()?.program)?;
+    let report = init::run(&app.named_directory(), &environment::caller()?.program)?;
     if args.json {
         app.ui.json(&report)?;
         return Ok(None);
@@ -41,7 +41,7 @@ fn take_over(from: &std::path::Path, args: &Args, app: &App) -> Done {
         .ok_or_else(|| Error::usage("there is no place for a copy: HOME is not set"))?
         .join("backups");
     let directory = app.named_directory();
-    let program = settings::caller()?.program;
+    let program = environment::caller()?.program;
     let request = takeover::Request {
         directory: &directory,
         from,

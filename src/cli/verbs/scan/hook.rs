@@ -4,7 +4,7 @@ use clap::Subcommand;
 
 use crate::adapters::git::Git;
 use crate::cli::app::{App, Done};
-use crate::cli::settings;
+use crate::cli::environment;
 use crate::commands::scan::hook;
 
 /// The arguments of `sealift hook`.
@@ -33,7 +33,7 @@ pub fn run(args: &Args, app: &App) -> Done {
         return Ok(None);
     }
     let root = app.root().or_else(|_| hook_root(app))?;
-    let (git, program) = (Git::of(&root)?, settings::caller()?.program);
+    let (git, program) = (Git::of(&root)?, environment::caller()?.program);
     let installs = matches!(args.what, What::Install { .. });
     let report = if installs { hook::install(&git, &root, &program)? } else { hook::remove(&git, &root, &program)? };
     let (file, beside) = (report.file.display(), if report.beside { ", beside the hook that was there" } else { "" });

@@ -5,12 +5,13 @@ pub mod hook;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::adapters::flake::Flake;
 use crate::adapters::git::Git;
-use crate::adapters::nix::{self, Flake};
+use crate::adapters::nix;
 use crate::adapters::prompt::Ask;
 use crate::adapters::repository::Fleet;
 use crate::cli::app::{App, Done};
-use crate::cli::{sarif, settings};
+use crate::cli::{environment, sarif, settings};
 use crate::commands::scan::{self, Blind, Known, Report, Where, Which, index};
 use crate::domain::name::HostName;
 use crate::domain::scan::index::{FILE, KEY};
@@ -63,7 +64,7 @@ pub fn run(args: &Args, app: &App) -> Done {
     let directory = app.named_directory();
     let fleet = Fleet::find(&directory);
     if args.staged && fleet.is_err() && app.global.fleet.is_some() {
-        let here = settings::working_directory();
+        let here = environment::working_directory();
         let there = std::fs::canonicalize(here.join(&directory)).unwrap_or_else(|_| here.join(&directory));
         if let Some(report) = scan::without_a_fleet(&Git::of(&here)?, &there)? {
             return shown(&report, args, false, app);
@@ -77,7 +78,7 @@ pub fn run(args: &Args, app: &App) -> Done {
         Err(error) if asked || args.index_key.is_some() => return Err(error.into()),
         Err(_) if directory.is_dir() => directory,
         // Gone from the work tree, and still in the index.
-        Err(_) if args.staged => settings::working_directory(),
+        Err(_) if args.staged => environment::working_directory(),
         Err(error) => return Err(error.into()),
     };
     let (known, policy) = if Fleet::find(&root).is_ok() {
@@ -106,7 +107,7 @@ fn known(asked: bool, args: &Args, app: &App) -> Result<(Known, Fleet)> {
         let opened = session.identities().and_then(|identities| scan::known(&session.fleet, &identities));
         match opened {
             Ok(known) if asked || !known.strange => return Ok((known, session.fleet)),
-            Ok(_) => note = Some(format!("{} opens nothing of this fleet", settings::IDENTITY)),
+            Ok(_) => note = Some(format!("{} opens nothing of this fleet", environment::IDENTITY)),
             Err(error) if asked => return Err(error),
             Err(error) => {
                 let why = format!("their values are not looked for: {}", error.in_one_line());

@@ -1,0 +1,9 @@
+//! The program on hosts. It decides nothing, and nothing is linked but what it reaches.
+
+#[global_allocator]
+static WIPES_WHAT_IS_FREED: zeroizing_alloc::ZeroAlloc<std::alloc::System> =
+    zeroizing_alloc::ZeroAlloc(std::alloc::System);
+
+fn main() -> std::process::ExitCode {
+    sealift::cli::host::main()
+}

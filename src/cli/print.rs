@@ -1,0 +1,269 @@
+//! Everything that is printed: data to standard output, talk to standard error. Foreign text is escaped before it
+//! reaches a terminal.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use crate::cli::environment;
+use crate::cli::layout::{Screen, wrapped};
+use crate::domain::deploy::shown::{Line, Tone};
+use crate::domain::foreign::{self, cut, one_line};
+use crate::error::{Error, Kind, Result};
+
+/// The version of the form of what `--json` prints. Fields may be added without a new one.
+pub const JSON_VERSION: u32 = 1;
+/// How many characters of one line of talk are shown, and how many lines of one cause.
+const LONGEST: usize = 8 << 10;
+const LINES: usize = 100;
+
+/// What is to be done around each line of talk, so that it does not run into what is drawn.
+pub type Around = Box<dyn Fn(&dyn Fn()) + Send + Sync>;
+
+/// What prints.
+pub struct Printer {
+    quiet: bool,
+    colour: bool,
+    colour_data: bool,
+    /// The fleet that was named for this run, as a word of the shell: what is to be typed next has to name it too.
+    fleet: Option<String>,
+    around: Around,
+}
+
+impl Printer {
+    /// Looks at what standard output and standard error are.
+    pub fn new(quiet: bool, fleet: Option<String>, around: Around) -> Self {
+        let wanted = environment::variable("NO_COLOR").is_none()
+            && environment::variable("TERM").is_none_or(|term| term != "dumb");
+        Self {
+            quiet,
+            colour: wanted && std::io::stderr().is_terminal(),
+            colour_data: wanted && std::io::stdout().is_terminal(),
+            fleet,
+            around,
+        }
+    }
+
+    /// Whether nothing is said but errors.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// A command of ours, for the same fleet.
+    pub fn command(&self, words: &str) -> String {
+        match &self.fleet {
+            Some(fleet) => format!("sealift --fleet {fleet} {words}"),
+            None => format!("sealift {words}"),
+        }
+    }
+
+    /// Advice, with the commands in it for the same fleet.
+    fn advice(&self, text: &str) -> String {
+        if self.fleet.is_some() {
+            text.replace("`sealift ", &format!("`{}", self.command("")))
+        } else {
+            text.to_owned()
+        }
+    }
+
+    /// Data, as bytes. A reader that went away is no failure.
+    ///
+    /// # Errors
+    /// When standard output cannot be written, such as on a full disk.
+    #[expect(clippy::unused_self, reason = "who prints is who has the printer")]
+    pub fn data(&self, bytes: &[u8]) -> Result<()> {
+        let mut out = std::io::stdout().lock();
+        match out.write_all(bytes).and_then(|()| out.flush()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(Error::io("cannot write to standard output", error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How much room there is for data; none where nobody reads it on a terminal.
+    pub fn screen(&self) -> Screen {
+        let size = environment::size(rustix::stdio::stdout());
+        let (width, height) = (size.map(|size| size.0), size.map(|size| size.1));
+        Screen { width, height, colour: self.colour_data }
+    }
+
+    /// A line of data.
+    ///
+    /// # Errors
+    /// As `data`.
+    pub fn line(&self, text: &str) -> Result<()> {
+        self.data(format!("{}\n", one_line(text)).as_bytes())
+    }
+
+    /// A report as JSON, with the version of its form.
+    ///
+    /// # Errors
+    /// As `data`.
+    pub fn json(&self, report: &impl serde::Serialize) -> Result<()> {
+        #[derive(serde::Serialize)]
+        struct Versioned<'a, T> {
+            version: u32,
+            #[serde(flatten)]
+            report: &'a T,
+        }
+        self.json_as_it_is(&Versioned { version: JSON_VERSION, report })
+    }
+
+    /// Rows as JSON, under their name and with the version of their form.
+    ///
+    /// # Errors
+    /// As `data`.
+    pub fn json_rows(&self, name: &'static str, rows: &[impl serde::Serialize]) -> Result<()> {
+        self.json(&BTreeMap::from([(name, rows)]))
+    }
+
+    /// What says itself of which version it is, as JSON.
+    ///
+    /// # Errors
+    /// As `data`.
+    pub fn json_as_it_is(&self, value: &impl serde::Serialize) -> Result<()> {
+        let text = serde_json::to_string_pretty(value)
+            .map_err(|error| Error::new(Kind::Bug, "cannot write JSON").because(error))?;
+        self.data(format!("{}\n", foreign::json(&text)).as_bytes())
+    }
+
+    /// A report or an event that says itself of which version it is, as JSON on one line.
+    ///
+    /// # Errors
+    /// As `data`.
+    pub fn json_line(&self, report: &impl serde::Serialize) -> Result<()> {
+        let text =
+            serde_json::to_string(report).map_err(|error| Error::new(Kind::Bug, "cannot write JSON").because(error))?;
+        self.data(format!("{}\n", foreign::json(&text)).as_bytes())
+    }
+
+    /// A line of talk.
+    pub fn say(&self, text: &str) {
+        if !self.quiet {
+            self.tell_always(&line(&self.advice(text)));
+        }
+    }
+
+    /// The plan of a deploy.
+    pub fn plan(&self, lines: &[Line]) {
+        if self.quiet {
+            return;
+        }
+        let part = |(tone, text): &(Tone, String)| {
+            let text = one_line(text);
+            // What stands in is seen before any colour.
+            let (space, text) = text.split_at(text.len() - text.trim_start_matches(' ').len());
+            let sgr = match tone {
+                Tone::Plain => return format!("{space}{text}"),
+                Tone::Strong => 1,
+                Tone::Added => 32,
+                Tone::Changed => 33,
+                Tone::Removed => 31,
+                Tone::Faint => 2,
+            };
+            format!("{space}{}", self.paint(sgr, text))
+        };
+        for line in lines {
+            self.tell_always(&line.0.iter().map(part).collect::<String>());
+        }
+    }
+
+    /// A finding and its mend, on standard output: findings are what was asked for. `sgr` is the colour of its weight.
+    ///
+    /// # Errors
+    /// As `data`.
+    pub fn finding(&self, sgr: u8, weight: &str, what: &str, mend: &str) -> Result<()> {
+        let paint = |sgr, text| if self.colour_data { painted(sgr, text) } else { text.to_owned() };
+        let mend = if mend.is_empty() {
+            String::new()
+        } else {
+            format!("  {} {}", paint(36, "mend:"), one_line(&self.advice(mend)))
+        };
+        let found = format!("{} {}", paint(sgr, weight), one_line(what));
+        let lines = [found, mend].into_iter().filter(|line| !line.is_empty());
+        let width = self.screen().width;
+        lines.flat_map(|line| wrapped(&line, width, 2)).try_for_each(|line| self.data(format!("{line}\n").as_bytes()))
+    }
+
+    /// Something is wrong, and the verb goes on.
+    pub fn warn(&self, text: &str) {
+        self.tell_always(&format!("{} {}", self.paint(33, "warning:"), line(&self.advice(text))));
+    }
+
+    fn paint(&self, sgr: u8, text: &str) -> String {
+        if self.colour { painted(sgr, text) } else { text.to_owned() }
+    }
+
+    /// Prints a failure and says its exit code.
+    pub fn failed(&self, error: &anyhow::Error) -> ExitCode {
+        let kind = error.chain().find_map(|cause| cause.downcast_ref::<Error>()).map_or(Kind::Bug, Error::kind);
+        for (depth, cause) in error.chain().enumerate() {
+            let text = line(&cause.to_string());
+            if depth == 0 && kind == Kind::Interrupted {
+                // Its own words: only they know what was done by then.
+                self.tell_always(&text);
+            } else if depth == 0 {
+                self.tell_always(&format!("{} {text}", self.paint(31, "error:")));
+            } else {
+                self.cause("  ", cause);
+            }
+            if let Some(ours) = cause.downcast_ref::<Error>() {
+                ours.parts().iter().for_each(|part| self.part(part));
+            }
+        }
+        for mend in error.chain().filter_map(|cause| cause.downcast_ref::<Error>()?.mend()) {
+            self.tell_always(&format!("{} {}", self.paint(36, "hint:"), line(&self.advice(mend))));
+        }
+        ExitCode::from(kind.code())
+    }
+
+    fn part(&self, part: &Error) {
+        self.tell_always(&format!("  - {}", line(part.message())));
+        let mut cause = std::error::Error::source(part);
+        while let Some(error) = cause {
+            self.cause("      ", error);
+            cause = error.source();
+        }
+        if let Some(mend) = part.mend() {
+            self.tell_always(&format!("    {} {}", self.paint(36, "hint:"), line(&self.advice(mend))));
+        }
+        part.parts().iter().for_each(|part| self.part(part));
+    }
+
+    /// A cause, which is often what another program said: behind a bar, so that none of its lines is taken for one of ours.
+    fn cause(&self, indent: &str, cause: &dyn std::error::Error) {
+        let text = cause.to_string();
+        text.lines().take(LINES).for_each(|one| self.tell_always(&format!("{indent}| {}", line(one))));
+        let more = text.lines().skip(LINES).count();
+        if more > 0 {
+            self.tell_always(&format!("{indent}| \u{2026} and {more} lines more"));
+        }
+    }
+
+    fn tell_always(&self, text: &str) {
+        let width = environment::size(rustix::stdio::stderr()).map(|size| size.0);
+        let text = laid(text, width).join("\n");
+        // Where standard error is gone nobody is left to be told.
+        (self.around)(&|| drop(writeln!(std::io::stderr().lock(), "{text}")));
+    }
+}
+
+/// Text in a colour, by its SGR number.
+fn painted(sgr: u8, text: &str) -> String {
+    format!("\u{1b}[{sgr}m{text}\u{1b}[0m")
+}
+
+/// A line of talk, as lines that break between words. What another program said keeps its bar.
+fn laid(text: &str, width: Option<usize>) -> Vec<String> {
+    let said = text.trim_start_matches(' ');
+    let Some(rest) = said.strip_prefix("| ") else { return wrapped(text, width, 2) };
+    let bar = text.len() - rest.len();
+    let lines = wrapped(rest, width.map(|width| width.saturating_sub(bar).max(1)), 0);
+    lines.into_iter().map(|line| format!("{}{line}", text.get(..bar).unwrap_or_default())).collect()
+}
+
+/// One line of talk.
+pub fn line(text: &str) -> String {
+    cut(&one_line(text), LONGEST)
+}

@@ -1,0 +1,96 @@
+//! What the programs have in common: how one begins, how it ends, and with which exit code.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::adapters::{process, signals};
+use crate::cli::environment;
+use crate::cli::print::Printer;
+use crate::domain::guarded::is_guarded;
+use crate::error::Kind;
+
+/// What the codes mean, as the help says it.
+pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed and nothing changed, 2 usage or invalid fleet, 3 drift, 4 partial, 5 no identity, \
+                              6 rolled back, 7 host unreachable, 8 integrity, 9 a person is needed, 10 plaintext found, 11 could not look \
+                              everywhere, 70 a bug, 130 interrupted.";
+
+/// How a verb ends when it did not fail: with 0, or with the code of a finding.
+pub type Done = anyhow::Result<Option<Kind>>;
+
+/// Before anything else.
+pub fn begin() {
+    signals::listen();
+    environment::keep_to_ourselves();
+    process::raise_open_files();
+    process::look_in(environment::path());
+}
+
+/// Runs a verb; everything it has to say is said by then.
+pub fn run(printer: &Arc<Printer>, verb: impl FnOnce() -> Done) -> ExitCode {
+    let of_panics = Arc::clone(printer);
+    // A panic tells where, and never what: its message could hold a value.
+    std::panic::set_hook(Box::new(move |panic| {
+        if is_guarded() {
+            return;
+        }
+        let place = panic.location().map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
+        of_panics.warn(&format!("sealift has a defect{place}; please report it"));
+    }));
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(verb)) {
+        Ok(Ok(None)) => ExitCode::SUCCESS,
+        Ok(Ok(Some(kind))) => ExitCode::from(kind.code()),
+        Ok(Err(error)) => printer.failed(&error),
+        Err(_) => ExitCode::from(Kind::Bug.code()),
+    }
+}
+
+/// Prints what clap says of wrong arguments, or the help that was asked for. Values of arguments are not quoted: one may
+/// be a key that was pasted at the wrong place.
+pub fn usage(error: clap::Error, command: &clap::Command) -> ExitCode {
+    let code = if error.use_stderr() { ExitCode::from(Kind::Usage.code()) } else { ExitCode::SUCCESS };
+    // A reader that went away is no failure.
+    let _gone = without_values(error, command).print();
+    code
+}
+
+/// The same error, which names the argument, the rule and the known values, and says "…" where a value stood.
+fn without_values(mut error: clap::Error, command: &clap::Command) -> clap::Error {
+    let text = |error: &clap::Error, kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let value = text(&error, ContextKind::InvalidValue).filter(|value| !value.is_empty());
+    let argument = text(&error, ContextKind::InvalidArg);
+    if error.kind() == ErrorKind::ValueValidation {
+        let rule = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        // A number out of its range is quoted before the range.
+        let rule = rule.split_once(" is not in ").map_or(rule.clone(), |(_, range)| format!("not in {range}"));
+        // It may be a value that was pasted at the wrong place; the rest of the rule says what to do.
+        let long = value.filter(|value| value.len() > 3);
+        let rule = long.map_or(rule.clone(), |value| rule.replace(&value, "…"));
+        let rule = if rule.is_empty() { rule } else { format!(": {rule}") };
+        let what = format!("invalid value for '{}'{rule}\n", argument.unwrap_or_default());
+        return clap::Error::raw(ErrorKind::ValueValidation, what).with_cmd(command);
+    }
+    let hidden = || ContextValue::String("…".to_owned());
+    if value.is_some() {
+        error.insert(ContextKind::InvalidValue, hidden());
+    }
+    match error.kind() {
+        // What looks like an option is no value, and a mistyped one is to be seen.
+        ErrorKind::UnknownArgument if !argument.is_some_and(|word| is_option(&word)) => {
+            error.insert(ContextKind::InvalidArg, hidden());
+        }
+        ErrorKind::InvalidSubcommand => drop(error.insert(ContextKind::InvalidSubcommand, hidden())),
+        _ => {}
+    }
+    // Ways to pass the word after all, which quote it.
+    error.remove(ContextKind::Suggested);
+    error
+}
+
+fn is_option(word: &str) -> bool {
+    word.len() <= 24 && word.starts_with('-') && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+}

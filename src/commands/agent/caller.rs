@@ -1,0 +1,36 @@
+//! Who asks a host for something: for its lock, its record, and the order itself.
+
+use std::path::{Path, PathBuf};
+
+use crate::adapters::fs::files;
+use crate::adapters::host::run_dir;
+use crate::domain::deploy::protocol::{Order, VERSION, Work};
+use crate::domain::name::HostName;
+use crate::error::Result;
+
+/// Who asks, and with which program.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// `user@machine`.
+    pub who: String,
+    /// This program's own file.
+    pub program: PathBuf,
+}
+
+impl Caller {
+    /// A name for a run, which no other has.
+    ///
+    /// # Errors
+    /// When the kernel gives no randomness.
+    pub fn run() -> Result<String> {
+        Ok(format!("{}-{}", run_dir::now().replace([':', '-'], ""), files::token()?))
+    }
+
+    /// An order of this caller.
+    ///
+    /// # Errors
+    /// When the kernel gives no randomness.
+    pub fn order(&self, root: &Path, host: Option<HostName>, work: Work) -> Result<Order> {
+        Ok(Order { version: VERSION, run: Self::run()?, who: self.who.clone(), root: root.to_owned(), host, work })
+    }
+}

@@ -1,0 +1,53 @@
+//! Puts a host key into the root of a machine before it boots for the first time, so that it opens its secrets from then on.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::adapters::fs::root::Root;
+use crate::adapters::host::host_key;
+use crate::domain::secret::plaintext::Plaintext;
+use crate::domain::secret::recipient::Recipient;
+use crate::error::{Error, Result};
+
+/// What was put in place.
+#[derive(Debug, Serialize)]
+pub struct Provisioned {
+    /// The key's fingerprint, as ssh shows it.
+    pub fingerprint: String,
+    /// The files that are new; none where the key was there already.
+    pub placed: Vec<String>,
+    /// Whether they belong to root, as sshd wants it.
+    pub owned_by_root: bool,
+}
+
+/// Puts a private key in place that was given without its fleet.
+///
+/// # Errors
+/// When it is no key, the root lies in a repository, or another key is there. Nothing is changed then.
+pub fn run(root: &Path, private: &Plaintext) -> Result<Provisioned> {
+    let root = Root::open(root)?;
+    if let Some(top) = root.path().ancestors().find(|above| above.join(".git").symlink_metadata().is_ok()) {
+        return Err(in_repository(&root, top));
+    }
+    let public = host_key::public_half(private).map_err(|error| error.about("standard input"))?;
+    place(&root, private, &public)
+}
+
+/// Puts a private key in place, whose public half was looked at.
+///
+/// # Errors
+/// When another key is there. Nothing is changed then.
+pub fn place(root: &Root, private: &Plaintext, public: &Recipient) -> Result<Provisioned> {
+    Ok(Provisioned {
+        placed: host_key::place(root, private, public)?,
+        fingerprint: public.ssh_fingerprint().unwrap_or_default(),
+        owned_by_root: rustix::process::geteuid().is_root(),
+    })
+}
+
+/// The refusal of a root where git could take the key up.
+pub fn in_repository(root: &Root, top: &Path) -> Error {
+    Error::usage(format!("{} lies in the repository {}", root.path().display(), top.display()))
+        .hint("a private key must not lie where git could take it up: name the root of the new machine, such as /mnt")
+}

@@ -1,0 +1,46 @@
+//! What a verb tells while it works, and what it may ask.
+
+use secrecy::SecretString;
+
+use crate::adapters::prompt::Ask;
+use crate::domain::deploy::shown::Line;
+use crate::domain::name::HostName;
+use crate::domain::secret::plaintext::Plaintext;
+use crate::error::Result;
+
+/// What a verb tells while it works.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Something a person should know, though nothing failed.
+    Note(String),
+    /// Something is wrong, and the verb goes on.
+    Warning(String),
+    /// A step of longer work begins.
+    Step(String),
+    /// So many of so many are done.
+    Progress(usize, usize),
+    /// So many bytes were looked at; how many there are is not known.
+    Looked(u64),
+    /// The plan of a deploy, as it is read.
+    Plan(Vec<Line>),
+    /// Something of one host among several.
+    Of(HostName, Box<Event>),
+}
+
+/// Whom a verb talks to.
+pub trait Talk: Ask {
+    /// Tells what happens.
+    fn event(&self, event: Event);
+
+    /// A new value from the person, typed without echo, twice.
+    ///
+    /// # Errors
+    /// Where nobody can be asked, or the two differ.
+    fn new_value(&self, name: &str) -> Result<Plaintext>;
+
+    /// A new passphrase for `what`, typed without echo, twice; never an empty one.
+    ///
+    /// # Errors
+    /// Where nobody can be asked, or the two differ.
+    fn new_passphrase(&self, what: &str) -> Result<SecretString>;
+}
