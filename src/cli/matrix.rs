@@ -305,10 +305,10 @@ mod tests {
         let mut picture = picture(2, 1);
         assert_eq!(
             picture.lines(screen(80)),
-            ["secret           host-01  host-02", "service-1/token  ●        ·", "", "● reads it · · nothing"]
+            ["secret           host-01  host-02", "service-1/token  ·        ●", "", "● reads it · · nothing"]
         );
         picture.rows[0].0 = "a".repeat(50);
-        assert_eq!(picture.lines(screen(60))[1..3], ["a".repeat(50), format!("{}  ●        ·", " ".repeat(30))]);
+        assert_eq!(picture.lines(screen(60))[1..3], ["a".repeat(50), format!("{}  ·        ●", " ".repeat(30))]);
         assert_eq!(Picture { columns: Vec::new(), rows: Vec::new(), left_out: 0 }.lines(screen(60)).len(), 2);
     }
 

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use crate::cli::environment;
 use crate::cli::layout::{Screen, wrapped};
-use crate::domain::deploy::shown::{Line, Tone};
 use crate::domain::foreign::{self, cut, one_line};
+use crate::domain::line::{Line, Tone};
 use crate::error::{Error, Kind, Result};
 
 /// The version of the form of what `--json` prints. Fields may be added without a new one.

@@ -3,7 +3,7 @@
 use secrecy::SecretString;
 
 use crate::adapters::prompt::Ask;
-use crate::domain::deploy::shown::Line;
+use crate::domain::line::Line;
 use crate::domain::name::HostName;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::Result;

@@ -2,58 +2,16 @@
 //! below, and one total. Lines with what each part of them is; who prints knows the colours.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use crate::domain::deploy::diff::{Change, SecretChange};
 use crate::domain::deploy::packages::{PackageChange, Sizes, listed, signed};
 use crate::domain::deploy::plan::{Kept, Plan};
+use crate::domain::line::{Line, Tone};
 
 /// How many packages a plan shows; what runs on a host is for the host to say.
 pub const PACKAGES: usize = 5000;
 /// The most room that the names of packages get.
 const NAME: usize = 28;
-
-/// What a part of a line is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
-    /// Nothing in particular.
-    Plain,
-    /// Whom it is about.
-    Strong,
-    /// It comes.
-    Added,
-    /// It becomes another.
-    Changed,
-    /// It goes, or needs a look.
-    Removed,
-    /// It may be passed over.
-    Faint,
-}
-
-/// A line.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Line(pub Vec<(Tone, String)>);
-
-impl Line {
-    fn of(tone: Tone, text: impl Into<String>) -> Self {
-        Self::default().and(tone, text)
-    }
-
-    fn plain(text: impl Into<String>) -> Self {
-        Self::of(Tone::Plain, text)
-    }
-
-    fn and(mut self, tone: Tone, text: impl Into<String>) -> Self {
-        self.0.push((tone, text.into()));
-        self
-    }
-}
-
-impl fmt::Display for Line {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|(_, text)| f.write_str(text))
-    }
-}
 
 /// Plans, as they are read.
 pub fn shown(plans: &[&Plan]) -> Vec<Line> {
