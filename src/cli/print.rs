@@ -267,3 +267,20 @@ fn laid(text: &str, width: Option<usize>) -> Vec<String> {
 pub fn line(text: &str) -> String {
     cut(&one_line(text), LONGEST)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::laid;
+
+    #[test]
+    fn what_another_program_said_keeps_its_bar_where_it_breaks() {
+        assert_eq!(laid("  | error: a b c d", Some(12)), ["  | error: a", "  | b c d"]);
+        assert_eq!(laid("  | a", None), ["  | a"]);
+        // Ours stands in instead.
+        assert_eq!(laid("hint: run `a b c d e` now", Some(12)), ["hint: run", "  `a b c d e`", "  now"]);
+        for width in 0..40 {
+            let told = laid("      | error: something that was said by a program", Some(width));
+            assert!(told.iter().all(|line| line.starts_with("      | ")), "{told:#?}");
+        }
+    }
+}

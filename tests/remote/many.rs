@@ -112,6 +112,7 @@ fn nix_a_canary_that_gets_worse_while_it_is_watched_goes_back_and_stops_the_rest
     assert_eq!(rig.calls("db"), ["test 0", "boot 0", "test 0", "boot 0"]);
     assert!(rig.calls("web").is_empty() && rig.calls("app").is_empty());
     rig.is_tidy("db");
+    rig.sealift(&["deploy", "--all", "--home", "--soak", "1s"]).exits(2).says("a home is not watched");
     // What is left is taken up, and watched again.
     std::fs::write(&marker, "").unwrap();
     let run = rig.sealift(&["deploy", "--resume", "--yes", "--soak", "1s"]).exits(0).says("db: well for 1 s");

@@ -65,7 +65,8 @@ pub fn carry_out(
             return stop("interrupted");
         }
         let talk = OfHost::among(talk, &ready.host, campaign.hosts.len());
-        let watch = is_watched(&ready.host).then(|| Watch::begin(policy, how, ready, &item.plan));
+        let watched = is_watched(&ready.host) && item.plan.changes_the_system();
+        let watch = watched.then(|| Watch::begin(policy, how, ready, &item.plan));
         let began = Instant::now();
         let mut report = host(policy, kept, how, &campaign.run, ready, item, &talk).unwrap_or_else(|error| {
             Report::early(&ready.host, Some(item.plan.clone()), outcome_of(&error), Some(error))

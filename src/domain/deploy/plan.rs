@@ -255,6 +255,11 @@ impl Plan {
         self.specialisation.as_ref().filter(|kept| kept.system.is_some()).map(|kept| kept.name.clone())
     }
 
+    /// Whether the system that runs, or one of its secrets, becomes another.
+    pub fn changes_the_system(&self) -> bool {
+        !self.only_homes && (self.former.as_ref() != Some(self.activates()) || !self.secrets.is_empty())
+    }
+
     /// Whether the system can be activated as it is.
     pub fn live(&self) -> bool {
         self.reboot.blocks.is_empty()

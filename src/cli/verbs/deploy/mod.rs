@@ -284,6 +284,9 @@ pub fn run(args: Args, app: &App) -> Done {
         builder: builder(args.build.at, args.build.on_target),
         who,
     };
+    if request.only_homes && !request.how.soak.is_zero() {
+        return Err(Error::usage("a home is not watched: `--soak` is for systems").into());
+    }
     let root = request.who.root.clone();
     let reports = if args.resume { deploy::resume(&session, &request)? } else { deploy::run(&session, &request)? };
     if request.action == diff::Action::Build && !args.json {
