@@ -21,7 +21,7 @@
     "nix-command"
     "flakes"
   ];
-  # Whoever may become root may bring systems that this machine has not built itself.
+  # Users who may become root may bring systems that this machine has not built itself.
   nix.settings.trusted-users = [ "@wheel" ];
 
   boot.loader.systemd-boot.enable = true;

@@ -14,7 +14,7 @@ in
 {
   options.fleet.nixpkgs = {
     unfree = names "Unfree packages that may be used, as lib.getName says them.";
-    insecure = names "Packages with known faults that may be used, as name-version: a newer one is asked about anew.";
+    insecure = names "Packages with known faults that may be used, as name-version: a newer one is asked about again.";
   };
 
   config = {

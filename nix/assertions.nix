@@ -1,4 +1,4 @@
-# What would go wrong on the machine, said while the system is evaluated, each with its mend. Only what is wrong becomes an
+# What would go wrong on the machine, said while the system is evaluated, each with what to do. Only what is wrong becomes an
 # assertion: the module system looks at each of them, and a machine may have thousands of secrets.
 {
   config,
@@ -155,7 +155,7 @@ let
       one = all.${name};
     in
     check (users ? ${one.owner} || isNumber one.owner)
-      "${name} is for the user ${one.owner}, whom this machine does not declare"
+      "${name} is for the user ${one.owner}, which this machine does not declare"
       "users.users.${one.owner} = { … }; or a number. A service with DynamicUser has no user to name: leave it root's, and use EnvironmentFile or `units.….credential`"
     ++
       check (groups ? ${one.group} || isNumber one.group)
@@ -409,5 +409,5 @@ in
       lib.optional halfASyncthing
         "sealift: services.syncthing has ${
           if syncthing.key == null then "a `cert` without its `key`" else "a `key` without its `cert`"
-        }: a machine without the other makes both anew, and has another device ID\n  seal both, with per_host = true";
+        }: a machine without the other generates both, and has another device ID\n  seal both, with per_host = true";
 }

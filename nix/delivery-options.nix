@@ -1,4 +1,4 @@
-# Options that secrets and templates have in common: where a file is put, for whom, and who is told that it changed.
+# Options that secrets and templates have in common: where a file is put, for which user, and which units are restarted when it changed.
 { lib }:
 let
   inherit (lib) mkOption types;
@@ -113,7 +113,7 @@ in
       default = { };
       example = lib.literalExpression ''[ "gitea-runner-main.service" ]'';
       description = ''
-        The units that use it. They start after secrets are delivered, and are told when the bytes change. As a list of
+        The units that use it. They start after secrets are delivered, and are restarted or reloaded when the bytes change. As a list of
         names each is restarted; as an attribute set each says more.
       '';
     };

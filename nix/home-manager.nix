@@ -240,7 +240,7 @@ in
     keepGenerations = mkOption {
       type = types.ints.u32;
       default = 1;
-      description = "How many former generations stay in memory.";
+      description = "How many previous generations stay in memory.";
     };
 
     secrets = mkOption {

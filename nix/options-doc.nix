@@ -1,5 +1,5 @@
 # docs/options.md: every option of both modules, from their own declarations. `lib` is that of nixpkgs; a test says when
-# the document is to be made anew, and with which command.
+# the document is to be generated again, and with which command.
 { lib }:
 let
   shown =

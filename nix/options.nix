@@ -189,7 +189,7 @@ in
       type = types.ints.u32;
       default = 1;
       description = ''
-        How many former generations of delivered secrets stay in memory. With 0 a failed deploy cannot take an install
+        How many previous generations of delivered secrets stay in memory. With 0 a failed deploy cannot take an install
         back by itself.
       '';
     };

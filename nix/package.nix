@@ -14,7 +14,7 @@ rustPlatform.buildRustPackage {
   pname = "sealift";
   inherit (manifest.package) version;
 
-  # Only what is compiled: an edit of a document builds nothing anew.
+  # Only what is compiled: an edit of a document builds nothing again.
   src = fileset.toSource {
     root = ../.;
     fileset = fileset.unions [

@@ -23,7 +23,7 @@ pub enum Kind {
     Partial = 4,
     /// No identity at hand opens this.
     NoIdentity = 5,
-    /// The deploy failed and the host is back in its former state.
+    /// The deploy failed and the host is back in its previous state.
     RolledBack = 6,
     /// The host is unreachable, refused, or is not who it should be.
     Unreachable = 7,
@@ -90,7 +90,7 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: Kind,
     message: String,
-    hint: Option<String>,
+    help: Option<String>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     parts: Vec<Error>,
     passing: bool,
@@ -102,7 +102,7 @@ impl Error {
         Self(Box::new(Inner {
             kind,
             message: message.into(),
-            hint: None,
+            help: None,
             source: None,
             parts: Vec::new(),
             passing: false,
@@ -165,8 +165,8 @@ impl Error {
 
     /// Adds what a person can do about it.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hint = Some(hint.into());
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.0.help = Some(help.into());
         self
     }
 
@@ -212,8 +212,8 @@ impl Error {
     }
 
     /// What a person can do about it.
-    pub fn mend(&self) -> Option<&str> {
-        self.0.hint.as_deref()
+    pub fn advice(&self) -> Option<&str> {
+        self.0.help.as_deref()
     }
 
     /// The failures of a batch; empty for a single one.

@@ -34,12 +34,12 @@ fn state(sandbox: &Sandbox) -> String {
     text(&["status", "--porcelain", "--untracked-files=all"]) + &text(&["diff", "HEAD"])
 }
 
-/// What a refusal must be: a usage error or a plain one, with a hint, and nothing changed.
+/// What a refusal must be: a usage error or a plain one, with a help, and nothing changed.
 #[track_caller]
 fn refused(sandbox: &Sandbox, arguments: &[&str], code: i32, why: &str) -> Run {
     let before = state(sandbox);
     let run = sandbox.sealift(&[&["adopt"], arguments].concat()).exits(code).says(why);
-    assert!(run.stderr.contains("hint:"), "no way on: {}", run.stderr);
+    assert!(run.stderr.contains("help:"), "no way on: {}", run.stderr);
     assert_eq!(state(sandbox), before);
     run
 }
@@ -199,9 +199,9 @@ fn hosts_come_from_the_place_of_the_file() {
     for file in ["modules/k3s.nix", "hosts/other/k3s.nix", "hosts/web.nix"] {
         sandbox.write(file, &module);
     }
-    refused(&sandbox, &["modules/k3s.nix:1", "--yes"], 2, "does not tell which hosts");
+    refused(&sandbox, &["modules/k3s.nix:1", "--yes"], 2, "does not say which hosts");
     refused(&sandbox, &["hosts/other/k3s.nix:1", "--yes"], 2, "of the host other");
-    refused(&sandbox, &["modules/k3s.nix:1", "--hosts", "@nobody", "--yes"], 2, "no host is meant by `@nobody`");
+    refused(&sandbox, &["modules/k3s.nix:1", "--hosts", "@nobody", "--yes"], 2, "unknown host `@nobody`");
     sandbox.sealift(&["adopt", "modules/k3s.nix:1", "--hosts", "@runner", "--yes"]).exits(0);
     assert_eq!(sandbox.show("k3s-token", "nixos"), value.as_bytes());
     // The second host has the same option: its name is in the secret's.
@@ -351,7 +351,7 @@ fn what_a_clone_does_not_have_is_said_and_not_fetched() {
         command.args(["adopt", &format!("{FILE}:8"), "--yes"]).current_dir(&clone);
         let run = sandbox.run(command, b"");
         sandbox.remember(&run);
-        run.exits(0).says(&format!("not looked at: {why}"));
+        run.exits(0).says(&format!("not read: {why}"));
     }
     forget(&sandbox);
 }
@@ -394,7 +394,7 @@ fn a_signing_key_of_the_home_is_sealed_and_signs_from_where_it_is_delivered() {
     let text = gitconfig(&sandbox, "~/.ssh/jay-signing");
     let place = "dotfiles/gitconfig:3";
     refused(&sandbox, &[place, "--hosts", "*", "--yes"], 2, "whose key it is");
-    refused(&sandbox, &[place, "--owner", "jay", "--yes"], 2, "does not tell which hosts");
+    refused(&sandbox, &[place, "--owner", "jay", "--yes"], 2, "does not say which hosts");
     let arguments = ["adopt", place, "--hosts", "*", "--owner", "jay", "--yes"];
     let run = sandbox.sealift(&arguments).exits(0).says("stays where it is");
     // Nobody else ever had it.
@@ -464,7 +464,7 @@ fn a_leak_is_claimed_where_there_was_one() {
     // Never told to git: a flake does not see it.
     sandbox.write("hosts/web.nix", NIX.replace("VALUE", &format!("{value}-other")));
     assert_eq!(adopted(&sandbox, "hosts/web.nix", "web"), None);
-    // Told to git and never committed: Nix sees it.
+    // HostEvent to git and never committed: Nix sees it.
     let (sandbox, value) = fleet_with("{ }\n");
     sandbox.write("flake.nix", "{ outputs = _: { }; }");
     sandbox.write("hosts/web.nix", NIX.replace("VALUE", &value));

@@ -35,7 +35,7 @@ const EXPOSE: &[(&str, &str)] = &[
     ("commands/install/compare.rs", "its digest against that of the status"),
     ("commands/install/open.rs", "its shape"),
     ("commands/install/place.rs", "its digest against the live one"),
-    ("commands/secrets/seal.rs", "its shape, and the mend that was asked for"),
+    ("commands/secrets/seal.rs", "its shape, and the help that was asked for"),
 ];
 
 /// What runs as root on a host is read by whoever audits it: all that this reaches.

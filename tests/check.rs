@@ -119,11 +119,11 @@ fn an_older_value_that_came_back_is_seen() {
     sandbox.sealift_with(&["seal", "a", "--replace", "--stdin"], sandbox.value("second").as_bytes()).exits(0);
     sandbox.tool("git", &["commit", "-q", "-a", "-m", "second"]);
     sandbox.write("secrets/a.age", &old);
-    sandbox.sealift(&["check"]).exits(3).prints("it holds value 1 and HEAD holds value 2");
+    sandbox.sealift(&["check"]).exits(3).prints("it holds version 1 and HEAD holds version 2");
     sandbox.tool("git", &["commit", "-q", "-a", "-m", "back"]);
     sandbox.sealift(&["check"]).exits(0);
-    sandbox.sealift(&["check", "--against", "HEAD~1"]).exits(3).prints("HEAD~1 holds value 2");
-    sandbox.sealift(&["check", "--history"]).exits(3).prints("the history holds value 2");
+    sandbox.sealift(&["check", "--against", "HEAD~1"]).exits(3).prints("HEAD~1 holds version 2");
+    sandbox.sealift(&["check", "--history"]).exits(3).prints("the history holds version 2");
     sandbox.sealift(&["check", "--against", "--output=x"]).exits(2);
     sandbox.sealift(&["check", "--against=--output=x"]).exits(2).says("there is no such commit");
 }
@@ -303,7 +303,7 @@ fn what_a_merge_took_from_policy_and_file_is_told_too() {
         let taken = findings.iter().find(|finding| finding["rule"] == "taken-by-merge").expect("it");
         assert_eq!(taken["loses"].to_string(), "[\"db\"]");
     }
-    // Who was removed on one side is meant.
+    // Who was removed on one side is selected.
     sandbox.tool("git", &["checkout", "-q", "-b", "without"]);
     sandbox.sealift(&["host", "rm", "web", "--yes", "--identity", &sandbox.key("jay")]).exits(0);
     sandbox.tool("sh", &["-ec", "git add -A; git commit -q -m without; git checkout -q main; git commit -q --allow-empty -m x; git merge -q --no-ff -m back without"]);
@@ -365,6 +365,6 @@ fn what_a_merge_left_unresolved_is_told_by_its_values() {
     merge.args(["merge", "-q", "other"]);
     assert_ne!(sandbox.run(merge, b"").code, 0);
     let run = sandbox.sealift(&["check"]).exits(3);
-    let run = run.prints("ours is value 2 for jay (admin), web; theirs is value 3 for jay (admin), web");
+    let run = run.prints("ours is version 2 for jay (admin), web; theirs is version 3 for jay (admin), web");
     assert!(!run.text().contains("sealift rekey"), "{}", run.text());
 }

@@ -227,7 +227,7 @@ fn two_at_once_do_not_mix() {
     sandbox
         .sealift_with(&["seal", "a", "--replace", "--stdin"], sandbox.value("b").as_bytes())
         .exits(1)
-        .says("another sealift is at work here");
+        .says("another sealift is running here");
     // Reading goes on meanwhile.
     sandbox.sealift(&["check"]).exits(0);
 }
@@ -240,7 +240,7 @@ fn a_busy_index_loses_nothing() {
     sandbox
         .sealift_with(&["seal", "a", "--hosts", "web", "--stdin"], value.as_bytes())
         .exits(0)
-        .says("git was not told");
+        .says("not added to git");
     assert_eq!(sandbox.show("a", "jay"), value.as_bytes());
     std::fs::remove_file(sandbox.fleet().join(".git/index.lock")).expect("removed");
     sandbox.sealift(&["check"]).exits(3).prints("git does not track it");

@@ -43,7 +43,7 @@ fn nix_a_deploy_shows_what_changes_and_makes_it_so() {
         "linux 6.12 → 6.13",
         "· closure ",
         "packages added: motd",
-        "~ token (version 1 → 2)",
+        "~ token (version 1 → version 2)",
         "+ other (version 1)",
         "units restarted: sealift-install.service",
         "waits for a reboot: initrd, kernel 6.12 → 6.13",
@@ -94,7 +94,7 @@ fn nix_a_system_without_the_unit_is_delivered_to_until_the_reboot() {
     assert_eq!(machine.secret("token").as_deref(), Some(value.as_str()));
     // The closure is the same, so only the secrets move.
     let newer = machine.seal("token", "third");
-    machine.deploy(&[]).exits(0).says("~ token (version 2 → 3)").says("runs already");
+    machine.deploy(&[]).exits(0).says("~ token (version 2 → version 3)").says("runs already");
     assert_eq!(machine.secret("token").as_deref(), Some(newer.as_str()));
     assert_eq!(machine.link("nix/var/nix/profiles/system"), "system-1-link");
     machine.is_tidy();
@@ -113,7 +113,7 @@ fn nix_declined_is_nothing_changed() {
     machine
         .sealift(&["deploy", "--root", &root, "--host", "web"])
         .exits(1)
-        .says("~ token (version 1 → 2)")
+        .says("~ token (version 1 → version 2)")
         .says("declined; nothing was changed");
     assert_eq!(machine.state(), before);
     assert!(machine.calls().is_empty());
@@ -390,7 +390,7 @@ fn nix_a_specialisation_that_runs_is_kept() {
     is(&base, &base);
     play();
     machine.system("{ etc.motd = \"3\"; }");
-    machine.deploy(&[]).exits(0).says("is left: the system that comes has none of this name");
+    machine.deploy(&[]).exits(0).says("is left: the new system has none of this name");
     is(&profile(), &profile());
     machine.is_tidy();
 }

@@ -1,4 +1,4 @@
-//! deploy when things go wrong: the former state comes back, exactly, or a person is told.
+//! deploy when things go wrong: the previous state comes back, exactly, or a person is told.
 
 use std::process::{Child, Stdio};
 
@@ -50,7 +50,7 @@ fn nix_every_failure_of_a_switch_brings_the_former_state_back() {
             ("test 100", &["test 100", "test 0"], "cannot be activated without a reboot"),
             ("test 7", &["test 7", "test 0"], "exit code 7"),
             ("test kill", &["test", "test 0"], "signal 9"),
-            ("boot 1", &["test 0", "boot 1", "test 0", "boot 0"], "cannot be made the system that boots"),
+            ("boot 1", &["test 0", "boot 1", "test 0", "boot 0"], "cannot be made the boot default"),
         ] {
             machine.forget_calls();
             machine.fail(line);
@@ -60,7 +60,7 @@ fn nix_every_failure_of_a_switch_brings_the_former_state_back() {
             assert_eq!(machine.state(), before, "{variant} {line}");
             machine.is_tidy();
         }
-        // Mended, it goes through.
+        // Fixed, it goes through.
         machine.deploy(&[]).exits(0);
         assert_eq!(machine.secret("token"), Some(machine.sandbox.value("second")));
     }
@@ -247,7 +247,7 @@ fn nix_a_way_back_that_fails_needs_a_person() {
         .says(&format!("`sealift rollback web --root {} --to N`", machine.root.display()));
     assert_eq!(run.result()["outcome"], "person");
     assert_eq!(machine.calls(), ["test 2", "test 2"]);
-    // A person mended it, and deploys again: nothing is in the way.
+    // A person fixed it, and deploys again: nothing is in the way.
     machine.deploy(&[]).exits(0);
     machine.is_tidy();
 }
@@ -259,7 +259,7 @@ fn nix_of_two_deploys_one_is_told_who_the_other_is() {
     }
     let (machine, _) = about_to_change("unit");
     let mut first = hanging(&machine, "test hang");
-    machine.deploy(&[]).exits(1).says("another deploy is at work").says(", process ").says(", since 20");
+    machine.deploy(&[]).exits(1).says("another deploy is running").says(", process ").says(", since 20");
     machine.on("rollback", &[]).exits(1).says(", process ");
     machine.go_on();
     assert!(first.wait().unwrap().success());

@@ -1,4 +1,4 @@
-//! `doctor`: a machine and a repository that followed the old plan have its faults, each is named with its mend, and what
+//! `doctor`: a machine and a repository that followed the old plan have its faults, each is named with its help, and what
 //! `--fix` does loses nothing.
 
 use std::collections::BTreeSet;
@@ -66,7 +66,7 @@ fn rules(run: &Run) -> BTreeSet<String> {
     let json = run.json();
     let faults = json["faults"].as_array().expect("an array");
     for fault in faults {
-        assert!(fault["mend"].as_str().is_some_and(|mend| !mend.is_empty()), "{fault}");
+        assert!(fault["mend"].as_str().is_some_and(|help| !help.is_empty()), "{fault}");
     }
     faults.iter().map(|fault| fault["rule"].as_str().expect("a rule").to_owned()).collect()
 }
@@ -113,12 +113,12 @@ fn a_machine_that_followed_the_plan_has_its_faults() {
     let found = run(&["--json"]).exits(3);
     assert_eq!(rules(&found), set(&all));
     assert!(!found.text().contains("notes.txt"), "what Nix does not read is nobody's fault");
-    let shown = run(&[]).exits(3).prints("scripts/deploy.sh:4: ").prints("  mend: ").prints("/etc/nixos/web: ");
-    shown.prints("home/web.nix:3: ../../dotfiles/gitconfig leads out").says("--fix` mends 3 of them");
+    let shown = run(&[]).exits(3).prints("scripts/deploy.sh:4: ").prints("  help: ").prints("/etc/nixos/web: ");
+    shown.prints("home/web.nix:3: ../../dotfiles/gitconfig leads out").says("--fix` fixes 3 of them");
 
-    // What loses nothing is mended, and nothing else is touched.
-    let mended = run(&["--fix", "--json"]).exits(3);
-    assert_eq!(mended.json()["fixed"].as_array().expect("an array").len(), 3);
+    // What loses nothing is fixed, and nothing else is touched.
+    let fixed = run(&["--fix", "--json"]).exits(3);
+    assert_eq!(fixed.json()["fixed"].as_array().expect("an array").len(), 3);
     let left = rules(&run(&["--json"]).exits(3));
     let gone = set(&["etc-nixos-nested", "stale-result", "untracked"]);
     assert_eq!(left, set(&all).difference(&gone).cloned().collect());
@@ -161,7 +161,7 @@ fn it_works_without_a_fleet_and_says_when_all_is_well() {
     let root = sandbox.path("machine");
     put(&root, "etc/hostname", "web\n");
     let root = root.to_str().expect("UTF-8");
-    sandbox.sealift(&["doctor", "--root", root]).exits(0).says("none of the known faults");
+    sandbox.sealift(&["doctor", "--root", root]).exits(0).says("no known fault");
     sandbox.sealift(&["doctor", "web", "--root", root]).exits(2).says("there is no fleet here");
     sandbox.sealift(&["doctor", "--fleet", "nowhere"]).exits(2);
     // Warnings count when they are asked to.
@@ -172,11 +172,7 @@ fn it_works_without_a_fleet_and_says_when_all_is_well() {
     sandbox.sealift(&["doctor", "--root", root, "--strict"]).exits(3);
     // A file that is too large to be looked at is told.
     sandbox.write("b.nix", "#".repeat(300 << 10));
-    sandbox
-        .sealift(&["doctor", "--root", root])
-        .exits(3)
-        .prints("not looked at:")
-        .prints("b.nix: git does not track it");
+    sandbox.sealift(&["doctor", "--root", root]).exits(3).prints("not read:").prints("b.nix: git does not track it");
     sandbox.tool("git", &["add", "."]);
     sandbox.sealift(&["doctor", "--root", root]).exits(11);
 }
@@ -219,7 +215,7 @@ fn a_hostile_repository_leads_no_mend_astray() {
     sandbox.tool("mkfifo", &[fifo.to_str().expect("UTF-8")]);
     let run = sandbox.sealift(&["doctor", "--fix", "--root", root.to_str().expect("UTF-8")]);
     assert!(!run.text().contains('\u{1b}') && !run.stderr.contains('\u{1b}'), "{}", run.text());
-    run.exits(0).prints("mended: --help.nix: ");
+    run.exits(0).prints("fixed: --help.nix: ");
     assert!(!mark.exists(), "nothing of the repository was run");
     let known = String::from_utf8(sandbox.tool("git", &["ls-files", "-z"])).expect("UTF-8");
     assert!(known.contains("--help.nix") && known.contains(":(exclude)x.nix"), "{known}");

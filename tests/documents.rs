@@ -246,7 +246,7 @@ fn the_reference_fleet_is_in_line() {
     }
     sandbox.tool("git", &["init", "-q"]);
     sandbox.tool("git", &["add", "--all"]);
-    sandbox.sealift(&["check"]).exits(0).says("in line");
+    sandbox.sealift(&["check"]).exits(0).says("up to date");
     let listed = sandbox.sealift(&["host", "list", "--json"]).exits(0).json();
     let hosts: Vec<&str> =
         listed["hosts"].as_array().expect("an array").iter().map(|row| row["host"].as_str().expect("a name")).collect();

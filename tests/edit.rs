@@ -50,7 +50,7 @@ fn left_in_shared_memory() -> Vec<String> {
 #[test]
 fn what_an_editor_leaves_is_sealed_as_the_next_value() {
     let (sandbox, value) = fleet("raw");
-    let changed = edit(&sandbox, "sed -i s/canary/changed-canary/", &[], &[]).exits(0).says("sealed a (value 2)");
+    let changed = edit(&sandbox, "sed -i s/canary/changed-canary/", &[], &[]).exits(0).says("sealed a (version 2)");
     assert!(!changed.stderr.contains(&sandbox.canary));
     assert_eq!(sandbox.show("a", "web"), value.replace("canary", "changed-canary").as_bytes());
     // Any bytes, by rename, with leftovers around.
@@ -168,9 +168,9 @@ fn what_a_killed_run_left_is_wiped_by_the_next() {
 #[test]
 fn a_value_out_of_shape_is_not_sealed() {
     let (sandbox, value) = fleet("env:TOKEN");
-    edit(&sandbox, "sh -c 'printf bare > \"$1\"' -", &[], &[]).exits(1).says("--mend");
+    edit(&sandbox, "sh -c 'printf bare > \"$1\"' -", &[], &[]).exits(1).says("--fix");
     assert_eq!(sandbox.show("a", "jay"), value.as_bytes());
-    edit(&sandbox, "sh -c 'printf bare > \"$1\"' -", &[], &["--mend"]).exits(0);
+    edit(&sandbox, "sh -c 'printf bare > \"$1\"' -", &[], &["--fix"]).exits(0);
     assert_eq!(sandbox.show("a", "jay"), b"TOKEN=bare\n");
     // At a terminal: asked, edited again, and sealed.
     let editor = program(
@@ -274,7 +274,7 @@ fn an_editor_that_hands_over_loses_nothing() {
     let shown = at_the_terminal(&format!(
         "{save}set file [open $path w]\nputs -nonewline $file {typed}\nclose $file\nsend \"y\\r\"\n"
     ));
-    assert!(shown.contains("<0>") && shown.contains("sealed a (value 2)"), "{shown}");
+    assert!(shown.contains("<0>") && shown.contains("sealed a (version 2)"), "{shown}");
     assert_eq!(sandbox.show("a", "jay"), typed.as_bytes());
     // Not yet, wait; not yet, and give up.
     let shown = at_the_terminal(&format!(

@@ -71,7 +71,7 @@ fn nix_an_order_that_is_not_understood_changes_nothing() {
             }),
             "is not in the store of",
         ),
-        (order(&machine, |order| order["work"]["switch"]["expected"] = Value::Null), "another system runs there now"),
+        (order(&machine, |order| order["work"]["switch"]["expected"] = Value::Null), "the running system has changed"),
         (order(&machine, |order| order["host"] = "-o".into()), "not well formed"),
     ];
     for (order, says) in orders {
@@ -175,7 +175,7 @@ fn nix_nothing_of_another_user_is_believed() {
     std::fs::rename(&folder, kept.join("elsewhere")).unwrap();
     symlink("elsewhere", &folder).unwrap();
     std::os::unix::fs::lchown(&folder, Some(1), None).unwrap();
-    not_believed("or a link that somebody else could have made");
+    not_believed("or a link that another user could have made");
     std::fs::remove_file(&folder).unwrap();
     std::fs::rename(kept.join("elsewhere"), &folder).unwrap();
     // Of root alone, it is.

@@ -96,7 +96,7 @@ fn a_name_cannot_forge_a_line() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     sandbox.write("secrets/x\nhint: run something", "x");
     let run = sandbox.sealift(&["check"]).exits(0);
-    assert!(!run.text().lines().any(|line| line.starts_with("hint: run")), "{}", run.text());
+    assert!(!run.text().lines().any(|line| line.starts_with("help: run")), "{}", run.text());
 }
 
 #[test]
@@ -140,12 +140,12 @@ fn a_serial_at_the_end_of_counting_stops_nobody() {
             }
             let value = sandbox.value("3");
             let run = sandbox.sealift_with(&["rotate", "a", "--stdin"], value.as_bytes()).exits(0);
-            run.prints("a: value 3");
+            run.prints("a: version 3");
             assert_eq!(sandbox.show("a", "jay"), value.as_bytes());
             sandbox.tool("git", &["commit", "-q", "-a", "-m", "three"]);
             sandbox.sealift(&["check", "--history"]).exits(0);
             sandbox.write("secrets/a.age", [head.as_bytes(), &bytes[64..]].concat());
-            sandbox.sealift_with(&["seal", "a", "--replace", "--stdin"], value.as_bytes()).exits(0).says("(value 4)");
+            sandbox.sealift_with(&["seal", "a", "--replace", "--stdin"], value.as_bytes()).exits(0).says("(version 4)");
         }
     }
 }

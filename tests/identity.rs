@@ -118,7 +118,7 @@ fn a_key_that_the_policy_names_is_kept() {
     // Counting sealed files fails, after the policy was written.
     std::os::unix::fs::symlink(sandbox.path("tmp"), sandbox.fleet().join("secrets")).expect("a link");
     let made = sandbox.sealift(&["identity", "new", "--admin", "jay", "--file", "../jay.key", "--plain"]);
-    let recipient = made.exits(0).says("cannot tell which sealed files").text().trim().to_owned();
+    let recipient = made.exits(0).says("cannot find out which sealed files").text().trim().to_owned();
     assert!(sandbox.read("recipients.toml").contains(&recipient));
     let file = sandbox.path("jay.key");
     let file = file.to_str().expect("UTF-8");

@@ -54,3 +54,4 @@ mod scan;
 mod seal;
 mod traps;
 mod weak_keys;
+mod words;

@@ -336,7 +336,7 @@ fn a_machine_that_joins_in_any_way_breaks_no_other() {
     add("by-file", &["--key-file", file.to_str().expect("UTF-8")]);
     sandbox.sealift(&["check"]).exits(0);
     let real = home_manager(TEST);
-    // The fleet's machines are as they were: whoever has joined has no address yet. Of one whose key alone was given nothing
+    // The fleet's machines are as they were: anyone who has joined has no address yet. Of one whose key alone was given nothing
     // is known that a folder could hold.
     let fleet = evaluated(&sandbox, &lib, &sandbox.fleet(), real.as_deref());
     let mut with_made = [&HOSTS[..], &["made"]].concat();

@@ -9,16 +9,16 @@ use crate::harness::nix::{nixpkgs_lib, no_nix, quoted, top};
 
 const HEAD: &str = "# Mistakes, and what is said of them
 
-Configurations that somebody may well write, right and wrong, as a table that a test makes anew out of
+Configurations that somebody may well write, right and wrong, as a table that a test generates from
 `tests/fixtures/nix/mistakes.nix`: what becomes of each, and in which words. *works*: nothing is said, and the whole system
-evaluates. *told*: an assertion, when a system is built. *warned*: a warning. *refused*: the evaluation ends with this message.
+evaluates. *failed*: an assertion, when a system is built. *warned*: a warning. *refused*: the evaluation ends with this message.
 *nix*: it ends with one of Nix' own, which says where.
 
 | configuration | verdict | message |
 |---|---|---|
 ";
 
-/// Our message in what Nix printed: what is wrong, and the line after it with the mend.
+/// Our message in what Nix printed: what is wrong, and the line after it with the help.
 fn ours(stderr: &str) -> Option<String> {
     let (_, rest) = stderr.split_once("error: sealift: ")?;
     let mut lines = rest.lines().map(str::trim);
@@ -61,7 +61,7 @@ fn nix_says_of_every_mistake_what_the_table_says() {
                 let said = |key: &str| row["result"][key].as_array().expect("a list").clone();
                 let (failed, warnings) = (said("failed"), said("warnings"));
                 let found = match (failed.is_empty(), warnings.is_empty()) {
-                    (false, _) => "told",
+                    (false, _) => "failed",
                     (true, false) => "warned",
                     (true, true) => "works",
                 };

@@ -264,7 +264,7 @@ fn every_mistake_is_told_with_its_mend() {
             "{ networking.hostName = \"wbe\"; }",
             &["recipients.toml has no host wbe", "sealift host add wbe", "known: db, nixos, web"],
         ),
-        // The default of NixOS is a host's name here too: nothing tells whether it is meant.
+        // The default of NixOS is a host's name here too: nothing tells whether it is selected.
         case(
             "/* no networking.hostName */",
             &["networking.hostName was left at its default, nixos", "sealift.host = "],

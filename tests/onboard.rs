@@ -124,7 +124,7 @@ fn what_known_hosts_knows_is_enough_and_what_is_there_stays() {
     assert_eq!(sandbox.read("hosts/one/default.nix"), "{ mine = true; }\n");
     assert!(sandbox.read("hosts/one/hardware-configuration.nix").contains("hostPlatform"));
 
-    // Installed anew: another key. It is taken with the fingerprint from its console, and what it reads follows.
+    // Installed again: another key. It is taken with the fingerprint from its console, and what it reads follows.
     let secret = sandbox.seal("one-only", &["--hosts", "one"]);
     let place = hosts.disk("one", "/etc/ssh/ssh_host_ed25519_key");
     let private = place.to_str().expect("UTF-8");
@@ -200,7 +200,7 @@ fn a_made_key_is_for_the_admins_until_it_is_put_in_place() {
     let jay = sandbox.key("jay");
     let run = |words: &[&str]| sandbox.sealift(&[words, &["--identity", &jay]].concat());
     let before = state(&sandbox);
-    // Who cannot open what the machine shall read adds nothing.
+    // Who cannot open what the machine should read adds nothing.
     sandbox.sealift(&["host", "add", "newbox", "--generate"]).exits(5);
     assert_eq!(state(&sandbox), before);
     run(&["host", "add", "newbox", "--generate", "--tag", "laptop"]).exits(0).says("host provision newbox --root /mnt");
@@ -299,7 +299,9 @@ fn a_key_is_never_put_over_another_nor_where_git_or_a_link_leads() {
     let inside = sandbox.fleet().join("image");
     std::fs::create_dir(&inside).expect("a directory");
     provision(&inside).exits(2).says("lies in the repository");
-    run(&["host", "provision", "web", "--root", taken.to_str().expect("UTF-8")]).exits(2).says("no host key was made");
+    run(&["host", "provision", "web", "--root", taken.to_str().expect("UTF-8")])
+        .exits(2)
+        .says("no host key was generated");
     sandbox
         .sealift(&["host", "provision", "newbox", "--root", made("locked").to_str().expect("UTF-8")])
         .exits(5)

@@ -44,7 +44,7 @@ fn what_is_in_line_stays_byte_for_byte() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     sandbox.seal("a", &["--hosts", "web"]);
     let before = files(&sandbox);
-    sandbox.sealift(&["rekey"]).exits(0).says("0 sealed anew, 1 unchanged");
+    sandbox.sealift(&["rekey"]).exits(0).says("0 re-encrypted, 1 unchanged");
     assert_eq!(files(&sandbox), before);
 }
 
@@ -55,7 +55,7 @@ fn a_dry_run_prints_the_plan_and_needs_no_key() {
     let text = sandbox.read("recipients.toml").replace("hosts = [\"web\"]", "hosts = [\"db\"]");
     sandbox.write("recipients.toml", text);
     let before = files(&sandbox);
-    sandbox.sealift(&["rekey", "--dry-run"]).exits(0).prints("a: +db -web").says("1 would be sealed anew");
+    sandbox.sealift(&["rekey", "--dry-run"]).exits(0).prints("a: +db -web").says("1 would be re-encrypted");
     assert_eq!(files(&sandbox), before);
     sandbox
         .sealift(&["check"])
@@ -120,7 +120,11 @@ fn a_removed_host_is_named_until_its_values_are_rotated() {
         .exits(2)
         .says("retired");
     // Made values by themselves, the others need somebody.
-    sandbox.sealift(&["rotate", "--exposed-to", "web"]).exits(4).prints("made: value 2").says("shared keeps its value");
+    sandbox
+        .sealift(&["rotate", "--exposed-to", "web"])
+        .exits(4)
+        .prints("made: version 2")
+        .says("shared keeps its value");
     for name in ["shared", "of-runner"] {
         let value = sandbox.value(&format!("{name}-2"));
         sandbox.sealift_with(&["rotate", name, "--stdin"], value.as_bytes()).exits(0);
@@ -138,8 +142,8 @@ fn a_host_gets_another_key() {
     sandbox.sealift(&["host", "rekey", "web", "--key", &key, "--identity", &sandbox.key("jay")]).exits(0);
     assert_eq!(sandbox.show("a", "web-new"), value.as_bytes());
     sandbox.sealift(&["show", "a", "--identity", &sandbox.key("web")]).exits(5);
-    // The machine is still there; whoever has its former key may be another.
-    sandbox.sealift(&["check"]).exits(0).prints("knows this value: a former key of web");
+    // The machine is still there; anyone who has its previous key may be another.
+    sandbox.sealift(&["check"]).exits(0).prints("knows this value: an old key of web");
     sandbox.sealift(&["check", "--strict"]).exits(3);
 }
 
@@ -160,7 +164,7 @@ fn a_host_that_joins_gets_values_of_its_own() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     sandbox.sealift(&["seal", "wg", "--hosts", "*", "--per-host", "--generate", "wireguard"]).exits(0);
     let key = sandbox.ssh_key("new");
-    sandbox.sealift(&["host", "add", "new", "--key", &key]).exits(0).says("made a value of its own for new: wg/new");
+    sandbox.sealift(&["host", "add", "new", "--key", &key]).exits(0).says("generated a value for new: wg/new");
     assert_ne!(sandbox.show("wg/new", "new"), sandbox.show("wg/web", "jay"));
     sandbox.sealift(&["show", "wg/web", "--identity", &sandbox.key("new")]).exits(5);
     sandbox
@@ -229,7 +233,7 @@ fn files_of_other_tools_get_a_seal_by_name() {
     );
     sandbox.sealift(&["check"]).exits(0);
     assert_eq!(sandbox.show("a", "web"), value.as_bytes());
-    rekey(&sandbox, &["--adopt", "a"]).exits(0).says("0 sealed anew, 1 unchanged");
+    rekey(&sandbox, &["--adopt", "a"]).exits(0).says("0 re-encrypted, 1 unchanged");
 }
 
 #[test]
@@ -422,7 +426,7 @@ fn nobody_loses_access_unasked() {
     rekey(&sandbox, &["--remove", "db"]).exits(0).prints("a: -db");
     rekey(&sandbox, &["--remove", "db"])
         .exits(2)
-        .says("db would lose no access: none of these files is sealed to it")
+        .says("db would lose no access: no such file is sealed to it")
         .says("nobody would lose access");
     sandbox.sealift(&["show", "a", "--identity", &sandbox.key("db")]).exits(5);
 }
@@ -519,7 +523,7 @@ fn a_serial_goes_on_where_the_file_is_lost() {
     sandbox
         .sealift_with(&["seal", "a", "--replace", "--stdin"], sandbox.value("3").as_bytes())
         .exits(0)
-        .says("(value 3)");
+        .says("(version 3)");
     sandbox.sealift(&["check"]).exits(0);
 }
 
@@ -542,7 +546,7 @@ fn a_dry_run_takes_no_lock() {
     let lock = std::fs::File::open(sandbox.fleet().join(".git/sealift/lock")).expect("the lock is there");
     lock.lock().expect("locked");
     sandbox.sealift(&["rekey", "--dry-run"]).exits(0);
-    sandbox.sealift(&["rekey"]).exits(1).says("another sealift is at work here");
+    sandbox.sealift(&["rekey"]).exits(1).says("another sealift is running here");
 }
 
 #[test]

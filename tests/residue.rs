@@ -131,7 +131,7 @@ fn no_run_of_a_value_stays_in_memory_when_it_is_sealed_shown_and_sealed_anew() {
     sandbox.allow(&plain);
     std::fs::write(&plain, &first).expect("written");
     run(&["seal", "b", "--hosts", "web", "--from-file", plain.to_str().expect("UTF-8"), "--shred"], "", &[&first]);
-    // A reader more: what the file holds is sealed anew.
+    // A reader more: what the file holds is re-encrypted.
     let policy = sandbox.read("recipients.toml").replacen("hosts = [\"web\"]", "hosts = [\"web\", \"db\"]", 1);
     sandbox.write("recipients.toml", policy);
     run(&["rekey", "-i", &jay], "", &[&first]);

@@ -25,7 +25,7 @@ fn nix_a_former_system_comes_back_with_its_secrets() {
         .exits(0)
         .says("back to generation 2")
         .says("· closure ")
-        .says("! token (version 3 → 2: an older value comes back)");
+        .says("! token (version 3 → version 2: an older version comes back)");
     assert_eq!((&run.result()["outcome"], &run.result()["generation"]), (&"done".into(), &2.into()));
     assert_eq!(machine.calls(), ["test 0", "boot 0"]);
     assert_eq!(machine.secret("token"), Some(machine.sandbox.value("second")));
@@ -65,7 +65,7 @@ fn nix_rollback_needs_no_fleet() {
     }
     let machine = three();
     machine.sandbox.write("recipients.toml", "broken");
-    machine.on("rollback", &[]).exits(0).says("no checks are made");
+    machine.on("rollback", &[]).exits(0).says("no checks are run");
     assert_eq!(machine.secret("token"), Some(machine.sandbox.value("second")));
 }
 
@@ -107,7 +107,7 @@ fn nix_generations_tell_what_each_would_do() {
     assert!(date.starts_with("20") && date.ends_with('Z') && !date.starts_with("1970"), "the link's own date: {date}");
     assert!(all.iter().all(|generation| generation["cannot_open"].as_array().unwrap().is_empty()));
     machine.on("generations", &[]).exits(0).prints("brings back older values of token").prints("current; running");
-    // Another host key: what was sealed to the former one does not open any more.
+    // Another host key: what was sealed to the previous one does not open any more.
     std::fs::copy(machine.sandbox.path("keys/db.pub"), machine.root.join("etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
     let report = machine.on("generations", &["--json"]).exits(0).json();
     assert_eq!(report["generations"][0]["cannot_open"], serde_json::json!(["token"]));
@@ -128,11 +128,11 @@ fn nix_a_value_that_was_rotated_away_does_not_come_back_in_silence() {
     // A deploy that goes back has it again.
     machine.fail("test 4");
     let run = machine.deploy(&[]).exits(6);
-    run.says("token is at value 1 again, and not at 2; known to db, which was removed");
+    run.says("token is at version 1 again, not at 2; known to db, which was removed");
     machine.deploy(&[]).exits(0);
     // And so has a rollback, which says so before.
     let run = machine.on("rollback", &[]).exits(0);
-    run.says("! token (version 2 → 1: an older value comes back; known to db, which was removed)");
+    run.says("! token (version 2 → version 1: an older version comes back; known to db, which was removed)");
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn nix_a_rollback_can_leave_the_newest_values_where_they_fit() {
     machine.sandbox.sealift_with(&["seal", "other", "--replace", "--stdin"], format!("{other}-2").as_bytes()).exits(0);
     machine.deploy(&[]).exits(0);
     let run = machine.on("rollback", &["--to", "2", "--keep-values"]).exits(0);
-    run.says("token stays at value 3; this system carries value 2").says("last until the next reboot");
+    run.says("token stays at version 3; this system has version 2").says("last until the next reboot");
     assert_eq!(machine.secret("token"), Some(machine.sandbox.value("third")));
     let run = machine.on("rollback", &["--to", "4", "--keep-values"]).exits(0);
     assert!(!run.stderr.contains("other stays"), "{}", run.stderr);
@@ -172,7 +172,11 @@ fn nix_a_check_that_stands_in_the_way_can_be_left_out() {
     machine.sandbox.write("recipients.toml", policy + "\n[checks.marker]\nexists = \"/etc/marker\"\n");
     machine.deploy(&[]).exits(0);
     let before = machine.state();
-    machine.on("rollback", &[]).exits(6).says("check marker").says("`--no-checks` goes back whatever the checks say");
+    machine
+        .on("rollback", &[])
+        .exits(6)
+        .says("check marker")
+        .says("`--no-checks` goes back without running the checks");
     assert_eq!(machine.state(), before);
     machine.on("rollback", &["--no-checks"]).exits(0);
     assert_ne!(machine.state(), before);

@@ -167,7 +167,7 @@ fn a_value_that_is_there_is_replaced_only_if_somebody_says_so() {
     seal(&["a", "--stdin"]).exits(2).says("a exists (version 1, sealed today)").says("`--replace`");
     seal(&["wg", "--generate"]).exits(2).says("wg/web exists");
     assert_eq!(sandbox.show("a", "jay"), value.as_bytes());
-    seal(&["a", "--stdin", "--replace"]).exits(0).says("sealed a (value 2)");
+    seal(&["a", "--stdin", "--replace"]).exits(0).says("sealed a (version 2)");
     assert_eq!(sandbox.show("a", "jay"), other.as_bytes());
     // Whatever lies there: a file that no secret asks for, or one that cannot be opened.
     sandbox.write("recipients.toml", sandbox.read("recipients.toml").split("[secrets").next().expect("a start"));

@@ -1,4 +1,4 @@
-# The large laptop. ROCm does not know its graphics card, and is told one that it knows.
+# The large laptop. ROCm does not know its graphics card, and is given one that it knows.
 # A NixOS module. Which secrets this machine receives is said in recipients.toml, and nowhere else.
 {
   imports = [ ./hardware-configuration.nix ];

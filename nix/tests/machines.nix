@@ -132,7 +132,7 @@ testers.runNixOSTest {
         machine.fail("/run/booted-system/specialisation/broken/bin/switch-to-configuration test")
         machine.succeed("grep -q ${poison}-two /run/sealift/runner-token")
 
-    with subtest("the former system brings its own secrets back"):
+    with subtest("the previous system brings its own secrets back"):
         machine.succeed("/run/booted-system/bin/switch-to-configuration test")
         machine.succeed("grep -q ${poison}-one /run/sealift/runner-token")
         machine.wait_until_succeeds("grep -q " + seen("${poison}-one") + " /run/seen")

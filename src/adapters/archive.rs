@@ -59,13 +59,13 @@ pub fn form(first: &[u8]) -> Option<Form> {
 }
 
 /// Who is told each member's name and content; a failure of theirs ends it.
-pub type Told<'a> = dyn FnMut(&str, Box<dyn Read + '_>) -> Result<()> + 'a;
+pub type HostEvent<'a> = dyn FnMut(&str, Box<dyn Read + '_>) -> Result<()> + 'a;
 
 /// Tells each member with its name; a compressed file has one, `content`.
 ///
 /// # Errors
 /// When it is damaged, too large unpacked, or cannot be unpacked here: then not all of it was told.
-pub fn each(form: Form, from: impl Read, told: &mut Told<'_>) -> Result<()> {
+pub fn each(form: Form, from: impl Read, told: &mut HostEvent<'_>) -> Result<()> {
     let damaged = |error: &dyn std::fmt::Display| {
         Error::new(ErrorKind::InvalidData, format!("its {} is damaged: {error}", form.name()))
     };
@@ -114,7 +114,7 @@ fn zstd_window(head: &[u8]) -> Option<u64> {
 }
 
 /// Tells one stream, and what stopped it.
-fn one(from: impl Read, form: Form, told: &mut Told<'_>) -> Result<()> {
+fn one(from: impl Read, form: Form, told: &mut HostEvent<'_>) -> Result<()> {
     let mut limited = Limited { inner: from, left: UNPACKED, form, stopped: None };
     told(&format!("{} content", form.name()), Box::new(&mut limited))?;
     limited.stopped.map_or(Ok(()), Err)
@@ -158,7 +158,7 @@ impl<R: Read> Read for Limited<R> {
 }
 
 /// The members of a zip archive, as they come: each has a header of its own before it.
-fn zip(from: &mut impl BufRead, told: &mut Told<'_>) -> Result<()> {
+fn zip(from: &mut impl BufRead, told: &mut HostEvent<'_>) -> Result<()> {
     let damaged = || Error::new(ErrorKind::InvalidData, "its zip is damaged");
     loop {
         let mut signature = [0; 4];

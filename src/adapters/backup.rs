@@ -38,7 +38,7 @@ pub fn listed(from: &Path) -> Result<Vec<PathBuf>> {
             }
             if found.len() + places.len() > FILES {
                 return Err(Error::usage(format!("{} holds more than {FILES} files", from.display()))
-                    .hint("name the folder of a configuration, such as /etc/nixos"));
+                    .help("name the folder of a configuration, such as /etc/nixos"));
             }
         }
     }

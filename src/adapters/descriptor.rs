@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// What the kernel holds of one typed line, newline included. More is dropped by it without a word, so a line that
 /// reaches this is refused.
 pub const LINE: usize = 4096;
-/// How often whoever waits looks whether Ctrl-C came, in nanoseconds.
+/// How often a wait looks whether Ctrl-C came, in nanoseconds.
 pub const LOOK: i64 = 100_000_000;
 
 /// Whether something can be read, or the end is there, within this time.
@@ -34,7 +34,7 @@ pub fn to_end(from: OwnedFd, what: &str, limit: usize) -> Result<Plaintext> {
     })
 }
 
-/// A descriptor whose reader looks whether Ctrl-C came: a read that waits is begun anew after a signal.
+/// A descriptor whose reader looks whether Ctrl-C came: a read that waits is begun again after a signal.
 struct Attentive(OwnedFd);
 
 impl Read for Attentive {

@@ -17,7 +17,7 @@ impl Flake {
     /// When there is no flake.nix, or the directory lies elsewhere.
     pub fn of(git: &Git, directory: &Path) -> Result<Self> {
         if !directory.join("flake.nix").is_file() {
-            return Err(Error::usage(format!("there is no flake.nix in {}", directory.display())).hint(
+            return Err(Error::usage(format!("there is no flake.nix in {}", directory.display())).help(
                 "deploys build `nixosConfigurations.HOST` of the fleet's flake; name its directory with `--flake DIR`",
             ));
         }

@@ -79,7 +79,7 @@ impl Rooted {
         &self.folder
     }
 
-    /// Builds what a flake's attribute names, and roots it. `line` is told what nix says.
+    /// Builds what a flake's attribute names, and roots it. `line` gets what nix says.
     ///
     /// # Errors
     /// When it cannot be evaluated or built; the error quotes nix.
@@ -112,7 +112,7 @@ impl Rooted {
         );
         let call = nix().args(["eval", "--json", "--apply", &apply, "--", systems]);
         let plans: BTreeMap<HostName, Evaluated> = serde_json::from_slice(&call.read()?)
-            .map_err(|error| Error::failed("nix eval answers out of form").because(error))?;
+            .map_err(|error| Error::failed("nix eval gave an unexpected answer").because(error))?;
         let call = Invocation::new("nix-store").args(["--realise", "--keep-going", "--add-root"]);
         let call = call.arg(self.folder.join("all")).arg("--").args(plans.values().map(|one| &one.plan));
         let output = call.watched(line)?;
@@ -190,7 +190,8 @@ pub fn homes(homes: &str, hosts: &[&HostName]) -> Result<BTreeMap<String, Evalua
         names.join(" ")
     );
     let call = nix().args(["eval", "--json", "--apply", &apply, "--", homes]);
-    serde_json::from_slice(&call.read()?).map_err(|error| Error::failed("nix eval answers out of form").because(error))
+    serde_json::from_slice(&call.read()?)
+        .map_err(|error| Error::failed("nix eval gave an unexpected answer").because(error))
 }
 
 /// Puts a folder into the store. Its path is made from its content, so that any store takes it from anybody.
@@ -203,7 +204,7 @@ pub fn add(name: &str, folder: &Path) -> Result<String> {
     if closure::is_store_path(&path) { Ok(path) } else { Err(Error::failed("nix store add-path names no store path")) }
 }
 
-/// Copies store paths, with all they need, to another machine. `line` is told what nix says.
+/// Copies store paths, with all they need, to another machine. `line` gets what nix says.
 ///
 /// # Errors
 /// When nix fails; the error quotes it.
@@ -218,12 +219,12 @@ pub fn copy_to(remote: &Remote, paths: &[&str], line: impl FnMut(&str)) -> Resul
     let error = call.failure(&output);
     let unsigned = ["lacks a valid signature", "lacks a signature by a trusted key", "is not signed by"];
     if unsigned.iter().any(|text| said.contains(text)) {
-        return Err(untrusted("the host", "whoever logs in there").because(error.in_one_line()));
+        return Err(untrusted("the host", "the user who logs in there").because(error.in_one_line()));
     }
     if said.contains("No space left on device") {
         return Err(Error::failed("the host has no room for the system; nothing was changed")
             .because(error.in_one_line())
-            .hint("remove old generations there: `nix-collect-garbage -d`"));
+            .help("remove old generations there: `nix-collect-garbage -d`"));
     }
     Err(error.about("the system could not be copied; nothing was changed"))
 }
@@ -260,24 +261,24 @@ pub fn sign(paths: &[&str], key: &Path) -> Result<()> {
 
 /// The store path that a build of one thing names.
 fn built_path(json: &[u8]) -> Result<String> {
-    let built: serde_json::Value =
-        serde_json::from_slice(json).map_err(|error| Error::failed("nix build answers out of form").because(error))?;
+    let built: serde_json::Value = serde_json::from_slice(json)
+        .map_err(|error| Error::failed("nix build gave an unexpected answer").because(error))?;
     let path = built[0]["outputs"]["out"].as_str().filter(|path| closure::is_store_path(path));
     path.map(str::to_owned).ok_or_else(|| Error::failed("nix build names no store path"))
 }
 
-/// The failure of a host whose nix takes nothing unsigned from whoever logs in there. It would say so only once all is
+/// The failure of a host whose nix takes nothing unsigned from the user who logs in there. It would say so only once all is
 /// built.
 pub fn untrusted(host: &str, user: &str) -> Error {
-    Error::failed(format!("nix on {host} does not trust {user}: it takes only signed paths")).hint(format!(
+    Error::failed(format!("nix on {host} does not trust {user}: it takes only signed paths")).help(format!(
         "one of: `nix.settings.trusted-users = [ \"{user}\" ]` there; `sign_key` in [deploy] of recipients.toml, with its public half in `nix.settings.trusted-public-keys` there; `--build-on-target`"
     ))
 }
 
-/// The failure of a host whose nix daemon does not let whoever logs in there in at all.
+/// The failure of a host whose nix daemon does not let the user who logs in there in at all.
 pub fn barred(host: &str, user: &str) -> Error {
     Error::failed(format!("nix on {host} does not let {user} in: `allowed-users` there names others"))
-        .hint(format!("`nix.settings.allowed-users = [ \"{user}\" ]` there, or log in as somebody whom it names"))
+        .help(format!("`nix.settings.allowed-users = [ \"{user}\" ]` there, or log in as a user that it names"))
 }
 
 /// Copies store paths, with all they need, into the store of a root. `sudo`: as root, where the caller may not write there.
@@ -382,7 +383,7 @@ fn infos(root: &Root, path: &str) -> Result<Vec<(String, Info)>> {
     let call = nix().args(["path-info", "--recursive", "--json"]);
     let call = if root.is_machine() { call } else { call.arg("--store").arg(root.path()) };
     let printed: Printed = serde_json::from_slice(&call.arg("--").arg(path).read()?)
-        .map_err(|error| Error::failed("nix path-info answers out of form").because(error))?;
+        .map_err(|error| Error::failed("nix path-info gave an unexpected answer").because(error))?;
     Ok(match printed {
         Printed::List(all) => all.into_iter().filter_map(|info| Some((info.path.clone()?, info))).collect(),
         Printed::Map(all) => all.into_iter().collect(),
@@ -396,7 +397,7 @@ fn infos(root: &Root, path: &str) -> Result<Vec<(String, Info)>> {
 pub fn build(what: &str) -> Result<String> {
     let printed = nix().args(["build", "--no-link", "--json", "--"]).arg(what).read()?;
     let built: serde_json::Value = serde_json::from_slice(&printed)
-        .map_err(|error| Error::failed("nix build answers out of form").because(error))?;
+        .map_err(|error| Error::failed("nix build gave an unexpected answer").because(error))?;
     // Wherever the store is: it is only read.
     let path = built[0]["outputs"]["out"].as_str().filter(|path| path.starts_with('/'));
     path.map(str::to_owned).ok_or_else(|| Error::failed("nix build does not say what it built"))
@@ -432,7 +433,7 @@ pub const ASKS: [&str; 7] = [
     "--json",
 ];
 
-/// Whom nix on this machine trusts besides root, as its own configuration says. Where that cannot be read, nobody.
+/// Which users nix on this machine trusts besides root, as its own configuration says. Where that cannot be read, nobody.
 pub fn trust(caller: &Caller) -> Trust {
     let [program, arguments @ ..] = ASKS;
     match Invocation::new(program).args(arguments).without_env("NIX_CONFIG").read() {
@@ -453,7 +454,7 @@ pub fn trust_of(json: &[u8], caller: &Caller) -> Trust {
         None => word == "*" || *word == caller.user,
     };
     let trusted = words("trusted-users").iter().any(names_us);
-    // Whoever is trusted is let in, whatever else is said.
+    // Anyone who is trusted is let in, whatever else is said.
     let barred = config["allowed-users"].is_object() && !trusted && !words("allowed-users").iter().any(names_us);
     let unsigned = config["require-sigs"]["value"].as_bool() == Some(false);
     Trust { user: unsigned || trusted, keys: words("trusted-public-keys"), barred, unknown: None }

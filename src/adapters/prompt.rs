@@ -19,7 +19,7 @@ pub trait Ask: Send + Sync {
     /// `Failed` where nobody can be asked; `Interrupted` on Ctrl-C.
     fn password(&self, what: &str) -> Result<SecretString>;
 
-    /// How often a wrong passphrase may be given anew: a person mistypes, a script does not.
+    /// How often a wrong passphrase may be given again: a person mistypes, a script does not.
     fn attempts(&self) -> usize {
         1
     }

@@ -42,7 +42,7 @@ impl Fleet {
             .map(Path::to_owned)
             .ok_or_else(|| {
                 Error::usage(format!("there is no fleet here: no {} in {} or above", policy::FILE, here.display()))
-                    .hint("make one with `sealift init`, or name it with `--fleet DIR`")
+                    .help("make one with `sealift init`, or name it with `--fleet DIR`")
             })
     }
 

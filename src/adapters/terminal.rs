@@ -51,7 +51,7 @@ impl Terminal {
             let answer = self.ask(question, true)?;
             if self.overflowed() {
                 return Err(Error::failed("more than one line was typed or pasted; nothing changed")
-                    .hint("what has several lines is given with `--from-file FILE` or `--stdin`, or written with `sealift edit`"));
+                    .help("what has several lines is given with `--from-file FILE` or `--stdin`, or written with `sealift edit`"));
             }
             Ok(answer)
         };
@@ -121,7 +121,7 @@ impl Terminal {
             }
             if line.len() >= LINE - 1 {
                 return Err(Error::failed("the typed line is too long for a terminal, which would cut it")
-                    .hint("give a long value with `--stdin` or `--from-file FILE`"));
+                    .help("give a long value with `--stdin` or `--from-file FILE`"));
             }
             if line.last() == Some(&b'\n') {
                 line.pop();

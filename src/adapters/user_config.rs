@@ -42,7 +42,7 @@ impl UserConfig {
         let ours = stat.uid() == 0 || stat.uid() == rustix::process::geteuid().as_raw();
         if stat.permissions().mode() & 0o022 != 0 || !ours {
             return Err(Error::usage(format!("{shown} can be written by others; it decides which programs run"))
-                .hint(format!("chmod 644 {shown}, once you have read it")));
+                .help(format!("chmod 644 {shown}, once you have read it")));
         }
         let text = String::from_utf8(files::read(&real, LIMIT)?)
             .map_err(|_| Error::usage(format!("{shown} is not UTF-8 text")))?;
@@ -66,7 +66,7 @@ impl UserConfig {
                     for name in words()? {
                         if !is_plugin(name) {
                             return Err(Error::usage(format!("{shown}: plugins: not the name of a plugin"))
-                                .hint("the NAME of a program age-plugin-NAME"));
+                                .help("the NAME of a program age-plugin-NAME"));
                         }
                         config.plugins.insert(name.to_owned());
                     }
@@ -75,7 +75,7 @@ impl UserConfig {
                     for path in words()? {
                         config.identities.push(expanded(path, home).ok_or_else(|| {
                             Error::usage(format!("{shown}: identities: not an absolute path"))
-                                .hint("begin it with `/`, or with `~/`")
+                                .help("begin it with `/`, or with `~/`")
                         })?);
                     }
                 }
@@ -85,8 +85,8 @@ impl UserConfig {
                         key.chars().take(40).collect::<String>().escape_debug()
                     ));
                     return Err(match nearest(key, KEYS) {
-                        Some(near) => error.hint(format!("did you mean `{near}`?")),
-                        None => error.hint(format!("known: {}", KEYS.join(", "))),
+                        Some(near) => error.help(format!("did you mean `{near}`?")),
+                        None => error.help(format!("known: {}", KEYS.join(", "))),
                     });
                 }
             }
@@ -136,7 +136,7 @@ mod tests {
             ("\n\nx = [", "config.toml:3"),
         ] {
             let error = parse(text).unwrap_err();
-            assert!(format!("{error:?} {:?}", error.mend()).contains(what), "{text}: {error:?}");
+            assert!(format!("{error:?} {:?}", error.advice()).contains(what), "{text}: {error:?}");
         }
     }
 }

@@ -13,16 +13,16 @@ use crate::domain::secret::age_header::VALUE_MAXIMUM;
 #[derive(Args, Clone, Debug)]
 pub struct Global {
     /// The fleet's directory [default: the one that the working directory lies in; env: SEALIFT_FLEET]
-    #[arg(long, global = true, value_name = "DIR", help_heading = "Everywhere")]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub fleet: Option<PathBuf>,
     /// Use only this identity file (may be given again) [env: SEALIFT_IDENTITY]
-    #[arg(long, short, global = true, value_name = "FILE", help_heading = "Everywhere")]
+    #[arg(long, short, global = true, value_name = "FILE", help_heading = "Global options")]
     pub identity: Vec<PathBuf>,
     /// Read the passphrase, one line, from this open descriptor instead of asking for it
-    #[arg(long, global = true, value_name = "N", help_heading = "Everywhere", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(long, global = true, value_name = "N", help_heading = "Global options", value_parser = clap::value_parser!(i32).range(0..))]
     pub passphrase_fd: Option<i32>,
     /// Say nothing but errors
-    #[arg(long, short, global = true, help_heading = "Everywhere")]
+    #[arg(long, short, global = true, help_heading = "Global options")]
     pub quiet: bool,
 }
 

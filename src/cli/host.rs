@@ -81,7 +81,7 @@ impl Ask for Unattended {
                 Kind::NoIdentity,
                 format!("{what} cannot be used: it is protected by a passphrase, and nobody is asked"),
             )
-            .hint("give it with `--passphrase-fd N`, or run `sealift install`, which asks at a terminal")
+            .help("give it with `--passphrase-fd N`, or run `sealift install`, which asks at a terminal")
         })
     }
 

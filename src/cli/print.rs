@@ -169,19 +169,19 @@ impl Printer {
         }
     }
 
-    /// A finding and its mend, on standard output: findings are what was asked for. `sgr` is the colour of its weight.
+    /// A finding and its help, on standard output: findings are what was asked for. `sgr` is the colour of its weight.
     ///
     /// # Errors
     /// As `data`.
-    pub fn finding(&self, sgr: u8, weight: &str, what: &str, mend: &str) -> Result<()> {
+    pub fn finding(&self, sgr: u8, weight: &str, what: &str, help: &str) -> Result<()> {
         let paint = |sgr, text| if self.colour_data { painted(sgr, text) } else { text.to_owned() };
-        let mend = if mend.is_empty() {
+        let help = if help.is_empty() {
             String::new()
         } else {
-            format!("  {} {}", paint(36, "mend:"), one_line(&self.advice(mend)))
+            format!("  {} {}", paint(36, "help:"), one_line(&self.advice(help)))
         };
         let found = format!("{} {}", paint(sgr, weight), one_line(what));
-        let lines = [found, mend].into_iter().filter(|line| !line.is_empty());
+        let lines = [found, help].into_iter().filter(|line| !line.is_empty());
         let width = self.screen().width;
         lines.flat_map(|line| wrapped(&line, width, 2)).try_for_each(|line| self.data(format!("{line}\n").as_bytes()))
     }
@@ -212,8 +212,8 @@ impl Printer {
                 ours.parts().iter().for_each(|part| self.part(part));
             }
         }
-        for mend in error.chain().filter_map(|cause| cause.downcast_ref::<Error>()?.mend()) {
-            self.tell_always(&format!("{} {}", self.paint(36, "hint:"), line(&self.advice(mend))));
+        for help in error.chain().filter_map(|cause| cause.downcast_ref::<Error>()?.advice()) {
+            self.tell_always(&format!("{} {}", self.paint(36, "help:"), line(&self.advice(help))));
         }
         ExitCode::from(kind.code())
     }
@@ -225,8 +225,8 @@ impl Printer {
             self.cause("      ", error);
             cause = error.source();
         }
-        if let Some(mend) = part.mend() {
-            self.tell_always(&format!("    {} {}", self.paint(36, "hint:"), line(&self.advice(mend))));
+        if let Some(help) = part.advice() {
+            self.tell_always(&format!("    {} {}", self.paint(36, "help:"), line(&self.advice(help))));
         }
         part.parts().iter().for_each(|part| self.part(part));
     }
@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(laid("  | error: a b c d", Some(12)), ["  | error: a", "  | b c d"]);
         assert_eq!(laid("  | a", None), ["  | a"]);
         // Ours stands in instead.
-        assert_eq!(laid("hint: run `a b c d e` now", Some(12)), ["hint: run", "  `a b c d e`", "  now"]);
+        assert_eq!(laid("help: run `a b c d e` now", Some(12)), ["help: run", "  `a b c d e`", "  now"]);
         for width in 0..40 {
             let told = laid("      | error: something that was said by a program", Some(width));
             assert!(told.iter().all(|line| line.starts_with("      | ")), "{told:#?}");

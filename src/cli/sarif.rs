@@ -16,7 +16,7 @@ pub fn report(report: &Report) -> Value {
                 "id": rule.id,
                 "shortDescription": { "text": rule.what },
                 "fullDescription": { "text": rule.why },
-                "help": { "text": rule.mend },
+                "help": { "text": rule.help },
                 "defaultConfiguration": { "level": level(rule.weight) },
             })
         })
@@ -25,7 +25,7 @@ pub fn report(report: &Report) -> Value {
     let notes: Vec<Value> = report
         .not_looked_at
         .iter()
-        .map(|blind| json!({ "level": "error", "message": { "text": format!("not looked at: {}: {}", blind.path, blind.why) } }))
+        .map(|blind| json!({ "level": "error", "message": { "text": format!("not read: {}: {}", blind.path, blind.why) } }))
         .collect();
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
@@ -60,7 +60,7 @@ fn result(finding: &Finding, rule: Option<usize>) -> Value {
         "ruleId": finding.rule,
         "ruleIndex": rule,
         "level": level(finding.weight),
-        "message": { "text": format!("{}{at}: {}. {}", finding.what, finding.why, finding.mend) },
+        "message": { "text": format!("{}{at}: {}. {}", finding.what, finding.why, finding.help) },
         "locations": [{ "physicalLocation": {
             "artifactLocation": { "uri": uri(&finding.path), "uriBaseId": "%SRCROOT%" },
             "region": { "startLine": finding.line },

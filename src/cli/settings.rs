@@ -82,7 +82,7 @@ pub fn plugins(config: &UserConfig) -> Plugins {
     let refused = if variable("AGEDEBUG").is_some() {
         Some("AGEDEBUG is set, and would print keys")
     } else if variable("PATH").is_some_and(|path| std::env::split_paths(&path).any(|entry| !entry.is_absolute())) {
-        Some("PATH holds a relative entry, which leads into whatever repository this is")
+        Some("PATH holds a relative entry, which leads into the current repository")
     } else {
         None
     };
@@ -96,7 +96,7 @@ pub fn plugins(config: &UserConfig) -> Plugins {
 pub fn editor() -> Result<Editor> {
     let named = EDITORS.iter().find_map(|name| Some((*name, variable(name)?)));
     let (name, text) = named.ok_or_else(|| {
-        Error::usage("no editor is named: EDITOR is not set").hint(
+        Error::usage("no editor is named: EDITOR is not set").help(
             "name one, such as `EDITOR=vim sealift edit NAME`; or give the value with `sealift rotate NAME --stdin`",
         )
     })?;

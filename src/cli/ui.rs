@@ -29,7 +29,7 @@ pub struct Ui {
     printer: Arc<Printer>,
     given: Given,
     progress: Arc<Mutex<Progress>>,
-    /// One question at a time, whoever asks.
+    /// One question at a time, from any thread.
     asking: Mutex<()>,
     /// Whether events are data too.
     streams: AtomicBool,
@@ -66,7 +66,7 @@ impl Ui {
         }
     }
 
-    /// What prints, for whoever draws nothing and asks nothing.
+    /// What prints, for code that draws nothing and asks nothing.
     pub fn printer(&self) -> &Arc<Printer> {
         &self.printer
     }
@@ -91,7 +91,7 @@ impl Ui {
 
     /// The same where nobody knows how much there is.
     fn looked(&self, bytes: u64) {
-        let style = || ProgressStyle::with_template("{spinner} {elapsed:>4} {bytes} looked at");
+        let style = || ProgressStyle::with_template("{spinner} {elapsed:>4} {bytes} read");
         self.shown(bytes, || {
             ProgressBar::no_length().with_style(style().unwrap_or_else(|_| ProgressStyle::default_spinner()))
         });
@@ -231,7 +231,7 @@ impl Ask for Ui {
                     "{what} cannot be used: it is protected by a passphrase, and there is no terminal to ask for it"
                 ),
             )
-            .hint("a script gives it with `--passphrase-fd N`")
+            .help("a script gives it with `--passphrase-fd N`")
         })?;
         let _alone = self.alone();
         let typed = terminal.hidden(&[format!("Passphrase for {}: ", line(what))])?;
@@ -280,7 +280,7 @@ impl Talk for Ui {
     fn new_value(&self, name: &str) -> Result<Plaintext> {
         let terminal = self.terminal().ok_or_else(|| {
             Error::usage(format!("there is no terminal to ask for the value of {name}"))
-                .hint("give it with `--stdin`, `--from-file FILE` or `--generate KIND`")
+                .help("give it with `--stdin`, `--from-file FILE` or `--generate KIND`")
         })?;
         let mut typed = terminal.hidden(&[format!("Value of {name}: "), format!("Value of {name}, again: ")])?;
         let again = typed.split_off(1);
@@ -293,7 +293,7 @@ impl Talk for Ui {
             None => {
                 let terminal = self.terminal().ok_or_else(|| {
                     Error::usage(format!("there is no terminal to ask for a passphrase for {what}"))
-                        .hint("a script gives it with `--passphrase-fd N`")
+                        .help("a script gives it with `--passphrase-fd N`")
                 })?;
                 let mut typed = terminal
                     .hidden(&[format!("New passphrase for {}: ", line(what)), "The same again: ".to_owned()])?;

@@ -32,7 +32,7 @@ use crate::error::Result;
 pub struct Session {
     /// The fleet.
     pub fleet: Fleet,
-    /// Whom to talk to.
+    /// Who is informed.
     pub talk: Arc<dyn Talk>,
     /// The plugins that the user allows.
     pub plugins: Plugins,
@@ -69,7 +69,7 @@ impl Session {
     /// When nothing was changed.
     pub fn commit(&self, git: &Git, journal: &Journal, changes: &Changes) -> Result<()> {
         if let Some(error) = self.fleet.commit(git, journal, changes)? {
-            self.warn(format!("written, but git was not told: {error}; {}", error.mend().unwrap_or_default()));
+            self.warn(format!("written, but not added to git: {error}; {}", error.advice().unwrap_or_default()));
         }
         Ok(())
     }
@@ -95,9 +95,9 @@ impl Session {
 
 /// Takes an edited policy over into the session and the change, if it is valid.
 pub fn adopt_policy(session: &mut Session, text: String, changes: &mut Changes) -> Result<String> {
-    let policy = parse::parse(&text).map_err(|error| match error.mend() {
+    let policy = parse::parse(&text).map_err(|error| match error.advice() {
         Some(_) => error,
-        None => error.hint(format!("{FILE} was not changed: lines are those of the edited text")),
+        None => error.help(format!("{FILE} was not changed: lines are those of the edited text")),
     })?;
     changes.write(FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
     session.fleet.policy = policy;

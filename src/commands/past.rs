@@ -173,7 +173,7 @@ impl Merge<'_> {
     }
 
     /// What to do about it.
-    pub const MEND: &'static str = "say in recipients.toml what both sides meant, then look again";
+    pub const HELP: &'static str = "say in recipients.toml what both sides intended, then check again";
 }
 
 fn short(commit: &str) -> &str {

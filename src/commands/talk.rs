@@ -27,7 +27,7 @@ pub enum Event {
     Of(HostName, Box<Event>),
 }
 
-/// Whom a verb talks to.
+/// The person, or program, that a verb talks to.
 pub trait Talk: Ask {
     /// Tells what happens.
     fn event(&self, event: Event);

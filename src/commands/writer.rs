@@ -53,7 +53,7 @@ impl<'a> Writer<'a> {
         let policy = &session.fleet.policy;
         if policy.admins.is_empty() {
             return Err(Error::usage("the fleet has no admin: nobody could rekey or edit what is sealed now")
-                .hint("make one: `sealift identity new --admin NAME`"));
+                .help("make one: `sealift identity new --admin NAME`"));
         }
         let sealer =
             session.sealer(wanted.iter().flat_map(|wanted| policy.recipients_of(&wanted.hosts).into_values()))?;
@@ -110,7 +110,7 @@ impl<'a> Writer<'a> {
             changes.write(path, before.as_deref(), format!("{public}\n").into_bytes());
         } else if let Some(stale) = self.session.fleet.public_half(&wanted.file)? {
             changes.remove(public_path(&wanted.file), &stale);
-            self.session.warn(format!("{} was of the former value, and is removed", public_path(&wanted.file)));
+            self.session.warn(format!("{} belonged to the old value, and is removed", public_path(&wanted.file)));
         }
         let holders = self.session.fleet.policy.holders();
         let mut readers: Vec<_> =

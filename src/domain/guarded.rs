@@ -15,7 +15,7 @@ pub fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
     done
 }
 
-/// Whether a panic on this thread is told by whoever caught it.
+/// Whether a panic on this thread is told by anyone who caught it.
 pub fn is_guarded() -> bool {
     DEPTH.get() > 0
 }

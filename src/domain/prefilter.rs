@@ -29,7 +29,7 @@ const FOLD: u64 = 0x2020_2020_2020_2020;
 const NONE: u16 = u16::MAX;
 
 /// The literals, ready to be looked for.
-pub(in crate::domain) struct Sieve {
+pub(in crate::domain) struct Prefilter {
     literals: Vec<Literal>,
     bits: Box<[u32; 2048]>,
     first: Vec<u16>,
@@ -49,7 +49,7 @@ fn place(bytes: u64) -> usize {
     (bytes.wrapping_mul(0x9E37_79B1) >> 16) as usize
 }
 
-impl Sieve {
+impl Prefilter {
     /// Literals of three bytes and more.
     pub(in crate::domain) fn new(literals: Vec<Literal>) -> Self {
         let mut sieve = Self { literals, bits: Box::new([0; 2048]), first: vec![NONE; 65536], entries: Vec::new() };
@@ -169,10 +169,10 @@ impl Sieve {
 mod tests {
     use super::*;
 
-    fn sieve() -> Sieve {
+    fn sieve() -> Prefilter {
         let literal =
             |(of, (text, fold)): (usize, (&'static str, bool))| Literal { text, fold, of: u16::try_from(of).unwrap() };
-        Sieve::new(
+        Prefilter::new(
             [("ghp_", false), ("token", true), ("cio", false), ("$6$", false)]
                 .into_iter()
                 .enumerate()

@@ -24,7 +24,8 @@ pub struct About {
     /// Why it matters.
     pub why: &'static str,
     /// What to do about it.
-    pub mend: &'static str,
+    #[serde(rename = "mend")]
+    pub help: &'static str,
     /// How bad it is.
     pub weight: Weight,
 }

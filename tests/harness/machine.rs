@@ -107,7 +107,7 @@ impl Machine {
         machine
     }
 
-    /// Says what the system shall be from now on.
+    /// Says what the system should be from now on.
     pub fn system(&self, system: &str) {
         self.sandbox.write("hosts/web/default.nix", system);
         self.sandbox.tool("git", &["add", "-A"]);
@@ -234,7 +234,7 @@ impl Machine {
         }
     }
 
-    /// What shall go wrong, a line each; see the fixture's README.
+    /// What should go wrong, a line each; see the fixture's README.
     pub fn fail(&self, lines: &str) {
         std::fs::write(self.root.join("etc/stc-fail"), format!("{lines}\n")).expect("written");
     }
@@ -281,7 +281,7 @@ impl Machine {
         std::fs::read_to_string(self.root.join("var/log/sealift-install.service.log")).unwrap_or_default()
     }
 
-    /// From now on `calls` counts anew.
+    /// From now on `calls` counts again.
     pub fn forget_calls(&self) {
         std::fs::write(self.root.join("var/log/stc.log"), "").expect("written");
     }

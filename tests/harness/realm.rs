@@ -78,7 +78,7 @@ impl Realm {
         realm
     }
 
-    /// Says what the system of a machine shall be from now on: its mark, and more in the words of the fixture.
+    /// Says what the system of a machine should be from now on: its mark, and more in the words of the fixture.
     pub fn has(&self, name: &str, mark: &str, more: &str) {
         self.system(name, &format!("{{ mark = \"{mark}\"; {more} }}"));
     }
@@ -104,7 +104,7 @@ impl Realm {
         self.on(name, &["bash", "-c", script])
     }
 
-    /// Systems shall stop at this point, `MARK.POINT`, once.
+    /// Systems should stop at this point, `MARK.POINT`, once.
     pub fn hold(&self, name: &str, point: &str) {
         self.shell(name, &format!("touch /var/realm/hold/{point} && sync"));
     }

@@ -158,7 +158,7 @@ impl Rig {
         self.sandbox.write("recipients.toml", format!("{before}{text}"));
     }
 
-    /// Says what the system of a host shall be from now on; see the fixture's README.
+    /// Says what the system of a host should be from now on; see the fixture's README.
     pub fn system(&self, host: &str, system: &str) {
         self.sandbox.write(&format!("hosts/{host}/default.nix"), system);
     }
@@ -322,12 +322,12 @@ impl Rig {
         std::fs::read_to_string(self.disk(host, "/var/log/stc.log")).unwrap_or_default()
     }
 
-    /// From now on `calls` counts anew.
+    /// From now on `calls` counts again.
     pub fn forget_calls(&self, host: &str) {
         std::fs::write(self.disk(host, "/var/log/stc.log"), "").expect("written");
     }
 
-    /// What shall go wrong on a host, a line each; see the fixture's README.
+    /// What should go wrong on a host, a line each; see the fixture's README.
     pub fn fail(&self, host: &str, lines: &str) {
         std::fs::write(self.disk(host, "/etc/stc-fail"), format!("{lines}\n")).expect("written");
     }

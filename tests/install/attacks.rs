@@ -143,7 +143,7 @@ fn a_link_is_not_made_where_somebody_else_could_lead_it_astray() {
         ("/srv/open/a", "can be written to by everybody"),
         ("/srv/open/below/a", "can be written to by everybody"),
         ("/srv/theirs/a", "belongs to another user"),
-        ("/srv/swapped/a", "or a link that somebody else could have made"),
+        ("/srv/swapped/a", "or a link that another user could have made"),
         ("/srv/tree/sub/a", "is a git tree"),
         ("/srv/fine/foreign", "a link of another program"),
         ("/srv/fine/file", "there already"),
@@ -170,7 +170,7 @@ fn a_link_is_not_made_where_somebody_else_could_lead_it_astray() {
         entry["path"] = json!("/srv/theirs/led/a");
         entry["owner"] = json!("web");
     });
-    machine.install_from(&manifest, &["--strict"]).exits(0).says("or a link that somebody else could have made");
+    machine.install_from(&manifest, &["--strict"]).exits(0).says("or a link that another user could have made");
     // At boot the value itself is delivered, and its link is what failed.
     let manifest = machine.manifest(|manifest| entry(manifest, "a")["path"] = json!("/srv/open/a"));
     machine.install_from(&manifest, &[]).exits(4).says("can be written to by everybody");
@@ -263,7 +263,7 @@ fn what_an_owner_puts_in_the_way_costs_only_his_own_link() {
                 std::fs::remove_dir(home.join("app")).expect("removed");
                 symlink("/etc/outside", home.join("app")).expect("a link");
             },
-            "or a link that somebody else could have made",
+            "or a link that another user could have made",
         ),
         (
             "a file on the way",

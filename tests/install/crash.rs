@@ -244,7 +244,7 @@ fn plaintext_is_written_to_memory_only() {
         let writes: Vec<&&str> = seen.iter().filter(|line| line.contains("write")).collect();
         assert_eq!(writes.len(), 2, "{seen:#?}");
         assert!(writes.iter().all(|line| line.contains(&place)), "{writes:#?}");
-        // Besides, only the former generation is read.
+        // Besides, only the previous generation is read.
         assert!(seen.iter().all(|line| line.contains("write(") || line.contains("read(")), "{seen:#?}");
     }
 }

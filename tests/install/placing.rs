@@ -119,7 +119,7 @@ fn one_command_is_strict_in_a_switch_and_not_in_a_boot() {
         .exits(0);
     machine.install(&["--strict=live"]).exits(1).says("secrets/b.age");
     assert_eq!((machine.live(), machine.delivered("a")), (Some(1), Some(machine.sandbox.value("a"))));
-    std::fs::write(machine.sandbox.fleet().join("secrets/b.age"), good).expect("it is mended");
+    std::fs::write(machine.sandbox.fleet().join("secrets/b.age"), good).expect("it is fixed");
     machine.install(&["--strict=live"]).exits(0);
     assert_eq!(machine.live(), Some(2));
     // A link to memory that is gone is no live generation.
@@ -311,7 +311,7 @@ fn one_bad_record_fails_one_secret() {
     machine
         .install(&[])
         .exits(4)
-        .says("theirs: who web is cannot be told")
+        .says("theirs: the user web cannot be looked up")
         .says("etc/passwd is not a regular file")
         .says("1 unchanged, 1 kept from before");
 }

@@ -170,7 +170,7 @@ fn a_delivered_template_is_held_against_its_text_and_its_secrets() {
     install();
     assert_eq!(wrong(), Vec::<String>::new());
     place("y=<sealift:a>");
-    assert_eq!(wrong(), ["t: it was made from something else: another ciphertext, or another text"]);
+    assert_eq!(wrong(), ["t: it was made from another ciphertext, or another text"]);
     install();
     assert_eq!(wrong(), Vec::<String>::new());
     machine

@@ -1,4 +1,4 @@
-//! A system with something that fails is not kept: the former one comes back, by the real service manager.
+//! A system with something that fails is not kept: the previous one comes back, by the real service manager.
 
 use crate::harness::realm::{APP, Realm, cannot_realm};
 
@@ -65,7 +65,7 @@ fn nix_a_unit_of_a_user_that_fails_takes_the_system_back() {
     realm.changes(&["web"], &note("Type=oneshot\nExecStart=/usr/bin/false"));
     realm.sealift(&["deploy", "web", "--yes"]).exits(6).says("note.service");
     assert_eq!(realm.state("web"), before);
-    // What the former system started is a user's to start again: no switch starts a unit that has failed.
+    // What the previous system started is a user's to start again: no switch starts a unit that has failed.
     realm.is_in_order("web", "first");
 }
 
@@ -159,5 +159,5 @@ fn nix_a_boot_menu_that_cannot_be_written_takes_the_system_back() {
         return;
     }
     let realm = Realm::deployed(&["web"]);
-    is_rolled_back(&realm, "bootloader = \"exit 1\";", "cannot be made the system that boots");
+    is_rolled_back(&realm, "bootloader = \"exit 1\";", "cannot be made the boot default");
 }

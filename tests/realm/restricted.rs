@@ -24,7 +24,7 @@ fn nix_a_logind_that_is_dead_blocks_no_deploy() {
     let realm = Realm::deployed(&["web"]);
     // A switch needs it, to list the users.
     realm.changes(&["web"], "activation = \"/usr/bin/systemctl start systemd-logind.service\";");
-    // It has been there, and nobody starts it for whoever asks.
+    // It has been there, and nobody starts it for anyone who asks.
     realm.shell(
         "web",
         "rm /usr/share/dbus-1/system-services/org.freedesktop.login1.service &&

@@ -30,7 +30,7 @@ fn nix_a_changed_secret_restarts_its_unit_once_and_all_of_it_is_told_and_taken_b
     let realm = Realm::deployed(&["web"]);
     let (first, second) = (realm.sandbox.value("first"), realm.sandbox.value("second"));
     realm.changes(&["web"], "");
-    realm.sealift(&["deploy", "web", "--yes"]).exits(0).says("~ token (version 1 → 2)");
+    realm.sealift(&["deploy", "web", "--yes"]).exits(0).says("~ token (version 1 → version 2)");
     realm.is_in_order("web", "second");
     assert_eq!(realm.app_saw("web"), [&*first, &*second]);
     // A change of something else leaves the service alone.
@@ -40,13 +40,13 @@ fn nix_a_changed_secret_restarts_its_unit_once_and_all_of_it_is_told_and_taken_b
     realm.is_in_order("web", "third");
     assert_eq!(realm.app_saw("web").len(), 2);
 
-    realm.sealift(&["status", "web"]).exits(0).prints("in line");
+    realm.sealift(&["status", "web"]).exits(0).prints("up to date");
     let list = realm.sealift(&["generations", "web", "--json"]).exits(0).json();
     assert_eq!(list["generations"].as_array().unwrap().len(), 4);
     realm.sealift(&["verify", "web"]).exits(0).says("1 secrets are as they should be");
     realm.sealift(&["doctor"]).exits(0);
 
-    let back = "! token (version 2 → 1: an older value comes back)";
+    let back = "! token (version 2 → version 1: an older version comes back)";
     realm.sealift(&["rollback", "web", "--to", "2"]).exits(0).says(back);
     realm.is_in_order("web", "first");
     assert_eq!(realm.app_saw("web"), [&*first, &*second, &*first]);

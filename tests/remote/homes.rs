@@ -21,7 +21,7 @@ fn with_home() -> Rig {
     rig
 }
 
-/// Says what the home shall be from now on.
+/// Says what the home should be from now on.
 fn is(rig: &Rig, home: &str) {
     rig.sandbox.write("homes/jay@web.nix", format!("{{ {home} }}\n"));
     rig.commit();
@@ -102,7 +102,7 @@ fn nix_a_check_that_fails_takes_the_home_back_with_the_system() {
     is(&rig, "greeting = \"two\"; removes = \"wanted\";");
     rig.change(&["web"]);
     let run = rig.sealift(&["deploy", "web", "--yes", "--settle", "0"]).exits(6);
-    run.says("check wanted: /home/jay/wanted does not exist").says("activating the former home of jay");
+    run.says("check wanted: /home/jay/wanted does not exist").says("activating the previous home of jay");
     assert_eq!(greeting(&rig), ("one".to_owned(), 3), "the new one was active, and the former one is again");
     assert_eq!((rig.state("web"), home(&rig)), (before.clone(), known.clone()));
     assert_eq!(rig.calls("web"), ["test 0", "test 0"], "the system went back too");

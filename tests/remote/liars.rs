@@ -1,4 +1,4 @@
-//! Hosts that tell what is not so: whoever deploys, and every other host, gets on without harm.
+//! Hosts that tell what is not so: anyone who deploys, and every other host, gets on without harm.
 
 use crate::harness::rig::{Rig, cannot_rig};
 
@@ -83,7 +83,7 @@ fn nix_a_host_that_lies_writes_no_line_of_another() {
             let forged = text.lines().find(|line| {
                 let line = line.trim_start_matches([' ', '-']);
                 let line = ["error: ", "warning: "].iter().find_map(|start| line.strip_prefix(start)).unwrap_or(line);
-                ["db: forged", "hint: forged", "warning: forged"].iter().any(|start| line.starts_with(start))
+                ["db: forged", "help: forged", "warning: forged"].iter().any(|start| line.starts_with(start))
             });
             assert_eq!(forged, None, "{text}");
         }
@@ -112,7 +112,7 @@ fn nix_a_host_that_lies_writes_no_line_of_another() {
     }
     // How it ended, and why.
     let end = format!(
-        "{{\"event\":\"end\",\"outcome\":\"failed\",\"generation\":null,\"running\":null,\"until_reboot\":false,\"failure\":{{\"code\":1,\"message\":\"db: forged, and not web {FORGED}\",\"causes\":[\"c{FORGED}\",\"hint: forged\",\"- db: forged\"],\"mend\":\"h{FORGED}\\nhint: forged\",\"parts\":[]}}}}"
+        "{{\"event\":\"end\",\"outcome\":\"failed\",\"generation\":null,\"running\":null,\"until_reboot\":false,\"failure\":{{\"code\":1,\"message\":\"db: forged, and not web {FORGED}\",\"causes\":[\"c{FORGED}\",\"help: forged\",\"- db: forged\"],\"mend\":\"h{FORGED}\\nhint: forged\",\"parts\":[]}}}}"
     );
     shell(
         &rig,

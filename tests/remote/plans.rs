@@ -14,7 +14,7 @@ fn nix_what_was_reviewed_is_what_is_done() {
     let second = rig.change(&["web"]);
     let file = rig.sandbox.path("plan.json");
     let shown = file.to_str().unwrap();
-    rig.sealift(&["plan", "web", "-o", shown]).exits(0).says("~ token (version 1 → 2)").says("sealift apply");
+    rig.sealift(&["plan", "web", "-o", shown]).exits(0).says("~ token (version 1 → version 2)").says("sealift apply");
     assert!(rig.calls("web").is_empty());
     let plan: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
     let system = plan["hosts"]["web"]["plan"]["system"].as_str().unwrap().to_owned();
@@ -32,7 +32,7 @@ fn nix_what_was_reviewed_is_what_is_done() {
     // What runs is not what the plan saw: it does not hold any more.
     rig.sealift(&["deploy", "web", "--yes"]).exits(0);
     let before = rig.state("web");
-    rig.sealift(&["apply", shown, "--yes"]).exits(1).says("another system runs there now than when the plan was made");
+    rig.sealift(&["apply", shown, "--yes"]).exits(1).says("the running system has changed since the plan was made");
     assert_eq!(rig.state("web"), before);
     rig.is_tidy("web");
 }

@@ -111,7 +111,7 @@ fn nix_more_keys_than_a_host_takes_are_named_for_what_they_are() {
     rig.at_home(".ssh/config", &config);
     let run = rig.sealift(&["deploy", "web", "--yes"]).exits(7).says("too many keys of yours");
     run.says("IdentitiesOnly yes").says("Host web");
-    // The mend that was named.
+    // The help that was named.
     let known = "Host web\n IdentityFile ~/.ssh/id_ed25519\n IdentitiesOnly yes\n";
     rig.at_home(".ssh/config", known);
     rig.sealift(&["deploy", "web", "--yes"]).exits(0);

@@ -43,7 +43,7 @@ fn nix_a_change_is_shown_made_recorded_and_taken_back() {
         (&"web".into(), &"done".into(), &3.into())
     );
     assert_eq!(result["plan"]["secrets"][0]["change"], "changed");
-    assert!(text.contains("~ token (version 1 → 2)") && text.contains("\"event\":\"step\""), "{text}");
+    assert!(text.contains("~ token (version 1 → version 2)") && text.contains("\"event\":\"step\""), "{text}");
     assert_eq!(rig.secret("web", "token"), Some(value.clone()));
     assert_eq!(rig.secret("db", "token"), Some(rig.sandbox.value("first")), "db is left alone");
     assert!(rig.calls("db").is_empty());
@@ -67,7 +67,11 @@ fn nix_a_change_is_shown_made_recorded_and_taken_back() {
     assert_eq!((&web["commit"], &web["behind"], &web["generation"]), (&commit.into(), &0.into(), &3.into()));
     assert!(web["secrets"].as_object().unwrap().is_empty(), "{web}");
     assert_eq!((&db["behind"], &db["secrets"]["token"]), (&1.into(), &"another ciphertext".into()));
-    rig.sealift(&["status"]).exits(0).prints("in line").prints("1 not in line").says("db: token: another ciphertext");
+    rig.sealift(&["status"])
+        .exits(0)
+        .prints("up to date")
+        .prints("1 out of date")
+        .says("db: token: another ciphertext");
 
     let list = rig.sealift(&["generations", "web", "--json"]).exits(0).json();
     assert_eq!(list["generations"].as_array().unwrap().len(), 3);
@@ -75,7 +79,7 @@ fn nix_a_change_is_shown_made_recorded_and_taken_back() {
     rig.forget_calls("web");
     rig.sealift(&["rollback", "web"])
         .exits(0)
-        .says("! token (version 2 → 1: an older value comes back)")
+        .says("! token (version 2 → version 1: an older version comes back)")
         .says("· closure ");
     assert_eq!(rig.secret("web", "token"), Some(rig.sandbox.value("first")));
     assert_eq!(rig.calls("web"), ["test 0", "boot 0"]);

@@ -1,4 +1,4 @@
-//! What a host lets whoever logs in do: sudo, and nix.
+//! What a host lets anyone who logs in do: sudo, and nix.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! What goes wrong on a host or on the way to it: the former state comes back, or a person is told.
+//! What goes wrong on a host or on the way to it: the previous state comes back, or a person is told.
 
 use crate::harness::rig::{Rig, cannot_rig};
 
@@ -14,7 +14,7 @@ fn nix_every_failure_of_a_switch_brings_the_former_state_back_there() {
         ("test 2", &["test 2", "test 0"][..], "its activation script failed"),
         ("test 4", &["test 4", "test 0"], "units failed"),
         ("test 100", &["test 100", "test 0"], "cannot be activated without a reboot"),
-        ("boot 1", &["test 0", "boot 1", "test 0", "boot 0"], "cannot be made the system that boots"),
+        ("boot 1", &["test 0", "boot 1", "test 0", "boot 0"], "cannot be made the boot default"),
     ] {
         rig.forget_calls("web");
         rig.fail("web", line);
@@ -110,7 +110,7 @@ fn nix_a_system_that_cannot_be_reached_any_more_is_not_kept() {
     if cannot_rig("remote: no way in after the switch") {
         return;
     }
-    for (line, mend) in [("test cut", "mend"), ("test deaf", "sshd")] {
+    for (line, help) in [("test cut", "mend"), ("test deaf", "sshd")] {
         let rig = Rig::deployed(&["web"]);
         let before = rig.state("web");
         rig.change(&["web"]);
@@ -119,7 +119,7 @@ fn nix_a_system_that_cannot_be_reached_any_more_is_not_kept() {
         rig.wait_until("the way back", || rig.last_record("web")["outcome"] == "rolled-back");
         assert_eq!(rig.state("web"), before, "the host went back by itself: {line}");
         rig.is_tidy("web");
-        rig.rig(&[mend, "web"]);
+        rig.rig(&[help, "web"]);
         deploying.ends(&rig).exits(6).says("nobody came back over a new connection within 2 s");
     }
 }

@@ -14,18 +14,18 @@ fn fifos_submodules_and_pointers_are_named() {
         "pointer.bin",
         format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 9\n", "0".repeat(64)),
     );
-    sandbox.sealift(&["scan"]).exits(11).prints("not looked at: pointer.bin: a Git LFS pointer");
+    sandbox.sealift(&["scan"]).exits(11).prints("not read: pointer.bin: a Git LFS pointer");
     std::fs::remove_file(sandbox.fleet().join("pointer.bin")).expect("removed");
     // A tracked file in whose place a FIFO is: opening it must not wait.
     std::fs::remove_file(sandbox.fleet().join("a")).expect("removed");
     sandbox.tool("mkfifo", &["a"]);
-    sandbox.sealift(&["scan"]).exits(11).prints("not looked at: a: it is a FIFO");
+    sandbox.sealift(&["scan"]).exits(11).prints("not read: a: it is a FIFO");
     std::fs::remove_file(sandbox.fleet().join("a")).expect("removed");
     sandbox.tool("git", &["checkout", "-q", "--", "a"]);
     sandbox.sealift(&["scan"]).exits(0);
     sandbox.tool("git", &["init", "-q", "inner"]);
     sandbox.write("inner/x", token(1));
-    sandbox.sealift(&["scan"]).exits(11).prints("not looked at: inner: a repository of its own");
+    sandbox.sealift(&["scan"]).exits(11).prints("not read: inner: a repository of its own");
     let report = sandbox.sealift(&["scan", "--json"]).exits(11).json();
     assert_eq!(report["not_looked_at"][0]["path"], "inner");
     let sarif = sandbox.sealift(&["scan", "--sarif"]).exits(11).json();
@@ -113,9 +113,9 @@ open('other.bz2', 'wb').write(__import__('bz2').compress(text))
         "a.zip:2:6 (stored.txt)",
         "a.zip:2:6 (dir/deflated.txt)",
         "a.zip:2:6 (inner.gz/gzip content)",
-        "not looked at: cut.gz: its gzip is damaged",
-        "not looked at: bomb.gz: ",
-        "not looked at: other.bz2: it is bzip2",
+        "not read: cut.gz: its gzip is damaged",
+        "not read: bomb.gz: ",
+        "not read: other.bz2: it is bzip2",
     ] {
         assert!(text.contains(place), "{place} in {text}");
     }
@@ -127,7 +127,7 @@ fn nix_that_cannot_be_read_as_nix_is_named() {
     let deep = format!("{{ password = {}1{}; }}", "(".repeat(5000), ")".repeat(5000));
     sandbox.write("deep.nix", deep);
     sandbox.tool("git", &["add", "-A"]);
-    sandbox.sealift(&["scan"]).exits(11).prints("deep.nix").prints("not looked at as Nix: line 1 nests too deep");
+    sandbox.sealift(&["scan"]).exits(11).prints("deep.nix").prints("not read as Nix: line 1 nests too deep");
     // What is no Nix at all hides nothing from Nix.
     sandbox.write("deep.nix", "{ password = ");
     sandbox.tool("git", &["add", "-A"]);
@@ -157,7 +157,5 @@ fn what_may_not_be_read_is_named() {
     for name in ["inside", "new"] {
         mode(name, 0o755);
     }
-    run.prints("not looked at: closed.txt: ")
-        .prints("not looked at: inside/file.txt")
-        .prints("could not open directory 'new/'");
+    run.prints("not read: closed.txt: ").prints("not read: inside/file.txt").prints("could not open directory 'new/'");
 }

@@ -22,7 +22,7 @@ fn what_came_and_went_is_found_with_its_commit() {
     sandbox.sealift(&["scan"]).exits(0);
     let run = sandbox.sealift(&["scan", "--history"]).exits(10);
     let run = silent(run, &token(1)).prints(&format!("old.txt:2:6 (commit {})", &brought[..12]));
-    run.prints("whoever has a clone has it");
+    run.prints("everyone with a clone has it");
     let found = sandbox.sealift(&["scan", "--history", "--json"]).exits(10).json();
     assert_eq!(found["findings"][0]["commit"], brought.as_str());
     // The same content again, in another file and another commit: told once a path, with the first commit.
@@ -138,5 +138,5 @@ fn nix_that_came_and_went_was_nix_all_the_same() {
     sandbox.write("deep.nix", format!("{{ password = {}1{}; }}", "(".repeat(5000), ")".repeat(5000)));
     commit(&sandbox, "deep");
     let object = String::from_utf8(sandbox.tool("git", &["rev-parse", "HEAD:deep.nix"])).expect("UTF-8");
-    sandbox.sealift(&["scan", "--history"]).exits(10).prints(&format!("not looked at: {}:", object.trim()));
+    sandbox.sealift(&["scan", "--history"]).exits(10).prints(&format!("not read: {}:", object.trim()));
 }

@@ -54,7 +54,7 @@ fn a_submodule_is_told_and_does_not_stop_a_commit() {
     sandbox.tool("git", &["-C", "inner", "commit", "-q", "--allow-empty", "-m", "x"]);
     sandbox.tool("git", &["add", "inner"]);
     let run = commits(&sandbox).exits(0);
-    assert!(format!("{}{}", run.text(), run.stderr).contains("not looked at: inner"));
+    assert!(format!("{}{}", run.text(), run.stderr).contains("not read: inner"));
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn a_branch_without_the_fleet_passes_with_one_line() {
         let run = commits_with(&sandbox, &exported).exits(0);
         let said = format!("{}{}", run.text(), run.stderr);
         assert_eq!(said.lines().count(), 1, "{said}");
-        assert!(said.starts_with("sealift: not looked at: this commit: ") && said.contains("no fleet"), "{said}");
+        assert!(said.starts_with("sealift: not read: this commit: ") && said.contains("no fleet"), "{said}");
         assert!(said.contains(&format!("{folder}recipients.toml")), "{said}");
         // A branch that never had anything of it.
         sandbox.tool("git", &["checkout", "-q", "--orphan", "pages"]);
@@ -209,7 +209,7 @@ fn an_identity_of_another_fleet_is_no_hindrance() {
     scan(&own, &key, &[]).exits(0).says("SEALIFT_IDENTITY opens nothing of this fleet").says("were not looked for");
     scan(&own, &own.key("jay"), &[]).exits(0).says("1 values of the fleet looked for");
     // One that cannot be used: looked at all else, and said.
-    scan(&own, "/no/such/file", &[]).exits(11).prints("not looked at: the fleet's secrets");
+    scan(&own, "/no/such/file", &[]).exits(11).prints("not read: the fleet's secrets");
     // What is asked for by name is wanted.
     scan(&plain, &key, &["--values"]).exits(2).says("no fleet here");
     scan(&own, &key, &["--values"]).exits(11);

@@ -13,7 +13,7 @@ fn indexed() -> (Sandbox, String) {
     let sandbox = Sandbox::with_fleet(&["web"]);
     let value = sandbox.seal("forge/token", &["--hosts", "web"]);
     let run = sandbox.sealift(&["scan", "--write-index", "-i", &sandbox.key("jay")]).exits(0);
-    run.prints("wrote scan-index.json: 1 values").says("made its key: the secret scan-index-key");
+    run.prints("wrote scan-index.json: 1 values").says("generated its key: the secret scan-index-key");
     commit(&sandbox, "indexed");
     (sandbox, value)
 }
@@ -111,7 +111,7 @@ fn an_index_that_is_behind_is_said_everywhere() {
     sandbox.sealift(&["check"]).exits(0).prints("it is not sealed to the scan-index-key of today");
     let second = key(&sandbox, "second.key");
     let second = second.to_str().expect("UTF-8");
-    scan(&sandbox, second, &[]).exits(5).says("the key at hand does not open scan-index.json");
+    scan(&sandbox, second, &[]).exits(5).says("your key does not open scan-index.json");
     sandbox.sealift(&["scan", "--write-index", "-i", &jay]).exits(0);
     scan(&sandbox, second, &[]).exits(0);
     scan(&sandbox, first, &[]).exits(5);
@@ -181,7 +181,7 @@ fn a_key_of_the_index_that_hosts_receive_is_refused() {
     run.exits(2).says("scan-index-key is given to hosts");
 }
 
-/// An index of these entries, sealed to the key of today as whoever can write the repository can seal one: each with the tag
+/// An index of these entries, sealed to the key of today as anyone who can write the repository can seal one: each with the tag
 /// of eight blanks, and a length.
 fn seal_index(sandbox: &Sandbox, entries: impl Iterator<Item = u16>) {
     use sealift::adapters::age::Sealer;

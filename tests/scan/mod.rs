@@ -46,7 +46,7 @@ fn a_token_in_the_tree_is_found_and_never_shown() {
     sandbox.write("hosts/a.nix", format!("{{\n  x = \"{secret}\";\n}}\n"));
     commit(&sandbox, "x");
     let run = sandbox.sealift(&["scan"]).exits(10).prints("high: hosts/a.nix:2:8: a GitHub token (github-token)");
-    silent(run.prints("mend: make a new one"), &secret);
+    silent(run.prints("help: make a new one"), &secret);
     let run = silent(sandbox.sealift(&["scan", "--json"]).exits(10), &secret);
     let found = &run.json()["findings"][0];
     assert_eq!(

@@ -70,7 +70,7 @@ fn what_cannot_be_looked_for_is_said() {
     // The key of a host opens its own alone.
     sandbox.seal("web-only", &["--hosts", "web"]);
     let run = sandbox.sealift(&["scan", "-i", &sandbox.key("db")]).exits(11);
-    run.prints("not looked at: secrets/web-only.age: its value is not looked for");
+    run.prints("not read: secrets/web-only.age: its value is not looked for");
     sandbox.sealift(&["scan", "-i", "/nowhere"]).exits(5);
 }
 

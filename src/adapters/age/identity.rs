@@ -112,7 +112,7 @@ impl Identities {
         for vault in &self.vaults {
             let opened = vault
                 .open()
-                .map_err(|error| Error::new(error.kind(), error.message()).hint(error.mend().unwrap_or_default()))?;
+                .map_err(|error| Error::new(error.kind(), error.message()).help(error.advice().unwrap_or_default()))?;
             found.extend(opened.found().into_iter().filter(|new| !found.contains(new)).collect::<Vec<_>>());
         }
         Ok(found)
@@ -154,14 +154,14 @@ impl Identities {
     pub fn none_at_hand(&self) -> Error {
         let error = Error::new(Kind::NoIdentity, "no usable identity");
         let error = if self.unusable.is_empty() { error } else { error.because(listed(&self.unusable)) };
-        error.hint("give one with `--identity FILE`, or make one with `sealift identity new --admin NAME`")
+        error.help("give one with `--identity FILE`, or make one with `sealift identity new --admin NAME`")
     }
 
     /// The failure of a file that none of them opens.
     pub fn none_opens(&self, file: &FileName, seal: Option<&Seal>, failures: &[(String, String)]) -> Error {
         let tried = self.iter().map(|identity| identity.label.as_str()).collect::<Vec<_>>().join(", ");
         let what = if tried.is_empty() {
-            "no identity is at hand".to_owned()
+            "no identity was found".to_owned()
         } else {
             format!("none of these identities opens it: {tried}")
         };
@@ -169,7 +169,7 @@ impl Identities {
         let error = Error::new(Kind::NoIdentity, format!("{}: {what}", file.path()));
         let error = if reasons.is_empty() { error } else { error.because(listed(&reasons)) };
         let readers = seal.map_or(0, |seal| seal.current.len());
-        error.hint(match readers {
+        error.help(match readers {
             0 => "give an identity that it is sealed to with `--identity FILE`".to_owned(),
             count => format!(
                 "it is sealed to {count} keys (`sealift who {file}` names them): give one with `--identity FILE`"
@@ -189,7 +189,7 @@ impl Identities {
                 Kind::NoIdentity,
                 "an identity is named by its file, and this looks like the key itself",
             )
-            .hint("treat it as leaked: it is in the shell's history; make a new one"));
+            .help("treat it as leaked: it is in the shell's history; make a new one"));
         }
         let content = private_file(path)?;
         Self::from_content(content, &label, plugins, ask)
@@ -329,7 +329,7 @@ fn private_file(path: &Path) -> Result<Plaintext> {
             Kind::NoIdentity,
             format!("{label} can be read by others (mode {:04o})", mode & 0o7777),
         )
-        .hint(format!("chmod 600 {label}; and if others had access to this machine, make a new key")));
+        .help(format!("chmod 600 {label}; and if others had access to this machine, make a new key")));
     }
     let expected = usize::try_from(size).unwrap_or(LIMIT);
     Plaintext::read(file, expected, LIMIT).map_err(|error| Error::io(format!("cannot read {label}"), error))
@@ -414,7 +414,7 @@ pub fn native(path: &Path, ask: &Arc<dyn Ask>) -> Result<(Plaintext, Recipient)>
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         match (lines.next().and_then(|line| line.parse::<age::x25519::Identity>().ok()), lines.next()) {
             (Some(key), None) => Ok(native_content(&key)),
-            _ => Err(Error::usage(format!("{label} does not hold exactly one age key (AGE-SECRET-KEY-1…)")).hint(
+            _ => Err(Error::usage(format!("{label} does not hold exactly one age key (AGE-SECRET-KEY-1…)")).help(
                 "an SSH key or a plugin's stays in its file: name that in the `identities` of your configuration",
             )),
         }
@@ -449,8 +449,8 @@ pub fn reason(label: &str, error: &Error) -> String {
     let short =
         [format!("the identity {label} cannot be used: "), format!("{label} cannot be used: "), format!("{label} ")];
     let what = short.iter().find_map(|prefix| message.strip_prefix(prefix.as_str())).unwrap_or(message);
-    match (error.mend(), std::error::Error::source(error)) {
-        (Some(mend), _) => format!("{what} ({mend})"),
+    match (error.advice(), std::error::Error::source(error)) {
+        (Some(help), _) => format!("{what} ({help})"),
         (None, Some(cause)) => format!("{what}: {cause}"),
         (None, None) => what.to_owned(),
     }

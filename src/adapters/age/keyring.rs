@@ -2,7 +2,7 @@
 //! admin's recipient, which the policy knows: nobody has to remember a name. The kernel's own keyring is never used: it
 //! is empty after a reboot.
 //!
-//! The keyring keeps the key from whoever has the disk. It does not keep it from programs of the same session.
+//! The keyring keeps the key from anyone who has the disk. It does not keep it from programs of the same session.
 
 use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::recipient::Recipient;

@@ -87,7 +87,7 @@ impl Sealer {
         // other stanzas than one, would lose the value.
         let refused = |what: String| {
             Error::usage(format!("{} cannot be sealed: {what}", seal.name))
-                .hint("nothing was changed; look at its readers")
+                .help("nothing was changed; look at its readers")
         };
         let envelope = Envelope::read(&file).map_err(|fault| refused(fault.to_string()))?;
         if let Some(what) = envelope.contradiction(&BTreeMap::new()) {
@@ -99,7 +99,7 @@ impl Sealer {
     }
 }
 
-/// All recipients of one file as one: the seal first, then the recipients in the seal's own order, so that whoever opens
+/// All recipients of one file as one: the seal first, then the recipients in the seal's own order, so that anyone who opens
 /// the file knows which stanza is theirs.
 struct Sealing<'a> {
     wrappers: &'a BTreeMap<Fingerprint, Wrapper>,
@@ -145,19 +145,19 @@ pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Op
     let binary = dearmored(bytes).map_err(|error| in_file(file, &error))?;
     let bytes = binary.as_deref().unwrap_or(bytes);
     let envelope = Envelope::read(bytes)
-        .map_err(|fault| Error::integrity(format!("{}: {fault}", file.path())).hint(fault.mend()))?;
+        .map_err(|fault| Error::integrity(format!("{}: {fault}", file.path())).help(fault.advice()))?;
     if envelope.passphrase {
         return Err(Error::integrity(format!("{}: it is sealed to a passphrase, not to keys", file.path()))
-            .hint("open it with `age -d`, and seal its value: `sealift seal NAME --replace --stdin`"));
+            .help("open it with `age -d`, and seal its value: `sealift seal NAME --replace --stdin`"));
     }
     if let Some(seal) = &envelope.seal {
         if seal.name != *file {
             return Err(Error::integrity(format!("{}: its seal says that it is {}", file.path(), seal.name))
-                .hint("it was swapped, copied or renamed outside sealift: restore it from git, or use `sealift mv`"));
+                .help("it was swapped, copied or renamed outside sealift: restore it from git, or use `sealift mv`"));
         }
         if let Some(what) = envelope.contradiction(&identities.known()) {
             return Err(Error::integrity(format!("{}: {what}", file.path()))
-                .hint(format!("restore it from git, or seal the value anew: `sealift seal {file} --replace`")));
+                .help(format!("restore it from git, or seal the value again: `sealift seal {file} --replace`")));
         }
     }
     let opening =
@@ -172,10 +172,10 @@ pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Op
             signals::check()?;
             if opening.broken.get() {
                 return Err(Error::integrity(format!(
-                    "{}: the part that is sealed to the key at hand is damaged",
+                    "{}: the part that is sealed to your key is damaged",
                     file.path()
                 ))
-                .hint("restore it from git (`git checkout -- FILE`), or seal the value anew"));
+                .help("restore it from git (`git checkout -- FILE`), or seal the value again"));
             }
             if envelope.hybrid {
                 return Err(Error::new(
@@ -185,7 +185,7 @@ pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Op
                         file.path()
                     ),
                 )
-                .hint("open it with `age` 1.3 or newer, and seal its value anew: `sealift seal NAME --stdin`"));
+                .help("open it with `age` 1.3 or newer, and seal its value again: `sealift seal NAME --stdin`"));
             }
             return Err(identities.none_opens(file, envelope.seal.as_ref(), &opening.failures.borrow()));
         }
@@ -196,7 +196,7 @@ pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Op
     let value = read.map_err(|error| {
         Error::integrity(format!("{}: its content is damaged or cut short", file.path()))
             .because(error)
-            .hint("restore it from git (`git checkout -- FILE`), or seal the value anew")
+            .help("restore it from git (`git checkout -- FILE`), or seal the value again")
     })?;
     Ok(Opened { value, seal: envelope.seal, mac: envelope.mac })
 }
@@ -219,7 +219,7 @@ impl age::Identity for Opening<'_> {
         let slots: Vec<&Stanza> =
             stanzas.iter().filter(|stanza| stanza.tag != STANZA && !stanza.tag.ends_with("-grease")).collect();
         for identity in self.identities.iter() {
-            // The seal tells whose stanza stands where. It is a hint only: what opens is decided by the key, and a seal
+            // The seal tells whose stanza stands where. It is a help only: what opens is decided by the key, and a seal
             // that lies makes the file not open.
             let outcome = match (self.seal, &identity.recipient) {
                 (Some(seal), Some(recipient)) => {
@@ -272,14 +272,14 @@ fn undone(file: &FileName, error: DecryptError) -> Error {
         other => plain(&other),
     };
     Error::integrity(format!("{}: {what}", file.path()))
-        .hint("restore it from git (`git checkout -- FILE`), or seal the value anew")
+        .help("restore it from git (`git checkout -- FILE`), or seal the value again")
 }
 
 fn refused(error: &EncryptError) -> Error {
     match error {
         EncryptError::IncompatibleRecipients { .. } => {
             Error::usage("post-quantum keys cannot stand in one file with others")
-                .hint("give every reader of this secret a post-quantum key, or none")
+                .help("give every reader of this secret a post-quantum key, or none")
         }
         EncryptError::Plugin(errors) => {
             let said = errors.iter().map(plain).collect::<Vec<_>>().join("; ");

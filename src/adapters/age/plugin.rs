@@ -23,7 +23,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 pub struct Plugins {
     /// The names, as in `age-plugin-NAME`.
     pub allowed: BTreeSet<String>,
-    /// Where the list is kept, for the hint.
+    /// Where the list is kept, for the help.
     pub listed_in: String,
     /// Why none may run now, whatever is listed.
     pub refused: Option<&'static str>,
@@ -38,7 +38,7 @@ impl Plugins {
         let shown = if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b)) { name } else { "…" };
         if !self.allowed.contains(name) {
             return Err(Error::usage(format!("the plugin age-plugin-{shown} is not allowed to run"))
-                .hint(format!("if you trust it, add `plugins = [\"{shown}\"]` to {}", self.listed_in)));
+                .help(format!("if you trust it, add `plugins = [\"{shown}\"]` to {}", self.listed_in)));
         }
         match self.refused {
             Some(why) => Err(Error::usage(format!("the plugin age-plugin-{shown} is not run: {why}"))),
@@ -172,7 +172,7 @@ impl age::Callbacks for Talk {
 /// What to say when a plugin's program is not there.
 fn missing(name: &str) -> Error {
     Error::new(Kind::NoIdentity, format!("the program age-plugin-{name} is not installed"))
-        .hint(format!("install age-plugin-{name}"))
+        .help(format!("install age-plugin-{name}"))
 }
 
 #[cfg(test)]
@@ -184,7 +184,7 @@ mod tests {
         let mut plugins =
             Plugins { allowed: ["yubikey".to_owned()].into(), listed_in: "config.toml".into(), refused: None };
         assert!(plugins.allow("yubikey").is_ok());
-        assert!(plugins.allow("evil").unwrap_err().mend().unwrap().contains("config.toml"));
+        assert!(plugins.allow("evil").unwrap_err().advice().unwrap().contains("config.toml"));
         assert!(!format!("{:?}", plugins.allow("../\u{1b}x").unwrap_err()).contains('\u{1b}'));
         plugins.refused = Some("AGEDEBUG is set");
         assert!(plugins.allow("yubikey").is_err());

@@ -1,4 +1,4 @@
-//! The user's editor: which program it is, and how it is told to leave no copy of what it edits anywhere else.
+//! The user's editor: which program it is, and how it is asked to leave no copy of what it edits anywhere else.
 
 pub mod scratch;
 
@@ -56,7 +56,7 @@ impl Editor {
     pub fn parse(variable: &str, text: &OsStr, directory: &Path, path: Option<&OsStr>) -> Result<Self> {
         let odd = |what: &str| {
             Error::usage(format!("{variable} {what}"))
-                .hint(format!("such as {variable}=vim, or {variable}='code --wait'"))
+                .help(format!("such as {variable}=vim, or {variable}='code --wait'"))
         };
         let words = split(text.to_str().ok_or_else(|| odd("is not UTF-8 text"))?)
             .ok_or_else(|| odd("has a quote that is not closed"))?;

@@ -98,7 +98,7 @@ pub fn edit(
     }
     let place = around.places.iter().find(|place| in_memory(place)).ok_or_else(|| {
         Error::failed("there is no place in memory to edit in, and a value is never written to a disk")
-            .hint("XDG_RUNTIME_DIR and /dev/shm are on no tmpfs here; pipe the value instead: `sealift show NAME | … | sealift rotate NAME --stdin`")
+            .help("XDG_RUNTIME_DIR and /dev/shm are on no tmpfs here; pipe the value instead: `sealift show NAME | … | sealift rotate NAME --stdin`")
     })?;
     let directory = Private::make(place, 0o700)?;
     let file = directory.path.join(name);

@@ -88,7 +88,7 @@ pub fn read_kernel(path: &str) -> Result<String> {
     read.map(|_| text).map_err(|error| Error::io(format!("cannot read {path}"), error))
 }
 
-/// Reads a whole file that root, or whoever runs this, made, and nobody else can write to.
+/// Reads a whole file that root, or anyone who runs this, made, and nobody else can write to.
 ///
 /// # Errors
 /// As `read`, and when it is another's.
@@ -98,7 +98,7 @@ pub fn read_of_root(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let ours = stat.st_uid == 0 || stat.st_uid == rustix::process::geteuid().as_raw();
     if !ours || stat.st_mode & 0o022 != 0 {
         return Err(Error::failed(format!("{} could be somebody else's, and is not believed", path.display()))
-            .hint("see whose it is (`ls -l`), and move it away"));
+            .help("see whose it is (`ls -l`), and move it away"));
     }
     read_all(file, size, limit, &path.display().to_string())
 }
@@ -141,7 +141,7 @@ impl Beneath {
             Err(rustix::io::Errno::NOENT) => Ok(None),
             Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => {
                 Err(Error::usage(format!("{} is not a directory of its own", path.display()))
-                    .hint("it must be a real directory: a link could lead anywhere"))
+                    .help("it must be a real directory: a link could lead anywhere"))
             }
             Err(error) => Err(Error::io(format!("cannot open {}", path.display()), error)),
         }
@@ -164,7 +164,7 @@ impl Beneath {
         let fd = openat2(&self.fd, name, flags, Mode::empty(), within).map_err(|error| match error {
             rustix::io::Errno::LOOP | rustix::io::Errno::XDEV => {
                 Error::integrity(format!("{} is a symbolic link, or lies behind one", shown()))
-                    .hint("sealed files are regular files: replace the link by the file")
+                    .help("sealed files are regular files: replace the link by the file")
             }
             _ => Error::io(format!("cannot open {}", shown()), error),
         })?;
@@ -322,7 +322,7 @@ pub fn remove_beneath(root: &Path, path: &str) -> Result<()> {
     }
 }
 
-/// Whether a file could be put at a path below such a directory, as far as can be told without making anything.
+/// Whether a file could be put at a path below such a directory, as far as it is known without making anything.
 ///
 /// # Errors
 /// When a folder on the way is a link or something else.

@@ -26,7 +26,7 @@ pub fn take(directory: impl AsFd, shown: &str, who: &str, patience: Duration) ->
     let name = shown.rsplit('/').next().unwrap_or(shown);
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut file = openat(directory, name, flags, Mode::from_raw_mode(0o600)).map_err(failed)?;
-    // Whoever can open it can hold it for ever. And the umask decides nothing.
+    // Anyone who can open it can hold it for ever. And the umask decides nothing.
     fchmod(&file, Mode::from_raw_mode(0o600)).map_err(failed)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
@@ -65,8 +65,8 @@ fn wait(file: OwnedFd, shown: &str, patience: Duration) -> Result<OwnedFd> {
             Ok(Err(error)) => return Err(Error::io(format!("cannot take the lock {shown}"), error)),
             Err(RecvTimeoutError::Timeout) if !left.is_zero() => {}
             Err(_) => {
-                return Err(Error::failed(format!("another sealift is at work here: {shown} is held by {holder}"))
-                    .hint("wait until it is done; the lock goes with its holder, and the file need not be removed"));
+                return Err(Error::failed(format!("another sealift is running here: {shown} is held by {holder}"))
+                    .help("wait until it is done; the lock goes with its holder, and the file need not be removed"));
             }
         }
     }

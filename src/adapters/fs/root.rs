@@ -70,7 +70,7 @@ impl Root {
         match there {
             Some(there) if there.starts_with(&self.path) => Ok(path),
             _ => Err(Error::failed(format!("{} leads out of {}", path.display(), self.path.display()))
-                .hint("a link on the way leads elsewhere: remove it")),
+                .help("a link on the way leads elsewhere: remove it")),
         }
     }
 

@@ -33,7 +33,7 @@ pub struct Change {
     path: String,
     /// The file as it was read when the change was decided on; none: it was not there.
     before: Option<[u8; 32]>,
-    /// The file as it shall be; none: it shall go.
+    /// The file as it should be; none: it should go.
     after: Option<Vec<u8>>,
     /// Its permissions then.
     mode: u32,
@@ -147,7 +147,7 @@ impl Journal {
             files::reachable_beneath(&self.root, &change.path)?;
             if self.digest_of(&change.path)? != change.before {
                 return Err(Error::failed(format!("{} was changed by someone else meanwhile", change.path))
-                    .hint("nothing was written; run this again"));
+                    .help("nothing was written; run this again"));
             }
         }
         if let [change] = changes.0.as_slice() {
@@ -199,7 +199,7 @@ impl Journal {
             .map_err(|error| {
                 error
                     .of_kind(Kind::Partial)
-                    .hint("the change is decided and will be completed by the next run of sealift")
+                    .help("the change is decided and will be completed by the next run of sealift")
             })
     }
 
@@ -213,7 +213,7 @@ impl Journal {
         let Some(changes) = parse(&bytes) else {
             // The journal is written beside its name and renamed when whole, so this is foreign or damaged.
             return Err(Error::failed(format!("{} is damaged", self.file.display()))
-                .hint("run `sealift check`, then delete that file"));
+                .help("run `sealift check`, then delete that file"));
         };
         for change in &changes {
             self.sweep_beside(&change.path);
@@ -224,7 +224,7 @@ impl Journal {
                     "an interrupted change cannot be completed: {} was changed since",
                     change.path
                 ))
-                .hint(format!(
+                .help(format!(
                     "keep the files as they are: delete {}, then run `sealift check`",
                     self.file.display()
                 )));

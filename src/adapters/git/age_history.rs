@@ -83,7 +83,7 @@ fn envelope(content: &mut dyn Read) -> std::io::Result<Option<Envelope>> {
 
 /// Stops where git does not have the whole history as it was made.
 fn whole(git: &Git) -> Result<()> {
-    let cut = |why: &str, hint: &str| Err(Error::new(Kind::Blind, format!("the history is cut: {why}")).hint(hint));
+    let cut = |why: &str, help: &str| Err(Error::new(Kind::Blind, format!("the history is cut: {why}")).help(help));
     if git.call().args(["rev-parse", "--is-shallow-repository"]).read()?.starts_with(b"true") {
         return cut("this is a shallow clone", "`git fetch --unshallow` brings the rest");
     }
@@ -114,7 +114,7 @@ fn committed(git: &Git, commits: &[String], stood: &mut impl FnMut(&str, &[u8]))
         call.args(["--no-renames", "--no-abbrev"]).input(commits.join("\n") + "\n").read().map_err(|error| {
             Error::new(Kind::Blind, "the history is cut: a commit of it cannot be read whole")
                 .because(error.in_one_line())
-                .hint("`git fsck` says which; one that no branch leads to goes with `git gc --prune=now`")
+                .help("`git fsck` says which; one that no branch leads to goes with `git gc --prune=now`")
         })?;
     let mut records = listing.split(|byte| *byte == 0);
     while let Some(head) = records.next() {

@@ -181,7 +181,7 @@ pub fn changes(git: &Git, commits: &[&str], mut told: impl FnMut(&Change<'_>)) -
         })
     };
     let (read, output) = call.piped(write, read)?;
-    read.map_err(|error| Error::io("cannot read what git tells", error))?;
+    read.map_err(|error| Error::io("cannot read the output of git", error))?;
     if output.ended.well() { Ok(()) } else { Err(call.failure(&output)) }
 }
 

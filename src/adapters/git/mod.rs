@@ -67,7 +67,7 @@ impl Git {
         let mut lines = text.lines();
         match (lines.next(), lines.next()) {
             (Some(top), Some(directory)) => Self::at(top.into(), directory.into()).map(Some),
-            _ => Err(Error::failed("git does not tell where its repository is")),
+            _ => Err(Error::failed("git does not say where its repository is")),
         }
     }
 
@@ -84,12 +84,12 @@ impl Git {
     pub fn of(fleet: &Path) -> Result<Self> {
         Self::find(fleet)?.ok_or_else(|| {
             Error::failed(format!("{} is not in a git repository", fleet.display()))
-                .hint("run `git init` there: git is what keeps old versions, and what Nix reads")
+                .help("run `git init` there: git is what keeps old versions, and what Nix reads")
         })
     }
 
     /// A call of git in this repository. No filter runs either: which file gets one is said by .gitattributes, and so by
-    /// whoever writes the repository.
+    /// anyone who writes the repository.
     pub fn call(&self) -> Invocation {
         // Found here and not above, even where this is no repository any more; and the configuration does not move it.
         let above = self.top.parent().unwrap_or(&self.top);
@@ -186,7 +186,7 @@ impl Git {
         let asked = names.iter().fold(String::new(), |text, name| text + name + "\n");
         let answer = self.call().args(["cat-file", "--batch"]).input(asked).read()?;
         let mut rest = answer.as_slice();
-        let broken = || Error::failed("git cat-file answers out of form");
+        let broken = || Error::failed("git cat-file gave an unexpected answer");
         names
             .iter()
             .map(|_| {
@@ -215,7 +215,7 @@ impl Git {
         let told = |call: Invocation| {
             call.read().map_err(|error| {
                 Error::failed(error.in_one_line())
-                    .hint("nothing is lost: the files are written; run `git add secrets recipients.toml` yourself")
+                    .help("nothing is lost: the files are written; run `git add secrets recipients.toml` yourself")
             })
         };
         // Not by `git add`: filters and line endings that .gitattributes asks for would store other bytes than were
@@ -290,7 +290,7 @@ impl Git {
             return Err(Error::usage("a file name with a line break cannot be kept from git"));
         }
         if !self.call().args(["--literal-pathspecs", "ls-files", "-z", "--", &name]).read()?.is_empty() {
-            return Err(Error::usage(format!("git tracks {name}")).hint("keep the key outside of the repository"));
+            return Err(Error::usage(format!("git tracks {name}")).help("keep the key outside of the repository"));
         }
         if self.ignores(&name)? {
             return Ok(false);
@@ -317,7 +317,7 @@ impl Git {
         // A line of the repository's own .gitignore has the last word over that list.
         files::replace(&list, &before, 0o644, Durable::Now)?;
         Err(Error::usage(format!("git would take {name} up: a .gitignore says so"))
-            .hint("keep the key outside of the repository"))
+            .help("keep the key outside of the repository"))
     }
 
     fn ignores(&self, name: &str) -> Result<bool> {
@@ -377,11 +377,11 @@ fn refused(call: &Invocation, output: &Output) -> Error {
     let said = String::from_utf8_lossy(&output.stderr);
     let Some(trust) = said.lines().map(str::trim).find(|line| line.contains("config --global --add safe.directory"))
     else {
-        return call.failure(output).hint("run `git status` here and mend what it says");
+        return call.failure(output).help("run `git status` here and fix what it reports");
     };
     let why = said.lines().find_map(|line| line.strip_prefix("fatal: ")).unwrap_or("it belongs to another user");
-    Error::failed(format!("git refuses this repository: {why}")).hint(format!(
-        "whoever it belongs to could make git run programs as you: work as that user, or, if you trust everybody who can write there: `{trust}`"
+    Error::failed(format!("git refuses this repository: {why}")).help(format!(
+        "its owner could make git run programs as you: work as that user, or, if you trust everybody who can write there: `{trust}`"
     ))
 }
 

@@ -87,7 +87,7 @@ fn finished(call: &Invocation, output: &Output, read: std::io::Result<()>) -> Re
 }
 
 fn answers(pipe: impl Read, told: &mut impl FnMut(Answer<'_>) -> std::io::Result<()>) -> std::io::Result<()> {
-    let broken = || std::io::Error::new(std::io::ErrorKind::InvalidData, "git cat-file answers out of form");
+    let broken = || std::io::Error::new(std::io::ErrorKind::InvalidData, "git cat-file gave an unexpected answer");
     let mut reader = BufReader::with_capacity(BUFFER, pipe);
     let mut head = Vec::new();
     while reader.read_until(b'\n', &mut head)? > 0 {

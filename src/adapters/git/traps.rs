@@ -1,5 +1,5 @@
 //! The keys of git's configuration that name a program, or make git start one, and what sets each off. A repository brings
-//! a configuration of its own, and so does whoever can write to it.
+//! a configuration of its own, and so does anyone who can write to it.
 //!
 //! The table follows `git help --config` and gitattributes(5); tests/traps.rs holds it against the git that is installed.
 //! `include.path` and its kin are not in it: what a file that they name says is listed and set off like all else.

@@ -59,7 +59,7 @@ pub fn list(git: &Git, mut told: impl FnMut(Listed) -> std::io::Result<()>) -> R
     let mut closed = closed.filter(|line| line.starts_with("could not open directory"));
     closed
         .try_for_each(|line| told(Listed::Closed(line.to_owned())))
-        .map_err(|error| Error::io("cannot tell what git says", error))
+        .map_err(|error| Error::io("cannot read the output of git", error))
 }
 
 /// `TAG SP PATH` for what is untracked, `TAG SP MODE SP OBJECT SP STAGE TAB PATH` for the rest.

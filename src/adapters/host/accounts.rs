@@ -66,7 +66,7 @@ impl Accounts {
     /// The number of a user; none for one that does not exist.
     ///
     /// # Errors
-    /// When that cannot be told.
+    /// When that is unknown.
     pub fn user(&self, name: &UnixName) -> Result<Option<u32>> {
         self.users.number(name)
     }
@@ -74,7 +74,7 @@ impl Accounts {
     /// The number of a group.
     ///
     /// # Errors
-    /// When that cannot be told.
+    /// When that is unknown.
     pub fn group(&self, name: &UnixName) -> Result<Option<u32>> {
         self.groups.number(name)
     }
@@ -133,7 +133,9 @@ impl Table {
                 })?),
                 None => None,
             },
-            (name, Err(why)) => return Err(Error::failed(format!("who {name} is cannot be told")).because(why.clone())),
+            (name, Err(why)) => {
+                return Err(Error::failed(format!("the user {name} cannot be looked up")).because(why.clone()));
+            }
         };
         Ok(number)
     }

@@ -42,9 +42,9 @@ impl Door {
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder = openat(CWD, &path, flags, Mode::empty()).map_err(failed)?;
-        // Whoever could write there could put something else in the place of the FIFO.
+        // Anyone who could write there could put something else in the place of the FIFO.
         if fstat(&folder).map_err(failed)?.st_uid != rustix::process::geteuid().as_raw() {
-            return Err(Error::failed(format!("{} belongs to another user", path.display())).hint("remove it"));
+            return Err(Error::failed(format!("{} belongs to another user", path.display())).help("remove it"));
         }
         fchmod(&folder, Mode::from_raw_mode(0o711)).map_err(failed)?;
         // One that a killed run left.
@@ -105,7 +105,7 @@ pub fn knock(run: &str) -> Result<()> {
     let nobody = |error: Errno| {
         Error::failed(format!("nobody waits for run {run} here, or not for you"))
             .because(std::io::Error::from(error))
-            .hint(format!("where it ran here, its log tells how it ended: {}", run_dir::log_of(run)))
+            .help(format!("if it ran here, its log says how it ended: {}", run_dir::log_of(run)))
     };
     // It must not wait for a reader, and what is no FIFO is none of ours.
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;

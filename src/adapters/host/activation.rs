@@ -54,7 +54,7 @@ impl Program {
             });
         match (able, engine) {
             (true, _) => Ok(Program::NixosRebuild),
-            (false, Engine::NixosRebuild) => Err(Error::failed("nixos-rebuild cannot activate a store path here").hint(
+            (false, Engine::NixosRebuild) => Err(Error::failed("nixos-rebuild cannot activate a store path here").help(
                 "`engine = \"auto\"` or `\"native\"` in [deploy] of recipients.toml uses the system's own switch-to-configuration",
             )),
             (false, _) => Ok(Program::Native),
@@ -62,7 +62,7 @@ impl Program {
     }
 }
 
-/// Runs it to its end. `line` is told what it says.
+/// Runs it to its end. `line` gets what it says.
 ///
 /// # Errors
 /// Only when it could not be started.

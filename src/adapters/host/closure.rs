@@ -97,7 +97,7 @@ pub fn commands(root: &Root, system: &str) -> Result<Option<Commands>> {
         Ok(Checks { version: 1, commands }) => Ok(Some(commands)),
         Ok(Checks { version, .. }) => {
             Err(Error::failed(format!("{place} is of version {version}, and this program reads version 1"))
-                .hint("use the sealift that the system was built with"))
+                .help("use the sealift that the system was built with"))
         }
         Err(error) => Err(Error::failed(format!("{place} is not understood")).because(error)),
     }
@@ -122,7 +122,7 @@ pub fn bundle(system: &str) -> String {
     format!("{BUNDLES}/{}", system.trim_start_matches("/nix/store/"))
 }
 
-/// The secrets that a manifest lists, as far as it can be told without a key.
+/// The secrets that a manifest lists, as far as it is known without a key.
 ///
 /// # Errors
 /// When the manifest, or a sealed file that it names, cannot be read.

@@ -53,21 +53,21 @@ pub fn prepare(root: &Root, to: &str) -> Result<()> {
     }
     if !root.exists(&format!("{to}/flake.nix")) {
         return Err(refused("there is no flake.nix there")
-            .hint("name the folder of the flake on that machine: `--link-etc-nixos=DIR`"));
+            .help("name the folder of the flake on that machine: `--link-etc-nixos=DIR`"));
     }
     let real = root.resolved(to).unwrap_or_default();
     let inside = |path: &str| path == PLACE || path.starts_with("/etc/nixos/");
     // Through a link that is there already, the folder may still be the right one.
     if inside(to) || (inside(&real) && root.kind(PLACE) == Some(Kind::Directory)) {
-        return Err(refused("it would lead to itself").hint("move the repository out of /etc/nixos first"));
+        return Err(refused("it would lead to itself").help("move the repository out of /etc/nixos first"));
     }
     if root.kind(PLACE) == Some(Kind::Other) {
-        return Err(Error::failed(format!("{PLACE} is neither a directory nor a link")).hint("move it away"));
+        return Err(Error::failed(format!("{PLACE} is neither a directory nor a link")).help("move it away"));
     }
     let above = root.writable("/etc")?;
     accessat(CWD, &above, Access::WRITE_OK, AtFlags::empty()).map_err(|error| {
         Error::io(format!("{} cannot be written", above.display()), error)
-            .hint("where /etc is read-only, name the flake each time: `--flake DIR`")
+            .help("where /etc is read-only, name the flake each time: `--flake DIR`")
     })
 }
 
@@ -90,7 +90,7 @@ pub fn link(root: &Root, to: &str, generation: Option<u64>) -> Result<Option<Str
     write(root, &record)?;
     let told = match &record.former {
         Former::Directory(aside) => {
-            // The link is made under the name that the directory shall have; then the two change places.
+            // The link is made under the name that the directory should have; then the two change places.
             let link = root.outside(aside);
             rustix::fs::symlink(to, &link)
                 .map_err(|error| Error::io(format!("cannot make {}", link.display()), error))?;
@@ -164,7 +164,7 @@ fn read(root: &Root) -> Result<Option<Record>> {
     let record: Record = serde_json::from_slice(&text)
         .map_err(|error| Error::failed(format!("{RECORD} is not understood")).because(error))?;
     if record.version != VERSION {
-        return Err(Error::failed(format!("{RECORD} is of another version")).hint("use a newer sealift"));
+        return Err(Error::failed(format!("{RECORD} is of another version")).help("use a newer sealift"));
     }
     Ok(Some(record))
 }

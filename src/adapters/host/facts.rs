@@ -1,4 +1,4 @@
-//! Gathers what `doctor` judges of the machine of a root, as far as whoever asks may look. Nothing is changed.
+//! Gathers what `doctor` judges of the machine of a root, as far as the user who asks may look. Nothing is changed.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ fn etc_nixos(root: &Root) -> EtcNixos {
     }
     let link = root.link(PLACE);
     let real = root.resolved(PLACE);
-    // A link inside that leads to where it lies, or above: whoever follows links walks in a circle.
+    // A link inside that leads to where it lies, or above: anyone who follows links walks in a circle.
     let inside = |name: &String| {
         let path = format!("{PLACE}/{name}");
         let to = root.link(&path)?;

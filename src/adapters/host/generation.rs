@@ -152,7 +152,7 @@ impl Generation {
         attempt().map_err(|error| {
             let failed = Error::io(format!("cannot write {}", shown.display()), error);
             if error == Errno::PERM {
-                failed.hint("only root may give files to others: run this as root")
+                failed.help("only root may give files to others: run this as root")
             } else {
                 failed
             }
@@ -223,7 +223,7 @@ impl Generation {
                 "{} is of version {found}, and this program reads version {VERSION}",
                 shown.display()
             ))
-            .hint("use the sealift that wrote it"));
+            .help("use the sealift that wrote it"));
         }
         text.expose(|bytes| serde_json::from_slice(bytes)).map(Some).map_err(|_| damaged())
     }

@@ -48,7 +48,7 @@ impl Account {
     fn profile(&self, root: &Root) -> Result<String> {
         let folder = self.profiles(root).ok_or_else(|| {
             Error::failed(format!("nix has no profiles for {}", self.user))
-                .hint(format!("`nix-env -q` as {} makes the folder", self.user))
+                .help(format!("`nix-env -q` as {} makes the folder", self.user))
         })?;
         Ok(format!("{folder}/home-manager"))
     }
@@ -98,7 +98,7 @@ pub fn state(root: &Root, user: &UnixName) -> State {
     }
 }
 
-/// What all users have who have something, as far as whoever looks may see it.
+/// What all users have who have something, as far as the user who looks may see it.
 pub fn states(root: &Root) -> Vec<State> {
     let users = Accounts::read(root.path()).people();
     let states = users.into_iter().take(USERS).map(|user| state(root, &user));
@@ -115,7 +115,7 @@ fn made(link: &Path) -> Option<String> {
     Some(made.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
-/// Activates a home; the profile stays. `line` is told what it says.
+/// Activates a home; the profile stays. `line` gets what it says.
 ///
 /// # Errors
 /// When the package is none, or its activation fails.

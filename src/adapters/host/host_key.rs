@@ -39,7 +39,7 @@ pub fn public_half(private: &Plaintext) -> Result<Recipient> {
 pub fn place(root: &Root, private: &Plaintext, public: &Recipient) -> Result<Vec<String>> {
     let shown = |path: &str| root.outside(path).display().to_string();
     let another = |path: &str, what: &str| {
-        Error::failed(format!("{} is there already, and is {what}; nothing was changed", shown(path))).hint(
+        Error::failed(format!("{} is there already, and is {what}; nothing was changed", shown(path))).help(
             "a machine's host key opens its secrets: if that one is not needed, move it away; else give the policy its public half: `sealift host rekey`",
         )
     };

@@ -67,7 +67,7 @@ pub struct Obstacle {
 
 impl Obstacle {
     fn about(self, root: &Path, link: &Link) -> Self {
-        Self { error: self.error.about(format!("{} is not made", shown(root, &link.path).display())), ..self }
+        Self { error: self.error.about(format!("{} was not created", shown(root, &link.path).display())), ..self }
     }
 }
 
@@ -191,7 +191,7 @@ impl Way {
                 Err(Errno::LOOP | Errno::NOTDIR) => match root_link(&parent, folder).filter(|_| of_root) {
                     Some(target) => return Ok(Step::Led(followed(&at, &target, rest))),
                     None => {
-                        let why = "is a file, or a link that somebody else could have made";
+                        let why = "is a file, or a link that another user could have made";
                         return Err(obstacle(of_owner, refused(root, &here, why)));
                     }
                 },
@@ -215,7 +215,7 @@ impl Way {
         let place = shown(root, &self.at);
         let foreign = |what: &str| {
             let error = Error::failed(format!("{} is {what}, and is not replaced", place.display()));
-            self.obstacle(error.hint(format!("see what it is, and move it away: mv {0} {0}.old", place.display())))
+            self.obstacle(error.help(format!("see what it is, and move it away: mv {0} {0}.old", place.display())))
         };
         let Some(parent) = &self.parent else { return Ok(Before::Nothing) };
         match readlinkat(parent, self.name(), Vec::new()) {
@@ -339,7 +339,7 @@ fn make_folder(parent: &OwnedFd, name: &str, (user, group, mode): (u32, u32, u32
 }
 
 fn refused(root: &Path, at: &str, why: &str) -> Error {
-    Error::failed(format!("{} {why}", shown(root, at).display())).hint(
+    Error::failed(format!("{} {why}", shown(root, at).display())).help(
         "choose a path whose directories only root and the owner can change, or leave the secret at its usual place",
     )
 }

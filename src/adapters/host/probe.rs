@@ -18,7 +18,7 @@ const PROGRAMS: &str = "/run/wrappers/bin:/run/current-system/sw/bin:/usr/bin:/u
 /// Looks.
 ///
 /// # Errors
-/// What is not as it should be, or why it cannot be told.
+/// What is not as it should be, or why it is unknown.
 pub fn look(root: &Root, host: Option<&HostName>, probe: &Probe) -> Result<()> {
     let not = |what: String| Err(Error::failed(what));
     match probe {

@@ -17,12 +17,12 @@ use crate::adapters::fs::lock::{self, Lock};
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::links::only_root;
 use crate::domain::deploy::host_facts::Record;
-use crate::domain::deploy::protocol::Told;
+use crate::domain::deploy::protocol::HostEvent;
 use crate::error::{Error, Result};
 
 /// The lock: held from staging to the end.
 pub const LOCK: &str = "/run/sealift-deploy.lock";
-/// Who holds it, for anybody to read: the lock itself is root's, for whoever can open it can hold it.
+/// Who holds it, for anybody to read: the lock itself is root's, for anyone who can open it can hold it.
 const HOLDER: &str = "/run/sealift-deploy.holder";
 /// The folder of the rest.
 const FOLDER: &str = "/var/lib/sealift/deploy";
@@ -88,21 +88,21 @@ impl Bench {
     }
 
     /// Adds an event to the log of this run.
-    pub fn log(&self, told: &Told) {
+    pub fn log(&self, told: &HostEvent) {
         let Some(mut log) = self.log.as_ref() else { return };
         let Some(line) = line(told) else { return };
         // What the system's own programs print without end must not fill the disk; what we tell ourselves is little.
         let spent = self.logged.fetch_add(line.len(), Ordering::Relaxed);
-        if spent > LOG && matches!(told, Told::Said { .. }) {
+        if spent > LOG && matches!(told, HostEvent::Said { .. }) {
             return;
         }
         // In one write, for who reads it meanwhile. A log that cannot be written must not end a switch half-way.
         let _lost = log.write_all(line.as_bytes());
     }
 
-    /// Adds the last event to the log of another run, one that was killed and is ended now: whoever follows it waits for
+    /// Adds the last event to the log of another run, one that was killed and is ended now: anyone who follows it waits for
     /// that.
-    pub fn log_end(&self, run: &str, told: &Told) {
+    pub fn log_end(&self, run: &str, told: &HostEvent) {
         if let Some(line) = line(told) {
             // As above.
             let _lost = add(&self.log_of(run), 0o600, &line);
@@ -139,8 +139,8 @@ impl Bench {
         let kept = files::replace(&self.folder.join(format!("{run}.json")), result, 0o644, Durable::Now);
         let added = add(&self.record, 0o644, &format!("{record}\n"));
         for error in [kept.err(), added.err()].into_iter().flatten() {
-            // What was done is done, and told to whoever listens.
-            self.log(&Told::Warning { text: error.in_one_line() });
+            // What was done is done, and reported to the caller.
+            self.log(&HostEvent::Warning { text: error.in_one_line() });
         }
     }
 
@@ -158,29 +158,29 @@ impl Bench {
     }
 }
 
-/// Whoever can put a journal there decides what root activates; whoever holds the lock, that nothing is.
+/// Anyone who can put a journal there decides what root activates; anyone who holds the lock, that nothing is.
 fn believed(root: &Root, inside: &str) -> Result<()> {
     only_root(root.path(), inside).map_err(|error| {
         Error::failed(format!("what deploys keep on this machine could be somebody else's: {}", error.in_one_line()))
-            .hint("see who made it (`ls -ld`), move it away, or give it to root: `chown root:root`, `chmod go-w`")
+            .help("see who owns it (`ls -ld`), move it away, or give it to root: `chown root:root`, `chmod go-w`")
     })
 }
 
 /// An event as a line of a log.
-fn line(told: &Told) -> Option<String> {
+fn line(told: &HostEvent) -> Option<String> {
     #[derive(Serialize)]
     struct Line<'a> {
         at: String,
         #[serde(flatten)]
-        told: &'a Told,
+        told: &'a HostEvent,
     }
     serde_json::to_string(&Line { at: now(), told }).ok().map(|line| format!("{line}\n"))
 }
 
-/// The failure of a place that is held: by whom, and since when.
+/// The failure of a place that is held: who holds it, and since when.
 pub fn busy(place: &str, holder: &str) -> Error {
-    Error::failed(format!("another deploy is at work on {place}: {holder}"))
-        .hint("wait until it is done, and run this again")
+    Error::failed(format!("another deploy is running on {place}: {holder}"))
+        .help("wait until it is done, and run this again")
 }
 
 /// Who holds the place, as a person reads it.
@@ -222,7 +222,7 @@ pub fn is_unfinished(root: &Root) -> bool {
 ///
 /// # Errors
 /// When its log cannot be read: it is root's.
-pub fn log(root: &Root, run: &str) -> Result<Option<Vec<Told>>> {
+pub fn log(root: &Root, run: &str) -> Result<Option<Vec<HostEvent>>> {
     let path = root.outside(&log_of(run));
     if !path.exists() {
         return Ok(None);

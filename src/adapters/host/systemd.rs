@@ -70,6 +70,6 @@ fn queue(manager: Manager, verb: &str, units: &[UnitName]) -> Result<()> {
     }
     let call = manager.call().args(["--no-block", verb, "--"]).args(units.iter().map(UnitName::as_str));
     call.read().map(drop).map_err(|error: Error| {
-        error.hint(format!("the new values are in place, but services may still use the old ones: {}", call.shown()))
+        error.help(format!("the new values are in place, but services may still use the old ones: {}", call.shown()))
     })
 }

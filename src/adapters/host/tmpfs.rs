@@ -62,7 +62,7 @@ impl Run {
         let stat = fstat(&fd).map_err(|error| Error::io(format!("cannot look at {}", shown.display()), error))?;
         if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o077 != 0 {
             return Err(Error::failed(format!("{} is not a directory of one user alone", shown.display()))
-                .hint("give the user's own runtime directory: $XDG_RUNTIME_DIR, %t in a unit"));
+                .help("give the user's own runtime directory: $XDG_RUNTIME_DIR, %t in a unit"));
         }
         Ok(Self { fd, shown, of_user: true })
     }
@@ -91,7 +91,7 @@ impl Run {
         let shown = self.shown.join(tree.link());
         let foreign = |what: &str| {
             Error::failed(format!("{} is {what}, and sealift keeps its own link there", shown.display()))
-                .hint(format!("see what made it, and move it away: mv {0} {0}.old", shown.display()))
+                .help(format!("find out what created it, and move it away: mv {0} {0}.old", shown.display()))
         };
         match readlinkat(&self.fd, tree.link(), Vec::new()) {
             Ok(target) => match tree.generation(&target.to_string_lossy()) {
@@ -148,7 +148,7 @@ impl Run {
         });
         let fd = fd.map_err(|error| {
             let failed = Error::io(format!("cannot mount memory at {}", shown.display()), error);
-            if error == Errno::PERM { failed.hint("only root may mount: run this as root") } else { failed }
+            if error == Errno::PERM { failed.help("only root may mount: run this as root") } else { failed }
         })?;
         self.check(&fd, &shown)?;
         Ok(Generations { fd, shown, tree })
@@ -168,22 +168,23 @@ impl Run {
         match u64::try_from(fstatfs(fd).map_err(failed)?.f_type) {
             Ok(RAMFS) => Ok(()),
             Ok(TMPFS) if never_swaps(&table(MOUNTS, shown)?, mount_id(fd).map_err(failed)?) => Ok(()),
-            Ok(TMPFS) if !self.of_user => Err(refused("a tmpfs that may swap").hint(remount)),
+            Ok(TMPFS) if !self.of_user => Err(refused("a tmpfs that may swap").help(remount)),
             Ok(TMPFS) => match swaps_openly(&table(SWAPS, shown)?, is_encrypted) {
                 None => Ok(()),
                 Some(device) => Err(refused(&format!("a tmpfs, and this machine swaps to {device}"))
-                    .hint("encrypt the swap, or keep it in memory (zram)")),
+                    .help("encrypt the swap, or keep it in memory (zram)")),
             },
-            _ if self.of_user => Err(refused("on a disk").hint("give the user's own runtime directory")),
-            _ => Err(refused("on a disk").hint(remount)),
+            _ if self.of_user => Err(refused("on a disk").help("give the user's own runtime directory")),
+            _ => Err(refused("on a disk").help(remount)),
         }
     }
 }
 
 /// One of the kernel's tables, as text.
 fn table(path: &str, shown: &Path) -> Result<String> {
-    let bytes = files::read(Path::new(path), MOUNTS_LIMIT)
-        .map_err(|error| Error::failed(format!("cannot tell whether {} may swap", shown.display())).because(error))?;
+    let bytes = files::read(Path::new(path), MOUNTS_LIMIT).map_err(|error| {
+        Error::failed(format!("cannot find out whether {} may be swapped", shown.display())).because(error)
+    })?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -262,7 +263,7 @@ fn own_directory(parent: &OwnedFd, name: &str, shown: &Path) -> Result<Option<Ow
         return Ok(Some(fd));
     }
     Err(Error::failed(format!("others can change what lies in {}", shown.display()))
-        .hint(format!("chown root:root {0} && chmod go-w {0}", shown.display())))
+        .help(format!("chown root:root {0} && chmod go-w {0}", shown.display())))
 }
 
 /// Whether root or we own it, and nobody else may write to it.

@@ -264,7 +264,7 @@ impl Invocation {
     fn start(&self, command: &mut Command) -> Result<Child> {
         let child = command.spawn().map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => Error::failed(format!("{} is not installed, or not in PATH", self.name()))
-                .hint(format!("install {}", self.name())),
+                .help(format!("install {}", self.name())),
             _ => Error::io(format!("cannot start {}", self.name()), error),
         })?;
         if let Some(limit) = OPEN_FILES.get() {
@@ -478,7 +478,7 @@ impl Invocation {
         let failed = |error: std::io::Error| Error::io(format!("cannot keep what {} prints", self.name()), error);
         let file =
             memfd_create("sealift-log", MemfdFlags::CLOEXEC).map(File::from).map_err(|error| failed(error.into()))?;
-        // As a pipe would be: a switch starts programs of users too, and whoever can look into one of those could open what
+        // As a pipe would be: a switch starts programs of users too, and anyone who can look into one of those could open what
         // everybody may, read the log and write into it.
         fchmod(&file, Mode::from_raw_mode(0o600)).map_err(|error| failed(error.into()))?;
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC;

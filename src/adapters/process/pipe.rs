@@ -52,7 +52,7 @@ impl End {
         }
     }
 
-    /// Waits so long for the child's end. Whether it has ended; where the kernel cannot tell, whoever asks waited for it.
+    /// Waits so long for the child's end. Whether it has ended; where the kernel cannot tell, the caller has waited for it.
     fn came(&self, limit: &Timespec) -> bool {
         self.0.as_ref().is_none_or(|end| poll(&mut [PollFd::new(end, PollFlags::IN)], Some(limit)) == Ok(1))
     }
@@ -129,7 +129,7 @@ pub struct Growing<'a> {
 }
 
 impl Growing<'_> {
-    /// Where there is something to read next; none where nothing was written. Whoever has the file can make it as long as
+    /// Where there is something to read next; none where nothing was written. Anyone who has the file can make it as long as
     /// they like without writing.
     fn next(&self) -> Result<Option<u64>> {
         match seek(self.file, SeekFrom::Data(self.at)) {

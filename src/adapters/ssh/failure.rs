@@ -1,4 +1,4 @@
-//! What ssh says when it fails, told apart: ssh itself has one exit code for all of it.
+//! What ssh says when it fails, distinguished: ssh itself has one exit code for all of it.
 
 use crate::error::{Error, Kind};
 
@@ -7,7 +7,7 @@ pub const OWN: i32 = 255;
 /// How much of what ssh says is shown.
 const LINES: usize = 4;
 
-/// Whom ssh was to reach.
+/// The host that ssh was to reach.
 pub struct Expected<'a> {
     /// As it is called in messages: the host's name, or `jump host gate`.
     pub label: &'a str,
@@ -74,7 +74,7 @@ pub fn error(expected: &Expected<'_>, said: &str, shown: Option<&str>) -> Error 
     if is_stranger(said) {
         return stranger(expected, said, shown);
     }
-    let (error, mend) = if has(&["Too many authentication failures"]) {
+    let (error, help) = if has(&["Too many authentication failures"]) {
         (
             refused(format!("{place} hangs up after too many keys of yours that it does not know")),
             format!(
@@ -123,7 +123,7 @@ pub fn error(expected: &Expected<'_>, said: &str, shown: Option<&str>) -> Error 
     let error = if !is_denied(said) && has(&away) { error.passing() } else { error };
     let last = last_lines(said);
     let error = if last.is_empty() { error } else { error.because(last) };
-    error.hint(mend)
+    error.help(help)
 }
 
 /// The error about a machine that is not proven to be the host.
@@ -136,12 +136,12 @@ fn stranger(expected: &Expected<'_>, said: &str, shown: Option<&str>) -> Error {
             format!("{label}: {place} has a host key that your known_hosts does not know"),
         )
         .because(last_lines(said))
-        .hint("log in there once by hand and compare its fingerprint");
+        .help("log in there once by hand and compare its fingerprint");
     }
     let shown = shown.map_or_else(|| "a key of another type".to_owned(), str::to_owned);
     Error::new(Kind::Unreachable, format!("{label}: the machine at {place} is not {label}, or its host key changed"))
         .because(format!("it shows {shown}; recipients.toml pins {}; nothing was sent", pinned.join(", ")))
-        .hint(format!(
+        .help(format!(
             "if it has a new key, compare the fingerprint on its own console, then `sealift host rekey {host} --ssh --fingerprint SHA256:…`; if not, somebody else answers at this address"
         ))
 }
@@ -168,7 +168,7 @@ mod tests {
         };
         let error = error(&expected, said, shown_key(said).as_deref());
         assert_eq!(error.kind(), Kind::Unreachable);
-        assert!(error.mend().is_some(), "{said}");
+        assert!(error.advice().is_some(), "{said}");
         error.in_one_line()
     }
 

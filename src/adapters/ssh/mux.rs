@@ -17,7 +17,7 @@ const CHECK: u32 = 0x1000_0004;
 const TERMINATE: u32 = 0x1000_0005;
 const ALIVE: u32 = 0x8000_0005;
 
-/// Has it begin its idle time anew: that it takes the call is enough.
+/// Has it begin its idle time again: that it takes the call is enough.
 pub fn knock(socket: &Path) {
     // One that is gone is found out by whoever needs it.
     let _gone = UnixStream::connect(socket);

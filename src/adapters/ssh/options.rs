@@ -1,4 +1,4 @@
-//! What every ssh call of ours says, by `-o` and never by `-F`: the user's ssh_config counts in all else. Whom we talk to,
+//! What every ssh call of ours says, by `-o` and never by `-F`: the user's ssh_config counts in all else. Who we talk to,
 //! and what goes along, is decided here and nowhere else. No option holds a blank, so that nix, which splits them, can
 //! take them too.
 
@@ -74,7 +74,7 @@ impl Known {
             return Err(plain
                 .failure(&output)
                 .about("ssh cannot be used")
-                .hint("mend ssh_config: `ssh -G HOST` tells"));
+                .help("correct ssh_config: `ssh -G HOST` shows what it says"));
         }
         let takes = |option: &&str| call(&[*option]).run().is_ok_and(|output| output.ended.well());
         Ok(Self(newer.into_iter().filter(takes).collect()))
@@ -106,7 +106,7 @@ impl Pins {
     pub fn new(host: &HostName, pins: &[String]) -> Result<Self> {
         let refused = |what: &str| {
             Error::new(crate::error::Kind::Unreachable, format!("{host}: {what}, so that no machine can prove to be it"))
-                .hint(format!(
+                .help(format!(
                     "pin it in recipients.toml: `ssh_keys = [\"ssh-ed25519 AAAA…\"]` under [hosts.{host}], from its /etc/ssh/ssh_host_ed25519_key.pub; or `sealift host add {host} --ssh …`"
                 ))
         };
@@ -229,7 +229,7 @@ mod tests {
         ] {
             let error = pins(bad).unwrap_err();
             assert_eq!(error.kind(), crate::error::Kind::Unreachable, "{bad:?}");
-            assert!(error.mend().unwrap().contains("ssh_keys = ["), "{bad:?}");
+            assert!(error.advice().unwrap().contains("ssh_keys = ["), "{bad:?}");
         }
     }
 

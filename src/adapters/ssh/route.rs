@@ -56,7 +56,7 @@ impl Place {
         let jumps = jump.split(',').filter(|hop| !hop.is_empty() && *hop != "none").map(|hop| {
             parse(hop).ok_or_else(|| {
                 Error::new(Kind::Unreachable, format!("the jump host {hop} of ssh_config is not understood"))
-                    .hint("write it as `ProxyJump [user@]host[:port]`, or use an alias")
+                    .help("write it as `ProxyJump [user@]host[:port]`, or use an alias")
             })
         });
         Ok(Self {
@@ -106,7 +106,7 @@ pub fn jumps(place: &Place) -> Result<Vec<Address>> {
                 Kind::Unreachable,
                 format!("the jump hosts to {} go round in a circle", place.name),
             )
-            .hint("see `ProxyJump` in ssh_config"));
+            .help("see `ProxyJump` in ssh_config"));
         }
     }
     Ok(hops)

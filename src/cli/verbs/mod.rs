@@ -64,7 +64,7 @@ pub enum Verb {
     ///
     /// No newline is added or taken. A terminal gets them only if they are plain text.
     Show(show::Args),
-    /// List the secrets and how they stand
+    /// List the secrets and their state
     ///
     /// Name, state, value, readers. Needs no private key.
     List(list::Args),
@@ -76,15 +76,15 @@ pub enum Verb {
     ///
     /// Its declaration, its files, and the name in their seals. Value, serial and readers stay.
     Mv(rename::MvArgs),
-    /// Bring sealed files in line with recipients.toml
+    /// Bring sealed files up to date with recipients.toml
     ///
-    /// All that drifted, or none if one cannot be opened. Values and their serials stay; files that are in line stay byte
+    /// All that drifted, or none if one cannot be opened. Values and their serials stay; files that are up to date stay byte
     /// for byte. Names who gains and who loses access; nobody loses it unless you say so, or name them with --remove. A
     /// file without a seal gets one only with --adopt, and only where nothing in git's history speaks against it.
     Rekey(rekey::Args),
     /// Give secrets new values
     ///
-    /// Sealed to today's readers. Values that the policy knows how to make are made; the others are asked for. Needs no
+    /// Sealed to today's readers. Values with a generator are generated; you are asked for the others. Needs no
     /// private key.
     Rotate(rotate::Args),
     /// Prove, without a private key, that every host can open exactly what it should
@@ -94,7 +94,7 @@ pub enum Verb {
     /// Look for plaintext: in the work tree, the next commit, the history, a built system
     ///
     /// Private keys, tokens, passwords, and with an identity the fleet's own values, exactly. Looks at the work tree and
-    /// the index unless told otherwise. Exit 0, or 10 with each finding, or 11 when it could not look everywhere. No
+    /// the index unless asked for more. Exit 0, or 10 with each finding, or 11 when it could not look everywhere. No
     /// value is ever printed.
     Scan(scan::Args),
     /// The pre-commit hook that looks for plaintext: put it in, take it away
@@ -105,14 +105,14 @@ pub enum Verb {
     ///
     /// By the seals alone: no private key, no history.
     Who(who::Args),
-    /// The machines: add, remove, list, give another key, put a made key in place
+    /// The machines: add, remove, list, give another key, install a generated key
     Host(host::Args),
     /// Make the fleet's systems the ones that run on its machines, with their secrets, or leave them as they were
     ///
-    /// Looks whether all is in place, builds the hosts' systems as whoever calls, shows what differs and asks. Then each
+    /// Checks the preconditions, builds the hosts' systems as the calling user, shows what changes and asks. Then each
     /// host opens and checks every secret, activates the system, looks whether all is well, and only then makes it what
     /// boots; a machine that is reached over SSH wants to hear from us over a new connection too. Any failure on the way
-    /// brings back the former system with its secrets: exit 6.
+    /// brings back the previous system with its secrets: exit 6.
     Deploy(Box<deploy::Args>),
     /// Write down what a deploy would do, to be reviewed
     ///
@@ -126,11 +126,11 @@ pub enum Verb {
     Apply(Box<deploy::ApplyArgs>),
     /// The fleet at a glance: what runs where, and what waits
     ///
-    /// Looks at every host as whoever logs in there: what runs, how far behind HEAD it is, whether its secrets are those
+    /// Looks at every host as the user who logs in there: what runs, how far behind HEAD it is, whether its secrets are those
     /// of the fleet's files, what has failed, what waits for a reboot, and who deployed last. Changes nothing, opens
     /// nothing.
     Status(status::Args),
-    /// Remove the files of a former layout, once every machine is verified
+    /// Remove the files of the old layout, once every machine is verified
     ///
     /// Looks at every machine first: each must run what was deployed last, and be as its checks and its manifest say.
     /// Then it lists the files that have a successor in the new layout and that no Nix file names, asks, and removes them
@@ -142,17 +142,17 @@ pub enum Verb {
     /// manifest of the system that runs: whether each file is there, whose it is, and whether somebody has changed it.
     /// Opens nothing.
     Verify(verify::Args),
-    /// Find the known faults of a machine and of the repository, each with its mend
+    /// Find the known faults of a machine and of the repository, and how to fix them
     ///
     /// Looks at this machine and at the repository of the working directory, or at one host of the fleet over SSH. Works
-    /// without a fleet too. Exit 0, or 3 with each fault; what is mended by --fix loses nothing: git is told of files,
-    /// and links that lead astray are removed.
+    /// without a fleet too. Exit 0, or 3 with each fault; what is fixed by --fix loses nothing: files are added to git,
+    /// and stale links are removed.
     Doctor(doctor::Args),
-    /// Make a former system run again, with its own secrets
+    /// Make an older system run again, with its own secrets
     ///
     /// Makes the generation before the current one run and boot again, with the secrets that it carries. Asks nothing.
     /// Fails like a deploy: what ran stays, or comes back. On this machine it works without a fleet too; then no checks
-    /// are made.
+    /// are run.
     Rollback(rollback::Args),
     /// List the systems that a machine can go back to
     ///

@@ -25,9 +25,9 @@ pub fn find(session: &Session, text: &str, config: &Path, request: &Request) -> 
     let value = files::read_plaintext(&file, LIMIT)?;
     let shape = request.shape.clone().unwrap_or(Shape::SshKey);
     let misfit = value.expose(|bytes| shape.check(bytes)).err();
-    if let Some(misfit) = misfit.filter(|misfit| misfit.mend.is_none()) {
+    if let Some(misfit) = misfit.filter(|misfit| misfit.fix.is_none()) {
         return Err(Error::usage(format!("{} is not of the shape {shape}: {}", file.display(), misfit.what))
-            .hint("signingkey must name the file of a private SSH key"));
+            .help("signingkey must name the file of a private SSH key"));
     }
     let stem = file.file_stem().map(|stem| stem.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     let plain = |letter: char| if letter.is_ascii_alphanumeric() || "._-".contains(letter) { letter } else { '-' };
@@ -37,8 +37,8 @@ pub fn find(session: &Session, text: &str, config: &Path, request: &Request) -> 
     let owner = match &request.owner {
         Some(owner) => owner.clone(),
         None => owner_of(&file, &line.path, request).ok_or_else(|| {
-            Error::usage("whose key it is cannot be told from its path")
-                .hint("git signs as its user, who must own the delivered file: `--owner USER`")
+            Error::usage("its path does not say whose key it is")
+                .help("git signs as its user, who must own the delivered file: `--owner USER`")
         })?,
     };
     Ok(Inline {
@@ -69,7 +69,7 @@ fn file_of(session: &Session, written: &str, config: &Path, request: &Request) -
     let there = candidates.iter().find(|path| path.symlink_metadata().is_ok());
     let file = there.ok_or_else(|| {
         Error::usage(format!("there is no file {written}"))
-            .hint("run this where the key is, or seal it there: `sealift seal NAME --from-file KEY --shape ssh-key`")
+            .help("run this where the key is, or seal it there: `sealift seal NAME --from-file KEY --shape ssh-key`")
     })?;
     // The file itself may not be a link; the folders on the way to it are the person's own.
     match (file.parent().map(std::fs::canonicalize), file.file_name()) {

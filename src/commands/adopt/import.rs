@@ -161,7 +161,7 @@ pub fn agenix(session: &mut Session, request: &Request) -> Result<Report> {
     );
     if !request.yes && !session.talk.confirm(&question)? {
         return Err(
-            Error::failed("nothing was taken over").hint("`--dry-run` shows it, `--yes` does it without asking")
+            Error::failed("nothing was taken over").help("`--dry-run` shows it, `--yes` does it without asking")
         );
     }
     seal(session, &plan, taken, &mut changes)?;
@@ -224,7 +224,7 @@ fn rules(root: &Path, request: &Request) -> Result<(String, String)> {
             .find(|path| path.symlink_metadata().is_ok())
             .ok_or_else(|| {
                 Error::usage("there is no secrets.nix at the top of the fleet, nor in secrets/")
-                    .hint("name the rules file of agenix: `--rules FILE`")
+                    .help("name the rules file of agenix: `--rules FILE`")
             })?,
     };
     let place = path.parent().map(std::fs::canonicalize);
@@ -233,7 +233,7 @@ fn rules(root: &Path, request: &Request) -> Result<(String, String)> {
     };
     let folder = place.strip_prefix(root).ok().and_then(Path::to_str).ok_or_else(|| {
         Error::usage(format!("{} is not in the fleet {}", path.display(), root.display()))
-            .hint("its files are to be secrets of this fleet: copy them in first")
+            .help("its files are to be secrets of this fleet: copy them in first")
     })?;
     let folder = if folder.is_empty() { String::new() } else { format!("{folder}/") };
     Ok((folder.clone(), format!("{folder}{name}")))
@@ -268,7 +268,7 @@ fn people_and_machines(
         if let Some(holder) = known.get(&recipient.fingerprint()) {
             if let Holder::Retired(host) = holder {
                 return Err(Error::usage(format!("a key of {host}, which was removed, is in the rules"))
-                    .hint("take it out of the rules file first"));
+                    .help("take it out of the rules file first"));
             }
             holders.insert(text, holder.clone());
             continue;
@@ -300,7 +300,7 @@ fn people_and_machines(
             (false, true, Ok(host), _) => {
                 if policy.hosts.contains_key(host.as_str()) || report.hosts.contains(&host) {
                     return Err(Error::usage(format!("the rules have another key for the host {host}"))
-                        .hint(format!("which one is right? `sealift host rekey {host}` gives it another")));
+                        .help(format!("which one is right? `sealift host rekey {host}` gives it another")));
                 }
                 edit.add_host(&host, std::slice::from_ref(&recipient), None, &[])?;
                 report.hosts.push(host.clone());
@@ -317,8 +317,8 @@ fn people_and_machines(
         return Ok(holders);
     }
     unknown.sort();
-    Err(Error::usage(format!("whose keys these are is not told: {}", unknown.join(", ")))
-        .hint("say it by their names in the rules: `--host NAME` for a machine, `--admin NAME` for a person; keys without a name get one by `let`"))
+    Err(Error::usage(format!("the owner of these keys is unknown: {}", unknown.join(", ")))
+        .help("say it by their names in the rules: `--host NAME` for a machine, `--admin NAME` for a person; keys without a name get one by `let`"))
 }
 
 fn entries_of(entries: &[Entry], text: &str) -> String {
@@ -356,7 +356,7 @@ fn declare(
         return leave(report, "there is no such file");
     }
     let Some(name) = agenix::name_of(&from) else {
-        return leave(report, "no name of a secret can be made of its path");
+        return leave(report, "no secret name can be derived from its path");
     };
     let policy = &session.fleet.policy;
     if policy.secrets.contains_key(name.as_str()) {
@@ -364,7 +364,7 @@ fn declare(
     }
     if let Some(other) = names.insert(name.as_str().to_owned(), entry.file.clone()) {
         return Err(Error::usage(format!("{other} and {} would both be the secret {name}", entry.file))
-            .hint("rename one of the two files, and its rule"));
+            .help("rename one of the two files, and its rule"));
     }
     let mut hosts: Vec<HostName> = entry
         .keys
@@ -387,7 +387,7 @@ fn declare(
         let bytes = bytes?;
         if session.fleet.root.join(&to).symlink_metadata().is_ok() {
             return Err(
-                Error::failed(format!("{to} is there already, where {from} would go")).hint("move one of the two away")
+                Error::failed(format!("{to} is there already, where {from} would go")).help("move one of the two away")
             );
         }
         report.moved.push((from.clone(), to));

@@ -57,7 +57,7 @@ pub struct Report {
     pub also_in: Vec<String>,
     /// What of the history was not looked at.
     pub not_looked_at: Vec<String>,
-    /// Where others could read the value, or why that cannot be told; none where nobody could.
+    /// Where others could read the value, or why that is unknown; none where nobody could.
     pub exposed: Option<&'static str>,
 }
 
@@ -72,7 +72,7 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     let text = std::str::from_utf8(&bytes).map_err(|_| Error::usage(format!("{relative} is not UTF-8 text")))?;
     if text.contains('\r') {
         return Err(Error::usage(format!("{relative} has CRLF line endings, or a carriage return"))
-            .hint("write it with line feeds alone, then run this again"));
+            .help("write it with line feeds alone, then run this again"));
     }
     let inline = if relative.ends_with(".nix") {
         nix::find(text, request).map_err(|error| error.about(&relative))?
@@ -124,7 +124,7 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     let question = format!("Seal it as {name}, and change {relative} like this?");
     if !request.yes && !session.talk.confirm(&question)? {
         return Err(
-            Error::failed("nothing was adopted").hint("`--yes` does it without asking, `--dry-run` only shows it")
+            Error::failed("nothing was adopted").help("`--yes` does it without asking, `--dry-run` only shows it")
         );
     }
     staged_along(session, &git, &path, &bytes, &relative)?;
@@ -180,13 +180,13 @@ fn filled(value: Plaintext, content: Option<&str>) -> Plaintext {
 fn shaped(value: Plaintext, shape: &Shape) -> Result<Plaintext> {
     let refused = |what: &str| {
         Error::failed(format!("the value is not of the shape {shape}: {what}"))
-            .hint("name another with `--shape`; raw takes any bytes")
+            .help("name another with `--shape`; raw takes any bytes")
     };
     let Err(misfit) = value.expose(|bytes| shape.check(bytes)) else { return Ok(value) };
-    let mend = misfit.mend.ok_or_else(|| refused(misfit.what))?;
-    let mended = value.expose(|bytes| Plaintext::concat(&mend.parts(bytes)));
-    mended.expose(|bytes| shape.check(bytes)).map_err(|misfit| refused(misfit.what))?;
-    Ok(mended)
+    let fix = misfit.fix.ok_or_else(|| refused(misfit.what))?;
+    let fixed = value.expose(|bytes| Plaintext::concat(&fix.parts(bytes)));
+    fixed.expose(|bytes| shape.check(bytes)).map_err(|misfit| refused(misfit.what))?;
+    Ok(fixed)
 }
 
 /// The file, and its path from the top of the fleet.
@@ -200,7 +200,7 @@ fn place(root: &Path, file: &Path) -> Result<(PathBuf, String)> {
     let inside = path.strip_prefix(root).ok().and_then(Path::to_str).map(str::to_owned);
     let inside = inside.ok_or_else(|| {
         Error::usage(format!("{shown} is not in the fleet {}", root.display()))
-            .hint("adopt changes files of the fleet alone; `sealift seal NAME --from-file FILE` seals any other")
+            .help("adopt changes files of the fleet alone; `sealift seal NAME --from-file FILE` seals any other")
     })?;
     if inside == FILE || inside.starts_with("secrets/") || inside.starts_with(".git/") {
         return Err(Error::usage(format!("{inside} is not a file that holds a value inline")));
@@ -216,7 +216,7 @@ fn read(path: &Path, relative: &str) -> Result<(Vec<u8>, u32)> {
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o111 != 0 {
         return Err(Error::usage(format!("{relative} is executable, which a file that is only read need not be"))
-            .hint(format!("run `chmod -x {relative}`, then this again")));
+            .help(format!("run `chmod -x {relative}`, then this again")));
     }
     Ok((bytes, mode))
 }
@@ -231,9 +231,9 @@ fn host_of(session: &Session, relative: &str) -> Result<String> {
         Some(word) if word.parse::<HostName>().is_ok() => Err(Error::usage(format!(
             "{relative} is of the host {word}, which {FILE} does not have"
         ))
-        .hint(format!("add it: `sealift host add {word} --key-file KEY.pub`, or say who reads it: `--hosts LIST`"))),
-        _ => Err(Error::usage(format!("the place of {relative} does not tell which hosts read it"))
-            .hint(format!("say it with `--hosts`: {}, @TAG or *", known.join(", ")))),
+        .help(format!("add it: `sealift host add {word} --key-file KEY.pub`, or say who reads it: `--hosts LIST`"))),
+        _ => Err(Error::usage(format!("the path {relative} does not say which hosts read it"))
+            .help(format!("say it with `--hosts`: {}, @TAG or *", known.join(", ")))),
     }
 }
 
@@ -244,13 +244,13 @@ fn name(session: &Session, request: &Request, inline: &Inline, hosts: &[String])
     let taken = |name: &SecretName| session.fleet.policy.secrets.contains_key(name.as_str()) || there(name);
     if let Some(name) = &request.name {
         if taken(name) {
-            return Err(Error::usage(format!("there is a secret {name} already")).hint("choose another name"));
+            return Err(Error::usage(format!("there is a secret {name} already")).help("choose another name"));
         }
         return Ok(name.clone());
     }
     let proposed = |text: &str| {
         text.parse::<SecretName>().map_err(|_| {
-            Error::usage(format!("no name can be made of {}", inline.option)).hint("give one with `--name`")
+            Error::usage(format!("no secret name can be derived from {}", inline.option)).help("give one with `--name`")
         })
     };
     let first = proposed(&inline.name)?;
@@ -266,7 +266,7 @@ fn name(session: &Session, request: &Request, inline: &Inline, hosts: &[String])
         }
         _ => {}
     }
-    Err(Error::usage(format!("there is a secret {first} already")).hint("give another name with `--name`"))
+    Err(Error::usage(format!("there is a secret {first} already")).help("give another name with `--name`"))
 }
 
 /// Declares the secret; the lines that this adds to the policy.
@@ -295,7 +295,7 @@ fn declare(
     let text = edit.text();
     let policy = parse::parse(&text)?;
     if policy.secrets[name.as_str()].hosts.is_empty() {
-        return Err(Error::usage(format!("{name} would be for no host")).hint("name some: `--hosts LIST`"));
+        return Err(Error::usage(format!("{name} would be for no host")).help("name some: `--hosts LIST`"));
     }
     let before: Vec<&str> = session.fleet.text.lines().collect();
     let same = text.lines().zip(&before).take_while(|(new, old)| new == *old).count();

@@ -15,25 +15,25 @@ use crate::error::{Error, Result};
 pub fn find(text: &str, request: &Request) -> Result<Inline> {
     let all = rules::look(text).map_err(|unread| {
         Error::usage(unread.to_string())
-            .hint("adopt changes only what it can read whole; `nix-instantiate --parse` says more")
+            .help("adopt changes only what it can read whole; `nix-instantiate --parse` says more")
     })?;
     let found = choose(text, &all, request)?;
-    let hint = |error: Error| error.hint(found.mend());
+    let help = |error: Error| error.help(found.advice());
     let odd = |what: &str| Error::usage(format!("line {}: {what}", found.line));
     let literal = matches!(found.rule, Rule::InlineSecret | Rule::PasswordHash | Rule::SecretOption);
     let moved = found.target();
     if !literal && moved.is_none() {
-        return Err(hint(odd(&found.what())));
+        return Err(help(odd(&found.what())));
     }
     let target = match (&request.twin, moved) {
         (Some(twin), _) => beside(found, twin)?,
         (None, Some(moved)) => moved,
         (None, None) if found.known.is_some() => {
-            return Err(hint(odd(&format!("{} has no option beside it that takes a file", found.option()))));
+            return Err(help(odd(&format!("{} has no option beside it that takes a file", found.option()))));
         }
         (None, None) => {
             return Err(odd(&format!("{} is of a module that sealift does not know", found.option()))
-                .hint("if it has an option beside it that takes a file, name that one: `--twin passwordFile`"));
+                .help("if it has an option beside it that takes a file, name that one: `--twin passwordFile`"));
         }
     };
     let value = literal::value(text, found.span.clone())?;
@@ -43,7 +43,7 @@ pub fn find(text: &str, request: &Request) -> Result<Inline> {
         let plain = |byte: &u8| !byte.is_ascii_control() && !b"\"\\".contains(byte);
         if !value.expose(|bytes| bytes.iter().all(plain)) {
             return Err(odd("the value has characters that JSON would need escaped")
-                .hint("seal the whole JSON by hand: `sealift seal NAME --shape json`, then the option"));
+                .help("seal the whole JSON by hand: `sealift seal NAME --shape json`, then the option"));
         }
     }
     let shape = match &request.shape {
@@ -55,11 +55,11 @@ pub fn find(text: &str, request: &Request) -> Result<Inline> {
         let plain = |byte: &u8| byte.is_ascii_graphic() && !b"\"'\\`$#;".contains(byte);
         if !value.expose(|bytes| bytes.iter().all(plain)) {
             return Err(odd("the value has characters that an environment file would need quoted")
-                .hint(format!("seal it by hand, quoted: `sealift seal NAME --shape {shape}`")));
+                .help(format!("seal it by hand, quoted: `sealift seal NAME --shape {shape}`")));
         }
         if known.is_some_and(Row::is_a_variable) && variable.bytes().any(|byte| byte.is_ascii_lowercase()) {
             return Err(odd(&format!("{variable} is not how a variable of the environment is written"))
-                .hint("say which variable the service reads: `--shape env:NAME`"));
+                .help("say which variable the service reads: `--shape env:NAME`"));
         }
     }
     let star = found.stars.first().map_or("", String::as_str);
@@ -92,7 +92,7 @@ fn beside(found: &Found, twin: &str) -> Result<Vec<String>> {
         || !twin.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-'".contains(&byte))
     {
         return Err(Error::usage("`--twin` is not the name of one option")
-            .hint("name the option beside it that takes a file, such as passwordFile"));
+            .help("name the option beside it that takes a file, such as passwordFile"));
     }
     let folder = found.option.len().saturating_sub(1 + found.elements());
     let folder = found.option.get(..folder).unwrap_or_default();
@@ -136,12 +136,12 @@ fn choose<'a>(text: &str, all: &'a [Found], request: &Request) -> Result<&'a Fou
         [one] => Ok(one),
         [] if all.is_empty() => {
             Err(Error::usage(format!("line {} gives no secret inline, nor does any other line", request.line))
-                .hint("sealift knows the options of common modules, and names such as password; see docs/adopt.md"))
+                .help("sealift knows the options of common modules, and names such as password; see docs/adopt.md"))
         }
         [] => Err(Error::usage(format!("line {} gives no secret inline", request.line))
-            .hint(format!("these do: {}", listed(&all.iter().collect::<Vec<_>>())))),
+            .help(format!("these do: {}", listed(&all.iter().collect::<Vec<_>>())))),
         more => Err(Error::usage(format!("line {} gives more than one: {}", request.line, listed(more)))
-            .hint("name the column too, PATH:LINE:COLUMN, or write each on a line of its own")),
+            .help("name the column too, PATH:LINE:COLUMN, or write each on a line of its own")),
     }
 }
 

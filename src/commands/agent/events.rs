@@ -1,4 +1,4 @@
-//! How the program on the host talks: events to whoever listens, and the same into the log of the run.
+//! How the program on the host talks: events to the caller, and the same into the log of the run.
 
 use std::sync::{Arc, OnceLock};
 
@@ -7,20 +7,20 @@ use secrecy::SecretString;
 use crate::adapters::host::run_dir::Bench;
 use crate::adapters::prompt::Ask;
 use crate::commands::talk::{Event, Talk};
-use crate::domain::deploy::protocol::Told;
+use crate::domain::deploy::protocol::HostEvent;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Kind, Result};
 
 /// Whoever listens to the program on the host. That nobody listens any more does not stop the work.
-pub type Listener = Box<dyn Fn(&Told) + Send + Sync>;
+pub type Listener = Box<dyn Fn(&HostEvent) + Send + Sync>;
 
 /// Tells and logs.
-pub struct Teller {
+pub struct Reporter {
     listener: Listener,
     bench: OnceLock<Arc<Bench>>,
 }
 
-impl Teller {
+impl Reporter {
     /// Tells this listener.
     pub fn new(listener: Listener) -> Self {
         Self { listener, bench: OnceLock::new() }
@@ -34,23 +34,23 @@ impl Teller {
 
     /// A step begins.
     pub fn step(&self, text: impl Into<String>) {
-        self.tell(&Told::Step { text: text.into() });
+        self.tell(&HostEvent::Step { text: text.into() });
     }
 
     /// A line of the system's own programs.
     pub fn said(&self, text: &str) {
         if !text.trim().is_empty() {
-            self.tell(&Told::Said { text: text.to_owned() });
+            self.tell(&HostEvent::Said { text: text.to_owned() });
         }
     }
 
     /// Something is wrong, and the work goes on.
     pub fn warn(&self, text: impl Into<String>) {
-        self.tell(&Told::Warning { text: text.into() });
+        self.tell(&HostEvent::Warning { text: text.into() });
     }
 
     /// Tells it.
-    pub fn tell(&self, told: &Told) {
+    pub fn tell(&self, told: &HostEvent) {
         if let Some(bench) = self.bench.get() {
             bench.log(told);
         }
@@ -58,7 +58,7 @@ impl Teller {
     }
 }
 
-impl Ask for Teller {
+impl Ask for Reporter {
     fn passphrase(&self, what: &str) -> Result<SecretString> {
         Err(Error::new(Kind::NoIdentity, format!("{what} is protected by a passphrase, and a host has nobody to ask")))
     }
@@ -76,7 +76,7 @@ impl Ask for Teller {
     }
 }
 
-impl Talk for Teller {
+impl Talk for Reporter {
     fn event(&self, event: Event) {
         match event {
             Event::Note(text) | Event::Step(text) => self.said(&text),

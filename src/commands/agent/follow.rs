@@ -1,16 +1,16 @@
-//! Tells again what a run told, from its log, and goes on with it to its end.
+//! Replays what a run reported, from its log, and goes on with it to its end.
 
 use std::time::{Duration, Instant};
 
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::{closure, run_dir, units};
-use crate::commands::agent::events::Teller;
-use crate::domain::deploy::protocol::Told;
+use crate::commands::agent::events::Reporter;
+use crate::domain::deploy::protocol::HostEvent;
 use crate::error::{Error, Kind, Result};
 
 /// How often a run that is at work is looked at.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long a run that was killed may wait for whoever ends it: its unit, or that of the running system.
+/// How long a run that was killed may wait for what ends it: its unit, or that of the running system.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// The same while the machine boots, where a unit will do it.
 const BOOT: Duration = Duration::from_secs(150);
@@ -19,10 +19,10 @@ const BOOT: Duration = Duration::from_secs(150);
 ///
 /// # Errors
 /// When there is no such run, or it was killed.
-pub fn run(root: &Root, name: &str, teller: &Teller) -> Result<Told> {
+pub fn run(root: &Root, name: &str, reporter: &Reporter) -> Result<HostEvent> {
     let name = if name.is_empty() { run_dir::newest(root) } else { Some(name.to_owned()) };
     let unknown = || {
-        Error::failed("there is no such run here").hint("it never began, and nothing was changed; or it is long ago")
+        Error::failed("there is no such run here").help("it never began, and nothing was changed; or it is long ago")
     };
     let name = name.ok_or_else(unknown)?;
     let recovers = units::runs(root) && root.exists(&format!("{}/{}", closure::RUNNING, closure::RECOVERS));
@@ -35,10 +35,10 @@ pub fn run(root: &Root, name: &str, teller: &Teller) -> Result<Told> {
         let lines = run_dir::log(root, &name)?.ok_or_else(unknown)?;
         for event in lines.iter().skip(told) {
             match event {
-                Told::End(_) => return Ok(event.clone()),
+                HostEvent::End(_) => return Ok(event.clone()),
                 // Of the boot before: it goes on now.
-                Told::GoesDown => {}
-                event => teller.tell(event),
+                HostEvent::GoesDown => {}
+                event => reporter.tell(event),
             }
         }
         told = lines.len();
@@ -47,7 +47,7 @@ pub fn run(root: &Root, name: &str, teller: &Teller) -> Result<Told> {
             alone = None;
         } else if since > patience || !run_dir::is_unfinished(root) {
             return Err(Error::new(Kind::Person, format!("run {name} was killed"))
-                .hint("the next deploy or rollback finishes it or goes back"));
+                .help("the next deploy or rollback finishes it or goes back"));
         }
         std::thread::sleep(PAUSE);
     }

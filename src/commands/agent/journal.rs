@@ -126,8 +126,8 @@ impl Journal {
     pub fn left(bench: &Bench, words: &str) -> Result<Option<Self>> {
         let Some(bytes) = bench.journal()? else { return Ok(None) };
         let unreadable = || {
-            Error::new(Kind::Person, "a deploy was interrupted, and its journal cannot be read").hint(format!(
-                "look at what runs (`sealift generations{words}`), mend it, then remove /var/lib/sealift/deploy/journal.json there",
+            Error::new(Kind::Person, "a deploy was interrupted, and its journal cannot be read").help(format!(
+                "look at what runs (`sealift generations{words}`), fix it, then remove /var/lib/sealift/deploy/journal.json there",
             ))
         };
         let journal: Self = serde_json::from_slice(&bytes).map_err(|error| unreadable().because(error))?;

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 /// The verb under which the program on the host is started.
 pub const VERB: &str = "host-run";
-/// Says that the part that does the work is meant, and for which user it waits.
+/// Says that the part that does the work is asked for, and for which user it waits.
 pub const HERE: &str = "--here";
 /// Finishes or takes back what a killed run left.
 pub const RECOVER: &str = "--recover";

@@ -23,14 +23,14 @@ use crate::adapters::host::host_key::machine_keys;
 use crate::adapters::host::run_dir::{self, Bench};
 use crate::adapters::host::{closure, etc_nixos, facts, profile, units};
 use crate::adapters::{process, signals};
-use crate::commands::agent::events::{Listener, Teller};
+use crate::commands::agent::events::{Listener, Reporter};
 use crate::commands::agent::launch::Front;
 use crate::commands::agent::transaction::Ended;
 use crate::commands::install;
 use crate::domain::deploy::diff::Action;
 use crate::domain::deploy::host_facts::Record;
 use crate::domain::deploy::protocol::{
-    Failure, LONGEST, Look, Order, Outcome, Profile, Told, VERSION, Verdict, Verified, Work, is_run,
+    Failure, HostEvent, LONGEST, Look, Order, Outcome, Profile, VERSION, Verdict, Verified, Work, is_run,
 };
 use crate::error::{Error, Result};
 
@@ -54,7 +54,7 @@ pub fn run(order: &[u8], part: &Part, listener: Listener) -> bool {
     {
         return match machine(order).and_then(|root| front.start(&root, order)) {
             Ok(well) => well,
-            Err(error) => tell_end(&Teller::new(listener), Err(error)),
+            Err(error) => tell_end(&Reporter::new(listener), Err(error)),
         };
     }
     let user = match part {
@@ -64,9 +64,9 @@ pub fn run(order: &[u8], part: &Part, listener: Listener) -> bool {
             *user
         }
     };
-    let teller = Arc::new(Teller::new(listener));
-    let last = order.and_then(|order| carry_out(&machine(&order)?, &order, user, &teller));
-    tell_end(&teller, last)
+    let reporter = Arc::new(Reporter::new(listener));
+    let last = order.and_then(|order| carry_out(&machine(&order)?, &order, user, &reporter));
+    tell_end(&reporter, last)
 }
 
 /// Finishes or takes back what a killed run left on this machine, if there is anything. A run that is at work is left alone,
@@ -92,21 +92,21 @@ pub fn recover(root: &Root, who: &str, run: &str, wait: bool, listener: Listener
         host: None,
         work: Work::Recover,
     };
-    let teller = Arc::new(Teller::new(listener));
-    let last = change(root, &order, 0, &teller);
+    let reporter = Arc::new(Reporter::new(listener));
+    let last = change(root, &order, 0, &reporter);
     // The unit of the run and that of the machine may both want to; one is enough, and tells how it ended.
     if last.is_err() && run_dir::is_held(root) {
         return Ok(true);
     }
-    let well = !matches!(&last, Err(_) | Ok(Told::End(Verdict { outcome: Outcome::Person, .. })));
-    tell_end(&teller, last);
+    let well = !matches!(&last, Err(_) | Ok(HostEvent::End(Verdict { outcome: Outcome::Person, .. })));
+    tell_end(&reporter, last);
     Ok(well)
 }
 
 /// Tells the last event, and says whether it is a good one.
-fn tell_end(teller: &Teller, last: Result<Told>) -> bool {
+fn tell_end(reporter: &Reporter, last: Result<HostEvent>) -> bool {
     let last = last.unwrap_or_else(|error| {
-        Told::End(Verdict {
+        HostEvent::End(Verdict {
             outcome: Outcome::Failed,
             generation: None,
             running: None,
@@ -114,8 +114,8 @@ fn tell_end(teller: &Teller, last: Result<Told>) -> bool {
             failure: Some(Failure::from(&error)),
         })
     });
-    teller.tell(&last);
-    !matches!(last, Told::GoesDown | Told::End(Verdict { failure: Some(_), .. }))
+    reporter.tell(&last);
+    !matches!(last, HostEvent::GoesDown | HostEvent::End(Verdict { failure: Some(_), .. }))
 }
 
 /// Reads an order.
@@ -133,7 +133,7 @@ fn parse(order: &[u8]) -> Result<Order> {
             "the order is of version {}, and this program takes version {VERSION}",
             version.version
         ))
-        .hint("use the same version of sealift on both sides"));
+        .help("use the same version of sealift on both sides"));
     }
     let order: Order = serde_json::from_slice(order).map_err(malformed)?;
     // An empty one to follow is the newest.
@@ -153,14 +153,14 @@ fn parse(order: &[u8]) -> Result<Order> {
 }
 
 /// Does what was asked for; the last thing to be told.
-fn carry_out(root: &Root, order: &Order, user: u32, teller: &Arc<Teller>) -> Result<Told> {
+fn carry_out(root: &Root, order: &Order, user: u32, reporter: &Arc<Reporter>) -> Result<HostEvent> {
     match &order.work {
-        Work::Survey(question) => Ok(Told::Survey(Box::new(survey::of(root, question)?))),
-        Work::Generations => Ok(Told::Generations(generations::here(root.path())?)),
-        Work::Verify(checks) => verified(root, order, checks).map(Told::Verified),
-        Work::Follow(run) => follow::run(root, run, teller),
-        Work::Examine => Ok(Told::Examined(Box::new(facts::machine(root, machine_keys(root))))),
-        Work::Switch(_) | Work::Recover => change(root, order, user, teller),
+        Work::Survey(question) => Ok(HostEvent::Survey(Box::new(survey::of(root, question)?))),
+        Work::Generations => Ok(HostEvent::Generations(generations::here(root.path())?)),
+        Work::Verify(checks) => verified(root, order, checks).map(HostEvent::Verified),
+        Work::Follow(run) => follow::run(root, run, reporter),
+        Work::Examine => Ok(HostEvent::Examined(Box::new(facts::machine(root, machine_keys(root))))),
+        Work::Switch(_) | Work::Recover => change(root, order, user, reporter),
     }
 }
 
@@ -176,46 +176,46 @@ fn verified(root: &Root, order: &Order, checks: &[Look]) -> Result<Verified> {
 }
 
 /// What changes the machine: one at a time, written down, recorded.
-fn change(root: &Root, order: &Order, user: u32, teller: &Arc<Teller>) -> Result<Told> {
+fn change(root: &Root, order: &Order, user: u32, reporter: &Arc<Reporter>) -> Result<HostEvent> {
     let bench = Arc::new(Bench::take(root, &order.run, &order.who)?);
-    teller.log_to(&bench);
+    reporter.log_to(&bench);
     // A closed lid or a reboot in the middle of a switch would be one more thing to recover from; that nobody can be asked
     // for it is no reason to switch nothing.
     let awake = units::stay_awake(root);
     if let Err(error) = &awake {
-        teller.warn(format!("sleep and shutdown cannot be held off meanwhile: {}", error.message()));
+        reporter.warn(format!("sleep and shutdown cannot be held off meanwhile: {}", error.message()));
     }
-    let recovered = match rollback::recover(root, &bench, order, teller)? {
-        Some((_, ended)) if ended.outcome == Outcome::Lost => return Ok(Told::GoesDown),
+    let recovered = match rollback::recover(root, &bench, order, reporter)? {
+        Some((_, ended)) if ended.outcome == Outcome::Lost => return Ok(HostEvent::GoesDown),
         Some((former, ended)) => {
             let verdict = verdict(root, &former, &ended);
             record(root, &bench, &former, &verdict);
             // Whoever still waits for that run is told.
-            bench.log_end(&former.run, &Told::End(verdict.clone()));
+            bench.log_end(&former.run, &HostEvent::End(verdict.clone()));
             Some(verdict)
         }
         None => None,
     };
     let Work::Switch(switch) = &order.work else {
-        return Ok(Told::End(recovered.unwrap_or_else(|| verdict(root, order, &Ended::well(Outcome::Nothing)))));
+        return Ok(HostEvent::End(recovered.unwrap_or_else(|| verdict(root, order, &Ended::well(Outcome::Nothing)))));
     };
     // The way back failed: nothing more is done before a person looked.
     if let Some(verdict) = recovered.filter(|verdict| verdict.outcome == Outcome::Person) {
-        return Ok(Told::End(verdict));
+        return Ok(HostEvent::End(verdict));
     }
     let ended = switch
         .link
         .as_deref()
         .map_or(Ok(()), |to| etc_nixos::prepare(root, to))
-        .and_then(|()| transaction::run(root, &bench, teller, order, switch, user, rollback::go))
+        .and_then(|()| transaction::run(root, &bench, reporter, order, switch, user, rollback::go))
         .unwrap_or_else(|error| Ended { outcome: Outcome::Failed, failure: Some(error) });
     if ended.outcome == Outcome::Lost {
-        return Ok(Told::GoesDown);
+        return Ok(HostEvent::GoesDown);
     }
     let verdict = verdict(root, order, &ended);
-    link(root, order, &verdict, teller);
+    link(root, order, &verdict, reporter);
     record(root, &bench, order, &verdict);
-    Ok(Told::End(verdict))
+    Ok(HostEvent::End(verdict))
 }
 
 /// What an order came to, and how the machine is now.
@@ -231,7 +231,7 @@ fn verdict(root: &Root, order: &Order, ended: &Ended) -> Verdict {
 
 /// Lets /etc/nixos lead where it was asked to, or, after a way back by hand, where it led before. The system is well by then,
 /// and stays so.
-fn link(root: &Root, order: &Order, verdict: &Verdict, teller: &Teller) {
+fn link(root: &Root, order: &Order, verdict: &Verdict, reporter: &Reporter) {
     let Work::Switch(switch) = &order.work else { return };
     let stays = matches!(switch.action, Action::Switch | Action::Boot);
     if !stays || !matches!(verdict.outcome, Outcome::Done | Outcome::PendingReboot) {
@@ -244,8 +244,8 @@ fn link(root: &Root, order: &Order, verdict: &Verdict, teller: &Teller) {
     };
     match told {
         Ok(None) => {}
-        Ok(Some(text)) => teller.tell(&Told::Step { text }),
-        Err(error) => teller.tell(&Told::Warning { text: error.in_one_line() }),
+        Ok(Some(text)) => reporter.tell(&HostEvent::Step { text }),
+        Err(error) => reporter.tell(&HostEvent::Warning { text: error.in_one_line() }),
     }
 }
 

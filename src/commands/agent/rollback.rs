@@ -8,7 +8,7 @@ use crate::adapters::fs::root::Root;
 use crate::adapters::host::activation::{Activation, Program, end_left};
 use crate::adapters::host::run_dir::Bench;
 use crate::adapters::host::{ack, closure, home, profile, units};
-use crate::commands::agent::events::Teller;
+use crate::commands::agent::events::Reporter;
 use crate::commands::agent::journal::{Journal, Step};
 use crate::commands::agent::secrets::{take_all, take_back};
 use crate::commands::agent::transaction::{Ended, Transaction, activated, let_go, point};
@@ -28,7 +28,7 @@ pub fn go(transaction: &mut Transaction<'_>, why: Error) -> Ended {
         return Ended::later();
     }
     if transaction.journal.reached > Step::Begun {
-        transaction.teller.warn(format!("{}; going back", why.message()));
+        transaction.reporter.warn(format!("{}; going back", why.message()));
     }
     let busy = transaction.journal.reached == Step::Activate && why.kind() == Kind::Failed;
     // Nothing was switched yet: what failed was putting secrets in place, or another switch was in the way.
@@ -50,7 +50,7 @@ pub fn go(transaction: &mut Transaction<'_>, why: Error) -> Ended {
         };
     }
     let words = words_of(&transaction.journal.order);
-    let failure = Error::all(Kind::Person, format!("{}, and the way back failed too", why.message()), faults).hint(
+    let failure = Error::all(Kind::Person, format!("{}, and the way back failed too", why.message()), faults).help(
         format!("the host needs a person: `sealift generations{words}` shows what there is, `sealift rollback{words} --to N` goes to one of them"),
     );
     // Of several checks that got worse the message tells only how many.
@@ -69,13 +69,13 @@ fn rolled_back(root: &Root, switch: &Switch, journal: &Journal, why: &Error) -> 
     };
     let error = Error::new(Kind::RolledBack, what).because(reasons(why).collect::<Vec<_>>().join("\n"));
     let next = match (switch.profile, journal.reached) {
-        (Profile::Generation(_), Step::Verify) => "`--no-checks` goes back whatever the checks say".to_owned(),
+        (Profile::Generation(_), Step::Verify) => "`--no-checks` goes back without running the checks".to_owned(),
         (Profile::Generation(_), _) => {
             format!("`sealift generations{}` shows what else there is", words_of(&journal.order))
         }
-        (Profile::New, _) => "mend what failed, and deploy again".to_owned(),
+        (Profile::New, _) => "fix what failed, and deploy again".to_owned(),
     };
-    error.hint(why.mend().map_or(next, str::to_owned))
+    error.help(why.advice().map_or(next, str::to_owned))
 }
 
 /// What went wrong, and its parts.
@@ -126,11 +126,11 @@ fn undo(transaction: &mut Transaction<'_>, switch: &Switch, busy: bool) -> Vec<E
         reached >= Step::Activate && !busy && switch.live && matches!(switch.action, Action::Test | Action::Switch)
     };
     if let Some(former) = saved.system.as_deref().filter(|former| activated && *former != coming) {
-        transaction.teller.step("activating the former system");
+        transaction.reporter.step("activating the previous system");
         attempt(activate_saved(transaction, former, Action::Test));
     }
     if let Some(former) = saved.generation_system.as_deref().filter(|_| reached >= Step::Boot) {
-        transaction.teller.step("making the former system the one that boots");
+        transaction.reporter.step("making the previous system the boot default");
         attempt(activate_saved(transaction, former, Action::Boot));
     }
     // What the system that goes delivered in this boot is nobody's, where the saved one delivers nothing.
@@ -148,11 +148,11 @@ fn home_back(transaction: &Transaction<'_>, former: &State) -> Result<()> {
     match &former.active {
         same if *same == now => Ok(()),
         Some(active) => {
-            transaction.teller.step(format!("activating the former home of {user}"));
-            home::activate(root, user, active, |line| transaction.teller.said(line))
+            transaction.reporter.step(format!("activating the previous home of {user}"));
+            home::activate(root, user, active, |line| transaction.reporter.said(line))
         }
         None => {
-            transaction.teller.warn(format!("{user} had no home of home-manager before: what it linked stays"));
+            transaction.reporter.warn(format!("{user} had no home of home-manager before: what it linked stays"));
             Ok(())
         }
     }
@@ -163,7 +163,7 @@ fn activate_saved(transaction: &Transaction<'_>, system: &str, action: Action) -
     match (transaction.judge(&switched), switched) {
         (Ok(()), _) => Ok(()),
         (Err(error), Switched::Busy) => Err(error),
-        (Err(error), _) => Err(Error::new(Kind::Person, format!("the former system: {}", error.message()))),
+        (Err(error), _) => Err(Error::new(Kind::Person, format!("the previous system: {}", error.message()))),
     }
 }
 
@@ -181,19 +181,20 @@ fn restore_bundle(root: &Root, switch: &Switch, saved: Option<&str>) -> Result<(
 ///
 /// # Errors
 /// When the journal cannot be read.
-pub fn recover(root: &Root, bench: &Bench, asked: &Order, teller: &Arc<Teller>) -> Result<Option<(Order, Ended)>> {
+pub fn recover(root: &Root, bench: &Bench, asked: &Order, reporter: &Arc<Reporter>) -> Result<Option<(Order, Ended)>> {
     let Some(journal) = Journal::left(bench, &words_of(asked))? else { return Ok(None) };
     let order = journal.order.clone();
     let Work::Switch(switch) = order.work.clone() else { return bench.end_journal().map(|()| None) };
-    teller.warn(format!("an interrupted deploy was found (run {}, begun by {})", journal.order.run, journal.order.who));
+    reporter
+        .warn(format!("an interrupted deploy was found (run {}, begun by {})", journal.order.run, journal.order.who));
     // It is in nobody's way.
     let _left = ack::forget(root, &order.run);
     // The system itself may be gone from the store; then the way back is the only one.
     let facts = closure::facts(root, &activated(root, &switch));
     let finish = journal.reached >= Step::Profile && !journal.back && switch.acknowledge.is_none() && facts.is_ok();
-    let teller = Arc::clone(teller);
+    let reporter = Arc::clone(reporter);
     // Nobody is waited for here: who had to come did not.
-    let mut transaction = Transaction { root, bench, teller, journal, facts: facts.unwrap_or_default(), user: 0 };
+    let mut transaction = Transaction { root, bench, reporter, journal, facts: facts.unwrap_or_default(), user: 0 };
     let ended = if finish {
         match transaction.make_default(&switch) {
             Ok(()) => bench.end_journal().map(|()| Ended::well(Outcome::Done)),

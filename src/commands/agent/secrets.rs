@@ -47,7 +47,7 @@ pub struct Delivery<'a> {
     pub root: &'a Root,
     /// The manifest, from inside.
     pub manifest: &'a str,
-    /// Whom to tell.
+    /// Who is informed.
     pub talk: Arc<dyn Talk>,
 }
 

@@ -49,7 +49,7 @@ pub fn of(root: &Root, question: &Question) -> Result<Survey> {
         trust: if root_user { Trust { user: true, ..Trust::default() } } else { nix::trust(&caller) },
         user: caller.user,
         keys: machine_keys(root),
-        // What runs may be broken; that is what a deploy can mend.
+        // What runs may be broken; that is what a deploy can help.
         running: running.as_deref().and_then(|system| seen(root, system).ok()),
         booted: root.store_path(closure::BOOTED).and_then(|system| closure::facts(root, &system).ok()),
         generation: profile::current(root),
@@ -99,7 +99,7 @@ pub fn seen(root: &Root, system: &str) -> Result<Seen> {
         carries: carries(root, system).ok().flatten(),
         bundle: root.link(&closure::bundle(system)),
         specialisations: closure::specialisations(root, system),
-        // A former system whose files are gone is no reason to keep it.
+        // A previous system whose files are gone is no reason to keep it.
         secrets: secrets.and_then(Result::ok).unwrap_or_default(),
         commands: closure::commands(root, system).unwrap_or_default(),
     })

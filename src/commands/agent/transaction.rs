@@ -11,13 +11,13 @@ use crate::adapters::host::run_dir::Bench;
 use crate::adapters::host::{closure, home, profile};
 use crate::adapters::{nix, signals};
 use crate::commands::agent::checks;
-use crate::commands::agent::events::Teller;
+use crate::commands::agent::events::Reporter;
 use crate::commands::agent::journal::{Journal, Saved, Step};
 use crate::commands::agent::keep::{self, Kept};
 use crate::commands::agent::secrets::Delivery;
 use crate::domain::deploy::diff::{Action, Facts, Switched};
 use crate::domain::deploy::home::unit_of;
-use crate::domain::deploy::protocol::{Look, Order, Outcome, Profile, Switch, Told};
+use crate::domain::deploy::protocol::{HostEvent, Look, Order, Outcome, Profile, Switch};
 use crate::domain::policy::Probe;
 use crate::error::{Error, Kind, Result};
 
@@ -34,8 +34,8 @@ pub struct Transaction<'a> {
     pub root: &'a Root,
     /// Where its things are.
     pub bench: &'a Bench,
-    /// Whom to tell.
-    pub teller: Arc<Teller>,
+    /// Who is informed.
+    pub reporter: Arc<Reporter>,
     /// What is written down.
     pub journal: Journal,
     /// What the system says of itself.
@@ -74,7 +74,7 @@ impl Ended {
 pub fn run(
     root: &Root,
     bench: &Bench,
-    teller: &Arc<Teller>,
+    reporter: &Arc<Reporter>,
     order: &Order,
     switch: &Switch,
     user: u32,
@@ -100,11 +100,11 @@ pub fn run(
     }
     let facts = closure::facts(root, &activated(root, switch))?;
     if running != switch.expected {
-        return Err(Error::failed("another system runs there now than when the plan was made")
-            .hint("nothing was changed; run this again to see the new plan"));
+        return Err(Error::failed("the running system has changed since the plan was made")
+            .help("nothing was changed; run this again to see the new plan"));
     }
     if switch.action == Action::DryActivate {
-        return dry(root, teller, switch);
+        return dry(root, reporter, switch);
     }
     for home in &switch.homes {
         nix::check_valid(root, &home.package)?;
@@ -119,16 +119,16 @@ pub fn run(
         }
     }
     let delivery = manifest(root, switch).filter(|_| !switch.only_homes);
-    let delivery = delivery.map(|manifest| (manifest, Arc::clone(teller)));
+    let delivery = delivery.map(|manifest| (manifest, Arc::clone(reporter)));
     if let Some((manifest, talk)) = &delivery {
-        teller.step("opening and checking the secrets");
+        reporter.step("opening and checking the secrets");
         let now = installs(root, switch, &facts, running.is_none());
-        teller.said(&Delivery { root, manifest, talk: talk.clone() }.stage(now)?);
+        reporter.said(&Delivery { root, manifest, talk: talk.clone() }.stage(now)?);
     }
     let saved = Saved::of(root, &activated(root, switch), &switch.homes)?;
     keep(root, switch, &saved)?;
     let journal = Journal::new(root, order, saved);
-    let mut transaction = Transaction { root, bench, teller: Arc::clone(teller), journal, facts, user };
+    let mut transaction = Transaction { root, bench, reporter: Arc::clone(reporter), journal, facts, user };
     let ended = transaction.carry_out(switch, back);
     if ended.outcome != Outcome::Lost {
         let_go(root);
@@ -150,11 +150,11 @@ pub fn manifest(root: &Root, switch: &Switch) -> Option<String> {
     root.exists(&own).then_some(own).or(along)
 }
 
-fn dry(root: &Root, teller: &Arc<Teller>, switch: &Switch) -> Result<Ended> {
+fn dry(root: &Root, reporter: &Arc<Reporter>, switch: &Switch) -> Result<Ended> {
     let system = activated(root, switch);
     let activation =
         Activation { system: &system, action: Action::DryActivate, checked: true, engine: Program::Native };
-    match activate(root, activation, |line| teller.said(line))? {
+    match activate(root, activation, |line| reporter.said(line))? {
         Switched::Done | Switched::NeedsReboot => Ok(Ended::well(Outcome::Nothing)),
         other => Err(Error::failed(other.judge(None).err().unwrap_or_default())),
     }
@@ -181,7 +181,7 @@ impl Transaction<'_> {
                 // The switch is done, whatever becomes of the journal; but the next run takes one that stays for that of
                 // an interrupted run.
                 if let Err(error) = self.bench.end_journal() {
-                    self.teller.warn(format!(
+                    self.reporter.warn(format!(
                         "the deploy is done, but its journal stays: {}; remove it before the next deploy",
                         error.in_one_line()
                     ));
@@ -199,7 +199,7 @@ impl Transaction<'_> {
         let engine = Program::choose(switch.engine, self.root)?;
         let (checks, before) = if live { self.checks(switch)? } else { Default::default() };
         for (name, wrong) in before.iter().filter_map(|(name, wrong)| Some((name, wrong.as_ref()?))) {
-            self.teller.warn(format!("check {name} fails already: {wrong}"));
+            self.reporter.warn(format!("check {name} fails already: {wrong}"));
         }
         if self.installs(switch) {
             self.step(Step::Install, "putting the secrets in place")?;
@@ -209,7 +209,7 @@ impl Transaction<'_> {
             self.step(Step::Activate, "activating the system")?;
             let system = activated(self.root, switch);
             let activation = Activation { system: &system, action: Action::Test, checked: true, engine };
-            let switched = activate(self.root, activation, |line| self.teller.said(line))?;
+            let switched = activate(self.root, activation, |line| self.reporter.said(line))?;
             self.judge(&switched)?;
             self.keep_values(switch)?;
         }
@@ -218,7 +218,7 @@ impl Transaction<'_> {
             self.step(Step::Verify, "looking whether all is well")?;
             checks::compare(self.root, host.as_ref(), &checks, &before, Duration::from_secs(switch.settle))?;
         }
-        // The deployer connects anew while the rest is done here: what is left does not touch the network.
+        // The deployer connects again while the rest is done here: what is left does not touch the network.
         let door = match switch.acknowledge {
             Some(seconds) if live => Some((self.open_door(seconds)?, seconds, Instant::now())),
             _ => None,
@@ -233,7 +233,7 @@ impl Transaction<'_> {
     fn switch_homes(&mut self, switch: &Switch) -> Result<()> {
         for home in &switch.homes {
             self.step(Step::Home, &format!("switching the home of {}", home.user))?;
-            home::activate(self.root, &home.user, &home.package, |line| self.teller.said(line))
+            home::activate(self.root, &home.user, &home.package, |line| self.reporter.said(line))
                 // The way back tells the message alone.
                 .map_err(|error| Error::new(Kind::RolledBack, error.in_one_line()))?;
         }
@@ -246,7 +246,7 @@ impl Transaction<'_> {
         let running = self.journal.saved.system.as_deref();
         let mut coming = checks::of_system(self.root, Some(&activated(self.root, switch)), &switch.checks)?;
         for lost in coming.extract_if(.., |look| look.probe == Probe::Deployed) {
-            self.teller.warn(format!("check {} is not made: the system does not carry its command", lost.name));
+            self.reporter.warn(format!("check {} is not run: the system does not have its command", lost.name));
         }
         let now = checks::of_system(self.root, running, &switch.checks)?;
         let same: Vec<Look> = now.into_iter().filter(|look| coming.contains(look)).collect();
@@ -256,7 +256,7 @@ impl Transaction<'_> {
 
     fn open_door(&self, seconds: u64) -> Result<Door> {
         let door = Door::open(self.root, &self.journal.order.run, self.user)?;
-        self.teller.tell(&Told::Awaits { seconds });
+        self.reporter.tell(&HostEvent::Awaits { seconds });
         Ok(door)
     }
 
@@ -264,29 +264,29 @@ impl Transaction<'_> {
     fn await_acknowledgement(&mut self, door: &Door, seconds: u64, since: Instant) -> Result<()> {
         self.step(Step::Acknowledge, "waiting to be reached over a new connection")?;
         let end = since + Duration::from_secs(seconds);
-        // Told to end, by a machine that goes down or a person, it does not wait any longer.
+        // HostEvent to end, by a machine that goes down or a person, it does not wait any longer.
         while Instant::now() < end && !signals::pending() {
             if door.wait(LOOK.min(end.saturating_duration_since(Instant::now())))? {
                 return Ok(());
             }
         }
         if signals::pending() {
-            return Err(Error::new(Kind::RolledBack, "it was told to end before the deployer had come back"));
+            return Err(Error::new(Kind::RolledBack, "it was stopped before the deployer had reconnected"));
         }
         Err(Error::new(Kind::RolledBack, format!("nobody came back over a new connection within {seconds} s"))
-            .hint("does its network come up with the new system, and sshd? `--acknowledge SECONDS` waits longer"))
+            .help("does its network come up with the new system, and sshd? `--acknowledge SECONDS` waits longer"))
     }
 
     /// Holds how a switch ended against what was failing before it.
     pub fn judge(&self, switched: &Switched) -> Result<()> {
         match switched.judge(self.journal.saved.failed.as_ref()) {
             Ok(notes) => {
-                notes.iter().for_each(|note| self.teller.warn(note));
+                notes.iter().for_each(|note| self.reporter.warn(note));
                 Ok(())
             }
             // The kind tells `rollback` that nothing was touched: another switch holds the lock.
             Err(why) if *switched == Switched::Busy => {
-                Err(Error::failed(why).hint("wait until it is done, and run this again"))
+                Err(Error::failed(why).help("wait until it is done, and run this again"))
             }
             Err(why) => Err(Error::new(Kind::RolledBack, why)),
         }
@@ -318,7 +318,7 @@ impl Transaction<'_> {
             Switched::Done => Ok(()),
             other => Err(Error::new(
                 Kind::RolledBack,
-                format!("it cannot be made the system that boots: {}", other.judge(None).err().unwrap_or_default()),
+                format!("it cannot be made the boot default: {}", other.judge(None).err().unwrap_or_default()),
             )),
         }
     }
@@ -329,7 +329,7 @@ impl Transaction<'_> {
     /// When it could not be started.
     pub fn patiently(&self, activation: Activation<'_>) -> Result<Switched> {
         for _ in 0..60 {
-            let switched = activate(self.root, activation, |line| self.teller.said(line))?;
+            let switched = activate(self.root, activation, |line| self.reporter.said(line))?;
             if switched != Switched::Busy {
                 return Ok(switched);
             }
@@ -343,7 +343,7 @@ impl Transaction<'_> {
         if let Some(bundle) = &switch.bundle {
             point(self.root, &closure::bundle(&activated(self.root, switch)), bundle)?;
         }
-        let talk = self.teller.clone();
+        let talk = self.reporter.clone();
         Delivery { root: self.root, manifest: &manifest, talk }.install()
     }
 
@@ -353,9 +353,9 @@ impl Transaction<'_> {
         let kept = if switch.keep_values { keep::manifest(self.root, &activated(self.root, switch))? } else { None };
         let Some((manifest, kept)) = kept else { return Ok(()) };
         for Kept { name, serials: (own, newest) } in kept {
-            self.teller.said(&format!("{name} stays at value {newest}; this system carries value {own}"));
+            self.reporter.said(&format!("{name} stays at version {newest}; this system has version {own}"));
         }
-        Delivery { root: self.root, manifest, talk: self.teller.clone() }.install()
+        Delivery { root: self.root, manifest, talk: self.reporter.clone() }.install()
     }
 
     /// Writes down that a step begins, then tells it.
@@ -365,7 +365,7 @@ impl Transaction<'_> {
     pub fn step(&mut self, step: Step, text: &str) -> Result<()> {
         self.journal.reached = step;
         self.journal.write(self.bench)?;
-        self.teller.step(text);
+        self.reporter.step(text);
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 pub struct Attached {
     /// The host.
     pub host: HostName,
-    /// What it came to; or why that cannot be told.
+    /// What it came to; or why that is unknown.
     pub verdict: Result<Verdict>,
 }
 
@@ -27,7 +27,9 @@ pub struct Attached {
 /// When nobody knows on which hosts it is.
 pub fn run(session: &Session, who: &Who, run: &str) -> Result<Vec<Attached>> {
     if !is_run(run) {
-        return Err(Error::usage("that is no name of a run").hint("`sealift status` tells the last one of each host"));
+        return Err(
+            Error::usage("that is not the name of a run").help("`sealift status` shows the last run of each host")
+        );
     }
     let policy = &session.fleet.policy;
     let chosen = if who.words.is_empty() && !who.all {
@@ -36,8 +38,8 @@ pub fn run(session: &Session, who: &Who, run: &str) -> Result<Vec<Attached>> {
         if hosts.is_empty() {
             // Another deployer's, which may be of the machine that this is.
             who.choose(policy).map_err(|_| {
-                Error::failed(format!("no run {run} was begun here")).hint(format!(
-                    "name its host: `sealift deploy HOST --attach {run}`; `sealift status` tells the last run of each"
+                Error::failed(format!("no run {run} was begun here")).help(format!(
+                    "name its host: `sealift deploy HOST --attach {run}`; `sealift status` shows the last run of each"
                 ))
             })?
         } else {

@@ -1,4 +1,4 @@
-//! From hosts to plans: builds their systems as whoever called, in one evaluation, and compares each with what runs.
+//! From hosts to plans: builds their systems as the calling user, in one evaluation, and compares each with what runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -47,7 +47,7 @@ const NIX_LIMIT: u64 = 4 << 20;
 /// Builds the systems of these hosts on this machine, or brings them here.
 ///
 /// # Errors
-/// When another machine that shall build is not reached. What cannot be built is told host by host.
+/// When another machine that should build is not reached. What cannot be built is reported host by host.
 pub fn build(
     session: &Session,
     fleet: &preflight::Ready,
@@ -246,7 +246,7 @@ fn not_built(host: &HostName, flake: &Flake, error: &Error) -> Error {
     if flake.is_plain() {
         failed
     } else {
-        failed.hint(
+        failed.help(
             "older nix cannot read a repository whose path has blanks or signs in it: move it, or take a newer nix",
         )
     }
@@ -300,7 +300,7 @@ pub fn propose(
         return Err(Error::failed(format!(
             "the system that was built for {host} carries the secrets of {other}; nothing was changed"
         ))
-        .hint("mend the name in its configuration: the module takes it from `networking.hostName`"));
+        .help("correct the name in its configuration: the module takes it from `networking.hostName`"));
     }
     let kept = Kept::of(&target.survey, &coming, request.action, request.base);
     if let Some(system) = kept.as_ref().and_then(|kept| kept.system.as_deref()) {
@@ -335,12 +335,12 @@ fn only_homes(request: &Request, ready: &Ready, built: &Built) -> Result<Item> {
         return Err(Error::usage("a home is switched on a machine that runs, and not below `--root`"));
     }
     if built.homes.is_empty() {
-        return Err(Error::failed(format!("the flake has no home for {host}")).hint(format!(
+        return Err(Error::failed(format!("the flake has no home for {host}")).help(format!(
             "it is named `homeConfigurations.\"USER@{host}\"`; `lib.mkHomes` of sealift's flake makes them"
         )));
     }
     let running = survey.running.as_ref();
-    let running = running.ok_or_else(|| Error::failed(format!("what runs on {host} cannot be looked at")))?;
+    let running = running.ok_or_else(|| Error::failed(format!("the running system of {host} cannot be read")))?;
     let plan = Plan::of(None, Some(host), request.action, survey, running, Ok(Difference::default()));
     let plan = Plan { only_homes: true, ..plan }.with_homes(survey, running, &built.homes);
     Ok(Item { plan, bundle: None, there: built.there, state: State::Pending })
@@ -425,7 +425,7 @@ pub fn hold(rooted: &Rooted, campaign: &Campaign) -> Result<()> {
     rooted.hold(&links).map_err(|error| {
         Error::failed("what was planned is not in the store any more; nothing was changed")
             .because(error.in_one_line())
-            .hint(format!(
+            .help(format!(
                 "plan again: `sealift plan {}`",
                 campaign.hosts.keys().map(HostName::as_str).collect::<Vec<_>>().join(" ")
             ))

@@ -1,4 +1,4 @@
-//! Looks for the fleet's own values in what is about to be copied: whoever can log in on a host reads its store.
+//! Looks for the fleet's own values in what is about to be copied: anyone who can log in on a host reads its store.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -37,7 +37,7 @@ pub fn look(session: &Session, how: &Inspect, campaign: &Campaign) -> Result<()>
             let known = known_by_index(&session.fleet, key, &session.plugins, &ask)?;
             if known.is_none() {
                 session.note(
-                    "not looked whether a value stands in what was built: no identity was named (`--identity`), and no index of values is at hand",
+                    "what was built is not searched for values of secrets: no identity was given (`--identity`), and there is no index of values",
                 );
                 return Ok(());
             }
@@ -55,7 +55,7 @@ pub fn look(session: &Session, how: &Inspect, campaign: &Campaign) -> Result<()>
     };
     let report = scan::of_store_paths(&session.fleet.policy, known, &new, session.talk.as_ref())?;
     for blind in &report.not_looked_at {
-        session.warn(format!("not looked at: {}: {}", blind.path, blind.why));
+        session.warn(format!("not read: {}: {}", blind.path, blind.why));
     }
     // What only looks like a secret is for `scan --store` to tell: a deploy is refused for what is one.
     let leaks: Vec<Error> = report
@@ -64,7 +64,7 @@ pub fn look(session: &Session, how: &Inspect, campaign: &Campaign) -> Result<()>
         .filter_map(|finding| {
             let secret = finding.secret.as_ref()?;
             let text = format!("{}:{}: the value of {secret} stands there in the clear", finding.path, finding.line);
-            Some(Error::new(Kind::Plaintext, text).hint(finding.mend.clone()))
+            Some(Error::new(Kind::Plaintext, text).help(finding.help.clone()))
         })
         .collect();
     if leaks.is_empty() {

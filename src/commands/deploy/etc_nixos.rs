@@ -1,4 +1,4 @@
-//! `deploy --link-etc-nixos`: where /etc/nixos of the hosts of a deploy shall lead. The link itself is made by the program
+//! `deploy --link-etc-nixos`: where /etc/nixos of the hosts of a deploy should lead. The link itself is made by the program
 //! on the host, once the system is well.
 
 use std::path::Path;
@@ -22,7 +22,7 @@ pub fn place(session: &Session, who: &Who, flake: Option<&str>, said: &str) -> R
     for host in who.choose(policy)?.hosts {
         if !on_root && !policy.hosts.get(&host).is_some_and(is_here) {
             return Err(Error::usage(format!("{host} is another machine, and has the repository elsewhere"))
-                .hint("say where it is there: `--link-etc-nixos=DIR`"));
+                .help("say where it is there: `--link-etc-nixos=DIR`"));
         }
     }
     let real = |path: &Path| {
@@ -36,7 +36,7 @@ pub fn place(session: &Session, who: &Who, flake: Option<&str>, said: &str) -> R
     };
     let inside = folder.strip_prefix(real(&who.root)?).map_err(|_| {
         Error::usage(format!("{} is not below {}", folder.display(), who.root.display()))
-            .hint("say where the repository is on that machine: `--link-etc-nixos=DIR`")
+            .help("say where the repository is on that machine: `--link-etc-nixos=DIR`")
     })?;
     let path = Path::new("/").join(inside);
     path.to_str().map(str::to_owned).ok_or_else(|| Error::usage(format!("{} is not a UTF-8 path", path.display())))

@@ -7,7 +7,7 @@ use crate::commands::hosts::connection::{Reach, Target, out_of_form};
 use crate::commands::hosts::privilege::Rights;
 use crate::commands::hosts::select::Who;
 use crate::domain::deploy::generations::Generations;
-use crate::domain::deploy::protocol::{Told, Work};
+use crate::domain::deploy::protocol::{HostEvent, Work};
 use crate::error::Result;
 
 /// Lists those of a host: of this machine, or over SSH.
@@ -29,7 +29,7 @@ pub fn of(target: &Target, caller: &Caller) -> Result<Generations> {
     match &target.reach {
         Reach::Here(root) => here(root.path()),
         Reach::There(_) => match target.ask(&Rights::Root, caller, Work::Generations)? {
-            Told::Generations(list) => Ok(list),
+            HostEvent::Generations(list) => Ok(list),
             _ => Err(out_of_form(target)),
         },
     }

@@ -125,7 +125,7 @@ fn take_up(
     campaign.hosts.retain(|host, _| left.contains(host));
     // A canary that is well has gone first.
     campaign.canary = campaign.canary.filter(|canary| left.contains(canary));
-    session.note(format!("taking up {} for {}", former.run, listed(&left)));
+    session.note(format!("resuming {} for {}", former.run, listed(&left)));
     let reports = again(session, request, begun, campaign)?;
     let well = |report: &&Report| State::Ended(report.outcome).is_well();
     former.settle(|host| reports.iter().filter(well).any(|report| report.host.as_ref() == Some(host)))?;
@@ -290,7 +290,7 @@ fn decide(
     let talk = &session.talk;
     if let Some(canary) = request.canary.as_ref().filter(|canary| !campaign.hosts.contains_key(canary.as_str())) {
         begun.drop_it();
-        return Err(Error::usage(format!("{canary} cannot go first: it is none of the hosts that are ready")));
+        return Err(Error::usage(format!("{canary} cannot go first: it is not among the hosts that are ready")));
     }
     let (mut going, mut stopped) = (Vec::new(), Vec::new());
     for one in ready {
@@ -330,7 +330,7 @@ fn decide(
 }
 
 fn declined(host: &HostName, campaign: &Campaign) -> Report {
-    let error = Error::failed("declined; nothing was changed").hint("`--yes` deploys without asking");
+    let error = Error::failed("declined; nothing was changed").help("`--yes` deploys without asking");
     let plan = campaign.hosts.get(host.as_str()).map(|item: &Item| item.plan.clone());
     Report::early(host, plan, Outcome::Declined, Some(error))
 }
@@ -338,7 +338,7 @@ fn declined(host: &HostName, campaign: &Campaign) -> Report {
 fn needs_reboot(host: &HostName, plan: &Plan) -> Report {
     let error = Error::failed("it cannot be activated without a reboot")
         .because(plan.reboot.blocks.join("\n"))
-        .hint("make it what boots next: `--action boot`");
+        .help("make it what boots next: `--action boot`");
     Report::early(host, Some(plan.clone()), Outcome::Failed, Some(error))
 }
 

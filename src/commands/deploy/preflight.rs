@@ -1,4 +1,4 @@
-//! What must hold before anything costs time: every problem at once, each with its mend.
+//! What must hold before anything costs time: every problem at once, each with its help.
 
 use std::path::{Path, PathBuf};
 
@@ -53,13 +53,13 @@ fn flake(fleet: &Fleet, git: &Git, named: Option<&str>) -> Result<Flake> {
         None => above_with_flake(&fleet.root, &git.top),
         Some(text) if text.starts_with("path:") => {
             return Err(Error::usage("a `path:` flake copies everything into the store, also what git ignores")
-                .hint("name the directory itself, without `path:`"));
+                .help("name the directory itself, without `path:`"));
         }
         Some(text) => {
             let text = text.strip_prefix("git+file://").unwrap_or(text);
             if text.contains(':') || text.contains('#') || text.contains('?') {
                 return Err(Error::usage("what is deployed is the fleet's own git work tree")
-                    .hint("name a directory of it with `--flake DIR`"));
+                    .help("name a directory of it with `--flake DIR`"));
             }
             std::fs::canonicalize(text)
                 .map_err(|error| Error::usage(format!("there is no directory {text}")).because(error))?
@@ -81,7 +81,7 @@ fn owner(git: &Git) -> Option<Error> {
     let me = rustix::process::geteuid();
     (me.is_root() && owner != 0).then(|| {
         Error::failed(format!("{} belongs to another user, and is not evaluated as root", git.top.display()))
-            .hint("run sealift as that user: it asks for root where it needs it")
+            .help("run sealift as that user: it asks for root where it needs it")
     })
 }
 
@@ -104,13 +104,13 @@ fn unseen(fleet: &Fleet, git: &Git) -> Vec<Error> {
         .map(|path| (path, "git ignores it, so Nix does not see it", "git add -f --"));
     let unmerged = status.unmerged.iter().map(|path| (path, "a merge left it unresolved", "git mergetool --"));
     let all = untracked.chain(ignored).chain(unmerged);
-    all.map(|(path, what, mend)| {
-        Error::failed(format!("{path}: {what}")).hint(format!("`{mend} {path}`, or remove it"))
+    all.map(|(path, what, help)| {
+        Error::failed(format!("{path}: {what}")).help(format!("`{help} {path}`, or remove it"))
     })
     .collect()
 }
 
-/// What `check` would count. That a removed host still knows a value is told, but the mend for it is a deploy.
+/// What `check` would count. That a removed host still knows a value is told, but the help for it is a deploy.
 fn drift(fleet: &Fleet, today: Date, talk: &dyn Talk) -> Vec<Error> {
     let inventory = match fleet.inventory() {
         Ok(inventory) => inventory,
@@ -121,10 +121,10 @@ fn drift(fleet: &Fleet, today: Date, talk: &dyn Talk) -> Vec<Error> {
         .filter(|finding| finding.level == Level::Error)
         .partition(|finding| finding.rule == Rule::KnownToRetired);
     for finding in known {
-        talk.event(Event::Warning(format!("{}: {}; {}", finding.about, finding.what, finding.mend)));
+        talk.event(Event::Warning(format!("{}: {}; {}", finding.about, finding.what, finding.help)));
     }
     found
         .into_iter()
-        .map(|finding| Error::new(Kind::Drift, format!("{}: {}", finding.about, finding.what)).hint(finding.mend))
+        .map(|finding| Error::new(Kind::Drift, format!("{}: {}", finding.about, finding.what)).help(finding.help))
         .collect()
 }

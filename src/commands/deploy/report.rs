@@ -42,13 +42,13 @@ pub struct Report {
     pub log: Option<String>,
     /// How long the host took, in seconds.
     pub seconds: Option<f64>,
-    /// The failure itself, with its hints.
+    /// The failure itself, with its help.
     #[serde(skip)]
     pub failure: Option<Error>,
 }
 
 impl Report {
-    /// Of something that ended before the host told how.
+    /// Of something that ended before the host said how.
     pub fn early(host: &HostName, plan: Option<Plan>, outcome: Outcome, failure: Option<Error>) -> Self {
         let reason = failure.as_ref().map(Error::in_one_line);
         Self {
@@ -69,7 +69,7 @@ impl Report {
         }
     }
 
-    /// Of what the host told.
+    /// Of what the host reported.
     pub fn of(target: &Target, plan: Plan, run: &str, verdict: Verdict) -> Self {
         let survey = &target.survey;
         let reason = verdict.failure.as_ref().map(Failure::reason);

@@ -62,6 +62,6 @@ pub struct How {
     pub home: Option<PathBuf>,
     /// Who asks.
     pub caller: Caller,
-    /// Where /etc/nixos shall lead, on each host.
+    /// Where /etc/nixos should lead, on each host.
     pub link: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! `rollback`: makes a former generation of a system the running one again, with its own secrets. The same transaction as
+//! `rollback`: makes a previous generation of a system the running one again, with its own secrets. The same transaction as
 //! a deploy, without a build; works without a fleet too, on this machine, because it is what one reaches for when something
 //! is broken.
 
@@ -56,7 +56,7 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
     if recover(&mut target, &rights, caller, talk)?.is_some() && request.to.is_none() {
         let system = target.survey.former.clone().unwrap_or_default();
         let words = target.words();
-        return Err(Error::failed(format!("an interrupted deploy was ended first; what runs now is {system}")).hint(
+        return Err(Error::failed(format!("an interrupted deploy was ended first; what runs now is {system}")).help(
             format!("run `sealift rollback{words}` again to go back further, or `sealift generations{words}` to see where you are"),
         ));
     }
@@ -153,7 +153,7 @@ pub fn undo(policy: &Policy, ready: &Ready, how: &How, report: &Report, talk: &d
     hand_over(target, &order, rights, &how.caller, talk)
 }
 
-/// Makes a former generation of a home the active one; the system stays.
+/// Makes a previous generation of a home the active one; the system stays.
 fn home(
     policy: Option<&Policy>,
     talk: &dyn Talk,
@@ -167,20 +167,21 @@ fn home(
         (None, [one]) => one,
         (None, []) => {
             return Err(Error::failed(format!("{} has no home of home-manager of its own", target.shown()))
-                .hint("one that comes with the system goes back with it; that of somebody else is seen by that user, and by root"));
+                .help("one that comes with the system goes back with it; that of somebody else is seen by that user, and by root"));
         }
         (None, many) => {
             let users: Vec<&str> = many.iter().map(|one| one.user.as_str()).collect();
             return Err(Error::usage(format!("there is more than one home: {}", users.join(", ")))
-                .hint("say whose: `--home=USER`"));
+                .help("say whose: `--home=USER`"));
         }
-        (Some(user), many) => many.iter().find(|one| one.user == *user).ok_or_else(|| {
-            Error::failed(format!("{user} has no home of home-manager there that could be looked at"))
-        })?,
+        (Some(user), many) => many
+            .iter()
+            .find(|one| one.user == *user)
+            .ok_or_else(|| Error::failed(format!("{user} has no home of home-manager there that can be read")))?,
     };
     let (number, package) = former(state, request.to)?;
     let survey = &target.survey;
-    let running = survey.running.as_ref().ok_or_else(|| Error::failed("what runs there cannot be looked at"))?;
+    let running = survey.running.as_ref().ok_or_else(|| Error::failed("the running system there cannot be read"))?;
     let plan = Plan::of(policy, target.host.as_ref(), Action::Switch, survey, running, Ok(Difference::default()));
     let change =
         Change { user: state.user.clone(), former: state.active.clone(), package: package.clone(), left: None };
@@ -228,13 +229,13 @@ fn former(state: &State, to: Option<u64>) -> Result<(u64, String)> {
         }
         Some(one) => {
             Err(Error::failed(format!("generation {} of the home is not in the store any more", one.generation))
-                .hint(there()))
+                .help(there()))
         }
         None => Err(match to {
             Some(number) => Error::failed(format!("the home of {} has no generation {number}", state.user)),
             None => Error::failed(format!("the home of {} has no generation before the current one", state.user)),
         }
-        .hint(there())),
+        .help(there())),
     }
 }
 
@@ -286,7 +287,7 @@ fn choose(target: &Target, list: &Generations, to: Option<u64>) -> Result<(u64, 
         Some(Generation { generation, system: Some(system), .. }) if closure::is_store_path(system) => {
             Ok((*generation, system.clone()))
         }
-        Some(Generation { generation, .. }) => Err(gone(*generation).hint(format!("there are: {}", there()))),
+        Some(Generation { generation, .. }) => Err(gone(*generation).help(format!("there are: {}", there()))),
         None if all.is_empty() => {
             let place = match &target.reach {
                 Reach::Here(root) => root.path().display().to_string(),
@@ -298,6 +299,6 @@ fn choose(target: &Target, list: &Generations, to: Option<u64>) -> Result<(u64, 
             Some(number) => Error::failed(format!("there is no generation {number}")),
             None => Error::failed("there is no generation before the current one"),
         }
-        .hint(format!("there are: {}", there()))),
+        .help(format!("there are: {}", there()))),
     }
 }

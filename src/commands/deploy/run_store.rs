@@ -239,12 +239,12 @@ pub fn read(path: &Path) -> Result<Campaign> {
     let bytes = files::read(path, LIMIT)?;
     let malformed = |fault: serde_json::Error| {
         Error::usage(format!("{shown} is no plan (line {}, column {})", fault.line(), fault.column()))
-            .hint("make one: `sealift plan HOST -o FILE`")
+            .help("make one: `sealift plan HOST -o FILE`")
     };
     let Version { version } = serde_json::from_slice(&bytes).map_err(malformed)?;
     if version != VERSION {
         return Err(Error::usage(format!("{shown} is of version {version}, and this sealift reads version {VERSION}"))
-            .hint("plan again with this sealift"));
+            .help("plan again with this sealift"));
     }
     serde_json::from_slice(&bytes).map_err(malformed)
 }

@@ -14,7 +14,7 @@ use crate::domain::deploy::checks::{checks, with_commands};
 use crate::domain::deploy::diff::Outcome;
 use crate::domain::deploy::host_facts::Question;
 use crate::domain::deploy::plan::Plan;
-use crate::domain::deploy::protocol::{Failure, Look, Told, Work};
+use crate::domain::deploy::protocol::{Failure, HostEvent, Look, Work};
 use crate::domain::deploy::soak::{Next, Soak};
 use crate::domain::policy::Policy;
 use crate::error::{Error, Kind, Result};
@@ -46,7 +46,8 @@ impl<'a> Watch<'a> {
         let Ready { target, rights, .. } = self.ready;
         let mut wrong = Vec::new();
         if !self.checks.is_empty()
-            && let Told::Verified(verified) = target.ask(rights, &self.how.caller, Work::Verify(self.checks.clone()))?
+            && let HostEvent::Verified(verified) =
+                target.ask(rights, &self.how.caller, Work::Verify(self.checks.clone()))?
         {
             let failed = verified.checks.into_iter().filter_map(|(name, why)| Some((format!("check {name}"), why?)));
             wrong.extend(failed);
@@ -87,7 +88,7 @@ impl<'a> Watch<'a> {
                 }
                 Next::Lost => {
                     let words = self.ready.target.words();
-                    let error = Error::new(Kind::Unreachable, "it did not answer any more while it was watched").hint(
+                    let error = Error::new(Kind::Unreachable, "it did not answer any more while it was watched").help(
                         format!("`sealift status{words}` once it is back; `sealift rollback{words}` takes it back"),
                     );
                     return ended(report, Outcome::Lost, error);
@@ -122,7 +123,7 @@ impl<'a> Watch<'a> {
                 let error =
                     Error::new(Kind::Person, "its checks failed while it was watched, and the way back failed too")
                         .because(both)
-                        .hint(format!("look at it: `sealift generations{}`", self.ready.target.words()));
+                        .help(format!("look at it: `sealift generations{}`", self.ready.target.words()));
                 ended(report, Outcome::Person, error)
             }
         }

@@ -165,7 +165,7 @@ impl Looked<'_> {
                 Some(seal) => {
                     let readers: BTreeSet<Reader> =
                         seal.current.iter().map(|key| Reader::of(key, &keys.holders)).collect();
-                    format!("{side} is value {} for {}", seal.serial, listed(&readers))
+                    format!("{side} is version {} for {}", seal.serial, listed(&readers))
                 }
                 None => format!("{side} has no seal"),
             };
@@ -175,7 +175,7 @@ impl Looked<'_> {
     }
 
     /// Who could read a file on one side of a merge, and cannot by the policy or by the file now: only then nothing else
-    /// would tell it. Somebody who was removed is meant.
+    /// would tell it. It is about somebody who was removed.
     fn taken(&self, sides: &[String]) -> Result<Vec<Finding>> {
         let path = self.git.relative(&self.root.join(FILE))?;
         let objects: Vec<String> = sides.iter().map(|commit| format!("{commit}:{path}")).collect();
@@ -202,10 +202,10 @@ impl Looked<'_> {
                 let commit = commit.get(..9).unwrap_or(commit);
                 let what =
                     format!("one side of the merge, {commit}, gave it to {}; recipients.toml does not", listed(&lost));
-                let mend = "if that is not meant, say in recipients.toml that they read it";
+                let help = "if that is not intended, say in recipients.toml that they read it";
                 findings.push(Finding {
                     access: Access { loses: lost, ..Access::default() },
-                    ..Finding::warning(Rule::TakenByMerge, file.path(), what, mend)
+                    ..Finding::warning(Rule::TakenByMerge, file.path(), what, help)
                 });
             }
         }
@@ -234,7 +234,7 @@ impl Looked<'_> {
         };
         if let Some(merge) = merge {
             finding.what = format!("{}; {}", finding.what, merge.told(&file));
-            Merge::MEND.clone_into(&mut finding.mend);
+            Merge::HELP.clone_into(&mut finding.help);
         }
     }
 
@@ -286,7 +286,7 @@ impl Looked<'_> {
         let mut readers: BTreeMap<FileName, BTreeSet<Fingerprint>> = BTreeMap::new();
         for (name, content) in names.into_iter().zip(git.objects(&objects)?) {
             let Some(content) = content else {
-                not_looked_at.push(format!("a former version of {} is not in this clone", name.path()));
+                not_looked_at.push(format!("an older version of {} is not in this clone", name.path()));
                 continue;
             };
             let Some(seal) = age::seal_of(&content).filter(|seal| seal.name == name) else { continue };
@@ -312,7 +312,7 @@ impl Looked<'_> {
                 findings.push(Finding::error(
                     Rule::History,
                     file.path(),
-                    format!("a former version of this very value could be read by {who}, and its seal does not say so"),
+                    format!("an older file with this same value could be read by {who}, and its seal does not say so"),
                     "give it a new value: `sealift rotate`",
                 ));
             }
@@ -329,7 +329,7 @@ fn resolve(git: &Git, reference: &str) -> Result<String> {
         .run()?;
     if !output.ended.well() {
         return Err(Error::usage("there is no such commit to compare with")
-            .hint("name a branch, tag or commit: `--against origin/main`"));
+            .help("name a branch, tag or commit: `--against origin/main`"));
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
@@ -348,7 +348,7 @@ fn fallen(before: &BTreeMap<FileName, Seal>, inventory: &Inventory, whence: &str
                 Rule::SerialFell,
                 file.path(),
                 format!(
-                    "it holds value {} and {whence} holds value {}: an older value came back",
+                    "it holds version {} and {whence} holds version {}: an older version came back",
                     now.serial, seal.serial
                 ),
                 format!("restore it from git (`git log -- {}` shows its versions), or seal a new value", file.path()),

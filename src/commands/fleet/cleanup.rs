@@ -1,4 +1,4 @@
-//! `cleanup`: removes the files of a former layout, once every machine runs what was deployed and is as it should be. Only
+//! `cleanup`: removes the files of a previous layout, once every machine runs what was deployed and is as it should be. Only
 //! files that git has, as they are: nothing is lost that `git revert` would not bring back.
 
 use std::collections::BTreeMap;
@@ -60,12 +60,12 @@ pub fn plan(session: &Session, who: &Who) -> Result<Plan> {
     }
     if !waits.is_empty() {
         let all = Error::batch(format!("{} machines are not verified yet", waits.len()), waits);
-        return Err(all.hint("`sealift status --progress` tells how far each machine is"));
+        return Err(all.help("`sealift status --progress` shows how far each machine is"));
     }
     let git = session.fleet.git()?;
     let Former { superseded: found, not_looked_at, .. } = superseded::look(session)?;
     if let Some(first) = not_looked_at.first() {
-        return Err(Error::new(Kind::Blind, "what Nix files name could not be told; nothing was removed")
+        return Err(Error::new(Kind::Blind, "what the Nix files name could not be read; nothing was removed")
             .because(first.clone()));
     }
     let names: Result<Vec<String>> =

@@ -1,5 +1,5 @@
-//! `doctor`: the known faults of a machine, of the repository and of the fleet, each with its mend. Facts come from the
-//! adapters, faults from pure rules; here they are brought together, and what loses nothing is mended if asked.
+//! `doctor`: the known faults of a machine, of the repository and of the fleet, each with its help. Facts come from the
+//! adapters, faults from pure rules; here they are brought together, and what loses nothing is fixed if asked.
 
 use std::path::Path;
 
@@ -16,7 +16,7 @@ use crate::commands::hosts::connection::{Reach, Target, out_of_form};
 use crate::commands::hosts::identify::this_machine;
 use crate::commands::hosts::privilege::Rights;
 use crate::commands::hosts::select::Who;
-use crate::domain::deploy::protocol::{Told, Work};
+use crate::domain::deploy::protocol::{HostEvent, Work};
 use crate::domain::doctor::machine::{self, Against, Machine};
 use crate::domain::doctor::text::{self, Text};
 use crate::domain::doctor::{Fault, Fix, repository, sorted};
@@ -33,7 +33,7 @@ pub struct Request<'a> {
     pub who: &'a Who,
     /// The directory whose repository is looked at.
     pub directory: &'a Path,
-    /// Whether what loses nothing is mended.
+    /// Whether what loses nothing is fixed.
     pub fix: bool,
     /// Today, in UTC.
     pub today: Date,
@@ -46,7 +46,7 @@ pub struct Report {
     pub machine: String,
     /// The faults that are there, the heaviest first.
     pub faults: Vec<Fault>,
-    /// Those that were mended.
+    /// Those that were fixed.
     pub fixed: Vec<Fault>,
     /// What could not be looked at.
     pub not_looked_at: Vec<String>,
@@ -64,10 +64,10 @@ impl Report {
     }
 }
 
-/// Looks, and mends if asked.
+/// Looks, and fixes if asked.
 ///
 /// # Errors
-/// When the host is unknown or cannot be reached, or a mend fails.
+/// When the host is unknown or cannot be reached, or a help fails.
 pub fn run(session: Option<&Session>, request: &Request<'_>) -> Result<Report> {
     let (target, host) = reached(session, request)?;
     let examined = examined(&target, request)?;
@@ -101,7 +101,7 @@ pub fn run(session: Option<&Session>, request: &Request<'_>) -> Result<Report> {
     }
     let mut report = Report { machine: name, faults: sorted(faults), fixed: Vec::new(), not_looked_at };
     if request.fix {
-        mend(&mut report, &target, git.as_ref())?;
+        help(&mut report, &target, git.as_ref())?;
     }
     Ok(report)
 }
@@ -120,7 +120,7 @@ fn reached(session: Option<&Session>, request: &Request<'_>) -> Result<(Target, 
     };
     let Some(session) = session else {
         return Err(Error::usage(format!("there is no fleet here that would say where {host} is"))
-            .hint("name it with `--fleet DIR`, or look at this machine: `sealift doctor`"));
+            .help("name it with `--fleet DIR`, or look at this machine: `sealift doctor`"));
     };
     let policy = &session.fleet.policy;
     if !policy.hosts.contains_key(host) {
@@ -139,7 +139,7 @@ fn examined(target: &Target, request: &Request<'_>) -> Result<Machine> {
         return Ok(facts::machine(root, machine_keys(root)));
     }
     match target.ask(&Rights::Root, &request.who.caller, Work::Examine)? {
-        Told::Examined(machine) => Ok(*machine),
+        HostEvent::Examined(machine) => Ok(*machine),
         _ => Err(out_of_form(target)),
     }
 }
@@ -169,14 +169,14 @@ fn overdue(session: &Session, request: &Request<'_>) -> Result<Vec<Fault>> {
             rule: "secret-overdue",
             about: finding.about,
             what: finding.what,
-            mend: finding.mend,
+            help: finding.help,
             fix: None,
         })
         .collect())
 }
 
-/// Mends what loses nothing, and moves it to what is fixed.
-fn mend(report: &mut Report, target: &Target, git: Option<&Git>) -> Result<()> {
+/// Fixes what loses nothing, and moves it to what is fixed.
+fn help(report: &mut Report, target: &Target, git: Option<&Git>) -> Result<()> {
     let mut failures = Vec::new();
     for fault in std::mem::take(&mut report.faults) {
         let Some(fix) = &fault.fix else {
@@ -196,11 +196,11 @@ fn mend(report: &mut Report, target: &Target, git: Option<&Git>) -> Result<()> {
         return Ok(());
     }
     let some = !report.fixed.is_empty();
-    let all = Error::batch(format!("{} faults could not be mended", failures.len()), failures);
+    let all = Error::batch(format!("{} faults could not be fixed", failures.len()), failures);
     Err(if some { all.of_kind(Kind::Partial) } else { all })
 }
 
-/// Carries out a mend. False: it cannot be done from here.
+/// Carries out a help. False: it cannot be done from here.
 fn apply(fix: &Fix, target: &Target, git: Option<&Git>) -> Result<bool> {
     match (fix, git, &target.reach) {
         (Fix::Track(paths), Some(git), _) => git.intend(paths).map(|()| true),
@@ -213,7 +213,7 @@ fn apply(fix: &Fix, target: &Target, git: Option<&Git>) -> Result<bool> {
         (Fix::RemoveLink(path), _, Reach::Here(root)) if root.kind(path) == Some(There::Link) => {
             let (above, _) = path.rsplit_once('/').unwrap_or_default();
             root.writable(above)?;
-            files::remove(&root.outside(path)).map_err(|error| error.hint("run it as root"))?;
+            files::remove(&root.outside(path)).map_err(|error| error.help("run it as root"))?;
             Ok(true)
         }
         _ => Ok(false),

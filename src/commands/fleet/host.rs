@@ -31,7 +31,7 @@ pub struct New {
     pub tags: Vec<String>,
     /// Only write the policy; someone with an identity rekeys later.
     pub no_rekey: bool,
-    /// Files that the repository shall have for it. What is there stays as it is.
+    /// Files that the repository should have for it. What is there stays as it is.
     pub files: Vec<(String, String)>,
     /// The private half of a key that was made for it: sealed to the admins.
     pub own_key: Option<Plaintext>,
@@ -58,7 +58,7 @@ pub struct Report {
     pub host: HostName,
     /// What was done with it.
     pub change: Change,
-    /// What was sealed anew.
+    /// What was re-encrypted.
     pub rekeyed: Rekeyed,
     /// Files with a new value, made for this host.
     pub made: Vec<FileName>,
@@ -77,7 +77,7 @@ pub struct Report {
 /// Adds a host and lets it read what the policy gives it.
 ///
 /// # Errors
-/// When it is there already, its key is another's, or files that it shall read cannot be opened. Nothing is changed then.
+/// When it is there already, its key is another's, or files that it should read cannot be opened. Nothing is changed then.
 pub fn add(session: &mut Session, new: &New) -> Result<Report> {
     let (git, journal) = session.lock()?;
     refuse_known(&session.fleet.policy, &new.name, &new.keys)?;
@@ -87,7 +87,7 @@ pub fn add(session: &mut Session, new: &New) -> Result<Report> {
     if new.own_key.is_some() {
         if session.fleet.policy.secrets.contains_key(own.as_str()) || session.fleet.sealed(&own.file())?.is_some() {
             return Err(Error::usage(format!("there is a secret {own} already"))
-                .hint(format!("it is a key of a machine of this name: remove it first, `sealift rm {own}`")));
+                .help(format!("it is a key of a machine of this name: remove it first, `sealift rm {own}`")));
         }
         edit.declare(&own, &declared(&new.name))?;
     }
@@ -126,7 +126,7 @@ pub fn refuse_known(policy: &Policy, name: &HostName, keys: &[Recipient]) -> Res
     let Some(known) = policy.hosts.get(name) else { return Ok(()) };
     let same = if known.keys == keys { ", with this very key" } else { "" };
     Err(Error::usage(format!("the host {name} is there already{same}"))
-        .hint(format!("to give it another key: `sealift host rekey {name}`")))
+        .help(format!("to give it another key: `sealift host rekey {name}`")))
 }
 
 /// The secret that a machine's own host key is.
@@ -165,12 +165,12 @@ pub fn rekey(session: &mut Session, name: &HostName, keys: &[Recipient]) -> Resu
     session.fleet.text = text;
     let own = own_key(name)?;
     if session.fleet.policy.secrets.contains_key(own.as_str()) {
-        session.warn(format!("{own} holds the former key: `sealift rm {own}` removes it"));
+        session.warn(format!("{own} holds the old key: `sealift rm {own}` removes it"));
     }
     Ok(report)
 }
 
-/// Removes a host: seals everything it could read anew for the others, and remembers what it knew.
+/// Removes a host: seals everything it could read again for the others, and remembers what it knew.
 ///
 /// # Errors
 /// When there is no such host, or a file cannot be opened. Nothing is changed then.
@@ -244,7 +244,7 @@ pub fn remove(session: &mut Session, name: &HostName) -> Result<Report> {
     Ok(Report { rekeyed, removed, knew, ..Report::of(name, Change::Removed) })
 }
 
-/// Seals what a host shall read for it, and makes the values that are its own.
+/// Seals what a host should read for it, and makes the values that are its own.
 fn bring_in_line(session: &Session, host: &HostName, change: Change, changes: &mut Changes) -> Result<Report> {
     let policy: &Policy = &session.fleet.policy;
     let inventory = session.fleet.inventory()?;
@@ -294,7 +294,7 @@ impl Report {
     }
 }
 
-/// Whether a file can be opened with one of these keys, as far as it can be told. A file of another tool tells by the
+/// Whether a file can be opened with one of these keys, as far as it is known. A file of another tool tells by the
 /// tags of its SSH stanzas; its other stanzas are anonymous, and could be anyone's.
 fn may_read(found: &Found, keys: &[Recipient]) -> bool {
     let Found::Sealed(envelope) = found else { return false };

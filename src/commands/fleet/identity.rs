@@ -203,7 +203,7 @@ fn write(
         if !stored.is_empty() {
             return error;
         }
-        error.hint(format!("{FILE} may name the new key, which is kept for that: look at it, then run `sealift check`"))
+        error.help(format!("{FILE} may name the new key, which is kept for that: look at it, then run `sealift check`"))
     })
 }
 
@@ -241,7 +241,7 @@ pub fn import(session: &mut Session, path: &Path, admin: Option<&AdminName>, add
     }
     let Some(admin) = admin else {
         return Err(Error::usage("no admin of this fleet has this key")
-            .hint("to make it one's, say whose it is: `--admin NAME`"));
+            .help("to make it one's, say whose it is: `--admin NAME`"));
     };
     allowed(&session.fleet.policy, admin, add)?;
     let (git, journal) = session.lock()?;
@@ -291,11 +291,11 @@ pub fn forget(session: &Session, admin: Option<&AdminName>, backup: bool, yes: b
         return Err(Error::failed(
             "it is the only key of the fleet that is known: without it nobody could rekey or edit",
         )
-        .hint("prove that you have its backup, with `--identity FILE`; or add another admin first"));
+        .help("prove that you have its backup, with `--identity FILE`; or add another admin first"));
     }
     let list = held.iter().map(Recipient::canonical).collect::<Vec<_>>().join(", ");
     if !yes && !session.talk.confirm(&format!("Remove {list} from the keyring?"))? {
-        return Err(Error::failed("declined; nothing changed").hint("`--yes` does it without asking"));
+        return Err(Error::failed("declined; nothing changed").help("`--yes` does it without asking"));
     }
     held.iter().try_for_each(|key| keyring::remove(key).map(drop))?;
     Ok(held)
@@ -316,7 +316,7 @@ fn allowed(policy: &Policy, admin: &AdminName, add: bool) -> Result<()> {
         return Ok(());
     }
     Err(Error::usage(format!("{admin} has a key already; nothing changed"))
-        .hint("`--add` gives one more; to replace one, remove its line afterwards and run `sealift rekey`"))
+        .help("`--add` gives one more; to replace one, remove its line afterwards and run `sealift rekey`"))
 }
 
 /// The policy with a key in it.
@@ -346,7 +346,8 @@ fn adopt(session: &mut Session, named: Named) -> usize {
     match session.fleet.inventory() {
         Ok(inventory) => inventory.files.len(),
         Err(error) => {
-            session.warn(format!("cannot tell which sealed files the key does not open yet: {}", error.in_one_line()));
+            session
+                .warn(format!("cannot find out which sealed files the key does not open yet: {}", error.in_one_line()));
             0
         }
     }
@@ -368,12 +369,12 @@ fn free(path: &Path) -> Result<PathBuf> {
 fn usual_backup(usual: Option<&Path>) -> Result<PathBuf> {
     let path = usual.ok_or_else(|| {
         Error::usage("a key is never in the keyring alone, and HOME is not set")
-            .hint("name a file for its backup: `--backup FILE`")
+            .help("name a file for its backup: `--backup FILE`")
     })?;
     if let Some(directory) = path.parent() {
         files::make_private_directory(directory)?;
     }
-    free(path).map_err(|error| error.hint("that is another identity, perhaps of another fleet: name a file for this one's backup with `--backup FILE`"))
+    free(path).map_err(|error| error.help("that is another identity, perhaps of another fleet: name a file for this one's backup with `--backup FILE`"))
 }
 
 /// A backup in the repository would travel with it.
@@ -389,5 +390,5 @@ fn without_keyring(error: Error) -> Error {
     if error.kind() == Kind::Interrupted {
         return error;
     }
-    error.hint("keep the key in a file instead, sealed to a passphrase: `--file FILE`")
+    error.help("keep the key in a file instead, sealed to a passphrase: `--file FILE`")
 }

@@ -82,7 +82,7 @@ pub fn run(directory: &Path, program: &Path) -> Result<Report> {
     hosts.retain(|host| !policy.hosts.contains_key(host));
     let (hook, no_hook) = match hook::install_new(&git, root, program) {
         Ok(hook) => (hook, None),
-        Err(error) => (None, Some(format!("{error}; {}", error.mend().unwrap_or_default()))),
+        Err(error) => (None, Some(format!("{error}; {}", error.advice().unwrap_or_default()))),
     };
     Ok(Report { written, hosts, not_hosts, not_read, has_admin: !policy.admins.is_empty(), hook, no_hook })
 }
@@ -96,7 +96,7 @@ pub fn repository(directory: &Path) -> Result<(PathBuf, Git)> {
         .map_err(|error| Error::usage(format!("there is no directory {}", directory.display())).because(error))?;
     let git = Git::find(&here)?.ok_or_else(|| {
         Error::failed(format!("{} is not in a git repository", here.display()))
-            .hint("run `git init` first: Nix reads a flake from git, and git keeps former versions")
+            .help("run `git init` first: Nix reads a flake from git, and git keeps older versions")
     })?;
     Ok((here, git))
 }

@@ -24,7 +24,7 @@ use crate::error::{Error, Kind, Result};
 
 /// A machine to learn of.
 pub struct Request<'a> {
-    /// The name that it shall have.
+    /// The name that it should have.
     pub name: &'a HostName,
     /// Where it is now.
     pub address: &'a Address,
@@ -71,7 +71,7 @@ pub fn learn(session: &Session, request: &Request<'_>) -> Result<Learned> {
     Ok(Learned { key, files: scaffold::files(name, layout, &known) })
 }
 
-/// Learns the key that a machine of the fleet has now. Its former one is not asked for: that is what changed.
+/// Learns the key that a machine of the fleet has now. Its previous one is not asked for: that is what changed.
 ///
 /// # Errors
 /// As `learn`.
@@ -112,13 +112,13 @@ fn vouched(name: &HostName, met: &Met, fingerprint: Option<&SshFingerprint>, ask
         }
         return Err(refused(format!("the machine at {place} has another host key than was said"))
             .because(format!("it shows {shown}; {wanted} was said; nothing was sent"))
-            .hint("`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on its own console tells the right one; if it was given, somebody else answers at this address"));
+            .help("`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on its own console shows the right one; if it was given, somebody else answers at this address"));
     }
     match met.vouch {
         Vouch::Known => Ok(()),
         Vouch::Contradicted => Err(refused(format!("the machine at {place} has another host key than your known_hosts says"))
             .because(format!("it shows {shown}; nothing was sent"))
-            .hint("if it was installed anew, give the key's fingerprint from its own console: `--fingerprint SHA256:…`; if not, somebody else answers at this address")),
+            .help("if it was reinstalled, give the key's fingerprint from its own console: `--fingerprint SHA256:…`; if not, somebody else answers at this address")),
         Vouch::Unknown => {
             let question = format!(
                 "Your known_hosts does not know {place}. It shows {shown}. Is that what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints on its own console?"
@@ -128,7 +128,7 @@ fn vouched(name: &HostName, met: &Met, fingerprint: Option<&SshFingerprint>, ask
             }
             Err(refused(format!("nobody vouches for the host key of {place}"))
                 .because(format!("it shows {shown}, which your known_hosts does not know; nothing was sent"))
-                .hint("compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on its own console, and give that: `--fingerprint SHA256:…`"))
+                .help("compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on its own console, and give that: `--fingerprint SHA256:…`"))
         }
     }
 }
@@ -149,11 +149,11 @@ fn hardware(name: &HostName, line: &Connection) -> Result<String> {
         let error = Error::failed(format!("{name}: nixos-generate-config failed there ({})", output.ended));
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         let error = if said.is_empty() { error } else { error.because(said) };
-        let mend = match output.ended {
+        let help = match output.ended {
             Ended::Code(127) => "is it NixOS? `--no-hardware` adds the host without its hardware configuration",
             _ => "run it there by hand; `--no-hardware` adds the host without its hardware configuration",
         };
-        return Err(error.hint(mend));
+        return Err(error.help(help));
     }
     scaffold::hardware(&output.stdout).map_err(|error| error.about(name))
 }
@@ -224,7 +224,7 @@ mod tests {
             assert_eq!(person.1.into_inner(), asked);
             if let Err(error) = outcome {
                 assert_eq!(error.kind(), Kind::Unreachable);
-                assert!(error.mend().is_some());
+                assert!(error.advice().is_some());
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::commands::Session;
 use crate::commands::fleet::{superseded, verify};
 use crate::commands::hosts::privilege::Rights;
 use crate::commands::hosts::select::{Needs, Ready, Who, reach_all};
-use crate::domain::deploy::protocol::{Told, Verified, Work};
+use crate::domain::deploy::protocol::{HostEvent, Verified, Work};
 use crate::domain::doctor::machine::Machine;
 use crate::domain::migrate::progress::{Deployed, Facts, Mark, judge};
 use crate::domain::migrate::scaffold::hardware_path;
@@ -71,7 +71,7 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
 /// What `doctor` is told of a machine; none where it cannot tell.
 fn examined(one: &Ready, who: &Who) -> Option<Machine> {
     match one.target.ask(&Rights::Root, &who.caller, Work::Examine) {
-        Ok(Told::Examined(machine)) => Some(*machine),
+        Ok(HostEvent::Examined(machine)) => Some(*machine),
         _ => None,
     }
 }

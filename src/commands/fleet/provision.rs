@@ -34,8 +34,8 @@ pub fn run(session: &Session, name: &HostName, root: &Path) -> Result<Report> {
     let Some(host) = policy.hosts.get(name) else { return Err(policy.no_host(name)) };
     let secret = own_key(name)?;
     if !policy.secrets.contains_key(secret.as_str()) {
-        return Err(Error::usage(format!("no host key was made for {name}: there is no secret {secret}"))
-            .hint("`sealift host add NAME --generate` makes one, for a machine that is not installed yet; one that is has its own"));
+        return Err(Error::usage(format!("no host key was generated for {name}: there is no secret {secret}"))
+            .help("`sealift host add NAME --generate` makes one, for a machine that is not installed yet; one that is has its own"));
     }
     let root = Root::open(root)?;
     if let Some(git) = Git::find(root.path())? {
@@ -45,7 +45,7 @@ pub fn run(session: &Session, name: &HostName, root: &Path) -> Result<Report> {
     let public = host_key::public_half(&private).map_err(|error| error.about(secret.file().path()))?;
     if !host.keys.contains(&public) {
         return Err(Error::integrity(format!("{} is not the private half of a key of {name}", secret.file().path()))
-            .hint(format!(
+            .help(format!(
                 "its keys in recipients.toml are others: `sealift rm {secret}`, and give the machine one of those"
             )));
     }

@@ -1,4 +1,4 @@
-//! `status`: the fleet at a glance. Every host is looked at as whoever logs in; nothing is changed, nothing is opened.
+//! `status`: the fleet at a glance. Every host is looked at as the user who logs in; nothing is changed, nothing is opened.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ pub struct Row {
     pub nixos_version: Option<String>,
     /// The commit that was deployed last, if what runs is what was deployed then.
     pub commit: Option<String>,
-    /// How many commits HEAD is ahead of it; none where that cannot be told.
+    /// How many commits HEAD is ahead of it; none where that is unknown.
     pub behind: Option<usize>,
     /// Secrets that do not have the ciphertext of the fleet's files there, by name, with what is wrong.
     pub secrets: BTreeMap<String, String>,
@@ -55,7 +55,7 @@ pub struct Row {
 pub struct Home {
     /// Whose.
     pub user: UnixName,
-    /// The store path of its activation package; none where whoever looks may not see it.
+    /// The store path of its activation package; none where the user who looks may not see it.
     pub package: Option<String>,
     /// The current generation of the user's profile.
     pub generation: Option<u64>,
@@ -79,7 +79,7 @@ pub struct Last {
 /// Looks at all of them.
 ///
 /// # Errors
-/// When a word names no host. What is wrong with a host is told for that host.
+/// When a word names no host. What is wrong with a host is reported for that host.
 pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
     let policy = &session.fleet.policy;
     let chosen = who.choose(policy)?;
@@ -92,8 +92,8 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
             Ok(one) => row(session, &host, one.target.survey, &mut ahead),
             Err(error) => Ok(Row {
                 reachable: error.kind() != Kind::Unreachable,
-                reason: Some(match error.mend() {
-                    Some(mend) => format!("{}; {mend}", error.in_one_line()),
+                reason: Some(match error.advice() {
+                    Some(help) => format!("{}; {help}", error.in_one_line()),
                     None => error.in_one_line(),
                 }),
                 running: None,
@@ -136,7 +136,7 @@ fn row(session: &Session, host: &HostName, survey: Survey, ahead: &mut Ahead) ->
         homes: homes_of(homes, last.as_ref()),
         failed_units: failed.map(|units| units.into_iter().collect()),
         reboot: reboot.map(|reboot| reboot.waits).into_iter().flatten().chain(waiting).collect(),
-        deploy: busy.map(|holder| format!("at work: {holder}")).or_else(|| {
+        deploy: busy.map(|holder| format!("running: {holder}")).or_else(|| {
             unfinished.then(|| format!("was interrupted; `sealift deploy {host}` finishes it or goes back"))
         }),
         last: last.map(|last| Last { run: last.run, who: last.who, ended: last.ended, outcome: last.outcome }),
@@ -198,7 +198,7 @@ impl Ahead {
         Self { git, known: BTreeMap::new() }
     }
 
-    /// How many commits lie between what was deployed and HEAD; none where that cannot be told.
+    /// How many commits lie between what was deployed and HEAD; none where that is unknown.
     fn commits_since(&mut self, deployed: &str) -> Option<usize> {
         let commit = deployed.trim_end_matches("-dirty");
         let (git, head) = self.git.as_ref().filter(|_| is_commit(commit))?;

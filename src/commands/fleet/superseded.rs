@@ -1,4 +1,4 @@
-//! What the repository has of a former layout, as far as files tell: for `cleanup`, and for how far a machine is.
+//! What the repository has of a previous layout, as far as files tell: for `cleanup`, and for how far a machine is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::domain::migrate::superseded::{Superseded, superseded};
 use crate::domain::name::HostName;
 use crate::error::Result;
 
-/// What the repository has of the former layout.
+/// What the repository has of the previous layout.
 pub struct Former {
     /// The files that have a successor.
     pub superseded: Vec<Superseded>,
@@ -19,7 +19,7 @@ pub struct Former {
     pub not_looked_at: Vec<String>,
 }
 
-/// Looks what the repository has of the former layout.
+/// Looks what the repository has of the previous layout.
 ///
 /// # Errors
 /// When git fails.

@@ -61,7 +61,7 @@ pub fn run(request: &Request<'_>) -> Result<Report> {
     let from = std::fs::canonicalize(request.from).map_err(|error| {
         Error::usage(format!("{} cannot be read", request.from.display()))
             .because(error)
-            .hint("name the folder of a configuration, such as /etc/nixos, or a checkout")
+            .help("name the folder of a configuration, such as /etc/nixos, or a checkout")
     })?;
     init::repository(request.directory)?;
     let paths = backup::listed(&from)?;
@@ -69,7 +69,7 @@ pub fn run(request: &Request<'_>) -> Result<Report> {
         (Some(host), _) => host.clone(),
         (None, Some(said)) => said.parse().map_err(|_| {
             Error::usage(format!("networking.hostName is `{said}` there, which is no name of a host in the fleet"))
-                .hint("say its name in the fleet: `--host NAME`; what the machine calls itself stays")
+                .help("say its name in the fleet: `--host NAME`; what the machine calls itself stays")
         })?,
         (None, None) => this_host()?,
     };
@@ -83,7 +83,7 @@ pub fn run(request: &Request<'_>) -> Result<Report> {
             request.backups.display(),
             git.top.display()
         ))
-        .hint("a copy of a configuration may hold secrets: keep it elsewhere, `XDG_STATE_HOME=DIR`"));
+        .help("a copy of a configuration may hold secrets: keep it elsewhere, `XDG_STATE_HOME=DIR`"));
     }
     let not_copied = backup::copy(&from, &paths, &kept_in)?;
 
@@ -165,7 +165,7 @@ fn settings(from: &Path, paths: &[PathBuf], host: Option<&HostName>) -> Settings
 fn this_host() -> Result<HostName> {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     name.split('.').next().unwrap_or_default().parse().map_err(|_| {
-        Error::usage("the name of this machine is no name of a host").hint("say which machine it is: `--host NAME`")
+        Error::usage("the name of this machine is no name of a host").help("say which machine it is: `--host NAME`")
     })
 }
 

@@ -7,7 +7,7 @@ use crate::commands::hosts::connection::out_of_form;
 use crate::commands::hosts::select::{Needs, Ready, Who, reach_all};
 use crate::domain::deploy::checks::{checks, commands, with_commands};
 use crate::domain::deploy::diff::Commands;
-use crate::domain::deploy::protocol::{Told, Verified, Work};
+use crate::domain::deploy::protocol::{HostEvent, Verified, Work};
 use crate::domain::name::HostName;
 use crate::domain::policy::Policy;
 use crate::error::Result;
@@ -34,7 +34,7 @@ pub enum Undeployed {
 /// Verifies.
 ///
 /// # Errors
-/// When a word names no host. What is wrong with a host is told for that host.
+/// When a word names no host. What is wrong with a host is reported for that host.
 pub fn run(session: &Session, who: &Who, undeployed: Undeployed) -> Result<Vec<Found>> {
     let policy = &session.fleet.policy;
     let chosen = who.choose(policy)?;
@@ -56,7 +56,7 @@ pub fn run(session: &Session, who: &Who, undeployed: Undeployed) -> Result<Vec<F
         let checks = with_commands(&checks(policy, &one.host), &asked);
         let told = one.target.ask(&one.rights, &who.caller, Work::Verify(checks));
         let verified = told.and_then(|told| match told {
-            Told::Verified(verified) => Ok(verified),
+            HostEvent::Verified(verified) => Ok(verified),
             _ => Err(out_of_form(&one.target)),
         });
         Found { host: one.host.clone(), verified }

@@ -19,7 +19,7 @@ pub const RUNNING: &str = "/run/current-system/etc/sealift/host";
 /// The program in a store path that was brought.
 pub const STORED: &str = "bin/sealift-host";
 /// What to do where this program does not run.
-pub const MEND: &str = "give a static sealift-host for that machine with `--host-program FILE`";
+pub const HELP: &str = "give a static sealift-host for that machine with `--host-program FILE`";
 
 /// A program that may be brought, put into the store at the first need.
 pub struct Brought {
@@ -97,7 +97,7 @@ pub fn bring(brought: &Brought, host: &HostName, connection: &Connection, caller
         return Err(Error::failed(format!(
             "nothing of sealift is there yet, and this program does not run there: it is for `{ours}`, the machine is `{is}`"
         ))
-        .hint(MEND));
+        .help(HELP));
     };
     // Made from its content, so that nobody has to be trusted for it.
     let stored = brought.store(&file)?;

@@ -14,7 +14,7 @@ use crate::commands::hosts::privilege::Rights;
 use crate::commands::hosts::{bootstrap, ready};
 use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::host_facts::Question;
-use crate::domain::deploy::protocol::{self, Order, Outcome, Told, Verdict, Work};
+use crate::domain::deploy::protocol::{self, HostEvent, Order, Outcome, Verdict, Work};
 use crate::domain::foreign::{self, cut};
 use crate::error::{Error, Kind, Result};
 
@@ -58,7 +58,7 @@ pub fn hand_over(target: &Target, order: &Order, rights: &Rights, caller: &Calle
     }
 }
 
-/// Tells again what a run on the host told, and goes on with it to its end.
+/// Replays what a run on the host reported, and goes on with it to its end.
 ///
 /// # Errors
 /// As `hand_over`.
@@ -147,7 +147,7 @@ fn listen(lines: &Receiver<Line>, target: &Target, run: &str, talk: &dyn Talk) -
         let mut coming: Option<ScopedJoinHandle<'_, ()>> = None;
         loop {
             match lines.recv_timeout(Duration::from_millis(200)) {
-                Ok(Line::Printed(text)) => match Told::heard(&text) {
+                Ok(Line::Printed(text)) => match HostEvent::heard(&text) {
                     Some(event) => {
                         heard.begun = true;
                         let shown = told.0 <= EVENTS && told.1 <= TOLD;
@@ -156,11 +156,11 @@ fn listen(lines: &Receiver<Line>, target: &Target, run: &str, talk: &dyn Talk) -
                         if shown && enough {
                             let log = run_dir::log_of(run);
                             talk.event(Event::Warning(format!(
-                                "it tells more than is shown here: its log is {log} there"
+                                "it printed more than is shown here: its log is {log} there"
                             )));
                         }
                         match event {
-                            Told::Awaits { seconds } => {
+                            HostEvent::Awaits { seconds } => {
                                 if let Reach::There(there) = &target.reach
                                     && coming.as_ref().is_none_or(ScopedJoinHandle::is_finished)
                                 {
@@ -168,14 +168,17 @@ fn listen(lines: &Receiver<Line>, target: &Target, run: &str, talk: &dyn Talk) -
                                     coming = Some(scope.spawn(move || acknowledge(there, run, seconds, talk)));
                                 }
                             }
-                            Told::End(end) => heard.verdict = Some(end),
-                            Told::GoesDown => heard.goes_down = true,
+                            HostEvent::End(end) => heard.verdict = Some(end),
+                            HostEvent::GoesDown => heard.goes_down = true,
                             _ if enough => {}
-                            Told::Step { text } => talk.event(Event::Step(text)),
-                            Told::Said { text } => talk.event(Event::Note(format!("  {text}"))),
-                            Told::Warning { text } => talk.event(Event::Warning(text)),
+                            HostEvent::Step { text } => talk.event(Event::Step(text)),
+                            HostEvent::Said { text } => talk.event(Event::Note(format!("  {text}"))),
+                            HostEvent::Warning { text } => talk.event(Event::Warning(text)),
                             // Answers to questions, which an order is not.
-                            Told::Survey(_) | Told::Generations(_) | Told::Verified(_) | Told::Examined(_) => {}
+                            HostEvent::Survey(_)
+                            | HostEvent::Generations(_)
+                            | HostEvent::Verified(_)
+                            | HostEvent::Examined(_) => {}
                         }
                     }
                     None => heard.last = cut(&text, foreign::LONGEST),
@@ -223,7 +226,7 @@ fn acknowledge(there: &There, run: &str, seconds: u64, talk: &dyn Talk) {
 
 /// The failure of a host that went away.
 fn unreachable(target: &Target, run: &str) -> Error {
-    Error::new(Kind::Unreachable, format!("the connection to {} was lost", target.shown())).hint(format!(
+    Error::new(Kind::Unreachable, format!("the connection to {} was lost", target.shown())).help(format!(
         "the host finishes or goes back by itself; `sealift deploy{} --attach {run}` shows which",
         target.words()
     ))
@@ -238,7 +241,7 @@ fn lost(target: &Target, ended: Ended, heard: &Heard, run: &str) -> Error {
             Kind::Interrupted,
             format!("interrupted; {} finishes or goes back by itself", target.shown()),
         )
-        .hint(format!("`sealift deploy{} --attach {run}` joins it again", target.words()));
+        .help(format!("`sealift deploy{} --attach {run}` joins it again", target.words()));
     }
     let gone = matches!(&target.reach, Reach::There(there) if there.line().lost(ended));
     let error = match (gone, heard.begun) {
@@ -247,15 +250,15 @@ fn lost(target: &Target, ended: Ended, heard: &Heard, run: &str) -> Error {
             Kind::Unreachable,
             format!("the connection to {} was lost before anything began", target.shown()),
         )
-        .hint(format!(
-            "nothing was changed, as far as can be told from here; `sealift deploy{} --attach {run}` makes sure",
+        .help(format!(
+            "nothing was changed, as far as can be seen from here; `sealift deploy{} --attach {run}` makes sure",
             target.words()
         )),
         (false, true) => Error::new(Kind::Person, format!("the part on the host ended without a verdict ({ended})"))
-            .hint(format!("the next deploy or rollback finishes it or goes back; its log is {}", run_dir::log_of(run))),
+            .help(format!("the next deploy or rollback finishes it or goes back; its log is {}", run_dir::log_of(run))),
         (false, false) => {
             Error::failed(format!("the part on the host could not be started ({ended}); nothing was changed"))
-                .hint("run this as root, or as a user whom sudo lets do anything")
+                .help("run this as root, or as a user who may run anything with sudo")
         }
     };
     if heard.last.is_empty() { error } else { error.because(heard.last.clone()) }

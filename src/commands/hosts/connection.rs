@@ -17,7 +17,7 @@ use crate::commands::hosts::privilege::Rights;
 use crate::commands::talk::Talk;
 use crate::domain::address::{self, Address};
 use crate::domain::deploy::host_facts::{Question, Survey};
-use crate::domain::deploy::protocol::{LONGEST, Order, Told, Work};
+use crate::domain::deploy::protocol::{HostEvent, LONGEST, Order, Work};
 use crate::domain::name::HostName;
 use crate::domain::policy::{Host, Policy};
 use crate::error::{Error, Kind, Result};
@@ -73,7 +73,7 @@ impl Target {
         Ok(Self { host, reach: Reach::Here(root), survey, sudo: false })
     }
 
-    /// The words that name it in a command, each with a space before it: a hint is for this machine, and no other.
+    /// The words that name it in a command, each with a space before it: a help is for this machine, and no other.
     pub fn words(&self) -> String {
         let root = match &self.reach {
             Reach::Here(root) => root.path(),
@@ -109,7 +109,7 @@ impl Target {
         let ask = |there: &There| there.look(&Rights::Root, &order).map(Result::ok);
         // It is not there before the first deploy, and may speak an older protocol.
         let (first, sudo) = std::thread::scope(|scope| {
-            // What it says of itself as root is not asked for: whom its nix trusts is said as who logs in.
+            // What it says of itself as root is not asked for: which users its nix trusts is said as who logs in.
             let sudo = root.then(|| scope.spawn(|| there.lets(&Rights::Sudo, &order)));
             (ask(&there), sudo.is_some_and(|sudo| sudo.join().unwrap_or(false)))
         });
@@ -117,13 +117,13 @@ impl Target {
             (Some(survey), _) => survey,
             (None, None) => {
                 return Err(Error::failed(format!("{name} is up, and nothing of sealift is there yet"))
-                    .hint(format!("the first `sealift deploy {name}` brings it")));
+                    .help(format!("the first `sealift deploy {name}` brings it")));
             }
             (None, Some(brought)) => {
                 there.program = bootstrap::bring(brought, name, &there.line(), caller)?;
                 ask(&there)?.ok_or_else(|| {
                     Error::failed(format!("the program that was brought to {name} does not run there"))
-                        .hint(bootstrap::MEND)
+                        .help(bootstrap::HELP)
                 })?
             }
         };
@@ -175,14 +175,14 @@ impl Target {
     ///
     /// # Errors
     /// What the host says, or that it does not answer.
-    pub fn ask(&self, rights: &Rights, caller: &Caller, work: Work) -> Result<Told> {
+    pub fn ask(&self, rights: &Rights, caller: &Caller, work: Work) -> Result<HostEvent> {
         let order = self.order(caller, work)?;
         let call = self.call(rights, caller, &order)?;
         let output = call.run()?;
         match (last(&output), &self.reach) {
-            (Some(Told::End(verdict)), _) => match verdict.failure {
+            (Some(HostEvent::End(verdict)), _) => match verdict.failure {
                 Some(failure) => Err(failure.into_error().about(self.shown())),
-                None => Ok(Told::End(verdict)),
+                None => Ok(HostEvent::End(verdict)),
             },
             (Some(told), _) => Ok(told),
             (None, Reach::There(there)) if there.line().lost(output.ended) => Err(there.line().failure(&output)),
@@ -199,7 +199,7 @@ impl Target {
         match &self.reach {
             Reach::Here(root) => survey::of(root, &question),
             Reach::There(_) => match self.ask(&Rights::Root, caller, Work::Survey(question))? {
-                Told::Survey(survey) => Ok(*survey),
+                HostEvent::Survey(survey) => Ok(*survey),
                 _ => Err(out_of_form(self)),
             },
         }
@@ -281,16 +281,16 @@ impl Refusal {
         let in_doas = format!("`permit nopass {user} as root cmd {program} args {VERB}` in doas.conf there");
         match (sudo.is_missing("sudo"), doas.is_missing("doas")) {
             (true, true) => Error::failed(format!("{host} has neither sudo nor doas in the PATH of {user}"))
-                .hint("log in as root (`address = \"root@…\"`), or install one of them there"),
-            (true, false) => doas.about(&format!("doas on {host} refuses {user}")).hint(format!(
+                .help("log in as root (`address = \"root@…\"`), or install one of them there"),
+            (true, false) => doas.about(&format!("doas on {host} refuses {user}")).help(format!(
                 "allow it without a password: {in_doas}; or log in as root"
             )),
             (false, _) if sudo.wants_terminal() => {
-                sudo.about(&format!("sudo on {host} wants a terminal (`requiretty`), which no deploy has")).hint(format!(
+                sudo.about(&format!("sudo on {host} wants a terminal (`requiretty`), which no deploy has")).help(format!(
                     "`Defaults:{user} !requiretty` in sudoers there; as NixOS says it: `security.sudo.extraConfig = \"Defaults:{user} !requiretty\";`"
                 ))
             }
-            (false, _) => sudo.about(&format!("sudo on {host} refuses {user}")).hint(format!(
+            (false, _) => sudo.about(&format!("sudo on {host} refuses {user}")).help(format!(
                 "`--ask-sudo` asks for the password; or allow it there: `{user} ALL=(root) NOPASSWD: {program} {VERB}` in sudoers; or log in as root"
             )),
         }
@@ -313,7 +313,7 @@ impl There {
         self.ssh.connect(&self.host, self.later.get().unwrap_or(&self.address), &self.pins)
     }
 
-    /// Connects anew, after a connection was lost.
+    /// Connects again, after a connection was lost.
     ///
     /// # Errors
     /// As `Ssh::connect`.
@@ -342,7 +342,7 @@ impl There {
     fn look(&self, rights: &Rights, order: &Order) -> Result<Result<Survey, Refusal>> {
         let output = self.call(rights, order)?.run()?;
         match last(&output) {
-            Some(Told::Survey(survey)) => Ok(Ok(*survey)),
+            Some(HostEvent::Survey(survey)) => Ok(Ok(*survey)),
             _ if self.line().lost(output.ended) => Err(self.line().failure(&output)),
             _ => {
                 let said = String::from_utf8_lossy(&output.stderr);
@@ -384,13 +384,13 @@ fn written(order: &Order) -> Result<Vec<u8>> {
 }
 
 /// The last event that a program on a host told.
-fn last(output: &Output) -> Option<Told> {
+fn last(output: &Output) -> Option<HostEvent> {
     let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().rev().find_map(Told::heard)
+    text.lines().rev().find_map(HostEvent::heard)
 }
 
 /// The failure of an answer to something else.
 pub fn out_of_form(target: &Target) -> Error {
-    Error::failed(format!("{} answers out of form", target.shown()))
-        .hint("use the same version of sealift on both sides")
+    Error::failed(format!("{} gave an unexpected answer", target.shown()))
+        .help("use the same version of sealift on both sides")
 }

@@ -32,7 +32,7 @@ pub fn this_machine(policy: &Policy, root: &Root, named: Option<&HostName>) -> R
             ),
         )
         .because(format!("the policy pins {}", fingerprints(&host.ssh_keys)))
-        .hint(format!("deploy on the right machine; if {named} has a new key: `sealift host rekey {named}`")));
+        .help(format!("deploy on the right machine; if {named} has a new key: `sealift host rekey {named}`")));
     }
     let by_name = || {
         policy.hosts.keys().find(|host| {
@@ -42,7 +42,7 @@ pub fn this_machine(policy: &Policy, root: &Root, named: Option<&HostName>) -> R
     };
     holder.or_else(by_name).cloned().ok_or_else(|| {
         Error::new(Kind::Unreachable, format!("no host of {} has the host key of this machine", policy::FILE))
-            .hint("name it with `--host HOST`, or add it: `sealift host add NAME --key-file /etc/ssh/ssh_host_ed25519_key.pub`")
+            .help("name it with `--host HOST`, or add it: `sealift host add NAME --key-file /etc/ssh/ssh_host_ed25519_key.pub`")
     })
 }
 

@@ -1,4 +1,4 @@
-//! Hosts as the deployer sees them: which ones are meant, how each is reached and with which rights, and what is asked of the
+//! Hosts as the deployer sees them: which ones are selected, how each is reached and with which rights, and what is asked of the
 //! program there.
 
 pub mod bootstrap;

@@ -55,6 +55,6 @@ impl Rights {
             return Ok(Rights::Sudo);
         }
         Err(Error::failed("activating a system needs root, and neither sudo nor doas gives that right")
-            .hint("run this as root, or as a user whom sudo, or doas without a password, lets do anything"))
+            .help("run this as root, or as a user who may run anything with sudo, or with doas without a password"))
     }
 }

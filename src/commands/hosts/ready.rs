@@ -1,4 +1,4 @@
-//! What must hold on a host before a system is brought there: every problem at once, each with its mend.
+//! What must hold on a host before a system is brought there: every problem at once, each with its help.
 
 use crate::adapters::host::{closure, run_dir};
 use crate::adapters::nix;
@@ -33,7 +33,7 @@ pub fn host(target: &Target, brings: Brings) -> Result<()> {
         let name = if target.is_remote() { target.shown() } else { "this machine".to_owned() };
         problems.push(
             Error::failed(format!("{name} is not NixOS"))
-                .hint("name the root of one with `--root DIR`, or build only: `--action build`"),
+                .help("name the root of one with `--root DIR`, or build only: `--action build`"),
         );
     }
     for (place, what, least) in ROOM {
@@ -44,7 +44,7 @@ pub fn host(target: &Target, brings: Brings) -> Result<()> {
             };
             problems.push(
                 Error::failed(format!("{place} has {} MiB left; {what} wants {} MiB", free >> 20, least >> 20))
-                    .hint("remove old generations: `nix-collect-garbage -d`"),
+                    .help("remove old generations: `nix-collect-garbage -d`"),
             );
         }
     }
@@ -59,9 +59,9 @@ pub fn host(target: &Target, brings: Brings) -> Result<()> {
             match (there.line().takes_copies(), &trust.unknown) {
                 (Err(problem), _) => problems.push(problem),
                 (Ok(()), Some(why)) => problems.push(
-                    Error::failed(format!("nix on {host} does not say whom it trusts"))
+                    Error::failed(format!("nix on {host} does not say which users it trusts"))
                         .because(why.clone())
-                        .hint(format!("try it there by hand: `{}`", nix::ASKS.join(" "))),
+                        .help(format!("try it there by hand: `{}`", nix::ASKS.join(" "))),
                 ),
                 _ if trust.barred => problems.push(nix::barred(&host, &survey.user)),
                 _ if !trust.user && !brings.signed && !brings.builds => {
@@ -74,7 +74,7 @@ pub fn host(target: &Target, brings: Brings) -> Result<()> {
     if problems.is_empty() { Ok(()) } else { Err(together(problems)) }
 }
 
-/// The failure of a host where another deploy is at work.
+/// The failure of a host where another deploy is running.
 pub fn busy(target: &Target, holder: &str) -> Error {
     let place = match &target.reach {
         Reach::Here(root) => root.path().display().to_string(),

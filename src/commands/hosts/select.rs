@@ -70,8 +70,8 @@ pub fn select(policy: &Policy, words: &[Selector]) -> Result<BTreeSet<HostName>>
             let near = name::nearest(&word.to_string(), words.iter().map(String::as_str));
             let error = Error::usage(format!("no host has the tag of {word}"));
             match near {
-                Some(near) => error.hint(format!("did you mean {near}?")),
-                None => error.hint("tags are given to hosts in recipients.toml"),
+                Some(near) => error.help(format!("did you mean {near}?")),
+                None => error.help("tags are given to hosts in recipients.toml"),
             }
         }
     })
@@ -151,9 +151,9 @@ impl Who {
 pub struct Needs<'a> {
     /// Root is needed there.
     pub root: bool,
-    /// A system shall be brought there.
+    /// A system should be brought there.
     pub brings: Option<Brings>,
-    /// What is found out meanwhile, by whoever holds it. Unless it is well, nobody is asked for a password, and nothing is
+    /// What is found out meanwhile, by anyone who holds it. Unless it is well, nobody is asked for a password, and nothing is
     /// ended there.
     pub gate: Option<&'a RwLock<bool>>,
 }
@@ -171,7 +171,7 @@ pub struct Ready {
 /// Reaches all of them, so many at a time. Where a system is brought with root's rights, a deploy that was killed there is ended first.
 ///
 /// # Errors
-/// When there is no place for sockets. What is wrong with a host is told for that host.
+/// When there is no place for sockets. What is wrong with a host is reported for that host.
 pub fn reach_all(
     policy: &Policy,
     who: &Who,

@@ -55,7 +55,7 @@ fn header(placement: &Placement, source: &Source) -> Result<()> {
     let bytes = source.read(placement)?;
     let binary = dearmored(&bytes).map_err(|error| error.about(name))?;
     let envelope = Envelope::read(binary.as_deref().unwrap_or(&bytes))
-        .map_err(|fault| Error::integrity(format!("{name}: {fault}")).hint(fault.mend()))?;
+        .map_err(|fault| Error::integrity(format!("{name}: {fault}")).help(fault.advice()))?;
     if envelope.passphrase {
         return Err(Error::integrity(format!("{name}: it is sealed to a passphrase, not to keys")));
     }
@@ -64,7 +64,7 @@ fn header(placement: &Placement, source: &Source) -> Result<()> {
             "{name}: its seal says that it is {}, not {}",
             seal.name, placement.sealed_as
         ))
-        .hint("it was swapped, copied or renamed outside sealift: restore it from git, or use `sealift mv`")),
+        .help("it was swapped, copied or renamed outside sealift: restore it from git, or use `sealift mv`")),
         Some(_) => match envelope.contradiction(&std::collections::BTreeMap::new()) {
             Some(what) => Err(Error::integrity(format!("{name}: {what}"))),
             None => Ok(()),

@@ -93,7 +93,7 @@ impl Live {
             return Some(reason.clone());
         }
         if source != entry.ciphertext.as_ref() {
-            return Some("it was made from something else: another ciphertext, or another text".to_owned());
+            return Some("it was made from another ciphertext, or another text".to_owned());
         }
         let (value, access) = match self.generation.read(name) {
             Ok(Some(found)) => found,

@@ -269,7 +269,7 @@ impl Places<'_> {
         match self.taken.get(&at) {
             Some(other) => {
                 let error = Error::failed(format!("its path {} is that of {other} too: both lead to {at}", link.path));
-                Err(obstacle(error.hint("give one of them another `path`"), false))
+                Err(obstacle(error.help("give one of them another `path`"), false))
             }
             None => {
                 self.taken.insert(at, target.name.clone());
@@ -287,11 +287,11 @@ impl Places<'_> {
                 "{name}: it is for the user {}, who is not the one that runs this",
                 target.owner
             ))
-            .hint("a machine's secrets are installed by root: leave --user-dir away"));
+            .help("a machine's secrets are installed by root: leave --user-dir away"));
         }
         if target.link.is_some() {
             return Err(Error::failed(format!("{name}: a user's secret is found in its usual place only"))
-                .hint("take its `path` away"));
+                .help("take its `path` away"));
         }
         Ok(Access { user: us, group, mode: target.mode.0 })
     }
@@ -305,7 +305,7 @@ impl Places<'_> {
             }
             (None, Owners::MustExist) => {
                 Err(Error::failed(format!("{}: there is no {what} {who} on this host", target.name))
-                    .hint("declare it in the host's configuration, or give the secret another owner"))
+                    .help("declare it in the host's configuration, or give the secret another owner"))
             }
         }
     }
@@ -328,8 +328,8 @@ fn identities(request: &Request, manifest: &Installable, talk: &Arc<dyn Talk>) -
         match Identities::from_file(path, &request.plugins, &ask) {
             Ok(found) => identities.extend(found),
             Err(error) => {
-                let mend = error.mend().map(|mend| format!(" ({mend})")).unwrap_or_default();
-                identities.add_unusable(path.display().to_string(), format!("{}{mend}", error.in_one_line()));
+                let help = error.advice().map(|help| format!(" ({help})")).unwrap_or_default();
+                identities.add_unusable(path.display().to_string(), format!("{}{help}", error.in_one_line()));
             }
         }
     }
@@ -338,7 +338,7 @@ fn identities(request: &Request, manifest: &Installable, talk: &Arc<dyn Talk>) -
         if explicit {
             error
         } else {
-            error.hint("the manifest names where the host's keys are; is the file system with them mounted?")
+            error.help("the manifest names where the host's keys are; is the file system with them mounted?")
         }
     });
     (identities, keyless)
@@ -360,9 +360,9 @@ fn open_one(placement: &Placement, loaded: &Loaded, identities: &Identities) -> 
     opened.value.expose(|value| placement.shape.check(value)).map_err(|misfit| {
         let error =
             Error::failed(format!("{name}: the value is not of the shape {}: {}", placement.shape, misfit.what));
-        match misfit.mend {
-            Some(mend) => error.hint(format!("seal it anew: {mend}")),
-            None => error.hint(format!("seal it anew: `sealift edit {}`", placement.sealed_as)),
+        match misfit.fix {
+            Some(fix) => error.help(format!("seal it again: {fix}")),
+            None => error.help(format!("seal it again: `sealift edit {}`", placement.sealed_as)),
         }
     })?;
     Ok((opened.value, opened.seal.map(|seal| seal.serial), hex(&Sha256::digest(&bytes))))
@@ -371,7 +371,7 @@ fn open_one(placement: &Placement, loaded: &Loaded, identities: &Identities) -> 
 /// The failure of a file that another tool wrote, or whose seal was stripped.
 pub fn unsealed(placement: &Placement) -> Error {
     let name = &placement.target.name;
-    Error::integrity(format!("{name}: its file has no seal, so nothing says that it is this secret")).hint(format!(
+    Error::integrity(format!("{name}: its file has no seal, so nothing says that it is this secret")).help(format!(
         "`sealift rekey --adopt {name}` adds one; to accept it as it is: `allow_unsealed = true` for {name}"
     ))
 }

@@ -127,9 +127,9 @@ fn fill(
                 }
                 let reason = error.in_one_line();
                 if strict {
-                    let mend = error.mend().map(|mend| format!("; {mend}")).unwrap_or_default();
+                    let help = error.advice().map(|help| format!("; {help}")).unwrap_or_default();
                     talk.event(Event::Warning(format!(
-                        "{reason}; the value itself is at {}{mend}",
+                        "{reason}; the value itself is at {}{help}",
                         request.usual(name)
                     )));
                 } else {
@@ -214,7 +214,7 @@ impl Links<'_> {
         }
     }
 
-    /// Removes the links of the former generation that this one has no more.
+    /// Removes the links of the previous generation that this one has no more.
     fn remove_gone(&self, former: &Generation) -> Result<()> {
         let Some(status) = former.status()? else { return Ok(()) };
         let kept = self.placed.iter().map(|(_, placed)| placed.at.clone()).collect();

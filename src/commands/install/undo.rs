@@ -1,4 +1,4 @@
-//! The way back from one install: the former generation is live again, as if the later one had never been. For a deploy
+//! The way back from one install: the previous generation is live again, as if the later one had never been. For a deploy
 //! that fails after it installed.
 
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 /// What is live now.
 #[derive(Debug)]
 pub struct Undone {
-    /// The status of the former generation; none if there was none, and nothing is installed now.
+    /// The status of the previous generation; none if there was none, and nothing is installed now.
     pub status: Option<Status>,
     /// The units that were told, because bytes changed back.
     pub units: Units,
@@ -27,14 +27,14 @@ pub struct Undone {
 /// Takes back the install that made this generation.
 ///
 /// # Errors
-/// When it is not the live one, or its former one was not kept; nothing changed then.
+/// When it is not the live one, or its previous one was not kept; nothing changed then.
 pub fn undo(root: &Path, tree: Tree, generation: u64) -> Result<Undone> {
     let none = || Error::failed(format!("generation {generation} of {} is not live", tree.delivered()));
     let run = Run::open(root)?.ok_or_else(none)?;
     let _lock = take_lock(&run, "sealift, undoing an install")?;
     let generations = run.generations(tree)?.ok_or_else(none)?;
     if run.live(tree)? != Some(generation) {
-        return Err(none().hint("something was installed since: install the manifest that is wanted"));
+        return Err(none().help("something was installed since: install the manifest that is wanted"));
     }
     let later = generations.open(generation)?.ok_or_else(none)?;
     let later_status =
@@ -42,7 +42,7 @@ pub fn undo(root: &Path, tree: Tree, generation: u64) -> Result<Undone> {
     let former = match later_status.former {
         Some(number) => Some(generations.open(number)?.ok_or_else(|| {
             Error::new(Kind::Failed, format!("generation {number}, which was live before {generation}, was not kept"))
-                .hint("install the former system's manifest instead, and set `keep_generations` to 1 or more")
+                .help("install the previous system's manifest instead, and set `keep_generations` to 1 or more")
         })?),
         None => None,
     };

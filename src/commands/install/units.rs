@@ -37,7 +37,7 @@ impl Wanted {
         let active: BTreeSet<UnitName> = match systemd::active(manager, &all) {
             Ok(active) => active.into_iter().collect(),
             Err(error) => {
-                let (units, _) = untouched("systemd did not tell which are active");
+                let (units, _) = untouched("systemd did not say which are active");
                 return (units, vec![error]);
             }
         };

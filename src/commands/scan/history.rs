@@ -10,7 +10,7 @@ use crate::adapters::git::Git;
 use crate::adapters::git::history::{Change, changes};
 use crate::adapters::git::objects::{self, Answer};
 use crate::adapters::process::{Invocation, parallel};
-use crate::commands::scan::scanner::{Eye, Out, Raw, Subjected};
+use crate::commands::scan::scanner::{Out, Raw, Scanner, Subjected};
 use crate::domain::scan::source_rule::rules_for;
 use crate::domain::scan::{Engine, Place, Subject};
 use crate::error::{Error, Kind, Result};
@@ -111,7 +111,7 @@ fn blobs(git: &Git, engine: &Engine, range: Option<&str>, sources: &Sources) -> 
         let readers: Vec<_> = (0..parallel::threads())
             .map(|_| {
                 scope.spawn(|| {
-                    let mut eye = Eye::new(engine);
+                    let mut eye = Scanner::new(engine);
                     let ended = objects::each(git.unaltered(), write, |answer| {
                         match answer {
                             Answer::Blob(name, content) => {
@@ -181,7 +181,7 @@ fn brought(git: &Git, range: &str, give: &mut impl FnMut(&str) -> std::io::Resul
     }
     Err(Error::usage("git does not understand this range of commits")
         .because(String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned())
-        .hint("name one as git does: `--history v1.0..HEAD`, or leave it out for everything"))
+        .help("name one as git does: `--history v1.0..HEAD`, or leave it out for everything"))
 }
 
 /// How many objects of the history are not in this clone.

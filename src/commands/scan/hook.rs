@@ -79,7 +79,7 @@ pub fn install(git: &Git, root: &Path, program: &Path) -> Result<Report> {
         _ => {
             if folder.join(BEFORE).symlink_metadata().is_ok() {
                 return Err(Error::failed(format!("{} is there already", folder.join(BEFORE).display()))
-                    .hint("look which of the two hooks is wanted, and remove the other"));
+                    .help("look which of the two hooks is wanted, and remove the other"));
             }
             files::rename(&file, &folder.join(BEFORE))?;
             written(&format!("#!/bin/sh\n{lines}exec \"$(dirname \"$0\")/{BEFORE}\" \"$@\"\n"), true)
@@ -180,7 +180,7 @@ fn folder(git: &Git, root: &Path, program: &Path) -> Result<PathBuf> {
     }
     let line = lines(git, root, program).lines().skip(1).take(2).collect::<Vec<_>>().join("; ");
     Err(Error::failed(format!("the hooks are in {} (core.hooksPath), outside of this repository", folder.display()))
-        .hint(format!("add this to its pre-commit: {line}")))
+        .help(format!("add this to its pre-commit: {line}")))
 }
 
 #[cfg(test)]

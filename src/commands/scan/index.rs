@@ -36,8 +36,8 @@ use crate::error::{Error, Kind, Result};
 const LIMIT: u64 = 16 << 20;
 /// What the index is sealed as. No secret can be taken for it: none is below another, and the key is one.
 const SEALED_AS: &str = "scan-index-key/index";
-/// What mends an index.
-const MEND: &str = "`sealift scan --write-index`";
+/// What fixes an index.
+const HELP: &str = "`sealift scan --write-index`";
 
 /// Where the key of the index may be, besides the keyring.
 #[derive(Clone, Debug, Default)]
@@ -66,7 +66,7 @@ pub struct Written {
 /// Writes the index of today's values, and makes its key where there is none.
 ///
 /// # Errors
-/// When no identity is at hand, or the fleet cannot be written.
+/// When no identity was found, or the fleet cannot be written.
 pub fn write(session: &mut Session) -> Result<Written> {
     let identities = session.identities()?;
     let (git, journal) = session.lock()?;
@@ -85,7 +85,7 @@ pub fn write(session: &mut Session) -> Result<Written> {
     // What would not be read again must not be written.
     Index::parse(&content).map_err(|_| {
         Error::failed(format!("too many of the values are alike for {FILE}; nothing was changed"))
-            .hint("scan with `--identity` instead")
+            .help("scan with `--identity` instead")
     })?;
     let sealed = session.sealer([&recipient])?.seal(&content, &seal)?;
     let serials = serials(&inventory);
@@ -95,7 +95,7 @@ pub fn write(session: &mut Session) -> Result<Written> {
         Sealed::new(&recipient, covered.map(|(file, serial)| (file.clone(), serial)).collect(), &sealed).text()?;
     if text.len() as u64 > LIMIT {
         return Err(Error::failed(format!("{FILE} would be larger than {} MiB; nothing was changed", LIMIT >> 20))
-            .hint("scan with `--identity` instead"));
+            .help("scan with `--identity` instead"));
     }
     changes.write(FILE, read(&session.fleet)?.as_deref(), text);
     session.commit(&git, &journal, &changes)?;
@@ -112,24 +112,24 @@ fn key(session: &mut Session, identities: &Identities, changes: &mut Changes) ->
             return Err(Error::usage(format!(
                 "{KEY} is given to hosts, where it would be a way to guess the values of others"
             ))
-            .hint(format!("take its `hosts` away in recipients.toml, then `sealift rotate {KEY}`")));
+            .help(format!("take its `hosts` away in recipients.toml, then `sealift rotate {KEY}`")));
         }
-        let mend = format!("make a new key: `sealift rotate {KEY}`");
+        let help = format!("make a new key: `sealift rotate {KEY}`");
         let bytes = session
             .fleet
             .sealed(&name.file())?
-            .ok_or_else(|| Error::failed(format!("{} is not there", name.file().path())).hint(mend.as_str()))?;
+            .ok_or_else(|| Error::failed(format!("{} is not there", name.file().path())).help(help.as_str()))?;
         let open = || age::open(&bytes, &name.file(), identities).map(|opened| opened.value);
-        // Not the public half that lies beside it: whoever writes the repository could have the index sealed to a key of
+        // Not the public half that lies beside it: anyone who writes the repository could have the index sealed to a key of
         // their own.
         let ask: Arc<dyn Ask> = session.talk.clone();
         let opened = Identities::from_content(open()?, KEY, &session.plugins, &ask)?;
         let public = opened.iter().find_map(|identity| identity.recipient.clone());
-        let public = public.ok_or_else(|| Error::failed(format!("{KEY} is no age identity")).hint(mend.as_str()))?;
+        let public = public.ok_or_else(|| Error::failed(format!("{KEY} is no age identity")).help(help.as_str()))?;
         return Ok((open()?, public, false));
     }
     let mut edit = Edit::new(&session.fleet.text)?;
-    let about = format!("opens {FILE}: for scans where no identity is at hand");
+    let about = format!("opens {FILE}: for scans where no identity was found");
     let fields = vec![("description", about)];
     edit.declare(&name, &Declaration { fields, generate: Some(Generate::Age), ..Declaration::default() })?;
     adopt_policy(session, edit.text(), changes)?;
@@ -158,7 +158,7 @@ pub fn known_by_index(fleet: &Fleet, key: &KeyAt, plugins: &Plugins, ask: &Arc<d
         return match key.named {
             None => Ok(None),
             Some(_) => Err(Error::usage(format!("there is no {FILE}, which the key would open"))
-                .hint(format!("an admin writes it: {MEND}"))),
+                .help(format!("an admin writes it: {HELP}"))),
         };
     };
     let sealed = Sealed::parse(&text)?;
@@ -167,9 +167,9 @@ pub fn known_by_index(fleet: &Fleet, key: &KeyAt, plugins: &Plugins, ask: &Arc<d
     let content = age::open(&sealed.index()?, &file, &identities).map_err(|error| {
         // There is no file of the name that it is sealed as.
         let what = error.in_one_line().replace(&file.path(), FILE);
-        Error::new(error.kind(), format!("the key at hand does not open {FILE}"))
+        Error::new(error.kind(), format!("your key does not open {FILE}"))
             .because(what)
-            .hint(format!("`sealift show {KEY}` prints the key of today; {MEND} seals the index to it"))
+            .help(format!("`sealift show {KEY}` prints the key of today; {HELP} seals the index to it"))
     })?;
     let index = Index::parse(&content.value)?;
     let names: Vec<String> = sealed.values.keys().map(ToString::to_string).collect();
@@ -177,10 +177,10 @@ pub fn known_by_index(fleet: &Fleet, key: &KeyAt, plugins: &Plugins, ask: &Arc<d
     // Whoever takes a name out of the readable part must not take its findings with it.
     if secrets.last().is_some_and(|last| *last as usize >= names.len()) {
         return Err(Error::integrity(format!("{FILE} names fewer secrets than it covers"))
-            .hint(format!("an admin runs {MEND}")));
+            .help(format!("an admin runs {HELP}")));
     }
     let too_short = (0..).zip(&names).filter(|(number, _)| !secrets.contains(number)).map(|(_, name)| name.clone());
-    let why = format!("the index does not know its value of today: {MEND}");
+    let why = format!("the index does not know its value of today: {HELP}");
     let inventory = fleet.inventory()?;
     let behind = sealed.behind(serials(&inventory)).into_iter();
     Ok(Some(Known {
@@ -211,7 +211,7 @@ fn at_hand(sealed: &Sealed, at: &KeyAt, plugins: &Plugins, ask: &Arc<dyn Ask>) -
 pub fn findings(fleet: &Fleet, inventory: &Inventory) -> Result<Vec<Finding>> {
     let Some(text) = read(fleet)? else { return Ok(Vec::new()) };
     let sealed = Sealed::parse(&text)?;
-    let finding = |what: String| Finding::warning(Rule::IndexBehind, FILE, what, format!("an admin runs {MEND}"));
+    let finding = |what: String| Finding::warning(Rule::IndexBehind, FILE, what, format!("an admin runs {HELP}"));
     let (today, its) = (public_half(fleet)?, sealed.recipient()?);
     let key = today.is_none_or(|key| key.fingerprint() != its.fingerprint());
     let other = key.then(|| finding(format!("it is not sealed to the {KEY} of today")));

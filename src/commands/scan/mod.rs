@@ -147,7 +147,7 @@ pub fn staged_problems(git: &Git, policy: &Policy) -> Vec<Error> {
     };
     let problem = |finding: &Finding| {
         let text = format!("{}:{}: {} is staged ({})", finding.path, finding.line, finding.what, finding.rule);
-        Error::new(Kind::Plaintext, text).hint(finding.mend.clone())
+        Error::new(Kind::Plaintext, text).help(finding.help.clone())
     };
     report.findings.iter().map(problem).collect()
 }
@@ -187,7 +187,7 @@ pub fn standing<'a>(root: &Path, values: impl IntoIterator<Item = (&'a str, &'a 
 fn git(root: &Path) -> Result<Git> {
     Git::find(root)?.ok_or_else(|| {
         Error::usage(format!("{} is not in a git repository", root.display()))
-            .hint("scan looks at what git tracks, and at what it would take up")
+            .help("scan looks at what git tracks, and at what it would take up")
     })
 }
 
@@ -232,8 +232,8 @@ fn prepared(known: Known) -> (Engine, Vec<String>, Report, Vec<Blind>) {
     (Engine::new(values), names, report, unopened)
 }
 
-/// How bad things in the history are mended: taking them out of the tree is not enough.
-const COMMITTED: &str = "whoever has a clone has it, so taking it out is not enough: ";
+/// How bad things in the history are fixed: taking them out of the tree is not enough.
+const COMMITTED: &str = "everyone with a clone has it, so taking it out is not enough: ";
 
 /// Makes the report of what was seen: allowed things taken away, the rest told without a value.
 fn told(report: &mut Report, out: &Out, names: &[String], allowed: &[Allow], top: Option<&Path>) {
@@ -293,10 +293,10 @@ fn finding(raw: &Raw, names: &[String]) -> Finding {
         member: raw.member.clone(),
         place: raw.place.clone(),
         what: Finding::told(hit.rule, secret.as_deref()),
-        mend: match &secret {
+        help: match &secret {
             Some(secret) => format!("take it out, and give {secret} a new value: `sealift rotate {secret}`"),
-            None if committed => format!("{COMMITTED}{}", hit.rule.mend),
-            None => hit.rule.mend.to_owned(),
+            None if committed => format!("{COMMITTED}{}", hit.rule.help),
+            None => hit.rule.help.to_owned(),
         },
         secret,
         why: hit.rule.why,

@@ -90,7 +90,7 @@ impl Out {
 }
 
 /// One pair of eyes.
-pub struct Eye<'e> {
+pub struct Scanner<'e> {
     engine: &'e Engine,
     buffer: Vec<u8>,
     /// How much more may be unpacked of the file that is looked at.
@@ -99,7 +99,7 @@ pub struct Eye<'e> {
     pub out: Out,
 }
 
-/// What is looked at, and how it is told.
+/// What is looked at, and how it is reported.
 pub struct Subjected<'a> {
     /// Its path.
     pub path: &'a [u8],
@@ -119,7 +119,7 @@ impl Subjected<'_> {
     }
 }
 
-impl<'e> Eye<'e> {
+impl<'e> Scanner<'e> {
     /// Opens them.
     pub fn new(engine: &'e Engine) -> Self {
         Self { engine, buffer: Vec::new(), left: 0, out: Out::default() }

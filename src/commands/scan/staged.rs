@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::adapters::git::Git;
 use crate::adapters::git::objects::{self, Answer};
-use crate::commands::scan::scanner::{Eye, Out, Subjected};
+use crate::commands::scan::scanner::{Out, Scanner, Subjected};
 use crate::commands::scan::tree::staged_contents;
 use crate::domain::scan::{Engine, Place};
 use crate::error::Result;
@@ -63,7 +63,7 @@ fn known_before(git: &Git, engine: &Engine, out: &mut Out, before: &BTreeMap<Vec
     if names.is_empty() {
         return Ok(());
     }
-    let mut eye = Eye::new(engine);
+    let mut eye = Scanner::new(engine);
     let mut asked = paths.into_iter();
     objects::each(git.call(), objects::names(&names), |answer| {
         if let (Some(path), Answer::Blob(_, content)) = (asked.next(), answer) {

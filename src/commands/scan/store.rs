@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::adapters::git::worktree::{self, Opened, Opener};
 use crate::adapters::nix;
 use crate::adapters::process::parallel;
-use crate::commands::scan::scanner::{Eye, LARGEST, Out, Subjected};
+use crate::commands::scan::scanner::{LARGEST, Out, Scanner, Subjected};
 use crate::domain::scan::{Engine, Place};
 use crate::error::{Error, Result};
 
@@ -43,7 +43,7 @@ pub fn paths(engine: &Engine, wanted: &[String]) -> Result<Out> {
 }
 
 fn one(engine: &Engine, path: &str) -> Result<Out> {
-    let mut eye = Eye::new(engine);
+    let mut eye = Scanner::new(engine);
     let root = Path::new(path);
     let kind = root.symlink_metadata().map_err(|error| Error::io(format!("cannot look at {path}"), error))?;
     if kind.is_dir() {
@@ -58,12 +58,12 @@ fn one(engine: &Engine, path: &str) -> Result<Out> {
     Ok(eye.out)
 }
 
-fn file(eye: &mut Eye<'_>, opener: &Opener, root: &str, below: &[u8]) {
+fn file(eye: &mut Scanner<'_>, opener: &Opener, root: &str, below: &[u8]) {
     let whole = [root.as_bytes(), b"/", below].concat();
     opened(eye, &whole, opener.open(below));
 }
 
-fn opened(eye: &mut Eye<'_>, path: &[u8], what: Opened) {
+fn opened(eye: &mut Scanner<'_>, path: &[u8], what: Opened) {
     let at = Subjected { path, place: Place::Store, object: None };
     match what {
         Opened::File(_, size) if size > LARGEST => eye.blind(path, format!("it is larger than {} GiB", LARGEST >> 30)),
@@ -75,7 +75,7 @@ fn opened(eye: &mut Eye<'_>, path: &[u8], what: Opened) {
             eye.name(&at);
             eye.content(&at, target.as_slice());
         }
-        Opened::Gone => eye.blind(path, "it vanished while it was looked at"),
+        Opened::Gone => eye.blind(path, "it disappeared while it was being read"),
         Opened::Other(why) => eye.blind(path, why),
     }
 }

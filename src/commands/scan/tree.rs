@@ -9,7 +9,7 @@ use crate::adapters::git::Git;
 use crate::adapters::git::objects::{self, Answer};
 use crate::adapters::git::worktree::{self, Listed, Opened, Opener};
 use crate::adapters::process::parallel;
-use crate::commands::scan::scanner::{Eye, LARGEST, Out, Subjected};
+use crate::commands::scan::scanner::{LARGEST, Out, Scanner, Subjected};
 use crate::domain::scan::{Engine, Place};
 use crate::error::{Error, Kind, Result};
 
@@ -29,7 +29,7 @@ pub fn look(git: &Git, engine: &Engine) -> Result<Out> {
         let workers: Vec<_> = (0..parallel::threads())
             .map(|_| {
                 scope.spawn(|| {
-                    let mut eye = Eye::new(engine);
+                    let mut eye = Scanner::new(engine);
                     let mut gone = Vec::new();
                     loop {
                         let next = receive.lock().unwrap_or_else(std::sync::PoisonError::into_inner).recv();
@@ -72,7 +72,7 @@ pub fn look(git: &Git, engine: &Engine) -> Result<Out> {
     // What git says is gone from the tree is looked at in the index; what vanished meanwhile was not looked at.
     let kept: BTreeSet<&[u8]> = index.iter().map(|(path, _)| path.as_slice()).collect();
     for path in gone.iter().filter(|path| !kept.contains(path.as_slice())) {
-        out.blind.push((path.clone(), "it vanished while it was looked at".to_owned()));
+        out.blind.push((path.clone(), "it disappeared while it was being read".to_owned()));
     }
     out.blind.extend(closed);
     for path in foreign {
@@ -83,7 +83,7 @@ pub fn look(git: &Git, engine: &Engine) -> Result<Out> {
 }
 
 /// Looks at one path of the tree. False where nothing is there.
-fn file(eye: &mut Eye<'_>, opener: &Opener, path: &[u8]) -> bool {
+fn file(eye: &mut Scanner<'_>, opener: &Opener, path: &[u8]) -> bool {
     let at = Subjected { path, place: Place::Tree, object: None };
     match opener.open(path) {
         Opened::File(_, size) if size > LARGEST => eye.blind(path, format!("it is larger than {} GiB", LARGEST >> 30)),
@@ -103,7 +103,7 @@ fn file(eye: &mut Eye<'_>, opener: &Opener, path: &[u8]) -> bool {
 
 /// Looks at what the index has for these paths.
 pub fn staged_contents(git: &Git, engine: &Engine, index: &[(Vec<u8>, String)]) -> Result<Out> {
-    let mut eye = Eye::new(engine);
+    let mut eye = Scanner::new(engine);
     if index.is_empty() {
         return Ok(eye.out);
     }

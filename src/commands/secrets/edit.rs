@@ -26,7 +26,7 @@ pub struct Request {
     /// Where it may be edited.
     pub around: Surroundings,
     /// Make the change that the shape check offers.
-    pub mend: bool,
+    pub fix: bool,
     /// The largest value, in bytes.
     pub limit: usize,
 }
@@ -76,7 +76,7 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
             "{} was changed by someone else meanwhile; your text is not sealed",
             request.file.path()
         ))
-        .hint("edit it again"));
+        .help("edit it again"));
     }
     let wanted = session.fleet.policy.wanted();
     let wanted = wanted.get(&request.file).ok_or_else(|| unknown(session, &request.file))?;
@@ -113,7 +113,7 @@ fn edited(session: &Session, request: &Request, original: &Plaintext, shape: &Sh
             return Ok(None);
         }
         let copy = value.expose(|bytes| Plaintext::concat(&[bytes]));
-        match fitting(value, shape, request.mend, session) {
+        match fitting(value, shape, request.fix, session) {
             Ok(value) if unchanged(original, &value) => {
                 session.note("nothing changed");
                 return Ok(None);
@@ -142,7 +142,7 @@ fn saved_elsewhere(session: &Session, editor: &str) -> Result<()> {
     ));
     while !session.talk.confirm("Take the file as it is now?")? {
         if !session.talk.confirm("Wait on? Otherwise nothing is changed.")? {
-            return Err(Error::failed(format!("{editor} came back and left the file as it was; nothing changed")).hint(
+            return Err(Error::failed(format!("{editor} came back and left the file as it was; nothing changed")).help(
                 "one that hands the file to a program that runs already has to wait for it: EDITOR='code --wait', EDITOR='nvr --remote-wait'",
             ));
         }

@@ -294,13 +294,13 @@ fn silent(file: &FileName, standing: &Standing) -> Error {
     let path = file.path();
     match standing {
         Standing::Missing => {
-            Error::usage(format!("{file} has no value yet")).hint(format!("seal one: `sealift seal {file}`"))
+            Error::usage(format!("{file} has no value yet")).help(format!("seal one: `sealift seal {file}`"))
         }
-        Standing::Broken(fault) => Error::integrity(format!("{path}: {fault}")).hint(fault.mend()),
-        Standing::Unsealed => Error::integrity(format!("{path} has no seal, so that it does not tell who can read it"))
-            .hint(format!("`sealift check` says who would gain access; `sealift rekey --adopt {file}` adds one")),
+        Standing::Broken(fault) => Error::integrity(format!("{path}: {fault}")).help(fault.advice()),
+        Standing::Unsealed => Error::integrity(format!("{path} has no seal, so it does not say who can read it"))
+            .help(format!("`sealift check` says who would gain access; `sealift rekey --adopt {file}` adds one")),
         other => Error::integrity(format!("{path}: {}", other.damage().unwrap_or_default()))
-            .hint("restore it from git; `sealift check` says more"),
+            .help("restore it from git; `sealift check` says more"),
     }
 }
 
@@ -333,7 +333,7 @@ pub fn knowledge(session: &Session, host: &HostName) -> Result<Knowledge> {
             Err(standing) => {
                 // Who can read it is not known: silence would pass for nobody.
                 let why = standing.damage().unwrap_or_else(|| "it has no seal".to_owned());
-                let text = format!("{}: {why}; left out, since it does not tell who can read it", file.path());
+                let text = format!("{}: {why}; left out, since it does not say who can read it", file.path());
                 session.talk.event(Event::Warning(text));
                 continue;
             }

@@ -1,4 +1,4 @@
-//! `rekey`: brings sealed files in line with the policy. Touches only what drifted; all of it or nothing.
+//! `rekey`: brings sealed files up to date with the policy. Touches only what drifted; all of it or nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,12 +23,12 @@ use crate::domain::secret::inventory::{Found, Inventory};
 use crate::domain::secret::seal::Seal;
 use crate::error::{Error, Kind, Result};
 
-/// What to bring in line.
+/// What to bring up to date.
 #[derive(Debug, Default)]
 pub struct Request {
     /// Only these secrets or files; empty: all.
     pub only: Vec<FileName>,
-    /// Files that are in line too.
+    /// Files that are up to date, too.
     pub all: bool,
     /// Files without a seal that are to get one.
     pub adopt: Vec<FileName>,
@@ -45,7 +45,7 @@ pub struct Request {
 pub struct Report {
     /// The files that changed.
     pub changed: Vec<Changed>,
-    /// How many were in line and stayed as they are, byte for byte.
+    /// How many were up to date and stayed as they are, byte for byte.
     pub unchanged: usize,
     /// Files that the policy asks for and that have no value yet.
     pub missing: Vec<FileName>,
@@ -55,7 +55,7 @@ pub struct Report {
     pub dry_run: bool,
 }
 
-/// One file that was sealed anew.
+/// One file that was re-encrypted.
 #[derive(Debug, Serialize)]
 pub struct Changed {
     /// Its name.
@@ -70,7 +70,7 @@ pub struct Changed {
     pub accepted: bool,
 }
 
-/// Brings the files in line.
+/// Brings the files up to date.
 ///
 /// # Errors
 /// When one of them cannot be opened, or somebody would lose access whom nobody named; nothing is changed then.
@@ -116,7 +116,7 @@ impl Report {
         }
     }
 
-    /// The code that it comes to: files that nobody adopted are not in line.
+    /// The code that it comes to: files that nobody adopted are not up to date.
     pub fn kind(&self) -> Option<Kind> {
         let left = !self.dry_run && self.unsealed.iter().any(|file| !file.accepted);
         left.then_some(if self.changed.is_empty() { Kind::Failed } else { Kind::Partial })
@@ -172,12 +172,12 @@ pub fn agree(session: &Session, past: &Past, accesses: &[(FileName, Access)], te
         let lost: Vec<Error> = lost.collect();
         let remove: BTreeSet<String> = losses.keys().map(|reader| format!(" --remove {}", reader.word())).collect();
         let call = format!("sealift rekey{}{}", terms.adopting, remove.into_iter().collect::<String>());
-        let hint = if merged {
-            format!("{}; only if it is meant: `{call}`", Merge::MEND)
+        let help = if merged {
+            format!("{}; only if it is intended: `{call}`", Merge::HELP)
         } else {
-            format!("if that is meant: `{call}`; if not, say in recipients.toml that they read it")
+            format!("if that is intended: `{call}`; if not, say in recipients.toml that they read it")
         };
-        return Err(Error::all(Kind::Failed, "somebody would lose access; nothing was changed", lost).hint(hint));
+        return Err(Error::all(Kind::Failed, "somebody would lose access; nothing was changed", lost).help(help));
     }
     if losses.is_empty() && gains.is_empty() {
         return Ok(());
@@ -196,7 +196,7 @@ pub fn agree(session: &Session, past: &Past, accesses: &[(FileName, Access)], te
     let parts = [part("give access to", &gains), part("take it from", &losses)];
     let files = if accesses.len() == 1 { "file" } else { "files" };
     let parts = parts.into_iter().flatten().collect::<Vec<_>>().join(" and ");
-    let question = format!("Seal {} {files} anew, {parts}?", accesses.len());
+    let question = format!("Re-encrypt {} {files}, {parts}?", accesses.len());
     if session.talk.confirm(&question)? { Ok(()) } else { Err(Error::failed("declined; nothing was changed")) }
 }
 
@@ -222,7 +222,7 @@ fn refuse_idle(policy: &Policy, plan: &Plan<'_>, remove: &BTreeSet<String>) -> R
         } else if unsealed.contains(name) {
             "what it can read has no seal, and stays as it is without `--adopt`".to_owned()
         } else if known.contains(name) {
-            "none of these files is sealed to it".to_owned()
+            "no such file is sealed to it".to_owned()
         } else {
             "no reader of these files is called that".to_owned()
         };
@@ -232,13 +232,13 @@ fn refuse_idle(policy: &Policy, plan: &Plan<'_>, remove: &BTreeSet<String>) -> R
     if idle.is_empty() {
         return Ok(());
     }
-    let hint = if lose.is_empty() {
+    let help = if lose.is_empty() {
         "nobody would lose access; who reads what is said in recipients.toml".to_owned()
     } else {
         format!("those who would: {}", lose.into_iter().collect::<Vec<_>>().join(", "))
     };
     let message = format!("{} of --remove would lose no access; nothing was changed", idle.len());
-    Err(Error::batch(message, idle).hint(hint))
+    Err(Error::batch(message, idle).help(help))
 }
 
 /// What the merge was, if it was a merge, that took a file from a reader.
@@ -257,7 +257,7 @@ fn merge(session: &Session, past: &Past, file: &FileName, reader: &Reader) -> Op
     past.merge_that_ended(reads).map(|merge| merge.told(file))
 }
 
-/// Stops unless every file that is to be adopted can be what its name says: whoever can write the repository could put the
+/// Stops unless every file that is to be adopted can be what its name says: anyone who can write the repository could put the
 /// file of another secret there, and have its value sealed to the readers of this one.
 ///
 /// # Errors
@@ -269,7 +269,7 @@ fn vouch(session: &Session, plan: &Plan<'_>, inventory: &Inventory) -> Result<()
     }
     let git = session.fleet.git()?;
     let history =
-        AgeHistory::of(&git).map_err(|error| error.about("where a file without a seal comes from cannot be told"))?;
+        AgeHistory::of(&git).map_err(|error| error.about("the origin of a file without a seal cannot be found"))?;
     let top = git.relative(&session.fleet.root)?;
     let doubts = adopted.into_iter().filter_map(|reseal| {
         let file = &reseal.wanted.file;
@@ -290,7 +290,7 @@ fn vouch(session: &Session, plan: &Plan<'_>, inventory: &Inventory) -> Result<()
 pub fn doubt(file: &FileName, mac: Mac, top: &str, history: &AgeHistory) -> Option<Error> {
     if history.sealed.contains(file) {
         let what = "there was a file with a seal of this name, and this one has none";
-        return Some(Error::integrity(format!("{}: {what}", file.path())).hint(format!(
+        return Some(Error::integrity(format!("{}: {what}", file.path())).help(format!(
             "restore that one (`git log -- {}`), or seal a new value: `sealift seal {file} --replace`",
             file.path()
         )));
@@ -306,7 +306,7 @@ pub fn doubt(file: &FileName, mac: Mac, top: &str, history: &AgeHistory) -> Opti
 fn stood_as(file: &FileName, other: &str) -> Error {
     let what = format!("{}: this very file is, or was, {other} too: it may be the value of that", file.path());
     Error::integrity(what)
-        .hint(format!("put the right file there, or seal a value that you know: `sealift seal {file} --replace`"))
+        .help(format!("put the right file there, or seal a value that you know: `sealift seal {file} --replace`"))
 }
 
 /// The files that names on the command line mean: a secret's name means all of its files.
@@ -340,10 +340,10 @@ pub fn refuse_broken(plan: &Plan<'_>) -> Result<()> {
     let faults = plan.broken.iter().map(|(file, what)| Error::integrity(format!("{}: {what}", file.path())));
     let all =
         Error::batch(format!("{} files cannot be opened; nothing was changed", plan.broken.len()), faults.collect());
-    Err(all.hint("restore them from git, or seal their values anew: `sealift seal NAME --replace`"))
+    Err(all.help("restore them from git, or seal their values again: `sealift seal NAME --replace`"))
 }
 
-/// Opens files and seals them anew for the policy's readers, each re-opened and compared, into a change of the fleet.
+/// Opens files and seals them again for the policy's readers, each re-opened and compared, into a change of the fleet.
 ///
 /// # Errors
 /// Names every file that failed.
@@ -354,7 +354,7 @@ pub fn reseal(session: &Session, work: &[Reseal<'_>], inventory: &Inventory, cha
     let policy = &session.fleet.policy;
     if policy.admins.is_empty() {
         return Err(Error::usage("the fleet has no admin: nobody could rekey again")
-            .hint("make one: `sealift identity new --admin NAME`"));
+            .help("make one: `sealift identity new --admin NAME`"));
     }
     let identities = session.identities()?;
     let sealer =
@@ -377,7 +377,7 @@ pub fn reseal(session: &Session, work: &[Reseal<'_>], inventory: &Inventory, cha
     if failures.is_empty() {
         Ok(())
     } else {
-        Err(Error::batch(format!("{} files could not be sealed anew; nothing was changed", failures.len()), failures))
+        Err(Error::batch(format!("{} files could not be re-encrypted; nothing was changed", failures.len()), failures))
     }
 }
 
@@ -424,7 +424,7 @@ pub fn anew(
     if !proof.value.same_as(&opened.value) || proof.seal.as_ref() != Some(&seal) {
         return Err(Error::new(
             Kind::Bug,
-            format!("{}: what was sealed anew does not open to the same value", file.path()),
+            format!("{}: what was re-encrypted does not open to the same value", file.path()),
         ));
     }
     Ok(after)

@@ -1,4 +1,4 @@
-//! `mv` and `rm`: a secret's name is in its seal, so that a rename seals it anew; the value and its serial stay.
+//! `mv` and `rm`: a secret's name is in its seal, so that a rename seals it again; the value and its serial stay.
 
 use serde::Serialize;
 
@@ -30,7 +30,7 @@ pub fn mv(session: &mut Session, old: &SecretName, new: &SecretName) -> Result<M
     let Some(secret) = policy.secrets.get(old.as_str()) else { return Err(unknown(session, &old.file())) };
     if policy.secrets.contains_key(new.as_str()) {
         return Err(
-            Error::usage(format!("there is a secret {new} already")).hint("remove it first, or choose another name")
+            Error::usage(format!("there is a secret {new} already")).help("remove it first, or choose another name")
         );
     }
     let pairs: Vec<(FileName, FileName)> = if secret.per_host {
@@ -51,7 +51,7 @@ pub fn mv(session: &mut Session, old: &SecretName, new: &SecretName) -> Result<M
         signals::check()?;
         if session.fleet.sealed(&to)?.is_some() {
             return Err(Error::failed(format!("{} is there already", to.path()))
-                .hint("remove it first: no secret in the policy asks for it"));
+                .help("remove it first: no secret in the policy asks for it"));
         }
         let identities = session.identities()?;
         let opened = age::open(&bytes, &from, &identities)?;
@@ -78,8 +78,9 @@ pub fn mv(session: &mut Session, old: &SecretName, new: &SecretName) -> Result<M
 
 /// The refusal to seal what a file without a seal holds: it could be the value of another secret.
 pub fn unadopted(file: &FileName) -> Error {
-    Error::integrity(format!("{} has no seal: nothing says that it is this secret", file.path()))
-        .hint(format!("`sealift check` says who would gain access; if that is meant: `sealift rekey --adopt {file}`"))
+    Error::integrity(format!("{} has no seal: nothing says that it is this secret", file.path())).help(format!(
+        "`sealift check` says who would gain access; if that is intended: `sealift rekey --adopt {file}`"
+    ))
 }
 
 /// What is removed.
@@ -105,7 +106,7 @@ pub fn rm(session: &mut Session, name: &FileName, yes: bool) -> Result<Removed> 
             return Err(Error::usage(format!(
                 "{name} is one host's value of a secret that the policy gives to that host"
             ))
-            .hint("take the host out of the secret's `hosts` first, or remove the whole secret"));
+            .help("take the host out of the secret's `hosts` first, or remove the whole secret"));
         }
         None => vec![name.clone()],
     };
@@ -129,7 +130,7 @@ pub fn rm(session: &mut Session, name: &FileName, yes: bool) -> Result<Removed> 
         removed.len()
     );
     if !yes && !session.talk.confirm(&question)? {
-        return Err(Error::failed(format!("{name} was not removed")).hint("`--yes` removes without asking"));
+        return Err(Error::failed(format!("{name} was not removed")).help("`--yes` removes without asking"));
     }
     if let Some(secret) = &was_declared {
         let mut edit = Edit::new(&session.fleet.text)?;

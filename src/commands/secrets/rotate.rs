@@ -25,7 +25,7 @@ pub struct Request {
     /// Where the value of a single one comes from, if not made or asked for.
     pub source: Option<Source>,
     /// Make the change that the shape check offers.
-    pub mend: bool,
+    pub fix: bool,
 }
 
 /// What was rotated.
@@ -65,7 +65,7 @@ pub fn run(session: &mut Session, request: Request) -> Result<Report> {
     let mut given = match request.source {
         Some(_) if wanted.len() > 1 => {
             return Err(Error::usage(format!("one value was given, and {} files are to be rotated", wanted.len()))
-                .hint("rotate them one at a time"));
+                .help("rotate them one at a time"));
         }
         Some(Source::Given(value)) => Some(value),
         Some(Source::File { path, .. }) => Some(files::read_plaintext(&path, age_header::VALUE_LIMIT)?),
@@ -81,8 +81,8 @@ pub fn run(session: &mut Session, request: Request) -> Result<Report> {
             }
             (None, None) => session.talk.new_value(wanted.file.as_str()).map(|value| (value, None)),
         };
-        let fitted = value
-            .and_then(|(value, public)| Ok((fitting(value, &wanted.secret.shape, request.mend, session)?, public)));
+        let fitted =
+            value.and_then(|(value, public)| Ok((fitting(value, &wanted.secret.shape, request.fix, session)?, public)));
         match fitted {
             Ok((value, public)) => writer.new_value(wanted, &value, public, &mut changes)?,
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),

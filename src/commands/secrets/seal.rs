@@ -48,7 +48,7 @@ pub struct Request {
     /// Replace a value that is there.
     pub replace: bool,
     /// Make the change that the shape check offers.
-    pub mend: bool,
+    pub fix: bool,
     /// The largest value, in bytes.
     pub limit: usize,
 }
@@ -92,7 +92,7 @@ pub fn run(session: &mut Session, mut request: Request) -> Result<Report> {
     }
     let mut writer = Writer::new(session, &wanted)?;
     for (wanted, (value, public)) in wanted.iter().zip(values.made) {
-        let value = fitting(value, &wanted.secret.shape, request.mend, session)?;
+        let value = fitting(value, &wanted.secret.shape, request.fix, session)?;
         writer.new_value(wanted, &value, public, &mut changes)?;
     }
     let sealed = writer.sealed;
@@ -123,7 +123,7 @@ fn declare(
         }
         let against = contradictions(&session.fleet.text, &name, declared, &request.declaration)?;
         if !against.is_empty() {
-            return Err(Error::usage(format!("{name} is declared otherwise in {FILE}: {}", against.join(", "))).hint(
+            return Err(Error::usage(format!("{name} is declared otherwise in {FILE}: {}", against.join(", "))).help(
                 format!("leave that away; or edit [secrets.\"{name}\"] in {FILE} first, and see `sealift check`"),
             ));
         }
@@ -132,7 +132,7 @@ fn declare(
     let name: SecretName = request.file.as_str().parse().map_err(|fault| Error::usage(format!("{fault}")))?;
     if request.declaration.hosts.is_empty() {
         let error = unknown(session, &request.file);
-        return Err(error.hint(format!("to declare it, say who reads it: `sealift seal {name} --hosts HOST,@TAG`")));
+        return Err(error.help(format!("to declare it, say who reads it: `sealift seal {name} --hosts HOST,@TAG`")));
     }
     let mut declaration = request.declaration.clone();
     if let Source::Generate(how) = &request.source {
@@ -144,7 +144,7 @@ fn declare(
     let policy = parse::parse(&text)?;
     if policy.secrets[name.as_str()].hosts.is_empty() {
         return Err(Error::usage(format!("{name} would be for no host: the fleet has none yet"))
-            .hint("add one: `sealift host add NAME --key-file FILE`"));
+            .help("add one: `sealift host add NAME --key-file FILE`"));
     }
     changes.write(FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
     session.fleet.policy = policy;
@@ -210,7 +210,7 @@ fn may_replace(session: &Session, wanted: &[Wanted<'_>]) -> Result<()> {
     let told = there.join(", ");
     if !session.talk.is_there() {
         return Err(
-            Error::usage(told).hint(format!("`--replace` replaces {one}; `sealift rotate` gives a new value too"))
+            Error::usage(told).help(format!("`--replace` replaces {one}; `sealift rotate` gives a new value too"))
         );
     }
     if session.talk.confirm(&format!("{told}. Replace {one}?"))? {
@@ -244,8 +244,8 @@ fn values(session: &Session, source: Source, wanted: &[Wanted<'_>], limit: usize
         if wanted.len() == 1 {
             return Ok(vec![(value, None)]);
         }
-        Err(Error::usage("each host has a value of its own here, and one was given").hint(format!(
-            "seal each: `sealift seal {}`, or let them be made: `--generate`",
+        Err(Error::usage("each host has a value of its own here, and one was given").help(format!(
+            "seal each: `sealift seal {}`, or have them generated: `--generate`",
             wanted.first().map_or("NAME/HOST", |first| first.file.as_str())
         )))
     };
@@ -263,7 +263,7 @@ fn values(session: &Session, source: Source, wanted: &[Wanted<'_>], limit: usize
                 && (place == session.fleet.root.join(FILE) || place.starts_with(session.fleet.root.join("secrets")))
             {
                 return Err(Error::usage(format!("{} is a file of the fleet itself", path.display()))
-                    .hint("take `--shred` away"));
+                    .help("take `--shred` away"));
             }
             if let Ok(inside) = std::fs::canonicalize(&path)
                 && inside.starts_with(&session.fleet.root)
@@ -278,8 +278,8 @@ fn values(session: &Session, source: Source, wanted: &[Wanted<'_>], limit: usize
         Source::Generate(how) => {
             let made = wanted.iter().map(|wanted| {
                 let how = how.or(wanted.secret.generate).ok_or_else(|| {
-                    Error::usage(format!("{} does not say how a value is made", wanted.name))
-                        .hint("name a kind: `--generate password|hex|base64|wireguard|ssh-ed25519|age`")
+                    Error::usage(format!("{} does not say how a value is generated", wanted.name))
+                        .help("name a kind: `--generate password|hex|base64|wireguard|ssh-ed25519|age`")
                 })?;
                 let made = generate(how, &wanted.secret.shape, wanted.file.as_str())?;
                 Ok((made.value, made.public))
@@ -292,22 +292,22 @@ fn values(session: &Session, source: Source, wanted: &[Wanted<'_>], limit: usize
 /// Holds a value against its shape. Changes it only when asked to, and says so.
 ///
 /// # Errors
-/// When it does not fit; the hint names what would mend it.
-pub fn fitting(value: Plaintext, shape: &Shape, mend: bool, session: &Session) -> Result<Plaintext> {
+/// When it does not fit; the help names what would fix it.
+pub fn fitting(value: Plaintext, shape: &Shape, fix: bool, session: &Session) -> Result<Plaintext> {
     let Err(misfit) = value.expose(|bytes| shape.check(bytes)) else { return Ok(value) };
     let refused = Error::failed(format!("the value is not of the shape {shape}: {}", misfit.what));
-    let Some(offer) = misfit.mend else { return Err(refused) };
-    if !mend
+    let Some(offer) = misfit.fix else { return Err(refused) };
+    if !fix
         && !session
             .talk
-            .confirm(&format!("The value is not of the shape {shape}: {}. Shall I {offer}?", misfit.what))?
+            .confirm(&format!("The value is not of the shape {shape}: {}. Fix it ({offer})?", misfit.what))?
     {
-        return Err(refused.hint(format!("`--mend` does it for you: {offer}")));
+        return Err(refused.help(format!("`--fix` does it for you: {offer}")));
     }
-    let mended = value.expose(|bytes| Plaintext::concat(&offer.parts(bytes)));
-    mended
+    let fixed = value.expose(|bytes| Plaintext::concat(&offer.parts(bytes)));
+    fixed
         .expose(|bytes| shape.check(bytes))
         .map_err(|misfit| Error::failed(format!("the value is not of the shape {shape}: {}", misfit.what)))?;
     session.note(format!("done as offered: {offer}"));
-    Ok(mended)
+    Ok(fixed)
 }

@@ -27,14 +27,14 @@ pub fn unknown(session: &Session, file: &FileName) -> Error {
     let wanted = policy.wanted();
     if let Some((_, secret)) = policy.secrets.get_key_value(file.as_str()).filter(|(_, secret)| secret.per_host) {
         let hosts: Vec<_> = secret.hosts.iter().map(|host| format!("{file}/{host}")).collect();
-        return error.hint(format!("each host has a value of its own: {}", hosts.join(", ")));
+        return error.help(format!("each host has a value of its own: {}", hosts.join(", ")));
     }
     if wanted.contains_key(file) {
         return Error::usage(format!("{file} is declared, but has no value yet"))
-            .hint(format!("seal one: `sealift seal {file}`"));
+            .help(format!("seal one: `sealift seal {file}`"));
     }
     match nearest(file.as_str(), wanted.keys().map(FileName::as_str)) {
-        Some(near) => error.hint(format!("did you mean {near}?")),
-        None => error.hint("`sealift list` shows what there is"),
+        Some(near) => error.help(format!("did you mean {near}?")),
+        None => error.help("`sealift list` shows what there is"),
     }
 }

@@ -84,7 +84,7 @@ impl Outcome {
     }
 }
 
-/// One secret, or one template, that a system carries, as far as it can be told without a key.
+/// One secret, or one template, that a system carries, as far as it is known without a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Carried {
     /// Its name.

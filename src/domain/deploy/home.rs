@@ -23,7 +23,7 @@ pub struct Home {
 pub struct Change {
     /// Whose.
     pub user: UnixName,
-    /// The one that is active; none where there is none, or whoever looks may not see it.
+    /// The one that is active; none where there is none, or anyone who looks may not see it.
     pub former: Option<String>,
     /// The one that comes.
     pub package: String,

@@ -1,4 +1,4 @@
-//! What a host says of itself when it is looked at: asked as whoever logs in, without root, and nothing changes. From it
+//! What a host says of itself when it is looked at: asked as the user who logs in, without root, and nothing changes. From it
 //! the plan is made, the preflight's problems are found, and `status` is told.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,13 +68,13 @@ pub struct Survey {
     pub busy: Option<String>,
     /// Whether a deploy was ended before its end.
     pub unfinished: bool,
-    /// Whom its nix trusts.
+    /// Which users its nix trusts.
     pub trust: Trust,
     /// The units that are failed; none where nobody can tell.
     pub failed: Option<BTreeSet<String>>,
     /// The last deploy in the record.
     pub last: Option<Record>,
-    /// The homes of home-manager that are no part of the system, as far as whoever logs in may see them.
+    /// The homes of home-manager that are no part of the system, as far as the user who logs in may see them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub homes: Vec<State>,
 }
@@ -109,14 +109,14 @@ pub struct Seen {
     pub specialisations: BTreeMap<String, String>,
 }
 
-/// Whom the nix of a machine trusts, from its own configuration.
+/// Which users the nix of a machine trusts, from its own configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trust {
-    /// Whether whoever is logged in may bring paths that nobody signed.
+    /// Whether anyone who is logged in may bring paths that nobody signed.
     pub user: bool,
     /// The keys whose signatures count, as `name:base64`.
     pub keys: Vec<String>,
-    /// Whether whoever is logged in may not even reach the nix daemon.
+    /// Whether anyone who is logged in may not even reach the nix daemon.
     #[serde(default)]
     pub barred: bool,
     /// Why nix could not be asked, where that is so.

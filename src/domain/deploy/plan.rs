@@ -153,7 +153,7 @@ impl Kept {
         let left = match (&system, action) {
             (_, Action::Boot | Action::Build) => Some("the system itself boots next"),
             _ if base => Some("the system itself was asked for"),
-            (None, _) => Some("the system that comes has none of this name"),
+            (None, _) => Some("the new system has none of this name"),
             (Some(_), _) => None,
         };
         Some(Self { name, system: system.filter(|_| left.is_none()), left: left.map(str::to_owned) })
@@ -275,7 +275,7 @@ impl Plan {
         let changed = self.secrets.iter().filter(|secret| secret.change == Change::Changed);
         let back = changed.filter_map(|secret| {
             let (from, to) = secret.from.zip(secret.to)?;
-            Some(format!("{} is at value {from} again, and not at {to}{}", secret.name, secret.known()))
+            Some(format!("{} is at version {from} again, not at {to}{}", secret.name, secret.known()))
         });
         back.collect()
     }

@@ -22,7 +22,7 @@ pub const VERSION: u32 = 1;
 /// The longest time that a host waits for anything, in seconds.
 pub const LONGEST: u64 = 3600;
 
-/// What the program on the host shall do.
+/// What the program on the host should do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
@@ -60,7 +60,7 @@ pub enum Work {
     Generations,
     /// Look at these checks, and hold what is installed against the manifest of the running system.
     Verify(Vec<Look>),
-    /// Tell again what a run told, and go on with it to its end.
+    /// Tell again what a run reported, and go on with it to its end.
     Follow(String),
     /// Say what `doctor` judges. Needs no root.
     Examine,
@@ -96,7 +96,7 @@ pub struct Switch {
     /// The specialisation of the system that is activated; the system itself is what boots. None: the system itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub specialisation: Option<String>,
-    /// Where /etc/nixos shall lead once all is well; none: it stays as it is.
+    /// Where /etc/nixos should lead once all is well; none: it stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
     /// Whether values stay that are newer than those of the system, where its secrets take them.
@@ -132,7 +132,7 @@ pub struct Look {
 /// What the program on the host tells.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
-pub enum Told {
+pub enum HostEvent {
     /// A step begins.
     Step {
         /// Which.
@@ -167,7 +167,7 @@ pub enum Told {
     End(Verdict),
 }
 
-impl Told {
+impl HostEvent {
     /// What a line of the program on a host tells; none where it is no event. A host may tell anything: every text in it is
     /// one line by now, in which nothing acts, and no longer than anybody needs.
     pub fn heard(line: &str) -> Option<Self> {
@@ -214,7 +214,8 @@ pub struct Failure {
     /// The causes, outermost first.
     causes: Vec<String>,
     /// What to do about it.
-    mend: Option<String>,
+    #[serde(rename = "mend")]
+    help: Option<String>,
     /// The failures of a batch.
     parts: Vec<Failure>,
 }
@@ -231,7 +232,7 @@ impl From<&Error> for Failure {
             code: error.kind().code(),
             message: error.message().to_owned(),
             causes,
-            mend: error.mend().map(str::to_owned),
+            help: error.advice().map(str::to_owned),
             parts: error.parts().iter().map(Failure::from).collect(),
         }
     }
@@ -264,8 +265,8 @@ impl Failure {
         if !self.causes.is_empty() {
             error = error.because(self.causes.join("\n"));
         }
-        match self.mend {
-            Some(mend) => error.hint(mend),
+        match self.help {
+            Some(help) => error.help(help),
             None => error,
         }
     }
@@ -282,8 +283,8 @@ mod tests {
             error.parts().iter().map(count).fold((1, lines), |all, one| (all.0 + one.0, all.1 + one.1))
         }
         let told = |text: &str| format!("{{\"event\":\"step\",\"text\":{}}}", serde_json::to_string(text).unwrap());
-        match Told::heard(&told("x\ndb: done\u{9b}2J")) {
-            Some(Told::Step { text }) => assert_eq!(text, "x\\ndb: done\\u{9b}2J"),
+        match HostEvent::heard(&told("x\ndb: done\u{9b}2J")) {
+            Some(HostEvent::Step { text }) => assert_eq!(text, "x\\ndb: done\\u{9b}2J"),
             other => panic!("{other:?}"),
         }
         let leaf = || Failure::from(&Error::failed("x").because("y\n".repeat(100)));
@@ -294,11 +295,11 @@ mod tests {
 
     #[test]
     fn an_error_arrives_as_it_was_sent() {
-        let parts = vec![Error::integrity("a is damaged").hint("restore it"), Error::failed("b").because("c")];
+        let parts = vec![Error::integrity("a is damaged").help("restore it"), Error::failed("b").because("c")];
         let sent = Error::batch("2 secrets failed", parts).of_kind(Kind::Integrity);
         let line = serde_json::to_string(&Failure::from(&sent)).unwrap();
         let got = serde_json::from_str::<Failure>(&line).unwrap().into_error();
         assert_eq!(format!("{got:?}"), format!("{sent:?}"));
-        assert_eq!(got.parts()[0].mend(), Some("restore it"));
+        assert_eq!(got.parts()[0].advice(), Some("restore it"));
     }
 }

@@ -298,15 +298,12 @@ fn secret(secret: &SecretChange) -> Line {
     let name = &secret.name;
     let value =
         |serial: Option<u64>| serial.map_or_else(|| "unsealed".to_owned(), |serial| format!("version {serial}"));
-    let change = || match (secret.from, secret.to) {
-        (Some(from), Some(to)) => format!("version {from} → {to}"),
-        (from, to) => format!("{} → {}", value(from), value(to)),
-    };
+    let change = || format!("{} → {}", value(secret.from), value(secret.to));
     let (tone, text) = match secret.change {
         Change::Added => (Tone::Added, format!("+ {name} ({})", value(secret.to))),
         Change::Changed => (Tone::Changed, format!("~ {name} ({})", change())),
         Change::Older => {
-            (Tone::Removed, format!("! {name} ({}: an older value comes back{})", change(), secret.known()))
+            (Tone::Removed, format!("! {name} ({}: an older version comes back{})", change(), secret.known()))
         }
         Change::Resealed => (Tone::Plain, format!("= {name} ({}, re-encrypted)", value(secret.to))),
         Change::Reowned => (Tone::Plain, format!("= {name} (another owner, mode or place)")),

@@ -70,7 +70,7 @@ fn hosts_with_the_same_change_are_told_once() {
             "  linux    6.12.1 → 6.12.3  +2.4 MiB",
             "  packages added: motd",
             "  packages removed: old-tool 1.2 (-3.0 MiB)",
-            "  secret ~ token (version 1 → 2)",
+            "  secret ~ token (version 1 → version 2)",
             "  restarted for their secrets: app.service",
             "  units restarted: a.service, b.service",
             "  waits for a reboot: kernel 6.12.1 → 6.12.3",

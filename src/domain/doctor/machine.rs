@@ -64,7 +64,7 @@ pub enum EtcNixos {
 pub struct Swap {
     /// Its path.
     pub path: String,
-    /// Whether what is written there is encrypted, or stays in memory; none where that cannot be told.
+    /// Whether what is written there is encrypted, or stays in memory; none where that is unknown.
     pub encrypted: Option<bool>,
 }
 
@@ -133,11 +133,11 @@ fn etc_nixos_nested(against: &Against<'_>) -> Vec<Fault> {
         let path = format!("/etc/nixos/{name}");
         let what =
             format!("a link to {to} inside a real /etc/nixos: `ln` put it there because the directory was in its way");
-        let mend = format!(
+        let help = format!(
             "`sudo rm {path}`; then `sealift deploy{} --link-etc-nixos` moves the directory aside and links it",
             against.elsewhere()
         );
-        Fault::error(path.clone(), what, mend).with(Fix::RemoveLink(path))
+        Fault::error(path.clone(), what, help).with(Fix::RemoveLink(path))
     };
     links.iter().map(fault).collect()
 }
@@ -145,17 +145,15 @@ fn etc_nixos_nested(against: &Against<'_>) -> Vec<Fault> {
 fn etc_nixos_no_flake(against: &Against<'_>) -> Vec<Fault> {
     let EtcNixos::Link { to, there, flake: false } = &against.machine.etc_nixos else { return Vec::new() };
     let what = if *there {
-        format!(
-            "it leads to {to}, where no flake.nix is: nixos-rebuild and nh look for one there when they are told nothing"
-        )
+        format!("it leads to {to}, where no flake.nix is: nixos-rebuild and nh look for one there by default")
     } else {
         format!("it leads to {to}, and nothing is there")
     };
-    let mend = format!(
+    let help = format!(
         "`sealift deploy{} --link-etc-nixos` links the folder of the flake; or say it each time: `--flake DIR`",
         against.elsewhere()
     );
-    vec![Fault::warning("/etc/nixos", what, mend)]
+    vec![Fault::warning("/etc/nixos", what, help)]
 }
 
 fn host_key_changed(against: &Against<'_>) -> Vec<Fault> {
@@ -165,18 +163,18 @@ fn host_key_changed(against: &Against<'_>) -> Vec<Fault> {
     }
     let what =
         "its host key in /etc/ssh is not the one that recipients.toml pins: it cannot open what is sealed to that";
-    let mend = format!(
-        "bring the former key back; or, if the new one is to stay: `sealift host rekey {} --key-file /etc/ssh/ssh_host_ed25519_key.pub`",
+    let help = format!(
+        "bring the old key back; or, if the new one is to stay: `sealift host rekey {} --key-file /etc/ssh/ssh_host_ed25519_key.pub`",
         against.name
     );
-    vec![Fault::error(against.name, what, mend)]
+    vec![Fault::error(against.name, what, help)]
 }
 
 fn home_manager_clobber(against: &Against<'_>) -> Vec<Fault> {
     let fault = |path: &String| {
         let what = "home-manager wants a link there, and a file of your own is in its way: the switch would end with 4";
-        let mend = "move it away once, or set `home-manager.backupFileExtension = \"before-home-manager\";`";
-        Fault::error(path, what, mend)
+        let help = "move it away once, or set `home-manager.backupFileExtension = \"before-home-manager\";`";
+        Fault::error(path, what, help)
     };
     against.machine.clobbered.iter().map(fault).collect()
 }
@@ -195,30 +193,30 @@ fn home_manager_failed(against: &Against<'_>) -> Vec<Fault> {
 
 fn boot_full(against: &Against<'_>) -> Vec<Fault> {
     let Some(Boot { path, free, each }) = &against.machine.boot else { return Vec::new() };
-    let mend = "`sudo nix-collect-garbage --delete-older-than 30d`, then deploy; `boot.loader.systemd-boot.configurationLimit = 10;` keeps it so";
+    let help = "`sudo nix-collect-garbage --delete-older-than 30d`, then deploy; `boot.loader.systemd-boot.configurationLimit = 10;` keeps it so";
     let has = format!("{} MiB are free; a kernel with its initrd takes {} MiB", free >> 20, each >> 20);
     if *free < LEAST.max(*each) {
-        return vec![Fault::error(path, format!("{has}: the next new kernel does not fit"), mend)];
+        return vec![Fault::error(path, format!("{has}: the next new kernel does not fit"), help)];
     }
     if *free < each.saturating_mul(2) {
-        return vec![Fault::warning(path, format!("{has}: it is nearly full"), mend)];
+        return vec![Fault::warning(path, format!("{has}: it is nearly full"), help)];
     }
     Vec::new()
 }
 
 fn clock(against: &Against<'_>) -> Vec<Fault> {
     let machine = against.machine;
-    let mend = "`services.timesyncd.enable = true;`, and look at it: `timedatectl status`";
+    let help = "`services.timesyncd.enable = true;`, and look at it: `timedatectl status`";
     for (when, what) in [(machine.newest_generation, "its newest generation"), (against.committed, "the last commit")] {
         if let Some(behind) = when.map(|when| when - machine.clock).filter(|behind| *behind > DRIFT) {
-            return vec![Fault::error("clock", format!("it is {behind} s behind the making of {what}"), mend)];
+            return vec![Fault::error("clock", format!("it is {behind} s behind the making of {what}"), help)];
         }
     }
     if let Some(apart) = against.clock.map(|ours| (ours - machine.clock).abs()).filter(|apart| *apart > DRIFT) {
-        return vec![Fault::warning("clock", format!("it is {apart} s apart from ours"), mend)];
+        return vec![Fault::warning("clock", format!("it is {apart} s apart from ours"), help)];
     }
     if machine.synchronised == Some(false) {
-        return vec![Fault::warning("clock", "nothing holds it against other clocks", mend)];
+        return vec![Fault::warning("clock", "nothing holds it against other clocks", help)];
     }
     Vec::new()
 }
@@ -227,8 +225,8 @@ fn swap_unencrypted(against: &Against<'_>) -> Vec<Fault> {
     let plain = against.machine.swaps.iter().filter(|swap| swap.encrypted == Some(false));
     let fault = |swap: &Swap| {
         let what = "memory is written out to it in the clear: what programs hold of a secret ends up on the disk";
-        let mend = "`swapDevices = [ { device = …; randomEncryption.enable = true; } ];`, or `zramSwap.enable = true;`";
-        Fault::warning(&swap.path, what, mend)
+        let help = "`swapDevices = [ { device = …; randomEncryption.enable = true; } ];`, or `zramSwap.enable = true;`";
+        Fault::warning(&swap.path, what, help)
     };
     plain.map(fault).collect()
 }
@@ -241,7 +239,7 @@ mod tests {
     fn told(machine: &Machine, pins: Option<&[String]>, clock: Option<i64>) -> Vec<(&'static str, Level)> {
         let against = Against { machine, name: "web", pins, clock, committed: Some(10_000) };
         let found = faults(&against);
-        assert!(found.iter().all(|fault| !fault.mend.is_empty() && !fault.about.is_empty()), "{found:?}");
+        assert!(found.iter().all(|fault| !fault.help.is_empty() && !fault.about.is_empty()), "{found:?}");
         found.into_iter().map(|fault| (fault.rule, fault.level)).collect()
     }
 

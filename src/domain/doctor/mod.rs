@@ -1,4 +1,4 @@
-//! The known faults of a machine, of a repository and of a fleet: facts in, faults out, each with its mend. A rule is one
+//! The known faults of a machine, of a repository and of a fleet: facts in, faults out, each with its help. A rule is one
 //! function in the list of what it looks at; to add one is to write it and to name it there.
 
 pub mod machine;
@@ -21,12 +21,13 @@ pub struct Fault {
     /// What is wrong.
     pub what: String,
     /// What to do about it.
-    pub mend: String,
-    /// How it can be mended without a loss, if it can.
+    #[serde(rename = "mend")]
+    pub help: String,
+    /// How it can be fixed without a loss, if it can.
     pub fix: Option<Fix>,
 }
 
-/// A mend that loses nothing and that a program may do.
+/// A help that loses nothing and that a program may do.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fix {
@@ -39,16 +40,16 @@ pub enum Fix {
 }
 
 impl Fault {
-    fn new(level: Level, about: impl Into<String>, what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { level, rule: "", about: about.into(), what: what.into(), mend: mend.into(), fix: None }
+    fn new(level: Level, about: impl Into<String>, what: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { level, rule: "", about: about.into(), what: what.into(), help: help.into(), fix: None }
     }
 
-    fn error(about: impl Into<String>, what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self::new(Level::Error, about, what, mend)
+    fn error(about: impl Into<String>, what: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::new(Level::Error, about, what, help)
     }
 
-    fn warning(about: impl Into<String>, what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self::new(Level::Warning, about, what, mend)
+    fn warning(about: impl Into<String>, what: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::new(Level::Warning, about, what, help)
     }
 
     fn with(mut self, fix: Fix) -> Self {

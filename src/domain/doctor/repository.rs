@@ -45,18 +45,18 @@ fn repository_owner(repository: &Repository) -> Vec<Fault> {
     let mut found = Vec::new();
     if let Some(owner) = &repository.owner {
         let what = format!("it belongs to {owner}: git and nix refuse it, or run its code with your rights");
-        let mend = format!("work as {owner}, or make it yours: `sudo chown -R \"$USER\": {}`", repository.top);
-        found.push(Fault::error(&repository.top, what, mend));
+        let help = format!("work as {owner}, or make it yours: `sudo chown -R \"$USER\": {}`", repository.top);
+        found.push(Fault::error(&repository.top, what, help));
     } else if let Some(first) = repository.foreign.first() {
         let what = format!(
             "{} of its files belong to somebody else ({first}): something was run under sudo there",
             repository.foreign.len()
         );
-        let mend = format!(
+        let help = format!(
             "`sudo chown -R \"$USER\": {}`; only the switch needs root, and asks for it itself",
             repository.top
         );
-        found.push(Fault::error(&repository.top, what, mend));
+        found.push(Fault::error(&repository.top, what, help));
     }
     found
 }

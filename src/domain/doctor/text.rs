@@ -101,11 +101,11 @@ impl Text<'_> {
         &self,
         is: impl Fn(&[&str]) -> bool,
         what: &str,
-        mend: &str,
+        help: &str,
         make: fn(String, String, String) -> Fault,
     ) -> Vec<Fault> {
         let found = self.commands().filter(|(_, line)| is(&words(line)));
-        found.map(|(line, _)| make(self.at(line), what.to_owned(), mend.to_owned())).collect()
+        found.map(|(line, _)| make(self.at(line), what.to_owned(), help.to_owned())).collect()
     }
 }
 
@@ -191,7 +191,7 @@ fn home_manager_flags(text: &Text<'_>) -> Vec<Fault> {
             })
         },
         "home-manager has no such option",
-        "files in the way are moved by `home-manager.backupFileExtension`; a former generation comes back with the system: `sealift rollback`",
+        "files in the way are moved by `home-manager.backupFileExtension`; an older generation comes back with the system: `sealift rollback`",
         Fault::error,
     )
 }
@@ -211,7 +211,7 @@ fn backup_by_date(text: &Text<'_>) -> Vec<Fault> {
     let found = text.commands().filter(|(_, line)| is(line));
     found
         .map(|(line, _)| {
-            let what = "it brings back the backup of today: on any later day there is none of that name";
+            let what = "it brings back the backup of today: on any later day there is no backup of that name";
             Fault::error(
                 text.at(line),
                 what,
@@ -246,7 +246,7 @@ fn sudo_build(text: &Text<'_>) -> Vec<Fault> {
             let Some(rest) = after(words, "sudo") else { return false };
             after(rest, "nixos-rebuild").is_some_and(|rest| rest.iter().any(|word| ["build", "dry-build"].contains(word)))
         },
-        "it evaluates your repository as root, leaves a `result` that is root's, and the switch that follows evaluates anew: what was reviewed is not what is switched",
+        "it evaluates your repository as root, leaves a `result` that root owns, and the switch that follows evaluates again: what was reviewed is not what is switched",
         "build as yourself: `sealift deploy` shows and asks, and activates the very path that it showed",
         Fault::warning,
     )
@@ -307,10 +307,10 @@ fn gone_from_nixpkgs(text: &Text<'_>) -> Vec<Fault> {
         })
     };
     let lines = code.lines().enumerate().flat_map(|(at, line)| {
-        GONE.iter().filter(move |(word, _)| holds(line, word)).map(move |(word, mend)| (at + 1, *word, *mend))
+        GONE.iter().filter(move |(word, _)| holds(line, word)).map(move |(word, help)| (at + 1, *word, *help))
     });
     lines
-        .map(|(line, word, mend)| Fault::warning(text.at(line), format!("nixpkgs renamed or removed `{word}`"), mend))
+        .map(|(line, word, help)| Fault::warning(text.at(line), format!("nixpkgs renamed or removed `{word}`"), help))
         .collect()
 }
 
@@ -368,7 +368,7 @@ mod tests {
 
     fn rules(path: &str, text: &str) -> Vec<(&'static str, String)> {
         let found = faults(&Text { path, text, has_home_configurations: false });
-        assert!(found.iter().all(|fault| !fault.mend.is_empty()));
+        assert!(found.iter().all(|fault| !fault.help.is_empty()));
         found.into_iter().map(|fault| (fault.rule, fault.about)).collect()
     }
 

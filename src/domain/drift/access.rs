@@ -1,5 +1,5 @@
-//! Who gains and who loses access when a file is sealed to the readers of the policy, as far as it can be told without a
-//! key. Whoever seals a file anew names them by this.
+//! Who gains and who loses access when a file is sealed to the readers of the policy, as far as it is known without a
+//! key. Anyone who seals a file again names them by this.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -153,8 +153,8 @@ impl Access {
             part(&self.gains, "gains access", "gain access"),
             part(
                 &self.may_gain,
-                "reads it or gains access (its stanzas do not tell)",
-                "read it or gain access (its stanzas do not tell)",
+                "reads it or gains access (its stanzas do not say)",
+                "read it or gain access (its stanzas do not say)",
             ),
             part(&self.loses, "loses access", "lose access"),
             part(&self.unknown, "reads it and is listed as a past reader", "read it and are listed as past readers"),

@@ -77,7 +77,8 @@ pub struct Finding {
     /// What is wrong.
     pub what: String,
     /// What to do about it.
-    pub mend: String,
+    #[serde(rename = "mend")]
+    pub help: String,
     /// Who gains and who loses access by that.
     #[serde(flatten)]
     pub access: Access,
@@ -85,14 +86,14 @@ pub struct Finding {
 
 impl Finding {
     /// A finding that counts.
-    pub fn error(rule: Rule, about: impl Into<String>, what: impl Into<String>, mend: impl Into<String>) -> Self {
-        let (about, what, mend) = (about.into(), what.into(), mend.into());
-        Self { level: Level::Error, rule, about, what, mend, access: Access::default() }
+    pub fn error(rule: Rule, about: impl Into<String>, what: impl Into<String>, help: impl Into<String>) -> Self {
+        let (about, what, help) = (about.into(), what.into(), help.into());
+        Self { level: Level::Error, rule, about, what, help, access: Access::default() }
     }
 
     /// A finding that counts with `--strict`.
-    pub fn warning(rule: Rule, about: impl Into<String>, what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { level: Level::Warning, ..Self::error(rule, about, what, mend) }
+    pub fn warning(rule: Rule, about: impl Into<String>, what: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { level: Level::Warning, ..Self::error(rule, about, what, help) }
     }
 }
 
@@ -109,8 +110,8 @@ pub fn audit(policy: &Policy, keys: &Keys<'_>, inventory: &Inventory, today: Dat
         against.file(wanted, inventory.files.get(file), should, &mut found);
     }
     for file in inventory.files.keys().filter(|file| !wanted.contains_key(*file)) {
-        let mend = format!("declare it in recipients.toml, or delete it: `sealift rm {file}`");
-        found.push(Finding::error(Rule::Orphan, file.path(), "no secret in the policy asks for it", mend));
+        let help = format!("declare it in recipients.toml, or delete it: `sealift rm {file}`");
+        found.push(Finding::error(Rule::Orphan, file.path(), "no secret in the policy asks for it", help));
     }
     for path in &inventory.strays {
         let what = "it is not a sealed file, and everything under secrets/ goes into the repository";
@@ -146,20 +147,20 @@ impl Against<'_> {
         match Standing::of(&wanted.file, there, should, &self.keys.known, &self.keys.holders) {
             Standing::Missing => found.push(missing(wanted)),
             Standing::Broken(fault) => {
-                found.push(Finding::error(Rule::Damaged, path, fault.to_string(), fault.mend()));
+                found.push(Finding::error(Rule::Damaged, path, fault.to_string(), fault.advice()));
             }
             Standing::Unsealed => found.push(self.unsealed(wanted, there)),
             Standing::WrongName(name) => {
                 let what = format!("its seal says that it is {name}");
-                let mend =
+                let help =
                     "it was swapped, copied or renamed outside sealift: restore it from git, or use `sealift mv`";
-                found.push(Finding::error(Rule::WrongName, path, what, mend));
+                found.push(Finding::error(Rule::WrongName, path, what, help));
             }
             Standing::Contradiction(what) => {
                 let what = format!("it was changed behind sealift's back: {what}");
-                let mend =
-                    format!("restore it from git, or seal the value anew: `sealift seal {} --replace`", wanted.file);
-                found.push(Finding::error(Rule::Contradiction, path, what, mend));
+                let help =
+                    format!("restore it from git, or seal the value again: `sealift seal {} --replace`", wanted.file);
+                found.push(Finding::error(Rule::Contradiction, path, what, help));
             }
             Standing::Drift(access) => {
                 found.extend(drift(&wanted.file, access));
@@ -188,9 +189,10 @@ impl Against<'_> {
             "it has no seal: another tool wrote it, or the seal was stripped; if it is adopted, {}",
             access.told()
         );
-        let mend = format!("find out where it comes from; if that is meant: `sealift rekey --adopt {}`", wanted.file);
+        let help =
+            format!("find out where it comes from; if that is intended: `sealift rekey --adopt {}`", wanted.file);
         let level = if wanted.secret.allow_unsealed { Finding::warning } else { Finding::error };
-        Finding { access, ..level(Rule::Unsealed, wanted.file.path(), what, mend) }
+        Finding { access, ..level(Rule::Unsealed, wanted.file.path(), what, help) }
     }
 }
 
@@ -201,13 +203,13 @@ fn drift(file: &FileName, access: Access) -> impl Iterator<Item = Finding> {
     let remove: String = remove.into_iter().collect();
     let extra = (!loses.is_empty()).then(|| Finding {
         what: format!("can read it and should not: {}", listed(&loses)),
-        mend: format!("if that is meant: `sealift rekey{remove}`; if not, say in recipients.toml that they read it"),
+        help: format!("if that is intended: `sealift rekey{remove}`; if not, say in recipients.toml that they read it"),
         access: Access { loses, ..Access::default() },
         ..Finding::error(Rule::ExtraReader, file.path(), "", "")
     });
     let missing = (!gains.is_empty()).then(|| Finding {
         what: format!("should read it and cannot: {}", listed(&gains)),
-        mend: "if that is meant: `sealift rekey`; if not, take them out of recipients.toml".to_owned(),
+        help: "if that is intended: `sealift rekey`; if not, take them out of recipients.toml".to_owned(),
         access: Access { gains, ..Access::default() },
         ..Finding::error(Rule::MissingReader, file.path(), "", "")
     });
@@ -283,7 +285,7 @@ fn still_known(
     for key in &seal.former {
         match holders.get(key) {
             Some(Holder::Retired(name)) if !present.contains(name) => drop(removed.insert(name.to_string())),
-            Some(Holder::Retired(name)) => drop(others.insert(format!("a former key of {name}"))),
+            Some(Holder::Retired(name)) => drop(others.insert(format!("an old key of {name}"))),
             Some(holder) => drop(others.insert(holder.to_string())),
             None => drop(others.insert("a key that is no longer in the policy".to_owned())),
         }

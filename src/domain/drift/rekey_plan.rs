@@ -18,7 +18,7 @@ use crate::domain::secret::recipient::Fingerprint;
 pub struct Scope {
     /// Only these; none: all.
     pub only: Option<BTreeSet<FileName>>,
-    /// Files that are in line too.
+    /// Files that are up to date, too.
     pub all: bool,
     /// Files without a seal that are to get one.
     pub adopt: BTreeSet<FileName>,
@@ -27,7 +27,7 @@ pub struct Scope {
 /// What is to be done, and what cannot be.
 #[derive(Debug, Default)]
 pub struct Plan<'a> {
-    /// Files to seal anew, with the same value.
+    /// Files to seal again, with the same value.
     pub reseal: Vec<Reseal<'a>>,
     /// Files without a seal that nobody asked to adopt, and what adopting them would do.
     pub unsealed: Vec<Reseal<'a>>,
@@ -35,11 +35,11 @@ pub struct Plan<'a> {
     pub missing: Vec<Wanted<'a>>,
     /// Files that nothing can be done with until somebody looks.
     pub broken: Vec<(FileName, String)>,
-    /// How many files are in line.
+    /// How many files are up to date.
     pub in_line: usize,
 }
 
-/// One file that is sealed anew.
+/// One file that is re-encrypted.
 #[derive(Debug)]
 pub struct Reseal<'a> {
     /// The file and its declared readers.
@@ -54,7 +54,7 @@ pub struct Reseal<'a> {
     pub mac: Mac,
 }
 
-/// Why a file is sealed anew.
+/// Why a file is re-encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Why {
@@ -62,12 +62,12 @@ pub enum Why {
     Drift,
     /// It has no seal yet.
     Unsealed,
-    /// Asked for, though it is in line.
+    /// Asked for, though it is up to date.
     Asked,
 }
 
 impl<'a> Plan<'a> {
-    /// What it takes to bring the files in line with the policy.
+    /// What it takes to bring the files up to date with the policy.
     pub fn rekey(policy: &'a Policy, keys: &Keys<'_>, inventory: &Inventory, scope: &Scope) -> Self {
         let mut plan = Self::default();
         let chosen = |file: &FileName| scope.only.as_ref().is_none_or(|only| only.contains(file));

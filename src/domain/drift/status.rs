@@ -1,4 +1,4 @@
-//! How a file stands to the policy, as far as it can be told without a key. Whoever asks, asks here: what `check` finds,
+//! How a file stands to the policy, as far as it is known without a key. Anyone who asks, asks here: what `check` finds,
 //! what `rekey` plans and what `list` says cannot differ.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -33,7 +33,7 @@ pub struct Manifest {
     pub host: String,
     /// The host's private keys, absolute paths.
     pub identities: Vec<String>,
-    /// How many former generations are kept.
+    /// How many previous generations are kept.
     pub keep_generations: u32,
     /// The secrets, sorted by name.
     pub secrets: Vec<Entry>,
@@ -79,7 +79,7 @@ pub struct Installable {
     pub host: HostName,
     /// The host's private keys.
     pub identities: Vec<String>,
-    /// How many former generations are kept.
+    /// How many previous generations are kept.
     pub keep_generations: u32,
     /// What is put where.
     pub placements: Vec<Placement>,
@@ -158,12 +158,12 @@ impl Manifest {
                 "the manifest is of version {}, and this program reads versions {PLAIN} to {VERSION}",
                 version.version
             ))
-            .hint("use the sealift that built it: etc/sealift/host of the same system"));
+            .help("use the sealift that built it: etc/sealift/host of the same system"));
         }
         let manifest: Self = serde_json::from_slice(json).map_err(|fault| malformed(&fault))?;
         if manifest.version == PLAIN && !manifest.templates.is_empty() {
             return Err(Error::usage(format!("the manifest is of version {PLAIN}, which has no templates"))
-                .hint("build it with the Nix module of this sealift"));
+                .help("build it with the Nix module of this sealift"));
         }
         manifest.check()
     }
@@ -238,7 +238,7 @@ fn name_faults(faults: &mut Vec<Error>, from: usize, kind: Kind, name: &str) {
     let named: Vec<Error> = faults
         .drain(from..)
         .map(|fault| {
-            let fault = if is_name && fault.mend().is_none() { fault.hint(&*place) } else { fault };
+            let fault = if is_name && fault.advice().is_none() { fault.help(&*place) } else { fault };
             fault.about(&about)
         })
         .collect();
@@ -301,5 +301,5 @@ impl Entry {
 /// Says in our own words what serde refused: its message may quote the text.
 fn malformed(fault: &serde_json::Error) -> Error {
     Error::usage(format!("the manifest is not well formed (line {}, column {})", fault.line(), fault.column()))
-        .hint("build it with the Nix module, or with `sealift manifest HOST`")
+        .help("build it with the Nix module, or with `sealift manifest HOST`")
 }

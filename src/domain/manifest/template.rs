@@ -69,7 +69,7 @@ impl TemplateEntry {
         if pieces.is_none() {
             faults.push(
                 Error::usage("content: a placeholder names no secret")
-                    .hint(format!("a placeholder is {PLACEHOLDER}NAME>, as config.sealift.placeholder writes it")),
+                    .help(format!("a placeholder is {PLACEHOLDER}NAME>, as config.sealift.placeholder writes it")),
             );
         }
         Some(Template { target: target?, pieces: pieces? })

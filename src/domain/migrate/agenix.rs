@@ -101,7 +101,7 @@ struct Reader<'t> {
 impl Reader<'_> {
     fn odd(&self, node: &SyntaxNode, what: &str) -> Error {
         Error::usage(format!("line {}: {what}", line_of(self.text, range(node).start)))
-            .hint("write it plainly: `\"FILE\".publicKeys = [ KEY KEY ];`, with keys bound by `let` above")
+            .help("write it plainly: `\"FILE\".publicKeys = [ KEY KEY ];`, with keys bound by `let` above")
     }
 
     fn burn(&mut self, node: &SyntaxNode, by: usize) -> Result<()> {

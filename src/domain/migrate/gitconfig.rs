@@ -43,9 +43,9 @@ pub fn signing_key(text: &str, line: usize) -> Result<SigningKey> {
     }
     let error = Error::usage(format!("line {line} is not the `signingkey` of `[user]`"));
     Err(match elsewhere {
-        Some(other) => error.hint(format!("it is on line {other}")),
+        Some(other) => error.help(format!("it is on line {other}")),
         None => {
-            error.hint("in a git configuration, adopt takes the line that names the private key which signs commits")
+            error.help("in a git configuration, adopt takes the line that names the private key which signs commits")
         }
     })
 }
@@ -69,18 +69,18 @@ fn parsed(value: &str, begun: usize, line: usize) -> Result<SigningKey> {
     let odd = |what: &str| Error::usage(format!("line {line}: {what}"));
     if length == 0 || path.contains(['\\', '"', '\r']) {
         return Err(
-            odd("the path is written in a form that is not understood").hint("write it plainly: signingkey = PATH")
+            odd("the path is written in a form that is not understood").help("write it plainly: signingkey = PATH")
         );
     }
     let public = ["key::", "ssh-", "ecdsa-", "sk-"].iter().any(|head| path.starts_with(head)) || path.ends_with(".pub");
     if public {
         return Err(odd("signingkey names a public key")
-            .hint("nothing is given away; name the private key's file to have it delivered"));
+            .help("nothing is given away; name the private key's file to have it delivered"));
     }
     let hexadecimal = path.len() >= 8 && path.trim_end_matches('!').bytes().all(|byte| byte.is_ascii_hexdigit());
     if hexadecimal || path.contains('@') && !path.contains('/') {
         return Err(
-            odd("signingkey names an OpenPGP key").hint("its private half is in GnuPG's own store, not in a file")
+            odd("signingkey names an OpenPGP key").help("its private half is in GnuPG's own store, not in a file")
         );
     }
     Ok(SigningKey { line, span: start..start + length, path: path.to_owned() })
@@ -127,7 +127,7 @@ mod tests {
             assert!(error.message().contains(why), "{value}: {error}");
         }
         let text = "[user]\nname = a\nsigningkey = /a\n[gpg]\nsigningkey = /b";
-        assert_eq!(signing_key(text, 2).unwrap_err().mend(), Some("it is on line 3"));
+        assert_eq!(signing_key(text, 2).unwrap_err().advice(), Some("it is on line 3"));
         assert!(signing_key(text, 5).is_err());
         assert!(signing_key("", 0).is_err());
     }

@@ -22,7 +22,7 @@ pub struct Facts {
     pub deployed: Option<Result<Deployed, String>>,
     /// What is not as it should be; or why nobody could look.
     pub verified: Option<Result<Vec<String>, String>>,
-    /// Files of the former layout that are left in the repository.
+    /// Files of the previous layout that are left in the repository.
     pub superseded: Vec<String>,
     /// What /etc/nixos is there, if it could be looked at.
     pub etc_nixos: Option<EtcNixos>,
@@ -42,9 +42,9 @@ pub struct Deployed {
 pub struct Mark {
     /// The step.
     pub step: &'static str,
-    /// Whether it is done; none where that cannot be told.
+    /// Whether it is done; none where that is unknown.
     pub done: Option<bool>,
-    /// What is still open, or why it cannot be told.
+    /// What is still open, or why it is unknown.
     pub open: Vec<String>,
 }
 
@@ -102,7 +102,7 @@ fn judge_verified(facts: &Facts) -> Judged {
 
 fn judge_cleaned(facts: &Facts, host: &str, verified: Option<bool>) -> Judged {
     let mut open: Vec<String> =
-        facts.superseded.iter().map(|path| format!("{path} is of the former layout: `sealift cleanup`")).collect();
+        facts.superseded.iter().map(|path| format!("{path} is of the old layout: `sealift cleanup`")).collect();
     match &facts.etc_nixos {
         Some(EtcNixos::Loop(path)) => open.push(format!("{path} leads back to itself: `sealift doctor {host}`")),
         Some(EtcNixos::Directory { links }) => {

@@ -145,7 +145,7 @@ fn machine(host: &HostName, layout: Layout, known: &Known) -> String {
 pub fn hardware(printed: &[u8]) -> Result<String> {
     let refused = |what: &str| {
         Error::failed(format!("what nixos-generate-config printed is no hardware configuration: {what}"))
-            .hint("run `nixos-generate-config --show-hardware-config` there by hand; `--no-hardware` adds the host without it")
+            .help("run `nixos-generate-config --show-hardware-config` there by hand; `--no-hardware` adds the host without it")
     };
     let text = std::str::from_utf8(printed).map_err(|_| refused("it is not UTF-8 text"))?;
     let hidden = |c: char| {
@@ -247,7 +247,7 @@ mod tests {
             "{ /* \u{202e} */ }".as_bytes(),
             b"{ lib, ...",
         ] {
-            assert!(hardware(bad).unwrap_err().mend().is_some(), "{bad:?}");
+            assert!(hardware(bad).unwrap_err().advice().is_some(), "{bad:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Files of a former layout that have a successor: names in, names out. What some Nix file still names is needed, whatever
+//! Files of a previous layout that have a successor: names in, names out. What some Nix file still names is needed, whatever
 //! it is called.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,7 +55,7 @@ fn successor(path: &str, files: &BTreeSet<String>, hosts: &[&HostName]) -> Optio
         .skip(1)
         .any(|folder| folder == "backup" || folder == "backups" || folder.starts_with("backup-"));
     if leftover || in_backup {
-        return Some("git keeps former versions".to_owned());
+        return Some("git keeps older versions".to_owned());
     }
     let of_all =
         |file: &str| !hosts.is_empty() && hosts.iter().all(|host| files.contains(&format!("hosts/{host}/{file}")));

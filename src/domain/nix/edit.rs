@@ -66,7 +66,7 @@ pub fn adopt(text: &str, found: &Found, wanted: &Wanted<'_>) -> Result<Edited> {
     let site = node_at(&root, &found.site).ok_or_else(|| odd(text, found, "the entry is not found again"))?;
     if site.kind() == NODE_INHERIT {
         return Err(
-            odd(text, found, "the option is given by `inherit`").hint("write `NAME = …;` for it, then run this again")
+            odd(text, found, "the option is given by `inherit`").help("write `NAME = …;` for it, then run this again")
         );
     }
     let (path, value) = entry(&site).ok_or_else(|| odd(text, found, "it is not written as `NAME = …;`"))?;
@@ -75,7 +75,7 @@ pub fn adopt(text: &str, found: &Found, wanted: &Wanted<'_>) -> Result<Edited> {
         |(before, word): (&String, &String)| word == "microvm" || word == "containers" && before != "oci-containers";
     if before.iter().zip(&found.option).any(another) {
         return Err(odd(text, found, "it is in a container, where `config` is another machine's")
-            .hint("seal it for the machine itself, and hand the delivered file to the container by a bind mount"));
+            .help("seal it for the machine itself, and hand the delivered file to the container by a bind mount"));
     }
     let changes = if let Some(call) = &found.call {
         let mut changes = vec![Change { range: call.clone(), with: wanted.path() }];
@@ -84,7 +84,7 @@ pub fn adopt(text: &str, found: &Found, wanted: &Wanted<'_>) -> Result<Edited> {
     } else {
         Move { text, root: &root, site: &site, path, value, found, wanted }.changes()?
     };
-    let unchanged = |what| odd(text, found, what).hint("change it by hand: `sealift seal`, then the option");
+    let unchanged = |what| odd(text, found, what).help("change it by hand: `sealift seal`, then the option");
     let (edited, after) = carry_out(text, &root, changes).map_err(|_| unchanged("what would be written is not Nix"))?;
     if walk(&edited.text, &after).len() >= walk(text, &root).len() {
         return Err(unchanged("the value would still be there"));
@@ -123,7 +123,7 @@ impl Move<'_> {
     fn by_hand(&self, what: &str) -> Error {
         let (option, path) = (self.wanted.option.join("."), self.wanted.path());
         let path = if self.wanted.list { format!("[ {path} ]") } else { path };
-        self.odd(what).hint(format!(
+        self.odd(what).help(format!(
             "seal the value as {}, take the line away, and write: {option} = {path};",
             self.wanted.secret
         ))
@@ -230,7 +230,7 @@ impl Move<'_> {
             }
             _ => Err(self
                 .odd("the literal comes by way of a name")
-                .hint("write the literal where the option is given, then run this again")),
+                .help("write the literal where the option is given, then run this again")),
         }
     }
 
@@ -259,12 +259,12 @@ impl Move<'_> {
         let given = self.odd(&format!("{option} is given beside it already"));
         let variable = self.found.known.filter(|known| known.form == Some(Form::EnvFile));
         Err(match variable.map(|known| known.shape(&self.found.stars)) {
-            Some(shape) if shape.starts_with("env:") => given.hint(format!(
+            Some(shape) if shape.starts_with("env:") => given.help(format!(
                 "add the line `{}=…` to the file that {option} names (`sealift edit NAME`), and take this one away",
                 shape.trim_start_matches("env:")
             )),
             _ if self.wanted.value.is_some() => self.by_hand(&format!("{option} is given already")),
-            _ => given.hint("take one of the two away"),
+            _ => given.help("take one of the two away"),
         })
     }
 }
@@ -339,7 +339,7 @@ fn node_at(root: &SyntaxNode, place: &Range<usize>) -> Option<SyntaxNode> {
 /// The changes for a literal that a `let` binds: the name is replaced where it is used, and its binding goes.
 fn bound(text: &str, root: &SyntaxNode, site: &SyntaxNode, found: &Found, new: String) -> Result<[Change; 2]> {
     let odd =
-        |what: &str| odd(text, found, what).hint("write the literal where the option is given, then run this again");
+        |what: &str| odd(text, found, what).help("write the literal where the option is given, then run this again");
     let literal = node_at(root, &found.span).ok_or_else(|| odd("the literal is not found again"))?;
     let binding = literal.ancestors().skip(1).find(|node| node.kind() != NODE_PAREN);
     let binding = binding.filter(|node| node.kind() == NODE_ATTRPATH_VALUE);
@@ -392,7 +392,7 @@ fn whole_line(text: &str, inner: Range<usize>) -> Range<usize> {
 fn config_in_scope(text: &str, site: &SyntaxNode, found: &Found) -> Result<Option<Change>> {
     let odd = |what: &str| {
         odd(text, found, what)
-            .hint("make the module a function that takes it: `{ config, ... }: { … }`, then run this again")
+            .help("make the module a function that takes it: `{ config, ... }: { … }`, then run this again")
     };
     let mut takes_more = None;
     for above in site.ancestors() {
@@ -420,7 +420,7 @@ fn config_in_scope(text: &str, site: &SyntaxNode, found: &Found) -> Result<Optio
                     }
                 };
                 if binds && above.children().any(named) {
-                    return Err(odd("`config` is bound anew here"));
+                    return Err(odd("`config` is bound again here"));
                 }
             }
             NODE_ROOT if takes_more.is_none() => {

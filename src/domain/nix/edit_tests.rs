@@ -20,7 +20,7 @@ fn becomes(text: &str, new: &str) {
 #[track_caller]
 fn refused(text: &str, why: &str) {
     let error = adopted(text).expect_err(text);
-    assert!(error.message().contains(why) && error.mend().is_some(), "{text}: {error}");
+    assert!(error.message().contains(why) && error.advice().is_some(), "{text}: {error}");
     assert!(!error.message().contains("VALUE"));
 }
 
@@ -101,8 +101,8 @@ fn config_is_brought_into_scope_or_it_is_refused() {
     for (text, why) in [
         ("{ outputs = { self, nixpkgs }: { m = { X }; }; }", "not in scope"),
         ("{ outputs = x: { m = { X }; }; }", "not in scope"),
-        ("{ pkgs, ... }: let config = 1; in { X }", "bound anew"),
-        ("{ pkgs, ... }: rec { config.a = 1; X }", "bound anew"),
+        ("{ pkgs, ... }: let config = 1; in { X }", "bound again"),
+        ("{ pkgs, ... }: rec { config.a = 1; X }", "bound again"),
         ("{ config, ... }: { users.users.a = { config, ... }: { X }; }", "another one"),
         ("{ config, ... }: { containers.a.config = { X }; }", "in a container"),
         ("{ }: { X }", "no arguments"),
@@ -213,19 +213,19 @@ fn a_file_made_of_a_literal_becomes_the_delivered_one() {
 
 #[test]
 fn what_cannot_be_moved_is_answered_with_what_to_write() {
-    let hint = |text: &str| adopted(text).expect_err(text).mend().unwrap_or_default().to_owned();
+    let help = |text: &str| adopted(text).expect_err(text).advice().unwrap_or_default().to_owned();
     let taken = "{ config, ... }: { services.vaultwarden = { environmentFile = \"/run/x\"; config.ADMIN_TOKEN = \"VALUE\"; }; }";
     refused(taken, "environmentFile is given beside it already");
-    assert!(hint(taken).contains("`ADMIN_TOKEN=…`"), "{}", hint(taken));
+    assert!(help(taken).contains("`ADMIN_TOKEN=…`"), "{}", help(taken));
     let several = "{ config, ... }: { nix.settings.access-tokens = [ \"github.com=VALUE\" \"gitlab.com=VALUE\" ]; }";
     refused(several, "one of several in a list");
     let exact = "nix.extraOptions = \"!include ${config.sealift.secrets.a.path}\";";
-    assert!(hint(several).contains(exact), "{}", hint(several));
+    assert!(help(several).contains(exact), "{}", help(several));
     let given = "{ config, ... }: { nix.extraOptions = \"a = b\"; nix.settings.access-tokens = \"github.com=VALUE\"; }";
     refused(given, "extraOptions is given already");
-    assert!(hint(given).contains(exact), "{}", hint(given));
+    assert!(help(given).contains(exact), "{}", help(given));
     let closed =
         "{ config, x, ... }: { systemd.services.a = { serviceConfig = x; environment.API_TOKEN = \"VALUE\"; }; }";
     refused(closed, "serviceConfig is not written as a plain set");
-    assert!(hint(closed).contains("systemd.services.a.serviceConfig.EnvironmentFile = config"), "{}", hint(closed));
+    assert!(help(closed).contains("systemd.services.a.serviceConfig.EnvironmentFile = config"), "{}", help(closed));
 }

@@ -34,49 +34,49 @@ static ABOUT: [About; 7] = [
         id: "nix-inline-secret",
         what: "a literal for an option that can read a file",
         why: "the literal is in the Nix store, which everybody on the machine can read",
-        mend: "run `sealift adopt FILE:LINE`: the value is sealed, and the option reads it from a file",
+        help: "run `sealift adopt FILE:LINE`: the value is sealed, and the option reads it from a file",
         weight: Weight::High,
     },
     About {
         id: "nix-password-hash",
         what: "a literal password hash",
         why: "everybody on the machine can read the hash in the store and guess from it",
-        mend: "run `sealift adopt FILE:LINE`: the value is sealed, and the option reads it from a file",
+        help: "run `sealift adopt FILE:LINE`: the value is sealed, and the option reads it from a file",
         weight: Weight::Medium,
     },
     About {
         id: "nix-secret-option",
         what: "a literal for an option whose name says that it is a secret",
         why: "it is in the Nix store, which everybody on the machine can read",
-        mend: "look whether the option has a twin that reads a file, and seal the value: `sealift seal`",
+        help: "look whether the option has a twin that reads a file, and seal the value: `sealift seal`",
         weight: Weight::Medium,
     },
     About {
         id: "nix-read-secret",
         what: "a secret's file that is read while Nix evaluates",
         why: "what Nix reads ends in its store",
-        mend: "give the option the path: `config.sealift.secrets.NAME.path`",
+        help: "give the option the path: `config.sealift.secrets.NAME.path`",
         weight: Weight::High,
     },
     About {
         id: "nix-key-path",
         what: "a path literal of a private key",
         why: "Nix copies what a path literal names into its store",
-        mend: "name it as text, or seal it: `sealift seal NAME --shape ssh-key --from-file FILE`",
+        help: "name it as text, or seal it: `sealift seal NAME --shape ssh-key --from-file FILE`",
         weight: Weight::High,
     },
     About {
         id: "nix-unit-environment",
         what: "a secret in a unit's environment",
         why: "it is in the unit's file in the store, and in `systemctl show`",
-        mend: "seal it with the shape `env:NAME`, and name it as an EnvironmentFile",
+        help: "seal it with the shape `env:NAME`, and name it as an EnvironmentFile",
         weight: Weight::High,
     },
     About {
         id: "nix-key-in-place",
         what: "a private key that is put in place from the store",
         why: "it can be read in the store by everybody",
-        mend: "seal it, and say where it goes by `path` in recipients.toml",
+        help: "seal it, and say where it goes by `path` in recipients.toml",
         weight: Weight::High,
     },
 ];
@@ -156,7 +156,7 @@ impl Found {
     pub fn what(&self) -> String {
         let option = self.option();
         match self.rule {
-            _ if self.call.is_some() => format!("{option} is given a file that is made of a literal"),
+            _ if self.call.is_some() => format!("{option} is given a file made from a literal"),
             Rule::InlineSecret | Rule::SecretOption => format!("{option} is given a literal"),
             Rule::PasswordHash => format!("{option} is given a literal hash"),
             Rule::ReadSecret => "a secret's file is read while Nix evaluates".to_owned(),
@@ -167,7 +167,7 @@ impl Found {
     }
 
     /// What to do about it.
-    pub fn mend(&self) -> String {
+    pub fn advice(&self) -> String {
         let line = self.line;
         if let Some(twin) = self.twin() {
             return format!(

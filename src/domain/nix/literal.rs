@@ -14,7 +14,7 @@ pub fn value(text: &str, span: Range<usize>) -> Result<Plaintext> {
     let odd = |what: &str| {
         let line = guard::line_of(text, span.start);
         Error::usage(format!("line {line} is not understood: {what}"))
-            .hint("write the value as a plain string in double quotes, then run this again")
+            .help("write the value as a plain string in double quotes, then run this again")
     };
     let literal = text.get(span.clone()).unwrap_or_default();
     if literal.contains('\r') {

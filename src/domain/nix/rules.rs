@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use crate::domain::nix::finding::Found;
 use crate::domain::nix::guard::Unread;
 use crate::domain::nix::{syntax, walk};
-use crate::domain::prefilter::{Literal, Sieve};
+use crate::domain::prefilter::{Literal, Prefilter};
 
 /// Words without which no rule can find anything, in lower case. A file that has none of them is not parsed.
 const WORDS: [&str; 12] =
@@ -25,8 +25,8 @@ pub fn look(text: &str) -> Result<Vec<Found>, Unread> {
 
 /// Most files hold none of the words: this is what every file costs.
 fn is_worth_a_look(text: &str) -> bool {
-    static SIEVE: LazyLock<Sieve> =
-        LazyLock::new(|| Sieve::new(WORDS.iter().map(|text| Literal { text, fold: true, of: 0 }).collect()));
+    static SIEVE: LazyLock<Prefilter> =
+        LazyLock::new(|| Prefilter::new(WORDS.iter().map(|text| Literal { text, fold: true, of: 0 }).collect()));
     let mut worth = false;
     SIEVE.each(text.as_bytes(), 0, text.len(), |_, _| worth = true);
     worth

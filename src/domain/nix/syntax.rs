@@ -13,7 +13,7 @@ use crate::domain::nix::guard::{self, Unread, line_of};
 /// A word of a path that is computed.
 pub const ANY: &str = "*";
 
-/// The tree of a text, if that is Nix as a whole. Making it is what costs: whoever looks twice keeps it.
+/// The tree of a text, if that is Nix as a whole. Making it is what costs: anyone who looks twice keeps it.
 ///
 /// # Errors
 /// Why there is none.

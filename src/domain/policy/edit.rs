@@ -217,7 +217,7 @@ fn shown(key: &Recipient) -> String {
 /// A table of recipients.toml in a form that is read but not edited, such as an inline one.
 fn odd(name: &str) -> Error {
     Error::usage(format!("`{name}` in recipients.toml is written in a form that sealift reads but does not edit"))
-        .hint(format!("write it as a table of its own: [{name}]"))
+        .help(format!("write it as a table of its own: [{name}]"))
 }
 
 /// The list of hosts as it is written.

@@ -422,16 +422,16 @@ impl Policy {
     pub fn no_host(&self, name: &HostName) -> Error {
         if self.retired.contains_key(name) {
             return Error::usage(format!("{name} was removed from {FILE}"))
-                .hint(format!("`sealift who --host {name}` shows what it still knows"));
+                .help(format!("`sealift who --host {name}` shows what it still knows"));
         }
         let error = Error::usage(format!("there is no host {name} in {FILE}"));
         let near = |names: &mut dyn Iterator<Item = &HostName>| {
             nearest(name.as_str(), names.map(HostName::as_str)).map(str::to_owned)
         };
         match near(&mut self.hosts.keys()).or_else(|| near(&mut self.retired.keys())) {
-            Some(near) => error.hint(format!("did you mean {near}?")),
+            Some(near) => error.help(format!("did you mean {near}?")),
             None => error
-                .hint(format!("`sealift host list` shows them; `sealift host add {name} --ssh USER@ADDRESS` adds one")),
+                .help(format!("`sealift host list` shows them; `sealift host add {name} --ssh USER@ADDRESS` adds one")),
         }
     }
 

@@ -34,26 +34,26 @@ pub const VERSION: i64 = 1;
 pub fn parse(text: &str) -> Result<Policy> {
     if text.starts_with('\u{feff}') {
         return Err(
-            Error::usage(format!("{FILE}:1: it begins with a byte order mark")).hint("save it as UTF-8 without BOM")
+            Error::usage(format!("{FILE}:1: it begins with a byte order mark")).help("save it as UTF-8 without BOM")
         );
     }
     let lines = Lines::of(text);
     if let Some(at) = text.find('\r') {
         return Err(Error::usage(format!("{FILE}:{}: it has CRLF line endings", lines.at(at)))
-            .hint("convert it to LF; Nix and git diff read it then as everyone else does"));
+            .help("convert it to LF; Nix and git diff read it then as everyone else does"));
     }
     if let Some(at) =
         text.match_indices("<<<<<<< ").map(|(at, _)| at).find(|at| *at == 0 || text.as_bytes()[at - 1] == b'\n')
     {
         return Err(Error::usage(format!("{FILE}:{}: a merge left conflict markers", lines.at(at)))
-            .hint("resolve the merge, then run `sealift check`"));
+            .help("resolve the merge, then run `sealift check`"));
     }
     let raw: RawPolicy = guarded(|| toml::from_str(text))
         .ok_or_else(|| Error::usage(format!("{FILE} is not valid TOML")))?
         .map_err(|fault| syntax(text, &lines, &fault))?;
     if let Some((at, what)) = newer(text) {
         return Err(Error::usage(format!("{FILE}:{}: {what}: Nix, which reads this file too, takes TOML 1.0 only", lines.at(at)))
-            .hint("write a table of several lines under a heading of its own in brackets, and a character as itself or as \\u…"));
+            .help("write a table of several lines under a heading of its own in brackets, and a character as itself or as \\u…"));
     }
     let mut reader = Reader { lines, faults: Vec::new() };
     let policy = reader.policy(raw);
@@ -79,7 +79,7 @@ fn syntax(text: &str, lines: &Lines, fault: &toml::de::Error) -> Error {
     let line = lines.at(offset);
     let source = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
     if let Some(error) = source.split(['"', '\'', '=', ' ', ',']).find_map(private_key) {
-        return Error::usage(format!("{FILE}:{line}: {}", error.message())).hint(error.mend().unwrap_or_default());
+        return Error::usage(format!("{FILE}:{line}: {}", error.message())).help(error.advice().unwrap_or_default());
     }
     let message = fault.message();
     let quoted = |from: &str| message.strip_prefix(from).and_then(|rest| rest.split('`').next());
@@ -88,8 +88,8 @@ fn syntax(text: &str, lines: &Lines, fault: &toml::de::Error) -> Error {
         let known: Vec<&str> = message.split('`').skip(3).step_by(2).collect();
         // A word that is like no known one may be a value at the wrong place: it is not quoted.
         return match nearest(word, known.iter().copied()) {
-            Some(near) => at(format!("unknown key or word `{word}`")).hint(format!("did you mean `{near}`?")),
-            None => at("an unknown key or word".to_owned()).hint(format!("known here: {}", known.join(", "))),
+            Some(near) => at(format!("unknown key or word `{word}`")).help(format!("did you mean `{near}`?")),
+            None => at("an unknown key or word".to_owned()).help(format!("known here: {}", known.join(", "))),
         };
     }
     if let Some(word) = quoted("missing field `") {
@@ -99,9 +99,9 @@ fn syntax(text: &str, lines: &Lines, fault: &toml::de::Error) -> Error {
         return at(format!("a value of the wrong kind, expected {expected}"));
     }
     if message.starts_with("duplicate key") {
-        return at("this key is given twice".to_owned()).hint("keep one of the two");
+        return at("this key is given twice".to_owned()).help("keep one of the two");
     }
-    at("not valid TOML here".to_owned()).hint("look for an unclosed quote or bracket, or a missing `=`")
+    at("not valid TOML here".to_owned()).help("look for an unclosed quote or bracket, or a missing `=`")
 }
 
 /// Makes the policy out of the raw tables and gathers every fault.
@@ -111,10 +111,10 @@ struct Reader {
 }
 
 impl Reader {
-    fn fault(&mut self, span: &Range<usize>, key: &str, what: impl std::fmt::Display, hint: Option<String>) {
+    fn fault(&mut self, span: &Range<usize>, key: &str, what: impl std::fmt::Display, help: Option<String>) {
         let error = Error::usage(format!("{FILE}:{}: {key}: {what}", self.lines.at(span.start)));
-        self.faults.push(match hint {
-            Some(hint) => error.hint(hint),
+        self.faults.push(match help {
+            Some(help) => error.help(help),
             None => error,
         });
     }
@@ -129,7 +129,7 @@ impl Reader {
             Ok(value) => Some(value),
             Err(error) => {
                 let refusal: Refusal = error.into();
-                self.fault(&text.span, key, refusal.what, refusal.hint);
+                self.fault(&text.span, key, refusal.what, refusal.help);
                 None
             }
         }
@@ -143,7 +143,7 @@ impl Reader {
                     self.fault(&text.span, key, "this key is listed twice", Some("keep one of the two".into()));
                 }
                 Ok(recipient) => keys.push((recipient, text.span.clone())),
-                Err(error) => self.fault(&text.span, key, error.message(), error.mend().map(str::to_owned)),
+                Err(error) => self.fault(&text.span, key, error.message(), error.advice().map(str::to_owned)),
             }
         }
         keys
@@ -153,8 +153,8 @@ impl Reader {
         let mut policy = Policy::default();
         if raw.version.value != VERSION {
             let newer = raw.version.value > VERSION;
-            let hint = if newer { "use a newer sealift" } else { "the version is 1" };
-            self.fault(&raw.version.span, "version", "this version is not known", Some(hint.into()));
+            let help = if newer { "use a newer sealift" } else { "the version is 1" };
+            self.fault(&raw.version.span, "version", "this version is not known", Some(help.into()));
             return policy;
         }
         let mut held: BTreeMap<String, String> = BTreeMap::new();
@@ -162,7 +162,7 @@ impl Reader {
             |reader: &mut Self, keys: &[(Recipient, Range<usize>)], key: &str, holder: String, retired: bool| {
                 for (recipient, span) in keys {
                     if let Some(other) = held.insert(recipient.canonical().to_owned(), holder.clone()) {
-                        let (what, hint) = if retired {
+                        let (what, help) = if retired {
                             (
                                 format!("this key is also the key of {other}"),
                                 format!("{holder} is retired: give {other} a new key"),
@@ -173,7 +173,7 @@ impl Reader {
                                 "each key has one holder: a shared key cannot be taken from one of them".into(),
                             )
                         };
-                        reader.fault(span, key, what, Some(hint));
+                        reader.fault(span, key, what, Some(help));
                     }
                 }
             };
@@ -251,16 +251,16 @@ impl Reader {
         let before = self.faults.len();
         if scan::rules::named(&raw.rule.value).is_none() {
             let near = nearest(&raw.rule.value, scan::rules::names());
-            let hint = near.map_or_else(
+            let help = near.map_or_else(
                 || "`sealift scan --rules` lists them".to_owned(),
                 |near| format!("did you mean `{near}`?"),
             );
-            self.fault(&raw.rule.span, "scan.allow.rule", "no rule has this name", Some(hint));
+            self.fault(&raw.rule.span, "scan.allow.rule", "no rule has this name", Some(help));
         }
         let path = &raw.path.value;
         if path.is_empty() || path.starts_with('/') || path.split('/').any(|part| part == "..") {
-            let hint = Some("a path from the top of the repository, such as `tests/*.nix`".to_owned());
-            self.fault(&raw.path.span, "scan.allow.path", "not a path inside the repository", hint);
+            let help = Some("a path from the top of the repository, such as `tests/*.nix`".to_owned());
+            self.fault(&raw.path.span, "scan.allow.path", "not a path inside the repository", help);
         }
         if raw.reason.value.trim().is_empty() {
             self.fault(&raw.reason.span, "scan.allow.reason", "no reason is given", Some("say why it may stay".into()));
@@ -296,7 +296,7 @@ impl Reader {
     fn pin(&mut self, text: &Text, key: &str) -> Option<String> {
         let mut words = text.value.split(' ');
         let (kind, blob) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        // Whoever can undo the key can pass for the host.
+        // Anyone who can undo the key can pass for the host.
         if matches!(kind, "ssh-ed25519" | "ssh-rsa")
             && let Err(error) = Recipient::parse(&format!("{kind} {blob}"))
             && error.message().starts_with(OPEN)
@@ -305,7 +305,7 @@ impl Reader {
                 &text.span,
                 key,
                 "everybody can pass for a machine with this key",
-                error.mend().map(str::to_owned),
+                error.advice().map(str::to_owned),
             );
             return None;
         }
@@ -339,12 +339,12 @@ impl Reader {
                 Ok(found) => hosts.extend(found),
                 Err(_) => {
                     let words = policy.selector_words();
-                    let hint = match nearest(&text.value, words.iter().map(String::as_str)) {
+                    let help = match nearest(&text.value, words.iter().map(String::as_str)) {
                         Some(near) => format!("did you mean `{near}`?"),
                         None if words.is_empty() => "there are no hosts yet: add one with `sealift host add`".into(),
                         None => format!("known: {}", words.join(", ")),
                     };
-                    self.fault(&text.span, key, format!("no host is meant by `{selector}`"), Some(hint));
+                    self.fault(&text.span, key, format!("unknown host `{selector}`"), Some(help));
                 }
             }
             selectors.push(selector);
@@ -488,9 +488,9 @@ impl Reader {
         let sign_key = raw.sign_key.and_then(|text| {
             let fits = text.value.starts_with('/') || text.value.starts_with("~/");
             if !fits {
-                let mend =
+                let help =
                     "name it by an absolute path, or one below `~/`: it must not lie in the repository".to_owned();
-                self.fault(&text.span, "deploy.sign_key", "not an absolute path", Some(mend));
+                self.fault(&text.span, "deploy.sign_key", "not an absolute path", Some(help));
             }
             fits.then(|| PathBuf::from(text.value))
         });
@@ -603,19 +603,19 @@ impl Reader {
 /// Why a word was refused, and what to do.
 pub struct Refusal {
     what: String,
-    hint: Option<String>,
+    help: Option<String>,
 }
 
 impl From<NameError> for Refusal {
     fn from(error: NameError) -> Self {
-        Self { what: error.to_string(), hint: None }
+        Self { what: error.to_string(), help: None }
     }
 }
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         debug_assert_eq!(error.kind(), Kind::Usage);
-        Self { what: error.message().to_owned(), hint: error.mend().map(str::to_owned) }
+        Self { what: error.message().to_owned(), help: error.advice().map(str::to_owned) }
     }
 }
 

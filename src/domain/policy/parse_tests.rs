@@ -15,13 +15,13 @@ fn with(more: &str) -> String {
     )
 }
 
-/// The faults of a text, with their hints, as one string.
+/// The faults of a text, with their help, as one string.
 #[track_caller]
 fn faults(text: &str) -> String {
     let error = parse(text).expect_err("the text is refused");
     assert_eq!(error.kind(), Kind::Usage);
     let all = std::iter::once(&error).chain(error.parts());
-    all.map(|error| format!("{} [{}]", error.message(), error.mend().unwrap_or_default()))
+    all.map(|error| format!("{} [{}]", error.message(), error.advice().unwrap_or_default()))
         .collect::<Vec<_>>()
         .join("\n")
 }
@@ -82,9 +82,9 @@ fn each_fault_names_file_line_key_and_mend() {
         ("[secrets.a]\n", "recipients.toml:7: `hosts` is missing"),
         (
             "[secrets.a]\nhosts = [\"wbe\"]\n",
-            "recipients.toml:8: secrets.a.hosts: no host is meant by `wbe` [did you mean `web`?]",
+            "recipients.toml:8: secrets.a.hosts: unknown host `wbe` [did you mean `web`?]",
         ),
-        ("[secrets.a]\nhosts = [\"@runners\"]\n", "no host is meant by `@runners` [did you mean `@runner`?]"),
+        ("[secrets.a]\nhosts = [\"@runners\"]\n", "unknown host `@runners` [did you mean `@runner`?]"),
         ("[secrets.a]\nhosts = \"web\"\n", "recipients.toml:8: a value of the wrong kind, expected a sequence"),
         ("[secrets.a]\nhosts = [\"web\"]\n[secrets.a]\nhosts = []\n", "recipients.toml:9: this key is given twice"),
         (

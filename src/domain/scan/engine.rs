@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest, Sha256};
 
-use crate::domain::prefilter::{Literal, Sieve};
+use crate::domain::prefilter::{Literal, Prefilter};
 use crate::domain::rule_info::{About, Weight};
 use crate::domain::scan::allow::{REMARK, Remark, remark};
 use crate::domain::scan::charset::{Around, REACH};
@@ -100,7 +100,7 @@ pub struct Looked {
 
 /// All rules, and the values if there are any, ready to look.
 pub struct Engine {
-    sieve: Sieve,
+    sieve: Prefilter,
     rules: Vec<&'static Rule>,
     values: Option<Wanted>,
     looked: AtomicU64,
@@ -119,7 +119,7 @@ impl Engine {
         let mut literals = rules::literals();
         literals.push(Literal { text: REMARK, fold: false, of: OF_REMARK });
         Self {
-            sieve: Sieve::new(literals),
+            sieve: Prefilter::new(literals),
             rules: rules::all().collect(),
             values: values.filter(|values| !values.is_empty()),
             looked: AtomicU64::new(0),

@@ -52,7 +52,8 @@ pub struct Finding {
     /// Why it matters.
     pub why: &'static str,
     /// What to do about it.
-    pub mend: String,
+    #[serde(rename = "mend")]
+    pub help: String,
 }
 
 impl Finding {

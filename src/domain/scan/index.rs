@@ -1,7 +1,7 @@
 //! The keyed index of the fleet's values: with it a machine that can open no secret finds them as surely as one that can.
 //! Of each text that is looked for it holds a MAC (HMAC-SHA-256, RFC 2104, cut to 16 bytes), and a tag: a few bits of a
 //! keyed hash of eight of its bytes, by which nearly every place of what is searched is passed over. The file holds it
-//! sealed. Whoever can open it can test guesses of a whole value, and learns no more of a value than those few bits.
+//! sealed. Anyone who can open it can test guesses of a whole value, and learns no more of a value than those few bits.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -80,12 +80,12 @@ impl Sealed {
         }
         let damaged = |error: serde_json::Error| {
             Error::integrity(format!("{FILE} is damaged (line {}, column {})", error.line(), error.column()))
-                .hint("write it anew: `sealift scan --write-index`")
+                .help("write it again: `sealift scan --write-index`")
         };
         let Version { version } = serde_json::from_slice(bytes).map_err(damaged)?;
         if version != VERSION {
             return Err(Error::usage(format!("{FILE} is of version {version}, and this program reads {VERSION}"))
-                .hint("use a newer sealift, or write the index anew with this one: `sealift scan --write-index`"));
+                .help("use a newer sealift, or write the index again with this one: `sealift scan --write-index`"));
         }
         serde_json::from_slice(bytes).map_err(damaged)
     }
@@ -118,7 +118,7 @@ impl Sealed {
 }
 
 fn damaged() -> Error {
-    Error::integrity(format!("{FILE} is damaged")).hint("write it anew: `sealift scan --write-index`")
+    Error::integrity(format!("{FILE} is damaged")).help("write it again: `sealift scan --write-index`")
 }
 
 #[derive(Clone, Copy)]
@@ -153,7 +153,7 @@ impl Index {
         for (secret, text) in &texts {
             let last = text.len() - SHORTEST;
             let tag = |at: usize| window(text, at).map(|bytes| index.tag(bytes));
-            // Values that begin alike are told apart by another part.
+            // Values that begin alike are distinguished by another part.
             let worn = |at: &usize| tag(*at).and_then(|tag| used.get(&tag)).copied().unwrap_or(0);
             let few = (0..=last).step_by((last / TRIED).max(1)).min_by_key(worn).unwrap_or(0);
             let at = if worn(&few) == 0 { few } else { (0..=last).find(|at| worn(at) == 0).unwrap_or(few) };

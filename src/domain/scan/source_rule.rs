@@ -30,7 +30,7 @@ pub fn every() -> impl Iterator<Item = &'static About> {
 /// What Nix source gives away. What is no Nix at all is no source of it.
 fn nix(_path: &str, text: &str) -> Result<Vec<Found>, String> {
     let found = match rules::look(text) {
-        Err(unread) if unread.hides() => return Err(format!("not looked at as Nix: {unread}")),
+        Err(unread) if unread.hides() => return Err(format!("not read as Nix: {unread}")),
         found => found.unwrap_or_default(),
     };
     Ok(found.into_iter().map(|one| Found { rule: one.rule.about(), line: one.line, span: one.span }).collect())

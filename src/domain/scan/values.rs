@@ -101,7 +101,7 @@ impl Values {
             };
             let grams = |place: usize| (0..4).map(move |k| place + k);
             let gram = |at: usize| text[at..at + 5].iter().rev().fold(0u64, |gram, byte| gram << 8 | u64::from(*byte));
-            // Where the bytes are rarest among all texts: those that begin alike are told apart by another part.
+            // Where the bytes are rarest among all texts: those that begin alike are distinguished by another part.
             let last = text.len() - SHORTEST;
             let step = (last / TRIED).max(1);
             let worn =

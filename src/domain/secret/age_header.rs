@@ -80,7 +80,7 @@ impl std::error::Error for Fault {}
 
 impl Fault {
     /// What a person can do about it.
-    pub fn mend(self) -> &'static str {
+    pub fn advice(self) -> &'static str {
         match self {
             Fault::ConflictMarkers => {
                 "settle recipients.toml first, then restore the version whose value is in use (`git log --merge -- FILE` shows both)"
@@ -89,7 +89,7 @@ impl Fault {
             Fault::LfsPointer => "run `git lfs pull`, and take *.age out of LFS: sealed files are small",
             Fault::NewerAge | Fault::NewerSeal => "use a newer sealift",
             _ => {
-                "restore it from git (`git checkout -- FILE`), or seal the value anew with `sealift seal NAME --replace`"
+                "restore it from git (`git checkout -- FILE`), or seal the value again with `sealift seal NAME --replace`"
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What `secrets/` holds, as far as it can be told without a private key.
+//! What `secrets/` holds, as far as it is known without a private key.
 
 use std::collections::BTreeMap;
 

@@ -102,7 +102,7 @@ impl Recipient {
         }
         if text.chars().any(char::is_control) {
             return Err(Error::usage("a recipient is one line without control characters")
-                .hint("give each key as a string of its own"));
+                .help("give each key as a string of its own"));
         }
         if text.starts_with("ssh-") || text.starts_with("ecdsa-") || text.starts_with("sk-") {
             return Self::parse_ssh(text);
@@ -110,11 +110,11 @@ impl Recipient {
         let lower = text.to_ascii_lowercase();
         if lower.starts_with("age1pq1") {
             return Err(Error::usage("post-quantum `age1pq1…` keys are not supported by this version")
-                .hint("use an X25519 key (`age1…`), or `age1tagpq1…` from a hardware key"));
+                .help("use an X25519 key (`age1…`), or `age1tagpq1…` from a hardware key"));
         }
         let not_one = || {
             Error::usage("not a recipient: it is neither an age key nor an SSH public key, or it is damaged")
-                .hint("a recipient begins with `age1`, `ssh-ed25519 ` or `ssh-rsa `")
+                .help("a recipient begins with `age1`, `ssh-ed25519 ` or `ssh-rsa `")
         };
         // Bech32 leaves spare bits, and the libraries reduce numbers that are too large: one key could be written in
         // several ways, and pass for two.
@@ -155,18 +155,18 @@ impl Recipient {
             return Err(Error::usage(
                 "an ecdsa or security-key SSH key cannot receive secrets: SSH keys of these types only sign",
             )
-            .hint(ED25519));
+            .help(ED25519));
         }
-        let damaged = || Error::usage("a damaged SSH public key").hint("copy the whole line of the .pub file");
+        let damaged = || Error::usage("a damaged SSH public key").help("copy the whole line of the .pub file");
         let wire = BASE64_STANDARD.decode(blob).map_err(|_| damaged())?;
         match ssh_wire::weakness(kind, &wire) {
             None => {}
             Some(Weakness::Damaged) => return Err(damaged()),
             Some(Weakness::Short) => {
-                return Err(Error::usage("an ssh-rsa key of less than 2048 bits is too weak").hint(ED25519));
+                return Err(Error::usage("an ssh-rsa key of less than 2048 bits is too weak").help(ED25519));
             }
             Some(Weakness::Long) => {
-                return Err(Error::usage("an ssh-rsa key of more than 4096 bits is not supported").hint(ED25519));
+                return Err(Error::usage("an ssh-rsa key of more than 4096 bits is not supported").help(ED25519));
             }
             Some(Weakness::Open(why)) => return Err(open(why)),
         }
@@ -315,7 +315,7 @@ pub(in crate::domain) const OPEN: &str = "everybody can open what is sealed to t
 
 /// The refusal of a key that needs no private half.
 fn open(why: &str) -> Error {
-    Error::usage(format!("{OPEN}: {why}")).hint(
+    Error::usage(format!("{OPEN}: {why}")).help(
         "no program makes such a key: find out who put it there; it may be somebody who wants to read your secrets",
     )
 }
@@ -323,7 +323,7 @@ fn open(why: &str) -> Error {
 /// The refusal of a key in another form than the one that every program writes.
 fn strange() -> Error {
     Error::usage("this key is not written in its one valid form")
-        .hint("no program writes it so, and the same key could pass for two: have its holder print it anew")
+        .help("no program writes it so, and the same key could pass for two: have its owner export it again")
 }
 
 /// The bytes of a Bech32 text, and the one text that is written for them.
@@ -360,7 +360,7 @@ pub fn private_key(text: &str) -> Option<Error> {
     let marks = ["AGE-SECRET-KEY-", "AGE-PLUGIN-", "-----BEGIN"];
     (marks.iter().any(|mark| upper.starts_with(mark)) || upper.contains("PRIVATE KEY")).then(|| {
         Error::usage("this looks like a private key; only public keys belong here")
-            .hint("treat it as leaked if it was ever saved: make a new one, and give its public half (`age1…` or the .pub file)")
+            .help("treat it as leaked if it was ever saved: make a new one, and give its public half (`age1…` or the .pub file)")
     })
 }
 
@@ -381,7 +381,7 @@ mod tests {
         let secret = age::x25519::Identity::generate().to_string();
         let error = Recipient::parse(secret.expose_secret()).unwrap_err();
         assert!(error.message().contains("private key"));
-        assert!(!format!("{error:?}{:?}", error.mend()).contains(secret.expose_secret().get(16..).unwrap()));
+        assert!(!format!("{error:?}{:?}", error.advice()).contains(secret.expose_secret().get(16..).unwrap()));
     }
 
     /// An age recipient of any 32 bytes.
@@ -480,7 +480,7 @@ mod tests {
             "hello",
         ] {
             let error = Recipient::parse(bad).unwrap_err();
-            assert!(error.mend().is_some(), "{bad:?}: {error:?}");
+            assert!(error.advice().is_some(), "{bad:?}: {error:?}");
         }
     }
 }

@@ -160,7 +160,7 @@ const HYBRID: &str = "mlkem768x25519";
 /// The types of stanza that can be told.
 const KINDS: [&str; 7] = ["X25519", "ssh-ed25519", "ssh-rsa", "p256tag", "mlkem768p256tag", HYBRID, PASSPHRASE];
 
-/// One recipient stanza, as far as it can be told without a key.
+/// One recipient stanza, as far as it is known without a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Slot {
     /// The stanza's type, if it is one that can be told; none: a plugin's own.

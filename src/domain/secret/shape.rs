@@ -28,7 +28,7 @@ pub enum Shape {
 
 /// A change that would make a payload fit its shape. Made only when asked for, and said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mend {
+pub enum Fix {
     /// Write `KEY=` before the value and a newline after it.
     Wrap(String),
     /// Drop the line ending at the end.
@@ -42,27 +42,27 @@ pub enum Mend {
 pub struct Misfit {
     /// What is wrong.
     pub what: &'static str,
-    /// What would mend it.
-    pub mend: Option<Mend>,
+    /// What would fix it.
+    pub fix: Option<Fix>,
 }
 
-impl fmt::Display for Mend {
+impl fmt::Display for Fix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Mend::Wrap(key) => write!(f, "seal it as `{key}=…` with a newline"),
-            Mend::DropNewline => f.write_str("drop the line ending at its end"),
-            Mend::AddNewline => f.write_str("add the newline at its end"),
+            Fix::Wrap(key) => write!(f, "seal it as `{key}=…` with a newline"),
+            Fix::DropNewline => f.write_str("drop the line ending at its end"),
+            Fix::AddNewline => f.write_str("add the newline at its end"),
         }
     }
 }
 
-impl Mend {
-    /// The mended payload's parts, in order; the value itself is lent, not copied.
+impl Fix {
+    /// The fixed payload's parts, in order; the value itself is lent, not copied.
     pub fn parts<'a>(&'a self, value: &'a [u8]) -> Vec<&'a [u8]> {
         match self {
-            Mend::Wrap(key) => vec![key.as_bytes(), b"=", value.trim_ascii_end(), b"\n"],
-            Mend::DropNewline => vec![value.strip_suffix(b"\r\n").or(value.strip_suffix(b"\n")).unwrap_or(value)],
-            Mend::AddNewline => vec![value, b"\n"],
+            Fix::Wrap(key) => vec![key.as_bytes(), b"=", value.trim_ascii_end(), b"\n"],
+            Fix::DropNewline => vec![value.strip_suffix(b"\r\n").or(value.strip_suffix(b"\n")).unwrap_or(value)],
+            Fix::AddNewline => vec![value, b"\n"],
         }
     }
 }
@@ -70,7 +70,7 @@ impl Mend {
 impl Shape {
     /// Holds a payload against the shape.
     pub fn check(&self, value: &[u8]) -> Result<(), Misfit> {
-        let misfit = |what, mend| Err(Misfit { what, mend });
+        let misfit = |what, fix| Err(Misfit { what, fix });
         if value.is_empty() {
             return misfit("the value is empty", None);
         }
@@ -81,7 +81,7 @@ impl Shape {
                 if body.is_empty() || !body.iter().all(|b| (0x21..=0x7e).contains(b)) {
                     misfit("a token is one line of visible characters without spaces", None)
                 } else if body.len() != value.len() {
-                    misfit("the value ends in a newline, which a token does not", Some(Mend::DropNewline))
+                    misfit("the value ends in a newline, which a token does not", Some(Fix::DropNewline))
                 } else {
                     Ok(())
                 }
@@ -96,7 +96,7 @@ impl Shape {
             Shape::Pem => check_pem(value),
             Shape::Json => serde_json::from_slice::<serde::de::IgnoredAny>(value)
                 .map(drop)
-                .map_err(|_| Misfit { what: "it is not JSON", mend: None }),
+                .map_err(|_| Misfit { what: "it is not JSON", fix: None }),
         }
     }
 
@@ -110,7 +110,7 @@ impl Shape {
 }
 
 fn check_env(key: &str, value: &[u8]) -> Result<(), Misfit> {
-    let misfit = |what, mend| Err(Misfit { what, mend });
+    let misfit = |what, fix| Err(Misfit { what, fix });
     if value.contains(&b'\r') {
         return misfit("it has CRLF line endings; systemd would keep the CR in the value", None);
     }
@@ -129,7 +129,7 @@ fn check_env(key: &str, value: &[u8]) -> Result<(), Misfit> {
         let named = !name.is_empty() && name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_');
         if !named {
             let bare = !value.trim_ascii_end().contains(&b'\n');
-            return misfit("it is not `KEY=value` lines", bare.then(|| Mend::Wrap(key.to_owned())));
+            return misfit("it is not `KEY=value` lines", bare.then(|| Fix::Wrap(key.to_owned())));
         }
         if name == key.as_bytes() {
             if set.trim_ascii().is_empty() {
@@ -143,11 +143,11 @@ fn check_env(key: &str, value: &[u8]) -> Result<(), Misfit> {
     }
     // `abc=` is both a variable and how base64 ends: offer the wrap for a single line.
     let one_line = !value.trim_ascii_end().contains(&b'\n');
-    misfit("it does not set the variable that its shape names", one_line.then(|| Mend::Wrap(key.to_owned())))
+    misfit("it does not set the variable that its shape names", one_line.then(|| Fix::Wrap(key.to_owned())))
 }
 
 fn check_pem(value: &[u8]) -> Result<(), Misfit> {
-    let misfit = |what, mend| Err(Misfit { what, mend });
+    let misfit = |what, fix| Err(Misfit { what, fix });
     if value.contains(&b'\r') {
         return misfit("it has CRLF line endings, which OpenSSH and OpenSSL refuse", None);
     }
@@ -173,7 +173,7 @@ fn check_pem(value: &[u8]) -> Result<(), Misfit> {
         return misfit("it does not begin and end with BEGIN and END lines", None);
     }
     if !value.ends_with(b"\n") {
-        return misfit("its last newline is missing; a key without it does not load", Some(Mend::AddNewline));
+        return misfit("its last newline is missing; a key without it does not load", Some(Fix::AddNewline));
     }
     Ok(())
 }
@@ -205,7 +205,7 @@ impl FromStr for Shape {
                     Some(key) => Shape::Env(key.to_owned()),
                     None => {
                         return Err(Error::usage("not a shape")
-                            .hint("shapes: raw, token, env:KEY (such as env:TOKEN), ssh-key, pem, json"));
+                            .help("shapes: raw, token, env:KEY (such as env:TOKEN), ssh-key, pem, json"));
                     }
                 }
             }
@@ -253,24 +253,24 @@ mod tests {
 
     #[test]
     fn misfits_are_told_with_their_mend() {
-        for (shape, value, mend) in [
+        for (shape, value, fix) in [
             ("raw", &b""[..], None),
-            ("token", b"abc\n", Some(Mend::DropNewline)),
-            ("token", b"abc\r\n", Some(Mend::DropNewline)),
+            ("token", b"abc\n", Some(Fix::DropNewline)),
+            ("token", b"abc\r\n", Some(Fix::DropNewline)),
             ("token", b"a b", None),
             ("token", b"a\nb\n", None),
-            ("env:TOKEN", b"abc", Some(Mend::Wrap("TOKEN".into()))),
-            ("env:TOKEN", b"abc==\n", Some(Mend::Wrap("TOKEN".into()))),
+            ("env:TOKEN", b"abc", Some(Fix::Wrap("TOKEN".into()))),
+            ("env:TOKEN", b"abc==\n", Some(Fix::Wrap("TOKEN".into()))),
             ("env:TOKEN", b"TOKEN=\n", None),
             ("env:TOKEN", b"TOKEN=a\r\n", None),
             ("env:TOKEN", b"A=1\nB=2\n", None),
-            ("pem", b"-----BEGIN X-----\nAAAA\n-----END X-----", Some(Mend::AddNewline)),
+            ("pem", b"-----BEGIN X-----\nAAAA\n-----END X-----", Some(Fix::AddNewline)),
             ("pem", b"-----BEGIN X-----\nAAAA\n-----END Y-----\n", None),
             ("pem", b"-----BEGIN X-----\nAAAA\n", None),
             ("ssh-key", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", None),
             ("json", b"{", None),
         ] {
-            assert_eq!(check(shape, value).unwrap_err().mend, mend, "{shape} {value:?}");
+            assert_eq!(check(shape, value).unwrap_err().fix, fix, "{shape} {value:?}");
         }
     }
 
@@ -279,8 +279,8 @@ mod tests {
         for (shape, value) in
             [("env:TOKEN", &b"abc\n"[..]), ("token", b"abc\r\n"), ("pem", b"-----BEGIN X-----\nA\n-----END X-----")]
         {
-            let mend = check(shape, value).unwrap_err().mend.unwrap();
-            assert_eq!(check(shape, &mend.parts(value).concat()), Ok(()), "{shape}");
+            let fix = check(shape, value).unwrap_err().fix.unwrap();
+            assert_eq!(check(shape, &fix.parts(value).concat()), Ok(()), "{shape}");
         }
     }
 }

@@ -51,7 +51,7 @@ pub fn run(args: Args, app: &App) -> Done {
         return Err(Error::usage(
             "a file of sops holds several values under one key, which only its owner can take apart",
         )
-        .hint("one value at a time: `sops decrypt --extract '[\"KEY\"]' FILE | sealift seal NAME --hosts HOST --stdin`")
+        .help("one value at a time: `sops decrypt --extract '[\"KEY\"]' FILE | sealift seal NAME --hosts HOST --stdin`")
         .into());
     }
     let mut session = app.session()?;

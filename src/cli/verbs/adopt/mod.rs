@@ -107,7 +107,7 @@ fn tell(report: &Report, app: &App) {
         app.ui.warn(&format!("{path} holds the same value in the last commit"));
     }
     for part in &report.not_looked_at {
-        app.ui.warn(&format!("not looked at: {part}"));
+        app.ui.warn(&format!("not read: {part}"));
     }
     if !report.commits.is_empty() {
         let named: Vec<String> = report

@@ -49,7 +49,7 @@ pub fn run(args: &Args, printer: &Arc<Printer>) -> Done {
     }
     if let Some(run) = &args.acknowledge {
         if !is_run(run) {
-            return Err(Error::usage("that is no name of a run").into());
+            return Err(Error::usage("that is not the name of a run").into());
         }
         ack::knock(run)?;
         return Ok(None);

@@ -418,7 +418,7 @@ fn ended(reports: Vec<Report>, app: &App) -> Done {
         }
         kinds.push(report.failure.as_ref().map(Error::kind));
         let Some(failure) = report.failure else { continue };
-        let told = |other: &Error| (format!("{other:?}"), other.mend().map(str::to_owned));
+        let told = |other: &Error| (format!("{other:?}"), other.advice().map(str::to_owned));
         // What went wrong on several hosts in the same way is told of them together.
         match failures.iter_mut().find(|(_, other)| told(other) == told(&failure)) {
             Some((hosts, _)) => hosts.extend(report.host),
@@ -464,7 +464,7 @@ fn row(report: &Report, app: &App) -> Vec<String> {
             let run = report.run.as_ref().map_or_else(String::new, |run| format!(" --attach {run}"));
             app.ui.command(&format!("deploy{host}{run}"))
         }
-        Outcome::Failed | Outcome::RolledBack => "mend it, then deploy again".to_owned(),
+        Outcome::Failed | Outcome::RolledBack => "fix it, then deploy again".to_owned(),
         Outcome::Person => format!("look at it: {}", app.ui.command(&format!("generations{host}"))),
     };
     vec![

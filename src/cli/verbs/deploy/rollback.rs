@@ -41,7 +41,7 @@ pub struct Args {
     json: bool,
 }
 
-/// The user whose home is meant; none where there is only one.
+/// The user whose home is selected; none where there is only one.
 #[derive(Clone, Debug)]
 struct Whose(Option<UnixName>);
 
@@ -56,7 +56,7 @@ pub fn run(args: Args, app: &App) -> Done {
     let talk: Arc<dyn Talk> = app.ui.clone();
     let fleet = app.session();
     if let Err(error) = &fleet {
-        talk.event(Event::Warning(format!("no checks are made, for there is no usable fleet here: {error}")));
+        talk.event(Event::Warning(format!("no checks are run: there is no usable fleet here: {error}")));
     }
     let fleet = fleet.ok();
     let host = args.positional.or(args.host);

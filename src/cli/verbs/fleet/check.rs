@@ -35,17 +35,17 @@ pub fn run(args: Args, app: &App) -> Done {
             Level::Error => (31, "error:"),
             Level::Warning => (33, "warning:"),
         };
-        app.ui.finding(sgr, weight, &format!("{}: {}", finding.about, finding.what), &finding.mend)?;
+        app.ui.finding(sgr, weight, &format!("{}: {}", finding.about, finding.what), &finding.help)?;
     }
     for what in &report.not_looked_at {
-        app.ui.finding(33, "not looked at:", what, "")?;
+        app.ui.finding(33, "not read:", what, "")?;
     }
     let (errors, warnings) = report.findings.iter().fold((0, 0), |(errors, warnings), finding| match finding.level {
         Level::Error => (errors + 1, warnings),
         Level::Warning => (errors, warnings + 1),
     });
     app.ui.say(&match (errors, warnings) {
-        (0, 0) => format!("{} sealed files for {} hosts: in line with recipients.toml", report.files, report.hosts),
+        (0, 0) => format!("{} sealed files for {} hosts: up to date with recipients.toml", report.files, report.hosts),
         (errors, warnings) => {
             format!("{} sealed files for {} hosts: {errors} errors, {warnings} warnings", report.files, report.hosts)
         }

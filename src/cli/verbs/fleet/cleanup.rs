@@ -34,7 +34,7 @@ pub fn run(args: Args, app: &App) -> Done {
         return Ok(None);
     }
     if !args.yes && !app.ui.confirm(&format!("Remove these {count} files? git keeps them in its history."))? {
-        return Err(Error::failed("nothing was removed").hint("`--yes` does not ask").into());
+        return Err(Error::failed("nothing was removed").help("`--yes` does not ask").into());
     }
     let report = carry_out(&mut session, plan)?;
     if args.json {
@@ -53,7 +53,7 @@ fn show(report: &Report, app: &App) -> Result<()> {
         app.ui.warn(&format!("{} stays: {}", one.path, one.why));
     }
     if report.removed.is_empty() {
-        app.ui.say("nothing of the former layout is left to remove");
+        app.ui.say("nothing of the old layout is left to remove");
     }
     Ok(())
 }

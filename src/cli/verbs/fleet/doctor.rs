@@ -16,7 +16,7 @@ pub struct Args {
     host: Option<HostName>,
     #[command(flatten)]
     reach: Reach,
-    /// Mend what can be mended without a loss
+    /// Fix what can be fixed without a loss
     #[arg(long)]
     fix: bool,
     /// Warnings count too
@@ -52,26 +52,26 @@ pub fn run(args: Args, app: &App) -> Done {
 
 fn show(report: &Report, app: &App) -> Done {
     for fault in &report.fixed {
-        app.ui.line(&format!("mended: {}: {}", fault.about, fault.what))?;
+        app.ui.line(&format!("fixed: {}: {}", fault.about, fault.what))?;
     }
     let mut can = 0;
-    for Fault { level, about, what, mend, fix, .. } in &report.faults {
+    for Fault { level, about, what, help, fix, .. } in &report.faults {
         let (sgr, weight) = match level {
             Level::Error => (31, "error:"),
             Level::Warning => (33, "warning:"),
         };
-        app.ui.finding(sgr, weight, &format!("{about}: {what}"), mend)?;
+        app.ui.finding(sgr, weight, &format!("{about}: {what}"), help)?;
         can += usize::from(fix.is_some());
     }
     for what in &report.not_looked_at {
-        app.ui.finding(33, "not looked at:", what, "")?;
+        app.ui.finding(33, "not read:", what, "")?;
     }
     app.ui.say(&match report.faults.len() {
-        0 => format!("{}: none of the known faults", report.machine),
+        0 => format!("{}: no known fault", report.machine),
         count => format!("{}: {count} faults", report.machine),
     });
     if can > 0 {
-        app.ui.say(&format!("`sealift doctor --fix` mends {can} of them"));
+        app.ui.say(&format!("`sealift doctor --fix` fixes {can} of them"));
     }
     Ok(None)
 }

@@ -29,14 +29,14 @@ pub struct Args {
 /// What to do with a host.
 #[derive(Subcommand)]
 enum What {
-    /// Add a machine: its key goes into recipients.toml, and what it shall read is sealed to it, in one step
+    /// Add a machine: its key goes into recipients.toml, and what it should read is sealed to it, in one step
     ///
     /// The key is given, made for a machine that is not installed yet (--generate), or taken from the machine itself (--ssh).
     /// Over SSH it counts only if somebody vouches for it: --fingerprint, your own known_hosts, or you, asked at the terminal.
     /// Then its hardware configuration comes over the same session, and hosts/NAME/ and home/NAME.nix are written where the
     /// repository has those folders. What is there is never overwritten; all of it is done, or nothing.
     Add(Box<Add>),
-    /// Remove a machine: what it could read is sealed anew for the others, and the values it knows are named
+    /// Remove a machine: what it could read is re-encrypted for the others, and the values it knows are named
     Rm(Remove),
     /// Give a machine another key, and seal what it reads to that
     Rekey(Rekey),
@@ -218,7 +218,7 @@ fn optional_address(text: &str) -> Result<At, String> {
     if text.is_empty() { Ok(At(None)) } else { args::address(text).map(|address| At(Some(address))) }
 }
 
-/// The keys that a host shall have from now on.
+/// The keys that a host should have from now on.
 fn keys_now(args: &Rekey, session: &Session) -> Result<Vec<Recipient>> {
     let Some(At(address)) = &args.ssh else { return parsed(&args.key, &args.key_file) };
     let Some(known) = session.fleet.policy.hosts.get(&args.name) else {
@@ -254,7 +254,7 @@ fn show(report: &Report, app: &App) -> Result<()> {
     });
     rekey::show(&report.rekeyed, &app.ui)?;
     for file in &report.made {
-        app.ui.say(&format!("made a value of its own for {host}: {file}"));
+        app.ui.say(&format!("generated a value for {host}: {file}"));
     }
     if !report.written.is_empty() {
         app.ui.say(&format!("wrote {}; read them before you commit", report.written.join(", ")));

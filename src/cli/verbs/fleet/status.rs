@@ -97,7 +97,7 @@ fn line(row: &Row) -> Vec<String> {
         }
     };
     let secrets =
-        if row.secrets.is_empty() { "in line".to_owned() } else { format!("{} not in line", row.secrets.len()) };
+        if row.secrets.is_empty() { "up to date".to_owned() } else { format!("{} out of date", row.secrets.len()) };
     vec![
         row.host.to_string(),
         row.generation.map_or_else(unknown, |generation| generation.to_string()),
@@ -126,7 +126,7 @@ fn notes(row: &Row) -> Vec<String> {
     notes.extend(row.homes.iter().map(|home| {
         let generation = home.generation.map_or_else(String::new, |number| format!(", generation {number}"));
         match (&home.package, home.deployed) {
-            (None, _) => format!("the home of {} cannot be looked at from here", home.user),
+            (None, _) => format!("the home of {} cannot be read from here", home.user),
             (Some(_), Some(false)) => {
                 format!("the home of {} is not the one that was deployed last{generation}", home.user)
             }

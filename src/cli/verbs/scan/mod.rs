@@ -155,7 +155,7 @@ fn write_index(args: &Args, app: &App) -> Done {
     } else {
         app.ui.line(&format!("wrote {FILE}: {} values", written.values))?;
         if written.made_key {
-            app.ui.say(&format!("made its key: the secret {KEY}, which only the admins can open"));
+            app.ui.say(&format!("generated its key: the secret {KEY}, which only the admins can open"));
         }
         let key =
             format!("`(umask 077; sealift show {KEY} >FILE)` writes the key for CI's secret store and `--index-key`");
@@ -174,13 +174,13 @@ fn write_index(args: &Args, app: &App) -> Done {
     Ok((!written.not_opened.is_empty()).then_some(Kind::Partial))
 }
 
-/// The store path that is meant.
+/// The store path that is selected.
 fn system_of(named: &str, root: &std::path::Path, app: &App) -> Result<String> {
     if named.starts_with('/') {
         return Ok(named.to_owned());
     }
     let host: HostName = named.parse().map_err(|_| {
-        Error::usage("neither a host's name nor a path of the store").hint("name a host of the fleet, or /nix/store/…")
+        Error::usage("neither a host's name nor a path of the store").help("name a host of the fleet, or /nix/store/…")
     })?;
     let git = Git::of(root)?;
     let flake = root
@@ -203,10 +203,10 @@ fn tell(report: &Report, index: bool, staged: bool, app: &App) -> Result<()> {
             sgr,
             weight,
             &format!("{}: {} ({})", place(finding), finding.what, finding.rule),
-            &finding.mend,
+            &finding.help,
         )?;
     }
-    let blind_as = if staged { "sealift: not looked at:" } else { "not looked at:" };
+    let blind_as = if staged { "sealift: not read:" } else { "not read:" };
     for blind in &report.not_looked_at {
         app.ui.finding(33, blind_as, &format!("{}: {}", blind.path, blind.why), "")?;
     }
@@ -217,7 +217,7 @@ fn tell(report: &Report, index: bool, staged: bool, app: &App) -> Result<()> {
         app.ui.warn(&format!("too short to be looked for (less than 8 bytes): {}", report.too_short.join(", ")));
     }
     if report.more > 0 {
-        app.ui.warn(&format!("{} more findings are not listed: mend these first", report.more));
+        app.ui.warn(&format!("{} more findings are not listed: fix these first", report.more));
     }
     if report.unreachable > 0 {
         app.ui.warn(&format!(
@@ -269,7 +269,7 @@ fn list(args: &Args, app: &App) -> Done {
     for rule in all {
         app.ui.line(&format!("{}: {}", rule.id, rule.what))?;
         app.ui.line(&format!("  why: {}", rule.why))?;
-        app.ui.line(&format!("  mend: {}", rule.mend))?;
+        app.ui.line(&format!("help: {}", rule.help))?;
     }
     Ok(None)
 }

@@ -17,8 +17,8 @@ pub struct Args {
     #[arg(value_name = "NAME")]
     name: FileName,
     /// Make the change that the shape check offers, such as dropping a newline at the end of a token
-    #[arg(long)]
-    mend: bool,
+    #[arg(long, alias = "mend")]
+    fix: bool,
     /// Accept a value of up to this many bytes
     #[arg(long, value_name = "BYTES", value_parser = crate::cli::args::size, default_value_t = VALUE_LIMIT, hide_default_value = true)]
     max_size: usize,
@@ -32,12 +32,12 @@ pub fn run(args: Args, app: &App) -> Done {
     let editor = settings::editor()?;
     let mut session = app.session()?;
     let request =
-        Request { file: args.name, editor, around: settings::surroundings(), mend: args.mend, limit: args.max_size };
+        Request { file: args.name, editor, around: settings::surroundings(), fix: args.fix, limit: args.max_size };
     let report = edit::run(&mut session, &request)?;
     if args.json {
         app.ui.json(&report)?;
     } else if let Some(sealed) = &report.sealed {
-        app.ui.say(&format!("sealed {} (value {}) for {}", sealed.file, sealed.serial, sealed.readers.join(", ")));
+        app.ui.say(&format!("sealed {} (version {}) for {}", sealed.file, sealed.serial, sealed.readers.join(", ")));
     }
     Ok(None)
 }

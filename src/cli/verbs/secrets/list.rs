@@ -50,7 +50,7 @@ pub fn run(args: &Args, app: &App) -> Done {
         app.ui.json_rows("files", &rows)?;
         return Ok(None);
     }
-    let mut lines = vec![["secret", "state", "value", "made", "shape", "hosts"].map(str::to_owned).to_vec()];
+    let mut lines = vec![["secret", "state", "version", "sealed", "shape", "hosts"].map(str::to_owned).to_vec()];
     for row in rows {
         let state = match row.state {
             State::Sealed => "sealed",

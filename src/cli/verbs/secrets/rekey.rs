@@ -15,7 +15,7 @@ pub struct Args {
     /// Print what would be done and do nothing; needs no private key
     #[arg(long)]
     dry_run: bool,
-    /// Seal files anew that are in line, too
+    /// Re-encrypt files that are up to date, too
     #[arg(long)]
     all: bool,
     /// Give a file without a seal its seal: this secret's, after a look at who would gain access (may be given again)
@@ -25,7 +25,7 @@ pub struct Args {
     /// that nobody knows (may be given again)
     #[arg(long, value_name = "READER")]
     remove: Vec<String>,
-    /// Do not ask; whoever loses access must be named with --remove
+    /// Do not ask; each reader that loses access must be named with --remove
     #[arg(long, short)]
     yes: bool,
     /// Print it as JSON
@@ -53,7 +53,7 @@ pub fn run(args: Args, app: &App) -> Done {
     Ok(report.kind())
 }
 
-/// Prints what was, or would be, sealed anew.
+/// Prints what was, or would be, re-encrypted.
 pub fn show(report: &Report, ui: &Ui) -> crate::error::Result<()> {
     for changed in &report.changed {
         let signs = changed.access.signs();
@@ -66,12 +66,12 @@ pub fn show(report: &Report, ui: &Ui) -> crate::error::Result<()> {
     for left in &report.unsealed {
         let told = left.access.told();
         ui.warn(&format!("{} has no seal and stays as it is: if it is adopted, {told}", left.file));
-        ui.say(&format!("  find out where it comes from; if that is meant: sealift rekey --adopt {}", left.file));
+        ui.say(&format!("  find out where it comes from; if that is intended: sealift rekey --adopt {}", left.file));
     }
     for file in &report.missing {
         ui.say(&format!("{file} has no value yet: sealift seal {file}"));
     }
-    let verb = if report.dry_run { "would be sealed anew" } else { "sealed anew" };
+    let verb = if report.dry_run { "would be re-encrypted" } else { "re-encrypted" };
     ui.say(&format!("{} {verb}, {} unchanged", report.changed.len(), report.unchanged));
     Ok(())
 }

@@ -25,8 +25,8 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     from_file: Option<PathBuf>,
     /// Make the change that the shape check offers
-    #[arg(long)]
-    mend: bool,
+    #[arg(long, alias = "mend")]
+    fix: bool,
     /// Print it as JSON
     #[arg(long)]
     json: bool,
@@ -41,13 +41,13 @@ pub fn run(args: Args, app: &App) -> Done {
         (false, None) => None,
     };
     let report =
-        rotate(&mut session, Request { names: args.names, exposed_to: args.exposed_to, source, mend: args.mend })?;
+        rotate(&mut session, Request { names: args.names, exposed_to: args.exposed_to, source, fix: args.fix })?;
     if args.json {
         app.ui.json(&report)?;
         return Ok(report.kind());
     }
     for sealed in &report.rotated {
-        app.ui.line(&format!("{}: value {}", sealed.file, sealed.serial))?;
+        app.ui.line(&format!("{}: version {}", sealed.file, sealed.serial))?;
         if let Some(public) = &sealed.public {
             app.ui.say(&format!("  its public key: {public}"));
         }

@@ -37,8 +37,8 @@ pub struct Args {
     #[arg(long)]
     replace: bool,
     /// Make the change that the shape check offers, such as `TOKEN=` before a bare token
-    #[arg(long)]
-    mend: bool,
+    #[arg(long, alias = "mend")]
+    fix: bool,
     /// Accept a value of up to this many bytes
     #[arg(long, value_name = "BYTES", value_parser = crate::cli::args::size, default_value_t = VALUE_LIMIT, hide_default_value = true)]
     max_size: usize,
@@ -96,7 +96,12 @@ pub fn run(args: Args, app: &App) -> Done {
         app.ui.json(&report)?;
     } else {
         for sealed in &report.sealed {
-            app.ui.say(&format!("sealed {} (value {}) for {}", sealed.file, sealed.serial, sealed.readers.join(", ")));
+            app.ui.say(&format!(
+                "sealed {} (version {}) for {}",
+                sealed.file,
+                sealed.serial,
+                sealed.readers.join(", ")
+            ));
             if let Some(public) = &sealed.public {
                 app.ui.say(&format!("  its public key: {public}"));
             }
@@ -107,7 +112,7 @@ pub fn run(args: Args, app: &App) -> Done {
 
 fn request(args: Args) -> Result<Request> {
     if args.length.is_some() && !args.generate.flatten().is_some_and(GenerateKind::has_length) {
-        return Err(Error::usage("`--length` goes with a kind that has a length").hint(
+        return Err(Error::usage("`--length` goes with a kind that has a length").help(
             "name it: `--generate password`, `hex` or `base64`; what is declared has its length in recipients.toml",
         ));
     }
@@ -146,7 +151,7 @@ fn request(args: Args) -> Result<Request> {
         declaration,
         sized: args.length.is_some(),
         replace: args.replace,
-        mend: args.mend,
+        fix: args.fix,
         limit: args.max_size,
     })
 }

@@ -23,7 +23,7 @@ pub fn run(args: &Args, app: &App) -> Done {
     let value = show::run(&session, &args.name)?;
     if app.ui.shows_data() && !args.raw && !value.expose(plain) {
         return Err(Error::failed(format!("{} is not plain text, and standard output is a terminal", args.name))
-            .hint("send it to a file or a program, or give `--raw`")
+            .help("send it to a file or a program, or give `--raw`")
             .into());
     }
     app.ui.value(&value)?;

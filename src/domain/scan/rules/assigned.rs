@@ -7,8 +7,8 @@ use crate::domain::scan::charset::{Around, line, mentions};
 use crate::domain::scan::entropy::{Called, looks_secret, placeholder, reference};
 use crate::domain::scan::rule::{Find, Rule};
 
-const WHY: &str = "whoever reads the repository or the Nix store can use it";
-const MEND: &str = "seal it (`sealift seal NAME`) and give the service a file to read; then give it a new value";
+const WHY: &str = "anyone who reads the repository or the Nix store can use it";
+const HELP: &str = "seal it (`sealift seal NAME`) and give the service a file to read; then give it a new value";
 
 /// The longest value that is looked at.
 const LONGEST: usize = 512;
@@ -20,7 +20,7 @@ pub(super) static RULES: [Rule; 6] = [
             id: "gitea-token",
             what: "a Gitea or Forgejo token",
             why: WHY,
-            mend: "seal it (`sealift seal NAME`), use the option that takes a file, and revoke this one in Gitea",
+            help: "seal it (`sealift seal NAME`), use the option that takes a file, and revoke this one in Gitea",
             weight: Weight::High,
         },
         starts: &["token"],
@@ -33,8 +33,8 @@ pub(super) static RULES: [Rule; 6] = [
         about: About {
             id: "runner-registration-token",
             what: "a runner's registration token",
-            why: "whoever has it can register a runner, which then gets the jobs and their secrets",
-            mend: "use tokenFile with a sealed env file (`sealift seal NAME --shape env:TOKEN`), and reset the token in the forge",
+            why: "anyone who has it can register a runner, which then gets the jobs and their secrets",
+            help: "use tokenFile with a sealed env file (`sealift seal NAME --shape env:TOKEN`), and reset the token in the forge",
             weight: Weight::High,
         },
         starts: &["token"],
@@ -54,7 +54,7 @@ pub(super) static RULES: [Rule; 6] = [
             id: "url-password",
             what: "a password in an address",
             why: WHY,
-            mend: "take it out of the address: use a password file or a credential helper, and change the password",
+            help: "take it out of the address: use a password file or a credential helper, and change the password",
             weight: Weight::High,
         },
         starts: &["://"],
@@ -64,7 +64,7 @@ pub(super) static RULES: [Rule; 6] = [
         no: ["https://user:password@db.internal/", "postgresql://app:${PASSWORD}@db.internal/app"],
     },
     Rule {
-        about: About { id: "assigned-password", what: "a password", why: WHY, mend: MEND, weight: Weight::Medium },
+        about: About { id: "assigned-password", what: "a password", why: WHY, help: HELP, weight: Weight::Medium },
         starts: &["password", "passwd", "passphrase", "pass_word"],
         fold: true,
         find: Find::By(password),
@@ -76,7 +76,7 @@ pub(super) static RULES: [Rule; 6] = [
             id: "assigned-secret",
             what: "a secret or a token",
             why: WHY,
-            mend: MEND,
+            help: HELP,
             weight: Weight::Medium,
         },
         starts: &[
@@ -109,7 +109,7 @@ pub(super) static RULES: [Rule; 6] = [
             id: "netrc-password",
             what: "a password in the form of netrc",
             why: WHY,
-            mend: MEND,
+            help: HELP,
             weight: Weight::High,
         },
         starts: &["login "],

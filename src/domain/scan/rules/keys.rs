@@ -1,4 +1,4 @@
-//! Private keys and password hashes: what has a form by itself, whoever made it.
+//! Private keys and password hashes: what has a form by itself, anyone who made it.
 
 use std::ops::Range;
 
@@ -8,8 +8,8 @@ use crate::domain::scan::entropy::stand_in;
 use crate::domain::scan::rule::{Find, Rule};
 use crate::domain::scan::rules::assigned::given;
 
-const KEY: &str = "whoever reads the repository or the Nix store has the key";
-const MEND: &str = "make a new key, seal it (`sealift seal NAME --from-file F --shred`), and take this one out of use";
+const KEY: &str = "anyone who reads the repository or the Nix store has the key";
+const HELP: &str = "make a new key, seal it (`sealift seal NAME --from-file F --shred`), and take this one out of use";
 
 /// The rules.
 pub(super) static RULES: [Rule; 10] = [
@@ -18,7 +18,7 @@ pub(super) static RULES: [Rule; 10] = [
             id: "openssh-private-key",
             what: "an OpenSSH private key",
             why: KEY,
-            mend: MEND,
+            help: HELP,
             weight: Weight::Severe,
         },
         starts: &["-----BEGIN OPENSSH PRIVATE"],
@@ -38,7 +38,7 @@ pub(super) static RULES: [Rule; 10] = [
             id: "pem-private-key",
             what: "a private key in PEM form",
             why: KEY,
-            mend: MEND,
+            help: HELP,
             weight: Weight::Severe,
         },
         starts: &[
@@ -65,7 +65,7 @@ pub(super) static RULES: [Rule; 10] = [
             id: "pgp-private-key",
             what: "an OpenPGP private key",
             why: KEY,
-            mend: MEND,
+            help: HELP,
             weight: Weight::Severe,
         },
         starts: &["-----BEGIN PGP PRIVATE"],
@@ -82,7 +82,7 @@ pub(super) static RULES: [Rule; 10] = [
             id: "age-identity",
             what: "an age identity",
             why: KEY,
-            mend: "make a new one (`sealift identity new`), and `sealift rekey` what it could open",
+            help: "make a new one (`sealift identity new`), and `sealift rekey` what it could open",
             weight: Weight::Severe,
         },
         starts: &["AGE-SECRET-KEY-1"],
@@ -96,7 +96,7 @@ pub(super) static RULES: [Rule; 10] = [
             id: "age-pq-identity",
             what: "a post-quantum age identity",
             why: KEY,
-            mend: "make a new one, and `sealift rekey` what it could open",
+            help: "make a new one, and `sealift rekey` what it could open",
             weight: Weight::Severe,
         },
         starts: &["AGE-SECRET-KEY-PQ-1"],
@@ -110,7 +110,7 @@ pub(super) static RULES: [Rule; 10] = [
             id: "minisign-key",
             what: "a minisign or signify secret key",
             why: KEY,
-            mend: MEND,
+            help: HELP,
             weight: Weight::Severe,
         },
         starts: &["RWRTY0Iy", "RWRCSw"],
@@ -127,7 +127,7 @@ pub(super) static RULES: [Rule; 10] = [
             id: "wireguard-key",
             what: "a WireGuard private or preshared key",
             why: KEY,
-            mend: "use privateKeyFile with a sealed key: `sealift seal NAME --generate wireguard`",
+            help: "use privateKeyFile with a sealed key: `sealift seal NAME --generate wireguard`",
             weight: Weight::Severe,
         },
         starts: &["privatekey", "presharedkey", "private_key", "preshared_key", "private-key", "preshared-key"],
@@ -140,8 +140,8 @@ pub(super) static RULES: [Rule; 10] = [
         about: About {
             id: "nix-signing-key",
             what: "the secret key of a Nix binary cache",
-            why: "whoever has it can sign paths that hosts trust as root",
-            mend: "make a new one (`nix key generate-secret`), seal it, and replace its public half on every host",
+            why: "anyone who has it can sign paths that hosts trust as root",
+            help: "make a new one (`nix key generate-secret`), seal it, and replace its public half on every host",
             weight: Weight::Severe,
         },
         starts: &["-1:", "-2:"],
@@ -155,7 +155,7 @@ pub(super) static RULES: [Rule; 10] = [
             id: "tor-service-key",
             what: "the secret key of an onion service",
             why: KEY,
-            mend: MEND,
+            help: HELP,
             weight: Weight::Severe,
         },
         starts: &["== ed25519v1-secret: type0 =="],
@@ -172,7 +172,7 @@ pub(super) static RULES: [Rule; 10] = [
             id: "password-hash",
             what: "a password's hash",
             why: "in the repository and the world-readable Nix store it can be guessed at, offline and without limit",
-            mend: "use hashedPasswordFile with a sealed hash (`needed_for_users = true`), and choose a new password",
+            help: "use hashedPasswordFile with a sealed hash (`needed_for_users = true`), and choose a new password",
             weight: Weight::Medium,
         },
         starts: &["$6$", "$5$", "$1$", "$y$", "$2a$", "$2b$", "$2y$", "$7$", "$gy$", "$apr1$", "$argon2"],

@@ -15,7 +15,7 @@ pub static SEALED_VALUE: About = About {
     id: "sealed-value",
     what: "a value of this fleet",
     why: "it is sealed under secrets/, and here it stands in the clear",
-    mend: "take it out, and give the secret a new value: `sealift rotate`",
+    help: "take it out, and give the secret a new value: `sealift rotate`",
     weight: Weight::Severe,
 };
 
@@ -91,8 +91,8 @@ mod tests {
     fn names_are_unique_and_texts_are_there() {
         let mut names = BTreeSet::new();
         for rule in all() {
-            let About { id, what, why, mend, .. } = rule.about;
-            assert!(names.insert(id) && !what.is_empty() && !why.is_empty() && !mend.is_empty(), "{id}");
+            let About { id, what, why, help, .. } = rule.about;
+            assert!(names.insert(id) && !what.is_empty() && !why.is_empty() && !help.is_empty(), "{id}");
             assert!(
                 rule.starts.iter().all(|start| start.len() >= 3 && (!rule.fold || start.to_lowercase() == **start)),
                 "{id}"
