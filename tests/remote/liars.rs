@@ -97,7 +97,7 @@ fn nix_a_host_that_lies_writes_no_line_of_another() {
         told[0], told[1], told[2], told[1]
     );
     shell(&rig, "web", "*sudo*host-run*", &tale);
-    let run = rig.sealift(&["deploy", "--all", "--yes"]).exits(0).says("it tells more than is shown here");
+    let run = rig.sealift(&["deploy", "--all", "--yes"]).exits(0).says("it printed more than is shown here");
     holds(&run);
     assert!(run.stderr.lines().count() < 6000, "{} lines", run.stderr.lines().count());
     assert_eq!(rig.secret("db", "token"), Some(rig.sandbox.value("second")));
