@@ -21,7 +21,7 @@ fn typed(lines: &[&str], command: impl Fn(&str) -> Command, run: impl Fn(Command
             "set timeout 300\nset stty_init {{rows 60 cols {COLUMNS}}}\nspawn -noecho sh -c {{{line}}}\n\
              expect {{\n -ex {{[y/N]}} {{ send \"n\\r\"; exp_continue }}\n timeout {{ exit 1 }}\n eof\n}}"
         );
-        expect.args(["-c", &script]).env("TERM", "xterm-256color");
+        expect.args(["-c", &script]).env("TERM", "xterm-256color").env("SEALIFT_PAGER", "");
         let program = Path::new(env!("CARGO_BIN_EXE_sealift")).parent().expect("a folder").display();
         let path = std::env::var("PATH").unwrap_or_default();
         expect.env("PATH", format!("{program}:{path}"));
