@@ -7,7 +7,8 @@ use std::ops::Range;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
-use crate::domain::policy::{Differ, Engine, Generate};
+use crate::domain::policy::generate::Generate;
+use crate::domain::policy::{Differ, Engine};
 
 /// A value and where it stands in the text.
 #[derive(Clone, Debug)]

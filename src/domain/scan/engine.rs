@@ -131,11 +131,6 @@ impl Engine {
         self.looked.load(Ordering::Relaxed)
     }
 
-    /// Whether the fleet's own values are looked for.
-    pub fn knows_values(&self) -> bool {
-        self.values.is_some()
-    }
-
     /// Looks at bytes that are all at hand.
     pub fn whole(&self, subject: &Subject<'_>, bytes: &[u8]) -> Vec<Hit> {
         let mut looking = Looking::new(self, subject);
