@@ -267,6 +267,7 @@ fn commands_that_are_named_are_understood() {
             text.split('`').filter_map(|word| word.strip_prefix("sealift ")).map(|rest| rest.replace('\n', " "));
         let lines = text.lines().filter_map(|line| Some(line.strip_prefix("$ ")?.split_once("sealift ")?.1.to_owned()));
         for command in inline.chain(lines) {
+            let command = command.strip_prefix("help ").unwrap_or(&command);
             let words: Vec<&str> = command.split([' ', '|', ',']).filter(|word| !word.is_empty()).collect();
             let deep = words.first().is_some_and(|verb| ["hook", "host", "identity"].contains(verb));
             let verb: Vec<&str> = words.iter().take(if deep { 2 } else { 1 }).copied().collect();

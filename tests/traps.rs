@@ -234,6 +234,7 @@ impl Trapped {
             &["install", "--check", manifest],
             &["manifest", "web"],
             &["completions", "bash"],
+            &["help", "seal"],
             &["man"],
             &["schema"],
         ];

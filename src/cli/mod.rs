@@ -3,7 +3,9 @@
 
 mod app;
 mod args;
+mod complete;
 mod environment;
+mod examples;
 pub mod host;
 mod input;
 mod print;
@@ -16,6 +18,7 @@ mod verbs;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser};
 
 use crate::cli::run::EXIT_CODES;
@@ -30,7 +33,6 @@ pub use crate::cli::ui::Ui;
     version,
     about = "Carries a NixOS fleet's secrets and its deploys",
     after_help = EXIT_CODES,
-    disable_help_subcommand = true,
     subcommand_required = true,
     arg_required_else_help = true
 )]
@@ -44,9 +46,12 @@ pub struct Cli {
 /// Runs the program; everything it has to say is said by then.
 pub fn main() -> ExitCode {
     run::begin();
-    let matches = match command().try_get_matches() {
+    if let Some(shell) = environment::variable(complete::SHELL) {
+        return complete::answer(&shell, command());
+    }
+    let matches = match Cli::command().try_get_matches() {
         Ok(matches) => matches,
-        Err(error) => return run::usage(error, &command()),
+        Err(error) => return run::usage(with_examples(error), &Cli::command()),
     };
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
@@ -57,6 +62,16 @@ pub fn main() -> ExitCode {
     run::run(&printer, || cli.verb.run(&app))
 }
 
+/// The same, with the examples where it is a page of the help: nothing else waits for them.
+fn with_examples(error: clap::Error) -> clap::Error {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            command().try_get_matches().err().unwrap_or(error)
+        }
+        _ => error,
+    }
+}
+
 fn command() -> clap::Command {
-    Cli::command()
+    examples::shown(Cli::command())
 }

@@ -75,7 +75,9 @@ fn without_values(mut error: clap::Error, command: &clap::Command) -> clap::Erro
         return clap::Error::raw(ErrorKind::ValueValidation, what).with_cmd(command);
     }
     let hidden = || ContextValue::String("…".to_owned());
-    if value.is_some() {
+    // A plain word that is like a known one is a typo, and is to be seen.
+    let typo = |value: &String| is_verb(value) && error.get(ContextKind::SuggestedValue).is_some();
+    if value.is_some_and(|value| !typo(&value)) {
         error.insert(ContextKind::InvalidValue, hidden());
     }
     match error.kind() {
@@ -83,8 +85,22 @@ fn without_values(mut error: clap::Error, command: &clap::Command) -> clap::Erro
         ErrorKind::UnknownArgument if !argument.is_some_and(|word| is_option(&word)) => {
             error.insert(ContextKind::InvalidArg, hidden());
         }
-        ErrorKind::InvalidSubcommand => drop(error.insert(ContextKind::InvalidSubcommand, hidden())),
+        // Nor does anybody paste a value where a verb stands: what could be one is shown.
+        ErrorKind::InvalidSubcommand
+            if !text(&error, ContextKind::InvalidSubcommand).is_some_and(|word| is_verb(&word)) =>
+        {
+            error.insert(ContextKind::InvalidSubcommand, hidden());
+        }
         _ => {}
+    }
+    // Nobody means what is not for people.
+    if let Some(ContextValue::Strings(near)) = error.get(ContextKind::SuggestedSubcommand) {
+        let hidden = |word: &String| command.find_subcommand(word).is_some_and(clap::Command::is_hide_set);
+        let near: Vec<String> = near.iter().filter(|word| !hidden(word)).cloned().collect();
+        error.remove(ContextKind::SuggestedSubcommand);
+        if !near.is_empty() {
+            error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(near));
+        }
     }
     // Ways to pass the word after all, which quote it.
     error.remove(ContextKind::Suggested);
@@ -92,5 +108,9 @@ fn without_values(mut error: clap::Error, command: &clap::Command) -> clap::Erro
 }
 
 fn is_option(word: &str) -> bool {
-    word.len() <= 24 && word.starts_with('-') && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+    word.starts_with('-') && is_verb(word)
+}
+
+fn is_verb(word: &str) -> bool {
+    word.len() <= 24 && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
 }

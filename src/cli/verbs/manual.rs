@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cli::app::{App, Done};
+use crate::cli::complete;
 use crate::domain::policy::schema;
 use crate::error::{Error, Result};
 
@@ -15,9 +16,8 @@ pub struct CompletionsArgs {
 
 /// Prints the script.
 pub fn completions(args: &CompletionsArgs, app: &App) -> Done {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut (app.command)(), "sealift", &mut script);
-    app.ui.data(&script)?;
+    let script = complete::script(&args.shell.to_string(), &(app.command)());
+    app.ui.data(&script.map_err(|error| Error::io("cannot write the script", error))?)?;
     Ok(None)
 }
 

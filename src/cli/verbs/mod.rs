@@ -166,7 +166,8 @@ pub enum Verb {
     Manifest(manifest::Args),
     /// Print a completion script for a shell
     ///
-    /// As in `sealift completions bash > ~/.local/share/bash-completion/completions/sealift`.
+    /// It completes verbs and options, and the secrets, hosts, tags and admins of the fleet. The shell asks sealift, which reads
+    /// recipients.toml, starts no process and opens no key.
     Completions(manual::CompletionsArgs),
     /// Print the manual page
     Man(manual::ManArgs),

@@ -272,9 +272,12 @@ pub fn show(identities: &Identities, policy: Option<&Policy>, unlock: bool) -> R
 /// Removes the admins' keys from the keyring; only one admin's, if named. Says which were removed.
 ///
 /// # Errors
-/// When that would leave no way in, or it is declined. `backup`: what `--identity` named, which is a way in.
+/// When there is no such admin, that would leave no way in, or it is declined. `backup`: what `--identity` named, which is a way in.
 pub fn forget(session: &Session, admin: Option<&AdminName>, backup: bool, yes: bool) -> Result<Vec<Recipient>> {
     let policy = &session.fleet.policy;
+    if let Some(unknown) = admin.filter(|name| !policy.admins.contains_key(*name)) {
+        return Err(policy.no_admin(unknown));
+    }
     let admins = policy.admins.iter().filter(|(name, _)| admin.is_none_or(|admin| admin == *name));
     let mut held = Vec::new();
     for key in admins.flat_map(|(_, keys)| keys) {

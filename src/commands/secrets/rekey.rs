@@ -16,7 +16,7 @@ use crate::commands::{Changes, Session};
 use crate::domain::drift::access::{Access, Reader, listed};
 use crate::domain::drift::rekey_plan::{Plan, Reseal, Scope, Why, by_reader};
 use crate::domain::migrate::agenix;
-use crate::domain::name::{FileName, HostName};
+use crate::domain::name::{FileName, HostName, nearest};
 use crate::domain::policy::{Holder, Policy};
 use crate::domain::secret::age_header::Mac;
 use crate::domain::secret::inventory::{Found, Inventory};
@@ -224,7 +224,9 @@ fn refuse_idle(policy: &Policy, plan: &Plan<'_>, remove: &BTreeSet<String>) -> R
         } else if known.contains(name) {
             "no such file is sealed to it".to_owned()
         } else {
-            "no reader of these files is called that".to_owned()
+            let near = nearest(name, known.iter().chain(&lose).map(String::as_str));
+            let near = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
+            format!("no reader of these files is called that{near}")
         };
         Error::usage(format!("{name} would lose no access: {why}"))
     });

@@ -405,6 +405,15 @@ impl Policy {
         }
     }
 
+    /// The failure of a name that no admin has.
+    pub fn no_admin(&self, name: &AdminName) -> Error {
+        let error = Error::usage(format!("there is no admin {name} in {FILE}"));
+        match nearest(name.as_str(), self.admins.keys().map(AdminName::as_str)) {
+            Some(near) => error.help(format!("did you mean {near}?")),
+            None => error.help("`sealift identity show` shows whose keys are found here"),
+        }
+    }
+
     /// The hosts that a list of selectors names. `Err` is the first word that names nothing.
     pub fn select<'a>(&self, selectors: &'a [Selector]) -> Result<BTreeSet<HostName>, &'a Selector> {
         let mut chosen = BTreeSet::new();

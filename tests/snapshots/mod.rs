@@ -1,0 +1,20 @@
+//! What people see, held against files, so that a changed word is seen in review: every page of the help (tests/help), and
+//! the pictures of the documents (docs/pictures). `SNAPSHOTS=overwrite scripts/test rust -- snapshots` writes them again.
+
+mod help;
+mod pictures;
+mod screen;
+
+use std::path::{Path, PathBuf};
+
+use snapbox::{Assert, Data};
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+/// Holds a text against a file, or writes the file.
+#[track_caller]
+fn is_as_in(file: &Path, text: &str) {
+    Assert::new().action_env("SNAPSHOTS").eq(Data::text(text), Data::read_from(file, None).raw());
+}

@@ -1,0 +1,129 @@
+//! The pictures of the documents: what a terminal shows of real runs, as SVG whose text is text.
+
+use std::path::Path;
+use std::process::Command;
+
+use snapbox::Data;
+use snapbox::data::DataFormat;
+
+use super::screen::{COLUMNS, screen};
+use super::{folder, is_as_in};
+use crate::harness::Sandbox;
+use crate::harness::rig::{Rig, cannot_rig};
+
+/// Types lines into a shell and shows what a terminal has then. `command` makes a command where the fleet is. To every
+/// question the answer is no.
+fn typed(lines: &[&str], command: impl Fn(&str) -> Command, run: impl Fn(Command) -> crate::harness::Run) -> String {
+    let mut shown = String::new();
+    for line in lines {
+        let mut expect = command("expect");
+        let script = format!(
+            "set timeout 300\nset stty_init {{rows 60 cols {COLUMNS}}}\nspawn -noecho sh -c {{{line}}}\n\
+             expect {{\n -ex {{[y/N]}} {{ send \"n\\r\"; exp_continue }}\n timeout {{ exit 1 }}\n eof\n}}"
+        );
+        expect.args(["-c", &script]).env("TERM", "xterm-256color");
+        let program = Path::new(env!("CARGO_BIN_EXE_sealift")).parent().expect("a folder").display();
+        let path = std::env::var("PATH").unwrap_or_default();
+        expect.env("PATH", format!("{program}:{path}"));
+        let printed = run(expect).exits(0).text();
+        // The picture ends with the question. The names of store paths are those of this very build of sealift.
+        let printed = without_hashes(printed.split_inclusive("[y/N]").next().unwrap_or_default());
+        shown += &format!("\u{1b}[1m$ {line}\u{1b}[0m\n{}\n", screen(&printed).trim_end());
+    }
+    shown
+}
+
+/// Store paths with an ellipsis for their hash.
+fn without_hashes(text: &str) -> String {
+    let mut parts = text.split("/nix/store/");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + "/nix/store/…" + part.get(32..).unwrap_or(part))
+}
+
+/// Holds a picture against its file. `title` is what somebody hears who does not see it.
+#[track_caller]
+fn is_in_picture(name: &str, title: &str, shown: &str) {
+    let shown = shown.trim_end();
+    let svg = Data::text(shown).coerce_to(DataFormat::TermSvg).to_string();
+    let (head, rest) = svg.split_once("px\" xmlns").expect("an svg");
+    let (width, height) =
+        head.strip_prefix("<svg width=\"").expect("a width").split_once("px\" height=\"").expect("a height");
+    // With a viewBox it is made smaller where there is less room.
+    let svg = format!("{head}px\" viewBox=\"0 0 {width} {height}\" role=\"img\" xmlns{rest}");
+    let (tag, rest) = svg.split_once('\n').expect("a tag");
+    is_as_in(&folder("docs/pictures").join(name), &format!("{tag}\n  <title>{title}</title>\n{rest}"));
+    let readme = std::fs::read_to_string(folder("README.md")).expect("the README");
+    assert!(readme.contains(&format!("![{title}](docs/pictures/{name})")), "README.md has no picture {name}: {title}");
+}
+
+#[test]
+fn who_reads_what() {
+    let sandbox = Sandbox::with_fleet(&["web@web", "db", "ci@runner", "laptop"]);
+    let backup = sandbox.age_key("backup");
+    let policy = sandbox.read("recipients.toml").replace("[admins]\n", &format!("[admins]\nbackup = [\"{backup}\"]\n"));
+    sandbox.write("recipients.toml", policy);
+    for (name, hosts) in [
+        ("acme-dns-key", "web"),
+        ("backup-password", "web,db"),
+        ("db-password", "db,web"),
+        ("gitea-runner-token", "@runner"),
+        ("wifi", "laptop"),
+    ] {
+        sandbox.seal(name, &["--hosts", hosts]);
+    }
+    let shown = typed(
+        &["sealift list --matrix", "sealift check"],
+        |program| sandbox.command(program),
+        |command| {
+            let run = sandbox.run(command, b"");
+            sandbox.remember(&run);
+            run
+        },
+    );
+    is_in_picture(
+        "matrix.svg",
+        "The secrets of a fleet, which hosts read each, and the proof that the files say the same",
+        &shown,
+    );
+}
+
+#[test]
+fn what_scan_finds() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    // Made here: whoever looks for tokens finds none in this file.
+    let token: String = sandbox.canary.chars().rev().filter(char::is_ascii_alphanumeric).cycle().take(36).collect();
+    sandbox.write(
+        "hosts/web/default.nix",
+        format!("{{\n  services.gitea-actions-runner.instances.main = {{\n    enable = true;\n    token = \"ghp_{token}\";\n  }};\n}}\n"),
+    );
+    sandbox.tool("git", &["add", "."]);
+    let shown = typed(&["sealift scan"], |program| sandbox.command(program), |command| sandbox.run(command, b""));
+    assert!(!shown.contains(&token[..8]), "a picture shows the token");
+    is_in_picture("scan.svg", "A token in a Nix file is found, with the command that seals it", &shown);
+}
+
+#[test]
+fn nix_what_a_deploy_would_do() {
+    if cannot_rig("pictures: a deploy") {
+        return;
+    }
+    let rig = Rig::deployed(&["web", "db"]);
+    rig.change(&["web", "db"]);
+    rig.seal("db-password", "new", &["--hosts", "db"]);
+    for host in ["web", "db"] {
+        rig.system(host, "{ kernel = \"6.13\"; }");
+    }
+    rig.commit();
+    // What is built now is not built again in the picture.
+    rig.sealift(&["plan", "--all"]).exits(0);
+    let shown = typed(
+        &["sealift deploy --all"],
+        |program| rig.command(program),
+        |command| {
+            let run = rig.sandbox.run(command, b"");
+            rig.sandbox.remember(&run);
+            run
+        },
+    );
+    is_in_picture("deploy.svg", "What a deploy would change on two hosts, before it asks", &shown);
+}
