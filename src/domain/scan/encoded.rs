@@ -45,7 +45,8 @@ pub(super) fn each(bytes: &[u8], from: usize, to: usize, mut found: impl FnMut(R
     }
     while at < to {
         // Every run of that length has a letter at each place; most places are ruled out by one look.
-        let Some(back) = (at..at + SHORTEST).rev().find(|place| !is_letter(bytes, *place)) else {
+        let Some(window) = bytes.get(at..at + SHORTEST) else { break };
+        let Some(back) = window.iter().rposition(|byte| !LETTERS[usize::from(*byte)]) else {
             let end = at + run(bytes, at);
             if let Some(text) = bytes.get(at..end).and_then(decoded) {
                 found(at..end, text);
@@ -53,7 +54,7 @@ pub(super) fn each(bytes: &[u8], from: usize, to: usize, mut found: impl FnMut(R
             at = end;
             continue;
         };
-        at = back + 1;
+        at += back + 1;
     }
     escaped(bytes, from, to, &mut found);
 }
@@ -78,8 +79,9 @@ fn decoded(run: &[u8]) -> Option<Vec<u8>> {
         }
     }
     let engine = if run.iter().any(|byte| b"-_".contains(byte)) { &BASE64_URL } else { &BASE64 };
-    let sample = engine.decode(&run[..SAMPLE]).ok()?;
-    if !is_plain(&sample) {
+    let mut sample = [0; SAMPLE];
+    let length = engine.decode_slice(&run[..SAMPLE], &mut sample).ok()?;
+    if !is_plain(&sample[..length]) {
         return None;
     }
     // The last letter of a run that is cut, or goes on in another alphabet, is left out.
