@@ -1,12 +1,39 @@
 //! sealift carries a NixOS fleet's secrets and its deploys.
 //!
 //! Data flows one way, and the layers show it: `domain ← adapters ← commands ← cli`.
-//! See `docs/architecture.md` for the whole picture.
+//! See `docs/architecture.md` for the whole picture. This is a program, not a library: what is public is what its two
+//! binaries call, and, with the feature `internals`, what tests and fuzzers reach.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make and break files by hand"))]
+#![cfg_attr(
+    feature = "internals",
+    allow(
+        missing_docs,
+        clippy::len_without_is_empty,
+        clippy::missing_errors_doc,
+        reason = "of no interest to other crates"
+    )
+)]
 
+mod cli;
+
+#[cfg(not(feature = "internals"))]
+mod adapters;
+#[cfg(not(feature = "internals"))]
+mod commands;
+#[cfg(not(feature = "internals"))]
+mod domain;
+#[cfg(not(feature = "internals"))]
+mod error;
+
+#[cfg(feature = "internals")]
 pub mod adapters;
-pub mod cli;
+#[cfg(feature = "internals")]
 pub mod commands;
+#[cfg(feature = "internals")]
 pub mod domain;
+#[cfg(feature = "internals")]
 pub mod error;
+
+pub use crate::cli::host::main as host;
+pub use crate::cli::main;

@@ -27,6 +27,7 @@ mod deploy_back;
 mod doctor;
 mod documents;
 mod edit;
+mod hardware;
 mod harness;
 mod host_run;
 mod hostile;

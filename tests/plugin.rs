@@ -5,10 +5,16 @@ use std::os::unix::fs::PermissionsExt;
 
 use crate::harness::{Run, Sandbox, not_run};
 
-/// A plugin for tests. It hides nothing: its "recipient" is its key. What it shows is the protocol.
-const PLUGIN: &str = r##"#!/usr/bin/python3
+/// A plugin for tests. It hides nothing: its "recipient" is its key. What it shows is the protocol, and, under the names of
+/// three real plugins, how each of them makes a key.
+pub const PLUGIN: &str = r##"#!/usr/bin/python3
+# Read for this in November 2026: age-plugin-yubikey (36290c7: src/main.rs, builder.rs, util.rs, i18n), age-plugin-tpm (1799512:
+# cmd/age-plugin-tpm/main.go, README.md), age-plugin-fido2-hmac (e900059: cmd/…/main.go, pkg/plugin/cli.go, README.md). Options,
+# questions, where each is asked and what is printed are theirs; PIN and touch are not checked.
 # A test plugin with no security at all: the file key is XORed with a hash of what the recipient says in clear.
-import base64, hashlib, os, sys
+import base64, hashlib, os, sys, termios
+
+NAME = os.path.basename(sys.argv[0]).removeprefix("age-plugin-")
 
 LETTERS = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 
@@ -80,6 +86,96 @@ def phase():
             return
         yield words, body
 
+def say(text, end="\n"):
+    sys.stderr.write(text + end)
+    sys.stderr.flush()
+
+def hidden(question, place):
+    # As term.ReadPassword and dialoguer do it: without a terminal there is no answer.
+    fd = os.open(place, os.O_RDWR) if isinstance(place, str) else place
+    if not os.isatty(fd):
+        say("not a terminal")
+        sys.exit(1)
+    before = termios.tcgetattr(fd)
+    quiet = termios.tcgetattr(fd)
+    quiet[3] &= ~termios.ECHO
+    termios.tcsetattr(fd, termios.TCSANOW, quiet)
+    say(question, end=" ")
+    answer = os.read(fd, 100).decode().rstrip("\n")
+    termios.tcsetattr(fd, termios.TCSANOW, before)
+    say("")
+    return answer
+
+def answered(question):
+    say(question, end=" ")
+    with open("/dev/tty") as terminal:
+        return terminal.readline().strip()
+
+def generate(mode):
+    key = os.urandom(16)
+    recipient = encode("age1" + NAME, key)
+    identity = encode("age-plugin-" + NAME + "-", os.urandom(16) if mode == "mismatch" else key).upper()
+    remarks, label, options = [], "# Recipient: ", sys.argv[2:]
+    if NAME == "yubikey":
+        policies = {"--pin-policy": "once", "--touch-policy": "always"}
+        if sys.argv[1] != "--generate" or len(options) % 2 or not set(options[::2]) <= set(policies):
+            say("unrecognized option")
+            sys.exit(2)
+        policies.update(zip(options[::2], options[1::2]))
+        say("\U0001F3B2 Generating key...")
+        # Asked on the terminal that standard error is.
+        hidden("Enter PIN for YubiKey with serial 15000000 (default is 123456)", 2)
+        say("\n\U0001F50F Generating certificate...")
+        if policies["--touch-policy"] != "never":
+            say("\U0001F446 Please touch the YubiKey")
+        say("Recipient: " + recipient)
+        remarks = ["#       Serial: 15000000, Slot: 1", "#         Name: age identity 0a0b0c0d",
+            "#   PIN policy: " + policies["--pin-policy"], "# Touch policy: " + policies["--touch-policy"]]
+        label = "#    Recipient: "
+    elif NAME == "tpm":
+        if sys.argv[1] != "--generate" or options not in ([], ["--pin"]):
+            say("unknown flag")
+            sys.exit(1)
+        if options and hidden("Enter pin for key:", 0) != hidden("Confirm pin:", 0):
+            say("pins didn't match")
+            sys.exit(1)
+        remarks = ["# Created: 2026-11-28 12:00:00.0 +0000 UTC m=+0.011"]
+    elif NAME == "fido2-hmac":
+        if sys.argv[1:] != ["-g"]:
+            sys.exit(1)
+        say("[*] Please insert your token now...\n")
+        hidden("Please enter your PIN:", "/dev/tty")
+        say("[*] Please touch your token...\n")
+        answered("[*] Do you want to require a PIN for decryption? [y/n]:")
+        if answered("[*] Are you fine with having a separate identity (better privacy)? [y/n]:") != "y":
+            identity = "# for decryption, use `age -d -j fido2-hmac` without any identity file."
+        remarks, label = ["# created: 2026-11-28T12:00:00Z"], "# public key: "
+    lines = remarks + [label + recipient] + ([""] if NAME == "tpm" else []) + [identity]
+    if mode == "nothing":
+        lines = []
+    elif mode == "no-recipient":
+        lines = [identity]
+    elif mode == "several":
+        lines += [label + encode("age1" + NAME, os.urandom(16))]
+    elif mode == "two":
+        lines += [encode("age-plugin-" + NAME + "-", os.urandom(16)).upper()]
+    elif mode == "other":
+        lines[-1] = encode("age-plugin-evil-", key).upper()
+    elif mode == "native":
+        lines[-1] = "AGE-SECRET-KEY-" + "1QQQQQQQ"
+    elif mode == "binary":
+        sys.stdout.buffer.write(b"\xff\xfe\n")
+    elif mode == "endless":
+        while True:
+            print("# " + "x" * 1000)
+    elif mode == "escapes":
+        lines.insert(0, "# \x1b]0;owned\x07 \x1b[2J")
+        say("\x1b[31mred")
+    elif mode == "failing":
+        say("Error: Please insert the YubiKey \x1b[31myou want to set up")
+        sys.exit(1)
+    print("\n".join(lines))
+
 mode = os.environ.get("TEST_PLUGIN", "")
 if "TEST_MARKER" in os.environ:
     open(os.environ["TEST_MARKER"], "w").close()
@@ -87,6 +183,8 @@ if sys.argv[1:] == ["keygen"]:
     key = os.urandom(16)
     print(encode("age1xor", key))
     print(encode("age-plugin-xor-", key).upper())
+elif sys.argv[1:2] in (["--generate"], ["-g"]):
+    generate(mode)
 elif sys.argv[1:] == ["--age-plugin=recipient-v1"]:
     keys, file_keys = [], []
     for words, body in phase():
@@ -97,14 +195,14 @@ elif sys.argv[1:] == ["--age-plugin=recipient-v1"]:
     for at, file_key in enumerate(file_keys):
         for key in keys:
             nonce = os.urandom(8)
-            ask(["recipient-stanza", str(at), "xor", nonce.hex()], xor(file_key, mask(key, nonce)))
+            ask(["recipient-stanza", str(at), NAME, nonce.hex()], xor(file_key, mask(key, nonce)))
     send(["done"])
 elif sys.argv[1:] == ["--age-plugin=identity-v1"]:
     keys, stanzas = [], []
     for words, body in phase():
         if words[0] == "add-identity":
             keys.append(decode(words[1]))
-        elif words[0] == "recipient-stanza" and words[2] == "xor":
+        elif words[0] == "recipient-stanza" and words[2] == NAME:
             stanzas.append((words[1], bytes.fromhex(words[3]), body))
     if mode == "hang":
         sys.stdin.read()

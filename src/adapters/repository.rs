@@ -58,6 +58,11 @@ impl Fleet {
         Ok(Self { root: root.to_owned(), text, policy })
     }
 
+    /// The nearest folder above that git could take for a repository's, without asking git.
+    pub fn enclosing(&self) -> &Path {
+        self.root.ancestors().find(|above| above.join(".git").symlink_metadata().is_ok()).unwrap_or(&self.root)
+    }
+
     /// The git repository it lies in.
     ///
     /// # Errors

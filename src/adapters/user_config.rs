@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::adapters::fs::files;
+use toml_edit::{Array, DocumentMut, Item, Value};
+
+use crate::adapters::fs::files::{self, Durable};
 use crate::domain::name::nearest;
 use crate::error::{Error, Result};
 
@@ -95,6 +97,75 @@ impl UserConfig {
     }
 }
 
+/// A plugin and an identity file, to be listed on the user's word.
+#[derive(Debug)]
+pub struct Listing {
+    path: PathBuf,
+    before: Option<Vec<u8>>,
+    after: String,
+    mode: u32,
+}
+
+impl Listing {
+    /// What is to be written, with comments and order kept; none where both are listed already.
+    ///
+    /// # Errors
+    /// When the file is not understood, or cannot be written, such as one that home-manager links into the Nix store.
+    pub fn new(path: &Path, home: Option<&Path>, plugin: &str, identity: &Path) -> Result<Option<Self>> {
+        let shown = path.display().to_string();
+        let config = UserConfig::load(path, home)?;
+        let there = (config.plugins.contains(plugin), config.identities.iter().any(|known| known == identity));
+        if there == (true, true) {
+            return Ok(None);
+        }
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let below = home.and_then(|home| identity.strip_prefix(home).ok());
+        let text = below.map_or_else(|| identity.to_owned(), |below| Path::new("~").join(below));
+        let text = text
+            .to_str()
+            .ok_or_else(|| Error::usage(format!("{} is not UTF-8, and cannot stand in {shown}", identity.display())))?;
+        let folder = real.parent().unwrap_or(Path::new("/"));
+        if real.starts_with("/nix/store") || rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_err() {
+            return Err(Error::usage(format!("{shown} cannot be written here, and must list the plugin")).help(format!(
+                "write `plugins = [\"{plugin}\"]` and `identities = [\"{text}\"]` where it is made, then run this again"
+            )));
+        }
+        let before = if real.exists() { Some(files::read(&real, LIMIT)?) } else { None };
+        let odd = || Error::usage(format!("{shown} cannot be edited")).help("look whether it is valid TOML");
+        let old = std::str::from_utf8(before.as_deref().unwrap_or_default()).map_err(|_| odd())?;
+        let mut document: DocumentMut = old.parse().map_err(|_| odd())?;
+        for (key, value, there) in [("plugins", plugin, there.0), ("identities", text, there.1)] {
+            let list = document.entry(key).or_insert_with(|| Item::Value(Value::Array(Array::new())));
+            if !there {
+                list.as_array_mut().ok_or_else(odd)?.push(value);
+            }
+        }
+        let after = document.to_string();
+        UserConfig::parse(&after, &shown, home)?;
+        let mode = real.metadata().map_or(0o600, |stat| stat.permissions().mode() & 0o777);
+        Ok(Some(Self { path: real, before, after, mode }))
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// Names the path; the file is as it was.
+    pub fn write(&self) -> Result<()> {
+        files::replace(&self.path, self.after.as_bytes(), self.mode, Durable::Now)
+    }
+
+    /// Puts back what was there.
+    ///
+    /// # Errors
+    /// Names the path.
+    pub fn undo(&self) -> Result<()> {
+        match &self.before {
+            Some(before) => files::replace(&self.path, before, self.mode, Durable::Now),
+            None => files::remove(&self.path),
+        }
+    }
+}
+
 /// The alphabet of plugin names, checked before anything is looked up: the name becomes a program's.
 pub fn is_plugin(name: &str) -> bool {
     !name.is_empty()
@@ -123,6 +194,48 @@ mod tests {
         assert!(config.plugins.contains("yubikey"));
         assert_eq!(config.identities, [PathBuf::from("/home/jay/.ssh/id_ed25519"), PathBuf::from("/k")]);
         assert_eq!(parse("").unwrap(), UserConfig::default());
+    }
+
+    #[test]
+    fn a_listing_keeps_what_is_there_and_can_be_taken_back() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("config.toml");
+        let key = place.path().join("yubikey.txt");
+        let listing = || Listing::new(&path, None, "yubikey", &key);
+        let new = listing().unwrap().unwrap();
+        new.write().unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(listing().unwrap().is_none());
+        new.undo().unwrap();
+        assert!(!path.exists());
+
+        let before = "# mine\nidentities = [\"/k\"] # first\n";
+        std::fs::write(&path, before).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let new = listing().unwrap().unwrap();
+        new.write().unwrap();
+        let config = UserConfig::load(&path, None).unwrap();
+        assert_eq!(config.identities, [PathBuf::from("/k"), key.clone()]);
+        assert!(config.plugins.contains("yubikey"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("# mine\n") && text.contains("# first"), "{text}");
+        new.undo().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
+        // A link stays one, and what is below the home is named by `~`.
+        let link = place.path().join("link.toml");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        Listing::new(&link, Some(place.path()), "yubikey", &key).unwrap().unwrap().write().unwrap();
+        assert!(link.symlink_metadata().unwrap().is_symlink());
+        assert!(std::fs::read_to_string(&path).unwrap().contains("\"~/yubikey.txt\""));
+        assert!(Listing::new(&link, Some(place.path()), "yubikey", &key).unwrap().is_none());
+
+        // What others can write is not made longer, and what is not understood is not guessed at.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+        assert!(listing().unwrap_err().message().contains("written by others"));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        std::fs::write(&path, "plugins = \"yubikey\"\n").unwrap();
+        assert!(listing().unwrap_err().message().contains("a list of texts"));
     }
 
     #[test]

@@ -55,7 +55,7 @@ impl App {
     pub fn session(&self) -> Result<Session> {
         let fleet = Fleet::open(&self.root()?)?;
         let config = settings::user_config()?;
-        let plugins = settings::plugins(&config);
+        let plugins = settings::plugins(&config, Some(&fleet));
         let admins = fleet.policy.admins.values().flatten().cloned().collect();
         Ok(Session {
             fleet,
@@ -77,9 +77,11 @@ impl App {
     /// `NoIdentity` with every reason.
     pub fn named_identities(&self) -> Result<Arc<Identities>> {
         let config = settings::user_config()?;
-        let found =
-            self.identities(settings::places(&self.global.identity, &config), Vec::new(), settings::plugins(&config))(
-            )?;
+        let found = self.identities(
+            settings::places(&self.global.identity, &config),
+            Vec::new(),
+            settings::plugins(&config, None),
+        )()?;
         if found.is_empty() { Err(found.none_at_hand()) } else { Ok(found) }
     }
 

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::domain::address::Address;
-use crate::domain::policy::Generate;
+use crate::domain::policy::generate::{Generate, KINDS};
 use crate::domain::secret::age_header::VALUE_MAXIMUM;
 
 /// Options that every verb takes.
@@ -31,42 +32,10 @@ pub fn size(text: &str) -> Result<usize, String> {
     fits.ok_or_else(|| format!("a number of bytes from 1 to {VALUE_MAXIMUM}"))
 }
 
-/// Names the kinds of generated values, for arguments.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub enum GenerateKind {
-    /// Letters and digits
-    Password,
-    /// Random bytes in hexadecimal
-    Hex,
-    /// Random bytes in base64
-    Base64,
-    /// A WireGuard private key
-    Wireguard,
-    /// An OpenSSH ed25519 private key
-    SshEd25519,
-    /// An age X25519 identity
-    Age,
-}
-
-impl GenerateKind {
-    /// Whether it can be made longer or shorter.
-    pub fn has_length(self) -> bool {
-        matches!(self, GenerateKind::Password | GenerateKind::Hex | GenerateKind::Base64)
-    }
-
-    /// With a length: characters of a password, bytes before encoding otherwise.
-    pub fn with(self, length: Option<u32>) -> Generate {
-        use crate::domain::policy::Generate;
-        let length = length.unwrap_or(32);
-        match self {
-            GenerateKind::Password => Generate::Password { length },
-            GenerateKind::Hex => Generate::Hex { bytes: length },
-            GenerateKind::Base64 => Generate::Base64 { bytes: length },
-            GenerateKind::Wireguard => Generate::Wireguard,
-            GenerateKind::SshEd25519 => Generate::SshEd25519,
-            GenerateKind::Age => Generate::Age,
-        }
-    }
+/// Reads the kind of a generated value, for arguments.
+pub fn generate() -> impl TypedValueParser<Value = Generate> {
+    let kinds = KINDS.map(|(name, _, about)| PossibleValue::new(name).help(about));
+    PossibleValuesParser::new(kinds).try_map(|name| Generate::named(&name).ok_or("not a kind"))
 }
 
 /// Reads an address, for arguments.

@@ -24,7 +24,6 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 use crate::cli::run::EXIT_CODES;
 
 pub use crate::cli::app::App;
-pub use crate::cli::ui::Ui;
 
 /// The whole command line.
 #[derive(Parser)]

@@ -7,6 +7,7 @@ use crate::adapters::age::discovery::{CREDENTIAL, DEFAULT_FILE, Places};
 use crate::adapters::age::identity::Plugins;
 use crate::adapters::editor::Editor;
 use crate::adapters::editor::scratch::Surroundings;
+use crate::adapters::repository::Fleet;
 use crate::adapters::user_config::{self, UserConfig};
 use crate::cli::environment::{IDENTITY, path, variable, working_directory};
 use crate::commands::scan::index::KeyAt;
@@ -69,8 +70,8 @@ pub fn user_config() -> Result<UserConfig> {
 }
 
 /// Which plugins may run. None may where the environment would make the library print keys, or let a program be found
-/// in the working directory, which may be a repository.
-pub fn plugins(config: &UserConfig) -> Plugins {
+/// in the working directory, which may be a repository; and none that lies in the fleet's own.
+pub fn plugins(config: &UserConfig, fleet: Option<&Fleet>) -> Plugins {
     let listed_in = config_directory().map_or_else(
         || user_config::FILE.to_owned(),
         |directory| directory.join(user_config::FILE).display().to_string(),
@@ -82,7 +83,8 @@ pub fn plugins(config: &UserConfig) -> Plugins {
     } else {
         None
     };
-    Plugins { allowed: config.plugins.clone(), listed_in, refused }
+    let repository = fleet.map(|fleet| fleet.enclosing().to_owned());
+    Plugins { allowed: config.plugins.clone(), listed_in, refused, repository }
 }
 
 /// The user's editor.

@@ -113,6 +113,7 @@ impl Ui {
     ///
     /// # Errors
     /// As `data`.
+    #[expect(clippy::unused_self, reason = "what is printed is printed by the Ui")]
     pub fn value(&self, value: &Plaintext) -> Result<()> {
         value.expose(|bytes| {
             let mut rest = bytes;
@@ -191,6 +192,7 @@ impl Ui {
     }
 
     /// Whether standard output is a terminal.
+    #[expect(clippy::unused_self, reason = "what is printed is printed by the Ui")]
     pub fn shows_data(&self) -> bool {
         std::io::stdout().is_terminal()
     }

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use crate::adapters::age::identity;
 use crate::adapters::fs::files;
-use crate::domain::policy::Generate;
+use crate::domain::policy::generate::Generate;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::shape::Shape;
 use crate::error::{Error, Result};

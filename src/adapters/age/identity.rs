@@ -17,6 +17,7 @@ use crate::adapters::prompt::Ask;
 use crate::domain::guarded::guarded;
 use crate::domain::name::FileName;
 use crate::domain::secret::plaintext::Plaintext;
+use crate::domain::secret::plugin_identity;
 use crate::domain::secret::recipient::{Fingerprint, Recipient, private_key};
 use crate::domain::secret::seal::{Envelope, Seal};
 use crate::error::{Error, Kind, Result};
@@ -45,6 +46,8 @@ pub struct Identities {
     /// Those that ask a person when they are used: tried after all others.
     asking: Vec<Identity>,
     vaults: Vec<Vault>,
+    /// The places of plugins' keys, each with the recipient that a remark beside it names: nothing proves it.
+    noted: Vec<(String, Option<Recipient>)>,
     unusable: Vec<(String, String)>,
 }
 
@@ -118,6 +121,12 @@ impl Identities {
         Ok(found)
     }
 
+    /// Every place of a plugin's key, with the recipient that its file names: only to be shown, since nothing proves it.
+    pub fn noted(&self) -> impl Iterator<Item = &(String, Option<Recipient>)> {
+        let unlocked = self.vaults.iter().filter_map(|vault| vault.0.unlocked.get()?.as_ref().ok());
+        self.noted.iter().chain(unlocked.flat_map(|opened| &opened.noted))
+    }
+
     /// Adds one.
     pub fn add(&mut self, identity: Identity) {
         self.usable.push(identity);
@@ -142,6 +151,7 @@ impl Identities {
         self.usable.extend(other.usable);
         self.asking.extend(other.asking);
         self.vaults.extend(other.vaults);
+        self.noted.extend(other.noted);
         self.unusable.extend(other.unusable);
     }
 
@@ -230,21 +240,22 @@ impl Identities {
         }
         content.expose(|bytes| -> Result<()> {
             let text = std::str::from_utf8(bytes).map_err(|_| unusable(label, "it is not text"))?;
-            for (number, line) in
-                text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
-            {
-                if let Ok(key) = line.parse::<age::x25519::Identity>() {
+            let mut remark = None;
+            for (number, line) in text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty()) {
+                if line.starts_with('#') {
+                    remark = plugin_identity::noted(line).or(remark);
+                } else if let Ok(key) = line.parse::<age::x25519::Identity>() {
                     let recipient = Some(Recipient::of_x25519(&key));
                     identities.add(Identity { label: label.to_owned(), key: Box::new(key), recipient });
                 } else if line.to_ascii_uppercase().starts_with("AGE-SECRET-KEY-PQ-") {
                     identities.add_unusable(label, "post-quantum identities are not supported by this version");
                 } else if let Ok(key) = line.parse::<age::plugin::Identity>() {
                     match plugins.identity(&key, ask) {
-                        Ok(plugin) => identities.add_asking(Identity {
-                            label: format!("{label} (age-plugin-{})", key.plugin()),
-                            key: plugin,
-                            recipient: None,
-                        }),
+                        Ok(plugin) => {
+                            let label = format!("{label} (age-plugin-{})", key.plugin());
+                            identities.noted.push((label.clone(), remark.take()));
+                            identities.add_asking(Identity { label, key: plugin, recipient: None });
+                        }
                         Err(error) => identities.add_unusable(label, reason(label, &error)),
                     }
                 } else {

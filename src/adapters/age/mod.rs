@@ -4,6 +4,7 @@
 pub mod armor;
 pub mod discovery;
 pub mod generate;
+pub mod hardware;
 pub mod identity;
 pub mod keyring;
 pub mod plugin;

@@ -2,6 +2,7 @@
 //! lists them, are waited for no longer than a minute of silence, and what they say is foreign text.
 
 use std::collections::{BTreeSet, HashSet};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use age::{DecryptError, EncryptError};
 use age_core::format::{FileKey, Stanza};
 use secrecy::SecretString;
 
-use crate::adapters::process::timeout;
+use crate::adapters::process::{self, timeout};
 use crate::adapters::prompt::Ask;
 use crate::error::{Error, Kind, Result};
 
@@ -27,6 +28,8 @@ pub struct Plugins {
     pub listed_in: String,
     /// Why none may run now, whatever is listed.
     pub refused: Option<&'static str>,
+    /// The repository of the fleet: what lies in it is others' word, though PATH names a folder of it.
+    pub repository: Option<PathBuf>,
 }
 
 impl Plugins {
@@ -40,10 +43,26 @@ impl Plugins {
             return Err(Error::usage(format!("the plugin age-plugin-{shown} is not allowed to run"))
                 .help(format!("if you trust it, add `plugins = [\"{shown}\"]` to {}", self.listed_in)));
         }
-        match self.refused {
-            Some(why) => Err(Error::usage(format!("the plugin age-plugin-{shown} is not run: {why}"))),
-            None => Ok(()),
+        let refused = |why: &str| Err(Error::usage(format!("the plugin age-plugin-{shown} is not run: {why}")));
+        if let Some(why) = self.refused {
+            return refused(why);
         }
+        match (&self.repository, process::found(&format!("age-plugin-{name}"))) {
+            (Some(repository), Some(program)) if lies_in(&program, repository) => refused(&format!(
+                "{} lies in the repository, where anyone who can write to it could have put it",
+                program.display()
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where an allowed plugin's program is.
+    ///
+    /// # Errors
+    /// When it is not allowed or not installed.
+    pub fn program(&self, name: &str) -> Result<PathBuf> {
+        self.allow(name)?;
+        process::found(&format!("age-plugin-{name}")).ok_or_else(|| missing(name))
     }
 
     /// A plugin's recipient, ready to seal to.
@@ -169,10 +188,17 @@ impl age::Callbacks for Talk {
     }
 }
 
-/// What to say when a plugin's program is not there.
+/// Whether a program lies in a directory, by its own place or by what a link leads to.
+fn lies_in(program: &std::path::Path, directory: &std::path::Path) -> bool {
+    let folder = program.parent().and_then(|folder| folder.canonicalize().ok());
+    [folder, program.canonicalize().ok()].iter().flatten().any(|place| place.starts_with(directory))
+}
+
+/// What to say when a plugin's program is not there. nixpkgs names its packages as their programs are named.
 fn missing(name: &str) -> Error {
-    Error::new(Kind::NoIdentity, format!("the program age-plugin-{name} is not installed"))
-        .help(format!("install age-plugin-{name}"))
+    Error::new(Kind::NoIdentity, format!("the program age-plugin-{name} is not installed, or not in PATH")).help(format!(
+        "its package in nixpkgs has the same name: `environment.systemPackages = [ pkgs.age-plugin-{name} ];`, or for now `nix shell nixpkgs#age-plugin-{name}`"
+    ))
 }
 
 #[cfg(test)]
@@ -182,7 +208,7 @@ mod tests {
     #[test]
     fn only_listed_plugins_run_and_none_while_it_is_refused() {
         let mut plugins =
-            Plugins { allowed: ["yubikey".to_owned()].into(), listed_in: "config.toml".into(), refused: None };
+            Plugins { allowed: ["yubikey".to_owned()].into(), listed_in: "config.toml".into(), ..Plugins::default() };
         assert!(plugins.allow("yubikey").is_ok());
         assert!(plugins.allow("evil").unwrap_err().advice().unwrap().contains("config.toml"));
         assert!(!format!("{:?}", plugins.allow("../\u{1b}x").unwrap_err()).contains('\u{1b}'));

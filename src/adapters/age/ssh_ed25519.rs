@@ -65,7 +65,7 @@ impl age::Recipient for SshEd25519 {
 mod tests {
     use super::*;
     use crate::adapters::age::generate::generate;
-    use crate::domain::policy::Generate;
+    use crate::domain::policy::generate::Generate;
     use crate::domain::secret::recipient::{Key, Recipient};
     use crate::domain::secret::shape::Shape;
 

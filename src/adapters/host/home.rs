@@ -59,7 +59,7 @@ impl Account {
         let path = format!("{home}/.nix-profile/bin:/etc/profiles/per-user/{user}/bin:{PROGRAMS}");
         // The mask that is ours is for what root writes.
         let call = Invocation::new("/bin/sh").args(["-c", "umask 022; exec \"$@\"", "sh"]).args(words);
-        let call = call.as_user(*uid, *gid).in_dir(Path::new("/")).env("HOME", home).env("PATH", path);
+        let call = call.with_user(*uid, *gid).in_dir(Path::new("/")).env("HOME", home).env("PATH", path);
         let call = call.env("USER", user.as_str()).env("LOGNAME", user.as_str());
         let runtime = format!("/run/user/{uid}");
         if !root.is_directory(&runtime) {

@@ -51,6 +51,12 @@ pub fn look_in(path: OsString) {
     let _said_before = PATH.set(path);
 }
 
+/// Where a program is found, in the directories that programs are looked for in.
+pub fn found(program: &str) -> Option<PathBuf> {
+    let executable = |path: &PathBuf| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok();
+    std::env::split_paths(PATH.get()?).map(|directory| directory.join(program)).find(executable)
+}
+
 /// A program to run.
 #[derive(Clone, Debug)]
 pub struct Invocation {
@@ -159,7 +165,7 @@ impl Invocation {
 
     /// Runs it as another user and group, by number, with no other group, and with nothing of our environment.
     #[must_use]
-    pub fn as_user(mut self, user: u32, group: u32) -> Self {
+    pub fn with_user(mut self, user: u32, group: u32) -> Self {
         self.user = Some((user, group));
         self
     }
@@ -369,6 +375,36 @@ impl Invocation {
         };
         let status = self.start(&mut command)?.wait();
         status.map(Ended::of).map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))
+    }
+
+    /// Runs it on these streams of a terminal, and returns what it prints. Without them it has no input, and each line that it
+    /// says is passed on.
+    ///
+    /// # Errors
+    /// When it cannot be started, or prints more than the limit.
+    pub fn asking(&self, terminal: Option<[File; 3]>, said: impl Fn(&str) + Sync) -> Result<Output> {
+        let mut command = self.command();
+        match terminal {
+            Some([input, _, errors]) => command.stdin(input).stderr(errors),
+            None => command.stdin(Stdio::null()).stderr(Stdio::piped()),
+        };
+        let mut child = self.start(command.stdout(Stdio::piped()))?;
+        let (out, err, end) = (child.stdout.take(), child.stderr.take(), End::of(&child));
+        let mut stdout = Vec::new();
+        let read = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                if let Some(pipe) = err {
+                    each_line(end.reads(pipe), &said);
+                }
+            });
+            out.map_or(Ok(0), |pipe| end.reads(pipe).take(self.limit.saturating_add(1)).read_to_end(&mut stdout))
+        });
+        let status = child.wait().map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))?;
+        let printed = read.map_err(|error| Error::io(format!("cannot read what {} prints", self.name()), error))?;
+        if printed as u64 > self.limit {
+            return Err(Error::failed(format!("{} prints more than {} bytes", self.name(), self.limit)));
+        }
+        Ok(Output { stdout, stderr: Vec::new(), ended: Ended::of(status) })
     }
 
     /// Gives it plaintext on its standard input and returns what it prints, as plaintext too. What it says goes where

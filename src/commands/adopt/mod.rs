@@ -20,7 +20,7 @@ use crate::commands::writer::Writer;
 use crate::commands::{Changes, Session};
 use crate::domain::name::{HostName, SecretName};
 use crate::domain::policy::edit::{Declaration, Edit};
-use crate::domain::policy::{FILE, parse};
+use crate::domain::policy::{FILE, Policy, parse};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::shape::Shape;
 use crate::error::{Error, Result};
@@ -134,7 +134,7 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
         .secrets
         .get_key_value(name.as_str())
         .ok_or_else(|| Error::usage(format!("there is no secret {name}")))?;
-    let wanted = policy.wanted_of(declared_name, secret);
+    let wanted = Policy::wanted_of(declared_name, secret);
     let mut writer = Writer::new(session, &wanted)?;
     // The sealed file is put in place before the value goes from where it was.
     let mut all = Changes::default();

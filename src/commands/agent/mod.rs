@@ -10,7 +10,7 @@ mod journal;
 mod keep;
 pub mod launch;
 mod rollback;
-mod secrets;
+pub mod secrets;
 pub mod survey;
 mod transaction;
 
@@ -71,17 +71,14 @@ pub fn run(order: &[u8], part: &Part, listener: Listener) -> bool {
 
 /// Finishes or takes back what a killed run left on this machine, if there is anything. A run that is at work is left alone,
 /// or with `wait` waited for. Says whether all is well: that a run was taken back is no failure of this.
-///
-/// # Errors
-/// When it cannot be looked at.
-pub fn recover(root: &Root, who: &str, run: &str, wait: bool, listener: Listener) -> Result<bool> {
+pub fn recover(root: &Root, who: &str, run: &str, wait: bool, listener: Listener) -> bool {
     while wait && run_dir::is_held(root) && !signals::pending() {
         std::thread::sleep(PAUSE);
     }
     // One that is at work was not killed: its own switch may have started this. And where the machine is going down, nothing
     // can be started.
     if !run_dir::is_unfinished(root) || run_dir::is_held(root) || units::goes_down(root) {
-        return Ok(true);
+        return true;
     }
     process::leave_session();
     let order = Order {
@@ -96,11 +93,11 @@ pub fn recover(root: &Root, who: &str, run: &str, wait: bool, listener: Listener
     let last = change(root, &order, 0, &reporter);
     // The unit of the run and that of the machine may both want to; one is enough, and tells how it ended.
     if last.is_err() && run_dir::is_held(root) {
-        return Ok(true);
+        return true;
     }
     let well = !matches!(&last, Err(_) | Ok(HostEvent::End(Verdict { outcome: Outcome::Person, .. })));
     tell_end(&reporter, last);
-    Ok(well)
+    well
 }
 
 /// Tells the last event, and says whether it is a good one.

@@ -110,15 +110,20 @@ impl Delivery<'_> {
 /// Makes the secrets that were live before live again, where others are live now.
 ///
 /// # Errors
-/// When more than one delivery was made since.
+/// When more than one delivery was made since, or a part of what was live could not be put back.
 pub fn take_back(root: &Root, saved: Live) -> Result<()> {
+    let mut failures = Vec::new();
     for tree in TREES {
         let live = Live::of(root)?.get(tree);
         if let Some(generation) = live.filter(|_| live != saved.get(tree)) {
-            install::undo(root.path(), tree, generation)?;
+            failures.extend(install::undo(root.path(), tree, generation)?);
         }
     }
-    Ok(())
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::batch("the old secrets are back, but not all of it", failures))
+    }
 }
 
 /// Takes away all that was delivered.

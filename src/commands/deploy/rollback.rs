@@ -42,6 +42,7 @@ pub struct Request {
     /// Whether values stay that are newer than those of the generation.
     pub keep_values: bool,
     /// Whether a home goes back and not the system: that of this user, or the only one.
+    #[expect(clippy::option_option, reason = "an option whose value may be left away")]
     pub home: Option<Option<UnixName>>,
 }
 

@@ -14,6 +14,7 @@ use crate::adapters::fs::transaction::Journal;
 use crate::adapters::git::Git;
 use crate::adapters::prompt::Ask;
 use crate::adapters::signals;
+use crate::adapters::user_config::Listing;
 use crate::commands::{Changes, Session};
 use crate::domain::name::AdminName;
 use crate::domain::policy::edit::Edit;
@@ -59,6 +60,8 @@ pub struct Made {
     pub recipient: String,
     /// Where it is kept.
     pub kept: String,
+    /// The hardware that it is in, where it is in one; its file says only where it is.
+    pub hardware: Option<&'static str>,
     /// The other place where it is kept.
     pub backup: Option<String>,
     /// Whether the fleet has another admin: a second way in.
@@ -70,8 +73,10 @@ pub struct Made {
 /// A key that was found.
 #[derive(Debug, Serialize)]
 pub struct Shown {
-    /// Its public half; none while it is locked.
+    /// Its public half; none where that cannot be told.
     pub recipient: Option<String>,
+    /// Whether it lies behind a passphrase that was not asked for.
+    pub locked: bool,
     /// Where it was found.
     pub found_in: String,
     /// The admin who has it in this fleet.
@@ -123,22 +128,28 @@ pub fn new(session: &mut Session, request: &New) -> Result<Made> {
     let files_to_rekey = adopt(session, named);
     let second_admin = has_other(&session.fleet.policy, std::slice::from_ref(&recipient));
     let recipient = recipient.canonical().to_owned();
-    Ok(Made { admin: request.admin.clone(), recipient, kept, backup, second_admin, files_to_rekey })
+    Ok(Made { admin: request.admin.clone(), recipient, kept, hardware: None, backup, second_admin, files_to_rekey })
 }
 
 /// What was stored so far, to be taken back.
 #[derive(Default)]
-struct Stored {
-    file: Option<PathBuf>,
+pub(super) struct Stored {
+    pub(super) file: Option<PathBuf>,
     entry: Option<Recipient>,
+    pub(super) listing: Option<Listing>,
 }
 
 impl Stored {
     fn is_empty(&self) -> bool {
-        self.file.is_none() && self.entry.is_none()
+        self.file.is_none() && self.entry.is_none() && self.listing.is_none()
     }
 
-    fn undo(self, session: &Session) {
+    pub(super) fn undo(self, session: &Session) {
+        if let Some(listing) = self.listing
+            && let Err(error) = listing.undo()
+        {
+            session.warn(format!("your configuration still lists the new key: {error}"));
+        }
         if let Some(path) = self.file
             && let Err(error) = files::remove(&path)
         {
@@ -187,7 +198,7 @@ fn store(
 }
 
 /// Writes the policy; what was stored stays, once the policy names it.
-fn write(
+pub(super) fn write(
     session: &Session,
     git: &Git,
     journal: &Journal,
@@ -228,6 +239,7 @@ pub fn import(session: &mut Session, path: &Path, admin: Option<&AdminName>, add
         admin: admin.clone(),
         recipient: recipient.canonical().to_owned(),
         kept: discovery::KEYRING.to_owned(),
+        hardware: None,
         backup: Some(path.display().to_string()),
         second_admin,
         files_to_rekey,
@@ -247,7 +259,7 @@ pub fn import(session: &mut Session, path: &Path, admin: Option<&AdminName>, add
     let (git, journal) = session.lock()?;
     let named = named(session, admin, &recipient, add)?;
     keyring::store(&recipient, &content).map_err(without_keyring)?;
-    let mut stored = Stored { file: None, entry: Some(recipient.clone()) };
+    let mut stored = Stored { entry: Some(recipient.clone()), ..Stored::default() };
     if let Err(error) = write(session, &git, &journal, &named, &recipient, &mut stored) {
         stored.undo(session);
         return Err(error);
@@ -261,12 +273,15 @@ pub fn import(session: &mut Session, path: &Path, admin: Option<&AdminName>, add
 /// When one stays locked that was to be unlocked.
 pub fn show(identities: &Identities, policy: Option<&Policy>, unlock: bool) -> Result<Vec<Shown>> {
     let found = if unlock { identities.unlocked()? } else { identities.found() };
-    let shown = |(found_in, recipient): (String, Option<Recipient>)| Shown {
+    let shown = |found_in: String, recipient: Option<Recipient>, locked: bool| Shown {
         admin: recipient.as_ref().and_then(|key| holder(policy?, key)),
         recipient: recipient.map(|key| key.canonical().to_owned()),
+        locked,
         found_in,
     };
-    Ok(found.into_iter().map(shown).collect())
+    let native = found.into_iter().map(|(place, key)| (key.is_none(), place, key));
+    let of_plugins = identities.noted().map(|(place, key)| (false, place.clone(), key.clone()));
+    Ok(native.chain(of_plugins).map(|(locked, place, key)| shown(place, key, locked)).collect())
 }
 
 /// Removes the admins' keys from the keyring; only one admin's, if named. Says which were removed.
@@ -310,11 +325,11 @@ fn holder(policy: &Policy, key: &Recipient) -> Option<AdminName> {
 }
 
 /// Whether an admin's key other than these opens the fleet's files.
-fn has_other(policy: &Policy, without: &[Recipient]) -> bool {
+pub(super) fn has_other(policy: &Policy, without: &[Recipient]) -> bool {
     policy.admins.values().flatten().any(|key| !without.contains(key))
 }
 
-fn allowed(policy: &Policy, admin: &AdminName, add: bool) -> Result<()> {
+pub(super) fn allowed(policy: &Policy, admin: &AdminName, add: bool) -> Result<()> {
     if add || !policy.admins.contains_key(admin) {
         return Ok(());
     }
@@ -323,13 +338,13 @@ fn allowed(policy: &Policy, admin: &AdminName, add: bool) -> Result<()> {
 }
 
 /// The policy with a key in it.
-struct Named {
+pub(super) struct Named {
     changes: Changes,
     text: String,
     policy: Policy,
 }
 
-fn named(session: &Session, admin: &AdminName, key: &Recipient, add: bool) -> Result<Named> {
+pub(super) fn named(session: &Session, admin: &AdminName, key: &Recipient, add: bool) -> Result<Named> {
     // Looked at again: what the policy says now is what counts, not what it said before anybody was asked.
     allowed(&session.fleet.policy, admin, add)?;
     let mut edit = Edit::new(&session.fleet.text)?;
@@ -343,7 +358,7 @@ fn named(session: &Session, admin: &AdminName, key: &Recipient, add: bool) -> Re
 
 /// Goes on with the policy as it is written now. Says how many sealed files a new admin does not open yet; that they
 /// cannot be counted is no failure, for the key is made.
-fn adopt(session: &mut Session, named: Named) -> usize {
+pub(super) fn adopt(session: &mut Session, named: Named) -> usize {
     session.fleet.policy = named.policy;
     session.fleet.text = named.text;
     match session.fleet.inventory() {
@@ -357,7 +372,7 @@ fn adopt(session: &mut Session, named: Named) -> usize {
 }
 
 /// A path for a new file: its directory is there, it is not.
-fn free(path: &Path) -> Result<PathBuf> {
+pub(super) fn free(path: &Path) -> Result<PathBuf> {
     let name = path.file_name().ok_or_else(|| Error::usage(format!("{} is not a file's path", path.display())))?;
     let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let real = std::fs::canonicalize(directory)
@@ -381,7 +396,7 @@ fn usual_backup(usual: Option<&Path>) -> Result<PathBuf> {
 }
 
 /// A backup in the repository would travel with it.
-fn outside(session: &Session, path: &Path) -> Result<PathBuf> {
+pub(super) fn outside(session: &Session, path: &Path) -> Result<PathBuf> {
     let top = session.fleet.git()?.top;
     if path.starts_with(&top) || path.starts_with(&session.fleet.root) {
         return Err(Error::usage(format!("{} lies in the repository; a backup is kept outside", path.display())));

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod cleanup;
 pub mod doctor;
+pub mod hardware;
 pub mod host;
 pub mod identity;
 pub mod init;

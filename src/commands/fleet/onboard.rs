@@ -16,7 +16,7 @@ use crate::domain::address::Address;
 use crate::domain::migrate::scaffold::{self, HARDWARE_LIMIT, Known, Layout};
 use crate::domain::name::HostName;
 use crate::domain::nix::settings;
-use crate::domain::policy::Generate;
+use crate::domain::policy::generate::Generate;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::recipient::{Recipient, SshFingerprint};
 use crate::domain::secret::shape::Shape;

@@ -13,6 +13,7 @@ use crate::domain::deploy::home::State;
 use crate::domain::deploy::host_facts::{Record, Survey};
 use crate::domain::manifest::install_status::hex;
 use crate::domain::name::{HostName, UnixName};
+use crate::domain::policy::Policy;
 use crate::error::{Kind, Result};
 
 /// One host.
@@ -170,7 +171,7 @@ fn out_of_line(session: &Session, host: &HostName, there: &BTreeMap<&str, &str>)
     let policy = &session.fleet.policy;
     let own = policy.secrets.iter().filter(|(_, secret)| secret.hosts.contains(host));
     for (name, secret) in own.clone() {
-        let file = policy.wanted_of(name, secret).into_iter().find(|wanted| wanted.hosts.contains(&host));
+        let file = Policy::wanted_of(name, secret).into_iter().find(|wanted| wanted.hosts.contains(&host));
         let Some(bytes) = file.map(|wanted| session.fleet.sealed(&wanted.file)).transpose()?.flatten() else {
             continue;
         };

@@ -20,12 +20,12 @@ use crate::commands::talk::Talk;
 use crate::domain::manifest::install_status::Tree;
 use crate::error::{Kind, Result};
 
-pub use crate::commands::install::check::{Checked, check};
+pub use crate::commands::install::check::check;
 pub use crate::commands::install::compare::compare;
 pub use crate::commands::install::open::Owners;
 pub use crate::commands::install::request::{Report, Request, Strict, status};
-pub use crate::commands::install::stage::{Staged, StagedSecret, stage};
-pub use crate::commands::install::undo::{Undone, clear, undo};
+pub use crate::commands::install::stage::stage;
+pub use crate::commands::install::undo::{clear, undo};
 
 /// Opens everything and puts it in place.
 ///

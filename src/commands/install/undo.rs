@@ -10,25 +10,14 @@ use crate::adapters::host::systemd::Manager;
 use crate::adapters::host::tmpfs::Run;
 use crate::commands::install::request::take_lock;
 use crate::commands::install::units::Wanted;
-use crate::domain::manifest::install_status::{Entry, Status, Tree, Units};
+use crate::domain::manifest::install_status::{Entry, Status, Tree};
 use crate::error::{Error, Kind, Result};
 
-/// What is live now.
-#[derive(Debug)]
-pub struct Undone {
-    /// The status of the previous generation; none if there was none, and nothing is installed now.
-    pub status: Option<Status>,
-    /// The units that were told, because bytes changed back.
-    pub units: Units,
-    /// What failed after the way back was made.
-    pub failures: Vec<Error>,
-}
-
-/// Takes back the install that made this generation.
+/// Takes back the install that made this generation. What failed after that, the old one being live.
 ///
 /// # Errors
 /// When it is not the live one, or its previous one was not kept; nothing changed then.
-pub fn undo(root: &Path, tree: Tree, generation: u64) -> Result<Undone> {
+pub fn undo(root: &Path, tree: Tree, generation: u64) -> Result<Vec<Error>> {
     let none = || Error::failed(format!("generation {generation} of {} is not live", tree.delivered()));
     let run = Run::open(root)?.ok_or_else(none)?;
     let _lock = take_lock(&run, "sealift, undoing an install")?;
@@ -64,14 +53,12 @@ pub fn undo(root: &Path, tree: Tree, generation: u64) -> Result<Undone> {
     }
     let later_links = links_of(&later, &later_status, tree);
     failures.extend(later_links.iter().filter_map(|link| links::remove(root, link, &kept).err()));
-    let mut units = Units::default();
     if let (Some(former), Some(status)) = (&former, &status) {
-        let (told, more) = changed(former, status, &later, &later_status).touch(Manager::Machine, root);
-        units = told;
+        let (_, more) = changed(former, status, &later, &later_status).touch(Manager::Machine, root);
         failures.extend(more);
     }
     failures.extend(generations.remove(generation).err());
-    Ok(Undone { status, units, failures })
+    Ok(failures)
 }
 
 /// Takes away what is installed, as if nothing had ever been. Nobody is told: who used it goes too.

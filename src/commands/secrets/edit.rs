@@ -160,9 +160,6 @@ fn unchanged(before: &Plaintext, after: &Plaintext) -> bool {
 /// The name that the editor sees: it tells editors which language it is.
 fn file_name(file: &FileName, shape: &Shape) -> String {
     let name = file.as_str().rsplit('/').next().unwrap_or_default();
-    match shape {
-        Shape::Json if !name.ends_with(".json") => format!("{name}.json"),
-        Shape::Env(_) if !name.ends_with(".env") => format!("{name}.env"),
-        _ => name.to_owned(),
-    }
+    let suffix = shape.suffix();
+    if name.ends_with(suffix) { name.to_owned() } else { format!("{name}{suffix}") }
 }

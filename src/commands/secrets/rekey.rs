@@ -322,7 +322,7 @@ fn chosen(session: &Session, names: &[FileName]) -> Result<Option<BTreeSet<FileN
     for name in names {
         match policy.secrets.get_key_value(name.as_str()) {
             Some((secret, declared)) => {
-                chosen.extend(policy.wanted_of(secret, declared).into_iter().map(|wanted| wanted.file));
+                chosen.extend(Policy::wanted_of(secret, declared).into_iter().map(|wanted| wanted.file));
             }
             None if wanted.contains_key(name) => drop(chosen.insert(name.clone())),
             None => return Err(unknown(session, name)),

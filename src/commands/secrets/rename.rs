@@ -9,6 +9,7 @@ use crate::commands::secrets::show::unknown;
 use crate::commands::{Changes, Session, adopt_policy};
 use crate::domain::drift::access::Access;
 use crate::domain::name::{FileName, SecretName};
+use crate::domain::policy::Policy;
 use crate::domain::policy::edit::{Edit, public_path};
 use crate::domain::secret::seal::Seal;
 use crate::error::{Error, Result};
@@ -101,7 +102,7 @@ pub fn rm(session: &mut Session, name: &FileName, yes: bool) -> Result<Removed> 
     let policy = &session.fleet.policy;
     let declared = policy.secrets.get_key_value(name.as_str());
     let files: Vec<FileName> = match declared {
-        Some((secret, declared)) => policy.wanted_of(secret, declared).into_iter().map(|wanted| wanted.file).collect(),
+        Some((secret, declared)) => Policy::wanted_of(secret, declared).into_iter().map(|wanted| wanted.file).collect(),
         None if policy.wanted().contains_key(name) => {
             return Err(Error::usage(format!(
                 "{name} is one host's value of a secret that the policy gives to that host"

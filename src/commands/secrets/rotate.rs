@@ -12,7 +12,7 @@ use crate::commands::secrets::show::unknown;
 use crate::commands::writer::{Sealed, Writer};
 use crate::commands::{Changes, Session};
 use crate::domain::name::{FileName, HostName};
-use crate::domain::policy::Wanted;
+use crate::domain::policy::{Policy, Wanted};
 use crate::domain::secret::age_header;
 use crate::error::{Error, Kind, Result};
 
@@ -100,7 +100,7 @@ fn chosen(session: &Session, request: &Request) -> Result<BTreeSet<FileName>> {
     for name in &request.names {
         let (secret, host) = find(policy, name).ok_or_else(|| unknown(session, name))?;
         let (secret, declared) = policy.secrets.get_key_value(&secret).ok_or_else(|| unknown(session, name))?;
-        let files = policy.wanted_of(secret, declared).into_iter();
+        let files = Policy::wanted_of(secret, declared).into_iter();
         chosen.extend(
             files.filter(|wanted| host.as_ref().is_none_or(|host| wanted.hosts == [host])).map(|wanted| wanted.file),
         );

@@ -13,7 +13,8 @@ use crate::commands::writer::{Sealed, Writer};
 use crate::commands::{Changes, Session, scan};
 use crate::domain::name::{FileName, HostName, SecretName, UnitName};
 use crate::domain::policy::edit::{Declaration, Edit, selector_texts};
-use crate::domain::policy::{FILE, Generate, Policy, Secret, Wanted, parse};
+use crate::domain::policy::generate::{Generate, KINDS};
+use crate::domain::policy::{FILE, Policy, Secret, Wanted, parse};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::shape::Shape;
 use crate::error::{Error, Result};
@@ -76,7 +77,7 @@ pub fn run(session: &mut Session, mut request: Request) -> Result<Report> {
         .secrets
         .get_key_value(name.as_str())
         .ok_or_else(|| Error::usage(format!("there is no secret {name}")))?;
-    let mut wanted = policy.wanted_of(&name, secret);
+    let mut wanted = Policy::wanted_of(&name, secret);
     if let Some(host) = &only {
         wanted.retain(|wanted| wanted.hosts == [host]);
     }
@@ -279,7 +280,7 @@ fn values(session: &Session, source: Source, wanted: &[Wanted<'_>], limit: usize
             let made = wanted.iter().map(|wanted| {
                 let how = how.or(wanted.secret.generate).ok_or_else(|| {
                     Error::usage(format!("{} does not say how a value is generated", wanted.name))
-                        .help("name a kind: `--generate password|hex|base64|wireguard|ssh-ed25519|age`")
+                        .help(format!("name a kind: `--generate {}`", KINDS.map(|(name, _, _)| name).join("|")))
                 })?;
                 let made = generate(how, &wanted.secret.shape, wanted.file.as_str())?;
                 Ok((made.value, made.public))

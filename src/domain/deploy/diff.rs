@@ -85,7 +85,8 @@ impl Outcome {
 }
 
 /// One secret, or one template, that a system carries, as far as it is known without a key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Carried {
     /// Its name.
     pub name: String,
@@ -98,10 +99,8 @@ pub struct Carried {
     /// Units that are restarted or reloaded when its bytes change.
     pub units: Vec<String>,
     /// Whether it is put together from others, and is no secret of the policy.
-    #[serde(default)]
     pub template: bool,
     /// Who can open this value, or once could, by its seal: fingerprints of their keys, hexadecimal.
-    #[serde(default)]
     pub known_to: BTreeSet<String>,
 }
 
@@ -225,6 +224,7 @@ pub type Commands = BTreeMap<String, Vec<String>>;
 
 /// What a system says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Facts {
     /// The version of NixOS.
     pub version: String,

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::domain::deploy::home::State;
 
 /// The generations of a machine.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Generations {
     /// The version of this form: 1.
     pub version: u32,
@@ -16,12 +17,13 @@ pub struct Generations {
     /// The generations, newest first.
     pub generations: Vec<Generation>,
     /// The homes of home-manager that are no part of the system, each with its own generations.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub homes: Vec<State>,
 }
 
 /// One generation.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Generation {
     /// Its number in the system profile.
     pub generation: u64,
@@ -38,7 +40,7 @@ pub struct Generation {
     /// Whether it runs.
     pub running: bool,
     /// Which specialisation of it runs, if one does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub specialisation: Option<String>,
     /// Whether it was booted.
     pub booted: bool,

@@ -20,7 +20,8 @@ pub struct Question {
 }
 
 /// What a host says of itself.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Survey {
     /// The version of sealift there.
     pub program: String,
@@ -47,7 +48,7 @@ pub struct Survey {
     /// The system of that generation: what boots next.
     pub next: Option<String>,
     /// Which specialisation of a generation runs; none where what runs is no specialisation.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub specialisation: Option<Specialisation>,
     /// The system that was asked for, if the store has it.
     pub coming: Option<Seen>,
@@ -66,7 +67,7 @@ pub struct Survey {
     /// The last deploy in the record.
     pub last: Option<Record>,
     /// The homes of home-manager that are no part of the system, as far as the user who logs in may see them.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub homes: Vec<State>,
 }
 
@@ -80,7 +81,8 @@ pub struct Specialisation {
 }
 
 /// A system that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Seen {
     /// Its store path.
     pub system: String,
@@ -93,25 +95,23 @@ pub struct Seen {
     /// The secrets that it carries, or that are delivered with it.
     pub secrets: Vec<Carried>,
     /// The commands of its declared checks; none where it carries none, as before there was a module.
-    #[serde(default)]
     pub commands: Option<Commands>,
     /// The store paths of its specialisations, by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub specialisations: BTreeMap<String, String>,
 }
 
 /// Which users the nix of a machine trusts, from its own configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Trust {
     /// Whether anyone who is logged in may bring paths that nobody signed.
     pub user: bool,
     /// The keys whose signatures count, as `name:base64`.
     pub keys: Vec<String>,
     /// Whether anyone who is logged in may not even reach the nix daemon.
-    #[serde(default)]
     pub barred: bool,
     /// Why nix could not be asked, where that is so.
-    #[serde(default)]
     pub unknown: Option<String>,
 }
 

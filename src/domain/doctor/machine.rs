@@ -13,6 +13,7 @@ const LEAST: u64 = 32 << 20;
 
 /// What a machine says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Machine {
     /// What /etc/nixos is.
     pub etc_nixos: EtcNixos,

@@ -97,6 +97,7 @@ static OPTIONS: LazyLock<Table> = LazyLock::new(|| {
 });
 
 /// The table.
+#[cfg(test)]
 pub fn rows() -> &'static [Row] {
     &OPTIONS.rows
 }

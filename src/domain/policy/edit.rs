@@ -4,8 +4,9 @@
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value};
 
 use crate::domain::name::{AdminName, FileName, HostName, SecretName, Tag};
+use crate::domain::policy::Selector;
+use crate::domain::policy::generate::Generate;
 use crate::domain::policy::paths::{DELIVERED, DELIVERED_FOR_USERS};
-use crate::domain::policy::{Generate, Selector};
 use crate::domain::secret::recipient::Recipient;
 use crate::error::{Error, Result};
 
@@ -191,19 +192,11 @@ fn array<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> Item {
     Item::Value(Value::Array(array))
 }
 
-fn inline(generate: Generate) -> InlineTable {
+fn inline(mut generate: Generate) -> InlineTable {
     let mut table = InlineTable::new();
-    let (kind, size) = match generate {
-        Generate::Password { length } => ("password", Some(("length", length))),
-        Generate::Hex { bytes } => ("hex", Some(("bytes", bytes))),
-        Generate::Base64 { bytes } => ("base64", Some(("bytes", bytes))),
-        Generate::Wireguard => ("wireguard", None),
-        Generate::SshEd25519 => ("ssh-ed25519", None),
-        Generate::Age => ("age", None),
-    };
-    table.insert("kind", kind.into());
-    if let Some((field, size)) = size {
-        table.insert(field, i64::from(size).into());
+    table.insert("kind", generate.name().into());
+    if let Some((field, size)) = generate.size() {
+        table.insert(field, i64::from(*size).into());
     }
     table
 }

@@ -2,6 +2,7 @@
 
 pub mod allow;
 pub mod edit;
+pub mod generate;
 pub mod parse;
 pub mod paths;
 pub mod schema;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::address::Address;
 use crate::domain::name::{AdminName, FileName, HostName, SecretName, Tag, UnitName, UnixName, nearest};
 use crate::domain::policy::allow::Allow;
+use crate::domain::policy::generate::Generate;
 use crate::domain::secret::recipient::{Fingerprint, Recipient};
 use crate::domain::secret::shape::Shape;
 use crate::error::Error;
@@ -57,8 +59,6 @@ pub struct Host {
     pub address: Address,
     /// Its tags.
     pub tags: BTreeSet<Tag>,
-    /// Where it is declared in recipients.toml.
-    pub line: usize,
 }
 
 /// A machine that was removed.
@@ -66,8 +66,6 @@ pub struct Host {
 pub struct Retired {
     /// The keys it had.
     pub keys: Vec<Recipient>,
-    /// When it was removed.
-    pub since: Option<Date>,
 }
 
 /// A declared secret.
@@ -154,44 +152,6 @@ impl fmt::Display for Selector {
             Selector::All => f.write_str("*"),
         }
     }
-}
-
-/// How a new value is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Generate {
-    /// Letters and digits, `length` of them (8 to 1024).
-    Password {
-        /// How many characters.
-        #[serde(default = "default_length")]
-        length: u32,
-    },
-    /// `bytes` random bytes in hexadecimal (8 to 1024).
-    Hex {
-        /// How many bytes.
-        #[serde(default = "default_bytes")]
-        bytes: u32,
-    },
-    /// `bytes` random bytes in base64 (8 to 1024).
-    Base64 {
-        /// How many bytes.
-        #[serde(default = "default_bytes")]
-        bytes: u32,
-    },
-    /// A WireGuard private key; its public key is written beside the sealed file, as `.pub`.
-    Wireguard,
-    /// An OpenSSH ed25519 private key; its public key is written beside the sealed file, as `.pub`.
-    SshEd25519,
-    /// An age X25519 identity; its recipient is written beside the sealed file, as `.pub`.
-    Age,
-}
-
-fn default_length() -> u32 {
-    32
-}
-
-fn default_bytes() -> u32 {
-    32
 }
 
 /// `[deploy]`.
@@ -340,13 +300,13 @@ impl Policy {
     pub fn wanted(&self) -> BTreeMap<FileName, Wanted<'_>> {
         self.secrets
             .iter()
-            .flat_map(|(name, secret)| self.wanted_of(name, secret))
+            .flat_map(|(name, secret)| Self::wanted_of(name, secret))
             .map(|w| (w.file.clone(), w))
             .collect()
     }
 
     /// The sealed files of one secret.
-    pub fn wanted_of<'a>(&'a self, name: &'a SecretName, secret: &'a Secret) -> Vec<Wanted<'a>> {
+    pub fn wanted_of<'a>(name: &'a SecretName, secret: &'a Secret) -> Vec<Wanted<'a>> {
         if secret.per_host {
             let own = |host| Wanted { file: name.file_of(host), name, secret, hosts: vec![host] };
             secret.hosts.iter().map(own).collect()

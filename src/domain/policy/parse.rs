@@ -12,10 +12,11 @@ use crate::domain::address::Address;
 use crate::domain::guarded::guarded;
 use crate::domain::name::{AdminName, HostName, NameError, SecretName, Tag, UnitName, UnixName, nearest};
 use crate::domain::policy::allow::Allow;
+use crate::domain::policy::generate::SIZES;
 use crate::domain::policy::paths::{DELIVERED, DELIVERED_FOR_USERS, path_fault};
 use crate::domain::policy::schema::{At, RawAllow, RawCheck, RawDeploy, RawHost, RawPolicy, RawSecret, Text};
 use crate::domain::policy::{
-    Check, Delivery, DeploySettings, FILE, Generate, Host, Mode, Policy, Probe, Retired, Secret, Selector,
+    Check, Delivery, DeploySettings, FILE, Host, Mode, Policy, Probe, Retired, Secret, Selector,
 };
 use crate::domain::scan;
 use crate::domain::secret::recipient::{OPEN, Recipient, private_key};
@@ -206,7 +207,7 @@ impl Reader {
             }
             hold(self, &keys, &format!("{key}.keys"), format!("host {}", shown(&name.value)), false);
             if let Some(host) = self.word::<HostName>(&name, "hosts") {
-                let host_value = self.host(&host, &name, raw, keys.into_iter().map(|(key, _)| key).collect());
+                let host_value = self.host(&host, raw, keys.into_iter().map(|(key, _)| key).collect());
                 policy.hosts.insert(host, host_value);
             }
         }
@@ -214,9 +215,10 @@ impl Reader {
             let key = format!("retired.{}", shown(&name.value));
             let keys = self.keys(&raw.keys, &key);
             hold(self, &keys, &key, format!("retired host {}", shown(&name.value)), true);
-            let since = raw.since.and_then(|since| self.day(&since, &format!("{key}.since")));
+            // For people alone; but what is there is a day.
+            let _since = raw.since.and_then(|since| self.day(&since, &format!("{key}.since")));
             if let Some(name) = self.word::<HostName>(&name, "retired") {
-                policy.retired.insert(name, Retired { keys: keys.into_iter().map(|(key, _)| key).collect(), since });
+                policy.retired.insert(name, Retired { keys: keys.into_iter().map(|(key, _)| key).collect() });
             }
         }
         let mut paths: BTreeMap<String, String> = BTreeMap::new();
@@ -270,7 +272,7 @@ impl Reader {
         (self.faults.len() == before).then_some(allow)
     }
 
-    fn host(&mut self, name: &HostName, at: &Text, raw: RawHost, keys: Vec<Recipient>) -> Host {
+    fn host(&mut self, name: &HostName, raw: RawHost, keys: Vec<Recipient>) -> Host {
         let key = format!("hosts.{name}");
         let ssh_keys = match raw.ssh_keys {
             None => keys.iter().filter(|key| key.ssh_tag().is_some()).map(|key| key.canonical().to_owned()).collect(),
@@ -289,7 +291,7 @@ impl Reader {
             })
         });
         let tags = raw.tags.iter().filter_map(|tag| self.word::<Tag>(tag, &format!("{key}.tags"))).collect();
-        Host { keys, ssh_keys, address, tags, line: self.lines.at(at.span.start) }
+        Host { keys, ssh_keys, address, tags }
     }
 
     /// An SSH public key that a host must show; unlike recipients, any type.
@@ -407,16 +409,12 @@ impl Reader {
         };
         let (restart, reload) = (units(&raw.restart, "restart"), units(&raw.reload, "reload"));
         let generate = raw.generate.and_then(|at| {
-            let size = match at.value {
-                Generate::Password { length } => length,
-                Generate::Hex { bytes } | Generate::Base64 { bytes } => bytes,
-                Generate::Wireguard | Generate::SshEd25519 | Generate::Age => 32,
-            };
-            if !(8..=1024).contains(&size) {
+            let mut generate = at.value;
+            if generate.size().is_some_and(|(_, size)| !SIZES.contains(size)) {
                 self.fault(&at.span, &of("generate"), "the size is out of range", Some("8 to 1024".into()));
                 return None;
             }
-            Some(at.value)
+            Some(generate)
         });
         Secret {
             hosts,

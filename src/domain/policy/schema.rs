@@ -7,7 +7,8 @@ use std::ops::Range;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
-use crate::domain::policy::{Engine, Generate};
+use crate::domain::policy::Engine;
+use crate::domain::policy::generate::Generate;
 
 /// A value and where it stands in the text.
 #[derive(Clone, Debug)]

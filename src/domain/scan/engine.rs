@@ -136,11 +136,6 @@ impl Engine {
         self.looked.load(Ordering::Relaxed)
     }
 
-    /// Whether the fleet's own values are looked for.
-    pub fn knows_values(&self) -> bool {
-        self.values.is_some()
-    }
-
     /// Tells which rules find something in a text that was encoded, `depth` times so far.
     fn inside(&self, text: &[u8], depth: usize, found: &mut dyn FnMut(usize)) {
         self.sieve.each(text, 0, text.len(), |of, at| {

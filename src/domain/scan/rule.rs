@@ -16,8 +16,10 @@ pub struct Rule {
     pub(in crate::domain::scan) fold: bool,
     pub(in crate::domain::scan) find: Find,
     /// Forms of texts that it must find.
+    #[cfg_attr(not(any(test, feature = "internals")), expect(dead_code, reason = "examples, which tests try"))]
     pub yes: [&'static str; 2],
     /// Forms of texts that it must not find.
+    #[cfg_attr(not(any(test, feature = "internals")), expect(dead_code, reason = "examples, which tests try"))]
     pub no: [&'static str; 2],
 }
 

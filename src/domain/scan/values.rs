@@ -33,11 +33,6 @@ impl Gathered {
         })
     }
 
-    /// Whether there is nothing to look for.
-    pub fn is_empty(&self) -> bool {
-        self.texts.is_empty()
-    }
-
     /// One text for one secret once; where two secrets have it, for the first.
     pub(super) fn distinct(self) -> Vec<(u32, Zeroizing<Vec<u8>>)> {
         let mut texts = self.texts;
@@ -123,12 +118,7 @@ impl Values {
         values
     }
 
-    /// How many texts are looked for.
-    pub fn len(&self) -> usize {
-        self.patterns.len()
-    }
-
-    /// Whether there are none.
+    /// Whether there is nothing to look for.
     pub fn is_empty(&self) -> bool {
         self.patterns.is_empty()
     }
@@ -269,7 +259,7 @@ mod tests {
         for short in ["", "a", "seven77", "  x  "] {
             assert!(!gathered.add(0, &Plaintext::take(short.as_bytes().to_vec())), "{short}");
         }
-        assert!(gathered.is_empty());
+        assert!(gathered.texts.is_empty());
         assert!(found(&Values::new(gathered), b"a text of some length").is_empty());
     }
 

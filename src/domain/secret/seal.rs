@@ -145,8 +145,6 @@ pub struct Envelope {
     pub passphrase: bool,
     /// Sealed to post-quantum keys of a kind that is not known here.
     pub hybrid: bool,
-    /// The bytes of the header, with its MAC line.
-    pub header_len: usize,
     /// The header's MAC.
     pub mac: Mac,
     /// Where there is no seal: what a seal would list for the key of each stanza, if nobody knows it.
@@ -202,7 +200,7 @@ impl Envelope {
             Fingerprint::of(&format!("{} {}", stanza.kind, words.join(" ")))
         });
         let marks = marks.collect();
-        Ok(Self { seal, stanzas, passphrase, hybrid, header_len: header.len, mac: header.mac, marks })
+        Ok(Self { seal, stanzas, passphrase, hybrid, mac: header.mac, marks })
     }
 
     /// Holds the stanzas against the seal: as many as it counts, and, for the keys that are known, of their kinds and

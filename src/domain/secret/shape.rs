@@ -68,6 +68,15 @@ impl Fix {
 }
 
 impl Shape {
+    /// How the name of such a file ends, for editors.
+    pub fn suffix(&self) -> &'static str {
+        match self {
+            Shape::Json => ".json",
+            Shape::Env(_) => ".env",
+            Shape::Raw | Shape::Token | Shape::SshKey | Shape::Pem => "",
+        }
+    }
+
     /// Holds a payload against the shape.
     pub fn check(&self, value: &[u8]) -> Result<(), Misfit> {
         let misfit = |what, fix| Err(Misfit { what, fix });

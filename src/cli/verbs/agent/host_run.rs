@@ -59,7 +59,7 @@ pub fn run(args: &Args, printer: &Arc<Printer>) -> Done {
     let listener: Listener = Box::new(move |told: &_| drop(printed.json_line(told)));
     let caller = environment::caller()?;
     let well = if args.recover {
-        agent::recover(&Root::open(Path::new("/"))?, &caller.who, &Caller::run()?, args.wait, listener)?
+        agent::recover(&Root::open(Path::new("/"))?, &caller.who, &Caller::run()?, args.wait, listener)
     } else {
         let part = match args.here {
             Some(user) => Part::Here(user),

@@ -7,8 +7,10 @@ use clap::Subcommand;
 use crate::adapters::age::discovery::{DEFAULT_FILE, KEYRING};
 use crate::cli::app::{App, Done};
 use crate::cli::settings;
+use crate::commands::fleet::hardware::{self, Hardware};
 use crate::commands::fleet::identity::{self, Keep, Made, New};
 use crate::domain::name::AdminName;
+use crate::error::Error;
 
 /// The arguments of `sealift identity`.
 #[derive(clap::Args)]
@@ -24,14 +26,23 @@ enum Verb {
         /// Whose key it is
         #[arg(long, value_name = "NAME")]
         admin: AdminName,
-        /// Keep it in this file, sealed to a passphrase, not in the keyring
+        /// Keep it in this file, sealed to a passphrase, not in the keyring; with hardware, the file that says where it is
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
         /// Keep that file without a passphrase
-        #[arg(long, requires = "file")]
+        #[arg(long, requires = "file", conflicts_with = "hardware")]
         plain: bool,
+        /// Have age-plugin-yubikey make it on a YubiKey
+        #[arg(long, group = "hardware")]
+        yubikey: bool,
+        /// Have age-plugin-tpm make it in this machine's TPM
+        #[arg(long, group = "hardware")]
+        tpm: bool,
+        /// Have age-plugin-fido2-hmac make it with a FIDO2 token
+        #[arg(long, group = "hardware")]
+        fido2: bool,
         /// Where the keyring's backup goes [default: identity.age in ~/.config/sealift, unless there is another admin]
-        #[arg(long, value_name = "FILE", conflicts_with = "file")]
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "hardware"])]
         backup: Option<PathBuf>,
         /// One more key for an admin who has one
         #[arg(long)]
@@ -39,6 +50,9 @@ enum Verb {
         /// Print what was made as JSON
         #[arg(long)]
         json: bool,
+        /// Options of the plugin's own generation, such as `-- --pin`
+        #[arg(last = true, value_name = "OPTION", requires = "hardware")]
+        options: Vec<String>,
     },
     /// Print the public half of every key that is found, and where it was found
     Show {
@@ -75,7 +89,16 @@ enum Verb {
 /// Does it.
 pub fn run(args: Args, app: &App) -> Done {
     match args.verb {
-        Verb::New { admin, file, plain, backup, add, json } => {
+        Verb::New { admin, file, plain, yubikey, tpm, fido2, backup, add, json, options } => {
+            let hardware = [(yubikey, Hardware::Yubikey), (tpm, Hardware::Tpm), (fido2, Hardware::Fido2)];
+            if let Some((_, hardware)) = hardware.into_iter().find(|(named, _)| *named) {
+                let directory = settings::config_directory().ok_or_else(|| {
+                    Error::usage("HOME is not set: there is no configuration that could list the plugin")
+                })?;
+                let home = settings::home();
+                let new = hardware::New { admin, hardware, options, file, directory, home, add };
+                return made_known(app, &hardware::new(&mut app.session()?, &new)?, json);
+            }
             let keep = match file {
                 Some(path) => Keep::File { path, plain },
                 None => Keep::Keyring {
@@ -108,11 +131,20 @@ fn made_known(app: &App, made: &Made, json: bool) -> Done {
         app.ui.json(made)?;
     } else {
         app.ui.line(&made.recipient)?;
-        app.ui.say(&format!("{} is an admin; the key is in {}", made.admin, made.kept));
+        let kept = match made.hardware {
+            Some(hardware) => format!("{hardware}; {} says where, and is no key by itself", made.kept),
+            None => made.kept.clone(),
+        };
+        app.ui.say(&format!("{} is an admin; the key is in {kept}", made.admin));
         match &made.backup {
             Some(backup) => app
                 .ui
                 .say(&format!("its backup is {backup}: keep a copy on another medium, and remember the passphrase")),
+            None if made.hardware.is_some() => app.ui.say(if made.second_admin {
+                "a key in hardware has no copy: another admin of this fleet is the second way in"
+            } else {
+                "a key in hardware has no copy: add an offline key, or a second token, as another admin"
+            }),
             None if made.kept == KEYRING => {
                 app.ui.say("there is no backup: another admin of this fleet is the second way in");
             }
@@ -158,7 +190,10 @@ fn show(app: &App, json: bool) -> Done {
                     .map_or_else(|| "no admin of this fleet has it".to_owned(), |admin| format!("admin {admin}"));
                 app.ui.say(&format!("  in {} ({whose})", key.found_in));
             }
-            None => app.ui.say(&format!("a locked one in {0}: to unlock it, `--identity {0}`", key.found_in)),
+            None if key.locked => {
+                app.ui.say(&format!("a locked one in {0}: to unlock it, `--identity {0}`", key.found_in));
+            }
+            None => app.ui.say(&format!("one in {}, whose recipient only the plugin knows", key.found_in)),
         }
     }
     Ok(None)

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use crate::cli::app::{App, Done};
-use crate::cli::args::GenerateKind;
+use crate::cli::args;
 use crate::cli::input::standard_input;
 use crate::commands::secrets::seal::{Request, Source, run as seal};
 use crate::domain::name::FileName;
 use crate::domain::policy::edit::Declaration;
+use crate::domain::policy::generate::Generate;
 use crate::domain::secret::age_header::VALUE_LIMIT;
 use crate::error::{Error, Result};
 
@@ -27,9 +28,9 @@ pub struct Args {
     #[arg(long, requires = "from_file")]
     shred: bool,
     /// Make the value
-    #[arg(long, group = "source", value_name = "KIND", num_args = 0..=1, default_missing_value = None)]
+    #[arg(long, group = "source", value_name = "KIND", num_args = 0..=1, value_parser = args::generate())]
     #[expect(clippy::option_option, reason = "an option whose value may be left away")]
-    generate: Option<Option<GenerateKind>>,
+    generate: Option<Option<Generate>>,
     /// How long a made value is: characters of a password, else bytes before encoding
     #[arg(long, requires = "generate", value_name = "N", value_parser = clap::value_parser!(u32).range(8..=1024))]
     length: Option<u32>,
@@ -111,12 +112,15 @@ pub fn run(args: Args, app: &App) -> Done {
 }
 
 fn request(args: Args) -> Result<Request> {
-    if args.length.is_some() && !args.generate.flatten().is_some_and(GenerateKind::has_length) {
-        return Err(Error::usage("`--length` goes with a kind that has a length").help(
-            "name it: `--generate password`, `hex` or `base64`; what is declared has its length in recipients.toml",
-        ));
+    let mut kind = args.generate.flatten();
+    if let Some(length) = args.length {
+        let Some((_, size)) = kind.as_mut().and_then(Generate::size) else {
+            return Err(Error::usage("`--length` goes with a kind that has a length").help(
+                "name it: `--generate password`, `hex` or `base64`; what is declared has its length in recipients.toml",
+            ));
+        };
+        *size = length;
     }
-    let kind = args.generate.flatten().map(|kind| kind.with(args.length));
     let source = if args.stdin {
         Source::Given(standard_input(args.max_size)?)
     } else if let Some(path) = args.from_file {
