@@ -459,7 +459,7 @@ fn a_key_in_the_keyring_has_a_backup_and_opens_without_a_question() {
     assert_eq!(shown.text().trim(), recipient);
     // The key of the index of values goes there too, and a scan finds it there.
     with_keyring(&sandbox, "\"$S\" scan --write-index --values").exits(0).says("its key is in the OS keyring");
-    with_keyring(&sandbox, "\"$S\" scan").exits(0).says("1 values of the fleet looked for by the index");
+    with_keyring(&sandbox, "\"$S\" scan").exits(0).says("1 value of the fleet looked for by the index");
     // No keyring: the backup is found, and asked for.
     sandbox.sealift(&["show", "a"]).exits(5).says("the OS keyring: ").says("it is protected by a passphrase");
     assert_eq!(shell(&sandbox, "\"$S\" show a --passphrase-fd 3 3<<<'of the backup'").exits(0).text(), value);

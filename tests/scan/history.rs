@@ -63,7 +63,7 @@ fn branches_merges_and_tags_count_and_what_no_commit_reaches_is_counted() {
     other.tool("git", &["add", "a"]);
     other.write("a", "clean\n");
     commit(&other, "clean");
-    other.sealift(&["scan", "--history"]).exits(0).says("1 findings are in objects that no commit reaches");
+    other.sealift(&["scan", "--history"]).exits(0).says("1 finding only in objects that no commit reaches");
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn nix_that_came_and_went_was_nix_all_the_same() {
     sandbox.sealift(&["scan"]).exits(0);
     let run = sandbox.sealift(&["scan", "--history"]).exits(10);
     let place = format!("hosts/nixos/default.nix:2:56 (commit {})", &first[..12]);
-    silent(run, value).prints(&place).prints("nix-inline-secret").says("1 findings");
+    silent(run, value).prints(&place).prints("nix-inline-secret").says("1 finding");
     sandbox.sealift(&["scan", "--history", "HEAD~1..HEAD"]).exits(0);
     // What Nix itself would refuse is named by its object: there is no path for it yet.
     sandbox.write("deep.nix", format!("{{ password = {}1{}; }}", "(".repeat(5000), ")".repeat(5000)));

@@ -207,7 +207,7 @@ fn an_identity_of_another_fleet_is_no_hindrance() {
     scan(&plain, &key, &[]).exits(0).says("were not looked for");
     scan(&plain, "/no/such/file", &["--staged"]).exits(0);
     scan(&own, &key, &[]).exits(0).says("SEALIFT_IDENTITY opens nothing of this fleet").says("were not looked for");
-    scan(&own, &own.key("jay"), &[]).exits(0).says("1 values of the fleet looked for");
+    scan(&own, &own.key("jay"), &[]).exits(0).says("1 value of the fleet looked for");
     // One that cannot be used: looked at all else, and said.
     scan(&own, "/no/such/file", &[]).exits(11).prints("not read: the fleet's secrets");
     // What is asked for by name is wanted.

@@ -13,7 +13,7 @@ fn indexed() -> (Sandbox, String) {
     let sandbox = Sandbox::with_fleet(&["web"]);
     let value = sandbox.seal("forge/token", &["--hosts", "web"]);
     let run = sandbox.sealift(&["scan", "--write-index", "-i", &sandbox.key("jay")]).exits(0);
-    run.prints("wrote scan-index.json: 1 values").says("generated its key: the secret scan-index-key");
+    run.prints("wrote scan-index.json: 1 value").says("generated its key: the secret scan-index-key");
     commit(&sandbox, "indexed");
     (sandbox, value)
 }
@@ -35,7 +35,7 @@ fn the_index_finds_what_the_values_find() {
     let (sandbox, value) = indexed();
     let (jay, key) = (sandbox.key("jay"), key(&sandbox, "index.key"));
     let key = key.to_str().expect("UTF-8");
-    scan(&sandbox, key, &[]).exits(0).says("1 values of the fleet looked for by the index");
+    scan(&sandbox, key, &[]).exits(0).says("1 value of the fleet looked for by the index");
     sandbox.allow(sandbox.fleet());
     for (name, text) in [
         ("plain.txt", value.clone()),

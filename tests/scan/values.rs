@@ -11,7 +11,7 @@ fn a_sealed_value_is_found_however_it_is_written() {
     let value = sandbox.seal("forge/token", &["--hosts", "web"]);
     sandbox.tool("git", &["commit", "-q", "-m", "sealed"]);
     let key = sandbox.key("jay");
-    sandbox.sealift(&["scan", "-i", &key]).exits(0).says("1 values of the fleet looked for");
+    sandbox.sealift(&["scan", "-i", &key]).exits(0).says("1 value of the fleet looked for");
     for (name, text) in [
         ("plain.txt", value.clone()),
         ("encoded.txt", BASE64_STANDARD.encode(format!("user:{value}:more"))),

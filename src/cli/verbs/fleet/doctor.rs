@@ -4,6 +4,7 @@ use crate::cli::app::{App, Done};
 use crate::cli::verbs::deploy::Reach;
 use crate::cli::{environment, settings};
 use crate::commands::fleet::doctor::{Report, Request, run as doctor};
+use crate::domain::counted::counted;
 use crate::domain::doctor::Fault;
 use crate::domain::level::Level;
 use crate::domain::name::HostName;
@@ -68,7 +69,7 @@ fn show(report: &Report, app: &App) -> Done {
     }
     app.ui.say(&match report.faults.len() {
         0 => format!("{}: no known fault", report.machine),
-        count => format!("{}: {count} faults", report.machine),
+        count => format!("{}: {}", report.machine, counted(count, "fault")),
     });
     if can > 0 {
         app.ui.say(&format!("`sealift doctor --fix` fixes {can} of them"));

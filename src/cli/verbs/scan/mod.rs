@@ -13,6 +13,7 @@ use crate::adapters::repository::Fleet;
 use crate::cli::app::{App, Done};
 use crate::cli::{environment, sarif, settings};
 use crate::commands::scan::{self, Blind, Known, Report, Where, Which, index};
+use crate::domain::counted::counted;
 use crate::domain::name::HostName;
 use crate::domain::scan::index::{FILE, KEY};
 use crate::domain::scan::{Finding, Place, Weight, rules};
@@ -154,7 +155,7 @@ fn write_index(args: &Args, app: &App) -> Done {
     if args.json {
         app.ui.json(&written)?;
     } else {
-        app.ui.line(&format!("wrote {FILE}: {} values", written.values))?;
+        app.ui.line(&format!("wrote {FILE}: {}", counted(written.values, "value")))?;
         if written.made_key {
             app.ui.say(&format!("generated its key: the secret {KEY}, which only the admins can open"));
         }
@@ -218,12 +219,12 @@ fn tell(report: &Report, index: bool, staged: bool, app: &App) -> Result<()> {
         app.ui.warn(&format!("too short to be looked for (less than 8 bytes): {}", report.too_short.join(", ")));
     }
     if report.more > 0 {
-        app.ui.warn(&format!("{} more findings are not listed: fix these first", report.more));
+        app.ui.warn(&format!("{} not listed: fix these first", counted(report.more, "more finding")));
     }
     if report.unreachable > 0 {
         app.ui.warn(&format!(
-            "{} findings are in objects that no commit reaches (reflog, stash, unfinished work): `git reflog expire --expire=now --all && git gc --prune=now` removes them",
-            report.unreachable
+            "{} only in objects that no commit reaches (reflog, stash, unfinished work): `git reflog expire --expire=now --all && git gc --prune=now` removes them",
+            counted(report.unreachable, "finding")
         ));
     }
     if report.left_out > 0 {
@@ -233,8 +234,8 @@ fn tell(report: &Report, index: bool, staged: bool, app: &App) -> Result<()> {
         ));
     }
     let values = match report.values {
-        Some(values) if report.by_index => format!("{values} values of the fleet looked for by the index"),
-        Some(values) => format!("{values} values of the fleet looked for"),
+        Some(values) if report.by_index => format!("{} of the fleet looked for by the index", counted(values, "value")),
+        Some(values) => format!("{} of the fleet looked for", counted(values, "value")),
         None => {
             let key = if index { format!(", no key of {FILE}") } else { String::new() };
             format!("the fleet's own values were not looked for (no --identity{key})")
@@ -242,10 +243,10 @@ fn tell(report: &Report, index: bool, staged: bool, app: &App) -> Result<()> {
     };
     let allowed = if report.allowed > 0 { format!(", {} allowed", report.allowed) } else { String::new() };
     app.ui.say(&format!(
-        "{} files, {} MiB: {} findings{allowed}; {values}",
-        report.files,
+        "{}, {} MiB: {}{allowed}; {values}",
+        counted(report.files, "file"),
         report.bytes.div_ceil(1 << 20),
-        report.findings.len(),
+        counted(report.findings.len(), "finding"),
     ));
     Ok(())
 }
