@@ -298,11 +298,14 @@ fn permissions_stay_and_unstaged_changes_are_told() {
     let (sandbox, _) = fleet_with(RUNNER);
     sandbox.tool("chmod", &["600", FILE]);
     sandbox.write("more.nix", "");
+    sandbox.tool("git", &["update-index", "--chmod=+x", FILE]);
     let more = sandbox.read(FILE).replace("labels = [ ];", "labels = [ \"x\" ];");
     sandbox.write(FILE, more);
     sandbox.sealift(&["adopt", &format!("{FILE}:8"), "--yes"]).exits(0).says("other changes that were not staged");
     let mode = std::fs::metadata(sandbox.fleet().join(FILE)).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+    let staged = String::from_utf8(sandbox.tool("git", &["ls-files", "--stage", FILE])).expect("UTF-8");
+    assert!(staged.starts_with("100755 "), "{staged}");
 }
 
 #[test]

@@ -155,9 +155,124 @@ fn json_has_level_rule_place_and_mend() {
 #[test]
 fn an_overdue_value_is_a_warning() {
     let sandbox = Sandbox::with_fleet(&["web"]);
-    sandbox.seal("a", &["--hosts", "web", "--expires", "2020-01-01"]);
-    sandbox.sealift(&["check"]).exits(0).prints("the value ended on 2020-01-01");
+    sandbox.seal("a", &["--hosts", "web"]);
+    expires(&sandbox, "2020-01-01");
+    sandbox
+        .sealift(&["check"])
+        .exits(0)
+        .prints("the value expired on 2020-01-01")
+        .prints("`sealift rotate a` asks for the next date, or takes it with `--expires DATE`");
     sandbox.sealift(&["check", "--strict"]).exits(3);
+    sandbox.sealift(&["list"]).exits(0).prints("2020-01-01 EXPIRED");
+}
+
+/// A day so many days from today.
+fn day(ahead: i64) -> String {
+    use jiff::ToSpan;
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    today.checked_add(ahead.days()).expect("a day").to_string()
+}
+
+/// Gives the fleet's only secret a date.
+fn expires(sandbox: &Sandbox, date: &str) {
+    let policy =
+        sandbox.read("recipients.toml").replace("[secrets.a]\n", &format!("[secrets.a]\nexpires = \"{date}\"\n"));
+    sandbox.write("recipients.toml", policy);
+}
+
+#[test]
+fn the_end_of_a_value_is_told_a_week_ahead() {
+    for (ahead, told) in [(1, Some("in 1 day")), (7, Some("in 7 days")), (8, None)] {
+        let sandbox = Sandbox::with_fleet(&["web"]);
+        let date = day(ahead);
+        sandbox.seal(
+            "a",
+            &["--hosts", "web", "--expires", &date, "--rotate-every", "90d", "--description", "of the shop"],
+        );
+        let checked = sandbox.sealift(&["check"]).exits(0);
+        let found = format!("the value expires on {date}, {}", told.unwrap_or("in"));
+        assert_eq!(checked.text().contains(&found), told.is_some(), "{}", checked.text());
+        let json = sandbox.sealift(&["check", "--json"]).exits(0).json();
+        let rules: Vec<_> =
+            json["findings"].as_array().expect("findings").iter().map(|one| one["rule"].as_str()).collect();
+        assert_eq!(rules.contains(&Some("expires-soon")), told.is_some(), "{rules:?}");
+        let listed = sandbox.sealift(&["list"]).exits(0);
+        let text = listed.text();
+        let head = text.lines().next().expect("a head");
+        assert!(head.contains("expires") && head.contains("rotation") && head.contains("description"), "{text}");
+        assert!(text.contains(&date) && text.contains("90d due ") && text.contains("of the shop"), "{text}");
+        assert_eq!(text.contains("in 7 days"), ahead == 7, "{text}");
+        let row = &sandbox.sealift(&["list", "--json"]).exits(0).json()["files"][0];
+        assert_eq!((row["expires_in"].as_i64(), row["rotate_every"].as_u64()), (Some(ahead), Some(90)));
+    }
+    // What no secret has takes no room.
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.seal("a", &["--hosts", "web"]);
+    let text = sandbox.sealift(&["list"]).exits(0).text();
+    assert!(!text.contains("expires") && !text.contains("rotation") && !text.contains("description"), "{text}");
+}
+
+#[test]
+fn a_new_value_gets_a_new_date() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let value = sandbox.value("a");
+    let yesterday = day(-1);
+    sandbox
+        .sealift_with(&["seal", "a", "--hosts", "web", "--stdin", "--expires", &yesterday], value.as_bytes())
+        .exits(2)
+        .says(&format!("--expires {yesterday} is past"));
+    assert!(!sandbox.read("recipients.toml").contains("expires"));
+    sandbox.seal("a", &["--hosts", "web"]);
+    expires(&sandbox, "2020-01-01");
+    let rotate = |more: &[&str]| {
+        let words = [&["rotate", "a", "--stdin"], more].concat();
+        sandbox.sealift_with(&words, value.as_bytes())
+    };
+    let date = || {
+        let policy = sandbox.read("recipients.toml");
+        policy.lines().find_map(|line| line.strip_prefix("expires = ").map(|date| date.trim_matches('"').to_owned()))
+    };
+    // A script: nobody is asked; a date that is past is told, and one that is given must be ahead.
+    rotate(&[]).exits(0).says("a: its date is past");
+    rotate(&["--expires", &yesterday]).exits(2).says("is past");
+    rotate(&["--expires", "soon"]).exits(2).says("as 2027-03-01, or `never`");
+    assert_eq!(date().as_deref(), Some("2020-01-01"));
+    rotate(&["--expires", &day(30)]).exits(0);
+    assert_eq!(date(), Some(day(30)));
+    sandbox.sealift(&["check", "--strict"]).exits(3).prints("one key alone");
+    rotate(&["--expires", "never"]).exits(0);
+    assert_eq!(date(), None);
+    // The date belongs to the value: neither is written without the other.
+    sandbox.sealift_with(&["rotate", "a", "--stdin", "--expires", &day(30)], b"").exits(1);
+    assert_eq!(date(), None);
+
+    // A person is asked, and asked again for what is no date, or is past.
+    expires(&sandbox, "2020-01-01");
+    let next = day(90);
+    let ask = |answers: &str| {
+        crate::identity::on_terminal(
+            &sandbox,
+            &format!(
+                "spawn $env(S) rotate a\nsays \"Value of a: \"\nsend \"typed\\r\"\nsays \"again: \"\nsend \"typed\\r\"\nsays \"a expired on 2020-01-01. When does the new value expire?\"\n{answers}ends\n"
+            ),
+        )
+        .text()
+    };
+    let asked = ask(
+        "send \"2019-01-01\\r\"\nsays \"is past\"\nsays \"Enter\"\nsend \"soon\\r\"\nsays \"not understood\"\nsays \"Enter\"\nsend \"\\r\"\n",
+    );
+    assert!(asked.contains("its date is past") && asked.contains("<0>"), "{asked}");
+    assert_eq!(date().as_deref(), Some("2020-01-01"));
+    let asked = ask(&format!("send \"{next}\\r\"\n"));
+    assert!(asked.contains("<0>"), "{asked}");
+    assert_eq!(date(), Some(next));
+}
+
+#[test]
+fn what_is_counted_is_said_as_one_or_many() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.seal("a", &["--hosts", "web"]);
+    sandbox.sealift(&["check"]).exits(0).says("1 sealed file for 1 host: 0 errors, 1 warning");
 }
 
 #[test]

@@ -78,7 +78,10 @@ fn set(rules: &[&str]) -> BTreeSet<String> {
 #[test]
 fn a_machine_that_followed_the_plan_has_its_faults() {
     let sandbox = Sandbox::with_fleet(&["web"]);
-    sandbox.seal("token", &["--hosts", "web", "--expires", "2020-01-01"]);
+    sandbox.seal("token", &["--hosts", "web"]);
+    let policy = sandbox.read("recipients.toml");
+    sandbox
+        .write("recipients.toml", policy.replace("[secrets.token]\n", "[secrets.token]\nexpires = \"2020-01-01\"\n"));
     for (path, text) in PLAN {
         sandbox.write(path, text);
     }

@@ -11,7 +11,9 @@ const SEALIFT: &str = env!("CARGO_BIN_EXE_sealift");
 pub fn on_terminal(sandbox: &Sandbox, script: &str) -> Run {
     let mut command = sandbox.command("expect");
     // `says` waits for a text; `ends` for the end, and prints the exit code.
+    // As wide as need be, unless the script says how wide.
     let helpers = "set timeout 60\n\
+        set stty_init {columns 0 rows 0}\n\
         proc says {text} { expect -ex $text {} timeout { puts \"NEVER SAID: $text\"; exit 1 } eof { puts \"ENDED BEFORE: $text\"; exit 1 } }\n\
         proc ends {} { expect eof {} timeout { puts \"NEVER ENDED\"; exit 1 }; catch wait result; puts \"<[lindex $result 3]>\" }\n";
     command.args(["-c", &format!("{helpers}{script}")]).env("S", SEALIFT).env("TERM", "xterm");
@@ -318,6 +320,22 @@ fn an_identity_that_cannot_be_used_is_named_with_its_reason() {
 }
 
 #[test]
+fn an_ssh_key_under_another_cipher_is_told_how_to_change_it() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.seal("a", &["--hosts", "web"]);
+    let file = sandbox.key("odd");
+    let cipher = "chacha20-poly1305@openssh.com";
+    sandbox.tool("ssh-keygen", &["-q", "-t", "ed25519", "-Z", cipher, "-N", "odd one", "-f", &file]);
+    let run = sandbox.sealift(&["show", "a", "-i", &file]).exits(5).says(cipher);
+    // The command that is told mends it.
+    let command = run.stderr.split('`').find(|part| part.starts_with("ssh-keygen -p")).expect("a command").to_owned();
+    let mut mend = sandbox.command("sh");
+    mend.args(["-c", &format!("{command} -P 'odd one' -N 'odd one'")]);
+    sandbox.run(mend, b"").exits(0);
+    sandbox.sealift(&["show", "a", "-i", &file]).exits(5).says("none of these identities opens it");
+}
+
+#[test]
 fn without_an_identity_every_place_is_named_at_once() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     sandbox.seal("a", &["--hosts", "web"]);
@@ -472,18 +490,135 @@ fn a_key_in_the_keyring_has_a_backup_and_opens_without_a_question() {
 }
 
 #[test]
-fn without_a_keyring_a_file_is_offered_at_once() {
+fn without_a_keyring_the_key_goes_into_a_file_behind_a_passphrase() {
     let sandbox = without_admin();
     let before = sandbox.read("recipients.toml");
+    let file = sandbox.path("home/.config/sealift/identity.age");
+    // Nobody to ask for its passphrase: no key, and no line of the policy.
     sandbox
         .sealift(&["identity", "new", "--admin", "jay"])
-        .exits(1)
+        .exits(2)
         .says("the OS keyring cannot be used")
-        .says("--file FILE");
+        .says("/home/.config/sealift/identity.age instead, encrypted with a passphrase")
+        .says("--passphrase-fd");
+    assert!(!file.exists() && sandbox.read("recipients.toml") == before);
     sandbox.sealift(&["identity", "forget", "--yes"]).exits(0);
-    assert_eq!(sandbox.read("recipients.toml"), before);
+
+    // The folder is not there, and is made for its owner alone.
+    std::fs::remove_dir_all(sandbox.path("home/.config")).expect("removed");
+    let shown = on_terminal(
+        &sandbox,
+        r#"
+        spawn $env(S) identity new --admin jay
+        says "the OS keyring cannot be used"
+        says "New passphrase for "
+        send "horse battery\r"
+        says "The same again: "
+        send "horse battery\r"
+        says "jay is an admin; the key is in "
+        ends
+        "#,
+    );
+    assert!(shown.text().contains("<0>"), "{}", shown.text());
+    let mode = |path: &Path| std::fs::metadata(path).expect("it is there").permissions().mode() & 0o7777;
+    assert_eq!((mode(&file), mode(file.parent().expect("a folder"))), (0o600, 0o700));
+    assert!(std::fs::read(&file).expect("the file").starts_with(b"age-encryption.org/v1\n-> scrypt "));
+    assert!(!sandbox.path("home/.config/sealift/config.toml").exists(), "its place is the usual one");
+    let value = sandbox.seal("a", &["--hosts", "web"]);
+    assert_eq!(shell(&sandbox, "\"$S\" show a --passphrase-fd 3 3<<<'horse battery'").exits(0).text(), value);
+
+    // The usual place is taken: nothing is overwritten, and the way on is named.
+    let policy = sandbox.read("recipients.toml");
+    shell(&sandbox, "\"$S\" identity new --admin kim --passphrase-fd 3 3<<<'another'")
+        .exits(1)
+        .says("is there already")
+        .says("`--file FILE`");
+    assert_eq!(sandbox.read("recipients.toml"), policy);
+    let new = "\"$S\" identity new --admin kim --backup ~/kim.age --passphrase-fd 3 3<<<'another'";
+    shell(&sandbox, new).exits(0).says("kim is an admin; the key is in ").says("config.toml lists it");
+}
+
+#[test]
+fn a_bus_that_does_not_answer_is_waited_for_within_bounds() {
+    let sandbox = without_admin();
     // A bus on which nobody answers: bounded, and Ctrl-C is seen meanwhile.
     let script = "mkfifo ../ready; python3 -c 'import socket; s=socket.socket(socket.AF_UNIX); s.bind(\"../bus\"); s.listen(9); open(\"../ready\",\"w\").close(); kept=[s.accept() for _ in range(9)]' & cat ../ready\n\
         trap \"kill $!\" EXIT; export DBUS_SESSION_BUS_ADDRESS=unix:path=$PWD/../bus; timeout --foreground -s INT 1 \"$S\" identity new --admin jay";
     shell(&sandbox, script).exits(124).says("interrupted");
+}
+
+#[test]
+fn the_place_of_a_key_is_remembered() {
+    let sandbox = without_admin();
+    let config = sandbox.path("home/.config/sealift/config.toml");
+    let new = |admin: &str, file: &str| {
+        shell(&sandbox, &format!("\"$S\" identity new --admin {admin} --plain --file {file}"))
+    };
+    new("jay", "~/jay.key").exits(0).says("/.config/sealift/config.toml lists it");
+    let value = sandbox.seal("a", &["--hosts", "web"]);
+    // No option and no variable names it.
+    assert_eq!(sandbox.sealift(&["show", "a"]).exits(0).text(), value);
+    assert_eq!(std::fs::read_to_string(&config).expect("the configuration"), "identities = [\"~/jay.key\"]\n");
+    assert_eq!(std::fs::metadata(&config).expect("it is there").permissions().mode() & 0o7777, 0o600);
+    // A configuration that cannot be added to, such as one that Nix made, costs no key: it is said how to go on.
+    std::fs::write(&config, "identitys = []\n").expect("written");
+    new("kim", "~/kim.key").exits(2).says("did you mean `identities`?");
+    std::fs::remove_file(&config).expect("removed");
+    std::os::unix::fs::symlink("/proc/version", &config).expect("a link");
+    sandbox.sealift(&["show", "a"]).exits(2);
+    std::fs::remove_file(&config).expect("removed");
+    shell(&sandbox, "env -u HOME \"$S\" identity new --admin lee --plain --file ../lee.key")
+        .exits(0)
+        .says("the place of the key is not remembered")
+        .says("--identity ");
+    assert!(sandbox.read("recipients.toml").contains("lee = "));
+
+    // A key that comes from elsewhere: without a keyring it stays in its file, which is remembered.
+    std::fs::rename(sandbox.path("home/jay.key"), sandbox.path("home/moved.key")).expect("moved");
+    sandbox.sealift(&["show", "a"]).exits(5);
+    shell(&sandbox, "\"$S\" identity import ~/moved.key")
+        .exits(0)
+        .says("the key stays in its file alone")
+        .says("config.toml lists it");
+    assert_eq!(sandbox.sealift(&["show", "a"]).exits(0).text(), value);
+}
+
+#[test]
+fn a_listed_admins_ssh_key_opens_without_being_named() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let ssh = sandbox.path("home/.ssh");
+    std::fs::create_dir_all(&ssh).expect("a directory");
+    let made = |name: &str, passphrase: &str| {
+        let path = ssh.join(name);
+        let path = path.to_str().expect("UTF-8");
+        sandbox.tool("ssh-keygen", &["-q", "-t", "ed25519", "-N", passphrase, "-f", path]);
+        std::fs::read_to_string(format!("{path}.pub")).expect("a public key").trim().to_owned()
+    };
+    let (listed, _other) = (made("id_work", ""), made("id_ed25519", "never asked for"));
+    let locked = made("locked", "lees own");
+    let policy = sandbox.read("recipients.toml");
+    sandbox.write(
+        "recipients.toml",
+        policy.replace("\n[hosts.web]", &format!("kim = [\"{listed}\"]\nlee = [\"{locked}\"]\n\n[hosts.web]")),
+    );
+    let value = sandbox.seal("a", &["--hosts", "web"]);
+    assert_eq!(sandbox.sealift(&["show", "a"]).exits(0).text(), value);
+    sandbox.sealift(&["identity", "show"]).exits(0).says("id_work (admin kim)");
+    let edit = "EDITOR=\"sed -i s/canary/Xcanary/\" \"$S\" edit a";
+    shell(&sandbox, edit).exits(0);
+    // Behind a passphrase: only the one that the fleet lists is asked for.
+    std::fs::remove_file(ssh.join("id_work")).expect("removed");
+    let missing = sandbox.sealift(&["show", "a"]).exits(5).says("locked: it is protected by a passphrase");
+    assert!(!missing.stderr.contains("id_ed25519"), "{}", missing.stderr);
+    let opened = shell(&sandbox, "\"$S\" show a --passphrase-fd 3 3<<<'lees own'").exits(0).text();
+    assert_eq!(opened, value.replace("canary", "Xcanary"));
+    // One that others can read is no key to use, here either.
+    std::fs::set_permissions(ssh.join("locked"), std::fs::Permissions::from_mode(0o644)).expect("the mode");
+    shell(&sandbox, "\"$S\" show a --passphrase-fd 3 3<<<'lees own'").exits(5).says("can be read by others");
+    // Where none of the admins has an SSH key, nothing there is looked at; where a file is named, only that.
+    let named = shell(&sandbox, "\"$S\" show a -i ../keys/web").exits(0).text();
+    assert_eq!(named, opened);
+    sandbox.write("recipients.toml", policy);
+    let none = sandbox.sealift(&["show", "a"]).exits(5);
+    assert!(!none.stderr.contains(".ssh"), "{}", none.stderr);
 }

@@ -38,6 +38,30 @@ fn state(sandbox: &Sandbox) -> String {
 }
 
 #[test]
+fn a_key_file_is_read_as_openssh_reads_it() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let key = sandbox.ssh_key("db");
+    let file = sandbox.path("db.pub");
+    let add = |text: &str| {
+        std::fs::write(&file, text).expect("written");
+        sandbox.sealift(&["host", "add", "db", "--key-file", file.to_str().expect("UTF-8")])
+    };
+    for text in [
+        format!("# my host\n\n{key}\n"),
+        format!("{}\n", key.replacen(' ', "\t", 1)),
+        format!("  {}  \r\n", key.replacen(' ', "   ", 1)),
+    ] {
+        add(&text).exits(0);
+        assert!(sandbox.read("recipients.toml").contains(&format!("keys = [\"{key}\"]")), "{text}");
+        sandbox.sealift(&["host", "rm", "db", "--yes"]).exits(0);
+        sandbox.tool("git", &["checkout", "-q", "HEAD", "recipients.toml"]);
+    }
+    // What is wrong is told with its file and line.
+    add("# only a remark\n").exits(2).says("there is no public key in ").says("db.pub");
+    add(&format!("# one\n{key}\nssh-ed25519 AAAA\n")).exits(2).says("db.pub:3: ");
+}
+
+#[test]
 fn a_machine_joins_with_the_key_that_somebody_vouches_for() {
     let Some(hosts) = beside("onboarding over SSH", &["one"]) else { return };
     let sandbox = &hosts.sandbox;

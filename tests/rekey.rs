@@ -44,7 +44,7 @@ fn what_is_in_line_stays_byte_for_byte() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     sandbox.seal("a", &["--hosts", "web"]);
     let before = files(&sandbox);
-    sandbox.sealift(&["rekey"]).exits(0).says("0 re-encrypted, 1 unchanged");
+    sandbox.sealift(&["rekey"]).exits(0).says("nothing to re-encrypt, 1 unchanged");
     assert_eq!(files(&sandbox), before);
 }
 
@@ -233,7 +233,7 @@ fn files_of_other_tools_get_a_seal_by_name() {
     );
     sandbox.sealift(&["check"]).exits(0);
     assert_eq!(sandbox.show("a", "web"), value.as_bytes());
-    rekey(&sandbox, &["--adopt", "a"]).exits(0).says("0 re-encrypted, 1 unchanged");
+    rekey(&sandbox, &["--adopt", "a"]).exits(0).says("nothing to re-encrypt, 1 unchanged");
 }
 
 #[test]

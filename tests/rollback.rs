@@ -24,6 +24,7 @@ fn nix_a_former_system_comes_back_with_its_secrets() {
         .on("rollback", &["--json"])
         .exits(0)
         .says("back to generation 2")
+        .says("· closure ")
         .says("! token (version 3 → version 2: an older version comes back)");
     assert_eq!((&run.result()["outcome"], &run.result()["generation"]), (&"done".into(), &2.into()));
     assert_eq!(machine.calls(), ["test 0", "boot 0"]);
@@ -105,7 +106,12 @@ fn nix_generations_tell_what_each_would_do() {
     let date = third["date"].as_str().unwrap();
     assert!(date.starts_with("20") && date.ends_with('Z') && !date.starts_with("1970"), "the link's own date: {date}");
     assert!(all.iter().all(|generation| generation["cannot_open"].as_array().unwrap().is_empty()));
-    machine.on("generations", &[]).exits(0).prints("brings back older values of token").prints("current; running");
+    machine
+        .on("generations", &[])
+        .exits(0)
+        .prints("generation  made ")
+        .prints("brings back older values of token")
+        .prints("current; running");
     // Another host key: what was sealed to the previous one does not open any more.
     std::fs::copy(machine.sandbox.path("keys/db.pub"), machine.root.join("etc/ssh/ssh_host_ed25519_key.pub")).unwrap();
     let report = machine.on("generations", &["--json"]).exits(0).json();

@@ -32,6 +32,11 @@ pub trait Ask: Send + Sync {
         false
     }
 
+    /// A line that may be seen, such as a date. None without a terminal.
+    fn answer(&self, _question: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// A yes or no. Without a terminal the answer is no.
     fn confirm(&self, question: &str) -> Result<bool>;
 }

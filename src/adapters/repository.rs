@@ -81,6 +81,8 @@ impl Fleet {
         let (journal, paths) = Journal::open(&self.root, &git.place_of(&self.root)?)?;
         if let Some(paths) = &paths {
             finished(paths);
+            // What git is not told is told by `check`.
+            let _untold = git.stage(&paths.iter().map(|path| self.root.join(path)).collect::<Vec<_>>());
         }
         // What was read before the lock was held may be another's former policy by now.
         let text = files::read(&self.root.join(policy::FILE), parse::LIMIT)?;
@@ -90,18 +92,22 @@ impl Fleet {
         Ok((git, journal))
     }
 
-    /// Carries out a change of the fleet's files. If a file comes or goes, the whole change is put into git's index: Nix
-    /// does not see what git does not track, and a policy without its files must not be committed by itself.
+    /// Carries out a change of the fleet's files, and puts it into git's index, with the policy that it follows: Nix does not
+    /// see what git does not track, and neither may be committed without the other.
     ///
     /// # Errors
     /// When nothing was changed. That git could not be told is no failure of the change: `Ok(Some(why))`.
     pub fn commit(&self, git: &Git, journal: &Journal, changes: &Changes) -> Result<Option<Error>> {
         signals::check()?;
         journal.commit(changes)?;
-        if !changes.come_or_go() {
+        if changes.is_empty() {
             return Ok(None);
         }
-        let paths: Vec<PathBuf> = changes.paths().iter().map(|path| self.root.join(path)).collect();
+        let mut paths: Vec<PathBuf> = changes.paths().iter().map(|path| self.root.join(path)).collect();
+        let policy = self.root.join(policy::FILE);
+        if !paths.contains(&policy) {
+            paths.push(policy);
+        }
         Ok(git.stage(&paths).err())
     }
 

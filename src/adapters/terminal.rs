@@ -69,6 +69,17 @@ impl Terminal {
         Ok(answer.expose(|bytes| matches!(bytes.trim_ascii().to_ascii_lowercase().as_slice(), b"y" | b"yes")))
     }
 
+    /// Asks for a line that is shown as it is typed. What was typed before the question appeared is no answer to it.
+    ///
+    /// # Errors
+    /// `Interrupted` on Ctrl-C.
+    pub fn answer(&self, question: &str) -> Result<String> {
+        signals::check()?;
+        tcflush(&self.0, QueueSelector::IFlush).map_err(|error| Error::io("cannot use the terminal", error))?;
+        let answer = self.ask(question, false)?;
+        Ok(answer.expose(|bytes| String::from_utf8_lossy(bytes.trim_ascii()).into_owned()))
+    }
+
     /// Whether more was typed or pasted behind the last line. It is thrown away: left alone, it would reach the shell.
     fn overflowed(&self) -> bool {
         let more = self.wait(PASTE);

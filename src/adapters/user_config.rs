@@ -1,5 +1,5 @@
-//! The user's own configuration: what a repository must never decide. Which plugins may run, and which SSH keys are
-//! tried.
+//! The user's own configuration: what a repository must never decide. Which plugins may run, and which identity files are
+//! tried. The person writes it; only the place of an identity that the person names is added to it.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -97,7 +97,7 @@ impl UserConfig {
     }
 }
 
-/// A plugin and an identity file, to be listed on the user's word.
+/// An identity file, and the plugin that it is for, to be listed on the user's word.
 #[derive(Debug)]
 pub struct Listing {
     path: PathBuf,
@@ -111,10 +111,11 @@ impl Listing {
     ///
     /// # Errors
     /// When the file is not understood, or cannot be written, such as one that home-manager links into the Nix store.
-    pub fn new(path: &Path, home: Option<&Path>, plugin: &str, identity: &Path) -> Result<Option<Self>> {
+    pub fn new(path: &Path, home: Option<&Path>, plugin: Option<&str>, identity: &Path) -> Result<Option<Self>> {
         let shown = path.display().to_string();
         let config = UserConfig::load(path, home)?;
-        let there = (config.plugins.contains(plugin), config.identities.iter().any(|known| known == identity));
+        let allowed = plugin.is_none_or(|plugin| config.plugins.contains(plugin));
+        let there = (allowed, config.identities.iter().any(|known| known == identity));
         if there == (true, true) {
             return Ok(None);
         }
@@ -126,17 +127,19 @@ impl Listing {
             .ok_or_else(|| Error::usage(format!("{} is not UTF-8, and cannot stand in {shown}", identity.display())))?;
         let folder = real.parent().unwrap_or(Path::new("/"));
         if real.starts_with("/nix/store") || rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_err() {
-            return Err(Error::usage(format!("{shown} cannot be written here, and must list the plugin")).help(format!(
-                "write `plugins = [\"{plugin}\"]` and `identities = [\"{text}\"]` where it is made, then run this again"
-            )));
+            let error = Error::usage(format!("{shown} cannot be written here, and must list the identity"));
+            let plugins = plugin.map_or_else(String::new, |plugin| format!("`plugins = [\"{plugin}\"]` and "));
+            return Err(
+                error.help(format!("write {plugins}`identities = [\"{text}\"]` where it is made, then run this again"))
+            );
         }
         let before = if real.exists() { Some(files::read(&real, LIMIT)?) } else { None };
         let odd = || Error::usage(format!("{shown} cannot be edited")).help("look whether it is valid TOML");
         let old = std::str::from_utf8(before.as_deref().unwrap_or_default()).map_err(|_| odd())?;
         let mut document: DocumentMut = old.parse().map_err(|_| odd())?;
-        for (key, value, there) in [("plugins", plugin, there.0), ("identities", text, there.1)] {
-            let list = document.entry(key).or_insert_with(|| Item::Value(Value::Array(Array::new())));
-            if !there {
+        for (key, value, there) in [("plugins", plugin, there.0), ("identities", Some(text), there.1)] {
+            if let Some(value) = value.filter(|_| !there) {
+                let list = document.entry(key).or_insert_with(|| Item::Value(Value::Array(Array::new())));
                 list.as_array_mut().ok_or_else(odd)?.push(value);
             }
         }
@@ -197,11 +200,40 @@ mod tests {
     }
 
     #[test]
+    fn a_place_is_added_once_and_the_rest_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let (home, path) = (place.path(), place.path().join(".config/sealift/config.toml"));
+        let add = |identity: &Path| {
+            Listing::new(&path, Some(home), None, identity).and_then(|new| new.map_or(Ok(()), |new| new.write()))
+        };
+        let text = || std::fs::read_to_string(&path).unwrap();
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        add(&home.join("jay.key")).unwrap();
+        assert_eq!(text(), "identities = [\"~/jay.key\"]\n");
+        std::fs::write(&path, "# mine\nidentities = [\"~/jay.key\"] # here\nplugins = [\"x\"]\n").unwrap();
+        add(&home.join("jay.key")).unwrap();
+        add(Path::new("/media/stick/a b.key")).unwrap();
+        let all = "# mine\nidentities = [\"~/jay.key\", \"/media/stick/a b.key\"] # here\nplugins = [\"x\"]\n";
+        assert_eq!(text(), all);
+        // What others could write, or nobody understands, is not added to; the link to a file elsewhere stays one.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+        assert!(add(Path::new("/k")).is_err() && text() == all);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        std::fs::rename(&path, home.join("elsewhere.toml")).unwrap();
+        std::os::unix::fs::symlink(home.join("elsewhere.toml"), &path).unwrap();
+        add(Path::new("/k")).unwrap();
+        assert!(text().contains("\"/k\"") && path.symlink_metadata().unwrap().is_symlink());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        std::fs::write(&path, "identitys = []\n").unwrap();
+        assert!(add(Path::new("/l")).is_err() && text() == "identitys = []\n");
+    }
+
+    #[test]
     fn a_listing_keeps_what_is_there_and_can_be_taken_back() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("config.toml");
         let key = place.path().join("yubikey.txt");
-        let listing = || Listing::new(&path, None, "yubikey", &key);
+        let listing = || Listing::new(&path, None, Some("yubikey"), &key);
         let new = listing().unwrap().unwrap();
         new.write().unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
@@ -225,10 +257,10 @@ mod tests {
         // A link stays one, and what is below the home is named by `~`.
         let link = place.path().join("link.toml");
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        Listing::new(&link, Some(place.path()), "yubikey", &key).unwrap().unwrap().write().unwrap();
+        Listing::new(&link, Some(place.path()), Some("yubikey"), &key).unwrap().unwrap().write().unwrap();
         assert!(link.symlink_metadata().unwrap().is_symlink());
         assert!(std::fs::read_to_string(&path).unwrap().contains("\"~/yubikey.txt\""));
-        assert!(Listing::new(&link, Some(place.path()), "yubikey", &key).unwrap().is_none());
+        assert!(Listing::new(&link, Some(place.path()), Some("yubikey"), &key).unwrap().is_none());
 
         // What others can write is not made longer, and what is not understood is not guessed at.
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();

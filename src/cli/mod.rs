@@ -8,6 +8,8 @@ mod environment;
 mod examples;
 pub mod host;
 mod input;
+mod layout;
+mod matrix;
 mod print;
 mod run;
 mod sarif;
@@ -58,7 +60,7 @@ pub fn main() -> ExitCode {
     };
     let app = App::new(cli.global, command);
     let printer = Arc::clone(app.ui.printer());
-    run::run(&printer, || cli.verb.run(&app))
+    run::run(&printer, || cli.verb.run(&app).inspect(|_| app.ui.say_last()))
 }
 
 /// The same, with the examples where it is a page of the help: nothing else waits for them.

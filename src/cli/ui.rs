@@ -16,7 +16,7 @@ use crate::adapters::prompt::Ask;
 use crate::adapters::terminal::Terminal;
 use crate::cli::input::{Given, text};
 use crate::cli::print::{Around, JSON_VERSION, Printer, line};
-
+use crate::cli::settings;
 use crate::commands::talk::{Event, Talk};
 use crate::domain::address::quoted;
 use crate::domain::foreign::one_line;
@@ -33,6 +33,8 @@ pub struct Ui {
     asking: Mutex<()>,
     /// Whether events are data too.
     streams: AtomicBool,
+    /// What is said once the verb has told what came of it.
+    last: Mutex<Vec<String>>,
 }
 
 impl Deref for Ui {
@@ -63,6 +65,7 @@ impl Ui {
             progress,
             asking: Mutex::default(),
             streams: AtomicBool::new(false),
+            last: Mutex::default(),
         }
     }
 
@@ -79,13 +82,14 @@ impl Ui {
     }
 
     /// Shows how far longer work is.
-    fn progress(&self, done: usize, all: usize) {
+    fn progress(&self, what: &'static str, done: usize, all: usize) {
         if done >= all {
             return self.end_progress();
         }
-        let style = || ProgressStyle::with_template("{bar:30} {pos}/{len}");
+        let style = || ProgressStyle::with_template("{msg} {bar:30} {pos}/{len}");
         self.shown(done as u64, || {
-            ProgressBar::new(all as u64).with_style(style().unwrap_or_else(|_| ProgressStyle::default_bar()))
+            let style = style().unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::new(all as u64).with_style(style).with_message(what)
         });
     }
 
@@ -107,6 +111,21 @@ impl Ui {
         if since.elapsed() >= Duration::from_secs(1) {
             progress.bar.get_or_insert_with(bar).set_position(done);
         }
+    }
+
+    /// Lines of data, through the user's pager where they are read on a terminal. What is foreign in them is one line by now.
+    ///
+    /// # Errors
+    /// As `data`.
+    pub fn paged(&self, lines: &[String]) -> Result<()> {
+        let text = lines.join("\n") + "\n";
+        if let Some(pager) = settings::pager().filter(|_| self.shows_data())
+            && pager.show(&text).is_ok()
+        {
+            return Ok(());
+        }
+        // Where it cannot be started, as git does it.
+        self.data(text.as_bytes())
     }
 
     /// A value, without a copy in any buffer on the way. A reader that went away is no failure.
@@ -148,7 +167,10 @@ impl Ui {
             Event::Note(text) => ("said", text),
             Event::Warning(text) => ("warning", text),
             Event::Step(text) => ("step", text),
-            Event::Progress(..) | Event::Looked(_) => return,
+            Event::Progress(..) | Event::Looked(_) | Event::Last(_) => return,
+            Event::Plan(lines) => {
+                return lines.iter().for_each(|line| self.stream(host, &Event::Note(line.to_string())));
+            }
             Event::Of(host, event) => return self.stream(Some(host), event),
         };
         if self.streams.load(Ordering::Relaxed) {
@@ -160,7 +182,8 @@ impl Ui {
     fn of_host(&self, host: &HostName, event: Event) {
         let text = match event {
             Event::Warning(text) => return self.warn(&format!("{host}: {text}")),
-            Event::Progress(..) | Event::Looked(_) => return,
+            Event::Progress(..) | Event::Looked(_) | Event::Last(_) => return,
+            Event::Plan(lines) => return self.printer.plan(&lines),
             Event::Of(host, event) => return self.of_host(&host, *event),
             Event::Note(text) | Event::Step(text) => text,
         };
@@ -199,6 +222,14 @@ impl Ui {
 
     fn alone(&self) -> MutexGuard<'_, ()> {
         self.asking.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ui {
+    /// Says what is to be said last.
+    pub fn say_last(&self) {
+        let said = std::mem::take(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner));
+        said.iter().for_each(|text| self.say(text));
     }
 }
 
@@ -245,6 +276,11 @@ impl Ask for Ui {
         let _alone = self.alone();
         self.terminal().map_or(Ok(false), |terminal| terminal.confirm(&line(question)))
     }
+
+    fn answer(&self, question: &str) -> Result<Option<String>> {
+        let _alone = self.alone();
+        self.terminal().map(|terminal| terminal.answer(&line(question))).transpose()
+    }
 }
 
 impl Talk for Ui {
@@ -253,8 +289,10 @@ impl Talk for Ui {
         match event {
             Event::Note(text) | Event::Step(text) => self.say(&text),
             Event::Warning(text) => self.warn(&text),
-            Event::Progress(done, all) => self.progress(done, all),
+            Event::Progress(what, done, all) => self.progress(what, done, all),
+            Event::Last(text) => self.last.lock().unwrap_or_else(PoisonError::into_inner).push(text),
             Event::Looked(bytes) => self.looked(bytes),
+            Event::Plan(lines) => self.printer.plan(&lines),
             Event::Of(host, event) => self.of_host(&host, *event),
         }
     }

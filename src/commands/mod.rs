@@ -24,6 +24,7 @@ use crate::adapters::git::Git;
 use crate::adapters::prompt::Ask;
 use crate::adapters::repository::Fleet;
 use crate::commands::talk::{Event, Talk};
+use crate::domain::counted::counted;
 use crate::domain::policy::{FILE, parse};
 use crate::domain::secret::recipient::Recipient;
 use crate::error::Result;
@@ -59,8 +60,9 @@ impl Session {
     /// As `Fleet::lock`.
     pub fn lock(&mut self) -> Result<(Git, Journal)> {
         let talk = self.talk.clone();
-        self.fleet
-            .lock(|paths| talk.event(Event::Note(format!("completed an interrupted change of {} files", paths.len()))))
+        self.fleet.lock(|paths| {
+            talk.event(Event::Note(format!("completed an interrupted change of {}", counted(paths.len(), "file"))));
+        })
     }
 
     /// Carries out a change of the fleet's files.
@@ -68,7 +70,11 @@ impl Session {
     /// # Errors
     /// When nothing was changed.
     pub fn commit(&self, git: &Git, journal: &Journal, changes: &Changes) -> Result<()> {
-        if let Some(error) = self.fleet.commit(git, journal, changes)? {
+        let missed = self.fleet.commit(git, journal, changes)?;
+        if missed.is_none() && !changes.is_empty() {
+            self.talk.event(Event::Last(staged(&changes.paths())));
+        }
+        if let Some(error) = missed {
             self.warn(format!("written, but not added to git: {error}; {}", error.advice().unwrap_or_default()));
         }
         Ok(())
@@ -91,6 +97,12 @@ impl Session {
         let identities = (self.identities)()?;
         if identities.is_empty() { Err(identities.none_at_hand()) } else { Ok(identities) }
     }
+}
+
+/// What is said of files that were put into git's index.
+pub fn staged(paths: &[String]) -> String {
+    let what = if paths.len() <= 3 { paths.join(", ") } else { counted(paths.len(), "file") };
+    format!("staged {what}; to be committed")
 }
 
 /// Takes an edited policy over into the session and the change, if it is valid.

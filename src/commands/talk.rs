@@ -3,6 +3,7 @@
 use secrecy::SecretString;
 
 use crate::adapters::prompt::Ask;
+use crate::domain::line::Line;
 use crate::domain::name::HostName;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::Result;
@@ -16,10 +17,14 @@ pub enum Event {
     Warning(String),
     /// A step of longer work begins.
     Step(String),
-    /// So many of so many are done.
-    Progress(usize, usize),
+    /// So many of so many are done, and what is done.
+    Progress(&'static str, usize, usize),
+    /// What is to be said last, after what came of the verb.
+    Last(String),
     /// So many bytes were looked at; how many there are is not known.
     Looked(u64),
+    /// The plan of a deploy, as it is read.
+    Plan(Vec<Line>),
     /// Something of one host among several.
     Of(HostName, Box<Event>),
 }

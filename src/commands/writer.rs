@@ -10,8 +10,8 @@ use crate::commands::past::Past;
 use crate::commands::{Changes, Session};
 use crate::domain::drift::access::Access;
 use crate::domain::name::FileName;
-use crate::domain::policy::Wanted;
 use crate::domain::policy::edit::public_path;
+use crate::domain::policy::{FILE, Wanted};
 use crate::domain::scan::index;
 use crate::domain::secret::age_header::Fault;
 use crate::domain::secret::plaintext::Plaintext;
@@ -33,6 +33,17 @@ pub struct Sealed {
     /// Who gains and who loses access to what the file holds.
     #[serde(flatten)]
     pub access: Access,
+}
+
+/// Warns where a new value has a date that is past: it would be of a value before it.
+pub fn warn_of_past_date(session: &Session, wanted: &[Wanted<'_>]) {
+    let past = |wanted: &&Wanted<'_>| wanted.secret.expires.is_some_and(|end| end <= session.today);
+    let names: BTreeSet<_> = wanted.iter().filter(past).map(|wanted| wanted.name).collect();
+    for name in names {
+        session.warn(format!(
+            "{name}: its date is past, as `expires` in {FILE} has it: give it the one of the new value, or take it out"
+        ));
+    }
 }
 
 /// Writes new values into a change of the fleet.

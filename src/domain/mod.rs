@@ -1,12 +1,14 @@
 //! The domain: values and decisions only. Nothing here touches a file, a process, the clock, the environment or a terminal.
 
 pub mod address;
+pub mod counted;
 pub mod deploy;
 pub mod doctor;
 pub mod drift;
 pub mod foreign;
 pub mod guarded;
 pub mod level;
+pub mod line;
 pub mod manifest;
 pub mod migrate;
 pub mod name;

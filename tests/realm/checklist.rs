@@ -126,7 +126,7 @@ fn nix_each_row_of_the_checklist_holds_where_it_should_and_fails_where_not() {
     // What a command says is new with a deploy, and must be well after it.
     realm.sealift(&["deploy", "nixos", "--yes"]).exits(0);
 
-    let well = format!("{} checks and 1 secrets are as they should be", checks.len());
+    let well = format!("{} checks and 1 secret are as they should be", checks.len());
     realm.sealift(&["verify", "nixos"]).exits(0).says(&well);
     for (name, check) in checks {
         let (wrong, right) = broken(name, check.as_table().expect("a check"));

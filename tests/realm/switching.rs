@@ -17,7 +17,7 @@ fn nix_a_first_contact_brings_all_that_is_needed_and_lasts() {
     assert_eq!(realm.app_saw("web"), [realm.sandbox.value("first")], "with its value at once");
     // The same again changes nothing, and starts nothing.
     let before = realm.state("web");
-    realm.sealift(&["deploy", "web", "--yes"]).exits(0).says("runs already").says("1 secrets are live already");
+    realm.sealift(&["deploy", "web", "--yes"]).exits(0).says("runs already").says("1 secret is live already");
     assert_eq!((realm.state("web"), realm.app_saw("web").len()), (before, 1));
     realm.is_tidy("web");
 }
@@ -43,7 +43,7 @@ fn nix_a_changed_secret_restarts_its_unit_once_and_all_of_it_is_told_and_taken_b
     realm.sealift(&["status", "web"]).exits(0).prints("up to date");
     let list = realm.sealift(&["generations", "web", "--json"]).exits(0).json();
     assert_eq!(list["generations"].as_array().unwrap().len(), 4);
-    realm.sealift(&["verify", "web"]).exits(0).says("1 secrets are as they should be");
+    realm.sealift(&["verify", "web"]).exits(0).says("1 secret are as they should be");
     realm.sealift(&["doctor"]).exits(0);
 
     let back = "! token (version 2 → version 1: an older version comes back)";

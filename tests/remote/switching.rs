@@ -57,8 +57,8 @@ fn nix_a_change_is_shown_made_recorded_and_taken_back() {
         .sealift(&["deploy", "web", "--yes"])
         .exits(0)
         .says("runs already")
-        .says("secrets: no changes")
-        .says("1 secrets are live already");
+        .says("nothing changes")
+        .says("1 secret is live already");
     assert!(!again.stderr.contains("copying"), "{}", again.stderr);
     assert_eq!(rig.on("web", &["readlink", "/nix/var/nix/profiles/system"]), "system-3-link\n");
 
@@ -77,7 +77,10 @@ fn nix_a_change_is_shown_made_recorded_and_taken_back() {
     assert_eq!(list["generations"].as_array().unwrap().len(), 3);
     assert_eq!(list["generations"][1]["revives"][0], "token");
     rig.forget_calls("web");
-    rig.sealift(&["rollback", "web"]).exits(0).says("! token (version 2 → version 1: an older version comes back)");
+    rig.sealift(&["rollback", "web"])
+        .exits(0)
+        .says("! token (version 2 → version 1: an older version comes back)")
+        .says("· closure ");
     assert_eq!(rig.secret("web", "token"), Some(rig.sandbox.value("first")));
     assert_eq!(rig.calls("web"), ["test 0", "boot 0"]);
     rig.sealift(&["rollback", "web", "--to", "3"]).exits(0);
@@ -116,6 +119,53 @@ fn nix_each_action_goes_as_far_as_it_says_on_another_machine() {
 }
 
 #[test]
+fn nix_a_host_that_was_never_deployed_is_called_that() {
+    if cannot_rig("remote: never deployed") {
+        return;
+    }
+    let rig = Rig::up(&["web"]);
+    let run = rig.sealift(&["status"]).exits(0).prints("web   never deployed");
+    assert!(run.stderr.starts_with("web is up, and nothing of sealift is there yet"), "{}", run.stderr);
+    assert!(!run.text().contains("up to date"), "nobody knows that: {}", run.text());
+    assert_eq!(rig.sealift(&["status", "--json"]).exits(0).json()["hosts"][0]["never_deployed"], true);
+}
+
+#[test]
+fn nix_where_there_is_nothing_to_do_nobody_is_asked() {
+    if cannot_rig("remote: nothing to do") {
+        return;
+    }
+    let rig = Rig::deployed(&["web", "db"]);
+    rig.forget_calls("web");
+    let before = rig.state("web");
+    let run = rig.sealift(&["deploy", "web", "--json"]).exits(0);
+    assert!(run.result()["outcome"] == "nothing" && run.result()["generation"].is_u64(), "{}", run.text());
+    rig.sealift(&["deploy", "web"]).exits(0).says("web: up to date, nothing to do");
+    assert_eq!((rig.calls("web"), rig.state("web")), (Vec::new(), before));
+    // With `--yes` it is activated again, as a script may want that.
+    rig.sealift(&["deploy", "web", "--yes"]).exits(0);
+    assert_eq!(rig.calls("web"), ["test 0", "boot 0"]);
+    // Of two hosts only the one that changes is asked about.
+    rig.system("db", "{ etc.motd = \"second\"; }");
+    rig.commit();
+    let run = rig.sealift(&["deploy", "--all", "--json"]).exits(4);
+    let outcome =
+        |host: &str| run.results().iter().find(|one| one["host"] == host).map(|one| one["outcome"].to_string());
+    assert_eq!(outcome("db").as_deref(), Some("\"declined\""));
+    // What boots next is another system: that is something to do.
+    rig.sealift(&["deploy", "db", "--yes"]).exits(0);
+    rig.system("web", "{ etc.motd = \"third\"; }");
+    rig.commit();
+    rig.sealift(&["deploy", "web", "--action", "test", "--yes"]).exits(0);
+    rig.sealift(&["deploy", "web"]).exits(1).says("declined");
+    // So is a run that was left in the middle.
+    rig.sealift(&["deploy", "web", "--yes"]).exits(0);
+    rig.sealift(&["deploy", "web"]).exits(0);
+    std::fs::write(rig.disk("web", "/var/lib/sealift/deploy/journal.json"), "{").expect("written");
+    rig.sealift(&["deploy", "web"]).exits(9).says("its journal cannot be read");
+}
+
+#[test]
 fn nix_what_cannot_be_activated_live_is_pending_until_the_reboot() {
     if cannot_rig("remote: pending reboot") {
         return;
@@ -144,7 +194,7 @@ fn nix_verify_finds_a_check_and_a_secret_that_are_not_as_they_should_be() {
         "\n[checks.name]\non = [\"*\"]\nhost_name = true\n\n[checks.there]\non = [\"web\"]\nexists = \"/etc/there\"\n",
     );
     std::fs::write(rig.disk("web", "/etc/there"), "").unwrap();
-    rig.sealift(&["verify", "web"]).exits(0).says("2 checks and 1 secrets are as they should be");
+    rig.sealift(&["verify", "web"]).exits(0).says("2 checks and 1 secret are as they should be");
     rig.on(
         "web",
         &[

@@ -36,6 +36,84 @@ fn nix_every_failure_of_a_switch_brings_the_former_state_back_there() {
     assert_eq!(rig.state("web"), good);
 }
 
+/// A journal that says this of any unit.
+fn journal(rig: &Rig, host: &str, lines: &str) {
+    rig.install(
+        host,
+        "journalctl",
+        &format!("#!/bin/sh\necho \"$*\" > /var/log/journalctl.log\ncat <<'E'\n{lines}\nE\n"),
+    );
+}
+
+#[test]
+fn nix_a_unit_that_failed_is_told_with_the_end_of_its_journal() {
+    if cannot_rig("remote: journal of a failed unit") {
+        return;
+    }
+    let rig = Rig::deployed(&["web", "db"]);
+    let value = rig.change(&["web", "db"]);
+    let first = rig.sandbox.value("first");
+    for host in ["web", "db"] {
+        // A service that prints what it was given: the value, and the one before it, stay on the host.
+        journal(
+            &rig,
+            host,
+            &format!("old 1\nold 2\nold 3\nlogin with {value}\nlogin with {first}\nbind: in use\u{1b}[2J\nexit 1"),
+        );
+        std::fs::create_dir_all(rig.disk(host, "/etc/systemctl")).expect("a directory");
+        std::fs::write(
+            rig.disk(host, "/etc/systemctl/status"),
+            format!("asked-for[1]: login with {value}\nasked-for[1]: exit\n"),
+        )
+        .expect("written");
+        rig.fail(host, "test 4");
+    }
+    let run = rig
+        .sealift(&["deploy", "web", "--yes"])
+        .exits(6)
+        .says("units failed: asked-for.service")
+        .says("| asked-for.service: bind: in use\\u{1b}[2J")
+        .says("| asked-for.service: exit 1")
+        .says("(a line with a value of a delivered secret is left out)");
+    assert!(!run.stderr.contains("login with") && !run.stderr.contains("old 1"), "{}", run.stderr);
+    let asked = rig.text("web/disk/var/log/journalctl.log");
+    assert!(asked.contains("--unit=asked-for.service"), "{asked}");
+    // What a unit wrote is in no record: others than root read that.
+    let record = rig.last_record("web").to_string();
+    assert!(record.contains("units failed: asked-for.service") && !record.contains("bind: in use"), "{record}");
+
+    // Several hosts: each is named once in the table, and once with the reason that they share.
+    rig.fail("web", "test 4");
+    let run = rig.sealift(&["deploy", "--all", "--yes"]).exits(6).says("  - db, web: units failed: asked-for.service");
+    assert!(!run.stderr.contains("the deploy failed and was rolled back"), "{}", run.stderr);
+    assert!(!run.text().contains("deploy again"), "{}", run.text());
+    assert_eq!(run.stderr.matches("help:").count(), 1, "{}", run.stderr);
+    // They were there for this alone; no value may be left on a disk.
+    for host in ["web", "db"] {
+        rig.on(host, &["rm", "/usr/bin/journalctl", "/tmp/program", "/etc/systemctl/status"]);
+    }
+}
+
+#[test]
+fn nix_a_unit_that_a_check_wants_is_told_with_the_end_of_its_journal() {
+    if cannot_rig("remote: journal of a checked unit") {
+        return;
+    }
+    let rig = Rig::deployed(&["web"]);
+    rig.declare("\n[checks.app]\non = [\"web\"]\nunit = \"app.service\"\n");
+    // The stand-in for systemctl answers with a file of the system: the unit is active with the first system, and not with the second.
+    rig.system("web", "{ etc.motd = \"active\\n\"; }");
+    rig.commit();
+    rig.install("web", "systemctl", "#!/bin/sh\ncase $* in *is-active*) cat /etc/motd ;; esac\n");
+    rig.sealift(&["deploy", "web", "--yes"]).exits(0);
+    rig.change(&["web"]);
+    journal(&rig, "web", "app: no such table");
+    rig.sealift(&["deploy", "web", "--yes", "--settle", "0"])
+        .exits(6)
+        .says("check app: app.service is not active")
+        .says("| app.service: app: no such table");
+}
+
 #[test]
 fn nix_a_check_that_got_worse_and_a_way_back_that_fails() {
     if cannot_rig("remote: checks") {
@@ -53,7 +131,7 @@ fn nix_a_check_that_got_worse_and_a_way_back_that_fails() {
     let run = rig.sealift(&["deploy", "web", "--yes", "--settle", "0", "--json"]).exits(9);
     let reason = run.result()["reason"].to_string();
     let mut run = run.says("the way back failed too").says("`sealift rollback web --to N`");
-    for part in ["check motd: ", "check shells: ", "the former system: "] {
+    for part in ["check motd: ", "check shells: ", "the previous system: "] {
         run = run.says(part);
         assert!(reason.contains(part), "{part}: {reason}");
     }
@@ -196,11 +274,11 @@ fn nix_a_value_in_what_was_built_stops_a_deploy_before_anything_is_copied() {
     // Without an identity it is said that nobody looked.
     rig.system("web", "{ etc.motd = \"second\"; }");
     rig.commit();
-    rig.sealift(&["deploy", "web", "--yes"]).exits(0).says("no identity was named");
+    rig.sealift(&["deploy", "web", "--yes"]).exits(0).says("no identity was given");
     rig.system("web", "{ etc.motd = \"third\"; }");
     rig.commit();
     let run = rig.sealift(&["deploy", "web", "--yes", "--no-store-scan"]).exits(0);
-    assert!(!run.stderr.contains("no identity was named"), "{}", run.stderr);
+    assert!(!run.stderr.contains("no identity was given"), "{}", run.stderr);
     rig.sealift(&["deploy", "web", "--yes", "--identity", &jay]).exits(0);
     // Nor is one needed where the index of values and its key are at hand.
     rig.sealift(&["scan", "--write-index", "--identity", &jay]).exits(0);

@@ -1,13 +1,15 @@
 //! Where an admin's identity is looked for, in order. Each place that has none, or one that cannot be used, is named
 //! with its reason; nobody is asked for a passphrase here.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::adapters::age::identity::{Identities, Plugins, reason};
 use crate::adapters::age::keyring;
+use crate::adapters::fs::files;
 use crate::adapters::prompt::Ask;
-use crate::domain::secret::recipient::Recipient;
+use crate::domain::secret::recipient::{Key, Recipient};
 use crate::error::{Kind, Result};
 
 /// The name of the identity among the credentials that a service manager passes.
@@ -16,6 +18,9 @@ pub const CREDENTIAL: &str = "sealift-identity";
 pub const DEFAULT_FILE: &str = "identity.age";
 /// What the keyring is called in lists of places.
 pub const KEYRING: &str = "the OS keyring";
+/// How many files of an SSH directory are looked at, and the largest public key, in bytes.
+const SSH_FILES: usize = 512;
+const SSH_PUBLIC: u64 = 64 << 10;
 
 /// The places.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +33,8 @@ pub struct Places {
     pub default_file: Option<PathBuf>,
     /// What the user's configuration names.
     pub configured: Vec<PathBuf>,
+    /// The user's own directory of SSH keys, in which the keys of the fleet's admins are looked for.
+    pub ssh: Option<PathBuf>,
 }
 
 /// Looks everywhere, in order. The keyring is looked at only if no key of an admin of this fleet was found before it:
@@ -65,5 +72,35 @@ pub fn find(places: &Places, admins: &[Recipient], plugins: &Plugins, ask: &Arc<
         }
     }
     places.default_file.iter().chain(&places.configured).for_each(|file| look(&mut found, file));
+    let listed: Vec<_> = admins.iter().filter(|admin| matches!(admin.key(), Key::Ssh(_))).collect();
+    if let Some(directory) = places.ssh.as_deref().filter(|_| !listed.is_empty()) {
+        let known: BTreeSet<_> = found.known().into_keys().collect();
+        let files = ssh_keys(
+            directory,
+            &listed.into_iter().filter(|key| !known.contains(&key.fingerprint())).collect::<Vec<_>>(),
+        );
+        if files.is_empty() && known.is_empty() {
+            found.add_unusable(directory.display().to_string(), "it holds no SSH key that is listed as an admin's");
+        }
+        files.iter().for_each(|file| look(&mut found, file));
+    }
     Ok(found)
+}
+
+/// The private keys of this directory whose public half, which lies beside each, is one of these. Others are not opened: a
+/// passphrase is asked for those alone that the fleet lists.
+fn ssh_keys(directory: &Path, listed: &[&Recipient]) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten().take(SSH_FILES);
+    let public = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "pub"));
+    let is_listed = |path: &PathBuf| {
+        // A home kept elsewhere links its public keys.
+        let text = std::fs::canonicalize(path).ok().and_then(|real| files::read(&real, SSH_PUBLIC).ok());
+        String::from_utf8_lossy(&text.unwrap_or_default())
+            .lines()
+            .filter_map(|line| Recipient::parse(line).ok())
+            .any(|key| listed.contains(&&key))
+    };
+    let mut private: Vec<_> = public.filter(is_listed).map(|path| path.with_extension("")).collect();
+    private.sort();
+    private
 }

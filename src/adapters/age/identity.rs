@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use age::DecryptError;
+use age::ssh::UnsupportedKey;
 use age_core::format::{FileKey, Stanza};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -14,6 +15,8 @@ use crate::adapters::age::armor::{dearmored, plain};
 pub use crate::adapters::age::plugin::Plugins;
 use crate::adapters::fs::files;
 use crate::adapters::prompt::Ask;
+use crate::domain::address::quoted;
+use crate::domain::foreign::{cut, one_line};
 use crate::domain::guarded::guarded;
 use crate::domain::name::FileName;
 use crate::domain::secret::plaintext::Plaintext;
@@ -291,6 +294,18 @@ impl Identities {
                     Ok(identities)
                 });
                 self.add_vault(vault, recipient);
+            }
+            age::ssh::Identity::Unsupported(UnsupportedKey::EncryptedSsh(cipher)) => {
+                let cipher = cut(&one_line(&cipher), 40);
+                return Err(unusable(
+                    label,
+                    &format!("its passphrase protects it with {cipher}, which is not read here"),
+                )
+                .help(format!("encrypt it with another cipher: `ssh-keygen -p -Z aes256-ctr -f {}`", quoted(label))));
+            }
+            age::ssh::Identity::Unsupported(UnsupportedKey::EncryptedPem) => {
+                return Err(unusable(label, "it is in the old PEM form, and behind a passphrase")
+                    .help(format!("bring it into the present form: `ssh-keygen -p -f {}`", quoted(label))));
             }
             age::ssh::Identity::Unsupported(_) => {
                 return Err(unusable(label, "this type of SSH key cannot open files: it only signs"));

@@ -91,11 +91,6 @@ impl Changes {
         self.0.is_empty()
     }
 
-    /// Whether a file comes or goes. A file that only changes is one that git follows already.
-    pub fn come_or_go(&self) -> bool {
-        self.0.iter().any(|change| change.before.is_none() || change.after.is_none())
-    }
-
     /// The paths, from the top of the fleet.
     pub fn paths(&self) -> Vec<String> {
         self.0.iter().map(|change| change.path.clone()).collect()

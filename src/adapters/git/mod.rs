@@ -204,6 +204,13 @@ impl Git {
             .collect()
     }
 
+    /// The repository that this one is a submodule of; none where it is none.
+    pub fn above(&self) -> Option<PathBuf> {
+        let told = self.call().args(["rev-parse", "--show-superproject-working-tree"]).read().ok()?;
+        let text = String::from_utf8(told).ok()?;
+        Some(text.trim_end_matches('\n')).filter(|text| !text.is_empty()).map(PathBuf::from)
+    }
+
     /// Puts files and removals into the index, so that a git flake sees them.
     ///
     /// # Errors
@@ -226,14 +233,27 @@ impl Git {
         let listed = there.iter().fold(String::new(), |text, name| text + name + "\n");
         let hash = self.call().args(["hash-object", "-w", "--no-filters", "--stdin-paths"]).input(listed);
         let objects = String::from_utf8_lossy(&told(hash)?).into_owned();
+        let modes = self.modes()?;
         let mut index = Vec::new();
         for (name, object) in there.iter().zip(objects.lines()) {
-            index.extend_from_slice(format!("100644 {object}\t{name}\0").as_bytes());
+            let mode = modes.get(name.as_bytes()).map_or("100644", String::as_str);
+            index.extend_from_slice(format!("{mode} {object}\t{name}\0").as_bytes());
         }
         for name in &gone {
             index.extend_from_slice(format!("0 {}\t{name}\0", "0".repeat(40)).as_bytes());
         }
         told(self.call().args(["update-index", "--add", "-z", "--index-info"]).input(index)).map(drop)
+    }
+
+    /// The files of the index that are not plain ones, with their modes: a program that is changed stays one.
+    fn modes(&self) -> Result<BTreeMap<Vec<u8>, String>> {
+        let listed = self.call().args(["ls-files", "--stage", "-z"]).read()?;
+        let entry = |record: &[u8]| {
+            let at = record.iter().position(|byte| *byte == b'\t')?;
+            let mode = String::from_utf8_lossy(record.get(..6)?).into_owned();
+            (mode != "100644").then(|| (record.get(at + 1..).unwrap_or_default().to_vec(), mode))
+        };
+        Ok(listed.split(|byte| *byte == 0).filter_map(entry).collect())
     }
 
     /// Every file that git tracks, or would if it were told to, from the top of the work tree.

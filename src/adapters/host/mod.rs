@@ -15,4 +15,5 @@ pub mod profile;
 pub mod run_dir;
 pub mod systemd;
 pub mod tmpfs;
+pub mod unit_log;
 pub mod units;

@@ -359,7 +359,7 @@ fn holds(text: &[u8], word: &[u8]) -> bool {
 /// Tells what of the past still holds the value: in how many objects it is.
 fn traces(session: &Session, git: &Git, needle: &Plaintext, relative: &str, report: &mut Report) -> Result<usize> {
     let talk = session.talk.clone();
-    let progress = |done, all| talk.event(Event::Progress(done, all));
+    let progress = |done, all| talk.event(Event::Progress("looking through the history", done, all));
     let found = history::search(git, |content| needle.expose(|needle| holds(content, needle)), progress);
     let found = match found {
         Ok(found) => found,

@@ -8,6 +8,7 @@ use crate::adapters::host::{closure, probe};
 use crate::domain::deploy::checks::with_commands;
 use crate::domain::deploy::protocol::Look;
 use crate::domain::name::HostName;
+use crate::domain::policy::Probe;
 use crate::error::{Error, Result};
 
 /// What a look at all checks found: each by name, with what is wrong, if anything.
@@ -62,10 +63,21 @@ pub fn compare(
     }
 }
 
+/// The units of the checks that an error of `compare` names.
+pub fn units<'a>(checks: &'a [Look], error: &'a Error) -> impl Iterator<Item = &'a str> {
+    let names = move |check: &Look| {
+        let named = format!("check {}: ", check.name);
+        std::iter::once(error).chain(error.parts()).any(|one| one.message().starts_with(&named))
+    };
+    checks.iter().filter(move |check| names(check)).filter_map(|check| match &check.probe {
+        Probe::Unit(unit) => Some(unit.as_str()),
+        _ => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::policy::Probe;
 
     #[test]
     fn only_what_got_worse_fails() {

@@ -205,7 +205,7 @@ fn change(root: &Root, order: &Order, user: u32, reporter: &Arc<Reporter>) -> Re
         .as_deref()
         .map_or(Ok(()), |to| etc_nixos::prepare(root, to))
         .and_then(|()| transaction::run(root, &bench, reporter, order, switch, user, rollback::go))
-        .unwrap_or_else(|error| Ended { outcome: Outcome::Failed, failure: Some(error) });
+        .unwrap_or_else(|error| Ended::failed(Outcome::Failed, error));
     if ended.outcome == Outcome::Lost {
         return Ok(HostEvent::GoesDown);
     }
@@ -222,7 +222,7 @@ fn verdict(root: &Root, order: &Order, ended: &Ended) -> Verdict {
         generation: profile::current(root),
         running: root.store_path(closure::RUNNING),
         until_reboot: until_reboot(root, order, ended.outcome),
-        failure: ended.failure.as_ref().map(Failure::from),
+        failure: ended.failure.as_ref().map(|failure| Failure::from(failure).with_journal(&ended.unit_log)),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::error::{Error, Kind, Result};
 /// Goes back because of an error, and says how that ended.
 pub fn go(transaction: &mut Transaction<'_>, why: Error) -> Ended {
     let Work::Switch(switch) = transaction.journal.order.work.clone() else {
-        return Ended { outcome: Outcome::Failed, failure: Some(why) };
+        return Ended::failed(Outcome::Failed, why);
     };
     // Nothing can be started any more: the journal stays, and the next boot goes on from here.
     if units::goes_down(transaction.root) {
@@ -42,12 +42,10 @@ pub fn go(transaction: &mut Transaction<'_>, why: Error) -> Ended {
     faults.extend(transaction.bench.end_journal().err());
     if faults.is_empty() {
         if untouched {
-            return Ended { outcome: Outcome::Failed, failure: Some(why) };
+            return Ended::failed(Outcome::Failed, why);
         }
-        return Ended {
-            outcome: Outcome::RolledBack,
-            failure: Some(rolled_back(transaction.root, &switch, &transaction.journal, &why)),
-        };
+        let failure = rolled_back(transaction.root, &switch, &transaction.journal, &why);
+        return Ended::failed(Outcome::RolledBack, failure);
     }
     let words = words_of(&transaction.journal.order);
     let failure = Error::all(Kind::Person, format!("{}, and the way back failed too", why.message()), faults).help(
@@ -56,7 +54,7 @@ pub fn go(transaction: &mut Transaction<'_>, why: Error) -> Ended {
     // Of several checks that got worse the message tells only how many.
     let why: Vec<&str> = reasons(&why).skip(1).collect();
     let failure = if why.is_empty() { failure } else { failure.because(why.join("\n")) };
-    Ended { outcome: Outcome::Person, failure: Some(failure) }
+    Ended::failed(Outcome::Person, failure)
 }
 
 fn rolled_back(root: &Root, switch: &Switch, journal: &Journal, why: &Error) -> Error {
@@ -194,7 +192,8 @@ pub fn recover(root: &Root, bench: &Bench, asked: &Order, reporter: &Arc<Reporte
     let finish = journal.reached >= Step::Profile && !journal.back && switch.acknowledge.is_none() && facts.is_ok();
     let reporter = Arc::clone(reporter);
     // Nobody is waited for here: who had to come did not.
-    let mut transaction = Transaction { root, bench, reporter, journal, facts: facts.unwrap_or_default(), user: 0 };
+    let mut transaction =
+        Transaction { root, bench, reporter, journal, facts: facts.unwrap_or_default(), user: 0, unit_log: Vec::new() };
     let ended = if finish {
         match transaction.make_default(&switch) {
             Ok(()) => bench.end_journal().map(|()| Ended::well(Outcome::Done)),

@@ -9,6 +9,7 @@ use crate::adapters::age::identity::Plugins;
 use crate::adapters::fs::root::Root;
 use crate::commands::install;
 use crate::commands::talk::Talk;
+use crate::domain::counted::counted;
 use crate::domain::manifest::Manifest;
 use crate::domain::manifest::install_status::Tree;
 use crate::error::{Error, Result};
@@ -85,14 +86,15 @@ impl Delivery<'_> {
             && !found.is_empty()
             && found.values().all(Option::is_none)
         {
-            return Ok(format!("{} secrets are live already, as they were sealed", found.len()));
+            let are = if found.len() == 1 { "is" } else { "are" };
+            return Ok(format!("{} {are} live already, as sealed", counted(found.len(), "secret")));
         }
         let owners = if now { install::Owners::MustExist } else { install::Owners::MayCome };
         let mut count = 0;
         for request in self.requests()? {
             count += install::stage(&request, &self.talk, owners)?.secrets.len();
         }
-        Ok(format!("{count} secrets open with the host's keys"))
+        Ok(format!("the host's keys open {}", counted(count, "secret")))
     }
 
     /// Puts everything in place.

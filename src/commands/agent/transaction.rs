@@ -1,5 +1,6 @@
 //! Makes a system the running one, or leaves everything as it was. Each step is written down before it is done.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,8 @@ use crate::adapters::fs::root::Root;
 use crate::adapters::host::ack::Door;
 use crate::adapters::host::activation::{Activation, Program, activate};
 use crate::adapters::host::run_dir::Bench;
-use crate::adapters::host::{closure, home, profile};
+use crate::adapters::host::unit_log::Delivered;
+use crate::adapters::host::{closure, home, profile, unit_log};
 use crate::adapters::{nix, signals};
 use crate::commands::agent::checks;
 use crate::commands::agent::events::Reporter;
@@ -42,6 +44,8 @@ pub struct Transaction<'a> {
     pub facts: Facts,
     /// The user who may acknowledge, by number.
     pub user: u32,
+    /// The last lines of the journals of units that failed.
+    pub unit_log: Vec<String>,
 }
 
 /// The way back from an error, and how that ended.
@@ -53,17 +57,24 @@ pub struct Ended {
     pub outcome: Outcome,
     /// Why.
     pub failure: Option<Error>,
+    /// The last lines of the journals of units that failed.
+    pub unit_log: Vec<String>,
 }
 
 impl Ended {
     /// Well.
     pub fn well(outcome: Outcome) -> Self {
-        Self { outcome, failure: None }
+        Self { outcome, failure: None, unit_log: Vec::new() }
+    }
+
+    /// With a failure.
+    pub fn failed(outcome: Outcome, failure: Error) -> Self {
+        Self { failure: Some(failure), ..Self::well(outcome) }
     }
 
     /// Not yet: the machine is going down, and its next boot finds the journal.
     pub fn later() -> Self {
-        Self { outcome: Outcome::Lost, failure: None }
+        Self::well(Outcome::Lost)
     }
 }
 
@@ -128,8 +139,10 @@ pub fn run(
     let saved = Saved::of(root, &activated(root, switch), &switch.homes)?;
     keep(root, switch, &saved)?;
     let journal = Journal::new(root, order, saved);
-    let mut transaction = Transaction { root, bench, reporter: Arc::clone(reporter), journal, facts, user };
-    let ended = transaction.carry_out(switch, back);
+    let reporter = Arc::clone(reporter);
+    let mut transaction = Transaction { root, bench, reporter, journal, facts, user, unit_log: Vec::new() };
+    let mut ended = transaction.carry_out(switch, back);
+    ended.unit_log = transaction.unit_log;
     if ended.outcome != Outcome::Lost {
         let_go(root);
     }
@@ -209,14 +222,30 @@ impl Transaction<'_> {
             self.step(Step::Activate, "activating the system")?;
             let system = activated(self.root, switch);
             let activation = Activation { system: &system, action: Action::Test, checked: true, engine };
-            let switched = activate(self.root, activation, |line| self.reporter.said(line))?;
-            self.judge(&switched)?;
+            // It ends with the status of the units that failed, and the journal's last lines of each.
+            let delivered = OnceCell::new();
+            let switched = activate(self.root, activation, |line| {
+                if line.contains("units failed: ") {
+                    delivered.get_or_init(|| Delivered::of(self.root));
+                }
+                self.reporter.said(delivered.get().map_or(line, |values: &Delivered| values.without(line)));
+            })?;
+            if let Err(error) = self.judge(&switched) {
+                let failed = switched.newly_failed(self.journal.saved.failed.as_ref());
+                self.unit_log = unit_log::last_lines(self.root, failed);
+                return Err(error);
+            }
             self.keep_values(switch)?;
         }
         if live {
             self.switch_homes(switch)?;
             self.step(Step::Verify, "looking whether all is well")?;
-            checks::compare(self.root, host.as_ref(), &checks, &before, Duration::from_secs(switch.settle))?;
+            let settle = Duration::from_secs(switch.settle);
+            if let Err(error) = checks::compare(self.root, host.as_ref(), &checks, &before, settle) {
+                let failed = checks::units(&checks, &error);
+                self.unit_log = unit_log::last_lines(self.root, failed);
+                return Err(error);
+            }
         }
         // The deployer connects again while the rest is done here: what is left does not touch the network.
         let door = match switch.acknowledge {

@@ -7,6 +7,7 @@
 pub mod attach;
 mod build;
 pub mod closure_scan;
+mod difference;
 pub mod etc_nixos;
 pub mod execute;
 pub mod generations;
@@ -15,6 +16,7 @@ pub mod report;
 pub mod request;
 pub mod rollback;
 pub mod run_store;
+mod watch;
 
 use std::path::Path;
 use std::sync::{PoisonError, RwLock};
@@ -33,7 +35,9 @@ use crate::commands::hosts::select::{Chosen, Needs, Ready, reach_all};
 use crate::commands::hosts::talk::{OfHost, listed};
 use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::diff::{Action, Outcome};
+use crate::domain::deploy::host_facts::Survey;
 use crate::domain::deploy::plan::{Campaign, Item, Plan, State, VERSION};
+use crate::domain::deploy::shown::shown;
 use crate::domain::name::HostName;
 use crate::error::{Error, Kind, Result};
 
@@ -151,11 +155,7 @@ fn again(session: &Session, request: &Request, begun: Begun, mut campaign: Campa
             });
         }
     }
-    for one in &ready {
-        if let Some(item) = campaign.hosts.get(&one.host) {
-            show(&item.plan, session.talk.as_ref());
-        }
-    }
+    show(ready.iter().filter_map(|one| campaign.hosts.get(&one.host)), session.talk.as_ref());
     decide(session, request, begun, campaign, &ready, reports)
 }
 
@@ -255,13 +255,13 @@ fn plan_of(
         // What was not built was not compared.
         match item.unwrap_or_else(|| Err(built.err().unwrap_or_else(|| Error::failed("nix did not build it")))) {
             Ok(item) => {
-                show(&item.plan, session.talk.as_ref());
                 hosts.insert(one.host.clone(), item);
                 going.push(one);
             }
             Err(error) => reports.push(Report::early(&one.host, None, Outcome::Failed, Some(error))),
         }
     }
+    show(hosts.values(), session.talk.as_ref());
     let campaign = Campaign {
         version: VERSION,
         run: begun.run.clone(),
@@ -274,8 +274,9 @@ fn plan_of(
     Ok((campaign, going))
 }
 
-fn show(plan: &Plan, talk: &dyn Talk) {
-    plan.lines().into_iter().for_each(|line| talk.event(Event::Note(line)));
+fn show<'a>(items: impl Iterator<Item = &'a Item>, talk: &dyn Talk) {
+    let plans: Vec<&Plan> = items.map(|item| &item.plan).collect();
+    talk.event(Event::Plan(shown(&plans)));
 }
 
 /// Asks, and carries out what was shown.
@@ -295,6 +296,11 @@ fn decide(
     let (mut going, mut stopped) = (Vec::new(), Vec::new());
     for one in ready {
         match campaign.hosts.get(&one.host).map(|item| &item.plan) {
+            Some(plan) if !request.yes && is_as_planned(request, plan, &one.target.survey) => {
+                let generation = one.target.survey.generation;
+                let report = Report::early(&one.host, Some(plan.clone()), Outcome::Nothing, None);
+                stopped.push(Report { running: plan.former.clone(), generation, ..report });
+            }
             Some(plan) if plan.action == Action::Test && !plan.live() => stopped.push(needs_reboot(&one.host, plan)),
             Some(_) => going.push(one),
             None => {}
@@ -327,6 +333,17 @@ fn decide(
     kept.end();
     reports.sort_by(|a, b| a.host.cmp(&b.host));
     Ok(reports)
+}
+
+/// Whether a host is what the plan would make it, so that nobody has to be asked. With `--yes` it is activated again even so.
+fn is_as_planned(request: &Request, plan: &Plan, survey: &Survey) -> bool {
+    let runs = plan.former.as_ref() == Some(plan.activates());
+    let boots = plan.action == Action::Test || survey.next.as_ref() == Some(&plan.system);
+    let switches = matches!(plan.action, Action::Test | Action::Switch);
+    let delivered = plan.secrets.is_empty() && !plan.until_reboot;
+    let well = !survey.unfinished && survey.busy.is_none();
+    let homes = plan.homes_to_come().next().is_none();
+    switches && well && homes && (plan.only_homes || runs && boots && delivered && request.how.link.is_none())
 }
 
 fn declined(host: &HostName, campaign: &Campaign) -> Report {

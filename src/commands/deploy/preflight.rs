@@ -65,7 +65,23 @@ fn flake(fleet: &Fleet, git: &Git, named: Option<&str>) -> Result<Flake> {
                 .map_err(|error| Error::usage(format!("there is no directory {text}")).because(error))?
         }
     };
+    if !directory.starts_with(&git.top) || !directory.join("flake.nix").is_file() {
+        in_submodule(fleet, git)?;
+    }
     Flake::of(git, &directory)
+}
+
+/// Refuses a fleet in a submodule whose flake is above it: a flake of git does not see into its submodules.
+fn in_submodule(fleet: &Fleet, git: &Git) -> Result<()> {
+    let Some(above) = git.above() else { return Ok(()) };
+    let (inner, above) = (git.top.display(), above.display());
+    Err(Error::usage(format!(
+        "{} is in the git submodule {inner}, and a flake in {above} does not see the files of its submodules",
+        fleet.root.display()
+    ))
+    .help(format!(
+        "move recipients.toml and secrets/ into {above}, beside its flake.nix; or make the submodule a flake of its own, with a flake.nix that has the nixosConfigurations, and deploy that"
+    )))
 }
 
 /// The nearest directory with a flake.nix, from the fleet up to the top of the repository.

@@ -109,7 +109,8 @@ pub fn muster(
             Ok(one) => ready.push(one),
             Err(error) if who.require_all => problems.push(named(&host, error)),
             Err(error) if is_offline(&error) && !chosen.named.contains(&host) => {
-                talk.event(Event::Warning(format!("{host} is skipped: {}", error.in_one_line())));
+                let (why, named) = (error.in_one_line(), format!("{host}: "));
+                talk.event(Event::Warning(format!("{host} is skipped: {}", why.strip_prefix(&named).unwrap_or(&why))));
                 reports.push(Report::early(&host, None, Outcome::Skipped, None));
             }
             Err(error) => reports.push(Report::early(&host, None, Outcome::Failed, Some(error))),

@@ -111,7 +111,7 @@ pub fn new(session: &mut Session, request: &New) -> Result<Made> {
         .map_err(|error| hinted(error, "give another place with `--file FILE`"))?;
     let path = outside(session, &path)?;
     let config = request.directory.join(user_config::FILE);
-    let listing = || Listing::new(&config, request.home.as_deref(), plugin.name, &path);
+    let listing = || Listing::new(&config, request.home.as_deref(), Some(plugin.name), &path);
     // What cannot be listed is said before anything is made; what is written is looked at again by then.
     listing()?;
     let mut plugins = session.plugins.clone();
@@ -153,6 +153,7 @@ pub fn new(session: &mut Session, request: &New) -> Result<Made> {
         kept: label,
         hardware: Some(plugin.what),
         backup: None,
+        listed_in: None,
         second_admin: has_other(&session.fleet.policy, std::slice::from_ref(&recipient)),
         recipient: recipient.canonical().to_owned(),
         files_to_rekey,

@@ -16,6 +16,7 @@ use crate::adapters::prompt::Ask;
 use crate::adapters::signals;
 use crate::adapters::user_config::Listing;
 use crate::commands::{Changes, Session};
+use crate::domain::address::quoted;
 use crate::domain::name::AdminName;
 use crate::domain::policy::edit::Edit;
 use crate::domain::policy::{FILE, Policy, parse};
@@ -25,7 +26,7 @@ use crate::error::{Error, Kind, Result};
 
 /// Where a new key is kept.
 pub enum Keep {
-    /// In the OS keyring, with a backup file.
+    /// In the OS keyring, with a backup file; where no keyring answers, in that file alone.
     Keyring {
         /// The backup that was asked for.
         backup: Option<PathBuf>,
@@ -49,6 +50,18 @@ pub struct New {
     pub keep: Keep,
     /// Whether it may be one more for an admin who has one.
     pub add: bool,
+    /// The user's configuration, in which the place of a file is remembered.
+    pub configuration: Configuration,
+}
+
+/// The user's own configuration.
+pub struct Configuration {
+    /// The file; none where the session has no home.
+    pub file: Option<PathBuf>,
+    /// The home that `~/` in it stands for.
+    pub home: Option<PathBuf>,
+    /// The identity file that is looked at without being listed in it.
+    pub usual: Option<PathBuf>,
 }
 
 /// A key that was made or taken over.
@@ -64,6 +77,8 @@ pub struct Made {
     pub hardware: Option<&'static str>,
     /// The other place where it is kept.
     pub backup: Option<String>,
+    /// The user's configuration, where that lists the file from now on.
+    pub listed_in: Option<String>,
     /// Whether the fleet has another admin: a second way in.
     pub second_admin: bool,
     /// How many sealed files it does not open yet.
@@ -83,37 +98,24 @@ pub struct Shown {
     pub admin: Option<AdminName>,
 }
 
+/// Where a new key goes.
+struct Place {
+    keyring: bool,
+    file: Option<PathBuf>,
+    passphrase: Option<SecretString>,
+}
+
 /// Makes a key and names it in the policy.
 ///
 /// # Errors
-/// When the admin has a key already, the file is there, no keyring answers, or no passphrase is to be had. Nothing is
-/// left then, neither the key nor the policy's line.
+/// When the admin has a key already, the file is there, or no passphrase is to be had. Nothing is left then, neither the
+/// key nor the policy's line.
 pub fn new(session: &mut Session, request: &New) -> Result<Made> {
     allowed(&session.fleet.policy, &request.admin, request.add)?;
-    let (file, passphrase) = match &request.keep {
-        Keep::File { path, plain } => {
-            let path = free(path)?;
-            let passphrase =
-                if *plain { None } else { Some(session.talk.new_passphrase(&path.display().to_string())?) };
-            (Some(path), passphrase)
-        }
-        Keep::Keyring { backup, usual } => {
-            keyring::answers().map_err(without_keyring)?;
-            let file = match backup {
-                Some(path) => Some(outside(session, &free(path)?)?),
-                None if has_other(&session.fleet.policy, &[]) => None,
-                None => Some(outside(session, &usual_backup(usual.as_deref())?)?),
-            };
-            let passphrase = file
-                .as_ref()
-                .map(|path| session.talk.new_passphrase(&format!("the backup {}", path.display())))
-                .transpose()?;
-            (file, passphrase)
-        }
-    };
+    let place = place(session, &request.keep)?;
     let (content, recipient) = identity::generate();
     let mut stored = Stored::default();
-    let made = store(session, request, &content, &recipient, file.as_deref(), passphrase.as_ref(), &mut stored);
+    let made = store(session, request, &content, &recipient, &place, &mut stored);
     let named = match made {
         Ok(named) => named,
         Err(error) => {
@@ -121,14 +123,84 @@ pub fn new(session: &mut Session, request: &New) -> Result<Made> {
             return Err(error);
         }
     };
-    let (kept, backup) = match (&request.keep, file) {
-        (Keep::Keyring { .. }, file) => (discovery::KEYRING.to_owned(), file.map(|file| file.display().to_string())),
-        (Keep::File { .. }, file) => (file.map(|file| file.display().to_string()).unwrap_or_default(), None),
+    let listed_in = match &place.file {
+        Some(file) if !place.keyring => remember(session, &request.configuration, file),
+        _ => None,
     };
+    let file = place.file.map(|file| file.display().to_string());
+    let (kept, backup) =
+        if place.keyring { (discovery::KEYRING.to_owned(), file) } else { (file.unwrap_or_default(), None) };
     let files_to_rekey = adopt(session, named);
     let second_admin = has_other(&session.fleet.policy, std::slice::from_ref(&recipient));
     let recipient = recipient.canonical().to_owned();
-    Ok(Made { admin: request.admin.clone(), recipient, kept, hardware: None, backup, second_admin, files_to_rekey })
+    Ok(Made {
+        admin: request.admin.clone(),
+        recipient,
+        kept,
+        hardware: None,
+        backup,
+        listed_in,
+        second_admin,
+        files_to_rekey,
+    })
+}
+
+/// Decides where a new key goes, and asks for the passphrase of its file.
+fn place(session: &Session, keep: &Keep) -> Result<Place> {
+    let (keyring, file, what) = match keep {
+        Keep::File { path, plain: true } => {
+            return Ok(Place { keyring: false, file: Some(free(path)?), passphrase: None });
+        }
+        Keep::File { path, plain: false } => (false, Some(free(path)?), ""),
+        Keep::Keyring { backup, usual } => {
+            let file = |option| match backup {
+                Some(path) => outside(session, &free(path)?),
+                None => outside(session, &usual_file(usual.as_deref(), option)?),
+            };
+            match keyring::answers() {
+                Ok(()) if backup.is_none() && has_other(&session.fleet.policy, &[]) => (true, None, ""),
+                Ok(()) => (true, Some(file("--backup")?), "the backup "),
+                Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+                Err(error) => {
+                    let file = file("--file")?;
+                    session.note(error.in_one_line());
+                    session.note(format!("the key goes into {} instead, encrypted with a passphrase", file.display()));
+                    (false, Some(file), "")
+                }
+            }
+        }
+    };
+    let passphrase = file.as_ref().map(|path| session.talk.new_passphrase(&format!("{what}{}", path.display())));
+    Ok(Place { keyring, passphrase: passphrase.transpose()?, file })
+}
+
+/// Lists a file in the user's configuration, so that it is found. Says in which; none where that is not needed, or failed,
+/// which costs no key.
+fn remember(session: &Session, configuration: &Configuration, file: &Path) -> Option<String> {
+    let same = |usual: &PathBuf| std::fs::canonicalize(usual).is_ok_and(|usual| usual == file);
+    if configuration.usual.as_ref().is_some_and(same) {
+        return None;
+    }
+    let listed = || {
+        let path = configuration.file.as_ref().ok_or_else(|| Error::failed("HOME is not set"))?;
+        path.parent().map_or(Ok(()), files::make_private_directory)?;
+        if let Some(listing) = Listing::new(path, configuration.home.as_deref(), None, file)? {
+            listing.write()?;
+        }
+        Ok(path)
+    };
+    let remembered: Result<&PathBuf> = listed();
+    match remembered {
+        Ok(path) => Some(path.display().to_string()),
+        Err(error) => {
+            session.warn(format!(
+                "the place of the key is not remembered: {}; give it with `--identity {}`, or list it in the `identities` of your configuration",
+                error.in_one_line(),
+                quoted(&file.display().to_string())
+            ));
+            None
+        }
+    }
 }
 
 /// What was stored so far, to be taken back.
@@ -170,13 +242,12 @@ fn store(
     request: &New,
     content: &Plaintext,
     recipient: &Recipient,
-    file: Option<&Path>,
-    passphrase: Option<&SecretString>,
+    place: &Place,
     stored: &mut Stored,
 ) -> Result<Named> {
     let (git, journal) = session.lock()?;
     let named = named(session, &request.admin, recipient, request.add)?;
-    if let Some(path) = file {
+    if let Some(path) = &place.file {
         if path.starts_with(&git.top) {
             let excluded = git.exclude(path)?;
             session.warn(format!(
@@ -185,10 +256,10 @@ fn store(
                 if excluded { ": it was added to .git/info/exclude, so that git does not take it up" } else { ", where git ignores it" },
             ));
         }
-        identity::write(path, content, passphrase)?;
-        stored.file = Some(path.to_owned());
+        identity::write(path, content, place.passphrase.as_ref())?;
+        stored.file = Some(path.clone());
     }
-    if matches!(request.keep, Keep::Keyring { .. }) {
+    if place.keyring {
         keyring::store(recipient, content).map_err(without_keyring)?;
         stored.entry = Some(recipient.clone());
     }
@@ -226,30 +297,36 @@ fn may_be_named(session: &Session, recipient: &Recipient) -> bool {
         .map_or(true, |text| text.windows(name.len()).any(|part| part == name))
 }
 
-/// Takes a key from a file into the keyring; the file stays, as its backup.
+/// Takes a key from a file into the keyring; the file stays, as its backup. Where no keyring answers, the file is the key's
+/// place, and is remembered.
 ///
 /// # Errors
-/// When the file holds no native age key, no keyring answers, or the key is not an admin's.
-pub fn import(session: &mut Session, path: &Path, admin: Option<&AdminName>, add: bool) -> Result<Made> {
+/// When the file holds no native age key, or the key is not an admin's.
+pub fn import(
+    session: &mut Session,
+    path: &Path,
+    admin: Option<&AdminName>,
+    add: bool,
+    configuration: &Configuration,
+) -> Result<Made> {
     let ask: Arc<dyn Ask> = session.talk.clone();
     let (content, recipient) = identity::native(path, &ask)?;
-    let holder = holder(&session.fleet.policy, &recipient);
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let second_admin = has_other(&session.fleet.policy, std::slice::from_ref(&recipient));
-    let made = |admin: &AdminName, files_to_rekey| Made {
-        admin: admin.clone(),
-        recipient: recipient.canonical().to_owned(),
-        kept: discovery::KEYRING.to_owned(),
-        hardware: None,
-        backup: Some(path.display().to_string()),
-        second_admin,
-        files_to_rekey,
+    let made = |session: &Session, admin: &AdminName, keyring: bool, files_to_rekey| {
+        let file = path.display().to_string();
+        let (kept, backup) = if keyring { (discovery::KEYRING.to_owned(), Some(file)) } else { (file, None) };
+        let listed_in = if keyring { None } else { remember(session, configuration, &path) };
+        let recipient = recipient.canonical().to_owned();
+        let admin = admin.clone();
+        Made { admin, recipient, kept, hardware: None, backup, listed_in, second_admin, files_to_rekey }
     };
-    if let Some(holder) = holder {
+    if let Some(holder) = holder(&session.fleet.policy, &recipient) {
         if admin.is_some_and(|admin| *admin != holder) {
             return Err(Error::usage(format!("this key is {holder}'s")));
         }
-        keyring::store(&recipient, &content).map_err(without_keyring)?;
-        return Ok(made(&holder, 0));
+        let keyring = into_keyring(session, &recipient, &content)?;
+        return Ok(made(session, &holder, keyring, 0));
     }
     let Some(admin) = admin else {
         return Err(Error::usage("no admin of this fleet has this key")
@@ -258,13 +335,27 @@ pub fn import(session: &mut Session, path: &Path, admin: Option<&AdminName>, add
     allowed(&session.fleet.policy, admin, add)?;
     let (git, journal) = session.lock()?;
     let named = named(session, admin, &recipient, add)?;
-    keyring::store(&recipient, &content).map_err(without_keyring)?;
-    let mut stored = Stored { entry: Some(recipient.clone()), ..Stored::default() };
+    let keyring = into_keyring(session, &recipient, &content)?;
+    let mut stored = Stored { entry: keyring.then(|| recipient.clone()), ..Stored::default() };
     if let Err(error) = write(session, &git, &journal, &named, &recipient, &mut stored) {
         stored.undo(session);
         return Err(error);
     }
-    Ok(made(admin, adopt(session, named)))
+    let files_to_rekey = adopt(session, named);
+    Ok(made(session, admin, keyring, files_to_rekey))
+}
+
+/// Puts a key that a file holds into the keyring. Says whether there is one that takes it.
+fn into_keyring(session: &Session, recipient: &Recipient, content: &Plaintext) -> Result<bool> {
+    match keyring::store(recipient, content) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == Kind::Interrupted => Err(error),
+        Err(error) => {
+            session.note(error.in_one_line());
+            session.note("the key stays in its file alone");
+            Ok(false)
+        }
+    }
 }
 
 /// The keys that are found, and whose they are. Only with `unlock` a person is asked for those behind a passphrase.
@@ -384,15 +475,20 @@ pub(super) fn free(path: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn usual_backup(usual: Option<&Path>) -> Result<PathBuf> {
+/// The file of a key where none is named, in a folder that is made.
+fn usual_file(usual: Option<&Path>, option: &str) -> Result<PathBuf> {
     let path = usual.ok_or_else(|| {
-        Error::usage("a key is never in the keyring alone, and HOME is not set")
-            .help("name a file for its backup: `--backup FILE`")
+        Error::usage("there is no place for the key's file: HOME is not set")
+            .help(format!("name the file: `{option} FILE`"))
     })?;
     if let Some(directory) = path.parent() {
         files::make_private_directory(directory)?;
     }
-    free(path).map_err(|error| error.help("that is another identity, perhaps of another fleet: name a file for this one's backup with `--backup FILE`"))
+    free(path).map_err(|error| {
+        error.help(format!(
+            "that is another identity, perhaps of another fleet: name a file for this one, `{option} FILE`"
+        ))
+    })
 }
 
 /// A backup in the repository would travel with it.

@@ -17,14 +17,18 @@ use crate::error::{Error, Result};
 /// How a new recipients.toml begins.
 const POLICY: &str = "\
 # Who may read what: the one place where secrets are declared. Read by sealift, and by Nix through builtins.fromTOML.
-# `sealift check` proves that the files under secrets/ say the same. Safe to edit by hand: then run `sealift rekey`.
+# `sealift check` proves that the files under secrets/ say the same. To change who reads what, edit it here, then run
+# `sealift rekey`, which re-encrypts what the change concerns (`--remove NAME` where somebody loses access; `--dry-run`
+# only shows it), and commit both. `sealift seal NAME --hosts …` declares a new secret, `sealift host add` a new machine.
 version = 1
 
 [admins]
 ";
 
-/// How git treats sealed files: as bytes that are never merged line by line.
-const ATTRIBUTES: &str = "secrets/**/*.age binary merge=binary\n";
+/// How git treats sealed files: as bytes that are never merged line by line. And the policy: with line ends that Nix and we
+/// read, also where core.autocrlf is set.
+const ATTRIBUTES: [(&str, &str); 2] =
+    [("secrets/**/*.age", "secrets/**/*.age binary merge=binary\n"), (FILE, "recipients.toml text eol=lf\n")];
 
 /// What there is now.
 #[derive(Debug, Serialize)]
@@ -69,9 +73,11 @@ pub fn run(directory: &Path, program: &Path) -> Result<Report> {
         }
         _ => String::new(),
     };
-    if !attributes.contains("secrets/**/*.age") {
+    let missing = ATTRIBUTES.iter().filter(|(pattern, _)| !attributes.contains(pattern));
+    let missing: String = missing.map(|(_, line)| *line).collect();
+    if !missing.is_empty() {
         let separator = if attributes.is_empty() || attributes.ends_with('\n') { "" } else { "\n" };
-        put(".gitattributes", &format!("{attributes}{separator}{ATTRIBUTES}"))?;
+        put(".gitattributes", &format!("{attributes}{separator}{missing}"))?;
     }
     if !root.join("secrets").exists() {
         put("secrets/.gitkeep", "")?;

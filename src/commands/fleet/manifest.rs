@@ -3,6 +3,7 @@
 use crate::commands::Session;
 use crate::domain::manifest::Manifest;
 use crate::domain::name::{FileName, HostName};
+use crate::domain::policy::Wanted;
 use crate::error::{Error, Result};
 
 /// Makes the manifest of a host. Needs no key: nothing is opened.
@@ -17,9 +18,11 @@ pub fn run(session: &Session, host: &HostName) -> Result<Manifest> {
     let root = session.fleet.root.to_str().ok_or_else(|| Error::failed("the fleet's path is not UTF-8 text"))?;
     let file_of = |file: &FileName| format!("{}/{}", root.trim_end_matches('/'), file.path());
     let manifest = Manifest::of(policy, host, file_of);
+    let wanted = policy.wanted();
     for entry in &manifest.secrets {
         if session.fleet.root.join(&entry.file).symlink_metadata().is_err() {
-            session.warn(format!("{} has no value yet: `sealift seal {}`", entry.name, entry.sealed_as));
+            let command = wanted.get(entry.sealed_as.as_str()).map(Wanted::first_value).unwrap_or_default();
+            session.warn(format!("{} has no value yet: `{command}`", entry.name));
         }
     }
     Ok(manifest)

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::adapters::git::Git;
 use crate::commands::Session;
+use crate::commands::hosts::connection::is_never_deployed;
 use crate::commands::hosts::select::{Needs, Who, reach_all};
 use crate::domain::deploy::diff::{Outcome, Reboot};
 use crate::domain::deploy::home::State;
@@ -25,6 +26,9 @@ pub struct Row {
     pub reachable: bool,
     /// Why nothing is known of it.
     pub reason: Option<String>,
+    /// Whether that is because no deploy has reached it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub never_deployed: bool,
     /// The system that runs.
     pub running: Option<String>,
     /// The specialisation that this is, if it is one.
@@ -93,6 +97,7 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
             Ok(one) => row(session, &host, one.target.survey, &mut ahead),
             Err(error) => Ok(Row {
                 reachable: error.kind() != Kind::Unreachable,
+                never_deployed: is_never_deployed(&error),
                 reason: Some(match error.advice() {
                     Some(help) => format!("{}; {help}", error.in_one_line()),
                     None => error.in_one_line(),
@@ -131,6 +136,7 @@ fn row(session: &Session, host: &HostName, survey: Survey, ahead: &mut Ahead) ->
     Ok(Row {
         reachable: true,
         reason: None,
+        never_deployed: false,
         nixos_version: running.as_ref().map(|running| running.facts.version.clone()),
         behind: commit.as_deref().and_then(|commit| ahead.commits_since(commit)),
         secrets: out_of_line(session, host, &there)?,

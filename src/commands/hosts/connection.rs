@@ -22,6 +22,14 @@ use crate::domain::name::HostName;
 use crate::domain::policy::{Host, Policy};
 use crate::error::{Error, Kind, Result};
 
+/// What is said of a host that no deploy has reached.
+const NOTHING_THERE: &str = "and nothing of sealift is there yet";
+
+/// Whether a failure says that no deploy has reached the host.
+pub fn is_never_deployed(error: &Error) -> bool {
+    error.message().ends_with(NOTHING_THERE)
+}
+
 /// How long a host may take to say how it is.
 const ANSWER: Duration = Duration::from_secs(30);
 /// How long it may take for what is no switch, such as its checks, of which each has its own time.
@@ -116,7 +124,7 @@ impl Target {
         let survey = match (first?, bring) {
             (Some(survey), _) => survey,
             (None, None) => {
-                return Err(Error::failed(format!("{name} is up, and nothing of sealift is there yet"))
+                return Err(Error::failed(format!("{name} is up, {NOTHING_THERE}"))
                     .help(format!("the first `sealift deploy {name}` brings it")));
             }
             (None, Some(brought)) => {

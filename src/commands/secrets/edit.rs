@@ -10,7 +10,7 @@ use crate::adapters::{age, signals};
 use crate::commands::secrets::rename::unadopted;
 use crate::commands::secrets::seal::{find, fitting};
 use crate::commands::secrets::show::unknown;
-use crate::commands::writer::{Sealed, Writer};
+use crate::commands::writer::{Sealed, Writer, warn_of_past_date};
 use crate::commands::{Changes, Session};
 use crate::domain::name::FileName;
 use crate::domain::secret::plaintext::Plaintext;
@@ -84,6 +84,7 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     let mut writer = Writer::new(session, std::slice::from_ref(wanted))?;
     writer.new_value(wanted, &value, None, &mut changes)?;
     let sealed = writer.sealed.pop();
+    warn_of_past_date(session, std::slice::from_ref(wanted));
     session.commit(&git, &journal, &changes)?;
     Ok(Report { sealed })
 }

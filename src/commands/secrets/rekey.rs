@@ -17,7 +17,7 @@ use crate::domain::drift::access::{Access, Reader, listed};
 use crate::domain::drift::rekey_plan::{Plan, Reseal, Scope, Why, by_reader};
 use crate::domain::migrate::agenix;
 use crate::domain::name::{FileName, HostName, nearest};
-use crate::domain::policy::{Holder, Policy};
+use crate::domain::policy::{Holder, Policy, Wanted};
 use crate::domain::secret::age_header::Mac;
 use crate::domain::secret::inventory::{Found, Inventory};
 use crate::domain::secret::seal::Seal;
@@ -49,6 +49,9 @@ pub struct Report {
     pub unchanged: usize,
     /// Files that the policy asks for and that have no value yet.
     pub missing: Vec<FileName>,
+    /// The commands that give them one.
+    #[serde(skip)]
+    pub first_values: Vec<String>,
     /// Files without a seal that nobody asked to adopt, and what that would do.
     pub unsealed: Vec<Changed>,
     /// Whether nothing was written.
@@ -111,6 +114,7 @@ impl Report {
             changed: plan.reseal.iter().map(changed).collect(),
             unchanged: plan.in_line,
             missing: plan.missing.iter().map(|wanted| wanted.file.clone()).collect(),
+            first_values: plan.missing.iter().map(Wanted::first_value).collect(),
             unsealed: plan.unsealed.iter().map(changed).collect(),
             dry_run,
         }
@@ -365,7 +369,7 @@ pub fn reseal(session: &Session, work: &[Reseal<'_>], inventory: &Inventory, cha
     let results = parallel::map(work, |reseal| {
         let result = signals::check().and_then(|()| one(session, reseal, inventory, &identities, &sealer));
         let done = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
-        session.talk.event(Event::Progress(done, work.len()));
+        session.talk.event(Event::Progress("re-encrypting", done, work.len()));
         result
     });
     let mut failures = Vec::new();

@@ -1,7 +1,9 @@
 //! `rotate`: a new value for a secret, sealed to today's readers. What takes a value away from somebody who knew it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
 
+use jiff::civil::Date;
 use serde::Serialize;
 
 use crate::adapters::age::generate::generate;
@@ -9,9 +11,10 @@ use crate::adapters::fs::files;
 use crate::commands::secrets::list::knowledge;
 use crate::commands::secrets::seal::{Source, find, fitting};
 use crate::commands::secrets::show::unknown;
-use crate::commands::writer::{Sealed, Writer};
-use crate::commands::{Changes, Session};
-use crate::domain::name::{FileName, HostName};
+use crate::commands::writer::{Sealed, Writer, warn_of_past_date};
+use crate::commands::{Changes, Session, adopt_policy};
+use crate::domain::name::{FileName, HostName, SecretName};
+use crate::domain::policy::edit::Edit;
 use crate::domain::policy::{Policy, Wanted};
 use crate::domain::secret::age_header;
 use crate::error::{Error, Kind, Result};
@@ -26,6 +29,28 @@ pub struct Request {
     pub source: Option<Source>,
     /// Make the change that the shape check offers.
     pub fix: bool,
+    /// When the new values expire, where that was said.
+    pub expires: Option<Expiry>,
+}
+
+/// When a value expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// On this day.
+    On(Date),
+    /// It does not.
+    Never,
+}
+
+impl FromStr for Expiry {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "never" => Ok(Self::Never),
+            text => text.parse().map(Self::On).map_err(|_| "a date as 2027-03-01, or `never`".to_owned()),
+        }
+    }
 }
 
 /// What was rotated.
@@ -53,6 +78,9 @@ impl Report {
 /// # Errors
 /// When a name means nothing, or nothing can be written.
 pub fn run(session: &mut Session, request: Request) -> Result<Report> {
+    if let Some(Expiry::On(end)) = request.expires.filter(|next| !is_ahead(*next, session.today)) {
+        return Err(Error::usage(format!("--expires {end} is past")).help("give a day after today, or `never`"));
+    }
     let (git, journal) = session.lock()?;
     let chosen = chosen(session, &request)?;
     let policy = &session.fleet.policy;
@@ -90,8 +118,61 @@ pub fn run(session: &mut Session, request: Request) -> Result<Report> {
         }
     }
     report.rotated = writer.sealed;
+    let rotated = |wanted: &&Wanted<'_>| report.rotated.iter().any(|sealed| sealed.file == wanted.file);
+    let rotated: Vec<Wanted<'_>> = wanted.iter().filter(rotated).cloned().collect();
+    if let Some(text) = dates(session, &rotated, request.expires)? {
+        adopt_policy(session, text, &mut changes)?;
+    }
     session.commit(&git, &journal, &changes)?;
     Ok(report)
+}
+
+fn is_ahead(next: Expiry, today: Date) -> bool {
+    !matches!(next, Expiry::On(end) if end <= today)
+}
+
+/// The policy with the next dates of the secrets that have new values; none where none is given.
+fn dates(session: &Session, rotated: &[Wanted<'_>], given: Option<Expiry>) -> Result<Option<String>> {
+    let dated: BTreeMap<&SecretName, Option<Date>> =
+        rotated.iter().map(|wanted| (wanted.name, wanted.secret.expires)).collect();
+    let mut edit = Edit::new(&session.fleet.text)?;
+    let mut edited = false;
+    for (name, date) in dated {
+        let next = match (given, date) {
+            (Some(next), _) => Some(next),
+            (None, Some(date)) => asked(session, name, date)?,
+            (None, None) => None,
+        };
+        match next {
+            Some(Expiry::On(end)) => edit.set_field(name, "expires", &end.to_string())?,
+            Some(Expiry::Never) => edit.unset_field(name, "expires")?,
+            None => {
+                let of: Vec<_> = rotated.iter().filter(|wanted| wanted.name == name).cloned().collect();
+                warn_of_past_date(session, &of);
+                continue;
+            }
+        }
+        edited = true;
+    }
+    Ok(edited.then(|| edit.text()))
+}
+
+/// Asks when a new value expires. None where nobody can be asked, or the date stays.
+fn asked(session: &Session, name: &SecretName, date: Date) -> Result<Option<Expiry>> {
+    let (was, keeps) = if date <= session.today { ("expired", "leaves it") } else { ("expires", "keeps that") };
+    let question =
+        format!("{name} {was} on {date}. When does the new value expire? (YYYY-MM-DD, never; Enter {keeps}): ");
+    for _ in 0..3 {
+        match session.talk.answer(&question)?.as_deref() {
+            None | Some("") => return Ok(None),
+            Some(text) => match text.parse::<Expiry>() {
+                Ok(next) if is_ahead(next, session.today) => return Ok(Some(next)),
+                Ok(_) => session.note("that day is past; give one after today"),
+                Err(wanted) => session.note(format!("not understood: {wanted}")),
+            },
+        }
+    }
+    Err(Error::failed(format!("no date for {name}; nothing changed")).help("`--expires DATE`, or `--expires never`"))
 }
 
 fn chosen(session: &Session, request: &Request) -> Result<BTreeSet<FileName>> {

@@ -9,7 +9,7 @@ use crate::adapters::age;
 use crate::adapters::age::generate::generate;
 use crate::adapters::fs::files;
 use crate::commands::secrets::show::unknown;
-use crate::commands::writer::{Sealed, Writer};
+use crate::commands::writer::{Sealed, Writer, warn_of_past_date};
 use crate::commands::{Changes, Session, scan};
 use crate::domain::name::{FileName, HostName, SecretName, UnitName};
 use crate::domain::policy::edit::{Declaration, Edit, selector_texts};
@@ -97,6 +97,7 @@ pub fn run(session: &mut Session, mut request: Request) -> Result<Report> {
         writer.new_value(wanted, &value, public, &mut changes)?;
     }
     let sealed = writer.sealed;
+    warn_of_past_date(session, &wanted);
     session.commit(&git, &journal, &changes)?;
     if let Some(path) = values.shred {
         files::shred(&path)
@@ -146,6 +147,10 @@ fn declare(
     if policy.secrets[name.as_str()].hosts.is_empty() {
         return Err(Error::usage(format!("{name} would be for no host: the fleet has none yet"))
             .help("add one: `sealift host add NAME --key-file FILE`"));
+    }
+    if let Some(end) = policy.secrets[name.as_str()].expires.filter(|end| *end <= session.today) {
+        return Err(Error::usage(format!("--expires {end} is past, and the value is new"))
+            .help("give the day on which this value ends, or leave it out"));
     }
     changes.write(FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
     session.fleet.policy = policy;

@@ -31,7 +31,7 @@ pub fn unknown(session: &Session, file: &FileName) -> Error {
     }
     if wanted.contains_key(file) {
         return Error::usage(format!("{file} is declared, but has no value yet"))
-            .help(format!("seal one: `sealift seal {file}`"));
+            .help(format!("give it one: `{}`", wanted[file].first_value()));
     }
     match nearest(file.as_str(), wanted.keys().map(FileName::as_str)) {
         Some(near) => error.help(format!("did you mean {near}?")),

@@ -138,6 +138,14 @@ pub struct SecretChange {
     pub known_to: BTreeSet<String>,
 }
 
+impl SecretChange {
+    /// Who should not know the older value, and does.
+    pub fn known(&self) -> String {
+        let names: Vec<&str> = self.known_to.iter().map(String::as_str).collect();
+        if names.is_empty() { String::new() } else { format!("; known to {}, which was removed", names.join(", ")) }
+    }
+}
+
 /// What becomes of the secrets between two systems, by name. `removed`: the hosts that were removed, by the fingerprints of
 /// their keys.
 pub fn secret_changes(before: &[Carried], after: &[Carried], removed: &BTreeMap<String, String>) -> Vec<SecretChange> {
@@ -183,40 +191,6 @@ pub fn secret_units(changes: &[SecretChange], after: &[Carried]) -> BTreeSet<Str
         })
     };
     after.iter().filter(new_bytes).flat_map(|secret| secret.units.iter().cloned()).collect()
-}
-
-/// The packages that differ between two closures, given as store paths, one a line: a name and its versions before and
-/// after.
-pub fn packages_between(before: &[String], after: &[String]) -> Vec<String> {
-    let (before, after) = (versions(before), versions(after));
-    let names: BTreeSet<&&str> = before.keys().chain(after.keys()).collect();
-    let shown = |versions: Option<&BTreeSet<&str>>| match versions {
-        None => "∅".to_owned(),
-        Some(versions) => {
-            let named: Vec<&str> =
-                versions.iter().map(|version| if version.is_empty() { "ε" } else { *version }).collect();
-            named.join(", ")
-        }
-    };
-    names
-        .into_iter()
-        .filter(|name| before.get(**name) != after.get(**name))
-        .map(|name| format!("{name}: {} → {}", shown(before.get(*name)), shown(after.get(*name))))
-        .collect()
-}
-
-/// The versions in a closure, by package. A version begins after the first dash that a digit follows, as Nix splits names.
-fn versions(paths: &[String]) -> BTreeMap<&str, BTreeSet<&str>> {
-    let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for path in paths {
-        let Some((_, name)) = path.rsplit('/').next().and_then(|name| name.split_once('-')) else { continue };
-        let digit = |at: usize| name.as_bytes().get(at + 1).is_some_and(u8::is_ascii_digit);
-        let split = name.match_indices('-').map(|(at, _)| at).find(|at| digit(*at));
-        let split = split.and_then(|at| Some((name.get(..at)?, name.get(at + 1..)?)));
-        let (name, version) = split.unwrap_or((name, ""));
-        versions.entry(name).or_default().insert(version);
-    }
-    versions
 }
 
 /// The commands of checks, each as a program and its arguments, by the names of the checks.
@@ -408,6 +382,16 @@ impl Said {
 }
 
 impl Switched {
+    /// The units of the machine that failed, and were not failing before.
+    pub fn newly_failed<'a>(&'a self, before: Option<&'a BTreeSet<String>>) -> impl Iterator<Item = &'a str> {
+        let units = match self {
+            Switched::UnitsFailed(failing) => Some(&failing.units),
+            _ => None,
+        };
+        let new = move |unit: &&String| !before.is_some_and(|before| before.contains(*unit));
+        units.into_iter().flatten().filter(new).map(String::as_str)
+    }
+
     /// Whether the system counts as active. `before`: the units that were failing before it was activated; none where nobody
     /// can tell. What failed and is not among them is new, and so is what nobody named. What people should know of it even so.
     ///
@@ -430,16 +414,14 @@ impl Switched {
         notes.extend(
             unreached.iter().map(|user| format!("the units of {user}, who logged in or out, were not reloaded")),
         );
-        let list = |names: Vec<&String>| names.into_iter().map(String::as_str).collect::<Vec<_>>().join(", ");
-        let new: Vec<_> = units.iter().filter(|unit| !before.is_some_and(|before| before.contains(*unit))).collect();
+        let people = || users.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let new: Vec<_> = self.newly_failed(before).collect();
         match (new.is_empty(), users.is_empty(), notes.is_empty()) {
             (true, true, false) => Ok(notes),
             (true, true, true) => Err("units failed (exit code 4)".to_owned()),
-            (false, true, _) => Err(format!("units failed: {}", list(new))),
-            (true, false, _) => Err(format!("user units failed, of: {}", list(users.iter().collect()))),
-            (false, false, _) => {
-                Err(format!("units failed: {}; and user units of: {}", list(new), list(users.iter().collect())))
-            }
+            (false, true, _) => Err(format!("units failed: {}", new.join(", "))),
+            (true, false, _) => Err(format!("user units failed, of: {}", people())),
+            (false, false, _) => Err(format!("units failed: {}; and user units of: {}", new.join(", "), people())),
         }
     }
 }
@@ -501,14 +483,6 @@ mod tests {
         );
         let units: Vec<_> = secret_units(&changes, &after).into_iter().collect();
         assert_eq!(units, ["more.service", "new.service", "old.service"]);
-    }
-
-    #[test]
-    fn packages_are_compared_by_name_and_version() {
-        let closure = |names: &[&str]| names.iter().map(|name| format!("/nix/store/aaaa-{name}")).collect::<Vec<_>>();
-        let before = closure(&["linux-6.12", "gcc-lib-13.2", "etc", "old-1"]);
-        let after = closure(&["linux-6.13", "gcc-lib-13.2", "etc", "new-tool-2.0-beta"]);
-        assert_eq!(packages_between(&before, &after), ["linux: 6.12 → 6.13", "new-tool: ∅ → 2.0-beta", "old: 1 → ∅"]);
     }
 
     #[test]

@@ -205,6 +205,8 @@ pub struct Verdict {
 /// How many failures of one host are shown, and how many lines of the causes of each.
 const FAILURES: usize = 200;
 const CAUSES: usize = 20;
+/// How many lines of journals are shown besides.
+const JOURNAL: usize = 40;
 
 /// An error on its way from the host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -222,6 +224,9 @@ pub struct Failure {
     /// The failures of a batch.
     #[serde(default)]
     parts: Vec<Failure>,
+    /// The last lines of the journals of units that failed. They are shown to whoever deploys, and kept in no record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    journal: Vec<String>,
 }
 
 impl From<&Error> for Failure {
@@ -238,6 +243,7 @@ impl From<&Error> for Failure {
             causes,
             help: error.advice().map(str::to_owned),
             parts: error.parts().iter().map(Failure::from).collect(),
+            journal: Vec::new(),
         }
     }
 }
@@ -248,6 +254,12 @@ impl Failure {
         let whole: Vec<&str> = std::iter::once(&self.message).chain(&self.causes).map(String::as_str).collect();
         let parts: Vec<String> = self.parts.iter().take(FAILURES).map(Self::reason).collect();
         if parts.is_empty() { whole.join(": ") } else { format!("{}: {}", whole.join(": "), parts.join("; ")) }
+    }
+
+    /// The same with what units wrote to the journal.
+    #[must_use]
+    pub fn with_journal(self, lines: &[String]) -> Self {
+        Self { journal: lines.to_vec(), ..self }
     }
 
     /// The error as it was on the host.
@@ -266,6 +278,7 @@ impl Failure {
         }
         let mut error = Error::all(kind, self.message, parts);
         self.causes.truncate(CAUSES);
+        self.causes.extend(self.journal.into_iter().take(JOURNAL));
         if !self.causes.is_empty() {
             error = error.because(self.causes.join("\n"));
         }
@@ -291,10 +304,12 @@ mod tests {
             Some(HostEvent::Step { text }) => assert_eq!(text, "x\\ndb: done\\u{9b}2J"),
             other => panic!("{other:?}"),
         }
-        let leaf = || Failure::from(&Error::failed("x").because("y\n".repeat(100)));
+        let lines = vec!["unit: line".to_owned(); 100];
+        let leaf = || Failure::from(&Error::failed("x").because("y\n".repeat(100))).with_journal(&lines);
         let many = || Failure { parts: (0..30).map(|_| leaf()).collect(), ..leaf() };
         let error = Failure { parts: (0..30).map(|_| many()).collect(), ..leaf() }.into_error();
-        assert_eq!(count(&error), (FAILURES, FAILURES * CAUSES));
+        assert_eq!(count(&error), (FAILURES, FAILURES * (CAUSES + JOURNAL)));
+        assert!(!leaf().reason().contains("unit: line"), "what units write goes into no record");
     }
 
     /// What the program of 0.1 said, one line for each kind of answer; recorded on machines of the tests in November 2026. A field
@@ -328,5 +343,7 @@ mod tests {
         let got = serde_json::from_str::<Failure>(&line).unwrap().into_error();
         assert_eq!(format!("{got:?}"), format!("{sent:?}"));
         assert_eq!(got.parts()[0].advice(), Some("restore it"));
+        // A host of before says nothing of journals.
+        assert!(!line.contains("journal"));
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::civil::Date;
 use serde::Serialize;
 
+use crate::domain::counted::counted;
 use crate::domain::drift::access::{Access, listed};
 use crate::domain::drift::status::Standing;
 use crate::domain::level::Level;
@@ -51,6 +52,8 @@ pub enum Rule {
     KnownToFormer,
     /// The value is older than its rotation period, or has ended.
     Overdue,
+    /// A value expires within a week.
+    ExpiresSoon,
     /// No host receives it.
     NoReader,
     /// A weaker kind of key.
@@ -217,16 +220,8 @@ fn drift(file: &FileName, access: Access) -> impl Iterator<Item = Finding> {
 }
 
 fn missing(wanted: &Wanted<'_>) -> Finding {
-    let how = match wanted.secret.generate {
-        Some(_) => format!("sealift rotate {}", wanted.file),
-        None => format!("sealift seal {}", wanted.file),
-    };
-    Finding::error(
-        Rule::Missing,
-        wanted.file.path(),
-        "the policy asks for it and it is not there",
-        format!("seal it: `{how}`"),
-    )
+    let help = format!("give it a value: `{}`", wanted.first_value());
+    Finding::error(Rule::Missing, wanted.file.path(), "the policy asks for it and it is not there", help)
 }
 
 fn of_policy(policy: &Policy) -> Vec<Finding> {
@@ -301,10 +296,24 @@ fn still_known(
     (!others.is_empty()).then(|| Finding::warning(Rule::KnownToFormer, path, what, rotate))
 }
 
+/// How many days ahead the end of a value is told.
+const WEEK: i32 = 7;
+
+fn days(number: i32) -> String {
+    counted(usize::try_from(number).unwrap_or(0), "day")
+}
+
 fn overdue(wanted: &Wanted<'_>, seal: &Seal, today: Date) -> Option<Finding> {
     let rotate = format!("`sealift rotate {}`", wanted.file);
-    if let Some(end) = wanted.secret.expires.filter(|end| *end <= today) {
-        return Some(Finding::warning(Rule::Overdue, wanted.file.path(), format!("the value ended on {end}"), rotate));
+    if let Some(end) = wanted.secret.expires {
+        let left = (end - today).get_days();
+        let help = format!("{rotate} asks for the next date, or takes it with `--expires DATE`");
+        let found = |rule, what| Some(Finding::warning(rule, wanted.file.path(), what, help.clone()));
+        match left {
+            ..=0 => return found(Rule::Overdue, format!("the value expired on {end}")),
+            1..=WEEK => return found(Rule::ExpiresSoon, format!("the value expires on {end}, in {}", days(left))),
+            _ => {}
+        }
     }
     let every = wanted.secret.rotate_every?;
     let age = i64::from((today - seal.made).get_days());

@@ -149,6 +149,13 @@ impl Edit {
         Ok(())
     }
 
+    /// Takes a field from a declared secret.
+    pub fn unset_field(&mut self, name: &SecretName, field: &str) -> Result<()> {
+        let secret = self.implicit("secrets")?.get_mut(name.as_str()).and_then(Item::as_table_like_mut);
+        secret.ok_or_else(|| odd("secrets"))?.remove(field);
+        Ok(())
+    }
+
     /// Removes a declaration.
     pub fn undeclare(&mut self, name: &SecretName) -> Result<()> {
         self.implicit("secrets")?.remove(name.as_str());

@@ -41,7 +41,7 @@ pub fn parse(text: &str) -> Result<Policy> {
     let lines = Lines::of(text);
     if let Some(at) = text.find('\r') {
         return Err(Error::usage(format!("{FILE}:{}: it has CRLF line endings", lines.at(at)))
-            .help("convert it to LF; Nix and git diff read it then as everyone else does"));
+            .help("git's core.autocrlf does that: put `recipients.toml text eol=lf` into .gitattributes, then `rm recipients.toml` and `git checkout recipients.toml`; where it was an editor, save the file with LF"));
     }
     if let Some(at) =
         text.match_indices("<<<<<<< ").map(|(at, _)| at).find(|at| *at == 0 || text.as_bytes()[at - 1] == b'\n')
@@ -97,12 +97,36 @@ fn syntax(text: &str, lines: &Lines, fault: &toml::de::Error) -> Error {
         return at(format!("`{word}` is missing"));
     }
     if let Some((_, expected)) = message.rsplit_once(", expected ").filter(|_| message.starts_with("invalid ")) {
-        return at(format!("a value of the wrong kind, expected {expected}"));
+        let key = source.split_once('=').map(|(key, _)| key.trim()).filter(|key| is_key(key));
+        let named = key.map_or_else(String::new, |key| format!("{key}: "));
+        return at(format!("{named}expected {}", kind(expected)));
     }
     if message.starts_with("duplicate key") {
         return at("this key is given twice".to_owned()).help("keep one of the two");
     }
     at("not valid TOML here".to_owned()).help("look for an unclosed quote or bracket, or a missing `=`")
+}
+
+/// Whether a text is a key of the format, and no value that stands in a wrong place.
+fn is_key(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 24 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}
+
+/// What serde expected, in the words of the file's format.
+fn kind(expected: &str) -> &'static str {
+    let whole = |rest: &str| rest.parse::<u8>().is_ok_and(|bits| matches!(bits, 8 | 16 | 32 | 64));
+    match expected {
+        "a sequence" => "a list, as in [\"…\"]",
+        "a string" => "text in quotes",
+        "a boolean" => "true or false",
+        "a map" => "a table",
+        "an integer" => "a whole number",
+        "a nonzero u32" => "a whole number above 0",
+        other if other.strip_prefix(['u', 'i']).is_some_and(whole) => "a whole number",
+        other if other.contains("enum Generate") => "a table, as in { kind = \"password\" }",
+        other if other.starts_with("struct ") || other.contains("enum ") => "a table",
+        _ => "another kind of value",
+    }
 }
 
 /// Makes the policy out of the raw tables and gathers every fault.
@@ -492,7 +516,27 @@ impl Reader {
             }
             fits.then(|| PathBuf::from(text.value))
         });
-        DeploySettings { engine: raw.engine.unwrap_or_default(), jobs, canary, sign_key }
+        let at_most = raw.at_most.into_iter().filter_map(|(word, count)| self.at_most(policy, &word, &count)).collect();
+        DeploySettings { engine: raw.engine.unwrap_or_default(), jobs, canary, at_most, diff: raw.diff, sign_key }
+    }
+
+    /// Of how many hosts with a tag a deploy is at work at once.
+    fn at_most(&mut self, policy: &Policy, word: &Text, count: &At<u32>) -> Option<(Tag, u32)> {
+        let key = "deploy.at_most";
+        let Some(name) = word.value.strip_prefix('@') else {
+            self.fault(&word.span, key, "not a tag", Some("write it as \"@web\"".into()));
+            return None;
+        };
+        let tag = self.word::<Tag>(&At { span: word.span.clone(), value: name.to_owned() }, key)?;
+        if !policy.hosts.values().any(|host| host.tags.contains(&tag)) {
+            let tags: BTreeSet<&str> = policy.hosts.values().flat_map(|host| &host.tags).map(Tag::as_str).collect();
+            let near = nearest(tag.as_str(), tags);
+            self.fault(&word.span, key, "no host has this tag", near.map(|near| format!("did you mean `@{near}`?")));
+        }
+        if !(1..=256).contains(&count.value) {
+            self.fault(&count.span, key, "out of range", Some("1 to 256".into()));
+        }
+        Some((tag, count.value))
     }
 
     fn check(&mut self, policy: &Policy, name: &Text, raw: RawCheck) -> Option<Check> {

@@ -54,6 +54,8 @@ needed_for_users = true
 engine = "native"
 jobs = 8
 canary = "web"
+diff = "nvd"
+at_most = { "@runner" = 1 }
 [checks.desktop]
 on = ["@runner"]
 unit = "display-manager.service"
@@ -83,7 +85,15 @@ fn each_fault_names_file_line_key_and_mend() {
             "recipients.toml:8: secrets.a.hosts: unknown host `wbe` [did you mean `web`?]",
         ),
         ("[secrets.a]\nhosts = [\"@runners\"]\n", "unknown host `@runners` [did you mean `@runner`?]"),
-        ("[secrets.a]\nhosts = \"web\"\n", "recipients.toml:8: a value of the wrong kind, expected a sequence"),
+        ("[secrets.a]\nhosts = \"web\"\n", "recipients.toml:8: hosts: expected a list, as in [\"…\"]"),
+        ("[secrets.a]\nhosts = [\"web\"]\nmode = 400\n", "recipients.toml:9: mode: expected text in quotes"),
+        ("[secrets.a]\nhosts = [\"web\"]\nper_host = \"yes\"\n", "recipients.toml:9: per_host: expected true or false"),
+        (
+            "[secrets.a]\nhosts = [\"web\"]\ngenerate = \"hex\"\n",
+            "generate: expected a table, as in { kind = \"password\" }",
+        ),
+        ("[deploy]\njobs = \"four\"\n", "recipients.toml:8: jobs: expected a whole number"),
+        ("[secrets]\na = 1\n", "recipients.toml:8: a: expected a table"),
         ("[secrets.a]\nhosts = [\"web\"]\n[secrets.a]\nhosts = []\n", "recipients.toml:9: this key is given twice"),
         (
             "[secrets.a]\nhosts = [\"web\"]\n[secrets.\"a/b\"]\nhosts = [\"web\"]\n",
@@ -124,6 +134,13 @@ fn each_fault_names_file_line_key_and_mend() {
         ("[checks.a]\nhost_name = true\nuser = \"jay\"\n", "only `program` is looked for"),
         ("[checks.a]\nhost_name = true\nunit = \"a.service\"\n", "checks.a: a check looks at exactly one thing"),
         ("[deploy]\ncanary = \"nowhere\"\n", "deploy.canary: not a host of this fleet"),
+        ("[deploy]\nat_most = { \"@nowhere\" = 1 }\n", "deploy.at_most: no host has this tag"),
+        ("[deploy]\nat_most = { web = 1 }\n", "deploy.at_most: not a tag"),
+        // What a repository names is run only where sealift knows it.
+        ("[deploy]\ndiff = \"./dix\"\n", "unknown key or word"),
+        ("[deploy]\ndiff = \"/tmp/nvd\"\n", "unknown key or word"),
+        ("[deploy]\ndiff = \"nvd --version\"\n", "unknown key or word"),
+        ("[deploy]\ndiff = \"sh\"\n", "an unknown key or word"),
         ("[deploy]\nengine = \"nativ\"\n", "[did you mean `native`?]"),
         ("x = [\n", "not valid TOML here"),
         ("<<<<<<< HEAD\n", "recipients.toml:7: a merge left conflict markers"),

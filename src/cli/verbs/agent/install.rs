@@ -9,6 +9,7 @@ use crate::cli::print::Printer;
 use crate::cli::run::Done;
 use crate::commands::install::{self, Report, Request, Strict};
 use crate::commands::talk::Talk;
+use crate::domain::counted::counted;
 use crate::domain::manifest::install_status::{Outcome, Tree};
 
 /// Put a host's secrets in place: on the host, by its own key
@@ -56,7 +57,11 @@ pub fn run(args: Args, named: &[PathBuf], printer: &Printer, talk: &Arc<dyn Talk
         if args.json {
             printer.json(&checked)?;
         } else {
-            printer.say(&format!("the manifest of {} is in order: {} secrets", checked.host, checked.secrets));
+            printer.say(&format!(
+                "the manifest of {} is in order: {}",
+                checked.host,
+                counted(checked.secrets, "secret")
+            ));
         }
         return Ok(None);
     }

@@ -1,6 +1,6 @@
 //! `sealift generations`.
 
-use crate::cli::app::{App, Done};
+use crate::cli::app::{App, Done, table};
 use crate::cli::verbs::deploy::Reach;
 use crate::commands::agent::generations::here;
 use crate::commands::deploy::generations::run as generations;
@@ -29,8 +29,10 @@ pub fn run(args: Args, app: &App) -> Done {
         app.ui.json_as_it_is(&report)?;
         return Ok(None);
     }
-    for generation in &report.generations {
-        app.ui.line(&line(generation))?;
+    if !report.generations.is_empty() {
+        let mut rows = vec![["generation", "made", "nixos", "linux", "secrets", "is"].map(str::to_owned).to_vec()];
+        rows.extend(report.generations.iter().map(row));
+        table(app, &rows)?;
     }
     for home in &report.homes {
         app.ui.line(&format!("home of {}:", home.user))?;
@@ -52,7 +54,7 @@ fn home_line(home: &State, one: &home::Generation) -> String {
     format!("{:>4}  {date}  {package}  {}", one.generation, words.join("; ")).trim_end().to_owned()
 }
 
-fn line(generation: &Generation) -> String {
+fn row(generation: &Generation) -> Vec<String> {
     let or = |text: &Option<String>| text.clone().unwrap_or_else(|| "?".to_owned());
     let marks = [(generation.current, "current"), (generation.running, "running"), (generation.booted, "booted")];
     let mut words: Vec<String> = marks.into_iter().filter(|(is, _)| *is).map(|(_, word)| word.to_owned()).collect();
@@ -67,14 +69,12 @@ fn line(generation: &Generation) -> String {
         words.push(format!("cannot open {}", generation.cannot_open.join(", ")));
     }
     let date = generation.date.clone().unwrap_or_else(|| "?".to_owned());
-    format!(
-        "{:>4}  {date}  {}  linux {}  {} secrets  {}",
-        generation.generation,
+    vec![
+        generation.generation.to_string(),
+        date,
         or(&generation.nixos_version),
         or(&generation.kernel),
-        generation.secrets.len(),
-        words.join("; ")
-    )
-    .trim_end()
-    .to_owned()
+        generation.secrets.len().to_string(),
+        words.join("; "),
+    ]
 }

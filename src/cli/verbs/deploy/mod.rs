@@ -5,9 +5,10 @@ pub mod rollback;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::cli::app::{App, Done, table};
-use crate::cli::args::address;
+use crate::cli::args::{address, time};
 use crate::cli::{environment, settings};
 use crate::commands::deploy::closure_scan::Inspect;
 use crate::commands::deploy::report::Report;
@@ -125,6 +126,10 @@ pub struct Carry {
     /// Begin no other host once one has failed
     #[arg(long)]
     fail_fast: bool,
+    /// How long the canary, and each host of a group of `[deploy] at_most`, is watched before others follow it, such as 10m;
+    /// one whose checks get worse goes back, and no other is begun. Without any of these every host is watched
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    soak: Option<Duration>,
     /// Do not look for the fleet's own values in what was built; with --identity that is done before anything is copied
     #[arg(long)]
     no_store_scan: bool,
@@ -175,7 +180,7 @@ impl Action {
 
 /// A host or a tag.
 #[derive(Clone, Debug)]
-struct Word(Selector);
+pub struct Word(pub Selector);
 
 impl FromStr for Word {
     type Err = String;
@@ -230,6 +235,7 @@ impl Patience {
         Ok(How {
             fail_fast,
             settle: self.settle,
+            soak: Duration::ZERO,
             acknowledge: self.acknowledge,
             ack_address: self.ack_address,
             home: settings::home(),
@@ -249,7 +255,7 @@ impl Carry {
     }
 
     fn how(self) -> Result<How> {
-        self.patience.how(self.fail_fast)
+        Ok(How { soak: self.soak.unwrap_or_default(), ..self.patience.how(self.fail_fast)? })
     }
 }
 
@@ -278,6 +284,9 @@ pub fn run(args: Args, app: &App) -> Done {
         builder: builder(args.build.at, args.build.on_target),
         who,
     };
+    if request.only_homes && !request.how.soak.is_zero() {
+        return Err(Error::usage("a home is not watched: `--soak` is for systems").into());
+    }
     let root = request.who.root.clone();
     let reports = if args.resume { deploy::resume(&session, &request)? } else { deploy::run(&session, &request)? };
     if request.action == diff::Action::Build && !args.json {
@@ -389,7 +398,11 @@ pub fn show_all(mut reports: Vec<Report>, root: &Path, json: bool, app: &App) ->
     if let (1, Some(_)) = (reports.len(), reports.first()) {
         return reports.pop().map_or(Ok(None), |report| show_one(report, root, app));
     }
-    if !json {
+    // One answer for all of them is said once.
+    if reports.iter().all(|report| report.outcome == Outcome::Declined) {
+        return reports.pop().and_then(|report| report.failure).map_or(Ok(None), |failure| Err(failure.into()));
+    }
+    if !json && !app.ui.printer().is_quiet() {
         let mut rows = vec![["host", "outcome", "time", "generation", "next"].map(str::to_owned).to_vec()];
         rows.extend(reports.iter().map(|report| row(report, app)));
         table(app, &rows)?;
@@ -409,6 +422,7 @@ fn ended(reports: Vec<Report>, app: &App) -> Done {
         }
         kinds.push(report.failure.as_ref().map(Error::kind));
         let Some(failure) = report.failure else { continue };
+        let failure = if report.outcome == Outcome::RolledBack { why(failure) } else { failure };
         let told = |other: &Error| (format!("{other:?}"), other.advice().map(str::to_owned));
         // What went wrong on several hosts in the same way is told of them together.
         match failures.iter_mut().find(|(_, other)| told(other) == told(&failure)) {
@@ -430,6 +444,16 @@ fn ended(reports: Vec<Report>, app: &App) -> Done {
         .into())
 }
 
+/// What took a deploy back, where it is told already that it was taken back.
+fn why(failure: Error) -> Error {
+    let Some(cause) = std::error::Error::source(&failure).map(ToString::to_string) else { return failure };
+    let mut lines = cause.lines();
+    let error = Error::all(failure.kind(), lines.next().unwrap_or_default(), failure.parts().to_vec());
+    let rest: Vec<&str> = lines.collect();
+    let error = if rest.is_empty() { error } else { error.because(rest.join("\n")) };
+    failure.advice().map_or(error.clone(), |advice| error.help(advice))
+}
+
 /// A failure that names whom it is about, once.
 fn of_hosts(failure: Error, hosts: &[HostName]) -> Error {
     match hosts {
@@ -447,7 +471,8 @@ fn row(report: &Report, app: &App) -> Vec<String> {
         Outcome::Done if !report.plan.as_ref().is_none_or(|plan| plan.reboot.waits.is_empty()) => {
             "reboot when it suits".to_owned()
         }
-        Outcome::Done | Outcome::Nothing | Outcome::Declined => String::new(),
+        // Why, and what to do, is said below for all whom it concerns.
+        Outcome::Done | Outcome::Nothing | Outcome::Declined | Outcome::Failed | Outcome::RolledBack => String::new(),
         Outcome::PendingReboot => "reboot".to_owned(),
         Outcome::Skipped if report.plan.is_some() => app.ui.command("deploy --resume"),
         Outcome::Skipped => "deploy it once it is up".to_owned(),
@@ -455,7 +480,6 @@ fn row(report: &Report, app: &App) -> Vec<String> {
             let run = report.run.as_ref().map_or_else(String::new, |run| format!(" --attach {run}"));
             app.ui.command(&format!("deploy{host}{run}"))
         }
-        Outcome::Failed | Outcome::RolledBack => "fix it, then deploy again".to_owned(),
         Outcome::Person => format!("look at it: {}", app.ui.command(&format!("generations{host}"))),
     };
     vec![
@@ -505,6 +529,9 @@ pub fn show_one(report: Report, root: &Path, app: &App) -> Done {
             report.running.as_deref().or(report.system.as_deref()).unwrap_or("it")
         )),
         Outcome::PendingReboot => app.ui.say(&format!("{host}: takes effect at the next boot{generation}{until}")),
+        Outcome::Nothing if report.plan.as_ref().is_some_and(|plan| plan.action != diff::Action::DryActivate) => {
+            app.ui.say(&format!("{host}: up to date, nothing to do{generation}; `--yes` activates it again"));
+        }
         Outcome::Nothing => app.ui.say(&format!("{host}: nothing was changed; `--action switch` does it")),
         Outcome::Skipped if report.failure.is_none() => app.ui.say(&format!("{host}: skipped; it is offline")),
         Outcome::Declined

@@ -3,6 +3,7 @@
 use crate::cli::app::{App, Done};
 use crate::cli::settings;
 use crate::commands::fleet::check::{Request, run as check};
+use crate::domain::counted::counted;
 use crate::domain::level::Level;
 
 /// The arguments of `sealift check`.
@@ -44,11 +45,10 @@ pub fn run(args: Args, app: &App) -> Done {
         Level::Error => (errors + 1, warnings),
         Level::Warning => (errors, warnings + 1),
     });
+    let looked = format!("{} for {}", counted(report.files, "sealed file"), counted(report.hosts, "host"));
     app.ui.say(&match (errors, warnings) {
-        (0, 0) => format!("{} sealed files for {} hosts: up to date with recipients.toml", report.files, report.hosts),
-        (errors, warnings) => {
-            format!("{} sealed files for {} hosts: {errors} errors, {warnings} warnings", report.files, report.hosts)
-        }
+        (0, 0) => format!("{looked}: up to date with recipients.toml"),
+        (errors, warnings) => format!("{looked}: {}, {}", counted(errors, "error"), counted(warnings, "warning")),
     });
     Ok(kind)
 }

@@ -4,6 +4,7 @@ use crate::adapters::prompt::Ask;
 use crate::cli::app::{App, Done};
 use crate::cli::verbs::deploy::Reach;
 use crate::commands::fleet::cleanup::{Report, carry_out, plan};
+use crate::domain::counted::counted;
 use crate::error::{Error, Result};
 
 /// The arguments of `sealift cleanup`.
@@ -33,7 +34,9 @@ pub fn run(args: Args, app: &App) -> Done {
         }
         return Ok(None);
     }
-    if !args.yes && !app.ui.confirm(&format!("Remove these {count} files? git keeps them in its history."))? {
+    if !args.yes
+        && !app.ui.confirm(&format!("Remove {}? git keeps what they were in its history.", counted(count, "file")))?
+    {
         return Err(Error::failed("nothing was removed").help("`--yes` does not ask").into());
     }
     let report = carry_out(&mut session, plan)?;
@@ -41,7 +44,10 @@ pub fn run(args: Args, app: &App) -> Done {
         app.ui.json(&report)?;
         return Ok(None);
     }
-    app.ui.say(&format!("removed {count} files; next: look at `git diff --cached --stat`, build, and commit"));
+    app.ui.say(&format!(
+        "removed {}; next: look at `git diff --cached --stat`, build, and commit",
+        counted(report.removed.len(), "file")
+    ));
     Ok(None)
 }
 

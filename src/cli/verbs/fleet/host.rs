@@ -302,8 +302,32 @@ fn list(args: &List, app: &App) -> Done {
 }
 
 fn parsed(keys: &[String], files: &[PathBuf]) -> Result<Vec<Recipient>> {
-    let texts = keys.iter().map(|text| Ok(text.clone())).chain(files.iter().map(|path| read(path)));
-    texts.map(|text| Recipient::parse(&text?)).collect()
+    let given = keys.iter().map(|text| Recipient::parse(&in_one_form(text)));
+    given.chain(files.iter().flat_map(|path| of_file(path))).collect()
+}
+
+/// The public keys of a file: one on each line, with remarks and empty lines between them.
+fn of_file(path: &Path) -> Vec<Result<Recipient>> {
+    let shown = path.display();
+    let text = match read(path) {
+        Ok(text) => text,
+        Err(error) => return vec![Err(error)],
+    };
+    let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
+    let keys = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let keys: Vec<_> = keys
+        .map(|(at, line)| Recipient::parse(&in_one_form(line)).map_err(|error| error.about(format!("{shown}:{at}"))))
+        .collect();
+    if keys.is_empty() {
+        let error = Error::usage(format!("there is no public key in {shown}"));
+        return vec![Err(error.help("name the .pub file of the host's key: /etc/ssh/ssh_host_ed25519_key.pub"))];
+    }
+    keys
+}
+
+/// A key as OpenSSH reads it: with a blank where there are several, or a tab.
+fn in_one_form(line: &str) -> String {
+    line.split([' ', '\t']).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 fn read(path: &Path) -> Result<String> {

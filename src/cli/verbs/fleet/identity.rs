@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use crate::adapters::age::discovery::{DEFAULT_FILE, KEYRING};
+use crate::adapters::age::discovery::KEYRING;
 use crate::cli::app::{App, Done};
 use crate::cli::settings;
 use crate::commands::fleet::hardware::{self, Hardware};
@@ -26,7 +26,8 @@ enum Verb {
         /// Whose key it is
         #[arg(long, value_name = "NAME")]
         admin: AdminName,
-        /// Keep it in this file, sealed to a passphrase, not in the keyring; with hardware, the file that says where it is
+        /// Keep it in this file, encrypted with a passphrase, not in the keyring; your config.toml lists it from then on. With
+        /// hardware, the file that says where it is
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
         /// Keep that file without a passphrase
@@ -41,7 +42,8 @@ enum Verb {
         /// Have age-plugin-fido2-hmac make it with a FIDO2 token
         #[arg(long, group = "hardware")]
         fido2: bool,
-        /// Where the keyring's backup goes [default: identity.age in ~/.config/sealift, unless there is another admin]
+        /// Where the keyring's backup goes, or the key where no keyring answers [default: identity.age in ~/.config/sealift;
+        /// no backup where there is another admin]
         #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "hardware"])]
         backup: Option<PathBuf>,
         /// One more key for an admin who has one
@@ -60,7 +62,7 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Take a key from a file into the keyring; the file stays, as its backup
+    /// Take a key from a file into the keyring; the file stays, as its backup. Without a keyring, it is listed in your config.toml
     Import {
         /// The file, as written by `identity new`, age-keygen or rage-keygen
         #[arg(value_name = "FILE")]
@@ -99,19 +101,18 @@ pub fn run(args: Args, app: &App) -> Done {
                 let new = hardware::New { admin, hardware, options, file, directory, home, add };
                 return made_known(app, &hardware::new(&mut app.session()?, &new)?, json);
             }
+            let configuration = settings::configuration();
             let keep = match file {
                 Some(path) => Keep::File { path, plain },
-                None => Keep::Keyring {
-                    backup,
-                    usual: settings::config_directory().map(|directory| directory.join(DEFAULT_FILE)),
-                },
+                None => Keep::Keyring { backup, usual: configuration.usual.clone() },
             };
-            let made = identity::new(&mut app.session()?, &New { admin, keep, add })?;
+            let made = identity::new(&mut app.session()?, &New { admin, keep, add, configuration })?;
             made_known(app, &made, json)
         }
         Verb::Show { json } => show(app, json),
         Verb::Import { file, admin, add, json } => {
-            let made = identity::import(&mut app.session()?, &file, admin.as_ref(), add)?;
+            let configuration = settings::configuration();
+            let made = identity::import(&mut app.session()?, &file, admin.as_ref(), add, &configuration)?;
             made_known(app, &made, json)
         }
         Verb::Forget { admin, yes } => {
@@ -136,6 +137,9 @@ fn made_known(app: &App, made: &Made, json: bool) -> Done {
             None => made.kept.clone(),
         };
         app.ui.say(&format!("{} is an admin; the key is in {kept}", made.admin));
+        if let Some(configuration) = &made.listed_in {
+            app.ui.say(&format!("{configuration} lists it: it is found without `--identity`"));
+        }
         match &made.backup {
             Some(backup) => app
                 .ui
@@ -158,11 +162,12 @@ fn made_known(app: &App, made: &Made, json: bool) -> Done {
             ),
         }
     }
-    if made.files_to_rekey > 0 {
-        app.ui.say(&format!(
-            "{} sealed files do not open with it yet: run `sealift rekey` with a key that opens them",
-            made.files_to_rekey
-        ));
+    match made.files_to_rekey {
+        0 => {}
+        1 => app.ui.say("1 sealed file does not open with it yet: run `sealift rekey` with a key that opens it"),
+        many => app.ui.say(&format!(
+            "{many} sealed files do not open with it yet: run `sealift rekey` with a key that opens them"
+        )),
     }
     Ok(None)
 }

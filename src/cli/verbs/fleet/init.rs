@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use crate::cli::app::{App, Done};
 use crate::cli::{environment, settings};
 use crate::commands::fleet::{init, takeover};
+use crate::commands::staged;
+use crate::commands::talk::{Event, Talk};
 use crate::domain::name::HostName;
 use crate::error::{Error, Result};
 
@@ -112,6 +114,9 @@ fn show(report: &init::Report, app: &App) {
     }
     for what in &report.not_read {
         app.ui.warn(&format!("not read: {what}"));
+    }
+    if !report.written.is_empty() {
+        app.ui.event(Event::Last(staged(&report.written)));
     }
     if !report.not_read.is_empty() {
         app.ui.say("nothing of the flake is evaluated: add hosts that are not listed by their names: sealift host add NAME --ssh NAME");

@@ -83,8 +83,13 @@ fn progress(who: &Who, json: bool, app: &App) -> Done {
 }
 
 fn line(row: &Row) -> Vec<String> {
-    if !row.reachable {
-        return vec![row.host.to_string(), "unreachable".to_owned()];
+    if row.reason.is_some() {
+        let what = match (row.reachable, row.never_deployed) {
+            (false, _) => "unreachable",
+            (true, true) => "never deployed",
+            (true, false) => "not known",
+        };
+        return vec![row.host.to_string(), what.to_owned()];
     }
     let unknown = || "?".to_owned();
     let commit = match (&row.commit, row.behind) {
@@ -114,8 +119,8 @@ fn line(row: &Row) -> Vec<String> {
 
 /// A note about a host, named once.
 fn of(host: &HostName, note: &str) -> String {
-    let named = format!("{host}: ");
-    if note.starts_with(&named) { note.to_owned() } else { named + note }
+    let named = |after| note.strip_prefix(host.as_str()).is_some_and(|rest| rest.starts_with(after));
+    if named(": ") || named(" ") { note.to_owned() } else { format!("{host}: {note}") }
 }
 
 fn notes(row: &Row) -> Vec<String> {

@@ -8,6 +8,7 @@ use crate::cli::app::{App, Done};
 use crate::cli::verbs::deploy::Machines;
 use crate::commands::fleet::verify::{Found, Undeployed, run as verify};
 use crate::commands::hosts::select::named;
+use crate::domain::counted::counted;
 use crate::domain::name::HostName;
 use crate::error::{Error, Kind};
 
@@ -70,10 +71,10 @@ pub fn run(args: Args, app: &App) -> Done {
             }
             if row.well {
                 app.ui.say(&format!(
-                    "{}: {} checks and {} secrets are as they should be",
+                    "{}: {} and {} are as they should be",
                     row.host,
-                    row.checks.len(),
-                    row.secrets.len()
+                    counted(row.checks.len(), "check"),
+                    counted(row.secrets.len(), "secret")
                 ));
             }
         }

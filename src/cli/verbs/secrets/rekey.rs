@@ -57,21 +57,27 @@ pub fn run(args: Args, app: &App) -> Done {
 pub fn show(report: &Report, ui: &Ui) -> crate::error::Result<()> {
     for changed in &report.changed {
         let signs = changed.access.signs();
-        ui.line(&match changed.why {
+        let line = match changed.why {
             Why::Asked => format!("{}: as asked", changed.file),
             Why::Unsealed => format!("{}: it had no seal {signs}", changed.file).trim_end().to_owned(),
             Why::Drift => format!("{}: {signs}", changed.file),
-        })?;
+        };
+        // What would be done is what was asked for.
+        if report.dry_run { ui.line(&line)? } else { ui.done(&line)? }
     }
     for left in &report.unsealed {
         let told = left.access.told();
         ui.warn(&format!("{} has no seal and stays as it is: if it is adopted, {told}", left.file));
         ui.say(&format!("  find out where it comes from; if that is intended: sealift rekey --adopt {}", left.file));
     }
-    for file in &report.missing {
-        ui.say(&format!("{file} has no value yet: sealift seal {file}"));
+    for (file, command) in report.missing.iter().zip(&report.first_values) {
+        ui.say(&format!("{file} has no value yet: {command}"));
     }
     let verb = if report.dry_run { "would be re-encrypted" } else { "re-encrypted" };
-    ui.say(&format!("{} {verb}, {} unchanged", report.changed.len(), report.unchanged));
+    match (report.changed.len(), report.unchanged) {
+        (0, 0) => {}
+        (0, unchanged) => ui.say(&format!("nothing to re-encrypt, {unchanged} unchanged")),
+        (changed, unchanged) => ui.say(&format!("{changed} {verb}, {unchanged} unchanged")),
+    }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use crate::cli::app::{App, Done};
 use crate::commands::secrets::rename;
+use crate::domain::counted::counted;
 use crate::domain::name::{FileName, SecretName};
 
 /// The arguments of `sealift mv`.
@@ -51,7 +52,11 @@ pub fn rm(args: &RmArgs, app: &App) -> Done {
     if args.json {
         app.ui.json(&removed)?;
     } else {
-        app.ui.say(&format!("removed {}: {} files; the git history still holds them", args.name, removed.files.len()));
+        app.ui.say(&format!(
+            "removed {}: {}; the git history still holds what it was",
+            args.name,
+            counted(removed.files.len(), "file")
+        ));
     }
     Ok(None)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::app::{App, Done};
 use crate::cli::input::standard_input;
-use crate::commands::secrets::rotate::{Request, run as rotate};
+use crate::commands::secrets::rotate::{Expiry, Request, run as rotate};
 use crate::commands::secrets::seal::Source;
 use crate::domain::name::{FileName, HostName};
 use crate::domain::secret::age_header::VALUE_LIMIT;
@@ -27,6 +27,9 @@ pub struct Args {
     /// Make the change that the shape check offers
     #[arg(long, alias = "mend")]
     fix: bool,
+    /// When the new values expire: a date, or `never`. Without it, a terminal is asked where there was a date
+    #[arg(long, value_name = "DATE")]
+    expires: Option<Expiry>,
     /// Print it as JSON
     #[arg(long)]
     json: bool,
@@ -40,14 +43,16 @@ pub fn run(args: Args, app: &App) -> Done {
         (false, Some(path)) => Some(Source::File { path, shred: false }),
         (false, None) => None,
     };
-    let report =
-        rotate(&mut session, Request { names: args.names, exposed_to: args.exposed_to, source, fix: args.fix })?;
+    let report = rotate(
+        &mut session,
+        Request { names: args.names, exposed_to: args.exposed_to, source, fix: args.fix, expires: args.expires },
+    )?;
     if args.json {
         app.ui.json(&report)?;
         return Ok(report.kind());
     }
     for sealed in &report.rotated {
-        app.ui.line(&format!("{}: version {}", sealed.file, sealed.serial))?;
+        app.ui.done(&format!("{}: version {}", sealed.file, sealed.serial))?;
         if let Some(public) = &sealed.public {
             app.ui.say(&format!("  its public key: {public}"));
         }

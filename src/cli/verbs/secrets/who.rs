@@ -2,6 +2,7 @@
 
 use crate::cli::app::{App, Done};
 use crate::commands::secrets::list::{knowledge, readers};
+use crate::domain::counted::counted;
 use crate::domain::name::{FileName, HostName};
 
 /// The arguments of `sealift who`.
@@ -36,8 +37,8 @@ pub fn run(args: &Args, app: &App) -> Done {
         }
         if !known.knows.is_empty() {
             app.ui.say(&format!(
-                "{} values are known to {host} until they are rotated: sealift rotate --exposed-to {host}",
-                known.knows.len()
+                "{} known to {host} until rotated: sealift rotate --exposed-to {host}",
+                counted(known.knows.len(), "value")
             ));
         }
     } else if let Some(secret) = &args.secret {

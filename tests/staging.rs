@@ -1,0 +1,135 @@
+//! What a verb changes is in git's index afterwards, with the policy that it follows, and that is said once.
+
+use crate::harness::{Run, Sandbox};
+
+/// Asserts that all that differs from the last commit is staged, and that the run says so once; then commits it.
+#[track_caller]
+fn is_staged(sandbox: &Sandbox, run: &Run) {
+    let status = String::from_utf8(sandbox.tool("git", &["status", "--porcelain"])).expect("UTF-8");
+    assert!(!status.is_empty() && status.lines().all(|line| line.as_bytes()[1] == b' '), "{status}{}", run.stderr);
+    assert_eq!(run.stderr.matches("staged").count(), 1, "{}", run.stderr);
+    sandbox.tool("git", &["commit", "-q", "-m", "next"]);
+}
+
+#[test]
+fn every_verb_stages_what_it_changed() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let jay = sandbox.key("jay");
+    for name in ["db", "other"] {
+        sandbox.ssh_key(name);
+    }
+    let (key, other) = (format!("{}.pub", sandbox.key("db")), format!("{}.pub", sandbox.key("other")));
+    let (first, second) = (sandbox.value("first"), sandbox.value("second"));
+    let run = |words: &[&str], input: &str| {
+        let run = sandbox.sealift_with(words, input.as_bytes()).exits(0);
+        is_staged(&sandbox, &run);
+    };
+    run(&["seal", "a", "--hosts", "*", "--stdin"], &first);
+    // The files are there, and only differ: that is staged too.
+    run(&["seal", "a", "--replace", "--stdin"], &second);
+    run(&["rotate", "a", "--stdin"], &first);
+    run(&["identity", "new", "--admin", "spare", "--plain", "--file", "../spare.key"], "");
+    run(&["rekey", "-i", &jay], "");
+    run(&["host", "add", "db", "--key-file", &key, "-i", &jay], "");
+    run(&["host", "rekey", "db", "--key-file", &other, "-i", &jay], "");
+    run(&["mv", "a", "b", "-i", &jay], "");
+    run(&["host", "rm", "db", "--yes", "-i", &jay], "");
+    run(&["rm", "b", "--yes"], "");
+    // What changes nothing stages nothing, and says nothing of it.
+    let idle = sandbox.sealift(&["rekey", "-i", &jay]).exits(0);
+    assert!(!idle.stderr.contains("staged"), "{}", idle.stderr);
+}
+
+#[test]
+fn quiet_verbs_say_what_was_asked_for_and_no_more() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let jay = sandbox.key("jay");
+    let value = sandbox.value("a");
+    let db = sandbox.ssh_key("db");
+    let silent = |words: &[&str]| {
+        let run = sandbox.sealift_with(&[words, &["-q"]].concat(), value.as_bytes()).exits(0);
+        assert!(run.stdout.is_empty() && run.stderr.is_empty(), "{words:?}: {}{}", run.text(), run.stderr);
+    };
+    silent(&["seal", "a", "--hosts", "*", "--stdin"]);
+    silent(&["rotate", "a", "--stdin"]);
+    silent(&["host", "add", "db", "--key", &db, "-i", &jay]);
+    silent(&["mv", "a", "b", "-i", &jay]);
+    silent(&["rekey", "-i", &jay]);
+    // What was asked for is printed.
+    assert_eq!(sandbox.sealift(&["show", "b", "-q", "-i", &jay]).exits(0).text(), value);
+    assert!(sandbox.sealift(&["list", "-q"]).exits(0).text().contains("db web"));
+}
+
+#[test]
+fn files_and_the_policy_that_they_follow_are_staged_together() {
+    let sandbox = Sandbox::with_fleet(&["web", "db"]);
+    sandbox.seal("a", &["--hosts", "web"]);
+    sandbox.tool("git", &["commit", "-q", "-m", "sealed"]);
+    // Edited by hand, and not staged: a commit of the re-encrypted file alone would not fit its policy.
+    let policy = sandbox.read("recipients.toml").replace("hosts = [\"web\"]", "hosts = [\"web\", \"db\"]");
+    sandbox.write("recipients.toml", &policy);
+    sandbox.write("notes.txt", "mine");
+    let run = sandbox.sealift(&["rekey", "-i", &sandbox.key("jay"), "--yes"]).exits(0);
+    let staged = String::from_utf8(sandbox.tool("git", &["diff", "--cached", "--name-only"])).expect("UTF-8");
+    assert_eq!(staged, "recipients.toml\nsecrets/a.age\n", "{}", run.stderr);
+    assert_eq!(sandbox.tool("git", &["show", ":recipients.toml"]), policy.as_bytes());
+    // The index has the bytes that were sealed, whatever attributes ask for.
+    assert_eq!(
+        sandbox.tool("git", &["show", ":secrets/a.age"]),
+        std::fs::read(sandbox.fleet().join("secrets/a.age")).unwrap()
+    );
+}
+
+#[test]
+fn a_clone_under_autocrlf_reads_its_policy() {
+    let sandbox = Sandbox::new();
+    sandbox.tool("git", &["init", "-q", "-b", "main"]);
+    sandbox.sealift(&["init"]).exits(0);
+    sandbox.sealift(&["hook", "remove"]).exits(0);
+    sandbox.sealift(&["identity", "new", "--admin", "jay", "--plain", "--file", "../jay.key"]).exits(0);
+    sandbox.ssh_key("web");
+    sandbox.sealift(&["host", "add", "web", "--key-file", &format!("{}.pub", sandbox.key("web"))]).exits(0);
+    let value = sandbox.seal("a", &["--hosts", "web"]);
+    sandbox.tool("git", &["commit", "-q", "-m", "fleet"]);
+    let clone = |to: &str| {
+        let to = sandbox.path(to);
+        let to = to.to_str().expect("UTF-8").to_owned();
+        sandbox.tool("git", &["clone", "-q", "-c", "core.autocrlf=true", ".", &to]);
+        to
+    };
+    let there = clone("clone");
+    sandbox.sealift(&["--fleet", &there, "check"]).exits(0);
+    assert_eq!(sandbox.sealift(&["show", "a", "--fleet", &there, "-i", "../jay.key"]).exits(0).text(), value);
+    // A fleet of before, whose attributes do not say it: the cause and the way out are named.
+    sandbox.write(".gitattributes", "secrets/**/*.age binary merge=binary\n");
+    sandbox.tool("git", &["commit", "-q", "-a", "-m", "as it was"]);
+    let there = clone("before");
+    sandbox.sealift(&["--fleet", &there, "check"]).exits(2).says("CRLF").says("core.autocrlf").says("text eol=lf");
+    // `init` adds the line to a fleet that is there, and changes nothing else.
+    sandbox.sealift(&["init"]).exits(0).says("wrote .gitattributes");
+    assert_eq!(sandbox.read(".gitattributes"), "secrets/**/*.age binary merge=binary\nrecipients.toml text eol=lf\n");
+}
+
+#[test]
+fn a_fleet_in_a_submodule_below_the_flake_is_told_the_way_out() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.seal("a", &["--hosts", "web"]);
+    sandbox.tool("git", &["commit", "-q", "-a", "-m", "sealed"]);
+    let outer = sandbox.path("outer");
+    std::fs::create_dir(&outer).expect("a directory");
+    let at = outer.to_str().expect("UTF-8");
+    sandbox.tool("git", &["-C", at, "init", "-q"]);
+    let inner = sandbox.fleet();
+    let inner = inner.to_str().expect("UTF-8");
+    sandbox.tool("git", &["-C", at, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", inner, "priv"]);
+    std::fs::write(outer.join("flake.nix"), "{ outputs = _: { }; }\n").expect("written");
+    sandbox.tool("git", &["-C", at, "add", "."]);
+    sandbox.tool("git", &["-C", at, "commit", "-q", "-m", "outer"]);
+    let fleet = format!("{at}/priv");
+    for more in [&["--flake", at][..], &[]] {
+        let words = [&["deploy", "web", "--fleet", &fleet, "--action", "build", "--yes"][..], more].concat();
+        sandbox.sealift(&words).exits(2).says("is in the git submodule").says("beside its flake.nix");
+    }
+    // All else works there.
+    sandbox.sealift(&["check", "--fleet", &fleet]).exits(0);
+}
