@@ -9,6 +9,7 @@ mod values;
 
 use std::path::Path;
 
+use base64::Engine as _;
 use sealift::domain::scan::sample::make;
 
 use crate::harness::{Run, Sandbox};
@@ -135,6 +136,11 @@ fn values_in_texts_of_nix_are_found() {
         format!("{{ fileSystems.n.options = [ \"username=jay,password={value},uid=1000\" ]; }}"),
         format!("{{ s.script = ''\n  export AWS_SECRET_ACCESS_KEY={value}\n''; }}"),
         format!("{{ s.script = ''\n  curl -H 'Authorization: token {value}' x\n''; }}"),
+        format!(
+            "{{ s.x = \"Authorization: Basic {}\"; }}",
+            base64::prelude::BASE64_STANDARD.encode(format!("jay:{value}"))
+        ),
+        format!("{{ pkgs, ... }}: let f = pkgs.writeText \"p\" \"{value}\"; in {{ services.x.passwordFile = f; }}"),
     ];
     for (number, source) in sources.iter().enumerate() {
         sandbox.write(&format!("{number}.nix"), source);
@@ -154,17 +160,19 @@ fn values_in_texts_of_nix_are_found() {
 
 #[test]
 fn what_is_encoded_is_found_three_times_deep() {
-    use base64::Engine as _;
     let sandbox = repository();
     let code = |text: &str| base64::prelude::BASE64_STANDARD.encode(text);
     let secret = token(4);
     let config = format!("user: jay\ntoken: {secret}\n");
     let hex = config.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    // Broken within the token.
+    let lines = code(&config);
     let texts = [
         format!("data:\n  config: {}\n", code(&config)),
         format!("data:\n  config: {}\n", code(&code(&code(&config)))),
         format!("data:\n  config: {hex}\n"),
         format!("url:\n  to: x?a=%20{}\n", secret.replace('_', "%5F")),
+        format!("data: |\n  {}\n  {}\n", &lines[..40], &lines[40..]),
     ];
     for (number, text) in texts.iter().enumerate() {
         sandbox.write(&format!("{number}.yaml"), text);

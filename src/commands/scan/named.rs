@@ -64,25 +64,37 @@ fn beside(source: &str, literal: &str) -> Option<String> {
     (literal.starts_with('.') && !literal.contains(['\n', '\0'])).then(|| parts.join("/"))
 }
 
-/// Whether a file is ciphertext, public, or a handle to a key in hardware.
+/// How a line begins that is a public key.
+const PUBLIC: [&str; 5] = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-", "age1"];
+
+/// What stands after the dashes of a block that is public, or that is ciphertext.
+const BLOCKS: [&str; 7] = [
+    "PUBLIC KEY",
+    "RSA PUBLIC KEY",
+    "CERTIFICATE",
+    "AGE ENCRYPTED FILE",
+    "PGP PUBLIC KEY BLOCK",
+    "PGP MESSAGE",
+    "OPENSSH PRIVATE KEY",
+];
+
+/// Whether a file is ciphertext, public, or a handle to a key in hardware. Every rule looks at it too: that an OpenSSH key is
+/// a handle is told by the rule for such keys, which finds none.
 fn is_harmless(engine: &Engine, bytes: &[u8]) -> bool {
-    let begins = |starts: &[&str]| starts.iter().any(|start| bytes.starts_with(start.as_bytes()));
-    let holds = |word: &str| bytes.windows(word.len()).any(|window| window == word.as_bytes());
-    if begins(&["age-encryption.org/v1\n", "-----BEGIN AGE ENCRYPTED FILE-----"]) {
+    if bytes.starts_with(b"age-encryption.org/v1\n") {
         return true;
     }
-    let sops = holds("ENC[AES256_GCM,") && holds("sops");
-    let public = begins(&[
-        "ssh-",
-        "ecdsa-sha2-",
-        "sk-ssh-",
-        "sk-ecdsa-",
-        "age1",
-        "-----BEGIN PUBLIC KEY",
-        "-----BEGIN CERTIFICATE",
-    ]);
-    let handle = begins(&["-----BEGIN OPENSSH PRIVATE KEY-----"]);
-    (handle || (sops || public) && !holds("PRIVATE KEY")) && engine.whole(&Subject::nameless(), bytes).is_empty()
+    // Something may follow what was read.
+    let Some(text) = std::str::from_utf8(bytes).ok().filter(|text| (text.len() as u64) < MOST) else { return false };
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).peekable();
+    let Some(first) = lines.peek() else { return false };
+    let sops = text.contains("ENC[AES256_GCM,") && text.contains("sops");
+    let block = first.strip_prefix("-----BEGIN ").and_then(|rest| rest.strip_suffix("-----"));
+    let block = block.is_some_and(|kind| BLOCKS.contains(&kind)) || *first == "---- BEGIN SSH2 PUBLIC KEY ----";
+    // After a block there is no other that is private.
+    let private = text.matches("PRIVATE KEY").count() > 2 * usize::from(first.ends_with("OPENSSH PRIVATE KEY-----"));
+    let public = lines.all(|line| PUBLIC.iter().any(|start| line.starts_with(start)));
+    ((block || sops) && !private || public) && engine.whole(&Subject::nameless(), bytes).is_empty()
 }
 
 #[cfg(test)]
@@ -95,5 +107,22 @@ mod tests {
         assert_eq!(path("./a-key").as_deref(), Some("hosts/nixos/a-key"));
         assert_eq!(path("../../secrets/a-key").as_deref(), Some("secrets/a-key"));
         assert_eq!((path("../../../a-key"), path("/etc/a-key")), (None, None));
+    }
+    #[test]
+    fn what_a_file_holds_decides_and_its_first_line_alone_does_not() {
+        let engine = Engine::new(None);
+        let block = |kind: &str| format!("-----BEGIN {kind}-----\nAAAA\n-----END {kind}-----\n");
+        let harmless = |text: &str| is_harmless(&engine, text.as_bytes());
+        for kind in ["PUBLIC KEY", "RSA PUBLIC KEY", "CERTIFICATE", "PGP PUBLIC KEY BLOCK", "AGE ENCRYPTED FILE"] {
+            assert!(harmless(&format!("# of jay\n\n{}", block(kind))), "{kind}");
+            let private = block(&["PRIVATE", "KEY"].join(" "));
+            assert!(!harmless(&format!("{}{private}", block(kind))), "{kind}");
+        }
+        assert!(harmless("---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n---- END SSH2 PUBLIC KEY ----\n"));
+        assert!(harmless("# jay\nssh-ed25519 AAAA jay\r\n\nage1qqqq\n"));
+        for text in ["", "# a comment\n", "0123\n", "ssh-ed25519 AAAA jay\n0123\n"] {
+            assert!(!harmless(text), "{text}");
+        }
+        assert!(!harmless(&"ssh-ed25519 AAAA jay\n".repeat(4000)));
     }
 }

@@ -202,6 +202,8 @@ fn a_file_that_is_made_of_a_literal_is_one_that_everybody_can_read() {
             "pkgs.writeText \"x\" \"VALUE\"",
             "builtins.toFile \"x\" ''VALUE''",
             "toString (pkgs.writeTextFile { name = \"x\"; text = \"VALUE\"; })",
+            "\"${(pkgs.writeText \"x\" \"VALUE\")}\"",
+            "let made = pkgs.writeText \"x\" \"VALUE\"; in made",
         ] {
             let text = format!("{{ pkgs, ... }}: {{ {option} = {call}; }}");
             let found = look(&text).unwrap();

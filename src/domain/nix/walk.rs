@@ -184,10 +184,16 @@ impl Walk {
         self.site = around;
     }
 
-    /// A literal that a name stands for, at the option that the name is given to.
+    /// A literal that a name stands for, or a file that is made of one, at the option that the name is given to.
     fn bound(&mut self, node: &SyntaxNode) {
+        let makes = |node: &SyntaxNode| {
+            let name = last_word(&call(node).0);
+            name.is_some_and(|name| ["writeText", "toFile", "writeTextFile"].contains(&name.as_str()))
+        };
         if let Some(text) = raw(node) {
             self.literal(range(node), &text);
+        } else if node.kind() == NODE_APPLY && makes(node) {
+            self.call(node);
         }
     }
 
@@ -451,7 +457,10 @@ fn known_to(rule: Rule, path: &[&str]) -> Option<(&'static Row, Vec<String>)> {
 fn only_call(node: &SyntaxNode) -> Option<SyntaxNode> {
     let written = |part: &NodeOrToken<_, rnix::SyntaxToken>| part.kind() == TOKEN_STRING_CONTENT;
     let mut parts = node.children();
-    let inner = parts.next().filter(|part| part.kind() == NODE_INTERPOL)?.first_child()?;
+    let mut inner = parts.next().filter(|part| part.kind() == NODE_INTERPOL)?.first_child()?;
+    while inner.kind() == NODE_PAREN {
+        inner = inner.first_child()?;
+    }
     let only = parts.next().is_none() && !node.children_with_tokens().any(|part| written(&part));
     Some(inner).filter(|inner| only && inner.kind() == NODE_APPLY)
 }

@@ -38,7 +38,8 @@ static LETTERS: [bool; 256] = {
 /// followed to the end of what is at hand.
 pub(super) fn each(bytes: &[u8], from: usize, to: usize, mut found: impl FnMut(Range<usize>, Vec<u8>)) {
     let to = to.min(bytes.len());
-    let mut at = from;
+    // Lines that are no text together are tried once, not from each of them again.
+    let (mut at, mut apart) = (from, from);
     // A run goes on that began before: it was told then, as far as it was at hand.
     if from > 0 && is_letter(bytes, from - 1) {
         at += run(bytes, from);
@@ -48,6 +49,16 @@ pub(super) fn each(bytes: &[u8], from: usize, to: usize, mut found: impl FnMut(R
         let Some(window) = bytes.get(at..at + SHORTEST) else { break };
         let Some(back) = window.iter().rposition(|byte| !LETTERS[usize::from(*byte)]) else {
             let end = at + run(bytes, at);
+            if at >= apart
+                && let Some((last, whole)) = joined(bytes, at, end)
+            {
+                if let Some(text) = decoded(&whole) {
+                    found(at..last, text);
+                    at = last;
+                    continue;
+                }
+                apart = last;
+            }
             if let Some(text) = bytes.get(at..end).and_then(decoded) {
                 found(at..end, text);
             }
@@ -67,10 +78,49 @@ fn run(bytes: &[u8], at: usize) -> usize {
     bytes.get(at..).unwrap_or_default().iter().take_while(|byte| LETTERS[usize::from(**byte)]).count()
 }
 
+/// Whether the beginning of a run has hexadecimal digits alone.
+fn begins_hex(run: &[u8]) -> bool {
+    run[..SAMPLE].iter().all(u8::is_ascii_hexdigit)
+}
+
+/// What reads a run of base64, if its first letters are those of a text.
+fn reader(run: &[u8]) -> Option<&'static GeneralPurpose> {
+    let engine = if run.iter().any(|byte| b"-_".contains(byte)) { &BASE64_URL } else { &BASE64 };
+    let mut sample = [0; SAMPLE];
+    let length = engine.decode_slice(&run[..SAMPLE], &mut sample).ok()?;
+    is_plain(&sample[..length]).then_some(engine)
+}
+
+/// A run that is broken into lines of one length, put together: where it ends, and its letters. The last line may be shorter.
+fn joined(bytes: &[u8], at: usize, end: usize) -> Option<(usize, Vec<u8>)> {
+    let width = end - at;
+    if !width.is_multiple_of(4) || !(begins_hex(&bytes[at..end]) || reader(&bytes[at..end]).is_some()) {
+        return None;
+    }
+    let (mut last, mut whole) = (end, bytes[at..end].to_vec());
+    while whole.len().is_multiple_of(width) && whole.len() < REACH {
+        let after = bytes[last..].strip_prefix(b"\r").unwrap_or(&bytes[last..]);
+        let Some(after) = after.strip_prefix(b"\n") else { break };
+        let blank = after.iter().take(64).take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        let line = bytes.len() - after.len() + blank;
+        let length = after[blank..].iter().take(width + 1).take_while(|byte| LETTERS[usize::from(**byte)]).count();
+        if length == 0 || length > width {
+            break;
+        }
+        // A line that goes on with something else is none of it.
+        let ends = bytes.get(line + length).is_none_or(|byte| b"\r\n=\"'`".contains(byte));
+        if !ends {
+            break;
+        }
+        whole.extend_from_slice(&bytes[line..line + length]);
+        last = line + length;
+    }
+    (last > end).then_some((last, whole))
+}
+
 /// What a run stands for, where that is text.
 fn decoded(run: &[u8]) -> Option<Vec<u8>> {
-    let digits = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_hexdigit);
-    if run.len().is_multiple_of(2) && digits(&run[..SAMPLE]) && digits(run) {
+    if run.len().is_multiple_of(2) && begins_hex(run) && run.iter().all(u8::is_ascii_hexdigit) {
         let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
         let text: Option<Vec<u8>> =
             run.as_chunks::<2>().0.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
@@ -78,12 +128,7 @@ fn decoded(run: &[u8]) -> Option<Vec<u8>> {
             return Some(text);
         }
     }
-    let engine = if run.iter().any(|byte| b"-_".contains(byte)) { &BASE64_URL } else { &BASE64 };
-    let mut sample = [0; SAMPLE];
-    let length = engine.decode_slice(&run[..SAMPLE], &mut sample).ok()?;
-    if !is_plain(&sample[..length]) {
-        return None;
-    }
+    let engine = reader(run)?;
     // The last letter of a run that is cut, or goes on in another alphabet, is left out.
     let whole = if run.len() % 4 == 1 { run.len() - 1 } else { run.len() };
     engine.decode(&run[..whole]).ok().filter(|text| is_text(text))
@@ -95,7 +140,8 @@ fn is_plain(bytes: &[u8]) -> bool {
 }
 
 fn is_text(bytes: &[u8]) -> bool {
-    is_plain(bytes) && std::str::from_utf8(bytes).is_ok()
+    // The last letter may be cut.
+    is_plain(bytes) && std::str::from_utf8(bytes).map_or_else(|error| error.error_len().is_none(), |_| true)
 }
 
 /// Words with escapes as addresses have them, `%3D`: the second in a word and later ones are of the same.
@@ -157,6 +203,19 @@ mod tests {
         let hex = plain.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         assert_eq!(texts(&format!("\"{hex}\"")), [plain]);
         assert_eq!(texts("x=\"a%20b%3Dc\" 100% of %zz"), ["a b=c"]);
+        let lines = |text: &str, width: usize| {
+            let lines: Vec<&str> =
+                text.as_bytes().chunks(width).map(|line| std::str::from_utf8(line).unwrap()).collect();
+            [format!("a: |\n  {}\n", lines.join("\n  ")), format!("{}\r\n", lines.join("\r\n"))]
+        };
+        let long = format!("{plain}{plain}{plain}");
+        let hex = long.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+        for text in [lines(&BASE64.encode(&long), 64), lines(&BASE64_URL.encode(&long), 76), lines(&hex, 60)] {
+            assert!(text.iter().all(|text| texts(text) == [long.clone()]), "{text:?}");
+        }
+        // What is no text together may be text alone.
+        let line = BASE64.encode("the first line of it is ");
+        assert_eq!(texts(&format!("{line}\n{}\n", BASE64.encode([0xff; 24]))), ["the first line of it is "]);
         let random: Vec<u8> = (0..=255u8).map(|byte| byte.wrapping_mul(167) ^ 0x9c).collect();
         assert!(texts(&BASE64.encode(&random)).is_empty() && texts("words and more words, but no code").is_empty());
     }

@@ -1,11 +1,14 @@
 //! Whether a text could be a secret at all: how much it varies, and whether it stands for something else.
 
 /// Words in a value that say that it is none.
-const PLACEHOLDERS: [&str; 34] = [
+const PLACEHOLDERS: [&str; 37] = [
     "example",
     "changeme",
     "change-me",
     "change_me",
+    "changethis",
+    "change-this",
+    "change_this",
     "placeholder",
     "redacted",
     "your-",
@@ -197,7 +200,11 @@ mod tests {
         );
         assert!(password("Sommer2024!") && password("tr0ub4dor&3") && password("k9#mVq2x"));
         assert!(
-            !password("changeme1") && !password("userPassword") && !password("$PASSWORD1") && !password("password123")
+            !password("changeme1")
+                && !password("change_this_1!")
+                && !password("userPassword")
+                && !password("$PASSWORD1")
+                && !password("password123")
         );
         assert!(!password("tooshrt") && !password("two words 1"));
     }

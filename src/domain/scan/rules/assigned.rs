@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
 use crate::domain::rule_info::{About, Weight};
 use crate::domain::scan::charset::{Alphabet, Around, line, mentions, run};
 use crate::domain::scan::entropy::{Called, looks_secret, placeholder, reference};
@@ -107,7 +110,7 @@ pub(super) static RULES: [Rule; 7] = [
     Rule {
         about: About {
             id: "authorization-header",
-            what: "a token in an Authorization header",
+            what: "credentials in an Authorization header",
             why: WHY,
             help: HELP,
             weight: Weight::High,
@@ -115,7 +118,7 @@ pub(super) static RULES: [Rule; 7] = [
         starts: &["authorization"],
         fold: true,
         find: Find::By(header),
-        yes: ["curl -H \"Authorization: token 4q<a30>Y2\" x", "\"Authorization\": \"Bearer 4q<a30>Y2\""],
+        yes: ["curl -H \"Authorization: token 4q<a30>Y2\" x", "h[\"Authorization\"] = f\"Bearer 4q<a30>Y2\""],
         no: ["Authorization: Bearer $TOKEN", "Authorization: token your-token-goes-here-2"],
     },
     Rule {
@@ -301,7 +304,13 @@ fn header(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
         from + rest.iter().take(8).take_while(|byte| bytes.contains(byte)).count()
     };
     let sign = skip(from, b"\"'` ]\\");
-    let scheme = skip(sign, b":=, \"'`\\");
+    let mut scheme = skip(sign, b":=, \"'`\\");
+    // A letter before the quote, as Python has it.
+    if text.get(scheme).is_some_and(|byte| b"fbr".contains(byte))
+        && text.get(scheme + 1).is_some_and(|byte| b"\"'".contains(byte))
+    {
+        scheme += 2;
+    }
     if !text.get(sign..scheme)?.iter().any(|byte| b":=,".contains(byte)) {
         return None;
     }
@@ -310,7 +319,18 @@ fn header(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
     let begin = skip(scheme + kind, b" =\"'");
     let length = run(text, begin, Alphabet::Dotted, LONGEST);
     let value = begin..begin + length;
+    if text[scheme..scheme + kind].eq_ignore_ascii_case(b"basic") {
+        return basic(text, begin).filter(|_| begin > scheme + kind);
+    }
     (known && begin > scheme + kind && looks_secret(text.get(value.clone())?, Called::Token)).then_some(value)
+}
+
+/// `user:password` in base64, as HTTP's simplest scheme sends it.
+fn basic(text: &[u8], at: usize) -> Option<Range<usize>> {
+    let value = at..at + run(text, at, Alphabet::Base64, LONGEST);
+    let pair = BASE64_STANDARD.decode(text.get(value.clone())?).ok()?;
+    let colon = pair.iter().position(|byte| *byte == b':')?;
+    looks_secret(&pair[colon + 1..], Called::Password).then_some(value)
 }
 
 fn secret(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
