@@ -40,10 +40,12 @@ fn nix_a_deploy_shows_what_changes_and_makes_it_so() {
     machine.system(r#"{ kernel = "6.13"; etc.motd = "hello"; }"#);
     let run = machine.deploy(&["--json"]).exits(0);
     for text in [
-        "linux: 6.12 → 6.13",
+        "linux 6.12 → 6.13",
+        "· closure ",
+        "packages added: motd",
         "~ token (version 1 → version 2)",
         "+ other (version 1)",
-        "units changed: sealift-install.service",
+        "units restarted: sealift-install.service",
         "waits for a reboot: initrd, kernel 6.12 → 6.13",
         "reboot for",
     ] {
@@ -125,7 +127,7 @@ fn nix_an_unchanged_system_makes_no_generation() {
     }
     let machine = Machine::running("{ }");
     let before = machine.state();
-    machine.deploy(&[]).exits(0).says("runs already").says("secrets: no changes");
+    machine.deploy(&[]).exits(0).says("runs already · nothing changes");
     assert_eq!(machine.state(), before);
     assert_eq!(machine.calls(), ["test 0", "boot 0"]);
 }

@@ -11,7 +11,9 @@ const SEALIFT: &str = env!("CARGO_BIN_EXE_sealift");
 pub fn on_terminal(sandbox: &Sandbox, script: &str) -> Run {
     let mut command = sandbox.command("expect");
     // `says` waits for a text; `ends` for the end, and prints the exit code.
+    // As wide as need be, unless the script says how wide.
     let helpers = "set timeout 60\n\
+        set stty_init {columns 0 rows 0}\n\
         proc says {text} { expect -ex $text {} timeout { puts \"NEVER SAID: $text\"; exit 1 } eof { puts \"ENDED BEFORE: $text\"; exit 1 } }\n\
         proc ends {} { expect eof {} timeout { puts \"NEVER ENDED\"; exit 1 }; catch wait result; puts \"<[lindex $result 3]>\" }\n";
     command.args(["-c", &format!("{helpers}{script}")]).env("S", SEALIFT).env("TERM", "xterm");

@@ -34,6 +34,7 @@ mod hostile;
 mod identity;
 mod import;
 mod install;
+mod list;
 mod migration;
 mod nix_files;
 mod nix_fleet;

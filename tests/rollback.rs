@@ -24,6 +24,7 @@ fn nix_a_former_system_comes_back_with_its_secrets() {
         .on("rollback", &["--json"])
         .exits(0)
         .says("back to generation 2")
+        .says("· closure ")
         .says("! token (version 3 → version 2: an older version comes back)");
     assert_eq!((&run.result()["outcome"], &run.result()["generation"]), (&"done".into(), &2.into()));
     assert_eq!(machine.calls(), ["test 0", "boot 0"]);

@@ -10,6 +10,7 @@ pub mod fs;
 pub mod git;
 pub mod host;
 pub mod nix;
+pub mod pager;
 pub mod process;
 pub mod prompt;
 pub mod repository;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::accounts::Caller;
@@ -10,7 +11,9 @@ use crate::adapters::host::closure;
 use crate::adapters::process::Invocation;
 use crate::domain::address::Address;
 use crate::domain::deploy::host_facts::Trust;
+use crate::domain::deploy::packages::Part;
 use crate::domain::name::HostName;
+use crate::domain::policy::Differ;
 use crate::error::{Error, Result};
 
 /// nix with the commands that flakes need, whatever nix.conf says.
@@ -289,32 +292,25 @@ pub fn copy(root: &Root, paths: &[&str], sudo: bool) -> Result<()> {
     call.read().map(drop)
 }
 
-/// The differences of two closures, one a line: packages and versions.
+/// How much a program that compares systems may print, in bytes, and how long it may take.
+const COMPARED: u64 = 1 << 20;
+const COMPARING: Duration = Duration::from_secs(120);
+
+/// What another program tells of the differences of two systems of this machine's store, line by line.
 ///
 /// # Errors
-/// When no program can tell.
-pub fn differences(root: &Root, before: &str, after: &str) -> Result<Vec<String>> {
-    // What runs is what a host says that runs: nix would build whatever flake that names, and options are words too.
+/// When it is not installed, or does not end well.
+pub fn told_by(program: Differ, before: &str, after: &str) -> Result<Vec<String>> {
+    // What runs is what a host says that runs: an option is a word too.
     if let Some(other) = [before, after].into_iter().find(|path| !closure::is_store_path(path)) {
         return Err(Error::failed(format!("{other} is no store path")));
     }
-    let mut calls = Vec::new();
-    if root.is_machine() {
-        // These read paths where they lie, which is true only of the machine's own store.
-        calls.push(Invocation::new("dix").args([before, after]));
-        calls.push(Invocation::new("nvd").args(["--color=never", "diff", before, after]));
-        calls.push(nix().args(["store", "diff-closures", before, after]));
-    } else {
-        calls.push(nix().args(["store", "diff-closures", "--store"]).arg(root.path()).args([before, after]));
-    }
-    let mut last = Error::failed("no program can compare closures");
-    for call in calls {
-        match call.env("NO_COLOR", "1").read() {
-            Ok(text) => return Ok(lines(&String::from_utf8_lossy(&text))),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
+    let call = match program {
+        Differ::Dix => Invocation::new("dix"),
+        Differ::Nvd => Invocation::new("nvd").args(["--color=never", "diff"]),
+    };
+    let call = call.args([before, after]).env("NO_COLOR", "1").at_most(COMPARED).at_longest(COMPARING);
+    Ok(lines(&String::from_utf8_lossy(&call.read()?)))
 }
 
 /// The lines of a text without its colours, which nix prints into pipes too.
@@ -343,15 +339,55 @@ pub fn check_valid(root: &Root, path: &str) -> Result<()> {
     call.args(["--check-validity", "--", path]).read().map(drop)
 }
 
-/// All store paths that a path needs, itself included.
+/// All store paths that a path needs, itself included, each with its size.
 ///
 /// # Errors
 /// When the store of the root does not have it.
-pub fn closure(root: &Root, path: &str) -> Result<Vec<String>> {
+pub fn contents(root: &Root, path: &str) -> Result<Vec<Part>> {
+    // What runs is what a host says that runs: nix would build whatever flake that names.
+    if !closure::is_store_path(path) {
+        return Err(Error::failed(format!("{path} is no store path")));
+    }
+    if let Ok(infos) = infos(root, path) {
+        return Ok(infos.into_iter().map(|(path, info)| Part { path, size: info.size }).collect());
+    }
+    // One whose answer is not understood may still name them.
     let call = Invocation::new("nix-store");
     let call = if root.is_machine() { call } else { call.arg("--store").arg(root.path()) };
     let printed = call.args(["--query", "--requisites", "--", path]).read()?;
-    Ok(String::from_utf8_lossy(&printed).lines().map(str::to_owned).collect())
+    let part = |line: &str| Part { path: line.to_owned(), size: None };
+    Ok(String::from_utf8_lossy(&printed).lines().map(part).collect())
+}
+
+/// What nix knows of a store path.
+#[derive(serde::Deserialize)]
+struct Info {
+    path: Option<String>,
+    #[serde(default)]
+    ultimate: bool,
+    #[serde(default)]
+    signatures: Vec<String>,
+    #[serde(rename = "narSize")]
+    size: Option<u64>,
+}
+
+/// The same of everything that a store path needs, itself too.
+fn infos(root: &Root, path: &str) -> Result<Vec<(String, Info)>> {
+    // A list of records, or since 2.19 records by path.
+    #[derive(serde::Deserialize)]
+    #[serde(untagged)]
+    enum Printed {
+        List(Vec<Info>),
+        Map(BTreeMap<String, Info>),
+    }
+    let call = nix().args(["path-info", "--recursive", "--json"]);
+    let call = if root.is_machine() { call } else { call.arg("--store").arg(root.path()) };
+    let printed: Printed = serde_json::from_slice(&call.arg("--").arg(path).read()?)
+        .map_err(|error| Error::failed("nix path-info gave an unexpected answer").because(error))?;
+    Ok(match printed {
+        Printed::List(all) => all.into_iter().filter_map(|info| Some((info.path.clone()?, info))).collect(),
+        Printed::Map(all) => all.into_iter().collect(),
+    })
 }
 
 /// Builds something and says where it is. Nothing keeps it from being collected.
@@ -380,29 +416,10 @@ pub struct StorePath {
 /// # Errors
 /// When nix does not know the path.
 pub fn closure_paths(path: &str) -> Result<Vec<StorePath>> {
-    #[derive(serde::Deserialize)]
-    struct Info {
-        path: Option<String>,
-        #[serde(default)]
-        ultimate: bool,
-        #[serde(default)]
-        signatures: Vec<String>,
-    }
-    // A list of records, or since 2.19 records by path.
-    #[derive(serde::Deserialize)]
-    #[serde(untagged)]
-    enum Printed {
-        List(Vec<Info>),
-        Map(BTreeMap<String, Info>),
-    }
-    let printed = nix().args(["path-info", "--recursive", "--json", "--"]).arg(path).read()?;
-    let printed: Printed = serde_json::from_slice(&printed)
-        .map_err(|error| Error::failed("nix path-info gave an unexpected answer").because(error))?;
-    let one = |path: String, info: &Info| StorePath { path, built_here: info.ultimate || info.signatures.is_empty() };
-    Ok(match printed {
-        Printed::List(all) => all.into_iter().filter_map(|info| Some(one(info.path.clone()?, &info))).collect(),
-        Printed::Map(all) => all.into_iter().map(|(path, info)| one(path, &info)).collect(),
-    })
+    let infos = infos(&Root::open(Path::new("/"))?, path)?;
+    let one =
+        |(path, info): (String, Info)| StorePath { path, built_here: info.ultimate || info.signatures.is_empty() };
+    Ok(infos.into_iter().map(one).collect())
 }
 
 /// What asks nix for its configuration, as words. The daemon reads nothing of the user's own.

@@ -9,9 +9,11 @@ use crate::adapters::prompt::Ask;
 use crate::adapters::repository::Fleet;
 use crate::adapters::user_config::UserConfig;
 use crate::cli::args::Global;
+use crate::cli::layout::columns;
 use crate::cli::ui::Ui;
 use crate::cli::{environment, settings};
 use crate::commands::Session;
+use crate::domain::foreign::one_line;
 use crate::domain::secret::recipient::Recipient;
 use crate::error::Result;
 
@@ -106,13 +108,17 @@ impl App {
 
 /// Prints rows as aligned columns, the first as their heads.
 pub fn table(app: &App, rows: &[Vec<String>]) -> Done {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..columns)
-        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0))
-        .collect();
-    for row in rows {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        app.ui.line(cells.join("  ").trim_end())?;
-    }
+    lines_of(app, rows).iter().try_for_each(|line| app.ui.line(line))?;
     Ok(None)
+}
+
+/// The same through the user's pager.
+pub fn long_table(app: &App, rows: &[Vec<String>]) -> Done {
+    app.ui.paged(&lines_of(app, rows))?;
+    Ok(None)
+}
+
+fn lines_of(app: &App, rows: &[Vec<String>]) -> Vec<String> {
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| one_line(cell)).collect()).collect();
+    columns(&rows, app.ui.screen().width)
 }

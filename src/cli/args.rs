@@ -1,6 +1,7 @@
 //! Arguments that several verbs take, and their values.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -38,7 +39,40 @@ pub fn generate() -> impl TypedValueParser<Value = Generate> {
     PossibleValuesParser::new(kinds).try_map(|name| Generate::named(&name).ok_or("not a kind"))
 }
 
+/// How long something may be waited for at most, in seconds.
+const A_DAY: u64 = 24 * 3600;
+
+/// Reads a length of time, for arguments: a number and s, m or h.
+pub fn time(text: &str) -> Result<Duration, String> {
+    let rule = || "a number and s, m or h, such as 90s or 10m: up to 24h".to_owned();
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(rule)?;
+    let each = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(rule()),
+    };
+    let plain = number.bytes().all(|byte| byte.is_ascii_digit());
+    let seconds = plain.then(|| number.parse::<u64>().ok()?.checked_mul(each)).flatten();
+    seconds.filter(|seconds| (1..=A_DAY).contains(seconds)).map(Duration::from_secs).ok_or_else(rule)
+}
+
 /// Reads an address, for arguments.
 pub fn address(text: &str) -> Result<Address, String> {
     Address::parse(text).ok_or_else(|| "user@host, ssh://user@host:port, or an ssh_config alias".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_and_what_is_none_is_refused() {
+        for (text, seconds) in [("90s", 90), ("10m", 600), ("24h", 24 * 3600)] {
+            assert_eq!(time(text), Ok(Duration::from_secs(seconds)));
+        }
+        for text in ["", "m", "10", "+1m", "0s", "25h", "1d", "1.5h", "99999999999999999999h", "10µ"] {
+            assert!(time(text).is_err(), "{text}");
+        }
+    }
 }

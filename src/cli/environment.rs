@@ -1,6 +1,7 @@
 //! The environment, and what this process is in it. Every variable is read here.
 
 use std::ffi::OsString;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use crate::adapters::host::accounts;
@@ -29,9 +30,20 @@ pub fn path() -> OsString {
 }
 
 /// A variable, if it is set and not empty.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn variable(name: &str) -> Option<OsString> {
-    std::env::var_os(name).filter(|value| !value.is_empty())
+    as_set(name).filter(|value| !value.is_empty())
+}
+
+/// A variable, if it is set, and be it to nothing.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn as_set(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+/// How many columns and lines a terminal has; none where it is no terminal, or does not say.
+pub fn size(of: impl AsFd) -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(of).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col.into(), size.ws_row.into()))
 }
 
 /// Where the program was started.

@@ -103,7 +103,7 @@ impl Talk for Unattended {
         match event {
             Event::Note(text) | Event::Step(text) => self.printer.say(&text),
             Event::Warning(text) => self.printer.warn(&text),
-            Event::Progress(..) | Event::Looked(_) | Event::Last(_) => {}
+            Event::Progress(..) | Event::Looked(_) | Event::Last(_) | Event::Plan(_) => {}
             Event::Of(_, event) => self.event(*event),
         }
     }

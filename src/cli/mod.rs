@@ -8,6 +8,8 @@ mod environment;
 mod examples;
 pub mod host;
 mod input;
+mod layout;
+mod matrix;
 mod print;
 mod run;
 mod sarif;

@@ -6,7 +6,9 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use crate::cli::environment;
+use crate::cli::layout::{Screen, wrapped};
 use crate::domain::foreign::{self, cut, one_line};
+use crate::domain::line::{Line, Tone};
 use crate::error::{Error, Kind, Result};
 
 /// The version of the form of what `--json` prints. Fields may be added without a new one.
@@ -79,6 +81,13 @@ impl Printer {
         }
     }
 
+    /// How much room there is for data; none where nobody reads it on a terminal.
+    pub fn screen(&self) -> Screen {
+        let size = environment::size(rustix::stdio::stdout());
+        let (width, height) = (size.map(|size| size.0), size.map(|size| size.1));
+        Screen { width, height, colour: self.colour_data }
+    }
+
     /// A line of data.
     ///
     /// # Errors
@@ -144,6 +153,30 @@ impl Printer {
         }
     }
 
+    /// The plan of a deploy.
+    pub fn plan(&self, lines: &[Line]) {
+        if self.quiet {
+            return;
+        }
+        let part = |(tone, text): &(Tone, String)| {
+            let text = one_line(text);
+            // What stands in is seen before any colour.
+            let (space, text) = text.split_at(text.len() - text.trim_start_matches(' ').len());
+            let sgr = match tone {
+                Tone::Plain => return format!("{space}{text}"),
+                Tone::Strong => 1,
+                Tone::Added => 32,
+                Tone::Changed => 33,
+                Tone::Removed => 31,
+                Tone::Faint => 2,
+            };
+            format!("{space}{}", self.paint(sgr, text))
+        };
+        for line in lines {
+            self.tell_always(&line.0.iter().map(part).collect::<String>());
+        }
+    }
+
     /// A finding and its help, on standard output: findings are what was asked for. `sgr` is the colour of its weight.
     ///
     /// # Errors
@@ -153,9 +186,12 @@ impl Printer {
         let help = if help.is_empty() {
             String::new()
         } else {
-            format!("  {} {}\n", paint(36, "help:"), one_line(&self.advice(help)))
+            format!("  {} {}", paint(36, "help:"), one_line(&self.advice(help)))
         };
-        self.data(format!("{} {}\n{help}", paint(sgr, weight), one_line(what)).as_bytes())
+        let found = format!("{} {}", paint(sgr, weight), one_line(what));
+        let lines = [found, help].into_iter().filter(|line| !line.is_empty());
+        let width = self.screen().width;
+        lines.flat_map(|line| wrapped(&line, width, 2)).try_for_each(|line| self.data(format!("{line}\n").as_bytes()))
     }
 
     /// Something is wrong, and the verb goes on.
@@ -214,6 +250,8 @@ impl Printer {
     }
 
     fn tell_always(&self, text: &str) {
+        let width = environment::size(rustix::stdio::stderr()).map(|size| size.0);
+        let text = laid(text, width).join("\n");
         // Where standard error is gone nobody is left to be told.
         (self.around)(&|| drop(writeln!(std::io::stderr().lock(), "{text}")));
     }
@@ -224,7 +262,33 @@ fn painted(sgr: u8, text: &str) -> String {
     format!("\u{1b}[{sgr}m{text}\u{1b}[0m")
 }
 
+/// A line of talk, as lines that break between words. What another program said keeps its bar.
+fn laid(text: &str, width: Option<usize>) -> Vec<String> {
+    let said = text.trim_start_matches(' ');
+    let Some(rest) = said.strip_prefix("| ") else { return wrapped(text, width, 2) };
+    let bar = text.len() - rest.len();
+    let lines = wrapped(rest, width.map(|width| width.saturating_sub(bar).max(1)), 0);
+    lines.into_iter().map(|line| format!("{}{line}", text.get(..bar).unwrap_or_default())).collect()
+}
+
 /// One line of talk.
 pub fn line(text: &str) -> String {
     cut(&one_line(text), LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::laid;
+
+    #[test]
+    fn what_another_program_said_keeps_its_bar_where_it_breaks() {
+        assert_eq!(laid("  | error: a b c d", Some(12)), ["  | error: a", "  | b c d"]);
+        assert_eq!(laid("  | a", None), ["  | a"]);
+        // Ours stands in instead.
+        assert_eq!(laid("help: run `a b c d e` now", Some(12)), ["help: run", "  `a b c d e`", "  now"]);
+        for width in 0..40 {
+            let told = laid("      | error: something that was said by a program", Some(width));
+            assert!(told.iter().all(|line| line.starts_with("      | ")), "{told:#?}");
+        }
+    }
 }

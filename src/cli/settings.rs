@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use crate::adapters::age::discovery::{CREDENTIAL, DEFAULT_FILE, Places};
 use crate::adapters::age::identity::Plugins;
-use crate::adapters::editor::Editor;
 use crate::adapters::editor::scratch::Surroundings;
+use crate::adapters::editor::{Editor, split};
+use crate::adapters::pager::Pager;
 use crate::adapters::repository::Fleet;
 use crate::adapters::user_config::{self, UserConfig};
-use crate::cli::environment::{IDENTITY, path, variable, working_directory};
+use crate::cli::environment::{IDENTITY, as_set, path, variable, working_directory};
 use crate::commands::fleet::identity::Configuration;
 use crate::commands::scan::index::KeyAt;
 use crate::error::{Error, Result};
@@ -21,6 +22,9 @@ const INDEX_CREDENTIAL: &str = "sealift-index-key";
 
 /// What names the editor, the first that is set.
 const EDITORS: [&str; 3] = ["SEALIFT_EDITOR", "VISUAL", "EDITOR"];
+
+/// What names the pager, the first that is set.
+const PAGERS: [&str; 2] = ["SEALIFT_PAGER", "PAGER"];
 
 /// Where identities are looked for: what was named for this run, else the usual places.
 pub fn places(named: &[PathBuf], config: &UserConfig) -> Places {
@@ -128,6 +132,13 @@ pub fn surroundings() -> Surroundings {
 /// The user's language, for programs that talk to the person.
 pub fn locale() -> Option<OsString> {
     variable("LC_ALL")
+}
+
+/// The user's pager: the first variable that is set, where an empty one means none; else less. One that is not understood is
+/// none either.
+pub fn pager() -> Option<Pager> {
+    let named = PAGERS.iter().find_map(|name| as_set(name)).unwrap_or_else(|| "less".into());
+    Pager::new(split(named.to_str()?)?, variable("LESS").is_none())
 }
 
 /// Today, in UTC.

@@ -16,7 +16,7 @@ use crate::adapters::prompt::Ask;
 use crate::adapters::terminal::Terminal;
 use crate::cli::input::{Given, text};
 use crate::cli::print::{Around, JSON_VERSION, Printer, line};
-
+use crate::cli::settings;
 use crate::commands::talk::{Event, Talk};
 use crate::domain::address::quoted;
 use crate::domain::foreign::one_line;
@@ -113,6 +113,21 @@ impl Ui {
         }
     }
 
+    /// Lines of data, through the user's pager where they are read on a terminal. What is foreign in them is one line by now.
+    ///
+    /// # Errors
+    /// As `data`.
+    pub fn paged(&self, lines: &[String]) -> Result<()> {
+        let text = lines.join("\n") + "\n";
+        if let Some(pager) = settings::pager().filter(|_| self.shows_data())
+            && pager.show(&text).is_ok()
+        {
+            return Ok(());
+        }
+        // Where it cannot be started, as git does it.
+        self.data(text.as_bytes())
+    }
+
     /// A value, without a copy in any buffer on the way. A reader that went away is no failure.
     ///
     /// # Errors
@@ -153,6 +168,9 @@ impl Ui {
             Event::Warning(text) => ("warning", text),
             Event::Step(text) => ("step", text),
             Event::Progress(..) | Event::Looked(_) | Event::Last(_) => return,
+            Event::Plan(lines) => {
+                return lines.iter().for_each(|line| self.stream(host, &Event::Note(line.to_string())));
+            }
             Event::Of(host, event) => return self.stream(Some(host), event),
         };
         if self.streams.load(Ordering::Relaxed) {
@@ -165,6 +183,7 @@ impl Ui {
         let text = match event {
             Event::Warning(text) => return self.warn(&format!("{host}: {text}")),
             Event::Progress(..) | Event::Looked(_) | Event::Last(_) => return,
+            Event::Plan(lines) => return self.printer.plan(&lines),
             Event::Of(host, event) => return self.of_host(&host, *event),
             Event::Note(text) | Event::Step(text) => text,
         };
@@ -273,6 +292,7 @@ impl Talk for Ui {
             Event::Progress(what, done, all) => self.progress(what, done, all),
             Event::Last(text) => self.last.lock().unwrap_or_else(PoisonError::into_inner).push(text),
             Event::Looked(bytes) => self.looked(bytes),
+            Event::Plan(lines) => self.printer.plan(&lines),
             Event::Of(host, event) => self.of_host(&host, *event),
         }
     }

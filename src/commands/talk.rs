@@ -3,6 +3,7 @@
 use secrecy::SecretString;
 
 use crate::adapters::prompt::Ask;
+use crate::domain::line::Line;
 use crate::domain::name::HostName;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::Result;
@@ -22,6 +23,8 @@ pub enum Event {
     Last(String),
     /// So many bytes were looked at; how many there are is not known.
     Looked(u64),
+    /// The plan of a deploy, as it is read.
+    Plan(Vec<Line>),
     /// Something of one host among several.
     Of(HostName, Box<Event>),
 }

@@ -8,6 +8,7 @@ pub mod drift;
 pub mod foreign;
 pub mod guarded;
 pub mod level;
+pub mod line;
 pub mod manifest;
 pub mod migrate;
 pub mod name;

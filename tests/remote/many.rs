@@ -83,6 +83,68 @@ fn nix_nothing_begins_before_the_canary_is_well() {
 }
 
 #[test]
+fn nix_a_canary_that_gets_worse_while_it_is_watched_goes_back_and_stops_the_rest() {
+    if cannot_rig("remote: --soak") {
+        return;
+    }
+    let rig = Rig::deployed(&["web", "db", "app"]);
+    rig.declare("\n[checks.marker]\nexists = \"/home/jay/marker\"\n\n[checks.never]\nexists = \"/home/jay/never\"\n");
+    let marker = rig.disk("db", "/home/jay/marker");
+    for host in ["web", "db", "app"] {
+        std::fs::write(rig.disk(host, "/home/jay/marker"), "").unwrap();
+    }
+    let value = rig.change(&["web", "db", "app"]);
+    // Looked at each second; `never` fails before, and is no reason.
+    let words = ["deploy", "--all", "--yes", "--canary", "db", "--settle", "0", "--json"];
+    let deploying = rig.start(&[&words[..], &["--soak", "20s"]].concat());
+    rig.wait_until("that it is watched", || deploying.said().contains("db: watching it for 20 s"));
+    assert_eq!(rig.secret("db", "token"), Some(value.clone()));
+    std::fs::remove_file(&marker).unwrap();
+    let run = deploying.ends(&rig);
+    let run = run.exits(4).says("its checks failed while it was watched, and it was rolled back");
+    let run = run.says("check marker: ").says("not begun: another host failed");
+    assert!(!run.stderr.contains("| check never"), "{}", run.stderr);
+    let text = run.text();
+    let result = text.lines().find(|line| line.contains("\"result\"") && line.contains("\"db\"")).expect("a result");
+    let result: serde_json::Value = serde_json::from_str(result).unwrap();
+    assert_eq!((&result["outcome"], &result["generation"]), (&"rolled-back".into(), &result["before"]));
+    assert_eq!(rig.secret("db", "token"), Some(rig.sandbox.value("first")), "with its own secrets");
+    assert_eq!(rig.calls("db"), ["test 0", "boot 0", "test 0", "boot 0"]);
+    assert!(rig.calls("web").is_empty() && rig.calls("app").is_empty());
+    rig.is_tidy("db");
+    rig.sealift(&["deploy", "--all", "--home", "--soak", "1s"]).exits(2).says("a home is not watched");
+    // What is left is taken up, and watched again.
+    std::fs::write(&marker, "").unwrap();
+    let run = rig.sealift(&["deploy", "--resume", "--yes", "--soak", "1s"]).exits(0).says("db: well for 1 s");
+    assert!(!run.stderr.contains("web: watching"), "only the first is: {}", run.stderr);
+    for host in ["web", "db", "app"] {
+        assert_eq!(rig.secret(host, "token"), Some(value.clone()), "{host}");
+    }
+}
+
+#[test]
+fn nix_of_a_tag_only_so_many_hosts_are_at_work_at_once() {
+    if cannot_rig("remote: at_most") {
+        return;
+    }
+    let rig = Rig::deployed(&["a@web", "b@web", "c@web", "db"]);
+    rig.declare("\n[deploy]\nat_most = { \"@web\" = 1 }\n");
+    let value = rig.change(&["a", "b", "c", "db"]);
+    rig.fail("a", "test hang");
+    let deploying = rig.start(&["deploy", "--all", "--yes", "--jobs", "4", "--soak", "1s"]);
+    rig.wait_until_it_hangs("a");
+    rig.wait_until("the end of the one without the tag", || rig.last_record("db")["outcome"] == "done");
+    assert!(rig.calls("b").is_empty() && rig.calls("c").is_empty(), "{}", deploying.said());
+    rig.go_on("a");
+    let run = deploying.ends(&rig).exits(0);
+    for host in ["a", "b", "c", "db"] {
+        assert_eq!(rig.secret(host, "token"), Some(value.clone()), "{host}");
+        // Those are watched for whom others wait.
+        assert_eq!(run.stderr.contains(&format!("{host}: well for 1 s")), host != "db", "{host}: {}", run.stderr);
+    }
+}
+
+#[test]
 fn nix_a_host_that_is_off_is_skipped_or_fails_as_it_was_asked_for() {
     if cannot_rig("remote: offline") {
         return;

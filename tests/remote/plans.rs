@@ -1,5 +1,8 @@
 //! A plan that was reviewed is what is done, whatever the repository says by then.
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
 use crate::harness::rig::{Rig, cannot_rig};
 
 #[test]
@@ -60,4 +63,76 @@ fn nix_a_plan_that_was_tampered_with_is_refused() {
     std::fs::write(&file, good.replace(system, "/nix/store/00000000000000000000000000000000-none")).unwrap();
     rig.sealift(&["apply", shown, "--yes"]).exits(1).says("not in the store any more").says("sealift plan");
     assert_eq!((rig.state("web"), rig.calls("web")), (before, Vec::new()));
+}
+
+/// A program of this name that writes down how it was called, and prints as such programs do.
+fn differ(folder: &Path, name: &str, called: &Path) {
+    std::fs::create_dir_all(folder).unwrap();
+    let script = format!(
+        "#!/bin/sh\necho \"{name} $*\" >> '{}'\nprintf '\\033[32m[U.]\\033[0m #1  linux  6.12 -> 6.13\\n\\a\\n'\n",
+        called.display()
+    );
+    std::fs::write(folder.join(name), script).unwrap();
+    std::fs::set_permissions(folder.join(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn nix_only_a_known_program_compares_and_only_where_it_is_named() {
+    if cannot_rig("remote: [deploy] diff") {
+        return;
+    }
+    let rig = Rig::deployed(&["web"]);
+    rig.change(&["web"]);
+    let (bin, called) = (rig.sandbox.path("bin"), rig.sandbox.path("called"));
+    ["dix", "nvd"].iter().for_each(|name| differ(&bin, name, &called));
+    // The repository brings one as well, and the user's PATH leads there: it is never the one.
+    differ(&rig.sandbox.fleet(), "nvd", &rig.sandbox.path("trap"));
+    let command = rig.command("sealift");
+    let path = command.get_envs().find_map(|(name, value)| value.filter(|_| name == "PATH")).unwrap().to_owned();
+    let path = path.to_str().unwrap();
+    let plan = |before: &str| {
+        let mut command = rig.sealift_command(&["plan", "web"]);
+        command.env("PATH", format!("{before}:{path}"));
+        let run = rig.sandbox.run(command, b"").exits(0);
+        let calls = std::fs::read_to_string(&called).unwrap_or_default();
+        std::fs::write(&called, "").unwrap();
+        (run, calls)
+    };
+    let with_both = format!(".:{}", bin.display());
+    let (run, calls) = plan(&with_both);
+    assert_eq!(calls, "", "nobody named one");
+    run.says("packages added: motd");
+    rig.declare("\n[deploy]\ndiff = \"nvd\"\n");
+    rig.commit();
+    let (run, calls) = plan(&with_both);
+    let run = run.says("packages, as nvd tells:").says("    [U.] #1  linux  6.12 -> 6.13\n").says("    \\u{7}\n");
+    assert!(!run.stderr.contains("packages added"), "{}", run.stderr);
+    assert!(calls.starts_with("nvd --color=never diff /nix/store/") && calls.lines().count() == 1, "{calls}");
+    // One that is not installed is no reason to show nothing.
+    let (run, _) = plan(".");
+    run.says("sealift compares, and not nvd: nvd is not installed").says("packages added: motd");
+    assert!(!rig.sandbox.path("trap").exists(), "the repository's own was run");
+}
+
+#[test]
+fn nix_hosts_with_the_same_change_are_shown_once() {
+    if cannot_rig("remote: a plan of two hosts") {
+        return;
+    }
+    let rig = Rig::deployed(&["web", "db", "app"]);
+    rig.change(&["web", "db"]);
+    rig.system("app", "{ kernel = \"6.13\"; }");
+    rig.commit();
+    let run = rig.sealift(&["plan", "--all", "--json"]).exits(0);
+    let same = run.stderr.lines().find(|line| line.starts_with("db, web (same change): ")).expect("both at once");
+    for part in ["1 package", "· closure +", "· 1 secret", "· 1 unit restarts", "· no reboot"] {
+        assert!(same.contains(part), "{part}: {same}");
+    }
+    assert_eq!(run.stderr.matches("packages added: motd").count(), 1, "{}", run.stderr);
+    let run = run.says("app: linux 6.12 → 6.13 · ").says("in all: 3 hosts · closures +");
+    assert!(!run.stderr.contains('∅') && !run.stderr.contains('ε'), "{}", run.stderr);
+    let plan = &run.json()["hosts"]["web"]["plan"];
+    let sizes = &plan["closure"];
+    assert!(sizes["before"].as_u64() < sizes["after"].as_u64() && sizes["before"].as_u64() > Some(0), "{plan}");
+    assert_eq!(plan["changes"].as_array().unwrap().len(), plan["packages"].as_array().unwrap().len(), "{plan}");
 }

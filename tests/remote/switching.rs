@@ -57,7 +57,7 @@ fn nix_a_change_is_shown_made_recorded_and_taken_back() {
         .sealift(&["deploy", "web", "--yes"])
         .exits(0)
         .says("runs already")
-        .says("secrets: no changes")
+        .says("nothing changes")
         .says("1 secret is live already");
     assert!(!again.stderr.contains("copying"), "{}", again.stderr);
     assert_eq!(rig.on("web", &["readlink", "/nix/var/nix/profiles/system"]), "system-3-link\n");
@@ -77,7 +77,10 @@ fn nix_a_change_is_shown_made_recorded_and_taken_back() {
     assert_eq!(list["generations"].as_array().unwrap().len(), 3);
     assert_eq!(list["generations"][1]["revives"][0], "token");
     rig.forget_calls("web");
-    rig.sealift(&["rollback", "web"]).exits(0).says("! token (version 2 → version 1: an older version comes back)");
+    rig.sealift(&["rollback", "web"])
+        .exits(0)
+        .says("! token (version 2 → version 1: an older version comes back)")
+        .says("· closure ");
     assert_eq!(rig.secret("web", "token"), Some(rig.sandbox.value("first")));
     assert_eq!(rig.calls("web"), ["test 0", "boot 0"]);
     rig.sealift(&["rollback", "web", "--to", "3"]).exits(0);

@@ -71,7 +71,111 @@ fn nix_is_read_as_nix() {
     );
     sandbox.write("hosts/nixos/default.nix", source);
     let run = silent(sandbox.sealift(&["scan"]).exits(10), value);
-    run.prints("hosts/nixos/default.nix:4").prints("nix-inline-secret").prints("sealift adopt FILE:LINE");
+    run.prints("hosts/nixos/default.nix:4")
+        .prints("nix-inline-secret")
+        .prints("services.gitea-actions-runner.instances.main.token is given a literal")
+        .prints("help: run: sealift adopt hosts/nixos/default.nix:4 ");
+    // The name of an option is anyone's text: one that is itself a secret is not told.
+    let secret = token(9);
+    sandbox.write("hosts/nixos/default.nix", format!("{{ services.\"{secret}\".password = \"{value}\"; }}\n"));
+    silent(sandbox.sealift(&["scan"]).exits(10), &secret).prints("nix-secret-option");
+}
+
+#[test]
+fn a_file_that_is_called_a_key_is_looked_at_first() {
+    let sandbox = repository();
+    sandbox.write("a.nix", "{ a = ./one-key; b = ./two-key; c = ./three-key; }\n");
+    sandbox.write("one-key", "age-encryption.org/v1\n-> X25519 x\n");
+    sandbox.write("two-key", "{ \"data\": \"ENC[AES256_GCM,data:x]\", \"sops\": {} }\n");
+    sandbox.write("three-key", "ssh-ed25519 AAAA jay\n");
+    sandbox.sealift(&["scan"]).exits(0);
+    commit(&sandbox, "first");
+    sandbox.sealift(&["scan", "--history"]).exits(0);
+    sandbox.write("one-key", "0123\n");
+    sandbox.sealift(&["scan"]).exits(10).prints("a.nix:1:7").prints("nix-key-path");
+    // The next commit is what is staged: the file of the index counts, whatever is in the tree.
+    sandbox.write("b.nix", "{ d = ./one-key; e = ./two-key; }\n");
+    sandbox.tool("git", &["add", "--all"]);
+    sandbox.sealift(&["scan", "--staged"]).exits(10).prints("b.nix:1:7");
+    commit(&sandbox, "second");
+    sandbox.sealift(&["scan", "--history"]).exits(10).prints("b.nix:1:7");
+    std::fs::remove_file(sandbox.fleet().join("one-key")).expect("removed");
+    sandbox.sealift(&["scan"]).exits(10).prints("a.nix:1:7");
+}
+
+#[test]
+fn what_stands_for_a_value_is_none() {
+    let sandbox = repository();
+    let psk = |value: &str| format!("{{ networking.wireless.networks.home.psk = \"{value}\"; }}\n");
+    for (number, value) in
+        ["$WIFI_PSK", "$wifi_psk", "$PSK_5G", "$(cat /run/x)", "{env:PSK}", "$env(PSK)"].iter().enumerate()
+    {
+        sandbox.write(&format!("{number}.nix"), psk(value));
+    }
+    sandbox.write("etcd.nix", "{ services.etcd.initialClusterToken = \"my-cluster-1\"; }\n");
+    sandbox.write(
+        "b.yaml",
+        "token: YourGitlabTokenHere1\npassword: \"####9a####\"\napi_key: ghp_xxxxA1b2xxxxC3d4xxxxE5f6xxxxG7h8xxxxI9\n",
+    );
+    sandbox.sealift(&["scan"]).exits(0);
+    sandbox.write("0.nix", psk("$ecreT-77"));
+    sandbox.sealift(&["scan"]).exits(10).prints("0.nix:1:");
+}
+
+#[test]
+fn values_in_texts_of_nix_are_found() {
+    let sandbox = repository();
+    let value = make("4q<a16>Y2", 3);
+    let sources = [
+        format!(
+            "{{ pkgs, ... }}: {{ services.nextcloud.config.adminpassFile = \"${{pkgs.writeText \"a\" \"{value}\"}}\"; }}"
+        ),
+        format!("{{ services.restic.backups.x.passwordFile = builtins.toFile \"p\" \"{value}\"; }}"),
+        format!("{{ environment.etc.x.text = ''\n  password = {value}\n''; }}"),
+        format!("{{ fileSystems.n.options = [ \"username=jay,password={value},uid=1000\" ]; }}"),
+        format!("{{ s.script = ''\n  export AWS_SECRET_ACCESS_KEY={value}\n''; }}"),
+        format!("{{ s.script = ''\n  curl -H 'Authorization: token {value}' x\n''; }}"),
+    ];
+    for (number, source) in sources.iter().enumerate() {
+        sandbox.write(&format!("{number}.nix"), source);
+    }
+    let run = silent(sandbox.sealift(&["scan"]).exits(10), &value);
+    let missed: Vec<_> = (0..sources.len())
+        .filter(|number| {
+            !run.text().contains(&format!(" {number}.nix:1:")) && !run.text().contains(&format!(" {number}.nix:2:"))
+        })
+        .collect();
+    assert!(missed.is_empty(), "{missed:?}\n{}", run.text());
+    // Outside of a text, what has no quotes is Nix.
+    let sandbox = repository();
+    sandbox.write("a.nix", format!("{{ password = x.{value}; }} # password={value}\n"));
+    sandbox.sealift(&["scan"]).exits(0);
+}
+
+#[test]
+fn what_is_encoded_is_found_three_times_deep() {
+    use base64::Engine as _;
+    let sandbox = repository();
+    let code = |text: &str| base64::prelude::BASE64_STANDARD.encode(text);
+    let secret = token(4);
+    let config = format!("user: jay\ntoken: {secret}\n");
+    let hex = config.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+    let texts = [
+        format!("data:\n  config: {}\n", code(&config)),
+        format!("data:\n  config: {}\n", code(&code(&code(&config)))),
+        format!("data:\n  config: {hex}\n"),
+        format!("url:\n  to: x?a=%20{}\n", secret.replace('_', "%5F")),
+    ];
+    for (number, text) in texts.iter().enumerate() {
+        sandbox.write(&format!("{number}.yaml"), text);
+    }
+    let run = silent(sandbox.sealift(&["scan"]).exits(10), &secret);
+    let missed: Vec<_> =
+        (0..texts.len()).filter(|number| !run.text().contains(&format!(" {number}.yaml:2:"))).collect();
+    assert!(missed.is_empty(), "{missed:?}\n{}", run.text());
+    let sandbox = repository();
+    sandbox.write("four.yaml", format!("data: {}\n", code(&code(&code(&code(&config))))));
+    sandbox.sealift(&["scan"]).exits(0);
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn typed(lines: &[&str], command: impl Fn(&str) -> Command, run: impl Fn(Command
             "set timeout 300\nset stty_init {{rows 60 cols {COLUMNS}}}\nspawn -noecho sh -c {{{line}}}\n\
              expect {{\n -ex {{[y/N]}} {{ send \"n\\r\"; exp_continue }}\n timeout {{ exit 1 }}\n eof\n}}"
         );
-        expect.args(["-c", &script]).env("TERM", "xterm-256color");
+        expect.args(["-c", &script]).env("TERM", "xterm-256color").env("SEALIFT_PAGER", "");
         let program = Path::new(env!("CARGO_BIN_EXE_sealift")).parent().expect("a folder").display();
         let path = std::env::var("PATH").unwrap_or_default();
         expect.env("PATH", format!("{program}:{path}"));
@@ -33,11 +33,35 @@ fn typed(lines: &[&str], command: impl Fn(&str) -> Command, run: impl Fn(Command
     shown
 }
 
-/// Store paths with an ellipsis for their hash.
+/// Store paths with an ellipsis for their hash, and for sizes: those of sealed files are not the same each time.
 fn without_hashes(text: &str) -> String {
     let mut parts = text.split("/nix/store/");
     let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| text + "/nix/store/…" + part.get(32..).unwrap_or(part))
+    let text = parts.fold(first, |text, part| text + "/nix/store/…" + part.get(32..).unwrap_or(part));
+    let mut short = text.split("…-nixos-system").peekable();
+    let mut shown = String::new();
+    while let Some(part) = short.next() {
+        // What is before is the beginning of a hash, as a plan shows it.
+        let hash = if short.peek().is_some() { 8 } else { 0 };
+        shown += part.get(..part.len().saturating_sub(hash)).unwrap_or(part);
+        shown += if short.peek().is_some() { "…-nixos-system" } else { "" };
+    }
+    shown
+        .split_inclusive('\n')
+        .map(|line| if line.contains("closure") { without_sizes(line) } else { line.to_owned() })
+        .collect()
+}
+
+fn without_sizes(line: &str) -> String {
+    let (mut rest, mut text) = (line, String::new());
+    let sized = |rest: &str| [" B", " KiB", " MiB"].into_iter().filter_map(|unit| Some((rest.find(unit)?, unit))).min();
+    while let Some((at, unit)) = sized(rest) {
+        let before = rest[..at].trim_end_matches(|c: char| c.is_ascii_digit() || ".+-".contains(c));
+        text += before;
+        text += if before.len() < at { "…" } else { unit };
+        rest = &rest[at + unit.len()..];
+    }
+    text + rest
 }
 
 /// Holds a picture against its file. `title` is what somebody hears who does not see it.

@@ -135,7 +135,7 @@ fn name_of(program: &Path) -> String {
 }
 
 /// Words as a POSIX shell splits them, with its quotes and backslashes; none where a quote is left open.
-fn split(text: &str) -> Option<Vec<String>> {
+pub fn split(text: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut letters = text.chars();

@@ -44,6 +44,64 @@ pub fn map_on<T: Sync, R: Send>(threads: usize, items: &[T], work: impl Fn(&T) -
     done.into_iter().map(|(_, result)| result).collect()
 }
 
+/// As `map_on`, for items of groups of which only so many are at work at once: `limits`, one a group. `groups`: those of an
+/// item, by their places in `limits`. An item whose groups have no room gives its turn to the next one.
+pub fn map_limited<T: Sync, R: Send>(
+    threads: usize,
+    limits: &[usize],
+    items: &[T],
+    groups: impl Fn(&T) -> Vec<usize> + Sync,
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    let waiting = items.iter().map(&groups).enumerate().collect();
+    let turns = Mutex::new(Turns { waiting, at_work: vec![0; limits.len()], done: BTreeMap::new() });
+    let changed = Condvar::new();
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1).min(items.len()) {
+            scope.spawn(|| {
+                let mut state = turns.lock().unwrap_or_else(PoisonError::into_inner);
+                while !state.waiting.is_empty() {
+                    let Some((at, of)) = state.next(limits) else {
+                        state = changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                        continue;
+                    };
+                    drop(state);
+                    let result = items.get(at).map(&work);
+                    state = turns.lock().unwrap_or_else(PoisonError::into_inner);
+                    state.done.extend(result.map(|result| (at, result)));
+                    of.iter().for_each(|group| state.count(*group, -1));
+                    changed.notify_all();
+                }
+            });
+        }
+    });
+    turns.into_inner().unwrap_or_else(PoisonError::into_inner).done.into_values().collect()
+}
+
+/// What waits for its turn, with its groups; how many of each group are at work; and what is done.
+struct Turns<R> {
+    waiting: Vec<(usize, Vec<usize>)>,
+    at_work: Vec<usize>,
+    done: BTreeMap<usize, R>,
+}
+
+impl<R> Turns<R> {
+    /// The first item whose groups have room.
+    fn next(&mut self, limits: &[usize]) -> Option<(usize, Vec<usize>)> {
+        let room = |group: &usize| self.at_work.get(*group) < limits.get(*group).map(|limit| (*limit).max(1)).as_ref();
+        let place = self.waiting.iter().position(|(_, groups)| groups.iter().all(room))?;
+        let next = self.waiting.remove(place);
+        next.1.iter().for_each(|group| self.count(*group, 1));
+        Some(next)
+    }
+
+    fn count(&mut self, group: usize, by: isize) {
+        if let Some(count) = self.at_work.get_mut(group) {
+            *count = count.saturating_add_signed(by);
+        }
+    }
+}
+
 /// How many items may be late at once beside those that have a place.
 const LATE: usize = 32;
 
@@ -130,6 +188,54 @@ mod tests {
         let found = super::map_waiting(3, Duration::MAX, &items, work);
         assert_eq!(found, items.iter().map(|item| item * 2).collect::<Vec<_>>());
         assert!(most.into_inner() <= 3);
+    }
+
+    #[test]
+    fn of_a_group_only_so_many_are_at_work_and_others_go_on() {
+        // Three groups: of the first one at a time, of the second two; the third item is of both, the rest of none.
+        let groups = |item: &usize| match item % 4 {
+            0 => vec![0],
+            1 => vec![1],
+            2 => vec![0, 1],
+            _ => Vec::new(),
+        };
+        let (now, most) = (Mutex::new([0, 0, 0]), Mutex::new([0, 0, 0]));
+        let items: Vec<usize> = (0..40).collect();
+        let work = |item: &usize| {
+            let places = || groups(item).into_iter().chain([2]);
+            let begun = {
+                let mut now = now.lock().unwrap();
+                places().for_each(|place| now[place] += 1);
+                *now
+            };
+            let mut most = most.lock().unwrap();
+            (0..3).for_each(|place| most[place] = most[place].max(begun[place]));
+            drop(most);
+            std::thread::yield_now();
+            let mut now = now.lock().unwrap();
+            places().for_each(|place| now[place] -= 1);
+            item * 2
+        };
+        let found = super::map_limited(8, &[1, 2], &items, groups, work);
+        assert_eq!(found, items.iter().map(|item| item * 2).collect::<Vec<_>>());
+        let most = most.into_inner().unwrap();
+        assert!(most[0] <= 1 && most[1] <= 2 && most[2] <= 8, "{most:?}");
+    }
+
+    #[test]
+    fn a_group_that_waits_keeps_no_other_waiting() {
+        // The first one of the group ends only once all of no group are done.
+        let (last, heard) = channel::<()>();
+        let (last, heard) = (Mutex::new(last), Mutex::new(heard));
+        let items: Vec<usize> = (0..10).collect();
+        let groups = |item: &usize| if *item < 3 { vec![0] } else { Vec::new() };
+        let work = |item: &usize| match item {
+            0 => (3..10).for_each(|_| heard.lock().unwrap().recv().unwrap()),
+            1 | 2 => (),
+            _ => last.lock().unwrap().send(()).unwrap(),
+        };
+        assert_eq!(super::map_limited(2, &[1], &items, groups, work).len(), 10);
+        assert!(super::map_limited(2, &[1], &[(); 0], |()| vec![0], |()| ()).is_empty());
     }
 
     #[test]

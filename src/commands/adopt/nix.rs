@@ -1,6 +1,7 @@
 //! A literal in Nix source: which one a line means, what it is worth, and what is written for it.
 
 use crate::commands::adopt::inline::{Inline, Place, Request};
+use crate::domain::address::quoted;
 use crate::domain::name::SecretName;
 use crate::domain::nix::edit::{self, Wanted};
 use crate::domain::nix::finding::{Found, Rule};
@@ -18,7 +19,8 @@ pub fn find(text: &str, request: &Request) -> Result<Inline> {
             .help("adopt changes only what it can read whole; `nix-instantiate --parse` says more")
     })?;
     let found = choose(text, &all, request)?;
-    let help = |error: Error| error.help(found.advice());
+    let place = format!("{}:{}", request.file.display(), found.line);
+    let help = |error: Error| error.help(found.advice(&quoted(&place)));
     let odd = |what: &str| Error::usage(format!("line {}: {what}", found.line));
     let literal = matches!(found.rule, Rule::InlineSecret | Rule::PasswordHash | Rule::SecretOption);
     let moved = found.target();

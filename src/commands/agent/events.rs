@@ -81,7 +81,7 @@ impl Talk for Reporter {
         match event {
             Event::Note(text) | Event::Step(text) => self.said(&text),
             Event::Warning(text) => self.warn(text),
-            Event::Progress(..) | Event::Looked(_) | Event::Last(_) => {}
+            Event::Progress(..) | Event::Looked(_) | Event::Last(_) | Event::Plan(_) => {}
             Event::Of(_, event) => self.event(*event),
         }
     }

@@ -29,6 +29,14 @@ pub fn of(root: &Root, question: &Question) -> Result<Survey> {
     let coming = coming.filter(|coming| root.exists(coming) && nix::check_valid(root, coming).is_ok());
     let caller = Caller::get();
     let root_user = rustix::process::geteuid().is_root();
+    let contents = |system: Option<&str>| {
+        let parts = system.filter(|_| question.closure).and_then(|system| nix::contents(root, system).ok());
+        let parts = parts.unwrap_or_default();
+        let sizes = parts.iter().map(|part| part.size).collect::<Option<Vec<u64>>>().unwrap_or_default();
+        (parts.into_iter().map(|part| part.path).collect(), sizes)
+    };
+    let (closure, sizes) = contents(running.as_deref());
+    let (coming_closure, coming_sizes) = contents(coming);
     Ok(Survey {
         program: env!("CARGO_PKG_VERSION").to_owned(),
         host_name: root
@@ -49,10 +57,10 @@ pub fn of(root: &Root, question: &Question) -> Result<Survey> {
         specialisation: running.as_deref().and_then(|running| specialisation(root, running)),
         coming: coming.map(|system| seen(root, system)).transpose()?,
         former: running.clone(),
-        closure: match running.as_deref().filter(|_| question.closure) {
-            Some(system) => nix::closure(root, system).unwrap_or_default(),
-            None => Vec::new(),
-        },
+        closure,
+        sizes,
+        coming_closure,
+        coming_sizes,
         free: ROOM
             .iter()
             .filter_map(|(place, ..)| Some(((*place).to_owned(), root.free(place)?)))

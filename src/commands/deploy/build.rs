@@ -13,9 +13,9 @@ use crate::adapters::process::parallel;
 use crate::adapters::signals;
 use crate::commands::Session;
 use crate::commands::agent::survey;
-use crate::commands::deploy::preflight;
 use crate::commands::deploy::request::{Builder, Request};
 use crate::commands::deploy::run_store::Begun;
+use crate::commands::deploy::{difference, preflight};
 use crate::commands::hosts::connection::{Reach, Target};
 use crate::commands::hosts::privilege::Rights;
 use crate::commands::hosts::select::Ready;
@@ -23,9 +23,10 @@ use crate::commands::hosts::talk::{OfHost, listed};
 use crate::commands::talk::{Event, Talk};
 use crate::domain::address::Address;
 use crate::domain::deploy::checks::commands;
-use crate::domain::deploy::diff::{Action, packages_between};
+use crate::domain::deploy::diff::Action;
 use crate::domain::deploy::home::user_of;
 use crate::domain::deploy::host_facts::{Question, Seen};
+use crate::domain::deploy::packages::Difference;
 use crate::domain::deploy::plan::{Campaign, Item, Kept, Plan, State};
 use crate::domain::manifest::Manifest;
 use crate::domain::name::{FileName, HostName, UnixName};
@@ -305,7 +306,8 @@ pub fn propose(
     if let Some(system) = kept.as_ref().and_then(|kept| kept.system.as_deref()) {
         coming = specialised(target, request, system, bundle.as_deref(), coming, built.there)?;
     }
-    let packages = packages(target, request, &coming, built.there);
+    let program = session.fleet.policy.deploy.diff;
+    let packages = difference::between(target, &request.who.caller, &coming.system, built.there, program, talk);
     let mut plan = Plan::of(Some(&session.fleet.policy), Some(host), request.action, &target.survey, &coming, packages)
         .of_base(&built.system, kept);
     if coming.commands.is_none() && matches!(request.action, Action::Test | Action::Switch) {
@@ -339,7 +341,7 @@ fn only_homes(request: &Request, ready: &Ready, built: &Built) -> Result<Item> {
     }
     let running = survey.running.as_ref();
     let running = running.ok_or_else(|| Error::failed(format!("the running system of {host} cannot be read")))?;
-    let plan = Plan::of(None, Some(host), request.action, survey, running, Ok(Vec::new()));
+    let plan = Plan::of(None, Some(host), request.action, survey, running, Ok(Difference::default()));
     let plan = Plan { only_homes: true, ..plan }.with_homes(survey, running, &built.homes);
     Ok(Item { plan, bundle: None, there: built.there, state: State::Pending })
 }
@@ -394,32 +396,6 @@ fn write_bundle(session: &Session, host: &HostName, folder: &Path) -> Result<()>
         files::replace(&folder.join(&entry.file), &bytes, 0o444, Durable::Later)?;
     }
     files::replace(&folder.join("manifest.json"), &text, 0o444, Durable::Later)
-}
-
-/// The differences of the closures, or why they are not told.
-fn packages(target: &Target, request: &Request, coming: &Seen, there: bool) -> Result<Vec<String>, String> {
-    let Some(former) = &target.survey.former else { return Err("no system is running there".to_owned()) };
-    if *former == coming.system {
-        return Ok(Vec::new());
-    }
-    let told = |error: Error| error.message().to_owned();
-    match &target.reach {
-        Reach::Here(root) => nix::differences(root, former, &coming.system).map_err(told),
-        Reach::There(_) if there => Err("it was built on the host".to_owned()),
-        Reach::There(_) => {
-            let here = Root::open(Path::new("/")).map_err(told)?;
-            // As nix tells them, where the previous system was built here too; else by the names of both closures.
-            if here.exists(former)
-                && let Ok(packages) = nix::differences(&here, former, &coming.system)
-            {
-                return Ok(packages);
-            }
-            let question = Question { coming: None, closure: true };
-            let before = target.survey(&request.who.caller, question).map_err(told)?.closure;
-            let after = nix::closure(&here, &coming.system).map_err(told)?;
-            Ok(packages_between(&before, &after))
-        }
-    }
 }
 
 /// Holds what was planned before, so that the collector leaves it alone.

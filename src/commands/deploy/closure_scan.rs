@@ -81,7 +81,9 @@ fn new_paths(campaign: &Campaign) -> Result<Vec<String>> {
     for item in campaign.hosts.values() {
         let there: BTreeSet<String> = match &item.plan.former {
             // Where this machine never had it, everything counts as new.
-            Some(former) => nix::closure(&here, former).unwrap_or_default().into_iter().collect(),
+            Some(former) => {
+                nix::contents(&here, former).unwrap_or_default().into_iter().map(|part| part.path).collect()
+            }
             None => BTreeSet::new(),
         };
         let system = Some(&item.plan.system).filter(|_| !item.there);

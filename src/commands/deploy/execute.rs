@@ -11,6 +11,7 @@ use crate::adapters::{nix, signals};
 use crate::commands::deploy::report::Report;
 use crate::commands::deploy::request::How;
 use crate::commands::deploy::run_store::Kept;
+use crate::commands::deploy::watch::Watch;
 use crate::commands::hosts::client::hand_over;
 use crate::commands::hosts::connection::{Reach, Target};
 use crate::commands::hosts::select::Ready;
@@ -19,9 +20,10 @@ use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::checks::{checks, with_commands};
 use crate::domain::deploy::diff::{Action, Outcome};
 use crate::domain::deploy::home::{Change, Home};
-use crate::domain::deploy::plan::{Item, Plan, State};
+use crate::domain::deploy::plan::{Item, State};
 use crate::domain::deploy::protocol::{Profile, Switch, Work};
 use crate::domain::foreign::{LONGEST, cut};
+use crate::domain::name::{HostName, Tag};
 use crate::domain::policy::Policy;
 use crate::error::{Error, Result};
 
@@ -37,9 +39,14 @@ pub fn carry_out(
     ready: &[&Ready],
     talk: &Arc<dyn Talk>,
 ) -> Vec<Report> {
-    let canary = kept.campaign().canary;
-    let (first, others): (Vec<&Ready>, Vec<&Ready>) =
-        ready.iter().copied().partition(|one| canary.as_ref() == Some(&one.host));
+    let (canary, groups) = (kept.campaign().canary, Groups::of(policy));
+    let is_canary = |host: &HostName| canary.as_ref() == Some(host);
+    // Whom others wait for is watched; where nobody waits for anybody, every one is.
+    let waves = ready.iter().any(|one| is_canary(&one.host) || !groups.of_host(policy, &one.host).is_empty());
+    let is_watched = |host: &HostName| {
+        !how.soak.is_zero() && (!waves || is_canary(host) || !groups.of_host(policy, host).is_empty())
+    };
+    let (first, others): (Vec<&Ready>, Vec<&Ready>) = ready.iter().copied().partition(|one| is_canary(&one.host));
     let failed = AtomicBool::new(false);
     let one = |ready: &&Ready| {
         let campaign = kept.campaign();
@@ -57,8 +64,10 @@ pub fn carry_out(
         if signals::pending() {
             return stop("interrupted");
         }
-        let began = Instant::now();
         let talk = OfHost::among(talk, &ready.host, campaign.hosts.len());
+        let watched = is_watched(&ready.host) && item.plan.changes_the_system();
+        let watch = watched.then(|| Watch::begin(policy, how, ready, &item.plan));
+        let began = Instant::now();
         let mut report = host(policy, kept, how, &campaign.run, ready, item, &talk).unwrap_or_else(|error| {
             Report::early(&ready.host, Some(item.plan.clone()), outcome_of(&error), Some(error))
         });
@@ -67,18 +76,43 @@ pub fn carry_out(
             report.run = Some(campaign.run.clone());
         }
         report.seconds = Some(began.elapsed().as_secs_f64());
+        // What runs only from the next boot on cannot be watched yet.
+        if let Some(watch) = watch.filter(|_| report.outcome == Outcome::Done) {
+            report = watch.to_the_end(report, &talk);
+        }
         if let Err(error) = kept.set(&ready.host, State::Ended(report.outcome)) {
             talk.event(Event::Warning(format!("`--resume` will not know of this: {}", error.in_one_line())));
         }
         let well = State::Ended(report.outcome).is_well();
-        if !well && (how.fail_fast || canary.as_ref() == Some(&ready.host)) {
+        if !well && (how.fail_fast || is_canary(&ready.host) || is_watched(&ready.host)) {
             failed.store(true, Ordering::Relaxed);
         }
         report
     };
     let mut reports = parallel::map_on(1, &first, one);
-    reports.extend(parallel::map_on(places, &others, one));
+    let of = |ready: &&Ready| groups.of_host(policy, &ready.host);
+    reports.extend(parallel::map_limited(places, &groups.limits, &others, of, one));
     reports
+}
+
+/// Tags of whose hosts only so many are at work at once.
+struct Groups<'a> {
+    tags: Vec<&'a Tag>,
+    limits: Vec<usize>,
+}
+
+impl<'a> Groups<'a> {
+    fn of(policy: &'a Policy) -> Self {
+        let (tags, limits) = policy.deploy.at_most.iter().map(|(tag, most)| (tag, *most as usize)).unzip();
+        Self { tags, limits }
+    }
+
+    /// Those of a host, by their places in the limits.
+    fn of_host(&self, policy: &Policy, host: &HostName) -> Vec<usize> {
+        let tags = policy.hosts.get(host).map(|host| &host.tags);
+        let has = |tag: &Tag| tags.is_some_and(|tags| tags.contains(tag));
+        self.tags.iter().enumerate().filter(|(_, tag)| has(tag)).map(|(at, _)| at).collect()
+    }
 }
 
 /// How a deploy ended that ended with an error and no verdict.
@@ -117,7 +151,7 @@ fn host(
         engine: policy.deploy.engine,
         commit: kept.campaign().commit,
         acknowledge: (target.is_remote() && switches && !plan.only_homes).then_some(how.acknowledge),
-        specialisation: specialisation(plan),
+        specialisation: plan.activates_special(),
         link: how.link.clone(),
         keep_values: false,
         homes: plan.homes_to_come().map(of_change).collect(),
@@ -135,11 +169,6 @@ fn host(
 
 fn of_change(change: &Change) -> Home {
     Home { user: change.user.clone(), package: change.package.clone(), generation: None }
-}
-
-/// The specialisation that a plan activates.
-pub fn specialisation(plan: &Plan) -> Option<String> {
-    plan.specialisation.as_ref().filter(|kept| kept.system.is_some()).map(|kept| kept.name.clone())
 }
 
 /// Brings the system to another machine's store. Only ciphertext travels. What runs there already is there.

@@ -7,6 +7,7 @@
 pub mod attach;
 mod build;
 pub mod closure_scan;
+mod difference;
 pub mod etc_nixos;
 pub mod execute;
 pub mod generations;
@@ -15,6 +16,7 @@ pub mod report;
 pub mod request;
 pub mod rollback;
 pub mod run_store;
+mod watch;
 
 use std::path::Path;
 use std::sync::{PoisonError, RwLock};
@@ -35,6 +37,7 @@ use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::diff::{Action, Outcome};
 use crate::domain::deploy::host_facts::Survey;
 use crate::domain::deploy::plan::{Campaign, Item, Plan, State, VERSION};
+use crate::domain::deploy::shown::shown;
 use crate::domain::name::HostName;
 use crate::error::{Error, Kind, Result};
 
@@ -152,11 +155,7 @@ fn again(session: &Session, request: &Request, begun: Begun, mut campaign: Campa
             });
         }
     }
-    for one in &ready {
-        if let Some(item) = campaign.hosts.get(&one.host) {
-            show(&item.plan, session.talk.as_ref());
-        }
-    }
+    show(ready.iter().filter_map(|one| campaign.hosts.get(&one.host)), session.talk.as_ref());
     decide(session, request, begun, campaign, &ready, reports)
 }
 
@@ -256,13 +255,13 @@ fn plan_of(
         // What was not built was not compared.
         match item.unwrap_or_else(|| Err(built.err().unwrap_or_else(|| Error::failed("nix did not build it")))) {
             Ok(item) => {
-                show(&item.plan, session.talk.as_ref());
                 hosts.insert(one.host.clone(), item);
                 going.push(one);
             }
             Err(error) => reports.push(Report::early(&one.host, None, Outcome::Failed, Some(error))),
         }
     }
+    show(hosts.values(), session.talk.as_ref());
     let campaign = Campaign {
         version: VERSION,
         run: begun.run.clone(),
@@ -275,8 +274,9 @@ fn plan_of(
     Ok((campaign, going))
 }
 
-fn show(plan: &Plan, talk: &dyn Talk) {
-    plan.lines().into_iter().for_each(|line| talk.event(Event::Note(line)));
+fn show<'a>(items: impl Iterator<Item = &'a Item>, talk: &dyn Talk) {
+    let plans: Vec<&Plan> = items.map(|item| &item.plan).collect();
+    talk.event(Event::Plan(shown(&plans)));
 }
 
 /// Asks, and carries out what was shown.

@@ -1,6 +1,7 @@
 //! What a deploy is asked for.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::commands::agent::caller::Caller;
 use crate::commands::deploy::closure_scan::Inspect;
@@ -51,6 +52,8 @@ pub struct How {
     pub fail_fast: bool,
     /// For how many seconds a check that got worse may recover.
     pub settle: u64,
+    /// For how long a host that others wait for is watched once it is deployed.
+    pub soak: Duration,
     /// For how many seconds another machine waits for the acknowledgement.
     pub acknowledge: u64,
     /// Where the machine is reached after the switch, if its address changes.

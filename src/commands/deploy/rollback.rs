@@ -4,12 +4,10 @@
 
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::closure;
-use crate::adapters::nix;
 use crate::commands::Session;
-use crate::commands::deploy::execute::specialisation;
-use crate::commands::deploy::generations;
 use crate::commands::deploy::report::Report;
 use crate::commands::deploy::request::How;
+use crate::commands::deploy::{difference, generations};
 use crate::commands::hosts::client::{hand_over, recover};
 use crate::commands::hosts::connection::{Reach, Target};
 use crate::commands::hosts::identify::this_machine;
@@ -21,8 +19,10 @@ use crate::domain::deploy::diff::Action;
 use crate::domain::deploy::generations::{Generation, Generations};
 use crate::domain::deploy::home::{self, Change, Home, State};
 use crate::domain::deploy::host_facts::{Question, Seen};
+use crate::domain::deploy::packages::Difference;
 use crate::domain::deploy::plan::{Kept, Plan};
-use crate::domain::deploy::protocol::{Profile, Switch, Work};
+use crate::domain::deploy::protocol::{Profile, Switch, Verdict, Work};
+use crate::domain::deploy::shown::shown;
 use crate::domain::name::{HostName, UnixName};
 use crate::domain::policy::{Engine, Policy};
 use crate::error::{Error, Result};
@@ -79,18 +79,12 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
             Seen { secrets: coming.secrets, bundle: coming.bundle, ..special }
         };
     }
-    let packages = match (&survey.former, &target.reach) {
-        (Some(former), _) if *former == coming.system => Ok(Vec::new()),
-        (Some(former), Reach::Here(root)) => {
-            nix::differences(root, former, &coming.system).map_err(|error| error.message().to_owned())
-        }
-        (Some(_), Reach::There(_)) => Err("both systems are on the host".to_owned()),
-        (None, _) => Err("no system is running there".to_owned()),
-    };
+    let program = policy.and_then(|policy| policy.deploy.diff);
+    let packages = difference::between(&target, caller, &coming.system, target.is_remote(), program, talk);
     let plan =
         Plan::of(policy, target.host.as_ref(), Action::Switch, &survey, &coming, packages).of_base(&system, kept);
     talk.event(Event::Note(format!("back to generation {number}")));
-    plan.lines().into_iter().for_each(|line| talk.event(Event::Note(line)));
+    talk.event(Event::Plan(shown(&[&plan])));
     let checked = policy.zip(target.host.as_ref()).filter(|_| request.checks);
     let declared = checked.map_or_else(Vec::new, |(policy, host)| checks(policy, host));
     let switch = Switch {
@@ -104,7 +98,7 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
         engine: Engine::Native,
         commit: None,
         acknowledge: (target.is_remote() && plan.live()).then_some(request.how.acknowledge),
-        specialisation: specialisation(&plan),
+        specialisation: plan.activates_special(),
         link: None,
         keep_values: request.keep_values,
         homes: Vec::new(),
@@ -114,6 +108,50 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
     let order = target.order(caller, Work::Switch(Box::new(switch)))?;
     let verdict = hand_over(&target, &order, &rights, caller, talk)?;
     Ok(Report::of(&target, plan, &order.run, verdict))
+}
+
+/// Takes a deploy back that was done a while ago: the generation that ran before it, with its own secrets. Nothing is checked:
+/// what fails by now is why.
+///
+/// # Errors
+/// When what ran before is in no generation, or is not in the store any more. What it came to otherwise is the verdict.
+pub fn undo(policy: &Policy, ready: &Ready, how: &How, report: &Report, talk: &dyn Talk) -> Result<Verdict> {
+    let Ready { host, target, rights } = ready;
+    let former = report.plan.as_ref().and_then(|plan| plan.former.clone());
+    let (Some(number), Some(system)) = (report.before, former) else {
+        return Err(Error::failed("what ran before is in no generation"));
+    };
+    let survey = target.survey(&how.caller, Question { coming: Some(system.clone()), closure: false })?;
+    let coming = survey.coming.clone().ok_or_else(|| gone(number))?;
+    let same = Ok(Difference::default());
+    let plan = Plan::of(Some(policy), Some(host), Action::Switch, &survey, &coming, same);
+    for home in report.plan.iter().flat_map(Plan::homes_to_come) {
+        let words = target.words();
+        talk.event(Event::Warning(format!(
+            "the home of {0} stays as it is: `sealift rollback{words} --home={0}` takes it back",
+            home.user
+        )));
+    }
+    let switch = Switch {
+        action: Action::Switch,
+        profile: Profile::Generation(number),
+        expected: survey.former.clone(),
+        live: plan.live(),
+        bundle: coming.bundle.clone(),
+        checks: Vec::new(),
+        settle: how.settle,
+        engine: Engine::Native,
+        commit: None,
+        acknowledge: (target.is_remote() && plan.live()).then_some(how.acknowledge),
+        specialisation: None,
+        link: None,
+        keep_values: false,
+        homes: Vec::new(),
+        only_homes: false,
+        system,
+    };
+    let order = target.order(&how.caller, Work::Switch(Box::new(switch)))?;
+    hand_over(target, &order, rights, &how.caller, talk)
 }
 
 /// Makes a previous generation of a home the active one; the system stays.
@@ -145,12 +183,12 @@ fn home(
     let (number, package) = former(state, request.to)?;
     let survey = &target.survey;
     let running = survey.running.as_ref().ok_or_else(|| Error::failed("the running system there cannot be read"))?;
-    let plan = Plan::of(policy, target.host.as_ref(), Action::Switch, survey, running, Ok(Vec::new()));
+    let plan = Plan::of(policy, target.host.as_ref(), Action::Switch, survey, running, Ok(Difference::default()));
     let change =
         Change { user: state.user.clone(), former: state.active.clone(), package: package.clone(), left: None };
     let plan = Plan { only_homes: true, homes: vec![change], ..plan };
     talk.event(Event::Note(format!("back to generation {number} of the home of {}", state.user)));
-    plan.lines().into_iter().for_each(|line| talk.event(Event::Note(line)));
+    talk.event(Event::Plan(shown(&[&plan])));
     let checked = policy.zip(target.host.as_ref()).filter(|_| request.checks);
     let switch = Switch {
         action: Action::Switch,

@@ -58,6 +58,25 @@ pub struct Chosen {
     pub named: BTreeSet<HostName>,
 }
 
+/// The hosts that these words name.
+///
+/// # Errors
+/// When a word names nothing.
+pub fn select(policy: &Policy, words: &[Selector]) -> Result<BTreeSet<HostName>> {
+    policy.select(words).map_err(|word| match word {
+        Selector::Host(host) => policy.no_host(host),
+        word => {
+            let words = policy.selector_words();
+            let near = name::nearest(&word.to_string(), words.iter().map(String::as_str));
+            let error = Error::usage(format!("no host has the tag of {word}"));
+            match near {
+                Some(near) => error.help(format!("did you mean {near}?")),
+                None => error.help("tags are given to hosts in recipients.toml"),
+            }
+        }
+    })
+}
+
 impl Who {
     /// Which hosts these are. Without a word: the one that this machine is.
     ///
@@ -72,18 +91,7 @@ impl Who {
             let here = this_machine(policy, &Root::open(&self.root)?, None)?;
             return Ok(Chosen { hosts: BTreeSet::from([here.clone()]), named: BTreeSet::from([here]) });
         }
-        let hosts = policy.select(&self.words).map_err(|word| match word {
-            Selector::Host(host) => policy.no_host(host),
-            word => {
-                let words = policy.selector_words();
-                let near = name::nearest(&word.to_string(), words.iter().map(String::as_str));
-                let error = Error::usage(format!("no host has the tag of {word}"));
-                match near {
-                    Some(near) => error.help(format!("did you mean {near}?")),
-                    None => error.help("tags are given to hosts in recipients.toml"),
-                }
-            }
-        })?;
+        let hosts = select(policy, &self.words)?;
         let named = self.words.iter().filter_map(|word| match word {
             Selector::Host(host) => Some(host.clone()),
             _ => None,

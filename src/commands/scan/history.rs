@@ -30,6 +30,8 @@ struct Sources {
     objects: Vec<[u8; 20]>,
     /// Why some may not be among them.
     unknown: Option<&'static str>,
+    /// How many objects that the history needs are not in this clone.
+    missing: usize,
 }
 
 impl Sources {
@@ -37,6 +39,7 @@ impl Sources {
         let mut sources = Self::default();
         let read = |pipe: &mut ChildStdout| {
             objects::lines(pipe, b'\n', |line| {
+                sources.missing += usize::from(line.starts_with(b"?"));
                 let name = line.iter().position(|byte| *byte == b' ').filter(|_| !rules_for(line).is_empty());
                 match name.and_then(|end| bytes_of(&line[..end])) {
                     Some(_) if sources.objects.len() == NAMED => sources.unknown = Some("there are too many"),
@@ -82,9 +85,9 @@ pub fn look(git: &Git, engine: &Engine, range: Option<&str>) -> Result<(Out, usi
         let why = "it is cut (a shallow clone): `git fetch --unshallow` brings the rest";
         out.blind.push((b"the history".to_vec(), why.to_owned()));
     }
-    let lost = missing(git, range)?;
-    if lost > 0 {
-        let why = format!("{lost} objects are not in this clone (a partial clone): `git fetch --refetch` brings them");
+    if sources.missing > 0 {
+        let (lost, how) = (sources.missing, "`git fetch --refetch` brings them, `git fsck` names them");
+        let why = format!("{lost} objects are not in this clone: {how}");
         out.blind.push((b"the history".to_vec(), why));
     }
     let found = std::mem::take(&mut out.raw);
@@ -182,27 +185,6 @@ fn brought(git: &Git, range: &str, give: &mut impl FnMut(&str) -> std::io::Resul
     Err(Error::usage("git does not understand this range of commits")
         .because(String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or_default().to_owned())
         .help("name one as git does: `--history v1.0..HEAD`, or leave it out for everything"))
-}
-
-/// How many objects of the history are not in this clone.
-fn missing(git: &Git, range: Option<&str>) -> Result<usize> {
-    // Only a clone that was told to leave objects out lacks some; and walking the history takes its time.
-    let partial =
-        git.call().args(["config", "--get-regexp", r"^(extensions\.partialclone|remote\..*\.promisor)$"]).run()?;
-    if !partial.ended.well() {
-        return Ok(0);
-    }
-    let call = walk(git, range, "--no-object-names");
-    let mut lost = 0;
-    let read = |pipe: &mut ChildStdout| {
-        objects::lines(pipe, b'\n', |line| {
-            lost += usize::from(line.starts_with(b"?"));
-            Ok(())
-        })
-    };
-    let (read, output) = call.piped(drop, read)?;
-    read.map_err(|error| Error::io("cannot read what git lists", error))?;
-    if output.ended.well() { Ok(lost) } else { Err(call.failure(&output)) }
 }
 
 /// Tells of each finding the first commit that brought it, and the path there.

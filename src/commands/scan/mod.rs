@@ -4,6 +4,7 @@
 mod history;
 pub mod hook;
 pub mod index;
+mod named;
 mod scanner;
 mod staged;
 mod store;
@@ -22,9 +23,11 @@ use crate::adapters::signals;
 use crate::commands::scan::scanner::Raw;
 
 use crate::commands::talk::{Event, Talk};
+use crate::domain::address::quoted;
 use crate::domain::policy::allow::Allow;
 use crate::domain::policy::{FILE, Policy};
 use crate::domain::scan::finding::shown;
+use crate::domain::scan::source_rule::PLACE;
 use crate::domain::scan::values::{Gathered, Values};
 use crate::domain::scan::{Engine, Finding, Place, Wanted};
 use crate::domain::secret::plaintext::Plaintext;
@@ -110,13 +113,21 @@ pub fn run(
         match place {
             Where::Tree => {
                 let git = git(root)?;
-                let out = tree::look(&git, &engine)?;
+                let mut out = tree::look(&git, &engine)?;
+                named::settle(&git, &engine, &mut out);
                 top = Some(git.top);
                 Ok(out)
             }
-            Where::Staged => staged::look(&git(root)?, &engine),
+            Where::Staged => {
+                let git = git(root)?;
+                let mut out = staged::look(&git, &engine)?;
+                named::settle(&git, &engine, &mut out);
+                Ok(out)
+            }
             Where::History(range) => {
-                let (out, unreachable) = history::look(&git(root)?, &engine, range.as_deref())?;
+                let git = git(root)?;
+                let (mut out, unreachable) = history::look(&git, &engine, range.as_deref())?;
+                named::settle(&git, &engine, &mut out);
                 report.unreachable = unreachable;
                 Ok(out)
             }
@@ -292,11 +303,19 @@ fn finding(raw: &Raw, names: &[String]) -> Finding {
         length: hit.span.end - hit.span.start,
         member: raw.member.clone(),
         place: raw.place.clone(),
-        what: Finding::told(hit.rule, secret.as_deref()),
+        what: match (&hit.told, &secret) {
+            (Some(told), None) => told.what.clone(),
+            _ => Finding::told(hit.rule, secret.as_deref()),
+        },
         help: match &secret {
             Some(secret) => format!("take it out, and give {secret} a new value: `sealift rotate {secret}`"),
             None if committed => format!("{COMMITTED}{}", hit.rule.help),
-            None => hit.rule.help.to_owned(),
+            None => match &hit.told {
+                Some(told) if raw.hidden.is_empty() && raw.member.is_none() && raw.place != Place::Store => {
+                    told.help.replace(PLACE, &quoted(&format!("{}:{}", raw.shown_path(), hit.line)))
+                }
+                _ => hit.rule.help.to_owned(),
+            },
         },
         secret,
         why: hit.rule.why,

@@ -1,6 +1,6 @@
 //! `list` and `who`: what there is, who can read it, and who ever could.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
 use jiff::ToSpan;
@@ -8,12 +8,13 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use crate::commands::Session;
+use crate::commands::hosts::select::select;
 use crate::commands::secrets::show::unknown;
 use crate::commands::talk::Event;
 use crate::domain::drift::access::{Access, Reader};
 use crate::domain::drift::status::{Standing, credible};
-use crate::domain::name::{FileName, HostName};
-use crate::domain::policy::{Policy, Wanted};
+use crate::domain::name::{FileName, HostName, SecretName, Tag};
+use crate::domain::policy::{Policy, Selector, Wanted};
 use crate::domain::secret::inventory::Found;
 use crate::domain::secret::recipient::{Fingerprint, Recipient};
 use crate::domain::secret::seal::Seal;
@@ -51,6 +52,8 @@ pub struct Row {
     /// Whether that day has come.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub overdue: bool,
+    /// The same as recipients.toml has them: names, `@tags`, `*`.
+    pub selectors: Vec<String>,
     /// Where it is found on a host.
     pub path: String,
     /// For people.
@@ -74,13 +77,15 @@ pub enum State {
     Damaged,
 }
 
-/// Every file that the policy asks for.
+/// Every file that the policy asks for; where hosts are named, every one that one of them should read.
 ///
 /// # Errors
-/// When `secrets/` cannot be read.
-pub fn list(session: &Session) -> Result<Vec<Row>> {
+/// When `secrets/` cannot be read, or a word names no host.
+pub fn list(session: &Session, words: &[Selector]) -> Result<Vec<Row>> {
     let inventory = session.fleet.inventory()?;
     let policy = &session.fleet.policy;
+    let chosen = select(policy, words)?;
+    let meant = |wanted: &Wanted<'_>| words.is_empty() || wanted.hosts.iter().any(|host| chosen.contains(*host));
     let (known, holders) = (policy.known_keys(), policy.holders());
     let row = |wanted: Wanted<'_>| {
         let found = inventory.files.get(&wanted.file);
@@ -88,7 +93,16 @@ pub fn list(session: &Session) -> Result<Vec<Row>> {
         let standing = Standing::of(&wanted.file, found, &should, &known, &holders);
         row(&wanted, &standing, found.and_then(Found::seal), session.today)
     };
-    Ok(policy.wanted().into_values().map(row).collect())
+    Ok(policy.wanted().into_values().filter(meant).map(row).collect())
+}
+
+/// Who reads a file, as recipients.toml has it; a value of a host's own is that host's.
+fn selectors(wanted: &Wanted<'_>) -> Vec<String> {
+    if wanted.secret.per_host {
+        wanted.hosts.iter().map(ToString::to_string).collect()
+    } else {
+        wanted.secret.selectors.iter().map(ToString::to_string).collect()
+    }
 }
 
 fn row(wanted: &Wanted<'_>, standing: &Standing, seal: Option<&Seal>, today: Date) -> Row {
@@ -116,6 +130,7 @@ fn row(wanted: &Wanted<'_>, standing: &Standing, seal: Option<&Seal>, today: Dat
         made: seal.map(|seal| seal.made.to_string()),
         shape: wanted.secret.shape.to_string(),
         hosts: wanted.hosts.iter().map(|host| (*host).clone()).collect(),
+        selectors: selectors(wanted),
         path: wanted.secret.delivery.path.clone(),
         description: wanted.secret.description.clone(),
     }
@@ -128,31 +143,55 @@ pub struct Matrix {
     pub hosts: Vec<HostName>,
     /// The rows: a file, and a cell for each host.
     pub rows: Vec<(FileName, Vec<Cell>)>,
+    /// Who reads each of them as recipients.toml has it: names, `@tags`, `*`.
+    pub selectors: BTreeMap<FileName, Vec<String>>,
+    /// How many files are left out: none of the hosts that were named has to do with them.
+    pub left_out: usize,
+    /// The secret, and the host, of each file that a host has for itself.
+    #[serde(skip)]
+    pub own: BTreeMap<FileName, (SecretName, HostName)>,
 }
 
-/// What a host is to a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// Secrets × tags.
+#[derive(Debug, Serialize)]
+pub struct ByTag {
+    /// The columns: `@tags`, then the hosts without one.
+    pub columns: Vec<String>,
+    /// The rows: a file, and a cell for each column.
+    pub rows: Vec<(FileName, Vec<Cell>)>,
+    /// As of the matrix by hosts.
+    pub selectors: BTreeMap<FileName, Vec<String>>,
+    /// The same.
+    pub left_out: usize,
+}
+
+/// What a host, or the hosts of a tag, are to a file. The weightiest is last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cell {
-    /// It can read it, and should.
-    Reads,
-    /// It should, and cannot.
-    Lacks,
-    /// It can, and should not.
-    Extra,
-    /// It cannot any more, but knows the value.
-    Knows,
     /// Nothing.
     None,
+    /// It cannot read it any more, but knows the value.
+    Knows,
+    /// It can read it, and should.
+    Reads,
+    /// Some of the hosts can read it, and should; the others should not.
+    Some,
+    /// It can, and should not.
+    Extra,
+    /// It should, and cannot.
+    Lacks,
 }
 
-/// The matrix of a fleet, by the seals and the policy.
+/// The matrix of a fleet, by the seals and the policy. Where hosts are named, of these, and of the files that have to do with
+/// them.
 ///
 /// # Errors
-/// When `secrets/` cannot be read.
-pub fn matrix(session: &Session) -> Result<Matrix> {
+/// When `secrets/` cannot be read, or a word names no host.
+pub fn matrix(session: &Session, words: &[Selector]) -> Result<Matrix> {
     let inventory = session.fleet.inventory()?;
     let policy = &session.fleet.policy;
+    let chosen = select(policy, words)?;
     let known = policy.known_keys();
     let cell = |seal: Option<&Seal>, wanted: &Wanted<'_>, host: &HostName| {
         let keys: Vec<Fingerprint> = policy.hosts[host.as_str()].keys.iter().map(Recipient::fingerprint).collect();
@@ -166,13 +205,57 @@ pub fn matrix(session: &Session) -> Result<Matrix> {
             (false, false) => Cell::None,
         }
     };
-    let hosts: Vec<HostName> = policy.hosts.keys().cloned().collect();
-    let rows = policy.wanted().into_values().map(|wanted| {
+    let named = |host: &&HostName| words.is_empty() || chosen.contains(*host);
+    let hosts: Vec<HostName> = policy.hosts.keys().filter(named).cloned().collect();
+    let mut matrix = Matrix { hosts, rows: Vec::new(), selectors: BTreeMap::new(), left_out: 0, own: BTreeMap::new() };
+    for wanted in policy.wanted().into_values() {
         let seal = credible(&wanted.file, inventory.files.get(&wanted.file), &known).ok();
-        let cells = hosts.iter().map(|host| cell(seal, &wanted, host)).collect();
-        (wanted.file, cells)
-    });
-    Ok(Matrix { rows: rows.collect(), hosts })
+        let cells: Vec<Cell> = matrix.hosts.iter().map(|host| cell(seal, &wanted, host)).collect();
+        if !words.is_empty() && cells.iter().all(|cell| *cell == Cell::None) {
+            matrix.left_out += 1;
+            continue;
+        }
+        matrix.selectors.insert(wanted.file.clone(), selectors(&wanted));
+        if let (true, [host]) = (wanted.secret.per_host, &wanted.hosts[..]) {
+            matrix.own.insert(wanted.file.clone(), (wanted.name.clone(), (*host).clone()));
+        }
+        matrix.rows.push((wanted.file, cells));
+    }
+    Ok(matrix)
+}
+
+/// The same by the tags of the hosts.
+pub fn by_tag(policy: &Policy, matrix: Matrix) -> ByTag {
+    let tags = |host: &HostName| policy.hosts.get(host).map(|entry| &entry.tags);
+    let all: BTreeSet<&Tag> = matrix.hosts.iter().filter_map(tags).flatten().collect();
+    let mut columns: Vec<(String, Vec<usize>)> = Vec::new();
+    for tag in all {
+        let has = |at: &usize| matrix.hosts.get(*at).and_then(tags).is_some_and(|tags| tags.contains(tag));
+        columns.push((format!("@{tag}"), (0..matrix.hosts.len()).filter(has).collect()));
+    }
+    let bare = matrix.hosts.iter().enumerate().filter(|(_, host)| tags(host).is_none_or(BTreeSet::is_empty));
+    columns.extend(bare.map(|(at, host)| (host.to_string(), vec![at])));
+    let row = |(file, cells): (FileName, Vec<Cell>)| {
+        let of = |at: &usize| cells.get(*at).copied().unwrap_or(Cell::None);
+        let cells = columns.iter().map(|(_, hosts)| together(hosts.iter().map(of))).collect();
+        (file, cells)
+    };
+    ByTag {
+        rows: matrix.rows.into_iter().map(row).collect(),
+        columns: columns.into_iter().map(|(name, _)| name).collect(),
+        selectors: matrix.selectors,
+        left_out: matrix.left_out,
+    }
+}
+
+/// What several hosts are to a file together: what is wrong with one of them is not hidden by the others.
+fn together(cells: impl Iterator<Item = Cell>) -> Cell {
+    let found: BTreeSet<Cell> = cells.collect();
+    match found.last() {
+        Some(Cell::Reads) if found.len() > 1 => Cell::Some,
+        Some(worst) => *worst,
+        None => Cell::None,
+    }
 }
 
 /// Who can read a file now, and who else ever could read the value that it holds.

@@ -138,6 +138,14 @@ pub struct SecretChange {
     pub known_to: BTreeSet<String>,
 }
 
+impl SecretChange {
+    /// Who should not know the older value, and does.
+    pub fn known(&self) -> String {
+        let names: Vec<&str> = self.known_to.iter().map(String::as_str).collect();
+        if names.is_empty() { String::new() } else { format!("; known to {}, which was removed", names.join(", ")) }
+    }
+}
+
 /// What becomes of the secrets between two systems, by name. `removed`: the hosts that were removed, by the fingerprints of
 /// their keys.
 pub fn secret_changes(before: &[Carried], after: &[Carried], removed: &BTreeMap<String, String>) -> Vec<SecretChange> {
@@ -183,40 +191,6 @@ pub fn secret_units(changes: &[SecretChange], after: &[Carried]) -> BTreeSet<Str
         })
     };
     after.iter().filter(new_bytes).flat_map(|secret| secret.units.iter().cloned()).collect()
-}
-
-/// The packages that differ between two closures, given as store paths, one a line: a name and its versions before and
-/// after.
-pub fn packages_between(before: &[String], after: &[String]) -> Vec<String> {
-    let (before, after) = (versions(before), versions(after));
-    let names: BTreeSet<&&str> = before.keys().chain(after.keys()).collect();
-    let shown = |versions: Option<&BTreeSet<&str>>| match versions {
-        None => "∅".to_owned(),
-        Some(versions) => {
-            let named: Vec<&str> =
-                versions.iter().map(|version| if version.is_empty() { "ε" } else { *version }).collect();
-            named.join(", ")
-        }
-    };
-    names
-        .into_iter()
-        .filter(|name| before.get(**name) != after.get(**name))
-        .map(|name| format!("{name}: {} → {}", shown(before.get(*name)), shown(after.get(*name))))
-        .collect()
-}
-
-/// The versions in a closure, by package. A version begins after the first dash that a digit follows, as Nix splits names.
-fn versions(paths: &[String]) -> BTreeMap<&str, BTreeSet<&str>> {
-    let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for path in paths {
-        let Some((_, name)) = path.rsplit('/').next().and_then(|name| name.split_once('-')) else { continue };
-        let digit = |at: usize| name.as_bytes().get(at + 1).is_some_and(u8::is_ascii_digit);
-        let split = name.match_indices('-').map(|(at, _)| at).find(|at| digit(*at));
-        let split = split.and_then(|at| Some((name.get(..at)?, name.get(at + 1..)?)));
-        let (name, version) = split.unwrap_or((name, ""));
-        versions.entry(name).or_default().insert(version);
-    }
-    versions
 }
 
 /// The commands of checks, each as a program and its arguments, by the names of the checks.
@@ -509,14 +483,6 @@ mod tests {
         );
         let units: Vec<_> = secret_units(&changes, &after).into_iter().collect();
         assert_eq!(units, ["more.service", "new.service", "old.service"]);
-    }
-
-    #[test]
-    fn packages_are_compared_by_name_and_version() {
-        let closure = |names: &[&str]| names.iter().map(|name| format!("/nix/store/aaaa-{name}")).collect::<Vec<_>>();
-        let before = closure(&["linux-6.12", "gcc-lib-13.2", "etc", "old-1"]);
-        let after = closure(&["linux-6.13", "gcc-lib-13.2", "etc", "new-tool-2.0-beta"]);
-        assert_eq!(packages_between(&before, &after), ["linux: 6.12 → 6.13", "new-tool: ∅ → 2.0-beta", "old: 1 → ∅"]);
     }
 
     #[test]

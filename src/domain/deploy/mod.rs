@@ -5,5 +5,8 @@ pub mod diff;
 pub mod generations;
 pub mod home;
 pub mod host_facts;
+pub mod packages;
 pub mod plan;
 pub mod protocol;
+pub mod shown;
+pub mod soak;

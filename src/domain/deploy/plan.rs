@@ -10,8 +10,9 @@ use crate::domain::deploy::diff::{
 };
 use crate::domain::deploy::home::{self, unit_of};
 use crate::domain::deploy::host_facts::{Seen, Survey};
+use crate::domain::deploy::packages::{Difference, PackageChange, Sizes};
 use crate::domain::name::{HostName, UnixName};
-use crate::domain::policy::Policy;
+use crate::domain::policy::{Differ, Policy};
 
 /// The version of the form of a campaign.
 pub const VERSION: u32 = 1;
@@ -98,8 +99,17 @@ pub struct Plan {
     pub former: Option<String>,
     /// The versions of NixOS, former and coming.
     pub versions: (Option<String>, String),
-    /// Packages that differ, as nix tells.
+    /// Packages that differ, a line each.
     pub packages: Vec<String>,
+    /// The same by name, versions and size.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<PackageChange>,
+    /// How large the closures are, former and coming; none where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closure: Option<Sizes>,
+    /// The program whose lines `packages` are; none: sealift's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compared_by: Option<Differ>,
     /// Why they were not compared.
     pub not_compared: Option<String>,
     /// Secrets that do not stay as they are.
@@ -122,9 +132,6 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_homes: bool,
 }
-
-/// How many packages a plan shows; what runs on a host is for the host to say.
-const PACKAGES: usize = 5000;
 
 /// What becomes of a specialisation that runs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -162,7 +169,7 @@ impl Plan {
         action: Action,
         survey: &Survey,
         coming: &Seen,
-        packages: Result<Vec<String>, String>,
+        packages: Result<Difference, String>,
     ) -> Self {
         let running = survey.running.as_ref();
         let facts = running.map(|seen| &seen.facts);
@@ -171,9 +178,13 @@ impl Plan {
             gone.keys.iter().map(move |key| (key.fingerprint().to_string(), name.to_string()))
         });
         let secrets = secret_changes(running.map_or(&[], |seen| &seen.secrets), &coming.secrets, &removed.collect());
-        let (packages, not_compared) = match packages {
-            Ok(packages) => (packages, None),
-            Err(why) => (Vec::new(), Some(why)),
+        let (found, not_compared) = match packages {
+            Ok(found) => (found, None),
+            Err(why) => (Difference::default(), Some(why)),
+        };
+        let (compared_by, packages) = match found.told {
+            Some((program, lines)) => (Some(program), lines),
+            None => (None, found.changes.iter().map(PackageChange::line).collect()),
         };
         Self {
             host: host.cloned(),
@@ -183,6 +194,9 @@ impl Plan {
             former: survey.former.clone(),
             versions: (facts.map(|facts| facts.version.clone()), coming.facts.version.clone()),
             packages,
+            changes: found.changes,
+            closure: found.closure,
+            compared_by,
             not_compared,
             secret_units: secret_units(&secrets, &coming.secrets),
             secrets,
@@ -236,9 +250,24 @@ impl Plan {
         self.specialisation.as_ref().and_then(|kept| kept.system.as_ref()).unwrap_or(&self.system)
     }
 
+    /// The name of the specialisation that is activated, if one is.
+    pub fn activates_special(&self) -> Option<String> {
+        self.specialisation.as_ref().filter(|kept| kept.system.is_some()).map(|kept| kept.name.clone())
+    }
+
+    /// Whether the system that runs, or one of its secrets, becomes another.
+    pub fn changes_the_system(&self) -> bool {
+        !self.only_homes && (self.former.as_ref() != Some(self.activates()) || !self.secrets.is_empty())
+    }
+
     /// Whether the system can be activated as it is.
     pub fn live(&self) -> bool {
         self.reboot.blocks.is_empty()
+    }
+
+    /// Whether what is delivered without a unit is there until the next reboot, and not only after it.
+    pub fn lasts_until_reboot(&self) -> bool {
+        self.live() && self.action != Action::Boot
     }
 
     /// What a host that went back has again, and should not: values that had been rotated away. As a person reads it.
@@ -246,96 +275,8 @@ impl Plan {
         let changed = self.secrets.iter().filter(|secret| secret.change == Change::Changed);
         let back = changed.filter_map(|secret| {
             let (from, to) = secret.from.zip(secret.to)?;
-            Some(format!("{} is at version {from} again, not at {to}{}", secret.name, known(secret)))
+            Some(format!("{} is at version {from} again, not at {to}{}", secret.name, secret.known()))
         });
         back.collect()
-    }
-
-    /// As a person reads it.
-    pub fn lines(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        let host = self.host.as_ref().map_or_else(|| "this machine".to_owned(), ToString::to_string);
-        let homes = self.homes.iter().flat_map(|home| home.line().lines().map(str::to_owned).collect::<Vec<_>>());
-        if self.only_homes {
-            lines.push(format!("{host}: the system stays as it is"));
-            lines.extend(homes);
-            return lines;
-        }
-        match &self.former {
-            Some(former) if former == self.activates() => lines.push(format!("{host}: {former} runs already")),
-            Some(former) => lines.extend([format!("{host}: {former}"), format!("  → {}", self.activates())]),
-            None => lines.push(format!("{host}: {}", self.system)),
-        }
-        if let Some(Kept { name, left, .. }) = &self.specialisation {
-            lines.push(match left {
-                None => format!("the specialisation {name} runs, and is kept; what boots next is {}", self.system),
-                Some(why) => format!("the specialisation {name} runs, and is left: {why}"),
-            });
-        }
-        match &self.not_compared {
-            Some(why) => lines.push(format!("packages: not compared: {why}")),
-            None if self.packages.is_empty() => lines.push("packages: no version changes".to_owned()),
-            None => {
-                lines.push("packages:".to_owned());
-                lines.extend(self.packages.iter().take(PACKAGES).map(|line| format!("  {line}")));
-                let more = self.packages.len().saturating_sub(PACKAGES);
-                lines.extend((more > 0).then(|| format!("  and {more} more")));
-            }
-        }
-        if self.secrets.is_empty() {
-            lines.push("secrets: no changes".to_owned());
-        } else {
-            lines.push("secrets:".to_owned());
-            lines.extend(self.secrets.iter().map(|secret| format!("  {}", told(secret))));
-        }
-        let list = |what: &str, units: &mut dyn Iterator<Item = &String>| {
-            let units: Vec<_> = units.map(String::as_str).collect();
-            (!units.is_empty()).then(|| format!("{what}: {}", units.join(", ")))
-        };
-        lines.extend(list("restarted for their secrets", &mut self.secret_units.iter()));
-        lines.extend(list("units added", &mut self.units.added.iter()));
-        lines.extend(list("units changed", &mut self.units.changed.iter()));
-        lines.extend(list("units removed", &mut self.units.removed.iter()));
-        lines.extend(list("cannot be activated live, takes effect at the next boot", &mut self.reboot.blocks.iter()));
-        lines.extend(list("waits for a reboot", &mut self.reboot.waits.iter()));
-        lines.extend(homes);
-        if self.until_reboot {
-            let until = if self.live() && self.action != Action::Boot {
-                "they last until the next reboot"
-            } else {
-                "after the reboot they are absent until the next deploy"
-            };
-            lines.push(format!("this system has no unit that delivers its secrets: {until}"));
-        }
-        if !self.commands.is_empty() {
-            lines.push("checks of recipients.toml that run as root there:".to_owned());
-            lines.extend(self.commands.iter().map(|(name, words)| format!("  {name}: {}", words.join(" "))));
-        }
-        lines
-    }
-}
-
-/// Who should not know the older value, and does.
-fn known(secret: &SecretChange) -> String {
-    let names: Vec<&str> = secret.known_to.iter().map(String::as_str).collect();
-    if names.is_empty() { String::new() } else { format!("; known to {}, which was removed", names.join(", ")) }
-}
-
-fn told(secret: &SecretChange) -> String {
-    let name = &secret.name;
-    let value =
-        |serial: Option<u64>| serial.map_or_else(|| "unsealed".to_owned(), |serial| format!("version {serial}"));
-    match secret.change {
-        Change::Added => format!("+ {name} ({})", value(secret.to)),
-        Change::Changed => format!("~ {name} ({} → {})", value(secret.from), value(secret.to)),
-        Change::Older => format!(
-            "! {name} ({} → {}: an older version comes back{})",
-            value(secret.from),
-            value(secret.to),
-            known(secret)
-        ),
-        Change::Resealed => format!("= {name} ({}, re-encrypted)", value(secret.to)),
-        Change::Reowned => format!("= {name} (another owner, mode or place)"),
-        Change::Removed => format!("- {name} ({})", value(secret.from)),
     }
 }

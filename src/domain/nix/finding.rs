@@ -166,18 +166,17 @@ impl Found {
         }
     }
 
-    /// What to do about it.
-    pub fn advice(&self) -> String {
-        let line = self.line;
+    /// What to do about it; the place is what `adopt` is given, `FILE:LINE` as a word of a shell.
+    pub fn advice(&self, place: &str) -> String {
         if let Some(twin) = self.twin() {
             return format!(
-                "`sealift adopt FILE:{line}` seals it and gives its path to {twin}; then give it a new value"
+                "run: sealift adopt {place} (it seals the value, and {twin} reads it); then give it a new value"
             );
         }
         match (self.rule, self.known.and_then(|known| known.how.as_deref())) {
             (_, Some(how)) => how.to_owned(),
             (Rule::SecretOption, None) => {
-                format!("if the module has an option that takes a file: `sealift adopt FILE:{line} --twin OPTION`")
+                format!("if the module has an option that takes a file, run: sealift adopt {place} --twin OPTION")
             }
             (Rule::UnitEnvironment, None) => self.out_of_the_environment(),
             (Rule::KeyInPlace, None) if self.option.iter().any(|word| word == "home" || word == "xdg") => {
@@ -243,14 +242,17 @@ impl Found {
 pub fn names_a_key(path: &str) -> bool {
     let name = last_of(path);
     let (stem, end) = name.rsplit_once('.').unwrap_or((&name, ""));
-    let kinds = ["id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "id_ecdsa_sk", "id_ed25519_sk"];
+    let kinds = ["id_rsa", "id_dsa", "id_ecdsa", "id_ed25519"];
     match end {
         "" => {
-            kinds.contains(&stem)
-                || ["_key", "-key"].iter().any(|tail| stem.ends_with(tail))
-                || stem.starts_with("privkey")
-                || stem.starts_with("id_ed25519_")
-                || stem.starts_with("id_rsa_")
+            // What belongs to a key in hardware is a handle, and opens nothing without it.
+            !stem.ends_with("_sk")
+                && !stem.ends_with("_sk_rk")
+                && (kinds.contains(&stem)
+                    || ["_key", "-key"].iter().any(|tail| stem.ends_with(tail))
+                    || stem.starts_with("privkey")
+                    || stem.starts_with("id_ed25519_")
+                    || stem.starts_with("id_rsa_"))
         }
         "key" | "ppk" | "p12" | "pfx" | "private" => true,
         "pem" => stem.contains("key") || stem.contains("priv"),
@@ -289,6 +291,10 @@ pub fn names_a_value(name: &str) -> bool {
         before = letter;
     }
     let words: Vec<&str> = words_of(&spaced).collect();
+    // What etcd calls its cluster.
+    if words.ends_with(&["cluster", "token"]) {
+        return false;
+    }
     match words.as_slice() {
         [.., last]
             if ["password", "passwd", "passphrase", "secret", "token", "apikey", "psk", "pass"].contains(last) =>

@@ -1,7 +1,11 @@
 //! What Nix source gives away: secrets written where Nix puts them into its store, which everybody on the machine can
 //! read. Text in, findings out; a finding says where a value stands and never holds it.
 
+use std::ops::Range;
 use std::sync::LazyLock;
+
+use rnix::NodeOrToken;
+use rnix::SyntaxKind::TOKEN_STRING_CONTENT;
 
 use crate::domain::nix::finding::Found;
 use crate::domain::nix::guard::Unread;
@@ -17,10 +21,24 @@ const WORDS: [&str; 12] =
 /// # Errors
 /// Why it was not looked into. Where `Unread::hides`, something may be in it that was not seen.
 pub fn look(text: &str) -> Result<Vec<Found>, Unread> {
+    Ok(read(text)?.0)
+}
+
+/// What is found, and where the text of its strings stands: there `key=value` is written without quotes.
+///
+/// # Errors
+/// As `look`.
+pub fn read(text: &str) -> Result<(Vec<Found>, Vec<Range<usize>>), Unread> {
     if !is_worth_a_look(text) {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Vec::new()));
     }
-    Ok(walk::walk(text, &syntax::tree(text)?))
+    let tree = syntax::tree(text)?;
+    let tokens = tree.descendants_with_tokens().filter_map(NodeOrToken::into_token);
+    let texts = tokens.filter(|token| token.kind() == TOKEN_STRING_CONTENT).map(|token| {
+        let range = token.text_range();
+        usize::from(range.start())..usize::from(range.end())
+    });
+    Ok((walk::walk(text, &tree), texts.collect()))
 }
 
 /// Most files hold none of the words: this is what every file costs.

@@ -190,7 +190,7 @@ fn every_row_of_the_table_is_found() {
         let text = format!("{{ \"{path}\" = \"{value}\"; }}");
         let found = look(&text).unwrap();
         assert!(matches!(found.as_slice(), [one] if one.known == Some(row)), "{text}: {found:?}");
-        assert!(!found[0].advice().is_empty() && !found[0].what().contains("VALUE"));
+        assert!(!found[0].advice("a.nix:1").is_empty() && !found[0].what().contains("VALUE"));
     }
 }
 
@@ -209,7 +209,8 @@ fn a_file_that_is_made_of_a_literal_is_one_that_everybody_can_read() {
                 matches!(found.as_slice(), [one] if one.rule == Rule::InlineSecret && one.call.is_some()),
                 "{text}"
             );
-            assert!(found[0].advice().contains("sealift adopt"), "{}", found[0].advice());
+            let advice = found[0].advice("hosts/a.nix:4");
+            assert!(advice.contains("run: sealift adopt hosts/a.nix:4"), "{advice}");
         }
     }
     for text in [

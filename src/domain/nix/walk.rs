@@ -37,9 +37,17 @@ fn refers(text: &str) -> bool {
     let places = ["/run/", "/var/", "/etc/", "/nix/", "/home/", "/root/", "/dev/"];
     let heads = ["\\${", "''${", "$__", "{{", "%d/", "%S/", "%{", "%(", "%env", "env:", "file:", "ext:", "!secret "];
     let variable = text.strip_prefix('$').map(|rest| rest.split('/').next().unwrap_or_default());
+    let computed = [("$(", ")"), ("${", "}"), ("{env:", "}"), ("{file:", "}"), ("$env(", ")"), ("`", "`")];
     text.is_empty()
         || places.iter().chain(&heads).any(|head| text.starts_with(head))
-        || variable.is_some_and(|name| name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'))
+        || computed.iter().any(|(head, tail)| text.starts_with(head) && text.ends_with(tail))
+        || variable.is_some_and(|name| {
+            // In one case, as shells and services write them; `$ecr3T` may be a password.
+            let cased = |other: fn(&u8) -> bool| !name.bytes().any(|byte| other(&byte));
+            name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+                && !name.starts_with(|first: char| first.is_ascii_digit())
+                && (cased(u8::is_ascii_lowercase) || (cased(u8::is_ascii_uppercase) && name.contains('_')))
+        })
         || text.len() > 2 && text.starts_with('@') && text.ends_with('@')
 }
 
@@ -132,6 +140,8 @@ impl Walk {
             NODE_SELECT => self.select(node),
             NODE_STRING => match raw(node) {
                 Some(text) => self.literal(range(node), &text),
+                // `"${pkgs.writeText …}"`: the string is what is inside it.
+                None if only_call(node).is_some() => only_call(node).iter().for_each(|call| self.call(call)),
                 None => node
                     .children()
                     .filter(|part| part.kind() == NODE_INTERPOL)
@@ -389,7 +399,11 @@ impl Walk {
                 text.bytes().all(|byte| byte.is_ascii_lowercase() || b"-_".contains(&byte)) && names_a_value(text);
             let variable =
                 text.strip_prefix('$').is_some_and(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
-            !mentions && !a_name && !variable && path.last() != Some(&text) && !["unused", "none"].contains(&text)
+            !mentions
+                && !a_name
+                && !variable
+                && path.last() != Some(&text)
+                && !["unused", "none", "disable", "disabled", "enable", "enabled"].contains(&text)
         };
         let of_a_module = path.iter().any(|word| ["services", "networking", "virtualisation"].contains(word));
         if of_a_module && named && looks_like_one(text.trim()) {
@@ -431,6 +445,15 @@ impl Walk {
 fn known_to(rule: Rule, path: &[&str]) -> Option<(&'static Row, Vec<String>)> {
     let (row, stars) = options::find_for(rule.id(), path)?;
     Some((row, stars.into_iter().map(str::to_owned).collect()))
+}
+
+/// The call that is all of a string.
+fn only_call(node: &SyntaxNode) -> Option<SyntaxNode> {
+    let written = |part: &NodeOrToken<_, rnix::SyntaxToken>| part.kind() == TOKEN_STRING_CONTENT;
+    let mut parts = node.children();
+    let inner = parts.next().filter(|part| part.kind() == NODE_INTERPOL)?.first_child()?;
+    let only = parts.next().is_none() && !node.children_with_tokens().any(|part| written(&part));
+    Some(inner).filter(|inner| only && inner.kind() == NODE_APPLY)
 }
 
 /// What a `let` or a `rec` binds by a single name.

@@ -163,8 +163,38 @@ pub struct DeploySettings {
     pub jobs: Option<u32>,
     /// The host that goes first.
     pub canary: Option<HostName>,
+    /// Of how many hosts with a tag a deploy is at work at once.
+    pub at_most: BTreeMap<Tag, u32>,
+    /// Which program compares systems in the plan; none: sealift itself.
+    pub diff: Option<Differ>,
     /// The file of the nix key that signs what is copied to hosts: a path on the deployer's machine.
     pub sign_key: Option<PathBuf>,
+}
+
+/// Which program tells what differs between two systems. None but these is run because a repository says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Differ {
+    /// dix.
+    Dix,
+    /// nvd.
+    Nvd,
+}
+
+impl Differ {
+    /// The program's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Differ::Dix => "dix",
+            Differ::Nvd => "nvd",
+        }
+    }
+}
+
+impl fmt::Display for Differ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// Which program activates a system.

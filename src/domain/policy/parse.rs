@@ -516,7 +516,27 @@ impl Reader {
             }
             fits.then(|| PathBuf::from(text.value))
         });
-        DeploySettings { engine: raw.engine.unwrap_or_default(), jobs, canary, sign_key }
+        let at_most = raw.at_most.into_iter().filter_map(|(word, count)| self.at_most(policy, &word, &count)).collect();
+        DeploySettings { engine: raw.engine.unwrap_or_default(), jobs, canary, at_most, diff: raw.diff, sign_key }
+    }
+
+    /// Of how many hosts with a tag a deploy is at work at once.
+    fn at_most(&mut self, policy: &Policy, word: &Text, count: &At<u32>) -> Option<(Tag, u32)> {
+        let key = "deploy.at_most";
+        let Some(name) = word.value.strip_prefix('@') else {
+            self.fault(&word.span, key, "not a tag", Some("write it as \"@web\"".into()));
+            return None;
+        };
+        let tag = self.word::<Tag>(&At { span: word.span.clone(), value: name.to_owned() }, key)?;
+        if !policy.hosts.values().any(|host| host.tags.contains(&tag)) {
+            let tags: BTreeSet<&str> = policy.hosts.values().flat_map(|host| &host.tags).map(Tag::as_str).collect();
+            let near = nearest(tag.as_str(), tags);
+            self.fault(&word.span, key, "no host has this tag", near.map(|near| format!("did you mean `@{near}`?")));
+        }
+        if !(1..=256).contains(&count.value) {
+            self.fault(&count.span, key, "out of range", Some("1 to 256".into()));
+        }
+        Some((tag, count.value))
     }
 
     fn check(&mut self, policy: &Policy, name: &Text, raw: RawCheck) -> Option<Check> {

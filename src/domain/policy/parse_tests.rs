@@ -54,6 +54,8 @@ needed_for_users = true
 engine = "native"
 jobs = 8
 canary = "web"
+diff = "nvd"
+at_most = { "@runner" = 1 }
 [checks.desktop]
 on = ["@runner"]
 unit = "display-manager.service"
@@ -132,6 +134,13 @@ fn each_fault_names_file_line_key_and_mend() {
         ("[checks.a]\nhost_name = true\nuser = \"jay\"\n", "only `program` is looked for"),
         ("[checks.a]\nhost_name = true\nunit = \"a.service\"\n", "checks.a: a check looks at exactly one thing"),
         ("[deploy]\ncanary = \"nowhere\"\n", "deploy.canary: not a host of this fleet"),
+        ("[deploy]\nat_most = { \"@nowhere\" = 1 }\n", "deploy.at_most: no host has this tag"),
+        ("[deploy]\nat_most = { web = 1 }\n", "deploy.at_most: not a tag"),
+        // What a repository names is run only where sealift knows it.
+        ("[deploy]\ndiff = \"./dix\"\n", "unknown key or word"),
+        ("[deploy]\ndiff = \"/tmp/nvd\"\n", "unknown key or word"),
+        ("[deploy]\ndiff = \"nvd --version\"\n", "unknown key or word"),
+        ("[deploy]\ndiff = \"sh\"\n", "an unknown key or word"),
         ("[deploy]\nengine = \"nativ\"\n", "[did you mean `native`?]"),
         ("x = [\n", "not valid TOML here"),
         ("<<<<<<< HEAD\n", "recipients.toml:7: a merge left conflict markers"),

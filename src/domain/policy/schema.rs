@@ -7,8 +7,8 @@ use std::ops::Range;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
-use crate::domain::policy::Engine;
 use crate::domain::policy::generate::Generate;
+use crate::domain::policy::{Differ, Engine};
 
 /// A value and where it stands in the text.
 #[derive(Clone, Debug)]
@@ -161,6 +161,11 @@ pub(super) struct RawDeploy {
     pub(super) jobs: Option<At<u32>>,
     /// The host that goes first.
     pub(super) canary: Option<Text>,
+    /// Of how many hosts with a tag a deploy is at work at once, such as `{ "@web" = 1 }`: 1 to 256.
+    #[serde(default)]
+    pub(super) at_most: BTreeMap<Text, At<u32>>,
+    /// Which program tells in the plan what differs between two systems; default: sealift itself.
+    pub(super) diff: Option<Differ>,
     /// The file of the nix key that signs what is copied to hosts, absolute or below `~/`: for hosts whose nix trusts the
     /// key and not anyone who deploys.
     pub(super) sign_key: Option<Text>,

@@ -11,13 +11,16 @@ use crate::domain::prefilter::{Literal, Prefilter};
 use crate::domain::rule_info::{About, Weight};
 use crate::domain::scan::allow::{REMARK, Remark, remark};
 use crate::domain::scan::charset::{Around, REACH};
+use crate::domain::scan::encoded;
 use crate::domain::scan::rule::Rule;
 use crate::domain::scan::rules::{self, SEALED_VALUE};
-use crate::domain::scan::source_rule::{LARGEST, SourceRule, rules_for};
+use crate::domain::scan::source_rule::{LARGEST, PLACE, SourceRule, Told, rules_for};
 use crate::domain::scan::wanted::Wanted;
 
 /// How much is looked at in one go: stays in the second cache.
 const PIECE: usize = 128 << 10;
+/// How many times a text is decoded: base64 of base64 of base64.
+const DEPTH: usize = 3;
 /// How many findings of one file are kept.
 const MOST: usize = 1000;
 
@@ -80,6 +83,8 @@ pub struct Hit {
     pub print: [u8; 16],
     /// Whether it counts only where values without quotes are usual.
     pub bare: bool,
+    /// What its rule says of this very place.
+    pub told: Option<Box<Told>>,
     rank: usize,
 }
 
@@ -129,6 +134,21 @@ impl Engine {
     /// How many bytes were looked at so far, by whichever thread.
     pub fn looked(&self) -> u64 {
         self.looked.load(Ordering::Relaxed)
+    }
+
+    /// Tells which rules find something in a text that was encoded, `depth` times so far.
+    fn inside(&self, text: &[u8], depth: usize, found: &mut dyn FnMut(usize)) {
+        self.sieve.each(text, 0, text.len(), |of, at| {
+            let of = usize::from(of);
+            let Some(rule) = self.rules.get(of) else { return };
+            let around = Around { bytes: text, bare: true };
+            if rule.longest(text, at).and_then(|start| rule.at(around, at, start)).is_some() {
+                found(of);
+            }
+        });
+        if depth < DEPTH {
+            encoded::each(text, 0, text.len(), |_, text| self.inside(&text, depth + 1, found));
+        }
     }
 
     /// Looks at bytes that are all at hand.
@@ -200,6 +220,8 @@ struct Looking<'a> {
     binary: Option<bool>,
     /// Whether the values are no longer looked for.
     tired: bool,
+    /// Where values without quotes are usual all the same, in order: the texts of a source's strings.
+    texts: Vec<Range<usize>>,
 }
 
 impl<'a> Looking<'a> {
@@ -214,6 +236,7 @@ impl<'a> Looking<'a> {
             counted: (0, 0),
             binary: None,
             tired: false,
+            texts: Vec::new(),
         }
     }
 
@@ -231,6 +254,7 @@ impl<'a> Looking<'a> {
                 self.looked.unread = Some(TIRED.to_owned());
             }
         }
+        self.decoded(bytes, from, to);
         for (of, at) in found {
             if of == OF_REMARK {
                 if let Some(rule) = remark(bytes, at) {
@@ -244,14 +268,8 @@ impl<'a> Looking<'a> {
             if binary && rule.about.weight == Weight::Medium {
                 continue;
             }
-            let start = rule
-                .starts
-                .iter()
-                .filter(|start| begins_with(bytes, at, start, rule.fold))
-                .map(|start| start.len())
-                .max();
-            let Some(start) = start else { continue };
-            let firm = rule.at(around(self.subject.bare && !self.subject.nameless), at, start);
+            let Some(start) = rule.longest(bytes, at) else { continue };
+            let firm = self.firm(rule, bytes, at, start);
             let bare = firm.is_none() && self.subject.nameless;
             let span = if bare { rule.at(around(true), at, start) } else { firm };
             if let Some(span) = span {
@@ -259,6 +277,29 @@ impl<'a> Looking<'a> {
                 self.hit(bytes, &rule.about, 2 + usize::from(of), None, span);
                 self.looked.hits[before..].iter_mut().for_each(|hit| hit.bare = bare);
             }
+        }
+    }
+
+    /// What a rule finds at a place, whatever the file is called.
+    fn firm(&self, rule: &Rule, bytes: &[u8], at: usize, start: usize) -> Option<Range<usize>> {
+        let bare = self.subject.bare && !self.subject.nameless;
+        rule.at(Around { bytes, bare }, at, start).or_else(|| {
+            let text = self.texts.get(self.texts.partition_point(|text| text.end <= at))?;
+            let inside = text.start <= at && at + start <= text.end;
+            let text = inside.then(|| bytes.get(..text.end))??;
+            rule.at(Around { bytes: text, bare: true }, at, start)
+        })
+    }
+
+    /// Looks at texts that are encoded in this one. What is found there stands where the encoded text does.
+    fn decoded(&mut self, bytes: &[u8], from: usize, to: usize) {
+        let mut inner = Vec::new();
+        encoded::each(bytes, from, to, |span, text| {
+            self.engine.inside(&text, 1, &mut |of| inner.push((of, span.clone())));
+        });
+        for (of, span) in inner {
+            let Some(rule) = self.engine.rules.get(of) else { continue };
+            self.hit(bytes, &rule.about, 2 + self.engine.rules.len() + of, None, span);
         }
     }
 
@@ -270,7 +311,19 @@ impl<'a> Looking<'a> {
         let (Ok(text), Ok(path)) = (std::str::from_utf8(bytes), std::str::from_utf8(self.subject.path)) else { return };
         for rule in self.subject.sources {
             match rule(path, text) {
-                Ok(found) => found.into_iter().for_each(|one| self.hit(bytes, one.rule, 1, None, one.span)),
+                Ok(source) => {
+                    for one in source.found {
+                        let before = self.looked.hits.len();
+                        self.hit(bytes, one.rule, 1, None, one.span);
+                        // A name is written by anyone: what is itself a secret is not told, nor what a terminal acts on.
+                        let words = format!("{}\n{}", one.told.what, one.told.help.replace(PLACE, ""));
+                        let plain = words.len() <= 800 && !words.replace('\n', "").contains(char::is_control);
+                        let told = plain && self.engine.whole(&Subject::nameless(), words.as_bytes()).is_empty();
+                        let told = told.then(|| Box::new(one.told));
+                        self.looked.hits[before..].iter_mut().for_each(|hit| hit.told.clone_from(&told));
+                    }
+                    self.texts = source.texts;
+                }
                 Err(why) => self.looked.unread = Some(why),
             }
         }
@@ -285,7 +338,7 @@ impl<'a> Looking<'a> {
         let mut print = [0; 16];
         print.copy_from_slice(&Sha256::digest(bytes.get(span.clone()).unwrap_or_default())[..16]);
         let span = self.passed + span.start as u64..self.passed + span.end as u64;
-        self.looked.hits.push(Hit { rule, secret, span, line, column, print, bare: false, rank });
+        self.looked.hits.push(Hit { rule, secret, span, line, column, print, bare: false, told: None, rank });
     }
 
     /// Line and column of a place in the buffer.
@@ -356,13 +409,6 @@ impl<'a> Looking<'a> {
     }
 }
 
-fn begins_with(bytes: &[u8], at: usize, start: &str, fold: bool) -> bool {
-    let there = bytes.get(at..at + start.len());
-    there.is_some_and(
-        |there| if fold { there.eq_ignore_ascii_case(start.as_bytes()) } else { there == start.as_bytes() },
-    )
-}
-
 fn newlines(bytes: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', bytes).count() as u64
 }
@@ -371,6 +417,7 @@ fn newlines(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
     use crate::domain::scan::sample::make;
+    use crate::domain::scan::source_rule::{Found, Source};
     use crate::domain::scan::values::{Gathered, Values};
     use crate::domain::secret::plaintext::Plaintext;
 
@@ -432,13 +479,12 @@ mod tests {
     #[test]
     fn a_source_is_handed_whole_to_its_rules_and_what_they_find_wins() {
         #[expect(clippy::unnecessary_wraps, reason = "as the type of rules says")]
-        fn rule(path: &str, text: &str) -> Result<Vec<crate::domain::scan::source_rule::Found>, String> {
+        fn rule(path: &str, text: &str) -> Result<Source, String> {
             assert_eq!(path, "a.nix");
+            let told = Told { what: String::new(), help: String::new(), named: None };
             let span = text.find("ghp_").map(|at| at..at + 40);
-            Ok(span
-                .into_iter()
-                .map(|span| crate::domain::scan::source_rule::Found { rule: &SEALED_VALUE, line: 2, span })
-                .collect())
+            let found = span.map(|span| Found { rule: &SEALED_VALUE, line: 2, span, told });
+            Ok(Source { found: found.into_iter().collect(), texts: Vec::new() })
         }
         let subject = Subject { bare: false, nameless: false, sources: &[rule], path: b"a.nix" };
         let text = make("{\n  token = \"ghp_<a36>\";\n}\n", 4);

@@ -107,23 +107,28 @@ fn holds(text: &[u8], word: &str) -> bool {
 }
 
 /// Whether a text stands for a secret and is none: a word such as `changeme`, dots, one letter again and again.
-pub(super) fn placeholder(text: &[u8]) -> bool {
-    let text = lower(&text[..text.len().min(512)]);
-    distinct(&text) < 5 || PLACEHOLDERS.iter().any(|word| holds(&text, word))
+pub(super) fn placeholder(whole: &[u8]) -> bool {
+    let text = lower(&whole[..whole.len().min(512)]);
+    stand_in(whole) || PLACEHOLDERS.iter().any(|word| holds(&text, word))
 }
 
 /// Whether the part of a token after its prefix is a stand-in. Short words occur in random text by chance; only clear signs
 /// count here.
 pub(super) fn stand_in(text: &[u8]) -> bool {
     let folded = lower(&text[..text.len().min(512)]);
-    let clear = ["example", "changeme", "placeholder", "redacted", "xxxxxx", "123456789", "abcdefgh", "your_", "your-"];
-    distinct(&folded) < 5 || clear.iter().any(|word| holds(&folded, word))
+    let clear =
+        ["example", "changeme", "placeholder", "redacted", "xxxx", "####", "123456789", "abcdefgh", "your_", "your-"];
+    // `YourTokenGoesHere`, `token_here`.
+    let here = ["Here", "HERE", "_here", "-here"].iter().any(|end| text.ends_with(end.as_bytes()));
+    here || distinct(&folded) < 5 || clear.iter().any(|word| holds(&folded, word))
 }
 
 /// Whether a text refers to a secret that is elsewhere.
 pub(super) fn reference(text: &[u8]) -> bool {
     REFERENCES.iter().any(|start| text.starts_with(start.as_bytes()))
-        || ["${", "$(", "{{", "::", "://", "()", "%s", "{}", "<"].iter().any(|sign| holds(text, sign))
+        || ["${", "$(", "{{", "{env:", "{file:", "$env(", "::", "://", "()", "%s", "{}", "<"]
+            .iter()
+            .any(|sign| holds(text, sign))
 }
 
 /// Whether a text is a name made of words, such as `my-service-token2` or `userPassword`.

@@ -3,6 +3,7 @@
 
 pub mod allow;
 mod charset;
+mod encoded;
 pub mod engine;
 mod entropy;
 pub mod finding;

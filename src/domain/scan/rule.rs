@@ -32,6 +32,18 @@ pub(in crate::domain::scan) enum Find {
 }
 
 impl Rule {
+    /// How long the longest of its starts is that is at a place.
+    pub(in crate::domain::scan) fn longest(&self, text: &[u8], at: usize) -> Option<usize> {
+        let begins = |start: &&&str| {
+            let there = text.get(at..at + start.len());
+            let same = |there: &[u8]| {
+                if self.fold { there.eq_ignore_ascii_case(start.as_bytes()) } else { there == start.as_bytes() }
+            };
+            there.is_some_and(same)
+        };
+        self.starts.iter().filter(begins).map(|start| start.len()).max()
+    }
+
     /// The finding at a place where `start` bytes of one of its starts are: where the secret is in the text.
     pub(in crate::domain::scan) fn at(&self, around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
         match &self.find {

@@ -5,9 +5,10 @@ pub mod rollback;
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use crate::cli::app::{App, Done, table};
-use crate::cli::args::address;
+use crate::cli::args::{address, time};
 use crate::cli::{environment, settings};
 use crate::commands::deploy::closure_scan::Inspect;
 use crate::commands::deploy::report::Report;
@@ -125,6 +126,10 @@ pub struct Carry {
     /// Begin no other host once one has failed
     #[arg(long)]
     fail_fast: bool,
+    /// How long the canary, and each host of a group of `[deploy] at_most`, is watched before others follow it, such as 10m;
+    /// one whose checks get worse goes back, and no other is begun. Without any of these every host is watched
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    soak: Option<Duration>,
     /// Do not look for the fleet's own values in what was built; with --identity that is done before anything is copied
     #[arg(long)]
     no_store_scan: bool,
@@ -175,7 +180,7 @@ impl Action {
 
 /// A host or a tag.
 #[derive(Clone, Debug)]
-struct Word(Selector);
+pub struct Word(pub Selector);
 
 impl FromStr for Word {
     type Err = String;
@@ -230,6 +235,7 @@ impl Patience {
         Ok(How {
             fail_fast,
             settle: self.settle,
+            soak: Duration::ZERO,
             acknowledge: self.acknowledge,
             ack_address: self.ack_address,
             home: settings::home(),
@@ -249,7 +255,7 @@ impl Carry {
     }
 
     fn how(self) -> Result<How> {
-        self.patience.how(self.fail_fast)
+        Ok(How { soak: self.soak.unwrap_or_default(), ..self.patience.how(self.fail_fast)? })
     }
 }
 
@@ -278,6 +284,9 @@ pub fn run(args: Args, app: &App) -> Done {
         builder: builder(args.build.at, args.build.on_target),
         who,
     };
+    if request.only_homes && !request.how.soak.is_zero() {
+        return Err(Error::usage("a home is not watched: `--soak` is for systems").into());
+    }
     let root = request.who.root.clone();
     let reports = if args.resume { deploy::resume(&session, &request)? } else { deploy::run(&session, &request)? };
     if request.action == diff::Action::Build && !args.json {

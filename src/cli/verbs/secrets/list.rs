@@ -1,15 +1,24 @@
 //! `sealift list`.
 
-use crate::cli::app::{App, Done, table};
-use crate::commands::secrets::list::{Cell, Row, State, list, matrix};
+use crate::cli::app::{App, Done, long_table};
+use crate::cli::matrix::Picture;
+use crate::cli::verbs::deploy::Word;
+use crate::commands::secrets::list::{Row, State, by_tag, list, matrix};
 use crate::domain::counted::counted;
+use crate::domain::policy::Selector;
 
 /// The arguments of `sealift list`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Secrets × hosts
+    /// Who reads what: secrets × hosts
     #[arg(long)]
     matrix: bool,
+    /// The same, with a column for each tag
+    #[arg(long)]
+    by_tag: bool,
+    /// Only these hosts, and what they have to do with (may be given again)
+    #[arg(long, value_name = "HOST|@TAG")]
+    host: Vec<Word>,
     /// Print it as JSON
     #[arg(long)]
     json: bool,
@@ -18,32 +27,26 @@ pub struct Args {
 /// Prints the list or the matrix.
 pub fn run(args: &Args, app: &App) -> Done {
     let session = app.session()?;
-    if args.matrix {
-        let matrix = matrix(&session)?;
-        if args.json {
+    let words: Vec<Selector> = args.host.iter().map(|word| word.0.clone()).collect();
+    if args.matrix || args.by_tag {
+        let matrix = matrix(&session, &words)?;
+        let picture = if args.by_tag {
+            let all = by_tag(&session.fleet.policy, matrix);
+            if args.json {
+                app.ui.json(&all)?;
+                return Ok(None);
+            }
+            Picture::new(all.columns, all.rows, &all.selectors, all.left_out)
+        } else if args.json {
             app.ui.json(&matrix)?;
             return Ok(None);
-        }
-        let mut rows = vec![
-            std::iter::once("secret".to_owned())
-                .chain(matrix.hosts.iter().map(ToString::to_string))
-                .collect::<Vec<_>>(),
-        ];
-        for (file, cells) in &matrix.rows {
-            let sign = |cell: &Cell| match cell {
-                Cell::Reads => "reads",
-                Cell::Lacks => "LACKS",
-                Cell::Extra => "EXTRA",
-                Cell::Knows => "knows",
-                Cell::None => "·",
-            };
-            rows.push(
-                std::iter::once(file.to_string()).chain(cells.iter().map(|cell| sign(cell).to_owned())).collect(),
-            );
-        }
-        return table(app, &rows);
+        } else {
+            Picture::of_hosts(&matrix)
+        };
+        app.ui.paged(&picture.lines(app.ui.screen()))?;
+        return Ok(None);
     }
-    let rows = list(&session)?;
+    let rows = list(&session, &words)?;
     if args.json {
         app.ui.json_rows("files", &rows)?;
         return Ok(None);
@@ -74,7 +77,7 @@ pub fn run(args: &Args, app: &App) -> Done {
             State::Unsealed => "UNSEALED",
             State::Damaged => "DAMAGED",
         };
-        let hosts: Vec<String> = row.hosts.iter().map(ToString::to_string).collect();
+        let hosts = row.selectors;
         let serial = row.serial.map_or_else(|| "-".to_owned(), |serial| serial.to_string());
         let hosts = if hosts.is_empty() { "(admins alone)".to_owned() } else { hosts.join(" ") };
         let made = row.made.unwrap_or_else(|| "-".to_owned());
@@ -82,7 +85,7 @@ pub fn run(args: &Args, app: &App) -> Done {
         let cells = [file, state, serial, made, expires, rotation, row.shape, hosts, row.description];
         lines.push(shown(cells).collect());
     }
-    table(app, &lines)
+    long_table(app, &lines)
 }
 
 /// When a value expires, and whether that is soon or past.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::domain::rule_info::{About, Weight};
-use crate::domain::scan::charset::{Around, line, mentions};
+use crate::domain::scan::charset::{Alphabet, Around, line, mentions, run};
 use crate::domain::scan::entropy::{Called, looks_secret, placeholder, reference};
 use crate::domain::scan::rule::{Find, Rule};
 
@@ -14,7 +14,7 @@ const HELP: &str = "seal it (`sealift seal NAME`) and give the service a file to
 const LONGEST: usize = 512;
 
 /// The rules.
-pub(super) static RULES: [Rule; 6] = [
+pub(super) static RULES: [Rule; 7] = [
     Rule {
         about: About {
             id: "gitea-token",
@@ -68,7 +68,7 @@ pub(super) static RULES: [Rule; 6] = [
         starts: &["password", "passwd", "passphrase", "pass_word"],
         fold: true,
         find: Find::By(password),
-        yes: ["password = \"Z7<a8>#k2\";", "smtp_password: '4q<a14>Y2'"],
+        yes: ["smtp_password: Z7<a8>#k2", "smtp_password: '4q<a14>Y2'"],
         no: ["passwordFile = \"/run/sealift/x1\";", "password = \"changeme1\""],
     },
     Rule {
@@ -103,6 +103,20 @@ pub(super) static RULES: [Rule; 6] = [
         find: Find::By(secret),
         yes: ["apiKey = \"4q<a24>Y2\";", "\"client_secret\": \"4q<a30>Y2\","],
         no: ["tokenFile = \"/run/keys/4q<a24>\";", "secretName = \"my-secret-for-the-service\""],
+    },
+    Rule {
+        about: About {
+            id: "authorization-header",
+            what: "a token in an Authorization header",
+            why: WHY,
+            help: HELP,
+            weight: Weight::High,
+        },
+        starts: &["authorization"],
+        fold: true,
+        find: Find::By(header),
+        yes: ["curl -H \"Authorization: token 4q<a30>Y2\" x", "\"Authorization\": \"Bearer 4q<a30>Y2\""],
+        no: ["Authorization: Bearer $TOKEN", "Authorization: token your-token-goes-here-2"],
     },
     Rule {
         about: About {
@@ -250,14 +264,53 @@ fn bare(text: &[u8], at: usize) -> Option<Range<usize>> {
     let ends = |byte: &u8| byte.is_ascii_whitespace() || b"\"'`;,#()[]{}<>&|".contains(byte);
     let rest = text.get(at..text.len().min(at + LONGEST + 1))?;
     let end = rest.iter().position(ends).unwrap_or(rest.len());
-    // What calls or looks up something is code.
-    let code = rest.get(end).is_some_and(|byte| b"([{<".contains(byte));
+    // What calls or looks up something is code; a name before the sign is all that such code has.
+    let word = |byte: &u8| byte.is_ascii_alphabetic() || b"_.$".contains(byte);
+    let code =
+        rest.get(end).is_some_and(|byte| *byte == b'<' || (b"([{".contains(byte) && rest[..end].iter().all(word)));
     (end > 0 && end <= LONGEST && !code && rest[0] != b'-').then_some(at..at + end)
 }
 
 fn password(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
     let value = given(around, at, start)?;
+    let value = with_signs(around, &value).unwrap_or(value);
     looks_secret(&around.bytes[value.clone()], Called::Password).then_some(value)
+}
+
+/// A bare password to its end: of the signs that end other bare values, some are in passwords.
+fn with_signs(around: Around<'_>, value: &Range<usize>) -> Option<Range<usize>> {
+    let text = around.bytes;
+    let bare = around.bare
+        && value.start.checked_sub(1).and_then(|before| text.get(before)).is_none_or(|byte| !b"\"'`".contains(byte));
+    let signs = |byte: &&u8| byte.is_ascii_graphic() && !b"\"'`\\<>$".contains(byte);
+    let rest = text.get(value.end..text.len().min(value.start + LONGEST)).filter(|_| bare)?;
+    let more = rest.iter().take_while(signs).count();
+    let more = more - rest[..more].iter().rev().take_while(|byte| b",;)]}|&".contains(byte)).count();
+    // The next entry of a list: `password=x,uid=1000`, `a=1&b=2`.
+    let list = rest[..more].iter().any(|byte| b"=:".contains(byte));
+    let ends = rest.get(more).is_none_or(|byte| byte.is_ascii_whitespace() || b"\"'`,;)]}|&".contains(byte));
+    (more > 0 && ends && !list).then(|| value.start..value.end + more)
+}
+
+/// `Authorization: token …`, whatever is around it.
+fn header(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
+    let text = around.bytes;
+    let from = at + start;
+    let skip = |from: usize, bytes: &[u8]| {
+        let rest = text.get(from..).unwrap_or_default();
+        from + rest.iter().take(8).take_while(|byte| bytes.contains(byte)).count()
+    };
+    let sign = skip(from, b"\"'` ]\\");
+    let scheme = skip(sign, b":=, \"'`\\");
+    if !text.get(sign..scheme)?.iter().any(|byte| b":=,".contains(byte)) {
+        return None;
+    }
+    let kind = text.get(scheme..)?.iter().take(12).take_while(|byte| byte.is_ascii_alphabetic()).count();
+    let known = [&b"token"[..], b"bearer"].iter().any(|known| text[scheme..scheme + kind].eq_ignore_ascii_case(known));
+    let begin = skip(scheme + kind, b" =\"'");
+    let length = run(text, begin, Alphabet::Dotted, LONGEST);
+    let value = begin..begin + length;
+    (known && begin > scheme + kind && looks_secret(text.get(value.clone())?, Called::Token)).then_some(value)
 }
 
 fn secret(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {

@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+
 use crate::domain::rule_info::{About, Weight};
 use crate::domain::scan::charset::{Alphabet, Around, begins, exactly, line, mentions, run};
 use crate::domain::scan::entropy::stand_in;
@@ -179,7 +182,7 @@ pub(super) static RULES: [Rule; 10] = [
         fold: false,
         find: Find::By(crypt),
         yes: ["hashedPassword = \"$6$<a16>$<a86>\";", "root:$y$j9T$<a22>$<a43>:19000:"],
-        no: ["hashedPassword = \"$6$…\";", "price: $6$ and $5$ or so"],
+        no: ["hashedPassword = \"$6$…\";", "example = \"$6$<a16>$<a86>\";"],
     },
 ];
 
@@ -203,7 +206,7 @@ fn block(around: Around<'_>, at: usize, _: usize) -> Option<Range<usize>> {
         }
         let body = run(rest, here, Alphabet::Base64, 200);
         if body >= 40 && !stand_in(&rest[here..here + body]) {
-            return Some(at..at + here + body);
+            return (!in_hardware(&rest[here..])).then_some(at..at + here + body);
         }
         // A header such as `Proc-Type: 4,ENCRYPTED`.
         let end = rest.get(here..)?.iter().position(|byte| *byte == b'\n' || *byte == b'\\')?;
@@ -213,6 +216,37 @@ fn block(around: Around<'_>, at: usize, _: usize) -> Option<Range<usize>> {
         here += end;
     }
     None
+}
+
+/// Whether the body of an OpenSSH key is a handle to a key in hardware (FIDO), which opens nothing without it: by the type of
+/// its public half, which stands before the private one and is never encrypted.
+fn in_hardware(body: &[u8]) -> bool {
+    let mut letters = Vec::with_capacity(300);
+    let mut rest = body.iter().copied();
+    while let Some(byte) = rest.next().filter(|_| letters.len() < 300) {
+        match byte {
+            // A line end in a text that is itself in quotes.
+            b'\\' => drop(rest.next()),
+            byte if byte.is_ascii_whitespace() => {}
+            byte if Alphabet::Base64.has(byte) && byte != b'=' => letters.push(byte),
+            _ => break,
+        }
+    }
+    letters.truncate(letters.len() / 4 * 4);
+    let Ok(bytes) = BASE64_STANDARD.decode(letters) else { return false };
+    let Some(mut rest) = bytes.strip_prefix(b"openssh-key-v1\0") else { return false };
+    let mut text = || {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        let (text, after) = after.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+        rest = after;
+        Some(text)
+    };
+    // Cipher, key derivation, its options; then how many keys there are, and the first one's public half.
+    let (Some(_), Some(_), Some(_)) = (text(), text(), text()) else { return false };
+    rest.get(8..12)
+        .and_then(|length| Some((u32::from_be_bytes(length.try_into().ok()?), rest.get(12..)?)))
+        .and_then(|(length, kind)| kind.get(..usize::try_from(length).ok()?))
+        .is_some_and(|kind| kind.starts_with(b"sk-") && rest.starts_with(&[0, 0, 0, 1]))
 }
 
 /// Thirty-two bytes in base64, the last of which can end so.
@@ -244,6 +278,14 @@ fn crypt(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
     if !begins(text, at) && !mentions(line(text, at, 200), "password") {
         return None;
     }
+    // The example of an option, a comment or a page.
+    let before = line(text, at, 200);
+    if ["example =", "example:", "e.g.", "literalexample", "literalexpression"]
+        .iter()
+        .any(|word| mentions(before, word))
+    {
+        return None;
+    }
     let rest = text.get(at..text.len().min(at + 400))?;
     let length =
         rest.get(start..)?.iter().take_while(|byte| byte.is_ascii_alphanumeric() || b"./$=,+".contains(byte)).count();
@@ -257,4 +299,45 @@ fn crypt(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
         _ => last == 43,
     };
     (fits && !stand_in(&whole[whole.len() - last..])).then(|| at..at + whole.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::scan::engine::{Engine, Subject};
+
+    #[test]
+    fn a_handle_to_a_key_in_hardware_is_no_key_and_a_comment_makes_none() {
+        let text = |words: &[&[u8]]| {
+            words
+                .iter()
+                .flat_map(|word| [&u32::try_from(word.len()).unwrap().to_be_bytes()[..], word].concat())
+                .collect::<Vec<u8>>()
+        };
+        let key = |kind: &[u8], comment: &[u8]| {
+            let public = [text(&[kind]), vec![7; 40]].concat();
+            let body = [
+                b"openssh-key-v1\0",
+                &text(&[b"none", b"none", b""])[..],
+                &[0, 0, 0, 1],
+                &text(&[&public]),
+                comment,
+                &[7, 99, 4, 200, 31, 8].repeat(20),
+            ]
+            .concat();
+            let lines: Vec<String> = BASE64_STANDARD
+                .encode(body)
+                .as_bytes()
+                .chunks(70)
+                .map(|line| String::from_utf8_lossy(line).into_owned())
+                .collect();
+            let (begin, end) = ("-----BEGIN OPENSSH PRIVATE", "KEY-----");
+            [format!("{begin} {end}\n{}\n", lines.join("\n")), format!("{begin} {end}\\n{}\\n", lines.join("\\n"))]
+        };
+        let found = |text: &str| !Engine::new(None).whole(&Subject::named(b"a"), text.as_bytes()).is_empty();
+        for kind in [&b"sk-ssh-ed25519@openssh.com"[..], b"sk-ecdsa-sha2-nistp256@openssh.com"] {
+            assert!(key(kind, b"").iter().all(|text| !found(text)));
+        }
+        assert!(key(b"ssh-ed25519", b"sk-ssh-ed25519@openssh.com").iter().all(|text| found(text)));
+    }
 }

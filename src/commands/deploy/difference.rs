@@ -1,0 +1,82 @@
+//! What differs between the system that runs on a host and the one that comes: compared where both are known, without a
+//! copy of either.
+
+use std::path::Path;
+
+use crate::adapters::fs::root::Root;
+use crate::adapters::nix;
+use crate::commands::agent::caller::Caller;
+use crate::commands::hosts::connection::{Reach, Target};
+use crate::commands::talk::{Event, Talk};
+use crate::domain::deploy::host_facts::Question;
+use crate::domain::deploy::packages::{Difference, Part};
+use crate::domain::policy::Differ;
+use crate::error::{Error, Result};
+
+/// Compares. `there`: the one that comes is in the store of the host, and not in that of this machine. `program`: who compares,
+/// if it is not sealift.
+///
+/// # Errors
+/// Why they could not be compared, for people.
+pub fn between(
+    target: &Target,
+    caller: &Caller,
+    coming: &str,
+    there: bool,
+    program: Option<Differ>,
+    talk: &dyn Talk,
+) -> Result<Difference, String> {
+    let Some(former) = &target.survey.former else { return Err("no system is running there".to_owned()) };
+    if former == coming {
+        return Ok(Difference::default());
+    }
+    let told = |error: Error| error.message().to_owned();
+    let here = Root::open(Path::new("/")).map_err(told)?;
+    let (before, after, local) = match &target.reach {
+        Reach::Here(root) => {
+            let (before, after) = (nix::contents(root, former), nix::contents(root, coming));
+            (before.map_err(told)?, after.map_err(told)?, root.is_machine())
+        }
+        Reach::There(_) if !there => {
+            let after = nix::contents(&here, coming).map_err(told)?;
+            // The former one may have been built here too.
+            let known = here.exists(former).then(|| nix::contents(&here, former).ok()).flatten();
+            let local = known.is_some();
+            (known.map_or_else(|| running(target, caller), Ok).map_err(told)?, after, local)
+        }
+        Reach::There(_) => {
+            let question = Question { coming: Some(coming.to_owned()), closure: true };
+            let survey = target.survey(caller, question).map_err(told)?;
+            if survey.coming_closure.is_empty() {
+                return Err("both systems are on the host, whose sealift is too old to compare them".to_owned());
+            }
+            let after = parts(survey.coming_closure, &survey.coming_sizes);
+            (parts(survey.closure, &survey.sizes), after, false)
+        }
+    };
+    let mut found = Difference::between(&before, &after, [former, coming]);
+    match program {
+        Some(program) if local => match nix::told_by(program, former, coming) {
+            Ok(lines) => found.told = Some((program, lines)),
+            Err(error) => {
+                talk.event(Event::Warning(format!("sealift compares, and not {program}: {}", error.message())));
+            }
+        },
+        Some(program) => talk.event(Event::Note(format!(
+            "sealift compares for {}, and not {program}, which knows this machine's store alone",
+            target.shown()
+        ))),
+        None => {}
+    }
+    Ok(found)
+}
+
+/// What the system that runs on a host consists of, as the host says.
+fn running(target: &Target, caller: &Caller) -> Result<Vec<Part>> {
+    let survey = target.survey(caller, Question { coming: None, closure: true })?;
+    Ok(parts(survey.closure, &survey.sizes))
+}
+
+fn parts(paths: Vec<String>, sizes: &[u64]) -> Vec<Part> {
+    paths.into_iter().enumerate().map(|(at, path)| Part { path, size: sizes.get(at).copied() }).collect()
+}

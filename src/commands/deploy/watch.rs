@@ -1,0 +1,144 @@
+//! A host that was deployed is watched before others follow it: one whose checks get worse meanwhile goes back.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use crate::adapters::signals;
+use crate::commands::deploy::report::Report;
+use crate::commands::deploy::request::How;
+use crate::commands::deploy::rollback::undo;
+use crate::commands::hosts::connection::Reach;
+use crate::commands::hosts::select::Ready;
+use crate::commands::talk::{Event, Talk};
+use crate::domain::deploy::checks::{checks, with_commands};
+use crate::domain::deploy::diff::Outcome;
+use crate::domain::deploy::host_facts::Question;
+use crate::domain::deploy::plan::Plan;
+use crate::domain::deploy::protocol::{Failure, HostEvent, Look, Work};
+use crate::domain::deploy::soak::{Next, Soak};
+use crate::domain::policy::Policy;
+use crate::error::{Error, Kind, Result};
+
+/// How often whoever waits looks whether Ctrl-C came.
+const ATTENTIVE: Duration = Duration::from_millis(100);
+
+/// A host, and what was wrong with it before the deploy.
+pub struct Watch<'a> {
+    policy: &'a Policy,
+    how: &'a How,
+    ready: &'a Ready,
+    checks: Vec<Look>,
+    before: BTreeSet<String>,
+}
+
+impl<'a> Watch<'a> {
+    /// Looks at a host before it is deployed.
+    pub fn begin(policy: &'a Policy, how: &'a How, ready: &'a Ready, plan: &Plan) -> Self {
+        let checks = with_commands(&checks(policy, &ready.host), &plan.commands);
+        let mut watch = Self { policy, how, ready, checks, before: BTreeSet::new() };
+        // What cannot be asked yet was not wrong.
+        watch.before = watch.wrong().unwrap_or_default().into_iter().map(|(what, _)| what).collect();
+        watch
+    }
+
+    /// What is wrong with it now: checks, and units that failed.
+    fn wrong(&self) -> Result<Vec<(String, String)>> {
+        let Ready { target, rights, .. } = self.ready;
+        let mut wrong = Vec::new();
+        if !self.checks.is_empty()
+            && let HostEvent::Verified(verified) =
+                target.ask(rights, &self.how.caller, Work::Verify(self.checks.clone()))?
+        {
+            let failed = verified.checks.into_iter().filter_map(|(name, why)| Some((format!("check {name}"), why?)));
+            wrong.extend(failed);
+        }
+        let failed = target.survey(&self.how.caller, Question::default())?.failed.unwrap_or_default();
+        wrong.extend(failed.into_iter().map(|unit| (format!("unit {unit}"), "it failed".to_owned())));
+        Ok(wrong)
+    }
+
+    /// Watches it, as long as was asked for. What it comes to is in the report.
+    pub fn to_the_end(&self, report: Report, talk: &dyn Talk) -> Report {
+        talk.event(Event::Step(format!("watching it for {}", shown(self.how.soak))));
+        let mut soak = Soak::new(self.how.soak, Duration::from_secs(self.how.settle));
+        let began = Instant::now();
+        loop {
+            let found = self.wrong().map(|wrong| {
+                let worse = wrong.into_iter().filter(|(what, _)| !self.before.contains(what));
+                worse.map(|(what, why)| format!("{what}: {why}")).collect()
+            });
+            if let (Err(_), Reach::There(there)) = (&found, &self.ready.target.reach) {
+                // The connection may be gone, and the host not; if it is, the next look finds that too.
+                let _gone = there.reconnect();
+            }
+            match soak.looked(began.elapsed(), found.ok()) {
+                Next::Wait(time) => {
+                    let end = Instant::now() + time;
+                    while Instant::now() < end && !signals::pending() {
+                        std::thread::sleep(ATTENTIVE.min(end.saturating_duration_since(Instant::now())));
+                    }
+                    if signals::pending() {
+                        talk.event(Event::Warning("it is not watched any more, and stays as it is".to_owned()));
+                        return report;
+                    }
+                }
+                Next::Well => {
+                    talk.event(Event::Step(format!("well for {}", shown(self.how.soak))));
+                    return report;
+                }
+                Next::Lost => {
+                    let words = self.ready.target.words();
+                    let error = Error::new(Kind::Unreachable, "it did not answer any more while it was watched").help(
+                        format!("`sealift status{words}` once it is back; `sealift rollback{words}` takes it back"),
+                    );
+                    return ended(report, Outcome::Lost, error);
+                }
+                Next::Back(worse) => return self.back(report, &worse, talk),
+            }
+        }
+    }
+
+    /// Takes it back.
+    fn back(&self, report: Report, worse: &[String], talk: &dyn Talk) -> Report {
+        let worse = worse.join("\n");
+        talk.event(Event::Step("its checks got worse: going back".to_owned()));
+        let failed = |text: &str, kind| Error::new(kind, text).because(worse.clone());
+        let undone = undo(self.policy, self.ready, self.how, &report, talk).and_then(|verdict| match verdict.failure {
+            Some(failure) => Err(Failure::into_error(failure)),
+            None => Ok(verdict),
+        });
+        match undone {
+            Ok(verdict) => Report {
+                running: verdict.running,
+                generation: verdict.generation,
+                until_reboot: verdict.until_reboot,
+                ..ended(
+                    report,
+                    Outcome::RolledBack,
+                    failed("its checks failed while it was watched, and it was rolled back", Kind::RolledBack),
+                )
+            },
+            Err(error) => {
+                let both = format!("{worse}\n{}", error.in_one_line());
+                let error =
+                    Error::new(Kind::Person, "its checks failed while it was watched, and the way back failed too")
+                        .because(both)
+                        .help(format!("look at it: `sealift generations{}`", self.ready.target.words()));
+                ended(report, Outcome::Person, error)
+            }
+        }
+    }
+}
+
+fn ended(report: Report, outcome: Outcome, error: Error) -> Report {
+    Report { outcome, reason: Some(error.in_one_line()), failure: Some(error), ..report }
+}
+
+/// A time as it is typed.
+fn shown(time: Duration) -> String {
+    match time.as_secs() {
+        seconds if seconds % 3600 == 0 => format!("{} h", seconds / 3600),
+        seconds if seconds % 60 == 0 => format!("{} min", seconds / 60),
+        seconds => format!("{seconds} s"),
+    }
+}

@@ -1,0 +1,170 @@
+//! Text that is written in base64, in hexadecimal digits, or with the escapes of an address: where it stands, and what it is.
+//! Only what comes to plain text is told; keys, hashes and pictures are not text. Standard decoders read it; what looks for
+//! runs is written here, since it may take no more than a fraction of the time that rules take.
+
+use std::ops::Range;
+
+use base64::Engine as _;
+use base64::alphabet::{STANDARD, URL_SAFE};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use crate::domain::scan::charset::REACH;
+
+/// The shortest run that is decoded: 18 bytes of text in base64, 12 in hexadecimal digits.
+const SHORTEST: usize = 24;
+/// How much is decoded first, to see whether it is text at all.
+const SAMPLE: usize = 16;
+
+const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
+    .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+    .with_decode_allow_trailing_bits(true);
+const BASE64: GeneralPurpose = GeneralPurpose::new(&STANDARD, LENIENT);
+const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, LENIENT);
+
+/// The letters of both alphabets of base64, as a table: each byte of a text may be asked.
+static LETTERS: [bool; 256] = {
+    let mut letters = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        #[expect(clippy::cast_possible_truncation, reason = "less than 256")]
+        let letter = byte as u8;
+        letters[byte] = letter.is_ascii_alphanumeric() || matches!(letter, b'+' | b'/' | b'-' | b'_');
+        byte += 1;
+    }
+    letters
+};
+
+/// Tells each text that is encoded in a run that begins in `from..to`: where the run is, and what it stands for. A run is
+/// followed to the end of what is at hand.
+pub(super) fn each(bytes: &[u8], from: usize, to: usize, mut found: impl FnMut(Range<usize>, Vec<u8>)) {
+    let to = to.min(bytes.len());
+    let mut at = from;
+    // A run goes on that began before: it was told then, as far as it was at hand.
+    if from > 0 && is_letter(bytes, from - 1) {
+        at += run(bytes, from);
+    }
+    while at < to {
+        // Every run of that length has a letter at each place; most places are ruled out by one look.
+        let Some(window) = bytes.get(at..at + SHORTEST) else { break };
+        let Some(back) = window.iter().rposition(|byte| !LETTERS[usize::from(*byte)]) else {
+            let end = at + run(bytes, at);
+            if let Some(text) = bytes.get(at..end).and_then(decoded) {
+                found(at..end, text);
+            }
+            at = end;
+            continue;
+        };
+        at += back + 1;
+    }
+    escaped(bytes, from, to, &mut found);
+}
+
+fn is_letter(bytes: &[u8], at: usize) -> bool {
+    bytes.get(at).is_some_and(|byte| LETTERS[usize::from(*byte)])
+}
+
+fn run(bytes: &[u8], at: usize) -> usize {
+    bytes.get(at..).unwrap_or_default().iter().take_while(|byte| LETTERS[usize::from(**byte)]).count()
+}
+
+/// What a run stands for, where that is text.
+fn decoded(run: &[u8]) -> Option<Vec<u8>> {
+    let digits = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_hexdigit);
+    if run.len().is_multiple_of(2) && digits(&run[..SAMPLE]) && digits(run) {
+        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let text: Option<Vec<u8>> =
+            run.as_chunks::<2>().0.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
+        if let Some(text) = text.filter(|text| is_text(text)) {
+            return Some(text);
+        }
+    }
+    let engine = if run.iter().any(|byte| b"-_".contains(byte)) { &BASE64_URL } else { &BASE64 };
+    let mut sample = [0; SAMPLE];
+    let length = engine.decode_slice(&run[..SAMPLE], &mut sample).ok()?;
+    if !is_plain(&sample[..length]) {
+        return None;
+    }
+    // The last letter of a run that is cut, or goes on in another alphabet, is left out.
+    let whole = if run.len() % 4 == 1 { run.len() - 1 } else { run.len() };
+    engine.decode(&run[..whole]).ok().filter(|text| is_text(text))
+}
+
+/// Whether no byte is one that texts do not have.
+fn is_plain(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t' | 0x80..))
+}
+
+fn is_text(bytes: &[u8]) -> bool {
+    is_plain(bytes) && std::str::from_utf8(bytes).is_ok()
+}
+
+/// Words with escapes as addresses have them, `%3D`: the second in a word and later ones are of the same.
+fn escaped(bytes: &[u8], from: usize, to: usize, found: &mut impl FnMut(Range<usize>, Vec<u8>)) {
+    let ends = |byte: &u8| !byte.is_ascii_graphic() || b"\"'`<>{}\\".contains(byte);
+    let mut told = from;
+    let region = bytes.get(from..to).unwrap_or_default();
+    for sign in memchr::memchr_iter(b'%', region).map(|at| from + at) {
+        if sign < told || !bytes.get(sign + 1..sign + 3).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit)) {
+            continue;
+        }
+        let before = &bytes[sign.saturating_sub(REACH / 2)..sign];
+        let start = sign - before.iter().rev().position(ends).unwrap_or(before.len());
+        let after = &bytes[sign..bytes.len().min(sign + REACH / 2)];
+        let end = sign + after.iter().position(ends).unwrap_or(after.len());
+        told = end;
+        let mut text = Vec::with_capacity(end - start);
+        let mut rest = &bytes[start..end];
+        while let Some((first, after)) = rest.split_first() {
+            let value = after.get(..2).and_then(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok());
+            match value.filter(|_| *first == b'%') {
+                Some(value) => {
+                    text.push(value);
+                    rest = &after[2..];
+                }
+                None => {
+                    text.push(*first);
+                    rest = after;
+                }
+            }
+        }
+        if is_text(&text) {
+            found(start..end, text);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(text: &str) -> Vec<String> {
+        let mut all = Vec::new();
+        each(text.as_bytes(), 0, text.len(), |range, text| {
+            assert!(!range.is_empty());
+            all.push(String::from_utf8(text).unwrap());
+        });
+        all
+    }
+
+    #[test]
+    fn text_is_told_in_each_of_its_forms_and_other_bytes_are_not() {
+        let plain = "the first line of it\nthe second";
+        for encoded in [BASE64.encode(plain), BASE64_URL.encode(plain)] {
+            assert_eq!(texts(&format!("a: {encoded}\n")), [plain]);
+            assert_eq!(texts(&encoded), [plain]);
+            assert_eq!(texts(&format!("short {} short", encoded.trim_end_matches('='))), [plain]);
+        }
+        let hex = plain.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+        assert_eq!(texts(&format!("\"{hex}\"")), [plain]);
+        assert_eq!(texts("x=\"a%20b%3Dc\" 100% of %zz"), ["a b=c"]);
+        let random: Vec<u8> = (0..=255u8).map(|byte| byte.wrapping_mul(167) ^ 0x9c).collect();
+        assert!(texts(&BASE64.encode(&random)).is_empty() && texts("words and more words, but no code").is_empty());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_ends_it_and_places_are_in_the_text(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200), cut in 0usize..200) {
+            each(&bytes, cut.min(bytes.len()), bytes.len(), |range, _| assert!(range.end <= bytes.len()));
+        }
+    }
+}

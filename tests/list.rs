@@ -1,0 +1,159 @@
+//! `list`: who reads what, at a glance; and how it reaches the eye.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::harness::Sandbox;
+use crate::identity::on_terminal;
+
+/// Three hosts, two of them with a tag, and a secret of every kind of readers.
+fn fleet() -> Sandbox {
+    let sandbox = Sandbox::with_fleet(&["db", "web-1@web", "web-2@web"]);
+    sandbox.seal("everywhere", &["--hosts", "*"]);
+    sandbox.seal("front", &["--hosts", "@web"]);
+    sandbox.seal("one", &["--hosts", "web-1"]);
+    sandbox
+}
+
+#[test]
+fn the_matrix_has_one_sign_a_cell() {
+    let sandbox = fleet();
+    let lines = |words: &[&str]| {
+        let words = [&["list"], words].concat();
+        sandbox.sealift(&words).exits(0).text().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        lines(&["--matrix"]),
+        [
+            "secret      db  web-1  web-2",
+            "everywhere  *   *      *",
+            "front       ·   ●      ●",
+            "one         ·   ●      ·",
+            "",
+            "* reads it, as every host does · ● reads it · · nothing"
+        ]
+    );
+    assert_eq!(
+        lines(&["--by-tag"])[..4],
+        ["secret      @web  db", "everywhere  *     *", "front       ●     ·", "one         ◐     ·"]
+    );
+    let of_db = lines(&["--matrix", "--host", "db"]);
+    assert_eq!(of_db[..2], ["secret      db", "everywhere  *"]);
+    assert_eq!(of_db.last().unwrap(), "2 more files, with which none of these hosts has to do");
+    assert_eq!(lines(&["--matrix", "--host", "@web"])[0], "secret      web-1  web-2");
+    sandbox.sealift(&["list", "--host", "@wbe"]).exits(2).says("did you mean @web?");
+
+    // What is wrong with one host is not hidden by the others of its tag.
+    let policy = sandbox.read("recipients.toml");
+    sandbox.write("recipients.toml", policy.replace("hosts = [\"web-1\"]", "hosts = [\"web-2\"]"));
+    assert_eq!(lines(&["--matrix"])[3], "one         ·   !      ○");
+    assert_eq!(lines(&["--by-tag"])[3], "one         ○     ·");
+}
+
+#[test]
+fn the_fields_of_the_matrix_stay() {
+    let sandbox = fleet();
+    let json = |words: &[&str]| sandbox.sealift(&[&["list", "--json"], words].concat()).exits(0).json();
+    let matrix = json(&["--matrix"]);
+    assert_eq!(matrix["hosts"], serde_json::json!(["db", "web-1", "web-2"]));
+    assert_eq!(matrix["rows"][1], serde_json::json!(["front", ["none", "reads", "reads"]]));
+    assert_eq!(matrix["selectors"]["everywhere"], serde_json::json!(["*"]));
+    let tags = json(&["--by-tag"]);
+    assert_eq!(
+        (&tags["columns"], &tags["rows"][2]),
+        (&serde_json::json!(["@web", "db"]), &serde_json::json!(["one", ["some", "none"]]))
+    );
+    let rows = json(&["--host", "db"]);
+    assert_eq!(rows["files"].as_array().unwrap().len(), 1);
+    assert_eq!(rows["files"][0]["hosts"], serde_json::json!(["db", "web-1", "web-2"]));
+    assert_eq!(rows["files"][0]["selectors"], serde_json::json!(["*"]));
+}
+
+#[test]
+fn what_each_host_has_for_itself_is_one_row() {
+    let sandbox = fleet();
+    let policy = sandbox.read("recipients.toml");
+    let own = "\n[secrets.own]\nhosts = [\"*\"]\nper_host = true\ngenerate = { kind = \"hex\" }\n";
+    sandbox.write("recipients.toml", policy + own);
+    sandbox.sealift(&["rotate", "own"]).exits(0);
+    let text = sandbox.sealift(&["list", "--matrix"]).exits(0).text();
+    assert!(text.contains("own/‹host›  ●   ●      ●"), "{text}");
+    // One that another host can read as well is told by itself.
+    let fleet = sandbox.fleet();
+    std::fs::remove_file(fleet.join("secrets/own/db.age")).unwrap();
+    let text = sandbox.sealift(&["list", "--matrix"]).exits(0).text();
+    assert!(text.contains("own/‹host›  ○   ●      ●"), "{text}");
+}
+
+#[test]
+fn a_star_stays_a_star() {
+    let sandbox = fleet();
+    let text = sandbox.sealift(&["list"]).exits(0).text();
+    let last = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap().rsplit("  ").next().unwrap();
+    assert_eq!((last("everywhere"), last("front"), last("one")), ("*", "@web", "web-1"), "{text}");
+}
+
+#[test]
+fn no_word_breaks_at_sixty_columns() {
+    let sandbox = fleet();
+    let policy = sandbox.read("recipients.toml");
+    sandbox.write("recipients.toml", policy.replace("hosts = [\"@web\"]", "hosts = [\"db\"]"));
+    for verb in ["list", "list --matrix", "list --by-tag", "check", "status --help"] {
+        let script = format!("set stty_init {{columns 60 rows 40}}\nspawn env SEALIFT_PAGER= $env(S) {verb}\nends\n");
+        let shown = on_terminal(&sandbox, &script).text();
+        let shown = shown.split_once("\r\n").expect("what expect says itself").1;
+        let plain = shown.replace("\u{1b}[", "\u{1b}").replace('\r', "");
+        let width = |line: &str| {
+            line.split('\u{1b}')
+                .enumerate()
+                .map(|(at, part)| match (at, part.split_once('m')) {
+                    (0, _) | (_, None) => part.chars().count(),
+                    (_, Some((_, text))) => text.chars().count(),
+                })
+                .sum::<usize>()
+        };
+        let wide: Vec<&str> = plain.lines().filter(|line| width(line) > 60).collect();
+        assert!(wide.is_empty() && plain.lines().count() > 3, "{verb}: {wide:#?}\n{plain}");
+    }
+}
+
+/// A pager that keeps what it gets.
+fn pager(sandbox: &Sandbox, name: &str) -> String {
+    let program = sandbox.path(name);
+    let script = format!("#!/bin/sh\necho \"LESS=$LESS $*\" > '{0}.got'\ncat >> '{0}.got'\n", program.display());
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    program.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn the_pager_is_for_a_terminal_and_never_for_a_value() {
+    let sandbox = fleet();
+    let (ours, others) = (pager(&sandbox, "ours"), pager(&sandbox, "others"));
+    let got = |pager: &str| std::fs::read_to_string(format!("{pager}.got")).ok();
+    let key = sandbox.key("jay");
+    let run = |before: &str, verb: &str| {
+        on_terminal(&sandbox, &format!("spawn env {before} PAGER={others} $env(S) {verb}\nends\n")).text()
+    };
+    // Not where nobody reads on a terminal.
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+    command.args(["list", "--matrix"]).env("SEALIFT_PAGER", &ours);
+    sandbox.run(command, b"").exits(0).prints("everywhere");
+    assert_eq!(got(&ours), None);
+    // Never for a value, wherever it is shown.
+    let shown = run(&format!("SEALIFT_PAGER={ours}"), &format!("show one -i {key}"));
+    assert!(shown.contains(&sandbox.value("one")), "{shown}");
+    assert_eq!((got(&ours), got(&others)), (None, None));
+    // An empty one is none.
+    assert!(run("SEALIFT_PAGER=", "list --matrix").contains("everywhere"));
+    assert_eq!(got(&others), None);
+    // Our own variable first; words, and no shell.
+    let shown = run(&format!("{{SEALIFT_PAGER={ours} -x '$(id) ;'}} "), "list --matrix");
+    assert!(!shown.contains("everywhere"), "{shown}");
+    let text = got(&ours).expect("it ran");
+    assert!(text.starts_with("LESS=FRX -x $(id) ;\n") && text.contains("everywhere"), "{text}");
+    // Less is told nothing where the user told it something.
+    run("LESS=S", "list");
+    assert!(got(&others).expect("it ran").starts_with("LESS=S \n"));
+    // One that is not there is no reason to show nothing.
+    assert!(run("SEALIFT_PAGER=no-such-pager", "list --matrix").contains("everywhere"));
+}
