@@ -109,7 +109,6 @@ impl Error {
         }))
     }
 
-    /// It failed; nothing changed.
     pub fn failed(message: impl Into<String>) -> Self {
         Self::new(Kind::Failed, message)
     }
@@ -170,7 +169,6 @@ impl Error {
         self
     }
 
-    /// Adds the cause.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.0.source = Some(source.into().into());

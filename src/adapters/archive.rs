@@ -28,7 +28,6 @@ pub enum Form {
 }
 
 impl Form {
-    /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Form::Gzip => "gzip",
@@ -62,9 +61,6 @@ pub fn form(first: &[u8]) -> Option<Form> {
 pub type HostEvent<'a> = dyn FnMut(&str, Box<dyn Read + '_>) -> Result<()> + 'a;
 
 /// Tells each member with its name; a compressed file has one, `content`.
-///
-/// # Errors
-/// When it is damaged, too large unpacked, or cannot be unpacked here: then not all of it was told.
 pub fn each(form: Form, from: impl Read, told: &mut HostEvent<'_>) -> Result<()> {
     let damaged = |error: &dyn std::fmt::Display| {
         Error::new(ErrorKind::InvalidData, format!("its {} is damaged: {error}", form.name()))

@@ -15,9 +15,6 @@ const DEPTH: usize = 32;
 
 /// What lies in a folder: the paths of its files from there, sorted. Links are listed, and not followed; git's own folder is
 /// left out.
-///
-/// # Errors
-/// When it cannot be read, or holds more than a configuration does.
 pub fn listed(from: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut places = vec![(PathBuf::new(), 0)];
@@ -48,9 +45,6 @@ pub fn listed(from: &Path) -> Result<Vec<PathBuf>> {
 
 /// Copies these files of a folder to another one, which must not be there yet. Says what could not be copied, with the
 /// reason.
-///
-/// # Errors
-/// When the copy cannot be written.
 pub fn copy(from: &Path, paths: &[PathBuf], to: &Path) -> Result<Vec<String>> {
     if to.symlink_metadata().is_ok() {
         return Err(Error::failed(format!("{} is there already, and is not overwritten", to.display())));

@@ -25,7 +25,6 @@ pub fn ready(from: &OwnedFd, nanoseconds: i64) -> bool {
 
 /// Reads a descriptor, such as standard input, to its end; not through the library's own buffer, which would keep a copy.
 ///
-/// # Errors
 /// `Interrupted` on Ctrl-C, also while nothing comes; when there is more than `limit` bytes, or it cannot be read.
 pub fn to_end(from: OwnedFd, what: &str, limit: usize) -> Result<Plaintext> {
     Plaintext::read(Attentive(from), 64 << 10, limit).map_err(|error| match signals::check() {
@@ -51,9 +50,6 @@ impl Read for Attentive {
 
 /// Reads one line, byte by byte, from a descriptor that the caller of the program opened for it; what follows the line
 /// stays unread.
-///
-/// # Errors
-/// When there is no such descriptor, or it cannot be read.
 pub fn line_of_descriptor(number: i32) -> Result<Plaintext> {
     use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
     let missing =

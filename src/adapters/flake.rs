@@ -12,9 +12,6 @@ pub struct Flake(String);
 
 impl Flake {
     /// The flake of a directory in a repository.
-    ///
-    /// # Errors
-    /// When there is no flake.nix, or the directory lies elsewhere.
     pub fn of(git: &Git, directory: &Path) -> Result<Self> {
         if !directory.join("flake.nix").is_file() {
             return Err(Error::usage(format!("there is no flake.nix in {}", directory.display())).help(

@@ -31,7 +31,6 @@ pub struct Evaluated {
 /// The store of another machine.
 #[derive(Clone, Debug)]
 pub struct Remote {
-    /// As nix names it.
     pub uri: String,
     /// What nix tells ssh (`NIX_SSHOPTS`).
     pub options: String,
@@ -60,9 +59,6 @@ pub struct Rooted {
 
 impl Rooted {
     /// By links in this folder.
-    ///
-    /// # Errors
-    /// When it cannot be made.
     pub fn at(folder: PathBuf) -> Result<Self> {
         std::fs::create_dir_all(&folder)
             .map_err(|error| Error::io(format!("cannot make {}", folder.display()), error))?;
@@ -81,8 +77,7 @@ impl Rooted {
 
     /// Builds what a flake's attribute names, and roots it. `line` gets what nix says.
     ///
-    /// # Errors
-    /// When it cannot be evaluated or built; the error quotes nix.
+    /// Fails when it cannot be evaluated or built; the error quotes nix.
     pub fn build(&self, name: &str, what: &str, line: impl FnMut(&str)) -> Result<String> {
         let link = self.folder.join(name);
         let call = nix().args(["build", "--print-build-logs", "--json", "--out-link"]).arg(&link).arg("--").arg(what);
@@ -95,9 +90,6 @@ impl Rooted {
 
     /// Builds the systems of several hosts, which are evaluated at once from `systems` of a flake, and roots them. What could be
     /// built is in the store, whatever became of the others.
-    ///
-    /// # Errors
-    /// When one of them cannot be evaluated or built.
     pub fn build_all(
         &self,
         systems: &str,
@@ -128,9 +120,6 @@ impl Rooted {
     }
 
     /// Builds what was evaluated, and roots it.
-    ///
-    /// # Errors
-    /// When it cannot be built.
     pub fn realise(&self, name: &str, one: &Evaluated, line: impl FnMut(&str)) -> Result<String> {
         let call = Invocation::new("nix-store").args(["--realise", "--add-root"]).arg(self.folder.join(name));
         let call = call.args(["--", &one.plan]);
@@ -148,9 +137,6 @@ impl Rooted {
     }
 
     /// Puts a folder into the store, and roots it.
-    ///
-    /// # Errors
-    /// When nix fails.
     pub fn add(&self, name: &str, folder: &Path) -> Result<String> {
         let path = add(name, folder)?;
         self.hold(&[(name, &path)])?;
@@ -158,9 +144,6 @@ impl Rooted {
     }
 
     /// Roots paths that are in the store, each by a link of this name.
-    ///
-    /// # Errors
-    /// When one is not there.
     pub fn hold(&self, paths: &[(&str, &str)]) -> Result<()> {
         for (name, path) in paths {
             let link = self.folder.join(name);
@@ -180,9 +163,6 @@ impl Drop for Rooted {
 }
 
 /// The homes for these hosts among `homes` of a flake, evaluated at once: `USER@HOST` each.
-///
-/// # Errors
-/// When one of them cannot be evaluated.
 pub fn homes(homes: &str, hosts: &[&HostName]) -> Result<BTreeMap<String, Evaluated>> {
     let names: Vec<String> = hosts.iter().map(|host| format!("[ \"{host}\" ]")).collect();
     let apply = format!(
@@ -195,9 +175,6 @@ pub fn homes(homes: &str, hosts: &[&HostName]) -> Result<BTreeMap<String, Evalua
 }
 
 /// Puts a folder into the store. Its path is made from its content, so that any store takes it from anybody.
-///
-/// # Errors
-/// When nix fails.
 pub fn add(name: &str, folder: &Path) -> Result<String> {
     let printed = nix().args(["store", "add-path", "--name", name, "--"]).arg(folder).read()?;
     let path = String::from_utf8_lossy(&printed).trim().to_owned();
@@ -205,9 +182,6 @@ pub fn add(name: &str, folder: &Path) -> Result<String> {
 }
 
 /// Copies store paths, with all they need, to another machine. `line` gets what nix says.
-///
-/// # Errors
-/// When nix fails; the error quotes it.
 pub fn copy_to(remote: &Remote, paths: &[&str], line: impl FnMut(&str)) -> Result<()> {
     let call = remote.nix().args(["copy", "--no-check-sigs", "--substitute-on-destination", "--to", &remote.uri]);
     let call = call.arg("--").args(paths);
@@ -230,17 +204,11 @@ pub fn copy_to(remote: &Remote, paths: &[&str], line: impl FnMut(&str)) -> Resul
 }
 
 /// Copies store paths from another machine into the store here.
-///
-/// # Errors
-/// When nix fails.
 pub fn copy_from(remote: &Remote, paths: &[&str]) -> Result<()> {
     remote.nix().args(["copy", "--no-check-sigs", "--from", &remote.uri, "--"]).args(paths).read().map(drop)
 }
 
 /// Builds what an attribute names in the store of another machine, evaluated here. Where it is there.
-///
-/// # Errors
-/// When it cannot be evaluated or built.
 pub fn build_on(remote: &Remote, what: &str, line: impl FnMut(&str)) -> Result<String> {
     let call = remote.nix().args(["build", "--print-build-logs", "--json", "--no-link", "--eval-store", "auto"]);
     let call = call.args(["--store", &remote.uri, "--", what]);
@@ -252,9 +220,6 @@ pub fn build_on(remote: &Remote, what: &str, line: impl FnMut(&str)) -> Result<S
 }
 
 /// Signs store paths, and all they need, with a key in a file.
-///
-/// # Errors
-/// When there is no such key.
 pub fn sign(paths: &[&str], key: &Path) -> Result<()> {
     nix().args(["store", "sign", "--recursive", "--key-file"]).arg(key).arg("--").args(paths).read().map(drop)
 }
@@ -282,9 +247,6 @@ pub fn barred(host: &str, user: &str) -> Error {
 }
 
 /// Copies store paths, with all they need, into the store of a root. `sudo`: as root, where the caller may not write there.
-///
-/// # Errors
-/// When nix fails.
 pub fn copy(root: &Root, paths: &[&str], sudo: bool) -> Result<()> {
     // Signatures say who built a path; the root's owner is who copies here, from a store that is trusted already.
     let call = nix().args(["copy", "--no-check-sigs", "--to"]).arg(root.path()).arg("--").args(paths);
@@ -297,9 +259,6 @@ const COMPARED: u64 = 1 << 20;
 const COMPARING: Duration = Duration::from_secs(120);
 
 /// What another program tells of the differences of two systems of this machine's store, line by line.
-///
-/// # Errors
-/// When it is not installed, or does not end well.
 pub fn told_by(program: Differ, before: &str, after: &str) -> Result<Vec<String>> {
     // What runs is what a host says that runs: an option is a word too.
     if let Some(other) = [before, after].into_iter().find(|path| !closure::is_store_path(path)) {
@@ -330,9 +289,6 @@ fn lines(text: &str) -> Vec<String> {
 }
 
 /// Whether the store of a root holds a path, whole.
-///
-/// # Errors
-/// When it does not, or nix cannot tell.
 pub fn check_valid(root: &Root, path: &str) -> Result<()> {
     let call = Invocation::new("nix-store");
     let call = if root.is_machine() { call } else { call.arg("--store").arg(root.path()) };
@@ -340,9 +296,6 @@ pub fn check_valid(root: &Root, path: &str) -> Result<()> {
 }
 
 /// All store paths that a path needs, itself included, each with its size.
-///
-/// # Errors
-/// When the store of the root does not have it.
 pub fn contents(root: &Root, path: &str) -> Result<Vec<Part>> {
     // What runs is what a host says that runs: nix would build whatever flake that names.
     if !closure::is_store_path(path) {
@@ -391,9 +344,6 @@ fn infos(root: &Root, path: &str) -> Result<Vec<(String, Info)>> {
 }
 
 /// Builds something and says where it is. Nothing keeps it from being collected.
-///
-/// # Errors
-/// When it does not evaluate or build.
 pub fn build(what: &str) -> Result<String> {
     let printed = nix().args(["build", "--no-link", "--json", "--"]).arg(what).read()?;
     let built: serde_json::Value = serde_json::from_slice(&printed)
@@ -405,16 +355,12 @@ pub fn build(what: &str) -> Result<String> {
 
 /// A path of a closure.
 pub struct StorePath {
-    /// Where it is.
     pub path: String,
     /// Whether it was built on this machine, and not taken from a cache that signed it.
     pub built_here: bool,
 }
 
 /// Every path that a store path needs, itself too.
-///
-/// # Errors
-/// When nix does not know the path.
 pub fn closure_paths(path: &str) -> Result<Vec<StorePath>> {
     let infos = infos(&Root::open(Path::new("/"))?, path)?;
     let one =

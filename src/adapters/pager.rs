@@ -21,8 +21,7 @@ impl Pager {
 
     /// Shows a text on the terminal, until the person has seen it.
     ///
-    /// # Errors
-    /// When it cannot be started: then nothing was shown.
+    /// Fails when it cannot be started: then nothing was shown.
     pub fn show(&self, text: &str) -> Result<()> {
         let (program, arguments) = self.words.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
         let call = Invocation::new(program).args(arguments);

@@ -9,13 +9,11 @@ use crate::error::Result;
 pub trait Ask: Send + Sync {
     /// A passphrase, typed without echo. `what` names the thing it opens.
     ///
-    /// # Errors
     /// `NoIdentity` where nobody can be asked; `Interrupted` on Ctrl-C.
     fn passphrase(&self, what: &str) -> Result<SecretString>;
 
     /// Another password, typed without echo, such as that of sudo on a host.
     ///
-    /// # Errors
     /// `Failed` where nobody can be asked; `Interrupted` on Ctrl-C.
     fn password(&self, what: &str) -> Result<SecretString>;
 

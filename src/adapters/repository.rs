@@ -21,19 +21,13 @@ const PUBLIC_LIMIT: u64 = 64 << 10;
 
 /// A fleet that was found and whose policy was read.
 pub struct Fleet {
-    /// The directory of recipients.toml.
     pub root: PathBuf,
-    /// The text of recipients.toml.
     pub text: String,
-    /// What it says.
     pub policy: Policy,
 }
 
 impl Fleet {
     /// Finds the fleet that a directory lies in.
-    ///
-    /// # Errors
-    /// When there is no recipients.toml here or above.
     pub fn find(directory: &Path) -> Result<PathBuf> {
         let here = std::fs::canonicalize(directory)
             .map_err(|error| Error::usage(format!("there is no directory {}", directory.display())).because(error))?;
@@ -47,9 +41,6 @@ impl Fleet {
     }
 
     /// Reads the fleet at this directory.
-    ///
-    /// # Errors
-    /// When recipients.toml cannot be read, or is invalid.
     pub fn open(root: &Path) -> Result<Self> {
         let path = root.join(policy::FILE);
         let bytes = files::read(&path, parse::LIMIT).map_err(|error| error.of_kind(Kind::Usage))?;
@@ -64,18 +55,12 @@ impl Fleet {
     }
 
     /// The git repository it lies in.
-    ///
-    /// # Errors
-    /// When it lies in none, or git fails.
     pub fn git(&self) -> Result<Git> {
         Git::of(&self.root)
     }
 
     /// Takes the right to change this fleet, and finishes what an interrupted run left. `finished` is told the paths.
     /// Reads the fleet again if anything changed by that.
-    ///
-    /// # Errors
-    /// When another sealift holds it, or the fleet is not in a git repository.
     pub fn lock(&mut self, finished: impl FnOnce(&[String])) -> Result<(Git, Journal)> {
         let git = self.git()?;
         let (journal, paths) = Journal::open(&self.root, &git.place_of(&self.root)?)?;
@@ -95,8 +80,7 @@ impl Fleet {
     /// Carries out a change of the fleet's files, and puts it into git's index, with the policy that it follows: Nix does not
     /// see what git does not track, and neither may be committed without the other.
     ///
-    /// # Errors
-    /// When nothing was changed. That git could not be told is no failure of the change: `Ok(Some(why))`.
+    /// After an error nothing was changed. That git could not be told is no failure of the change: `Ok(Some(why))`.
     pub fn commit(&self, git: &Git, journal: &Journal, changes: &Changes) -> Result<Option<Error>> {
         signals::check()?;
         journal.commit(changes)?;
@@ -112,9 +96,6 @@ impl Fleet {
     }
 
     /// The bytes of a sealed file; `None` where there is none.
-    ///
-    /// # Errors
-    /// When it is a link, too large, or cannot be read.
     pub fn sealed(&self, file: &FileName) -> Result<Option<Vec<u8>>> {
         let Some(secrets) = Beneath::open(&self.root.join("secrets"))? else { return Ok(None) };
         let name = format!("{file}.age");
@@ -132,9 +113,6 @@ impl Fleet {
     }
 
     /// The public half of a generated key pair, beside its sealed file; `None` where there is none.
-    ///
-    /// # Errors
-    /// When it is a link, too large, or cannot be read.
     pub fn public_half(&self, file: &FileName) -> Result<Option<Vec<u8>>> {
         let path = self.root.join(public_path(file));
         if path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
@@ -144,9 +122,6 @@ impl Fleet {
     }
 
     /// Reads the headers of all sealed files.
-    ///
-    /// # Errors
-    /// As `inventory`.
     pub fn inventory(&self) -> Result<Inventory> {
         inventory(&self.root)
     }
@@ -154,8 +129,7 @@ impl Fleet {
 
 /// Reads the headers of all sealed files of the fleet at this directory. Needs no policy.
 ///
-/// # Errors
-/// When `secrets/` itself cannot be read; what is wrong with one file is in the inventory.
+/// Fails when `secrets/` itself cannot be read; what is wrong with one file is in the inventory.
 pub fn inventory(root: &Path) -> Result<Inventory> {
     let mut inventory = Inventory::default();
     let Some(secrets) = Beneath::open(&root.join("secrets"))? else { return Ok(inventory) };

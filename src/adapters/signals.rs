@@ -18,15 +18,11 @@ pub fn listen() {
     }
 }
 
-/// Whether a signal came.
 pub fn pending() -> bool {
     FLAG.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
 }
 
 /// Ends the work between two steps.
-///
-/// # Errors
-/// `Interrupted` once a signal came.
 pub fn check() -> Result<()> {
     if pending() { Err(interrupted()) } else { Ok(()) }
 }

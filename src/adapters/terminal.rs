@@ -31,9 +31,6 @@ impl Terminal {
     }
 
     /// Files of its own on the terminal, for a program that is to talk to the person: what it reads, prints and complains on.
-    ///
-    /// # Errors
-    /// When the system has no descriptor left.
     pub fn streams(&self) -> Result<[File; 3]> {
         let file = || self.0.try_clone().map(File::from).map_err(|error| Error::io("cannot use the terminal", error));
         Ok([file()?, file()?, file()?])
@@ -41,9 +38,8 @@ impl Terminal {
 
     /// Asks for lines that are not shown, one question each, with echo off from the first question to the last answer.
     ///
-    /// # Errors
-    /// `Interrupted` on Ctrl-C; when the line is too long for a terminal; when more than one line arrives at once, as
-    /// from a paste; when nothing can be read.
+    /// Fails with `Interrupted` on Ctrl-C; when the line is too long for a terminal; when more than one line arrives at once, as from a
+    /// paste; when nothing can be read.
     pub fn hidden(&self, questions: &[String]) -> Result<Vec<Plaintext>> {
         signals::check()?;
         let _quiet = Quiet::begin(&self.0)?;
@@ -59,9 +55,6 @@ impl Terminal {
     }
 
     /// Asks for a yes; anything else is a no. What was typed before the question appeared is no answer to it.
-    ///
-    /// # Errors
-    /// `Interrupted` on Ctrl-C.
     pub fn confirm(&self, question: &str) -> Result<bool> {
         signals::check()?;
         tcflush(&self.0, QueueSelector::IFlush).map_err(|error| Error::io("cannot use the terminal", error))?;
@@ -70,9 +63,6 @@ impl Terminal {
     }
 
     /// Asks for a line that is shown as it is typed. What was typed before the question appeared is no answer to it.
-    ///
-    /// # Errors
-    /// `Interrupted` on Ctrl-C.
     pub fn answer(&self, question: &str) -> Result<String> {
         signals::check()?;
         tcflush(&self.0, QueueSelector::IFlush).map_err(|error| Error::io("cannot use the terminal", error))?;

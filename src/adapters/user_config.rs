@@ -29,9 +29,6 @@ pub struct UserConfig {
 
 impl UserConfig {
     /// Reads it. No file: nothing is allowed and nothing is named.
-    ///
-    /// # Errors
-    /// When others can write it, or something in it is not understood: a misspelt key must not pass for its absence.
     pub fn load(path: &Path, home: Option<&Path>) -> Result<Self> {
         // A home kept elsewhere links it into the Nix store: what it leads to is read and checked.
         let real = match std::fs::canonicalize(path) {
@@ -108,9 +105,6 @@ pub struct Listing {
 
 impl Listing {
     /// What is to be written, with comments and order kept; none where both are listed already.
-    ///
-    /// # Errors
-    /// When the file is not understood, or cannot be written, such as one that home-manager links into the Nix store.
     pub fn new(path: &Path, home: Option<&Path>, plugin: Option<&str>, identity: &Path) -> Result<Option<Self>> {
         let shown = path.display().to_string();
         let config = UserConfig::load(path, home)?;
@@ -151,16 +145,12 @@ impl Listing {
 
     /// Writes it.
     ///
-    /// # Errors
     /// Names the path; the file is as it was.
     pub fn write(&self) -> Result<()> {
         files::replace(&self.path, self.after.as_bytes(), self.mode, Durable::Now)
     }
 
     /// Puts back what was there.
-    ///
-    /// # Errors
-    /// Names the path.
     pub fn undo(&self) -> Result<()> {
         match &self.before {
             Some(before) => files::replace(&self.path, before, self.mode, Durable::Now),

@@ -43,17 +43,11 @@ impl App {
     }
 
     /// The fleet's directory.
-    ///
-    /// # Errors
-    /// When there is none.
     pub fn root(&self) -> Result<PathBuf> {
         Fleet::find(&self.named_directory())
     }
 
     /// A session on the fleet.
-    ///
-    /// # Errors
-    /// When there is no fleet, or its policy is invalid.
     pub fn session(&self) -> Result<Session> {
         let fleet = Fleet::open(&self.root()?)?;
         let config = settings::user_config()?;
@@ -74,9 +68,6 @@ impl App {
     }
 
     /// The identities that were named for this run, wherever it is run.
-    ///
-    /// # Errors
-    /// `NoIdentity` with every reason.
     pub fn named_identities(&self) -> Result<Arc<Identities>> {
         let config = settings::user_config()?;
         let found = self.identities(

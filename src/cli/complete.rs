@@ -29,9 +29,6 @@ pub const SHELL: &str = "SEALIFT_COMPLETE";
 const SHELLS: [&dyn EnvCompleter; 5] = [&Bash, &Elvish, &Fish, &Powershell, &Zsh];
 
 /// The script that makes a shell ask.
-///
-/// # Errors
-/// When the shell is unknown.
 pub fn script(shell: &str, command: &Command) -> Result<Vec<u8>> {
     let mut script = Vec::new();
     let name = command.get_name();

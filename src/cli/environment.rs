@@ -73,9 +73,6 @@ pub fn user_behind_root() -> u32 {
 }
 
 /// Who calls, for locks and records, and this program's own file.
-///
-/// # Errors
-/// When the kernel does not tell which file this is.
 pub fn caller() -> Result<Caller> {
     let program = std::env::current_exe().map_err(|error| Error::io("cannot find the path of this program", error))?;
     let user = ["SUDO_USER", "DOAS_USER", "USER", "LOGNAME"].into_iter().find_map(variable);

@@ -40,9 +40,6 @@ impl Given {
     }
 
     /// It, if there is one.
-    ///
-    /// # Errors
-    /// When the descriptor cannot be read.
     pub fn get(&self) -> Result<Option<SecretString>> {
         let Some(number) = self.descriptor else { return Ok(None) };
         if self.line.get().is_none() {

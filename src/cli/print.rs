@@ -67,9 +67,6 @@ impl Printer {
     }
 
     /// Data, as bytes. A reader that went away is no failure.
-    ///
-    /// # Errors
-    /// When standard output cannot be written, such as on a full disk.
     #[expect(clippy::unused_self, reason = "who prints is who has the printer")]
     pub fn data(&self, bytes: &[u8]) -> Result<()> {
         let mut out = std::io::stdout().lock();
@@ -89,17 +86,11 @@ impl Printer {
     }
 
     /// A line of data.
-    ///
-    /// # Errors
-    /// As `data`.
     pub fn line(&self, text: &str) -> Result<()> {
         self.data(format!("{}\n", one_line(text)).as_bytes())
     }
 
     /// A report as JSON, with the version of its form.
-    ///
-    /// # Errors
-    /// As `data`.
     pub fn json(&self, report: &impl serde::Serialize) -> Result<()> {
         #[derive(serde::Serialize)]
         struct Versioned<'a, T> {
@@ -111,17 +102,11 @@ impl Printer {
     }
 
     /// Rows as JSON, under their name and with the version of their form.
-    ///
-    /// # Errors
-    /// As `data`.
     pub fn json_rows(&self, name: &'static str, rows: &[impl serde::Serialize]) -> Result<()> {
         self.json(&BTreeMap::from([(name, rows)]))
     }
 
     /// What says itself of which version it is, as JSON.
-    ///
-    /// # Errors
-    /// As `data`.
     pub fn json_as_it_is(&self, value: &impl serde::Serialize) -> Result<()> {
         let text = serde_json::to_string_pretty(value)
             .map_err(|error| Error::new(Kind::Bug, "cannot write JSON").because(error))?;
@@ -129,9 +114,6 @@ impl Printer {
     }
 
     /// A report or an event that says itself of which version it is, as JSON on one line.
-    ///
-    /// # Errors
-    /// As `data`.
     pub fn json_line(&self, report: &impl serde::Serialize) -> Result<()> {
         let text =
             serde_json::to_string(report).map_err(|error| Error::new(Kind::Bug, "cannot write JSON").because(error))?;
@@ -139,9 +121,6 @@ impl Printer {
     }
 
     /// A line of what a verb did, as data; where nothing is to be said, not that either.
-    ///
-    /// # Errors
-    /// As `data`.
     pub fn done(&self, text: &str) -> Result<()> {
         if self.quiet { Ok(()) } else { self.line(text) }
     }
@@ -178,9 +157,6 @@ impl Printer {
     }
 
     /// A finding and its help, on standard output: findings are what was asked for. `sgr` is the colour of its weight.
-    ///
-    /// # Errors
-    /// As `data`.
     pub fn finding(&self, sgr: u8, weight: &str, what: &str, help: &str) -> Result<()> {
         let paint = |sgr, text| if self.colour_data { painted(sgr, text) } else { text.to_owned() };
         let help = if help.is_empty() {

@@ -72,9 +72,6 @@ pub fn state_directory() -> Option<PathBuf> {
 }
 
 /// The user's own configuration.
-///
-/// # Errors
-/// When it is not understood, or others can write it.
 pub fn user_config() -> Result<UserConfig> {
     match config_directory() {
         Some(directory) => UserConfig::load(&directory.join(user_config::FILE), home().as_deref()),
@@ -101,9 +98,6 @@ pub fn plugins(config: &UserConfig, fleet: Option<&Fleet>) -> Plugins {
 }
 
 /// The user's editor.
-///
-/// # Errors
-/// When none is named.
 pub fn editor() -> Result<Editor> {
     let named = EDITORS.iter().find_map(|name| Some((*name, variable(name)?)));
     let (name, text) = named.ok_or_else(|| {

@@ -114,9 +114,6 @@ impl Ui {
     }
 
     /// Lines of data, through the user's pager where they are read on a terminal. What is foreign in them is one line by now.
-    ///
-    /// # Errors
-    /// As `data`.
     pub fn paged(&self, lines: &[String]) -> Result<()> {
         let text = lines.join("\n") + "\n";
         if let Some(pager) = settings::pager().filter(|_| self.shows_data())
@@ -129,9 +126,6 @@ impl Ui {
     }
 
     /// A value, without a copy in any buffer on the way. A reader that went away is no failure.
-    ///
-    /// # Errors
-    /// As `data`.
     #[expect(clippy::unused_self, reason = "what is printed is printed by the Ui")]
     pub fn value(&self, value: &Plaintext) -> Result<()> {
         value.expose(|bytes| {

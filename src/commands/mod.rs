@@ -31,20 +31,16 @@ use crate::error::Result;
 
 /// What every verb that works on a fleet needs.
 pub struct Session {
-    /// The fleet.
     pub fleet: Fleet,
-    /// Who is informed.
     pub talk: Arc<dyn Talk>,
     /// The plugins that the user allows.
     pub plugins: Plugins,
     /// Looks for identities; at the first call, and then no more.
     pub identities: Box<dyn Fn() -> Result<Arc<Identities>> + Send + Sync>,
-    /// Today, in UTC.
     pub today: Date,
 }
 
 impl Session {
-    /// Tells what happens.
     pub fn note(&self, text: impl Into<String>) {
         self.talk.event(Event::Note(text.into()));
     }
@@ -55,9 +51,6 @@ impl Session {
     }
 
     /// Takes the right to change the fleet.
-    ///
-    /// # Errors
-    /// As `Fleet::lock`.
     pub fn lock(&mut self) -> Result<(Git, Journal)> {
         let talk = self.talk.clone();
         self.fleet.lock(|paths| {
@@ -66,9 +59,6 @@ impl Session {
     }
 
     /// Carries out a change of the fleet's files.
-    ///
-    /// # Errors
-    /// When nothing was changed.
     pub fn commit(&self, git: &Git, journal: &Journal, changes: &Changes) -> Result<()> {
         let missed = self.fleet.commit(git, journal, changes)?;
         if missed.is_none() && !changes.is_empty() {
@@ -81,18 +71,12 @@ impl Session {
     }
 
     /// Prepares the keys of the whole policy for sealing.
-    ///
-    /// # Errors
-    /// When a plugin is not allowed or not installed.
     pub fn sealer<'a>(&self, recipients: impl IntoIterator<Item = &'a Recipient>) -> Result<Sealer> {
         let ask: Arc<dyn Ask> = self.talk.clone();
         Sealer::new(recipients, &self.plugins, &ask)
     }
 
     /// The identities at hand; at least one is usable.
-    ///
-    /// # Errors
-    /// `NoIdentity` with every reason.
     pub fn identities(&self) -> Result<Arc<Identities>> {
         let identities = (self.identities)()?;
         if identities.is_empty() { Err(identities.none_at_hand()) } else { Ok(identities) }

@@ -35,14 +35,8 @@ pub trait Talk: Ask {
     fn event(&self, event: Event);
 
     /// A new value from the person, typed without echo, twice.
-    ///
-    /// # Errors
-    /// Where nobody can be asked, or the two differ.
     fn new_value(&self, name: &str) -> Result<Plaintext>;
 
     /// A new passphrase for `what`, typed without echo, twice; never an empty one.
-    ///
-    /// # Errors
-    /// Where nobody can be asked, or the two differ.
     fn new_passphrase(&self, what: &str) -> Result<SecretString>;
 }

@@ -19,14 +19,11 @@ use crate::domain::secret::recipient::Fingerprint;
 use crate::domain::secret::seal::{Envelope, Seal};
 use crate::error::{Error, Result};
 
-/// One sealed file.
 #[derive(Debug, Serialize)]
 pub struct Sealed {
-    /// Its name.
     pub file: FileName,
     /// The serial of the value.
     pub serial: u64,
-    /// Who can open it.
     pub readers: Vec<String>,
     /// The public half of a generated key pair.
     pub public: Option<String>,
@@ -57,9 +54,6 @@ pub struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     /// Prepares the keys of these files' readers.
-    ///
-    /// # Errors
-    /// When there is no admin, or a plugin is not allowed.
     pub fn new(session: &'a Session, wanted: &[Wanted<'_>]) -> Result<Self> {
         let policy = &session.fleet.policy;
         if policy.admins.is_empty() {
@@ -88,9 +82,6 @@ impl<'a> Writer<'a> {
     }
 
     /// Seals the next value of a file.
-    ///
-    /// # Errors
-    /// When the file that is there cannot be read, or sealing fails.
     pub fn new_value(
         &mut self,
         wanted: &Wanted<'_>,

@@ -17,7 +17,6 @@ pub struct Address {
 }
 
 impl Address {
-    /// Parses one.
     pub fn parse(text: &str) -> Option<Self> {
         let (url, rest) = match text.strip_prefix("ssh://") {
             Some(rest) => (true, rest),

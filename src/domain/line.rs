@@ -19,12 +19,10 @@ pub enum Tone {
     Faint,
 }
 
-/// A line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Line(pub Vec<(Tone, String)>);
 
 impl Line {
-    /// One of one part.
     pub fn of(tone: Tone, text: impl Into<String>) -> Self {
         Self::default().and(tone, text)
     }

@@ -21,11 +21,9 @@ pub struct About {
     pub id: &'static str,
     /// What is found, as a noun.
     pub what: &'static str,
-    /// Why it matters.
     pub why: &'static str,
     /// What to do about it.
     #[serde(rename = "mend")]
     pub help: &'static str,
-    /// How bad it is.
     pub weight: Weight,
 }

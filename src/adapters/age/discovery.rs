@@ -22,12 +22,10 @@ pub const KEYRING: &str = "the OS keyring";
 const SSH_FILES: usize = 512;
 const SSH_PUBLIC: u64 = 64 << 10;
 
-/// The places.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
     /// Files that were named for this run. If there are any, nothing else is looked at.
     pub named: Vec<PathBuf>,
-    /// The service manager's credential.
     pub credential: Option<PathBuf>,
     /// The identity file in the configuration directory.
     pub default_file: Option<PathBuf>,
@@ -39,9 +37,6 @@ pub struct Places {
 
 /// Looks everywhere, in order. The keyring is looked at only if no key of an admin of this fleet was found before it:
 /// it may have to ask the person to unlock it.
-///
-/// # Errors
-/// When the one file that was named cannot be used. Whether anything is usable is the caller's question.
 pub fn find(places: &Places, admins: &[Recipient], plugins: &Plugins, ask: &Arc<dyn Ask>) -> Result<Identities> {
     let mut found = Identities::default();
     if let [file] = places.named.as_slice() {

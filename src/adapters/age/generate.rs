@@ -12,16 +12,12 @@ use crate::error::{Error, Result};
 
 /// A new value and, for key pairs, its public half as text.
 pub struct Generated {
-    /// The value.
     pub value: Plaintext,
     /// The public half, one line.
     pub public: Option<String>,
 }
 
 /// Makes a new value; for an `env:KEY` shape, as `KEY=value`.
-///
-/// # Errors
-/// When the kernel gives no randomness.
 pub fn generate(how: Generate, shape: &Shape, comment: &str) -> Result<Generated> {
     let plain = |value| Ok(Generated { value, public: None });
     let made = match how {

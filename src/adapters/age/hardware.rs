@@ -24,9 +24,6 @@ const LIMIT: u64 = 64 << 10;
 const PROBE: &[u8] = b"sealift: a key is tried";
 
 /// Runs the generation of the plugin `name`, whose program is at `program`. It talks to the person itself.
-///
-/// # Errors
-/// When it does not end well, or prints anything but one identity of its own and one recipient.
 pub fn generate(name: &str, program: &Path, arguments: &[String], ask: &Arc<dyn Ask>) -> Result<Printed> {
     // Its labels are read, and must not be translated.
     let call = Invocation::new(program).args(arguments).without_env("LANGUAGE").at_most(LIMIT);
@@ -40,9 +37,6 @@ pub fn generate(name: &str, program: &Path, arguments: &[String], ask: &Arc<dyn 
 }
 
 /// Seals something to the key and opens it again, as it will be done with every secret.
-///
-/// # Errors
-/// When it does not open: the two halves do not belong together, the wrong PIN, no touch.
 pub fn prove(made: &Printed, label: &str, plugins: &Plugins, ask: &Arc<dyn Ask>) -> Result<()> {
     let failed = |why: String| Error::failed("the new key does not open what is sealed to it").because(why);
     let sealer = Sealer::new([&made.recipient], plugins, ask)?;

@@ -36,7 +36,6 @@ const SEALED_WITH: u8 = 18;
 pub struct Identity {
     /// Where it comes from, for people.
     pub label: String,
-    /// The key.
     pub key: Box<dyn age::Identity + Send + Sync>,
     /// Its public half, where that can be told.
     pub recipient: Option<Recipient>,
@@ -93,7 +92,6 @@ impl Identities {
         self.usable.iter().chain(&self.asking)
     }
 
-    /// Whether none is usable.
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
     }
@@ -110,9 +108,6 @@ impl Identities {
     }
 
     /// The same, with what is locked unlocked: asks a person.
-    ///
-    /// # Errors
-    /// When something stays locked.
     pub fn unlocked(&self) -> Result<Vec<(String, Option<Recipient>)>> {
         let mut found: Vec<_> = self.found().into_iter().filter(|(_, recipient)| recipient.is_some()).collect();
         for vault in &self.vaults {
@@ -130,7 +125,6 @@ impl Identities {
         self.noted.iter().chain(unlocked.flat_map(|opened| &opened.noted))
     }
 
-    /// Adds one.
     pub fn add(&mut self, identity: Identity) {
         self.usable.push(identity);
     }
@@ -193,7 +187,6 @@ impl Identities {
     /// Loads every key of an identity file: native keys, plugin keys, an SSH private key, or any of these encrypted with
     /// a passphrase, which is asked for when no other key opens a file.
     ///
-    /// # Errors
     /// `NoIdentity` when nothing in it is usable, with the reason; a file that others can read is refused.
     pub fn from_file(path: &Path, plugins: &Plugins, ask: &Arc<dyn Ask>) -> Result<Self> {
         let label = path.display().to_string();
@@ -209,9 +202,6 @@ impl Identities {
     }
 
     /// The same from bytes that are already at hand.
-    ///
-    /// # Errors
-    /// As `from_file`.
     pub fn from_content(content: Plaintext, label: &str, plugins: &Plugins, ask: &Arc<dyn Ask>) -> Result<Self> {
         let binary =
             content.expose(dearmored).map_err(|_| unusable(label, "its armor is damaged"))?.map(Plaintext::take);
@@ -336,9 +326,6 @@ fn unlocked<T>(label: &str, ask: &Arc<dyn Ask>, open: impl Fn(SecretString) -> R
 }
 
 /// Reads a private key's file.
-///
-/// # Errors
-/// When it is not a regular file, or when others than its owner can read it.
 fn private_file(path: &Path) -> Result<Plaintext> {
     use std::os::unix::fs::PermissionsExt;
     let label = path.display().to_string();
@@ -381,8 +368,7 @@ fn try_passphrase(bytes: &[u8], label: &str, passphrase: SecretString) -> Result
 
 /// Makes a new identity file, sealed to a passphrase if there is one, and reads it back for proof.
 ///
-/// # Errors
-/// When something is there already, or what is read back is not what was written; no file is left then.
+/// Fails when something is there already, or what is read back is not what was written; no file is left then.
 pub fn write(path: &Path, content: &Plaintext, passphrase: Option<&SecretString>) -> Result<()> {
     let mode = 0o600;
     let sealed = passphrase.map(|passphrase| sealed_with_passphrase(content, passphrase.clone())).transpose()?;
@@ -422,9 +408,6 @@ fn sealed_with_passphrase(content: &Plaintext, passphrase: SecretString) -> Resu
 
 /// The one native age key of an identity file, in the form that `generate` gives. A passphrase is asked for if there is
 /// one.
-///
-/// # Errors
-/// When it holds none, more than one, or keys of another kind.
 pub fn native(path: &Path, ask: &Arc<dyn Ask>) -> Result<(Plaintext, Recipient)> {
     let label = path.display().to_string();
     let file = private_file(path)?;

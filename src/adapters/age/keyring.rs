@@ -14,8 +14,7 @@ const SERVICE: &str = "sealift";
 
 /// The first of these recipients whose private key the keyring holds, with the content of its identity file.
 ///
-/// # Errors
-/// When no keyring answers within 30 seconds, or it refuses. That it holds none is `None`.
+/// Fails when no keyring answers within 30 seconds, or it refuses. That it holds none is `None`.
 pub fn find(recipients: &[Recipient]) -> Result<Option<(Recipient, Plaintext)>> {
     let names: Vec<String> = recipients.iter().map(|key| key.canonical().to_owned()).collect();
     let found = entries::find(names)?;
@@ -24,25 +23,18 @@ pub fn find(recipients: &[Recipient]) -> Result<Option<(Recipient, Plaintext)>> 
 
 /// Stores an identity under its recipient, and reads it back for proof.
 ///
-/// # Errors
-/// When no keyring answers, or what it gives back is not what was stored; nothing is left in it then.
+/// Fails when no keyring answers, or what it gives back is not what was stored; nothing is left in it then.
 pub fn store(recipient: &Recipient, content: &Plaintext) -> Result<()> {
     let copy = content.expose(|bytes| Plaintext::concat(&[bytes]));
     entries::store(recipient.canonical().to_owned(), copy)
 }
 
 /// Removes the identity of this recipient. Says whether there was one.
-///
-/// # Errors
-/// When no keyring answers, or it refuses.
 pub fn remove(recipient: &Recipient) -> Result<bool> {
     entries::remove(recipient.canonical().to_owned())
 }
 
 /// Whether there is a keyring that answers, before anybody is asked for anything.
-///
-/// # Errors
-/// The reason why there is none.
 pub fn answers() -> Result<()> {
     entries::answers()
 }

@@ -39,9 +39,6 @@ pub struct Sealer {
 
 impl Sealer {
     /// Prepares these recipients. A plugin's recipient needs its plugin to be allowed by the user.
-    ///
-    /// # Errors
-    /// When a plugin is not allowed or not installed.
     pub fn new<'a>(
         recipients: impl IntoIterator<Item = &'a Recipient>,
         plugins: &Plugins,
@@ -70,9 +67,6 @@ impl Sealer {
     }
 
     /// Seals a value to the current readers that the seal lists, with a fresh file key.
-    ///
-    /// # Errors
-    /// When recipients cannot stand in one file (post-quantum with others), or a plugin fails.
     pub fn seal(&self, value: &Plaintext, seal: &Seal) -> Result<Vec<u8>> {
         let sealing = Sealing { wrappers: &self.wrappers, seal };
         let encryptor = guarded(|| Encryptor::with_recipients(std::iter::once(&sealing as &dyn age::Recipient)))
@@ -128,9 +122,7 @@ impl age::Recipient for Sealing<'_> {
     }
 }
 
-/// An opened file.
 pub struct Opened {
-    /// Its value.
     pub value: Plaintext,
     /// Its seal, now proven to have been written with the file; none for a file of another tool.
     pub seal: Option<Seal>,
@@ -140,7 +132,6 @@ pub struct Opened {
 
 /// Opens a sealed file, completely, in memory. `file` is the name it must have been sealed under.
 ///
-/// # Errors
 /// `Integrity` for anything damaged, swapped or not sealed by these rules; `NoIdentity` when no identity opens it.
 pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Opened> {
     let binary = dearmored(bytes).map_err(|error| in_file(file, &error))?;

@@ -34,9 +34,6 @@ pub struct Plugins {
 
 impl Plugins {
     /// Refuses a plugin that is not on the user's list, before anything is looked up.
-    ///
-    /// # Errors
-    /// Names the plugin and the file to list it in.
     pub fn allow(&self, name: &str) -> Result<()> {
         let shown = if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b)) { name } else { "…" };
         if !self.allowed.contains(name) {
@@ -57,18 +54,12 @@ impl Plugins {
     }
 
     /// Where an allowed plugin's program is.
-    ///
-    /// # Errors
-    /// When it is not allowed or not installed.
     pub fn program(&self, name: &str) -> Result<PathBuf> {
         self.allow(name)?;
         process::found(&format!("age-plugin-{name}")).ok_or_else(|| missing(name))
     }
 
     /// A plugin's recipient, ready to seal to.
-    ///
-    /// # Errors
-    /// When the plugin is not allowed or not installed.
     pub fn recipient(
         &self,
         key: &age::plugin::Recipient,
@@ -81,9 +72,6 @@ impl Plugins {
     }
 
     /// A plugin's identity, ready to open.
-    ///
-    /// # Errors
-    /// When the plugin is not allowed or not installed.
     pub fn identity(
         &self,
         key: &age::plugin::Identity,

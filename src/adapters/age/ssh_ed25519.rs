@@ -23,7 +23,6 @@ const LABEL: &[u8] = b"age-encryption.org/v1/ssh-ed25519";
 /// The type of the stanza.
 const STANZA: &str = "ssh-ed25519";
 
-/// An ssh-ed25519 recipient, prepared.
 pub struct SshEd25519 {
     /// The four bytes by which the stanza names its key, encoded.
     tag: String,

@@ -50,9 +50,6 @@ enum Kind {
 impl Editor {
     /// Reads what a variable says: words as a shell splits them, and nothing else that a shell does. `directory` is
     /// where a relative path of a program begins, `path` where programs are looked for.
-    ///
-    /// # Errors
-    /// When there is no word, or a quote is left open. Names the variable.
     pub fn parse(variable: &str, text: &OsStr, directory: &Path, path: Option<&OsStr>) -> Result<Self> {
         let odd = |what: &str| {
             Error::usage(format!("{variable} {what}"))
@@ -87,7 +84,6 @@ impl Editor {
         self.kind == Kind::Other
     }
 
-    /// Its name, for people.
     pub fn name(&self) -> String {
         self.words.first().map(|program| name_of(Path::new(program))).unwrap_or_default()
     }

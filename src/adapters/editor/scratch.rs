@@ -44,11 +44,9 @@ pub struct Surroundings {
     pub locale: Option<OsString>,
 }
 
-/// What an editor left.
 pub struct Edited {
     /// The file's content; none where it is gone.
     pub value: Option<Plaintext>,
-    /// How the editor ended.
     pub ended: Ended,
     /// What it did to the file meanwhile.
     did: Did,
@@ -76,8 +74,7 @@ impl Edited {
 /// known by what it did: it came back, and the file is as it was. Then the file stays where that program sees it until
 /// `saved` returns, which asks the person.
 ///
-/// # Errors
-/// When there is no place in memory, the editor cannot be started, or what it leaves is larger than the limit; and with
+/// Fails when there is no place in memory, the editor cannot be started, or what it leaves is larger than the limit; and with
 /// the error of `saved`.
 pub fn edit(
     value: &Plaintext,
@@ -206,8 +203,7 @@ fn in_namespace(
 /// What the helper does, in its namespace: mounts a ramfs, lets the editor have the value from standard input, and
 /// prints how it ended and what it left. Without an editor it only mounts, to see whether it may.
 ///
-/// # Errors
-/// When it cannot mount (nothing was read then), or cannot answer.
+/// Fails when it cannot mount (nothing was read then), or cannot answer.
 pub fn help(point: &Path, name: &str, editor: Option<&Editor>, locale: Option<&OsString>, limit: usize) -> Result<()> {
     use rustix::mount::{MountFlags, mount};
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;

@@ -16,7 +16,6 @@ pub const TEMPORARY: &str = ".sealift-tmp-";
 
 /// Opens a regular file to read, without following a link at its end and without blocking.
 ///
-/// # Errors
 /// Names the path; refuses anything but a regular file of at most `limit` bytes.
 pub fn open(path: &Path, limit: u64) -> Result<(File, u64)> {
     let shown = path.display();
@@ -29,18 +28,12 @@ pub fn open(path: &Path, limit: u64) -> Result<(File, u64)> {
 }
 
 /// Opens a directory. Its path may lead through links: it is the caller's own.
-///
-/// # Errors
-/// Names the path.
 pub fn directory(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     openat(CWD, path, flags, Mode::empty()).map_err(|error| Error::io(format!("cannot open {}", path.display()), error))
 }
 
 /// Reads a whole file of another system, whose links mean paths below its root. `None` where there is none.
-///
-/// # Errors
-/// As `open`, and when reading fails.
 pub fn read_in_root(root: &Path, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
     use rustix::fs::{ResolveFlags, openat2};
     let shown = root.join(path.trim_start_matches('/')).display().to_string();
@@ -70,7 +63,6 @@ fn checked(fd: OwnedFd, limit: u64, shown: &str) -> Result<(File, u64)> {
 
 /// Reads a whole file.
 ///
-/// # Errors
 /// As `open`, and when reading fails or the file grows past the limit meanwhile.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let (file, size) = open(path, limit)?;
@@ -78,9 +70,6 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
 }
 
 /// A file of the kernel's own (`/proc`), whose size is not known before it is read.
-///
-/// # Errors
-/// When it cannot be read.
 pub fn read_kernel(path: &str) -> Result<String> {
     let mut text = String::new();
     let read = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map(File::from);
@@ -89,9 +78,6 @@ pub fn read_kernel(path: &str) -> Result<String> {
 }
 
 /// Reads a whole file that root, or anyone who runs this, made, and nobody else can write to.
-///
-/// # Errors
-/// As `read`, and when it is another's.
 pub fn read_of_root(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let (file, size) = open(path, limit)?;
     let stat = fstat(&file).map_err(|error| Error::io(format!("cannot look at {}", path.display()), error))?;
@@ -114,9 +100,6 @@ fn read_all(file: File, size: u64, limit: u64, shown: &str) -> Result<Vec<u8>> {
 }
 
 /// Reads a whole file as plaintext, into a buffer that never moves.
-///
-/// # Errors
-/// As `open`, and when reading fails.
 pub fn read_plaintext(path: &Path, limit: usize) -> Result<Plaintext> {
     let (file, size) = open(path, limit as u64)?;
     let expected = usize::try_from(size).unwrap_or(limit);
@@ -131,9 +114,6 @@ pub struct Beneath {
 
 impl Beneath {
     /// Opens the directory; `None` where there is none.
-    ///
-    /// # Errors
-    /// When it is a link or something else.
     pub fn open(path: &Path) -> Result<Option<Self>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match openat(CWD, path, flags, Mode::empty()) {
@@ -147,14 +127,12 @@ impl Beneath {
         }
     }
 
-    /// The directory's descriptor.
     pub fn fd(&self) -> &OwnedFd {
         &self.fd
     }
 
     /// Reads at most `first` bytes of a file of at most `limit` bytes. Says the file's size too.
     ///
-    /// # Errors
     /// As `open`; a link anywhere on the way is refused.
     pub fn read(&self, name: &str, first: usize, limit: u64) -> Result<(Vec<u8>, u64)> {
         use rustix::fs::{ResolveFlags, openat2};
@@ -202,9 +180,6 @@ pub enum Durable {
 
 /// Puts a whole new file in place of what is there: a temporary file beside it, then one rename. Missing directories are
 /// made.
-///
-/// # Errors
-/// Names the path. The old file stays as it was, and no temporary file is left.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32, durable: Durable) -> Result<()> {
     let (above, name) = split(path)?;
     let place = match directory(above) {
@@ -220,7 +195,6 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32, durable: Durable) -> Result
 
 /// The same for a path below a directory that someone else may have filled: no link on the way is followed.
 ///
-/// # Errors
 /// As `replace`, and when a folder on the way is a link or something else.
 pub fn replace_beneath(root: &Path, path: &str, bytes: &[u8], mode: u32, durable: Durable) -> Result<()> {
     let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -230,9 +204,6 @@ pub fn replace_beneath(root: &Path, path: &str, bytes: &[u8], mode: u32, durable
 
 /// Puts a whole new file where nothing may be yet: it replaces nothing, whoever makes something there meanwhile, and is
 /// never there in part. No link on the way is followed.
-///
-/// # Errors
-/// When something is there, a folder on the way is a link, or the file cannot be written.
 pub fn place_beneath(root: &Path, path: &str, bytes: &[u8], mode: u32) -> Result<()> {
     let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
     let place = descend(root, folders, true)?;
@@ -270,9 +241,6 @@ pub struct Beside<'a> {
 impl<'a> Beside<'a> {
     /// Writes it, as `replace_beneath` does, but does not put it in place yet. Many files are written first and put in
     /// place together: a file system is slow to make new files while it removes others.
-    ///
-    /// # Errors
-    /// As `replace_beneath`.
     pub fn write(root: &'a Path, path: &'a str, bytes: &[u8], mode: u32) -> Result<Self> {
         let place = descend(root, folders_of(path), true)?;
         let temporary =
@@ -282,7 +250,6 @@ impl<'a> Beside<'a> {
 
     /// Puts it in place.
     ///
-    /// # Errors
     /// As `replace_beneath`; the temporary file is removed then.
     pub fn put(self) -> Result<()> {
         let place = descend(self.root, folders_of(self.path), false)?;
@@ -310,9 +277,6 @@ fn unwritten(path: &Path, error: rustix::io::Errno) -> Error {
 }
 
 /// Removes a file below such a directory. That it is gone already is fine.
-///
-/// # Errors
-/// When a folder on the way is a link, or the file cannot be removed.
 pub fn remove_beneath(root: &Path, path: &str) -> Result<()> {
     let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
     let place = descend(root, folders, false)?;
@@ -323,9 +287,6 @@ pub fn remove_beneath(root: &Path, path: &str) -> Result<()> {
 }
 
 /// Whether a file could be put at a path below such a directory, as far as it is known without making anything.
-///
-/// # Errors
-/// When a folder on the way is a link or something else.
 pub fn reachable_beneath(root: &Path, path: &str) -> Result<()> {
     let (folders, _) = path.rsplit_once('/').unwrap_or(("", path));
     let mut above = folders;
@@ -394,18 +355,12 @@ fn write_temporary(place: &OwnedFd, bytes: &[u8], mode: u32, durable: Durable) -
 }
 
 /// Gives a file another name in the same file system; what has that name is replaced.
-///
-/// # Errors
-/// Names both.
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
     renameat(CWD, from, CWD, to)
         .map_err(|error| Error::io(format!("cannot rename {} to {}", from.display(), to.display()), error))
 }
 
 /// Makes a new file that must not be there yet.
-///
-/// # Errors
-/// When something is there already, or on any failure to write.
 pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = openat(CWD, path, flags, Mode::from_raw_mode(0o600)).map_err(|error| match error {
@@ -427,9 +382,6 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 
 /// Makes a directory, and those above it, to which nobody else can write, whatever the umask. One that is there stays as
 /// it is.
-///
-/// # Errors
-/// Names the path.
 pub fn make_directory(path: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
@@ -437,9 +389,6 @@ pub fn make_directory(path: &Path) -> Result<()> {
 }
 
 /// Makes a directory, and those above it, for nobody but its owner. One that is there stays as it is.
-///
-/// # Errors
-/// Names the path.
 pub fn make_private_directory(path: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
@@ -447,9 +396,6 @@ pub fn make_private_directory(path: &Path) -> Result<()> {
 }
 
 /// Removes a file. That it is gone already is fine.
-///
-/// # Errors
-/// Names the path.
 pub fn remove(path: &Path) -> Result<()> {
     match unlinkat(CWD, path, AtFlags::empty()) {
         Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
@@ -460,7 +406,6 @@ pub fn remove(path: &Path) -> Result<()> {
 /// Overwrites a file with zeros and removes it. On flash storage and on file systems that write elsewhere that is a best
 /// effort, and the documentation says so.
 ///
-/// # Errors
 /// Names the path; it may be partly overwritten then.
 pub fn shred(path: &Path) -> Result<()> {
     let attempt = || -> std::io::Result<()> {
@@ -479,9 +424,6 @@ pub fn shred(path: &Path) -> Result<()> {
 }
 
 /// Puts everything written so far on the disk: the whole file system that holds `path`, in one go.
-///
-/// # Errors
-/// When the system cannot confirm it.
 pub fn sync(path: &Path) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let attempt = openat(CWD, path, flags, Mode::empty()).and_then(|fd| rustix::fs::syncfs(&fd));
@@ -489,9 +431,6 @@ pub fn sync(path: &Path) -> Result<()> {
 }
 
 /// Points a symbolic link at a target, with one rename.
-///
-/// # Errors
-/// Names the link. What was there stays.
 pub fn swap_link(link: &Path, target: &str) -> Result<()> {
     let (directory, _) = split(link)?;
     let temporary = directory.join(format!("{TEMPORARY}{}", token()?));
@@ -503,18 +442,11 @@ pub fn swap_link(link: &Path, target: &str) -> Result<()> {
 }
 
 /// Lets two names change places: whatever each leads to is under the other, in one step.
-///
-/// # Errors
-/// Names both. Nothing was changed then.
 pub fn exchange(one: &Path, other: &Path) -> Result<()> {
     rustix::fs::renameat_with(CWD, one, CWD, other, rustix::fs::RenameFlags::EXCHANGE)
         .map_err(|error| Error::io(format!("{} and {} cannot change places", one.display(), other.display()), error))
 }
 
-/// Sixteen random hexadecimal digits.
-///
-/// # Errors
-/// When the kernel gives no randomness.
 pub fn token() -> Result<String> {
     let mut bytes = [0; 8];
     random(&mut bytes)?;
@@ -522,9 +454,6 @@ pub fn token() -> Result<String> {
 }
 
 /// Fills a buffer from the kernel's generator.
-///
-/// # Errors
-/// When the kernel gives no randomness.
 pub fn random(buffer: &mut [u8]) -> Result<()> {
     let mut filled = 0;
     while filled < buffer.len() {

@@ -19,8 +19,7 @@ pub struct Lock {
 
 /// Takes the lock `name` in a directory, and writes there who holds it. Waits `patience` at the most.
 ///
-/// # Errors
-/// When somebody else holds it for longer, and says who; or `Interrupted` while waiting.
+/// Fails when somebody else holds it for longer, and says who; or `Interrupted` while waiting.
 pub fn take(directory: impl AsFd, shown: &str, who: &str, patience: Duration) -> Result<Lock> {
     let failed = |error: Errno| Error::io(format!("cannot take the lock {shown}"), error);
     let name = shown.rsplit('/').next().unwrap_or(shown);

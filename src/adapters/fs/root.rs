@@ -24,17 +24,12 @@ pub enum Kind {
     Other,
 }
 
-/// A root directory.
 pub struct Root {
     path: PathBuf,
     fd: OwnedFd,
 }
 
 impl Root {
-    /// Opens it.
-    ///
-    /// # Errors
-    /// When there is no such directory.
     pub fn open(path: &Path) -> Result<Self> {
         let real = std::fs::canonicalize(path)
             .map_err(|error| Error::usage(format!("there is no directory {}", path.display())).because(error))?;
@@ -61,9 +56,6 @@ impl Root {
     }
 
     /// The same, after a look that no link on the way leads out of the root.
-    ///
-    /// # Errors
-    /// When one does.
     pub fn writable(&self, inside: &str) -> Result<PathBuf> {
         let path = self.outside(inside);
         let there = path.ancestors().find_map(|above| std::fs::canonicalize(above).ok());
@@ -129,9 +121,6 @@ impl Root {
     }
 
     /// A whole file; none where there is none.
-    ///
-    /// # Errors
-    /// When it cannot be read, or is no regular file.
     pub fn read(&self, inside: &str) -> Result<Option<Vec<u8>>> {
         let shown = || self.outside(inside).display().to_string();
         let fd = match self.at(inside, OFlags::RDONLY) {

@@ -76,7 +76,6 @@ impl Changes {
         self.add(Change { mode, ..Change::write(path, Some(before), after) });
     }
 
-    /// Removes a file.
     pub fn remove(&mut self, path: impl Into<String>, before: &[u8]) {
         self.0.push(Change { path: path.into(), before: Some(digest(before)), after: None, mode: MODE });
     }
@@ -106,9 +105,6 @@ pub struct Journal {
 
 impl Journal {
     /// Takes the lock and finishes what an interrupted run left. `directory` is sealift's own under the git directory.
-    ///
-    /// # Errors
-    /// When another sealift holds the lock, or an unfinished change no longer fits the files.
     pub fn open(root: &Path, directory: &Path) -> Result<(Self, Option<Vec<String>>)> {
         std::fs::create_dir_all(directory)
             .map_err(|error| Error::io(format!("cannot make {}", directory.display()), error))?;
@@ -131,8 +127,7 @@ impl Journal {
 
     /// Carries out a change, whole.
     ///
-    /// # Errors
-    /// When a file was changed meanwhile by someone else (nothing is written then), or writing fails.
+    /// Fails when a file was changed meanwhile by someone else (nothing is written then), or writing fails.
     pub fn commit(&self, changes: &Changes) -> Result<()> {
         if changes.is_empty() {
             return Ok(());

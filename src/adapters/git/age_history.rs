@@ -27,9 +27,6 @@ pub struct AgeHistory {
 
 impl AgeHistory {
     /// Looks at every object that git has, also at commits that nothing leads to any more, such as a dropped stash.
-    ///
-    /// # Errors
-    /// `Blind` where the history is cut.
     pub fn of(git: &Git) -> Result<Self> {
         whole(git)?;
         let (mut names, mut commits) = (Vec::new(), Vec::new());

@@ -32,21 +32,14 @@ pub struct Traces {
     pub unseen: Vec<String>,
 }
 
-/// One commit.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Trace {
-    /// Its short name.
     pub commit: String,
-    /// The day of it.
     pub date: String,
-    /// The file.
     pub path: String,
 }
 
 /// Looks through every object that any branch, tag, stash or log of git leads to.
-///
-/// # Errors
-/// When git fails.
 pub fn search(git: &Git, holds: impl Fn(&[u8]) -> bool, mut progress: impl FnMut(usize, usize)) -> Result<Traces> {
     let mut traces = Traces::default();
     if !git.has_head()? {
@@ -139,9 +132,7 @@ fn in_head(git: &Git, found: &[String]) -> Result<Vec<String>> {
 
 /// A file that a commit changed, against one of its parents.
 pub struct Change<'a> {
-    /// The commit.
     pub commit: &'a str,
-    /// The day of it.
     pub date: &'a str,
     /// The object that was there; zeros where none was.
     pub before: &'a str,
@@ -153,9 +144,6 @@ pub struct Change<'a> {
 
 /// Tells what these commits changed, newest first. By plumbing, which no configuration bends; and objects are looked for
 /// here: git would fetch every blob of a partial clone before it looks for one.
-///
-/// # Errors
-/// When git fails, such as on a range that it does not know.
 pub fn changes(git: &Git, commits: &[&str], mut told: impl FnMut(&Change<'_>)) -> Result<()> {
     let listed = git.unaltered().arg("rev-list").args(commits).read()?;
     let call = git.unaltered().args(["diff-tree", "--stdin", "-z", "-r", "-m", "--root", "--no-renames"]);

@@ -14,7 +14,6 @@ const LIMIT: u64 = 256 << 10;
 /// How many bytes of a file without an ending tell whether it is a script.
 const HEAD: usize = 64;
 
-/// What was gathered.
 #[derive(Debug, Default)]
 pub struct Gathered {
     /// What is known of it as files.
@@ -46,9 +45,6 @@ fn uid(path: &Path) -> Option<u32> {
 }
 
 /// Looks at a repository. One that belongs to somebody else is not looked into, whatever git is told to trust.
-///
-/// # Errors
-/// When git fails.
 pub fn gather(git: &Git) -> Result<Gathered> {
     if let Some(foreign) = foreign(&git.top) {
         return Ok(foreign);

@@ -34,7 +34,6 @@ pub struct Git {
 pub struct Status {
     /// Paths that git does not track, from the top of the work tree.
     pub untracked: Vec<String>,
-    /// Paths that git ignores.
     pub ignored: Vec<String>,
     /// Paths that differ from HEAD and were in HEAD, with the object they had there.
     pub changed: BTreeMap<String, String>,
@@ -44,9 +43,6 @@ pub struct Status {
 
 impl Git {
     /// Finds the repository of a directory; none where there is none.
-    ///
-    /// # Errors
-    /// When git is not installed, or refuses (such as a repository of another user).
     pub fn find(directory: &Path) -> Result<Option<Self>> {
         // The common case needs no program: a plain `.git` directory of our own in a directory of our own.
         let above = directory.ancestors().find(|above| above.join(".git").symlink_metadata().is_ok());
@@ -78,9 +74,6 @@ impl Git {
     }
 
     /// The repository that a fleet lies in.
-    ///
-    /// # Errors
-    /// When it lies in none, or git fails.
     pub fn of(fleet: &Path) -> Result<Self> {
         Self::find(fleet)?.ok_or_else(|| {
             Error::failed(format!("{} is not in a git repository", fleet.display()))
@@ -104,9 +97,6 @@ impl Git {
 
     /// Where sealift keeps its lock and journal for the fleet in this directory: fleets that share a repository do not
     /// share them.
-    ///
-    /// # Errors
-    /// When the fleet lies elsewhere.
     pub fn place_of(&self, fleet: &Path) -> Result<PathBuf> {
         let below = self.relative(fleet)?;
         let place = self.directory.join("sealift");
@@ -118,9 +108,6 @@ impl Git {
     }
 
     /// Where a path of the fleet is, from the top of the work tree.
-    ///
-    /// # Errors
-    /// When it lies elsewhere.
     pub fn relative(&self, path: &Path) -> Result<String> {
         let inside = path.strip_prefix(&self.top).map_err(|_| {
             Error::failed(format!("{} is not in the repository {}", path.display(), self.top.display()))
@@ -132,9 +119,6 @@ impl Git {
     }
 
     /// What differs from HEAD under these paths.
-    ///
-    /// # Errors
-    /// When git fails.
     pub fn status(&self, paths: &[&Path]) -> Result<Status> {
         let paths: Vec<String> = paths.iter().map(|path| self.relative(path)).collect::<Result<_>>()?;
         let call = self
@@ -176,9 +160,6 @@ impl Git {
     }
 
     /// The content of objects, in the order asked for; `None` for one that is not there.
-    ///
-    /// # Errors
-    /// When git fails or answers out of form.
     pub fn objects(&self, names: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
         if names.is_empty() {
             return Ok(Vec::new());
@@ -212,9 +193,6 @@ impl Git {
     }
 
     /// Puts files and removals into the index, so that a git flake sees them.
-    ///
-    /// # Errors
-    /// When git fails, such as while another git holds the index.
     pub fn stage(&self, paths: &[PathBuf]) -> Result<()> {
         if paths.is_empty() {
             return Ok(());
@@ -257,9 +235,6 @@ impl Git {
     }
 
     /// Every file that git tracks, or would if it were told to, from the top of the work tree.
-    ///
-    /// # Errors
-    /// When git fails.
     pub fn listed(&self) -> Result<Vec<String>> {
         let call = self.call().args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
         let names = call.read()?;
@@ -291,9 +266,6 @@ impl Git {
     }
 
     /// Tells git that files are to be tracked, so that a git flake sees them. Their content is not read yet: no filter runs.
-    ///
-    /// # Errors
-    /// When git fails, such as while another git holds the index.
     pub fn intend(&self, paths: &[String]) -> Result<()> {
         let call = self.call().args(["--literal-pathspecs", "add", "--intent-to-add", "--"]).args(paths);
         call.read().map(drop)
@@ -301,9 +273,6 @@ impl Git {
 
     /// Makes sure that git does not take up a file that is about to be made in the work tree, by a line of this clone's
     /// own `info/exclude` where it is not ignored yet. Says whether that line had to be written.
-    ///
-    /// # Errors
-    /// When git has the file already, or would take it up in spite of that line.
     pub fn exclude(&self, path: &Path) -> Result<bool> {
         let name = self.relative(path)?;
         if name.contains(['\n', '\r']) {
@@ -358,9 +327,6 @@ impl Git {
     }
 
     /// The commits that a merge brings together: one that is under way, else the last commit; none where neither is one.
-    ///
-    /// # Errors
-    /// When git fails to run.
     pub fn sides(&self) -> Result<Vec<String>> {
         let listed = self.unaltered().args(["rev-list", "--parents", "--max-count=1", "HEAD", "--"]).run()?;
         let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
@@ -378,9 +344,6 @@ impl Git {
     }
 
     /// Whether there is a commit yet.
-    ///
-    /// # Errors
-    /// When git fails to run.
     pub fn has_head(&self) -> Result<bool> {
         Ok(self.call().args(["rev-parse", "--verify", "--quiet", "HEAD"]).run()?.ended == Ended::Code(0))
     }

@@ -18,9 +18,6 @@ pub enum Answer<'a> {
 }
 
 /// Asks git (a call without its command) for objects by name, and tells each answer. `ask` writes names, one a line; only blobs are told.
-///
-/// # Errors
-/// When git fails or answers out of form.
 pub fn each(
     git: Invocation,
     ask: impl FnOnce(ChildStdin) + Send,
@@ -33,9 +30,6 @@ pub fn each(
 
 /// Lists every object of the repository by its kind and name, also those that nothing leads to, in the order that git reads
 /// best.
-///
-/// # Errors
-/// When git fails.
 pub fn every(git: Invocation, mut told: impl FnMut(&str, &str) -> std::io::Result<()>) -> Result<()> {
     let call = git.args([
         "cat-file",
@@ -55,9 +49,6 @@ pub fn every(git: Invocation, mut told: impl FnMut(&str, &str) -> std::io::Resul
 }
 
 /// Tells each line, or other record, that a program prints.
-///
-/// # Errors
-/// When reading fails, or `told` does.
 pub fn lines(pipe: impl Read, end: u8, mut told: impl FnMut(&[u8]) -> std::io::Result<()>) -> std::io::Result<()> {
     let mut reader = BufReader::with_capacity(BUFFER, pipe);
     let mut line = Vec::new();

@@ -14,7 +14,6 @@ use crate::adapters::git::Git;
 use crate::adapters::git::objects::lines;
 use crate::error::{Error, Result};
 
-/// What git lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listed {
     /// A path whose content is in the work tree.
@@ -28,9 +27,6 @@ pub enum Listed {
 }
 
 /// Lists the tree and the index.
-///
-/// # Errors
-/// When git fails, or `told` does.
 pub fn list(git: &Git, mut told: impl FnMut(Listed) -> std::io::Result<()>) -> Result<()> {
     let options = ["-z", "-t", "--stage", "--cached", "--others", "--modified", "--deleted", "--exclude-standard"];
     let call = git.call().arg("ls-files").args(options);
@@ -101,10 +97,6 @@ pub enum Opened {
 pub struct Opener(OwnedFd);
 
 impl Opener {
-    /// Opens the directory.
-    ///
-    /// # Errors
-    /// Names it.
     pub fn new(directory: &std::path::Path) -> Result<Self> {
         files::directory(directory).map(Self)
     }
@@ -138,9 +130,6 @@ impl Opener {
 }
 
 /// Tells every path below a directory that is no directory itself, as deep as it goes. No link is followed.
-///
-/// # Errors
-/// When a directory cannot be listed.
 pub fn walk(directory: &std::path::Path, told: &mut impl FnMut(&[u8])) -> Result<()> {
     let mut places = vec![Vec::new()];
     while let Some(place) = places.pop() {

@@ -26,7 +26,6 @@ struct Table {
     rows: Result<HashMap<String, Row>, String>,
 }
 
-/// What a line says.
 #[derive(Debug)]
 struct Row {
     /// None: no number stands where it goes.
@@ -37,7 +36,6 @@ struct Row {
     home: Option<String>,
 }
 
-/// A user's home.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
     path: String,
@@ -46,7 +44,6 @@ pub struct Home {
 }
 
 impl Home {
-    /// Where it is.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -64,17 +61,11 @@ impl Accounts {
     }
 
     /// The number of a user; none for one that does not exist.
-    ///
-    /// # Errors
-    /// When that is unknown.
     pub fn user(&self, name: &UnixName) -> Result<Option<u32>> {
         self.users.number(name)
     }
 
     /// The number of a group.
-    ///
-    /// # Errors
-    /// When that is unknown.
     pub fn group(&self, name: &UnixName) -> Result<Option<u32>> {
         self.groups.number(name)
     }
@@ -145,7 +136,6 @@ fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Whoever runs this program.
 #[derive(Debug)]
 pub struct Caller {
     /// The name, or the number where it has none.

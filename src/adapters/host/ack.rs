@@ -29,9 +29,6 @@ pub struct Door {
 
 impl Door {
     /// Opens one for a run, at which this user may knock.
-    ///
-    /// # Errors
-    /// When the folder is not root's own, or the FIFO cannot be made.
     pub fn open(root: &Root, run: &str, user: u32) -> Result<Self> {
         let path = root.writable(FOLDER)?;
         let shown = path.join(run);
@@ -59,9 +56,6 @@ impl Door {
     }
 
     /// Waits until somebody knocks; not longer than this.
-    ///
-    /// # Errors
-    /// When the kernel does not let us wait.
     pub fn wait(&self, limit: Duration) -> Result<bool> {
         let failed = |error: Errno| Error::io(format!("cannot wait at {}", self.shown.display()), error);
         let end = Instant::now() + limit;
@@ -89,17 +83,11 @@ impl Drop for Door {
 }
 
 /// Removes what a run that was killed left.
-///
-/// # Errors
-/// When it stays.
 pub fn forget(root: &Root, run: &str) -> Result<()> {
     files::remove(&root.outside(&format!("{FOLDER}/{run}")))
 }
 
 /// Knocks at the door of a run on this machine.
-///
-/// # Errors
-/// When nobody waits there for us.
 pub fn knock(run: &str) -> Result<()> {
     let path = Path::new(FOLDER).join(run);
     let nobody = |error: Errno| {

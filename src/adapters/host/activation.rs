@@ -19,17 +19,14 @@ static CALLS: AtomicU32 = AtomicU32::new(0);
 /// What is asked of a system.
 #[derive(Clone, Copy, Debug)]
 pub struct Activation<'a> {
-    /// The system.
     pub system: &'a str,
     /// `test`, `boot` or `dry-activate`.
     pub action: Action,
     /// Whether its pre-switch checks count. On the way back they do not: what they warn of is there already.
     pub checked: bool,
-    /// Which program does it.
     pub engine: Program,
 }
 
-/// Which program activates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
     /// The system's own.
@@ -40,9 +37,6 @@ pub enum Program {
 
 impl Program {
     /// The program for a root: nixos-rebuild only where it takes a store path, and only for the running machine.
-    ///
-    /// # Errors
-    /// When nixos-rebuild is demanded and cannot do it.
     pub fn choose(engine: Engine, root: &Root) -> Result<Self> {
         if engine == Engine::Native || (engine == Engine::Auto && !root.is_machine()) {
             return Ok(Program::Native);
@@ -63,9 +57,6 @@ impl Program {
 }
 
 /// Runs it to its end. `line` gets what it says.
-///
-/// # Errors
-/// Only when it could not be started.
 pub fn activate(root: &Root, activation: Activation<'_>, line: impl Fn(&str)) -> Result<Switched> {
     let mut said = Said::default();
     let mut left = AGAIN;
@@ -88,9 +79,6 @@ pub fn activate(root: &Root, activation: Activation<'_>, line: impl Fn(&str)) ->
 }
 
 /// Ends the switches that a run left at work when it was killed: they hold the lock, and go the wrong way.
-///
-/// # Errors
-/// When they cannot be ended.
 pub fn end_left(root: &Root) -> Result<()> {
     if !root.is_machine() || !units::runs(root) {
         return Ok(());

@@ -45,9 +45,6 @@ pub fn is_store_path(text: &str) -> bool {
 }
 
 /// Reads what a system says.
-///
-/// # Errors
-/// When it is not there, or is not a NixOS system.
 pub fn facts(root: &Root, system: &str) -> Result<Facts> {
     let missing: Vec<_> = ["bin/switch-to-configuration", "init", "nixos-version"]
         .into_iter()
@@ -82,9 +79,6 @@ pub fn facts(root: &Root, system: &str) -> Result<Facts> {
 }
 
 /// The commands of a system's declared checks, by their names; none where it does not say.
-///
-/// # Errors
-/// When what it says is not understood.
 pub fn commands(root: &Root, system: &str) -> Result<Option<Commands>> {
     #[derive(Deserialize)]
     struct Checks {
@@ -123,9 +117,6 @@ pub fn bundle(system: &str) -> String {
 }
 
 /// The secrets that a manifest lists, as far as it is known without a key.
-///
-/// # Errors
-/// When the manifest, or a sealed file that it names, cannot be read.
 pub fn secrets(root: &Root, manifest: &str) -> Result<Vec<Carried>> {
     let text = root.read(manifest)?.ok_or_else(|| Error::failed(format!("there is no manifest {manifest}")))?;
     let installable = Manifest::parse(&text)?;

@@ -18,7 +18,6 @@ const RECORD: &str = "/var/lib/sealift/etc-nixos.json";
 /// The version of that file's form.
 const VERSION: u32 = 1;
 
-/// What was there before.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Former {
@@ -41,9 +40,6 @@ struct Record {
 }
 
 /// Looks whether it could be linked, before anything else is done.
-///
-/// # Errors
-/// When there is no flake at that place, it is /etc/nixos itself, or /etc cannot be written.
 pub fn prepare(root: &Root, to: &str) -> Result<()> {
     let refused = |what: &str| Error::usage(format!("{PLACE} cannot lead to {to}: {what}"));
     let plain = to.starts_with('/') && to.len() < 1024 && !to.chars().any(char::is_control);
@@ -72,9 +68,6 @@ pub fn prepare(root: &Root, to: &str) -> Result<()> {
 }
 
 /// Makes the link. Says what became of a directory that was there; none where nothing had to be done.
-///
-/// # Errors
-/// When it cannot be made. What was there stays.
 pub fn link(root: &Root, to: &str, generation: Option<u64>) -> Result<Option<String>> {
     if root.link(PLACE).as_deref() == Some(to) {
         return Ok(None);
@@ -110,9 +103,6 @@ pub fn link(root: &Root, to: &str, generation: Option<u64>) -> Result<Option<Str
 
 /// Brings back what was there before the link, once an older generation runs than the one that it was made with. Says what
 /// was done, if anything.
-///
-/// # Errors
-/// When it cannot be brought back.
 pub fn restore(root: &Root, generation: Option<u64>) -> Result<Option<String>> {
     let Some(record) = read(root)? else { return Ok(None) };
     if generation >= record.generation || begun(root)? {

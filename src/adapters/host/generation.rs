@@ -31,17 +31,12 @@ const NEW_FILE: OFlags =
 /// Who may do what with a delivered file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
-    /// The owner's number.
     pub user: u32,
-    /// The group's number.
     pub group: u32,
-    /// The permissions.
     pub mode: u32,
 }
 
-/// One generation.
 pub struct Generation {
-    /// Its number.
     pub number: u64,
     shown: PathBuf,
     top: OwnedFd,
@@ -52,9 +47,6 @@ pub struct Generation {
 
 impl Generations {
     /// The numbers that are there, ascending. What is not a number is not ours, and left alone.
-    ///
-    /// # Errors
-    /// When the directory cannot be listed.
     pub fn numbers(&self) -> Result<Vec<u64>> {
         let failed = |error: Errno| Error::io(format!("cannot list {}", self.shown.display()), error);
         let mut numbers = Vec::new();
@@ -66,9 +58,6 @@ impl Generations {
     }
 
     /// Makes the next one, closed to everybody but root.
-    ///
-    /// # Errors
-    /// When it cannot be made.
     pub fn make(&self) -> Result<Generation> {
         let number = self.numbers()?.last().copied().unwrap_or(0).saturating_add(1);
         let shown = self.shown.join(number.to_string());
@@ -81,9 +70,6 @@ impl Generations {
     }
 
     /// Opens one; none if it is not there.
-    ///
-    /// # Errors
-    /// When it cannot be opened.
     pub fn open(&self, number: u64) -> Result<Option<Generation>> {
         let shown = self.shown.join(number.to_string());
         match openat(&self.fd, number.to_string(), DIRECTORY, Mode::empty()) {
@@ -94,9 +80,6 @@ impl Generations {
     }
 
     /// Removes one with all that is in it.
-    ///
-    /// # Errors
-    /// When something in it cannot be removed.
     pub fn remove(&self, number: u64) -> Result<()> {
         remove_all(&self.fd, &number.to_string()).map_err(|error| {
             Error::io(format!("cannot remove {}", self.shown.join(number.to_string()).display()), error)
@@ -104,9 +87,6 @@ impl Generations {
     }
 
     /// The key of this boot's value digests; made at the first call.
-    ///
-    /// # Errors
-    /// When it can neither be read nor made.
     pub fn key(&self) -> Result<[u8; 32]> {
         let failed = |error: Errno| Error::io(format!("cannot keep a key in {}", self.shown.display()), error);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -122,9 +102,6 @@ impl Generations {
     }
 
     /// Lets `status.json` lead to the status of the generation that is live, whichever it is.
-    ///
-    /// # Errors
-    /// When the link cannot be made.
     pub fn link_status(&self) -> Result<()> {
         match symlinkat(format!("../{}/{STATUS}", self.tree.link()), &self.fd, STATUS_LINK) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
@@ -136,7 +113,6 @@ impl Generations {
 impl Generation {
     /// Writes a file that is not there yet. It is root's alone until owner and permissions are its own.
     ///
-    /// # Errors
     /// Names the file; it may be there in part, and the generation is to be removed.
     pub fn write(&mut self, name: &str, value: &Plaintext, access: Access) -> Result<()> {
         let shown = self.shown.join(name);
@@ -160,9 +136,6 @@ impl Generation {
     }
 
     /// Reads a file with its access; none if there is none.
-    ///
-    /// # Errors
-    /// When it cannot be read, completely.
     pub fn read(&self, name: &str) -> Result<Option<(Plaintext, Access)>> {
         let failed =
             |error: std::io::Error| Error::io(format!("cannot read {}", self.shown.join(name).display()), error);
@@ -190,8 +163,7 @@ impl Generation {
 
     /// Puts its status into it, in place of the one that is there.
     ///
-    /// # Errors
-    /// When it cannot be written; what was there stays.
+    /// Fails when it cannot be written; what was there stays.
     pub fn write_status(&self, status: &Status) -> Result<()> {
         let shown = self.shown.join(STATUS);
         let failed = |error: Errno| Error::io(format!("cannot write {}", shown.display()), error);
@@ -202,9 +174,6 @@ impl Generation {
     }
 
     /// Its status; none if it has none.
-    ///
-    /// # Errors
-    /// When it cannot be read, or is of a newer version.
     pub fn status(&self) -> Result<Option<Status>> {
         #[derive(serde::Deserialize)]
         struct Version {
@@ -229,9 +198,6 @@ impl Generation {
     }
 
     /// Opens the complete generation to those who may use it.
-    ///
-    /// # Errors
-    /// When its permissions cannot be changed.
     pub fn open_up(&self) -> Result<()> {
         fchmod(&self.top, Mode::from_raw_mode(self.mode))
             .map_err(|error| Error::io(format!("cannot open up {}", self.shown.display()), error))
@@ -253,9 +219,6 @@ impl Generation {
 
 impl Run {
     /// Makes a generation the live one, with one rename.
-    ///
-    /// # Errors
-    /// When the link cannot be made. What was live stays.
     pub fn swap(&self, tree: Tree, number: u64) -> Result<()> {
         replace_link(&self.fd, tree.link(), &format!("{}/{number}", tree.place())).map_err(|error| {
             Error::io(format!("cannot point {} at generation {number}", self.shown.join(tree.link()).display()), error)
@@ -263,9 +226,6 @@ impl Run {
     }
 
     /// Takes the link away: nothing is live.
-    ///
-    /// # Errors
-    /// When it cannot be removed.
     pub fn unlink(&self, tree: Tree) -> Result<()> {
         unlinkat(&self.fd, tree.link(), AtFlags::empty())
             .map_err(|error| Error::io(format!("cannot remove {}", self.shown.join(tree.link()).display()), error))

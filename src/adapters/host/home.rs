@@ -70,7 +70,6 @@ impl Account {
     }
 }
 
-/// What a user has.
 pub fn state(root: &Root, user: &UnixName) -> State {
     let account = Account::of(root, user).ok();
     let folder = account.as_ref().and_then(|account| account.profiles(root));
@@ -116,9 +115,6 @@ fn made(link: &Path) -> Option<String> {
 }
 
 /// Activates a home; the profile stays. `line` gets what it says.
-///
-/// # Errors
-/// When the package is none, or its activation fails.
 pub fn activate(root: &Root, user: &UnixName, package: &str, line: impl FnMut(&str)) -> Result<()> {
     let account = Account::of(root, user)?;
     let program = format!("{package}/activate");
@@ -143,9 +139,6 @@ pub fn activate(root: &Root, user: &UnixName, package: &str, line: impl FnMut(&s
 }
 
 /// Makes a package the current generation of the user's profile, or goes to an existing one.
-///
-/// # Errors
-/// When nix-env fails.
 pub fn set(root: &Root, user: &UnixName, package: &str, generation: Option<u64>) -> Result<()> {
     let account = Account::of(root, user)?;
     let profile = account.profile(root)?;
@@ -161,9 +154,6 @@ pub fn set(root: &Root, user: &UnixName, package: &str, generation: Option<u64>)
 }
 
 /// Brings the profile back to what it was: the same generation current, and none that is new.
-///
-/// # Errors
-/// When nix-env fails.
 pub fn restore(root: &Root, saved: &State) -> Result<()> {
     let now = state(root, &saved.user);
     let known = |number: &u64| saved.generations.iter().any(|known| known.generation == *number);

@@ -23,7 +23,6 @@ const LIMIT: u64 = 64 << 10;
 
 /// The public half of a private key, with the key's own comment.
 ///
-/// # Errors
 /// `Integrity` when it is no private key in OpenSSH's form.
 pub fn public_half(private: &Plaintext) -> Result<Recipient> {
     let refused = || Error::integrity("it is no private key in OpenSSH's form");
@@ -33,9 +32,6 @@ pub fn public_half(private: &Plaintext) -> Result<Recipient> {
 }
 
 /// Puts a key in place. What is there already and is that key stays. Says which files are new.
-///
-/// # Errors
-/// When another key is there, a link is on the way, or a file cannot be written.
 pub fn place(root: &Root, private: &Plaintext, public: &Recipient) -> Result<Vec<String>> {
     let shown = |path: &str| root.outside(path).display().to_string();
     let another = |path: &str, what: &str| {

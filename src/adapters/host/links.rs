@@ -25,7 +25,6 @@ const MOST_LINKS: usize = 40;
 const FUSE: u64 = 0x6573_5546;
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// A link to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
     /// Where, from the root of the system: absolute, and without `..`.
@@ -51,14 +50,12 @@ pub enum Before {
 pub struct Placed {
     /// Where, after the links on the way.
     pub at: String,
-    /// What stood there.
     pub before: Before,
 }
 
 /// Why a link is not made.
 #[derive(Clone, Debug)]
 pub struct Obstacle {
-    /// The failure.
     pub error: Error,
     /// Whether it lies where the secret's owner rules. What owners do there must not keep anything else from being
     /// installed.
@@ -73,18 +70,12 @@ impl Obstacle {
 
 /// Whether only root, or we, could have put there what is at a path: no directory on the way to it is another's, and nobody
 /// else can write to one.
-///
-/// # Errors
-/// Which directory others can change, and how.
 pub fn only_root(root: &Path, path: &str) -> Result<()> {
     let link = Link { path: path.to_owned(), target: String::new(), owner: 0, home: None };
     Way::walk(root, &link, false).map(drop).map_err(|obstacle| obstacle.error)
 }
 
 /// Where a link goes after the links on the way, if it could be made; nothing is made.
-///
-/// # Errors
-/// Why not.
 pub fn check(root: &Path, link: &Link) -> Result<String, Obstacle> {
     let way = Way::walk(root, link, false).map_err(|obstacle| obstacle.about(root, link))?;
     if way.parent.is_some() {
@@ -95,7 +86,6 @@ pub fn check(root: &Path, link: &Link) -> Result<String, Obstacle> {
 
 /// Makes or turns a link with one rename. Says what was there.
 ///
-/// # Errors
 /// As `check`, and when it cannot be written.
 pub fn place(root: &Path, link: &Link) -> Result<Placed, Obstacle> {
     let way = Way::walk(root, link, true).map_err(|obstacle| obstacle.about(root, link))?;
@@ -109,9 +99,6 @@ pub fn place(root: &Path, link: &Link) -> Result<Placed, Obstacle> {
 }
 
 /// Removes a link if it still is ours, and is not at one of these places, whatever path leads there.
-///
-/// # Errors
-/// When it is ours and cannot be removed.
 pub fn remove(root: &Path, link: &Link, kept: &BTreeSet<String>) -> Result<()> {
     let Ok(way) = Way::walk(root, link, false) else { return Ok(()) };
     let Some(parent) = way.parent.as_ref().filter(|_| !kept.contains(&way.at)) else { return Ok(()) };

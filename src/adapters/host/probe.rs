@@ -15,10 +15,6 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Where a system has its programs.
 const PROGRAMS: &str = "/run/wrappers/bin:/run/current-system/sw/bin:/usr/bin:/usr/sbin:/bin:/sbin";
 
-/// Looks.
-///
-/// # Errors
-/// What is not as it should be, or why it is unknown.
 pub fn look(root: &Root, host: Option<&HostName>, probe: &Probe) -> Result<()> {
     let not = |what: String| Err(Error::failed(what));
     match probe {

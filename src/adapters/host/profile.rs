@@ -17,7 +17,6 @@ const FOLDER: &str = "/nix/var/nix/profiles";
 /// One generation of the system profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Generation {
-    /// Its number.
     pub number: u64,
     /// When its link was made.
     pub made: Option<Timestamp>,
@@ -25,7 +24,6 @@ pub struct Generation {
     pub system: Option<String>,
 }
 
-/// All generations, oldest first.
 pub fn generations(root: &Root) -> Vec<Generation> {
     let mut all: Vec<_> = root
         .list(FOLDER)
@@ -67,9 +65,6 @@ fn nix_env(root: &Root) -> Invocation {
 }
 
 /// Makes a system the current generation. Where the current or the newest one is that system, no new one is made.
-///
-/// # Errors
-/// When nix-env fails.
 pub fn set(root: &Root, system: &str) -> Result<()> {
     if current_system(root).as_deref() == Some(system) {
         return Ok(());
@@ -80,18 +75,12 @@ pub fn set(root: &Root, system: &str) -> Result<()> {
 }
 
 /// Makes an existing generation the current one.
-///
-/// # Errors
-/// When nix-env fails.
 pub fn switch(root: &Root, number: u64) -> Result<()> {
     nix_env(root).args(["--switch-generation", &number.to_string()]).read().map(drop)
 }
 
 /// Brings the profile back to what it was: this generation current (none: no profile at all), and only these
 /// generations there.
-///
-/// # Errors
-/// When nix-env fails, or a link cannot be removed.
 pub fn restore(root: &Root, number: Option<u64>, there: &[u64]) -> Result<()> {
     match number {
         Some(number) if current(root) != Some(number) => switch(root, number)?,

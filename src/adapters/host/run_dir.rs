@@ -58,10 +58,6 @@ impl Drop for Bench {
 }
 
 impl Bench {
-    /// Takes it.
-    ///
-    /// # Errors
-    /// When another run holds it: says who, and since when.
     pub fn take(root: &Root, run: &str, who: &str) -> Result<Self> {
         let path = root.writable(LOCK)?;
         let folder = root.writable(FOLDER)?;
@@ -111,25 +107,18 @@ impl Bench {
 
     /// Writes the journal, durably: what is written is done next.
     ///
-    /// # Errors
-    /// When it is not on the disk; what it says must not be done then.
+    /// Fails when it is not on the disk; what it says must not be done then.
     pub fn write_journal(&self, bytes: &[u8]) -> Result<()> {
         files::replace(&self.folder.join("journal.json"), bytes, 0o600, Durable::Now)
     }
 
     /// The journal that a run left which did not end.
-    ///
-    /// # Errors
-    /// When it cannot be read.
     pub fn journal(&self) -> Result<Option<Vec<u8>>> {
         let path = self.folder.join("journal.json");
         if path.exists() { files::read_of_root(&path, 1 << 20).map(Some) } else { Ok(None) }
     }
 
     /// Removes the journal: the run has ended.
-    ///
-    /// # Errors
-    /// When it cannot be removed.
     pub fn end_journal(&self) -> Result<()> {
         files::remove(&self.folder.join("journal.json"))
     }
@@ -219,9 +208,6 @@ pub fn is_unfinished(root: &Root) -> bool {
 }
 
 /// What a run told so far; none where there is no such run.
-///
-/// # Errors
-/// When its log cannot be read: it is root's.
 pub fn log(root: &Root, run: &str) -> Result<Option<Vec<HostEvent>>> {
     let path = root.outside(&log_of(run));
     if !path.exists() {

@@ -7,7 +7,6 @@ use crate::adapters::process::Invocation;
 use crate::domain::name::UnitName;
 use crate::error::{Error, Result};
 
-/// Whose units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manager {
     /// The machine's.
@@ -29,9 +28,6 @@ pub fn runs(root: &Path) -> bool {
 }
 
 /// Those of these units that are active, or on their way there.
-///
-/// # Errors
-/// When systemctl does not answer with one line for each.
 pub fn active(manager: Manager, units: &[UnitName]) -> Result<Vec<UnitName>> {
     if units.is_empty() {
         return Ok(Vec::new());
@@ -49,17 +45,11 @@ pub fn active(manager: Manager, units: &[UnitName]) -> Result<Vec<UnitName>> {
 }
 
 /// Queues restarts of those units that run, and does not wait for them.
-///
-/// # Errors
-/// When systemd refuses.
 pub fn try_restart(manager: Manager, units: &[UnitName]) -> Result<()> {
     queue(manager, "try-restart", units)
 }
 
 /// Queues reloads of those units that run, restarts where a unit cannot reload, and does not wait for them.
-///
-/// # Errors
-/// When systemd refuses.
 pub fn try_reload_or_restart(manager: Manager, units: &[UnitName]) -> Result<()> {
     queue(manager, "try-reload-or-restart", units)
 }

@@ -34,18 +34,13 @@ pub struct Generations {
 
 /// The `/run` of the system below a root, or a user's own directory in memory.
 pub struct Run {
-    /// It, opened.
     pub fd: OwnedFd,
-    /// Its path, for people.
     pub shown: PathBuf,
     of_user: bool,
 }
 
 impl Run {
     /// Opens `run` below the root; none where there is none.
-    ///
-    /// # Errors
-    /// When it is a link, or somebody but root and us could change what lies in it.
     pub fn open(root: &Path) -> Result<Option<Self>> {
         let shown = root.join("run");
         let Some(fd) = own_directory(&files::directory(root)?, "run", &shown)? else { return Ok(None) };
@@ -53,9 +48,6 @@ impl Run {
     }
 
     /// The directory in memory that belongs to the user who runs this, as `$XDG_RUNTIME_DIR` does.
-    ///
-    /// # Errors
-    /// When it is not there, or anybody else can enter it.
     pub fn of_user(directory: &Path) -> Result<Self> {
         let fd = files::directory(directory)?;
         let shown = directory.to_owned();
@@ -69,7 +61,6 @@ impl Run {
 
     /// The same, and makes it if it is not there.
     ///
-    /// # Errors
     /// As `open`, and when it cannot be made.
     pub fn make(root: &Path) -> Result<Self> {
         if let Some(run) = Self::open(root)? {
@@ -84,9 +75,6 @@ impl Run {
     }
 
     /// The live generation that the tree's link names; none where there is no link.
-    ///
-    /// # Errors
-    /// When something else stands where the link goes.
     pub fn live(&self, tree: Tree) -> Result<Option<u64>> {
         let shown = self.shown.join(tree.link());
         let foreign = |what: &str| {
@@ -105,9 +93,6 @@ impl Run {
     }
 
     /// The generations of a tree, if memory is mounted there.
-    ///
-    /// # Errors
-    /// When what is mounted there is no such memory.
     pub fn generations(&self, tree: Tree) -> Result<Option<Generations>> {
         let shown = self.shown.join(tree.place());
         match own_directory(&self.fd, tree.place(), &shown)? {
@@ -120,9 +105,6 @@ impl Run {
     }
 
     /// The generations of a tree, in memory that is mounted for them if it was not.
-    ///
-    /// # Errors
-    /// When something else is mounted there, or mounting is not permitted.
     pub fn make_generations(&self, tree: Tree) -> Result<Generations> {
         if let Some(generations) = self.generations(tree)? {
             let mode = Mode::from_raw_mode(self.directory_mode(tree));

@@ -68,9 +68,6 @@ pub fn goes_down(root: &Root) -> bool {
 
 /// Keeps the machine from sleeping and, as far as it can be kept, from going down, as long as what is returned is kept.
 /// None where nobody could be asked for it.
-///
-/// # Errors
-/// When logind does not answer.
 pub fn stay_awake(root: &Root) -> Result<Option<Held>> {
     if !root.is_machine() || !runs(root) || !root.exists("/run/systemd/seats") {
         return Ok(None);
@@ -88,9 +85,6 @@ pub fn stay_awake(root: &Root) -> Result<Option<Held>> {
 }
 
 /// Whether a unit is active.
-///
-/// # Errors
-/// When systemctl cannot be started.
 pub fn is_active(root: &Root, unit: &UnitName) -> Result<bool> {
     let output = systemctl(root).args(["is-active", "--", unit.as_str()]).run()?;
     Ok(String::from_utf8_lossy(&output.stdout).lines().next() == Some("active"))

@@ -57,7 +57,6 @@ pub fn found(program: &str) -> Option<PathBuf> {
     std::env::split_paths(PATH.get()?).map(|directory| directory.join(program)).find(executable)
 }
 
-/// A program to run.
 #[derive(Clone, Debug)]
 pub struct Invocation {
     program: OsString,
@@ -92,15 +91,11 @@ impl Input {
 /// What a finished program left.
 #[derive(Debug)]
 pub struct Output {
-    /// What it printed.
     pub stdout: Vec<u8>,
-    /// What it said.
     pub stderr: Vec<u8>,
-    /// How it ended.
     pub ended: Ended,
 }
 
-/// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// With this exit code.
@@ -110,7 +105,6 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// Whether it ended well.
     pub fn well(self) -> bool {
         self == Ended::Code(0)
     }
@@ -149,14 +143,12 @@ impl Invocation {
         }
     }
 
-    /// Adds an argument.
     #[must_use]
     pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         self.arguments.push(argument.as_ref().to_owned());
         self
     }
 
-    /// Adds arguments.
     #[must_use]
     pub fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
         self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
@@ -170,21 +162,18 @@ impl Invocation {
         self
     }
 
-    /// Sets a variable.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
-    /// Takes a variable away.
     #[must_use]
     pub fn without_env(mut self, name: impl AsRef<OsStr>) -> Self {
         self.without.push(name.as_ref().to_owned());
         self
     }
 
-    /// Runs in this directory.
     #[must_use]
     pub fn in_dir(mut self, directory: &Path) -> Self {
         self.directory = Some(directory.to_owned());
@@ -282,8 +271,7 @@ impl Invocation {
 
     /// Runs it to its end and gathers what it printed.
     ///
-    /// # Errors
-    /// Only when it could not be started or spoken to; how it ended is in the output.
+    /// Fails only when it could not be started or spoken to; how it ended is in the output.
     pub fn run(&self) -> Result<Output> {
         let mut command = self.command();
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -321,17 +309,13 @@ impl Invocation {
 
     /// Runs it and returns what it printed.
     ///
-    /// # Errors
-    /// When it cannot be started or does not end well; the error quotes the last lines it said.
+    /// Fails when it cannot be started or does not end well; the error quotes the last lines it said.
     pub fn read(&self) -> Result<Vec<u8>> {
         let output = self.run()?;
         if output.ended.well() { Ok(output.stdout) } else { Err(self.failure(&output)) }
     }
 
     /// Runs it with the terminal's own streams, for programs that talk to the person.
-    ///
-    /// # Errors
-    /// Only when it could not be started.
     pub fn attended(&self) -> Result<Ended> {
         let mut command = self.command();
         let status = self.start(&mut command)?.wait();
@@ -340,8 +324,7 @@ impl Invocation {
 
     /// Gives it its input, lets it print and say where we do, and waits for its end.
     ///
-    /// # Errors
-    /// Only when it could not be started or waited for.
+    /// Fails only when it could not be started or waited for.
     pub fn relayed(&self) -> Result<Ended> {
         let mut command = self.command();
         command.stdin(Stdio::piped());
@@ -364,9 +347,6 @@ impl Invocation {
 
     /// Runs it on these streams of a terminal, whatever our own are; without them, with no input, and its output where ours
     /// is told.
-    ///
-    /// # Errors
-    /// Only when it could not be started.
     pub fn on_terminal(&self, terminal: Option<[File; 3]>) -> Result<Ended> {
         let mut command = self.command();
         match terminal {
@@ -379,9 +359,6 @@ impl Invocation {
 
     /// Runs it on these streams of a terminal, and returns what it prints. Without them it has no input, and each line that it
     /// says is passed on.
-    ///
-    /// # Errors
-    /// When it cannot be started, or prints more than the limit.
     pub fn asking(&self, terminal: Option<[File; 3]>, said: impl Fn(&str) + Sync) -> Result<Output> {
         let mut command = self.command();
         match terminal {
@@ -409,9 +386,6 @@ impl Invocation {
 
     /// Gives it plaintext on its standard input and returns what it prints, as plaintext too. What it says goes where
     /// ours goes.
-    ///
-    /// # Errors
-    /// When it cannot be started, or prints more than the limit.
     pub fn exchange(&self, input: &Plaintext, limit: usize) -> Result<(Plaintext, Ended)> {
         let mut command = self.command();
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -435,9 +409,6 @@ impl Invocation {
     }
 
     /// Runs it, passing on what it says line by line while it runs, and returns what it printed.
-    ///
-    /// # Errors
-    /// When it cannot be started or does not end well.
     pub fn watched(&self, mut line: impl FnMut(&str)) -> Result<Output> {
         let mut command = self.command();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -461,8 +432,7 @@ impl Invocation {
 
     /// Gives it its input, passes on each line that it prints and each that it says, and waits for its end.
     ///
-    /// # Errors
-    /// When it could not be started or waited for; `Unreachable` when it was ended for its silence.
+    /// Fails when it could not be started or waited for; `Unreachable` when it was ended for its silence.
     pub fn converse(&self, mut printed: impl FnMut(&str), said: impl Fn(&str) + Sync) -> Result<Ended> {
         let mut command = self.command();
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -508,8 +478,7 @@ impl Invocation {
     /// Runs it with what it prints and says in a file in memory, and passes on each line. Unlike a pipe it takes what a program
     /// writes that outlives this process.
     ///
-    /// # Errors
-    /// Only when it could not be started or waited for.
+    /// Fails only when it could not be started or waited for.
     pub fn logged(&self, line: impl FnMut(&str)) -> Result<Ended> {
         let failed = |error: std::io::Error| Error::io(format!("cannot keep what {} prints", self.name()), error);
         let file =
@@ -536,8 +505,7 @@ impl Invocation {
     /// Runs it with its input and its output at hand: `write` has the one, on a thread of its own, and `read` the other.
     /// What `read` leaves is not waited for: the program finds nobody who reads it, and ends.
     ///
-    /// # Errors
-    /// Only when it could not be started or waited for; what it printed is not in the output.
+    /// Fails only when it could not be started or waited for; what it printed is not in the output.
     pub fn piped<T>(
         &self,
         write: impl FnOnce(ChildStdin) + Send,
@@ -559,9 +527,6 @@ impl Invocation {
     }
 
     /// Runs it without any of its streams, and ends it after this time.
-    ///
-    /// # Errors
-    /// When it cannot be started, does not end well, or not in time.
     pub fn within(&self, limit: Duration) -> Result<()> {
         let ended = self.leaving(Stdio::null(), limit)?;
         if ended.well() { Ok(()) } else { Err(Error::failed(format!("{}: {ended}", self.name()))) }
@@ -570,9 +535,6 @@ impl Invocation {
     /// Gives it its input and nothing to print to, and ends it after this time: no file of ours is open meanwhile. What it
     /// says goes to `said`; what it leaves in the background, with its streams, is not waited for. Its input is no more than
     /// a pipe holds.
-    ///
-    /// # Errors
-    /// When it cannot be started, or does not end in time.
     pub fn leaving(&self, said: impl Into<Stdio>, limit: Duration) -> Result<Ended> {
         let mut command = self.command();
         command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
@@ -601,8 +563,7 @@ impl Invocation {
     /// Starts a program that prints what it reads, such as `cat`, and waits until it does. It gets the end of its input
     /// when what is returned is dropped, and also when this process is killed. What it says goes to `said`.
     ///
-    /// # Errors
-    /// When it cannot be started or ends; `Unreachable` when it prints nothing of the kind in time.
+    /// Fails when it cannot be started or ends; `Unreachable` when it prints nothing of the kind in time.
     pub fn held(&self, said: impl Into<Stdio>, limit: Duration) -> Result<Held> {
         const WORD: &str = "sealift-is-here";
         let mut command = self.command();

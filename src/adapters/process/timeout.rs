@@ -13,7 +13,6 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Does the work on a thread of its own and waits for it, as long as `late` does not say that it took too long. Work
 /// that is late is left behind: it ends with the process.
 ///
-/// # Errors
 /// `Interrupted` on Ctrl-C; a failure that says that `what` did not answer.
 pub fn call<T: Send + 'static>(
     what: &str,

@@ -51,7 +51,6 @@ pub enum Vouch {
 impl Ssh {
     /// Looks which host key the machine at an address shows. It is called by the name that it should have.
     ///
-    /// # Errors
     /// `Unreachable` when it cannot be reached, or has no key that secrets can be sealed to.
     pub fn meet(&self, name: &HostName, address: &Address) -> Result<Met> {
         let mut link = Link::new(&self.shared, name.to_string(), address, None)?;

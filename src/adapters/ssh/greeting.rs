@@ -19,7 +19,6 @@ if command -v nix-daemon >/dev/null; then echo nix; else \
 for f in /run/current-system/sw/bin/nix-daemon /nix/var/nix/profiles/default/bin/nix-daemon; do test -x $f && echo \"nix $f\" && break; done; fi; \
 echo sealift-ends";
 
-/// What a host answered.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Greeting {
     /// What the login shell printed besides.
@@ -75,9 +74,6 @@ impl Greeting {
     }
 
     /// Whether nix can copy through that login shell.
-    ///
-    /// # Errors
-    /// When it cannot, with the help.
     pub fn takes_copies(&self, host: &str, user: &str) -> Result<()> {
         if !self.printed.is_empty() {
             return Err(Error::failed(format!("{host}: the login shell of {user} prints where only programs may"))

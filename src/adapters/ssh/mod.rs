@@ -171,9 +171,6 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Ssh {
     /// For the hosts of this fleet. Sockets are made below `runtime`, if its path suits sockets, else below /tmp.
-    ///
-    /// # Errors
-    /// When there is no ssh, it does not understand its configuration, or no folder can be made.
     pub fn new(runtime: Option<&Path>, fleet: &BTreeMap<HostName, Host>) -> Result<Self> {
         let hosts = fleet.iter().map(|(name, host)| (name.clone(), host.address.clone(), host.ssh_keys.clone()));
         Ok(Self { shared: Arc::new(Shared::new(runtime)?), fleet: Fleet::new(hosts), hops: Mutex::default() })
@@ -182,7 +179,6 @@ impl Ssh {
     /// Connects to a host, which must show one of these keys. Nothing is sent before it has. A person who is there is
     /// asked for a password or passphrase where ssh needs one; one host at a time asks.
     ///
-    /// # Errors
     /// `Unreachable`, with the reason distinguished, and the jump host named where it failed there.
     pub fn connect(&self, host: &HostName, address: &Address, pins: &[String]) -> Result<Connection> {
         let pins = Pins::new(host, pins)?;
@@ -498,9 +494,6 @@ impl Connection {
     }
 
     /// Whether nix can copy over it.
-    ///
-    /// # Errors
-    /// When it cannot: the login shell prints, or there is no nix. Each with its help.
     pub fn takes_copies(&self) -> Result<()> {
         self.greeting.takes_copies(&self.link.label, &self.link.place.user)
     }
@@ -527,7 +520,6 @@ impl Connection {
         nix::Remote { uri: format!("ssh-ng://{host}{program}"), options: words.join(" ") }
     }
 
-    /// Whether the connection stands.
     pub fn alive(&self) -> bool {
         self.link.alive()
     }

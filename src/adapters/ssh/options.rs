@@ -55,10 +55,6 @@ const CALLS_NEWER: [&str; 1] = ["SessionType=default"];
 pub struct Known(Vec<&'static str>);
 
 impl Known {
-    /// Asks ssh.
-    ///
-    /// # Errors
-    /// When there is no ssh, or it does not understand the user's configuration.
     pub fn ask() -> Result<Self> {
         let newer: Vec<_> = PINNED_NEWER.into_iter().chain(EVERY_NEWER).chain(CALLS_NEWER).collect();
         let call = |options: &[&str]| {
@@ -101,8 +97,7 @@ pub struct Pins {
 impl Pins {
     /// The pinned keys of a host, each `type base64`.
     ///
-    /// # Errors
-    /// When there is none, or one that is not a key: nothing else gets into a file that ssh believes.
+    /// Fails when there is none, or one that is not a key: nothing else gets into a file that ssh believes.
     pub fn new(host: &HostName, pins: &[String]) -> Result<Self> {
         let refused = |what: &str| {
             Error::new(crate::error::Kind::Unreachable, format!("{host}: {what}, so that no machine can prove to be it"))
@@ -123,7 +118,6 @@ impl Pins {
         Ok(Self { host: host.to_string(), alias: format!("sealift-{host}"), keys })
     }
 
-    /// The host's name.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -133,7 +127,6 @@ impl Pins {
         &self.alias
     }
 
-    /// The known_hosts file.
     pub fn known_hosts(&self) -> String {
         let lines = self.keys.iter().map(|(kind, blob)| format!("{} {kind} {blob}", self.alias));
         lines.chain([String::new()]).collect::<Vec<_>>().join("\n")

@@ -13,11 +13,9 @@ const HOPS: usize = 8;
 /// What ssh_config makes of an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Who logs in.
     pub user: String,
     /// The name that is looked up.
     pub name: String,
-    /// The port.
     pub port: String,
     /// The key exchanges that both ssh and the user's configuration take, the preferred ones first.
     exchanges: Vec<String>,
@@ -26,10 +24,6 @@ pub struct Place {
 }
 
 impl Place {
-    /// Asks ssh.
-    ///
-    /// # Errors
-    /// When ssh does not understand its configuration, or a jump host has a form that is not known here.
     pub fn of(address: &Address) -> Result<Self> {
         // With a command, so that a configuration that forks or has one of its own is taken too; nothing is run.
         let call = Invocation::new("ssh").args(["-G", "-T", "-oRemoteCommand=none"]);
@@ -92,7 +86,6 @@ pub fn destination(address: &Address) -> Vec<String> {
 /// The jump hosts to an address, in the order in which they are passed: those that ssh_config names for it, and before
 /// them those that it names for the first of them.
 ///
-/// # Errors
 /// As `Place::of`; when they go round in a circle.
 pub fn jumps(place: &Place) -> Result<Vec<Address>> {
     let mut hops = place.jumps.clone();
@@ -126,9 +119,6 @@ impl Fleet {
     }
 
     /// The host of the fleet that a jump host is: by its name, as the policy writes it, or by where ssh goes for it.
-    ///
-    /// # Errors
-    /// As `Place::of`.
     pub fn find(&self, hop: &Address) -> Result<Option<(&HostName, &[String])>> {
         let same = |name: &HostName, address: &Address| {
             [name.as_str(), &address.host].iter().any(|known| known.eq_ignore_ascii_case(&hop.host))

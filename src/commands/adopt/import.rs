@@ -39,16 +39,13 @@ pub struct Request {
     pub adopt: bool,
     /// Only say what would be done.
     pub dry_run: bool,
-    /// Do not ask.
     pub yes: bool,
 }
 
-/// What was taken over.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
     /// Admins that are new in the policy.
     pub admins: Vec<AdminName>,
-    /// Hosts that are.
     pub hosts: Vec<HostName>,
     /// The secrets, with the hosts that read them.
     pub secrets: Vec<(SecretName, Vec<HostName>)>,
@@ -90,9 +87,6 @@ impl Report {
 }
 
 /// Takes an agenix repository over.
-///
-/// # Errors
-/// When the rules are not understood, a key is not known to be anybody's, or names collide. Nothing is changed then.
 pub fn agenix(session: &mut Session, request: &Request) -> Result<Report> {
     let (git, journal) = session.lock()?;
     let (folder, shown) = rules(&session.fleet.root, request)?;

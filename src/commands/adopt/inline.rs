@@ -24,7 +24,6 @@ impl Key {
 /// What is to be adopted.
 #[derive(Debug, Default)]
 pub struct Request {
-    /// The file.
     pub file: PathBuf,
     /// The line on which the value or its option stands.
     pub line: usize,
@@ -46,7 +45,6 @@ pub struct Request {
     pub shred: bool,
     /// Show what would be done.
     pub dry_run: bool,
-    /// Do not ask.
     pub yes: bool,
 }
 

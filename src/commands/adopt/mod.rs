@@ -30,14 +30,11 @@ pub use crate::commands::adopt::inline::Request;
 /// The largest file that is changed, in bytes.
 const LIMIT: u64 = 1 << 20;
 
-/// What was adopted.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// The secret.
     pub secret: SecretName,
     /// The file that was changed, from the top of the fleet.
     pub file: String,
-    /// The line.
     pub line: usize,
     /// The option that held the value.
     pub option: String,
@@ -62,9 +59,6 @@ pub struct Report {
 }
 
 /// Seals a value that stands inline, and rewrites the file.
-///
-/// # Errors
-/// When the place is not understood, the secret cannot be declared, or it was declined. Nothing is changed then.
 pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     let (git, journal) = session.lock()?;
     let (path, relative) = place(&session.fleet.root, &request.file)?;

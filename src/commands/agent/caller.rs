@@ -13,23 +13,16 @@ use crate::error::Result;
 pub struct Caller {
     /// `user@machine`.
     pub who: String,
-    /// This program's own file.
     pub program: PathBuf,
 }
 
 impl Caller {
     /// A name for a run, which no other has.
-    ///
-    /// # Errors
-    /// When the kernel gives no randomness.
     pub fn run() -> Result<String> {
         Ok(format!("{}-{}", run_dir::now().replace([':', '-'], ""), files::token()?))
     }
 
     /// An order of this caller.
-    ///
-    /// # Errors
-    /// When the kernel gives no randomness.
     pub fn order(&self, root: &Path, host: Option<HostName>, work: Work) -> Result<Order> {
         Ok(Order { version: VERSION, run: Self::run()?, who: self.who.clone(), root: root.to_owned(), host, work })
     }

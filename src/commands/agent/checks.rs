@@ -15,15 +15,11 @@ use crate::error::{Error, Result};
 pub type Findings = BTreeMap<String, Option<String>>;
 
 /// The checks with the commands of a system.
-///
-/// # Errors
-/// When what the system says of them is not understood.
 pub fn of_system(root: &Root, system: Option<&str>, checks: &[Look]) -> Result<Vec<Look>> {
     let commands = system.map_or(Ok(None), |system| closure::commands(root, system))?;
     Ok(with_commands(checks, &commands.unwrap_or_default()))
 }
 
-/// Looks at all checks.
 pub fn look(root: &Root, host: Option<&HostName>, checks: &[Look]) -> Findings {
     checks
         .iter()
@@ -34,9 +30,6 @@ pub fn look(root: &Root, host: Option<&HostName>, checks: &[Look]) -> Findings {
 }
 
 /// Looks again until nothing is worse than before, or the time is over.
-///
-/// # Errors
-/// Names every check that was well, or was not made, and is not well now.
 pub fn compare(
     root: &Root,
     host: Option<&HostName>,

@@ -14,14 +14,12 @@ use crate::error::{Error, Kind, Result};
 /// Whoever listens to the program on the host. That nobody listens any more does not stop the work.
 pub type Listener = Box<dyn Fn(&HostEvent) + Send + Sync>;
 
-/// Tells and logs.
 pub struct Reporter {
     listener: Listener,
     bench: OnceLock<Arc<Bench>>,
 }
 
 impl Reporter {
-    /// Tells this listener.
     pub fn new(listener: Listener) -> Self {
         Self { listener, bench: OnceLock::new() }
     }
@@ -32,7 +30,6 @@ impl Reporter {
         let _second = self.bench.set(Arc::clone(bench));
     }
 
-    /// A step begins.
     pub fn step(&self, text: impl Into<String>) {
         self.tell(&HostEvent::Step { text: text.into() });
     }
@@ -49,7 +46,6 @@ impl Reporter {
         self.tell(&HostEvent::Warning { text: text.into() });
     }
 
-    /// Tells it.
     pub fn tell(&self, told: &HostEvent) {
         if let Some(bench) = self.bench.get() {
             bench.log(told);

@@ -16,9 +16,6 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const BOOT: Duration = Duration::from_secs(150);
 
 /// Follows a run; an empty name is the newest. How it ended.
-///
-/// # Errors
-/// When there is no such run, or it was killed.
 pub fn run(root: &Root, name: &str, reporter: &Reporter) -> Result<HostEvent> {
     let name = if name.is_empty() { run_dir::newest(root) } else { Some(name.to_owned()) };
     let unknown = || {

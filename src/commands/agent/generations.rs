@@ -15,9 +15,6 @@ use crate::domain::secret::seal::Envelope;
 use crate::error::Result;
 
 /// Lists those of this machine, or of a root directory on it.
-///
-/// # Errors
-/// When there is no such root.
 pub fn here(root: &Path) -> Result<Generations> {
     let root = Root::open(root)?;
     let keys = keys(&root);

@@ -21,9 +21,7 @@ const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Journal {
     version: u32,
-    /// What was asked for.
     pub order: Order,
-    /// How it was before.
     pub saved: Saved,
     /// The step that was begun last.
     pub reached: Step,
@@ -63,7 +61,6 @@ pub struct Saved {
     pub system: Option<String>,
     /// The current generation of the profile.
     pub generation: Option<u64>,
-    /// Its system.
     pub generation_system: Option<String>,
     /// All generations of the profile.
     pub generations: Vec<u64>,
@@ -79,10 +76,6 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// Looks how it is.
-    ///
-    /// # Errors
-    /// When the status of live secrets cannot be read.
     pub fn of(root: &Root, coming: &str, homes: &[Home]) -> Result<Self> {
         Ok(Self {
             system: root.store_path(closure::RUNNING),
@@ -109,10 +102,6 @@ impl Journal {
         self.boot.is_some() && self.boot != root.text(BOOT)
     }
 
-    /// Writes it down, durably.
-    ///
-    /// # Errors
-    /// When it is not on the disk.
     pub fn write(&self, bench: &Bench) -> Result<()> {
         let bytes = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::new(Kind::Bug, "cannot write the journal").because(error))?;
@@ -120,9 +109,6 @@ impl Journal {
     }
 
     /// The journal that a run left which did not end. `words` name the machine in a command.
-    ///
-    /// # Errors
-    /// When it cannot be read, or is of another version.
     pub fn left(bench: &Bench, words: &str) -> Result<Option<Self>> {
         let Some(bytes) = bench.journal()? else { return Ok(None) };
         let unreadable = || {

@@ -17,7 +17,6 @@ const PLACE: &str = "/var/lib/sealift/deploy/kept-values.json";
 
 /// A value that is kept.
 pub struct Kept {
-    /// The secret.
     pub name: String,
     /// The serials: of what the system carries, and of what is kept.
     pub serials: (u64, u64),
@@ -29,18 +28,12 @@ pub fn is_in_use(root: &Root) -> bool {
 }
 
 /// Forgets what a run before kept.
-///
-/// # Errors
-/// When its manifest cannot be removed.
 pub fn forget(root: &Root) -> Result<()> {
     files::remove(&root.outside(PLACE))
 }
 
 /// Writes the manifest, and says where it is, from inside the root, and which values are kept; none where a system has no
 /// older value than another generation.
-///
-/// # Errors
-/// When the system's own manifest cannot be read, or the new one cannot be written.
 pub fn manifest(root: &Root, system: &str) -> Result<Option<(&'static str, Vec<Kept>)>> {
     let Some(place) = closure::manifest(root, system) else { return Ok(None) };
     let keys = keys(root);

@@ -21,7 +21,6 @@ pub const PROTOCOL: &str = "--protocol";
 
 /// Who is the front: this program, and whom it works for.
 pub struct Front {
-    /// This program's own file.
     pub program: PathBuf,
     /// The user behind sudo, by number.
     pub user: u32,
@@ -30,8 +29,7 @@ pub struct Front {
 impl Front {
     /// Starts the part that does the work and waits for it. It goes on if this ends. Whether it ended well.
     ///
-    /// # Errors
-    /// When what is to be activated is no system, or nothing could be started.
+    /// Fails when what is to be activated is no system, or nothing could be started.
     pub fn start(&self, root: &Root, order: &Order) -> Result<bool> {
         let program = self.program_for(root, order)?;
         let mut line =

@@ -176,9 +176,6 @@ fn restore_bundle(root: &Root, switch: &Switch, saved: Option<&str>) -> Result<(
 
 /// Finishes or takes back what a killed run left, before `asked` is carried out: its order, and how it ended now. None where
 /// there is nothing.
-///
-/// # Errors
-/// When the journal cannot be read.
 pub fn recover(root: &Root, bench: &Bench, asked: &Order, reporter: &Arc<Reporter>) -> Result<Option<(Order, Ended)>> {
     let Some(journal) = Journal::left(bench, &words_of(asked))? else { return Ok(None) };
     let order = journal.order.clone();

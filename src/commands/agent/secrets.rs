@@ -25,10 +25,6 @@ pub struct Live {
 }
 
 impl Live {
-    /// Looks.
-    ///
-    /// # Errors
-    /// When the status of a live generation cannot be read.
     pub fn of(root: &Root) -> Result<Self> {
         let generation = |tree| Ok::<_, Error>(install::status(root.path(), tree)?.map(|status| status.generation));
         Ok(Self { users: generation(Tree::Users)?, ordinary: generation(Tree::Ordinary)? })
@@ -44,11 +40,8 @@ impl Live {
 
 /// A manifest on a machine.
 pub struct Delivery<'a> {
-    /// The machine's root.
     pub root: &'a Root,
-    /// The manifest, from inside.
     pub manifest: &'a str,
-    /// Who is informed.
     pub talk: Arc<dyn Talk>,
 }
 
@@ -77,9 +70,6 @@ impl Delivery<'_> {
 
     /// Opens and checks everything with the host's own keys, and changes nothing. What was found, for people. With `now` they
     /// are put in place before the system that comes could make their owners.
-    ///
-    /// # Errors
-    /// When one cannot be opened, or is not what it should be.
     pub fn stage(&self, now: bool) -> Result<String> {
         // The very ciphertext is live, and as it was delivered: it was opened in this boot.
         if let Ok(found) = install::compare(self.root, self.manifest)
@@ -99,8 +89,7 @@ impl Delivery<'_> {
 
     /// Puts everything in place.
     ///
-    /// # Errors
-    /// When nothing of one tree was changed; `take_back` undoes the other.
+    /// After an error one tree is unchanged; `take_back` undoes the other.
     pub fn install(&self) -> Result<()> {
         self.requests()?.iter().try_for_each(|request| match install::run(request, &self.talk)?.failure() {
             Some(error) => Err(error),
@@ -110,9 +99,6 @@ impl Delivery<'_> {
 }
 
 /// Makes the secrets that were live before live again, where others are live now.
-///
-/// # Errors
-/// When more than one delivery was made since, or a part of what was live could not be put back.
 pub fn take_back(root: &Root, saved: Live) -> Result<()> {
     let mut failures = Vec::new();
     for tree in TREES {
@@ -129,9 +115,6 @@ pub fn take_back(root: &Root, saved: Live) -> Result<()> {
 }
 
 /// Takes away all that was delivered.
-///
-/// # Errors
-/// When some of it stays.
 pub fn take_all(root: &Root) -> Result<()> {
     TREES.into_iter().try_for_each(|tree| install::clear(root.path(), tree))
 }

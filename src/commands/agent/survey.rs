@@ -19,10 +19,6 @@ pub const ROOM: [(&str, &str, u64); 3] = [
     ("/var/lib", "the journal", 8 << 20),
 ];
 
-/// Looks.
-///
-/// # Errors
-/// When the system that was asked for is there and cannot be read.
 pub fn of(root: &Root, question: &Question) -> Result<Survey> {
     let running = root.store_path(closure::RUNNING);
     let coming = question.coming.as_deref().filter(|coming| closure::is_store_path(coming));
@@ -88,9 +84,6 @@ fn specialisation(root: &Root, running: &str) -> Option<Specialisation> {
 }
 
 /// What a system says of itself, and the secrets that came with it.
-///
-/// # Errors
-/// When it is no system.
 pub fn seen(root: &Root, system: &str) -> Result<Seen> {
     let secrets = closure::manifest(root, system).map(|manifest| closure::secrets(root, &manifest));
     Ok(Seen {
@@ -107,9 +100,6 @@ pub fn seen(root: &Root, system: &str) -> Result<Seen> {
 
 /// The same of a system that comes, with the bundle that it is delivered with if it carries no manifest: what it names
 /// must be readable.
-///
-/// # Errors
-/// When it is no system, or a sealed file cannot be read.
 pub fn coming(root: &Root, system: &str, bundle: Option<&str>) -> Result<Seen> {
     let carries = carries(root, system)?;
     let manifest = match (bundle, &carries) {

@@ -32,13 +32,9 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// One run on one machine.
 pub struct Transaction<'a> {
-    /// The machine.
     pub root: &'a Root,
-    /// Where its things are.
     pub bench: &'a Bench,
-    /// Who is informed.
     pub reporter: Arc<Reporter>,
-    /// What is written down.
     pub journal: Journal,
     /// What the system says of itself.
     pub facts: Facts,
@@ -53,21 +49,17 @@ pub type Back = fn(&mut Transaction<'_>, Error) -> Ended;
 
 /// How a run ended, and why not better.
 pub struct Ended {
-    /// How.
     pub outcome: Outcome,
-    /// Why.
     pub failure: Option<Error>,
     /// The last lines of the journals of units that failed.
     pub unit_log: Vec<String>,
 }
 
 impl Ended {
-    /// Well.
     pub fn well(outcome: Outcome) -> Self {
         Self { outcome, failure: None, unit_log: Vec::new() }
     }
 
-    /// With a failure.
     pub fn failed(outcome: Outcome, failure: Error) -> Self {
         Self { failure: Some(failure), ..Self::well(outcome) }
     }
@@ -80,8 +72,7 @@ impl Ended {
 
 /// Carries out an order to switch.
 ///
-/// # Errors
-/// When nothing was begun: the system is none, the plan no longer holds, or a secret does not open.
+/// An error means that nothing was begun: the system is none, the plan no longer holds, or a secret does not open.
 pub fn run(
     root: &Root,
     bench: &Bench,
@@ -322,9 +313,6 @@ impl Transaction<'_> {
     }
 
     /// Makes the system the profile's, and what boots next.
-    ///
-    /// # Errors
-    /// When one of them fails.
     pub fn make_default(&mut self, switch: &Switch) -> Result<()> {
         self.step(Step::Profile, "setting the profiles")?;
         if switch.live && matches!(switch.action, Action::Test | Action::Switch) {
@@ -353,9 +341,6 @@ impl Transaction<'_> {
     }
 
     /// Activates, and waits while another switch holds the lock: for steps after which nobody should have to come back.
-    ///
-    /// # Errors
-    /// When it could not be started.
     pub fn patiently(&self, activation: Activation<'_>) -> Result<Switched> {
         for _ in 0..60 {
             let switched = activate(self.root, activation, |line| self.reporter.said(line))?;
@@ -389,8 +374,7 @@ impl Transaction<'_> {
 
     /// Writes down that a step begins, then tells it.
     ///
-    /// # Errors
-    /// When it cannot be written down; the step must not begin then.
+    /// Fails when it cannot be written down; the step must not begin then.
     pub fn step(&mut self, step: Step, text: &str) -> Result<()> {
         self.journal.reached = step;
         self.journal.write(self.bench)?;
@@ -413,9 +397,6 @@ impl Transaction<'_> {
 }
 
 /// Points a link inside the root at a store path.
-///
-/// # Errors
-/// Names the link.
 pub fn point(root: &Root, link: &str, target: &str) -> Result<()> {
     let path = root.writable(link)?;
     if let Some(folder) = path.parent() {
@@ -435,7 +416,6 @@ fn keep(root: &Root, switch: &Switch, saved: &Saved) -> Result<()> {
     homes.chain(former).try_for_each(|(name, package)| point(root, &link(&name), package))
 }
 
-/// Lets go of them.
 pub fn let_go(root: &Root) {
     for name in root.list(KEPT).iter().filter(|name| name.starts_with(KEPT_AS)) {
         // What is left keeps a store path alive, until the next run.

@@ -15,16 +15,11 @@ use crate::error::{Error, Result};
 
 /// What a run came to on one host.
 pub struct Attached {
-    /// The host.
     pub host: HostName,
     /// What it came to; or why that is unknown.
     pub verdict: Result<Verdict>,
 }
 
-/// Joins it.
-///
-/// # Errors
-/// When nobody knows on which hosts it is.
 pub fn run(session: &Session, who: &Who, run: &str) -> Result<Vec<Attached>> {
     if !is_run(run) {
         return Err(

@@ -45,9 +45,6 @@ pub struct Built {
 const NIX_LIMIT: u64 = 4 << 20;
 
 /// Builds the systems of these hosts on this machine, or brings them here.
-///
-/// # Errors
-/// When another machine that should build is not reached. What cannot be built is reported host by host.
 pub fn build(
     session: &Session,
     fleet: &preflight::Ready,
@@ -83,9 +80,6 @@ pub fn build(
 }
 
 /// Builds for hosts that were reached.
-///
-/// # Errors
-/// As `build`.
 pub fn build_for(
     session: &Session,
     fleet: &preflight::Ready,
@@ -253,9 +247,6 @@ fn not_built(host: &HostName, flake: &Flake, error: &Error) -> Error {
 }
 
 /// Compares a built system with what runs on its host.
-///
-/// # Errors
-/// When the system cannot be read, or is for another host.
 pub fn propose(
     session: &Session,
     request: &Request,
@@ -399,9 +390,6 @@ fn write_bundle(session: &Session, host: &HostName, folder: &Path) -> Result<()>
 }
 
 /// Holds what was planned before, so that the collector leaves it alone.
-///
-/// # Errors
-/// When it is gone.
 pub fn hold(rooted: &Rooted, campaign: &Campaign) -> Result<()> {
     let links: Vec<(String, &str)> = campaign
         .hosts

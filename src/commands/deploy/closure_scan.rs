@@ -13,7 +13,6 @@ use crate::commands::{Session, scan};
 use crate::domain::deploy::plan::Campaign;
 use crate::error::{Error, Kind, Result};
 
-/// Whether it is looked.
 #[derive(Clone, Debug)]
 pub enum Inspect {
     /// With the identity that was named for this run.
@@ -26,7 +25,6 @@ pub enum Inspect {
 
 /// Looks at the store paths that were built here and are new to their hosts.
 ///
-/// # Errors
 /// `Plaintext` where a value stands in one of them; and when none could be opened to be looked for.
 pub fn look(session: &Session, how: &Inspect, campaign: &Campaign) -> Result<()> {
     let by_index = match how {

@@ -15,9 +15,6 @@ use crate::error::{Error, Result};
 
 /// Compares. `there`: the one that comes is in the store of the host, and not in that of this machine. `program`: who compares,
 /// if it is not sealift.
-///
-/// # Errors
-/// Why they could not be compared, for people.
 pub fn between(
     target: &Target,
     caller: &Caller,

@@ -10,9 +10,6 @@ use crate::commands::hosts::select::Who;
 use crate::error::{Error, Result};
 
 /// The folder, as a path on the hosts: what was said, else, for this machine, the folder of the flake.
-///
-/// # Errors
-/// When it has to be said, or is no path on that machine.
 pub fn place(session: &Session, who: &Who, flake: Option<&str>, said: &str) -> Result<String> {
     if !said.is_empty() {
         return Ok(said.to_owned());

@@ -12,8 +12,7 @@ use crate::error::Result;
 
 /// Lists those of a host: of this machine, or over SSH.
 ///
-/// # Errors
-/// When it cannot be reached, or nothing of sealift is there.
+/// Fails when it cannot be reached, or nothing of sealift is there.
 pub fn run(session: &Session, who: &Who) -> Result<Generations> {
     let policy = &session.fleet.policy;
     let host = who.choose_one(policy)?;
@@ -22,9 +21,6 @@ pub fn run(session: &Session, who: &Who) -> Result<Generations> {
 }
 
 /// Lists those of a machine that was reached.
-///
-/// # Errors
-/// As `run`.
 pub fn of(target: &Target, caller: &Caller) -> Result<Generations> {
     match &target.reach {
         Reach::Here(root) => here(root.path()),

@@ -43,8 +43,7 @@ use crate::error::{Error, Kind, Result};
 
 /// Deploys.
 ///
-/// # Errors
-/// When it ended before any host had to do with it: nothing was changed. What it came to on each host is in the reports.
+/// An error means that no host had to do with it, and nothing was changed. What it came to on each host is in the reports.
 pub fn run(session: &Session, request: &Request) -> Result<Vec<Report>> {
     let Start { fleet, begun, chosen, reached } = begin(session, request, true)?;
     if request.action == Action::Build {
@@ -59,9 +58,6 @@ pub fn run(session: &Session, request: &Request) -> Result<Vec<Report>> {
 
 /// Plans a deploy. The plan, and what is in the way of hosts that are not in it. With `keep` its systems stay in the
 /// store for `apply`.
-///
-/// # Errors
-/// As `run`.
 pub fn plan(session: &Session, request: &Request, keep: bool) -> Result<(Campaign, Vec<Report>)> {
     let Start { fleet, begun, chosen, reached } = begin(session, request, false)?;
     let (ready, mut reports) = muster(&request.who, &chosen, reached, session.talk.as_ref())?;
@@ -76,7 +72,6 @@ pub fn plan(session: &Session, request: &Request, keep: bool) -> Result<(Campaig
 
 /// Carries out a plan that was reviewed: exactly its systems and its ciphertext.
 ///
-/// # Errors
 /// As `run`; and when a system of it is not in the store any more.
 pub fn apply(session: &Session, request: &Request, file: &Path) -> Result<Vec<Report>> {
     let planned = run_store::read(file)?;
@@ -87,9 +82,6 @@ pub fn apply(session: &Session, request: &Request, file: &Path) -> Result<Vec<Re
 }
 
 /// Takes up every deploy that is not done on all its hosts: the same systems, on the hosts that are left.
-///
-/// # Errors
-/// As `apply`; and when nothing is left.
 pub fn resume(session: &Session, request: &Request) -> Result<Vec<Report>> {
     let git = session.fleet.git()?;
     let store = Store::of(&git, &session.fleet.root)?;

@@ -16,16 +16,11 @@ use crate::error::{Error, Kind, Result};
 
 /// What builds go on with.
 pub struct Ready {
-    /// The fleet's repository.
     pub git: Git,
-    /// Its flake.
     pub flake: Flake,
 }
 
 /// Looks at the fleet itself: what is in the way of every host.
-///
-/// # Errors
-/// Every problem.
 pub fn fleet(
     fleet: &Fleet,
     git: Git,

@@ -18,9 +18,7 @@ use crate::error::{Error, Kind, Result};
 pub struct Report {
     /// The version of this form: 1.
     pub version: u32,
-    /// The host.
     pub host: Option<HostName>,
-    /// How it ended.
     pub outcome: Outcome,
     /// Why it is not what was asked for.
     pub reason: Option<String>,
@@ -38,7 +36,6 @@ pub struct Report {
     pub plan: Option<Plan>,
     /// Names the run: its log is on the host.
     pub run: Option<String>,
-    /// Where that log is.
     pub log: Option<String>,
     /// How long the host took, in seconds.
     pub seconds: Option<f64>,
@@ -94,9 +91,6 @@ impl Report {
 }
 
 /// Those that are ready, and the reports of those that are not.
-///
-/// # Errors
-/// With `require_all`, every problem of every host.
 pub fn muster(
     who: &Who,
     chosen: &Chosen,

@@ -10,31 +10,25 @@ use crate::domain::address::Address;
 use crate::domain::deploy::diff::Action;
 use crate::domain::name::HostName;
 
-/// What to deploy.
 pub struct Request {
-    /// On which machines.
     pub who: Who,
     /// How it is carried out.
     pub how: How,
-    /// How far to go.
     pub action: Action,
     /// Whether a specialisation that runs is left for the system itself.
     pub base: bool,
     /// Whether only homes are switched, and systems stay as they are.
     pub only_homes: bool,
-    /// Do not ask.
     pub yes: bool,
     /// The directory of the flake, if it is not the fleet's.
     pub flake: Option<String>,
     /// The host that goes first.
     pub canary: Option<HostName>,
-    /// Where systems are built.
     pub builder: Builder,
     /// Whether what was built is searched for values.
     pub inspect: Inspect,
 }
 
-/// Where systems are built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Builder {
     /// On this machine, with whatever nix.conf says of builders.
@@ -60,7 +54,6 @@ pub struct How {
     pub ack_address: Option<Address>,
     /// The user's home, for a key that signs.
     pub home: Option<PathBuf>,
-    /// Who asks.
     pub caller: Caller,
     /// Where /etc/nixos should lead, on each host.
     pub link: Option<String>,

@@ -29,7 +29,6 @@ use crate::error::{Error, Result};
 
 /// Where to go back to.
 pub struct Request {
-    /// On which machine.
     pub who: Who,
     /// How it is carried out.
     pub how: How,
@@ -47,9 +46,6 @@ pub struct Request {
 }
 
 /// Rolls back. `session` is none where no fleet is at hand: then nothing is checked but that the system activates.
-///
-/// # Errors
-/// When there is no such generation, or it ended before a plan was made. Later failures are in the report.
 pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Result<Report> {
     let caller = &request.who.caller;
     let policy = session.map(|session| &session.fleet.policy);
@@ -112,9 +108,6 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
 
 /// Takes a deploy back that was done a while ago: the generation that ran before it, with its own secrets. Nothing is checked:
 /// what fails by now is why.
-///
-/// # Errors
-/// When what ran before is in no generation, or is not in the store any more. What it came to otherwise is the verdict.
 pub fn undo(policy: &Policy, ready: &Ready, how: &How, report: &Report, talk: &dyn Talk) -> Result<Verdict> {
     let Ready { host, target, rights } = ready;
     let former = report.plan.as_ref().and_then(|plan| plan.former.clone());

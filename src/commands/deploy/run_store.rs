@@ -25,17 +25,11 @@ pub struct Store {
 
 impl Store {
     /// Below the git directory of a fleet's repository.
-    ///
-    /// # Errors
-    /// When the fleet lies elsewhere.
     pub fn of(git: &Git, fleet: &Path) -> Result<Self> {
         Ok(Self { folder: git.place_of(fleet)?.join("runs") })
     }
 
     /// A folder for a new campaign. What processes that are gone left without a plan is removed, and the oldest ones.
-    ///
-    /// # Errors
-    /// When it cannot be made.
     pub fn begin(&self) -> Result<Begun> {
         let names = self.names();
         let oldest = names.len().saturating_sub(KEPT);
@@ -60,9 +54,6 @@ impl Store {
     }
 
     /// The campaigns that have something left to do, oldest first. A host is left in one of them at most.
-    ///
-    /// # Errors
-    /// When there is none.
     pub fn left(&self) -> Result<Vec<(Begun, Campaign)>> {
         let mut open = Vec::new();
         for name in self.names() {
@@ -98,7 +89,6 @@ impl Store {
 pub struct Begun {
     /// Keeps store paths from the collector.
     pub rooted: Rooted,
-    /// Names the campaign.
     pub run: String,
     folder: PathBuf,
 }
@@ -106,9 +96,6 @@ pub struct Begun {
 impl Begun {
     /// Writes down what was planned. From now on it can be taken up, and what was left of others for the same hosts can
     /// not.
-    ///
-    /// # Errors
-    /// When it cannot be written.
     pub fn keep(self, campaign: Campaign) -> Result<Kept> {
         self.supersede(&campaign)?;
         let kept = Kept { campaign: Mutex::new(campaign), rooted: self.rooted, folder: self.folder };
@@ -137,9 +124,6 @@ impl Begun {
     }
 
     /// Writes down which hosts are well by now; with the last of them it goes.
-    ///
-    /// # Errors
-    /// When that cannot be written down.
     pub fn settle(self, well: impl Fn(&HostName) -> bool) -> Result<()> {
         let file = self.folder.join("run.json");
         let mut campaign = read(&file)?;
@@ -153,16 +137,12 @@ impl Begun {
     }
 
     /// Leaves the links, for who applies the plan later. They go when this campaign is one of the oldest.
-    ///
-    /// # Errors
-    /// When that cannot be written down.
     pub fn stay(self) -> Result<()> {
         files::replace(&self.folder.join("planned"), b"", 0o644, Durable::Later)?;
         self.rooted.stay();
         Ok(())
     }
 
-    /// Removes all of it.
     pub fn drop_it(self) {
         drop(self.rooted);
         // As in `begin`.
@@ -184,9 +164,6 @@ impl Kept {
     }
 
     /// Writes down how far a host is.
-    ///
-    /// # Errors
-    /// When it cannot be written.
     pub fn set(&self, host: &HostName, state: State) -> Result<()> {
         let mut campaign = self.campaign.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(item) = campaign.hosts.get_mut(host) {
@@ -208,9 +185,6 @@ impl Kept {
 }
 
 /// A campaign as it is written.
-///
-/// # Errors
-/// Never, for it is plain data.
 fn text(campaign: &Campaign) -> Result<Vec<u8>> {
     let mut text = serde_json::to_vec_pretty(campaign)
         .map_err(|error| Error::new(Kind::Bug, "cannot write the plan").because(error))?;
@@ -219,16 +193,12 @@ fn text(campaign: &Campaign) -> Result<Vec<u8>> {
 }
 
 /// Writes a plan where a person wants it.
-///
-/// # Errors
-/// When it cannot be written.
 pub fn write(campaign: &Campaign, file: &Path) -> Result<()> {
     files::replace(file, &text(campaign)?, 0o644, Durable::Now)
 }
 
 /// Reads a campaign, such as one that was reviewed.
 ///
-/// # Errors
 /// `Usage` when it is none, or of a newer version.
 pub fn read(path: &Path) -> Result<Campaign> {
     #[derive(serde::Deserialize)]

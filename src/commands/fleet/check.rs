@@ -31,12 +31,10 @@ pub struct Request {
     pub history: bool,
 }
 
-/// What was found.
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// How many sealed files were looked at.
     pub files: usize,
-    /// For how many hosts.
     pub hosts: usize,
     /// The findings, the heavier first.
     pub findings: Vec<Finding>,
@@ -60,8 +58,7 @@ impl Report {
 
 /// Looks at the fleet in this directory.
 ///
-/// # Errors
-/// When the fleet cannot be read; what is wrong with it is in the report.
+/// Fails when the fleet cannot be read; what is wrong with it is in the report.
 pub fn run(root: &Path, today: Date, request: &Request) -> Result<Report> {
     let git = Git::of(root)?;
     // Readings that do not need each other: git's index and last commit, the headers, the policy.

@@ -33,16 +33,11 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What it says.
     pub fn report(&self) -> &Report {
         &self.report
     }
 }
 
-/// Says what can go.
-///
-/// # Errors
-/// When a machine does not run what was deployed last, or is not as it should be: each is named.
 pub fn plan(session: &Session, who: &Who) -> Result<Plan> {
     let mut waits = Vec::new();
     for row in progress::run(session, who)?.into_iter().filter(|row| !is_settled(&row.steps)) {
@@ -89,8 +84,7 @@ pub fn plan(session: &Session, who: &Who) -> Result<Plan> {
 
 /// Removes them, in the work tree and in git's index.
 ///
-/// # Errors
-/// When one changed meanwhile; nothing is removed then.
+/// Fails when one changed meanwhile; nothing is removed then.
 pub fn carry_out(session: &mut Session, plan: Plan) -> Result<Report> {
     let (git, journal) = session.lock()?;
     let mut changes = Changes::default();

@@ -25,28 +25,23 @@ use crate::domain::level::Level;
 use crate::domain::name::HostName;
 use crate::error::{Error, Kind, Result};
 
-/// What to look at.
 pub struct Request<'a> {
     /// The host; none: this machine, and the repository.
     pub host: Option<&'a HostName>,
-    /// How machines are reached.
     pub who: &'a Who,
     /// The directory whose repository is looked at.
     pub directory: &'a Path,
     /// Whether what loses nothing is fixed.
     pub fix: bool,
-    /// Today, in UTC.
     pub today: Date,
 }
 
-/// What was found.
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// The machine that was looked at.
     pub machine: String,
     /// The faults that are there, the heaviest first.
     pub faults: Vec<Fault>,
-    /// Those that were fixed.
     pub fixed: Vec<Fault>,
     /// What could not be looked at.
     pub not_looked_at: Vec<String>,
@@ -65,9 +60,6 @@ impl Report {
 }
 
 /// Looks, and fixes if asked.
-///
-/// # Errors
-/// When the host is unknown or cannot be reached, or a help fails.
 pub fn run(session: Option<&Session>, request: &Request<'_>) -> Result<Report> {
     let (target, host) = reached(session, request)?;
     let examined = examined(&target, request)?;

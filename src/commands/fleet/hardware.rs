@@ -18,7 +18,6 @@ use crate::domain::secret::plugin_identity::Printed;
 use crate::domain::secret::recipient::KeyKind;
 use crate::error::{Error, Kind, Result};
 
-/// What holds the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hardware {
     /// A YubiKey's PIV application.
@@ -78,9 +77,7 @@ impl Hardware {
     }
 }
 
-/// A key to make.
 pub struct New {
-    /// Whose it is.
     pub admin: AdminName,
     /// What is to hold it.
     pub hardware: Hardware,
@@ -90,7 +87,6 @@ pub struct New {
     pub file: Option<PathBuf>,
     /// sealift's directory among the user's configuration.
     pub directory: PathBuf,
-    /// The user's home.
     pub home: Option<PathBuf>,
     /// Whether it may be one more for an admin who has one.
     pub add: bool,
@@ -98,10 +94,6 @@ pub struct New {
 
 /// Has the key made, tries it, lists plugin and file in the user's configuration, and names the key in the policy. Says
 /// what touch and PIN the person has to expect.
-///
-/// # Errors
-/// When the plugin is not installed or makes no key, the key does not open what is sealed to it, or something cannot be
-/// written. Neither policy nor configuration names the key then.
 pub fn new(session: &mut Session, request: &New) -> Result<Made> {
     let plugin = request.hardware.plugin();
     allowed(&session.fleet.policy, &request.admin, request.add)?;

@@ -18,16 +18,11 @@ use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::recipient::{Fingerprint, Recipient};
 use crate::error::{Error, Kind, Result};
 
-/// A machine to add.
 #[derive(Debug)]
 pub struct New {
-    /// Its name.
     pub name: HostName,
-    /// Its keys.
     pub keys: Vec<Recipient>,
-    /// Where it is reached.
     pub address: Option<String>,
-    /// Its tags.
     pub tags: Vec<String>,
     /// Only write the policy; someone with an identity rekeys later.
     pub no_rekey: bool,
@@ -54,11 +49,9 @@ pub enum Change {
 /// What came of a change of a host.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// The host.
     pub host: HostName,
     /// What was done with it.
     pub change: Change,
-    /// What was re-encrypted.
     pub rekeyed: Rekeyed,
     /// Files with a new value, made for this host.
     pub made: Vec<FileName>,
@@ -75,9 +68,6 @@ pub struct Report {
 }
 
 /// Adds a host and lets it read what the policy gives it.
-///
-/// # Errors
-/// When it is there already, its key is another's, or files that it should read cannot be opened. Nothing is changed then.
 pub fn add(session: &mut Session, new: &New) -> Result<Report> {
     let (git, journal) = session.lock()?;
     refuse_known(&session.fleet.policy, &new.name, &new.keys)?;
@@ -119,9 +109,6 @@ pub fn add(session: &mut Session, new: &New) -> Result<Report> {
 }
 
 /// Stops when a host is there already.
-///
-/// # Errors
-/// `Usage`.
 pub fn refuse_known(policy: &Policy, name: &HostName, keys: &[Recipient]) -> Result<()> {
     let Some(known) = policy.hosts.get(name) else { return Ok(()) };
     let same = if known.keys == keys { ", with this very key" } else { "" };
@@ -130,9 +117,6 @@ pub fn refuse_known(policy: &Policy, name: &HostName, keys: &[Recipient]) -> Res
 }
 
 /// The secret that a machine's own host key is.
-///
-/// # Errors
-/// A defect, if no secret can have the name.
 pub fn own_key(host: &HostName) -> Result<SecretName> {
     format!("{HOST_KEYS}/{host}").parse().map_err(|fault| Error::new(Kind::Bug, format!("{fault}")))
 }
@@ -143,9 +127,6 @@ fn declared(host: &HostName) -> Declaration {
 }
 
 /// Gives a host other keys.
-///
-/// # Errors
-/// As `add`.
 pub fn rekey(session: &mut Session, name: &HostName, keys: &[Recipient]) -> Result<Report> {
     let (git, journal) = session.lock()?;
     let Some(host) = session.fleet.policy.hosts.get(name) else { return Err(session.fleet.policy.no_host(name)) };
@@ -171,9 +152,6 @@ pub fn rekey(session: &mut Session, name: &HostName, keys: &[Recipient]) -> Resu
 }
 
 /// Removes a host: seals everything it could read again for the others, and remembers what it knew.
-///
-/// # Errors
-/// When there is no such host, or a file cannot be opened. Nothing is changed then.
 pub fn remove(session: &mut Session, name: &HostName) -> Result<Report> {
     let (git, journal) = session.lock()?;
     let policy = &session.fleet.policy;
@@ -319,11 +297,8 @@ fn known_to(inventory: &Inventory, keys: &BTreeSet<Fingerprint>) -> Vec<FileName
 /// A host as it is listed.
 #[derive(Debug, Serialize)]
 pub struct Row {
-    /// Its name.
     pub host: HostName,
-    /// Where it is reached.
     pub address: String,
-    /// Its tags.
     pub tags: Vec<Tag>,
     /// Its keys, as `ssh-keygen -l` or age show them.
     pub keys: Vec<String>,

@@ -42,11 +42,8 @@ pub enum Keep {
     },
 }
 
-/// A key to make.
 pub struct New {
-    /// Whose it is.
     pub admin: AdminName,
-    /// Where it is kept.
     pub keep: Keep,
     /// Whether it may be one more for an admin who has one.
     pub add: bool,
@@ -54,7 +51,6 @@ pub struct New {
     pub configuration: Configuration,
 }
 
-/// The user's own configuration.
 pub struct Configuration {
     /// The file; none where the session has no home.
     pub file: Option<PathBuf>,
@@ -67,11 +63,8 @@ pub struct Configuration {
 /// A key that was made or taken over.
 #[derive(Debug, Serialize)]
 pub struct Made {
-    /// Whose it is.
     pub admin: AdminName,
-    /// Its public half.
     pub recipient: String,
-    /// Where it is kept.
     pub kept: String,
     /// The hardware that it is in, where it is in one; its file says only where it is.
     pub hardware: Option<&'static str>,
@@ -92,7 +85,6 @@ pub struct Shown {
     pub recipient: Option<String>,
     /// Whether it lies behind a passphrase that was not asked for.
     pub locked: bool,
-    /// Where it was found.
     pub found_in: String,
     /// The admin who has it in this fleet.
     pub admin: Option<AdminName>,
@@ -106,10 +98,6 @@ struct Place {
 }
 
 /// Makes a key and names it in the policy.
-///
-/// # Errors
-/// When the admin has a key already, the file is there, or no passphrase is to be had. Nothing is left then, neither the
-/// key nor the policy's line.
 pub fn new(session: &mut Session, request: &New) -> Result<Made> {
     allowed(&session.fleet.policy, &request.admin, request.add)?;
     let place = place(session, &request.keep)?;
@@ -299,9 +287,6 @@ fn may_be_named(session: &Session, recipient: &Recipient) -> bool {
 
 /// Takes a key from a file into the keyring; the file stays, as its backup. Where no keyring answers, the file is the key's
 /// place, and is remembered.
-///
-/// # Errors
-/// When the file holds no native age key, or the key is not an admin's.
 pub fn import(
     session: &mut Session,
     path: &Path,
@@ -359,9 +344,6 @@ fn into_keyring(session: &Session, recipient: &Recipient, content: &Plaintext) -
 }
 
 /// The keys that are found, and whose they are. Only with `unlock` a person is asked for those behind a passphrase.
-///
-/// # Errors
-/// When one stays locked that was to be unlocked.
 pub fn show(identities: &Identities, policy: Option<&Policy>, unlock: bool) -> Result<Vec<Shown>> {
     let found = if unlock { identities.unlocked()? } else { identities.found() };
     let shown = |found_in: String, recipient: Option<Recipient>, locked: bool| Shown {
@@ -377,8 +359,8 @@ pub fn show(identities: &Identities, policy: Option<&Policy>, unlock: bool) -> R
 
 /// Removes the admins' keys from the keyring; only one admin's, if named. Says which were removed.
 ///
-/// # Errors
-/// When there is no such admin, that would leave no way in, or it is declined. `backup`: what `--identity` named, which is a way in.
+/// Fails when there is no such admin, that would leave no way in, or it is declined. `backup`: what `--identity` named, which
+/// is a way in.
 pub fn forget(session: &Session, admin: Option<&AdminName>, backup: bool, yes: bool) -> Result<Vec<Recipient>> {
     let policy = &session.fleet.policy;
     if let Some(unknown) = admin.filter(|name| !policy.admins.contains_key(*name)) {

@@ -30,10 +30,8 @@ version = 1
 const ATTRIBUTES: [(&str, &str); 2] =
     [("secrets/**/*.age", "secrets/**/*.age binary merge=binary\n"), (FILE, "recipients.toml text eol=lf\n")];
 
-/// What there is now.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// What was written.
     pub written: Vec<String>,
     /// Hosts that the flake configures and the policy does not name yet.
     pub hosts: Vec<HostName>,
@@ -45,15 +43,11 @@ pub struct Report {
     pub has_admin: bool,
     /// The pre-commit hook, if it was made.
     pub hook: Option<PathBuf>,
-    /// Why it was not.
     pub no_hook: Option<String>,
 }
 
 /// Makes the fleet at the top of the repository that `directory` lies in, or in `directory` itself. `program` is what the
 /// pre-commit hook calls where no sealift is in PATH.
-///
-/// # Errors
-/// When there is no git repository, or a file cannot be written.
 pub fn run(directory: &Path, program: &Path) -> Result<Report> {
     let (here, git) = repository(directory)?;
     let root = [here.as_path(), git.top.as_path()].into_iter().find(|place| place.join(FILE).exists()).unwrap_or(&here);
@@ -94,9 +88,6 @@ pub fn run(directory: &Path, program: &Path) -> Result<Report> {
 }
 
 /// The directory, and the repository that it lies in.
-///
-/// # Errors
-/// When there is none.
 pub fn repository(directory: &Path) -> Result<(PathBuf, Git)> {
     let here = std::fs::canonicalize(directory)
         .map_err(|error| Error::usage(format!("there is no directory {}", directory.display())).because(error))?;
@@ -107,7 +98,6 @@ pub fn repository(directory: &Path) -> Result<(PathBuf, Git)> {
     Ok((here, git))
 }
 
-/// What a repository configures.
 #[derive(Default)]
 struct Configured {
     /// Hosts.

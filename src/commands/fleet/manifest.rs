@@ -7,9 +7,6 @@ use crate::domain::policy::Wanted;
 use crate::error::{Error, Result};
 
 /// Makes the manifest of a host. Needs no key: nothing is opened.
-///
-/// # Errors
-/// When the fleet has no such host, or lies at a path that JSON cannot hold.
 pub fn run(session: &Session, host: &HostName) -> Result<Manifest> {
     let policy = &session.fleet.policy;
     if !policy.hosts.contains_key(host) {

@@ -26,17 +26,14 @@ use crate::error::{Error, Kind, Result};
 pub struct Request<'a> {
     /// The name that it should have.
     pub name: &'a HostName,
-    /// Where it is now.
     pub address: &'a Address,
     /// The fingerprint of its host key, if somebody looked it up.
     pub fingerprint: Option<&'a SshFingerprint>,
     /// Whether its hardware configuration is wanted.
     pub hardware: bool,
-    /// Where sockets may be.
     pub runtime: Option<PathBuf>,
 }
 
-/// What was learned.
 pub struct Learned {
     /// The host key that secrets are sealed to.
     pub key: Recipient,
@@ -46,7 +43,6 @@ pub struct Learned {
 
 /// Learns of a machine over SSH.
 ///
-/// # Errors
 /// `Usage` when the host is there already; `Unreachable` when it cannot be reached, or nobody vouches for its key.
 pub fn learn(session: &Session, request: &Request<'_>) -> Result<Learned> {
     let name = request.name;
@@ -72,9 +68,6 @@ pub fn learn(session: &Session, request: &Request<'_>) -> Result<Learned> {
 }
 
 /// Learns the key that a machine of the fleet has now. Its previous one is not asked for: that is what changed.
-///
-/// # Errors
-/// As `learn`.
 pub fn key_now(session: &Session, request: &Request<'_>) -> Result<Recipient> {
     let ssh = Ssh::new(request.runtime.as_deref(), &session.fleet.policy.hosts)?;
     proven(session, &ssh, request).map(|(key, _)| key)
@@ -92,9 +85,6 @@ fn proven(session: &Session, ssh: &Ssh, request: &Request<'_>) -> Result<(Recipi
 
 /// Makes the host key of a machine that is yet to be installed: its private half, its public one, and the files that the
 /// repository has a place for.
-///
-/// # Errors
-/// When the kernel gives no randomness.
 pub fn make(session: &Session, name: &HostName) -> Result<(Plaintext, Learned)> {
     refuse_known(&session.fleet.policy, name, &[])?;
     let made = generate(Generate::SshEd25519, &Shape::SshKey, &format!("root@{name}"))?;

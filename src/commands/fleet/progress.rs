@@ -21,16 +21,12 @@ use crate::error::Result;
 /// How far one machine is.
 #[derive(Debug, Serialize)]
 pub struct Row {
-    /// The machine.
     pub host: HostName,
     /// Its steps, in their order.
     pub steps: Vec<Mark>,
 }
 
 /// Looks at all of them.
-///
-/// # Errors
-/// When a word names no host, or the repository cannot be read.
 pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
     let policy = &session.fleet.policy;
     let chosen = who.choose(policy)?;

@@ -17,18 +17,11 @@ use crate::error::{Error, Result};
 /// What was put in place.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// The host.
     pub host: HostName,
-    /// Its key.
     #[serde(flatten)]
     pub provisioned: Provisioned,
 }
 
-/// Puts it in place.
-///
-/// # Errors
-/// When there is no such key, it is not the policy's, the root lies in a repository, or another key is there. Nothing is
-/// changed then.
 pub fn run(session: &Session, name: &HostName, root: &Path) -> Result<Report> {
     let policy = &session.fleet.policy;
     let Some(host) = policy.hosts.get(name) else { return Err(policy.no_host(name)) };

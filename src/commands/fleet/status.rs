@@ -17,10 +17,8 @@ use crate::domain::name::{HostName, UnixName};
 use crate::domain::policy::Policy;
 use crate::error::{Kind, Result};
 
-/// One host.
 #[derive(Debug, Serialize)]
 pub struct Row {
-    /// Its name.
     pub host: HostName,
     /// Whether it answers, and is who it should be.
     pub reachable: bool,
@@ -29,7 +27,6 @@ pub struct Row {
     /// Whether that is because no deploy has reached it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub never_deployed: bool,
-    /// The system that runs.
     pub running: Option<String>,
     /// The specialisation that this is, if it is one.
     pub specialisation: Option<String>,
@@ -51,14 +48,12 @@ pub struct Row {
     pub reboot: Vec<String>,
     /// A deploy that is at work, or was ended before its end.
     pub deploy: Option<String>,
-    /// The last deploy.
     pub last: Option<Last>,
 }
 
 /// A home of home-manager that is no part of the system.
 #[derive(Debug, Serialize)]
 pub struct Home {
-    /// Whose.
     pub user: UnixName,
     /// The store path of its activation package; none where the user who looks may not see it.
     pub package: Option<String>,
@@ -71,20 +66,14 @@ pub struct Home {
 /// The last deploy of a host.
 #[derive(Debug, Serialize)]
 pub struct Last {
-    /// Names the run.
     pub run: String,
-    /// Who asked for it.
     pub who: String,
     /// When it ended, in UTC.
     pub ended: String,
-    /// How.
     pub outcome: Outcome,
 }
 
 /// Looks at all of them.
-///
-/// # Errors
-/// When a word names no host. What is wrong with a host is reported for that host.
 pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
     let policy = &session.fleet.policy;
     let chosen = who.choose(policy)?;

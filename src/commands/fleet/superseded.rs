@@ -20,9 +20,6 @@ pub struct Former {
 }
 
 /// Looks what the repository has of the previous layout.
-///
-/// # Errors
-/// When git fails.
 pub fn look(session: &Session) -> Result<Former> {
     let git = session.fleet.git()?;
     let top = git.relative(&session.fleet.root)?;

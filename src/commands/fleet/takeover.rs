@@ -19,11 +19,9 @@ use crate::domain::name::HostName;
 use crate::domain::nix::settings::{self, Settings};
 use crate::error::{Error, Result};
 
-/// What is taken over.
 pub struct Request<'a> {
     /// The directory of the repository.
     pub directory: &'a Path,
-    /// The former configuration.
     pub from: &'a Path,
     /// The machine that it is of, if that is not this one.
     pub host: Option<&'a HostName>,
@@ -33,7 +31,6 @@ pub struct Request<'a> {
     pub program: &'a Path,
 }
 
-/// What there is now.
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// What `init` did, and the files that were written from the former configuration.
@@ -41,7 +38,6 @@ pub struct Report {
     pub fleet: init::Report,
     /// The machine that it is of.
     pub host: HostName,
-    /// Where the copy is.
     pub backup: String,
     /// What could not be copied, with the reason.
     pub not_copied: Vec<String>,
@@ -53,10 +49,6 @@ pub struct Report {
     pub lacks_hardware: bool,
 }
 
-/// Takes over.
-///
-/// # Errors
-/// When there is no such configuration, or a file cannot be written.
 pub fn run(request: &Request<'_>) -> Result<Report> {
     let from = std::fs::canonicalize(request.from).map_err(|error| {
         Error::usage(format!("{} cannot be read", request.from.display()))

@@ -14,7 +14,6 @@ use crate::error::Result;
 
 /// What was found on one host.
 pub struct Found {
-    /// The host.
     pub host: HostName,
     /// What was found; or why nothing could be.
     pub verified: Result<Verified>,
@@ -31,10 +30,6 @@ pub enum Undeployed {
     Skip,
 }
 
-/// Verifies.
-///
-/// # Errors
-/// When a word names no host. What is wrong with a host is reported for that host.
 pub fn run(session: &Session, who: &Who, undeployed: Undeployed) -> Result<Vec<Found>> {
     let policy = &session.fleet.policy;
     let chosen = who.choose(policy)?;

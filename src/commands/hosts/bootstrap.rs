@@ -82,9 +82,6 @@ fn barred(host: &HostName, connection: &Connection) -> Option<Error> {
 }
 
 /// Brings it to a machine; where it is there.
-///
-/// # Errors
-/// When it is no machine that the program runs on, or nix refuses.
 pub fn bring(brought: &Brought, host: &HostName, connection: &Connection, caller: &Caller) -> Result<String> {
     connection.takes_copies()?;
     let printed = connection.call(&["uname", "-sm"]).run()?;

@@ -31,9 +31,6 @@ const TOLD: usize = 1 << 20;
 const AHEAD: usize = 64;
 
 /// Hands an order over, and tells what the host tells until it is done.
-///
-/// # Errors
-/// When it could not be started, ended without a verdict, or was lost. What it came to otherwise is the verdict.
 pub fn hand_over(target: &Target, order: &Order, rights: &Rights, caller: &Caller, talk: &dyn Talk) -> Result<Verdict> {
     let call = target.call(rights, caller, order)?;
     let (mut heard, ended) = converse(target, &call, &order.run, talk).map_err(|error| match error.kind() {
@@ -59,9 +56,6 @@ pub fn hand_over(target: &Target, order: &Order, rights: &Rights, caller: &Calle
 }
 
 /// Replays what a run on the host reported, and goes on with it to its end.
-///
-/// # Errors
-/// As `hand_over`.
 pub fn follow(target: &Target, run: &str, rights: &Rights, caller: &Caller, talk: &dyn Talk) -> Result<Verdict> {
     let order = target.order(caller, Work::Follow(run.to_owned()))?;
     let (mut heard, ended) = converse(target, &target.call(rights, caller, &order)?, run, talk)?;
@@ -266,9 +260,6 @@ fn lost(target: &Target, ended: Ended, heard: &Heard, run: &str) -> Error {
 
 /// Has the host finish or take back what a killed run left, and looks at it again. Says what it came to; none where there
 /// was nothing.
-///
-/// # Errors
-/// When another run is at work, or the way back failed.
 pub fn recover(target: &mut Target, rights: &Rights, caller: &Caller, talk: &dyn Talk) -> Result<Option<Verdict>> {
     if !target.survey.unfinished {
         return Ok(None);

@@ -41,7 +41,6 @@ const SILENCE: Duration = Duration::from_secs(LONGEST + 600);
 pub struct Target {
     /// Its name in the policy; none where it has none.
     pub host: Option<HostName>,
-    /// How it is reached.
     pub reach: Reach,
     /// How it was when it was looked at.
     pub survey: Survey,
@@ -57,7 +56,6 @@ pub enum Reach {
     There(Box<There>),
 }
 
-/// Another machine.
 pub struct There {
     ssh: Arc<Ssh>,
     host: HostName,
@@ -73,9 +71,6 @@ pub struct There {
 
 impl Target {
     /// This machine, or a root directory on it.
-    ///
-    /// # Errors
-    /// When it cannot be looked at.
     pub fn here(root: Root, host: Option<HostName>) -> Result<Self> {
         let survey = survey::of(&root, &Question::default())?;
         Ok(Self { host, reach: Reach::Here(root), survey, sudo: false })
@@ -93,7 +88,6 @@ impl Target {
     /// Another machine. `bring`: whether a program may be brought where there is none of ours. `root`: whether root will be
     /// needed; then sudo is tried beside the first look.
     ///
-    /// # Errors
     /// `Unreachable` when it is not there, or not who it should be.
     pub fn there(
         ssh: &Arc<Ssh>,
@@ -139,9 +133,6 @@ impl Target {
     }
 
     /// The machine that a name of the policy stands for: this one where it is this one.
-    ///
-    /// # Errors
-    /// As `here` and `there`.
     pub fn of(
         policy: &Policy,
         name: &HostName,
@@ -168,9 +159,6 @@ impl Target {
     }
 
     /// An order of this caller for it.
-    ///
-    /// # Errors
-    /// When the kernel gives no randomness.
     pub fn order(&self, caller: &Caller, work: Work) -> Result<Order> {
         let root = match &self.reach {
             Reach::Here(root) => root.path(),
@@ -180,9 +168,6 @@ impl Target {
     }
 
     /// Asks something that needs no root, or, with rights, something that does.
-    ///
-    /// # Errors
-    /// What the host says, or that it does not answer.
     pub fn ask(&self, rights: &Rights, caller: &Caller, work: Work) -> Result<HostEvent> {
         let order = self.order(caller, work)?;
         let call = self.call(rights, caller, &order)?;
@@ -200,9 +185,6 @@ impl Target {
     }
 
     /// Looks again, with a question.
-    ///
-    /// # Errors
-    /// As `ask`.
     pub fn survey(&self, caller: &Caller, question: Question) -> Result<Survey> {
         match &self.reach {
             Reach::Here(root) => survey::of(root, &question),
@@ -214,9 +196,6 @@ impl Target {
     }
 
     /// The call that hands an order over.
-    ///
-    /// # Errors
-    /// When the order cannot be written.
     pub fn call(&self, rights: &Rights, caller: &Caller, order: &Order) -> Result<Invocation> {
         match &self.reach {
             Reach::Here(_) => {
@@ -228,9 +207,6 @@ impl Target {
     }
 
     /// How to become root there.
-    ///
-    /// # Errors
-    /// When there is no way, or a password is wanted and nobody may be asked.
     pub fn rights(&self, ask_sudo: bool, caller: &Caller, talk: &dyn Talk) -> Result<Rights> {
         let Reach::There(there) = &self.reach else { return Rights::get() };
         if self.survey.root {
@@ -322,9 +298,6 @@ impl There {
     }
 
     /// Connects again, after a connection was lost.
-    ///
-    /// # Errors
-    /// As `Ssh::connect`.
     pub fn reconnect(&self) -> Result<()> {
         let new = Arc::new(self.connect()?);
         *self.line.lock().unwrap_or_else(PoisonError::into_inner) = new;
@@ -332,9 +305,6 @@ impl There {
     }
 
     /// Acknowledges a run: over a new connection, without sudo. Whether the machine was reached.
-    ///
-    /// # Errors
-    /// When ssh cannot be started.
     pub fn acknowledge(&self, run: &str) -> Result<bool> {
         let words = [self.program.as_str(), VERB, "--acknowledge", run];
         if self.later.get().is_some() {

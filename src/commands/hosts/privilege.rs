@@ -39,9 +39,6 @@ impl Rights {
     }
 
     /// Looks on this machine, and asks for a password where sudo wants one and somebody is there to type it.
-    ///
-    /// # Errors
-    /// When neither is to be had.
     pub fn get() -> Result<Self> {
         if rustix::process::geteuid().is_root() {
             return Ok(Rights::Root);

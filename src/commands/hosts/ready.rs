@@ -16,9 +16,6 @@ pub struct Brings {
 }
 
 /// Looks at a host that was reached, and at what was wrong already: every problem there.
-///
-/// # Errors
-/// Every problem.
 pub fn host(target: &Target, brings: Brings) -> Result<()> {
     let survey = &target.survey;
     let mut problems = Vec::new();

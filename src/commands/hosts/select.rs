@@ -30,9 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Which machines, and how they are reached.
 #[derive(Clone, Debug)]
 pub struct Who {
-    /// Hosts and tags.
     pub words: Vec<Selector>,
-    /// All hosts.
     pub all: bool,
     /// The root directory of this machine.
     pub root: PathBuf,
@@ -44,24 +42,18 @@ pub struct Who {
     pub ask_sudo: bool,
     /// A program for hosts that have none of ours.
     pub host_program: Option<PathBuf>,
-    /// Where sockets may be.
     pub runtime: Option<PathBuf>,
-    /// Who asks.
     pub caller: Caller,
 }
 
 /// The hosts of a deploy.
 pub struct Chosen {
-    /// All of them.
     pub hosts: BTreeSet<HostName>,
     /// Those that were named themselves: that one of them is offline is a failure.
     pub named: BTreeSet<HostName>,
 }
 
 /// The hosts that these words name.
-///
-/// # Errors
-/// When a word names nothing.
 pub fn select(policy: &Policy, words: &[Selector]) -> Result<BTreeSet<HostName>> {
     policy.select(words).map_err(|word| match word {
         Selector::Host(host) => policy.no_host(host),
@@ -80,8 +72,7 @@ pub fn select(policy: &Policy, words: &[Selector]) -> Result<BTreeSet<HostName>>
 impl Who {
     /// Which hosts these are. Without a word: the one that this machine is.
     ///
-    /// # Errors
-    /// When a word names nothing, or this machine is no host.
+    /// Fails when a word names nothing, or this machine is no host.
     pub fn choose(&self, policy: &Policy) -> Result<Chosen> {
         if self.all {
             let hosts = policy.hosts.keys().cloned().collect();
@@ -100,9 +91,6 @@ impl Who {
     }
 
     /// The one host that these words name.
-    ///
-    /// # Errors
-    /// When they name several.
     pub fn choose_one(&self, policy: &Policy) -> Result<HostName> {
         let mut hosts = self.choose(policy)?.hosts;
         match (hosts.pop_first(), hosts.is_empty()) {
@@ -118,17 +106,11 @@ impl Who {
     }
 
     /// The user's ssh, for hosts of this policy.
-    ///
-    /// # Errors
-    /// When there is no place for its sockets.
     pub fn ssh(&self, policy: &Policy) -> Result<Arc<Ssh>> {
         Ssh::new(self.runtime.as_deref(), &policy.hosts).map(Arc::new)
     }
 
     /// One machine. With a root directory that is named, it is that. `root`: as `Target::there`.
-    ///
-    /// # Errors
-    /// As `Target::of`.
     pub fn reach(
         &self,
         policy: &Policy,
@@ -149,7 +131,6 @@ impl Who {
 /// What must hold on a host.
 #[derive(Clone, Copy, Debug)]
 pub struct Needs<'a> {
-    /// Root is needed there.
     pub root: bool,
     /// A system should be brought there.
     pub brings: Option<Brings>,
@@ -162,16 +143,12 @@ pub struct Needs<'a> {
 pub struct Ready {
     /// Its name in the policy.
     pub host: HostName,
-    /// The machine.
     pub target: Target,
     /// How to become root there.
     pub rights: Rights,
 }
 
 /// Reaches all of them, so many at a time. Where a system is brought with root's rights, a deploy that was killed there is ended first.
-///
-/// # Errors
-/// When there is no place for sockets. What is wrong with a host is reported for that host.
 pub fn reach_all(
     policy: &Policy,
     who: &Who,

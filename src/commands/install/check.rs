@@ -24,9 +24,6 @@ pub struct Checked {
 }
 
 /// Checks the whole manifest and the header of every file.
-///
-/// # Errors
-/// Every fault at once.
 pub fn check(manifest: &Path) -> Result<Checked> {
     let loaded = open::load(&Request {
         manifest: manifest.to_owned(),

@@ -17,9 +17,6 @@ use crate::domain::name::SecretName;
 use crate::error::{Error, Result};
 
 /// What is wrong with each secret of a manifest, by name, if anything. `manifest`: where it is, from inside the root.
-///
-/// # Errors
-/// When the manifest or the status cannot be read.
 pub fn compare(root: &Root, manifest: &str) -> Result<BTreeMap<String, Option<String>>> {
     let bytes = root.read(manifest)?.ok_or_else(|| Error::failed(format!("there is no manifest {manifest}")))?;
     let listed = Manifest::parse(&bytes)?;

@@ -29,9 +29,8 @@ pub use crate::commands::install::undo::{clear, undo};
 
 /// Opens everything and puts it in place.
 ///
-/// # Errors
-/// Nothing changed then. Where it is strict any failure is an error; elsewhere a secret that does not open is a failure
-/// in the report.
+/// After an error nothing changed. Where it is strict any failure is an error; elsewhere a secret that does not open is a failure in the
+/// report.
 pub fn run(request: &Request, talk: &Arc<dyn Talk>) -> Result<Report> {
     // A manifest that cannot be read must not even make a lock file.
     let loaded = open::load(request)?;

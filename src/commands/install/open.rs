@@ -35,11 +35,8 @@ const STORE: &str = "/nix/store/";
 
 /// A manifest that was read and checked.
 pub struct Loaded {
-    /// What it says.
     pub manifest: Installable,
-    /// SHA-256 of its bytes.
     pub digest: String,
-    /// Where files are found.
     pub source: Source,
 }
 
@@ -70,7 +67,6 @@ pub struct Opened<'a> {
 
 /// One secret, or one template.
 pub struct Secret<'a> {
-    /// Where it goes.
     pub target: &'a Target,
     /// Its value and all that is needed to place it, or why there is none.
     pub outcome: Result<Ready, Error>,
@@ -78,7 +74,6 @@ pub struct Secret<'a> {
 
 /// A secret that can be placed.
 pub struct Ready {
-    /// Its value.
     pub value: Plaintext,
     /// The serial of the value, if the file has a seal.
     pub serial: Option<u64>,
@@ -103,9 +98,6 @@ impl Secret<'_> {
 
 impl Opened<'_> {
     /// Fails with every failure, but not for what an owner put in the way of his own secret.
-    ///
-    /// # Errors
-    /// When there is one.
     pub fn refuse_failures(&self) -> Result<()> {
         if let Some(keyless) = &self.keyless {
             return Err(keyless.clone());
@@ -122,9 +114,6 @@ impl Opened<'_> {
 }
 
 /// Reads and checks the whole manifest.
-///
-/// # Errors
-/// When it cannot be read, or is not in order.
 pub fn load(request: &Request) -> Result<Loaded> {
     let unreadable = |error: std::io::Error| {
         Error::usage(format!("cannot read the manifest {}", request.manifest.display())).because(error)
@@ -148,9 +137,6 @@ pub fn load(request: &Request) -> Result<Loaded> {
 
 impl Source {
     /// Reads the sealed file of a placement.
-    ///
-    /// # Errors
-    /// Names the secret and the path.
     pub fn read(&self, placement: &Placement) -> Result<Vec<u8>> {
         let mut path = self.base.join(&placement.file);
         if placement.file.starts_with(STORE) {

@@ -19,9 +19,7 @@ use crate::error::{Error, Result};
 
 /// What is put in place, and how.
 pub struct Placing<'a> {
-    /// What was asked for.
     pub request: &'a Request,
-    /// The manifest.
     pub loaded: &'a Loaded,
     /// What was opened of it.
     pub opened: &'a Opened<'a>,
@@ -30,9 +28,6 @@ pub struct Placing<'a> {
 }
 
 /// Makes the next generation of the request's tree and makes it live.
-///
-/// # Errors
-/// Nothing changed then.
 pub fn place(placing: &Placing<'_>, run: &Run, live: Option<u64>, talk: &Arc<dyn Talk>) -> Result<Report> {
     let request = placing.request;
     let tree = request.tree;

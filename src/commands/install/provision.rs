@@ -22,9 +22,6 @@ pub struct Provisioned {
 }
 
 /// Puts a private key in place that was given without its fleet.
-///
-/// # Errors
-/// When it is no key, the root lies in a repository, or another key is there. Nothing is changed then.
 pub fn run(root: &Path, private: &Plaintext) -> Result<Provisioned> {
     let root = Root::open(root)?;
     if let Some(top) = root.path().ancestors().find(|above| above.join(".git").symlink_metadata().is_ok()) {
@@ -35,9 +32,6 @@ pub fn run(root: &Path, private: &Plaintext) -> Result<Provisioned> {
 }
 
 /// Puts a private key in place, whose public half was looked at.
-///
-/// # Errors
-/// When another key is there. Nothing is changed then.
 pub fn place(root: &Root, private: &Plaintext, public: &Recipient) -> Result<Provisioned> {
     Ok(Provisioned {
         placed: host_key::place(root, private, public)?,

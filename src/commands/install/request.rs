@@ -22,7 +22,6 @@ pub struct Request {
     pub root: PathBuf,
     /// Private keys, taken as they are. None: the manifest's, looked for below `root`.
     pub identities: Vec<PathBuf>,
-    /// Which secrets, and where.
     pub tree: Tree,
     /// A directory in memory of the user who runs this: everything is that user's, and nothing is mounted.
     pub user_dir: Option<PathBuf>,
@@ -67,12 +66,10 @@ pub enum Strict {
     WhenLive,
 }
 
-/// What was installed.
 #[derive(Debug)]
 pub struct Report {
     /// The status of the new generation, as it lies in it.
     pub status: Status,
-    /// What failed, each whole.
     pub failures: Vec<Error>,
 }
 
@@ -91,9 +88,6 @@ impl Report {
 }
 
 /// The status of the live generation; none where nothing is installed.
-///
-/// # Errors
-/// When it cannot be read: it is root's.
 pub fn status(root: &Path, tree: Tree) -> Result<Option<Status>> {
     let Some(run) = Run::open(root)? else { return Ok(None) };
     match (run.live(tree)?, run.generations(tree)?) {

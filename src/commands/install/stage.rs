@@ -11,7 +11,6 @@ use crate::commands::install::request::Request;
 use crate::commands::talk::{Event, Talk};
 use crate::error::Result;
 
-/// What would be installed.
 #[derive(Debug, Serialize)]
 pub struct Staged {
     /// The host that the manifest is for.
@@ -22,10 +21,8 @@ pub struct Staged {
     pub unknown_owners: Vec<String>,
 }
 
-/// One secret that opens.
 #[derive(Debug, Serialize)]
 pub struct StagedSecret {
-    /// Its name.
     pub name: String,
     /// The serial of the value; none for a file without a seal.
     pub serial: Option<u64>,
@@ -35,9 +32,6 @@ pub struct StagedSecret {
 
 /// Opens everything in memory. Takes no lock, mounts nothing, writes nothing. Owners must exist where an install comes
 /// before anything that could make them.
-///
-/// # Errors
-/// Every secret that could not be installed, each with its own kind.
 pub fn stage(request: &Request, talk: &Arc<dyn Talk>, owners: Owners) -> Result<Staged> {
     let loaded = open::load(request)?;
     let run = Run::open(&request.root)?;

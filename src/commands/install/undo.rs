@@ -15,8 +15,7 @@ use crate::error::{Error, Kind, Result};
 
 /// Takes back the install that made this generation. What failed after that, the old one being live.
 ///
-/// # Errors
-/// When it is not the live one, or its previous one was not kept; nothing changed then.
+/// Fails when it is not the live one, or its previous one was not kept; nothing changed then.
 pub fn undo(root: &Path, tree: Tree, generation: u64) -> Result<Vec<Error>> {
     let none = || Error::failed(format!("generation {generation} of {} is not live", tree.delivered()));
     let run = Run::open(root)?.ok_or_else(none)?;
@@ -62,9 +61,6 @@ pub fn undo(root: &Path, tree: Tree, generation: u64) -> Result<Vec<Error>> {
 }
 
 /// Takes away what is installed, as if nothing had ever been. Nobody is told: who used it goes too.
-///
-/// # Errors
-/// When some of it stays.
 pub fn clear(root: &Path, tree: Tree) -> Result<()> {
     let Some(run) = Run::open(root)? else { return Ok(()) };
     let _lock = take_lock(&run, "sealift, undoing an install")?;

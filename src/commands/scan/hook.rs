@@ -30,21 +30,15 @@ pub const ENTRY: &str = "\
       pass_filenames: false
 ";
 
-/// What there is now.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// The hook's file.
     pub file: PathBuf,
-    /// Whether anything was changed.
     pub changed: bool,
     /// Whether another hook is called too.
     pub beside: bool,
 }
 
 /// Puts the hook in. `program` is called where no `sealift` is in PATH.
-///
-/// # Errors
-/// When the hooks of this repository are kept outside of it, or the file cannot be written.
 pub fn install(git: &Git, root: &Path, program: &Path) -> Result<Report> {
     let folder = folder(git, root, program)?;
     let file = folder.join("pre-commit");
@@ -88,9 +82,6 @@ pub fn install(git: &Git, root: &Path, program: &Path) -> Result<Report> {
 }
 
 /// Puts the hook in where there is none at all: what is there already is a person's to decide about. None where something is.
-///
-/// # Errors
-/// As `install`.
 pub fn install_new(git: &Git, root: &Path, program: &Path) -> Result<Option<PathBuf>> {
     if folder(git, root, program)?.join("pre-commit").symlink_metadata().is_ok() {
         return Ok(None);
@@ -98,10 +89,6 @@ pub fn install_new(git: &Git, root: &Path, program: &Path) -> Result<Option<Path
     install(git, root, program).map(|report| Some(report.file))
 }
 
-/// Takes the hook away.
-///
-/// # Errors
-/// When the file cannot be written.
 pub fn remove(git: &Git, root: &Path, program: &Path) -> Result<Report> {
     let folder = folder(git, root, program)?;
     let file = folder.join("pre-commit");

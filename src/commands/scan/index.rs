@@ -48,7 +48,6 @@ pub struct KeyAt {
     pub credential: Option<PathBuf>,
 }
 
-/// What was written.
 #[derive(Debug, Serialize)]
 pub struct Written {
     /// Secrets whose values it covers.
@@ -64,9 +63,6 @@ pub struct Written {
 }
 
 /// Writes the index of today's values, and makes its key where there is none.
-///
-/// # Errors
-/// When no identity was found, or the fleet cannot be written.
 pub fn write(session: &mut Session) -> Result<Written> {
     let identities = session.identities()?;
     let (git, journal) = session.lock()?;
@@ -150,9 +146,6 @@ fn public_half(fleet: &Fleet) -> Result<Option<Recipient>> {
 }
 
 /// What is known of the fleet's values by their index; none where there is no index, or its key is not at hand.
-///
-/// # Errors
-/// When a key was named and opens no index, and when the index is damaged.
 pub fn known_by_index(fleet: &Fleet, key: &KeyAt, plugins: &Plugins, ask: &Arc<dyn Ask>) -> Result<Option<Known>> {
     let Some(text) = read(fleet)? else {
         return match key.named {
@@ -205,9 +198,6 @@ fn at_hand(sealed: &Sealed, at: &KeyAt, plugins: &Plugins, ask: &Arc<dyn Ask>) -
 }
 
 /// What `check` finds: an index that does not know all values, or that the key of today does not open.
-///
-/// # Errors
-/// When the index is damaged.
 pub fn findings(fleet: &Fleet, inventory: &Inventory) -> Result<Vec<Finding>> {
     let Some(text) = read(fleet)? else { return Ok(Vec::new()) };
     let sealed = Sealed::parse(&text)?;

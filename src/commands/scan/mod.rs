@@ -40,7 +40,6 @@ pub use crate::commands::scan::values::{Known, known};
 /// How often it is told how much was looked at.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Where to look.
 #[derive(Clone, Debug)]
 pub enum Where {
     /// The work tree and the index.
@@ -53,12 +52,10 @@ pub enum Where {
     Store(Which),
 }
 
-/// What was found.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
     /// How many files, objects and links were looked at.
     pub files: u64,
-    /// How many bytes.
     pub bytes: u64,
     /// How many of the fleet's values were looked for; none where neither an identity nor the key of their index was at
     /// hand.
@@ -98,8 +95,7 @@ impl Report {
 
 /// Looks.
 ///
-/// # Errors
-/// When looking itself fails; what is found, and what cannot be looked at, is in the report.
+/// Fails when looking itself fails; what is found, and what cannot be looked at, is in the report.
 pub fn run(
     root: &Path,
     policy: Option<&Policy>,
@@ -165,9 +161,6 @@ pub fn staged_problems(git: &Git, policy: &Policy) -> Vec<Error> {
 
 /// The report of a commit on a branch that has no fleet in this directory; none where the branch has one, at least in the
 /// index.
-///
-/// # Errors
-/// When git fails.
 pub fn without_a_fleet(git: &Git, directory: &Path) -> Result<Option<Report>> {
     let file = git.relative(&directory.join(FILE))?;
     if git.objects(&[format!(":{file}")])?.iter().any(Option::is_some) {
@@ -203,9 +196,6 @@ fn git(root: &Path) -> Result<Git> {
 }
 
 /// Looks at these store paths: for `deploy`, before they are copied to a host.
-///
-/// # Errors
-/// When a path cannot be listed.
 pub fn of_store_paths(policy: &Policy, known: Known, paths: &[String], talk: &dyn Talk) -> Result<Report> {
     let (engine, names, mut report, unopened) = prepared(known);
     let out = watched(&engine, Some(talk), || store::paths(&engine, paths))?;

@@ -19,17 +19,14 @@ const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
 /// A finding before it is told.
 pub struct Raw {
-    /// The file.
     pub path: Vec<u8>,
     /// What in the path itself must not be shown.
     pub hidden: Vec<std::ops::Range<usize>>,
-    /// Where it is.
     pub place: Place,
     /// What is inside the file.
     pub member: Option<String>,
     /// The object of git that it is in.
     pub object: Option<String>,
-    /// What was found.
     pub hit: Hit,
 }
 
@@ -50,33 +47,26 @@ impl Raw {
 /// Something that could not be looked at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Blind {
-    /// What.
     pub path: String,
-    /// Why.
     pub why: String,
 }
 
-/// What was seen.
 #[derive(Default)]
 pub struct Out {
     /// How many files, objects and links.
     pub files: u64,
-    /// How many bytes.
     pub bytes: u64,
-    /// Findings.
     pub raw: Vec<Raw>,
     /// How many more there are.
     pub more: usize,
     /// How many a remark allows.
     pub allowed: usize,
-    /// Remarks in files.
     pub remarks: Vec<(Vec<u8>, Remark)>,
     /// What could not be looked at, and why.
     pub blind: Vec<(Vec<u8>, String)>,
 }
 
 impl Out {
-    /// Adds what others saw.
     pub fn add(&mut self, other: Out) {
         let Out { files, bytes, raw, more, allowed, remarks, blind } = other;
         self.files += files;
@@ -89,21 +79,17 @@ impl Out {
     }
 }
 
-/// One pair of eyes.
 pub struct Scanner<'e> {
     engine: &'e Engine,
     buffer: Vec<u8>,
     /// How much more may be unpacked of the file that is looked at.
     left: u64,
-    /// What it saw.
     pub out: Out,
 }
 
 /// What is looked at, and how it is reported.
 pub struct Subjected<'a> {
-    /// Its path.
     pub path: &'a [u8],
-    /// Where it is.
     pub place: Place,
     /// Its object, where git has one.
     pub object: Option<&'a str>,
@@ -120,7 +106,6 @@ impl Subjected<'_> {
 }
 
 impl<'e> Scanner<'e> {
-    /// Opens them.
     pub fn new(engine: &'e Engine) -> Self {
         Self { engine, buffer: Vec::new(), left: 0, out: Out::default() }
     }

@@ -10,7 +10,6 @@ use crate::commands::scan::tree::staged_contents;
 use crate::domain::scan::{Engine, Place};
 use crate::error::Result;
 
-/// Looks at it.
 pub fn look(git: &Git, engine: &Engine) -> Result<Out> {
     // Before the first commit everything is new.
     let before = if git.has_head()? {

@@ -13,7 +13,6 @@ use crate::error::{Error, Result};
 /// Which paths of the store.
 #[derive(Clone, Debug)]
 pub struct Which {
-    /// Whose closure.
     pub system: String,
     /// Also those that a cache made and signed.
     pub full: bool,
@@ -30,9 +29,6 @@ pub fn look(engine: &Engine, which: &Which) -> Result<(Out, usize)> {
 }
 
 /// Looks at every file of these store paths. For `deploy` too, before anything is copied.
-///
-/// # Errors
-/// When a path cannot be listed.
 pub fn paths(engine: &Engine, wanted: &[String]) -> Result<Out> {
     let seen = parallel::map(wanted, |path| one(engine, path));
     let mut out = Out::default();

@@ -16,7 +16,6 @@ use crate::error::{Error, Kind, Result};
 /// How many paths a thread takes at a time.
 const BATCH: usize = 32;
 
-/// Looks at both.
 pub fn look(git: &Git, engine: &Engine) -> Result<Out> {
     let opener = Opener::new(&git.top)?;
     let (send, receive) = mpsc::sync_channel::<Vec<Vec<u8>>>(64);

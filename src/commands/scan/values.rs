@@ -28,8 +28,7 @@ pub struct Known {
 
 /// Opens every sealed file of the fleet, to look for its value.
 ///
-/// # Errors
-/// When the fleet's files cannot be listed; one that does not open is in the result.
+/// Fails when the fleet's files cannot be listed; one that does not open is in the result.
 pub fn known(fleet: &Fleet, identities: &Identities) -> Result<Known> {
     let files: Vec<FileName> = fleet.inventory()?.files.into_keys().collect();
     let (gathered, known) = gather(fleet, &files, identities);

@@ -21,7 +21,6 @@ use crate::error::{Error, Result};
 pub struct Request {
     /// The secret, or one host's file of it.
     pub file: FileName,
-    /// The editor.
     pub editor: Editor,
     /// Where it may be edited.
     pub around: Surroundings,
@@ -31,17 +30,12 @@ pub struct Request {
     pub limit: usize,
 }
 
-/// What came of it.
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// The file as it is sealed now; none where nothing was changed.
     pub sealed: Option<Sealed>,
 }
 
-/// Edits one value.
-///
-/// # Errors
-/// When it does not open, the editor fails, or what comes back cannot be sealed. The sealed file stays as it was then.
 pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     let (name, host) = find(&session.fleet.policy, &request.file).ok_or_else(|| unknown(session, &request.file))?;
     let secret = &session.fleet.policy.secrets[name.as_str()];

@@ -23,11 +23,9 @@ use crate::error::{Error, Result};
 /// One sealed file, or one that is to be.
 #[derive(Debug, Serialize)]
 pub struct Row {
-    /// The file's name.
     pub file: FileName,
     /// The secret whose value it holds.
     pub secret: String,
-    /// How it stands.
     pub state: State,
     /// Which value it holds; none: not known.
     pub serial: Option<u64>,
@@ -56,7 +54,6 @@ pub struct Row {
     pub selectors: Vec<String>,
     /// Where it is found on a host.
     pub path: String,
-    /// For people.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub description: String,
 }
@@ -78,9 +75,6 @@ pub enum State {
 }
 
 /// Every file that the policy asks for; where hosts are named, every one that one of them should read.
-///
-/// # Errors
-/// When `secrets/` cannot be read, or a word names no host.
 pub fn list(session: &Session, words: &[Selector]) -> Result<Vec<Row>> {
     let inventory = session.fleet.inventory()?;
     let policy = &session.fleet.policy;
@@ -136,10 +130,8 @@ fn row(wanted: &Wanted<'_>, standing: &Standing, seal: Option<&Seal>, today: Dat
     }
 }
 
-/// Secrets × hosts.
 #[derive(Debug, Serialize)]
 pub struct Matrix {
-    /// The columns.
     pub hosts: Vec<HostName>,
     /// The rows: a file, and a cell for each host.
     pub rows: Vec<(FileName, Vec<Cell>)>,
@@ -152,7 +144,6 @@ pub struct Matrix {
     pub own: BTreeMap<FileName, (SecretName, HostName)>,
 }
 
-/// Secrets × tags.
 #[derive(Debug, Serialize)]
 pub struct ByTag {
     /// The columns: `@tags`, then the hosts without one.
@@ -161,7 +152,6 @@ pub struct ByTag {
     pub rows: Vec<(FileName, Vec<Cell>)>,
     /// As of the matrix by hosts.
     pub selectors: BTreeMap<FileName, Vec<String>>,
-    /// The same.
     pub left_out: usize,
 }
 
@@ -185,9 +175,6 @@ pub enum Cell {
 
 /// The matrix of a fleet, by the seals and the policy. Where hosts are named, of these, and of the files that have to do with
 /// them.
-///
-/// # Errors
-/// When `secrets/` cannot be read, or a word names no host.
 pub fn matrix(session: &Session, words: &[Selector]) -> Result<Matrix> {
     let inventory = session.fleet.inventory()?;
     let policy = &session.fleet.policy;
@@ -261,7 +248,6 @@ fn together(cells: impl Iterator<Item = Cell>) -> Cell {
 /// Who can read a file now, and who else ever could read the value that it holds.
 #[derive(Debug, Serialize)]
 pub struct Readers {
-    /// The file.
     pub file: FileName,
     /// Who can open it, by its seal.
     pub now: Vec<String>,
@@ -281,9 +267,6 @@ pub struct Drift {
 }
 
 /// The readers of a secret's files.
-///
-/// # Errors
-/// When there is no such secret, or its file has no seal to read.
 pub fn readers(session: &Session, name: &FileName) -> Result<Vec<Readers>> {
     let policy = &session.fleet.policy;
     let inventory = session.fleet.inventory()?;
@@ -333,9 +316,7 @@ fn silent(wanted: &Wanted<'_>, standing: &Standing) -> Error {
 /// What a host can read now, and which present values it could ever read.
 #[derive(Debug, Serialize)]
 pub struct Knowledge {
-    /// The host.
     pub host: HostName,
-    /// Whether it was removed.
     pub retired: bool,
     /// The files that it can open.
     pub reads: Vec<FileName>,
@@ -344,9 +325,6 @@ pub struct Knowledge {
 }
 
 /// What a host, present or removed, can read or knows.
-///
-/// # Errors
-/// When there is no such host.
 pub fn knowledge(session: &Session, host: &HostName) -> Result<Knowledge> {
     let keys = keys_of(&session.fleet.policy, host)?;
     let inventory = session.fleet.inventory()?;

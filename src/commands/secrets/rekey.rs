@@ -34,7 +34,6 @@ pub struct Request {
     pub adopt: Vec<FileName>,
     /// Whose access may be taken away.
     pub remove: BTreeSet<String>,
-    /// Ask nothing.
     pub yes: bool,
     /// Only say what would be done.
     pub dry_run: bool,
@@ -43,7 +42,6 @@ pub struct Request {
 /// What was done, or would be.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    /// The files that changed.
     pub changed: Vec<Changed>,
     /// How many were up to date and stayed as they are, byte for byte.
     pub unchanged: usize,
@@ -54,16 +52,13 @@ pub struct Report {
     pub first_values: Vec<String>,
     /// Files without a seal that nobody asked to adopt, and what that would do.
     pub unsealed: Vec<Changed>,
-    /// Whether nothing was written.
     pub dry_run: bool,
 }
 
 /// One file that was re-encrypted.
 #[derive(Debug, Serialize)]
 pub struct Changed {
-    /// Its name.
     pub file: FileName,
-    /// Why.
     pub why: Why,
     /// Who gains and who loses access.
     #[serde(flatten)]
@@ -75,8 +70,7 @@ pub struct Changed {
 
 /// Brings the files up to date.
 ///
-/// # Errors
-/// When one of them cannot be opened, or somebody would lose access whom nobody named; nothing is changed then.
+/// Fails when one of them cannot be opened, or somebody would lose access whom nobody named; nothing is changed then.
 pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     // Who only looks takes nothing, and finishes nothing.
     let held = if request.dry_run { None } else { Some(session.lock()?) };
@@ -132,7 +126,6 @@ impl Report {
 pub struct Terms<'a> {
     /// Whose access may be taken away, by their words.
     pub remove: BTreeSet<String>,
-    /// Ask nothing.
     pub yes: bool,
     /// The host that all of it is about: that it gains or loses is what was asked for.
     pub of: Option<&'a HostName>,
@@ -142,9 +135,6 @@ pub struct Terms<'a> {
 
 /// Goes on only if a person wants what becomes of the readers: whoever loses access was named, or the person says yes at
 /// the terminal, where whoever gains access is asked for too.
-///
-/// # Errors
-/// `Failed`, naming everybody who would lose access.
 pub fn agree(session: &Session, past: &Past, accesses: &[(FileName, Access)], terms: &Terms<'_>) -> Result<()> {
     let meant = |reader: &Reader| match reader {
         Reader::Known(Holder::Host(host) | Holder::Retired(host)) => terms.of == Some(host),
@@ -206,7 +196,6 @@ pub fn agree(session: &Session, past: &Past, accesses: &[(FileName, Access)], te
 
 /// Stops where somebody whose access is to be taken loses none: whoever names a reader believes that it is gone afterwards.
 ///
-/// # Errors
 /// `Usage`, with what each reads, and who could be named.
 fn refuse_idle(policy: &Policy, plan: &Plan<'_>, remove: &BTreeSet<String>) -> Result<()> {
     let losers = |plans: &[Reseal<'_>]| -> BTreeSet<String> {
@@ -266,7 +255,6 @@ fn merge(session: &Session, past: &Past, file: &FileName, reader: &Reader) -> Op
 /// Stops unless every file that is to be adopted can be what its name says: anyone who can write the repository could put the
 /// file of another secret there, and have its value sealed to the readers of this one.
 ///
-/// # Errors
 /// `Integrity` where something speaks against one; `Blind` where the history is cut, so that nobody can tell.
 fn vouch(session: &Session, plan: &Plan<'_>, inventory: &Inventory) -> Result<()> {
     let adopted: Vec<&Reseal<'_>> = plan.reseal.iter().filter(|reseal| reseal.why == Why::Unsealed).collect();
@@ -336,9 +324,6 @@ fn chosen(session: &Session, names: &[FileName]) -> Result<Option<BTreeSet<FileN
 }
 
 /// Stops before anything is opened when a file is not one that could be.
-///
-/// # Errors
-/// `Integrity`, naming each.
 pub fn refuse_broken(plan: &Plan<'_>) -> Result<()> {
     if plan.broken.is_empty() {
         return Ok(());
@@ -350,9 +335,6 @@ pub fn refuse_broken(plan: &Plan<'_>) -> Result<()> {
 }
 
 /// Opens files and seals them again for the policy's readers, each re-opened and compared, into a change of the fleet.
-///
-/// # Errors
-/// Names every file that failed.
 pub fn reseal(session: &Session, work: &[Reseal<'_>], inventory: &Inventory, changes: &mut Changes) -> Result<()> {
     if work.is_empty() {
         return Ok(());
@@ -404,9 +386,6 @@ fn one(
 }
 
 /// The same value, sealed to the readers of the policy.
-///
-/// # Errors
-/// When it does not open, or is not the file that was planned for.
 pub fn anew(
     session: &Session,
     reseal: &Reseal<'_>,

@@ -14,7 +14,6 @@ use crate::domain::policy::edit::{Edit, public_path};
 use crate::domain::secret::seal::Seal;
 use crate::error::{Error, Result};
 
-/// What was renamed.
 #[derive(Debug, Serialize)]
 pub struct Moved {
     /// The files, by their former and their new names.
@@ -22,9 +21,6 @@ pub struct Moved {
 }
 
 /// Gives a secret another name.
-///
-/// # Errors
-/// When there is no such secret, the new name is taken, or a file cannot be opened. Nothing is changed then.
 pub fn mv(session: &mut Session, old: &SecretName, new: &SecretName) -> Result<Moved> {
     let (git, journal) = session.lock()?;
     let policy = &session.fleet.policy;
@@ -84,19 +80,14 @@ pub fn unadopted(file: &FileName) -> Error {
     ))
 }
 
-/// What is removed.
 #[derive(Debug, Serialize)]
 pub struct Removed {
-    /// The files.
     pub files: Vec<FileName>,
     /// Whether a declaration went too.
     pub declared: bool,
 }
 
 /// Removes a secret's declaration and files, or a file that no secret asks for.
-///
-/// # Errors
-/// When there is neither, or it was declined.
 pub fn rm(session: &mut Session, name: &FileName, yes: bool) -> Result<Removed> {
     let (git, journal) = session.lock()?;
     let policy = &session.fleet.policy;

@@ -19,9 +19,7 @@ use crate::domain::policy::{Policy, Wanted};
 use crate::domain::secret::age_header;
 use crate::error::{Error, Kind, Result};
 
-/// What to rotate.
 pub struct Request {
-    /// These secrets or files.
     pub names: Vec<FileName>,
     /// And everything whose present value this host could ever read.
     pub exposed_to: Option<HostName>,
@@ -33,7 +31,6 @@ pub struct Request {
     pub expires: Option<Expiry>,
 }
 
-/// When a value expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
     /// On this day.
@@ -53,7 +50,6 @@ impl FromStr for Expiry {
     }
 }
 
-/// What was rotated.
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// The files with a new value.
@@ -75,8 +71,7 @@ impl Report {
 
 /// Gives new values: made ones by themselves, the others asked for.
 ///
-/// # Errors
-/// When a name means nothing, or nothing can be written.
+/// Fails when a name means nothing, or nothing can be written.
 pub fn run(session: &mut Session, request: Request) -> Result<Report> {
     if let Some(Expiry::On(end)) = request.expires.filter(|next| !is_ahead(*next, session.today)) {
         return Err(Error::usage(format!("--expires {end} is past")).help("give a day after today, or `never`"));

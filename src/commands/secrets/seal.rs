@@ -54,20 +54,14 @@ pub struct Request {
     pub limit: usize,
 }
 
-/// What was sealed.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// The files, in order.
     pub sealed: Vec<Sealed>,
     /// Whether the secret was declared by this.
     pub declared: bool,
 }
 
 /// Seals one value, or one for each host.
-///
-/// # Errors
-/// When the secret is new and no hosts are given, a value is there and is not to be replaced, the value does not have its
-/// shape, or the fleet cannot be written.
 pub fn run(session: &mut Session, mut request: Request) -> Result<Report> {
     let (git, journal) = session.lock()?;
     let mut changes = Changes::default();
@@ -297,8 +291,7 @@ fn values(session: &Session, source: Source, wanted: &[Wanted<'_>], limit: usize
 
 /// Holds a value against its shape. Changes it only when asked to, and says so.
 ///
-/// # Errors
-/// When it does not fit; the help names what would fix it.
+/// Fails when it does not fit; the help names what would fix it.
 pub fn fitting(value: Plaintext, shape: &Shape, fix: bool, session: &Session) -> Result<Plaintext> {
     let Err(misfit) = value.expose(|bytes| shape.check(bytes)) else { return Ok(value) };
     let refused = Error::failed(format!("the value is not of the shape {shape}: {}", misfit.what));

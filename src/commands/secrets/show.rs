@@ -6,10 +6,6 @@ use crate::domain::name::{FileName, nearest};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Result};
 
-/// Opens one sealed file.
-///
-/// # Errors
-/// When there is no such file, or it does not open.
 pub fn run(session: &Session, file: &FileName) -> Result<Plaintext> {
     let bytes = session.fleet.sealed(file)?.ok_or_else(|| unknown(session, file))?;
     let identities = session.identities()?;

@@ -25,7 +25,6 @@ pub enum Action {
 }
 
 impl Action {
-    /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Action::Build => "build",
@@ -43,7 +42,6 @@ impl fmt::Display for Action {
     }
 }
 
-/// How a deploy ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
@@ -88,7 +86,6 @@ impl Outcome {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Carried {
-    /// Its name.
     pub name: String,
     /// The serial of its value; none where the file has no seal.
     pub serial: Option<u64>,
@@ -125,9 +122,7 @@ pub enum Change {
 /// A secret that does not stay as it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SecretChange {
-    /// Its name.
     pub name: String,
-    /// What becomes of it.
     pub change: Change,
     /// The serial of the value that is there now.
     pub from: Option<u64>,
@@ -200,7 +195,6 @@ pub type Commands = BTreeMap<String, Vec<String>>;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Facts {
-    /// The version of NixOS.
     pub version: String,
     /// The version of its kernel.
     pub kernel: String,
@@ -256,7 +250,6 @@ impl Reboot {
 /// Units that differ between two systems.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitChanges {
-    /// New ones.
     pub added: Vec<String>,
     /// Those whose file is another; they may be restarted.
     pub changed: Vec<String>,
@@ -394,9 +387,6 @@ impl Switched {
 
     /// Whether the system counts as active. `before`: the units that were failing before it was activated; none where nobody
     /// can tell. What failed and is not among them is new, and so is what nobody named. What people should know of it even so.
-    ///
-    /// # Errors
-    /// Why it does not, for people.
     pub fn judge(&self, before: Option<&BTreeSet<String>>) -> Result<Vec<String>, String> {
         let Failing { units, users, unreached } = match self {
             Switched::Done => return Ok(Vec::new()),

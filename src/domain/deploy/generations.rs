@@ -12,16 +12,13 @@ use crate::domain::deploy::home::State;
 pub struct Generations {
     /// The version of this form: 1.
     pub version: u32,
-    /// The machine's root directory.
     pub root: PathBuf,
-    /// The generations, newest first.
     pub generations: Vec<Generation>,
     /// The homes of home-manager that are no part of the system, each with its own generations.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub homes: Vec<State>,
 }
 
-/// One generation.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Generation {
@@ -31,22 +28,18 @@ pub struct Generation {
     pub date: Option<String>,
     /// Its system; none where that is not in the store any more.
     pub system: Option<String>,
-    /// The version of NixOS.
     pub nixos_version: Option<String>,
     /// The version of its kernel.
     pub kernel: Option<String>,
     /// Whether it is what the profile says, and boots next.
     pub current: bool,
-    /// Whether it runs.
     pub running: bool,
     /// Which specialisation of it runs, if one does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub specialisation: Option<String>,
-    /// Whether it was booted.
     pub booted: bool,
     /// Whether it delivers its secrets by a unit of its own. If not, they last only until the next reboot.
     pub unit: bool,
-    /// Its secrets, by name.
     pub secrets: Vec<Secret>,
     /// Secrets of which it would bring back an older value than the newest generation has.
     pub revives: Vec<String>,
@@ -57,7 +50,6 @@ pub struct Generation {
 /// One secret of a generation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Secret {
-    /// Its name.
     pub name: String,
     /// The serial of its value; none where the file has no seal.
     pub serial: Option<u64>,

@@ -8,7 +8,6 @@ use crate::domain::name::UnixName;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Home {
-    /// Whose.
     pub user: UnixName,
     /// The store path of its activation package.
     pub package: String,
@@ -21,11 +20,9 @@ pub struct Home {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
-    /// Whose.
     pub user: UnixName,
     /// The one that is active; none where there is none, or anyone who looks may not see it.
     pub former: Option<String>,
-    /// The one that comes.
     pub package: String,
     /// Why it is left as it is; none: it is switched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,13 +44,11 @@ impl Change {
 /// What a user has of home-manager, from the user's own profile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// Whose.
     pub user: UnixName,
     /// The store path of what is active.
     pub active: Option<String>,
     /// The current generation of the profile.
     pub generation: Option<u64>,
-    /// All generations, oldest first.
     pub generations: Vec<Generation>,
 }
 

@@ -25,15 +25,11 @@ pub struct Question {
 pub struct Survey {
     /// The version of sealift there.
     pub program: String,
-    /// The machine's own name.
     pub host_name: String,
     /// What its programs run on, as Nix names it: `x86_64-linux`.
     pub platform: String,
-    /// Whether it is NixOS.
     pub nixos: bool,
-    /// Who is logged in.
     pub user: String,
-    /// Whether that is root.
     pub root: bool,
     /// The public host keys that it has, as `type base64`.
     pub keys: Vec<String>,
@@ -63,7 +59,6 @@ pub struct Survey {
     /// How large each of those is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub coming_sizes: Vec<u64>,
-    /// Free bytes, by place.
     pub free: BTreeMap<String, u64>,
     /// Which deploy is at work, as far as the caller may know.
     pub busy: Option<String>,
@@ -80,10 +75,8 @@ pub struct Survey {
     pub homes: Vec<State>,
 }
 
-/// A specialisation that runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Specialisation {
-    /// Its name.
     pub name: String,
     /// The store path of the system that it is one of.
     pub of: String,
@@ -93,7 +86,6 @@ pub struct Specialisation {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Seen {
-    /// Its store path.
     pub system: String,
     /// What it says of itself.
     pub facts: Facts,
@@ -129,7 +121,6 @@ pub struct Trust {
 pub struct Record {
     /// The version of its form.
     pub version: u32,
-    /// Names the run.
     pub run: String,
     /// Who asked: `user@machine`.
     pub who: String,
@@ -149,7 +140,6 @@ pub struct Record {
     /// The store paths of the homes that were to come with it, by user.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub homes: BTreeMap<UnixName, String>,
-    /// How it ended.
     pub outcome: Outcome,
     /// The current generation of the profile after it.
     pub generation: Option<u64>,

@@ -14,16 +14,13 @@ const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
 /// A store path of a closure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Where it is.
     pub path: String,
     /// How large it is; none where that is not known.
     pub size: Option<u64>,
 }
 
-/// A package that differs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PackageChange {
-    /// Its name.
     pub name: String,
     /// Its versions before; empty: it was not there. A version may be an empty text.
     pub before: Vec<String>,
@@ -39,14 +36,11 @@ pub struct PackageChange {
 pub struct Sizes {
     /// The former one, in bytes.
     pub before: u64,
-    /// The one that comes.
     pub after: u64,
 }
 
-/// What differs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
-    /// The packages.
     pub changes: Vec<PackageChange>,
     /// How large both closures are, where that is known.
     pub closure: Option<Sizes>,
@@ -115,7 +109,6 @@ impl PackageChange {
         (self.bytes.unsigned_abs() >= 1 << 10).then(|| signed(self.bytes))
     }
 
-    /// As one line.
     pub fn line(&self) -> String {
         let told: Vec<String> = [self.versions(), self.grows()].into_iter().flatten().collect();
         format!("{}: {}", self.name, told.join(", "))
@@ -166,7 +159,6 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// A difference of sizes.
 pub fn signed(bytes: i64) -> String {
     format!("{}{}", if bytes < 0 { '-' } else { '+' }, size(bytes.unsigned_abs()))
 }

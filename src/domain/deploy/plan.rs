@@ -21,7 +21,6 @@ pub const VERSION: u32 = 1;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Campaign {
-    /// 1.
     pub version: u32,
     /// Names it, also on the hosts.
     pub run: String,
@@ -29,11 +28,9 @@ pub struct Campaign {
     pub planned: String,
     /// The commit that the systems were built from.
     pub commit: Option<String>,
-    /// How far it goes.
     pub action: Action,
     /// The host that goes first.
     pub canary: Option<HostName>,
-    /// The hosts.
     pub hosts: BTreeMap<HostName, Item>,
 }
 
@@ -41,14 +38,12 @@ pub struct Campaign {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Item {
-    /// What will differ there.
     pub plan: Plan,
     /// Store path of a manifest with its sealed files, for a system that carries none.
     pub bundle: Option<String>,
     /// Whether the system was built on the host itself, and is in its store alone.
     #[serde(default)]
     pub there: bool,
-    /// How far it is.
     #[serde(default)]
     pub state: State,
 }
@@ -57,7 +52,6 @@ pub struct Item {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
-    /// Not begun.
     #[default]
     Pending,
     /// The host has its order.
@@ -86,11 +80,8 @@ impl Campaign {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// The host.
     pub host: Option<HostName>,
-    /// How far it goes.
     pub action: Action,
-    /// The system that comes.
     pub system: String,
     /// What becomes of the specialisation that runs; none where none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,11 +128,9 @@ pub struct Plan {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kept {
-    /// Its name.
     pub name: String,
     /// The one of this name in the system that comes, which is activated; none: the system itself is.
     pub system: Option<String>,
-    /// Why it is left.
     pub left: Option<String>,
 }
 

@@ -26,17 +26,14 @@ pub const LONGEST: u64 = 3600;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
-    /// 1.
     pub version: u32,
     /// Names this run, also its log and result on the host.
     pub run: String,
     /// Who asked for it: `user@machine`.
     pub who: String,
-    /// The machine's root directory.
     pub root: PathBuf,
     /// The host's name in the policy, where it is known.
     pub host: Option<HostName>,
-    /// The work.
     pub work: Work,
 }
 
@@ -46,7 +43,6 @@ pub fn is_run(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(plain) && text != "journal"
 }
 
-/// The kinds of work.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Work {
@@ -70,7 +66,6 @@ pub enum Work {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Switch {
-    /// How far to go.
     pub action: Action,
     /// The system's store path: the very one that was shown.
     pub system: String,
@@ -86,7 +81,6 @@ pub struct Switch {
     pub checks: Vec<Look>,
     /// For how many seconds a check that got worse may recover.
     pub settle: u64,
-    /// Which program activates.
     pub engine: Engine,
     /// The commit that the system was built from.
     pub commit: Option<String>,
@@ -125,7 +119,6 @@ pub enum Profile {
 pub struct Look {
     /// Its name in the policy.
     pub name: String,
-    /// What is looked at.
     pub probe: Probe,
 }
 
@@ -189,7 +182,6 @@ pub struct Verified {
 /// What the work came to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Verdict {
-    /// How it ended.
     pub outcome: Outcome,
     /// The generation of the system profile that is current now.
     pub generation: Option<u64>,
@@ -215,7 +207,6 @@ pub struct Failure {
     code: u8,
     /// What went wrong.
     message: String,
-    /// The causes, outermost first.
     #[serde(default)]
     causes: Vec<String>,
     /// What to do about it.

@@ -15,7 +15,6 @@ const LEAST: u64 = 32 << 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Machine {
-    /// What /etc/nixos is.
     pub etc_nixos: EtcNixos,
     /// Its clock: seconds since 1970.
     pub clock: i64,
@@ -35,11 +34,9 @@ pub struct Machine {
     pub failed: Option<BTreeSet<String>>,
 }
 
-/// What /etc/nixos is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EtcNixos {
-    /// Nothing.
     #[default]
     Missing,
     /// A link.
@@ -63,16 +60,13 @@ pub enum EtcNixos {
 /// A place that memory is written out to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Swap {
-    /// Its path.
     pub path: String,
     /// Whether what is written there is encrypted, or stays in memory; none where that is unknown.
     pub encrypted: Option<bool>,
 }
 
-/// A boot partition.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Boot {
-    /// Where it is mounted.
     pub path: String,
     /// How many bytes are free.
     pub free: u64,
@@ -82,9 +76,7 @@ pub struct Boot {
 
 /// A machine, and what it is held against.
 pub struct Against<'a> {
-    /// The machine.
     pub machine: &'a Machine,
-    /// Its name.
     pub name: &'a str,
     /// The keys that the policy pins for it; none where it is no host of the fleet.
     pub pins: Option<&'a [String]>,

@@ -12,13 +12,11 @@ use crate::domain::level::Level;
 /// A fault that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// How bad.
     pub level: Level,
     /// The rule that found it.
     pub rule: &'static str,
     /// The path or name that it is about.
     pub about: String,
-    /// What is wrong.
     pub what: String,
     /// What to do about it.
     #[serde(rename = "mend")]

@@ -5,7 +5,6 @@ use crate::domain::doctor::{Fault, Fix, judged};
 /// What is known of a repository.
 #[derive(Clone, Debug, Default)]
 pub struct Repository {
-    /// Where it is.
     pub top: String,
     /// Files that git does not track.
     pub untracked: Vec<String>,
@@ -26,7 +25,6 @@ pub struct Left {
     pub path: String,
     /// Whether what it leads to is gone.
     pub dangling: bool,
-    /// Whether it is root's.
     pub of_root: bool,
 }
 

@@ -8,7 +8,6 @@ use crate::domain::doctor::{Fault, judged};
 pub struct Text<'a> {
     /// Its path from the top of the repository.
     pub path: &'a str,
-    /// What it holds.
     pub text: &'a str,
     /// Whether the flake has home configurations of its own.
     pub has_home_configurations: bool,

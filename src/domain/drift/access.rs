@@ -22,7 +22,6 @@ pub enum Reader {
 }
 
 impl Reader {
-    /// Who has a key.
     pub fn of(key: &Fingerprint, holders: &BTreeMap<Fingerprint, Holder>) -> Self {
         holders.get(key).map_or(Self::Unknown(*key), |holder| Self::Known(holder.clone()))
     }
@@ -138,7 +137,6 @@ impl Access {
         (access, past)
     }
 
-    /// Whether nothing changes.
     pub fn is_none(&self) -> bool {
         self.gains.is_empty() && self.may_gain.is_empty() && self.loses.is_empty() && self.unknown.is_empty()
     }

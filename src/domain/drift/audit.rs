@@ -68,16 +68,12 @@ pub enum Rule {
     IndexBehind,
 }
 
-/// One finding.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
-    /// How much it weighs.
     pub level: Level,
-    /// What kind it is.
     pub rule: Rule,
     /// The path or name it is about.
     pub about: String,
-    /// What is wrong.
     pub what: String,
     /// What to do about it.
     #[serde(rename = "mend")]
@@ -88,7 +84,6 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A finding that counts.
     pub fn error(rule: Rule, about: impl Into<String>, what: impl Into<String>, help: impl Into<String>) -> Self {
         let (about, what, help) = (about.into(), what.into(), help.into());
         Self { level: Level::Error, rule, about, what, help, access: Access::default() }

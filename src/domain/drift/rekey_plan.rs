@@ -16,7 +16,6 @@ use crate::domain::secret::recipient::Fingerprint;
 /// Which files a plan is for.
 #[derive(Debug, Default)]
 pub struct Scope {
-    /// Only these; none: all.
     pub only: Option<BTreeSet<FileName>>,
     /// Files that are up to date, too.
     pub all: bool,
@@ -44,13 +43,11 @@ pub struct Plan<'a> {
 pub struct Reseal<'a> {
     /// The file and its declared readers.
     pub wanted: Wanted<'a>,
-    /// Why.
     pub why: Why,
     /// Who gains and who loses access by it.
     pub access: Access,
     /// The keys that its new seal lists as past readers, where it had no seal that tells them.
     pub past: BTreeSet<Fingerprint>,
-    /// Which file it was.
     pub mac: Mac,
 }
 

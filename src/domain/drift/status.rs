@@ -11,7 +11,6 @@ use crate::domain::secret::inventory::Found;
 use crate::domain::secret::recipient::{Fingerprint, Recipient};
 use crate::domain::secret::seal::Seal;
 
-/// How a file stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// There is none.
@@ -58,9 +57,6 @@ impl Standing {
 }
 
 /// The seal of the file of this name, if nothing speaks against it.
-///
-/// # Errors
-/// How the file stands instead.
 pub fn credible<'a>(
     file: &FileName,
     found: Option<&'a Found>,

@@ -14,7 +14,6 @@ pub const VERSION: u32 = 1;
 /// The name of a generation's status in its directory. No secret's name begins with a dot.
 pub const STATUS: &str = ".status.json";
 
-/// Where secrets are delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tree {
     /// `/run/sealift`: anybody who is let through to a file of his own.
@@ -72,7 +71,6 @@ pub fn number(name: &str) -> Option<u64> {
 /// The status of one generation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
-    /// 1.
     pub version: u32,
     /// The host that the manifest is for.
     pub host: String,
@@ -82,9 +80,7 @@ pub struct Status {
     pub former: Option<u64>,
     /// When it was installed, in UTC.
     pub installed: String,
-    /// SHA-256 of the manifest.
     pub manifest: String,
-    /// The secrets, by name.
     pub secrets: BTreeMap<String, Entry>,
     /// What became of the units.
     pub units: Units,
@@ -93,7 +89,6 @@ pub struct Status {
 /// The status of one secret.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Entry {
-    /// How it went.
     pub outcome: Outcome,
     /// Why it went no better.
     pub reason: Option<String>,
@@ -101,11 +96,9 @@ pub struct Entry {
     pub serial: Option<u64>,
     /// Who owns the delivered file.
     pub owner: String,
-    /// Its group.
     pub group: String,
     /// Its permissions, four octal digits.
     pub mode: String,
-    /// Where programs find it.
     pub path: String,
     /// SHA-256 of the sealed file.
     pub ciphertext: Option<String>,
@@ -113,7 +106,6 @@ pub struct Entry {
     pub value: Option<String>,
     /// Units restarted when the value changes.
     pub restart: Vec<String>,
-    /// Units reloaded then.
     pub reload: Vec<String>,
 }
 
@@ -134,7 +126,6 @@ pub enum Outcome {
 /// What became of the units of changed secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Units {
-    /// Restarted.
     pub restarted: Vec<String>,
     /// Reloaded, or restarted where they cannot reload.
     pub reloaded: Vec<String>,
@@ -153,7 +144,6 @@ pub fn value_digest(key: &[u8; 32], name: &str, value: &[u8]) -> String {
     hex(&mac.finalize().into_bytes())
 }
 
-/// Bytes in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {

@@ -54,17 +54,14 @@ pub struct Entry {
     pub file: String,
     /// Who owns the delivered file.
     pub owner: String,
-    /// Its group.
     pub group: String,
     /// Its permissions, four octal digits.
     pub mode: String,
-    /// Where it is found.
     pub path: String,
     /// The form of its payload.
     pub shape: String,
     /// Units restarted when the delivered bytes changed.
     pub restart: Vec<String>,
-    /// Units reloaded then.
     pub reload: Vec<String>,
     /// Whether it is needed before users exist.
     pub needed_for_users: bool,
@@ -77,11 +74,9 @@ pub struct Entry {
 pub struct Installable {
     /// The host it is for.
     pub host: HostName,
-    /// The host's private keys.
     pub identities: Vec<String>,
     /// How many previous generations are kept.
     pub keep_generations: u32,
-    /// What is put where.
     pub placements: Vec<Placement>,
     /// What is put together from it, and where that is put.
     pub templates: Vec<Template>,
@@ -90,11 +85,9 @@ pub struct Installable {
 /// One secret to put in place.
 #[derive(Clone, Debug)]
 pub struct Placement {
-    /// Where it goes.
     pub target: Target,
     /// The name that the file's seal must carry.
     pub sealed_as: FileName,
-    /// The sealed file.
     pub file: String,
     /// The form of its payload.
     pub shape: Shape,
@@ -135,18 +128,12 @@ impl Manifest {
     }
 
     /// The same with its keys sorted, as Nix writes it: a map of serde_json sorts them, a struct keeps them as they stand.
-    ///
-    /// # Errors
-    /// None that is known: every field is text, a number or a list of such.
     pub fn sorted(&self) -> Result<serde_json::Value> {
         serde_json::to_value(self)
             .map_err(|error| Error::failed("the manifest cannot be written as JSON").because(error))
     }
 
     /// Reads a manifest and checks all of it.
-    ///
-    /// # Errors
-    /// Every fault at once, each with the secret and the field.
     pub fn parse(json: &[u8]) -> Result<Installable> {
         #[derive(Deserialize)]
         struct Version {
@@ -213,7 +200,6 @@ impl Manifest {
     }
 }
 
-/// What an entry is.
 #[derive(Clone, Copy)]
 enum Kind {
     Secret,

@@ -9,19 +9,15 @@ use crate::error::Error;
 /// One file to put in place.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Its name.
     pub name: SecretName,
     /// Who owns the delivered file.
     pub owner: UnixName,
-    /// Its group.
     pub group: UnixName,
-    /// Its permissions.
     pub mode: Mode,
     /// A link of its own to the delivered file, where `path` is not the usual place.
     pub link: Option<String>,
     /// Units restarted when the delivered bytes changed.
     pub restart: Vec<UnitName>,
-    /// Units reloaded then.
     pub reload: Vec<UnitName>,
     /// Whether it is needed before users exist.
     pub needed_for_users: bool,

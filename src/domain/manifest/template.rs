@@ -22,22 +22,18 @@ pub struct TemplateEntry {
     pub content: String,
     /// Who owns the delivered file.
     pub owner: String,
-    /// Its group.
     pub group: String,
     /// Its permissions, four octal digits.
     pub mode: String,
-    /// Where it is found.
     pub path: String,
     /// Units restarted when the delivered bytes changed.
     pub restart: Vec<String>,
-    /// Units reloaded then.
     pub reload: Vec<String>,
 }
 
 /// One template to put in place.
 #[derive(Clone, Debug)]
 pub struct Template {
-    /// Where it goes.
     pub target: Target,
     /// What it is made of.
     pub pieces: Vec<Piece>,

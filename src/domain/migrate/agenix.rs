@@ -22,7 +22,6 @@ const DEEPEST: usize = 100;
 /// One public key, and what the file calls it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
-    /// Its text.
     pub text: String,
     /// The name that is bound to it; none: it is written where it is used.
     pub name: Option<String>,
@@ -30,14 +29,12 @@ pub struct Key {
     pub groups: BTreeSet<String>,
 }
 
-/// One sealed file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its path, from the folder of the rules.
     pub file: String,
     /// Where it stands, from 1.
     pub line: usize,
-    /// Who can open it.
     pub keys: Vec<Key>,
 }
 
@@ -58,10 +55,6 @@ pub fn name_of(path: &str) -> Option<SecretName> {
     parts.join("/").parse().ok()
 }
 
-/// Reads a rules file.
-///
-/// # Errors
-/// When it is not Nix, or more than can be worked out here.
 pub fn read(text: &str) -> Result<Vec<Entry>> {
     let root = tree(text).map_err(|unread| Error::usage(unread.to_string()))?;
     let mut reader = Reader { text, fuel: FUEL, depth: 0 };

@@ -7,7 +7,6 @@ use crate::error::{Error, Result};
 /// `user.signingkey` as a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SigningKey {
-    /// The line, from 1.
     pub line: usize,
     /// Where the path stands, quotes included.
     pub span: Range<usize>,
@@ -16,9 +15,6 @@ pub struct SigningKey {
 }
 
 /// The signing key that this line names.
-///
-/// # Errors
-/// When the line does not name a private key's file.
 pub fn signing_key(text: &str, line: usize) -> Result<SigningKey> {
     let (mut section, mut at, mut elsewhere) = (String::new(), 0, None);
     for (number, full) in text.split('\n').enumerate() {

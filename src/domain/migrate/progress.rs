@@ -31,16 +31,13 @@ pub struct Facts {
 /// What runs on a machine, and how the last deploy ended.
 #[derive(Debug, Default)]
 pub struct Deployed {
-    /// The system that runs.
     pub running: Option<String>,
     /// The system of the last deploy, and its outcome.
     pub last: Option<(Option<String>, Outcome)>,
 }
 
-/// How a step stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mark {
-    /// The step.
     pub step: &'static str,
     /// Whether it is done; none where that is unknown.
     pub done: Option<bool>,

@@ -22,7 +22,6 @@ pub struct Layout {
 /// What is known of a new machine.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// Its hardware-configuration.nix.
     pub hardware: Option<String>,
     /// The NixOS release that it was first installed with.
     pub state_version: Option<String>,
@@ -139,9 +138,6 @@ fn machine(host: &HostName, layout: Layout, known: &Known) -> String {
 
 /// A hardware configuration as a machine printed it. It becomes a part of that machine's system, and is read by a person
 /// before it is committed: what a terminal or a diff would not show is refused.
-///
-/// # Errors
-/// When it is not the text of a Nix module.
 pub fn hardware(printed: &[u8]) -> Result<String> {
     let refused = |what: &str| {
         Error::failed(format!("what nixos-generate-config printed is no hardware configuration: {what}"))

@@ -10,7 +10,6 @@ use crate::domain::name::HostName;
 pub struct Superseded {
     /// Its path from the top of the fleet.
     pub path: String,
-    /// What took its place.
     pub why: String,
 }
 

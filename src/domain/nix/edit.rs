@@ -27,7 +27,6 @@ pub struct Wanted<'a> {
     pub value: Option<&'a str>,
     /// Whether its value is a list.
     pub list: bool,
-    /// The secret.
     pub secret: &'a SecretName,
 }
 
@@ -59,8 +58,7 @@ pub fn path_of(secret: &SecretName) -> String {
 
 /// Rewrites one finding.
 ///
-/// # Errors
-/// When the place is written in a form that is not understood; nothing is guessed.
+/// Fails when the place is written in a form that is not understood; nothing is guessed.
 pub fn adopt(text: &str, found: &Found, wanted: &Wanted<'_>) -> Result<Edited> {
     let root = tree(text).map_err(|unread| Error::usage(unread.to_string()))?;
     let site = node_at(&root, &found.site).ok_or_else(|| odd(text, found, "the entry is not found again"))?;

@@ -82,7 +82,6 @@ static ABOUT: [About; 7] = [
 ];
 
 impl Rule {
-    /// Every rule.
     pub const ALL: [Rule; 7] = [
         Rule::InlineSecret,
         Rule::PasswordHash,
@@ -106,7 +105,6 @@ impl Rule {
         }
     }
 
-    /// Its identifier.
     pub fn id(self) -> &'static str {
         self.about().id
     }
@@ -127,7 +125,6 @@ impl Serialize for Rule {
 /// One finding in one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Which rule.
     pub rule: Rule,
     /// The line on which the value, or what stands for it, begins; from 1.
     pub line: usize,
@@ -147,7 +144,6 @@ pub struct Found {
 }
 
 impl Found {
-    /// The option as text.
     pub fn option(&self) -> String {
         self.option.join(".")
     }

@@ -92,9 +92,6 @@ struct Guard {
 }
 
 /// Looks whether a file can be parsed safely.
-///
-/// # Errors
-/// Why it cannot.
 pub fn admit(text: &str) -> Result<(), Unread> {
     if text.len() > LIMIT {
         return Err(Unread::Large);

@@ -31,9 +31,6 @@ pub struct Named {
 }
 
 /// Reads the text of a flake.nix.
-///
-/// # Errors
-/// Why it was not read.
 pub fn read(text: &str) -> Result<Named, Unread> {
     let root = tree(text)?;
     let mut reader = Reader { fuel: FUEL, hops: 0, named: Named::default(), computed: Vec::new() };

@@ -7,9 +7,6 @@ use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Result};
 
 /// The value of the literal that stands here, quotes included.
-///
-/// # Errors
-/// When it is not a literal, or one whose value is not plain.
 pub fn value(text: &str, span: Range<usize>) -> Result<Plaintext> {
     let odd = |what: &str| {
         let line = guard::line_of(text, span.start);

@@ -30,7 +30,6 @@ pub struct Row {
     pub option: Option<String>,
     /// The option that takes the path of a file; none where the module has no such option beside it.
     pub file: Option<String>,
-    /// What that file is.
     pub form: Option<Form>,
     /// The variable that an environment file sets; `*`: the last word of the option.
     pub key: Option<String>,
@@ -96,7 +95,6 @@ static OPTIONS: LazyLock<Table> = LazyLock::new(|| {
     Table { rows, inline, files }
 });
 
-/// The table.
 #[cfg(test)]
 pub fn rows() -> &'static [Row] {
     &OPTIONS.rows

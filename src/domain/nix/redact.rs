@@ -14,25 +14,19 @@ pub const HIDDEN: &str = "…";
 /// Some bytes of a text, and what they become.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// The bytes.
     pub range: Range<usize>,
-    /// What they become.
     pub with: String,
 }
 
 /// The text with its changes, and how they are shown.
 #[derive(Debug)]
 pub struct Edited {
-    /// The new text.
     pub text: String,
     /// The changed lines, before and after, with no value in them.
     pub shown: Vec<String>,
 }
 
 /// Carries changes out on a text with this tree; the tree of the new text with it. They do not overlap.
-///
-/// # Errors
-/// When what they make is not Nix.
 pub fn carry_out(text: &str, tree: &SyntaxNode, mut changes: Vec<Change>) -> Result<(Edited, SyntaxNode), Unread> {
     changes.sort_by_key(|change| change.range.start);
     let mut new = String::with_capacity(text.len() + 256);

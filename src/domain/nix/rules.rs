@@ -17,17 +17,11 @@ const WORDS: [&str; 12] =
     ["token", "pass", "secret", "key", "psk", "credential", "id_", "readfile", "privat", "identity", "auth", "salt"];
 
 /// Looks into the text of a Nix file.
-///
-/// # Errors
-/// Why it was not looked into. Where `Unread::hides`, something may be in it that was not seen.
 pub fn look(text: &str) -> Result<Vec<Found>, Unread> {
     Ok(read(text)?.0)
 }
 
 /// What is found, and where the text of its strings stands: there `key=value` is written without quotes.
-///
-/// # Errors
-/// As `look`.
 pub fn read(text: &str) -> Result<(Vec<Found>, Vec<Range<usize>>), Unread> {
     if !is_worth_a_look(text) {
         return Ok((Vec::new(), Vec::new()));

@@ -9,7 +9,6 @@ use crate::domain::nix::syntax::{call, entry, raw, words};
 /// How many definitions of one file are looked at.
 const ENTRIES: usize = 20_000;
 
-/// What is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// `networking.hostName`.

@@ -14,9 +14,6 @@ use crate::domain::nix::guard::{self, Unread, line_of};
 pub const ANY: &str = "*";
 
 /// The tree of a text, if that is Nix as a whole. Making it is what costs: anyone who looks twice keeps it.
-///
-/// # Errors
-/// Why there is none.
 pub fn tree(text: &str) -> Result<SyntaxNode, Unread> {
     guard::admit(text)?;
     let parse = rnix::Root::parse(text);

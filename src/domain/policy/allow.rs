@@ -3,11 +3,9 @@
 /// An entry of `[scan] allow` in recipients.toml.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allow {
-    /// The rule.
     pub rule: String,
     /// The files: a path from the top of the repository, in which `*` stands for anything but `/`, and `**` for anything.
     pub path: String,
-    /// Why.
     pub reason: String,
     /// Where it is declared in recipients.toml.
     pub line: usize,

@@ -13,7 +13,6 @@ use crate::error::{Error, Result};
 /// What is declared of a new secret. `None` and empty: the default, and not written.
 #[derive(Clone, Debug, Default)]
 pub struct Declaration {
-    /// Who receives it.
     pub hosts: Vec<String>,
     /// A value of its own for each host.
     pub per_host: bool,
@@ -21,9 +20,7 @@ pub struct Declaration {
     pub fields: Vec<(&'static str, String)>,
     /// Units restarted when the value changed.
     pub restart: Vec<String>,
-    /// Units reloaded then.
     pub reload: Vec<String>,
-    /// Needed before users exist.
     pub needed_for_users: bool,
     /// How new values are made.
     pub generate: Option<Generate>,
@@ -33,15 +30,10 @@ pub struct Declaration {
 pub struct Edit(DocumentMut);
 
 impl Edit {
-    /// Begins an edit.
-    ///
-    /// # Errors
-    /// When the text is not TOML.
     pub fn new(text: &str) -> Result<Self> {
         text.parse().map(Self).map_err(|_| Error::usage("recipients.toml is not valid TOML"))
     }
 
-    /// The edited text.
     pub fn text(&self) -> String {
         self.0.to_string()
     }
@@ -54,7 +46,6 @@ impl Edit {
         Ok(())
     }
 
-    /// Adds a host.
     pub fn add_host(
         &mut self,
         name: &HostName,
@@ -117,7 +108,6 @@ impl Edit {
         Ok(())
     }
 
-    /// Declares a secret.
     pub fn declare(&mut self, name: &SecretName, declaration: &Declaration) -> Result<()> {
         let mut table = Table::new();
         table.insert("hosts", array(&declaration.hosts));
@@ -156,7 +146,6 @@ impl Edit {
         Ok(())
     }
 
-    /// Removes a declaration.
     pub fn undeclare(&mut self, name: &SecretName) -> Result<()> {
         self.implicit("secrets")?.remove(name.as_str());
         Ok(())

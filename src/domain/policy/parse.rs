@@ -29,9 +29,6 @@ pub const LIMIT: u64 = 4 << 20;
 /// The version of the form that this program reads.
 pub const VERSION: i64 = 1;
 /// Reads the text of recipients.toml.
-///
-/// # Errors
-/// Every fault at once, each with its line and key.
 pub fn parse(text: &str) -> Result<Policy> {
     if text.starts_with('\u{feff}') {
         return Err(

@@ -66,16 +66,13 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// Something that was found.
 #[derive(Clone, Debug)]
 pub struct Hit {
-    /// By which rule.
     pub rule: &'static About,
     /// Whose value it is, by the caller's own number.
     pub secret: Option<u32>,
     /// Where, in bytes from the beginning.
     pub span: Range<u64>,
-    /// The line, from 1.
     pub line: u64,
     /// The column in bytes, from 1.
     pub column: u64,
@@ -119,7 +116,6 @@ const TIRED: &str =
 const OF_REMARK: u16 = u16::MAX - 1;
 
 impl Engine {
-    /// Prepares everything.
     pub fn new(values: Option<Wanted>) -> Self {
         let mut literals = rules::literals();
         literals.push(Literal { text: REMARK, fold: false, of: OF_REMARK });
@@ -160,9 +156,6 @@ impl Engine {
     }
 
     /// Looks at a stream to its end. The buffer is for reuse.
-    ///
-    /// # Errors
-    /// When reading fails.
     pub fn stream(&self, subject: &Subject<'_>, mut from: impl Read, buffer: &mut Vec<u8>) -> io::Result<Looked> {
         let room = if subject.sources.is_empty() { PIECE + 2 * REACH } else { LARGEST + 2 * REACH };
         if buffer.len() < room {

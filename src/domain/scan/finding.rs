@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use crate::domain::rule_info::{About, Weight};
 
-/// Where something was found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "in", rename_all = "lowercase")]
 pub enum Place {
@@ -23,16 +22,12 @@ pub enum Place {
     Store,
 }
 
-/// A finding.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
-    /// How bad it is.
     pub weight: Weight,
-    /// The rule's name.
     pub rule: &'static str,
     /// The file. Bytes that are no text are written `\xNN`, and what was found in a name itself is left out.
     pub path: String,
-    /// The line, from 1.
     pub line: u64,
     /// The column in bytes, from 1.
     pub column: u64,
@@ -41,15 +36,12 @@ pub struct Finding {
     /// The member of an archive or compressed file, or what else is inside the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub member: Option<String>,
-    /// Where the file is.
     #[serde(flatten)]
     pub place: Place,
-    /// What it is.
     pub what: String,
     /// The secret of the fleet whose value it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
-    /// Why it matters.
     pub why: &'static str,
     /// What to do about it.
     #[serde(rename = "mend")]

@@ -19,7 +19,6 @@ use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::recipient::Recipient;
 use crate::error::{Error, Result};
 
-/// The file, beside recipients.toml.
 pub const FILE: &str = "scan-index.json";
 /// The secret that opens it: an age identity that the admins keep.
 pub const KEY: &str = "scan-index-key";
@@ -62,17 +61,10 @@ impl Sealed {
     }
 
     /// What it is sealed to.
-    ///
-    /// # Errors
-    /// When it is damaged.
     pub fn recipient(&self) -> Result<Recipient> {
         Recipient::parse(&self.recipient).map_err(|error| damaged().because(error))
     }
 
-    /// Reads the file.
-    ///
-    /// # Errors
-    /// When it is damaged, or of a newer version.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         #[derive(Deserialize)]
         struct Version {
@@ -91,9 +83,6 @@ impl Sealed {
     }
 
     /// The text of the file.
-    ///
-    /// # Errors
-    /// None but a defect.
     pub fn text(&self) -> Result<Vec<u8>> {
         let mut text = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::new(crate::error::Kind::Bug, "cannot write the index").because(error))?;
@@ -101,10 +90,6 @@ impl Sealed {
         Ok(text)
     }
 
-    /// The sealed index.
-    ///
-    /// # Errors
-    /// When it is damaged.
     pub fn index(&self) -> Result<Vec<u8>> {
         BASE64_STANDARD.decode(&self.index).map_err(|_| damaged())
     }
@@ -193,7 +178,6 @@ impl Index {
         self.entries.iter().map(|entry| entry.secret).collect()
     }
 
-    /// What is sealed.
     pub fn content(&self) -> Plaintext {
         let mut bytes = Vec::with_capacity(HEAD + ENTRY * self.entries.len());
         bytes.push(u8::try_from(self.bits).unwrap_or(0));
@@ -209,10 +193,6 @@ impl Index {
         Plaintext::take(bytes)
     }
 
-    /// Reads what was sealed.
-    ///
-    /// # Errors
-    /// When it is no index.
     pub fn parse(content: &Plaintext) -> Result<Self> {
         content.expose(Self::read).ok_or_else(damaged)
     }

@@ -6,7 +6,6 @@ use crate::domain::rule_info::About;
 use crate::domain::scan::charset::{Alphabet, Around, begins, exactly};
 use crate::domain::scan::entropy::stand_in;
 
-/// A rule for bytes.
 pub struct Rule {
     /// What it says of itself.
     pub about: About,

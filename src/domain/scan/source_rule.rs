@@ -8,9 +8,7 @@ use crate::domain::rule_info::About;
 /// A finding of a source rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// The rule.
     pub rule: &'static About,
-    /// The line, from 1.
     pub line: usize,
     /// Where it is, in bytes of the text.
     pub span: Range<usize>,
@@ -35,7 +33,6 @@ pub const PLACE: &str = "\0";
 /// What a source came to.
 #[derive(Default)]
 pub struct Source {
-    /// What is found.
     pub found: Vec<Found>,
     /// Where texts stand in which values are written without quotes, in order.
     pub texts: Vec<Range<usize>>,

@@ -73,7 +73,6 @@ fn mixed(gram: u64) -> u64 {
 }
 
 impl Values {
-    /// Makes the tables.
     pub fn new(gathered: Gathered) -> Self {
         let texts = gathered.distinct();
         let size = (texts.len() * 4 * 48).next_power_of_two().clamp(1 << 12, 1 << 24);

@@ -95,9 +95,7 @@ impl Fault {
     }
 }
 
-/// A header, split.
 pub struct Header<'a> {
-    /// All stanzas, in order.
     pub stanzas: Vec<Stanza<'a>>,
     /// Its MAC: no other file has the same.
     pub mac: Mac,
@@ -109,9 +107,7 @@ pub type Mac = [u8; 32];
 
 /// One stanza, its body still encoded.
 pub struct Stanza<'a> {
-    /// The first argument.
     pub kind: &'a str,
-    /// The others.
     pub arguments: Vec<&'a str>,
     lines: &'a [u8],
 }

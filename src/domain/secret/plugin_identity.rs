@@ -13,16 +13,12 @@ const REMARKS: (usize, usize) = (32, 200);
 pub struct Printed {
     /// `AGE-PLUGIN-NAME-1…`: where the key is.
     pub identity: String,
-    /// Its public half.
     pub recipient: Recipient,
     remarks: Vec<String>,
 }
 
 impl Printed {
     /// Reads what the plugin of this name printed.
-    ///
-    /// # Errors
-    /// When that is anything but one identity of this plugin and one recipient. No line of it is quoted.
     pub fn read(printed: &[u8], plugin: &str) -> Result<Self> {
         let wrong = |what: &str| Error::failed(format!("age-plugin-{plugin} printed {what}; nothing of it is used"));
         let text = std::str::from_utf8(printed).map_err(|_| wrong("what is not text"))?;

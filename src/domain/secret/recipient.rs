@@ -204,7 +204,6 @@ impl Recipient {
         Self { key, canonical, comment, fingerprint }
     }
 
-    /// The parsed key.
     pub fn key(&self) -> &Key {
         &self.key
     }

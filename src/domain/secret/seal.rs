@@ -145,7 +145,6 @@ pub struct Envelope {
     pub passphrase: bool,
     /// Sealed to post-quantum keys of a kind that is not known here.
     pub hybrid: bool,
-    /// The header's MAC.
     pub mac: Mac,
     /// Where there is no seal: what a seal would list for the key of each stanza, if nobody knows it.
     pub marks: Vec<Fingerprint>,

@@ -40,9 +40,7 @@ pub enum Fix {
 /// Why a payload does not have its shape. Holds nothing of the payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misfit {
-    /// What is wrong.
     pub what: &'static str,
-    /// What would fix it.
     pub fix: Option<Fix>,
 }
 

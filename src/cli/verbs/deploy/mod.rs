@@ -196,9 +196,6 @@ impl FromStr for Word {
 
 impl Machines {
     /// As a request.
-    ///
-    /// # Errors
-    /// When the kernel does not tell which file this program is.
     pub fn who(self, require_all: bool) -> Result<Who> {
         let words = self.words.into_iter().map(|word| word.0).chain(self.host.map(Selector::Host));
         let who = self.reach.who(words.collect(), self.all, require_all)?;
@@ -208,9 +205,6 @@ impl Machines {
 
 impl Reach {
     /// As a request for these hosts.
-    ///
-    /// # Errors
-    /// As `Machines::who`.
     pub fn who(self, words: Vec<Selector>, all: bool, require_all: bool) -> Result<Who> {
         Ok(Who {
             words,
@@ -228,9 +222,6 @@ impl Reach {
 
 impl Patience {
     /// As a request.
-    ///
-    /// # Errors
-    /// As `Machines::who`.
     pub fn how(self, fail_fast: bool) -> Result<How> {
         Ok(How {
             fail_fast,
