@@ -78,9 +78,16 @@ fn run(bytes: &[u8], at: usize) -> usize {
     bytes.get(at..).unwrap_or_default().iter().take_while(|byte| LETTERS[usize::from(**byte)]).count()
 }
 
-/// Whether the beginning of a run has hexadecimal digits alone.
+/// Whether a run begins with the hexadecimal digits of a text: most runs of them are digests.
 fn begins_hex(run: &[u8]) -> bool {
-    run[..SAMPLE].iter().all(u8::is_ascii_hexdigit)
+    let letter = |pair: &[u8; 2]| pair_of(pair).is_some_and(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t'));
+    run[..SAMPLE].as_chunks::<2>().0.iter().all(letter)
+}
+
+/// The byte that two hexadecimal digits stand for.
+fn pair_of([high, low]: &[u8; 2]) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    Some(digit(*high)? << 4 | digit(*low)?)
 }
 
 /// What reads a run of base64, if its first letters are those of a text.
@@ -120,10 +127,8 @@ fn joined(bytes: &[u8], at: usize, end: usize) -> Option<(usize, Vec<u8>)> {
 
 /// What a run stands for, where that is text.
 fn decoded(run: &[u8]) -> Option<Vec<u8>> {
-    if run.len().is_multiple_of(2) && begins_hex(run) && run.iter().all(u8::is_ascii_hexdigit) {
-        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        let text: Option<Vec<u8>> =
-            run.as_chunks::<2>().0.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
+    if run.len().is_multiple_of(2) && begins_hex(run) {
+        let text: Option<Vec<u8>> = run.as_chunks::<2>().0.iter().map(pair_of).collect();
         if let Some(text) = text.filter(|text| is_text(text)) {
             return Some(text);
         }
