@@ -57,7 +57,7 @@ fn quiet_verbs_say_what_was_asked_for_and_no_more() {
     silent(&["rekey", "-i", &jay]);
     // What was asked for is printed.
     assert_eq!(sandbox.sealift(&["show", "b", "-q", "-i", &jay]).exits(0).text(), value);
-    assert!(sandbox.sealift(&["list", "-q"]).exits(0).text().contains("db web"));
+    assert!(sandbox.sealift(&["list", "-q"]).exits(0).text().contains("sealed"));
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn nix_a_canary_that_gets_worse_while_it_is_watched_goes_back_and_stops_the_rest
     assert_eq!(rig.secret("db", "token"), Some(value.clone()));
     std::fs::remove_file(&marker).unwrap();
     let run = deploying.ends(&rig);
-    let run = run.exits(4).says("its checks failed while it was watched, and it was rolled back");
+    let run = run.exits(4).says("db: its checks got worse: going back");
     let run = run.says("check marker: ").says("not begun: another host failed");
     assert!(!run.stderr.contains("| check never"), "{}", run.stderr);
     let text = run.text();
