@@ -217,14 +217,14 @@ impl Realm {
     #[track_caller]
     pub fn is_tidy(&self, name: &str) {
         self.settles(name);
-        // That somebody logs out is no work of a deploy.
+        // That somebody logs in or out is no work of a deploy.
         let wrong = self.shell(
             name,
             "ls -d /var/lib/sealift/deploy/journal.json /nix/var/nix/gcroots/sealift-run-* /run/sealift-ack/* 2> /dev/null
              ls /run/systemd/transient | grep sealift
              systemctl list-units --plain --no-legend 'sealift-deploy*' 'sealift-switch*'
              systemctl list-units --failed --plain --no-legend
-             systemctl list-jobs --no-legend | grep -v ' user-runtime-dir@\\| user@'
+             systemctl list-jobs --no-legend | grep -v ' user-runtime-dir@\\| user@\\| session-'
              systemctl is-system-running | grep -vx running
              cmp /boot/default <(readlink -f /nix/var/nix/profiles/system)
              [ $(readlink -f /run/current-system) = $(cat /boot/default) ] || echo what runs is not what boots
