@@ -134,19 +134,19 @@ fn a_passphrase_is_typed_twice_and_never_shown() {
         spawn $env(S) identity new --admin jay --file ../jay.age
         says "New passphrase for "
         send "horse battery\r"
-        says "The same again: "
+        says "Repeat it: "
         send "horse batterie\r"
         ends
         spawn $env(S) identity new --admin jay --file ../jay.age
         says "New passphrase for "
         send "\r"
-        says "The same again: "
+        says "Repeat it: "
         send "\r"
         ends
         spawn $env(S) identity new --admin jay --file ../jay.age
         says "New passphrase for "
         send "horse battery\r"
-        says "The same again: "
+        says "Repeat it: "
         send "horse battery\r"
         ends
         spawn $env(S) identity show --identity ../jay.age
@@ -513,7 +513,7 @@ fn without_a_keyring_the_key_goes_into_a_file_behind_a_passphrase() {
         says "the OS keyring cannot be used"
         says "New passphrase for "
         send "horse battery\r"
-        says "The same again: "
+        says "Repeat it: "
         send "horse battery\r"
         says "jay is an admin; the key is in "
         ends

@@ -38,7 +38,7 @@ fn the_matrix_has_one_sign_a_cell() {
     );
     let of_db = lines(&["--matrix", "--host", "db"]);
     assert_eq!(of_db[..2], ["secret      db", "everywhere  *"]);
-    assert_eq!(of_db.last().unwrap(), "2 more files, with which none of these hosts has to do");
+    assert_eq!(of_db.last().unwrap(), "2 more files of no concern to these hosts");
     assert_eq!(lines(&["--matrix", "--host", "@web"])[0], "secret      web-1  web-2");
     sandbox.sealift(&["list", "--host", "@wbe"]).exits(2).says("did you mean @web?");
 

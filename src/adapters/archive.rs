@@ -57,17 +57,17 @@ pub fn form(first: &[u8]) -> Option<Form> {
     (!is_text).then_some(found)
 }
 
-/// Who is told each member's name and content; a failure of theirs ends it.
-pub type HostEvent<'a> = dyn FnMut(&str, Box<dyn Read + '_>) -> Result<()> + 'a;
+/// What is called with each member's name and content; its failure ends the reading.
+pub type Member<'a> = dyn FnMut(&str, Box<dyn Read + '_>) -> Result<()> + 'a;
 
 /// Tells each member with its name; a compressed file has one, `content`.
-pub fn each(form: Form, from: impl Read, told: &mut HostEvent<'_>) -> Result<()> {
+pub fn each(form: Form, from: impl Read, tell: &mut Member<'_>) -> Result<()> {
     let damaged = |error: &dyn std::fmt::Display| {
         Error::new(ErrorKind::InvalidData, format!("its {} is damaged: {error}", form.name()))
     };
     let mut from = BufReader::with_capacity(64 << 10, from);
     match form {
-        Form::Gzip => one(flate2::bufread::MultiGzDecoder::new(from), form, told),
+        Form::Gzip => one(flate2::bufread::MultiGzDecoder::new(from), form, tell),
         Form::Zstd => {
             while !from.fill_buf()?.is_empty() {
                 if zstd_window(from.fill_buf()?).is_some_and(|window| window > u64::from(WINDOW)) {
@@ -80,12 +80,12 @@ pub fn each(form: Form, from: impl Read, told: &mut HostEvent<'_>) -> Result<()>
                 let decoder = guarded(move || ruzstd::decoding::StreamingDecoder::new(frames))
                     .ok_or_else(|| damaged(&"it cannot be unpacked"))?
                     .map_err(|error| damaged(&error))?;
-                one(decoder, form, told)?;
+                one(decoder, form, tell)?;
             }
             Ok(())
         }
-        Form::Xz => one(lzma_rust2::XzReader::new_mem_limit(from, true, WINDOW >> 10), form, told),
-        Form::Zip => zip(&mut from, told),
+        Form::Xz => one(lzma_rust2::XzReader::new_mem_limit(from, true, WINDOW >> 10), form, tell),
+        Form::Zip => zip(&mut from, tell),
         Form::Other(name) => {
             Err(Error::new(ErrorKind::Unsupported, format!("it is {name}, which is not unpacked here")))
         }
@@ -110,9 +110,9 @@ fn zstd_window(head: &[u8]) -> Option<u64> {
 }
 
 /// Tells one stream, and what stopped it.
-fn one(from: impl Read, form: Form, told: &mut HostEvent<'_>) -> Result<()> {
+fn one(from: impl Read, form: Form, tell: &mut Member<'_>) -> Result<()> {
     let mut limited = Limited { inner: from, left: UNPACKED, form, stopped: None };
-    told(&format!("{} content", form.name()), Box::new(&mut limited))?;
+    tell(&format!("{} content", form.name()), Box::new(&mut limited))?;
     limited.stopped.map_or(Ok(()), Err)
 }
 
@@ -154,7 +154,7 @@ impl<R: Read> Read for Limited<R> {
 }
 
 /// The members of a zip archive, as they come: each has a header of its own before it.
-fn zip(from: &mut impl BufRead, told: &mut HostEvent<'_>) -> Result<()> {
+fn zip(from: &mut impl BufRead, tell: &mut Member<'_>) -> Result<()> {
     let damaged = || Error::new(ErrorKind::InvalidData, "its zip is damaged");
     loop {
         let mut signature = [0; 4];
@@ -186,7 +186,7 @@ fn zip(from: &mut impl BufRead, told: &mut HostEvent<'_>) -> Result<()> {
             0 if sized_later => return Err(refuse("of unknown size")),
             0 => {
                 let mut member = from.by_ref().take(packed);
-                told(&name, Box::new(&mut member))?;
+                tell(&name, Box::new(&mut member))?;
                 std::io::copy(&mut member, &mut std::io::sink())?;
             }
             8 => {
@@ -196,7 +196,7 @@ fn zip(from: &mut impl BufRead, told: &mut HostEvent<'_>) -> Result<()> {
                     form: Form::Zip,
                     stopped: None,
                 };
-                told(&name, Box::new(&mut member))?;
+                tell(&name, Box::new(&mut member))?;
                 std::io::copy(&mut member, &mut std::io::sink())?;
                 if let Some(error) = member.stopped {
                     return Err(error);
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_told_can_end_it() {
+    fn a_failure_for_a_member_ends_it() {
         let stop = &mut |_: &str, _: Box<dyn Read + '_>| Err(Error::other("enough"));
         let frame = ruzstd::encoding::compress_to_vec(&b"x"[..], ruzstd::encoding::CompressionLevel::Fastest);
         assert_eq!(each(Form::Zstd, frame.as_slice(), stop).unwrap_err().to_string(), "enough");

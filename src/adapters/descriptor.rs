@@ -25,7 +25,7 @@ pub fn ready(from: &OwnedFd, nanoseconds: i64) -> bool {
 
 /// Reads a descriptor, such as standard input, to its end; not through the library's own buffer, which would keep a copy.
 ///
-/// `Interrupted` on Ctrl-C, also while nothing comes; when there is more than `limit` bytes, or it cannot be read.
+/// Fails with `Interrupted` on Ctrl-C, also while nothing comes; when there is more than `limit` bytes, or it cannot be read.
 pub fn to_end(from: OwnedFd, what: &str, limit: usize) -> Result<Plaintext> {
     Plaintext::read(Attentive(from), 64 << 10, limit).map_err(|error| match signals::check() {
         Err(interrupted) => interrupted,

@@ -27,7 +27,7 @@ impl Pager {
         let call = Invocation::new(program).args(arguments);
         // No longer than a screen: it ends by itself. Colours count, and the text stays.
         let call = if self.plain { call.env("LESS", "FRX") } else { call };
-        call.input(text).relayed().map(drop)
+        call.input(text).attended().map(drop)
     }
 }
 

@@ -9,12 +9,12 @@ use crate::error::Result;
 pub trait Ask: Send + Sync {
     /// A passphrase, typed without echo. `what` names the thing it opens.
     ///
-    /// `NoIdentity` where nobody can be asked; `Interrupted` on Ctrl-C.
+    /// Fails with `NoIdentity` where nobody can be asked; `Interrupted` on Ctrl-C.
     fn passphrase(&self, what: &str) -> Result<SecretString>;
 
     /// Another password, typed without echo, such as that of sudo on a host.
     ///
-    /// `Failed` where nobody can be asked; `Interrupted` on Ctrl-C.
+    /// Fails where nobody can be asked; `Interrupted` on Ctrl-C.
     fn password(&self, what: &str) -> Result<SecretString>;
 
     /// How often a wrong passphrase may be given again: a person mistypes, a script does not.

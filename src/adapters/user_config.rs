@@ -145,7 +145,7 @@ impl Listing {
 
     /// Writes it.
     ///
-    /// Names the path; the file is as it was.
+    /// An error names the path; the file is as it was.
     pub fn write(&self) -> Result<()> {
         files::replace(&self.path, self.after.as_bytes(), self.mode, Durable::Now)
     }
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_an_error_with_its_mend() {
+    fn what_is_not_understood_is_an_error_with_its_fix() {
         for (text, what) in [
             ("plugin = []", "did you mean `plugins`?"),
             ("plugins = \"x\"", "a list of texts"),

@@ -22,7 +22,7 @@ pub struct Global {
     /// Read the passphrase, one line, from this open descriptor instead of asking for it
     #[arg(long, global = true, value_name = "N", help_heading = "Global options", value_parser = clap::value_parser!(i32).range(0..))]
     pub passphrase_fd: Option<i32>,
-    /// Say nothing but warnings and errors, and print no more than was asked for
+    /// Print only warnings, errors and what was asked for
     #[arg(long, short, global = true, help_heading = "Global options")]
     pub quiet: bool,
 }

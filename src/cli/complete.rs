@@ -46,7 +46,7 @@ pub fn answer(shell: &OsStr, command: Command) -> ExitCode {
     let asked = arguments.next().is_some_and(|first| first == "--");
     let Some(shell) = shell.to_str().and_then(|shell| of(shell).ok()).filter(|_| asked) else {
         // Somebody has exported it. No verb was run, and a script must not believe that one was.
-        let what = format!("{SHELL} is set: it is for the completion of shells. Unset it to run a verb");
+        let what = format!("{SHELL} is set, which is only for shell completion. Unset it to run a verb");
         let _gone = clap::Error::raw(clap::error::ErrorKind::InvalidValue, format!("{what}\n")).print();
         return ExitCode::from(Kind::Usage.code());
     };

@@ -31,7 +31,7 @@ const PAGES: &[Page] = &[
         "import",
         &[
             ("See what would be taken over", "sealift import agenix --dry-run"),
-            ("Say whose the keys in the rules are", "sealift import agenix --admin jay --host web,db"),
+            ("Say whose keys the rules name", "sealift import agenix --admin jay --host web,db"),
             ("Give the files their seals too, with your key", "sealift import agenix --adopt -i ~/.ssh/id_ed25519"),
         ],
     ),
@@ -184,7 +184,7 @@ const PAGES: &[Page] = &[
     (
         "host",
         &[
-            ("Add a machine that runs", "sealift host add web --ssh root@192.0.2.7"),
+            ("Add a running machine", "sealift host add web --ssh root@192.0.2.7"),
             ("Remove one", "sealift host rm laptop"),
             ("All machines", "sealift host list"),
         ],
@@ -192,7 +192,7 @@ const PAGES: &[Page] = &[
     (
         "host add",
         &[
-            ("A machine that runs, with two tags", "sealift host add web --ssh root@192.0.2.7 --tag web,eu"),
+            ("A running machine, with two tags", "sealift host add web --ssh root@192.0.2.7 --tag web,eu"),
             ("A key that you were sent", "sealift host add db --key-file db.pub"),
             ("A machine that is not installed yet", "sealift host add laptop --generate"),
         ],

@@ -14,7 +14,6 @@ use crate::cli::print::Printer;
 use crate::cli::run::{self, Done, EXIT_CODES};
 use crate::cli::verbs::agent::{host_run, install, provision};
 use crate::commands::talk::{Event, Talk};
-use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Kind, Result};
 
 /// The whole command line.
@@ -100,19 +99,10 @@ impl Ask for Unattended {
 
 impl Talk for Unattended {
     fn event(&self, event: Event) {
-        match event {
-            Event::Note(text) | Event::Step(text) => self.printer.say(&text),
-            Event::Warning(text) => self.printer.warn(&text),
-            Event::Progress(..) | Event::Looked(_) | Event::Last(_) | Event::Plan(_) => {}
-            Event::Of(_, event) => self.event(*event),
+        match event.printed() {
+            Some((text, true)) => self.printer.warn(&text),
+            Some((text, false)) => self.printer.say(&text),
+            None => {}
         }
-    }
-
-    fn new_value(&self, name: &str) -> Result<Plaintext> {
-        Err(Error::failed(format!("there is nobody to ask for the value of {name}")))
-    }
-
-    fn new_passphrase(&self, what: &str) -> Result<SecretString> {
-        Err(Error::failed(format!("there is nobody to ask for a passphrase for {what}")))
     }
 }

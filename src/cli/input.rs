@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 pub fn standard_input(limit: usize) -> Result<Plaintext> {
     if std::io::stdin().is_terminal() {
         return Err(Error::usage("standard input is a terminal; `--stdin` wants data")
-            .help("pipe the value in, or leave `--stdin` away to type it without echo"));
+            .help("pipe the value in, or leave out `--stdin` to type it without echo"));
     }
     let input =
         std::io::stdin().as_fd().try_clone_to_owned().map_err(|error| Error::io("standard input is closed", error))?;

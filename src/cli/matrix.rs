@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cli::layout::{Screen, shown, wrapped};
 use crate::commands::secrets::list::{Cell, Matrix};
+use crate::domain::counted::counted;
 use crate::domain::name::{FileName, SecretName};
 
 /// How wide a picture with the names of its columns side by side becomes, where nobody says how much room there is.
@@ -158,7 +159,7 @@ impl Picture {
         lines.push(String::new());
         lines.extend(wrapped(&legend.join(" · "), screen.width, 0));
         if self.left_out > 0 {
-            let rest = format!("{} more files, with which none of these hosts has to do", self.left_out);
+            let rest = format!("{} of no concern to these hosts", counted(self.left_out, "more file"));
             lines.extend(wrapped(&rest, screen.width, 0));
         }
         lines

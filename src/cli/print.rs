@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use crate::cli::environment;
 use crate::cli::layout::{Screen, wrapped};
+use crate::domain::counted::counted;
 use crate::domain::foreign::{self, cut, one_line};
 use crate::domain::line::{Line, Tone};
 use crate::error::{Error, Kind, Result};
@@ -221,7 +222,7 @@ impl Printer {
         text.lines().take(LINES).for_each(|one| self.tell_always(&format!("{indent}| {}", line(one))));
         let more = text.lines().skip(LINES).count();
         if more > 0 {
-            self.tell_always(&format!("{indent}| \u{2026} and {more} lines more"));
+            self.tell_always(&format!("{indent}| \u{2026} and {}", counted(more, "more line")));
         }
     }
 

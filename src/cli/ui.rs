@@ -309,8 +309,8 @@ impl Talk for Ui {
                     Error::usage(format!("there is no terminal to ask for a passphrase for {what}"))
                         .help("a script gives it with `--passphrase-fd N`")
                 })?;
-                let mut typed = terminal
-                    .hidden(&[format!("New passphrase for {}: ", line(what)), "The same again: ".to_owned()])?;
+                let mut typed =
+                    terminal.hidden(&[format!("New passphrase for {}: ", line(what)), "Repeat it: ".to_owned()])?;
                 let again = typed.split_off(1);
                 text(&twice(typed, &again, "passphrases")?)?
             }

@@ -37,6 +37,7 @@ pub struct Session {
     pub plugins: Plugins,
     /// Looks for identities; at the first call, and then no more.
     pub identities: Box<dyn Fn() -> Result<Arc<Identities>> + Send + Sync>,
+    /// Today, in UTC.
     pub today: Date,
 }
 

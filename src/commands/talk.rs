@@ -6,7 +6,7 @@ use crate::adapters::prompt::Ask;
 use crate::domain::line::Line;
 use crate::domain::name::HostName;
 use crate::domain::secret::plaintext::Plaintext;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What a verb tells while it works.
 #[derive(Clone, Debug)]
@@ -29,14 +29,30 @@ pub enum Event {
     Of(HostName, Box<Event>),
 }
 
+impl Event {
+    /// What is printed of it where there is no person: the text, and whether it is a warning.
+    pub fn printed(self) -> Option<(String, bool)> {
+        match self {
+            Event::Note(text) | Event::Step(text) => Some((text, false)),
+            Event::Warning(text) => Some((text, true)),
+            Event::Progress(..) | Event::Looked(_) | Event::Last(_) | Event::Plan(_) => None,
+            Event::Of(_, event) => event.printed(),
+        }
+    }
+}
+
 /// The person, or program, that a verb talks to.
 pub trait Talk: Ask {
     /// Tells what happens.
     fn event(&self, event: Event);
 
-    /// A new value from the person, typed without echo, twice.
-    fn new_value(&self, name: &str) -> Result<Plaintext>;
+    /// A new value from the person, typed without echo, twice. Where nobody can be asked it fails.
+    fn new_value(&self, name: &str) -> Result<Plaintext> {
+        Err(Error::failed(format!("there is nobody to ask for the value of {name}")))
+    }
 
-    /// A new passphrase for `what`, typed without echo, twice; never an empty one.
-    fn new_passphrase(&self, what: &str) -> Result<SecretString>;
+    /// A new passphrase for `what`, typed without echo, twice; never an empty one. Where nobody can be asked it fails.
+    fn new_passphrase(&self, what: &str) -> Result<SecretString> {
+        Err(Error::failed(format!("there is nobody to ask for a passphrase for {what}")))
+    }
 }

@@ -1,4 +1,4 @@
-//! The sieve that every byte goes through: which places could be the start of a literal. Bytes are looked at eight at a
+//! The prefilter that every byte goes through: which places could be the start of a literal. Bytes are looked at eight at a
 //! time and looked up in a table that stays in the nearest cache; all else is done only where something is there. Regular
 //! expressions and automata for a hundred literals cost several times as much for the same answer.
 
@@ -52,22 +52,22 @@ fn place(bytes: u64) -> usize {
 impl Prefilter {
     /// Literals of three bytes and more.
     pub(in crate::domain) fn new(literals: Vec<Literal>) -> Self {
-        let mut sieve = Self { literals, bits: Box::new([0; 2048]), first: vec![NONE; 65536], entries: Vec::new() };
-        for number in 0..sieve.literals.len() {
-            let text = sieve.literals[number].text.as_bytes();
+        let mut prefilter = Self { literals, bits: Box::new([0; 2048]), first: vec![NONE; 65536], entries: Vec::new() };
+        for number in 0..prefilter.literals.len() {
+            let text = prefilter.literals[number].text.as_bytes();
             // Every second place of a text is looked at, so that two neighbouring places of a literal are needed.
             if let [a, b, c, d, ..] = *text {
-                sieve.enter(number, 0, [a, b, c]);
-                sieve.enter(number, 1, [b, c, d]);
+                prefilter.enter(number, 0, [a, b, c]);
+                prefilter.enter(number, 1, [b, c, d]);
             } else if let [a, b, c] = *text {
-                sieve.enter(number, 0, [a, b, c]);
+                prefilter.enter(number, 0, [a, b, c]);
                 // The byte after it may be any; each stands for its capital letter too.
                 for d in (0..=u8::MAX).filter(|d| d & 0x20 != 0) {
-                    sieve.enter(number, 1, [b, c, d]);
+                    prefilter.enter(number, 1, [b, c, d]);
                 }
             }
         }
-        sieve
+        prefilter
     }
 
     fn enter(&mut self, literal: usize, at: u8, bytes: [u8; 3]) {
@@ -169,7 +169,7 @@ impl Prefilter {
 mod tests {
     use super::*;
 
-    fn sieve() -> Prefilter {
+    fn prefilter() -> Prefilter {
         let literal =
             |(of, (text, fold)): (usize, (&'static str, bool))| Literal { text, fold, of: u16::try_from(of).unwrap() };
         Prefilter::new(
@@ -202,7 +202,7 @@ mod tests {
         fn finds_what_a_slow_look_finds(text in "([a-z =]|ghp_|TOKEN|token|CIO|cio|\\$6\\$){0,60}", from in 0usize..40, length in 0usize..200) {
             let (text, to) = (text.as_bytes(), from + length);
             let mut found = Vec::new();
-            sieve().each(text, from, to, |of, at| found.push((of, at)));
+            prefilter().each(text, from, to, |of, at| found.push((of, at)));
             found.sort_by_key(|(of, at)| (*at, *of));
             proptest::prop_assert_eq!(found, slowly(text, from, to));
         }

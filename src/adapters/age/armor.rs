@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 
 /// The binary form of an armored file; none where it is binary already.
 ///
-/// `Integrity` when the armor is damaged or too long.
+/// Fails with `Integrity` when the armor is damaged or too long.
 pub fn dearmored(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
     if !bytes.starts_with(ARMOR) {
         return Ok(None);

@@ -187,7 +187,7 @@ impl Identities {
     /// Loads every key of an identity file: native keys, plugin keys, an SSH private key, or any of these encrypted with
     /// a passphrase, which is asked for when no other key opens a file.
     ///
-    /// `NoIdentity` when nothing in it is usable, with the reason; a file that others can read is refused.
+    /// Fails with `NoIdentity` when nothing in it is usable, with the reason; a file that others can read is refused.
     pub fn from_file(path: &Path, plugins: &Plugins, ask: &Arc<dyn Ask>) -> Result<Self> {
         let label = path.display().to_string();
         if private_key(&label).is_some() {

@@ -132,7 +132,7 @@ pub struct Opened {
 
 /// Opens a sealed file, completely, in memory. `file` is the name it must have been sealed under.
 ///
-/// `Integrity` for anything damaged, swapped or not sealed by these rules; `NoIdentity` when no identity opens it.
+/// Fails with `Integrity` for anything damaged, swapped or not sealed by these rules; `NoIdentity` when no identity opens it.
 pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Opened> {
     let binary = dearmored(bytes).map_err(|error| in_file(file, &error))?;
     let bytes = binary.as_deref().unwrap_or(bytes);

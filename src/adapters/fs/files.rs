@@ -16,7 +16,7 @@ pub const TEMPORARY: &str = ".sealift-tmp-";
 
 /// Opens a regular file to read, without following a link at its end and without blocking.
 ///
-/// Names the path; refuses anything but a regular file of at most `limit` bytes.
+/// An error names the path; it refuses anything but a regular file of at most `limit` bytes.
 pub fn open(path: &Path, limit: u64) -> Result<(File, u64)> {
     let shown = path.display();
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -63,7 +63,7 @@ fn checked(fd: OwnedFd, limit: u64, shown: &str) -> Result<(File, u64)> {
 
 /// Reads a whole file.
 ///
-/// As `open`, and when reading fails or the file grows past the limit meanwhile.
+/// Fails as `open` does, and when reading fails or the file grows past the limit meanwhile.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let (file, size) = open(path, limit)?;
     read_all(file, size, limit, &path.display().to_string())
@@ -133,7 +133,7 @@ impl Beneath {
 
     /// Reads at most `first` bytes of a file of at most `limit` bytes. Says the file's size too.
     ///
-    /// As `open`; a link anywhere on the way is refused.
+    /// Fails as `open` does; a link anywhere on the way is refused.
     pub fn read(&self, name: &str, first: usize, limit: u64) -> Result<(Vec<u8>, u64)> {
         use rustix::fs::{ResolveFlags, openat2};
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -195,7 +195,7 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32, durable: Durable) -> Result
 
 /// The same for a path below a directory that someone else may have filled: no link on the way is followed.
 ///
-/// As `replace`, and when a folder on the way is a link or something else.
+/// Fails as `replace` does, and when a folder on the way is a link or something else.
 pub fn replace_beneath(root: &Path, path: &str, bytes: &[u8], mode: u32, durable: Durable) -> Result<()> {
     let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
     let place = descend(root, folders, true)?;
@@ -250,7 +250,7 @@ impl<'a> Beside<'a> {
 
     /// Puts it in place.
     ///
-    /// As `replace_beneath`; the temporary file is removed then.
+    /// Fails as `replace_beneath` does; the temporary file is removed then.
     pub fn put(self) -> Result<()> {
         let place = descend(self.root, folders_of(self.path), false)?;
         let name = self.path.rsplit('/').next().unwrap_or(self.path);
@@ -406,7 +406,7 @@ pub fn remove(path: &Path) -> Result<()> {
 /// Overwrites a file with zeros and removes it. On flash storage and on file systems that write elsewhere that is a best
 /// effort, and the documentation says so.
 ///
-/// Names the path; it may be partly overwritten then.
+/// An error names the path; it may be partly overwritten then.
 pub fn shred(path: &Path) -> Result<()> {
     let attempt = || -> std::io::Result<()> {
         let fd = openat(CWD, path, OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
@@ -447,6 +447,7 @@ pub fn exchange(one: &Path, other: &Path) -> Result<()> {
         .map_err(|error| Error::io(format!("{} and {} cannot change places", one.display(), other.display()), error))
 }
 
+/// Sixteen random hexadecimal digits.
 pub fn token() -> Result<String> {
     let mut bytes = [0; 8];
     random(&mut bytes)?;

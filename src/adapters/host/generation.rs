@@ -31,12 +31,15 @@ const NEW_FILE: OFlags =
 /// Who may do what with a delivered file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
+    /// The owner's number.
     pub user: u32,
+    /// The group's number.
     pub group: u32,
     pub mode: u32,
 }
 
 pub struct Generation {
+    /// Its number.
     pub number: u64,
     shown: PathBuf,
     top: OwnedFd,
@@ -113,7 +116,7 @@ impl Generations {
 impl Generation {
     /// Writes a file that is not there yet. It is root's alone until owner and permissions are its own.
     ///
-    /// Names the file; it may be there in part, and the generation is to be removed.
+    /// An error names the file; it may be there in part, and the generation is to be removed.
     pub fn write(&mut self, name: &str, value: &Plaintext, access: Access) -> Result<()> {
         let shown = self.shown.join(name);
         if let Some((folder, _)) = name.rsplit_once('/') {

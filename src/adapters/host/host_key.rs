@@ -23,7 +23,7 @@ const LIMIT: u64 = 64 << 10;
 
 /// The public half of a private key, with the key's own comment.
 ///
-/// `Integrity` when it is no private key in OpenSSH's form.
+/// Fails with `Integrity` when it is no private key in OpenSSH's form.
 pub fn public_half(private: &Plaintext) -> Result<Recipient> {
     let refused = || Error::integrity("it is no private key in OpenSSH's form");
     let public = |bytes: &[u8]| PrivateKey::from_openssh(bytes).and_then(|key| key.public_key().to_openssh()).ok();

@@ -86,7 +86,7 @@ pub fn check(root: &Path, link: &Link) -> Result<String, Obstacle> {
 
 /// Makes or turns a link with one rename. Says what was there.
 ///
-/// As `check`, and when it cannot be written.
+/// Fails as `check` does, and when it cannot be written.
 pub fn place(root: &Path, link: &Link) -> Result<Placed, Obstacle> {
     let way = Way::walk(root, link, true).map_err(|obstacle| obstacle.about(root, link))?;
     let before = way.standing(root)?;

@@ -17,6 +17,7 @@ const FOLDER: &str = "/nix/var/nix/profiles";
 /// One generation of the system profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Generation {
+    /// Its number.
     pub number: u64,
     /// When its link was made.
     pub made: Option<Timestamp>,
@@ -24,6 +25,7 @@ pub struct Generation {
     pub system: Option<String>,
 }
 
+/// All generations, oldest first.
 pub fn generations(root: &Root) -> Vec<Generation> {
     let mut all: Vec<_> = root
         .list(FOLDER)

@@ -84,12 +84,12 @@ impl Bench {
     }
 
     /// Adds an event to the log of this run.
-    pub fn log(&self, told: &HostEvent) {
+    pub fn log(&self, event: &HostEvent) {
         let Some(mut log) = self.log.as_ref() else { return };
-        let Some(line) = line(told) else { return };
+        let Some(line) = line(event) else { return };
         // What the system's own programs print without end must not fill the disk; what we tell ourselves is little.
         let spent = self.logged.fetch_add(line.len(), Ordering::Relaxed);
-        if spent > LOG && matches!(told, HostEvent::Said { .. }) {
+        if spent > LOG && matches!(event, HostEvent::Said { .. }) {
             return;
         }
         // In one write, for who reads it meanwhile. A log that cannot be written must not end a switch half-way.
@@ -98,8 +98,8 @@ impl Bench {
 
     /// Adds the last event to the log of another run, one that was killed and is ended now: anyone who follows it waits for
     /// that.
-    pub fn log_end(&self, run: &str, told: &HostEvent) {
-        if let Some(line) = line(told) {
+    pub fn log_end(&self, run: &str, event: &HostEvent) {
+        if let Some(line) = line(event) {
             // As above.
             let _lost = add(&self.log_of(run), 0o600, &line);
         }
@@ -156,14 +156,14 @@ fn believed(root: &Root, inside: &str) -> Result<()> {
 }
 
 /// An event as a line of a log.
-fn line(told: &HostEvent) -> Option<String> {
+fn line(event: &HostEvent) -> Option<String> {
     #[derive(Serialize)]
     struct Line<'a> {
         at: String,
         #[serde(flatten)]
-        told: &'a HostEvent,
+        event: &'a HostEvent,
     }
-    serde_json::to_string(&Line { at: now(), told }).ok().map(|line| format!("{line}\n"))
+    serde_json::to_string(&Line { at: now(), event }).ok().map(|line| format!("{line}\n"))
 }
 
 /// The failure of a place that is held: who holds it, and since when.

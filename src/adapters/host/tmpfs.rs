@@ -61,7 +61,7 @@ impl Run {
 
     /// The same, and makes it if it is not there.
     ///
-    /// As `open`, and when it cannot be made.
+    /// Fails as `open` does, and when it cannot be made.
     pub fn make(root: &Path) -> Result<Self> {
         if let Some(run) = Self::open(root)? {
             return Ok(run);

@@ -1,4 +1,4 @@
-//! The last lines that units wrote to the journal, for whoever deploys. A line that holds a value of a delivered secret is
+//! The last lines that units wrote to the journal, for the deployer. A line that holds a value of a delivered secret is
 //! left out: what a service prints of its own is not carried to other machines and into the logs of CI.
 
 use std::path::Path;
@@ -8,6 +8,7 @@ use crate::adapters::fs::files;
 use crate::adapters::fs::root::Root;
 use crate::adapters::process::Invocation;
 use crate::domain::foreign::{cut, one_line};
+use crate::domain::manifest::install_status::Tree;
 use crate::domain::secret::age_header::VALUE_LIMIT;
 use crate::domain::secret::plaintext::Plaintext;
 
@@ -17,8 +18,6 @@ const LINES: usize = 6;
 const LONGEST: usize = 300;
 /// How long journald may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Where values are delivered.
-const DELIVERED: [&str; 2] = ["/run/sealift.d", "/run/sealift-users.d"];
 /// The most delivered files that are looked at.
 const FILES: usize = 4096;
 /// The fewest characters of a value that are looked for: fewer stand in any line.
@@ -43,14 +42,9 @@ impl Delivered {
 const LEFT_OUT: &str = "(a line with a value of a delivered secret is left out)";
 
 /// The last lines of each of these units, which begin with its name. None where there is no journal to ask.
-pub fn last_lines<'a>(root: &Root, units: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let mut units = units.into_iter().take(UNITS).peekable();
-    if units.peek().is_none() {
-        return Vec::new();
-    }
-    let values = Delivered::of(root);
+pub fn last_lines<'a>(root: &Root, units: impl IntoIterator<Item = &'a str>, values: &Delivered) -> Vec<String> {
     let mut lines = Vec::new();
-    for unit in units {
+    for unit in units.into_iter().take(UNITS) {
         let call = journalctl(root).args([&format!("--unit={unit}"), &format!("--lines={LINES}")]);
         let call = call.args(["--output=cat", "--no-pager", "--quiet"]).at_most(1 << 20).at_longest(PATIENCE);
         let Ok(output) = call.run() else { continue };
@@ -73,7 +67,8 @@ fn journalctl(root: &Root) -> Invocation {
 /// The values that are delivered now, in every generation that is there.
 fn delivered(root: &Root) -> Vec<Plaintext> {
     let mut values = Vec::new();
-    let mut folders: Vec<_> = DELIVERED.iter().map(|place| root.outside(place)).collect();
+    let mut folders =
+        [Tree::Ordinary, Tree::Users].map(|tree| root.outside(&format!("/run/{}", tree.place()))).to_vec();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
             match entry.file_type() {

@@ -269,6 +269,20 @@ impl Invocation {
         Ok(child)
     }
 
+    /// Waits for its end.
+    fn end_of(&self, child: &mut Child) -> Result<Ended> {
+        child.wait().map(Ended::of).map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))
+    }
+
+    /// Fails where what it printed could not be read, or was more than the limit.
+    fn held_to_limit(&self, read: std::io::Result<usize>) -> Result<()> {
+        let printed = read.map_err(|error| Error::io(format!("cannot read what {} prints", self.name()), error))?;
+        if printed as u64 > self.limit {
+            return Err(Error::failed(format!("{} prints more than {} bytes", self.name(), self.limit)));
+        }
+        Ok(())
+    }
+
     /// Runs it to its end and gathers what it printed.
     ///
     /// Fails only when it could not be started or spoken to; how it ended is in the output.
@@ -295,16 +309,13 @@ impl Invocation {
             let read = said.join().unwrap_or(Ok(())).and(printed);
             (read, late.is_some_and(|late| late.join().unwrap_or(false)))
         });
-        let status = child.wait().map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))?;
+        let ended = self.end_of(&mut child)?;
         if let (true, Some(patience)) = (late, self.patience) {
             let message = format!("{}: no answer within {} s", self.name(), patience.as_secs());
             return Err(Error::new(Kind::Unreachable, message));
         }
-        let printed = read.map_err(|error| Error::io(format!("cannot read what {} prints", self.name()), error))?;
-        if printed as u64 > self.limit {
-            return Err(Error::failed(format!("{} prints more than {} bytes", self.name(), self.limit)));
-        }
-        Ok(Output { stdout, stderr, ended: Ended::of(status) })
+        self.held_to_limit(read)?;
+        Ok(Output { stdout, stderr, ended })
     }
 
     /// Runs it and returns what it printed.
@@ -315,25 +326,19 @@ impl Invocation {
         if output.ended.well() { Ok(output.stdout) } else { Err(self.failure(&output)) }
     }
 
-    /// Runs it with the terminal's own streams, for programs that talk to the person.
-    pub fn attended(&self) -> Result<Ended> {
-        let mut command = self.command();
-        let status = self.start(&mut command)?.wait();
-        status.map(Ended::of).map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))
-    }
-
-    /// Gives it its input, lets it print and say where we do, and waits for its end.
+    /// Runs it on our own streams, for a program that talks to the person; where it was given an input, that is its input.
     ///
     /// Fails only when it could not be started or waited for.
-    pub fn relayed(&self) -> Result<Ended> {
+    pub fn attended(&self) -> Result<Ended> {
         let mut command = self.command();
-        command.stdin(Stdio::piped());
+        if self.input.is_some() {
+            command.stdin(Stdio::piped());
+        }
         let mut child = self.start(&mut command)?;
         if let (Some(pipe), Some(bytes)) = (child.stdin.take(), &self.input) {
             bytes.write(pipe);
         }
-        let status = child.wait();
-        status.map(Ended::of).map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))
+        self.end_of(&mut child)
     }
 
     /// With the user's own language settings, for a program that talks to a person; every other has C.UTF-8.
@@ -353,8 +358,7 @@ impl Invocation {
             Some([input, output, errors]) => command.stdin(input).stdout(output).stderr(errors),
             None => command.stdin(Stdio::null()).stdout(std::io::stderr()),
         };
-        let status = self.start(&mut command)?.wait();
-        status.map(Ended::of).map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))
+        self.end_of(&mut self.start(&mut command)?)
     }
 
     /// Runs it on these streams of a terminal, and returns what it prints. Without them it has no input, and each line that it
@@ -376,12 +380,9 @@ impl Invocation {
             });
             out.map_or(Ok(0), |pipe| end.reads(pipe).take(self.limit.saturating_add(1)).read_to_end(&mut stdout))
         });
-        let status = child.wait().map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))?;
-        let printed = read.map_err(|error| Error::io(format!("cannot read what {} prints", self.name()), error))?;
-        if printed as u64 > self.limit {
-            return Err(Error::failed(format!("{} prints more than {} bytes", self.name(), self.limit)));
-        }
-        Ok(Output { stdout, stderr: Vec::new(), ended: Ended::of(status) })
+        let ended = self.end_of(&mut child)?;
+        self.held_to_limit(read)?;
+        Ok(Output { stdout, stderr: Vec::new(), ended })
     }
 
     /// Gives it plaintext on its standard input and returns what it prints, as plaintext too. What it says goes where
@@ -400,9 +401,9 @@ impl Invocation {
             });
             out.map(|pipe| Plaintext::read(pipe, input.len() + (64 << 10), limit))
         });
-        let status = child.wait().map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))?;
+        let ended = self.end_of(&mut child)?;
         match answer {
-            Some(Ok(answer)) => Ok((answer, Ended::of(status))),
+            Some(Ok(answer)) => Ok((answer, ended)),
             Some(Err(error)) => Err(Error::io(format!("cannot read what {} prints", self.name()), error)),
             None => Err(Error::failed(format!("{} prints nothing", self.name()))),
         }
@@ -426,8 +427,8 @@ impl Invocation {
                 });
             }
         });
-        let status = child.wait().map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))?;
-        Ok(Output { stdout, stderr, ended: Ended::of(status) })
+        let ended = self.end_of(&mut child)?;
+        Ok(Output { stdout, stderr, ended })
     }
 
     /// Gives it its input, passes on each line that it prints and each that it says, and waits for its end.
@@ -465,13 +466,13 @@ impl Invocation {
             }
             late.is_some_and(|late| late.join().unwrap_or(false))
         });
-        let status = child.wait().map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))?;
+        let ended = self.end_of(&mut child)?;
         match self.patience.filter(|_| late) {
             Some(patience) => {
                 let message = format!("{}: nothing was heard for {} s", self.name(), patience.as_secs());
                 Err(Error::new(Kind::Unreachable, message))
             }
-            None => Ok(Ended::of(status)),
+            None => Ok(ended),
         }
     }
 
@@ -493,13 +494,12 @@ impl Invocation {
         command.stdin(Stdio::null());
         command.stdout(written.try_clone().map_err(failed)?).stderr(written);
         let mut child = self.start(&mut command)?;
-        let unwaited = |error| Error::io(format!("cannot wait for {}", self.name()), error);
         let end = End::of(&child);
         if !end.is_known() {
-            child.wait().map_err(unwaited)?;
+            self.end_of(&mut child)?;
         }
         each_line(end.follows(&file), line);
-        child.wait().map(Ended::of).map_err(unwaited)
+        self.end_of(&mut child)
     }
 
     /// Runs it with its input and its output at hand: `write` has the one, on a thread of its own, and `read` the other.
@@ -521,9 +521,9 @@ impl Invocation {
             scope.spawn(|| err.map_or(Ok(()), |pipe| keep_end(pipe, &mut stderr)));
             out.map(|mut pipe| read(&mut pipe))
         });
-        let status = child.wait().map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))?;
+        let ended = self.end_of(&mut child)?;
         let result = result.ok_or_else(|| Error::failed(format!("{} has no output", self.name())))?;
-        Ok((result, Output { stdout: Vec::new(), stderr, ended: Ended::of(status) }))
+        Ok((result, Output { stdout: Vec::new(), stderr, ended }))
     }
 
     /// Runs it without any of its streams, and ends it after this time.
@@ -640,163 +640,5 @@ pub fn leave_session() {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn input_and_output_larger_than_a_pipe_do_not_block() {
-        let bytes = vec![b'x'; 1 << 20];
-        assert_eq!(Invocation::new("cat").input(bytes.clone()).read().unwrap(), bytes);
-    }
-
-    #[test]
-    fn what_goes_into_a_file_is_passed_on_line_by_line() {
-        let mut lines = Vec::new();
-        let script = "echo printed; echo said >&2; printf %070000d 0; echo; printf end; exit 3";
-        let ended = Invocation::new("sh").args(["-c", script]).logged(|line| lines.push(line.to_owned())).unwrap();
-        assert_eq!(ended, Ended::Code(3));
-        assert_eq!((lines.len(), lines[2].len()), (4, 70000));
-        assert_eq!((&*lines[0], &*lines[1], &*lines[3]), ("printed", "said", "end"));
-        // A script may empty it, as a terminal would not be.
-        lines.clear();
-        let script = "echo one; echo two > /dev/stderr; echo three >&2";
-        Invocation::new("sh").args(["-c", script]).logged(|line| lines.push(line.to_owned())).unwrap();
-        assert_eq!(lines.last().map(String::as_str), Some("three"));
-    }
-
-    #[test]
-    fn a_file_of_what_is_printed_is_its_owners_alone() {
-        let mut lines = Vec::new();
-        let script = "stat -Lc %a /proc/self/fd/1; sed -n 's/^flags:.*\\(.\\)$/\\1/p' /proc/$$/fdinfo/2";
-        Invocation::new("sh").args(["-c", script]).logged(|line| lines.push(line.to_owned())).unwrap();
-        // Only to be written to, by who was given it.
-        assert_eq!(lines, ["600", "1"]);
-    }
-
-    #[test]
-    fn who_has_the_file_of_what_is_printed_keeps_nobody_waiting() {
-        let mut last = String::new();
-        // Far more than could be read, were it not empty.
-        let script = "echo one; truncate -s 4T /proc/self/fd/1; echo end";
-        Invocation::new("sh").args(["-c", script]).logged(|line| line.clone_into(&mut last)).unwrap();
-        assert!(last.ends_with("end"), "{} bytes", last.len());
-        // What goes on without end when the program itself has ended.
-        let started = Instant::now();
-        let script = "timeout 20 sh -c 'while :; do echo more; done' & sleep 0.2";
-        Invocation::new("sh").args(["-c", script]).logged(|_| ()).unwrap();
-        assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
-    }
-
-    #[test]
-    fn what_a_program_leaves_behind_with_its_pipes_is_not_waited_for() {
-        let place = tempfile::tempdir().unwrap();
-        let fifo = place.path().join("fifo");
-        assert!(Invocation::new("mkfifo").arg(&fifo).run().unwrap().ended.well());
-        // It has the pipes until somebody opens the FIFO, which is done below.
-        let call = Invocation::new("sh").args(["-c", "cat \"$0\" & echo printed; echo said >&2"]).arg(&fifo);
-        let mut lines = Vec::new();
-        call.converse(|line| lines.push(line.to_owned()), |_| ()).unwrap();
-        assert_eq!(lines, ["printed"]);
-        let output = call.run().unwrap();
-        assert_eq!((output.stdout, output.stderr), (b"printed\n".to_vec(), b"said\n".to_vec()));
-        drop(File::options().write(true).open(fifo).unwrap());
-    }
-
-    #[test]
-    fn what_never_answers_is_ended_and_what_answers_in_time_is_not() {
-        let error = Invocation::new("sleep").arg("600").at_longest(Duration::from_millis(20)).run().unwrap_err();
-        assert_eq!(error.kind(), Kind::Unreachable);
-        assert!(error.message().contains("no answer within"), "{error:?}");
-        // It has its pipes, and prints: that is no answer either.
-        let tale = Invocation::new("sh").args(["-c", "echo so far; exec sleep 600"]);
-        assert!(tale.at_longest(Duration::from_millis(20)).run().is_err());
-        assert_eq!(Invocation::new("echo").at_longest(Duration::from_secs(600)).read().unwrap(), b"\n");
-    }
-
-    #[test]
-    fn who_talks_is_listened_to_and_who_falls_silent_is_ended() {
-        let mut lines = Vec::new();
-        let call =
-            Invocation::new("sh").args(["-c", "echo so far; exec sleep 600"]).at_longest(Duration::from_millis(50));
-        let error = call.converse(|line| lines.push(line.to_owned()), |_| ()).unwrap_err();
-        assert_eq!((error.kind(), lines), (Kind::Unreachable, vec!["so far".to_owned()]));
-        // Long in all, never long without a word.
-        let talk = Invocation::new("sh").args(["-c", "for n in 1 2 3 4; do echo $n; sleep 0.2; done; echo 5 >&2"]);
-        assert!(talk.at_longest(Duration::from_millis(600)).converse(|_| (), |_| ()).unwrap().well());
-    }
-
-    #[test]
-    fn a_child_gets_the_limit_of_open_files_that_we_got() {
-        let before = getrlimit(Resource::Nofile);
-        raise_open_files();
-        assert_eq!(getrlimit(Resource::Nofile).current, before.maximum);
-        // It looks only once it has read what it gets after its start.
-        let call = Invocation::new("sh").args(["-c", "read word; ulimit -Sn"]).input("go\n");
-        let shown = before.current.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
-        assert_eq!(String::from_utf8(call.read().unwrap()).unwrap().trim(), shown);
-    }
-
-    #[test]
-    fn both_pipes_are_at_hand_and_what_is_left_is_not_waited_for() {
-        let write = |mut pipe: ChildStdin| drop(pipe.write_all(&vec![b'x'; 1 << 20]));
-        let first = |pipe: &mut ChildStdout| {
-            let mut bytes = [0; 4];
-            pipe.read_exact(&mut bytes).map(|()| bytes)
-        };
-        let (bytes, output) = Invocation::new("cat").piped(write, first).unwrap();
-        assert_eq!((bytes.unwrap(), output.ended.well()), (*b"xxxx", false));
-        let all = |pipe: &mut ChildStdout| std::io::copy(pipe, &mut std::io::sink());
-        let (count, output) = Invocation::new("cat").piped(write, all).unwrap();
-        assert_eq!((count.unwrap(), output.ended.well()), (1 << 20, true));
-    }
-
-    #[test]
-    fn a_failure_tells_how_it_ended_and_what_it_said() {
-        let error = Invocation::new("sh").args(["-c", "echo reason >&2; exit 3"]).read().unwrap_err();
-        assert_eq!(format!("{error:?}"), "Failed: sh failed (exit code 3): reason");
-        let error = Invocation::new("sh").args(["-c", "kill -9 $$"]).read().unwrap_err();
-        assert!(error.message().contains("signal 9"));
-    }
-
-    #[test]
-    fn what_would_print_secrets_does_not_reach_a_child() {
-        let call = Invocation::new("sh").args(["-c", "echo ${AGEDEBUG-none}"]).without_env("AGEDEBUG");
-        assert_eq!(call.read().unwrap(), b"none\n");
-    }
-
-    #[test]
-    fn lines_are_passed_on_and_the_input_arrives() {
-        let said = Mutex::new(Vec::new());
-        let mut printed = Vec::new();
-        let call = Invocation::new("sh").args(["-c", "cat; echo said >&2; exit 7"]).input("a\nb");
-        let ended =
-            call.converse(|line| printed.push(line.to_owned()), |line| said.lock().unwrap().push(line.to_owned()));
-        assert_eq!(
-            (ended.unwrap(), printed, said.into_inner().unwrap()),
-            (Ended::Code(7), vec!["a".into(), "b".into()], vec!["said".to_owned()])
-        );
-    }
-
-    #[test]
-    fn what_does_not_end_in_time_is_ended() {
-        let short = Duration::from_millis(50);
-        assert!(
-            Invocation::new("sleep").arg("60").within(short).unwrap_err().message().contains("does not end within")
-        );
-        assert!(
-            Invocation::new("false").within(short * 100).is_err()
-                && Invocation::new("true").within(short * 100).is_ok()
-        );
-    }
-
-    #[test]
-    fn a_missing_program_is_named() {
-        assert!(
-            Invocation::new("no-such-program")
-                .read()
-                .unwrap_err()
-                .message()
-                .contains("no-such-program is not installed")
-        );
-    }
-}
+#[path = "tests.rs"]
+mod tests;

@@ -13,7 +13,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Does the work on a thread of its own and waits for it, as long as `late` does not say that it took too long. Work
 /// that is late is left behind: it ends with the process.
 ///
-/// `Interrupted` on Ctrl-C; a failure that says that `what` did not answer.
+/// Fails with `Interrupted` on Ctrl-C; a failure that says that `what` did not answer.
 pub fn call<T: Send + 'static>(
     what: &str,
     late: impl Fn(Instant) -> bool,

@@ -51,7 +51,7 @@ pub enum Vouch {
 impl Ssh {
     /// Looks which host key the machine at an address shows. It is called by the name that it should have.
     ///
-    /// `Unreachable` when it cannot be reached, or has no key that secrets can be sealed to.
+    /// Fails with `Unreachable` when it cannot be reached, or has no key that secrets can be sealed to.
     pub fn meet(&self, name: &HostName, address: &Address) -> Result<Met> {
         let mut link = Link::new(&self.shared, name.to_string(), address, None)?;
         link.over = self.way(&link.place).map_err(|error| error.about(name))?;

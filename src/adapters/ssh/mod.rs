@@ -179,7 +179,7 @@ impl Ssh {
     /// Connects to a host, which must show one of these keys. Nothing is sent before it has. A person who is there is
     /// asked for a password or passphrase where ssh needs one; one host at a time asks.
     ///
-    /// `Unreachable`, with the reason distinguished, and the jump host named where it failed there.
+    /// Fails with `Unreachable`, with the reason distinguished, and the jump host named where it failed there.
     pub fn connect(&self, host: &HostName, address: &Address, pins: &[String]) -> Result<Connection> {
         let pins = Pins::new(host, pins)?;
         let mut link = Link::new(&self.shared, host.to_string(), address, Some(pins))?;

@@ -86,7 +86,7 @@ pub fn destination(address: &Address) -> Vec<String> {
 /// The jump hosts to an address, in the order in which they are passed: those that ssh_config names for it, and before
 /// them those that it names for the first of them.
 ///
-/// As `Place::of`; when they go round in a circle.
+/// Fails as `Place::of` does; when they go round in a circle.
 pub fn jumps(place: &Place) -> Result<Vec<Address>> {
     let mut hops = place.jumps.clone();
     let mut first = hops.first().cloned();

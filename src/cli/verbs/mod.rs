@@ -29,10 +29,10 @@ pub enum Verb {
     ///
     /// Writes recipients.toml, secrets/ and .gitattributes where they are missing, and the pre-commit hook where there is
     /// none. A second run changes nothing. With --from, a machine's configuration is copied aside, its
-    /// hardware-configuration.nix gets its place under hosts/, and what a fleet needs besides is written; nothing is
-    /// overwritten, and what has no plain place is named.
+    /// hardware-configuration.nix gets its place under hosts/, and whatever else a fleet needs is written; nothing is
+    /// overwritten, and files without an obvious place are listed.
     Init(init::Args),
-    /// Take over the secrets of a repository of agenix
+    /// Take over the secrets of an agenix repository
     ///
     /// From agenix: its rules file becomes declarations in recipients.toml and its files get their names under secrets/;
     /// ciphertext is not touched and no key is needed. With --adopt, or by `sealift rekey --adopt NAME` later, an admin's
@@ -40,12 +40,12 @@ pub enum Verb {
     Import(import::Args),
     /// An admin's own key: make, show, import, forget
     ///
-    /// An admin opens every secret of the fleet. The key is kept in the OS keyring and, sealed to a passphrase, in a
+    /// An admin opens every secret of the fleet. The key is kept in the OS keyring and, encrypted with a passphrase, in a
     /// backup file; or in a file only.
     Identity(identity::Args),
-    /// Seal a new value: typed, from standard input, from a file, or made
+    /// Seal a new value: typed, from standard input, from a file, or generated
     ///
-    /// Needs no private key. A secret that is new is declared in recipients.toml by this; say who reads it with --hosts. A
+    /// Needs no private key. A new secret is also declared in recipients.toml; say who reads it with --hosts. A
     /// value that is there is replaced only if you say so, or with --replace.
     Seal(Box<seal::Args>),
     /// Seal a secret that stands inline in a Nix file or a git configuration, and name the delivered file there
@@ -97,7 +97,7 @@ pub enum Verb {
     /// the index unless asked for more. Exit 0, or 10 with each finding, or 11 when it could not look everywhere. No
     /// value is ever printed.
     Scan(scan::Args),
-    /// The pre-commit hook that looks for plaintext: put it in, take it away
+    /// The pre-commit hook that looks for plaintext: install, remove
     ///
     /// `sealift scan --staged` looks at what a commit would add, and a commit with plaintext is refused.
     Hook(hook::Args),
@@ -110,11 +110,11 @@ pub enum Verb {
     /// Make the fleet's systems the ones that run on its machines, with their secrets, or leave them as they were
     ///
     /// Checks the preconditions, builds the hosts' systems as the calling user, shows what changes and asks. Then each
-    /// host opens and checks every secret, activates the system, looks whether all is well, and only then makes it what
-    /// boots; a machine that is reached over SSH wants to hear from us over a new connection too. Any failure on the way
+    /// host opens and checks every secret, activates the system, checks the result, and only then makes it the boot
+    /// default; a machine reached over SSH must also be reached again over a new connection. Any failure on the way
     /// brings back the previous system with its secrets: exit 6.
     Deploy(Box<deploy::Args>),
-    /// Write down what a deploy would do, to be reviewed
+    /// Write down what a deploy would do, for review
     ///
     /// Builds and compares, and writes down what a deploy would do. `sealift apply FILE` then does exactly that: the same
     /// store paths, the same ciphertext, whatever the repository says by then. Changes nothing on any host.
@@ -134,9 +134,9 @@ pub enum Verb {
     ///
     /// Looks at every machine first: each must run what was deployed last, and be as its checks and its manifest say.
     /// Then it lists the files that have a successor in the new layout and that no Nix file names, asks, and removes them
-    /// from the work tree and git's index. Only files that git has as they are; the commit is yours.
+    /// from the work tree and git's index. Only files that are committed unchanged; committing the removal is yours.
     Cleanup(cleanup::Args),
-    /// Look at the declared checks of hosts, and whether what is delivered is what it should be
+    /// Run the declared checks of hosts, and check that what is delivered is what it should be
     ///
     /// Looks at the checks that recipients.toml declares for a host, and holds what is delivered there against the
     /// manifest of the system that runs: whether each file is there, whose it is, and whether somebody has changed it.

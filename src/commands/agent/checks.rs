@@ -7,7 +7,7 @@ use crate::adapters::fs::root::Root;
 use crate::adapters::host::{closure, probe};
 use crate::domain::deploy::checks::with_commands;
 use crate::domain::deploy::protocol::Look;
-use crate::domain::name::HostName;
+use crate::domain::name::{HostName, UnitName};
 use crate::domain::policy::Probe;
 use crate::error::{Error, Result};
 
@@ -29,6 +29,13 @@ pub fn look(root: &Root, host: Option<&HostName>, checks: &[Look]) -> Findings {
         .collect()
 }
 
+/// What got worse.
+pub struct Worse {
+    pub error: Error,
+    /// The units of those checks.
+    pub units: Vec<UnitName>,
+}
+
 /// Looks again until nothing is worse than before, or the time is over.
 pub fn compare(
     root: &Root,
@@ -36,36 +43,30 @@ pub fn compare(
     checks: &[Look],
     before: &Findings,
     settle: Duration,
-) -> Result<Findings> {
+) -> Result<Findings, Worse> {
     let end = Instant::now() + settle;
     loop {
         let after = look(root, host, checks);
         let worse = |(name, wrong): (&String, &Option<String>)| match (before.get(name), wrong) {
             (Some(Some(_)), _) | (_, None) => None,
-            (_, Some(wrong)) => Some(Error::failed(format!("check {name}: {wrong}"))),
+            (_, Some(wrong)) => Some((name.clone(), Error::failed(format!("check {name}: {wrong}")))),
         };
-        let faults: Vec<Error> = after.iter().filter_map(worse).collect();
+        let (names, faults): (Vec<String>, Vec<Error>) = after.iter().filter_map(worse).unzip();
         if faults.is_empty() {
             return Ok(after);
         }
         if Instant::now() >= end {
-            return Err(Error::batch(format!("{} checks got worse", faults.len()), faults));
+            let error = Error::batch(format!("{} checks got worse", faults.len()), faults);
+            let units =
+                checks.iter().filter(|check| names.contains(&check.name)).filter_map(|check| match &check.probe {
+                    Probe::Unit(unit) => Some(unit.clone()),
+                    _ => None,
+                });
+            return Err(Worse { error, units: units.collect() });
         }
         // A service that was just restarted needs a moment.
         std::thread::sleep(Duration::from_millis(500).min(settle));
     }
-}
-
-/// The units of the checks that an error of `compare` names.
-pub fn units<'a>(checks: &'a [Look], error: &'a Error) -> impl Iterator<Item = &'a str> {
-    let names = move |check: &Look| {
-        let named = format!("check {}: ", check.name);
-        std::iter::once(error).chain(error.parts()).any(|one| one.message().starts_with(&named))
-    };
-    checks.iter().filter(move |check| names(check)).filter_map(|check| match &check.probe {
-        Probe::Unit(unit) => Some(unit.as_str()),
-        _ => None,
-    })
 }
 
 #[cfg(test)]
@@ -85,7 +86,7 @@ mod tests {
             "b was missing before"
         );
         std::fs::remove_file(place.path().join("a")).unwrap();
-        let error = compare(&root, None, &checks, &before, Duration::from_millis(1)).unwrap_err();
+        let error = compare(&root, None, &checks, &before, Duration::from_millis(1)).err().unwrap().error;
         assert_eq!(error.message(), "check a: /a does not exist");
     }
 }

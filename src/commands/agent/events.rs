@@ -8,7 +8,6 @@ use crate::adapters::host::run_dir::Bench;
 use crate::adapters::prompt::Ask;
 use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::protocol::HostEvent;
-use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Kind, Result};
 
 /// Whoever listens to the program on the host. That nobody listens any more does not stop the work.
@@ -74,19 +73,10 @@ impl Ask for Reporter {
 
 impl Talk for Reporter {
     fn event(&self, event: Event) {
-        match event {
-            Event::Note(text) | Event::Step(text) => self.said(&text),
-            Event::Warning(text) => self.warn(text),
-            Event::Progress(..) | Event::Looked(_) | Event::Last(_) | Event::Plan(_) => {}
-            Event::Of(_, event) => self.event(*event),
+        match event.printed() {
+            Some((text, true)) => self.warn(text),
+            Some((text, false)) => self.said(&text),
+            None => {}
         }
-    }
-
-    fn new_value(&self, name: &str) -> Result<Plaintext> {
-        Err(Error::failed(format!("there is nobody to ask for the value of {name}")))
-    }
-
-    fn new_passphrase(&self, what: &str) -> Result<SecretString> {
-        Err(Error::failed(format!("there is nobody to ask for a passphrase for {what}")))
     }
 }

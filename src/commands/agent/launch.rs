@@ -36,7 +36,7 @@ impl Front {
             serde_json::to_vec(order).map_err(|error| Error::failed("cannot write the order").because(error))?;
         line.push(b'\n');
         let call = detached(&program, self.user, &order.run, root.is_machine() && units::runs(root));
-        Ok(call.input(line).relayed()?.well())
+        Ok(call.input(line).attended()?.well())
     }
 
     /// The program of the system that comes, or this one. Only what is a system, in the store, is started.

@@ -12,7 +12,7 @@ use crate::adapters::host::run_dir::Bench;
 use crate::adapters::host::unit_log::Delivered;
 use crate::adapters::host::{closure, home, profile, unit_log};
 use crate::adapters::{nix, signals};
-use crate::commands::agent::checks;
+use crate::commands::agent::checks::{self, Worse};
 use crate::commands::agent::events::Reporter;
 use crate::commands::agent::journal::{Journal, Saved, Step};
 use crate::commands::agent::keep::{self, Kept};
@@ -20,6 +20,7 @@ use crate::commands::agent::secrets::Delivery;
 use crate::domain::deploy::diff::{Action, Facts, Switched};
 use crate::domain::deploy::home::unit_of;
 use crate::domain::deploy::protocol::{HostEvent, Look, Order, Outcome, Profile, Switch};
+use crate::domain::name::UnitName;
 use crate::domain::policy::Probe;
 use crate::error::{Error, Kind, Result};
 
@@ -223,7 +224,8 @@ impl Transaction<'_> {
             })?;
             if let Err(error) = self.judge(&switched) {
                 let failed = switched.newly_failed(self.journal.saved.failed.as_ref());
-                self.unit_log = unit_log::last_lines(self.root, failed);
+                let values = delivered.get_or_init(|| Delivered::of(self.root));
+                self.unit_log = unit_log::last_lines(self.root, failed, values);
                 return Err(error);
             }
             self.keep_values(switch)?;
@@ -232,9 +234,11 @@ impl Transaction<'_> {
             self.switch_homes(switch)?;
             self.step(Step::Verify, "looking whether all is well")?;
             let settle = Duration::from_secs(switch.settle);
-            if let Err(error) = checks::compare(self.root, host.as_ref(), &checks, &before, settle) {
-                let failed = checks::units(&checks, &error);
-                self.unit_log = unit_log::last_lines(self.root, failed);
+            if let Err(Worse { error, units }) = checks::compare(self.root, host.as_ref(), &checks, &before, settle) {
+                if !units.is_empty() {
+                    let units = units.iter().map(UnitName::as_str);
+                    self.unit_log = unit_log::last_lines(self.root, units, &Delivered::of(self.root));
+                }
                 return Err(error);
             }
         }
@@ -284,7 +288,7 @@ impl Transaction<'_> {
     fn await_acknowledgement(&mut self, door: &Door, seconds: u64, since: Instant) -> Result<()> {
         self.step(Step::Acknowledge, "waiting to be reached over a new connection")?;
         let end = since + Duration::from_secs(seconds);
-        // HostEvent to end, by a machine that goes down or a person, it does not wait any longer.
+        // Once a machine that goes down, or a person, has asked it to end, it does not wait any longer.
         while Instant::now() < end && !signals::pending() {
             if door.wait(LOOK.min(end.saturating_duration_since(Instant::now())))? {
                 return Ok(());

@@ -142,14 +142,12 @@ pub fn with_homes(
     }
     session.talk.event(Event::Step(format!("building homes for {}", listed(hosts.iter().copied()))));
     let all = nix::homes(&fleet.flake.homes(), &hosts);
+    let apart = all.is_err() && hosts.len() > 1;
     let one = |(one, built): (Ready, Result<Built>)| {
         let homes = built.and_then(|built| {
             // Each is told its own fault.
-            let own = if all.is_err() { Some(nix::homes(&fleet.flake.homes(), &[&one.host])) } else { None };
-            let known = match (&all, &own) {
-                (Ok(known), _) | (Err(_), Some(Ok(known))) => known,
-                (Err(error), None) | (Err(_), Some(Err(error))) => return Err(no_home(&one.host, error)),
-            };
+            let own = apart.then(|| nix::homes(&fleet.flake.homes(), &[&one.host]));
+            let known = own.as_ref().unwrap_or(&all).as_ref().map_err(|error| no_home(&one.host, error))?;
             let of_host = known.iter().filter_map(|(name, plan)| Some((name, user_of(name, one.host.as_str())?, plan)));
             let homes = of_host.map(|(name, user, plan)| {
                 home(session, fleet, rooted, request, &one, (name, plan))

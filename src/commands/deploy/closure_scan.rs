@@ -25,7 +25,7 @@ pub enum Inspect {
 
 /// Looks at the store paths that were built here and are new to their hosts.
 ///
-/// `Plaintext` where a value stands in one of them; and when none could be opened to be looked for.
+/// Fails with `Plaintext` where a value stands in one of them; and when none could be opened to be looked for.
 pub fn look(session: &Session, how: &Inspect, campaign: &Campaign) -> Result<()> {
     let by_index = match how {
         Inspect::Skip => return Ok(()),

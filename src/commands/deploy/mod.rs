@@ -72,7 +72,7 @@ pub fn plan(session: &Session, request: &Request, keep: bool) -> Result<(Campaig
 
 /// Carries out a plan that was reviewed: exactly its systems and its ciphertext.
 ///
-/// As `run`; and when a system of it is not in the store any more.
+/// Fails as `run` does; and when a system of it is not in the store any more.
 pub fn apply(session: &Session, request: &Request, file: &Path) -> Result<Vec<Report>> {
     let planned = run_store::read(file)?;
     let git = session.fleet.git()?;

@@ -199,7 +199,7 @@ pub fn write(campaign: &Campaign, file: &Path) -> Result<()> {
 
 /// Reads a campaign, such as one that was reviewed.
 ///
-/// `Usage` when it is none, or of a newer version.
+/// Fails with `Usage` when it is none, or of a newer version.
 pub fn read(path: &Path) -> Result<Campaign> {
     #[derive(serde::Deserialize)]
     struct Version {

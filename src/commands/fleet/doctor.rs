@@ -33,6 +33,7 @@ pub struct Request<'a> {
     pub directory: &'a Path,
     /// Whether what loses nothing is fixed.
     pub fix: bool,
+    /// Today, in UTC.
     pub today: Date,
 }
 

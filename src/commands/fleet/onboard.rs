@@ -43,7 +43,7 @@ pub struct Learned {
 
 /// Learns of a machine over SSH.
 ///
-/// `Usage` when the host is there already; `Unreachable` when it cannot be reached, or nobody vouches for its key.
+/// Fails with `Usage` when the host is there already; `Unreachable` when it cannot be reached, or nobody vouches for its key.
 pub fn learn(session: &Session, request: &Request<'_>) -> Result<Learned> {
     let name = request.name;
     refuse_known(&session.fleet.policy, name, &[])?;

@@ -88,7 +88,7 @@ impl Target {
     /// Another machine. `bring`: whether a program may be brought where there is none of ours. `root`: whether root will be
     /// needed; then sudo is tried beside the first look.
     ///
-    /// `Unreachable` when it is not there, or not who it should be.
+    /// Fails with `Unreachable` when it is not there, or not who it should be.
     pub fn there(
         ssh: &Arc<Ssh>,
         name: &HostName,

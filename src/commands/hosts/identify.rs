@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 
 /// Which host of the policy the machine of a root is: the one whose pinned key it has. A named one must be that one.
 ///
-/// `Unreachable` when it is another machine, `Usage` when the host is unknown.
+/// Fails with `Unreachable` when it is another machine, `Usage` when the host is unknown.
 pub fn this_machine(policy: &Policy, root: &Root, named: Option<&HostName>) -> Result<HostName> {
     let shown = machine_keys(root);
     let pinned = |host: &Host| host.ssh_keys.iter().any(|key| shown.contains(key));

@@ -36,6 +36,7 @@ const STORE: &str = "/nix/store/";
 /// A manifest that was read and checked.
 pub struct Loaded {
     pub manifest: Installable,
+    /// SHA-256 of its bytes.
     pub digest: String,
     pub source: Source,
 }

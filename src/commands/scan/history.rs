@@ -114,19 +114,19 @@ fn blobs(git: &Git, engine: &Engine, range: Option<&str>, sources: &Sources) -> 
         let readers: Vec<_> = (0..parallel::threads())
             .map(|_| {
                 scope.spawn(|| {
-                    let mut eye = Scanner::new(engine);
+                    let mut scanner = Scanner::new(engine);
                     let ended = objects::each(git.unaltered(), write, |answer| {
                         match answer {
                             Answer::Blob(name, content) => {
                                 let place = Place::History { commit: String::new() };
                                 let path = sources.name_of(name);
-                                eye.content(&Subjected { path, place, object: Some(name) }, content);
+                                scanner.content(&Subjected { path, place, object: Some(name) }, content);
                             }
-                            Answer::Missing(name) => eye.blind(name.as_bytes(), "the object is not in this clone"),
+                            Answer::Missing(name) => scanner.blind(name.as_bytes(), "the object is not in this clone"),
                         }
                         Ok(())
                     });
-                    ended.map(|()| eye.out)
+                    ended.map(|()| scanner.out)
                 })
             })
             .collect();

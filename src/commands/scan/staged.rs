@@ -62,16 +62,16 @@ fn known_before(git: &Git, engine: &Engine, out: &mut Out, before: &BTreeMap<Vec
     if names.is_empty() {
         return Ok(());
     }
-    let mut eye = Scanner::new(engine);
+    let mut scanner = Scanner::new(engine);
     let mut asked = paths.into_iter();
     objects::each(git.call(), objects::names(&names), |answer| {
         if let (Some(path), Answer::Blob(_, content)) = (asked.next(), answer) {
-            eye.content(&Subjected { path, place: Place::Index, object: None }, content);
+            scanner.content(&Subjected { path, place: Place::Index, object: None }, content);
         }
         Ok(())
     })?;
     let known: BTreeSet<(Vec<u8>, &str, [u8; 16])> =
-        eye.out.raw.iter().map(|raw| (raw.path.clone(), raw.hit.rule.id, raw.hit.print)).collect();
+        scanner.out.raw.iter().map(|raw| (raw.path.clone(), raw.hit.rule.id, raw.hit.print)).collect();
     out.raw.retain(|raw| !known.contains(&(raw.path.clone(), raw.hit.rule.id, raw.hit.print)));
     Ok(())
 }

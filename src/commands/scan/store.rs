@@ -39,39 +39,41 @@ pub fn paths(engine: &Engine, wanted: &[String]) -> Result<Out> {
 }
 
 fn one(engine: &Engine, path: &str) -> Result<Out> {
-    let mut eye = Scanner::new(engine);
+    let mut scanner = Scanner::new(engine);
     let root = Path::new(path);
     let kind = root.symlink_metadata().map_err(|error| Error::io(format!("cannot look at {path}"), error))?;
     if kind.is_dir() {
         let opener = Opener::new(root)?;
-        worktree::walk(root, &mut |below| file(&mut eye, &opener, path, below))?;
+        worktree::walk(root, &mut |below| file(&mut scanner, &opener, path, below))?;
     } else {
         let above = root.parent().unwrap_or(Path::new("/"));
         let name = root.file_name().unwrap_or_default();
         let opener = Opener::new(above)?;
-        opened(&mut eye, path.as_bytes(), opener.open(std::os::unix::ffi::OsStrExt::as_bytes(name)));
+        opened(&mut scanner, path.as_bytes(), opener.open(std::os::unix::ffi::OsStrExt::as_bytes(name)));
     }
-    Ok(eye.out)
+    Ok(scanner.out)
 }
 
-fn file(eye: &mut Scanner<'_>, opener: &Opener, root: &str, below: &[u8]) {
+fn file(scanner: &mut Scanner<'_>, opener: &Opener, root: &str, below: &[u8]) {
     let whole = [root.as_bytes(), b"/", below].concat();
-    opened(eye, &whole, opener.open(below));
+    opened(scanner, &whole, opener.open(below));
 }
 
-fn opened(eye: &mut Scanner<'_>, path: &[u8], what: Opened) {
+fn opened(scanner: &mut Scanner<'_>, path: &[u8], what: Opened) {
     let at = Subjected { path, place: Place::Store, object: None };
     match what {
-        Opened::File(_, size) if size > LARGEST => eye.blind(path, format!("it is larger than {} GiB", LARGEST >> 30)),
+        Opened::File(_, size) if size > LARGEST => {
+            scanner.blind(path, format!("it is larger than {} GiB", LARGEST >> 30));
+        }
         Opened::File(file, _) => {
-            eye.name(&at);
-            eye.content(&at, file);
+            scanner.name(&at);
+            scanner.content(&at, file);
         }
         Opened::Link(target) => {
-            eye.name(&at);
-            eye.content(&at, target.as_slice());
+            scanner.name(&at);
+            scanner.content(&at, target.as_slice());
         }
-        Opened::Gone => eye.blind(path, "it disappeared while it was being read"),
-        Opened::Other(why) => eye.blind(path, why),
+        Opened::Gone => scanner.blind(path, "it disappeared while it was being read"),
+        Opened::Other(why) => scanner.blind(path, why),
     }
 }

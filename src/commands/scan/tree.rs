@@ -28,18 +28,18 @@ pub fn look(git: &Git, engine: &Engine) -> Result<Out> {
         let workers: Vec<_> = (0..parallel::threads())
             .map(|_| {
                 scope.spawn(|| {
-                    let mut eye = Scanner::new(engine);
+                    let mut scanner = Scanner::new(engine);
                     let mut gone = Vec::new();
                     loop {
                         let next = receive.lock().unwrap_or_else(std::sync::PoisonError::into_inner).recv();
                         let Ok(paths) = next else { break };
                         for path in paths {
-                            if !file(&mut eye, &opener, &path) {
+                            if !file(&mut scanner, &opener, &path) {
                                 gone.push(path);
                             }
                         }
                     }
-                    (eye.out, gone)
+                    (scanner.out, gone)
                 })
             })
             .collect();
@@ -82,29 +82,31 @@ pub fn look(git: &Git, engine: &Engine) -> Result<Out> {
 }
 
 /// Looks at one path of the tree. False where nothing is there.
-fn file(eye: &mut Scanner<'_>, opener: &Opener, path: &[u8]) -> bool {
+fn file(scanner: &mut Scanner<'_>, opener: &Opener, path: &[u8]) -> bool {
     let at = Subjected { path, place: Place::Tree, object: None };
     match opener.open(path) {
-        Opened::File(_, size) if size > LARGEST => eye.blind(path, format!("it is larger than {} GiB", LARGEST >> 30)),
+        Opened::File(_, size) if size > LARGEST => {
+            scanner.blind(path, format!("it is larger than {} GiB", LARGEST >> 30));
+        }
         Opened::File(file, _) => {
-            eye.name(&at);
-            eye.content(&at, file);
+            scanner.name(&at);
+            scanner.content(&at, file);
         }
         Opened::Link(target) => {
-            eye.name(&at);
-            eye.content(&at, target.as_slice());
+            scanner.name(&at);
+            scanner.content(&at, target.as_slice());
         }
         Opened::Gone => return false,
-        Opened::Other(why) => eye.blind(path, why),
+        Opened::Other(why) => scanner.blind(path, why),
     }
     true
 }
 
 /// Looks at what the index has for these paths.
 pub fn staged_contents(git: &Git, engine: &Engine, index: &[(Vec<u8>, String)]) -> Result<Out> {
-    let mut eye = Scanner::new(engine);
+    let mut scanner = Scanner::new(engine);
     if index.is_empty() {
-        return Ok(eye.out);
+        return Ok(scanner.out);
     }
     let names: Vec<String> = index.iter().map(|(_, object)| object.clone()).collect();
     // Answers come in the order of the questions.
@@ -114,12 +116,12 @@ pub fn staged_contents(git: &Git, engine: &Engine, index: &[(Vec<u8>, String)]) 
         match answer {
             Answer::Blob(_, content) => {
                 let at = Subjected { path, place: Place::Index, object: Some(object) };
-                eye.name(&at);
-                eye.content(&at, content);
+                scanner.name(&at);
+                scanner.content(&at, content);
             }
-            Answer::Missing(_) => eye.blind(path, "its content is not in this clone"),
+            Answer::Missing(_) => scanner.blind(path, "its content is not in this clone"),
         }
         Ok(())
     })?;
-    Ok(eye.out)
+    Ok(scanner.out)
 }

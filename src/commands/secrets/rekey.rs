@@ -13,6 +13,7 @@ use crate::commands::past::{Merge, Past};
 use crate::commands::secrets::show::unknown;
 use crate::commands::talk::Event;
 use crate::commands::{Changes, Session};
+use crate::domain::counted::counted;
 use crate::domain::drift::access::{Access, Reader, listed};
 use crate::domain::drift::rekey_plan::{Plan, Reseal, Scope, Why, by_reader};
 use crate::domain::migrate::agenix;
@@ -188,15 +189,14 @@ pub fn agree(session: &Session, past: &Past, accesses: &[(FileName, Access)], te
         (!readers.is_empty()).then(|| format!("{verb} {}", listed(readers.keys().copied())))
     };
     let parts = [part("give access to", &gains), part("take it from", &losses)];
-    let files = if accesses.len() == 1 { "file" } else { "files" };
     let parts = parts.into_iter().flatten().collect::<Vec<_>>().join(" and ");
-    let question = format!("Re-encrypt {} {files}, {parts}?", accesses.len());
+    let question = format!("Re-encrypt {}, {parts}?", counted(accesses.len(), "file"));
     if session.talk.confirm(&question)? { Ok(()) } else { Err(Error::failed("declined; nothing was changed")) }
 }
 
 /// Stops where somebody whose access is to be taken loses none: whoever names a reader believes that it is gone afterwards.
 ///
-/// `Usage`, with what each reads, and who could be named.
+/// Fails with `Usage`, with what each reads, and who could be named.
 fn refuse_idle(policy: &Policy, plan: &Plan<'_>, remove: &BTreeSet<String>) -> Result<()> {
     let losers = |plans: &[Reseal<'_>]| -> BTreeSet<String> {
         let both = plans.iter().flat_map(|reseal| reseal.access.loses.iter().chain(&reseal.access.unknown));
@@ -255,7 +255,7 @@ fn merge(session: &Session, past: &Past, file: &FileName, reader: &Reader) -> Op
 /// Stops unless every file that is to be adopted can be what its name says: anyone who can write the repository could put the
 /// file of another secret there, and have its value sealed to the readers of this one.
 ///
-/// `Integrity` where something speaks against one; `Blind` where the history is cut, so that nobody can tell.
+/// Fails with `Integrity` where something speaks against one; `Blind` where the history is cut, so that nobody can tell.
 fn vouch(session: &Session, plan: &Plan<'_>, inventory: &Inventory) -> Result<()> {
     let adopted: Vec<&Reseal<'_>> = plan.reseal.iter().filter(|reseal| reseal.why == Why::Unsealed).collect();
     if adopted.is_empty() {

@@ -13,6 +13,7 @@ pub struct Generations {
     /// The version of this form: 1.
     pub version: u32,
     pub root: PathBuf,
+    /// The generations, newest first.
     pub generations: Vec<Generation>,
     /// The homes of home-manager that are no part of the system, each with its own generations.
     #[serde(skip_serializing_if = "Vec::is_empty")]

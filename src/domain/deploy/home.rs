@@ -49,6 +49,7 @@ pub struct State {
     pub active: Option<String>,
     /// The current generation of the profile.
     pub generation: Option<u64>,
+    /// All generations, oldest first.
     pub generations: Vec<Generation>,
 }
 

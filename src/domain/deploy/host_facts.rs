@@ -51,14 +51,15 @@ pub struct Survey {
     /// The store paths of the running system, if asked for.
     pub closure: Vec<String>,
     /// How large each of them is; empty where that is not known.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sizes: Vec<u64>,
     /// The same of the system that was asked for.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub coming_closure: Vec<String>,
     /// How large each of those is.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub coming_sizes: Vec<u64>,
+    /// Free bytes, by place.
     pub free: BTreeMap<String, u64>,
     /// Which deploy is at work, as far as the caller may know.
     pub busy: Option<String>,

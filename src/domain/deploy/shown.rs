@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::domain::counted::counted;
 use crate::domain::deploy::diff::{Change, SecretChange};
 use crate::domain::deploy::packages::{PackageChange, Sizes, listed, signed};
 use crate::domain::deploy::plan::{Kept, Plan};
@@ -119,8 +120,8 @@ fn system(plan: &Plan) -> Vec<String> {
         (Some(_), _) => pieces.push("packages not compared".to_owned()),
         (None, 0) if pieces.is_empty() => pieces.push("no version changes".to_owned()),
         (None, 0) => {}
-        (None, others) if pieces.is_empty() => pieces.push(counted(others, "package", "packages")),
-        (None, others) => pieces.push(format!("{others} more {}", if others == 1 { "package" } else { "packages" })),
+        (None, others) if pieces.is_empty() => pieces.push(counted(others, "package")),
+        (None, others) => pieces.push(counted(others, "more package")),
     }
     pieces
 }
@@ -133,10 +134,10 @@ fn pieces(plan: &Plan) -> Vec<String> {
     }
     let (secrets, restarted) = (plan.secrets.len(), restarted(plan).len());
     if secrets > 0 {
-        pieces.push(counted(secrets, "secret", "secrets"));
+        pieces.push(counted(secrets, "secret"));
     }
     if plan.live() && restarted > 0 {
-        pieces.push(counted(restarted, "unit restarts", "units restart"));
+        pieces.push(restarts(restarted));
     }
     let changes = !runs(plan) || secrets > 0 || plan.homes_to_come().next().is_some();
     match (plan.live(), plan.reboot.waits.is_empty()) {
@@ -153,8 +154,9 @@ fn restarted(plan: &Plan) -> BTreeSet<&String> {
     plan.secret_units.iter().chain(&plan.units.changed).collect()
 }
 
-fn counted(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
+/// `1 unit restarts`, `2 units restart`.
+fn restarts(units: usize) -> String {
+    format!("{} {}", counted(units, "unit"), if units == 1 { "restarts" } else { "restart" })
 }
 
 /// The closures of hosts with the same change.
@@ -173,7 +175,7 @@ fn closure(group: &[&Plan]) -> Option<String> {
 
 /// All plans in one line.
 fn total(plans: &[&Plan]) -> Line {
-    let mut pieces = vec![counted(plans.len(), "host", "hosts")];
+    let mut pieces = vec![counted(plans.len(), "host")];
     let known: Vec<i64> = plans.iter().filter_map(|plan| plan.closure).map(|sizes| sizes.grows()).collect();
     if !known.is_empty() {
         pieces.push(format!("closures {}", signed(known.into_iter().fold(0, i64::saturating_add))));
@@ -181,14 +183,14 @@ fn total(plans: &[&Plan]) -> Line {
     let sum = |of: &dyn Fn(&Plan) -> usize| plans.iter().map(|plan| of(plan)).sum::<usize>();
     let secrets = sum(&|plan| plan.secrets.len());
     if secrets > 0 {
-        pieces.push(counted(secrets, "secret", "secrets"));
+        pieces.push(counted(secrets, "secret"));
     }
     let restarted = sum(&|plan| if plan.live() { restarted(plan).len() } else { 0 });
     if restarted > 0 {
-        pieces.push(counted(restarted, "unit restarts", "units restart"));
+        pieces.push(restarts(restarted));
     }
     let reboots = sum(&|plan| usize::from(!plan.live() || !plan.reboot.waits.is_empty()));
-    pieces.push(if reboots > 0 { counted(reboots, "reboot", "reboots") } else { "no reboot".to_owned() });
+    pieces.push(if reboots > 0 { counted(reboots, "reboot") } else { "no reboot".to_owned() });
     Line::of(Tone::Strong, "in all").and(Tone::Plain, format!(": {}", pieces.join(" · ")))
 }
 

@@ -292,9 +292,10 @@ fn still_known(
 }
 
 /// How many days ahead the end of a value is told.
-const WEEK: i32 = 7;
+pub const WEEK: i32 = 7;
 
-fn days(number: i32) -> String {
+/// `1 day`, `2 days`.
+pub fn days(number: i32) -> String {
     counted(usize::try_from(number).unwrap_or(0), "day")
 }
 
@@ -316,7 +317,7 @@ fn overdue(wanted: &Wanted<'_>, seal: &Seal, today: Date) -> Option<Finding> {
         Finding::warning(
             Rule::Overdue,
             wanted.file.path(),
-            format!("the value is {age} days old, and due every {every} days"),
+            format!("the value is {age} days old, and is to be rotated every {every} days"),
             rotate,
         )
     })

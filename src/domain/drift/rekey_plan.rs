@@ -16,6 +16,7 @@ use crate::domain::secret::recipient::Fingerprint;
 /// Which files a plan is for.
 #[derive(Debug, Default)]
 pub struct Scope {
+    /// Only these; none: all.
     pub only: Option<BTreeSet<FileName>>,
     /// Files that are up to date, too.
     pub all: bool,

@@ -80,6 +80,7 @@ pub struct Status {
     pub former: Option<u64>,
     /// When it was installed, in UTC.
     pub installed: String,
+    /// SHA-256 of the manifest.
     pub manifest: String,
     pub secrets: BTreeMap<String, Entry>,
     /// What became of the units.
@@ -144,6 +145,7 @@ pub fn value_digest(key: &[u8; 32], name: &str, value: &[u8]) -> String {
     hex(&mac.finalize().into_bytes())
 }
 
+/// Bytes in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {

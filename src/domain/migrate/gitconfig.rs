@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 /// `user.signingkey` as a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SigningKey {
+    /// The line, from 1.
     pub line: usize,
     /// Where the path stands, quotes included.
     pub span: Range<usize>,

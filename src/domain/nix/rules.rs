@@ -37,10 +37,10 @@ pub fn read(text: &str) -> Result<(Vec<Found>, Vec<Range<usize>>), Unread> {
 
 /// Most files hold none of the words: this is what every file costs.
 fn is_worth_a_look(text: &str) -> bool {
-    static SIEVE: LazyLock<Prefilter> =
+    static PREFILTER: LazyLock<Prefilter> =
         LazyLock::new(|| Prefilter::new(WORDS.iter().map(|text| Literal { text, fold: true, of: 0 }).collect()));
     let mut worth = false;
-    SIEVE.each(text.as_bytes(), 0, text.len(), |_, _| worth = true);
+    PREFILTER.each(text.as_bytes(), 0, text.len(), |_, _| worth = true);
     worth
 }
 

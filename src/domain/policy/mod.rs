@@ -1,10 +1,12 @@
 //! The policy: who may read what, parsed into types that cannot be wrong. `parse` makes it from text.
 
 pub mod allow;
+mod check;
 pub mod edit;
 pub mod generate;
 pub mod parse;
 pub mod paths;
+mod reader;
 pub mod schema;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,8 +25,9 @@ use crate::domain::secret::recipient::{Fingerprint, Recipient};
 use crate::domain::secret::shape::Shape;
 use crate::error::Error;
 
-/// The name of the file.
-pub const FILE: &str = "recipients.toml";
+pub use crate::domain::policy::check::Probe;
+pub use crate::domain::policy::reader::FILE;
+
 /// The folder of the secrets that are the host keys of machines, by their names: kept by the admins, until the machine has
 /// its key.
 pub const HOST_KEYS: &str = "host-keys";
@@ -217,40 +220,6 @@ pub struct Check {
     pub hosts: BTreeSet<HostName>,
     /// What is looked at.
     pub probe: Probe,
-}
-
-/// What a check looks at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Probe {
-    /// This unit is active.
-    Unit(UnitName),
-    /// No unit is failed.
-    NoFailedUnits,
-    /// The host's name is its name in the policy.
-    HostName,
-    /// There is a default route.
-    DefaultRoute,
-    /// This path is a link into the Nix store.
-    StoreLink(String),
-    /// This path exists (a device, a socket).
-    Exists(String),
-    /// This program and its arguments exit 0.
-    Command(Vec<String>),
-    /// The same, of the command that the system itself declares for this check. Never in a policy: what a host runs as root is
-    /// what was deployed, and not what lies in a work tree.
-    Deployed,
-    /// This user's login shell starts.
-    LoginShell(UnixName),
-    /// A program is on the system's PATH, or on a user's.
-    Program {
-        /// Its name.
-        name: String,
-        /// The user; none: the system's own PATH counts.
-        user: Option<UnixName>,
-    },
-    /// There is a GPU that programs can use, under this driver; none: under any.
-    Gpu(Option<String>),
 }
 
 /// Who holds a key.

@@ -2,27 +2,24 @@
 //! line itself (it may hold a pasted key).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use jiff::civil::Date;
-
 use crate::domain::address::Address;
 use crate::domain::guarded::guarded;
-use crate::domain::name::{AdminName, HostName, NameError, SecretName, Tag, UnitName, UnixName, nearest};
+use crate::domain::name::{AdminName, HostName, SecretName, Tag, UnitName, UnixName, nearest};
 use crate::domain::policy::allow::Allow;
+use crate::domain::policy::check::RawCheck;
 use crate::domain::policy::generate::SIZES;
 use crate::domain::policy::paths::{DELIVERED, DELIVERED_FOR_USERS, path_fault};
-use crate::domain::policy::schema::{At, RawAllow, RawCheck, RawDeploy, RawHost, RawPolicy, RawSecret, Text};
-use crate::domain::policy::{
-    Check, Delivery, DeploySettings, FILE, Host, Mode, Policy, Probe, Retired, Secret, Selector,
-};
+use crate::domain::policy::reader::{At, Lines, Reader, Text, shown};
+use crate::domain::policy::schema::{RawAllow, RawDeploy, RawHost, RawPolicy, RawSecret};
+use crate::domain::policy::{Check, Delivery, DeploySettings, FILE, Host, Mode, Policy, Retired, Secret, Selector};
 use crate::domain::scan;
 use crate::domain::secret::recipient::{OPEN, Recipient, private_key};
 use crate::domain::secret::shape::Shape;
 use crate::domain::toml_one::newer;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// The largest file that is read, in bytes.
 pub const LIMIT: u64 = 4 << 20;
@@ -57,18 +54,6 @@ pub fn parse(text: &str) -> Result<Policy> {
     let policy = reader.policy(raw);
     let count = reader.faults.len();
     if count == 0 { Ok(policy) } else { Err(Error::batch(format!("{FILE} has {count} faults"), reader.faults)) }
-}
-
-/// Where each line begins.
-struct Lines(Vec<usize>);
-
-impl Lines {
-    fn of(text: &str) -> Self {
-        Self(std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect())
-    }
-    fn at(&self, offset: usize) -> usize {
-        self.0.partition_point(|start| *start <= offset)
-    }
 }
 
 /// Says in our own words what the TOML parser or serde refused: theirs may quote the text.
@@ -126,37 +111,7 @@ fn kind(expected: &str) -> &'static str {
     }
 }
 
-/// Makes the policy out of the raw tables and gathers every fault.
-struct Reader {
-    lines: Lines,
-    faults: Vec<Error>,
-}
-
 impl Reader {
-    fn fault(&mut self, span: &Range<usize>, key: &str, what: impl std::fmt::Display, help: Option<String>) {
-        let error = Error::usage(format!("{FILE}:{}: {key}: {what}", self.lines.at(span.start)));
-        self.faults.push(match help {
-            Some(help) => error.help(help),
-            None => error,
-        });
-    }
-
-    /// Parses one text of the file; a fault is recorded under its key.
-    fn word<T>(&mut self, text: &Text, key: &str) -> Option<T>
-    where
-        T: std::str::FromStr,
-        T::Err: std::fmt::Display + Into<Refusal>,
-    {
-        match text.value.parse() {
-            Ok(value) => Some(value),
-            Err(error) => {
-                let refusal: Refusal = error.into();
-                self.fault(&text.span, key, refusal.what, refusal.help);
-                None
-            }
-        }
-    }
-
     fn keys(&mut self, texts: &[Text], key: &str) -> Vec<(Recipient, Range<usize>)> {
         let mut keys: Vec<(Recipient, Range<usize>)> = Vec::new();
         for text in texts {
@@ -536,111 +491,15 @@ impl Reader {
         Some((tag, count.value))
     }
 
-    fn check(&mut self, policy: &Policy, name: &Text, raw: RawCheck) -> Option<Check> {
+    fn check(&mut self, policy: &Policy, name: &Text, mut raw: RawCheck) -> Option<Check> {
         let key = format!("checks.{}", shown(&name.value));
         self.word::<AdminName>(name, "checks")?;
-        let hosts = match raw.on {
+        let hosts = match raw.on.take() {
             None => policy.hosts.keys().cloned().collect(),
             Some(texts) => self.selectors(policy, &texts, &format!("{key}.on")).1,
         };
-        let mut absolute = |text: Text, field: &str| {
-            if !text.value.starts_with('/') {
-                self.fault(&text.span, &format!("{key}.{field}"), "the path is not absolute", None);
-            }
-            text.value
-        };
-        let mut probes: Vec<Probe> = Vec::new();
-        probes.extend(raw.store_link.map(|text| Probe::StoreLink(absolute(text, "store_link"))));
-        probes.extend(raw.exists.map(|text| Probe::Exists(absolute(text, "exists"))));
-        probes.extend(raw.unit.and_then(|text| self.word(&text, &format!("{key}.unit"))).map(Probe::Unit));
-        probes.extend(
-            raw.login_shell.and_then(|text| self.word(&text, &format!("{key}.login_shell"))).map(Probe::LoginShell),
-        );
-        probes.extend(raw.command.map(|words| Probe::Command(words.into_iter().map(|word| word.value).collect())));
-        probes.extend(raw.no_failed_units.then_some(Probe::NoFailedUnits));
-        probes.extend(raw.host_name.then_some(Probe::HostName));
-        probes.extend(raw.default_route.then_some(Probe::DefaultRoute));
-        let gpu = raw.gpu.and_then(|text| self.bare(&text, &format!("{key}.gpu")));
-        probes.extend(gpu.map(|driver| Probe::Gpu((driver != "any").then_some(driver))));
-        let user = raw.user.as_ref().and_then(|text| self.word(text, &format!("{key}.user")));
-        if let (Some(text), None) = (&raw.user, &raw.program) {
-            self.fault(&text.span, &format!("{key}.user"), "only `program` is looked for on a user's PATH", None);
-        }
-        let program = raw.program.and_then(|text| self.bare(&text, &format!("{key}.program")));
-        probes.extend(program.map(|name| Probe::Program { name, user }));
-        if probes.len() != 1 || probes == [Probe::Command(Vec::new())] {
-            self.fault(&name.span, &key, "a check looks at exactly one thing",
-                Some("give one of: unit, no_failed_units, host_name, default_route, store_link, exists, command, login_shell, program, gpu".into()));
-            return None;
-        }
-        probes.pop().map(|probe| Check { hosts, probe })
+        self.probe(&key, name, raw).map(|probe| Check { hosts, probe })
     }
-
-    /// The name of a program or a driver: one part of a path.
-    fn bare(&mut self, text: &Text, key: &str) -> Option<String> {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._+-".contains(&b);
-        let fits = text.value.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && text.value.len() <= 64
-            && text.value.bytes().all(plain);
-        if !fits {
-            self.fault(&text.span, key, "not a bare name", Some("letters, digits and `._+-`, without a path".into()));
-        }
-        fits.then(|| text.value.clone())
-    }
-
-    fn day(&mut self, text: &Text, key: &str) -> Option<Date> {
-        let day = text.value.parse::<Date>().ok().filter(|day| day.to_string() == text.value);
-        if day.is_none() {
-            self.fault(&text.span, key, "not a date", Some("write it as \"2027-03-01\"".into()));
-        }
-        day
-    }
-
-    fn days(&mut self, text: &Text, key: &str) -> Option<NonZeroU32> {
-        let days = text.value.split_at_checked(text.value.len().saturating_sub(1)).and_then(|(number, unit)| {
-            let each = match unit {
-                "d" => 1,
-                "w" => 7,
-                "m" => 30,
-                "y" => 365,
-                _ => return None,
-            };
-            number.parse::<u32>().ok()?.checked_mul(each).filter(|days| *days <= 36_500).and_then(NonZeroU32::new)
-        });
-        if days.is_none() {
-            self.fault(
-                &text.span,
-                key,
-                "not a length of time",
-                Some("write it as \"90d\", \"12w\", \"6m\" or \"1y\"".into()),
-            );
-        }
-        days
-    }
-}
-
-/// Why a word was refused, and what to do.
-pub struct Refusal {
-    what: String,
-    help: Option<String>,
-}
-
-impl From<NameError> for Refusal {
-    fn from(error: NameError) -> Self {
-        Self { what: error.to_string(), help: None }
-    }
-}
-
-impl From<Error> for Refusal {
-    fn from(error: Error) -> Self {
-        debug_assert_eq!(error.kind(), Kind::Usage);
-        Self { what: error.message().to_owned(), help: error.advice().map(str::to_owned) }
-    }
-}
-
-/// A name from the file as it may be shown: only if it is one. Anything else may be a pasted key or an escape sequence.
-fn shown(name: &str) -> &str {
-    if name.parse::<SecretName>().is_ok() { name } else { "…" }
 }
 
 #[cfg(test)]

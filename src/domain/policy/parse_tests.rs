@@ -1,6 +1,10 @@
 //! What recipients.toml may say, and what is answered to everything else.
 
+use std::num::NonZeroU32;
+
 use super::*;
+use crate::domain::policy::Probe;
+use crate::error::Kind;
 
 fn key() -> String {
     age::x25519::Identity::generate().to_public().to_string()

@@ -2,58 +2,14 @@
 //! the suggestions for mistyped words come.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
+use crate::domain::policy::check::RawCheck;
 use crate::domain::policy::generate::Generate;
+use crate::domain::policy::reader::{At, Text};
 use crate::domain::policy::{Differ, Engine};
-
-/// A value and where it stands in the text.
-#[derive(Clone, Debug)]
-pub(super) struct At<T> {
-    pub(super) span: Range<usize>,
-    pub(super) value: T,
-}
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for At<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let spanned = toml::Spanned::<T>::deserialize(deserializer)?;
-        Ok(Self { span: spanned.span(), value: spanned.into_inner() })
-    }
-}
-
-impl<T: JsonSchema> JsonSchema for At<T> {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        T::schema_name()
-    }
-    fn inline_schema() -> bool {
-        T::inline_schema()
-    }
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        T::json_schema(generator)
-    }
-}
-
-impl<T: PartialEq> PartialEq for At<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.value == other.value
-    }
-}
-impl<T: Eq> Eq for At<T> {}
-impl<T: PartialOrd> PartialOrd for At<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        self.value.partial_cmp(&other.value)
-    }
-}
-impl<T: Ord> Ord for At<T> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.value.cmp(&other.value)
-    }
-}
-
-pub(super) type Text = At<String>;
 
 /// Who may read what: the one file that a sealift fleet declares its secrets in.
 #[derive(Deserialize, JsonSchema)]
@@ -169,38 +125,6 @@ pub(super) struct RawDeploy {
     /// The file of the nix key that signs what is copied to hosts, absolute or below `~/`: for hosts whose nix trusts the
     /// key and not anyone who deploys.
     pub(super) sign_key: Option<Text>,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawCheck {
-    /// The hosts it is for; default all.
-    pub(super) on: Option<Vec<Text>>,
-    /// This unit is active.
-    pub(super) unit: Option<Text>,
-    /// No unit is failed.
-    #[serde(default)]
-    pub(super) no_failed_units: bool,
-    /// The host's name is its name here.
-    #[serde(default)]
-    pub(super) host_name: bool,
-    /// There is a default route.
-    #[serde(default)]
-    pub(super) default_route: bool,
-    /// This path is a link into the Nix store.
-    pub(super) store_link: Option<Text>,
-    /// This path exists.
-    pub(super) exists: Option<Text>,
-    /// This program with its arguments exits 0.
-    pub(super) command: Option<Vec<Text>>,
-    /// This user's login shell starts.
-    pub(super) login_shell: Option<Text>,
-    /// This program is on the system's PATH, or, with `user`, on that user's.
-    pub(super) program: Option<Text>,
-    /// Whose PATH `program` is looked for on, besides the system's.
-    pub(super) user: Option<Text>,
-    /// There is a GPU under this kernel driver, such as "amdgpu"; "any": under whichever.
-    pub(super) gpu: Option<Text>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]

@@ -11,6 +11,7 @@ pub(super) const REMARK: &str = "sealift:allow";
 pub struct Remark {
     /// The rule that it names.
     pub rule: String,
+    /// Its line, from 1.
     pub line: u64,
     /// Whether something was found there that it allows.
     pub used: bool,

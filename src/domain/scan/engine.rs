@@ -1,5 +1,5 @@
 //! The engine: one pass over a stream of bytes, in a buffer of fixed size, whatever the length. Each piece is held against
-//! the sieve of all rules and against the fleet's values; where something is there, the rule decides.
+//! the prefilter of all rules and against the fleet's values; where something is there, the rule decides.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -73,6 +73,7 @@ pub struct Hit {
     pub secret: Option<u32>,
     /// Where, in bytes from the beginning.
     pub span: Range<u64>,
+    /// The line, from 1.
     pub line: u64,
     /// The column in bytes, from 1.
     pub column: u64,
@@ -102,7 +103,7 @@ pub struct Looked {
 
 /// All rules, and the values if there are any, ready to look.
 pub struct Engine {
-    sieve: Prefilter,
+    prefilter: Prefilter,
     rules: Vec<&'static Rule>,
     values: Option<Wanted>,
     looked: AtomicU64,
@@ -120,7 +121,7 @@ impl Engine {
         let mut literals = rules::literals();
         literals.push(Literal { text: REMARK, fold: false, of: OF_REMARK });
         Self {
-            sieve: Prefilter::new(literals),
+            prefilter: Prefilter::new(literals),
             rules: rules::all().collect(),
             values: values.filter(|values| !values.is_empty()),
             looked: AtomicU64::new(0),
@@ -134,7 +135,7 @@ impl Engine {
 
     /// Tells which rules find something in a text that was encoded, `depth` times so far.
     fn inside(&self, text: &[u8], depth: usize, found: &mut dyn FnMut(usize)) {
-        self.sieve.each(text, 0, text.len(), |of, at| {
+        self.prefilter.each(text, 0, text.len(), |of, at| {
             let of = usize::from(of);
             let Some(rule) = self.rules.get(of) else { return };
             let around = Around { bytes: text, bare: true };
@@ -237,7 +238,7 @@ impl<'a> Looking<'a> {
         let binary = *self.binary.get_or_insert_with(|| memchr::memchr(0, &bytes[..bytes.len().min(8192)]).is_some());
         let around = |bare| Around { bytes, bare };
         let (engine, mut found) = (self.engine, Vec::new());
-        engine.sieve.each(bytes, from, to, |of, at| found.push((of, at)));
+        engine.prefilter.each(bytes, from, to, |of, at| found.push((of, at)));
         // Once it took too long, it would again.
         if let Some(values) = engine.values.as_ref().filter(|_| !self.tired) {
             self.tired = !values.each(bytes, from, to, |secret, at, length| {

@@ -28,6 +28,7 @@ pub struct Finding {
     pub rule: &'static str,
     /// The file. Bytes that are no text are written `\xNN`, and what was found in a name itself is left out.
     pub path: String,
+    /// The line, from 1.
     pub line: u64,
     /// The column in bytes, from 1.
     pub column: u64,

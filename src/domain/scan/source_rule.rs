@@ -9,6 +9,7 @@ use crate::domain::rule_info::About;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     pub rule: &'static About,
+    /// The line, from 1.
     pub line: usize,
     /// Where it is, in bytes of the text.
     pub span: Range<usize>,

@@ -22,7 +22,7 @@ impl Plaintext {
     /// Reads to the end, at most `limit` bytes, into one buffer of `expected` bytes (which must not be too small by
     /// design of the caller: a larger input moves to a new buffer, and the old one is wiped).
     ///
-    /// `InvalidData` when there are more than `limit` bytes; what `read` returns otherwise. Never a short value.
+    /// Fails with `InvalidData` when there are more than `limit` bytes; what `read` returns otherwise. Never a short value.
     pub fn read(mut from: impl Read, expected: usize, limit: usize) -> io::Result<Self> {
         let mut buffer = SecretBox::new(Box::new(Vec::with_capacity(expected.min(limit) + 1)));
         let bytes = buffer.expose_secret_mut();
@@ -86,6 +86,7 @@ impl Plaintext {
         use_bytes(self.0.expose_secret())
     }
 
+    /// The length in bytes.
     pub fn len(&self) -> usize {
         self.expose(<[u8]>::len)
     }

@@ -22,7 +22,7 @@ pub struct Args {
     /// A name in the rules whose key is a machine's (may be given again)
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     host: Vec<String>,
-    /// Give the files their seals too, with an admin's key; where its rule and its past allow it
+    /// Also give the files their seals, with an admin's key, where their rules and history allow it
     #[arg(long)]
     adopt: bool,
     /// Print what would be done and do nothing

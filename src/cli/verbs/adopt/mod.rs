@@ -18,7 +18,7 @@ pub struct Args {
     /// The file and the line: hosts/nixos/default.nix:42, and :COLUMN where a line has more than one
     #[arg(value_name = "PATH:LINE")]
     place: Place,
-    /// The secret's name, if not the one that is made of the option
+    /// The secret's name, if not the one derived from the option
     #[arg(long)]
     name: Option<SecretName>,
     /// Who reads it: hosts, @tags or *, with commas; a file below hosts/NAME is of that host

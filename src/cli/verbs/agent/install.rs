@@ -12,7 +12,7 @@ use crate::commands::talk::Talk;
 use crate::domain::counted::counted;
 use crate::domain::manifest::install_status::{Outcome, Tree};
 
-/// Put a host's secrets in place: on the host, by its own key
+/// Put a host's secrets in place: on the host, with its own key
 ///
 /// Opens every secret of a manifest in memory with the host's own key, then puts all of them in place at once:
 /// /run/sealift leads to the new generation. What cannot be opened keeps its last good bytes of this boot, and the
@@ -35,7 +35,7 @@ pub struct Args {
     /// Install for the user who runs this, below this directory in memory: $XDG_RUNTIME_DIR, %t in a user's unit
     #[arg(long, value_name = "DIR", conflicts_with_all = ["root", "users"])]
     user_dir: Option<PathBuf>,
-    /// Only look whether the manifest and its files are in order; needs no key and writes nothing
+    /// Only check that the manifest and its files are in order; needs no key and writes nothing
     #[arg(long, conflicts_with_all = ["root", "strict", "users", "user_dir", "identity"])]
     check: bool,
     /// Print the status as JSON

@@ -35,11 +35,11 @@ pub struct Args {
     build: Build,
     #[command(flatten)]
     carry: Carry,
-    /// Take up every deploy that is not done on all its hosts: the same systems, on the hosts that are left
+    /// Resume every deploy that is not done on all its hosts: the same systems, on the hosts that are left
     #[arg(long, conflicts_with_all = ["words", "host", "all", "action", "attach"])]
     resume: bool,
-    /// Let /etc/nixos lead to the folder of the flake once the system is well; a directory that is there is moved aside, and
-    /// a rollback brings it back. DIR: where that is on another machine
+    /// Make /etc/nixos a link to the flake's folder once the system is well; an existing directory is moved aside, and a
+    /// rollback brings it back. DIR: where that folder is on another machine
     #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     link_etc_nixos: Option<String>,
     /// Join a run on its hosts, or tell what it came to
@@ -56,7 +56,7 @@ pub struct Machines {
     /// Hosts, and @tags; without any, this machine
     #[arg(value_name = "HOST|@TAG")]
     words: Vec<Word>,
-    /// A host, as without the option
+    /// A host, the same as naming it without the option
     #[arg(long, value_name = "HOST")]
     host: Option<HostName>,
     /// All hosts of the fleet
@@ -75,10 +75,10 @@ pub struct Reach {
     /// The root directory of a machine that is not running, such as one under /mnt
     #[arg(long, value_name = "DIR", default_value = "/", hide_default_value = true)]
     root: PathBuf,
-    /// Ask for the password of sudo on hosts that want one, once a host
+    /// Ask for the sudo password on hosts that want one, once per host
     #[arg(long)]
     ask_sudo: bool,
-    /// A sealift for hosts that have none yet and are of another kind than this machine
+    /// The sealift-host to bring to hosts that have none yet and are of another architecture than this machine
     #[arg(long, value_name = "FILE")]
     host_program: Option<PathBuf>,
 }
@@ -92,7 +92,7 @@ struct Steps {
     /// Activate the system itself where a specialisation of it runs; without it, that specialisation is kept
     #[arg(long)]
     base: bool,
-    /// Switch the homes only that are no part of a system (homeConfigurations."USER@HOST"); systems stay as they are
+    /// Switch only the homes that are not part of a system (homeConfigurations."USER@HOST"); leave the systems as they are
     #[arg(long, conflicts_with_all = ["base", "action"])]
     home: bool,
     /// The host that goes first: no other is begun before it is well [default: that of recipients.toml]
@@ -123,11 +123,11 @@ pub struct Carry {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
-    /// Begin no other host once one has failed
+    /// Start no further host once one has failed
     #[arg(long)]
     fail_fast: bool,
-    /// How long the canary, and each host of a group of `[deploy] at_most`, is watched before others follow it, such as 10m;
-    /// one whose checks get worse goes back, and no other is begun. Without any of these every host is watched
+    /// How long to watch the canary, and each host with a tag in `[deploy] at_most`, before others follow, such as 10m; a
+    /// host whose checks get worse is rolled back, and no further host is started. With neither, every host is watched
     #[arg(long, value_name = "TIME", value_parser = time)]
     soak: Option<Duration>,
     /// Do not look for the fleet's own values in what was built; with --identity that is done before anything is copied
@@ -154,13 +154,13 @@ pub struct Patience {
 /// How far a deploy goes.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum Action {
-    /// Activate it, then make it what boots
+    /// Activate it, then make it the boot default
     Switch,
-    /// Make it what boots next; activate nothing
+    /// Make it the boot default; activate nothing
     Boot,
-    /// Activate it; what boots stays
+    /// Activate it; the boot default stays
     Test,
-    /// Say what a switch would do
+    /// Show what a switch would do
     DryActivate,
     /// Build it
     Build,
@@ -327,7 +327,7 @@ pub fn plan(args: PlanArgs, app: &App) -> Done {
         inspect: Inspect::Skip,
     };
     if request.action == diff::Action::Build {
-        return Err(Error::usage("a plan of building only would change nothing").into());
+        return Err(Error::usage("a plan that only builds would change nothing").into());
     }
     let (campaign, reports) = deploy::plan(&session, &request, args.output.is_some())?;
     if let Some(file) = args.output.as_ref().filter(|_| !campaign.hosts.is_empty()) {
@@ -460,7 +460,7 @@ fn row(report: &Report, app: &App) -> Vec<String> {
     let next = match report.outcome {
         Outcome::Done if report.until_reboot => "secrets last until the reboot".to_owned(),
         Outcome::Done if !report.plan.as_ref().is_none_or(|plan| plan.reboot.waits.is_empty()) => {
-            "reboot when it suits".to_owned()
+            "reboot when convenient".to_owned()
         }
         // Why, and what to do, is said below for all whom it concerns.
         Outcome::Done | Outcome::Nothing | Outcome::Declined | Outcome::Failed | Outcome::RolledBack => String::new(),

@@ -16,19 +16,20 @@ pub struct Args {
     /// The host; without it, this machine
     #[arg(value_name = "HOST", conflicts_with = "host")]
     positional: Option<HostName>,
-    /// The same
+    /// The host, the same as naming it without the option
     #[arg(long, value_name = "HOST")]
     host: Option<HostName>,
     /// The generation to go to, as `sealift generations` numbers them
     #[arg(long, value_name = "N")]
     to: Option<u64>,
-    /// Make none of the declared checks, where only one of them stands in the way
+    /// Skip the declared checks, for when only one of them stands in the way
     #[arg(long)]
     no_checks: bool,
     /// Keep the newest values that the host's key opens, until its next reboot: only the system goes back
     #[arg(long)]
     keep_values: bool,
-    /// Take a home back that is no part of the system, and leave the system; `--to` is a generation of that home
+    /// Roll back a home that is not part of the system, and leave the system as it is; `--to` is then a generation of that
+    /// home
     #[arg(long, value_name = "USER", num_args = 0..=1, require_equals = true, default_missing_value = "",
         value_parser = whose, conflicts_with = "keep_values")]
     home: Option<Whose>,

@@ -9,13 +9,13 @@ use crate::domain::level::Level;
 /// The arguments of `sealift check`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Warnings count too
+    /// Treat warnings as failures
     #[arg(long)]
     strict: bool,
     /// No value may be older than in this commit, such as origin/main
     #[arg(long, value_name = "COMMIT")]
     against: Option<String>,
-    /// Hold every version in the git history against the present too; 11 where the history is cut
+    /// Also compare every version in the git history with the present; exit 11 if the history is cut
     #[arg(long)]
     history: bool,
     /// Print the findings as JSON

@@ -20,7 +20,7 @@ pub struct Args {
     /// Fix what can be fixed without a loss
     #[arg(long)]
     fix: bool,
-    /// Warnings count too
+    /// Treat warnings as failures
     #[arg(long)]
     strict: bool,
     /// Print it as JSON

@@ -36,9 +36,9 @@ enum What {
     /// Then its hardware configuration comes over the same session, and hosts/NAME/ and home/NAME.nix are written where the
     /// repository has those folders. What is there is never overwritten; all of it is done, or nothing.
     Add(Box<Add>),
-    /// Remove a machine: what it could read is re-encrypted for the others, and the values it knows are named
+    /// Remove a machine: what it could read is re-encrypted for the others, and the values it knows are listed
     Rm(Remove),
-    /// Give a machine another key, and seal what it reads to that
+    /// Give a machine another key, and seal what it reads to that key
     Rekey(Rekey),
     /// Put the host key that was made for a machine into its root, before it boots for the first time
     Provision(Provision),
@@ -88,7 +88,7 @@ struct Add {
 struct Remove {
     /// The host
     name: HostName,
-    /// Do not ask, also at a terminal
+    /// Do not ask, even at a terminal
     #[arg(long, short)]
     yes: bool,
     /// Print it as JSON

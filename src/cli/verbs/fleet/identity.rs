@@ -26,7 +26,7 @@ enum Verb {
         /// Whose key it is
         #[arg(long, value_name = "NAME")]
         admin: AdminName,
-        /// Keep it in this file, encrypted with a passphrase, not in the keyring; your config.toml lists it from then on. With
+        /// Keep it in this file, encrypted with a passphrase, instead of in the keyring; your config.toml lists it from then on. With
         /// hardware, the file that says where it is
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
@@ -46,13 +46,13 @@ enum Verb {
         /// no backup where there is another admin]
         #[arg(long, value_name = "FILE", conflicts_with_all = ["file", "hardware"])]
         backup: Option<PathBuf>,
-        /// One more key for an admin who has one
+        /// Add one more key, for an admin who has one already
         #[arg(long)]
         add: bool,
         /// Print what was made as JSON
         #[arg(long)]
         json: bool,
-        /// Options of the plugin's own generation, such as `-- --pin`
+        /// Options for the plugin's key generation, such as `-- --pin`
         #[arg(last = true, value_name = "OPTION", requires = "hardware")]
         options: Vec<String>,
     },
@@ -70,7 +70,7 @@ enum Verb {
         /// Name the key in recipients.toml as this admin's
         #[arg(long, value_name = "NAME")]
         admin: Option<AdminName>,
-        /// One more key for an admin who has one
+        /// Add one more key, for an admin who has one already
         #[arg(long, requires = "admin")]
         add: bool,
         /// Print what was taken over as JSON
@@ -133,7 +133,7 @@ fn made_known(app: &App, made: &Made, json: bool) -> Done {
     } else {
         app.ui.line(&made.recipient)?;
         let kept = match made.hardware {
-            Some(hardware) => format!("{hardware}; {} says where, and is no key by itself", made.kept),
+            Some(hardware) => format!("{hardware}; {} says where it is, and is not a key itself", made.kept),
             None => made.kept.clone(),
         };
         app.ui.say(&format!("{} is an admin; the key is in {kept}", made.admin));

@@ -16,13 +16,13 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum What {
-    /// Put it in, in front of a hook that is there
+    /// Install the hook; a hook that is there already still runs, after it
     Install {
         /// Print the entry for pre-commit.com's program instead
         #[arg(long)]
         print_entry: bool,
     },
-    /// Take it away again
+    /// Remove the hook
     Remove,
 }
 
@@ -41,7 +41,7 @@ pub fn run(args: &Args, app: &App) -> Done {
         (true, true) => format!("{file} looks for plaintext now{beside}"),
         (true, false) => "the hook is there already; nothing changed".to_owned(),
         (false, true) => format!("the hook is taken out of {file}"),
-        (false, false) => "there is no hook of sealift's; nothing changed".to_owned(),
+        (false, false) => "there is no sealift hook; nothing changed".to_owned(),
     });
     if installs && git.top.join(".pre-commit-config.yaml").exists() {
         app.ui.say("this repository uses pre-commit.com's program: `sealift hook install --print-entry` prints an entry for it");

@@ -22,7 +22,7 @@ use crate::error::{Error, Kind, Result};
 /// The arguments of `sealift scan`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// What the next commit would add: the form of the pre-commit hook
+    /// What the next commit would add, as the pre-commit hook looks at it
     #[arg(long, group = "place")]
     staged: bool,
     /// Every blob that a commit reaches, or those that a range of commits brought
@@ -34,7 +34,7 @@ pub struct Args {
     /// With --store: also paths that a cache made
     #[arg(long, requires = "store")]
     full: bool,
-    /// Look for the fleet's own values with the identity at hand; --identity does it too
+    /// Look for the fleet's own values with the identity that is found; --identity implies it
     #[arg(long)]
     values: bool,
     /// Write the keyed index of the fleet's values, by which a hook or CI finds them without an identity

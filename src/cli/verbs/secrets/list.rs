@@ -4,7 +4,7 @@ use crate::cli::app::{App, Done, long_table};
 use crate::cli::matrix::Picture;
 use crate::cli::verbs::deploy::Word;
 use crate::commands::secrets::list::{Row, State, by_tag, list, matrix};
-use crate::domain::counted::counted;
+use crate::domain::drift::audit::{WEEK, days};
 use crate::domain::policy::Selector;
 
 /// The arguments of `sealift list`.
@@ -16,7 +16,7 @@ pub struct Args {
     /// The same, with a column for each tag
     #[arg(long)]
     by_tag: bool,
-    /// Only these hosts, and what they have to do with (may be given again)
+    /// Only these hosts, and the secrets that concern them (may be given again)
     #[arg(long, value_name = "HOST|@TAG")]
     host: Vec<Word>,
     /// Print it as JSON
@@ -93,7 +93,7 @@ fn expiry(row: &Row) -> String {
     let Some(end) = &row.expires else { return "-".to_owned() };
     match row.expires_in.unwrap_or_default() {
         ..=0 => format!("{end} EXPIRED"),
-        left @ 1..=7 => format!("{end} in {}", counted(usize::try_from(left).unwrap_or(0), "day")),
+        left @ 1..=WEEK => format!("{end} in {}", days(left)),
         _ => end.clone(),
     }
 }

@@ -27,7 +27,7 @@ pub struct Args {
     /// Make the change that the shape check offers
     #[arg(long, alias = "mend")]
     fix: bool,
-    /// When the new values expire: a date, or `never`. Without it, a terminal is asked where there was a date
+    /// When the new values expire: a date, or `never`. Without it, you are asked at a terminal where there was a date
     #[arg(long, value_name = "DATE")]
     expires: Option<Expiry>,
     /// Print it as JSON

@@ -27,11 +27,11 @@ pub struct Args {
     /// Overwrite and remove that file once its content is sealed
     #[arg(long, requires = "from_file")]
     shred: bool,
-    /// Make the value
+    /// Generate the value
     #[arg(long, group = "source", value_name = "KIND", num_args = 0..=1, value_parser = args::generate())]
     #[expect(clippy::option_option, reason = "an option whose value may be left away")]
     generate: Option<Option<Generate>>,
-    /// How long a made value is: characters of a password, else bytes before encoding
+    /// Length of a generated value: characters of a password, otherwise bytes before encoding
     #[arg(long, requires = "generate", value_name = "N", value_parser = clap::value_parser!(u32).range(8..=1024))]
     length: Option<u32>,
     /// Replace the value that is there, without asking
@@ -68,16 +68,16 @@ pub struct Args {
     /// A unit that is restarted when the value changed (may be given again)
     #[arg(long, value_name = "UNIT", help_heading = "For a new secret")]
     restart: Vec<String>,
-    /// A unit that is reloaded then (may be given again)
+    /// A unit to reload when the value has changed (may be given again)
     #[arg(long, value_name = "UNIT", help_heading = "For a new secret")]
     reload: Vec<String>,
-    /// Deliver it before users are made
+    /// Deliver it before users are created
     #[arg(long, help_heading = "For a new secret")]
     needed_for_users: bool,
     /// When a value is overdue, such as 90d
     #[arg(long, value_name = "TIME", help_heading = "For a new secret")]
     rotate_every: Option<String>,
-    /// The day on which the value ends, YYYY-MM-DD
+    /// The day on which the value expires, YYYY-MM-DD
     #[arg(long, value_name = "DAY", help_heading = "For a new secret")]
     expires: Option<String>,
     /// What it is for

@@ -1,0 +1,110 @@
+//! The checks of hosts: what each kind looks at, and its word in recipients.toml. `adapters/host/probe.rs` does the looking.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::name::{UnitName, UnixName};
+use crate::domain::policy::reader::{Reader, Text};
+
+/// What a check looks at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Probe {
+    /// This unit is active.
+    Unit(UnitName),
+    /// No unit is failed.
+    NoFailedUnits,
+    /// The host's name is its name in the policy.
+    HostName,
+    /// There is a default route.
+    DefaultRoute,
+    /// This path is a link into the Nix store.
+    StoreLink(String),
+    /// This path exists (a device, a socket).
+    Exists(String),
+    /// This program and its arguments exit 0.
+    Command(Vec<String>),
+    /// The same, of the command that the system itself declares for this check. Never in a policy: what a host runs as root is
+    /// what was deployed, and not what lies in a work tree.
+    Deployed,
+    /// This user's login shell starts.
+    LoginShell(UnixName),
+    /// A program is on the system's PATH, or on a user's.
+    Program {
+        /// Its name.
+        name: String,
+        /// The user; none: the system's own PATH counts.
+        user: Option<UnixName>,
+    },
+    /// There is a GPU that programs can use, under this driver; none: under any.
+    Gpu(Option<String>),
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCheck {
+    /// The hosts it is for; default all.
+    pub(super) on: Option<Vec<Text>>,
+    /// This unit is active.
+    pub(super) unit: Option<Text>,
+    /// No unit is failed.
+    #[serde(default)]
+    pub(super) no_failed_units: bool,
+    /// The host's name is its name here.
+    #[serde(default)]
+    pub(super) host_name: bool,
+    /// There is a default route.
+    #[serde(default)]
+    pub(super) default_route: bool,
+    /// This path is a link into the Nix store.
+    pub(super) store_link: Option<Text>,
+    /// This path exists.
+    pub(super) exists: Option<Text>,
+    /// This program with its arguments exits 0.
+    pub(super) command: Option<Vec<Text>>,
+    /// This user's login shell starts.
+    pub(super) login_shell: Option<Text>,
+    /// This program is on the system's PATH, or, with `user`, on that user's.
+    pub(super) program: Option<Text>,
+    /// Whose PATH `program` is looked for on, besides the system's.
+    pub(super) user: Option<Text>,
+    /// There is a GPU under this kernel driver, such as "amdgpu"; "any": under whichever.
+    pub(super) gpu: Option<Text>,
+}
+
+impl Reader {
+    /// The one thing that a check looks at.
+    pub(super) fn probe(&mut self, key: &str, name: &Text, raw: RawCheck) -> Option<Probe> {
+        let mut absolute = |text: Text, field: &str| {
+            if !text.value.starts_with('/') {
+                self.fault(&text.span, &format!("{key}.{field}"), "the path is not absolute", None);
+            }
+            text.value
+        };
+        let mut probes: Vec<Probe> = Vec::new();
+        probes.extend(raw.store_link.map(|text| Probe::StoreLink(absolute(text, "store_link"))));
+        probes.extend(raw.exists.map(|text| Probe::Exists(absolute(text, "exists"))));
+        probes.extend(raw.unit.and_then(|text| self.word(&text, &format!("{key}.unit"))).map(Probe::Unit));
+        probes.extend(
+            raw.login_shell.and_then(|text| self.word(&text, &format!("{key}.login_shell"))).map(Probe::LoginShell),
+        );
+        probes.extend(raw.command.map(|words| Probe::Command(words.into_iter().map(|word| word.value).collect())));
+        probes.extend(raw.no_failed_units.then_some(Probe::NoFailedUnits));
+        probes.extend(raw.host_name.then_some(Probe::HostName));
+        probes.extend(raw.default_route.then_some(Probe::DefaultRoute));
+        let gpu = raw.gpu.and_then(|text| self.bare(&text, &format!("{key}.gpu")));
+        probes.extend(gpu.map(|driver| Probe::Gpu((driver != "any").then_some(driver))));
+        let user = raw.user.as_ref().and_then(|text| self.word(text, &format!("{key}.user")));
+        if let (Some(text), None) = (&raw.user, &raw.program) {
+            self.fault(&text.span, &format!("{key}.user"), "only `program` is looked for on a user's PATH", None);
+        }
+        let program = raw.program.and_then(|text| self.bare(&text, &format!("{key}.program")));
+        probes.extend(program.map(|name| Probe::Program { name, user }));
+        if probes.len() != 1 || probes == [Probe::Command(Vec::new())] {
+            self.fault(&name.span, key, "a check looks at exactly one thing",
+                Some("give one of: unit, no_failed_units, host_name, default_route, store_link, exists, command, login_shell, program, gpu".into()));
+            return None;
+        }
+        probes.pop()
+    }
+}
