@@ -569,7 +569,7 @@ fn the_place_of_a_key_is_remembered() {
     std::fs::remove_file(&config).expect("removed");
     shell(&sandbox, "env -u HOME \"$S\" identity new --admin lee --plain --file ../lee.key")
         .exits(0)
-        .says("the place of the key is not remembered")
+        .says("the key's place could not be remembered")
         .says("--identity ");
     assert!(sandbox.read("recipients.toml").contains("lee = "));
 

@@ -81,7 +81,7 @@ fn a_machine_joins_with_the_key_that_somebody_vouches_for() {
     hosts.sealift(&add).exits(7).says("nobody vouches").says(&print).says("--fingerprint SHA256:");
     let other = format!("SHA256:{}", "A".repeat(43));
     let wrong = hosts.sealift(&[&add[..], &["--fingerprint", &other]].concat());
-    wrong.exits(7).says("another host key than was said").says(&print).says(&other);
+    wrong.exits(7).says("another host key than the one given").says(&print).says(&other);
     assert_eq!(state(sandbox), before);
     assert!(!hosts.sshd_log("one").contains("Accepted"), "nobody has logged in: {}", hosts.sshd_log("one"));
 

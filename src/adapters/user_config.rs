@@ -121,11 +121,11 @@ impl Listing {
             .ok_or_else(|| Error::usage(format!("{} is not UTF-8, and cannot stand in {shown}", identity.display())))?;
         let folder = real.parent().unwrap_or(Path::new("/"));
         if real.starts_with("/nix/store") || rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_err() {
-            let error = Error::usage(format!("{shown} cannot be written here, and must list the identity"));
+            let error = Error::usage(format!("{shown} must list the identity, and cannot be written"));
             let plugins = plugin.map_or_else(String::new, |plugin| format!("`plugins = [\"{plugin}\"]` and "));
-            return Err(
-                error.help(format!("write {plugins}`identities = [\"{text}\"]` where it is made, then run this again"))
-            );
+            return Err(error.help(format!(
+                "write {plugins}`identities = [\"{text}\"]` in what makes that file, then run this again"
+            )));
         }
         let before = if real.exists() { Some(files::read(&real, LIMIT)?) } else { None };
         let odd = || Error::usage(format!("{shown} cannot be edited")).help("look whether it is valid TOML");

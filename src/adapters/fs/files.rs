@@ -16,7 +16,7 @@ pub const TEMPORARY: &str = ".sealift-tmp-";
 
 /// Opens a regular file to read, without following a link at its end and without blocking.
 ///
-/// An error names the path; it refuses anything but a regular file of at most `limit` bytes.
+/// Refuses anything but a regular file of at most `limit` bytes; the error names the path.
 pub fn open(path: &Path, limit: u64) -> Result<(File, u64)> {
     let shown = path.display();
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;

@@ -1,4 +1,4 @@
-//! What ssh says when it fails, distinguished: ssh itself has one exit code for all of it.
+//! Tells the failures of ssh apart by what it says: ssh itself has one exit code for all of them.
 
 use crate::error::{Error, Kind};
 

@@ -49,7 +49,7 @@ impl Greeting {
         let mut greeting = Self { printed, ..Self::default() };
         for line in told.lines() {
             match line.split_once(' ') {
-                // It is shown in a help, which a person follows.
+                // It is shown in advice, which a person follows.
                 Some(("shell", name)) if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) => {
                     greeting.shell = name.chars().take(SHELL).collect();
                 }

@@ -118,7 +118,7 @@ pub fn run(
             )));
         }
         if !root.is_machine() {
-            return Err(Error::usage("a home is switched on a machine that runs, and not below `--root`"));
+            return Err(Error::usage("homes are switched only on a running machine, not below `--root`"));
         }
     }
     let delivery = manifest(root, switch).filter(|_| !switch.only_homes);
@@ -332,7 +332,7 @@ impl Transaction<'_> {
             Profile::New => profile::set(self.root, &switch.system)?,
             Profile::Generation(number) => profile::switch(self.root, number)?,
         }
-        self.step(Step::Boot, "making it the system that boots")?;
+        self.step(Step::Boot, "making it the boot default")?;
         let switched =
             self.patiently(Activation { system: &switch.system, action: Action::Boot, checked: true, engine })?;
         match switched {

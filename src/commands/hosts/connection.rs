@@ -76,7 +76,7 @@ impl Target {
         Ok(Self { host, reach: Reach::Here(root), survey, sudo: false })
     }
 
-    /// The words that name it in a command, each with a space before it: a help is for this machine, and no other.
+    /// The words that name it in a command, each with a space before it: advice is for this machine, and no other.
     pub fn words(&self) -> String {
         let root = match &self.reach {
             Reach::Here(root) => root.path(),

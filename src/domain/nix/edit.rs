@@ -262,7 +262,7 @@ impl Move<'_> {
                 shape.trim_start_matches("env:")
             )),
             _ if self.wanted.value.is_some() => self.by_hand(&format!("{option} is given already")),
-            _ => given.help("take one of the two away"),
+            _ => given.help("remove one of the two"),
         })
     }
 }
