@@ -302,7 +302,7 @@ fn nix_killed_before_it_is_known_to_be_well_the_next_run_goes_back() {
                 .on("rollback", &[])
                 .exits(1)
                 .says("an interrupted deploy was found")
-                .says("taken back")
+                .says("rolled back")
                 .says("again to go back further");
             assert_eq!(machine.state(), before, "{variant} {point}: {}", machine.log());
             machine.is_tidy();

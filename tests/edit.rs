@@ -292,7 +292,7 @@ fn an_editor_that_goes_to_the_background_is_not_believed() {
     // Its window opens, and stays until the gate does.
     let editor =
         program(&sandbox, "forks", "cat \"$1\" >/dev/null; (read _ < \"$HOME/gate\") >/dev/null 2>&1 </dev/null &");
-    edit(&sandbox, editor.to_str().expect("UTF-8"), &[], &[]).exits(1).says("came back and left the file as it was");
+    edit(&sandbox, editor.to_str().expect("UTF-8"), &[], &[]).exits(1).says("returned and left the file as it was");
     assert_eq!(sandbox.show("a", "jay"), value.as_bytes());
     // What it left reads its end.
     drop(std::fs::File::options().write(true).open(gate).expect("somebody reads it"));

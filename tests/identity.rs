@@ -89,7 +89,7 @@ fn a_key_that_git_would_take_up_is_not_made() {
     let before = sandbox.read("recipients.toml");
     sandbox.write(".gitignore", "!*.key\n");
     let new = |file: &str| sandbox.sealift(&["identity", "new", "--admin", "jay", "--file", file, "--plain"]);
-    new("jay.key").exits(2).says("git would take jay.key up");
+    new("jay.key").exits(2).says("git would track jay.key");
     new("no/such/jay.key").exits(2).says("there is no directory");
     sandbox.write("tracked", "x");
     sandbox.tool("git", &["add", "tracked"]);

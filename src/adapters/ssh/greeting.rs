@@ -76,7 +76,7 @@ impl Greeting {
     /// Whether nix can copy through that login shell.
     pub fn takes_copies(&self, host: &str, user: &str) -> Result<()> {
         if !self.printed.is_empty() {
-            return Err(Error::failed(format!("{host}: the login shell of {user} prints where only programs may"))
+            return Err(Error::failed(format!("{host}: the login shell of {user} writes to standard output"))
                 .because(format!("it prints {:?}", self.printed))
                 .help(format!("nix cannot copy through it: look at {}", self.culprits(user))));
         }

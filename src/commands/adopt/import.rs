@@ -263,7 +263,7 @@ fn people_and_machines(
         if let Some(holder) = known.get(&recipient.fingerprint()) {
             if let Holder::Retired(host) = holder {
                 return Err(Error::usage(format!("a key of {host}, which was removed, is in the rules"))
-                    .help("take it out of the rules file first"));
+                    .help("remove it from the rules file first"));
             }
             holders.insert(text, holder.clone());
             continue;

@@ -241,7 +241,7 @@ fn store(
             session.warn(format!(
                 "{} lies in the repository{}; better keep it elsewhere, and never build this fleet as a `path:` flake, which would copy it into the store",
                 path.display(),
-                if excluded { ": it was added to .git/info/exclude, so that git does not take it up" } else { ", where git ignores it" },
+                if excluded { ": it was added to .git/info/exclude, so that git does not track it" } else { ", where git ignores it" },
             ));
         }
         identity::write(path, content, place.passphrase.as_ref())?;

@@ -116,7 +116,7 @@ fn vouched(name: &HostName, met: &Met, fingerprint: Option<&SshFingerprint>, ask
             if ask.confirm(&question)? {
                 return Ok(());
             }
-            Err(refused(format!("nobody vouches for the host key of {place}"))
+            Err(refused(format!("the host key of {place} is not confirmed"))
                 .because(format!("it shows {shown}, which your known_hosts does not know; nothing was sent"))
                 .help("compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on its own console, and give that: `--fingerprint SHA256:…`"))
         }

@@ -270,7 +270,7 @@ impl Refusal {
                 "allow it without a password: {in_doas}; or log in as root"
             )),
             (false, _) if sudo.wants_terminal() => {
-                sudo.about(&format!("sudo on {host} wants a terminal (`requiretty`), which no deploy has")).help(format!(
+                sudo.about(&format!("sudo on {host} requires a terminal (`requiretty`), which no deploy has")).help(format!(
                     "`Defaults:{user} !requiretty` in sudoers there; as NixOS says it: `security.sudo.extraConfig = \"Defaults:{user} !requiretty\";`"
                 ))
             }

@@ -82,7 +82,7 @@ pub fn run(session: &mut Session, mut request: Request) -> Result<Report> {
     if values.looked_for {
         let made = wanted.iter().zip(&values.made).map(|(wanted, (value, _))| (wanted.file.as_str(), value));
         for what in scan::standing(&session.fleet.root, made) {
-            session.warn(format!("{what}: take it out, and seal a new value once it is gone"));
+            session.warn(format!("{what}: remove it, and seal a new value once it is gone"));
         }
     }
     let mut writer = Writer::new(session, &wanted)?;
