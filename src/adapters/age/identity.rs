@@ -295,7 +295,7 @@ impl Identities {
             }
             age::ssh::Identity::Unsupported(UnsupportedKey::EncryptedPem) => {
                 return Err(unusable(label, "it is in the old PEM form, and behind a passphrase")
-                    .help(format!("bring it into the present form: `ssh-keygen -p -f {}`", quoted(label))));
+                    .help(format!("convert it to the current format: `ssh-keygen -p -f {}`", quoted(label))));
             }
             age::ssh::Identity::Unsupported(_) => {
                 return Err(unusable(label, "this type of SSH key cannot open files: it only signs"));

@@ -305,7 +305,7 @@ impl Git {
         }
         // A line of the repository's own .gitignore has the last word over that list.
         files::replace(&list, &before, 0o644, Durable::Now)?;
-        Err(Error::usage(format!("git would take {name} up: a .gitignore says so"))
+        Err(Error::usage(format!("git would track {name}: a .gitignore says so"))
             .help("keep the key outside of the repository"))
     }
 

@@ -179,7 +179,7 @@ impl Ssh {
     /// Connects to a host, which must show one of these keys. Nothing is sent before it has. A person who is there is
     /// asked for a password or passphrase where ssh needs one; one host at a time asks.
     ///
-    /// Fails with `Unreachable`, with the reason distinguished, and the jump host named where it failed there.
+    /// Fails with `Unreachable`, with the reason, and with the jump host where it failed there.
     pub fn connect(&self, host: &HostName, address: &Address, pins: &[String]) -> Result<Connection> {
         let pins = Pins::new(host, pins)?;
         let mut link = Link::new(&self.shared, host.to_string(), address, Some(pins))?;
@@ -395,7 +395,7 @@ impl Link {
     }
 
     fn late(&self, error: &Error) -> Error {
-        Error::new(Kind::Unreachable, format!("{}: {} takes too long to let us in", self.label, self.shown()))
+        Error::new(Kind::Unreachable, format!("{}: {} does not complete the login in time", self.label, self.shown()))
             .because(error.in_one_line())
             .help(format!("try it by hand: `ssh {}`", self.shown()))
     }
@@ -529,7 +529,7 @@ impl Connection {
         ended == Ended::Code(failure::OWN) && !self.alive()
     }
 
-    /// What a call's failure means: ssh's own, distinguished, or the remote program's.
+    /// What a call's failure means: ssh's own, by its reason, or the remote program's.
     pub fn failure(&self, output: &Output) -> Error {
         self.failed(output.ended, &String::from_utf8_lossy(&output.stderr))
     }

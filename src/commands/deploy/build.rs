@@ -239,7 +239,7 @@ fn not_built(host: &HostName, flake: &Flake, error: &Error) -> Error {
         failed
     } else {
         failed.help(
-            "older nix cannot read a repository whose path has blanks or signs in it: move it, or take a newer nix",
+            "this nix cannot read a repository whose path has spaces or special characters: move it, or use a newer nix",
         )
     }
 }
@@ -321,7 +321,7 @@ fn only_homes(request: &Request, ready: &Ready, built: &Built) -> Result<Item> {
     let Ready { host, target, .. } = ready;
     let survey = &target.survey;
     if !is_machine(target) {
-        return Err(Error::usage("a home is switched on a machine that runs, and not below `--root`"));
+        return Err(Error::usage("homes are switched only on a running machine, not below `--root`"));
     }
     if built.homes.is_empty() {
         return Err(Error::failed(format!("the flake has no home for {host}")).help(format!(

@@ -178,7 +178,7 @@ struct Start {
 /// reached while the fleet is looked at.
 fn begin(session: &Session, request: &Request, root: bool) -> Result<Start> {
     let talk = session.talk.as_ref();
-    talk.event(Event::Step("looking whether all is in place".to_owned()));
+    talk.event(Event::Step("checking the preconditions".to_owned()));
     let chosen = request.who.choose(&session.fleet.policy)?;
     let git = session.fleet.git().map_err(|error| error.of_kind(Kind::Usage))?;
     let begun = Store::of(&git, &session.fleet.root)?.begin()?;

@@ -125,7 +125,7 @@ impl Looked<'_> {
                 Rule::Ignored,
                 inside(path),
                 "git ignores it, so that Nix does not see it",
-                "take the pattern out of .gitignore (`git check-ignore -v` names it)",
+                "remove the pattern from .gitignore (`git check-ignore -v` names it)",
             ));
         }
         let sides = if status.unmerged.is_empty() { BTreeMap::new() } else { self.sides()? };

@@ -180,7 +180,7 @@ pub fn remove(session: &mut Session, name: &HostName) -> Result<Report> {
     let mut changes = Changes::default();
     let text = adopt_policy(session, edit.text(), &mut changes)?;
     for tag in &vanished {
-        session.warn(format!("no host has the tag {tag} any more: `@{tag}` is taken out of every list in {FILE}, for it would name nobody"));
+        session.warn(format!("no host has the tag {tag} any more: `@{tag}` is removed from every list in {FILE}, since it would match nobody"));
     }
     let alone = session.fleet.policy.secrets.iter().filter(|(_, secret)| secret.hosts.is_empty());
     for (secret, _) in alone.filter(|(secret, _)| read_before.contains(secret.as_str())) {

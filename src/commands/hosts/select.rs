@@ -134,7 +134,7 @@ pub struct Needs<'a> {
     pub root: bool,
     /// A system should be brought there.
     pub brings: Option<Brings>,
-    /// What is found out meanwhile, by anyone who holds it. Unless it is well, nobody is asked for a password, and nothing is
+    /// What is found out meanwhile, by the thread that holds it. Unless it is well, nobody is asked for a password, and nothing is
     /// ended there.
     pub gate: Option<&'a RwLock<bool>>,
 }

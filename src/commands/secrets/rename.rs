@@ -98,7 +98,7 @@ pub fn rm(session: &mut Session, name: &FileName, yes: bool) -> Result<Removed> 
             return Err(Error::usage(format!(
                 "{name} is one host's value of a secret that the policy gives to that host"
             ))
-            .help("take the host out of the secret's `hosts` first, or remove the whole secret"));
+            .help("remove the host from the secret's `hosts` first, or remove the whole secret"));
         }
         None => vec![name.clone()],
     };

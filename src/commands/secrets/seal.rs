@@ -82,7 +82,7 @@ pub fn run(session: &mut Session, mut request: Request) -> Result<Report> {
     if values.looked_for {
         let made = wanted.iter().zip(&values.made).map(|(wanted, (value, _))| (wanted.file.as_str(), value));
         for what in scan::standing(&session.fleet.root, made) {
-            session.warn(format!("{what}: take it out, and seal a new value once it is gone"));
+            session.warn(format!("{what}: remove it, and seal a new value once it is gone"));
         }
     }
     let mut writer = Writer::new(session, &wanted)?;
@@ -119,9 +119,8 @@ fn declare(
         }
         let against = contradictions(&session.fleet.text, &name, declared, &request.declaration)?;
         if !against.is_empty() {
-            return Err(Error::usage(format!("{name} is declared otherwise in {FILE}: {}", against.join(", "))).help(
-                format!("leave that away; or edit [secrets.\"{name}\"] in {FILE} first, and see `sealift check`"),
-            ));
+            return Err(Error::usage(format!("{name} is declared otherwise in {FILE}: {}", against.join(", ")))
+                .help(format!("leave it out; or edit [secrets.\"{name}\"] in {FILE} first, and see `sealift check`")));
         }
         return Ok((name, host, false));
     }
@@ -263,7 +262,7 @@ fn values(session: &Session, source: Source, wanted: &[Wanted<'_>], limit: usize
                 && (place == session.fleet.root.join(FILE) || place.starts_with(session.fleet.root.join("secrets")))
             {
                 return Err(Error::usage(format!("{} is a file of the fleet itself", path.display()))
-                    .help("take `--shred` away"));
+                    .help("leave out `--shred`"));
             }
             if let Ok(inside) = std::fs::canonicalize(&path)
                 && inside.starts_with(&session.fleet.root)
