@@ -159,6 +159,12 @@ impl Git {
         Ok(status)
     }
 
+    /// Whether the last commit has this file, whose name has no line break.
+    pub fn is_committed(&self, file: &Path) -> Result<bool> {
+        let path = self.relative(file)?;
+        Ok(self.objects(&[format!("HEAD:{path}")])?.iter().any(Option::is_some))
+    }
+
     /// The content of objects, in the order asked for; `None` for one that is not there.
     pub fn objects(&self, names: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
         if names.is_empty() {

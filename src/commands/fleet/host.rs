@@ -113,7 +113,7 @@ pub fn refuse_known(policy: &Policy, name: &HostName, keys: &[Recipient]) -> Res
     let Some(known) = policy.hosts.get(name) else { return Ok(()) };
     let same = if known.keys == keys { ", with this very key" } else { "" };
     Err(Error::usage(format!("the host {name} is there already{same}"))
-        .help(format!("to give it another key: `sealift host rekey {name}`")))
+        .help(format!("another key: `sealift host rekey {name} --key-file FILE`; tags and the address: edit [hosts.{name}] in recipients.toml")))
 }
 
 /// The secret that a machine's own host key is.

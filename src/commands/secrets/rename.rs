@@ -25,10 +25,11 @@ pub fn mv(session: &mut Session, old: &SecretName, new: &SecretName) -> Result<M
     let (git, journal) = session.lock()?;
     let policy = &session.fleet.policy;
     let Some(secret) = policy.secrets.get(old.as_str()) else { return Err(unknown(session, &old.file())) };
+    if old == new {
+        return Err(Error::usage(format!("{new} is its name already")).help("choose another name"));
+    }
     if policy.secrets.contains_key(new.as_str()) {
-        return Err(
-            Error::usage(format!("there is a secret {new} already")).help("remove it first, or choose another name")
-        );
+        return Err(Error::usage(format!("there is a secret {new} already")).help("choose another name"));
     }
     let pairs: Vec<(FileName, FileName)> = if secret.per_host {
         secret.hosts.iter().map(|host| (old.file_of(host), new.file_of(host))).collect()

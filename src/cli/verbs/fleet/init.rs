@@ -81,7 +81,7 @@ fn list(report: &takeover::Report, app: &App) -> Result<()> {
     }
     if !report.not_placed.is_empty() {
         app.ui.say(&format!(
-            "move what is still needed into hosts/{}/default.nix or modules/; tokens and keys in it are sealed, not copied",
+            "move what is still needed into hosts/{}/default.nix or modules/; seal the tokens and keys in it, do not copy them: `sealift adopt PATH:LINE`",
             report.host
         ));
     }
