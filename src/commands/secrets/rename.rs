@@ -118,10 +118,11 @@ pub fn rm(session: &mut Session, name: &FileName, yes: bool) -> Result<Removed> 
     if removed.is_empty() && was_declared.is_none() {
         return Err(unknown(session, name));
     }
-    let question = format!(
-        "Remove {name}? Its {} sealed files stay in the git history, and their values stay known to those who had them.",
-        removed.len()
-    );
+    let stays = match removed.len() {
+        1 => "Its sealed file stays in the git history, and its value stays".to_owned(),
+        many => format!("Its {many} sealed files stay in the git history, and their values stay"),
+    };
+    let question = format!("Remove {name}? {stays} known to those who had access.");
     if !yes && !session.talk.confirm(&question)? {
         return Err(Error::failed(format!("{name} was not removed")).help("`--yes` removes without asking"));
     }

@@ -70,6 +70,9 @@ fn take_over(from: &std::path::Path, args: &Args, app: &App) -> Done {
             "next: on {host}: nixos-generate-config --show-hardware-config > hosts/{host}/hardware-configuration.nix"
         ));
     }
+    if report.fleet.written.iter().any(|path| path == "flake.nix") {
+        app.ui.say("next: write into flake.nix where sealift's repository is, as the `url` of its input");
+    }
     show(&report.fleet, app);
     Ok(None)
 }
