@@ -53,6 +53,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::domain::prefilter::Prefilter;
     use crate::domain::scan::engine::{Engine, Subject};
     use crate::domain::scan::sample::make;
 
@@ -85,6 +86,35 @@ mod tests {
         }
         faults.dedup_by_key(|fault| fault.split(" (").next().map(str::to_owned));
         assert!(faults.is_empty(), "{faults:#?}");
+    }
+
+    #[test]
+    fn the_literals_of_all_rules_are_told_as_a_slow_look_tells_them() {
+        let literals = literals();
+        let prefilter = Prefilter::new(literals.clone());
+        let texts = all().flat_map(|rule| rule.yes.into_iter().chain(rule.no)).map(|form| make(form, 5));
+        let text = texts.flat_map(|text| [text.to_uppercase(), text]).collect::<Vec<_>>().join("\n");
+        let text = text.as_bytes();
+        let mut slow = BTreeSet::new();
+        for (at, literal) in (0..text.len()).flat_map(|at| literals.iter().map(move |literal| (at, literal))) {
+            let word = literal.text.as_bytes();
+            let there = text.get(at..at + word.len());
+            if there.is_some_and(|there| there == word || literal.fold && there.eq_ignore_ascii_case(word)) {
+                slow.insert((literal.of, at));
+            }
+        }
+        assert!(all().zip(0..).all(|(_, of)| slow.iter().any(|(its, _)| *its == of)));
+        // In one piece, and in pieces that literals lie across.
+        for size in [text.len(), 7] {
+            let mut told = BTreeSet::new();
+            for from in (0..text.len()).step_by(size) {
+                prefilter.each(text, from, from + size, |of, at| {
+                    assert!((from..from + size).contains(&at));
+                    told.insert((of, at));
+                });
+            }
+            assert!(told == slow, "{:?}", told.symmetric_difference(&slow).take(5).collect::<Vec<_>>());
+        }
     }
 
     #[test]
