@@ -10,7 +10,7 @@ use crate::domain::rule_info::{About, Weight};
 use crate::domain::scan::rule::Rule;
 use crate::domain::scan::source_rule;
 
-/// What finds the fleet's own values. Not in the list below: it is looked for by `values`.
+/// What finds the fleet's own values. Not in the list below: it is looked for by `index`.
 pub static SEALED_VALUE: About = About {
     id: "sealed-value",
     what: "a value of this fleet",
