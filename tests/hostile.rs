@@ -128,6 +128,22 @@ fn a_forged_line_is_seen() {
 }
 
 #[test]
+fn advice_about_a_name_runs_nothing_of_it() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let name = "secrets/a; touch ran; b $(touch ran).age";
+    sandbox.write(name, "x");
+    for verb in ["check", "doctor"] {
+        let run = sandbox.sealift(&[verb]).exits(3);
+        let text = run.text() + &run.stderr;
+        let advice = text.split('`').find(|words| words.starts_with("git add")).expect("advice");
+        sandbox.tool("sh", &["-c", advice]);
+        assert!(!sandbox.fleet().join("ran").exists(), "{verb}: {advice}");
+        assert_eq!(sandbox.tool("git", &["ls-files", "-z", "secrets"]), format!("{name}\0").as_bytes(), "{advice}");
+        sandbox.tool("git", &["reset", "-q"]);
+    }
+}
+
+#[test]
 fn what_could_never_be_read_again_is_not_taken() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     for size in ["0", "99999999", "99999999999999999999"] {
