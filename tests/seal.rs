@@ -35,6 +35,29 @@ fn a_leak_is_found_by_the_harness() {
 }
 
 #[test]
+fn a_value_that_a_started_program_is_given_is_found_by_the_harness() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let log = sandbox.path("started/log");
+    sandbox.sealift(&["check"]).exits(0);
+    let calls = std::fs::read_to_string(&log).expect("what git was given");
+    assert!(calls.contains("/started/git\n") && calls.contains("HOME="), "{calls}");
+    let git = || {
+        let mut git = sandbox.command("git");
+        git.env("PATH", sandbox.path_of_sealift());
+        git
+    };
+    let (mut argument, mut variable) = (git(), git());
+    argument.args(["--version", &sandbox.value("leak")]);
+    variable.arg("--version").env("GIT_LEAK", sandbox.value("leak"));
+    for command in [argument, variable] {
+        std::fs::remove_file(&log).expect("removed");
+        sandbox.run(command, b"").prints("git version");
+        assert_eq!(sandbox.leaks(), [log.display().to_string()]);
+    }
+    std::fs::remove_file(&log).expect("removed");
+}
+
+#[test]
 fn ctrl_c_ends_a_seal_that_waits_for_its_input() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     let before = sandbox.read("recipients.toml");
