@@ -423,7 +423,7 @@ pub(super) fn named(session: &Session, admin: &AdminName, key: &Recipient, add: 
     let mut edit = Edit::new(&session.fleet.text)?;
     edit.add_admin(admin, key)?;
     let text = edit.text();
-    let policy = parse::parse(&text)?;
+    let policy = parse::parse_edited(&text)?;
     let mut changes = Changes::default();
     changes.write(FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
     Ok(Named { changes, text, policy })

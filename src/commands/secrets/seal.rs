@@ -136,7 +136,7 @@ fn declare(
     let mut edit = Edit::new(&session.fleet.text)?;
     edit.declare(&name, &declaration)?;
     let text = edit.text();
-    let policy = parse::parse(&text)?;
+    let policy = parse::parse_edited(&text)?;
     if policy.secrets[name.as_str()].hosts.is_empty() {
         return Err(Error::usage(format!("{name} would be for no host: the fleet has none yet"))
             .help("add one: `sealift host add NAME --key-file FILE`"));
@@ -176,7 +176,7 @@ fn contradictions(text: &str, name: &SecretName, declared: &Secret, given: &Decl
     for (field, value) in &given.fields {
         let mut edit = Edit::new(text)?;
         edit.set_field(name, field, value)?;
-        let policy = parse::parse(&edit.text())?;
+        let policy = parse::parse_edited(&edit.text())?;
         let same = policy.secrets.get(name.as_str()).is_some_and(|with| {
             let with = Secret { line: declared.line, ..with.clone() };
             with == *declared

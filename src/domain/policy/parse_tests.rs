@@ -171,7 +171,7 @@ fn a_key_has_one_holder() {
         (format!("[hosts.a]\nkeys = [\"{shared}\", \"{}\"]\n", shared.to_uppercase()), "this key is listed twice"),
         (
             format!("[hosts.a]\nkeys = [\"{shared}\"]\n[retired.b]\nkeys = [\"{shared}\"]\n"),
-            "retired host b is retired: give host a a new key",
+            "recipients.toml:5: retired.b: this retired key is also the key of host a [a machine that was removed needs",
         ),
     ] {
         let said = faults(&with(&text));
