@@ -44,14 +44,20 @@ const LEFT_OUT: &str = "(a line with a value of a delivered secret is left out)"
 /// The last lines of each of these units, which begin with its name. None where there is no journal to ask.
 pub fn last_lines<'a>(root: &Root, units: impl IntoIterator<Item = &'a str>, values: &Delivered) -> Vec<String> {
     let mut lines = Vec::new();
-    for unit in units.into_iter().take(UNITS) {
+    // A target runs nothing: it fails with a unit that is told of itself.
+    for unit in units.into_iter().filter(|unit| !unit.ends_with(".target")).take(UNITS) {
         let call = journalctl(root).args([&format!("--unit={unit}"), &format!("--lines={LINES}")]);
         let call = call.args(["--output=cat", "--no-pager", "--quiet"]).at_most(1 << 20).at_longest(PATIENCE);
         let Ok(output) = call.run() else { continue };
         let text = String::from_utf8_lossy(&output.stdout);
         let told = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
         let first = told.clone().count().saturating_sub(LINES);
-        lines.extend(told.skip(first).map(|line| format!("{unit}: {}", cut(&one_line(values.without(line)), LONGEST))));
+        // What systemd says of the unit begins with its name already.
+        let named = format!("{unit}: ");
+        lines.extend(told.skip(first).map(|line| {
+            let line = values.without(line.strip_prefix(&named).unwrap_or(line));
+            format!("{named}{}", cut(&one_line(line), LONGEST))
+        }));
     }
     lines
 }
