@@ -130,12 +130,18 @@ impl Looked<'_> {
         }
         let sides = if status.unmerged.is_empty() { BTreeMap::new() } else { self.sides()? };
         for path in &status.unmerged {
+            let path_inside = inside(path);
+            let help = if path_inside.ends_with(".age") {
+                "settle recipients.toml first: it says who is to read it; then keep the version whose value is in use, `git add` it, and look again"
+            } else {
+                "keep what both sides declared, `git add` it, and look again"
+            };
             let told = sides.get(path).map(|sides| format!(": {}", sides.join("; "))).unwrap_or_default();
             findings.push(Finding::error(
                 Rule::Damaged,
-                inside(path),
+                path_inside,
                 format!("a merge left it unresolved{told}"),
-                "settle recipients.toml first: it says who is to read it; then keep the version whose value is in use, `git add` it, and look again",
+                help,
             ));
         }
         Ok(findings)
@@ -148,7 +154,9 @@ impl Looked<'_> {
         for record in listing.split(|b| *b == 0).map(String::from_utf8_lossy) {
             let Some((head, path)) = record.split_once('\t') else { continue };
             let words: Vec<&str> = head.split(' ').collect();
-            if let [_, object, stage @ ("2" | "3")] = words[..] {
+            if let [_, object, stage @ ("2" | "3")] = words[..]
+                && path.ends_with(".age")
+            {
                 stages.push((path.to_owned(), if stage == "2" { "ours" } else { "theirs" }, object.to_owned()));
             }
         }
