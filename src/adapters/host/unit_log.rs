@@ -44,8 +44,7 @@ const LEFT_OUT: &str = "(a line with a value of a delivered secret is left out)"
 /// The last lines of each of these units, which begin with its name. None where there is no journal to ask.
 pub fn last_lines<'a>(root: &Root, units: impl IntoIterator<Item = &'a str>, values: &Delivered) -> Vec<String> {
     let mut lines = Vec::new();
-    // A target runs nothing: it fails with a unit that is told of itself.
-    for unit in units.into_iter().filter(|unit| !unit.ends_with(".target")).take(UNITS) {
+    for unit in units.into_iter().filter(|unit| runs(unit)).take(UNITS) {
         let call = journalctl(root).args([&format!("--unit={unit}"), &format!("--lines={LINES}")]);
         let call = call.args(["--output=cat", "--no-pager", "--quiet"]).at_most(1 << 20).at_longest(PATIENCE);
         let Ok(output) = call.run() else { continue };
@@ -60,6 +59,11 @@ pub fn last_lines<'a>(root: &Root, units: impl IntoIterator<Item = &'a str>, val
         }));
     }
     lines
+}
+
+/// Whether it could say why it failed. A target runs nothing: it fails with a unit that is told of itself.
+fn runs(unit: &str) -> bool {
+    !unit.ends_with(".target")
 }
 
 fn journalctl(root: &Root) -> Invocation {
@@ -103,6 +107,12 @@ fn holds(line: &[u8], value: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_target_has_no_reason_of_its_own() {
+        assert!(runs("app.service") && runs("run-sealift.d.mount") && runs("target.service"));
+        assert!(!runs("sysinit-reactivation.target"));
+    }
 
     #[test]
     fn a_line_with_a_value_is_known() {
