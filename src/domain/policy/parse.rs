@@ -44,7 +44,7 @@ fn read(text: &str, in_file: bool) -> Result<Policy> {
     let lines = Lines::of(text);
     if let Some(at) = text.find('\r') {
         return Err(Error::usage(format!("{FILE}:{}: it has CRLF line endings", lines.at(at)))
-            .help("git's core.autocrlf does that: put `recipients.toml text eol=lf` into .gitattributes, then `rm recipients.toml` and `git checkout recipients.toml`; where it was an editor, save the file with LF"));
+            .help("git's core.autocrlf does that, to sealed files too: put the lines `recipients.toml text eol=lf` and `secrets/**/*.age binary merge=binary` into .gitattributes, then `rm -r recipients.toml secrets` and `git checkout -- recipients.toml secrets`; where it was an editor, save the file with LF"));
     }
     if let Some(at) =
         text.match_indices("<<<<<<< ").map(|(at, _)| at).find(|at| *at == 0 || text.as_bytes()[at - 1] == b'\n')
@@ -95,7 +95,7 @@ fn syntax(text: &str, lines: &Lines, fault: &toml::de::Error) -> Error {
     if message.starts_with("duplicate key") {
         return at("this key is given twice".to_owned()).help("keep one of the two");
     }
-    at("not valid TOML here".to_owned()).help("look for an unclosed quote or bracket, or a missing `=`")
+    at("not valid TOML here".to_owned()).help("look for an unclosed quote or bracket, a missing `=`, or a value without its double quotes: `mode = \"0400\"`, `hosts = [\"web\"]`")
 }
 
 /// Whether a text is a key of the format, and no value that stands in a wrong place.
@@ -153,9 +153,9 @@ impl Reader {
                 if let Some(other) = held.insert(recipient.canonical().to_owned(), holder.clone()) {
                     let (what, help) = if retired {
                         (
-                            format!("this retired key is also the key of {other}"),
+                            format!("this key is also the key of {other}"),
                             format!(
-                                "a machine that was removed needs a new host key before it comes back: give {other} another"
+                                "{holder} was removed, and may still have it: give {other} another key; if the removal was a mistake, undo it in git"
                             ),
                         )
                     } else {
