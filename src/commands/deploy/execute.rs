@@ -188,6 +188,14 @@ fn copied(line: &str) -> Option<&str> {
     Some(name.split_once('-').map_or(name, |(_, name)| name))
 }
 
+/// A path that may begin with `~/`.
+fn at_home(path: &Path, home: Option<&Path>) -> PathBuf {
+    match (path.strip_prefix("~"), home) {
+        (Ok(below), Some(home)) => home.join(below),
+        _ => path.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::copied;
@@ -199,13 +207,5 @@ mod tests {
         assert_eq!(copied(&line("/odd")), Some("odd"));
         assert_eq!(copied("copying path '"), Some(""));
         assert_eq!(copied("building '/nix/store/a-b.drv'..."), None);
-    }
-}
-
-/// A path that may begin with `~/`.
-fn at_home(path: &Path, home: Option<&Path>) -> PathBuf {
-    match (path.strip_prefix("~"), home) {
-        (Ok(below), Some(home)) => home.join(below),
-        _ => path.to_owned(),
     }
 }
