@@ -434,7 +434,8 @@ fn a_signing_key_in_the_repository_goes_with_the_same_change() {
     gitconfig(&sandbox, "keys/id_ed25519");
     let run =
         sandbox.sealift(&["adopt", "dotfiles/gitconfig:3", "--hosts", "nixos", "--owner", "jay", "--yes"]).exits(0);
-    run.says("dotfiles/keys/id_ed25519 (removed)").says("the git history still holds the value");
+    let run = run.says("dotfiles/keys/id_ed25519 (removed)").says("the git history still holds the value");
+    assert!(run.stderr.contains("\ngive it a new value: `sealift rotate "), "{}", run.stderr);
     assert!(!path.exists() && sandbox.fleet().join("dotfiles/keys/id_ed25519.pub").exists());
     assert_eq!(sandbox.show("ssh-keys/git-signing", "nixos"), key);
     let staged = String::from_utf8(sandbox.tool("git", &["diff", "--cached", "--name-status"])).expect("UTF-8");

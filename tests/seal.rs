@@ -254,3 +254,18 @@ fn options_that_contradict_the_declaration_are_refused() {
     seal(&["--hosts", "db,web", "--owner", "jay", "--restart", "a.service", "--mode", "0400"]).exits(0);
     assert_eq!(sandbox.read("recipients.toml"), before);
 }
+
+#[test]
+fn what_was_typed_is_no_fault_of_a_line_of_the_file() {
+    let sandbox = Sandbox::with_fleet(&["web", "db@other"]);
+    let before = sandbox.read("recipients.toml");
+    for (options, what, help) in [
+        (&["--hosts", "wbe"][..], "error: secrets.a.hosts: unknown host `wbe`", "did you mean `web`?"),
+        (&["--hosts", "web", "--expires", "tomorrow"], "error: secrets.a.expires: not a date", "write it as"),
+        (&["--hosts", "web", "--rotate-every", "soon"], "error: secrets.a.rotate_every: ", "help: "),
+    ] {
+        let arguments = [&["seal", "a", "--stdin"][..], options].concat();
+        sandbox.sealift_with(&arguments, sandbox.value("a").as_bytes()).exits(2).says(what).says(help);
+    }
+    assert_eq!(sandbox.read("recipients.toml"), before);
+}
