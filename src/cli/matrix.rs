@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cli::layout::{Screen, shown, wrapped};
+use crate::cli::print::painted;
 use crate::commands::secrets::list::{Cell, Matrix};
 use crate::domain::counted::counted;
 use crate::domain::name::{FileName, SecretName};
@@ -127,10 +128,18 @@ impl Picture {
         Self { columns, rows, left_out: matrix.left_out }
     }
 
+    /// The most room for the names of rows: half, and what turned columns leave where they are turned anyway.
+    fn names(&self, width: usize) -> usize {
+        let half = (width / 2).max(NAME);
+        let side_by_side = self.columns.iter().map(|name| shown(name) + 2).sum::<usize>();
+        let turned = self.columns.len() * 2 + 1;
+        if half + side_by_side <= width { half } else { half.max(width.saturating_sub(turned)) }
+    }
+
     /// As lines.
     pub fn lines(&self, screen: Screen) -> Vec<String> {
         let longest = self.rows.iter().map(|(name, _)| shown(name)).max().unwrap_or(0).max("secret".len());
-        let names = screen.width.map_or(longest, |width| longest.min((width / 2).max(NAME)));
+        let names = screen.width.map_or(longest, |width| longest.min(self.names(width)));
         let room = screen.width.map(|width| width.saturating_sub(names + 2).max(1));
         let mut lines = Vec::new();
         for band in bands(&self.columns, room) {
@@ -155,7 +164,7 @@ impl Picture {
         }
         let used: BTreeSet<Mark> = self.rows.iter().flat_map(|(_, marks)| marks).copied().collect();
         let legend: Vec<String> =
-            used.iter().rev().map(|mark| format!("{} {}", painted(*mark, screen.colour), mark.says())).collect();
+            used.iter().rev().map(|mark| format!("{} {}", sign(*mark, screen.colour), mark.says())).collect();
         lines.push(String::new());
         lines.extend(wrapped(&legend.join(" · "), screen.width, 0));
         if self.left_out > 0 {
@@ -166,8 +175,9 @@ impl Picture {
     }
 }
 
-fn painted(mark: Mark, colour: bool) -> String {
-    if colour { format!("\u{1b}[{}m{}\u{1b}[0m", mark.colour(), mark.sign()) } else { mark.sign().to_string() }
+fn sign(mark: Mark, colour: bool) -> String {
+    let sign = mark.sign().to_string();
+    if colour { painted(mark.colour(), &sign) } else { sign }
 }
 
 /// Columns that have room side by side, and where each begins.
@@ -240,7 +250,7 @@ impl Band<'_> {
         let marks = marks.iter().skip(self.first).take(self.columns.len());
         for (mark, place) in marks.zip(&self.places) {
             row += &" ".repeat(place.saturating_sub(shown(&row)));
-            row += &painted(*mark, colour);
+            row += &sign(*mark, colour);
         }
         row
     }
@@ -308,6 +318,11 @@ mod tests {
             picture.lines(screen(80)),
             ["secret           host-01  host-02", "service-1/token  ·        ●", "", "● reads it · · nothing"]
         );
+        // Columns that are turned leave the names more than half.
+        picture.columns = ["a-host-with-a-long-name", "another-host-that-has-one"].map(str::to_owned).to_vec();
+        picture.rows[0].0 = "b".repeat(40);
+        assert!(picture.lines(screen(60)).contains(&format!("{}  · ●", "b".repeat(40))));
+        picture.columns = ["host-01", "host-02"].map(str::to_owned).to_vec();
         picture.rows[0].0 = "a".repeat(50);
         assert_eq!(picture.lines(screen(60))[1..3], ["a".repeat(50), format!("{}  ·        ●", " ".repeat(30))]);
         assert_eq!(Picture { columns: Vec::new(), rows: Vec::new(), left_out: 0 }.lines(screen(60)).len(), 2);

@@ -33,6 +33,9 @@ pub fn of(root: &Root, question: &Question) -> Result<Survey> {
     };
     let (closure, sizes) = contents(running.as_deref());
     let (coming_closure, coming_sizes) = contents(coming);
+    let specialisation = running.as_deref().and_then(|running| specialisation(root, running));
+    // A specialisation is deployed with the system that it is one of.
+    let base = specialisation.as_ref().map(|one| one.of.as_str()).or(running.as_deref());
     Ok(Survey {
         program: env!("CARGO_PKG_VERSION").to_owned(),
         host_name: root
@@ -50,7 +53,8 @@ pub fn of(root: &Root, question: &Question) -> Result<Survey> {
         booted: root.store_path(closure::BOOTED).and_then(|system| closure::facts(root, &system).ok()),
         generation: profile::current(root),
         next: profile::current_system(root),
-        specialisation: running.as_deref().and_then(|running| specialisation(root, running)),
+        commit: base.and_then(|system| run_dir::commit_of(root, system)),
+        specialisation,
         coming: coming.map(|system| seen(root, system)).transpose()?,
         former: running.clone(),
         closure,
@@ -98,20 +102,14 @@ pub fn seen(root: &Root, system: &str) -> Result<Seen> {
     })
 }
 
-/// The same of a system that comes, with the bundle that it is delivered with if it carries no manifest: what it names
-/// must be readable.
-pub fn coming(root: &Root, system: &str, bundle: Option<&str>) -> Result<Seen> {
+/// The same of a system that comes: what it names must be readable.
+pub fn coming(root: &Root, system: &str) -> Result<Seen> {
     let carries = carries(root, system)?;
-    let manifest = match (bundle, &carries) {
-        (Some(bundle), _) => Some(format!("{bundle}/manifest.json")),
-        (None, Some(_)) => Some(format!("{system}/{}", closure::MANIFEST)),
-        (None, None) => None,
-    };
+    let manifest = carries.as_ref().map(|_| format!("{system}/{}", closure::MANIFEST));
     let secrets = manifest.map_or(Ok(Vec::new()), |manifest| closure::secrets(root, &manifest))?;
-    let bundle = bundle.map(str::to_owned);
     let (facts, commands) = (closure::facts(root, system)?, closure::commands(root, system)?);
     let specialisations = closure::specialisations(root, system);
-    Ok(Seen { system: system.to_owned(), facts, carries, bundle, secrets, commands, specialisations })
+    Ok(Seen { system: system.to_owned(), facts, carries, bundle: None, secrets, commands, specialisations })
 }
 
 /// The host whose secrets a system carries itself.

@@ -27,6 +27,15 @@ pub const LIMIT: u64 = 4 << 20;
 pub const VERSION: i64 = 1;
 /// Reads the text of recipients.toml.
 pub fn parse(text: &str) -> Result<Policy> {
+    read(text, true)
+}
+
+/// Reads a text that recipients.toml would have: what it refuses was not in the file, and none of its lines is named.
+pub fn parse_edited(text: &str) -> Result<Policy> {
+    read(text, false)
+}
+
+fn read(text: &str, in_file: bool) -> Result<Policy> {
     if text.starts_with('\u{feff}') {
         return Err(
             Error::usage(format!("{FILE}:1: it begins with a byte order mark")).help("save it as UTF-8 without BOM")
@@ -35,7 +44,7 @@ pub fn parse(text: &str) -> Result<Policy> {
     let lines = Lines::of(text);
     if let Some(at) = text.find('\r') {
         return Err(Error::usage(format!("{FILE}:{}: it has CRLF line endings", lines.at(at)))
-            .help("git's core.autocrlf does that: put `recipients.toml text eol=lf` into .gitattributes, then `rm recipients.toml` and `git checkout recipients.toml`; where it was an editor, save the file with LF"));
+            .help("git's core.autocrlf does that, to sealed files too: put the lines `recipients.toml text eol=lf` and `secrets/**/*.age binary merge=binary` into .gitattributes, then `rm -r recipients.toml secrets` and `git checkout -- recipients.toml secrets`; where it was an editor, save the file with LF"));
     }
     if let Some(at) =
         text.match_indices("<<<<<<< ").map(|(at, _)| at).find(|at| *at == 0 || text.as_bytes()[at - 1] == b'\n')
@@ -50,7 +59,7 @@ pub fn parse(text: &str) -> Result<Policy> {
         return Err(Error::usage(format!("{FILE}:{}: {what}: Nix, which reads this file too, takes TOML 1.0 only", lines.at(at)))
             .help("write a table of several lines under a heading of its own in brackets, and a character as itself or as \\u…"));
     }
-    let mut reader = Reader { lines, faults: Vec::new() };
+    let mut reader = Reader { lines, in_file, faults: Vec::new() };
     let policy = reader.policy(raw);
     let count = reader.faults.len();
     if count == 0 { Ok(policy) } else { Err(Error::batch(format!("{FILE} has {count} faults"), reader.faults)) }
@@ -86,7 +95,7 @@ fn syntax(text: &str, lines: &Lines, fault: &toml::de::Error) -> Error {
     if message.starts_with("duplicate key") {
         return at("this key is given twice".to_owned()).help("keep one of the two");
     }
-    at("not valid TOML here".to_owned()).help("look for an unclosed quote or bracket, or a missing `=`")
+    at("not valid TOML here".to_owned()).help("look for an unclosed quote or bracket, a missing `=`, or a value without its double quotes: `mode = \"0400\"`, `hosts = [\"web\"]`")
 }
 
 /// Whether a text is a key of the format, and no value that stands in a wrong place.
@@ -135,25 +144,30 @@ impl Reader {
             return policy;
         }
         let mut held: BTreeMap<String, String> = BTreeMap::new();
-        let mut hold =
-            |reader: &mut Self, keys: &[(Recipient, Range<usize>)], key: &str, holder: String, retired: bool| {
-                for (recipient, span) in keys {
-                    if let Some(other) = held.insert(recipient.canonical().to_owned(), holder.clone()) {
-                        let (what, help) = if retired {
-                            (
-                                format!("this key is also the key of {other}"),
-                                format!("{holder} is retired: give {other} a new key"),
-                            )
-                        } else {
-                            (
-                                format!("this key is also the key of {other}"),
-                                "each key has one holder: a shared key cannot be taken from one of them".into(),
-                            )
-                        };
-                        reader.fault(span, key, what, Some(help));
-                    }
+        let mut hold = |reader: &mut Self,
+                        keys: &[(Recipient, Range<usize>)],
+                        key: &str,
+                        holder: String,
+                        retired: bool| {
+            for (recipient, span) in keys {
+                if let Some(other) = held.insert(recipient.canonical().to_owned(), holder.clone()) {
+                    let (what, help) = if retired {
+                        (
+                            format!("this key is also the key of {other}"),
+                            format!(
+                                "{holder} was removed, and may still have it: give {other} another key; if the removal was a mistake, undo it in git"
+                            ),
+                        )
+                    } else {
+                        (
+                            format!("this key is also the key of {other}"),
+                            "each key has one holder: a shared key cannot be taken from one of them".into(),
+                        )
+                    };
+                    reader.fault(span, key, what, Some(help));
                 }
-            };
+            }
+        };
         for (name, texts) in raw.admins {
             let key = format!("admins.{}", shown(&name.value));
             let keys = self.keys(&texts, &key);

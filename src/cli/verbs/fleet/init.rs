@@ -10,6 +10,9 @@ use crate::commands::talk::{Event, Talk};
 use crate::domain::name::HostName;
 use crate::error::{Error, Result};
 
+/// How a machine is added on itself.
+const ITSELF: &str = "--key-file /etc/ssh/ssh_host_ed25519_key.pub";
+
 /// The arguments of `sealift init`.
 #[derive(clap::Args)]
 pub struct Args {
@@ -70,6 +73,9 @@ fn take_over(from: &std::path::Path, args: &Args, app: &App) -> Done {
             "next: on {host}: nixos-generate-config --show-hardware-config > hosts/{host}/hardware-configuration.nix"
         ));
     }
+    if report.fleet.written.iter().any(|path| path == "flake.nix") {
+        app.ui.say("next: write into flake.nix where sealift's repository is, as the `url` of its input");
+    }
     show(&report.fleet, app);
     Ok(None)
 }
@@ -81,7 +87,7 @@ fn list(report: &takeover::Report, app: &App) -> Result<()> {
     }
     if !report.not_placed.is_empty() {
         app.ui.say(&format!(
-            "move what is still needed into hosts/{}/default.nix or modules/; tokens and keys in it are sealed, not copied",
+            "move what is still needed into hosts/{}/default.nix or modules/; seal the tokens and keys in it, do not copy them: `sealift adopt PATH:LINE`",
             report.host
         ));
     }
@@ -107,10 +113,15 @@ fn show(report: &init::Report, app: &App) {
         let error = name.parse::<HostName>().err().map_or_else(String::new, |error| error.to_string());
         app.ui.warn(&format!("{name} is configured here, and is {error}"));
     }
-    for host in &report.hosts {
-        app.ui.say(&format!(
-            "next: add the host: sealift host add {host} --ssh {host}   (on {host} itself: --key-file /etc/ssh/ssh_host_ed25519_key.pub)"
-        ));
+    match report.hosts.as_slice() {
+        [] => {}
+        [host] => app
+            .ui
+            .say(&format!("next: add the host: sealift host add {host} --ssh {host}   (on {host} itself: {ITSELF})")),
+        hosts => app.ui.say(&format!(
+            "next: add the hosts {}: sealift host add NAME --ssh NAME   (on the machine itself: {ITSELF})",
+            hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        )),
     }
     for what in &report.not_read {
         app.ui.warn(&format!("not read: {what}"));
