@@ -38,8 +38,11 @@ fn home(realm: &Realm, name: &str) -> String {
 const ONE: &str = "greeting one\none one\nprofile one 1\nactive one\n";
 const TWO: &str = "greeting two\ntwo two\nprofile two 2\nactive two\n";
 
+/// A point at which a machine stops, and what happens to it there.
+type Kill<'a> = (&'a str, fn(&Realm, &str));
+
 /// Kills one machine's run at each of these points, in this way, during one deploy to all of them.
-fn killed(kills: &[(&str, fn(&Realm, &str))], arguments: &[&str]) {
+fn killed(kills: &[Kill<'_>], arguments: &[&str]) {
     let names: Vec<String> = (1..=kills.len()).map(|number| format!("m{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let realm = deployed(&names);
