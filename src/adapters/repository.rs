@@ -31,13 +31,10 @@ impl Fleet {
     pub fn find(directory: &Path) -> Result<PathBuf> {
         let here = std::fs::canonicalize(directory)
             .map_err(|error| Error::usage(format!("there is no directory {}", directory.display())).because(error))?;
-        here.ancestors()
-            .find(|above| above.join(policy::FILE).symlink_metadata().is_ok())
-            .map(Path::to_owned)
-            .ok_or_else(|| {
-                Error::usage(format!("there is no fleet here: no {} in {} or above", policy::FILE, here.display()))
-                    .help("make one with `sealift init`, or name it with `--fleet DIR`")
-            })
+        files::enclosing(&here, policy::FILE).map(Path::to_owned).ok_or_else(|| {
+            Error::usage(format!("there is no fleet here: no {} in {} or above", policy::FILE, here.display()))
+                .help("make one with `sealift init`, or name it with `--fleet DIR`")
+        })
     }
 
     /// Reads the fleet at this directory.
@@ -51,7 +48,7 @@ impl Fleet {
 
     /// The nearest folder above that git could take for a repository's, without asking git.
     pub fn enclosing(&self) -> &Path {
-        self.root.ancestors().find(|above| above.join(".git").symlink_metadata().is_ok()).unwrap_or(&self.root)
+        files::enclosing(&self.root, ".git").unwrap_or(&self.root)
     }
 
     /// The git repository it lies in.

@@ -10,7 +10,7 @@ use crate::adapters::editor::{Editor, split};
 use crate::adapters::pager::Pager;
 use crate::adapters::repository::Fleet;
 use crate::adapters::user_config::{self, UserConfig};
-use crate::cli::environment::{IDENTITY, as_set, path, variable, working_directory};
+use crate::cli::environment::{IDENTITY, as_set, variable, working_directory};
 use crate::commands::fleet::identity::Configuration;
 use crate::commands::scan::index::KeyAt;
 use crate::error::{Error, Result};
@@ -105,7 +105,7 @@ pub fn editor() -> Result<Editor> {
             "name one, such as `EDITOR=vim sealift edit NAME`; or give the value with `sealift rotate NAME --stdin`",
         )
     })?;
-    Editor::parse(name, &text, &working_directory(), Some(&path()))
+    Editor::parse(name, &text, &working_directory())
 }
 
 /// The user's directory for sockets and the like.

@@ -16,7 +16,7 @@ pub const TEMPORARY: &str = ".sealift-tmp-";
 
 /// Opens a regular file to read, without following a link at its end and without blocking.
 ///
-/// An error names the path; it refuses anything but a regular file of at most `limit` bytes.
+/// Refuses anything but a regular file of at most `limit` bytes; the error names the path.
 pub fn open(path: &Path, limit: u64) -> Result<(File, u64)> {
     let shown = path.display();
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -31,6 +31,11 @@ pub fn open(path: &Path, limit: u64) -> Result<(File, u64)> {
 pub fn directory(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     openat(CWD, path, flags, Mode::empty()).map_err(|error| Error::io(format!("cannot open {}", path.display()), error))
+}
+
+/// The nearest directory, from this one up, in which there is something of this name.
+pub fn enclosing<'a>(directory: &'a Path, name: &str) -> Option<&'a Path> {
+    directory.ancestors().find(|above| above.join(name).symlink_metadata().is_ok())
 }
 
 /// Reads a whole file of another system, whose links mean paths below its root. `None` where there is none.
@@ -83,7 +88,7 @@ pub fn read_of_root(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let stat = fstat(&file).map_err(|error| Error::io(format!("cannot look at {}", path.display()), error))?;
     let ours = stat.st_uid == 0 || stat.st_uid == rustix::process::geteuid().as_raw();
     if !ours || stat.st_mode & 0o022 != 0 {
-        return Err(Error::failed(format!("{} could be somebody else's, and is not believed", path.display()))
+        return Err(Error::failed(format!("{} may belong to somebody else, and is not trusted", path.display()))
             .help("see whose it is (`ls -l`), and move it away"));
     }
     read_all(file, size, limit, &path.display().to_string())

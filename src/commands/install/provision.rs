@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::adapters::fs::files;
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::host_key;
 use crate::domain::secret::plaintext::Plaintext;
@@ -24,7 +25,7 @@ pub struct Provisioned {
 /// Puts a private key in place that was given without its fleet.
 pub fn run(root: &Path, private: &Plaintext) -> Result<Provisioned> {
     let root = Root::open(root)?;
-    if let Some(top) = root.path().ancestors().find(|above| above.join(".git").symlink_metadata().is_ok()) {
+    if let Some(top) = files::enclosing(root.path(), ".git") {
         return Err(in_repository(&root, top));
     }
     let public = host_key::public_half(private).map_err(|error| error.about("standard input"))?;
@@ -43,5 +44,5 @@ pub fn place(root: &Root, private: &Plaintext, public: &Recipient) -> Result<Pro
 /// The refusal of a root where git could take the key up.
 pub fn in_repository(root: &Root, top: &Path) -> Error {
     Error::usage(format!("{} lies in the repository {}", root.path().display(), top.display()))
-        .help("a private key must not lie where git could take it up: name the root of the new machine, such as /mnt")
+        .help("a private key must not be where git could track it: name the root of the new machine, such as /mnt")
 }

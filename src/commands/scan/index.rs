@@ -103,7 +103,7 @@ fn key(session: &mut Session, identities: &Identities, changes: &mut Changes) ->
             return Err(Error::usage(format!(
                 "{KEY} is given to hosts, where it would be a way to guess the values of others"
             ))
-            .help(format!("take its `hosts` away in recipients.toml, then `sealift rotate {KEY}`")));
+            .help(format!("remove its `hosts` from recipients.toml, then `sealift rotate {KEY}`")));
         }
         let help = format!("make a new key: `sealift rotate {KEY}`");
         let bytes = session
@@ -116,7 +116,8 @@ fn key(session: &mut Session, identities: &Identities, changes: &mut Changes) ->
         let ask: Arc<dyn Ask> = session.talk.clone();
         let opened = Identities::from_content(open()?, KEY, &session.plugins, &ask)?;
         let public = opened.iter().find_map(|identity| identity.recipient.clone());
-        let public = public.ok_or_else(|| Error::failed(format!("{KEY} is no age identity")).help(help.as_str()))?;
+        let public =
+            public.ok_or_else(|| Error::failed(format!("{KEY} is not an age identity")).help(help.as_str()))?;
         return Ok((open()?, public, false));
     }
     let mut edit = Edit::new(&session.fleet.text)?;
@@ -157,7 +158,7 @@ pub fn known_by_index(fleet: &Fleet, key: &KeyAt, plugins: &Plugins, ask: &Arc<d
         let what = error.in_one_line().replace(&file.path(), FILE);
         Error::new(error.kind(), format!("your key does not open {FILE}"))
             .because(what)
-            .help(format!("`sealift show {KEY}` prints the key of today; {HELP} seals the index to it"))
+            .help(format!("`sealift show {KEY}` prints the current key; {HELP} seals the index to it"))
     })?;
     let index = Index::parse(&content.value)?;
     let names: Vec<String> = sealed.values.keys().map(ToString::to_string).collect();
@@ -168,7 +169,7 @@ pub fn known_by_index(fleet: &Fleet, key: &KeyAt, plugins: &Plugins, ask: &Arc<d
             .help(format!("an admin runs {HELP}")));
     }
     let too_short = (0..).zip(&names).filter(|(number, _)| !secrets.contains(number)).map(|(_, name)| name.clone());
-    let why = format!("the index does not know its value of today: {HELP}");
+    let why = format!("the index does not know its current value: {HELP}");
     let inventory = fleet.inventory()?;
     let behind = sealed.behind(serials(&inventory)).into_iter();
     Ok(Some(Known {
@@ -199,7 +200,7 @@ pub fn findings(fleet: &Fleet, inventory: &Inventory) -> Result<Vec<Finding>> {
     let finding = |what: String| Finding::warning(Rule::IndexBehind, FILE, what, format!("an admin runs {HELP}"));
     let (today, its) = (public_half(fleet)?, sealed.recipient()?);
     let key = today.is_none_or(|key| key.fingerprint() != its.fingerprint());
-    let other = key.then(|| finding(format!("it is not sealed to the {KEY} of today")));
+    let other = key.then(|| finding(format!("it is not sealed to the current {KEY}")));
     let behind = sealed.behind(serials(inventory));
     let missing = (!behind.is_empty()).then(|| finding(format!("it does not know the value of {}", behind.join(", "))));
     Ok(other.into_iter().chain(missing).collect())

@@ -193,7 +193,7 @@ pub fn standing<'a>(root: &Path, values: impl IntoIterator<Item = (&'a str, &'a 
 fn git(root: &Path) -> Result<Git> {
     Git::find(root)?.ok_or_else(|| {
         Error::usage(format!("{} is not in a git repository", root.display()))
-            .help("scan looks at what git tracks, and at what it would take up")
+            .help("scan looks at what git tracks, and at what it would add")
     })
 }
 

@@ -137,7 +137,7 @@ impl SecretChange {
     /// Who should not know the older value, and does.
     pub fn known(&self) -> String {
         let names: Vec<&str> = self.known_to.iter().map(String::as_str).collect();
-        if names.is_empty() { String::new() } else { format!("; known to {}, which was removed", names.join(", ")) }
+        if names.is_empty() { String::new() } else { format!("; known to {}, removed since", names.join(", ")) }
     }
 }
 
@@ -399,7 +399,7 @@ impl Switched {
         };
         let mut notes = Vec::new();
         if !units.is_empty() {
-            notes.push("units are failing that were failing before".to_owned());
+            notes.push("some units are failing, as they were before".to_owned());
         }
         notes.extend(
             unreached.iter().map(|user| format!("the units of {user}, who logged in or out, were not reloaded")),

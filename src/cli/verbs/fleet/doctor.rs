@@ -1,7 +1,7 @@
 //! `sealift doctor`.
 
 use crate::cli::app::{App, Done};
-use crate::cli::verbs::deploy::Reach;
+use crate::cli::verbs::deploy::args::Reach;
 use crate::cli::{environment, settings};
 use crate::commands::fleet::doctor::{Report, Request, run as doctor};
 use crate::domain::counted::counted;
