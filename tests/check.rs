@@ -233,7 +233,7 @@ fn a_new_value_gets_a_new_date() {
         policy.lines().find_map(|line| line.strip_prefix("expires = ").map(|date| date.trim_matches('"').to_owned()))
     };
     // A script: nobody is asked; a date that is past is told, and one that is given must be ahead.
-    rotate(&[]).exits(0).says("a: its date is past");
+    rotate(&[]).exits(0).says("a: `expires` in recipients.toml is past");
     rotate(&["--expires", &yesterday]).exits(2).says("is past");
     rotate(&["--expires", "soon"]).exits(2).says("as 2027-03-01, or `never`");
     assert_eq!(date().as_deref(), Some("2020-01-01"));
@@ -261,7 +261,7 @@ fn a_new_value_gets_a_new_date() {
     let asked = ask(
         "send \"2019-01-01\\r\"\nsays \"is past\"\nsays \"Enter\"\nsend \"soon\\r\"\nsays \"not understood\"\nsays \"Enter\"\nsend \"\\r\"\n",
     );
-    assert!(asked.contains("its date is past") && asked.contains("<0>"), "{asked}");
+    assert!(asked.contains("`expires` in recipients.toml is past") && asked.contains("<0>"), "{asked}");
     assert_eq!(date().as_deref(), Some("2020-01-01"));
     let asked = ask(&format!("send \"{next}\\r\"\n"));
     assert!(asked.contains("<0>"), "{asked}");

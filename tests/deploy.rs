@@ -221,7 +221,7 @@ fn nix_every_problem_is_told_at_once_and_nothing_is_built() {
         "secrets/foreign.age: no secret in the policy",
         "this is not db: the host key in",
         "is that of web",
-        "things are in the way",
+        "preconditions are not met",
     ] {
         assert!(run.stderr.contains(text), "`{text}` is not in: {}", run.stderr);
     }

@@ -227,7 +227,7 @@ fn nix_failed_units_are_held_against_those_before() {
     assert_eq!(machine.state(), before);
     failing("asked-for.service");
     machine.fail("test 4");
-    machine.deploy(&[]).exits(0).says("units are failing that were failing before");
+    machine.deploy(&[]).exits(0).says("some units are failing, as they were before");
     assert_ne!(machine.state(), before);
     machine.is_tidy();
 }
@@ -302,7 +302,7 @@ fn nix_killed_before_it_is_known_to_be_well_the_next_run_goes_back() {
                 .on("rollback", &[])
                 .exits(1)
                 .says("an interrupted deploy was found")
-                .says("taken back")
+                .says("rolled back")
                 .says("again to go back further");
             assert_eq!(machine.state(), before, "{variant} {point}: {}", machine.log());
             machine.is_tidy();

@@ -79,7 +79,7 @@ fn an_editor_that_fails_or_changes_nothing_changes_nothing() {
         ("rm -f", 1, "removed the file"),
         ("sh -c 'ln -sf /etc/passwd \"$1\"' -", 1, "is a symbolic link"),
         ("sh -c 'head -c 2000000 /dev/zero > \"$1\"' -", 1, "more than 1048576 are not read"),
-        ("true", 1, "came back and left the file as it was; nothing changed"),
+        ("true", 1, "returned and left the file as it was; nothing changed"),
         ("grep -q .", 0, "nothing changed"),
         ("sh -c 'echo >> \"$1\"' -", 0, "nothing changed"),
         ("no-such-editor --wait", 1, "no-such-editor is not installed"),
@@ -250,7 +250,7 @@ fn an_editor_that_hands_over_loses_nothing() {
         // Without a terminal nobody can say when it is saved.
         edit(&sandbox, editor.to_str().expect("UTF-8"), &[], &[])
             .exits(1)
-            .says(&format!("{name} came back and left the file as it was; nothing changed"))
+            .says(&format!("{name} returned and left the file as it was; nothing changed"))
             .says("nvr --remote-wait");
         assert_eq!(sandbox.show("a", "jay"), value.as_bytes());
         let path = std::fs::read_to_string(&handed).expect("it was handed over");
@@ -278,7 +278,7 @@ fn an_editor_that_hands_over_loses_nothing() {
     assert_eq!(sandbox.show("a", "jay"), typed.as_bytes());
     // Not yet, wait; not yet, and give up.
     let shown = at_the_terminal(&format!(
-        "{save}send \"n\\r\"\nsays \"Wait on?\"\nsend \"y\\r\"\nsays \"Take the file as it is now?\"\nif {{![file exists $path]}} {{ puts GONE }}\nsend \"n\\r\"\nsays \"Wait on?\"\nsend \"n\\r\"\n"
+        "{save}send \"n\\r\"\nsays \"Keep waiting?\"\nsend \"y\\r\"\nsays \"Take the file as it is now?\"\nif {{![file exists $path]}} {{ puts GONE }}\nsend \"n\\r\"\nsays \"Keep waiting?\"\nsend \"n\\r\"\n"
     ));
     assert!(shown.contains("<1>") && !shown.contains("GONE"), "{shown}");
     assert_eq!(sandbox.show("a", "jay"), typed.as_bytes());
@@ -292,7 +292,7 @@ fn an_editor_that_goes_to_the_background_is_not_believed() {
     // Its window opens, and stays until the gate does.
     let editor =
         program(&sandbox, "forks", "cat \"$1\" >/dev/null; (read _ < \"$HOME/gate\") >/dev/null 2>&1 </dev/null &");
-    edit(&sandbox, editor.to_str().expect("UTF-8"), &[], &[]).exits(1).says("came back and left the file as it was");
+    edit(&sandbox, editor.to_str().expect("UTF-8"), &[], &[]).exits(1).says("returned and left the file as it was");
     assert_eq!(sandbox.show("a", "jay"), value.as_bytes());
     // What it left reads its end.
     drop(std::fs::File::options().write(true).open(gate).expect("somebody reads it"));

@@ -67,7 +67,7 @@ fn a_key_in_hardware_is_made_tried_and_named() {
     let made = run(&sandbox, &[], &TPM)
         .exits(0)
         .says("bin/age-plugin-tpm --generate: nothing is asked")
-        .says("trying whether the TPM of this machine opens")
+        .says("checking that the TPM of this machine opens")
         .says("touch \\u{1b}[31mthe token")
         .says("`plugins = [\"tpm\"]` in their configuration")
         .says("kim is an admin; the key is in the TPM of this machine; ")
@@ -129,7 +129,7 @@ fn the_plugin_asks_on_the_terminal() {
         says "Enter PIN for YubiKey with serial 15000000"
         send "271828\r"
         says "Please touch the YubiKey"
-        says "trying whether the YubiKey opens"
+        says "checking that the YubiKey opens"
         says "which holds for 15 seconds"
         says "kim is an admin"
         ends
@@ -355,7 +355,7 @@ fn the_real_plugin_of_a_yubikey_makes_a_key() {
         says "Repeat the PIN/PUK"
         send "654321\r"
         says "Please touch the YubiKey"
-        says "trying whether the YubiKey opens"
+        says "checking that the YubiKey opens"
         says "Enter PIN for YubiKey with serial 15000000"
         send "654321\r"
         says "kim is an admin"

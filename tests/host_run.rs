@@ -167,10 +167,10 @@ fn nix_nothing_of_another_user_is_believed() {
         open(path, 0o755);
     }
     whose(&journal, 1);
-    not_believed("could be somebody else's");
+    not_believed("may belong to somebody else");
     whose(&journal, 0);
     open(&journal, 0o666);
-    not_believed("could be somebody else's");
+    not_believed("may belong to somebody else");
     open(&journal, 0o644);
     std::fs::rename(&folder, kept.join("elsewhere")).unwrap();
     symlink("elsewhere", &folder).unwrap();

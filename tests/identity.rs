@@ -89,7 +89,7 @@ fn a_key_that_git_would_take_up_is_not_made() {
     let before = sandbox.read("recipients.toml");
     sandbox.write(".gitignore", "!*.key\n");
     let new = |file: &str| sandbox.sealift(&["identity", "new", "--admin", "jay", "--file", file, "--plain"]);
-    new("jay.key").exits(2).says("git would take jay.key up");
+    new("jay.key").exits(2).says("git would track jay.key");
     new("no/such/jay.key").exits(2).says("there is no directory");
     sandbox.write("tracked", "x");
     sandbox.tool("git", &["add", "tracked"]);
@@ -569,7 +569,7 @@ fn the_place_of_a_key_is_remembered() {
     std::fs::remove_file(&config).expect("removed");
     shell(&sandbox, "env -u HOME \"$S\" identity new --admin lee --plain --file ../lee.key")
         .exits(0)
-        .says("the place of the key is not remembered")
+        .says("the key's place could not be remembered")
         .says("--identity ");
     assert!(sandbox.read("recipients.toml").contains("lee = "));
 

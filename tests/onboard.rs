@@ -78,10 +78,10 @@ fn a_machine_joins_with_the_key_that_somebody_vouches_for() {
     let add = ["host", "add", "one", "--ssh", "jay@one", "--tag", "laptop", "--identity", &jay];
 
     // Nobody vouches: there is no terminal here.
-    hosts.sealift(&add).exits(7).says("nobody vouches").says(&print).says("--fingerprint SHA256:");
+    hosts.sealift(&add).exits(7).says("is not confirmed").says(&print).says("--fingerprint SHA256:");
     let other = format!("SHA256:{}", "A".repeat(43));
     let wrong = hosts.sealift(&[&add[..], &["--fingerprint", &other]].concat());
-    wrong.exits(7).says("another host key than was said").says(&print).says(&other);
+    wrong.exits(7).says("another host key than the one given").says(&print).says(&other);
     assert_eq!(state(sandbox), before);
     assert!(!hosts.sshd_log("one").contains("Accepted"), "nobody has logged in: {}", hosts.sshd_log("one"));
 
@@ -89,7 +89,7 @@ fn a_machine_joins_with_the_key_that_somebody_vouches_for() {
     hosts.at_home(".ssh/config", "StrictHostKeyChecking no\nVerifyHostKeyDNS yes\nNoHostAuthenticationForLocalhost yes\nControlMaster auto\nControlPath /root/.ssh/mux-%h\nControlPersist 60\n");
     hosts.rig(&["deployer", "ssh", "-o", "BatchMode=yes", "jay@one", "true"]);
     hosts.at_home(".ssh/known_hosts", "");
-    hosts.sealift(&add).exits(7).says("nobody vouches");
+    hosts.sealift(&add).exits(7).says("is not confirmed");
     // Another key in known_hosts is no question that a person is asked.
     hosts.at_home(".ssh/known_hosts", &format!("one,10.98.0.11 {}\n", sandbox.ssh_key("other")));
     hosts.sealift(&add).exits(7).says("another host key than your known_hosts says");
@@ -210,7 +210,7 @@ fn a_person_at_the_terminal_may_vouch() {
         let script = format!("spawn {} {words} {key}\nsays {{[y/N]}}\nsend \"{word}\\r\"\nends\n", there.display());
         on_terminal(sandbox, &script).prints(&print).prints(&format!("<{code}>"))
     };
-    answer("n", 7).prints("nobody vouches");
+    answer("n", 7).prints("is not confirmed");
     assert!(!sandbox.read("recipients.toml").contains("hosts.one"));
     answer("y", 0);
     assert!(sandbox.read("recipients.toml").contains(&line));
@@ -264,7 +264,7 @@ fn a_made_key_is_for_the_admins_until_it_is_put_in_place() {
     let other = sandbox.path("other");
     std::fs::create_dir(&other).expect("a directory");
     sandbox.allow(&other);
-    hand_over(&other, b"no key").exits(8).says("no private key");
+    hand_over(&other, b"no key").exits(8).says("not a private key");
     assert!(!other.join("etc").exists());
     hand_over(&other, &given).exits(0).says("SHA256:");
     assert_eq!(std::fs::read(other.join("etc/ssh/ssh_host_ed25519_key")).expect("the key"), given);
@@ -273,7 +273,7 @@ fn a_made_key_is_for_the_admins_until_it_is_put_in_place() {
     assert_eq!(listing.len(), 2, "nothing else is left: {listing:?}");
 
     // It goes with its machine.
-    run(&["host", "rm", "newbox"]).exits(0).says("removed host-keys/newbox");
+    run(&["host", "rm", "newbox", "--yes"]).exits(0).says("removed host-keys/newbox");
     assert!(!sandbox.fleet().join("secrets/host-keys/newbox.age").exists());
     assert!(!sandbox.read("recipients.toml").contains("host-keys"));
 }

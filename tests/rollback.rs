@@ -133,11 +133,11 @@ fn nix_a_value_that_was_rotated_away_does_not_come_back_in_silence() {
     // A deploy that goes back has it again.
     machine.fail("test 4");
     let run = machine.deploy(&[]).exits(6);
-    run.says("token is at version 1 again, not at 2; known to db, which was removed");
+    run.says("token is at version 1 again, not at 2; known to db, removed since");
     machine.deploy(&[]).exits(0);
     // And so has a rollback, which says so before.
     let run = machine.on("rollback", &[]).exits(0);
-    run.says("! token (version 2 → version 1: an older version comes back; known to db, which was removed)");
+    run.says("! token (version 2 → version 1: an older version comes back; known to db, removed since)");
 }
 
 #[test]

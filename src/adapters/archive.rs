@@ -73,7 +73,7 @@ pub fn each(form: Form, from: impl Read, tell: &mut Member<'_>) -> Result<()> {
                 if zstd_window(from.fill_buf()?).is_some_and(|window| window > u64::from(WINDOW)) {
                     return Err(Error::new(
                         ErrorKind::Unsupported,
-                        format!("its zstd wants more than {} MiB to be unpacked", WINDOW >> 20),
+                        format!("its zstd needs more than {} MiB to be unpacked", WINDOW >> 20),
                     ));
                 }
                 let frames = &mut from;

@@ -262,7 +262,7 @@ const COMPARING: Duration = Duration::from_secs(120);
 pub fn told_by(program: Differ, before: &str, after: &str) -> Result<Vec<String>> {
     // What runs is what a host says that runs: an option is a word too.
     if let Some(other) = [before, after].into_iter().find(|path| !closure::is_store_path(path)) {
-        return Err(Error::failed(format!("{other} is no store path")));
+        return Err(Error::failed(format!("{other} is not a store path")));
     }
     let call = match program {
         Differ::Dix => Invocation::new("dix"),
@@ -299,7 +299,7 @@ pub fn check_valid(root: &Root, path: &str) -> Result<()> {
 pub fn contents(root: &Root, path: &str) -> Result<Vec<Part>> {
     // What runs is what a host says that runs: nix would build whatever flake that names.
     if !closure::is_store_path(path) {
-        return Err(Error::failed(format!("{path} is no store path")));
+        return Err(Error::failed(format!("{path} is not a store path")));
     }
     if let Ok(infos) = infos(root, path) {
         return Ok(infos.into_iter().map(|(path, info)| Part { path, size: info.size }).collect());

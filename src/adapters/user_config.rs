@@ -58,7 +58,7 @@ impl UserConfig {
             let words = || {
                 let words =
                     value.as_array().map(|list| list.iter().map(toml::Value::as_str).collect::<Option<Vec<_>>>());
-                words.flatten().ok_or_else(|| Error::usage(format!("{shown}: {key}: a list of texts is wanted")))
+                words.flatten().ok_or_else(|| Error::usage(format!("{shown}: {key}: must be a list of strings")))
             };
             match key.as_str() {
                 "plugins" => {
@@ -121,14 +121,14 @@ impl Listing {
             .ok_or_else(|| Error::usage(format!("{} is not UTF-8, and cannot stand in {shown}", identity.display())))?;
         let folder = real.parent().unwrap_or(Path::new("/"));
         if real.starts_with("/nix/store") || rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_err() {
-            let error = Error::usage(format!("{shown} cannot be written here, and must list the identity"));
+            let error = Error::usage(format!("{shown} must list the identity, and cannot be written"));
             let plugins = plugin.map_or_else(String::new, |plugin| format!("`plugins = [\"{plugin}\"]` and "));
-            return Err(
-                error.help(format!("write {plugins}`identities = [\"{text}\"]` where it is made, then run this again"))
-            );
+            return Err(error.help(format!(
+                "write {plugins}`identities = [\"{text}\"]` in what makes that file, then run this again"
+            )));
         }
         let before = if real.exists() { Some(files::read(&real, LIMIT)?) } else { None };
-        let odd = || Error::usage(format!("{shown} cannot be edited")).help("look whether it is valid TOML");
+        let odd = || Error::usage(format!("{shown} cannot be edited")).help("check that it is valid TOML");
         let old = std::str::from_utf8(before.as_deref().unwrap_or_default()).map_err(|_| odd())?;
         let mut document: DocumentMut = old.parse().map_err(|_| odd())?;
         for (key, value, there) in [("plugins", plugin, there.0), ("identities", Some(text), there.1)] {
@@ -257,14 +257,14 @@ mod tests {
         assert!(listing().unwrap_err().message().contains("written by others"));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         std::fs::write(&path, "plugins = \"yubikey\"\n").unwrap();
-        assert!(listing().unwrap_err().message().contains("a list of texts"));
+        assert!(listing().unwrap_err().message().contains("a list of strings"));
     }
 
     #[test]
     fn what_is_not_understood_is_an_error_with_its_fix() {
         for (text, what) in [
             ("plugin = []", "did you mean `plugins`?"),
-            ("plugins = \"x\"", "a list of texts"),
+            ("plugins = \"x\"", "a list of strings"),
             ("plugins = [\"../x\"]", "not the name of a plugin"),
             ("plugins = [\"\"]", "not the name of a plugin"),
             ("identities = [\"id\"]", "not an absolute path"),

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// Reads standard input to its end.
 pub fn standard_input(limit: usize) -> Result<Plaintext> {
     if std::io::stdin().is_terminal() {
-        return Err(Error::usage("standard input is a terminal; `--stdin` wants data")
+        return Err(Error::usage("standard input is a terminal; `--stdin` expects data")
             .help("pipe the value in, or leave out `--stdin` to type it without echo"));
     }
     let input =

@@ -37,9 +37,7 @@ pub fn warn_of_past_date(session: &Session, wanted: &[Wanted<'_>]) {
     let past = |wanted: &&Wanted<'_>| wanted.secret.expires.is_some_and(|end| end <= session.today);
     let names: BTreeSet<_> = wanted.iter().filter(past).map(|wanted| wanted.name).collect();
     for name in names {
-        session.warn(format!(
-            "{name}: its date is past, as `expires` in {FILE} has it: give it the one of the new value, or take it out"
-        ));
+        session.warn(format!("{name}: `expires` in {FILE} is past: set the date of the new value, or remove it"));
     }
 }
 

@@ -12,7 +12,7 @@ fn nix_a_system_with_another_address_goes_back_by_itself() {
     realm
         .sealift(&["deploy", "web", "--yes", "--acknowledge", "4"])
         .exits(6)
-        .says("nobody came back over a new connection within 4 s");
+        .says("the deployer did not reconnect within 4 s");
     realm.is_in_order("web", "first");
     realm.rig(&["reboot", "web"]);
     realm.is_in_order("web", "first");

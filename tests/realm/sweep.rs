@@ -46,15 +46,20 @@ fn sweep(cuts: &[Cut], more: &str, first_contact: bool) {
     if !first_contact {
         realm.changes(&names, more);
     }
+    let new = if first_contact { "first" } else { "second" };
     let watchers: Vec<_> = names
         .iter()
         .zip(cuts)
-        .map(|(name, Cut(at, _))| {
+        .map(|(name, Cut(at, then))| {
             let inside = |path: &str| -> (PathBuf, PathBuf) {
                 let path = realm.inside(name, path);
                 (path.parent().expect("a folder").to_owned(), path)
             };
             let pid = realm.first_process(name);
+            if matches!((at, then), (At::Step(_) | At::Link(_) | At::File(_), Then::Old)) {
+                // It cannot be past all of it before the power is gone, however late that comes.
+                realm.hold(name, &format!("{new}.bootloader"));
+            }
             let (folder, is): (PathBuf, Box<dyn Fn() -> bool + Send>) = match at {
                 At::Point(point) => {
                     realm.hold(name, point);
@@ -98,6 +103,7 @@ fn sweep(cuts: &[Cut], more: &str, first_contact: bool) {
     for name in &names {
         realm.cut_power(name);
         realm.rig(&["on", name]);
+        realm.shell(name, "rm -f /var/realm/hold/*");
     }
     let run = deploying.ends(&realm);
     for ((name, before), Cut(at, then)) in names.iter().zip(before).zip(cuts) {
@@ -112,7 +118,6 @@ fn sweep(cuts: &[Cut], more: &str, first_contact: bool) {
         }
         realm.is_tidy(name);
         let now = realm.state(name);
-        let new = if first_contact { "first" } else { "second" };
         let is_new = now == realm.order(name, new);
         match then {
             Then::Old => assert_eq!(now, before, "{at}"),

@@ -34,7 +34,7 @@ fn nix_of_twelve_hosts_three_fail_and_the_others_are_well() {
         assert_eq!(rig.secret(host, "token"), Some(value.clone()), "{host}");
         assert_eq!(rig.calls(host).is_empty(), !bad.contains(host), "{host}");
     }
-    rig.sealift(&["deploy", "--resume", "--yes"]).exits(1).says("no deploy is left to be resumed");
+    rig.sealift(&["deploy", "--resume", "--yes"]).exits(1).says("there is no deploy to resume");
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn nix_what_is_left_of_every_deploy_is_taken_up() {
     rig.rig(&["on", "app"]);
     rig.sealift(&["deploy", "--resume", "--yes"]).exits(0).says("for app");
     assert_eq!(rig.secret("app", "token"), Some(value));
-    rig.sealift(&["deploy", "--resume", "--yes"]).exits(1).says("no deploy is left to be resumed");
+    rig.sealift(&["deploy", "--resume", "--yes"]).exits(1).says("there is no deploy to resume");
 }
 
 #[test]

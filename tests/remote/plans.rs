@@ -105,12 +105,12 @@ fn nix_only_a_known_program_compares_and_only_where_it_is_named() {
     rig.declare("\n[deploy]\ndiff = \"nvd\"\n");
     rig.commit();
     let (run, calls) = plan(&with_both);
-    let run = run.says("packages, as nvd tells:").says("    [U.] #1  linux  6.12 -> 6.13\n").says("    \\u{7}\n");
+    let run = run.says("packages, according to nvd:").says("    [U.] #1  linux  6.12 -> 6.13\n").says("    \\u{7}\n");
     assert!(!run.stderr.contains("packages added"), "{}", run.stderr);
     assert!(calls.starts_with("nvd --color=never diff /nix/store/") && calls.lines().count() == 1, "{calls}");
     // One that is not installed is no reason to show nothing.
     let (run, _) = plan(".");
-    run.says("sealift compares, and not nvd: nvd is not installed").says("packages added: motd");
+    run.says("nvd could not compare, so sealift does: nvd is not installed").says("packages added: motd");
     assert!(!rig.sandbox.path("trap").exists(), "the repository's own was run");
 }
 

@@ -105,7 +105,7 @@ fn nix_a_sudo_that_wants_a_terminal_is_named_for_that() {
     rig.rig(&["sudo", "web", "tty"]);
     rig.change(&["web"]);
     for arguments in [&["deploy", "web", "--yes"][..], &["deploy", "web", "--yes", "--ask-sudo"]] {
-        let run = rig.sealift(arguments).exits(1).says("sudo on web wants a terminal (`requiretty`)");
+        let run = rig.sealift(arguments).exits(1).says("sudo on web requires a terminal (`requiretty`)");
         let run = run.says("Defaults:jay !requiretty");
         assert!(!run.stderr.contains("`--ask-sudo` asks") && !run.stderr.contains("building"), "{}", run.stderr);
     }

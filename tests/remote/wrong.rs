@@ -198,7 +198,7 @@ fn nix_a_system_that_cannot_be_reached_any_more_is_not_kept() {
         assert_eq!(rig.state("web"), before, "the host went back by itself: {line}");
         rig.is_tidy("web");
         rig.rig(&[help, "web"]);
-        deploying.ends(&rig).exits(6).says("nobody came back over a new connection within 2 s");
+        deploying.ends(&rig).exits(6).says("the deployer did not reconnect within 2 s");
     }
 }
 

@@ -101,14 +101,14 @@ fn an_index_that_is_behind_is_said_everywhere() {
         .exits(0)
         .says("scan-index.json does not know the new value yet: `sealift scan --write-index`");
     let run = scan(&sandbox, first, &[]).exits(11);
-    run.prints("secrets/forge/token.age: the index does not know its value of today").prints("secrets/second.age");
+    run.prints("secrets/forge/token.age: the index does not know its current value").prints("secrets/second.age");
     sandbox.sealift(&["check"]).exits(0).prints("scan-index.json: it does not know the value of forge/token, second");
     sandbox.sealift(&["scan", "--write-index", "-i", &jay]).exits(0).prints("2 values");
     scan(&sandbox, first, &[]).exits(0).says("2 values of the fleet looked for by the index");
     in_line();
     // A key that somebody should not have any more.
     sandbox.sealift(&["rotate", "scan-index-key"]).exits(0);
-    sandbox.sealift(&["check"]).exits(0).prints("it is not sealed to the scan-index-key of today");
+    sandbox.sealift(&["check"]).exits(0).prints("it is not sealed to the current scan-index-key");
     let second = key(&sandbox, "second.key");
     let second = second.to_str().expect("UTF-8");
     scan(&sandbox, second, &[]).exits(5).says("your key does not open scan-index.json");
@@ -123,7 +123,7 @@ fn a_key_that_was_named_must_open_an_index() {
     let key = key(&sandbox, "index.key");
     let key = key.to_str().expect("UTF-8");
     scan(&sandbox, "/nowhere", &[]).exits(5);
-    scan(&sandbox, &sandbox.key("jay"), &[]).exits(5).says("`sealift show scan-index-key` prints the key of today");
+    scan(&sandbox, &sandbox.key("jay"), &[]).exits(5).says("`sealift show scan-index-key` prints the current key");
     // What is not sealed tells names and serials, and nothing else.
     let text = sandbox.read("scan-index.json");
     let mut index: serde_json::Value = serde_json::from_str(&text).expect("JSON");

@@ -295,7 +295,7 @@ impl Identities {
             }
             age::ssh::Identity::Unsupported(UnsupportedKey::EncryptedPem) => {
                 return Err(unusable(label, "it is in the old PEM form, and behind a passphrase")
-                    .help(format!("bring it into the present form: `ssh-keygen -p -f {}`", quoted(label))));
+                    .help(format!("convert it to the current format: `ssh-keygen -p -f {}`", quoted(label))));
             }
             age::ssh::Identity::Unsupported(_) => {
                 return Err(unusable(label, "this type of SSH key cannot open files: it only signs"));
@@ -337,6 +337,9 @@ fn private_file(path: &Path) -> Result<Plaintext> {
     let (file, size) = files::open(&real, LIMIT as u64).map_err(|error| error.of_kind(Kind::NoIdentity))?;
     let mode =
         file.metadata().map_err(|error| Error::io(format!("cannot look at {label}"), error))?.permissions().mode();
+    if real.extension().is_some_and(|ending| ending == "pub") {
+        return Err(unusable(&label, "it is a public key").help("name the private key beside it, without `.pub`"));
+    }
     if mode & 0o077 != 0 {
         return Err(Error::new(
             Kind::NoIdentity,

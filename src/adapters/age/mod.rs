@@ -211,7 +211,7 @@ impl age::Identity for Opening<'_> {
         let slots: Vec<&Stanza> =
             stanzas.iter().filter(|stanza| stanza.tag != STANZA && !stanza.tag.ends_with("-grease")).collect();
         for identity in self.identities.iter() {
-            // The seal tells whose stanza stands where. It is a help only: what opens is decided by the key, and a seal
+            // The seal tells whose stanza stands where. It only saves work: what opens is decided by the key, and a seal
             // that lies makes the file not open.
             let outcome = match (self.seal, &identity.recipient) {
                 (Some(seal), Some(recipient)) => {

@@ -209,7 +209,7 @@ pub fn help(point: &Path, name: &str, editor: Option<&Editor>, locale: Option<&O
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount("ramfs", point, "ramfs", flags, c"mode=0700").map_err(|error| Error::io("cannot mount a ramfs", error))?;
     if file_system(point) != Some(RAMFS) {
-        return Err(Error::failed("what was mounted is no ramfs"));
+        return Err(Error::failed("what was mounted is not a ramfs"));
     }
     let Some(editor) = editor else { return Ok(()) };
     // The right to mount was for this only. As root there is nothing to give up: the kernel returns it at the next exec.

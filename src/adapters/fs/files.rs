@@ -17,7 +17,7 @@ pub const TEMPORARY: &str = ".sealift-tmp-";
 
 /// Opens a regular file to read, without following a link at its end and without blocking.
 ///
-/// An error names the path; it refuses anything but a regular file of at most `limit` bytes.
+/// Refuses anything but a regular file of at most `limit` bytes; the error names the path.
 pub fn open(path: &Path, limit: u64) -> Result<(File, u64)> {
     let shown = path.display();
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -94,7 +94,7 @@ pub fn read_of_root(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let (file, size) = open(path, limit)?;
     let stat = fstat(&file).map_err(|error| Error::io(format!("cannot look at {}", path.display()), error))?;
     if !is_roots(&stat) || stat.st_mode & 0o022 != 0 {
-        return Err(Error::failed(format!("{} could be somebody else's, and is not believed", path.display()))
+        return Err(Error::failed(format!("{} may belong to somebody else, and is not trusted", path.display()))
             .help("see whose it is (`ls -l`), and move it away"));
     }
     read_all(file, size, limit, &path.display().to_string())

@@ -89,7 +89,7 @@ fn whole(git: &Git) -> Result<()> {
     if grafts.symlink_metadata().is_ok() {
         let lines = files::read(&grafts, GRAFTS).unwrap_or_else(|_| b"?".to_vec());
         if lines.split(|byte| *byte == b'\n').any(|line| !line.is_empty() && !line.starts_with(b"#")) {
-            return cut("it has grafts", "take them out of .git/info/grafts");
+            return cut("it has grafts", "remove them from .git/info/grafts");
         }
     }
     if !git.call().args(["for-each-ref", "--count=1", "refs/replace/"]).read()?.is_empty() {

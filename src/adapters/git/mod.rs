@@ -158,6 +158,12 @@ impl Git {
         Ok(status)
     }
 
+    /// Whether the last commit has this file, whose name has no line break.
+    pub fn is_committed(&self, file: &Path) -> Result<bool> {
+        let path = self.relative(file)?;
+        Ok(self.objects(&[format!("HEAD:{path}")])?.iter().any(Option::is_some))
+    }
+
     /// The content of objects, in the order asked for; `None` for one that is not there.
     pub fn objects(&self, names: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
         if names.is_empty() {
@@ -304,7 +310,7 @@ impl Git {
         }
         // A line of the repository's own .gitignore has the last word over that list.
         files::replace(&list, &before, 0o644, Durable::Now)?;
-        Err(Error::usage(format!("git would take {name} up: a .gitignore says so"))
+        Err(Error::usage(format!("git would track {name}: a .gitignore says so"))
             .help("keep the key outside of the repository"))
     }
 

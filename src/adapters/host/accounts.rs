@@ -120,7 +120,7 @@ impl Table {
             (digits, _) if is_digits(digits) => digits.parse().ok().filter(|number| *number != u32::MAX),
             (name, Ok(rows)) => match rows.get(name) {
                 Some(row) => Some(row.number.filter(|number| *number != u32::MAX).ok_or_else(|| {
-                    Error::failed(format!("the line of {name} in {} has no number that counts", self.shown))
+                    Error::failed(format!("the line of {name} in {} has no valid number", self.shown))
                 })?),
                 None => None,
             },

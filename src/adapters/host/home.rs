@@ -48,7 +48,7 @@ impl Account {
     fn profile(&self, root: &Root) -> Result<String> {
         let folder = self.profiles(root).ok_or_else(|| {
             Error::failed(format!("nix has no profiles for {}", self.user))
-                .help(format!("`nix-env -q` as {} makes the folder", self.user))
+                .help(format!("`nix-env -q` as {} creates it", self.user))
         })?;
         Ok(format!("{folder}/home-manager"))
     }
@@ -119,7 +119,7 @@ pub fn activate(root: &Root, user: &UnixName, package: &str, line: impl FnMut(&s
     let account = Account::of(root, user)?;
     let program = format!("{package}/activate");
     if !closure::is_store_path(package) || !root.is_program(&program) {
-        return Err(Error::failed(format!("{package} is no activation package of home-manager")));
+        return Err(Error::failed(format!("{package} is not an activation package of home-manager")));
     }
     // Both make folders that it wants to be there, as for `home-manager switch`; what they say does not matter.
     for words in [&["nix-build", "--quiet", "--expr", "{}", "--no-out-link"][..], &["nix-env", "-q"]] {

@@ -23,9 +23,9 @@ const LIMIT: u64 = 64 << 10;
 
 /// The public half of a private key, with the key's own comment.
 ///
-/// Fails with `Integrity` when it is no private key in OpenSSH's form.
+/// Fails with `Integrity` when it is not a private key in OpenSSH's format.
 pub fn public_half(private: &Plaintext) -> Result<Recipient> {
-    let refused = || Error::integrity("it is no private key in OpenSSH's form");
+    let refused = || Error::integrity("it is not a private key in OpenSSH's format");
     let public = |bytes: &[u8]| PrivateKey::from_openssh(bytes).and_then(|key| key.public_key().to_openssh()).ok();
     let text = private.expose(|bytes| guarded(|| public(bytes))).flatten();
     Recipient::parse(&text.ok_or_else(refused)?)

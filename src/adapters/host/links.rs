@@ -140,7 +140,7 @@ impl Way {
         let (mut of_owner, mut of_root) = (false, true);
         let obstacle = |of_owner, error| Obstacle { error, of_owner };
         if let Some(why) = taken(&path) {
-            let error = Error::failed(format!("{} is no place for a link to a secret: {why}", link.path));
+            let error = Error::failed(format!("{} cannot be a link to a secret: {why}", link.path));
             return Err(obstacle(false, error));
         }
         let mut parent = files::directory(root).map_err(|error| obstacle(false, error))?;

@@ -150,7 +150,7 @@ impl Bench {
 /// Anyone who can put a journal there decides what root activates; anyone who holds the lock, that nothing is.
 fn believed(root: &Root, inside: &str) -> Result<()> {
     only_root(root.path(), inside).map_err(|error| {
-        Error::failed(format!("what deploys keep on this machine could be somebody else's: {}", error.in_one_line()))
+        Error::failed(format!("what deploys keep on this machine may belong to somebody else: {}", error.in_one_line()))
             .help("see who owns it (`ls -ld`), move it away, or give it to root: `chown root:root`, `chmod go-w`")
     })
 }

@@ -1,4 +1,4 @@
-//! What ssh says when it fails, distinguished: ssh itself has one exit code for all of it.
+//! Tells the failures of ssh apart by what it says: ssh itself has one exit code for all of them.
 
 use crate::error::{Error, Kind};
 
@@ -76,7 +76,7 @@ pub fn error(expected: &Expected<'_>, said: &str, shown: Option<&str>) -> Error 
     }
     let (error, help) = if has(&["Too many authentication failures"]) {
         (
-            refused(format!("{place} hangs up after too many keys of yours that it does not know")),
+            refused(format!("{place} closes the connection after too many of your keys that it does not know")),
             format!(
                 "name the one that it knows in ssh_config, and offer no other: `Host {}`, `IdentityFile ~/.ssh/KEY`, `IdentitiesOnly yes`",
                 expected.address
@@ -90,15 +90,15 @@ pub fn error(expected: &Expected<'_>, said: &str, shown: Option<&str>) -> Error 
     } else if has(&["Could not resolve hostname", "Name or service not known", "name resolution"]) {
         (
             refused(format!("the name of {place} does not resolve{from}")),
-            format!("set `address` under [hosts.{host}], or an alias in ssh_config"),
+            format!("is the name right? If not, correct the `address` of {host}; or give it an alias in ssh_config"),
         )
     } else if has(&["Connection refused"]) {
         (refused(format!("{place} refuses connections{from}")), "is sshd running there, and on this port?".to_owned())
     } else if has(&["No route to host", "Network is unreachable", "Host is down", "Network is down"]) {
-        (refused(format!("there is no way to {place}{from}")), "is it on, and in this network?".to_owned())
+        (refused(format!("there is no route to {place}{from}")), "is it on, and in this network?".to_owned())
     } else if has(&["banner exchange"]) && has(&["timed out"]) {
         (
-            refused(format!("{place} takes the connection and says nothing{from}")),
+            refused(format!("{place} accepts the connection and sends nothing{from}")),
             "something other than sshd may listen there, or the machine hangs".to_owned(),
         )
     } else if has(&["timed out", "not responding"]) {
@@ -177,11 +177,11 @@ mod tests {
         for (said, message) in [
             ("ssh: Could not resolve hostname web.lan: Name or service not known", "does not resolve"),
             ("ssh: connect to host web.lan port 22: Connection refused", "refuses connections"),
-            ("ssh: connect to host web.lan port 22: No route to host", "there is no way to"),
+            ("ssh: connect to host web.lan port 22: No route to host", "there is no route to"),
             ("ssh: connect to host web.lan port 22: Connection timed out", "does not answer"),
-            ("Connection timed out during banner exchange\nConnection to web.lan port 22 timed out", "says nothing"),
+            ("Connection timed out during banner exchange\nConnection to web.lan port 22 timed out", "sends nothing"),
             ("jay@web.lan: Permission denied (publickey).", "refuses the login"),
-            ("Received disconnect from 10.0.0.5 port 22:2: Too many authentication failures", "too many keys"),
+            ("Received disconnect from 10.0.0.5 port 22:2: Too many authentication failures", "too many of your keys"),
             (
                 "kex_exchange_identification: Connection closed by remote host",
                 "closes the connection from jump host gate",

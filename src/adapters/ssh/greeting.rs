@@ -49,7 +49,7 @@ impl Greeting {
         let mut greeting = Self { printed, ..Self::default() };
         for line in told.lines() {
             match line.split_once(' ') {
-                // It is shown in a help, which a person follows.
+                // It is shown in advice, which a person follows.
                 Some(("shell", name)) if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) => {
                     greeting.shell = name.chars().take(SHELL).collect();
                 }
@@ -76,7 +76,7 @@ impl Greeting {
     /// Whether nix can copy through that login shell.
     pub fn takes_copies(&self, host: &str, user: &str) -> Result<()> {
         if !self.printed.is_empty() {
-            return Err(Error::failed(format!("{host}: the login shell of {user} prints where only programs may"))
+            return Err(Error::failed(format!("{host}: the login shell of {user} writes to standard output"))
                 .because(format!("it prints {:?}", self.printed))
                 .help(format!("nix cannot copy through it: look at {}", self.culprits(user))));
         }

@@ -194,7 +194,7 @@ impl Link {
     }
 
     pub fn late(&self, error: &Error) -> Error {
-        Error::new(Kind::Unreachable, format!("{}: {} takes too long to let us in", self.label, self.shown()))
+        Error::new(Kind::Unreachable, format!("{}: {} does not complete the login in time", self.label, self.shown()))
             .because(error.in_one_line())
             .help(format!("try it by hand: `ssh {}`", self.shown()))
     }

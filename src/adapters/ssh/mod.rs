@@ -59,7 +59,7 @@ impl Ssh {
     /// Connects to a host, which must show one of these keys. Nothing is sent before it has. A person who is there is
     /// asked for a password or passphrase where ssh needs one; one host at a time asks.
     ///
-    /// Fails with `Unreachable`, with the reason distinguished, and the jump host named where it failed there.
+    /// Fails with `Unreachable`, with the reason, and with the jump host where it failed there.
     pub fn connect(&self, host: &HostName, address: &Address, pins: &[String]) -> Result<Connection> {
         let pins = Pins::new(host, pins)?;
         let mut link = Link::new(&self.sockets, host.to_string(), address, Some(pins))?;
@@ -161,7 +161,7 @@ impl Connection {
         ended == Ended::Code(failure::OWN) && !self.alive()
     }
 
-    /// What a call's failure means: ssh's own, distinguished, or the remote program's.
+    /// What a call's failure means: ssh's own, by its reason, or the remote program's.
     pub fn failure(&self, output: &Output) -> Error {
         self.failed(output.ended, &String::from_utf8_lossy(&output.stderr))
     }

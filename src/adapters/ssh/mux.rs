@@ -56,7 +56,7 @@ fn answer(line: &mut UnixStream) -> Result<u32> {
     line.read_exact(&mut kind)?;
     let rest = u32::from_be_bytes(length).saturating_sub(4);
     if rest > LONGEST {
-        return Err(Error::other("it answers at too great a length"));
+        return Err(Error::other("its answer is too long"));
     }
     std::io::copy(&mut line.take(rest.into()), &mut std::io::sink())?;
     Ok(u32::from_be_bytes(kind))

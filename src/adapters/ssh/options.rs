@@ -100,7 +100,7 @@ impl Pins {
     /// Fails when there is none, or one that is not a key: nothing else gets into a file that ssh believes.
     pub fn new(host: &HostName, pins: &[String]) -> Result<Self> {
         let refused = |what: &str| {
-            Error::new(crate::error::Kind::Unreachable, format!("{host}: {what}, so that no machine can prove to be it"))
+            Error::new(crate::error::Kind::Unreachable, format!("{host}: {what}, so no machine can prove that it is this host"))
                 .help(format!(
                     "pin it in recipients.toml: `ssh_keys = [\"ssh-ed25519 AAAA…\"]` under [hosts.{host}], from its /etc/ssh/ssh_host_ed25519_key.pub; or `sealift host add {host} --ssh …`"
                 ))

@@ -12,6 +12,7 @@ use crate::adapters::git::age_history::AgeHistory;
 use crate::commands::past::Past;
 use crate::commands::secrets::rekey::{anew, doubt};
 use crate::commands::{Changes, Session, adopt_policy};
+use crate::domain::counted::counted;
 use crate::domain::drift::access::{Access, listed};
 use crate::domain::drift::rekey_plan::{Plan, Scope, Why};
 use crate::domain::migrate::agenix::{self, Entry, Key};
@@ -146,11 +147,11 @@ pub fn agenix(session: &mut Session, request: &Request) -> Result<Report> {
     }
     report.lines().iter().for_each(|line| session.note(line.as_str()));
     let question = format!(
-        "Declare {} secrets, {} hosts and {} admins, move {} files and seal {}?",
-        report.secrets.len(),
-        report.hosts.len(),
-        report.admins.len(),
-        report.moved.len(),
+        "Declare {}, {} and {}, move {} and seal {}?",
+        counted(report.secrets.len(), "secret"),
+        counted(report.hosts.len(), "host"),
+        counted(report.admins.len(), "admin"),
+        counted(report.moved.len(), "file"),
         plan.reseal.len()
     );
     if !request.yes && !session.talk.confirm(&question)? {
@@ -262,7 +263,7 @@ fn people_and_machines(
         if let Some(holder) = known.get(&recipient.fingerprint()) {
             if let Holder::Retired(host) = holder {
                 return Err(Error::usage(format!("a key of {host}, which was removed, is in the rules"))
-                    .help("take it out of the rules file first"));
+                    .help("remove it from the rules file first"));
             }
             holders.insert(text, holder.clone());
             continue;

@@ -19,7 +19,8 @@ const BOOT: Duration = Duration::from_secs(150);
 pub fn run(root: &Root, name: &str, reporter: &Reporter) -> Result<HostEvent> {
     let name = if name.is_empty() { run_dir::newest(root) } else { Some(name.to_owned()) };
     let unknown = || {
-        Error::failed("there is no such run here").help("it never began, and nothing was changed; or it is long ago")
+        Error::failed("there is no such run here")
+            .help("it never began, and nothing was changed; or it is too old to be kept")
     };
     let name = name.ok_or_else(unknown)?;
     let recovers = units::runs(root) && root.exists(&format!("{}/{}", closure::RUNNING, closure::RECOVERS));

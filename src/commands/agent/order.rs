@@ -47,7 +47,7 @@ pub fn sound(root: &Root, switch: &Switch) -> Result<Facts> {
             )));
         }
         if !root.is_machine() {
-            return Err(Error::usage("a home is switched on a machine that runs, and not below `--root`"));
+            return Err(Error::usage("homes are switched only on a running machine, not below `--root`"));
         }
     }
     Ok(facts)

@@ -52,7 +52,7 @@ pub fn go(transaction: &mut Transaction<'_>, why: Error) -> Ended {
     }
     let words = words_of(&transaction.journal.order);
     let failure = Error::all(Kind::Person, format!("{}, and the way back failed too", why.message()), faults).help(
-        format!("the host needs a person: `sealift generations{words}` shows what there is, `sealift rollback{words} --to N` goes to one of them"),
+        format!("the host needs manual repair: `sealift generations{words}` shows what there is, `sealift rollback{words} --to N` goes to one of them"),
     );
     // Of several checks that got worse the message tells only how many.
     let why: Vec<&str> = reasons(&why).skip(1).collect();

@@ -173,7 +173,7 @@ impl Transaction<'_> {
         }
         if live {
             self.switch_homes(switch)?;
-            self.step(Step::Verify, "looking whether all is well")?;
+            self.step(Step::Verify, "checking the result")?;
             let settle = Duration::from_secs(switch.settle);
             if let Err(Worse { error, units }) = checks::compare(self.root, host.as_ref(), &checks, &before, settle) {
                 if !units.is_empty() {
@@ -238,7 +238,7 @@ impl Transaction<'_> {
         if signals::pending() {
             return Err(Error::new(Kind::RolledBack, "it was stopped before the deployer had reconnected"));
         }
-        Err(Error::new(Kind::RolledBack, format!("nobody came back over a new connection within {seconds} s"))
+        Err(Error::new(Kind::RolledBack, format!("the deployer did not reconnect within {seconds} s"))
             .help("does its network come up with the new system, and sshd? `--acknowledge SECONDS` waits longer"))
     }
 
@@ -273,7 +273,7 @@ impl Transaction<'_> {
             Profile::New => profile::set(self.root, &switch.system)?,
             Profile::Generation(number) => profile::switch(self.root, number)?,
         }
-        self.step(Step::Boot, "making it the system that boots")?;
+        self.step(Step::Boot, "making it the boot default")?;
         let switched =
             self.patiently(Activation { system: &switch.system, action: Action::Boot, checked: true, engine })?;
         match switched {

@@ -26,7 +26,7 @@ pub struct Start {
 /// Looks at the fleet, and reaches its hosts meanwhile. `root`: whether root's rights are needed there.
 pub fn begin(session: &Session, who: &Who, planning: &Planning, root: bool) -> Result<Start> {
     let talk = session.talk.as_ref();
-    talk.event(Event::Step("looking whether all is in place".to_owned()));
+    talk.event(Event::Step("checking the preconditions".to_owned()));
     let chosen = who.choose(&session.fleet.policy)?;
     let git = session.fleet.git().map_err(|error| error.of_kind(Kind::Usage))?;
     let begun = Store::of(&git, &session.fleet.root)?.begin()?;

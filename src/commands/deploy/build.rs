@@ -219,7 +219,7 @@ fn not_built(host: &HostName, flake: &Flake, error: &Error) -> Error {
         failed
     } else {
         failed.help(
-            "older nix cannot read a repository whose path has blanks or signs in it: move it, or take a newer nix",
+            "this nix cannot read a repository whose path has spaces or special characters: move it, or use a newer nix",
         )
     }
 }

@@ -56,11 +56,14 @@ pub fn between(
         Some(program) if local => match nix::told_by(program, former, coming) {
             Ok(lines) => found.told = Some((program, lines)),
             Err(error) => {
-                talk.event(Event::Warning(format!("sealift compares, and not {program}: {}", error.message())));
+                talk.event(Event::Warning(format!(
+                    "{program} could not compare, so sealift does: {}",
+                    error.message()
+                )));
             }
         },
         Some(program) => talk.event(Event::Note(format!(
-            "sealift compares for {}, and not {program}, which knows this machine's store alone",
+            "{program} compares only what is in this machine's store: for {}, sealift compares",
             target.shown()
         ))),
         None => {}

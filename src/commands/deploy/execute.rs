@@ -54,7 +54,7 @@ pub fn carry_out(
         };
         let stop = |why: &str| {
             let error = Error::failed(format!("not begun: {why}"))
-                .help("`sealift deploy --resume` takes up the hosts that are left");
+                .help("`sealift deploy --resume` deploys to the remaining hosts");
             Report::early(&ready.host, Some(item.plan.clone()), Outcome::Skipped, Some(error))
         };
         if failed.load(Ordering::Relaxed) {

@@ -104,7 +104,7 @@ fn only_homes(planning: &Planning, ready: &Ready, built: &Built) -> Result<Item>
     let Ready { host, target, .. } = ready;
     let survey = &target.survey;
     if root_of(target).is_some() {
-        return Err(Error::usage("a home is switched on a machine that runs, and not below `--root`"));
+        return Err(Error::usage("homes are switched only on a running machine, not below `--root`"));
     }
     if built.homes.is_empty() {
         return Err(Error::failed(format!("the flake has no home for {host}")).help(format!(

@@ -66,7 +66,7 @@ impl Store {
                 open.push((Begun { rooted, run: name, folder }, campaign));
             }
         }
-        if open.is_empty() { Err(Error::failed("no deploy is left to be resumed")) } else { Ok(open) }
+        if open.is_empty() { Err(Error::failed("there is no deploy to resume")) } else { Ok(open) }
     }
 
     /// The hosts of a campaign; none where it is not known here.
@@ -219,7 +219,7 @@ pub fn read(path: &Path) -> Result<Campaign> {
     let shown = path.display();
     let bytes = files::read(path, LIMIT)?;
     let malformed = |fault: serde_json::Error| {
-        Error::usage(format!("{shown} is no plan (line {}, column {})", fault.line(), fault.column()))
+        Error::usage(format!("{shown} is not a plan (line {}, column {})", fault.line(), fault.column()))
             .help("make one: `sealift plan HOST -o FILE`")
     };
     let Version { version } = serde_json::from_slice(&bytes).map_err(malformed)?;

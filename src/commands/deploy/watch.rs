@@ -79,7 +79,7 @@ impl<'a> Watch<'a> {
                         std::thread::sleep(ATTENTIVE.min(end.saturating_duration_since(Instant::now())));
                     }
                     if signals::pending() {
-                        talk.event(Event::Warning("it is not watched any more, and stays as it is".to_owned()));
+                        talk.event(Event::Warning("no longer watched; it stays as it is".to_owned()));
                         return report;
                     }
                 }
@@ -89,7 +89,7 @@ impl<'a> Watch<'a> {
                 }
                 Next::Lost => {
                     let words = self.ready.target.words();
-                    let error = Error::new(Kind::Unreachable, "it did not answer any more while it was watched").help(
+                    let error = Error::new(Kind::Unreachable, "it stopped answering while it was watched").help(
                         format!("`sealift status{words}` once it is back; `sealift rollback{words}` takes it back"),
                     );
                     return ended(report, Outcome::Lost, error);

@@ -193,7 +193,7 @@ fn help(report: &mut Report, target: &Target, git: Option<&Git>) -> Result<()> {
     Err(if some { all.of_kind(Kind::Partial) } else { all })
 }
 
-/// Carries out a help. False: it cannot be done from here.
+/// Carries out a fix. False: it cannot be done from here.
 fn apply(fix: &Fix, target: &Target, git: Option<&Git>) -> Result<bool> {
     match (fix, git, &target.reach) {
         (Fix::Track(paths), Some(git), _) => git.intend(paths).map(|()| true),

@@ -48,9 +48,9 @@ impl Hardware {
                 what: "the YubiKey",
                 generate: "--generate",
                 usual: &["--pin-policy", "once", "--touch-policy", "cached"],
-                before: "have the PIV PIN ready (a new YubiKey has 123456, and you are led to change it), and touch it when it blinks",
-                after: "to open files it asks for the PIN once for as long as it stays plugged in (a YubiKey 4: every time), and wants a touch, which holds for 15 seconds",
-                failed: "plug in one YubiKey; NixOS wants `services.pcscd.enable = true;`",
+                before: "have the PIV PIN ready (a new YubiKey has 123456; you are prompted to change it), and touch it when it blinks",
+                after: "to open files it asks for the PIN once for as long as it stays plugged in (a YubiKey 4: every time), and needs a touch, which holds for 15 seconds",
+                failed: "plug in one YubiKey; on NixOS set `services.pcscd.enable = true;`",
                 left: "a key that was made stays in its slot: `age-plugin-yubikey --list` shows it",
             },
             Hardware::Tpm => Plugin {
@@ -60,7 +60,7 @@ impl Hardware {
                 usual: &[],
                 before: "nothing is asked and nothing is touched",
                 after: "no PIN and no touch: any program that runs as you on this machine can open files with it; `-- --pin` makes a key with a PIN",
-                failed: "NixOS wants `security.tpm2.enable = true;`, and you in the group tss",
+                failed: "on NixOS set `security.tpm2.enable = true;`, and add yourself to the group tss",
                 left: "the key lived in its file only, which is gone; nothing stays in the TPM",
             },
             Hardware::Fido2 => Plugin {
@@ -69,8 +69,8 @@ impl Hardware {
                 generate: "-g",
                 usual: &[],
                 before: "have the token's PIN ready, touch it when it blinks, and answer y where a separate identity is asked for",
-                after: "to open files it wants a touch, and the PIN if you chose so",
-                failed: "plug in one token that knows hmac-secret, and answer y where a separate identity is asked for",
+                after: "to open files it needs a touch, and the PIN if you chose one",
+                failed: "plug in one token that supports hmac-secret, and answer y where a separate identity is asked for",
                 left: "nothing stays in the token",
             },
         }
@@ -118,7 +118,7 @@ pub fn new(session: &mut Session, request: &New) -> Result<Made> {
     let ask: Arc<dyn Ask> = session.talk.clone();
     let made =
         hardware::generate(plugin.name, &program, &arguments, &ask).map_err(|error| hinted(error, plugin.failed))?;
-    session.note(format!("trying whether {} opens what is sealed to it", plugin.what));
+    session.note(format!("checking that {} opens what is sealed to it", plugin.what));
     let label = path.display().to_string();
     hardware::prove(&made, &label, &plugins, &ask).map_err(|error| hinted(error, plugin.left))?;
 

@@ -182,7 +182,7 @@ fn remember(session: &Session, configuration: &Configuration, file: &Path) -> Op
         Ok(path) => Some(path.display().to_string()),
         Err(error) => {
             session.warn(format!(
-                "the place of the key is not remembered: {}; give it with `--identity {}`, or list it in the `identities` of your configuration",
+                "the key's place could not be remembered: {}; give it with `--identity {}`, or list it in the `identities` of your configuration",
                 error.in_one_line(),
                 quoted(&file.display().to_string())
             ));
@@ -241,7 +241,7 @@ fn store(
             session.warn(format!(
                 "{} lies in the repository{}; better keep it elsewhere, and never build this fleet as a `path:` flake, which would copy it into the store",
                 path.display(),
-                if excluded { ": it was added to .git/info/exclude, so that git does not take it up" } else { ", where git ignores it" },
+                if excluded { ": it was added to .git/info/exclude, so that git does not track it" } else { ", where git ignores it" },
             ));
         }
         identity::write(path, content, place.passphrase.as_ref())?;
@@ -359,7 +359,7 @@ pub fn show(identities: &Identities, policy: Option<&Policy>, unlock: bool) -> R
 
 /// Removes the admins' keys from the keyring; only one admin's, if named. Says which were removed.
 ///
-/// Fails when there is no such admin, that would leave no way in, or it is declined. `backup`: what `--identity` named, which
+/// Fails when there is no such admin, when nobody could open a secret afterwards, or when it is declined. `backup`: what `--identity` named, which
 /// is a way in.
 pub fn forget(session: &Session, admin: Option<&AdminName>, backup: bool, yes: bool) -> Result<Vec<Recipient>> {
     let policy = &session.fleet.policy;
@@ -407,7 +407,7 @@ pub(super) fn allowed(policy: &Policy, admin: &AdminName, add: bool) -> Result<(
         return Ok(());
     }
     Err(Error::usage(format!("{admin} has a key already; nothing changed"))
-        .help("`--add` gives one more; to replace one, remove its line afterwards and run `sealift rekey`"))
+        .help("`--add` gives one more; to replace the old one, then remove its line from recipients.toml and run `sealift rekey --remove {admin}`"))
 }
 
 /// The policy with a key in it.

@@ -105,7 +105,7 @@ struct Configured {
     hosts: Vec<HostName>,
     /// Names that no host can have.
     not_hosts: Vec<String>,
-    /// What of the names is not known.
+    /// What could not be read, and why.
     not_read: Vec<String>,
 }
 

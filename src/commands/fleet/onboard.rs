@@ -100,8 +100,8 @@ fn vouched(name: &HostName, met: &Met, fingerprint: Option<&SshFingerprint>, ask
         if wanted.is_of(&met.key) {
             return Ok(());
         }
-        return Err(refused(format!("the machine at {place} has another host key than was said"))
-            .because(format!("it shows {shown}; {wanted} was said; nothing was sent"))
+        return Err(refused(format!("the machine at {place} has another host key than the one given"))
+            .because(format!("it shows {shown}; {wanted} was given; nothing was sent"))
             .help("`ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on its own console shows the right one; if it was given, somebody else answers at this address"));
     }
     match met.vouch {
@@ -116,7 +116,7 @@ fn vouched(name: &HostName, met: &Met, fingerprint: Option<&SshFingerprint>, ask
             if ask.confirm(&question)? {
                 return Ok(());
             }
-            Err(refused(format!("nobody vouches for the host key of {place}"))
+            Err(refused(format!("the host key of {place} is not confirmed"))
                 .because(format!("it shows {shown}, which your known_hosts does not know; nothing was sent"))
                 .help("compare it with `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on its own console, and give that: `--fingerprint SHA256:…`"))
         }

@@ -39,7 +39,7 @@ pub fn run(session: &Session, name: &HostName, root: &Path) -> Result<Report> {
     if !host.keys.contains(&public) {
         return Err(Error::integrity(format!("{} is not the private half of a key of {name}", secret.file().path()))
             .help(format!(
-                "its keys in recipients.toml are others: `sealift rm {secret}`, and give the machine one of those"
+                "recipients.toml has other keys for it: `sealift rm {secret}`, and give the machine one of those"
             )));
     }
     Ok(Report { host: name.clone(), provisioned: place(&root, &private, &public)? })

@@ -61,7 +61,7 @@ pub fn run(request: &Request<'_>) -> Result<Report> {
     let host = match (request.host, settings(&from, &paths, None).host_name) {
         (Some(host), _) => host.clone(),
         (None, Some(said)) => said.parse().map_err(|_| {
-            Error::usage(format!("networking.hostName is `{said}` there, which is no name of a host in the fleet"))
+            Error::usage(format!("networking.hostName is `{said}` there, which is not the name of a host in the fleet"))
                 .help("say its name in the fleet: `--host NAME`; what the machine calls itself stays")
         })?,
         (None, None) => this_host()?,

@@ -191,9 +191,7 @@ fn listen(lines: &Receiver<Line>, target: &Target, run: &str, talk: &dyn Talk) -
             }
             if signals::pending() && !warned {
                 warned = true;
-                talk.event(Event::Warning(format!(
-                    "the part on the host goes on to its end, or back, by itself (run {run})"
-                )));
+                talk.event(Event::Warning(format!("the part on the host finishes or goes back by itself (run {run})")));
             }
         }
     })
@@ -226,7 +224,7 @@ fn unreachable(target: &Target, run: &str) -> Error {
     ))
 }
 
-/// The failure of a part on the host that ended without a verdict. It tells before it changes anything: where it told
+/// The failure of a part on the host that ended without a result. It tells before it changes anything: where it told
 /// nothing, it never began, as when sudo refuses.
 fn lost(target: &Target, ended: Ended, heard: &Heard, run: &str) -> Error {
     if target.is_remote() && signals::pending() {
@@ -248,7 +246,7 @@ fn lost(target: &Target, ended: Ended, heard: &Heard, run: &str) -> Error {
             "nothing was changed, as far as can be seen from here; `sealift deploy{} --attach {run}` makes sure",
             target.words()
         )),
-        (false, true) => Error::new(Kind::Person, format!("the part on the host ended without a verdict ({ended})"))
+        (false, true) => Error::new(Kind::Person, format!("the part on the host ended without a result ({ended})"))
             .help(format!("the next deploy or rollback finishes it or goes back; its log is {}", run_dir::log_of(run))),
         (false, false) => {
             Error::failed(format!("the part on the host could not be started ({ended}); nothing was changed"))
@@ -279,7 +277,7 @@ pub fn recover(target: &mut Target, rights: &Rights, caller: &Caller, talk: &dyn
             Ok(Some(verdict))
         }
         _ => {
-            talk.event(Event::Note("the interrupted deploy was taken back".to_owned()));
+            talk.event(Event::Note("the interrupted deploy was rolled back".to_owned()));
             Ok(Some(verdict))
         }
     }

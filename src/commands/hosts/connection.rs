@@ -76,7 +76,7 @@ impl Target {
         Ok(Self { host, reach: Reach::Here(root), survey, sudo: false })
     }
 
-    /// The words that name it in a command, each with a space before it: a help is for this machine, and no other.
+    /// The words that name it in a command, each with a space before it: advice is for this machine, and no other.
     pub fn words(&self) -> String {
         let root = match &self.reach {
             Reach::Here(root) => root.path(),
@@ -270,7 +270,7 @@ impl Refusal {
                 "allow it without a password: {in_doas}; or log in as root"
             )),
             (false, _) if sudo.wants_terminal() => {
-                sudo.about(&format!("sudo on {host} wants a terminal (`requiretty`), which no deploy has")).help(format!(
+                sudo.about(&format!("sudo on {host} requires a terminal (`requiretty`), which no deploy has")).help(format!(
                     "`Defaults:{user} !requiretty` in sudoers there; as NixOS says it: `security.sudo.extraConfig = \"Defaults:{user} !requiretty\";`"
                 ))
             }

@@ -40,7 +40,7 @@ pub fn host(target: &Target, brings: Brings) -> Result<()> {
                 Reach::There(_) => format!("{}:{place}", target.shown()),
             };
             problems.push(
-                Error::failed(format!("{place} has {} MiB left; {what} wants {} MiB", free >> 20, least >> 20))
+                Error::failed(format!("{place} has {} MiB left; {what} needs {} MiB", free >> 20, least >> 20))
                     .help("remove old generations: `nix-collect-garbage -d`"),
             );
         }
@@ -85,7 +85,7 @@ pub fn together(problems: Vec<Error>) -> Error {
     let kind = problems.first().map_or(Kind::Bug, Error::kind);
     let same = problems.iter().all(|problem| problem.kind() == kind);
     let count = problems.len();
-    Error::batch(format!("{count} things are in the way; nothing was changed"), problems).of_kind(if same {
+    Error::batch(format!("{count} preconditions are not met; nothing was changed"), problems).of_kind(if same {
         kind
     } else {
         Kind::Failed

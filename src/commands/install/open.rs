@@ -274,11 +274,11 @@ impl Places<'_> {
                 "{name}: it is for the user {}, who is not the one that runs this",
                 target.owner
             ))
-            .help("a machine's secrets are installed by root: leave --user-dir away"));
+            .help("a machine's secrets are installed by root: leave out --user-dir"));
         }
         if target.link.is_some() {
             return Err(Error::failed(format!("{name}: a user's secret is found in its usual place only"))
-                .help("take its `path` away"));
+                .help("remove its `path`"));
         }
         Ok(Access { user: us, group, mode: target.mode.0 })
     }

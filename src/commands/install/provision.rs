@@ -44,5 +44,5 @@ pub fn place(root: &Root, private: &Plaintext, public: &Recipient) -> Result<Pro
 /// The refusal of a root where git could take the key up.
 pub fn in_repository(root: &Root, top: &Path) -> Error {
     Error::usage(format!("{} lies in the repository {}", root.path().display(), top.display()))
-        .help("a private key must not lie where git could take it up: name the root of the new machine, such as /mnt")
+        .help("a private key must not be where git could track it: name the root of the new machine, such as /mnt")
 }

@@ -74,7 +74,7 @@ pub fn install(git: &Git, root: &Path, program: &Path) -> Result<Report> {
         _ => {
             if folder.join(BEFORE).symlink_metadata().is_ok() {
                 return Err(Error::failed(format!("{} is there already", folder.join(BEFORE).display()))
-                    .help("look which of the two hooks is wanted, and remove the other"));
+                    .help("keep the hook that you want, and remove the other"));
             }
             files::rename(&file, &folder.join(BEFORE))?;
             written(&format!("#!/bin/sh\n{lines}exec \"$(dirname \"$0\")/{BEFORE}\" \"$@\"\n"), true)

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
-use zeroize::Zeroizing;
 
 use crate::adapters::age::identity::{Identities, Plugins};
 use crate::adapters::age::{self, generate, keyring};
@@ -16,14 +15,13 @@ use crate::adapters::prompt::Ask;
 use crate::adapters::repository::Fleet;
 use crate::commands::scan::Known;
 use crate::commands::scan::scanner::Blind;
-use crate::commands::scan::values::gather;
+use crate::commands::scan::values::{gather, indexed};
 use crate::commands::writer::Writer;
 use crate::commands::{Session, adopt_policy};
 use crate::domain::drift::audit::{Finding, Rule};
 use crate::domain::name::{FileName, SecretName};
 use crate::domain::policy::edit::{Declaration, Edit};
 use crate::domain::policy::generate::Generate;
-use crate::domain::scan::Wanted;
 use crate::domain::scan::index::{FILE, Index, KEY, Sealed};
 use crate::domain::secret::inventory::Inventory;
 use crate::domain::secret::plaintext::Plaintext;
@@ -72,10 +70,7 @@ pub fn write(session: &mut Session) -> Result<Written> {
     // Whoever leaks the key itself is found by the rule for age identities.
     let files: Vec<FileName> = inventory.files.keys().filter(|file| file.as_str() != KEY).cloned().collect();
     let (gathered, known) = gather(&session.fleet, &files, &identities);
-    let (mut mac, mut tags) = (Zeroizing::new([0; 64]), [0; 8]);
-    files::random(&mut *mac)?;
-    files::random(&mut tags)?;
-    let index = Index::new(gathered, mac, u64::from_le_bytes(tags));
+    let index = indexed(gathered)?;
     let seal = Seal::first(sealed_as()?, session.today, [recipient.fingerprint()].into());
     let content = index.content();
     // What would not be read again must not be written.
@@ -108,7 +103,7 @@ fn key(session: &mut Session, identities: &Identities, changes: &mut Changes) ->
             return Err(Error::usage(format!(
                 "{KEY} is given to hosts, where it would be a way to guess the values of others"
             ))
-            .help(format!("take its `hosts` away in recipients.toml, then `sealift rotate {KEY}`")));
+            .help(format!("remove its `hosts` from recipients.toml, then `sealift rotate {KEY}`")));
         }
         let help = format!("make a new key: `sealift rotate {KEY}`");
         let bytes = session
@@ -121,7 +116,8 @@ fn key(session: &mut Session, identities: &Identities, changes: &mut Changes) ->
         let ask: Arc<dyn Ask> = session.talk.clone();
         let opened = Identities::from_content(open()?, KEY, &session.plugins, &ask)?;
         let public = opened.iter().find_map(|identity| identity.recipient.clone());
-        let public = public.ok_or_else(|| Error::failed(format!("{KEY} is no age identity")).help(help.as_str()))?;
+        let public =
+            public.ok_or_else(|| Error::failed(format!("{KEY} is not an age identity")).help(help.as_str()))?;
         return Ok((open()?, public, false));
     }
     let mut edit = Edit::new(&session.fleet.text)?;
@@ -162,7 +158,7 @@ pub fn known_by_index(fleet: &Fleet, key: &KeyAt, plugins: &Plugins, ask: &Arc<d
         let what = error.in_one_line().replace(&file.path(), FILE);
         Error::new(error.kind(), format!("your key does not open {FILE}"))
             .because(what)
-            .help(format!("`sealift show {KEY}` prints the key of today; {HELP} seals the index to it"))
+            .help(format!("`sealift show {KEY}` prints the current key; {HELP} seals the index to it"))
     })?;
     let index = Index::parse(&content.value)?;
     let names: Vec<String> = sealed.values.keys().map(ToString::to_string).collect();
@@ -173,14 +169,14 @@ pub fn known_by_index(fleet: &Fleet, key: &KeyAt, plugins: &Plugins, ask: &Arc<d
             .help(format!("an admin runs {HELP}")));
     }
     let too_short = (0..).zip(&names).filter(|(number, _)| !secrets.contains(number)).map(|(_, name)| name.clone());
-    let why = format!("the index does not know its value of today: {HELP}");
+    let why = format!("the index does not know its current value: {HELP}");
     let inventory = fleet.inventory()?;
     let behind = sealed.behind(serials(&inventory)).into_iter();
     Ok(Some(Known {
         too_short: too_short.collect(),
         unopened: behind.map(|name| Blind { path: format!("secrets/{name}.age"), why: why.clone() }).collect(),
         names,
-        values: Some(Wanted::Index(index)),
+        values: Some(index),
         strange: false,
     }))
 }
@@ -204,7 +200,7 @@ pub fn findings(fleet: &Fleet, inventory: &Inventory) -> Result<Vec<Finding>> {
     let finding = |what: String| Finding::warning(Rule::IndexBehind, FILE, what, format!("an admin runs {HELP}"));
     let (today, its) = (public_half(fleet)?, sealed.recipient()?);
     let key = today.is_none_or(|key| key.fingerprint() != its.fingerprint());
-    let other = key.then(|| finding(format!("it is not sealed to the {KEY} of today")));
+    let other = key.then(|| finding(format!("it is not sealed to the current {KEY}")));
     let behind = sealed.behind(serials(inventory));
     let missing = (!behind.is_empty()).then(|| finding(format!("it does not know the value of {}", behind.join(", "))));
     Ok(other.into_iter().chain(missing).collect())

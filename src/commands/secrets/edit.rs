@@ -133,12 +133,12 @@ fn edited(session: &Session, request: &Request, original: &Plaintext, shape: &Sh
 /// Asks whether the text is saved where an editor that came back at once has handed it to.
 fn saved_elsewhere(session: &Session, editor: &str) -> Result<()> {
     session.note(format!(
-        "{editor} came back and left the file as it was. If the file is open in another window, save it there first"
+        "{editor} returned and left the file as it was. If the file is open in another window, save it there first"
     ));
     while !session.talk.confirm("Take the file as it is now?")? {
-        if !session.talk.confirm("Wait on? Otherwise nothing is changed.")? {
-            return Err(Error::failed(format!("{editor} came back and left the file as it was; nothing changed")).help(
-                "one that hands the file to a program that runs already has to wait for it: EDITOR='code --wait', EDITOR='nvr --remote-wait'",
+        if !session.talk.confirm("Keep waiting? Otherwise nothing is changed.")? {
+            return Err(Error::failed(format!("{editor} returned and left the file as it was; nothing changed")).help(
+                "an editor that hands the file to a running one has to wait for it: EDITOR='code --wait', EDITOR='nvr --remote-wait'",
             ));
         }
     }

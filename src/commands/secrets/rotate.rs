@@ -45,7 +45,7 @@ impl FromStr for Expiry {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "never" => Ok(Self::Never),
-            text => text.parse().map(Self::On).map_err(|_| "a date as 2027-03-01, or `never`".to_owned()),
+            text => text.parse().map(Self::On).map_err(|_| "a date such as 2027-03-01, or `never`".to_owned()),
         }
     }
 }

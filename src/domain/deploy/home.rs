@@ -21,7 +21,7 @@ pub struct Home {
 #[serde(deny_unknown_fields)]
 pub struct Change {
     pub user: UnixName,
-    /// The one that is active; none where there is none, or anyone who looks may not see it.
+    /// The one that is active; none where there is none, or where the user who looks may not see it.
     pub former: Option<String>,
     pub package: String,
     /// Why it is left as it is; none: it is switched.

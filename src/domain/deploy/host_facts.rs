@@ -108,11 +108,11 @@ pub struct Seen {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Trust {
-    /// Whether anyone who is logged in may bring paths that nobody signed.
+    /// Whether the user who logs in may bring paths that nobody signed.
     pub user: bool,
     /// The keys whose signatures count, as `name:base64`.
     pub keys: Vec<String>,
-    /// Whether anyone who is logged in may not even reach the nix daemon.
+    /// Whether the user who logs in may not even reach the nix daemon.
     pub barred: bool,
     /// Why nix could not be asked, where that is so.
     pub unknown: Option<String>,

@@ -59,7 +59,7 @@ impl SecretChange {
     /// Who should not know the older value, and does.
     pub fn known(&self) -> String {
         let names: Vec<&str> = self.known_to.iter().map(String::as_str).collect();
-        if names.is_empty() { String::new() } else { format!("; known to {}, which was removed", names.join(", ")) }
+        if names.is_empty() { String::new() } else { format!("; known to {}, removed since", names.join(", ")) }
     }
 }
 

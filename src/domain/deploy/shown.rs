@@ -250,7 +250,7 @@ fn packages(plan: &Plan, exact: bool) -> Vec<Line> {
         // It names both systems, which are each host's own.
         let own = |line: &&String| exact || !line.contains("/nix/store/");
         let told = plan.packages.iter().filter(own).take(PACKAGES).map(|line| Line::plain(format!("    {line}")));
-        return std::iter::once(Line::plain(format!("  packages, as {program} tells:"))).chain(told).collect();
+        return std::iter::once(Line::plain(format!("  packages, according to {program}:"))).chain(told).collect();
     }
     let sized: Vec<&PackageChange> =
         plan.changes.iter().filter(|one| !one.before.is_empty() && !one.after.is_empty()).take(PACKAGES).collect();

@@ -120,7 +120,7 @@ fn what_another_program_tells_stands_for_the_packages() {
     }
     let lines = text(&[&web, &db]);
     assert!(lines[0].starts_with("web, db (same change): linux 6.12.1 → 6.12.3"), "{lines:#?}");
-    assert_eq!(lines[3], "  packages, as nvd tells:");
+    assert_eq!(lines[3], "  packages, according to nvd:");
     assert!(lines.contains(&"    [U.] #1  linux  6.12.1 -> 6.12.3".to_owned()));
     assert!(!lines.iter().any(|line| line.starts_with("  firefox")));
 }

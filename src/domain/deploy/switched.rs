@@ -134,7 +134,7 @@ impl Switched {
         };
         let mut notes = Vec::new();
         if !units.is_empty() {
-            notes.push("units are failing that were failing before".to_owned());
+            notes.push("some units are failing, as they were before".to_owned());
         }
         notes.extend(
             unreached.iter().map(|user| format!("the units of {user}, who logged in or out, were not reloaded")),

@@ -177,7 +177,7 @@ fn home_manager_failed(against: &Against<'_>) -> Vec<Fault> {
     let fault = |unit: &String| {
         Fault::error(
             unit,
-            "it is failed: the home folder is not what the system says",
+            "it failed: the home folder is not as the system says",
             format!("`journalctl -b -u {unit}` tells why"),
         )
     };
@@ -202,14 +202,14 @@ fn clock(against: &Against<'_>) -> Vec<Fault> {
     let help = "`services.timesyncd.enable = true;`, and look at it: `timedatectl status`";
     for (when, what) in [(machine.newest_generation, "its newest generation"), (against.committed, "the last commit")] {
         if let Some(behind) = when.map(|when| when - machine.clock).filter(|behind| *behind > DRIFT) {
-            return vec![Fault::error("clock", format!("it is {behind} s behind the making of {what}"), help)];
+            return vec![Fault::error("clock", format!("it is {behind} s behind the date of {what}"), help)];
         }
     }
     if let Some(apart) = against.clock.map(|ours| (ours - machine.clock).abs()).filter(|apart| *apart > DRIFT) {
-        return vec![Fault::warning("clock", format!("it is {apart} s apart from ours"), help)];
+        return vec![Fault::warning("clock", format!("it differs from this machine's by {apart} s"), help)];
     }
     if machine.synchronised == Some(false) {
-        return vec![Fault::warning("clock", "nothing holds it against other clocks", help)];
+        return vec![Fault::warning("clock", "nothing synchronises it", help)];
     }
     Vec::new()
 }

@@ -207,7 +207,7 @@ fn drift(file: &FileName, access: Access) -> impl Iterator<Item = Finding> {
     });
     let missing = (!gains.is_empty()).then(|| Finding {
         what: format!("should read it and cannot: {}", listed(&gains)),
-        help: "if that is intended: `sealift rekey`; if not, take them out of recipients.toml".to_owned(),
+        help: "if that is intended: `sealift rekey`; if not, remove them from recipients.toml".to_owned(),
         access: Access { gains, ..Access::default() },
         ..Finding::error(Rule::MissingReader, file.path(), "", "")
     });

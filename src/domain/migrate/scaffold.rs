@@ -140,7 +140,7 @@ fn machine(host: &HostName, layout: Layout, known: &Known) -> String {
 /// before it is committed: what a terminal or a diff would not show is refused.
 pub fn hardware(printed: &[u8]) -> Result<String> {
     let refused = |what: &str| {
-        Error::failed(format!("what nixos-generate-config printed is no hardware configuration: {what}"))
+        Error::failed(format!("what nixos-generate-config printed is not a hardware configuration: {what}"))
             .help("run `nixos-generate-config --show-hardware-config` there by hand; `--no-hardware` adds the host without it")
     };
     let text = std::str::from_utf8(printed).map_err(|_| refused("it is not UTF-8 text"))?;

@@ -121,10 +121,8 @@ impl Move<'_> {
     fn by_hand(&self, what: &str) -> Error {
         let (option, path) = (self.wanted.option.join("."), self.wanted.path());
         let path = if self.wanted.list { format!("[ {path} ]") } else { path };
-        self.odd(what).help(format!(
-            "seal the value as {}, take the line away, and write: {option} = {path};",
-            self.wanted.secret
-        ))
+        self.odd(what)
+            .help(format!("seal the value as {}, remove the line, and write: {option} = {path};", self.wanted.secret))
     }
 
     fn changes(&self) -> Result<Vec<Change>> {
@@ -258,11 +256,11 @@ impl Move<'_> {
         let variable = self.found.known.filter(|known| known.form == Some(Form::EnvFile));
         Err(match variable.map(|known| known.shape(&self.found.stars)) {
             Some(shape) if shape.starts_with("env:") => given.help(format!(
-                "add the line `{}=…` to the file that {option} names (`sealift edit NAME`), and take this one away",
+                "add the line `{}=…` to the file that {option} names (`sealift edit NAME`), and remove this one",
                 shape.trim_start_matches("env:")
             )),
             _ if self.wanted.value.is_some() => self.by_hand(&format!("{option} is given already")),
-            _ => given.help("take one of the two away"),
+            _ => given.help("remove one of the two"),
         })
     }
 }

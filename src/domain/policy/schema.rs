@@ -124,7 +124,7 @@ pub(super) struct RawDeploy {
     /// Which program tells in the plan what differs between two systems; default: sealift itself.
     pub(super) diff: Option<Differ>,
     /// The file of the nix key that signs what is copied to hosts, absolute or below `~/`: for hosts whose nix trusts the
-    /// key and not anyone who deploys.
+    /// key but not the user who deploys.
     pub(super) sign_key: Option<Text>,
 }
 

@@ -1,5 +1,5 @@
 //! The wire form of SSH public keys (RFC 4253, section 6.6; RFC 8709): looked at before a library sees it, whole and
-//! strictly. A key has one writing, and one that everybody can undo is distinguished.
+//! strictly. A key has one writing, and a key that opens for everybody is an error of its own.
 
 /// What is wrong with a public key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -101,7 +101,7 @@ pub fn run(args: Args, app: &App) -> Done {
 
 fn tell(report: &Report, app: &App) {
     let hosts: Vec<String> = report.hosts.iter().map(ToString::to_string).collect();
-    app.ui.say(&format!("sealed {} for {}; it is taken out of {}", report.secret, hosts.join(", "), report.file));
+    app.ui.say(&format!("sealed {} for {}; it is removed from {}", report.secret, hosts.join(", "), report.file));
     for path in &report.also_in {
         app.ui.warn(&format!("{path} holds the same value in the last commit"));
     }

@@ -43,7 +43,7 @@ pub fn tell(machine: &str, done: &Provisioned, printer: &Printer) {
     }
     if !done.owned_by_root && !done.placed.is_empty() {
         printer.warn(
-            "they belong to you: make them root's when they are copied, or your user there can read all its secrets",
+            "they belong to you: give them to root when they are copied, or your user there can read all its secrets",
         );
     }
 }

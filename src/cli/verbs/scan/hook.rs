@@ -40,7 +40,7 @@ pub fn run(args: &Args, app: &App) -> Done {
     app.ui.say(&match (installs, report.changed) {
         (true, true) => format!("{file} looks for plaintext now{beside}"),
         (true, false) => "the hook is there already; nothing changed".to_owned(),
-        (false, true) => format!("the hook is taken out of {file}"),
+        (false, true) => format!("the hook is removed from {file}"),
         (false, false) => "there is no sealift hook; nothing changed".to_owned(),
     });
     if installs && git.top.join(".pre-commit-config.yaml").exists() {

@@ -1,4 +1,4 @@
-//! Private keys and password hashes: what has a form by itself, anyone who made it.
+//! Private keys and password hashes: what is known by its form, whoever made it.
 
 use std::ops::Range;
 
