@@ -36,6 +36,22 @@ fn nix_every_failure_of_a_switch_brings_the_former_state_back_there() {
     assert_eq!(rig.state("web"), good);
 }
 
+#[test]
+fn nix_what_is_no_nixos_is_refused_before_anything_is_done() {
+    if cannot_rig("remote: no NixOS") {
+        return;
+    }
+    let rig = Rig::deployed(&["web"]);
+    rig.change(&["web"]);
+    rig.sealift(&["deploy", "web", "--yes"]).exits(0);
+    rig.on("web", &["rm", "/etc/NIXOS"]);
+    let (before, record) = (rig.state("web"), rig.last_record("web"));
+    for arguments in [&["rollback", "web"][..], &["rollback", "web", "--to", "1"], &["deploy", "web", "--yes"]] {
+        rig.sealift(arguments).exits(1).says("is not NixOS");
+    }
+    assert_eq!((rig.state("web"), rig.last_record("web")), (before, record));
+}
+
 /// A journal that says this of any unit.
 fn journal(rig: &Rig, host: &str, lines: &str) {
     rig.install(

@@ -13,6 +13,7 @@ use crate::commands::hosts::client::{hand_over, recover};
 use crate::commands::hosts::connection::{Reach, Target};
 use crate::commands::hosts::identify::this_machine;
 use crate::commands::hosts::privilege::Rights;
+use crate::commands::hosts::ready;
 use crate::commands::hosts::select::{Needs, Ready, Who, reach_all};
 use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::checks::checks;
@@ -50,6 +51,7 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
     let caller = &request.who.caller;
     let policy = session.map(|session| &session.fleet.policy);
     let (mut target, rights) = reach(session, talk, request)?;
+    ready::nixos(&target)?;
     if recover(&mut target, &rights, caller, talk)?.is_some() && request.to.is_none() {
         let system = target.survey.former.clone().unwrap_or_default();
         let words = target.words();

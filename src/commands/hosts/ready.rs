@@ -22,17 +22,7 @@ pub fn host(target: &Target, brings: Brings) -> Result<()> {
     if let Some(holder) = &survey.busy {
         problems.push(busy(target, holder));
     }
-    let is_machine = match &target.reach {
-        Reach::Here(root) => root.is_machine(),
-        Reach::There(_) => true,
-    };
-    if is_machine && !survey.nixos {
-        let name = if target.is_remote() { target.shown() } else { "this machine".to_owned() };
-        problems.push(
-            Error::failed(format!("{name} is not NixOS"))
-                .help("name the root of one with `--root DIR`, or build only: `--action build`"),
-        );
-    }
+    problems.extend(nixos(target).err());
     for (place, what, least) in ROOM {
         if let Some(free) = survey.free.get(place).filter(|free| **free < least) {
             let place = match &target.reach {
@@ -69,6 +59,20 @@ pub fn host(target: &Target, brings: Brings) -> Result<()> {
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(together(problems)) }
+}
+
+/// Whether it is a machine that systems can be activated on.
+pub fn nixos(target: &Target) -> Result<()> {
+    let is_machine = match &target.reach {
+        Reach::Here(root) => root.is_machine(),
+        Reach::There(_) => true,
+    };
+    if !is_machine || target.survey.nixos {
+        return Ok(());
+    }
+    let name = if target.is_remote() { target.shown() } else { "this machine".to_owned() };
+    Err(Error::failed(format!("{name} is not NixOS"))
+        .help("name a host, or the root of a NixOS with `--root DIR`; `deploy --action build` only builds"))
 }
 
 /// The failure of a host where another deploy is running.
