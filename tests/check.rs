@@ -1,6 +1,7 @@
 //! check: what can be proven without any private key.
 
 use crate::harness::{Run, Sandbox};
+use std::os::unix::fs::symlink;
 
 fn fleet() -> Sandbox {
     let sandbox = Sandbox::with_fleet(&["web", "db"]);
@@ -337,6 +338,24 @@ fn a_program_of_the_repository_is_not_run() {
     for path in ["", ".", ":"] {
         run(path.to_owned());
     }
+    // Nor by an absolute entry, or a link that leads there.
+    let (links, folder) = (sandbox.path("links"), sandbox.path("folder"));
+    std::fs::create_dir(&links).expect("a folder");
+    symlink(sandbox.fleet().join("git"), links.join("git")).expect("a link");
+    symlink(sandbox.fleet(), &folder).expect("a link");
+    for entry in [&sandbox.fleet(), &links, &folder] {
+        run(format!("{}:{usual}", entry.display())).exits(0);
+        run(entry.display().to_string()).exits(1).says("git is not run: it lies in the repository");
+    }
+    // A folder that a devshell links out of the repository is where it leads.
+    let shell = sandbox.path("store/bin");
+    std::fs::create_dir_all(&shell).expect("a folder");
+    std::fs::copy(sandbox.fleet().join("git"), shell.join("git")).expect("a program");
+    symlink(&shell, sandbox.fleet().join("result")).expect("a link");
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+    command.arg("check").env("PATH", format!("{}:{usual}", sandbox.fleet().join("result").display()));
+    sandbox.run(command, b"").exits(1);
+    assert!(marker.exists(), "the devshell's own was not run");
 }
 
 /// A fleet whose secret `a` is for `@runner`, with a branch on which db has that tag too, and one that changes the same lines.

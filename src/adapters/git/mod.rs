@@ -3,6 +3,7 @@
 
 pub mod age_history;
 pub mod history;
+pub mod kin;
 pub mod layout;
 pub mod objects;
 pub mod traps;
