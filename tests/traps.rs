@@ -12,6 +12,10 @@ use crate::harness::{Run, Sandbox, not_run};
 /// Somebody else.
 const OTHER: u32 = 12_345;
 
+/// Verbs that ask git for nothing.
+const READS: [&[&str]; 6] =
+    [&["list"], &["who", "a"], &["host", "list"], &["status"], &["verify"], &["generations", "web"]];
+
 /// What each key is planted with where a program's path alone would never be reached: `PROGRAM` is the program.
 const VALUES: &[(&str, &str)] = &[
     ("commit.gpgSign", "true"),
@@ -390,6 +394,9 @@ fn a_repository_of_somebody_else_is_refused_as_git_refuses_it() {
     give(&trapped.sandbox.fleet(), OTHER);
     trapped.sealift(&["check"]).exits(1).says("dubious ownership").says("config --global --add safe.directory");
     trapped.sealift(&["doctor"]).exits(3).prints("it belongs to user 12345");
+    for verb in READS {
+        trapped.sealift(verb).exits(1).says("dubious ownership");
+    }
     trapped.every_verb();
     // Each part of it counts.
     for part in ["", ".git"] {
@@ -409,7 +416,40 @@ fn one_that_git_is_told_to_trust_is_taken_and_runs_nothing() {
     let fleet = trapped.sandbox.fleet();
     trapped.sandbox.tool("git", &["config", "--global", "safe.directory", fleet.to_str().expect("UTF-8")]);
     trapped.sealift(&["check"]).exits(0);
+    trapped.sealift(&["list"]).exits(0);
     trapped.every_verb();
+}
+
+#[test]
+fn a_fleet_that_somebody_planted_above_is_not_used() {
+    if !is_root("a_fleet_that_somebody_planted_above") {
+        return;
+    }
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let (shared, mine) = (sandbox.path("shared"), sandbox.path("shared/mine"));
+    std::fs::create_dir_all(&mine).expect("a directory");
+    std::fs::set_permissions(&shared, std::fs::Permissions::from_mode(0o1777)).expect("for everybody");
+    let policy = sandbox.read("recipients.toml");
+    let policy = policy.replace("[hosts.web]\n", "[hosts.web]\naddress = \"ssh://root@127.0.0.1:1\"\n");
+    std::fs::write(shared.join("recipients.toml"), policy).expect("written");
+    let run = |words: &[&str]| {
+        let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+        command.args(words).current_dir(&mine);
+        sandbox.run(command, b"")
+    };
+    let offered = || {
+        let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+        command.args(["--", "sealift", "deploy", ""]).env("SEALIFT_COMPLETE", "bash").current_dir(&mine);
+        sandbox.run(command, b"").text()
+    };
+    // One's own is used, whoever may write beside it.
+    run(&["list"]).exits(0);
+    assert!(offered().contains("web"));
+    chown(shared.join("recipients.toml"), Some(OTHER), None).expect("given away");
+    for verb in READS {
+        run(verb).exits(1).says("belongs to user 12345");
+    }
+    assert!(!offered().contains("web"));
 }
 
 #[test]
