@@ -27,7 +27,7 @@ const EXPOSE: &[(&str, &str)] = &[
     ("cli/ui.rs", "a value, to standard output"),
     ("cli/verbs/agent/host_run.rs", "an order, which is no secret, read by the same safe reader"),
     ("cli/verbs/secrets/show.rs", "whether a terminal can take it"),
-    ("domain/scan/values.rs", "into the tables of the search, which are wiped"),
+    ("domain/scan/variants.rs", "into the texts that are looked for, which are wiped"),
     ("domain/scan/index.rs", "the index itself, as it comes out of its sealed file"),
     ("commands/adopt/git_key.rs", "the shape of a key's file, and its digest"),
     ("commands/adopt/mod.rs", "to look for it in the history, in memory"),

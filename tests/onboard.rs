@@ -273,7 +273,7 @@ fn a_made_key_is_for_the_admins_until_it_is_put_in_place() {
     assert_eq!(listing.len(), 2, "nothing else is left: {listing:?}");
 
     // It goes with its machine.
-    run(&["host", "rm", "newbox"]).exits(0).says("removed host-keys/newbox");
+    run(&["host", "rm", "newbox", "--yes"]).exits(0).says("removed host-keys/newbox");
     assert!(!sandbox.fleet().join("secrets/host-keys/newbox.age").exists());
     assert!(!sandbox.read("recipients.toml").contains("host-keys"));
 }

@@ -10,6 +10,11 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flake(String);
 
+/// The nearest directory with a flake.nix, from this one up to the top of the repository.
+pub fn folder<'a>(directory: &'a Path, top: &Path) -> Option<&'a Path> {
+    directory.ancestors().take_while(|above| above.starts_with(top)).find(|above| above.join("flake.nix").is_file())
+}
+
 impl Flake {
     /// The flake of a directory in a repository.
     pub fn of(git: &Git, directory: &Path) -> Result<Self> {

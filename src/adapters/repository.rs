@@ -35,13 +35,10 @@ impl Fleet {
     pub fn find(directory: &Path) -> Result<PathBuf> {
         let here = std::fs::canonicalize(directory)
             .map_err(|error| Error::usage(format!("there is no directory {}", directory.display())).because(error))?;
-        here.ancestors()
-            .find(|above| above.join(policy::FILE).symlink_metadata().is_ok())
-            .map(Path::to_owned)
-            .ok_or_else(|| {
-                Error::usage(format!("there is no fleet here: no {} in {} or above", policy::FILE, here.display()))
-                    .help("make one with `sealift init`, or name it with `--fleet DIR`")
-            })
+        files::enclosing(&here, policy::FILE).map(Path::to_owned).ok_or_else(|| {
+            Error::usage(format!("there is no fleet here: no {} in {} or above", policy::FILE, here.display()))
+                .help("make one with `sealift init`, or name it with `--fleet DIR`")
+        })
     }
 
     /// Reads the fleet at this directory. One of somebody else, who could have put it above where one works, is refused

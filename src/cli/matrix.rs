@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cli::layout::{Screen, shown, wrapped};
+use crate::cli::print::painted;
 use crate::commands::secrets::list::{Cell, Matrix};
 use crate::domain::counted::counted;
 use crate::domain::name::{FileName, SecretName};
@@ -155,7 +156,7 @@ impl Picture {
         }
         let used: BTreeSet<Mark> = self.rows.iter().flat_map(|(_, marks)| marks).copied().collect();
         let legend: Vec<String> =
-            used.iter().rev().map(|mark| format!("{} {}", painted(*mark, screen.colour), mark.says())).collect();
+            used.iter().rev().map(|mark| format!("{} {}", sign(*mark, screen.colour), mark.says())).collect();
         lines.push(String::new());
         lines.extend(wrapped(&legend.join(" · "), screen.width, 0));
         if self.left_out > 0 {
@@ -166,8 +167,9 @@ impl Picture {
     }
 }
 
-fn painted(mark: Mark, colour: bool) -> String {
-    if colour { format!("\u{1b}[{}m{}\u{1b}[0m", mark.colour(), mark.sign()) } else { mark.sign().to_string() }
+fn sign(mark: Mark, colour: bool) -> String {
+    let sign = mark.sign().to_string();
+    if colour { painted(mark.colour(), &sign) } else { sign }
 }
 
 /// Columns that have room side by side, and where each begins.
@@ -240,7 +242,7 @@ impl Band<'_> {
         let marks = marks.iter().skip(self.first).take(self.columns.len());
         for (mark, place) in marks.zip(&self.places) {
             row += &" ".repeat(place.saturating_sub(shown(&row)));
-            row += &painted(*mark, colour);
+            row += &sign(*mark, colour);
         }
         row
     }

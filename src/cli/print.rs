@@ -235,7 +235,7 @@ impl Printer {
 }
 
 /// Text in a colour, by its SGR number.
-fn painted(sgr: u8, text: &str) -> String {
+pub fn painted(sgr: u8, text: &str) -> String {
     format!("\u{1b}[{sgr}m{text}\u{1b}[0m")
 }
 

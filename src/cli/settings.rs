@@ -8,7 +8,6 @@ use crate::adapters::age::identity::Plugins;
 use crate::adapters::editor::scratch::Surroundings;
 use crate::adapters::editor::{Editor, split};
 use crate::adapters::pager::Pager;
-use crate::adapters::process;
 use crate::adapters::user_config::{self, UserConfig};
 use crate::cli::environment::{IDENTITY, as_set, variable, working_directory};
 use crate::commands::fleet::identity::Configuration;
@@ -104,7 +103,7 @@ pub fn editor() -> Result<Editor> {
             "name one, such as `EDITOR=vim sealift edit NAME`; or give the value with `sealift rotate NAME --stdin`",
         )
     })?;
-    Editor::parse(name, &text, &working_directory(), process::path_of_children().as_deref())
+    Editor::parse(name, &text, &working_directory())
 }
 
 /// The user's directory for sockets and the like.

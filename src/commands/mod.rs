@@ -92,10 +92,8 @@ pub fn staged(paths: &[String]) -> String {
 
 /// Takes an edited policy over into the session and the change, if it is valid.
 pub fn adopt_policy(session: &mut Session, text: String, changes: &mut Changes) -> Result<String> {
-    let policy = parse::parse(&text).map_err(|error| match error.advice() {
-        Some(_) => error,
-        None => error.help(format!("{FILE} was not changed: lines are those of the edited text")),
-    })?;
+    let policy = parse::parse(&text)
+        .map_err(|error| error.because(format!("{FILE} was not changed: this is its line with what was asked for")))?;
     changes.write(FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
     session.fleet.policy = policy;
     Ok(text)

@@ -16,7 +16,8 @@ pub struct NameError {
 
 impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not a {} name: {}", self.what, self.rule)
+        let article = if self.what.starts_with('a') { "an" } else { "a" };
+        write!(f, "not {article} {} name: {}", self.what, self.rule)
     }
 }
 
@@ -82,6 +83,15 @@ name!(
     /// a value for each host, `<secret>/<host>`. This is the NAME that the seal in the file carries.
     FileName, "file", path_fault
 );
+impl FileName {
+    /// The name that was meant, where a file's path was given for it.
+    pub fn without_place(&self) -> Option<&str> {
+        let inside = self.0.strip_prefix("secrets/").unwrap_or(&self.0);
+        let bare = inside.strip_suffix(".age").unwrap_or(inside);
+        (bare != self.0 && !bare.is_empty()).then_some(bare)
+    }
+}
+
 name!(
     /// The name of a host: a DNS label in lower case, 1 to 63 of `[a-z0-9-]`, no `-` at either end.
     HostName, "host", label_fault
@@ -117,6 +127,20 @@ fn path_fault(text: &str) -> Option<&'static str> {
 }
 
 fn label_fault(text: &str) -> Option<&'static str> {
+    if text.contains([' ', ',']) {
+        return Some(
+            "it has no blanks and commas in it; several names are separated by commas, or each a string of a list",
+        );
+    }
+    if text.contains('@') {
+        return Some("it is a name of your choice; where the host is, USER@HOST, is its `address`");
+    }
+    if text.contains('.') {
+        return Some(
+            "in this version it is one DNS label, without a domain: where the host is, is its `address`; where the flake has \
+             such a name, give it a second one: `nixosConfigurations.web-1 = self.nixosConfigurations.Web_1;`",
+        );
+    }
     let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let fits = (1..=63).contains(&text.len()) && text.bytes().all(inside);
     (!fits || text.starts_with('-') || text.ends_with('-'))

@@ -1,8 +1,7 @@
-//! The prefilter that every byte goes through: which places could be the start of a literal. Bytes are looked at eight at a
-//! time and looked up in a table that stays in the nearest cache; all else is done only where something is there. Regular
-//! expressions and automata for a hundred literals cost several times as much for the same answer.
+//! The prefilter that every byte goes through: one automaton for the literals of all rules, the crate aho-corasick's, tells
+//! which places could be the start of something. All else is done only there.
 
-use std::ops::Range;
+use aho_corasick::{AhoCorasick, AhoCorasickKind, Input};
 
 /// A literal that a rule begins with.
 #[derive(Clone, Copy, Debug)]
@@ -15,151 +14,34 @@ pub(in crate::domain) struct Literal {
     pub(in crate::domain) of: u16,
 }
 
-/// Where three bytes are in a literal.
-struct Entry {
-    bytes: u32,
-    literal: u16,
-    at: u8,
-    next: u16,
-}
-
-const MASK: u64 = 0x00ff_ffff;
-/// Folds capital letters onto small ones; other bytes move too, but alike in text and literals.
-const FOLD: u64 = 0x2020_2020_2020_2020;
-const NONE: u16 = u16::MAX;
-
 /// The literals, ready to be looked for.
 pub(in crate::domain) struct Prefilter {
     literals: Vec<Literal>,
-    bits: Box<[u32; 2048]>,
-    first: Vec<u16>,
-    entries: Vec<Entry>,
-}
-
-/// The bytes at every second place of a word, folded. Only the lowest three of each count.
-#[inline]
-fn grams(word: u64, next: u64) -> [u64; 4] {
-    let (word, next) = (word | FOLD, next | FOLD);
-    [word, word >> 16, word >> 32, word >> 48 | next << 16]
-}
-
-#[inline]
-fn place(bytes: u64) -> usize {
-    let bytes = (bytes & MASK) as u32;
-    (bytes.wrapping_mul(0x9E37_79B1) >> 16) as usize
+    longest: usize,
+    /// None only for more literals than an automaton can have; a test builds that of all rules.
+    automaton: Option<AhoCorasick>,
 }
 
 impl Prefilter {
-    /// Literals of three bytes and more.
     pub(in crate::domain) fn new(literals: Vec<Literal>) -> Self {
-        let mut prefilter = Self { literals, bits: Box::new([0; 2048]), first: vec![NONE; 65536], entries: Vec::new() };
-        for number in 0..prefilter.literals.len() {
-            let text = prefilter.literals[number].text.as_bytes();
-            // Every second place of a text is looked at, so that two neighbouring places of a literal are needed.
-            if let [a, b, c, d, ..] = *text {
-                prefilter.enter(number, 0, [a, b, c]);
-                prefilter.enter(number, 1, [b, c, d]);
-            } else if let [a, b, c] = *text {
-                prefilter.enter(number, 0, [a, b, c]);
-                // The byte after it may be any; each stands for its capital letter too.
-                for d in (0..=u8::MAX).filter(|d| d & 0x20 != 0) {
-                    prefilter.enter(number, 1, [b, c, d]);
-                }
-            }
-        }
-        prefilter
-    }
-
-    fn enter(&mut self, literal: usize, at: u8, bytes: [u8; 3]) {
-        let bytes = bytes.map(|byte| u64::from(byte | 0x20));
-        let bytes = bytes[0] | bytes[1] << 8 | bytes[2] << 16;
-        let place = place(bytes);
-        self.bits[place >> 5] |= 1 << (place & 31);
-        let (Ok(literal), Ok(number)) = (u16::try_from(literal), u16::try_from(self.entries.len())) else { return };
-        #[expect(clippy::cast_possible_truncation, reason = "24 bits")]
-        self.entries.push(Entry { bytes: bytes as u32, literal, at, next: self.first[place] });
-        self.first[place] = number;
-    }
-
-    #[inline]
-    fn might(&self, bytes: u64) -> bool {
-        let place = place(bytes);
-        self.bits[(place >> 5) & 2047] >> (place & 31) & 1 == 1
-    }
-
-    /// Whether a literal may be at one of four places: in these eight bytes, the next of which follow.
-    #[inline]
-    fn might_any(&self, word: u64, next: u64) -> bool {
-        let [a, b, c, d] = grams(word, next);
-        self.might(a) | self.might(b) | self.might(c) | self.might(d)
+        let texts = literals.iter().map(|literal| literal.text);
+        let longest = texts.clone().map(str::len).max().unwrap_or(0);
+        // The crate folds all literals or none: those that are exact are compared once more.
+        let mut builder = AhoCorasick::builder();
+        let automaton = builder.kind(Some(AhoCorasickKind::DFA)).ascii_case_insensitive(true).build(texts).ok();
+        Self { literals, longest, automaton }
     }
 
     /// Tells each literal that begins in `from..to`, with what it belongs to and where; each once.
     pub(in crate::domain) fn each(&self, text: &[u8], from: usize, to: usize, mut found: impl FnMut(u16, usize)) {
-        let to = to.min(text.len());
-        // The last literal's second place may be one behind `to`.
-        let end = (to + 2).min(text.len());
-        let Some(region) = text.get(from..end) else { return };
-        let (chunks, _) = region.as_chunks::<8>();
-        let mut words = chunks.iter().map(|chunk| u64::from_le_bytes(*chunk));
-        let mut base = from;
-        if let Some(mut word) = words.next() {
-            for next in words {
-                if self.might_any(word, next) {
-                    self.look(word, next, text, base, from..to, &mut found);
-                }
-                word = next;
-                base += 8;
-            }
-        }
-        // What is left is less than two words. What is missing is zero, and compared with nothing.
-        while base < end {
-            let rest = text.get(base..).unwrap_or_default();
-            let word = |rest: &[u8]| rest.iter().take(8).rev().fold(0u64, |word, byte| word << 8 | u64::from(*byte));
-            self.look(word(rest), word(rest.get(8..).unwrap_or_default()), text, base, from..to, &mut found);
-            base += 8;
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn look(
-        &self,
-        word: u64,
-        next: u64,
-        text: &[u8],
-        base: usize,
-        range: Range<usize>,
-        found: &mut impl FnMut(u16, usize),
-    ) {
-        for (bytes, at) in grams(word, next).into_iter().zip([0, 2, 4, 6]) {
-            if self.might(bytes) {
-                self.sift(bytes, text, base + at, range.start, range.end, found);
-            }
-        }
-    }
-
-    fn sift(&self, bytes: u64, text: &[u8], at: usize, from: usize, to: usize, found: &mut impl FnMut(u16, usize)) {
-        let mut next = self.first[place(bytes) & 65535];
-        while let Some(entry) = self.entries.get(usize::from(next)) {
-            next = entry.next;
-            if u64::from(entry.bytes) != bytes & MASK {
-                continue;
-            }
-            let Some(start) = at.checked_sub(usize::from(entry.at)).filter(|start| (from..to).contains(start)) else {
-                continue;
-            };
-            let literal = self.literals[usize::from(entry.literal)];
-            let there = text.get(start..start + literal.text.len());
-            let same = there.is_some_and(|there| {
-                if literal.fold {
-                    there.eq_ignore_ascii_case(literal.text.as_bytes())
-                } else {
-                    there == literal.text.as_bytes()
-                }
-            });
-            if same {
-                found(literal.of, start);
+        // The last one may end behind `to`.
+        let region = text.get(from..text.len().min(to.saturating_add(self.longest))).unwrap_or_default();
+        let matches = self.automaton.as_ref().and_then(|all| all.try_find_overlapping_iter(Input::new(region)).ok());
+        for one in matches.into_iter().flatten() {
+            let at = from + one.start();
+            let same = |literal: &&Literal| literal.fold || region.get(one.range()) == Some(literal.text.as_bytes());
+            if let Some(literal) = self.literals.get(one.pattern().as_usize()).filter(same).filter(|_| at < to) {
+                found(literal.of, at);
             }
         }
     }

@@ -337,6 +337,9 @@ fn private_file(path: &Path) -> Result<Plaintext> {
     let (file, size) = files::open(&real, LIMIT as u64).map_err(|error| error.of_kind(Kind::NoIdentity))?;
     let mode =
         file.metadata().map_err(|error| Error::io(format!("cannot look at {label}"), error))?.permissions().mode();
+    if real.extension().is_some_and(|ending| ending == "pub") {
+        return Err(unusable(&label, "it is a public key").help("name the private key beside it, without `.pub`"));
+    }
     if mode & 0o077 != 0 {
         return Err(Error::new(
             Kind::NoIdentity,

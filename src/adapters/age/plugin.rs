@@ -31,8 +31,8 @@ pub struct Plugins {
 }
 
 impl Plugins {
-    /// Refuses a plugin that is not on the user's list, before anything is looked up.
-    pub fn allow(&self, name: &str) -> Result<()> {
+    /// Refuses a plugin that is not on the user's list, before anything is looked up. Where its program is, if anywhere.
+    fn allow(&self, name: &str) -> Result<Option<PathBuf>> {
         let shown = if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b)) { name } else { "…" };
         if !self.allowed.contains(name) {
             return Err(Error::usage(format!("the plugin age-plugin-{shown} is not allowed to run"))
@@ -43,19 +43,18 @@ impl Plugins {
             return refused(why);
         }
         // The library starts the first that PATH has, and no other.
-        match process::found(&format!("age-plugin-{name}")).filter(|program| process::is_of_a_work_tree(program)) {
-            Some(program) => refused(&format!(
+        match process::first(format!("age-plugin-{name}")) {
+            Some(program) if process::is_of_a_work_tree(&program) => refused(&format!(
                 "{} lies in the repository, where anyone who can write to it could have put it",
                 program.display()
             )),
-            None => Ok(()),
+            program => Ok(program),
         }
     }
 
     /// Where an allowed plugin's program is.
     pub fn program(&self, name: &str) -> Result<PathBuf> {
-        self.allow(name)?;
-        process::found(&format!("age-plugin-{name}")).ok_or_else(|| missing(name))
+        self.allow(name)?.ok_or_else(|| missing(name))
     }
 
     /// A plugin's recipient, ready to seal to.

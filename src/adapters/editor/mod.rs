@@ -3,9 +3,9 @@
 pub mod scratch;
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::adapters::process::Invocation;
+use crate::adapters::process::{self, Invocation};
 use crate::error::{Error, Result};
 
 /// Settings of vim and its kin that keep the text out of swap, backup, undo and history files, run nothing that the
@@ -49,8 +49,8 @@ enum Kind {
 
 impl Editor {
     /// Reads what a variable says: words as a shell splits them, and nothing else that a shell does. `directory` is
-    /// where a relative path of a program begins, `path` where programs are looked for.
-    pub fn parse(variable: &str, text: &OsStr, directory: &Path, path: Option<&OsStr>) -> Result<Self> {
+    /// where a relative path of a program begins.
+    pub fn parse(variable: &str, text: &OsStr, directory: &Path) -> Result<Self> {
         let odd = |what: &str| {
             Error::usage(format!("{variable} {what}"))
                 .help(format!("such as {variable}=vim, or {variable}='code --wait'"))
@@ -59,13 +59,13 @@ impl Editor {
             .ok_or_else(|| odd("has a quote that is not closed"))?;
         let (program, arguments) = words.split_first().ok_or_else(|| odd("names no program"))?;
         let program = if program.contains('/') { directory.join(program).into_os_string() } else { program.into() };
-        let kind = kind_of(&program, path);
+        let kind = kind_of(&program);
         Ok(Self { words: std::iter::once(program).chain(arguments.iter().map(Into::into)).collect(), kind })
     }
 
     /// One whose words are known already.
-    pub fn from_words(words: Vec<OsString>, path: Option<&OsStr>) -> Self {
-        let kind = words.first().map_or(Kind::Other, |program| kind_of(program, path));
+    pub fn from_words(words: Vec<OsString>) -> Self {
+        let kind = words.first().map_or(Kind::Other, |program| kind_of(program));
         Self { words, kind }
     }
 
@@ -106,11 +106,14 @@ impl Editor {
     }
 }
 
-fn kind_of(program: &OsStr, path: Option<&OsStr>) -> Kind {
+fn kind_of(program: &OsStr) -> Kind {
     let typed = name_of(Path::new(program));
     // `vi` and `editor` are names for one of several programs.
     let name = match typed.as_str() {
-        "vi" | "view" | "ex" | "editor" | "sensible-editor" => found(&typed, path).map_or(typed, |real| name_of(&real)),
+        "vi" | "view" | "ex" | "editor" | "sensible-editor" => {
+            let real = process::found(&typed).and_then(|program| program.canonicalize().ok());
+            real.map_or(typed, |real| name_of(&real))
+        }
         _ => typed,
     };
     match name.split('.').next().unwrap_or_default() {
@@ -120,10 +123,6 @@ fn kind_of(program: &OsStr, path: Option<&OsStr>) -> Kind {
         name if CLEAN.contains(&name) => Kind::Clean,
         _ => Kind::Other,
     }
-}
-
-fn found(name: &str, path: Option<&OsStr>) -> Option<PathBuf> {
-    std::env::split_paths(path?).find_map(|directory| std::fs::canonicalize(directory.join(name)).ok())
 }
 
 fn name_of(program: &Path) -> String {
@@ -192,24 +191,21 @@ mod tests {
 
     #[test]
     fn vim_is_told_to_leave_nothing() {
-        let editor = Editor::parse("EDITOR", OsStr::new("/usr/bin/nvim -R"), Path::new("/"), None).unwrap();
+        let editor = Editor::parse("EDITOR", OsStr::new("/usr/bin/nvim -R"), Path::new("/")).unwrap();
         let shown = editor.call(Path::new("/d/f")).shown();
         assert!(
             shown.starts_with("/usr/bin/nvim -R -n -i NONE --cmd set nobackup") && shown.ends_with(" /d/f"),
             "{shown}"
         );
-        assert!(Editor::parse("EDITOR", OsStr::new("emacsclient -t"), Path::new("/"), None).unwrap().is_remote());
-        assert!(Editor::parse("EDITOR", OsStr::new("micro"), Path::new("/"), None).unwrap().is_unknown());
+        assert!(Editor::parse("EDITOR", OsStr::new("emacsclient -t"), Path::new("/")).unwrap().is_remote());
+        assert!(Editor::parse("EDITOR", OsStr::new("micro"), Path::new("/")).unwrap().is_unknown());
     }
 
     #[test]
     fn a_variable_that_names_nothing_is_refused_by_its_name() {
         for text in ["", "  ", "'vim"] {
             assert!(
-                Editor::parse("VISUAL", OsStr::new(text), Path::new("/"), None)
-                    .unwrap_err()
-                    .message()
-                    .starts_with("VISUAL")
+                Editor::parse("VISUAL", OsStr::new(text), Path::new("/")).unwrap_err().message().starts_with("VISUAL")
             );
         }
     }

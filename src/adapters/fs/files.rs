@@ -33,6 +33,11 @@ pub fn directory(path: &Path) -> Result<OwnedFd> {
     openat(CWD, path, flags, Mode::empty()).map_err(|error| Error::io(format!("cannot open {}", path.display()), error))
 }
 
+/// The nearest directory, from this one up, in which there is something of this name.
+pub fn enclosing<'a>(directory: &'a Path, name: &str) -> Option<&'a Path> {
+    directory.ancestors().find(|above| above.join(name).symlink_metadata().is_ok())
+}
+
 /// Reads a whole file of another system, whose links mean paths below its root. `None` where there is none.
 pub fn read_in_root(root: &Path, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
     use rustix::fs::{ResolveFlags, openat2};

@@ -18,7 +18,7 @@ pub fn work_trees(directories: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf
     let mut next: Vec<PathBuf> = directories.into_iter().collect();
     while let Some(directory) = next.pop().map(|directory| directory.canonicalize()) {
         let Ok(directory) = directory else { continue };
-        let top = directory.ancestors().find(|above| above.join(".git").symlink_metadata().is_ok());
+        let top = files::enclosing(&directory, ".git");
         if let Some(top) = top.filter(|top| top.parent().is_some() && found.insert(top.to_path_buf())) {
             next.extend(of(top));
         }

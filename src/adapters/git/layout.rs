@@ -30,7 +30,7 @@ pub struct Gathered {
 
 /// What is known of a repository of somebody else, into which git does not look; none where it is nobody else's.
 pub fn foreign(directory: &Path) -> Option<Gathered> {
-    let top = directory.ancestors().find(|above| above.join(".git").symlink_metadata().is_ok())?;
+    let top = files::enclosing(directory, ".git")?;
     let me = rustix::process::geteuid().as_raw();
     let owner = [top.to_owned(), top.join(".git")].iter().filter_map(|path| uid(path)).find(|owner| *owner != me)?;
     let mut all = Gathered::default();

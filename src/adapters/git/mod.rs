@@ -49,9 +49,8 @@ impl Git {
     /// Finds the repository of a directory; none where there is none.
     pub fn find(directory: &Path) -> Result<Option<Self>> {
         // The common case needs no program: a plain `.git` directory of our own in a directory of our own.
-        let above = directory.ancestors().find(|above| above.join(".git").symlink_metadata().is_ok());
-        if let Some(top) =
-            above.filter(|top| is_ours(top) && is_ours(&top.join(".git")) && top.join(".git/HEAD").is_file())
+        if let Some(top) = files::enclosing(directory, ".git")
+            .filter(|top| is_ours(top) && is_ours(&top.join(".git")) && top.join(".git/HEAD").is_file())
         {
             return Self::at(top.to_owned(), top.join(".git")).map(Some);
         }
@@ -163,6 +162,12 @@ impl Git {
             }
         }
         Ok(status)
+    }
+
+    /// Whether the last commit has this file, whose name has no line break.
+    pub fn is_committed(&self, file: &Path) -> Result<bool> {
+        let path = self.relative(file)?;
+        Ok(self.objects(&[format!("HEAD:{path}")])?.iter().any(Option::is_some))
     }
 
     /// The content of objects, in the order asked for; `None` for one that is not there.

@@ -71,8 +71,13 @@ fn in_a_work_tree(real: &Path) -> bool {
     WORK_TREES.get().into_iter().flatten().any(|top| real.starts_with(top))
 }
 
-/// Where a program is found, in the directories that programs are looked for in.
-pub fn found(program: &str) -> Option<PathBuf> {
+/// Where the program is that runs when it is called by this name, in the directories that programs are looked for in.
+pub fn found(program: impl AsRef<OsStr>) -> Option<PathBuf> {
+    everywhere(program.as_ref()).find(|place| !is_of_a_work_tree(place))
+}
+
+/// The first program of this name there, which others may run.
+pub fn first(program: impl AsRef<OsStr>) -> Option<PathBuf> {
     everywhere(program.as_ref()).next()
 }
 
@@ -84,7 +89,7 @@ fn everywhere(program: &OsStr) -> impl Iterator<Item = PathBuf> {
 }
 
 /// Where children look for programs; none until it is said.
-pub fn path_of_children() -> Option<OsString> {
+fn path_of_children() -> Option<OsString> {
     let path = PATH.get()?;
     let foreign = |entry: &PathBuf| entry.canonicalize().is_ok_and(|real| in_a_work_tree(&real));
     let entries = std::env::split_paths(path).filter(|entry| !foreign(entry));
@@ -304,10 +309,10 @@ impl Invocation {
         if PATH.get().is_none() || self.program.as_encoded_bytes().contains(&b'/') {
             return Ok(None);
         }
-        if let Some(place) = everywhere(&self.program).find(|place| !is_of_a_work_tree(place)) {
+        if let Some(place) = found(&self.program) {
             return Ok(Some(place));
         }
-        let error = match everywhere(&self.program).next() {
+        let error = match first(&self.program) {
             Some(place) => Error::failed(format!(
                 "{} is not run: it lies in the repository, where anyone who can write to it could have put it",
                 place.display()

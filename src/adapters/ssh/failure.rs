@@ -90,7 +90,7 @@ pub fn error(expected: &Expected<'_>, said: &str, shown: Option<&str>) -> Error 
     } else if has(&["Could not resolve hostname", "Name or service not known", "name resolution"]) {
         (
             refused(format!("the name of {place} does not resolve{from}")),
-            format!("set `address` under [hosts.{host}], or an alias in ssh_config"),
+            format!("is the name right? If not, correct the `address` of {host}; or give it an alias in ssh_config"),
         )
     } else if has(&["Connection refused"]) {
         (refused(format!("{place} refuses connections{from}")), "is sshd running there, and on this port?".to_owned())

@@ -1,7 +1,9 @@
 //! The first contact with a machine that no pin exists for: which host key it shows, and what the user's own known_hosts
 //! says of that key. Nobody logs in here, nothing is sent, and nothing is believed: that is for the caller to decide.
 
-use crate::adapters::ssh::{Link, PATIENCE, Ssh, failure, files, options};
+use crate::adapters::fs::files;
+use crate::adapters::ssh::link::{Link, PATIENCE};
+use crate::adapters::ssh::{Ssh, failure, options};
 use crate::domain::address::Address;
 use crate::domain::name::HostName;
 use crate::domain::secret::recipient::Recipient;
@@ -53,7 +55,7 @@ impl Ssh {
     ///
     /// Fails with `Unreachable` when it cannot be reached, or has no key that secrets can be sealed to.
     pub fn meet(&self, name: &HostName, address: &Address) -> Result<Met> {
-        let mut link = Link::new(&self.shared, name.to_string(), address, None)?;
+        let mut link = Link::new(&self.sockets, name.to_string(), address, None)?;
         link.over = self.way(&link.place).map_err(|error| error.about(name))?;
         let key = link.shown_host_key()?;
         let print = key.ssh_fingerprint().unwrap_or_default();
@@ -65,7 +67,7 @@ impl Ssh {
 impl Link {
     /// The host key of the machine, written by ssh itself into an empty known_hosts of ours.
     fn shown_host_key(&self) -> Result<Recipient> {
-        let file = self.shared.path();
+        let file = self.sockets.path();
         files::create(&file, b"", 0o600)?;
         let own = [
             KINDS.to_owned(),
@@ -102,10 +104,11 @@ impl Link {
     fn greet(&self, own: &[String], alone: bool) -> Result<String> {
         let fixed = ALONE.iter().chain(&SOBER).map(|option| (*option).to_owned());
         // A command of the user's that knows hosts may speak for a key, and not decide which one is shown.
-        let newer = self.shared.known.pinned_newer().filter(|option| alone || !option.starts_with("KnownHostsCommand"));
+        let newer =
+            self.sockets.known.pinned_newer().filter(|option| alone || !option.starts_with("KnownHostsCommand"));
         let all: Vec<String> = own.iter().cloned().chain(fixed).chain(newer.map(str::to_owned)).collect();
         // A machine that lets everybody in runs this word.
-        let call = self.ssh(&all, &[], options::of_call(&self.shared.known), &["-T"]).arg("true");
+        let call = self.ssh(&all, &[], options::of_call(&self.sockets.known), &["-T"]).arg("true");
         let (ended, said) = self.listen(|file| call.leaving(file, PATIENCE))?;
         ended.map(|_| said).map_err(|error| self.late(&error))
     }

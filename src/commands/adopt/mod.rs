@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::adapters::flake;
 use crate::adapters::fs::files;
 use crate::adapters::git::Git;
 use crate::adapters::git::history::{self, Trace};
@@ -318,9 +319,7 @@ fn seen_by_nix(session: &Session, git: &Git, path: &Path, place: &Place) -> Resu
         Place::Option(_) => (path, true),
         Place::Key(key) => (key.file(), false),
     };
-    let root = &session.fleet.root;
-    let mut above = root.ancestors().take_while(|above| above.starts_with(&git.top));
-    let flake = above.any(|above| above.join("flake.nix").exists());
+    let flake = flake::folder(&session.fleet.root, &git.top).is_some();
     let Ok(name) = git.relative(held_in) else { return Ok(false) };
     let tracked = git.objects(&[format!(":{name}")])?.iter().any(Option::is_some);
     Ok(tracked && flake || nix && !flake)

@@ -98,20 +98,14 @@ pub fn seen(root: &Root, system: &str) -> Result<Seen> {
     })
 }
 
-/// The same of a system that comes, with the bundle that it is delivered with if it carries no manifest: what it names
-/// must be readable.
-pub fn coming(root: &Root, system: &str, bundle: Option<&str>) -> Result<Seen> {
+/// The same of a system that comes: what it names must be readable.
+pub fn coming(root: &Root, system: &str) -> Result<Seen> {
     let carries = carries(root, system)?;
-    let manifest = match (bundle, &carries) {
-        (Some(bundle), _) => Some(format!("{bundle}/manifest.json")),
-        (None, Some(_)) => Some(format!("{system}/{}", closure::MANIFEST)),
-        (None, None) => None,
-    };
+    let manifest = carries.as_ref().map(|_| format!("{system}/{}", closure::MANIFEST));
     let secrets = manifest.map_or(Ok(Vec::new()), |manifest| closure::secrets(root, &manifest))?;
-    let bundle = bundle.map(str::to_owned);
     let (facts, commands) = (closure::facts(root, system)?, closure::commands(root, system)?);
     let specialisations = closure::specialisations(root, system);
-    Ok(Seen { system: system.to_owned(), facts, carries, bundle, secrets, commands, specialisations })
+    Ok(Seen { system: system.to_owned(), facts, carries, bundle: None, secrets, commands, specialisations })
 }
 
 /// The host whose secrets a system carries itself.

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
+use crate::adapters::flake;
 use crate::commands::Session;
-use crate::commands::deploy::preflight::above_with_flake;
 use crate::commands::hosts::identify::is_here;
 use crate::commands::hosts::select::Who;
 use crate::error::{Error, Result};
@@ -26,10 +26,10 @@ pub fn place(session: &Session, who: &Who, flake: Option<&str>, said: &str) -> R
         std::fs::canonicalize(path)
             .map_err(|error| Error::usage(format!("there is no directory {}", path.display())).because(error))
     };
-    let git = session.fleet.git()?;
+    let (git, root) = (session.fleet.git()?, &session.fleet.root);
     let folder = match flake {
         Some(named) => real(Path::new(named.strip_prefix("git+file://").unwrap_or(named)))?,
-        None => above_with_flake(&session.fleet.root, &git.top),
+        None => flake::folder(root, &git.top).unwrap_or(root).to_owned(),
     };
     let inside = folder.strip_prefix(real(&who.root)?).map_err(|_| {
         Error::usage(format!("{} is not below {}", folder.display(), who.root.display()))

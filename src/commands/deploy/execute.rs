@@ -14,13 +14,12 @@ use crate::commands::deploy::run_store::Kept;
 use crate::commands::deploy::watch::Watch;
 use crate::commands::hosts::client::hand_over;
 use crate::commands::hosts::connection::{Reach, Target};
-use crate::commands::hosts::select::Ready;
+use crate::commands::hosts::select::{Ready, Who};
 use crate::commands::hosts::talk::OfHost;
 use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::checks::{checks, with_commands};
-use crate::domain::deploy::diff::{Action, Outcome};
-use crate::domain::deploy::home::{Change, Home};
-use crate::domain::deploy::plan::{Item, State};
+use crate::domain::deploy::diff::Outcome;
+use crate::domain::deploy::plan::{Campaign, Item, State};
 use crate::domain::deploy::protocol::{Profile, Switch, Work};
 use crate::domain::foreign::{LONGEST, cut};
 use crate::domain::name::{HostName, Tag};
@@ -34,8 +33,8 @@ const COPIED: usize = 20_000;
 pub fn carry_out(
     policy: &Policy,
     kept: &Kept,
+    who: &Who,
     how: &How,
-    places: usize,
     ready: &[&Ready],
     talk: &Arc<dyn Talk>,
 ) -> Vec<Report> {
@@ -51,7 +50,7 @@ pub fn carry_out(
     let one = |ready: &&Ready| {
         let campaign = kept.campaign();
         let Some(item) = campaign.hosts.get(&ready.host) else {
-            return Report::early(&ready.host, None, Outcome::Failed, Some(Error::failed("it is not in the plan")));
+            return Report::failed(&ready.host, Error::failed("it is not in the plan"));
         };
         let stop = |why: &str| {
             let error = Error::failed(format!("not begun: {why}"))
@@ -66,9 +65,9 @@ pub fn carry_out(
         }
         let talk = OfHost::among(talk, &ready.host, campaign.hosts.len());
         let watched = is_watched(&ready.host) && item.plan.changes_the_system();
-        let watch = watched.then(|| Watch::begin(policy, how, ready, &item.plan));
+        let watch = watched.then(|| Watch::begin(policy, &who.caller, how, ready, &item.plan));
         let began = Instant::now();
-        let mut report = host(policy, kept, how, &campaign.run, ready, item, &talk).unwrap_or_else(|error| {
+        let mut report = host(policy, kept, (who, how), ready, item, &talk).unwrap_or_else(|error| {
             Report::early(&ready.host, Some(item.plan.clone()), outcome_of(&error), Some(error))
         });
         if report.outcome == Outcome::Lost {
@@ -91,7 +90,7 @@ pub fn carry_out(
     };
     let mut reports = parallel::map_on(1, &first, one);
     let of = |ready: &&Ready| groups.of_host(policy, &ready.host);
-    reports.extend(parallel::map_limited(places, &groups.limits, &others, of, one));
+    reports.extend(parallel::map_limited(who.places(policy, true), &groups.limits, &others, of, one));
     reports
 }
 
@@ -129,46 +128,32 @@ fn outcome_of(error: &Error) -> Outcome {
 fn host(
     policy: &Policy,
     kept: &Kept,
-    how: &How,
-    run: &str,
+    (who, how): (&Who, &How),
     ready: &Ready,
     item: &Item,
     talk: &dyn Talk,
 ) -> Result<Report> {
     let Ready { host, target, rights } = ready;
-    let plan = &item.plan;
+    let (plan, patience) = (&item.plan, &how.patience);
+    let Campaign { run, commit, .. } = kept.campaign();
     copy(policy, how, target, item, talk)?;
-    let switches = matches!(plan.action, Action::Test | Action::Switch) && plan.live();
+    let acknowledge = target.is_remote().then_some(patience.acknowledge);
     let switch = Switch {
-        action: plan.action,
-        system: plan.system.clone(),
-        profile: Profile::New,
-        expected: plan.former.clone(),
-        live: plan.live(),
         bundle: item.bundle.clone(),
         checks: with_commands(&checks(policy, host), &plan.commands),
-        settle: how.settle,
         engine: policy.deploy.engine,
-        commit: kept.campaign().commit,
-        acknowledge: (target.is_remote() && switches && !plan.only_homes).then_some(how.acknowledge),
-        specialisation: plan.activates_special(),
+        commit,
         link: how.link.clone(),
-        keep_values: false,
-        homes: plan.homes_to_come().map(of_change).collect(),
-        only_homes: plan.only_homes,
+        ..plan.switch(Profile::New, patience.settle, acknowledge)
     };
-    let mut order = target.order(&how.caller, Work::Switch(Box::new(switch)))?;
-    run.clone_into(&mut order.run);
+    let mut order = target.order(&who.caller, Work::Switch(Box::new(switch)))?;
+    order.run.clone_from(&run);
     kept.set(host, State::Begun)?;
-    if let (Reach::There(there), Some(address)) = (&target.reach, &how.ack_address) {
+    if let (Reach::There(there), Some(address)) = (&target.reach, &patience.ack_address) {
         there.moves_to(address);
     }
-    let verdict = hand_over(target, &order, rights, &how.caller, talk)?;
-    Ok(Report::of(target, plan.clone(), run, verdict))
-}
-
-fn of_change(change: &Change) -> Home {
-    Home { user: change.user.clone(), package: change.package.clone(), generation: None }
+    let verdict = hand_over(target, &order, rights, &who.caller, talk)?;
+    Ok(Report::of(target, plan.clone(), &run, verdict))
 }
 
 /// Brings the system to another machine's store. Only ciphertext travels. What runs there already is there.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
 
-use crate::adapters::flake::Flake;
+use crate::adapters::flake::{self, Flake};
 use crate::adapters::git::Git;
 use crate::adapters::repository::Fleet;
 use crate::commands::scan;
@@ -45,7 +45,7 @@ pub fn fleet(
 /// The flake to build: the fleet's own, or a directory that was named.
 fn flake(fleet: &Fleet, git: &Git, named: Option<&str>) -> Result<Flake> {
     let directory = match named {
-        None => above_with_flake(&fleet.root, &git.top),
+        None => flake::folder(&fleet.root, &git.top).unwrap_or(&fleet.root).to_owned(),
         Some(text) if text.starts_with("path:") => {
             return Err(Error::usage("a `path:` flake copies everything into the store, also what git ignores")
                 .help("name the directory itself, without `path:`"));
@@ -77,12 +77,6 @@ fn in_submodule(fleet: &Fleet, git: &Git) -> Result<()> {
     .help(format!(
         "move recipients.toml and secrets/ into {above}, beside its flake.nix; or make the submodule a flake of its own, with a flake.nix that has the nixosConfigurations, and deploy that"
     )))
-}
-
-/// The nearest directory with a flake.nix, from the fleet up to the top of the repository.
-pub fn above_with_flake(fleet: &Path, top: &Path) -> PathBuf {
-    let inside = fleet.ancestors().take_while(|above| above.starts_with(top));
-    inside.into_iter().find(|above| above.join("flake.nix").is_file()).unwrap_or(fleet).to_owned()
 }
 
 /// A repository is evaluated by whom it belongs to: as root, a user's repository would run with root's rights.

@@ -8,6 +8,7 @@ use crate::commands::hosts::ready::together;
 use crate::commands::hosts::select::{Chosen, Ready, Who, named};
 use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::diff::Outcome;
+use crate::domain::deploy::host_facts::Survey;
 use crate::domain::deploy::plan::{Plan, VERSION};
 use crate::domain::deploy::protocol::{Failure, Verdict};
 use crate::domain::name::HostName;
@@ -66,6 +67,17 @@ impl Report {
         }
     }
 
+    /// Of something that failed before a plan was made.
+    pub fn failed(host: &HostName, error: Error) -> Self {
+        Self::early(host, None, Outcome::Failed, Some(error))
+    }
+
+    /// Of a host that stays as it was found.
+    pub fn as_it_is(host: &HostName, survey: &Survey, plan: Plan, outcome: Outcome) -> Self {
+        let (running, generation) = (survey.former.clone(), survey.generation);
+        Self { running, generation, ..Self::early(host, Some(plan), outcome, None) }
+    }
+
     /// Of what the host reported.
     pub fn of(target: &Target, plan: Plan, run: &str, verdict: Verdict) -> Self {
         let survey = &target.survey;
@@ -107,7 +119,7 @@ pub fn muster(
                 talk.event(Event::Warning(format!("{host} is skipped: {}", why.strip_prefix(&named).unwrap_or(&why))));
                 reports.push(Report::early(&host, None, Outcome::Skipped, None));
             }
-            Err(error) => reports.push(Report::early(&host, None, Outcome::Failed, Some(error))),
+            Err(error) => reports.push(Report::failed(&host, error)),
         }
     }
     if problems.is_empty() { Ok((ready, reports)) } else { Err(together(problems)) }

@@ -5,8 +5,9 @@
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::closure;
 use crate::commands::Session;
+use crate::commands::agent::caller::Caller;
 use crate::commands::deploy::report::Report;
-use crate::commands::deploy::request::How;
+use crate::commands::deploy::request::Patience;
 use crate::commands::deploy::{difference, generations};
 use crate::commands::hosts::client::{hand_over, recover};
 use crate::commands::hosts::connection::{Reach, Target};
@@ -21,17 +22,16 @@ use crate::domain::deploy::home::{self, Change, Home, State};
 use crate::domain::deploy::host_facts::{Question, Seen};
 use crate::domain::deploy::packages::Difference;
 use crate::domain::deploy::plan::{Kept, Plan};
-use crate::domain::deploy::protocol::{Profile, Switch, Verdict, Work};
+use crate::domain::deploy::protocol::{Look, Profile, Switch, Verdict, Work};
 use crate::domain::deploy::shown::shown;
 use crate::domain::name::{HostName, UnixName};
-use crate::domain::policy::{Engine, Policy};
+use crate::domain::policy::Policy;
 use crate::error::{Error, Result};
 
 /// Where to go back to.
 pub struct Request {
     pub who: Who,
-    /// How it is carried out.
-    pub how: How,
+    pub patience: Patience,
     /// The host, where it was named.
     pub host: Option<HostName>,
     /// The generation; none: the one before the current one.
@@ -81,25 +81,12 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
         Plan::of(policy, target.host.as_ref(), Action::Switch, &survey, &coming, packages).of_base(&system, kept);
     talk.event(Event::Note(format!("back to generation {number}")));
     talk.event(Event::Plan(shown(&[&plan])));
-    let checked = policy.zip(target.host.as_ref()).filter(|_| request.checks);
-    let declared = checked.map_or_else(Vec::new, |(policy, host)| checks(policy, host));
+    let acknowledge = target.is_remote().then_some(request.patience.acknowledge);
     let switch = Switch {
-        action: Action::Switch,
-        profile: Profile::Generation(number),
-        expected: plan.former.clone(),
-        live: plan.live(),
         bundle: coming.bundle.clone(),
-        checks: declared,
-        settle: request.how.settle,
-        engine: Engine::Native,
-        commit: None,
-        acknowledge: (target.is_remote() && plan.live()).then_some(request.how.acknowledge),
-        specialisation: plan.activates_special(),
-        link: None,
+        checks: declared(policy, &target, request),
         keep_values: request.keep_values,
-        homes: Vec::new(),
-        only_homes: false,
-        system,
+        ..plan.switch(Profile::Generation(number), request.patience.settle, acknowledge)
     };
     let order = target.order(caller, Work::Switch(Box::new(switch)))?;
     let verdict = hand_over(&target, &order, &rights, caller, talk)?;
@@ -108,13 +95,20 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
 
 /// Takes a deploy back that was done a while ago: the generation that ran before it, with its own secrets. Nothing is checked:
 /// what fails by now is why.
-pub fn undo(policy: &Policy, ready: &Ready, how: &How, report: &Report, talk: &dyn Talk) -> Result<Verdict> {
+pub fn undo(
+    policy: &Policy,
+    ready: &Ready,
+    caller: &Caller,
+    patience: &Patience,
+    report: &Report,
+    talk: &dyn Talk,
+) -> Result<Verdict> {
     let Ready { host, target, rights } = ready;
     let former = report.plan.as_ref().and_then(|plan| plan.former.clone());
     let (Some(number), Some(system)) = (report.before, former) else {
         return Err(Error::failed("what ran before is in no generation"));
     };
-    let survey = target.survey(&how.caller, Question { coming: Some(system.clone()), closure: false })?;
+    let survey = target.survey(caller, Question { coming: Some(system.clone()), closure: false })?;
     let coming = survey.coming.clone().ok_or_else(|| gone(number))?;
     let same = Ok(Difference::default());
     let plan = Plan::of(Some(policy), Some(host), Action::Switch, &survey, &coming, same);
@@ -125,26 +119,13 @@ pub fn undo(policy: &Policy, ready: &Ready, how: &How, report: &Report, talk: &d
             home.user
         )));
     }
+    let acknowledge = target.is_remote().then_some(patience.acknowledge);
     let switch = Switch {
-        action: Action::Switch,
-        profile: Profile::Generation(number),
-        expected: survey.former.clone(),
-        live: plan.live(),
         bundle: coming.bundle.clone(),
-        checks: Vec::new(),
-        settle: how.settle,
-        engine: Engine::Native,
-        commit: None,
-        acknowledge: (target.is_remote() && plan.live()).then_some(how.acknowledge),
-        specialisation: None,
-        link: None,
-        keep_values: false,
-        homes: Vec::new(),
-        only_homes: false,
-        system,
+        ..plan.switch(Profile::Generation(number), patience.settle, acknowledge)
     };
-    let order = target.order(&how.caller, Work::Switch(Box::new(switch)))?;
-    hand_over(target, &order, rights, &how.caller, talk)
+    let order = target.order(caller, Work::Switch(Box::new(switch)))?;
+    hand_over(target, &order, rights, caller, talk)
 }
 
 /// Makes a previous generation of a home the active one; the system stays.
@@ -182,28 +163,20 @@ fn home(
     let plan = Plan { only_homes: true, homes: vec![change], ..plan };
     talk.event(Event::Note(format!("back to generation {number} of the home of {}", state.user)));
     talk.event(Event::Plan(shown(&[&plan])));
-    let checked = policy.zip(target.host.as_ref()).filter(|_| request.checks);
     let switch = Switch {
-        action: Action::Switch,
-        system: plan.system.clone(),
-        profile: Profile::New,
-        expected: plan.former.clone(),
-        live: true,
-        bundle: None,
-        checks: checked.map_or_else(Vec::new, |(policy, host)| checks(policy, host)),
-        settle: request.how.settle,
-        engine: Engine::Native,
-        commit: None,
-        acknowledge: None,
-        specialisation: None,
-        link: None,
-        keep_values: false,
+        checks: declared(policy, target, request),
         homes: vec![Home { user: state.user.clone(), package, generation: Some(number) }],
-        only_homes: true,
+        ..plan.switch(Profile::New, request.patience.settle, None)
     };
     let order = target.order(caller, Work::Switch(Box::new(switch)))?;
     let verdict = hand_over(target, &order, rights, caller, talk)?;
     Ok(Report::of(target, plan, &order.run, verdict))
+}
+
+/// The checks that are declared for the host, where they are made.
+fn declared(policy: Option<&Policy>, target: &Target, request: &Request) -> Vec<Look> {
+    let checked = policy.zip(target.host.as_ref()).filter(|_| request.checks);
+    checked.map_or_else(Vec::new, |(policy, host)| checks(policy, host))
 }
 
 /// The generation of a home to go back to, and its package.

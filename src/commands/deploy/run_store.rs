@@ -143,6 +143,17 @@ impl Begun {
         Ok(())
     }
 
+    /// Itself again; with an error it goes.
+    pub fn unless_failed(self, outcome: Result<()>) -> Result<Self> {
+        match outcome {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                self.drop_it();
+                Err(error)
+            }
+        }
+    }
+
     pub fn drop_it(self) {
         drop(self.rooted);
         // As in `begin`.

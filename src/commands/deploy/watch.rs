@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::adapters::signals;
+use crate::commands::agent::caller::Caller;
 use crate::commands::deploy::report::Report;
 use crate::commands::deploy::request::How;
 use crate::commands::deploy::rollback::undo;
@@ -25,6 +26,7 @@ const ATTENTIVE: Duration = Duration::from_millis(100);
 /// A host, and what was wrong with it before the deploy.
 pub struct Watch<'a> {
     policy: &'a Policy,
+    caller: &'a Caller,
     how: &'a How,
     ready: &'a Ready,
     checks: Vec<Look>,
@@ -33,9 +35,9 @@ pub struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     /// Looks at a host before it is deployed.
-    pub fn begin(policy: &'a Policy, how: &'a How, ready: &'a Ready, plan: &Plan) -> Self {
+    pub fn begin(policy: &'a Policy, caller: &'a Caller, how: &'a How, ready: &'a Ready, plan: &Plan) -> Self {
         let checks = with_commands(&checks(policy, &ready.host), &plan.commands);
-        let mut watch = Self { policy, how, ready, checks, before: BTreeSet::new() };
+        let mut watch = Self { policy, caller, how, ready, checks, before: BTreeSet::new() };
         // What cannot be asked yet was not wrong.
         watch.before = watch.wrong().unwrap_or_default().into_iter().map(|(what, _)| what).collect();
         watch
@@ -46,13 +48,12 @@ impl<'a> Watch<'a> {
         let Ready { target, rights, .. } = self.ready;
         let mut wrong = Vec::new();
         if !self.checks.is_empty()
-            && let HostEvent::Verified(verified) =
-                target.ask(rights, &self.how.caller, Work::Verify(self.checks.clone()))?
+            && let HostEvent::Verified(verified) = target.ask(rights, self.caller, Work::Verify(self.checks.clone()))?
         {
             let failed = verified.checks.into_iter().filter_map(|(name, why)| Some((format!("check {name}"), why?)));
             wrong.extend(failed);
         }
-        let failed = target.survey(&self.how.caller, Question::default())?.failed.unwrap_or_default();
+        let failed = target.survey(self.caller, Question::default())?.failed.unwrap_or_default();
         wrong.extend(failed.into_iter().map(|unit| (format!("unit {unit}"), "it failed".to_owned())));
         Ok(wrong)
     }
@@ -60,7 +61,7 @@ impl<'a> Watch<'a> {
     /// Watches it, as long as was asked for. What it comes to is in the report.
     pub fn to_the_end(&self, report: Report, talk: &dyn Talk) -> Report {
         talk.event(Event::Step(format!("watching it for {}", shown(self.how.soak))));
-        let mut soak = Soak::new(self.how.soak, Duration::from_secs(self.how.settle));
+        let mut soak = Soak::new(self.how.soak, Duration::from_secs(self.how.patience.settle));
         let began = Instant::now();
         loop {
             let found = self.wrong().map(|wrong| {
@@ -103,10 +104,13 @@ impl<'a> Watch<'a> {
         let worse = worse.join("\n");
         talk.event(Event::Step("its checks got worse: going back".to_owned()));
         let failed = |text: &str, kind| Error::new(kind, text).because(worse.clone());
-        let undone = undo(self.policy, self.ready, self.how, &report, talk).and_then(|verdict| match verdict.failure {
-            Some(failure) => Err(Failure::into_error(failure)),
-            None => Ok(verdict),
-        });
+        let undone =
+            undo(self.policy, self.ready, self.caller, &self.how.patience, &report, talk).and_then(|verdict| {
+                match verdict.failure {
+                    Some(failure) => Err(Failure::into_error(failure)),
+                    None => Ok(verdict),
+                }
+            });
         match undone {
             Ok(verdict) => Report {
                 running: verdict.running,

@@ -12,6 +12,7 @@ use crate::adapters::git::{Git, Status, history};
 use crate::adapters::repository::{Fleet, inventory};
 use crate::commands::past::{Merge, Past};
 use crate::commands::scan::index;
+use crate::domain::address::quoted;
 use crate::domain::drift::access::{Access, Reader, listed};
 use crate::domain::drift::audit::{Finding, Rule, audit};
 use crate::domain::level::Level;
@@ -76,6 +77,7 @@ pub fn run(root: &Path, today: Date, request: &Request) -> Result<Report> {
     let past = Past::of(root);
     let mut findings = audit(policy, &past.keys(policy, inventory.envelopes()), &inventory, today);
     findings.iter_mut().for_each(|finding| looked.by_merge(&past, finding));
+    looked.only_deleted(&mut findings)?;
     findings.extend(index::findings(&fleet, &inventory)?);
     findings.extend(looked.taken(&sides.map_err(ended)??)?);
     let mut not_looked_at = Vec::new();
@@ -105,6 +107,16 @@ struct Looked<'a> {
 }
 
 impl Looked<'_> {
+    /// Says of what is missing from the work tree alone how it comes back.
+    fn only_deleted(&self, findings: &mut [Finding]) -> Result<()> {
+        for finding in findings.iter_mut().filter(|finding| finding.rule == Rule::Missing) {
+            if self.git.is_committed(&self.root.join(&finding.about))? {
+                finding.help = format!("git has it: `git checkout -- {}`; or {}", finding.about, finding.help);
+            }
+        }
+        Ok(())
+    }
+
     /// What git does not track, Nix does not see.
     fn untracked(&self, status: &Status) -> Result<Vec<Finding>> {
         let top = self.git.relative(self.root)?;
@@ -115,7 +127,7 @@ impl Looked<'_> {
                 Rule::Untracked,
                 inside(path),
                 "git does not track it, so that Nix does not see it",
-                format!("run `git add {}`", inside(path)),
+                format!("run `git add {}`", quoted(&inside(path))),
             ));
         }
         for path in
@@ -148,7 +160,9 @@ impl Looked<'_> {
         for record in listing.split(|b| *b == 0).map(String::from_utf8_lossy) {
             let Some((head, path)) = record.split_once('\t') else { continue };
             let words: Vec<&str> = head.split(' ').collect();
-            if let [_, object, stage @ ("2" | "3")] = words[..] {
+            if let [_, object, stage @ ("2" | "3")] = words[..]
+                && path.ends_with(".age")
+            {
                 stages.push((path.to_owned(), if stage == "2" { "ours" } else { "theirs" }, object.to_owned()));
             }
         }

@@ -113,7 +113,7 @@ pub fn refuse_known(policy: &Policy, name: &HostName, keys: &[Recipient]) -> Res
     let Some(known) = policy.hosts.get(name) else { return Ok(()) };
     let same = if known.keys == keys { ", with this very key" } else { "" };
     Err(Error::usage(format!("the host {name} is there already{same}"))
-        .help(format!("to give it another key: `sealift host rekey {name}`")))
+        .help(format!("another key: `sealift host rekey {name} --key-file FILE`; tags and the address: edit [hosts.{name}] in recipients.toml")))
 }
 
 /// The secret that a machine's own host key is.
@@ -152,10 +152,13 @@ pub fn rekey(session: &mut Session, name: &HostName, keys: &[Recipient]) -> Resu
 }
 
 /// Removes a host: seals everything it could read again for the others, and remembers what it knew.
-pub fn remove(session: &mut Session, name: &HostName) -> Result<Report> {
+pub fn remove(session: &mut Session, name: &HostName, yes: bool) -> Result<Report> {
     let (git, journal) = session.lock()?;
     let policy = &session.fleet.policy;
     let Some(host) = policy.hosts.get(name) else { return Err(policy.no_host(name)) };
+    if !yes && !session.talk.confirm(&format!("Remove the host {name}?"))? {
+        return Err(Error::failed(format!("{name} was not removed")).help("`--yes` removes without asking"));
+    }
     let keys = host.keys.clone();
     let others: BTreeSet<&Tag> =
         policy.hosts.iter().filter(|(other, _)| *other != name).flat_map(|(_, host)| &host.tags).collect();

@@ -407,7 +407,7 @@ pub(super) fn allowed(policy: &Policy, admin: &AdminName, add: bool) -> Result<(
         return Ok(());
     }
     Err(Error::usage(format!("{admin} has a key already; nothing changed"))
-        .help("`--add` gives one more; to replace one, remove its line afterwards and run `sealift rekey`"))
+        .help("`--add` gives one more; to replace the old one, then remove its line from recipients.toml and run `sealift rekey --remove {admin}`"))
 }
 
 /// The policy with a key in it.

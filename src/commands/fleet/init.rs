@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::adapters::flake;
 use crate::adapters::fs::files::{self, Durable};
 use crate::adapters::git::Git;
 use crate::adapters::repository::Fleet;
@@ -111,10 +112,8 @@ struct Configured {
 /// The hosts that the repository configures: those that flake.nix says, else the folders of `hosts/`. Nothing is evaluated: a
 /// flake may be a stranger's, and evaluating it builds what it names.
 fn configured(root: &Path, top: &Path) -> Configured {
-    let flake =
-        root.ancestors().take_while(|above| above.starts_with(top)).find(|above| above.join("flake.nix").exists());
     let (mut names, mut found) = (BTreeSet::new(), Configured::default());
-    match flake.map(|folder| (folder, read(&folder.join("flake.nix")))) {
+    match flake::folder(root, top).map(|folder| (folder, read(&folder.join("flake.nix")))) {
         Some((folder, Ok(named))) => {
             let computed = |line| format!("flake.nix:{line}: names of nixosConfigurations are computed here");
             found.not_read.extend(named.computed.iter().map(computed));

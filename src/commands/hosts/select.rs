@@ -60,7 +60,7 @@ pub fn select(policy: &Policy, words: &[Selector]) -> Result<BTreeSet<HostName>>
         word => {
             let words = policy.selector_words();
             let near = name::nearest(&word.to_string(), words.iter().map(String::as_str));
-            let error = Error::usage(format!("no host has the tag of {word}"));
+            let error = Error::usage(format!("{word} names no host: none has this tag"));
             match near {
                 Some(near) => error.help(format!("did you mean {near}?")),
                 None => error.help("tags are given to hosts in recipients.toml"),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::adapters::fs::files;
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::host_key;
 use crate::domain::secret::plaintext::Plaintext;
@@ -24,7 +25,7 @@ pub struct Provisioned {
 /// Puts a private key in place that was given without its fleet.
 pub fn run(root: &Path, private: &Plaintext) -> Result<Provisioned> {
     let root = Root::open(root)?;
-    if let Some(top) = root.path().ancestors().find(|above| above.join(".git").symlink_metadata().is_ok()) {
+    if let Some(top) = files::enclosing(root.path(), ".git") {
         return Err(in_repository(&root, top));
     }
     let public = host_key::public_half(private).map_err(|error| error.about("standard input"))?;

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
-use zeroize::Zeroizing;
 
 use crate::adapters::age::identity::{Identities, Plugins};
 use crate::adapters::age::{self, generate, keyring};
@@ -16,14 +15,13 @@ use crate::adapters::prompt::Ask;
 use crate::adapters::repository::Fleet;
 use crate::commands::scan::Known;
 use crate::commands::scan::scanner::Blind;
-use crate::commands::scan::values::gather;
+use crate::commands::scan::values::{gather, indexed};
 use crate::commands::writer::Writer;
 use crate::commands::{Session, adopt_policy};
 use crate::domain::drift::audit::{Finding, Rule};
 use crate::domain::name::{FileName, SecretName};
 use crate::domain::policy::edit::{Declaration, Edit};
 use crate::domain::policy::generate::Generate;
-use crate::domain::scan::Wanted;
 use crate::domain::scan::index::{FILE, Index, KEY, Sealed};
 use crate::domain::secret::inventory::Inventory;
 use crate::domain::secret::plaintext::Plaintext;
@@ -72,10 +70,7 @@ pub fn write(session: &mut Session) -> Result<Written> {
     // Whoever leaks the key itself is found by the rule for age identities.
     let files: Vec<FileName> = inventory.files.keys().filter(|file| file.as_str() != KEY).cloned().collect();
     let (gathered, known) = gather(&session.fleet, &files, &identities);
-    let (mut mac, mut tags) = (Zeroizing::new([0; 64]), [0; 8]);
-    files::random(&mut *mac)?;
-    files::random(&mut tags)?;
-    let index = Index::new(gathered, mac, u64::from_le_bytes(tags));
+    let index = indexed(gathered)?;
     let seal = Seal::first(sealed_as()?, session.today, [recipient.fingerprint()].into());
     let content = index.content();
     // What would not be read again must not be written.
@@ -181,7 +176,7 @@ pub fn known_by_index(fleet: &Fleet, key: &KeyAt, plugins: &Plugins, ask: &Arc<d
         too_short: too_short.collect(),
         unopened: behind.map(|name| Blind { path: format!("secrets/{name}.age"), why: why.clone() }).collect(),
         names,
-        values: Some(Wanted::Index(index)),
+        values: Some(index),
         strange: false,
     }))
 }

@@ -28,8 +28,8 @@ use crate::domain::policy::allow::Allow;
 use crate::domain::policy::{FILE, Policy};
 use crate::domain::scan::finding::shown;
 use crate::domain::scan::source_rule::PLACE;
-use crate::domain::scan::values::{Gathered, Values};
-use crate::domain::scan::{Engine, Finding, Place, Wanted};
+use crate::domain::scan::variants::Gathered;
+use crate::domain::scan::{Engine, Finding, Place};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Kind, Result};
 
@@ -180,7 +180,8 @@ pub fn standing<'a>(root: &Path, values: impl IntoIterator<Item = (&'a str, &'a 
         gathered.add(number, value);
         names.push(name.to_owned());
     }
-    let known = Known { values: Some(Wanted::Values(Values::new(gathered))), names, ..Known::default() };
+    let Ok(index) = values::indexed(gathered) else { return Vec::new() };
+    let known = Known { values: Some(index), names, ..Known::default() };
     let Ok(report) = run(root, None, known, &Where::Tree, None) else { return Vec::new() };
     let place = |finding: &Finding| {
         let secret = finding.secret.as_ref()?;
@@ -227,7 +228,7 @@ fn prepared(known: Known) -> (Engine, Vec<String>, Report, Vec<Blind>) {
     let Known { values, names, too_short, unopened, .. } = known;
     let report = Report {
         values: values.is_some().then_some(names.len()),
-        by_index: matches!(values, Some(Wanted::Index(_))),
+        by_index: values.as_ref().is_some_and(|index| index.is_read),
         too_short,
         ..Report::default()
     };

@@ -1,21 +1,24 @@
-//! The fleet's own values, opened to be looked for. They live in the tables of the search, in memory that is wiped, until
-//! the run ends.
+//! The fleet's own values, opened to be looked for. What is looked for is their index, made for this run; they themselves
+//! are wiped once it is there.
+
+use zeroize::Zeroizing;
 
 use crate::adapters::age;
 use crate::adapters::age::identity::Identities;
+use crate::adapters::fs::files;
 use crate::adapters::process::parallel;
 use crate::adapters::repository::Fleet;
 use crate::commands::scan::scanner::Blind;
 use crate::domain::name::FileName;
-use crate::domain::scan::Wanted;
-use crate::domain::scan::values::{Gathered, Values};
+use crate::domain::scan::index::Index;
+use crate::domain::scan::variants::Gathered;
 use crate::error::{Kind, Result};
 
 /// What of the fleet's values is known.
 #[derive(Default)]
 pub struct Known {
     /// What is looked for; none where neither an identity nor the key of the index is at hand.
-    pub values: Option<Wanted>,
+    pub values: Option<Index>,
     /// The names of the secrets, by their numbers.
     pub names: Vec<String>,
     /// Those that are too short.
@@ -32,7 +35,15 @@ pub struct Known {
 pub fn known(fleet: &Fleet, identities: &Identities) -> Result<Known> {
     let files: Vec<FileName> = fleet.inventory()?.files.into_keys().collect();
     let (gathered, known) = gather(fleet, &files, identities);
-    Ok(Known { values: Some(Wanted::Values(Values::new(gathered))), ..known })
+    Ok(Known { values: Some(indexed(gathered)?), ..known })
+}
+
+/// The index of these texts, under a key that nothing else has.
+pub fn indexed(gathered: Gathered) -> Result<Index> {
+    let (mut mac, mut tags) = (Zeroizing::new([0; 64]), [0; 8]);
+    files::random(&mut *mac)?;
+    files::random(&mut tags)?;
+    Ok(Index::new(gathered, mac, u64::from_le_bytes(tags)))
 }
 
 /// Opens these files. The texts to look for, and what is known besides.

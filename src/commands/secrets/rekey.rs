@@ -239,7 +239,8 @@ fn refuse_idle(policy: &Policy, plan: &Plan<'_>, remove: &BTreeSet<String>) -> R
         return Ok(());
     }
     let help = if lose.is_empty() {
-        "nobody would lose access; who reads what is said in recipients.toml".to_owned()
+        "`--remove` names who loses access by what recipients.toml says: change that first, or leave `--remove` out"
+            .to_owned()
     } else {
         format!("those who would: {}", lose.into_iter().collect::<Vec<_>>().join(", "))
     };

@@ -29,10 +29,11 @@ pub fn mv(session: &mut Session, old: &SecretName, new: &SecretName) -> Result<M
     let (git, journal) = session.lock()?;
     let policy = &session.fleet.policy;
     let Some(secret) = policy.secrets.get(old.as_str()) else { return Err(unknown(session, &old.file())) };
+    if old == new {
+        return Err(Error::usage(format!("{new} is its name already")).help("choose another name"));
+    }
     if policy.secrets.contains_key(new.as_str()) {
-        return Err(
-            Error::usage(format!("there is a secret {new} already")).help("remove it first, or choose another name")
-        );
+        return Err(Error::usage(format!("there is a secret {new} already")).help("choose another name"));
     }
     let pairs: Vec<(FileName, FileName)> = if secret.per_host {
         secret.hosts.iter().map(|host| (old.file_of(host), new.file_of(host))).collect()
@@ -121,10 +122,11 @@ pub fn rm(session: &mut Session, name: &FileName, yes: bool) -> Result<Removed> 
     if removed.is_empty() && was_declared.is_none() {
         return Err(unknown(session, name));
     }
-    let question = format!(
-        "Remove {name}? Its {} sealed files stay in the git history, and their values stay known to those who had them.",
-        removed.len()
-    );
+    let stays = match removed.len() {
+        1 => "Its sealed file stays in the git history, and its value stays".to_owned(),
+        many => format!("Its {many} sealed files stay in the git history, and their values stay"),
+    };
+    let question = format!("Remove {name}? {stays} known to those who had access.");
     if !yes && !session.talk.confirm(&question)? {
         return Err(Error::failed(format!("{name} was not removed")).help("`--yes` removes without asking"));
     }

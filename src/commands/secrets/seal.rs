@@ -10,7 +10,7 @@ use crate::adapters::age::generate::generate;
 use crate::adapters::fs::files;
 use crate::commands::secrets::show::unknown;
 use crate::commands::writer::{Sealed, Writer, warn_of_past_date};
-use crate::commands::{Changes, Session, scan};
+use crate::commands::{Changes, Session, adopt_policy, scan};
 use crate::domain::name::{FileName, HostName, SecretName, UnitName};
 use crate::domain::policy::edit::{Declaration, Edit, selector_texts};
 use crate::domain::policy::generate::{Generate, KINDS};
@@ -125,6 +125,11 @@ fn declare(
         return Ok((name, host, false));
     }
     let name: SecretName = request.file.as_str().parse().map_err(|fault| Error::usage(format!("{fault}")))?;
+    if let Some(bare) = request.file.without_place() {
+        return Err(
+            Error::usage(format!("{name}: a name is without `secrets/` and `.age`")).help(format!("name it {bare}"))
+        );
+    }
     if request.declaration.hosts.is_empty() {
         let error = unknown(session, &request.file);
         return Err(error.help(format!("to declare it, say who reads it: `sealift seal {name} --hosts HOST,@TAG`")));
@@ -135,19 +140,16 @@ fn declare(
     }
     let mut edit = Edit::new(&session.fleet.text)?;
     edit.declare(&name, &declaration)?;
-    let text = edit.text();
-    let policy = parse::parse(&text)?;
-    if policy.secrets[name.as_str()].hosts.is_empty() {
+    session.fleet.text = adopt_policy(session, edit.text(), changes)?;
+    let secret = &session.fleet.policy.secrets[name.as_str()];
+    if secret.hosts.is_empty() {
         return Err(Error::usage(format!("{name} would be for no host: the fleet has none yet"))
             .help("add one: `sealift host add NAME --key-file FILE`"));
     }
-    if let Some(end) = policy.secrets[name.as_str()].expires.filter(|end| *end <= session.today) {
+    if let Some(end) = secret.expires.filter(|end| *end <= session.today) {
         return Err(Error::usage(format!("--expires {end} is past, and the value is new"))
             .help("give the day on which this value ends, or leave it out"));
     }
-    changes.write(FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
-    session.fleet.policy = policy;
-    session.fleet.text = text;
     Ok((name, None, true))
 }
 

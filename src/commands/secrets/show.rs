@@ -26,8 +26,15 @@ pub fn unknown(session: &Session, file: &FileName) -> Error {
         return error.help(format!("each host has a value of its own: {}", hosts.join(", ")));
     }
     if wanted.contains_key(file) {
+        let path = file.path();
+        if session.fleet.git().and_then(|git| git.is_committed(&session.fleet.root.join(&path))).unwrap_or_default() {
+            return Error::usage(format!("{path} is gone, and git has it")).help(format!("`git checkout -- {path}`"));
+        }
         return Error::usage(format!("{file} is declared, but has no value yet"))
             .help(format!("give it one: `{}`", wanted[file].first_value()));
+    }
+    if let Some(bare) = file.without_place().filter(|bare| wanted.contains_key(*bare)) {
+        return error.help(format!("a name is without `secrets/` and `.age`: {bare}"));
     }
     match nearest(file.as_str(), wanted.keys().map(FileName::as_str)) {
         Some(near) => error.help(format!("did you mean {near}?")),

@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use crate::domain::deploy::diff::{
     Action, Change, Commands, Outcome, Reboot, SecretChange, UnitChanges, secret_changes, secret_units,
 };
-use crate::domain::deploy::home::{self, unit_of};
+use crate::domain::deploy::home::{self, Home, unit_of};
 use crate::domain::deploy::host_facts::{Seen, Survey};
 use crate::domain::deploy::packages::{Difference, PackageChange, Sizes};
+use crate::domain::deploy::protocol::{Profile, Switch};
 use crate::domain::name::{HostName, UnixName};
-use crate::domain::policy::{Differ, Policy};
+use crate::domain::policy::{Differ, Engine, Policy};
 
 /// The version of the form of a campaign.
 pub const VERSION: u32 = 1;
@@ -242,6 +243,31 @@ impl Plan {
     /// The name of the specialisation that is activated, if one is.
     pub fn activates_special(&self) -> Option<String> {
         self.specialisation.as_ref().filter(|kept| kept.system.is_some()).map(|kept| kept.name.clone())
+    }
+
+    /// What a host is told to do for it, with what only who tells it knows left out. `acknowledge`: for how many seconds it
+    /// would wait for a new connection, where the switch could end the old one.
+    pub fn switch(&self, profile: Profile, settle: u64, acknowledge: Option<u64>) -> Switch {
+        let switches = self.live() && matches!(self.action, Action::Test | Action::Switch);
+        let home = |to: &home::Change| Home { user: to.user.clone(), package: to.package.clone(), generation: None };
+        Switch {
+            action: self.action,
+            system: self.system.clone(),
+            profile,
+            expected: self.former.clone(),
+            live: self.live(),
+            bundle: None,
+            checks: Vec::new(),
+            settle,
+            engine: Engine::Native,
+            commit: None,
+            acknowledge: acknowledge.filter(|_| switches && !self.only_homes),
+            specialisation: self.activates_special(),
+            link: None,
+            keep_values: false,
+            homes: self.homes_to_come().map(home).collect(),
+            only_homes: self.only_homes,
+        }
     }
 
     /// Whether the system that runs, or one of its secrets, becomes another.

@@ -1,6 +1,10 @@
 //! What can be wrong in the text of Nix files and shell scripts: commands that do something else than they seem to, and
 //! words that nixpkgs no longer knows. Line by line, outside comments; no file is evaluated.
 
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
 use crate::domain::doctor::{Fault, judged};
 
 /// A file of the repository.
@@ -30,23 +34,19 @@ const RULES: &[Rule] = &[
     ("gone-from-nixpkgs", gone_from_nixpkgs),
 ];
 
-/// What nixpkgs and home-manager renamed or removed, with what there is instead.
-const GONE: &[(&str, &str)] = &[
-    ("sound.enable", "take it out: ALSA needs no switch any more"),
-    ("hardware.opengl", "it is `hardware.graphics` now"),
-    ("hardware.pulseaudio", "it is `services.pulseaudio` now"),
-    ("services.xserver.layout", "it is `services.xserver.xkb.layout` now"),
-    ("services.xserver.xkbVariant", "it is `services.xserver.xkb.variant` now"),
-    ("services.xserver.displayManager.gdm", "it is `services.displayManager.gdm` now"),
-    ("services.xserver.displayManager.autoLogin", "it is `services.displayManager.autoLogin` now"),
-    ("services.xserver.desktopManager.gnome", "it is `services.desktopManager.gnome` now"),
-    ("programs.zsh.enableAutosuggestions", "it is `programs.zsh.autosuggestion.enable` in home-manager now"),
-    ("nerdfonts", "each font is a package of its own now: `nerd-fonts.NAME`"),
-    ("exa", "`eza` goes on where it ended"),
-    ("rocm-opencl-icd", "it is `rocmPackages.clr.icd` now"),
-    ("rocm-opencl-runtime", "it is `rocmPackages.clr` now"),
-    ("amdvlk", "take it out: RADV, which Mesa brings, is the driver now"),
-];
+/// A name that nixpkgs or home-manager renamed or removed.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Gone {
+    name: String,
+    /// What there is instead.
+    help: String,
+}
+
+/// Read once, for the first Nix file. A table that cannot be read would be found by the tests below.
+static GONE: LazyLock<Vec<Gone>> = LazyLock::new(|| serde_json::from_str(GONE_TABLE).unwrap_or_default());
+
+const GONE_TABLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/data/nixpkgs-gone.json"));
 
 /// What is wrong with it.
 pub fn faults(text: &Text<'_>) -> Vec<Fault> {
@@ -305,12 +305,10 @@ fn gone_from_nixpkgs(text: &Text<'_>) -> Vec<Fault> {
             !before.is_some_and(own_path) && !after.is_some_and(part)
         })
     };
-    let lines = code.lines().enumerate().flat_map(|(at, line)| {
-        GONE.iter().filter(move |(word, _)| holds(line, word)).map(move |(word, help)| (at + 1, *word, *help))
-    });
-    lines
-        .map(|(line, word, help)| Fault::warning(text.at(line), format!("nixpkgs renamed or removed `{word}`"), help))
-        .collect()
+    let gone = |(at, line)| GONE.iter().filter(move |gone| holds(line, &gone.name)).map(move |gone| (at + 1, gone));
+    let what = |name| format!("nixpkgs renamed or removed `{name}`");
+    let lines = code.lines().enumerate().flat_map(gone);
+    lines.map(|(line, gone)| Fault::warning(text.at(line), what(&gone.name), gone.help.as_str())).collect()
 }
 
 /// A Nix text with comments and strings blanked out; every line stays where it is.
@@ -401,6 +399,18 @@ mod tests {
             ("home/modules/packages.nix", "{ pkgs, ... }:\n{ home.packages = [ pkgs.exa ]; }\n", "gone-from-nixpkgs"),
         ] {
             assert_eq!(rules(path, text), [(rule, format!("{path}:2"))], "{text}");
+        }
+    }
+
+    #[test]
+    fn every_row_of_the_table_is_found() {
+        let rows: Vec<Gone> = serde_json::from_str(GONE_TABLE).unwrap();
+        assert!(rows.len() >= 14);
+        for Gone { name, help } in rows {
+            let text = format!("{{\n  x = {name};\n}}\n");
+            let faults = faults(&Text { path: "a.nix", text: &text, has_home_configurations: false });
+            let told: Vec<_> = faults.iter().map(|fault| (fault.what.contains(&name), fault.help.as_str())).collect();
+            assert!(name.len() >= 3 && !help.is_empty() && told == [(true, help.as_str())], "{name}: {faults:?}");
         }
     }
 

@@ -7,12 +7,11 @@ use std::fmt;
 use rnix::SyntaxKind;
 use rnix::SyntaxKind::{
     TOKEN_ADD, TOKEN_AND_AND, TOKEN_ASSERT, TOKEN_AT, TOKEN_COLON, TOKEN_COMMA, TOKEN_CONCAT, TOKEN_DIV, TOKEN_ELSE,
-    TOKEN_ERROR, TOKEN_FLOAT, TOKEN_IDENT, TOKEN_IF, TOKEN_IMPLICATION, TOKEN_IN, TOKEN_INHERIT, TOKEN_INTEGER,
-    TOKEN_INTERPOL_END, TOKEN_INTERPOL_START, TOKEN_INVERT, TOKEN_L_BRACE, TOKEN_L_BRACK, TOKEN_L_PAREN, TOKEN_LET,
-    TOKEN_MUL, TOKEN_OR, TOKEN_OR_OR, TOKEN_PATH_ABS, TOKEN_PATH_HOME, TOKEN_PATH_REL, TOKEN_PATH_SEARCH,
-    TOKEN_PIPE_LEFT, TOKEN_PIPE_RIGHT, TOKEN_QUESTION, TOKEN_R_BRACE, TOKEN_R_BRACK, TOKEN_R_PAREN, TOKEN_REC,
-    TOKEN_SEMICOLON, TOKEN_STRING_CONTENT, TOKEN_STRING_END, TOKEN_STRING_START, TOKEN_SUB, TOKEN_THEN, TOKEN_UPDATE,
-    TOKEN_URI, TOKEN_WITH,
+    TOKEN_ERROR, TOKEN_IDENT, TOKEN_IF, TOKEN_IMPLICATION, TOKEN_IN, TOKEN_INHERIT, TOKEN_INTERPOL_END,
+    TOKEN_INTERPOL_START, TOKEN_INVERT, TOKEN_L_BRACE, TOKEN_L_BRACK, TOKEN_L_PAREN, TOKEN_LET, TOKEN_MUL, TOKEN_OR,
+    TOKEN_OR_OR, TOKEN_PIPE_LEFT, TOKEN_PIPE_RIGHT, TOKEN_QUESTION, TOKEN_R_BRACE, TOKEN_R_BRACK, TOKEN_R_PAREN,
+    TOKEN_REC, TOKEN_SEMICOLON, TOKEN_STRING_CONTENT, TOKEN_STRING_END, TOKEN_STRING_START, TOKEN_SUB, TOKEN_THEN,
+    TOKEN_UPDATE, TOKEN_WITH,
 };
 
 /// The largest Nix file that is read, in bytes. Written by hand, none comes near it.
@@ -57,28 +56,10 @@ impl fmt::Display for Unread {
     }
 }
 
-/// What is open at a place of the file.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Open {
-    File,
-    Brace,
-    List,
-    Paren,
-    Text,
-    Interpolation,
-    /// `let` until its `in`.
-    Let,
-    /// `with` or `assert` until its semicolon.
-    Head,
-    /// `if` until its `then`.
-    If,
-    /// `then` until its `else`.
-    Then,
-}
-
 /// One thing that is open, and how deep the tree is within it already.
 struct Frame {
-    open: Open,
+    /// The word that ends it.
+    end: SyntaxKind,
     chain: usize,
     /// `a.b or c.d or …` in a list, which ends with the element.
     fallbacks: usize,
@@ -97,7 +78,9 @@ pub fn admit(text: &str) -> Result<(), Unread> {
         return Err(Unread::Large);
     }
     let bytes = text.as_bytes();
-    let mut guard = Guard { frames: vec![Frame { open: Open::File, chain: 0, fallbacks: 0, flat: false }], depth: 0 };
+    // What the file itself ends with is no word.
+    let file = Frame { end: TOKEN_ERROR, chain: 0, fallbacks: 0, flat: false };
+    let mut guard = Guard { frames: vec![file], depth: 0 };
     let (mut at, mut run_end, mut looked) = (0, 0, 0);
     // Whether what was read last can be the end of an expression.
     let mut ended = false;
@@ -135,144 +118,100 @@ fn is_ahead(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"/_.+-<".contains(&byte)
 }
 
+/// Whether a word can be the last of an expression.
 fn ends(kind: SyntaxKind) -> bool {
-    matches!(
-        kind,
-        TOKEN_IDENT
-            | TOKEN_INTEGER
-            | TOKEN_FLOAT
-            | TOKEN_URI
-            | TOKEN_STRING_END
-            | TOKEN_R_BRACE
-            | TOKEN_R_BRACK
-            | TOKEN_R_PAREN
-            | TOKEN_INTERPOL_END
-            | TOKEN_OR
-            | TOKEN_PATH_ABS
-            | TOKEN_PATH_REL
-            | TOKEN_PATH_HOME
-            | TOKEN_PATH_SEARCH
-    )
+    is_value(kind)
+        || matches!(
+            kind,
+            TOKEN_STRING_END | TOKEN_R_BRACE | TOKEN_R_BRACK | TOKEN_R_PAREN | TOKEN_INTERPOL_END | TOKEN_OR
+        )
 }
 
+/// Whether a word can be the first of an expression.
 fn begins(kind: SyntaxKind) -> bool {
-    matches!(
-        kind,
-        TOKEN_IDENT
-            | TOKEN_INTEGER
-            | TOKEN_FLOAT
-            | TOKEN_URI
-            | TOKEN_STRING_START
-            | TOKEN_L_BRACE
-            | TOKEN_L_BRACK
-            | TOKEN_L_PAREN
-            | TOKEN_REC
-            | TOKEN_PATH_ABS
-            | TOKEN_PATH_REL
-            | TOKEN_PATH_HOME
-            | TOKEN_PATH_SEARCH
-    )
+    is_value(kind) || matches!(kind, TOKEN_STRING_START | TOKEN_L_BRACE | TOKEN_L_BRACK | TOKEN_L_PAREN | TOKEN_REC)
+}
+
+fn is_value(kind: SyntaxKind) -> bool {
+    kind == TOKEN_IDENT || kind.is_literal()
+}
+
+/// What ends that which a word opens: a bracket, `let`, or the head of `with`, `assert` or `if`.
+fn end_of(kind: SyntaxKind) -> Option<SyntaxKind> {
+    Some(match kind {
+        TOKEN_L_BRACE => TOKEN_R_BRACE,
+        TOKEN_L_BRACK => TOKEN_R_BRACK,
+        TOKEN_L_PAREN => TOKEN_R_PAREN,
+        TOKEN_STRING_START => TOKEN_STRING_END,
+        TOKEN_INTERPOL_START => TOKEN_INTERPOL_END,
+        TOKEN_LET => TOKEN_IN,
+        TOKEN_WITH | TOKEN_ASSERT => TOKEN_SEMICOLON,
+        TOKEN_IF => TOKEN_THEN,
+        TOKEN_THEN => TOKEN_ELSE,
+        _ => return None,
+    })
 }
 
 impl Guard {
     /// Follows one word. `None`: it cannot stand here. What the parser would make of such a place is not foreseen, so
     /// that nothing behind it is counted as safe.
     fn take(&mut self, kind: SyntaxKind, ended: bool) -> Option<()> {
+        let mut last = self.frames.last_mut()?;
+        // Two expressions side by side: an element of a list after another, or an argument.
         if ended && begins(kind) {
-            self.beside();
+            if last.end == TOKEN_R_BRACK && last.chain == 0 {
+                self.depth -= std::mem::take(&mut last.fallbacks);
+            } else if last.end != TOKEN_STRING_END && !last.flat {
+                self.deeper(1);
+                last = self.frames.last_mut()?;
+            }
         }
+        let entries = last.end == TOKEN_R_BRACE || last.end == TOKEN_IN && kind == TOKEN_SEMICOLON;
         match kind {
-            TOKEN_L_BRACE => self.push(Open::Brace),
-            TOKEN_L_BRACK => self.push(Open::List),
-            TOKEN_L_PAREN => self.push(Open::Paren),
-            TOKEN_STRING_START => self.push(Open::Text),
-            TOKEN_INTERPOL_START => self.push(Open::Interpolation),
-            TOKEN_LET => self.push(Open::Let),
-            TOKEN_WITH | TOKEN_ASSERT => self.push(Open::Head),
-            TOKEN_IF => self.push(Open::If),
-            TOKEN_R_BRACE => return self.close(Open::Brace),
-            TOKEN_R_BRACK => return self.close(Open::List),
-            TOKEN_R_PAREN => return self.close(Open::Paren),
-            TOKEN_STRING_END => return self.close(Open::Text),
-            TOKEN_INTERPOL_END => return self.close(Open::Interpolation),
-            TOKEN_THEN => self.turn(Open::If, ended, Some(Open::Then))?,
-            TOKEN_ELSE => self.turn(Open::Then, ended, None)?,
-            TOKEN_IN => self.turn(Open::Let, true, None)?,
-            TOKEN_SEMICOLON => match self.frames.last()?.open {
-                Open::Head => self.turn(Open::Head, ended, None)?,
-                Open::Brace | Open::Let if ended => self.restart(),
-                // `inherit;`, and nothing else that is Nix.
-                Open::Brace | Open::Let => {}
-                _ => return None,
-            },
-            TOKEN_COMMA => match self.frames.last()?.open {
-                Open::Brace if ended => self.restart(),
-                _ => return None,
-            },
-            TOKEN_OR if self.frames.last()?.open == Open::List => {
-                self.frames.last_mut()?.fallbacks += 1;
+            // What follows the head of `let`, `with`, `assert` or `if` lies within it, and ends with what is around.
+            TOKEN_THEN | TOKEN_ELSE | TOKEN_SEMICOLON if last.end == kind && !ended => return None,
+            _ if last.end == kind => {
+                self.depth -= BRACKET + last.chain + last.fallbacks;
+                self.frames.pop();
+                match kind {
+                    TOKEN_THEN => self.open(TOKEN_ELSE),
+                    TOKEN_ELSE | TOKEN_IN | TOKEN_SEMICOLON => self.deeper(BODY),
+                    _ => {}
+                }
+            }
+            // A new entry: the one before it is closed.
+            TOKEN_SEMICOLON | TOKEN_COMMA if entries && ended => {
+                self.depth -= std::mem::take(&mut last.chain);
+                last.flat = false;
+            }
+            // `inherit;`, and nothing else that is Nix.
+            TOKEN_SEMICOLON if entries => {}
+            TOKEN_SEMICOLON | TOKEN_COMMA | TOKEN_R_BRACE | TOKEN_R_BRACK | TOKEN_R_PAREN | TOKEN_STRING_END
+            | TOKEN_INTERPOL_END | TOKEN_IN | TOKEN_THEN | TOKEN_ELSE => return None,
+            TOKEN_OR if last.end == TOKEN_R_BRACK => {
+                last.fallbacks += 1;
                 self.depth += 1;
             }
             TOKEN_ADD | TOKEN_SUB | TOKEN_MUL | TOKEN_DIV | TOKEN_CONCAT | TOKEN_UPDATE | TOKEN_IMPLICATION
             | TOKEN_AND_AND | TOKEN_OR_OR | TOKEN_OR | TOKEN_PIPE_LEFT | TOKEN_PIPE_RIGHT | TOKEN_QUESTION
             | TOKEN_INVERT => self.deeper(1),
             TOKEN_COLON | TOKEN_AT => self.deeper(BRACKET),
-            TOKEN_INHERIT => self.frames.last_mut()?.flat = true,
-            _ => {}
+            TOKEN_INHERIT => last.flat = true,
+            _ => end_of(kind).map_or((), |end| self.open(end)),
         }
         Some(())
     }
 
-    /// Two expressions side by side: an element of a list after another, or an argument.
-    fn beside(&mut self) {
-        let Some(last) = self.frames.last_mut() else { return };
-        if last.open == Open::List && last.chain == 0 {
-            self.depth -= last.fallbacks;
-            last.fallbacks = 0;
-        } else if last.open != Open::Text && !last.flat {
-            self.deeper(1);
-        }
-    }
-
-    fn push(&mut self, open: Open) {
-        self.frames.push(Frame { open, chain: 0, fallbacks: 0, flat: false });
+    fn open(&mut self, end: SyntaxKind) {
+        self.frames.push(Frame { end, chain: 0, fallbacks: 0, flat: false });
         self.depth += BRACKET;
     }
 
     fn deeper(&mut self, by: usize) {
+        self.depth += by;
         if let Some(last) = self.frames.last_mut() {
             last.chain += by;
-            self.depth += by;
         }
-    }
-
-    /// A new entry: the one before it is closed.
-    fn restart(&mut self) {
-        if let Some(last) = self.frames.last_mut() {
-            self.depth -= last.chain;
-            last.chain = 0;
-            last.flat = false;
-        }
-    }
-
-    fn close(&mut self, open: Open) -> Option<()> {
-        // The file itself is never closed.
-        let frame = self.frames.pop_if(|last| last.open == open)?;
-        self.depth -= BRACKET + frame.chain + frame.fallbacks;
-        Some(())
-    }
-
-    /// The head of `let`, `with`, `assert` or `if` is over; what follows lies within it, and ends with what is around.
-    fn turn(&mut self, open: Open, ended: bool, next: Option<Open>) -> Option<()> {
-        if !ended {
-            return None;
-        }
-        self.close(open)?;
-        match next {
-            Some(next) => self.push(next),
-            None => self.deeper(BODY),
-        }
-        Some(())
     }
 }
 

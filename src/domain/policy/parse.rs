@@ -35,7 +35,7 @@ pub fn parse(text: &str) -> Result<Policy> {
     let lines = Lines::of(text);
     if let Some(at) = text.find('\r') {
         return Err(Error::usage(format!("{FILE}:{}: it has CRLF line endings", lines.at(at)))
-            .help("git's core.autocrlf does that: put `recipients.toml text eol=lf` into .gitattributes, then `rm recipients.toml` and `git checkout recipients.toml`; where it was an editor, save the file with LF"));
+            .help("git's core.autocrlf does that, to sealed files too: put the lines `recipients.toml text eol=lf` and `secrets/**/*.age binary merge=binary` into .gitattributes, then `rm -r recipients.toml secrets` and `git checkout -- recipients.toml secrets`; where it was an editor, save the file with LF"));
     }
     if let Some(at) =
         text.match_indices("<<<<<<< ").map(|(at, _)| at).find(|at| *at == 0 || text.as_bytes()[at - 1] == b'\n')
@@ -86,7 +86,7 @@ fn syntax(text: &str, lines: &Lines, fault: &toml::de::Error) -> Error {
     if message.starts_with("duplicate key") {
         return at("this key is given twice".to_owned()).help("keep one of the two");
     }
-    at("not valid TOML here".to_owned()).help("look for an unclosed quote or bracket, or a missing `=`")
+    at("not valid TOML here".to_owned()).help("look for an unclosed quote or bracket, a missing `=`, or a value without its double quotes: `mode = \"0400\"`, `hosts = [\"web\"]`")
 }
 
 /// Whether a text is a key of the format, and no value that stands in a wrong place.
@@ -135,25 +135,30 @@ impl Reader {
             return policy;
         }
         let mut held: BTreeMap<String, String> = BTreeMap::new();
-        let mut hold =
-            |reader: &mut Self, keys: &[(Recipient, Range<usize>)], key: &str, holder: String, retired: bool| {
-                for (recipient, span) in keys {
-                    if let Some(other) = held.insert(recipient.canonical().to_owned(), holder.clone()) {
-                        let (what, help) = if retired {
-                            (
-                                format!("this key is also the key of {other}"),
-                                format!("{holder} is retired: give {other} a new key"),
-                            )
-                        } else {
-                            (
-                                format!("this key is also the key of {other}"),
-                                "each key has one holder: a shared key cannot be taken from one of them".into(),
-                            )
-                        };
-                        reader.fault(span, key, what, Some(help));
-                    }
+        let mut hold = |reader: &mut Self,
+                        keys: &[(Recipient, Range<usize>)],
+                        key: &str,
+                        holder: String,
+                        retired: bool| {
+            for (recipient, span) in keys {
+                if let Some(other) = held.insert(recipient.canonical().to_owned(), holder.clone()) {
+                    let (what, help) = if retired {
+                        (
+                            format!("this key is also the key of {other}"),
+                            format!(
+                                "{holder} was removed, and may still have it: give {other} another key; if the removal was a mistake, undo it in git"
+                            ),
+                        )
+                    } else {
+                        (
+                            format!("this key is also the key of {other}"),
+                            "each key has one holder: a shared key cannot be taken from one of them".into(),
+                        )
+                    };
+                    reader.fault(span, key, what, Some(help));
                 }
-            };
+            }
+        };
         for (name, texts) in raw.admins {
             let key = format!("admins.{}", shown(&name.value));
             let keys = self.keys(&texts, &key);

@@ -171,7 +171,7 @@ fn a_key_has_one_holder() {
         (format!("[hosts.a]\nkeys = [\"{shared}\", \"{}\"]\n", shared.to_uppercase()), "this key is listed twice"),
         (
             format!("[hosts.a]\nkeys = [\"{shared}\"]\n[retired.b]\nkeys = [\"{shared}\"]\n"),
-            "retired host b is retired: give host a a new key",
+            "retired host b was removed, and may still have it: give host a another key",
         ),
     ] {
         let said = faults(&with(&text));

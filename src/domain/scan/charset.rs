@@ -2,6 +2,8 @@
 
 use std::ops::{Range, RangeInclusive};
 
+use serde::Deserialize;
+
 /// How far a rule may look to either side of where it begins.
 pub const REACH: usize = 4096;
 
@@ -15,7 +17,8 @@ pub(super) struct Around<'a> {
 }
 
 /// Which bytes a secret is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(super) enum Alphabet {
     /// Letters and digits.
     Alnum,

@@ -12,10 +12,10 @@ use crate::domain::rule_info::{About, Weight};
 use crate::domain::scan::allow::{REMARK, Remark, remark};
 use crate::domain::scan::charset::{Around, REACH};
 use crate::domain::scan::encoded;
+use crate::domain::scan::index::Index;
 use crate::domain::scan::rule::Rule;
 use crate::domain::scan::rules::{self, SEALED_VALUE};
 use crate::domain::scan::source_rule::{LARGEST, PLACE, SourceRule, Told, rules_for};
-use crate::domain::scan::wanted::Wanted;
 
 /// How much is looked at in one go: stays in the second cache.
 const PIECE: usize = 128 << 10;
@@ -105,19 +105,21 @@ pub struct Looked {
 pub struct Engine {
     prefilter: Prefilter,
     rules: Vec<&'static Rule>,
-    values: Option<Wanted>,
+    values: Option<Index>,
     looked: AtomicU64,
 }
 
 /// Why values are not looked for any more in a file.
-const TIRED: &str =
-    "nearly all of it looks like values of the index, which takes too long: they were not looked for to its end";
+fn tired(values: &Index) -> String {
+    let whose = if values.is_read { "the index" } else { "the fleet" };
+    format!("nearly all of it looks like values of {whose}, which takes too long: they were not looked for to its end")
+}
 
 /// The number that a remark has among literals.
 const OF_REMARK: u16 = u16::MAX - 1;
 
 impl Engine {
-    pub fn new(values: Option<Wanted>) -> Self {
+    pub fn new(values: Option<Index>) -> Self {
         let mut literals = rules::literals();
         literals.push(Literal { text: REMARK, fold: false, of: OF_REMARK });
         Self {
@@ -245,7 +247,7 @@ impl<'a> Looking<'a> {
                 self.hit(bytes, &SEALED_VALUE, 0, Some(secret), at..at + length);
             });
             if self.tired {
-                self.looked.unread = Some(TIRED.to_owned());
+                self.looked.unread = Some(tired(values));
             }
         }
         self.decoded(bytes, from, to);
@@ -412,7 +414,7 @@ mod tests {
     use super::*;
     use crate::domain::scan::sample::make;
     use crate::domain::scan::source_rule::{Found, Source};
-    use crate::domain::scan::values::{Gathered, Values};
+    use crate::domain::scan::variants::Gathered;
     use crate::domain::secret::plaintext::Plaintext;
 
     fn looked(engine: &Engine, text: &[u8]) -> Looked {
@@ -464,7 +466,7 @@ mod tests {
         let mut gathered = Gathered::default();
         let token = make("ghp_<a36>", 9);
         gathered.add(4, &Plaintext::take(token.clone().into_bytes()));
-        let engine = Engine::new(Some(Wanted::Values(Values::new(gathered))));
+        let engine = Engine::new(Some(Index::new(gathered, [7; 64].into(), 7)));
         let hits = looked(&engine, format!("token: \"{token}\"\n").as_bytes()).hits;
         assert_eq!(hits.len(), 1, "{hits:?}");
         assert_eq!((hits[0].rule.id, hits[0].secret), ("sealed-value", Some(4)));

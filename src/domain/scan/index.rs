@@ -1,7 +1,9 @@
-//! The keyed index of the fleet's values: with it a machine that can open no secret finds them as surely as one that can.
-//! Of each text that is looked for it holds a MAC (HMAC-SHA-256, RFC 2104, cut to 16 bytes), and a tag: a few bits of a
-//! keyed hash of eight of its bytes, by which nearly every place of what is searched is passed over. The file holds it
-//! sealed. Anyone who can open it can test guesses of a whole value, and learns no more of a value than those few bits.
+//! The keyed index of the fleet's values, by which all of them are found exactly and at once: made in memory where the
+//! values can be opened, and read from its file where none can. Of each text that is looked for it holds a MAC
+//! (HMAC-SHA-256, RFC 2104, cut to 16 bytes), and a tag: a few bits of a keyed hash of eight of its bytes, by which nearly
+//! every place of what is searched is passed over. The file holds it sealed. Anyone who can open it can test guesses of a
+//! whole value, and learns no more of a value than those few bits. An automaton over some thousand texts takes several times
+//! as long, and as many times the memory, which holds copies of values.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -13,8 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::name::FileName;
 use crate::domain::scan::charset::REACH;
-use crate::domain::scan::values::Gathered;
-use crate::domain::scan::variants::SHORTEST;
+use crate::domain::scan::variants::{Gathered, SHORTEST};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::recipient::Recipient;
 use crate::error::{Error, Result};
@@ -118,6 +119,8 @@ struct Entry {
 
 /// The index, ready to look.
 pub struct Index {
+    /// Whether it came out of its file.
+    pub is_read: bool,
     bits: u32,
     multiplier: u64,
     key: Zeroizing<[u8; 64]>,
@@ -155,7 +158,8 @@ impl Index {
     fn empty(bits: u32, multiplier: u64, key: Zeroizing<[u8; 64]>) -> Self {
         let mac = Hmac::new((&*key).into());
         // An even one would pass over the highest bits of what it hashes.
-        Self { bits, multiplier: multiplier | 1, key, mac, entries: Vec::new(), tags: Vec::new(), longest: 0 }
+        let multiplier = multiplier | 1;
+        Self { is_read: false, bits, multiplier, key, mac, entries: Vec::new(), tags: Vec::new(), longest: 0 }
     }
 
     fn ready(mut self) -> Self {
@@ -219,6 +223,7 @@ impl Index {
             let short = usize::from(entry.length) <= REACH;
             (inside && short && BITS.contains(&bits) && entry.tag < 1 << bits).then_some(entry)
         });
+        index.is_read = true;
         index.entries = entries.collect::<Option<_>>()?;
         // Anybody can seal an index to the key: one that has every place looked at closely is refused.
         let index = (BITS.contains(&bits) && bits >= bits_for(index.entries.len())).then(|| index.ready())?;
@@ -239,7 +244,8 @@ impl Index {
         mac
     }
 
-    /// As `Values::each`. Whether all of it was looked at: where nearly every place looks like a value, only a part is.
+    /// Tells each text that begins in `from..to`: whose it is, where, how long. Whether all of it was looked at: where nearly
+    /// every place looks like a value, only a part is.
     #[must_use]
     pub fn each(&self, text: &[u8], from: usize, to: usize, mut found: impl FnMut(u32, usize, usize)) -> bool {
         // A text's tag may be anywhere in it.
@@ -309,8 +315,10 @@ fn window(text: &[u8], at: usize) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
-    use crate::domain::scan::values::Values;
+    use crate::domain::scan::sample::make;
 
     fn gathered(all: &[&[u8]]) -> Gathered {
         let mut gathered = Gathered::default();
@@ -324,10 +332,15 @@ mod tests {
         Index::new(gathered(all), Zeroizing::new([byte; 64]), 0x9E37_79B9_7F4A_7C15 ^ u64::from(byte))
     }
 
-    fn found(text: &[u8], each: impl Fn(&[u8], &mut dyn FnMut(u32, usize, usize))) -> Vec<(usize, usize, u32)> {
+    fn values(all: &[&str]) -> Index {
+        index(&all.iter().map(|value| value.as_bytes()).collect::<Vec<_>>(), 5)
+    }
+
+    fn whose(values: &Index, text: &[u8]) -> Vec<u32> {
         let mut all = Vec::new();
-        each(text, &mut |secret, at, length| all.push((at, length, secret)));
+        assert!(values.each(text, 0, text.len(), |secret, _, _| all.push(secret)));
         all.sort_unstable();
+        all.dedup();
         all
     }
 
@@ -394,6 +407,9 @@ mod tests {
         assert_eq!(looked(vec![entry(64, [0; 16])], &run), (true, 0));
         let mac = Index::new(gathered(&[b"any value"]), Zeroizing::new([3; 64]), 1).mac_of(&run[..64]);
         assert_eq!(looked(vec![entry(64, mac)], &run), (true, run.len() - 63));
+        // One that is made in memory may have more texts of a tag, and has no more time.
+        index.entries = (0..200).map(|number| entry(4000, [number; 16])).collect();
+        assert!(!index.ready().each(&fits, 0, fits.len(), |_, _, _| ()));
     }
 
     #[test]
@@ -442,17 +458,87 @@ mod tests {
         assert!(Sealed::parse(b"{\"version\": 1}").unwrap_err().message().contains("damaged"));
     }
 
+    #[test]
+    fn a_value_is_found_at_every_place_and_in_every_writing() {
+        let value = "k9/p&q${x}\"1''2";
+        let values = values(&[value, "other-value-1"]);
+        let hex = value.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+        let url: String = value
+            .bytes()
+            .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
+            .collect();
+        let mut forms = vec![value.to_owned(), hex.to_uppercase(), hex, url];
+        forms.push(value.replace('"', "\\\"").replace("${", "\\${"));
+        forms.push(value.replace("''", "'''").replace("${", "''${"));
+        for before in ["", "x", "xy", "xyz"] {
+            forms.push(STANDARD.encode(format!("{before}{value}and more of it")));
+        }
+        for form in &forms {
+            for pad in 0..20 {
+                let text = format!("{}{form}{}", "p".repeat(pad), "s".repeat(20 - pad));
+                assert_eq!(whose(&values, text.as_bytes()), [0], "{form} after {pad}");
+            }
+            assert_eq!(whose(&values, form.as_bytes()), [0]);
+        }
+        assert!(whose(&values, b"k9/p&q${x}\"1'2 and other-value-2").is_empty());
+    }
+
+    #[test]
+    fn what_is_too_short_is_not_looked_for_and_said() {
+        let mut gathered = Gathered::default();
+        for short in ["", "a", "seven77", "  x  "] {
+            assert!(!gathered.add(0, &Plaintext::take(short.as_bytes().to_vec())), "{short}");
+        }
+        let none = Index::new(gathered, Zeroizing::new([5; 64]), 1);
+        assert!(none.is_empty() && whose(&none, b"a text of some length").is_empty());
+    }
+
+    #[test]
+    fn five_thousand_values_that_begin_alike() {
+        let all: Vec<String> = (0..5000).map(|n| format!("glpat-the-same-beginning-{}", make("<a16>", n))).collect();
+        let values = values(&all.iter().map(String::as_str).collect::<Vec<_>>());
+        for at in [0usize, 17, 4999] {
+            assert_eq!(whose(&values, format!("x = \"{}\";", all[at]).as_bytes()), [u32::try_from(at).unwrap()]);
+        }
+        // A text of nothing but the common beginning takes no longer than any other.
+        let hostile = "glpat-the-same-beginning-".repeat(20_000);
+        assert!(whose(&values, hostile.as_bytes()).is_empty());
+    }
+
+    #[test]
+    fn an_environment_file_leaks_by_its_value_alone() {
+        let (token, leaf) = (make("4q<a10>", 3), make("k3<a16>Vb", 3));
+        let env = format!("URL=https://forge.internal\nTOKEN={token}\nNAME=short-name\n");
+        let values = values(&[&env, &format!("{{\"a\": \"{leaf}\"}}")]);
+        assert_eq!(whose(&values, format!("x = \"{token}\";").as_bytes()), [0]);
+        assert!(whose(&values, b"url = https://forge.internal; name = short-name").is_empty());
+        assert_eq!(whose(&values, format!("x {leaf} here").as_bytes()), [1]);
+    }
+
     proptest::proptest! {
         #[test]
-        fn finds_what_the_values_themselves_find(all in proptest::collection::vec("[ab]{8,12}", 1..6), text in "[ab]{0,200}", from in 0usize..50, length in 0usize..200) {
+        fn finds_what_a_slow_look_finds(all in proptest::collection::vec("[ab]{8,12}", 1..6), text in "[ab]{0,200}", from in 0usize..50, length in 0usize..200) {
             let (text, to) = (text.as_bytes(), from + length);
-            let all: Vec<&[u8]> = all.iter().map(String::as_bytes).collect();
-            let values = Values::new(gathered(&all));
-            let index = Index::parse(&index(&all, 9).content()).unwrap();
-            proptest::prop_assert_eq!(
-                found(text, |text, found| assert!(index.each(text, from, to, found))),
-                found(text, |text, found| values.each(text, from, to, found))
-            );
+            let made = values(&all.iter().map(String::as_str).collect::<Vec<_>>());
+            let (mut got, mut again) = (Vec::new(), Vec::new());
+            proptest::prop_assert!(made.each(text, from, to, |secret, at, length| got.push((at, length, secret))));
+            // What is read back finds the same.
+            let read = Index::parse(&made.content()).unwrap();
+            proptest::prop_assert!(read.each(text, from, to, |secret, at, length| again.push((at, length, secret))));
+            proptest::prop_assert!((made.is_read, read.is_read) == (false, true) && got == again);
+            got.retain(|(at, length, secret)| text[*at..*at + *length] == *all[*secret as usize].as_bytes());
+            got.sort_unstable();
+            got.dedup();
+            let mut slow = Vec::new();
+            for at in from..to.min(text.len()) {
+                for (number, value) in all.iter().enumerate() {
+                    if text[at..].starts_with(value.as_bytes()) && all.iter().position(|other| other == value) == Some(number) {
+                        slow.push((at, value.len(), u32::try_from(number).unwrap()));
+                    }
+                }
+            }
+            slow.sort_unstable();
+            proptest::prop_assert_eq!(got, slow);
         }
     }
 }

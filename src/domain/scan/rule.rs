@@ -26,9 +26,11 @@ pub struct Rule {
 pub(in crate::domain::scan) enum Find {
     /// So many bytes of an alphabet follow, and no more.
     Token(Alphabet, usize, usize),
-    /// Asks: the text, where the start is, how long it is. Must look at no more than `charset::REACH` bytes around it.
-    By(fn(Around<'_>, usize, usize) -> Option<Range<usize>>),
+    By(Search),
 }
+
+/// Asks: the text, where the start is, how long it is. Must look at no more than `charset::REACH` bytes around it.
+pub(in crate::domain::scan) type Search = fn(Around<'_>, usize, usize) -> Option<Range<usize>>;
 
 impl Rule {
     /// How long the longest of its starts is that is at a place.

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
 use crate::domain::scan::entropy::{Called, looks_secret};
+use crate::domain::secret::plaintext::Plaintext;
 
 /// The shortest text that is looked for: shorter ones are everywhere.
 pub const SHORTEST: usize = 8;
@@ -15,10 +16,37 @@ const LONGEST: usize = 1024;
 const WRAPPED: usize = 32;
 
 /// A text to look for.
-pub(super) type Unit = Zeroizing<Vec<u8>>;
+type Unit = Zeroizing<Vec<u8>>;
+
+/// What is looked for, gathered.
+#[derive(Default)]
+pub struct Gathered {
+    texts: Vec<(u32, Zeroizing<Vec<u8>>)>,
+}
+
+impl Gathered {
+    /// Adds a value. False where it is too short to be looked for.
+    pub fn add(&mut self, secret: u32, value: &Plaintext) -> bool {
+        value.expose(|bytes| {
+            let units = units(bytes);
+            for unit in &units {
+                self.texts.extend(written(unit).into_iter().map(|form| (secret, form)));
+            }
+            !units.is_empty()
+        })
+    }
+
+    /// One text for one secret once; where two secrets have it, for the first.
+    pub(super) fn distinct(self) -> Vec<(u32, Zeroizing<Vec<u8>>)> {
+        let mut texts = self.texts;
+        texts.sort_by(|(a, left), (b, right)| left.as_slice().cmp(right.as_slice()).then(a.cmp(b)));
+        texts.dedup_by(|(_, later), (_, first)| later == first);
+        texts
+    }
+}
 
 /// What of a value is secret by itself. Empty where all of it is too short.
-pub(super) fn units(value: &[u8]) -> Vec<Unit> {
+fn units(value: &[u8]) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     let mut add = |part: &[u8]| {
         let part = part.trim_ascii();
@@ -143,7 +171,7 @@ fn openssh<'a>(body: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// Every way in which a unit may be written.
-pub(super) fn written(unit: &[u8]) -> Vec<Unit> {
+fn written(unit: &[u8]) -> Vec<Unit> {
     let mut forms: Vec<Unit> = Vec::new();
     let mut add = |form: Vec<u8>| {
         let form = Zeroizing::new(form);

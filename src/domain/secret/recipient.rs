@@ -368,7 +368,7 @@ pub fn private_key(text: &str) -> Option<Error> {
     let marks = ["AGE-SECRET-KEY-", "AGE-PLUGIN-", "-----BEGIN"];
     (marks.iter().any(|mark| upper.starts_with(mark)) || upper.contains("PRIVATE KEY")).then(|| {
         Error::usage("this looks like a private key; only public keys belong here")
-            .help("treat it as leaked if it was ever saved: make a new one, and give its public half (`age1…` or the .pub file)")
+            .help("give its public half: the .pub file beside an SSH key, or what `age-keygen -y FILE` prints; if the private key was ever in the repository, treat it as leaked and make a new one")
     })
 }
 

@@ -1,7 +1,7 @@
 //! `sealift generations`.
 
 use crate::cli::app::{App, Done, table};
-use crate::cli::verbs::deploy::Reach;
+use crate::cli::verbs::deploy::args::Reach;
 use crate::commands::agent::generations::here;
 use crate::commands::deploy::generations::run as generations;
 use crate::domain::deploy::generations::Generation;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::cli::app::{App, Done};
-use crate::cli::verbs::deploy::{Line, Patience, Reach, show_one};
+use crate::cli::verbs::deploy::args::{Patience, Reach};
+use crate::cli::verbs::deploy::outcome::{Line, show_one};
 use crate::commands::deploy::rollback::{Request, run as rollback};
-
 use crate::commands::talk::{Event, Talk};
 use crate::domain::name::{HostName, UnixName};
 use crate::domain::policy::Selector;
@@ -63,7 +63,7 @@ pub fn run(args: Args, app: &App) -> Done {
     let host = args.positional.or(args.host);
     let request = Request {
         who: args.reach.who(host.iter().cloned().map(Selector::Host).collect(), false, false)?,
-        how: args.patience.how(false)?,
+        patience: args.patience.patience(),
         host,
         to: args.to,
         checks: !args.no_checks,

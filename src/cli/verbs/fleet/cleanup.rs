@@ -2,7 +2,7 @@
 
 use crate::adapters::prompt::Ask;
 use crate::cli::app::{App, Done};
-use crate::cli::verbs::deploy::Reach;
+use crate::cli::verbs::deploy::args::Reach;
 use crate::commands::fleet::cleanup::{Report, carry_out, plan};
 use crate::domain::counted::counted;
 use crate::error::{Error, Result};

@@ -2,7 +2,7 @@
 
 use crate::adapters::git::layout;
 use crate::cli::app::{App, Done};
-use crate::cli::verbs::deploy::Reach;
+use crate::cli::verbs::deploy::args::Reach;
 use crate::cli::{environment, settings};
 use crate::commands::fleet::doctor::{Report, Request, run as doctor};
 use crate::domain::counted::counted;

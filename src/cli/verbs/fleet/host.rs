@@ -1,12 +1,10 @@
 //! `sealift host`.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
 use crate::adapters::fs::files;
-use crate::adapters::prompt::Ask;
 use crate::cli::app::{App, Done, table};
 use crate::cli::verbs::agent::provision::tell;
 use crate::cli::verbs::secrets::rekey;
@@ -155,16 +153,7 @@ pub fn run(args: Args, app: &App) -> Done {
             let keys = keys_now(&args, &session)?;
             (host::rekey(&mut session, &args.name, &keys)?, args.json)
         }
-        What::Rm(args) => {
-            // A script that names a host means it; a person at a terminal may have mistyped.
-            let sure = args.yes
-                || !std::io::stdin().is_terminal()
-                || app.ui.confirm(&format!("Remove the host {}?", args.name))?;
-            if !sure {
-                return Err(Error::failed(format!("{} was not removed", args.name)).into());
-            }
-            (host::remove(&mut session, &args.name)?, args.json)
-        }
+        What::Rm(args) => (host::remove(&mut session, &args.name, args.yes)?, args.json),
     };
     // A file without a seal is not sealed for another reader unasked.
     let kind = (!report.rekeyed.unsealed.is_empty()).then_some(Kind::Partial);

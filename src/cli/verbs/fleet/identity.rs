@@ -149,7 +149,7 @@ fn made_known(app: &App, made: &Made, json: bool) -> Done {
             } else {
                 "a key in hardware has no copy: add an offline key, or a second token, as another admin"
             }),
-            None if made.kept == KEYRING => {
+            None if made.kept == KEYRING && made.second_admin => {
                 app.ui.say("there is no backup: another admin of this fleet is the second way in");
             }
             None if made.second_admin => {

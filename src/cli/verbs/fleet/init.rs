@@ -70,6 +70,9 @@ fn take_over(from: &std::path::Path, args: &Args, app: &App) -> Done {
             "next: on {host}: nixos-generate-config --show-hardware-config > hosts/{host}/hardware-configuration.nix"
         ));
     }
+    if report.fleet.written.iter().any(|path| path == "flake.nix") {
+        app.ui.say("next: write into flake.nix where sealift's repository is, as the `url` of its input");
+    }
     show(&report.fleet, app);
     Ok(None)
 }
@@ -81,7 +84,7 @@ fn list(report: &takeover::Report, app: &App) -> Result<()> {
     }
     if !report.not_placed.is_empty() {
         app.ui.say(&format!(
-            "move what is still needed into hosts/{}/default.nix or modules/; tokens and keys in it are sealed, not copied",
+            "move what is still needed into hosts/{}/default.nix or modules/; seal the tokens and keys in it, do not copy them: `sealift adopt PATH:LINE`",
             report.host
         ));
     }

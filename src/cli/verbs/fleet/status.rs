@@ -1,7 +1,7 @@
 //! `sealift status`.
 
 use crate::cli::app::{App, Done, table};
-use crate::cli::verbs::deploy::Machines;
+use crate::cli::verbs::deploy::args::Machines;
 use crate::commands::fleet::progress;
 use crate::commands::fleet::status::{Row, run as status};
 use crate::commands::hosts::select::Who;

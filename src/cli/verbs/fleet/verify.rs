@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::cli::app::{App, Done};
-use crate::cli::verbs::deploy::Machines;
+use crate::cli::verbs::deploy::args::Machines;
 use crate::commands::fleet::verify::{Found, Undeployed, run as verify};
 use crate::commands::hosts::select::named;
 use crate::domain::counted::counted;

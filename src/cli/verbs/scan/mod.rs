@@ -5,7 +5,7 @@ pub mod hook;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::adapters::flake::Flake;
+use crate::adapters::flake::{self, Flake};
 use crate::adapters::git::Git;
 use crate::adapters::nix;
 use crate::adapters::prompt::Ask;
@@ -184,11 +184,7 @@ fn system_of(named: &str, root: &std::path::Path, app: &App) -> Result<String> {
         Error::usage("neither a host's name nor a path of the store").help("name a host of the fleet, or /nix/store/…")
     })?;
     let git = Git::of(root)?;
-    let flake = root
-        .ancestors()
-        .take_while(|above| above.starts_with(&git.top))
-        .find(|above| above.join("flake.nix").is_file());
-    let flake = Flake::of(&git, flake.unwrap_or(root))?;
+    let flake = Flake::of(&git, flake::folder(root, &git.top).unwrap_or(root))?;
     app.ui.say(&format!("building the system of {host}"));
     nix::build(&flake.system_of(&host))
 }

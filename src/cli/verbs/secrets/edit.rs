@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::adapters::editor::{Editor, scratch};
 use crate::cli::app::{App, Done};
-use crate::cli::{environment, settings};
+use crate::cli::settings;
 use crate::commands::secrets::edit::{self, Request};
 use crate::domain::name::FileName;
 use crate::domain::secret::age_header::VALUE_LIMIT;
@@ -59,7 +59,7 @@ pub struct HelperArgs {
 
 /// Helps.
 pub fn help(args: HelperArgs) -> Done {
-    let editor = (!args.editor.is_empty()).then(|| Editor::from_words(args.editor, Some(&environment::path())));
+    let editor = (!args.editor.is_empty()).then(|| Editor::from_words(args.editor));
     scratch::help(&args.point, &args.name, editor.as_ref(), settings::locale().as_ref(), args.limit)?;
     Ok(None)
 }

@@ -2,7 +2,7 @@
 
 use crate::cli::app::{App, Done, long_table};
 use crate::cli::matrix::Picture;
-use crate::cli::verbs::deploy::Word;
+use crate::cli::verbs::deploy::args::Word;
 use crate::commands::secrets::list::{Row, State, by_tag, list, matrix};
 use crate::domain::drift::audit::{WEEK, days};
 use crate::domain::policy::Selector;

@@ -60,10 +60,7 @@ pub fn run(args: Args, app: &App) -> Done {
     for (file, reason) in &report.left {
         app.ui.warn(&format!("{file} keeps its value: {reason}"));
     }
-    app.ui.say(&format!(
-        "{} rotated, {} left; deploy to put the new values on the hosts",
-        report.rotated.len(),
-        report.left.len()
-    ));
+    let next = if report.rotated.is_empty() { "" } else { "; deploy to put the new values on the hosts" };
+    app.ui.say(&format!("{} rotated, {} left{next}", report.rotated.len(), report.left.len()));
     Ok(report.kind())
 }

@@ -1,5 +1,5 @@
-//! The list of rules: what each finds, with two texts that it must find and two that it must not. A new rule is one entry
-//! in `keys`, `tokens` or `assigned`; its examples are its test, and the corpus is made from them.
+//! The list of rules: what each finds, with two texts that it must find and two that it must not. A new rule is one row of
+//! data/token-rules.json, or one entry in `keys` or `assigned`; its examples are its test, and the corpus is made from them.
 
 mod assigned;
 mod keys;
@@ -10,7 +10,7 @@ use crate::domain::rule_info::{About, Weight};
 use crate::domain::scan::rule::Rule;
 use crate::domain::scan::source_rule;
 
-/// What finds the fleet's own values. Not in the list below: it is looked for by `values`.
+/// What finds the fleet's own values. Not in the list below: it is looked for by `index`.
 pub static SEALED_VALUE: About = About {
     id: "sealed-value",
     what: "a value of this fleet",
@@ -21,7 +21,7 @@ pub static SEALED_VALUE: About = About {
 
 /// Every rule, in the order in which they win where two find the same place.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
-    keys::RULES.iter().chain(&tokens::RULES).chain(&assigned::RULES)
+    keys::RULES.iter().chain(tokens::RULES.iter()).chain(&assigned::RULES)
 }
 
 /// What every rule says of itself, the ones for sources and for values included.
@@ -53,6 +53,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::domain::prefilter::Prefilter;
     use crate::domain::scan::engine::{Engine, Subject};
     use crate::domain::scan::sample::make;
 
@@ -85,6 +86,35 @@ mod tests {
         }
         faults.dedup_by_key(|fault| fault.split(" (").next().map(str::to_owned));
         assert!(faults.is_empty(), "{faults:#?}");
+    }
+
+    #[test]
+    fn the_literals_of_all_rules_are_told_as_a_slow_look_tells_them() {
+        let literals = literals();
+        let prefilter = Prefilter::new(literals.clone());
+        let texts = all().flat_map(|rule| rule.yes.into_iter().chain(rule.no)).map(|form| make(form, 5));
+        let text = texts.flat_map(|text| [text.to_uppercase(), text]).collect::<Vec<_>>().join("\n");
+        let text = text.as_bytes();
+        let mut slow = BTreeSet::new();
+        for (at, literal) in (0..text.len()).flat_map(|at| literals.iter().map(move |literal| (at, literal))) {
+            let word = literal.text.as_bytes();
+            let there = text.get(at..at + word.len());
+            if there.is_some_and(|there| there == word || literal.fold && there.eq_ignore_ascii_case(word)) {
+                slow.insert((literal.of, at));
+            }
+        }
+        assert!(all().zip(0..).all(|(_, of)| slow.iter().any(|(its, _)| *its == of)));
+        // In one piece, and in pieces that literals lie across.
+        for size in [text.len(), 7] {
+            let mut told = BTreeSet::new();
+            for from in (0..text.len()).step_by(size) {
+                prefilter.each(text, from, from + size, |of, at| {
+                    assert!((from..from + size).contains(&at));
+                    told.insert((of, at));
+                });
+            }
+            assert!(told == slow, "{:?}", told.symmetric_difference(&slow).take(5).collect::<Vec<_>>());
+        }
     }
 
     #[test]

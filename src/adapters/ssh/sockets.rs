@@ -1,0 +1,187 @@
+//! The sockets of our connections: a folder for nobody but us, which is gone afterwards, and who keeps them open.
+
+use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::adapters::fs::files;
+use crate::adapters::ssh::mux;
+use crate::adapters::ssh::options::Known;
+use crate::error::{Error, Result};
+
+/// How the names of our folders begin.
+const PREFIX: &str = "sealift-ssh-";
+/// A socket's path has at most 107 bytes, of which ssh takes 17 for a temporary name, and we a few for ours.
+const ROOM: usize = 80;
+/// How often we knock at those that are ours, so that they stay: well before that time is over.
+const KNOCKING: Duration = Duration::from_secs(15);
+
+/// What all connections have in common.
+pub struct Sockets {
+    folder: PathBuf,
+    /// Locked as long as we live: others remove the folder of who is gone.
+    _alive: OwnedFd,
+    pub known: Known,
+    count: AtomicU32,
+    /// One question at a time.
+    pub asking: Mutex<()>,
+    /// The sockets of connections that should stay.
+    open: Arc<Mutex<BTreeSet<PathBuf>>>,
+    /// Ends the knocking when it goes.
+    _knocks: Sender<()>,
+}
+
+impl Sockets {
+    pub fn new(runtime: Option<&Path>) -> Result<Self> {
+        let known = Known::ask()?;
+        let plain = |path: &&Path| {
+            let text = path.to_str().unwrap_or(" ");
+            path.is_absolute()
+                && is_ours(path)
+                && text.len() + PREFIX.len() + 17 <= ROOM
+                && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-".contains(&b))
+        };
+        let above = runtime.filter(plain).unwrap_or(Path::new("/tmp"));
+        sweep(above);
+        let folder = above.join(format!("{PREFIX}{}", files::token()?));
+        make_folder(&folder)?;
+        let alive = files::directory(&folder)?;
+        flock(&alive, FlockOperation::NonBlockingLockExclusive)
+            .map_err(|error| Error::io(format!("cannot lock {}", folder.display()), error))?;
+        let open = Arc::default();
+        let knocks = knock(Arc::clone(&open));
+        let (count, asking) = (AtomicU32::new(0), Mutex::default());
+        Ok(Self { folder, _alive: alive, known, count, asking, open, _knocks: knocks })
+    }
+
+    /// A path in the folder that nothing else has.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(self.count.fetch_add(1, Ordering::Relaxed).to_string())
+    }
+
+    /// From now on the connection at this socket does not end for want of calls.
+    pub fn stays(&self, socket: &Path) {
+        locked(&self.open).insert(socket.to_owned());
+    }
+
+    /// Ends the connection at this socket.
+    pub fn end(&self, socket: &Path) {
+        locked(&self.open).remove(socket);
+        mux::end(socket);
+    }
+}
+
+impl Drop for Sockets {
+    fn drop(&mut self) {
+        // What is left holds no secret, and the next run tries again.
+        let _left = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Knocks at these sockets from time to time, until what is returned goes. Nothing goes over the network.
+fn knock(open: Arc<Mutex<BTreeSet<PathBuf>>>) -> Sender<()> {
+    let (ours, theirs) = channel();
+    std::thread::spawn(move || {
+        while theirs.recv_timeout(KNOCKING) == Err(RecvTimeoutError::Timeout) {
+            locked(&open).iter().for_each(|socket| mux::knock(socket));
+        }
+    });
+    ours
+}
+
+/// Makes a folder for nobody but us, which must not be there yet: in /tmp anybody could have made it.
+fn make_folder(path: &Path) -> Result<()> {
+    rustix::fs::mkdir(path, rustix::fs::Mode::RWXU)
+        .map_err(|error| Error::io(format!("cannot make {}", path.display()), error))
+}
+
+/// Whether a directory is our own: that of another user, which `sudo -E` leaves us, could be exchanged below us, and with
+/// it the connection.
+fn is_ours(path: &Path) -> bool {
+    let ours = |is: &std::fs::Metadata| is.is_dir() && is.uid() == rustix::process::geteuid().as_raw();
+    path.metadata().is_ok_and(|is| ours(&is) && is.mode() & 0o022 == 0)
+}
+
+/// Removes what killed runs left.
+fn sweep(above: &Path) {
+    for entry in std::fs::read_dir(above).into_iter().flatten().flatten() {
+        let named = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+        // In /tmp others may have made one.
+        let ours = named && is_ours(&entry.path());
+        // One that is just being made is not locked yet.
+        let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+        if ours && age().is_some_and(|age| age > Duration::from_secs(60)) {
+            let free = |folder: &OwnedFd| flock(folder, FlockOperation::NonBlockingLockExclusive).is_ok();
+            if files::directory(&entry.path()).is_ok_and(|folder| free(&folder)) {
+                let _left = std::fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+}
+
+pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_suits_sockets_and_is_gone_afterwards() {
+        let place = tempfile::tempdir().unwrap();
+        let (blank, long) = (place.path().join("a b"), place.path().join("x".repeat(60)));
+        for (given, used) in [(place.path(), place.path()), (&blank, Path::new("/tmp")), (&long, Path::new("/tmp"))] {
+            std::fs::create_dir_all(given).unwrap();
+            let sockets = Sockets::new(Some(given)).unwrap();
+            assert_eq!(sockets.folder.parent(), Some(used));
+            assert!(sockets.path() != sockets.path());
+            assert_eq!(rustix::fs::stat(&sockets.folder).unwrap().st_mode & 0o777, 0o700);
+            let folder = sockets.folder.clone();
+            drop(sockets);
+            assert!(!folder.exists());
+        }
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_removed_and_what_lives_is_not() {
+        let place = tempfile::tempdir().unwrap();
+        let living = Sockets::new(Some(place.path())).unwrap();
+        let old = place.path().join(format!("{PREFIX}old"));
+        std::fs::create_dir(&old).unwrap();
+        let long_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+        for folder in [&old, &living.folder] {
+            std::fs::File::open(folder).unwrap().set_modified(long_ago).unwrap();
+        }
+        sweep(place.path());
+        assert!(!old.exists() && living.folder.exists());
+    }
+
+    #[test]
+    fn a_folder_that_others_can_change_is_neither_used_nor_swept() {
+        let place = tempfile::tempdir().unwrap();
+        let open = place.path().join("open");
+        std::fs::create_dir(&open).unwrap();
+        std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        assert_eq!(Sockets::new(Some(&open)).unwrap().folder.parent(), Some(Path::new("/tmp")));
+        // Only root can give it to another user.
+        if std::os::unix::fs::chown(&open, Some(1234), None).is_ok() {
+            std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+            assert_eq!(Sockets::new(Some(&open)).unwrap().folder.parent(), Some(Path::new("/tmp")));
+            let old = place.path().join(format!("{PREFIX}old"));
+            std::fs::create_dir(&old).unwrap();
+            let long_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+            std::fs::File::open(&old).unwrap().set_modified(long_ago).unwrap();
+            std::os::unix::fs::chown(&old, Some(1234), None).unwrap();
+            sweep(place.path());
+            assert!(old.exists());
+        }
+    }
+}

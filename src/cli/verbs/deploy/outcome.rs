@@ -1,0 +1,221 @@
+//! How the end of a deploy or a rollback is shown, and which exit code it has.
+
+use std::path::Path;
+
+use crate::cli::app::{App, Done, table};
+use crate::commands::deploy::attach::Attached;
+use crate::commands::deploy::report::Report;
+use crate::commands::hosts::talk;
+use crate::domain::address::words;
+use crate::domain::deploy::diff::{Action, Outcome};
+use crate::domain::deploy::plan::Plan;
+use crate::domain::name::HostName;
+use crate::error::{Error, Kind};
+
+/// Shows what a deploy came to. With several hosts, as a table; the last lines say what happened, and what to do next.
+pub fn show_all(mut reports: Vec<Report>, root: &Path, json: bool, app: &App) -> Done {
+    app.ui.end_progress();
+    if json {
+        for report in &reports {
+            app.ui.json_line(&Line { event: "result", report })?;
+        }
+    }
+    if let (1, Some(_)) = (reports.len(), reports.first()) {
+        return reports.pop().map_or(Ok(None), |report| show_one(report, root, app));
+    }
+    // One answer for all of them is said once.
+    if reports.iter().all(|report| report.outcome == Outcome::Declined) {
+        return reports.pop().and_then(|report| report.failure).map_or(Ok(None), |failure| Err(failure.into()));
+    }
+    if !json && !app.ui.printer().is_quiet() {
+        let mut rows = vec![["host", "outcome", "time", "generation", "next"].map(str::to_owned).to_vec()];
+        rows.extend(reports.iter().map(|report| row(report, app)));
+        table(app, &rows)?;
+    }
+    ended(reports, app)
+}
+
+/// Ends with the failures of all hosts, each named once, and the code that they have in common.
+pub fn ended(reports: Vec<Report>, app: &App) -> Done {
+    let count = reports.len();
+    let mut kinds: Vec<Option<Kind>> = Vec::new();
+    let mut failures: Vec<(Vec<HostName>, Error)> = Vec::new();
+    for report in reports {
+        back_again(&report, app);
+        if report.outcome == Outcome::Skipped && report.failure.is_none() {
+            continue;
+        }
+        kinds.push(report.failure.as_ref().map(Error::kind));
+        let Some(failure) = report.failure else { continue };
+        let failure = if report.outcome == Outcome::RolledBack { why(failure) } else { failure };
+        let told = |other: &Error| (format!("{other:?}"), other.advice().map(str::to_owned));
+        // What went wrong on several hosts in the same way is told of them together.
+        match failures.iter_mut().find(|(_, other)| told(other) == told(&failure)) {
+            Some((hosts, _)) => hosts.extend(report.host),
+            None => failures.push((report.host.into_iter().collect(), failure)),
+        }
+    }
+    if failures.is_empty() {
+        return Ok(None);
+    }
+    let all = Kind::of_batch(failures.iter().map(|(_, failure)| failure.kind()));
+    // Some hosts are well: that is partial too.
+    let kind = if kinds.contains(&None) && all != Kind::Person { Kind::Partial } else { all };
+    app.ui.end_progress();
+    let wrong = kinds.iter().flatten().count();
+    let message = format!("{wrong} of {count} hosts are not as they should be");
+    let failures = failures.into_iter().map(|(hosts, failure)| of_hosts(failure, &hosts)).collect();
+    Err(if wrong > 1 { Error::all(kind, message, failures) } else { Error::batch(message, failures).of_kind(kind) }
+        .into())
+}
+
+/// What took a deploy back, where it is told already that it was taken back.
+fn why(failure: Error) -> Error {
+    let Some(cause) = std::error::Error::source(&failure).map(ToString::to_string) else { return failure };
+    let mut lines = cause.lines();
+    let error = Error::all(failure.kind(), lines.next().unwrap_or_default(), failure.parts().to_vec());
+    let rest: Vec<&str> = lines.collect();
+    let error = if rest.is_empty() { error } else { error.because(rest.join("\n")) };
+    failure.advice().map_or(error.clone(), |advice| error.help(advice))
+}
+
+/// A failure that names whom it is about, once.
+fn of_hosts(failure: Error, hosts: &[HostName]) -> Error {
+    match hosts {
+        [] => failure,
+        [host] if failure.is_about(host.as_str()) => failure,
+        hosts => failure.about(talk::listed(hosts)),
+    }
+}
+
+fn row(report: &Report, app: &App) -> Vec<String> {
+    let or = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let host = words(report.host.as_ref(), Path::new("/"));
+    let next = match report.outcome {
+        Outcome::Done if report.until_reboot => "secrets last until the reboot".to_owned(),
+        Outcome::Done if !report.plan.as_ref().is_none_or(|plan| plan.reboot.waits.is_empty()) => {
+            "reboot when convenient".to_owned()
+        }
+        // Why, and what to do, is said below for all whom it concerns.
+        Outcome::Done | Outcome::Nothing | Outcome::Declined | Outcome::Failed | Outcome::RolledBack => String::new(),
+        Outcome::PendingReboot => "reboot".to_owned(),
+        Outcome::Skipped if report.plan.is_some() => app.ui.command("deploy --resume"),
+        Outcome::Skipped => "deploy it once it is up".to_owned(),
+        Outcome::Lost => {
+            let run = report.run.as_ref().map_or_else(String::new, |run| format!(" --attach {run}"));
+            app.ui.command(&format!("deploy{host}{run}"))
+        }
+        Outcome::Person => format!("look at it: {}", app.ui.command(&format!("generations{host}"))),
+    };
+    vec![
+        or(report.host.as_ref().map(ToString::to_string)),
+        report.outcome.as_str().to_owned(),
+        or(report.seconds.map(|seconds| format!("{seconds:.1} s"))),
+        or(report.generation.map(|generation| generation.to_string())),
+        next,
+    ]
+}
+
+/// Tells which values a host that went back has again.
+fn back_again(report: &Report, app: &App) {
+    let plan = report.plan.as_ref().filter(|_| report.outcome == Outcome::RolledBack);
+    for line in plan.map(Plan::back_again).unwrap_or_default() {
+        match &report.host {
+            Some(host) => app.ui.warn(&format!("{host}: {line}")),
+            None => app.ui.warn(&line),
+        }
+    }
+}
+
+/// Shows what a deploy of one host, or a rollback, came to.
+pub fn show_one(report: Report, root: &Path, app: &App) -> Done {
+    app.ui.end_progress();
+    back_again(&report, app);
+    let host = report.host.as_ref().map_or_else(|| "this machine".to_owned(), ToString::to_string);
+    let until = if report.until_reboot { "; its secrets last until the next reboot, then deploy again" } else { "" };
+    let generation = report.generation.map_or_else(String::new, |number| format!(" (generation {number})"));
+    let former = report.plan.as_ref().and_then(|plan| plan.former.as_ref());
+    let other = former.is_some_and(|former| Some(former) != report.system.as_ref());
+    let waits = report.plan.as_ref().map_or(&[][..], |plan| &plan.reboot.waits);
+    let reboot = if waits.is_empty() { String::new() } else { format!("; reboot for {}", waits.join(", ")) };
+    match report.outcome {
+        Outcome::Done if report.plan.is_none() => app.ui.say(&format!("{host}: built; nothing was changed")),
+        Outcome::Done if report.plan.as_ref().is_some_and(|plan| plan.only_homes) => {
+            let homes = report.plan.iter().flat_map(Plan::homes_to_come);
+            let users: Vec<&str> = homes.map(|home| home.user.as_str()).collect();
+            if users.is_empty() {
+                app.ui.say(&format!("{host}: nothing was changed"));
+            } else {
+                app.ui.say(&format!("{host}: done, the home of {} is switched", users.join(", ")));
+            }
+        }
+        Outcome::Done => app.ui.say(&format!(
+            "{host}: done, {} runs{generation}{reboot}{until}",
+            report.running.as_deref().or(report.system.as_deref()).unwrap_or("it")
+        )),
+        Outcome::PendingReboot => app.ui.say(&format!("{host}: takes effect at the next boot{generation}{until}")),
+        Outcome::Nothing if report.plan.as_ref().is_some_and(|plan| plan.action != Action::DryActivate) => {
+            app.ui.say(&format!("{host}: up to date, nothing to do{generation}; `--yes` activates it again"));
+        }
+        Outcome::Nothing => app.ui.say(&format!("{host}: nothing was changed; `--action switch` does it")),
+        Outcome::Skipped if report.failure.is_none() => app.ui.say(&format!("{host}: skipped; it is offline")),
+        Outcome::Declined
+        | Outcome::Failed
+        | Outcome::RolledBack
+        | Outcome::Person
+        | Outcome::Lost
+        | Outcome::Skipped => {}
+    }
+    if let (Outcome::Done, true, Some(before)) = (report.outcome, other, report.before) {
+        // Without the host's name it would be for the machine on which it is typed.
+        let machine = words(report.host.as_ref(), root);
+        app.ui.say(&format!("undo: {}", app.ui.command(&format!("rollback{machine} --to {before}"))));
+    }
+    match report.failure {
+        Some(failure) => Err(of_hosts(failure, report.host.as_slice()).into()),
+        None => Ok(None),
+    }
+}
+
+/// Shows what a run came to on the hosts that were joined.
+pub fn attached(all: Vec<Attached>, json: bool, app: &App) -> Done {
+    app.ui.end_progress();
+    let count = all.len();
+    let mut failures = Vec::new();
+    for one in all {
+        let (host, outcome, failure) = one.into_parts();
+        if json {
+            let reason = failure.as_ref().map(Error::in_one_line);
+            app.ui.json_line(&Joined { event: "result", version: 1, host: &host, outcome, reason })?;
+        }
+        if let Some(outcome) = outcome {
+            app.ui.say(&format!("{host}: {}", outcome.as_str()));
+        }
+        failures.extend(failure.map(|failure| if count > 1 { failure.about(&host) } else { failure }));
+    }
+    if failures.is_empty() {
+        Ok(None)
+    } else {
+        Err(Error::batch(format!("{} of {count} hosts", failures.len()), failures).into())
+    }
+}
+
+/// The line of `--json` about one host.
+#[derive(serde::Serialize)]
+pub struct Line<'a> {
+    /// `result`.
+    pub event: &'static str,
+    /// What it came to.
+    #[serde(flatten)]
+    pub report: &'a Report,
+}
+
+/// The same of a run that was joined.
+#[derive(serde::Serialize)]
+struct Joined<'a> {
+    event: &'static str,
+    version: u32,
+    host: &'a HostName,
+    outcome: Option<Outcome>,
+    reason: Option<String>,
+}

@@ -1,0 +1,151 @@
+//! `apply` and `deploy --resume`: carries out what was planned before, and builds nothing.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::adapters::host::closure;
+use crate::adapters::nix::Rooted;
+use crate::commands::Session;
+use crate::commands::deploy::begin::{brings, reach};
+use crate::commands::deploy::decide::{decide, goes_first, show};
+use crate::commands::deploy::report::{Report, muster};
+use crate::commands::deploy::request::{Builder, How, Request};
+use crate::commands::deploy::run_store::{self, Begun, Store};
+use crate::commands::hosts::select::{Chosen, Needs, Ready, Who};
+use crate::commands::hosts::talk::listed;
+use crate::domain::deploy::diff::Outcome;
+use crate::domain::deploy::plan::{Campaign, State};
+use crate::domain::name::HostName;
+use crate::error::{Error, Result};
+
+/// Carries out a plan that was reviewed: exactly its systems and its ciphertext.
+///
+/// Fails as `run` does; and when a system of it is not in the store any more.
+pub fn apply(session: &Session, who: &Who, how: &How, file: &Path) -> Result<Vec<Report>> {
+    let planned = run_store::read(file)?;
+    let git = session.fleet.git()?;
+    let begun = Store::of(&git, &session.fleet.root)?.begin()?;
+    let campaign = Campaign { run: begun.run.clone(), ..planned };
+    again(session, who, how, &Builder::Here, begun, campaign)
+}
+
+/// Takes up every deploy that is not done on all its hosts: the same systems, on the hosts that are left.
+pub fn resume(session: &Session, request: &Request) -> Result<Vec<Report>> {
+    let git = session.fleet.git()?;
+    let store = Store::of(&git, &session.fleet.root)?;
+    let mut open = store.left()?;
+    if open.len() == 1 {
+        return open
+            .pop()
+            .map_or_else(|| Ok(Vec::new()), |(former, planned)| take_up(session, request, &store, former, planned));
+    }
+    let mut reports = Vec::new();
+    for (former, planned) in open {
+        let first = planned.left().into_iter().next();
+        match (take_up(session, request, &store, former, planned), first) {
+            (Ok(taken), _) => reports.extend(taken),
+            // The others are not lost by it.
+            (Err(error), Some(host)) => reports.push(Report::failed(&host, error)),
+            (Err(error), None) => return Err(error),
+        }
+    }
+    Ok(reports)
+}
+
+/// Takes up one of them. What is not well after it is left still.
+fn take_up(
+    session: &Session,
+    request: &Request,
+    store: &Store,
+    former: Begun,
+    planned: Campaign,
+) -> Result<Vec<Report>> {
+    let begun = store.begin()?;
+    let left = planned.left();
+    let mut campaign = Campaign { run: begun.run.clone(), ..planned };
+    campaign.hosts.retain(|host, _| left.contains(host));
+    // A canary that is well has gone first.
+    campaign.canary = campaign.canary.filter(|canary| left.contains(canary));
+    session.note(format!("resuming {} for {}", former.run, listed(&left)));
+    let Request { who, planning, how } = request;
+    let begun = begun.unless_failed(goes_first(planning.canary.as_ref(), &campaign))?;
+    let reports = again(session, who, how, &planning.builder, begun, campaign)?;
+    let well = |report: &&Report| State::Ended(report.outcome).is_well();
+    former.settle(|host| reports.iter().filter(well).any(|report| report.host.as_ref() == Some(host)))?;
+    Ok(reports)
+}
+
+/// Carries out what was planned before. `builder`: where it was built.
+fn again(
+    session: &Session,
+    who: &Who,
+    how: &How,
+    builder: &Builder,
+    begun: Begun,
+    mut campaign: Campaign,
+) -> Result<Vec<Report>> {
+    let policy = &session.fleet.policy;
+    let hosts: BTreeSet<HostName> = campaign.hosts.keys().cloned().collect();
+    if let Some(gone) = campaign.hosts.keys().find(|host| !policy.hosts.contains_key(host.as_str())) {
+        return Err(policy.no_host(gone));
+    }
+    hold(&begun.rooted, &campaign)?;
+    let chosen = Chosen { named: hosts.clone(), hosts };
+    let reached =
+        reach(session, who, &begun, &chosen, Needs { root: true, brings: Some(brings(session, builder)), gate: None })?;
+    let (ready, mut reports) = muster(who, &chosen, reached, session.talk.as_ref())?;
+    let (ready, done): (Vec<Ready>, Vec<Ready>) = ready.into_iter().partition(|one| !was_done(&campaign, one));
+    for one in done {
+        if let Some(item) = campaign.hosts.get_mut(&one.host) {
+            item.state = State::Ended(Outcome::Done);
+            reports.push(Report::as_it_is(&one.host, &one.target.survey, item.plan.clone(), Outcome::Done));
+        }
+    }
+    show(ready.iter().filter_map(|one| campaign.hosts.get(&one.host)), session.talk.as_ref());
+    decide(session, who, how, begun, campaign, &ready, reports)
+}
+
+/// Whether a host finished by itself what this deployer did not see the end of.
+fn was_done(campaign: &Campaign, ready: &Ready) -> bool {
+    let survey = &ready.target.survey;
+    let item = campaign.hosts.get(&ready.host);
+    item.is_some_and(|item| {
+        item.state == State::Begun
+            && survey.former.as_ref() == Some(&item.plan.system)
+            && survey
+                .last
+                .as_ref()
+                .is_some_and(|last| last.system.as_ref() == Some(&item.plan.system) && last.outcome == Outcome::Done)
+    })
+}
+
+/// Holds what was planned before, so that the collector leaves it alone.
+fn hold(rooted: &Rooted, campaign: &Campaign) -> Result<()> {
+    let links: Vec<(String, &str)> = campaign
+        .hosts
+        .iter()
+        .flat_map(|(host, item)| {
+            let bundle = item.bundle.as_deref().map(|bundle| (format!("bundle-{host}"), bundle));
+            // What was built on the host is not here; whether it is still there, the host looks itself.
+            let ours = !item.there;
+            let system = (ours && !item.plan.only_homes).then(|| (Rooted::name_of(host), item.plan.system.as_str()));
+            let homes = item.plan.homes_to_come().filter(move |_| ours);
+            let homes = homes.map(move |home| (format!("home-{}@{host}", home.user), home.package.as_str()));
+            [system, bundle].into_iter().flatten().chain(homes)
+        })
+        .collect();
+    for (_, path) in &links {
+        if !closure::is_store_path(path) {
+            return Err(Error::usage("what the plan names as a system is not a store path"));
+        }
+    }
+    let links: Vec<(&str, &str)> = links.iter().map(|(name, path)| (name.as_str(), *path)).collect();
+    rooted.hold(&links).map_err(|error| {
+        Error::failed("what was planned is not in the store any more; nothing was changed")
+            .because(error.in_one_line())
+            .help(format!(
+                "plan again: `sealift plan {}`",
+                campaign.hosts.keys().map(HostName::as_str).collect::<Vec<_>>().join(" ")
+            ))
+    })
+}
