@@ -302,11 +302,13 @@ impl Invocation {
         Ok(command)
     }
 
-    /// Where a program lies that is called by its name; none for a path, and until it is said where programs are looked for.
+    /// Where a program lies that is called by its name; none for a path, for a call that says itself where programs are looked
+    /// for, and until that is said for all.
     ///
     /// Fails where it is nowhere, or only in a work tree that is worked on.
     fn place(&self) -> Result<Option<PathBuf>> {
-        if PATH.get().is_none() || self.program.as_encoded_bytes().contains(&b'/') {
+        let says_where = self.environment.iter().any(|(name, _)| name == "PATH");
+        if says_where || PATH.get().is_none() || self.program.as_encoded_bytes().contains(&b'/') {
             return Ok(None);
         }
         if let Some(place) = found(&self.program) {
