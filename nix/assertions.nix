@@ -24,6 +24,9 @@ let
     isWell: what: mend:
     lib.optional (!isWell) "sealift: ${what}\n  ${mend}";
 
+  # What is looked up by its name has no context: Nix refuses it there.
+  textOf = value: builtins.unsafeDiscardStringContext (toString value);
+
   # A path literal, or a string into the store: everybody can read what is there.
   inStore = path: builtins.isPath path || lib.hasPrefix builtins.storeDir (toString path);
 
@@ -36,6 +39,8 @@ let
       # web, of Web or web.lan.
       short = lib.toLower (builtins.head (lib.splitString "." cfg.host));
       hosts = policy.known (builtins.attrNames read.hosts);
+      isDefault = options.sealift.host.highestPrio >= (lib.mkOptionDefault null).priority;
+      said = if isDefault then "networking.hostName" else "sealift.host";
     in
     check (!cfg.internal.hostIsDefault)
       "networking.hostName was left at its default, ${cfg.host}, so nothing says which machine this is"
@@ -45,7 +50,7 @@ let
         check (read.hosts ? ${cfg.host}) "recipients.toml has no host ${cfg.host}"
           "`sealift host add ${cfg.host} --key …` adds it; where it has another name there, sealift.host = \"…\"; ${hosts}"
       else
-        check false "networking.hostName is ${cfg.host}, and a host of recipients.toml cannot have that name"
+        check false "${said} is ${cfg.host}, and a host of recipients.toml cannot have that name"
           "sealift.host = \"${
             if read.hosts ? ${short} then short else "…"
           }\"; says which one this machine is; ${hosts}"
@@ -60,6 +65,9 @@ let
       check (!inStore path)
         "sealift.identityPaths names ${baseNameOf (toString path)} by a path of the Nix store, which everybody can read"
         "write the path on the machine as a string: \"/etc/ssh/…\". A key that was in the store is known: `sealift host rekey`"
+      ++ check (!lib.hasSuffix ".pub" (toString path))
+        "sealift.identityPaths names ${toString path}, the public half of a key, which opens nothing"
+        "name the private one: \"${lib.removeSuffix ".pub" (toString path)}\""
     ) cfg.identityPaths
     ++ unreadable;
 
@@ -87,8 +95,8 @@ let
     named:
     let
       # environment.etc may only lead to where it is.
-      leads = config.environment.etc.${etc.${toString named} or ""}.source or null;
-      path = if leads != null && !inStore leads then toString leads else toString named;
+      leads = config.environment.etc.${etc.${textOf named} or ""}.source or null;
+      path = if leads != null && !inStore leads then textOf leads else textOf named;
       # What impermanence brings back into memory, file by file, is not in `fileSystems`.
       isBroughtBack = options.environment ? persistence && !lib.hasPrefix "/run/" path;
     in
@@ -329,7 +337,7 @@ let
     lib.mapAttrsToList (
       user: one:
       let
-        file = toString (one.hashedPasswordFile or "");
+        file = textOf (one.hashedPasswordFile or "");
         name = late.${file};
       in
       lib.optionals (file != "" && late ? ${file}) (
@@ -349,9 +357,18 @@ let
   watched = import ./watched.nix { inherit config lib options; };
   literal = lib.concatMap (
     found:
-    check (!inStore found.value)
-      "${found.option} names a file in the Nix store, which everybody can read"
-      "seal it (`sealift seal NAME --from-file FILE`), and set it to config.sealift.secrets.NAME.path. A value that was in the store or in git is known: rotate it"
+    let
+      isOfFound = name: textOf delivered.${name}.file == textOf found.value;
+      sealed = lib.findFirst isOfFound null (builtins.attrNames delivered);
+    in
+    lib.optionals (inStore found.value) (
+      if sealed != null then
+        check false "${found.option} is the sealed file of ${sealed}, which opens on the machine only"
+          "set it to config.sealift.secrets.${lib.strings.escapeNixIdentifier sealed}.path"
+      else
+        check false "${found.option} names a file in the Nix store, which everybody can read"
+          "seal it (`sealift seal NAME --from-file FILE`), and set it to config.sealift.secrets.NAME.path. A value that was in the store or in git is known: rotate it"
+    )
   ) watched.files;
   # A path that is written down is not looked up, as config.sealift.secrets.….path is.
   undelivered = lib.concatMap (

@@ -43,6 +43,10 @@ let
       };
     };
   };
+  # Who has it: by name, or by number.
+  account = types.coercedTo types.ints.unsigned toString types.str // {
+    description = "string or number";
+  };
   # Whether a definition sets anything, after what `mkIf` and `mkMerge` make of it.
   isSet =
     value:
@@ -59,7 +63,10 @@ in
   # The names that these definitions of an attribute set set.
   namesIn =
     definitions:
-    builtins.attrNames (lib.foldl' (all: one: all // lib.filterAttrs (_: isSet) one) { } definitions);
+    builtins.attrNames (
+      # One of another type is for the module system to refuse.
+      lib.foldl' (all: one: all // lib.filterAttrs (_: isSet) one) { } (lib.filter lib.isAttrs definitions)
+    );
 
   # The other way to say what a template holds.
   templateFile = mkOption {
@@ -71,12 +78,12 @@ in
 
   common = place: {
     owner = mkOption {
-      type = types.str;
+      type = account;
       default = "root";
       description = "Who owns the delivered file: a user of this machine, or a number.";
     };
     group = mkOption {
-      type = types.str;
+      type = account;
       defaultText = lib.literalExpression "the owner's own group, but root for the group users, in which all people are";
       description = "Its group, or a number.";
     };
@@ -90,6 +97,8 @@ in
     };
     path = mkOption {
       type = types.str;
+      # One into the store is refused; it is looked up by name until then.
+      apply = builtins.unsafeDiscardStringContext;
       defaultText = lib.literalExpression ''"${place}"'';
       description = "Where programs find it. Elsewhere than in its usual place it is a link.";
     };

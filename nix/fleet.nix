@@ -45,7 +45,11 @@ let
         else
           name;
     in
-    map look (filter isMachine (attrNames entries));
+    if !pathExists top && (policy.readFleet fleet).hosts != { } then
+      policy.refuse "there is no folder hosts/ beside recipients.toml, of which mkFleet makes machines"
+        "write hosts/NAME/default.nix for each and `git add hosts`: a flake sees tracked files only. Machines that lie elsewhere take moduleFor"
+    else
+      map look (filter isMachine (attrNames entries));
 
   # The module with the fleet that it reads, for every machine that is made with it.
   moduleFor =
@@ -83,7 +87,9 @@ let
           "nixpkgs = inputs.nixpkgs; and not its legacyPackages, nor its path"
         );
       ofHost =
-        if isFunction perHost || perHost ? __functor then
+        if isFunction perHost && builtins.functionArgs perHost != { } then
+          policy.refuse "mkFleet's `perHost` takes a set, and gets the name of a machine" "perHost = name: [ … ];"
+        else if isFunction perHost || perHost ? __functor then
           perHost
         else
           policy.refuse "mkFleet's `perHost` is not a function" "perHost = name: [ … ]; gets the name of a machine and gives its modules";

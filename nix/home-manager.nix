@@ -69,7 +69,7 @@ let
           '';
         };
       };
-      config.content = lib.mkIf (config.file != null) (lib.mkDefault (builtins.readFile config.file));
+      config.content = lib.mkIf (config.file != null) (builtins.readFile config.file);
     }
   );
 

@@ -123,7 +123,7 @@ let
         };
       };
       config = {
-        content = lib.mkIf (config.file != null) (lib.mkDefault (builtins.readFile config.file));
+        content = lib.mkIf (config.file != null) (builtins.readFile config.file);
         group = lib.mkOverride 1400 (groupOf config.owner);
         path = lib.mkOverride 1400 (policy.placeOf false name);
       };

@@ -390,8 +390,47 @@ let
   # Where there is no fleet.
   none = opened "/" (read "version = 1");
 
-  # A fleet with what its machines have in common, each worked out once: `moduleFor` and `mkFleet` hand it to all of them.
-  open = fleet: opened (folder fleet) (readFleet fleet);
+  # A fleet with what its machines have in common, each worked out once. Nix does not remember what a function gave, but it
+  # keeps the values of a file: here a tree of all places, letter by letter, of which there is as much as was asked for. So
+  # machines that know nothing of each other, as those with `nixosModules.default` in a flake, read one fleet once.
+  open =
+    fleet:
+    let
+      path = folder fleet;
+      text = toString path;
+      step = node: at: if node == null then null else node.below.${substring at 1 text} or null;
+      node = builtins.foldl' step tree (builtins.genList (at: at) (stringLength text));
+    in
+    # One with another letter is read by each.
+    if !builtins.isPath path || node == null then openPath path else node.opened;
+  openAt = text: {
+    opened = openPath (/. + text);
+    below = mapAttrs (letter: _: openAt (text + letter)) letters;
+  };
+  tree = openAt "";
+  openPath =
+    path:
+    opened path (
+      if builtins.pathExists (path + "/recipients.toml") then
+        read (builtins.readFile (path + "/recipients.toml"))
+      else
+        refuse "there is no recipients.toml in ${toString path}" (
+          if baseNameOf path == "recipients.toml" then
+            "name the folder that holds it"
+          else
+            "`sealift init` makes one, and `git add recipients.toml` lets the flake see it"
+        )
+    );
+  letters =
+    let
+      all = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=?@,:~ ";
+    in
+    listToAttrs (
+      builtins.genList (at: {
+        name = substring at 1 all;
+        value = null;
+      }) (stringLength all)
+    );
   opened =
     path: policy:
     let
@@ -466,22 +505,22 @@ let
     fleet:
     let
       text = toString fleet;
+      path = /. + builtins.unsafeDiscardStringContext text;
     in
     if builtins.isPath fleet then
       fleet
+    else if !(isString fleet || fleet ? outPath) || substring 0 1 text != "/" then
+      refuse "the fleet is ${
+        if isString fleet then "\"${fleet}\"" else "a ${typeOf fleet}"
+      }, and no path of a folder" "fleet = ./.; without quotes: the folder that holds recipients.toml"
+    # In a store below another root, as nixos-install has it, Nix finds what a string of it names, and not what a path does.
+    else if builtins.pathExists text && !builtins.pathExists path then
+      text
     else
-      builtins.seq (builtins.pathExists text) (/. + builtins.unsafeDiscardStringContext text);
+      path;
 
   # The policy of the fleet in a folder.
-  readFleet =
-    fleet:
-    let
-      path = folder fleet + "/recipients.toml";
-    in
-    if builtins.pathExists path then
-      read (builtins.readFile path)
-    else
-      refuse "there is no recipients.toml in ${toString fleet}" "`sealift init` makes one, and `git add recipients.toml` lets the flake see it";
+  readFleet = fleet: (open fleet).policy;
 in
 {
   inherit

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Goes back to the former system with its secrets, here or on the named machine; --to N names the generation.
+# Goes back to the previous system with its secrets, here or on the named machine; --to N names the generation.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 exec sealift rollback "$@"

@@ -56,8 +56,8 @@ impl Vector {
 /// The vectors; none, and a note, where nobody fetched them.
 fn vectors() -> Option<Vec<Vector>> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
-    let Ok(text) = std::fs::read_to_string(cache.join(FILE)) else {
+    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
+    let Some(text) = cache.and_then(|cache| std::fs::read_to_string(cache.join(FILE)).ok()) else {
         not_run("cctv", "the vectors of age were not fetched: `scripts/setup test` does it, where npm is");
         return None;
     };

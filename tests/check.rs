@@ -382,6 +382,10 @@ fn merge(sandbox: &Sandbox) {
     merge.args(["merge", "-q", "--no-commit", "tagged"]);
     assert_ne!(sandbox.run(merge, b"").code, 0, "both changed the same lines");
     sandbox.tool("git", &["checkout", "-q", "--ours", "recipients.toml"]);
+    sandbox
+        .sealift(&["check"])
+        .exits(3)
+        .prints("recipients.toml: a merge left it unresolved\n  help: keep what both sides declared, `git add` it");
     sandbox.tool("git", &["add", "recipients.toml"]);
 }
 
@@ -427,7 +431,7 @@ fn what_a_merge_took_from_policy_and_file_is_told_too() {
     sandbox.sealift_with(&["rotate", "a", "--stdin"], sandbox.value("ours").as_bytes()).exits(0);
     sandbox.tool("git", &["commit", "-q", "-a", "-m", "ours"]);
     merge(&sandbox);
-    sandbox.sealift(&["check"]).exits(3).prints("a merge left it unresolved");
+    sandbox.sealift(&["check"]).exits(3).prints("a merge left it unresolved: ours is version 2 for");
     sandbox.tool("git", &["checkout", "-q", "--ours", "secrets/a.age"]);
     for script in ["git add -A", "git commit -q -m merge"] {
         sandbox.tool("sh", &["-ec", script]);

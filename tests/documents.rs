@@ -9,6 +9,7 @@ use sealift::error::Kind;
 use sha2::{Digest, Sha256};
 
 use crate::harness::Sandbox;
+use crate::words::literals;
 
 fn top() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -214,25 +215,43 @@ fn the_book_has_every_document_and_leads_nowhere_else() {
     }
 }
 
+/// Whether one text of the program can become this message: an ellipsis stands for what differs, and what is between stands in
+/// the text in this order.
+fn says(literal: &str, message: &str) -> bool {
+    let mut rest = literal;
+    message.split('…').map(str::trim).filter(|part| !part.is_empty()).all(|part| {
+        let after = rest.split_once(part).map(|(_, after)| after);
+        rest = after.unwrap_or_default();
+        after.is_some()
+    })
+}
+
 #[test]
 fn messages_that_are_explained_are_those_of_the_program() {
-    let mut source = String::new();
+    let mut source = Vec::new();
     let mut folders = vec![top().join("src")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
                 folders.push(path);
-            } else {
-                source += &std::fs::read_to_string(path).expect("a file of Rust");
+            } else if !path.display().to_string().ends_with("tests.rs") {
+                // No comments, and no tests, which may quote what nobody says.
+                source.extend(literals(&std::fs::read_to_string(path).expect("a file of Rust")));
             }
         }
+    }
+    assert!(source.len() > 4000, "{} texts", source.len());
+    for literal in &mut source {
+        *literal = literal.replace("\\\"", "\"");
     }
     let text = document("docs/troubleshooting.md");
     let messages: Vec<&str> = headings(&text).into_iter().flat_map(|line| line.split('`').skip(1).step_by(2)).collect();
     assert!(messages.len() > 30, "the messages are found");
-    // An ellipsis stands for what differs. What is between must be in the source, as one piece.
-    let gone = |message: &&str| message.split('…').map(str::trim).any(|part| !source.contains(part));
+    let short: Vec<&&str> = messages.iter().filter(|message| message.replace('…', "").trim().len() < 9).collect();
+    assert!(short.is_empty(), "what stands beside the ellipses could be of any message: {short:#?}");
+    assert!(says("{host}: cannot read {}: gone", "…: cannot read …: gone") && !says("in a, at b", "at … in"));
+    let gone = |message: &&str| !source.iter().any(|literal| says(literal, message));
     let gone: Vec<&str> = messages.into_iter().filter(gone).collect();
     assert!(gone.is_empty(), "docs/troubleshooting.md explains what the program does not say: {gone:#?}");
 }
@@ -256,37 +275,112 @@ fn the_reference_fleet_is_in_line() {
     }
 }
 
+/// The commands of a shell's words that are ours, each as its words after `sealift`.
+fn commands(text: &str) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    // A bar between words is a pipe; one inside of a word stands between choices.
+    let ends = ["&&", "||", ";", " | ", " · ", "<(", "$(", ")", "\n"];
+    let text = ends.iter().fold(format!("{} ", text.replace("\\\n", " ")), |text, end| text.replace(end, "\n"));
+    for line in text.lines() {
+        let line = line.split_once(" #").map_or(line, |(line, _)| line).trim_start_matches(['$', '(', ' ']);
+        let words: Vec<&str> = line.split([' ', ',']).filter(|word| !word.is_empty()).collect();
+        let before = words.iter().take_while(|word| ["sudo", "doas", "time"].contains(word) || word.contains('='));
+        if let Some(("sealift", rest)) =
+            words.get(before.count()..).and_then(|words| words.split_first()).map(|(first, rest)| (*first, rest))
+        {
+            found.push(rest.iter().map(|word| (*word).to_owned()).collect());
+        }
+    }
+    found
+}
+
+/// What is wrong with the words after `sealift`: no such verb, or flags that its help does not have.
+fn misunderstood(words: &[String], help: &mut impl FnMut(&[&str]) -> Option<String>) -> bool {
+    let words = words.strip_prefix(&["help".to_owned()]).unwrap_or(words);
+    let words = if words.first().is_some_and(|word| word == "--fleet") { &words[2.min(words.len())..] } else { words };
+    let plain = |word: &&String| {
+        word.starts_with(|first: char| first.is_ascii_lowercase())
+            && word.bytes().all(|byte| byte.is_ascii_lowercase() || b"-|".contains(&byte))
+    };
+    let deep = words.first().is_some_and(|verb| ["hook", "host", "identity"].contains(&verb.as_str()));
+    let verb: Vec<&String> = words.iter().take(if deep { 2 } else { 1 }).take_while(plain).collect();
+    if verb.is_empty() && !words.first().is_some_and(|word| word.starts_with("--")) {
+        // The package's own name and version.
+        return false;
+    }
+    // The last word of a verb may be a choice of several.
+    let (last, above) = verb.split_last().map_or(("", &[][..]), |(last, above)| (last.as_str(), above));
+    last.split('|').any(|last| {
+        let verb: Vec<&str> =
+            above.iter().map(|word| word.as_str()).chain([last]).filter(|word| !word.is_empty()).collect();
+        let Some(help) = help(&verb) else { return true };
+        let part = |c: char| !c.is_ascii_alphanumeric() && c != '-';
+        let known: BTreeSet<&str> = help.split(part).filter(|word| word.starts_with('-')).collect();
+        let flags =
+            words.iter().take_while(|word| *word != "--").flat_map(|word| word.split(['|', '[', ']', '(', ')']));
+        let flags = flags.filter(|word| word.starts_with('-')).map(|word| word.split(part).next().unwrap_or_default());
+        flags.filter(|flag| *flag != "-").any(|flag| !known.contains(flag))
+    })
+}
+
+#[test]
+fn commands_are_found_and_held_against_help() {
+    let found = commands(
+        "cd a && sudo sealift scan -i k | sealift hook install|remove; X=1 sealift a \\\n  --b=c # sealift d\nnot sealift e",
+    );
+    assert_eq!(found, [vec!["scan", "-i", "k"], vec!["hook", "install|remove"], vec!["a", "--b=c"]]);
+    let mut help = |verb: &[&str]| {
+        ["list", "hook install", ""]
+            .contains(&verb.join(" ").as_str())
+            .then(|| "  -i, --host-program <P>\n      --all".to_owned())
+    };
+    for (words, wrong) in [
+        ("list --all -i", false),
+        ("list --host", true),
+        ("list --host-program=x", false),
+        ("list -x", true),
+        ("list --all|--none", true),
+        ("hook install|remove", true),
+        ("nosuch", true),
+        ("--all", false),
+        ("--version", true),
+        ("list -- --host", false),
+    ] {
+        let words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+        assert_eq!(misunderstood(&words, &mut help), wrong, "{words:?}");
+    }
+}
+
 #[test]
 fn commands_that_are_named_are_understood() {
     let sandbox = Sandbox::new();
+    let mut pages = std::collections::BTreeMap::new();
+    let mut help = |verb: &[&str]| {
+        let page = pages.entry(verb.join(" ")).or_insert_with(|| {
+            let run = sandbox.sealift(&[verb, &["--help"]].concat());
+            (run.code == 0).then(|| run.text())
+        });
+        page.clone()
+    };
     let mut wrong = Vec::new();
+    let mut blocks = 0;
     for name in documents() {
-        let text = document(&name);
-        // In passing, and as lines of a block.
-        let inline =
-            text.split('`').filter_map(|word| word.strip_prefix("sealift ")).map(|rest| rest.replace('\n', " "));
-        let lines = text.lines().filter_map(|line| Some(line.strip_prefix("$ ")?.split_once("sealift ")?.1.to_owned()));
-        for command in inline.chain(lines) {
-            let command = command.strip_prefix("help ").unwrap_or(&command);
-            let words: Vec<&str> = command.split([' ', '|', ',']).filter(|word| !word.is_empty()).collect();
-            let deep = words.first().is_some_and(|verb| ["hook", "host", "identity"].contains(verb));
-            let verb: Vec<&str> = words.iter().take(if deep { 2 } else { 1 }).copied().collect();
-            // The package's own name and version, and verbs with their choices.
-            let plain = |word: &&str| {
-                word.starts_with(|first: char| first.is_ascii_lowercase())
-                    && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+        for (at, part) in document(&name).split("```").enumerate() {
+            let texts: Vec<String> = if at % 2 == 0 {
+                part.split('`').skip(1).step_by(2).map(|text| text.replace('\n', " ")).collect()
+            } else if let Some(script) = part.strip_prefix("sh\n") {
+                blocks += 1;
+                vec![script.to_owned()]
+            } else {
+                part.lines().filter(|line| line.starts_with("$ ")).map(str::to_owned).collect()
             };
-            if verb.is_empty() || !verb.iter().all(plain) {
-                continue;
-            }
-            let run = sandbox.sealift(&[verb.as_slice(), &["--help"]].concat());
-            let help = run.text();
-            let flags =
-                words.iter().take_while(|word| **word != "&&" && **word != "||").filter(|word| word.starts_with("--"));
-            if run.code != 0 || flags.clone().any(|flag| !help.contains(*flag)) {
-                wrong.push(format!("{name}: sealift {command}"));
+            for words in texts.iter().flat_map(|text| commands(text)) {
+                if misunderstood(&words, &mut help) {
+                    wrong.push(format!("{name}: sealift {}", words.join(" ")));
+                }
             }
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(blocks > 15 && pages.len() > 30, "{blocks} blocks, {} pages", pages.len());
 }

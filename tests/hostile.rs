@@ -94,9 +94,53 @@ fn the_fleet_itself_is_never_shredded() {
 #[test]
 fn a_name_cannot_forge_a_line() {
     let sandbox = Sandbox::with_fleet(&["web"]);
-    sandbox.write("secrets/x\nhint: run something", "x");
-    let run = sandbox.sealift(&["check"]).exits(0);
-    assert!(!run.text().lines().any(|line| line.starts_with("help: run")), "{}", run.text());
+    sandbox.write("secrets/x\nforged: run something", "x");
+    sandbox.write("secrets/y\rforged: run something.age", "x");
+    sandbox
+        .write("hosts/z\u{85}forged: run something/default.nix", "{ services.k3s.token = \"not-a-real-token-1\"; }\n");
+    for (words, code) in [(&["check"][..], 3), (&["doctor"], 3), (&["scan"], 10), (&["list"], 0)] {
+        let run = sandbox.sealift(words).exits(code);
+        let shown = run.text() + &run.stderr;
+        assert!(words == ["list"] || shown.contains("forged"), "it is shown: {words:?}: {shown}");
+        forges_nothing(&shown, "forged", "");
+    }
+}
+
+/// No line begins with this, whichever word with a colon stands before it; but what stands behind a bar, or behind the name
+/// of its `owner`, is seen to be theirs.
+#[track_caller]
+pub fn forges_nothing(shown: &str, forged: &str, owner: &str) {
+    let begins = |line: &&str| {
+        let line = line.trim_start_matches([' ', '\t', '-', '*']);
+        let after = line.split_once(": ").filter(|(word, _)| *word != owner && !word.contains([' ', '"']));
+        line.starts_with(forged) || after.is_some_and(|(_, rest)| rest.starts_with(forged))
+    };
+    let ends = ['\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}'];
+    assert_eq!(shown.split(ends).find(begins), None, "{shown}");
+}
+
+#[test]
+fn a_forged_line_is_seen() {
+    for line in ["forged", "help: forged", "  - warning: forged", "a\rhint: forged", "a\u{2028}forged: b"] {
+        assert!(std::panic::catch_unwind(|| forges_nothing(line, "forged", "web")).is_err(), "{line}");
+    }
+    forges_nothing("web: forged\n  | help: forged\nerror: secrets/x\\nforged: b", "forged", "web");
+}
+
+#[test]
+fn advice_about_a_name_runs_nothing_of_it() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let name = "secrets/a; touch ran; b $(touch ran).age";
+    sandbox.write(name, "x");
+    for verb in ["check", "doctor"] {
+        let run = sandbox.sealift(&[verb]).exits(3);
+        let text = run.text() + &run.stderr;
+        let advice = text.split('`').find(|words| words.starts_with("git add")).expect("advice");
+        sandbox.tool("sh", &["-c", advice]);
+        assert!(!sandbox.fleet().join("ran").exists(), "{verb}: {advice}");
+        assert_eq!(sandbox.tool("git", &["ls-files", "-z", "secrets"]), format!("{name}\0").as_bytes(), "{advice}");
+        sandbox.tool("git", &["reset", "-q"]);
+    }
 }
 
 #[test]

@@ -315,7 +315,8 @@ fn an_identity_that_cannot_be_used_is_named_with_its_reason() {
         .sealift(&["show", "a", "-i", &sandbox.key("nobody")])
         .exits(5)
         .says("none of these identities opens it")
-        .says("sealed to 2 keys");
+        .says("sealed to 2 keys")
+        .says("if yours is new, somebody who has one of them runs `sealift rekey` first");
     sandbox.sealift(&["show", "a", "-i", &sandbox.key("nobody"), "-i", &sandbox.key("jay")]).exits(0);
 }
 
@@ -463,6 +464,11 @@ fn a_key_in_the_keyring_has_a_backup_and_opens_without_a_question() {
     // No keyring: the backup is found, and asked for.
     sandbox.sealift(&["show", "a"]).exits(5).says("the OS keyring: ").says("it is protected by a passphrase");
     assert_eq!(shell(&sandbox, "\"$S\" show a --passphrase-fd 3 3<<<'of the backup'").exits(0).text(), value);
+    sandbox
+        .sealift(&["identity", "forget", "--yes"])
+        .exits(1)
+        .says("the OS keyring cannot be used")
+        .says("help: without a keyring a key lies in a file, which you remove yourself");
 
     // The only way in is not forgotten; with the backup in hand it is.
     with_keyring(&sandbox, "\"$S\" identity forget --yes").exits(1).says("it is the only key");

@@ -157,3 +157,21 @@ fn the_pager_is_for_a_terminal_and_never_for_a_value() {
     // One that is not there is no reason to show nothing.
     assert!(run("SEALIFT_PAGER=no-such-pager", "list --matrix").contains("everywhere"));
 }
+
+#[test]
+fn where_nothing_is_there_yet_the_first_step_is_told() {
+    let empty = Sandbox::new();
+    empty.tool("git", &["init", "-q", "-b", "main"]);
+    empty.sealift(&["init"]).exits(0);
+    for verb in [&["list"][..], &["list", "--matrix"], &["host", "list"], &["status"], &["verify", "--all"]] {
+        let run = empty.sealift(verb).exits(0).says("there are no hosts yet: `sealift host add NAME");
+        assert!(!run.text().starts_with('\n'), "{verb:?} prints an empty picture");
+        let json = empty.sealift(&[verb, &["--json"]].concat()).exits(0);
+        assert!(json.stderr.is_empty(), "{verb:?}: {}", json.stderr);
+    }
+    empty.sealift(&["rekey"]).exits(0).says("nothing to re-encrypt");
+    let hosts = Sandbox::with_fleet(&["web"]);
+    hosts.sealift(&["list"]).exits(0).says("there are no secrets yet: `sealift seal NAME --hosts HOST,@TAG`");
+    hosts.seal("a", &["--hosts", "web"]);
+    assert!(!hosts.sealift(&["list"]).exits(0).stderr.contains("yet"));
+}

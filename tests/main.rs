@@ -36,6 +36,7 @@ mod import;
 mod install;
 mod list;
 mod migration;
+mod nix_check;
 mod nix_files;
 mod nix_fleet;
 mod nix_install;

@@ -362,7 +362,7 @@ fn init_evaluates_nothing_of_a_flake() {
         run
     };
     sandbox.write("flake.nix", "{ inputs.x.url = \"github:no/such\"; outputs = { x, ... }: { nixosConfigurations = {\n  web = 1; \"Ripper_1\" = 2; } // import (x.run \"touch /tmp/built\"); nixosConfigurations.db = 3; }; }");
-    let run = init().says("sealift host add web --ssh web").says("sealift host add db --ssh db");
+    let run = init().says("add the hosts db, web: sealift host add NAME --ssh NAME");
     let run = run
         .says("not read: flake.nix:2: names of nixosConfigurations are computed here")
         .says("Ripper_1 is configured here, and is not a host name");

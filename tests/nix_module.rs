@@ -149,6 +149,24 @@ UMask=0077
 }
 
 #[test]
+fn a_fleet_is_read_once_for_machines_that_know_nothing_of_each_other() {
+    let Some(nixos) = Nixos::new("a fleet is read once") else { return };
+    let stats = nixos.sandbox.path("stats.json");
+    let machines = format!(
+        "{} in map (one: one.seen.manifest) [ {} {} ]",
+        nixos.opening(),
+        nixos.machine(""),
+        nixos.machine("{ networking.hostName = \"db\"; }"),
+    );
+    let mut command = nixos.sandbox.nix_command("nix-instantiate");
+    command.args(["--eval", "--strict", "--expr", &machines]);
+    command.env("NIX_SHOW_STATS", "1").env("NIX_COUNT_CALLS", "1").env("NIX_SHOW_STATS_PATH", &stats);
+    nixos.sandbox.run(command, b"").exits(0);
+    let stats: Value = serde_json::from_slice(&std::fs::read(stats).expect("the figures")).expect("JSON");
+    assert_eq!(stats["primops"]["fromTOML"], json!(1));
+}
+
+#[test]
 fn no_option_of_the_units_makes_a_mount_namespace() {
     // systemd.exec(5): these hide, bind or replace something in the file system, each in a namespace of the unit's own,
     // in which the memory for secrets would be mounted and be gone with it.

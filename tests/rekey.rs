@@ -119,13 +119,17 @@ fn a_removed_host_is_named_until_its_values_are_rotated() {
     sandbox
         .sealift(&["host", "add", "web2", "--key", key.trim(), "--identity", &sandbox.key("jay")])
         .exits(2)
-        .says("retired");
+        .says("error: retired.web: this key is also the key of host web2")
+        .says("retired host web was removed, and may still have it: give host web2 another key");
     // Made values by themselves, the others need somebody.
     sandbox
         .sealift(&["rotate", "--exposed-to", "web"])
         .exits(4)
         .prints("made: version 2")
         .says("shared keeps its value");
+    // Nothing to deploy.
+    let run = sandbox.sealift(&["rotate", "shared"]).exits(1).says("0 rotated, 1 left");
+    assert!(!run.stderr.contains("deploy"), "{}", run.stderr);
     for name in ["shared", "of-runner"] {
         let value = sandbox.value(&format!("{name}-2"));
         sandbox.sealift_with(&["rotate", name, "--stdin"], value.as_bytes()).exits(0);

@@ -28,6 +28,9 @@ fn nix_a_former_system_comes_back_with_its_secrets() {
         .says("! token (version 3 → version 2: an older version comes back)");
     assert_eq!((&run.result()["outcome"], &run.result()["generation"]), (&"done".into(), &2.into()));
     assert_eq!(machine.calls(), ["test 0", "boot 0"]);
+    let commit =
+        |machine: &Machine| machine.on("status", &["web", "--json"]).exits(0).json()["hosts"][0]["commit"].clone();
+    assert!(commit(&machine).is_string(), "which deploy brought this system is in the record");
     assert_eq!(machine.secret("token"), Some(machine.sandbox.value("second")));
     let state = machine.state();
     assert_eq!((state[1].as_str(), state[3].trim()), ("system-2-link", state[0].as_str()));
@@ -52,6 +55,8 @@ fn nix_a_rollback_that_fails_stays_where_it_was() {
     machine.fail("test 4");
     machine.on("rollback", &[]).exits(6).says("units failed");
     assert_eq!(machine.state(), before);
+    let status = machine.on("status", &["web", "--json"]).exits(0).json();
+    assert!(status["hosts"][0]["commit"].is_string(), "{status}");
     machine.fail("boot 1");
     machine.on("rollback", &["--to", "1"]).exits(6);
     assert_eq!(machine.state(), before);

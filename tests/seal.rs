@@ -35,6 +35,29 @@ fn a_leak_is_found_by_the_harness() {
 }
 
 #[test]
+fn a_value_that_a_started_program_is_given_is_found_by_the_harness() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let log = sandbox.path("started/log");
+    sandbox.sealift(&["check"]).exits(0);
+    let calls = std::fs::read_to_string(&log).expect("what git was given");
+    assert!(calls.contains("/started/git\n") && calls.contains("HOME="), "{calls}");
+    let git = || {
+        let mut git = sandbox.command("git");
+        git.env("PATH", sandbox.path_of_sealift());
+        git
+    };
+    let (mut argument, mut variable) = (git(), git());
+    argument.args(["--version", &sandbox.value("leak")]);
+    variable.arg("--version").env("GIT_LEAK", sandbox.value("leak"));
+    for command in [argument, variable] {
+        std::fs::remove_file(&log).expect("removed");
+        sandbox.run(command, b"").prints("git version");
+        assert_eq!(sandbox.leaks(), [log.display().to_string()]);
+    }
+    std::fs::remove_file(&log).expect("removed");
+}
+
+#[test]
 fn ctrl_c_ends_a_seal_that_waits_for_its_input() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     let before = sandbox.read("recipients.toml");
@@ -229,5 +252,20 @@ fn options_that_contradict_the_declaration_are_refused() {
     made(&["--generate", "password"]).exits(0);
     assert_eq!(sandbox.show("made", "jay").len(), 40);
     seal(&["--hosts", "db,web", "--owner", "jay", "--restart", "a.service", "--mode", "0400"]).exits(0);
+    assert_eq!(sandbox.read("recipients.toml"), before);
+}
+
+#[test]
+fn what_was_typed_is_no_fault_of_a_line_of_the_file() {
+    let sandbox = Sandbox::with_fleet(&["web", "db@other"]);
+    let before = sandbox.read("recipients.toml");
+    for (options, what, help) in [
+        (&["--hosts", "wbe"][..], "error: secrets.a.hosts: unknown host `wbe`", "did you mean `web`?"),
+        (&["--hosts", "web", "--expires", "tomorrow"], "error: secrets.a.expires: not a date", "write it as"),
+        (&["--hosts", "web", "--rotate-every", "soon"], "error: secrets.a.rotate_every: ", "help: "),
+    ] {
+        let arguments = [&["seal", "a", "--stdin"][..], options].concat();
+        sandbox.sealift_with(&arguments, sandbox.value("a").as_bytes()).exits(2).says(what).says(help);
+    }
     assert_eq!(sandbox.read("recipients.toml"), before);
 }

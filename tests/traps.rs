@@ -56,6 +56,15 @@ fn named(key: &str) -> String {
     key.replace('*', name)
 }
 
+/// What of a trapped fleet is taken.
+enum Taken {
+    Whole,
+    /// The fleet is ours; git refuses its repository.
+    Fleet,
+    /// All of it is another's.
+    Not,
+}
+
 struct Trapped {
     sandbox: Sandbox,
 }
@@ -76,6 +85,16 @@ impl Trapped {
             sandbox.seal(name, &["--hosts", "web"]);
         }
         sandbox.write("hosts/web/default.nix", "{ config, ... }: { services.k3s.token = \"not-a-real-token-1\"; }\n");
+        let kim = sandbox.age_key("kim");
+        let rules = format!("let kim = \"{kim}\"; in {{ \"token.age\".publicKeys = [ kim ]; }}\n");
+        sandbox.write("nix/secrets.nix", rules);
+        sandbox.write("plain", sandbox.value("token"));
+        sandbox.tool("age", &["-r", &kim, "-o", "nix/token.age", "plain"]);
+        std::fs::remove_file(sandbox.fleet().join("plain")).expect("removed");
+        sandbox.ssh_key("db");
+        sandbox.ssh_key("other");
+        std::fs::write(sandbox.path("manifest.json"), sandbox.sealift(&["manifest", "web"]).exits(0).stdout)
+            .expect("written");
         sandbox.write("notes.md", "notes\n");
         sandbox.write("old.txt", "one\n");
         sandbox.write(
@@ -191,67 +210,105 @@ impl Trapped {
         run
     }
 
-    /// Runs every verb that does not build.
-    fn every_verb(&self) {
+    /// Runs every verb that does not build. Each ends as it does where nothing is planted, or, where git refuses the
+    /// repository or the fleet is another's, as it does then. `doctor` may find that the repository is somebody else's.
+    fn every_verb(&self, taken: &Taken, doctor: i32) {
         let key = self.sandbox.key("jay");
         let root = self.sandbox.path("root");
         std::fs::create_dir_all(&root).expect("a directory");
         let root = root.to_str().expect("UTF-8");
         let manifest = self.sandbox.path("manifest.json");
         let manifest = manifest.to_str().expect("UTF-8");
-        let host = format!("{}.pub", self.sandbox.key("web"));
-        let calls: &[&[&str]] = &[
-            &["check"],
-            &["check", "--history", "--against", "HEAD"],
-            &["doctor"],
-            &["doctor", "--fix"],
-            &["scan"],
-            &["scan", "--staged"],
-            &["scan", "--history"],
-            &["scan", "--values", "-i", &key],
-            &["scan", "--write-index", "-i", &key],
-            &["hook", "install"],
-            &["hook", "remove"],
-            &["init"],
-            &["init", "--from", "hosts", "--host", "web"],
-            &["import", "agenix"],
-            &["identity", "show", "-i", &key],
-            &["identity", "new", "--admin", "ana", "--file", "ana.key", "--plain"],
-            &["list"],
-            &["who", "a"],
-            &["show", "a", "-i", &key],
-            &["seal", "c", "--hosts", "web", "--generate", "hex"],
-            &["edit", "a", "-i", &key],
-            &["adopt", "hosts/web/default.nix:1", "--yes"],
-            &["mv", "b", "d", "-i", &key],
-            &["rekey", "-i", &key],
-            &["rotate", "c"],
-            &["rm", "c", "--yes"],
-            &["host", "list"],
-            &["host", "add", "db", "--key-file", &host],
-            &["status"],
-            &["status", "--progress"],
-            &["cleanup", "--yes"],
-            &["verify", "--root", root],
-            &["rollback", "--root", root],
-            &["generations", "--root", root],
-            &["install", "--check", manifest],
-            &["manifest", "web"],
-            &["completions", "bash"],
-            &["help", "seal"],
-            &["man"],
-            &["schema"],
+        let public = |name: &str| format!("{}.pub", self.sandbox.key(name));
+        let (db, other) = (public("db"), public("other"));
+        let rules = ["--rules", "nix/secrets.nix", "--admin", "kim", "--yes"];
+        // The words, and how it ends where the repository is taken and where it is refused.
+        let calls: &[(&[&str], i32, i32)] = &[
+            (&["install", "--check", manifest], 0, 0),
+            (&["check"], 0, 1),
+            (&["check", "--history", "--against", "HEAD"], 0, 1),
+            (&["doctor"], doctor, doctor),
+            (&["doctor", "--fix"], doctor, doctor),
+            (&["scan"], 10, 1),
+            (&["scan", "--staged"], 0, 1),
+            (&["scan", "--history"], 10, 1),
+            (&["scan", "--values", "-i", &key], 10, 1),
+            (&["scan", "--write-index", "-i", &key], 0, 1),
+            // The hooks are elsewhere, as git says.
+            (&["hook", "install"], 1, 1),
+            (&["hook", "remove"], 1, 1),
+            (&["init"], 0, 1),
+            (&["init", "--from", "hosts", "--host", "web"], 0, 1),
+            (&[&["import", "agenix"][..], &rules].concat(), 0, 1),
+            (&["identity", "show", "-i", &key], 0, 0),
+            (&["identity", "new", "--admin", "ana", "--file", "ana.key", "--plain"], 0, 1),
+            (&["identity", "import", &key], 0, 0),
+            (&["identity", "forget", "--yes"], 1, 1),
+            (&["list"], 0, 0),
+            (&["who", "a"], 0, 0),
+            (&["show", "a", "-i", &key], 0, 0),
+            (&["seal", "c", "--hosts", "web", "--generate", "hex"], 0, 1),
+            (&["edit", "a", "-i", &key], 0, 1),
+            (&["adopt", "hosts/web/default.nix:1", "--yes"], 0, 1),
+            (&["rekey", "-i", &key], 4, 1),
+            (&["mv", "b", "d", "-i", &key], 0, 1),
+            (&["rotate", "c"], 0, 1),
+            (&["rm", "c", "--yes"], 0, 1),
+            (&["host", "list"], 0, 0),
+            (&["host", "add", "db", "--key-file", &db, "-i", &key], 0, 1),
+            (&["host", "add", "box", "--generate", "-i", &key], 0, 1),
+            (&["host", "provision", "box", "--root", root, "-i", &key], 0, 2),
+            (&["host", "rekey", "db", "--key-file", &other, "-i", &key], 0, 1),
+            (&["host", "rm", "db", "--yes", "-i", &key], 0, 1),
+            (&["status"], 7, 7),
+            (&["status", "--progress"], 4, 1),
+            (&["cleanup", "--yes"], 7, 1),
+            (&["verify", "--root", root], 0, 7),
+            (&["rollback", "--root", root], 1, 1),
+            (&["generations", "--root", root], 0, 0),
+            (&["manifest", "web"], 0, 0),
+            (&["completions", "bash"], 0, 0),
+            (&["man"], 0, 0),
+            (&["schema"], 0, 0),
         ];
-        let run: BTreeSet<&str> = calls.iter().filter_map(|call| call.first().copied()).collect();
+        // Of each verb there is a help page, and of those below another one of both.
+        let pages = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/help")).expect("help pages");
+        let pages = pages.map(|page| page.expect("a page").file_name().into_string().expect("UTF-8"));
+        let groups = ["hook", "host", "identity"];
+        let verb = |page: String| -> Option<String> {
+            let name = page.strip_suffix(".txt")?.strip_prefix("sealift-")?.to_owned();
+            let below =
+                groups.iter().find_map(|group| Some(format!("{group} {}", name.strip_prefix(&format!("{group}-"))?)));
+            Some(below.unwrap_or(name)).filter(|name| !groups.contains(&name.as_str()))
+        };
+        let verbs: BTreeSet<String> = pages.filter_map(verb).collect();
+        let deep = |words: &[&str]| if groups.contains(&words[0]) { 2 } else { 1 };
+        let run = calls.iter().map(|(words, ..)| words[..deep(words)].join(" "));
         // These build; what builds runs what the flake says.
-        let builds = BTreeSet::from(["deploy", "plan", "apply"]);
-        let help = self.sandbox.sealift(&["--help"]).exits(0).text();
-        let verbs = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
-        let verbs: BTreeSet<&str> =
-            verbs.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next()).collect();
-        assert_eq!(verbs, run.union(&builds).copied().collect(), "a verb is not run here");
-        for call in calls {
-            self.sealift(call);
+        let builds = ["deploy", "plan", "apply"].map(str::to_owned);
+        assert_eq!(verbs, run.chain(builds).collect(), "a verb is not run here");
+        let mut others = Vec::new();
+        let reads = |words: &[&str]| match words {
+            ["list" | "who" | "show" | "status" | "verify" | "manifest", ..] => true,
+            ["host", "list" | "provision", ..] | ["identity", "import", ..] => true,
+            _ => false,
+        };
+        for (words, well, then) in calls {
+            let code = match taken {
+                Taken::Whole => *well,
+                Taken::Not if reads(words) => 1,
+                Taken::Fleet | Taken::Not => *then,
+            };
+            let run = self.sealift(words);
+            if run.code != code {
+                others.push(format!("{} ends with {}, not {code}: {}", words.join(" "), run.code, run.stderr));
+            }
+        }
+        assert!(others.is_empty(), "{others:#?}");
+        if matches!(taken, Taken::Whole) {
+            self.sandbox.tool("git", &["config", "--unset", "core.hooksPath"]);
+            self.sealift(&["hook", "install"]).exits(0);
+            self.sealift(&["hook", "remove"]).exits(0);
         }
     }
 }
@@ -382,7 +439,7 @@ fn the_traps_are_real() {
 fn in_a_repository_of_ones_own_no_verb_runs_a_planted_program() {
     let trapped = Trapped::new();
     trapped.sealift(&["check"]).exits(0);
-    trapped.every_verb();
+    trapped.every_verb(&Taken::Whole, 0);
 }
 
 #[test]
@@ -397,7 +454,7 @@ fn a_repository_of_somebody_else_is_refused_as_git_refuses_it() {
     for verb in READS {
         trapped.sealift(verb).exits(1).says("dubious ownership");
     }
-    trapped.every_verb();
+    trapped.every_verb(&Taken::Not, 3);
     // Each part of it counts.
     for part in ["", ".git"] {
         give(&trapped.sandbox.fleet(), 0);
@@ -416,8 +473,7 @@ fn one_that_git_is_told_to_trust_is_taken_and_runs_nothing() {
     let fleet = trapped.sandbox.fleet();
     trapped.sandbox.tool("git", &["config", "--global", "safe.directory", fleet.to_str().expect("UTF-8")]);
     trapped.sealift(&["check"]).exits(0);
-    trapped.sealift(&["list"]).exits(0);
-    trapped.every_verb();
+    trapped.every_verb(&Taken::Whole, 3);
 }
 
 #[test]
@@ -467,7 +523,7 @@ fn a_repository_that_somebody_planted_above_is_not_used() {
     std::fs::rename(trapped.sandbox.fleet(), top.join("fleet")).expect("moved");
     std::os::unix::fs::symlink(top.join("fleet"), trapped.sandbox.fleet()).expect("a link");
     trapped.sealift(&["check"]).exits(1).says("dubious ownership");
-    trapped.every_verb();
+    trapped.every_verb(&Taken::Fleet, 3);
     // A broken repository is not passed over for the one above it.
     std::fs::create_dir_all(top.join("fleet/.git")).expect("a directory");
     std::fs::write(top.join("fleet/.git/HEAD"), "ref: refs/heads/main\n").expect("written");

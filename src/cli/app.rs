@@ -16,6 +16,7 @@ use crate::cli::ui::Ui;
 use crate::cli::{environment, settings};
 use crate::commands::Session;
 use crate::domain::foreign::one_line;
+use crate::domain::policy::Policy;
 use crate::domain::secret::recipient::Recipient;
 use crate::error::Result;
 
@@ -108,6 +109,15 @@ impl App {
 pub fn table(app: &App, rows: &[Vec<String>]) -> Done {
     lines_of(app, rows).iter().try_for_each(|line| app.ui.line(line))?;
     Ok(None)
+}
+
+/// What comes first where there is nothing to show yet.
+pub fn nothing_yet(app: &App, policy: &Policy) {
+    app.ui.say(if policy.hosts.is_empty() {
+        "there are no hosts yet: `sealift host add NAME --ssh USER@ADDRESS` adds one"
+    } else {
+        "there are no secrets yet: `sealift seal NAME --hosts HOST,@TAG` seals one"
+    });
 }
 
 /// The same through the user's pager.

@@ -128,10 +128,18 @@ impl Picture {
         Self { columns, rows, left_out: matrix.left_out }
     }
 
+    /// The most room for the names of rows: half, and what turned columns leave where they are turned anyway.
+    fn names(&self, width: usize) -> usize {
+        let half = (width / 2).max(NAME);
+        let side_by_side = self.columns.iter().map(|name| shown(name) + 2).sum::<usize>();
+        let turned = self.columns.len() * 2 + 1;
+        if half + side_by_side <= width { half } else { half.max(width.saturating_sub(turned)) }
+    }
+
     /// As lines.
     pub fn lines(&self, screen: Screen) -> Vec<String> {
         let longest = self.rows.iter().map(|(name, _)| shown(name)).max().unwrap_or(0).max("secret".len());
-        let names = screen.width.map_or(longest, |width| longest.min((width / 2).max(NAME)));
+        let names = screen.width.map_or(longest, |width| longest.min(self.names(width)));
         let room = screen.width.map(|width| width.saturating_sub(names + 2).max(1));
         let mut lines = Vec::new();
         for band in bands(&self.columns, room) {
@@ -310,6 +318,11 @@ mod tests {
             picture.lines(screen(80)),
             ["secret           host-01  host-02", "service-1/token  ·        ●", "", "● reads it · · nothing"]
         );
+        // Columns that are turned leave the names more than half.
+        picture.columns = ["a-host-with-a-long-name", "another-host-that-has-one"].map(str::to_owned).to_vec();
+        picture.rows[0].0 = "b".repeat(40);
+        assert!(picture.lines(screen(60)).contains(&format!("{}  · ●", "b".repeat(40))));
+        picture.columns = ["host-01", "host-02"].map(str::to_owned).to_vec();
         picture.rows[0].0 = "a".repeat(50);
         assert_eq!(picture.lines(screen(60))[1..3], ["a".repeat(50), format!("{}  ·        ●", " ".repeat(30))]);
         assert_eq!(Picture { columns: Vec::new(), rows: Vec::new(), left_out: 0 }.lines(screen(60)).len(), 2);

@@ -92,8 +92,10 @@ pub fn staged(paths: &[String]) -> String {
 
 /// Takes an edited policy over into the session and the change, if it is valid.
 pub fn adopt_policy(session: &mut Session, text: String, changes: &mut Changes) -> Result<String> {
-    let policy = parse::parse(&text)
-        .map_err(|error| error.because(format!("{FILE} was not changed: this is its line with what was asked for")))?;
+    let policy = parse::parse_edited(&text).map_err(|error| match error.advice() {
+        Some(_) => error,
+        None => error.help(format!("{FILE} was not changed")),
+    })?;
     changes.write(FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
     session.fleet.policy = policy;
     Ok(text)

@@ -41,10 +41,11 @@ impl Shared {
     }
 }
 
-/// Nothing of the caller's nix, and nothing over the network.
+/// Nothing of the caller's nix, and nothing over the network. A store below another root builds in a sandbox whatever is
+/// said, and what builds here wants nothing of the machine's in it.
 pub(super) fn nix_environment(command: &mut Command, place: &Path) {
     command
-        .env("NIX_CONFIG", "experimental-features = nix-command flakes\nbuild-users-group =\nsubstituters =\nsandbox = false\nflake-registry =\nwarn-dirty = false")
+        .env("NIX_CONFIG", "experimental-features = nix-command flakes\nbuild-users-group =\nsubstituters =\nsandbox = false\nflake-registry =\nwarn-dirty = false\nsandbox-paths =")
         .env("NIX_REMOTE", format!("local?root={}", place.join("store").display()))
         .env("NIX_USER_CONF_FILES", "/dev/null");
 }

@@ -11,6 +11,9 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+/// Programs that sealift starts: what they are given is written down, and searched for values.
+const STARTED: [&str; 5] = ["git", "nix", "nix-env", "nix-store", "ssh"];
+
 /// What a run of the program left.
 #[derive(Debug)]
 pub struct Run {
@@ -84,8 +87,14 @@ impl Sandbox {
     /// An empty box.
     pub fn new() -> Self {
         let place = tempfile::Builder::new().prefix("sealift-test-").tempdir().expect("a temporary directory");
-        for directory in ["home", "tmp", "fleet"] {
+        for directory in ["home", "tmp", "fleet", "started"] {
             std::fs::create_dir(place.path().join(directory)).expect("a directory");
+        }
+        let stand_in = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/harness/started");
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let is_there = |name: &&str| std::env::split_paths(&path).any(|folder| folder.join(name).exists());
+        for name in STARTED.into_iter().filter(|name| is_there(name)) {
+            std::os::unix::fs::symlink(stand_in, place.path().join("started").join(name)).expect("a link");
         }
         let canary = format!(
             "canary{}",
@@ -119,10 +128,20 @@ impl Sandbox {
         self.allowed.borrow_mut().push(path.into());
     }
 
+    /// Where the program under test looks for programs: what it gives to those of `STARTED` is written down.
+    pub fn path_of_sealift(&self) -> std::ffi::OsString {
+        let mut path = self.path("started").into_os_string();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_default());
+        path
+    }
+
     /// Any program, in the fleet's directory, with the box's environment and nothing else.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let program = program.as_ref();
+        let is_sealift = program == env!("CARGO_BIN_EXE_sealift");
         let mut command = Command::new(program);
-        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = if is_sealift { self.path_of_sealift() } else { std::env::var_os("PATH").unwrap_or_default() };
         command
             .env_clear()
             .env("PATH", path)
@@ -209,7 +228,8 @@ impl Sandbox {
         std::fs::write(path, content).expect("the file is written");
     }
 
-    /// Every file below the box in which the canary is found, with those that may hold it left out.
+    /// Every file below the box in which the canary is found, with those that may hold it left out: what programs were given
+    /// stands in one of them.
     pub fn leaks(&self) -> Vec<String> {
         let mut found = Vec::new();
         let allowed = self.allowed.borrow();

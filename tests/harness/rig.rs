@@ -199,7 +199,7 @@ impl Rig {
     /// The program under test, ready to be started.
     pub fn sealift_command(&self, arguments: &[&str]) -> Command {
         let mut command = self.command(env!("CARGO_BIN_EXE_sealift"));
-        command.args(arguments);
+        command.args(arguments).env("PATH", self.sandbox.path_of_sealift());
         command
     }
 

@@ -13,9 +13,9 @@ fn nix_a_system_with_another_address_goes_back_by_itself() {
         .sealift(&["deploy", "web", "--yes", "--acknowledge", "4"])
         .exits(6)
         .says("the deployer did not reconnect within 4 s");
-    realm.is_in_order("web", "first");
+    realm.is_in_order("web", "first", 2);
     realm.rig(&["reboot", "web"]);
-    realm.is_in_order("web", "first");
+    realm.is_in_order("web", "first", 2);
 }
 
 #[test]
@@ -31,5 +31,5 @@ fn nix_a_link_that_goes_away_during_the_switch_ends_nothing() {
     realm.rig(&["link", "web", "up"]);
     realm.go_on("web");
     deploying.ends(&realm).exits(0);
-    realm.is_in_order("web", "second");
+    realm.is_in_order("web", "second", 3);
 }

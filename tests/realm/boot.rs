@@ -14,7 +14,7 @@ fn nix_secrets_are_there_before_the_system_and_before_who_uses_them() {
     }
     let realm = Realm::deployed(&["web"]);
     realm.rig(&["reboot", "web"]);
-    realm.is_in_order("web", "first");
+    realm.is_in_order("web", "first", 2);
     let installed = since(&realm, "sealift-install.service", "ActiveEnter");
     assert!(installed > 0);
     assert!(installed <= since(&realm, "sysinit.target", "ActiveEnter"));
@@ -79,5 +79,5 @@ fn nix_a_wrong_host_key_stops_no_boot_and_keeps_what_this_boot_had() {
     // With its key again it is as it was.
     realm.shell("web", &format!("cp -p /root/key {key} && rm {key}.pub"));
     realm.rig(&["reboot", "web"]);
-    realm.is_in_order("web", "first");
+    realm.is_in_order("web", "first", 2);
 }

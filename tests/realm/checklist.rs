@@ -148,5 +148,5 @@ fn nix_each_row_of_the_checklist_holds_where_it_should_and_fails_where_not() {
     let run = realm.sealift(&["deploy", "nixos", "--yes", "--settle", "1"]).exits(6);
     run.says("check desktop: display-manager.service is not active");
     assert_eq!(realm.shell("nixos", "systemctl is-active display-manager"), "active\n");
-    realm.is_in_order("nixos", "first");
+    realm.is_in_order("nixos", "first", 2);
 }

@@ -13,10 +13,10 @@ fn is_rolled_back(realm: &Realm, more: &str, says: &str) {
     let run = realm.sealift(&["deploy", "web", "--yes", "--json"]).exits(6).says("rolled back").says(says);
     assert_eq!(run.result()["outcome"], "rolled-back");
     assert_eq!(realm.state("web"), before);
-    realm.is_in_order("web", "first");
+    realm.is_in_order("web", "first", 2);
     // It would boot again as it is.
     realm.rig(&["reboot", "web"]);
-    realm.is_in_order("web", "first");
+    realm.is_in_order("web", "first", 2);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn nix_a_unit_of_a_user_that_fails_takes_the_system_back() {
     realm.sealift(&["deploy", "web", "--yes"]).exits(6).says("note.service");
     assert_eq!(realm.state("web"), before);
     // What the previous system started is a user's to start again: no switch starts a unit that has failed.
-    realm.is_in_order("web", "first");
+    realm.is_in_order("web", "first", 2);
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn nix_a_user_who_logs_in_or_out_is_no_reason_to_go_back() {
         .exits(0)
         .says("the units of jay, who logged in or out, were not reloaded");
     realm.shell("web", "systemctl unmask --runtime user@1000.service");
-    realm.is_in_order("web", "second");
+    realm.is_in_order("web", "second", 3);
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn nix_a_switch_that_a_user_ends_by_logging_out_goes_on() {
     );
     let run = deploying.ends(&realm).exits(0);
     assert!(run.stderr.contains("a user logged out and ended the switch"), "{}", run.stderr);
-    realm.is_in_order("web", "second");
+    realm.is_in_order("web", "second", 3);
 }
 
 #[test]

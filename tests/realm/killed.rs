@@ -11,11 +11,11 @@ fn at(point: &str, then: impl FnOnce(&Realm)) {
     then(&realm);
     deploying.ends(&realm).exits(6).says("it was interrupted");
     assert_eq!(realm.state("web"), before);
-    realm.is_in_order("web", "first");
+    realm.is_in_order("web", "first", 2);
     assert_eq!(realm.last_record("web")["outcome"], "rolled-back");
     // And whoever comes next is not in the way of anything.
     realm.sealift(&["deploy", "web", "--yes"]).exits(0);
-    realm.is_in_order("web", "second");
+    realm.is_in_order("web", "second", 3);
 }
 
 fn unit(realm: &Realm) -> String {
@@ -74,7 +74,7 @@ fn nix_a_reboot_in_the_middle_of_a_switch_and_while_waiting_leaves_no_mix() {
     realm.rig(&["reboot", "web"]);
     realm.settles("web");
     realm.rig(&["link", "web", "up"]);
-    realm.is_in_order("web", "first");
+    realm.is_in_order("web", "first", 2);
     deploying.ends(&realm).exits(6).says("it was interrupted");
 }
 

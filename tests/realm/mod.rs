@@ -5,6 +5,7 @@ mod address;
 mod boot;
 mod checklist;
 mod failing;
+mod homes;
 mod killed;
 mod record;
 mod restricted;

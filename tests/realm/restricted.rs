@@ -11,9 +11,9 @@ fn nix_sudo_for_the_part_on_the_host_alone_is_enough() {
     realm.rig(&["sudo", "web", "host"]);
     realm.changes(&["web"], "");
     realm.sealift(&["deploy", "web", "--yes"]).exits(0);
-    realm.is_in_order("web", "second");
+    realm.is_in_order("web", "second", 3);
     realm.sealift(&["rollback", "web"]).exits(0);
-    realm.is_in_order("web", "first");
+    realm.is_in_order("web", "first", 3);
 }
 
 #[test]
@@ -32,5 +32,5 @@ fn nix_a_logind_that_is_dead_blocks_no_deploy() {
     );
     let run = realm.sealift(&["deploy", "web", "--yes"]).exits(0);
     run.says("sleep and shutdown cannot be held off");
-    realm.is_in_order("web", "second");
+    realm.is_in_order("web", "second", 3);
 }

@@ -113,12 +113,12 @@ fn sweep(cuts: &[Cut], more: &str, first_contact: bool) {
             let now = realm.state(name);
             assert!(now.starts_with("runs blank\n") && now.ends_with("boots blank\n"), "{at}: {now}");
             realm.sealift(&["deploy", name, "--yes"]).exits(0);
-            realm.is_in_order(name, "first");
+            realm.is_in_order(name, "first", 2);
             continue;
         }
         realm.is_tidy(name);
         let now = realm.state(name);
-        let is_new = now == realm.order(name, new);
+        let is_new = now == realm.order(new, if first_contact { 2 } else { 3 });
         match then {
             Then::Old => assert_eq!(now, before, "{at}"),
             Then::Either => assert!(now == before || is_new, "{at}: {now}"),
@@ -250,7 +250,7 @@ fn nix_power_is_cut_with_writes_under_way() {
     realm.has("web", "first", &format!("{APP}{credential}"));
     realm.commit();
     realm.sealift(&["deploy", "web", "--yes", "--acknowledge", "300"]).exits(0);
-    realm.is_in_order("web", "first");
+    realm.is_in_order("web", "first", 2);
     assert_eq!(realm.shell("web", "cat /run/cred/seen"), realm.sandbox.value("first"));
     let before = realm.state("web");
     realm.changes(&["web"], credential);

@@ -10,10 +10,10 @@ fn nix_a_first_contact_brings_all_that_is_needed_and_lasts() {
     let realm = Realm::up(&["web"]);
     realm.sealift(&["status", "web"]).exits(0).says("nothing of sealift is there yet");
     realm.sealift(&["deploy", "web", "--yes"]).exits(0).says("+ token (version 1)");
-    realm.is_in_order("web", "first");
+    realm.is_in_order("web", "first", 2);
     assert_eq!(realm.app_saw("web"), [realm.sandbox.value("first")], "it was started once");
     realm.rig(&["reboot", "web"]);
-    realm.is_in_order("web", "first");
+    realm.is_in_order("web", "first", 2);
     assert_eq!(realm.app_saw("web"), [realm.sandbox.value("first")], "with its value at once");
     // The same again changes nothing, and starts nothing.
     let before = realm.state("web");
@@ -31,13 +31,13 @@ fn nix_a_changed_secret_restarts_its_unit_once_and_all_of_it_is_told_and_taken_b
     let (first, second) = (realm.sandbox.value("first"), realm.sandbox.value("second"));
     realm.changes(&["web"], "");
     realm.sealift(&["deploy", "web", "--yes"]).exits(0).says("~ token (version 1 → version 2)");
-    realm.is_in_order("web", "second");
+    realm.is_in_order("web", "second", 3);
     assert_eq!(realm.app_saw("web"), [&*first, &*second]);
     // A change of something else leaves the service alone.
     realm.has("web", "third", APP);
     realm.commit();
     realm.sealift(&["deploy", "web", "--yes"]).exits(0);
-    realm.is_in_order("web", "third");
+    realm.is_in_order("web", "third", 4);
     assert_eq!(realm.app_saw("web").len(), 2);
 
     realm.sealift(&["status", "web"]).exits(0).prints("up to date");
@@ -48,10 +48,10 @@ fn nix_a_changed_secret_restarts_its_unit_once_and_all_of_it_is_told_and_taken_b
 
     let back = "! token (version 2 → version 1: an older version comes back)";
     realm.sealift(&["rollback", "web", "--to", "2"]).exits(0).says(back);
-    realm.is_in_order("web", "first");
+    realm.is_in_order("web", "first", 4);
     assert_eq!(realm.app_saw("web"), [&*first, &*second, &*first]);
     realm.sealift(&["rollback", "web", "--to", "4"]).exits(0);
-    realm.is_in_order("web", "third");
+    realm.is_in_order("web", "third", 4);
 }
 
 #[test]
@@ -65,9 +65,9 @@ fn nix_another_manager_is_executed_in_the_middle_of_a_switch() {
     realm.sealift(&["deploy", "web", "--yes"]).exits(0).says("restarting systemd...");
     let after = realm.shell("web", "readlink /proc/1/exe");
     assert!(before != after && after.contains("systemd-next"), "{before} {after}");
-    realm.is_in_order("web", "second");
+    realm.is_in_order("web", "second", 3);
     realm.rig(&["reboot", "web"]);
-    realm.is_in_order("web", "second");
+    realm.is_in_order("web", "second", 3);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn nix_what_cannot_be_activated_live_waits_for_the_reboot() {
     assert_eq!(realm.app_saw("web"), [realm.sandbox.value("first")], "nothing live has changed");
     realm.sealift(&["status", "web"]).exits(0).prints("pending");
     realm.rig(&["reboot", "web"]);
-    realm.is_in_order("web", "second");
+    realm.is_in_order("web", "second", 3);
 }
 
 #[test]
@@ -102,6 +102,6 @@ fn nix_while_a_deploy_is_at_work_the_machine_is_held_and_its_end_is_looked_after
     assert_eq!(realm.property("web", unit.trim(), "KillMode"), "mixed");
     realm.go_on("web");
     deploying.ends(&realm).exits(0);
-    realm.is_in_order("web", "second");
+    realm.is_in_order("web", "second", 3);
     assert!(!realm.on("web", &["systemd-inhibit", "--list", "--no-legend"]).contains("sealift"));
 }

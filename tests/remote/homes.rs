@@ -108,10 +108,11 @@ fn nix_a_check_that_fails_takes_the_home_back_with_the_system() {
     assert_eq!(rig.calls("web"), ["test 0", "test 0"], "the system went back too");
     rig.is_tidy("web");
 
-    // One whose own activation fails.
-    is(&rig, "greeting = \"three\"; fails = true;");
+    // One whose own activation fails, half-way: nothing that it linked stays.
+    is(&rig, "greeting = \"three\"; more = \"new\"; fails = true;");
     let run = rig.sealift(&["deploy", "web", "--yes", "--settle", "0"]).exits(6);
     run.says("it does not come up").says("the home of jay was not activated: exit code 3");
+    rig.on("web", &["sh", "-c", "test ! -L /home/jay/new && test -L /home/jay/greeting"]);
     assert_eq!((greeting(&rig).0, rig.state("web"), home(&rig)), ("one".to_owned(), before.clone(), known.clone()));
     // The home alone goes back alone.
     rig.forget_calls("web");

@@ -17,7 +17,7 @@ fn nix_a_deployer_that_is_killed_leaves_a_host_that_goes_back_and_tells() {
     rig.wait_until_it_is_over("web");
     assert_eq!(rig.state("web"), before, "nobody came back: it went back");
     let run = rig.last_record("web")["run"].as_str().unwrap().to_owned();
-    rig.sealift(&["deploy", "--attach", &run]).exits(6).says("nobody came back over a new connection");
+    rig.sealift(&["deploy", "--attach", &run]).exits(6).says("the deployer did not reconnect within 1 s");
     rig.is_tidy("web");
     // The next one goes through.
     rig.sealift(&["deploy", "--resume", "--yes"]).exits(0);

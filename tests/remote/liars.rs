@@ -1,6 +1,7 @@
 //! Hosts that tell what is not so: anyone who deploys, and every other host, gets on without harm.
 
 use crate::harness::rig::{Rig, cannot_rig};
+use crate::hostile::forges_nothing;
 
 /// What the login shell of jay on a host does before, or instead of, a call whose words are like these.
 fn shell(rig: &Rig, host: &str, like: &str, text: &str) {
@@ -80,12 +81,9 @@ fn nix_a_host_that_lies_writes_no_line_of_another() {
     let holds = |run: &crate::harness::Run| {
         for text in [run.text(), run.stderr.clone()] {
             assert!(!acts(&text), "{text:?}");
-            let forged = text.lines().find(|line| {
-                let line = line.trim_start_matches([' ', '-']);
-                let line = ["error: ", "warning: "].iter().find_map(|start| line.strip_prefix(start)).unwrap_or(line);
-                ["db: forged", "help: forged", "warning: forged"].iter().any(|start| line.starts_with(start))
-            });
-            assert_eq!(forged, None, "{text}");
+            for forged in ["db: forged", "forged"] {
+                forges_nothing(&text, forged, "web");
+            }
         }
     };
     let rig = Rig::deployed(&["web", "db"]);
@@ -93,7 +91,7 @@ fn nix_a_host_that_lies_writes_no_line_of_another() {
     let told = ["step", "said", "warning"].map(|kind| format!("{{\"event\":\"{kind}\",\"text\":\"{FORGED}\"}}"));
     let lines = format!("{{\"event\":\"said\",\"text\":\"{}\"}}", "\\n".repeat(5000));
     let tale = format!(
-        "printf '%s\\n' '{}' '{}' '{}'; printf 'db: forged\\nhint: forged\\n\\302\\2332J' >&2; yes '{lines}' | head -n 100; yes '{}' | head -n 10000",
+        "printf '%s\\n' '{}' '{}' '{}'; printf 'db: forged\\nhelp: forged\\n\\302\\2332J' >&2; yes '{lines}' | head -n 100; yes '{}' | head -n 10000",
         told[0], told[1], told[2], told[1]
     );
     shell(&rig, "web", "*sudo*host-run*", &tale);
@@ -112,7 +110,7 @@ fn nix_a_host_that_lies_writes_no_line_of_another() {
     }
     // How it ended, and why.
     let end = format!(
-        "{{\"event\":\"end\",\"outcome\":\"failed\",\"generation\":null,\"running\":null,\"until_reboot\":false,\"failure\":{{\"code\":1,\"message\":\"db: forged, and not web {FORGED}\",\"causes\":[\"c{FORGED}\",\"help: forged\",\"- db: forged\"],\"mend\":\"h{FORGED}\\nhint: forged\",\"parts\":[]}}}}"
+        "{{\"event\":\"end\",\"outcome\":\"failed\",\"generation\":null,\"running\":null,\"until_reboot\":false,\"failure\":{{\"code\":1,\"message\":\"db: forged, and not web {FORGED}\",\"causes\":[\"c{FORGED}\",\"help: forged\",\"- db: forged\"],\"mend\":\"h{FORGED}\\nhelp: forged\",\"parts\":[]}}}}"
     );
     shell(
         &rig,

@@ -241,7 +241,7 @@ fn nix_what_is_left_of_every_deploy_is_taken_up() {
     // What nobody confirms is left, and so is what cannot be reached.
     rig.sealift(&["deploy", "--resume"]).exits(1).says("declined");
     rig.rig(&["off", "app"]);
-    rig.sealift(&["deploy", "--resume", "--yes"]);
+    rig.sealift(&["deploy", "--resume", "--yes"]).exits(4).says("app: jay@app does not answer");
     for host in ["web", "db"] {
         assert_eq!(rig.secret(host, "token"), Some(value.clone()), "{host}");
     }

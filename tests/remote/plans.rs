@@ -53,7 +53,7 @@ fn nix_a_plan_that_was_tampered_with_is_refused() {
     let before = rig.state("web");
     for (from, to, code, says) in [
         ("\"version\": 1", "\"version\": 2", 2, "is of version 2"),
-        ("\"hosts\"", "\"hosst\"", 2, "is no plan"),
+        ("\"hosts\"", "\"hosst\"", 2, "is not a plan"),
         (system, "/tmp/evil", 2, "not a store path"),
         ("\"web\": {", "\"nobody\": {", 2, "no host nobody"),
     ] {

@@ -58,7 +58,9 @@ fn nix_a_unit_that_failed_is_told_with_the_end_of_its_journal() {
         journal(
             &rig,
             host,
-            &format!("old 1\nold 2\nold 3\nlogin with {value}\nlogin with {first}\nbind: in use\u{1b}[2J\nexit 1"),
+            &format!(
+                "old 1\nold 2\nold 3\nlogin with {value}\nlogin with {first}\nbind: in use\u{1b}[2J\nasked-for.service: exit 1"
+            ),
         );
         std::fs::create_dir_all(rig.disk(host, "/etc/systemctl")).expect("a directory");
         std::fs::write(

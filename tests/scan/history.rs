@@ -22,7 +22,7 @@ fn what_came_and_went_is_found_with_its_commit() {
     sandbox.sealift(&["scan"]).exits(0);
     let run = sandbox.sealift(&["scan", "--history"]).exits(10);
     let run = silent(run, &token(1)).prints(&format!("old.txt:2:6 (commit {})", &brought[..12]));
-    run.prints("everyone with a clone has it");
+    run.prints("everyone with a clone has it, so it needs a new value, also where the file is clean by now");
     let found = sandbox.sealift(&["scan", "--history", "--json"]).exits(10).json();
     assert_eq!(found["findings"][0]["commit"], brought.as_str());
     // The same content again, in another file and another commit: told once a path, with the first commit.

@@ -179,7 +179,7 @@ impl Identities {
         error.help(match readers {
             0 => "give an identity that it is sealed to with `--identity FILE`".to_owned(),
             count => format!(
-                "it is sealed to {count} keys (`sealift who {file}` names them): give one with `--identity FILE`"
+                "it is sealed to {count} keys (`sealift who {file}` names them): give one with `--identity FILE`; if yours is new, somebody who has one of them runs `sealift rekey` first"
             ),
         })
     }

@@ -45,6 +45,11 @@ impl Account {
         [own, shared].into_iter().find(|place| root.is_directory(place))
     }
 
+    /// The link to the home that was activated last.
+    fn rooted(&self) -> String {
+        format!("{}/.local/state/home-manager/gcroots/current-home", self.home)
+    }
+
     fn profile(&self, root: &Root) -> Result<String> {
         let folder = self.profiles(root).ok_or_else(|| {
             Error::failed(format!("nix has no profiles for {}", self.user))
@@ -86,7 +91,7 @@ pub fn state(root: &Root, user: &UnixName) -> State {
         })
         .collect();
     generations.sort_by_key(|generation| generation.generation);
-    let rooted = account.map(|account| format!("{}/.local/state/home-manager/gcroots/current-home", account.home));
+    let rooted = account.as_ref().map(Account::rooted);
     // What was activated last is what is active, whatever the profile says.
     let active = rooted.iter().chain(&profile).find_map(|link| root.store_path(link));
     State {
@@ -136,6 +141,17 @@ pub fn activate(root: &Root, user: &UnixName, package: &str, line: impl FnMut(&s
         }
         ended => Err(Error::new(Kind::RolledBack, format!("the home of {user} was not activated: {ended}"))),
     }
+}
+
+/// Says that a package is the active home, as its activation does in the end: what it has linked is taken away again when
+/// another is activated.
+pub fn take_as_active(root: &Root, user: &UnixName, package: &str) -> Result<()> {
+    let account = Account::of(root, user)?;
+    let link = account.rooted();
+    if root.store_path(&link).is_none() {
+        return Ok(());
+    }
+    account.call(root, &["nix-store", "--realise", package, "--add-root", &link]).read().map(drop)
 }
 
 /// Makes a package the current generation of the user's profile, or goes to an existing one.

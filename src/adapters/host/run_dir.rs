@@ -180,8 +180,21 @@ pub fn holder(root: &Root) -> String {
 
 /// The last line of the record that is understood.
 pub fn last(root: &Root) -> Option<Record> {
-    let text = believed(root, RECORD).ok().and_then(|()| root.text(RECORD))?;
-    text.lines().rev().find_map(|line| serde_json::from_str(line).ok())
+    newest_first(&recorded(root)?).next()
+}
+
+/// The commit that a system was built from, as far as any line of the record says it: a rollback knows none.
+pub fn commit_of(root: &Root, system: &str) -> Option<String> {
+    let text = recorded(root)?;
+    newest_first(&text).filter(|record| record.system.as_deref() == Some(system)).find_map(|record| record.commit)
+}
+
+fn recorded(root: &Root) -> Option<String> {
+    believed(root, RECORD).ok().and_then(|()| root.text(RECORD))
+}
+
+fn newest_first(text: &str) -> impl Iterator<Item = Record> {
+    text.lines().rev().filter_map(|line| serde_json::from_str(line).ok())
 }
 
 /// Whether some run holds the place now. Root is told by the lock; others by what stands beside it.

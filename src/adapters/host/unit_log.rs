@@ -44,16 +44,26 @@ const LEFT_OUT: &str = "(a line with a value of a delivered secret is left out)"
 /// The last lines of each of these units, which begin with its name. None where there is no journal to ask.
 pub fn last_lines<'a>(root: &Root, units: impl IntoIterator<Item = &'a str>, values: &Delivered) -> Vec<String> {
     let mut lines = Vec::new();
-    for unit in units.into_iter().take(UNITS) {
+    for unit in units.into_iter().filter(|unit| runs(unit)).take(UNITS) {
         let call = journalctl(root).args([&format!("--unit={unit}"), &format!("--lines={LINES}")]);
         let call = call.args(["--output=cat", "--no-pager", "--quiet"]).at_most(1 << 20).at_longest(PATIENCE);
         let Ok(output) = call.run() else { continue };
         let text = String::from_utf8_lossy(&output.stdout);
         let told = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
         let first = told.clone().count().saturating_sub(LINES);
-        lines.extend(told.skip(first).map(|line| format!("{unit}: {}", cut(&one_line(values.without(line)), LONGEST))));
+        // What systemd says of the unit begins with its name already.
+        let named = format!("{unit}: ");
+        lines.extend(told.skip(first).map(|line| {
+            let line = values.without(line.strip_prefix(&named).unwrap_or(line));
+            format!("{named}{}", cut(&one_line(line), LONGEST))
+        }));
     }
     lines
+}
+
+/// Whether it could say why it failed. A target runs nothing: it fails with a unit that is told of itself.
+fn runs(unit: &str) -> bool {
+    !unit.ends_with(".target")
 }
 
 fn journalctl(root: &Root) -> Invocation {
@@ -97,6 +107,12 @@ fn holds(line: &[u8], value: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_target_has_no_reason_of_its_own() {
+        assert!(runs("app.service") && runs("run-sealift.d.mount") && runs("target.service"));
+        assert!(!runs("sysinit-reactivation.target"));
+    }
 
     #[test]
     fn a_line_with_a_value_is_known() {

@@ -288,7 +288,7 @@ fn declare(
     let mut edit = Edit::new(&session.fleet.text)?;
     edit.declare(name, &declaration)?;
     let text = edit.text();
-    let policy = parse::parse(&text)?;
+    let policy = parse::parse_edited(&text)?;
     if policy.secrets[name.as_str()].hosts.is_empty() {
         return Err(Error::usage(format!("{name} would be for no host")).help("name some: `--hosts LIST`"));
     }

@@ -97,7 +97,7 @@ fn undo(transaction: &mut Transaction<'_>, switch: &Switch, busy: bool) -> Vec<E
     attempt(transaction.journal.write(transaction.bench));
     attempt(end_left(root));
     if reached >= Step::Home {
-        saved.homes.iter().for_each(|former| attempt(home_back(transaction, former)));
+        saved.homes.iter().for_each(|former| attempt(home_back(transaction, switch, former)));
     }
     if switch.only_homes {
         return faults;
@@ -139,21 +139,18 @@ fn undo(transaction: &mut Transaction<'_>, switch: &Switch, busy: bool) -> Vec<E
 }
 
 /// Makes a home what it was. One that never was stays as it is linked: home-manager has no way to take it apart.
-fn home_back(transaction: &Transaction<'_>, former: &State) -> Result<()> {
+fn home_back(transaction: &Transaction<'_>, switch: &Switch, former: &State) -> Result<()> {
     let (root, user) = (transaction.root, &former.user);
     home::restore(root, former)?;
-    let now = home::state(root, user).active;
-    match &former.active {
-        same if *same == now => Ok(()),
-        Some(active) => {
-            transaction.reporter.step(format!("activating the previous home of {user}"));
-            home::activate(root, user, active, |line| transaction.reporter.said(line))
-        }
-        None => {
-            transaction.reporter.warn(format!("{user} had no home of home-manager before: what it linked stays"));
-            Ok(())
-        }
-    }
+    let Some(active) = &former.active else {
+        transaction.reporter.warn(format!("{user} had no home of home-manager before: what it linked stays"));
+        return Ok(());
+    };
+    transaction.reporter.step(format!("activating the previous home of {user}"));
+    // An activation that was interrupted has linked a part, and not yet said that it is the active one.
+    let coming = switch.homes.iter().find(|home| home.user == *user);
+    let taken = coming.map_or(Ok(()), |home| home::take_as_active(root, user, &home.package));
+    home::activate(root, user, active, |line| transaction.reporter.said(line)).and(taken)
 }
 
 fn activate_saved(transaction: &Transaction<'_>, system: &str, action: Action) -> Result<()> {

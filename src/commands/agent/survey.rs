@@ -33,6 +33,9 @@ pub fn of(root: &Root, question: &Question) -> Result<Survey> {
     };
     let (closure, sizes) = contents(running.as_deref());
     let (coming_closure, coming_sizes) = contents(coming);
+    let specialisation = running.as_deref().and_then(|running| specialisation(root, running));
+    // A specialisation is deployed with the system that it is one of.
+    let base = specialisation.as_ref().map(|one| one.of.as_str()).or(running.as_deref());
     Ok(Survey {
         program: env!("CARGO_PKG_VERSION").to_owned(),
         host_name: root
@@ -50,7 +53,8 @@ pub fn of(root: &Root, question: &Question) -> Result<Survey> {
         booted: root.store_path(closure::BOOTED).and_then(|system| closure::facts(root, &system).ok()),
         generation: profile::current(root),
         next: profile::current_system(root),
-        specialisation: running.as_deref().and_then(|running| specialisation(root, running)),
+        commit: base.and_then(|system| run_dir::commit_of(root, system)),
+        specialisation,
         coming: coming.map(|system| seen(root, system)).transpose()?,
         former: running.clone(),
         closure,

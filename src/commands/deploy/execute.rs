@@ -174,11 +174,18 @@ fn copy(policy: &Policy, how: &How, target: &Target, item: &Item, talk: &dyn Tal
     let mut told = 0;
     nix::copy_to(&there.line().store(), &paths, |line| {
         // The other side can say so too, without end.
-        if line.starts_with("copying path ") && told < COPIED {
+        if let Some(name) = copied(line).filter(|_| told < COPIED) {
             told += 1;
-            talk.event(Event::Step(cut(line, LONGEST)));
+            talk.event(Event::Step(format!("  copying {}", cut(name, LONGEST))));
         }
     })
+}
+
+/// What a line of nix says to be on its way: the store path without its folder and its hash.
+fn copied(line: &str) -> Option<&str> {
+    let path = line.strip_prefix("copying path '")?.split('\'').next()?;
+    let name = path.rsplit('/').next()?;
+    Some(name.split_once('-').map_or(name, |(_, name)| name))
 }
 
 /// A path that may begin with `~/`.
@@ -186,5 +193,19 @@ fn at_home(path: &Path, home: Option<&Path>) -> PathBuf {
     match (path.strip_prefix("~"), home) {
         (Ok(below), Some(home)) => home.join(below),
         _ => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::copied;
+
+    #[test]
+    fn what_is_copied_is_named_without_hash_and_place() {
+        let line = |path: &str| format!("copying path '{path}' to 'ssh-ng://web'...");
+        assert_eq!(copied(&line("/nix/store/55ks0lf6nxw69791vrry1zf9s2p5jpaq-app-token.age")), Some("app-token.age"));
+        assert_eq!(copied(&line("/odd")), Some("odd"));
+        assert_eq!(copied("copying path '"), Some(""));
+        assert_eq!(copied("building '/nix/store/a-b.drv'..."), None);
     }
 }

@@ -9,6 +9,7 @@ use crate::adapters::git::Git;
 use crate::adapters::repository::Fleet;
 use crate::commands::scan;
 use crate::commands::talk::{Event, Talk};
+use crate::domain::address::quoted;
 use crate::domain::drift::audit::{Rule, audit};
 use crate::domain::level::Level;
 use crate::domain::policy;
@@ -110,7 +111,7 @@ fn unseen(fleet: &Fleet, git: &Git) -> Vec<Error> {
     let unmerged = status.unmerged.iter().map(|path| (path, "a merge left it unresolved", "git mergetool --"));
     let all = untracked.chain(ignored).chain(unmerged);
     all.map(|(path, what, help)| {
-        Error::failed(format!("{path}: {what}")).help(format!("`{help} {path}`, or remove it"))
+        Error::failed(format!("{path}: {what}")).help(format!("`{help} {}`, or remove it", quoted(path)))
     })
     .collect()
 }

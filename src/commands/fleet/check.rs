@@ -142,12 +142,18 @@ impl Looked<'_> {
         }
         let sides = if status.unmerged.is_empty() { BTreeMap::new() } else { self.sides()? };
         for path in &status.unmerged {
+            let path_inside = inside(path);
+            let help = if path_inside.ends_with(".age") {
+                "settle recipients.toml first: it says who is to read it; then keep the version whose value is in use, `git add` it, and look again"
+            } else {
+                "keep what both sides declared, `git add` it, and look again"
+            };
             let told = sides.get(path).map(|sides| format!(": {}", sides.join("; "))).unwrap_or_default();
             findings.push(Finding::error(
                 Rule::Damaged,
-                inside(path),
+                path_inside,
                 format!("a merge left it unresolved{told}"),
-                "settle recipients.toml first: it says who is to read it; then keep the version whose value is in use, `git add` it, and look again",
+                help,
             ));
         }
         Ok(findings)

@@ -369,7 +369,12 @@ pub fn forget(session: &Session, admin: Option<&AdminName>, backup: bool, yes: b
     let admins = policy.admins.iter().filter(|(name, _)| admin.is_none_or(|admin| admin == *name));
     let mut held = Vec::new();
     for key in admins.flat_map(|(_, keys)| keys) {
-        if keyring::find(std::slice::from_ref(key))?.is_some() {
+        let found = keyring::find(std::slice::from_ref(key)).map_err(|error| {
+            error.help(
+                "without a keyring a key lies in a file, which you remove yourself: `sealift identity show` names it",
+            )
+        })?;
+        if found.is_some() {
             held.push(key.clone());
         }
     }
@@ -423,7 +428,7 @@ pub(super) fn named(session: &Session, admin: &AdminName, key: &Recipient, add: 
     let mut edit = Edit::new(&session.fleet.text)?;
     edit.add_admin(admin, key)?;
     let text = edit.text();
-    let policy = parse::parse(&text)?;
+    let policy = parse::parse_edited(&text)?;
     let mut changes = Changes::default();
     changes.write(FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
     Ok(Named { changes, text, policy })

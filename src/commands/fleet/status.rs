@@ -111,12 +111,24 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
 
 fn row(session: &Session, host: &HostName, survey: Survey, ahead: &mut Ahead) -> Result<Row> {
     let Survey {
-        former, running, booted, generation, next, specialisation, busy, unfinished, failed, last, homes, ..
+        former,
+        running,
+        booted,
+        generation,
+        next,
+        specialisation,
+        busy,
+        unfinished,
+        failed,
+        last,
+        commit,
+        homes,
+        ..
     } = survey;
     // A specialisation is deployed, and boots, with the system that it is one of.
     let base = specialisation.as_ref().map(|one| one.of.clone()).or_else(|| former.clone());
     let deployed = last.as_ref().filter(|last| last.system == base && base.is_some());
-    let commit = deployed.and_then(|last| last.commit.clone());
+    let commit = commit.or_else(|| deployed.and_then(|last| last.commit.clone()));
     let reboot = running.as_ref().map(|running| Reboot::between(Some(&running.facts), booted.as_ref(), &running.facts));
     let waiting = generation.filter(|_| next.is_some() && next != base).map(|number| format!("generation {number}"));
     let sealed = running.as_ref().map_or(&[][..], |running| &running.secrets);

@@ -235,8 +235,9 @@ fn prepared(known: Known) -> (Engine, Vec<String>, Report, Vec<Blind>) {
     (Engine::new(values), names, report, unopened)
 }
 
-/// How bad things in the history are fixed: taking them out of the tree is not enough.
-const COMMITTED: &str = "everyone with a clone has it, so taking it out is not enough: ";
+/// How bad things in the history are fixed: they may be gone from the tree, and that is not enough.
+const COMMITTED: &str =
+    "everyone with a clone has it, so it needs a new value, also where the file is clean by now; where it is not: ";
 
 /// Makes the report of what was seen: allowed things taken away, the rest told without a value.
 fn told(report: &mut Report, out: &Out, names: &[String], allowed: &[Allow], top: Option<&Path>) {

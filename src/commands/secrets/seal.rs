@@ -178,7 +178,7 @@ fn contradictions(text: &str, name: &SecretName, declared: &Secret, given: &Decl
     for (field, value) in &given.fields {
         let mut edit = Edit::new(text)?;
         edit.set_field(name, field, value)?;
-        let policy = parse::parse(&edit.text())?;
+        let policy = parse::parse_edited(&edit.text())?;
         let same = policy.secrets.get(name.as_str()).is_some_and(|with| {
             let with = Secret { line: declared.line, ..with.clone() };
             with == *declared

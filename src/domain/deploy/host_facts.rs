@@ -71,6 +71,9 @@ pub struct Survey {
     pub failed: Option<BTreeSet<String>>,
     /// The last deploy in the record.
     pub last: Option<Record>,
+    /// The commit that the running system was built from, as far as any deploy in the record says it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
     /// The homes of home-manager that are no part of the system, as far as the user who logs in may see them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub homes: Vec<State>,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::address::quoted;
 use crate::domain::doctor::{Fault, Fix, judged};
 
 /// How far two clocks may be apart, in seconds.
@@ -115,7 +116,8 @@ pub fn faults(against: &Against<'_>) -> Vec<Fault> {
 
 fn etc_nixos_loop(against: &Against<'_>) -> Vec<Fault> {
     let EtcNixos::Loop(path) = &against.machine.etc_nixos else { return Vec::new() };
-    let fault = Fault::error(path, "it is a link that leads back to itself", format!("remove it: `sudo rm {path}`"));
+    let fault =
+        Fault::error(path, "it is a link that leads back to itself", format!("remove it: `sudo rm {}`", quoted(path)));
     vec![fault.with(Fix::RemoveLink(path.clone()))]
 }
 
@@ -127,7 +129,8 @@ fn etc_nixos_nested(against: &Against<'_>) -> Vec<Fault> {
         let what =
             format!("a link to {to} inside a real /etc/nixos: `ln` put it there because the directory was in its way");
         let help = format!(
-            "`sudo rm {path}`; then `sealift deploy{} --link-etc-nixos` moves the directory aside and links it",
+            "`sudo rm {}`; then `sealift deploy{} --link-etc-nixos` moves the directory aside and links it",
+            quoted(&path),
             against.elsewhere()
         );
         Fault::error(path.clone(), what, help).with(Fix::RemoveLink(path))

@@ -1,5 +1,6 @@
 //! What can be wrong with the repository of a flake, as files: what Nix does not see, whose it is, what builds left.
 
+use crate::domain::address::quoted;
 use crate::domain::doctor::{Fault, Fix, judged};
 
 /// What is known of a repository.
@@ -71,7 +72,7 @@ fn untracked(repository: &Repository) -> Vec<Fault> {
     };
     let fault = |path: &String| {
         let what = "git does not track it, so that Nix does not see it: the build fails, or goes on without it";
-        let fault = Fault::error(path, what, format!("`git add --intent-to-add -- {path}`"));
+        let fault = Fault::error(path, what, format!("`git add --intent-to-add -- {}`", quoted(path)));
         // What Nix sees is copied into the store, which everybody reads: only what is plainly meant for it.
         if path.ends_with(".nix") || path.ends_with("flake.lock") || path.ends_with(".age") {
             fault.with(Fix::Track(vec![path.clone()]))
@@ -99,7 +100,8 @@ fn stale_result(repository: &Repository) -> Vec<Fault> {
             "it keeps an old system in the store"
         };
         let what = format!("a build left it: {why}");
-        Fault::warning(&left.path, what, format!("`rm {}`", left.path)).with(Fix::RemoveResult(left.path.clone()))
+        Fault::warning(&left.path, what, format!("`rm {}`", quoted(&left.path)))
+            .with(Fix::RemoveResult(left.path.clone()))
     };
     repository.results.iter().map(fault).collect()
 }

@@ -27,6 +27,15 @@ pub const LIMIT: u64 = 4 << 20;
 pub const VERSION: i64 = 1;
 /// Reads the text of recipients.toml.
 pub fn parse(text: &str) -> Result<Policy> {
+    read(text, true)
+}
+
+/// Reads a text that recipients.toml would have: what it refuses was not in the file, and none of its lines is named.
+pub fn parse_edited(text: &str) -> Result<Policy> {
+    read(text, false)
+}
+
+fn read(text: &str, in_file: bool) -> Result<Policy> {
     if text.starts_with('\u{feff}') {
         return Err(
             Error::usage(format!("{FILE}:1: it begins with a byte order mark")).help("save it as UTF-8 without BOM")
@@ -50,7 +59,7 @@ pub fn parse(text: &str) -> Result<Policy> {
         return Err(Error::usage(format!("{FILE}:{}: {what}: Nix, which reads this file too, takes TOML 1.0 only", lines.at(at)))
             .help("write a table of several lines under a heading of its own in brackets, and a character as itself or as \\u…"));
     }
-    let mut reader = Reader { lines, faults: Vec::new() };
+    let mut reader = Reader { lines, in_file, faults: Vec::new() };
     let policy = reader.policy(raw);
     let count = reader.faults.len();
     if count == 0 { Ok(policy) } else { Err(Error::batch(format!("{FILE} has {count} faults"), reader.faults)) }

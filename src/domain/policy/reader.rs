@@ -73,12 +73,16 @@ impl Lines {
 /// Makes the policy out of the raw tables and gathers every fault.
 pub(super) struct Reader {
     pub(super) lines: Lines,
+    /// Whether the text is in the file, so that its lines can be looked at.
+    pub(super) in_file: bool,
     pub(super) faults: Vec<Error>,
 }
 
 impl Reader {
     pub(super) fn fault(&mut self, span: &Range<usize>, key: &str, what: impl std::fmt::Display, help: Option<String>) {
-        let error = Error::usage(format!("{FILE}:{}: {key}: {what}", self.lines.at(span.start)));
+        let line = self.lines.at(span.start);
+        let place = if self.in_file { format!("{FILE}:{line}: ") } else { String::new() };
+        let error = Error::usage(format!("{place}{key}: {what}"));
         self.faults.push(match help {
             Some(help) => error.help(help),
             None => error,

@@ -12,6 +12,8 @@ use crate::domain::scan::charset::REACH;
 
 /// The shortest run that is decoded: 18 bytes of text in base64, 12 in hexadecimal digits.
 const SHORTEST: usize = 24;
+/// How much of a word that was cut is decoded once more: what is looked for may stand at the cut.
+const OVERLAP: usize = REACH / 16;
 /// How much is decoded first, to see whether it is text at all.
 const SAMPLE: usize = 16;
 
@@ -152,13 +154,16 @@ fn is_text(bytes: &[u8]) -> bool {
 /// Words with escapes as addresses have them, `%3D`: the second in a word and later ones are of the same.
 fn escaped(bytes: &[u8], from: usize, to: usize, found: &mut impl FnMut(Range<usize>, Vec<u8>)) {
     let ends = |byte: &u8| !byte.is_ascii_graphic() || b"\"'`<>{}\\".contains(byte);
-    let mut told = from;
+    let mut told = 0;
     let region = bytes.get(from..to).unwrap_or_default();
     for sign in memchr::memchr_iter(b'%', region).map(|at| from + at) {
         if sign < told || !bytes.get(sign + 1..sign + 3).is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit)) {
             continue;
         }
-        let before = &bytes[sign.saturating_sub(REACH / 2)..sign];
+        // A word without an end goes on where it was cut, a little before: from its beginning each time, it would be decoded
+        // many times over, and what comes out of it again.
+        let back = sign.saturating_sub(REACH / 2).max(told.saturating_sub(OVERLAP));
+        let before = &bytes[back..sign];
         let start = sign - before.iter().rev().position(ends).unwrap_or(before.len());
         let after = &bytes[sign..bytes.len().min(sign + REACH / 2)];
         let end = sign + after.iter().position(ends).unwrap_or(after.len());
@@ -223,6 +228,14 @@ mod tests {
         assert_eq!(texts(&format!("{line}\n{}\n", BASE64.encode([0xff; 24]))), ["the first line of it is "]);
         let random: Vec<u8> = (0..=255u8).map(|byte| byte.wrapping_mul(167) ^ 0x9c).collect();
         assert!(texts(&BASE64.encode(&random)).is_empty() && texts("words and more words, but no code").is_empty());
+    }
+
+    #[test]
+    fn a_word_without_an_end_is_decoded_once() {
+        let text = "%25252541password=".repeat(10_000);
+        let mut decoded = 0;
+        each(text.as_bytes(), 0, text.len(), |_, text| decoded += text.len());
+        assert!(decoded > text.len() / 2 && decoded < text.len() * 5 / 4, "{decoded} of {}", text.len());
     }
 
     proptest::proptest! {

@@ -21,7 +21,7 @@ use crate::domain::scan::source_rule::{LARGEST, PLACE, SourceRule, Told, rules_f
 const PIECE: usize = 128 << 10;
 /// How many times a text is decoded: base64 of base64 of base64.
 const DEPTH: usize = 3;
-/// How many findings of one file are kept.
+/// How many findings of one file are kept, and how many remarks: one more allows nothing.
 const MOST: usize = 1000;
 
 /// What is looked at, as far as it decides how.
@@ -253,7 +253,9 @@ impl<'a> Looking<'a> {
         self.decoded(bytes, from, to);
         for (of, at) in found {
             if of == OF_REMARK {
-                if let Some(rule) = remark(bytes, at) {
+                if self.looked.remarks.len() < MOST
+                    && let Some(rule) = remark(bytes, at)
+                {
                     let (line, _) = self.place(bytes, at);
                     self.looked.remarks.push(Remark { rule, line, used: false });
                 }
@@ -503,19 +505,27 @@ mod tests {
         let used: Vec<_> =
             looked.remarks.iter().map(|remark| (remark.rule.as_str(), remark.line, remark.used)).collect();
         assert_eq!(used, [("github-token", 1, true), ("jwt", 2, false)]);
+        // A file of nothing else fills no memory.
+        let many = "# ALLOW jwt of the RFC\n".replace("ALLOW", REMARK).repeat(MOST + 2);
+        assert_eq!(self::looked(&engine, many.as_bytes()).remarks.len(), MOST);
     }
 
     #[test]
     fn hostile_texts_take_no_longer_than_others() {
         let engine = Engine::new(None);
         let time = |text: &[u8]| {
-            let start = std::time::Instant::now();
+            // What this thread did, not what it waited for.
+            let spent = || {
+                let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+                std::time::Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap())
+            };
+            let start = spent();
             looked(&engine, text);
-            start.elapsed()
+            spent() - start
         };
         // A look takes at most some hundred bytes around a start, which bounds all of them. Sixteen times the text takes
         // about sixteen times as long; what grows with its square would take 256 times.
-        let size = 512 << 10;
+        let size = 256 << 10;
         for unit in [
             "password=",
             "token\"token\"",

@@ -121,6 +121,8 @@ fn tell(report: &Report, app: &App) {
         app.ui.warn(&format!("the git history still holds the value: it came or went with {}{more}", named.join(", ")));
     }
     if let Some(why) = report.exposed {
-        app.ui.say(&format!("{why}: give it a new value, `sealift rotate {}`", report.secret));
+        // With its commits that was said.
+        let why = if report.commits.is_empty() { format!("{why}: ") } else { String::new() };
+        app.ui.say(&format!("{why}give it a new value: `sealift rotate {}`", report.secret));
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use crate::adapters::fs::files;
-use crate::cli::app::{App, Done, table};
+use crate::cli::app::{App, Done, nothing_yet, table};
 use crate::cli::verbs::agent::provision::tell;
 use crate::cli::verbs::secrets::rekey;
 use crate::cli::{args, settings};
@@ -271,10 +271,14 @@ fn show(report: &Report, app: &App) -> Result<()> {
 }
 
 fn list(args: &List, app: &App) -> Done {
-    let rows = host::list(&app.session()?);
+    let session = app.session()?;
+    let rows = host::list(&session);
     if args.json {
         app.ui.json_rows("hosts", &rows)?;
         return Ok(None);
+    }
+    if rows.is_empty() {
+        nothing_yet(app, &session.fleet.policy);
     }
     let mut lines = vec![["host", "secrets", "tags", "address", "keys"].map(str::to_owned).to_vec()];
     for row in rows {

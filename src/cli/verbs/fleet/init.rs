@@ -10,6 +10,9 @@ use crate::commands::talk::{Event, Talk};
 use crate::domain::name::HostName;
 use crate::error::{Error, Result};
 
+/// How a machine is added on itself.
+const ITSELF: &str = "--key-file /etc/ssh/ssh_host_ed25519_key.pub";
+
 /// The arguments of `sealift init`.
 #[derive(clap::Args)]
 pub struct Args {
@@ -110,10 +113,15 @@ fn show(report: &init::Report, app: &App) {
         let error = name.parse::<HostName>().err().map_or_else(String::new, |error| error.to_string());
         app.ui.warn(&format!("{name} is configured here, and is {error}"));
     }
-    for host in &report.hosts {
-        app.ui.say(&format!(
-            "next: add the host: sealift host add {host} --ssh {host}   (on {host} itself: --key-file /etc/ssh/ssh_host_ed25519_key.pub)"
-        ));
+    match report.hosts.as_slice() {
+        [] => {}
+        [host] => app
+            .ui
+            .say(&format!("next: add the host: sealift host add {host} --ssh {host}   (on {host} itself: {ITSELF})")),
+        hosts => app.ui.say(&format!(
+            "next: add the hosts {}: sealift host add NAME --ssh NAME   (on the machine itself: {ITSELF})",
+            hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        )),
     }
     for what in &report.not_read {
         app.ui.warn(&format!("not read: {what}"));

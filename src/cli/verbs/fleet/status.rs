@@ -1,6 +1,6 @@
 //! `sealift status`.
 
-use crate::cli::app::{App, Done, table};
+use crate::cli::app::{App, Done, nothing_yet, table};
 use crate::cli::verbs::deploy::args::Machines;
 use crate::commands::fleet::progress;
 use crate::commands::fleet::status::{Row, run as status};
@@ -32,10 +32,14 @@ pub fn run(args: Args, app: &App) -> Done {
     if args.progress {
         return progress(&Who { all, ..who }, args.json, app);
     }
-    let rows = status(&app.session()?, &Who { all, ..who })?;
+    let session = app.session()?;
+    let rows = status(&session, &Who { all, ..who })?;
     if args.json {
         app.ui.json_rows("hosts", &rows)?;
     } else {
+        if rows.is_empty() {
+            nothing_yet(app, &session.fleet.policy);
+        }
         let mut lines = vec![
             ["host", "generation", "commit", "secrets", "failed units", "reboot", "last deploy"]
                 .map(str::to_owned)

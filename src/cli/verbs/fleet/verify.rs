@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::cli::app::{App, Done};
+use crate::cli::app::{App, Done, nothing_yet};
 use crate::cli::verbs::deploy::args::Machines;
 use crate::commands::fleet::verify::{Found, Undeployed, run as verify};
 use crate::commands::hosts::select::named;
@@ -37,8 +37,8 @@ struct Row {
 
 /// Verifies. What is not as it should be ends with 3, as in `check`.
 pub fn run(args: Args, app: &App) -> Done {
-    let found =
-        verify(&app.session()?, &args.machines.who(false)?, if args.yes { Undeployed::Run } else { Undeployed::Ask })?;
+    let session = app.session()?;
+    let found = verify(&session, &args.machines.who(false)?, if args.yes { Undeployed::Run } else { Undeployed::Ask })?;
     let (mut rows, mut failures) = (Vec::new(), Vec::new());
     for Found { host, verified } in found {
         match verified {
@@ -62,6 +62,9 @@ pub fn run(args: Args, app: &App) -> Done {
     if args.json {
         app.ui.json_rows("hosts", &rows)?;
     } else {
+        if rows.is_empty() && failures.is_empty() {
+            nothing_yet(app, &session.fleet.policy);
+        }
         for row in rows.iter().filter(|row| row.reason.is_none()) {
             let wrong = |what: &str, all: &BTreeMap<String, Option<String>>| -> Vec<String> {
                 all.iter().filter_map(|(name, wrong)| Some(format!("{what} {name}: {}", wrong.as_ref()?))).collect()

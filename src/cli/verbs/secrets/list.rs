@@ -1,6 +1,6 @@
 //! `sealift list`.
 
-use crate::cli::app::{App, Done, long_table};
+use crate::cli::app::{App, Done, long_table, nothing_yet};
 use crate::cli::matrix::Picture;
 use crate::cli::verbs::deploy::args::Word;
 use crate::commands::secrets::list::{Row, State, by_tag, list, matrix};
@@ -43,6 +43,10 @@ pub fn run(args: &Args, app: &App) -> Done {
         } else {
             Picture::of_hosts(&matrix)
         };
+        if session.fleet.policy.secrets.is_empty() {
+            nothing_yet(app, &session.fleet.policy);
+            return Ok(None);
+        }
         app.ui.paged(&picture.lines(app.ui.screen()))?;
         return Ok(None);
     }
@@ -50,6 +54,9 @@ pub fn run(args: &Args, app: &App) -> Done {
     if args.json {
         app.ui.json_rows("files", &rows)?;
         return Ok(None);
+    }
+    if session.fleet.policy.secrets.is_empty() {
+        nothing_yet(app, &session.fleet.policy);
     }
     // What no secret has is no column.
     let some = |has: &dyn Fn(&Row) -> bool| rows.iter().any(has);

@@ -75,7 +75,7 @@ pub fn show(report: &Report, ui: &Ui) -> crate::error::Result<()> {
     }
     let verb = if report.dry_run { "would be re-encrypted" } else { "re-encrypted" };
     match (report.changed.len(), report.unchanged) {
-        (0, 0) => {}
+        (0, 0) => ui.say("nothing to re-encrypt"),
         (0, unchanged) => ui.say(&format!("nothing to re-encrypt, {unchanged} unchanged")),
         (changed, unchanged) => ui.say(&format!("{changed} {verb}, {unchanged} unchanged")),
     }
