@@ -14,7 +14,7 @@ fn deployed(names: &[&str]) -> Realm {
     realm.commit();
     realm.sealift(&["deploy", "--all", "--yes"]).exits(0);
     for name in names {
-        realm.is_in_order(name, "first");
+        realm.is_in_order(name, "first", 2);
         assert_eq!(home(&realm, name), ONE);
     }
     realm
@@ -38,8 +38,11 @@ fn home(realm: &Realm, name: &str) -> String {
 const ONE: &str = "greeting one\none one\nprofile one 1\nactive one\n";
 const TWO: &str = "greeting two\ntwo two\nprofile two 2\nactive two\n";
 
+/// A point at which a machine stops, and what happens to it there.
+type Kill<'a> = (&'a str, fn(&Realm, &str));
+
 /// Kills one machine's run at each of these points, in this way, during one deploy to all of them.
-fn killed(kills: &[(&str, fn(&Realm, &str))], arguments: &[&str]) {
+fn killed(kills: &[Kill<'_>], arguments: &[&str]) {
     let names: Vec<String> = (1..=kills.len()).map(|number| format!("m{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let realm = deployed(&names);
@@ -61,7 +64,7 @@ fn killed(kills: &[(&str, fn(&Realm, &str))], arguments: &[&str]) {
     }
     let run = deploying.ends(&realm);
     for (name, (point, _)) in names.iter().zip(kills) {
-        realm.is_in_order(name, "first");
+        realm.is_in_order(name, "first", 2);
         assert_eq!(home(&realm, name), ONE, "{point} on {name}");
         let told = run.results().into_iter().find(|result| result["host"] == **name);
         assert_eq!(told.unwrap_or_else(|| panic!("nothing of {name}: {}", run.text()))["outcome"], "rolled-back");
@@ -69,7 +72,8 @@ fn killed(kills: &[(&str, fn(&Realm, &str))], arguments: &[&str]) {
     // And whoever comes next is not in the way of anything.
     realm.sealift(&[&["deploy", "--all", "--yes"], arguments].concat()).exits(0);
     for name in &names {
-        realm.is_in_order(name, if only_homes { "first" } else { "second" });
+        let (mark, generations) = if only_homes { ("first", 2) } else { ("second", 3) };
+        realm.is_in_order(name, mark, generations);
         assert_eq!(home(&realm, name), TWO, "{name}");
     }
 }
@@ -129,6 +133,6 @@ fn nix_a_way_back_of_a_home_that_is_cut_is_gone_to_its_end() {
     let deploying = realm.stopped("web", "second.one.linked", &["deploy", "web", "--yes", "--settle", "0"]);
     power(&realm, "web");
     deploying.ends(&realm).exits(6);
-    realm.is_in_order("web", "first");
+    realm.is_in_order("web", "first", 2);
     assert_eq!(home(&realm, "web"), ONE);
 }

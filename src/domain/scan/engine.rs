@@ -521,7 +521,7 @@ mod tests {
             };
             let start = spent();
             looked(&engine, text);
-            spent() - start
+            spent().saturating_sub(start)
         };
         // A look takes at most some hundred bytes around a start, which bounds all of them. Sixteen times the text takes
         // about sixteen times as long; what grows with its square would take 256 times.
