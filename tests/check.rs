@@ -281,7 +281,7 @@ fn a_link_in_place_of_a_file_is_not_followed() {
     let sandbox = fleet();
     let path = sandbox.fleet().join("secrets/a.age");
     std::fs::remove_file(&path).expect("removed");
-    std::os::unix::fs::symlink("b.age", &path).expect("linked");
+    symlink("b.age", &path).expect("linked");
     sandbox.sealift(&["check"]).exits(3).prints("secrets/a.age: it is a link");
     sandbox.sealift(&["show", "a", "--identity", &sandbox.key("jay")]).exits(8).says("symbolic link");
     sandbox.sealift_with(&["seal", "a", "--replace", "--stdin"], sandbox.value("new").as_bytes()).exits(8);
@@ -292,7 +292,7 @@ fn nothing_is_written_through_a_linked_folder() {
     let sandbox = fleet();
     let elsewhere = sandbox.path("elsewhere");
     std::fs::create_dir(&elsewhere).expect("made");
-    std::os::unix::fs::symlink(&elsewhere, sandbox.fleet().join("secrets/x")).expect("linked");
+    symlink(&elsewhere, sandbox.fleet().join("secrets/x")).expect("linked");
     let value = sandbox.value("x");
     sandbox
         .sealift_with(&["seal", "x/y", "--hosts", "web", "--stdin"], value.as_bytes())
