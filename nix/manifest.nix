@@ -1,7 +1,7 @@
 # The manifest: what one host installs, in the form that `sealift install` reads (docs/format.md). Pure. `sealift manifest`
 # makes the same one; a test holds the two side by side, byte for byte.
 let
-  inherit (builtins) attrNames map;
+  inherit (builtins) attrNames attrValues mapAttrs;
 
   entry = name: secret: {
     inherit name;
@@ -32,9 +32,6 @@ let
       restart
       ;
   };
-
-  # attrNames is sorted, and so are the lists.
-  listOf = make: all: map (name: make name all.${name}) (attrNames all);
 in
 {
   inherit entry;
@@ -60,7 +57,10 @@ in
       version = if templates == { } then 1 else 2;
       inherit host identities;
       keep_generations = keepGenerations;
-      secrets = listOf (name: secret: entries.${name} or (entry name secret)) secrets;
+      # In the order of their names.
+      secrets = attrValues (
+        mapAttrs entry (removeAttrs secrets (attrNames entries)) // builtins.intersectAttrs secrets entries
+      );
     }
-    // (if templates == { } then { } else { templates = listOf template templates; });
+    // (if templates == { } then { } else { templates = attrValues (mapAttrs template templates); });
 }

@@ -1,25 +1,59 @@
 # Options of NixOS that hold the path of a secret, and those that hold its value, of the table that the program reads too
 # (data/nixos-options.json). An option that a system does not have is passed over.
+let
+  inherit (builtins)
+    attrNames
+    filter
+    head
+    listToAttrs
+    ;
+  # The table, read once for all machines of an evaluation: nothing of it is a machine's.
+  table = builtins.fromJSON (builtins.readFile ../data/nixos-options.json);
+
+  # What these hold is a secret and nothing else. Other environment files, and pieces of configuration, may be in the store
+  # for good reasons; users.extraUsers is another name of users.users.
+  rows = filter (
+    row:
+    row ? file
+    && !row ? value
+    && (row.form == "plain-file" || row.form == "credential" || row.key or "*" != "*")
+    && builtins.match "users[.]extraUsers[.].*" row.file == null
+  ) table;
+  # "*" stands for each name of an attribute set.
+  files = map entryOf (
+    attrNames (
+      listToAttrs (
+        map (row: {
+          name = row.file;
+          value = null;
+        }) rows
+      )
+    )
+  );
+  # A hash of a password is not the password.
+  values = map (row: entryOf row.option // { default = row.default or ""; }) (
+    filter (row: row ? option && !row.users or false) rows
+  );
+
+  # A place as its words, and those before the first "*": only an option that is declared is looked at. Others may be
+  # renamed, and complain when they are read.
+  entryOf =
+    option:
+    let
+      parts = filter builtins.isString (builtins.split "[.]" option);
+      upTo = words: if words == [ ] || head words == "*" then [ ] else [ (head words) ] ++ upTo (builtins.tail words);
+    in
+    {
+      inherit parts;
+      fixed = upTo parts;
+    };
+in
 {
   config,
   lib,
   options,
 }:
 let
-  # What these hold is a secret and nothing else. Other environment files, and pieces of configuration, may be in the store
-  # for good reasons; users.extraUsers is another name of users.users.
-  rows = lib.filter (
-    row:
-    row ? file
-    && !row ? value
-    && (row.form == "plain-file" || row.form == "credential" || row.key or "*" != "*")
-    && !lib.hasPrefix "users.extraUsers." row.file
-  ) (builtins.fromJSON (builtins.readFile ../data/nixos-options.json));
-  # "*" stands for each name of an attribute set.
-  files = builtins.attrNames (lib.genAttrs (map (row: row.file) rows) (_: null));
-  # A hash of a password is not the password.
-  values = lib.filter (row: row ? option && !row.users or false) rows;
-
   # Whether somebody has set an option, and not its own module as what holds unless somebody does: gitea's names a file
   # that it writes, with mkDefault, on every machine that has it. Where the module system does not tell, it is looked at.
   isSet = option: option.highestPrio or 100 < (lib.mkDefault null).priority;
@@ -33,11 +67,8 @@ let
 
   # Each place that an entry names, as far as this system has it, with its value.
   find =
-    entry:
+    { parts, fixed, ... }:
     let
-      parts = lib.splitString "." entry;
-      # Only an option that is declared is looked at: others may be renamed, and complain when they are read.
-      fixed = lib.take (lib.lists.findFirstIndex (part: part == "*") (builtins.length parts) parts) parts;
       walk =
         name: rest: value:
         if rest == [ ] then
@@ -70,9 +101,7 @@ in
 {
   files = lib.concatMap find files;
   inline = lib.concatMap (
-    row:
-    map (found: found.option) (
-      lib.filter (found: found.value != "" && found.value != row.default or "") (find row.option)
-    )
+    entry:
+    map (found: found.option) (filter (found: found.value != "" && found.value != entry.default) (find entry))
   ) values;
 }

@@ -4,8 +4,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::adapters::age::armor;
-use crate::adapters::fs::files::{self, Beneath};
-use crate::adapters::fs::transaction::{Changes, Journal};
+use crate::adapters::fs::beneath::Beneath;
+use crate::adapters::fs::changes::Changes;
+use crate::adapters::fs::files;
+use crate::adapters::fs::transaction::Journal;
 use crate::adapters::git::Git;
 use crate::adapters::process::parallel;
 use crate::adapters::signals;

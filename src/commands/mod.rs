@@ -19,7 +19,8 @@ use jiff::civil::Date;
 
 use crate::adapters::age::Sealer;
 use crate::adapters::age::identity::{Identities, Plugins};
-use crate::adapters::fs::transaction::{Changes, Journal};
+use crate::adapters::fs::changes::Changes;
+use crate::adapters::fs::transaction::Journal;
 use crate::adapters::git::Git;
 use crate::adapters::prompt::Ask;
 use crate::adapters::repository::Fleet;

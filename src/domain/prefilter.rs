@@ -1,7 +1,9 @@
 //! The prefilter that every byte goes through: one automaton for the literals of all rules, the crate aho-corasick's, tells
 //! which places could be the start of something. All else is done only there.
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, Input};
+use aho_corasick::Anchored;
+use aho_corasick::automaton::{Automaton, StateID};
+use aho_corasick::dfa::DFA;
 
 /// A literal that a rule begins with.
 #[derive(Clone, Copy, Debug)]
@@ -18,31 +20,55 @@ pub(in crate::domain) struct Literal {
 pub(in crate::domain) struct Prefilter {
     literals: Vec<Literal>,
     longest: usize,
-    /// None only for more literals than an automaton can have; a test builds that of all rules.
-    automaton: Option<AhoCorasick>,
+    /// Of small letters, with its start. None only for more literals than an automaton can have; a test builds that of all
+    /// rules.
+    automaton: Option<(DFA, StateID)>,
 }
 
 impl Prefilter {
     pub(in crate::domain) fn new(literals: Vec<Literal>) -> Self {
-        let texts = literals.iter().map(|literal| literal.text);
-        let longest = texts.clone().map(str::len).max().unwrap_or(0);
-        // The crate folds all literals or none: those that are exact are compared once more.
-        let mut builder = AhoCorasick::builder();
-        let automaton = builder.kind(Some(AhoCorasickKind::DFA)).ascii_case_insensitive(true).build(texts).ok();
+        let longest = literals.iter().map(|literal| literal.text.len()).max().unwrap_or(0);
+        let automaton = DFA::new(literals.iter().map(|literal| literal.text.to_ascii_lowercase())).ok();
+        let automaton = automaton.and_then(|all| all.start_state(Anchored::No).ok().map(|start| (all, start)));
         Self { literals, longest, automaton }
     }
 
-    /// Tells each literal that begins in `from..to`, with what it belongs to and where; each once.
+    /// Tells each literal that begins in `from..to`, with what it belongs to and where; each once, in no order.
     pub(in crate::domain) fn each(&self, text: &[u8], from: usize, to: usize, mut found: impl FnMut(u16, usize)) {
+        let Some((automaton, start)) = &self.automaton else { return };
         // The last one may end behind `to`.
         let region = text.get(from..text.len().min(to.saturating_add(self.longest))).unwrap_or_default();
-        let matches = self.automaton.as_ref().and_then(|all| all.try_find_overlapping_iter(Input::new(region)).ok());
-        for one in matches.into_iter().flatten() {
-            let at = from + one.start();
-            let same = |literal: &&Literal| literal.fold || region.get(one.range()) == Some(literal.text.as_bytes());
-            if let Some(literal) = self.literals.get(one.pattern().as_usize()).filter(same).filter(|_| at < to) {
-                found(literal.of, at);
+        let step = |state, byte: &u8| automaton.next_state(Anchored::No, state, byte.to_ascii_lowercase());
+        let mut tell = |state, end: usize, limit: usize| {
+            let ended = if automaton.is_match(state) { automaton.match_len(state) } else { 0 };
+            for literal in
+                (0..ended).filter_map(|one| self.literals.get(automaton.match_pattern(state, one).as_usize()))
+            {
+                let at = end - literal.text.len();
+                if at < limit && (literal.fold || text.get(at..end) == Some(literal.text.as_bytes())) {
+                    found(literal.of, at);
+                }
             }
+        };
+        // Both halves at once: a step has to wait for the one before it, and not for those of the other half.
+        let (first, second) = region.split_at(region.len() / 2);
+        let middle = from + first.len();
+        let (mut one, mut other) = (*start, *start);
+        for ((at, byte), opposite) in first.iter().enumerate().zip(second) {
+            (one, other) = (step(one, byte), step(other, opposite));
+            if automaton.is_special(one) || automaton.is_special(other) {
+                tell(one, from + at + 1, to);
+                tell(other, middle + at + 1, to);
+            }
+        }
+        for (at, byte) in second.iter().enumerate().skip(first.len()) {
+            other = step(other, byte);
+            tell(other, middle + at + 1, to);
+        }
+        // What begins in the first half and ends in the second.
+        for (at, byte) in second.iter().enumerate().take(self.longest) {
+            one = step(one, byte);
+            tell(one, middle + at + 1, to.min(middle));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Every page of the help, as it is printed; and what is said where a word is mistyped.
+//! Every page of the help and the schema, as they are printed; and what is said where a word is mistyped.
 
 use std::collections::BTreeSet;
 
@@ -32,6 +32,12 @@ fn every_page_is_as_in_its_file() {
     let there = std::fs::read_dir(folder("tests/help")).expect("a folder");
     let there = there.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"));
     assert_eq!(there.collect::<BTreeSet<_>>(), files, "a file of a page that is no more");
+}
+
+#[test]
+fn the_schema_is_what_the_program_prints() {
+    let printed = Sandbox::new().sealift(&["schema"]).exits(0).text();
+    is_as_in(&folder("docs/recipients.schema.json"), &printed);
 }
 
 #[test]

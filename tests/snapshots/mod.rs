@@ -1,5 +1,5 @@
-//! What people see, held against files, so that a changed word is seen in review: every page of the help (tests/help), and
-//! the pictures of the documents (docs/pictures). `SNAPSHOTS=overwrite scripts/test rust -- snapshots` writes them again.
+//! What people see, held against files, so that a changed word is seen in review: every page of the help (tests/help), the
+//! schema (docs/recipients.schema.json), and the pictures of the documents (docs/pictures). `SNAPSHOTS=overwrite scripts/test rust -- snapshots` writes them again.
 
 mod help;
 mod pictures;

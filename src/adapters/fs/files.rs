@@ -4,9 +4,10 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fchmod, fstat, fsync, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fchmod, fstat, fsync, openat, renameat, unlinkat};
 
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Result};
@@ -54,7 +55,8 @@ pub fn read_in_root(root: &Path, path: &str, limit: u64) -> Result<Option<Vec<u8
     }
 }
 
-fn checked(fd: OwnedFd, limit: u64, shown: &str) -> Result<(File, u64)> {
+/// A regular file of at most `limit` bytes, and its size.
+pub fn checked(fd: OwnedFd, limit: u64, shown: &str) -> Result<(File, u64)> {
     let stat = fstat(&fd).map_err(|error| Error::io(format!("cannot look at {shown}"), error))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(Error::failed(format!("{shown} is not a regular file")));
@@ -82,12 +84,16 @@ pub fn read_kernel(path: &str) -> Result<String> {
     read.map(|_| text).map_err(|error| Error::io(format!("cannot read {path}"), error))
 }
 
+/// Whether root owns something, or we do.
+pub fn is_roots(stat: &Stat) -> bool {
+    stat.st_uid == 0 || stat.st_uid == rustix::process::geteuid().as_raw()
+}
+
 /// Reads a whole file that root, or anyone who runs this, made, and nobody else can write to.
 pub fn read_of_root(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let (file, size) = open(path, limit)?;
     let stat = fstat(&file).map_err(|error| Error::io(format!("cannot look at {}", path.display()), error))?;
-    let ours = stat.st_uid == 0 || stat.st_uid == rustix::process::geteuid().as_raw();
-    if !ours || stat.st_mode & 0o022 != 0 {
+    if !is_roots(&stat) || stat.st_mode & 0o022 != 0 {
         return Err(Error::failed(format!("{} may belong to somebody else, and is not trusted", path.display()))
             .help("see whose it is (`ls -l`), and move it away"));
     }
@@ -109,69 +115,6 @@ pub fn read_plaintext(path: &Path, limit: usize) -> Result<Plaintext> {
     let (file, size) = open(path, limit as u64)?;
     let expected = usize::try_from(size).unwrap_or(limit);
     Plaintext::read(file, expected, limit).map_err(|error| Error::io(format!("cannot read {}", path.display()), error))
-}
-
-/// A directory whose files are reached without leaving it and without following any link.
-pub struct Beneath {
-    fd: OwnedFd,
-    shown: PathBuf,
-}
-
-impl Beneath {
-    /// Opens the directory; `None` where there is none.
-    pub fn open(path: &Path) -> Result<Option<Self>> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match openat(CWD, path, flags, Mode::empty()) {
-            Ok(fd) => Ok(Some(Self { fd, shown: path.to_owned() })),
-            Err(rustix::io::Errno::NOENT) => Ok(None),
-            Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => {
-                Err(Error::usage(format!("{} is not a directory of its own", path.display()))
-                    .help("it must be a real directory: a link could lead anywhere"))
-            }
-            Err(error) => Err(Error::io(format!("cannot open {}", path.display()), error)),
-        }
-    }
-
-    pub fn fd(&self) -> &OwnedFd {
-        &self.fd
-    }
-
-    /// Reads at most `first` bytes of a file of at most `limit` bytes. Says the file's size too.
-    ///
-    /// Fails as `open` does; a link anywhere on the way is refused.
-    pub fn read(&self, name: &str, first: usize, limit: u64) -> Result<(Vec<u8>, u64)> {
-        use rustix::fs::{ResolveFlags, openat2};
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let shown = || self.shown.join(name).display().to_string();
-        let fd = openat2(&self.fd, name, flags, Mode::empty(), within).map_err(|error| match error {
-            rustix::io::Errno::LOOP | rustix::io::Errno::XDEV => {
-                Error::integrity(format!("{} is a symbolic link, or lies behind one", shown()))
-                    .help("sealed files are regular files: replace the link by the file")
-            }
-            _ => Error::io(format!("cannot open {}", shown()), error),
-        })?;
-        let stat = fstat(&fd).map_err(|error| Error::io(format!("cannot look at {}", shown()), error))?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(Error::integrity(format!("{} is not a regular file", shown())));
-        }
-        let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
-        if size > limit {
-            return Err(Error::integrity(format!("{} is {size} bytes; more than {limit} are not read", shown())));
-        }
-        let want = usize::try_from(size).unwrap_or(first).min(first);
-        let mut bytes = Vec::with_capacity(want);
-        // One read is enough for a small file; the loop is for the rest.
-        while bytes.len() < want {
-            let read = rustix::io::read(&fd, rustix::buffer::spare_capacity(&mut bytes));
-            match read {
-                Ok(0) => break,
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(Error::io(format!("cannot read {}", shown()), error)),
-            }
-        }
-        Ok((bytes, size))
-    }
 }
 
 /// When the bytes must be on the disk.
@@ -198,127 +141,12 @@ pub fn replace(path: &Path, bytes: &[u8], mode: u32, durable: Durable) -> Result
     replace_in(&place, name, path, bytes, mode, durable)
 }
 
-/// The same for a path below a directory that someone else may have filled: no link on the way is followed.
-///
-/// Fails as `replace` does, and when a folder on the way is a link or something else.
-pub fn replace_beneath(root: &Path, path: &str, bytes: &[u8], mode: u32, durable: Durable) -> Result<()> {
-    let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let place = descend(root, folders, true)?;
-    replace_in(&place, name.as_ref(), &root.join(path), bytes, mode, durable)
-}
-
-/// Puts a whole new file where nothing may be yet: it replaces nothing, whoever makes something there meanwhile, and is
-/// never there in part. No link on the way is followed.
-pub fn place_beneath(root: &Path, path: &str, bytes: &[u8], mode: u32) -> Result<()> {
-    let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let place = descend(root, folders, true)?;
-    let shown = root.join(path);
-    let temporary = write_temporary(&place, bytes, mode, Durable::Now).map_err(|error| unwritten(&shown, error))?;
-    let placed = rustix::fs::linkat(&place, &temporary, &place, name, AtFlags::empty());
-    // Its other name, which nobody knows; what cannot be removed is still the same file.
-    let _gone = unlinkat(&place, &temporary, AtFlags::empty());
-    placed.map_err(|error| match error {
-        rustix::io::Errno::EXIST => {
-            Error::failed(format!("{} is there already, and is not overwritten", shown.display()))
-        }
-        _ => unwritten(&shown, error),
-    })?;
-    fsync(&place).map_err(|error| unwritten(&shown, error))
-}
-
-/// Removes the temporary files that a killed run left in a folder below such a directory. No link is followed.
-pub fn sweep_beneath(root: &Path, folders: &str) {
-    let Ok(place) = descend(root, folders, false) else { return };
-    let Ok(entries) = rustix::fs::Dir::read_from(&place) else { return };
-    for entry in entries.flatten().filter(|entry| entry.file_name().to_bytes().starts_with(TEMPORARY.as_bytes())) {
-        // It is tried again by the next run.
-        let _left = unlinkat(&place, entry.file_name(), AtFlags::empty());
-    }
-}
-
-/// A whole new file beside the one that it will replace.
-pub struct Beside<'a> {
-    root: &'a Path,
-    path: &'a str,
-    temporary: String,
-}
-
-impl<'a> Beside<'a> {
-    /// Writes it, as `replace_beneath` does, but does not put it in place yet. Many files are written first and put in
-    /// place together: a file system is slow to make new files while it removes others.
-    pub fn write(root: &'a Path, path: &'a str, bytes: &[u8], mode: u32) -> Result<Self> {
-        let place = descend(root, folders_of(path), true)?;
-        let temporary =
-            write_temporary(&place, bytes, mode, Durable::Later).map_err(|error| unwritten(&root.join(path), error))?;
-        Ok(Self { root, path, temporary })
-    }
-
-    /// Puts it in place.
-    ///
-    /// Fails as `replace_beneath` does; the temporary file is removed then.
-    pub fn put(self) -> Result<()> {
-        let place = descend(self.root, folders_of(self.path), false)?;
-        let name = self.path.rsplit('/').next().unwrap_or(self.path);
-        renameat(&place, &self.temporary, &place, name).map_err(|error| {
-            self.drop_it();
-            unwritten(&self.root.join(self.path), error)
-        })
-    }
-
-    /// Removes it again. What cannot be removed is swept by a later run.
-    pub fn drop_it(&self) {
-        if let Ok(place) = descend(self.root, folders_of(self.path), false) {
-            let _left = unlinkat(&place, &self.temporary, AtFlags::empty());
-        }
-    }
-}
-
-fn folders_of(path: &str) -> &str {
-    path.rsplit_once('/').map_or("", |(folders, _)| folders)
-}
-
-fn unwritten(path: &Path, error: rustix::io::Errno) -> Error {
+pub fn unwritten(path: &Path, error: rustix::io::Errno) -> Error {
     Error::io(format!("cannot write {}", path.display()), error)
 }
 
-/// Removes a file below such a directory. That it is gone already is fine.
-pub fn remove_beneath(root: &Path, path: &str) -> Result<()> {
-    let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let place = descend(root, folders, false)?;
-    match unlinkat(&place, name, AtFlags::empty()) {
-        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
-        Err(error) => Err(Error::io(format!("cannot remove {}", root.join(path).display()), error)),
-    }
-}
-
-/// Whether a file could be put at a path below such a directory, as far as it is known without making anything.
-pub fn reachable_beneath(root: &Path, path: &str) -> Result<()> {
-    let (folders, _) = path.rsplit_once('/').unwrap_or(("", path));
-    let mut above = folders;
-    // The folders that are there; those that are missing will be made.
-    while !above.is_empty() && root.join(above).symlink_metadata().is_err() {
-        above = above.rsplit_once('/').map_or("", |(above, _)| above);
-    }
-    descend(root, above, false).map(drop)
-}
-
-/// Opens a folder below a directory, step by step, without following a link.
-fn descend(root: &Path, folders: &str, make: bool) -> Result<OwnedFd> {
-    let mut place = directory(root)?;
-    for folder in folders.split('/').filter(|folder| !folder.is_empty()) {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = match openat(&place, folder, flags, Mode::empty()) {
-            Err(rustix::io::Errno::NOENT) if make => rustix::fs::mkdirat(&place, folder, Mode::from_raw_mode(0o755))
-                .and_then(|()| openat(&place, folder, flags, Mode::empty())),
-            other => other,
-        };
-        place =
-            opened.map_err(|error| Error::io(format!("{folder} is not a directory of its own in {folders}"), error))?;
-    }
-    Ok(place)
-}
-
-fn replace_in(
+/// Replaces a file in a directory that is open.
+pub fn replace_in(
     place: &OwnedFd,
     name: &std::ffi::OsStr,
     shown: &Path,
@@ -343,7 +171,7 @@ fn replace_in(
 }
 
 /// Writes a temporary file in a directory and says its name. Whatever stops it, nothing is left.
-fn write_temporary(place: &OwnedFd, bytes: &[u8], mode: u32, durable: Durable) -> rustix::io::Result<String> {
+pub fn write_temporary(place: &OwnedFd, bytes: &[u8], mode: u32, durable: Durable) -> rustix::io::Result<String> {
     let temporary = format!("{TEMPORARY}{}", token().map_err(|_| rustix::io::Errno::IO)?);
     let attempt = || -> rustix::io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -388,15 +216,16 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 /// Makes a directory, and those above it, to which nobody else can write, whatever the umask. One that is there stays as
 /// it is.
 pub fn make_directory(path: &Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path);
-    made.map_err(|error| Error::io(format!("cannot make {}", path.display()), error))
+    make_directories(path, 0o755)
 }
 
 /// Makes a directory, and those above it, for nobody but its owner. One that is there stays as it is.
 pub fn make_private_directory(path: &Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    make_directories(path, 0o700)
+}
+
+fn make_directories(path: &Path, mode: u32) -> Result<()> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(mode).create(path);
     made.map_err(|error| Error::io(format!("cannot make {}", path.display()), error))
 }
 

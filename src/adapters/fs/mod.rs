@@ -1,5 +1,7 @@
 //! The file system: files, locks, the root of a machine, and changes of several files as one.
 
+pub mod beneath;
+pub mod changes;
 pub mod files;
 pub mod lock;
 pub mod root;

@@ -1,17 +1,15 @@
 //! Changes of several files as one: all or none, also when the program is killed or the power fails between two of them.
 //!
 //! Everything that is to be written (ciphertext, recipients.toml, a file out of which a value was taken; never a value that
-//! is being sealed) goes first into one journal file under the git directory. Once that is on the disk the change is decided: the files are put in place one by one, made
-//! durable together, and the journal is removed. A later run finds an unfinished journal and finishes it; one that was
-//! never completed is dropped.
+//! is being sealed) goes first into one journal file under the git directory. Once that is on the disk the change is
+//! decided: the files are put in place one by one, made durable together, and the journal is removed. A later run finds an
+//! unfinished journal and finishes it; one that was never completed is dropped.
 
 use std::path::{Path, PathBuf};
 
-use base64::prelude::{BASE64_STANDARD, Engine};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-
-use crate::adapters::fs::files::{self, Beside, Durable};
+use crate::adapters::fs::beneath::{self, Beside};
+use crate::adapters::fs::changes::{Change, Changes, digest, encoded, parse};
+use crate::adapters::fs::files::{self, Durable};
 use crate::adapters::fs::lock::{self, Lock};
 use crate::error::{Error, Kind, Result};
 
@@ -19,83 +17,6 @@ use crate::error::{Error, Kind, Result};
 const LIMIT: u64 = 1 << 30;
 /// How long a second process waits for the first: not at all, for it could be asking somebody a passphrase.
 const PATIENCE: std::time::Duration = std::time::Duration::ZERO;
-/// The first line of a journal.
-const MAGIC: &str = "sealift-journal 1";
-
-/// A change of several files of a fleet.
-#[derive(Debug, Default)]
-pub struct Changes(Vec<Change>);
-
-/// The change of one file.
-#[derive(Debug)]
-pub struct Change {
-    /// From the top of the fleet.
-    path: String,
-    /// The file as it was read when the change was decided on; none: it was not there.
-    before: Option<[u8; 32]>,
-    /// The file as it should be; none: it should go.
-    after: Option<Vec<u8>>,
-    /// Its permissions then.
-    mode: u32,
-}
-
-/// The permissions of a file of the fleet: what it holds is for everybody to read.
-const MODE: u32 = 0o644;
-
-/// The line that stands before each file's bytes in a journal.
-#[derive(Serialize, Deserialize)]
-struct Line {
-    path: String,
-    before: Option<String>,
-    after: Option<(u64, String)>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    mode: Option<u32>,
-}
-
-impl Change {
-    /// A file that is written. `before` is its content as it was read, so that a change made meanwhile by someone else
-    /// is seen.
-    pub fn write(path: impl Into<String>, before: Option<&[u8]>, after: Vec<u8>) -> Self {
-        Self { path: path.into(), before: before.map(digest), after: Some(after), mode: MODE }
-    }
-}
-
-impl Changes {
-    /// Adds the change of one file.
-    pub fn add(&mut self, change: Change) {
-        self.0.push(change);
-    }
-
-    /// Writes a file, as `Change::write`.
-    pub fn write(&mut self, path: impl Into<String>, before: Option<&[u8]>, after: Vec<u8>) {
-        self.add(Change::write(path, before, after));
-    }
-
-    /// Writes a file that keeps its own permissions.
-    pub fn write_keeping(&mut self, path: impl Into<String>, before: &[u8], after: Vec<u8>, mode: u32) {
-        self.add(Change { mode, ..Change::write(path, Some(before), after) });
-    }
-
-    pub fn remove(&mut self, path: impl Into<String>, before: &[u8]) {
-        self.0.push(Change { path: path.into(), before: Some(digest(before)), after: None, mode: MODE });
-    }
-
-    /// Adds changes that are to be carried out after these.
-    pub fn append(&mut self, mut later: Changes) {
-        self.0.append(&mut later.0);
-    }
-
-    /// Whether there is nothing to do.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The paths, from the top of the fleet.
-    pub fn paths(&self) -> Vec<String> {
-        self.0.iter().map(|change| change.path.clone()).collect()
-    }
-}
-
 /// The right to change a fleet's files. Held by one process at a time, released when dropped, also by a kill.
 pub struct Journal {
     root: PathBuf,
@@ -134,7 +55,7 @@ impl Journal {
         }
         for change in &changes.0 {
             // What could not be carried out to the end must not be begun.
-            files::reachable_beneath(&self.root, &change.path)?;
+            beneath::reachable(&self.root, &change.path)?;
             if self.digest_of(&change.path)? != change.before {
                 return Err(Error::failed(format!("{} was changed by someone else meanwhile", change.path))
                     .help("nothing was written; run this again"));
@@ -142,8 +63,8 @@ impl Journal {
         }
         if let [change] = changes.0.as_slice() {
             return match &change.after {
-                Some(bytes) => files::replace_beneath(&self.root, &change.path, bytes, change.mode, Durable::Now),
-                None => files::remove_beneath(&self.root, &change.path),
+                Some(bytes) => beneath::replace(&self.root, &change.path, bytes, change.mode, Durable::Now),
+                None => beneath::remove(&self.root, &change.path),
             };
         }
         let bytes = encoded(&changes.0)?;
@@ -183,7 +104,7 @@ impl Journal {
         let renamed = written.into_iter().try_for_each(Beside::put);
         let gone = changes.iter().filter(|change| change.after.is_none()).map(|change| &change.path);
         renamed
-            .and_then(|()| gone.clone().try_for_each(|path| files::remove_beneath(&self.root, path)))
+            .and_then(|()| gone.clone().try_for_each(|path| beneath::remove(&self.root, path)))
             .and_then(|()| files::sync(&self.root))
             .and_then(|()| files::remove(&self.file))
             .map_err(|error| {
@@ -206,7 +127,7 @@ impl Journal {
                 .help("run `sealift check`, then delete that file"));
         };
         for change in &changes {
-            self.sweep_beside(&change.path);
+            beneath::sweep(&self.root, change.path.rsplit_once('/').map_or("", |(folder, _)| folder));
             let now = self.digest_of(&change.path)?;
             let after = change.after.as_deref().map(digest);
             if now != change.before && now != after {
@@ -242,19 +163,6 @@ impl Journal {
         }
     }
 
-    /// The same beside a file that an interrupted run was about to change, wherever in the fleet it lies.
-    fn sweep_beside(&self, path: &str) {
-        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        if files::reachable_beneath(&self.root, path).is_err() {
-            return;
-        }
-        for entry in std::fs::read_dir(self.root.join(folder)).into_iter().flatten().flatten() {
-            if entry.file_name().as_encoded_bytes().starts_with(files::TEMPORARY.as_bytes()) {
-                let _left = files::remove(&entry.path());
-            }
-        }
-    }
-
     fn digest_of(&self, path: &str) -> Result<Option<[u8; 32]>> {
         let path = self.root.join(path);
         match std::fs::symlink_metadata(&path) {
@@ -263,63 +171,6 @@ impl Journal {
             Ok(_) => files::read(&path, LIMIT).map(|bytes| Some(digest(&bytes))),
         }
     }
-}
-
-/// A journal of these changes.
-fn encoded(changes: &[Change]) -> Result<Vec<u8>> {
-    let mut bytes = format!("{MAGIC}\n").into_bytes();
-    for change in changes {
-        let after = change.after.as_ref().map(|after| (after.len() as u64, encode(&digest(after))));
-        let mode = (change.mode != MODE).then_some(change.mode);
-        let line = Line { path: change.path.clone(), before: change.before.as_ref().map(encode), after, mode };
-        serde_json::to_writer(&mut bytes, &line)
-            .map_err(|error| Error::failed("cannot write the journal").because(error))?;
-        bytes.push(b'\n');
-        bytes.extend_from_slice(change.after.as_deref().unwrap_or_default());
-    }
-    bytes.extend_from_slice(format!("end {}\n", encode(&digest(&bytes))).as_bytes());
-    Ok(bytes)
-}
-
-fn parse(bytes: &[u8]) -> Option<Vec<Change>> {
-    let body_end = bytes.len().checked_sub("end \n".len() + 44)?;
-    let (body, end) = bytes.split_at(body_end);
-    if end != format!("end {}\n", encode(&digest(body))).as_bytes() {
-        return None;
-    }
-    let mut rest = body.strip_prefix(MAGIC.as_bytes())?.strip_prefix(b"\n")?;
-    let mut changes = Vec::new();
-    while !rest.is_empty() {
-        let end = rest.iter().position(|b| *b == b'\n')?;
-        let line: Line = serde_json::from_slice(&rest[..end]).ok()?;
-        rest = &rest[end + 1..];
-        let after = match line.after {
-            None => None,
-            Some((length, _)) => {
-                let (content, tail) = rest.split_at_checked(usize::try_from(length).ok()?)?;
-                rest = tail;
-                Some(content.to_vec())
-            }
-        };
-        let inside = !line.path.starts_with('/')
-            && line.path.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
-        let before = match line.before {
-            None => None,
-            Some(text) => Some(BASE64_STANDARD.decode(text).ok()?.try_into().ok()?),
-        };
-        inside.then(|| {
-            changes.push(Change { path: line.path, before, after, mode: line.mode.unwrap_or(MODE) & 0o777 });
-        })?;
-    }
-    Some(changes)
-}
-
-fn digest(bytes: &[u8]) -> [u8; 32] {
-    Sha256::digest(bytes).into()
-}
-
-fn encode(digest: &[u8; 32]) -> String {
-    BASE64_STANDARD.encode(digest)
 }
 
 #[cfg(test)]
@@ -400,12 +251,5 @@ mod tests {
         assert!(
             Journal::open(place.path(), &directory).is_err_and(|error| error.message().contains("another sealift"))
         );
-    }
-
-    #[test]
-    fn a_journal_cannot_lead_out_of_the_fleet() {
-        let body = format!("{MAGIC}\n{}\n", r#"{"path":"../x","before":null,"after":null}"#);
-        let whole = format!("{body}end {}\n", encode(&digest(body.as_bytes())));
-        assert!(parse(whole.as_bytes()).is_none());
     }
 }

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::units;
 use crate::adapters::process::{Ended, Invocation};
-use crate::domain::deploy::diff::{Action, Said, Switched};
+use crate::domain::deploy::diff::Action;
+use crate::domain::deploy::switched::{Said, Switched};
 use crate::domain::policy::Engine;
 use crate::error::{Error, Result};
 

@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 
 use crate::adapters::age::armor::dearmored;
 use crate::adapters::fs::root::Root;
-use crate::domain::deploy::diff::{Carried, Commands, Facts};
+use crate::domain::deploy::diff::{Commands, Facts};
+use crate::domain::deploy::secret_changes::Carried;
 use crate::domain::manifest::Manifest;
 use crate::domain::manifest::install_status::hex;
 use crate::domain::manifest::placement::Target;

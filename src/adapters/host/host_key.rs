@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ssh_key::PrivateKey;
 
-use crate::adapters::fs::files::{self, Beneath};
+use crate::adapters::fs::beneath::{self, Beneath};
 use crate::adapters::fs::root::Root;
 use crate::domain::guarded::guarded;
 use crate::domain::secret::plaintext::Plaintext;
@@ -65,15 +65,15 @@ pub fn place(root: &Root, private: &Plaintext, public: &Recipient) -> Result<Vec
         }
     }
     // What a killed run left is a part of the key, or all of it.
-    files::sweep_beneath(root.path(), FOLDER);
+    beneath::sweep(root.path(), FOLDER);
     let mut placed = Vec::new();
     if old.is_none() {
-        private.expose(|bytes| files::place_beneath(root.path(), PRIVATE, bytes, 0o600))?;
+        private.expose(|bytes| beneath::place(root.path(), PRIVATE, bytes, 0o600))?;
         placed.push(shown(PRIVATE));
     }
     if old_public.is_none() {
         let line = format!("{} {}", public.canonical(), public.comment());
-        files::place_beneath(root.path(), PUBLIC, format!("{}\n", line.trim_end()).as_bytes(), 0o644)?;
+        beneath::place(root.path(), PUBLIC, format!("{}\n", line.trim_end()).as_bytes(), 0o644)?;
         placed.push(shown(PUBLIC));
     }
     Ok(placed)

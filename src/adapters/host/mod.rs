@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod ack;
 pub mod activation;
 pub mod closure;
+mod directory;
 pub mod etc_nixos;
 pub mod facts;
 pub mod generation;

@@ -6,9 +6,11 @@ pub mod checks;
 pub mod events;
 mod follow;
 pub mod generations;
+mod held;
 mod journal;
 mod keep;
 pub mod launch;
+mod order;
 mod rollback;
 pub mod secrets;
 pub mod survey;
@@ -252,7 +254,7 @@ fn until_reboot(root: &Root, order: &Order, outcome: Outcome) -> bool {
     let delivered = matches!(switch.action, Action::Test | Action::Switch)
         && matches!(outcome, Outcome::Done | Outcome::PendingReboot);
     let brought =
-        switch.bundle.is_some() && !root.exists(&format!("{}/{}", transaction::activated(root, switch), closure::UNIT));
+        switch.bundle.is_some() && !root.exists(&format!("{}/{}", order::activated(root, switch), closure::UNIT));
     delivered && (brought || (switch.keep_values && keep::is_in_use(root)))
 }
 
@@ -263,7 +265,7 @@ fn record(root: &Root, bench: &Bench, order: &Order, verdict: &Verdict) {
         _ => None,
     };
     let carried =
-        switch.and_then(|switch| transaction::manifest(root, switch)).and_then(|at| closure::secrets(root, &at).ok());
+        switch.and_then(|switch| order::manifest(root, switch)).and_then(|at| closure::secrets(root, &at).ok());
     let line = Record {
         version: VERSION,
         run: order.run.clone(),

@@ -9,13 +9,16 @@ use crate::adapters::host::activation::{Activation, Program, end_left};
 use crate::adapters::host::run_dir::Bench;
 use crate::adapters::host::{ack, closure, home, profile, units};
 use crate::commands::agent::events::Reporter;
+use crate::commands::agent::held::{let_go, point};
 use crate::commands::agent::journal::{Journal, Step};
+use crate::commands::agent::order::activated;
 use crate::commands::agent::secrets::{take_all, take_back};
-use crate::commands::agent::transaction::{Ended, Transaction, activated, let_go, point};
+use crate::commands::agent::transaction::{Ended, Transaction};
 use crate::domain::address::words;
-use crate::domain::deploy::diff::{Action, Switched};
+use crate::domain::deploy::diff::Action;
 use crate::domain::deploy::home::State;
 use crate::domain::deploy::protocol::{Order, Outcome, Profile, Switch, Work};
+use crate::domain::deploy::switched::Switched;
 use crate::error::{Error, Kind, Result};
 
 /// Goes back because of an error, and says how that ended.

@@ -4,29 +4,26 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::adapters::fs::files;
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::ack::Door;
 use crate::adapters::host::activation::{Activation, Program, activate};
 use crate::adapters::host::run_dir::Bench;
 use crate::adapters::host::unit_log::Delivered;
 use crate::adapters::host::{closure, home, profile, unit_log};
-use crate::adapters::{nix, signals};
+use crate::adapters::signals;
 use crate::commands::agent::checks::{self, Worse};
 use crate::commands::agent::events::Reporter;
+use crate::commands::agent::held;
 use crate::commands::agent::journal::{Journal, Saved, Step};
 use crate::commands::agent::keep::{self, Kept};
+use crate::commands::agent::order::{self, activated, installs, manifest};
 use crate::commands::agent::secrets::Delivery;
-use crate::domain::deploy::diff::{Action, Facts, Switched};
-use crate::domain::deploy::home::unit_of;
+use crate::domain::deploy::diff::{Action, Facts};
 use crate::domain::deploy::protocol::{HostEvent, Look, Order, Outcome, Profile, Switch};
+use crate::domain::deploy::switched::Switched;
 use crate::domain::name::UnitName;
 use crate::domain::policy::Probe;
 use crate::error::{Error, Kind, Result};
-
-/// Links that keep what a run is about alive until it ends: in this folder, under names that begin so.
-const KEPT: &str = "/nix/var/nix/gcroots";
-const KEPT_AS: &str = "sealift-run-";
 
 /// How often it is looked whether somebody wants this process to end.
 const LOOK: Duration = Duration::from_millis(250);
@@ -83,76 +80,28 @@ pub fn run(
     user: u32,
     back: Back,
 ) -> Result<Ended> {
-    if !closure::is_store_path(&switch.system) {
-        return Err(Error::usage("what is to be activated is not a store path"));
-    }
-    // Root reads a manifest there and keeps it from the collector.
-    if switch.bundle.as_ref().is_some_and(|bundle| !closure::is_store_path(bundle)) {
-        return Err(Error::usage("what is to be delivered is not a store path"));
-    }
-    if switch.homes.iter().any(|home| !closure::is_store_path(&home.package)) {
-        return Err(Error::usage("what is to become a home is not a store path"));
-    }
-    if let Some(name) = switch.specialisation.as_ref().filter(|_| activated(root, switch) == switch.system) {
-        return Err(Error::failed(format!("{} has no specialisation {name}", switch.system)));
-    }
-    let running = root.store_path(closure::RUNNING);
-    // What runs is in the store: a root of the collector leads to it.
-    if running.as_ref() != Some(&switch.system) {
-        nix::check_valid(root, &switch.system)?;
-    }
-    let facts = closure::facts(root, &activated(root, switch))?;
-    if running != switch.expected {
-        return Err(Error::failed("the running system has changed since the plan was made")
-            .help("nothing was changed; run this again to see the new plan"));
-    }
+    let facts = order::sound(root, switch)?;
     if switch.action == Action::DryActivate {
         return dry(root, reporter, switch);
-    }
-    for home in &switch.homes {
-        nix::check_valid(root, &home.package)?;
-        if facts.units.contains_key(&unit_of(&home.user)) {
-            return Err(Error::usage(format!(
-                "the home of {} comes with the system, and is not switched by itself",
-                home.user
-            )));
-        }
-        if !root.is_machine() {
-            return Err(Error::usage("homes are switched only on a running machine, not below `--root`"));
-        }
     }
     let delivery = manifest(root, switch).filter(|_| !switch.only_homes);
     let delivery = delivery.map(|manifest| (manifest, Arc::clone(reporter)));
     if let Some((manifest, talk)) = &delivery {
         reporter.step("opening and checking the secrets");
-        let now = installs(root, switch, &facts, running.is_none());
+        let now = installs(root, switch, &facts, switch.expected.is_none());
         reporter.said(&Delivery { root, manifest, talk: talk.clone() }.stage(now)?);
     }
     let saved = Saved::of(root, &activated(root, switch), &switch.homes)?;
-    keep(root, switch, &saved)?;
+    held::keep(root, switch, &saved)?;
     let journal = Journal::new(root, order, saved);
     let reporter = Arc::clone(reporter);
     let mut transaction = Transaction { root, bench, reporter, journal, facts, user, unit_log: Vec::new() };
     let mut ended = transaction.carry_out(switch, back);
     ended.unit_log = transaction.unit_log;
     if ended.outcome != Outcome::Lost {
-        let_go(root);
+        held::let_go(root);
     }
     Ok(ended)
-}
-
-/// The system that an order activates: its system, or the specialisation of it that is kept.
-pub fn activated(root: &Root, switch: &Switch) -> String {
-    let name = switch.specialisation.as_ref();
-    let kept = name.and_then(|name| closure::specialisations(root, &switch.system).remove(name));
-    kept.unwrap_or_else(|| switch.system.clone())
-}
-
-/// Where the manifest of what an order activates is: its own, or the one that goes along.
-pub fn manifest(root: &Root, switch: &Switch) -> Option<String> {
-    let along = switch.bundle.as_ref().map(|bundle| format!("{bundle}/manifest.json"));
-    let own = format!("{}/{}", activated(root, switch), closure::MANIFEST);
-    root.exists(&own).then_some(own).or(along)
 }
 
 fn dry(root: &Root, reporter: &Arc<Reporter>, switch: &Switch) -> Result<Ended> {
@@ -163,14 +112,6 @@ fn dry(root: &Root, reporter: &Arc<Reporter>, switch: &Switch) -> Result<Ended> 
         Switched::Done | Switched::NeedsReboot => Ok(Ended::well(Outcome::Nothing)),
         other => Err(Error::failed(other.judge(None).err().unwrap_or_default())),
     }
-}
-
-/// Whether the secrets are put in place here and not by the system's own unit: it has none, or no system runs yet that
-/// could start it.
-fn installs(root: &Root, switch: &Switch, facts: &Facts, first: bool) -> bool {
-    let now = matches!(switch.action, Action::Test | Action::Switch) && manifest(root, switch).is_some();
-    let now = now && !switch.only_homes;
-    now && (first || (switch.live && !facts.has_unit))
 }
 
 impl Transaction<'_> {
@@ -191,7 +132,7 @@ impl Transaction<'_> {
                         error.in_one_line()
                     ));
                 }
-                self.forget_bundles();
+                held::forget_bundles(self.root);
                 let runs = self.root.store_path(closure::RUNNING) == Some(activated(self.root, switch));
                 Ended::well(if runs || switch.action == Action::Test { Outcome::Done } else { Outcome::PendingReboot })
             }
@@ -359,7 +300,7 @@ impl Transaction<'_> {
     fn install(&self, switch: &Switch) -> Result<()> {
         let Some(manifest) = manifest(self.root, switch) else { return Ok(()) };
         if let Some(bundle) = &switch.bundle {
-            point(self.root, &closure::bundle(&activated(self.root, switch)), bundle)?;
+            held::point(self.root, &closure::bundle(&activated(self.root, switch)), bundle)?;
         }
         let talk = self.reporter.clone();
         Delivery { root: self.root, manifest: &manifest, talk }.install()
@@ -384,45 +325,5 @@ impl Transaction<'_> {
         self.journal.write(self.bench)?;
         self.reporter.step(text);
         Ok(())
-    }
-
-    /// Removes what was delivered with systems that no generation leads to any more.
-    fn forget_bundles(&self) {
-        let mut used: Vec<String> =
-            profile::generations(self.root).into_iter().filter_map(|generation| generation.system).collect();
-        used.extend(self.root.store_path(closure::RUNNING));
-        for name in self.root.list(closure::BUNDLES) {
-            if !used.iter().any(|system| system.ends_with(&format!("/{name}"))) {
-                // It only keeps a store path alive; the next run tries again.
-                let _left = files::remove(&self.root.outside(&format!("{}/{name}", closure::BUNDLES)));
-            }
-        }
-    }
-}
-
-/// Points a link inside the root at a store path.
-pub fn point(root: &Root, link: &str, target: &str) -> Result<()> {
-    let path = root.writable(link)?;
-    if let Some(folder) = path.parent() {
-        files::make_directory(folder)?;
-    }
-    files::swap_link(&path, target)
-}
-
-/// Keeps systems and homes of a run from the collector.
-fn keep(root: &Root, switch: &Switch, saved: &Saved) -> Result<()> {
-    let link = |name: &str| format!("{KEPT}/{KEPT_AS}{name}");
-    point(root, &link("new"), &switch.system)?;
-    saved.system.iter().try_for_each(|system| point(root, &link("former"), system))?;
-    let homes = switch.homes.iter().map(|home| (format!("home-{}", home.user), &home.package));
-    let former =
-        saved.homes.iter().filter_map(|home| Some((format!("home-{}-former", home.user), home.active.as_ref()?)));
-    homes.chain(former).try_for_each(|(name, package)| point(root, &link(&name), package))
-}
-
-pub fn let_go(root: &Root) {
-    for name in root.list(KEPT).iter().filter(|name| name.starts_with(KEPT_AS)) {
-        // What is left keeps a store path alive, until the next run.
-        let _left = files::remove(&root.outside(&format!("{KEPT}/{name}")));
     }
 }

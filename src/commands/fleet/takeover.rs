@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::adapters::backup;
+use crate::adapters::fs::beneath;
 use crate::adapters::fs::files::{self, Durable};
 use crate::adapters::git::Git;
 use crate::adapters::host::run_dir;
@@ -112,7 +113,7 @@ pub fn run(request: &Request<'_>) -> Result<Report> {
         if root.join(&path).symlink_metadata().is_ok() {
             kept.push(path);
         } else {
-            files::replace_beneath(&root, &path, text.as_bytes(), 0o644, Durable::Now)?;
+            beneath::replace(&root, &path, text.as_bytes(), 0o644, Durable::Now)?;
             written.push(path);
         }
     }

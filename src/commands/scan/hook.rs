@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::adapters::fs::beneath;
 use crate::adapters::fs::files::{self, Durable};
 use crate::adapters::git::Git;
 use crate::domain::policy::FILE;
@@ -106,7 +107,7 @@ pub fn remove(git: &Git, root: &Path, program: &Path) -> Result<Report> {
     }
     let empty = rest.lines().all(|line| line.trim().is_empty() || line.starts_with("#!"));
     if empty {
-        files::remove_beneath(&folder, "pre-commit")?;
+        beneath::remove(&folder, "pre-commit")?;
     } else {
         files::replace(&file, rest.as_bytes(), 0o755, Durable::Now)?;
     }

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 use crate::adapters::age::identity::{Identities, Plugins};
 use crate::adapters::age::{self, generate, keyring};
+use crate::adapters::fs::changes::Changes;
 use crate::adapters::fs::files;
-use crate::adapters::fs::transaction::Changes;
 use crate::adapters::prompt::Ask;
 use crate::adapters::repository::Fleet;
 use crate::commands::scan::Known;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::adapters::age::identity::Identities;
-use crate::adapters::fs::transaction::Change;
+use crate::adapters::fs::changes::Change;
 use crate::adapters::git::age_history::AgeHistory;
 use crate::adapters::process::parallel;
 use crate::adapters::{age, signals};

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::deploy::diff::{Action, Carried, Commands, Facts, Outcome};
+use crate::domain::deploy::diff::{Action, Commands, Facts, Outcome};
 use crate::domain::deploy::home::State;
+use crate::domain::deploy::secret_changes::Carried;
 use crate::domain::name::{HostName, UnixName};
 
 /// What is asked beyond the usual.

@@ -8,5 +8,7 @@ pub mod host_facts;
 pub mod packages;
 pub mod plan;
 pub mod protocol;
+pub mod secret_changes;
 pub mod shown;
 pub mod soak;
+pub mod switched;

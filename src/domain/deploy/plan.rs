@@ -5,13 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::deploy::diff::{
-    Action, Change, Commands, Outcome, Reboot, SecretChange, UnitChanges, secret_changes, secret_units,
-};
+use crate::domain::deploy::diff::{Action, Commands, Outcome, Reboot, UnitChanges};
 use crate::domain::deploy::home::{self, Home, unit_of};
 use crate::domain::deploy::host_facts::{Seen, Survey};
 use crate::domain::deploy::packages::{Difference, PackageChange, Sizes};
 use crate::domain::deploy::protocol::{Profile, Switch};
+use crate::domain::deploy::secret_changes::{Change, SecretChange, secret_changes, secret_units};
 use crate::domain::name::{HostName, UnixName};
 use crate::domain::policy::{Differ, Engine, Policy};
 

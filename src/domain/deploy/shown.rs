@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 
 use crate::domain::counted::counted;
-use crate::domain::deploy::diff::{Change, SecretChange};
 use crate::domain::deploy::packages::{PackageChange, Sizes, listed, signed};
 use crate::domain::deploy::plan::{Kept, Plan};
+use crate::domain::deploy::secret_changes::{Change, SecretChange};
 use crate::domain::line::{Line, Tone};
 
 /// How many packages a plan shows; what runs on a host is for the host to say.

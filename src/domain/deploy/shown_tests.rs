@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::shown;
-use crate::domain::deploy::diff::{Action, Change, Commands, Reboot, SecretChange, UnitChanges};
+use crate::domain::deploy::diff::{Action, Commands, Reboot, UnitChanges};
 use crate::domain::deploy::packages::{PackageChange, Sizes};
 use crate::domain::deploy::plan::Plan;
+use crate::domain::deploy::secret_changes::{Change, SecretChange};
 use crate::domain::policy::Differ;
 
 fn package(name: &str, before: &[&str], after: &[&str], bytes: i64) -> PackageChange {

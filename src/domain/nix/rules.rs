@@ -4,13 +4,13 @@
 use std::ops::Range;
 use std::sync::LazyLock;
 
-use aho_corasick::AhoCorasick;
 use rnix::NodeOrToken;
 use rnix::SyntaxKind::TOKEN_STRING_CONTENT;
 
 use crate::domain::nix::finding::Found;
 use crate::domain::nix::guard::Unread;
 use crate::domain::nix::{syntax, walk};
+use crate::domain::prefilter::{Literal, Prefilter};
 
 /// Words without which no rule can find anything, in lower case. A file that has none of them is not parsed.
 const WORDS: [&str; 12] =
@@ -37,9 +37,11 @@ pub fn read(text: &str) -> Result<(Vec<Found>, Vec<Range<usize>>), Unread> {
 
 /// Most files hold none of the words: this is what every file costs.
 fn is_worth_a_look(text: &str) -> bool {
-    static SEARCH: LazyLock<Option<AhoCorasick>> =
-        LazyLock::new(|| AhoCorasick::builder().ascii_case_insensitive(true).build(WORDS).ok());
-    SEARCH.as_ref().is_none_or(|words| words.is_match(text))
+    static PREFILTER: LazyLock<Prefilter> =
+        LazyLock::new(|| Prefilter::new(WORDS.iter().map(|text| Literal { text, fold: true, of: 0 }).collect()));
+    let mut worth = false;
+    PREFILTER.each(text.as_bytes(), 0, text.len(), |_, _| worth = true);
+    worth
 }
 
 #[cfg(test)]

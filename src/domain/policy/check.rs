@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::domain::name::{UnitName, UnixName};
 use crate::domain::policy::reader::{Reader, Text};
 
+/// Every kind, as it is written.
+const KINDS: &str =
+    "unit, no_failed_units, host_name, default_route, store_link, exists, command, login_shell, program, gpu";
+
 /// What a check looks at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -101,10 +105,25 @@ impl Reader {
         let program = raw.program.and_then(|text| self.bare(&text, &format!("{key}.program")));
         probes.extend(program.map(|name| Probe::Program { name, user }));
         if probes.len() != 1 || probes == [Probe::Command(Vec::new())] {
-            self.fault(&name.span, key, "a check looks at exactly one thing",
-                Some("give one of: unit, no_failed_units, host_name, default_route, store_link, exists, command, login_shell, program, gpu".into()));
+            let help = format!("give one of: {KINDS}");
+            self.fault(&name.span, key, "a check looks at exactly one thing", Some(help));
             return None;
         }
         probes.pop()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_is_told() {
+        let schema = serde_json::to_value(schemars::schema_for!(RawCheck)).unwrap();
+        let fields = schema["properties"].as_object().unwrap().keys().map(String::as_str);
+        let kinds: BTreeSet<&str> = fields.filter(|field| !["on", "user"].contains(field)).collect();
+        assert_eq!(KINDS.split(", ").collect::<BTreeSet<_>>(), kinds);
     }
 }

@@ -240,7 +240,9 @@ impl<'a> Looking<'a> {
         let binary = *self.binary.get_or_insert_with(|| memchr::memchr(0, &bytes[..bytes.len().min(8192)]).is_some());
         let around = |bare| Around { bytes, bare };
         let (engine, mut found) = (self.engine, Vec::new());
-        engine.prefilter.each(bytes, from, to, |of, at| found.push((of, at)));
+        engine.prefilter.each(bytes, from, to, |of, at| found.push((at, of)));
+        // In order, so that lines are counted once.
+        found.sort_unstable();
         // Once it took too long, it would again.
         if let Some(values) = engine.values.as_ref().filter(|_| !self.tired) {
             self.tired = !values.each(bytes, from, to, |secret, at, length| {
@@ -251,7 +253,7 @@ impl<'a> Looking<'a> {
             }
         }
         self.decoded(bytes, from, to);
-        for (of, at) in found {
+        for (at, of) in found {
             if of == OF_REMARK {
                 if self.looked.remarks.len() < MOST
                     && let Some(rule) = remark(bytes, at)

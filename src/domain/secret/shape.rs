@@ -9,6 +9,9 @@ use crate::error::{Error, Result};
 /// How an OpenSSH private key begins; in two parts, so that no scanner takes this file for one.
 const OPENSSH: &str = concat!("-----BEGIN OPENSSH ", "PRIVATE KEY-----");
 
+/// Every shape, as it is written, for people: help and schema are made from it.
+pub const SHAPES: &str = "raw, token, env:KEY, ssh-key, pem or json";
+
 /// The declared form of a payload.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shape {
@@ -239,6 +242,23 @@ mod tests {
 
     fn check(shape: &str, value: &[u8]) -> Result<(), Misfit> {
         shape.parse::<Shape>().unwrap().check(value)
+    }
+
+    #[test]
+    fn every_shape_is_told_as_it_is_written() {
+        let told: Vec<&str> = SHAPES.split([',', ' ']).filter(|word| !["", "or"].contains(word)).collect();
+        for word in &told {
+            assert_eq!(word.parse::<Shape>().unwrap().to_string(), *word);
+        }
+        let error = "?".parse::<Shape>().unwrap_err();
+        assert!(told.iter().all(|word| error.advice().unwrap().contains(word)));
+        // The compiler says here that one is new.
+        let all = [Shape::Raw, Shape::Token, Shape::Env("KEY".to_owned()), Shape::SshKey, Shape::Pem, Shape::Json];
+        assert_eq!(all.len(), told.len());
+        assert!(all.iter().all(|shape| match shape {
+            Shape::Raw | Shape::Token | Shape::Env(_) | Shape::SshKey | Shape::Pem | Shape::Json =>
+                told.contains(&shape.to_string().as_str()),
+        }));
     }
 
     #[test]

@@ -1,0 +1,179 @@
+//! Files below a directory that somebody else may have filled: no link on the way is followed, and nothing leads out.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, fsync, openat, openat2, renameat, unlinkat};
+
+use crate::adapters::fs::files::{Durable, TEMPORARY, checked, directory, replace_in, unwritten, write_temporary};
+use crate::error::{Error, Kind, Result};
+
+/// A directory whose files are reached without leaving it and without following any link.
+pub struct Beneath {
+    fd: OwnedFd,
+    shown: PathBuf,
+}
+
+impl Beneath {
+    /// Opens the directory; `None` where there is none.
+    pub fn open(path: &Path) -> Result<Option<Self>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match openat(CWD, path, flags, Mode::empty()) {
+            Ok(fd) => Ok(Some(Self { fd, shown: path.to_owned() })),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => {
+                Err(Error::usage(format!("{} is not a directory of its own", path.display()))
+                    .help("it must be a real directory: a link could lead anywhere"))
+            }
+            Err(error) => Err(Error::io(format!("cannot open {}", path.display()), error)),
+        }
+    }
+
+    pub fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    /// Reads at most `first` bytes of a file of at most `limit` bytes. Says the file's size too.
+    ///
+    /// Fails as `files::open` does; a link anywhere on the way is refused.
+    pub fn read(&self, name: &str, first: usize, limit: u64) -> Result<(Vec<u8>, u64)> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let shown = || self.shown.join(name).display().to_string();
+        let fd = openat2(&self.fd, name, flags, Mode::empty(), within).map_err(|error| match error {
+            rustix::io::Errno::LOOP | rustix::io::Errno::XDEV => {
+                Error::integrity(format!("{} is a symbolic link, or lies behind one", shown()))
+                    .help("sealed files are regular files: replace the link by the file")
+            }
+            _ => Error::io(format!("cannot open {}", shown()), error),
+        })?;
+        let (file, size) = checked(fd, limit, &shown()).map_err(|error| error.of_kind(Kind::Integrity))?;
+        let want = usize::try_from(size).unwrap_or(first).min(first);
+        let mut bytes = Vec::with_capacity(want);
+        // One read is enough for a small file; the loop is for the rest.
+        while bytes.len() < want {
+            let read = rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes));
+            match read {
+                Ok(0) => break,
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(Error::io(format!("cannot read {}", shown()), error)),
+            }
+        }
+        Ok((bytes, size))
+    }
+}
+
+/// Puts a whole new file in place of what is there. Missing folders are made.
+///
+/// Fails as `files::replace` does, and when a folder on the way is a link or something else.
+pub fn replace(root: &Path, path: &str, bytes: &[u8], mode: u32, durable: Durable) -> Result<()> {
+    let (folders, name) = split(path);
+    let place = descend(root, folders, true)?;
+    replace_in(&place, name.as_ref(), &root.join(path), bytes, mode, durable)
+}
+
+/// Puts a whole new file where nothing may be yet: it replaces nothing, whoever makes something there meanwhile, and is
+/// never there in part.
+pub fn place(root: &Path, path: &str, bytes: &[u8], mode: u32) -> Result<()> {
+    let (folders, name) = split(path);
+    let place = descend(root, folders, true)?;
+    let shown = root.join(path);
+    let temporary = write_temporary(&place, bytes, mode, Durable::Now).map_err(|error| unwritten(&shown, error))?;
+    let placed = rustix::fs::linkat(&place, &temporary, &place, name, AtFlags::empty());
+    // Its other name, which nobody knows; what cannot be removed is still the same file.
+    let _gone = unlinkat(&place, &temporary, AtFlags::empty());
+    placed.map_err(|error| match error {
+        rustix::io::Errno::EXIST => {
+            Error::failed(format!("{} is there already, and is not overwritten", shown.display()))
+        }
+        _ => unwritten(&shown, error),
+    })?;
+    fsync(&place).map_err(|error| unwritten(&shown, error))
+}
+
+/// Removes the temporary files that a killed run left in a folder.
+pub fn sweep(root: &Path, folders: &str) {
+    let Ok(place) = descend(root, folders, false) else { return };
+    let Ok(entries) = rustix::fs::Dir::read_from(&place) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_bytes().starts_with(TEMPORARY.as_bytes())) {
+        // It is tried again by the next run.
+        let _left = unlinkat(&place, entry.file_name(), AtFlags::empty());
+    }
+}
+
+/// A whole new file beside the one that it will replace.
+pub struct Beside<'a> {
+    root: &'a Path,
+    path: &'a str,
+    temporary: String,
+}
+
+impl<'a> Beside<'a> {
+    /// Writes it, as `replace` does, but does not put it in place yet. Many files are written first and put in
+    /// place together: a file system is slow to make new files while it removes others.
+    pub fn write(root: &'a Path, path: &'a str, bytes: &[u8], mode: u32) -> Result<Self> {
+        let place = descend(root, split(path).0, true)?;
+        let temporary =
+            write_temporary(&place, bytes, mode, Durable::Later).map_err(|error| unwritten(&root.join(path), error))?;
+        Ok(Self { root, path, temporary })
+    }
+
+    /// Puts it in place.
+    ///
+    /// Fails as `replace` does; the temporary file is removed then.
+    pub fn put(self) -> Result<()> {
+        let (folders, name) = split(self.path);
+        let place = descend(self.root, folders, false)?;
+        renameat(&place, &self.temporary, &place, name).map_err(|error| {
+            self.drop_it();
+            unwritten(&self.root.join(self.path), error)
+        })
+    }
+
+    /// Removes it again. What cannot be removed is swept by a later run.
+    pub fn drop_it(&self) {
+        if let Ok(place) = descend(self.root, split(self.path).0, false) {
+            let _left = unlinkat(&place, &self.temporary, AtFlags::empty());
+        }
+    }
+}
+
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
+}
+
+/// Removes a file. That it is gone already is fine.
+pub fn remove(root: &Path, path: &str) -> Result<()> {
+    let (folders, name) = split(path);
+    let place = descend(root, folders, false)?;
+    match unlinkat(&place, name, AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+        Err(error) => Err(Error::io(format!("cannot remove {}", root.join(path).display()), error)),
+    }
+}
+
+/// Whether a file could be put at a path, as far as it is known without making anything.
+pub fn reachable(root: &Path, path: &str) -> Result<()> {
+    let mut above = split(path).0;
+    // The folders that are there; those that are missing will be made.
+    while !above.is_empty() && root.join(above).symlink_metadata().is_err() {
+        above = above.rsplit_once('/').map_or("", |(above, _)| above);
+    }
+    descend(root, above, false).map(drop)
+}
+
+/// Opens a folder below a directory, step by step, without following a link.
+fn descend(root: &Path, folders: &str, make: bool) -> Result<OwnedFd> {
+    let mut place = directory(root)?;
+    for folder in folders.split('/').filter(|folder| !folder.is_empty()) {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = match openat(&place, folder, flags, Mode::empty()) {
+            Err(rustix::io::Errno::NOENT) if make => rustix::fs::mkdirat(&place, folder, Mode::from_raw_mode(0o755))
+                .and_then(|()| openat(&place, folder, flags, Mode::empty())),
+            other => other,
+        };
+        place =
+            opened.map_err(|error| Error::io(format!("{folder} is not a directory of its own in {folders}"), error))?;
+    }
+    Ok(place)
+}

@@ -1,0 +1,52 @@
+//! Links on a machine that keep systems, homes and what was delivered along from the collector.
+
+use crate::adapters::fs::files;
+use crate::adapters::fs::root::Root;
+use crate::adapters::host::{closure, profile};
+use crate::commands::agent::journal::Saved;
+use crate::domain::deploy::protocol::Switch;
+use crate::error::Result;
+
+/// Links that keep what a run is about alive until it ends: in this folder, under names that begin so.
+const KEPT: &str = "/nix/var/nix/gcroots";
+const KEPT_AS: &str = "sealift-run-";
+
+/// Points a link inside the root at a store path.
+pub fn point(root: &Root, link: &str, target: &str) -> Result<()> {
+    let path = root.writable(link)?;
+    if let Some(folder) = path.parent() {
+        files::make_directory(folder)?;
+    }
+    files::swap_link(&path, target)
+}
+
+/// Keeps systems and homes of a run from the collector.
+pub fn keep(root: &Root, switch: &Switch, saved: &Saved) -> Result<()> {
+    let link = |name: &str| format!("{KEPT}/{KEPT_AS}{name}");
+    point(root, &link("new"), &switch.system)?;
+    saved.system.iter().try_for_each(|system| point(root, &link("former"), system))?;
+    let homes = switch.homes.iter().map(|home| (format!("home-{}", home.user), &home.package));
+    let former =
+        saved.homes.iter().filter_map(|home| Some((format!("home-{}-former", home.user), home.active.as_ref()?)));
+    homes.chain(former).try_for_each(|(name, package)| point(root, &link(&name), package))
+}
+
+pub fn let_go(root: &Root) {
+    for name in root.list(KEPT).iter().filter(|name| name.starts_with(KEPT_AS)) {
+        // What is left keeps a store path alive, until the next run.
+        let _left = files::remove(&root.outside(&format!("{KEPT}/{name}")));
+    }
+}
+
+/// Removes what was delivered with systems that no generation leads to any more.
+pub fn forget_bundles(root: &Root) {
+    let mut used: Vec<String> =
+        profile::generations(root).into_iter().filter_map(|generation| generation.system).collect();
+    used.extend(root.store_path(closure::RUNNING));
+    for name in root.list(closure::BUNDLES) {
+        if !used.iter().any(|system| system.ends_with(&format!("/{name}"))) {
+            // It only keeps a store path alive; the next run tries again.
+            let _left = files::remove(&root.outside(&format!("{}/{name}", closure::BUNDLES)));
+        }
+    }
+}

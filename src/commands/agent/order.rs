@@ -1,0 +1,76 @@
+//! What an order to switch means on this machine: whether it can be followed, which system it activates, and what is delivered.
+
+use crate::adapters::fs::root::Root;
+use crate::adapters::host::closure;
+use crate::adapters::nix;
+use crate::domain::deploy::diff::{Action, Facts};
+use crate::domain::deploy::home::unit_of;
+use crate::domain::deploy::protocol::Switch;
+use crate::error::{Error, Result};
+
+/// What the system says of itself that an order activates.
+///
+/// Fails where the order cannot be followed: it names no system, or the plan no longer holds.
+pub fn sound(root: &Root, switch: &Switch) -> Result<Facts> {
+    if !closure::is_store_path(&switch.system) {
+        return Err(Error::usage("what is to be activated is not a store path"));
+    }
+    // Root reads a manifest there and keeps it from the collector.
+    if switch.bundle.as_ref().is_some_and(|bundle| !closure::is_store_path(bundle)) {
+        return Err(Error::usage("what is to be delivered is not a store path"));
+    }
+    if switch.homes.iter().any(|home| !closure::is_store_path(&home.package)) {
+        return Err(Error::usage("what is to become a home is not a store path"));
+    }
+    if let Some(name) = switch.specialisation.as_ref().filter(|_| activated(root, switch) == switch.system) {
+        return Err(Error::failed(format!("{} has no specialisation {name}", switch.system)));
+    }
+    let running = root.store_path(closure::RUNNING);
+    // What runs is in the store: a root of the collector leads to it.
+    if running.as_ref() != Some(&switch.system) {
+        nix::check_valid(root, &switch.system)?;
+    }
+    let facts = closure::facts(root, &activated(root, switch))?;
+    if running != switch.expected {
+        return Err(Error::failed("the running system has changed since the plan was made")
+            .help("nothing was changed; run this again to see the new plan"));
+    }
+    if switch.action == Action::DryActivate {
+        return Ok(facts);
+    }
+    for home in &switch.homes {
+        nix::check_valid(root, &home.package)?;
+        if facts.units.contains_key(&unit_of(&home.user)) {
+            return Err(Error::usage(format!(
+                "the home of {} comes with the system, and is not switched by itself",
+                home.user
+            )));
+        }
+        if !root.is_machine() {
+            return Err(Error::usage("homes are switched only on a running machine, not below `--root`"));
+        }
+    }
+    Ok(facts)
+}
+
+/// The system that is activated: its system, or the specialisation of it that is kept.
+pub fn activated(root: &Root, switch: &Switch) -> String {
+    let name = switch.specialisation.as_ref();
+    let kept = name.and_then(|name| closure::specialisations(root, &switch.system).remove(name));
+    kept.unwrap_or_else(|| switch.system.clone())
+}
+
+/// Where the manifest is: its own, or the one that goes along.
+pub fn manifest(root: &Root, switch: &Switch) -> Option<String> {
+    let along = switch.bundle.as_ref().map(|bundle| format!("{bundle}/manifest.json"));
+    let own = format!("{}/{}", activated(root, switch), closure::MANIFEST);
+    root.exists(&own).then_some(own).or(along)
+}
+
+/// Whether the secrets are put in place here and not by the system's own unit: it has none, or no system runs yet that
+/// could start it.
+pub fn installs(root: &Root, switch: &Switch, facts: &Facts, first: bool) -> bool {
+    let now = matches!(switch.action, Action::Test | Action::Switch) && manifest(root, switch).is_some();
+    let now = now && !switch.only_homes;
+    now && (first || (switch.live && !facts.has_unit))
+}

@@ -1,0 +1,240 @@
+//! How an attempt to switch ended, by what its switch-to-configuration says, and how that is judged.
+
+use std::collections::BTreeSet;
+
+use crate::domain::name::UnitName;
+
+/// How an attempt to activate a system ended, as its switch-to-configuration tells by its exit code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Switched {
+    /// Well.
+    Done,
+    /// Another switch holds the lock; nothing was done.
+    Busy,
+    /// Its init cannot be switched to live; nothing was done.
+    NeedsReboot,
+    /// It is active, and some units failed.
+    UnitsFailed(Failing),
+    /// It failed, and how.
+    Failed(String),
+}
+
+/// What failed in a switch that ended with exit code 4, as switch-to-configuration itself names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failing {
+    /// Units of the machine. One that had failed before may be among them: a switch starts it again.
+    units: BTreeSet<String>,
+    /// Users whose own units failed. Nobody knows how those were before.
+    users: BTreeSet<String>,
+    /// Users whose manager could not be reached: it starts, with the new units, or ends. No unit of theirs failed.
+    unreached: BTreeSet<String>,
+}
+
+/// What a switch-to-configuration says that tells how it ended.
+#[derive(Debug, Default)]
+pub struct Said {
+    busy: bool,
+    unchecked: bool,
+    inactive: bool,
+    /// Whether a unit of the user who is at hand failed.
+    of_user: bool,
+    /// Whether a user was gone before the turn came, which ends it in the middle.
+    user_gone: bool,
+    /// Whether it goes on with what an earlier run left.
+    goes_on: bool,
+    failing: Failing,
+}
+
+/// Why nothing could be asked of a user's manager that is about to end.
+const MANAGER_ENDS: [&str; 3] = ["Connection is closed", "is destructive", "disconnected from message bus"];
+
+impl Said {
+    /// Hears a line. Its words are those of nixpkgs' switch-to-configuration-ng, and of the program in Perl before it.
+    pub fn line(&mut self, line: &str) {
+        self.busy |= line.contains("Could not acquire lock");
+        self.unchecked |= line.contains("Pre-switch check");
+        self.inactive |= line == "Failed to run activate script";
+        if let Some(units) = line.strip_prefix("warning: the following units failed: ") {
+            self.failing.units.extend(units.split(", ").map(str::to_owned));
+        } else if line.starts_with("reloading user units for ") {
+            self.of_user = false;
+        } else if line.starts_with("warning: the following user units failed: ") {
+            self.of_user = true;
+        } else if let Some(user) =
+            line.strip_prefix("warning: user activation for ").and_then(|rest| rest.strip_suffix(" failed"))
+        {
+            let failed = std::mem::take(&mut self.of_user);
+            let users = if failed { &mut self.failing.users } else { &mut self.failing.unreached };
+            users.insert(user.to_owned());
+        } else if let Some((verb, rest)) = line.strip_prefix("Failed to ").and_then(|rest| rest.split_once(' '))
+            && ["start", "restart", "reload", "stop"].contains(&verb)
+        {
+            // A job that failed, or one that could not even be asked for, with the reason.
+            let (unit, reason) = rest.split_once(": ").unwrap_or((rest, ""));
+            // The last is a user's too, though its line does not say so.
+            if unit.starts_with("user unit ") || unit == "nixos-activation.service" {
+                self.of_user |= !MANAGER_ENDS.iter().any(|end| reason.contains(end));
+            } else if unit.parse::<UnitName>().is_ok() {
+                self.failing.units.insert(unit.to_owned());
+            }
+        }
+        let lost = ["Error: Failed to get GID for ", "Error: Failed to get runtime directory for "];
+        self.user_gone |= lost.iter().any(|lost| line.starts_with(lost));
+    }
+
+    /// Whether it ended in the middle because a user logged out just then. Run again it goes on, by lists that it keeps; what
+    /// it said of failures still counts.
+    pub fn goes_on(&mut self, code: Option<i32>) -> bool {
+        let again = std::mem::take(&mut self.user_gone) && code == Some(1);
+        if again {
+            self.goes_on = true;
+            self.inactive = false;
+        }
+        again
+    }
+
+    /// How it ended, with this exit code, or otherwise, which is then told.
+    pub fn ended(self, code: Option<i32>, ended: &str) -> Switched {
+        match code {
+            Some(0) if !self.goes_on || self.failing == Failing::default() => Switched::Done,
+            Some(11) => Switched::Busy,
+            _ if self.busy => Switched::Busy,
+            Some(100) => Switched::NeedsReboot,
+            // A unit that fails afterwards hides the code of the activation.
+            Some(0 | 4) if !self.inactive => Switched::UnitsFailed(self.failing),
+            Some(0 | 2 | 4) => Switched::Failed("its activation script failed".to_owned()),
+            Some(1) if self.unchecked => Switched::Failed("its pre-switch checks failed (exit code 1)".to_owned()),
+            _ => Switched::Failed(format!("switch-to-configuration: {ended}")),
+        }
+    }
+}
+
+impl Switched {
+    /// The units of the machine that failed, and were not failing before.
+    pub fn newly_failed<'a>(&'a self, before: Option<&'a BTreeSet<String>>) -> impl Iterator<Item = &'a str> {
+        let units = match self {
+            Switched::UnitsFailed(failing) => Some(&failing.units),
+            _ => None,
+        };
+        let new = move |unit: &&String| !before.is_some_and(|before| before.contains(*unit));
+        units.into_iter().flatten().filter(new).map(String::as_str)
+    }
+
+    /// Whether the system counts as active. `before`: the units that were failing before it was activated; none where nobody
+    /// can tell. What failed and is not among them is new, and so is what nobody named. What people should know of it even so.
+    pub fn judge(&self, before: Option<&BTreeSet<String>>) -> Result<Vec<String>, String> {
+        let Failing { units, users, unreached } = match self {
+            Switched::Done => return Ok(Vec::new()),
+            Switched::Busy => return Err("another switch is running on the host".to_owned()),
+            Switched::NeedsReboot => {
+                return Err("it cannot be activated without a reboot (exit code 100)".to_owned());
+            }
+            Switched::Failed(why) => return Err(why.clone()),
+            Switched::UnitsFailed(failing) => failing,
+        };
+        let mut notes = Vec::new();
+        if !units.is_empty() {
+            notes.push("some units are failing, as they were before".to_owned());
+        }
+        notes.extend(
+            unreached.iter().map(|user| format!("the units of {user}, who logged in or out, were not reloaded")),
+        );
+        let people = || users.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let new: Vec<_> = self.newly_failed(before).collect();
+        match (new.is_empty(), users.is_empty(), notes.is_empty()) {
+            (true, true, false) => Ok(notes),
+            (true, true, true) => Err("units failed (exit code 4)".to_owned()),
+            (false, true, _) => Err(format!("units failed: {}", new.join(", "))),
+            (true, false, _) => Err(format!("user units failed, of: {}", people())),
+            (false, false, _) => Err(format!("units failed: {}; and user units of: {}", new.join(", "), people())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(code: i32, lines: &[&str]) -> Switched {
+        let mut said = Said::default();
+        lines.iter().for_each(|line| said.line(line));
+        said.ended(Some(code), "ended")
+    }
+
+    #[test]
+    fn failing_units_count_only_if_they_are_new() {
+        let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
+        let failing = ended(4, &["warning: the following units failed: a.service, b@1.service", "x a.service"]);
+        assert!(failing.judge(Some(&names(&["a.service", "b@1.service"]))).is_ok());
+        let why = |switched: &Switched, before: &[&str]| switched.judge(Some(&names(before))).unwrap_err();
+        assert_eq!(why(&failing, &["a.service"]), "units failed: b@1.service");
+        assert!(failing.judge(None).is_err(), "nobody can tell how it was before");
+        // A job that failed is named by its own line, with or without a reason.
+        for line in ["Failed to restart a.service", "Failed to reload a.service: Unit a.service not found."] {
+            assert_eq!(why(&ended(4, &[line]), &["b.service"]), "units failed: a.service");
+        }
+        // Whose exit code 4 nobody explains has failed.
+        assert_eq!(why(&ended(4, &["x"]), &["a.service"]), "units failed (exit code 4)");
+        // What fails after the activation hides that code.
+        let hidden = ["Failed to run activate script", "warning: the following units failed: a.service"];
+        assert_eq!(why(&ended(4, &hidden), &["a.service"]), "its activation script failed");
+        let user = "warning: user activation for jay failed";
+        for of_jay in ["Failed to restart user unit b.service", "warning: the following user units failed: b.service"] {
+            let units = ["reloading user units for ann...", of_jay, "reloading user units for jay...", of_jay, user];
+            assert_eq!(why(&ended(4, &units), &[]), "user units failed, of: jay");
+        }
+        // Whose manager starts or ends in that moment has no unit that failed.
+        let leaving = ["reloading user units for jay...", "Error: Failed to list systemd units", user];
+        let notes = ended(4, &leaving).judge(Some(&names(&[]))).unwrap();
+        assert_eq!(notes, ["the units of jay, who logged in or out, were not reloaded"]);
+        // One that ends takes no jobs any more.
+        for asked in [
+            "Failed to restart nixos-activation.service: Connection is closed",
+            "Failed to start user unit b.service: Transaction for b.service/start is destructive (exit.target has 'start' job queued, but 'stop' is included in transaction).",
+        ] {
+            let ending = [leaving[0], asked, "Error: Failed to remove jobs token", user];
+            assert_eq!(ended(4, &ending).judge(Some(&names(&[]))).unwrap(), notes);
+        }
+        let unknown = [leaving[0], "Failed to restart nixos-activation.service: Unit not found.", user];
+        assert_eq!(why(&ended(4, &unknown), &[]), "user units failed, of: jay");
+        let next =
+            [leaving[0], "Failed to start user unit b.service", user, "reloading user units for ann...", leaving[1]];
+        let next = ended(4, &[&next[..], &["warning: user activation for ann failed"]].concat());
+        assert_eq!(why(&next, &[]), "user units failed, of: jay");
+        let both =
+            ended(4, &["Failed to start user unit b.service", user, "warning: the following units failed: a.service"]);
+        assert!(both.judge(Some(&names(&["a.service"]))).is_err(), "those of a user are new");
+    }
+
+    #[test]
+    fn a_switch_that_a_user_ended_goes_on() {
+        let ends = |code: i32, lines: &[&str], next: i32, more: &[&str]| {
+            let mut said = Said::default();
+            lines.iter().for_each(|line| said.line(line));
+            let again = said.goes_on(Some(code));
+            more.iter().for_each(|line| said.line(line));
+            assert!(!said.goes_on(Some(next)), "once");
+            (again, said.ended(Some(next), "ended"))
+        };
+        let gone = "Error: Failed to get GID for ann";
+        assert_eq!(ends(1, &["reloading user units for jay...", gone], 0, &[]), (true, Switched::Done));
+        let runtime = "Error: Failed to get runtime directory for ann";
+        assert_eq!(ends(1, &["Failed to run activate script", runtime], 0, &[]), (true, Switched::Done));
+        assert!(!ends(1, &["Error: Failed to list systemd units"], 0, &[]).0);
+        assert!(!ends(4, &[gone], 0, &[]).0);
+        // What failed before counts.
+        let failed = ["Failed to start user unit b.service", "warning: user activation for jay failed", gone];
+        let (again, switched) = ends(1, &failed, 0, &[]);
+        assert_eq!((again, switched.judge(None).unwrap_err()), (true, "user units failed, of: jay".to_owned()));
+    }
+
+    #[test]
+    fn how_it_ended_is_told_by_its_code_and_its_words() {
+        assert_eq!(ended(1, &["x", "Could not acquire lock"]), Switched::Busy);
+        assert_eq!(ended(11, &[]), Switched::Busy);
+        assert_eq!(ended(100, &[]), Switched::NeedsReboot);
+        assert_eq!(ended(0, &["warning: the following units failed: a.service"]), Switched::Done);
+        assert!(ended(1, &["Pre-switch check 'x' failed"]).judge(None).unwrap_err().contains("pre-switch"));
+        assert!(matches!(Said::default().ended(None, "ended by signal 9"), Switched::Failed(_)));
+    }
+}
