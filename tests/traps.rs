@@ -288,10 +288,13 @@ impl Trapped {
         let builds = ["deploy", "plan", "apply"].map(str::to_owned);
         assert_eq!(verbs, run.chain(builds).collect(), "a verb is not run here");
         let mut others = Vec::new();
-        let reads = |words: &[&str]| match words {
-            ["list" | "who" | "show" | "status" | "verify" | "manifest", ..] => true,
-            ["host", "list" | "provision", ..] | ["identity", "import", ..] => true,
-            _ => false,
+        let reads = |words: &[&str]| {
+            matches!(
+                words,
+                ["list" | "who" | "show" | "status" | "verify" | "manifest", ..]
+                    | ["host", "list" | "provision", ..]
+                    | ["identity", "import", ..]
+            )
         };
         for (words, well, then) in calls {
             let code = match taken {
