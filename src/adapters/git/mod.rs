@@ -15,7 +15,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::adapters::fs::files::{self, Beneath, Durable};
+use crate::adapters::fs::beneath::Beneath;
+use crate::adapters::fs::files::{self, Durable};
 use crate::adapters::process::{Ended, Invocation, Output};
 use crate::error::{Error, Result};
 
