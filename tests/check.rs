@@ -1,6 +1,7 @@
 //! check: what can be proven without any private key.
 
 use crate::harness::{Run, Sandbox};
+use std::os::unix::fs::symlink;
 
 fn fleet() -> Sandbox {
     let sandbox = Sandbox::with_fleet(&["web", "db"]);
@@ -280,7 +281,7 @@ fn a_link_in_place_of_a_file_is_not_followed() {
     let sandbox = fleet();
     let path = sandbox.fleet().join("secrets/a.age");
     std::fs::remove_file(&path).expect("removed");
-    std::os::unix::fs::symlink("b.age", &path).expect("linked");
+    symlink("b.age", &path).expect("linked");
     sandbox.sealift(&["check"]).exits(3).prints("secrets/a.age: it is a link");
     sandbox.sealift(&["show", "a", "--identity", &sandbox.key("jay")]).exits(8).says("symbolic link");
     sandbox.sealift_with(&["seal", "a", "--replace", "--stdin"], sandbox.value("new").as_bytes()).exits(8);
@@ -291,7 +292,7 @@ fn nothing_is_written_through_a_linked_folder() {
     let sandbox = fleet();
     let elsewhere = sandbox.path("elsewhere");
     std::fs::create_dir(&elsewhere).expect("made");
-    std::os::unix::fs::symlink(&elsewhere, sandbox.fleet().join("secrets/x")).expect("linked");
+    symlink(&elsewhere, sandbox.fleet().join("secrets/x")).expect("linked");
     let value = sandbox.value("x");
     sandbox
         .sealift_with(&["seal", "x/y", "--hosts", "web", "--stdin"], value.as_bytes())
@@ -337,6 +338,24 @@ fn a_program_of_the_repository_is_not_run() {
     for path in ["", ".", ":"] {
         run(path.to_owned());
     }
+    // Nor by an absolute entry, or a link that leads there.
+    let (links, folder) = (sandbox.path("links"), sandbox.path("folder"));
+    std::fs::create_dir(&links).expect("a folder");
+    symlink(sandbox.fleet().join("git"), links.join("git")).expect("a link");
+    symlink(sandbox.fleet(), &folder).expect("a link");
+    for entry in [&sandbox.fleet(), &links, &folder] {
+        run(format!("{}:{usual}", entry.display())).exits(0);
+        run(entry.display().to_string()).exits(1).says("git is not run: it lies in the repository");
+    }
+    // A folder that a devshell links out of the repository is where it leads.
+    let shell = sandbox.path("store/bin");
+    std::fs::create_dir_all(&shell).expect("a folder");
+    std::fs::copy(sandbox.fleet().join("git"), shell.join("git")).expect("a program");
+    symlink(&shell, sandbox.fleet().join("result")).expect("a link");
+    let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+    command.arg("check").env("PATH", format!("{}:{usual}", sandbox.fleet().join("result").display()));
+    sandbox.run(command, b"").exits(1);
+    assert!(marker.exists(), "the devshell's own was not run");
 }
 
 /// A fleet whose secret `a` is for `@runner`, with a branch on which db has that tag too, and one that changes the same lines.

@@ -184,6 +184,7 @@ fn a_fleet_that_cannot_be_read_has_no_names() {
         ("a name for the terminal", format!("{whole}\n[hosts.\"a\\u001b]0;x\\u0007\"]\nkeys = []\n")),
         ("two lines in a name", format!("{whole}\n[secrets.\"a\\nrm -rf x\"]\nhosts = [\"web\"]\n")),
         ("an option as a name", format!("{whole}\n[secrets.\"--yes\"]\nhosts = [\"web\"]\n")),
+        ("longer than is waited for", format!("{whole}\n#{}", "x".repeat(600 << 10))),
         ("longer than is read", format!("{whole}\n#{}", "x".repeat(5 << 20))),
         ("deep", format!("{whole}\nx = {}", "[".repeat(100_000))),
     ] {

@@ -243,6 +243,29 @@ fn no_plugin_of_the_repository_runs() {
 }
 
 #[test]
+fn no_plugin_of_a_work_tree_beside_or_above_runs() {
+    let Some(sandbox) = fleet() else { return };
+    let marker = sandbox.path("marker");
+    let (linked, above) = (sandbox.path("linked"), sandbox.path("above"));
+    let shown = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    sandbox.tool("git", &["worktree", "add", "-q", "-b", "linked", &shown(&linked)]);
+    sandbox.tool("git", &["init", "-q", &shown(&above)]);
+    let words = ["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", &shown(&sandbox.fleet()), "inner"];
+    sandbox.tool("git", &[&["-C", &shown(&above)][..], &words].concat());
+    // The work tree that is worked in, and where the plugin lies.
+    for (fleet, bin) in
+        [(linked.clone(), sandbox.fleet()), (sandbox.fleet(), linked), (above.join("inner"), above.clone())]
+    {
+        install(&bin.join("bin/age-plugin-tpm"));
+        let mut command = sandbox.command(SEALIFT);
+        command.args(TPM).env("PATH", path(&sandbox, &[&bin.join("bin")])).current_dir(fleet);
+        command.env("TEST_MARKER", &marker);
+        sandbox.run(command, b"").exits(2).says("lies in the repository");
+        assert!(!marker.exists());
+    }
+}
+
+#[test]
 fn what_cannot_be_kept_is_said_before_a_key_is_made() {
     let Some(sandbox) = fleet() else { return };
     let marker = sandbox.path("marker");

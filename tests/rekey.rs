@@ -486,6 +486,65 @@ fn a_renamed_secret_keeps_value_and_serial() {
 }
 
 #[test]
+fn nobody_gains_access_by_the_way() {
+    let sandbox = Sandbox::with_fleet(&["web", "db"]);
+    sandbox.seal("a", &["--hosts", "web,db"]);
+    let jay = sandbox.key("jay");
+    let (evil, new) = (sandbox.age_key("evil"), sandbox.ssh_key("new"));
+    let text = sandbox.read("recipients.toml").replace("hosts = [\"web\", \"db\"]", "hosts = [\"*\"]");
+    sandbox.write("recipients.toml", format!("{text}\n[hosts.evil]\nkeys = [\"{evil}\"]\n"));
+    commit(&sandbox);
+    let before = files(&sandbox);
+    let key = ["--key", &new, "-i", &jay];
+    for verb in [
+        &[&["mv", "a", "aa"], &key[2..]].concat()[..],
+        &[&["mv", "a", "aa", "--json"], &key[2..]].concat(),
+        &[&["host", "add", "new"], &key[..]].concat(),
+        &[&["host", "rekey", "web"], &key[..]].concat(),
+        &[&["host", "rm", "db", "--yes"], &key[2..]].concat(),
+    ] {
+        let run = sandbox.sealift(verb).exits(1).says("evil would gain access to a");
+        run.says("if that is intended: `sealift rekey a` first");
+        assert_eq!(files(&sandbox), before, "{verb:?}");
+    }
+    // A person is asked, and what came of it is in the answer.
+    let script = |answer: &str| {
+        format!("spawn $env(S) mv a aa --json -i {jay}\nsays \"give access to evil? \"\nsend \"{answer}\\r\"\nends\n")
+    };
+    assert!(on_terminal(&sandbox, &script("n")).text().contains("declined"));
+    assert_eq!(files(&sandbox), before);
+    let shown = on_terminal(&sandbox, &script("y")).text();
+    assert!(shown.contains("<0>") && shown.contains("\"gains\""), "{shown}");
+}
+
+#[test]
+fn one_more_key_of_a_reader_is_told_as_one() {
+    let sandbox = Sandbox::with_fleet(&["web", "db"]);
+    sandbox.seal("a", &["--hosts", "web"]);
+    let (jay, evil) = (sandbox.key("jay"), sandbox.age_key("evil"));
+    let more = format!("one more key of web ({}…)", &evil[..20]);
+    sandbox.sealift(&["who", "a"]).exits(0).prints("reads web\n");
+    let text = sandbox.read("recipients.toml");
+    let (start, end) = text.split_once("[hosts.web]\nkeys = [").expect("web");
+    sandbox.write("recipients.toml", format!("{start}[hosts.web]\nkeys = [\"{evil}\", {end}"));
+    sandbox.sealift(&["check"]).exits(3).prints(&format!("should read it and cannot: {more}"));
+    sandbox.sealift(&["who", "a"]).exits(0).prints("reads web\n").prints(&format!("lacks {more}"));
+    sandbox.sealift(&["rekey", "--dry-run"]).exits(0).prints(&format!("a: +{more}"));
+    sandbox.sealift(&["mv", "a", "b", "-i", &jay]).exits(1).says(&format!("{more} would gain access to a"));
+    let value = sandbox.value("a");
+    let new = sandbox.sealift_with(&["seal", "a", "--replace", "--stdin"], value.as_bytes()).exits(0);
+    new.says(&format!("a: {more} gains access that the value before did not give"));
+    let who = sandbox.sealift(&["who", "a", "--json"]).exits(0).json();
+    assert_eq!(who["files"][0]["now"][1], "web");
+    assert_eq!(who["files"][0]["keys"]["web"].as_array().expect("keys").len(), 2);
+    sandbox.sealift(&["who", "a"]).exits(0).prints("reads web  by 2 keys: ").prints(&evil[..20]);
+    // A file without a seal tells the SSH key that it has.
+    declare(&sandbox, "c", "\"web\"");
+    by_age(&sandbox, "secrets/c.age", &["jay", "web"]);
+    sandbox.sealift(&["check"]).exits(3).prints(&format!("jay (admin), {more} read it or gain access"));
+}
+
+#[test]
 fn a_file_of_another_tool_is_named_where_a_host_comes_or_goes() {
     let sandbox = Sandbox::with_fleet(&["web", "db"]);
     declare(&sandbox, "a", "\"*\"");

@@ -1,5 +1,9 @@
 //! What a verb changes is in git's index afterwards, with the policy that it follows, and that is said once.
 
+use std::os::unix::fs::symlink;
+
+use sealift::adapters::git::Git;
+
 use crate::harness::{Run, Sandbox};
 
 /// Asserts that all that differs from the last commit is staged, and that the run says so once; then commits it.
@@ -132,4 +136,59 @@ fn a_fleet_in_a_submodule_below_the_flake_is_told_the_way_out() {
     }
     // All else works there.
     sandbox.sealift(&["check", "--fleet", &fleet]).exits(0);
+}
+
+/// The objects of the index, by their paths.
+fn staged(sandbox: &Sandbox) -> Vec<(String, String)> {
+    let listed = String::from_utf8(sandbox.tool("git", &["ls-files", "--stage", "-z"])).expect("UTF-8");
+    let entry = |record: &str| {
+        let (head, path) = record.split_once('\t').expect("a path");
+        (path.to_owned(), head.split(' ').nth(1).expect("an object").to_owned())
+    };
+    listed.split_terminator('\0').map(entry).collect()
+}
+
+#[test]
+fn a_path_leads_to_no_other_file() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let key = sandbox.key("jay");
+    let of = |path: &str| {
+        let object = sandbox.tool("git", &["hash-object", "--no-filters", "--", path]);
+        String::from_utf8(object).expect("UTF-8").trim().to_owned()
+    };
+    let git = Git::of(&sandbox.fleet()).expect("a repository");
+    // As a list of lines, each would name the key.
+    for name in [format!("\"{key}\""), format!("x\n{key}"), format!("\"{}\"/own", key.replace('/', "\\057"))] {
+        sandbox.write(&name, "own");
+        git.stage(&[sandbox.fleet().join(&name)]).expect("staged");
+        let (_, object) = staged(&sandbox).into_iter().find(|(path, _)| *path == name).expect("it is staged");
+        assert_eq!(object, of(&name), "{name}");
+    }
+    // Nor does a link.
+    symlink(&key, sandbox.fleet().join("link")).expect("a link");
+    symlink(sandbox.path("keys"), sandbox.fleet().join("folder")).expect("a link");
+    let before = staged(&sandbox);
+    for name in ["link", "folder/jay"] {
+        git.stage(&[sandbox.fleet().join(name)]).expect_err("a link");
+    }
+    assert_eq!(staged(&sandbox), before);
+    let key = of(&key);
+    assert!(before.iter().all(|(_, object)| *object != key), "the key is staged");
+    let mut looked_up = sandbox.command("git");
+    looked_up.args(["cat-file", "-e", &key]);
+    assert_ne!(sandbox.run(looked_up, b"").code, 0, "the key is in the repository");
+}
+
+#[test]
+fn what_goes_is_staged_whatever_git_calls_its_objects() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    std::fs::remove_dir_all(sandbox.fleet().join(".git")).expect("removed");
+    sandbox.tool("git", &["init", "-q", "-b", "main", "--object-format=sha256"]);
+    sandbox.tool("git", &["add", "."]);
+    sandbox.tool("git", &["commit", "-q", "-m", "fleet"]);
+    sandbox.seal("a", &["--hosts", "web"]);
+    sandbox.tool("git", &["commit", "-q", "-m", "sealed"]);
+    let jay = sandbox.key("jay");
+    is_staged(&sandbox, &sandbox.sealift(&["mv", "a", "b", "-i", &jay]).exits(0));
+    is_staged(&sandbox, &sandbox.sealift(&["rm", "b", "--yes"]).exits(0));
 }

@@ -12,6 +12,10 @@ use crate::harness::{Run, Sandbox, not_run};
 /// Somebody else.
 const OTHER: u32 = 12_345;
 
+/// Verbs that ask git for nothing.
+const READS: [&[&str]; 6] =
+    [&["list"], &["who", "a"], &["host", "list"], &["status"], &["verify"], &["generations", "web"]];
+
 /// What each key is planted with where a program's path alone would never be reached: `PROGRAM` is the program.
 const VALUES: &[(&str, &str)] = &[
     ("commit.gpgSign", "true"),
@@ -50,6 +54,15 @@ fn named(key: &str) -> String {
         _ => "x",
     };
     key.replace('*', name)
+}
+
+/// What of a trapped fleet is taken.
+enum Taken {
+    Whole,
+    /// The fleet is ours; git refuses its repository.
+    Fleet,
+    /// All of it is another's.
+    Not,
 }
 
 struct Trapped {
@@ -198,8 +211,8 @@ impl Trapped {
     }
 
     /// Runs every verb that does not build. Each ends as it does where nothing is planted, or, where git refuses the
-    /// repository, as it does then. `doctor` may find that the repository is somebody else's.
-    fn every_verb(&self, refused: bool, doctor: i32) {
+    /// repository or the fleet is another's, as it does then. `doctor` may find that the repository is somebody else's.
+    fn every_verb(&self, taken: &Taken, doctor: i32) {
         let key = self.sandbox.key("jay");
         let root = self.sandbox.path("root");
         std::fs::create_dir_all(&root).expect("a directory");
@@ -237,8 +250,8 @@ impl Trapped {
             (&["seal", "c", "--hosts", "web", "--generate", "hex"], 0, 1),
             (&["edit", "a", "-i", &key], 0, 1),
             (&["adopt", "hosts/web/default.nix:1", "--yes"], 0, 1),
-            (&["mv", "b", "d", "-i", &key], 0, 1),
             (&["rekey", "-i", &key], 4, 1),
+            (&["mv", "b", "d", "-i", &key], 0, 1),
             (&["rotate", "c"], 0, 1),
             (&["rm", "c", "--yes"], 0, 1),
             (&["host", "list"], 0, 0),
@@ -275,14 +288,27 @@ impl Trapped {
         let builds = ["deploy", "plan", "apply"].map(str::to_owned);
         assert_eq!(verbs, run.chain(builds).collect(), "a verb is not run here");
         let mut others = Vec::new();
-        for (words, taken, then) in calls {
-            let (run, code) = (self.sealift(words), if refused { *then } else { *taken });
+        let reads = |words: &[&str]| {
+            matches!(
+                words,
+                ["list" | "who" | "show" | "status" | "verify" | "manifest", ..]
+                    | ["host", "list" | "provision", ..]
+                    | ["identity", "import", ..]
+            )
+        };
+        for (words, well, then) in calls {
+            let code = match taken {
+                Taken::Whole => *well,
+                Taken::Not if reads(words) => 1,
+                Taken::Fleet | Taken::Not => *then,
+            };
+            let run = self.sealift(words);
             if run.code != code {
                 others.push(format!("{} ends with {}, not {code}: {}", words.join(" "), run.code, run.stderr));
             }
         }
         assert!(others.is_empty(), "{others:#?}");
-        if !refused {
+        if matches!(taken, Taken::Whole) {
             self.sandbox.tool("git", &["config", "--unset", "core.hooksPath"]);
             self.sealift(&["hook", "install"]).exits(0);
             self.sealift(&["hook", "remove"]).exits(0);
@@ -416,7 +442,7 @@ fn the_traps_are_real() {
 fn in_a_repository_of_ones_own_no_verb_runs_a_planted_program() {
     let trapped = Trapped::new();
     trapped.sealift(&["check"]).exits(0);
-    trapped.every_verb(false, 0);
+    trapped.every_verb(&Taken::Whole, 0);
 }
 
 #[test]
@@ -428,7 +454,10 @@ fn a_repository_of_somebody_else_is_refused_as_git_refuses_it() {
     give(&trapped.sandbox.fleet(), OTHER);
     trapped.sealift(&["check"]).exits(1).says("dubious ownership").says("config --global --add safe.directory");
     trapped.sealift(&["doctor"]).exits(3).prints("it belongs to user 12345");
-    trapped.every_verb(true, 3);
+    for verb in READS {
+        trapped.sealift(verb).exits(1).says("dubious ownership");
+    }
+    trapped.every_verb(&Taken::Not, 3);
     // Each part of it counts.
     for part in ["", ".git"] {
         give(&trapped.sandbox.fleet(), 0);
@@ -447,7 +476,39 @@ fn one_that_git_is_told_to_trust_is_taken_and_runs_nothing() {
     let fleet = trapped.sandbox.fleet();
     trapped.sandbox.tool("git", &["config", "--global", "safe.directory", fleet.to_str().expect("UTF-8")]);
     trapped.sealift(&["check"]).exits(0);
-    trapped.every_verb(false, 3);
+    trapped.every_verb(&Taken::Whole, 3);
+}
+
+#[test]
+fn a_fleet_that_somebody_planted_above_is_not_used() {
+    if !is_root("a_fleet_that_somebody_planted_above") {
+        return;
+    }
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let (shared, mine) = (sandbox.path("shared"), sandbox.path("shared/mine"));
+    std::fs::create_dir_all(&mine).expect("a directory");
+    std::fs::set_permissions(&shared, std::fs::Permissions::from_mode(0o1777)).expect("for everybody");
+    let policy = sandbox.read("recipients.toml");
+    let policy = policy.replace("[hosts.web]\n", "[hosts.web]\naddress = \"ssh://root@127.0.0.1:1\"\n");
+    std::fs::write(shared.join("recipients.toml"), policy).expect("written");
+    let run = |words: &[&str]| {
+        let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+        command.args(words).current_dir(&mine);
+        sandbox.run(command, b"")
+    };
+    let offered = || {
+        let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+        command.args(["--", "sealift", "deploy", ""]).env("SEALIFT_COMPLETE", "bash").current_dir(&mine);
+        sandbox.run(command, b"").text()
+    };
+    // One's own is used, whoever may write beside it.
+    run(&["list"]).exits(0);
+    assert!(offered().contains("web"));
+    chown(shared.join("recipients.toml"), Some(OTHER), None).expect("given away");
+    for verb in READS {
+        run(verb).exits(1).says("belongs to user 12345");
+    }
+    assert!(!offered().contains("web"));
 }
 
 #[test]
@@ -465,7 +526,7 @@ fn a_repository_that_somebody_planted_above_is_not_used() {
     std::fs::rename(trapped.sandbox.fleet(), top.join("fleet")).expect("moved");
     std::os::unix::fs::symlink(top.join("fleet"), trapped.sandbox.fleet()).expect("a link");
     trapped.sealift(&["check"]).exits(1).says("dubious ownership");
-    trapped.every_verb(true, 3);
+    trapped.every_verb(&Taken::Fleet, 3);
     // A broken repository is not passed over for the one above it.
     std::fs::create_dir_all(top.join("fleet/.git")).expect("a directory");
     std::fs::write(top.join("fleet/.git/HEAD"), "ref: refs/heads/main\n").expect("written");

@@ -1,5 +1,6 @@
 //! A fleet on disk: recipients.toml and `secrets/`, read without any key, changed only through the journal.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::adapters::age::armor;
@@ -17,6 +18,9 @@ use crate::domain::secret::age_header::{ARMOR, FILE_LIMIT, Fault, HEADER_LIMIT};
 use crate::domain::secret::inventory::{Found, Inventory};
 use crate::domain::secret::seal::Envelope;
 use crate::error::{Error, Kind, Result};
+
+/// The largest policy from which names are offered while somebody types, in bytes: a second of reading is felt.
+const GLANCE: u64 = 512 << 10;
 
 /// The largest public half of a key pair that is read, in bytes.
 const PUBLIC_LIMIT: u64 = 64 << 10;
@@ -39,18 +43,28 @@ impl Fleet {
         })
     }
 
-    /// Reads the fleet at this directory.
+    /// Reads the fleet at this directory. One of somebody else, who could have put it above where one works, is refused
+    /// as git refuses a repository: by it machines are reached, and values sealed.
     pub fn open(root: &Path) -> Result<Self> {
         let path = root.join(policy::FILE);
+        if let Some(owner) = stranger(root) {
+            Git::find(root)?.ok_or_else(|| {
+                Error::failed(format!("the fleet in {} belongs to user {owner}", root.display()))
+                    .help("work as that user; or copy it, if you trust who wrote it")
+            })?;
+        }
         let bytes = files::read(&path, parse::LIMIT).map_err(|error| error.of_kind(Kind::Usage))?;
         let text = String::from_utf8(bytes).map_err(|_| Error::usage(format!("{} is not UTF-8 text", policy::FILE)))?;
         let policy = parse::parse(&text)?;
         Ok(Self { root: root.to_owned(), text, policy })
     }
 
-    /// The nearest folder above that git could take for a repository's, without asking git.
-    pub fn enclosing(&self) -> &Path {
-        files::enclosing(&self.root, ".git").unwrap_or(&self.root)
+    /// The policy of the fleet that a directory lies in, as far as it is read while somebody types: no program is started, and
+    /// nothing is said of why there is none.
+    pub fn glance(directory: &Path) -> Option<Policy> {
+        let root = Self::find(directory).ok().filter(|root| stranger(root).is_none())?;
+        let bytes = files::read(&root.join(policy::FILE), GLANCE).ok()?;
+        parse::parse(std::str::from_utf8(&bytes).ok()?).ok()
     }
 
     /// The git repository it lies in.
@@ -124,6 +138,14 @@ impl Fleet {
     pub fn inventory(&self) -> Result<Inventory> {
         inventory(&self.root)
     }
+}
+
+/// Whose fleet it is, by number, if it is neither ours nor root's, who needs no fleet to do anything.
+fn stranger(root: &Path) -> Option<u32> {
+    let known = [0, rustix::process::geteuid().as_raw()];
+    // The store has no owner whom a build could know.
+    let places = [root.to_owned(), root.join(policy::FILE)].into_iter().filter(|_| !root.starts_with("/nix/store"));
+    places.filter_map(|place| Some(place.symlink_metadata().ok()?.uid())).find(|owner| !known.contains(owner))
 }
 
 /// Reads the headers of all sealed files of the fleet at this directory. Needs no policy.

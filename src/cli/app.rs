@@ -5,6 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use crate::adapters::age::discovery::{self, Places};
 use crate::adapters::age::identity::{Identities, Plugins};
+use crate::adapters::git::kin;
+use crate::adapters::process;
 use crate::adapters::prompt::Ask;
 use crate::adapters::repository::Fleet;
 use crate::adapters::user_config::UserConfig;
@@ -34,7 +36,14 @@ impl App {
     /// Sets it up.
     pub fn new(global: Global, command: fn() -> clap::Command) -> Self {
         let ui = Arc::new(Ui::new(global.quiet, global.passphrase_fd, global.fleet.as_deref()));
-        Self { global, ui, command }
+        let app = Self { global, ui, command };
+        let fleet = app.root().ok();
+        let places = [environment::working_directory(), app.named_directory()];
+        let mut work_trees = kin::work_trees(places.into_iter().chain(fleet.clone()));
+        // One in no repository has its own folder.
+        work_trees.extend(fleet.filter(|fleet| fleet.parent().is_some()));
+        process::keep_out_of(work_trees);
+        app
     }
 
     /// The directory that was named for this run, else where it was started.
@@ -52,7 +61,7 @@ impl App {
     pub fn session(&self) -> Result<Session> {
         let fleet = Fleet::open(&self.root()?)?;
         let config = settings::user_config()?;
-        let plugins = settings::plugins(&config, Some(&fleet));
+        let plugins = settings::plugins(&config);
         let admins = fleet.policy.admins.values().flatten().cloned().collect();
         Ok(Session {
             fleet,
@@ -71,11 +80,9 @@ impl App {
     /// The identities that were named for this run, wherever it is run.
     pub fn named_identities(&self) -> Result<Arc<Identities>> {
         let config = settings::user_config()?;
-        let found = self.identities(
-            settings::places(&self.global.identity, &config),
-            Vec::new(),
-            settings::plugins(&config, None),
-        )()?;
+        let found =
+            self.identities(settings::places(&self.global.identity, &config), Vec::new(), settings::plugins(&config))(
+            )?;
         if found.is_empty() { Err(found.none_at_hand()) } else { Ok(found) }
     }
 

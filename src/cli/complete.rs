@@ -87,7 +87,7 @@ fn fleet_of(words: &[OsString]) -> PathBuf {
 type Names = LazyLock<Option<Policy>, Box<dyn FnOnce() -> Option<Policy> + Send>>;
 
 fn names(directory: PathBuf) -> Names {
-    LazyLock::new(Box::new(move || Some(Fleet::open(&Fleet::find(&directory).ok()?).ok()?.policy)))
+    LazyLock::new(Box::new(move || Fleet::glance(&directory)))
 }
 
 /// Which names an argument takes.

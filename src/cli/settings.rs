@@ -8,7 +8,6 @@ use crate::adapters::age::identity::Plugins;
 use crate::adapters::editor::scratch::Surroundings;
 use crate::adapters::editor::{Editor, split};
 use crate::adapters::pager::Pager;
-use crate::adapters::repository::Fleet;
 use crate::adapters::user_config::{self, UserConfig};
 use crate::cli::environment::{IDENTITY, as_set, variable, working_directory};
 use crate::commands::fleet::identity::Configuration;
@@ -80,8 +79,8 @@ pub fn user_config() -> Result<UserConfig> {
 }
 
 /// Which plugins may run. None may where the environment would make the library print keys, or let a program be found
-/// in the working directory, which may be a repository; and none that lies in the fleet's own.
-pub fn plugins(config: &UserConfig, fleet: Option<&Fleet>) -> Plugins {
+/// in the working directory, which may be a repository.
+pub fn plugins(config: &UserConfig) -> Plugins {
     let listed_in = config_directory().map_or_else(
         || user_config::FILE.to_owned(),
         |directory| directory.join(user_config::FILE).display().to_string(),
@@ -93,8 +92,7 @@ pub fn plugins(config: &UserConfig, fleet: Option<&Fleet>) -> Plugins {
     } else {
         None
     };
-    let repository = fleet.map(|fleet| fleet.enclosing().to_owned());
-    Plugins { allowed: config.plugins.clone(), listed_in, refused, repository }
+    Plugins { allowed: config.plugins.clone(), listed_in, refused }
 }
 
 /// The user's editor.

@@ -128,7 +128,7 @@ impl<'a> Writer<'a> {
         let policy = &self.session.fleet.policy;
         let keys = self.past.keys(policy, [envelope]);
         let access = match &envelope.seal {
-            Some(seal) => Access::of_seal(seal, current, &keys.holders),
+            Some(seal) => Access::of_seal(seal, current, &keys),
             None => Access::of_stanzas(envelope, &policy.recipients_of(&wanted.hosts), &keys).0,
         };
         for (readers, what) in [

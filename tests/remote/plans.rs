@@ -98,7 +98,8 @@ fn nix_only_a_known_program_compares_and_only_where_it_is_named() {
         std::fs::write(&called, "").unwrap();
         (run, calls)
     };
-    let with_both = format!(".:{}", bin.display());
+    let own = format!(".:{}", rig.sandbox.fleet().display());
+    let with_both = format!("{own}:{}", bin.display());
     let (run, calls) = plan(&with_both);
     assert_eq!(calls, "", "nobody named one");
     run.says("packages added: motd");
@@ -111,6 +112,8 @@ fn nix_only_a_known_program_compares_and_only_where_it_is_named() {
     // One that is not installed is no reason to show nothing.
     let (run, _) = plan(".");
     run.says("nvd could not compare, so sealift does: nvd is not installed").says("packages added: motd");
+    let (run, _) = plan(&own);
+    run.says("nvd is not run: it lies in the repository").says("packages added: motd");
     assert!(!rig.sandbox.path("trap").exists(), "the repository's own was run");
 }
 

@@ -28,8 +28,6 @@ pub struct Plugins {
     pub listed_in: String,
     /// Why none may run now, whatever is listed.
     pub refused: Option<&'static str>,
-    /// The repository of the fleet: what lies in it is others' word, though PATH names a folder of it.
-    pub repository: Option<PathBuf>,
 }
 
 impl Plugins {
@@ -44,12 +42,13 @@ impl Plugins {
         if let Some(why) = self.refused {
             return refused(why);
         }
-        match (&self.repository, process::found(&format!("age-plugin-{name}"))) {
-            (Some(repository), Some(program)) if lies_in(&program, repository) => refused(&format!(
+        // The library starts the first that PATH has, and no other.
+        match process::first(format!("age-plugin-{name}")) {
+            Some(program) if process::is_of_a_work_tree(&program) => refused(&format!(
                 "{} lies in the repository, where anyone who can write to it could have put it",
                 program.display()
             )),
-            (_, program) => Ok(program),
+            program => Ok(program),
         }
     }
 
@@ -173,12 +172,6 @@ impl age::Callbacks for Talk {
     fn request_passphrase(&self, description: &str) -> Option<SecretString> {
         self.during(|| self.ask.passphrase(&format!("{} ({description})", self.program)).ok())
     }
-}
-
-/// Whether a program lies in a directory, by its own place or by what a link leads to.
-fn lies_in(program: &std::path::Path, directory: &std::path::Path) -> bool {
-    let folder = program.parent().and_then(|folder| folder.canonicalize().ok());
-    [folder, program.canonicalize().ok()].iter().flatten().any(|place| place.starts_with(directory))
 }
 
 /// What to say when a plugin's program is not there. nixpkgs names its packages as their programs are named.

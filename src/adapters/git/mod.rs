@@ -3,6 +3,7 @@
 
 pub mod age_history;
 pub mod history;
+pub mod kin;
 pub mod layout;
 pub mod objects;
 pub mod traps;
@@ -14,9 +15,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::adapters::fs::beneath::Beneath;
 use crate::adapters::fs::files::{self, Durable};
 use crate::adapters::process::{Ended, Invocation, Output};
 use crate::error::{Error, Result};
+
+/// How many files git is given at once: their paths are arguments, which together have a limit.
+const AT_ONCE: usize = 256;
 
 /// The git repository that a fleet lies in.
 #[derive(Clone, Debug)]
@@ -60,8 +65,9 @@ impl Git {
         }
         let text = String::from_utf8_lossy(&output.stdout);
         let mut lines = text.lines();
-        match (lines.next(), lines.next()) {
-            (Some(top), Some(directory)) => Self::at(top.into(), directory.into()).map(Some),
+        match (lines.next(), lines.next(), lines.next()) {
+            (Some(top), Some(directory), None) => Self::at(top.into(), directory.into()).map(Some),
+            // A line break in a path reads as two.
             _ => Err(Error::failed("git does not say where its repository is")),
         }
     }
@@ -123,6 +129,7 @@ impl Git {
         let call = self
             .call()
             .args([
+                "--literal-pathspecs",
                 "status",
                 "--porcelain=v2",
                 "-z",
@@ -169,6 +176,9 @@ impl Git {
         if names.is_empty() {
             return Ok(Vec::new());
         }
+        if let Some(name) = names.iter().find(|name| name.contains('\n')) {
+            return Err(Error::failed(format!("{name:?} has a line break, and git is not asked for it")));
+        }
         let asked = names.iter().fold(String::new(), |text, name| text + name + "\n");
         let answer = self.call().args(["cat-file", "--batch"]).input(asked).read()?;
         let mut rest = answer.as_slice();
@@ -213,17 +223,25 @@ impl Git {
         let (there, gone): (Vec<_>, Vec<_>) = paths.iter().partition(|path| path.symlink_metadata().is_ok());
         let names = |paths: &[&PathBuf]| paths.iter().map(|path| self.relative(path)).collect::<Result<Vec<_>>>();
         let (there, gone) = (names(&there)?, names(&gone)?);
-        let listed = there.iter().fold(String::new(), |text, name| text + name + "\n");
-        let hash = self.call().args(["hash-object", "-w", "--no-filters", "--stdin-paths"]).input(listed);
-        let objects = String::from_utf8_lossy(&told(hash)?).into_owned();
         let modes = self.modes()?;
+        let top = Beneath::open(&self.top)?;
         let mut index = Vec::new();
-        for (name, object) in there.iter().zip(objects.lines()) {
-            let mode = modes.get(name.as_bytes()).map_or("100644", String::as_str);
-            index.extend_from_slice(format!("{mode} {object}\t{name}\0").as_bytes());
+        for names in there.chunks(AT_ONCE) {
+            // git follows links: what it is to read is looked at first.
+            for name in names {
+                top.as_ref().map(|top| top.read(name, 0, u64::MAX)).transpose()?;
+            }
+            // As arguments: in a list of lines, a path could begin with a quote, which git takes off, or be two.
+            let objects = told(self.call().args(["hash-object", "-w", "--no-filters", "--"]).args(names))?;
+            for (name, object) in names.iter().zip(String::from_utf8_lossy(&objects).lines()) {
+                let mode = modes.get(name.as_bytes()).map_or("100644", String::as_str);
+                index.extend_from_slice(format!("{mode} {object}\t{name}\0").as_bytes());
+            }
         }
-        for name in &gone {
-            index.extend_from_slice(format!("0 {}\t{name}\0", "0".repeat(40)).as_bytes());
+        if !gone.is_empty() {
+            let form = told(self.call().args(["rev-parse", "--show-object-format"]))?;
+            let none = "0".repeat(if form.starts_with(b"sha256") { 64 } else { 40 });
+            gone.iter().for_each(|name| index.extend_from_slice(format!("0 {none}\t{name}\0").as_bytes()));
         }
         told(self.call().args(["update-index", "--add", "-z", "--index-info"]).input(index)).map(drop)
     }

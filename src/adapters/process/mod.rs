@@ -32,6 +32,9 @@ const DROPPED: [&str; 6] = ["AGEDEBUG", "LD_PRELOAD", "LD_AUDIT", "BASH_ENV", "E
 /// Where programs are looked for, as the command line found it; until it is said, where the system looks.
 static PATH: OnceLock<OsString> = OnceLock::new();
 
+/// The work trees that are worked on. What lies in them is others' word, though PATH names a folder of theirs.
+static WORK_TREES: OnceLock<Vec<PathBuf>> = OnceLock::new();
+
 /// How many files a process might have open before we raised it for ourselves.
 static OPEN_FILES: OnceLock<Rlimit> = OnceLock::new();
 
@@ -51,10 +54,46 @@ pub fn look_in(path: OsString) {
     let _said_before = PATH.set(path);
 }
 
-/// Where a program is found, in the directories that programs are looked for in.
-pub fn found(program: &str) -> Option<PathBuf> {
+/// From now on no program that lies in one of these is run by its name alone, and children do not look there.
+pub fn keep_out_of(work_trees: Vec<PathBuf>) {
+    // Said once, when the arguments are known.
+    let _said_before = WORK_TREES.set(work_trees);
+}
+
+/// Whether a program lies in a work tree that is worked on, by its folder or by what a link leads to. A folder that is a link
+/// out of it, such as a devshell's into the store, is where it leads.
+pub fn is_of_a_work_tree(program: &Path) -> bool {
+    let folder = program.parent().and_then(|folder| folder.canonicalize().ok());
+    [folder, program.canonicalize().ok()].into_iter().flatten().any(|place| in_a_work_tree(&place))
+}
+
+fn in_a_work_tree(real: &Path) -> bool {
+    WORK_TREES.get().into_iter().flatten().any(|top| real.starts_with(top))
+}
+
+/// Where the program is that runs when it is called by this name, in the directories that programs are looked for in.
+pub fn found(program: impl AsRef<OsStr>) -> Option<PathBuf> {
+    everywhere(program.as_ref()).find(|place| !is_of_a_work_tree(place))
+}
+
+/// The first program of this name there, which others may run.
+pub fn first(program: impl AsRef<OsStr>) -> Option<PathBuf> {
+    everywhere(program.as_ref()).next()
+}
+
+/// Every place where a program is found, the first first.
+fn everywhere(program: &OsStr) -> impl Iterator<Item = PathBuf> {
     let executable = |path: &PathBuf| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok();
-    std::env::split_paths(PATH.get()?).map(|directory| directory.join(program)).find(executable)
+    let directories = PATH.get().into_iter().flat_map(std::env::split_paths);
+    directories.map(move |directory| directory.join(program)).filter(executable)
+}
+
+/// Where children look for programs; none until it is said.
+fn path_of_children() -> Option<OsString> {
+    let path = PATH.get()?;
+    let foreign = |entry: &PathBuf| entry.canonicalize().is_ok_and(|real| in_a_work_tree(&real));
+    let entries = std::env::split_paths(path).filter(|entry| !foreign(entry));
+    Some(std::env::join_paths(entries).unwrap_or_else(|_| path.clone()))
 }
 
 #[derive(Clone, Debug)]
@@ -234,13 +273,20 @@ impl Invocation {
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place that starts processes")]
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
+    fn command(&self) -> Result<Command> {
+        let mut command = match self.place()? {
+            Some(place) => {
+                let mut command = Command::new(place);
+                command.arg0(&self.program);
+                command
+            }
+            None => Command::new(&self.program),
+        };
         if let Some((user, group)) = self.user {
             command.env_clear().uid(user).gid(group);
         }
         command.args(&self.arguments).env("LC_ALL", "C.UTF-8");
-        if let Some(path) = PATH.get() {
+        if let Some(path) = path_of_children() {
             command.env("PATH", path);
         }
         for name in DROPPED {
@@ -253,7 +299,29 @@ impl Invocation {
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
-        command
+        Ok(command)
+    }
+
+    /// Where a program lies that is called by its name; none for a path, for a call that says itself where programs are looked
+    /// for, and until that is said for all.
+    ///
+    /// Fails where it is nowhere, or only in a work tree that is worked on.
+    fn place(&self) -> Result<Option<PathBuf>> {
+        let says_where = self.environment.iter().any(|(name, _)| name == "PATH");
+        if says_where || PATH.get().is_none() || self.program.as_encoded_bytes().contains(&b'/') {
+            return Ok(None);
+        }
+        if let Some(place) = found(&self.program) {
+            return Ok(Some(place));
+        }
+        let error = match first(&self.program) {
+            Some(place) => Error::failed(format!(
+                "{} is not run: it lies in the repository, where anyone who can write to it could have put it",
+                place.display()
+            )),
+            None => Error::failed(format!("{} is not installed, or not in PATH", self.name())),
+        };
+        Err(error.help(format!("install {}", self.name())))
     }
 
     fn start(&self, command: &mut Command) -> Result<Child> {
@@ -287,7 +355,7 @@ impl Invocation {
     ///
     /// Fails only when it could not be started or spoken to; how it ended is in the output.
     pub fn run(&self) -> Result<Output> {
-        let mut command = self.command();
+        let mut command = self.command()?;
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
         let mut child = self.start(&mut command)?;
@@ -330,7 +398,7 @@ impl Invocation {
     ///
     /// Fails only when it could not be started or waited for.
     pub fn attended(&self) -> Result<Ended> {
-        let mut command = self.command();
+        let mut command = self.command()?;
         if self.input.is_some() {
             command.stdin(Stdio::piped());
         }
@@ -353,7 +421,7 @@ impl Invocation {
     /// Runs it on these streams of a terminal, whatever our own are; without them, with no input, and its output where ours
     /// is told.
     pub fn on_terminal(&self, terminal: Option<[File; 3]>) -> Result<Ended> {
-        let mut command = self.command();
+        let mut command = self.command()?;
         match terminal {
             Some([input, output, errors]) => command.stdin(input).stdout(output).stderr(errors),
             None => command.stdin(Stdio::null()).stdout(std::io::stderr()),
@@ -364,7 +432,7 @@ impl Invocation {
     /// Runs it on these streams of a terminal, and returns what it prints. Without them it has no input, and each line that it
     /// says is passed on.
     pub fn asking(&self, terminal: Option<[File; 3]>, said: impl Fn(&str) + Sync) -> Result<Output> {
-        let mut command = self.command();
+        let mut command = self.command()?;
         match terminal {
             Some([input, _, errors]) => command.stdin(input).stderr(errors),
             None => command.stdin(Stdio::null()).stderr(Stdio::piped()),
@@ -388,7 +456,7 @@ impl Invocation {
     /// Gives it plaintext on its standard input and returns what it prints, as plaintext too. What it says goes where
     /// ours goes.
     pub fn exchange(&self, input: &Plaintext, limit: usize) -> Result<(Plaintext, Ended)> {
-        let mut command = self.command();
+        let mut command = self.command()?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = self.start(&mut command)?;
         let (pipe, out) = (child.stdin.take(), child.stdout.take());
@@ -411,7 +479,7 @@ impl Invocation {
 
     /// Runs it, passing on what it says line by line while it runs, and returns what it printed.
     pub fn watched(&self, mut line: impl FnMut(&str)) -> Result<Output> {
-        let mut command = self.command();
+        let mut command = self.command()?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.start(&mut command)?;
         let (out, err, end) = (child.stdout.take(), child.stderr.take(), End::of(&child));
@@ -435,7 +503,7 @@ impl Invocation {
     ///
     /// Fails when it could not be started or waited for; `Unreachable` when it was ended for its silence.
     pub fn converse(&self, mut printed: impl FnMut(&str), said: impl Fn(&str) + Sync) -> Result<Ended> {
-        let mut command = self.command();
+        let mut command = self.command()?;
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
         let mut child = self.start(&mut command)?;
@@ -490,7 +558,7 @@ impl Invocation {
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC;
         let written = openat(CWD, format!("/proc/self/fd/{}", file.as_raw_fd()), flags, Mode::empty());
         let written = written.map(File::from).map_err(|error| failed(error.into()))?;
-        let mut command = self.command();
+        let mut command = self.command()?;
         command.stdin(Stdio::null());
         command.stdout(written.try_clone().map_err(failed)?).stderr(written);
         let mut child = self.start(&mut command)?;
@@ -511,7 +579,7 @@ impl Invocation {
         write: impl FnOnce(ChildStdin) + Send,
         read: impl FnOnce(&mut ChildStdout) -> T,
     ) -> Result<(T, Output)> {
-        let mut command = self.command();
+        let mut command = self.command()?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.start(&mut command)?;
         let mut stderr = Vec::new();
@@ -536,7 +604,7 @@ impl Invocation {
     /// says goes to `said`; what it leaves in the background, with its streams, is not waited for. Its input is no more than
     /// a pipe holds.
     pub fn leaving(&self, said: impl Into<Stdio>, limit: Duration) -> Result<Ended> {
-        let mut command = self.command();
+        let mut command = self.command()?;
         command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(Stdio::null()).stderr(said);
         let mut child = self.start(&mut command)?;
@@ -566,7 +634,7 @@ impl Invocation {
     /// Fails when it cannot be started or ends; `Unreachable` when it prints nothing of the kind in time.
     pub fn held(&self, said: impl Into<Stdio>, limit: Duration) -> Result<Held> {
         const WORD: &str = "sealift-is-here";
-        let mut command = self.command();
+        let mut command = self.command()?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(said);
         let mut child = self.start(&mut command)?;
         let (mut input, out) = (child.stdin.take(), child.stdout.take());

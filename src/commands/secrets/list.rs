@@ -80,11 +80,11 @@ pub fn list(session: &Session, words: &[Selector]) -> Result<Vec<Row>> {
     let policy = &session.fleet.policy;
     let chosen = select(policy, words)?;
     let meant = |wanted: &Wanted<'_>| words.is_empty() || wanted.hosts.iter().any(|host| chosen.contains(*host));
-    let (known, holders) = (policy.known_keys(), policy.holders());
+    let keys = policy.keys();
     let row = |wanted: Wanted<'_>| {
         let found = inventory.files.get(&wanted.file);
         let should = policy.recipients_of(&wanted.hosts).into_keys().collect();
-        let standing = Standing::of(&wanted.file, found, &should, &known, &holders);
+        let standing = Standing::of(&wanted.file, found, &should, &keys);
         row(&wanted, &standing, found.and_then(Found::seal), session.today)
     };
     Ok(policy.wanted().into_values().filter(meant).map(row).collect())
@@ -251,6 +251,8 @@ pub struct Readers {
     pub file: FileName,
     /// Who can open it, by its seal.
     pub now: Vec<String>,
+    /// By which keys each of them can.
+    pub keys: BTreeMap<String, Vec<String>>,
     /// Who cannot any more, but knows the value.
     pub knew: Vec<String>,
     /// Where the seal and the policy differ.
@@ -276,22 +278,28 @@ pub fn readers(session: &Session, name: &FileName) -> Result<Vec<Readers>> {
     if files.is_empty() {
         return Err(unknown(session, name));
     }
-    let (known, holders) = (policy.known_keys(), policy.holders());
-    let names = |keys: &BTreeSet<Fingerprint>| {
-        let names: BTreeSet<String> = keys.iter().map(|key| Reader::of(key, &holders).to_string()).collect();
-        names.into_iter().collect::<Vec<_>>()
+    let keys = policy.keys();
+    let by_name = |of: &BTreeSet<Fingerprint>| {
+        let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for key in of {
+            let shown = keys.known.get(key).map_or_else(|| key.to_string(), |recipient| recipient.shown());
+            names.entry(Reader::of(key, &keys.holders).to_string()).or_default().push(shown);
+        }
+        names
     };
     files
         .into_iter()
         .map(|wanted| {
-            let seal = credible(&wanted.file, inventory.files.get(&wanted.file), &known)
+            let seal = credible(&wanted.file, inventory.files.get(&wanted.file), &keys.known)
                 .map_err(|standing| silent(wanted, &standing))?;
             let should = policy.recipients_of(&wanted.hosts).into_keys().collect();
-            let Access { gains, loses, .. } = Access::of_seal(seal, &should, &holders);
+            let Access { gains, loses, .. } = Access::of_seal(seal, &should, &keys);
+            let now = by_name(&seal.current);
             Ok(Readers {
                 file: wanted.file.clone(),
-                now: names(&seal.current),
-                knew: names(&seal.former),
+                now: now.keys().cloned().collect(),
+                keys: now,
+                knew: by_name(&seal.former).into_keys().collect(),
                 drift: Drift { missing: gains, extra: loses },
             })
         })

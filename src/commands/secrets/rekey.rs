@@ -88,7 +88,7 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     let report = Report::of(&plan, request.dry_run);
     let Some((git, journal)) = held.filter(|_| !plan.reseal.is_empty()) else { return Ok(report) };
     let adopting = request.adopt.iter().map(|file| format!(" --adopt {file}")).collect::<Vec<_>>().concat();
-    let terms = Terms { remove: request.remove.clone(), yes: request.yes, of: None, adopting };
+    let terms = Terms { remove: request.remove.clone(), yes: request.yes, gains: true, of: None, adopting };
     agree(session, &past, &plan.accesses(), &terms)?;
     let mut changes = Changes::default();
     reseal(session, &plan.reseal, &inventory, &mut changes)?;
@@ -128,17 +128,21 @@ pub struct Terms<'a> {
     /// Whose access may be taken away, by their words.
     pub remove: BTreeSet<String>,
     pub yes: bool,
+    /// That whoever the policy names gains access is what was asked for, and is told by the report.
+    pub gains: bool,
     /// The host that all of it is about: that it gains or loses is what was asked for.
     pub of: Option<&'a HostName>,
     /// What else stands on the command line that would do it.
     pub adopting: String,
 }
 
-/// Goes on only if a person wants what becomes of the readers: whoever loses access was named, or the person says yes at
-/// the terminal, where whoever gains access is asked for too.
+/// Goes on only if a person wants what becomes of the readers: whoever loses access was named, whoever gains it was asked
+/// for, or the person says yes at the terminal, where both are asked for.
 pub fn agree(session: &Session, past: &Past, accesses: &[(FileName, Access)], terms: &Terms<'_>) -> Result<()> {
     let meant = |reader: &Reader| match reader {
-        Reader::Known(Holder::Host(host) | Holder::Retired(host)) => terms.of == Some(host),
+        Reader::Known(Holder::Host(host) | Holder::Retired(host)) | Reader::More(Holder::Host(host), _) => {
+            terms.of == Some(host)
+        }
         _ => false,
     };
     let mut losses = by_reader(accesses, |access| &access.loses);
@@ -148,10 +152,7 @@ pub fn agree(session: &Session, past: &Past, accesses: &[(FileName, Access)], te
     let told = |files: &[&FileName]| files.iter().map(|file| file.as_str()).collect::<Vec<_>>().join(", ");
     if terms.yes || !session.talk.is_there() {
         if losses.is_empty() {
-            for (reader, files) in gains.iter().filter(|_| terms.of.is_some()) {
-                session.warn(format!("{reader} gains access to {} too: recipients.toml says so", told(files)));
-            }
-            return Ok(());
+            return if terms.gains || gains.is_empty() { Ok(()) } else { Err(uninvited(&gains, told)) };
         }
         let mut merged = false;
         let lost = losses.iter().map(|(reader, files)| {
@@ -192,6 +193,16 @@ pub fn agree(session: &Session, past: &Past, accesses: &[(FileName, Access)], te
     let parts = parts.into_iter().flatten().collect::<Vec<_>>().join(" and ");
     let question = format!("Re-encrypt {}, {parts}?", counted(accesses.len(), "file"));
     if session.talk.confirm(&question)? { Ok(()) } else { Err(Error::failed("declined; nothing was changed")) }
+}
+
+/// The refusal to give somebody access by the way, where nobody can be asked.
+fn uninvited(gains: &BTreeMap<&Reader, Vec<&FileName>>, told: impl Fn(&[&FileName]) -> String) -> Error {
+    let errors =
+        gains.iter().map(|(reader, files)| Error::failed(format!("{reader} would gain access to {}", told(files))));
+    let files: BTreeSet<&str> = gains.values().flatten().map(|file| file.as_str()).collect();
+    let call = format!("sealift rekey {}", files.into_iter().collect::<Vec<_>>().join(" "));
+    let help = format!("if that is intended: `{call}` first; if not, remove them from recipients.toml");
+    Error::all(Kind::Failed, "somebody would gain access; nothing was changed", errors.collect()).help(help)
 }
 
 /// Stops where somebody whose access is to be taken loses none: whoever names a reader believes that it is gone afterwards.

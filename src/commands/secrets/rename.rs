@@ -1,5 +1,7 @@
 //! `mv` and `rm`: a secret's name is in its seal, so that a rename seals it again; the value and its serial stay.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::adapters::{age, signals};
@@ -18,6 +20,8 @@ use crate::error::{Error, Result};
 pub struct Moved {
     /// The files, by their former and their new names.
     pub files: Vec<(FileName, FileName)>,
+    /// Who gained and who lost access to each, by its former name.
+    pub access: BTreeMap<FileName, Access>,
 }
 
 /// Gives a secret another name.
@@ -57,7 +61,7 @@ pub fn mv(session: &mut Session, old: &SecretName, new: &SecretName) -> Result<M
         let current = recipients.keys().copied().collect();
         let seal = opened.seal.ok_or_else(|| unadopted(&from))?;
         let keys = past.keys(&session.fleet.policy, &age::envelope_of(&bytes));
-        accesses.push((from.clone(), Access::of_seal(&seal, &current, &keys.holders)));
+        accesses.push((from.clone(), Access::of_seal(&seal, &current, &keys)));
         let seal = Seal { name: to.clone(), ..seal.same_value(current) };
         let sealed = session.sealer(recipients.into_values())?.seal(&opened.value, &seal)?;
         changes.write(to.path(), None, sealed);
@@ -71,7 +75,7 @@ pub fn mv(session: &mut Session, old: &SecretName, new: &SecretName) -> Result<M
     agree(session, &past, &accesses, &Terms::default())?;
     session.commit(&git, &journal, &changes)?;
     session.fleet.text = text;
-    Ok(Moved { files })
+    Ok(Moved { files, access: accesses.into_iter().collect() })
 }
 
 /// The refusal to seal what a file without a seal holds: it could be the value of another secret.

@@ -15,6 +15,8 @@ use crate::domain::secret::seal::{Envelope, Seal, Slot};
 pub enum Reader {
     /// Somebody that the policy knows, or once knew.
     Known(Holder),
+    /// One more key of somebody who reads the file by another one, as it is shown.
+    More(Holder, String),
     /// A key that a seal lists.
     Unknown(Fingerprint),
     /// The key of a stanza of this kind, in a file without a seal.
@@ -29,7 +31,7 @@ impl Reader {
     /// The word by which a person means it.
     pub fn word(&self) -> String {
         match self {
-            Reader::Known(holder) => holder.name().to_owned(),
+            Reader::Known(holder) | Reader::More(holder, _) => holder.name().to_owned(),
             Reader::Unknown(key) | Reader::Stanza(_, key) => key.to_string(),
         }
     }
@@ -39,6 +41,7 @@ impl fmt::Display for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reader::Known(holder) => holder.fmt(f),
+            Reader::More(holder, key) => write!(f, "one more key of {holder} ({key})"),
             Reader::Unknown(key) => write!(f, "an unknown key ({key})"),
             Reader::Stanza(kind, key) => write!(f, "an unknown {kind} key ({key})"),
         }
@@ -56,6 +59,21 @@ pub fn listed<'a>(readers: impl IntoIterator<Item = &'a Reader>) -> String {
     readers.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// Whoever gains access by these keys, and each key that somebody gets besides one that reads it, or will: the holder alone
+/// would pass for a reader that is there already.
+fn gaining<'a>(
+    reads: impl IntoIterator<Item = &'a Fingerprint>,
+    gains: impl IntoIterator<Item = &'a Fingerprint>,
+    keys: &Keys<'_>,
+) -> BTreeSet<Reader> {
+    let mut has: BTreeSet<&Holder> = reads.into_iter().filter_map(|key| keys.holders.get(key)).collect();
+    let reader = |key: &Fingerprint| match (keys.holders.get(key), keys.known.get(key)) {
+        (Some(holder), Some(recipient)) if !has.insert(holder) => Reader::More(holder.clone(), recipient.shown()),
+        _ => Reader::of(key, &keys.holders),
+    };
+    gains.into_iter().map(reader).collect()
+}
+
 /// What becomes of a file's readers when it is sealed to those of the policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Access {
@@ -71,11 +89,10 @@ pub struct Access {
 
 impl Access {
     /// Of a file with a seal.
-    pub fn of_seal(seal: &Seal, should: &BTreeSet<Fingerprint>, holders: &BTreeMap<Fingerprint, Holder>) -> Self {
-        let reader = |key: &Fingerprint| Reader::of(key, holders);
+    pub fn of_seal(seal: &Seal, should: &BTreeSet<Fingerprint>, keys: &Keys<'_>) -> Self {
         Self {
-            gains: should.difference(&seal.current).map(reader).collect(),
-            loses: seal.current.difference(should).map(reader).collect(),
+            gains: gaining(seal.current.intersection(should), should.difference(&seal.current), keys),
+            loses: seal.current.difference(should).map(|key| Reader::of(key, &keys.holders)).collect(),
             ..Self::default()
         }
     }
@@ -115,18 +132,19 @@ impl Access {
             }
         }
         let mut accounted: BTreeMap<Option<&'static str>, usize> = BTreeMap::new();
+        let (mut reads, mut gains, mut may_gain) = (Vec::new(), Vec::new(), Vec::new());
         for (fingerprint, key) in should {
             let kind = key.kind().stanza();
             if key.ssh_tag().is_some() {
-                if !envelope.stanzas.iter().any(|slot| fits(slot, key)) {
-                    access.gains.insert(reader(fingerprint));
-                }
+                let there = envelope.stanzas.iter().any(|slot| fits(slot, key));
+                if there { &mut reads } else { &mut gains }.push(fingerprint);
             } else {
                 *accounted.entry(kind).or_default() += 1;
-                let side = if anonymous.contains_key(&kind) { &mut access.may_gain } else { &mut access.gains };
-                side.insert(reader(fingerprint));
+                if anonymous.contains_key(&kind) { &mut may_gain } else { &mut gains }.push(fingerprint);
             }
         }
+        access.may_gain.extend(gaining(reads.iter().copied(), may_gain.iter().copied(), keys));
+        access.gains.extend(gaining(reads.into_iter().chain(may_gain), gains, keys));
         for (kind, marks) in anonymous {
             let whose = accounted.get(&kind).copied().unwrap_or_default();
             for mark in marks.into_iter().skip(whose) {

@@ -142,7 +142,7 @@ impl Against<'_> {
         found: &mut Vec<Finding>,
     ) {
         let path = wanted.file.path();
-        match Standing::of(&wanted.file, there, should, &self.keys.known, &self.keys.holders) {
+        match Standing::of(&wanted.file, there, should, self.keys) {
             Standing::Missing => found.push(missing(wanted)),
             Standing::Broken(fault) => {
                 found.push(Finding::error(Rule::Damaged, path, fault.to_string(), fault.advice()));

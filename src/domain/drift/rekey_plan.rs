@@ -73,7 +73,7 @@ impl<'a> Plan<'a> {
             let recipients = policy.recipients_of(&wanted.hosts);
             let should = recipients.keys().copied().collect();
             let found = inventory.files.get(&file);
-            let standing = Standing::of(&file, found, &should, &keys.known, &keys.holders);
+            let standing = Standing::of(&file, found, &should, keys);
             let damage = standing.damage();
             let (why, access, past) = match (standing, found) {
                 (Standing::Missing, _) => {

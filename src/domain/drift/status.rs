@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::drift::access::Access;
 use crate::domain::name::FileName;
-use crate::domain::policy::Holder;
+use crate::domain::policy::Keys;
 use crate::domain::secret::age_header::Fault;
 use crate::domain::secret::inventory::Found;
 use crate::domain::secret::recipient::{Fingerprint, Recipient};
@@ -31,17 +31,11 @@ pub enum Standing {
 
 impl Standing {
     /// How the file of this name stands, whose readers should be these.
-    pub fn of(
-        file: &FileName,
-        found: Option<&Found>,
-        should: &BTreeSet<Fingerprint>,
-        known: &BTreeMap<Fingerprint, &Recipient>,
-        holders: &BTreeMap<Fingerprint, Holder>,
-    ) -> Self {
-        match credible(file, found, known) {
+    pub fn of(file: &FileName, found: Option<&Found>, should: &BTreeSet<Fingerprint>, keys: &Keys<'_>) -> Self {
+        match credible(file, found, &keys.known) {
             Err(standing) => standing,
             Ok(seal) if seal.current == *should => Standing::InLine,
-            Ok(seal) => Standing::Drift(Access::of_seal(seal, should, holders)),
+            Ok(seal) => Standing::Drift(Access::of_seal(seal, should, keys)),
         }
     }
 

@@ -255,6 +255,12 @@ impl Recipient {
         };
         Some(format!("SHA256:{}", BASE64_STANDARD_NO_PAD.encode(Sha256::digest(wire))))
     }
+
+    /// The key as a person finds it again: an SSH key's fingerprint, or how the text begins.
+    pub fn shown(&self) -> String {
+        let begins = || format!("{}…", self.canonical.chars().take(SHOWN).collect::<String>());
+        self.ssh_fingerprint().unwrap_or_else(begins)
+    }
 }
 
 impl PartialEq for Recipient {
@@ -302,6 +308,9 @@ impl fmt::Display for SshFingerprint {
         f.write_str(&self.0)
     }
 }
+
+/// How many letters of a key are shown.
+const SHOWN: usize = 20;
 
 /// What to do about an SSH key that cannot be used.
 const ED25519: &str = "use the machine's ed25519 key: /etc/ssh/ssh_host_ed25519_key.pub";

@@ -1,5 +1,6 @@
 //! `sealift doctor`.
 
+use crate::adapters::git::layout;
 use crate::cli::app::{App, Done};
 use crate::cli::verbs::deploy::args::Reach;
 use crate::cli::{environment, settings};
@@ -31,13 +32,16 @@ pub struct Args {
 /// Looks, and prints what it finds.
 pub fn run(args: Args, app: &App) -> Done {
     let named = app.global.fleet.is_some() || environment::variable(environment::FLEET).is_some();
-    let session = match app.root() {
-        Ok(_) => Some(app.session()?),
+    let (session, directory) = match app.root() {
+        Ok(root) => match app.session() {
+            // Whose it is, is what is wrong with it.
+            Err(_) if layout::foreign(&root).is_some() => (None, root),
+            session => (Some(session?), root),
+        },
         // A machine that has no fleet yet has faults all the same.
-        Err(_) if !named => None,
+        Err(_) if !named => (None, environment::working_directory()),
         Err(error) => return Err(error.into()),
     };
-    let directory = session.as_ref().map_or_else(environment::working_directory, |session| session.fleet.root.clone());
     let who = args.reach.who(Vec::new(), false, false)?;
     let request =
         Request { host: args.host.as_ref(), who: &who, directory: &directory, fix: args.fix, today: settings::today() };

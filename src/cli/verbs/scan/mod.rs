@@ -118,8 +118,7 @@ fn known(asked: bool, args: &Args, app: &App) -> Result<(Known, Fleet)> {
         }
     }
     let fleet = Fleet::open(&app.root()?)?;
-    let (plugins, ask): (_, Arc<dyn Ask>) =
-        (settings::plugins(&settings::user_config()?, Some(&fleet)), app.ui.clone());
+    let (plugins, ask): (_, Arc<dyn Ask>) = (settings::plugins(&settings::user_config()?), app.ui.clone());
     let key = settings::index_key(args.index_key.as_ref());
     let known = index::known_by_index(&fleet, &key, &plugins, &ask)?.unwrap_or_default();
     note.iter().for_each(|note| app.ui.say(note));

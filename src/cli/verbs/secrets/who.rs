@@ -54,7 +54,9 @@ pub fn run(args: &Args, app: &App) -> Done {
             for who in &file.now {
                 let extra = file.drift.extra.iter().any(|extra| extra.to_string() == *who);
                 let extra = if extra { "  (and should not: `sealift check` says more)" } else { "" };
-                app.ui.line(&format!("reads {who}{extra}"))?;
+                let keys = file.keys.get(who).filter(|keys| keys.len() > 1);
+                let keys = keys.map_or(String::new(), |keys| format!("  by {} keys: {}", keys.len(), keys.join(", ")));
+                app.ui.line(&format!("reads {who}{keys}{extra}"))?;
             }
             for who in &file.knew {
                 app.ui.line(&format!("knows {who}"))?;
