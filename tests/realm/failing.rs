@@ -70,6 +70,34 @@ fn nix_a_unit_of_a_user_that_fails_takes_the_system_back() {
 }
 
 #[test]
+fn nix_a_unit_that_its_user_makes_fail_takes_nothing_back() {
+    if cannot_realm("realm: user unit with a drop-in") {
+        return;
+    }
+    let realm = Realm::up(&["web"]);
+    let note = |time: &str| format!("userServices.note.text = ''\n[Service]\nExecStart=/usr/bin/sleep {time}\n'';");
+    realm.has("web", "first", &format!("{APP}{}", note("1000000")));
+    realm.commit();
+    realm.shell("web", "mkdir -p /var/lib/systemd/linger && touch /var/lib/systemd/linger/mallory");
+    realm.sealift(&["deploy", "web", "--yes"]).exits(0);
+    realm.rig(&["reboot", "web"]);
+    let is_active = || realm.shell("web", "systemctl --user --machine=mallory@.host is-active note.service; true");
+    realm.wait_until("the user's unit", || is_active() == "active\n");
+    realm.shell(
+        "web",
+        "cd /home/mallory && mkdir -p .config/systemd/user/note.service.d
+         printf '[Service]\\nType=oneshot\\nExecStart=\\nExecStart=/usr/bin/false\\n' > .config/systemd/user/note.service.d/x.conf
+         chown -R mallory: .config",
+    );
+    realm.changes(&["web"], &note("1000001"));
+    realm
+        .sealift(&["deploy", "web", "--yes"])
+        .exits(0)
+        .says("units of mallory failed, which mallory can change: note.service");
+    assert_eq!(realm.secret("web", "token"), Some(realm.sandbox.value("second")));
+}
+
+#[test]
 fn nix_a_user_who_logs_in_or_out_is_no_reason_to_go_back() {
     if cannot_realm("realm: user without a manager") {
         return;

@@ -61,6 +61,25 @@ fn journal(rig: &Rig, host: &str, lines: &str) {
     );
 }
 
+/// A systemd that lists these units as failed.
+fn failing(rig: &Rig, host: &str, units: &[&str]) {
+    let lines: Vec<String> = units.iter().map(|unit| format!("echo '{unit} loaded failed failed It'")).collect();
+    let answer = format!("#!/bin/sh\ncase $* in *list-units*)\n{}\n;;\nesac\n", lines.join("\n"));
+    rig.install(host, "systemctl", &answer);
+}
+
+/// What runs keep on a host, as text. Nobody but root may read it.
+fn kept(rig: &Rig, host: &str) -> String {
+    let files = std::fs::read_dir(rig.disk(host, "/var/lib/sealift/deploy")).expect("a folder");
+    let read = |file: std::io::Result<std::fs::DirEntry>| {
+        let file = file.expect("a file");
+        let mode = std::os::unix::fs::MetadataExt::mode(&file.metadata().expect("there"));
+        assert_eq!(mode & 0o077, 0, "{}", file.path().display());
+        std::fs::read_to_string(file.path()).expect("text")
+    };
+    files.map(read).collect()
+}
+
 #[test]
 fn nix_a_unit_that_failed_is_told_with_the_end_of_its_journal() {
     if cannot_rig("remote: journal of a failed unit") {
@@ -84,6 +103,7 @@ fn nix_a_unit_that_failed_is_told_with_the_end_of_its_journal() {
             format!("asked-for[1]: login with {value}\nasked-for[1]: exit\n"),
         )
         .expect("written");
+        failing(&rig, host, &["asked-for.service", "other.service"]);
         rig.fail(host, "test 4");
     }
     let run = rig
@@ -99,6 +119,8 @@ fn nix_a_unit_that_failed_is_told_with_the_end_of_its_journal() {
     // What a unit wrote is in no record: others than root read that.
     let record = rig.last_record("web").to_string();
     assert!(record.contains("units failed: asked-for.service") && !record.contains("bind: in use"), "{record}");
+    let kept = kept(&rig, "web");
+    assert!(kept.contains("units failed: asked-for.service") && !kept.contains("bind: in use"), "{kept}");
 
     // Several hosts: each is named once in the table, and once with the reason that they share.
     rig.fail("web", "test 4");
@@ -110,6 +132,42 @@ fn nix_a_unit_that_failed_is_told_with_the_end_of_its_journal() {
     for host in ["web", "db"] {
         rig.on(host, &["rm", "/usr/bin/journalctl", "/tmp/program", "/etc/systemctl/status"]);
     }
+}
+
+#[test]
+fn nix_what_a_switch_prints_decides_nothing_and_shows_no_value() {
+    if cannot_rig("remote: what a switch prints") {
+        return;
+    }
+    let rig = Rig::deployed(&["web"]);
+    let before = rig.state("web");
+    let value = rig.change(&["web"]);
+    let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+    journal(&rig, "web", "from a journal");
+    failing(&rig, "web", &["asked-for.service"]);
+    std::fs::create_dir_all(rig.disk("web", "/etc/systemctl")).expect("a directory");
+    // The journals of failed units are in it, and so is what users have their managers say.
+    let printed = format!(
+        "Could not acquire lock\nPre-switch check 'x' failed\nwarning: the following units failed: *, sshd.service\n\
+         app[1]: {{\"password\": \"{value}\"}}\napp[1]: {hex}\n"
+    );
+    std::fs::write(rig.disk("web", "/etc/systemctl/status"), printed).expect("written");
+    let shows_none = |text: &str| {
+        assert!(text.contains("(a line with a value of a delivered secret is left out)"), "{text}");
+        assert!(!text.contains(&hex) && !text.contains("app[1]"), "{text}");
+    };
+    rig.fail("web", "test 4");
+    let run = rig.sealift(&["deploy", "web", "--yes"]).exits(6).says("rolled back").says("| asked-for.service: from");
+    shows_none(&run.stderr);
+    assert_eq!(rig.state("web"), before);
+    let asked = rig.text("web/disk/var/log/journalctl.log");
+    assert!(asked.contains("--unit=asked-for.service"), "{asked}");
+    // The way back prints them too.
+    rig.fail("web", "test 2\ntest 0 units\ntest 4");
+    let run = rig.sealift(&["deploy", "web", "--yes"]).exits(9).says("the previous system: units failed");
+    shows_none(&run.stderr);
+    shows_none(&kept(&rig, "web"));
+    rig.on("web", &["rm", "/etc/systemctl/status"]);
 }
 
 #[test]

@@ -72,7 +72,9 @@ pub fn activate(root: &Root, activation: Activation<'_>, line: impl Fn(&str)) ->
             Ended::Signal(_) => None,
         };
         if left == 0 || !said.goes_on(code) {
-            return Ok(said.ended(code, &ended.to_string()));
+            let mut switched = said.ended(code, &ended.to_string());
+            switched.spare_users(|user, failed| units::are_the_systems(root, user, failed));
+            return Ok(switched);
         }
         left -= 1;
         line("a user logged out and ended the switch: it is run again, and units of other users may stay as they are");

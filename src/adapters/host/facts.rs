@@ -111,7 +111,7 @@ fn crypted(root: &Root, name: &str, depth: usize) -> bool {
 fn boot(root: &Root) -> Option<Boot> {
     let path = "/boot";
     let each = ["kernel", "initrd"].map(|part| root.size(&format!("{}/{part}", closure::RUNNING)).unwrap_or(0));
-    Some(Boot { path: path.to_owned(), free: root.free(path)?, each: each.iter().sum() })
+    Some(Boot { path: path.to_owned(), free: root.free(path)?, each: each[0].saturating_add(each[1]) })
 }
 
 /// Files in the way of home-manager: what its unit would link, and what is there and is neither its own nor the same.

@@ -125,7 +125,7 @@ impl Bench {
 
     /// Keeps what a run came to, and adds it to the record.
     pub fn end(&self, run: &str, result: &[u8], record: &str) {
-        let kept = files::replace(&self.folder.join(format!("{run}.json")), result, 0o644, Durable::Now);
+        let kept = files::replace(&self.folder.join(format!("{run}.json")), result, 0o600, Durable::Now);
         let added = add(&self.record, 0o644, &format!("{record}\n"));
         for error in [kept.err(), added.err()].into_iter().flatten() {
             // What was done is done, and reported to the caller.
@@ -163,7 +163,10 @@ fn line(event: &HostEvent) -> Option<String> {
         #[serde(flatten)]
         event: &'a HostEvent,
     }
-    serde_json::to_string(&Line { at: now(), event }).ok().map(|line| format!("{line}\n"))
+    let kept = event.kept();
+    serde_json::to_string(&Line { at: now(), event: kept.as_ref().unwrap_or(event) })
+        .ok()
+        .map(|line| format!("{line}\n"))
 }
 
 /// The failure of a place that is held: who holds it, and since when.
@@ -270,6 +273,7 @@ pub fn now() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::deploy::protocol::{Failure, Outcome, Verdict};
 
     #[test]
     fn what_a_power_cut_left_of_a_line_takes_no_other_with_it() {
@@ -284,6 +288,21 @@ mod tests {
         }
         add(&place.path().join("new"), 0o600, "one\n").unwrap();
         assert_eq!(std::fs::read(place.path().join("new")).unwrap(), b"one\n");
+    }
+
+    #[test]
+    fn what_units_wrote_is_in_no_log() {
+        let failure =
+            Failure::from(&Error::failed("units failed")).with_journal(&["a.service: from its journal".to_owned()]);
+        let verdict = Verdict {
+            outcome: Outcome::RolledBack,
+            generation: None,
+            running: None,
+            until_reboot: false,
+            failure: Some(failure),
+        };
+        let text = line(&HostEvent::End(verdict)).unwrap();
+        assert!(text.contains("units failed") && !text.contains("from its journal"), "{text}");
     }
 
     #[test]

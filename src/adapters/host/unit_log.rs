@@ -1,7 +1,8 @@
-//! The last lines that units wrote to the journal, for the deployer. A line that holds a value of a delivered secret is
-//! left out: what a service prints of its own is not carried to other machines and into the logs of CI.
+//! The last lines that units wrote to the journal, for the deployer; and which lines have a value of a delivered secret in them,
+//! and are left out: what a program prints of its own is not carried to other machines and into the logs of CI.
 
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::adapters::fs::files;
@@ -11,6 +12,7 @@ use crate::domain::foreign::{cut, one_line};
 use crate::domain::manifest::install_status::Tree;
 use crate::domain::secret::age_header::VALUE_LIMIT;
 use crate::domain::secret::plaintext::Plaintext;
+use crate::domain::secret::traces::Traces;
 
 /// How many units are told of, how many lines of each, and how many characters of a line.
 const UNITS: usize = 4;
@@ -20,21 +22,68 @@ const LONGEST: usize = 300;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The most delivered files that are looked at.
 const FILES: usize = 4096;
-/// The fewest characters of a value that are looked for: fewer stand in any line.
-const SHORTEST: usize = 5;
 
 /// The values that are delivered to a machine, to be kept out of what is told of it.
-pub struct Delivered(Vec<Plaintext>);
+pub struct Delivered {
+    /// Of each tree the folder of its generations, and the link to the one that is live.
+    trees: [[PathBuf; 2]; 2],
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Which generations were there, and where the links led.
+    seen: Vec<PathBuf>,
+    /// Of all generations that were ever seen: services print older values too.
+    traces: Traces,
+}
 
 impl Delivered {
-    /// Those of every generation that is there now.
+    /// Those of every generation that is there, now and whenever a line is looked at.
     pub fn of(root: &Root) -> Self {
-        Self(delivered(root))
+        let trees = [Tree::Ordinary, Tree::Users];
+        let place = |name: &str| root.outside(&format!("/run/{name}"));
+        Self { trees: trees.map(|tree| [place(tree.place()), place(tree.link())]), known: Mutex::default() }
     }
 
     /// The line, if no value is in it; else what is told in its place.
     pub fn without<'a>(&self, line: &'a str) -> &'a str {
-        if self.0.iter().any(|value| value.expose(|value| holds(line.as_bytes(), value))) { LEFT_OUT } else { line }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.seen();
+        if known.seen != now {
+            known.seen = now;
+            for value in self.values() {
+                value.expose(|value| known.traces.add(value));
+            }
+        }
+        if known.traces.are_in(line.as_bytes()) { LEFT_OUT } else { line }
+    }
+
+    fn seen(&self) -> Vec<PathBuf> {
+        let there = |[folder, link]: &[PathBuf; 2]| {
+            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+            entries.chain(std::fs::read_link(link).ok()).collect::<Vec<_>>()
+        };
+        self.trees.iter().flat_map(there).collect()
+    }
+
+    fn values(&self) -> Vec<Plaintext> {
+        let mut values = Vec::new();
+        let mut folders: Vec<PathBuf> = self.trees.iter().map(|[folder, _]| folder.clone()).collect();
+        while let Some(folder) = folders.pop() {
+            let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+            // What begins with a dot is the status and the like, and no secret.
+            for entry in entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b".")) {
+                match entry.file_type() {
+                    Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                    Ok(kind) if kind.is_file() && values.len() < FILES => {
+                        values.extend(files::read_plaintext(&entry.path(), VALUE_LIMIT).ok());
+                    }
+                    _ => {}
+                }
+            }
+        }
+        values
     }
 }
 
@@ -42,20 +91,20 @@ impl Delivered {
 const LEFT_OUT: &str = "(a line with a value of a delivered secret is left out)";
 
 /// The last lines of each of these units, which begin with its name. None where there is no journal to ask.
-pub fn last_lines<'a>(root: &Root, units: impl IntoIterator<Item = &'a str>, values: &Delivered) -> Vec<String> {
+pub fn last_lines<'a>(root: &Root, units: impl Iterator<Item = &'a str>, told: &dyn Fn(&str) -> String) -> Vec<String> {
     let mut lines = Vec::new();
-    for unit in units.into_iter().filter(|unit| runs(unit)).take(UNITS) {
+    for unit in units.filter(|unit| runs(unit)).take(UNITS) {
         let call = journalctl(root).args([&format!("--unit={unit}"), &format!("--lines={LINES}")]);
         let call = call.args(["--output=cat", "--no-pager", "--quiet"]).at_most(1 << 20).at_longest(PATIENCE);
         let Ok(output) = call.run() else { continue };
         let text = String::from_utf8_lossy(&output.stdout);
-        let told = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
-        let first = told.clone().count().saturating_sub(LINES);
+        let last = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
+        let first = last.clone().count().saturating_sub(LINES);
         // What systemd says of the unit begins with its name already.
         let named = format!("{unit}: ");
-        lines.extend(told.skip(first).map(|line| {
-            let line = values.without(line.strip_prefix(&named).unwrap_or(line));
-            format!("{named}{}", cut(&one_line(line), LONGEST))
+        lines.extend(last.skip(first).map(|line| {
+            let line = told(line.strip_prefix(&named).unwrap_or(line));
+            format!("{named}{}", cut(&one_line(&line), LONGEST))
         }));
     }
     lines
@@ -74,36 +123,6 @@ fn journalctl(root: &Root) -> Invocation {
     }
 }
 
-/// The values that are delivered now, in every generation that is there.
-fn delivered(root: &Root) -> Vec<Plaintext> {
-    let mut values = Vec::new();
-    let mut folders =
-        [Tree::Ordinary, Tree::Users].map(|tree| root.outside(&format!("/run/{}", tree.place()))).to_vec();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
-                Ok(kind) if kind.is_file() && values.len() < FILES => values.extend(read(&entry.path())),
-                _ => {}
-            }
-        }
-    }
-    values
-}
-
-fn read(path: &Path) -> Option<Plaintext> {
-    files::read_plaintext(path, VALUE_LIMIT).ok()
-}
-
-/// Whether a line has a line of a value in it, or what stands behind the `=` of one.
-fn holds(line: &[u8], value: &[u8]) -> bool {
-    let within = |piece: &[u8]| piece.len() >= SHORTEST && line.windows(piece.len()).any(|part| part == piece);
-    value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).any(|piece| {
-        let behind = piece.iter().position(|byte| *byte == b'=').and_then(|at| piece.get(at + 1..));
-        within(piece) || behind.is_some_and(|behind| within(behind.trim_ascii()))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,12 +134,25 @@ mod tests {
     }
 
     #[test]
-    fn a_line_with_a_value_is_known() {
-        let holds = |line: &str, value: &str| holds(line.as_bytes(), value.as_bytes());
-        assert!(holds("login with hunter22 failed", "hunter22\n"));
-        assert!(holds("Authorization: token abcdef", "TOKEN=abcdef\n"));
-        assert!(holds("key line-two", "line-one\nline-two\n"));
-        assert!(!holds("listening on 80", "80"), "it would be in any line");
-        assert!(!holds("", "") && !holds("quiet", "hunter22"));
+    fn values_are_known_as_soon_as_they_are_delivered_and_as_long_as_anybody_may_print_them() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::open(place.path()).unwrap();
+        let delivered = Delivered::of(&root);
+        let told = |line: &str| delivered.without(line) == line;
+        assert!(told("hunter22"));
+        let deliver = |number: u64, value: &str| {
+            let folder = place.path().join(format!("run/sealift.d/{number}"));
+            std::fs::create_dir_all(folder.join("app")).unwrap();
+            files::create(&folder.join(".status.json"), b"{\"secrets\": \"app/token\"}", 0o400).unwrap();
+            // As far as it is complete: a line comes in between.
+            assert!(told("in between"));
+            files::create(&folder.join("app/token"), value.as_bytes(), 0o400).unwrap();
+            files::swap_link(&place.path().join("run/sealift"), &format!("sealift.d/{number}")).unwrap();
+        };
+        deliver(1, "hunter22");
+        assert!(!told("login with hunter22") && told("it reads app/token"));
+        deliver(2, "hunter33");
+        std::fs::remove_dir_all(place.path().join("run/sealift.d/1")).unwrap();
+        assert!(!told("login with hunter33") && !told("login with hunter22") && told("quiet"));
     }
 }

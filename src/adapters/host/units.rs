@@ -6,11 +6,16 @@ use std::time::Duration;
 
 use crate::adapters::fs::root::Root;
 use crate::adapters::process::{Held, Invocation};
-use crate::domain::name::UnitName;
+use crate::domain::name::{UnitName, UnixName};
 use crate::error::Result;
 
 /// How long logind may take.
 const LOGIND: Duration = Duration::from_secs(3);
+
+/// How long a user's manager may take.
+const MANAGER: Duration = Duration::from_secs(5);
+/// Where users' units come from that a system has for them, and their drop-ins.
+const FOR_USERS: [&str; 3] = ["/etc/systemd/user", "/usr/lib/systemd/user", "/run/current-system"];
 
 /// Whether systemd runs the machine of this root.
 pub fn runs(root: &Root) -> bool {
@@ -28,9 +33,11 @@ fn systemctl(root: &Root) -> Invocation {
 /// The units that are failing now: failed, or waiting to be started again because they had. The same that
 /// switch-to-configuration counts. None where there is no systemd to tell.
 pub fn failing_units(root: &Root) -> Option<BTreeSet<String>> {
-    if !runs(root) {
-        return None;
-    }
+    runs(root).then(|| listed_as_failing(root)).flatten()
+}
+
+/// The same by whoever answers as systemd.
+pub fn listed_as_failing(root: &Root) -> Option<BTreeSet<String>> {
     let states = "--state=failed,auto-restart,auto-restart-queued";
     let call = systemctl(root).args(["list-units", states, "--plain", "--no-legend", "--no-pager", "--full"]);
     let text = call.read().ok()?;
@@ -57,6 +64,27 @@ fn ended_badly(shown: &str) -> impl Iterator<Item = String> {
     shown.split("\n\n").filter_map(|unit| {
         let value = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         value("Id").filter(|_| value("ExecMainStatus") != Some("0")).map(str::to_owned)
+    })
+}
+
+/// Whether one of these units of a user is the system's alone: neither it nor a drop-in of it lies where the user can write.
+/// Not where the user's manager does not say so.
+pub fn are_the_systems(root: &Root, user: &str, units: &BTreeSet<String>) -> bool {
+    let Ok(user) = user.parse::<UnixName>() else { return false };
+    let machine = format!("--machine={user}@.host");
+    let call = systemctl(root).args(["--user", &machine, "show", "--property=Id,FragmentPath,DropInPaths", "--"]);
+    let shown = call.args(units).at_most(1 << 20).at_longest(MANAGER).run();
+    let folders = FOR_USERS.iter().flat_map(|place| [Some((*place).to_owned()), root.resolved(place)]).flatten();
+    let folders: Vec<String> = folders.map(|folder| format!("{folder}/")).collect();
+    shown.is_ok_and(|shown| come_from(&String::from_utf8_lossy(&shown.stdout), &folders))
+}
+
+/// Whether all files of some unit lie in these folders, of `systemctl show`.
+fn come_from(shown: &str, folders: &[String]) -> bool {
+    let lies = |path: &str| folders.iter().any(|folder| path.starts_with(folder.as_str()) && !path.contains("/../"));
+    shown.split("\n\n").any(|unit| {
+        let value = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        value("FragmentPath").is_some_and(lies) && value("DropInPaths").unwrap_or("").split_whitespace().all(lies)
     })
 }
 
@@ -92,7 +120,22 @@ pub fn is_active(root: &Root, unit: &UnitName) -> Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::ended_badly;
+    use super::{come_from, ended_badly};
+
+    #[test]
+    fn a_units_files_tell_whose_it_is() {
+        let folders = ["/etc/systemd/user/".to_owned(), "/nix/store/x-user-units/".to_owned()];
+        let comes = |fragment: &str, dropins: &str| {
+            come_from(&format!("Id=a.service\nFragmentPath={fragment}\nDropInPaths={dropins}\n"), &folders)
+        };
+        let (own, its) = ("/home/ann/.config/systemd/user", "/etc/systemd/user");
+        assert!(comes(&format!("{its}/a.service"), ""));
+        assert!(comes(&format!("{its}/a.service"), "/nix/store/x-user-units/a.service.d/overrides.conf"));
+        assert!(!comes(&format!("{own}/a.service"), "") && !comes("", ""));
+        assert!(!comes(&format!("{its}/a.service"), &format!("{its}/a.service.d/a.conf {own}/a.service.d/b.conf")));
+        assert!(!comes("/nix/store/y/a.service", "") && !comes(&format!("{its}/../../../home/ann/a.service"), ""));
+        assert!(!come_from("", &folders));
+    }
 
     #[test]
     fn a_unit_that_is_started_again_after_a_good_end_is_not_failing() {

@@ -35,6 +35,10 @@ static PATH: OnceLock<OsString> = OnceLock::new();
 /// The work trees that are worked on. What lies in them is others' word, though PATH names a folder of theirs.
 static WORK_TREES: OnceLock<Vec<PathBuf>> = OnceLock::new();
 
+type Told = Box<dyn Fn(&str) -> String + Send + Sync>;
+/// What of a line that a program said may be told; until it is said, all of it.
+static TOLD: OnceLock<Told> = OnceLock::new();
+
 /// How many files a process might have open before we raised it for ourselves.
 static OPEN_FILES: OnceLock<Rlimit> = OnceLock::new();
 
@@ -52,6 +56,12 @@ pub fn raise_open_files() {
 pub fn look_in(path: OsString) {
     // Said once, at the start of the program.
     let _said_before = PATH.set(path);
+}
+
+/// From now on errors quote what programs said only as `told` has each line.
+pub fn quote_as(told: impl Fn(&str) -> String + Send + Sync + 'static) {
+    // Said once, before anything is changed.
+    let _said_before = TOLD.set(Box::new(told));
 }
 
 /// From now on no program that lies in one of these is run by its name alone, and children do not look there.
@@ -668,7 +678,9 @@ impl Invocation {
     pub fn failure(&self, output: &Output) -> Error {
         let said = String::from_utf8_lossy(&output.stderr);
         let last: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
-        let last = last[last.len().saturating_sub(6)..].join("\n");
+        let told = |line: &&str| TOLD.get().map_or_else(|| (*line).to_owned(), |told| told(line));
+        let last: Vec<String> = last[last.len().saturating_sub(6)..].iter().map(told).collect();
+        let last = last.join("\n");
         let error = Error::new(Kind::Failed, format!("{} failed ({})", self.name(), output.ended));
         if last.is_empty() { error } else { error.because(last) }
     }

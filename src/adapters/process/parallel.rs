@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::error::{Error, Kind, Result};
+
 /// How many threads at most.
 const THREADS: usize = 16;
 
@@ -42,6 +44,13 @@ pub fn map_on<T: Sync, R: Send>(threads: usize, items: &[T], work: impl Fn(&T) -
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(at, _)| *at);
     done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Does the work for one machine. A panic there is a failure of this one, and the others go on; the hook has told where it was.
+pub fn alone<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(Error::new(Kind::Bug, "sealift has a defect, and stopped here").help("please report it"))
+    })
 }
 
 /// As `map_on`, for items of groups of which only so many are at work at once: `limits`, one a group. `groups`: those of an
@@ -174,6 +183,19 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc::channel;
     use std::time::Duration;
+
+    #[test]
+    fn a_panic_for_one_machine_is_no_other_ones() {
+        let sizes = [1, u64::MAX, 2, 3];
+        let work = |size: &u64| super::alone(|| Ok(std::hint::black_box(*size).checked_add(1).expect("too large")));
+        let kinds = |found: Vec<crate::error::Result<u64>>| {
+            found.into_iter().map(|one| one.map_err(|error| error.kind().code())).collect::<Vec<_>>()
+        };
+        let wanted = vec![Ok(2), Err(70), Ok(3), Ok(4)];
+        assert_eq!(kinds(super::map_on(2, &sizes, work)), wanted);
+        assert_eq!(kinds(super::map_waiting(1, Duration::MAX, &sizes, work)), wanted);
+        assert_eq!(kinds(super::map_limited(2, &[1], &sizes, |_| vec![0], work)), wanted);
+    }
 
     #[test]
     fn what_waits_has_so_many_places_and_no_more() {

@@ -4,7 +4,10 @@ use std::sync::{Arc, OnceLock};
 
 use secrecy::SecretString;
 
+use crate::adapters::fs::root::Root;
 use crate::adapters::host::run_dir::Bench;
+use crate::adapters::host::unit_log::Delivered;
+use crate::adapters::process;
 use crate::adapters::prompt::Ask;
 use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::protocol::HostEvent;
@@ -16,17 +19,32 @@ pub type Listener = Box<dyn Fn(&HostEvent) + Send + Sync>;
 pub struct Reporter {
     listener: Listener,
     bench: OnceLock<Arc<Bench>>,
+    delivered: OnceLock<Arc<Delivered>>,
 }
 
 impl Reporter {
     pub fn new(listener: Listener) -> Self {
-        Self { listener, bench: OnceLock::new() }
+        Self { listener, bench: OnceLock::new(), delivered: OnceLock::new() }
     }
 
     /// From now on everything goes into the log too.
     pub fn log_to(&self, bench: &Arc<Bench>) {
         // There is one bench in a run.
         let _second = self.bench.set(Arc::clone(bench));
+    }
+
+    /// From now on no line of another program is told that has a value of a secret in it which is delivered to this machine.
+    pub fn keep_in(&self, root: &Root) {
+        let delivered = Arc::new(Delivered::of(root));
+        let of_errors = Arc::clone(&delivered);
+        process::quote_as(move |line| of_errors.without(line).to_owned());
+        // There is one machine in a run.
+        let _second = self.delivered.set(delivered);
+    }
+
+    /// A line of another program as it may be told.
+    pub fn without(&self, line: &str) -> String {
+        self.delivered.get().map_or(line, |delivered| delivered.without(line)).to_owned()
     }
 
     pub fn step(&self, text: impl Into<String>) {
@@ -36,7 +54,7 @@ impl Reporter {
     /// A line of the system's own programs.
     pub fn said(&self, text: &str) {
         if !text.trim().is_empty() {
-            self.tell(&HostEvent::Said { text: text.to_owned() });
+            self.tell(&HostEvent::Said { text: self.without(text) });
         }
     }
 

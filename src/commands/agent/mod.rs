@@ -178,6 +178,7 @@ fn verified(root: &Root, order: &Order, checks: &[Look]) -> Result<Verified> {
 fn change(root: &Root, order: &Order, user: u32, reporter: &Arc<Reporter>) -> Result<HostEvent> {
     let bench = Arc::new(Bench::take(root, &order.run, &order.who)?);
     reporter.log_to(&bench);
+    reporter.keep_in(root);
     // A closed lid or a reboot in the middle of a switch would be one more thing to recover from; that nobody can be asked
     // for it is no reason to switch nothing.
     let awake = units::stay_awake(root);
@@ -286,7 +287,7 @@ fn record(root: &Root, bench: &Bench, order: &Order, verdict: &Verdict) {
         reason: verdict.failure.as_ref().map(Failure::reason),
     };
     // Both are plain data: they are always written.
-    if let (Ok(result), Ok(line)) = (serde_json::to_vec_pretty(verdict), serde_json::to_string(&line)) {
+    if let (Ok(result), Ok(line)) = (serde_json::to_vec_pretty(&verdict.kept()), serde_json::to_string(&line)) {
         bench.end(&order.run, &result, &line);
     }
 }

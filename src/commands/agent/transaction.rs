@@ -1,6 +1,5 @@
 //! Makes a system the running one, or leaves everything as it was. Each step is written down before it is done.
 
-use std::cell::OnceCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,8 +7,7 @@ use crate::adapters::fs::root::Root;
 use crate::adapters::host::ack::Door;
 use crate::adapters::host::activation::{Activation, Program, activate};
 use crate::adapters::host::run_dir::Bench;
-use crate::adapters::host::unit_log::Delivered;
-use crate::adapters::host::{closure, home, profile, unit_log};
+use crate::adapters::host::{closure, home, profile, unit_log, units};
 use crate::adapters::signals;
 use crate::commands::agent::checks::{self, Worse};
 use crate::commands::agent::events::Reporter;
@@ -155,18 +153,12 @@ impl Transaction<'_> {
             self.step(Step::Activate, "activating the system")?;
             let system = activated(self.root, switch);
             let activation = Activation { system: &system, action: Action::Test, checked: true, engine };
-            // It ends with the status of the units that failed, and the journal's last lines of each.
-            let delivered = OnceCell::new();
-            let switched = activate(self.root, activation, |line| {
-                if line.contains("units failed: ") {
-                    delivered.get_or_init(|| Delivered::of(self.root));
-                }
-                self.reporter.said(delivered.get().map_or(line, |values: &Delivered| values.without(line)));
-            })?;
+            let switched = activate(self.root, activation, |line| self.reporter.said(line))?;
             if let Err(error) = self.judge(&switched) {
+                // What the switch prints is not its own word alone: whose journal is read, systemd says.
+                let failing = units::listed_as_failing(self.root).unwrap_or_default();
                 let failed = switched.newly_failed(self.journal.saved.failed.as_ref());
-                let values = delivered.get_or_init(|| Delivered::of(self.root));
-                self.unit_log = unit_log::last_lines(self.root, failed, values);
+                self.unit_log = self.last_lines(failed.filter(|unit| failing.contains(*unit)));
                 return Err(error);
             }
             self.keep_values(switch)?;
@@ -176,10 +168,7 @@ impl Transaction<'_> {
             self.step(Step::Verify, "checking the result")?;
             let settle = Duration::from_secs(switch.settle);
             if let Err(Worse { error, units }) = checks::compare(self.root, host.as_ref(), &checks, &before, settle) {
-                if !units.is_empty() {
-                    let units = units.iter().map(UnitName::as_str);
-                    self.unit_log = unit_log::last_lines(self.root, units, &Delivered::of(self.root));
-                }
+                self.unit_log = self.last_lines(units.iter().map(UnitName::as_str));
                 return Err(error);
             }
         }
@@ -192,6 +181,10 @@ impl Transaction<'_> {
             self.make_default(switch)?;
         }
         door.map_or(Ok(()), |(door, seconds, since)| self.await_acknowledgement(&door, seconds, since))
+    }
+
+    fn last_lines<'b>(&self, units: impl Iterator<Item = &'b str>) -> Vec<String> {
+        unit_log::last_lines(self.root, units, &|line| self.reporter.without(line))
     }
 
     /// Switches homes that are no part of the system, each as its user.

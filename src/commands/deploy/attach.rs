@@ -54,7 +54,7 @@ pub fn run(session: &Session, who: &Who, run: &str) -> Result<Vec<Attached>> {
     }
     attached.extend(parallel::map_on(who.places(policy, false), &reached, |ready| {
         let talk = OfHost::among(&session.talk, &ready.host, count);
-        let verdict = follow(&ready.target, run, &ready.rights, &who.caller, &talk);
+        let verdict = parallel::alone(|| follow(&ready.target, run, &ready.rights, &who.caller, &talk));
         Attached { host: ready.host.clone(), verdict }
     }));
     Ok(attached)

@@ -98,13 +98,13 @@ impl Build<'_> {
         let built = parallel::map_on(who.places(&session.fleet.policy, true), &ready, |one| {
             let talk = OfHost::among(&session.talk, &one.host, count);
             let attribute = fleet.flake.system_of(&one.host);
-            let system = match &one.target.reach {
+            let system = parallel::alone(|| match &one.target.reach {
                 Reach::Here(_) => rooted.build(&Rooted::name_of(&one.host), &attribute, |_| ()),
                 Reach::There(there) => {
                     talk.event(Event::Step("building on the host".to_owned()));
                     nix::build_on(&there.line().store(), &attribute, |_| ())
                 }
-            };
+            });
             let there = one.target.is_remote();
             system.map(|system| Built::of(system, there)).map_err(|error| not_built(&one.host, &fleet.flake, &error))
         });

@@ -67,7 +67,8 @@ pub fn carry_out(
         let watched = is_watched(&ready.host) && item.plan.changes_the_system();
         let watch = watched.then(|| Watch::begin(policy, &who.caller, how, ready, &item.plan));
         let began = Instant::now();
-        let mut report = host(policy, kept, (who, how), ready, item, &talk).unwrap_or_else(|error| {
+        let deployed = parallel::alone(|| host(policy, kept, (who, how), ready, item, &talk));
+        let mut report = deployed.unwrap_or_else(|error| {
             Report::early(&ready.host, Some(item.plan.clone()), outcome_of(&error), Some(error))
         });
         if report.outcome == Outcome::Lost {

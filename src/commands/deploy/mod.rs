@@ -91,7 +91,7 @@ fn plan_of(
     let places = build.who.places(&session.fleet.policy, true);
     let items = parallel::map_on(places, &built, |(one, built): &(Ready, Result<Built>)| {
         let talk = OfHost::among(&session.talk, &one.host, count);
-        built.as_ref().ok().map(|built| propose(build, one, built, &talk))
+        built.as_ref().ok().map(|built| parallel::alone(|| propose(build, one, built, &talk)))
     });
     for ((one, built), item) in built.into_iter().zip(items) {
         // What was not built was not compared.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use crate::adapters::process::parallel;
 use crate::adapters::signals;
 use crate::commands::agent::caller::Caller;
 use crate::commands::deploy::report::Report;
@@ -39,7 +40,8 @@ impl<'a> Watch<'a> {
         let checks = with_commands(&checks(policy, &ready.host), &plan.commands);
         let mut watch = Self { policy, caller, how, ready, checks, before: BTreeSet::new() };
         // What cannot be asked yet was not wrong.
-        watch.before = watch.wrong().unwrap_or_default().into_iter().map(|(what, _)| what).collect();
+        watch.before =
+            parallel::alone(|| watch.wrong()).unwrap_or_default().into_iter().map(|(what, _)| what).collect();
         watch
     }
 
@@ -64,7 +66,7 @@ impl<'a> Watch<'a> {
         let mut soak = Soak::new(self.how.soak, Duration::from_secs(self.how.patience.settle));
         let began = Instant::now();
         loop {
-            let found = self.wrong().map(|wrong| {
+            let found = parallel::alone(|| self.wrong()).map(|wrong| {
                 let worse = wrong.into_iter().filter(|(what, _)| !self.before.contains(what));
                 worse.map(|(what, why)| format!("{what}: {why}")).collect()
             });
@@ -104,12 +106,10 @@ impl<'a> Watch<'a> {
         let worse = worse.join("\n");
         talk.event(Event::Step("its checks got worse: going back".to_owned()));
         let failed = |text: &str, kind| Error::new(kind, text).because(worse.clone());
-        let undone =
-            undo(self.policy, self.ready, self.caller, &self.how.patience, &report, talk).and_then(|verdict| {
-                match verdict.failure {
-                    Some(failure) => Err(Failure::into_error(failure)),
-                    None => Ok(verdict),
-                }
+        let undone = parallel::alone(|| undo(self.policy, self.ready, self.caller, &self.how.patience, &report, talk))
+            .and_then(|verdict| match verdict.failure {
+                Some(failure) => Err(Failure::into_error(failure)),
+                None => Ok(verdict),
             });
         match undone {
             Ok(verdict) => Report {

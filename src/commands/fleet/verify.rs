@@ -47,12 +47,13 @@ pub fn run(session: &Session, who: &Who, undeployed: Undeployed) -> Result<Vec<F
         Undeployed::Ask => agreed(session, &ready)?,
     };
     found.extend(parallel::map_on(who.places(policy, false), &ready, |one| {
-        let asked = if agreed { taken_from(policy, one) } else { Commands::new() };
-        let checks = with_commands(&checks(policy, &one.host), &asked);
-        let told = one.target.ask(&one.rights, &who.caller, Work::Verify(checks));
-        let verified = told.and_then(|told| match told {
-            HostEvent::Verified(verified) => Ok(verified),
-            _ => Err(out_of_form(&one.target)),
+        let verified = parallel::alone(|| {
+            let asked = if agreed { taken_from(policy, one) } else { Commands::new() };
+            let checks = with_commands(&checks(policy, &one.host), &asked);
+            match one.target.ask(&one.rights, &who.caller, Work::Verify(checks))? {
+                HostEvent::Verified(verified) => Ok(verified),
+                _ => Err(out_of_form(&one.target)),
+            }
         });
         Found { host: one.host.clone(), verified }
     }));

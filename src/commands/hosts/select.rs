@@ -160,7 +160,7 @@ pub fn reach_all(
     let ssh = who.ssh(policy)?;
     let hosts: Vec<&HostName> = chosen.hosts.iter().collect();
     let places = who.places(policy, needs.brings.is_some());
-    let reached = parallel::map_waiting(places, PATIENCE, &hosts, |host| -> Result<Ready> {
+    let reach = |host: &&HostName| -> Result<Ready> {
         let talk = OfHost::among(talk, host, hosts.len());
         let mut target = who.reach(policy, host, &ssh, bring, needs.root)?;
         if let Some(brings) = needs.brings {
@@ -174,7 +174,8 @@ pub fn reach_all(
             recover(&mut target, &rights, &who.caller, &talk)?;
         }
         Ok(Ready { host: (*host).clone(), target, rights })
-    });
+    };
+    let reached = parallel::map_waiting(places, PATIENCE, &hosts, |host| parallel::alone(|| reach(host)));
     Ok(hosts.into_iter().cloned().zip(reached).collect())
 }
 

@@ -51,7 +51,7 @@ pub struct Difference {
 impl Difference {
     /// Of two closures, given as all that is in them. `systems`: their tops, which are no packages.
     pub fn between(before: &[Part], after: &[Part], systems: [&str; 2]) -> Self {
-        let whole = |parts: &[Part]| parts.iter().map(|part| part.size).sum::<Option<u64>>();
+        let whole = |parts: &[Part]| parts.iter().try_fold(0u64, |sum, part| sum.checked_add(part.size?));
         let closure = whole(before).zip(whole(after)).map(|(before, after)| Sizes { before, after });
         let (old, new) = (packages(before, systems), packages(after, systems));
         let names: BTreeSet<&&str> = old.keys().chain(new.keys()).collect();
@@ -204,6 +204,11 @@ mod tests {
         assert_eq!(lines, wanted);
         let sum = |parts: &[Part]| parts.iter().filter_map(|part| part.size).sum::<u64>();
         assert_eq!(found.closure, Some(Sizes { before: sum(&before), after: sum(&after) }));
+        // A host may tell any size.
+        let mut huge = after.clone();
+        huge[0].size = Some(u64::MAX);
+        let found = Difference::between(&huge, &huge[..1], systems);
+        assert_eq!((found.closure, found.changes.len()), (None, 5));
         // A size that nobody knows is none.
         let mut unknown = after;
         unknown[0].size = None;

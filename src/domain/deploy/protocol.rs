@@ -167,6 +167,14 @@ impl HostEvent {
         let value = serde_json::from_str(line).ok()?;
         serde_json::from_value(foreign::told(value)).ok()
     }
+
+    /// What of it may be written down, where that is not all.
+    pub fn kept(&self) -> Option<Self> {
+        match self {
+            HostEvent::End(verdict) if verdict.failure.is_some() => Some(HostEvent::End(verdict.kept())),
+            _ => None,
+        }
+    }
 }
 
 /// What was found when a machine was verified.
@@ -192,6 +200,14 @@ pub struct Verdict {
     pub until_reboot: bool,
     /// Why it is not what was asked for.
     pub failure: Option<Failure>,
+}
+
+impl Verdict {
+    /// What of it may be written down: not what units wrote to the journal.
+    #[must_use]
+    pub fn kept(&self) -> Self {
+        Self { failure: self.failure.clone().map(|failure| failure.with_journal(&[])), ..self.clone() }
+    }
 }
 
 /// How many failures of one host are shown, and how many lines of the causes of each.

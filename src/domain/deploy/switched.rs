@@ -1,8 +1,6 @@
 //! How an attempt to switch ended, by what its switch-to-configuration says, and how that is judged.
 
-use std::collections::BTreeSet;
-
-use crate::domain::name::UnitName;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How an attempt to activate a system ended, as its switch-to-configuration tells by its exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +22,10 @@ pub enum Switched {
 pub struct Failing {
     /// Units of the machine. One that had failed before may be among them: a switch starts it again.
     units: BTreeSet<String>,
-    /// Users whose own units failed. Nobody knows how those were before.
-    users: BTreeSet<String>,
+    /// Users whose own units failed, with those units. Nobody knows how those were before.
+    users: BTreeMap<String, BTreeSet<String>>,
+    /// The same of units that their users can change.
+    own: BTreeMap<String, BTreeSet<String>>,
     /// Users whose manager could not be reached: it starts, with the new units, or ends. No unit of theirs failed.
     unreached: BTreeSet<String>,
 }
@@ -35,9 +35,13 @@ pub struct Failing {
 pub struct Said {
     busy: bool,
     unchecked: bool,
+    /// Whether it changes anything. Before that it takes the lock and makes its checks.
+    begun: bool,
     inactive: bool,
-    /// Whether a unit of the user who is at hand failed.
-    of_user: bool,
+    /// Whether it has come to users' managers. Each of them can have it print any line.
+    at_users: bool,
+    /// The units that failed of the user who is at hand.
+    of_user: BTreeSet<String>,
     /// Whether a user was gone before the turn came, which ends it in the middle.
     user_gone: bool,
     /// Whether it goes on with what an earlier run left.
@@ -51,31 +55,45 @@ const MANAGER_ENDS: [&str; 3] = ["Connection is closed", "is destructive", "disc
 impl Said {
     /// Hears a line. Its words are those of nixpkgs' switch-to-configuration-ng, and of the program in Perl before it.
     pub fn line(&mut self, line: &str) {
-        self.busy |= line.contains("Could not acquire lock");
-        self.unchecked |= line.contains("Pre-switch check");
-        self.inactive |= line == "Failed to run activate script";
+        if !self.begun {
+            let rest = line.strip_prefix("Could not acquire lock");
+            // The program in Perl adds why.
+            self.busy |= rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" - "));
+            self.unchecked |= line.starts_with("Pre-switch check");
+        }
+        self.begun |= ["activating the configuration...", "Failed to install bootloader"].contains(&line)
+            || line.starts_with("stopping the following units: ");
+        self.inactive |= !self.at_users && line == "Failed to run activate script";
         if let Some(units) = line.strip_prefix("warning: the following units failed: ") {
-            self.failing.units.extend(units.split(", ").map(str::to_owned));
+            self.failing.units.extend(named(units));
+        } else if line == "restarting sysinit-reactivation.target" {
+            // Users had their turn. What it says itself of the machine's units comes after that.
+            self.failing.units.clear();
         } else if line.starts_with("reloading user units for ") {
-            self.of_user = false;
-        } else if line.starts_with("warning: the following user units failed: ") {
-            self.of_user = true;
+            self.at_users = true;
+            self.of_user.clear();
+        } else if let Some(units) = line.strip_prefix("warning: the following user units failed: ") {
+            self.of_user.extend(named(units));
         } else if let Some(user) =
             line.strip_prefix("warning: user activation for ").and_then(|rest| rest.strip_suffix(" failed"))
         {
             let failed = std::mem::take(&mut self.of_user);
-            let users = if failed { &mut self.failing.users } else { &mut self.failing.unreached };
-            users.insert(user.to_owned());
+            if failed.is_empty() {
+                self.failing.unreached.insert(user.to_owned());
+            } else {
+                self.failing.users.entry(user.to_owned()).or_default().extend(failed);
+            }
         } else if let Some((verb, rest)) = line.strip_prefix("Failed to ").and_then(|rest| rest.split_once(' '))
             && ["start", "restart", "reload", "stop"].contains(&verb)
         {
             // A job that failed, or one that could not even be asked for, with the reason.
             let (unit, reason) = rest.split_once(": ").unwrap_or((rest, ""));
             // The last is a user's too, though its line does not say so.
-            if unit.starts_with("user unit ") || unit == "nixos-activation.service" {
-                self.of_user |= !MANAGER_ENDS.iter().any(|end| reason.contains(end));
-            } else if unit.parse::<UnitName>().is_ok() {
-                self.failing.units.insert(unit.to_owned());
+            let users = unit.strip_prefix("user unit ").or((unit == "nixos-activation.service").then_some(unit));
+            match users {
+                Some(_) if MANAGER_ENDS.iter().any(|end| reason.contains(end)) => {}
+                Some(unit) => self.of_user.extend(named(unit)),
+                None => self.failing.units.extend(named(unit)),
             }
         }
         let lost = ["Error: Failed to get GID for ", "Error: Failed to get runtime directory for "];
@@ -89,6 +107,7 @@ impl Said {
         if again {
             self.goes_on = true;
             self.inactive = false;
+            self.at_users = false;
         }
         again
     }
@@ -97,8 +116,9 @@ impl Said {
     pub fn ended(self, code: Option<i32>, ended: &str) -> Switched {
         match code {
             Some(0) if !self.goes_on || self.failing == Failing::default() => Switched::Done,
-            Some(11) => Switched::Busy,
-            _ if self.busy => Switched::Busy,
+            // The number is that of whatever error came last: it means the lock only where nothing was done.
+            Some(11) if !self.begun => Switched::Busy,
+            Some(1..) if self.busy && !self.begun && !self.unchecked => Switched::Busy,
             Some(100) => Switched::NeedsReboot,
             // A unit that fails afterwards hides the code of the activation.
             Some(0 | 4) if !self.inactive => Switched::UnitsFailed(self.failing),
@@ -109,7 +129,30 @@ impl Said {
     }
 }
 
+/// The names of units in a list. A name has no sign that has a meaning where units are asked for by pattern.
+fn named(list: &str) -> Vec<String> {
+    let sign = |b: u8| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b);
+    let is_name = move |name: &&str| {
+        (1..=255).contains(&name.len()) && name.bytes().all(sign) && !name.starts_with('-') && name.contains('.')
+    };
+    list.split(", ").filter(is_name).map(str::to_owned).collect()
+}
+
 impl Switched {
+    /// Does not count failures of users' units but those that `counts`, which is given the user and the units.
+    pub fn spare_users(&mut self, counts: impl Fn(&str, &BTreeSet<String>) -> bool) {
+        if let Switched::UnitsFailed(failing) = self {
+            let Failing { users, own, .. } = failing;
+            users.retain(|user, units| {
+                let stays = counts(user, units);
+                if !stays {
+                    own.insert(user.clone(), std::mem::take(units));
+                }
+                stays
+            });
+        }
+    }
+
     /// The units of the machine that failed, and were not failing before.
     pub fn newly_failed<'a>(&'a self, before: Option<&'a BTreeSet<String>>) -> impl Iterator<Item = &'a str> {
         let units = match self {
@@ -123,7 +166,7 @@ impl Switched {
     /// Whether the system counts as active. `before`: the units that were failing before it was activated; none where nobody
     /// can tell. What failed and is not among them is new, and so is what nobody named. What people should know of it even so.
     pub fn judge(&self, before: Option<&BTreeSet<String>>) -> Result<Vec<String>, String> {
-        let Failing { units, users, unreached } = match self {
+        let Failing { units, users, own, unreached } = match self {
             Switched::Done => return Ok(Vec::new()),
             Switched::Busy => return Err("another switch is running on the host".to_owned()),
             Switched::NeedsReboot => {
@@ -139,7 +182,11 @@ impl Switched {
         notes.extend(
             unreached.iter().map(|user| format!("the units of {user}, who logged in or out, were not reloaded")),
         );
-        let people = || users.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        notes.extend(own.iter().map(|(user, units)| {
+            let units: Vec<&str> = units.iter().map(String::as_str).collect();
+            format!("units of {user} failed, which {user} can change: {}", units.join(", "))
+        }));
+        let people = || users.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let new: Vec<_> = self.newly_failed(before).collect();
         match (new.is_empty(), users.is_empty(), notes.is_empty()) {
             (true, true, false) => Ok(notes),
@@ -230,11 +277,72 @@ mod tests {
 
     #[test]
     fn how_it_ended_is_told_by_its_code_and_its_words() {
-        assert_eq!(ended(1, &["x", "Could not acquire lock"]), Switched::Busy);
-        assert_eq!(ended(11, &[]), Switched::Busy);
+        let locked = "Could not acquire lock";
+        assert_eq!(ended(1, &["x", locked]), Switched::Busy);
+        let in_perl = "Could not acquire lock - Resource temporarily unavailable at /nix/store/x line 1.";
+        assert_eq!((ended(11, &[]), ended(4, &[in_perl])), (Switched::Busy, Switched::Busy));
         assert_eq!(ended(100, &[]), Switched::NeedsReboot);
         assert_eq!(ended(0, &["warning: the following units failed: a.service"]), Switched::Done);
         assert!(ended(1, &["Pre-switch check 'x' failed"]).judge(None).unwrap_err().contains("pre-switch"));
         assert!(matches!(Said::default().ended(None, "ended by signal 9"), Switched::Failed(_)));
+        // The same words of somebody else, or once something was done: it is not as it was.
+        let status = "Nov 28 20:00:00 web app[1]: Could not acquire lock";
+        let failed = "warning: the following units failed: a.service";
+        for more in [status, locked, "Pre-switch check 'x' failed"] {
+            let switched = ended(4, &["activating the configuration...", failed, more]);
+            assert_eq!(switched.judge(None).unwrap_err(), "units failed: a.service", "{more}");
+        }
+        assert_ne!(ended(1, &[status]), Switched::Busy);
+        for begun in ["stopping the following units: a.service", "activating the configuration..."] {
+            assert!(matches!(ended(11, &[begun]), Switched::Failed(_)), "{begun}");
+        }
+        assert!(matches!(ended(1, &[locked, "Failed to install bootloader"]), Switched::Failed(_)));
+        assert_eq!(ended(0, &[locked]), Switched::Done);
+    }
+
+    #[test]
+    fn a_user_whose_manager_prints_lines_names_no_unit_of_the_machine() {
+        let forged = [
+            "reloading user units for ann...",
+            "Failed to start user unit a.service: x",
+            "warning: the following units failed: sshd.service",
+            "Failed to start sshd.service",
+            "Failed to run activate script",
+            "restarting sysinit-reactivation.target",
+            "warning: the following units failed: cron.service",
+            "warning: user activation for root failed",
+            "warning: user activation for ann failed",
+            "restarting sysinit-reactivation.target",
+        ];
+        let mut switched = ended(4, &forged);
+        assert_eq!(switched.newly_failed(None).count(), 0);
+        switched.spare_users(|_, units| units.contains("b.service"));
+        assert!(switched.judge(None).is_ok());
+        let told = "warning: the following units failed: *, sshd?.service, --now.service, [a-z].mount, x.swap";
+        let switched = ended(4, &[&forged[..], &[told]].concat());
+        assert_eq!(switched.newly_failed(None).collect::<Vec<_>>(), ["x.swap"]);
+    }
+
+    #[test]
+    fn units_that_their_user_can_change_take_nothing_back() {
+        let user = |name: &str, unit: &str| {
+            let lines = [
+                "reloading user units for NAME...",
+                "Failed to start user unit UNIT",
+                "warning: user activation for NAME failed",
+            ];
+            lines.map(|line| line.replace("NAME", name).replace("UNIT", unit))
+        };
+        let lines = [user("ann", "a.service"), user("jay", "b.service")].concat();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let mut switched = ended(4, &lines);
+        assert_eq!(switched.judge(None).unwrap_err(), "user units failed, of: ann, jay");
+        switched.spare_users(|user, units| user == "jay" && units.contains("b.service"));
+        assert_eq!(switched.judge(None).unwrap_err(), "user units failed, of: jay");
+        switched.spare_users(|_, _| false);
+        let notes = ["ann: a", "jay: b"].map(|one| one.split_once(": ").unwrap());
+        let notes =
+            notes.map(|(user, unit)| format!("units of {user} failed, which {user} can change: {unit}.service"));
+        assert_eq!(switched.judge(None).unwrap(), notes);
     }
 }

@@ -204,11 +204,13 @@ fn clock(against: &Against<'_>) -> Vec<Fault> {
     let machine = against.machine;
     let help = "`services.timesyncd.enable = true;`, and look at it: `timedatectl status`";
     for (when, what) in [(machine.newest_generation, "its newest generation"), (against.committed, "the last commit")] {
-        if let Some(behind) = when.map(|when| when - machine.clock).filter(|behind| *behind > DRIFT) {
+        if let Some(behind) = when.map(|when| when.saturating_sub(machine.clock)).filter(|behind| *behind > DRIFT) {
             return vec![Fault::error("clock", format!("it is {behind} s behind the date of {what}"), help)];
         }
     }
-    if let Some(apart) = against.clock.map(|ours| (ours - machine.clock).abs()).filter(|apart| *apart > DRIFT) {
+    if let Some(apart) =
+        against.clock.map(|ours| ours.saturating_sub(machine.clock).saturating_abs()).filter(|apart| *apart > DRIFT)
+    {
         return vec![Fault::warning("clock", format!("it differs from this machine's by {apart} s"), help)];
     }
     if machine.synchronised == Some(false) {
@@ -301,6 +303,11 @@ mod tests {
         assert_eq!(told(&base, Some(&["ssh-ed25519 AAAA".to_owned()]), None), [("host-key-changed", Error)]);
         assert_eq!(told(&base, Some(&[]), None), [], "a host with an age key of its own shows no SSH key");
         assert_eq!(told(&base, None, Some(20_000)), [("clock", Warning)]);
+        // A host may tell any number.
+        let far = Machine { clock: i64::MIN, newest_generation: Some(i64::MAX), ..Machine::default() };
+        assert_eq!(told(&far, None, Some(20_000)), [("clock", Error)]);
+        let apart = Machine { clock: i64::MAX, ..Machine::default() };
+        assert_eq!(told(&apart, None, Some(-20_000)), [("clock", Warning)]);
         assert_eq!(
             told(&Machine { clock: 9_000, ..base.clone() }, None, None),
             [("clock", Error)],

@@ -1,22 +1,16 @@
-//! Which texts of a value are looked for: the value itself, what it holds that is secret alone, and how each is written in
-//! other places. Nothing that also stands in public halves is one of them. Every buffer here is wiped.
+//! Which texts of a value are looked for: the value itself, and what it holds that is secret alone. Nothing that also stands
+//! in public halves is one of them. Every buffer here is wiped.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use zeroize::Zeroizing;
 
 use crate::domain::scan::entropy::{Called, looks_secret};
 use crate::domain::secret::plaintext::Plaintext;
+use crate::domain::secret::written::{Unit, written};
 
 /// The shortest text that is looked for: shorter ones are everywhere.
 pub const SHORTEST: usize = 8;
-/// The longest; of a longer one this much out of its middle is looked for.
-const LONGEST: usize = 1024;
-/// Of base64, two neighbouring parts of this length: wherever lines are wrapped, one of them is whole.
-const WRAPPED: usize = 32;
-
-/// A text to look for.
-type Unit = Zeroizing<Vec<u8>>;
 
 /// What is looked for, gathered.
 #[derive(Default)]
@@ -30,7 +24,7 @@ impl Gathered {
         value.expose(|bytes| {
             let units = units(bytes);
             for unit in &units {
-                self.texts.extend(written(unit).into_iter().map(|form| (secret, form)));
+                self.texts.extend(written(unit, SHORTEST).into_iter().map(|form| (secret, form)));
             }
             !units.is_empty()
         })
@@ -168,90 +162,4 @@ fn openssh<'a>(body: &[&'a str]) -> Vec<&'a str> {
         }
     }
     lines
-}
-
-/// Every way in which a unit may be written.
-fn written(unit: &[u8]) -> Vec<Unit> {
-    let mut forms: Vec<Unit> = Vec::new();
-    let mut add = |form: Vec<u8>| {
-        let form = Zeroizing::new(form);
-        if form.len() >= SHORTEST && !forms.contains(&form) {
-            forms.push(form);
-        }
-    };
-    add(middle(unit, LONGEST).to_vec());
-    let part = middle(unit, LONGEST / 2);
-    for skipped in 0..3 {
-        for url in [false, true] {
-            let mut shifted = Zeroizing::new(vec![0; skipped]);
-            shifted.extend_from_slice(part);
-            let encoded = if url { URL_SAFE_NO_PAD.encode(&*shifted) } else { STANDARD_NO_PAD.encode(&*shifted) };
-            let encoded = Zeroizing::new(encoded.into_bytes());
-            // The first letters depend on what is before, and the last on what follows.
-            let last = encoded.len() - usize::from(shifted.len() % 3 != 0);
-            let core = encoded.get([0, 2, 3][skipped]..last).unwrap_or_default();
-            if core.len() <= 2 * WRAPPED {
-                add(core.to_vec());
-            } else {
-                let core = middle(core, 2 * WRAPPED);
-                add(core[..WRAPPED].to_vec());
-                add(core[WRAPPED..].to_vec());
-            }
-        }
-    }
-    for digits in [b"0123456789abcdef", b"0123456789ABCDEF"] {
-        add(middle(unit, LONGEST / 2)
-            .iter()
-            .flat_map(|byte| [digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]])
-            .collect());
-    }
-    let part = middle(unit, LONGEST / 3);
-    for (digits, keep) in [
-        (b"0123456789abcdef", &b"-_.~"[..]),
-        (b"0123456789ABCDEF", b"-_.~"),
-        (b"0123456789ABCDEF", b"-_.~/:@!$&'()*+,;="),
-    ] {
-        add(part
-            .iter()
-            .flat_map(|byte| {
-                if byte.is_ascii_alphanumeric() || keep.contains(byte) {
-                    vec![*byte]
-                } else {
-                    vec![b'%', digits[usize::from(byte >> 4)], digits[usize::from(byte & 15)]]
-                }
-            })
-            .collect());
-    }
-    // Strings of Nix and JSON, indented strings of Nix, single quotes of the shell.
-    add(replaced(part, &[("\\", "\\\\"), ("\"", "\\\""), ("\n", "\\n"), ("\t", "\\t"), ("\r", "\\r"), ("${", "\\${")]));
-    add(replaced(part, &[("\\", "\\\\"), ("\"", "\\\""), ("\n", "\\n"), ("\t", "\\t"), ("\r", "\\r")]));
-    add(replaced(part, &[("\\", "\\\\"), ("\"", "\\\""), ("\n", "\\n"), ("/", "\\/")]));
-    add(replaced(part, &[("''", "'''"), ("${", "''${")]));
-    add(replaced(part, &[("'", "'\\''")]));
-    add(replaced(part, &[("$", "\\$"), ("`", "\\`"), ("\"", "\\\""), ("\\", "\\\\")]));
-    add(replaced(part, &[("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\"", "&quot;")]));
-    forms
-}
-
-fn middle(text: &[u8], most: usize) -> &[u8] {
-    let over = text.len().saturating_sub(most);
-    &text[over / 2..text.len() - (over - over / 2)]
-}
-
-fn replaced(text: &[u8], pairs: &[(&str, &str)]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len() * 6);
-    let mut rest = text;
-    while let Some((first, after)) = rest.split_first() {
-        match pairs.iter().find(|(from, _)| rest.starts_with(from.as_bytes())) {
-            Some((from, to)) => {
-                out.extend_from_slice(to.as_bytes());
-                rest = &rest[from.len()..];
-            }
-            None => {
-                out.push(*first);
-                rest = after;
-            }
-        }
-    }
-    out
 }

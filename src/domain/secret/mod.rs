@@ -8,3 +8,5 @@ pub mod recipient;
 pub mod seal;
 pub mod shape;
 pub mod ssh_wire;
+pub mod traces;
+pub mod written;

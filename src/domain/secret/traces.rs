@@ -1,0 +1,142 @@
+//! Whether a text has a value in it: whole, a line of it, what is given to a name in it, and each of these as it is written in
+//! other places. Every buffer here is wiped.
+
+use crate::domain::secret::written::{Unit, written};
+
+/// The shortest text that is looked for: shorter ones stand in any line.
+pub const SHORTEST: usize = 6;
+/// How many parts of a value are looked for in every writing; the others as they are.
+const WRITTEN: usize = 256;
+/// Words before a value in files such as netrc.
+const BEFORE: [&[u8]; 4] = [b"password", b"passwd", b"secret", b"token"];
+
+/// What is looked for, by its first byte.
+#[derive(Default)]
+pub struct Traces(Vec<Vec<Unit>>);
+
+impl Traces {
+    /// Adds a value.
+    pub fn add(&mut self, value: &[u8]) {
+        let value = value.trim_ascii();
+        self.add_part(value, true);
+        let mut parts = Vec::new();
+        for line in value.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
+            parts.push(line);
+            given(line, &mut parts);
+        }
+        for (at, part) in parts.into_iter().enumerate() {
+            self.add_part(part, at < WRITTEN);
+        }
+    }
+
+    fn add_part(&mut self, part: &[u8], in_every_writing: bool) {
+        if part.len() < SHORTEST {
+            return;
+        }
+        self.0.resize_with(256, Vec::new);
+        let mut forms = if in_every_writing { written(part, SHORTEST) } else { Vec::new() };
+        forms.push(Unit::new(part.to_vec()));
+        for form in forms {
+            let known = form.first().and_then(|first| self.0.get_mut(usize::from(*first)));
+            if let Some(known) = known.filter(|known| !known.contains(&form)) {
+                known.push(form);
+            }
+        }
+    }
+
+    pub fn are_in(&self, text: &[u8]) -> bool {
+        let begins = |rest: &[u8], first: u8| {
+            self.0.get(usize::from(first)).is_some_and(|forms| forms.iter().any(|form| rest.starts_with(form)))
+        };
+        text.iter().enumerate().any(|(at, first)| begins(text.get(at..).unwrap_or_default(), *first))
+    }
+}
+
+/// What a line gives to names: behind `=` and `:`, in quotes, behind the word for it, and in an address.
+fn given<'a>(line: &'a [u8], parts: &mut Vec<&'a [u8]>) {
+    if let Some(at) = line.iter().position(|byte| b"=:".contains(byte)) {
+        parts.push(plain(line.get(at + 1..).unwrap_or_default()));
+    }
+    // Quoted texts, but no names of them.
+    let mut quoted = line.split(|byte| *byte == b'"').skip(1).peekable();
+    while let (Some(text), Some(next)) = (quoted.next(), quoted.peek()) {
+        if !next.trim_ascii_start().starts_with(b":") {
+            parts.push(text);
+        }
+        quoted.next();
+    }
+    let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    while let Some(word) = words.next() {
+        if BEFORE.contains(&word) {
+            parts.extend(words.next().map(plain));
+        }
+        // scheme://user:password@place
+        let user = word.windows(3).position(|part| part == b"://").and_then(|at| word.get(at + 3..));
+        let user = user.and_then(|rest| rest.get(..rest.iter().rposition(|byte| *byte == b'@')?));
+        parts.extend(user.and_then(|user| user.get(user.iter().position(|byte| *byte == b':')? + 1..)));
+    }
+}
+
+/// A value without what ends it in a list, and without quotes.
+fn plain(text: &[u8]) -> &[u8] {
+    let text = text.trim_ascii();
+    let text = text.strip_suffix(b",").or_else(|| text.strip_suffix(b";")).unwrap_or(text).trim_ascii();
+    match text {
+        [b'"', inner @ .., b'"'] | [b'\'', inner @ .., b'\''] => inner,
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_with_a_value_is_known_however_it_is_written() {
+        let are_in = |value: &str, line: &str| {
+            let mut traces = Traces::default();
+            traces.add(value.as_bytes());
+            traces.are_in(line.as_bytes())
+        };
+        for (value, line) in [
+            ("hunter22\n", "login with hunter22 failed"),
+            ("TOKEN=abcdef\n", "Authorization: token abcdef"),
+            ("line-one\nline-two\n", "key line-two"),
+            ("export KEY=\"quoted-1\"\nX=1\n", "key quoted-1 refused"),
+            ("KEY='quoted-1'\n", "key quoted-1 refused"),
+            ("{\"password\": \"json-1\", \"user\": \"x\"}", "json-1"),
+            ("{\n  \"a\": {\n    \"b\": \"json-1\",\n    \"c\": 7\n  }\n}", "is json-1 right?"),
+            ("{\"list\":[\"json-1\",\"json-2\"]}", "is json-2 right?"),
+            ("machine x login y password netrc-1 port 7", "as y with netrc-1"),
+            ("db:\n  password: yaml-1\n", "(yaml-1)"),
+            ("db = { password = 'toml-1'; };", "with db = { password = 'toml-1'; };"),
+            ("DB=postgres://app:p@ss:word@db/app\n", "refused: p@ss:word"),
+            ("hunter22", "Basic aHVudGVyMjI="),
+            ("hunter22", "{\"auth\":\"dXNlcjpodW50ZXIyMg==\"}"),
+            ("hunter22", "68756e7465723232"),
+            ("a b\"c d", "got \"a b\\\"c d\""),
+            ("a b/c d", "GET /?q=a%20b%2Fc%20d"),
+            ("a b\nc d", "\"a b\\nc d\""),
+        ] {
+            assert!(are_in(value, line), "{value:?} in {line:?}");
+        }
+        for (value, line) in [
+            ("80", "listening on 80"),
+            ("", ""),
+            ("hunter22", "quiet"),
+            ("hunter22", "hunter2"),
+            ("{\"password\": \"json-1\"}", "no password was given"),
+            ("machine x login y password netrc-1", "this machine has no password"),
+        ] {
+            assert!(!are_in(value, line), "{value:?} in {line:?}");
+        }
+    }
+
+    #[test]
+    fn a_large_value_is_looked_for_line_by_line() {
+        let lines: Vec<String> = (0..5000).map(|line| format!("name{line} = value-{line:04}")).collect();
+        let mut traces = Traces::default();
+        traces.add(lines.join("\n").as_bytes());
+        assert!(traces.are_in(b"with value-4999.") && !traces.are_in(b"with value-"));
+    }
+}
