@@ -26,7 +26,7 @@ fn nix_a_login_shell_that_prints_is_named_before_anything_is_built() {
     let file = rig.disk("web", "/home/jay/.bashrc");
     for text in ["echo welcome jay\n", "printf 'no new line'\n"] {
         std::fs::write(&file, text).unwrap();
-        let run = rig.sealift(&["deploy", "web", "--yes"]).exits(1).says("the login shell of jay prints");
+        let run = rig.sealift(&["deploy", "web", "--yes"]).exits(1).says("the login shell of jay writes");
         let run = run.says("look at ~jay/.bashrc");
         assert!(!run.stderr.contains("building") && !run.stderr.contains("protocol"), "{}", run.stderr);
     }
@@ -109,7 +109,7 @@ fn nix_more_keys_than_a_host_takes_are_named_for_what_they_are() {
         config += &format!(" IdentityFile {}\n", path.display());
     }
     rig.at_home(".ssh/config", &config);
-    let run = rig.sealift(&["deploy", "web", "--yes"]).exits(7).says("too many keys of yours");
+    let run = rig.sealift(&["deploy", "web", "--yes"]).exits(7).says("too many of your keys");
     run.says("IdentitiesOnly yes").says("Host web");
     // The help that was named.
     let known = "Host web\n IdentityFile ~/.ssh/id_ed25519\n IdentitiesOnly yes\n";

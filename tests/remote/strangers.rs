@@ -130,7 +130,7 @@ fn nix_paths_with_spaces_are_no_matter() {
     let fleet = rig.sandbox.path("a fleet");
     rig.sandbox.tool("cp", &["-r", rig.sandbox.fleet().to_str().unwrap(), fleet.to_str().unwrap()]);
     let run = deploy(&fleet);
-    assert!(run.code == 0 || run.stderr.contains("whose path has blanks or signs in it"), "{}", run.stderr);
+    assert!(run.code == 0 || run.stderr.contains("whose path has spaces or special characters"), "{}", run.stderr);
 }
 
 #[test]
