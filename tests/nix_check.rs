@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::harness::nix::{nixpkgs_lib, no_nix, top};
+use crate::harness::nix::{FLEET, nixpkgs_lib, no_nix, top};
 use crate::harness::{Run, Sandbox, not_run};
 
 /// A repository, and what stands in for the inputs of its flake.
@@ -38,21 +38,7 @@ impl Flake {
     fn repository(&self) -> String {
         let place = self.sandbox.path("sealift");
         std::fs::create_dir(&place).expect("a folder");
-        for name in [
-            "flake.nix",
-            "Cargo.toml",
-            "Cargo.lock",
-            "src",
-            "data",
-            "nix",
-            "hosts",
-            "home",
-            "modules",
-            "overlays",
-            "dotfiles",
-            "recipients.toml",
-            "secrets",
-        ] {
+        for name in FLEET.into_iter().chain(["Cargo.toml", "Cargo.lock", "src"]) {
             let from = Path::new(top()).join(name);
             self.sandbox.tool("cp", &["-R", from.to_str().expect("UTF-8"), place.to_str().expect("UTF-8")]);
         }

@@ -6,28 +6,13 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::harness::nix::{home_manager, nixpkgs_lib, no_nix, quoted, top};
+use crate::harness::nix::{FLEET, home_manager, nixpkgs_lib, no_nix, quoted, top};
 use crate::harness::rig::{Rig, cannot_rig};
 use crate::harness::{Sandbox, not_run};
 
 const HOSTS: [&str; 4] = ["framework-13", "framework-16", "nixos", "nixos-ripper"];
 /// What home-manager made of the homes, see `the_record_is_what_home_manager_makes`.
 const RECORD: &str = "tests/fixtures/nix/homes.json";
-/// What a fleet is made of.
-const PARTS: [&str; 11] = [
-    "flake.nix",
-    "data",
-    "nix",
-    "hosts",
-    "home",
-    "modules",
-    "overlays",
-    "dotfiles",
-    "recipients.toml",
-    "secrets",
-    "scripts",
-];
-
 /// Every machine and home of a flake like the one at the top, evaluated to the last value.
 #[track_caller]
 fn evaluated(sandbox: &Sandbox, lib: &Path, flake: &Path, home_manager: Option<&Path>) -> Value {
@@ -303,7 +288,7 @@ fn every_kind_of_check_that_there_is_is_declared() {
 
 /// A copy of the reference fleet whose private keys are at hand, made by its own script; jay's key.
 fn copied(sandbox: &Sandbox) -> String {
-    for name in PARTS {
+    for name in FLEET {
         sandbox.tool("cp", &["-R", Path::new(top()).join(name).to_str().expect("UTF-8"), "."]);
     }
     let keys = sandbox.path("fleet-keys");

@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use crate::adapters::age::discovery::{self, Places};
 use crate::adapters::age::identity::{Identities, Plugins};
-use crate::adapters::git::kin;
-use crate::adapters::process;
+use crate::adapters::git::work_trees::work_trees;
+use crate::adapters::process::path;
 use crate::adapters::prompt::Ask;
 use crate::adapters::repository::Fleet;
 use crate::adapters::user_config::UserConfig;
@@ -39,10 +39,10 @@ impl App {
         let app = Self { global, ui, command };
         let fleet = app.root().ok();
         let places = [environment::working_directory(), app.named_directory()];
-        let mut work_trees = kin::work_trees(places.into_iter().chain(fleet.clone()));
+        let mut all = work_trees(places.into_iter().chain(fleet.clone()));
         // One in no repository has its own folder.
-        work_trees.extend(fleet.filter(|fleet| fleet.parent().is_some()));
-        process::keep_out_of(work_trees);
+        all.extend(fleet.filter(|fleet| fleet.parent().is_some()));
+        path::keep_out_of(all);
         app
     }
 

@@ -24,7 +24,7 @@ pub fn begin() {
     signals::listen();
     environment::keep_to_ourselves();
     process::raise_open_files();
-    process::look_in(environment::path());
+    process::path::look_in(environment::path());
 }
 
 /// Runs a verb; everything it has to say is said by then.

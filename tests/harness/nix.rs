@@ -8,6 +8,21 @@ use serde_json::Value;
 use super::machine::nix_environment;
 use super::{Run, Sandbox, not_run};
 
+/// What the flake at the top is made of, but for the program.
+pub const FLEET: [&str; 11] = [
+    "flake.nix",
+    "data",
+    "nix",
+    "hosts",
+    "home",
+    "modules",
+    "overlays",
+    "dotfiles",
+    "recipients.toml",
+    "secrets",
+    "scripts",
+];
+
 /// The top of this repository, as Nix writes a path.
 pub fn top() -> &'static str {
     env!("CARGO_MANIFEST_DIR")

@@ -12,7 +12,7 @@ use age::{DecryptError, EncryptError};
 use age_core::format::{FileKey, Stanza};
 use secrecy::SecretString;
 
-use crate::adapters::process::{self, timeout};
+use crate::adapters::process::{path, timeout};
 use crate::adapters::prompt::Ask;
 use crate::error::{Error, Kind, Result};
 
@@ -43,8 +43,8 @@ impl Plugins {
             return refused(why);
         }
         // The library starts the first that PATH has, and no other.
-        match process::first(format!("age-plugin-{name}")) {
-            Some(program) if process::is_of_a_work_tree(&program) => refused(&format!(
+        match path::first(format!("age-plugin-{name}")) {
+            Some(program) if path::is_of_a_work_tree(&program) => refused(&format!(
                 "{} lies in the repository, where anyone who can write to it could have put it",
                 program.display()
             )),

@@ -5,7 +5,7 @@ pub mod scratch;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use crate::adapters::process::{self, Invocation};
+use crate::adapters::process::{Invocation, path};
 use crate::error::{Error, Result};
 
 /// Settings of vim and its kin that keep the text out of swap, backup, undo and history files, run nothing that the
@@ -111,7 +111,7 @@ fn kind_of(program: &OsStr) -> Kind {
     // `vi` and `editor` are names for one of several programs.
     let name = match typed.as_str() {
         "vi" | "view" | "ex" | "editor" | "sensible-editor" => {
-            let real = process::found(&typed).and_then(|program| program.canonicalize().ok());
+            let real = path::found(&typed).and_then(|program| program.canonicalize().ok());
             real.map_or(typed, |real| name_of(&real))
         }
         _ => typed,

@@ -3,10 +3,10 @@
 
 pub mod age_history;
 pub mod history;
-pub mod kin;
 pub mod layout;
 pub mod objects;
 pub mod traps;
+pub mod work_trees;
 pub mod worktree;
 
 use std::collections::BTreeMap;
@@ -19,9 +19,6 @@ use crate::adapters::fs::beneath::Beneath;
 use crate::adapters::fs::files::{self, Durable};
 use crate::adapters::process::{Ended, Invocation, Output};
 use crate::error::{Error, Result};
-
-/// How many files git is given at once: their paths are arguments, which together have a limit.
-const AT_ONCE: usize = 256;
 
 /// The git repository that a fleet lies in.
 #[derive(Clone, Debug)]
@@ -225,15 +222,25 @@ impl Git {
         let (there, gone) = (names(&there)?, names(&gone)?);
         let modes = self.modes()?;
         let top = Beneath::open(&self.top)?;
+        let top = top.ok_or_else(|| Error::failed(format!("{} is gone", self.top.display())))?;
         let mut index = Vec::new();
-        for names in there.chunks(AT_ONCE) {
-            // git follows links: what it is to read is looked at first.
-            for name in names {
-                top.as_ref().map(|top| top.read(name, 0, u64::MAX)).transpose()?;
+        // git gets the bytes, and opens nothing: by a path it would follow links, or be led to another file.
+        let (mut blobs, mut marks) = (Vec::new(), Vec::new());
+        for (mark, name) in (1..).zip(&there) {
+            let (bytes, _) = top.read(name, usize::MAX, u64::MAX)?;
+            blobs.extend_from_slice(format!("blob\nmark :{mark}\ndata {}\n", bytes.len()).as_bytes());
+            blobs.extend_from_slice(&bytes);
+            blobs.push(b'\n');
+            marks.extend_from_slice(format!("get-mark :{mark}\n").as_bytes());
+        }
+        if !there.is_empty() {
+            blobs.append(&mut marks);
+            let objects = told(self.call().args(["fast-import", "--quiet"]).input(blobs))?;
+            let objects = String::from_utf8_lossy(&objects);
+            if objects.lines().count() != there.len() {
+                return Err(Error::failed("git fast-import gave an unexpected answer"));
             }
-            // As arguments: in a list of lines, a path could begin with a quote, which git takes off, or be two.
-            let objects = told(self.call().args(["hash-object", "-w", "--no-filters", "--"]).args(names))?;
-            for (name, object) in names.iter().zip(String::from_utf8_lossy(&objects).lines()) {
+            for (name, object) in there.iter().zip(objects.lines()) {
                 let mode = modes.get(name.as_bytes()).map_or("100644", String::as_str);
                 index.extend_from_slice(format!("{mode} {object}\t{name}\0").as_bytes());
             }

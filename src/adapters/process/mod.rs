@@ -5,6 +5,7 @@
 //! `plugin` has checked the name against the user's own list.
 
 pub mod parallel;
+pub mod path;
 pub mod pipe;
 pub mod timeout;
 
@@ -29,15 +30,9 @@ use crate::error::{Error, Kind, Result};
 /// Variables that make a child print secrets or load foreign code.
 const DROPPED: [&str; 6] = ["AGEDEBUG", "LD_PRELOAD", "LD_AUDIT", "BASH_ENV", "ENV", "SHELLOPTS"];
 
-/// Where programs are looked for, as the command line found it; until it is said, where the system looks.
-static PATH: OnceLock<OsString> = OnceLock::new();
-
-/// The work trees that are worked on. What lies in them is others' word, though PATH names a folder of theirs.
-static WORK_TREES: OnceLock<Vec<PathBuf>> = OnceLock::new();
-
-type Told = Box<dyn Fn(&str) -> String + Send + Sync>;
-/// What of a line that a program said may be told; until it is said, all of it.
-static TOLD: OnceLock<Told> = OnceLock::new();
+type Quote = Box<dyn Fn(&str) -> String + Send + Sync>;
+/// How an error quotes a line that a program printed; as it is, until something else is set.
+static QUOTE: OnceLock<Quote> = OnceLock::new();
 
 /// How many files a process might have open before we raised it for ourselves.
 static OPEN_FILES: OnceLock<Rlimit> = OnceLock::new();
@@ -52,58 +47,10 @@ pub fn raise_open_files() {
     }
 }
 
-/// From now on programs are looked for in these directories, and children look there too.
-pub fn look_in(path: OsString) {
-    // Said once, at the start of the program.
-    let _said_before = PATH.set(path);
-}
-
-/// From now on errors quote what programs said only as `told` has each line.
-pub fn quote_as(told: impl Fn(&str) -> String + Send + Sync + 'static) {
-    // Said once, before anything is changed.
-    let _said_before = TOLD.set(Box::new(told));
-}
-
-/// From now on no program that lies in one of these is run by its name alone, and children do not look there.
-pub fn keep_out_of(work_trees: Vec<PathBuf>) {
-    // Said once, when the arguments are known.
-    let _said_before = WORK_TREES.set(work_trees);
-}
-
-/// Whether a program lies in a work tree that is worked on, by its folder or by what a link leads to. A folder that is a link
-/// out of it, such as a devshell's into the store, is where it leads.
-pub fn is_of_a_work_tree(program: &Path) -> bool {
-    let folder = program.parent().and_then(|folder| folder.canonicalize().ok());
-    [folder, program.canonicalize().ok()].into_iter().flatten().any(|place| in_a_work_tree(&place))
-}
-
-fn in_a_work_tree(real: &Path) -> bool {
-    WORK_TREES.get().into_iter().flatten().any(|top| real.starts_with(top))
-}
-
-/// Where the program is that runs when it is called by this name, in the directories that programs are looked for in.
-pub fn found(program: impl AsRef<OsStr>) -> Option<PathBuf> {
-    everywhere(program.as_ref()).find(|place| !is_of_a_work_tree(place))
-}
-
-/// The first program of this name there, which others may run.
-pub fn first(program: impl AsRef<OsStr>) -> Option<PathBuf> {
-    everywhere(program.as_ref()).next()
-}
-
-/// Every place where a program is found, the first first.
-fn everywhere(program: &OsStr) -> impl Iterator<Item = PathBuf> {
-    let executable = |path: &PathBuf| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok();
-    let directories = PATH.get().into_iter().flat_map(std::env::split_paths);
-    directories.map(move |directory| directory.join(program)).filter(executable)
-}
-
-/// Where children look for programs; none until it is said.
-fn path_of_children() -> Option<OsString> {
-    let path = PATH.get()?;
-    let foreign = |entry: &PathBuf| entry.canonicalize().is_ok_and(|real| in_a_work_tree(&real));
-    let entries = std::env::split_paths(path).filter(|entry| !foreign(entry));
-    Some(std::env::join_paths(entries).unwrap_or_else(|_| path.clone()))
+/// From now on errors quote each line that a program printed as this returns it.
+pub fn quote_as(quote: impl Fn(&str) -> String + Send + Sync + 'static) {
+    // There is one machine in a run.
+    let _set_before = QUOTE.set(Box::new(quote));
 }
 
 #[derive(Clone, Debug)]
@@ -284,7 +231,7 @@ impl Invocation {
 
     #[expect(clippy::disallowed_methods, reason = "the one place that starts processes")]
     fn command(&self) -> Result<Command> {
-        let mut command = match self.place()? {
+        let mut command = match self.found()? {
             Some(place) => {
                 let mut command = Command::new(place);
                 command.arg0(&self.program);
@@ -296,7 +243,7 @@ impl Invocation {
             command.env_clear().uid(user).gid(group);
         }
         command.args(&self.arguments).env("LC_ALL", "C.UTF-8");
-        if let Some(path) = path_of_children() {
+        if let Some(path) = path::of_children() {
             command.env("PATH", path);
         }
         for name in DROPPED {
@@ -312,32 +259,18 @@ impl Invocation {
         Ok(command)
     }
 
-    /// Where a program lies that is called by its name; none for a path, for a call that says itself where programs are looked
-    /// for, and until that is said for all.
-    ///
-    /// Fails where it is nowhere, or only in a work tree that is worked on.
-    fn place(&self) -> Result<Option<PathBuf>> {
+    /// Where it lies; none for a path, and for a call that says itself where programs are looked for.
+    fn found(&self) -> Result<Option<PathBuf>> {
         let says_where = self.environment.iter().any(|(name, _)| name == "PATH");
-        if says_where || PATH.get().is_none() || self.program.as_encoded_bytes().contains(&b'/') {
+        if says_where || self.program.as_encoded_bytes().contains(&b'/') {
             return Ok(None);
         }
-        if let Some(place) = found(&self.program) {
-            return Ok(Some(place));
-        }
-        let error = match first(&self.program) {
-            Some(place) => Error::failed(format!(
-                "{} is not run: it lies in the repository, where anyone who can write to it could have put it",
-                place.display()
-            )),
-            None => Error::failed(format!("{} is not installed, or not in PATH", self.name())),
-        };
-        Err(error.help(format!("install {}", self.name())))
+        path::place(&self.program)
     }
 
     fn start(&self, command: &mut Command) -> Result<Child> {
         let child = command.spawn().map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Error::failed(format!("{} is not installed, or not in PATH", self.name()))
-                .help(format!("install {}", self.name())),
+            std::io::ErrorKind::NotFound => path::missing(&self.name()),
             _ => Error::io(format!("cannot start {}", self.name()), error),
         })?;
         if let Some(limit) = OPEN_FILES.get() {
@@ -678,8 +611,8 @@ impl Invocation {
     pub fn failure(&self, output: &Output) -> Error {
         let said = String::from_utf8_lossy(&output.stderr);
         let last: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
-        let told = |line: &&str| TOLD.get().map_or_else(|| (*line).to_owned(), |told| told(line));
-        let last: Vec<String> = last[last.len().saturating_sub(6)..].iter().map(told).collect();
+        let quoted = |line: &&str| QUOTE.get().map_or_else(|| (*line).to_owned(), |quote| quote(line));
+        let last: Vec<String> = last[last.len().saturating_sub(6)..].iter().map(quoted).collect();
         let last = last.join("\n");
         let error = Error::new(Kind::Failed, format!("{} failed ({})", self.name(), output.ended));
         if last.is_empty() { error } else { error.because(last) }

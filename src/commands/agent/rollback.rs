@@ -9,7 +9,7 @@ use crate::adapters::host::activation::{Activation, Program, end_left};
 use crate::adapters::host::run_dir::Bench;
 use crate::adapters::host::{ack, closure, home, profile, units};
 use crate::commands::agent::events::Reporter;
-use crate::commands::agent::held::{let_go, point};
+use crate::commands::agent::gc_roots::{let_go, point};
 use crate::commands::agent::journal::{Journal, Step};
 use crate::commands::agent::order::activated;
 use crate::commands::agent::secrets::{take_all, take_back};

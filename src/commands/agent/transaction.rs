@@ -11,7 +11,7 @@ use crate::adapters::host::{closure, home, profile, unit_log, units};
 use crate::adapters::signals;
 use crate::commands::agent::checks::{self, Worse};
 use crate::commands::agent::events::Reporter;
-use crate::commands::agent::held;
+use crate::commands::agent::gc_roots;
 use crate::commands::agent::journal::{Journal, Saved, Step};
 use crate::commands::agent::keep::{self, Kept};
 use crate::commands::agent::order::{self, activated, installs, manifest};
@@ -90,14 +90,14 @@ pub fn run(
         reporter.said(&Delivery { root, manifest, talk: talk.clone() }.stage(now)?);
     }
     let saved = Saved::of(root, &activated(root, switch), &switch.homes)?;
-    held::keep(root, switch, &saved)?;
+    gc_roots::keep(root, switch, &saved)?;
     let journal = Journal::new(root, order, saved);
     let reporter = Arc::clone(reporter);
     let mut transaction = Transaction { root, bench, reporter, journal, facts, user, unit_log: Vec::new() };
     let mut ended = transaction.carry_out(switch, back);
     ended.unit_log = transaction.unit_log;
     if ended.outcome != Outcome::Lost {
-        held::let_go(root);
+        gc_roots::let_go(root);
     }
     Ok(ended)
 }
@@ -130,7 +130,7 @@ impl Transaction<'_> {
                         error.in_one_line()
                     ));
                 }
-                held::forget_bundles(self.root);
+                gc_roots::forget_bundles(self.root);
                 let runs = self.root.store_path(closure::RUNNING) == Some(activated(self.root, switch));
                 Ended::well(if runs || switch.action == Action::Test { Outcome::Done } else { Outcome::PendingReboot })
             }
@@ -293,7 +293,7 @@ impl Transaction<'_> {
     fn install(&self, switch: &Switch) -> Result<()> {
         let Some(manifest) = manifest(self.root, switch) else { return Ok(()) };
         if let Some(bundle) = &switch.bundle {
-            held::point(self.root, &closure::bundle(&activated(self.root, switch)), bundle)?;
+            gc_roots::point(self.root, &closure::bundle(&activated(self.root, switch)), bundle)?;
         }
         let talk = self.reporter.clone();
         Delivery { root: self.root, manifest: &manifest, talk }.install()

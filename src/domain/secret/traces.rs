@@ -1,6 +1,9 @@
 //! Whether a text has a value in it: whole, a line of it, what is given to a name in it, and each of these as it is written in
 //! other places. Every buffer here is wiped.
 
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+
 use crate::domain::secret::written::{Unit, written};
 
 /// The shortest text that is looked for: shorter ones stand in any line.
@@ -10,9 +13,14 @@ const WRITTEN: usize = 256;
 /// Words before a value in files such as netrc.
 const BEFORE: [&[u8]; 4] = [b"password", b"passwd", b"secret", b"token"];
 
-/// What is looked for, by its first byte.
+/// What is looked for, by a digest of its first bytes under a key of this run.
 #[derive(Default)]
-pub struct Traces(Vec<Vec<Unit>>);
+pub struct Traces {
+    key: RandomState,
+    forms: HashMap<u64, Vec<Unit>>,
+    /// The same digests of whole forms.
+    known: HashSet<u64>,
+}
 
 impl Traces {
     /// Adds a value.
@@ -33,22 +41,23 @@ impl Traces {
         if part.len() < SHORTEST {
             return;
         }
-        self.0.resize_with(256, Vec::new);
         let mut forms = if in_every_writing { written(part, SHORTEST) } else { Vec::new() };
         forms.push(Unit::new(part.to_vec()));
         for form in forms {
-            let known = form.first().and_then(|first| self.0.get_mut(usize::from(*first)));
-            if let Some(known) = known.filter(|known| !known.contains(&form)) {
-                known.push(form);
+            if let Some(begin) = form.get(..SHORTEST)
+                && self.known.insert(self.key.hash_one(&*form))
+            {
+                self.forms.entry(self.key.hash_one(begin)).or_default().push(form);
             }
         }
     }
 
     pub fn are_in(&self, text: &[u8]) -> bool {
-        let begins = |rest: &[u8], first: u8| {
-            self.0.get(usize::from(first)).is_some_and(|forms| forms.iter().any(|form| rest.starts_with(form)))
-        };
-        text.iter().enumerate().any(|(at, first)| begins(text.get(at..).unwrap_or_default(), *first))
+        text.windows(SHORTEST).enumerate().any(|(at, begin)| {
+            let forms = self.forms.get(&self.key.hash_one(begin)).into_iter().flatten();
+            let rest = text.get(at..).unwrap_or_default();
+            forms.into_iter().any(|form| rest.starts_with(form))
+        })
     }
 }
 

@@ -1,5 +1,5 @@
-//! The work trees that belong together, by what lies on disk: no program is started. What one of them holds, whoever writes
-//! another of them could have put there.
+//! The work trees that belong to one repository, to those it is a submodule of, and to their linked ones, by what lies on disk:
+//! no program is started. Anyone who can write to one of them may be able to write to the others.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -35,20 +35,20 @@ fn of(top: &Path) -> Vec<PathBuf> {
     let Some(directory) = directory.and_then(|directory| directory.canonicalize().ok()) else { return Vec::new() };
     let common = line(&directory.join("commondir")).and_then(|line| directory.join(line).canonicalize().ok());
     let common = common.unwrap_or_else(|| directory.clone());
-    let mut kin = Vec::new();
+    let mut others = Vec::new();
     // `TOP/.git`, `TOP/.git/worktrees/NAME`, `TOP/.git/modules/NAME`, and one in another.
     for place in [&directory, &common] {
         let dots = place.ancestors().filter(|above| above.file_name().is_some_and(|name| name == ".git"));
-        kin.extend(dots.filter_map(Path::parent).map(Path::to_owned));
+        others.extend(dots.filter_map(Path::parent).map(Path::to_owned));
     }
     let linked = std::fs::read_dir(common.join("worktrees")).into_iter().flatten().flatten().take(LINKED);
-    kin.extend(
+    others.extend(
         linked.filter_map(|entry| entry.path().join(line(&entry.path().join("gitdir"))?).parent().map(Path::to_owned)),
     );
     // A submodule that was a repository before has its own `.git` still.
     let above = top.ancestors().skip(1).filter(|above| lists(above, top));
-    kin.extend(above.map(Path::to_owned));
-    kin
+    others.extend(above.map(Path::to_owned));
+    others
 }
 
 /// Whether a work tree has another as a submodule.

@@ -1,4 +1,4 @@
-//! Links on a machine that keep systems, homes and what was delivered along from the collector.
+//! Links on a machine that keep the systems, homes and manifests of a run from garbage collection.
 
 use crate::adapters::fs::files;
 use crate::adapters::fs::root::Root;
@@ -20,7 +20,7 @@ pub fn point(root: &Root, link: &str, target: &str) -> Result<()> {
     files::swap_link(&path, target)
 }
 
-/// Keeps systems and homes of a run from the collector.
+/// Keeps systems and homes of a run from garbage collection.
 pub fn keep(root: &Root, switch: &Switch, saved: &Saved) -> Result<()> {
     let link = |name: &str| format!("{KEPT}/{KEPT_AS}{name}");
     point(root, &link("new"), &switch.system)?;
