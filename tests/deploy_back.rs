@@ -354,6 +354,7 @@ fn nix_killed_after_any_write_the_next_run_finishes_or_goes_back() {
         let mut ends = std::collections::BTreeSet::new();
         for write in 1.. {
             machine.fail(failure);
+            let former = machine.newest_run();
             let kill = format!("inject=renameat:signal=SIGKILL:when={write}");
             let mut command = machine.command("strace");
             command.args(["-f", "-o", "/dev/null", "-e", "trace=renameat", "-e", &kill, env!("CARGO_BIN_EXE_sealift")]);
@@ -363,9 +364,8 @@ fn nix_killed_after_any_write_the_next_run_finishes_or_goes_back() {
                 break;
             }
             assert!(write < 60, "{run:?}");
-            if machine.root.join("var/lib/sealift/deploy/journal.json").exists() {
-                machine.on("rollback", &[]).exits(1).says("an interrupted deploy was found");
-            }
+            machine.ask(&"recover".into());
+            assert!(!machine.root.join("var/lib/sealift/deploy/journal.json").exists(), "{variant}, write {write}");
             let state = machine.state();
             let new = state[1] == "system-2-link"
                 && state[3].trim() == state[0]
@@ -375,6 +375,12 @@ fn nix_killed_after_any_write_the_next_run_finishes_or_goes_back() {
                 "{variant}, write {write}: {state:?}, before {before:?}\n{}",
                 machine.log()
             );
+            // Whoever asks later is told what became of it.
+            if machine.newest_run() != former {
+                let told = machine.ask(&serde_json::json!({ "follow": machine.newest_run() }));
+                let outcomes: &[&str] = if new { &["done"] } else { &["failed", "rolled-back"] };
+                assert!(outcomes.iter().any(|outcome| told["outcome"] == *outcome), "{variant}, write {write}: {told}");
+            }
             ends.insert(new);
             if new {
                 (machine, before) = about_to_change(variant);

@@ -112,9 +112,7 @@ fn nix_nothing_is_left_to_recover_after_an_order() {
         return;
     }
     let machine = Machine::running("{ }");
-    let recover = order(&machine, |order| order["work"] = "recover".into());
-    let (_, last) = give(&machine, &recover.to_string());
-    assert_eq!(last["outcome"], "nothing");
+    assert_eq!(machine.ask(&"recover".into())["outcome"], "nothing");
     // A journal that cannot be read is nobody's to guess at.
     std::fs::write(machine.root.join("var/lib/sealift/deploy/journal.json"), "{").unwrap();
     let (_, last) = give(&machine, &order(&machine, |_| {}).to_string());
@@ -138,8 +136,7 @@ fn nix_nothing_of_another_user_is_believed() {
     let folder = kept.join("deploy");
     let journal = folder.join("journal.json");
     let before = machine.state();
-    let ask = order(&machine, |order| order["work"] = "recover".into()).to_string();
-    let recover = || give(&machine, &ask).1;
+    let recover = || machine.ask(&"recover".into());
     // Of a run that was killed: what ran before it is activated again.
     let order = order(&machine, |_| {});
     let left = json!({

@@ -146,6 +146,17 @@ impl Machine {
         command
     }
 
+    /// Gives the part on the host this work; the last thing that it tells.
+    pub fn ask(&self, work: &serde_json::Value) -> serde_json::Value {
+        let order = serde_json::json!({
+            "version": 1, "run": "20260101T000000Z-asked", "who": "test@here", "root": self.root, "host": "web",
+            "work": work
+        });
+        let run = self.sandbox.run(self.host_command(&["host-run"]), order.to_string().as_bytes());
+        let last = run.text().lines().last().map(|line| serde_json::from_str(line).expect("events are JSON"));
+        last.unwrap_or_default()
+    }
+
     /// The program under test, with nix.
     pub fn sealift(&self, arguments: &[&str]) -> Run {
         let run = self.sandbox.run(self.sealift_command(arguments), b"");
@@ -249,6 +260,13 @@ impl Machine {
     /// The log of all that switch-to-configuration did.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.root.join("var/log/stc.log")).unwrap_or_default()
+    }
+
+    /// The name of the newest run that this machine has a log of.
+    pub fn newest_run(&self) -> String {
+        let entries = std::fs::read_dir(self.root.join("var/lib/sealift/deploy")).expect("runs").flatten();
+        let names = entries.map(|entry| entry.file_name().into_string().expect("UTF-8"));
+        names.filter_map(|name| name.strip_suffix(".log").map(str::to_owned)).max().expect("a run")
     }
 
     /// The process that holds the lock of deploys: the part on the host.

@@ -17,8 +17,8 @@ use crate::adapters::fs::lock::{self, Lock};
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::links::only_root;
 use crate::domain::deploy::host_facts::Record;
-use crate::domain::deploy::protocol::HostEvent;
-use crate::error::{Error, Result};
+use crate::domain::deploy::protocol::{HostEvent, Verdict};
+use crate::error::{Error, Kind, Result};
 
 /// The lock: held from staging to the end.
 pub const LOCK: &str = "/run/sealift-deploy.lock";
@@ -123,14 +123,18 @@ impl Bench {
         files::remove(&self.folder.join("journal.json"))
     }
 
-    /// Keeps what a run came to, and adds it to the record.
-    pub fn end(&self, run: &str, result: &[u8], record: &str) {
-        let kept = files::replace(&self.folder.join(format!("{run}.json")), result, 0o600, Durable::Now);
-        let added = add(&self.record, 0o644, &format!("{record}\n"));
-        for error in [kept.err(), added.err()].into_iter().flatten() {
-            // What was done is done, and reported to the caller.
-            self.log(&HostEvent::Warning { text: error.in_one_line() });
-        }
+    /// Keeps what a run came to, durably.
+    pub fn keep_result(&self, run: &str, verdict: &Verdict) -> Result<()> {
+        let text = serde_json::to_vec_pretty(&verdict.kept())
+            .map_err(|error| Error::new(Kind::Bug, "cannot write the result of a run").because(error))?;
+        files::replace(&self.folder.join(format!("{run}.json")), &text, 0o600, Durable::Now)
+    }
+
+    /// Adds a run to the record of all.
+    pub fn record(&self, record: &Record) -> Result<()> {
+        let line = serde_json::to_string(record)
+            .map_err(|error| Error::new(Kind::Bug, "cannot write the record of a run").because(error))?;
+        add(&self.record, 0o644, &format!("{line}\n"))
     }
 
     fn prune(&self) {
@@ -235,6 +239,19 @@ pub fn log(root: &Root, run: &str) -> Result<Option<Vec<HostEvent>>> {
     Ok(Some(bytes.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()))
 }
 
+/// What a run came to; none where it has not ended, or is too old to be kept.
+pub fn result(root: &Root, run: &str) -> Result<Option<Verdict>> {
+    let inside = format!("{FOLDER}/{run}.json");
+    let path = root.outside(&inside);
+    if !path.exists() {
+        return Ok(None);
+    }
+    believed(root, &inside)?;
+    let bytes = files::read(&path, 1 << 20)?;
+    // Such a file is there as a whole or not at all; one that is not understood is no result.
+    Ok(serde_json::from_slice(&bytes).ok())
+}
+
 /// The newest run; none where there was none.
 pub fn newest(root: &Root) -> Option<String> {
     let names = root.list(FOLDER).into_iter().rev();
@@ -273,7 +290,7 @@ pub fn now() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::deploy::protocol::{Failure, Outcome, Verdict};
+    use crate::domain::deploy::protocol::{Failure, Outcome};
 
     #[test]
     fn what_a_power_cut_left_of_a_line_takes_no_other_with_it() {

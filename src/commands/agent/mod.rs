@@ -26,6 +26,7 @@ use crate::adapters::host::run_dir::{self, Bench};
 use crate::adapters::host::{closure, etc_nixos, facts, profile, units};
 use crate::adapters::{process, signals};
 use crate::commands::agent::events::{Listener, Reporter};
+use crate::commands::agent::journal::Journal;
 use crate::commands::agent::launch::Front;
 use crate::commands::agent::transaction::Ended;
 use crate::commands::install;
@@ -185,17 +186,11 @@ fn change(root: &Root, order: &Order, user: u32, reporter: &Arc<Reporter>) -> Re
     if let Err(error) = &awake {
         reporter.warn(format!("sleep and shutdown cannot be held off meanwhile: {}", error.message()));
     }
-    let recovered = match rollback::recover(root, &bench, order, reporter)? {
-        Some((_, ended)) if ended.outcome == Outcome::Lost => return Ok(HostEvent::GoesDown),
-        Some((former, ended)) => {
-            let verdict = verdict(root, &former, &ended);
-            record(root, &bench, &former, &verdict);
-            // Whoever still waits for that run is told.
-            bench.log_end(&former.run, &HostEvent::End(verdict.clone()));
-            Some(verdict)
-        }
-        None => None,
-    };
+    let left = Journal::left(&bench, &order.words())?;
+    let recovered = left.map(|journal| end_left(root, &bench, journal, reporter)).transpose()?;
+    if recovered.as_ref().is_some_and(|verdict| verdict.outcome == Outcome::Lost) {
+        return Ok(HostEvent::GoesDown);
+    }
     let Work::Switch(switch) = &order.work else {
         return Ok(HostEvent::End(recovered.unwrap_or_else(|| verdict(root, order, &Ended::well(Outcome::Nothing)))));
     };
@@ -213,9 +208,43 @@ fn change(root: &Root, order: &Order, user: u32, reporter: &Arc<Reporter>) -> Re
         return Ok(HostEvent::GoesDown);
     }
     let verdict = verdict(root, order, &ended);
-    link(root, order, &verdict, reporter);
-    record(root, &bench, order, &verdict);
+    close(root, &bench, order, &verdict, reporter);
     Ok(HostEvent::End(verdict))
+}
+
+/// Ends a run that did not come to its end, and says what it came to.
+fn end_left(root: &Root, bench: &Bench, journal: Journal, reporter: &Arc<Reporter>) -> Result<Verdict> {
+    let order = journal.order.clone();
+    let verdict = match run_dir::result(root, &order.run)? {
+        // It had ended; only the rest of `close` is missing.
+        Some(verdict) => verdict,
+        None => verdict(root, &order, &rollback::recover(root, bench, journal, reporter)),
+    };
+    if verdict.outcome != Outcome::Lost {
+        close(root, bench, &order, &verdict, reporter);
+        // Whoever still waits for that run is told.
+        bench.log_end(&order.run, &HostEvent::End(verdict.clone()));
+    }
+    Ok(verdict)
+}
+
+/// Closes a run. It has ended once its result is kept: whoever finds its journal after that only does the rest of this.
+fn close(root: &Root, bench: &Bench, order: &Order, verdict: &Verdict, reporter: &Reporter) {
+    let tell = |error: &Error| reporter.warn(error.in_one_line());
+    // What was done is done, and reported to the caller.
+    bench.keep_result(&order.run, verdict).unwrap_or_else(|error| tell(&error));
+    link(root, order, verdict, reporter);
+    record(root, bench, order, verdict).unwrap_or_else(|error| tell(&error));
+    if let Err(error) = bench.end_journal() {
+        reporter.warn(format!(
+            "the deploy has ended, but its journal stays: {}; remove it before the next deploy",
+            error.in_one_line()
+        ));
+    }
+    if matches!(verdict.outcome, Outcome::Done | Outcome::PendingReboot) {
+        gc_roots::forget_bundles(root);
+    }
+    gc_roots::let_go(root);
 }
 
 /// What an order came to, and how the machine is now.
@@ -259,8 +288,11 @@ fn until_reboot(root: &Root, order: &Order, outcome: Outcome) -> bool {
     delivered && (brought || (switch.keep_values && keep::is_in_use(root)))
 }
 
-/// Adds a run to the record of all.
-fn record(root: &Root, bench: &Bench, order: &Order, verdict: &Verdict) {
+/// Adds a run to the record of all, where it is not its last one already.
+fn record(root: &Root, bench: &Bench, order: &Order, verdict: &Verdict) -> Result<()> {
+    if run_dir::last(root).is_some_and(|last| last.run == order.run) {
+        return Ok(());
+    }
     let switch = match &order.work {
         Work::Switch(switch) => Some(switch),
         _ => None,
@@ -286,8 +318,5 @@ fn record(root: &Root, bench: &Bench, order: &Order, verdict: &Verdict) {
         generation: verdict.generation,
         reason: verdict.failure.as_ref().map(Failure::reason),
     };
-    // Both are plain data: they are always written.
-    if let (Ok(result), Ok(line)) = (serde_json::to_vec_pretty(&verdict.kept()), serde_json::to_string(&line)) {
-        bench.end(&order.run, &result, &line);
-    }
+    bench.record(&line)
 }

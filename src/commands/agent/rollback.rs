@@ -9,15 +9,14 @@ use crate::adapters::host::activation::{Activation, Program, end_left};
 use crate::adapters::host::run_dir::Bench;
 use crate::adapters::host::{ack, closure, home, profile, units};
 use crate::commands::agent::events::Reporter;
-use crate::commands::agent::gc_roots::{let_go, point};
+use crate::commands::agent::gc_roots::point;
 use crate::commands::agent::journal::{Journal, Step};
 use crate::commands::agent::order::activated;
 use crate::commands::agent::secrets::{take_all, take_back};
 use crate::commands::agent::transaction::{Ended, Transaction};
-use crate::domain::address::words;
 use crate::domain::deploy::diff::Action;
 use crate::domain::deploy::home::State;
-use crate::domain::deploy::protocol::{Order, Outcome, Profile, Switch, Work};
+use crate::domain::deploy::protocol::{Outcome, Profile, Switch, Work};
 use crate::domain::deploy::switched::Switched;
 use crate::error::{Error, Kind, Result};
 
@@ -36,13 +35,12 @@ pub fn go(transaction: &mut Transaction<'_>, why: Error) -> Ended {
     let busy = transaction.journal.reached == Step::Activate && why.kind() == Kind::Failed;
     // Nothing was switched yet: what failed was putting secrets in place, or another switch was in the way.
     let untouched = transaction.journal.reached <= Step::Install || busy;
-    let mut faults = undo(transaction, &switch, busy);
+    let faults = undo(transaction, &switch, busy);
     if !faults.is_empty() && units::goes_down(transaction.root) {
         return Ended::later();
     }
     // What could not be undone now is not undone by trying the same again: a person looks, and the next run starts
     // from what is there.
-    faults.extend(transaction.bench.end_journal().err());
     if faults.is_empty() {
         if untouched {
             return Ended::failed(Outcome::Failed, why);
@@ -50,7 +48,7 @@ pub fn go(transaction: &mut Transaction<'_>, why: Error) -> Ended {
         let failure = rolled_back(transaction.root, &switch, &transaction.journal, &why);
         return Ended::failed(Outcome::RolledBack, failure);
     }
-    let words = words_of(&transaction.journal.order);
+    let words = transaction.journal.order.words();
     let failure = Error::all(Kind::Person, format!("{}, and the way back failed too", why.message()), faults).help(
         format!("the host needs manual repair: `sealift generations{words}` shows what there is, `sealift rollback{words} --to N` goes to one of them"),
     );
@@ -72,7 +70,7 @@ fn rolled_back(root: &Root, switch: &Switch, journal: &Journal, why: &Error) -> 
     let next = match (switch.profile, journal.reached) {
         (Profile::Generation(_), Step::Verify) => "`--no-checks` goes back without running the checks".to_owned(),
         (Profile::Generation(_), _) => {
-            format!("`sealift generations{}` shows what else there is", words_of(&journal.order))
+            format!("`sealift generations{}` shows what else there is", journal.order.words())
         }
         (Profile::New, _) => "fix what failed, and deploy again".to_owned(),
     };
@@ -82,10 +80,6 @@ fn rolled_back(root: &Root, switch: &Switch, journal: &Journal, why: &Error) -> 
 /// What went wrong, and its parts.
 fn reasons(why: &Error) -> impl Iterator<Item = &str> {
     std::iter::once(why).chain(why.parts()).map(Error::message)
-}
-
-fn words_of(order: &Order) -> String {
-    words(order.host.as_ref(), &order.root)
 }
 
 /// Undoes the steps that were begun, last one first, and everything that can be undone. Says what could not.
@@ -174,16 +168,13 @@ fn restore_bundle(root: &Root, switch: &Switch, saved: Option<&str>) -> Result<(
     }
 }
 
-/// Finishes or takes back what a killed run left, before `asked` is carried out: its order, and how it ended now. None where
-/// there is nothing.
-pub fn recover(root: &Root, bench: &Bench, asked: &Order, reporter: &Arc<Reporter>) -> Result<Option<(Order, Ended)>> {
-    let Some(journal) = Journal::left(bench, &words_of(asked))? else { return Ok(None) };
-    let order = journal.order.clone();
-    let Work::Switch(switch) = order.work.clone() else { return bench.end_journal().map(|()| None) };
+/// Finishes or takes back what a killed run left. How it ended now.
+pub fn recover(root: &Root, bench: &Bench, journal: Journal, reporter: &Arc<Reporter>) -> Ended {
+    let Work::Switch(switch) = journal.order.work.clone() else { return Ended::well(Outcome::Nothing) };
     reporter
         .warn(format!("an interrupted deploy was found (run {}, begun by {})", journal.order.run, journal.order.who));
     // It is in nobody's way.
-    let _left = ack::forget(root, &order.run);
+    let _left = ack::forget(root, &journal.order.run);
     // The system itself may be gone from the store; then the way back is the only one.
     let facts = closure::facts(root, &activated(root, &switch));
     let finish = journal.reached >= Step::Profile && !journal.back && switch.acknowledge.is_none() && facts.is_ok();
@@ -191,17 +182,11 @@ pub fn recover(root: &Root, bench: &Bench, asked: &Order, reporter: &Arc<Reporte
     // Nobody is waited for here: who had to come did not.
     let mut transaction =
         Transaction { root, bench, reporter, journal, facts: facts.unwrap_or_default(), user: 0, unit_log: Vec::new() };
-    let ended = if finish {
-        match transaction.make_default(&switch) {
-            Ok(()) => bench.end_journal().map(|()| Ended::well(Outcome::Done)),
-            Err(error) => Ok(go(&mut transaction, error)),
-        }
-    } else {
-        Ok(go(&mut transaction, Error::new(Kind::RolledBack, "it was interrupted")))
-    };
-    let ended = ended?;
-    if ended.outcome != Outcome::Lost {
-        let_go(root);
+    if !finish {
+        return go(&mut transaction, Error::new(Kind::RolledBack, "it was interrupted"));
     }
-    Ok(Some((order, ended)))
+    match transaction.make_default(&switch) {
+        Ok(()) => Ended::well(Outcome::Done),
+        Err(error) => go(&mut transaction, error),
+    }
 }

@@ -96,9 +96,6 @@ pub fn run(
     let mut transaction = Transaction { root, bench, reporter, journal, facts, user, unit_log: Vec::new() };
     let mut ended = transaction.carry_out(switch, back);
     ended.unit_log = transaction.unit_log;
-    if ended.outcome != Outcome::Lost {
-        gc_roots::let_go(root);
-    }
     Ok(ended)
 }
 
@@ -122,15 +119,6 @@ impl Transaction<'_> {
         let live = switch.live && matches!(switch.action, Action::Test | Action::Switch);
         match self.forward(switch, live) {
             Ok(()) => {
-                // The switch is done, whatever becomes of the journal; but the next run takes one that stays for that of
-                // an interrupted run.
-                if let Err(error) = self.bench.end_journal() {
-                    self.reporter.warn(format!(
-                        "the deploy is done, but its journal stays: {}; remove it before the next deploy",
-                        error.in_one_line()
-                    ));
-                }
-                gc_roots::forget_bundles(self.root);
                 let runs = self.root.store_path(closure::RUNNING) == Some(activated(self.root, switch));
                 Ended::well(if runs || switch.action == Action::Test { Outcome::Done } else { Outcome::PendingReboot })
             }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::address::words;
 use crate::domain::deploy::diff::Action;
 pub use crate::domain::deploy::diff::Outcome;
 use crate::domain::deploy::generations::Generations;
@@ -35,6 +36,13 @@ pub struct Order {
     /// The host's name in the policy, where it is known.
     pub host: Option<HostName>,
     pub work: Work,
+}
+
+impl Order {
+    /// The words that name the machine in a command, each with a space before it.
+    pub fn words(&self) -> String {
+        words(self.host.as_ref(), &self.root)
+    }
 }
 
 /// Whether a text can name a run. It becomes the name of files on the host, beside the journal.
