@@ -1,5 +1,6 @@
 //! deploy to other machines: real hosts in namespaces, real SSH, real copies from store to store.
 
+mod address;
 mod homes;
 mod killed;
 mod liars;

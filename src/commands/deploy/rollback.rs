@@ -91,6 +91,9 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
         ..plan.switch(Profile::Generation(number), request.patience.settle, acknowledge)
     };
     let order = target.order(caller, Work::Switch(Box::new(switch)))?;
+    if let (Reach::There(there), Some(address)) = (&target.reach, &request.patience.ack_address) {
+        there.moves_to(address);
+    }
     let verdict = hand_over(&target, &order, &rights, caller, talk)?;
     Ok(Report::of(&target, plan, &order.run, verdict))
 }
@@ -127,6 +130,9 @@ pub fn undo(
         ..plan.switch(Profile::Generation(number), patience.settle, acknowledge)
     };
     let order = target.order(caller, Work::Switch(Box::new(switch)))?;
+    if let Reach::There(there) = &target.reach {
+        there.moves_back();
+    }
     hand_over(target, &order, rights, caller, talk)
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::adapters::fs::root::Root;
@@ -61,8 +61,8 @@ pub struct There {
     host: HostName,
     address: Address,
     pins: Vec<String>,
-    /// Where it is reached after the switch, if elsewhere.
-    later: OnceLock<Address>,
+    /// Where it is reached after the switch, if elsewhere than now.
+    later: Mutex<Option<Address>>,
     /// The connection that all calls share; another one after it was lost.
     line: Mutex<Arc<Connection>>,
     /// The program of ours there.
@@ -103,7 +103,7 @@ impl Target {
             host: name.clone(),
             address: host.address.clone(),
             pins: host.ssh_keys.clone(),
-            later: OnceLock::new(),
+            later: Mutex::new(None),
             line: Mutex::new(Arc::new(connection)),
             program: bootstrap::RUNNING.to_owned(),
         };
@@ -289,26 +289,42 @@ impl There {
 
     /// After the switch it is reached there.
     pub fn moves_to(&self, address: &Address) {
-        // A machine is switched once in a run.
-        let _said_before = self.later.set(address.clone());
+        *self.later() = Some(address.clone());
     }
 
-    fn connect(&self) -> Result<Connection> {
-        self.ssh.connect(&self.host, self.later.get().unwrap_or(&self.address), &self.pins)
+    /// After the switch it is reached where it was at first, if it moved.
+    pub fn moves_back(&self) {
+        if let Some(later) = &mut *self.later() {
+            later.clone_from(&self.address);
+        }
     }
 
-    /// Connects again, after a connection was lost.
+    fn later(&self) -> MutexGuard<'_, Option<Address>> {
+        self.later.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connect(&self, address: &Address) -> Result<Connection> {
+        self.ssh.connect(&self.host, address, &self.pins)
+    }
+
+    /// Connects again, after a connection was lost: where it is reached after the switch, or where it was before, as it may
+    /// have gone back.
     pub fn reconnect(&self) -> Result<()> {
-        let new = Arc::new(self.connect()?);
-        *self.line.lock().unwrap_or_else(PoisonError::into_inner) = new;
+        let later = self.later().clone();
+        let new = match &later {
+            Some(later) => self.connect(later).or_else(|error| self.connect(&self.address).map_err(|_| error))?,
+            None => self.connect(&self.address)?,
+        };
+        *self.line.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
         Ok(())
     }
 
     /// Acknowledges a run: over a new connection, without sudo. Whether the machine was reached.
     pub fn acknowledge(&self, run: &str) -> Result<bool> {
         let words = [self.program.as_str(), VERB, "--acknowledge", run];
-        if self.later.get().is_some() {
-            let connection = self.connect()?;
+        let later = self.later().clone();
+        if let Some(address) = later {
+            let connection = self.connect(&address)?;
             let output = connection.call(&words).run()?;
             return Ok(!connection.lost(output.ended));
         }
