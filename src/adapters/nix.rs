@@ -78,14 +78,10 @@ impl Rooted {
     /// Builds what a flake's attribute names, and roots it. `line` gets what nix says.
     ///
     /// Fails when it cannot be evaluated or built; the error quotes nix.
-    pub fn build(&self, name: &str, what: &str, line: impl FnMut(&str)) -> Result<String> {
+    pub fn build(&self, name: &str, what: &str, line: impl FnMut(&str) + Send) -> Result<String> {
         let link = self.folder.join(name);
         let call = nix().args(["build", "--print-build-logs", "--json", "--out-link"]).arg(&link).arg("--").arg(what);
-        let output = call.watched(line)?;
-        if !output.ended.well() {
-            return Err(call.failure(&output));
-        }
-        built_path(&output.stdout)
+        built_path(&call.well(call.watched(line)?)?)
     }
 
     /// Builds the systems of several hosts, which are evaluated at once from `systems` of a flake, and roots them. What could be
@@ -94,7 +90,7 @@ impl Rooted {
         &self,
         systems: &str,
         hosts: &[&HostName],
-        line: impl FnMut(&str),
+        line: impl FnMut(&str) + Send,
     ) -> Result<BTreeMap<HostName, String>> {
         let names: Vec<String> = hosts.iter().map(|host| format!("\"{host}\"")).collect();
         // Which path is whose is told by the evaluation: builds are listed in an order of nix' own.
@@ -107,10 +103,7 @@ impl Rooted {
             .map_err(|error| Error::failed("nix eval gave an unexpected answer").because(error))?;
         let call = Invocation::new("nix-store").args(["--realise", "--keep-going", "--add-root"]);
         let call = call.arg(self.folder.join("all")).arg("--").args(plans.values().map(|one| &one.plan));
-        let output = call.watched(line)?;
-        if !output.ended.well() {
-            return Err(call.failure(&output));
-        }
+        call.well(call.watched(line)?)?;
         let built: BTreeMap<HostName, String> = plans.into_iter().map(|(host, one)| (host, one.out)).collect();
         if built.values().all(|path| closure::is_store_path(path)) {
             Ok(built)
@@ -120,13 +113,10 @@ impl Rooted {
     }
 
     /// Builds what was evaluated, and roots it.
-    pub fn realise(&self, name: &str, one: &Evaluated, line: impl FnMut(&str)) -> Result<String> {
+    pub fn realise(&self, name: &str, one: &Evaluated, line: impl FnMut(&str) + Send) -> Result<String> {
         let call = Invocation::new("nix-store").args(["--realise", "--add-root"]).arg(self.folder.join(name));
         let call = call.args(["--", &one.plan]);
-        let output = call.watched(line)?;
-        if !output.ended.well() {
-            return Err(call.failure(&output));
-        }
+        call.well(call.watched(line)?)?;
         let path = Some(&one.out).filter(|path| closure::is_store_path(path));
         path.cloned().ok_or_else(|| Error::failed("nix eval names no store path"))
     }
@@ -182,7 +172,7 @@ pub fn add(name: &str, folder: &Path) -> Result<String> {
 }
 
 /// Copies store paths, with all they need, to another machine. `line` gets what nix says.
-pub fn copy_to(remote: &Remote, paths: &[&str], line: impl FnMut(&str)) -> Result<()> {
+pub fn copy_to(remote: &Remote, paths: &[&str], line: impl FnMut(&str) + Send) -> Result<()> {
     let call = remote.nix().args(["copy", "--no-check-sigs", "--substitute-on-destination", "--to", &remote.uri]);
     let call = call.arg("--").args(paths);
     let output = call.watched(line)?;
@@ -209,7 +199,7 @@ pub fn copy_from(remote: &Remote, paths: &[&str]) -> Result<()> {
 }
 
 /// Builds what an attribute names in the store of another machine, evaluated here. Where it is there.
-pub fn build_on(remote: &Remote, what: &str, line: impl FnMut(&str)) -> Result<String> {
+pub fn build_on(remote: &Remote, what: &str, line: impl FnMut(&str) + Send) -> Result<String> {
     let call = remote.nix().args(["build", "--print-build-logs", "--json", "--no-link", "--eval-store", "auto"]);
     let call = call.args(["--store", &remote.uri, "--", what]);
     let output = call.watched(line)?;

@@ -1,5 +1,6 @@
 //! Looks whether what a check declares is so, on the machine of a root.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use crate::adapters::fs::files;
@@ -64,7 +65,9 @@ pub fn look(root: &Root, host: Option<&HostName>, probe: &Probe) -> Result<()> {
 fn command(root: &Root, user: Option<&str>, words: &[String]) -> Result<()> {
     let call = Invocation::new("chroot");
     let call = user.iter().fold(call, |call, user| call.arg(format!("--userspec={user}")));
-    call.arg(root.path()).args(words).env("PATH", PROGRAMS).in_dir(root.path()).within(LIMIT)
+    let call = call.arg(root.path()).args(words).env("PATH", PROGRAMS).in_dir(root.path());
+    let ended = call.leaving(Stdio::null(), LIMIT)?;
+    if ended.well() { Ok(()) } else { Err(Error::failed(format!("{}: {ended}", call.name()))) }
 }
 
 /// The fields of a user's line in the machine's own passwd file.

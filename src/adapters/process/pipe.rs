@@ -85,7 +85,7 @@ fn comes(end: &OwnedFd, limit: Duration) -> bool {
 /// A pipe of a child: it ends with itself, or with the child once it is empty. Whom the child handed it to may keep it open
 /// for ever, as the connection does that ssh shares.
 pub struct Pipe<P> {
-    pipe: P,
+    pub pipe: P,
     end: End,
 }
 
@@ -188,16 +188,16 @@ pub fn each_line(pipe: impl Read, mut call: impl FnMut(&str)) {
 }
 
 /// Reads a pipe to its end, and keeps the end of what came.
-pub fn keep_end(mut pipe: impl Read, kept: &mut Vec<u8>) -> Result<()> {
-    let mut chunk = [0; 8192];
+pub fn keep_end(mut pipe: impl Read) -> Result<Vec<u8>> {
+    let (mut kept, mut chunk) = (Vec::new(), [0; 8192]);
     loop {
         match pipe.read(&mut chunk) {
-            Ok(0) => return Ok(()),
+            Ok(0) => return Ok(kept),
             Ok(read) => kept.extend_from_slice(&chunk[..read]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
-        cut(kept);
+        cut(&mut kept);
     }
 }
 

@@ -151,7 +151,12 @@ impl Build<'_> {
     }
 
     /// Builds on another machine, and brings the result here.
-    fn elsewhere(&self, address: &Address, (name, what): (&str, &str), line: impl FnMut(&str)) -> Result<String> {
+    fn elsewhere(
+        &self,
+        address: &Address,
+        (name, what): (&str, &str),
+        line: impl FnMut(&str) + Send,
+    ) -> Result<String> {
         let policy = &self.session.fleet.policy;
         // A host of the fleet is held to its pin; another machine to the user's own known_hosts.
         let ours = policy.hosts.iter().find(|(host, entry)| entry.address == *address || host.as_str() == address.host);
@@ -202,7 +207,7 @@ fn cause(error: &Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.message().to_owned(), ToString::to_string)
 }
 
-fn fetch(remote: &Remote, what: &str, line: impl FnMut(&str)) -> Result<String> {
+fn fetch(remote: &Remote, what: &str, line: impl FnMut(&str) + Send) -> Result<String> {
     let path = nix::build_on(remote, what, line)?;
     nix::copy_from(remote, &[&path])?;
     Ok(path)
