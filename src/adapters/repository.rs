@@ -1,12 +1,12 @@
 //! A fleet on disk: recipients.toml and `secrets/`, read without any key, changed only through the journal.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::adapters::age::armor;
 use crate::adapters::fs::beneath::Beneath;
 use crate::adapters::fs::changes::Changes;
-use crate::adapters::fs::files;
+use crate::adapters::fs::files::{self, DIRECTORY};
+use crate::adapters::fs::owner::{self, Owner};
 use crate::adapters::fs::transaction::Journal;
 use crate::adapters::git::Git;
 use crate::adapters::process::parallel;
@@ -142,10 +142,9 @@ impl Fleet {
 
 /// Whose fleet it is, by number, if it is neither ours nor root's, who needs no fleet to do anything.
 fn stranger(root: &Path) -> Option<u32> {
-    let known = [0, rustix::process::geteuid().as_raw()];
     // The store has no owner whom a build could know.
-    let places = [root.to_owned(), root.join(policy::FILE)].into_iter().filter(|_| !root.starts_with("/nix/store"));
-    places.filter_map(|place| Some(place.symlink_metadata().ok()?.uid())).find(|owner| !known.contains(owner))
+    let asked = !root.starts_with("/nix/store");
+    asked.then(|| owner::stranger([root, &root.join(policy::FILE)], Owner::RootOrUs)).flatten()
 }
 
 /// Reads the headers of all sealed files of the fleet at this directory. Needs no policy.
@@ -188,11 +187,10 @@ fn look(secrets: &Beneath, file: &FileName) -> Found {
 
 /// Gathers the names of all sealed files below a directory, and what else lies there.
 fn walk(top: &Beneath, below: &str, names: &mut Vec<FileName>, strays: &mut Vec<String>) -> Result<()> {
-    use rustix::fs::{Dir, FileType, Mode, OFlags, openat};
+    use rustix::fs::{Dir, FileType, Mode, openat};
     let failed = |error: rustix::io::Errno| Error::io(format!("cannot list secrets/{below}"), error);
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let here = if below.is_empty() { "." } else { below.trim_end_matches('/') };
-    let directory = openat(top.fd(), here, flags, Mode::empty()).map_err(failed)?;
+    let directory = openat(top.fd(), here, DIRECTORY, Mode::empty()).map_err(failed)?;
     for entry in Dir::read_from(&directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name().to_string_lossy().into_owned();

@@ -2,12 +2,13 @@
 //! tried. The person writes it; only the place of an identity that the person names is added to it.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use toml_edit::{Array, DocumentMut, Item, Value};
 
 use crate::adapters::fs::files::{self, Durable};
+use crate::adapters::fs::owner::{Others, Owner, is_of};
 use crate::domain::name::nearest;
 use crate::error::{Error, Result};
 
@@ -37,9 +38,8 @@ impl UserConfig {
             Err(error) => return Err(Error::io(format!("cannot read {}", path.display()), error)),
         };
         let shown = path.display().to_string();
-        let stat = std::fs::metadata(&real).map_err(|error| Error::io(format!("cannot look at {shown}"), error))?;
-        let ours = stat.uid() == 0 || stat.uid() == rustix::process::geteuid().as_raw();
-        if stat.permissions().mode() & 0o022 != 0 || !ours {
+        let stat = rustix::fs::stat(&real).map_err(|error| Error::io(format!("cannot look at {shown}"), error))?;
+        if !is_of(&stat, Owner::RootOrUs, Others::Readers) {
             return Err(Error::usage(format!("{shown} can be written by others; it decides which programs run"))
                 .help(format!("chmod 644 {shown}, once you have read it")));
         }

@@ -18,7 +18,8 @@ use rustix::fs::{
 };
 
 use crate::adapters::editor::Editor;
-use crate::adapters::fs::files;
+use crate::adapters::fs::files::{self, DIRECTORY};
+use crate::adapters::fs::owner::is_our_directory;
 use crate::adapters::process::{self, Ended, Invocation};
 use crate::adapters::terminal::Terminal;
 use crate::domain::secret::plaintext::Plaintext;
@@ -291,11 +292,9 @@ fn sweep(place: &Path) {
     let Ok(entries) = std::fs::read_dir(place) else { return };
     for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
         let path = entry.path();
-        let ours = statat(CWD, &path, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
-            FileType::from_raw_mode(stat.st_mode) == FileType::Directory
-                && stat.st_uid == rustix::process::geteuid().as_raw()
-        });
-        if ours && open_directory(&path).is_ok_and(|fd| flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok()) {
+        if is_our_directory(&path)
+            && open_directory(&path).is_ok_and(|fd| flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok())
+        {
             wipe(&path);
         }
     }
@@ -334,7 +333,7 @@ fn wipe(path: &Path) {
 }
 
 fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
-    openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+    openat(CWD, path, DIRECTORY, Mode::empty())
 }
 
 fn in_memory(path: &Path) -> bool {

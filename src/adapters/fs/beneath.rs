@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, fsync, openat, openat2, renameat, unlinkat};
 
-use crate::adapters::fs::files::{Durable, TEMPORARY, checked, directory, replace_in, unwritten, write_temporary};
+use crate::adapters::fs::files::{
+    DIRECTORY, Durable, TEMPORARY, checked, directory, replace_in, unwritten, write_temporary,
+};
 use crate::error::{Error, Kind, Result};
 
 /// A directory whose files are reached without leaving it and without following any link.
@@ -17,8 +19,7 @@ pub struct Beneath {
 impl Beneath {
     /// Opens the directory; `None` where there is none.
     pub fn open(path: &Path) -> Result<Option<Self>> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match openat(CWD, path, flags, Mode::empty()) {
+        match openat(CWD, path, DIRECTORY, Mode::empty()) {
             Ok(fd) => Ok(Some(Self { fd, shown: path.to_owned() })),
             Err(rustix::io::Errno::NOENT) => Ok(None),
             Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => {
@@ -166,10 +167,9 @@ pub fn reachable(root: &Path, path: &str) -> Result<()> {
 fn descend(root: &Path, folders: &str, make: bool) -> Result<OwnedFd> {
     let mut place = directory(root)?;
     for folder in folders.split('/').filter(|folder| !folder.is_empty()) {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = match openat(&place, folder, flags, Mode::empty()) {
+        let opened = match openat(&place, folder, DIRECTORY, Mode::empty()) {
             Err(rustix::io::Errno::NOENT) if make => rustix::fs::mkdirat(&place, folder, Mode::from_raw_mode(0o755))
-                .and_then(|()| openat(&place, folder, flags, Mode::empty())),
+                .and_then(|()| openat(&place, folder, DIRECTORY, Mode::empty())),
             other => other,
         };
         place =

@@ -3,17 +3,24 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fchmod, fstat, fsync, openat, renameat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, fchmod, fstat, fsync, openat, openat2, renameat, unlinkat,
+};
 
+use crate::adapters::fs::owner::{Others, Owner, is_of};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Result};
 
 /// How a temporary file's name begins. A later run sweeps what a killed one left.
 pub const TEMPORARY: &str = ".sealift-tmp-";
+/// In another system links mean paths below its root.
+pub const IN_ROOT: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
+/// A directory itself, and no link to one.
+pub const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Opens a regular file to read, without following a link at its end and without blocking.
 ///
@@ -39,16 +46,12 @@ pub fn enclosing<'a>(directory: &'a Path, name: &str) -> Option<&'a Path> {
     directory.ancestors().find(|above| above.join(name).symlink_metadata().is_ok())
 }
 
-/// Reads a whole file of another system, whose links mean paths below its root. `None` where there is none.
-pub fn read_in_root(root: &Path, path: &str, limit: u64) -> Result<Option<Vec<u8>>> {
-    use rustix::fs::{ResolveFlags, openat2};
-    let shown = root.join(path.trim_start_matches('/')).display().to_string();
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    match openat2(directory(root)?, path, flags, Mode::empty(), within) {
+/// Reads a whole file of another system, below its root. `None` where there is none.
+pub fn read_in_root(root: impl AsFd, path: &str, limit: u64, shown: &str) -> Result<Option<Vec<u8>>> {
+    match openat2(root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty(), IN_ROOT) {
         Ok(fd) => {
-            let (file, size) = checked(fd, limit, &shown)?;
-            read_all(file, size, limit, &shown).map(Some)
+            let (file, size) = checked(fd, limit, shown)?;
+            read_all(file, size, limit, shown).map(Some)
         }
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
         Err(error) => Err(Error::io(format!("cannot open {shown}"), error)),
@@ -84,16 +87,11 @@ pub fn read_kernel(path: &str) -> Result<String> {
     read.map(|_| text).map_err(|error| Error::io(format!("cannot read {path}"), error))
 }
 
-/// Whether root owns something, or we do.
-pub fn is_roots(stat: &Stat) -> bool {
-    stat.st_uid == 0 || stat.st_uid == rustix::process::geteuid().as_raw()
-}
-
 /// Reads a whole file that root, or anyone who runs this, made, and nobody else can write to.
 pub fn read_of_root(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let (file, size) = open(path, limit)?;
     let stat = fstat(&file).map_err(|error| Error::io(format!("cannot look at {}", path.display()), error))?;
-    if !is_roots(&stat) || stat.st_mode & 0o022 != 0 {
+    if !is_of(&stat, Owner::RootOrUs, Others::Readers) {
         return Err(Error::failed(format!("{} may belong to somebody else, and is not trusted", path.display()))
             .help("see whose it is (`ls -l`), and move it away"));
     }

@@ -4,5 +4,6 @@ pub mod beneath;
 pub mod changes;
 pub mod files;
 pub mod lock;
+pub mod owner;
 pub mod root;
 pub mod transaction;

@@ -1,13 +1,12 @@
 //! A machine's root directory, `/` or a folder: read without ever leaving it. Links of a NixOS system are absolute; inside
 //! a folder they lead to that folder's own store, never to the caller's.
 
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, readlinkat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat, openat2, readlinkat};
 
+use crate::adapters::fs::files::{self, IN_ROOT};
 use crate::error::{Error, Result};
 
 /// The largest file of a system that is read, in bytes.
@@ -67,10 +66,9 @@ impl Root {
     }
 
     fn at(&self, inside: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         // A FIFO must not block who reads; openat2 refuses the flag for what is not opened to read.
         let flags = if flags.contains(OFlags::PATH) { flags } else { flags | OFlags::NONBLOCK };
-        openat2(&self.fd, inside, flags | OFlags::CLOEXEC, Mode::empty(), within)
+        openat2(&self.fd, inside, flags | OFlags::CLOEXEC, Mode::empty(), IN_ROOT)
     }
 
     /// Whether something is there, links followed.
@@ -122,22 +120,7 @@ impl Root {
 
     /// A whole file; none where there is none.
     pub fn read(&self, inside: &str) -> Result<Option<Vec<u8>>> {
-        let shown = || self.outside(inside).display().to_string();
-        let fd = match self.at(inside, OFlags::RDONLY) {
-            Ok(fd) => fd,
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
-            Err(error) => return Err(Error::io(format!("cannot open {}", shown()), error)),
-        };
-        let stat = fstat(&fd).map_err(|error| Error::io(format!("cannot look at {}", shown()), error))?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(Error::failed(format!("{} is not a regular file", shown())));
-        }
-        let mut bytes = Vec::new();
-        File::from(fd)
-            .take(LIMIT)
-            .read_to_end(&mut bytes)
-            .map_err(|error| Error::io(format!("cannot read {}", shown()), error))?;
-        Ok(Some(bytes))
+        files::read_in_root(&self.fd, inside, LIMIT, &self.outside(inside).display().to_string())
     }
 
     /// A short file as a line of text; none where there is none, or it cannot be read.

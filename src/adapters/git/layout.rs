@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::adapters::fs::files;
+use crate::adapters::fs::owner::{self, Owner};
 use crate::adapters::git::Git;
 use crate::domain::doctor::repository::{Left, Repository};
 use crate::domain::doctor::text;
@@ -31,8 +32,7 @@ pub struct Gathered {
 /// What is known of a repository of somebody else, into which git does not look; none where it is nobody else's.
 pub fn foreign(directory: &Path) -> Option<Gathered> {
     let top = files::enclosing(directory, ".git")?;
-    let me = rustix::process::geteuid().as_raw();
-    let owner = [top.to_owned(), top.join(".git")].iter().filter_map(|path| uid(path)).find(|owner| *owner != me)?;
+    let owner = owner::stranger([top, &top.join(".git")], Owner::Us)?;
     let mut all = Gathered::default();
     all.repository.top = top.display().to_string();
     all.repository.owner = Some(if owner == 0 { "root".to_owned() } else { format!("user {owner}") });

@@ -94,7 +94,9 @@ pub fn number_of(user: &str) -> Option<u32> {
 
 impl Table {
     fn read(root: &Path, file: &str) -> Self {
-        let bytes = files::read_in_root(root, file, LIMIT).map(Option::unwrap_or_default);
+        let shown = root.join(file).display().to_string();
+        let bytes = files::directory(root).and_then(|root| files::read_in_root(root, file, LIMIT, &shown));
+        let bytes = bytes.map(Option::unwrap_or_default);
         let mut rows = HashMap::new();
         for line in bytes.iter().flat_map(|bytes| bytes.split(|b| *b == b'\n')) {
             let mut fields = line.split(|b| *b == b':').map(|field| std::str::from_utf8(field).ok());
@@ -109,7 +111,6 @@ impl Table {
                 *known = row;
             }
         }
-        let shown = root.join(file).display().to_string();
         Self { shown, rows: bytes.map(|_| rows).map_err(|error| error.in_one_line()) }
     }
 

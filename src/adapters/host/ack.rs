@@ -11,7 +11,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::adapters::fs::files;
+use crate::adapters::fs::files::{self, DIRECTORY};
+use crate::adapters::fs::owner::{Others, Owner, is_of};
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::run_dir;
 use crate::error::{Error, Result};
@@ -37,10 +38,9 @@ impl Door {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(failed(error)),
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let folder = openat(CWD, &path, flags, Mode::empty()).map_err(failed)?;
+        let folder = openat(CWD, &path, DIRECTORY, Mode::empty()).map_err(failed)?;
         // Anyone who could write there could put something else in the place of the FIFO.
-        if fstat(&folder).map_err(failed)?.st_uid != rustix::process::geteuid().as_raw() {
+        if !is_of(&fstat(&folder).map_err(failed)?, Owner::Us, Others::Anybody) {
             return Err(Error::failed(format!("{} belongs to another user", path.display())).help("remove it"));
         }
         fchmod(&folder, Mode::from_raw_mode(0o711)).map_err(failed)?;

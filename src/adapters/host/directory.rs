@@ -3,17 +3,15 @@
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fgetxattr_query, fstat, fstatfs, mkdirat, openat, renameat,
-    unlinkat,
+    AtFlags, Gid, Mode, Stat, Uid, fchmod, fchown, fgetxattr_query, fstat, fstatfs, mkdirat, openat, renameat, unlinkat,
 };
 use rustix::io::Errno;
 
-use crate::adapters::fs::files::{TEMPORARY, is_roots};
+use crate::adapters::fs::files::{DIRECTORY, TEMPORARY};
+use crate::adapters::fs::owner::{Others, Owner, is_of, is_roots};
 
 /// File systems whose server is a program, and may be any user's: what they say of owners is only said.
 const FUSE: u64 = 0x6573_5546;
-/// How one is opened: itself, and no link to it.
-pub const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// A directory on the way.
 pub struct Directory {
@@ -77,7 +75,7 @@ pub fn make_folder(parent: &OwnedFd, name: &str, (user, group, mode): (u32, u32,
         mkdirat(parent, &temporary, Mode::from_raw_mode(0o700))?;
         let ours = open(parent, &temporary)?;
         let stat = fstat(&ours)?;
-        if !is_roots(&stat) || stat.st_mode & 0o022 != 0 {
+        if !is_of(&stat, Owner::RootOrUs, Others::Readers) {
             return Err(Errno::AGAIN);
         }
         mkdirat(&ours, INNER, Mode::from_raw_mode(0o700))?;

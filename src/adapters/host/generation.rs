@@ -11,7 +11,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::adapters::fs::files::{self, TEMPORARY};
+use crate::adapters::fs::files::{self, DIRECTORY, TEMPORARY};
 use crate::adapters::host::tmpfs::{Generations, Run, make_directory};
 use crate::domain::manifest::install_status::{STATUS, Status, Tree, VERSION, number};
 use crate::domain::secret::age_header::FILE_LIMIT;
@@ -24,7 +24,6 @@ const KEY: &str = ".key";
 const STATUS_LINK: &str = "status.json";
 /// The largest status that is read, in bytes.
 const STATUS_LIMIT: usize = 16 << 20;
-const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const NEW_FILE: OFlags =
     OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 

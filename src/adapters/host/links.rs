@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, openat, readlinkat, statat, unlinkat};
 use rustix::io::Errno;
 
-use crate::adapters::fs::files::{self, is_roots};
+use crate::adapters::fs::files::{self, DIRECTORY};
+use crate::adapters::fs::owner::is_roots;
 use crate::adapters::host::accounts::Home;
-use crate::adapters::host::directory::{DIRECTORY, Directory, make_folder};
+use crate::adapters::host::directory::{Directory, make_folder};
 use crate::adapters::host::generation::replace_link;
 use crate::domain::policy::paths::{DELIVERED, DELIVERED_FOR_USERS, is_below, taken};
 use crate::error::{Error, Result};

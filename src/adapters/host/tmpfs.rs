@@ -5,14 +5,15 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, Stat, StatxFlags, fchmod, fstat, fstatfs, mkdirat, openat, readlinkat, statx};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, fchmod, fstat, fstatfs, mkdirat, openat, readlinkat, statx};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
     fsmount, fsopen, move_mount,
 };
 
-use crate::adapters::fs::files;
+use crate::adapters::fs::files::{self, DIRECTORY};
+use crate::adapters::fs::owner::{Others, Owner, is_of};
 use crate::domain::manifest::install_status::Tree;
 use crate::error::{Error, Result};
 
@@ -52,7 +53,7 @@ impl Run {
         let fd = files::directory(directory)?;
         let shown = directory.to_owned();
         let stat = fstat(&fd).map_err(|error| Error::io(format!("cannot look at {}", shown.display()), error))?;
-        if stat.st_uid != rustix::process::geteuid().as_raw() || stat.st_mode & 0o077 != 0 {
+        if !is_of(&stat, Owner::Us, Others::Nobody) {
             return Err(Error::failed(format!("{} is not a directory of one user alone", shown.display()))
                 .help("give the user's own runtime directory: $XDG_RUNTIME_DIR, %t in a unit"));
         }
@@ -231,8 +232,7 @@ fn mount_id(fd: &OwnedFd) -> rustix::io::Result<u64> {
 
 /// Opens a directory that nobody but root and us may change; none where there is none.
 fn own_directory(parent: &OwnedFd, name: &str, shown: &Path) -> Result<Option<OwnedFd>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let fd = match openat(parent, name, flags, Mode::empty()) {
+    let fd = match openat(parent, name, DIRECTORY, Mode::empty()) {
         Ok(fd) => fd,
         Err(Errno::NOENT) => return Ok(None),
         Err(Errno::LOOP | Errno::NOTDIR) => {
@@ -241,26 +241,17 @@ fn own_directory(parent: &OwnedFd, name: &str, shown: &Path) -> Result<Option<Ow
         Err(error) => return Err(Error::io(format!("cannot open {}", shown.display()), error)),
     };
     let stat = fstat(&fd).map_err(|error| Error::io(format!("cannot look at {}", shown.display()), error))?;
-    if is_ours(&stat) {
+    if is_of(&stat, Owner::RootOrUs, Others::RootsGroup) {
         return Ok(Some(fd));
     }
     Err(Error::failed(format!("others can change what lies in {}", shown.display()))
         .help(format!("chown root:root {0} && chmod go-w {0}", shown.display())))
 }
 
-/// Whether root or we own it, and nobody else may write to it.
-fn is_ours(stat: &Stat) -> bool {
-    let us = rustix::process::geteuid().as_raw();
-    (stat.st_uid == 0 || stat.st_uid == us)
-        && stat.st_mode & 0o002 == 0
-        && (stat.st_mode & 0o020 == 0 || stat.st_gid == 0)
-}
-
 /// Makes a directory with exactly these permissions, whatever the umask is.
 pub fn make_directory(parent: &OwnedFd, name: &str, mode: u32, shown: &Path) -> Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let made = mkdirat(parent, name, Mode::from_raw_mode(0o700))
-        .and_then(|()| openat(parent, name, flags, Mode::empty()))
+        .and_then(|()| openat(parent, name, DIRECTORY, Mode::empty()))
         .and_then(|fd| fchmod(&fd, Mode::from_raw_mode(mode)).map(|()| fd));
     made.map_err(|error| Error::io(format!("cannot make {}", shown.display()), error))
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -12,6 +11,7 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::adapters::fs::files;
+use crate::adapters::fs::owner::{Others, Owner, is_directory, is_of};
 use crate::adapters::ssh::mux;
 use crate::adapters::ssh::options::Known;
 use crate::error::{Error, Result};
@@ -105,8 +105,7 @@ fn make_folder(path: &Path) -> Result<()> {
 /// Whether a directory is our own: that of another user, which `sudo -E` leaves us, could be exchanged below us, and with
 /// it the connection.
 fn is_ours(path: &Path) -> bool {
-    let ours = |is: &std::fs::Metadata| is.is_dir() && is.uid() == rustix::process::geteuid().as_raw();
-    path.metadata().is_ok_and(|is| ours(&is) && is.mode() & 0o022 == 0)
+    rustix::fs::stat(path).is_ok_and(|stat| is_directory(&stat) && is_of(&stat, Owner::Us, Others::Readers))
 }
 
 /// Removes what killed runs left.

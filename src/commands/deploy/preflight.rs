@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::civil::Date;
 
 use crate::adapters::flake::{self, Flake};
+use crate::adapters::fs::owner::{self, Others, Owner};
 use crate::adapters::git::Git;
 use crate::adapters::repository::Fleet;
 use crate::commands::scan;
@@ -82,10 +83,8 @@ fn in_submodule(fleet: &Fleet, git: &Git) -> Result<()> {
 
 /// A repository is evaluated by whom it belongs to: as root, a user's repository would run with root's rights.
 fn owner(git: &Git) -> Option<Error> {
-    use std::os::unix::fs::MetadataExt;
-    let owner = std::fs::metadata(&git.top).ok()?.uid();
-    let me = rustix::process::geteuid();
-    (me.is_root() && owner != 0).then(|| {
+    let stat = rustix::fs::stat(&git.top).ok()?;
+    (owner::us() == 0 && !owner::is_of(&stat, Owner::Us, Others::Anybody)).then(|| {
         Error::failed(format!("{} belongs to another user, and is not evaluated as root", git.top.display()))
             .help("run sealift as that user: it asks for root where it needs it")
     })

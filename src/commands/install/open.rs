@@ -122,7 +122,8 @@ pub fn load(request: &Request) -> Result<Loaded> {
     let inside = request.manifest.strip_prefix(&request.root).ok().filter(|_| request.root != Path::new("/"));
     let (bytes, base) = match inside.and_then(Path::to_str) {
         Some(path) => {
-            let bytes = files::read_in_root(&request.root, path, MANIFEST_LIMIT)?;
+            let shown = request.manifest.display().to_string();
+            let bytes = files::read_in_root(files::directory(&request.root)?, path, MANIFEST_LIMIT, &shown)?;
             let bytes = bytes.ok_or_else(|| unreadable(std::io::ErrorKind::NotFound.into()))?;
             (bytes, request.manifest.parent().map(Path::to_owned))
         }
