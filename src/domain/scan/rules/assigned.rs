@@ -5,139 +5,23 @@ use std::ops::Range;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::domain::rule_info::{About, Weight};
+use crate::domain::foreign::holds;
 use crate::domain::scan::charset::{Alphabet, Around, line, mentions, run};
 use crate::domain::scan::entropy::{Called, looks_secret, placeholder, reference};
-use crate::domain::scan::rule::{Find, Rule};
-
-const WHY: &str = "anyone who reads the repository or the Nix store can use it";
-const HELP: &str = "seal it (`sealift seal NAME`) and give the service a file to read; then give it a new value";
+use crate::domain::scan::rule::Search;
 
 /// The longest value that is looked at.
 const LONGEST: usize = 512;
 
-/// The rules.
-pub(super) static RULES: [Rule; 7] = [
-    Rule {
-        about: About {
-            id: "gitea-token",
-            what: "a Gitea or Forgejo token",
-            why: WHY,
-            help: "seal it (`sealift seal NAME`), use the option that takes a file, and revoke this one in Gitea",
-            weight: Weight::High,
-        },
-        starts: &["token"],
-        fold: true,
-        find: Find::By(gitea),
-        yes: ["GITEA_TOKEN=<h40>", "forgejo.token = \"<h40>\";"],
-        no: ["gitea.commit = \"<h40>\";", "GITEA_TOKEN_FILE=/run/<h40>"],
-    },
-    Rule {
-        about: About {
-            id: "runner-registration-token",
-            what: "a runner's registration token",
-            why: "anyone who has it can register a runner, which then gets the jobs and their secrets",
-            help: "use tokenFile with a sealed env file (`sealift seal NAME --shape env:TOKEN`), and reset the token in the forge",
-            weight: Weight::High,
-        },
-        starts: &["token"],
-        fold: true,
-        find: Find::By(runner),
-        yes: [
-            "services.gitea-actions-runner.instances.main.token = \"<a40>\";",
-            "act_runner register --no-interactive --token <a40>",
-        ],
-        no: [
-            "gitea-actions-runner.instances.main.tokenFile = \"/run/sealift/runner\";",
-            "runner.token = config.sealift.secrets.runner.path;",
-        ],
-    },
-    Rule {
-        about: About {
-            id: "url-password",
-            what: "a password in an address",
-            why: WHY,
-            help: "take it out of the address: use a password file or a credential helper, and change the password",
-            weight: Weight::High,
-        },
-        starts: &["://"],
-        fold: false,
-        find: Find::By(address),
-        yes: ["postgresql://app:<a20>@db.internal/app", "url = \"https://oauth2:<h40>@git.internal/x.git\""],
-        no: ["https://user:password@db.internal/", "postgresql://app:${PASSWORD}@db.internal/app"],
-    },
-    Rule {
-        about: About { id: "assigned-password", what: "a password", why: WHY, help: HELP, weight: Weight::Medium },
-        starts: &["password", "passwd", "passphrase", "pass_word"],
-        fold: true,
-        find: Find::By(password),
-        yes: ["smtp_password: Z7<a8>#k2", "smtp_password: '4q<a14>Y2'"],
-        no: ["passwordFile = \"/run/sealift/x1\";", "password = \"changeme1\""],
-    },
-    Rule {
-        about: About {
-            id: "assigned-secret",
-            what: "a secret or a token",
-            why: WHY,
-            help: HELP,
-            weight: Weight::Medium,
-        },
-        starts: &[
-            "token",
-            "secret",
-            "apikey",
-            "api_key",
-            "api-key",
-            "authkey",
-            "auth_key",
-            "auth-key",
-            "accesskey",
-            "access_key",
-            "access-key",
-            "privatekey",
-            "private_key",
-            "private-key",
-            "encryptionkey",
-            "encryption_key",
-            "credential",
-            "cookie_key",
-        ],
-        fold: true,
-        find: Find::By(secret),
-        yes: ["apiKey = \"4q<a24>Y2\";", "\"client_secret\": \"4q<a30>Y2\","],
-        no: ["tokenFile = \"/run/keys/4q<a24>\";", "secretName = \"my-secret-for-the-service\""],
-    },
-    Rule {
-        about: About {
-            id: "authorization-header",
-            what: "credentials in an Authorization header",
-            why: WHY,
-            help: HELP,
-            weight: Weight::High,
-        },
-        starts: &["authorization"],
-        fold: true,
-        find: Find::By(header),
-        yes: ["curl -H \"Authorization: token 4q<a30>Y2\" x", "h[\"Authorization\"] = f\"Bearer 4q<a30>Y2\""],
-        no: ["Authorization: Bearer $TOKEN", "Authorization: token your-token-goes-here-2"],
-    },
-    Rule {
-        about: About {
-            id: "netrc-password",
-            what: "a password in the form of netrc",
-            why: WHY,
-            help: HELP,
-            weight: Weight::High,
-        },
-        starts: &["login "],
-        fold: false,
-        find: Find::By(netrc),
-        yes: [
-            "machine git.internal login jay password 4q<a14>Y2",
-            "machine git.internal<n>  login jay<n>  password 4q<a14>Y2",
-        ],
-        no: ["machine git.internal login jay password changeme", "the login page asks for a password at first"],
-    },
+/// What looks, by the rule's name.
+pub(super) const BY_CODE: &[(&str, Search)] = &[
+    ("gitea-token", gitea),
+    ("runner-registration-token", runner),
+    ("url-password", address),
+    ("assigned-password", password),
+    ("assigned-secret", secret),
+    ("authorization-header", header),
+    ("netrc-password", netrc),
 ];
 
 fn is_word(byte: u8) -> bool {
@@ -199,7 +83,7 @@ const OTHER: [&str; 48] = [
 /// Whether what follows a keyword in its name still names a secret: nothing, a number, or a word that is not in `OTHER`.
 fn still(rest: &[u8]) -> bool {
     let rest: Vec<u8> = rest.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase).collect();
-    let other = |word: &&str| rest.windows(word.len()).any(|window| window == word.as_bytes());
+    let other = |word: &&str| holds(&rest, word.as_bytes());
     rest.len() <= 24 && !OTHER.iter().any(other)
 }
 

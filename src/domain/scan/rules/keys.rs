@@ -5,185 +5,20 @@ use std::ops::Range;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::domain::rule_info::{About, Weight};
 use crate::domain::scan::charset::{Alphabet, Around, begins, exactly, line, mentions, run};
 use crate::domain::scan::entropy::stand_in;
-use crate::domain::scan::rule::{Find, Rule};
+use crate::domain::scan::rule::Search;
 use crate::domain::scan::rules::assigned::given;
 
-const KEY: &str = "anyone who reads the repository or the Nix store has the key";
-const HELP: &str = "make a new key, seal it (`sealift seal NAME --from-file F --shred`), and take this one out of use";
-
-/// The rules.
-pub(super) static RULES: [Rule; 10] = [
-    Rule {
-        about: About {
-            id: "openssh-private-key",
-            what: "an OpenSSH private key",
-            why: KEY,
-            help: HELP,
-            weight: Weight::Severe,
-        },
-        starts: &["-----BEGIN OPENSSH PRIVATE"],
-        fold: false,
-        find: Find::By(block),
-        yes: [
-            "-----BEGIN OPENSSH PRIVATE <k><n>b3BlbnNzaC1rZXktdjEAAAAA<b46><n><b70><n><b70><n>-----END OPENSSH PRIVATE <k>",
-            "key = <q><n>  -----BEGIN OPENSSH PRIVATE <k><n>  b3BlbnNzaC1rZXktdjEAAAAA<b46><n>  <b70><n>  -----END OPENSSH PRIVATE <k><n><q>",
-        ],
-        no: [
-            "starts with -----BEGIN OPENSSH PRIVATE <k>",
-            "-----BEGIN OPENSSH PRIVATE <k><n>…<n>-----END OPENSSH PRIVATE <k>",
-        ],
-    },
-    Rule {
-        about: About {
-            id: "pem-private-key",
-            what: "a private key in PEM form",
-            why: KEY,
-            help: HELP,
-            weight: Weight::Severe,
-        },
-        starts: &[
-            "-----BEGIN PRIVATE",
-            "-----BEGIN RSA PRIVATE",
-            "-----BEGIN EC PRIVATE",
-            "-----BEGIN DSA PRIVATE",
-            "-----BEGIN ENCRYPTED PRIVATE",
-            "-----BEGIN ANY PRIVATE",
-        ],
-        fold: false,
-        find: Find::By(block),
-        yes: [
-            "-----BEGIN PRIVATE <k><n>MC4CAQAwBQYDK2VwBCIEI<b43><n>-----END PRIVATE <k>",
-            r#""private_key": "-----BEGIN RSA PRIVATE <k>\nMIIE<b60>\n<b64>\n""#,
-        ],
-        no: [
-            "-----BEGIN PUBLIC KEY-----<n>MC4C<b60><n>",
-            "-----BEGIN PRIVATE <k><n>your key here<n>-----END PRIVATE <k>",
-        ],
-    },
-    Rule {
-        about: About {
-            id: "pgp-private-key",
-            what: "an OpenPGP private key",
-            why: KEY,
-            help: HELP,
-            weight: Weight::Severe,
-        },
-        starts: &["-----BEGIN PGP PRIVATE"],
-        fold: false,
-        find: Find::By(block),
-        yes: [
-            "-----BEGIN PGP PRIVATE <p><n><n>lQOY<b60><n><b64><n>-----END PGP PRIVATE <p>",
-            "-----BEGIN PGP PRIVATE <p><n>Version: 1<n><n>lQOY<b60><n><b64><n>-----END PGP PRIVATE <p>",
-        ],
-        no: ["-----BEGIN PGP PUBLIC KEY BLOCK-----<n><n>mQEN<b60><n>", "the line -----BEGIN PGP PRIVATE <p> begins it"],
-    },
-    Rule {
-        about: About {
-            id: "age-identity",
-            what: "an age identity",
-            why: KEY,
-            help: "make a new one (`sealift identity new`), and `sealift rekey` what it could open",
-            weight: Weight::Severe,
-        },
-        starts: &["AGE-SECRET-KEY-1"],
-        fold: false,
-        find: Find::Token(Alphabet::Bech32, 58, 58),
-        yes: ["AGE-SECRET-KEY-1<c58>", "# created: today<n>AGE-SECRET-KEY-1<c58><n>"],
-        no: ["AGE-SECRET-KEY-1…", "AGE-SECRET-KEY-1<c20>"],
-    },
-    Rule {
-        about: About {
-            id: "age-pq-identity",
-            what: "a post-quantum age identity",
-            why: KEY,
-            help: "make a new one, and `sealift rekey` what it could open",
-            weight: Weight::Severe,
-        },
-        starts: &["AGE-SECRET-KEY-PQ-1"],
-        fold: false,
-        find: Find::Token(Alphabet::Bech32, 58, 2000),
-        yes: ["AGE-SECRET-KEY-PQ-1<c58>", "key: AGE-SECRET-KEY-PQ-1<c120>"],
-        no: ["AGE-SECRET-KEY-PQ-1…", "AGE-SECRET-KEY-PQ-1<c20>"],
-    },
-    Rule {
-        about: About {
-            id: "minisign-key",
-            what: "a minisign or signify secret key",
-            why: KEY,
-            help: HELP,
-            weight: Weight::Severe,
-        },
-        starts: &["RWRTY0Iy", "RWRCSw"],
-        fold: false,
-        find: Find::Token(Alphabet::Base64, 130, 220),
-        yes: [
-            "untrusted comment: minisign encrypted secret key<n>RWRTY0Iy<b204><n>",
-            "untrusted comment: signify secret key<n>RWRCSw<b134>",
-        ],
-        no: ["untrusted comment: minisign public key<n>RWQ<b53>", "RWRTY0Iy<b20>"],
-    },
-    Rule {
-        about: About {
-            id: "wireguard-key",
-            what: "a WireGuard private or preshared key",
-            why: KEY,
-            help: "use privateKeyFile with a sealed key: `sealift seal NAME --generate wireguard`",
-            weight: Weight::Severe,
-        },
-        starts: &["privatekey", "presharedkey", "private_key", "preshared_key", "private-key", "preshared-key"],
-        fold: true,
-        find: Find::By(wireguard),
-        yes: ["PrivateKey = <b41>kA=", "wg.privateKey = \"<b41>7Q=\";"],
-        no: ["PublicKey = <b41>kA=", "PrivateKey = <b41>kB="],
-    },
-    Rule {
-        about: About {
-            id: "nix-signing-key",
-            what: "the secret key of a Nix binary cache",
-            why: "anyone who has it can sign paths that hosts trust as root",
-            help: "make a new one (`nix key generate-secret`), seal it, and replace its public half on every host",
-            weight: Weight::Severe,
-        },
-        starts: &["-1:", "-2:"],
-        fold: false,
-        find: Find::By(nix_key),
-        yes: ["cache.example.org-1:<b86>==", "secret-key-files: my-cache-2:<b86>=="],
-        no: ["cache.example.org-1:<b43>=", "step-1:<b86>"],
-    },
-    Rule {
-        about: About {
-            id: "tor-service-key",
-            what: "the secret key of an onion service",
-            why: KEY,
-            help: HELP,
-            weight: Weight::Severe,
-        },
-        starts: &["== ed25519v1-secret: type0 =="],
-        fold: false,
-        find: Find::By(tor),
-        yes: ["== ed25519v1-secret: type0 ==\0\0\0<b64>", "== ed25519v1-secret: type0 ==\0\0\0<a64>"],
-        no: [
-            "== ed25519v1-public: type0 ==\0\0\0<b32>",
-            "the file begins with == ed25519v1-secret: type0 == and so on, see there",
-        ],
-    },
-    Rule {
-        about: About {
-            id: "password-hash",
-            what: "a password's hash",
-            why: "in the repository and the world-readable Nix store it can be guessed at, offline and without limit",
-            help: "use hashedPasswordFile with a sealed hash (`needed_for_users = true`), and choose a new password",
-            weight: Weight::Medium,
-        },
-        starts: &["$6$", "$5$", "$1$", "$y$", "$2a$", "$2b$", "$2y$", "$7$", "$gy$", "$apr1$", "$argon2"],
-        fold: false,
-        find: Find::By(crypt),
-        yes: ["hashedPassword = \"$6$<a16>$<a86>\";", "root:$y$j9T$<a22>$<a43>:19000:"],
-        no: ["hashedPassword = \"$6$…\";", "example = \"$6$<a16>$<a86>\";"],
-    },
+/// What looks, by the rule's name.
+pub(super) const BY_CODE: &[(&str, Search)] = &[
+    ("openssh-private-key", block),
+    ("pem-private-key", block),
+    ("pgp-private-key", block),
+    ("wireguard-key", wireguard),
+    ("nix-signing-key", nix_key),
+    ("tor-service-key", tor),
+    ("password-hash", crypt),
 ];
 
 /// A block between BEGIN and END lines: at least 40 bytes of base64 soon after the first.

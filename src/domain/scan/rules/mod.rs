@@ -1,8 +1,9 @@
 //! The list of rules: what each finds, with two texts that it must find and two that it must not. A new rule is one row of
-//! data/token-rules.json, or one entry in `keys` or `assigned`; its examples are its test, and the corpus is made from them.
+//! data/token-rules.json; its examples are its test, and the corpus is made from them.
 
 mod assigned;
 mod keys;
+mod table;
 mod tokens;
 
 use crate::domain::prefilter::Literal;
@@ -21,7 +22,7 @@ pub static SEALED_VALUE: About = About {
 
 /// Every rule, in the order in which they win where two find the same place.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
-    keys::RULES.iter().chain(tokens::RULES.iter()).chain(&assigned::RULES)
+    table::RULES.iter()
 }
 
 /// What every rule says of itself, the ones for sources and for values included.

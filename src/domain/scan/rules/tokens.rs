@@ -1,69 +1,14 @@
-//! Tokens with a form of their own: what services issue. The table is data/token-rules.json, a rule a row; its examples are
-//! forms (see `sample`), not tokens. Here is what looks where a row alone cannot say the form.
+//! Tokens with a form of their own: what services issue. Here is what looks where a row of the table cannot say the form.
 
 use std::ops::Range;
-use std::sync::LazyLock;
 
-use serde::Deserialize;
-
-use crate::domain::rule_info::{About, Weight};
 use crate::domain::scan::charset::{Alphabet, Around, begins, exactly, run};
 use crate::domain::scan::entropy::{entropy, stand_in};
-use crate::domain::scan::rule::{Find, Rule, Search};
+use crate::domain::scan::rule::Search;
 use crate::domain::scan::rules::assigned::given;
 
-const WHY: &str = "anyone who reads the repository or the Nix store can use it";
-const HELP: &str = "make a new one where it was issued, revoke this one, and seal the new: `sealift seal NAME`";
-
-/// The rules, read once, by whatever first asks for a rule.
-pub(super) static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
-    // A table that cannot be read would be found by the tests below.
-    let rows: Vec<Row> = serde_json::from_str(TABLE).unwrap_or_default();
-    rows.into_iter().filter_map(Row::rule).collect()
-});
-
-const TABLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/data/token-rules.json"));
-
-/// A token of a service.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Row {
-    id: String,
-    what: String,
-    why: Option<String>,
-    starts: Vec<String>,
-    #[serde(default)]
-    fold: bool,
-    /// What follows a start: bytes of an alphabet, at least and at most so many. None: one of `BY_CODE` looks.
-    form: Option<(Alphabet, usize, usize)>,
-    yes: [String; 2],
-    no: [String; 2],
-}
-
-impl Row {
-    fn rule(self) -> Option<Rule> {
-        let by_code = || BY_CODE.iter().find(|(id, _)| *id == self.id).map(|(_, find)| Find::By(*find));
-        let token = |(alphabet, least, most)| Find::Token(alphabet, least, most);
-        // Rules live as long as the program, as those in the source do.
-        Some(Rule {
-            find: self.form.map(token).or_else(by_code)?,
-            about: About {
-                id: self.id.leak(),
-                what: self.what.leak(),
-                why: self.why.map_or(WHY, |why| why.leak()),
-                help: HELP,
-                weight: Weight::High,
-            },
-            starts: self.starts.into_iter().map(|start| &*start.leak()).collect::<Vec<_>>().leak(),
-            fold: self.fold,
-            yes: self.yes.map(|text| &*text.leak()),
-            no: self.no.map(|text| &*text.leak()),
-        })
-    }
-}
-
-/// What looks where a form is more than one run of an alphabet, by the rule's name.
-const BY_CODE: [(&str, Search); 12] = [
+/// What looks, by the rule's name.
+pub(super) const BY_CODE: &[(&str, Search)] = &[
     ("aws-secret-key", aws_secret),
     ("azure-storage-key", azure),
     ("jwt", jwt),
@@ -169,27 +114,4 @@ fn grafana(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> 
 fn matrix(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
     let forms = [(Alphabet::Base64, 2, 120), (Alphabet::Alnum, 20, 20), (Alphabet::Alnum, 6, 6)];
     begins(around.bytes, at).then(|| parts(around.bytes, at + start, b'_', &forms))?
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::scan::charset::REACH;
-
-    #[test]
-    fn every_row_of_the_table_is_a_rule_and_all_code_is_used() {
-        let rows: Vec<Row> = serde_json::from_str(TABLE).unwrap();
-        let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
-        assert!(RULES.iter().map(|rule| rule.about.id).eq(&ids), "each row is one rule, in its order");
-        assert!(ids.len() >= 45);
-        for row in rows {
-            let code = BY_CODE.iter().filter(|(id, _)| *id == row.id).count();
-            assert_eq!(code, usize::from(row.form.is_none()), "{} is found by its form or by code", row.id);
-            assert!(!row.starts.is_empty() && row.starts.iter().all(|start| start.is_ascii()), "{}", row.id);
-            if let Some((_, least, most)) = row.form {
-                assert!((1..=most).contains(&least) && most < REACH / 2, "{}", row.id);
-            }
-        }
-        assert!(BY_CODE.iter().all(|(id, _)| ids.iter().any(|known| known == id)));
-    }
 }
