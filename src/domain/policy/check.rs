@@ -81,7 +81,7 @@ impl Reader {
     pub(super) fn probe(&mut self, key: &str, name: &Text, raw: RawCheck) -> Option<Probe> {
         let mut absolute = |text: Text, field: &str| {
             if !text.value.starts_with('/') {
-                self.fault(&text.span, &format!("{key}.{field}"), "the path is not absolute", None);
+                self.fault(&text.span, &format!("{key}.{field}"), "the path is not absolute", "");
             }
             text.value
         };
@@ -100,13 +100,13 @@ impl Reader {
         probes.extend(gpu.map(|driver| Probe::Gpu((driver != "any").then_some(driver))));
         let user = raw.user.as_ref().and_then(|text| self.word(text, &format!("{key}.user")));
         if let (Some(text), None) = (&raw.user, &raw.program) {
-            self.fault(&text.span, &format!("{key}.user"), "only `program` is looked for on a user's PATH", None);
+            self.fault(&text.span, &format!("{key}.user"), "only `program` is looked for on a user's PATH", "");
         }
         let program = raw.program.and_then(|text| self.bare(&text, &format!("{key}.program")));
         probes.extend(program.map(|name| Probe::Program { name, user }));
         if probes.len() != 1 || probes == [Probe::Command(Vec::new())] {
             let help = format!("give one of: {KINDS}");
-            self.fault(&name.span, key, "a check looks at exactly one thing", Some(help));
+            self.fault(&name.span, key, "a check looks at exactly one thing", help);
             return None;
         }
         probes.pop()

@@ -2,20 +2,21 @@
 
 pub mod allow;
 mod check;
+mod deploy;
 pub mod edit;
 pub mod generate;
 pub mod parse;
+mod parse_secret;
 pub mod paths;
 mod reader;
 pub mod schema;
+mod syntax;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
 
 use jiff::civil::Date;
-use serde::{Deserialize, Serialize};
 
 use crate::domain::address::Address;
 use crate::domain::name::{AdminName, FileName, HostName, SecretName, Tag, UnitName, UnixName, nearest};
@@ -26,6 +27,7 @@ use crate::domain::secret::shape::Shape;
 use crate::error::Error;
 
 pub use crate::domain::policy::check::Probe;
+pub use crate::domain::policy::deploy::{DeploySettings, Differ, Engine};
 pub use crate::domain::policy::reader::FILE;
 
 /// The folder of the secrets that are the host keys of machines, by their names: kept by the admins, until the machine has
@@ -155,62 +157,6 @@ impl fmt::Display for Selector {
             Selector::All => f.write_str("*"),
         }
     }
-}
-
-/// `[deploy]`.
-#[derive(Clone, Debug, Default)]
-pub struct DeploySettings {
-    /// Which program activates a system.
-    pub engine: Engine,
-    /// How many hosts at a time.
-    pub jobs: Option<u32>,
-    /// The host that goes first.
-    pub canary: Option<HostName>,
-    /// Of how many hosts with a tag a deploy is at work at once.
-    pub at_most: BTreeMap<Tag, u32>,
-    /// Which program compares systems in the plan; none: sealift itself.
-    pub diff: Option<Differ>,
-    /// The file of the nix key that signs what is copied to hosts: a path on the deployer's machine.
-    pub sign_key: Option<PathBuf>,
-}
-
-/// Which program tells what differs between two systems. None but these is run because a repository says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Differ {
-    /// dix.
-    Dix,
-    /// nvd.
-    Nvd,
-}
-
-impl Differ {
-    /// The program's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Differ::Dix => "dix",
-            Differ::Nvd => "nvd",
-        }
-    }
-}
-
-impl fmt::Display for Differ {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Which program activates a system.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Engine {
-    /// nixos-rebuild where it can take a store path, else native.
-    #[default]
-    Auto,
-    /// `nix-env --set` and the closure's own switch-to-configuration.
-    Native,
-    /// nixos-rebuild, always.
-    NixosRebuild,
 }
 
 /// A declared check.

@@ -3,7 +3,8 @@
 use std::num::NonZeroU32;
 
 use super::*;
-use crate::domain::policy::Probe;
+use crate::domain::policy::{Mode, Probe};
+use crate::domain::secret::shape::Shape;
 use crate::error::Kind;
 
 fn key() -> String {

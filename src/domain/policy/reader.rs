@@ -79,14 +79,19 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn fault(&mut self, span: &Range<usize>, key: &str, what: impl std::fmt::Display, help: Option<String>) {
+    /// Notes a fault; no help where there is none to give.
+    pub(super) fn fault(
+        &mut self,
+        span: &Range<usize>,
+        key: &str,
+        what: impl std::fmt::Display,
+        help: impl Into<String>,
+    ) {
         let line = self.lines.at(span.start);
         let place = if self.in_file { format!("{FILE}:{line}: ") } else { String::new() };
         let error = Error::usage(format!("{place}{key}: {what}"));
-        self.faults.push(match help {
-            Some(help) => error.help(help),
-            None => error,
-        });
+        let help = help.into();
+        self.faults.push(if help.is_empty() { error } else { error.help(help) });
     }
 
     /// Parses one text of the file; a fault is recorded under its key.
@@ -112,7 +117,7 @@ impl Reader {
             && text.value.len() <= 64
             && text.value.bytes().all(plain);
         if !fits {
-            self.fault(&text.span, key, "not a bare name", Some("letters, digits and `._+-`, without a path".into()));
+            self.fault(&text.span, key, "not a bare name", "letters, digits and `._+-`, without a path");
         }
         fits.then(|| text.value.clone())
     }
@@ -120,7 +125,7 @@ impl Reader {
     pub(super) fn day(&mut self, text: &Text, key: &str) -> Option<Date> {
         let day = text.value.parse::<Date>().ok().filter(|day| day.to_string() == text.value);
         if day.is_none() {
-            self.fault(&text.span, key, "not a date", Some("write it as \"2027-03-01\"".into()));
+            self.fault(&text.span, key, "not a date", "write it as \"2027-03-01\"");
         }
         day
     }
@@ -137,12 +142,7 @@ impl Reader {
             number.parse::<u32>().ok()?.checked_mul(each).filter(|days| *days <= 36_500).and_then(NonZeroU32::new)
         });
         if days.is_none() {
-            self.fault(
-                &text.span,
-                key,
-                "not a length of time",
-                Some("write it as \"90d\", \"12w\", \"6m\" or \"1y\"".into()),
-            );
+            self.fault(&text.span, key, "not a length of time", "write it as \"90d\", \"12w\", \"6m\" or \"1y\"");
         }
         days
     }
@@ -151,19 +151,19 @@ impl Reader {
 /// Why a word was refused, and what to do.
 pub struct Refusal {
     what: String,
-    help: Option<String>,
+    help: String,
 }
 
 impl From<NameError> for Refusal {
     fn from(error: NameError) -> Self {
-        Self { what: error.to_string(), help: None }
+        Self { what: error.to_string(), help: String::new() }
     }
 }
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         debug_assert_eq!(error.kind(), Kind::Usage);
-        Self { what: error.message().to_owned(), help: error.advice().map(str::to_owned) }
+        Self { what: error.message().to_owned(), help: error.advice().unwrap_or_default().to_owned() }
     }
 }
 

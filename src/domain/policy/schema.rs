@@ -7,9 +7,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::domain::policy::check::RawCheck;
+use crate::domain::policy::deploy::RawDeploy;
 use crate::domain::policy::generate::Generate;
 use crate::domain::policy::reader::{At, Text};
-use crate::domain::policy::{Differ, Engine};
 use crate::domain::secret::shape::SHAPES;
 
 /// Who may read what: the one file that a sealift fleet declares its secrets in.
@@ -106,26 +106,6 @@ pub(super) struct RawSecret {
     /// For people.
     #[serde(default)]
     pub(super) description: String,
-}
-
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawDeploy {
-    /// Which program activates a system.
-    pub(super) engine: Option<Engine>,
-    /// How many hosts at a time.
-    #[schemars(range(min = 1, max = 256))]
-    pub(super) jobs: Option<At<u32>>,
-    /// The host that goes first.
-    pub(super) canary: Option<Text>,
-    /// Of how many hosts with a tag a deploy is at work at once, such as `{ "@web" = 1 }`: 1 to 256.
-    #[serde(default)]
-    pub(super) at_most: BTreeMap<Text, At<u32>>,
-    /// Which program tells in the plan what differs between two systems; default: sealift itself.
-    pub(super) diff: Option<Differ>,
-    /// The file of the nix key that signs what is copied to hosts, absolute or below `~/`: for hosts whose nix trusts the
-    /// key but not the user who deploys.
-    pub(super) sign_key: Option<Text>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]
