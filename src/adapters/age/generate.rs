@@ -3,7 +3,7 @@
 use base64::prelude::{BASE64_STANDARD, Engine};
 use zeroize::Zeroizing;
 
-use crate::adapters::age::identity;
+use crate::adapters::age::identity_file;
 use crate::adapters::fs::files;
 use crate::domain::policy::generate::Generate;
 use crate::domain::secret::plaintext::Plaintext;
@@ -52,7 +52,7 @@ pub fn generate(how: Generate, shape: &Shape, comment: &str) -> Result<Generated
             Ok(Generated { value: Plaintext::concat(&[text.as_bytes()]), public: Some(public) })
         }
         Generate::Age => {
-            let (value, recipient) = identity::generate();
+            let (value, recipient) = identity_file::generate();
             Ok(Generated { value, public: Some(recipient.canonical().to_owned()) })
         }
     }?;

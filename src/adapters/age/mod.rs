@@ -6,6 +6,7 @@ pub mod discovery;
 pub mod generate;
 pub mod hardware;
 pub mod identity;
+pub mod identity_file;
 pub mod keyring;
 pub mod plugin;
 pub mod ssh_ed25519;

@@ -5,13 +5,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::adapters::age::{hardware, identity};
+use crate::adapters::age::{hardware, identity_file};
 use crate::adapters::fs::files;
 use crate::adapters::prompt::Ask;
 use crate::adapters::signals;
 use crate::adapters::user_config::{self, Listing};
 use crate::commands::Session;
-use crate::commands::fleet::identity::{Made, Named, Stored, adopt, allowed, free, has_other, named, outside, write};
+use crate::commands::fleet::new_key::{Made, Named, Stored, adopt, allowed, free, has_other, named, outside, write};
 use crate::domain::name::AdminName;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::plugin_identity::Printed;
@@ -163,7 +163,7 @@ fn store(
 ) -> Result<Named> {
     let (git, journal) = session.lock()?;
     let named = named(session, &request.admin, &made.recipient, request.add)?;
-    identity::write(path, &Plaintext::concat(&[made.content().as_bytes()]), None)?;
+    identity_file::write(path, &Plaintext::concat(&[made.content().as_bytes()]), None)?;
     stored.file = Some(path.to_owned());
     if let Some(listing) = listing()? {
         listing.write()?;

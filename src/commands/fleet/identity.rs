@@ -7,19 +7,17 @@ use std::sync::Arc;
 use secrecy::SecretString;
 use serde::Serialize;
 
-use crate::adapters::age::identity::{self, Identities};
-use crate::adapters::age::{discovery, keyring};
+use crate::adapters::age::identity::Identities;
+use crate::adapters::age::{discovery, identity_file, keyring};
 use crate::adapters::fs::files;
-use crate::adapters::fs::transaction::Journal;
-use crate::adapters::git::Git;
 use crate::adapters::prompt::Ask;
 use crate::adapters::signals;
 use crate::adapters::user_config::Listing;
-use crate::commands::{Changes, Session};
+use crate::commands::Session;
+use crate::commands::fleet::new_key::{Made, Named, Stored, adopt, allowed, free, has_other, named, outside, write};
 use crate::domain::address::quoted;
 use crate::domain::name::AdminName;
-use crate::domain::policy::edit::Edit;
-use crate::domain::policy::{FILE, Policy, parse};
+use crate::domain::policy::Policy;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::recipient::Recipient;
 use crate::error::{Error, Kind, Result};
@@ -60,24 +58,6 @@ pub struct Configuration {
     pub usual: Option<PathBuf>,
 }
 
-/// A key that was made or taken over.
-#[derive(Debug, Serialize)]
-pub struct Made {
-    pub admin: AdminName,
-    pub recipient: String,
-    pub kept: String,
-    /// The hardware that it is in, where it is in one; its file says only where it is.
-    pub hardware: Option<&'static str>,
-    /// The other place where it is kept.
-    pub backup: Option<String>,
-    /// The user's configuration, where that lists the file from now on.
-    pub listed_in: Option<String>,
-    /// Whether the fleet has another admin: a second way in.
-    pub second_admin: bool,
-    /// How many sealed files it does not open yet.
-    pub files_to_rekey: usize,
-}
-
 /// A key that was found.
 #[derive(Debug, Serialize)]
 pub struct Shown {
@@ -101,7 +81,7 @@ struct Place {
 pub fn new(session: &mut Session, request: &New) -> Result<Made> {
     allowed(&session.fleet.policy, &request.admin, request.add)?;
     let place = place(session, &request.keep)?;
-    let (content, recipient) = identity::generate();
+    let (content, recipient) = identity_file::generate();
     let mut stored = Stored::default();
     let made = store(session, request, &content, &recipient, &place, &mut stored);
     let named = match made {
@@ -191,38 +171,6 @@ fn remember(session: &Session, configuration: &Configuration, file: &Path) -> Op
     }
 }
 
-/// What was stored so far, to be taken back.
-#[derive(Default)]
-pub(super) struct Stored {
-    pub(super) file: Option<PathBuf>,
-    entry: Option<Recipient>,
-    pub(super) listing: Option<Listing>,
-}
-
-impl Stored {
-    fn is_empty(&self) -> bool {
-        self.file.is_none() && self.entry.is_none() && self.listing.is_none()
-    }
-
-    pub(super) fn undo(self, session: &Session) {
-        if let Some(listing) = self.listing
-            && let Err(error) = listing.undo()
-        {
-            session.warn(format!("your configuration still lists the new key: {error}"));
-        }
-        if let Some(path) = self.file
-            && let Err(error) = files::remove(&path)
-        {
-            session.warn(format!("the new key's file is left behind, and is of no use: {error}"));
-        }
-        if let Some(recipient) = self.entry
-            && let Err(error) = keyring::remove(&recipient)
-        {
-            session.warn(format!("the new key is left in the keyring, and is of no use: {error}"));
-        }
-    }
-}
-
 /// Key first, policy last. A key that the policy names is no longer among what is to be taken back: files may be sealed to
 /// it from then on.
 fn store(
@@ -244,7 +192,7 @@ fn store(
                 if excluded { ": it was added to .git/info/exclude, so that git does not track it" } else { ", where git ignores it" },
             ));
         }
-        identity::write(path, content, place.passphrase.as_ref())?;
+        identity_file::write(path, content, place.passphrase.as_ref())?;
         stored.file = Some(path.clone());
     }
     if place.keyring {
@@ -254,35 +202,6 @@ fn store(
     signals::check()?;
     write(session, &git, &journal, &named, recipient, stored)?;
     Ok(named)
-}
-
-/// Writes the policy; what was stored stays, once the policy names it.
-pub(super) fn write(
-    session: &Session,
-    git: &Git,
-    journal: &Journal,
-    named: &Named,
-    recipient: &Recipient,
-    stored: &mut Stored,
-) -> Result<()> {
-    let done = session.commit(git, journal, &named.changes);
-    if done.is_ok() || may_be_named(session, recipient) {
-        *stored = Stored::default();
-    }
-    done.map_err(|error| {
-        if !stored.is_empty() {
-            return error;
-        }
-        error.help(format!("{FILE} may name the new key, which is kept for that: look at it, then run `sealift check`"))
-    })
-}
-
-/// Whether the policy on the disk names the key, or cannot be read: a write that failed may have come to its end first,
-/// such as where only making it durable failed.
-fn may_be_named(session: &Session, recipient: &Recipient) -> bool {
-    let name = recipient.canonical().as_bytes();
-    files::read(&session.fleet.root.join(FILE), parse::LIMIT)
-        .map_or(true, |text| text.windows(name.len()).any(|part| part == name))
 }
 
 /// Takes a key from a file into the keyring; the file stays, as its backup. Where no keyring answers, the file is the key's
@@ -295,7 +214,7 @@ pub fn import(
     configuration: &Configuration,
 ) -> Result<Made> {
     let ask: Arc<dyn Ask> = session.talk.clone();
-    let (content, recipient) = identity::native(path, &ask)?;
+    let (content, recipient) = identity_file::native(path, &ask)?;
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let second_admin = has_other(&session.fleet.policy, std::slice::from_ref(&recipient));
     let made = |session: &Session, admin: &AdminName, keyring: bool, files_to_rekey| {
@@ -402,66 +321,6 @@ fn holder(policy: &Policy, key: &Recipient) -> Option<AdminName> {
     policy.admins.iter().find(|(_, keys)| keys.contains(key)).map(|(name, _)| name.clone())
 }
 
-/// Whether an admin's key other than these opens the fleet's files.
-pub(super) fn has_other(policy: &Policy, without: &[Recipient]) -> bool {
-    policy.admins.values().flatten().any(|key| !without.contains(key))
-}
-
-pub(super) fn allowed(policy: &Policy, admin: &AdminName, add: bool) -> Result<()> {
-    if add || !policy.admins.contains_key(admin) {
-        return Ok(());
-    }
-    Err(Error::usage(format!("{admin} has a key already; nothing changed"))
-        .help("`--add` gives one more; to replace the old one, then remove its line from recipients.toml and run `sealift rekey --remove {admin}`"))
-}
-
-/// The policy with a key in it.
-pub(super) struct Named {
-    changes: Changes,
-    text: String,
-    policy: Policy,
-}
-
-pub(super) fn named(session: &Session, admin: &AdminName, key: &Recipient, add: bool) -> Result<Named> {
-    // Looked at again: what the policy says now is what counts, not what it said before anybody was asked.
-    allowed(&session.fleet.policy, admin, add)?;
-    let mut edit = Edit::new(&session.fleet.text)?;
-    edit.add_admin(admin, key)?;
-    let text = edit.text();
-    let policy = parse::parse_edited(&text)?;
-    let mut changes = Changes::default();
-    changes.write(FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
-    Ok(Named { changes, text, policy })
-}
-
-/// Goes on with the policy as it is written now. Says how many sealed files a new admin does not open yet; that they
-/// cannot be counted is no failure, for the key is made.
-pub(super) fn adopt(session: &mut Session, named: Named) -> usize {
-    session.fleet.policy = named.policy;
-    session.fleet.text = named.text;
-    match session.fleet.inventory() {
-        Ok(inventory) => inventory.files.len(),
-        Err(error) => {
-            session
-                .warn(format!("cannot find out which sealed files the key does not open yet: {}", error.in_one_line()));
-            0
-        }
-    }
-}
-
-/// A path for a new file: its directory is there, it is not.
-pub(super) fn free(path: &Path) -> Result<PathBuf> {
-    let name = path.file_name().ok_or_else(|| Error::usage(format!("{} is not a file's path", path.display())))?;
-    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let real = std::fs::canonicalize(directory)
-        .map_err(|error| Error::usage(format!("there is no directory {}", directory.display())).because(error))?;
-    let path = real.join(name);
-    if path.symlink_metadata().is_ok() {
-        return Err(Error::failed(format!("{} is there already, and is not overwritten", path.display())));
-    }
-    Ok(path)
-}
-
 /// The file of a key where none is named, in a folder that is made.
 fn usual_file(usual: Option<&Path>, option: &str) -> Result<PathBuf> {
     let path = usual.ok_or_else(|| {
@@ -476,15 +335,6 @@ fn usual_file(usual: Option<&Path>, option: &str) -> Result<PathBuf> {
             "that is another identity, perhaps of another fleet: name a file for this one, `{option} FILE`"
         ))
     })
-}
-
-/// A backup in the repository would travel with it.
-pub(super) fn outside(session: &Session, path: &Path) -> Result<PathBuf> {
-    let top = session.fleet.git()?.top;
-    if path.starts_with(&top) || path.starts_with(&session.fleet.root) {
-        return Err(Error::usage(format!("{} lies in the repository; a backup is kept outside", path.display())));
-    }
-    Ok(path.to_owned())
 }
 
 fn without_keyring(error: Error) -> Error {

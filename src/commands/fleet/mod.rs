@@ -8,6 +8,7 @@ pub mod host;
 pub mod identity;
 pub mod init;
 pub mod manifest;
+pub mod new_key;
 pub mod onboard;
 pub mod progress;
 pub mod provision;

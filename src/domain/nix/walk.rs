@@ -12,8 +12,8 @@ use rnix::SyntaxKind::{
 };
 use rnix::{NodeOrToken, SyntaxNode};
 
-use crate::domain::nix::finding::{Found, Rule, names_a_key, names_a_secret, names_a_value, names_the_file_of_a_value};
-use crate::domain::nix::options::{self, Form, Row};
+use crate::domain::nix::finding::{Found, Rule, names_a_secret};
+use crate::domain::nix::judge::{self, Known};
 use crate::domain::nix::syntax::{ANY, arguments, call, entry, last_word, range, raw, words};
 
 /// How many entries of bound sets are looked through for one file, so that no file takes the square of its length.
@@ -29,26 +29,6 @@ pub fn walk(text: &str, root: &SyntaxNode) -> Vec<Found> {
     }
     walk.found.sort_by_key(|found| (found.span.start, found.site.start));
     walk.found
-}
-
-/// Whether a literal refers to a secret instead of being one: a file, a variable, a place to be filled in.
-fn refers(text: &str) -> bool {
-    let text = text.trim();
-    let places = ["/run/", "/var/", "/etc/", "/nix/", "/home/", "/root/", "/dev/"];
-    let heads = ["\\${", "''${", "$__", "{{", "%d/", "%S/", "%{", "%(", "%env", "env:", "file:", "ext:", "!secret "];
-    let variable = text.strip_prefix('$').map(|rest| rest.split('/').next().unwrap_or_default());
-    let computed = [("$(", ")"), ("${", "}"), ("{env:", "}"), ("{file:", "}"), ("$env(", ")"), ("`", "`")];
-    text.is_empty()
-        || places.iter().chain(&heads).any(|head| text.starts_with(head))
-        || computed.iter().any(|(head, tail)| text.starts_with(head) && text.ends_with(tail))
-        || variable.is_some_and(|name| {
-            // In one case, as shells and services write them; `$ecr3T` may be a password.
-            let cased = |other: fn(&u8) -> bool| !name.bytes().any(|byte| other(&byte));
-            name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-                && !name.starts_with(|first: char| first.is_ascii_digit())
-                && (cased(u8::is_ascii_lowercase) || (cased(u8::is_ascii_uppercase) && name.contains('_')))
-        })
-        || text.len() > 2 && text.starts_with('@') && text.ends_with('@')
 }
 
 struct Walk {
@@ -346,111 +326,37 @@ impl Walk {
     }
 
     fn path_literal(&mut self, node: &SyntaxNode) {
-        let ciphertext = self.path.last().is_some_and(|word| word == "sopsFile");
-        if ciphertext || !names_a_key(&node.text().to_string()) {
-            return;
-        }
-        let rule = if self.puts_a_key() { Rule::KeyInPlace } else { Rule::KeyPath };
-        self.add(rule, range(node), None);
-    }
-
-    /// Whether this is the content of a file that home-manager or /etc puts in place, and its name is that of a key.
-    fn puts_a_key(&self) -> bool {
-        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
-        match path.as_slice() {
-            [.., "home", "file", name, "text" | "source"]
-            | [.., "environment", "etc", name, "text" | "source"]
-            | [.., "xdg", "configFile" | "dataFile", name, "text" | "source"] => names_a_key(name),
-            _ => false,
+        if let Some(rule) = judge::path(&self.words(), &node.text().to_string()) {
+            self.add(rule, range(node), None);
         }
     }
 
     /// A literal at the option that is being defined.
     fn literal(&mut self, span: Range<usize>, text: &str) {
-        if self.path.is_empty() || refers(text) {
-            return;
-        }
-        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
-        let named = path.last().is_some_and(|name| names_a_value(name));
-        if self.puts_a_key() && path.last() == Some(&"text") {
-            return self.add(Rule::KeyInPlace, span, known_to(Rule::KeyInPlace, &path));
-        }
-        // One element of a list stands for the list.
-        let option = path.strip_suffix(&[ANY]).filter(|shorter| options::find(shorter).is_some()).unwrap_or(&path);
-        if let Some((row, stars)) = options::find(option).filter(|(row, _)| named || !row.is_a_variable()) {
-            let locked = row.is_hash() && (text.len() < 4 || text.starts_with(['!', '*']));
-            let plain = path.last() == Some(&"auth") && (!text.contains("password=") || text.contains("ext:"));
-            let rule = if row.is_hash() { Rule::PasswordHash } else { Rule::InlineSecret };
-            if !locked && !plain {
-                let stars = stars.into_iter().map(str::to_owned).collect();
-                self.add(rule, span, Some((row, stars)));
-            }
-            return;
-        }
-        let in_unit = match path.as_slice() {
-            [.., "environment" | "variables" | "sessionVariables", _] => named,
-            [.., "Environment"] | [.., "Environment", ANY] => text.split_whitespace().any(|word| {
-                let pair = word.trim_matches(['"', '\'', '\\']).split_once('=');
-                pair.is_some_and(|(name, value)| names_a_value(name) && !refers(value))
-            }),
-            _ => false,
-        };
-        if in_unit {
-            return self.add(Rule::UnitEnvironment, span, known_to(Rule::UnitEnvironment, &path));
-        }
-        // What the table does not know is found by its name alone, so that the value has to look like one too.
-        let looks_like_one = |text: &str| {
-            let mentions = text.starts_with('/') || text.contains("://") || text.contains(char::is_whitespace);
-            let a_name =
-                text.bytes().all(|byte| byte.is_ascii_lowercase() || b"-_".contains(&byte)) && names_a_value(text);
-            let variable =
-                text.strip_prefix('$').is_some_and(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'));
-            !mentions
-                && !a_name
-                && !variable
-                && path.last() != Some(&text)
-                && !["unused", "none", "disable", "disabled", "enable", "enabled"].contains(&text)
-        };
-        let of_a_module = path.iter().any(|word| ["services", "networking", "virtualisation"].contains(word));
-        if of_a_module && named && looks_like_one(text.trim()) {
-            self.add(Rule::SecretOption, span, None);
+        if let Some((rule, known)) = judge::literal(&self.words(), text) {
+            self.add(rule, span, known);
         }
     }
 
     /// A file that Nix makes of a literal, for an option that takes the path of a secret's file.
     fn made_file(&mut self, call: &SyntaxNode, literal: &SyntaxNode) {
-        let Some(text) = raw(literal).filter(|text| !refers(text)) else { return };
-        let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
-        let known = options::find_file(&path);
-        let named = path.last().is_some_and(|name| names_the_file_of_a_value(name));
-        // An environment file and a piece of configuration may hold nothing that is secret.
-        let says = |row: &Row| match row.form {
-            Some(Form::EnvFile) => text.lines().any(|line| {
-                line.split_once('=').is_some_and(|(name, value)| names_a_value(name.trim()) && !refers(value))
-            }),
-            Some(Form::RuntimeFile) => named,
-            _ => true,
-        };
-        if known.as_ref().map_or(named, |(row, _)| says(row)) {
-            let known = known.map(|(row, stars)| (row, stars.into_iter().map(str::to_owned).collect()));
-            self.add(Rule::InlineSecret, range(literal), known);
+        if let Some((rule, known)) = raw(literal).and_then(|text| judge::made_file(&self.words(), &text)) {
+            self.add(rule, range(literal), known);
             if let Some(found) = self.found.last_mut() {
                 found.call = Some(range(call));
             }
         }
     }
 
-    fn add(&mut self, rule: Rule, span: Range<usize>, known: Option<(&'static Row, Vec<String>)>) {
+    fn words(&self) -> Vec<&str> {
+        self.path.iter().map(String::as_str).collect()
+    }
+
+    fn add(&mut self, rule: Rule, span: Range<usize>, known: Option<Known>) {
         let site = self.site.clone().unwrap_or_else(|| span.clone());
         let (known, stars) = known.map_or((None, Vec::new()), |(row, stars)| (Some(row), stars));
         self.found.push(Found { rule, line: 0, span, call: None, site, option: self.path.clone(), known, stars });
     }
-}
-
-/// What the table knows of an option that only this rule looks at.
-fn known_to(rule: Rule, path: &[&str]) -> Option<(&'static Row, Vec<String>)> {
-    let (row, stars) = options::find_for(rule.id(), path)?;
-    Some((row, stars.into_iter().map(str::to_owned).collect()))
 }
 
 /// The call that is all of a string.

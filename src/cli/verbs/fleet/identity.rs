@@ -8,7 +8,8 @@ use crate::adapters::age::discovery::KEYRING;
 use crate::cli::app::{App, Done};
 use crate::cli::settings;
 use crate::commands::fleet::hardware::{self, Hardware};
-use crate::commands::fleet::identity::{self, Keep, Made, New};
+use crate::commands::fleet::identity::{self, Keep, New};
+use crate::commands::fleet::new_key::Made;
 use crate::domain::name::AdminName;
 use crate::error::Error;
 
