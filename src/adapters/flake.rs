@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::adapters::git::Git;
+use crate::domain::foreign::in_url;
 use crate::domain::name::HostName;
 use crate::error::{Error, Result};
 
@@ -25,8 +26,8 @@ impl Flake {
         }
         let below = git.relative(directory)?;
         let top = git.top.to_str().ok_or_else(|| Error::usage(format!("{} is not a UTF-8 path", git.top.display())))?;
-        let query = if below.is_empty() { String::new() } else { format!("?dir={}", encoded(&below)) };
-        Ok(Self(format!("git+file://{}{query}", encoded(top))))
+        let query = if below.is_empty() { String::new() } else { format!("?dir={}", in_url(&below)) };
+        Ok(Self(format!("git+file://{}{query}", in_url(top))))
     }
 
     /// The name of a host's system in it.
@@ -53,15 +54,6 @@ impl Flake {
     pub fn systems(&self) -> String {
         format!("{}#nixosConfigurations", self.0)
     }
-}
-
-/// A path as it stands in a URL.
-fn encoded(path: &str) -> String {
-    let one = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'~' | b'-' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    path.bytes().map(one).collect()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::commands::scan::Report;
+use crate::domain::foreign::in_url;
 use crate::domain::scan::{Finding, Place, Weight, rules};
 
 /// The report in that form.
@@ -62,19 +63,10 @@ fn result(finding: &Finding, rule: Option<usize>) -> Value {
         "level": level(finding.weight),
         "message": { "text": format!("{}{at}: {}. {}", finding.what, finding.why, finding.help) },
         "locations": [{ "physicalLocation": {
-            "artifactLocation": { "uri": uri(&finding.path), "uriBaseId": "%SRCROOT%" },
+            "artifactLocation": { "uri": in_url(&finding.path), "uriBaseId": "%SRCROOT%" },
             "region": { "startLine": finding.line },
         } }],
         // Tells the same finding in two runs: its place, never its content.
         "partialFingerprints": { "place/v1": format!("{}:{}:{}", finding.rule, finding.path, finding.line) },
     })
-}
-
-/// A path as a relative URI.
-fn uri(path: &str) -> String {
-    let one = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'~' | b'-' => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    path.bytes().map(one).collect()
 }

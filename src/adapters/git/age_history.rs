@@ -81,7 +81,7 @@ fn envelope(content: &mut dyn Read) -> std::io::Result<Option<Envelope>> {
 /// Stops where git does not have the whole history as it was made.
 fn whole(git: &Git) -> Result<()> {
     let cut = |why: &str, help: &str| Err(Error::new(Kind::Blind, format!("the history is cut: {why}")).help(help));
-    if git.call().args(["rev-parse", "--is-shallow-repository"]).read()?.starts_with(b"true") {
+    if git.is_shallow()? {
         return cut("this is a shallow clone", "`git fetch --unshallow` brings the rest");
     }
     let grafts = git.call().args(["rev-parse", "--git-path", "info/grafts"]).read()?;

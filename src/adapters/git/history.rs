@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::process::{ChildStdin, ChildStdout};
+use std::process::ChildStdin;
 
 use crate::adapters::git::Git;
-use crate::adapters::git::objects::lines;
+use crate::adapters::git::objects::records;
 use crate::adapters::signals;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// How many bytes of objects are asked for at once.
 const AT_ONCE: u64 = 8 << 20;
@@ -45,7 +45,7 @@ pub fn search(git: &Git, holds: impl Fn(&[u8]) -> bool, mut progress: impl FnMut
     if !git.has_head()? {
         return Ok(traces);
     }
-    if git.call().args(["rev-parse", "--is-shallow-repository"]).read()?.starts_with(b"true") {
+    if git.is_shallow()? {
         traces.unseen.push("the history is shallow: older commits are not here".to_owned());
     }
     let listed =
@@ -150,27 +150,23 @@ pub fn changes(git: &Git, commits: &[&str], mut told: impl FnMut(&Change<'_>)) -
     let call = call.args(["--raw", "--no-abbrev", "--format=%H %cs"]);
     // How git ends tells whether it read all.
     let write = move |mut pipe: ChildStdin| drop(pipe.write_all(&listed));
-    let read = |pipe: &mut ChildStdout| {
-        let (mut head, mut entry) = (String::new(), None::<(String, String)>);
-        lines(pipe, 0, |record| {
-            if let Some((before, after)) = entry.take() {
-                let (commit, date) = head.split_once(' ').unwrap_or_default();
-                told(&Change { commit, date, before: &before, after: &after, path: record });
-                return Ok(());
-            }
-            let text = std::str::from_utf8(record).unwrap_or_default().trim_start_matches('\n');
-            match text.strip_prefix(':').map(|fields| fields.split(' ').collect::<Vec<_>>()).as_deref() {
-                Some([_, _, before, after, ..]) => entry = Some(((*before).to_owned(), (*after).to_owned())),
-                Some(_) => {}
-                None if text.is_empty() => {}
-                None => text.clone_into(&mut head),
-            }
-            Ok(())
-        })
-    };
-    let (read, output) = call.piped(write, read)?;
-    read.map_err(|error| Error::io("cannot read the output of git", error))?;
-    if output.ended.well() { Ok(()) } else { Err(call.failure(&output)) }
+    let (mut head, mut entry) = (String::new(), None::<(String, String)>);
+    let output = records(&call, write, 0, |record| {
+        if let Some((before, after)) = entry.take() {
+            let (commit, date) = head.split_once(' ').unwrap_or_default();
+            told(&Change { commit, date, before: &before, after: &after, path: record });
+            return Ok(());
+        }
+        let text = std::str::from_utf8(record).unwrap_or_default().trim_start_matches('\n');
+        match text.strip_prefix(':').map(|fields| fields.split(' ').collect::<Vec<_>>()).as_deref() {
+            Some([_, _, before, after, ..]) => entry = Some(((*before).to_owned(), (*after).to_owned())),
+            Some(_) => {}
+            None if text.is_empty() => {}
+            None => text.clone_into(&mut head),
+        }
+        Ok(())
+    })?;
+    call.well(output).map(drop)
 }
 
 /// The commits that brought objects or took them away.

@@ -11,12 +11,12 @@ pub mod worktree;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::adapters::fs::beneath::Beneath;
 use crate::adapters::fs::files::{self, Durable};
+use crate::adapters::fs::owner::is_our_directory;
 use crate::adapters::process::{Ended, Invocation, Output};
 use crate::error::{Error, Result};
 
@@ -47,9 +47,9 @@ impl Git {
     /// Finds the repository of a directory; none where there is none.
     pub fn find(directory: &Path) -> Result<Option<Self>> {
         // The common case needs no program: a plain `.git` directory of our own in a directory of our own.
-        if let Some(top) = files::enclosing(directory, ".git")
-            .filter(|top| is_ours(top) && is_ours(&top.join(".git")) && top.join(".git/HEAD").is_file())
-        {
+        if let Some(top) = files::enclosing(directory, ".git").filter(|top| {
+            is_our_directory(top) && is_our_directory(&top.join(".git")) && top.join(".git/HEAD").is_file()
+        }) {
             return Self::at(top.to_owned(), top.join(".git")).map(Some);
         }
         let output = base(directory).args(["rev-parse", "--show-toplevel", "--absolute-git-dir"]).run()?;
@@ -373,16 +373,15 @@ impl Git {
         Ok(commits)
     }
 
+    /// Whether it is a clone that was cut: older commits are not here.
+    pub fn is_shallow(&self) -> Result<bool> {
+        Ok(self.call().args(["rev-parse", "--is-shallow-repository"]).read()?.starts_with(b"true"))
+    }
+
     /// Whether there is a commit yet.
     pub fn has_head(&self) -> Result<bool> {
         Ok(self.call().args(["rev-parse", "--verify", "--quiet", "HEAD"]).run()?.ended == Ended::Code(0))
     }
-}
-
-/// Whether a directory is one, and belongs to who we are. A link is not followed.
-fn is_ours(directory: &Path) -> bool {
-    let me = rustix::process::geteuid().as_raw();
-    directory.symlink_metadata().is_ok_and(|there| there.is_dir() && there.uid() == me)
 }
 
 /// What git says of a repository that it does not take.

@@ -25,7 +25,8 @@ pub fn each(
 ) -> Result<()> {
     let call = git.args(["cat-file", "--batch", "--buffer"]);
     let (answers, output) = call.piped(ask, |pipe: &mut ChildStdout| answers(pipe, &mut told))?;
-    finished(&call, &output, answers)
+    answers.map_err(unread)?;
+    call.well(output).map(drop)
 }
 
 /// Lists every object of the repository by its kind and name, also those that nothing leads to, in the order that git reads
@@ -38,25 +39,37 @@ pub fn every(git: Invocation, mut told: impl FnMut(&str, &str) -> std::io::Resul
         "--buffer",
         "--batch-check=%(objectname) %(objecttype)",
     ]);
-    let read = |pipe: &mut ChildStdout| {
-        lines(pipe, b'\n', |line| match std::str::from_utf8(line).ok().and_then(|line| line.split_once(' ')) {
-            Some((name, kind)) => told(kind, name),
-            None => Ok(()),
-        })
+    let told = |line: &[u8]| match std::str::from_utf8(line).ok().and_then(|line| line.split_once(' ')) {
+        Some((name, kind)) => told(kind, name),
+        None => Ok(()),
     };
-    let (listed, output) = call.piped(drop, read)?;
-    finished(&call, &output, listed)
+    let output = records(&call, drop, b'\n', told)?;
+    call.well(output).map(drop)
 }
 
-/// Tells each line, or other record, that a program prints.
-pub fn lines(pipe: impl Read, end: u8, mut told: impl FnMut(&[u8]) -> std::io::Result<()>) -> std::io::Result<()> {
-    let mut reader = BufReader::with_capacity(BUFFER, pipe);
-    let mut line = Vec::new();
-    while reader.read_until(end, &mut line)? > 0 {
-        told(line.strip_suffix(&[end]).unwrap_or(&line))?;
-        line.clear();
-    }
-    Ok(())
+/// Tells each line, or other record, that a call of git prints; how it ended. `ask` writes its input.
+pub fn records(
+    call: &Invocation,
+    ask: impl FnOnce(ChildStdin) + Send,
+    end: u8,
+    mut told: impl FnMut(&[u8]) -> std::io::Result<()>,
+) -> Result<Output> {
+    let read = |pipe: &mut ChildStdout| {
+        let mut reader = BufReader::with_capacity(BUFFER, pipe);
+        let mut record = Vec::new();
+        while reader.read_until(end, &mut record)? > 0 {
+            told(record.strip_suffix(&[end]).unwrap_or(&record))?;
+            record.clear();
+        }
+        Ok(())
+    };
+    let (read, output) = call.piped(ask, read)?;
+    read.map_err(unread)?;
+    Ok(output)
+}
+
+fn unread(error: std::io::Error) -> Error {
+    Error::io("cannot read what git prints", error)
 }
 
 /// Writes names for `each`. That nobody reads them any more is told by how git ends.
@@ -67,14 +80,6 @@ pub fn names(all: &[String]) -> impl FnOnce(ChildStdin) + use<> {
         text
     });
     move |mut pipe| drop(pipe.write_all(&text))
-}
-
-fn finished(call: &Invocation, output: &Output, read: std::io::Result<()>) -> Result<()> {
-    match read {
-        Err(error) => Err(Error::io("cannot read what git prints", error)),
-        Ok(()) if output.ended.well() => Ok(()),
-        Ok(()) => Err(call.failure(output)),
-    }
 }
 
 fn answers(pipe: impl Read, told: &mut impl FnMut(Answer<'_>) -> std::io::Result<()>) -> std::io::Result<()> {

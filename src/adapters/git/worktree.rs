@@ -5,13 +5,12 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::process::ChildStdout;
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2, readlinkat};
 
 use crate::adapters::fs::files;
 use crate::adapters::git::Git;
-use crate::adapters::git::objects::lines;
+use crate::adapters::git::objects::records;
 use crate::error::{Error, Result};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,21 +30,17 @@ pub fn list(git: &Git, mut told: impl FnMut(Listed) -> std::io::Result<()>) -> R
     let options = ["-z", "-t", "--stage", "--cached", "--others", "--modified", "--deleted", "--exclude-standard"];
     let call = git.call().arg("ls-files").args(options);
     let mut last: Option<Listed> = None;
-    let read = |pipe: &mut ChildStdout| {
-        lines(pipe, 0, |record| {
-            let Some(listed) = listed(record) else { return Ok(()) };
-            // An entry that is both gone and changed is listed twice.
-            if matches!(listed, Listed::Index(..)) {
-                if last.as_ref() == Some(&listed) {
-                    return Ok(());
-                }
-                last = Some(listed.clone());
+    let output = records(&call, drop, 0, |record| {
+        let Some(listed) = listed(record) else { return Ok(()) };
+        // An entry that is both gone and changed is listed twice.
+        if matches!(listed, Listed::Index(..)) {
+            if last.as_ref() == Some(&listed) {
+                return Ok(());
             }
-            told(listed)
-        })
-    };
-    let (read, output) = call.piped(drop, read)?;
-    read.map_err(|error| Error::io("cannot read what git lists", error))?;
+            last = Some(listed.clone());
+        }
+        told(listed)
+    })?;
     if !output.ended.well() {
         return Err(call.failure(&output));
     }

@@ -19,6 +19,7 @@ use crate::commands::adopt::inline::{Inline, Place};
 use crate::commands::talk::Event;
 use crate::commands::writer::Writer;
 use crate::commands::{Changes, Session};
+use crate::domain::foreign::holds;
 use crate::domain::name::{HostName, SecretName};
 use crate::domain::policy::edit::{Declaration, Edit};
 use crate::domain::policy::{FILE, Policy, parse};
@@ -335,18 +336,6 @@ fn needle(value: &Plaintext, written: &str, shape: &Shape) -> Plaintext {
         let plain = longest.len() >= 8 && !longest.iter().any(|byte| matches!(byte, b'"' | b'\\' | b'$'));
         Plaintext::concat(&[if plain || written.is_empty() { longest } else { written.as_bytes() }])
     })
-}
-
-fn holds(text: &[u8], word: &[u8]) -> bool {
-    let Some((first, rest)) = word.split_first() else { return false };
-    let mut at = 0;
-    while let Some(next) = text.get(at..).and_then(|text| text.iter().position(|byte| byte == first)) {
-        at += next + 1;
-        if text.get(at..).is_some_and(|text| text.starts_with(rest)) {
-            return true;
-        }
-    }
-    false
 }
 
 /// Tells what of the past still holds the value: in how many objects it is.

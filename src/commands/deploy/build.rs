@@ -18,6 +18,7 @@ use crate::commands::hosts::talk::{OfHost, listed};
 use crate::commands::talk::{Event, Talk};
 use crate::domain::address::Address;
 use crate::domain::deploy::home::user_of;
+use crate::domain::foreign::holds;
 use crate::domain::name::{HostName, UnixName};
 use crate::error::{Error, Result};
 
@@ -189,7 +190,7 @@ fn names_homes(git: &Git) -> bool {
     let mut nix = listed.iter().filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "nix"));
     nix.any(|name| {
         let text = files::read(&git.top.join(name), NIX_LIMIT).unwrap_or_default();
-        text.windows(HOMES.len()).any(|at| at == HOMES)
+        holds(&text, HOMES)
     })
 }
 

@@ -283,8 +283,7 @@ impl Looked<'_> {
     /// Walks every version of every sealed file that any commit holds.
     fn past(&self, not_looked_at: &mut Vec<String>) -> Result<Vec<Finding>> {
         let (git, inventory) = (self.git, self.inventory);
-        let shallow = git.call().args(["rev-parse", "--is-shallow-repository"]).read()?;
-        if shallow.starts_with(b"true") {
+        if git.is_shallow()? {
             not_looked_at
                 .push("the history is cut (a shallow clone): `git fetch --unshallow` brings the rest".to_owned());
         }

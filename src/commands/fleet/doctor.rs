@@ -12,11 +12,9 @@ use crate::adapters::git::{Git, layout};
 use crate::adapters::host::facts;
 use crate::adapters::host::host_key::machine_keys;
 use crate::commands::Session;
-use crate::commands::hosts::connection::{Reach, Target, out_of_form};
+use crate::commands::hosts::connection::{Reach, Target};
 use crate::commands::hosts::identify::this_machine;
-use crate::commands::hosts::privilege::Rights;
 use crate::commands::hosts::select::Who;
-use crate::domain::deploy::protocol::{HostEvent, Work};
 use crate::domain::doctor::machine::{self, Against, Machine};
 use crate::domain::doctor::text::{self, Text};
 use crate::domain::doctor::{Fault, Fix, repository, sorted};
@@ -131,10 +129,7 @@ fn examined(target: &Target, request: &Request<'_>) -> Result<Machine> {
     if let Reach::Here(root) = &target.reach {
         return Ok(facts::machine(root, machine_keys(root)));
     }
-    match target.ask(&Rights::Root, &request.who.caller, Work::Examine)? {
-        HostEvent::Examined(machine) => Ok(*machine),
-        _ => Err(out_of_form(target)),
-    }
+    target.examine(&request.who.caller)
 }
 
 fn of_repository(gathered: &layout::Gathered) -> Vec<Fault> {

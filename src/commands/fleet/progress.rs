@@ -7,10 +7,8 @@ use serde::Serialize;
 
 use crate::commands::Session;
 use crate::commands::fleet::{superseded, verify};
-use crate::commands::hosts::privilege::Rights;
-use crate::commands::hosts::select::{Needs, Ready, Who, reach_all};
-use crate::domain::deploy::protocol::{HostEvent, Verified, Work};
-use crate::domain::doctor::machine::Machine;
+use crate::commands::hosts::select::{Needs, Who, reach_all};
+use crate::domain::deploy::protocol::Verified;
 use crate::domain::migrate::progress::{Deployed, Facts, Mark, judge};
 use crate::domain::migrate::scaffold::hardware_path;
 use crate::domain::name::HostName;
@@ -53,7 +51,7 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
                 let survey = &one.target.survey;
                 let last = survey.last.as_ref().map(|last| (last.system.clone(), last.outcome));
                 facts.deployed = Some(Ok(Deployed { running: survey.former.clone(), last }));
-                facts.etc_nixos = examined(one, who).map(|machine| machine.etc_nixos);
+                facts.etc_nixos = one.target.examine(&who.caller).ok().map(|machine| machine.etc_nixos);
             }
         }
         facts.verified = verified
@@ -62,14 +60,6 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
         Row { steps: judge(&facts, host.as_str()), host }
     });
     Ok(rows.collect())
-}
-
-/// What `doctor` is told of a machine; none where it cannot tell.
-fn examined(one: &Ready, who: &Who) -> Option<Machine> {
-    match one.target.ask(&Rights::Root, &who.caller, Work::Examine) {
-        Ok(HostEvent::Examined(machine)) => Some(*machine),
-        _ => None,
-    }
 }
 
 /// What is not as it should be.

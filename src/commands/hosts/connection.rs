@@ -18,6 +18,7 @@ use crate::commands::talk::Talk;
 use crate::domain::address::{self, Address};
 use crate::domain::deploy::host_facts::{Question, Survey};
 use crate::domain::deploy::protocol::{HostEvent, LONGEST, Order, Work};
+use crate::domain::doctor::machine::Machine;
 use crate::domain::name::HostName;
 use crate::domain::policy::{Host, Policy};
 use crate::error::{Error, Kind, Result};
@@ -165,6 +166,14 @@ impl Target {
             Reach::There(_) => Path::new("/"),
         };
         caller.order(root, self.host.clone(), work)
+    }
+
+    /// What the program there, as who logs in, can tell of the machine.
+    pub fn examine(&self, caller: &Caller) -> Result<Machine> {
+        match self.ask(&Rights::Root, caller, Work::Examine)? {
+            HostEvent::Examined(machine) => Ok(*machine),
+            _ => Err(out_of_form(self)),
+        }
     }
 
     /// Asks something that needs no root, or, with rights, something that does.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::process::{ChildStdin, ChildStdout};
+use std::process::ChildStdin;
 use std::sync::Mutex;
 use std::sync::mpsc;
 
@@ -35,26 +35,23 @@ struct Sources {
 }
 
 impl Sources {
-    fn of(git: &Git, range: Option<&str>) -> Result<Self> {
+    fn of(git: &Git, range: Option<&str>) -> Self {
         let mut sources = Self::default();
-        let read = |pipe: &mut ChildStdout| {
-            objects::lines(pipe, b'\n', |line| {
-                sources.missing += usize::from(line.starts_with(b"?"));
-                let name = line.iter().position(|byte| *byte == b' ').filter(|_| !rules_for(line).is_empty());
-                match name.and_then(|end| bytes_of(&line[..end])) {
-                    Some(_) if sources.objects.len() == NAMED => sources.unknown = Some("there are too many"),
-                    Some(object) => sources.objects.push(object),
-                    None => {}
-                }
-                Ok(())
-            })
-        };
-        let (read, output) = walk(git, range, "--object-names").piped(drop, read)?;
-        if read.is_err() || !output.ended.well() {
+        let listed = objects::records(&walk(git, range, "--object-names"), drop, b'\n', |line| {
+            sources.missing += usize::from(line.starts_with(b"?"));
+            let name = line.iter().position(|byte| *byte == b' ').filter(|_| !rules_for(line).is_empty());
+            match name.and_then(|end| bytes_of(&line[..end])) {
+                Some(_) if sources.objects.len() == NAMED => sources.unknown = Some("there are too many"),
+                Some(object) => sources.objects.push(object),
+                None => {}
+            }
+            Ok(())
+        });
+        if !listed.is_ok_and(|output| output.ended.well()) {
             sources.unknown = Some("git does not list the files of the history");
         }
         sources.objects.sort_unstable();
-        Ok(sources)
+        sources
     }
 
     /// What an object counts as until its paths are known.
@@ -75,13 +72,12 @@ fn bytes_of(object: &[u8]) -> Option<[u8; 20]> {
 
 /// Looks at all of it, or at what a range of commits brought. Says also how many findings no commit reaches.
 pub fn look(git: &Git, engine: &Engine, range: Option<&str>) -> Result<(Out, usize)> {
-    let sources = Sources::of(git, range)?;
+    let sources = Sources::of(git, range);
     let mut out = blobs(git, engine, range, &sources)?;
     if let Some(why) = sources.unknown {
         out.blind.push((b"the history".to_vec(), format!("not all of its Nix files were read as Nix: {why}")));
     }
-    let shallow = git.call().args(["rev-parse", "--is-shallow-repository"]).read()?;
-    if shallow.starts_with(b"true") {
+    if git.is_shallow()? {
         let why = "it is cut (a shallow clone): `git fetch --unshallow` brings the rest";
         out.blind.push((b"the history".to_vec(), why.to_owned()));
     }
@@ -171,14 +167,10 @@ fn walk(git: &Git, range: Option<&str>, names: &str) -> Invocation {
 /// The objects that a range of commits brought.
 fn brought(git: &Git, range: &str, give: &mut impl FnMut(&str) -> std::io::Result<()>) -> Result<()> {
     let call = walk(git, Some(range), "--no-object-names");
-    let read = |pipe: &mut ChildStdout| {
-        objects::lines(pipe, b'\n', |line| match std::str::from_utf8(line) {
-            Ok(name) if !name.starts_with('?') => give(name),
-            _ => Ok(()),
-        })
-    };
-    let (read, output) = call.piped(drop, read)?;
-    read.map_err(|error| Error::io("cannot read what git lists", error))?;
+    let output = objects::records(&call, drop, b'\n', |line| match std::str::from_utf8(line) {
+        Ok(name) if !name.starts_with('?') => give(name),
+        _ => Ok(()),
+    })?;
     if output.ended.well() {
         return Ok(());
     }

@@ -7,6 +7,7 @@ use std::io::Read;
 use crate::adapters::git::Git;
 use crate::adapters::git::objects::{self, Answer};
 use crate::commands::scan::scanner::{Out, Raw};
+use crate::domain::foreign::resolved;
 use crate::domain::scan::{Engine, Place, Subject};
 
 /// As much of a file is looked at. Ciphertext is told by its beginning, and keys are shorter.
@@ -52,16 +53,8 @@ fn start_of(content: impl Read) -> Option<Vec<u8>> {
 
 /// A path literal's file, below the top as its source is; none for one outside.
 fn beside(source: &str, literal: &str) -> Option<String> {
-    let mut parts: Vec<&str> = source.split('/').collect();
-    parts.pop();
-    for part in literal.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()?),
-            part => parts.push(part),
-        }
-    }
-    (literal.starts_with('.') && !literal.contains(['\n', '\0'])).then(|| parts.join("/"))
+    let folder = source.rsplit_once('/').map_or("", |(folder, _)| folder);
+    resolved(folder, literal).filter(|_| literal.starts_with('.') && !literal.contains(['\n', '\0']))
 }
 
 /// How a line begins that is a public key.

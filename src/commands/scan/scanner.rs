@@ -4,6 +4,7 @@ use std::io::{Cursor, Read};
 
 use serde::Serialize;
 
+use crate::adapters::git::worktree::Opened;
 use crate::adapters::{archive, signals};
 use crate::domain::scan::allow::Remark;
 use crate::domain::scan::engine::Looked;
@@ -114,6 +115,26 @@ impl<'e> Scanner<'e> {
     /// Notes what cannot be looked at.
     pub fn blind(&mut self, path: &[u8], why: impl Into<String>) {
         self.out.blind.push((path.to_vec(), why.into()));
+    }
+
+    /// Looks at what is at a path. False where nothing is there.
+    pub fn opened(&mut self, at: &Subjected<'_>, what: Opened) -> bool {
+        match what {
+            Opened::File(_, size) if size > LARGEST => {
+                self.blind(at.path, format!("it is larger than {} GiB", LARGEST >> 30));
+            }
+            Opened::File(file, _) => {
+                self.name(at);
+                self.content(at, file);
+            }
+            Opened::Link(target) => {
+                self.name(at);
+                self.content(at, target.as_slice());
+            }
+            Opened::Gone => return false,
+            Opened::Other(why) => self.blind(at.path, why),
+        }
+        true
     }
 
     /// Looks at a name: a token may stand in it.

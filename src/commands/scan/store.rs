@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::adapters::git::worktree::{self, Opened, Opener};
 use crate::adapters::nix;
 use crate::adapters::process::parallel;
-use crate::commands::scan::scanner::{LARGEST, Out, Scanner, Subjected};
+use crate::commands::scan::scanner::{Out, Scanner, Subjected};
 use crate::domain::scan::{Engine, Place};
 use crate::error::{Error, Result};
 
@@ -60,20 +60,7 @@ fn file(scanner: &mut Scanner<'_>, opener: &Opener, root: &str, below: &[u8]) {
 }
 
 fn opened(scanner: &mut Scanner<'_>, path: &[u8], what: Opened) {
-    let at = Subjected { path, place: Place::Store, object: None };
-    match what {
-        Opened::File(_, size) if size > LARGEST => {
-            scanner.blind(path, format!("it is larger than {} GiB", LARGEST >> 30));
-        }
-        Opened::File(file, _) => {
-            scanner.name(&at);
-            scanner.content(&at, file);
-        }
-        Opened::Link(target) => {
-            scanner.name(&at);
-            scanner.content(&at, target.as_slice());
-        }
-        Opened::Gone => scanner.blind(path, "it disappeared while it was being read"),
-        Opened::Other(why) => scanner.blind(path, why),
+    if !scanner.opened(&Subjected { path, place: Place::Store, object: None }, what) {
+        scanner.blind(path, "it disappeared while it was being read");
     }
 }

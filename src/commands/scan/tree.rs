@@ -7,9 +7,9 @@ use std::sync::mpsc;
 
 use crate::adapters::git::Git;
 use crate::adapters::git::objects::{self, Answer};
-use crate::adapters::git::worktree::{self, Listed, Opened, Opener};
+use crate::adapters::git::worktree::{self, Listed, Opener};
 use crate::adapters::process::parallel;
-use crate::commands::scan::scanner::{LARGEST, Out, Scanner, Subjected};
+use crate::commands::scan::scanner::{Out, Scanner, Subjected};
 use crate::domain::scan::{Engine, Place};
 use crate::error::{Error, Kind, Result};
 
@@ -34,7 +34,8 @@ pub fn look(git: &Git, engine: &Engine) -> Result<Out> {
                         let next = receive.lock().unwrap_or_else(std::sync::PoisonError::into_inner).recv();
                         let Ok(paths) = next else { break };
                         for path in paths {
-                            if !file(&mut scanner, &opener, &path) {
+                            let at = Subjected { path: &path, place: Place::Tree, object: None };
+                            if !scanner.opened(&at, opener.open(&path)) {
                                 gone.push(path);
                             }
                         }
@@ -79,27 +80,6 @@ pub fn look(git: &Git, engine: &Engine) -> Result<Out> {
     }
     out.add(staged_contents(git, engine, &index)?);
     Ok(out)
-}
-
-/// Looks at one path of the tree. False where nothing is there.
-fn file(scanner: &mut Scanner<'_>, opener: &Opener, path: &[u8]) -> bool {
-    let at = Subjected { path, place: Place::Tree, object: None };
-    match opener.open(path) {
-        Opened::File(_, size) if size > LARGEST => {
-            scanner.blind(path, format!("it is larger than {} GiB", LARGEST >> 30));
-        }
-        Opened::File(file, _) => {
-            scanner.name(&at);
-            scanner.content(&at, file);
-        }
-        Opened::Link(target) => {
-            scanner.name(&at);
-            scanner.content(&at, target.as_slice());
-        }
-        Opened::Gone => return false,
-        Opened::Other(why) => scanner.blind(path, why),
-    }
-    true
 }
 
 /// Looks at what the index has for these paths.

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use crate::domain::doctor::{Fault, judged};
+use crate::domain::foreign::resolved;
 
 /// A file of the repository.
 #[derive(Clone, Copy, Debug)]
@@ -65,19 +66,6 @@ pub fn paths(path: &str, text: &str) -> Vec<(usize, Result<String, String>)> {
         }
     }
     found
-}
-
-/// A path from a folder, both from the top; none if it leads above that.
-fn resolved(folder: &str, token: &str) -> Option<String> {
-    let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
-    for part in token.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()?),
-            part => parts.push(part),
-        }
-    }
-    Some(parts.join("/"))
 }
 
 impl Text<'_> {

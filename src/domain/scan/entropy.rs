@@ -1,6 +1,8 @@
 //! Whether a text could be a secret at all: how much it varies, and whether it stands for something else.
 
 /// Words in a value that say that it is none.
+use crate::domain::foreign::holds;
+
 const PLACEHOLDERS: [&str; 37] = [
     "example",
     "changeme",
@@ -105,14 +107,10 @@ fn lower(text: &[u8]) -> Vec<u8> {
     text.to_ascii_lowercase()
 }
 
-fn holds(text: &[u8], word: &str) -> bool {
-    text.windows(word.len()).any(|window| window == word.as_bytes())
-}
-
 /// Whether a text stands for a secret and is none: a word such as `changeme`, dots, one letter again and again.
 pub(super) fn placeholder(whole: &[u8]) -> bool {
     let text = lower(&whole[..whole.len().min(512)]);
-    stand_in(whole) || PLACEHOLDERS.iter().any(|word| holds(&text, word))
+    stand_in(whole) || PLACEHOLDERS.iter().any(|word| holds(&text, word.as_bytes()))
 }
 
 /// Whether the part of a token after its prefix is a stand-in. Short words occur in random text by chance; only clear signs
@@ -123,7 +121,7 @@ pub(super) fn stand_in(text: &[u8]) -> bool {
         ["example", "changeme", "placeholder", "redacted", "xxxx", "####", "123456789", "abcdefgh", "your_", "your-"];
     // `YourTokenGoesHere`, `token_here`.
     let here = ["Here", "HERE", "_here", "-here"].iter().any(|end| text.ends_with(end.as_bytes()));
-    here || distinct(&folded) < 5 || clear.iter().any(|word| holds(&folded, word))
+    here || distinct(&folded) < 5 || clear.iter().any(|word| holds(&folded, word.as_bytes()))
 }
 
 /// Whether a text refers to a secret that is elsewhere.
@@ -131,7 +129,7 @@ pub(super) fn reference(text: &[u8]) -> bool {
     REFERENCES.iter().any(|start| text.starts_with(start.as_bytes()))
         || ["${", "$(", "{{", "{env:", "{file:", "$env(", "::", "://", "()", "%s", "{}", "<"]
             .iter()
-            .any(|sign| holds(text, sign))
+            .any(|sign| holds(text, sign.as_bytes()))
 }
 
 /// Whether a text is a name made of words, such as `my-service-token2` or `userPassword`.

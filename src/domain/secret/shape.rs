@@ -4,6 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::domain::foreign::holds;
 use crate::error::{Error, Result};
 
 /// How an OpenSSH private key begins; in two parts, so that no scanner takes this file for one.
@@ -99,7 +100,7 @@ impl Shape {
             Shape::Env(key) => check_env(key, value),
             Shape::SshKey => match check_pem(value) {
                 Ok(()) if value.starts_with(OPENSSH.as_bytes()) => Ok(()),
-                Ok(()) if value.starts_with(b"-----BEGIN") && find(first_line(value), b"PRIVATE KEY-----") => Ok(()),
+                Ok(()) if value.starts_with(b"-----BEGIN") && holds(first_line(value), b"PRIVATE KEY-----") => Ok(()),
                 Ok(()) => misfit("it is PEM, but not a private SSH key", None),
                 Err(misfit) => Err(misfit),
             },
@@ -190,10 +191,6 @@ fn check_pem(value: &[u8]) -> Result<(), Misfit> {
 
 fn first_line(value: &[u8]) -> &[u8] {
     value.split(|b| *b == b'\n').next().unwrap_or_default()
-}
-
-fn find(text: &[u8], word: &[u8]) -> bool {
-    text.windows(word.len()).any(|window| window == word)
 }
 
 impl FromStr for Shape {
