@@ -136,6 +136,11 @@ impl Error {
         Self::all(Kind::of_batch(parts.iter().map(Error::kind)), message, parts)
     }
 
+    /// Fails with these, if there are any. The message is made of how many there are.
+    pub fn unless_none(parts: Vec<Error>, message: impl FnOnce(usize) -> String) -> Result<()> {
+        if parts.is_empty() { Ok(()) } else { Err(Self::batch(message(parts.len()), parts)) }
+    }
+
     /// Several failures under one of this kind, also where there is only one.
     pub fn all(kind: Kind, message: impl Into<String>, parts: Vec<Error>) -> Self {
         let mut all = Self::new(kind, message);

@@ -220,6 +220,14 @@ impl Generation {
 }
 
 impl Run {
+    /// The live generation; none where there is none, or where the link leads to nothing, as a lost mount leaves it.
+    pub fn live_generation(&self, tree: Tree) -> Result<Option<Generation>> {
+        match (self.live(tree)?, self.generations(tree)?) {
+            (Some(live), Some(generations)) => generations.open(live),
+            _ => Ok(None),
+        }
+    }
+
     /// Makes a generation the live one, with one rename.
     pub fn swap(&self, tree: Tree, number: u64) -> Result<()> {
         replace_link(&self.fd, tree.link(), &format!("{}/{number}", tree.place())).map_err(|error| {

@@ -3,11 +3,9 @@
 
 use std::path::Path;
 
-use jiff::Timestamp;
-
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::accounts::Accounts;
-use crate::adapters::host::closure;
+use crate::adapters::host::{closure, profile};
 use crate::adapters::process::{Ended, Invocation};
 use crate::domain::deploy::home::{Generation, State};
 use crate::domain::name::UnixName;
@@ -78,27 +76,21 @@ impl Account {
 pub fn state(root: &Root, user: &UnixName) -> State {
     let account = Account::of(root, user).ok();
     let folder = account.as_ref().and_then(|account| account.profiles(root));
-    let profile = folder.as_ref().map(|folder| format!("{folder}/home-manager"));
-    let mut generations: Vec<Generation> = folder
-        .iter()
-        .flat_map(|folder| root.list(folder).into_iter().map(move |name| (format!("{folder}/{name}"), name)))
-        .filter_map(|(link, name)| {
-            Some(Generation {
-                generation: number(&name)?,
-                date: made(&root.outside(&link)),
-                package: root.store_path(&link).filter(|package| root.exists(package)),
-            })
-        })
-        .collect();
-    generations.sort_by_key(|generation| generation.generation);
+    let profile = folder.map(|folder| format!("{folder}/home-manager"));
+    let generation = |one: profile::Generation| Generation {
+        generation: one.number,
+        date: one.made.map(|made| made.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+        package: one.leads_to,
+    };
+    let generations = profile.iter().flat_map(|profile| profile::generations_of(root, profile)).map(generation);
     let rooted = account.as_ref().map(Account::rooted);
     // What was activated last is what is active, whatever the profile says.
     let active = rooted.iter().chain(&profile).find_map(|link| root.store_path(link));
     State {
         user: user.clone(),
         active,
-        generation: profile.as_ref().and_then(|profile| number(root.link(profile)?.rsplit('/').next()?)),
-        generations,
+        generation: profile.as_ref().and_then(|profile| profile::current_of(root, profile)),
+        generations: generations.collect(),
     }
 }
 
@@ -107,16 +99,6 @@ pub fn states(root: &Root) -> Vec<State> {
     let users = Accounts::read(root.path()).people();
     let states = users.into_iter().take(USERS).map(|user| state(root, &user));
     states.filter(|state| state.active.is_some() || !state.generations.is_empty()).collect()
-}
-
-fn number(link: &str) -> Option<u64> {
-    link.strip_prefix("home-manager-")?.strip_suffix("-link")?.parse().ok()
-}
-
-fn made(link: &Path) -> Option<String> {
-    let metadata = std::fs::symlink_metadata(link).ok()?;
-    let made = Timestamp::try_from(metadata.modified().ok()?).ok()?;
-    Some(made.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 /// Activates a home; the profile stays. `line` gets what it says.

@@ -1,4 +1,4 @@
-//! The system profile of a machine: a link to numbered links, one for each generation. Read from the links themselves
+//! Profiles of nix, the system's above all: a link to numbered links, one for each generation. Read from the links themselves
 //! (`nix-env --list-generations` needs root, and takes the date of what a link leads to); changed by nix-env, which has a
 //! lock of its own for it.
 
@@ -11,47 +11,56 @@ use crate::adapters::fs::root::Root;
 use crate::adapters::process::Invocation;
 use crate::error::Result;
 
-/// The folder of the system profile.
-const FOLDER: &str = "/nix/var/nix/profiles";
+/// The system profile.
+const SYSTEM: &str = "/nix/var/nix/profiles/system";
 
-/// One generation of the system profile.
+/// One generation of a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Generation {
-    /// Its number.
     pub number: u64,
     /// When its link was made.
     pub made: Option<Timestamp>,
-    /// The system that it leads to; none where that is gone.
-    pub system: Option<String>,
+    /// The store path that it leads to; none where that is gone.
+    pub leads_to: Option<String>,
 }
 
-/// All generations, oldest first.
+/// All generations of the system, oldest first.
 pub fn generations(root: &Root) -> Vec<Generation> {
-    let mut all: Vec<_> = root
-        .list(FOLDER)
-        .iter()
-        .filter_map(|name| {
-            let link = format!("{FOLDER}/{name}");
-            let system = root.store_path(&link).filter(|system| root.exists(system));
-            Some(Generation { number: number(name)?, made: made(&root.outside(&link)), system })
-        })
-        .collect();
+    generations_of(root, SYSTEM)
+}
+
+/// All generations of a profile, oldest first.
+pub fn generations_of(root: &Root, profile: &str) -> Vec<Generation> {
+    let Some((folder, _)) = profile.rsplit_once('/') else { return Vec::new() };
+    let generation = |name: &String| {
+        let link = format!("{folder}/{name}");
+        let leads_to = root.store_path(&link).filter(|path| root.exists(path));
+        Some(Generation { number: number(profile, name)?, made: made(&root.outside(&link)), leads_to })
+    };
+    let mut all: Vec<_> = root.list(folder).iter().filter_map(generation).collect();
     all.sort_by_key(|generation| generation.number);
     all
 }
 
-/// The number of the current generation; none where there is no profile.
+/// The number of the current generation of the system; none where there is no profile.
 pub fn current(root: &Root) -> Option<u64> {
-    number(root.link(&format!("{FOLDER}/system"))?.rsplit('/').next()?)
+    current_of(root, SYSTEM)
+}
+
+/// The same of a profile.
+pub fn current_of(root: &Root, profile: &str) -> Option<u64> {
+    number(profile, root.link(profile)?.rsplit('/').next()?)
 }
 
 /// The system of the current generation.
 pub fn current_system(root: &Root) -> Option<String> {
-    root.store_path(&format!("{FOLDER}/system"))
+    root.store_path(SYSTEM)
 }
 
-fn number(link: &str) -> Option<u64> {
-    link.strip_prefix("system-")?.strip_suffix("-link")?.parse().ok()
+/// The number of a profile's generation, by the name of its link.
+fn number(profile: &str, link: &str) -> Option<u64> {
+    let (_, name) = profile.rsplit_once('/')?;
+    link.strip_prefix(name)?.strip_prefix('-')?.strip_suffix("-link")?.parse().ok()
 }
 
 /// When the link itself was made: what it leads to is as old as all of the store, 1970.
@@ -63,7 +72,7 @@ fn made(link: &Path) -> Option<Timestamp> {
 fn nix_env(root: &Root) -> Invocation {
     let call = Invocation::new("nix-env");
     let call = if root.is_machine() { call } else { call.arg("--store").arg(root.path()) };
-    call.arg("--profile").arg(root.outside(&format!("{FOLDER}/system")))
+    call.arg("--profile").arg(root.outside(SYSTEM))
 }
 
 /// Makes a system the current generation. Where the current or the newest one is that system, no new one is made.
@@ -71,8 +80,7 @@ pub fn set(root: &Root, system: &str) -> Result<()> {
     if current_system(root).as_deref() == Some(system) {
         return Ok(());
     }
-    let folder = root.writable(FOLDER)?;
-    files::make_directory(&folder)?;
+    root.writable(SYSTEM)?.parent().map_or(Ok(()), files::make_directory)?;
     nix_env(root).args(["--set", system]).read().map(drop)
 }
 
@@ -87,10 +95,10 @@ pub fn restore(root: &Root, number: Option<u64>, there: &[u64]) -> Result<()> {
     match number {
         Some(number) if current(root) != Some(number) => switch(root, number)?,
         Some(_) => {}
-        None => files::remove(&root.outside(&format!("{FOLDER}/system")))?,
+        None => files::remove(&root.outside(SYSTEM))?,
     }
     for newer in generations(root).iter().map(|generation| generation.number).filter(|number| !there.contains(number)) {
-        files::remove(&root.outside(&format!("{FOLDER}/system-{newer}-link")))?;
+        files::remove(&root.outside(&format!("{SYSTEM}-{newer}-link")))?;
     }
     Ok(())
 }

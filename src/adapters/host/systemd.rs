@@ -44,17 +44,8 @@ pub fn active(manager: Manager, units: &[UnitName]) -> Result<Vec<UnitName>> {
     Ok(units.iter().zip(states).filter(|(_, state)| running(state)).map(|(unit, _)| unit.clone()).collect())
 }
 
-/// Queues restarts of those units that run, and does not wait for them.
-pub fn try_restart(manager: Manager, units: &[UnitName]) -> Result<()> {
-    queue(manager, "try-restart", units)
-}
-
-/// Queues reloads of those units that run, restarts where a unit cannot reload, and does not wait for them.
-pub fn try_reload_or_restart(manager: Manager, units: &[UnitName]) -> Result<()> {
-    queue(manager, "try-reload-or-restart", units)
-}
-
-fn queue(manager: Manager, verb: &str, units: &[UnitName]) -> Result<()> {
+/// Queues what `verb` does with those units that run, and does not wait for it.
+pub fn queue(manager: Manager, verb: &str, units: &[UnitName]) -> Result<()> {
     if units.is_empty() {
         return Ok(());
     }

@@ -41,7 +41,7 @@ pub fn let_go(root: &Root) {
 /// Removes what was delivered with systems that no generation leads to any more.
 pub fn forget_bundles(root: &Root) {
     let mut used: Vec<String> =
-        profile::generations(root).into_iter().filter_map(|generation| generation.system).collect();
+        profile::generations(root).into_iter().filter_map(|generation| generation.leads_to).collect();
     used.extend(root.store_path(closure::RUNNING));
     for name in root.list(closure::BUNDLES) {
         if !used.iter().any(|system| system.ends_with(&format!("/{name}"))) {

@@ -22,7 +22,7 @@ pub fn here(root: &Path) -> Result<Generations> {
     let [running, booted] = [closure::RUNNING, closure::BOOTED].map(|link| root.store_path(link));
     let read = profile::generations(&root).into_iter().map(|generation| {
         let sealed = generation
-            .system
+            .leads_to
             .as_deref()
             .and_then(|system| closure::manifest(&root, system))
             .map_or_else(Vec::new, |manifest| sealed(&root, &manifest));
@@ -38,10 +38,10 @@ pub fn here(root: &Path) -> Result<Generations> {
         }
     }
     let generations = read.iter().rev().map(|(generation, sealed)| {
-        let facts = generation.system.as_deref().and_then(|system| closure::facts(&root, system).ok());
+        let facts = generation.leads_to.as_deref().and_then(|system| closure::facts(&root, system).ok());
         let runs = |(name, system): (String, String)| (running.as_ref() == Some(&system)).then_some(name);
-        let specialisations = generation.system.as_deref().map(|system| closure::specialisations(&root, system));
-        let is = |link: &Option<String>| generation.system.is_some() && *link == generation.system;
+        let specialisations = generation.leads_to.as_deref().map(|system| closure::specialisations(&root, system));
+        let is = |link: &Option<String>| generation.leads_to.is_some() && *link == generation.leads_to;
         let secrets: Vec<_> = sealed
             .iter()
             .map(|(placement, envelope)| Secret {
@@ -69,7 +69,7 @@ pub fn here(root: &Path) -> Result<Generations> {
             revives,
             cannot_open: closed.map(|(placement, _)| placement.target.name.to_string()).collect(),
             secrets,
-            system: generation.system.clone(),
+            system: generation.leads_to.clone(),
         }
     });
     let generations = generations.collect();

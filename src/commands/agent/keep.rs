@@ -39,7 +39,7 @@ pub fn manifest(root: &Root, system: &str) -> Result<Option<(&'static str, Vec<K
     let keys = keys(root);
     // What may take the place of a file: sealed under the same name, with the same shape, for a key of this machine.
     let mut newest: BTreeMap<(FileName, Shape), (u64, String)> = BTreeMap::new();
-    let systems = profile::generations(root).into_iter().filter_map(|generation| generation.system);
+    let systems = profile::generations(root).into_iter().filter_map(|generation| generation.leads_to);
     for other in systems.chain(root.store_path(closure::RUNNING)) {
         let Some(place) = closure::manifest(root, &other) else { continue };
         for (placement, envelope) in sealed(root, &place) {

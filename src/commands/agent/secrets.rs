@@ -107,11 +107,7 @@ pub fn take_back(root: &Root, saved: Live) -> Result<()> {
             failures.extend(install::undo(root.path(), tree, generation)?);
         }
     }
-    if failures.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::batch("the old secrets are back, but not all of it", failures))
-    }
+    Error::unless_none(failures, |_| "the old secrets are back, but not all of it".to_owned())
 }
 
 /// Takes away all that was delivered.

@@ -76,7 +76,7 @@ pub fn of(root: &Root, question: &Question) -> Result<Survey> {
 /// Which specialisation of the machine's generations a running system is, if it is one: of the current one rather than of an
 /// older one.
 fn specialisation(root: &Root, running: &str) -> Option<Specialisation> {
-    let older = profile::generations(root).into_iter().rev().filter_map(|generation| generation.system);
+    let older = profile::generations(root).into_iter().rev().filter_map(|generation| generation.leads_to);
     let all: Vec<String> = profile::current_system(root).into_iter().chain(older).collect();
     if all.iter().any(|system| system == running) {
         return None;

@@ -37,12 +37,7 @@ pub fn check(manifest: &Path) -> Result<Checked> {
     let placements = &loaded.manifest.placements;
     let faults: Vec<Error> =
         placements.iter().filter_map(|placement| header(placement, &loaded.source).err()).collect();
-    if !faults.is_empty() {
-        return Err(Error::batch(
-            format!("{} of {} secrets cannot be installed", faults.len(), placements.len()),
-            faults,
-        ));
-    }
+    Error::unless_none(faults, |count| format!("{count} of {} secrets cannot be installed", placements.len()))?;
     Ok(Checked { host: loaded.manifest.host.to_string(), secrets: placements.len() })
 }
 

@@ -13,11 +13,9 @@ mod units;
 
 use std::sync::Arc;
 
-use crate::adapters::host::tmpfs::Run;
 use crate::adapters::signals;
 use crate::commands::install::request::take_lock;
 use crate::commands::talk::Talk;
-use crate::domain::manifest::install_status::Tree;
 use crate::error::{Kind, Result};
 
 pub use crate::commands::install::check::check;
@@ -41,7 +39,7 @@ pub fn run(request: &Request, talk: &Arc<dyn Talk>) -> Result<Report> {
     let strict = match request.strict {
         Strict::Never => false,
         Strict::Always => true,
-        Strict::WhenLive => is_there(&run, request.tree, live)?,
+        Strict::WhenLive => run.live_generation(request.tree)?.is_some(),
     };
     if strict {
         opened.refuse_failures().map_err(|error| {
@@ -52,12 +50,4 @@ pub fn run(request: &Request, talk: &Arc<dyn Talk>) -> Result<Report> {
     signals::check()?;
     let placing = place::Placing { request, loaded: &loaded, opened: &opened, strict };
     place::place(&placing, &run, live, talk)
-}
-
-/// Whether the generation that the link names is there: a lost mount leaves a link to nothing.
-fn is_there(run: &Run, tree: Tree, live: Option<u64>) -> Result<bool> {
-    match (live, run.generations(tree)?) {
-        (Some(live), Some(generations)) => Ok(generations.open(live)?.is_some()),
-        _ => Ok(false),
-    }
 }

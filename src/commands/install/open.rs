@@ -104,13 +104,10 @@ impl Opened<'_> {
             return Err(keyless.clone());
         }
         let failures: Vec<Error> = self.secrets.iter().filter_map(Secret::failure).collect();
-        if failures.is_empty() {
-            return Ok(());
-        }
-        Err(Error::batch(
-            format!("{} of {} secrets cannot be installed; nothing was changed", failures.len(), self.secrets.len()),
-            failures,
-        ))
+        let all = self.secrets.len();
+        Error::unless_none(failures, |count| {
+            format!("{count} of {all} secrets cannot be installed; nothing was changed")
+        })
     }
 }
 

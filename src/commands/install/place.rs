@@ -214,13 +214,8 @@ impl Links<'_> {
         let Some(status) = former.status()? else { return Ok(()) };
         let kept = self.placed.iter().map(|(_, placed)| placed.at.clone()).collect();
         let former = links_of(former, &status, self.request.tree);
-        let failures: Vec<Error> =
-            former.iter().filter_map(|link| links::remove(&self.request.root, link, &kept).err()).collect();
-        if failures.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::batch("links of secrets that are gone could not be removed", failures))
-        }
+        let failures = former.iter().filter_map(|link| links::remove(&self.request.root, link, &kept).err());
+        Error::unless_none(failures.collect(), |_| "links of secrets that are gone could not be removed".to_owned())
     }
 }
 

@@ -90,10 +90,7 @@ impl Report {
 /// The status of the live generation; none where nothing is installed.
 pub fn status(root: &Path, tree: Tree) -> Result<Option<Status>> {
     let Some(run) = Run::open(root)? else { return Ok(None) };
-    match (run.live(tree)?, run.generations(tree)?) {
-        (Some(live), Some(generations)) => generations.open(live)?.map_or(Ok(None), |generation| generation.status()),
-        _ => Ok(None),
-    }
+    run.live_generation(tree)?.map_or(Ok(None), |generation| generation.status())
 }
 
 /// Takes the lock that one install at a time holds.

@@ -35,13 +35,7 @@ pub struct StagedSecret {
 pub fn stage(request: &Request, talk: &Arc<dyn Talk>, owners: Owners) -> Result<Staged> {
     let loaded = open::load(request)?;
     let run = Run::open(&request.root)?;
-    let live = match &run {
-        Some(run) => match (run.live(request.tree)?, run.generations(request.tree)?) {
-            (Some(live), Some(generations)) => generations.open(live)?,
-            _ => None,
-        },
-        None => None,
-    };
+    let live = run.map_or(Ok(None), |run| run.live_generation(request.tree))?;
     let opened = open::open(request, &loaded, talk, owners);
     opened.refuse_failures()?;
     let mut secrets = Vec::with_capacity(opened.secrets.len());

@@ -76,7 +76,7 @@ pub fn clear(root: &Path, tree: Tree) -> Result<()> {
         );
     }
     faults.extend(generations.numbers()?.into_iter().filter_map(|number| generations.remove(number).err()));
-    if faults.is_empty() { Ok(()) } else { Err(Error::batch("secrets that were delivered stay", faults)) }
+    Error::unless_none(faults, |_| "secrets that were delivered stay".to_owned())
 }
 
 /// The links that the install of this generation made. Their owners are those of the files that they lead to.

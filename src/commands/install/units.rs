@@ -44,7 +44,9 @@ impl Wanted {
         let only_active =
             |units: Vec<UnitName>| units.into_iter().filter(|unit| active.contains(unit)).collect::<Vec<_>>();
         let (restart, reload) = (only_active(restart), only_active(reload));
-        let outcomes = [systemd::try_restart(manager, &restart), systemd::try_reload_or_restart(manager, &reload)];
+        // One that cannot reload is restarted.
+        let queue = |verb, units: &[UnitName]| systemd::queue(manager, verb, units);
+        let outcomes = [queue("try-restart", &restart), queue("try-reload-or-restart", &reload)];
         let told = |units: &[UnitName], done: bool| {
             if done { units.iter().map(ToString::to_string).collect() } else { Vec::new() }
         };
