@@ -13,8 +13,10 @@ pub mod rules;
 #[cfg(any(test, feature = "internals"))]
 pub mod sample;
 pub mod source_rule;
+pub mod subject;
 pub mod variants;
 
 pub use crate::domain::rule_info::Weight;
-pub use crate::domain::scan::engine::{Engine, Hit, Subject};
+pub use crate::domain::scan::engine::Engine;
 pub use crate::domain::scan::finding::{Finding, Place};
+pub use crate::domain::scan::subject::{Hit, Subject};

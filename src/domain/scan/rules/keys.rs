@@ -139,7 +139,8 @@ fn crypt(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::scan::engine::{Engine, Subject};
+    use crate::domain::scan::engine::Engine;
+    use crate::domain::scan::subject::Subject;
 
     #[test]
     fn a_handle_to_a_key_in_hardware_is_no_key_and_a_comment_makes_none() {

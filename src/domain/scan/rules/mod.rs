@@ -55,8 +55,9 @@ mod tests {
 
     use super::*;
     use crate::domain::prefilter::Prefilter;
-    use crate::domain::scan::engine::{Engine, Subject};
+    use crate::domain::scan::engine::Engine;
     use crate::domain::scan::sample::make;
+    use crate::domain::scan::subject::Subject;
 
     #[test]
     fn every_rule_finds_its_examples_and_leaves_the_others() {
