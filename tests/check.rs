@@ -358,6 +358,31 @@ fn a_program_of_the_repository_is_not_run() {
     assert!(marker.exists(), "the devshell's own was not run");
 }
 
+#[test]
+fn a_home_that_is_a_repository_keeps_its_programs_unless_it_is_the_fleets() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.seal("a", &["--hosts", "web"]);
+    let (marker, usual) = (sandbox.path("marker"), std::env::var("PATH").expect("PATH"));
+    // Whether ~/bin/git is run by a check of the fleet from the home.
+    let runs = |home: &std::path::Path| {
+        std::fs::create_dir_all(home.join("bin")).expect("a folder");
+        let program = format!("#!/bin/sh\ntouch {}\nPATH={usual} exec git \"$@\"\n", marker.display());
+        std::fs::write(home.join("bin/git"), program).expect("written");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(home.join("bin/git"), mode).expect("the mode");
+        let mut command = sandbox.command(env!("CARGO_BIN_EXE_sealift"));
+        command.args(["check", "--fleet"]).arg(sandbox.fleet()).current_dir(home).env("HOME", home);
+        command.env("PATH", format!("{}:{usual}", home.join("bin").display()));
+        sandbox.run(command, b"").exits(0);
+        std::fs::remove_file(&marker).is_ok()
+    };
+    let home = sandbox.path("dotfiles");
+    std::fs::create_dir(&home).expect("a folder");
+    sandbox.tool("git", &["init", "-q", home.to_str().expect("UTF-8")]);
+    assert!(runs(&home), "a home of dotfiles");
+    assert!(!runs(&sandbox.fleet()), "the fleet's");
+}
+
 /// A fleet whose secret `a` is for `@runner`, with a branch on which db has that tag too, and one that changes the same lines.
 fn two_branches() -> Sandbox {
     let sandbox = Sandbox::with_fleet(&["web@runner", "db"]);

@@ -394,6 +394,41 @@ fn nix_killed_after_any_write_the_next_run_finishes_or_goes_back() {
 }
 
 #[test]
+fn nix_a_disk_that_is_full_takes_nothing_from_how_a_run_ends() {
+    if cannot_deploy("deploy: full disk") {
+        return;
+    }
+    // During the switch, so that the next step cannot be written down; and with the last one, so that the result cannot.
+    for (line, code, outcome) in [("test hang", 6, "rolled-back"), ("boot hang bootloader", 0, "done")] {
+        let (machine, before) = about_to_change("unit");
+        let kept = machine.root.join("var/lib/sealift");
+        let at = kept.to_str().expect("UTF-8");
+        machine.sandbox.tool("mount", &["-t", "tmpfs", "-o", "mode=0755,size=64k", "tmpfs", at]);
+        machine.fail(line);
+        let deployer = machine
+            .sealift_command(&machine.arguments(&["--json"]))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        machine.wait_until_it_hangs();
+        let full = std::fs::write(kept.join("fill"), vec![b'x'; 1 << 20]);
+        assert_eq!(full.expect_err("it is full").kind(), std::io::ErrorKind::StorageFull);
+        machine.go_on();
+        let output = deployer.wait_with_output().expect("it ends");
+        let (text, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{line}: {text}{said}");
+        assert!(text.contains(&format!("\"outcome\":\"{outcome}\"")), "{line}: {text}");
+        assert!(said.contains("cannot write"), "{line}: {said}");
+        assert_eq!(machine.state() == before, code == 6, "{line}: {:?}", machine.state());
+        machine.is_tidy();
+        machine.ask(&"recover".into());
+        assert_eq!(machine.state() == before, code == 6, "{line}, after it: {:?}", machine.state());
+        machine.sandbox.tool("umount", &[at]);
+    }
+}
+
+#[test]
 fn nix_another_users_repository_is_not_evaluated_as_root() {
     if cannot_deploy("deploy: another user's repository") {
         return;

@@ -121,6 +121,64 @@ fn nix_nothing_is_left_to_recover_after_an_order() {
     assert!(machine.calls().is_empty());
 }
 
+/// The journal of a run of this name that was killed while it activated what runs; what ran before it is this.
+fn killed(order: &Value, before: &str) -> Value {
+    json!({
+        "version": 1, "order": order, "reached": "activate", "back": false, "boot": null,
+        "saved": {
+            "system": before, "generation": 2, "generation_system": null, "generations": [1, 2],
+            "secrets": { "users": null, "ordinary": null }, "bundle": null, "failed": null
+        }
+    })
+}
+
+#[test]
+fn nix_a_result_ends_its_own_run_and_no_other() {
+    if cannot_deploy("results of runs") {
+        return;
+    }
+    let machine = Machine::running("{ }");
+    let first = machine.link("run/current-system");
+    machine.system("{ etc.motd = \"2\"; }");
+    machine.deploy(&[]).exits(0);
+    let kept = machine.root.join("var/lib/sealift/deploy");
+    let (journal, ran) = (kept.join("journal.json"), machine.state());
+    let named = |name: &str| order(&machine, |order| order["run"] = name.into());
+    let unchanged = |why: &str| assert_eq!((machine.calls(), machine.state()), (vec![], ran.clone()), "{why}");
+    let result = |name: &str, text: &str| std::fs::write(kept.join(format!("{name}.json")), text).unwrap();
+    let done = json!({ "outcome": "done", "generation": 2, "running": null, "until_reboot": false }).to_string();
+
+    // A second run of the name: killed, it would pass for the first, which is done.
+    let (_, last) = give(&machine, &named("20260101T000000Z-once").to_string());
+    assert_eq!(last["outcome"], "done");
+    machine.forget_calls();
+    let (_, last) = give(&machine, &named("20260101T000000Z-once").to_string());
+    assert!(last["failure"].to_string().contains("has ended on this machine"), "{last}");
+    unchanged("a second run of a name");
+
+    // Of the run with the oldest name, as a clock that is slow gives it: it is not removed before it is read.
+    for number in 0..60 {
+        std::fs::write(kept.join(format!("20990101T0000{number:02}Z-x.log")), "").unwrap();
+    }
+    result("20000101T000000Z-old", &done);
+    std::fs::write(&journal, killed(&named("20000101T000000Z-old"), &first).to_string()).unwrap();
+    assert_eq!(machine.ask(&"recover".into())["outcome"], "done");
+    unchanged("a run that has ended");
+    assert!(!journal.exists());
+    // Nor is the log of one that is at work.
+    give(&machine, &named("20010101T000000Z-now").to_string());
+    assert!(kept.join("20010101T000000Z-now.log").exists());
+    machine.forget_calls();
+
+    // One that nobody understands is no reason to go back.
+    result("20260102T000000Z-torn", "{\"outcome\": \"nobody knows\"");
+    std::fs::write(&journal, killed(&named("20260102T000000Z-torn"), &first).to_string()).unwrap();
+    let last = machine.ask(&"recover".into());
+    assert_eq!(last["failure"]["code"], 9, "{last}");
+    unchanged("a result that cannot be read");
+    assert!(journal.exists());
+}
+
 #[test]
 fn nix_nothing_of_another_user_is_believed() {
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -137,15 +195,8 @@ fn nix_nothing_of_another_user_is_believed() {
     let journal = folder.join("journal.json");
     let before = machine.state();
     let recover = || machine.ask(&"recover".into());
-    // Of a run that was killed: what ran before it is activated again.
-    let order = order(&machine, |_| {});
-    let left = json!({
-        "version": 1, "order": order, "reached": "activate", "back": false, "boot": null,
-        "saved": {
-            "system": first, "generation": 2, "generation_system": null, "generations": [1, 2],
-            "secrets": { "users": null, "ordinary": null }, "bundle": null, "failed": null
-        }
-    });
+    // What ran before it is activated again.
+    let left = killed(&order(&machine, |_| {}), &first);
     std::fs::write(&journal, left.to_string()).unwrap();
     let open = |path: &std::path::Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
     let whose = |path: &std::path::Path, user| chown(path, Some(user), None).unwrap();

@@ -192,3 +192,79 @@ fn what_goes_is_staged_whatever_git_calls_its_objects() {
     is_staged(&sandbox, &sandbox.sealift(&["mv", "a", "b", "-i", &jay]).exits(0));
     is_staged(&sandbox, &sandbox.sealift(&["rm", "b", "--yes"]).exits(0));
 }
+
+#[test]
+fn what_lies_in_another_repository_is_not_put_into_this_one() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let inner = sandbox.path("inner");
+    let inner = inner.to_str().expect("UTF-8");
+    sandbox.tool("git", &["init", "-q", inner]);
+    sandbox.tool("git", &["-C", inner, "commit", "-q", "--allow-empty", "-m", "inner"]);
+    let add = ["-c", "protocol.file.allow=always", "submodule", "--quiet", "add", inner, "secrets"];
+    sandbox.tool("git", &add);
+    sandbox.tool("git", &["commit", "-q", "-a", "-m", "submodule"]);
+    let refused = || {
+        let before = staged(&sandbox);
+        let seal = ["seal", "a", "--hosts", "web", "--stdin"];
+        sandbox.sealift_with(&seal, sandbox.value("a").as_bytes()).exits(2).says("is a git repository of its own");
+        assert_eq!(staged(&sandbox), before);
+        assert!(
+            !sandbox.fleet().join("secrets/a.age").exists() && !sandbox.read("recipients.toml").contains("secrets.a")
+        );
+    };
+    refused();
+    // Not there in this clone.
+    sandbox.tool("git", &["submodule", "--quiet", "deinit", "--force", "secrets"]);
+    refused();
+    // A repository that this one does not know.
+    sandbox.tool("git", &["rm", "-q", "--cached", "secrets"]);
+    sandbox.tool("git", &["init", "-q", "secrets"]);
+    refused();
+}
+
+#[test]
+fn a_file_is_one_in_the_index_whatever_stood_there() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let head = String::from_utf8(sandbox.tool("git", &["rev-parse", "HEAD"])).expect("UTF-8");
+    let link = sandbox.tool("git", &["rev-parse", "HEAD:recipients.toml"]);
+    let link = String::from_utf8(link).expect("UTF-8");
+    for (name, mode, object) in
+        [("a", "120000", link.trim()), ("b", "160000", head.trim()), ("c", "100755", link.trim())]
+    {
+        let entry = format!("{mode},{object},secrets/{name}.age");
+        sandbox.tool("git", &["update-index", "--add", "--cacheinfo", &entry]);
+        sandbox.seal(name, &["--hosts", "web"]);
+    }
+    let listed = String::from_utf8(sandbox.tool("git", &["ls-files", "--stage", "secrets/*.age"])).expect("UTF-8");
+    let modes: Vec<&str> = listed.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(modes, ["100644", "100644", "100755"], "{listed}");
+}
+
+#[test]
+fn what_a_filter_encrypts_does_not_lie_in_git_as_it_is() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let (one, other) = (sandbox.value("one"), sandbox.value("other"));
+    for (key, value) in [("clean", "tr a-z n-za-m"), ("smudge", "tr a-z n-za-m"), ("required", "true")] {
+        sandbox.tool("git", &["config", &format!("filter.crypt.{key}"), value]);
+    }
+    sandbox.write(".gitattributes", "private.nix filter=crypt\nsecrets/** filter=crypt\n");
+    let text = format!("{{\n  services.a.password = \"{one}\";\n  services.b.password = \"{other}\";\n}}\n");
+    sandbox.write("private.nix", &text);
+    sandbox.allow(sandbox.fleet().join("private.nix"));
+    sandbox.tool("git", &["add", "."]);
+    sandbox.tool("git", &["commit", "-q", "-m", "encrypted"]);
+    let before = sandbox.tool("git", &["show", ":private.nix"]);
+    assert_ne!(before, text.as_bytes(), "the filter works");
+    let adopt = ["adopt", "private.nix:2", "--twin", "passwordFile", "--hosts", "web", "--name", "a", "--yes"];
+    let run = sandbox
+        .sealift(&adopt)
+        .exits(0)
+        .says("private.nix: .gitattributes has it filtered")
+        .says("`git add private.nix`");
+    assert!(sandbox.read("private.nix").contains("passwordFile"), "{}", run.stderr);
+    assert_eq!(sandbox.tool("git", &["show", ":private.nix"]), before);
+    // All else is there, and what is sealed as it was sealed.
+    let sealed = std::fs::read(sandbox.fleet().join("secrets/a.age")).expect("a file");
+    assert_eq!(sandbox.tool("git", &["show", ":secrets/a.age"]), sealed);
+    assert_eq!(sandbox.tool("git", &["show", ":recipients.toml"]), sandbox.read("recipients.toml").as_bytes());
+}

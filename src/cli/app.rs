@@ -39,7 +39,10 @@ impl App {
         let app = Self { global, ui, command };
         let fleet = app.root().ok();
         let places = [environment::working_directory(), app.named_directory()];
-        let mut all = work_trees(places.into_iter().chain(fleet.clone()));
+        // A home may be a work tree, of dotfiles: its programs are its owner's, unless the fleet lies in it.
+        let home = settings::home().and_then(|home| home.canonicalize().ok());
+        let mut all: Vec<PathBuf> = work_trees(places).into_iter().filter(|top| Some(top) != home.as_ref()).collect();
+        all.extend(work_trees(fleet.clone()));
         // One in no repository has its own folder.
         all.extend(fleet.filter(|fleet| fleet.parent().is_some()));
         path::keep_out_of(all);

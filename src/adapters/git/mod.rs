@@ -5,6 +5,7 @@ pub mod age_history;
 pub mod history;
 pub mod layout;
 pub mod objects;
+pub mod staging;
 pub mod traps;
 pub mod work_trees;
 pub mod worktree;
@@ -14,7 +15,6 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::adapters::fs::beneath::Beneath;
 use crate::adapters::fs::files::{self, Durable};
 use crate::adapters::fs::owner::is_our_directory;
 use crate::adapters::process::{Ended, Invocation, Output};
@@ -202,66 +202,6 @@ impl Git {
         let told = self.call().args(["rev-parse", "--show-superproject-working-tree"]).read().ok()?;
         let text = String::from_utf8(told).ok()?;
         Some(text.trim_end_matches('\n')).filter(|text| !text.is_empty()).map(PathBuf::from)
-    }
-
-    /// Puts files and removals into the index, so that a git flake sees them.
-    pub fn stage(&self, paths: &[PathBuf]) -> Result<()> {
-        if paths.is_empty() {
-            return Ok(());
-        }
-        let told = |call: Invocation| {
-            call.read().map_err(|error| {
-                Error::failed(error.in_one_line())
-                    .help("nothing is lost: the files are written; run `git add secrets recipients.toml` yourself")
-            })
-        };
-        // Not by `git add`: filters and line endings that .gitattributes asks for would store other bytes than were
-        // sealed, and may run programs.
-        let (there, gone): (Vec<_>, Vec<_>) = paths.iter().partition(|path| path.symlink_metadata().is_ok());
-        let names = |paths: &[&PathBuf]| paths.iter().map(|path| self.relative(path)).collect::<Result<Vec<_>>>();
-        let (there, gone) = (names(&there)?, names(&gone)?);
-        let modes = self.modes()?;
-        let top = Beneath::open(&self.top)?;
-        let top = top.ok_or_else(|| Error::failed(format!("{} is gone", self.top.display())))?;
-        let mut index = Vec::new();
-        // git gets the bytes, and opens nothing: by a path it would follow links, or be led to another file.
-        let (mut blobs, mut marks) = (Vec::new(), Vec::new());
-        for (mark, name) in (1..).zip(&there) {
-            let (bytes, _) = top.read(name, usize::MAX, u64::MAX)?;
-            blobs.extend_from_slice(format!("blob\nmark :{mark}\ndata {}\n", bytes.len()).as_bytes());
-            blobs.extend_from_slice(&bytes);
-            blobs.push(b'\n');
-            marks.extend_from_slice(format!("get-mark :{mark}\n").as_bytes());
-        }
-        if !there.is_empty() {
-            blobs.append(&mut marks);
-            let objects = told(self.call().args(["fast-import", "--quiet"]).input(blobs))?;
-            let objects = String::from_utf8_lossy(&objects);
-            if objects.lines().count() != there.len() {
-                return Err(Error::failed("git fast-import gave an unexpected answer"));
-            }
-            for (name, object) in there.iter().zip(objects.lines()) {
-                let mode = modes.get(name.as_bytes()).map_or("100644", String::as_str);
-                index.extend_from_slice(format!("{mode} {object}\t{name}\0").as_bytes());
-            }
-        }
-        if !gone.is_empty() {
-            let form = told(self.call().args(["rev-parse", "--show-object-format"]))?;
-            let none = "0".repeat(if form.starts_with(b"sha256") { 64 } else { 40 });
-            gone.iter().for_each(|name| index.extend_from_slice(format!("0 {none}\t{name}\0").as_bytes()));
-        }
-        told(self.call().args(["update-index", "--add", "-z", "--index-info"]).input(index)).map(drop)
-    }
-
-    /// The files of the index that are not plain ones, with their modes: a program that is changed stays one.
-    fn modes(&self) -> Result<BTreeMap<Vec<u8>, String>> {
-        let listed = self.call().args(["ls-files", "--stage", "-z"]).read()?;
-        let entry = |record: &[u8]| {
-            let at = record.iter().position(|byte| *byte == b'\t')?;
-            let mode = String::from_utf8_lossy(record.get(..6)?).into_owned();
-            (mode != "100644").then(|| (record.get(at + 1..).unwrap_or_default().to_vec(), mode))
-        };
-        Ok(listed.split(|byte| *byte == 0).filter_map(entry).collect())
     }
 
     /// Every file that git tracks, or would if it were told to, from the top of the work tree.

@@ -75,7 +75,6 @@ impl Bench {
         files::replace(&holder, &files::read(&path, 1024)?, 0o644, Durable::Later)?;
         let mut bench = Self { folder, record, log: None, logged: AtomicUsize::new(0), holder, _lock: lock };
         bench.log = Some(append(&bench.log_of(run), 0o600)?);
-        bench.prune();
         Ok(bench)
     }
 
@@ -137,12 +136,12 @@ impl Bench {
         add(&self.record, 0o644, &format!("{line}\n"))
     }
 
-    fn prune(&self) {
+    /// Removes what older runs left, but nothing of this one: clocks differ, and its name may be the oldest.
+    pub fn prune(&self, run: &str) {
         let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let mut names: Vec<_> = entries
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| name.starts_with("20"))
-            .collect();
+        let of_others = |name: &String| name.starts_with("20") && !name.starts_with(&format!("{run}."));
+        let mut names: Vec<_> =
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(of_others).collect();
         names.sort();
         for name in &names[..names.len().saturating_sub(2 * KEPT)] {
             // It is tried again by the next run.
@@ -248,8 +247,12 @@ pub fn result(root: &Root, run: &str) -> Result<Option<Verdict>> {
     }
     believed(root, &inside)?;
     let bytes = files::read(&path, 1 << 20)?;
-    // Such a file is there as a whole or not at all; one that is not understood is no result.
-    Ok(serde_json::from_slice(&bytes).ok())
+    // Such a file is there as a whole or not at all: the run has ended, also where nobody understands how.
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+        Error::new(Kind::Person, format!("{} cannot be read, and says how a run ended", path.display()))
+            .because(error)
+            .help("look at what runs there (`sealift generations`), then remove this file, and journal.json beside it")
+    })
 }
 
 /// The newest run; none where there was none.
@@ -273,7 +276,9 @@ fn add(path: &Path, mode: u32, line: &str) -> Result<()> {
         file.read_exact_at(&mut last, length - 1).map_err(failed)?;
     }
     let apart = if last == *b"\n" { "" } else { "\n" };
-    file.write_all(format!("{apart}{line}").as_bytes()).map_err(failed)
+    file.write_all(format!("{apart}{line}").as_bytes()).map_err(failed)?;
+    // What follows may be on the disk before it.
+    file.sync_data().map_err(failed)
 }
 
 fn append(path: &Path, mode: u32) -> Result<File> {

@@ -306,7 +306,12 @@ fn declare(
 
 /// Warns where staging the file takes along what the person had not staged.
 fn staged_along(session: &Session, git: &Git, path: &Path, bytes: &[u8], relative: &str) -> Result<()> {
-    let staged = git.objects(&[format!(":{}", git.relative(path)?)])?.pop().flatten();
+    let name = git.relative(path)?;
+    if git.filters(std::slice::from_ref(&name))?.contains(&name) {
+        // It is not staged.
+        return Ok(());
+    }
+    let staged = git.objects(&[format!(":{name}")])?.pop().flatten();
     if staged.is_some_and(|staged| staged != bytes) {
         session.warn(format!("{relative} has other changes that were not staged: they are staged with this one"));
     }

@@ -203,12 +203,17 @@ fn change(root: &Root, order: &Order, user: u32, reporter: &Arc<Reporter>) -> Re
     if recovered.as_ref().is_some_and(|verdict| verdict.outcome == Outcome::Lost) {
         return Ok(HostEvent::GoesDown);
     }
+    bench.prune(&order.run);
     let Work::Switch(switch) = &order.work else {
         return Ok(HostEvent::End(recovered.unwrap_or_else(|| verdict(root, order, &Ended::well(Outcome::Nothing)))));
     };
     // The way back failed: nothing more is done before a person looked.
     if let Some(verdict) = recovered.filter(|verdict| verdict.outcome == Outcome::Person) {
         return Ok(HostEvent::End(verdict));
+    }
+    // Who would find its journal would take the result of the former one for its own.
+    if run_dir::result(root, &order.run)?.is_some() {
+        return Err(Error::usage(format!("run {} has ended on this machine; a run has a name of its own", order.run)));
     }
     let ended = switch
         .link
@@ -244,14 +249,19 @@ fn end_left(root: &Root, bench: &Bench, journal: Journal, reporter: &Arc<Reporte
 fn close(root: &Root, bench: &Bench, order: &Order, verdict: &Verdict, reporter: &Reporter) {
     let tell = |error: &Error| reporter.warn(error.in_one_line());
     // What was done is done, and reported to the caller.
-    bench.keep_result(&order.run, verdict).unwrap_or_else(|error| tell(&error));
+    let kept = bench.keep_result(&order.run, verdict).inspect_err(tell);
+    // Without a result it is the end of the journal that ends the run: nothing that follows may be done before.
+    let ended = if kept.is_err() { bench.end_journal() } else { Ok(()) };
     link(root, order, verdict, reporter);
     record(root, bench, order, verdict).unwrap_or_else(|error| tell(&error));
-    if let Err(error) = bench.end_journal() {
-        reporter.warn(format!(
-            "the deploy has ended, but its journal stays: {}; remove it before the next deploy",
-            error.in_one_line()
-        ));
+    let ended = ended.and_then(|()| bench.end_journal());
+    if let Err(error) = &ended {
+        let next = if kept.is_ok() { "the next run removes it" } else { "remove it before the next deploy" };
+        reporter.warn(format!("the deploy has ended, but its journal stays: {}; {next}", error.in_one_line()));
+    }
+    if kept.is_err() && ended.is_err() {
+        // Whoever finds the journal goes back to what is kept for it.
+        return;
     }
     if matches!(verdict.outcome, Outcome::Done | Outcome::PendingReboot) {
         gc_roots::forget_bundles(root);

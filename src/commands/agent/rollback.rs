@@ -88,10 +88,12 @@ fn undo(transaction: &mut Transaction<'_>, switch: &Switch, busy: bool) -> Vec<E
     let saved = transaction.journal.saved.clone();
     let root = transaction.root;
     transaction.journal.back = true;
+    // Not written down, as on a full disk, is no reason to stay half-way, and takes nothing from a way back that succeeds.
+    if let Err(error) = transaction.journal.write(transaction.bench) {
+        transaction.reporter.warn(error.in_one_line());
+    }
     let mut faults = Vec::new();
     let mut attempt = |outcome: Result<()>| faults.extend(outcome.err());
-    // Not written down is no reason to stay half-way.
-    attempt(transaction.journal.write(transaction.bench));
     attempt(end_left(root));
     if reached >= Step::Home {
         saved.homes.iter().for_each(|former| attempt(home_back(transaction, switch, former)));

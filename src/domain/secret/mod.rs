@@ -4,6 +4,7 @@ pub mod age_header;
 pub mod inventory;
 pub mod plaintext;
 pub mod plugin_identity;
+pub mod reading;
 pub mod recipient;
 pub mod seal;
 pub mod shape;

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
+use crate::domain::secret::reading::readings;
 use crate::domain::secret::written::{Unit, written};
 
 /// The shortest text that is looked for: shorter ones stand in any line.
@@ -53,6 +54,10 @@ impl Traces {
     }
 
     pub fn are_in(&self, text: &[u8]) -> bool {
+        self.stand_in(text) || readings(text).iter().any(|read| self.stand_in(read))
+    }
+
+    fn stand_in(&self, text: &[u8]) -> bool {
         text.windows(SHORTEST).enumerate().any(|(at, begin)| {
             let forms = self.forms.get(&self.key.hash_one(begin)).into_iter().flatten();
             let rest = text.get(at..).unwrap_or_default();
@@ -126,6 +131,25 @@ mod tests {
             ("a b\"c d", "got \"a b\\\"c d\""),
             ("a b/c d", "GET /?q=a%20b%2Fc%20d"),
             ("a b\nc d", "\"a b\\nc d\""),
+            // As JSON, Go, Python, Rust, systemd, PHP and the shell quote what is not plain.
+            ("a&b<c>d", r#"{"password":"a\u0026b\u003cc\u003ed"}"#),
+            ("pässwörd", r#"{"password": "p\u00e4ssw\u00f6rd"}"#),
+            ("pässwörd", r"b'p\xc3\xa4ssw\xc3\xb6rd'"),
+            ("it's\\mine", r"'it\'s\\mine'"),
+            ("a\u{1b}b cd", r"a\u{1b}b cd"),
+            ("a b;c d", r"a\x20b\x3bc\x20d"),
+            ("a b;c d", r"a\ b\;c\ d"),
+            ("a\"b\\cd", r#"{\"log\":\"{\\\"p\\\":\\\"a\\\\\\\"b\\\\\\\\cd\\\"}\"}"#),
+            ("a b&c=d", "password=a+b%26c%3Dd"),
+            ("a b&c=d", "GET /?to=%2F%3Fp%3Da%2520b%2526c%253Dd"),
+            ("a'b\"cd", "<p>a&#39;b&#34;cd</p>"),
+            ("it's mine", "VALUES ('it''s mine')"),
+            ("a=b=c=d", "a=3Db=3Dc=3Dd"),
+            ("hunter22", "[104 117 110 116 101 114 50 50]"),
+            ("hunter22", "[104, 117, 110, 116, 101, 114, 50, 50]"),
+            ("hunter22", "68:75:6e:74:65:72:32:32"),
+            ("hunter22", r"\x68\x75\x6e\x74\x65\x72\x32\x32"),
+            ("hunter22", "0x68, 0x75, 0x6e, 0x74, 0x65, 0x72, 0x32, 0x32"),
         ] {
             assert!(are_in(value, line), "{value:?} in {line:?}");
         }
