@@ -350,12 +350,16 @@ fn nix_a_value_in_what_was_built_stops_a_deploy_before_anything_is_copied() {
     // Without an identity it is said that nobody looked.
     rig.system("web", "{ etc.motd = \"second\"; }");
     rig.commit();
-    rig.sealift(&["deploy", "web", "--yes"]).exits(0).says("no identity was given");
+    rig.sealift(&["deploy", "web", "--yes"]).exits(0).says("no identity was given").says("said once in this clone");
+    // It is no news the next time, until a deploy has looked.
+    let run = rig.sealift(&["deploy", "web", "--yes"]).exits(0);
+    assert!(!run.stderr.contains("no identity was given"), "{}", run.stderr);
     rig.system("web", "{ etc.motd = \"third\"; }");
     rig.commit();
     let run = rig.sealift(&["deploy", "web", "--yes", "--no-store-scan"]).exits(0);
     assert!(!run.stderr.contains("no identity was given"), "{}", run.stderr);
     rig.sealift(&["deploy", "web", "--yes", "--identity", &jay]).exits(0);
+    rig.sealift(&["deploy", "web", "--yes"]).exits(0).says("no identity was given");
     // Nor is one needed where the index of values and its key are at hand.
     rig.sealift(&["scan", "--write-index", "--identity", &jay]).exits(0);
     let key = rig.sandbox.path("index.key");

@@ -151,7 +151,7 @@ fn place(session: &Session, keep: &Keep) -> Result<Place> {
                 Err(error) if error.kind() == Kind::Interrupted => return Err(error),
                 Err(error) => {
                     let file = file("--file")?;
-                    session.note(error.in_one_line());
+                    no_keyring(session, &error);
                     session.note(format!("the key goes into {} instead, encrypted with a passphrase", file.display()));
                     (false, Some(file), "")
                 }
@@ -336,7 +336,7 @@ fn into_keyring(session: &Session, recipient: &Recipient, content: &Plaintext) -
         Ok(()) => Ok(true),
         Err(error) if error.kind() == Kind::Interrupted => Err(error),
         Err(error) => {
-            session.note(error.in_one_line());
+            no_keyring(session, &error);
             session.note("the key stays in its file alone");
             Ok(false)
         }
@@ -412,7 +412,7 @@ pub(super) fn allowed(policy: &Policy, admin: &AdminName, add: bool) -> Result<(
         return Ok(());
     }
     Err(Error::usage(format!("{admin} has a key already; nothing changed"))
-        .help("`--add` gives one more; to replace the old one, then remove its line from recipients.toml and run `sealift rekey --remove {admin}`"))
+        .help("`--add` gives one more; to replace the old one, then `sealift admin rm {admin} --key KEY`"))
 }
 
 /// The policy with a key in it.
@@ -485,6 +485,14 @@ pub(super) fn outside(session: &Session, path: &Path) -> Result<PathBuf> {
         return Err(Error::usage(format!("{} lies in the repository; a backup is kept outside", path.display())));
     }
     Ok(path.to_owned())
+}
+
+/// Says why the keyring is passed over, which is no failure. What another program said of it stands behind a bar.
+fn no_keyring(session: &Session, error: &Error) {
+    session.note(error.message());
+    if let Some(cause) = std::error::Error::source(error) {
+        session.note(format!("  | {cause}"));
+    }
 }
 
 fn without_keyring(error: Error) -> Error {
