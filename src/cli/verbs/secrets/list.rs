@@ -64,36 +64,48 @@ pub fn run(args: &Args, app: &App) -> Done {
     long_table(app, &first_that_fits(tables, screen.width))
 }
 
-/// How much can be left out where there is little room.
-const LEAST: usize = 12;
+/// What is shown where there is little room, with less of it in each: version; the day on which it was sealed; expiry and rotation
+/// as one; how wide hosts are, and the description. What matters least goes first.
+const STEPS: [(bool, bool, bool, usize, usize); 14] = [
+    (true, true, false, 24, 40),
+    (true, true, false, 24, 24),
+    (true, true, false, 16, 16),
+    (false, true, false, 24, 24),
+    (false, true, false, 16, 16),
+    (false, false, false, 24, 40),
+    (false, false, false, 24, 24),
+    (false, false, false, 16, 16),
+    (false, false, false, 40, 0),
+    (false, false, false, 24, 0),
+    (false, false, false, 16, 0),
+    (false, false, true, 24, 0),
+    (false, false, true, 16, 0),
+    (false, false, true, 10, 0),
+];
+/// How often the table says less: first the dates get shorter, then the shape goes, then it is what stands above.
+const LEAST: usize = STEPS.len() + 2;
 
 /// The table, with less in it the higher the number: what matters least goes first.
 fn table_of(rows: &[Row], less: usize) -> Vec<Vec<String>> {
     // What no secret has is no column.
     let some = |has: &dyn Fn(&Row) -> bool| rows.iter().any(has);
     let (expires, rotation) = (some(&|row| row.expires.is_some()), some(&|row| row.rotate_every.is_some()));
-    let due = less >= 10 && expires && rotation;
+    let all = (true, true, false, usize::MAX, usize::MAX);
+    let (version, sealed, merged, most_hosts, most_words) =
+        less.checked_sub(3).and_then(|step| STEPS.get(step)).copied().unwrap_or(all);
+    let due = merged && expires && rotation;
     let columns = [
         ("secret", true),
         ("state", true),
-        ("version", less < 5),
-        ("sealed", less < 6),
+        ("version", version),
+        ("sealed", sealed),
         ("due", due),
         ("expires", expires && !due),
         (if less == 0 { "rotation" } else { "rotate by" }, rotation && !due),
         ("shape", less < 2),
         ("hosts", true),
-        ("description", less < 7 && some(&|row| !row.description.is_empty())),
+        ("description", most_words > 0 && some(&|row| !row.description.is_empty())),
     ];
-    let (most_hosts, most_words) = match less {
-        0..=2 => (usize::MAX, usize::MAX),
-        3 => (24, 30),
-        4..=6 => (16, 16),
-        7 => (40, 0),
-        8 | 10 => (24, 0),
-        9 | 11 => (16, 0),
-        _ => (10, 0),
-    };
     let cells = |row: &Row| {
         let state = match row.state {
             State::Sealed => "sealed",
