@@ -239,7 +239,8 @@ impl Realm {
     #[track_caller]
     pub fn is_in_order(&self, name: &str, mark: &str, generations: usize) {
         self.is_tidy(name);
-        assert_eq!(self.state(name), self.order(mark, generations));
+        let lines = "systemctl status --no-pager app.service; journalctl -b --no-pager -n 200";
+        assert_eq!(self.state(name), self.order(mark, generations), "{}", self.shell(name, &format!("{lines}; true")));
     }
 
     /// What `state` is then.
