@@ -247,6 +247,14 @@ fn a_new_value_gets_a_new_date() {
     sandbox.sealift_with(&["rotate", "a", "--stdin", "--expires", &day(30)], b"").exits(1);
     assert_eq!(date(), None);
 
+    // Who pipes the value in at a terminal is not asked: that is what a script does.
+    expires(&sandbox, &day(30));
+    let piped = format!("spawn sh -c {{printf '{value}' | \"$S\" rotate a --stdin}}\nsays \"a: version\"\nends\n");
+    let piped = crate::identity::on_terminal(&sandbox, &piped).text();
+    assert!(piped.contains("<0>") && !piped.contains("When does"), "{piped}");
+    assert_eq!(date(), Some(day(30)));
+    rotate(&["--expires", "never"]).exits(0);
+
     // A person is asked, and asked again for what is no date, or is past.
     expires(&sandbox, "2020-01-01");
     let next = day(90);

@@ -151,6 +151,16 @@ fn nix_each_action_goes_as_far_as_it_says() {
         assert!(built.starts_with("/nix/store/") && machine.calls().is_empty(), "{built}");
         assert!(!machine.root.join(built.trim_start_matches('/')).exists(), "build copies nothing");
 
+        // The plan alone: not even the switch is asked.
+        for dry in ["--dry-run", "--dry"] {
+            machine.deploy(&[dry]).exits(0).says("token").says("nothing was changed");
+        }
+        let plan = machine.deploy(&["--dry-run", "--json"]).exits(0).json();
+        assert!(plan["hosts"]["web"]["plan"].is_object(), "{plan}");
+        machine.deploy(&["--dry-run", "--resume"]).exits(2);
+        assert!(machine.calls().is_empty());
+        assert_eq!(machine.state(), [&system, &profile, &links, &default, &token].map(String::clone));
+
         machine.deploy(&["--action", "dry-activate"]).exits(0).says("would activate the configuration");
         assert_eq!(machine.calls(), ["dry-activate 0"]);
         assert_eq!(machine.state(), [&system, &profile, &links, &default, &token].map(String::clone));

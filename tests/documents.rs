@@ -323,7 +323,7 @@ fn misunderstood(words: &[String], help: &mut impl FnMut(&[&str]) -> Option<Stri
         word.starts_with(|first: char| first.is_ascii_lowercase())
             && word.bytes().all(|byte| byte.is_ascii_lowercase() || b"-|".contains(&byte))
     };
-    let deep = words.first().is_some_and(|verb| ["hook", "host", "identity"].contains(&verb.as_str()));
+    let deep = words.first().is_some_and(|verb| ["admin", "hook", "host", "identity"].contains(&verb.as_str()));
     let verb: Vec<&String> = words.iter().take(if deep { 2 } else { 1 }).take_while(plain).collect();
     if verb.is_empty() && !words.first().is_some_and(|word| word.starts_with("--")) {
         // The package's own name and version.

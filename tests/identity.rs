@@ -467,7 +467,7 @@ fn a_key_in_the_keyring_has_a_backup_and_opens_without_a_question() {
     sandbox
         .sealift(&["identity", "forget", "--yes"])
         .exits(1)
-        .says("the OS keyring cannot be used")
+        .says("the OS keyring cannot be used: it does not answer; it needs a desktop session")
         .says("help: without a keyring a key lies in a file, which you remove yourself");
 
     // The only way in is not forgotten; with the backup in hand it is.
@@ -504,7 +504,8 @@ fn without_a_keyring_the_key_goes_into_a_file_behind_a_passphrase() {
     sandbox
         .sealift(&["identity", "new", "--admin", "jay"])
         .exits(2)
-        .says("the OS keyring cannot be used")
+        .says("the OS keyring cannot be used: it does not answer; it needs a desktop session")
+        .says("  | ")
         .says("/home/.config/sealift/identity.age instead, encrypted with a passphrase")
         .says("--passphrase-fd");
     assert!(!file.exists() && sandbox.read("recipients.toml") == before);

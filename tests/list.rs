@@ -116,6 +116,32 @@ fn no_word_breaks_at_sixty_columns() {
     }
 }
 
+#[test]
+fn a_secret_has_one_line_at_eighty_columns() {
+    let sandbox = Sandbox::with_fleet(&["framework-13", "db", "build-host@runner"]);
+    let more = ["--description", "What the database asks for", "--rotate-every", "90d", "--expires", "2099-12-01"];
+    sandbox.seal("gitea-runner-token", &[&["--hosts", "framework-13,db,build-host"][..], &more].concat());
+    sandbox.seal("wifi", &["--hosts", "*"]);
+    let lines = |width: usize| {
+        let script =
+            format!("set stty_init {{columns {width} rows 40}}\nspawn env SEALIFT_PAGER= $env(S) list\nends\n");
+        let shown = on_terminal(&sandbox, &script).text().replace('\r', "");
+        shown.lines().skip(1).filter(|line| !line.starts_with('<')).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for width in [60, 80, 100, 120] {
+        let lines = lines(width);
+        assert!(lines.len() == 3 && lines.iter().all(|line| line.chars().count() <= width), "{lines:#?}");
+    }
+    let at_eighty = lines(80);
+    assert!(at_eighty[1].contains("2099-12-01"), "{at_eighty:#?}");
+    assert!(at_eighty[1].ends_with("framework-13 db build-host"), "{at_eighty:#?}");
+    assert!(lines(60)[1].ends_with("framework-13 db +1") && lines(100)[1].contains("What the "), "{at_eighty:#?}");
+    assert!(!at_eighty[0].contains("shape") && at_eighty[0].contains("rotate by"), "{at_eighty:#?}");
+    // Where nobody reads on a terminal, nothing is left out.
+    let all = sandbox.sealift(&["list"]).exits(0).text();
+    assert!(all.contains("90d due ") && all.contains("framework-13 db build-host"), "{all}");
+}
+
 /// A pager that keeps what it gets.
 fn pager(sandbox: &Sandbox, name: &str) -> String {
     let program = sandbox.path(name);

@@ -15,6 +15,7 @@
     reason = "tests stop at the first surprise, and make and break files by hand"
 )]
 
+mod admin;
 mod adopt;
 mod architecture;
 mod attacks;

@@ -18,6 +18,37 @@ fn what_is_sealed_is_shown_byte_for_byte() {
 }
 
 #[test]
+fn a_file_that_is_called_like_standard_input_is_that() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let value = sandbox.value("piped");
+    let seal = |more: &[&str]| {
+        let words = [&["seal", "a", "--hosts", "web", "--from-file", "-"], more].concat();
+        sandbox.sealift_with(&words, value.as_bytes())
+    };
+    seal(&["--shred"]).exits(2).says("`--shred` is for a file");
+    seal(&[]).exits(0);
+    assert_eq!(sandbox.show("a", "jay"), value.as_bytes());
+    let next = sandbox.value("next");
+    sandbox.sealift_with(&["rotate", "a", "--from-file", "-"], next.as_bytes()).exits(0);
+    assert_eq!(sandbox.show("a", "jay"), next.as_bytes());
+}
+
+#[test]
+fn what_is_mistyped_is_answered_in_our_words() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let run = sandbox.sealift(&["version"]).exits(2).says("'sealift --version' prints it");
+    assert!(!run.stderr.contains("verify"), "{}", run.stderr);
+    for wrong in ["x", "-1", "2.5"] {
+        sandbox
+            .sealift(&["rollback", "web", &format!("--to={wrong}")])
+            .exits(2)
+            .says("`sealift generations` lists them");
+    }
+    let run = sandbox.sealift(&["status", "--jobs", "many"]).exits(2).says("not a number");
+    assert!(!run.stderr.contains("invalid digit"), "{}", run.stderr);
+}
+
+#[test]
 fn stock_age_opens_what_is_sealed_here() {
     let sandbox = Sandbox::with_fleet(&["web"]);
     let value = sandbox.seal("token", &["--hosts", "web"]);

@@ -13,8 +13,15 @@ use crate::harness::{Run, Sandbox, not_run};
 const OTHER: u32 = 12_345;
 
 /// Verbs that ask git for nothing.
-const READS: [&[&str]; 6] =
-    [&["list"], &["who", "a"], &["host", "list"], &["status"], &["verify"], &["generations", "web"]];
+const READS: [&[&str]; 7] = [
+    &["admin", "list"],
+    &["list"],
+    &["who", "a"],
+    &["host", "list"],
+    &["status"],
+    &["verify"],
+    &["generations", "web"],
+];
 
 /// What each key is planted with where a program's path alone would never be reached: `PROGRAM` is the program.
 const VALUES: &[(&str, &str)] = &[
@@ -251,6 +258,8 @@ impl Trapped {
             (&["edit", "a", "-i", &key], 0, 1),
             (&["adopt", "hosts/web/default.nix:1", "--yes"], 0, 1),
             (&["rekey", "-i", &key], 4, 1),
+            (&["admin", "list"], 0, 0),
+            (&["admin", "rm", "ana", "--yes", "-i", &key], 4, 1),
             (&["mv", "b", "d", "-i", &key], 0, 1),
             (&["rotate", "c"], 0, 1),
             (&["rm", "c", "--yes"], 0, 1),
@@ -274,7 +283,7 @@ impl Trapped {
         // Of each verb there is a help page, and of those below another one of both.
         let pages = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/help")).expect("help pages");
         let pages = pages.map(|page| page.expect("a page").file_name().into_string().expect("UTF-8"));
-        let groups = ["hook", "host", "identity"];
+        let groups = ["admin", "hook", "host", "identity"];
         let verb = |page: String| -> Option<String> {
             let name = page.strip_suffix(".txt")?.strip_prefix("sealift-")?.to_owned();
             let below =
@@ -292,6 +301,7 @@ impl Trapped {
             matches!(
                 words,
                 ["list" | "who" | "show" | "status" | "verify" | "manifest", ..]
+                    | ["admin", "list", ..]
                     | ["host", "list" | "provision", ..]
                     | ["identity", "import", ..]
             )

@@ -113,10 +113,10 @@ impl Takes {
         let is = |type_of| argument.get_value_parser().type_id() == type_of;
         match (verb, argument.get_id().as_str()) {
             ("add" | "adopt", "name") | ("mv", "new") | ("init", "host") => None,
-            ("who", "host") | ("rotate", "exposed_to") => Some(Self::AllHosts),
+            ("who", "host") => Some(Self::AllHosts),
             ("seal" | "adopt", "hosts") | (_, "words") => Some(Self::Selectors),
             ("add", "tag") => Some(Self::Tags),
-            ("rekey", "remove") => Some(Self::Readers),
+            ("rekey", "remove") | ("rotate", "exposed_to") => Some(Self::Readers),
             ("scan", "store") => Some(Self::Hosts),
             _ if is(TypeId::of::<HostName>()) => Some(Self::Hosts),
             _ if is(TypeId::of::<AdminName>()) => Some(Self::Admins),

@@ -135,6 +135,7 @@ const PAGES: &[Page] = &[
         &[
             ("Give one secret a new value", "sealift rotate db-password"),
             ("All that a stolen laptop knew", "sealift rotate --exposed-to laptop"),
+            ("All that a removed admin knows", "sealift rotate --exposed-to kim"),
             ("Take the value from another program", "pass show ci/token | sealift rotate ci-token --stdin"),
         ],
     ),
@@ -173,6 +174,27 @@ const PAGES: &[Page] = &[
     (
         "hook remove",
         &[("Remove the hook", "sealift hook remove"), ("In another repository", "sealift hook remove --fleet ~/fleet")],
+    ),
+    (
+        "admin",
+        &[
+            ("Remove an admin who has left", "sealift admin rm kim"),
+            ("All admins, and their keys", "sealift admin list"),
+        ],
+    ),
+    (
+        "admin rm",
+        &[
+            ("Remove an admin who has left", "sealift admin rm kim"),
+            (
+                "Remove the one key of yours that was on a lost laptop",
+                "sealift admin rm jay --key SHA256:RVi2hAdD3RsMn5kYVEhcaT7YbF2PvHMIXYGrsDUuo5I",
+            ),
+        ],
+    ),
+    (
+        "admin list",
+        &[("All admins, and their keys", "sealift admin list"), ("For a script", "sealift admin list --json")],
     ),
     (
         "who",

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use secrecy::SecretString;
@@ -9,6 +10,11 @@ use secrecy::SecretString;
 use crate::adapters::descriptor;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Result};
+
+/// Whether a file's name stands for standard input; one that is called so is `./-`.
+pub fn is_standard_input(path: &Path) -> bool {
+    path == Path::new("-")
+}
 
 /// Reads standard input to its end.
 pub fn standard_input(limit: usize) -> Result<Plaintext> {

@@ -73,10 +73,8 @@ pub fn shown(text: &str) -> usize {
 /// Rows as aligned columns. Where they are wider than there is room, what does not fit goes on below, under its own head, and
 /// stands in.
 pub fn columns(rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
-    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let widest =
-        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| shown(cell)).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..count).map(widest).collect();
+    let widths = widths(rows);
+    let count = widths.len();
     let room = width.unwrap_or(usize::MAX);
     // The columns of each line, and how far it stands in.
     let mut folds: Vec<(usize, Vec<usize>)> = vec![(0, Vec::new())];
@@ -105,6 +103,55 @@ pub fn columns(rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
         }
     }
     lines
+}
+
+/// How wide each column is. The last cell of a row that has fewer than others goes on below all the rest of them.
+fn widths(rows: &[Vec<String>]) -> Vec<usize> {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let in_column = |row: &&Vec<String>, column: usize| row.len() == count || column + 1 < row.len();
+    let widest = |column: usize| {
+        let cells = rows.iter().filter(|row| in_column(row, column)).filter_map(|row| row.get(column));
+        cells.map(|cell| shown(cell)).max().unwrap_or(0)
+    };
+    (0..count).map(widest).collect()
+}
+
+/// The first of these tables whose rows fit on a line each: each says the same with less than the one before. The last one
+/// where none does.
+pub fn first_that_fits(tables: impl IntoIterator<Item = Vec<Vec<String>>>, width: Option<usize>) -> Vec<Vec<String>> {
+    let mut last = Vec::new();
+    for table in tables {
+        let widths = widths(&table);
+        let end = |row: &Vec<String>| {
+            let before = row.len().saturating_sub(1);
+            widths.iter().take(before).map(|wide| wide + 2).sum::<usize>() + row.last().map_or(0, |cell| shown(cell))
+        };
+        let needed = table.iter().map(end).max().unwrap_or(0);
+        last = table;
+        if width.is_none_or(|width| needed <= width) {
+            break;
+        }
+    }
+    last
+}
+
+/// A text of no more than so many characters.
+pub fn shortened(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(most.saturating_sub(1)).collect();
+    format!("{}\u{2026}", kept.trim_end())
+}
+
+/// As many words as there is room for, the first at least, and how many more there are.
+pub fn first_words(words: &[String], most: usize) -> String {
+    let text = |shown: usize| match (words.get(..shown).unwrap_or_default().join(" "), words.len() - shown) {
+        (text, 0) => text,
+        (text, more) => format!("{text} +{more}"),
+    };
+    let counts = (1..=words.len()).rev();
+    counts.map(text).find(|text| text.chars().count() <= most).unwrap_or_else(|| text(words.len().min(1)))
 }
 
 fn longest_word(rows: &[Vec<String>], column: usize) -> usize {
@@ -159,5 +206,23 @@ mod tests {
             columns(&rows, Some(15)),
             ["secret  state", "    hosts", "token   sealed", "    web db app", "b       DRIFT"]
         );
+        let rows = [row(&["host", "commit", "secrets"]), row(&["db", "unreachable"])];
+        assert_eq!(columns(&rows, None), ["host  commit  secrets", "db    unreachable"]);
+    }
+
+    #[test]
+    fn what_does_not_fit_says_less() {
+        let row = |cells: &[&str]| vec![cells.iter().map(ToString::to_string).collect::<Vec<_>>()];
+        let tables = || [row(&["web", "2026-11-28", "*"]), row(&["web", "today", "*"]), row(&["web", "*"])];
+        let chosen = |width| first_that_fits(tables(), width).concat();
+        assert_eq!(chosen(None), ["web", "2026-11-28", "*"]);
+        assert_eq!(chosen(Some(18)), ["web", "2026-11-28", "*"]);
+        assert_eq!(chosen(Some(17)), ["web", "today", "*"]);
+        assert_eq!(chosen(Some(1)), ["web", "*"], "the last where none fits");
+        let words = ["web", "db", "app"].map(str::to_owned);
+        let most = [10, 9, 7, 1].map(|most| first_words(&words, most));
+        assert_eq!(most, ["web db app", "web db +1", "web +2", "web +2"]);
+        assert_eq!(first_words(&[], 3), "");
+        assert_eq!(["abc def", "abc de"].map(|text| shortened(text, 6)), ["abc d\u{2026}", "abc de"]);
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: arguments become requests, reports become text or JSON. The only layer that prints, reads the
 //! environment, or knows exit codes as numbers.
 
+mod ago;
 mod app;
 mod args;
 mod complete;

@@ -91,6 +91,11 @@ impl Printer {
         self.data(format!("{}\n", one_line(text)).as_bytes())
     }
 
+    /// A line of data that may be long: on a terminal it breaks between words.
+    pub fn wrapped(&self, text: &str) -> Result<()> {
+        wrapped(&one_line(text), self.screen().width, 2).iter().try_for_each(|line| self.line(line))
+    }
+
     /// A report as JSON, with the version of its form.
     pub fn json(&self, report: &impl serde::Serialize) -> Result<()> {
         #[derive(serde::Serialize)]

@@ -66,6 +66,7 @@ fn without_values(mut error: clap::Error, command: &clap::Command) -> clap::Erro
     if error.kind() == ErrorKind::ValueValidation {
         let rule = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         // A number out of its range is quoted before the range.
+        let rule = rule.replace("invalid digit found in string", "not a number");
         let rule = rule.split_once(" is not in ").map_or(rule.clone(), |(_, range)| format!("not in {range}"));
         // It may be a value that was pasted at the wrong place; the rest of the rule says what to do.
         let long = value.filter(|value| value.len() > 3);
@@ -104,6 +105,11 @@ fn without_values(mut error: clap::Error, command: &clap::Command) -> clap::Erro
     }
     // Ways to pass the word after all, which quote it.
     error.remove(ContextKind::Suggested);
+    if text(&error, ContextKind::InvalidSubcommand).as_deref() == Some("version") {
+        error.remove(ContextKind::SuggestedSubcommand);
+        let tip = format!("'{} --version' prints it", command.get_name());
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
     error
 }
 

@@ -133,7 +133,12 @@ pub fn pager() -> Option<Pager> {
     Pager::new(split(named.to_str()?)?, variable("LESS").is_none())
 }
 
+/// The time.
+pub fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
 /// Today, in UTC.
 pub fn today() -> jiff::civil::Date {
-    jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date()
+    now().to_zoned(jiff::tz::TimeZone::UTC).date()
 }

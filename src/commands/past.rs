@@ -68,7 +68,7 @@ impl Past {
     pub fn keys<'a, 'e>(&'a self, policy: &'a Policy, files: impl IntoIterator<Item = &'e Envelope>) -> Keys<'a> {
         let keys = policy.keys();
         let strange = |envelope: &Envelope| match &envelope.seal {
-            Some(seal) => seal.current.iter().any(|key| !keys.known.contains_key(key)),
+            Some(seal) => seal.ever().any(|key| !keys.known.contains_key(key)),
             None => true,
         };
         if files.into_iter().any(strange) { self.versions().keys(keys) } else { keys }

@@ -11,4 +11,4 @@ mod shells;
 mod strangers;
 mod switching;
 mod trust;
-mod wrong;
+pub mod wrong;

@@ -53,7 +53,7 @@ fn nix_what_is_no_nixos_is_refused_before_anything_is_done() {
 }
 
 /// A journal that says this of any unit.
-fn journal(rig: &Rig, host: &str, lines: &str) {
+pub fn journal(rig: &Rig, host: &str, lines: &str) {
     rig.install(
         host,
         "journalctl",
@@ -62,7 +62,7 @@ fn journal(rig: &Rig, host: &str, lines: &str) {
 }
 
 /// A systemd that lists these units as failed.
-fn failing(rig: &Rig, host: &str, units: &[&str]) {
+pub fn failing(rig: &Rig, host: &str, units: &[&str]) {
     let lines: Vec<String> = units.iter().map(|unit| format!("echo '{unit} loaded failed failed It'")).collect();
     let answer = format!("#!/bin/sh\ncase $* in *list-units*)\n{}\n;;\nesac\n", lines.join("\n"));
     rig.install(host, "systemctl", &answer);
@@ -100,7 +100,10 @@ fn nix_a_unit_that_failed_is_told_with_the_end_of_its_journal() {
         std::fs::create_dir_all(rig.disk(host, "/etc/systemctl")).expect("a directory");
         std::fs::write(
             rig.disk(host, "/etc/systemctl/status"),
-            format!("asked-for[1]: login with {value}\nasked-for[1]: exit\n"),
+            format!(
+                "\u{25cf} asked-for.service - It\nasked-for[1]: login with {value}\nasked-for[1]: exit\n\
+                 Nov 28 22:10:11 {host} systemd[1]: asked-for.service: exit 1\n"
+            ),
         )
         .expect("written");
         failing(&rig, host, &["asked-for.service", "other.service"]);
@@ -114,6 +117,13 @@ fn nix_a_unit_that_failed_is_told_with_the_end_of_its_journal() {
         .says("| asked-for.service: exit 1")
         .says("(a line with a value of a delivered secret is left out)");
     assert!(!run.stderr.contains("login with") && !run.stderr.contains("old 1"), "{}", run.stderr);
+    // The switch prints the end of the journal too; it is shown once. What else it prints of the unit is shown as well.
+    assert_eq!(run.stderr.matches("exit 1").count(), 1, "{}", run.stderr);
+    assert!(
+        run.stderr.contains("\u{25cf} asked-for.service - It") && run.stderr.contains("asked-for[1]: exit\n"),
+        "{}",
+        run.stderr
+    );
     let asked = rig.text("web/disk/var/log/journalctl.log");
     assert!(asked.contains("--unit=asked-for.service"), "{asked}");
     // What a unit wrote is in no record: others than root read that.
@@ -350,12 +360,16 @@ fn nix_a_value_in_what_was_built_stops_a_deploy_before_anything_is_copied() {
     // Without an identity it is said that nobody looked.
     rig.system("web", "{ etc.motd = \"second\"; }");
     rig.commit();
-    rig.sealift(&["deploy", "web", "--yes"]).exits(0).says("no identity was given");
+    rig.sealift(&["deploy", "web", "--yes"]).exits(0).says("no identity was given").says("said once in this clone");
+    // It is no news the next time, until a deploy has looked.
+    let run = rig.sealift(&["deploy", "web", "--yes"]).exits(0);
+    assert!(!run.stderr.contains("no identity was given"), "{}", run.stderr);
     rig.system("web", "{ etc.motd = \"third\"; }");
     rig.commit();
     let run = rig.sealift(&["deploy", "web", "--yes", "--no-store-scan"]).exits(0);
     assert!(!run.stderr.contains("no identity was given"), "{}", run.stderr);
     rig.sealift(&["deploy", "web", "--yes", "--identity", &jay]).exits(0);
+    rig.sealift(&["deploy", "web", "--yes"]).exits(0).says("no identity was given");
     // Nor is one needed where the index of values and its key are at hand.
     rig.sealift(&["scan", "--write-index", "--identity", &jay]).exits(0);
     let key = rig.sandbox.path("index.key");

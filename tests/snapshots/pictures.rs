@@ -10,15 +10,26 @@ use super::screen::{COLUMNS, screen};
 use super::{folder, is_as_in};
 use crate::harness::Sandbox;
 use crate::harness::rig::{Rig, cannot_rig};
+use crate::remote::wrong::{failing, journal};
 
 /// Types lines into a shell and shows what a terminal has then. `command` makes a command where the fleet is. To every
 /// question the answer is no.
 fn typed(lines: &[&str], command: impl Fn(&str) -> Command, run: impl Fn(Command) -> crate::harness::Run) -> String {
+    typed_at(COLUMNS, lines, command, run)
+}
+
+/// The same in a terminal of so many columns.
+fn typed_at(
+    columns: usize,
+    lines: &[&str],
+    command: impl Fn(&str) -> Command,
+    run: impl Fn(Command) -> crate::harness::Run,
+) -> String {
     let mut shown = String::new();
     for line in lines {
         let mut expect = command("expect");
         let script = format!(
-            "set timeout 300\nset stty_init {{rows 60 cols {COLUMNS}}}\nspawn -noecho sh -c {{{line}}}\n\
+            "set timeout 300\nset stty_init {{rows 60 cols {columns}}}\nspawn -noecho sh -c {{{line}}}\n\
              expect {{\n -ex {{[y/N]}} {{ send \"n\\r\"; exp_continue }}\n timeout {{ exit 1 }}\n eof\n}}"
         );
         expect.args(["-c", &script]).env("TERM", "xterm-256color").env("SEALIFT_PAGER", "");
@@ -66,7 +77,7 @@ fn without_sizes(line: &str) -> String {
 
 /// Holds a picture against its file. `title` is what somebody hears who does not see it.
 #[track_caller]
-fn is_in_picture(name: &str, title: &str, shown: &str) {
+fn is_in_picture(name: &str, page: &str, title: &str, shown: &str) {
     let shown = shown.trim_end();
     let svg = Data::text(shown).coerce_to(DataFormat::TermSvg).to_string();
     let (head, rest) = svg.split_once("px\" xmlns").expect("an svg");
@@ -76,8 +87,9 @@ fn is_in_picture(name: &str, title: &str, shown: &str) {
     let svg = format!("{head}px\" viewBox=\"0 0 {width} {height}\" role=\"img\" xmlns{rest}");
     let (tag, rest) = svg.split_once('\n').expect("a tag");
     is_as_in(&folder("docs/pictures").join(name), &format!("{tag}\n  <title>{title}</title>\n{rest}"));
-    let readme = std::fs::read_to_string(folder("README.md")).expect("the README");
-    assert!(readme.contains(&format!("![{title}](docs/pictures/{name})")), "README.md has no picture {name}: {title}");
+    let text = std::fs::read_to_string(folder(page)).expect("the page");
+    let folder = if page.starts_with("docs/") { "pictures" } else { "docs/pictures" };
+    assert!(text.contains(&format!("![{title}]({folder}/{name})")), "{page} has no picture {name}: {title}");
 }
 
 #[test]
@@ -106,6 +118,7 @@ fn who_reads_what() {
     );
     is_in_picture(
         "matrix.svg",
+        "README.md",
         "The secrets of a fleet, which hosts read each, and the proof that the files say the same",
         &shown,
     );
@@ -123,7 +136,7 @@ fn what_scan_finds() {
     sandbox.tool("git", &["add", "."]);
     let shown = typed(&["sealift scan"], |program| sandbox.command(program), |command| sandbox.run(command, b""));
     assert!(!shown.contains(&token[..8]), "a picture shows the token");
-    is_in_picture("scan.svg", "A token in a Nix file is found, with the command that seals it", &shown);
+    is_in_picture("scan.svg", "README.md", "A token in a Nix file is found, with the command that seals it", &shown);
 }
 
 #[test]
@@ -149,5 +162,76 @@ fn nix_what_a_deploy_would_do() {
             run
         },
     );
-    is_in_picture("deploy.svg", "What a deploy would change on two hosts, before it asks", &shown);
+    is_in_picture("deploy.svg", "README.md", "What a deploy would change on two hosts, before it asks", &shown);
+}
+
+#[test]
+fn what_waits_and_who_reads_too_little() {
+    let sandbox = Sandbox::with_fleet(&["web@web", "db", "laptop"]);
+    let backup = sandbox.age_key("backup");
+    let policy = sandbox.read("recipients.toml").replace("[admins]\n", &format!("[admins]\nbackup = [\"{backup}\"]\n"));
+    sandbox.write("recipients.toml", policy);
+    let of = |text| ["--description", text];
+    for (name, more) in [
+        ("acme-dns-key", [&["--hosts", "web"][..], &of("The zone of example.org")].concat()),
+        ("backup-password", [&["--hosts", "web,db,laptop"][..], &of("restic, on all three")].concat()),
+        ("db-password", [&["--hosts", "db"][..], &of("Of gitea's own user")].concat()),
+        ("gitea-runner-token", [&["--hosts", "web", "--expires", "2099-11-30"][..], &of("Made in the forge")].concat()),
+        ("vpn-key", [&["--hosts", "laptop", "--expires", "2098-01-31"][..], &of("Renewed once a year")].concat()),
+    ] {
+        sandbox.seal(name, &more);
+    }
+    // A machine that is allowed more by now, and nobody has run `rekey` yet. And a value whose day has come.
+    let policy = sandbox.read("recipients.toml").replace("2098-01-31", "2024-01-31");
+    sandbox.write("recipients.toml", policy.replace("hosts = [\"web\"]", "hosts = [\"web\", \"laptop\"]"));
+    let shown = typed_at(
+        80,
+        &["sealift list", "sealift check", "sealift rekey --dry-run"],
+        |program| sandbox.command(program),
+        |command| {
+            let run = sandbox.run(command, b"");
+            sandbox.remember(&run);
+            run
+        },
+    );
+    is_in_picture(
+        "list.svg",
+        "docs/commands.md",
+        "The secrets, which of them have expired, who cannot read what they should, and what rekey would do",
+        &shown,
+    );
+}
+
+#[test]
+fn nix_how_a_deploy_that_fails_ends() {
+    if cannot_rig("pictures: a deploy that fails") {
+        return;
+    }
+    let rig = Rig::deployed(&["web"]);
+    rig.change(&["web"]);
+    journal(
+        &rig,
+        "web",
+        "bind to 0.0.0.0:80: Address already in use\nasked-for.service: Main process exited, status=1",
+    );
+    failing(&rig, "web", &["asked-for.service"]);
+    rig.fail("web", "test 4");
+    // What is on the host is not copied again in the picture: in which order that goes is nix' affair.
+    rig.sealift(&["deploy", "web", "--action", "dry-activate"]).exits(0);
+    let shown = typed(
+        &["sealift deploy web --yes"],
+        |program| rig.command(program),
+        |command| {
+            let run = rig.sandbox.run(command, b"");
+            rig.sandbox.remember(&run);
+            run
+        },
+    );
+    is_in_picture(
+        "failed.svg",
+        "docs/deploy.md",
+        "A unit fails, the previous system and its secrets come back, and the last lines of its journal say why",
+        &shown,
+    );
+    rig.on("web", &["rm", "/usr/bin/journalctl", "/tmp/program"]);
 }

@@ -107,16 +107,25 @@ mod entries {
 
     /// Only what is known to hold no bytes of an entry: the Debug form of some of these errors prints the secret.
     fn said(fault: &Fault) -> Error {
-        let why = match fault {
-            Fault::PlatformFailure(cause) => plain(cause),
-            Fault::NoStorageAccess(cause) => format!("it is locked, or refuses: {}", plain(cause)),
-            Fault::NoDefaultStore => "there is none".to_owned(),
-            Fault::BadEncoding(_) | Fault::BadDataFormat(..) => "the entry is damaged".to_owned(),
-            Fault::Ambiguous(_) => "it holds two entries of this name".to_owned(),
-            Fault::NoEntry => "there is no such entry".to_owned(),
-            _ => "it cannot do this".to_owned(),
+        let (why, cause) = match fault {
+            Fault::PlatformFailure(cause) => {
+                ("it does not answer; it needs a desktop session, which a login over SSH does not have", Some(cause))
+            }
+            Fault::NoStorageAccess(cause) => ("it is locked, or refuses", Some(cause)),
+            Fault::NoDefaultStore => ("there is none", None),
+            Fault::BadEncoding(_) | Fault::BadDataFormat(..) => ("the entry is damaged", None),
+            Fault::Ambiguous(_) => ("it holds two entries of this name", None),
+            Fault::NoEntry => ("there is no such entry", None),
+            _ => ("it cannot do this", None),
         };
-        Error::failed(format!("the OS keyring cannot be used: {why}"))
+        let error = Error::failed(format!("the OS keyring cannot be used: {why}"));
+        match cause {
+            Some(cause) => {
+                let cause = plain(cause);
+                error.because(cause.strip_prefix("zbus error: ").unwrap_or(&cause))
+            }
+            None => error,
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::cli::app::{App, Done};
 use crate::cli::verbs::adopt::import;
 use crate::cli::verbs::agent::{host_run, install};
 use crate::cli::verbs::deploy::{generations, rollback};
-use crate::cli::verbs::fleet::{check, cleanup, doctor, host, identity, init, manifest, status, verify};
+use crate::cli::verbs::fleet::{admin, check, cleanup, doctor, host, identity, init, manifest, status, verify};
 use crate::cli::verbs::scan::hook;
 use crate::cli::verbs::secrets::{edit, list, rekey, rename, rotate, seal, show, who};
 use crate::commands::talk::Talk;
@@ -43,6 +43,10 @@ pub enum Verb {
     /// An admin opens every secret of the fleet. The key is kept in the OS keyring and, encrypted with a passphrase, in a
     /// backup file; or in a file only.
     Identity(identity::Args),
+    /// The admins of the fleet: list them, remove one
+    ///
+    /// A new admin makes a key with `sealift identity new --admin NAME`; an admin who is there then runs `sealift rekey`.
+    Admin(admin::Args),
     /// Seal a new value: typed, from standard input, from a file, or generated
     ///
     /// Needs no private key. A new secret is also declared in recipients.toml; say who reads it with --hosts. A
@@ -186,6 +190,7 @@ impl Verb {
             Verb::Init(args) => init::run(&args, app),
             Verb::Import(args) => import::run(args, app),
             Verb::Identity(args) => identity::run(args, app),
+            Verb::Admin(args) => admin::run(args, app),
             Verb::Seal(args) => seal::run(*args, app),
             Verb::Adopt(args) => adopt::run(args, app),
             Verb::Edit(args) => edit::run(args, app),

@@ -7,6 +7,7 @@ pub mod events;
 mod follow;
 mod gc_roots;
 pub mod generations;
+mod heard;
 mod journal;
 mod keep;
 pub mod launch;

@@ -12,6 +12,7 @@ use crate::adapters::signals;
 use crate::commands::agent::checks::{self, Worse};
 use crate::commands::agent::events::Reporter;
 use crate::commands::agent::gc_roots;
+use crate::commands::agent::heard::Heard;
 use crate::commands::agent::journal::{Journal, Saved, Step};
 use crate::commands::agent::keep::{self, Kept};
 use crate::commands::agent::order::{self, activated, installs, manifest};
@@ -141,14 +142,22 @@ impl Transaction<'_> {
             self.step(Step::Activate, "activating the system")?;
             let system = activated(self.root, switch);
             let activation = Activation { system: &system, action: Action::Test, checked: true, engine };
-            let switched = activate(self.root, activation, |line| self.reporter.said(line))?;
-            if let Err(error) = self.judge(&switched) {
+            let reporter = Arc::clone(&self.reporter);
+            let heard = Heard::new(&reporter);
+            let switched = activate(self.root, activation, |line| heard.line(line));
+            if switched.is_err() {
+                heard.end(&[]);
+            }
+            let switched = switched?;
+            let judged = self.judge(&switched);
+            if judged.is_err() {
                 // What the switch prints is not its own word alone: whose journal is read, systemd says.
                 let failing = units::listed_as_failing(self.root).unwrap_or_default();
                 let failed = switched.newly_failed(self.journal.saved.failed.as_ref());
                 self.unit_log = self.last_lines(failed.filter(|unit| failing.contains(*unit)));
-                return Err(error);
             }
+            heard.end(&self.unit_log);
+            judged?;
             self.keep_values(switch)?;
         }
         if live {

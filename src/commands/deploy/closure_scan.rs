@@ -1,9 +1,10 @@
 //! Looks for the fleet's own values in what is about to be copied: anyone who can log in on a host reads its store.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::adapters::fs::files::{self, Durable};
 use crate::adapters::fs::root::Root;
 use crate::adapters::nix;
 use crate::adapters::prompt::Ask;
@@ -34,14 +35,16 @@ pub fn look(session: &Session, how: &Inspect, campaign: &Campaign) -> Result<()>
             let ask: Arc<dyn Ask> = session.talk.clone();
             let known = known_by_index(&session.fleet, key, &session.plugins, &ask)?;
             if known.is_none() {
-                session.note(
-                    "what was built is not searched for values of secrets: no identity was given (`--identity`), and there is no index of values",
-                );
+                say_once(session);
                 return Ok(());
             }
             known
         }
     };
+    // Should a later deploy not search any more, that is news.
+    if let Some(said) = said(session) {
+        let _not_there = files::remove(&said);
+    }
     let new = new_paths(campaign)?;
     if new.is_empty() {
         return Ok(());
@@ -70,6 +73,26 @@ pub fn look(session: &Session, how: &Inspect, campaign: &Campaign) -> Result<()>
     }
     let message = format!("{} values stand in what was built; nothing was copied or changed", leaks.len());
     Err(Error::batch(message, leaks).of_kind(Kind::Plaintext))
+}
+
+/// Where it is kept that a person was told that nothing is searched: in this clone.
+fn said(session: &Session) -> Option<PathBuf> {
+    let place = session.fleet.git().and_then(|git| git.place_of(&session.fleet.root)).ok()?;
+    Some(place.join("not-searched"))
+}
+
+/// Says that what was built is not searched: at the first deploy from a clone, and at the first after one that searched.
+fn say_once(session: &Session) {
+    let said = said(session);
+    if said.as_ref().is_some_and(|said| said.exists()) {
+        return;
+    }
+    session.note(
+        "what was built is not searched for values of secrets: no identity was given (`--identity`), and there is no index of \
+         values (`sealift scan --write-index` makes one). This is said once in this clone",
+    );
+    // Where it cannot be kept it is said again.
+    let _kept = said.map(|said| files::replace(&said, b"", 0o644, Durable::Later));
 }
 
 /// What was built on this machine and is not part of what runs on the host.

@@ -5,17 +5,17 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::adapters::age::generate::generate;
+use crate::commands::fleet::removal::{self, Removal};
 use crate::commands::past::Past;
-use crate::commands::secrets::rekey::{Report as Rekeyed, Terms, agree, refuse_broken, reseal};
+use crate::commands::secrets::rekey::{Of, Report as Rekeyed, Terms, agree, refuse_broken, reseal};
 use crate::commands::writer::Writer;
 use crate::commands::{Changes, Session, adopt_policy};
 use crate::domain::drift::rekey_plan::{Plan, Scope};
 use crate::domain::name::{FileName, HostName, SecretName, Tag};
 use crate::domain::policy::edit::{Declaration, Edit, public_path};
 use crate::domain::policy::{FILE, HOST_KEYS, Host, Policy};
-use crate::domain::secret::inventory::{Found, Inventory};
 use crate::domain::secret::plaintext::Plaintext;
-use crate::domain::secret::recipient::{Fingerprint, Recipient};
+use crate::domain::secret::recipient::Recipient;
 use crate::error::{Error, Kind, Result};
 
 #[derive(Debug)]
@@ -156,9 +156,6 @@ pub fn remove(session: &mut Session, name: &HostName, yes: bool) -> Result<Repor
     let (git, journal) = session.lock()?;
     let policy = &session.fleet.policy;
     let Some(host) = policy.hosts.get(name) else { return Err(policy.no_host(name)) };
-    if !yes && !session.talk.confirm(&format!("Remove the host {name}?"))? {
-        return Err(Error::failed(format!("{name} was not removed")).help("`--yes` removes without asking"));
-    }
     let keys = host.keys.clone();
     let others: BTreeSet<&Tag> =
         policy.hosts.iter().filter(|(other, _)| *other != name).flat_map(|(_, host)| &host.tags).collect();
@@ -190,15 +187,7 @@ pub fn remove(session: &mut Session, name: &HostName, yes: bool) -> Result<Repor
         session.warn(format!("no host receives {secret} any more: only the admins keep it"));
     }
     let inventory = session.fleet.inventory()?;
-    let fingerprints: BTreeSet<Fingerprint> = keys.iter().map(Recipient::fingerprint).collect();
-    let mut knew = known_to(&inventory, &fingerprints);
-    knew.extend(
-        inventory
-            .files
-            .iter()
-            .filter(|(_, found)| found.seal().is_none() && may_read(found, &keys))
-            .map(|(file, _)| file.clone()),
-    );
+    let knew = removal::known_to(&inventory, &keys);
     let mut removed = Vec::new();
     for file in own {
         if let Some(bytes) = session.fleet.sealed(&file)? {
@@ -209,16 +198,8 @@ pub fn remove(session: &mut Session, name: &HostName, yes: bool) -> Result<Repor
             changes.remove(public_path(&file), &bytes);
         }
     }
-    let only: BTreeSet<FileName> =
-        inventory.files.iter().filter(|(_, found)| may_read(found, &keys)).map(|(file, _)| file.clone()).collect();
-    let past = Past::of(&session.fleet.root);
-    let policy = &session.fleet.policy;
-    let scope = Scope { only: Some(only), ..Scope::default() };
-    let plan = Plan::rekey(policy, &past.keys(policy, inventory.envelopes()), &inventory, &scope);
-    refuse_broken(&plan)?;
-    agree(session, &past, &plan.accesses(), &Terms { of: Some(name), ..Terms::default() })?;
-    reseal(session, &plan.reseal, &inventory, &mut changes)?;
-    let rekeyed = Rekeyed::of(&plan, false);
+    let removal = Removal { keys: &keys, of: Of::Host(name), yes };
+    let rekeyed = removal.carry_out(session, &inventory, &mut changes)?;
     session.commit(&git, &journal, &changes)?;
     session.fleet.text = text;
     let knew = knew.into_iter().filter(|file| !removed.contains(file)).collect();
@@ -235,7 +216,7 @@ fn bring_in_line(session: &Session, host: &HostName, change: Change, changes: &m
     let scope = Scope { only: Some(only), ..Scope::default() };
     let plan = Plan::rekey(policy, &past.keys(policy, inventory.envelopes()), &inventory, &scope);
     refuse_broken(&plan)?;
-    agree(session, &past, &plan.accesses(), &Terms { of: Some(host), ..Terms::default() })?;
+    agree(session, &past, &plan.accesses(), &Terms { of: Some(Of::Host(host)), ..Terms::default() })?;
     reseal(session, &plan.reseal, &inventory, changes)?;
     let mut writer = None;
     let (mut made, mut missing) = (Vec::new(), Vec::new());
@@ -273,28 +254,6 @@ impl Report {
             kept: Vec::new(),
         }
     }
-}
-
-/// Whether a file can be opened with one of these keys, as far as it is known. A file of another tool tells by the
-/// tags of its SSH stanzas; its other stanzas are anonymous, and could be anyone's.
-fn may_read(found: &Found, keys: &[Recipient]) -> bool {
-    let Found::Sealed(envelope) = found else { return false };
-    match &envelope.seal {
-        Some(seal) => keys.iter().any(|key| seal.current.contains(&key.fingerprint())),
-        None => envelope
-            .stanzas
-            .iter()
-            .any(|slot| keys.iter().any(|key| key.ssh_tag() == slot.tag && key.kind().stanza() == slot.kind)),
-    }
-}
-
-fn known_to(inventory: &Inventory, keys: &BTreeSet<Fingerprint>) -> Vec<FileName> {
-    inventory
-        .files
-        .iter()
-        .filter(|(_, found)| found.seal().is_some_and(|seal| seal.ever().any(|key| keys.contains(key))))
-        .map(|(file, _)| file.clone())
-        .collect()
 }
 
 /// A host as it is listed.

@@ -131,7 +131,7 @@ fn place(session: &Session, keep: &Keep) -> Result<Place> {
                 Err(error) if error.kind() == Kind::Interrupted => return Err(error),
                 Err(error) => {
                     let file = file("--file")?;
-                    session.note(error.in_one_line());
+                    no_keyring(session, &error);
                     session.note(format!("the key goes into {} instead, encrypted with a passphrase", file.display()));
                     (false, Some(file), "")
                 }
@@ -255,7 +255,7 @@ fn into_keyring(session: &Session, recipient: &Recipient, content: &Plaintext) -
         Ok(()) => Ok(true),
         Err(error) if error.kind() == Kind::Interrupted => Err(error),
         Err(error) => {
-            session.note(error.in_one_line());
+            no_keyring(session, &error);
             session.note("the key stays in its file alone");
             Ok(false)
         }
@@ -335,6 +335,14 @@ fn usual_file(usual: Option<&Path>, option: &str) -> Result<PathBuf> {
             "that is another identity, perhaps of another fleet: name a file for this one, `{option} FILE`"
         ))
     })
+}
+
+/// Says why the keyring is passed over, which is no failure. What another program said of it stands behind a bar.
+fn no_keyring(session: &Session, error: &Error) {
+    session.note(error.message());
+    if let Some(cause) = std::error::Error::source(error) {
+        session.note(format!("  | {cause}"));
+    }
 }
 
 fn without_keyring(error: Error) -> Error {

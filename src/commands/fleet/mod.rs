@@ -1,5 +1,6 @@
 //! Verbs about the fleet: its policy, its machines, its admins, and how all of it is.
 
+pub mod admin;
 pub mod check;
 pub mod cleanup;
 pub mod doctor;
@@ -12,6 +13,7 @@ pub mod new_key;
 pub mod onboard;
 pub mod progress;
 pub mod provision;
+pub mod removal;
 pub mod status;
 pub mod superseded;
 pub mod takeover;

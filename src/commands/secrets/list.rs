@@ -9,12 +9,13 @@ use serde::Serialize;
 
 use crate::commands::Session;
 use crate::commands::hosts::select::select;
+use crate::commands::past::Past;
 use crate::commands::secrets::show::unknown;
 use crate::commands::talk::Event;
 use crate::domain::drift::access::{Access, Reader};
 use crate::domain::drift::status::{Standing, credible};
-use crate::domain::name::{FileName, HostName, SecretName, Tag};
-use crate::domain::policy::{Policy, Selector, Wanted};
+use crate::domain::name::{AdminName, FileName, HostName, SecretName, Tag};
+use crate::domain::policy::{Holder, Policy, Selector, Wanted};
 use crate::domain::secret::inventory::Found;
 use crate::domain::secret::recipient::{Fingerprint, Recipient};
 use crate::domain::secret::seal::Seal;
@@ -334,7 +335,12 @@ pub struct Knowledge {
 
 /// What a host, present or removed, can read or knows.
 pub fn knowledge(session: &Session, host: &HostName) -> Result<Knowledge> {
-    let keys = keys_of(&session.fleet.policy, host)?;
+    let (reads, knows) = known_by(session, &keys_of(&session.fleet.policy, host)?)?;
+    Ok(Knowledge { host: host.clone(), retired: !session.fleet.policy.hosts.contains_key(host), reads, knows })
+}
+
+/// The files that one of these keys can open, and those whose value it knows.
+pub fn known_by(session: &Session, keys: &BTreeSet<Fingerprint>) -> Result<(Vec<FileName>, Vec<FileName>)> {
     let inventory = session.fleet.inventory()?;
     let known = session.fleet.policy.known_keys();
     let mut reads = Vec::new();
@@ -356,7 +362,32 @@ pub fn knowledge(session: &Session, host: &HostName) -> Result<Knowledge> {
             knows.push(file.clone());
         }
     }
-    Ok(Knowledge { host: host.clone(), retired: !session.fleet.policy.hosts.contains_key(host), reads, knows })
+    Ok((reads, knows))
+}
+
+/// The keys of a host or an admin, present or removed. A host comes first: with an admin of the same name everything would be
+/// exposed.
+pub fn keys_by_name(session: &Session, name: &AdminName) -> Result<BTreeSet<Fingerprint>> {
+    let policy = &session.fleet.policy;
+    let host = name.as_str().parse::<HostName>().ok();
+    if let Some(host) =
+        host.as_ref().filter(|host| policy.hosts.contains_key(*host) || policy.retired.contains_key(*host))
+    {
+        return keys_of(policy, host);
+    }
+    if let Some(keys) = policy.admins.get(name) {
+        return Ok(keys.iter().map(Recipient::fingerprint).collect());
+    }
+    let (past, inventory) = (Past::of(&session.fleet.root), session.fleet.inventory()?);
+    let holders = past.keys(policy, inventory.envelopes()).holders;
+    let named = |holder: &Holder| matches!(holder, Holder::Past(past) if past == name.as_str());
+    let keys: BTreeSet<Fingerprint> =
+        holders.into_iter().filter(|(_, holder)| named(holder)).map(|(key, _)| key).collect();
+    match host {
+        _ if !keys.is_empty() => Ok(keys),
+        Some(host) => Err(policy.no_host(&host)),
+        None => Err(policy.no_admin(name)),
+    }
 }
 
 /// The keys of a host, present or removed; those it had before and those it has.

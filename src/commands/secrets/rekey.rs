@@ -16,8 +16,9 @@ use crate::commands::{Changes, Session};
 use crate::domain::counted::counted;
 use crate::domain::drift::access::{Access, Reader, listed};
 use crate::domain::drift::rekey_plan::{Plan, Reseal, Scope, Why, by_reader};
+use crate::domain::drift::same::{grouped, names};
 use crate::domain::migrate::agenix;
-use crate::domain::name::{FileName, HostName, nearest};
+use crate::domain::name::{AdminName, FileName, HostName, nearest};
 use crate::domain::policy::{Holder, Policy, Wanted};
 use crate::domain::secret::age_header::Mac;
 use crate::domain::secret::inventory::{Found, Inventory};
@@ -130,38 +131,62 @@ pub struct Terms<'a> {
     pub yes: bool,
     /// That whoever the policy names gains access is what was asked for, and is told by the report.
     pub gains: bool,
-    /// The host that all of it is about: that it gains or loses is what was asked for.
-    pub of: Option<&'a HostName>,
+    /// Who all of it is about.
+    pub of: Option<Of<'a>>,
     /// What else stands on the command line that would do it.
     pub adopting: String,
+}
+
+/// Who a change of readers is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Of<'a> {
+    /// That this host gains or loses access is what was asked for.
+    Host(&'a HostName),
+    /// That this admin loses it. That another key of theirs gains it is not.
+    Admin(&'a AdminName),
+}
+
+impl Of<'_> {
+    fn loses(self, reader: &Reader) -> bool {
+        match (self, reader) {
+            (Of::Admin(admin), Reader::Known(Holder::Admin(name)) | Reader::More(Holder::Admin(name), _)) => {
+                admin == name
+            }
+            _ => self.gains(reader),
+        }
+    }
+
+    fn gains(self, reader: &Reader) -> bool {
+        match (self, reader) {
+            (
+                Of::Host(host),
+                Reader::Known(Holder::Host(name) | Holder::Retired(name)) | Reader::More(Holder::Host(name), _),
+            ) => host == name,
+            _ => false,
+        }
+    }
 }
 
 /// Goes on only if a person wants what becomes of the readers: whoever loses access was named, whoever gains it was asked
 /// for, or the person says yes at the terminal, where both are asked for.
 pub fn agree(session: &Session, past: &Past, accesses: &[(FileName, Access)], terms: &Terms<'_>) -> Result<()> {
-    let meant = |reader: &Reader| match reader {
-        Reader::Known(Holder::Host(host) | Holder::Retired(host)) | Reader::More(Holder::Host(host), _) => {
-            terms.of == Some(host)
-        }
-        _ => false,
-    };
     let mut losses = by_reader(accesses, |access| &access.loses);
-    losses.retain(|reader, _| !meant(reader) && !terms.remove.contains(&reader.word()));
+    losses.retain(|reader, _| !terms.of.is_some_and(|of| of.loses(reader)) && !terms.remove.contains(&reader.word()));
     let mut gains = by_reader(accesses, |access| &access.gains);
-    gains.retain(|reader, _| !meant(reader));
-    let told = |files: &[&FileName]| files.iter().map(|file| file.as_str()).collect::<Vec<_>>().join(", ");
+    gains.retain(|reader, _| !terms.of.is_some_and(|of| of.gains(reader)));
     if terms.yes || !session.talk.is_there() {
         if losses.is_empty() {
-            return if terms.gains || gains.is_empty() { Ok(()) } else { Err(uninvited(&gains, told)) };
+            return if terms.gains || gains.is_empty() { Ok(()) } else { Err(uninvited(&gains)) };
         }
-        let mut merged = false;
-        let lost = losses.iter().map(|(reader, files)| {
-            let error = Error::failed(format!("{reader} would lose access to {}", told(files)));
-            match files.first().and_then(|file| merge(session, past, file, reader)) {
-                Some(merge) => {
-                    merged = true;
-                    error.because(merge)
-                }
+        let by_merge =
+            |reader: &Reader, files: &[&FileName]| files.first().and_then(|file| merge(session, past, file, reader));
+        let said = losses.iter().map(|(reader, files)| (*reader, (files, by_merge(reader, files))));
+        let said = grouped(said);
+        let merged = said.iter().any(|((_, merge), _)| merge.is_some());
+        let lost = said.into_iter().map(|((files, merge), readers)| {
+            let error = Error::failed(format!("{} would lose access to {}", listed(readers), several(files)));
+            match merge {
+                Some(merge) => error.because(merge),
                 None => error,
             }
         });
@@ -178,9 +203,7 @@ pub fn agree(session: &Session, past: &Past, accesses: &[(FileName, Access)], te
     if losses.is_empty() && gains.is_empty() {
         return Ok(());
     }
-    for (file, access) in accesses.iter().filter(|(_, access)| !access.is_none()) {
-        session.note(format!("{file}: {}", access.told()));
-    }
+    tell(session, accesses);
     for (reader, files) in &losses {
         if let Some(merge) = files.first().and_then(|file| merge(session, past, file, reader)) {
             session.warn(merge);
@@ -195,10 +218,29 @@ pub fn agree(session: &Session, past: &Past, accesses: &[(FileName, Access)], te
     if session.talk.confirm(&question)? { Ok(()) } else { Err(Error::failed("declined; nothing was changed")) }
 }
 
+/// Says who gains and who loses access to which files.
+pub fn tell(session: &Session, accesses: &[(FileName, Access)]) {
+    let changed = accesses.iter().filter(|(_, access)| !access.is_none());
+    for (access, files) in grouped(changed.map(|(file, access)| (file, access))) {
+        let told = access.told();
+        session.note(match &files[..] {
+            [file] => format!("{file}: {told}"),
+            files => format!("{told}: {}", names(files)),
+        });
+    }
+}
+
+/// Files as they are named in a sentence: how many there are is said where they are not seen at a glance.
+fn several(files: &[&FileName]) -> String {
+    if files.len() > 3 { names(files) } else { files.iter().map(|file| file.as_str()).collect::<Vec<_>>().join(", ") }
+}
+
 /// The refusal to give somebody access by the way, where nobody can be asked.
-fn uninvited(gains: &BTreeMap<&Reader, Vec<&FileName>>, told: impl Fn(&[&FileName]) -> String) -> Error {
-    let errors =
-        gains.iter().map(|(reader, files)| Error::failed(format!("{reader} would gain access to {}", told(files))));
+fn uninvited(gains: &BTreeMap<&Reader, Vec<&FileName>>) -> Error {
+    let said = grouped(gains.iter().map(|(reader, files)| (*reader, files)));
+    let errors = said
+        .into_iter()
+        .map(|(files, readers)| Error::failed(format!("{} would gain access to {}", listed(readers), several(files))));
     let files: BTreeSet<&str> = gains.values().flatten().map(|file| file.as_str()).collect();
     let call = format!("sealift rekey {}", files.into_iter().collect::<Vec<_>>().join(" "));
     let help = format!("if that is intended: `{call}` first; if not, remove them from recipients.toml");

@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use crate::adapters::age::generate::generate;
 use crate::adapters::fs::files;
-use crate::commands::secrets::list::knowledge;
+use crate::commands::secrets::list::{keys_by_name, known_by};
 use crate::commands::secrets::seal::{Source, find, fitting};
 use crate::commands::secrets::show::unknown;
 use crate::commands::writer::{Sealed, Writer, warn_of_past_date};
 use crate::commands::{Changes, Session, adopt_policy};
-use crate::domain::name::{FileName, HostName, SecretName};
+use crate::domain::name::{AdminName, FileName, SecretName};
 use crate::domain::policy::edit::Edit;
 use crate::domain::policy::{Policy, Wanted};
 use crate::domain::secret::age_header;
@@ -21,8 +21,8 @@ use crate::error::{Error, Kind, Result};
 
 pub struct Request {
     pub names: Vec<FileName>,
-    /// And everything whose present value this host could ever read.
-    pub exposed_to: Option<HostName>,
+    /// And everything whose present value this host or admin could ever read.
+    pub exposed_to: Option<AdminName>,
     /// Where the value of a single one comes from, if not made or asked for.
     pub source: Option<Source>,
     /// Make the change that the shape check offers.
@@ -85,6 +85,8 @@ pub fn run(session: &mut Session, request: Request) -> Result<Report> {
     if wanted.is_empty() {
         return Ok(report);
     }
+    // Who pipes a value in is a program, whoever sits at the terminal.
+    let asks = !matches!(request.source, Some(Source::Given(_)));
     let mut given = match request.source {
         Some(_) if wanted.len() > 1 => {
             return Err(Error::usage(format!("one value was given, and {} files are to be rotated", wanted.len()))
@@ -115,7 +117,7 @@ pub fn run(session: &mut Session, request: Request) -> Result<Report> {
     report.rotated = writer.sealed;
     let rotated = |wanted: &&Wanted<'_>| report.rotated.iter().any(|sealed| sealed.file == wanted.file);
     let rotated: Vec<Wanted<'_>> = wanted.iter().filter(rotated).cloned().collect();
-    if let Some(text) = dates(session, &rotated, request.expires)? {
+    if let Some(text) = dates(session, &rotated, request.expires, asks)? {
         adopt_policy(session, text, &mut changes)?;
     }
     session.commit(&git, &journal, &changes)?;
@@ -127,7 +129,7 @@ fn is_ahead(next: Expiry, today: Date) -> bool {
 }
 
 /// The policy with the next dates of the secrets that have new values; none where none is given.
-fn dates(session: &Session, rotated: &[Wanted<'_>], given: Option<Expiry>) -> Result<Option<String>> {
+fn dates(session: &Session, rotated: &[Wanted<'_>], given: Option<Expiry>, asks: bool) -> Result<Option<String>> {
     let dated: BTreeMap<&SecretName, Option<Date>> =
         rotated.iter().map(|wanted| (wanted.name, wanted.secret.expires)).collect();
     let mut edit = Edit::new(&session.fleet.text)?;
@@ -135,8 +137,8 @@ fn dates(session: &Session, rotated: &[Wanted<'_>], given: Option<Expiry>) -> Re
     for (name, date) in dated {
         let next = match (given, date) {
             (Some(next), _) => Some(next),
-            (None, Some(date)) => asked(session, name, date)?,
-            (None, None) => None,
+            (None, Some(date)) if asks => asked(session, name, date)?,
+            (None, _) => None,
         };
         match next {
             Some(Expiry::On(end)) => edit.set_field(name, "expires", &end.to_string())?,
@@ -181,10 +183,10 @@ fn chosen(session: &Session, request: &Request) -> Result<BTreeSet<FileName>> {
             files.filter(|wanted| host.as_ref().is_none_or(|host| wanted.hosts == [host])).map(|wanted| wanted.file),
         );
     }
-    if let Some(host) = &request.exposed_to {
-        let known = knowledge(session, host)?;
+    if let Some(who) = &request.exposed_to {
+        let (reads, knows) = known_by(session, &keys_by_name(session, who)?)?;
         let wanted = policy.wanted();
-        chosen.extend(known.reads.into_iter().chain(known.knows).filter(|file| wanted.contains_key(file)));
+        chosen.extend(reads.into_iter().chain(knows).filter(|file| wanted.contains_key(file)));
     }
     Ok(chosen)
 }

@@ -59,11 +59,11 @@ pub fn listed<'a>(readers: impl IntoIterator<Item = &'a Reader>) -> String {
     readers.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Whoever gains access by these keys, and each key that somebody gets besides one that reads it, or will: the holder alone
-/// would pass for a reader that is there already.
-fn gaining<'a>(
+/// Whoever these keys are of, and each key that somebody has besides one that reads it, or will: the holder alone would pass
+/// for somebody who gains, or loses, what another key gives.
+fn besides<'a>(
     reads: impl IntoIterator<Item = &'a Fingerprint>,
-    gains: impl IntoIterator<Item = &'a Fingerprint>,
+    changes: impl IntoIterator<Item = &'a Fingerprint>,
     keys: &Keys<'_>,
 ) -> BTreeSet<Reader> {
     let mut has: BTreeSet<&Holder> = reads.into_iter().filter_map(|key| keys.holders.get(key)).collect();
@@ -71,7 +71,7 @@ fn gaining<'a>(
         (Some(holder), Some(recipient)) if !has.insert(holder) => Reader::More(holder.clone(), recipient.shown()),
         _ => Reader::of(key, &keys.holders),
     };
-    gains.into_iter().map(reader).collect()
+    changes.into_iter().map(reader).collect()
 }
 
 /// What becomes of a file's readers when it is sealed to those of the policy.
@@ -91,8 +91,8 @@ impl Access {
     /// Of a file with a seal.
     pub fn of_seal(seal: &Seal, should: &BTreeSet<Fingerprint>, keys: &Keys<'_>) -> Self {
         Self {
-            gains: gaining(seal.current.intersection(should), should.difference(&seal.current), keys),
-            loses: seal.current.difference(should).map(|key| Reader::of(key, &keys.holders)).collect(),
+            gains: besides(seal.current.intersection(should), should.difference(&seal.current), keys),
+            loses: besides(seal.current.intersection(should), seal.current.difference(should), keys),
             ..Self::default()
         }
     }
@@ -143,8 +143,8 @@ impl Access {
                 if anonymous.contains_key(&kind) { &mut may_gain } else { &mut gains }.push(fingerprint);
             }
         }
-        access.may_gain.extend(gaining(reads.iter().copied(), may_gain.iter().copied(), keys));
-        access.gains.extend(gaining(reads.into_iter().chain(may_gain), gains, keys));
+        access.may_gain.extend(besides(reads.iter().copied(), may_gain.iter().copied(), keys));
+        access.gains.extend(besides(reads.into_iter().chain(may_gain), gains, keys));
         for (kind, marks) in anonymous {
             let whose = accounted.get(&kind).copied().unwrap_or_default();
             for mark in marks.into_iter().skip(whose) {
@@ -159,7 +159,7 @@ impl Access {
         self.gains.is_empty() && self.may_gain.is_empty() && self.loses.is_empty() && self.unknown.is_empty()
     }
 
-    /// In words, after the name of the file.
+    /// In words, beside the name of the file or of several.
     pub fn told(&self) -> String {
         let part = |readers: &BTreeSet<Reader>, one: &str, many: &str| {
             let verb = if readers.len() == 1 { one } else { many };
@@ -169,11 +169,15 @@ impl Access {
             part(&self.gains, "gains access", "gain access"),
             part(
                 &self.may_gain,
-                "reads it or gains access (its stanzas do not say)",
-                "read it or gain access (its stanzas do not say)",
+                "has or gains access (the stanzas do not say)",
+                "have or gain access (the stanzas do not say)",
             ),
             part(&self.loses, "loses access", "lose access"),
-            part(&self.unknown, "reads it and is listed as a past reader", "read it and are listed as past readers"),
+            part(
+                &self.unknown,
+                "has access and is listed as a past reader",
+                "have access and are listed as past readers",
+            ),
         ];
         if self.is_none() {
             return "nobody gains or loses access".to_owned();

@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use crate::domain::counted::counted;
-use crate::domain::drift::access::{Access, listed};
+use crate::domain::drift::access::{Access, Reader, listed};
 use crate::domain::drift::status::Standing;
 use crate::domain::level::Level;
 use crate::domain::name::{FileName, HostName, SecretName};
@@ -81,12 +81,15 @@ pub struct Finding {
     /// Who gains and who loses access by that.
     #[serde(flatten)]
     pub access: Access,
+    /// Who is gone and knows the value, by the words that `rotate --exposed-to` takes.
+    #[serde(skip)]
+    pub gone: Vec<String>,
 }
 
 impl Finding {
     pub fn error(rule: Rule, about: impl Into<String>, what: impl Into<String>, help: impl Into<String>) -> Self {
         let (about, what, help) = (about.into(), what.into(), help.into());
-        Self { level: Level::Error, rule, about, what, help, access: Access::default() }
+        Self { level: Level::Error, rule, about, what, help, access: Access::default(), gone: Vec::new() }
     }
 
     /// A finding that counts with `--strict`.
@@ -194,19 +197,27 @@ impl Against<'_> {
     }
 }
 
+pub(super) fn extra_reader(loses: &BTreeSet<Reader>) -> String {
+    format!("can read it and should not: {}", listed(loses))
+}
+
+pub(super) fn missing_reader(gains: &BTreeSet<Reader>) -> String {
+    format!("should read it and cannot: {}", listed(gains))
+}
+
 /// Who can read a file and should not, and who should and cannot.
 fn drift(file: &FileName, access: Access) -> impl Iterator<Item = Finding> {
     let Access { gains, loses, .. } = access;
     let remove: BTreeSet<String> = loses.iter().map(|reader| format!(" --remove {}", reader.word())).collect();
     let remove: String = remove.into_iter().collect();
     let extra = (!loses.is_empty()).then(|| Finding {
-        what: format!("can read it and should not: {}", listed(&loses)),
+        what: extra_reader(&loses),
         help: format!("if that is intended: `sealift rekey{remove}`; if not, say in recipients.toml that they read it"),
         access: Access { loses, ..Access::default() },
         ..Finding::error(Rule::ExtraReader, file.path(), "", "")
     });
     let missing = (!gains.is_empty()).then(|| Finding {
-        what: format!("should read it and cannot: {}", listed(&gains)),
+        what: missing_reader(&gains),
         help: "if that is intended: `sealift rekey`; if not, remove them from recipients.toml".to_owned(),
         access: Access { gains, ..Access::default() },
         ..Finding::error(Rule::MissingReader, file.path(), "", "")
@@ -272,11 +283,15 @@ fn still_known(
 ) -> Option<Finding> {
     let mut removed = BTreeSet::new();
     let mut others = BTreeSet::new();
+    let mut gone = BTreeSet::new();
     for key in &seal.former {
         match holders.get(key) {
             Some(Holder::Retired(name)) if !present.contains(name) => drop(removed.insert(name.to_string())),
             Some(Holder::Retired(name)) => drop(others.insert(format!("an old key of {name}"))),
-            Some(holder) => drop(others.insert(holder.to_string())),
+            Some(holder) => {
+                gone.extend(matches!(holder, Holder::Past(_)).then(|| holder.name().to_owned()));
+                others.insert(holder.to_string());
+            }
             None => drop(others.insert("a key that is no longer in the policy".to_owned())),
         }
     }
@@ -285,10 +300,13 @@ fn still_known(
     let listed = |names: &BTreeSet<String>| names.iter().cloned().collect::<Vec<_>>().join(", ");
     if !removed.is_empty() {
         let what = format!("the removed host {} still knows this value", listed(&removed));
-        return Some(Finding::error(Rule::KnownToRetired, path, what, rotate));
+        let gone = removed.into_iter().collect();
+        return Some(Finding { gone, ..Finding::error(Rule::KnownToRetired, path, what, rotate) });
     }
+    // Of others than these it is no command that means them alone.
+    let gone = if gone.len() == others.len() { gone.into_iter().collect() } else { Vec::new() };
     let what = format!("no longer a reader, but knows this value: {}", listed(&others));
-    (!others.is_empty()).then(|| Finding::warning(Rule::KnownToFormer, path, what, rotate))
+    (!others.is_empty()).then(|| Finding { gone, ..Finding::warning(Rule::KnownToFormer, path, what, rotate) })
 }
 
 /// How many days ahead the end of a value is told.

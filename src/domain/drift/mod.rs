@@ -4,4 +4,5 @@
 pub mod access;
 pub mod audit;
 pub mod rekey_plan;
+pub mod same;
 pub mod status;

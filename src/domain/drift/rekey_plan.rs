@@ -53,7 +53,7 @@ pub struct Reseal<'a> {
 }
 
 /// Why a file is re-encrypted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Why {
     /// Its readers are not those of the policy.

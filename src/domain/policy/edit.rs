@@ -46,6 +46,18 @@ impl Edit {
         Ok(())
     }
 
+    /// Takes keys from an admin, and the admin out of `[admins]` where none is left.
+    pub fn remove_admin_keys(&mut self, name: &AdminName, keys: &[Recipient]) -> Result<()> {
+        let admins = self.table("admins")?;
+        let list = admins.get_mut(name.as_str()).and_then(Item::as_array_mut).ok_or_else(|| odd("admins"))?;
+        let gone = |text: &str| Recipient::parse(text).is_ok_and(|key| keys.contains(&key));
+        list.retain(|key| !key.as_str().is_some_and(gone));
+        if list.is_empty() {
+            admins.remove(name.as_str());
+        }
+        Ok(())
+    }
+
     pub fn add_host(
         &mut self,
         name: &HostName,

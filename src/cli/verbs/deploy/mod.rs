@@ -5,7 +5,7 @@ pub mod generations;
 mod outcome;
 pub mod rollback;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cli::app::{App, Done};
@@ -13,6 +13,7 @@ use crate::cli::args::{address, time};
 use crate::cli::settings;
 use crate::cli::verbs::deploy::args::{Machines, Patience, Reach};
 use crate::cli::verbs::deploy::outcome::{attached, ended, show_all};
+use crate::commands::Session;
 use crate::commands::deploy::closure_scan::Inspect;
 use crate::commands::deploy::request::{Builder, How, Planning, Request};
 use crate::commands::deploy::{self, attach, etc_nixos, resume, run_store};
@@ -29,6 +30,10 @@ pub struct Args {
     planning: PlanningArgs,
     #[command(flatten)]
     carry: Carry,
+    /// Show the plan and stop, as `sealift plan` does: nothing is asked, and nothing is changed on any host. What each host's
+    /// own switch says that it would do: `--action dry-activate`
+    #[arg(long, alias = "dry", conflicts_with_all = ["resume", "attach", "link_etc_nixos"])]
+    dry_run: bool,
     /// Resume every deploy that is not done on all its hosts: the same systems, on the hosts that are left
     #[arg(long, conflicts_with_all = ["words", "host", "all", "action", "attach"])]
     resume: bool,
@@ -118,7 +123,7 @@ enum Action {
     Boot,
     /// Activate it; the boot default stays
     Test,
-    /// Show what a switch would do
+    /// Have each host's switch say what it would do; a plan alone is `--dry-run`
     DryActivate,
     /// Build it
     Build,
@@ -176,8 +181,13 @@ impl Carry {
 /// Deploys.
 pub fn run(args: Args, app: &App) -> Done {
     let session = app.session()?;
-    app.ui.stream_events(args.json);
     let (who, planning) = args.planning.into_request()?;
+    if args.dry_run {
+        let ended = planned(&session, &who, &planning, None, args.json, app)?;
+        app.ui.say("nothing was changed: `--dry-run` shows the plan alone");
+        return Ok(ended);
+    }
+    app.ui.stream_events(args.json);
     if let Some(run) = &args.attach {
         return attached(attach::run(&session, &who, run)?, args.json, app);
     }
@@ -213,15 +223,19 @@ pub struct PlanArgs {
 pub fn plan(args: PlanArgs, app: &App) -> Done {
     let session = app.session()?;
     let (who, planning) = args.planning.into_request()?;
+    planned(&session, &who, &planning, args.output.as_deref(), args.json, app)
+}
+
+fn planned(session: &Session, who: &Who, planning: &Planning, output: Option<&Path>, json: bool, app: &App) -> Done {
     if planning.action == diff::Action::Build {
         return Err(Error::usage("a plan that only builds would change nothing").into());
     }
-    let (campaign, reports) = deploy::plan(&session, &who, &planning, args.output.is_some())?;
-    if let Some(file) = args.output.as_ref().filter(|_| !campaign.hosts.is_empty()) {
+    let (campaign, reports) = deploy::plan(session, who, planning, output.is_some())?;
+    if let Some(file) = output.filter(|_| !campaign.hosts.is_empty()) {
         run_store::write(&campaign, file)?;
         app.ui.say(&format!("the plan is in {0}; `sealift apply {0}` carries it out", file.display()));
     }
-    if args.json {
+    if json {
         app.ui.json_as_it_is(&campaign)?;
     }
     ended(reports, app)

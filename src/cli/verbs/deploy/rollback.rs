@@ -20,7 +20,7 @@ pub struct Args {
     #[arg(long, value_name = "HOST")]
     host: Option<HostName>,
     /// The generation to go to, as `sealift generations` numbers them
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = generation)]
     to: Option<u64>,
     /// Skip the declared checks, for when only one of them stands in the way
     #[arg(long)]
@@ -40,6 +40,10 @@ pub struct Args {
     /// Print what happens as JSON, one event a line
     #[arg(long)]
     json: bool,
+}
+
+fn generation(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "it is the number of a generation; `sealift generations` lists them".to_owned())
 }
 
 /// The user whose home is selected; none where there is only one.

@@ -4,6 +4,7 @@ use crate::cli::app::{App, Done};
 use crate::cli::settings;
 use crate::commands::fleet::check::{Request, run as check};
 use crate::domain::counted::counted;
+use crate::domain::drift::same::shown;
 use crate::domain::level::Level;
 
 /// The arguments of `sealift check`.
@@ -31,12 +32,12 @@ pub fn run(args: Args, app: &App) -> Done {
         app.ui.json(&report)?;
         return Ok(kind);
     }
-    for finding in &report.findings {
+    for finding in shown(&report.findings) {
         let (sgr, weight) = match finding.level {
             Level::Error => (31, "error:"),
             Level::Warning => (33, "warning:"),
         };
-        app.ui.finding(sgr, weight, &format!("{}: {}", finding.about, finding.what), &finding.help)?;
+        app.ui.finding(sgr, weight, &finding.what, &finding.help)?;
     }
     for what in &report.not_looked_at {
         app.ui.finding(33, "not read:", what, "")?;

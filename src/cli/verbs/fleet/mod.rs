@@ -1,5 +1,6 @@
 //! Verbs about the fleet.
 
+pub mod admin;
 pub mod check;
 pub mod cleanup;
 pub mod doctor;

@@ -1,10 +1,16 @@
 //! `sealift status`.
 
+use jiff::Timestamp;
+
+use crate::cli::ago::ago;
 use crate::cli::app::{App, Done, nothing_yet, table};
+use crate::cli::layout::first_that_fits;
+use crate::cli::settings;
 use crate::cli::verbs::deploy::args::Machines;
 use crate::commands::fleet::progress;
 use crate::commands::fleet::status::{Row, run as status};
 use crate::commands::hosts::select::Who;
+use crate::domain::deploy::diff::Outcome;
 use crate::domain::migrate::progress::STEPS;
 use crate::domain::name::HostName;
 use crate::error::Kind;
@@ -40,13 +46,9 @@ pub fn run(args: Args, app: &App) -> Done {
         if rows.is_empty() {
             nothing_yet(app, &session.fleet.policy);
         }
-        let mut lines = vec![
-            ["host", "generation", "commit", "secrets", "failed units", "reboot", "last deploy"]
-                .map(str::to_owned)
-                .to_vec(),
-        ];
-        lines.extend(rows.iter().map(line));
-        table(app, &lines)?;
+        let now = settings::now();
+        let tables = (0..=LEAST).map(|less| table_of(&rows, less, now));
+        table(app, &first_that_fits(tables, app.ui.screen().width))?;
         for row in &rows {
             notes(row).iter().for_each(|note| app.ui.say(&of(&row.host, note)));
         }
@@ -86,7 +88,32 @@ fn progress(who: &Who, json: bool, app: &App) -> Done {
     Ok(kind)
 }
 
-fn line(row: &Row) -> Vec<String> {
+/// How much can be left out where there is little room.
+const LEAST: usize = 7;
+
+/// The table, with less in it the higher the number: what matters least goes first.
+fn table_of(rows: &[Row], less: usize, now: Timestamp) -> Vec<Vec<String>> {
+    let columns = [
+        ("host", true),
+        (if less < 3 { "generation" } else { "gen" }, less < 5),
+        ("commit", true),
+        ("secrets", true),
+        (if less < 3 { "failed units" } else { "failed" }, true),
+        ("reboot", less < 7),
+        ("last deploy", less < 6),
+    ];
+    let shown = |cells: Vec<String>| {
+        // One that says why it knows nothing stays whole.
+        if cells.len() < columns.len() {
+            return cells;
+        }
+        cells.into_iter().zip(columns).filter(|(_, (_, is))| *is).map(|(cell, _)| cell).collect()
+    };
+    let heads = columns.map(|(head, _)| head.to_owned()).to_vec();
+    std::iter::once(heads).chain(rows.iter().map(|row| line(row, less, now))).map(shown).collect()
+}
+
+fn line(row: &Row, less: usize, now: Timestamp) -> Vec<String> {
     if row.reason.is_some() {
         let what = match (row.reachable, row.never_deployed) {
             (false, _) => "unreachable",
@@ -100,9 +127,12 @@ fn line(row: &Row) -> Vec<String> {
         (None, _) => unknown(),
         (Some(commit), behind) => {
             let dirty = if commit.ends_with("-dirty") { "+" } else { "" };
-            let behind =
-                behind.filter(|behind| *behind > 0).map_or_else(String::new, |behind| format!(" ({behind} behind)"));
-            format!("{}{dirty}{behind}", commit.get(..7).unwrap_or(commit))
+            let commit = format!("{}{dirty}", commit.get(..7).unwrap_or(commit));
+            match behind.filter(|behind| *behind > 0) {
+                None => commit,
+                Some(behind) if less < 4 => format!("{commit} ({behind} behind)"),
+                Some(behind) => format!("{behind} behind"),
+            }
         }
     };
     let secrets =
@@ -116,7 +146,13 @@ fn line(row: &Row) -> Vec<String> {
         if row.reboot.is_empty() { "no".to_owned() } else { "pending".to_owned() },
         row.last.as_ref().map_or_else(
             || "never".to_owned(),
-            |last| format!("{} {} by {}", last.ended, last.outcome.as_str(), last.who),
+            |last| match (less, last.outcome) {
+                (0, outcome) => format!("{} {} by {}", last.ended, outcome.as_str(), last.who),
+                (1, outcome) => format!("{}, {} by {}", ago(&last.ended, now), outcome.as_str(), last.who),
+                // That it went well goes without saying.
+                (_, Outcome::Done | Outcome::Nothing) => ago(&last.ended, now),
+                (_, outcome) => format!("{}, {}", ago(&last.ended, now), outcome.as_str()),
+            },
         ),
     ]
 }
@@ -147,4 +183,71 @@ fn notes(row: &Row) -> Vec<String> {
         notes.push(format!("a reboot is pending for {}", row.reboot.join(", ")));
     }
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::cli::layout::columns;
+    use crate::commands::fleet::status::Last;
+
+    fn host(name: &str, outcome: Outcome) -> Row {
+        Row {
+            host: name.parse().unwrap(),
+            reachable: true,
+            reason: None,
+            never_deployed: false,
+            running: None,
+            specialisation: None,
+            generation: Some(128),
+            nixos_version: None,
+            commit: Some("0123456789abcdef0123456789abcdef01234567-dirty".to_owned()),
+            behind: Some(12),
+            secrets: BTreeMap::from([("wifi".to_owned(), "another ciphertext".to_owned())]),
+            failed_units: Some(vec!["nginx.service".to_owned()]),
+            homes: Vec::new(),
+            reboot: vec!["the kernel".to_owned()],
+            deploy: None,
+            last: Some(Last {
+                run: "r".to_owned(),
+                who: "jay@workstation".to_owned(),
+                ended: "2026-11-25T22:10:09Z".to_owned(),
+                outcome,
+            }),
+        }
+    }
+
+    #[test]
+    fn a_host_has_one_line_at_eighty_columns() {
+        let gone = Row { reason: Some("no route".to_owned()), reachable: false, ..host("build", Outcome::Done) };
+        let rows = [host("framework-13", Outcome::Done), host("db", Outcome::RolledBack), gone];
+        let now = "2026-11-28T23:00:00Z".parse().unwrap();
+        let shown = |width| {
+            let tables = (0..=LEAST).map(|less| table_of(&rows, less, now));
+            columns(&first_that_fits(tables, width), width)
+        };
+        assert_eq!(
+            shown(None),
+            [
+                "host          generation  commit                secrets        failed units  reboot   last deploy",
+                "framework-13  128         0123456+ (12 behind)  1 out of date  1             pending  2026-11-25T22:10:09Z done by jay@workstation",
+                "db            128         0123456+ (12 behind)  1 out of date  1             pending  2026-11-25T22:10:09Z rolled back by jay@workstation",
+                "build         unreachable",
+            ]
+        );
+        assert_eq!(
+            shown(Some(80)),
+            [
+                "host          commit     secrets        failed  reboot   last deploy",
+                "framework-13  12 behind  1 out of date  1       pending  3 days ago",
+                "db            12 behind  1 out of date  1       pending  3 days ago, rolled back",
+                "build         unreachable",
+            ]
+        );
+        for width in [60, 80, 100, 120] {
+            assert_eq!(shown(Some(width)).len(), 4, "{:#?}", shown(Some(width)));
+        }
+    }
 }

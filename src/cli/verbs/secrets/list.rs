@@ -1,6 +1,7 @@
 //! `sealift list`.
 
 use crate::cli::app::{App, Done, long_table, nothing_yet};
+use crate::cli::layout::{first_that_fits, first_words, shortened};
 use crate::cli::matrix::Picture;
 use crate::cli::verbs::deploy::args::Word;
 use crate::commands::secrets::list::{Row, State, by_tag, list, matrix};
@@ -58,25 +59,54 @@ pub fn run(args: &Args, app: &App) -> Done {
     if session.fleet.policy.secrets.is_empty() {
         nothing_yet(app, &session.fleet.policy);
     }
+    let screen = app.ui.screen();
+    let tables = (0..=LEAST).map(|less| table_of(&rows, less));
+    long_table(app, &first_that_fits(tables, screen.width))
+}
+
+/// What is shown where there is little room, with less of it in each: version; the day on which it was sealed; expiry and rotation
+/// as one; how wide hosts are, and the description. What matters least goes first.
+const STEPS: [(bool, bool, bool, usize, usize); 14] = [
+    (true, true, false, 24, 40),
+    (true, true, false, 24, 24),
+    (true, true, false, 16, 16),
+    (false, true, false, 24, 24),
+    (false, true, false, 16, 16),
+    (false, false, false, 24, 40),
+    (false, false, false, 24, 24),
+    (false, false, false, 16, 16),
+    (false, false, false, 40, 0),
+    (false, false, false, 24, 0),
+    (false, false, false, 16, 0),
+    (false, false, true, 24, 0),
+    (false, false, true, 16, 0),
+    (false, false, true, 10, 0),
+];
+/// How often the table says less: first the dates get shorter, then the shape goes, then it is what stands above.
+const LEAST: usize = STEPS.len() + 2;
+
+/// The table, with less in it the higher the number: what matters least goes first.
+fn table_of(rows: &[Row], less: usize) -> Vec<Vec<String>> {
     // What no secret has is no column.
     let some = |has: &dyn Fn(&Row) -> bool| rows.iter().any(has);
     let (expires, rotation) = (some(&|row| row.expires.is_some()), some(&|row| row.rotate_every.is_some()));
-    let description = some(&|row| !row.description.is_empty());
-    let heads = [
+    let all = (true, true, false, usize::MAX, usize::MAX);
+    let (version, sealed, merged, most_hosts, most_words) =
+        less.checked_sub(3).and_then(|step| STEPS.get(step)).copied().unwrap_or(all);
+    let due = merged && expires && rotation;
+    let columns = [
         ("secret", true),
         ("state", true),
-        ("version", true),
-        ("sealed", true),
-        ("expires", expires),
-        ("rotation", rotation),
-        ("shape", true),
+        ("version", version),
+        ("sealed", sealed),
+        ("due", due),
+        ("expires", expires && !due),
+        (if less == 0 { "rotation" } else { "rotate by" }, rotation && !due),
+        ("shape", less < 2),
         ("hosts", true),
-        ("description", description),
+        ("description", most_words > 0 && some(&|row| !row.description.is_empty())),
     ];
-    let shown = |cells: [String; 9]| cells.into_iter().zip(heads).filter(|(_, (_, is))| *is).map(|(cell, _)| cell);
-    let mut lines = vec![shown(heads.map(|(head, _)| head.to_owned())).collect::<Vec<_>>()];
-    for row in rows {
-        let (expires, rotation) = (expiry(&row), rotation_of(&row));
+    let cells = |row: &Row| {
         let state = match row.state {
             State::Sealed => "sealed",
             State::Drift => "DRIFT",
@@ -84,31 +114,58 @@ pub fn run(args: &Args, app: &App) -> Done {
             State::Unsealed => "UNSEALED",
             State::Damaged => "DAMAGED",
         };
-        let hosts = row.selectors;
-        let serial = row.serial.map_or_else(|| "-".to_owned(), |serial| serial.to_string());
-        let hosts = if hosts.is_empty() { "(admins alone)".to_owned() } else { hosts.join(" ") };
-        let made = row.made.unwrap_or_else(|| "-".to_owned());
-        let (file, state) = (row.file.to_string(), state.to_owned());
-        let cells = [file, state, serial, made, expires, rotation, row.shape, hosts, row.description];
-        lines.push(shown(cells).collect());
-    }
-    long_table(app, &lines)
+        let none = || "-".to_owned();
+        [
+            row.file.to_string(),
+            state.to_owned(),
+            row.serial.map_or_else(none, |serial| serial.to_string()),
+            row.made.clone().unwrap_or_else(none),
+            due_of(row),
+            expiry(row, less > 0),
+            rotation_of(row, less > 0),
+            row.shape.clone(),
+            if row.selectors.is_empty() {
+                shortened("(admins alone)", most_hosts)
+            } else {
+                first_words(&row.selectors, most_hosts)
+            },
+            shortened(&row.description, most_words),
+        ]
+    };
+    let heads = columns.map(|(head, _)| head.to_owned());
+    let shown = |cells: [String; 10]| {
+        cells.into_iter().zip(columns).filter(|(_, (_, is))| *is).map(|(cell, _)| cell).collect::<Vec<_>>()
+    };
+    std::iter::once(heads).chain(rows.iter().map(cells)).map(shown).collect()
 }
 
-/// When a value expires, and whether that is soon or past.
-fn expiry(row: &Row) -> String {
+/// When a value expires, and whether that is soon or past. `short`: no date where that is said.
+fn expiry(row: &Row, short: bool) -> String {
     let Some(end) = &row.expires else { return "-".to_owned() };
-    match row.expires_in.unwrap_or_default() {
-        ..=0 => format!("{end} EXPIRED"),
-        left @ 1..=WEEK => format!("{end} in {}", days(left)),
-        _ => end.clone(),
+    let said = match row.expires_in.unwrap_or_default() {
+        ..=0 => "EXPIRED".to_owned(),
+        left @ 1..=WEEK => format!("in {}", days(left)),
+        _ => return end.clone(),
+    };
+    if short { said } else { format!("{end} {said}") }
+}
+
+/// The same of a value that expires, is to be rotated, or both: whichever comes first.
+fn due_of(row: &Row) -> String {
+    match (&row.expires, &row.due) {
+        (Some(end), Some(due)) if due < end => rotation_of(row, true),
+        (None, Some(_)) => rotation_of(row, true),
+        _ => expiry(row, true),
     }
 }
 
-/// How often a value is to be rotated, and when it is due.
-fn rotation_of(row: &Row) -> String {
+/// How often a value is to be rotated, and when it is due. `short`: only when.
+fn rotation_of(row: &Row, short: bool) -> String {
     match (row.rotate_every, &row.due) {
         (None, _) => "-".to_owned(),
+        (Some(_), Some(_)) if short && row.overdue => "OVERDUE".to_owned(),
+        (Some(_), Some(due)) if short => due.clone(),
+        (Some(_), None) if short => "-".to_owned(),
         (Some(every), Some(_)) if row.overdue => format!("{every}d OVERDUE"),
         (Some(every), Some(due)) => format!("{every}d due {due}"),
         (Some(every), None) => format!("{every}d"),

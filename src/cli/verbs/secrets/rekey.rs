@@ -4,6 +4,7 @@ use crate::cli::app::{App, Done};
 use crate::cli::ui::Ui;
 use crate::commands::secrets::rekey::{Report, Request, run as rekey};
 use crate::domain::drift::rekey_plan::Why;
+use crate::domain::drift::same::{grouped, names};
 use crate::domain::name::FileName;
 
 /// The arguments of `sealift rekey`.
@@ -55,20 +56,31 @@ pub fn run(args: Args, app: &App) -> Done {
 
 /// Prints what was, or would be, re-encrypted.
 pub fn show(report: &Report, ui: &Ui) -> crate::error::Result<()> {
-    for changed in &report.changed {
-        let signs = changed.access.signs();
-        let line = match changed.why {
-            Why::Asked => format!("{}: as asked", changed.file),
-            Why::Unsealed => format!("{}: it had no seal {signs}", changed.file).trim_end().to_owned(),
-            Why::Drift => format!("{}: {signs}", changed.file),
+    for ((why, access), files) in grouped(report.changed.iter().map(|one| (&one.file, (one.why, &one.access)))) {
+        let line = match (&files[..], why) {
+            ([file], Why::Asked) => format!("{file}: as asked"),
+            ([file], Why::Unsealed) => format!("{file}: it had no seal {}", access.signs()).trim_end().to_owned(),
+            ([file], Why::Drift) => format!("{file}: {}", access.signs()),
+            (files, Why::Asked) => format!("as asked: {}", names(files)),
+            (files, Why::Unsealed) => format!("had no seal; {}: {}", access.told(), names(files)),
+            (files, Why::Drift) => format!("{}: {}", access.told(), names(files)),
         };
         // What would be done is what was asked for.
-        if report.dry_run { ui.line(&line)? } else { ui.done(&line)? }
+        if report.dry_run || !ui.is_quiet() {
+            ui.wrapped(&line)?;
+        }
     }
-    for left in &report.unsealed {
-        let told = left.access.told();
-        ui.warn(&format!("{} has no seal and stays as it is: if it is adopted, {told}", left.file));
-        ui.say(&format!("  find out where it comes from; if that is intended: sealift rekey --adopt {}", left.file));
+    for (access, files) in grouped(report.unsealed.iter().map(|left| (&left.file, &left.access))) {
+        let told = access.told();
+        let adopt = files.iter().map(|file| format!(" --adopt {file}")).collect::<Vec<_>>().concat();
+        let (what, from) = match &files[..] {
+            [file] => (format!("{file} has no seal and stays as it is: if it is adopted, {told}"), "it comes"),
+            files => {
+                (format!("no seal, and left as they are: {}: if they are adopted, {told}", names(files)), "they come")
+            }
+        };
+        ui.warn(&what);
+        ui.say(&format!("  find out where {from} from; if that is intended: sealift rekey{adopt}"));
     }
     for (file, command) in report.missing.iter().zip(&report.first_values) {
         ui.say(&format!("{file} has no value yet: {command}"));

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use crate::cli::app::{App, Done};
-use crate::cli::input::standard_input;
+use crate::cli::input::{is_standard_input, standard_input};
 use crate::commands::secrets::rotate::{Expiry, Request, run as rotate};
 use crate::commands::secrets::seal::Source;
-use crate::domain::name::{FileName, HostName};
+use crate::domain::name::{AdminName, FileName};
 use crate::domain::secret::age_header::VALUE_LIMIT;
 
 /// The arguments of `sealift rotate`.
@@ -15,19 +15,20 @@ pub struct Args {
     /// The secrets; NAME/HOST for one host's own value
     #[arg(value_name = "NAME", required_unless_present = "exposed_to")]
     names: Vec<FileName>,
-    /// Everything that this host, present or removed, can read or knows
-    #[arg(long, value_name = "HOST")]
-    exposed_to: Option<HostName>,
+    /// Everything that this host or admin, present or removed, can read or knows; of two with one name, the host
+    #[arg(long, value_name = "HOST|ADMIN")]
+    exposed_to: Option<AdminName>,
     /// Read the value of a single secret from standard input
     #[arg(long, conflicts_with = "from_file")]
     stdin: bool,
-    /// Read it from this file
+    /// Read it from this file; - is standard input
     #[arg(long, value_name = "FILE")]
     from_file: Option<PathBuf>,
     /// Make the change that the shape check offers
     #[arg(long, alias = "mend")]
     fix: bool,
-    /// When the new values expire: a date, or `never`. Without it, you are asked at a terminal where there was a date
+    /// When the new values expire: a date, or `never`. Without it, you are asked at a terminal where there was a date, unless
+    /// the value comes from standard input: then the date stays
     #[arg(long, value_name = "DATE")]
     expires: Option<Expiry>,
     /// Print it as JSON
@@ -40,6 +41,7 @@ pub fn run(args: Args, app: &App) -> Done {
     let mut session = app.session()?;
     let source = match (args.stdin, args.from_file) {
         (true, _) => Some(Source::Given(standard_input(VALUE_LIMIT)?)),
+        (false, Some(path)) if is_standard_input(&path) => Some(Source::Given(standard_input(VALUE_LIMIT)?)),
         (false, Some(path)) => Some(Source::File { path, shred: false }),
         (false, None) => None,
     };

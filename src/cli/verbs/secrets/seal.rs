@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::cli::app::{App, Done};
 use crate::cli::args;
-use crate::cli::input::standard_input;
+use crate::cli::input::{is_standard_input, standard_input};
 use crate::commands::secrets::seal::{Request, Source, run as seal};
 use crate::domain::name::FileName;
 use crate::domain::policy::edit::Declaration;
@@ -22,7 +22,7 @@ pub struct Args {
     /// Read the value from standard input, every byte of it
     #[arg(long, group = "source")]
     stdin: bool,
-    /// Read the value from this file
+    /// Read the value from this file; - is standard input
     #[arg(long, group = "source", value_name = "FILE")]
     from_file: Option<PathBuf>,
     /// Overwrite and remove that file once its content is sealed
@@ -121,7 +121,11 @@ fn request(args: Args) -> Result<Request> {
         };
         *size = length;
     }
-    let source = if args.stdin {
+    let piped = args.from_file.as_deref().is_some_and(is_standard_input);
+    if piped && args.shred {
+        return Err(Error::usage("`--shred` is for a file; standard input is none"));
+    }
+    let source = if args.stdin || piped {
         Source::Given(standard_input(args.max_size)?)
     } else if let Some(path) = args.from_file {
         Source::File { path, shred: args.shred }

@@ -1,0 +1,94 @@
+//! What the removal of a host and of an admin have in common: what they could read is re-encrypted for the others. It is
+//! shown and asked before anything is changed.
+
+use std::collections::BTreeSet;
+
+use crate::commands::past::Past;
+use crate::commands::secrets::rekey::{Of, Report as Rekeyed, Terms, agree, refuse_broken, reseal, tell};
+use crate::commands::{Changes, Session};
+use crate::domain::counted::counted;
+use crate::domain::drift::rekey_plan::{Plan, Scope};
+use crate::domain::name::FileName;
+use crate::domain::policy::Holder;
+use crate::domain::secret::inventory::{Found, Inventory};
+use crate::domain::secret::recipient::{Fingerprint, Recipient};
+use crate::error::{Error, Result};
+
+/// Who is removed.
+pub struct Removal<'a> {
+    /// The keys that read nothing from then on.
+    pub keys: &'a [Recipient],
+    pub of: Of<'a>,
+    pub yes: bool,
+}
+
+impl Removal<'_> {
+    /// Re-encrypts what they could read for the readers of the session's policy, which does not name them any more.
+    pub fn carry_out(&self, session: &Session, inventory: &Inventory, changes: &mut Changes) -> Result<Rekeyed> {
+        let only: BTreeSet<FileName> = inventory
+            .files
+            .iter()
+            .filter(|(_, found)| may_read(found, self.keys))
+            .map(|(file, _)| file.clone())
+            .collect();
+        let past = Past::of(&session.fleet.root);
+        let policy = &session.fleet.policy;
+        let mut keys = past.keys(policy, inventory.envelopes());
+        // Nothing in the policy says any more whose these were: a removed host is remembered there, an admin is not.
+        if let Of::Admin(name) = self.of {
+            for key in self.keys {
+                keys.known.insert(key.fingerprint(), key);
+                keys.holders.insert(key.fingerprint(), Holder::Admin(name.clone()));
+            }
+        }
+        let scope = Scope { only: Some(only), ..Scope::default() };
+        let plan = Plan::rekey(policy, &keys, inventory, &scope);
+        refuse_broken(&plan)?;
+        agree(session, &past, &plan.accesses(), &Terms { of: Some(self.of), ..Terms::default() })?;
+        self.ask(session, &plan)?;
+        reseal(session, &plan.reseal, inventory, changes)?;
+        Ok(Rekeyed::of(&plan, false))
+    }
+
+    fn ask(&self, session: &Session, plan: &Plan<'_>) -> Result<()> {
+        if self.yes {
+            return Ok(());
+        }
+        let (what, name) = match self.of {
+            Of::Host(name) => ("host", name.as_str()),
+            Of::Admin(name) => ("admin", name.as_str()),
+        };
+        if session.talk.is_there() {
+            tell(session, &plan.accesses());
+        }
+        let files = counted(plan.reseal.len(), "file");
+        if session.talk.confirm(&format!("Remove the {what} {name}, and re-encrypt {files}?"))? {
+            return Ok(());
+        }
+        Err(Error::failed(format!("{name} was not removed; nothing was changed"))
+            .help("`--yes` removes without asking"))
+    }
+}
+
+/// The files whose value these keys could ever read, as far as it is known.
+pub fn known_to(inventory: &Inventory, keys: &[Recipient]) -> BTreeSet<FileName> {
+    let fingerprints: BTreeSet<Fingerprint> = keys.iter().map(Recipient::fingerprint).collect();
+    let knows = |found: &Found| match found.seal() {
+        Some(seal) => seal.ever().any(|key| fingerprints.contains(key)),
+        None => may_read(found, keys),
+    };
+    inventory.files.iter().filter(|(_, found)| knows(found)).map(|(file, _)| file.clone()).collect()
+}
+
+/// Whether a file can be opened with one of these keys, as far as it is known. A file of another tool tells by the
+/// tags of its SSH stanzas; its other stanzas are anonymous, and could be anyone's.
+fn may_read(found: &Found, keys: &[Recipient]) -> bool {
+    let Found::Sealed(envelope) = found else { return false };
+    match &envelope.seal {
+        Some(seal) => keys.iter().any(|key| seal.current.contains(&key.fingerprint())),
+        None => envelope
+            .stanzas
+            .iter()
+            .any(|slot| keys.iter().any(|key| key.ssh_tag() == slot.tag && key.kind().stanza() == slot.kind)),
+    }
+}

@@ -1,0 +1,109 @@
+//! Files of which the same is to be said: it is said once, with all of their names.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
+use crate::domain::counted::counted;
+use crate::domain::drift::access::listed;
+use crate::domain::drift::audit::{Finding, Rule, extra_reader, missing_reader};
+use crate::domain::level::Level;
+use crate::domain::name::FileName;
+
+/// What is said, each once and in the order in which it first comes, with the files that it is said of.
+pub fn grouped<F, T: Ord>(rows: impl IntoIterator<Item = (F, T)>) -> Vec<(T, Vec<F>)> {
+    let mut groups: BTreeMap<T, (usize, Vec<F>)> = BTreeMap::new();
+    for (order, (file, said)) in rows.into_iter().enumerate() {
+        groups.entry(said).or_insert_with(|| (order, Vec::new())).1.push(file);
+    }
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, (order, _))| *order);
+    groups.into_iter().map(|(said, (_, files))| (said, files)).collect()
+}
+
+/// The names of several files, and how many they are. None is left out: who reads this decides about each.
+pub fn names(files: &[impl Display]) -> String {
+    let all = files.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    format!("{all} ({})", counted(files.len(), "file"))
+}
+
+/// A finding as it is shown: of one file, or of all files with the same one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Shown {
+    pub level: Level,
+    pub what: String,
+    pub help: String,
+}
+
+/// Findings about who can read files, or knows their values, once for all files of which the same is said.
+pub fn shown(findings: &[Finding]) -> Vec<Shown> {
+    let said = |finding: &Finding| match together(finding, &[]) {
+        // What is said of one file alone stays by itself.
+        None => (finding.level, finding.rule, finding.what.clone(), Some(finding.about.clone())),
+        Some(_) => (finding.level, finding.rule, finding.what.clone(), None),
+    };
+    let groups = grouped(findings.iter().map(|finding| (finding, said(finding))));
+    let shown = groups.into_iter().flat_map(|(_, same)| match &same[..] {
+        [first, _, ..] => {
+            let files: Vec<FileName> = same.iter().filter_map(|finding| file(finding)).collect();
+            let together = together(first, &files).map(|(what, help)| Shown { level: first.level, what, help });
+            together.map_or_else(|| same.iter().map(|finding| alone(finding)).collect(), |one| vec![one])
+        }
+        _ => same.into_iter().map(alone).collect(),
+    });
+    shown.collect()
+}
+
+fn alone(finding: &Finding) -> Shown {
+    let Finding { level, about, what, help, .. } = finding;
+    Shown { level: *level, what: format!("{about}: {what}"), help: help.clone() }
+}
+
+fn file(finding: &Finding) -> Option<FileName> {
+    finding.about.strip_prefix("secrets/").and_then(FileName::from_path)
+}
+
+/// What a finding and its help are for several files with the same; none where it is one about a single file.
+fn together(finding: &Finding, files: &[FileName]) -> Option<(String, String)> {
+    file(finding)?;
+    let (Finding { rule, what, help, access, gone, .. }, names) = (finding, names(files));
+    let new_values = || {
+        let known: String =
+            gone.iter().map(|who| format!("`sealift rotate --exposed-to {who}`")).collect::<Vec<_>>().join(", ");
+        if known.is_empty() {
+            "give each a new value: `sealift rotate NAME`".to_owned()
+        } else {
+            format!("give them new values: {known}")
+        }
+    };
+    Some(match rule {
+        Rule::ExtraReader if *what == extra_reader(&access.loses) => {
+            (format!("{} can read and should not: {names}", listed(&access.loses)), help.clone())
+        }
+        Rule::MissingReader if *what == missing_reader(&access.gains) => {
+            (format!("{} should read and cannot: {names}", listed(&access.gains)), help.clone())
+        }
+        Rule::Unsealed => (
+            format!(
+                "no seal: another tool wrote them, or it was stripped; if they are adopted, {}: {names}",
+                access.told()
+            ),
+            "find out where they come from; if that is intended: `sealift rekey --adopt NAME`".to_owned(),
+        ),
+        Rule::KnownToRetired | Rule::KnownToFormer => {
+            (format!("{}: {names}", what.replace("this value", "these values")), new_values())
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_said_once_where_it_first_comes() {
+        let rows = [("a", "+web"), ("b", "-db"), ("c", "+web")];
+        assert_eq!(grouped(rows), [("+web", vec!["a", "c"]), ("-db", vec!["b"])]);
+        assert_eq!(names(&["a", "c"]), "a, c (2 files)");
+    }
+}
