@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::commands::fleet::identity::has_other;
+use crate::commands::fleet::new_key::has_other;
 use crate::commands::fleet::removal::{Removal, known_to};
 use crate::commands::secrets::rekey::{Of, Report as Rekeyed};
 use crate::commands::{Changes, Session, adopt_policy};
