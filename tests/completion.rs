@@ -110,6 +110,7 @@ fn shells_complete_the_names_of_the_fleet() {
             ("sealift show db", "sealift show db-password"),
             ("sealift show ci/", "sealift show ci/token"),
             ("sealift seal new --hosts db,@", "sealift seal new --hosts db,@runner"),
+            ("sealift seal new --shape js", "sealift seal new --shape json"),
             ("sealift host rm la", "sealift host rm laptop"),
             ("sealift host add new --tag ru", "sealift host add new --tag runner"),
             ("sealift identity forget --admin j", "sealift identity forget --admin jay"),

@@ -20,6 +20,7 @@ use crate::adapters::repository::Fleet;
 use crate::cli::environment;
 use crate::domain::name::{AdminName, FileName, HostName, SecretName};
 use crate::domain::policy::Policy;
+use crate::domain::secret::shape::SHAPES;
 use crate::error::Kind;
 
 /// The variable by which a shell says that it wants words, and which shell it is. The scripts that are printed set it.
@@ -155,6 +156,10 @@ fn with_names(command: Command, names: &Arc<Names>, options: bool) -> Command {
                 let found = LazyLock::force(&names).as_ref().map(|policy| takes.names(policy)).unwrap_or_default();
                 found.into_iter().map(CompletionCandidate::new).collect()
             };
+            return argument.add(ArgValueCandidates::new(candidates));
+        }
+        if argument.get_id() == "shape" {
+            let candidates = || SHAPES.iter().map(|(name, _)| CompletionCandidate::new(*name)).collect();
             return argument.add(ArgValueCandidates::new(candidates));
         }
         let is_path = argument.get_value_parser().type_id() == TypeId::of::<PathBuf>();

@@ -122,11 +122,11 @@ fn a_linked_work_tree_has_the_same_hook() {
 #[test]
 fn init_puts_it_in_where_there_is_none() {
     let sandbox = repository();
-    sandbox.sealift(&["init"]).exits(0).says("a commit with plaintext in it is refused from now on");
+    sandbox.sealift(&["init"]).exits(0).says("the pre-commit hook now refuses commits");
     assert!(sandbox.read(".git/hooks/pre-commit").contains("scan --staged"));
     sandbox.sealift(&["init"]).exits(0).says("there already; nothing changed");
     sandbox.sealift(&["hook", "remove"]).exits(0);
-    let run = sandbox.sealift(&["init"]).exits(0).says("there already").says("is refused from now on");
+    let run = sandbox.sealift(&["init"]).exits(0).says("there already").says("the pre-commit hook now refuses commits");
     assert!(!run.stderr.contains("nothing changed"), "{}", run.stderr);
     let other = repository();
     hook(&other, ".git/hooks/pre-commit", "#!/bin/sh\n");
@@ -148,7 +148,10 @@ fn beside_a_branch(folder: &str) -> Sandbox {
     );
     sandbox.write(&format!("{folder}recipients.toml"), policy);
     let fleet = sandbox.fleet().join(folder);
-    sandbox.sealift(&["init", "--fleet", fleet.to_str().expect("UTF-8")]).exits(0).says("is refused from now on");
+    sandbox
+        .sealift(&["init", "--fleet", fleet.to_str().expect("UTF-8")])
+        .exits(0)
+        .says("the pre-commit hook now refuses commits");
     super::commit(&sandbox, "a fleet");
     sandbox
 }

@@ -58,6 +58,9 @@ pub fn look(root: &Root, host: Option<&HostName>, probe: &Probe) -> Result<()> {
         Probe::LoginShell(user) => login_shell(root, user),
         Probe::Program { name, user } => program(root, name, user.as_ref()),
         Probe::Gpu(driver) => gpu(root, driver.as_deref()),
+        Probe::Port(port) if is_listened_on(*port) => Ok(()),
+        Probe::Port(port) => not(format!("nothing listens on TCP port {port}")),
+        Probe::Unknown(_) => not("sealift-host on this machine is too old to know this kind of check".to_owned()),
     }
 }
 
@@ -126,6 +129,19 @@ fn gpu(root: &Root, driver: Option<&str>) -> Result<()> {
     }
 }
 
+/// Whether a TCP socket listens on this port, IPv4 or IPv6, on any address.
+fn is_listened_on(port: u16) -> bool {
+    /// `TCP_LISTEN`, as the kernel writes it.
+    const LISTEN: &str = "0A";
+    ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {
+        files::read_kernel(table).unwrap_or_default().lines().skip(1).any(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let [_, local, _, state, ..] = fields[..] else { return false };
+            state == LISTEN && local.rsplit_once(':').is_some_and(|(_, text)| text == format!("{port:04X}"))
+        })
+    })
+}
+
 /// Whether the kernel has a default route, IPv4 or IPv6.
 fn has_default_route() -> bool {
     let lines = |path: &str| files::read_kernel(path).unwrap_or_default();
@@ -171,6 +187,26 @@ mod tests {
         assert!(look(&root, None, &system).is_ok());
         let nobody = Probe::Program { name: rg, user: Some("nobody".parse().unwrap()) };
         assert_eq!(look(&root, None, &nobody).unwrap_err().message(), "there is no user nobody");
+    }
+
+    #[test]
+    fn a_port_counts_while_something_listens() {
+        let (_place, root) = root();
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(listener) = std::net::TcpListener::bind(address) else {
+                assert!(address.starts_with('['), "a machine without IPv4");
+                continue;
+            };
+            let place = listener.local_addr().unwrap();
+            let check = Probe::Port(place.port());
+            let client = std::net::TcpStream::connect(place).unwrap();
+            assert!(look(&root, None, &check).is_ok(), "{address}");
+            drop(listener);
+            // What is connected to it does not listen.
+            let error = look(&root, None, &check).unwrap_err();
+            assert_eq!(error.message(), format!("nothing listens on TCP port {}", place.port()));
+            drop(client);
+        }
     }
 
     #[test]

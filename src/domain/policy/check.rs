@@ -4,11 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::name::{UnitName, UnixName};
-use crate::domain::policy::reader::{Reader, Text};
-
-/// Every kind, as it is written.
-const KINDS: &str =
-    "unit, no_failed_units, host_name, default_route, store_link, exists, command, login_shell, program, gpu";
+use crate::domain::policy::reader::{At, Reader, Text};
 
 /// What a check looks at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +38,12 @@ pub enum Probe {
     },
     /// There is a GPU that programs can use, under this driver; none: under any.
     Gpu(Option<String>),
+    /// Something listens on this TCP port.
+    Port(u16),
+    /// A kind that a newer deployer knows and this program does not: a check that fails, and no reason to refuse the order,
+    /// which may be the one that brings the newer program.
+    #[serde(untagged)]
+    Unknown(serde_json::Value),
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -74,6 +76,17 @@ pub(super) struct RawCheck {
     pub(super) user: Option<Text>,
     /// There is a GPU under this kernel driver, such as "amdgpu"; "any": under whichever.
     pub(super) gpu: Option<Text>,
+    /// Something listens on this TCP port.
+    #[schemars(range(min = 1, max = 65535))]
+    pub(super) port: Option<At<u32>>,
+}
+
+/// Every kind, as it is written.
+fn kinds() -> Vec<String> {
+    let schema = schemars::schema_for!(RawCheck).to_value();
+    let fields = schema["properties"].as_object().into_iter().flatten().map(|(field, _)| field.clone());
+    // These say for which hosts and users, and are no kind.
+    fields.filter(|field| !["on", "user"].contains(&field.as_str())).collect()
 }
 
 impl Reader {
@@ -98,6 +111,15 @@ impl Reader {
         probes.extend(raw.default_route.then_some(Probe::DefaultRoute));
         let gpu = raw.gpu.and_then(|text| self.bare(&text, &format!("{key}.gpu")));
         probes.extend(gpu.map(|driver| Probe::Gpu((driver != "any").then_some(driver))));
+        if let Some(number) = raw.port {
+            match u16::try_from(number.value) {
+                Ok(port) if port > 0 => probes.push(Probe::Port(port)),
+                _ => {
+                    self.fault(&number.span, &format!("{key}.port"), "a port is a number from 1 to 65535", "");
+                    return None;
+                }
+            }
+        }
         let user = raw.user.as_ref().and_then(|text| self.word(text, &format!("{key}.user")));
         if let (Some(text), None) = (&raw.user, &raw.program) {
             self.fault(&text.span, &format!("{key}.user"), "only `program` is looked for on a user's PATH", "");
@@ -105,7 +127,7 @@ impl Reader {
         let program = raw.program.and_then(|text| self.bare(&text, &format!("{key}.program")));
         probes.extend(program.map(|name| Probe::Program { name, user }));
         if probes.len() != 1 || probes == [Probe::Command(Vec::new())] {
-            let help = format!("give one of: {KINDS}");
+            let help = format!("give one of: {}", kinds().join(", "));
             self.fault(&name.span, key, "a check looks at exactly one thing", help);
             return None;
         }
@@ -115,15 +137,25 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]
-    fn every_kind_is_told() {
-        let schema = serde_json::to_value(schemars::schema_for!(RawCheck)).unwrap();
-        let fields = schema["properties"].as_object().unwrap().keys().map(String::as_str);
-        let kinds: BTreeSet<&str> = fields.filter(|field| !["on", "user"].contains(field)).collect();
-        assert_eq!(KINDS.split(", ").collect::<BTreeSet<_>>(), kinds);
+    fn a_kind_that_is_not_known_is_kept_and_the_others_are_read() {
+        let probes: Vec<Probe> = serde_json::from_str(
+            r#"[{"unit":"a.service"},"host-name",{"gpu":null},{"port":22},{"moon":{"full":1}},"tide"]"#,
+        )
+        .unwrap();
+        let unknown = |text: &str| Probe::Unknown(serde_json::from_str(text).unwrap());
+        let wanted = [
+            Probe::Unit("a.service".parse().unwrap()),
+            Probe::HostName,
+            Probe::Gpu(None),
+            Probe::Port(22),
+            unknown(r#"{"moon":{"full":1}}"#),
+            unknown("\"tide\""),
+        ];
+        assert_eq!(probes, wanted);
+        let written = serde_json::to_string(&probes).unwrap();
+        assert_eq!(serde_json::from_str::<Vec<Probe>>(&written).unwrap(), probes);
     }
 }

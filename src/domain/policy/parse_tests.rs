@@ -134,6 +134,12 @@ fn each_fault_names_file_line_key_and_mend() {
         ("[hosts.db]\nkeys = [\"ssh-dss AAAA\"]\n", "hosts.db.keys: an ecdsa or security-key"),
         ("[hosts.db]\nkeys = [\"x\"]\naddress = \"-oProxyCommand=x\"\n", "hosts.db.address: not an address"),
         ("[checks.a]\n", "checks.a: a check looks at exactly one thing"),
+        (
+            "[checks.a]\n",
+            "give one of: command, default_route, exists, gpu, host_name, login_shell, no_failed_units, port,",
+        ),
+        ("[checks.a]\nport = 0\n", "checks.a.port: a port is a number from 1 to 65535"),
+        ("[checks.a]\nport = 70000\n", "checks.a.port: a port is a number from 1 to 65535"),
         ("[checks.a]\nprogram = \"../x\"\n", "checks.a.program: not a bare name"),
         ("[checks.a]\ngpu = \"-x\"\n", "checks.a.gpu: not a bare name"),
         ("[checks.a]\nhost_name = true\nuser = \"jay\"\n", "only `program` is looked for"),

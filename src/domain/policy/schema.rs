@@ -10,7 +10,7 @@ use crate::domain::policy::check::RawCheck;
 use crate::domain::policy::deploy::RawDeploy;
 use crate::domain::policy::generate::Generate;
 use crate::domain::policy::reader::{At, Text};
-use crate::domain::secret::shape::SHAPES;
+use crate::domain::secret::shape::shapes;
 
 /// Who may read what: the one file that a sealift fleet declares its secrets in.
 #[derive(Deserialize, JsonSchema)]
@@ -80,7 +80,7 @@ pub(super) struct RawSecret {
     pub(super) mode: Option<Text>,
     /// Where it is found on the host; default /run/sealift/NAME.
     pub(super) path: Option<Text>,
-    #[schemars(description = format!("{}.", SHAPES.replacen("raw", "raw (the default)", 1)))]
+    #[schemars(description = format!("{}.", shapes().replacen("raw", "raw (the default)", 1)))]
     pub(super) shape: Option<Text>,
     /// Units restarted when, and only when, the delivered bytes changed.
     #[serde(default)]

@@ -10,8 +10,21 @@ use crate::error::{Error, Result};
 /// How an OpenSSH private key begins; in two parts, so that no scanner takes this file for one.
 const OPENSSH: &str = concat!("-----BEGIN OPENSSH ", "PRIVATE KEY-----");
 
-/// Every shape, as it is written, for people: help and schema are made from it.
-pub const SHAPES: &str = "raw, token, env:KEY, ssh-key, pem or json";
+/// Every shape as it is written: the parser, messages, help, the schema and completion have it from here.
+pub static SHAPES: [(&str, Shape); 6] = [
+    ("raw", Shape::Raw),
+    ("token", Shape::Token),
+    ("env:KEY", Shape::Env(String::new())),
+    ("ssh-key", Shape::SshKey),
+    ("pem", Shape::Pem),
+    ("json", Shape::Json),
+];
+
+/// Every shape, in one line for people.
+pub fn shapes() -> String {
+    let names = SHAPES.each_ref().map(|(name, _)| *name).join(", ");
+    names.rsplit_once(", ").map_or_else(String::new, |(first, last)| format!("{first} or {last}"))
+}
 
 /// The declared form of a payload.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,7 +88,7 @@ impl Shape {
         match self {
             Shape::Json => ".json",
             Shape::Env(_) => ".env",
-            Shape::Raw | Shape::Token | Shape::SshKey | Shape::Pem => "",
+            _ => "",
         }
     }
 
@@ -197,25 +210,13 @@ impl FromStr for Shape {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        Ok(match text {
-            "raw" => Shape::Raw,
-            "token" => Shape::Token,
-            "ssh-key" => Shape::SshKey,
-            "pem" => Shape::Pem,
-            "json" => Shape::Json,
-            _ => {
-                let key = text.strip_prefix("env:").filter(|key| {
-                    let word = key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-                    word && (1..=128).contains(&key.len()) && !key.starts_with(|c: char| c.is_ascii_digit())
-                });
-                match key {
-                    Some(key) => Shape::Env(key.to_owned()),
-                    None => {
-                        return Err(Error::usage("not a shape")
-                            .help("shapes: raw, token, env:KEY (such as env:TOKEN), ssh-key, pem, json"));
-                    }
-                }
-            }
+        let key = text.strip_prefix("env:").filter(|key| {
+            let word = key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            word && (1..=128).contains(&key.len()) && !key.starts_with(|c: char| c.is_ascii_digit())
+        });
+        let plain = || SHAPES.iter().find(|(name, shape)| *name == text && shape.variable().is_none());
+        key.map(|key| Shape::Env(key.to_owned())).or_else(|| plain().map(|(_, shape)| shape.clone())).ok_or_else(|| {
+            Error::usage("not a shape").help(format!("shapes: {}; KEY is a variable, as in env:TOKEN", shapes()))
         })
     }
 }
@@ -223,12 +224,8 @@ impl FromStr for Shape {
 impl fmt::Display for Shape {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Shape::Raw => f.write_str("raw"),
-            Shape::Token => f.write_str("token"),
             Shape::Env(key) => write!(f, "env:{key}"),
-            Shape::SshKey => f.write_str("ssh-key"),
-            Shape::Pem => f.write_str("pem"),
-            Shape::Json => f.write_str("json"),
+            plain => f.write_str(SHAPES.iter().find(|(_, shape)| shape == plain).map_or("", |(name, _)| name)),
         }
     }
 }
@@ -242,20 +239,14 @@ mod tests {
     }
 
     #[test]
-    fn every_shape_is_told_as_it_is_written() {
-        let told: Vec<&str> = SHAPES.split([',', ' ']).filter(|word| !["", "or"].contains(word)).collect();
-        for word in &told {
-            assert_eq!(word.parse::<Shape>().unwrap().to_string(), *word);
+    fn every_shape_is_written_as_it_is_read() {
+        for (name, _) in &SHAPES {
+            assert_eq!(name.parse::<Shape>().unwrap().to_string(), *name);
         }
-        let error = "?".parse::<Shape>().unwrap_err();
-        assert!(told.iter().all(|word| error.advice().unwrap().contains(word)));
-        // The compiler says here that one is new.
-        let all = [Shape::Raw, Shape::Token, Shape::Env("KEY".to_owned()), Shape::SshKey, Shape::Pem, Shape::Json];
-        assert_eq!(all.len(), told.len());
-        assert!(all.iter().all(|shape| match shape {
-            Shape::Raw | Shape::Token | Shape::Env(_) | Shape::SshKey | Shape::Pem | Shape::Json =>
-                told.contains(&shape.to_string().as_str()),
-        }));
+        assert_eq!(shapes(), "raw, token, env:KEY, ssh-key, pem or json");
+        for text in ["", "env:", "env:1A", "env:A-B", "Raw", "raw "] {
+            assert!(text.parse::<Shape>().is_err(), "{text}");
+        }
     }
 
     #[test]

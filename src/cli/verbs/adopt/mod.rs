@@ -9,7 +9,7 @@ use crate::cli::app::{App, Done};
 use crate::cli::{environment, settings};
 use crate::commands::adopt::{Report, Request, run as adopt};
 use crate::domain::name::SecretName;
-use crate::domain::secret::shape::{SHAPES, Shape};
+use crate::domain::secret::shape::{Shape, shapes};
 use crate::error::Result;
 
 /// The arguments of `sealift adopt`.
@@ -27,7 +27,7 @@ pub struct Args {
     /// The option that takes a file, for a module that sealift does not know
     #[arg(long, value_name = "OPTION")]
     twin: Option<String>,
-    #[arg(long, help = format!("The form of the sealed value, if not the one that the option needs: {SHAPES}"))]
+    #[arg(long, help = format!("The form of the sealed value, if not the one that the option needs: {}", shapes()))]
     shape: Option<String>,
     /// The owner of the delivered file, if not the one that the module reads it as
     #[arg(long, value_name = "USER")]

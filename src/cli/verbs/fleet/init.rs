@@ -101,7 +101,7 @@ fn show(report: &init::Report, app: &App) {
         written => app.ui.say(&format!("wrote {}", written.join(", "))),
     }
     if report.hook.is_some() {
-        app.ui.say("a commit with plaintext in it is refused from now on: `sealift hook remove` ends that");
+        app.ui.say("the pre-commit hook now refuses commits that add plaintext; `sealift hook remove` removes it");
     }
     if let Some(why) = &report.no_hook {
         app.ui.warn(&format!("there is no pre-commit hook: {why}"));

@@ -10,7 +10,7 @@ use crate::domain::name::FileName;
 use crate::domain::policy::edit::Declaration;
 use crate::domain::policy::generate::Generate;
 use crate::domain::secret::age_header::VALUE_LIMIT;
-use crate::domain::secret::shape::SHAPES;
+use crate::domain::secret::shape::shapes;
 use crate::error::{Error, Result};
 
 /// The arguments of `sealift seal`.
@@ -51,7 +51,7 @@ pub struct Args {
     /// Each host gets a value of its own
     #[arg(long, help_heading = "For a new secret")]
     per_host: bool,
-    #[arg(long, help = format!("Its form: {SHAPES}"), help_heading = "For a new secret")]
+    #[arg(long, help = format!("Its form: {}", shapes()), help_heading = "For a new secret")]
     shape: Option<String>,
     /// The owner of the delivered file
     #[arg(long, value_name = "USER", help_heading = "For a new secret")]
