@@ -55,6 +55,35 @@ fn nix_a_changed_secret_restarts_its_unit_once_and_all_of_it_is_told_and_taken_b
 }
 
 #[test]
+fn nix_the_end_of_a_boot_is_waited_for() {
+    if cannot_realm("realm: a deploy during a boot") {
+        return;
+    }
+    let realm = Realm::up(&["web"]);
+    // No boot has ended before it has.
+    let slow = "services.slow.text = ''
+      [Service]
+      Type=oneshot
+      ExecStart=/bin/bash /etc/realm/point slow
+    '';";
+    let more = "services.more.text = \"[Service]\\nExecStart=/usr/bin/sleep infinity\\n\";";
+    realm.has("web", "first", &format!("{APP}{slow}"));
+    realm.commit();
+    realm.sealift(&["deploy", "web", "--yes"]).exits(0);
+    realm.changes(&["web"], &format!("{slow}{more}"));
+    realm.hold("web", "first.slow");
+    realm.cut_power("web");
+    realm.rig(&["begin", "web"]);
+    realm.wait_at("web", "first.slow");
+    let deploying = realm.start(&["deploy", "web", "--yes"]);
+    realm.wait_until("the wait", || deploying.said().contains("waiting for the end of the boot"));
+    realm.go_on("web");
+    deploying.ends(&realm).exits(0);
+    realm.is_in_order("web", "second", 3);
+    assert_eq!(realm.property("web", "more.service", "ActiveState"), "active", "what the new system wants is started");
+}
+
+#[test]
 fn nix_another_manager_is_executed_in_the_middle_of_a_switch() {
     if cannot_realm("realm: daemon-reexec") {
         return;

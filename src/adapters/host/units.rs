@@ -94,6 +94,19 @@ pub fn goes_down(root: &Root) -> bool {
     root.is_machine() && runs(root) && asks().is_ok_and(|output| output.stdout.starts_with(b"stopping"))
 }
 
+/// Whether the machine is still booting. Targets that it has not reached yet want nothing of a system that is switched to
+/// now, and what fails in the boot would be held against that system.
+pub fn is_booting(root: &Root) -> bool {
+    let asks = || Invocation::new("systemctl").arg("is-system-running").run();
+    let booting = |said: &[u8]| said.starts_with(b"initializing") || said.starts_with(b"starting");
+    root.is_machine() && runs(root) && asks().is_ok_and(|output| booting(&output.stdout))
+}
+
+/// Waits for the end of the boot. Whether it came in time.
+pub fn has_booted(within: Duration) -> bool {
+    Invocation::new("systemctl").args(["is-system-running", "--wait"]).at_longest(within).run().is_ok()
+}
+
 /// Keeps the machine from sleeping and, as far as it can be kept, from going down, as long as what is returned is kept.
 /// None where nobody could be asked for it.
 pub fn stay_awake(root: &Root) -> Result<Option<Held>> {

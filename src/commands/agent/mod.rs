@@ -40,6 +40,9 @@ use crate::error::{Error, Result};
 /// How often it is looked whether a run is still at work.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// How long the end of a boot is waited for: as long as systemd itself waits for a unit.
+const BOOT: Duration = Duration::from_secs(90);
+
 /// What part of the program on the host this is.
 pub enum Part {
     /// What a deployer starts: answers, or starts the part that does the work.
@@ -185,6 +188,15 @@ fn change(root: &Root, order: &Order, user: u32, reporter: &Arc<Reporter>) -> Re
     let awake = units::stay_awake(root);
     if let Err(error) = &awake {
         reporter.warn(format!("sleep and shutdown cannot be held off meanwhile: {}", error.message()));
+    }
+    if units::is_booting(root) {
+        reporter.step("waiting for the end of the boot");
+        if !units::has_booted(BOOT) {
+            let waited = BOOT.as_secs();
+            reporter.warn(format!(
+                "the machine is still booting after {waited} s: `systemctl list-jobs` shows what it waits for"
+            ));
+        }
     }
     let left = Journal::left(&bench, &order.words())?;
     let recovered = left.map(|journal| end_left(root, &bench, journal, reporter)).transpose()?;
