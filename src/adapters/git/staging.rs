@@ -31,11 +31,16 @@ impl Git {
         let (there, gone): (Vec<_>, Vec<_>) = paths.iter().partition(|path| path.symlink_metadata().is_ok());
         let names = |paths: &[&PathBuf]| paths.iter().map(|path| self.relative(path)).collect::<Result<Vec<_>>>();
         let (there, gone) = (names(&there)?, names(&gone)?);
-        let modes = self.modes()?;
+        let listed = self.call().args(["ls-files", "--stage", "-z"]).read()?;
+        let modes = modes(&listed);
         if let Some(other) = there.iter().chain(&gone).find_map(|name| self.other(name, &modes)) {
             return Err(self.not_ours(other));
         }
-        let filters = self.filters(&there)?;
+        let mut filters = self.filters(&there)?;
+        filters.retain(|name| {
+            let end = format!("\t{name}").into_bytes();
+            listed.split(|byte| *byte == 0).any(|record| record.ends_with(&end))
+        });
         let mut left = Vec::new();
         let top = Beneath::open(&self.top)?;
         let top = top.ok_or_else(|| Error::failed(format!("{} is gone", self.top.display())))?;
@@ -45,7 +50,7 @@ impl Git {
         let mut taken = Vec::new();
         for name in &there {
             let (bytes, _) = top.read(name, usize::MAX, u64::MAX)?;
-            // What git would have encrypted must not lie there as it is; what is sealed, as it was sealed.
+            // What git has as a filter encrypts it must not lie there as it is; what is sealed, as it was sealed.
             if filters.contains(name) && !bytes.starts_with(SEALED) {
                 left.push(name.as_str());
                 continue;
@@ -114,11 +119,6 @@ impl Git {
         let fields: Vec<&str> = told.split('\0').collect();
         let filtered = fields.chunks_exact(3).filter(|entry| !["unspecified", "unset", "set"].contains(&entry[2]));
         Ok(filtered.map(|entry| entry[0].to_owned()).collect())
-    }
-
-    /// The files of the index that are not plain ones, with their modes.
-    fn modes(&self) -> Result<BTreeMap<Vec<u8>, String>> {
-        Ok(modes(&self.call().args(["ls-files", "--stage", "-z"]).read()?))
     }
 }
 
