@@ -134,8 +134,7 @@ const PAGES: &[Page] = &[
         "rotate",
         &[
             ("Give one secret a new value", "sealift rotate db-password"),
-            ("All that a stolen laptop knew", "sealift rotate --exposed-to laptop"),
-            ("All that a removed admin knows", "sealift rotate --exposed-to kim"),
+            ("All that a stolen laptop or a removed admin knew", "sealift rotate --exposed-to laptop"),
             ("Take the value from another program", "pass show ci/token | sealift rotate ci-token --stdin"),
         ],
     ),
