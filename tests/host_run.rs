@@ -1,18 +1,23 @@
 //! The part of a deploy on the host, as a deployer speaks to it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
 
 use crate::harness::machine::{Machine, cannot_deploy};
 use crate::harness::{Run, Sandbox};
 
 fn order(machine: &Machine, change: impl FnOnce(&mut Value)) -> Value {
+    // A run has a name of its own.
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let system = machine.link("run/current-system");
     let switch = json!({
         "action": "switch", "system": system, "profile": "new", "expected": system, "live": true, "bundle": null,
         "checks": [], "settle": 0, "engine": "native", "commit": null
     });
     let mut order = json!({
-        "version": 1, "run": "20260101T000000Z-test", "who": "test@here", "root": machine.root, "host": "web",
+        "version": 1, "run": format!("20260101T000000Z-test{number}"), "who": "test@here", "root": machine.root, "host": "web",
         "work": { "switch": switch }
     });
     change(&mut order);
