@@ -241,7 +241,10 @@ fn nix_what_is_left_of_every_deploy_is_taken_up() {
     // What nobody confirms is left, and so is what cannot be reached.
     rig.sealift(&["deploy", "--resume"]).exits(1).says("declined");
     rig.rig(&["off", "app"]);
-    rig.sealift(&["deploy", "--resume", "--yes"]).exits(4).says("app: jay@app does not answer");
+    let run = rig.sealift(&["deploy", "--resume", "--yes"]).exits(4);
+    // Which of the two the kernel finds first depends on how busy it is.
+    let reasons = ["app: jay@app does not answer", "app: there is no route to jay@app"];
+    assert!(reasons.iter().any(|reason| run.stderr.contains(reason)), "{run:?}");
     for host in ["web", "db"] {
         assert_eq!(rig.secret(host, "token"), Some(value.clone()), "{host}");
     }
