@@ -132,8 +132,8 @@ mod tests {
             ("a b/c d", "GET /?q=a%20b%2Fc%20d"),
             ("a b\nc d", "\"a b\\nc d\""),
             // As JSON, Go, Python, Rust, systemd, PHP and the shell quote what is not plain.
-            ("a&b<c>d", r#"{"password":"a\u0026b\u003cc\u003ed"}"#),
-            ("pässwörd", r#"{"password": "p\u00e4ssw\u00f6rd"}"#),
+            ("a&b<c>d", r#"{"p":"a\u0026b\u003cc\u003ed"}"#),
+            ("pässwörd", r#"{"p": "p\u00e4ssw\u00f6rd"}"#),
             ("pässwörd", r"b'p\xc3\xa4ssw\xc3\xb6rd'"),
             ("it's\\mine", r"'it\'s\\mine'"),
             ("a\u{1b}b cd", r"a\u{1b}b cd"),
