@@ -61,13 +61,27 @@ fn who_is_removed_opens_nothing_and_what_they_know_is_named() {
         )
         .prints("`sealift rotate --exposed-to kim`");
     // All of it has a new value, and kim knows nothing that is in use.
-    sandbox.sealift(&["rotate", "--exposed-to", "kmi"]).exits(2);
+    sandbox
+        .sealift(&["rotate", "--exposed-to", "webb"])
+        .exits(2)
+        .says("there is no host or admin webb, and no sealed file has a past reader of this name")
+        .says("did you mean web?");
     sandbox.sealift(&["rotate", "--exposed-to", "kim"]).exits(1).says("0 rotated, 3 left");
     for name in ["a", "b", "ours"] {
         sandbox.sealift_with(&["rotate", name, "--stdin"], sandbox.value("new").as_bytes()).exits(0);
     }
     assert!(!sandbox.sealift(&["check"]).exits(0).text().contains("kim"));
     sandbox.sealift(&["rotate", "--exposed-to", "kim"]).exits(2);
+}
+
+#[test]
+fn what_no_commit_has_is_not_found_by_its_name() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    admins(&sandbox, &format!("kim = [\"{}\"]\n", sandbox.age_key("kim")));
+    sandbox.seal("a", &["--hosts", "web"]);
+    // The advice is one that works.
+    remove(&sandbox, &["kim", "--yes"], "jay").exits(0).says("next: sealift rotate NAME, for each of 1 value");
+    sandbox.sealift(&["rotate", "--exposed-to", "kim"]).exits(2).says("there is no host or admin kim");
 }
 
 #[test]

@@ -76,7 +76,7 @@ impl Fleet {
     /// Reads the fleet again if anything changed by that.
     pub fn lock(&mut self, finished: impl FnOnce(&[String])) -> Result<(Git, Journal)> {
         let git = self.git()?;
-        git.has(&self.root.join("secrets"))?;
+        git.check_owns(&self.root.join("secrets"))?;
         let (journal, paths) = Journal::open(&self.root, &git.place_of(&self.root)?)?;
         if let Some(paths) = &paths {
             finished(paths);

@@ -14,17 +14,12 @@ use crate::remote::wrong::{failing, journal};
 
 /// Types lines into a shell and shows what a terminal has then. `command` makes a command where the fleet is. To every
 /// question the answer is no.
-fn typed(lines: &[&str], command: impl Fn(&str) -> Command, run: impl Fn(Command) -> crate::harness::Run) -> String {
-    typed_at(COLUMNS, lines, command, run)
+fn typed(lines: &[&str], sandbox: &Sandbox, command: impl Fn(&str) -> Command) -> String {
+    typed_at(COLUMNS, lines, sandbox, command)
 }
 
 /// The same in a terminal of so many columns.
-fn typed_at(
-    columns: usize,
-    lines: &[&str],
-    command: impl Fn(&str) -> Command,
-    run: impl Fn(Command) -> crate::harness::Run,
-) -> String {
+fn typed_at(columns: usize, lines: &[&str], sandbox: &Sandbox, command: impl Fn(&str) -> Command) -> String {
     let mut shown = String::new();
     for line in lines {
         let mut expect = command("expect");
@@ -36,7 +31,9 @@ fn typed_at(
         let program = Path::new(env!("CARGO_BIN_EXE_sealift")).parent().expect("a folder").display();
         let path = std::env::var("PATH").unwrap_or_default();
         expect.env("PATH", format!("{program}:{path}"));
-        let printed = run(expect).exits(0).text();
+        let run = sandbox.run(expect, b"");
+        sandbox.remember(&run);
+        let printed = run.exits(0).text();
         // The picture ends with the question. The names of store paths are those of this very build of sealift.
         let printed = without_hashes(printed.split_inclusive("[y/N]").next().unwrap_or_default());
         shown += &format!("\u{1b}[1m$ {line}\u{1b}[0m\n{}\n", screen(&printed).trim_end());
@@ -107,15 +104,7 @@ fn who_reads_what() {
     ] {
         sandbox.seal(name, &["--hosts", hosts]);
     }
-    let shown = typed(
-        &["sealift list --matrix", "sealift check"],
-        |program| sandbox.command(program),
-        |command| {
-            let run = sandbox.run(command, b"");
-            sandbox.remember(&run);
-            run
-        },
-    );
+    let shown = typed(&["sealift list --matrix", "sealift check"], &sandbox, |program| sandbox.command(program));
     is_in_picture(
         "matrix.svg",
         "README.md",
@@ -134,7 +123,7 @@ fn what_scan_finds() {
         format!("{{\n  services.gitea-actions-runner.instances.main = {{\n    enable = true;\n    token = \"ghp_{token}\";\n  }};\n}}\n"),
     );
     sandbox.tool("git", &["add", "."]);
-    let shown = typed(&["sealift scan"], |program| sandbox.command(program), |command| sandbox.run(command, b""));
+    let shown = typed(&["sealift scan"], &sandbox, |program| sandbox.command(program));
     assert!(!shown.contains(&token[..8]), "a picture shows the token");
     is_in_picture("scan.svg", "README.md", "A token in a Nix file is found, with the command that seals it", &shown);
 }
@@ -160,15 +149,7 @@ fn nix_what_a_deploy_would_do() {
     rig.commit();
     // What is built now is not built again in the picture.
     rig.sealift(&["plan", "--all"]).exits(0);
-    let shown = typed(
-        &["sealift deploy --all"],
-        |program| rig.command(program),
-        |command| {
-            let run = rig.sandbox.run(command, b"");
-            rig.sandbox.remember(&run);
-            run
-        },
-    );
+    let shown = typed(&["sealift deploy --all"], &rig.sandbox, |program| rig.command(program));
     is_in_picture("deploy.svg", "README.md", "What a deploy would change on two hosts, before it asks", &shown);
 }
 
@@ -191,16 +172,9 @@ fn what_waits_and_who_reads_too_little() {
     // A machine that is allowed more by now, and nobody has run `rekey` yet. And a value whose day has come.
     let policy = sandbox.read("recipients.toml").replace("2098-01-31", "2024-01-31");
     sandbox.write("recipients.toml", policy.replace("hosts = [\"web\"]", "hosts = [\"web\", \"laptop\"]"));
-    let shown = typed_at(
-        80,
-        &["sealift list", "sealift check", "sealift rekey --dry-run"],
-        |program| sandbox.command(program),
-        |command| {
-            let run = sandbox.run(command, b"");
-            sandbox.remember(&run);
-            run
-        },
-    );
+    let shown = typed_at(80, &["sealift list", "sealift check", "sealift rekey --dry-run"], &sandbox, |program| {
+        sandbox.command(program)
+    });
     is_in_picture(
         "list.svg",
         "docs/commands.md",
@@ -225,15 +199,7 @@ fn nix_how_a_deploy_that_fails_ends() {
     rig.fail("web", "test 4");
     // What is on the host is not copied again in the picture: in which order that goes is nix' affair.
     rig.sealift(&["deploy", "web", "--action", "dry-activate"]).exits(0);
-    let shown = typed(
-        &["sealift deploy web --yes"],
-        |program| rig.command(program),
-        |command| {
-            let run = rig.sandbox.run(command, b"");
-            rig.sandbox.remember(&run);
-            run
-        },
-    );
+    let shown = typed(&["sealift deploy web --yes"], &rig.sandbox, |program| rig.command(program));
     is_in_picture(
         "failed.svg",
         "docs/deploy.md",

@@ -90,7 +90,7 @@ impl Git {
     }
 
     /// Fails where a folder of this work tree is another repository's, such as a submodule.
-    pub fn has(&self, folder: &Path) -> Result<()> {
+    pub fn check_owns(&self, folder: &Path) -> Result<()> {
         let name = self.relative(folder)?;
         let listed = self.call().args(["--literal-pathspecs", "ls-files", "--stage", "-z", "--", &name]).read()?;
         self.other(&format!("{name}/"), &modes(&listed)).map_or(Ok(()), |other| Err(self.not_ours(other)))

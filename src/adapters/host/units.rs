@@ -90,21 +90,19 @@ fn come_from(shown: &str, folders: &[String]) -> bool {
 
 /// Whether the machine is going down: no unit can be started then.
 pub fn goes_down(root: &Root) -> bool {
-    let asks = || Invocation::new("systemctl").arg("is-system-running").run();
-    root.is_machine() && runs(root) && asks().is_ok_and(|output| output.stdout.starts_with(b"stopping"))
+    is_in_state(root, &["stopping"])
 }
 
 /// Whether the machine is still booting. Targets that it has not reached yet want nothing of a system that is switched to
 /// now, and what fails in the boot would be held against that system.
 pub fn is_booting(root: &Root) -> bool {
-    let asks = || Invocation::new("systemctl").arg("is-system-running").run();
-    let booting = |said: &[u8]| said.starts_with(b"initializing") || said.starts_with(b"starting");
-    root.is_machine() && runs(root) && asks().is_ok_and(|output| booting(&output.stdout))
+    is_in_state(root, &["initializing", "starting"])
 }
 
-/// Waits for the end of the boot. Whether it came in time.
-pub fn has_booted(within: Duration) -> bool {
-    Invocation::new("systemctl").args(["is-system-running", "--wait"]).at_longest(within).run().is_ok()
+fn is_in_state(root: &Root, states: &[&str]) -> bool {
+    let asks = || Invocation::new("systemctl").arg("is-system-running").run();
+    let is = |said: &[u8]| states.iter().any(|state| said.starts_with(state.as_bytes()));
+    root.is_machine() && runs(root) && asks().is_ok_and(|output| is(&output.stdout))
 }
 
 /// Keeps the machine from sleeping and, as far as it can be kept, from going down, as long as what is returned is kept.

@@ -24,8 +24,12 @@ impl<'a> Heard<'a> {
     /// Hears a line, and tells it unless it may be told with the failure.
     pub fn line(&self, text: &str) {
         let mut held = self.held.borrow_mut();
-        if let Some(held) = held.as_mut().filter(|held| held.len() < MOST) {
-            return held.push(text.to_owned());
+        if let Some(lines) = held.as_mut() {
+            lines.push(text.to_owned());
+            if lines.len() > MOST {
+                held.take().into_iter().flatten().for_each(|line| self.reporter.said(&line));
+            }
+            return;
         }
         self.reporter.said(text);
         if text.starts_with("warning: the following units failed: ") {

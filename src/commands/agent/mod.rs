@@ -19,7 +19,7 @@ mod transaction;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::host_key::machine_keys;
@@ -190,15 +190,7 @@ fn change(root: &Root, order: &Order, user: u32, reporter: &Arc<Reporter>) -> Re
     if let Err(error) = &awake {
         reporter.warn(format!("sleep and shutdown cannot be held off meanwhile: {}", error.message()));
     }
-    if units::is_booting(root) {
-        reporter.step("waiting for the end of the boot");
-        if !units::has_booted(BOOT) {
-            let waited = BOOT.as_secs();
-            reporter.warn(format!(
-                "the machine is still booting after {waited} s: `systemctl list-jobs` shows what it waits for"
-            ));
-        }
-    }
+    await_boot(root, reporter)?;
     let left = Journal::left(&bench, &order.words())?;
     let recovered = left.map(|journal| end_left(root, &bench, journal, reporter)).transpose()?;
     if recovered.as_ref().is_some_and(|verdict| verdict.outcome == Outcome::Lost) {
@@ -228,6 +220,31 @@ fn change(root: &Root, order: &Order, user: u32, reporter: &Arc<Reporter>) -> Re
     let verdict = verdict(root, order, &ended);
     close(root, &bench, order, &verdict, reporter);
     Ok(HostEvent::End(verdict))
+}
+
+/// Waits until the machine has booted, and no longer than `BOOT`.
+///
+/// Fails when this process is asked to end meanwhile: nothing was begun, and what is left is for whoever comes next.
+fn await_boot(root: &Root, reporter: &Reporter) -> Result<()> {
+    if !units::is_booting(root) {
+        return Ok(());
+    }
+    reporter.step("waiting for the end of the boot");
+    let end = Instant::now() + BOOT;
+    while units::is_booting(root) {
+        if signals::pending() {
+            return Err(signals::interrupted());
+        }
+        if Instant::now() > end {
+            let waited = BOOT.as_secs();
+            reporter.warn(format!(
+                "the machine is still booting after {waited} s: `systemctl list-jobs` shows what it waits for"
+            ));
+            break;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
 }
 
 /// Ends a run that did not come to its end, and says what it came to.

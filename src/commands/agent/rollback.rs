@@ -39,8 +39,6 @@ pub fn go(transaction: &mut Transaction<'_>, why: Error) -> Ended {
     if !faults.is_empty() && units::goes_down(transaction.root) {
         return Ended::later();
     }
-    // What could not be undone now is not undone by trying the same again: a person looks, and the next run starts
-    // from what is there.
     if faults.is_empty() {
         if untouched {
             return Ended::failed(Outcome::Failed, why);
@@ -48,6 +46,8 @@ pub fn go(transaction: &mut Transaction<'_>, why: Error) -> Ended {
         let failure = rolled_back(transaction.root, &switch, &transaction.journal, &why);
         return Ended::failed(Outcome::RolledBack, failure);
     }
+    // What could not be undone now is not undone by trying the same again: a person looks, and the next run starts from what
+    // is there.
     let words = transaction.journal.order.words();
     let failure = Error::all(Kind::Person, format!("{}, and the way back failed too", why.message()), faults).help(
         format!("the host needs manual repair: `sealift generations{words}` shows what there is, `sealift rollback{words} --to N` goes to one of them"),

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::commands::fleet::new_key::has_other;
 use crate::commands::fleet::removal::{Removal, known_to};
+use crate::commands::secrets::list::keys_by_name;
 use crate::commands::secrets::rekey::{Of, Report as Rekeyed};
 use crate::commands::{Changes, Session, adopt_policy};
 use crate::domain::name::{AdminName, FileName};
@@ -41,6 +42,9 @@ pub struct Removed {
     pub keys: Vec<String>,
     /// Whether the admin stays, with another key.
     pub stays: bool,
+    /// Whether `rotate --exposed-to` finds the keys by the name: some commit has them.
+    #[serde(skip)]
+    pub is_found: bool,
     pub rekeyed: Rekeyed,
     /// Values that these keys could open, and that stay in use until they are rotated.
     pub knew: Vec<FileName>,
@@ -76,6 +80,7 @@ pub fn remove(session: &mut Session, name: &AdminName, key: Option<&str>, yes: b
         admin: name.clone(),
         keys: keys.iter().map(listed).collect(),
         stays,
+        is_found: !stays && keys_by_name(session, name).is_ok(),
         rekeyed,
         knew: known_to(&inventory, &keys).into_iter().collect(),
         keys_left: session.fleet.policy.admins.values().flatten().count(),

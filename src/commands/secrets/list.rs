@@ -14,7 +14,7 @@ use crate::commands::secrets::show::unknown;
 use crate::commands::talk::Event;
 use crate::domain::drift::access::{Access, Reader};
 use crate::domain::drift::status::{Standing, credible};
-use crate::domain::name::{AdminName, FileName, HostName, SecretName, Tag};
+use crate::domain::name::{AdminName, FileName, HostName, SecretName, Tag, nearest};
 use crate::domain::policy::{Holder, Policy, Selector, Wanted};
 use crate::domain::secret::inventory::Found;
 use crate::domain::secret::recipient::{Fingerprint, Recipient};
@@ -383,11 +383,18 @@ pub fn keys_by_name(session: &Session, name: &AdminName) -> Result<BTreeSet<Fing
     let named = |holder: &Holder| matches!(holder, Holder::Past(past) if past == name.as_str());
     let keys: BTreeSet<Fingerprint> =
         holders.into_iter().filter(|(_, holder)| named(holder)).map(|(key, _)| key).collect();
-    match host {
-        _ if !keys.is_empty() => Ok(keys),
-        Some(host) => Err(policy.no_host(&host)),
-        None => Err(policy.no_admin(name)),
-    }
+    if keys.is_empty() { Err(nobody(policy, name)) } else { Ok(keys) }
+}
+
+fn nobody(policy: &Policy, name: &AdminName) -> Error {
+    let known = policy.hosts.keys().chain(policy.retired.keys()).map(HostName::as_str);
+    let near = nearest(name.as_str(), known.chain(policy.admins.keys().map(AdminName::as_str)));
+    Error::usage(format!("there is no host or admin {name}, and no sealed file has a past reader of this name")).help(
+        near.map_or_else(
+            || "`sealift host list` and `sealift admin list` show those of today".to_owned(),
+            |near| format!("did you mean {near}?"),
+        ),
+    )
 }
 
 /// The keys of a host, present or removed; those it had before and those it has.

@@ -84,7 +84,7 @@ pub fn run(args: Args, app: &App) -> Done {
 }
 
 fn show(removed: &Removed, app: &App) -> Result<()> {
-    let Removed { admin, stays, knew, keys_left, .. } = removed;
+    let Removed { admin, stays, is_found, knew, keys_left, .. } = removed;
     app.ui.say(&if *stays {
         format!("removed a key of {admin} from recipients.toml; {admin} stays an admin")
     } else {
@@ -107,10 +107,10 @@ fn show(removed: &Removed, app: &App) -> Result<()> {
         app.ui.say(&format!("{who} knows these values until they get new ones:"));
         app.ui.wrapped(&format!("knows {}", names(knew)))?;
     }
-    let next = if *stays {
-        format!("sealift rotate NAME, for each of {}", counted(knew.len(), "value"))
-    } else {
+    let next = if *is_found {
         format!("sealift rotate --exposed-to {admin}   (check warns until then)")
+    } else {
+        format!("sealift rotate NAME, for each of {}", counted(knew.len(), "value"))
     };
     app.ui.say(&format!("next: {next}"));
     Ok(())
