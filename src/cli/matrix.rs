@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cli::layout::{Screen, shown, wrapped};
 use crate::cli::print::painted;
-use crate::commands::secrets::list::{Cell, Matrix};
+use crate::commands::secrets::matrix::{Cell, Matrix};
 use crate::domain::counted::counted;
 use crate::domain::name::{FileName, SecretName};
 

@@ -10,7 +10,8 @@ use crate::adapters::age;
 use crate::adapters::fs::files;
 use crate::adapters::git::age_history::AgeHistory;
 use crate::commands::past::Past;
-use crate::commands::secrets::rekey::{anew, doubt};
+use crate::commands::secrets::reseal::resealed;
+use crate::commands::secrets::vouch::doubt;
 use crate::commands::{Changes, Session, adopt_policy};
 use crate::domain::counted::counted;
 use crate::domain::drift::access::{Access, listed};
@@ -196,7 +197,7 @@ fn seal(session: &Session, plan: &Plan<'_>, taken: Vec<Taken>, changes: &mut Cha
         let to = name.file().path();
         let adopted = plan.reseal.iter().find(|reseal| *reseal.wanted.name == name);
         let sealed = match (adopted, &keys) {
-            (Some(reseal), Some((identities, sealer))) => Some(anew(session, reseal, &bytes, identities, sealer)?),
+            (Some(reseal), Some((identities, sealer))) => Some(resealed(session, reseal, &bytes, identities, sealer)?),
             _ => None,
         };
         if from != to {

@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use crate::commands::fleet::new_key::has_other;
 use crate::commands::fleet::removal::{Removal, known_to};
-use crate::commands::secrets::list::keys_by_name;
-use crate::commands::secrets::rekey::{Of, Report as Rekeyed};
+use crate::commands::secrets::agree::Of;
+use crate::commands::secrets::rekey::Report as Rekeyed;
+use crate::commands::secrets::who::keys_by_name;
 use crate::commands::{Changes, Session, adopt_policy};
 use crate::domain::name::{AdminName, FileName};
 use crate::domain::policy::edit::Edit;

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use crate::commands::past::Past;
-use crate::commands::secrets::rekey::{Of, Report as Rekeyed, Terms, agree, refuse_broken, reseal, tell};
+use crate::commands::secrets::agree::{Of, Terms, agree, tell};
+use crate::commands::secrets::rekey::Report as Rekeyed;
+use crate::commands::secrets::reseal::{refuse_broken, reseal};
 use crate::commands::{Changes, Session};
 use crate::domain::counted::counted;
 use crate::domain::drift::rekey_plan::{Plan, Scope};

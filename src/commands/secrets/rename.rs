@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::adapters::{age, signals};
 use crate::commands::past::Past;
-use crate::commands::secrets::rekey::{Terms, agree};
+use crate::commands::secrets::agree::{Terms, agree};
 use crate::commands::secrets::show::unknown;
 use crate::commands::{Changes, Session, adopt_policy};
 use crate::domain::drift::access::Access;

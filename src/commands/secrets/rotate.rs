@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use crate::adapters::age::generate::generate;
 use crate::adapters::fs::files;
-use crate::commands::secrets::list::{keys_by_name, known_by};
 use crate::commands::secrets::seal::{Source, find, fitting};
 use crate::commands::secrets::show::unknown;
+use crate::commands::secrets::who::{keys_by_name, known_by};
 use crate::commands::writer::{Sealed, Writer, warn_of_past_date};
 use crate::commands::{Changes, Session, adopt_policy};
 use crate::domain::name::{AdminName, FileName, SecretName};

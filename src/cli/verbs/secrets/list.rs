@@ -4,7 +4,8 @@ use crate::cli::app::{App, Done, long_table, nothing_yet};
 use crate::cli::layout::{first_that_fits, first_words, shortened};
 use crate::cli::matrix::Picture;
 use crate::cli::verbs::deploy::args::Word;
-use crate::commands::secrets::list::{Row, State, by_tag, list, matrix};
+use crate::commands::secrets::list::{Row, State, list};
+use crate::commands::secrets::matrix::{by_tag, matrix};
 use crate::domain::drift::audit::{WEEK, days};
 use crate::domain::policy::Selector;
 

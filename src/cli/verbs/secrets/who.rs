@@ -1,7 +1,7 @@
 //! `sealift who`.
 
 use crate::cli::app::{App, Done};
-use crate::commands::secrets::list::{knowledge, readers};
+use crate::commands::secrets::who::{knowledge, readers};
 use crate::domain::counted::counted;
 use crate::domain::name::{FileName, HostName};
 

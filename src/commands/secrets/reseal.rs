@@ -1,0 +1,107 @@
+//! Opens files and encrypts them again, for the readers of the policy: the same values, proved to be the same.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::adapters::age::identity::Identities;
+use crate::adapters::fs::changes::Change;
+use crate::adapters::process::parallel;
+use crate::adapters::{age, signals};
+use crate::commands::talk::Event;
+use crate::commands::{Changes, Session};
+use crate::domain::drift::rekey_plan::{Plan, Reseal};
+use crate::domain::secret::inventory::{Found, Inventory};
+use crate::domain::secret::seal::Seal;
+use crate::error::{Error, Kind, Result};
+
+/// Stops before anything is opened when a file is not one that could be.
+pub fn refuse_broken(plan: &Plan<'_>) -> Result<()> {
+    if plan.broken.is_empty() {
+        return Ok(());
+    }
+    let faults = plan.broken.iter().map(|(file, what)| Error::integrity(format!("{}: {what}", file.path())));
+    let all =
+        Error::batch(format!("{} files cannot be opened; nothing was changed", plan.broken.len()), faults.collect());
+    Err(all.help("restore them from git, or seal their values again: `sealift seal NAME --replace`"))
+}
+
+/// Opens files and seals them again for the policy's readers, each re-opened and compared, into a change of the fleet.
+pub fn reseal(session: &Session, work: &[Reseal<'_>], inventory: &Inventory, changes: &mut Changes) -> Result<()> {
+    if work.is_empty() {
+        return Ok(());
+    }
+    let policy = &session.fleet.policy;
+    if policy.admins.is_empty() {
+        return Err(Error::usage("the fleet has no admin: nobody could rekey again")
+            .help("make one: `sealift identity new --admin NAME`"));
+    }
+    let identities = session.identities()?;
+    let sealer =
+        session.sealer(work.iter().flat_map(|reseal| policy.recipients_of(&reseal.wanted.hosts).into_values()))?;
+    let done = AtomicUsize::new(0);
+    let results = parallel::map(work, |reseal| {
+        let result = signals::check().and_then(|()| one(session, reseal, inventory, &identities, &sealer));
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        session.talk.event(Event::Progress("re-encrypting", done, work.len()));
+        result
+    });
+    let mut failures = Vec::new();
+    for result in results {
+        match result {
+            Ok(change) => changes.add(change),
+            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+            Err(error) => failures.push(error),
+        }
+    }
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::batch(format!("{} files could not be re-encrypted; nothing was changed", failures.len()), failures))
+    }
+}
+
+fn one(
+    session: &Session,
+    reseal: &Reseal<'_>,
+    inventory: &Inventory,
+    identities: &Identities,
+    sealer: &age::Sealer,
+) -> Result<Change> {
+    let file = &reseal.wanted.file;
+    let before = session.fleet.sealed(file)?.ok_or_else(|| Error::failed(format!("{} vanished", file.path())))?;
+    if Some(reseal.mac) != inventory.files.get(file).and_then(Found::mac) {
+        return Err(Error::new(Kind::Bug, format!("{} is not the file that was planned for", file.path())));
+    }
+    let after = resealed(session, reseal, &before, identities, sealer)?;
+    Ok(Change::write(file.path(), Some(&before), after))
+}
+
+/// The same value, sealed to the readers of the policy.
+pub fn resealed(
+    session: &Session,
+    reseal: &Reseal<'_>,
+    before: &[u8],
+    identities: &Identities,
+    sealer: &age::Sealer,
+) -> Result<Vec<u8>> {
+    let file = &reseal.wanted.file;
+    let opened = age::open(before, file, identities)?;
+    // What was looked at is what is opened, and nothing else.
+    if opened.mac != reseal.mac {
+        return Err(Error::failed(format!("{} was changed by someone else meanwhile", file.path())));
+    }
+    let current: BTreeSet<_> = session.fleet.policy.recipients_of(&reseal.wanted.hosts).into_keys().collect();
+    let seal = match &opened.seal {
+        Some(seal) => seal.same_value(current),
+        None => Seal::adopted(file.clone(), session.today, current, &reseal.past),
+    };
+    let after = sealer.seal(&opened.value, &seal)?;
+    let proof = age::open(&after, file, identities)?;
+    if !proof.value.same_as(&opened.value) || proof.seal.as_ref() != Some(&seal) {
+        return Err(Error::new(
+            Kind::Bug,
+            format!("{}: what was re-encrypted does not open to the same value", file.path()),
+        ));
+    }
+    Ok(after)
+}
