@@ -12,7 +12,7 @@ use crate::domain::drift::access::Access;
 use crate::domain::name::FileName;
 use crate::domain::policy::edit::public_path;
 use crate::domain::policy::{FILE, Wanted};
-use crate::domain::scan::index;
+use crate::domain::scan::index_file;
 use crate::domain::secret::age_header::Fault;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::recipient::Fingerprint;
@@ -100,8 +100,9 @@ impl<'a> Writer<'a> {
         let next = |seal: Seal| seal.next_value(self.session.today, current.clone());
         let seal = there.and_then(next).or_else(|| self.in_history(&wanted.file).and_then(next));
         let seal = seal.unwrap_or_else(|| Seal::first(wanted.file.clone(), self.session.today, current.clone()));
-        if self.sealed.is_empty() && self.session.fleet.root.join(index::FILE).exists() {
-            self.session.note(format!("{} does not know the new value yet: `sealift scan --write-index`", index::FILE));
+        if self.sealed.is_empty() && self.session.fleet.root.join(index_file::FILE).exists() {
+            self.session
+                .note(format!("{} does not know the new value yet: `sealift scan --write-index`", index_file::FILE));
         }
         changes.write(wanted.file.path(), before.as_deref(), self.sealer.seal(value, &seal)?);
         if let Some(public) = &public {

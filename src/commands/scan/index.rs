@@ -22,7 +22,8 @@ use crate::domain::drift::audit::{Finding, Rule};
 use crate::domain::name::{FileName, SecretName};
 use crate::domain::policy::edit::{Declaration, Edit};
 use crate::domain::policy::generate::Generate;
-use crate::domain::scan::index::{FILE, Index, KEY, Sealed};
+use crate::domain::scan::index::Index;
+use crate::domain::scan::index_file::{FILE, IndexFile, KEY};
 use crate::domain::secret::inventory::Inventory;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::recipient::Recipient;
@@ -83,7 +84,7 @@ pub fn write(session: &mut Session) -> Result<Written> {
     let names: BTreeSet<&str> = known.names.iter().map(String::as_str).collect();
     let covered = serials.into_iter().filter(|(file, _)| names.contains(file.as_str()));
     let text =
-        Sealed::new(&recipient, covered.map(|(file, serial)| (file.clone(), serial)).collect(), &sealed).text()?;
+        IndexFile::new(&recipient, covered.map(|(file, serial)| (file.clone(), serial)).collect(), &sealed).text()?;
     if text.len() as u64 > LIMIT {
         return Err(Error::failed(format!("{FILE} would be larger than {} MiB; nothing was changed", LIMIT >> 20))
             .help("scan with `--identity` instead"));
@@ -150,7 +151,7 @@ pub fn known_by_index(fleet: &Fleet, key: &KeyAt, plugins: &Plugins, ask: &Arc<d
                 .help(format!("an admin writes it: {HELP}"))),
         };
     };
-    let sealed = Sealed::parse(&text)?;
+    let sealed = IndexFile::parse(&text)?;
     let Some(identities) = at_hand(&sealed, key, plugins, ask)? else { return Ok(None) };
     let file = sealed_as()?;
     let content = age::open(&sealed.index()?, &file, &identities).map_err(|error| {
@@ -182,7 +183,7 @@ pub fn known_by_index(fleet: &Fleet, key: &KeyAt, plugins: &Plugins, ask: &Arc<d
 }
 
 /// The key of an index, where it is at hand.
-fn at_hand(sealed: &Sealed, at: &KeyAt, plugins: &Plugins, ask: &Arc<dyn Ask>) -> Result<Option<Identities>> {
+fn at_hand(sealed: &IndexFile, at: &KeyAt, plugins: &Plugins, ask: &Arc<dyn Ask>) -> Result<Option<Identities>> {
     let there = at.credential.as_ref().filter(|file| file.exists());
     if let Some(file) = at.named.as_ref().or(there) {
         return Identities::from_file(file, plugins, ask).map(Some);
@@ -196,7 +197,7 @@ fn at_hand(sealed: &Sealed, at: &KeyAt, plugins: &Plugins, ask: &Arc<dyn Ask>) -
 /// What `check` finds: an index that does not know all values, or that the key of today does not open.
 pub fn findings(fleet: &Fleet, inventory: &Inventory) -> Result<Vec<Finding>> {
     let Some(text) = read(fleet)? else { return Ok(Vec::new()) };
-    let sealed = Sealed::parse(&text)?;
+    let sealed = IndexFile::parse(&text)?;
     let finding = |what: String| Finding::warning(Rule::IndexBehind, FILE, what, format!("an admin runs {HELP}"));
     let (today, its) = (public_half(fleet)?, sealed.recipient()?);
     let key = today.is_none_or(|key| key.fingerprint() != its.fingerprint());

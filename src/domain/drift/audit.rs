@@ -11,7 +11,7 @@ use crate::domain::drift::status::Standing;
 use crate::domain::level::Level;
 use crate::domain::name::{FileName, HostName, SecretName};
 use crate::domain::policy::{HOST_KEYS, Holder, Keys, Policy, Wanted};
-use crate::domain::scan::index;
+use crate::domain::scan::index_file;
 use crate::domain::secret::inventory::{Found, Inventory};
 use crate::domain::secret::recipient::{Fingerprint, KeyKind};
 use crate::domain::secret::seal::Seal;
@@ -262,7 +262,7 @@ fn of_policy(policy: &Policy) -> Vec<Finding> {
     // A machine's own host key is for the admins, who put it in place.
     let own_key = |name: &SecretName| name.as_str().strip_prefix(HOST_KEYS).is_some_and(|rest| rest.starts_with('/'));
     // So is the key of the index of values.
-    let kept = |name: &SecretName| own_key(name) || name.as_str() == index::KEY;
+    let kept = |name: &SecretName| own_key(name) || name.as_str() == index_file::KEY;
     for (name, _) in policy.secrets.iter().filter(|(name, secret)| secret.hosts.is_empty() && !kept(name)) {
         found.push(Finding::warning(
             Rule::NoReader,

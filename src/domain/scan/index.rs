@@ -5,26 +5,17 @@
 //! whole value, and learns no more of a value than those few bits. An automaton over some thousand texts takes several times
 //! as long, and as many times the memory, which holds copies of values.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
-use base64::prelude::{BASE64_STANDARD, Engine};
 use hmac::{Hmac, Mac};
-use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::domain::name::FileName;
 use crate::domain::scan::charset::REACH;
+use crate::domain::scan::index_file::damaged;
 use crate::domain::scan::variants::{Gathered, SHORTEST};
 use crate::domain::secret::plaintext::Plaintext;
-use crate::domain::secret::recipient::Recipient;
-use crate::error::{Error, Result};
-
-pub const FILE: &str = "scan-index.json";
-/// The secret that opens it: an age identity that the admins keep.
-pub const KEY: &str = "scan-index-key";
-/// The version of the file's form that this program writes and reads.
-pub const VERSION: u32 = 1;
+use crate::error::Result;
 
 /// How many bits more than it takes to count the texts a tag has: of so many places one is looked at closely.
 const SPARE: u32 = 8;
@@ -42,70 +33,6 @@ const LOOK: usize = 192;
 /// Of what is sealed: what stands before the entries, and one entry, in bytes.
 const HEAD: usize = 1 + 8 + 64;
 const ENTRY: usize = 4 + 4 + 2 + 2 + 16;
-
-/// The file: what the index covers, for everybody to read, and the index itself, sealed.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Sealed {
-    version: u32,
-    recipient: String,
-    /// The secrets whose values it covers, with their serials.
-    pub values: BTreeMap<FileName, u64>,
-    index: String,
-}
-
-impl Sealed {
-    /// Of an index that was sealed to this recipient.
-    pub fn new(recipient: &Recipient, values: BTreeMap<FileName, u64>, index: &[u8]) -> Self {
-        let recipient = recipient.canonical().to_owned();
-        Self { version: VERSION, recipient, values, index: BASE64_STANDARD.encode(index) }
-    }
-
-    /// What it is sealed to.
-    pub fn recipient(&self) -> Result<Recipient> {
-        Recipient::parse(&self.recipient).map_err(|error| damaged().because(error))
-    }
-
-    pub fn parse(bytes: &[u8]) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Version {
-            version: u32,
-        }
-        let damaged = |error: serde_json::Error| {
-            Error::integrity(format!("{FILE} is damaged (line {}, column {})", error.line(), error.column()))
-                .help("write it again: `sealift scan --write-index`")
-        };
-        let Version { version } = serde_json::from_slice(bytes).map_err(damaged)?;
-        if version != VERSION {
-            return Err(Error::usage(format!("{FILE} is of version {version}, and this program reads {VERSION}"))
-                .help("use a newer sealift, or write the index again with this one: `sealift scan --write-index`"));
-        }
-        serde_json::from_slice(bytes).map_err(damaged)
-    }
-
-    /// The text of the file.
-    pub fn text(&self) -> Result<Vec<u8>> {
-        let mut text = serde_json::to_vec_pretty(self)
-            .map_err(|error| Error::new(crate::error::Kind::Bug, "cannot write the index").because(error))?;
-        text.push(b'\n');
-        Ok(text)
-    }
-
-    pub fn index(&self) -> Result<Vec<u8>> {
-        BASE64_STANDARD.decode(&self.index).map_err(|_| damaged())
-    }
-
-    /// The secrets among these, each with its serial, whose value of today it does not cover.
-    pub fn behind<'a>(&self, today: impl IntoIterator<Item = (&'a FileName, u64)>) -> Vec<String> {
-        let unknown =
-            |(file, serial): &(&FileName, u64)| file.as_str() != KEY && self.values.get(*file) != Some(serial);
-        today.into_iter().filter(unknown).map(|(file, _)| file.to_string()).collect()
-    }
-}
-
-fn damaged() -> Error {
-    Error::integrity(format!("{FILE} is damaged")).help("write it again: `sealift scan --write-index`")
-}
 
 #[derive(Clone, Copy)]
 struct Entry {
@@ -315,6 +242,7 @@ fn window(text: &[u8], at: usize) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
 
     use super::*;
@@ -433,29 +361,6 @@ mod tests {
             }
             other.content().expose(|other| assert_ne!(bytes[HEAD..], other[HEAD..]));
         });
-    }
-
-    #[test]
-    fn the_file_tells_what_it_covers_and_a_newer_one_is_refused() {
-        let name = |name: &str| -> FileName { name.parse().unwrap() };
-        let recipient = "age1x20g5szcsnj92l8fzapwcjqhqjwqc9efrwqyuem8stw602qdmpnq9l2l53";
-        let values = BTreeMap::from([(name("a"), 1), (name("b"), 2)]);
-        let text = Sealed::new(&Recipient::parse(recipient).unwrap(), values, b"sealed").text().unwrap();
-        let back = Sealed::parse(&text).unwrap();
-        assert_eq!((back.index().unwrap(), back.recipient().unwrap().canonical()), (b"sealed".to_vec(), recipient));
-        let today = [("a", 1), ("b", 3), ("c", 1), (KEY, 4)].map(|(file, serial)| (name(file), serial));
-        assert_eq!(back.behind(today.iter().map(|(file, serial)| (file, *serial))), ["b", "c"]);
-        let text = String::from_utf8(text).unwrap();
-        let newer = text.replace("\"version\": 1", "\"version\": 2, \"more\": 0");
-        assert!(Sealed::parse(newer.as_bytes()).unwrap_err().message().contains("version 2"));
-        // A name is told to a person, with a command to type: nothing else can stand there.
-        for name in ["$(reboot)", "a\\u001b[2J", "../a", "-o"] {
-            let hostile = text.replace("\"a\":", &format!("\"{name}\":"));
-            assert!(Sealed::parse(hostile.as_bytes()).unwrap_err().message().contains("damaged"), "{name}");
-        }
-        let other = Sealed::parse(text.replace(recipient, "age1x").as_bytes()).unwrap();
-        assert!(other.recipient().unwrap_err().message().contains("scan-index.json is damaged"));
-        assert!(Sealed::parse(b"{\"version\": 1}").unwrap_err().message().contains("damaged"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod engine;
 mod entropy;
 pub mod finding;
 pub mod index;
+pub mod index_file;
 pub mod rule;
 pub mod rules;
 #[cfg(any(test, feature = "internals"))]
