@@ -58,7 +58,7 @@ const ITS_VERBS: [&str; 10] = [
     "commands/install/",
 ];
 /// Of the rest none of these.
-const NOT_ON_A_HOST: [&str; 17] = [
+const NOT_ON_A_HOST: [&str; 18] = [
     "adapters/age/discovery.rs",
     "adapters/age/keyring.rs",
     "adapters/age/generate.rs",
@@ -66,6 +66,7 @@ const NOT_ON_A_HOST: [&str; 17] = [
     "adapters/editor/",
     "adapters/flake.rs",
     "adapters/git/",
+    "adapters/nix/build.rs",
     "adapters/repository.rs",
     "adapters/ssh/",
     "adapters/terminal.rs",

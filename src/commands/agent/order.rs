@@ -2,7 +2,7 @@
 
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::closure;
-use crate::adapters::nix;
+use crate::adapters::nix::store;
 use crate::domain::deploy::diff::{Action, Facts};
 use crate::domain::deploy::home::unit_of;
 use crate::domain::deploy::protocol::Switch;
@@ -28,7 +28,7 @@ pub fn sound(root: &Root, switch: &Switch) -> Result<Facts> {
     let running = root.store_path(closure::RUNNING);
     // What runs is in the store: a root of the collector leads to it.
     if running.as_ref() != Some(&switch.system) {
-        nix::check_valid(root, &switch.system)?;
+        store::check_valid(root, &switch.system)?;
     }
     let facts = closure::facts(root, &activated(root, switch))?;
     if running != switch.expected {
@@ -39,7 +39,7 @@ pub fn sound(root: &Root, switch: &Switch) -> Result<Facts> {
         return Ok(facts);
     }
     for home in &switch.homes {
-        nix::check_valid(root, &home.package)?;
+        store::check_valid(root, &home.package)?;
         if facts.units.contains_key(&unit_of(&home.user)) {
             return Err(Error::usage(format!(
                 "the home of {} comes with the system, and is not switched by itself",

@@ -6,7 +6,7 @@ use crate::adapters::fs::root::Root;
 use crate::adapters::host::accounts::Caller;
 use crate::adapters::host::host_key::machine_keys;
 use crate::adapters::host::{closure, home, profile, run_dir, units};
-use crate::adapters::nix;
+use crate::adapters::nix::{store, trust};
 use crate::domain::deploy::host_facts::{Question, Seen, Specialisation, Survey, Trust};
 use crate::domain::manifest::Manifest;
 use crate::domain::name::HostName;
@@ -22,11 +22,11 @@ pub const ROOM: [(&str, &str, u64); 3] = [
 pub fn of(root: &Root, question: &Question) -> Result<Survey> {
     let running = root.store_path(closure::RUNNING);
     let coming = question.coming.as_deref().filter(|coming| closure::is_store_path(coming));
-    let coming = coming.filter(|coming| root.exists(coming) && nix::check_valid(root, coming).is_ok());
+    let coming = coming.filter(|coming| root.exists(coming) && store::check_valid(root, coming).is_ok());
     let caller = Caller::get();
     let root_user = rustix::process::geteuid().is_root();
     let contents = |system: Option<&str>| {
-        let parts = system.filter(|_| question.closure).and_then(|system| nix::contents(root, system).ok());
+        let parts = system.filter(|_| question.closure).and_then(|system| store::contents(root, system).ok());
         let parts = parts.unwrap_or_default();
         let sizes = parts.iter().map(|part| part.size).collect::<Option<Vec<u64>>>().unwrap_or_default();
         (parts.into_iter().map(|part| part.path).collect(), sizes)
@@ -45,7 +45,7 @@ pub fn of(root: &Root, question: &Question) -> Result<Survey> {
         nixos: root.exists("/etc/NIXOS"),
         root: root_user,
         // Root is trusted in any case, and need not wait for nix.
-        trust: if root_user { Trust { user: true, ..Trust::default() } } else { nix::trust(&caller) },
+        trust: if root_user { Trust { user: true, ..Trust::default() } } else { trust::trust(&caller) },
         user: caller.user,
         keys: machine_keys(root),
         // What runs may be broken; that is what a deploy can help.

@@ -6,7 +6,8 @@ use std::path::Path;
 use crate::adapters::flake::Flake;
 use crate::adapters::fs::files;
 use crate::adapters::git::Git;
-use crate::adapters::nix::{self, Evaluated, Remote, Rooted};
+use crate::adapters::nix::build::{self, Evaluated, Rooted};
+use crate::adapters::nix::{Remote, store};
 use crate::adapters::process::parallel;
 use crate::adapters::signals;
 use crate::commands::Session;
@@ -103,7 +104,7 @@ impl Build<'_> {
                 Reach::Here(_) => rooted.build(&Rooted::name_of(&one.host), &attribute, |_| ()),
                 Reach::There(there) => {
                     talk.event(Event::Step("building on the host".to_owned()));
-                    nix::build_on(&there.line().store(), &attribute, |_| ())
+                    build::build_on(&there.line().store(), &attribute, |_| ())
                 }
             });
             let there = one.target.is_remote();
@@ -120,12 +121,12 @@ impl Build<'_> {
             return built;
         }
         session.talk.event(Event::Step(format!("building homes for {}", listed(hosts.iter().copied()))));
-        let all = nix::homes(&fleet.flake.homes(), &hosts);
+        let all = build::homes(&fleet.flake.homes(), &hosts);
         let apart = all.is_err() && hosts.len() > 1;
         let one = |(one, built): (Ready, Result<Built>)| {
             let homes = built.and_then(|built| {
                 // Each is told its own fault.
-                let own = apart.then(|| nix::homes(&fleet.flake.homes(), &[&one.host]));
+                let own = apart.then(|| build::homes(&fleet.flake.homes(), &[&one.host]));
                 let known = own.as_ref().unwrap_or(&all).as_ref().map_err(|error| no_home(&one.host, error))?;
                 let of_host =
                     known.iter().filter_map(|(name, plan)| Some((name, user_of(name, one.host.as_str())?, plan)));
@@ -146,7 +147,7 @@ impl Build<'_> {
         let (link, what) = (format!("home-{name}"), self.fleet.flake.home_of(name));
         match (&self.planning.builder, &ready.target.reach) {
             (Builder::Host(address), _) => self.elsewhere(address, (&link, &what), |_| ()),
-            (Builder::Target, Reach::There(there)) => nix::build_on(&there.line().store(), &what, |_| ()),
+            (Builder::Target, Reach::There(there)) => build::build_on(&there.line().store(), &what, |_| ()),
             (Builder::Here | Builder::Target, _) => self.rooted.realise(&link, plan, |_| ()),
         }
     }
@@ -209,8 +210,8 @@ fn cause(error: &Error) -> String {
 }
 
 fn fetch(remote: &Remote, what: &str, line: impl FnMut(&str) + Send) -> Result<String> {
-    let path = nix::build_on(remote, what, line)?;
-    nix::copy_from(remote, &[&path])?;
+    let path = build::build_on(remote, what, line)?;
+    store::copy_from(remote, &[&path])?;
     Ok(path)
 }
 

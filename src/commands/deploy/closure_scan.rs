@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::adapters::fs::files::{self, Durable};
 use crate::adapters::fs::root::Root;
-use crate::adapters::nix;
+use crate::adapters::nix::store;
 use crate::adapters::prompt::Ask;
 use crate::commands::scan::index::{KeyAt, known_by_index};
 use crate::commands::talk::Event;
@@ -103,14 +103,14 @@ fn new_paths(campaign: &Campaign) -> Result<Vec<String>> {
         let there: BTreeSet<String> = match &item.plan.former {
             // Where this machine never had it, everything counts as new.
             Some(former) => {
-                nix::contents(&here, former).unwrap_or_default().into_iter().map(|part| part.path).collect()
+                store::contents(&here, former).unwrap_or_default().into_iter().map(|part| part.path).collect()
             }
             None => BTreeSet::new(),
         };
         let system = Some(&item.plan.system).filter(|_| !item.there);
         let homes = item.plan.homes_to_come().filter(|_| !item.there).map(|home| &home.package);
         for path in system.into_iter().chain(item.bundle.as_ref()).chain(homes) {
-            let built = nix::closure_paths(path)?.into_iter().filter(|path| path.built_here).map(|path| path.path);
+            let built = store::closure_paths(path)?.into_iter().filter(|path| path.built_here).map(|path| path.path);
             new.extend(built.filter(|path| !there.contains(path)));
         }
     }

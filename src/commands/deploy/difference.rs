@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::adapters::fs::root::Root;
-use crate::adapters::nix;
+use crate::adapters::nix::{differ, store};
 use crate::commands::agent::caller::Caller;
 use crate::commands::hosts::connection::{Reach, Target};
 use crate::commands::talk::{Event, Talk};
@@ -31,13 +31,13 @@ pub fn between(
     let here = Root::open(Path::new("/")).map_err(told)?;
     let (before, after, local) = match &target.reach {
         Reach::Here(root) => {
-            let (before, after) = (nix::contents(root, former), nix::contents(root, coming));
+            let (before, after) = (store::contents(root, former), store::contents(root, coming));
             (before.map_err(told)?, after.map_err(told)?, root.is_machine())
         }
         Reach::There(_) if !there => {
-            let after = nix::contents(&here, coming).map_err(told)?;
+            let after = store::contents(&here, coming).map_err(told)?;
             // The former one may have been built here too.
-            let known = here.exists(former).then(|| nix::contents(&here, former).ok()).flatten();
+            let known = here.exists(former).then(|| store::contents(&here, former).ok()).flatten();
             let local = known.is_some();
             (known.map_or_else(|| running(target, caller), Ok).map_err(told)?, after, local)
         }
@@ -53,7 +53,7 @@ pub fn between(
     };
     let mut found = Difference::between(&before, &after, [former, coming]);
     match program {
-        Some(program) if local => match nix::told_by(program, former, coming) {
+        Some(program) if local => match differ::told_by(program, former, coming) {
             Ok(lines) => found.told = Some((program, lines)),
             Err(error) => {
                 talk.event(Event::Warning(format!(

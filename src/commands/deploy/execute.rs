@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use crate::adapters::nix::store;
 use crate::adapters::process::parallel;
-use crate::adapters::{nix, signals};
+use crate::adapters::signals;
 use crate::commands::deploy::report::Report;
 use crate::commands::deploy::request::How;
 use crate::commands::deploy::run_store::Kept;
@@ -169,11 +170,11 @@ fn copy(policy: &Policy, how: &How, target: &Target, item: &Item, talk: &dyn Tal
         return Ok(());
     }
     if let Some(key) = &policy.deploy.sign_key {
-        nix::sign(&paths, &at_home(key, how.home.as_deref()))?;
+        store::sign(&paths, &at_home(key, how.home.as_deref()))?;
     }
     talk.event(Event::Step("copying the system".to_owned()));
     let mut told = 0;
-    nix::copy_to(&there.line().store(), &paths, |line| {
+    store::copy_to(&there.line().store(), &paths, |line| {
         // The other side can say so too, without end.
         if let Some(name) = copied(line).filter(|_| told < COPIED) {
             told += 1;

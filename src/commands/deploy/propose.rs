@@ -5,7 +5,8 @@ use std::path::Path;
 use crate::adapters::fs::files::{self, Durable};
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::closure;
-use crate::adapters::nix::{self, Rooted};
+use crate::adapters::nix::build::Rooted;
+use crate::adapters::nix::store;
 use crate::commands::Session;
 use crate::commands::agent::caller::Caller;
 use crate::commands::agent::survey;
@@ -34,7 +35,7 @@ pub fn propose(build: &Build<'_>, ready: &Ready, built: &Built, talk: &dyn Talk)
     }
     let elsewhere = root_of(target);
     let copy = |path: &String| match elsewhere {
-        Some(root) => nix::copy(root, &[path], matches!(rights, Rights::Sudo)),
+        Some(root) => store::copy(root, &[path], matches!(rights, Rights::Sudo)),
         None => Ok(()),
     };
     if elsewhere.is_some() {

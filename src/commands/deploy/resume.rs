@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::adapters::host::closure;
-use crate::adapters::nix::Rooted;
+use crate::adapters::nix::build::Rooted;
 use crate::commands::Session;
 use crate::commands::deploy::begin::{brings, reach};
 use crate::commands::deploy::decide::{decide, goes_first, show};

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::adapters::fs::files::{self, Durable};
 use crate::adapters::git::Git;
-use crate::adapters::nix::Rooted;
+use crate::adapters::nix::build::Rooted;
 use crate::commands::agent::caller::Caller;
 use crate::domain::deploy::diff::Outcome;
 use crate::domain::deploy::plan::{Campaign, State, VERSION};

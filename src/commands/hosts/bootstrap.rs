@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::adapters::fs::files::{self, Durable};
 use crate::adapters::host::accounts;
-use crate::adapters::nix;
+use crate::adapters::nix::{store, trust};
 use crate::adapters::ssh::Connection;
 use crate::commands::agent::caller::Caller;
 use crate::domain::foreign::cut;
@@ -65,7 +65,7 @@ impl Brought {
         let folder = self.folder.join(format!("program-{}", done.len()));
         let bytes = files::read(file, 256 << 20)?;
         files::replace(&folder.join(STORED), &bytes, 0o555, Durable::Later)?;
-        let stored = nix::add("sealift-host", &folder)?;
+        let stored = store::add("sealift-host", &folder)?;
         done.insert(file.to_owned(), stored.clone());
         Ok(stored)
     }
@@ -78,7 +78,7 @@ fn barred(host: &HostName, connection: &Connection) -> Option<Error> {
     let text = |words: &[&str]| Some(String::from_utf8_lossy(&printed(words)?).trim().to_owned());
     let groups = text(&["id", "-Gn"])?.split(' ').map(str::to_owned).collect();
     let user = accounts::Caller { user: text(&["id", "-un"])?, groups };
-    nix::trust_of(&printed(&nix::ASKS)?, &user).barred.then(|| nix::barred(host.as_str(), &user.user))
+    trust::trust_of(&printed(&trust::ASKS)?, &user).barred.then(|| trust::barred(host.as_str(), &user.user))
 }
 
 /// Brings it to a machine; where it is there.
@@ -98,7 +98,8 @@ pub fn bring(brought: &Brought, host: &HostName, connection: &Connection, caller
     };
     // Made from its content, so that nobody has to be trusted for it.
     let stored = brought.store(&file)?;
-    nix::copy_to(&connection.store(), &[&stored], |_| ()).map_err(|error| barred(host, connection).unwrap_or(error))?;
+    store::copy_to(&connection.store(), &[&stored], |_| ())
+        .map_err(|error| barred(host, connection).unwrap_or(error))?;
     let program = Path::new(&stored).join(STORED);
     program.to_str().map(str::to_owned).ok_or_else(|| Error::failed("the store path is not UTF-8"))
 }

@@ -1,7 +1,7 @@
 //! What must hold on a host before a system is brought there: every problem at once, each with its help.
 
 use crate::adapters::host::{closure, run_dir};
-use crate::adapters::nix;
+use crate::adapters::nix::trust;
 use crate::commands::agent::survey::ROOM;
 use crate::commands::hosts::connection::{Reach, Target};
 use crate::error::{Error, Kind, Result};
@@ -48,11 +48,11 @@ pub fn host(target: &Target, brings: Brings) -> Result<()> {
                 (Ok(()), Some(why)) => problems.push(
                     Error::failed(format!("nix on {host} does not say which users it trusts"))
                         .because(why.clone())
-                        .help(format!("try it there by hand: `{}`", nix::ASKS.join(" "))),
+                        .help(format!("try it there by hand: `{}`", trust::ASKS.join(" "))),
                 ),
-                _ if trust.barred => problems.push(nix::barred(&host, &survey.user)),
+                _ if trust.barred => problems.push(trust::barred(&host, &survey.user)),
                 _ if !trust.user && !brings.signed && !brings.builds => {
-                    problems.push(nix::untrusted(&host, &survey.user));
+                    problems.push(trust::untrusted(&host, &survey.user));
                 }
                 _ => {}
             }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::adapters::git::worktree::{self, Opened, Opener};
-use crate::adapters::nix;
+use crate::adapters::nix::store;
 use crate::adapters::process::parallel;
 use crate::commands::scan::scanner::{Out, Scanner, Subjected};
 use crate::domain::scan::{Engine, Place};
@@ -20,7 +20,7 @@ pub struct Which {
 
 /// Looks at a closure. Says also how many paths were left out.
 pub fn look(engine: &Engine, which: &Which) -> Result<(Out, usize)> {
-    let closure = nix::closure_paths(&which.system)?;
+    let closure = store::closure_paths(&which.system)?;
     let all = closure.len();
     let wanted: Vec<String> =
         closure.into_iter().filter(|path| which.full || path.built_here).map(|path| path.path).collect();

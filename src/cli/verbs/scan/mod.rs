@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::adapters::flake::{self, Flake};
 use crate::adapters::git::Git;
-use crate::adapters::nix;
+use crate::adapters::nix::build;
 use crate::adapters::prompt::Ask;
 use crate::adapters::repository::Fleet;
 use crate::cli::app::{App, Done};
@@ -15,7 +15,7 @@ use crate::cli::{environment, sarif, settings};
 use crate::commands::scan::{self, Blind, Known, Report, Where, Which, index};
 use crate::domain::counted::counted;
 use crate::domain::name::HostName;
-use crate::domain::scan::index::{FILE, KEY};
+use crate::domain::scan::index_file::{FILE, KEY};
 use crate::domain::scan::{Finding, Place, Weight, rules};
 use crate::error::{Error, Kind, Result};
 
@@ -186,7 +186,7 @@ fn system_of(named: &str, root: &std::path::Path, app: &App) -> Result<String> {
     let git = Git::of(root)?;
     let flake = Flake::of(&git, flake::folder(root, &git.top).unwrap_or(root))?;
     app.ui.say(&format!("building the system of {host}"));
-    nix::build(&flake.system_of(&host))
+    build::unrooted(&flake.system_of(&host))
 }
 
 fn tell(report: &Report, index: bool, staged: bool, app: &App) -> Result<()> {

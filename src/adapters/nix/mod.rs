@@ -1,0 +1,37 @@
+//! nix, as a program: its users' configuration (builders, caches, trust) counts.
+
+pub mod build;
+pub mod differ;
+pub mod store;
+pub mod trust;
+
+use crate::adapters::process::Invocation;
+use crate::domain::address::Address;
+
+/// nix with the commands that flakes need, whatever nix.conf says.
+fn nix() -> Invocation {
+    Invocation::new("nix").args(["--extra-experimental-features", "nix-command flakes"])
+}
+
+/// The store of another machine.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    pub uri: String,
+    /// What nix tells ssh (`NIX_SSHOPTS`).
+    pub options: String,
+}
+
+impl Remote {
+    /// A machine that is none of the fleet's: ssh_config and the user's known_hosts decide.
+    pub fn plain(address: &Address) -> Self {
+        let user = address.user.as_ref().map(|user| format!("-l {user}"));
+        let port = address.port.map(|port| format!("-p {port}"));
+        let options: Vec<String> = [user, port].into_iter().flatten().collect();
+        Self { uri: format!("ssh-ng://{}", address.url_host()), options: options.join(" ") }
+    }
+
+    /// nix with what it tells ssh.
+    fn nix(&self) -> Invocation {
+        nix().env("NIX_SSHOPTS", &self.options)
+    }
+}
