@@ -30,11 +30,11 @@ pub enum Kind {
     /// Damaged, tampered with, or sealed under another name.
     Integrity = 8,
     /// The way back failed too: a person is needed.
-    Person = 9,
+    NeedsOperator = 9,
     /// Plaintext was found.
     Plaintext = 10,
     /// Not everything could be looked at.
-    Blind = 11,
+    Incomplete = 11,
     /// A defect in sealift itself.
     Bug = 70,
     /// Interrupted by a signal.
@@ -50,8 +50,8 @@ impl Kind {
     /// The kind of an exit code; what no kind has is a plain failure.
     pub fn from_code(code: u8) -> Kind {
         use Kind::{
-            Blind, Bug, Drift, Failed, Integrity, Interrupted, NoIdentity, Partial, Person, Plaintext, RolledBack,
-            Unreachable, Usage,
+            Bug, Drift, Failed, Incomplete, Integrity, Interrupted, NeedsOperator, NoIdentity, Partial, Plaintext,
+            RolledBack, Unreachable, Usage,
         };
         let kinds = [
             Usage,
@@ -61,9 +61,9 @@ impl Kind {
             RolledBack,
             Unreachable,
             Integrity,
-            Person,
+            NeedsOperator,
             Plaintext,
-            Blind,
+            Incomplete,
             Bug,
             Interrupted,
         ];
@@ -75,7 +75,7 @@ impl Kind {
         let mut kinds = kinds.into_iter();
         let Some(first) = kinds.next() else { return Kind::Failed };
         kinds.fold(first, |all, one| match (all, one) {
-            (Kind::Person, _) | (_, Kind::Person) => Kind::Person,
+            (Kind::NeedsOperator, _) | (_, Kind::NeedsOperator) => Kind::NeedsOperator,
             (a, b) if a == b => a,
             _ => Kind::Partial,
         })
@@ -259,7 +259,7 @@ mod tests {
         for (kinds, all) in [
             (vec![Integrity, Integrity], Integrity),
             (vec![Integrity, Failed], Partial),
-            (vec![Integrity, Person, Failed], Person),
+            (vec![Integrity, NeedsOperator, Failed], NeedsOperator),
             (vec![Partial, Failed, Failed], Partial),
         ] {
             assert_eq!(Kind::of_batch(kinds), all);

@@ -80,7 +80,8 @@ fn envelope(content: &mut dyn Read) -> std::io::Result<Option<Envelope>> {
 
 /// Stops where git does not have the whole history as it was made.
 fn whole(git: &Git) -> Result<()> {
-    let cut = |why: &str, help: &str| Err(Error::new(Kind::Blind, format!("the history is cut: {why}")).help(help));
+    let cut =
+        |why: &str, help: &str| Err(Error::new(Kind::Incomplete, format!("the history is cut: {why}")).help(help));
     if git.is_shallow()? {
         return cut("this is a shallow clone", "`git fetch --unshallow` brings the rest");
     }
@@ -109,7 +110,7 @@ fn committed(git: &Git, commits: &[String], stood: &mut impl FnMut(&str, &[u8]))
     let call = git.unaltered().args(["diff-tree", "--stdin", "--no-commit-id", "-r", "-m", "--root", "--raw", "-z"]);
     let listing =
         call.args(["--no-renames", "--no-abbrev"]).input(commits.join("\n") + "\n").read().map_err(|error| {
-            Error::new(Kind::Blind, "the history is cut: a commit of it cannot be read whole")
+            Error::new(Kind::Incomplete, "the history is cut: a commit of it cannot be read whole")
                 .because(error.in_one_line())
                 .help("`git fsck` says which; one that no branch leads to goes with `git gc --prune=now`")
         })?;

@@ -1,5 +1,5 @@
-//! Where a host waits for the acknowledgement of a run: a FIFO that only whoever asked for the run may write to. No
-//! program of root's has to be started to acknowledge.
+//! Where a host waits for the acknowledgement of a run: a FIFO that only the user who asked for the run may write
+//! to. No program of root's has to be started to acknowledge.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -20,16 +20,16 @@ use crate::error::{Error, Result};
 /// The folder of the FIFOs, below a machine's root. Others may pass through it, and list nothing.
 const FOLDER: &str = "/run/sealift-ack";
 
-/// A door that is being watched. Gone when it is dropped.
-pub struct Door {
+/// The FIFO of a run. Gone when it is dropped.
+pub struct Fifo {
     folder: OwnedFd,
     name: String,
     fifo: OwnedFd,
     shown: PathBuf,
 }
 
-impl Door {
-    /// Opens one for a run, at which this user may knock.
+impl Fifo {
+    /// Opens one for a run, into which this user may write.
     pub fn open(root: &Root, run: &str, user: u32) -> Result<Self> {
         let path = root.writable(FOLDER)?;
         let shown = path.join(run);
@@ -55,7 +55,7 @@ impl Door {
         Ok(Self { folder, name: run.to_owned(), fifo, shown })
     }
 
-    /// Waits until somebody knocks; not longer than this.
+    /// Waits until somebody writes; not longer than this.
     pub fn wait(&self, limit: Duration) -> Result<bool> {
         let failed = |error: Errno| Error::io(format!("cannot wait at {}", self.shown.display()), error);
         let end = Instant::now() + limit;
@@ -75,7 +75,7 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for Fifo {
     fn drop(&mut self) {
         // One that is left is in nobody's way.
         let _left = unlinkat(&self.folder, &self.name, AtFlags::empty());
@@ -87,8 +87,8 @@ pub fn forget(root: &Root, run: &str) -> Result<()> {
     files::remove(&root.outside(&format!("{FOLDER}/{run}")))
 }
 
-/// Knocks at the door of a run on this machine.
-pub fn knock(run: &str) -> Result<()> {
+/// Acknowledges a run on this machine.
+pub fn acknowledge(run: &str) -> Result<()> {
     let path = Path::new(FOLDER).join(run);
     let nobody = |error: Errno| {
         Error::failed(format!("nobody waits for run {run} here, or not for you"))
@@ -108,24 +108,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_who_asked_can_knock_and_nobody_leaves_a_trace() {
+    fn only_the_user_who_asked_can_acknowledge_and_nothing_is_left() {
         let place = tempfile::tempdir().unwrap();
         std::fs::create_dir(place.path().join("run")).unwrap();
         let root = Root::open(place.path()).unwrap();
         let me = rustix::process::geteuid().as_raw();
-        let door = Door::open(&root, "one", me).unwrap();
+        let fifo = Fifo::open(&root, "one", me).unwrap();
         let path = place.path().join("run/sealift-ack/one");
         let is = path.metadata().unwrap();
         assert!(is.file_type().is_fifo() && is.mode() & 0o777 == 0o600 && is.uid() == me);
         assert_eq!(path.parent().unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o711);
-        assert!(!door.wait(Duration::from_millis(1)).unwrap());
+        assert!(!fifo.wait(Duration::from_millis(1)).unwrap());
         drop(std::fs::OpenOptions::new().write(true).open(&path).unwrap());
-        assert!(!door.wait(Duration::from_millis(1)).unwrap(), "a visit without a word is none");
+        assert!(!fifo.wait(Duration::from_millis(1)).unwrap(), "a visit without a word is none");
         std::fs::write(&path, "1").unwrap();
-        assert!(door.wait(Duration::from_secs(60)).unwrap());
-        drop(door);
+        assert!(fifo.wait(Duration::from_secs(60)).unwrap());
+        drop(fifo);
         assert!(!path.exists());
-        assert!(knock("no-such-run").unwrap_err().message().contains("nobody waits"));
+        assert!(acknowledge("no-such-run").unwrap_err().message().contains("nobody waits"));
     }
 
     #[test]
@@ -134,7 +134,7 @@ mod tests {
         std::fs::create_dir_all(place.path().join("run/elsewhere")).unwrap();
         std::os::unix::fs::symlink("elsewhere", place.path().join("run/sealift-ack")).unwrap();
         let root = Root::open(place.path()).unwrap();
-        assert!(Door::open(&root, "one", 0).is_err());
+        assert!(Fifo::open(&root, "one", 0).is_err());
         assert!(!place.path().join("run/elsewhere/one").exists());
     }
 }

@@ -40,7 +40,7 @@ const LOG_READ: u64 = 64 << 20;
 const KEPT: usize = 20;
 
 /// The place, held by one run at a time.
-pub struct Bench {
+pub struct RunDir {
     folder: PathBuf,
     record: PathBuf,
     log: Option<File>,
@@ -50,14 +50,14 @@ pub struct Bench {
     _lock: Lock,
 }
 
-impl Drop for Bench {
+impl Drop for RunDir {
     fn drop(&mut self) {
         // One that stays names a process that is gone.
         let _left = files::remove(&self.holder);
     }
 }
 
-impl Bench {
+impl RunDir {
     pub fn take(root: &Root, run: &str, who: &str) -> Result<Self> {
         let path = root.writable(LOCK)?;
         let folder = root.writable(FOLDER)?;
@@ -73,9 +73,9 @@ impl Bench {
             .map_err(|error| if is_held(root) { busy("this machine", &holder(root)) } else { error })?;
         let (record, holder) = (root.writable(RECORD)?, root.writable(HOLDER)?);
         files::replace(&holder, &files::read(&path, 1024)?, 0o644, Durable::Later)?;
-        let mut bench = Self { folder, record, log: None, logged: AtomicUsize::new(0), holder, _lock: lock };
-        bench.log = Some(append(&bench.log_of(run), 0o600)?);
-        Ok(bench)
+        let mut run_dir = Self { folder, record, log: None, logged: AtomicUsize::new(0), holder, _lock: lock };
+        run_dir.log = Some(append(&run_dir.log_of(run), 0o600)?);
+        Ok(run_dir)
     }
 
     fn log_of(&self, run: &str) -> PathBuf {
@@ -249,7 +249,7 @@ pub fn result(root: &Root, run: &str) -> Result<Option<Verdict>> {
     let bytes = files::read(&path, 1 << 20)?;
     // Such a file is there as a whole or not at all: the run has ended, also where nobody understands how.
     serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-        Error::new(Kind::Person, format!("{} cannot be read, and says how a run ended", path.display()))
+        Error::new(Kind::NeedsOperator, format!("{} cannot be read, and says how a run ended", path.display()))
             .because(error)
             .help("look at what runs there (`sealift generations`), then remove this file, and journal.json beside it")
     })

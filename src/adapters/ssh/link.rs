@@ -114,7 +114,7 @@ impl Link {
     }
 
     /// A call over a connection of its own. What goes over it may be known to anybody.
-    pub fn anew(&self, words: &[&str]) -> Invocation {
+    pub fn unshared(&self, words: &[&str]) -> Invocation {
         let own = ["ControlMaster=no", "ControlPath=none", "BatchMode=yes"].map(str::to_owned);
         self.running(&own.into_iter().chain(self.place.quick_exchange()).collect::<Vec<_>>(), words)
     }

@@ -117,12 +117,12 @@ impl Connection {
     }
 
     /// The same over a new connection, which proves that the host still takes one. Nobody is asked for anything.
-    pub fn anew(&self, words: &[&str]) -> Invocation {
+    pub fn unshared(&self, words: &[&str]) -> Invocation {
         if let Some(over) = &self.link.over {
             // If that fails the call tells.
             let _revived = over.revive();
         }
-        self.link.anew(words)
+        self.link.unshared(words)
     }
 
     /// Whether nix can copy over it.

@@ -18,8 +18,8 @@ const TERMINATE: u32 = 0x1000_0005;
 const ALIVE: u32 = 0x8000_0005;
 
 /// Has it begin its idle time again: that it takes the call is enough.
-pub fn knock(socket: &Path) {
-    // One that is gone is found out by whoever needs it.
+pub fn keep_alive(socket: &Path) {
+    // One that is gone is found out by the call that needs it.
     let _gone = UnixStream::connect(socket);
 }
 

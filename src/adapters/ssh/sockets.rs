@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 const PREFIX: &str = "sealift-ssh-";
 /// A socket's path has at most 107 bytes, of which ssh takes 17 for a temporary name, and we a few for ours.
 const ROOM: usize = 80;
-/// How often we knock at those that are ours, so that they stay: well before that time is over.
+/// How often we ask something of those that are ours, so that they stay: well before that time is over.
 const KNOCKING: Duration = Duration::from_secs(15);
 
 /// What all connections have in common.
@@ -56,9 +56,9 @@ impl Sockets {
         flock(&alive, FlockOperation::NonBlockingLockExclusive)
             .map_err(|error| Error::io(format!("cannot lock {}", folder.display()), error))?;
         let open = Arc::default();
-        let knocks = knock(Arc::clone(&open));
+        let keeping = keep_alive(Arc::clone(&open));
         let (count, asking) = (AtomicU32::new(0), Mutex::default());
-        Ok(Self { folder, _alive: alive, known, count, asking, open, _knocks: knocks })
+        Ok(Self { folder, _alive: alive, known, count, asking, open, _knocks: keeping })
     }
 
     /// A path in the folder that nothing else has.
@@ -86,11 +86,11 @@ impl Drop for Sockets {
 }
 
 /// Knocks at these sockets from time to time, until what is returned goes. Nothing goes over the network.
-fn knock(open: Arc<Mutex<BTreeSet<PathBuf>>>) -> Sender<()> {
+fn keep_alive(open: Arc<Mutex<BTreeSet<PathBuf>>>) -> Sender<()> {
     let (ours, theirs) = channel();
     std::thread::spawn(move || {
         while theirs.recv_timeout(KNOCKING) == Err(RecvTimeoutError::Timeout) {
-            locked(&open).iter().for_each(|socket| mux::knock(socket));
+            locked(&open).iter().for_each(|socket| mux::keep_alive(socket));
         }
     });
     ours

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::adapters::fs::root::Root;
-use crate::adapters::host::run_dir::{self, Bench};
+use crate::adapters::host::run_dir::{self, RunDir};
 use crate::adapters::host::{closure, etc_nixos, profile};
 use crate::commands::agent::events::Reporter;
 use crate::commands::agent::journal::Journal;
@@ -16,31 +16,31 @@ use crate::domain::deploy::protocol::{Failure, HostEvent, Order, Outcome, Profil
 use crate::error::{Error, Result};
 
 /// Ends a run that did not come to its end, and says what it came to.
-pub fn end_left(root: &Root, bench: &Bench, journal: Journal, reporter: &Arc<Reporter>) -> Result<Verdict> {
+pub fn end_left(root: &Root, run_dir: &RunDir, journal: Journal, reporter: &Arc<Reporter>) -> Result<Verdict> {
     let order = journal.order.clone();
     let verdict = match run_dir::result(root, &order.run)? {
         // It had ended; only the rest of `close` is missing.
         Some(verdict) => verdict,
-        None => verdict(root, &order, &rollback::recover(root, bench, journal, reporter)),
+        None => verdict(root, &order, &rollback::recover(root, run_dir, journal, reporter)),
     };
     if verdict.outcome != Outcome::Lost {
-        close(root, bench, &order, &verdict, reporter);
+        close(root, run_dir, &order, &verdict, reporter);
         // Whoever still waits for that run is told.
-        bench.log_end(&order.run, &HostEvent::End(verdict.clone()));
+        run_dir.log_end(&order.run, &HostEvent::End(verdict.clone()));
     }
     Ok(verdict)
 }
 
 /// Closes a run. It has ended once its result is kept: whoever finds its journal after that only does the rest of this.
-pub fn close(root: &Root, bench: &Bench, order: &Order, verdict: &Verdict, reporter: &Reporter) {
+pub fn close(root: &Root, run_dir: &RunDir, order: &Order, verdict: &Verdict, reporter: &Reporter) {
     let tell = |error: &Error| reporter.warn(error.in_one_line());
     // What was done is done, and reported to the caller.
-    let kept = bench.keep_result(&order.run, verdict).inspect_err(tell);
+    let kept = run_dir.keep_result(&order.run, verdict).inspect_err(tell);
     // Without a result it is the end of the journal that ends the run: nothing that follows may be done before.
-    let ended = if kept.is_err() { bench.end_journal() } else { Ok(()) };
+    let ended = if kept.is_err() { run_dir.end_journal() } else { Ok(()) };
     link(root, order, verdict, reporter);
-    record(root, bench, order, verdict).unwrap_or_else(|error| tell(&error));
-    let ended = ended.and_then(|()| bench.end_journal());
+    record(root, run_dir, order, verdict).unwrap_or_else(|error| tell(&error));
+    let ended = ended.and_then(|()| run_dir.end_journal());
     if let Err(error) = &ended {
         let next = if kept.is_ok() { "the next run removes it" } else { "remove it before the next deploy" };
         reporter.warn(format!("the deploy has ended, but its journal stays: {}; {next}", error.in_one_line()));
@@ -97,7 +97,7 @@ fn until_reboot(root: &Root, order: &Order, outcome: Outcome) -> bool {
 }
 
 /// Adds a run to the record of all, where it is not its last one already.
-fn record(root: &Root, bench: &Bench, order: &Order, verdict: &Verdict) -> Result<()> {
+fn record(root: &Root, run_dir: &RunDir, order: &Order, verdict: &Verdict) -> Result<()> {
     if run_dir::last(root).is_some_and(|last| last.run == order.run) {
         return Ok(());
     }
@@ -126,5 +126,5 @@ fn record(root: &Root, bench: &Bench, order: &Order, verdict: &Verdict) -> Resul
         generation: verdict.generation,
         reason: verdict.failure.as_ref().map(Failure::reason),
     };
-    bench.record(&line)
+    run_dir.record(&line)
 }

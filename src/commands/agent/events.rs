@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use secrecy::SecretString;
 
 use crate::adapters::fs::root::Root;
-use crate::adapters::host::run_dir::Bench;
+use crate::adapters::host::run_dir::RunDir;
 use crate::adapters::host::unit_log::Delivered;
 use crate::adapters::process;
 use crate::adapters::prompt::Ask;
@@ -18,19 +18,19 @@ pub type Listener = Box<dyn Fn(&HostEvent) + Send + Sync>;
 
 pub struct Reporter {
     listener: Listener,
-    bench: OnceLock<Arc<Bench>>,
+    run_dir: OnceLock<Arc<RunDir>>,
     delivered: OnceLock<Arc<Delivered>>,
 }
 
 impl Reporter {
     pub fn new(listener: Listener) -> Self {
-        Self { listener, bench: OnceLock::new(), delivered: OnceLock::new() }
+        Self { listener, run_dir: OnceLock::new(), delivered: OnceLock::new() }
     }
 
     /// From now on everything goes into the log too.
-    pub fn log_to(&self, bench: &Arc<Bench>) {
-        // There is one bench in a run.
-        let _second = self.bench.set(Arc::clone(bench));
+    pub fn log_to(&self, run_dir: &Arc<RunDir>) {
+        // A run has one.
+        let _second = self.run_dir.set(Arc::clone(run_dir));
     }
 
     /// From now on no line of another program is told that has a value of a secret in it which is delivered to this machine.
@@ -64,8 +64,8 @@ impl Reporter {
     }
 
     pub fn tell(&self, told: &HostEvent) {
-        if let Some(bench) = self.bench.get() {
-            bench.log(told);
+        if let Some(run_dir) = self.run_dir.get() {
+            run_dir.log(told);
         }
         (self.listener)(told);
     }

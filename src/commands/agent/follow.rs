@@ -47,7 +47,7 @@ pub fn run(root: &Root, name: &str, reporter: &Reporter) -> Result<HostEvent> {
             // The power was cut before the end was in the log.
             return Ok(HostEvent::End(verdict));
         } else if since > patience || !run_dir::is_unfinished(root) {
-            return Err(Error::new(Kind::Person, format!("run {name} was killed"))
+            return Err(Error::new(Kind::NeedsOperator, format!("run {name} was killed"))
                 .help("the next deploy or rollback finishes it or goes back"));
         }
         std::thread::sleep(PAUSE);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::adapters::fs::root::Root;
-use crate::adapters::host::run_dir::Bench;
+use crate::adapters::host::run_dir::RunDir;
 use crate::adapters::host::{closure, home, profile, units};
 use crate::commands::agent::secrets::Live;
 use crate::domain::deploy::home::{Home, State};
@@ -102,17 +102,17 @@ impl Journal {
         self.boot.is_some() && self.boot != root.text(BOOT)
     }
 
-    pub fn write(&self, bench: &Bench) -> Result<()> {
+    pub fn write(&self, run_dir: &RunDir) -> Result<()> {
         let bytes = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::new(Kind::Bug, "cannot write the journal").because(error))?;
-        bench.write_journal(&bytes)
+        run_dir.write_journal(&bytes)
     }
 
     /// The journal that a run left which did not end. `words` name the machine in a command.
-    pub fn left(bench: &Bench, words: &str) -> Result<Option<Self>> {
-        let Some(bytes) = bench.journal()? else { return Ok(None) };
+    pub fn left(run_dir: &RunDir, words: &str) -> Result<Option<Self>> {
+        let Some(bytes) = run_dir.journal()? else { return Ok(None) };
         let unreadable = || {
-            Error::new(Kind::Person, "a deploy was interrupted, and its journal cannot be read").help(format!(
+            Error::new(Kind::NeedsOperator, "a deploy was interrupted, and its journal cannot be read").help(format!(
                 "look at what runs (`sealift generations{words}`), fix it, then remove /var/lib/sealift/deploy/journal.json there",
             ))
         };

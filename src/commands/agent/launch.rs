@@ -1,4 +1,4 @@
-//! Starts the part on the host that does the work, detached from whoever asked: in a session of its own, and where systemd
+//! Starts the part on the host that does the work, detached from the caller: in a session of its own, and where systemd
 //! runs the machine in a unit of its own, whose end is looked after. It is the program of the system that comes, if that
 //! speaks our protocol.
 
@@ -19,14 +19,14 @@ pub const RECOVER: &str = "--recover";
 /// Prints the version of the protocol.
 pub const PROTOCOL: &str = "--protocol";
 
-/// Who is the front: this program, and whom it works for.
-pub struct Front {
+/// The part that answers the deployer: this program, and the user that it works for.
+pub struct Launcher {
     pub program: PathBuf,
     /// The user behind sudo, by number.
     pub user: u32,
 }
 
-impl Front {
+impl Launcher {
     /// Starts the part that does the work and waits for it. It goes on if this ends. Whether it ended well.
     ///
     /// Fails when what is to be activated is no system, or nothing could be started.

@@ -24,12 +24,12 @@ use std::time::{Duration, Instant};
 
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::host_key::machine_keys;
-use crate::adapters::host::run_dir::{self, Bench};
+use crate::adapters::host::run_dir::{self, RunDir};
 use crate::adapters::host::{closure, etc_nixos, facts, units};
 use crate::adapters::{process, signals};
 use crate::commands::agent::events::{Listener, Reporter};
 use crate::commands::agent::journal::Journal;
-use crate::commands::agent::launch::Front;
+use crate::commands::agent::launch::Launcher;
 use crate::commands::agent::transaction::Ended;
 use crate::commands::install;
 use crate::domain::deploy::protocol::{
@@ -46,7 +46,7 @@ const BOOT: Duration = Duration::from_secs(90);
 /// What part of the program on the host this is.
 pub enum Part {
     /// What a deployer starts: answers, or starts the part that does the work.
-    Front(Front),
+    Launcher(Launcher),
     /// The part that does the work, for this user.
     Here(u32),
 }
@@ -55,16 +55,16 @@ pub enum Part {
 pub fn run(order: &[u8], part: &Part, listener: Listener) -> bool {
     let order = parse(order);
     let machine = |order: &Order| Root::open(&order.root);
-    if let (Part::Front(front), Ok(order)) = (part, &order)
+    if let (Part::Launcher(launcher), Ok(order)) = (part, &order)
         && matches!(order.work, Work::Switch(_) | Work::Recover)
     {
-        return match machine(order).and_then(|root| front.start(&root, order)) {
+        return match machine(order).and_then(|root| launcher.start(&root, order)) {
             Ok(well) => well,
             Err(error) => tell_end(&Reporter::new(listener), Err(error)),
         };
     }
     let user = match part {
-        Part::Front(front) => front.user,
+        Part::Launcher(launcher) => launcher.user,
         Part::Here(user) => {
             process::leave_session();
             *user
@@ -101,7 +101,7 @@ pub fn recover(root: &Root, who: &str, run: &str, wait: bool, listener: Listener
     if last.is_err() && run_dir::is_held(root) {
         return true;
     }
-    let well = !matches!(&last, Err(_) | Ok(HostEvent::End(Verdict { outcome: Outcome::Person, .. })));
+    let well = !matches!(&last, Err(_) | Ok(HostEvent::End(Verdict { outcome: Outcome::NeedsOperator, .. })));
     tell_end(&reporter, last);
     well
 }
@@ -180,8 +180,8 @@ fn verified(root: &Root, order: &Order, checks: &[Look]) -> Result<Verified> {
 
 /// What changes the machine: one at a time, written down, recorded.
 fn change(root: &Root, order: &Order, user: u32, reporter: &Arc<Reporter>) -> Result<HostEvent> {
-    let bench = Arc::new(Bench::take(root, &order.run, &order.who)?);
-    reporter.log_to(&bench);
+    let run_dir = Arc::new(RunDir::take(root, &order.run, &order.who)?);
+    reporter.log_to(&run_dir);
     reporter.keep_in(root);
     // A closed lid or a reboot in the middle of a switch would be one more thing to recover from; that nobody can be asked
     // for it is no reason to switch nothing.
@@ -190,19 +190,19 @@ fn change(root: &Root, order: &Order, user: u32, reporter: &Arc<Reporter>) -> Re
         reporter.warn(format!("sleep and shutdown cannot be held off meanwhile: {}", error.message()));
     }
     await_boot(root, reporter)?;
-    let left = Journal::left(&bench, &order.words())?;
-    let recovered = left.map(|journal| close::end_left(root, &bench, journal, reporter)).transpose()?;
+    let left = Journal::left(&run_dir, &order.words())?;
+    let recovered = left.map(|journal| close::end_left(root, &run_dir, journal, reporter)).transpose()?;
     if recovered.as_ref().is_some_and(|verdict| verdict.outcome == Outcome::Lost) {
         return Ok(HostEvent::GoesDown);
     }
-    bench.prune(&order.run);
+    run_dir.prune(&order.run);
     let Work::Switch(switch) = &order.work else {
         return Ok(HostEvent::End(
             recovered.unwrap_or_else(|| close::verdict(root, order, &Ended::well(Outcome::Nothing))),
         ));
     };
     // The way back failed: nothing more is done before a person looked.
-    if let Some(verdict) = recovered.filter(|verdict| verdict.outcome == Outcome::Person) {
+    if let Some(verdict) = recovered.filter(|verdict| verdict.outcome == Outcome::NeedsOperator) {
         return Ok(HostEvent::End(verdict));
     }
     // Who would find its journal would take the result of the former one for its own.
@@ -213,13 +213,13 @@ fn change(root: &Root, order: &Order, user: u32, reporter: &Arc<Reporter>) -> Re
         .link
         .as_deref()
         .map_or(Ok(()), |to| etc_nixos::prepare(root, to))
-        .and_then(|()| transaction::run(root, &bench, reporter, order, switch, user, rollback::go))
+        .and_then(|()| transaction::run(root, &run_dir, reporter, order, switch, user, rollback::go))
         .unwrap_or_else(|error| Ended::failed(Outcome::Failed, error));
     if ended.outcome == Outcome::Lost {
         return Ok(HostEvent::GoesDown);
     }
     let verdict = close::verdict(root, order, &ended);
-    close::close(root, &bench, order, &verdict, reporter);
+    close::close(root, &run_dir, order, &verdict, reporter);
     Ok(HostEvent::End(verdict))
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::adapters::fs::files;
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::activation::{Activation, Program, end_left};
-use crate::adapters::host::run_dir::Bench;
+use crate::adapters::host::run_dir::RunDir;
 use crate::adapters::host::{ack, closure, home, profile, units};
 use crate::commands::agent::events::Reporter;
 use crate::commands::agent::gc_roots::point;
@@ -49,13 +49,13 @@ pub fn go(transaction: &mut Transaction<'_>, why: Error) -> Ended {
     // What could not be undone now is not undone by trying the same again: a person looks, and the next run starts from what
     // is there.
     let words = transaction.journal.order.words();
-    let failure = Error::all(Kind::Person, format!("{}, and the way back failed too", why.message()), faults).help(
+    let failure = Error::all(Kind::NeedsOperator, format!("{}, and the way back failed too", why.message()), faults).help(
         format!("the host needs manual repair: `sealift generations{words}` shows what there is, `sealift rollback{words} --to N` goes to one of them"),
     );
     // Of several checks that got worse the message tells only how many.
     let why: Vec<&str> = reasons(&why).skip(1).collect();
     let failure = if why.is_empty() { failure } else { failure.because(why.join("\n")) };
-    Ended::failed(Outcome::Person, failure)
+    Ended::failed(Outcome::NeedsOperator, failure)
 }
 
 fn rolled_back(root: &Root, switch: &Switch, journal: &Journal, why: &Error) -> Error {
@@ -89,7 +89,7 @@ fn undo(transaction: &mut Transaction<'_>, switch: &Switch, busy: bool) -> Vec<E
     let root = transaction.root;
     transaction.journal.back = true;
     // Not written down, as on a full disk, is no reason to stay half-way, and takes nothing from a way back that succeeds.
-    if let Err(error) = transaction.journal.write(transaction.bench) {
+    if let Err(error) = transaction.journal.write(transaction.run_dir) {
         transaction.reporter.warn(error.in_one_line());
     }
     let mut faults = Vec::new();
@@ -157,7 +157,7 @@ fn activate_saved(transaction: &Transaction<'_>, system: &str, action: Action) -
     match (transaction.judge(&switched), switched) {
         (Ok(()), _) => Ok(()),
         (Err(error), Switched::Busy) => Err(error),
-        (Err(error), _) => Err(Error::new(Kind::Person, format!("the previous system: {}", error.message()))),
+        (Err(error), _) => Err(Error::new(Kind::NeedsOperator, format!("the previous system: {}", error.message()))),
     }
 }
 
@@ -171,7 +171,7 @@ fn restore_bundle(root: &Root, switch: &Switch, saved: Option<&str>) -> Result<(
 }
 
 /// Finishes or takes back what a killed run left. How it ended now.
-pub fn recover(root: &Root, bench: &Bench, journal: Journal, reporter: &Arc<Reporter>) -> Ended {
+pub fn recover(root: &Root, run_dir: &RunDir, journal: Journal, reporter: &Arc<Reporter>) -> Ended {
     let Work::Switch(switch) = journal.order.work.clone() else { return Ended::well(Outcome::Nothing) };
     reporter
         .warn(format!("an interrupted deploy was found (run {}, begun by {})", journal.order.run, journal.order.who));
@@ -182,8 +182,15 @@ pub fn recover(root: &Root, bench: &Bench, journal: Journal, reporter: &Arc<Repo
     let finish = journal.reached >= Step::Profile && !journal.back && switch.acknowledge.is_none() && facts.is_ok();
     let reporter = Arc::clone(reporter);
     // Nobody is waited for here: who had to come did not.
-    let mut transaction =
-        Transaction { root, bench, reporter, journal, facts: facts.unwrap_or_default(), user: 0, unit_log: Vec::new() };
+    let mut transaction = Transaction {
+        root,
+        run_dir,
+        reporter,
+        journal,
+        facts: facts.unwrap_or_default(),
+        user: 0,
+        unit_log: Vec::new(),
+    };
     if !finish {
         return go(&mut transaction, Error::new(Kind::RolledBack, "it was interrupted"));
     }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::adapters::fs::root::Root;
-use crate::adapters::host::ack::Door;
+use crate::adapters::host::ack::Fifo;
 use crate::adapters::host::activation::{Activation, Program, activate};
-use crate::adapters::host::run_dir::Bench;
+use crate::adapters::host::run_dir::RunDir;
 use crate::adapters::host::{closure, home, profile, unit_log, units};
 use crate::adapters::signals;
 use crate::commands::agent::checks::{self, Worse};
@@ -30,7 +30,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// One run on one machine.
 pub struct Transaction<'a> {
     pub root: &'a Root,
-    pub bench: &'a Bench,
+    pub run_dir: &'a RunDir,
     pub reporter: Arc<Reporter>,
     pub journal: Journal,
     /// What the system says of itself.
@@ -72,7 +72,7 @@ impl Ended {
 /// An error means that nothing was begun: the system is none, the plan no longer holds, or a secret does not open.
 pub fn run(
     root: &Root,
-    bench: &Bench,
+    run_dir: &RunDir,
     reporter: &Arc<Reporter>,
     order: &Order,
     switch: &Switch,
@@ -94,7 +94,7 @@ pub fn run(
     gc_roots::keep(root, switch, &saved)?;
     let journal = Journal::new(root, order, saved);
     let reporter = Arc::clone(reporter);
-    let mut transaction = Transaction { root, bench, reporter, journal, facts, user, unit_log: Vec::new() };
+    let mut transaction = Transaction { root, run_dir, reporter, journal, facts, user, unit_log: Vec::new() };
     let mut ended = transaction.carry_out(switch, back);
     ended.unit_log = transaction.unit_log;
     Ok(ended)
@@ -170,14 +170,14 @@ impl Transaction<'_> {
             }
         }
         // The deployer connects again while the rest is done here: what is left does not touch the network.
-        let door = match switch.acknowledge {
+        let fifo = match switch.acknowledge {
             Some(seconds) if live => Some((self.open_door(seconds)?, seconds, Instant::now())),
             _ => None,
         };
         if switch.action != Action::Test {
             self.make_default(switch)?;
         }
-        door.map_or(Ok(()), |(door, seconds, since)| self.await_acknowledgement(&door, seconds, since))
+        fifo.map_or(Ok(()), |(fifo, seconds, since)| self.await_acknowledgement(&fifo, seconds, since))
     }
 
     fn last_lines<'b>(&self, units: impl Iterator<Item = &'b str>) -> Vec<String> {
@@ -209,19 +209,19 @@ impl Transaction<'_> {
         Ok((coming, before))
     }
 
-    fn open_door(&self, seconds: u64) -> Result<Door> {
-        let door = Door::open(self.root, &self.journal.order.run, self.user)?;
+    fn open_door(&self, seconds: u64) -> Result<Fifo> {
+        let fifo = Fifo::open(self.root, &self.journal.order.run, self.user)?;
         self.reporter.tell(&HostEvent::Awaits { seconds });
-        Ok(door)
+        Ok(fifo)
     }
 
     /// Waits for the deployer to have come back over a new connection: a system that nobody can reach any more is not kept.
-    fn await_acknowledgement(&mut self, door: &Door, seconds: u64, since: Instant) -> Result<()> {
+    fn await_acknowledgement(&mut self, fifo: &Fifo, seconds: u64, since: Instant) -> Result<()> {
         self.step(Step::Acknowledge, "waiting to be reached over a new connection")?;
         let end = since + Duration::from_secs(seconds);
         // Once a machine that goes down, or a person, has asked it to end, it does not wait any longer.
         while Instant::now() < end && !signals::pending() {
-            if door.wait(LOOK.min(end.saturating_duration_since(Instant::now())))? {
+            if fifo.wait(LOOK.min(end.saturating_duration_since(Instant::now())))? {
                 return Ok(());
             }
         }
@@ -312,7 +312,7 @@ impl Transaction<'_> {
     /// Fails when it cannot be written down; the step must not begin then.
     pub fn step(&mut self, step: Step, text: &str) -> Result<()> {
         self.journal.reached = step;
-        self.journal.write(self.bench)?;
+        self.journal.write(self.run_dir)?;
         self.reporter.step(text);
         Ok(())
     }

@@ -121,7 +121,7 @@ fn outcome_of(error: &Error) -> Outcome {
     use crate::error::Kind;
     match error.kind() {
         Kind::Unreachable => Outcome::Lost,
-        Kind::Person => Outcome::Person,
+        Kind::NeedsOperator => Outcome::NeedsOperator,
         _ => Outcome::Failed,
     }
 }

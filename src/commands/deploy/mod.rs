@@ -32,7 +32,7 @@ use crate::commands::deploy::begin::{Start, begin};
 use crate::commands::deploy::build::{Build, Built};
 use crate::commands::deploy::decide::{decide, goes_first, show};
 use crate::commands::deploy::propose::propose;
-use crate::commands::deploy::report::{Report, muster};
+use crate::commands::deploy::report::{Report, partition_ready};
 use crate::commands::deploy::request::{Planning, Request};
 use crate::commands::hosts::select::{Ready, Who};
 use crate::commands::hosts::talk::OfHost;
@@ -53,7 +53,7 @@ pub fn run(session: &Session, request: &Request) -> Result<Vec<Report>> {
         begun.drop_it();
         return Ok(built.into_iter().map(|(host, system)| of_built(&host, system)).collect());
     }
-    let (ready, mut reports) = muster(who, &chosen, reached, session.talk.as_ref())?;
+    let (ready, mut reports) = partition_ready(who, &chosen, reached, session.talk.as_ref())?;
     let (campaign, ready) = plan_of(&build, &begun.run, ready, &mut reports)?;
     let begun = begun.unless_failed(goes_first(planning.canary.as_ref(), &campaign))?;
     decide(session, who, how, begun, campaign, &ready, reports)
@@ -64,7 +64,7 @@ pub fn run(session: &Session, request: &Request) -> Result<Vec<Report>> {
 pub fn plan(session: &Session, who: &Who, planning: &Planning, keep: bool) -> Result<(Campaign, Vec<Report>)> {
     let Start { fleet, begun, chosen, reached } = begin(session, who, planning, false)?;
     let build = Build { session, who, planning, fleet: &fleet, rooted: &begun.rooted };
-    let (ready, mut reports) = muster(who, &chosen, reached, session.talk.as_ref())?;
+    let (ready, mut reports) = partition_ready(who, &chosen, reached, session.talk.as_ref())?;
     let (campaign, _) = plan_of(&build, &begun.run, ready, &mut reports)?;
     if keep && !campaign.hosts.is_empty() {
         begun.stay()?;

@@ -103,7 +103,7 @@ impl Report {
 }
 
 /// Those that are ready, and the reports of those that are not.
-pub fn muster(
+pub fn partition_ready(
     who: &Who,
     chosen: &Chosen,
     reached: Vec<(HostName, Result<Ready>)>,

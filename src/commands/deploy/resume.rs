@@ -8,7 +8,7 @@ use crate::adapters::nix::build::Rooted;
 use crate::commands::Session;
 use crate::commands::deploy::begin::{brings, reach};
 use crate::commands::deploy::decide::{decide, goes_first, show};
-use crate::commands::deploy::report::{Report, muster};
+use crate::commands::deploy::report::{Report, partition_ready};
 use crate::commands::deploy::request::{Builder, How, Request};
 use crate::commands::deploy::run_store::{self, Begun, Store};
 use crate::commands::hosts::select::{Chosen, Needs, Ready, Who};
@@ -93,7 +93,7 @@ fn again(
     let chosen = Chosen { named: hosts.clone(), hosts };
     let reached =
         reach(session, who, &begun, &chosen, Needs { root: true, brings: Some(brings(session, builder)), gate: None })?;
-    let (ready, mut reports) = muster(who, &chosen, reached, session.talk.as_ref())?;
+    let (ready, mut reports) = partition_ready(who, &chosen, reached, session.talk.as_ref())?;
     let (ready, done): (Vec<Ready>, Vec<Ready>) = ready.into_iter().partition(|one| !was_done(&campaign, one));
     for one in done {
         if let Some(item) = campaign.hosts.get_mut(&one.host) {

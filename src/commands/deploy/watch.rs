@@ -124,11 +124,13 @@ impl<'a> Watch<'a> {
             },
             Err(error) => {
                 let both = format!("{worse}\n{}", error.in_one_line());
-                let error =
-                    Error::new(Kind::Person, "its checks failed while it was watched, and the way back failed too")
-                        .because(both)
-                        .help(format!("look at it: `sealift generations{}`", self.ready.target.words()));
-                ended(report, Outcome::Person, error)
+                let error = Error::new(
+                    Kind::NeedsOperator,
+                    "its checks failed while it was watched, and the way back failed too",
+                )
+                .because(both)
+                .help(format!("look at it: `sealift generations{}`", self.ready.target.words()));
+                ended(report, Outcome::NeedsOperator, error)
             }
         }
     }

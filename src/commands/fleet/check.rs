@@ -52,7 +52,7 @@ impl Report {
         } else if self.not_looked_at.is_empty() {
             None
         } else {
-            Some(Kind::Blind)
+            Some(Kind::Incomplete)
         }
     }
 }

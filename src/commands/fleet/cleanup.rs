@@ -60,7 +60,7 @@ pub fn plan(session: &Session, who: &Who) -> Result<Plan> {
     let git = session.fleet.git()?;
     let Former { superseded: found, not_looked_at, .. } = superseded::look(session)?;
     if let Some(first) = not_looked_at.first() {
-        return Err(Error::new(Kind::Blind, "what the Nix files name could not be read; nothing was removed")
+        return Err(Error::new(Kind::Incomplete, "what the Nix files name could not be read; nothing was removed")
             .because(first.clone()));
     }
     let names: Result<Vec<String>> =

@@ -53,7 +53,7 @@ impl Report {
         if self.faults.iter().any(counts) {
             Some(Kind::Drift)
         } else {
-            (!self.not_looked_at.is_empty()).then_some(Kind::Blind)
+            (!self.not_looked_at.is_empty()).then_some(Kind::Incomplete)
         }
     }
 }

@@ -246,8 +246,11 @@ fn lost(target: &Target, ended: Ended, heard: &Heard, run: &str) -> Error {
             "nothing was changed, as far as can be seen from here; `sealift deploy{} --attach {run}` makes sure",
             target.words()
         )),
-        (false, true) => Error::new(Kind::Person, format!("the part on the host ended without a result ({ended})"))
-            .help(format!("the next deploy or rollback finishes it or goes back; its log is {}", run_dir::log_of(run))),
+        (false, true) => {
+            Error::new(Kind::NeedsOperator, format!("the part on the host ended without a result ({ended})")).help(
+                format!("the next deploy or rollback finishes it or goes back; its log is {}", run_dir::log_of(run)),
+            )
+        }
         (false, false) => {
             Error::failed(format!("the part on the host could not be started ({ended}); nothing was changed"))
                 .help("run this as root, or as a user who may run anything with sudo")
@@ -268,7 +271,7 @@ pub fn recover(target: &mut Target, rights: &Rights, caller: &Caller, talk: &dyn
     let order = target.order(caller, Work::Recover)?;
     let verdict = hand_over(target, &order, rights, caller, talk)?;
     target.survey = target.survey(caller, Question::default())?;
-    let unfinished = target.survey.unfinished || verdict.outcome == Outcome::Person;
+    let unfinished = target.survey.unfinished || verdict.outcome == Outcome::NeedsOperator;
     match (verdict.outcome, &verdict.failure) {
         (_, Some(failure)) if unfinished => Err(failure.clone().into_error().about(target.shown())),
         (Outcome::Nothing, _) => Ok(None),

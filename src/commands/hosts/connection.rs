@@ -337,7 +337,7 @@ impl There {
             let output = connection.call(&words).run()?;
             return Ok(!connection.lost(output.ended));
         }
-        let ended = self.line().anew(&words).leaving(Stdio::null(), ANSWER)?;
+        let ended = self.line().unshared(&words).leaving(Stdio::null(), ANSWER)?;
         Ok(ended != Ended::Code(255))
     }
 

@@ -14,7 +14,7 @@ use crate::adapters::fs::files;
 use crate::adapters::prompt::Ask;
 use crate::adapters::repository::Fleet;
 use crate::commands::scan::Known;
-use crate::commands::scan::scanner::Blind;
+use crate::commands::scan::scanner::NotRead;
 use crate::commands::scan::values::{gather, indexed};
 use crate::commands::writer::Writer;
 use crate::commands::{Session, adopt_policy};
@@ -54,7 +54,7 @@ pub struct Written {
     /// Those that are too short to be looked for.
     pub too_short: Vec<String>,
     /// Those that could not be opened, and why.
-    pub not_opened: Vec<Blind>,
+    pub not_opened: Vec<NotRead>,
     /// Whether its key was made by this.
     pub made_key: bool,
     /// Whether the key is in the OS keyring now, where scans find it.
@@ -175,7 +175,7 @@ pub fn known_by_index(fleet: &Fleet, key: &KeyAt, plugins: &Plugins, ask: &Arc<d
     let behind = sealed.behind(serials(&inventory)).into_iter();
     Ok(Some(Known {
         too_short: too_short.collect(),
-        unopened: behind.map(|name| Blind { path: format!("secrets/{name}.age"), why: why.clone() }).collect(),
+        unopened: behind.map(|name| NotRead { path: format!("secrets/{name}.age"), why: why.clone() }).collect(),
         names,
         values: Some(index),
         strange: false,

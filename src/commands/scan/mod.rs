@@ -33,7 +33,7 @@ use crate::domain::scan::{Engine, Finding, Place};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Kind, Result};
 
-pub use crate::commands::scan::scanner::{Blind, Out};
+pub use crate::commands::scan::scanner::{NotRead, Out};
 pub use crate::commands::scan::store::Which;
 pub use crate::commands::scan::values::{Known, known};
 
@@ -74,7 +74,7 @@ pub struct Report {
     /// Entries and remarks that allow nothing any more.
     pub stale: Vec<String>,
     /// What could not be looked at, and why.
-    pub not_looked_at: Vec<Blind>,
+    pub not_looked_at: Vec<NotRead>,
     /// How many findings are only in objects that no commit reaches.
     pub unreachable: usize,
     /// How many store paths were left out because a cache made them.
@@ -89,7 +89,7 @@ impl Report {
         } else if self.not_looked_at.is_empty() {
             None
         } else {
-            Some(Kind::Blind)
+            Some(Kind::Incomplete)
         }
     }
 }
@@ -168,7 +168,7 @@ pub fn without_a_fleet(git: &Git, directory: &Path) -> Result<Option<Report>> {
         return Ok(None);
     }
     let why = format!("{file} is not there: this branch has no fleet");
-    Ok(Some(Report { not_looked_at: vec![Blind { path: "this commit".to_owned(), why }], ..Report::default() }))
+    Ok(Some(Report { not_looked_at: vec![NotRead { path: "this commit".to_owned(), why }], ..Report::default() }))
 }
 
 /// Where values that are being sealed stand in the clear already, in the work tree or the index. Nothing where that cannot
@@ -224,7 +224,7 @@ fn watched<T>(engine: &Engine, talk: Option<&dyn Talk>, work: impl FnOnce() -> T
 }
 
 /// What looks, the names of the secrets, a report to fill, and what is not looked for.
-fn prepared(known: Known) -> (Engine, Vec<String>, Report, Vec<Blind>) {
+fn prepared(known: Known) -> (Engine, Vec<String>, Report, Vec<NotRead>) {
     let Known { values, names, too_short, unopened, .. } = known;
     let report = Report {
         values: values.is_some().then_some(names.len()),
@@ -257,7 +257,8 @@ fn told(report: &mut Report, out: &Out, names: &[String], allowed: &[Allow], top
     }
     report.findings.sort();
     report.findings.dedup();
-    report.not_looked_at = out.blind.iter().map(|(path, why)| Blind { path: shown(path), why: why.clone() }).collect();
+    report.not_looked_at =
+        out.blind.iter().map(|(path, why)| NotRead { path: shown(path), why: why.clone() }).collect();
     // What is looked at only in part says nothing of what is stale.
     if top.is_some() {
         for (path, remark) in out.remarks.iter().filter(|(_, remark)| !remark.used) {

@@ -47,7 +47,7 @@ impl Raw {
 
 /// Something that could not be looked at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Blind {
+pub struct NotRead {
     pub path: String,
     pub why: String,
 }

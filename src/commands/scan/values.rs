@@ -8,7 +8,7 @@ use crate::adapters::age::identity::Identities;
 use crate::adapters::fs::files;
 use crate::adapters::process::parallel;
 use crate::adapters::repository::Fleet;
-use crate::commands::scan::scanner::Blind;
+use crate::commands::scan::scanner::NotRead;
 use crate::domain::name::FileName;
 use crate::domain::scan::index::Index;
 use crate::domain::scan::variants::Gathered;
@@ -24,7 +24,7 @@ pub struct Known {
     /// Those that are too short.
     pub too_short: Vec<String>,
     /// Those that are not looked for, and why.
-    pub unopened: Vec<Blind>,
+    pub unopened: Vec<NotRead>,
     /// Whether no file was for the identities that were at hand: they are of another fleet.
     pub strange: bool,
 }
@@ -66,7 +66,7 @@ pub fn gather(fleet: &Fleet, files: &[FileName], identities: &Identities) -> (Ga
             }
             Err(error) => {
                 let why = format!("its value is not looked for: {}", error.in_one_line());
-                known.unopened.push(Blind { path: file.path(), why });
+                known.unopened.push(NotRead { path: file.path(), why });
             }
         }
     }

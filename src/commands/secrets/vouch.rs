@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 /// Stops unless every file that is to be adopted can be what its name says: anyone who can write the repository could put the
 /// file of another secret there, and have its value sealed to the readers of this one.
 ///
-/// Fails with `Integrity` where something speaks against one; `Blind` where the history is cut, so that nobody can tell.
+/// Fails with `Integrity` where something speaks against one; `Incomplete` where the history is cut, so that nobody can tell.
 pub fn vouch(session: &Session, plan: &Plan<'_>, inventory: &Inventory) -> Result<()> {
     let adopted: Vec<&Reseal<'_>> = plan.reseal.iter().filter(|reseal| reseal.why == Why::Unsealed).collect();
     if adopted.is_empty() {

@@ -56,7 +56,8 @@ pub enum Outcome {
     /// It failed, and everything is as it was.
     RolledBack,
     /// It failed, and the way back failed too.
-    Person,
+    #[serde(rename = "person")]
+    NeedsOperator,
     /// The connection was lost, and the host did not come back in time to say how it ended.
     Lost,
     /// It is offline, and was left out.
@@ -73,7 +74,7 @@ impl Outcome {
             Outcome::Declined => "declined",
             Outcome::Failed => "failed",
             Outcome::RolledBack => "rolled back",
-            Outcome::Person => "needs a person",
+            Outcome::NeedsOperator => "needs a person",
             Outcome::Lost => "lost",
             Outcome::Skipped => "skipped",
         }

@@ -86,7 +86,7 @@ mod tests {
         let mut soak = Soak::new(seconds(600), seconds(10));
         assert_eq!(soak.looked(seconds(30), worse()), Next::Wait(seconds(10)));
         assert_eq!(soak.looked(seconds(39), Some(Vec::new())), Next::Wait(seconds(30)));
-        // It counts anew.
+        // It counts from the start again.
         assert_eq!(soak.looked(seconds(69), worse()), Next::Wait(seconds(10)));
         assert_eq!(soak.looked(seconds(79), worse()), Next::Back(worse().unwrap()));
         // One that fails at the very end has its time too.

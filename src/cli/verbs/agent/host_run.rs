@@ -12,7 +12,7 @@ use crate::cli::print::Printer;
 use crate::cli::run::Done;
 use crate::commands::agent::caller::Caller;
 use crate::commands::agent::events::Listener;
-use crate::commands::agent::launch::Front;
+use crate::commands::agent::launch::Launcher;
 use crate::commands::agent::{self, Part};
 use crate::domain::deploy::protocol::{VERSION, is_run};
 use crate::error::{Error, Kind};
@@ -51,7 +51,7 @@ pub fn run(args: &Args, printer: &Arc<Printer>) -> Done {
         if !is_run(run) {
             return Err(Error::usage("that is not the name of a run").into());
         }
-        ack::knock(run)?;
+        ack::acknowledge(run)?;
         return Ok(None);
     }
     let printed = Arc::clone(printer);
@@ -63,7 +63,7 @@ pub fn run(args: &Args, printer: &Arc<Printer>) -> Done {
     } else {
         let part = match args.here {
             Some(user) => Part::Here(user),
-            None => Part::Front(Front { program: caller.program, user: environment::user_behind_root() }),
+            None => Part::Launcher(Launcher { program: caller.program, user: environment::user_behind_root() }),
         };
         standard_input(LIMIT)?.expose(|order| agent::run(order, &part, listener))
     };

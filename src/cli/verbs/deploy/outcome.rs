@@ -60,7 +60,7 @@ pub fn ended(reports: Vec<Report>, app: &App) -> Done {
     }
     let all = Kind::of_batch(failures.iter().map(|(_, failure)| failure.kind()));
     // Some hosts are well: that is partial too.
-    let kind = if kinds.contains(&None) && all != Kind::Person { Kind::Partial } else { all };
+    let kind = if kinds.contains(&None) && all != Kind::NeedsOperator { Kind::Partial } else { all };
     app.ui.end_progress();
     let wrong = kinds.iter().flatten().count();
     let message = format!("{wrong} of {count} hosts are not as they should be");
@@ -105,7 +105,7 @@ fn row(report: &Report, app: &App) -> Vec<String> {
             let run = report.run.as_ref().map_or_else(String::new, |run| format!(" --attach {run}"));
             app.ui.command(&format!("deploy{host}{run}"))
         }
-        Outcome::Person => format!("look at it: {}", app.ui.command(&format!("generations{host}"))),
+        Outcome::NeedsOperator => format!("look at it: {}", app.ui.command(&format!("generations{host}"))),
     };
     vec![
         or(report.host.as_ref().map(ToString::to_string)),
@@ -162,7 +162,7 @@ pub fn show_one(report: Report, root: &Path, app: &App) -> Done {
         Outcome::Declined
         | Outcome::Failed
         | Outcome::RolledBack
-        | Outcome::Person
+        | Outcome::NeedsOperator
         | Outcome::Lost
         | Outcome::Skipped => {}
     }

@@ -12,7 +12,7 @@ use crate::adapters::prompt::Ask;
 use crate::adapters::repository::Fleet;
 use crate::cli::app::{App, Done};
 use crate::cli::{environment, sarif, settings};
-use crate::commands::scan::{self, Blind, Known, Report, Where, Which, index};
+use crate::commands::scan::{self, Known, NotRead, Report, Where, Which, index};
 use crate::domain::counted::counted;
 use crate::domain::name::HostName;
 use crate::domain::scan::index_file::{FILE, KEY};
@@ -112,7 +112,7 @@ fn known(asked: bool, args: &Args, app: &App) -> Result<(Known, Fleet)> {
             Err(error) if asked => return Err(error),
             Err(error) => {
                 let why = format!("their values are not looked for: {}", error.in_one_line());
-                let blind = Blind { path: "the fleet's secrets".to_owned(), why };
+                let blind = NotRead { path: "the fleet's secrets".to_owned(), why };
                 return Ok((Known { unopened: vec![blind], ..Known::default() }, session.fleet));
             }
         }
