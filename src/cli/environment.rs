@@ -76,7 +76,7 @@ pub fn user_behind_root() -> u32 {
 pub fn caller() -> Result<Caller> {
     let program = std::env::current_exe().map_err(|error| Error::io("cannot find the path of this program", error))?;
     let user = ["SUDO_USER", "DOAS_USER", "USER", "LOGNAME"].into_iter().find_map(variable);
-    let user = user.map_or_else(|| accounts::Caller::get().user, |user| user.to_string_lossy().into_owned());
+    let user = user.map_or_else(|| accounts::LocalUser::get().user, |user| user.to_string_lossy().into_owned());
     let machine = rustix::system::uname();
     let who: String =
         format!("{user}@{}", machine.nodename().to_string_lossy()).chars().filter(|c| !c.is_control()).collect();

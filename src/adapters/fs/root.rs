@@ -14,7 +14,7 @@ const LIMIT: u64 = 64 << 20;
 
 /// What is at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum EntryKind {
     /// A symbolic link.
     Link,
     /// A directory.
@@ -82,14 +82,14 @@ impl Root {
     }
 
     /// What is at a path, the last link not followed; none where there is nothing, or it may not be looked at.
-    pub fn kind(&self, inside: &str) -> Option<Kind> {
+    pub fn kind(&self, inside: &str) -> Option<EntryKind> {
         let (above, name) = inside.rsplit_once('/')?;
         let above = self.at(if above.is_empty() { "/" } else { above }, OFlags::PATH | OFlags::DIRECTORY).ok()?;
         let stat = rustix::fs::statat(&above, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).ok()?;
         Some(match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Symlink => Kind::Link,
-            FileType::Directory => Kind::Directory,
-            _ => Kind::Other,
+            FileType::Symlink => EntryKind::Link,
+            FileType::Directory => EntryKind::Directory,
+            _ => EntryKind::Other,
         })
     }
 

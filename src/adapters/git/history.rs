@@ -131,7 +131,7 @@ fn in_head(git: &Git, found: &[String]) -> Result<Vec<String>> {
 }
 
 /// A file that a commit changed, against one of its parents.
-pub struct Change<'a> {
+pub struct ChangedFile<'a> {
     pub commit: &'a str,
     pub date: &'a str,
     /// The object that was there; zeros where none was.
@@ -144,7 +144,7 @@ pub struct Change<'a> {
 
 /// Tells what these commits changed, newest first. By plumbing, which no configuration bends; and objects are looked for
 /// here: git would fetch every blob of a partial clone before it looks for one.
-pub fn changes(git: &Git, commits: &[&str], mut told: impl FnMut(&Change<'_>)) -> Result<()> {
+pub fn changes(git: &Git, commits: &[&str], mut told: impl FnMut(&ChangedFile<'_>)) -> Result<()> {
     let listed = git.unaltered().arg("rev-list").args(commits).read()?;
     let call = git.unaltered().args(["diff-tree", "--stdin", "-z", "-r", "-m", "--root", "--no-renames"]);
     let call = call.args(["--raw", "--no-abbrev", "--format=%H %cs"]);
@@ -154,7 +154,7 @@ pub fn changes(git: &Git, commits: &[&str], mut told: impl FnMut(&Change<'_>)) -
     let output = records(&call, write, 0, |record| {
         if let Some((before, after)) = entry.take() {
             let (commit, date) = head.split_once(' ').unwrap_or_default();
-            told(&Change { commit, date, before: &before, after: &after, path: record });
+            told(&ChangedFile { commit, date, before: &before, after: &after, path: record });
             return Ok(());
         }
         let text = std::str::from_utf8(record).unwrap_or_default().trim_start_matches('\n');

@@ -138,14 +138,14 @@ fn is_digits(text: &str) -> bool {
 }
 
 #[derive(Debug)]
-pub struct Caller {
+pub struct LocalUser {
     /// The name, or the number where it has none.
     pub user: String,
     /// The names of the groups.
     pub groups: Vec<String>,
 }
 
-impl Caller {
+impl LocalUser {
     /// Looks in the machine's own files.
     pub fn get() -> Self {
         let accounts = Accounts::read(Path::new("/"));

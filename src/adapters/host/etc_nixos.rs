@@ -7,7 +7,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use serde::{Deserialize, Serialize};
 
 use crate::adapters::fs::files::{self, Durable};
-use crate::adapters::fs::root::{Kind, Root};
+use crate::adapters::fs::root::{EntryKind, Root};
 use crate::adapters::host::run_dir;
 use crate::error::{Error, Result};
 
@@ -54,10 +54,10 @@ pub fn prepare(root: &Root, to: &str) -> Result<()> {
     let real = root.resolved(to).unwrap_or_default();
     let inside = |path: &str| path == PLACE || path.starts_with("/etc/nixos/");
     // Through a link that is there already, the folder may still be the right one.
-    if inside(to) || (inside(&real) && root.kind(PLACE) == Some(Kind::Directory)) {
+    if inside(to) || (inside(&real) && root.kind(PLACE) == Some(EntryKind::Directory)) {
         return Err(refused("it would lead to itself").help("move the repository out of /etc/nixos first"));
     }
-    if root.kind(PLACE) == Some(Kind::Other) {
+    if root.kind(PLACE) == Some(EntryKind::Other) {
         return Err(Error::failed(format!("{PLACE} is neither a directory nor a link")).help("move it away"));
     }
     let above = root.writable("/etc")?;
@@ -75,7 +75,7 @@ pub fn link(root: &Root, to: &str, generation: Option<u64>) -> Result<Option<Str
     begun(root)?;
     let former = match root.kind(PLACE) {
         None => Former::Nothing,
-        Some(Kind::Link) => Former::Link(root.link(PLACE).unwrap_or_default()),
+        Some(EntryKind::Link) => Former::Link(root.link(PLACE).unwrap_or_default()),
         Some(_) => Former::Directory(format!("{PLACE}.before-sealift-{}", run_dir::now().replace([':', '-'], ""))),
     };
     let place = root.writable(PLACE.rsplit_once('/').map_or(PLACE, |(above, _)| above))?.join("nixos");
@@ -120,7 +120,7 @@ pub fn restore(root: &Root, generation: Option<u64>) -> Result<Option<String>> {
                 format!("{PLACE} leads to {to} again")
             }
             Former::Directory(aside) => {
-                if root.kind(aside) != Some(Kind::Directory) {
+                if root.kind(aside) != Some(EntryKind::Directory) {
                     return Err(Error::failed(format!(
                         "{PLACE} cannot be brought back: {aside} is not there any more"
                     )));
@@ -142,7 +142,7 @@ pub fn restore(root: &Root, generation: Option<u64>) -> Result<Option<String>> {
 /// under the directory's coming name is removed.
 fn begun(root: &Root) -> Result<bool> {
     let Some(Record { former: Former::Directory(aside), .. }) = read(root)? else { return Ok(false) };
-    if root.kind(&aside) != Some(Kind::Link) {
+    if root.kind(&aside) != Some(EntryKind::Link) {
         return Ok(false);
     }
     files::remove(&root.outside(&aside))?;
@@ -239,7 +239,7 @@ mod tests {
                 assert_eq!(restore(&root, Some(1)).unwrap(), None);
             }
             assert_eq!(root.list("/etc"), ["nixos"]);
-            assert_eq!(root.kind(PLACE), Some(Kind::Directory));
+            assert_eq!(root.kind(PLACE), Some(EntryKind::Directory));
             assert!(read(&root).unwrap().is_none());
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::adapters::fs::root::{Kind, Root};
+use crate::adapters::fs::root::{EntryKind, Root};
 use crate::adapters::host::{closure, profile, units};
 use crate::adapters::process::Invocation;
 use crate::domain::doctor::machine::{Boot, EtcNixos, Machine, Swap};
@@ -52,7 +52,7 @@ fn etc_nixos(root: &Root) -> EtcNixos {
         (Some(to), _) => {
             EtcNixos::Link { to, there: real.is_some(), flake: root.exists(&format!("{PLACE}/flake.nix")) }
         }
-        (None, Some(Kind::Directory)) => EtcNixos::Directory {
+        (None, Some(EntryKind::Directory)) => EtcNixos::Directory {
             links: links
                 .into_iter()
                 .filter(|(path, ..)| root.is_directory(path))
@@ -143,10 +143,10 @@ fn walk(root: &Root, from: &str, to: &str, depth: usize, left: &mut usize, found
         }
         *left -= 1;
         let (wanted, there) = (format!("{from}/{name}"), format!("{to}/{name}"));
-        let folder = root.kind(&wanted) == Some(Kind::Directory);
+        let folder = root.kind(&wanted) == Some(EntryKind::Directory);
         match root.kind(&there) {
             None => {}
-            Some(Kind::Link) if root.link(&there).is_some_and(|to| to.starts_with("/nix/store/")) => {}
+            Some(EntryKind::Link) if root.link(&there).is_some_and(|to| to.starts_with("/nix/store/")) => {}
             Some(_) if folder && root.is_directory(&there) => {
                 walk(root, &wanted, &there, depth - 1, left, found);
             }

@@ -7,7 +7,7 @@ use crate::adapters::fs::root::Root;
 use crate::adapters::host::accounts::Accounts;
 use crate::adapters::host::{closure, profile};
 use crate::adapters::process::{Ended, Invocation};
-use crate::domain::deploy::home::{Generation, State};
+use crate::domain::deploy::home::{HomeGeneration, State};
 use crate::domain::name::UnixName;
 use crate::error::{Error, Kind, Result};
 
@@ -77,7 +77,7 @@ pub fn state(root: &Root, user: &UnixName) -> State {
     let account = Account::of(root, user).ok();
     let folder = account.as_ref().and_then(|account| account.profiles(root));
     let profile = folder.map(|folder| format!("{folder}/home-manager"));
-    let generation = |one: profile::Generation| Generation {
+    let generation = |one: profile::SystemGeneration| HomeGeneration {
         generation: one.number,
         date: one.made.map(|made| made.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
         package: one.leads_to,

@@ -16,7 +16,7 @@ const SYSTEM: &str = "/nix/var/nix/profiles/system";
 
 /// One generation of a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Generation {
+pub struct SystemGeneration {
     pub number: u64,
     /// When its link was made.
     pub made: Option<Timestamp>,
@@ -25,17 +25,17 @@ pub struct Generation {
 }
 
 /// All generations of the system, oldest first.
-pub fn generations(root: &Root) -> Vec<Generation> {
+pub fn generations(root: &Root) -> Vec<SystemGeneration> {
     generations_of(root, SYSTEM)
 }
 
 /// All generations of a profile, oldest first.
-pub fn generations_of(root: &Root, profile: &str) -> Vec<Generation> {
+pub fn generations_of(root: &Root, profile: &str) -> Vec<SystemGeneration> {
     let Some((folder, _)) = profile.rsplit_once('/') else { return Vec::new() };
     let generation = |name: &String| {
         let link = format!("{folder}/{name}");
         let leads_to = root.store_path(&link).filter(|path| root.exists(path));
-        Some(Generation { number: number(profile, name)?, made: made(&root.outside(&link)), leads_to })
+        Some(SystemGeneration { number: number(profile, name)?, made: made(&root.outside(&link)), leads_to })
     };
     let mut all: Vec<_> = root.list(folder).iter().filter_map(generation).collect();
     all.sort_by_key(|generation| generation.number);

@@ -1,6 +1,6 @@
 //! Which users nix on a machine lets in and trusts, as its configuration says.
 
-use crate::adapters::host::accounts::Caller;
+use crate::adapters::host::accounts::LocalUser;
 use crate::adapters::process::Invocation;
 use crate::domain::deploy::host_facts::Trust;
 use crate::error::Error;
@@ -31,7 +31,7 @@ pub const ASKS: [&str; 7] = [
 ];
 
 /// Which users nix on this machine trusts besides root, as its own configuration says. Where that cannot be read, nobody.
-pub fn trust(caller: &Caller) -> Trust {
+pub fn trust(caller: &LocalUser) -> Trust {
     let [program, arguments @ ..] = ASKS;
     match Invocation::new(program).args(arguments).without_env("NIX_CONFIG").read() {
         Ok(json) => trust_of(&json, caller),
@@ -40,7 +40,7 @@ pub fn trust(caller: &Caller) -> Trust {
 }
 
 /// The same from what nix answered.
-pub fn trust_of(json: &[u8], caller: &Caller) -> Trust {
+pub fn trust_of(json: &[u8], caller: &LocalUser) -> Trust {
     let config: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
     let words = |name: &str| -> Vec<String> {
         let values = config[name]["value"].as_array().map_or(&[][..], Vec::as_slice);
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn who_is_let_in_and_who_is_trusted() {
-        let caller = Caller { user: "jay".into(), groups: vec!["wheel".into()] };
+        let caller = LocalUser { user: "jay".into(), groups: vec!["wheel".into()] };
         for (allowed, trusted, told) in [
             ("*", "root", (true, false)),
             ("@wheel", "root", (true, false)),

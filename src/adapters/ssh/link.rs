@@ -11,7 +11,7 @@ use crate::adapters::ssh::failure::{self, Expected};
 use crate::adapters::ssh::greeting::{self, Greeting};
 use crate::adapters::ssh::mux;
 use crate::adapters::ssh::options::{self, Pins};
-use crate::adapters::ssh::route::{self, Place};
+use crate::adapters::ssh::route::{self, Endpoint};
 use crate::adapters::ssh::sockets::{Sockets, locked};
 use crate::adapters::terminal::Terminal;
 use crate::domain::address::{Address, quoted};
@@ -58,7 +58,7 @@ pub struct Link {
     /// As it is called in messages.
     pub label: String,
     pub address: Address,
-    pub place: Place,
+    pub place: Endpoint,
     /// None: the user's known_hosts decides.
     pub pins: Option<Pins>,
     /// The options that make it so.
@@ -69,7 +69,7 @@ pub struct Link {
 
 impl Link {
     pub fn new(sockets: &Arc<Sockets>, label: String, address: &Address, pins: Option<Pins>) -> Result<Self> {
-        let place = Place::of(address)?;
+        let place = Endpoint::of(address)?;
         let trust = match &pins {
             Some(pins) => {
                 let file = sockets.path();

@@ -24,7 +24,7 @@ use crate::adapters::process::{Ended, Invocation, Output};
 use crate::adapters::ssh::greeting::Greeting;
 use crate::adapters::ssh::link::Link;
 use crate::adapters::ssh::options::Pins;
-use crate::adapters::ssh::route::{Fleet, Place};
+use crate::adapters::ssh::route::{Endpoint, PinnedHosts};
 use crate::adapters::ssh::sockets::{Sockets, locked};
 use crate::domain::address::Address;
 use crate::domain::name::HostName;
@@ -34,7 +34,7 @@ use crate::error::{Error, Kind, Result};
 /// Connections to the hosts of a fleet.
 pub struct Ssh {
     sockets: Arc<Sockets>,
-    fleet: Fleet,
+    fleet: PinnedHosts,
     /// Jump hosts, each reached once. Locked one by one: a slow one keeps nobody from another.
     hops: Mutex<BTreeMap<String, Arc<Mutex<Hop>>>>,
 }
@@ -53,7 +53,7 @@ impl Ssh {
     /// For the hosts of this fleet. Sockets are made below `runtime`, if its path suits sockets, else below /tmp.
     pub fn new(runtime: Option<&Path>, fleet: &BTreeMap<HostName, Host>) -> Result<Self> {
         let hosts = fleet.iter().map(|(name, host)| (name.clone(), host.address.clone(), host.ssh_keys.clone()));
-        Ok(Self { sockets: Arc::new(Sockets::new(runtime)?), fleet: Fleet::new(hosts), hops: Mutex::default() })
+        Ok(Self { sockets: Arc::new(Sockets::new(runtime)?), fleet: PinnedHosts::new(hosts), hops: Mutex::default() })
     }
 
     /// Connects to a host, which must show one of these keys. Nothing is sent before it has. A person who is there is
@@ -69,7 +69,7 @@ impl Ssh {
     }
 
     /// The last jump host before a place, connected; none where ssh goes there directly.
-    fn way(&self, place: &Place) -> Result<Option<Arc<Link>>> {
+    fn way(&self, place: &Endpoint) -> Result<Option<Arc<Link>>> {
         let mut over: Option<Arc<Link>> = None;
         let mut key = String::new();
         for address in route::jumps(place)? {

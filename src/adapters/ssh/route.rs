@@ -12,7 +12,7 @@ const HOPS: usize = 8;
 
 /// What ssh_config makes of an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Endpoint {
     pub user: String,
     /// The name that is looked up.
     pub name: String,
@@ -23,7 +23,7 @@ pub struct Place {
     jumps: Vec<Address>,
 }
 
-impl Place {
+impl Endpoint {
     pub fn of(address: &Address) -> Result<Self> {
         // With a command, so that a configuration that forks or has one of its own is taken too; nothing is run.
         let call = Invocation::new("ssh").args(["-G", "-T", "-oRemoteCommand=none"]);
@@ -86,12 +86,12 @@ pub fn destination(address: &Address) -> Vec<String> {
 /// The jump hosts to an address, in the order in which they are passed: those that ssh_config names for it, and before
 /// them those that it names for the first of them.
 ///
-/// Fails as `Place::of` does; when they go round in a circle.
-pub fn jumps(place: &Place) -> Result<Vec<Address>> {
+/// Fails as `Endpoint::of` does; when they go round in a circle.
+pub fn jumps(place: &Endpoint) -> Result<Vec<Address>> {
     let mut hops = place.jumps.clone();
     let mut first = hops.first().cloned();
     while let Some(hop) = first {
-        let before = Place::of(&hop)?.jumps;
+        let before = Endpoint::of(&hop)?.jumps;
         first = before.first().cloned();
         hops.splice(0..0, before);
         if hops.len() > HOPS {
@@ -106,13 +106,13 @@ pub fn jumps(place: &Place) -> Result<Vec<Address>> {
 }
 
 /// The hosts of the fleet, to be found again on the way to others.
-pub struct Fleet {
+pub struct PinnedHosts {
     hosts: Vec<(HostName, Address, Vec<String>)>,
     /// What ssh_config makes of their addresses. Asked only once there is a jump host.
-    places: OnceLock<Vec<Option<Place>>>,
+    places: OnceLock<Vec<Option<Endpoint>>>,
 }
 
-impl Fleet {
+impl PinnedHosts {
     /// Of these hosts, each with what is pinned for it.
     pub fn new(hosts: impl Iterator<Item = (HostName, Address, Vec<String>)>) -> Self {
         Self { hosts: hosts.collect(), places: OnceLock::new() }
@@ -125,10 +125,11 @@ impl Fleet {
         };
         let mut found = self.hosts.iter().find(|(name, address, _)| same(name, address));
         if found.is_none() {
-            let place = Place::of(hop)?;
-            let places =
-                self.places.get_or_init(|| self.hosts.iter().map(|(_, address, _)| Place::of(address).ok()).collect());
-            let goes = |other: &Place| other.name.eq_ignore_ascii_case(&place.name) && other.port == place.port;
+            let place = Endpoint::of(hop)?;
+            let places = self
+                .places
+                .get_or_init(|| self.hosts.iter().map(|(_, address, _)| Endpoint::of(address).ok()).collect());
+            let goes = |other: &Endpoint| other.name.eq_ignore_ascii_case(&place.name) && other.port == place.port;
             found =
                 self.hosts.iter().zip(places).find(|(_, other)| other.as_ref().is_some_and(goes)).map(|(host, _)| host);
         }
@@ -142,17 +143,18 @@ mod tests {
 
     #[test]
     fn what_ssh_says_of_an_address_is_understood() {
-        let place = Place::read("user jay\nhostname 10.0.0.5\nport 22\nproxyjump a+b@one:2200,[::1]:33,two\n").unwrap();
+        let place =
+            Endpoint::read("user jay\nhostname 10.0.0.5\nport 22\nproxyjump a+b@one:2200,[::1]:33,two\n").unwrap();
         assert_eq!((place.user.as_str(), place.name.as_str(), place.port.as_str()), ("jay", "10.0.0.5", "22"));
         let shown: Vec<_> = place.jumps.iter().map(ToString::to_string).collect();
         assert_eq!(shown, ["ssh://a+b@one:2200", "ssh://[::1]:33", "two"]);
-        assert_eq!(Place::read("hostname x\nproxyjump none\n").unwrap().jumps, []);
-        assert!(Place::read("hostname x\nproxyjump -oProxyCommand=x\n").is_err());
+        assert_eq!(Endpoint::read("hostname x\nproxyjump none\n").unwrap().jumps, []);
+        assert!(Endpoint::read("hostname x\nproxyjump -oProxyCommand=x\n").is_err());
     }
 
     #[test]
     fn a_quick_exchange_comes_first_and_none_is_added() {
-        let quick = |list: &str| Place::read(&format!("kexalgorithms {list}\n")).unwrap().quick_exchange();
+        let quick = |list: &str| Endpoint::read(&format!("kexalgorithms {list}\n")).unwrap().quick_exchange();
         let (slow, old) = ("sntrup761x25519-sha512", "ecdh-sha2-nistp256");
         assert_eq!(
             quick(&format!("{slow},curve25519-sha256,{old}")).unwrap(),

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::adapters::fs::files;
-use crate::commands::adopt::inline::{Inline, Key, Place, Request};
+use crate::commands::adopt::inline::{Inline, Key, Location, Request};
 use crate::commands::{Changes, Session};
 use crate::domain::migrate::gitconfig;
 use crate::domain::name::UnixName;
@@ -54,7 +54,7 @@ pub fn find(session: &Session, text: &str, config: &Path, request: &Request) -> 
         for_users: false,
         name: format!("ssh-keys/{stem}"),
         note: "",
-        place: Place::Key(Box::new(Key { line, file })),
+        place: Location::Key(Box::new(Key { line, file })),
     })
 }
 

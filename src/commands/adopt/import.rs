@@ -15,7 +15,7 @@ use crate::commands::secrets::vouch::doubt;
 use crate::commands::{Changes, Session, adopt_policy};
 use crate::domain::counted::counted;
 use crate::domain::drift::access::{Access, listed};
-use crate::domain::drift::rekey_plan::{Plan, Scope, Why};
+use crate::domain::drift::rekey_plan::{RekeyPlan, Scope, Why};
 use crate::domain::migrate::agenix::{self, Entry, Key};
 use crate::domain::name::{AdminName, FileName, HostName, SecretName};
 use crate::domain::policy::Holder;
@@ -135,7 +135,7 @@ pub fn agenix(session: &mut Session, request: &Request) -> Result<Report> {
     let policy = &session.fleet.policy;
     let files: BTreeSet<FileName> = inventory.files.keys().cloned().collect();
     let scope = Scope { only: Some(files.clone()), all: false, adopt: files };
-    let mut plan = Plan::rekey(policy, &past.keys(policy, inventory.envelopes()), &inventory, &scope);
+    let mut plan = RekeyPlan::rekey(policy, &past.keys(policy, inventory.envelopes()), &inventory, &scope);
     plan.reseal.retain(|reseal| reseal.why == Why::Unsealed);
     report.access = plan.reseal.iter().map(|reseal| (reseal.wanted.name.clone(), reseal.access.clone())).collect();
     if request.adopt {
@@ -168,7 +168,7 @@ pub fn agenix(session: &mut Session, request: &Request) -> Result<Report> {
 
 /// Takes out of a plan what is not adopted: where something speaks against that the file is what its rule says, and where
 /// somebody reads it whom its rule does not name.
-fn sift(session: &Session, plan: &mut Plan<'_>, report: &mut Report) -> Result<()> {
+fn sift(session: &Session, plan: &mut RekeyPlan<'_>, report: &mut Report) -> Result<()> {
     let git = session.fleet.git()?;
     let history = AgeHistory::of(&git)?;
     let top = git.relative(&session.fleet.root)?;
@@ -189,7 +189,7 @@ fn sift(session: &Session, plan: &mut Plan<'_>, report: &mut Report) -> Result<(
 }
 
 /// Puts every file in its place, with a seal where it gets one.
-fn seal(session: &Session, plan: &Plan<'_>, taken: Vec<Taken>, changes: &mut Changes) -> Result<()> {
+fn seal(session: &Session, plan: &RekeyPlan<'_>, taken: Vec<Taken>, changes: &mut Changes) -> Result<()> {
     let policy = &session.fleet.policy;
     let recipients = plan.reseal.iter().flat_map(|reseal| policy.recipients_of(&reseal.wanted.hosts).into_values());
     let keys = if plan.reseal.is_empty() { None } else { Some((session.identities()?, session.sealer(recipients)?)) };

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::domain::migrate::gitconfig::SigningKey;
 use crate::domain::name::SecretName;
-use crate::domain::nix::finding::Found;
+use crate::domain::nix::finding::NixFinding;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::shape::Shape;
 
@@ -49,9 +49,9 @@ pub struct Request {
 }
 
 /// Where a value stands.
-pub(super) enum Place {
+pub(super) enum Location {
     /// At an option of Nix source.
-    Option(Box<Found>),
+    Option(Box<NixFinding>),
     /// In a file that a git configuration names.
     Key(Box<Key>),
 }
@@ -74,5 +74,5 @@ pub(super) struct Inline {
     /// The name that is proposed.
     pub(super) name: String,
     pub(super) note: &'static str,
-    pub(super) place: Place,
+    pub(super) place: Location,
 }

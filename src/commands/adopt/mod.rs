@@ -15,7 +15,7 @@ use crate::adapters::fs::files;
 use crate::adapters::git::Git;
 use crate::adapters::git::history::{self, Trace};
 use crate::adapters::signals;
-use crate::commands::adopt::inline::{Inline, Place};
+use crate::commands::adopt::inline::{Inline, Location};
 use crate::commands::talk::Event;
 use crate::commands::writer::Writer;
 use crate::commands::{Changes, Session};
@@ -81,16 +81,16 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     let declared = declare(session, &name, &inline, hosts, request, &mut changes)?;
     let delivered = session.fleet.policy.secrets[name.as_str()].delivery.path.clone();
     let (new, mut shown) = match &inline.place {
-        Place::Option(found) => {
+        Location::Option(found) => {
             let edited = nix::rewrite(text, found, &inline, &name).map_err(|error| error.about(&relative))?;
             (edited.text, edited.shown)
         }
-        Place::Key(key) => git_key::rewrite(text, key, &delivered),
+        Location::Key(key) => git_key::rewrite(text, key, &delivered),
     };
     changes.write_keeping(relative.as_str(), &bytes, new.clone().into_bytes(), mode);
     let shred = match &inline.place {
-        Place::Key(key) => git_key::dispose(session, key, &inline.value, request.shred, &mut changes, &mut shown)?,
-        Place::Option(_) => None,
+        Location::Key(key) => git_key::dispose(session, key, &inline.value, request.shred, &mut changes, &mut shown)?,
+        Location::Option(_) => None,
     };
     shown.insert(0, relative.clone());
     shown.push(FILE.to_owned());
@@ -320,10 +320,10 @@ fn staged_along(session: &Session, git: &Git, path: &Path, bytes: &[u8], relativ
 
 /// Whether Nix could see the value where it stood: a git flake sees what git tracks; without a flake, any file may be part
 /// of a system. A key outside of the repository is for its owner alone.
-fn seen_by_nix(session: &Session, git: &Git, path: &Path, place: &Place) -> Result<bool> {
+fn seen_by_nix(session: &Session, git: &Git, path: &Path, place: &Location) -> Result<bool> {
     let (held_in, nix) = match place {
-        Place::Option(_) => (path, true),
-        Place::Key(key) => (key.file(), false),
+        Location::Option(_) => (path, true),
+        Location::Key(key) => (key.file(), false),
     };
     let flake = flake::folder(&session.fleet.root, &git.top).is_some();
     let Ok(name) = git.relative(held_in) else { return Ok(false) };

@@ -1,10 +1,10 @@
 //! A literal in Nix source: which one a line means, what it is worth, and what is written for it.
 
-use crate::commands::adopt::inline::{Inline, Place, Request};
+use crate::commands::adopt::inline::{Inline, Location, Request};
 use crate::domain::address::quoted;
 use crate::domain::name::SecretName;
-use crate::domain::nix::edit::{self, Wanted};
-use crate::domain::nix::finding::{Found, Rule};
+use crate::domain::nix::edit::{self, PathSetting};
+use crate::domain::nix::finding::{NixFinding, NixRule};
 use crate::domain::nix::options::{self, Row};
 use crate::domain::nix::redact::Edited;
 use crate::domain::nix::{literal, rules};
@@ -22,7 +22,7 @@ pub fn find(text: &str, request: &Request) -> Result<Inline> {
     let place = format!("{}:{}", request.file.display(), found.line);
     let help = |error: Error| error.help(found.advice(&quoted(&place)));
     let odd = |what: &str| Error::usage(format!("line {}: {what}", found.line));
-    let literal = matches!(found.rule, Rule::InlineSecret | Rule::PasswordHash | Rule::SecretOption);
+    let literal = matches!(found.rule, NixRule::InlineSecret | NixRule::PasswordHash | NixRule::SecretOption);
     let moved = found.target();
     if !literal && moved.is_none() {
         return Err(help(odd(&found.what())));
@@ -84,12 +84,12 @@ pub fn find(text: &str, request: &Request) -> Result<Inline> {
         for_users: known.is_some_and(|known| known.users),
         name: name(found),
         note: known.and_then(|known| known.note.as_deref()).unwrap_or_default(),
-        place: Place::Option(Box::new(found.clone())),
+        place: Location::Option(Box::new(found.clone())),
     })
 }
 
 /// The option of this name beside the one that was found.
-fn beside(found: &Found, twin: &str) -> Result<Vec<String>> {
+fn beside(found: &NixFinding, twin: &str) -> Result<Vec<String>> {
     if !twin.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         || !twin.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-'".contains(&byte))
     {
@@ -102,26 +102,26 @@ fn beside(found: &Found, twin: &str) -> Result<Vec<String>> {
 }
 
 /// Writes the path where the value was.
-pub fn rewrite(text: &str, found: &Found, inline: &Inline, secret: &SecretName) -> Result<Edited> {
+pub fn rewrite(text: &str, found: &NixFinding, inline: &Inline, secret: &SecretName) -> Result<Edited> {
     let own = found.known.filter(|_| found.target().as_ref() == Some(&inline.target));
     let value = own.and_then(|known| known.value.as_deref());
     let list = own.is_some_and(|known| known.list) && found.call.is_none();
-    edit::adopt(text, found, &Wanted { option: &inline.target, value, list, secret })
+    edit::adopt(text, found, &PathSetting { option: &inline.target, value, list, secret })
 }
 
 /// The one finding on a line.
-fn choose<'a>(text: &str, all: &'a [Found], request: &Request) -> Result<&'a Found> {
+fn choose<'a>(text: &str, all: &'a [NixFinding], request: &Request) -> Result<&'a NixFinding> {
     // The line's own bytes, found once: a file may have as many findings as lines.
     let start: usize = text.split('\n').take(request.line - 1).map(|line| line.len() + 1).sum();
     let line = text.split('\n').nth(request.line - 1);
     let end = start + line.map_or(0, str::len);
     let touches = |range: &std::ops::Range<usize>| line.is_some() && range.start <= end && range.end >= start;
-    let on_it: Vec<&Found> = all.iter().filter(|found| touches(&found.site) || touches(&found.span)).collect();
+    let on_it: Vec<&NixFinding> = all.iter().filter(|found| touches(&found.site) || touches(&found.span)).collect();
     let at = request.column.map(|column| {
         let line = line.unwrap_or_default();
         start + line.char_indices().nth(column.saturating_sub(1)).map_or(line.len(), |(at, _)| at)
     });
-    let at_it: Vec<&Found> = match at {
+    let at_it: Vec<&NixFinding> = match at {
         None => on_it,
         Some(at) => on_it
             .into_iter()
@@ -130,7 +130,7 @@ fn choose<'a>(text: &str, all: &'a [Found], request: &Request) -> Result<&'a Fou
             })
             .collect(),
     };
-    let listed = |found: &[&Found]| {
+    let listed = |found: &[&NixFinding]| {
         let named = found.iter().take(8).map(|found| format!("line {} ({})", found.line, found.option()));
         named.collect::<Vec<_>>().join(", ")
     };
@@ -148,14 +148,14 @@ fn choose<'a>(text: &str, all: &'a [Found], request: &Request) -> Result<&'a Fou
 }
 
 /// The shape that the option's file must have. What is no token, such as a pass phrase with spaces, is sealed as it is.
-fn shape(found: &Found, value: &Plaintext) -> Result<Shape> {
+fn shape(found: &NixFinding, value: &Plaintext) -> Result<Shape> {
     let shape: Shape = found.known.map_or_else(|| "token".to_owned(), |known| known.shape(&found.stars)).parse()?;
     let fits = value.expose(|bytes| shape.check(bytes).is_ok());
     Ok(if shape == Shape::Token && !fits { Shape::Raw } else { shape })
 }
 
 /// A name made of the option: without the words that say nothing, in lower case, joined by hyphens.
-fn name(found: &Found) -> String {
+fn name(found: &NixFinding) -> String {
     const EMPTY: [&str; 19] = [
         "config",
         "services",

@@ -7,7 +7,7 @@ use crate::adapters::fs::root::Root;
 use crate::adapters::host::run_dir::{self, RunDir};
 use crate::adapters::host::{closure, etc_nixos, profile};
 use crate::commands::agent::events::Reporter;
-use crate::commands::agent::journal::Journal;
+use crate::commands::agent::journal::RunJournal;
 use crate::commands::agent::transaction::Ended;
 use crate::commands::agent::{gc_roots, keep, order, rollback};
 use crate::domain::deploy::diff::Action;
@@ -16,7 +16,7 @@ use crate::domain::deploy::protocol::{Failure, HostEvent, Order, Outcome, Profil
 use crate::error::{Error, Result};
 
 /// Ends a run that did not come to its end, and says what it came to.
-pub fn end_left(root: &Root, run_dir: &RunDir, journal: Journal, reporter: &Arc<Reporter>) -> Result<Verdict> {
+pub fn end_left(root: &Root, run_dir: &RunDir, journal: RunJournal, reporter: &Arc<Reporter>) -> Result<Verdict> {
     let order = journal.order.clone();
     let verdict = match run_dir::result(root, &order.run)? {
         // It had ended; only the rest of `close` is missing.

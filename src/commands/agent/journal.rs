@@ -19,7 +19,7 @@ const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The journal of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Journal {
+pub struct RunJournal {
     version: u32,
     pub order: Order,
     pub saved: Saved,
@@ -90,7 +90,7 @@ impl Saved {
     }
 }
 
-impl Journal {
+impl RunJournal {
     /// The journal of a run that begins.
     pub fn new(root: &Root, order: &Order, saved: Saved) -> Self {
         let boot = root.text(BOOT);

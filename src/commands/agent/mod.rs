@@ -28,7 +28,7 @@ use crate::adapters::host::run_dir::{self, RunDir};
 use crate::adapters::host::{closure, etc_nixos, facts, units};
 use crate::adapters::{process, signals};
 use crate::commands::agent::events::{Listener, Reporter};
-use crate::commands::agent::journal::Journal;
+use crate::commands::agent::journal::RunJournal;
 use crate::commands::agent::launch::Launcher;
 use crate::commands::agent::transaction::Ended;
 use crate::commands::install;
@@ -190,7 +190,7 @@ fn change(root: &Root, order: &Order, user: u32, reporter: &Arc<Reporter>) -> Re
         reporter.warn(format!("sleep and shutdown cannot be held off meanwhile: {}", error.message()));
     }
     await_boot(root, reporter)?;
-    let left = Journal::left(&run_dir, &order.words())?;
+    let left = RunJournal::left(&run_dir, &order.words())?;
     let recovered = left.map(|journal| close::end_left(root, &run_dir, journal, reporter)).transpose()?;
     if recovered.as_ref().is_some_and(|verdict| verdict.outcome == Outcome::Lost) {
         return Ok(HostEvent::GoesDown);

@@ -10,7 +10,7 @@ use crate::adapters::host::run_dir::RunDir;
 use crate::adapters::host::{ack, closure, home, profile, units};
 use crate::commands::agent::events::Reporter;
 use crate::commands::agent::gc_roots::point;
-use crate::commands::agent::journal::{Journal, Step};
+use crate::commands::agent::journal::{RunJournal, Step};
 use crate::commands::agent::order::activated;
 use crate::commands::agent::secrets::{take_all, take_back};
 use crate::commands::agent::transaction::{Ended, Transaction};
@@ -58,7 +58,7 @@ pub fn go(transaction: &mut Transaction<'_>, why: Error) -> Ended {
     Ended::failed(Outcome::NeedsOperator, failure)
 }
 
-fn rolled_back(root: &Root, switch: &Switch, journal: &Journal, why: &Error) -> Error {
+fn rolled_back(root: &Root, switch: &Switch, journal: &RunJournal, why: &Error) -> Error {
     let same = journal.saved.system == Some(activated(root, switch));
     let what = match (&journal.saved.system, same) {
         _ if switch.only_homes => "the deploy failed; homes are what they were before",
@@ -171,7 +171,7 @@ fn restore_bundle(root: &Root, switch: &Switch, saved: Option<&str>) -> Result<(
 }
 
 /// Finishes or takes back what a killed run left. How it ended now.
-pub fn recover(root: &Root, run_dir: &RunDir, journal: Journal, reporter: &Arc<Reporter>) -> Ended {
+pub fn recover(root: &Root, run_dir: &RunDir, journal: RunJournal, reporter: &Arc<Reporter>) -> Ended {
     let Work::Switch(switch) = journal.order.work.clone() else { return Ended::well(Outcome::Nothing) };
     reporter
         .warn(format!("an interrupted deploy was found (run {}, begun by {})", journal.order.run, journal.order.who));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::adapters::fs::root::Root;
-use crate::adapters::host::accounts::Caller;
+use crate::adapters::host::accounts::LocalUser;
 use crate::adapters::host::host_key::machine_keys;
 use crate::adapters::host::{closure, home, profile, run_dir, units};
 use crate::adapters::nix::{store, trust};
@@ -23,7 +23,7 @@ pub fn of(root: &Root, question: &Question) -> Result<Survey> {
     let running = root.store_path(closure::RUNNING);
     let coming = question.coming.as_deref().filter(|coming| closure::is_store_path(coming));
     let coming = coming.filter(|coming| root.exists(coming) && store::check_valid(root, coming).is_ok());
-    let caller = Caller::get();
+    let caller = LocalUser::get();
     let root_user = rustix::process::geteuid().is_root();
     let contents = |system: Option<&str>| {
         let parts = system.filter(|_| question.closure).and_then(|system| store::contents(root, system).ok());

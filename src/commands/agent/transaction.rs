@@ -13,7 +13,7 @@ use crate::commands::agent::checks::{self, Worse};
 use crate::commands::agent::events::Reporter;
 use crate::commands::agent::gc_roots;
 use crate::commands::agent::heard::Heard;
-use crate::commands::agent::journal::{Journal, Saved, Step};
+use crate::commands::agent::journal::{RunJournal, Saved, Step};
 use crate::commands::agent::keep::{self, Kept};
 use crate::commands::agent::order::{self, activated, installs, manifest};
 use crate::commands::agent::secrets::Delivery;
@@ -32,7 +32,7 @@ pub struct Transaction<'a> {
     pub root: &'a Root,
     pub run_dir: &'a RunDir,
     pub reporter: Arc<Reporter>,
-    pub journal: Journal,
+    pub journal: RunJournal,
     /// What the system says of itself.
     pub facts: Facts,
     /// The user who may acknowledge, by number.
@@ -92,7 +92,7 @@ pub fn run(
     }
     let saved = Saved::of(root, &activated(root, switch), &switch.homes)?;
     gc_roots::keep(root, switch, &saved)?;
-    let journal = Journal::new(root, order, saved);
+    let journal = RunJournal::new(root, order, saved);
     let reporter = Arc::clone(reporter);
     let mut transaction = Transaction { root, run_dir, reporter, journal, facts, user, unit_log: Vec::new() };
     let mut ended = transaction.carry_out(switch, back);

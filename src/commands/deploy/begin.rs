@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 
 /// What a deploy goes on with, once all is found to be in place.
 pub struct Start {
-    pub fleet: preflight::Ready,
+    pub fleet: preflight::Prepared,
     pub begun: Begun,
     pub chosen: Chosen,
     /// None where no host has to do with it.

@@ -43,7 +43,7 @@ pub struct Build<'a> {
     pub session: &'a Session,
     pub who: &'a Who,
     pub planning: &'a Planning,
-    pub fleet: &'a preflight::Ready,
+    pub fleet: &'a preflight::Prepared,
     pub rooted: &'a Rooted,
 }
 

@@ -11,13 +11,13 @@ use crate::adapters::repository::Fleet;
 use crate::commands::scan;
 use crate::commands::talk::{Event, Talk};
 use crate::domain::address::quoted;
-use crate::domain::drift::audit::{Rule, audit};
+use crate::domain::drift::audit::{AuditRule, audit};
 use crate::domain::level::Level;
 use crate::domain::policy;
 use crate::error::{Error, Kind, Result};
 
 /// What builds go on with.
-pub struct Ready {
+pub struct Prepared {
     pub git: Git,
     pub flake: Flake,
 }
@@ -29,7 +29,7 @@ pub fn fleet(
     flake_at: Option<&str>,
     today: Date,
     talk: &dyn Talk,
-) -> Result<Ready, Vec<Error>> {
+) -> Result<Prepared, Vec<Error>> {
     let (flake, mut problems) = match flake(fleet, &git, flake_at) {
         Ok(flake) => (Some(flake), Vec::new()),
         Err(problem) => (None, vec![problem]),
@@ -39,7 +39,7 @@ pub fn fleet(
     problems.extend(scan::staged_problems(&git, &fleet.policy));
     problems.extend(drift(fleet, today, talk));
     match flake {
-        Some(flake) if problems.is_empty() => Ok(Ready { git, flake }),
+        Some(flake) if problems.is_empty() => Ok(Prepared { git, flake }),
         _ => Err(problems),
     }
 }
@@ -124,7 +124,7 @@ fn drift(fleet: &Fleet, today: Date, talk: &dyn Talk) -> Vec<Error> {
     let (known, found): (Vec<_>, Vec<_>) = audit(&fleet.policy, &fleet.policy.keys(), &inventory, today)
         .into_iter()
         .filter(|finding| finding.level == Level::Error)
-        .partition(|finding| finding.rule == Rule::KnownToRetired);
+        .partition(|finding| finding.rule == AuditRule::KnownToRetired);
     for finding in known {
         talk.event(Event::Warning(format!("{}: {}; {}", finding.about, finding.what, finding.help)));
     }

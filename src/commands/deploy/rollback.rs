@@ -19,7 +19,7 @@ use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::checks::checks;
 use crate::domain::deploy::diff::Action;
 use crate::domain::deploy::generations::{Generation, Generations};
-use crate::domain::deploy::home::{self, Change, Home, State};
+use crate::domain::deploy::home::{self, Home, HomeChange, State};
 use crate::domain::deploy::host_facts::{Question, Seen};
 use crate::domain::deploy::packages::Difference;
 use crate::domain::deploy::plan::{Kept, Plan};
@@ -167,7 +167,7 @@ fn home(
     let running = survey.running.as_ref().ok_or_else(|| Error::failed("the running system there cannot be read"))?;
     let plan = Plan::of(policy, target.host.as_ref(), Action::Switch, survey, running, Ok(Difference::default()));
     let change =
-        Change { user: state.user.clone(), former: state.active.clone(), package: package.clone(), left: None };
+        HomeChange { user: state.user.clone(), former: state.active.clone(), package: package.clone(), left: None };
     let plan = Plan { only_homes: true, homes: vec![change], ..plan };
     talk.event(Event::Note(format!("back to generation {number} of the home of {}", state.user)));
     talk.event(Event::Plan(shown(&[&plan])));
@@ -199,7 +199,7 @@ fn former(state: &State, to: Option<u64>) -> Result<(u64, String)> {
         format!("there are: {}", numbers.join(", "))
     };
     match chosen {
-        Some(home::Generation { generation, package: Some(package), .. }) if closure::is_store_path(package) => {
+        Some(home::HomeGeneration { generation, package: Some(package), .. }) if closure::is_store_path(package) => {
             Ok((*generation, package.clone()))
         }
         Some(one) => {

@@ -14,7 +14,7 @@ use crate::commands::past::{Merge, Past};
 use crate::commands::scan::index;
 use crate::domain::address::quoted;
 use crate::domain::drift::access::{Access, Reader, listed};
-use crate::domain::drift::audit::{Finding, Rule, audit};
+use crate::domain::drift::audit::{AuditFinding, AuditRule, audit};
 use crate::domain::level::Level;
 use crate::domain::name::FileName;
 use crate::domain::policy::{FILE, Holder, Policy, parse};
@@ -38,7 +38,7 @@ pub struct Report {
     pub files: usize,
     pub hosts: usize,
     /// The findings, the heavier first.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<AuditFinding>,
     /// What could not be looked at, and why.
     pub not_looked_at: Vec<String>,
 }
@@ -46,7 +46,7 @@ pub struct Report {
 impl Report {
     /// The code that it comes to.
     pub fn kind(&self, strict: bool) -> Option<Kind> {
-        let counts = |finding: &Finding| strict || finding.level == Level::Error;
+        let counts = |finding: &AuditFinding| strict || finding.level == Level::Error;
         if self.findings.iter().any(counts) {
             Some(Kind::Drift)
         } else if self.not_looked_at.is_empty() {
@@ -83,7 +83,12 @@ pub fn run(root: &Path, today: Date, request: &Request) -> Result<Report> {
     let mut not_looked_at = Vec::new();
     if Journal::is_unfinished(&git.place_of(root)?) {
         let what = "an interrupted change of several files is not completed yet";
-        findings.push(Finding::error(Rule::Unfinished, FILE, what, "run `sealift rekey`: it completes it first"));
+        findings.push(AuditFinding::error(
+            AuditRule::Unfinished,
+            FILE,
+            what,
+            "run `sealift rekey`: it completes it first",
+        ));
     }
     findings.extend(looked.untracked(&status)?);
     findings.extend(fallen(&looked.serials_in_head(&status)?, &inventory, "HEAD"));
@@ -108,8 +113,8 @@ struct Looked<'a> {
 
 impl Looked<'_> {
     /// Says of what is missing from the work tree alone how it comes back.
-    fn only_deleted(&self, findings: &mut [Finding]) -> Result<()> {
-        for finding in findings.iter_mut().filter(|finding| finding.rule == Rule::Missing) {
+    fn only_deleted(&self, findings: &mut [AuditFinding]) -> Result<()> {
+        for finding in findings.iter_mut().filter(|finding| finding.rule == AuditRule::Missing) {
             if self.git.is_committed(&self.root.join(&finding.about))? {
                 finding.help = format!("git has it: `git checkout -- {}`; or {}", finding.about, finding.help);
             }
@@ -118,13 +123,13 @@ impl Looked<'_> {
     }
 
     /// What git does not track, Nix does not see.
-    fn untracked(&self, status: &Status) -> Result<Vec<Finding>> {
+    fn untracked(&self, status: &Status) -> Result<Vec<AuditFinding>> {
         let top = self.git.relative(self.root)?;
         let inside = |path: &str| path.strip_prefix(top.as_str()).unwrap_or(path).trim_start_matches('/').to_owned();
         let mut findings = Vec::new();
         for path in status.untracked.iter().filter(|path| path.ends_with(".age") || path.ends_with(FILE)) {
-            findings.push(Finding::error(
-                Rule::Untracked,
+            findings.push(AuditFinding::error(
+                AuditRule::Untracked,
                 inside(path),
                 "git does not track it, so that Nix does not see it",
                 format!("run `git add {}`", quoted(&inside(path))),
@@ -133,8 +138,8 @@ impl Looked<'_> {
         for path in
             status.ignored.iter().filter(|path| path.ends_with(".age") || path.ends_with('/') || path.ends_with(FILE))
         {
-            findings.push(Finding::error(
-                Rule::Ignored,
+            findings.push(AuditFinding::error(
+                AuditRule::Ignored,
                 inside(path),
                 "git ignores it, so that Nix does not see it",
                 "remove the pattern from .gitignore (`git check-ignore -v` names it)",
@@ -149,8 +154,8 @@ impl Looked<'_> {
                 "keep what both sides declared, `git add` it, and look again"
             };
             let told = sides.get(path).map(|sides| format!(": {}", sides.join("; "))).unwrap_or_default();
-            findings.push(Finding::error(
-                Rule::Damaged,
+            findings.push(AuditFinding::error(
+                AuditRule::Damaged,
                 path_inside,
                 format!("a merge left it unresolved{told}"),
                 help,
@@ -193,7 +198,7 @@ impl Looked<'_> {
 
     /// Who could read a file on one side of a merge, and cannot by the policy or by the file now: only then nothing else
     /// would tell it. It is about somebody who was removed.
-    fn taken(&self, sides: &[String]) -> Result<Vec<Finding>> {
+    fn taken(&self, sides: &[String]) -> Result<Vec<AuditFinding>> {
         let path = self.git.relative(&self.root.join(FILE))?;
         let objects: Vec<String> = sides.iter().map(|commit| format!("{commit}:{path}")).collect();
         let (wanted, holders) = (self.policy.wanted(), self.policy.holders());
@@ -220,9 +225,9 @@ impl Looked<'_> {
                 let what =
                     format!("one side of the merge, {commit}, gave it to {}; recipients.toml does not", listed(&lost));
                 let help = "if that is not intended, say in recipients.toml that they read it";
-                findings.push(Finding {
+                findings.push(AuditFinding {
                     access: Access { loses: lost, ..Access::default() },
-                    ..Finding::warning(Rule::TakenByMerge, file.path(), what, help)
+                    ..AuditFinding::warning(AuditRule::TakenByMerge, file.path(), what, help)
                 });
             }
         }
@@ -231,11 +236,11 @@ impl Looked<'_> {
 
     /// Where a merge took access from somebody, or the declaration of a file, says what both sides had. What to do about
     /// it is then no change of files.
-    fn by_merge(&self, past: &Past, finding: &mut Finding) {
+    fn by_merge(&self, past: &Past, finding: &mut AuditFinding) {
         let Some(file) = finding.about.strip_prefix("secrets/").and_then(FileName::from_path) else { return };
         let merge = match finding.rule {
-            Rule::Orphan => past.merge_that_ended(|policy| policy.wanted().contains_key(&file)),
-            Rule::ExtraReader => {
+            AuditRule::Orphan => past.merge_that_ended(|policy| policy.wanted().contains_key(&file)),
+            AuditRule::ExtraReader => {
                 let now = self.policy.wanted().remove(&file).map(|wanted| self.policy.recipients_of(&wanted.hosts));
                 let now: BTreeSet<Fingerprint> = now.into_iter().flat_map(BTreeMap::into_keys).collect();
                 let current = self.inventory.seal(&file).into_iter().flat_map(|seal| seal.current.iter());
@@ -281,7 +286,7 @@ impl Looked<'_> {
     }
 
     /// Walks every version of every sealed file that any commit holds.
-    fn past(&self, not_looked_at: &mut Vec<String>) -> Result<Vec<Finding>> {
+    fn past(&self, not_looked_at: &mut Vec<String>) -> Result<Vec<AuditFinding>> {
         let (git, inventory) = (self.git, self.inventory);
         if git.is_shallow()? {
             not_looked_at
@@ -325,8 +330,8 @@ impl Looked<'_> {
                 ever.difference(&told).map(|key| Reader::of(key, &holders).to_string()).collect();
             if !who.is_empty() {
                 let who = who.into_iter().collect::<Vec<_>>().join(", ");
-                findings.push(Finding::error(
-                    Rule::History,
+                findings.push(AuditFinding::error(
+                    AuditRule::History,
                     file.path(),
                     format!("an older file with this same value could be read by {who}, and its seal does not say so"),
                     "give it a new value: `sealift rotate`",
@@ -356,12 +361,12 @@ fn seals_of(git: &Git, wanted: Vec<(FileName, String)>) -> Result<BTreeMap<FileN
     Ok(names.into_iter().zip(contents).filter_map(|(name, content)| Some((name, age::seal_of(&content?)?))).collect())
 }
 
-fn fallen(before: &BTreeMap<FileName, Seal>, inventory: &Inventory, whence: &str) -> Vec<Finding> {
+fn fallen(before: &BTreeMap<FileName, Seal>, inventory: &Inventory, whence: &str) -> Vec<AuditFinding> {
     let lower = |(file, seal): (&FileName, &Seal)| {
         let now = inventory.seal(file)?;
         (now.serial < seal.serial && seal.name == *file && !seal.is_last()).then(|| {
-            Finding::error(
-                Rule::SerialFell,
+            AuditFinding::error(
+                AuditRule::SerialFell,
                 file.path(),
                 format!(
                     "it holds version {} and {whence} holds version {}: an older version came back",

@@ -27,18 +27,18 @@ pub struct Report {
 }
 
 /// What can go, with the bytes that it has.
-pub struct Plan {
+pub struct CleanupPlan {
     report: Report,
     contents: BTreeMap<String, Vec<u8>>,
 }
 
-impl Plan {
+impl CleanupPlan {
     pub fn report(&self) -> &Report {
         &self.report
     }
 }
 
-pub fn plan(session: &Session, who: &Who) -> Result<Plan> {
+pub fn plan(session: &Session, who: &Who) -> Result<CleanupPlan> {
     let mut waits = Vec::new();
     for row in progress::run(session, who)?.into_iter().filter(|row| !is_settled(&row.steps)) {
         let unknown = row.steps.iter().any(|mark| mark.done.is_none() && mark.step != "cleaned up");
@@ -66,7 +66,7 @@ pub fn plan(session: &Session, who: &Who) -> Result<Plan> {
     let names: Result<Vec<String>> =
         found.iter().map(|one| Ok(format!("HEAD:{}", git.relative(&session.fleet.root.join(&one.path))?))).collect();
     let committed = git.objects(&names?)?;
-    let mut plan = Plan { report: Report { removed: Vec::new(), left: Vec::new() }, contents: BTreeMap::new() };
+    let mut plan = CleanupPlan { report: Report { removed: Vec::new(), left: Vec::new() }, contents: BTreeMap::new() };
     for (one, committed) in found.into_iter().zip(committed) {
         let stays = |why: &str| Superseded { path: one.path.clone(), why: why.to_owned() };
         match (files::read(&session.fleet.root.join(&one.path), LIMIT), committed) {
@@ -85,7 +85,7 @@ pub fn plan(session: &Session, who: &Who) -> Result<Plan> {
 /// Removes them, in the work tree and in git's index.
 ///
 /// Fails when one changed meanwhile; nothing is removed then.
-pub fn carry_out(session: &mut Session, plan: Plan) -> Result<Report> {
+pub fn carry_out(session: &mut Session, plan: CleanupPlan) -> Result<Report> {
     let (git, journal) = session.lock()?;
     let mut changes = Changes::default();
     for (path, bytes) in &plan.contents {

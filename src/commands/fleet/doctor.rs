@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use crate::adapters::fs::files;
-use crate::adapters::fs::root::{Kind as There, Root};
+use crate::adapters::fs::root::{EntryKind as There, Root};
 use crate::adapters::git::{Git, layout};
 use crate::adapters::host::facts;
 use crate::adapters::host::host_key::machine_keys;
@@ -18,7 +18,7 @@ use crate::commands::hosts::select::Who;
 use crate::domain::doctor::machine::{self, Against, Machine};
 use crate::domain::doctor::text::{self, Text};
 use crate::domain::doctor::{Fault, Fix, repository, sorted};
-use crate::domain::drift::audit::{Rule, audit};
+use crate::domain::drift::audit::{AuditRule, audit};
 use crate::domain::level::Level;
 use crate::domain::name::HostName;
 use crate::error::{Error, Kind, Result};
@@ -150,7 +150,7 @@ fn overdue(session: &Session, request: &Request<'_>) -> Result<Vec<Fault>> {
         })
     };
     let found = audit(policy, &policy.keys(), &session.fleet.inventory()?, request.today);
-    let found = found.into_iter().filter(|finding| finding.rule == Rule::Overdue && of_host(&finding.about));
+    let found = found.into_iter().filter(|finding| finding.rule == AuditRule::Overdue && of_host(&finding.about));
     Ok(found
         .map(|finding| Fault {
             level: finding.level,

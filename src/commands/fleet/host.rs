@@ -12,7 +12,7 @@ use crate::commands::secrets::rekey::Report as Rekeyed;
 use crate::commands::secrets::reseal::{refuse_broken, reseal};
 use crate::commands::writer::Writer;
 use crate::commands::{Changes, Session, adopt_policy};
-use crate::domain::drift::rekey_plan::{Plan, Scope};
+use crate::domain::drift::rekey_plan::{RekeyPlan, Scope};
 use crate::domain::name::{FileName, HostName, SecretName, Tag};
 use crate::domain::policy::edit::{Declaration, Edit, public_path};
 use crate::domain::policy::{FILE, HOST_KEYS, Host, Policy};
@@ -37,7 +37,7 @@ pub struct New {
 /// What was done with a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Change {
+pub enum HostChange {
     /// It is new.
     Added,
     /// It has another key.
@@ -53,7 +53,7 @@ pub enum Change {
 pub struct Report {
     pub host: HostName,
     /// What was done with it.
-    pub change: Change,
+    pub change: HostChange,
     pub rekeyed: Rekeyed,
     /// Files with a new value, made for this host.
     pub made: Vec<FileName>,
@@ -86,9 +86,9 @@ pub fn add(session: &mut Session, new: &New) -> Result<Report> {
     let mut changes = Changes::default();
     let text = adopt_policy(session, edit.text(), &mut changes)?;
     let mut report = if new.no_rekey {
-        Report::of(&new.name, Change::Added)
+        Report::of(&new.name, HostChange::Added)
     } else {
-        bring_in_line(session, &new.name, Change::Added, &mut changes)?
+        bring_in_line(session, &new.name, HostChange::Added, &mut changes)?
     };
     if let (Some(value), [key]) = (&new.own_key, new.keys.as_slice()) {
         let wanted = session.fleet.policy.wanted().remove(&own.file());
@@ -133,7 +133,7 @@ pub fn rekey(session: &mut Session, name: &HostName, keys: &[Recipient]) -> Resu
     let (git, journal) = session.lock()?;
     let Some(host) = session.fleet.policy.hosts.get(name) else { return Err(session.fleet.policy.no_host(name)) };
     if host.keys == keys {
-        return Ok(Report::of(name, Change::None));
+        return Ok(Report::of(name, HostChange::None));
     }
     let former: Vec<Recipient> = host.keys.iter().filter(|key| !keys.contains(key)).cloned().collect();
     let mut edit = Edit::new(&session.fleet.text)?;
@@ -143,7 +143,7 @@ pub fn rekey(session: &mut Session, name: &HostName, keys: &[Recipient]) -> Resu
     }
     let mut changes = Changes::default();
     let text = adopt_policy(session, edit.text(), &mut changes)?;
-    let report = bring_in_line(session, name, Change::Rekeyed, &mut changes)?;
+    let report = bring_in_line(session, name, HostChange::Rekeyed, &mut changes)?;
     session.commit(&git, &journal, &changes)?;
     session.fleet.text = text;
     let own = own_key(name)?;
@@ -205,18 +205,18 @@ pub fn remove(session: &mut Session, name: &HostName, yes: bool) -> Result<Repor
     session.commit(&git, &journal, &changes)?;
     session.fleet.text = text;
     let knew = knew.into_iter().filter(|file| !removed.contains(file)).collect();
-    Ok(Report { rekeyed, removed, knew, ..Report::of(name, Change::Removed) })
+    Ok(Report { rekeyed, removed, knew, ..Report::of(name, HostChange::Removed) })
 }
 
 /// Seals what a host should read for it, and makes the values that are its own.
-fn bring_in_line(session: &Session, host: &HostName, change: Change, changes: &mut Changes) -> Result<Report> {
+fn bring_in_line(session: &Session, host: &HostName, change: HostChange, changes: &mut Changes) -> Result<Report> {
     let policy: &Policy = &session.fleet.policy;
     let inventory = session.fleet.inventory()?;
     let only: BTreeSet<FileName> =
         policy.wanted().into_values().filter(|wanted| wanted.hosts.contains(&host)).map(|wanted| wanted.file).collect();
     let past = Past::of(&session.fleet.root);
     let scope = Scope { only: Some(only), ..Scope::default() };
-    let plan = Plan::rekey(policy, &past.keys(policy, inventory.envelopes()), &inventory, &scope);
+    let plan = RekeyPlan::rekey(policy, &past.keys(policy, inventory.envelopes()), &inventory, &scope);
     refuse_broken(&plan)?;
     agree(session, &past, &plan.accesses(), &Terms { of: Some(Of::Host(host)), ..Terms::default() })?;
     reseal(session, &plan.reseal, &inventory, changes)?;
@@ -243,7 +243,7 @@ fn bring_in_line(session: &Session, host: &HostName, change: Change, changes: &m
 
 impl Report {
     /// Of a change that touched no file yet.
-    fn of(host: &HostName, change: Change) -> Self {
+    fn of(host: &HostName, change: HostChange) -> Self {
         Self {
             host: host.clone(),
             change,

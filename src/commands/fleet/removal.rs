@@ -9,7 +9,7 @@ use crate::commands::secrets::rekey::Report as Rekeyed;
 use crate::commands::secrets::reseal::{refuse_broken, reseal};
 use crate::commands::{Changes, Session};
 use crate::domain::counted::counted;
-use crate::domain::drift::rekey_plan::{Plan, Scope};
+use crate::domain::drift::rekey_plan::{RekeyPlan, Scope};
 use crate::domain::name::FileName;
 use crate::domain::policy::Holder;
 use crate::domain::secret::inventory::{Found, Inventory};
@@ -44,7 +44,7 @@ impl Removal<'_> {
             }
         }
         let scope = Scope { only: Some(only), ..Scope::default() };
-        let plan = Plan::rekey(policy, &keys, inventory, &scope);
+        let plan = RekeyPlan::rekey(policy, &keys, inventory, &scope);
         refuse_broken(&plan)?;
         agree(session, &past, &plan.accesses(), &Terms { of: Some(self.of), ..Terms::default() })?;
         self.ask(session, &plan)?;
@@ -52,7 +52,7 @@ impl Removal<'_> {
         Ok(Rekeyed::of(&plan, false))
     }
 
-    fn ask(&self, session: &Session, plan: &Plan<'_>) -> Result<()> {
+    fn ask(&self, session: &Session, plan: &RekeyPlan<'_>) -> Result<()> {
         if self.yes {
             return Ok(());
         }

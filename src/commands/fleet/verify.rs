@@ -13,7 +13,7 @@ use crate::domain::policy::Policy;
 use crate::error::Result;
 
 /// What was found on one host.
-pub struct Found {
+pub struct VerifiedHost {
     pub host: HostName,
     /// What was found; or why nothing could be.
     pub verified: Result<Verified>,
@@ -30,7 +30,7 @@ pub enum Undeployed {
     Skip,
 }
 
-pub fn run(session: &Session, who: &Who, undeployed: Undeployed) -> Result<Vec<Found>> {
+pub fn run(session: &Session, who: &Who, undeployed: Undeployed) -> Result<Vec<VerifiedHost>> {
     let policy = &session.fleet.policy;
     let chosen = who.choose(policy)?;
     let needs = Needs { root: true, brings: None, gate: None };
@@ -38,7 +38,7 @@ pub fn run(session: &Session, who: &Who, undeployed: Undeployed) -> Result<Vec<F
     for (host, one) in reach_all(policy, who, &chosen, needs, None, &session.talk)? {
         match one {
             Ok(one) => ready.push(one),
-            Err(error) => found.push(Found { host, verified: Err(error) }),
+            Err(error) => found.push(VerifiedHost { host, verified: Err(error) }),
         }
     }
     let agreed = match undeployed {
@@ -55,7 +55,7 @@ pub fn run(session: &Session, who: &Who, undeployed: Undeployed) -> Result<Vec<F
                 _ => Err(out_of_form(&one.target)),
             }
         });
-        Found { host: one.host.clone(), verified }
+        VerifiedHost { host: one.host.clone(), verified }
     }));
     found.sort_by(|a, b| a.host.cmp(&b.host));
     Ok(found)

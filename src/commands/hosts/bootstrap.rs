@@ -77,7 +77,7 @@ fn barred(host: &HostName, connection: &Connection) -> Option<Error> {
     let printed = |words: &[&str]| Some(connection.call(words).run().ok().filter(|output| output.ended.well())?.stdout);
     let text = |words: &[&str]| Some(String::from_utf8_lossy(&printed(words)?).trim().to_owned());
     let groups = text(&["id", "-Gn"])?.split(' ').map(str::to_owned).collect();
-    let user = accounts::Caller { user: text(&["id", "-un"])?, groups };
+    let user = accounts::LocalUser { user: text(&["id", "-un"])?, groups };
     trust::trust_of(&printed(&trust::ASKS)?, &user).barred.then(|| trust::barred(host.as_str(), &user.user))
 }
 

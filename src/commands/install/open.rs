@@ -70,11 +70,11 @@ pub struct Opened<'a> {
 pub struct Secret<'a> {
     pub target: &'a Target,
     /// Its value and all that is needed to place it, or why there is none.
-    pub outcome: Result<Ready, Error>,
+    pub outcome: Result<Placeable, Error>,
 }
 
 /// A secret that can be placed.
-pub struct Ready {
+pub struct Placeable {
     pub value: Plaintext,
     /// The serial of the value, if the file has a seal.
     pub serial: Option<u64>,
@@ -91,7 +91,7 @@ impl Secret<'_> {
     fn failure(&self) -> Option<Error> {
         match &self.outcome {
             Err(error) => Some(error.clone()),
-            Ok(Ready { link: Some(Err(obstacle)), .. }) if !obstacle.of_owner => Some(obstacle.error.clone()),
+            Ok(Placeable { link: Some(Err(obstacle)), .. }) if !obstacle.of_owner => Some(obstacle.error.clone()),
             Ok(_) => None,
         }
     }
@@ -172,7 +172,7 @@ pub fn open<'a>(request: &Request, loaded: &'a Loaded, talk: &Arc<dyn Talk>, own
     {
         let outcome = opened.and_then(|(value, serial, ciphertext)| {
             let (access, link) = places.of(&placement.target)?;
-            Ok(Ready { value, serial, ciphertext, access, link })
+            Ok(Placeable { value, serial, ciphertext, access, link })
         });
         secrets.push(Secret { target: &placement.target, outcome });
     }
@@ -180,7 +180,7 @@ pub fn open<'a>(request: &Request, loaded: &'a Loaded, talk: &Arc<dyn Talk>, own
         let target = &template.target;
         let outcome = render(template, &secrets).and_then(|(value, ciphertext)| {
             let (access, link) = places.of(target)?;
-            Ok(Ready { value, serial: None, ciphertext, access, link })
+            Ok(Placeable { value, serial: None, ciphertext, access, link })
         });
         secrets.push(Secret { target, outcome });
     }

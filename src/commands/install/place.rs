@@ -11,7 +11,7 @@ use crate::adapters::signals;
 use crate::commands::install::open::{Loaded, Opened, Secret, link};
 use crate::commands::install::request::{Report, Request};
 use crate::commands::install::undo::links_of;
-use crate::commands::install::units::Wanted;
+use crate::commands::install::units::UnitActions;
 use crate::commands::talk::{Event, Talk};
 use crate::domain::manifest::install_status::{Entry, Outcome, Status, Units, VERSION, value_digest};
 use crate::domain::secret::plaintext::Plaintext;
@@ -71,7 +71,7 @@ pub fn place(placing: &Placing<'_>, run: &Run, live: Option<u64>, talk: &Arc<dyn
 struct Filled {
     status: Status,
     failures: Vec<Error>,
-    units: Wanted,
+    units: UnitActions,
 }
 
 /// Writes a generation: its files, the links that lead to them, its status.
@@ -88,7 +88,7 @@ fn fill(
     let mut failures: Vec<Error> = opened.keyless.iter().cloned().collect();
     let former_status = former.and_then(|former| former.status().ok().flatten());
     let mut secrets = BTreeMap::new();
-    let mut units = Wanted::default();
+    let mut units = UnitActions::default();
     for secret in &opened.secrets {
         signals::check()?;
         let name = secret.target.name.as_str();

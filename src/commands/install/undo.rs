@@ -9,7 +9,7 @@ use crate::adapters::host::links::{self, Link};
 use crate::adapters::host::systemd::Manager;
 use crate::adapters::host::tmpfs::Run;
 use crate::commands::install::request::take_lock;
-use crate::commands::install::units::Wanted;
+use crate::commands::install::units::UnitActions;
 use crate::domain::manifest::install_status::{Entry, Status, Tree};
 use crate::error::{Error, Kind, Result};
 
@@ -93,8 +93,8 @@ pub(super) fn links_of(generation: &Generation, status: &Status, tree: Tree) -> 
 }
 
 /// The units of secrets whose bytes are others in the two generations. One that an owner made unreadable may be.
-fn changed(former: &Generation, status: &Status, later: &Generation, later_status: &Status) -> Wanted {
-    let mut wanted = Wanted::default();
+fn changed(former: &Generation, status: &Status, later: &Generation, later_status: &Status) -> UnitActions {
+    let mut wanted = UnitActions::default();
     for (name, entry) in &later_status.secrets {
         let same = match (former.read(name), later.read(name)) {
             (Ok(Some((one, _))), Ok(Some((other, _)))) => one.same_as(&other),

@@ -10,12 +10,12 @@ use crate::error::Error;
 
 /// The units of changed secrets.
 #[derive(Debug, Default)]
-pub struct Wanted {
+pub struct UnitActions {
     restart: BTreeSet<UnitName>,
     reload: BTreeSet<UnitName>,
 }
 
-impl Wanted {
+impl UnitActions {
     /// Adds the units of one changed secret. A name that is none is left out: a status is only a file.
     pub fn add<T: AsRef<str>>(&mut self, restart: &[T], reload: &[T]) {
         self.restart.extend(restart.iter().filter_map(|unit| unit.as_ref().parse().ok()));

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::mpsc;
 
 use crate::adapters::git::Git;
-use crate::adapters::git::history::{Change, changes};
+use crate::adapters::git::history::{ChangedFile, changes};
 use crate::adapters::git::objects::{self, Answer};
 use crate::adapters::process::{Invocation, parallel};
 use crate::commands::scan::scanner::{Out, Raw, Scanner, Subjected};
@@ -187,7 +187,7 @@ fn followed(git: &Git, found: Vec<Raw>, range: Option<&str>) -> Result<(Vec<Raw>
     }
     // The newest first: what is told last is the first that had it. A file in several places is told of each.
     let mut brought: BTreeMap<String, BTreeMap<Vec<u8>, String>> = BTreeMap::new();
-    let told = |change: &Change<'_>| {
+    let told = |change: &ChangedFile<'_>| {
         if objects.contains(change.after) {
             let paths = brought.entry(change.after.to_owned()).or_default();
             paths.insert(change.path.to_vec(), change.commit.to_owned());

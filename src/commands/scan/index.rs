@@ -18,7 +18,7 @@ use crate::commands::scan::scanner::NotRead;
 use crate::commands::scan::values::{gather, indexed};
 use crate::commands::writer::Writer;
 use crate::commands::{Session, adopt_policy};
-use crate::domain::drift::audit::{Finding, Rule};
+use crate::domain::drift::audit::{AuditFinding, AuditRule};
 use crate::domain::name::{FileName, SecretName};
 use crate::domain::policy::edit::{Declaration, Edit};
 use crate::domain::policy::generate::Generate;
@@ -195,10 +195,11 @@ fn at_hand(sealed: &IndexFile, at: &KeyAt, plugins: &Plugins, ask: &Arc<dyn Ask>
 }
 
 /// What `check` finds: an index that does not know all values, or that the key of today does not open.
-pub fn findings(fleet: &Fleet, inventory: &Inventory) -> Result<Vec<Finding>> {
+pub fn findings(fleet: &Fleet, inventory: &Inventory) -> Result<Vec<AuditFinding>> {
     let Some(text) = read(fleet)? else { return Ok(Vec::new()) };
     let sealed = IndexFile::parse(&text)?;
-    let finding = |what: String| Finding::warning(Rule::IndexBehind, FILE, what, format!("an admin runs {HELP}"));
+    let finding =
+        |what: String| AuditFinding::warning(AuditRule::IndexBehind, FILE, what, format!("an admin runs {HELP}"));
     let (today, its) = (public_half(fleet)?, sealed.recipient()?);
     let key = today.is_none_or(|key| key.fingerprint() != its.fingerprint());
     let other = key.then(|| finding(format!("it is not sealed to the current {KEY}")));

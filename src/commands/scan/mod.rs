@@ -297,14 +297,14 @@ fn finding(raw: &Raw, names: &[String]) -> Finding {
         length: hit.span.end - hit.span.start,
         member: raw.member.clone(),
         place: raw.place.clone(),
-        what: match (&hit.told, &secret) {
+        what: match (&hit.wording, &secret) {
             (Some(told), None) => told.what.clone(),
             _ => Finding::told(hit.rule, secret.as_deref()),
         },
         help: match &secret {
             Some(secret) => format!("take it out, and give {secret} a new value: `sealift rotate {secret}`"),
             None if committed => format!("{COMMITTED}{}", hit.rule.help),
-            None => match &hit.told {
+            None => match &hit.wording {
                 Some(told) if raw.hidden.is_empty() && raw.member.is_none() && raw.place != Place::Store => {
                     told.help.replace(PLACE, &quoted(&format!("{}:{}", raw.shown_path(), hit.line)))
                 }

@@ -20,7 +20,7 @@ pub fn settle(git: &Git, engine: &Engine, out: &mut Out) {
 
 /// The beginning of the file that a finding names, in the same work tree, index or commit.
 fn beginning(git: &Git, raw: &Raw) -> Option<Vec<u8>> {
-    let named = raw.hit.told.as_ref()?.named.as_ref().filter(|_| raw.member.is_none())?;
+    let named = raw.hit.wording.as_ref()?.named.as_ref().filter(|_| raw.member.is_none())?;
     let source = std::str::from_utf8(&raw.path).ok()?;
     let path = beside(source, named)?;
     let name = match &raw.place {

@@ -11,7 +11,7 @@ use crate::commands::secrets::show::unknown;
 use crate::commands::secrets::vouch::vouch;
 use crate::commands::{Changes, Session};
 use crate::domain::drift::access::{Access, Reader};
-use crate::domain::drift::rekey_plan::{Plan, Reseal, Scope, Why};
+use crate::domain::drift::rekey_plan::{RekeyPlan, Reseal, Scope, Why};
 use crate::domain::name::{FileName, nearest};
 use crate::domain::policy::{Policy, Wanted};
 use crate::error::{Error, Kind, Result};
@@ -73,7 +73,7 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     let scope = Scope { only, all: request.all, adopt };
     let past = Past::of(&session.fleet.root);
     let policy = &session.fleet.policy;
-    let plan = Plan::rekey(policy, &past.keys(policy, inventory.envelopes()), &inventory, &scope);
+    let plan = RekeyPlan::rekey(policy, &past.keys(policy, inventory.envelopes()), &inventory, &scope);
     refuse_broken(&plan)?;
     vouch(session, &plan, &inventory)?;
     refuse_idle(policy, &plan, &request.remove)?;
@@ -90,7 +90,7 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
 
 impl Report {
     /// What a plan comes to.
-    pub fn of(plan: &Plan<'_>, dry_run: bool) -> Self {
+    pub fn of(plan: &RekeyPlan<'_>, dry_run: bool) -> Self {
         let changed = |reseal: &Reseal<'_>| Changed {
             file: reseal.wanted.file.clone(),
             why: reseal.why,
@@ -117,7 +117,7 @@ impl Report {
 /// Stops where somebody whose access is to be taken loses none: whoever names a reader believes that it is gone afterwards.
 ///
 /// Fails with `Usage`, with what each reads, and who could be named.
-fn refuse_idle(policy: &Policy, plan: &Plan<'_>, remove: &BTreeSet<String>) -> Result<()> {
+fn refuse_idle(policy: &Policy, plan: &RekeyPlan<'_>, remove: &BTreeSet<String>) -> Result<()> {
     let losers = |plans: &[Reseal<'_>]| -> BTreeSet<String> {
         let both = plans.iter().flat_map(|reseal| reseal.access.loses.iter().chain(&reseal.access.unknown));
         both.map(Reader::word).collect()

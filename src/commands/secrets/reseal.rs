@@ -9,13 +9,13 @@ use crate::adapters::process::parallel;
 use crate::adapters::{age, signals};
 use crate::commands::talk::Event;
 use crate::commands::{Changes, Session};
-use crate::domain::drift::rekey_plan::{Plan, Reseal};
+use crate::domain::drift::rekey_plan::{RekeyPlan, Reseal};
 use crate::domain::secret::inventory::{Found, Inventory};
 use crate::domain::secret::seal::Seal;
 use crate::error::{Error, Kind, Result};
 
 /// Stops before anything is opened when a file is not one that could be.
-pub fn refuse_broken(plan: &Plan<'_>) -> Result<()> {
+pub fn refuse_broken(plan: &RekeyPlan<'_>) -> Result<()> {
     if plan.broken.is_empty() {
         return Ok(());
     }

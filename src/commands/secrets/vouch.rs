@@ -2,7 +2,7 @@
 
 use crate::adapters::git::age_history::AgeHistory;
 use crate::commands::Session;
-use crate::domain::drift::rekey_plan::{Plan, Reseal, Why};
+use crate::domain::drift::rekey_plan::{RekeyPlan, Reseal, Why};
 use crate::domain::migrate::agenix;
 use crate::domain::name::FileName;
 use crate::domain::secret::age_header::Mac;
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 /// file of another secret there, and have its value sealed to the readers of this one.
 ///
 /// Fails with `Integrity` where something speaks against one; `Incomplete` where the history is cut, so that nobody can tell.
-pub fn vouch(session: &Session, plan: &Plan<'_>, inventory: &Inventory) -> Result<()> {
+pub fn vouch(session: &Session, plan: &RekeyPlan<'_>, inventory: &Inventory) -> Result<()> {
     let adopted: Vec<&Reseal<'_>> = plan.reseal.iter().filter(|reseal| reseal.why == Why::Unsealed).collect();
     if adopted.is_empty() {
         return Ok(());

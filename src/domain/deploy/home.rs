@@ -19,7 +19,7 @@ pub struct Home {
 /// What becomes of a home.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Change {
+pub struct HomeChange {
     pub user: UnixName,
     /// The one that is active; none where there is none, or where the user who looks may not see it.
     pub former: Option<String>,
@@ -29,7 +29,7 @@ pub struct Change {
     pub left: Option<String>,
 }
 
-impl Change {
+impl HomeChange {
     /// As a person reads it.
     pub fn line(&self) -> String {
         let Self { user, former, package, left } = self;
@@ -50,12 +50,12 @@ pub struct State {
     /// The current generation of the profile.
     pub generation: Option<u64>,
     /// All generations, oldest first.
-    pub generations: Vec<Generation>,
+    pub generations: Vec<HomeGeneration>,
 }
 
 /// One generation of a home.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Generation {
+pub struct HomeGeneration {
     /// Its number in the user's profile.
     pub generation: u64,
     /// When it was made, in UTC.

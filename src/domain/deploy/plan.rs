@@ -118,7 +118,7 @@ pub struct Plan {
     pub commands: Commands,
     /// The homes that are no part of the system, and what becomes of each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub homes: Vec<home::Change>,
+    pub homes: Vec<home::HomeChange>,
     /// Whether only they are switched.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_homes: bool,
@@ -217,14 +217,14 @@ impl Plan {
             } else {
                 None
             };
-            home::Change { user: user.clone(), former, package: package.clone(), left }
+            home::HomeChange { user: user.clone(), former, package: package.clone(), left }
         };
         self.homes = homes.iter().map(change).collect();
         self
     }
 
     /// The homes that are switched.
-    pub fn homes_to_come(&self) -> impl Iterator<Item = &home::Change> {
+    pub fn homes_to_come(&self) -> impl Iterator<Item = &home::HomeChange> {
         self.homes.iter().filter(|home| home.left.is_none())
     }
 
@@ -248,7 +248,8 @@ impl Plan {
     /// would wait for a new connection, where the switch could end the old one.
     pub fn switch(&self, profile: Profile, settle: u64, acknowledge: Option<u64>) -> Switch {
         let switches = self.live() && matches!(self.action, Action::Test | Action::Switch);
-        let home = |to: &home::Change| Home { user: to.user.clone(), package: to.package.clone(), generation: None };
+        let home =
+            |to: &home::HomeChange| Home { user: to.user.clone(), package: to.package.clone(), generation: None };
         Switch {
             action: self.action,
             system: self.system.clone(),

@@ -19,7 +19,7 @@ use crate::domain::secret::seal::Seal;
 /// What kind of finding it is. The text form is stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Rule {
+pub enum AuditRule {
     /// The file is damaged, or something else stands in its place.
     Damaged,
     /// The seal names another file: it was swapped, renamed or copied.
@@ -69,9 +69,9 @@ pub enum Rule {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Finding {
+pub struct AuditFinding {
     pub level: Level,
-    pub rule: Rule,
+    pub rule: AuditRule,
     /// The path or name it is about.
     pub about: String,
     pub what: String,
@@ -86,20 +86,25 @@ pub struct Finding {
     pub gone: Vec<String>,
 }
 
-impl Finding {
-    pub fn error(rule: Rule, about: impl Into<String>, what: impl Into<String>, help: impl Into<String>) -> Self {
+impl AuditFinding {
+    pub fn error(rule: AuditRule, about: impl Into<String>, what: impl Into<String>, help: impl Into<String>) -> Self {
         let (about, what, help) = (about.into(), what.into(), help.into());
         Self { level: Level::Error, rule, about, what, help, access: Access::default(), gone: Vec::new() }
     }
 
     /// A finding that counts with `--strict`.
-    pub fn warning(rule: Rule, about: impl Into<String>, what: impl Into<String>, help: impl Into<String>) -> Self {
+    pub fn warning(
+        rule: AuditRule,
+        about: impl Into<String>,
+        what: impl Into<String>,
+        help: impl Into<String>,
+    ) -> Self {
         Self { level: Level::Warning, ..Self::error(rule, about, what, help) }
     }
 }
 
 /// Holds what `secrets/` holds against the policy.
-pub fn audit(policy: &Policy, keys: &Keys<'_>, inventory: &Inventory, today: Date) -> Vec<Finding> {
+pub fn audit(policy: &Policy, keys: &Keys<'_>, inventory: &Inventory, today: Date) -> Vec<AuditFinding> {
     let wanted = policy.wanted();
     let against = Against { policy, keys, present: policy.hosts.keys().collect(), today };
     let mut sets: BTreeMap<Vec<&str>, BTreeSet<Fingerprint>> = BTreeMap::new();
@@ -112,12 +117,12 @@ pub fn audit(policy: &Policy, keys: &Keys<'_>, inventory: &Inventory, today: Dat
     }
     for file in inventory.files.keys().filter(|file| !wanted.contains_key(*file)) {
         let help = format!("declare it in recipients.toml, or delete it: `sealift rm {file}`");
-        found.push(Finding::error(Rule::Orphan, file.path(), "no secret in the policy asks for it", help));
+        found.push(AuditFinding::error(AuditRule::Orphan, file.path(), "no secret in the policy asks for it", help));
     }
     for path in &inventory.strays {
         let what = "it is not a sealed file, and everything under secrets/ goes into the repository";
-        found.push(Finding::warning(
-            Rule::Stray,
+        found.push(AuditFinding::warning(
+            AuditRule::Stray,
             path.clone(),
             what,
             "move it elsewhere; if it is plaintext, treat it as leaked",
@@ -142,26 +147,26 @@ impl Against<'_> {
         wanted: &Wanted<'_>,
         there: Option<&Found>,
         should: &BTreeSet<Fingerprint>,
-        found: &mut Vec<Finding>,
+        found: &mut Vec<AuditFinding>,
     ) {
         let path = wanted.file.path();
         match Standing::of(&wanted.file, there, should, self.keys) {
             Standing::Missing => found.push(missing(wanted)),
             Standing::Broken(fault) => {
-                found.push(Finding::error(Rule::Damaged, path, fault.to_string(), fault.advice()));
+                found.push(AuditFinding::error(AuditRule::Damaged, path, fault.to_string(), fault.advice()));
             }
             Standing::Unsealed => found.push(self.unsealed(wanted, there)),
             Standing::WrongName(name) => {
                 let what = format!("its seal says that it is {name}");
                 let help =
                     "it was swapped, copied or renamed outside sealift: restore it from git, or use `sealift mv`";
-                found.push(Finding::error(Rule::WrongName, path, what, help));
+                found.push(AuditFinding::error(AuditRule::WrongName, path, what, help));
             }
             Standing::Contradiction(what) => {
                 let what = format!("it was changed behind sealift's back: {what}");
                 let help =
                     format!("restore it from git, or seal the value again: `sealift seal {} --replace`", wanted.file);
-                found.push(Finding::error(Rule::Contradiction, path, what, help));
+                found.push(AuditFinding::error(AuditRule::Contradiction, path, what, help));
             }
             Standing::Drift(access) => {
                 found.extend(drift(&wanted.file, access));
@@ -172,14 +177,14 @@ impl Against<'_> {
     }
 
     /// The value of a file whose seal is to be believed.
-    fn value(&self, wanted: &Wanted<'_>, there: Option<&Found>, found: &mut Vec<Finding>) {
+    fn value(&self, wanted: &Wanted<'_>, there: Option<&Found>, found: &mut Vec<AuditFinding>) {
         let Some(seal) = there.and_then(Found::seal) else { return };
         found.extend(still_known(wanted, seal, &self.keys.holders, &self.present));
         found.extend(overdue(wanted, seal, self.today));
     }
 
     /// A file without a seal, and what it would be to adopt it.
-    fn unsealed(&self, wanted: &Wanted<'_>, there: Option<&Found>) -> Finding {
+    fn unsealed(&self, wanted: &Wanted<'_>, there: Option<&Found>) -> AuditFinding {
         let access = match there {
             Some(Found::Sealed(envelope)) => {
                 Access::of_stanzas(envelope, &self.policy.recipients_of(&wanted.hosts), self.keys).0
@@ -192,8 +197,8 @@ impl Against<'_> {
         );
         let help =
             format!("find out where it comes from; if that is intended: `sealift rekey --adopt {}`", wanted.file);
-        let level = if wanted.secret.allow_unsealed { Finding::warning } else { Finding::error };
-        Finding { access, ..level(Rule::Unsealed, wanted.file.path(), what, help) }
+        let level = if wanted.secret.allow_unsealed { AuditFinding::warning } else { AuditFinding::error };
+        AuditFinding { access, ..level(AuditRule::Unsealed, wanted.file.path(), what, help) }
     }
 }
 
@@ -206,41 +211,41 @@ pub(super) fn missing_reader(gains: &BTreeSet<Reader>) -> String {
 }
 
 /// Who can read a file and should not, and who should and cannot.
-fn drift(file: &FileName, access: Access) -> impl Iterator<Item = Finding> {
+fn drift(file: &FileName, access: Access) -> impl Iterator<Item = AuditFinding> {
     let Access { gains, loses, .. } = access;
     let remove: BTreeSet<String> = loses.iter().map(|reader| format!(" --remove {}", reader.word())).collect();
     let remove: String = remove.into_iter().collect();
-    let extra = (!loses.is_empty()).then(|| Finding {
+    let extra = (!loses.is_empty()).then(|| AuditFinding {
         what: extra_reader(&loses),
         help: format!("if that is intended: `sealift rekey{remove}`; if not, say in recipients.toml that they read it"),
         access: Access { loses, ..Access::default() },
-        ..Finding::error(Rule::ExtraReader, file.path(), "", "")
+        ..AuditFinding::error(AuditRule::ExtraReader, file.path(), "", "")
     });
-    let missing = (!gains.is_empty()).then(|| Finding {
+    let missing = (!gains.is_empty()).then(|| AuditFinding {
         what: missing_reader(&gains),
         help: "if that is intended: `sealift rekey`; if not, remove them from recipients.toml".to_owned(),
         access: Access { gains, ..Access::default() },
-        ..Finding::error(Rule::MissingReader, file.path(), "", "")
+        ..AuditFinding::error(AuditRule::MissingReader, file.path(), "", "")
     });
     extra.into_iter().chain(missing)
 }
 
-fn missing(wanted: &Wanted<'_>) -> Finding {
+fn missing(wanted: &Wanted<'_>) -> AuditFinding {
     let help = format!("give it a value: `{}`", wanted.first_value());
-    Finding::error(Rule::Missing, wanted.file.path(), "the policy asks for it and it is not there", help)
+    AuditFinding::error(AuditRule::Missing, wanted.file.path(), "the policy asks for it and it is not there", help)
 }
 
-fn of_policy(policy: &Policy) -> Vec<Finding> {
+fn of_policy(policy: &Policy) -> Vec<AuditFinding> {
     let mut found = Vec::new();
     match policy.admins.values().flatten().count() {
-        0 => found.push(Finding::error(
-            Rule::LastAdmin,
+        0 => found.push(AuditFinding::error(
+            AuditRule::LastAdmin,
             "recipients.toml",
             "there is no admin: nobody could rekey",
             "run `sealift identity new --admin NAME`",
         )),
-        1 => found.push(Finding::warning(
-            Rule::LastAdmin,
+        1 => found.push(AuditFinding::warning(
+            AuditRule::LastAdmin,
             "recipients.toml",
             "one key alone opens everything: lose it, and all is lost",
             "add a second admin or an offline backup key: `sealift identity new --admin backup --file FILE`",
@@ -252,8 +257,8 @@ fn of_policy(policy: &Policy) -> Vec<Finding> {
     let admins =
         policy.admins.iter().flat_map(|(name, keys)| keys.iter().map(move |key| (format!("admins.{name}"), key)));
     for (about, _) in hosts.chain(admins).filter(|(_, key)| key.kind() == KeyKind::SshRsa) {
-        found.push(Finding::warning(
-            Rule::WeakKey,
+        found.push(AuditFinding::warning(
+            AuditRule::WeakKey,
             about,
             "an ssh-rsa key: slow to open, and age's RSA code is not constant-time (RUSTSEC-2023-0071)",
             "use the machine's ed25519 key",
@@ -264,8 +269,8 @@ fn of_policy(policy: &Policy) -> Vec<Finding> {
     // So is the key of the index of values.
     let kept = |name: &SecretName| own_key(name) || name.as_str() == index_file::KEY;
     for (name, _) in policy.secrets.iter().filter(|(name, secret)| secret.hosts.is_empty() && !kept(name)) {
-        found.push(Finding::warning(
-            Rule::NoReader,
+        found.push(AuditFinding::warning(
+            AuditRule::NoReader,
             format!("secrets.{name}"),
             "no host receives it: only the admins keep it",
             format!("name its readers in recipients.toml, or remove it: `sealift rm {name}`"),
@@ -280,7 +285,7 @@ fn still_known(
     seal: &Seal,
     holders: &BTreeMap<Fingerprint, Holder>,
     present: &BTreeSet<&HostName>,
-) -> Option<Finding> {
+) -> Option<AuditFinding> {
     let mut removed = BTreeSet::new();
     let mut others = BTreeSet::new();
     let mut gone = BTreeSet::new();
@@ -301,12 +306,13 @@ fn still_known(
     if !removed.is_empty() {
         let what = format!("the removed host {} still knows this value", listed(&removed));
         let gone = removed.into_iter().collect();
-        return Some(Finding { gone, ..Finding::error(Rule::KnownToRetired, path, what, rotate) });
+        return Some(AuditFinding { gone, ..AuditFinding::error(AuditRule::KnownToRetired, path, what, rotate) });
     }
     // Of others than these it is no command that means them alone.
     let gone = if gone.len() == others.len() { gone.into_iter().collect() } else { Vec::new() };
     let what = format!("no longer a reader, but knows this value: {}", listed(&others));
-    (!others.is_empty()).then(|| Finding { gone, ..Finding::warning(Rule::KnownToFormer, path, what, rotate) })
+    (!others.is_empty())
+        .then(|| AuditFinding { gone, ..AuditFinding::warning(AuditRule::KnownToFormer, path, what, rotate) })
 }
 
 /// How many days ahead the end of a value is told.
@@ -317,23 +323,23 @@ pub fn days(number: i32) -> String {
     counted(usize::try_from(number).unwrap_or(0), "day")
 }
 
-fn overdue(wanted: &Wanted<'_>, seal: &Seal, today: Date) -> Option<Finding> {
+fn overdue(wanted: &Wanted<'_>, seal: &Seal, today: Date) -> Option<AuditFinding> {
     let rotate = format!("`sealift rotate {}`", wanted.file);
     if let Some(end) = wanted.secret.expires {
         let left = (end - today).get_days();
         let help = format!("{rotate} asks for the next date, or takes it with `--expires DATE`");
-        let found = |rule, what| Some(Finding::warning(rule, wanted.file.path(), what, help.clone()));
+        let found = |rule, what| Some(AuditFinding::warning(rule, wanted.file.path(), what, help.clone()));
         match left {
-            ..=0 => return found(Rule::Overdue, format!("the value expired on {end}")),
-            1..=WEEK => return found(Rule::ExpiresSoon, format!("the value expires on {end}, in {}", days(left))),
+            ..=0 => return found(AuditRule::Overdue, format!("the value expired on {end}")),
+            1..=WEEK => return found(AuditRule::ExpiresSoon, format!("the value expires on {end}, in {}", days(left))),
             _ => {}
         }
     }
     let every = wanted.secret.rotate_every?;
     let age = i64::from((today - seal.made).get_days());
     (age >= i64::from(every.get())).then(|| {
-        Finding::warning(
-            Rule::Overdue,
+        AuditFinding::warning(
+            AuditRule::Overdue,
             wanted.file.path(),
             format!("the value is {age} days old, and is to be rotated every {every} days"),
             rotate,

@@ -26,7 +26,7 @@ pub struct Scope {
 
 /// What is to be done, and what cannot be.
 #[derive(Debug, Default)]
-pub struct Plan<'a> {
+pub struct RekeyPlan<'a> {
     /// Files to seal again, with the same value.
     pub reseal: Vec<Reseal<'a>>,
     /// Files without a seal that nobody asked to adopt, and what adopting them would do.
@@ -64,7 +64,7 @@ pub enum Why {
     Asked,
 }
 
-impl<'a> Plan<'a> {
+impl<'a> RekeyPlan<'a> {
     /// What it takes to bring the files up to date with the policy.
     pub fn rekey(policy: &'a Policy, keys: &Keys<'_>, inventory: &Inventory, scope: &Scope) -> Self {
         let mut plan = Self::default();

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use crate::domain::counted::counted;
 use crate::domain::drift::access::listed;
-use crate::domain::drift::audit::{Finding, Rule, extra_reader, missing_reader};
+use crate::domain::drift::audit::{AuditFinding, AuditRule, extra_reader, missing_reader};
 use crate::domain::level::Level;
 use crate::domain::name::FileName;
 
@@ -35,8 +35,8 @@ pub struct Shown {
 }
 
 /// Findings about who can read files, or knows their values, once for all files of which the same is said.
-pub fn shown(findings: &[Finding]) -> Vec<Shown> {
-    let said = |finding: &Finding| match together(finding, &[]) {
+pub fn shown(findings: &[AuditFinding]) -> Vec<Shown> {
+    let said = |finding: &AuditFinding| match together(finding, &[]) {
         // What is said of one file alone stays by itself.
         None => (finding.level, finding.rule, finding.what.clone(), Some(finding.about.clone())),
         Some(_) => (finding.level, finding.rule, finding.what.clone(), None),
@@ -53,19 +53,19 @@ pub fn shown(findings: &[Finding]) -> Vec<Shown> {
     shown.collect()
 }
 
-fn alone(finding: &Finding) -> Shown {
-    let Finding { level, about, what, help, .. } = finding;
+fn alone(finding: &AuditFinding) -> Shown {
+    let AuditFinding { level, about, what, help, .. } = finding;
     Shown { level: *level, what: format!("{about}: {what}"), help: help.clone() }
 }
 
-fn file(finding: &Finding) -> Option<FileName> {
+fn file(finding: &AuditFinding) -> Option<FileName> {
     finding.about.strip_prefix("secrets/").and_then(FileName::from_path)
 }
 
 /// What a finding and its help are for several files with the same; none where it is one about a single file.
-fn together(finding: &Finding, files: &[FileName]) -> Option<(String, String)> {
+fn together(finding: &AuditFinding, files: &[FileName]) -> Option<(String, String)> {
     file(finding)?;
-    let (Finding { rule, what, help, access, gone, .. }, names) = (finding, names(files));
+    let (AuditFinding { rule, what, help, access, gone, .. }, names) = (finding, names(files));
     let new_values = || {
         let known: String =
             gone.iter().map(|who| format!("`sealift rotate --exposed-to {who}`")).collect::<Vec<_>>().join(", ");
@@ -76,20 +76,20 @@ fn together(finding: &Finding, files: &[FileName]) -> Option<(String, String)> {
         }
     };
     Some(match rule {
-        Rule::ExtraReader if *what == extra_reader(&access.loses) => {
+        AuditRule::ExtraReader if *what == extra_reader(&access.loses) => {
             (format!("{} can read and should not: {names}", listed(&access.loses)), help.clone())
         }
-        Rule::MissingReader if *what == missing_reader(&access.gains) => {
+        AuditRule::MissingReader if *what == missing_reader(&access.gains) => {
             (format!("{} should read and cannot: {names}", listed(&access.gains)), help.clone())
         }
-        Rule::Unsealed => (
+        AuditRule::Unsealed => (
             format!(
                 "no seal: another tool wrote them, or it was stripped; if they are adopted, {}: {names}",
                 access.told()
             ),
             "find out where they come from; if that is intended: `sealift rekey --adopt NAME`".to_owned(),
         ),
-        Rule::KnownToRetired | Rule::KnownToFormer => {
+        AuditRule::KnownToRetired | AuditRule::KnownToFormer => {
             (format!("{}: {names}", what.replace("this value", "these values")), new_values())
         }
         _ => return None,

@@ -10,17 +10,17 @@ use rnix::SyntaxKind::{
 use rnix::{NodeOrToken, SyntaxNode, TextRange, TextSize};
 
 use crate::domain::name::SecretName;
-use crate::domain::nix::finding::Found;
+use crate::domain::nix::finding::NixFinding;
 use crate::domain::nix::guard::line_of;
 use crate::domain::nix::options::Form;
-use crate::domain::nix::redact::{Change, Edited, carry_out};
+use crate::domain::nix::redact::{Edited, Replacement, carry_out};
 use crate::domain::nix::scope::{config_in_scope, odd};
 use crate::domain::nix::syntax::{ANY, entry, range, tree, words};
 use crate::domain::nix::walk::walk;
 use crate::error::{Error, Result};
 
 /// What is written for the inline value.
-pub struct Wanted<'a> {
+pub struct PathSetting<'a> {
     /// The option that takes the path, with all that stands before it in this file.
     pub option: &'a [String],
     /// What its value is, with `%` for the path; nothing but the path if this is none.
@@ -30,7 +30,7 @@ pub struct Wanted<'a> {
     pub secret: &'a SecretName,
 }
 
-impl Wanted<'_> {
+impl PathSetting<'_> {
     /// The expression for the path.
     fn path(&self) -> String {
         let path = path_of(self.secret);
@@ -59,7 +59,7 @@ pub fn path_of(secret: &SecretName) -> String {
 /// Rewrites one finding.
 ///
 /// Fails when the place is written in a form that is not understood; nothing is guessed.
-pub fn adopt(text: &str, found: &Found, wanted: &Wanted<'_>) -> Result<Edited> {
+pub fn adopt(text: &str, found: &NixFinding, wanted: &PathSetting<'_>) -> Result<Edited> {
     let root = tree(text).map_err(|unread| Error::usage(unread.to_string()))?;
     let site = node_at(&root, &found.site).ok_or_else(|| odd(text, found, "the entry is not found again"))?;
     if site.kind() == NODE_INHERIT {
@@ -76,7 +76,7 @@ pub fn adopt(text: &str, found: &Found, wanted: &Wanted<'_>) -> Result<Edited> {
             .help("seal it for the machine itself, and hand the delivered file to the container by a bind mount"));
     }
     let changes = if let Some(call) = &found.call {
-        let mut changes = vec![Change { range: call.clone(), with: wanted.path() }];
+        let mut changes = vec![Replacement { range: call.clone(), with: wanted.path() }];
         changes.extend(config_in_scope(text, &site, found)?);
         changes
     } else {
@@ -98,8 +98,8 @@ struct Move<'a> {
     site: &'a SyntaxNode,
     path: SyntaxNode,
     value: SyntaxNode,
-    found: &'a Found,
-    wanted: &'a Wanted<'a>,
+    found: &'a NixFinding,
+    wanted: &'a PathSetting<'a>,
 }
 
 /// Where an option is written, seen from a set.
@@ -125,7 +125,7 @@ impl Move<'_> {
             .help(format!("seal the value as {}, remove the line, and write: {option} = {path};", self.wanted.secret))
     }
 
-    fn changes(&self) -> Result<Vec<Change>> {
+    fn changes(&self) -> Result<Vec<Replacement>> {
         let own = words(&self.path);
         let name = self.path.children().last().filter(|name| matches!(name.kind(), NODE_IDENT | NODE_STRING));
         let name = name.ok_or_else(|| self.odd("the option's name is computed"))?;
@@ -154,7 +154,7 @@ impl Move<'_> {
                     _ => (range(&self.path), attributes(&rest)),
                 };
                 let names = names.ok_or_else(|| self.by_hand("a name in its path is computed"))?;
-                self.in_place(Some(Change { range: place, with: names }))
+                self.in_place(Some(Replacement { range: place, with: names }))
             }
             Slot::Free(inner, rest) => {
                 let names = attributes(&rest).ok_or_else(|| self.by_hand("a name in its path is computed"))?;
@@ -186,12 +186,12 @@ impl Move<'_> {
     }
 
     /// The name and the value are replaced where they stand.
-    fn in_place(&self, name: Option<Change>) -> Result<Vec<Change>> {
+    fn in_place(&self, name: Option<Replacement>) -> Result<Vec<Replacement>> {
         let (found, new) = (self.found, self.new_value());
-        let mut changes: Vec<Change> = name.into_iter().collect();
+        let mut changes: Vec<Replacement> = name.into_iter().collect();
         let literal = self.only_literal()?;
         if found.site.start <= literal.start && literal.end <= found.site.end {
-            changes.push(Change { range: literal, with: new });
+            changes.push(Replacement { range: literal, with: new });
         } else {
             changes.extend(bound(self.text, self.root, self.site, found, new)?);
         }
@@ -231,24 +231,24 @@ impl Move<'_> {
     }
 
     /// The entry goes.
-    fn gone(&self) -> Change {
+    fn gone(&self) -> Replacement {
         let own = range(self.site);
         let mut gone = whole_line(self.text, own.clone());
         if gone == own && self.text.get(..own.start).is_some_and(|before| before.ends_with(' ')) {
             gone.start -= 1;
         }
-        Change { range: gone, with: String::new() }
+        Replacement { range: gone, with: String::new() }
     }
 
     /// The other option is given already: a list gets one more element.
-    fn taken(&self, value: &SyntaxNode) -> Result<Vec<Change>> {
+    fn taken(&self, value: &SyntaxNode) -> Result<Vec<Replacement>> {
         let option = self.wanted.option.last().map_or("", String::as_str);
         if self.wanted.list && value.kind() == NODE_LIST {
             self.moved_value()?;
             let end = range(value).end - 1;
             let space = if self.text.get(..end).is_some_and(|before| before.ends_with([' ', '\n'])) { "" } else { " " };
             let mut changes = vec![self.gone()];
-            changes.push(Change { range: end..end, with: format!("{space}{} ", self.wanted.path()) });
+            changes.push(Replacement { range: end..end, with: format!("{space}{} ", self.wanted.path()) });
             changes.extend(config_in_scope(self.text, value, self.found)?);
             return Ok(changes);
         }
@@ -287,18 +287,18 @@ fn slot(set: &SyntaxNode, rest: &[String]) -> Slot {
 }
 
 /// A new entry in a set, before this one.
-fn insertion(text: &str, set: &SyntaxNode, before: Option<&SyntaxNode>, entry: &str) -> Change {
+fn insertion(text: &str, set: &SyntaxNode, before: Option<&SyntaxNode>, entry: &str) -> Replacement {
     let Some(next) = before else {
         let open = set.children_with_tokens().find(|part| part.kind() == TOKEN_L_BRACE);
         let at = open.map_or(range(set).start, |brace| usize::from(brace.text_range().end()));
         let space = if text.get(at..).is_some_and(|rest| rest.starts_with('}')) { " " } else { "" };
-        return Change { range: at..at, with: format!(" {entry}{space}") };
+        return Replacement { range: at..at, with: format!(" {entry}{space}") };
     };
     let at = range(next).start;
     let start = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |newline| newline + 1);
     let indent = text.get(start..at).unwrap_or_default();
     let with = if indent.trim().is_empty() { format!("{entry}\n{indent}") } else { format!("{entry} ") };
-    Change { range: at..at, with }
+    Replacement { range: at..at, with }
 }
 
 /// A word as a name in a path; none: it is computed, or has what would have to be escaped.
@@ -328,7 +328,13 @@ fn node_at(root: &SyntaxNode, place: &Range<usize>) -> Option<SyntaxNode> {
 }
 
 /// The changes for a literal that a `let` binds: the name is replaced where it is used, and its binding goes.
-fn bound(text: &str, root: &SyntaxNode, site: &SyntaxNode, found: &Found, new: String) -> Result<[Change; 2]> {
+fn bound(
+    text: &str,
+    root: &SyntaxNode,
+    site: &SyntaxNode,
+    found: &NixFinding,
+    new: String,
+) -> Result<[Replacement; 2]> {
     let odd =
         |what: &str| odd(text, found, what).help("write the literal where the option is given, then run this again");
     let literal = node_at(root, &found.span).ok_or_else(|| odd("the literal is not found again"))?;
@@ -355,7 +361,7 @@ fn bound(text: &str, root: &SyntaxNode, site: &SyntaxNode, found: &Found, new: S
         Some(body) if alone && !comments => range(&scope).start..range(&body).start,
         _ => whole_line(text, range(&binding)),
     };
-    Ok([Change { range: range(only), with: new }, Change { range: gone, with: String::new() }])
+    Ok([Replacement { range: range(only), with: new }, Replacement { range: gone, with: String::new() }])
 }
 
 /// Whether this is the name as an expression, or as a word of an `inherit`.

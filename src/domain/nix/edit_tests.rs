@@ -8,7 +8,7 @@ fn adopted(text: &str) -> Result<Edited> {
     let found = rules::look(text).unwrap().remove(0);
     let option = found.target().unwrap_or_else(|| panic!("{text}"));
     let (value, list) = found.known.map_or((None, false), |known| (known.value.as_deref(), known.list));
-    adopt(text, &found, &Wanted { option: &option, value, list, secret: &"a".parse().unwrap() })
+    adopt(text, &found, &PathSetting { option: &option, value, list, secret: &"a".parse().unwrap() })
 }
 
 fn becomes(text: &str, new: &str) {

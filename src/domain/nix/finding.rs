@@ -11,7 +11,7 @@ use crate::domain::rule_info::{About, Weight};
 
 /// A kind of finding. The identifier is stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Rule {
+pub enum NixRule {
     /// A literal for an option that has a twin which reads it from a file.
     InlineSecret,
     /// The hash of a password, for everybody to guess from.
@@ -28,7 +28,7 @@ pub enum Rule {
     KeyInPlace,
 }
 
-/// What each rule says of itself, in the order of `Rule`.
+/// What each rule says of itself, in the order of `NixRule`.
 static ABOUT: [About; 7] = [
     About {
         id: "nix-inline-secret",
@@ -81,27 +81,27 @@ static ABOUT: [About; 7] = [
     },
 ];
 
-impl Rule {
-    pub const ALL: [Rule; 7] = [
-        Rule::InlineSecret,
-        Rule::PasswordHash,
-        Rule::SecretOption,
-        Rule::ReadSecret,
-        Rule::KeyPath,
-        Rule::UnitEnvironment,
-        Rule::KeyInPlace,
+impl NixRule {
+    pub const ALL: [NixRule; 7] = [
+        NixRule::InlineSecret,
+        NixRule::PasswordHash,
+        NixRule::SecretOption,
+        NixRule::ReadSecret,
+        NixRule::KeyPath,
+        NixRule::UnitEnvironment,
+        NixRule::KeyInPlace,
     ];
 
     /// What it says of itself.
     pub fn about(self) -> &'static About {
         match self {
-            Rule::InlineSecret => &ABOUT[0],
-            Rule::PasswordHash => &ABOUT[1],
-            Rule::SecretOption => &ABOUT[2],
-            Rule::ReadSecret => &ABOUT[3],
-            Rule::KeyPath => &ABOUT[4],
-            Rule::UnitEnvironment => &ABOUT[5],
-            Rule::KeyInPlace => &ABOUT[6],
+            NixRule::InlineSecret => &ABOUT[0],
+            NixRule::PasswordHash => &ABOUT[1],
+            NixRule::SecretOption => &ABOUT[2],
+            NixRule::ReadSecret => &ABOUT[3],
+            NixRule::KeyPath => &ABOUT[4],
+            NixRule::UnitEnvironment => &ABOUT[5],
+            NixRule::KeyInPlace => &ABOUT[6],
         }
     }
 
@@ -110,13 +110,13 @@ impl Rule {
     }
 }
 
-impl fmt::Display for Rule {
+impl fmt::Display for NixRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.id())
     }
 }
 
-impl Serialize for Rule {
+impl Serialize for NixRule {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.id())
     }
@@ -124,8 +124,8 @@ impl Serialize for Rule {
 
 /// One finding in one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    pub rule: Rule,
+pub struct NixFinding {
+    pub rule: NixRule,
     /// The line on which the value, or what stands for it, begins; from 1.
     pub line: usize,
     /// Where the value stands: the bytes of the literal with its quotes, or of the path.
@@ -143,7 +143,7 @@ pub struct Found {
     pub stars: Vec<String>,
 }
 
-impl Found {
+impl NixFinding {
     pub fn option(&self) -> String {
         self.option.join(".")
     }
@@ -153,12 +153,12 @@ impl Found {
         let option = self.option();
         match self.rule {
             _ if self.call.is_some() => format!("{option} is given a file made from a literal"),
-            Rule::InlineSecret | Rule::SecretOption => format!("{option} is given a literal"),
-            Rule::PasswordHash => format!("{option} is given a literal hash"),
-            Rule::ReadSecret => "a secret's file is read while Nix evaluates".to_owned(),
-            Rule::KeyPath => "a path literal names what looks like a private key".to_owned(),
-            Rule::UnitEnvironment => format!("{option} sets a secret as a literal"),
-            Rule::KeyInPlace => format!("{option} puts a private key in place"),
+            NixRule::InlineSecret | NixRule::SecretOption => format!("{option} is given a literal"),
+            NixRule::PasswordHash => format!("{option} is given a literal hash"),
+            NixRule::ReadSecret => "a secret's file is read while Nix evaluates".to_owned(),
+            NixRule::KeyPath => "a path literal names what looks like a private key".to_owned(),
+            NixRule::UnitEnvironment => format!("{option} sets a secret as a literal"),
+            NixRule::KeyInPlace => format!("{option} puts a private key in place"),
         }
     }
 
@@ -171,16 +171,16 @@ impl Found {
         }
         match (self.rule, self.known.and_then(|known| known.how.as_deref())) {
             (_, Some(how)) => how.to_owned(),
-            (Rule::SecretOption, None) => {
+            (NixRule::SecretOption, None) => {
                 format!("if the module has an option that takes a file, run: sealift adopt {place} --twin OPTION")
             }
-            (Rule::UnitEnvironment, None) => self.out_of_the_environment(),
-            (Rule::KeyInPlace, None) if self.option.iter().any(|word| word == "home" || word == "xdg") => {
+            (NixRule::UnitEnvironment, None) => self.out_of_the_environment(),
+            (NixRule::KeyInPlace, None) if self.option.iter().any(|word| word == "home" || word == "xdg") => {
                 "seal the file: `sealift seal NAME --from-file FILE --shred --owner USER`; then take the entry away, and \
                  say where it goes by `path` in recipients.toml"
                     .to_owned()
             }
-            (Rule::ReadSecret | Rule::KeyPath | Rule::KeyInPlace | Rule::InlineSecret | Rule::PasswordHash, None) => {
+            (NixRule::ReadSecret | NixRule::KeyPath | NixRule::KeyInPlace | NixRule::InlineSecret | NixRule::PasswordHash, None) => {
                 "seal the file: `sealift seal NAME --from-file FILE --shred`, and use the delivered path, as a string"
                     .to_owned()
             }

@@ -1,7 +1,7 @@
 //! Judges what stands at an option: whether a literal, or a file that is made of one, is a secret. Of the option only the words of
 //! its path are known.
 
-use crate::domain::nix::finding::{Rule, names_a_key, names_a_value, names_the_file_of_a_value};
+use crate::domain::nix::finding::{NixRule, names_a_key, names_a_value, names_the_file_of_a_value};
 use crate::domain::nix::options::{self, Form, Row};
 use crate::domain::nix::syntax::ANY;
 
@@ -9,12 +9,12 @@ use crate::domain::nix::syntax::ANY;
 pub type Known = (&'static Row, Vec<String>);
 
 /// What a path literal is at an option.
-pub fn path(option: &[&str], text: &str) -> Option<Rule> {
+pub fn path(option: &[&str], text: &str) -> Option<NixRule> {
     let ciphertext = option.last() == Some(&"sopsFile");
     if ciphertext || !names_a_key(text) {
         return None;
     }
-    Some(if puts_a_key(option) { Rule::KeyInPlace } else { Rule::KeyPath })
+    Some(if puts_a_key(option) { NixRule::KeyInPlace } else { NixRule::KeyPath })
 }
 
 /// Whether this is the content of a file that home-manager or /etc puts in place, and its name is that of a key.
@@ -28,20 +28,20 @@ fn puts_a_key(option: &[&str]) -> bool {
 }
 
 /// What a literal is at an option.
-pub fn literal(path: &[&str], text: &str) -> Option<(Rule, Option<Known>)> {
+pub fn literal(path: &[&str], text: &str) -> Option<(NixRule, Option<Known>)> {
     if path.is_empty() || refers(text) {
         return None;
     }
     let named = path.last().is_some_and(|name| names_a_value(name));
     if puts_a_key(path) && path.last() == Some(&"text") {
-        return Some((Rule::KeyInPlace, known_to(Rule::KeyInPlace, path)));
+        return Some((NixRule::KeyInPlace, known_to(NixRule::KeyInPlace, path)));
     }
     // One element of a list stands for the list.
     let option = path.strip_suffix(&[ANY]).filter(|shorter| options::find(shorter).is_some()).unwrap_or(path);
     if let Some((row, stars)) = options::find(option).filter(|(row, _)| named || !row.is_a_variable()) {
         let locked = row.is_hash() && (text.len() < 4 || text.starts_with(['!', '*']));
         let plain = path.last() == Some(&"auth") && (!text.contains("password=") || text.contains("ext:"));
-        let rule = if row.is_hash() { Rule::PasswordHash } else { Rule::InlineSecret };
+        let rule = if row.is_hash() { NixRule::PasswordHash } else { NixRule::InlineSecret };
         return (!locked && !plain).then(|| (rule, Some(owned(row, stars))));
     }
     let in_unit = match path {
@@ -53,7 +53,7 @@ pub fn literal(path: &[&str], text: &str) -> Option<(Rule, Option<Known>)> {
         _ => false,
     };
     if in_unit {
-        return Some((Rule::UnitEnvironment, known_to(Rule::UnitEnvironment, path)));
+        return Some((NixRule::UnitEnvironment, known_to(NixRule::UnitEnvironment, path)));
     }
     // What the table does not know is found by its name alone, so that the value has to look like one too.
     let looks_like_one = |text: &str| {
@@ -68,11 +68,11 @@ pub fn literal(path: &[&str], text: &str) -> Option<(Rule, Option<Known>)> {
             && !["unused", "none", "disable", "disabled", "enable", "enabled"].contains(&text)
     };
     let of_a_module = path.iter().any(|word| ["services", "networking", "virtualisation"].contains(word));
-    (of_a_module && named && looks_like_one(text.trim())).then_some((Rule::SecretOption, None))
+    (of_a_module && named && looks_like_one(text.trim())).then_some((NixRule::SecretOption, None))
 }
 
 /// What a text is of which Nix makes a file, at an option that takes the path of a secret's file.
-pub fn made_file(path: &[&str], text: &str) -> Option<(Rule, Option<Known>)> {
+pub fn made_file(path: &[&str], text: &str) -> Option<(NixRule, Option<Known>)> {
     if refers(text) {
         return None;
     }
@@ -87,11 +87,11 @@ pub fn made_file(path: &[&str], text: &str) -> Option<(Rule, Option<Known>)> {
         _ => true,
     };
     let secret = known.as_ref().map_or(named, |(row, _)| says(row));
-    secret.then(|| (Rule::InlineSecret, known.map(|(row, stars)| owned(row, stars))))
+    secret.then(|| (NixRule::InlineSecret, known.map(|(row, stars)| owned(row, stars))))
 }
 
 /// What the table knows of an option that only this rule looks at.
-fn known_to(rule: Rule, path: &[&str]) -> Option<Known> {
+fn known_to(rule: NixRule, path: &[&str]) -> Option<Known> {
     options::find_for(rule.id(), path).map(|(row, stars)| owned(row, stars))
 }
 

@@ -13,7 +13,7 @@ pub const HIDDEN: &str = "…";
 
 /// Some bytes of a text, and what they become.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct Replacement {
     pub range: Range<usize>,
     pub with: String,
 }
@@ -27,7 +27,7 @@ pub struct Edited {
 }
 
 /// Carries changes out on a text with this tree; the tree of the new text with it. They do not overlap.
-pub fn carry_out(text: &str, tree: &SyntaxNode, mut changes: Vec<Change>) -> Result<(Edited, SyntaxNode), Unread> {
+pub fn carry_out(text: &str, tree: &SyntaxNode, mut changes: Vec<Replacement>) -> Result<(Edited, SyntaxNode), Unread> {
     changes.sort_by_key(|change| change.range.start);
     let mut new = String::with_capacity(text.len() + 256);
     let (mut at, mut written, mut blocks) = (0, Vec::new(), Vec::new());

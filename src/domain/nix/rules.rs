@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use rnix::NodeOrToken;
 use rnix::SyntaxKind::TOKEN_STRING_CONTENT;
 
-use crate::domain::nix::finding::Found;
+use crate::domain::nix::finding::NixFinding;
 use crate::domain::nix::guard::Unread;
 use crate::domain::nix::{syntax, walk};
 use crate::domain::prefilter::{Literal, Prefilter};
@@ -17,12 +17,12 @@ const WORDS: [&str; 12] =
     ["token", "pass", "secret", "key", "psk", "credential", "id_", "readfile", "privat", "identity", "auth", "salt"];
 
 /// Looks into the text of a Nix file.
-pub fn look(text: &str) -> Result<Vec<Found>, Unread> {
+pub fn look(text: &str) -> Result<Vec<NixFinding>, Unread> {
     Ok(read(text)?.0)
 }
 
 /// What is found, and where the text of its strings stands: there `key=value` is written without quotes.
-pub fn read(text: &str) -> Result<(Vec<Found>, Vec<Range<usize>>), Unread> {
+pub fn read(text: &str) -> Result<(Vec<NixFinding>, Vec<Range<usize>>), Unread> {
     if !is_worth_a_look(text) {
         return Ok((Vec::new(), Vec::new()));
     }

@@ -2,7 +2,7 @@
 //! made to hurt.
 
 use super::*;
-use crate::domain::nix::finding::Rule;
+use crate::domain::nix::finding::NixRule;
 use crate::domain::nix::guard;
 
 /// The rules and options of what is found; the literal is checked to be where the finding says.
@@ -10,20 +10,20 @@ fn seen(text: &str) -> Vec<(&'static str, String)> {
     let found = look(text).unwrap_or_else(|unread| panic!("{unread}: {text}"));
     for found in &found {
         let literal = text.get(found.span.clone()).unwrap();
-        assert!(literal.contains("VALUE") || found.rule != Rule::InlineSecret, "{literal}");
+        assert!(literal.contains("VALUE") || found.rule != NixRule::InlineSecret, "{literal}");
         assert_eq!(found.line, guard::line_of(text, found.span.start));
     }
     found.into_iter().map(|found| (found.rule.id(), found.option())).collect()
 }
 
-fn sees(rule: Rule, text: &str) -> bool {
+fn sees(rule: NixRule, text: &str) -> bool {
     seen(text).iter().any(|(id, _)| *id == rule.id())
 }
 
 /// Two of each: the first pair is found, the second is not.
-const EXAMPLES: [(Rule, [&str; 2], [&str; 2]); 7] = [
+const EXAMPLES: [(NixRule, [&str; 2], [&str; 2]); 7] = [
     (
-        Rule::InlineSecret,
+        NixRule::InlineSecret,
         [
             "{ services.gitea-actions-runner.instances.main = { url = \"u\"; token = \"VALUE\"; }; }",
             "{ networking.wireguard.interfaces.wg0.peers = [ { presharedKey = \"VALUE\"; } ]; }",
@@ -34,7 +34,7 @@ const EXAMPLES: [(Rule, [&str; 2], [&str; 2]); 7] = [
         ],
     ),
     (
-        Rule::PasswordHash,
+        NixRule::PasswordHash,
         [
             "{ users.users.jay.hashedPassword = \"$6$VALUE\"; }",
             "{ users.users = { root = { initialHashedPassword = \"$y$VALUE\"; }; }; }",
@@ -42,7 +42,7 @@ const EXAMPLES: [(Rule, [&str; 2], [&str; 2]); 7] = [
         ["{ users.users.jay.hashedPassword = \"!\"; }", "{ users.users.jay.hashedPasswordFile = \"/run/x\"; }"],
     ),
     (
-        Rule::SecretOption,
+        NixRule::SecretOption,
         [
             "{ services.frobnicate.apiKey = \"changeme\"; }",
             "{ services.x.settings.auth.\"client-secret\" = \"VALUE\"; }",
@@ -50,7 +50,7 @@ const EXAMPLES: [(Rule, [&str; 2], [&str; 2]); 7] = [
         ["{ services.x.tokenFile = \"VALUE\"; }", "{ config, ... }: { services.x.password = config.y.password; }"],
     ),
     (
-        Rule::ReadSecret,
+        NixRule::ReadSecret,
         [
             "{ a.b = builtins.readFile ./secrets/db-password; }",
             "{ config, lib, ... }: { a = lib.fileContents config.age.secrets.token.path; }",
@@ -58,12 +58,12 @@ const EXAMPLES: [(Rule, [&str; 2], [&str; 2]); 7] = [
         ["{ a.secret = builtins.readFile ./motd.txt; }", "{ key = builtins.readFile ./keys/id_ed25519.pub; }"],
     ),
     (
-        Rule::KeyPath,
+        NixRule::KeyPath,
         ["{ services.x.keyFile = ./certs/server.key; }", "{ p = [ /etc/ssh/ssh_host_ed25519_key ]; }"],
         ["{ services.x.keyFile = \"/var/lib/server.key\"; }", "{ file = ./secrets/server.key.age; }"],
     ),
     (
-        Rule::UnitEnvironment,
+        NixRule::UnitEnvironment,
         [
             "{ systemd.services.bot.environment = { BOT_TOKEN = \"VALUE\"; }; }",
             "{ systemd.services.bot.serviceConfig.Environment = [ \"A=1\" \"API_KEY=VALUE\" ]; }",
@@ -74,7 +74,7 @@ const EXAMPLES: [(Rule, [&str; 2], [&str; 2]); 7] = [
         ],
     ),
     (
-        Rule::KeyInPlace,
+        NixRule::KeyInPlace,
         [
             "{ home.file.\".ssh/id_ed25519\".source = ./id_ed25519; }",
             "{ environment.etc.\"ssh/ssh_host_ed25519_key\" = { text = \"VALUE\"; mode = \"0600\"; }; }",
@@ -88,7 +88,7 @@ const EXAMPLES: [(Rule, [&str; 2], [&str; 2]); 7] = [
 
 #[test]
 fn each_rule_finds_its_own_and_leaves_its_false_friends() {
-    assert_eq!(EXAMPLES.map(|(rule, ..)| rule).to_vec(), Rule::ALL.to_vec());
+    assert_eq!(EXAMPLES.map(|(rule, ..)| rule).to_vec(), NixRule::ALL.to_vec());
     for (rule, found, left) in EXAMPLES {
         for text in found {
             assert!(sees(rule, text), "{rule} does not find: {text}");
@@ -168,10 +168,10 @@ fn what_is_no_literal_is_no_finding() {
     ] {
         assert_eq!(seen(text), [], "{text}");
     }
-    assert!(sees(Rule::SecretOption, r#"{ services.unknown.hashedPassword = "$argon2id$VALUE"; }"#));
+    assert!(sees(NixRule::SecretOption, r#"{ services.unknown.hashedPassword = "$argon2id$VALUE"; }"#));
     // An argument hides what a `let` around it binds.
     assert_eq!(seen(r#"let pw = "VALUE"; in { pw, ... }: { services.gitea.database.password = pw; }"#), []);
-    assert!(sees(Rule::InlineSecret, r#"{ services.gitea.database.password = "changeme VALUE"; }"#));
+    assert!(sees(NixRule::InlineSecret, r#"{ services.gitea.database.password = "changeme VALUE"; }"#));
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn a_file_that_is_made_of_a_literal_is_one_that_everybody_can_read() {
             let text = format!("{{ pkgs, ... }}: {{ {option} = {call}; }}");
             let found = look(&text).unwrap();
             assert!(
-                matches!(found.as_slice(), [one] if one.rule == Rule::InlineSecret && one.call.is_some()),
+                matches!(found.as_slice(), [one] if one.rule == NixRule::InlineSecret && one.call.is_some()),
                 "{text}"
             );
             let advice = found[0].advice("hosts/a.nix:4");
@@ -228,9 +228,9 @@ fn a_file_that_is_made_of_a_literal_is_one_that_everybody_can_read() {
 #[test]
 fn variables_of_a_known_service_are_told_by_their_names() {
     assert_eq!(seen(r#"{ services.vaultwarden.config.SIGNUPS_ALLOWED = "no VALUE"; }"#), []);
-    assert!(sees(Rule::InlineSecret, r#"{ services.vaultwarden.config.ADMIN_TOKEN = "VALUE"; }"#));
-    assert!(sees(Rule::UnitEnvironment, r#"{ systemd.services.x.environment.API_TOKEN = "VALUE"; }"#));
-    assert!(sees(Rule::InlineSecret, r#"{ nix.settings.access-tokens = [ "github.com=VALUE" ]; }"#));
+    assert!(sees(NixRule::InlineSecret, r#"{ services.vaultwarden.config.ADMIN_TOKEN = "VALUE"; }"#));
+    assert!(sees(NixRule::UnitEnvironment, r#"{ systemd.services.x.environment.API_TOKEN = "VALUE"; }"#));
+    assert!(sees(NixRule::InlineSecret, r#"{ nix.settings.access-tokens = [ "github.com=VALUE" ]; }"#));
 }
 
 #[test]

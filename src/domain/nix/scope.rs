@@ -6,14 +6,14 @@ use rnix::SyntaxKind::{
 };
 use rnix::SyntaxNode;
 
-use crate::domain::nix::finding::Found;
+use crate::domain::nix::finding::NixFinding;
 use crate::domain::nix::guard::line_of;
-use crate::domain::nix::redact::Change;
+use crate::domain::nix::redact::Replacement;
 use crate::domain::nix::syntax::{arguments, entry, range, words};
 use crate::error::{Error, Result};
 
 /// What has to be added so that `config` means the machine's configuration at this place; none: it does already.
-pub(super) fn config_in_scope(text: &str, site: &SyntaxNode, found: &Found) -> Result<Option<Change>> {
+pub(super) fn config_in_scope(text: &str, site: &SyntaxNode, found: &NixFinding) -> Result<Option<Replacement>> {
     let odd = |what: &str| {
         odd(text, found, what)
             .help("make the module a function that takes it: `{ config, ... }: { … }`, then run this again")
@@ -74,7 +74,7 @@ fn is_module(lambda: &SyntaxNode) -> bool {
 }
 
 /// A file that is a plain set becomes a function.
-fn around_the_file(root: &SyntaxNode) -> Option<Change> {
+fn around_the_file(root: &SyntaxNode) -> Option<Replacement> {
     let mut inner = root.first_child()?;
     let start = range(&inner).start;
     while matches!(inner.kind(), NODE_LET_IN | NODE_WITH | NODE_ASSERT) {
@@ -82,11 +82,11 @@ fn around_the_file(root: &SyntaxNode) -> Option<Change> {
     }
     let a_flake = inner.children().filter_map(|part| entry(&part)).any(|(path, _)| words(&path) == ["outputs"]);
     let plain = inner.kind() == NODE_ATTR_SET && !a_flake;
-    plain.then(|| Change { range: start..start, with: "{ config, ... }:\n".to_owned() })
+    plain.then(|| Replacement { range: start..start, with: "{ config, ... }:\n".to_owned() })
 }
 
 /// `config` as the first argument of a function, written as the others are.
-fn one_more_argument(text: &str, pattern: &SyntaxNode) -> Option<Change> {
+fn one_more_argument(text: &str, pattern: &SyntaxNode) -> Option<Replacement> {
     let brace = pattern.children_with_tokens().find(|part| part.kind() == TOKEN_L_BRACE)?;
     let open = usize::from(brace.text_range().end());
     let rest = text.get(open..)?;
@@ -95,11 +95,11 @@ fn one_more_argument(text: &str, pattern: &SyntaxNode) -> Option<Change> {
         return None;
     }
     let with = if space.is_empty() { "config, ".to_owned() } else { format!("{space}config,") };
-    Some(Change { range: open..open, with })
+    Some(Replacement { range: open..open, with })
 }
 
 /// Refuses a finding, with its line and option.
-pub(super) fn odd(text: &str, found: &Found, what: &str) -> Error {
+pub(super) fn odd(text: &str, found: &NixFinding, what: &str) -> Error {
     let line = line_of(text, found.span.start);
     Error::usage(format!("line {line}, {}: {what}", found.option()))
 }

@@ -12,7 +12,7 @@ use rnix::SyntaxKind::{
 };
 use rnix::{NodeOrToken, SyntaxNode};
 
-use crate::domain::nix::finding::{Found, Rule, names_a_secret};
+use crate::domain::nix::finding::{NixFinding, NixRule, names_a_secret};
 use crate::domain::nix::judge::{self, Known};
 use crate::domain::nix::syntax::{ANY, arguments, call, entry, last_word, range, raw, words};
 
@@ -20,7 +20,7 @@ use crate::domain::nix::syntax::{ANY, arguments, call, entry, last_word, range, 
 const FUEL: usize = 200_000;
 
 /// Finds everything in one tree.
-pub fn walk(text: &str, root: &SyntaxNode) -> Vec<Found> {
+pub fn walk(text: &str, root: &SyntaxNode) -> Vec<NixFinding> {
     let mut walk = Walk { path: Vec::new(), site: None, scopes: Vec::new(), fuel: FUEL, found: Vec::new() };
     walk.expression(root);
     let ends: Vec<usize> = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
@@ -37,7 +37,7 @@ struct Walk {
     /// What `let`, `rec` and arguments bind, the innermost last; none: a value that is not known.
     scopes: Vec<HashMap<String, Option<SyntaxNode>>>,
     fuel: usize,
-    found: Vec<Found>,
+    found: Vec<NixFinding>,
 }
 
 impl Walk {
@@ -319,7 +319,7 @@ impl Walk {
             _ => false,
         };
         if secret {
-            self.add(Rule::ReadSecret, range(call), None);
+            self.add(NixRule::ReadSecret, range(call), None);
         } else {
             self.apart(&file);
         }
@@ -352,10 +352,10 @@ impl Walk {
         self.path.iter().map(String::as_str).collect()
     }
 
-    fn add(&mut self, rule: Rule, span: Range<usize>, known: Option<Known>) {
+    fn add(&mut self, rule: NixRule, span: Range<usize>, known: Option<Known>) {
         let site = self.site.clone().unwrap_or_else(|| span.clone());
         let (known, stars) = known.map_or((None, Vec::new()), |(row, stars)| (Some(row), stars));
-        self.found.push(Found { rule, line: 0, span, call: None, site, option: self.path.clone(), known, stars });
+        self.found.push(NixFinding { rule, line: 0, span, call: None, site, option: self.path.clone(), known, stars });
     }
 }
 

@@ -254,12 +254,12 @@ impl<'a> Looking<'a> {
                     for one in source.found {
                         let before = self.looked.hits.len();
                         self.hit(bytes, one.rule, 1, None, one.span);
-                        // A name is written by anyone: what is itself a secret is not told, nor what a terminal acts on.
-                        let words = format!("{}\n{}", one.told.what, one.told.help.replace(PLACE, ""));
+                        // A name is written by anyone: what is itself a secret is not shown, nor what a terminal acts on.
+                        let words = format!("{}\n{}", one.wording.what, one.wording.help.replace(PLACE, ""));
                         let plain = words.len() <= 800 && !words.replace('\n', "").contains(char::is_control);
-                        let told = plain && self.engine.whole(&Subject::nameless(), words.as_bytes()).is_empty();
-                        let told = told.then(|| Box::new(one.told));
-                        self.looked.hits[before..].iter_mut().for_each(|hit| hit.told.clone_from(&told));
+                        let is_shown = plain && self.engine.whole(&Subject::nameless(), words.as_bytes()).is_empty();
+                        let wording = is_shown.then(|| Box::new(one.wording));
+                        self.looked.hits[before..].iter_mut().for_each(|hit| hit.wording.clone_from(&wording));
                     }
                     self.texts = source.texts;
                 }
@@ -277,7 +277,7 @@ impl<'a> Looking<'a> {
         let mut print = [0; 16];
         print.copy_from_slice(&Sha256::digest(bytes.get(span.clone()).unwrap_or_default())[..16]);
         let span = self.passed + span.start as u64..self.passed + span.end as u64;
-        self.looked.hits.push(Hit { rule, secret, span, line, column, print, bare: false, told: None, rank });
+        self.looked.hits.push(Hit { rule, secret, span, line, column, print, bare: false, wording: None, rank });
     }
 
     /// Line and column of a place in the buffer.
@@ -356,7 +356,7 @@ fn newlines(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
     use crate::domain::scan::sample::make;
-    use crate::domain::scan::source_rule::{Found, Source, Told};
+    use crate::domain::scan::source_rule::{Source, SourceFinding, Wording};
     use crate::domain::scan::variants::Gathered;
     use crate::domain::secret::plaintext::Plaintext;
 
@@ -420,9 +420,9 @@ mod tests {
         #[expect(clippy::unnecessary_wraps, reason = "as the type of rules says")]
         fn rule(path: &str, text: &str) -> Result<Source, String> {
             assert_eq!(path, "a.nix");
-            let told = Told { what: String::new(), help: String::new(), named: None };
+            let wording = Wording { what: String::new(), help: String::new(), named: None };
             let span = text.find("ghp_").map(|at| at..at + 40);
-            let found = span.map(|span| Found { rule: &SEALED_VALUE, line: 2, span, told });
+            let found = span.map(|span| SourceFinding { rule: &SEALED_VALUE, line: 2, span, wording });
             Ok(Source { found: found.into_iter().collect(), texts: Vec::new() })
         }
         let subject = Subject { bare: false, nameless: false, sources: &[rule], path: b"a.nix" };

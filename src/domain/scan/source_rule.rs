@@ -7,19 +7,19 @@ use crate::domain::rule_info::About;
 
 /// A finding of a source rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct SourceFinding {
     pub rule: &'static About,
     /// The line, from 1.
     pub line: usize,
     /// Where it is, in bytes of the text.
     pub span: Range<usize>,
     /// What it says of this very place.
-    pub told: Told,
+    pub wording: Wording,
 }
 
 /// What a rule says of one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct Wording {
     /// What is found, with the option's name.
     pub what: String,
     /// What to do, where `PLACE` stands for file and line: which file it is may not be known yet.
@@ -34,7 +34,7 @@ pub const PLACE: &str = "\0";
 /// What a source came to.
 #[derive(Default)]
 pub struct Source {
-    pub found: Vec<Found>,
+    pub found: Vec<SourceFinding>,
     /// Where texts stand in which values are written without quotes, in order.
     pub texts: Vec<Range<usize>>,
 }
@@ -47,7 +47,7 @@ const NIX: &[SourceRule] = &[nix];
 
 /// What those rules say of themselves.
 pub fn every() -> impl Iterator<Item = &'static About> {
-    finding::Rule::ALL.into_iter().map(finding::Rule::about)
+    finding::NixRule::ALL.into_iter().map(finding::NixRule::about)
 }
 
 /// What Nix source gives away. What is no Nix at all is no source of it.
@@ -56,10 +56,14 @@ fn nix(_path: &str, text: &str) -> Result<Source, String> {
         Err(unread) if unread.hides() => return Err(format!("not read as Nix: {unread}")),
         found => found.unwrap_or_default(),
     };
-    let found = found.into_iter().map(|one| Found {
+    let found = found.into_iter().map(|one| SourceFinding {
         rule: one.rule.about(),
         line: one.line,
-        told: Told { what: one.what(), help: one.advice(PLACE), named: text.get(one.span.clone()).and_then(path_in) },
+        wording: Wording {
+            what: one.what(),
+            help: one.advice(PLACE),
+            named: text.get(one.span.clone()).and_then(path_in),
+        },
         span: one.span,
     });
     Ok(Source { found: found.collect(), texts })

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::domain::rule_info::About;
-use crate::domain::scan::source_rule::{SourceRule, Told, rules_for};
+use crate::domain::scan::source_rule::{SourceRule, Wording, rules_for};
 
 /// What is looked at, as far as it decides how.
 pub struct Subject<'a> {
@@ -63,7 +63,7 @@ pub struct Hit {
     /// Whether it counts only where values without quotes are usual.
     pub bare: bool,
     /// What its rule says of this very place.
-    pub told: Option<Box<Told>>,
+    pub wording: Option<Box<Wording>>,
     /// Which rule wins where two find the same place: the lower.
     pub(super) rank: usize,
 }

@@ -45,7 +45,7 @@ pub fn run(args: Args, app: &App) -> Done {
 }
 
 /// One generation of a home.
-fn home_line(home: &State, one: &home::Generation) -> String {
+fn home_line(home: &State, one: &home::HomeGeneration) -> String {
     let active = one.package.is_some() && home.active == one.package;
     let marks =
         [(home.generation == Some(one.generation), "current"), (active, "active"), (one.package.is_none(), "gone")];

@@ -10,7 +10,7 @@ use crate::cli::verbs::agent::provision::tell;
 use crate::cli::verbs::secrets::rekey;
 use crate::cli::{args, settings};
 use crate::commands::Session;
-use crate::commands::fleet::host::{self, Change, New, Report};
+use crate::commands::fleet::host::{self, HostChange, New, Report};
 use crate::commands::fleet::{onboard, provision};
 use crate::domain::address::Address;
 use crate::domain::name::HostName;
@@ -236,10 +236,10 @@ fn provision(args: &Provision, app: &App) -> Done {
 fn show(report: &Report, app: &App) -> Result<()> {
     let host = &report.host;
     app.ui.say(&match report.change {
-        Change::Added => format!("added {host} to recipients.toml"),
-        Change::Rekeyed => format!("{host} has its new key in recipients.toml"),
-        Change::Removed => format!("removed {host}; recipients.toml remembers its keys and refuses their return"),
-        Change::None => format!("{host} has this key already; nothing changed"),
+        HostChange::Added => format!("added {host} to recipients.toml"),
+        HostChange::Rekeyed => format!("{host} has its new key in recipients.toml"),
+        HostChange::Removed => format!("removed {host}; recipients.toml remembers its keys and refuses their return"),
+        HostChange::None => format!("{host} has this key already; nothing changed"),
     });
     rekey::show(&report.rekeyed, &app.ui)?;
     for file in &report.made {
@@ -251,7 +251,8 @@ fn show(report: &Report, app: &App) -> Result<()> {
     if !report.kept.is_empty() {
         app.ui.say(&format!("left as they are: {}", report.kept.join(", ")));
     }
-    if report.change == Change::Added && report.made.iter().any(|file| file.as_str() == format!("host-keys/{host}")) {
+    if report.change == HostChange::Added && report.made.iter().any(|file| file.as_str() == format!("host-keys/{host}"))
+    {
         app.ui.say(&format!("next: before its first boot: sealift host provision {host} --root /mnt"));
     }
     for file in &report.missing {

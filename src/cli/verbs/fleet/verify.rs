@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::cli::app::{App, Done, nothing_yet};
 use crate::cli::verbs::deploy::args::Machines;
-use crate::commands::fleet::verify::{Found, Undeployed, run as verify};
+use crate::commands::fleet::verify::{Undeployed, VerifiedHost, run as verify};
 use crate::commands::hosts::select::named;
 use crate::domain::counted::counted;
 use crate::domain::name::HostName;
@@ -40,7 +40,7 @@ pub fn run(args: Args, app: &App) -> Done {
     let session = app.session()?;
     let found = verify(&session, &args.machines.who(false)?, if args.yes { Undeployed::Run } else { Undeployed::Ask })?;
     let (mut rows, mut failures) = (Vec::new(), Vec::new());
-    for Found { host, verified } in found {
+    for VerifiedHost { host, verified } in found {
         match verified {
             Ok(verified) => {
                 let well = verified.checks.values().chain(verified.secrets.values()).all(Option::is_none);
