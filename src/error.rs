@@ -209,7 +209,7 @@ impl Error {
         &self.0.message
     }
 
-    /// Whether the message begins with whom it is about. That it names somebody further on may be a host's own words.
+    /// Whether the message begins with the name that it is about. That it names somebody further on may be a host's own words.
     pub fn is_about(&self, who: &str) -> bool {
         self.0.message.strip_prefix(who).is_some_and(|rest| rest.starts_with([':', ' ']))
     }

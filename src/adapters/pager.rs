@@ -8,7 +8,7 @@ use crate::error::Result;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pager {
     words: Vec<String>,
-    /// Whether the user said nothing of how less shall behave.
+    /// Whether the user has not said how less should behave.
     plain: bool,
 }
 

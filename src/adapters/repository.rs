@@ -83,7 +83,7 @@ impl Fleet {
             // What git is not told is told by `check`.
             let _untold = git.stage(&paths.iter().map(|path| self.root.join(path)).collect::<Vec<_>>());
         }
-        // What was read before the lock was held may be another's former policy by now.
+        // What was read before the lock was held may be another's, and out of date by now.
         let text = files::read(&self.root.join(policy::FILE), parse::LIMIT)?;
         if text != self.text.as_bytes() {
             *self = Self::open(&self.root)?;
@@ -143,7 +143,7 @@ impl Fleet {
 
 /// Whose fleet it is, by number, if it is neither ours nor root's, who needs no fleet to do anything.
 fn stranger(root: &Path) -> Option<u32> {
-    // The store has no owner whom a build could know.
+    // In a build the store's owner is not known.
     let asked = !root.starts_with("/nix/store");
     asked.then(|| owner::stranger([root, &root.join(policy::FILE)], Owner::RootOrUs)).flatten()
 }

@@ -71,7 +71,7 @@ fn of(shell: &str) -> Result<&'static dyn EnvCompleter> {
     SHELLS.into_iter().find(|known| known.is(shell)).ok_or_else(|| Error::other("unknown shell"))
 }
 
-/// The fleet that is meant: of `--fleet` in the words that are typed, of the environment, or where the shell is.
+/// The fleet: of `--fleet` in the words that are typed, of the environment, or where the shell is.
 fn fleet_of(words: &[OsString]) -> PathBuf {
     let after = words.iter().position(|word| word == "--fleet").and_then(|at| words.get(at + 1)).map(PathBuf::from);
     let joined = || words.iter().find_map(|word| word.to_str()?.strip_prefix("--fleet=").map(PathBuf::from));
@@ -104,7 +104,7 @@ enum Takes {
     Secrets,
     /// Secrets, and each host's own value of them.
     Files,
-    /// Whoever has a key.
+    /// All that have a key.
     Readers,
 }
 

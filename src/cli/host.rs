@@ -67,7 +67,7 @@ fn perform(verb: Verb, global: &Global, printer: &Arc<Printer>) -> Done {
     }
 }
 
-/// A host has nobody to ask, whoever started this.
+/// A host has nobody to ask.
 struct Unattended {
     printer: Arc<Printer>,
     given: Given,

@@ -84,7 +84,7 @@ name!(
     FileName, "file", path_fault
 );
 impl FileName {
-    /// The name that was meant, where a file's path was given for it.
+    /// The name, where a file's path was given for it.
     pub fn without_place(&self) -> Option<&str> {
         let inside = self.0.strip_prefix("secrets/").unwrap_or(&self.0);
         let bare = inside.strip_suffix(".age").unwrap_or(inside);
@@ -205,7 +205,7 @@ impl FileName {
     }
 }
 
-/// The known word that is nearest to a mistyped one, if any is near enough to be meant.
+/// The known word that is nearest to a mistyped one, if any is near enough.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > 64 {
         return None;

@@ -1,4 +1,4 @@
-//! What a rule says of itself: one record for every rule, whoever finds it.
+//! What a rule says of itself: one record for every rule, of sources and of texts.
 
 use serde::{Deserialize, Serialize};
 

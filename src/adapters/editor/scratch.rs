@@ -301,7 +301,7 @@ fn sweep(place: &Path) {
 }
 
 /// Overwrites and removes everything below a directory, and the directory. What cannot be removed stays in memory until
-/// the machine is off: there is nobody to whom that would help to be told.
+/// the machine is off: nobody could do anything about it.
 fn wipe(path: &Path) {
     let Ok(fd) = open_directory(path) else { return };
     for entry in Dir::read_from(&fd).into_iter().flatten().flatten() {

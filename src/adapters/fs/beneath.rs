@@ -73,7 +73,7 @@ pub fn replace(root: &Path, path: &str, bytes: &[u8], mode: u32, durable: Durabl
     replace_in(&place, name.as_ref(), &root.join(path), bytes, mode, durable)
 }
 
-/// Puts a whole new file where nothing may be yet: it replaces nothing, whoever makes something there meanwhile, and is
+/// Puts a whole new file where nothing may be yet: it replaces nothing, not even what is made there meanwhile, and is
 /// never there in part.
 pub fn place(root: &Path, path: &str, bytes: &[u8], mode: u32) -> Result<()> {
     let (folders, name) = split(path);

@@ -18,7 +18,7 @@ pub enum Owner {
 pub enum Others {
     /// That is not asked.
     Anybody,
-    /// Whoever is in root's group may write.
+    /// Root's group may write.
     RootsGroup,
     /// They read at most.
     Readers,

@@ -18,7 +18,7 @@ pub struct Accounts {
     groups: Table,
 }
 
-/// The lines of one file by name. A line that means nothing costs those whom it names, and nobody else; a file that cannot be
+/// The lines of one file by name. A line that means nothing costs those that it names, and nobody else; a file that cannot be
 /// read costs all that it could have named.
 #[derive(Debug)]
 struct Table {
@@ -190,7 +190,7 @@ mod tests {
         let empty = accounts(b"", b"");
         assert_eq!((user(&empty, "root"), user(&empty, "7"), user(&empty, "jay")), (Some(0), Some(7), None));
         assert_eq!(user(&empty, "4294967295"), None);
-        // A file that cannot be read costs those whom it could name.
+        // A file that cannot be read costs those that it could name.
         assert_eq!((user(&none, "root"), user(&none, "7"), none.user(&name("jay")).is_err()), (Some(0), Some(7), true));
         let some = accounts(b"jay:x:1000:100::/home/jay:/bin/sh\n:::\njay:x:0:0:\n", b"users:x:100:jay\n");
         assert_eq!((user(&some, "jay"), some.group(&name("users")).unwrap()), (Some(1000), Some(100)));

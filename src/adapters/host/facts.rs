@@ -258,7 +258,7 @@ mod tests {
         }
         put(place.path(), "home/jay/.gitconfig", "mine");
         put(place.path(), "home/jay/.config/a", "mine");
-        put(place.path(), "home/jay/.config/b", "a file where a folder shall be");
+        put(place.path(), "home/jay/.config/b", "a file where a folder should be");
         put(place.path(), "home/jay/.same", "theirs");
         symlink("/nix/store/old-home-manager-files/.zshrc", place.path().join("home/jay/.zshrc")).unwrap();
         assert_eq!(clobbered(&root), ["/home/jay/.config/a", "/home/jay/.config/b", "/home/jay/.gitconfig"]);

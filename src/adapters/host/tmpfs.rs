@@ -187,7 +187,7 @@ fn is_encrypted(device: &str) -> bool {
     uuid.is_ok_and(|uuid| uuid.starts_with(b"CRYPT-"))
 }
 
-/// Makes memory that is mounted nowhere yet, with its permissions from the start. Whoever stops us before it is moved to
+/// Makes memory that is mounted nowhere yet, with its permissions from the start. What stops us before it is moved to
 /// its place leaves nothing behind.
 fn mount(mode: u32) -> rustix::io::Result<OwnedFd> {
     let mode = format!("{mode:04o}");

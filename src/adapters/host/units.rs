@@ -36,7 +36,7 @@ pub fn failing_units(root: &Root) -> Option<BTreeSet<String>> {
     runs(root).then(|| listed_as_failing(root)).flatten()
 }
 
-/// The same by whoever answers as systemd.
+/// The same, asked of what answers as systemd.
 pub fn listed_as_failing(root: &Root) -> Option<BTreeSet<String>> {
     let states = "--state=failed,auto-restart,auto-restart-queued";
     let call = systemctl(root).args(["list-units", states, "--plain", "--no-legend", "--no-pager", "--full"]);

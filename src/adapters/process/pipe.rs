@@ -82,7 +82,7 @@ fn comes(end: &OwnedFd, limit: Duration) -> bool {
     poll(&mut [PollFd::new(end, PollFlags::IN)], Some(&limit)) != Ok(0)
 }
 
-/// A pipe of a child: it ends with itself, or with the child once it is empty. Whom the child handed it to may keep it open
+/// A pipe of a child: it ends with itself, or with the child once it is empty. What the child started may keep it open
 /// for ever, as the connection does that ssh shares.
 pub struct Pipe<P> {
     pub pipe: P,

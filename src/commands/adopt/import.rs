@@ -167,7 +167,7 @@ pub fn agenix(session: &mut Session, request: &Request) -> Result<Report> {
 }
 
 /// Takes out of a plan what is not adopted: where something speaks against that the file is what its rule says, and where
-/// somebody reads it whom its rule does not name.
+/// somebody reads it that its rule does not name.
 fn sift(session: &Session, plan: &mut RekeyPlan<'_>, report: &mut Report) -> Result<()> {
     let git = session.fleet.git()?;
     let history = AgeHistory::of(&git)?;

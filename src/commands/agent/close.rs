@@ -1,5 +1,5 @@
 //! How a run is closed: its result is kept first, then come the links, the record of all runs and the end of its journal.
-//! Done again, by whoever finds the journal of a run that had a result, it changes nothing.
+//! Done again, for a run whose journal was left, it changes nothing.
 
 use std::sync::Arc;
 
@@ -25,13 +25,13 @@ pub fn end_left(root: &Root, run_dir: &RunDir, journal: RunJournal, reporter: &A
     };
     if verdict.outcome != Outcome::Lost {
         close(root, run_dir, &order, &verdict, reporter);
-        // Whoever still waits for that run is told.
+        // Those that still wait for that run hear of it.
         run_dir.log_end(&order.run, &HostEvent::End(verdict.clone()));
     }
     Ok(verdict)
 }
 
-/// Closes a run. It has ended once its result is kept: whoever finds its journal after that only does the rest of this.
+/// Closes a run. It has ended once its result is kept: the run that finds its journal after that only does the rest of this.
 pub fn close(root: &Root, run_dir: &RunDir, order: &Order, verdict: &Verdict, reporter: &Reporter) {
     let tell = |error: &Error| reporter.warn(error.in_one_line());
     // What was done is done, and reported to the caller.
@@ -46,7 +46,7 @@ pub fn close(root: &Root, run_dir: &RunDir, order: &Order, verdict: &Verdict, re
         reporter.warn(format!("the deploy has ended, but its journal stays: {}; {next}", error.in_one_line()));
     }
     if kept.is_err() && ended.is_err() {
-        // Whoever finds the journal goes back to what is kept for it.
+        // The next run finds the journal, and goes back to what is kept for it.
         return;
     }
     if matches!(verdict.outcome, Outcome::Done | Outcome::PendingReboot) {

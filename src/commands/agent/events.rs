@@ -13,7 +13,7 @@ use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::protocol::HostEvent;
 use crate::error::{Error, Kind, Result};
 
-/// Whoever listens to the program on the host. That nobody listens any more does not stop the work.
+/// What listens to the program on the host. That nothing listens any more does not stop the work.
 pub type Listener = Box<dyn Fn(&HostEvent) + Send + Sync>;
 
 pub struct Reporter {

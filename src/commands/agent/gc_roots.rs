@@ -26,9 +26,9 @@ pub fn keep(root: &Root, switch: &Switch, saved: &Saved) -> Result<()> {
     point(root, &link("new"), &switch.system)?;
     saved.system.iter().try_for_each(|system| point(root, &link("former"), system))?;
     let homes = switch.homes.iter().map(|home| (format!("home-{}", home.user), &home.package));
-    let former =
+    let previous =
         saved.homes.iter().filter_map(|home| Some((format!("home-{}-former", home.user), home.active.as_ref()?)));
-    homes.chain(former).try_for_each(|(name, package)| point(root, &link(&name), package))
+    homes.chain(previous).try_for_each(|(name, package)| point(root, &link(&name), package))
 }
 
 pub fn let_go(root: &Root) {

@@ -1,4 +1,4 @@
-//! What a run writes down before each step, so that whoever finds it unfinished can finish it or go back.
+//! What a run writes down before each step, so that the next run can finish it or go back.
 
 use std::collections::BTreeSet;
 

@@ -205,7 +205,7 @@ fn change(root: &Root, order: &Order, user: u32, reporter: &Arc<Reporter>) -> Re
     if let Some(verdict) = recovered.filter(|verdict| verdict.outcome == Outcome::NeedsOperator) {
         return Ok(HostEvent::End(verdict));
     }
-    // Who would find its journal would take the result of the former one for its own.
+    // Its journal would be taken for that of the run which has ended.
     if run_dir::result(root, &order.run)?.is_some() {
         return Err(Error::usage(format!("run {} has ended on this machine; a run has a name of its own", order.run)));
     }
@@ -225,7 +225,7 @@ fn change(root: &Root, order: &Order, user: u32, reporter: &Arc<Reporter>) -> Re
 
 /// Waits until the machine has booted, and no longer than `BOOT`.
 ///
-/// Fails when this process is asked to end meanwhile: nothing was begun, and what is left is for whoever comes next.
+/// Fails when this process is asked to end meanwhile: nothing was begun, and what is left is for the next run.
 fn await_boot(root: &Root, reporter: &Reporter) -> Result<()> {
     if !units::is_booting(root) {
         return Ok(());

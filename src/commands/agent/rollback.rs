@@ -96,7 +96,7 @@ fn undo(transaction: &mut Transaction<'_>, switch: &Switch, busy: bool) -> Vec<E
     let mut attempt = |outcome: Result<()>| faults.extend(outcome.err());
     attempt(end_left(root));
     if reached >= Step::Home {
-        saved.homes.iter().for_each(|former| attempt(home_back(transaction, switch, former)));
+        saved.homes.iter().for_each(|previous| attempt(home_back(transaction, switch, previous)));
     }
     if switch.only_homes {
         return faults;
@@ -122,13 +122,13 @@ fn undo(transaction: &mut Transaction<'_>, switch: &Switch, busy: bool) -> Vec<E
     } else {
         reached >= Step::Activate && !busy && switch.live && matches!(switch.action, Action::Test | Action::Switch)
     };
-    if let Some(former) = saved.system.as_deref().filter(|former| activated && *former != coming) {
+    if let Some(previous) = saved.system.as_deref().filter(|previous| activated && *previous != coming) {
         transaction.reporter.step("activating the previous system");
-        attempt(activate_saved(transaction, former, Action::Test));
+        attempt(activate_saved(transaction, previous, Action::Test));
     }
-    if let Some(former) = saved.generation_system.as_deref().filter(|_| reached >= Step::Boot) {
+    if let Some(previous) = saved.generation_system.as_deref().filter(|_| reached >= Step::Boot) {
         transaction.reporter.step("making the previous system the boot default");
-        attempt(activate_saved(transaction, former, Action::Boot));
+        attempt(activate_saved(transaction, previous, Action::Boot));
     }
     // What the system that goes delivered in this boot is nobody's, where the saved one delivers nothing.
     if booted && !delivers(saved.system.as_deref()) {
@@ -138,10 +138,10 @@ fn undo(transaction: &mut Transaction<'_>, switch: &Switch, busy: bool) -> Vec<E
 }
 
 /// Makes a home what it was. One that never was stays as it is linked: home-manager has no way to take it apart.
-fn home_back(transaction: &Transaction<'_>, switch: &Switch, former: &State) -> Result<()> {
-    let (root, user) = (transaction.root, &former.user);
-    home::restore(root, former)?;
-    let Some(active) = &former.active else {
+fn home_back(transaction: &Transaction<'_>, switch: &Switch, previous: &State) -> Result<()> {
+    let (root, user) = (transaction.root, &previous.user);
+    home::restore(root, previous)?;
+    let Some(active) = &previous.active else {
         transaction.reporter.warn(format!("{user} had no home of home-manager before: what it linked stays"));
         return Ok(());
     };

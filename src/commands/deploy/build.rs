@@ -38,7 +38,7 @@ impl Built {
     }
 }
 
-/// What is built, for whom, and where it is kept.
+/// What is built, for which hosts, and where it is kept.
 pub struct Build<'a> {
     pub session: &'a Session,
     pub who: &'a Who,

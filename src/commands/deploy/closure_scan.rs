@@ -102,8 +102,8 @@ fn new_paths(campaign: &Campaign) -> Result<Vec<String>> {
     for item in campaign.hosts.values() {
         let there: BTreeSet<String> = match &item.plan.former {
             // Where this machine never had it, everything counts as new.
-            Some(former) => {
-                store::contents(&here, former).unwrap_or_default().into_iter().map(|part| part.path).collect()
+            Some(previous) => {
+                store::contents(&here, previous).unwrap_or_default().into_iter().map(|part| part.path).collect()
             }
             None => BTreeSet::new(),
         };

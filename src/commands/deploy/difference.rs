@@ -23,21 +23,21 @@ pub fn between(
     program: Option<Differ>,
     talk: &dyn Talk,
 ) -> Result<Difference, String> {
-    let Some(former) = &target.survey.former else { return Err("no system is running there".to_owned()) };
-    if former == coming {
+    let Some(previous) = &target.survey.former else { return Err("no system is running there".to_owned()) };
+    if previous == coming {
         return Ok(Difference::default());
     }
     let told = |error: Error| error.message().to_owned();
     let here = Root::open(Path::new("/")).map_err(told)?;
     let (before, after, local) = match &target.reach {
         Reach::Here(root) => {
-            let (before, after) = (store::contents(root, former), store::contents(root, coming));
+            let (before, after) = (store::contents(root, previous), store::contents(root, coming));
             (before.map_err(told)?, after.map_err(told)?, root.is_machine())
         }
         Reach::There(_) if !there => {
             let after = store::contents(&here, coming).map_err(told)?;
-            // The former one may have been built here too.
-            let known = here.exists(former).then(|| store::contents(&here, former).ok()).flatten();
+            // The system that runs there may have been built here too.
+            let known = here.exists(previous).then(|| store::contents(&here, previous).ok()).flatten();
             let local = known.is_some();
             (known.map_or_else(|| running(target, caller), Ok).map_err(told)?, after, local)
         }
@@ -51,9 +51,9 @@ pub fn between(
             (parts(survey.closure, &survey.sizes), after, false)
         }
     };
-    let mut found = Difference::between(&before, &after, [former, coming]);
+    let mut found = Difference::between(&before, &after, [previous, coming]);
     match program {
-        Some(program) if local => match differ::told_by(program, former, coming) {
+        Some(program) if local => match differ::told_by(program, previous, coming) {
             Ok(lines) => found.told = Some((program, lines)),
             Err(error) => {
                 talk.event(Event::Warning(format!(

@@ -41,7 +41,7 @@ pub fn carry_out(
 ) -> Vec<Report> {
     let (canary, groups) = (kept.campaign().canary, Groups::of(policy));
     let is_canary = |host: &HostName| canary.as_ref() == Some(host);
-    // Whom others wait for is watched; where nobody waits for anybody, every one is.
+    // A host that others wait for is watched; where none waits for another, every one is.
     let waves = ready.iter().any(|one| is_canary(&one.host) || !groups.of_host(policy, &one.host).is_empty());
     let is_watched = |host: &HostName| {
         !how.soak.is_zero() && (!waves || is_canary(host) || !groups.of_host(policy, host).is_empty())

@@ -81,7 +81,7 @@ fn in_submodule(fleet: &Fleet, git: &Git) -> Result<()> {
     )))
 }
 
-/// A repository is evaluated by whom it belongs to: as root, a user's repository would run with root's rights.
+/// A repository is evaluated as its owner: as root, a user's repository would run with root's rights.
 fn owner(git: &Git) -> Option<Error> {
     let stat = rustix::fs::stat(&git.top).ok()?;
     (owner::us() == 0 && !owner::is_of(&stat, Owner::Us, Others::Anybody)).then(|| {

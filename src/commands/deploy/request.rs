@@ -56,7 +56,7 @@ pub struct How {
     pub link: Option<String>,
 }
 
-/// How long a host waits, and for whom.
+/// How long a host waits, and for what.
 pub struct Patience {
     /// For how many seconds a check that got worse may recover.
     pub settle: u64,

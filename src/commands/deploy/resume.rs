@@ -35,14 +35,15 @@ pub fn resume(session: &Session, request: &Request) -> Result<Vec<Report>> {
     let store = Store::of(&git, &session.fleet.root)?;
     let mut open = store.left()?;
     if open.len() == 1 {
-        return open
-            .pop()
-            .map_or_else(|| Ok(Vec::new()), |(former, planned)| take_up(session, request, &store, former, planned));
+        return open.pop().map_or_else(
+            || Ok(Vec::new()),
+            |(previous, planned)| take_up(session, request, &store, previous, planned),
+        );
     }
     let mut reports = Vec::new();
-    for (former, planned) in open {
+    for (previous, planned) in open {
         let first = planned.left().into_iter().next();
-        match (take_up(session, request, &store, former, planned), first) {
+        match (take_up(session, request, &store, previous, planned), first) {
             (Ok(taken), _) => reports.extend(taken),
             // The others are not lost by it.
             (Err(error), Some(host)) => reports.push(Report::failed(&host, error)),
@@ -57,7 +58,7 @@ fn take_up(
     session: &Session,
     request: &Request,
     store: &Store,
-    former: Begun,
+    previous: Begun,
     planned: Campaign,
 ) -> Result<Vec<Report>> {
     let begun = store.begin()?;
@@ -66,12 +67,12 @@ fn take_up(
     campaign.hosts.retain(|host, _| left.contains(host));
     // A canary that is well has gone first.
     campaign.canary = campaign.canary.filter(|canary| left.contains(canary));
-    session.note(format!("resuming {} for {}", former.run, listed(&left)));
+    session.note(format!("resuming {} for {}", previous.run, listed(&left)));
     let Request { who, planning, how } = request;
     let begun = begun.unless_failed(goes_first(planning.canary.as_ref(), &campaign))?;
     let reports = again(session, who, how, &planning.builder, begun, campaign)?;
     let well = |report: &&Report| State::Ended(report.outcome).is_well();
-    former.settle(|host| reports.iter().filter(well).any(|report| report.host.as_ref() == Some(host)))?;
+    previous.settle(|host| reports.iter().filter(well).any(|report| report.host.as_ref() == Some(host)))?;
     Ok(reports)
 }
 

@@ -109,8 +109,8 @@ pub fn undo(
     talk: &dyn Talk,
 ) -> Result<Verdict> {
     let Ready { host, target, rights } = ready;
-    let former = report.plan.as_ref().and_then(|plan| plan.former.clone());
-    let (Some(number), Some(system)) = (report.before, former) else {
+    let previous = report.plan.as_ref().and_then(|plan| plan.former.clone());
+    let (Some(number), Some(system)) = (report.before, previous) else {
         return Err(Error::failed("what ran before is in no generation"));
     };
     let survey = target.survey(caller, Question { coming: Some(system.clone()), closure: false })?;
@@ -162,7 +162,7 @@ fn home(
             .find(|one| one.user == *user)
             .ok_or_else(|| Error::failed(format!("{user} has no home of home-manager there that can be read")))?,
     };
-    let (number, package) = former(state, request.to)?;
+    let (number, package) = previous(state, request.to)?;
     let survey = &target.survey;
     let running = survey.running.as_ref().ok_or_else(|| Error::failed("the running system there cannot be read"))?;
     let plan = Plan::of(policy, target.host.as_ref(), Action::Switch, survey, running, Ok(Difference::default()));
@@ -188,7 +188,7 @@ fn declared(policy: Option<&Policy>, target: &Target, request: &Request) -> Vec<
 }
 
 /// The generation of a home to go back to, and its package.
-fn former(state: &State, to: Option<u64>) -> Result<(u64, String)> {
+fn previous(state: &State, to: Option<u64>) -> Result<(u64, String)> {
     let all = &state.generations;
     let chosen = match to {
         Some(number) => all.iter().find(|one| one.generation == number),

@@ -21,7 +21,7 @@ use crate::domain::deploy::soak::{Next, Soak};
 use crate::domain::policy::Policy;
 use crate::error::{Error, Kind, Result};
 
-/// How often whoever waits looks whether Ctrl-C came.
+/// How often it is looked whether Ctrl-C came.
 const ATTENTIVE: Duration = Duration::from_millis(100);
 
 /// A host, and what was wrong with it before the deploy.

@@ -135,11 +135,11 @@ pub fn rekey(session: &mut Session, name: &HostName, keys: &[Recipient]) -> Resu
     if host.keys == keys {
         return Ok(Report::of(name, HostChange::None));
     }
-    let former: Vec<Recipient> = host.keys.iter().filter(|key| !keys.contains(key)).cloned().collect();
+    let previous: Vec<Recipient> = host.keys.iter().filter(|key| !keys.contains(key)).cloned().collect();
     let mut edit = Edit::new(&session.fleet.text)?;
     edit.set_host_keys(name, keys)?;
-    if !former.is_empty() {
-        edit.retire(name, &former, &session.today.to_string())?;
+    if !previous.is_empty() {
+        edit.retire(name, &previous, &session.today.to_string())?;
     }
     let mut changes = Changes::default();
     let text = adopt_policy(session, edit.text(), &mut changes)?;

@@ -29,8 +29,8 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
     let policy = &session.fleet.policy;
     let chosen = who.choose(policy)?;
     let inventory = session.fleet.inventory()?;
-    let former = superseded::look(session)?;
-    let superseded: Vec<String> = former.superseded.iter().map(|one| one.path.clone()).collect();
+    let previous = superseded::look(session)?;
+    let superseded: Vec<String> = previous.superseded.iter().map(|one| one.path.clone()).collect();
     let mut verified: BTreeMap<HostName, Result<Verified>> = verify::run(session, who, verify::Undeployed::Skip)?
         .into_iter()
         .map(|found| (found.host, found.verified))
@@ -41,7 +41,7 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
         let mut facts = Facts {
             pinned: policy.hosts.get(&host).is_some_and(|host| !host.ssh_keys.is_empty()),
             unsealed: unsealed(policy, &inventory, &host),
-            missing: missing(&former.tracked, &host),
+            missing: missing(&previous.tracked, &host),
             superseded: superseded.clone(),
             ..Facts::default()
         };

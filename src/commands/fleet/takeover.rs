@@ -1,4 +1,4 @@
-//! `init --from`: makes a fleet in a repository from the configuration of a machine, or from another checkout. The former
+//! `init --from`: makes a fleet in a repository from the configuration of a machine, or from another checkout. The previous
 //! configuration is read, copied aside, and never changed; in the repository what is missing is written, and nothing is
 //! overwritten. What has no plain place is named and left to a person: it may hold secrets.
 
@@ -34,7 +34,7 @@ pub struct Request<'a> {
 
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// What `init` did, and the files that were written from the former configuration.
+    /// What `init` did, and the files that were written from the previous configuration.
     #[serde(flatten)]
     pub fleet: init::Report,
     /// The machine that it is of.
@@ -44,7 +44,7 @@ pub struct Report {
     pub not_copied: Vec<String>,
     /// Files that were there already, and stay as they are.
     pub kept: Vec<String>,
-    /// Files of the former configuration that have no plain place.
+    /// Files of the previous configuration that have no plain place.
     pub not_placed: Vec<String>,
     /// Whether no hardware configuration of the machine was found, nor was one there.
     pub lacks_hardware: bool,
@@ -132,7 +132,7 @@ fn plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)
 }
 
-/// What the former configuration says of a machine: in the files of its own folder, and of the one that it is all about in those
+/// What the previous configuration says of a machine: in the files of its own folder, and of the one that it is all about in those
 /// at the top too, configuration.nix first.
 fn settings(from: &Path, paths: &[PathBuf], host: Option<&HostName>) -> Settings {
     let own = |path: &&PathBuf| {

@@ -27,7 +27,7 @@ const FOREIGN: usize = 200;
 /// How many events are shown, and up to how many bytes.
 const EVENTS: usize = 2000;
 const TOLD: usize = 1 << 20;
-/// How many lines are read ahead of whoever shows them.
+/// How many lines are read before they are shown.
 const AHEAD: usize = 64;
 
 /// Hands an order over, and tells what the host tells until it is done.

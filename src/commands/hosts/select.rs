@@ -179,7 +179,7 @@ pub fn reach_all(
     Ok(hosts.into_iter().cloned().zip(reached).collect())
 }
 
-/// An error that tells first whom it is about, whatever a host makes its message say.
+/// An error that names its host first, whatever a host makes its message say.
 pub fn named(host: &HostName, error: Error) -> Error {
     if error.is_about(host.as_str()) { error } else { error.about(host) }
 }

@@ -33,10 +33,10 @@ pub fn place(placing: &Placing<'_>, run: &Run, live: Option<u64>, talk: &Arc<dyn
     let tree = request.tree;
     let generations = run.make_generations(tree)?;
     // A link to a generation that is not there is what a lost mount leaves: nothing is live then.
-    let former = live.map_or(Ok(None), |live| generations.open(live))?;
+    let previous = live.map_or(Ok(None), |live| generations.open(live))?;
     let mut next = generations.make()?;
     let mut links = Links { request, placed: Vec::new() };
-    let made = fill(placing, &generations, former.as_ref(), &mut next, &mut links, talk).and_then(|filled| {
+    let made = fill(placing, &generations, previous.as_ref(), &mut next, &mut links, talk).and_then(|filled| {
         signals::check()?;
         run.swap(tree, next.number).map(|()| filled)
     });
@@ -51,13 +51,13 @@ pub fn place(placing: &Placing<'_>, run: &Run, live: Option<u64>, talk: &Arc<dyn
     };
     // From here on the new state stands. What fails now is told, and stops nothing.
     let warn = |error: Error| talk.event(Event::Warning(error.in_one_line()));
-    if let Some(former) = &former {
-        links.remove_gone(former).err().into_iter().for_each(warn);
+    if let Some(previous) = &previous {
+        links.remove_gone(previous).err().into_iter().for_each(warn);
     }
-    prune(&generations, next.number, former.as_ref(), placing.loaded.manifest.keep_generations)
+    prune(&generations, next.number, previous.as_ref(), placing.loaded.manifest.keep_generations)
         .into_iter()
         .for_each(warn);
-    if former.is_some() {
+    if previous.is_some() {
         let (units, failures) = filled.units.touch(request.manager(), &request.root);
         filled.failures.extend(failures);
         if units != Units::default() {
@@ -78,7 +78,7 @@ struct Filled {
 fn fill(
     placing: &Placing<'_>,
     generations: &Generations,
-    former: Option<&Generation>,
+    previous: Option<&Generation>,
     next: &mut Generation,
     links: &mut Links<'_>,
     talk: &Arc<dyn Talk>,
@@ -86,14 +86,14 @@ fn fill(
     let Placing { request, loaded, opened, strict } = *placing;
     let key = generations.key()?;
     let mut failures: Vec<Error> = opened.keyless.iter().cloned().collect();
-    let former_status = former.and_then(|former| former.status().ok().flatten());
+    let previous_status = previous.and_then(|previous| previous.status().ok().flatten());
     let mut secrets = BTreeMap::new();
     let mut units = UnitActions::default();
     for secret in &opened.secrets {
         signals::check()?;
         let name = secret.target.name.as_str();
         // A delivered file is its owner's, who can make it one that cannot be read: then it is not what it was.
-        let there = former.and_then(|former| former.read(name).ok().flatten());
+        let there = previous.and_then(|previous| previous.read(name).ok().flatten());
         let mut entry = entry(secret, request);
         let delivered: Option<(&Plaintext, Access)> = match (&secret.outcome, &there) {
             (Ok(ready), there) => {
@@ -103,7 +103,7 @@ fn fill(
             }
             (Err(_), Some((value, access))) => {
                 entry.outcome = Outcome::Stale;
-                let known = former_status.as_ref().and_then(|status| status.secrets.get(name));
+                let known = previous_status.as_ref().and_then(|status| status.secrets.get(name));
                 entry.serial = known.and_then(|known| known.serial);
                 entry.ciphertext = known.and_then(|known| known.ciphertext.clone());
                 Some((value, *access))
@@ -142,7 +142,7 @@ fn fill(
         version: VERSION,
         host: loaded.manifest.host.to_string(),
         generation: next.number,
-        former: former.map(|former| former.number),
+        former: previous.map(|previous| previous.number),
         installed: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         manifest: loaded.digest.clone(),
         secrets,
@@ -202,30 +202,30 @@ impl Links<'_> {
             let _left = match &placed.before {
                 Before::Nothing => links::remove(&self.request.root, link, &BTreeSet::new()),
                 Before::Ours(target) => {
-                    let former = Link { target: target.clone(), ..link.clone() };
-                    links::place(&self.request.root, &former).map(drop).map_err(|obstacle| obstacle.error)
+                    let previous = Link { target: target.clone(), ..link.clone() };
+                    links::place(&self.request.root, &previous).map(drop).map_err(|obstacle| obstacle.error)
                 }
             };
         }
     }
 
     /// Removes the links of the previous generation that this one has no more.
-    fn remove_gone(&self, former: &Generation) -> Result<()> {
-        let Some(status) = former.status()? else { return Ok(()) };
+    fn remove_gone(&self, previous: &Generation) -> Result<()> {
+        let Some(status) = previous.status()? else { return Ok(()) };
         let kept = self.placed.iter().map(|(_, placed)| placed.at.clone()).collect();
-        let former = links_of(former, &status, self.request.tree);
-        let failures = former.iter().filter_map(|link| links::remove(&self.request.root, link, &kept).err());
+        let previous = links_of(previous, &status, self.request.tree);
+        let failures = previous.iter().filter_map(|link| links::remove(&self.request.root, link, &kept).err());
         Error::unless_none(failures.collect(), |_| "links of secrets that are gone could not be removed".to_owned())
     }
 }
 
 /// Removes what is older than the generations to keep, and what a killed install left unfinished.
-fn prune(generations: &Generations, live: u64, former: Option<&Generation>, keep: u32) -> Vec<Error> {
+fn prune(generations: &Generations, live: u64, previous: Option<&Generation>, keep: u32) -> Vec<Error> {
     let numbers = match generations.numbers() {
         Ok(numbers) => numbers,
         Err(error) => return vec![error],
     };
-    let was_live = |number: &u64| former.is_some_and(|former| *number <= former.number);
+    let was_live = |number: &u64| previous.is_some_and(|previous| *number <= previous.number);
     let keep = usize::try_from(keep).unwrap_or(usize::MAX);
     let kept: BTreeSet<u64> = numbers.iter().rev().copied().filter(was_live).take(keep).chain([live]).collect();
     numbers

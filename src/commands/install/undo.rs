@@ -27,20 +27,20 @@ pub fn undo(root: &Path, tree: Tree, generation: u64) -> Result<Vec<Error>> {
     let later = generations.open(generation)?.ok_or_else(none)?;
     let later_status =
         later.status()?.ok_or_else(|| Error::failed(format!("generation {generation} has no status")))?;
-    let former = match later_status.former {
+    let previous = match later_status.former {
         Some(number) => Some(generations.open(number)?.ok_or_else(|| {
             Error::new(Kind::Failed, format!("generation {number}, which was live before {generation}, was not kept"))
                 .help("install the previous system's manifest instead, and set `keep_generations` to 1 or more")
         })?),
         None => None,
     };
-    let status = former.as_ref().map_or(Ok(None), Generation::status)?;
-    let links = match (&former, &status) {
-        (Some(former), Some(status)) => links_of(former, status, tree),
+    let status = previous.as_ref().map_or(Ok(None), Generation::status)?;
+    let links = match (&previous, &status) {
+        (Some(previous), Some(status)) => links_of(previous, status, tree),
         _ => Vec::new(),
     };
-    match &former {
-        Some(former) => run.swap(tree, former.number)?,
+    match &previous {
+        Some(previous) => run.swap(tree, previous.number)?,
         None => run.unlink(tree)?,
     }
     let (mut kept, mut failures) = (BTreeSet::new(), Vec::new());
@@ -52,8 +52,8 @@ pub fn undo(root: &Path, tree: Tree, generation: u64) -> Result<Vec<Error>> {
     }
     let later_links = links_of(&later, &later_status, tree);
     failures.extend(later_links.iter().filter_map(|link| links::remove(root, link, &kept).err()));
-    if let (Some(former), Some(status)) = (&former, &status) {
-        let (_, more) = changed(former, status, &later, &later_status).touch(Manager::Machine, root);
+    if let (Some(previous), Some(status)) = (&previous, &status) {
+        let (_, more) = changed(previous, status, &later, &later_status).touch(Manager::Machine, root);
         failures.extend(more);
     }
     failures.extend(generations.remove(generation).err());
@@ -93,10 +93,10 @@ pub(super) fn links_of(generation: &Generation, status: &Status, tree: Tree) -> 
 }
 
 /// The units of secrets whose bytes are others in the two generations. One that an owner made unreadable may be.
-fn changed(former: &Generation, status: &Status, later: &Generation, later_status: &Status) -> UnitActions {
+fn changed(previous: &Generation, status: &Status, later: &Generation, later_status: &Status) -> UnitActions {
     let mut wanted = UnitActions::default();
     for (name, entry) in &later_status.secrets {
-        let same = match (former.read(name), later.read(name)) {
+        let same = match (previous.read(name), later.read(name)) {
             (Ok(Some((one, _))), Ok(Some((other, _)))) => one.same_as(&other),
             (Ok(None), Ok(None)) => true,
             _ => false,

@@ -68,7 +68,7 @@ pub fn write(session: &mut Session) -> Result<Written> {
     let mut changes = Changes::default();
     let (key, recipient, made_key) = key(session, &identities, &mut changes)?;
     let inventory = session.fleet.inventory()?;
-    // Whoever leaks the key itself is found by the rule for age identities.
+    // The key itself is found by the rule for age identities.
     let files: Vec<FileName> = inventory.files.keys().filter(|file| file.as_str() != KEY).cloned().collect();
     let (gathered, known) = gather(&session.fleet, &files, &identities);
     let index = indexed(gathered)?;
@@ -164,7 +164,7 @@ pub fn known_by_index(fleet: &Fleet, key: &KeyAt, plugins: &Plugins, ask: &Arc<d
     let index = Index::parse(&content.value)?;
     let names: Vec<String> = sealed.values.keys().map(ToString::to_string).collect();
     let secrets = index.secrets();
-    // Whoever takes a name out of the readable part must not take its findings with it.
+    // A name that was taken out of the readable part must not take its findings with it.
     if secrets.last().is_some_and(|last| *last as usize >= names.len()) {
         return Err(Error::integrity(format!("{FILE} names fewer secrets than it covers"))
             .help(format!("an admin runs {HELP}")));

@@ -18,7 +18,7 @@ pub struct Terms<'a> {
     /// Whose access may be taken away, by their words.
     pub remove: BTreeSet<String>,
     pub yes: bool,
-    /// That whoever the policy names gains access is what was asked for, and is told by the report.
+    /// That readers of the policy gain access is what was asked for, and stands in the report.
     pub gains: bool,
     /// Who all of it is about.
     pub of: Option<Of<'a>>,
@@ -56,8 +56,8 @@ impl Of<'_> {
     }
 }
 
-/// Goes on only if a person wants what becomes of the readers: whoever loses access was named, whoever gains it was asked
-/// for, or the person says yes at the terminal, where both are asked for.
+/// Goes on only if a person wants what becomes of the readers: those who lose access were named and those who gain it were
+/// asked for, or the person says yes at the terminal, where both are asked for.
 pub fn agree(session: &Session, past: &Past, accesses: &[(FileName, Access)], terms: &Terms<'_>) -> Result<()> {
     let mut losses = by_reader(accesses, |access| &access.loses);
     losses.retain(|reader, _| !terms.of.is_some_and(|of| of.loses(reader)) && !terms.remove.contains(&reader.word()));

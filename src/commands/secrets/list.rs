@@ -74,7 +74,7 @@ pub fn list(session: &Session, words: &[Selector]) -> Result<Vec<Row>> {
     let inventory = session.fleet.inventory()?;
     let policy = &session.fleet.policy;
     let chosen = select(policy, words)?;
-    let meant = |wanted: &Wanted<'_>| words.is_empty() || wanted.hosts.iter().any(|host| chosen.contains(*host));
+    let selected = |wanted: &Wanted<'_>| words.is_empty() || wanted.hosts.iter().any(|host| chosen.contains(*host));
     let keys = policy.keys();
     let row = |wanted: Wanted<'_>| {
         let found = inventory.files.get(&wanted.file);
@@ -82,7 +82,7 @@ pub fn list(session: &Session, words: &[Selector]) -> Result<Vec<Row>> {
         let standing = Standing::of(&wanted.file, found, &should, &keys);
         row(&wanted, &standing, found.and_then(Found::seal), session.today)
     };
-    Ok(policy.wanted().into_values().filter(meant).map(row).collect())
+    Ok(policy.wanted().into_values().filter(selected).map(row).collect())
 }
 
 /// Who reads a file, as recipients.toml has it; a value of a host's own is that host's.

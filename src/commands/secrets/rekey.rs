@@ -63,7 +63,7 @@ pub struct Changed {
 
 /// Brings the files up to date.
 ///
-/// Fails when one of them cannot be opened, or somebody would lose access whom nobody named; nothing is changed then.
+/// Fails when one of them cannot be opened, or somebody would lose access and is not named; nothing is changed then.
 pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     // Who only looks takes nothing, and finishes nothing.
     let held = if request.dry_run { None } else { Some(session.lock()?) };
@@ -114,7 +114,7 @@ impl Report {
     }
 }
 
-/// Stops where somebody whose access is to be taken loses none: whoever names a reader believes that it is gone afterwards.
+/// Stops where somebody whose access is to be taken loses none: it would be believed that the reader is gone.
 ///
 /// Fails with `Usage`, with what each reads, and who could be named.
 fn refuse_idle(policy: &Policy, plan: &RekeyPlan<'_>, remove: &BTreeSet<String>) -> Result<()> {

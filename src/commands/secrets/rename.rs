@@ -18,9 +18,9 @@ use crate::error::{Error, Result};
 
 #[derive(Debug, Serialize)]
 pub struct Moved {
-    /// The files, by their former and their new names.
+    /// The files, by their old and their new names.
     pub files: Vec<(FileName, FileName)>,
-    /// Who gained and who lost access to each, by its former name.
+    /// Who gained and who lost access to each, by its old name.
     pub access: BTreeMap<FileName, Access>,
 }
 

@@ -85,7 +85,7 @@ pub fn run(session: &mut Session, request: Request) -> Result<Report> {
     if wanted.is_empty() {
         return Ok(report);
     }
-    // Who pipes a value in is a program, whoever sits at the terminal.
+    // A value that is piped in comes from a program, even with a person at the terminal.
     let asks = !matches!(request.source, Some(Source::Given(_)));
     let mut given = match request.source {
         Some(_) if wanted.len() > 1 => {

@@ -169,9 +169,9 @@ fn nobody(policy: &Policy, name: &AdminName) -> Error {
 /// The keys of a host, present or removed; those it had before and those it has.
 fn keys_of(policy: &Policy, host: &HostName) -> Result<BTreeSet<Fingerprint>> {
     let present = policy.hosts.get(host).map(|host| &host.keys);
-    let former = policy.retired.get(host).map(|gone| &gone.keys);
-    if present.is_none() && former.is_none() {
+    let previous = policy.retired.get(host).map(|gone| &gone.keys);
+    if present.is_none() && previous.is_none() {
         return Err(policy.no_host(host));
     }
-    Ok(present.into_iter().chain(former).flatten().map(Recipient::fingerprint).collect())
+    Ok(present.into_iter().chain(previous).flatten().map(Recipient::fingerprint).collect())
 }

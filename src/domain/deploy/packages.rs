@@ -34,7 +34,7 @@ pub struct PackageChange {
 /// How large two closures are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sizes {
-    /// The former one, in bytes.
+    /// Before, in bytes.
     pub before: u64,
     pub after: u64,
 }
@@ -90,7 +90,7 @@ fn packages<'a>(parts: &'a [Part], systems: [&str; 2]) -> BTreeMap<&'a str, Pack
 }
 
 impl PackageChange {
-    /// Its versions, former and coming; none where only its size differs.
+    /// Its versions, before and after; none where only its size differs.
     pub fn versions(&self) -> Option<String> {
         let (before, after) = (listed(&self.before), listed(&self.after));
         match (self.before.is_empty(), self.after.is_empty()) {

@@ -88,14 +88,14 @@ pub struct Plan {
     pub specialisation: Option<Kept>,
     /// The system that runs; none where none does.
     pub former: Option<String>,
-    /// The versions of NixOS, former and coming.
+    /// The versions of NixOS, before and after.
     pub versions: (Option<String>, String),
     /// Packages that differ, a line each.
     pub packages: Vec<String>,
     /// The same by name, versions and size.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<PackageChange>,
-    /// How large the closures are, former and coming; none where that is not known.
+    /// How large the closures are, before and after; none where that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closure: Option<Sizes>,
     /// The program whose lines `packages` are; none: sealift's own.

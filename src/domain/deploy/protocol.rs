@@ -239,7 +239,7 @@ pub struct Failure {
     /// The failures of a batch.
     #[serde(default)]
     parts: Vec<Failure>,
-    /// The last lines of the journals of units that failed. They are shown to whoever deploys, and kept in no record.
+    /// The last lines of the journals of units that failed. They are shown on the deployer, and kept in no record.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     journal: Vec<String>,
 }

@@ -72,15 +72,15 @@ pub fn secret_changes(before: &[Carried], after: &[Carried], removed: &BTreeMap<
     let mut changes: Vec<_> = after
         .iter()
         .filter_map(|secret| {
-            let former = old.get(secret.name.as_str());
+            let previous = old.get(secret.name.as_str());
             let change = |change, from| {
-                let older = if change == Change::Older { Some(secret) } else { former.copied() };
+                let older = if change == Change::Older { Some(secret) } else { previous.copied() };
                 let known_to = older.map(know).unwrap_or_default();
                 Some(SecretChange { name: secret.name.clone(), change, from, to: secret.serial, known_to })
             };
-            let Some(former) = former else { return change(Change::Added, None) };
-            match (former.digest == secret.digest, former.serial, secret.serial) {
-                (true, ..) if former.delivery == secret.delivery => None,
+            let Some(previous) = previous else { return change(Change::Added, None) };
+            match (previous.digest == secret.digest, previous.serial, secret.serial) {
+                (true, ..) if previous.delivery == secret.delivery => None,
                 (true, from, _) => change(Change::Reowned, from),
                 (false, Some(from), Some(to)) if from == to => change(Change::Resealed, Some(from)),
                 (false, Some(from), Some(to)) if from > to => change(Change::Older, Some(from)),

@@ -66,8 +66,8 @@ fn name(plan: &Plan) -> String {
 fn systems(plan: &Plan) -> Option<String> {
     match &plan.former {
         _ if plan.only_homes => None,
-        Some(former) if former == plan.activates() => None,
-        Some(former) => Some(format!("{} → {}", short(former), short(plan.activates()))),
+        Some(previous) if previous == plan.activates() => None,
+        Some(previous) => Some(format!("{} → {}", short(previous), short(plan.activates()))),
         None => Some(short(&plan.system)),
     }
 }
@@ -106,7 +106,7 @@ fn system(plan: &Plan) -> Vec<String> {
     }
     let mut pieces = Vec::new();
     match &plan.versions {
-        (Some(former), coming) if former != coming => pieces.push(format!("NixOS {former} → {coming}")),
+        (Some(previous), coming) if previous != coming => pieces.push(format!("NixOS {previous} → {coming}")),
         (None, coming) => pieces.push(format!("NixOS {coming}")),
         _ => {}
     }

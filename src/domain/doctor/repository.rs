@@ -11,7 +11,7 @@ pub struct Repository {
     pub untracked: Vec<String>,
     /// Paths that Nix files name, from the top.
     pub named: Vec<String>,
-    /// The user whom it belongs to, by name or number, if that is somebody else.
+    /// Its owner, by name or number, if that is somebody else.
     pub owner: Option<String>,
     /// Parts of it that belong to somebody else than the whole.
     pub foreign: Vec<String>,
@@ -73,7 +73,7 @@ fn untracked(repository: &Repository) -> Vec<Fault> {
     let fault = |path: &String| {
         let what = "git does not track it, so that Nix does not see it: the build fails, or goes on without it";
         let fault = Fault::error(path, what, format!("`git add --intent-to-add -- {}`", quoted(path)));
-        // What Nix sees is copied into the store, which everybody reads: only what is plainly meant for it.
+        // What Nix sees is copied into the store, which everybody reads: only what is plainly for it.
         if path.ends_with(".nix") || path.ends_with("flake.lock") || path.ends_with(".age") {
             fault.with(Fix::Track(vec![path.clone()]))
         } else {

@@ -1,4 +1,4 @@
-//! The plan of a rekey: which files change, and for whom. Made by a pure function; `--dry-run` prints this very value,
+//! The plan of a rekey: which files change, and for which readers. Made by a pure function; `--dry-run` prints this very value,
 //! and carrying it out leaves an empty plan.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-//! Where a delivered file goes, for whom, and who is told of it: what a secret and a template of a manifest have in
+//! Where a delivered file goes, who owns it, and which units hear of it: what a secret and a template of a manifest have in
 //! common. As text it is only `Said`; checked, it cannot be wrong.
 
 use crate::domain::name::{SecretName, UnitName, UnixName};

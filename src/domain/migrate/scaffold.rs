@@ -45,7 +45,7 @@ pub fn files(host: &HostName, layout: Layout, known: &Known) -> Vec<(String, Str
     files
 }
 
-/// Where a file of a former configuration belongs, and whose it is: only hardware configurations, which hold no secret and
+/// Where a file of a previous configuration belongs, and whose it is: only hardware configurations, which hold no secret and
 /// mean the same everywhere. All else is for a person to look through.
 pub fn place_of(path: &str, host: &HostName) -> Option<(HostName, String)> {
     let folders = path.strip_suffix("hardware-configuration.nix")?;

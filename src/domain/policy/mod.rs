@@ -177,7 +177,7 @@ pub enum Holder {
     Host(HostName),
     /// A host that was removed.
     Retired(HostName),
-    /// Somebody whom an earlier recipients.toml names with this key.
+    /// Somebody that an earlier recipients.toml names with this key.
     Past(String),
 }
 

@@ -362,7 +362,7 @@ fn x25519_fault(u: &[u8; 32]) -> Option<Error> {
     (u[31] != top || all(0xff, 0x7f) && u[0] >= 0xed).then(strange)
 }
 
-/// The refusal of a text that looks like a private key, wherever a public one was meant.
+/// The refusal of a text that looks like a private key, where a public one belongs.
 pub fn private_key(text: &str) -> Option<Error> {
     let upper = text.trim_start().to_ascii_uppercase();
     let marks = ["AGE-SECRET-KEY-", "AGE-PLUGIN-", "-----BEGIN"];

@@ -1,4 +1,4 @@
-//! The seal: one extra stanza in a file's age header that says what the file is and for whom, covered by age's own
+//! The seal: one extra stanza in a file's age header that says what the file is and who reads it, covered by age's own
 //! header MAC and ignored by stock `age` and `rage`.
 //!
 //! ```text
@@ -53,7 +53,7 @@ impl Seal {
         Self { former, ..Self::first(name, made, current) }
     }
 
-    /// The seal of the next value: a new serial, and nobody who knew only former values is listed any more. None where
+    /// The seal of the next value: a new serial, and nobody who knew only older values is listed any more. None where
     /// nothing could be counted after it: only somebody who forges a seal gets there.
     pub fn next_value(&self, made: Date, current: BTreeSet<Fingerprint>) -> Option<Self> {
         let serial = self.serial + 1;
@@ -66,7 +66,7 @@ impl Seal {
         self.serial + 1 >= SERIAL_LIMIT
     }
 
-    /// The seal of the same value for other readers: who loses access is remembered as former.
+    /// The seal of the same value for other readers: who loses access is remembered.
     #[must_use]
     pub fn same_value(&self, current: BTreeSet<Fingerprint>) -> Self {
         let knew: BTreeSet<_> = self.current.union(&self.former).copied().collect();

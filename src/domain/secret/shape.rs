@@ -1,5 +1,5 @@
 //! Shapes: the declared form of a payload, checked when it is sealed and when it is opened, without printing it and
-//! without changing it. What could be meant instead is offered, never done silently.
+//! without changing it. What may be wanted instead is offered, never done silently.
 
 use std::fmt;
 use std::str::FromStr;

@@ -55,7 +55,7 @@ pub fn run(args: &Args, printer: &Arc<Printer>) -> Done {
         return Ok(None);
     }
     let printed = Arc::clone(printer);
-    // Whoever listened may be gone; the work goes on.
+    // The listener may be gone; the work goes on.
     let listener: Listener = Box::new(move |told: &_| drop(printed.json_line(told)));
     let caller = environment::caller()?;
     let well = if args.recover {

@@ -79,7 +79,7 @@ fn why(failure: Error) -> Error {
     failure.advice().map_or(error.clone(), |advice| error.help(advice))
 }
 
-/// A failure that names whom it is about, once.
+/// A failure that names its host, once.
 fn of_hosts(failure: Error, hosts: &[HostName]) -> Error {
     match hosts {
         [] => failure,
@@ -96,7 +96,7 @@ fn row(report: &Report, app: &App) -> Vec<String> {
         Outcome::Done if !report.plan.as_ref().is_none_or(|plan| plan.reboot.waits.is_empty()) => {
             "reboot when convenient".to_owned()
         }
-        // Why, and what to do, is said below for all whom it concerns.
+        // Why, and what to do, is said below, once for all of these hosts.
         Outcome::Done | Outcome::Nothing | Outcome::Declined | Outcome::Failed | Outcome::RolledBack => String::new(),
         Outcome::PendingReboot => "reboot".to_owned(),
         Outcome::Skipped if report.plan.is_some() => app.ui.command("deploy --resume"),
@@ -134,8 +134,8 @@ pub fn show_one(report: Report, root: &Path, app: &App) -> Done {
     let host = report.host.as_ref().map_or_else(|| "this machine".to_owned(), ToString::to_string);
     let until = if report.until_reboot { "; its secrets last until the next reboot, then deploy again" } else { "" };
     let generation = report.generation.map_or_else(String::new, |number| format!(" (generation {number})"));
-    let former = report.plan.as_ref().and_then(|plan| plan.former.as_ref());
-    let other = former.is_some_and(|former| Some(former) != report.system.as_ref());
+    let previous = report.plan.as_ref().and_then(|plan| plan.former.as_ref());
+    let other = previous.is_some_and(|previous| Some(previous) != report.system.as_ref());
     let waits = report.plan.as_ref().map_or(&[][..], |plan| &plan.reboot.waits);
     let reboot = if waits.is_empty() { String::new() } else { format!("; reboot for {}", waits.join(", ")) };
     match report.outcome {

@@ -1,4 +1,4 @@
-//! Private keys and password hashes: what is known by its form, whoever made it.
+//! Private keys and password hashes: what is known by its form.
 
 use std::ops::Range;
 

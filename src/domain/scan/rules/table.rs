@@ -41,7 +41,7 @@ struct Row {
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
-    /// A private key, whoever made it.
+    /// A private key, of any program.
     Key,
     /// A token of a service.
     #[default]
