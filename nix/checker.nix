@@ -6,7 +6,6 @@ if pkgs.stdenv.buildPlatform.canExecute pkgs.stdenv.hostPlatform then
 else
   let
     inherit (pkgs) buildPackages;
-    package =
-      buildPackages.sealift-host or (buildPackages.callPackage ./package.nix { withKeyring = false; });
+    package = buildPackages.sealift-host or (buildPackages.callPackage ./package.nix { }).host;
   in
-  "${package}/bin/sealift"
+  "${package}/bin/sealift-host"

@@ -38,7 +38,7 @@ impl Flake {
     fn repository(&self) -> String {
         let place = self.sandbox.path("sealift");
         std::fs::create_dir(&place).expect("a folder");
-        for name in FLEET.into_iter().chain(["Cargo.toml", "Cargo.lock", "src"]) {
+        for name in FLEET.into_iter().chain(["Cargo.toml", "Cargo.lock", ".cargo", "src"]) {
             let from = Path::new(top()).join(name);
             self.sandbox.tool("cp", &["-R", from.to_str().expect("UTF-8"), place.to_str().expect("UTF-8")]);
         }

@@ -447,19 +447,23 @@ fn a_manifest_is_looked_at_by_a_program_that_the_builder_can_run() {
     }
     let checker = quoted(Path::new(top()).join("nix/checker.nix"));
     let sandbox = Sandbox::new();
-    let with = |can_execute: bool| {
+    let with = |can_execute: bool, packages: &str| {
         sandbox.nix_value(&format!(
             "import {checker} {{
-               program = \"/machine/bin/sealift\";
+               program = \"/machine/bin/sealift-host\";
                pkgs = {{
                  stdenv = {{ hostPlatform = {{ }}; buildPlatform.canExecute = _: {can_execute}; }};
-                 buildPackages.sealift-host = \"/builder\";
+                 buildPackages = {packages};
                }};
              }}"
         ))
     };
-    assert_eq!(with(true), json!("/machine/bin/sealift"));
-    assert_eq!(with(false), json!("/builder/bin/sealift"));
+    let overlaid = "{ sealift-host = \"/builder\"; }";
+    assert_eq!(with(true, overlaid), json!("/machine/bin/sealift-host"));
+    assert_eq!(with(false, overlaid), json!("/builder/bin/sealift-host"));
+    // Without the overlay the package is called, with the arguments that it has.
+    let plain = "{ callPackage = file: { }@none: { host = \"/built\"; }; }";
+    assert_eq!(with(false, plain), json!("/built/bin/sealift-host"));
 }
 
 #[test]
