@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::harness::nix::{FLEET, nixpkgs_lib, no_nix, top};
+use crate::harness::nix::{FLEET, nixpkgs_lib, top};
 use crate::harness::{Run, Sandbox, not_run};
 
 /// A repository, and what stands in for the inputs of its flake.
@@ -64,9 +64,6 @@ impl Flake {
 #[test]
 fn nix_flake_check_takes_this_repository() {
     const TEST: &str = "nix flake check of the repository";
-    if no_nix(TEST) {
-        return;
-    }
     let Some(lib) = nixpkgs_lib(TEST) else { return };
     let flake = Flake::new(&lib);
     if flake.sandbox.nix_value("builtins ? readFileType") == false {
@@ -84,9 +81,6 @@ fn nix_flake_check_takes_this_repository() {
 #[test]
 fn nix_flake_check_takes_a_fleet_of_the_template_and_says_what_is_wrong_with_it() {
     const TEST: &str = "nix flake check of the template";
-    if no_nix(TEST) {
-        return;
-    }
     let Some(lib) = nixpkgs_lib(TEST) else { return };
     let flake = Flake::new(&lib);
     let sandbox = &flake.sandbox;

@@ -56,9 +56,6 @@ fn is_clean(fleet: &Value) -> Vec<String> {
 #[test]
 fn every_machine_and_every_home_evaluates_to_the_last_value() {
     const TEST: &str = "the reference fleet, evaluated";
-    if no_nix(TEST) {
-        return;
-    }
     let Some(lib) = nixpkgs_lib(TEST) else { return };
     let sandbox = Sandbox::new();
     let fleet = evaluated(&sandbox, &lib, Path::new(top()), home_manager("homes of home-manager itself").as_deref());
@@ -149,9 +146,6 @@ fn record() -> Value {
 #[test]
 fn the_record_is_what_home_manager_makes() {
     const TEST: &str = "the record of homes, beside home-manager";
-    if no_nix(TEST) {
-        return;
-    }
     let Some(lib) = nixpkgs_lib(TEST) else { return };
     let Some(path) = home_manager(TEST) else { return };
     let sandbox = Sandbox::new();
@@ -304,9 +298,6 @@ fn copied(sandbox: &Sandbox) -> String {
 #[test]
 fn a_machine_that_joins_in_any_way_breaks_no_other() {
     const TEST: &str = "machines that join the reference fleet";
-    if no_nix(TEST) {
-        return;
-    }
     let Some(lib) = nixpkgs_lib(TEST) else { return };
     let sandbox = Sandbox::new();
     let jay = copied(&sandbox);
@@ -389,9 +380,6 @@ fn snippets(file: &str) -> Vec<(String, String)> {
 #[test]
 fn the_nix_of_the_documents_evaluates() {
     const TEST: &str = "the Nix of the documents";
-    if no_nix(TEST) {
-        return;
-    }
     let Some(lib) = nixpkgs_lib(TEST) else { return };
     let sandbox = Sandbox::with_fleet(&["web@runner", "jay-laptop"]);
     let documents: Vec<String> = std::fs::read_dir(Path::new(top()).join("docs"))
@@ -453,9 +441,6 @@ fn the_nix_of_the_documents_evaluates() {
 #[test]
 fn the_flake_that_init_writes_evaluates_with_the_module() {
     const TEST: &str = "the flake of init --from";
-    if no_nix(TEST) {
-        return;
-    }
     let Some(lib) = nixpkgs_lib(TEST) else { return };
     let sandbox = Sandbox::new();
     sandbox.tool("git", &["init", "-q"]);

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::harness::Sandbox;
-use crate::harness::nix::{nixpkgs_lib, no_nix, quoted, top};
+use crate::harness::nix::{nixpkgs_lib, quoted, top};
 
 const HEAD: &str = "# Mistakes, and what is said of them
 
@@ -28,9 +28,6 @@ fn ours(stderr: &str) -> Option<String> {
 #[test]
 fn nix_says_of_every_mistake_what_the_table_says() {
     const TEST: &str = "the table of mistakes";
-    if no_nix(TEST) {
-        return;
-    }
     let Some(lib) = nixpkgs_lib(TEST) else { return };
     let sandbox = Sandbox::new();
     let rows = format!(

@@ -577,9 +577,6 @@ fn a_home_has_secrets_of_its_own() {
 #[test]
 fn the_reference_of_options_is_that_of_the_modules() {
     const TEST: &str = "docs/options.md";
-    if no_nix(TEST) {
-        return;
-    }
     let Some(lib) = nixpkgs_lib(TEST) else { return };
     let expression =
         format!("import {} {{ lib = import {}; }}", quoted(Path::new(top()).join("nix/options-doc.nix")), quoted(&lib));

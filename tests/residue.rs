@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::rig::{Rig, cannot_rig};
+use crate::harness::rig::Rig;
 use crate::harness::{Sandbox, not_run};
 use crate::install::{Machine, entry};
 
@@ -253,10 +253,7 @@ fn no_run_of_a_key_stays_in_memory_when_it_is_made_and_put_in_place() {
 
 #[test]
 fn nix_no_run_of_a_value_stays_in_memory_when_a_deploy_looks_for_it() {
-    if cannot_rig("residue: deploy") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("residue: deploy", &["web"]) else { return };
     let value = value(&rig.sandbox);
     rig.sandbox.sealift_with(&["rotate", "token", "--stdin"], value.as_bytes()).exits(0);
     rig.system("web", "{ etc.motd = \"second\"; }");

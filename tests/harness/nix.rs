@@ -37,8 +37,11 @@ pub fn no_nix(test: &str) -> bool {
     missing
 }
 
-/// The folder lib/ of nixpkgs, where one is given; says so if not.
+/// The folder lib/ of nixpkgs, where one is given and nix is there; says so if not.
 pub fn nixpkgs_lib(test: &str) -> Option<PathBuf> {
+    if no_nix(test) {
+        return None;
+    }
     let given = std::env::var_os("NIXPKGS_LIB").filter(|path| !path.is_empty()).map(PathBuf::from);
     let Some(path) = given else {
         not_run(test, "NIXPKGS_LIB does not name the lib/ of a nixpkgs");

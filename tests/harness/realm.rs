@@ -47,7 +47,12 @@ impl Realm {
         Self::up_of(Kind::Realm, names)
     }
 
-    /// The same, with a kernel and a disk of their own or without.
+    /// The same; none where a realm cannot be, which is then said of this test.
+    pub fn try_up(test: &str, names: &[&str]) -> Option<Self> {
+        (!cannot_realm(test)).then(|| Self::up(names))
+    }
+
+    /// As `up`, with a kernel and a disk of their own or without.
     pub fn up_of(kind: Kind, names: &[&str]) -> Self {
         let rig = Rig::up_of(kind, names);
         let policy = rig.sandbox.read("recipients.toml");
@@ -68,7 +73,12 @@ impl Realm {
         Self::deployed_of(Kind::Realm, names)
     }
 
-    /// The same, with a kernel and a disk of their own or without.
+    /// The same; none where a realm cannot be, which is then said of this test.
+    pub fn try_deployed(test: &str, names: &[&str]) -> Option<Self> {
+        (!cannot_realm(test)).then(|| Self::deployed(names))
+    }
+
+    /// As `deployed`, with a kernel and a disk of their own or without.
     pub fn deployed_of(kind: Kind, names: &[&str]) -> Self {
         let realm = Self::up_of(kind, names);
         realm.sealift(&["deploy", "--all", "--yes", "--jobs", "12"]).exits(0);

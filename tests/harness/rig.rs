@@ -81,7 +81,12 @@ impl Rig {
         Self::up_of(Kind::Rig, hosts)
     }
 
-    /// The same, of a kind.
+    /// The same; none where a rig cannot be, which is then said of this test.
+    pub fn try_up(test: &str, hosts: &[&str]) -> Option<Self> {
+        (!cannot_rig(test)).then(|| Self::up(hosts))
+    }
+
+    /// As `up`, of a kind.
     pub fn up_of(kind: Kind, hosts: &[&str]) -> Self {
         let rig = Self::bare_of(kind, hosts);
         let mut text = String::new();
@@ -109,6 +114,11 @@ impl Rig {
             rig.forget_calls(name);
         }
         rig
+    }
+
+    /// The same; none where a rig cannot be, which is then said of this test.
+    pub fn try_deployed(test: &str, hosts: &[&str]) -> Option<Self> {
+        (!cannot_rig(test)).then(|| Self::deployed(hosts))
     }
 
     /// Hosts beside a fleet that is there already.

@@ -1,13 +1,10 @@
 //! A system that cannot be reached any more is not kept.
 
-use crate::harness::realm::{Realm, cannot_realm};
+use crate::harness::realm::Realm;
 
 #[test]
 fn nix_a_system_with_another_address_goes_back_by_itself() {
-    if cannot_realm("realm: address changed") {
-        return;
-    }
-    let realm = Realm::deployed(&["web"]);
+    let Some(realm) = Realm::try_deployed("realm: address changed", &["web"]) else { return };
     realm.changes(&["web"], "address = \"10.97.0.200\";");
     realm
         .sealift(&["deploy", "web", "--yes", "--acknowledge", "4"])
@@ -20,10 +17,7 @@ fn nix_a_system_with_another_address_goes_back_by_itself() {
 
 #[test]
 fn nix_a_link_that_goes_away_during_the_switch_ends_nothing() {
-    if cannot_realm("realm: link cut for a while") {
-        return;
-    }
-    let realm = Realm::deployed(&["web"]);
+    let Some(realm) = Realm::try_deployed("realm: link cut for a while", &["web"]) else { return };
     realm.changes(&["web"], "");
     let deploying = realm.stopped("web", "second.activated", &["deploy", "web", "--yes"]);
     realm.rig(&["link", "web", "down"]);

@@ -1,6 +1,6 @@
 //! A system with something that fails is not kept: the previous one comes back, by the real service manager.
 
-use crate::harness::realm::{APP, Realm, cannot_realm};
+use crate::harness::realm::{APP, Realm};
 
 fn service(lines: &str) -> String {
     format!("services.bad.text = ''\n[Service]\n{lines}\n'';")
@@ -21,19 +21,13 @@ fn is_rolled_back(realm: &Realm, more: &str, says: &str) {
 
 #[test]
 fn nix_a_unit_that_fails_takes_the_system_back() {
-    if cannot_realm("realm: failing unit") {
-        return;
-    }
-    let realm = Realm::deployed(&["web"]);
+    let Some(realm) = Realm::try_deployed("realm: failing unit", &["web"]) else { return };
     is_rolled_back(&realm, &service("Type=oneshot\nExecStart=/usr/bin/false"), "bad.service");
 }
 
 #[test]
 fn nix_a_unit_that_had_failed_before_is_no_reason_to_go_back() {
-    if cannot_realm("realm: unit that had failed before") {
-        return;
-    }
-    let realm = Realm::deployed(&["web"]);
+    let Some(realm) = Realm::try_deployed("realm: unit that had failed before", &["web"]) else { return };
     let bad = service("ExecStart=/usr/bin/false");
     realm.has("web", "first", &format!("{APP}{bad}"));
     realm.commit();
@@ -48,10 +42,7 @@ fn nix_a_unit_that_had_failed_before_is_no_reason_to_go_back() {
 
 #[test]
 fn nix_a_unit_of_a_user_that_fails_takes_the_system_back() {
-    if cannot_realm("realm: failing user unit") {
-        return;
-    }
-    let realm = Realm::up(&["web"]);
+    let Some(realm) = Realm::try_up("realm: failing user unit", &["web"]) else { return };
     let note = |what: &str| format!("userServices.note.text = ''\n[Service]\n{what}\n'';");
     realm.has("web", "first", &format!("{APP}{}", note("ExecStart=/usr/bin/sleep infinity")));
     realm.commit();
@@ -71,10 +62,7 @@ fn nix_a_unit_of_a_user_that_fails_takes_the_system_back() {
 
 #[test]
 fn nix_a_unit_that_its_user_makes_fail_takes_nothing_back() {
-    if cannot_realm("realm: user unit with a drop-in") {
-        return;
-    }
-    let realm = Realm::up(&["web"]);
+    let Some(realm) = Realm::try_up("realm: user unit with a drop-in", &["web"]) else { return };
     let note = |time: &str| format!("userServices.note.text = ''\n[Service]\nExecStart=/usr/bin/sleep {time}\n'';");
     realm.has("web", "first", &format!("{APP}{}", note("1000000")));
     realm.commit();
@@ -99,10 +87,7 @@ fn nix_a_unit_that_its_user_makes_fail_takes_nothing_back() {
 
 #[test]
 fn nix_a_user_who_logs_in_or_out_is_no_reason_to_go_back() {
-    if cannot_realm("realm: user without a manager") {
-        return;
-    }
-    let realm = Realm::deployed(&["web"]);
+    let Some(realm) = Realm::try_deployed("realm: user without a manager", &["web"]) else { return };
     // As it is for a moment while somebody logs in: there is a session, and no manager to talk to.
     realm.shell("web", "systemctl mask --runtime --now user@1000.service");
     realm.changes(&["web"], "");
@@ -116,10 +101,7 @@ fn nix_a_user_who_logs_in_or_out_is_no_reason_to_go_back() {
 
 #[test]
 fn nix_a_switch_that_a_user_ends_by_logging_out_goes_on() {
-    if cannot_realm("realm: user who logs out in a switch") {
-        return;
-    }
-    let realm = Realm::up(&["web"]);
+    let Some(realm) = Realm::try_up("realm: user who logs out in a switch", &["web"]) else { return };
     // Ends when it may, by all or by its own user.
     let slow = |more: &str| {
         format!(
@@ -165,27 +147,18 @@ fn nix_a_switch_that_a_user_ends_by_logging_out_goes_on() {
 
 #[test]
 fn nix_a_crash_loop_takes_the_system_back() {
-    if cannot_realm("realm: crash loop") {
-        return;
-    }
-    let realm = Realm::deployed(&["web"]);
+    let Some(realm) = Realm::try_deployed("realm: crash loop", &["web"]) else { return };
     is_rolled_back(&realm, &service("ExecStart=/usr/bin/false\nRestart=always\nRestartSec=20"), "bad.service");
 }
 
 #[test]
 fn nix_an_activation_script_that_fails_takes_the_system_back() {
-    if cannot_realm("realm: failing activation") {
-        return;
-    }
-    let realm = Realm::deployed(&["web"]);
+    let Some(realm) = Realm::try_deployed("realm: failing activation", &["web"]) else { return };
     is_rolled_back(&realm, "activation = \"false\";", "its activation script failed");
 }
 
 #[test]
 fn nix_a_boot_menu_that_cannot_be_written_takes_the_system_back() {
-    if cannot_realm("realm: failing boot loader") {
-        return;
-    }
-    let realm = Realm::deployed(&["web"]);
+    let Some(realm) = Realm::try_deployed("realm: failing boot loader", &["web"]) else { return };
     is_rolled_back(&realm, "bootloader = \"exit 1\";", "cannot be made the boot default");
 }

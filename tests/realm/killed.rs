@@ -80,10 +80,7 @@ fn nix_a_reboot_in_the_middle_of_a_switch_and_while_waiting_leaves_no_mix() {
 
 #[test]
 fn nix_a_first_deploy_that_a_power_cut_ends_is_taken_back_at_the_next_boot() {
-    if cannot_realm("realm: first deploy taken back at boot") {
-        return;
-    }
-    let realm = Realm::up(&["web"]);
+    let Some(realm) = Realm::try_up("realm: first deploy taken back at boot", &["web"]) else { return };
     let before = realm.state("web");
     let deploying = realm.stopped("web", "first.default", &["deploy", "web", "--yes"]);
     realm.cut_power("web");

@@ -1,13 +1,10 @@
 //! A machine that lets little happen: sudo for one line only, no logind.
 
-use crate::harness::realm::{Realm, cannot_realm};
+use crate::harness::realm::Realm;
 
 #[test]
 fn nix_sudo_for_the_part_on_the_host_alone_is_enough() {
-    if cannot_realm("realm: sudo limited to host-run") {
-        return;
-    }
-    let realm = Realm::deployed(&["web"]);
+    let Some(realm) = Realm::try_deployed("realm: sudo limited to host-run", &["web"]) else { return };
     realm.rig(&["sudo", "web", "host"]);
     realm.changes(&["web"], "");
     realm.sealift(&["deploy", "web", "--yes"]).exits(0);
@@ -18,10 +15,7 @@ fn nix_sudo_for_the_part_on_the_host_alone_is_enough() {
 
 #[test]
 fn nix_a_logind_that_is_dead_blocks_no_deploy() {
-    if cannot_realm("realm: dead logind") {
-        return;
-    }
-    let realm = Realm::deployed(&["web"]);
+    let Some(realm) = Realm::try_deployed("realm: dead logind", &["web"]) else { return };
     // A switch needs it, to list the users.
     realm.changes(&["web"], "activation = \"/usr/bin/systemctl start systemd-logind.service\";");
     // It has been there, and nobody starts it for anyone who asks.

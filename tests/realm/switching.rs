@@ -1,13 +1,10 @@
 //! What is deployed arrives, with its secrets and its units, and can be looked at and taken back.
 
-use crate::harness::realm::{APP, Realm, cannot_realm};
+use crate::harness::realm::{APP, Realm};
 
 #[test]
 fn nix_a_first_contact_brings_all_that_is_needed_and_lasts() {
-    if cannot_realm("realm: first contact") {
-        return;
-    }
-    let realm = Realm::up(&["web"]);
+    let Some(realm) = Realm::try_up("realm: first contact", &["web"]) else { return };
     realm.sealift(&["status", "web"]).exits(0).says("nothing of sealift is there yet");
     realm.sealift(&["deploy", "web", "--yes"]).exits(0).says("+ token (version 1)");
     realm.is_in_order("web", "first", 2);
@@ -24,10 +21,11 @@ fn nix_a_first_contact_brings_all_that_is_needed_and_lasts() {
 
 #[test]
 fn nix_a_changed_secret_restarts_its_unit_once_and_all_of_it_is_told_and_taken_back() {
-    if cannot_realm("realm: second deploy, rollback, generations, status, verify, doctor") {
+    let Some(realm) =
+        Realm::try_deployed("realm: second deploy, rollback, generations, status, verify, doctor", &["web"])
+    else {
         return;
-    }
-    let realm = Realm::deployed(&["web"]);
+    };
     let (first, second) = (realm.sandbox.value("first"), realm.sandbox.value("second"));
     realm.changes(&["web"], "");
     realm.sealift(&["deploy", "web", "--yes"]).exits(0).says("~ token (version 1 → version 2)");
@@ -56,10 +54,7 @@ fn nix_a_changed_secret_restarts_its_unit_once_and_all_of_it_is_told_and_taken_b
 
 #[test]
 fn nix_the_end_of_a_boot_is_waited_for() {
-    if cannot_realm("realm: a deploy during a boot") {
-        return;
-    }
-    let realm = Realm::up(&["web"]);
+    let Some(realm) = Realm::try_up("realm: a deploy during a boot", &["web"]) else { return };
     // No boot has ended before it has; a deploy that did not wait would be through by then.
     let slow = "services.slow.text = ''
       [Service]
@@ -82,10 +77,7 @@ fn nix_the_end_of_a_boot_is_waited_for() {
 
 #[test]
 fn nix_another_manager_is_executed_in_the_middle_of_a_switch() {
-    if cannot_realm("realm: daemon-reexec") {
-        return;
-    }
-    let realm = Realm::deployed(&["web"]);
+    let Some(realm) = Realm::try_deployed("realm: daemon-reexec", &["web"]) else { return };
     realm.changes(&["web"], "systemd = \"systemd-next\";");
     let before = realm.shell("web", "readlink /proc/1/exe");
     realm.sealift(&["deploy", "web", "--yes"]).exits(0).says("restarting systemd...");
@@ -98,10 +90,7 @@ fn nix_another_manager_is_executed_in_the_middle_of_a_switch() {
 
 #[test]
 fn nix_what_cannot_be_activated_live_waits_for_the_reboot() {
-    if cannot_realm("realm: pending reboot") {
-        return;
-    }
-    let realm = Realm::deployed(&["web"]);
+    let Some(realm) = Realm::try_deployed("realm: pending reboot", &["web"]) else { return };
     realm.changes(&["web"], "interface = \"systemd 3\"; kernel = \"6.13\";");
     let run = realm.sealift(&["deploy", "web", "--yes", "--json"]).exits(0).says("cannot be activated live");
     assert_eq!(run.result()["outcome"], "pending-reboot");
@@ -113,10 +102,7 @@ fn nix_what_cannot_be_activated_live_waits_for_the_reboot() {
 
 #[test]
 fn nix_while_a_deploy_is_at_work_the_machine_is_held_and_its_end_is_looked_after() {
-    if cannot_realm("realm: inhibitor and unit") {
-        return;
-    }
-    let realm = Realm::deployed(&["web"]);
+    let Some(realm) = Realm::try_deployed("realm: inhibitor and unit", &["web"]) else { return };
     realm.changes(&["web"], "");
     // Behind the daemon-reload of the switch.
     let deploying = realm.stopped("web", "second.bootloader", &["deploy", "web", "--yes"]);

@@ -1,6 +1,6 @@
 //! A machine whose address changes with the switch: it is acknowledged where it is afterwards, forward and back.
 
-use crate::harness::rig::{Rig, cannot_rig};
+use crate::harness::rig::Rig;
 
 /// Another address of web, and one that nobody has.
 const SECOND: &str = "10.98.0.250";
@@ -13,10 +13,7 @@ fn at_second(rig: &Rig) -> usize {
 
 #[test]
 fn nix_a_rollback_is_acknowledged_where_it_is_said_to_be() {
-    if cannot_rig("remote: rollback --ack-address") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: rollback --ack-address", &["web"]) else { return };
     let second = rig.change(&["web"]);
     rig.sealift(&["deploy", "web", "--yes"]).exits(0);
     let before = rig.state("web");
@@ -32,10 +29,7 @@ fn nix_a_rollback_is_acknowledged_where_it_is_said_to_be() {
 
 #[test]
 fn nix_what_goes_back_after_it_was_watched_is_acknowledged_where_it_was() {
-    if cannot_rig("remote: --soak and --ack-address") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: --soak and --ack-address", &["web"]) else { return };
     rig.declare("\n[checks.marker]\nexists = \"/home/jay/marker\"\n");
     let marker = rig.disk("web", "/home/jay/marker");
     std::fs::write(&marker, "").unwrap();
@@ -52,10 +46,7 @@ fn nix_what_goes_back_after_it_was_watched_is_acknowledged_where_it_was() {
 
 #[test]
 fn nix_a_lost_host_that_went_back_is_found_where_it_was() {
-    if cannot_rig("remote: cut, --ack-address") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: cut, --ack-address", &["web"]) else { return };
     let before = rig.state("web");
     rig.change(&["web"]);
     let words = ["deploy", "web", "--yes", "--acknowledge", "2", "--ack-address", NOBODY];

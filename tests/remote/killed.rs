@@ -4,10 +4,7 @@ use crate::harness::rig::{Rig, cannot_rig};
 
 #[test]
 fn nix_a_deployer_that_is_killed_leaves_a_host_that_goes_back_and_tells() {
-    if cannot_rig("remote: killed deployer") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: killed deployer", &["web"]) else { return };
     let before = rig.state("web");
     rig.change(&["web"]);
     let deploying = rig.hanging("web", "test hang", &["deploy", "web", "--yes", "--acknowledge", "1"]);
@@ -26,10 +23,7 @@ fn nix_a_deployer_that_is_killed_leaves_a_host_that_goes_back_and_tells() {
 
 #[test]
 fn nix_a_deployer_that_is_killed_at_any_step_leaves_the_old_or_the_new_state() {
-    if cannot_rig("remote: deployer killed at each step") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: deployer killed at each step", &["web"]) else { return };
     let before = rig.state("web");
     rig.change(&["web"]);
     for step in [
@@ -66,10 +60,7 @@ fn nix_a_deployer_that_is_killed_at_any_step_leaves_the_old_or_the_new_state() {
 
 #[test]
 fn nix_ctrl_c_leaves_the_host_alone_and_attach_joins_it_again() {
-    if cannot_rig("remote: Ctrl-C and attach") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: Ctrl-C and attach", &["web"]) else { return };
     let value = rig.change(&["web"]);
     let deploying = rig.hanging("web", "test hang", &["deploy", "web", "--yes"]);
     deploying.interrupt();
@@ -112,10 +103,7 @@ fn nix_the_part_on_the_host_is_killed_at_each_step_and_a_boot_recovers() {
 
 #[test]
 fn nix_of_two_deployers_one_is_told_who_the_other_is() {
-    if cannot_rig("remote: two deployers") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: two deployers", &["web"]) else { return };
     let value = rig.change(&["web"]);
     let first = rig.hanging("web", "test hang", &["deploy", "web", "--yes"]);
     rig.sealift(&["deploy", "web", "--yes"]).exits(1).says("another deploy is running on web").says("since");
@@ -131,10 +119,7 @@ fn nix_of_two_deployers_one_is_told_who_the_other_is() {
 
 #[test]
 fn nix_a_host_that_loses_power_during_the_switch_recovers_when_it_boots() {
-    if cannot_rig("remote: power failure") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: power failure", &["web"]) else { return };
     let before = rig.state("web");
     rig.change(&["web"]);
     let deploying = rig.hanging("web", "test hang", &["deploy", "web", "--yes", "--acknowledge", "1"]);

@@ -11,10 +11,7 @@ fn shell(rig: &Rig, host: &str, like: &str, text: &str) {
 
 #[test]
 fn nix_a_host_that_asks_for_endless_acknowledgements_harms_nobody() {
-    if cannot_rig("remote: endless acknowledgements") {
-        return;
-    }
-    let rig = Rig::deployed(&["web", "db"]);
+    let Some(rig) = Rig::try_deployed("remote: endless acknowledgements", &["web", "db"]) else { return };
     rig.change(&["web", "db"]);
     let told = format!("{{\"event\":\"awaits\",\"seconds\":{}}}", u64::MAX);
     shell(&rig, "web", "*sudo*", &format!("for n in $(seq 300); do echo '{told}'; done"));
@@ -26,10 +23,7 @@ fn nix_a_host_that_asks_for_endless_acknowledgements_harms_nobody() {
 
 #[test]
 fn nix_a_host_that_tells_without_end_does_not_fill_the_terminal() {
-    if cannot_rig("remote: endless tales") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: endless tales", &["web"]) else { return };
     rig.change(&["web"]);
     let line = "x".repeat(1000);
     shell(&rig, "web", "*sudo*", &format!("yes '{{\"event\":\"said\",\"text\":\"{line}\"}}' | head -n 10000"));
@@ -46,10 +40,7 @@ fn nix_a_host_that_tells_without_end_does_not_fill_the_terminal() {
 
 #[test]
 fn nix_what_a_host_calls_its_system_reaches_no_program_here() {
-    if cannot_rig("remote: a system that is none") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: a system that is none", &["web"]) else { return };
     rig.change(&["web"]);
     // A flake of somebody else on this machine: nix would build whatever a host names.
     let (flake, marker) = (rig.sandbox.path("flake"), rig.sandbox.path("marker"));

@@ -39,10 +39,7 @@ fn nix_of_twelve_hosts_three_fail_and_the_others_are_well() {
 
 #[test]
 fn nix_status_asks_git_no_more_for_many_hosts_than_for_one() {
-    if cannot_rig("remote: git of status") {
-        return;
-    }
-    let rig = Rig::deployed(&["web", "db", "app"]);
+    let Some(rig) = Rig::try_deployed("remote: git of status", &["web", "db", "app"]) else { return };
     let (bin, asked) = (rig.sandbox.path("bin"), rig.sandbox.path("asked"));
     std::fs::create_dir(&bin).unwrap();
     let git = bin.join("git");
@@ -66,10 +63,7 @@ fn nix_status_asks_git_no_more_for_many_hosts_than_for_one() {
 
 #[test]
 fn nix_nothing_begins_before_the_canary_is_well() {
-    if cannot_rig("remote: canary") {
-        return;
-    }
-    let rig = Rig::deployed(&["web", "db", "app"]);
+    let Some(rig) = Rig::try_deployed("remote: canary", &["web", "db", "app"]) else { return };
     let value = rig.change(&["web", "db", "app"]);
     rig.fail("db", "test 4");
     let run = rig.sealift(&["deploy", "--all", "--yes", "--canary", "db"]).exits(4);
@@ -84,10 +78,7 @@ fn nix_nothing_begins_before_the_canary_is_well() {
 
 #[test]
 fn nix_a_canary_that_gets_worse_while_it_is_watched_goes_back_and_stops_the_rest() {
-    if cannot_rig("remote: --soak") {
-        return;
-    }
-    let rig = Rig::deployed(&["web", "db", "app"]);
+    let Some(rig) = Rig::try_deployed("remote: --soak", &["web", "db", "app"]) else { return };
     rig.declare("\n[checks.marker]\nexists = \"/home/jay/marker\"\n\n[checks.never]\nexists = \"/home/jay/never\"\n");
     let marker = rig.disk("db", "/home/jay/marker");
     for host in ["web", "db", "app"] {
@@ -124,10 +115,7 @@ fn nix_a_canary_that_gets_worse_while_it_is_watched_goes_back_and_stops_the_rest
 
 #[test]
 fn nix_of_a_tag_only_so_many_hosts_are_at_work_at_once() {
-    if cannot_rig("remote: at_most") {
-        return;
-    }
-    let rig = Rig::deployed(&["a@web", "b@web", "c@web", "db"]);
+    let Some(rig) = Rig::try_deployed("remote: at_most", &["a@web", "b@web", "c@web", "db"]) else { return };
     rig.declare("\n[deploy]\nat_most = { \"@web\" = 1 }\n");
     let value = rig.change(&["a", "b", "c", "db"]);
     rig.fail("a", "test hang");
@@ -146,10 +134,7 @@ fn nix_of_a_tag_only_so_many_hosts_are_at_work_at_once() {
 
 #[test]
 fn nix_a_host_that_is_off_is_skipped_or_fails_as_it_was_asked_for() {
-    if cannot_rig("remote: offline") {
-        return;
-    }
-    let rig = Rig::deployed(&["web@all", "db@all"]);
+    let Some(rig) = Rig::try_deployed("remote: offline", &["web@all", "db@all"]) else { return };
     let value = rig.change(&["web", "db"]);
     rig.rig(&["off", "db"]);
     rig.sealift(&["deploy", "@all", "--yes", "--require-all"]).exits(7).says("db");
@@ -194,10 +179,7 @@ fn nix_few_files_are_open_for_a_host_and_none_for_one_that_waits() {
 
 #[test]
 fn nix_hosts_that_say_nothing_keep_no_other_waiting() {
-    if cannot_rig("remote: silent hosts") {
-        return;
-    }
-    let rig = Rig::deployed(&["a@all", "b@all", "c@all", "d@all"]);
+    let Some(rig) = Rig::try_deployed("remote: silent hosts", &["a@all", "b@all", "c@all", "d@all"]) else { return };
     // Two that come first take the connection and are stopped, as machines that hang are; work is for one at a time.
     for host in ["a", "b"] {
         std::fs::write(rig.disk(host, "/home/jay/.bashrc"), "kill -STOP $$\n").unwrap();
@@ -212,10 +194,7 @@ fn nix_hosts_that_say_nothing_keep_no_other_waiting() {
 
 #[test]
 fn nix_no_connection_outlives_the_run() {
-    if cannot_rig("remote: connections that end") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: connections that end", &["web"]) else { return };
     let logs = |what: &str| rig.sshd_log("web").matches(what).count();
     let (came, went) = (logs("Accepted publickey"), logs("Disconnected from user"));
     rig.sealift(&["status", "web"]).exits(0);
@@ -228,10 +207,7 @@ fn nix_no_connection_outlives_the_run() {
 
 #[test]
 fn nix_what_is_left_of_every_deploy_is_taken_up() {
-    if cannot_rig("remote: left of two deploys") {
-        return;
-    }
-    let rig = Rig::deployed(&["web", "db", "app"]);
+    let Some(rig) = Rig::try_deployed("remote: left of two deploys", &["web", "db", "app"]) else { return };
     let value = rig.change(&["web", "db", "app"]);
     rig.fail("db", "test 4");
     rig.sealift(&["deploy", "--all", "--yes", "--canary", "db"]).exits(4);
@@ -256,10 +232,7 @@ fn nix_what_is_left_of_every_deploy_is_taken_up() {
 
 #[test]
 fn nix_the_way_back_that_is_told_names_the_host() {
-    if cannot_rig("remote: undo") {
-        return;
-    }
-    let rig = Rig::deployed(&["web", "db"]);
+    let Some(rig) = Rig::try_deployed("remote: undo", &["web", "db"]) else { return };
     let value = rig.change(&["web", "db"]);
     let run = rig.sealift(&["deploy", "web", "--yes"]).exits(0);
     let told = run.stderr.lines().find_map(|line| line.strip_prefix("undo: sealift ")).expect("a way back").to_owned();

@@ -1,13 +1,10 @@
 //! What a fleet that moves over is told of machines that are not this one.
 
-use crate::harness::rig::{Rig, cannot_rig};
+use crate::harness::rig::Rig;
 
 #[test]
 fn nix_a_machine_is_examined_and_its_way_into_the_fleet_is_told() {
-    if cannot_rig("remote: doctor and progress") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: doctor and progress", &["web"]) else { return };
     let done = |step: &str| {
         let told = rig.sealift(&["status", "--progress", "--json"]).json();
         let steps = told["hosts"][0]["steps"].as_array().expect("steps").clone();
@@ -30,10 +27,7 @@ fn nix_a_machine_is_examined_and_its_way_into_the_fleet_is_told() {
 
 #[test]
 fn nix_etc_nixos_leads_to_the_flake_and_a_rollback_brings_the_folder_back() {
-    if cannot_rig("remote: --link-etc-nixos") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: --link-etc-nixos", &["web"]) else { return };
     rig.on("web", &["sh", "-c", "mkdir -p /etc/nixos /home/jay/fleet && echo '{ }' | tee /etc/nixos/configuration.nix > /home/jay/fleet/flake.nix"]);
     rig.change(&["web"]);
     // A deploy that fails links nothing.

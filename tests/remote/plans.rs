@@ -3,14 +3,11 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::harness::rig::{Rig, cannot_rig};
+use crate::harness::rig::Rig;
 
 #[test]
 fn nix_what_was_reviewed_is_what_is_done() {
-    if cannot_rig("remote: plan and apply") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: plan and apply", &["web"]) else { return };
     let second = rig.change(&["web"]);
     let file = rig.sandbox.path("plan.json");
     let shown = file.to_str().unwrap();
@@ -39,10 +36,7 @@ fn nix_what_was_reviewed_is_what_is_done() {
 
 #[test]
 fn nix_a_plan_that_was_tampered_with_is_refused() {
-    if cannot_rig("remote: tampered plans") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: tampered plans", &["web"]) else { return };
     rig.change(&["web"]);
     let file = rig.sandbox.path("plan.json");
     let shown = file.to_str().unwrap();
@@ -78,10 +72,7 @@ fn differ(folder: &Path, name: &str, called: &Path) {
 
 #[test]
 fn nix_only_a_known_program_compares_and_only_where_it_is_named() {
-    if cannot_rig("remote: [deploy] diff") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: [deploy] diff", &["web"]) else { return };
     rig.change(&["web"]);
     let (bin, called) = (rig.sandbox.path("bin"), rig.sandbox.path("called"));
     ["dix", "nvd"].iter().for_each(|name| differ(&bin, name, &called));
@@ -119,10 +110,7 @@ fn nix_only_a_known_program_compares_and_only_where_it_is_named() {
 
 #[test]
 fn nix_hosts_with_the_same_change_are_shown_once() {
-    if cannot_rig("remote: a plan of two hosts") {
-        return;
-    }
-    let rig = Rig::deployed(&["web", "db", "app"]);
+    let Some(rig) = Rig::try_deployed("remote: a plan of two hosts", &["web", "db", "app"]) else { return };
     rig.change(&["web", "db"]);
     rig.system("app", "{ kernel = \"6.13\"; }");
     rig.commit();

@@ -1,7 +1,7 @@
 //! What a login shell, a PATH and ssh's own configuration do to a deploy: found before anything is built, and named.
 
 use crate::harness::not_run;
-use crate::harness::rig::{Rig, cannot_rig};
+use crate::harness::rig::Rig;
 
 /// Gives jay another login shell on a host. Whether there is such a program.
 fn logs_in_with(rig: &Rig, host: &str, shell: &str) -> bool {
@@ -19,10 +19,7 @@ fn logs_in_with(rig: &Rig, host: &str, shell: &str) -> bool {
 
 #[test]
 fn nix_a_login_shell_that_prints_is_named_before_anything_is_built() {
-    if cannot_rig("remote: login shells that print") {
-        return;
-    }
-    let rig = Rig::up(&["web"]);
+    let Some(rig) = Rig::try_up("remote: login shells that print", &["web"]) else { return };
     let file = rig.disk("web", "/home/jay/.bashrc");
     for text in ["echo welcome jay\n", "printf 'no new line'\n"] {
         std::fs::write(&file, text).unwrap();
@@ -42,10 +39,7 @@ fn nix_a_login_shell_that_prints_is_named_before_anything_is_built() {
 
 #[test]
 fn nix_every_login_shell_will_do() {
-    if cannot_rig("remote: login shells") {
-        return;
-    }
-    let rig = Rig::up(&["web"]);
+    let Some(rig) = Rig::try_up("remote: login shells", &["web"]) else { return };
     for shell in ["sh", "zsh", "fish", "tcsh"] {
         if !logs_in_with(&rig, "web", shell) {
             not_run(&format!("remote: {shell} as login shell"), &format!("{shell} is not installed"));
@@ -67,10 +61,7 @@ fn nix_every_login_shell_will_do() {
 
 #[test]
 fn nix_a_path_without_nix_is_no_lack_of_trust() {
-    if cannot_rig("remote: PATH without nix") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: PATH without nix", &["web"]) else { return };
     rig.change(&["web"]);
     let script = "sed -i '1i SetEnv PATH=/nowhere' /etc/ssh/sshd_config";
     rig.on("web", &["sh", "-c", script]);
@@ -81,10 +72,7 @@ fn nix_a_path_without_nix_is_no_lack_of_trust() {
 
 #[test]
 fn nix_what_ssh_config_says_of_forking_is_no_matter() {
-    if cannot_rig("remote: ForkAfterAuthentication") {
-        return;
-    }
-    let rig = Rig::up(&["web", "gate"]);
+    let Some(rig) = Rig::try_up("remote: ForkAfterAuthentication", &["web", "gate"]) else { return };
     rig.at_home(".ssh/config", "Host *\n ForkAfterAuthentication yes\n StdinNull yes\n");
     rig.sealift(&["deploy", "web", "--yes"]).exits(0);
     rig.change(&["web"]);
@@ -96,10 +84,7 @@ fn nix_what_ssh_config_says_of_forking_is_no_matter() {
 
 #[test]
 fn nix_more_keys_than_a_host_takes_are_named_for_what_they_are() {
-    if cannot_rig("remote: too many keys") {
-        return;
-    }
-    let rig = Rig::up(&["web"]);
+    let Some(rig) = Rig::try_up("remote: too many keys", &["web"]) else { return };
     rig.on("web", &["sh", "-c", "sed -i '1i MaxAuthTries 2' /etc/ssh/sshd_config"]);
     rig.rig(&["reboot", "web"]);
     let mut config = String::from("Host *\n");

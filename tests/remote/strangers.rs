@@ -50,10 +50,7 @@ fn move_web(rig: &Rig, address: &str) {
 
 #[test]
 fn nix_a_host_key_that_changed_is_refused_before_anything_is_sent() {
-    if cannot_rig("remote: changed host key") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: changed host key", &["web"]) else { return };
     // The user trusts whoever answers, has a connection of the user's own open there, and takes it for everything.
     let config = "Host *\n  StrictHostKeyChecking no\n  ControlMaster auto\n  ControlPath /tmp/rig-master-%C\n  ControlPersist 60\n";
     let home = rig.sandbox.path("rig/deployer/home/.ssh/config");
@@ -81,10 +78,7 @@ fn nix_a_host_key_that_changed_is_refused_before_anything_is_sent() {
 
 #[test]
 fn nix_another_machine_at_the_address_is_refused_also_behind_a_jump_host() {
-    if cannot_rig("remote: wrong machine") {
-        return;
-    }
-    let rig = Rig::deployed(&["web", "db", "gate"]);
+    let Some(rig) = Rig::try_deployed("remote: wrong machine", &["web", "db", "gate"]) else { return };
     move_web(&rig, "jay@db");
     is_refused(&rig, "db", &rig.public_key("db"), &[]);
     // Over a jump host of the user's configuration, which is a host of the fleet and shows its own key.
@@ -111,10 +105,7 @@ fn nix_another_machine_at_the_address_is_refused_also_behind_a_jump_host() {
 
 #[test]
 fn nix_paths_with_spaces_are_no_matter() {
-    if cannot_rig("remote: spaces") {
-        return;
-    }
-    let rig = Rig::up(&["web"]);
+    let Some(rig) = Rig::try_up("remote: spaces", &["web"]) else { return };
     let runtime = rig.sandbox.path("run time");
     std::fs::create_dir(&runtime).unwrap();
     let deploy = |fleet: &std::path::Path| {
@@ -135,10 +126,7 @@ fn nix_paths_with_spaces_are_no_matter() {
 
 #[test]
 fn nix_nothing_runs_because_of_a_name_and_nothing_is_shown_as_it_was_sent() {
-    if cannot_rig("remote: hostile names and output") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: hostile names and output", &["web"]) else { return };
     let marker = rig.sandbox.path("marker");
     let option = format!("-oProxyCommand=touch {}", marker.display());
     rig.sealift(&["deploy", "--yes", "--", &option]).exits(2);

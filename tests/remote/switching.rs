@@ -1,13 +1,10 @@
 //! What is deployed arrives, with its secrets, and can be looked at and taken back.
 
-use crate::harness::rig::{Rig, cannot_rig};
+use crate::harness::rig::Rig;
 
 #[test]
 fn nix_a_first_deploy_brings_all_that_is_needed() {
-    if cannot_rig("remote: first deploy") {
-        return;
-    }
-    let rig = Rig::up(&["web", "db"]);
+    let Some(rig) = Rig::try_up("remote: first deploy", &["web", "db"]) else { return };
     // Nothing of ours is there: that is said, with what to do.
     rig.sealift(&["status", "web"]).exits(0).says("nothing of sealift is there yet").says("sealift deploy web");
     let run = rig.sealift(&["deploy", "web", "db", "--yes"]).exits(0);
@@ -28,10 +25,7 @@ fn nix_a_first_deploy_brings_all_that_is_needed() {
 
 #[test]
 fn nix_a_change_is_shown_made_recorded_and_taken_back() {
-    if cannot_rig("remote: a change") {
-        return;
-    }
-    let rig = Rig::deployed(&["web", "db"]);
+    let Some(rig) = Rig::try_deployed("remote: a change", &["web", "db"]) else { return };
     let value = rig.change(&["web"]);
     let commit = String::from_utf8(rig.sandbox.tool("git", &["rev-parse", "HEAD"])).unwrap().trim().to_owned();
     let run = rig.sealift(&["deploy", "web", "--yes", "--json"]).exits(0);
@@ -91,10 +85,7 @@ fn nix_a_change_is_shown_made_recorded_and_taken_back() {
 
 #[test]
 fn nix_each_action_goes_as_far_as_it_says_on_another_machine() {
-    if cannot_rig("remote: actions") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: actions", &["web"]) else { return };
     let before = rig.state("web");
     let value = rig.change(&["web"]);
     let built = rig.sealift(&["deploy", "web", "--action", "build"]).exits(0);
@@ -120,10 +111,7 @@ fn nix_each_action_goes_as_far_as_it_says_on_another_machine() {
 
 #[test]
 fn nix_a_host_that_was_never_deployed_is_called_that() {
-    if cannot_rig("remote: never deployed") {
-        return;
-    }
-    let rig = Rig::up(&["web"]);
+    let Some(rig) = Rig::try_up("remote: never deployed", &["web"]) else { return };
     let run = rig.sealift(&["status"]).exits(0).prints("web   never deployed");
     assert!(run.stderr.starts_with("web is up, and nothing of sealift is there yet"), "{}", run.stderr);
     assert!(!run.text().contains("up to date"), "nobody knows that: {}", run.text());
@@ -132,10 +120,7 @@ fn nix_a_host_that_was_never_deployed_is_called_that() {
 
 #[test]
 fn nix_where_there_is_nothing_to_do_nobody_is_asked() {
-    if cannot_rig("remote: nothing to do") {
-        return;
-    }
-    let rig = Rig::deployed(&["web", "db"]);
+    let Some(rig) = Rig::try_deployed("remote: nothing to do", &["web", "db"]) else { return };
     rig.forget_calls("web");
     let before = rig.state("web");
     let run = rig.sealift(&["deploy", "web", "--json"]).exits(0);
@@ -167,10 +152,7 @@ fn nix_where_there_is_nothing_to_do_nobody_is_asked() {
 
 #[test]
 fn nix_what_cannot_be_activated_live_is_pending_until_the_reboot() {
-    if cannot_rig("remote: pending reboot") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: pending reboot", &["web"]) else { return };
     rig.system("web", r#"{ interface = "systemd 3"; kernel = "6.13"; }"#);
     rig.commit();
     let run = rig.sealift(&["deploy", "web", "--yes", "--json"]).exits(0).says("cannot be activated live");
@@ -186,10 +168,7 @@ fn nix_what_cannot_be_activated_live_is_pending_until_the_reboot() {
 
 #[test]
 fn nix_verify_finds_a_check_and_a_secret_that_are_not_as_they_should_be() {
-    if cannot_rig("remote: verify") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: verify", &["web"]) else { return };
     rig.declare(
         "\n[checks.name]\non = [\"*\"]\nhost_name = true\n\n[checks.there]\non = [\"web\"]\nexists = \"/etc/there\"\n",
     );

@@ -7,10 +7,7 @@ use crate::harness::rig::{Rig, cannot_rig};
 
 #[test]
 fn nix_sudo_that_refuses_is_told_before_anything_is_built() {
-    if cannot_rig("remote: sudo refuses") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: sudo refuses", &["web"]) else { return };
     let before = rig.state("web");
     rig.change(&["web"]);
     rig.rig(&["sudo", "web", "none"]);
@@ -28,10 +25,7 @@ fn nix_sudo_that_refuses_is_told_before_anything_is_built() {
 
 #[test]
 fn nix_the_line_for_sudoers_is_enough() {
-    if cannot_rig("remote: sudoers line") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: sudoers line", &["web"]) else { return };
     rig.rig(&["sudo", "web", "host"]);
     let value = rig.change(&["web"]);
     rig.sealift(&["deploy", "web", "--yes"]).exits(0);
@@ -77,10 +71,7 @@ fn at_a_terminal(rig: &Rig, arguments: &[&str], answers: &[(&str, &str)]) -> (i3
 
 #[test]
 fn nix_the_password_of_sudo_is_asked_once_a_host_and_goes_nowhere_else() {
-    if cannot_rig("remote: sudo's password") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: sudo's password", &["web"]) else { return };
     rig.rig(&["sudo", "web", "password"]);
     let value = rig.change(&["web"]);
     rig.sealift(&["deploy", "web", "--yes"]).exits(1).says("--ask-sudo");
@@ -98,10 +89,7 @@ fn nix_the_password_of_sudo_is_asked_once_a_host_and_goes_nowhere_else() {
 
 #[test]
 fn nix_a_sudo_that_wants_a_terminal_is_named_for_that() {
-    if cannot_rig("remote: requiretty") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: requiretty", &["web"]) else { return };
     rig.rig(&["sudo", "web", "tty"]);
     rig.change(&["web"]);
     for arguments in [&["deploy", "web", "--yes"][..], &["deploy", "web", "--yes", "--ask-sudo"]] {
@@ -137,10 +125,7 @@ fn nix_doas_makes_root_where_it_is_configured() {
 
 #[test]
 fn nix_a_user_whom_the_daemon_does_not_let_in_is_told_before_the_build() {
-    if cannot_rig("remote: allowed-users") {
-        return;
-    }
-    let rig = Rig::up(&["web"]);
+    let Some(rig) = Rig::try_up("remote: allowed-users", &["web"]) else { return };
     let config = rig.disk("web", "/etc/nix/nix.conf");
     let open = std::fs::read_to_string(&config).unwrap();
     let bar = |rig: &Rig| {
@@ -163,10 +148,7 @@ fn nix_a_user_whom_the_daemon_does_not_let_in_is_told_before_the_build() {
 
 #[test]
 fn nix_whom_nix_does_not_trust_is_told_the_mends_before_the_build_and_each_works() {
-    if cannot_rig("remote: nix trust") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: nix trust", &["web"]) else { return };
     rig.rig(&["trust", "web"]);
     let value = rig.change(&["web"]);
     let run = rig.sealift(&["deploy", "web", "--yes"]).exits(1).says("nix on web does not trust jay");
@@ -201,10 +183,7 @@ fn nix_whom_nix_does_not_trust_is_told_the_mends_before_the_build_and_each_works
 
 #[test]
 fn nix_another_machine_builds_and_what_it_built_comes_back() {
-    if cannot_rig("remote: build host") {
-        return;
-    }
-    let rig = Rig::deployed(&["web", "maker"]);
+    let Some(rig) = Rig::try_deployed("remote: build host", &["web", "maker"]) else { return };
     let value = rig.change(&["web"]);
     rig.sealift(&["deploy", "web", "--yes", "--build-host", "jay@maker"]).exits(0);
     assert_eq!(rig.secret("web", "token"), Some(value));

@@ -4,10 +4,7 @@ use crate::harness::rig::{Rig, cannot_rig};
 
 #[test]
 fn nix_every_failure_of_a_switch_brings_the_former_state_back_there() {
-    if cannot_rig("remote: way back") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: way back", &["web"]) else { return };
     let before = rig.state("web");
     rig.change(&["web"]);
     for (line, calls, says) in [
@@ -38,10 +35,7 @@ fn nix_every_failure_of_a_switch_brings_the_former_state_back_there() {
 
 #[test]
 fn nix_what_is_no_nixos_is_refused_before_anything_is_done() {
-    if cannot_rig("remote: no NixOS") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: no NixOS", &["web"]) else { return };
     rig.change(&["web"]);
     rig.sealift(&["deploy", "web", "--yes"]).exits(0);
     rig.on("web", &["rm", "/etc/NIXOS"]);
@@ -82,10 +76,7 @@ fn kept(rig: &Rig, host: &str) -> String {
 
 #[test]
 fn nix_a_unit_that_failed_is_told_with_the_end_of_its_journal() {
-    if cannot_rig("remote: journal of a failed unit") {
-        return;
-    }
-    let rig = Rig::deployed(&["web", "db"]);
+    let Some(rig) = Rig::try_deployed("remote: journal of a failed unit", &["web", "db"]) else { return };
     let value = rig.change(&["web", "db"]);
     let first = rig.sandbox.value("first");
     for host in ["web", "db"] {
@@ -146,10 +137,7 @@ fn nix_a_unit_that_failed_is_told_with_the_end_of_its_journal() {
 
 #[test]
 fn nix_what_a_switch_prints_decides_nothing_and_shows_no_value() {
-    if cannot_rig("remote: what a switch prints") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: what a switch prints", &["web"]) else { return };
     let before = rig.state("web");
     let value = rig.change(&["web"]);
     let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
@@ -182,10 +170,7 @@ fn nix_what_a_switch_prints_decides_nothing_and_shows_no_value() {
 
 #[test]
 fn nix_a_unit_that_a_check_wants_is_told_with_the_end_of_its_journal() {
-    if cannot_rig("remote: journal of a checked unit") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: journal of a checked unit", &["web"]) else { return };
     rig.declare("\n[checks.app]\non = [\"web\"]\nunit = \"app.service\"\n");
     // The stand-in for systemctl answers with a file of the system: the unit is active with the first system, and not with the second.
     rig.system("web", "{ etc.motd = \"active\\n\"; }");
@@ -202,10 +187,7 @@ fn nix_a_unit_that_a_check_wants_is_told_with_the_end_of_its_journal() {
 
 #[test]
 fn nix_a_check_that_got_worse_and_a_way_back_that_fails() {
-    if cannot_rig("remote: checks") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: checks", &["web"]) else { return };
     rig.declare("\n[checks.motd]\non = [\"web\"]\ncommand = [\"sh\", \"-c\", \"! test -e /etc/motd\"]\n");
     let before = rig.state("web");
     rig.change(&["web"]);
@@ -232,10 +214,7 @@ fn nix_a_check_that_got_worse_and_a_way_back_that_fails() {
 
 #[test]
 fn nix_a_host_that_cannot_open_its_secrets_is_never_switched_to_from_afar() {
-    if cannot_rig("remote: secrets that do not open") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: secrets that do not open", &["web"]) else { return };
     // sshd shows the pinned key; where secrets are opened with it there is another one, as after a restored disk.
     rig.on(
         "web",
@@ -258,10 +237,7 @@ fn nix_a_host_that_cannot_open_its_secrets_is_never_switched_to_from_afar() {
 
 #[test]
 fn nix_a_disk_that_is_full_is_told_before_or_while_it_is_copied() {
-    if cannot_rig("remote: full disk") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: full disk", &["web"]) else { return };
     let before = rig.state("web");
     rig.change(&["web"]);
     rig.rig(&["fill", "web", "/var/lib"]);
@@ -290,10 +266,7 @@ fn nix_a_system_that_cannot_be_reached_any_more_is_not_kept() {
 
 #[test]
 fn nix_a_link_that_is_cut_for_a_while_ends_nothing() {
-    if cannot_rig("remote: cut link") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: cut link", &["web"]) else { return };
     let value = rig.change(&["web"]);
     let deploying = rig.hanging("web", "test hang", &["deploy", "web", "--yes"]);
     rig.rig(&["cut", "web"]);
@@ -307,10 +280,7 @@ fn nix_a_link_that_is_cut_for_a_while_ends_nothing() {
 
 #[test]
 fn nix_a_host_that_goes_away_before_the_order_was_never_changed() {
-    if cannot_rig("remote: cut before") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: cut before", &["web"]) else { return };
     let before = rig.state("web");
     rig.change(&["web"]);
     rig.rig(&["cut", "web"]);
@@ -321,10 +291,7 @@ fn nix_a_host_that_goes_away_before_the_order_was_never_changed() {
 
 #[test]
 fn nix_a_machine_of_another_kind_is_told_what_it_needs() {
-    if cannot_rig("remote: another system") {
-        return;
-    }
-    let rig = Rig::up(&["web"]);
+    let Some(rig) = Rig::try_up("remote: another system", &["web"]) else { return };
     // A FAKE: no machine of another kind is at hand, so its uname says that it is one.
     rig.on(
         "web",
@@ -337,10 +304,7 @@ fn nix_a_machine_of_another_kind_is_told_what_it_needs() {
 
 #[test]
 fn nix_a_value_in_what_was_built_stops_a_deploy_before_anything_is_copied() {
-    if cannot_rig("remote: values in the store") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("remote: values in the store", &["web"]) else { return };
     let value = rig.sandbox.value("first");
     rig.system("web", &format!("{{ etc.motd = \"welcome {value}\"; }}"));
     // Written there on purpose, and from there into the deployer's store.

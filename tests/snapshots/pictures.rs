@@ -9,7 +9,7 @@ use snapbox::data::DataFormat;
 use super::screen::{COLUMNS, screen};
 use super::{folder, is_as_in};
 use crate::harness::Sandbox;
-use crate::harness::rig::{Rig, cannot_rig};
+use crate::harness::rig::Rig;
 use crate::remote::wrong::{failing, journal};
 
 /// Types lines into a shell and shows what a terminal has then. `command` makes a command where the fleet is. To every
@@ -130,10 +130,7 @@ fn what_scan_finds() {
 
 #[test]
 fn nix_what_a_deploy_would_do() {
-    if cannot_rig("pictures: a deploy") {
-        return;
-    }
-    let rig = Rig::deployed(&["web", "db"]);
+    let Some(rig) = Rig::try_deployed("pictures: a deploy", &["web", "db"]) else { return };
     for host in ["web", "db"] {
         rig.system(host, "{ etc.motd = \"\"; }");
     }
@@ -185,10 +182,7 @@ fn what_waits_and_who_reads_too_little() {
 
 #[test]
 fn nix_how_a_deploy_that_fails_ends() {
-    if cannot_rig("pictures: a deploy that fails") {
-        return;
-    }
-    let rig = Rig::deployed(&["web"]);
+    let Some(rig) = Rig::try_deployed("pictures: a deploy that fails", &["web"]) else { return };
     rig.change(&["web"]);
     journal(
         &rig,
