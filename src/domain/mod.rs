@@ -19,3 +19,4 @@ pub mod rule_info;
 pub mod scan;
 pub mod secret;
 mod toml_one;
+pub mod versioned;

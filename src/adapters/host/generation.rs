@@ -16,6 +16,7 @@ use crate::adapters::host::tmpfs::{Generations, Run, make_directory};
 use crate::domain::manifest::install_status::{STATUS, Status, Tree, VERSION, number};
 use crate::domain::secret::age_header::FILE_LIMIT;
 use crate::domain::secret::plaintext::Plaintext;
+use crate::domain::versioned;
 use crate::error::{Error, Result};
 
 /// The key of this boot's value digests.
@@ -30,15 +31,12 @@ const NEW_FILE: OFlags =
 /// Who may do what with a delivered file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
-    /// The owner's number.
     pub user: u32,
-    /// The group's number.
     pub group: u32,
     pub mode: u32,
 }
 
 pub struct Generation {
-    /// Its number.
     pub number: u64,
     shown: PathBuf,
     top: OwnedFd,
@@ -177,26 +175,18 @@ impl Generation {
 
     /// Its status; none if it has none.
     pub fn status(&self) -> Result<Option<Status>> {
-        #[derive(serde::Deserialize)]
-        struct Version {
-            version: u32,
-        }
         let shown = self.shown.join(STATUS);
         let Some((text, _)) = self.read(STATUS)? else { return Ok(None) };
-        let damaged = || Error::failed(format!("{} is not well formed", shown.display()));
+        let shown = shown.display();
+        let damaged = || Error::failed(format!("{shown} is not well formed"));
         if text.len() > STATUS_LIMIT {
             return Err(damaged());
         }
-        let version: Version = text.expose(|bytes| serde_json::from_slice(bytes)).map_err(|_| damaged())?;
-        if version.version != VERSION {
-            let found = version.version;
-            return Err(Error::failed(format!(
-                "{} is of version {found}, and this program reads version {VERSION}",
-                shown.display()
-            ))
-            .help("use the sealift that wrote it"));
-        }
-        text.expose(|bytes| serde_json::from_slice(bytes)).map(Some).map_err(|_| damaged())
+        let other = |version| {
+            Error::failed(format!("{shown} is of version {version}, and this program reads version {VERSION}"))
+                .help("use the sealift that wrote it")
+        };
+        text.expose(|bytes| versioned::read(bytes, VERSION..=VERSION, |_| damaged(), other)).map(Some)
     }
 
     /// Opens the complete generation to those who may use it.

@@ -35,6 +35,7 @@ use crate::commands::install;
 use crate::domain::deploy::protocol::{
     Failure, HostEvent, LONGEST, Look, Order, Outcome, VERSION, Verdict, Verified, Work, is_run,
 };
+use crate::domain::versioned;
 use crate::error::{Error, Result};
 
 /// How often it is looked whether a run is still at work.
@@ -121,24 +122,12 @@ fn tell_end(reporter: &Reporter, last: Result<HostEvent>) -> bool {
     !matches!(last, HostEvent::GoesDown | HostEvent::End(Verdict { failure: Some(_), .. }))
 }
 
-/// Reads an order.
 fn parse(order: &[u8]) -> Result<Order> {
-    #[derive(serde::Deserialize)]
-    struct Version {
-        version: u32,
-    }
-    let malformed = |fault: serde_json::Error| {
-        Error::usage(format!("the order is not well formed (line {}, column {})", fault.line(), fault.column()))
-    };
-    let version: Version = serde_json::from_slice(order).map_err(malformed)?;
-    if version.version != VERSION {
-        return Err(Error::usage(format!(
-            "the order is of version {}, and this program takes version {VERSION}",
-            version.version
-        ))
-        .help("use the same version of sealift on both sides"));
-    }
-    let order: Order = serde_json::from_slice(order).map_err(malformed)?;
+    let malformed = |fault| Error::usage(format!("the order is not well formed ({})", versioned::place(&fault)));
+    let order: Order = versioned::read(order, VERSION..=VERSION, malformed, |version| {
+        Error::usage(format!("the order is of version {version}, and this program takes version {VERSION}"))
+            .help("use the same version of sealift on both sides")
+    })?;
     // An empty one to follow is the newest.
     let followed = match &order.work {
         Work::Follow(run) if !run.is_empty() => Some(run),

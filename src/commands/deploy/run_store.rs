@@ -11,6 +11,7 @@ use crate::commands::agent::caller::Caller;
 use crate::domain::deploy::diff::Outcome;
 use crate::domain::deploy::plan::{Campaign, State, VERSION};
 use crate::domain::name::HostName;
+use crate::domain::versioned;
 use crate::error::{Error, Kind, Result};
 
 /// How many are kept, for `--attach` and `--resume`.
@@ -212,20 +213,13 @@ pub fn write(campaign: &Campaign, file: &Path) -> Result<()> {
 ///
 /// Fails with `Usage` when it is none, or of a newer version.
 pub fn read(path: &Path) -> Result<Campaign> {
-    #[derive(serde::Deserialize)]
-    struct Version {
-        version: u32,
-    }
     let shown = path.display();
-    let bytes = files::read(path, LIMIT)?;
-    let malformed = |fault: serde_json::Error| {
-        Error::usage(format!("{shown} is not a plan (line {}, column {})", fault.line(), fault.column()))
+    let malformed = |fault| {
+        Error::usage(format!("{shown} is not a plan ({})", versioned::place(&fault)))
             .help("make one: `sealift plan HOST -o FILE`")
     };
-    let Version { version } = serde_json::from_slice(&bytes).map_err(malformed)?;
-    if version != VERSION {
-        return Err(Error::usage(format!("{shown} is of version {version}, and this sealift reads version {VERSION}"))
-            .help("plan again with this sealift"));
-    }
-    serde_json::from_slice(&bytes).map_err(malformed)
+    versioned::read(&files::read(path, LIMIT)?, VERSION..=VERSION, malformed, |version| {
+        Error::usage(format!("{shown} is of version {version}, and this sealift reads version {VERSION}"))
+            .help("plan again with this sealift")
+    })
 }

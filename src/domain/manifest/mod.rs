@@ -14,6 +14,7 @@ use crate::domain::manifest::template::{Template, TemplateEntry};
 use crate::domain::name::{FileName, HostName, SecretName, UnitName};
 use crate::domain::policy::{Policy, Secret};
 use crate::domain::secret::shape::Shape;
+use crate::domain::versioned;
 use crate::error::{Error, Result};
 
 /// The newest version of the form that this program reads.
@@ -135,19 +136,16 @@ impl Manifest {
 
     /// Reads a manifest and checks all of it.
     pub fn parse(json: &[u8]) -> Result<Installable> {
-        #[derive(Deserialize)]
-        struct Version {
-            version: u32,
-        }
-        let version: Version = serde_json::from_slice(json).map_err(|fault| malformed(&fault))?;
-        if !(PLAIN..=VERSION).contains(&version.version) {
-            return Err(Error::usage(format!(
-                "the manifest is of version {}, and this program reads versions {PLAIN} to {VERSION}",
-                version.version
+        let malformed = |fault| {
+            Error::usage(format!("the manifest is not well formed ({})", versioned::place(&fault)))
+                .help("build it with the Nix module, or with `sealift manifest HOST`")
+        };
+        let manifest: Self = versioned::read(json, PLAIN..=VERSION, malformed, |version| {
+            Error::usage(format!(
+                "the manifest is of version {version}, and this program reads versions {PLAIN} to {VERSION}"
             ))
-            .help("use the sealift that built it: etc/sealift/host of the same system"));
-        }
-        let manifest: Self = serde_json::from_slice(json).map_err(|fault| malformed(&fault))?;
+            .help("use the sealift that built it: etc/sealift/host of the same system")
+        })?;
         if manifest.version == PLAIN && !manifest.templates.is_empty() {
             return Err(Error::usage(format!("the manifest is of version {PLAIN}, which has no templates"))
                 .help("build it with the Nix module of this sealift"));
@@ -282,10 +280,4 @@ impl Entry {
             allow_unsealed: self.allow_unsealed,
         })
     }
-}
-
-/// Says in our own words what serde refused: its message may quote the text.
-fn malformed(fault: &serde_json::Error) -> Error {
-    Error::usage(format!("the manifest is not well formed (line {}, column {})", fault.line(), fault.column()))
-        .help("build it with the Nix module, or with `sealift manifest HOST`")
 }

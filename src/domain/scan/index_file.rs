@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::name::FileName;
 use crate::domain::secret::recipient::Recipient;
+use crate::domain::versioned;
 use crate::error::{Error, Kind, Result};
 
 pub const FILE: &str = "scan-index.json";
@@ -38,20 +39,14 @@ impl IndexFile {
     }
 
     pub fn parse(bytes: &[u8]) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Version {
-            version: u32,
-        }
-        let damaged = |error: serde_json::Error| {
-            Error::integrity(format!("{FILE} is damaged (line {}, column {})", error.line(), error.column()))
+        let malformed = |fault| {
+            Error::integrity(format!("{FILE} is damaged ({})", versioned::place(&fault)))
                 .help("write it again: `sealift scan --write-index`")
         };
-        let Version { version } = serde_json::from_slice(bytes).map_err(damaged)?;
-        if version != VERSION {
-            return Err(Error::usage(format!("{FILE} is of version {version}, and this program reads {VERSION}"))
-                .help("use a newer sealift, or write the index again with this one: `sealift scan --write-index`"));
-        }
-        serde_json::from_slice(bytes).map_err(damaged)
+        versioned::read(bytes, VERSION..=VERSION, malformed, |version| {
+            Error::usage(format!("{FILE} is of version {version}, and this program reads {VERSION}"))
+                .help("use a newer sealift, or write the index again with this one: `sealift scan --write-index`")
+        })
     }
 
     /// The text of the file.
