@@ -73,7 +73,7 @@ fn a_plain_key_is_kept_private_and_from_git() {
 
     // Again: nothing is overwritten, and nobody gets a second key by accident.
     let before = sandbox.read("recipients.toml");
-    sandbox.sealift(&new).exits(2).says("jay has a key already");
+    sandbox.sealift(&new).exits(2).says("jay has a key already").says("`sealift admin rm jay --key KEY`");
     let mut again = new.to_vec();
     again.push("--add");
     sandbox.sealift(&again).exits(1).says("is there already");
