@@ -42,6 +42,22 @@ pub enum Kind {
 }
 
 impl Kind {
+    pub const ALL: [Kind; 13] = [
+        Kind::Failed,
+        Kind::Usage,
+        Kind::Drift,
+        Kind::Partial,
+        Kind::NoIdentity,
+        Kind::RolledBack,
+        Kind::Unreachable,
+        Kind::Integrity,
+        Kind::NeedsOperator,
+        Kind::Plaintext,
+        Kind::Incomplete,
+        Kind::Bug,
+        Kind::Interrupted,
+    ];
+
     /// The process exit code of this kind.
     pub fn code(self) -> u8 {
         self as u8
@@ -49,25 +65,7 @@ impl Kind {
 
     /// The kind of an exit code; what no kind has is a plain failure.
     pub fn from_code(code: u8) -> Kind {
-        use Kind::{
-            Bug, Drift, Failed, Incomplete, Integrity, Interrupted, NeedsOperator, NoIdentity, Partial, Plaintext,
-            RolledBack, Unreachable, Usage,
-        };
-        let kinds = [
-            Usage,
-            Drift,
-            Partial,
-            NoIdentity,
-            RolledBack,
-            Unreachable,
-            Integrity,
-            NeedsOperator,
-            Plaintext,
-            Incomplete,
-            Bug,
-            Interrupted,
-        ];
-        kinds.into_iter().find(|kind| kind.code() == code).unwrap_or(Failed)
+        Self::ALL.into_iter().find(|kind| kind.code() == code).unwrap_or(Kind::Failed)
     }
 
     /// The one code of a batch: the common one if all agree, 9 if any is 9, else 4 (partial).

@@ -1,7 +1,6 @@
 //! The same work on many items, on the machine's cores or for many machines: results in the items' order.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,28 +21,10 @@ pub fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<
 
 /// Does the work on every item, on this many threads: for work that mostly waits for others.
 pub fn map_on<T: Sync, R: Send>(threads: usize, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = threads.min(items.len());
-    if threads < 2 {
+    if threads.min(items.len()) < 2 {
         return items.iter().map(work).collect();
     }
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::with_capacity(items.len()));
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while let Some((at, item)) =
-                    Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, items.get(at)?)))
-                {
-                    let result = work(item);
-                    // A lock is only poisoned by a panic elsewhere, which ends the scope in any case.
-                    done.lock().unwrap_or_else(PoisonError::into_inner).push((at, result));
-                }
-            });
-        }
-    });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(at, _)| *at);
-    done.into_iter().map(|(_, result)| result).collect()
+    map_limited(threads, &[], items, |_| Vec::new(), work)
 }
 
 /// Does the work for one machine. A panic there is a failure of this one, and the others go on; the hook has told where it was.
@@ -89,7 +70,7 @@ pub fn map_limited<T: Sync, R: Send>(
 
 /// What waits for its turn, with its groups; how many of each group are at work; and what is done.
 struct Turns<R> {
-    waiting: Vec<(usize, Vec<usize>)>,
+    waiting: VecDeque<(usize, Vec<usize>)>,
     at_work: Vec<usize>,
     done: BTreeMap<usize, R>,
 }
@@ -99,7 +80,7 @@ impl<R> Turns<R> {
     fn next(&mut self, limits: &[usize]) -> Option<(usize, Vec<usize>)> {
         let room = |group: &usize| self.at_work.get(*group) < limits.get(*group).map(|limit| (*limit).max(1)).as_ref();
         let place = self.waiting.iter().position(|(_, groups)| groups.iter().all(room))?;
-        let next = self.waiting.remove(place);
+        let next = self.waiting.remove(place)?;
         next.1.iter().for_each(|group| self.count(*group, 1));
         Some(next)
     }

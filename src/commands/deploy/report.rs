@@ -48,12 +48,15 @@ pub struct Report {
 impl Report {
     /// Of something that ended before the host said how.
     pub fn early(host: &HostName, plan: Option<Plan>, outcome: Outcome, failure: Option<Error>) -> Self {
-        let reason = failure.as_ref().map(Error::in_one_line);
+        Self::new(Some(host.clone()), plan, outcome, failure)
+    }
+
+    fn new(host: Option<HostName>, plan: Option<Plan>, outcome: Outcome, failure: Option<Error>) -> Self {
         Self {
             version: VERSION,
-            host: Some(host.clone()),
+            host,
             outcome,
-            reason,
+            reason: failure.as_ref().map(Error::in_one_line),
             system: plan.as_ref().map(|plan| plan.system.clone()),
             running: None,
             generation: None,
@@ -84,20 +87,14 @@ impl Report {
         let reason = verdict.failure.as_ref().map(Failure::reason);
         let failure = verdict.failure.map(Failure::into_error);
         Self {
-            version: VERSION,
-            host: target.host.clone(),
-            outcome: verdict.outcome,
             reason,
-            system: Some(plan.system.clone()),
             running: verdict.running,
             generation: verdict.generation,
             before: survey.generation.filter(|_| survey.next == survey.former),
             until_reboot: verdict.until_reboot,
-            plan: Some(plan),
             run: Some(run.to_owned()),
             log: Some(run_dir::log_of(run)),
-            seconds: None,
-            failure,
+            ..Self::new(target.host.clone(), Some(plan), verdict.outcome, failure)
         }
     }
 }

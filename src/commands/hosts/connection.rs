@@ -53,7 +53,6 @@ pub struct Target {
 pub enum Reach {
     /// It is this one, or a root directory on it.
     Here(Root),
-    /// Over SSH.
     There(Box<There>),
 }
 
@@ -187,7 +186,6 @@ impl Target {
                 None => Ok(HostEvent::End(verdict)),
             },
             (Some(told), _) => Ok(told),
-            (None, Reach::There(there)) if there.line().lost(output.ended) => Err(there.line().failure(&output)),
             (None, Reach::There(there)) => Err(there.line().failure(&output)),
             (None, Reach::Here(_)) => Err(call.failure(&output).about(self.shown())),
         }

@@ -3,8 +3,7 @@
 use rnix::SyntaxKind::{NODE_ATTR_SET, NODE_ATTRPATH_VALUE, NODE_LET_IN};
 use rnix::SyntaxNode;
 
-use crate::domain::nix::guard;
-use crate::domain::nix::syntax::{call, entry, raw, words};
+use crate::domain::nix::syntax::{call, entry, raw, tree, words};
 
 /// How many definitions of one file are looked at.
 const ENTRIES: usize = 20_000;
@@ -20,15 +19,8 @@ pub struct Settings {
 /// Reads a module, as far as it is Nix and its values are written there. The first of each counts.
 pub fn read(text: &str) -> Settings {
     let mut settings = Settings::default();
-    if guard::admit(text).is_err() {
-        return settings;
-    }
-    let parse = rnix::Root::parse(text);
-    if !parse.errors().is_empty() {
-        return settings;
-    }
-    let syntax = parse.syntax();
-    for node in syntax.descendants().filter(|node| node.kind() == NODE_ATTRPATH_VALUE).take(ENTRIES) {
+    let Ok(tree) = tree(text) else { return settings };
+    for node in tree.descendants().filter(|node| node.kind() == NODE_ATTRPATH_VALUE).take(ENTRIES) {
         let Some((_, value)) = entry(&node) else { continue };
         let place = match path(&node) {
             Some(path) if path == ["networking", "hostName"] => &mut settings.host_name,
