@@ -15,13 +15,9 @@ const WINDOW: u32 = 16 << 20;
 /// A form of compressed file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// gzip.
     Gzip,
-    /// zstd.
     Zstd,
-    /// xz.
     Xz,
-    /// A zip archive.
     Zip,
     /// One that is known, and cannot be unpacked here.
     Other(&'static str),

@@ -161,7 +161,6 @@ pub fn inventory(root: &Path) -> Result<Inventory> {
     Ok(inventory)
 }
 
-/// Reads one file's header.
 fn look(secrets: &Beneath, file: &FileName) -> Found {
     let name = format!("{file}.age");
     let envelope = || -> Result<Envelope, Fault> {

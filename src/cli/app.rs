@@ -24,16 +24,13 @@ pub use crate::cli::run::Done;
 
 /// The program as the command line set it up.
 pub struct App {
-    /// The global options.
     pub global: Global,
-    /// Where everything is printed.
     pub ui: Arc<Ui>,
     /// The definition that help, completions and man pages come from.
     pub command: fn() -> clap::Command,
 }
 
 impl App {
-    /// Sets it up.
     pub fn new(global: Global, command: fn() -> clap::Command) -> Self {
         let ui = Arc::new(Ui::new(global.quiet, global.passphrase_fd, global.fleet.as_deref()));
         let app = Self { global, ui, command };
@@ -55,7 +52,6 @@ impl App {
         named.unwrap_or_else(environment::working_directory)
     }
 
-    /// The fleet's directory.
     pub fn root(&self) -> Result<PathBuf> {
         Fleet::find(&self.named_directory())
     }

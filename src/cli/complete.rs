@@ -97,7 +97,6 @@ enum Takes {
     Hosts,
     /// Also those that were removed.
     AllHosts,
-    /// Hosts and `@tags`.
     Selectors,
     Tags,
     Admins,

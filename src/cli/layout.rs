@@ -11,7 +11,6 @@ pub struct Screen {
     pub width: Option<usize>,
     /// How many lines it has; none: there are no screenfuls.
     pub height: Option<usize>,
-    /// Whether colours are shown.
     pub colour: bool,
 }
 

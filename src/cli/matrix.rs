@@ -136,7 +136,6 @@ impl Picture {
         if half + side_by_side <= width { half } else { half.max(width.saturating_sub(turned)) }
     }
 
-    /// As lines.
     pub fn lines(&self, screen: Screen) -> Vec<String> {
         let longest = self.rows.iter().map(|(name, _)| shown(name)).max().unwrap_or(0).max("secret".len());
         let names = screen.width.map_or(longest, |width| longest.min(self.names(width)));

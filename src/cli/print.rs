@@ -21,7 +21,6 @@ const LINES: usize = 100;
 /// What is to be done around each line of talk, so that it does not run into what is drawn.
 pub type Around = Box<dyn Fn(&dyn Fn()) + Send + Sync>;
 
-/// What prints.
 pub struct Printer {
     quiet: bool,
     colour: bool,

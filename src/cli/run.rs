@@ -19,7 +19,6 @@ pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed and nothing changed, 
 /// How a verb ends when it did not fail: with 0, or with the code of a finding.
 pub type Done = anyhow::Result<Option<Kind>>;
 
-/// Before anything else.
 pub fn begin() {
     signals::listen();
     environment::keep_to_ourselves();

@@ -70,7 +70,6 @@ pub fn state_directory() -> Option<PathBuf> {
     Some(kept.or_else(|| Some(home()?.join(".local/state")))?.join("sealift"))
 }
 
-/// The user's own configuration.
 pub fn user_config() -> Result<UserConfig> {
     match config_directory() {
         Some(directory) => UserConfig::load(&directory.join(user_config::FILE), home().as_deref()),
@@ -95,7 +94,6 @@ pub fn plugins(config: &UserConfig) -> Plugins {
     Plugins { allowed: config.plugins.clone(), listed_in, refused }
 }
 
-/// The user's editor.
 pub fn editor() -> Result<Editor> {
     let named = EDITORS.iter().find_map(|name| Some((*name, variable(name)?)));
     let (name, text) = named.ok_or_else(|| {
@@ -133,7 +131,6 @@ pub fn pager() -> Option<Pager> {
     Pager::new(split(named.to_str()?)?, variable("LESS").is_none())
 }
 
-/// The time.
 pub fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }

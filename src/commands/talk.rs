@@ -43,7 +43,6 @@ impl Event {
 
 /// The person, or program, that a verb talks to.
 pub trait Talk: Ask {
-    /// Tells what happens.
     fn event(&self, event: Event);
 
     /// A new value from the person, typed without echo, twice. Where nobody can be asked it fails.

@@ -15,9 +15,7 @@ const LIMIT: u64 = 64 << 20;
 /// What is at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
-    /// A symbolic link.
     Link,
-    /// A directory.
     Directory,
     /// A file, or something else.
     Other,

@@ -32,7 +32,6 @@ pub struct Activation<'a> {
 pub enum Program {
     /// The system's own.
     Native,
-    /// nixos-rebuild.
     NixosRebuild,
 }
 

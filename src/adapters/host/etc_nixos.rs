@@ -11,7 +11,6 @@ use crate::adapters::fs::root::{EntryKind, Root};
 use crate::adapters::host::run_dir;
 use crate::error::{Error, Result};
 
-/// The place.
 const PLACE: &str = "/etc/nixos";
 /// What was there before, while the link is ours.
 const RECORD: &str = "/var/lib/sealift/etc-nixos.json";

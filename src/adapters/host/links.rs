@@ -36,7 +36,6 @@ pub struct Link {
 /// What stood where a link was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Before {
-    /// Nothing.
     Nothing,
     /// A link of ours, to this.
     Ours(String),

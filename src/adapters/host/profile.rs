@@ -11,7 +11,6 @@ use crate::adapters::fs::root::Root;
 use crate::adapters::process::Invocation;
 use crate::error::Result;
 
-/// The system profile.
 const SYSTEM: &str = "/nix/var/nix/profiles/system";
 
 /// One generation of a profile.

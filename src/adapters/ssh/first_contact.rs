@@ -44,7 +44,6 @@ pub struct Met {
 pub enum Vouch {
     /// It is the key of this machine.
     Known,
-    /// Nothing.
     Unknown,
     /// This machine has another key, or this one was revoked.
     Contradicted,

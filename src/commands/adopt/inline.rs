@@ -15,7 +15,6 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// The file.
     pub(super) fn file(&self) -> &Path {
         &self.file
     }
@@ -48,7 +47,6 @@ pub struct Request {
     pub yes: bool,
 }
 
-/// Where a value stands.
 pub(super) enum Location {
     /// At an option of Nix source.
     Option(Box<NixFinding>),

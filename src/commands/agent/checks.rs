@@ -29,7 +29,6 @@ pub fn look(root: &Root, host: Option<&HostName>, checks: &[Look]) -> Findings {
         .collect()
 }
 
-/// What got worse.
 pub struct Worse {
     pub error: Error,
     /// The units of those checks.

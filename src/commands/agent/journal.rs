@@ -40,13 +40,9 @@ pub enum Step {
     Begun,
     /// Secrets are put in place here.
     Install,
-    /// The system is activated.
     Activate,
-    /// Homes are switched.
     Home,
-    /// It is looked at.
     Verify,
-    /// The profile is set.
     Profile,
     /// What boots next is set.
     Boot,

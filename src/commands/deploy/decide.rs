@@ -16,7 +16,6 @@ use crate::domain::deploy::shown::shown;
 use crate::domain::name::HostName;
 use crate::error::{Error, Result};
 
-/// Shows what is planned.
 pub fn show<'a>(items: impl Iterator<Item = &'a Item>, talk: &dyn Talk) {
     let plans: Vec<&Plan> = items.map(|item| &item.plan).collect();
     talk.event(Event::Plan(shown(&plans)));

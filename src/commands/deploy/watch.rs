@@ -101,7 +101,6 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Takes it back.
     fn back(&self, report: Report, worse: &[String], talk: &dyn Talk) -> Report {
         let worse = worse.join("\n");
         talk.event(Event::Step("its checks got worse: going back".to_owned()));

@@ -38,13 +38,9 @@ pub struct New {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HostChange {
-    /// It is new.
     Added,
-    /// It has another key.
     Rekeyed,
-    /// It is gone.
     Removed,
-    /// Nothing.
     None,
 }
 

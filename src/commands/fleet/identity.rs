@@ -31,7 +31,6 @@ pub enum Keep {
         /// Where a backup goes if one is needed and none was asked for.
         usual: Option<PathBuf>,
     },
-    /// In a file.
     File {
         /// The file, which must not be there yet.
         path: PathBuf,

@@ -101,7 +101,6 @@ pub fn repository(directory: &Path) -> Result<(PathBuf, Git)> {
 
 #[derive(Default)]
 struct Configured {
-    /// Hosts.
     hosts: Vec<HostName>,
     /// Names that no host can have.
     not_hosts: Vec<String>,

@@ -16,7 +16,6 @@ use crate::domain::secret::inventory::{Found, Inventory};
 use crate::domain::secret::recipient::{Fingerprint, Recipient};
 use crate::error::{Error, Result};
 
-/// Who is removed.
 pub struct Removal<'a> {
     /// The keys that read nothing from then on.
     pub keys: &'a [Recipient],

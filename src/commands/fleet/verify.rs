@@ -24,9 +24,7 @@ pub struct VerifiedHost {
 pub enum Undeployed {
     /// They are shown, and run if a person agrees.
     Ask,
-    /// They run.
     Run,
-    /// They do not run.
     Skip,
 }
 

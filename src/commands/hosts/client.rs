@@ -104,7 +104,6 @@ enum Line {
 /// What was heard of the part on the host.
 #[derive(Debug, Default)]
 struct Heard {
-    /// How it ended.
     verdict: Option<Verdict>,
     /// Whether it told anything at all.
     begun: bool,

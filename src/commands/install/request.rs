@@ -60,7 +60,6 @@ pub enum Strict {
     /// Never: what can be installed is.
     #[default]
     Never,
-    /// Always.
     Always,
     /// Where secrets are delivered already: in a switch, and not in a boot. One command serves both.
     WhenLive,

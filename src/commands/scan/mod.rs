@@ -56,7 +56,6 @@ pub enum Where {
 pub struct Report {
     /// How many files, objects and links were looked at.
     pub files: u64,
-    /// How many bytes.
     pub bytes: u64,
     /// How many of the fleet's values were looked for; none where neither an identity nor the key of their index was at
     /// hand.

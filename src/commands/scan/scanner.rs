@@ -56,7 +56,6 @@ pub struct NotRead {
 pub struct Out {
     /// How many files, objects and links.
     pub files: u64,
-    /// How many bytes.
     pub bytes: u64,
     pub raw: Vec<Raw>,
     /// How many more there are.

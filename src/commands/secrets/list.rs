@@ -57,7 +57,6 @@ pub struct Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// In line.
     Sealed,
     /// Its readers are not those of the policy.
     Drift,

@@ -43,7 +43,6 @@ pub struct ByTag {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cell {
-    /// Nothing.
     None,
     /// It cannot read it any more, but knows the value.
     Knows,

@@ -33,9 +33,7 @@ pub struct Request {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// On this day.
     On(Date),
-    /// It does not.
     Never,
 }
 

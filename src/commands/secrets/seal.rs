@@ -27,7 +27,6 @@ pub enum Source {
     Given(Plaintext),
     /// From a file, which is overwritten and removed afterwards if asked.
     File {
-        /// The file.
         path: PathBuf,
         /// Whether it is destroyed once its content is sealed.
         shred: bool,

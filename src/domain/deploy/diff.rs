@@ -49,7 +49,6 @@ pub enum Outcome {
     PendingReboot,
     /// There was nothing to do.
     Nothing,
-    /// The person declined.
     Declined,
     /// It failed before anything was changed.
     Failed,

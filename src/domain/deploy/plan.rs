@@ -56,7 +56,6 @@ pub enum State {
     Pending,
     /// The host has its order.
     Begun,
-    /// It ended.
     Ended(Outcome),
     /// Another deploy to the host came after it.
     Superseded,

@@ -134,24 +134,19 @@ pub struct Look {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum HostEvent {
-    /// A step begins.
     Step {
-        /// Which.
         text: String,
     },
     /// A line of the system's own programs.
     Said {
-        /// The line.
         text: String,
     },
     /// Something is wrong, and the work goes on.
     Warning {
-        /// What.
         text: String,
     },
     /// The system is active, and the host takes the acknowledgement, for so many seconds from now on.
     Awaits {
-        /// How many.
         seconds: u64,
     },
     /// The machine is going down in the middle of the work, and its next boot goes on with it. The last event.
@@ -227,9 +222,7 @@ const JOURNAL: usize = 40;
 /// An error on its way from the host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failure {
-    /// Its exit code.
     code: u8,
-    /// What went wrong.
     message: String,
     #[serde(default)]
     causes: Vec<String>,

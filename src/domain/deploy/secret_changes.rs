@@ -37,7 +37,6 @@ pub enum Change {
     Resealed,
     /// The same file, with another owner, mode or place.
     Reowned,
-    /// It goes.
     Removed,
 }
 

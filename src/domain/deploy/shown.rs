@@ -241,7 +241,6 @@ fn body(plan: &Plan, exact: bool) -> Vec<Line> {
     lines
 }
 
-/// The packages.
 fn packages(plan: &Plan, exact: bool) -> Vec<Line> {
     if let Some(why) = &plan.not_compared {
         return vec![Line::plain(format!("  packages: not compared: {why}"))];

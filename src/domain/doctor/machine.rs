@@ -40,13 +40,9 @@ pub struct Machine {
 pub enum EtcNixos {
     #[default]
     Missing,
-    /// A link.
     Link {
-        /// Where it leads.
         to: String,
-        /// Whether something is there.
         there: bool,
-        /// Whether a flake is.
         flake: bool,
     },
     /// A directory of its own.

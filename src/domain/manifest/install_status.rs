@@ -145,7 +145,6 @@ pub fn value_digest(key: &[u8; 32], name: &str, value: &[u8]) -> String {
     hex(&mac.finalize().into_bytes())
 }
 
-/// Bytes in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {

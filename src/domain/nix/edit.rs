@@ -230,7 +230,6 @@ impl Move<'_> {
         }
     }
 
-    /// The entry goes.
     fn gone(&self) -> Replacement {
         let own = range(self.site);
         let mut gone = whole_line(self.text, own.clone());

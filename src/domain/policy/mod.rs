@@ -39,13 +39,10 @@ pub const HOST_KEYS: &str = "host-keys";
 pub struct Policy {
     /// Who can open every secret.
     pub admins: BTreeMap<AdminName, Vec<Recipient>>,
-    /// The machines.
     pub hosts: BTreeMap<HostName, Host>,
     /// Machines that are gone, and what they knew.
     pub retired: BTreeMap<HostName, Retired>,
-    /// The secrets.
     pub secrets: BTreeMap<SecretName, Secret>,
-    /// How deploys are made.
     pub deploy: DeploySettings,
     /// What is checked before and after a deploy.
     pub checks: BTreeMap<String, Check>,
@@ -62,7 +59,6 @@ pub struct Host {
     pub ssh_keys: Vec<String>,
     /// Where it is reached; by default its name.
     pub address: Address,
-    /// Its tags.
     pub tags: BTreeSet<Tag>,
 }
 
@@ -73,7 +69,6 @@ pub struct Retired {
     pub keys: Vec<Recipient>,
 }
 
-/// A declared secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Secret {
     /// The hosts that receive it.
@@ -82,7 +77,6 @@ pub struct Secret {
     pub selectors: Vec<Selector>,
     /// Whether each host has a value of its own.
     pub per_host: bool,
-    /// How it is delivered.
     pub delivery: Delivery,
     /// The form of its payload.
     pub shape: Shape,
@@ -103,11 +97,8 @@ pub struct Secret {
 /// How a secret is put on a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
-    /// Who owns the file.
     pub owner: UnixName,
-    /// Its group.
     pub group: UnixName,
-    /// Its permissions.
     pub mode: Mode,
     /// Where it is found.
     pub path: String,
@@ -141,11 +132,9 @@ impl fmt::Display for Mode {
 /// One word of a list of hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {
-    /// One host.
     Host(HostName),
     /// Every host with this tag.
     Tagged(Tag),
-    /// Every host.
     All,
 }
 
@@ -159,21 +148,16 @@ impl fmt::Display for Selector {
     }
 }
 
-/// A declared check.
 #[derive(Clone, Debug)]
 pub struct Check {
     /// The hosts it is for.
     pub hosts: BTreeSet<HostName>,
-    /// What is looked at.
     pub probe: Probe,
 }
 
-/// Who holds a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Holder {
-    /// An admin.
     Admin(AdminName),
-    /// A host.
     Host(HostName),
     /// A host that was removed.
     Retired(HostName),
@@ -182,7 +166,6 @@ pub enum Holder {
 }
 
 impl Holder {
-    /// The name alone.
     pub fn name(&self) -> &str {
         match self {
             Holder::Admin(name) => name.as_str(),
@@ -203,12 +186,9 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Keys with their holders.
 #[derive(Clone, Debug, Default)]
 pub struct Keys<'a> {
-    /// The keys.
     pub known: BTreeMap<Fingerprint, &'a Recipient>,
-    /// Who holds each.
     pub holders: BTreeMap<Fingerprint, Holder>,
 }
 
@@ -230,7 +210,6 @@ impl<'a> Keys<'a> {
 /// A sealed file that the policy asks for.
 #[derive(Clone, Debug)]
 pub struct Wanted<'a> {
-    /// Its name.
     pub file: FileName,
     /// The secret whose value it holds.
     pub name: &'a SecretName,

@@ -20,7 +20,6 @@ pub(super) struct Around<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Alphabet {
-    /// Letters and digits.
     Alnum,
     /// Small hexadecimal digits.
     Hex,

@@ -25,7 +25,6 @@ pub const ARMOR: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
 /// Why a file is not a sealed file that could be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// No bytes.
     Empty,
     /// Something else altogether.
     NotAge,
@@ -49,7 +48,6 @@ pub enum Fault {
     BrokenSeal,
     /// The seal counts more values than any secret can have had.
     ForgedSerial,
-    /// There are two seals.
     DoubledSeal,
     /// The seal is of a later version.
     NewerSeal,

@@ -86,7 +86,6 @@ impl Plaintext {
         use_bytes(self.0.expose_secret())
     }
 
-    /// The length in bytes.
     pub fn len(&self) -> usize {
         self.expose(<[u8]>::len)
     }

@@ -71,13 +71,9 @@ impl KeyKind {
 /// The parsed key, as the age library wants it.
 #[derive(Clone)]
 pub enum Key {
-    /// A native age key.
     X25519(age::x25519::Recipient),
-    /// An SSH public key.
     Ssh(age::ssh::Recipient),
-    /// A hardware key.
     Tag(Box<age::tag::Recipient>),
-    /// A post-quantum hardware key.
     TagPq(Box<age::tagpq::Recipient>),
     /// A key that a plugin handles.
     Plugin(age::plugin::Recipient),

@@ -24,7 +24,6 @@ pub struct Traces {
 }
 
 impl Traces {
-    /// Adds a value.
     pub fn add(&mut self, value: &[u8]) {
         let value = value.trim_ascii();
         self.add_part(value, true);
