@@ -92,12 +92,13 @@ pub fn staged(paths: &[String]) -> String {
 }
 
 /// Takes an edited policy over into the session and the change, if it is valid.
-pub fn adopt_policy(session: &mut Session, text: String, changes: &mut Changes) -> Result<String> {
+pub fn adopt_policy(session: &mut Session, text: String, changes: &mut Changes) -> Result<()> {
     let policy = parse::parse_edited(&text).map_err(|error| match error.advice() {
         Some(_) => error,
         None => error.help(format!("{FILE} was not changed")),
     })?;
-    changes.write(FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
+    let before = std::mem::replace(&mut session.fleet.text, text);
+    changes.write(FILE, Some(before.as_bytes()), session.fleet.text.clone().into_bytes());
     session.fleet.policy = policy;
-    Ok(text)
+    Ok(())
 }

@@ -108,8 +108,7 @@ pub fn agenix(session: &mut Session, request: &Request) -> Result<Report> {
     if report.secrets.is_empty() && report.admins.is_empty() && report.hosts.is_empty() {
         return Ok(report);
     }
-    let text = adopt_policy(session, edit.text(), &mut changes)?;
-    session.fleet.text = text;
+    adopt_policy(session, edit.text(), &mut changes)?;
     for (secret, _) in &report.secrets {
         let told: BTreeSet<String> = entries
             .iter()

@@ -18,11 +18,11 @@ use crate::adapters::signals;
 use crate::commands::adopt::inline::{Inline, Location};
 use crate::commands::talk::Event;
 use crate::commands::writer::Writer;
-use crate::commands::{Changes, Session};
+use crate::commands::{Changes, Session, adopt_policy};
 use crate::domain::foreign::holds;
 use crate::domain::name::{HostName, SecretName};
 use crate::domain::policy::edit::{Declaration, Edit};
-use crate::domain::policy::{FILE, Policy, parse};
+use crate::domain::policy::{FILE, Policy};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::shape::Shape;
 use crate::error::{Error, Result};
@@ -288,20 +288,16 @@ fn declare(
     };
     let mut edit = Edit::new(&session.fleet.text)?;
     edit.declare(name, &declaration)?;
-    let text = edit.text();
-    let policy = parse::parse_edited(&text)?;
-    if policy.secrets[name.as_str()].hosts.is_empty() {
+    let before = session.fleet.text.clone();
+    adopt_policy(session, edit.text(), changes)?;
+    if session.fleet.policy.secrets[name.as_str()].hosts.is_empty() {
         return Err(Error::usage(format!("{name} would be for no host")).help("name some: `--hosts LIST`"));
     }
-    let before: Vec<&str> = session.fleet.text.lines().collect();
-    let same = text.lines().zip(&before).take_while(|(new, old)| new == *old).count();
-    let added = text.lines().count() - before.len();
-    let lines: Vec<&str> = text.lines().skip(same).take(added).filter(|line| !line.is_empty()).collect();
-    let lines = lines.join("\n");
-    changes.write(FILE, Some(session.fleet.text.as_bytes()), text.clone().into_bytes());
-    session.fleet.policy = policy;
-    session.fleet.text = text;
-    Ok(lines)
+    let after = &session.fleet.text;
+    let same = after.lines().zip(before.lines()).take_while(|(new, old)| new == old).count();
+    let added = after.lines().count() - before.lines().count();
+    let lines: Vec<&str> = after.lines().skip(same).take(added).filter(|line| !line.is_empty()).collect();
+    Ok(lines.join("\n"))
 }
 
 /// Warns where staging the file takes along what the person had not staged.

@@ -71,12 +71,11 @@ pub fn remove(session: &mut Session, name: &AdminName, key: Option<&str>, yes: b
     let mut edit = Edit::new(&session.fleet.text)?;
     edit.remove_admin_keys(name, &keys)?;
     let mut changes = Changes::default();
-    let text = adopt_policy(session, edit.text(), &mut changes)?;
+    adopt_policy(session, edit.text(), &mut changes)?;
     let inventory = session.fleet.inventory()?;
     let removal = Removal { keys: &keys, of: Of::Admin(name), yes };
     let rekeyed = removal.carry_out(session, &inventory, &mut changes)?;
     session.commit(&git, &journal, &changes)?;
-    session.fleet.text = text;
     Ok(Removed {
         admin: name.clone(),
         keys: keys.iter().map(listed).collect(),

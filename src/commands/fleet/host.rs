@@ -9,12 +9,13 @@ use crate::commands::fleet::removal::{self, Removal};
 use crate::commands::past::Past;
 use crate::commands::secrets::agree::{Of, Terms, agree};
 use crate::commands::secrets::rekey::Report as Rekeyed;
+use crate::commands::secrets::rename::remove_file;
 use crate::commands::secrets::reseal::{refuse_broken, reseal};
 use crate::commands::writer::Writer;
 use crate::commands::{Changes, Session, adopt_policy};
 use crate::domain::drift::rekey_plan::{RekeyPlan, Scope};
 use crate::domain::name::{FileName, HostName, SecretName, Tag};
-use crate::domain::policy::edit::{Declaration, Edit, public_path};
+use crate::domain::policy::edit::{Declaration, Edit};
 use crate::domain::policy::{FILE, HOST_KEYS, Host, Policy};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::recipient::Recipient;
@@ -80,7 +81,7 @@ pub fn add(session: &mut Session, new: &New) -> Result<Report> {
         edit.declare(&own, &declared(&new.name))?;
     }
     let mut changes = Changes::default();
-    let text = adopt_policy(session, edit.text(), &mut changes)?;
+    adopt_policy(session, edit.text(), &mut changes)?;
     let mut report = if new.no_rekey {
         Report::of(&new.name, HostChange::Added)
     } else {
@@ -102,7 +103,6 @@ pub fn add(session: &mut Session, new: &New) -> Result<Report> {
         }
     }
     session.commit(&git, &journal, &changes)?;
-    session.fleet.text = text;
     Ok(report)
 }
 
@@ -138,10 +138,9 @@ pub fn rekey(session: &mut Session, name: &HostName, keys: &[Recipient]) -> Resu
         edit.retire(name, &previous, &session.today.to_string())?;
     }
     let mut changes = Changes::default();
-    let text = adopt_policy(session, edit.text(), &mut changes)?;
+    adopt_policy(session, edit.text(), &mut changes)?;
     let report = bring_in_line(session, name, HostChange::Rekeyed, &mut changes)?;
     session.commit(&git, &journal, &changes)?;
-    session.fleet.text = text;
     let own = own_key(name)?;
     if session.fleet.policy.secrets.contains_key(own.as_str()) {
         session.warn(format!("{own} holds the old key: `sealift rm {own}` removes it"));
@@ -176,7 +175,7 @@ pub fn remove(session: &mut Session, name: &HostName, yes: bool) -> Result<Repor
     }
     edit.retire(name, &keys, &session.today.to_string())?;
     let mut changes = Changes::default();
-    let text = adopt_policy(session, edit.text(), &mut changes)?;
+    adopt_policy(session, edit.text(), &mut changes)?;
     for tag in &vanished {
         session.warn(format!("no host has the tag {tag} any more: `@{tag}` is removed from every list in {FILE}, since it would match nobody"));
     }
@@ -188,18 +187,13 @@ pub fn remove(session: &mut Session, name: &HostName, yes: bool) -> Result<Repor
     let knew = removal::known_to(&inventory, &keys);
     let mut removed = Vec::new();
     for file in own {
-        if let Some(bytes) = session.fleet.sealed(&file)? {
-            changes.remove(file.path(), &bytes);
-            removed.push(file.clone());
-        }
-        if let Some(bytes) = session.fleet.public_half(&file)? {
-            changes.remove(public_path(&file), &bytes);
+        if remove_file(session, &file, &mut changes)? {
+            removed.push(file);
         }
     }
     let removal = Removal { keys: &keys, of: Of::Host(name), yes };
     let rekeyed = removal.carry_out(session, &inventory, &mut changes)?;
     session.commit(&git, &journal, &changes)?;
-    session.fleet.text = text;
     let knew = knew.into_iter().filter(|file| !removed.contains(file)).collect();
     Ok(Report { rekeyed, removed, knew, ..Report::of(name, HostChange::Removed) })
 }

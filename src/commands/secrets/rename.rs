@@ -43,7 +43,7 @@ pub fn mv(session: &mut Session, old: &SecretName, new: &SecretName) -> Result<M
     let mut edit = Edit::new(&session.fleet.text)?;
     edit.rename(old, new)?;
     let mut changes = Changes::default();
-    let text = adopt_policy(session, edit.text(), &mut changes)?;
+    adopt_policy(session, edit.text(), &mut changes)?;
     let mut files = Vec::new();
     let mut accesses = Vec::new();
     let past = Past::of(&session.fleet.root);
@@ -74,7 +74,6 @@ pub fn mv(session: &mut Session, old: &SecretName, new: &SecretName) -> Result<M
     }
     agree(session, &past, &accesses, &Terms::default())?;
     session.commit(&git, &journal, &changes)?;
-    session.fleet.text = text;
     Ok(Moved { files, access: accesses.into_iter().collect() })
 }
 
@@ -83,6 +82,18 @@ pub fn unadopted(file: &FileName) -> Error {
     Error::integrity(format!("{} has no seal: nothing says that it is this secret", file.path())).help(format!(
         "`sealift check` says who would gain access; if that is intended: `sealift rekey --adopt {file}`"
     ))
+}
+
+/// Removes a sealed file with its public half. Whether it was there.
+pub fn remove_file(session: &Session, file: &FileName, changes: &mut Changes) -> Result<bool> {
+    let sealed = session.fleet.sealed(file)?;
+    if let Some(bytes) = &sealed {
+        changes.remove(file.path(), bytes);
+    }
+    if let Some(public) = session.fleet.public_half(file)? {
+        changes.remove(public_path(file), &public);
+    }
+    Ok(sealed.is_some())
 }
 
 #[derive(Debug, Serialize)]
@@ -110,12 +121,8 @@ pub fn rm(session: &mut Session, name: &FileName, yes: bool) -> Result<Removed> 
     let mut changes = Changes::default();
     let mut removed = Vec::new();
     for file in files {
-        if let Some(bytes) = session.fleet.sealed(&file)? {
-            changes.remove(file.path(), &bytes);
-            removed.push(file.clone());
-        }
-        if let Some(public) = session.fleet.public_half(&file)? {
-            changes.remove(public_path(&file), &public);
+        if remove_file(session, &file, &mut changes)? {
+            removed.push(file);
         }
     }
     let was_declared = declared.map(|(secret, _)| secret.clone());
@@ -133,7 +140,7 @@ pub fn rm(session: &mut Session, name: &FileName, yes: bool) -> Result<Removed> 
     if let Some(secret) = &was_declared {
         let mut edit = Edit::new(&session.fleet.text)?;
         edit.undeclare(secret)?;
-        session.fleet.text = adopt_policy(session, edit.text(), &mut changes)?;
+        adopt_policy(session, edit.text(), &mut changes)?;
     }
     session.commit(&git, &journal, &changes)?;
     Ok(Removed { files: removed, declared: was_declared.is_some() })

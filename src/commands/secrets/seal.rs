@@ -139,7 +139,7 @@ fn declare(
     }
     let mut edit = Edit::new(&session.fleet.text)?;
     edit.declare(&name, &declaration)?;
-    session.fleet.text = adopt_policy(session, edit.text(), changes)?;
+    adopt_policy(session, edit.text(), changes)?;
     let secret = &session.fleet.policy.secrets[name.as_str()];
     if secret.hosts.is_empty() {
         return Err(Error::usage(format!("{name} would be for no host: the fleet has none yet"))

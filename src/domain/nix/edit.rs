@@ -43,17 +43,7 @@ impl PathSetting<'_> {
 
 /// Where the path of a secret is found in NixOS' configuration.
 pub fn path_of(secret: &SecretName) -> String {
-    let plain = |word: &str| {
-        word.starts_with(|first: char| first.is_ascii_lowercase())
-            && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-            && !["if", "then", "else", "assert", "with", "let", "in", "rec", "inherit", "or"].contains(&word)
-    };
-    let name = secret.as_str();
-    if plain(name) {
-        format!("config.sealift.secrets.{name}.path")
-    } else {
-        format!("config.sealift.secrets.\"{name}\".path")
-    }
+    format!("config.sealift.secrets.{}.path", quoted(secret.as_str()))
 }
 
 /// Rewrites one finding.
@@ -302,13 +292,15 @@ fn insertion(text: &str, set: &SyntaxNode, before: Option<&SyntaxNode>, entry: &
 
 /// A word as a name in a path; none: it is computed, or has what would have to be escaped.
 fn attribute(word: &str) -> Option<String> {
+    (word != ANY && !word.is_empty() && !word.contains(['"', '\\', '$', '\n'])).then(|| quoted(word))
+}
+
+/// A word that has nothing to be escaped, with quotes where Nix needs them.
+fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-'".contains(&byte);
-    if word == ANY || word.is_empty() || word.contains(['"', '\\', '$', '\n']) {
-        return None;
-    }
     let bare = word.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') && word.bytes().all(plain);
     let keyword = ["if", "then", "else", "assert", "with", "let", "in", "rec", "inherit", "or"].contains(&word);
-    Some(if bare && !keyword { word.to_owned() } else { format!("\"{word}\"") })
+    if bare && !keyword { word.to_owned() } else { format!("\"{word}\"") }
 }
 
 fn attributes(words: &[String]) -> Option<String> {
