@@ -1,5 +1,6 @@
 //! What is inside compressed files and archives, as streams, within limits: a small file that unpacks without end stops at
 //! the limit, and is told as not looked at. A tar archive is its members' bytes one after the other, and needs no reader.
+//! Zip is read here, as it comes: the crate for it trusts the directory at the end, which a stream does not have yet.
 
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result};
 

@@ -1,5 +1,6 @@
 //! How text is laid out for a width: lines that break between words, and columns. Pure; who prints knows the width, and where
-//! nobody reads on a terminal there is none.
+//! nobody reads on a terminal there is none. A crate for tables would draw
+//! more than columns, and knows nothing of what goes on with a row.
 
 /// How far what goes on with a row stands in.
 const HANG: usize = 4;

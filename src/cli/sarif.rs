@@ -1,4 +1,5 @@
 //! Findings of `scan` as SARIF 2.1.0, the form that code hosts take. No value is in it, nor a digest of one.
+//! Written as plain JSON: the types of a crate for all of SARIF would be longer than what is written here.
 
 use serde_json::{Value, json};
 

@@ -161,7 +161,7 @@ impl Ui {
             Event::Note(text) => ("said", text),
             Event::Warning(text) => ("warning", text),
             Event::Step(text) => ("step", text),
-            Event::Progress(..) | Event::Looked(_) | Event::Last(_) => return,
+            Event::Progress(..) | Event::Scanned(_) | Event::Last(_) => return,
             Event::Plan(lines) => {
                 return lines.iter().for_each(|line| self.stream(host, &Event::Note(line.to_string())));
             }
@@ -176,7 +176,7 @@ impl Ui {
     fn of_host(&self, host: &HostName, event: Event) {
         let text = match event {
             Event::Warning(text) => return self.warn(&format!("{host}: {text}")),
-            Event::Progress(..) | Event::Looked(_) | Event::Last(_) => return,
+            Event::Progress(..) | Event::Scanned(_) | Event::Last(_) => return,
             Event::Plan(lines) => return self.printer.plan(&lines),
             Event::Of(host, event) => return self.of_host(&host, *event),
             Event::Note(text) | Event::Step(text) => text,
@@ -285,7 +285,7 @@ impl Talk for Ui {
             Event::Warning(text) => self.warn(&text),
             Event::Progress(what, done, all) => self.progress(what, done, all),
             Event::Last(text) => self.last.lock().unwrap_or_else(PoisonError::into_inner).push(text),
-            Event::Looked(bytes) => self.looked(bytes),
+            Event::Scanned(bytes) => self.looked(bytes),
             Event::Plan(lines) => self.printer.plan(&lines),
             Event::Of(host, event) => self.of_host(&host, *event),
         }

@@ -22,7 +22,7 @@ pub enum Event {
     /// What is to be said last, after what came of the verb.
     Last(String),
     /// So many bytes were looked at; how many there are is not known.
-    Looked(u64),
+    Scanned(u64),
     /// The plan of a deploy, as it is read.
     Plan(Vec<Line>),
     /// Something of one host among several.
@@ -35,7 +35,7 @@ impl Event {
         match self {
             Event::Note(text) | Event::Step(text) => Some((text, false)),
             Event::Warning(text) => Some((text, true)),
-            Event::Progress(..) | Event::Looked(_) | Event::Last(_) | Event::Plan(_) => None,
+            Event::Progress(..) | Event::Scanned(_) | Event::Last(_) | Event::Plan(_) => None,
             Event::Of(_, event) => event.printed(),
         }
     }

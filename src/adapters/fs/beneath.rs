@@ -126,13 +126,13 @@ impl<'a> Beside<'a> {
         let (folders, name) = split(self.path);
         let place = descend(self.root, folders, false)?;
         renameat(&place, &self.temporary, &place, name).map_err(|error| {
-            self.drop_it();
+            self.discard();
             unwritten(&self.root.join(self.path), error)
         })
     }
 
     /// Removes it again. What cannot be removed is swept by a later run.
-    pub fn drop_it(&self) {
+    pub fn discard(&self) {
         if let Ok(place) = descend(self.root, split(self.path).0, false) {
             let _left = unlinkat(&place, &self.temporary, AtFlags::empty());
         }

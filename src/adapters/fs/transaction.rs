@@ -93,7 +93,7 @@ impl Journal {
         match outcome {
             Ok(()) => Ok(written),
             Err(error) => {
-                written.iter().for_each(Beside::drop_it);
+                written.iter().for_each(Beside::discard);
                 Err(error)
             }
         }

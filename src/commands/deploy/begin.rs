@@ -45,7 +45,7 @@ pub fn begin(session: &Session, who: &Who, planning: &Planning, root: bool) -> R
     match fleet {
         Ok(fleet) => Ok(Start { fleet, begun, chosen, reached: reached? }),
         Err(mut problems) => {
-            begun.drop_it();
+            begun.discard();
             problems.extend(reached?.into_iter().filter_map(|(_, one)| one.err()));
             Err(together(problems))
         }

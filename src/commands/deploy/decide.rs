@@ -59,7 +59,7 @@ pub fn decide(
     }
     reports.append(&mut stopped);
     if going.is_empty() {
-        begun.drop_it();
+        begun.discard();
         return Ok(reports);
     }
     let begun = begun.unless_failed(closure_scan::look(session, &how.inspect, &campaign))?;
@@ -67,7 +67,7 @@ pub fn decide(
     let names = listed(going.iter().map(|one| &one.host));
     let asks = campaign.action != Action::DryActivate && !how.yes;
     if asks && !talk.confirm(&format!("Deploy this to {names}?"))? {
-        begun.drop_it();
+        begun.discard();
         reports.extend(going.into_iter().map(|one| declined(&one.host, &campaign)));
         return Ok(reports);
     }

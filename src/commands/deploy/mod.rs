@@ -50,7 +50,7 @@ pub fn run(session: &Session, request: &Request) -> Result<Vec<Report>> {
     let build = Build { session, who, planning, fleet: &fleet, rooted: &begun.rooted };
     if planning.action == Action::Build {
         let built = build.systems(&chosen.hosts)?;
-        begun.drop_it();
+        begun.discard();
         return Ok(built.into_iter().map(|(host, system)| of_built(&host, system)).collect());
     }
     let (ready, mut reports) = partition_ready(who, &chosen, reached, session.talk.as_ref())?;
@@ -69,7 +69,7 @@ pub fn plan(session: &Session, who: &Who, planning: &Planning, keep: bool) -> Re
     if keep && !campaign.hosts.is_empty() {
         begun.stay()?;
     } else {
-        begun.drop_it();
+        begun.discard();
     }
     Ok((campaign, reports))
 }

@@ -131,7 +131,7 @@ impl Begun {
         let done = campaign.hosts.iter_mut().filter(|(host, _)| well(host));
         done.for_each(|(_, item)| item.state = State::Ended(Outcome::Done));
         if campaign.left().is_empty() {
-            self.drop_it();
+            self.discard();
             return Ok(());
         }
         files::replace(&file, &text(&campaign)?, 0o644, Durable::Later)
@@ -149,13 +149,13 @@ impl Begun {
         match outcome {
             Ok(()) => Ok(self),
             Err(error) => {
-                self.drop_it();
+                self.discard();
                 Err(error)
             }
         }
     }
 
-    pub fn drop_it(self) {
+    pub fn discard(self) {
         drop(self.rooted);
         // As in `begin`.
         let _left = std::fs::remove_dir_all(self.folder);

@@ -73,7 +73,7 @@ pub fn run(root: &Path, today: Date, request: &Request) -> Result<Report> {
     let ended = |_| Error::new(Kind::Bug, "a thread that reads the fleet ended");
     let (fleet, status, inventory) = (fleet?, status.map_err(ended)??, inventory.map_err(ended)??);
     let policy = &fleet.policy;
-    let looked = Looked { root, git: &git, policy, inventory: &inventory };
+    let looked = Present { root, git: &git, policy, inventory: &inventory };
     let past = Past::of(root);
     let mut findings = audit(policy, &past.keys(policy, inventory.envelopes()), &inventory, today);
     findings.iter_mut().for_each(|finding| looked.by_merge(&past, finding));
@@ -104,14 +104,14 @@ pub fn run(root: &Path, today: Date, request: &Request) -> Result<Report> {
 }
 
 /// The present, as it was read.
-struct Looked<'a> {
+struct Present<'a> {
     root: &'a Path,
     git: &'a Git,
     policy: &'a Policy,
     inventory: &'a Inventory,
 }
 
-impl Looked<'_> {
+impl Present<'_> {
     /// Says of what is missing from the work tree alone how it comes back.
     fn only_deleted(&self, findings: &mut [AuditFinding]) -> Result<()> {
         for finding in findings.iter_mut().filter(|finding| finding.rule == AuditRule::Missing) {

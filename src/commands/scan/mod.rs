@@ -213,7 +213,7 @@ fn watched<T>(engine: &Engine, talk: Option<&dyn Talk>, work: impl FnOnce() -> T
         let (working, over) = mpsc::channel::<()>();
         scope.spawn(move || {
             while over.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
-                talk.event(Event::Looked(engine.looked()));
+                talk.event(Event::Scanned(engine.looked()));
             }
         });
         let done = work();
@@ -345,7 +345,7 @@ mod tests {
 
     impl Talk for Listener {
         fn event(&self, event: Event) {
-            if let Event::Looked(bytes) = event {
+            if let Event::Scanned(bytes) = event {
                 // The work may have heard enough.
                 let _ended = self.0.lock().unwrap().send(bytes);
             }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::adapters::git::worktree::Opened;
 use crate::adapters::{archive, signals};
 use crate::domain::scan::allow::Remark;
-use crate::domain::scan::engine::Looked;
+use crate::domain::scan::engine::ScanResult;
 use crate::domain::scan::finding::shown;
 use crate::domain::scan::{Engine, Hit, Place, Subject, Weight};
 
@@ -217,7 +217,7 @@ impl<'e> Scanner<'e> {
         Ok(())
     }
 
-    fn take(&mut self, at: &Subjected<'_>, member: Option<&str>, looked: Looked) {
+    fn take(&mut self, at: &Subjected<'_>, member: Option<&str>, looked: ScanResult) {
         self.out.allowed += looked.allowed;
         self.out.more += looked.more;
         if let Some(why) = looked.unread {

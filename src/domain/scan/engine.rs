@@ -27,7 +27,7 @@ const MOST: usize = 1000;
 
 /// What one stream came to.
 #[derive(Clone, Debug, Default)]
-pub struct Looked {
+pub struct ScanResult {
     /// What was found, in order.
     pub hits: Vec<Hit>,
     /// What the text says is allowed.
@@ -98,7 +98,7 @@ impl Engine {
     }
 
     /// Looks at a stream to its end. The buffer is for reuse.
-    pub fn stream(&self, subject: &Subject<'_>, mut from: impl Read, buffer: &mut Vec<u8>) -> io::Result<Looked> {
+    pub fn stream(&self, subject: &Subject<'_>, mut from: impl Read, buffer: &mut Vec<u8>) -> io::Result<ScanResult> {
         let room = if subject.sources.is_empty() { PIECE + 2 * REACH } else { LARGEST + 2 * REACH };
         if buffer.len() < room {
             buffer.resize(room, 0);
@@ -145,7 +145,7 @@ fn fill(from: &mut impl Read, buffer: &mut [u8], filled: &mut usize) -> io::Resu
 struct Looking<'a> {
     engine: &'a Engine,
     subject: &'a Subject<'a>,
-    looked: Looked,
+    looked: ScanResult,
     /// Bytes and lines before the buffer, and bytes of its first line before it.
     passed: u64,
     lines: u64,
@@ -164,7 +164,7 @@ impl<'a> Looking<'a> {
         Self {
             engine,
             subject,
-            looked: Looked::default(),
+            looked: ScanResult::default(),
             passed: 0,
             lines: 0,
             column: 0,
@@ -304,7 +304,7 @@ impl<'a> Looking<'a> {
     }
 
     /// One finding for one place, the best rule's; and remarks, which take away what they allow.
-    fn end(self) -> Looked {
+    fn end(self) -> ScanResult {
         let mut looked = self.looked;
         looked.hits.sort_by_key(|hit| (hit.span.start, hit.rank));
         let mut kept: Vec<Hit> = Vec::with_capacity(looked.hits.len());
@@ -360,7 +360,7 @@ mod tests {
     use crate::domain::scan::variants::Gathered;
     use crate::domain::secret::plaintext::Plaintext;
 
-    fn looked(engine: &Engine, text: &[u8]) -> Looked {
+    fn looked(engine: &Engine, text: &[u8]) -> ScanResult {
         engine.stream(&Subject::named(b"a.yaml"), text, &mut Vec::new()).unwrap()
     }
 
