@@ -51,7 +51,8 @@ pub fn main() -> ExitCode {
     if let Some(shell) = environment::variable(complete::SHELL) {
         return complete::answer(&shell, command());
     }
-    let matches = match Cli::command().try_get_matches() {
+    let parsed = if asks_for_help() { command() } else { Cli::command() };
+    let matches = match parsed.try_get_matches() {
         Ok(matches) => matches,
         Err(error) => return run::usage(with_examples(error), &Cli::command()),
     };
@@ -64,12 +65,17 @@ pub fn main() -> ExitCode {
     run::run(&printer, || cli.verb.run(&app).inspect(|_| app.ui.say_last()))
 }
 
-/// The same, with the examples where it is a page of the help: nothing else waits for them.
+/// Whether a page of the help comes of it, as far as that can be seen before it is parsed: only then are the examples made,
+/// and the page once.
+fn asks_for_help() -> bool {
+    let mut words = std::env::args_os().skip(1).peekable();
+    words.peek().is_none() || words.any(|word| word == "-h" || word == "--help" || word == "help")
+}
+
+/// The same, with the examples where a word is missing and the help shows instead.
 fn with_examples(error: clap::Error) -> clap::Error {
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            command().try_get_matches().err().unwrap_or(error)
-        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => command().try_get_matches().err().unwrap_or(error),
         _ => error,
     }
 }

@@ -61,15 +61,18 @@ impl Report {
 ///
 /// Fails when the fleet cannot be read; what is wrong with it is in the report.
 pub fn run(root: &Path, today: Date, request: &Request) -> Result<Report> {
-    let git = Git::of(root)?;
-    // Readings that do not need each other: git's index and last commit, the headers, the policy.
-    let (status, inventory, sides, fleet) = std::thread::scope(|scope| {
-        let status = scope.spawn(|| git.status(&[&root.join(FILE), &root.join("secrets")]));
-        let inventory = scope.spawn(|| inventory(root));
-        let sides = scope.spawn(|| git.sides());
-        let fleet = Fleet::open(root);
-        (status.join(), inventory.join(), sides.join(), fleet)
-    });
+    // Readings that do not need each other: the headers, the policy, git's index and last commit.
+    let (git, status, inventory, sides, fleet) = std::thread::scope(|outer| {
+        let inventory = outer.spawn(|| inventory(root));
+        let git = Git::of(root)?;
+        let (status, sides, fleet) = std::thread::scope(|scope| {
+            let status = scope.spawn(|| git.status(&[&root.join(FILE), &root.join("secrets")]));
+            let sides = scope.spawn(|| git.sides());
+            let fleet = Fleet::open(root);
+            (status.join(), sides.join(), fleet)
+        });
+        Ok::<_, Error>((git, status, inventory.join(), sides, fleet))
+    })?;
     let ended = |_| Error::new(Kind::Bug, "a thread that reads the fleet ended");
     let (fleet, status, inventory) = (fleet?, status.map_err(ended)??, inventory.map_err(ended)??);
     let policy = &fleet.policy;
