@@ -1,5 +1,6 @@
 //! deploy on one machine: real nix, real profile generations, a throw-away root.
 
+use crate::harness::Sandbox;
 use crate::harness::machine::{Machine, cannot_deploy};
 
 #[test]
@@ -403,4 +404,11 @@ fn nix_a_specialisation_that_runs_is_kept() {
     machine.deploy(&[]).exits(0).says("is left: the new system has none of this name");
     is(&profile(), &profile());
     machine.is_tidy();
+}
+
+#[test]
+fn one_address_is_not_where_several_hosts_are() {
+    let sandbox = Sandbox::with_fleet(&["web", "db"]);
+    let run = sandbox.sealift(&["deploy", "--all", "--ack-address", "root@192.0.2.1"]).exits(2);
+    run.says("2 hosts would be looked for at root@192.0.2.1").says("`sealift deploy db --ack-address root@192.0.2.1`");
 }
