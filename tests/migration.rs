@@ -345,6 +345,20 @@ fn nix_etc_nixos_is_linked_once_all_is_well_and_a_rollback_brings_it_back() {
 }
 
 #[test]
+fn init_says_how_what_is_there_is_taken_over() {
+    let sandbox = Sandbox::new();
+    sandbox.tool("git", &["init", "-q", "-b", "main"]);
+    sandbox.write("secrets/secrets.nix", "{ }\n");
+    sandbox.write(".sops.yaml", "keys: []\n");
+    sandbox
+        .sealift(&["init"])
+        .exits(0)
+        .says("secrets/secrets.nix is of agenix: sealift import agenix --dry-run")
+        .says(".sops.yaml is of sops")
+        .says("docs/import.md");
+}
+
+#[test]
 fn init_evaluates_nothing_of_a_flake() {
     let sandbox = Sandbox::new();
     sandbox.tool("git", &["init", "-q"]);
