@@ -16,6 +16,7 @@ use crate::adapters::git::Git;
 use crate::adapters::git::history::{self, Trace};
 use crate::adapters::signals;
 use crate::commands::adopt::inline::{Inline, Place};
+use crate::commands::hosts::select::refuse_unknown;
 use crate::commands::talk::Event;
 use crate::commands::writer::Writer;
 use crate::commands::{Changes, Session};
@@ -286,6 +287,7 @@ fn declare(
         needed_for_users: inline.for_users,
         ..Declaration::default()
     };
+    refuse_unknown(&session.fleet.policy, &declaration.hosts)?;
     let mut edit = Edit::new(&session.fleet.text)?;
     edit.declare(name, &declaration)?;
     let text = edit.text();
