@@ -138,6 +138,7 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     for wanted in &wanted {
         writer.new_value(wanted, &value, None, &mut all)?;
     }
+    writer.finish();
     all.append(changes);
     session.commit(&git, &journal, &all)?;
     if let Some(path) = shred {

@@ -15,11 +15,12 @@ use crate::commands::talk::Event;
 use crate::commands::{Changes, Session};
 use crate::domain::counted::counted;
 use crate::domain::drift::access::{Access, Reader, listed};
+use crate::domain::drift::lacking::Lacking;
 use crate::domain::drift::rekey_plan::{Plan, Reseal, Scope, Why, by_reader};
 use crate::domain::drift::same::{grouped, names};
 use crate::domain::migrate::agenix;
 use crate::domain::name::{AdminName, FileName, HostName, nearest};
-use crate::domain::policy::{Holder, Policy, Wanted};
+use crate::domain::policy::{Holder, Policy};
 use crate::domain::secret::age_header::Mac;
 use crate::domain::secret::inventory::{Found, Inventory};
 use crate::domain::secret::seal::Seal;
@@ -49,9 +50,9 @@ pub struct Report {
     pub unchanged: usize,
     /// Files that the policy asks for and that have no value yet.
     pub missing: Vec<FileName>,
-    /// The commands that give them one.
+    /// The same, with how they get one.
     #[serde(skip)]
-    pub first_values: Vec<String>,
+    pub lacking: Vec<Lacking>,
     /// Files without a seal that nobody asked to adopt, and what that would do.
     pub unsealed: Vec<Changed>,
     pub dry_run: bool,
@@ -110,7 +111,7 @@ impl Report {
             changed: plan.reseal.iter().map(changed).collect(),
             unchanged: plan.in_line,
             missing: plan.missing.iter().map(|wanted| wanted.file.clone()).collect(),
-            first_values: plan.missing.iter().map(Wanted::first_value).collect(),
+            lacking: plan.missing.iter().map(Lacking::of).collect(),
             unsealed: plan.unsealed.iter().map(changed).collect(),
             dry_run,
         }

@@ -91,7 +91,7 @@ pub fn run(session: &mut Session, mut request: Request) -> Result<Report> {
         let value = fitting(value, &wanted.secret.shape, request.fix, session)?;
         writer.new_value(wanted, &value, public, &mut changes)?;
     }
-    let sealed = writer.sealed;
+    let sealed = writer.finish();
     warn_of_past_date(session, &wanted);
     session.commit(&git, &journal, &changes)?;
     if let Some(path) = values.shred {
