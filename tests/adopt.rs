@@ -207,7 +207,7 @@ fn hosts_come_from_the_place_of_the_file() {
     }
     refused(&sandbox, &["modules/k3s.nix:1", "--yes"], 2, "does not say which hosts");
     refused(&sandbox, &["hosts/other/k3s.nix:1", "--yes"], 2, "of the host other");
-    refused(&sandbox, &["modules/k3s.nix:1", "--hosts", "@nobody", "--yes"], 2, "unknown host `@nobody`");
+    refused(&sandbox, &["modules/k3s.nix:1", "--hosts", "@nobody", "--yes"], 2, "--hosts: @nobody names no host");
     sandbox.sealift(&["adopt", "modules/k3s.nix:1", "--hosts", "@runner", "--yes"]).exits(0);
     assert_eq!(sandbox.show("k3s-token", "nixos"), value.as_bytes());
     // The second host has the same option: its name is in the secret's.

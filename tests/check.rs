@@ -539,3 +539,37 @@ fn what_a_merge_left_unresolved_is_told_by_its_values() {
     let run = run.prints("ours is version 2 for jay (admin), web; theirs is version 3 for jay (admin), web");
     assert!(!run.text().contains("sealift rekey"), "{}", run.text());
 }
+
+#[test]
+fn files_without_a_value_are_named_together_and_made_in_one_go() {
+    let sandbox = Sandbox::with_fleet(&["web", "db"]);
+    sandbox.seal("deleted", &["--hosts", "web"]);
+    sandbox.sealift(&["seal", "gone", "--hosts", "web", "--generate", "password"]).exits(0);
+    sandbox.tool("git", &["commit", "-q", "-m", "sealed"]);
+    for name in ["deleted", "gone"] {
+        std::fs::remove_file(sandbox.fleet().join(format!("secrets/{name}.age"))).expect("removed");
+    }
+    let declared = |name: &str, more: &str| format!("\n[secrets.{name}]\nhosts = [\"*\"]\n{more}");
+    let made = "generate = { kind = \"password\" }\n";
+    let more = [
+        declared("given", ""),
+        declared("given-2", ""),
+        declared("made", made),
+        declared("own", &format!("per_host = true\n{made}")),
+    ];
+    sandbox.write("recipients.toml", sandbox.read("recipients.toml") + &more.concat());
+    sandbox
+        .sealift(&["check"])
+        .exits(3)
+        .prints("they are not there: given, given-2 (2 files)\n  help: give each a value: `sealift seal NAME`")
+        .prints("they are not there: made, own of every host (3 files)\n  help: have them generated: `sealift rotate --missing`")
+        .prints("they are not there: deleted, gone (2 files)\n  help: git has them: `git checkout -- secrets/NAME.age`");
+    // One that git has keeps its value.
+    let run = sandbox.sealift(&["rotate", "--missing"]).exits(0).says("3 rotated, 0 left");
+    assert!(!run.text().contains("gone"), "{}", run.text());
+    sandbox
+        .sealift(&["rekey"])
+        .exits(0)
+        .says("no value yet: deleted, given, given-2 (3 files); give each a value: `sealift seal NAME`")
+        .says("3 unchanged");
+}

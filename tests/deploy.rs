@@ -1,5 +1,6 @@
 //! deploy on one machine: real nix, real profile generations, a throw-away root.
 
+use crate::harness::Sandbox;
 use crate::harness::machine::{Machine, cannot_deploy};
 
 #[test]
@@ -403,4 +404,22 @@ fn nix_a_specialisation_that_runs_is_kept() {
     machine.deploy(&[]).exits(0).says("is left: the new system has none of this name");
     is(&profile(), &profile());
     machine.is_tidy();
+}
+
+#[test]
+fn one_address_is_not_where_several_hosts_are() {
+    let sandbox = Sandbox::with_fleet(&["web", "db"]);
+    let run = sandbox.sealift(&["deploy", "--all", "--ack-address", "root@192.0.2.1"]).exits(2);
+    run.says("2 hosts would be looked for at root@192.0.2.1").says("`sealift deploy db --ack-address root@192.0.2.1`");
+}
+
+#[test]
+fn files_with_the_same_fault_stop_a_deploy_in_one_line() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    for name in ["a", "b"] {
+        sandbox.seal(name, &["--hosts", "web"]);
+        std::fs::remove_file(sandbox.fleet().join(format!("secrets/{name}.age"))).expect("removed");
+    }
+    let run = sandbox.sealift(&["deploy", "web", "--action", "build"]);
+    run.says("the policy asks for these and they are not there: a, b (2 files)");
 }

@@ -164,7 +164,7 @@ fn it_works_without_a_fleet_and_says_when_all_is_well() {
     let root = sandbox.path("machine");
     put(&root, "etc/hostname", "web\n");
     let root = root.to_str().expect("UTF-8");
-    sandbox.sealift(&["doctor", "--root", root]).exits(0).says("no known fault");
+    sandbox.sealift(&["doctor", "--root", root]).exits(0).says("web: no known fault");
     sandbox.sealift(&["doctor", "web", "--root", root]).exits(2).says("there is no fleet here");
     sandbox.sealift(&["doctor", "--fleet", "nowhere"]).exits(2);
     // Warnings count when they are asked to.

@@ -302,6 +302,20 @@ fn a_machine_that_is_away_leaves_its_steps_open_and_the_old_layout_in_place() {
 }
 
 #[test]
+fn what_is_open_on_several_machines_is_said_once() {
+    let sandbox = Sandbox::with_fleet(&["web", "db"]);
+    let policy = sandbox.read("recipients.toml");
+    let more = "\n[secrets.a]\nhosts = [\"*\"]\n\n[secrets.b]\nhosts = [\"*\"]\n";
+    let away = |host: &str| format!("[hosts.{host}]\naddress = \"ssh://127.0.0.1:1\"\n");
+    let policy = policy.replace("[hosts.web]\n", &away("web")).replace("[hosts.db]\n", &away("db"));
+    sandbox.write("recipients.toml", policy + more);
+    let run = sandbox.sealift(&["status", "--progress"]).exits(4);
+    let run = run.says("2 files are not sealed to it, such as secrets/a.age: `sealift rekey`: db, web (2 hosts)");
+    assert!(!run.stderr.contains("verified: "), "the reason is that of the step before: {}", run.stderr);
+    sandbox.sealift(&["rm", "a"]).exits(1);
+}
+
+#[test]
 fn nix_etc_nixos_is_linked_once_all_is_well_and_a_rollback_brings_it_back() {
     if cannot_deploy("deploy --link-etc-nixos") {
         return;
@@ -342,6 +356,20 @@ fn nix_etc_nixos_is_linked_once_all_is_well_and_a_rollback_brings_it_back() {
 
     machine.on("rollback", &[]).exits(0).says("/etc/nixos is the directory that it was");
     assert!(is_directory() && is_real() && !root.join("etc").join(&aside[0]).exists());
+}
+
+#[test]
+fn init_says_how_what_is_there_is_taken_over() {
+    let sandbox = Sandbox::new();
+    sandbox.tool("git", &["init", "-q", "-b", "main"]);
+    sandbox.write("secrets/secrets.nix", "{ }\n");
+    sandbox.write(".sops.yaml", "keys: []\n");
+    sandbox
+        .sealift(&["init"])
+        .exits(0)
+        .says("secrets/secrets.nix is of agenix: sealift import agenix --dry-run")
+        .says(".sops.yaml is of sops")
+        .says("docs/import.md");
 }
 
 #[test]

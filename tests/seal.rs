@@ -291,7 +291,7 @@ fn what_was_typed_is_no_fault_of_a_line_of_the_file() {
     let sandbox = Sandbox::with_fleet(&["web", "db@other"]);
     let before = sandbox.read("recipients.toml");
     for (options, what, help) in [
-        (&["--hosts", "wbe"][..], "error: secrets.a.hosts: unknown host `wbe`", "did you mean `web`?"),
+        (&["--hosts", "wbe"][..], "error: --hosts: there is no host wbe in recipients.toml", "did you mean web?"),
         (&["--hosts", "web", "--expires", "tomorrow"], "error: secrets.a.expires: not a date", "write it as"),
         (&["--hosts", "web", "--rotate-every", "soon"], "error: secrets.a.rotate_every: ", "help: "),
     ] {

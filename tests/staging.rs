@@ -268,3 +268,18 @@ fn what_a_filter_encrypts_does_not_lie_in_git_as_it_is() {
     assert_eq!(sandbox.tool("git", &["show", ":secrets/a.age"]), sealed);
     assert_eq!(sandbox.tool("git", &["show", ":recipients.toml"]), sandbox.read("recipients.toml").as_bytes());
 }
+
+#[test]
+fn a_filter_is_told_only_where_git_lacks_something() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.tool("git", &["config", "filter.crypt.clean", "tr a-z n-za-m"]);
+    sandbox.tool("git", &["config", "filter.crypt.smudge", "tr a-z n-za-m"]);
+    sandbox.write(".gitattributes", "recipients.toml filter=crypt\n");
+    let told = "recipients.toml: .gitattributes has it filtered";
+    sandbox.sealift(&["seal", "a", "--hosts", "web", "--generate", "password"]).exits(0).says(told);
+    // git takes what is as old as its index for changed.
+    sandbox.tool("touch", &["-d", "2020-01-01", "recipients.toml"]);
+    sandbox.tool("git", &["add", "."]);
+    let run = sandbox.sealift(&["rotate", "a"]).exits(0);
+    assert!(!run.stderr.contains("filtered"), "{}", run.stderr);
+}

@@ -293,7 +293,7 @@ impl Talk for Ui {
 
     fn new_value(&self, name: &str) -> Result<Plaintext> {
         let terminal = self.terminal().ok_or_else(|| {
-            Error::usage(format!("there is no terminal to ask for the value of {name}"))
+            Error::usage("there is no terminal to ask for a value")
                 .help("give it with `--stdin`, `--from-file FILE` or `--generate KIND`")
         })?;
         let mut typed = terminal.hidden(&[format!("Value of {name}: "), format!("Value of {name}, again: ")])?;

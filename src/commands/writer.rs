@@ -8,7 +8,8 @@ use serde::Serialize;
 use crate::adapters::age;
 use crate::commands::past::Past;
 use crate::commands::{Changes, Session};
-use crate::domain::drift::access::Access;
+use crate::domain::drift::access::{Access, Reader, listed};
+use crate::domain::drift::same::{grouped, names};
 use crate::domain::name::FileName;
 use crate::domain::policy::edit::public_path;
 use crate::domain::policy::{FILE, Wanted};
@@ -46,8 +47,7 @@ pub struct Writer<'a> {
     session: &'a Session,
     sealer: age::Sealer,
     past: Past,
-    /// What was sealed so far.
-    pub sealed: Vec<Sealed>,
+    sealed: Vec<Sealed>,
 }
 
 impl<'a> Writer<'a> {
@@ -128,17 +128,34 @@ impl<'a> Writer<'a> {
         let Some(envelope) = there else { return Access::default() };
         let policy = &self.session.fleet.policy;
         let keys = self.past.keys(policy, [envelope]);
-        let access = match &envelope.seal {
+        match &envelope.seal {
             Some(seal) => Access::of_seal(seal, current, &keys),
             None => Access::of_stanzas(envelope, &policy.recipients_of(&wanted.hosts), &keys).0,
-        };
-        for (readers, what) in [
-            (&access.gains, "gains access that the value before did not give"),
-            (&access.loses, "could read the value before, and cannot read this one"),
-            (&access.unknown, "could read the value before, and cannot read this one"),
-        ] {
-            readers.iter().for_each(|reader| self.session.warn(format!("{}: {reader} {what}", wanted.file)));
         }
-        access
+    }
+
+    /// What was sealed. Who can read a value and could not read the one before, and who could and cannot, is said of it: once
+    /// for all files with the same readers.
+    pub fn finish(self) -> Vec<Sealed> {
+        let of = |part: &dyn Fn(&Access) -> BTreeSet<Reader>| {
+            let files = self.sealed.iter().map(|sealed| (&sealed.file, part(&sealed.access)));
+            grouped(files.filter(|(_, readers)| !readers.is_empty()))
+        };
+        let tell = |readers: &BTreeSet<Reader>, files: &[&FileName], one: &str, many: &str| {
+            let readers = format!("{} {}", listed(readers), if readers.len() == 1 { one } else { many });
+            self.session.warn(match files {
+                [file] => format!("{file}: {readers}"),
+                files => format!("{readers}: {}", names(files)),
+            });
+        };
+        for (readers, files) in of(&|access| access.gains.clone()) {
+            let what = "access that the value before did not give";
+            tell(&readers, &files, &format!("gains {what}"), &format!("gain {what}"));
+        }
+        for (readers, files) in of(&|access| access.loses.union(&access.unknown).cloned().collect()) {
+            let what = "could read the value before, and cannot read this one";
+            tell(&readers, &files, what, what);
+        }
+        self.sealed
     }
 }

@@ -73,7 +73,7 @@ fn a_typo_is_shown_and_what_it_is_like() {
         (&["rotate", "--exposed-to", "wbe"], "wbe", "did you mean web?"),
         (&["manifest", "wbe"], "wbe", "did you mean web?"),
         (&["verify", "wbe"], "wbe", "did you mean web?"),
-        (&["seal", "new", "--generate", "hex", "--hosts", "@runer"], "@runer", "did you mean `@runner`?"),
+        (&["seal", "new", "--generate", "hex", "--hosts", "@runer"], "@runer", "did you mean @runner?"),
         (&["show", "db-pasword"], "db-pasword", "did you mean db-password?"),
         (&["who", "db-pasword"], "db-pasword", "did you mean db-password?"),
         (&["rekey", "db-pasword"], "db-pasword", "did you mean db-password?"),

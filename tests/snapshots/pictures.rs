@@ -13,7 +13,7 @@ use crate::harness::rig::Rig;
 use crate::remote::wrong::{failing, journal};
 
 /// Types lines into a shell and shows what a terminal has then. `command` makes a command where the fleet is. To every
-/// question the answer is no.
+/// question the answer is no, and to every one for a passphrase the same passphrase.
 fn typed(lines: &[&str], sandbox: &Sandbox, command: impl Fn(&str) -> Command) -> String {
     typed_at(COLUMNS, lines, sandbox, command)
 }
@@ -25,7 +25,8 @@ fn typed_at(columns: usize, lines: &[&str], sandbox: &Sandbox, command: impl Fn(
         let mut expect = command("expect");
         let script = format!(
             "set timeout 300\nset stty_init {{rows 60 cols {columns}}}\nspawn -noecho sh -c {{{line}}}\n\
-             expect {{\n -ex {{[y/N]}} {{ send \"n\\r\"; exp_continue }}\n timeout {{ exit 1 }}\n eof\n}}"
+             expect {{\n -ex {{[y/N]}} {{ send \"n\\r\"; exp_continue }}\n \
+             -re {{(New passphrase for|Repeat it)[^\n]*: $}} {{ send \"horse battery\\r\"; exp_continue }}\n timeout {{ exit 1 }}\n eof\n}}"
         );
         expect.args(["-c", &script]).env("TERM", "xterm-256color").env("SEALIFT_PAGER", "");
         let program = Path::new(env!("CARGO_BIN_EXE_sealift")).parent().expect("a folder").display();
@@ -110,6 +111,38 @@ fn who_reads_what() {
         "README.md",
         "The secrets of a fleet, which hosts read each, and the proof that the files say the same",
         &shown,
+    );
+}
+
+#[test]
+fn a_first_key_and_a_first_secret() {
+    let sandbox = Sandbox::with_fleet(&["laptop"]);
+    let policy = sandbox.read("recipients.toml");
+    let hosts = policy.find("[hosts").expect("hosts");
+    sandbox.write("recipients.toml", format!("version = 1\n\n{}", &policy[hosts..]));
+    sandbox.tool("git", &["commit", "-q", "-a", "-m", "no admin yet"]);
+    let lines = [
+        "sealift identity new --admin jay",
+        "sealift seal wifi --hosts laptop --generate password",
+        "git status --short",
+    ];
+    let mut shown = typed(&lines, &sandbox, |program| sandbox.command(program));
+    // Where lines with the home's path break depends on how long that is.
+    for (from, to) in [("the key goes into", "a passphrase"), ("the key is in", "identity.age")] {
+        let start = shown.find(from).expect("it is shown");
+        let end = start + shown[start..].find(to).expect("it is shown");
+        let words = shown[start..end].split_whitespace().collect::<Vec<_>>().join(" ");
+        shown.replace_range(start..end, &if to.starts_with("a ") { words + " " } else { words });
+    }
+    let home = sandbox.path("home").display().to_string();
+    let user = rustix::process::geteuid().as_raw();
+    let policy = sandbox.read("recipients.toml");
+    let key = policy.split('"').find(|text| text.starts_with("age1")).expect("a key");
+    is_in_picture(
+        "first.svg",
+        "docs/quick-start.md",
+        "Without a keyring the first key goes into a file behind a passphrase, and what a secret changed is staged",
+        &shown.replace(&home, "~").replace(key, "age1…").replace(&format!("/run/user/{user}/"), "/run/user/1000/"),
     );
 }
 
@@ -201,4 +234,28 @@ fn nix_how_a_deploy_that_fails_ends() {
         &shown,
     );
     rig.on("web", &["rm", "/usr/bin/journalctl", "/tmp/program"]);
+}
+
+#[test]
+fn nix_what_there_is_to_go_back_to() {
+    let Some(rig) = Rig::try_deployed("pictures: generations", &["web"]) else { return };
+    rig.change(&["web"]);
+    rig.sealift(&["deploy", "web", "--yes"]).exits(0);
+    let shown = typed(&["sealift generations web"], &rig.sandbox, |program| rig.command(program));
+    is_in_picture(
+        "generations.svg",
+        "docs/deploy.md",
+        "The generations of a host, which of them runs, and which would bring back an older value",
+        &without_times(&shown),
+    );
+}
+
+/// Times as one time: they are not the same in two runs.
+fn without_times(text: &str) -> String {
+    const TIME: &str = "2026-11-29T09:30:00Z";
+    let mut text = text.to_owned();
+    let is_time = |text: &str| text.parse::<jiff::Timestamp>().is_ok();
+    let found = (0..text.len()).filter(|at| text.get(*at..at + TIME.len()).is_some_and(is_time)).collect::<Vec<_>>();
+    found.into_iter().for_each(|at| text.replace_range(at..at + TIME.len(), TIME));
+    text
 }

@@ -162,10 +162,10 @@ impl Git {
         Ok(status)
     }
 
-    /// Whether the last commit has this file, whose name has no line break.
-    pub fn is_committed(&self, file: &Path) -> Result<bool> {
-        let path = self.relative(file)?;
-        Ok(self.objects(&[format!("HEAD:{path}")])?.iter().any(Option::is_some))
+    /// Whether the last commit has each of these files, whose names have no line break.
+    pub fn are_committed(&self, files: &[PathBuf]) -> Result<Vec<bool>> {
+        let names = files.iter().map(|file| Ok(format!("HEAD:{}", self.relative(file)?)));
+        Ok(self.objects(&names.collect::<Result<Vec<_>>>()?)?.iter().map(Option::is_some).collect())
     }
 
     /// The content of objects, in the order asked for; `None` for one that is not there.

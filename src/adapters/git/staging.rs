@@ -81,6 +81,9 @@ impl Git {
             gone.iter().for_each(|name| index.extend_from_slice(format!("0 {none}\t{name}\0").as_bytes()));
         }
         told(self.call().args(["update-index", "--add", "-z", "--index-info"]).input(index))?;
+        // One that git has as it is needs nothing more.
+        let changed = self.changed(&left)?;
+        left.retain(|name| changed.contains(*name));
         if left.is_empty() {
             return Ok(());
         }
@@ -108,6 +111,17 @@ impl Git {
     fn not_ours(&self, folder: &str) -> Error {
         Error::usage(format!("{} is a git repository of its own, or a submodule", self.top.join(folder).display()))
             .help("a fleet is one repository: keep recipients.toml and secrets/ in the same one")
+    }
+
+    /// Those of these files that changed since git took them, by their times and sizes: what a filter makes of them is not
+    /// known here.
+    fn changed(&self, names: &[&str]) -> Result<BTreeSet<String>> {
+        if names.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let listed =
+            self.call().args(["--literal-pathspecs", "diff-files", "--name-only", "-z", "--"]).args(names).read()?;
+        Ok(String::from_utf8_lossy(&listed).split('\0').map(str::to_owned).collect())
     }
 
     /// Those of these files that .gitattributes gives a filter.

@@ -1,9 +1,9 @@
 //! Where a deploy keeps its things on the host: the lock in `/run`, and below `/var/lib/sealift` the journal of the run
 //! that is under way, the log and the result of each run, and the record of all. No value is ever in any of them.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::Write;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -138,15 +138,24 @@ impl RunDir {
 
     /// Removes what older runs left, but nothing of this one: clocks differ, and its name may be the oldest.
     pub fn prune(&self, run: &str) {
-        let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let of_others = |name: &String| name.starts_with("20") && !name.starts_with(&format!("{run}."));
-        let mut names: Vec<_> =
-            entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(of_others).collect();
-        names.sort();
-        for name in &names[..names.len().saturating_sub(2 * KEPT)] {
-            // It is tried again by the next run.
-            let _left = files::remove(&self.folder.join(name));
-        }
+        pruned(&self.folder, run);
+    }
+}
+
+fn pruned(folder: &Path, run: &str) {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let of_others = |name: &String| name.starts_with("20") && !name.starts_with(&format!("{run}."));
+    let mut names: Vec<_> =
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(of_others).collect();
+    names.sort();
+    let (old, kept) = names.split_at(names.len().saturating_sub(2 * KEPT));
+    for name in old {
+        // It is tried again by the next run.
+        let _left = files::remove(&folder.join(name));
+    }
+    for name in kept {
+        // Versions before 0.1 let everybody read them.
+        let _left = std::fs::set_permissions(folder.join(name), Permissions::from_mode(0o600));
     }
 }
 
@@ -296,6 +305,16 @@ pub fn now() -> String {
 mod tests {
     use super::*;
     use crate::domain::deploy::protocol::{Failure, Outcome};
+
+    #[test]
+    fn what_an_older_version_left_open_is_closed() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().to_owned();
+        let left = folder.join("20260101T000000Z-a.json");
+        files::create(&left, b"{}", 0o644).unwrap();
+        pruned(&folder, "20260102T000000Z-b");
+        assert_eq!(left.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
 
     #[test]
     fn what_a_power_cut_left_of_a_line_takes_no_other_with_it() {

@@ -25,6 +25,8 @@ use crate::domain::secret::inventory::{Found, Inventory};
 use crate::domain::secret::recipient::Recipient;
 use crate::error::{Error, Kind, Result};
 
+/// Where a rules file is looked for.
+pub const RULES: [&str; 2] = ["secrets.nix", "secrets/secrets.nix"];
 /// The largest rules file, in bytes.
 const LIMIT: u64 = 1 << 20;
 
@@ -213,14 +215,12 @@ fn seal(session: &Session, plan: &RekeyPlan<'_>, taken: Vec<Taken>, changes: &mu
 fn rules(root: &Path, request: &Request) -> Result<(String, String)> {
     let path = match &request.rules {
         Some(path) => path.clone(),
-        None => ["secrets.nix", "secrets/secrets.nix"]
-            .into_iter()
-            .map(|name| root.join(name))
-            .find(|path| path.symlink_metadata().is_ok())
-            .ok_or_else(|| {
+        None => RULES.into_iter().map(|name| root.join(name)).find(|path| path.symlink_metadata().is_ok()).ok_or_else(
+            || {
                 Error::usage("there is no secrets.nix at the top of the fleet, nor in secrets/")
                     .help("name the rules file of agenix: `--rules FILE`")
-            })?,
+            },
+        )?,
     };
     let place = path.parent().map(std::fs::canonicalize);
     let (Some(Ok(place)), Some(name)) = (place, path.file_name().and_then(|name| name.to_str())) else {

@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::adapters::flake;
 use crate::adapters::fs::files;
 use crate::adapters::git::Git;
 use crate::adapters::git::history::{self, Trace};
-use crate::adapters::signals;
+use crate::adapters::{flake, signals};
 use crate::commands::adopt::inline::{Inline, Location};
+use crate::commands::hosts::select::refuse_unknown;
 use crate::commands::talk::Event;
 use crate::commands::writer::Writer;
 use crate::commands::{Changes, Session, adopt_policy};
@@ -137,6 +137,7 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     for wanted in &wanted {
         writer.new_value(wanted, &value, None, &mut all)?;
     }
+    writer.finish();
     all.append(changes);
     session.commit(&git, &journal, &all)?;
     if let Some(path) = shred {
@@ -286,6 +287,7 @@ fn declare(
         needed_for_users: inline.for_users,
         ..Declaration::default()
     };
+    refuse_unknown(&session.fleet.policy, &declaration.hosts)?;
     let mut edit = Edit::new(&session.fleet.text)?;
     edit.declare(name, &declaration)?;
     let before = session.fleet.text.clone();

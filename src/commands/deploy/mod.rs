@@ -46,6 +46,7 @@ use crate::error::{Error, Result};
 /// An error means that no host had to do with it, and nothing was changed. What it came to on each host is in the reports.
 pub fn run(session: &Session, request: &Request) -> Result<Vec<Report>> {
     let Request { who, planning, how } = request;
+    how.patience.fits(&who.choose(&session.fleet.policy)?.hosts)?;
     let Start { fleet, begun, chosen, reached } = begin(session, who, planning, true)?;
     let build = Build { session, who, planning, fleet: &fleet, rooted: &begun.rooted };
     if planning.action == Action::Build {

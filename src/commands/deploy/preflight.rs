@@ -11,7 +11,8 @@ use crate::adapters::repository::Fleet;
 use crate::commands::scan;
 use crate::commands::talk::{Event, Talk};
 use crate::domain::address::quoted;
-use crate::domain::drift::audit::{AuditRule, audit};
+use crate::domain::drift::audit::{AuditFinding, AuditRule, audit};
+use crate::domain::drift::same::{Shown, shown};
 use crate::domain::level::Level;
 use crate::domain::policy;
 use crate::error::{Error, Kind, Result};
@@ -121,15 +122,13 @@ fn drift(fleet: &Fleet, today: Date, talk: &dyn Talk) -> Vec<Error> {
         Ok(inventory) => inventory,
         Err(error) => return vec![error],
     };
-    let (known, found): (Vec<_>, Vec<_>) = audit(&fleet.policy, &fleet.policy.keys(), &inventory, today)
-        .into_iter()
-        .filter(|finding| finding.level == Level::Error)
-        .partition(|finding| finding.rule == AuditRule::KnownToRetired);
-    for finding in known {
-        talk.event(Event::Warning(format!("{}: {}; {}", finding.about, finding.what, finding.help)));
+    let (known, found): (Vec<AuditFinding>, Vec<AuditFinding>) =
+        audit(&fleet.policy, &fleet.policy.keys(), &inventory, today)
+            .into_iter()
+            .filter(|finding| finding.level == Level::Error)
+            .partition(|finding| finding.rule == AuditRule::KnownToRetired);
+    for Shown { what, help, .. } in shown(&known) {
+        talk.event(Event::Warning(format!("{what}; {help}")));
     }
-    found
-        .into_iter()
-        .map(|finding| Error::new(Kind::Drift, format!("{}: {}", finding.about, finding.what)).help(finding.help))
-        .collect()
+    shown(&found).into_iter().map(|found| Error::new(Kind::Drift, found.what).help(found.help)).collect()
 }

@@ -1,13 +1,16 @@
 //! What a deploy is asked for: what is planned, and how that is carried out.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::commands::deploy::closure_scan::Inspect;
 use crate::commands::hosts::select::Who;
 use crate::domain::address::Address;
+use crate::domain::counted::counted;
 use crate::domain::deploy::diff::Action;
 use crate::domain::name::HostName;
+use crate::error::{Error, Result};
 
 /// What `deploy` is asked for. `plan` has no use for how, and `apply` none for what: that is in its file.
 pub struct Request {
@@ -64,4 +67,18 @@ pub struct Patience {
     pub acknowledge: u64,
     /// Where the machine is reached after the switch, if its address changes.
     pub ack_address: Option<Address>,
+}
+
+impl Patience {
+    /// Fails where several hosts would be looked for at the one address that was given.
+    pub fn fits(&self, hosts: &BTreeSet<HostName>) -> Result<()> {
+        match (&self.ack_address, hosts.first()) {
+            (Some(address), Some(first)) if hosts.len() > 1 => Err(Error::usage(format!(
+                "`--ack-address` is where one host is reached after the switch, and {} would be looked for at {address}",
+                counted(hosts.len(), "host")
+            ))
+            .help(format!("deploy the host whose address changes alone: `sealift deploy {first} --ack-address {address}`"))),
+            _ => Ok(()),
+        }
+    }
 }

@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 /// Fails as `run` does; and when a system of it is not in the store any more.
 pub fn apply(session: &Session, who: &Who, how: &How, file: &Path) -> Result<Vec<Report>> {
     let planned = run_store::read(file)?;
+    how.patience.fits(&planned.hosts.keys().cloned().collect())?;
     let git = session.fleet.git()?;
     let begun = Store::of(&git, &session.fleet.root)?.begin()?;
     let campaign = Campaign { run: begun.run.clone(), ..planned };
@@ -34,6 +35,7 @@ pub fn resume(session: &Session, request: &Request) -> Result<Vec<Report>> {
     let git = session.fleet.git()?;
     let store = Store::of(&git, &session.fleet.root)?;
     let mut open = store.left()?;
+    request.how.patience.fits(&open.iter().flat_map(|(_, planned)| planned.left()).collect())?;
     if open.len() == 1 {
         return open.pop().map_or_else(
             || Ok(Vec::new()),

@@ -15,6 +15,7 @@ use crate::commands::scan::index;
 use crate::domain::address::quoted;
 use crate::domain::drift::access::{Access, Reader, listed};
 use crate::domain::drift::audit::{AuditFinding, AuditRule, audit};
+use crate::domain::drift::lacking::{How, Lacking};
 use crate::domain::level::Level;
 use crate::domain::name::FileName;
 use crate::domain::policy::{FILE, Holder, Policy, parse};
@@ -117,9 +118,13 @@ struct Present<'a> {
 impl Present<'_> {
     /// Says of what is missing from the work tree alone how it comes back.
     fn only_deleted(&self, findings: &mut [AuditFinding]) -> Result<()> {
-        for finding in findings.iter_mut().filter(|finding| finding.rule == AuditRule::Missing) {
-            if self.git.is_committed(&self.root.join(&finding.about))? {
-                finding.help = format!("git has it: `git checkout -- {}`; or {}", finding.about, finding.help);
+        let missing: Vec<(&mut String, &mut Lacking)> =
+            findings.iter_mut().filter_map(|finding| Some((&mut finding.help, finding.lacking.as_mut()?))).collect();
+        let paths = missing.iter().map(|(_, lacking)| self.root.join(lacking.file.path())).collect::<Vec<_>>();
+        for ((help, lacking), committed) in missing.into_iter().zip(self.git.are_committed(&paths)?) {
+            if committed {
+                lacking.how = How::Deleted;
+                *help = format!("{}; or {help}", lacking.help());
             }
         }
         Ok(())

@@ -62,7 +62,11 @@ impl Report {
 pub fn run(session: Option<&Session>, request: &Request<'_>) -> Result<Report> {
     let (target, host) = reached(session, request)?;
     let examined = examined(&target, request)?;
-    let name = host.as_ref().map_or_else(|| target.shown(), ToString::to_string);
+    // One that no fleet names is called what it calls itself.
+    let itself = target.survey.host_name.as_str();
+    let name = host
+        .as_ref()
+        .map_or_else(|| if itself.is_empty() { target.shown() } else { itself.to_owned() }, ToString::to_string);
     let pins = session.zip(host.as_ref()).and_then(|(session, host)| session.fleet.policy.hosts.get(host));
     let git = if request.host.is_none() { Git::find(request.directory) } else { Ok(None) };
     let (git, gathered) = match git {

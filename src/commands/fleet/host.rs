@@ -91,7 +91,9 @@ pub fn add(session: &mut Session, new: &New) -> Result<Report> {
         let wanted = session.fleet.policy.wanted().remove(&own.file());
         let wanted = wanted.ok_or_else(|| Error::new(Kind::Bug, format!("{own} is not declared")))?;
         let public = format!("{} {}", key.canonical(), key.comment());
-        Writer::new(session, std::slice::from_ref(&wanted))?.new_value(&wanted, value, Some(public), &mut changes)?;
+        let mut writer = Writer::new(session, std::slice::from_ref(&wanted))?;
+        writer.new_value(&wanted, value, Some(public), &mut changes)?;
+        writer.finish();
         report.made.push(own.file());
     }
     for (path, content) in &new.files {
@@ -227,7 +229,9 @@ fn bring_in_line(session: &Session, host: &HostName, change: HostChange, changes
             }
         }
     }
-    let rekeyed = Rekeyed { missing: Vec::new(), ..Rekeyed::of(&plan, false) };
+    writer.map(Writer::finish);
+    let mut rekeyed = Rekeyed { missing: Vec::new(), ..Rekeyed::of(&plan, false) };
+    rekeyed.lacking.retain(|one| missing.contains(&one.file));
     Ok(Report { rekeyed, made, missing, ..Report::of(host, change) })
 }
 

@@ -9,6 +9,7 @@ use crate::adapters::flake;
 use crate::adapters::fs::files::{self, Durable};
 use crate::adapters::git::Git;
 use crate::adapters::repository::Fleet;
+use crate::commands::adopt::import;
 use crate::commands::scan::hook;
 use crate::domain::name::HostName;
 use crate::domain::nix::{guard, hosts};
@@ -45,6 +46,10 @@ pub struct Report {
     /// The pre-commit hook, if it was made.
     pub hook: Option<PathBuf>,
     pub no_hook: Option<String>,
+    /// The rules file of agenix, if there is one.
+    pub agenix: Option<String>,
+    /// The configuration of sops, if there is one.
+    pub sops: Option<String>,
 }
 
 /// Makes the fleet at the top of the repository that `directory` lies in, or in `directory` itself. `program` is what the
@@ -85,7 +90,18 @@ pub fn run(directory: &Path, program: &Path) -> Result<Report> {
         Ok(hook) => (hook, None),
         Err(error) => (None, Some(format!("{error}; {}", error.advice().unwrap_or_default()))),
     };
-    Ok(Report { written, hosts, not_hosts, not_read, has_admin: !policy.admins.is_empty(), hook, no_hook })
+    let there = |paths: &[&str]| paths.iter().find(|path| root.join(path).is_file()).map(ToString::to_string);
+    Ok(Report {
+        written,
+        hosts,
+        not_hosts,
+        not_read,
+        has_admin: !policy.admins.is_empty(),
+        hook,
+        no_hook,
+        agenix: there(&import::RULES),
+        sops: there(&[".sops.yaml", ".sops.yml", "secrets/.sops.yaml"]),
+    })
 }
 
 /// The directory, and the repository that it lies in.

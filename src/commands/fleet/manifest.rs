@@ -1,9 +1,10 @@
 //! `manifest`: the list of what one host installs, from the policy, with the fleet's own sealed files.
 
 use crate::commands::Session;
+use crate::domain::drift::lacking::{self, Lacking};
+use crate::domain::drift::same::grouped;
 use crate::domain::manifest::Manifest;
 use crate::domain::name::{FileName, HostName};
-use crate::domain::policy::Wanted;
 use crate::error::{Error, Result};
 
 /// Makes the manifest of a host. Needs no key: nothing is opened.
@@ -16,11 +17,12 @@ pub fn run(session: &Session, host: &HostName) -> Result<Manifest> {
     let file_of = |file: &FileName| format!("{}/{}", root.trim_end_matches('/'), file.path());
     let manifest = Manifest::of(policy, host, file_of);
     let wanted = policy.wanted();
-    for entry in &manifest.secrets {
-        if session.fleet.root.join(&entry.file).symlink_metadata().is_err() {
-            let command = wanted.get(entry.sealed_as.as_str()).map(Wanted::first_value).unwrap_or_default();
-            session.warn(format!("{} has no value yet: `{command}`", entry.name));
-        }
+    let missing =
+        manifest.secrets.iter().filter(|entry| session.fleet.root.join(&entry.file).symlink_metadata().is_err());
+    let missing: Vec<Lacking> =
+        missing.filter_map(|entry| wanted.get(entry.sealed_as.as_str()).map(Lacking::of)).collect();
+    for (how, files) in grouped(missing.iter().map(|one| (one, one.how))) {
+        session.warn(lacking::told(how, &files));
     }
     Ok(manifest)
 }

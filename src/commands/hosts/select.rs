@@ -69,6 +69,19 @@ pub fn select(policy: &Policy, words: &[Selector]) -> Result<BTreeSet<HostName>>
     })
 }
 
+/// Fails where words of `--hosts`, as a new secret is declared with them, name nothing.
+pub fn refuse_unknown(policy: &Policy, words: &[String]) -> Result<()> {
+    let unknown = words.iter().filter(|word| *word != "*").filter_map(|word| {
+        let parsed = match word.strip_prefix('@') {
+            Some(tag) => tag.parse().ok().map(Selector::Tagged),
+            None => word.parse().ok().map(Selector::Host),
+        };
+        // What no name can be is said where it is read.
+        Some(select(policy, &[parsed?]).err()?.about("--hosts"))
+    });
+    Error::unless_none(unknown.collect(), |count| format!("{count} words of `--hosts` name nothing"))
+}
+
 impl Who {
     /// Which hosts these are. Without a word: the one that this machine is.
     ///

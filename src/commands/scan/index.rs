@@ -132,6 +132,7 @@ fn key(session: &mut Session, identities: &Identities, changes: &mut Changes) ->
     let public = Recipient::parse(made.public.as_deref().unwrap_or_default())?;
     let mut writer = Writer::new(session, std::slice::from_ref(&wanted))?;
     writer.new_value(&wanted, &made.value, made.public, changes)?;
+    writer.finish();
     Ok((made.value, public, true))
 }
 

@@ -77,7 +77,7 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     let mut changes = Changes::default();
     let mut writer = Writer::new(session, std::slice::from_ref(wanted))?;
     writer.new_value(wanted, &value, None, &mut changes)?;
-    let sealed = writer.sealed.pop();
+    let sealed = writer.finish().pop();
     warn_of_past_date(session, std::slice::from_ref(wanted));
     session.commit(&git, &journal, &changes)?;
     Ok(Report { sealed })

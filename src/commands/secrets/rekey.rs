@@ -11,9 +11,10 @@ use crate::commands::secrets::show::unknown;
 use crate::commands::secrets::vouch::vouch;
 use crate::commands::{Changes, Session};
 use crate::domain::drift::access::{Access, Reader};
+use crate::domain::drift::lacking::Lacking;
 use crate::domain::drift::rekey_plan::{RekeyPlan, Reseal, Scope, Why};
 use crate::domain::name::{FileName, nearest};
-use crate::domain::policy::{Policy, Wanted};
+use crate::domain::policy::Policy;
 use crate::error::{Error, Kind, Result};
 
 /// What to bring up to date.
@@ -40,9 +41,9 @@ pub struct Report {
     pub unchanged: usize,
     /// Files that the policy asks for and that have no value yet.
     pub missing: Vec<FileName>,
-    /// The commands that give them one.
+    /// The same, with how they get one.
     #[serde(skip)]
-    pub first_values: Vec<String>,
+    pub lacking: Vec<Lacking>,
     /// Files without a seal that nobody asked to adopt, and what that would do.
     pub unsealed: Vec<Changed>,
     pub dry_run: bool,
@@ -101,7 +102,7 @@ impl Report {
             changed: plan.reseal.iter().map(changed).collect(),
             unchanged: plan.in_line,
             missing: plan.missing.iter().map(|wanted| wanted.file.clone()).collect(),
-            first_values: plan.missing.iter().map(Wanted::first_value).collect(),
+            lacking: plan.missing.iter().map(Lacking::of).collect(),
             unsealed: plan.unsealed.iter().map(changed).collect(),
             dry_run,
         }

@@ -130,6 +130,7 @@ pub fn rm(session: &mut Session, name: &FileName, yes: bool) -> Result<Removed> 
         return Err(unknown(session, name));
     }
     let stays = match removed.len() {
+        0 => "It has no sealed file here; a value that it had before stays".to_owned(),
         1 => "Its sealed file stays in the git history, and its value stays".to_owned(),
         many => format!("Its {many} sealed files stay in the git history, and their values stay"),
     };

@@ -23,6 +23,8 @@ pub struct Request {
     pub names: Vec<FileName>,
     /// And everything whose present value this host or admin could ever read.
     pub exposed_to: Option<AdminName>,
+    /// And everything that has no value yet and whose values are generated.
+    pub missing: bool,
     /// Where the value of a single one comes from, if not made or asked for.
     pub source: Option<Source>,
     /// Make the change that the shape check offers.
@@ -112,7 +114,7 @@ pub fn run(session: &mut Session, request: Request) -> Result<Report> {
             Err(error) => report.left.push((wanted.file.clone(), error.to_string())),
         }
     }
-    report.rotated = writer.sealed;
+    report.rotated = writer.finish();
     let rotated = |wanted: &&Wanted<'_>| report.rotated.iter().any(|sealed| sealed.file == wanted.file);
     let rotated: Vec<Wanted<'_>> = wanted.iter().filter(rotated).cloned().collect();
     if let Some(text) = dates(session, &rotated, request.expires, asks)? {
@@ -185,6 +187,16 @@ fn chosen(session: &Session, request: &Request) -> Result<BTreeSet<FileName>> {
         let (reads, knows) = known_by(session, &keys_by_name(session, who)?)?;
         let wanted = policy.wanted();
         chosen.extend(reads.into_iter().chain(knows).filter(|file| wanted.contains_key(file)));
+    }
+    if request.missing {
+        let inventory = session.fleet.inventory()?;
+        let missing = policy.wanted().into_values().filter(|wanted| !inventory.files.contains_key(&wanted.file));
+        let files: Vec<FileName> =
+            missing.filter(|wanted| wanted.secret.generate.is_some()).map(|wanted| wanted.file).collect();
+        // One that was deleted has a value, in git.
+        let paths: Vec<_> = files.iter().map(|file| session.fleet.root.join(file.path())).collect();
+        let committed = session.fleet.git()?.are_committed(&paths)?;
+        chosen.extend(files.into_iter().zip(committed).filter(|(_, committed)| !committed).map(|(file, _)| file));
     }
     Ok(chosen)
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::adapters::age;
 use crate::adapters::age::generate::generate;
 use crate::adapters::fs::files;
+use crate::commands::hosts::select::refuse_unknown;
 use crate::commands::secrets::show::unknown;
 use crate::commands::writer::{Sealed, Writer, warn_of_past_date};
 use crate::commands::{Changes, Session, adopt_policy, scan};
@@ -89,7 +90,7 @@ pub fn run(session: &mut Session, mut request: Request) -> Result<Report> {
         let value = fitting(value, &wanted.secret.shape, request.fix, session)?;
         writer.new_value(wanted, &value, public, &mut changes)?;
     }
-    let sealed = writer.sealed;
+    let sealed = writer.finish();
     warn_of_past_date(session, &wanted);
     session.commit(&git, &journal, &changes)?;
     if let Some(path) = values.shred {
@@ -133,6 +134,7 @@ fn declare(
         let error = unknown(session, &request.file);
         return Err(error.help(format!("to declare it, say who reads it: `sealift seal {name} --hosts HOST,@TAG`")));
     }
+    refuse_unknown(policy, &request.declaration.hosts)?;
     let mut declaration = request.declaration.clone();
     if let Source::Generate(how) = &request.source {
         declaration.generate = declaration.generate.or(*how);

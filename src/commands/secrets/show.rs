@@ -2,6 +2,7 @@
 
 use crate::adapters::age;
 use crate::commands::Session;
+use crate::domain::drift::lacking::Lacking;
 use crate::domain::name::{FileName, nearest};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Result};
@@ -27,11 +28,12 @@ pub fn unknown(session: &Session, file: &FileName) -> Error {
     }
     if wanted.contains_key(file) {
         let path = file.path();
-        if session.fleet.git().and_then(|git| git.is_committed(&session.fleet.root.join(&path))).unwrap_or_default() {
+        let committed = session.fleet.git().and_then(|git| git.are_committed(&[session.fleet.root.join(&path)]));
+        if committed.is_ok_and(|committed| committed == [true]) {
             return Error::usage(format!("{path} is gone, and git has it")).help(format!("`git checkout -- {path}`"));
         }
         return Error::usage(format!("{file} is declared, but has no value yet"))
-            .help(format!("give it one: `{}`", wanted[file].first_value()));
+            .help(format!("give it one: {}", Lacking::of(&wanted[file]).help()));
     }
     if let Some(bare) = file.without_place().filter(|bare| wanted.contains_key(*bare)) {
         return error.help(format!("a name is without `secrets/` and `.age`: {bare}"));

@@ -9,6 +9,7 @@ use crate::commands::past::Past;
 use crate::commands::secrets::show::unknown;
 use crate::commands::talk::Event;
 use crate::domain::drift::access::{Access, Reader};
+use crate::domain::drift::lacking::Lacking;
 use crate::domain::drift::status::{Standing, credible};
 use crate::domain::name::{AdminName, FileName, HostName, nearest};
 use crate::domain::policy::{Holder, Policy, Wanted};
@@ -80,9 +81,8 @@ pub fn readers(session: &Session, name: &FileName) -> Result<Vec<Readers>> {
 fn silent(wanted: &Wanted<'_>, standing: &Standing) -> Error {
     let (file, path) = (&wanted.file, wanted.file.path());
     match standing {
-        Standing::Missing => {
-            Error::usage(format!("{file} has no value yet")).help(format!("give it one: `{}`", wanted.first_value()))
-        }
+        Standing::Missing => Error::usage(format!("{file} has no value yet"))
+            .help(format!("give it one: {}", Lacking::of(wanted).help())),
         Standing::Broken(fault) => Error::integrity(format!("{path}: {fault}")).help(fault.advice()),
         Standing::Unsealed => Error::integrity(format!("{path} has no seal, so it does not say who can read it"))
             .help(format!("`sealift check` says who would gain access; `sealift rekey --adopt {file}` adds one")),

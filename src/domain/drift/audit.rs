@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::domain::counted::counted;
 use crate::domain::drift::access::{Access, Reader, listed};
+use crate::domain::drift::lacking::Lacking;
 use crate::domain::drift::status::Standing;
 use crate::domain::level::Level;
 use crate::domain::name::{FileName, HostName, SecretName};
@@ -84,12 +85,24 @@ pub struct AuditFinding {
     /// Who is gone and knows the value, by the words that `rotate --exposed-to` takes.
     #[serde(skip)]
     pub gone: Vec<String>,
+    /// What it is that has no value, where it is about that.
+    #[serde(skip)]
+    pub lacking: Option<Lacking>,
 }
 
 impl AuditFinding {
     pub fn error(rule: AuditRule, about: impl Into<String>, what: impl Into<String>, help: impl Into<String>) -> Self {
         let (about, what, help) = (about.into(), what.into(), help.into());
-        Self { level: Level::Error, rule, about, what, help, access: Access::default(), gone: Vec::new() }
+        Self {
+            level: Level::Error,
+            rule,
+            about,
+            what,
+            help,
+            access: Access::default(),
+            gone: Vec::new(),
+            lacking: None,
+        }
     }
 
     /// A finding that counts with `--strict`.
@@ -231,8 +244,11 @@ fn drift(file: &FileName, access: Access) -> impl Iterator<Item = AuditFinding> 
 }
 
 fn missing(wanted: &Wanted<'_>) -> AuditFinding {
-    let help = format!("give it a value: `{}`", wanted.first_value());
-    AuditFinding::error(AuditRule::Missing, wanted.file.path(), "the policy asks for it and it is not there", help)
+    let lacking = Lacking::of(wanted);
+    let help = format!("give it a value: {}", lacking.help());
+    let found =
+        AuditFinding::error(AuditRule::Missing, wanted.file.path(), "the policy asks for it and it is not there", help);
+    AuditFinding { lacking: Some(lacking), ..found }
 }
 
 fn of_policy(policy: &Policy) -> Vec<AuditFinding> {

@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod lacking;
 pub mod rekey_plan;
 pub mod same;
 pub mod status;

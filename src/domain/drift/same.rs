@@ -6,6 +6,7 @@ use std::fmt::Display;
 use crate::domain::counted::counted;
 use crate::domain::drift::access::listed;
 use crate::domain::drift::audit::{AuditFinding, AuditRule, extra_reader, missing_reader};
+use crate::domain::drift::lacking::{self, Lacking};
 use crate::domain::level::Level;
 use crate::domain::name::FileName;
 
@@ -34,18 +35,19 @@ pub struct Shown {
     pub help: String,
 }
 
-/// Findings about who can read files, or knows their values, once for all files of which the same is said.
+/// Findings about who can read files, or knows their values, and about files without one: once for all files of which the
+/// same is said.
 pub fn shown(findings: &[AuditFinding]) -> Vec<Shown> {
-    let said = |finding: &AuditFinding| match together(finding, &[]) {
+    let said = |finding: &&AuditFinding| {
         // What is said of one file alone stays by itself.
-        None => (finding.level, finding.rule, finding.what.clone(), Some(finding.about.clone())),
-        Some(_) => (finding.level, finding.rule, finding.what.clone(), None),
+        let alone = together(finding, &[finding]).is_none().then(|| finding.about.clone());
+        let how = finding.lacking.as_ref().map(|lacking| lacking.how);
+        (finding.level, finding.rule, finding.what.clone(), how, alone)
     };
-    let groups = grouped(findings.iter().map(|finding| (finding, said(finding))));
+    let groups = grouped(findings.iter().map(|finding| (finding, said(&finding))));
     let shown = groups.into_iter().flat_map(|(_, same)| match &same[..] {
         [first, _, ..] => {
-            let files: Vec<FileName> = same.iter().filter_map(|finding| file(finding)).collect();
-            let together = together(first, &files).map(|(what, help)| Shown { level: first.level, what, help });
+            let together = together(first, &same).map(|(what, help)| Shown { level: first.level, what, help });
             together.map_or_else(|| same.iter().map(|finding| alone(finding)).collect(), |one| vec![one])
         }
         _ => same.into_iter().map(alone).collect(),
@@ -63,9 +65,10 @@ fn file(finding: &AuditFinding) -> Option<FileName> {
 }
 
 /// What a finding and its help are for several files with the same; none where it is one about a single file.
-fn together(finding: &AuditFinding, files: &[FileName]) -> Option<(String, String)> {
+fn together(finding: &AuditFinding, same: &[&AuditFinding]) -> Option<(String, String)> {
     file(finding)?;
-    let (AuditFinding { rule, what, help, access, gone, .. }, names) = (finding, names(files));
+    let AuditFinding { rule, what, help, access, gone, .. } = finding;
+    let names = names(&same.iter().filter_map(|finding| file(finding)).collect::<Vec<_>>());
     let new_values = || {
         let known: String =
             gone.iter().map(|who| format!("`sealift rotate --exposed-to {who}`")).collect::<Vec<_>>().join(", ");
@@ -91,6 +94,14 @@ fn together(finding: &AuditFinding, files: &[FileName]) -> Option<(String, Strin
         ),
         AuditRule::KnownToRetired | AuditRule::KnownToFormer => {
             (format!("{}: {names}", what.replace("this value", "these values")), new_values())
+        }
+        AuditRule::Missing => {
+            let lacking: Vec<&Lacking> = same.iter().filter_map(|finding| finding.lacking.as_ref()).collect();
+            let how = lacking.first()?.how;
+            (
+                format!("the policy asks for these and they are not there: {}", lacking::names(&lacking)),
+                how.help().to_owned(),
+            )
         }
         _ => return None,
     })

@@ -66,7 +66,13 @@ fn judge_prepared(facts: &Facts) -> Judged {
     if !facts.pinned {
         open.push("it has no pinned SSH host key".to_owned());
     }
-    open.extend(facts.unsealed.iter().map(|file| format!("{file} is not sealed to it: `sealift rekey`")));
+    match &facts.unsealed[..] {
+        [] => {}
+        [file] => open.push(format!("{file} is not sealed to it: `sealift rekey`")),
+        files @ [one, ..] => {
+            open.push(format!("{} files are not sealed to it, such as {one}: `sealift rekey`", files.len()));
+        }
+    }
     (Some(open.is_empty()), open)
 }
 

@@ -219,14 +219,6 @@ pub struct Wanted<'a> {
     pub hosts: Vec<&'a HostName>,
 }
 
-impl Wanted<'_> {
-    /// The command that gives it its first value.
-    pub fn first_value(&self) -> String {
-        let verb = if self.secret.generate.is_some() { "rotate" } else { "seal" };
-        format!("sealift {verb} {}", self.file)
-    }
-}
-
 impl Policy {
     /// Every sealed file that the policy asks for, by name.
     pub fn wanted(&self) -> BTreeMap<FileName, Wanted<'_>> {

@@ -6,7 +6,6 @@ use crate::cli::app::{App, Done, table};
 use crate::cli::verbs::secrets::rekey;
 use crate::commands::fleet::admin::{self, Removed};
 use crate::domain::counted::counted;
-use crate::domain::drift::same::names;
 use crate::domain::name::AdminName;
 use crate::error::{Kind, Result};
 
@@ -99,14 +98,7 @@ fn show(removed: &Removed, app: &App) -> Result<()> {
         return Ok(());
     }
     let who = if *stays { "the removed key" } else { admin.as_str() };
-    // Files that are named above are not named again.
-    if knew.iter().eq(removed.rekeyed.changed.iter().map(|changed| &changed.file)) {
-        let files = counted(knew.len(), "file");
-        app.ui.say(&format!("{who} knows the values of these {files} until they get new ones"));
-    } else {
-        app.ui.say(&format!("{who} knows these values until they get new ones:"));
-        app.ui.wrapped(&format!("knows {}", names(knew)))?;
-    }
+    rekey::show_known(who, knew, &removed.rekeyed, &app.ui)?;
     let next = if *is_found {
         format!("sealift rotate --exposed-to {admin}   (check warns until then)")
     } else {

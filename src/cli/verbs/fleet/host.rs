@@ -6,11 +6,12 @@ use clap::Subcommand;
 
 use crate::adapters::fs::files;
 use crate::cli::app::{App, Done, nothing_yet, table};
+use crate::cli::layout::{first_that_fits, first_words, shortened};
 use crate::cli::verbs::agent::provision::tell;
 use crate::cli::verbs::secrets::rekey;
 use crate::cli::{args, settings};
 use crate::commands::Session;
-use crate::commands::fleet::host::{self, HostChange, New, Report};
+use crate::commands::fleet::host::{self, HostChange, New, Report, Row};
 use crate::commands::fleet::{onboard, provision};
 use crate::domain::address::Address;
 use crate::domain::name::HostName;
@@ -255,17 +256,11 @@ fn show(report: &Report, app: &App) -> Result<()> {
     {
         app.ui.say(&format!("next: before its first boot: sealift host provision {host} --root /mnt"));
     }
-    for file in &report.missing {
-        app.ui.say(&format!("{file} has no value yet: sealift seal {file}"));
-    }
     for file in &report.removed {
         app.ui.say(&format!("removed {file}, which was for {host} alone"));
     }
     if !report.knew.is_empty() {
-        app.ui.say(&format!("{host} knows these values until they get new ones:"));
-        for file in &report.knew {
-            app.ui.line(&format!("knows {file}"))?;
-        }
+        rekey::show_known(host.as_str(), &report.knew, &report.rekeyed, &app.ui)?;
         app.ui.say(&format!("next: sealift rotate --exposed-to {host}   (check stays at 3 until then)"));
     }
     Ok(())
@@ -281,18 +276,42 @@ fn list(args: &List, app: &App) -> Done {
     if rows.is_empty() {
         nothing_yet(app, &session.fleet.policy);
     }
-    let mut lines = vec![["host", "secrets", "tags", "address", "keys"].map(str::to_owned).to_vec()];
-    for row in rows {
+    table(app, &first_that_fits((0..STEPS.len()).map(|less| table_of(&rows, less)), app.ui.screen().width))
+}
+
+/// How wide tags and keys are shown, and whether addresses are: with less in each. What matters least goes first.
+const STEPS: [(usize, bool, usize); 10] = [
+    (usize::MAX, true, usize::MAX),
+    (usize::MAX, true, 20),
+    (24, true, 20),
+    (usize::MAX, true, 0),
+    (24, true, 0),
+    (16, true, 0),
+    (10, true, 0),
+    (usize::MAX, false, 0),
+    (24, false, 0),
+    (10, false, 0),
+];
+
+/// The table, with less in it the higher the number.
+fn table_of(rows: &[Row], less: usize) -> Vec<Vec<String>> {
+    let (most_tags, address, most_keys) = STEPS.get(less).copied().unwrap_or_default();
+    let columns = [("host", true), ("secrets", true), ("tags", true), ("address", address), ("keys", most_keys > 0)];
+    let shown = |cells: [String; 5]| {
+        cells.into_iter().zip(columns).filter(|(_, (_, is))| *is).map(|(cell, _)| cell).collect::<Vec<_>>()
+    };
+    let cells = |row: &Row| {
         let tags: Vec<String> = row.tags.iter().map(ToString::to_string).collect();
-        lines.push(vec![
+        let keys: Vec<String> = row.keys.iter().map(|key| shortened(key, most_keys)).collect();
+        [
             row.host.to_string(),
             row.secrets.to_string(),
-            tags.join(" "),
-            row.address,
-            row.keys.join(" "),
-        ]);
-    }
-    table(app, &lines)
+            first_words(&tags, most_tags),
+            row.address.clone(),
+            first_words(&keys, most_keys),
+        ]
+    };
+    std::iter::once(columns.map(|(head, _)| head.to_owned())).chain(rows.iter().map(cells)).map(shown).collect()
 }
 
 fn parsed(keys: &[String], files: &[PathBuf]) -> Result<Vec<Recipient>> {
@@ -329,4 +348,38 @@ fn read(path: &Path) -> Result<String> {
         std::fs::canonicalize(path).map_err(|error| Error::io(format!("cannot read {}", path.display()), error))?;
     String::from_utf8(files::read(&real, 64 << 10)?)
         .map_err(|_| Error::usage(format!("{} is not text", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::layout::columns;
+
+    #[test]
+    fn a_host_has_one_line_at_sixty_columns() {
+        let of = |name: &str| Row {
+            host: name.parse().unwrap(),
+            address: format!("root@{name}.example.org"),
+            tags: ["build", "desktop", "site-2"].map(|tag| tag.parse().unwrap()).to_vec(),
+            keys: vec!["SHA256:SjOratoMRlr7uJ20gg4oiEf7rauELVmFr82Hay6AiyU".to_owned()],
+            secrets: 31,
+        };
+        let rows = [of("framework-13"), of("db")];
+        let shown = |width| columns(&first_that_fits((0..STEPS.len()).map(|less| table_of(&rows, less)), width), width);
+        assert!(
+            shown(None)[1]
+                .ends_with("root@framework-13.example.org  SHA256:SjOratoMRlr7uJ20gg4oiEf7rauELVmFr82Hay6AiyU")
+        );
+        assert_eq!(
+            shown(Some(80)),
+            [
+                "host          secrets  tags                  address",
+                "framework-13  31       build desktop site-2  root@framework-13.example.org",
+                "db            31       build desktop site-2  root@db.example.org",
+            ]
+        );
+        for width in [60, 80, 100, 120] {
+            assert_eq!(shown(Some(width)).len(), 3, "{:#?}", shown(Some(width)));
+        }
+    }
 }

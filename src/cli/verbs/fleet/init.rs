@@ -123,6 +123,14 @@ fn show(report: &init::Report, app: &App) {
             hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         )),
     }
+    if let Some(rules) = &report.agenix {
+        app.ui.say(&format!(
+            "next: {rules} is of agenix: sealift import agenix --dry-run   (takes its secrets over as they are)"
+        ));
+    }
+    if let Some(config) = &report.sops {
+        app.ui.say(&format!("next: {config} is of sops: its values are sealed again, one by one: docs/import.md"));
+    }
     for what in &report.not_read {
         app.ui.warn(&format!("not read: {what}"));
     }

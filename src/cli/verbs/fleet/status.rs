@@ -1,5 +1,7 @@
 //! `sealift status`.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use crate::cli::ago::ago;
@@ -10,7 +12,9 @@ use crate::cli::verbs::deploy::args::Machines;
 use crate::commands::fleet::progress;
 use crate::commands::fleet::status::{Row, run as status};
 use crate::commands::hosts::select::Who;
+use crate::domain::counted::counted;
 use crate::domain::deploy::diff::Outcome;
+use crate::domain::drift::same::grouped;
 use crate::domain::migrate::progress::STEPS;
 use crate::domain::name::HostName;
 use crate::error::Kind;
@@ -76,14 +80,25 @@ fn progress(who: &Who, json: bool, app: &App) -> Done {
         lines.push(std::iter::once(row.host.to_string()).chain(cells.map(str::to_owned)).collect());
     }
     table(app, &lines)?;
+    let mut said = Vec::new();
     for row in &rows {
-        for mark in &row.steps {
-            for what in &mark.open {
-                // A reason that names the host itself need not name it twice.
-                let what = what.strip_prefix(&format!("{}: ", row.host)).unwrap_or(what);
-                app.ui.say(&format!("{}: {}: {what}", row.host, mark.step));
+        let mut known = BTreeSet::new();
+        for (mark, what) in row.steps.iter().flat_map(|mark| mark.open.iter().map(move |what| (mark, what))) {
+            // A reason that names the host itself need not name it twice, nor one that holds for two steps.
+            let what = what.strip_prefix(&format!("{}: ", row.host)).unwrap_or(what);
+            if known.insert(what) {
+                said.push((&row.host, (mark.step, what)));
             }
         }
+    }
+    for ((step, what), hosts) in grouped(said) {
+        app.ui.say(&match &hosts[..] {
+            [host] => format!("{host}: {step}: {what}"),
+            hosts => {
+                let names = hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                format!("{step}: {what}: {names} ({})", counted(hosts.len(), "host"))
+            }
+        });
     }
     Ok(kind)
 }

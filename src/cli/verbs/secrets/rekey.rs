@@ -3,6 +3,8 @@
 use crate::cli::app::{App, Done};
 use crate::cli::ui::Ui;
 use crate::commands::secrets::rekey::{Report, Request, run as rekey};
+use crate::domain::counted::counted;
+use crate::domain::drift::lacking;
 use crate::domain::drift::rekey_plan::Why;
 use crate::domain::drift::same::{grouped, names};
 use crate::domain::name::FileName;
@@ -82,8 +84,8 @@ pub fn show(report: &Report, ui: &Ui) -> crate::error::Result<()> {
         ui.warn(&what);
         ui.say(&format!("  find out where {from} from; if that is intended: sealift rekey{adopt}"));
     }
-    for (file, command) in report.missing.iter().zip(&report.first_values) {
-        ui.say(&format!("{file} has no value yet: {command}"));
+    for (how, lacking) in grouped(report.lacking.iter().map(|one| (one, one.how))) {
+        ui.say(&lacking::told(how, &lacking));
     }
     let verb = if report.dry_run { "would be re-encrypted" } else { "re-encrypted" };
     match (report.changed.len(), report.unchanged) {
@@ -92,4 +94,15 @@ pub fn show(report: &Report, ui: &Ui) -> crate::error::Result<()> {
         (changed, unchanged) => ui.say(&format!("{changed} {verb}, {unchanged} unchanged")),
     }
     Ok(())
+}
+
+/// Says which values somebody who was removed knows. Files that `show` has named are not named again.
+pub fn show_known(who: &str, knew: &[FileName], rekeyed: &Report, ui: &Ui) -> crate::error::Result<()> {
+    if knew.iter().eq(rekeyed.changed.iter().map(|changed| &changed.file)) {
+        let files = counted(knew.len(), "file");
+        ui.say(&format!("{who} knows the values of these {files} until they get new ones"));
+        return Ok(());
+    }
+    ui.say(&format!("{who} knows these values until they get new ones:"));
+    ui.wrapped(&format!("knows {}", names(knew)))
 }

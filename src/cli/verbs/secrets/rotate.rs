@@ -6,6 +6,7 @@ use crate::cli::app::{App, Done};
 use crate::cli::input::{is_standard_input, standard_input};
 use crate::commands::secrets::rotate::{Expiry, Request, run as rotate};
 use crate::commands::secrets::seal::Source;
+use crate::domain::drift::same::{grouped, names};
 use crate::domain::name::{AdminName, FileName};
 use crate::domain::secret::age_header::VALUE_LIMIT;
 
@@ -13,11 +14,14 @@ use crate::domain::secret::age_header::VALUE_LIMIT;
 #[derive(clap::Args)]
 pub struct Args {
     /// The secrets; NAME/HOST for one host's own value
-    #[arg(value_name = "NAME", required_unless_present = "exposed_to")]
+    #[arg(value_name = "NAME", required_unless_present_any = ["exposed_to", "missing"])]
     names: Vec<FileName>,
     /// Everything that this host or admin, present or removed, can read or knows; of two with one name, the host
     #[arg(long, value_name = "HOST|ADMIN")]
     exposed_to: Option<AdminName>,
+    /// Everything that has no value yet and whose values are generated
+    #[arg(long)]
+    missing: bool,
     /// Read the value of a single secret from standard input
     #[arg(long, conflicts_with = "from_file")]
     stdin: bool,
@@ -47,7 +51,14 @@ pub fn run(args: Args, app: &App) -> Done {
     };
     let report = rotate(
         &mut session,
-        Request { names: args.names, exposed_to: args.exposed_to, source, fix: args.fix, expires: args.expires },
+        Request {
+            names: args.names,
+            exposed_to: args.exposed_to,
+            missing: args.missing,
+            source,
+            fix: args.fix,
+            expires: args.expires,
+        },
     )?;
     if args.json {
         app.ui.json(&report)?;
@@ -59,8 +70,11 @@ pub fn run(args: Args, app: &App) -> Done {
             app.ui.say(&format!("  its public key: {public}"));
         }
     }
-    for (file, reason) in &report.left {
-        app.ui.warn(&format!("{file} keeps its value: {reason}"));
+    for (reason, files) in grouped(report.left.iter().map(|(file, reason)| (file, reason))) {
+        app.ui.warn(&match &files[..] {
+            [file] => format!("{file} keeps its value: {reason}"),
+            files => format!("{reason}; what is there stays: {}", names(files)),
+        });
     }
     let next = if report.rotated.is_empty() { "" } else { "; deploy to put the new values on the hosts" };
     app.ui.say(&format!("{} rotated, {} left{next}", report.rotated.len(), report.left.len()));
