@@ -46,14 +46,16 @@ let
       "networking.hostName was left at its default, ${cfg.host}, so nothing says which machine this is"
       "networking.hostName = \"…\"; or sealift.host = \"…\";"
     ++ (
-      if policy.isHostName cfg.host then
-        check (read.hosts ? ${cfg.host}) "recipients.toml has no host ${cfg.host}"
-          "`sealift host add ${cfg.host} --key …` adds it; where it has another name there, sealift.host = \"…\"; ${hosts}"
+      if policy.isConfiguration cfg.host then
+        check (read.hosts ? ${cfg.host}) "recipients.toml has no host ${cfg.host}" (
+          if read.hosts ? ${short} then
+            "configuration = \"${cfg.host}\" in [hosts.${short}], where the flake calls ${short} so; or sealift.host = \"${short}\"; ${hosts}"
+          else
+            "`sealift host add ${cfg.host} --key …` adds it; where it has another name there, sealift.host = \"…\"; ${hosts}"
+        )
       else
         check false "${said} is ${cfg.host}, and a host of recipients.toml cannot have that name"
-          "sealift.host = \"${
-            if read.hosts ? ${short} then short else "…"
-          }\"; says which one this machine is; ${hosts}"
+          "sealift.host = \"…\"; says which one this machine is; ${hosts}"
     );
 
   identities =

@@ -17,13 +17,14 @@ let
     let
       top = policy.folder fleet + "/hosts";
       entries = if pathExists top then builtins.readDir top else { };
+      read = policy.readFleet fleet;
       # hosts/web.nix, where recipients.toml has a host web.
       hostOfFile =
         name:
         let
           stem = builtins.match "(.*)[.]nix" name;
         in
-        if stem != null && entries.${name} == "regular" && (policy.readFleet fleet).hosts ? ${builtins.head stem} then
+        if stem != null && entries.${name} == "regular" && read.index.hostOf ? ${builtins.head stem} then
           builtins.head stem
         else
           null;
@@ -36,16 +37,16 @@ let
         name:
         if hostOfFile name != null then
           policy.refuse "hosts/${name} is a file, and a machine is a folder" "git mv hosts/${name} hosts/${hostOfFile name}/default.nix"
-        else if !policy.isHostName name then
-          policy.refuse "hosts/${name} has a name that no host can have"
-            "a host's name has letters a to z, digits and -, at most 63. A folder that is no machine starts with _ or lies elsewhere"
+        else if !policy.isConfiguration name then
+          policy.refuse "hosts/${name} has a name that no system can have"
+            "it has letters, digits, . _ and -. A folder that is no machine starts with _ or lies elsewhere"
         else if !pathExists (top + "/${name}/default.nix") then
           policy.refuse "hosts/${name} has no default.nix that the flake sees"
             "write it, or `git add hosts/${name}/default.nix`: a flake sees tracked files only. A folder that is no machine starts with _ or lies elsewhere"
         else
           name;
     in
-    if !pathExists top && (policy.readFleet fleet).hosts != { } then
+    if !pathExists top && read.hosts != { } then
       policy.refuse "there is no folder hosts/ beside recipients.toml, of which mkFleet makes machines"
         "write hosts/NAME/default.nix for each and `git add hosts`: a flake sees tracked files only. Machines that lie elsewhere take moduleFor"
     else
@@ -99,15 +100,39 @@ let
           given
         else
           policy.refuse "mkFleet's `${what}` is not a list" "modules stand in brackets: [ ./common.nix ]";
+      # A deploy builds what has the name of the configuration.
+      configured =
+        name:
+        let
+          read = policy.readFleet fleet;
+          configuration = policy.configurationOf read (policy.hostOf read name);
+        in
+        if configuration == name then
+          name
+        else
+          policy.refuse "hosts/${name} is the folder of a host whose configuration is ${configuration}" "git mv hosts/${name} hosts/${configuration}, or take `configuration` from hosts.${name} in recipients.toml";
+      # A host name has no domain in it.
+      networkingOf =
+        name:
+        let
+          parts = builtins.match "([^.]*)[.](.*)" name;
+        in
+        if parts == null then
+          { hostName = name; }
+        else
+          {
+            hostName = builtins.head parts;
+            domain = builtins.elemAt parts 1;
+          };
       system =
         name:
         nixosSystem {
           inherit specialArgs;
           modules = [
             module
-            { sealift.host = name; }
+            { sealift.host = configured name; }
             # A machine may have another name for the world than in the fleet.
-            ({ lib, ... }: { networking.hostName = lib.mkDefault name; })
+            ({ lib, ... }: { networking = builtins.mapAttrs (_: lib.mkDefault) (networkingOf name); })
             (policy.folder fleet + "/hosts/${name}")
           ]
           ++ listed "modules" modules

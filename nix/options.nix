@@ -150,9 +150,23 @@ in
 
     host = mkOption {
       type = types.str;
-      default = config.networking.hostName;
-      defaultText = literalExpression "config.networking.hostName";
-      description = "The name of this machine in recipients.toml. `mkFleet` sets it.";
+      default =
+        let
+          inherit (config.networking) hostName;
+          domain = config.networking.domain or null;
+          full = "${hostName}.${toString domain}";
+        in
+        if domain != null && !(read.index.hostOf ? ${hostName}) && read.index.hostOf ? ${full} then
+          full
+        else
+          hostName;
+      defaultText = literalExpression "config.networking.hostName, with its domain where that is the name of a host";
+      # Its name in the flake says as well which one it is.
+      apply = policy.hostOf read;
+      description = ''
+        The name of this machine in recipients.toml, or its `configuration` there. `mkFleet` sets it to the name of the
+        folder.
+      '';
     };
 
     package = mkOption {

@@ -32,6 +32,8 @@ let
   # The one alphabet of names: they become paths and names in the store.
   isSecretName = name: fits "${part}(/${part})*" name && stringLength name <= 128;
   isHostName = name: fits "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?" name;
+  # What a flake, and a folder of hosts/, may call a host.
+  isConfiguration = name: fits "[A-Za-z0-9][A-Za-z0-9._-]*" name && stringLength name <= 253;
 
   refuse = what: mend: throw "sealift: ${what}\n  ${mend}";
 
@@ -63,6 +65,7 @@ let
   };
   forms = {
     hosts = {
+      configuration = text;
       keys = words;
       tags = words;
     };
@@ -162,6 +165,13 @@ let
       version = parsed.version or null;
       wrongSecrets = filter (name: !isSecretName name) (attrNames policy.secrets);
       wrongHosts = filter (name: !isHostName name) (attrNames policy.hosts);
+      wrongConfigurations = filter (name: !isConfiguration (configurationOf policy name)) (
+        attrNames policy.hosts
+      );
+      # Two that are called the same would get the system of one.
+      sames = filter (same: builtins.length same > 1) (
+        attrValues (groupBy (pair: pair.name) (namesOf policy))
+      );
       wrong = misformed policy;
     in
     if version != 1 then
@@ -171,9 +181,30 @@ let
     else if wrongSecrets != [ ] then
       refuse "recipients.toml has a secret whose name is outside its alphabet: ${head wrongSecrets}" "letters a to z, digits, . _ - and / between parts; `sealift check` says more"
     else if wrongHosts != [ ] then
-      refuse "recipients.toml has a host whose name is outside its alphabet: ${head wrongHosts}" "letters a to z, digits and -, as in networking.hostName; `sealift check` says more"
+      refuse "recipients.toml has a host whose name is outside its alphabet: ${head wrongHosts}" "letters a to z, digits and -; its name in the flake, where that is another, is its `configuration`; `sealift check` says more"
+    else if wrongConfigurations != [ ] then
+      refuse "hosts.${head wrongConfigurations}.configuration in recipients.toml is no name of a system" "letters, digits, . _ and -; `sealift check` says more"
+    else if sames != [ ] then
+      refuse "two hosts of recipients.toml are called ${(head (head sames)).name}: ${
+        concatStringsSep " and " (map (pair: pair.value) (head sames))
+      }" "give one of them another `configuration`, or another name"
     else
       policy // { index = indexOf policy; };
+
+  # The name of a host's system in the flake.
+  configurationOf = policy: host: policy.hosts.${host}.configuration or host;
+  # Each name of a host, here and in the flake.
+  namesOf =
+    policy:
+    concatMap (
+      host:
+      map (name: {
+        inherit name;
+        value = host;
+      }) ([ host ] ++ filter (name: name != host) [ (configurationOf policy host) ])
+    ) (attrNames policy.hosts);
+  # The host that a name is of; the name itself where it is of none.
+  hostOf = policy: name: policy.index.hostOf.${name} or name;
 
   # What is the same for every host, by name and as far as it is asked for.
   indexOf =
@@ -189,6 +220,7 @@ let
       ) hosts;
     in
     rec {
+      hostOf = listToAttrs (namesOf policy);
       # Whom a word of `hosts` names: a host, "@tag" or "*".
       named =
         mapAttrs (
@@ -526,11 +558,14 @@ in
   inherit
     clashes
     commandsOf
+    configurationOf
     deliveryOf
     fileIn
     fileOf
     folder
     fourDigits
+    hostOf
+    isConfiguration
     isHostName
     isSecretName
     known

@@ -202,16 +202,18 @@ fn killed_at_any_step_the_value_is_inline_or_sealed() {
 fn hosts_come_from_the_place_of_the_file() {
     let (sandbox, value) = fleet_with("{ config, ... }: { services.k3s.token = \"VALUE\"; }\n");
     let module = sandbox.read(FILE);
-    for file in ["modules/k3s.nix", "hosts/other/k3s.nix", "hosts/web.nix"] {
+    for file in ["modules/k3s.nix", "hosts/other/k3s.nix", "hosts/Web_1/k3s.nix"] {
         sandbox.write(file, &module);
     }
+    let policy = sandbox.read("recipients.toml").replace("[hosts.web]", "[hosts.web]\nconfiguration = \"Web_1\"");
+    sandbox.write("recipients.toml", policy);
     refused(&sandbox, &["modules/k3s.nix:1", "--yes"], 2, "does not say which hosts");
     refused(&sandbox, &["hosts/other/k3s.nix:1", "--yes"], 2, "of the host other");
     refused(&sandbox, &["modules/k3s.nix:1", "--hosts", "@nobody", "--yes"], 2, "--hosts: @nobody names no host");
     sandbox.sealift(&["adopt", "modules/k3s.nix:1", "--hosts", "@runner", "--yes"]).exits(0);
     assert_eq!(sandbox.show("k3s-token", "nixos"), value.as_bytes());
     // The second host has the same option: its name is in the secret's.
-    sandbox.sealift(&["adopt", "hosts/web.nix:1", "--yes"]).exits(0);
+    sandbox.sealift(&["adopt", "hosts/Web_1/k3s.nix:1", "--yes"]).exits(0);
     assert_eq!(sandbox.show("k3s-token-web", "web"), value.as_bytes());
     refused(&sandbox, &[&format!("{FILE}:1"), "--name", "k3s-token", "--yes"], 2, "a secret k3s-token already");
     // From a folder below, and the same value elsewhere in the last commit.

@@ -173,6 +173,13 @@ fn a_fleet_that_cannot_be_read_has_no_names() {
         assert_eq!(offered(&sandbox, &["depl"]), "deploy\n", "{what}");
     };
     is("as it is", "db laptop web @runner");
+    let configured = |name: &str| whole.replace("[hosts.web]", &format!("[hosts.web]\nconfiguration = \"{name}\""));
+    sandbox.write("recipients.toml", configured("Web_1"));
+    is("with a name of the flake", "db laptop web @runner");
+    assert_eq!(
+        (offered(&sandbox, &["deploy", "We"]), offered(&sandbox, &["deploy", "we"])),
+        ("Web_1\n".into(), "web\n".into())
+    );
     let options = offered(&sandbox, &["--fleet", "/nonexistent", "deploy", ""]);
     assert!(options.lines().all(|word| word.starts_with("--")) && options.contains("--all"), "{options}");
     let none = options.replace('\n', " ");
@@ -182,6 +189,7 @@ fn a_fleet_that_cannot_be_read_has_no_names() {
         ("no TOML", "[[[".to_owned()),
         ("half of it", whole[..whole.len() / 2].to_owned()),
         ("a name for the shell", format!("{whole}\n[hosts.\"$(touch ran)\"]\nkeys = []\n")),
+        ("a configuration for the shell", configured("$(touch ran)")),
         ("a name for the terminal", format!("{whole}\n[hosts.\"a\\u001b]0;x\\u0007\"]\nkeys = []\n")),
         ("two lines in a name", format!("{whole}\n[secrets.\"a\\nrm -rf x\"]\nhosts = [\"web\"]\n")),
         ("an option as a name", format!("{whole}\n[secrets.\"--yes\"]\nhosts = [\"web\"]\n")),

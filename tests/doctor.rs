@@ -201,6 +201,34 @@ fn another_host_is_looked_at_by_the_same_rules() {
 }
 
 #[test]
+fn a_machine_without_a_pinned_key_is_known_by_either_of_its_names() {
+    let sandbox = Sandbox::with_fleet(&["db"]);
+    let host = format!("\n[hosts.web]\nconfiguration = \"Web_1\"\nkeys = [\"{}\"]\n", sandbox.age_key("web"));
+    sandbox.write("recipients.toml", sandbox.read("recipients.toml") + &host);
+    let root = sandbox.path("machine");
+    std::fs::create_dir_all(root.join("run")).expect("made");
+    let root_text = root.to_str().expect("UTF-8");
+    for (name, known) in [("Web_1", true), ("web", true), ("web_1", false), ("db", false), ("Web_1.lan", false)] {
+        put(&root, "etc/hostname", &format!("{name}\n"));
+        let here = sandbox.sealift(&["status", "--root", root_text, "--json"]);
+        let named = sandbox.sealift(&["status", "Web_1", "--root", root_text, "--json"]);
+        for run in [here, named] {
+            if known {
+                assert_eq!(run.exits(0).json()["hosts"][0]["host"], "web", "{name}");
+            } else {
+                assert_ne!(run.code, 0, "{name}");
+            }
+        }
+    }
+    // One with a pinned key is not believed by its name.
+    put(&root, "etc/hostname", "db\n");
+    assert_ne!(sandbox.sealift(&["status", "db", "--root", root_text]).code, 0);
+    // What a machine is called that nobody knows is told by its name here.
+    put(&root, "etc/hostname", "Web_1\n");
+    sandbox.sealift(&["doctor", "--root", root_text]).says("web: no known fault");
+}
+
+#[test]
 fn a_hostile_repository_leads_no_mend_astray() {
     let sandbox = Sandbox::new();
     sandbox.tool("git", &["init", "-q"]);

@@ -53,6 +53,40 @@ in
 ";
 
 #[test]
+fn names_of_machines_that_are_no_labels_become_configurations() {
+    for (flake, comment, host, configuration) in [
+        // What the flake says counts; then what the machine calls itself, if that is the same name; then the rules.
+        ("web_1 = 1; web-1 = 2;", "x", "web-1", Some("web_1")),
+        ("web-1 = 2;", "x", "web-1", None),
+        ("", "root@Web-1", "web-1", Some("Web-1")),
+        ("", "root@web-1", "web-1", None),
+        ("", "root@localhost", "web-1", Some("web_1")),
+        ("\"web.lan\" = 1;", "root@web.lan", "web-lan", Some("web.lan")),
+    ] {
+        let rules =
+            RULES.replace("jay \"KIM_KEY\"", "jay kim").replace("web = \"WEB", "kim = \"KIM_KEY\";\n  web = \"WEB");
+        let (sandbox, _) = agenix("", &rules);
+        let text = sandbox
+            .read("secrets.nix")
+            .replace("root@web", comment)
+            .replace("web =", "web_1 =")
+            .replace(" web ", " web_1 ");
+        sandbox.write("secrets.nix", text);
+        sandbox.write("flake.nix", format!("{{ outputs = _: {{ nixosConfigurations = {{ {flake} }}; }}; }}\n"));
+        let run = sandbox.sealift(&["import", "agenix", "--dry-run"]).exits(0);
+        let line = configuration.map_or(String::new(), |name| format!(", which is {name} in the flake"));
+        let run = run.prints(&format!("host {host}{line}\n"));
+        assert!(run.text().contains(&format!("secret token for {host}\n")), "{}", run.text());
+        sandbox.sealift(&["import", "agenix", "--yes"]).exits(0);
+        let policy = sandbox.read("recipients.toml");
+        assert_eq!(policy.matches("configuration = ").count(), usize::from(configuration.is_some()), "{policy}");
+        if let Some(name) = configuration {
+            assert!(policy.contains(&format!("configuration = \"{name}\"")), "{policy}");
+        }
+    }
+}
+
+#[test]
 fn agenix_is_taken_over_without_a_key_and_rekeyed_with_one() {
     for folder in ["secrets/", "", "nix/"] {
         let rules =

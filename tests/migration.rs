@@ -87,7 +87,7 @@ fn a_checkout_brings_the_hardware_of_all_its_machines() {
     for (path, text) in [
         ("hosts/db/hardware-configuration.nix", HARDWARE),
         ("laptop/hardware-configuration.nix", HARDWARE),
-        ("Bad_Name/hardware-configuration.nix", HARDWARE),
+        ("Bad Name/hardware-configuration.nix", HARDWARE),
         ("evil/hardware-configuration.nix", "{ \u{1b}[2K }\n"),
         (".git/HEAD", "x\n"),
     ] {
@@ -96,7 +96,7 @@ fn a_checkout_brings_the_hardware_of_all_its_machines() {
     sandbox.tool("mkfifo", &[from.join("fifo").to_str().expect("UTF-8")]);
     let run = sandbox.sealift(&["init", "--from", from.to_str().expect("UTF-8"), "--host", "web"]).exits(0);
     let run = run.says("not copied: ").says("on web: nixos-generate-config --show-hardware-config");
-    let run = run.prints("not placed: Bad_Name/hardware-configuration.nix");
+    let run = run.prints("not placed: Bad Name/hardware-configuration.nix");
     run.prints("not placed: evil/hardware-configuration.nix: what nixos-generate-config printed");
     for host in ["db", "laptop"] {
         assert_eq!(sandbox.read(&format!("hosts/{host}/hardware-configuration.nix")), HARDWARE);
@@ -126,9 +126,13 @@ fn a_machine_keeps_its_name_and_its_release() {
     let db = machine("db");
     assert!(db.contains("hostName = \"DB_1\"") && db.contains("stateVersion = \"23.05\""), "{db}");
     put(Path::new(from), "configuration.nix", "{ networking.hostName = \"Attic_1\"; }\n");
-    sandbox.sealift(&["init", "--from", from]).exits(2).says("Attic_1").says("--host NAME");
     sandbox.sealift(&["init", "--from", from, "--host", "roof"]).exits(0);
     assert!(machine("roof").contains("hostName = \"Attic_1\""), "{}", machine("roof"));
+    // Without a name it is what it calls itself that the flake has too.
+    sandbox.sealift(&["init", "--from", from]).exits(0).says("sealift host add");
+    assert!(machine("Attic_1").contains("hostName = \"Attic_1\""), "{}", machine("Attic_1"));
+    put(Path::new(from), "configuration.nix", "{ networking.hostName = \"a b\"; }\n");
+    sandbox.sealift(&["init", "--from", from]).exits(2).says("`a b` there, which no host can be called");
 }
 
 #[test]
@@ -389,11 +393,11 @@ fn init_evaluates_nothing_of_a_flake() {
         assert!(!sandbox.path("home/asked").exists() && !sandbox.fleet().join("flake.lock").exists());
         run
     };
-    sandbox.write("flake.nix", "{ inputs.x.url = \"github:no/such\"; outputs = { x, ... }: { nixosConfigurations = {\n  web = 1; \"Ripper_1\" = 2; } // import (x.run \"touch /tmp/built\"); nixosConfigurations.db = 3; }; }");
-    let run = init().says("add the hosts db, web: sealift host add NAME --ssh NAME");
+    sandbox.write("flake.nix", "{ inputs.x.url = \"github:no/such\"; outputs = { x, ... }: { nixosConfigurations = {\n  web = 1; \"Ripper_1\" = 2; \"a b\" = 2; } // import (x.run \"touch /tmp/built\"); nixosConfigurations.db = 3; }; }");
+    let run = init().says("add the hosts Ripper_1, db, web: sealift host add NAME --ssh NAME");
     let run = run
         .says("not read: flake.nix:2: names of nixosConfigurations are computed here")
-        .says("Ripper_1 is configured here, and is not a host name");
+        .says("a b is configured here, and is not a configuration name");
     run.says("nothing of the flake is evaluated").says("sealift host add NAME --ssh NAME");
     // What is not Nix is said, and the folders of hosts/ are what is left.
     sandbox.write("hosts/mail/default.nix", "{ }");

@@ -167,6 +167,71 @@ fn a_fleet_is_read_once_for_machines_that_know_nothing_of_each_other() {
 }
 
 #[test]
+fn a_host_is_found_by_its_name_in_the_flake() {
+    let Some(nixos) = Nixos::new("hosts under other names in the flake") else { return };
+    let sandbox = &nixos.sandbox;
+    let add = |name: &str| {
+        sandbox.ssh_key(name);
+        let key = sandbox.path(&format!("keys/{name}.pub"));
+        sandbox.sealift(&["host", "add", name, "--key-file", key.to_str().expect("UTF-8")]).exits(0);
+    };
+    let names = [("Web_1", "web-1"), ("MyHost", "myhost"), ("web.example.org", "web-example-org")];
+    names.iter().for_each(|(name, _)| add(name));
+    let hosts = "web-1,myhost,web-example-org";
+    sandbox.sealift(&["seal", "own", "--hosts", hosts, "--per-host", "--generate", "hex"]).exits(0);
+    // By what the machine calls itself, by what `sealift.host` says, and by the name here.
+    let domain = "{ options.networking.domain = nixos.lib.mkOption { }; config.networking = { hostName = \"web\"; domain = \"example.org\"; }; }";
+    let web = nixos.run(domain, "machine.config.sealift.host").exits(0).json();
+    assert_eq!(web, json!("web"), "a host of that very name comes first");
+    sandbox.write("recipients.toml", sandbox.read("recipients.toml").replace("[hosts.web]", "[hosts.other]"));
+    for (modules, host) in [
+        ("{ networking.hostName = \"Web_1\"; }", "web-1"),
+        ("{ networking.hostName = \"web-1\"; }", "web-1"),
+        ("{ networking.hostName = \"x\"; sealift.host = \"MyHost\"; }", "myhost"),
+        (domain, "web-example-org"),
+    ] {
+        let seen = nixos.seen(modules);
+        assert_eq!((&seen["failed"], &seen["manifest"]["host"]), (&json!([]), &json!(host)), "{modules}");
+        assert_eq!(seen["manifest"]["secrets"][0]["sealed_as"], json!(format!("own/{host}")));
+    }
+    nixos.refuses(&[(
+        "{ networking.hostName = \"web_1\"; }".to_owned(),
+        &["recipients.toml has no host web_1", "sealift host add web_1"][..],
+    )]);
+
+    // mkFleet: each folder is a system of its name.
+    for (name, _) in names {
+        sandbox.write(
+            &format!("hosts/{name}/default.nix"),
+            "{ lib, ... }: { options.networking.domain = lib.mkOption { default = null; }; }\n",
+        );
+    }
+    let machines = |what: &str| {
+        sandbox.nix_eval(&format!(
+            "{} machines = (import {}).mkFleet {{ fleet = {}; nixpkgs.lib = nixos.lib // {{ nixosSystem = nixos.system; }}; perHost = name: [ {{ _module.args.asked = name; }} ]; }}; in {what}",
+            nixos.opening(),
+            quoted(Path::new(top()).join("nix/lib.nix")),
+            quoted(sandbox.fleet()),
+        ))
+    };
+    let all = "builtins.mapAttrs (_: one: { inherit (one.seen) failed; inherit (one.config.sealift) host; inherit (one.config.networking) hostName domain; }) machines";
+    let all = machines(all).exits(0).json();
+    let one = |host: &str, name: &str, domain: Option<&str>| json!({ "failed": [], "host": host, "hostName": name, "domain": domain });
+    assert_eq!(
+        all,
+        json!({
+            "Web_1": one("web-1", "Web_1", None),
+            "MyHost": one("myhost", "MyHost", None),
+            "web.example.org": one("web-example-org", "web", Some("example.org")),
+        })
+    );
+    // The folder of its name here is not what a deploy builds.
+    sandbox.write("hosts/web-1/default.nix", "{ }\n");
+    let run = machines("machines.web-1.seen.failed").exits(1);
+    run.says("hosts/web-1 is the folder of a host whose configuration is Web_1").says("git mv hosts/web-1 hosts/Web_1");
+}
+
+#[test]
 fn no_option_of_the_units_makes_a_mount_namespace() {
     // systemd.exec(5): these hide, bind or replace something in the file system, each in a namespace of the unit's own,
     // in which the memory for secrets would be mounted and be gone with it.

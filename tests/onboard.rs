@@ -3,6 +3,8 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
+use serde_json::json;
+
 use crate::harness::Sandbox;
 use crate::harness::rig::{Rig, cannot_rig};
 use crate::identity::on_terminal;
@@ -333,21 +335,67 @@ fn a_key_is_never_put_over_another_nor_where_git_or_a_link_leads() {
 }
 
 #[test]
-fn a_name_that_no_host_can_have_is_told_the_way_round() {
+fn a_host_whose_name_is_no_label_is_added_under_the_one_derived_from_it() {
     let sandbox = Sandbox::with_fleet(&["web"]);
-    let way = "nixosConfigurations.web-1 = self.nixosConfigurations.Web_1;";
-    sandbox.ssh_key("new");
-    let key = sandbox.path("keys/new.pub");
-    let key = key.to_str().expect("UTF-8");
-    let before = sandbox.read("recipients.toml");
-    for name in ["MyHost", "my_host", "web.example.org"] {
-        sandbox.sealift(&["host", "add", name, "--key-file", key]).exits(2).says("DNS label").says(way);
-        sandbox.sealift(&["deploy", name]).exits(2).says(way);
-    }
-    sandbox.write("recipients.toml", before.replace("[hosts.web]", "[hosts.Web]"));
-    sandbox.sealift(&["check"]).exits(2).says("recipients.toml:").says(way);
-    sandbox.write("recipients.toml", before);
     sandbox.write("hosts/MyHost/default.nix", "{ }\n");
-    sandbox.sealift(&["init"]).exits(0).says("MyHost is configured here").says(way);
-    sandbox.sealift(&["host", "add", "my-host", "--key-file", key]).exits(0);
+    sandbox.write("hosts/web/default.nix", "{ }\n");
+    sandbox.sealift(&["init"]).exits(0).says("next: add the host: sealift host add MyHost --ssh MyHost");
+    let add = |name: &str, more: &[&str]| {
+        sandbox.ssh_key("new");
+        let key = sandbox.path("keys/new.pub");
+        let run = sandbox.sealift(&[&["host", "add", name, "--key-file", key.to_str().expect("UTF-8")], more].concat());
+        for file in ["keys/new", "keys/new.pub"] {
+            std::fs::remove_file(sandbox.path(file)).expect("removed");
+        }
+        run
+    };
+    for (name, label) in [("MyHost", "myhost"), ("my_host", "my-host"), ("web.example.org", "web-example-org")] {
+        add(name, &[]).exits(0).says(&format!("added {label} to recipients.toml; in the flake it is {name}"));
+        assert!(sandbox.read("recipients.toml").contains(&format!("configuration = \"{name}\"\n")));
+    }
+    sandbox.sealift(&["init"]).exits(0).says("the fleet is there already");
+    add("db", &["--configuration", "DB_1"]).exits(0).says("added db to recipients.toml; in the flake it is DB_1");
+    let json = add("Plain.1", &["--json"]).exits(0).json();
+    assert_eq!((&json["host"], &json["configuration"]), (&json!("plain-1"), &json!("Plain.1")));
+    assert!(add("plain", &["--configuration", "plain", "--json"]).exits(0).json().get("configuration").is_none());
+
+    // What is taken, and what is no name.
+    add("MY-HOST", &[])
+        .exits(2)
+        .says("is my-host, and there is such a host")
+        .says("host add NAME --configuration MY-HOST");
+    add("MyHost", &[]).exits(2).says("the host myhost is there already");
+    add("db-2", &["--configuration", "DB_1"]).exits(2).says("DB_1 is also what the host db is called");
+    add("db-2", &["--configuration", "web"]).exits(2).says("web is also what the host web is called");
+    add("DB_1.x", &["--configuration", "DB_2"]).exits(2).says("sealift host add NAME --configuration DB_2");
+    add(&"x".repeat(64), &[]).exits(2).says("no name of a host can be derived");
+    for bad in ["a\"b", "${x}", "../x", "a/b", "_x", "a b", "a\nb", "jay@web"] {
+        add(bad, &[]).exits(2).says("not a host name");
+        add("x", &["--configuration", bad]).exits(2).says("not a configuration name");
+    }
+    sandbox.sealift(&["host", "add", "--generate", "--", "-oProxyCommand=x"]).exits(2).says("not a host name");
+
+    // Either name selects it, and files have the one here.
+    sandbox.sealift(&["seal", "own", "--hosts", "DB_1", "--generate", "hex"]).exits(2).says("did you mean `db`?");
+    sandbox.sealift(&["seal", "own", "--hosts", "db", "--per-host", "--generate", "hex"]).exits(0);
+    sandbox.sealift(&["list", "--host", "DB_1"]).exits(0).prints("own/db");
+    sandbox.sealift(&["who", "--host", "DB_1"]).exits(0).prints("reads own/db");
+    let manifest = sandbox.sealift(&["manifest", "DB_1"]).exits(0).json();
+    assert_eq!((&manifest["host"], &manifest["secrets"][0]["sealed_as"]), (&json!("db"), &json!("own/db")));
+    for verb in [&["deploy"][..], &["status"], &["generations"], &["rollback"], &["doctor"], &["host", "rm"]] {
+        sandbox.sealift(&[verb, &["DB_2"]].concat()).exits(2).says("there is no host DB_2");
+    }
+    sandbox.sealift(&["deploy", "--canary", "db_1", "web"]).exits(2).says("did you mean db?");
+    let listed = sandbox.sealift(&["host", "list", "--json"]).exits(0).json();
+    assert_eq!((&listed["hosts"][0]["host"], &listed["hosts"][0]["configuration"]), (&json!("db"), &json!("DB_1")));
+    sandbox.sealift(&["host", "list"]).exits(0).prints("db (DB_1)").prints("web-example-org (web.example.org)");
+    sandbox.sealift(&["host", "rm", "DB_1", "--yes"]).exits(0).says("removed db");
+    assert!(!sandbox.read("recipients.toml").contains("DB_1"));
+
+    // The files of a new machine have the name of the flake, and a host name without a domain.
+    std::fs::create_dir(sandbox.fleet().join("home")).expect("a folder");
+    let run = sandbox.sealift(&["host", "add", "new.example.org", "--generate"]).exits(0);
+    run.says("wrote hosts/new.example.org/default.nix, home/new.example.org.nix");
+    let machine = sandbox.read("hosts/new.example.org/default.nix");
+    assert!(machine.contains("hostName = \"new\";\n  networking.domain = \"example.org\";\n"), "{machine}");
 }

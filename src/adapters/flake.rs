@@ -1,10 +1,13 @@
-//! The flake of a repository, as nix names it.
+//! The flake of a repository: how nix names it, and which systems it has, read without an evaluation.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use crate::adapters::fs::files;
 use crate::adapters::git::Git;
 use crate::domain::foreign::in_url;
-use crate::domain::name::HostName;
+use crate::domain::name::Configuration;
+use crate::domain::nix::{guard, hosts};
 use crate::error::{Error, Result};
 
 /// A flake in a git work tree. No other kind is deployed: `path:` copies what git ignores, plaintext too, into the store.
@@ -31,8 +34,8 @@ impl Flake {
     }
 
     /// The name of a host's system in it.
-    pub fn system_of(&self, host: &HostName) -> String {
-        format!("{}.\"{host}\".config.system.build.toplevel", self.systems())
+    pub fn system_of(&self, configuration: &Configuration) -> String {
+        format!("{}.\"{configuration}\".config.system.build.toplevel", self.systems())
     }
 
     /// The name of a home's activation package in it.
@@ -56,6 +59,57 @@ impl Flake {
     }
 }
 
+/// What a repository configures.
+#[derive(Default)]
+pub struct Configured {
+    /// The names of systems.
+    pub hosts: Vec<Configuration>,
+    /// Names that no host can have.
+    pub not_hosts: Vec<String>,
+    /// What could not be read, and why.
+    pub not_read: Vec<String>,
+}
+
+/// The hosts that the repository configures: those that flake.nix says, else the folders of `hosts/`. Nothing is evaluated: a
+/// flake may be a stranger's, and evaluating it builds what it names.
+pub fn configured(root: &Path, top: &Path) -> Configured {
+    let (mut names, mut found) = (BTreeSet::new(), Configured::default());
+    match folder(root, top).map(|place| (place, read(&place.join("flake.nix")))) {
+        Some((place, Ok(named))) => {
+            let computed = |line| format!("flake.nix:{line}: names of nixosConfigurations are computed here");
+            found.not_read.extend(named.computed.iter().map(computed));
+            names = named.names;
+            names.extend(named.folders.iter().flat_map(|below| folders(&place.join(below))));
+        }
+        Some((_, Err(why))) => found.not_read.push(format!("flake.nix: {why}")),
+        None => {}
+    }
+    if names.is_empty() {
+        names.extend(folders(&root.join("hosts")));
+    }
+    for name in names {
+        // They stand in commands that are there to be pasted: what is no host's name does not.
+        match name.parse() {
+            Ok(host) => found.hosts.push(host),
+            Err(_) => found.not_hosts.push(name),
+        }
+    }
+    found
+}
+
+fn read(flake: &Path) -> Result<hosts::Named, String> {
+    let bytes = files::read(flake, guard::LIMIT as u64).map_err(|error| error.in_one_line())?;
+    hosts::read(&String::from_utf8_lossy(&bytes)).map_err(|unread| unread.to_string())
+}
+
+/// The names of the folders in a folder, but for those that say with their first letter that they are no machine.
+fn folders(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let names = folders.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| !name.starts_with(['_', '.'])).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,11 +125,8 @@ mod tests {
         let git = Git::find(&top).unwrap().unwrap();
         let flake = Flake::of(&git, &top.join("sub")).unwrap();
         assert!(flake.0.ends_with("/a%20b%23?dir=sub"), "{}", flake.0);
-        assert!(
-            flake
-                .system_of(&"web".parse().unwrap())
-                .ends_with("#nixosConfigurations.\"web\".config.system.build.toplevel")
-        );
+        let system = flake.system_of(&"web.example.org".parse().unwrap());
+        assert!(system.ends_with("#nixosConfigurations.\"web.example.org\".config.system.build.toplevel"), "{system}");
         assert!(Flake::of(&git, &top).is_err());
     }
 }

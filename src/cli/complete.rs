@@ -18,7 +18,7 @@ use clap_complete::env::{Elvish, EnvCompleter, Fish, Powershell, Zsh};
 
 use crate::adapters::repository::Fleet;
 use crate::cli::environment;
-use crate::domain::name::{AdminName, FileName, HostName, SecretName};
+use crate::domain::name::{AdminName, FileName, HostWord, SecretName};
 use crate::domain::policy::Policy;
 use crate::domain::secret::shape::SHAPES;
 use crate::error::Kind;
@@ -118,7 +118,7 @@ impl Takes {
             ("add", "tag") => Some(Self::Tags),
             ("rekey", "remove") | ("rotate", "exposed_to") => Some(Self::Readers),
             ("scan", "store") => Some(Self::Hosts),
-            _ if is(TypeId::of::<HostName>()) => Some(Self::Hosts),
+            _ if is(TypeId::of::<HostWord>()) => Some(Self::Hosts),
             _ if is(TypeId::of::<AdminName>()) => Some(Self::Admins),
             _ if is(TypeId::of::<SecretName>()) => Some(Self::Secrets),
             _ if is(TypeId::of::<FileName>()) => Some(Self::Files),
@@ -142,6 +142,16 @@ impl Takes {
             Self::Readers => once(policy.holders().values().map(|holder| holder.name().to_owned()).collect()),
         }
     }
+
+    /// What hosts are called in the flake, where they are named.
+    fn more(self, policy: &Policy) -> Vec<String> {
+        match self {
+            Self::Hosts | Self::AllHosts | Self::Selectors => {
+                policy.hosts.values().map(|host| host.configuration.to_string()).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// The definition, whose arguments know the names of the fleet. `options`: whether those are offered beside other words.
@@ -152,8 +162,10 @@ fn with_names(command: Command, names: &Arc<Names>, options: bool) -> Command {
         if let Some(takes) = Takes::of(&verb, &argument) {
             let names = Arc::clone(names);
             let candidates = move || -> Vec<CompletionCandidate> {
-                let found = LazyLock::force(&names).as_ref().map(|policy| takes.names(policy)).unwrap_or_default();
-                found.into_iter().map(CompletionCandidate::new).collect()
+                let Some(policy) = LazyLock::force(&names) else { return Vec::new() };
+                // A hidden one is offered where no other fits.
+                let more = takes.more(policy).into_iter().map(|name| CompletionCandidate::new(name).hide(true));
+                takes.names(policy).into_iter().map(CompletionCandidate::new).chain(more).collect()
             };
             return argument.add(ArgValueCandidates::new(candidates));
         }

@@ -97,6 +97,16 @@ name!(
     HostName, "host", label_fault
 );
 name!(
+    /// The name of a machine's system in a flake, by which the machine may call itself too: an attribute of
+    /// `nixosConfigurations` and a folder of `hosts/`. `[A-Za-z0-9][A-Za-z0-9._-]*`, at most 253 bytes: nothing that ends a
+    /// string of Nix, or means anything in one.
+    Configuration, "configuration", configuration_fault
+);
+name!(
+    /// A host as a person names it: by its name, or by its configuration.
+    HostWord, "host", |text| configuration_fault(text).and_then(|_| label_fault(text))
+);
+name!(
     /// The name of an admin: `[a-z0-9][a-z0-9._-]*`, at most 64 bytes.
     AdminName, "admin", word_fault
 );
@@ -137,18 +147,23 @@ fn label_fault(text: &str) -> Option<&'static str> {
     }
     if text.contains('.') {
         return Some(
-            "in this version it is one DNS label, without a domain: where the host is, is its `address`; where the flake has \
-             such a name, give it a second one: `nixosConfigurations.web-1 = self.nixosConfigurations.Web_1;`",
+            "it is one DNS label, without a domain: where the host is, is its `address`, and its name in the flake its \
+             `configuration`",
         );
     }
     let inside = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let fits = (1..=63).contains(&text.len()) && text.bytes().all(inside);
     (!fits || text.starts_with('-') || text.ends_with('-'))
         .then_some(
-            "in this version it is a DNS label: 1 to 63 of [a-z0-9-], no `-` at either end; where the flake has another name, \
-             such as Web_1, rename it there, or give it a second one: \
-             `nixosConfigurations.web-1 = self.nixosConfigurations.Web_1;`",
+            "it is a DNS label: 1 to 63 of [a-z0-9-], no `-` at either end; where the flake has another name, such as Web_1, \
+             that is its `configuration`",
         )
+}
+
+fn configuration_fault(text: &str) -> Option<&'static str> {
+    let inside = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    let fits = text.len() <= 253 && text.bytes().all(inside) && text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    (!fits).then_some("it is [A-Za-z0-9][A-Za-z0-9._-]*, at most 253 bytes, as in `nixosConfigurations`")
 }
 
 fn word_fault(text: &str) -> Option<&'static str> {
@@ -190,6 +205,32 @@ impl SecretName {
     /// The sealed file of one host's own value.
     pub fn file_of(&self, host: &HostName) -> FileName {
         FileName(format!("{}/{host}", self.0))
+    }
+}
+
+impl Configuration {
+    /// What the machine calls itself: a host name has no domain in it.
+    pub fn host_name(&self) -> &str {
+        self.0.split('.').next().unwrap_or(&self.0)
+    }
+
+    /// The name of the host that it is derived for: in lower case, with `-` for every other sign.
+    pub fn label(&self) -> Option<HostName> {
+        let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+        let label: String = self.0.chars().map(plain).collect();
+        label.trim_matches('-').parse().ok()
+    }
+}
+
+impl From<&HostName> for Configuration {
+    fn from(host: &HostName) -> Self {
+        Self(host.0.clone())
+    }
+}
+
+impl From<&HostWord> for Configuration {
+    fn from(word: &HostWord) -> Self {
+        Self(word.0.clone())
     }
 }
 
@@ -262,6 +303,59 @@ mod tests {
         }
         for bad in ["", "-oProxyCommand=x", "a-", "a.b", "Nixos", "a_b", "../x", &"x".repeat(64)] {
             assert!(bad.parse::<HostName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_is_one_attribute_and_never_an_option_a_path_or_nix() {
+        for (good, label, host_name) in [
+            ("web", Some("web"), "web"),
+            ("Web_1", Some("web-1"), "Web_1"),
+            ("web.example.org", Some("web-example-org"), "web"),
+            ("MyHost", Some("myhost"), "MyHost"),
+            ("my_host_", Some("my-host"), "my_host_"),
+            ("0", Some("0"), "0"),
+            (&"x".repeat(253), None, &"x".repeat(253)),
+        ] {
+            let one: Configuration = good.parse().unwrap();
+            assert_eq!(one.label().as_ref().map(HostName::as_str), label, "{good}");
+            assert_eq!(one.host_name(), host_name);
+            assert!(good.parse::<HostWord>().is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "-oProxyCommand=x",
+            "--impure",
+            ".",
+            "..",
+            ".git",
+            "_web",
+            "a/b",
+            "../x",
+            "a\"b",
+            "a\".\"b",
+            "${x}",
+            "a$b",
+            "a\\",
+            "a b",
+            "a#b",
+            "a^b",
+            "a?b",
+            "a%22b",
+            "a@b",
+            "a:b",
+            "a'b",
+            "a;b",
+            "a\nb",
+            "a\r",
+            "a\0",
+            "a\u{1b}[0m",
+            "ä",
+            "а",
+            &"x".repeat(254),
+        ] {
+            assert!(bad.parse::<Configuration>().is_err(), "{bad:?}");
+            assert!(bad.parse::<HostWord>().is_err(), "{bad:?}");
         }
     }
 

@@ -6,6 +6,7 @@ mod killed;
 mod liars;
 mod many;
 mod migration;
+mod names;
 mod plans;
 mod shells;
 mod strangers;

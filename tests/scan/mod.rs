@@ -362,5 +362,15 @@ fn a_hosts_closure_is_built_and_looked_at() {
         sandbox.run(command, b"")
     };
     silent(scan("web").exits(10).prints("-sys:1:3: a GitHub token"), &secret);
-    scan("no_host").exits(2).says("neither a host's name nor a path of the store");
+    // Under another name in the flake.
+    let text = sandbox.read("flake.nix").replace("nixosConfigurations.web.", "nixosConfigurations.\"web.lan\".");
+    sandbox.write("flake.nix", text);
+    sandbox.write(
+        "recipients.toml",
+        sandbox.read("recipients.toml").replace("[hosts.web]", "[hosts.web]\nconfiguration = \"web.lan\""),
+    );
+    for name in ["web", "web.lan"] {
+        silent(scan(name).exits(10).prints("-sys:1:3: a GitHub token"), &secret);
+    }
+    scan("no host").exits(2).says("neither a host's name nor a path of the store");
 }

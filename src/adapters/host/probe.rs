@@ -26,12 +26,17 @@ pub fn look(root: &Root, host: Option<&HostName>, probe: &Probe) -> Result<()> {
             Some(units) if units.is_empty() => Ok(()),
             Some(units) => not(format!("failed: {}", units.into_iter().collect::<Vec<_>>().join(", "))),
         },
-        Probe::HostName => {
+        Probe::HostName | Probe::Called(_) => {
             let file = if root.is_machine() { "/proc/sys/kernel/hostname" } else { "/etc/hostname" };
             let name = root.text(file).unwrap_or_default();
-            match host {
-                Some(host) if host.as_str() == name => Ok(()),
-                _ => not(format!("its host name is `{name}`")),
+            let may = match probe {
+                Probe::Called(configuration) => [configuration.as_str(), configuration.host_name()].contains(&&*name),
+                _ => false,
+            };
+            if may || host.is_some_and(|host| host.as_str() == name) {
+                Ok(())
+            } else {
+                not(format!("its host name is `{name}`"))
             }
         }
         Probe::DefaultRoute => {
@@ -187,6 +192,30 @@ mod tests {
         assert!(look(&root, None, &system).is_ok());
         let nobody = Probe::Program { name: rg, user: Some("nobody".parse().unwrap()) };
         assert_eq!(look(&root, None, &nobody).unwrap_err().message(), "there is no user nobody");
+    }
+
+    #[test]
+    fn a_host_name_counts_as_it_is_here_or_in_the_flake() {
+        let (_place, root) = root();
+        let host = "web-1".parse().unwrap();
+        let called = |name: &str, probe: &Probe| {
+            std::fs::write(root.outside("/etc/hostname"), format!("{name}\n")).unwrap();
+            look(&root, Some(&host), probe).is_ok()
+        };
+        let of = |configuration: &str| Probe::Called(configuration.parse().unwrap());
+        for (name, probe, well) in [
+            ("web-1", Probe::HostName, true),
+            ("Web_1", Probe::HostName, false),
+            ("web-1", of("Web_1"), true),
+            ("Web_1", of("Web_1"), true),
+            ("web_1", of("Web_1"), false),
+            ("web", of("web.example.org"), true),
+            ("web.example.org", of("web.example.org"), true),
+            ("web.example", of("web.example.org"), false),
+            ("", of("web.example.org"), false),
+        ] {
+            assert_eq!(called(name, &probe), well, "{name} {probe:?}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::adapters::host::closure;
 use crate::adapters::nix::store::add;
 use crate::adapters::nix::{Remote, nix};
 use crate::adapters::process::Invocation;
-use crate::domain::name::HostName;
+use crate::domain::name::{Configuration, HostName};
 use crate::error::{Error, Result};
 
 /// A system or a home that was evaluated: how it is built, and where it will be.
@@ -56,13 +56,13 @@ impl Rooted {
     pub fn build_all(
         &self,
         systems: &str,
-        hosts: &[&HostName],
+        hosts: &BTreeMap<&HostName, Configuration>,
         line: impl FnMut(&str) + Send,
     ) -> Result<BTreeMap<HostName, String>> {
-        let names: Vec<String> = hosts.iter().map(|host| format!("\"{host}\"")).collect();
+        let names: Vec<String> = hosts.iter().map(|(host, system)| format!("\"{host}\" = \"{system}\";")).collect();
         // Which path is whose is told by the evaluation: builds are listed in an order of nix' own.
         let apply = format!(
-            "all: builtins.listToAttrs (map (name: {{ inherit name; value = let it = all.${{name}}.config.system.build.toplevel; in {{ plan = it.drvPath; out = it.outPath; }}; }}) [ {} ])",
+            "all: builtins.mapAttrs (_: name: let it = all.${{name}}.config.system.build.toplevel; in {{ plan = it.drvPath; out = it.outPath; }}) {{ {} }}",
             names.join(" ")
         );
         let call = nix().args(["eval", "--json", "--apply", &apply, "--", systems]);
@@ -119,9 +119,9 @@ impl Drop for Rooted {
     }
 }
 
-/// The homes for these hosts among `homes` of a flake, evaluated at once: `USER@HOST` each.
-pub fn homes(homes: &str, hosts: &[&HostName]) -> Result<BTreeMap<String, Evaluated>> {
-    let names: Vec<String> = hosts.iter().map(|host| format!("[ \"{host}\" ]")).collect();
+/// The homes for these systems among `homes` of a flake, evaluated at once: `USER@CONFIGURATION` each.
+pub fn homes(homes: &str, systems: &[Configuration]) -> Result<BTreeMap<String, Evaluated>> {
+    let names: Vec<String> = systems.iter().map(|system| format!("[ \"{system}\" ]")).collect();
     let apply = format!(
         "all: builtins.listToAttrs (map (name: {{ inherit name; value = let it = all.${{name}}.activationPackage; in {{ plan = it.drvPath; out = it.outPath; }}; }}) (builtins.filter (name: builtins.elem (builtins.match \"[^@]+@([^@]*)\" name) [ {} ]) (builtins.attrNames all)))",
         names.join(" ")

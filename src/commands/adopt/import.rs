@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::adapters::age;
+use crate::adapters::flake::configured;
 use crate::adapters::fs::files;
 use crate::adapters::git::age_history::AgeHistory;
 use crate::commands::past::Past;
@@ -17,7 +18,7 @@ use crate::domain::counted::counted;
 use crate::domain::drift::access::{Access, listed};
 use crate::domain::drift::rekey_plan::{RekeyPlan, Scope, Why};
 use crate::domain::migrate::agenix::{self, Entry, Key};
-use crate::domain::name::{AdminName, FileName, HostName, SecretName};
+use crate::domain::name::{AdminName, Configuration, FileName, HostName, SecretName};
 use crate::domain::policy::Holder;
 use crate::domain::policy::edit::{Declaration, Edit};
 use crate::domain::secret::age_header::{FILE_LIMIT, Fault, Mac};
@@ -51,6 +52,9 @@ pub struct Report {
     /// Admins that are new in the policy.
     pub admins: Vec<AdminName>,
     pub hosts: Vec<HostName>,
+    /// The names that the flake has for them, where those are others.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub configurations: BTreeMap<HostName, Configuration>,
     /// The secrets, with the hosts that read them.
     pub secrets: Vec<(SecretName, Vec<HostName>)>,
     /// Files that moved, from and to.
@@ -73,7 +77,10 @@ impl Report {
     /// What is declared and moved, line by line.
     pub fn lines(&self) -> Vec<String> {
         let admins = self.admins.iter().map(|name| format!("admin {name}"));
-        let hosts = self.hosts.iter().map(|name| format!("host {name}"));
+        let hosts = self.hosts.iter().map(|name| match self.configurations.get(name) {
+            Some(configuration) => format!("host {name}, which is {configuration} in the flake"),
+            None => format!("host {name}"),
+        });
         let secrets = self.secrets.iter().map(|(secret, hosts)| {
             let hosts: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
             format!("secret {secret} for {}", if hosts.is_empty() { "no host".to_owned() } else { hosts.join(", ") })
@@ -257,6 +264,9 @@ fn people_and_machines(
         place.1 = place.1.take().or_else(|| key.name.clone());
         place.2.extend(key.groups.iter().cloned());
     }
+    let root = &session.fleet.root;
+    let flake: BTreeSet<Configuration> = configured(root, &session.fleet.git()?.top).hosts.into_iter().collect();
+    let is_there = |name: &Configuration| flake.contains(name) || root.join("hosts").join(name.as_str()).is_dir();
     let mut holders = BTreeMap::new();
     let mut unknown = Vec::new();
     for (text, (recipient, name, groups)) in keys {
@@ -272,18 +282,21 @@ fn people_and_machines(
         let comment = recipient.comment().to_owned();
         let of = |words: &[&str]| groups.iter().any(|group| words.contains(&group.to_ascii_lowercase().as_str()));
         let named = |names: &[String]| name.as_ref().is_some_and(|name| names.contains(name));
-        let folder = !called.is_empty() && session.fleet.root.join("hosts").join(&called).is_dir();
+        // As it is written, or as the label that it stands for.
+        let written: Option<Configuration> = name.as_ref().and_then(|name| name.parse().ok());
+        let label = written.as_ref().and_then(Configuration::label).map(|label| Configuration::from(&label));
+        let by_name = written.clone().into_iter().chain(label).find(is_there);
         let host = named(&request.hosts)
-            || folder
+            || by_name.is_some()
             || of(&["systems", "hosts", "machines", "servers"])
             || comment.starts_with("root@");
         let admin = named(&request.admins) || of(&["users", "admins", "people", "user"]);
-        let by_comment = comment.strip_prefix("root@").and_then(|host| host.parse::<HostName>().ok());
-        let configured = |host: &HostName| session.fleet.root.join("hosts").join(host.as_str()).is_dir();
-        let host_name = match by_comment {
-            Some(host) if configured(&host) || called.parse::<HostName>().is_err() => Ok(host),
-            _ => called.parse(),
-        };
+        let by_comment = comment.strip_prefix("root@").and_then(|host| host.parse::<Configuration>().ok());
+        let label_of = |name: &Option<Configuration>| name.as_ref().and_then(Configuration::label);
+        // What a machine calls itself says which letters the name has in the flake.
+        let same = by_comment.clone().filter(|_| label_of(&by_comment) == label_of(&written));
+        let configuration = by_comment.clone().filter(is_there).or(by_name).or(same).or(written).or(by_comment);
+        let host_name = configuration.and_then(|configuration| Some((configuration.label()?, configuration)));
         match (admin, host, host_name, called.parse::<AdminName>()) {
             (true, false, _, Ok(admin)) => {
                 edit.add_admin(&admin, &recipient)?;
@@ -292,13 +305,16 @@ fn people_and_machines(
                 }
                 holders.insert(text, Holder::Admin(admin));
             }
-            (false, true, Ok(host), _) => {
+            (false, true, Some((host, configuration)), _) => {
                 if policy.hosts.contains_key(host.as_str()) || report.hosts.contains(&host) {
                     return Err(Error::usage(format!("the rules have another key for the host {host}"))
                         .help(format!("which one is right? `sealift host rekey {host}` gives it another")));
                 }
-                edit.add_host(&host, std::slice::from_ref(&recipient), None, &[])?;
+                edit.add_host(&host, &configuration, std::slice::from_ref(&recipient), None, &[])?;
                 report.hosts.push(host.clone());
+                if configuration.as_str() != host.as_str() {
+                    report.configurations.insert(host.clone(), configuration);
+                }
                 holders.insert(text, Holder::Host(host));
             }
             _ => unknown.push(match (name, comment.as_str()) {

@@ -20,7 +20,7 @@ use crate::commands::talk::Event;
 use crate::commands::writer::Writer;
 use crate::commands::{Changes, Session, adopt_policy};
 use crate::domain::foreign::holds;
-use crate::domain::name::{HostName, SecretName};
+use crate::domain::name::{HostName, HostWord, SecretName};
 use crate::domain::policy::edit::{Declaration, Edit};
 use crate::domain::policy::{FILE, Policy};
 use crate::domain::secret::plaintext::Plaintext;
@@ -222,10 +222,12 @@ fn read(path: &Path, relative: &str) -> Result<(Vec<u8>, u32)> {
 fn host_of(session: &Session, relative: &str) -> Result<String> {
     let word = relative.strip_prefix("hosts/").and_then(|rest| rest.split('/').next());
     let word = word.map(|word| word.strip_suffix(".nix").unwrap_or(word));
-    let known: Vec<&str> = session.fleet.policy.hosts.keys().map(HostName::as_str).collect();
-    match word {
-        Some(word) if known.contains(&word) => Ok(word.to_owned()),
-        Some(word) if word.parse::<HostName>().is_ok() => Err(Error::usage(format!(
+    let policy = &session.fleet.policy;
+    let known: Vec<&str> = policy.hosts.keys().map(HostName::as_str).collect();
+    let host = word.and_then(|word| policy.called(word));
+    match (host, word) {
+        (Some(host), _) => Ok(host.to_string()),
+        (None, Some(word)) if word.parse::<HostWord>().is_ok() => Err(Error::usage(format!(
             "{relative} is of the host {word}, which {FILE} does not have"
         ))
         .help(format!("add it: `sealift host add {word} --key-file KEY.pub`, or say who reads it: `--hosts LIST`"))),

@@ -20,7 +20,7 @@ use crate::commands::talk::{Event, Talk};
 use crate::domain::address::Address;
 use crate::domain::deploy::home::user_of;
 use crate::domain::foreign::holds;
-use crate::domain::name::{HostName, UnixName};
+use crate::domain::name::{Configuration, HostName, UnixName};
 use crate::error::{Error, Result};
 
 /// A system that was built, and where it is.
@@ -54,31 +54,32 @@ impl Build<'_> {
     /// Builds the systems of these hosts on this machine, or brings them here.
     pub fn systems(&self, hosts: &BTreeSet<HostName>) -> Result<BTreeMap<HostName, Result<String>>> {
         let Self { session, planning, fleet, rooted, .. } = self;
-        let names: Vec<&HostName> = hosts.iter().collect();
-        let shown = listed(names.iter().copied());
+        let policy = &session.fleet.policy;
+        let configurations: BTreeMap<_, _> = hosts.iter().map(|host| (host, policy.configuration(host))).collect();
+        let shown = listed(hosts);
         session.talk.event(Event::Step(format!("building the system of {shown}")));
         let line = |line: &str| {
             if line.starts_with("building ") || line.starts_with("copying ") {
                 session.talk.event(Event::Step(line.to_owned()));
             }
         };
-        let one = |host: &HostName| {
-            let (name, what) = (Rooted::name_of(host), fleet.flake.system_of(host));
+        let one = |(host, configuration): (&HostName, Configuration)| {
+            let (name, what) = (Rooted::name_of(host), fleet.flake.system_of(&configuration));
             match &planning.builder {
                 Builder::Host(address) => self.elsewhere(address, (&name, &what), line),
                 _ => rooted.build(&name, &what, line),
             }
-            .map_err(|error| not_built(host, &fleet.flake, &error))
+            .map_err(|error| not_built(host, &configuration, &fleet.flake, &error))
         };
-        if planning.builder == Builder::Here && names.len() > 1 {
-            match rooted.build_all(&fleet.flake.systems(), &names, line) {
+        if planning.builder == Builder::Here && hosts.len() > 1 {
+            match rooted.build_all(&fleet.flake.systems(), &configurations, line) {
                 Ok(built) => return Ok(built.into_iter().map(|(host, system)| (host, Ok(system))).collect()),
                 Err(_) if signals::pending() => return Err(signals::interrupted()),
                 // One after another, so that each is told its own fault; what is built already costs no more.
                 Err(_) => {}
             }
         }
-        Ok(names.into_iter().map(|host| (host.clone(), one(host))).collect())
+        Ok(configurations.into_iter().map(|pair| (pair.0.clone(), one(pair))).collect())
     }
 
     /// Builds for hosts that were reached.
@@ -99,7 +100,8 @@ impl Build<'_> {
         let count = ready.len();
         let built = parallel::map_on(who.places(&session.fleet.policy, true), &ready, |one| {
             let talk = OfHost::among(&session.talk, &one.host, count);
-            let attribute = fleet.flake.system_of(&one.host);
+            let configuration = session.fleet.policy.configuration(&one.host);
+            let attribute = fleet.flake.system_of(&configuration);
             let system = parallel::alone(|| match &one.target.reach {
                 Reach::Here(_) => rooted.build(&Rooted::name_of(&one.host), &attribute, |_| ()),
                 Reach::There(there) => {
@@ -108,7 +110,8 @@ impl Build<'_> {
                 }
             });
             let there = one.target.is_remote();
-            system.map(|system| Built::of(system, there)).map_err(|error| not_built(&one.host, &fleet.flake, &error))
+            let built = system.map(|system| Built::of(system, there));
+            built.map_err(|error| not_built(&one.host, &configuration, &fleet.flake, &error))
         });
         Ok(ready.into_iter().zip(built).collect())
     }
@@ -121,15 +124,16 @@ impl Build<'_> {
             return built;
         }
         session.talk.event(Event::Step(format!("building homes for {}", listed(hosts.iter().copied()))));
-        let all = build::homes(&fleet.flake.homes(), &hosts);
+        let configuration = |host: &HostName| session.fleet.policy.configuration(host);
+        let all = build::homes(&fleet.flake.homes(), &hosts.iter().map(|host| configuration(host)).collect::<Vec<_>>());
         let apart = all.is_err() && hosts.len() > 1;
         let one = |(one, built): (Ready, Result<Built>)| {
             let homes = built.and_then(|built| {
+                let of = configuration(&one.host);
                 // Each is told its own fault.
-                let own = apart.then(|| build::homes(&fleet.flake.homes(), &[&one.host]));
+                let own = apart.then(|| build::homes(&fleet.flake.homes(), std::slice::from_ref(&of)));
                 let known = own.as_ref().unwrap_or(&all).as_ref().map_err(|error| no_home(&one.host, error))?;
-                let of_host =
-                    known.iter().filter_map(|(name, plan)| Some((name, user_of(name, one.host.as_str())?, plan)));
+                let of_host = known.iter().filter_map(|(name, plan)| Some((name, user_of(name, &of)?, plan)));
                 let homes = of_host.map(|(name, user, plan)| {
                     self.home(&one, (name, plan))
                         .map(|package| (user, package))
@@ -215,18 +219,23 @@ fn fetch(remote: &Remote, what: &str, line: impl FnMut(&str) + Send) -> Result<S
     Ok(path)
 }
 
-fn not_built(host: &HostName, flake: &Flake, error: &Error) -> Error {
+fn not_built(host: &HostName, configuration: &Configuration, flake: &Flake, error: &Error) -> Error {
     // Ctrl-C reaches nix too, which then fails.
     if signals::pending() {
         return signals::interrupted();
     }
-    let failed =
-        Error::failed(format!("the system of {host} could not be built; nothing was changed")).because(cause(error));
-    if flake.is_plain() {
-        failed
-    } else {
+    let cause = cause(error);
+    let has_none = cause.contains("does not provide attribute");
+    let failed = Error::failed(format!("the system of {host} could not be built; nothing was changed")).because(cause);
+    if !flake.is_plain() {
         failed.help(
             "this nix cannot read a repository whose path has spaces or special characters: move it, or use a newer nix",
         )
+    } else if has_none {
+        failed.help(format!(
+            "what is built is `nixosConfigurations.\"{configuration}\"`; where the flake has it under another name, that is `configuration` in [hosts.{host}] of recipients.toml"
+        ))
+    } else {
+        failed
     }
 }

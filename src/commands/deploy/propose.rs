@@ -23,7 +23,7 @@ use crate::domain::deploy::host_facts::{Question, Seen};
 use crate::domain::deploy::packages::Difference;
 use crate::domain::deploy::plan::{Item, Kept, Plan, State};
 use crate::domain::manifest::Manifest;
-use crate::domain::name::{FileName, HostName};
+use crate::domain::name::{Configuration, FileName, HostName};
 use crate::error::{Error, Kind, Result};
 
 /// Compares a built system with what runs on its host.
@@ -31,7 +31,7 @@ pub fn propose(build: &Build<'_>, ready: &Ready, built: &Built, talk: &dyn Talk)
     let Build { session, who, planning, rooted, .. } = *build;
     let Ready { host, target, rights } = ready;
     if planning.only_homes {
-        return only_homes(planning, ready, built);
+        return only_homes(planning, ready, built, &session.fleet.policy.configuration(host));
     }
     let elsewhere = root_of(target);
     let copy = |path: &String| match elsewhere {
@@ -56,7 +56,7 @@ pub fn propose(build: &Build<'_>, ready: &Ready, built: &Built, talk: &dyn Talk)
         return Err(Error::failed(format!(
             "the system that was built for {host} carries the secrets of {other}; nothing was changed"
         ))
-        .help("correct the name in its configuration: the module takes it from `networking.hostName`"));
+        .help("correct the name in its configuration: the module takes it from `networking.hostName`, which is its name in recipients.toml or its `configuration` there"));
     }
     let kept = Kept::of(&target.survey, &coming, planning.action, planning.base);
     if let Some(system) = kept.as_ref().and_then(|kept| kept.system.as_deref()) {
@@ -101,7 +101,7 @@ fn root_of(target: &Target) -> Option<&Root> {
 }
 
 /// The plan of a deploy that leaves the system alone.
-fn only_homes(planning: &Planning, ready: &Ready, built: &Built) -> Result<Item> {
+fn only_homes(planning: &Planning, ready: &Ready, built: &Built, configuration: &Configuration) -> Result<Item> {
     let Ready { host, target, .. } = ready;
     let survey = &target.survey;
     if root_of(target).is_some() {
@@ -109,7 +109,7 @@ fn only_homes(planning: &Planning, ready: &Ready, built: &Built) -> Result<Item>
     }
     if built.homes.is_empty() {
         return Err(Error::failed(format!("the flake has no home for {host}")).help(format!(
-            "it is named `homeConfigurations.\"USER@{host}\"`; `lib.mkHomes` of sealift's flake makes them"
+            "it is named `homeConfigurations.\"USER@{configuration}\"`; `lib.mkHomes` of sealift's flake makes them"
         )));
     }
     let running = survey.running.as_ref();

@@ -89,9 +89,7 @@ fn again(
 ) -> Result<Vec<Report>> {
     let policy = &session.fleet.policy;
     let hosts: BTreeSet<HostName> = campaign.hosts.keys().cloned().collect();
-    if let Some(gone) = campaign.hosts.keys().find(|host| !policy.hosts.contains_key(host.as_str())) {
-        return Err(policy.no_host(gone));
-    }
+    campaign.hosts.keys().try_for_each(|host| policy.host(host).map(drop))?;
     hold(&begun.rooted, &campaign)?;
     let chosen = Chosen { named: hosts.clone(), hosts };
     let reached =

@@ -20,12 +20,12 @@ use crate::domain::doctor::text::{self, Text};
 use crate::domain::doctor::{Fault, Fix, repository, sorted};
 use crate::domain::drift::audit::{AuditRule, audit};
 use crate::domain::level::Level;
-use crate::domain::name::HostName;
+use crate::domain::name::{HostName, HostWord};
 use crate::error::{Error, Kind, Result};
 
 pub struct Request<'a> {
     /// The host; none: this machine, and the repository.
-    pub host: Option<&'a HostName>,
+    pub host: Option<&'a HostWord>,
     pub who: &'a Who,
     /// The directory whose repository is looked at.
     pub directory: &'a Path,
@@ -88,7 +88,7 @@ pub fn run(session: Option<&Session>, request: &Request<'_>) -> Result<Report> {
     faults.extend(gathered.iter().flat_map(of_repository));
     let not_looked_at = gathered.map_or_else(Vec::new, |gathered| gathered.not_looked_at);
     if let Some(session) = session {
-        faults.extend(overdue(session, request)?);
+        faults.extend(overdue(session, request, host.as_ref().filter(|_| request.host.is_some()))?);
     }
     if target.is_remote() {
         // Nothing is changed on another machine.
@@ -108,9 +108,7 @@ fn reached(session: Option<&Session>, request: &Request<'_>) -> Result<(Target, 
         let here = session.and_then(|session| this_machine(&session.fleet.policy, &root, None).ok());
         let target = Target::here(root, here.clone())?;
         // A machine whose key changed is still called what it was called.
-        let called = session.and_then(|session| {
-            session.fleet.policy.hosts.keys().find(|host| host.as_str() == target.survey.host_name).cloned()
-        });
+        let called = session.and_then(|session| session.fleet.policy.called(&target.survey.host_name).cloned());
         return Ok((target, here.or(called)));
     };
     let Some(session) = session else {
@@ -118,9 +116,7 @@ fn reached(session: Option<&Session>, request: &Request<'_>) -> Result<(Target, 
             .help("name it with `--fleet DIR`, or look at this machine: `sealift doctor`"));
     };
     let policy = &session.fleet.policy;
-    if !policy.hosts.contains_key(host) {
-        return Err(policy.no_host(host));
-    }
+    let host = policy.named(host)?;
     // Another key than the pinned one is a finding here, and not a reason to look away.
     if request.who.root.as_os_str() != "/" {
         return Ok((Target::here(Root::open(&request.who.root)?, Some(host.clone()))?, Some(host.clone())));
@@ -146,10 +142,10 @@ fn of_repository(gathered: &layout::Gathered) -> Vec<Fault> {
 }
 
 /// The values whose time is over, of the host or of the whole fleet. What else `check` finds, it says itself.
-fn overdue(session: &Session, request: &Request<'_>) -> Result<Vec<Fault>> {
+fn overdue(session: &Session, request: &Request<'_>, named: Option<&HostName>) -> Result<Vec<Fault>> {
     let policy = &session.fleet.policy;
     let of_host = |about: &str| {
-        request.host.is_none_or(|host| {
+        named.is_none_or(|host| {
             policy.wanted().values().any(|wanted| wanted.file.path() == about && wanted.hosts.contains(&host))
         })
     };

@@ -14,7 +14,7 @@ use crate::commands::secrets::reseal::{refuse_broken, reseal};
 use crate::commands::writer::Writer;
 use crate::commands::{Changes, Session, adopt_policy};
 use crate::domain::drift::rekey_plan::{RekeyPlan, Scope};
-use crate::domain::name::{FileName, HostName, SecretName, Tag};
+use crate::domain::name::{Configuration, FileName, HostName, SecretName, Tag};
 use crate::domain::policy::edit::{Declaration, Edit};
 use crate::domain::policy::{FILE, HOST_KEYS, Host, Policy};
 use crate::domain::secret::plaintext::Plaintext;
@@ -24,6 +24,7 @@ use crate::error::{Error, Kind, Result};
 #[derive(Debug)]
 pub struct New {
     pub name: HostName,
+    pub configuration: Configuration,
     pub keys: Vec<Recipient>,
     pub address: Option<String>,
     pub tags: Vec<String>,
@@ -49,6 +50,9 @@ pub enum HostChange {
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub host: HostName,
+    /// Its name in the flake, where it is new and that is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<Configuration>,
     /// What was done with it.
     pub change: HostChange,
     pub rekeyed: Rekeyed,
@@ -71,7 +75,7 @@ pub fn add(session: &mut Session, new: &New) -> Result<Report> {
     let (git, journal) = session.lock()?;
     refuse_known(&session.fleet.policy, &new.name, &new.keys)?;
     let mut edit = Edit::new(&session.fleet.text)?;
-    edit.add_host(&new.name, &new.keys, new.address.as_deref(), &new.tags)?;
+    edit.add_host(&new.name, &new.configuration, &new.keys, new.address.as_deref(), &new.tags)?;
     let own = own_key(&new.name)?;
     if new.own_key.is_some() {
         if session.fleet.policy.secrets.contains_key(own.as_str()) || session.fleet.sealed(&own.file())?.is_some() {
@@ -87,6 +91,7 @@ pub fn add(session: &mut Session, new: &New) -> Result<Report> {
     } else {
         bring_in_line(session, &new.name, HostChange::Added, &mut changes)?
     };
+    report.configuration = Some(new.configuration.clone()).filter(|name| name.as_str() != new.name.as_str());
     if let (Some(value), [key]) = (&new.own_key, new.keys.as_slice()) {
         let wanted = session.fleet.policy.wanted().remove(&own.file());
         let wanted = wanted.ok_or_else(|| Error::new(Kind::Bug, format!("{own} is not declared")))?;
@@ -129,7 +134,7 @@ fn declared(host: &HostName) -> Declaration {
 /// Gives a host other keys.
 pub fn rekey(session: &mut Session, name: &HostName, keys: &[Recipient]) -> Result<Report> {
     let (git, journal) = session.lock()?;
-    let Some(host) = session.fleet.policy.hosts.get(name) else { return Err(session.fleet.policy.no_host(name)) };
+    let host = session.fleet.policy.host(name)?;
     if host.keys == keys {
         return Ok(Report::of(name, HostChange::None));
     }
@@ -154,7 +159,7 @@ pub fn rekey(session: &mut Session, name: &HostName, keys: &[Recipient]) -> Resu
 pub fn remove(session: &mut Session, name: &HostName, yes: bool) -> Result<Report> {
     let (git, journal) = session.lock()?;
     let policy = &session.fleet.policy;
-    let Some(host) = policy.hosts.get(name) else { return Err(policy.no_host(name)) };
+    let host = policy.host(name)?;
     let keys = host.keys.clone();
     let others: BTreeSet<&Tag> =
         policy.hosts.iter().filter(|(other, _)| *other != name).flat_map(|(_, host)| &host.tags).collect();
@@ -240,6 +245,7 @@ impl Report {
     fn of(host: &HostName, change: HostChange) -> Self {
         Self {
             host: host.clone(),
+            configuration: None,
             change,
             rekeyed: Rekeyed::default(),
             made: Vec::new(),
@@ -256,6 +262,8 @@ impl Report {
 #[derive(Debug, Serialize)]
 pub struct Row {
     pub host: HostName,
+    /// Its name in the flake.
+    pub configuration: Configuration,
     pub address: String,
     pub tags: Vec<Tag>,
     /// Its keys, as `ssh-keygen -l` or age show them.
@@ -264,11 +272,20 @@ pub struct Row {
     pub secrets: usize,
 }
 
+impl Row {
+    /// The host, with its name in the flake where that is another.
+    pub fn called(&self) -> String {
+        let Self { host, configuration, .. } = self;
+        if configuration.as_str() == host.as_str() { host.to_string() } else { format!("{host} ({configuration})") }
+    }
+}
+
 /// The hosts of the policy.
 pub fn list(session: &Session) -> Vec<Row> {
     let policy = &session.fleet.policy;
     let row = |(name, host): (&HostName, &Host)| Row {
         host: name.clone(),
+        configuration: host.configuration.clone(),
         address: host.address.to_string(),
         tags: host.tags.iter().cloned().collect(),
         keys: host.keys.iter().map(|key| key.ssh_fingerprint().unwrap_or_else(|| key.canonical().to_owned())).collect(),

@@ -1,18 +1,16 @@
 //! `init`: makes or adopts a fleet in a git repository. Writes what is missing, and overwrites nothing.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::adapters::flake;
+use crate::adapters::flake::{Configured, configured};
 use crate::adapters::fs::files::{self, Durable};
 use crate::adapters::git::Git;
 use crate::adapters::repository::Fleet;
 use crate::commands::adopt::import;
 use crate::commands::scan::hook;
-use crate::domain::name::HostName;
-use crate::domain::nix::{guard, hosts};
+use crate::domain::name::Configuration;
 use crate::domain::policy::{FILE, parse};
 use crate::error::{Error, Result};
 
@@ -35,8 +33,8 @@ const ATTRIBUTES: [(&str, &str); 2] =
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub written: Vec<String>,
-    /// Hosts that the flake configures and the policy does not name yet.
-    pub hosts: Vec<HostName>,
+    /// Hosts that the flake configures and the policy does not name yet, as the flake names them.
+    pub hosts: Vec<Configuration>,
     /// Systems of the flake whose names no host of a fleet can have.
     pub not_hosts: Vec<String>,
     /// What of the flake's names could not be read, and why.
@@ -85,7 +83,7 @@ pub fn run(directory: &Path, program: &Path) -> Result<Report> {
     let paths: Vec<_> = written.iter().map(|name| root.join(name)).collect();
     git.stage(&paths)?;
     let Configured { mut hosts, not_hosts, not_read } = configured(root, &git.top);
-    hosts.retain(|host| !policy.hosts.contains_key(host));
+    hosts.retain(|host| policy.called(host.as_str()).is_none());
     let (hook, no_hook) = match hook::install_new(&git, root, program) {
         Ok(hook) => (hook, None),
         Err(error) => (None, Some(format!("{error}; {}", error.advice().unwrap_or_default()))),
@@ -113,53 +111,4 @@ pub fn repository(directory: &Path) -> Result<(PathBuf, Git)> {
             .help("run `git init` first: Nix reads a flake from git, and git keeps older versions")
     })?;
     Ok((here, git))
-}
-
-#[derive(Default)]
-struct Configured {
-    hosts: Vec<HostName>,
-    /// Names that no host can have.
-    not_hosts: Vec<String>,
-    /// What could not be read, and why.
-    not_read: Vec<String>,
-}
-
-/// The hosts that the repository configures: those that flake.nix says, else the folders of `hosts/`. Nothing is evaluated: a
-/// flake may be a stranger's, and evaluating it builds what it names.
-fn configured(root: &Path, top: &Path) -> Configured {
-    let (mut names, mut found) = (BTreeSet::new(), Configured::default());
-    match flake::folder(root, top).map(|folder| (folder, read(&folder.join("flake.nix")))) {
-        Some((folder, Ok(named))) => {
-            let computed = |line| format!("flake.nix:{line}: names of nixosConfigurations are computed here");
-            found.not_read.extend(named.computed.iter().map(computed));
-            names = named.names;
-            names.extend(named.folders.iter().flat_map(|below| folders(&folder.join(below))));
-        }
-        Some((_, Err(why))) => found.not_read.push(format!("flake.nix: {why}")),
-        None => {}
-    }
-    if names.is_empty() {
-        names.extend(folders(&root.join("hosts")));
-    }
-    for name in names {
-        // They stand in commands that are there to be pasted: what is no host's name does not.
-        match name.parse() {
-            Ok(host) => found.hosts.push(host),
-            Err(_) => found.not_hosts.push(name),
-        }
-    }
-    found
-}
-
-fn read(flake: &Path) -> Result<hosts::Named, String> {
-    let bytes = files::read(flake, guard::LIMIT as u64).map_err(|error| error.in_one_line())?;
-    hosts::read(&String::from_utf8_lossy(&bytes)).map_err(|unread| unread.to_string())
-}
-
-/// The names of the folders in a folder, but for those that say with their first letter that they are no machine.
-fn folders(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    let names = folders.filter_map(|entry| entry.file_name().into_string().ok());
-    names.filter(|name| !name.starts_with(['_', '.'])).collect()
 }

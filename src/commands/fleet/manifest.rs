@@ -10,9 +10,6 @@ use crate::error::{Error, Result};
 /// Makes the manifest of a host. Needs no key: nothing is opened.
 pub fn run(session: &Session, host: &HostName) -> Result<Manifest> {
     let policy = &session.fleet.policy;
-    if !policy.hosts.contains_key(host) {
-        return Err(policy.no_host(host));
-    }
     let root = session.fleet.root.to_str().ok_or_else(|| Error::failed("the fleet's path is not UTF-8 text"))?;
     let file_of = |file: &FileName| format!("{}/{}", root.trim_end_matches('/'), file.path());
     let manifest = Manifest::of(policy, host, file_of);

@@ -14,8 +14,9 @@ use crate::commands::Session;
 use crate::commands::fleet::host::refuse_known;
 use crate::domain::address::Address;
 use crate::domain::migrate::scaffold::{self, HARDWARE_LIMIT, Known, Layout};
-use crate::domain::name::HostName;
+use crate::domain::name::{Configuration, HostName, HostWord};
 use crate::domain::nix::settings;
+use crate::domain::policy::Policy;
 use crate::domain::policy::generate::Generate;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::recipient::{Recipient, SshFingerprint};
@@ -26,6 +27,8 @@ use crate::error::{Error, Kind, Result};
 pub struct Request<'a> {
     /// The name that it should have.
     pub name: &'a HostName,
+    /// Its name in the flake.
+    pub configuration: &'a Configuration,
     pub address: &'a Address,
     /// The fingerprint of its host key, if somebody looked it up.
     pub fingerprint: Option<&'a SshFingerprint>,
@@ -41,6 +44,32 @@ pub struct Learned {
     pub files: Vec<(String, String)>,
 }
 
+/// What a new machine is called here and in the flake, where one of both was named, or each.
+///
+/// Fails with `Usage` where no name is left that is free.
+pub fn named(policy: &Policy, word: &HostWord, given: Option<Configuration>) -> Result<(HostName, Configuration)> {
+    let is_label = word.as_str().parse::<HostName>().ok();
+    let configuration = match (is_label, given) {
+        (Some(name), given) => return Ok((name.clone(), given.unwrap_or_else(|| Configuration::from(&name)))),
+        (None, None) => Configuration::from(word),
+        (None, Some(given)) => {
+            return Err(Error::usage(format!("{word} is no name of a host beside its configuration, {given}")).help(
+                format!("give it one: `sealift host add NAME --configuration {given}`, NAME of a-z, 0-9 and -"),
+            ));
+        }
+    };
+    // One that is there already is refused under its name.
+    if let Some(known) = policy.called(word.as_str()) {
+        return Ok((known.clone(), configuration));
+    }
+    let why = match configuration.label() {
+        Some(label) if policy.called(label.as_str()).is_none() => return Ok((label, configuration)),
+        Some(label) => format!("the name derived from {configuration} is {label}, and there is such a host already"),
+        None => format!("no name of a host can be derived from {configuration}"),
+    };
+    Err(Error::usage(why).help(format!("choose one: `sealift host add NAME --configuration {configuration}`")))
+}
+
 /// Learns of a machine over SSH.
 ///
 /// Fails with `Usage` when the host is there already; `Unreachable` when it cannot be reached, or nobody vouches for its key.
@@ -52,7 +81,7 @@ pub fn learn(session: &Session, request: &Request<'_>) -> Result<Learned> {
     let layout = layout(&session.fleet.root);
     let there = |path: &str| session.fleet.root.join(path).symlink_metadata().is_ok();
     let mut known = Known::default();
-    if request.hardware && layout.hosts && !there(&scaffold::hardware_path(name)) {
+    if request.hardware && layout.hosts && !there(&scaffold::hardware_path(request.configuration)) {
         known.hardware = Some(hardware(name, &line)?);
     }
     if layout.hosts {
@@ -64,7 +93,7 @@ pub fn learn(session: &Session, request: &Request<'_>) -> Result<Learned> {
     } else {
         session.note("there is no hosts/ beside recipients.toml: its hardware configuration is not kept");
     }
-    Ok(Learned { key, files: scaffold::files(name, layout, &known) })
+    Ok(Learned { key, files: scaffold::files(request.configuration, layout, &known) })
 }
 
 /// Learns the key that a machine of the fleet has now. Its previous one is not asked for: that is what changed.
@@ -85,11 +114,12 @@ fn proven(session: &Session, ssh: &Ssh, request: &Request<'_>) -> Result<(Recipi
 
 /// Makes the host key of a machine that is yet to be installed: its private half, its public one, and the files that the
 /// repository has a place for.
-pub fn make(session: &Session, name: &HostName) -> Result<(Plaintext, Learned)> {
+pub fn make(session: &Session, name: &HostName, configuration: &Configuration) -> Result<(Plaintext, Learned)> {
     refuse_known(&session.fleet.policy, name, &[])?;
     let made = generate(Generate::SshEd25519, &Shape::SshKey, &format!("root@{name}"))?;
     let key = Recipient::parse(made.public.as_deref().unwrap_or_default())?;
-    Ok((made.value, Learned { key, files: scaffold::files(name, layout(&session.fleet.root), &Known::default()) }))
+    let files = scaffold::files(configuration, layout(&session.fleet.root), &Known::default());
+    Ok((made.value, Learned { key, files }))
 }
 
 /// Whether somebody vouches for the key that a machine showed.

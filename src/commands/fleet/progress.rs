@@ -11,7 +11,7 @@ use crate::commands::hosts::select::{Needs, Who, reach_all};
 use crate::domain::deploy::protocol::Verified;
 use crate::domain::migrate::progress::{Deployed, Facts, Mark, judge};
 use crate::domain::migrate::scaffold::hardware_path;
-use crate::domain::name::HostName;
+use crate::domain::name::{Configuration, HostName};
 use crate::domain::policy::Policy;
 use crate::domain::secret::inventory::{Found, Inventory};
 use crate::error::Result;
@@ -41,7 +41,7 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
         let mut facts = Facts {
             pinned: policy.hosts.get(&host).is_some_and(|host| !host.ssh_keys.is_empty()),
             unsealed: unsealed(policy, &inventory, &host),
-            missing: missing(&previous.tracked, &host),
+            missing: missing(&previous.tracked, &policy.configuration(&host)),
             superseded: superseded.clone(),
             ..Facts::default()
         };
@@ -84,7 +84,7 @@ fn unsealed(policy: &Policy, inventory: &Inventory, host: &HostName) -> Vec<Stri
 }
 
 /// The files of a machine's configuration that Nix does not see.
-fn missing(tracked: &BTreeSet<String>, host: &HostName) -> Vec<String> {
+fn missing(tracked: &BTreeSet<String>, host: &Configuration) -> Vec<String> {
     let wanted = ["flake.nix".to_owned(), format!("hosts/{host}/default.nix"), hardware_path(host)];
     wanted
         .into_iter()

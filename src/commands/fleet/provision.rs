@@ -24,7 +24,7 @@ pub struct Report {
 
 pub fn run(session: &Session, name: &HostName, root: &Path) -> Result<Report> {
     let policy = &session.fleet.policy;
-    let Some(host) = policy.hosts.get(name) else { return Err(policy.no_host(name)) };
+    let host = policy.host(name)?;
     let secret = own_key(name)?;
     if !policy.secrets.contains_key(secret.as_str()) {
         return Err(Error::usage(format!("no host key was generated for {name}: there is no secret {secret}"))

@@ -6,7 +6,7 @@ use crate::adapters::git::layout;
 use crate::commands::Session;
 use crate::domain::doctor::text;
 use crate::domain::migrate::superseded::{Superseded, superseded};
-use crate::domain::name::HostName;
+use crate::domain::name::Configuration;
 use crate::error::Result;
 
 /// What the repository has of the previous layout.
@@ -43,7 +43,7 @@ pub fn look(session: &Session) -> Result<Former> {
             Some((below(path)?, all.collect()))
         })
         .collect();
-    let hosts: Vec<&HostName> = session.fleet.policy.hosts.keys().collect();
+    let hosts: Vec<&Configuration> = session.fleet.policy.hosts.values().map(|host| &host.configuration).collect();
     let superseded = superseded(&tracked, &hosts, &named);
     Ok(Former { superseded, tracked, not_looked_at: gathered.not_looked_at })
 }

@@ -16,7 +16,7 @@ use crate::adapters::repository::Fleet;
 use crate::commands::fleet::init;
 use crate::commands::fleet::onboard::layout;
 use crate::domain::migrate::scaffold::{self, HARDWARE_LIMIT, Known, Layout};
-use crate::domain::name::HostName;
+use crate::domain::name::Configuration;
 use crate::domain::nix::settings::{self, Settings};
 use crate::error::{Error, Result};
 
@@ -25,7 +25,7 @@ pub struct Request<'a> {
     pub directory: &'a Path,
     pub from: &'a Path,
     /// The machine that it is of, if that is not this one.
-    pub host: Option<&'a HostName>,
+    pub host: Option<&'a Configuration>,
     /// The folder that copies are kept in.
     pub backups: &'a Path,
     /// This program's own file, which the pre-commit hook starts.
@@ -37,8 +37,8 @@ pub struct Report {
     /// What `init` did, and the files that were written from the previous configuration.
     #[serde(flatten)]
     pub fleet: init::Report,
-    /// The machine that it is of.
-    pub host: HostName,
+    /// The machine that it is of, by its name in the flake.
+    pub host: Configuration,
     pub backup: String,
     /// What could not be copied, with the reason.
     pub not_copied: Vec<String>,
@@ -61,7 +61,7 @@ pub fn run(request: &Request<'_>) -> Result<Report> {
     let host = match (request.host, settings(&from, &paths, None).host_name) {
         (Some(host), _) => host.clone(),
         (None, Some(said)) => said.parse().map_err(|_| {
-            Error::usage(format!("networking.hostName is `{said}` there, which is not the name of a host in the fleet"))
+            Error::usage(format!("networking.hostName is `{said}` there, which no host can be called"))
                 .help("say its name in the fleet: `--host NAME`; what the machine calls itself stays")
         })?,
         (None, None) => this_host()?,
@@ -98,7 +98,7 @@ pub fn run(request: &Request<'_>) -> Result<Report> {
         // What runs here tells of this machine only.
         let runs = release.as_deref().filter(|_| *name == host);
         known.state_version = scaffold::state_version(said.state_version.as_deref(), runs.unwrap_or_default());
-        known.host_name = said.host_name.filter(|said| said.parse::<HostName>().is_ok() || said.bytes().all(plain));
+        known.host_name = said.host_name.filter(|said| said.parse::<Configuration>().is_ok());
     }
     let file = |name: &str| root.join(name).is_file();
     let layout = Layout { hosts: true, ..layout(&root) };
@@ -120,21 +120,16 @@ pub fn run(request: &Request<'_>) -> Result<Report> {
     git.stage(&written.iter().map(|path| root.join(path)).collect::<Vec<PathBuf>>())?;
     let lacks_hardware = !file(&scaffold::hardware_path(&host));
     fleet.written.extend(written);
-    if !fleet.hosts.contains(&host) && !Fleet::open(&root)?.policy.hosts.contains_key(&host) {
+    if !fleet.hosts.contains(&host) && Fleet::open(&root)?.policy.called(host.as_str()).is_none() {
         fleet.hosts.push(host.clone());
     }
     let backup = kept_in.display().to_string();
     Ok(Report { fleet, host, backup, not_copied, kept, not_placed, lacks_hardware })
 }
 
-/// A byte of what a machine may call itself, beside the names of a fleet: nothing that means something in a string of Nix.
-fn plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)
-}
-
 /// What the previous configuration says of a machine: in the files of its own folder, and of the one that it is all about in those
 /// at the top too, configuration.nix first.
-fn settings(from: &Path, paths: &[PathBuf], host: Option<&HostName>) -> Settings {
+fn settings(from: &Path, paths: &[PathBuf], host: Option<&Configuration>) -> Settings {
     let own = |path: &&PathBuf| {
         let folder = path.parent().unwrap_or(Path::new(""));
         match host {
@@ -155,7 +150,7 @@ fn settings(from: &Path, paths: &[PathBuf], host: Option<&HostName>) -> Settings
 }
 
 /// The name of this machine.
-fn this_host() -> Result<HostName> {
+fn this_host() -> Result<Configuration> {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     name.split('.').next().unwrap_or_default().parse().map_err(|_| {
         Error::usage("the name of this machine is no name of a host").help("say which machine it is: `--host NAME`")

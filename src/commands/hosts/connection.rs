@@ -141,7 +141,7 @@ impl Target {
         bring: Option<&bootstrap::Brought>,
         root: bool,
     ) -> Result<Self> {
-        let Some(host) = policy.hosts.get(name) else { return Err(policy.no_host(name)) };
+        let host = policy.host(name)?;
         if is_here(host) {
             return Self::here(Root::open(Path::new("/"))?, Some(name.clone()));
         }

@@ -16,10 +16,14 @@ pub fn this_machine(policy: &Policy, root: &Root, named: Option<&HostName>) -> R
     let shown = machine_keys(root);
     let pinned = |host: &Host| host.ssh_keys.iter().any(|key| shown.contains(key));
     let holder = policy.hosts.iter().find(|(_, host)| pinned(host)).map(|(name, _)| name);
+    // A host with an age key of its own shows no SSH key: then its name must do.
+    let by_name = || {
+        let called = policy.called(&root.text("/etc/hostname")?)?;
+        policy.hosts.get(called)?.ssh_keys.is_empty().then_some(called)
+    };
     if let Some(named) = named {
-        let Some(host) = policy.hosts.get(named) else { return Err(policy.no_host(named)) };
-        // A host with an age key of its own shows no SSH key: then its name must do.
-        if pinned(host) || (host.ssh_keys.is_empty() && root.text("/etc/hostname").as_deref() == Some(named.as_str())) {
+        let host = policy.host(named)?;
+        if pinned(host) || by_name() == Some(named) {
             return Ok(named.clone());
         }
         let is = holder.map_or_else(|| "a machine that the policy does not know".to_owned(), ToString::to_string);
@@ -33,12 +37,6 @@ pub fn this_machine(policy: &Policy, root: &Root, named: Option<&HostName>) -> R
         .because(format!("the policy pins {}", fingerprints(&host.ssh_keys)))
         .help(format!("deploy on the right machine; if {named} has a new key: `sealift host rekey {named}`")));
     }
-    let by_name = || {
-        policy.hosts.keys().find(|host| {
-            root.text("/etc/hostname").as_deref() == Some(host.as_str())
-                && policy.hosts[host.as_str()].ssh_keys.is_empty()
-        })
-    };
     holder.or_else(by_name).cloned().ok_or_else(|| {
         Error::new(Kind::Unreachable, format!("no host of {} has the host key of this machine", policy::FILE))
             .help("name it with `--host HOST`, or add it: `sealift host add NAME --key-file /etc/ssh/ssh_host_ed25519_key.pub`")

@@ -56,7 +56,7 @@ pub struct Chosen {
 /// The hosts that these words name.
 pub fn select(policy: &Policy, words: &[Selector]) -> Result<BTreeSet<HostName>> {
     policy.select(words).map_err(|word| match word {
-        Selector::Host(host) => policy.no_host(host),
+        Selector::Host(host) => policy.no_host(host.as_str()),
         word => {
             let words = policy.selector_words();
             let near = name::nearest(&word.to_string(), words.iter().map(String::as_str));

@@ -11,7 +11,7 @@ use crate::commands::talk::Event;
 use crate::domain::drift::access::{Access, Reader};
 use crate::domain::drift::lacking::Lacking;
 use crate::domain::drift::status::{Standing, credible};
-use crate::domain::name::{AdminName, FileName, HostName, nearest};
+use crate::domain::name::{AdminName, FileName, HostName, HostWord, nearest};
 use crate::domain::policy::{Holder, Policy, Wanted};
 use crate::domain::secret::recipient::{Fingerprint, Recipient};
 use crate::error::{Error, Result};
@@ -103,9 +103,12 @@ pub struct Knowledge {
 }
 
 /// What a host, present or removed, can read or knows.
-pub fn knowledge(session: &Session, host: &HostName) -> Result<Knowledge> {
-    let (reads, knows) = known_by(session, &keys_of(&session.fleet.policy, host)?)?;
-    Ok(Knowledge { host: host.clone(), retired: !session.fleet.policy.hosts.contains_key(host), reads, knows })
+pub fn knowledge(session: &Session, word: &HostWord) -> Result<Knowledge> {
+    let policy = &session.fleet.policy;
+    let gone = |error| policy.retired.get_key_value(word.as_str()).map(|(name, _)| name).ok_or(error);
+    let host = policy.named(word).or_else(gone)?;
+    let (reads, knows) = known_by(session, &keys_of(policy, host))?;
+    Ok(Knowledge { host: host.clone(), retired: !policy.hosts.contains_key(host), reads, knows })
 }
 
 /// The files that one of these keys can open, and those whose value it knows.
@@ -142,7 +145,7 @@ pub fn keys_by_name(session: &Session, name: &AdminName) -> Result<BTreeSet<Fing
     if let Some(host) =
         host.as_ref().filter(|host| policy.hosts.contains_key(*host) || policy.retired.contains_key(*host))
     {
-        return keys_of(policy, host);
+        return Ok(keys_of(policy, host));
     }
     if let Some(keys) = policy.admins.get(name) {
         return Ok(keys.iter().map(Recipient::fingerprint).collect());
@@ -167,11 +170,8 @@ fn nobody(policy: &Policy, name: &AdminName) -> Error {
 }
 
 /// The keys of a host, present or removed; those it had before and those it has.
-fn keys_of(policy: &Policy, host: &HostName) -> Result<BTreeSet<Fingerprint>> {
+fn keys_of(policy: &Policy, host: &HostName) -> BTreeSet<Fingerprint> {
     let present = policy.hosts.get(host).map(|host| &host.keys);
     let previous = policy.retired.get(host).map(|gone| &gone.keys);
-    if present.is_none() && previous.is_none() {
-        return Err(policy.no_host(host));
-    }
-    Ok(present.into_iter().chain(previous).flatten().map(Recipient::fingerprint).collect())
+    present.into_iter().chain(previous).flatten().map(Recipient::fingerprint).collect()
 }

@@ -8,8 +8,10 @@ use crate::domain::policy::{Policy, Probe};
 /// The declared checks of a host. Their commands are those that its system carries.
 pub fn checks(policy: &Policy, host: &HostName) -> Vec<Look> {
     let of_host = policy.checks.iter().filter(|(_, check)| check.hosts.contains(host));
+    let configuration = policy.configuration(host);
     let deployed = |probe: &Probe| match probe {
         Probe::Command(_) => Probe::Deployed,
+        Probe::HostName if configuration.as_str() != host.as_str() => Probe::Called(configuration.clone()),
         probe => probe.clone(),
     };
     of_host.map(|(name, check)| Look { name: name.clone(), probe: deployed(&check.probe) }).collect()

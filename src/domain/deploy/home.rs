@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::name::UnixName;
+use crate::domain::name::{Configuration, UnixName};
 
 /// A home that is to be switched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,10 +70,10 @@ pub fn unit_of(user: &UnixName) -> String {
     format!("home-manager-{}.service", user.as_str().replace('-', "\\x2d"))
 }
 
-/// The user of a home's name in a flake, where it is for this host: `jay@web`.
-pub fn user_of(name: &str, host: &str) -> Option<UnixName> {
+/// The user of a home's name in a flake, where it is for this system: `jay@web`, as nh and home-manager look for it.
+pub fn user_of(name: &str, configuration: &Configuration) -> Option<UnixName> {
     let (user, of) = name.rsplit_once('@')?;
-    (of == host).then(|| user.parse().ok()).flatten()
+    (of == configuration.as_str()).then(|| user.parse().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -82,9 +82,9 @@ mod tests {
 
     #[test]
     fn a_home_is_for_the_host_of_its_name() {
-        let user = |name: &str| user_of(name, "web").map(|user| user.to_string());
-        assert_eq!(user("jay@web").as_deref(), Some("jay"));
-        for other in ["jay@db", "jay", "@web", "web", "j/y@web", "-x@web"] {
+        let user = |name: &str| user_of(name, &"Web_1".parse().unwrap()).map(|user| user.to_string());
+        assert_eq!(user("jay@Web_1").as_deref(), Some("jay"));
+        for other in ["jay@db", "jay", "@Web_1", "Web_1", "jay@web-1", "jay@web_1", "j/y@Web_1", "-x@Web_1"] {
             assert_eq!(user(other), None, "{other}");
         }
         assert_eq!(unit_of(&"a-b".parse().unwrap()), "home-manager-a\\x2db.service");

@@ -1,6 +1,6 @@
 //! The files of a new machine: what they hold, from what is known of it. Nothing here is read or written.
 
-use crate::domain::name::HostName;
+use crate::domain::name::Configuration;
 use crate::error::{Error, Result};
 
 /// The largest hardware configuration that is taken over, in bytes.
@@ -30,7 +30,7 @@ pub struct Known {
 }
 
 /// The files that the repository has a place for, each with its path and text.
-pub fn files(host: &HostName, layout: Layout, known: &Known) -> Vec<(String, String)> {
+pub fn files(host: &Configuration, layout: Layout, known: &Known) -> Vec<(String, String)> {
     let mut files = Vec::new();
     if layout.hosts {
         files.push((format!("hosts/{host}/default.nix"), machine(host, layout, known)));
@@ -47,11 +47,13 @@ pub fn files(host: &HostName, layout: Layout, known: &Known) -> Vec<(String, Str
 
 /// Where a file of a previous configuration belongs, and whose it is: only hardware configurations, which hold no secret and
 /// mean the same everywhere. All else is for a person to look through.
-pub fn place_of(path: &str, host: &HostName) -> Option<(HostName, String)> {
+pub fn place_of(path: &str, host: &Configuration) -> Option<(Configuration, String)> {
     let folders = path.strip_suffix("hardware-configuration.nix")?;
-    let owner = match folders.trim_end_matches('/') {
-        "" => host.clone(),
-        folder => folder.strip_prefix("hosts/").unwrap_or(folder).parse().ok()?,
+    let owner = if folders.is_empty() {
+        host.clone()
+    } else {
+        let folder = folders.strip_suffix('/')?;
+        folder.strip_prefix("hosts/").unwrap_or(folder).parse().ok()?
     };
     let path = hardware_path(&owner);
     Some((owner, path))
@@ -92,11 +94,11 @@ pub fn flake(release: Option<&str>) -> String {
 }
 
 /// Where the hardware configuration of a machine is.
-pub fn hardware_path(host: &HostName) -> String {
+pub fn hardware_path(host: &Configuration) -> String {
     format!("hosts/{host}/hardware-configuration.nix")
 }
 
-fn machine(host: &HostName, layout: Layout, known: &Known) -> String {
+fn machine(host: &Configuration, layout: Layout, known: &Known) -> String {
     let common = layout.common.then_some("../../modules/common.nix");
     let hardware = "./hardware-configuration.nix";
     let mut lines = vec![
@@ -126,8 +128,11 @@ fn machine(host: &HostName, layout: Layout, known: &Known) -> String {
         }
     }
     // Both were read as literals of Nix, and stand here as they were written there.
-    let name = known.host_name.as_deref().unwrap_or(host.as_str());
+    let name = known.host_name.as_deref().unwrap_or(host.host_name());
     lines.extend([String::new(), format!("  networking.hostName = \"{name}\";")]);
+    if let (None, Some((_, domain))) = (&known.host_name, host.as_str().split_once('.')) {
+        lines.push(format!("  networking.domain = \"{domain}\";"));
+    }
     lines.push(match &known.state_version {
         Some(version) => format!("  system.stateVersion = \"{version}\";"),
         None => "  # The release of its first installation: system.stateVersion = \"…\";".to_owned(),
@@ -171,7 +176,7 @@ pub fn state_version(said: Option<&str>, nixos_version: &str) -> Option<String> 
 mod tests {
     use super::*;
 
-    fn host() -> HostName {
+    fn host() -> Configuration {
         "web".parse().unwrap()
     }
 
@@ -216,6 +221,14 @@ mod tests {
     }
 
     #[test]
+    fn a_domain_stands_apart_from_the_host_name() {
+        let text = |name: &str| machine(&name.parse().unwrap(), Layout::default(), &Known::default());
+        let both = "\n  networking.hostName = \"web\";\n  networking.domain = \"example.org\";\n";
+        assert!(text("web.example.org").contains(both));
+        assert!(text("Web_1").contains("\n  networking.hostName = \"Web_1\";\n") && !text("Web_1").contains("domain"));
+    }
+
+    #[test]
     fn only_hardware_configurations_have_a_place() {
         let place = |path| place_of(path, &host()).map(|(_, path)| path);
         assert_eq!(place("hardware-configuration.nix").as_deref(), Some("hosts/web/hardware-configuration.nix"));
@@ -225,8 +238,11 @@ mod tests {
         for path in [
             "configuration.nix",
             "old/db/hardware-configuration.nix",
+            "_example/hardware-configuration.nix",
+            ".git/hardware-configuration.nix",
             "../hardware-configuration.nix",
             "x-hardware-configuration.nix",
+            "xhardware-configuration.nix",
         ] {
             assert_eq!(place(path), None, "{path}");
         }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::name::HostName;
+use crate::domain::name::Configuration;
 
 /// A file that has a successor.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -16,7 +16,7 @@ pub struct Superseded {
 /// The files that are not needed any more. `files` are those of the fleet, `named` what each Nix file names, all from the top.
 pub fn superseded(
     files: &BTreeSet<String>,
-    hosts: &[&HostName],
+    hosts: &[&Configuration],
     named: &BTreeMap<String, Vec<String>>,
 ) -> Vec<Superseded> {
     let mut found: BTreeMap<&String, String> =
@@ -42,7 +42,7 @@ fn covers(name: &str, path: &str) -> bool {
 }
 
 /// What took the place of a file.
-fn successor(path: &str, files: &BTreeSet<String>, hosts: &[&HostName]) -> Option<String> {
+fn successor(path: &str, files: &BTreeSet<String>, hosts: &[&Configuration]) -> Option<String> {
     let name = path.rsplit('/').next().unwrap_or(path);
     if path.starts_with("secrets/") && path != "secrets/secrets.nix" {
         return None;
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     fn found(files: &[&str], named: &[(&str, &[&str])]) -> Vec<String> {
-        let (web, db): (HostName, HostName) = ("web".parse().unwrap(), "db".parse().unwrap());
+        let (web, db): (Configuration, Configuration) = ("web".parse().unwrap(), "db".parse().unwrap());
         let files = files.iter().map(|file| (*file).to_owned()).collect();
         let named = named
             .iter()

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::name::{UnitName, UnixName};
+use crate::domain::name::{Configuration, UnitName, UnixName};
 use crate::domain::policy::reader::{At, Reader, Text};
 
 /// What a check looks at.
@@ -16,6 +16,8 @@ pub enum Probe {
     NoFailedUnits,
     /// The host's name is its name in the policy.
     HostName,
+    /// The same of a host with another name in the flake: it may be that too. Never in a policy, which says `HostName`.
+    Called(Configuration),
     /// There is a default route.
     DefaultRoute,
     /// This path is a link into the Nix store.
@@ -56,7 +58,7 @@ pub(super) struct RawCheck {
     /// No unit is failed.
     #[serde(default)]
     pub(super) no_failed_units: bool,
-    /// The host's name is its name here.
+    /// The host's name is its name here, or its `configuration`.
     #[serde(default)]
     pub(super) host_name: bool,
     /// There is a default route.

@@ -3,7 +3,7 @@
 
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value};
 
-use crate::domain::name::{AdminName, FileName, HostName, SecretName, Tag};
+use crate::domain::name::{AdminName, Configuration, FileName, HostName, SecretName, Tag};
 use crate::domain::policy::Selector;
 use crate::domain::policy::generate::Generate;
 use crate::domain::policy::paths::{DELIVERED, DELIVERED_FOR_USERS};
@@ -61,12 +61,16 @@ impl Edit {
     pub fn add_host(
         &mut self,
         name: &HostName,
+        configuration: &Configuration,
         keys: &[Recipient],
         address: Option<&str>,
         tags: &[String],
     ) -> Result<()> {
         let mut table = Table::new();
         table.insert("keys", array(keys.iter().map(shown)));
+        if configuration.as_str() != name.as_str() {
+            table.insert("configuration", configuration.as_str().into());
+        }
         if let Some(address) = address {
             table.insert("address", address.into());
         }
@@ -250,7 +254,8 @@ mod tests {
     fn what_was_there_stays_to_the_letter() {
         let before = text();
         let mut edit = Edit::new(&before).unwrap();
-        edit.add_host(&"two".parse().unwrap(), &[key()], Some("jay@two"), &["runner".into()]).unwrap();
+        let configuration = "Two_1".parse().unwrap();
+        edit.add_host(&"two".parse().unwrap(), &configuration, &[key()], Some("jay@two"), &["runner".into()]).unwrap();
         let generate = Some(Generate::Password { length: 40 });
         let declaration = Declaration { hosts: vec!["@runner".into()], generate, ..Declaration::default() };
         edit.declare(&"b/c".parse().unwrap(), &declaration).unwrap();
@@ -261,13 +266,17 @@ mod tests {
         let policy = parse(&after).unwrap();
         assert_eq!(policy.secrets["b/c"].generate, generate);
         assert_eq!(policy.hosts["two"].address.to_string(), "jay@two");
+        assert_eq!(policy.hosts["two"].configuration, configuration);
     }
 
     #[test]
     fn a_removed_host_is_nowhere_and_remembered() {
         let mut edit = Edit::new(&text()).unwrap();
         let gone = key();
-        edit.add_host(&"two".parse().unwrap(), std::slice::from_ref(&gone), None, &["runner".into()]).unwrap();
+        let two: HostName = "two".parse().unwrap();
+        let keys = std::slice::from_ref(&gone);
+        edit.add_host(&two, &Configuration::from(&two), keys, None, &["runner".into()]).unwrap();
+        assert!(!edit.text().contains("configuration"));
         edit.declare(
             &"b".parse().unwrap(),
             &Declaration { hosts: vec!["one".into(), "two".into(), "@runner".into()], ..Declaration::default() },

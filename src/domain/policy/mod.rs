@@ -19,12 +19,14 @@ use std::num::NonZeroU32;
 use jiff::civil::Date;
 
 use crate::domain::address::Address;
-use crate::domain::name::{AdminName, FileName, HostName, SecretName, Tag, UnitName, UnixName, nearest};
+use crate::domain::name::{
+    AdminName, Configuration, FileName, HostName, HostWord, SecretName, Tag, UnitName, UnixName, nearest,
+};
 use crate::domain::policy::allow::Allow;
 use crate::domain::policy::generate::Generate;
 use crate::domain::secret::recipient::{Fingerprint, Recipient};
 use crate::domain::secret::shape::Shape;
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 pub use crate::domain::policy::check::Probe;
 pub use crate::domain::policy::deploy::{DeploySettings, Differ, Engine};
@@ -59,6 +61,8 @@ pub struct Host {
     pub ssh_keys: Vec<String>,
     /// Where it is reached; by default its name.
     pub address: Address,
+    /// Its name in the flake, by which the machine may call itself too; by default its name.
+    pub configuration: Configuration,
     pub tags: BTreeSet<Tag>,
 }
 
@@ -272,16 +276,37 @@ impl Policy {
         Keys { known: self.known_keys(), holders: self.holders() }
     }
 
+    /// What a host is called in the flake.
+    pub fn configuration(&self, host: &HostName) -> Configuration {
+        self.hosts.get(host).map_or_else(|| host.into(), |host| host.configuration.clone())
+    }
+
+    /// The host that is called so, here or in the flake.
+    pub fn called(&self, word: &str) -> Option<&HostName> {
+        let by_name = self.hosts.get_key_value(word);
+        let found = by_name.or_else(|| self.hosts.iter().find(|(_, host)| host.configuration.as_str() == word));
+        found.map(|(name, _)| name)
+    }
+
+    /// The host that a person names.
+    pub fn named(&self, word: &HostWord) -> Result<&HostName> {
+        self.called(word.as_str()).ok_or_else(|| self.no_host(word.as_str()))
+    }
+
+    /// The host of a name.
+    pub fn host(&self, name: &HostName) -> Result<&Host> {
+        self.hosts.get(name).ok_or_else(|| self.no_host(name.as_str()))
+    }
+
     /// The failure of a name that no host has: one that was removed, one that is like another, or an unknown one.
-    pub fn no_host(&self, name: &HostName) -> Error {
+    pub fn no_host(&self, name: &str) -> Error {
         if self.retired.contains_key(name) {
             return Error::usage(format!("{name} was removed from {FILE}"))
                 .help(format!("`sealift who --host {name}` shows what it still knows"));
         }
         let error = Error::usage(format!("there is no host {name} in {FILE}"));
-        let near = |names: &mut dyn Iterator<Item = &HostName>| {
-            nearest(name.as_str(), names.map(HostName::as_str)).map(str::to_owned)
-        };
+        let near =
+            |names: &mut dyn Iterator<Item = &HostName>| nearest(name, names.map(HostName::as_str)).map(str::to_owned);
         match near(&mut self.hosts.keys()).or_else(|| near(&mut self.retired.keys())) {
             Some(near) => error.help(format!("did you mean {near}?")),
             None => error

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::domain::address::Address;
-use crate::domain::name::{AdminName, HostName, SecretName, Tag, nearest};
+use crate::domain::name::{AdminName, Configuration, HostName, SecretName, Tag, nearest};
 use crate::domain::policy::allow::Allow;
 use crate::domain::policy::check::RawCheck;
 use crate::domain::policy::deploy::RawDeploy;
@@ -99,6 +99,7 @@ impl Reader {
                 policy.admins.insert(name, keys);
             }
         }
+        let mut configurations = Vec::new();
         for (name, raw) in raw.hosts {
             let key = format!("hosts.{}", shown(&name.value));
             let of_keys = format!("{key}.keys");
@@ -109,10 +110,12 @@ impl Reader {
             }
             let keys = self.held(&mut holders, keys, &of_keys, &format!("host {}", shown(&name.value)), false);
             if let Some(host) = self.word::<HostName>(&name, "hosts") {
+                configurations.extend(raw.configuration.as_ref().map(|text| (host.clone(), text.span.clone())));
                 let host_value = self.host(&host, raw, keys);
                 policy.hosts.insert(host, host_value);
             }
         }
+        self.one_name_each(&policy, &configurations);
         for (name, raw) in raw.retired {
             let key = format!("retired.{}", shown(&name.value));
             let keys = self.keys(&raw.keys, &key);
@@ -174,6 +177,22 @@ impl Reader {
         (self.faults.len() == before).then_some(allow)
     }
 
+    /// No name stands for two hosts, be it the one here or the one in the flake: one would get the system of the other.
+    fn one_name_each(&mut self, policy: &Policy, configurations: &[(HostName, Range<usize>)]) {
+        let mut of: BTreeMap<&str, &HostName> = policy.hosts.keys().map(|host| (host.as_str(), host)).collect();
+        for (host, span) in configurations {
+            let Some(Host { configuration, .. }) = policy.hosts.get(host) else { continue };
+            if let Some(other) = of.insert(configuration.as_str(), host).filter(|other| *other != host) {
+                self.fault(
+                    span,
+                    &format!("hosts.{host}.configuration"),
+                    format!("{configuration} is also what the host {other} is called"),
+                    "each host has a system of its own: give one of them another `configuration`, or another name",
+                );
+            }
+        }
+    }
+
     fn host(&mut self, name: &HostName, raw: RawHost, keys: Vec<Recipient>) -> Host {
         let key = format!("hosts.{name}");
         let ssh_keys = match raw.ssh_keys {
@@ -192,8 +211,10 @@ impl Reader {
                 own()
             })
         });
+        let configuration = raw.configuration.and_then(|text| self.word(&text, &format!("{key}.configuration")));
+        let configuration = configuration.unwrap_or_else(|| Configuration::from(name));
         let tags = raw.tags.iter().filter_map(|tag| self.word::<Tag>(tag, &format!("{key}.tags"))).collect();
-        Host { keys, ssh_keys, address, tags }
+        Host { keys, ssh_keys, address, configuration, tags }
     }
 
     /// An SSH public key that a host must show; unlike recipients, any type.
@@ -231,6 +252,11 @@ impl Reader {
         let mut selectors = Vec::new();
         let mut hosts = BTreeSet::new();
         for text in texts {
+            if let Some(host) = policy.called(&text.value).filter(|host| host.as_str() != text.value) {
+                let what = format!("unknown host `{}`", text.value);
+                self.fault(&text.span, key, what, format!("did you mean `{host}`? The other is its name in the flake"));
+                continue;
+            }
             let selector = if text.value == "*" {
                 Some(Selector::All)
             } else if let Some(tag) = text.value.strip_prefix('@') {

@@ -131,6 +131,11 @@ fn each_fault_names_file_line_key_and_mend() {
         ("[secrets.\"../x\"]\nhosts = [\"web\"]\n", "recipients.toml:7: secrets: not a secret name"),
         ("[hosts.Web]\nkeys = [\"age1\"]\n", "hosts: not a host name"),
         ("[hosts.db]\nkeys = []\n", "recipients.toml:8: hosts.db.keys: a host without a key"),
+        (
+            "[hosts.db]\nkeys = []\nconfiguration = \"db\\\".x\"\n",
+            "recipients.toml:9: hosts.db.configuration: not a configuration name",
+        ),
+        ("[hosts.Web_1]\nkeys = []\n", "where the flake has another name, such as Web_1, that is its `configuration`"),
         ("[hosts.db]\nkeys = [\"ssh-dss AAAA\"]\n", "hosts.db.keys: an ecdsa or security-key"),
         ("[hosts.db]\nkeys = [\"x\"]\naddress = \"-oProxyCommand=x\"\n", "hosts.db.address: not an address"),
         ("[checks.a]\n", "checks.a: a check looks at exactly one thing"),
@@ -184,6 +189,31 @@ fn a_key_has_one_holder() {
         let said = faults(&with(&text));
         assert!(said.contains(expected), "{said}");
     }
+}
+
+#[test]
+fn what_a_host_is_called_is_no_other_hosts_name() {
+    let host = |name: &str, more: &str| format!("[hosts.{name}]\nkeys = [\"{}\"]\n{more}", key());
+    let named = |name: &str, configuration: &str| host(name, &format!("configuration = \"{configuration}\"\n"));
+    for (text, expected) in [
+        (named("db", "web"), "recipients.toml:9: hosts.db.configuration: web is also what the host web is called"),
+        (named("a", "Web_1") + &named("b", "Web_1"), "hosts.b.configuration: Web_1 is also what the host a is called"),
+        (named("a", "b") + &named("b", "a"), "2 faults"),
+        (named("a", "b") + &named("b", "B"), "hosts.a.configuration: b is also what the host b is called"),
+        (
+            named("a", "Web_1") + "[secrets.s]\nhosts = [\"Web_1\"]\n",
+            "secrets.s.hosts: unknown host `Web_1` [did you mean `a`?",
+        ),
+        (named("a", "s") + "[secrets.s]\nhosts = [\"s\"]\n", "secrets.s.hosts: unknown host `s` [did you mean `a`?"),
+    ] {
+        let said = faults(&with(&text));
+        assert!(said.contains(expected), "{expected}\nis not in\n{said}");
+    }
+    let policy = parse(&with(&(named("a", "Web_1") + &named("b", "b") + &host("c", "")))).unwrap();
+    let called = |word: &str| policy.called(word).map(ToString::to_string);
+    assert_eq!(["a", "Web_1", "b", "web"].map(|word| called(word).unwrap()), ["a", "a", "b", "web"]);
+    assert_eq!((called("web_1"), called("Web")), (None, None), "letters count");
+    assert_eq!(policy.hosts["c"].configuration.as_str(), "c");
 }
 
 #[test]

@@ -53,6 +53,8 @@ pub(super) struct RawHost {
     pub(super) ssh_keys: Option<Vec<Text>>,
     /// user@host, ssh://user@host:port or an ssh_config alias; default: its name.
     pub(super) address: Option<Text>,
+    /// Its name in the flake, `nixosConfigurations."NAME"`, where that is another one; default: its name.
+    pub(super) configuration: Option<Text>,
     /// Words that lists of hosts can name as `@word`.
     #[serde(default)]
     pub(super) tags: Vec<Text>,

@@ -9,8 +9,8 @@ use crate::commands::deploy::request;
 use crate::commands::hosts::select::Who;
 use crate::domain::address::Address;
 use crate::domain::deploy::protocol::LONGEST;
-use crate::domain::name::{HostName, Tag};
-use crate::domain::policy::Selector;
+use crate::domain::name::{HostWord, Tag};
+use crate::domain::policy::{Policy, Selector};
 use crate::error::Result;
 
 /// Which machines, and how they are reached.
@@ -21,7 +21,7 @@ pub struct Machines {
     words: Vec<Word>,
     /// A host, the same as naming it without the option
     #[arg(long, value_name = "HOST")]
-    host: Option<HostName>,
+    host: Option<HostWord>,
     /// All hosts of the fleet
     #[arg(long, conflicts_with_all = ["words", "host"])]
     all: bool,
@@ -62,25 +62,39 @@ pub struct Patience {
 
 /// A host or a tag.
 #[derive(Clone, Debug)]
-pub struct Word(pub Selector);
+pub enum Word {
+    Host(HostWord),
+    Tag(Tag),
+}
 
 impl FromStr for Word {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let word = match text.strip_prefix('@') {
-            Some(tag) => tag.parse::<Tag>().map(Selector::Tagged).map_err(|fault| fault.to_string()),
-            None => text.parse::<HostName>().map(Selector::Host).map_err(|fault| fault.to_string()),
+            Some(tag) => tag.parse().map(Self::Tag),
+            None => text.parse().map(Self::Host),
         };
-        word.map(Self)
+        word.map_err(|fault| fault.to_string())
+    }
+}
+
+impl Word {
+    /// What it names in a policy.
+    pub fn selector(&self, policy: &Policy) -> Result<Selector> {
+        match self {
+            Self::Host(host) => policy.named(host).cloned().map(Selector::Host),
+            Self::Tag(tag) => Ok(Selector::Tagged(tag.clone())),
+        }
     }
 }
 
 impl Machines {
     /// As a request.
-    pub fn who(self, require_all: bool) -> Result<Who> {
-        let words = self.words.into_iter().map(|word| word.0).chain(self.host.map(Selector::Host));
-        let who = self.reach.who(words.collect(), self.all, require_all)?;
+    pub fn who(self, policy: &Policy, require_all: bool) -> Result<Who> {
+        let words = self.words.into_iter().chain(self.host.map(Word::Host));
+        let words = words.map(|word| word.selector(policy)).collect::<Result<_>>()?;
+        let who = self.reach.who(words, self.all, require_all)?;
         Ok(Who { jobs: self.jobs, ..who })
     }
 }

@@ -6,19 +6,18 @@ use crate::cli::ago::ago;
 use crate::cli::app::{App, Done, table};
 use crate::cli::layout::{first_that_fits, shortened};
 use crate::cli::settings;
-use crate::cli::verbs::deploy::args::Reach;
+use crate::cli::verbs::deploy::args::{Reach, Word};
 use crate::commands::agent::generations::here;
 use crate::commands::deploy::generations::run as generations;
 use crate::domain::deploy::generations::Generation;
 use crate::domain::deploy::home::{self, State};
-use crate::domain::name::HostName;
-use crate::domain::policy::Selector;
+use crate::domain::name::HostWord;
 
 /// The arguments of `sealift generations`.
 #[derive(clap::Args)]
 pub struct Args {
     /// The host; without it, this machine
-    host: Option<HostName>,
+    host: Option<HostWord>,
     #[command(flatten)]
     reach: Reach,
     /// Print them as JSON
@@ -28,8 +27,13 @@ pub struct Args {
 
 /// Lists.
 pub fn run(args: Args, app: &App) -> Done {
-    let who = args.reach.who(args.host.into_iter().map(Selector::Host).collect(), false, false)?;
-    let report = if who.words.is_empty() { here(&who.root)? } else { generations(&app.session()?, &who)? };
+    let report = if let Some(host) = args.host {
+        let session = app.session()?;
+        let words = vec![Word::Host(host).selector(&session.fleet.policy)?];
+        generations(&session, &args.reach.who(words, false, false)?)?
+    } else {
+        here(&args.reach.who(Vec::new(), false, false)?.root)?
+    };
     if args.json {
         app.ui.json_as_it_is(&report)?;
         return Ok(None);

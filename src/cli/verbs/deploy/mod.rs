@@ -20,7 +20,8 @@ use crate::commands::deploy::{self, attach, etc_nixos, resume, run_store};
 use crate::commands::hosts::select::Who;
 use crate::domain::address::Address;
 use crate::domain::deploy::diff;
-use crate::domain::name::HostName;
+use crate::domain::name::HostWord;
+use crate::domain::policy::Policy;
 use crate::error::{Error, Result};
 
 /// The arguments of `sealift deploy`.
@@ -74,7 +75,7 @@ struct Steps {
     home: bool,
     /// The host that goes first: no other is begun before it is well [default: that of recipients.toml]
     #[arg(long, value_name = "HOST")]
-    canary: Option<HostName>,
+    canary: Option<HostWord>,
     /// Fail, before anything is begun, if a host of a tag or of --all is offline or not ready
     #[arg(long)]
     require_all: bool,
@@ -142,21 +143,21 @@ impl Action {
 }
 
 impl PlanningArgs {
-    fn into_request(self) -> Result<(Who, Planning)> {
+    fn into_request(self, policy: &Policy) -> Result<(Who, Planning)> {
         let Self { machines, steps, build } = self;
         let planning = Planning {
             action: steps.action.of(),
             base: steps.base,
             only_homes: steps.home,
             flake: build.flake,
-            canary: steps.canary,
+            canary: steps.canary.map(|host| policy.named(&host).cloned()).transpose()?,
             builder: match build.at {
                 Some(address) => Builder::Host(address),
                 None if build.on_target => Builder::Target,
                 None => Builder::Here,
             },
         };
-        Ok((machines.who(steps.require_all)?, planning))
+        Ok((machines.who(policy, steps.require_all)?, planning))
     }
 }
 
@@ -181,7 +182,7 @@ impl Carry {
 /// Deploys.
 pub fn run(args: Args, app: &App) -> Done {
     let session = app.session()?;
-    let (who, planning) = args.planning.into_request()?;
+    let (who, planning) = args.planning.into_request(&session.fleet.policy)?;
     if args.dry_run {
         let ended = planned(&session, &who, &planning, None, args.json, app)?;
         app.ui.say("nothing was changed: `--dry-run` shows the plan alone");
@@ -222,7 +223,7 @@ pub struct PlanArgs {
 /// Plans.
 pub fn plan(args: PlanArgs, app: &App) -> Done {
     let session = app.session()?;
-    let (who, planning) = args.planning.into_request()?;
+    let (who, planning) = args.planning.into_request(&session.fleet.policy)?;
     planned(&session, &who, &planning, args.output.as_deref(), args.json, app)
 }
 

@@ -7,7 +7,7 @@ use crate::cli::verbs::deploy::args::{Patience, Reach};
 use crate::cli::verbs::deploy::outcome::{Line, show_one};
 use crate::commands::deploy::rollback::{Request, run as rollback};
 use crate::commands::talk::{Event, Talk};
-use crate::domain::name::{HostName, UnixName};
+use crate::domain::name::{HostWord, UnixName};
 use crate::domain::policy::Selector;
 
 /// The arguments of `sealift rollback`.
@@ -15,10 +15,10 @@ use crate::domain::policy::Selector;
 pub struct Args {
     /// The host; without it, this machine
     #[arg(value_name = "HOST", conflicts_with = "host")]
-    positional: Option<HostName>,
+    positional: Option<HostWord>,
     /// The host, the same as naming it without the option
     #[arg(long, value_name = "HOST")]
-    host: Option<HostName>,
+    host: Option<HostWord>,
     /// The generation to go to, as `sealift generations` numbers them
     #[arg(long, value_name = "N", value_parser = generation)]
     to: Option<u64>,
@@ -64,7 +64,10 @@ pub fn run(args: Args, app: &App) -> Done {
         talk.event(Event::Warning(format!("no checks are run: there is no usable fleet here: {error}")));
     }
     let fleet = fleet.ok();
-    let host = args.positional.or(args.host);
+    let host = match (&fleet, args.positional.or(args.host)) {
+        (Some(session), Some(word)) => Some(session.fleet.policy.named(&word)?.clone()),
+        (_, word) => word.and_then(|word| word.as_str().parse().ok()),
+    };
     let request = Request {
         who: args.reach.who(host.iter().cloned().map(Selector::Host).collect(), false, false)?,
         patience: args.patience.patience(),

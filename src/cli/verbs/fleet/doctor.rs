@@ -8,14 +8,14 @@ use crate::commands::fleet::doctor::{Report, Request, run as doctor};
 use crate::domain::counted::counted;
 use crate::domain::doctor::Fault;
 use crate::domain::level::Level;
-use crate::domain::name::HostName;
+use crate::domain::name::HostWord;
 
 /// The arguments of `sealift doctor`.
 #[derive(clap::Args)]
 pub struct Args {
     /// The host; without it, this machine
     #[arg(value_name = "HOST")]
-    host: Option<HostName>,
+    host: Option<HostWord>,
     #[command(flatten)]
     reach: Reach,
     /// Fix what can be fixed without a loss

@@ -14,7 +14,7 @@ use crate::commands::Session;
 use crate::commands::fleet::host::{self, HostChange, New, Report, Row};
 use crate::commands::fleet::{onboard, provision};
 use crate::domain::address::Address;
-use crate::domain::name::HostName;
+use crate::domain::name::{Configuration, HostWord};
 use crate::domain::secret::recipient::{Recipient, SshFingerprint};
 use crate::error::{Error, Kind, Result};
 
@@ -33,7 +33,11 @@ enum What {
     /// The key is given, made for a machine that is not installed yet (--generate), or taken from the machine itself (--ssh).
     /// Over SSH it counts only if somebody vouches for it: --fingerprint, your own known_hosts, or you, asked at the terminal.
     /// Then its hardware configuration comes over the same session, and hosts/NAME/ and home/NAME.nix are written where the
-    /// repository has those folders. What is there is never overwritten; all of it is done, or nothing.
+    /// repository has those folders, by its name in the flake. What is there is never overwritten; all of it is done, or
+    /// nothing.
+    ///
+    /// The flake may have it under a name that is no DNS label, such as Web_1: it is then added as web-1, with that name as its
+    /// `configuration`.
     Add(Box<Add>),
     /// Remove a machine: what it could read is re-encrypted for the others, and the values it knows are listed
     Rm(Remove),
@@ -49,8 +53,11 @@ enum What {
 #[command(group = clap::ArgGroup::new("where its key comes from").required(true).multiple(true)
     .args(["key", "key_file", "ssh", "generate"]))]
 struct Add {
-    /// Its name, as in nixosConfigurations
-    name: HostName,
+    /// Its name, or its name in nixosConfigurations
+    name: HostWord,
+    /// Its name in nixosConfigurations, where that is another
+    #[arg(long, value_name = "NAME")]
+    configuration: Option<Configuration>,
     /// A public key: the line of its /etc/ssh/ssh_host_ed25519_key.pub, or age1…
     #[arg(long, value_name = "KEY")]
     key: Vec<String>,
@@ -86,7 +93,7 @@ struct Add {
 #[derive(clap::Args)]
 struct Remove {
     /// The host
-    name: HostName,
+    name: HostWord,
     /// Do not ask, even at a terminal
     #[arg(long, short)]
     yes: bool,
@@ -101,7 +108,7 @@ struct Remove {
 #[command(group = clap::ArgGroup::new("where its key comes from").required(true).multiple(true).args(["key", "key_file", "ssh"]))]
 struct Rekey {
     /// The host
-    name: HostName,
+    name: HostWord,
     /// A public key: the line of its /etc/ssh/ssh_host_ed25519_key.pub, or age1…
     #[arg(long, value_name = "KEY")]
     key: Vec<String>,
@@ -123,7 +130,7 @@ struct Rekey {
 #[derive(clap::Args)]
 struct Provision {
     /// The host, added with --generate
-    name: HostName,
+    name: HostWord,
     /// The root of the new machine, such as /mnt
     #[arg(long, value_name = "DIR")]
     root: PathBuf,
@@ -152,9 +159,13 @@ pub fn run(args: Args, app: &App) -> Done {
         }
         What::Rekey(args) => {
             let keys = keys_now(&args, &session)?;
-            (host::rekey(&mut session, &args.name, &keys)?, args.json)
+            let name = session.fleet.policy.named(&args.name)?.clone();
+            (host::rekey(&mut session, &name, &keys)?, args.json)
         }
-        What::Rm(args) => (host::remove(&mut session, &args.name, args.yes)?, args.json),
+        What::Rm(args) => {
+            let name = session.fleet.policy.named(&args.name)?.clone();
+            (host::remove(&mut session, &name, args.yes)?, args.json)
+        }
     };
     // A file without a seal is not sealed for another reader unasked.
     let kind = (!report.rekeyed.unsealed.is_empty()).then_some(Kind::Partial);
@@ -168,6 +179,7 @@ pub fn run(args: Args, app: &App) -> Done {
 
 /// What is to be added, with what is learned of it.
 fn new(args: Add, session: &Session) -> Result<New> {
+    let (name, configuration) = onboard::named(&session.fleet.policy, &args.name, args.configuration)?;
     let mut new = New {
         keys: parsed(&args.key, &args.key_file)?,
         address: args.address.or_else(|| args.ssh.as_ref().map(ToString::to_string)),
@@ -175,11 +187,13 @@ fn new(args: Add, session: &Session) -> Result<New> {
         no_rekey: args.no_rekey,
         files: Vec::new(),
         own_key: None,
-        name: args.name,
+        name,
+        configuration,
     };
     let learned = if let Some(address) = &args.ssh {
         let request = onboard::Request {
             name: &new.name,
+            configuration: &new.configuration,
             address,
             fingerprint: args.fingerprint.as_ref(),
             hardware: !args.no_hardware,
@@ -187,7 +201,7 @@ fn new(args: Add, session: &Session) -> Result<New> {
         };
         Some(onboard::learn(session, &request)?)
     } else if args.generate {
-        let (private, learned) = onboard::make(session, &new.name)?;
+        let (private, learned) = onboard::make(session, &new.name, &new.configuration)?;
         new.own_key = Some(private);
         Some(learned)
     } else {
@@ -211,11 +225,11 @@ fn optional_address(text: &str) -> Result<At, String> {
 /// The keys that a host should have from now on.
 fn keys_now(args: &Rekey, session: &Session) -> Result<Vec<Recipient>> {
     let Some(At(address)) = &args.ssh else { return parsed(&args.key, &args.key_file) };
-    let Some(known) = session.fleet.policy.hosts.get(&args.name) else {
-        return Err(session.fleet.policy.no_host(&args.name));
-    };
+    let name = session.fleet.policy.named(&args.name)?;
+    let known = session.fleet.policy.host(name)?;
     let request = onboard::Request {
-        name: &args.name,
+        name,
+        configuration: &known.configuration,
         address: address.as_ref().unwrap_or(&known.address),
         fingerprint: args.fingerprint.as_ref(),
         hardware: false,
@@ -225,7 +239,8 @@ fn keys_now(args: &Rekey, session: &Session) -> Result<Vec<Recipient>> {
 }
 
 fn provision(args: &Provision, app: &App) -> Done {
-    let report = provision::run(&app.session()?, &args.name, &args.root)?;
+    let session = app.session()?;
+    let report = provision::run(&session, session.fleet.policy.named(&args.name)?, &args.root)?;
     if args.json {
         app.ui.json(&report)?;
         return Ok(None);
@@ -237,7 +252,10 @@ fn provision(args: &Provision, app: &App) -> Done {
 fn show(report: &Report, app: &App) -> Result<()> {
     let host = &report.host;
     app.ui.say(&match report.change {
-        HostChange::Added => format!("added {host} to recipients.toml"),
+        HostChange::Added => match &report.configuration {
+            Some(configuration) => format!("added {host} to recipients.toml; in the flake it is {configuration}"),
+            None => format!("added {host} to recipients.toml"),
+        },
         HostChange::Rekeyed => format!("{host} has its new key in recipients.toml"),
         HostChange::Removed => format!("removed {host}; recipients.toml remembers its keys and refuses their return"),
         HostChange::None => format!("{host} has this key already; nothing changed"),
@@ -304,7 +322,7 @@ fn table_of(rows: &[Row], less: usize) -> Vec<Vec<String>> {
         let tags: Vec<String> = row.tags.iter().map(ToString::to_string).collect();
         let keys: Vec<String> = row.keys.iter().map(|key| shortened(key, most_keys)).collect();
         [
-            row.host.to_string(),
+            row.called(),
             row.secrets.to_string(),
             first_words(&tags, most_tags),
             row.address.clone(),
@@ -359,6 +377,7 @@ mod tests {
     fn a_host_has_one_line_at_sixty_columns() {
         let of = |name: &str| Row {
             host: name.parse().unwrap(),
+            configuration: name.parse().unwrap(),
             address: format!("root@{name}.example.org"),
             tags: ["build", "desktop", "site-2"].map(|tag| tag.parse().unwrap()).to_vec(),
             keys: vec!["SHA256:SjOratoMRlr7uJ20gg4oiEf7rauELVmFr82Hay6AiyU".to_owned()],

@@ -7,7 +7,7 @@ use crate::cli::{environment, settings};
 use crate::commands::fleet::{init, takeover};
 use crate::commands::staged;
 use crate::commands::talk::{Event, Talk};
-use crate::domain::name::HostName;
+use crate::domain::name::Configuration;
 use crate::error::{Error, Result};
 
 /// How a machine is added on itself.
@@ -21,7 +21,7 @@ pub struct Args {
     from: Option<PathBuf>,
     /// The machine that the configuration is of [default: this one]
     #[arg(long, value_name = "NAME", requires = "from")]
-    host: Option<HostName>,
+    host: Option<Configuration>,
     /// Print what was done as JSON
     #[arg(long)]
     json: bool,
@@ -110,7 +110,7 @@ fn show(report: &init::Report, app: &App) {
         app.ui.say("next: make your identity: sealift identity new --admin NAME");
     }
     for name in &report.not_hosts {
-        let error = name.parse::<HostName>().err().map_or_else(String::new, |error| error.to_string());
+        let error = name.parse::<Configuration>().err().map_or_else(String::new, |error| error.to_string());
         app.ui.warn(&format!("{name} is configured here, and is {error}"));
     }
     match report.hosts.as_slice() {

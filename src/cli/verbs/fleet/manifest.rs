@@ -2,14 +2,14 @@
 
 use crate::cli::app::{App, Done};
 use crate::commands::fleet::manifest;
-use crate::domain::name::HostName;
+use crate::domain::name::HostWord;
 
 /// The arguments of `sealift manifest`.
 #[derive(clap::Args)]
 pub struct Args {
     /// The host that the secrets are for
     #[arg(value_name = "HOST")]
-    host: HostName,
+    host: HostWord,
     /// Print one line with sorted keys, byte for byte what Nix writes
     #[arg(long)]
     compact: bool,
@@ -18,7 +18,7 @@ pub struct Args {
 /// Prints.
 pub fn run(args: &Args, app: &App) -> Done {
     let session = app.session()?;
-    let manifest = manifest::run(&session, &args.host)?;
+    let manifest = manifest::run(&session, session.fleet.policy.named(&args.host)?)?;
     if args.compact {
         app.ui.json_line(&manifest.sorted()?)?;
     } else {

@@ -9,6 +9,7 @@ use crate::cli::app::{App, Done, nothing_yet, table};
 use crate::cli::layout::first_that_fits;
 use crate::cli::settings;
 use crate::cli::verbs::deploy::args::Machines;
+use crate::commands::Session;
 use crate::commands::fleet::progress;
 use crate::commands::fleet::status::{Row, run as status};
 use crate::commands::hosts::select::Who;
@@ -36,13 +37,13 @@ pub struct Args {
 
 /// Tells.
 pub fn run(args: Args, app: &App) -> Done {
-    let who = args.machines.who(false)?;
+    let session = app.session()?;
+    let who = args.machines.who(&session.fleet.policy, false)?;
     // The fleet is what is asked for where nothing is said.
     let all = who.all || (who.words.is_empty() && who.root.as_os_str() == "/");
     if args.progress {
-        return progress(&Who { all, ..who }, args.json, app);
+        return progress(&session, &Who { all, ..who }, args.json, app);
     }
-    let session = app.session()?;
     let rows = status(&session, &Who { all, ..who })?;
     if args.json {
         app.ui.json_rows("hosts", &rows)?;
@@ -62,8 +63,8 @@ pub fn run(args: Args, app: &App) -> Done {
 }
 
 /// Tells how far each machine is. Exit 4 where something could not be told.
-fn progress(who: &Who, json: bool, app: &App) -> Done {
-    let rows = progress::run(&app.session()?, who)?;
+fn progress(session: &Session, who: &Who, json: bool, app: &App) -> Done {
+    let rows = progress::run(session, who)?;
     let unknown = rows.iter().flat_map(|row| &row.steps).any(|mark| mark.done.is_none() && !mark.open.is_empty());
     let kind = unknown.then_some(Kind::Partial);
     if json {

@@ -38,7 +38,8 @@ struct Row {
 /// Verifies. What is not as it should be ends with 3, as in `check`.
 pub fn run(args: Args, app: &App) -> Done {
     let session = app.session()?;
-    let found = verify(&session, &args.machines.who(false)?, if args.yes { Undeployed::Run } else { Undeployed::Ask })?;
+    let who = args.machines.who(&session.fleet.policy, false)?;
+    let found = verify(&session, &who, if args.yes { Undeployed::Run } else { Undeployed::Ask })?;
     let (mut rows, mut failures) = (Vec::new(), Vec::new());
     for VerifiedHost { host, verified } in found {
         match verified {

@@ -14,7 +14,7 @@ use crate::cli::app::{App, Done};
 use crate::cli::{environment, sarif, settings};
 use crate::commands::scan::{self, Known, NotRead, Report, Where, Which, index};
 use crate::domain::counted::counted;
-use crate::domain::name::HostName;
+use crate::domain::policy::Policy;
 use crate::domain::scan::index_file::{FILE, KEY};
 use crate::domain::scan::{Finding, Place, Weight, rules};
 use crate::error::{Error, Kind, Result};
@@ -91,7 +91,9 @@ pub fn run(args: &Args, app: &App) -> Done {
     let place = match (&args.history, &args.store) {
         _ if args.staged => Where::Staged,
         (Some(range), _) => Where::History(Some(range.clone()).filter(|range| !range.is_empty())),
-        (_, Some(system)) => Where::Store(Which { system: system_of(system, &root, app)?, full: args.full }),
+        (_, Some(system)) => {
+            Where::Store(Which { system: system_of(system, &root, policy.as_ref(), app)?, full: args.full })
+        }
         _ => Where::Tree,
     };
     let report = scan::run(&root, policy.as_ref(), known, &place, Some(app.ui.as_ref()));
@@ -176,17 +178,18 @@ fn write_index(args: &Args, app: &App) -> Done {
 }
 
 /// The store path that is selected.
-fn system_of(named: &str, root: &std::path::Path, app: &App) -> Result<String> {
+fn system_of(named: &str, root: &std::path::Path, policy: Option<&Policy>, app: &App) -> Result<String> {
     if named.starts_with('/') {
         return Ok(named.to_owned());
     }
-    let host: HostName = named.parse().map_err(|_| {
+    let host = policy.and_then(|policy| Some(policy.configuration(policy.called(named)?)));
+    let configuration = host.map_or_else(|| named.parse(), Ok).map_err(|_| {
         Error::usage("neither a host's name nor a path of the store").help("name a host of the fleet, or /nix/store/…")
     })?;
     let git = Git::of(root)?;
     let flake = Flake::of(&git, flake::folder(root, &git.top).unwrap_or(root))?;
-    app.ui.say(&format!("building the system of {host}"));
-    build::unrooted(&flake.system_of(&host))
+    app.ui.say(&format!("building the system of {configuration}"));
+    build::unrooted(&flake.system_of(&configuration))
 }
 
 fn tell(report: &Report, index: bool, staged: bool, app: &App) -> Result<()> {

@@ -8,6 +8,7 @@ use crate::commands::secrets::list::{Row, State, list};
 use crate::commands::secrets::matrix::{by_tag, matrix};
 use crate::domain::drift::audit::{WEEK, days};
 use crate::domain::policy::Selector;
+use crate::error::Result;
 
 /// The arguments of `sealift list`.
 #[derive(clap::Args)]
@@ -29,7 +30,8 @@ pub struct Args {
 /// Prints the list or the matrix.
 pub fn run(args: &Args, app: &App) -> Done {
     let session = app.session()?;
-    let words: Vec<Selector> = args.host.iter().map(|word| word.0.clone()).collect();
+    let policy = &session.fleet.policy;
+    let words: Vec<Selector> = args.host.iter().map(|word| word.selector(policy)).collect::<Result<_>>()?;
     if args.matrix || args.by_tag {
         let matrix = matrix(&session, &words)?;
         let picture = if args.by_tag {

@@ -3,7 +3,7 @@
 use crate::cli::app::{App, Done};
 use crate::commands::secrets::who::{knowledge, readers};
 use crate::domain::counted::counted;
-use crate::domain::name::{FileName, HostName};
+use crate::domain::name::{FileName, HostWord};
 
 /// The arguments of `sealift who`.
 #[derive(clap::Args)]
@@ -14,7 +14,7 @@ pub struct Args {
     secret: Option<FileName>,
     /// A host, present or removed
     #[arg(long, group = "what")]
-    host: Option<HostName>,
+    host: Option<HostWord>,
     /// Print it as JSON
     #[arg(long)]
     json: bool,
@@ -36,6 +36,7 @@ pub fn run(args: &Args, app: &App) -> Done {
             app.ui.line(&format!("knows {file}"))?;
         }
         if !known.knows.is_empty() {
+            let host = &known.host;
             app.ui.say(&format!(
                 "{} known to {host} until rotated: sealift rotate --exposed-to {host}",
                 counted(known.knows.len(), "value")
