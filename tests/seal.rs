@@ -153,7 +153,7 @@ fn init_makes_the_fleet_that_is_named_and_offers_hosts_alone() {
     init.arg("init").env("SEALIFT_FLEET", sandbox.fleet()).current_dir(sandbox.path("home"));
     let run = sandbox.run(init, b"").exits(0).says("host add web ");
     // A name that is none is named, and never stands in a command to be pasted.
-    let run = run.says("a;b is configured here, and is not a host name");
+    let run = run.says("a;b is configured here, and is not a configuration name");
     let mut commands = run.stderr.lines().filter(|line| line.starts_with("next:"));
     assert!(commands.all(|line| !line.contains("marker") && !line.contains("a;b")), "{}", run.stderr);
 }

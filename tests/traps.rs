@@ -267,8 +267,8 @@ impl Trapped {
             (&["host", "add", "db", "--key-file", &db, "-i", &key], 0, 1),
             (&["host", "add", "box", "--generate", "-i", &key], 0, 1),
             (&["host", "provision", "box", "--root", root, "-i", &key], 0, 2),
-            (&["host", "rekey", "db", "--key-file", &other, "-i", &key], 0, 1),
-            (&["host", "rm", "db", "--yes", "-i", &key], 0, 1),
+            (&["host", "rekey", "db", "--key-file", &other, "-i", &key], 0, 2),
+            (&["host", "rm", "db", "--yes", "-i", &key], 0, 2),
             (&["status"], 7, 7),
             (&["status", "--progress"], 4, 1),
             (&["cleanup", "--yes"], 7, 1),
@@ -302,7 +302,7 @@ impl Trapped {
                 words,
                 ["list" | "who" | "show" | "status" | "verify" | "manifest", ..]
                     | ["admin", "list", ..]
-                    | ["host", "list" | "provision", ..]
+                    | ["host", "list" | "provision" | "rekey" | "rm", ..]
                     | ["identity", "import", ..]
             )
         };
