@@ -37,7 +37,7 @@ let
       lib.licenses.mit
       lib.licenses.asl20
     ];
-    platforms = lib.platforms.linux ++ lib.platforms.darwin;
+    platforms = lib.platforms.linux;
   };
 
   # A build of its own: it is small, and a machine that only runs it builds nothing else.

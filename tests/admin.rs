@@ -57,7 +57,7 @@ fn who_is_removed_opens_nothing_and_what_they_know_is_named() {
     let check = sandbox.sealift(&["check"]).exits(0);
     check
         .prints(
-            "no longer a reader, but knows these values: kim (not in recipients.toml any more): a, b, ours (3 files)",
+            "no longer a reader, but knows these values: kim (a key of an earlier recipients.toml): a, b, ours (3 files)",
         )
         .prints("`sealift rotate --exposed-to kim`");
     // All of it has a new value, and kim knows nothing that is in use.

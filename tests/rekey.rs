@@ -465,7 +465,7 @@ fn nobody_loses_access_unasked() {
     // A host that is nowhere any more has a name all the same, by the last commit.
     let gone = text.split("[hosts.db]").next().expect("a start").to_owned() + "\n[secrets.a]\nhosts = [\"web\"]\n";
     sandbox.write("recipients.toml", gone);
-    rekey(&sandbox, &[]).exits(1).says("db (not in recipients.toml any more) would lose access to a");
+    rekey(&sandbox, &[]).exits(1).says("db (a key of an earlier recipients.toml) would lose access to a");
     sandbox.write("recipients.toml", &text);
     rekey(&sandbox, &["--remove", "db"]).exits(0).prints("a: -db");
     rekey(&sandbox, &["--remove", "db"])

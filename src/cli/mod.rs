@@ -54,7 +54,7 @@ pub fn main() -> ExitCode {
     let parsed = if asks_for_help() { command() } else { Cli::command() };
     let matches = match parsed.try_get_matches() {
         Ok(matches) => matches,
-        Err(error) => return run::usage(with_examples(error), &Cli::command()),
+        Err(error) => return run::usage(if asks_for_help() { error } else { with_examples(error) }, &Cli::command()),
     };
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
@@ -65,17 +65,18 @@ pub fn main() -> ExitCode {
     run::run(&printer, || cli.verb.run(&app).inspect(|_| app.ui.say_last()))
 }
 
-/// Whether a page of the help comes of it, as far as that can be seen before it is parsed: only then are the examples made,
-/// and the page once.
+/// Whether the arguments ask for a page of the help in so many words. Its examples are made only then, and the page once.
 fn asks_for_help() -> bool {
     let mut words = std::env::args_os().skip(1).peekable();
     words.peek().is_none() || words.any(|word| word == "-h" || word == "--help" || word == "help")
 }
 
-/// The same, with the examples where a word is missing and the help shows instead.
+/// The same, with the examples where it is a page of the help all the same: of `-qh`, or where a verb is missing.
 fn with_examples(error: clap::Error) -> clap::Error {
     match error.kind() {
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => command().try_get_matches().err().unwrap_or(error),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            command().try_get_matches().err().unwrap_or(error)
+        }
         _ => error,
     }
 }

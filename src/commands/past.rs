@@ -82,9 +82,6 @@ impl Past {
 
 impl Versions {
     fn read(git: &Git, root: &Path) -> Result<Self> {
-        if !git.has_head()? {
-            return Ok(Self::default());
-        }
         let path = git.relative(&root.join(FILE))?;
         let limit = format!("--max-count={COMMITS}");
         let listed = git.unaltered().args(["--literal-pathspecs", "rev-list", "--full-history", "--parents"]);

@@ -13,6 +13,13 @@ fn verbs(page: &str) -> Vec<&str> {
     first.filter_map(|line| line.split_whitespace().next()).filter(|verb| *verb != "help").collect()
 }
 
+/// The short page, which has the examples however it is asked for.
+fn short(sandbox: &Sandbox, words: &[&str]) -> String {
+    let page = sandbox.sealift(&[words, &["-h"]].concat()).exits(0).text();
+    assert!(page.contains("Examples:"), "{words:?}: {page}");
+    page
+}
+
 #[test]
 fn every_page_is_as_in_its_file() {
     let sandbox = Sandbox::new();
@@ -22,6 +29,7 @@ fn every_page_is_as_in_its_file() {
         let words: Vec<&str> = path.iter().map(String::as_str).collect();
         let page = sandbox.sealift(&[words.as_slice(), &["--help"]].concat()).exits(0).text();
         assert_eq!(sandbox.sealift(&[&["help"], words.as_slice()].concat()).exits(0).text(), page, "{words:?}");
+        assert_eq!(sandbox.sealift(&[words.as_slice(), &["-qh"]].concat()).exits(0).text(), short(&sandbox, &words));
         assert!(page.lines().all(|line| line.chars().count() <= 100), "{words:?} is wider than 100 columns");
         let name = [&["sealift"], words.as_slice()].concat().join("-") + ".txt";
         is_as_in(&folder("tests/help").join(&name), &page);

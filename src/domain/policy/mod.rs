@@ -185,7 +185,7 @@ impl fmt::Display for Holder {
             Holder::Admin(name) => write!(f, "{name} (admin)"),
             Holder::Host(name) => name.fmt(f),
             Holder::Retired(name) => write!(f, "{name} (retired)"),
-            Holder::Past(name) => write!(f, "{name} (not in recipients.toml any more)"),
+            Holder::Past(name) => write!(f, "{name} (a key of an earlier recipients.toml)"),
         }
     }
 }
