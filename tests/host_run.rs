@@ -59,7 +59,7 @@ fn nix_an_order_that_is_not_understood_changes_nothing() {
     std::fs::write(machine.root.join("root/other.log"), "{\"event\":\"said\",\"text\":\"of somebody else\"}\n")
         .unwrap();
     let orders = [
-        (order(&machine, |order| order["version"] = 2.into()), "the order is of version 2"),
+        (order(&machine, |order| order["version"] = 2.into()), "the request is of version 2"),
         (order(&machine, |order| order["more"] = 1.into()), "not well formed"),
         (order(&machine, |order| order["run"] = "../x".into()), "run is not a name"),
         // Its result would take the place of the journal.

@@ -121,7 +121,7 @@ mod tests {
         let top = place.path().join("a b#");
         std::fs::create_dir_all(top.join("sub")).unwrap();
         std::fs::write(top.join("sub/flake.nix"), "").unwrap();
-        assert!(Invocation::new("git").args(["init", "-q"]).arg(&top).run().unwrap().ended.well());
+        assert!(Invocation::new("git").args(["init", "-q"]).arg(&top).run().unwrap().ended.success());
         let git = Git::find(&top).unwrap().unwrap();
         let flake = Flake::of(&git, &top.join("sub")).unwrap();
         assert!(flake.0.ends_with("/a%20b%23?dir=sub"), "{}", flake.0);

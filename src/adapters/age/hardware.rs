@@ -30,7 +30,7 @@ pub fn generate(name: &str, program: &Path, arguments: &[String], ask: &Arc<dyn 
     let said = |line: &str| ask.tell(&format!("age-plugin-{name}: {line}"));
     let output = call.asking(Terminal::open().map(|terminal| terminal.streams()).transpose()?, said)?;
     signals::check()?;
-    if !output.ended.well() {
+    if !output.ended.success() {
         return Err(Error::failed(format!("age-plugin-{name} made no key: {}", output.ended)));
     }
     Printed::read(&output.stdout, name)

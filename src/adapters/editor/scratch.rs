@@ -67,7 +67,7 @@ enum Did {
 impl Edited {
     /// Whether the editor ended well and left the value as it was.
     fn same(&self, as_before: &Plaintext) -> bool {
-        self.ended.well() && self.value.as_ref().is_some_and(|value| value.same_as(as_before))
+        self.ended.success() && self.value.as_ref().is_some_and(|value| value.same_as(as_before))
     }
 }
 
@@ -172,7 +172,7 @@ fn in_namespace(
             .locale(around.locale.as_ref())
     };
     // Without an editor it only tries: what it says when it may not is nobody's business.
-    if !helper(0).run().is_ok_and(|output| output.ended.well()) {
+    if !helper(0).run().is_ok_and(|output| output.ended.success()) {
         return Ok(None);
     }
     let (answer, _) = helper(limit).arg("--").args(editor.words()).exchange(value, limit + 4096)?;

@@ -99,7 +99,7 @@ fn whole(git: &Git) -> Result<()> {
     let listed =
         git.unaltered().args(["rev-list", "--objects", "--all", "--reflog", "--no-object-names", "--missing=print"]);
     let output = listed.run()?;
-    if !output.ended.well() || output.stdout.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"?")) {
+    if !output.ended.success() || output.stdout.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"?")) {
         return cut("objects of it are not here (a partial clone)", "`git fetch --refetch` brings them");
     }
     Ok(())

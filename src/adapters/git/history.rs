@@ -166,7 +166,7 @@ pub fn changes(git: &Git, commits: &[&str], mut told: impl FnMut(&ChangedFile<'_
         }
         Ok(())
     })?;
-    call.well(output).map(drop)
+    call.success(output).map(drop)
 }
 
 /// The commits that brought objects or took them away.

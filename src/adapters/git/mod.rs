@@ -53,7 +53,7 @@ impl Git {
             return Self::at(top.to_owned(), top.join(".git")).map(Some);
         }
         let output = base(directory).args(["rev-parse", "--show-toplevel", "--absolute-git-dir"]).run()?;
-        if !output.ended.well() {
+        if !output.ended.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             if said.contains("not a git repository") || said.contains("must be run in a work tree") {
                 return Ok(None);

@@ -26,7 +26,7 @@ pub fn each(
     let call = git.args(["cat-file", "--batch", "--buffer"]);
     let (answers, output) = call.piped(ask, |pipe: &mut ChildStdout| answers(pipe, &mut told))?;
     answers.map_err(unread)?;
-    call.well(output).map(drop)
+    call.success(output).map(drop)
 }
 
 /// Lists every object of the repository by its kind and name, also those that nothing leads to, in the order that git reads
@@ -44,7 +44,7 @@ pub fn every(git: Invocation, mut told: impl FnMut(&str, &str) -> std::io::Resul
         None => Ok(()),
     };
     let output = records(&call, drop, b'\n', told)?;
-    call.well(output).map(drop)
+    call.success(output).map(drop)
 }
 
 /// Tells each line, or other record, that a call of git prints; how it ended. `ask` writes its input.

@@ -41,7 +41,7 @@ pub fn list(git: &Git, mut told: impl FnMut(Listed) -> std::io::Result<()>) -> R
         }
         told(listed)
     })?;
-    if !output.ended.well() {
+    if !output.ended.success() {
         return Err(call.failure(&output));
     }
     // git goes on without what it may not read, and ends well.

@@ -75,7 +75,7 @@ fn command(root: &Root, user: Option<&str>, words: &[String]) -> Result<()> {
     let call = user.iter().fold(call, |call, user| call.arg(format!("--userspec={user}")));
     let call = call.arg(root.path()).args(words).env("PATH", PROGRAMS).in_dir(root.path());
     let ended = call.leaving(Stdio::null(), LIMIT)?;
-    if ended.well() { Ok(()) } else { Err(Error::failed(format!("{}: {ended}", call.name()))) }
+    if ended.success() { Ok(()) } else { Err(Error::failed(format!("{}: {ended}", call.name()))) }
 }
 
 /// The fields of a user's line in the machine's own passwd file.
@@ -203,7 +203,7 @@ mod tests {
             look(&root, Some(&host), probe).is_ok()
         };
         let of = |configuration: &str| Probe::Called(configuration.parse().unwrap());
-        for (name, probe, well) in [
+        for (name, probe, success) in [
             ("web-1", Probe::HostName, true),
             ("Web_1", Probe::HostName, false),
             ("web-1", of("Web_1"), true),
@@ -214,7 +214,7 @@ mod tests {
             ("web.example", of("web.example.org"), false),
             ("", of("web.example.org"), false),
         ] {
-            assert_eq!(called(name, &probe), well, "{name} {probe:?}");
+            assert_eq!(called(name, &probe), success, "{name} {probe:?}");
         }
     }
 

@@ -17,7 +17,7 @@ use crate::adapters::fs::lock::{self, Lock};
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::links::only_root;
 use crate::domain::deploy::host_facts::Record;
-use crate::domain::deploy::protocol::{HostEvent, Verdict};
+use crate::domain::deploy::protocol::{DeployResult, HostEvent};
 use crate::error::{Error, Kind, Result};
 
 /// The lock: held from staging to the end.
@@ -123,8 +123,8 @@ impl RunDir {
     }
 
     /// Keeps what a run came to, durably.
-    pub fn keep_result(&self, run: &str, verdict: &Verdict) -> Result<()> {
-        let text = serde_json::to_vec_pretty(&verdict.kept())
+    pub fn keep_result(&self, run: &str, result: &DeployResult) -> Result<()> {
+        let text = serde_json::to_vec_pretty(&result.kept())
             .map_err(|error| Error::new(Kind::Bug, "cannot write the result of a run").because(error))?;
         files::replace(&self.folder.join(format!("{run}.json")), &text, 0o600, Durable::Now)
     }
@@ -248,7 +248,7 @@ pub fn log(root: &Root, run: &str) -> Result<Option<Vec<HostEvent>>> {
 }
 
 /// What a run came to; none where it has not ended, or is too old to be kept.
-pub fn result(root: &Root, run: &str) -> Result<Option<Verdict>> {
+pub fn result(root: &Root, run: &str) -> Result<Option<DeployResult>> {
     let inside = format!("{FOLDER}/{run}.json");
     let path = root.outside(&inside);
     if !path.exists() {
@@ -335,14 +335,14 @@ mod tests {
     fn what_units_wrote_is_in_no_log() {
         let failure =
             Failure::from(&Error::failed("units failed")).with_journal(&["a.service: from its journal".to_owned()]);
-        let verdict = Verdict {
+        let result = DeployResult {
             outcome: Outcome::RolledBack,
             generation: None,
             running: None,
             until_reboot: false,
             failure: Some(failure),
         };
-        let text = line(&HostEvent::End(verdict)).unwrap();
+        let text = line(&HostEvent::End(result)).unwrap();
         assert!(text.contains("units failed") && !text.contains("from its journal"), "{text}");
     }
 

@@ -48,7 +48,7 @@ impl Rooted {
     pub fn build(&self, name: &str, what: &str, line: impl FnMut(&str) + Send) -> Result<String> {
         let link = self.folder.join(name);
         let call = nix().args(["build", "--print-build-logs", "--json", "--out-link"]).arg(&link).arg("--").arg(what);
-        built_path(&call.well(call.watched(line)?)?)
+        built_path(&call.success(call.watched(line)?)?)
     }
 
     /// Builds the systems of several hosts, which are evaluated at once from `systems` of a flake, and roots them. What could be
@@ -70,7 +70,7 @@ impl Rooted {
             .map_err(|error| Error::failed("nix eval gave an unexpected answer").because(error))?;
         let call = Invocation::new("nix-store").args(["--realise", "--keep-going", "--add-root"]);
         let call = call.arg(self.folder.join("all")).arg("--").args(plans.values().map(|one| &one.plan));
-        call.well(call.watched(line)?)?;
+        call.success(call.watched(line)?)?;
         let built: BTreeMap<HostName, String> = plans.into_iter().map(|(host, one)| (host, one.out)).collect();
         if built.values().all(|path| closure::is_store_path(path)) {
             Ok(built)
@@ -83,7 +83,7 @@ impl Rooted {
     pub fn realise(&self, name: &str, one: &Evaluated, line: impl FnMut(&str) + Send) -> Result<String> {
         let call = Invocation::new("nix-store").args(["--realise", "--add-root"]).arg(self.folder.join(name));
         let call = call.args(["--", &one.plan]);
-        call.well(call.watched(line)?)?;
+        call.success(call.watched(line)?)?;
         let path = Some(&one.out).filter(|path| closure::is_store_path(path));
         path.cloned().ok_or_else(|| Error::failed("nix eval names no store path"))
     }
@@ -136,7 +136,7 @@ pub fn build_on(remote: &Remote, what: &str, line: impl FnMut(&str) + Send) -> R
     let call = remote.nix().args(["build", "--print-build-logs", "--json", "--no-link", "--eval-store", "auto"]);
     let call = call.args(["--store", &remote.uri, "--", what]);
     let output = call.watched(line)?;
-    if !output.ended.well() {
+    if !output.ended.success() {
         return Err(call.failure(&output));
     }
     built_path(&output.stdout)

@@ -23,7 +23,7 @@ pub fn copy_to(remote: &Remote, paths: &[&str], line: impl FnMut(&str) + Send) -
     let call = remote.nix().args(["copy", "--no-check-sigs", "--substitute-on-destination", "--to", &remote.uri]);
     let call = call.arg("--").args(paths);
     let output = call.watched(line)?;
-    if output.ended.well() {
+    if output.ended.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);

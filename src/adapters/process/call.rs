@@ -74,7 +74,7 @@ pub enum Ended {
 }
 
 impl Ended {
-    pub fn well(self) -> bool {
+    pub fn success(self) -> bool {
         self == Ended::Code(0)
     }
 
@@ -212,8 +212,8 @@ impl Invocation {
     }
 
     /// What it printed, if it ended well.
-    pub fn well(&self, output: Output) -> Result<Vec<u8>> {
-        if output.ended.well() { Ok(output.stdout) } else { Err(self.failure(&output)) }
+    pub fn success(&self, output: Output) -> Result<Vec<u8>> {
+        if output.ended.success() { Ok(output.stdout) } else { Err(self.failure(&output)) }
     }
 
     /// What to say when it did not end well.

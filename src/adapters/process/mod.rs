@@ -164,7 +164,7 @@ impl Invocation {
     ///
     /// Fails when it cannot be started or does not end well; the error quotes the last lines it said.
     pub fn read(&self) -> Result<Vec<u8>> {
-        self.well(self.run()?)
+        self.success(self.run()?)
     }
 
     /// Runs it on our own streams, for a program that talks to the person; where it was given an input, that is its input.

@@ -52,7 +52,7 @@ fn who_has_the_file_of_what_is_printed_keeps_nobody_waiting() {
 fn what_a_program_leaves_behind_with_its_pipes_is_not_waited_for() {
     let place = tempfile::tempdir().unwrap();
     let fifo = place.path().join("fifo");
-    assert!(Invocation::new("mkfifo").arg(&fifo).run().unwrap().ended.well());
+    assert!(Invocation::new("mkfifo").arg(&fifo).run().unwrap().ended.success());
     // It has the pipes until somebody opens the FIFO, which is done below.
     let call = Invocation::new("sh").args(["-c", "cat \"$0\" & echo printed; echo said >&2"]).arg(&fifo);
     let mut lines = Vec::new();
@@ -82,7 +82,7 @@ fn who_talks_is_listened_to_and_who_falls_silent_is_ended() {
     assert_eq!((error.kind(), lines), (Kind::Unreachable, vec!["so far".to_owned()]));
     // Long in all, never long without a word.
     let talk = Invocation::new("sh").args(["-c", "for n in 1 2 3 4; do echo $n; sleep 0.2; done; echo 5 >&2"]);
-    assert!(talk.at_longest(Duration::from_millis(600)).converse(|_| (), |_| ()).unwrap().well());
+    assert!(talk.at_longest(Duration::from_millis(600)).converse(|_| (), |_| ()).unwrap().success());
 }
 
 #[test]
@@ -104,10 +104,10 @@ fn both_pipes_are_at_hand_and_what_is_left_is_not_waited_for() {
         pipe.read_exact(&mut bytes).map(|()| bytes)
     };
     let (bytes, output) = Invocation::new("cat").piped(write, first).unwrap();
-    assert_eq!((bytes.unwrap(), output.ended.well()), (*b"xxxx", false));
+    assert_eq!((bytes.unwrap(), output.ended.success()), (*b"xxxx", false));
     let all = |pipe: &mut ChildStdout| std::io::copy(pipe, &mut std::io::sink());
     let (count, output) = Invocation::new("cat").piped(write, all).unwrap();
-    assert_eq!((count.unwrap(), output.ended.well()), (1 << 20, true));
+    assert_eq!((count.unwrap(), output.ended.success()), (1 << 20, true));
 }
 
 #[test]

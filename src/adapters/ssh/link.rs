@@ -148,7 +148,7 @@ impl Link {
         let general = options::of_master(&self.sockets.known);
         let call = self.ssh(&self.background(batch), &self.trust, general, &["-T", "-N"]);
         let (ended, said) = self.listen(|file| call.leaving(file, batch.patience()))?;
-        if ended.map_err(|error| self.late(&error))?.well() {
+        if ended.map_err(|error| self.late(&error))?.success() {
             self.sockets.stays(&self.control);
             return Ok(Ok(()));
         }

@@ -61,18 +61,18 @@ impl Known {
             let options = options.iter().flat_map(|option| ["-o", option]);
             Invocation::new("ssh").args(["-G", "-T"]).args(options).args(["--", "sealift"])
         };
-        if call(&newer).run()?.ended.well() {
+        if call(&newer).run()?.ended.success() {
             return Ok(Self(newer));
         }
         let plain = call(&[]);
         let output = plain.run()?;
-        if !output.ended.well() {
+        if !output.ended.success() {
             return Err(plain
                 .failure(&output)
                 .about("ssh cannot be used")
                 .help("correct ssh_config: `ssh -G HOST` shows what it says"));
         }
-        let takes = |option: &&str| call(&[*option]).run().is_ok_and(|output| output.ended.well());
+        let takes = |option: &&str| call(&[*option]).run().is_ok_and(|output| output.ended.success());
         Ok(Self(newer.into_iter().filter(takes).collect()))
     }
 

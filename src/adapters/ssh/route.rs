@@ -29,7 +29,7 @@ impl Endpoint {
         let call = Invocation::new("ssh").args(["-G", "-T", "-oRemoteCommand=none"]);
         let call = call.args(destination(address)).arg("true");
         let output = call.run()?;
-        if !output.ended.well() {
+        if !output.ended.success() {
             return Err(call.failure(&output).of_kind(Kind::Unreachable).about(&address.host));
         }
         Self::read(&String::from_utf8_lossy(&output.stdout))

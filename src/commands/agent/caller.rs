@@ -1,10 +1,10 @@
-//! Who asks a host for something: for its lock, its record, and the order itself.
+//! Who asks a host for something: for its lock, its record, and the request itself.
 
 use std::path::{Path, PathBuf};
 
 use crate::adapters::fs::files;
 use crate::adapters::host::run_dir;
-use crate::domain::deploy::protocol::{Order, VERSION, Work};
+use crate::domain::deploy::protocol::{HostCommand, HostRequest, VERSION};
 use crate::domain::name::HostName;
 use crate::error::Result;
 
@@ -22,8 +22,15 @@ impl Caller {
         Ok(format!("{}-{}", run_dir::now().replace([':', '-'], ""), files::token()?))
     }
 
-    /// An order of this caller.
-    pub fn order(&self, root: &Path, host: Option<HostName>, work: Work) -> Result<Order> {
-        Ok(Order { version: VERSION, run: Self::run()?, who: self.who.clone(), root: root.to_owned(), host, work })
+    /// A request of this caller.
+    pub fn request(&self, root: &Path, host: Option<HostName>, command: HostCommand) -> Result<HostRequest> {
+        Ok(HostRequest {
+            version: VERSION,
+            run: Self::run()?,
+            who: self.who.clone(),
+            root: root.to_owned(),
+            host,
+            command,
+        })
     }
 }

@@ -9,37 +9,39 @@ use crate::adapters::host::{closure, etc_nixos, profile};
 use crate::commands::agent::events::Reporter;
 use crate::commands::agent::journal::RunJournal;
 use crate::commands::agent::transaction::Ended;
-use crate::commands::agent::{gc_roots, keep, order, rollback};
+use crate::commands::agent::{gc_roots, keep, rollback, switch};
 use crate::domain::deploy::diff::Action;
 use crate::domain::deploy::host_facts::Record;
-use crate::domain::deploy::protocol::{Failure, HostEvent, Order, Outcome, Profile, VERSION, Verdict, Work};
+use crate::domain::deploy::protocol::{
+    DeployResult, Failure, HostCommand, HostEvent, HostRequest, Outcome, Profile, VERSION,
+};
 use crate::error::{Error, Result};
 
 /// Ends a run that did not come to its end, and says what it came to.
-pub fn end_left(root: &Root, run_dir: &RunDir, journal: RunJournal, reporter: &Arc<Reporter>) -> Result<Verdict> {
-    let order = journal.order.clone();
-    let verdict = match run_dir::result(root, &order.run)? {
+pub fn end_left(root: &Root, run_dir: &RunDir, journal: RunJournal, reporter: &Arc<Reporter>) -> Result<DeployResult> {
+    let request = journal.request.clone();
+    let result = match run_dir::result(root, &request.run)? {
         // It had ended; only the rest of `close` is missing.
-        Some(verdict) => verdict,
-        None => verdict(root, &order, &rollback::recover(root, run_dir, journal, reporter)),
+        Some(result) => result,
+        None => result(root, &request, &rollback::recover(root, run_dir, journal, reporter)),
     };
-    if verdict.outcome != Outcome::Lost {
-        close(root, run_dir, &order, &verdict, reporter);
+    if result.outcome != Outcome::Lost {
+        close(root, run_dir, &request, &result, reporter);
         // Those that still wait for that run hear of it.
-        run_dir.log_end(&order.run, &HostEvent::End(verdict.clone()));
+        run_dir.log_end(&request.run, &HostEvent::End(result.clone()));
     }
-    Ok(verdict)
+    Ok(result)
 }
 
 /// Closes a run. It has ended once its result is kept: the run that finds its journal after that only does the rest of this.
-pub fn close(root: &Root, run_dir: &RunDir, order: &Order, verdict: &Verdict, reporter: &Reporter) {
+pub fn close(root: &Root, run_dir: &RunDir, request: &HostRequest, result: &DeployResult, reporter: &Reporter) {
     let tell = |error: &Error| reporter.warn(error.in_one_line());
     // What was done is done, and reported to the caller.
-    let kept = run_dir.keep_result(&order.run, verdict).inspect_err(tell);
+    let kept = run_dir.keep_result(&request.run, result).inspect_err(tell);
     // Without a result it is the end of the journal that ends the run: nothing that follows may be done before.
     let ended = if kept.is_err() { run_dir.end_journal() } else { Ok(()) };
-    link(root, order, verdict, reporter);
-    record(root, run_dir, order, verdict).unwrap_or_else(|error| tell(&error));
+    link(root, request, result, reporter);
+    record(root, run_dir, request, result).unwrap_or_else(|error| tell(&error));
     let ended = ended.and_then(|()| run_dir.end_journal());
     if let Err(error) = &ended {
         let next = if kept.is_ok() { "the next run removes it" } else { "remove it before the next deploy" };
@@ -49,34 +51,34 @@ pub fn close(root: &Root, run_dir: &RunDir, order: &Order, verdict: &Verdict, re
         // The next run finds the journal, and goes back to what is kept for it.
         return;
     }
-    if matches!(verdict.outcome, Outcome::Done | Outcome::PendingReboot) {
+    if matches!(result.outcome, Outcome::Done | Outcome::PendingReboot) {
         gc_roots::forget_bundles(root);
     }
     gc_roots::let_go(root);
 }
 
-/// What an order came to, and how the machine is now.
-pub fn verdict(root: &Root, order: &Order, ended: &Ended) -> Verdict {
-    Verdict {
+/// What a request came to, and how the machine is now.
+pub fn result(root: &Root, request: &HostRequest, ended: &Ended) -> DeployResult {
+    DeployResult {
         outcome: ended.outcome,
         generation: profile::current(root),
         running: root.store_path(closure::RUNNING),
-        until_reboot: until_reboot(root, order, ended.outcome),
+        until_reboot: until_reboot(root, request, ended.outcome),
         failure: ended.failure.as_ref().map(|failure| Failure::from(failure).with_journal(&ended.unit_log)),
     }
 }
 
 /// Lets /etc/nixos lead where it was asked to, or, after a way back by hand, where it led before. The system is well by then,
 /// and stays so.
-fn link(root: &Root, order: &Order, verdict: &Verdict, reporter: &Reporter) {
-    let Work::Switch(switch) = &order.work else { return };
+fn link(root: &Root, request: &HostRequest, result: &DeployResult, reporter: &Reporter) {
+    let HostCommand::Switch(switch) = &request.command else { return };
     let stays = matches!(switch.action, Action::Switch | Action::Boot);
-    if !stays || !matches!(verdict.outcome, Outcome::Done | Outcome::PendingReboot) {
+    if !stays || !matches!(result.outcome, Outcome::Done | Outcome::PendingReboot) {
         return;
     }
     let told = match (&switch.link, switch.profile) {
-        (Some(to), _) => etc_nixos::link(root, to, verdict.generation),
-        (None, Profile::Generation(_)) => etc_nixos::restore(root, verdict.generation),
+        (Some(to), _) => etc_nixos::link(root, to, result.generation),
+        (None, Profile::Generation(_)) => etc_nixos::restore(root, result.generation),
         (None, Profile::New) => return,
     };
     match told {
@@ -87,30 +89,30 @@ fn link(root: &Root, order: &Order, verdict: &Verdict, reporter: &Reporter) {
 }
 
 /// Whether delivered secrets are gone after the next boot: the system has no unit that would deliver them again.
-fn until_reboot(root: &Root, order: &Order, outcome: Outcome) -> bool {
-    let Work::Switch(switch) = &order.work else { return false };
+fn until_reboot(root: &Root, request: &HostRequest, outcome: Outcome) -> bool {
+    let HostCommand::Switch(switch) = &request.command else { return false };
     let delivered = matches!(switch.action, Action::Test | Action::Switch)
         && matches!(outcome, Outcome::Done | Outcome::PendingReboot);
     let brought =
-        switch.bundle.is_some() && !root.exists(&format!("{}/{}", order::activated(root, switch), closure::UNIT));
+        switch.bundle.is_some() && !root.exists(&format!("{}/{}", switch::activated(root, switch), closure::UNIT));
     delivered && (brought || (switch.keep_values && keep::is_in_use(root)))
 }
 
 /// Adds a run to the record of all, where it is not its last one already.
-fn record(root: &Root, run_dir: &RunDir, order: &Order, verdict: &Verdict) -> Result<()> {
-    if run_dir::last(root).is_some_and(|last| last.run == order.run) {
+fn record(root: &Root, run_dir: &RunDir, request: &HostRequest, result: &DeployResult) -> Result<()> {
+    if run_dir::last(root).is_some_and(|last| last.run == request.run) {
         return Ok(());
     }
-    let switch = match &order.work {
-        Work::Switch(switch) => Some(switch),
+    let switch = match &request.command {
+        HostCommand::Switch(switch) => Some(switch),
         _ => None,
     };
     let carried =
-        switch.and_then(|switch| order::manifest(root, switch)).and_then(|at| closure::secrets(root, &at).ok());
+        switch.and_then(|switch| switch::manifest(root, switch)).and_then(|at| closure::secrets(root, &at).ok());
     let line = Record {
         version: VERSION,
-        run: order.run.clone(),
-        who: order.who.clone(),
+        run: request.run.clone(),
+        who: request.who.clone(),
         ended: run_dir::now(),
         action: switch.map(|switch| switch.action),
         system: switch.map(|switch| switch.system.clone()),
@@ -122,9 +124,9 @@ fn record(root: &Root, run_dir: &RunDir, order: &Order, verdict: &Verdict) -> Re
             .flat_map(|switch| &switch.homes)
             .map(|home| (home.user.clone(), home.package.clone()))
             .collect(),
-        outcome: verdict.outcome,
-        generation: verdict.generation,
-        reason: verdict.failure.as_ref().map(Failure::reason),
+        outcome: result.outcome,
+        generation: result.generation,
+        reason: result.failure.as_ref().map(Failure::reason),
     };
     run_dir.record(&line)
 }

@@ -43,9 +43,9 @@ pub fn run(root: &Root, name: &str, reporter: &Reporter) -> Result<HostEvent> {
         let since = alone.get_or_insert_with(Instant::now).elapsed();
         if at_work {
             alone = None;
-        } else if let Some(verdict) = run_dir::result(root, &name)? {
+        } else if let Some(result) = run_dir::result(root, &name)? {
             // The power was cut before the end was in the log.
-            return Ok(HostEvent::End(verdict));
+            return Ok(HostEvent::End(result));
         } else if since > patience || !run_dir::is_unfinished(root) {
             return Err(Error::new(Kind::NeedsOperator, format!("run {name} was killed"))
                 .help("the next deploy or rollback finishes it or goes back"));

@@ -9,7 +9,7 @@ use crate::adapters::host::run_dir::RunDir;
 use crate::adapters::host::{closure, home, profile, units};
 use crate::commands::agent::secrets::Live;
 use crate::domain::deploy::home::{Home, State};
-use crate::domain::deploy::protocol::Order;
+use crate::domain::deploy::protocol::HostRequest;
 use crate::error::{Error, Kind, Result};
 
 /// The version of the form that this program writes and reads.
@@ -21,7 +21,8 @@ const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunJournal {
     version: u32,
-    pub order: Order,
+    #[serde(rename = "order")]
+    pub request: HostRequest,
     pub saved: Saved,
     /// The step that was begun last.
     pub reached: Step,
@@ -88,9 +89,9 @@ impl Saved {
 
 impl RunJournal {
     /// The journal of a run that begins.
-    pub fn new(root: &Root, order: &Order, saved: Saved) -> Self {
+    pub fn new(root: &Root, request: &HostRequest, saved: Saved) -> Self {
         let boot = root.text(BOOT);
-        Self { version: VERSION, order: order.clone(), saved, reached: Step::Begun, back: false, boot }
+        Self { version: VERSION, request: request.clone(), saved, reached: Step::Begun, back: false, boot }
     }
 
     /// Whether the machine was booted since it began. What was delivered and activated then is gone.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::{closure, units};
 use crate::adapters::process::Invocation;
-use crate::domain::deploy::protocol::{Order, VERSION, Work};
+use crate::domain::deploy::protocol::{HostCommand, HostRequest, VERSION};
 use crate::error::{Error, Result};
 
 /// The verb under which the program on the host is started.
@@ -30,18 +30,18 @@ impl Launcher {
     /// Starts the part that does the work and waits for it. It goes on if this ends. Whether it ended well.
     ///
     /// Fails when what is to be activated is no system, or nothing could be started.
-    pub fn start(&self, root: &Root, order: &Order) -> Result<bool> {
-        let program = self.program_for(root, order)?;
+    pub fn start(&self, root: &Root, request: &HostRequest) -> Result<bool> {
+        let program = self.program_for(root, request)?;
         let mut line =
-            serde_json::to_vec(order).map_err(|error| Error::failed("cannot write the order").because(error))?;
+            serde_json::to_vec(request).map_err(|error| Error::failed("cannot write the request").because(error))?;
         line.push(b'\n');
-        let call = detached(&program, self.user, &order.run, root.is_machine() && units::runs(root));
-        Ok(call.input(line).attended()?.well())
+        let call = detached(&program, self.user, &request.run, root.is_machine() && units::runs(root));
+        Ok(call.input(line).attended()?.success())
     }
 
     /// The program of the system that comes, or this one. Only what is a system, in the store, is started.
-    fn program_for(&self, root: &Root, order: &Order) -> Result<PathBuf> {
-        let Work::Switch(switch) = &order.work else { return Ok(self.program.clone()) };
+    fn program_for(&self, root: &Root, request: &HostRequest) -> Result<PathBuf> {
+        let HostCommand::Switch(switch) = &request.command else { return Ok(self.program.clone()) };
         if !closure::is_store_path(&switch.system) {
             return Err(Error::usage("what is to be activated is not a store path"));
         }

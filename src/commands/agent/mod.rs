@@ -1,4 +1,4 @@
-//! The program on the host: takes one order, carries it out, and tells what happens. Started by a deployer on the same
+//! The program on the host: takes one request, carries it out, and tells what happens. Started by a deployer on the same
 //! machine, and depends on nothing of it: not on its terminal, its session, or that it still listens.
 
 pub mod caller;
@@ -12,10 +12,10 @@ mod heard;
 mod journal;
 mod keep;
 pub mod launch;
-mod order;
 mod rollback;
 pub mod secrets;
 pub mod survey;
+mod switch;
 mod transaction;
 
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ use crate::commands::agent::launch::Launcher;
 use crate::commands::agent::transaction::Ended;
 use crate::commands::install;
 use crate::domain::deploy::protocol::{
-    Failure, HostEvent, LONGEST, Look, Order, Outcome, VERSION, Verdict, Verified, Work, is_run,
+    DeployResult, Failure, HostCommand, HostEvent, HostRequest, LONGEST, Look, Outcome, VERSION, Verified, is_run,
 };
 use crate::domain::versioned;
 use crate::error::{Error, Result};
@@ -52,15 +52,15 @@ pub enum Part {
     Here(u32),
 }
 
-/// Carries out the order and tells how it ended. Says whether it ended well.
-pub fn run(order: &[u8], part: &Part, listener: Listener) -> bool {
-    let order = parse(order);
-    let machine = |order: &Order| Root::open(&order.root);
-    if let (Part::Launcher(launcher), Ok(order)) = (part, &order)
-        && matches!(order.work, Work::Switch(_) | Work::Recover)
+/// Carries out the request and tells how it ended. Says whether it ended well.
+pub fn run(request: &[u8], part: &Part, listener: Listener) -> bool {
+    let request = parse(request);
+    let machine = |request: &HostRequest| Root::open(&request.root);
+    if let (Part::Launcher(launcher), Ok(request)) = (part, &request)
+        && matches!(request.command, HostCommand::Switch(_) | HostCommand::Recover)
     {
-        return match machine(order).and_then(|root| launcher.start(&root, order)) {
-            Ok(well) => well,
+        return match machine(request).and_then(|root| launcher.start(&root, request)) {
+            Ok(success) => success,
             Err(error) => tell_end(&Reporter::new(listener), Err(error)),
         };
     }
@@ -72,7 +72,7 @@ pub fn run(order: &[u8], part: &Part, listener: Listener) -> bool {
         }
     };
     let reporter = Arc::new(Reporter::new(listener));
-    let last = order.and_then(|order| carry_out(&machine(&order)?, &order, user, &reporter));
+    let last = request.and_then(|request| carry_out(&machine(&request)?, &request, user, &reporter));
     tell_end(&reporter, last)
 }
 
@@ -88,29 +88,29 @@ pub fn recover(root: &Root, who: &str, run: &str, wait: bool, listener: Listener
         return true;
     }
     process::leave_session();
-    let order = Order {
+    let request = HostRequest {
         version: VERSION,
         run: run.to_owned(),
         who: who.to_owned(),
         root: root.path().to_owned(),
         host: None,
-        work: Work::Recover,
+        command: HostCommand::Recover,
     };
     let reporter = Arc::new(Reporter::new(listener));
-    let last = change(root, &order, 0, &reporter);
+    let last = change(root, &request, 0, &reporter);
     // The unit of the run and that of the machine may both want to; one is enough, and tells how it ended.
     if last.is_err() && run_dir::is_held(root) {
         return true;
     }
-    let well = !matches!(&last, Err(_) | Ok(HostEvent::End(Verdict { outcome: Outcome::NeedsOperator, .. })));
+    let success = !matches!(&last, Err(_) | Ok(HostEvent::End(DeployResult { outcome: Outcome::NeedsOperator, .. })));
     tell_end(&reporter, last);
-    well
+    success
 }
 
 /// Tells the last event, and says whether it is a good one.
 fn tell_end(reporter: &Reporter, last: Result<HostEvent>) -> bool {
     let last = last.unwrap_or_else(|error| {
-        HostEvent::End(Verdict {
+        HostEvent::End(DeployResult {
             outcome: Outcome::Failed,
             generation: None,
             running: None,
@@ -119,57 +119,57 @@ fn tell_end(reporter: &Reporter, last: Result<HostEvent>) -> bool {
         })
     });
     reporter.tell(&last);
-    !matches!(last, HostEvent::GoesDown | HostEvent::End(Verdict { failure: Some(_), .. }))
+    !matches!(last, HostEvent::GoesDown | HostEvent::End(DeployResult { failure: Some(_), .. }))
 }
 
-fn parse(order: &[u8]) -> Result<Order> {
-    let malformed = |fault| Error::usage(format!("the order is not well formed ({})", versioned::place(&fault)));
-    let order: Order = versioned::read(order, VERSION..=VERSION, malformed, |version| {
-        Error::usage(format!("the order is of version {version}, and this program takes version {VERSION}"))
+fn parse(request: &[u8]) -> Result<HostRequest> {
+    let malformed = |fault| Error::usage(format!("the request is not well formed ({})", versioned::place(&fault)));
+    let request: HostRequest = versioned::read(request, VERSION..=VERSION, malformed, |version| {
+        Error::usage(format!("the request is of version {version}, and this program takes version {VERSION}"))
             .help("use the same version of sealift on both sides")
     })?;
     // An empty one to follow is the newest.
-    let followed = match &order.work {
-        Work::Follow(run) if !run.is_empty() => Some(run),
+    let followed = match &request.command {
+        HostCommand::Follow(run) if !run.is_empty() => Some(run),
         _ => None,
     };
-    if ![Some(&order.run), followed].into_iter().flatten().all(|run| is_run(run)) {
-        return Err(Error::usage("the order's run is not a name"));
+    if ![Some(&request.run), followed].into_iter().flatten().all(|run| is_run(run)) {
+        return Err(Error::usage("the request's run is not a name"));
     }
-    if let Work::Switch(switch) = &order.work
+    if let HostCommand::Switch(switch) = &request.command
         && [Some(switch.settle), switch.acknowledge].into_iter().flatten().any(|seconds| seconds > LONGEST)
     {
-        return Err(Error::usage("the order would wait for longer than an hour"));
+        return Err(Error::usage("the request would wait for longer than an hour"));
     }
-    Ok(order)
+    Ok(request)
 }
 
 /// Does what was asked for; the last thing to be told.
-fn carry_out(root: &Root, order: &Order, user: u32, reporter: &Arc<Reporter>) -> Result<HostEvent> {
-    match &order.work {
-        Work::Survey(question) => Ok(HostEvent::Survey(Box::new(survey::of(root, question)?))),
-        Work::Generations => Ok(HostEvent::Generations(generations::here(root.path())?)),
-        Work::Verify(checks) => verified(root, order, checks).map(HostEvent::Verified),
-        Work::Follow(run) => follow::run(root, run, reporter),
-        Work::Examine => Ok(HostEvent::Examined(Box::new(facts::machine(root, machine_keys(root))))),
-        Work::Switch(_) | Work::Recover => change(root, order, user, reporter),
+fn carry_out(root: &Root, request: &HostRequest, user: u32, reporter: &Arc<Reporter>) -> Result<HostEvent> {
+    match &request.command {
+        HostCommand::Survey(question) => Ok(HostEvent::Survey(Box::new(survey::of(root, question)?))),
+        HostCommand::Generations => Ok(HostEvent::Generations(generations::here(root.path())?)),
+        HostCommand::Verify(checks) => verified(root, request, checks).map(HostEvent::Verified),
+        HostCommand::Follow(run) => follow::run(root, run, reporter),
+        HostCommand::Examine => Ok(HostEvent::Examined(Box::new(facts::machine(root, machine_keys(root))))),
+        HostCommand::Switch(_) | HostCommand::Recover => change(root, request, user, reporter),
     }
 }
 
 /// The checks, and what is delivered against the manifest of the system that runs.
-fn verified(root: &Root, order: &Order, checks: &[Look]) -> Result<Verified> {
+fn verified(root: &Root, request: &HostRequest, checks: &[Look]) -> Result<Verified> {
     let running = root.store_path(closure::RUNNING);
     let checks = checks::of_system(root, running.as_deref(), checks)?;
     let manifest = running.and_then(|running| closure::manifest(root, &running));
     Ok(Verified {
-        checks: checks::look(root, order.host.as_ref(), &checks),
+        checks: checks::look(root, request.host.as_ref(), &checks),
         secrets: manifest.map_or_else(|| Ok(BTreeMap::new()), |manifest| install::compare(root, &manifest))?,
     })
 }
 
 /// What changes the machine: one at a time, written down, recorded.
-fn change(root: &Root, order: &Order, user: u32, reporter: &Arc<Reporter>) -> Result<HostEvent> {
-    let run_dir = Arc::new(RunDir::take(root, &order.run, &order.who)?);
+fn change(root: &Root, request: &HostRequest, user: u32, reporter: &Arc<Reporter>) -> Result<HostEvent> {
+    let run_dir = Arc::new(RunDir::take(root, &request.run, &request.who)?);
     reporter.log_to(&run_dir);
     reporter.keep_in(root);
     // A closed lid or a reboot in the middle of a switch would be one more thing to recover from; that nobody can be asked
@@ -179,37 +179,40 @@ fn change(root: &Root, order: &Order, user: u32, reporter: &Arc<Reporter>) -> Re
         reporter.warn(format!("sleep and shutdown cannot be held off meanwhile: {}", error.message()));
     }
     await_boot(root, reporter)?;
-    let left = RunJournal::left(&run_dir, &order.words())?;
+    let left = RunJournal::left(&run_dir, &request.words())?;
     let recovered = left.map(|journal| close::end_left(root, &run_dir, journal, reporter)).transpose()?;
-    if recovered.as_ref().is_some_and(|verdict| verdict.outcome == Outcome::Lost) {
+    if recovered.as_ref().is_some_and(|result| result.outcome == Outcome::Lost) {
         return Ok(HostEvent::GoesDown);
     }
-    run_dir.prune(&order.run);
-    let Work::Switch(switch) = &order.work else {
+    run_dir.prune(&request.run);
+    let HostCommand::Switch(switch) = &request.command else {
         return Ok(HostEvent::End(
-            recovered.unwrap_or_else(|| close::verdict(root, order, &Ended::well(Outcome::Nothing))),
+            recovered.unwrap_or_else(|| close::result(root, request, &Ended::with(Outcome::Nothing))),
         ));
     };
     // The way back failed: nothing more is done before a person looked.
-    if let Some(verdict) = recovered.filter(|verdict| verdict.outcome == Outcome::NeedsOperator) {
-        return Ok(HostEvent::End(verdict));
+    if let Some(result) = recovered.filter(|result| result.outcome == Outcome::NeedsOperator) {
+        return Ok(HostEvent::End(result));
     }
     // Its journal would be taken for that of the run which has ended.
-    if run_dir::result(root, &order.run)?.is_some() {
-        return Err(Error::usage(format!("run {} has ended on this machine; a run has a name of its own", order.run)));
+    if run_dir::result(root, &request.run)?.is_some() {
+        return Err(Error::usage(format!(
+            "run {} has ended on this machine; a run has a name of its own",
+            request.run
+        )));
     }
     let ended = switch
         .link
         .as_deref()
         .map_or(Ok(()), |to| etc_nixos::prepare(root, to))
-        .and_then(|()| transaction::run(root, &run_dir, reporter, order, switch, user, rollback::go))
+        .and_then(|()| transaction::run(root, &run_dir, reporter, request, switch, user, rollback::go))
         .unwrap_or_else(|error| Ended::failed(Outcome::Failed, error));
     if ended.outcome == Outcome::Lost {
         return Ok(HostEvent::GoesDown);
     }
-    let verdict = close::verdict(root, order, &ended);
-    close::close(root, &run_dir, order, &verdict, reporter);
-    Ok(HostEvent::End(verdict))
+    let result = close::result(root, request, &ended);
+    close::close(root, &run_dir, request, &result, reporter);
+    Ok(HostEvent::End(result))
 }
 
 /// Waits until the machine has booted, and no longer than `BOOT`.

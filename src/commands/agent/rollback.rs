@@ -11,18 +11,18 @@ use crate::adapters::host::{ack, closure, home, profile, units};
 use crate::commands::agent::events::Reporter;
 use crate::commands::agent::gc_roots::point;
 use crate::commands::agent::journal::{RunJournal, Step};
-use crate::commands::agent::order::activated;
 use crate::commands::agent::secrets::{take_all, take_back};
+use crate::commands::agent::switch::activated;
 use crate::commands::agent::transaction::{Ended, Transaction};
 use crate::domain::deploy::diff::Action;
 use crate::domain::deploy::home::State;
-use crate::domain::deploy::protocol::{Outcome, Profile, Switch, Work};
+use crate::domain::deploy::protocol::{HostCommand, Outcome, Profile, Switch};
 use crate::domain::deploy::switched::Switched;
 use crate::error::{Error, Kind, Result};
 
 /// Goes back because of an error, and says how that ended.
 pub fn go(transaction: &mut Transaction<'_>, why: Error) -> Ended {
-    let Work::Switch(switch) = transaction.journal.order.work.clone() else {
+    let HostCommand::Switch(switch) = transaction.journal.request.command.clone() else {
         return Ended::failed(Outcome::Failed, why);
     };
     // Nothing can be started any more: the journal stays, and the next boot goes on from here.
@@ -48,7 +48,7 @@ pub fn go(transaction: &mut Transaction<'_>, why: Error) -> Ended {
     }
     // What could not be undone now is not undone by trying the same again: a person looks, and the next run starts from what
     // is there.
-    let words = transaction.journal.order.words();
+    let words = transaction.journal.request.words();
     let failure = Error::all(Kind::NeedsOperator, format!("{}, and the way back failed too", why.message()), faults).help(
         format!("the host needs manual repair: `sealift generations{words}` shows what there is, `sealift rollback{words} --to N` goes to one of them"),
     );
@@ -70,7 +70,7 @@ fn rolled_back(root: &Root, switch: &Switch, journal: &RunJournal, why: &Error) 
     let next = match (switch.profile, journal.reached) {
         (Profile::Generation(_), Step::Verify) => "`--no-checks` goes back without running the checks".to_owned(),
         (Profile::Generation(_), _) => {
-            format!("`sealift generations{}` shows what else there is", journal.order.words())
+            format!("`sealift generations{}` shows what else there is", journal.request.words())
         }
         (Profile::New, _) => "fix what failed, and deploy again".to_owned(),
     };
@@ -172,11 +172,13 @@ fn restore_bundle(root: &Root, switch: &Switch, saved: Option<&str>) -> Result<(
 
 /// Finishes or takes back what a killed run left. How it ended now.
 pub fn recover(root: &Root, run_dir: &RunDir, journal: RunJournal, reporter: &Arc<Reporter>) -> Ended {
-    let Work::Switch(switch) = journal.order.work.clone() else { return Ended::well(Outcome::Nothing) };
-    reporter
-        .warn(format!("an interrupted deploy was found (run {}, begun by {})", journal.order.run, journal.order.who));
+    let HostCommand::Switch(switch) = journal.request.command.clone() else { return Ended::with(Outcome::Nothing) };
+    reporter.warn(format!(
+        "an interrupted deploy was found (run {}, begun by {})",
+        journal.request.run, journal.request.who
+    ));
     // It is in nobody's way.
-    let _left = ack::forget(root, &journal.order.run);
+    let _left = ack::forget(root, &journal.request.run);
     // The system itself may be gone from the store; then the way back is the only one.
     let facts = closure::facts(root, &activated(root, &switch));
     let finish = journal.reached >= Step::Profile && !journal.back && switch.acknowledge.is_none() && facts.is_ok();
@@ -195,7 +197,7 @@ pub fn recover(root: &Root, run_dir: &RunDir, journal: RunJournal, reporter: &Ar
         return go(&mut transaction, Error::new(Kind::RolledBack, "it was interrupted"));
     }
     match transaction.make_default(&switch) {
-        Ok(()) => Ended::well(Outcome::Done),
+        Ok(()) => Ended::with(Outcome::Done),
         Err(error) => go(&mut transaction, error),
     }
 }

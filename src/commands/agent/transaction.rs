@@ -15,10 +15,10 @@ use crate::commands::agent::gc_roots;
 use crate::commands::agent::heard::Heard;
 use crate::commands::agent::journal::{RunJournal, Saved, Step};
 use crate::commands::agent::keep::{self, Kept};
-use crate::commands::agent::order::{self, activated, installs, manifest};
 use crate::commands::agent::secrets::Delivery;
+use crate::commands::agent::switch::{self, activated, installs, manifest};
 use crate::domain::deploy::diff::{Action, Facts};
-use crate::domain::deploy::protocol::{HostEvent, Look, Order, Outcome, Profile, Switch};
+use crate::domain::deploy::protocol::{HostEvent, HostRequest, Look, Outcome, Profile, Switch};
 use crate::domain::deploy::switched::Switched;
 use crate::domain::name::UnitName;
 use crate::domain::policy::Probe;
@@ -53,33 +53,33 @@ pub struct Ended {
 }
 
 impl Ended {
-    pub fn well(outcome: Outcome) -> Self {
+    pub fn with(outcome: Outcome) -> Self {
         Self { outcome, failure: None, unit_log: Vec::new() }
     }
 
     pub fn failed(outcome: Outcome, failure: Error) -> Self {
-        Self { failure: Some(failure), ..Self::well(outcome) }
+        Self { failure: Some(failure), ..Self::with(outcome) }
     }
 
     /// Not yet: the machine is going down, and its next boot finds the journal.
     pub fn later() -> Self {
-        Self::well(Outcome::Lost)
+        Self::with(Outcome::Lost)
     }
 }
 
-/// Carries out an order to switch.
+/// Carries out a request to switch.
 ///
 /// An error means that nothing was begun: the system is none, the plan no longer holds, or a secret does not open.
 pub fn run(
     root: &Root,
     run_dir: &RunDir,
     reporter: &Arc<Reporter>,
-    order: &Order,
+    request: &HostRequest,
     switch: &Switch,
     user: u32,
     back: Back,
 ) -> Result<Ended> {
-    let facts = order::sound(root, switch)?;
+    let facts = switch::sound(root, switch)?;
     if switch.action == Action::DryActivate {
         return dry(root, reporter, switch);
     }
@@ -92,7 +92,7 @@ pub fn run(
     }
     let saved = Saved::of(root, &activated(root, switch), &switch.homes)?;
     gc_roots::keep(root, switch, &saved)?;
-    let journal = RunJournal::new(root, order, saved);
+    let journal = RunJournal::new(root, request, saved);
     let reporter = Arc::clone(reporter);
     let mut transaction = Transaction { root, run_dir, reporter, journal, facts, user, unit_log: Vec::new() };
     let mut ended = transaction.carry_out(switch, back);
@@ -105,7 +105,7 @@ fn dry(root: &Root, reporter: &Arc<Reporter>, switch: &Switch) -> Result<Ended> 
     let activation =
         Activation { system: &system, action: Action::DryActivate, checked: true, engine: Program::Native };
     match activate(root, activation, |line| reporter.said(line))? {
-        Switched::Done | Switched::NeedsReboot => Ok(Ended::well(Outcome::Nothing)),
+        Switched::Done | Switched::NeedsReboot => Ok(Ended::with(Outcome::Nothing)),
         other => Err(Error::failed(other.judge(None).err().unwrap_or_default())),
     }
 }
@@ -121,14 +121,14 @@ impl Transaction<'_> {
         match self.forward(switch, live) {
             Ok(()) => {
                 let runs = self.root.store_path(closure::RUNNING) == Some(activated(self.root, switch));
-                Ended::well(if runs || switch.action == Action::Test { Outcome::Done } else { Outcome::PendingReboot })
+                Ended::with(if runs || switch.action == Action::Test { Outcome::Done } else { Outcome::PendingReboot })
             }
             Err(error) => back(self, error),
         }
     }
 
     fn forward(&mut self, switch: &Switch, live: bool) -> Result<()> {
-        let host = self.journal.order.host.clone();
+        let host = self.journal.request.host.clone();
         let engine = Program::choose(switch.engine, self.root)?;
         let (checks, before) = if live { self.checks(switch)? } else { Default::default() };
         for (name, wrong) in before.iter().filter_map(|(name, wrong)| Some((name, wrong.as_ref()?))) {
@@ -205,12 +205,12 @@ impl Transaction<'_> {
         }
         let now = checks::of_system(self.root, running, &switch.checks)?;
         let same: Vec<Look> = now.into_iter().filter(|look| coming.contains(look)).collect();
-        let before = checks::look(self.root, self.journal.order.host.as_ref(), &same);
+        let before = checks::look(self.root, self.journal.request.host.as_ref(), &same);
         Ok((coming, before))
     }
 
     fn open_door(&self, seconds: u64) -> Result<Fifo> {
-        let fifo = Fifo::open(self.root, &self.journal.order.run, self.user)?;
+        let fifo = Fifo::open(self.root, &self.journal.request.run, self.user)?;
         self.reporter.tell(&HostEvent::Awaits { seconds });
         Ok(fifo)
     }

@@ -9,7 +9,7 @@ use crate::commands::hosts::client::follow;
 use crate::commands::hosts::select::{Chosen, Needs, Who, reach_all};
 use crate::commands::hosts::talk::OfHost;
 use crate::domain::deploy::diff::Outcome;
-use crate::domain::deploy::protocol::{Failure, Verdict, is_run};
+use crate::domain::deploy::protocol::{DeployResult, Failure, is_run};
 use crate::domain::name::HostName;
 use crate::error::{Error, Result};
 
@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 pub struct Attached {
     pub host: HostName,
     /// What it came to; or why that is unknown.
-    pub verdict: Result<Verdict>,
+    pub result: Result<DeployResult>,
 }
 
 pub fn run(session: &Session, who: &Who, run: &str) -> Result<Vec<Attached>> {
@@ -49,13 +49,13 @@ pub fn run(session: &Session, who: &Who, run: &str) -> Result<Vec<Attached>> {
     for (host, ready) in reach_all(policy, who, &chosen, needs, None, &session.talk)? {
         match ready {
             Ok(ready) => reached.push(ready),
-            Err(error) => attached.push(Attached { host, verdict: Err(error) }),
+            Err(error) => attached.push(Attached { host, result: Err(error) }),
         }
     }
     attached.extend(parallel::map_on(who.places(policy, false), &reached, |ready| {
         let talk = OfHost::among(&session.talk, &ready.host, count);
-        let verdict = parallel::alone(|| follow(&ready.target, run, &ready.rights, &who.caller, &talk));
-        Attached { host: ready.host.clone(), verdict }
+        let result = parallel::alone(|| follow(&ready.target, run, &ready.rights, &who.caller, &talk));
+        Attached { host: ready.host.clone(), result }
     }));
     Ok(attached)
 }
@@ -63,8 +63,8 @@ pub fn run(session: &Session, who: &Who, run: &str) -> Result<Vec<Attached>> {
 impl Attached {
     /// How it ended, and why not better.
     pub fn into_parts(self) -> (HostName, Option<Outcome>, Option<Error>) {
-        match self.verdict {
-            Ok(verdict) => (self.host, Some(verdict.outcome), verdict.failure.map(Failure::into_error)),
+        match self.result {
+            Ok(result) => (self.host, Some(result.outcome), result.failure.map(Failure::into_error)),
             Err(error) => (self.host, None, Some(error)),
         }
     }

@@ -21,7 +21,7 @@ use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::checks::{checks, with_commands};
 use crate::domain::deploy::diff::Outcome;
 use crate::domain::deploy::plan::{Campaign, Item, State};
-use crate::domain::deploy::protocol::{Profile, Switch, Work};
+use crate::domain::deploy::protocol::{HostCommand, Profile, Switch};
 use crate::domain::foreign::{LONGEST, cut};
 use crate::domain::name::{HostName, Tag};
 use crate::domain::policy::Policy;
@@ -84,7 +84,7 @@ pub fn carry_out(
         if let Err(error) = kept.set(&ready.host, State::Ended(report.outcome)) {
             talk.event(Event::Warning(format!("`--resume` will not know of this: {}", error.in_one_line())));
         }
-        let well = State::Ended(report.outcome).is_well();
+        let well = State::Ended(report.outcome).is_success();
         if !well && (how.fail_fast || is_canary(&ready.host) || is_watched(&ready.host)) {
             failed.store(true, Ordering::Relaxed);
         }
@@ -148,14 +148,14 @@ fn host(
         link: how.link.clone(),
         ..plan.switch(Profile::New, patience.settle, acknowledge)
     };
-    let mut order = target.order(&who.caller, Work::Switch(Box::new(switch)))?;
-    order.run.clone_from(&run);
+    let mut asked = target.request(&who.caller, HostCommand::Switch(Box::new(switch)))?;
+    asked.run.clone_from(&run);
     kept.set(host, State::Begun)?;
     if let (Reach::There(there), Some(address)) = (&target.reach, &patience.ack_address) {
         there.moves_to(address);
     }
-    let verdict = hand_over(target, &order, rights, &who.caller, talk)?;
-    Ok(Report::of(target, plan.clone(), &run, verdict))
+    let result = hand_over(target, &asked, rights, &who.caller, talk)?;
+    Ok(Report::of(target, plan.clone(), &run, result))
 }
 
 /// Brings the system to another machine's store. Only ciphertext travels. What runs there already is there.

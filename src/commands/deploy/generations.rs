@@ -7,7 +7,7 @@ use crate::commands::hosts::connection::{Reach, Target, out_of_form};
 use crate::commands::hosts::privilege::Rights;
 use crate::commands::hosts::select::Who;
 use crate::domain::deploy::generations::Generations;
-use crate::domain::deploy::protocol::{HostEvent, Work};
+use crate::domain::deploy::protocol::{HostCommand, HostEvent};
 use crate::error::Result;
 
 /// Lists those of a host: of this machine, or over SSH.
@@ -24,7 +24,7 @@ pub fn run(session: &Session, who: &Who) -> Result<Generations> {
 pub fn of(target: &Target, caller: &Caller) -> Result<Generations> {
     match &target.reach {
         Reach::Here(root) => here(root.path()),
-        Reach::There(_) => match target.ask(&Rights::Root, caller, Work::Generations)? {
+        Reach::There(_) => match target.ask(&Rights::Root, caller, HostCommand::Generations)? {
             HostEvent::Generations(list) => Ok(list),
             _ => Err(out_of_form(target)),
         },

@@ -10,7 +10,7 @@ use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::diff::Outcome;
 use crate::domain::deploy::host_facts::Survey;
 use crate::domain::deploy::plan::{Plan, VERSION};
-use crate::domain::deploy::protocol::{Failure, Verdict};
+use crate::domain::deploy::protocol::{DeployResult, Failure};
 use crate::domain::name::HostName;
 use crate::error::{Error, Kind, Result};
 
@@ -82,19 +82,19 @@ impl Report {
     }
 
     /// Of what the host reported.
-    pub fn of(target: &Target, plan: Plan, run: &str, verdict: Verdict) -> Self {
+    pub fn of(target: &Target, plan: Plan, run: &str, result: DeployResult) -> Self {
         let survey = &target.survey;
-        let reason = verdict.failure.as_ref().map(Failure::reason);
-        let failure = verdict.failure.map(Failure::into_error);
+        let reason = result.failure.as_ref().map(Failure::reason);
+        let failure = result.failure.map(Failure::into_error);
         Self {
             reason,
-            running: verdict.running,
-            generation: verdict.generation,
+            running: result.running,
+            generation: result.generation,
             before: survey.generation.filter(|_| survey.next == survey.former),
-            until_reboot: verdict.until_reboot,
+            until_reboot: result.until_reboot,
             run: Some(run.to_owned()),
             log: Some(run_dir::log_of(run)),
-            ..Self::new(target.host.clone(), Some(plan), verdict.outcome, failure)
+            ..Self::new(target.host.clone(), Some(plan), result.outcome, failure)
         }
     }
 }

@@ -73,7 +73,7 @@ fn take_up(
     let Request { who, planning, how } = request;
     let begun = begun.unless_failed(goes_first(planning.canary.as_ref(), &campaign))?;
     let reports = again(session, who, how, &planning.builder, begun, campaign)?;
-    let well = |report: &&Report| State::Ended(report.outcome).is_well();
+    let well = |report: &&Report| State::Ended(report.outcome).is_success();
     previous.settle(|host| reports.iter().filter(well).any(|report| report.host.as_ref() == Some(host)))?;
     Ok(reports)
 }

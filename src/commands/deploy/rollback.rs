@@ -23,7 +23,7 @@ use crate::domain::deploy::home::{self, Home, HomeChange, State};
 use crate::domain::deploy::host_facts::{Question, Seen};
 use crate::domain::deploy::packages::Difference;
 use crate::domain::deploy::plan::{Kept, Plan};
-use crate::domain::deploy::protocol::{Look, Profile, Switch, Verdict, Work};
+use crate::domain::deploy::protocol::{DeployResult, HostCommand, Look, Profile, Switch};
 use crate::domain::deploy::shown::shown;
 use crate::domain::name::{HostName, UnixName};
 use crate::domain::policy::Policy;
@@ -90,12 +90,12 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
         keep_values: request.keep_values,
         ..plan.switch(Profile::Generation(number), request.patience.settle, acknowledge)
     };
-    let order = target.order(caller, Work::Switch(Box::new(switch)))?;
+    let asked = target.request(caller, HostCommand::Switch(Box::new(switch)))?;
     if let (Reach::There(there), Some(address)) = (&target.reach, &request.patience.ack_address) {
         there.moves_to(address);
     }
-    let verdict = hand_over(&target, &order, &rights, caller, talk)?;
-    Ok(Report::of(&target, plan, &order.run, verdict))
+    let result = hand_over(&target, &asked, &rights, caller, talk)?;
+    Ok(Report::of(&target, plan, &asked.run, result))
 }
 
 /// Takes a deploy back that was done a while ago: the generation that ran before it, with its own secrets. Nothing is checked:
@@ -107,7 +107,7 @@ pub fn undo(
     patience: &Patience,
     report: &Report,
     talk: &dyn Talk,
-) -> Result<Verdict> {
+) -> Result<DeployResult> {
     let Ready { host, target, rights } = ready;
     let previous = report.plan.as_ref().and_then(|plan| plan.former.clone());
     let (Some(number), Some(system)) = (report.before, previous) else {
@@ -129,11 +129,11 @@ pub fn undo(
         bundle: coming.bundle.clone(),
         ..plan.switch(Profile::Generation(number), patience.settle, acknowledge)
     };
-    let order = target.order(caller, Work::Switch(Box::new(switch)))?;
+    let asked = target.request(caller, HostCommand::Switch(Box::new(switch)))?;
     if let Reach::There(there) = &target.reach {
         there.moves_back();
     }
-    hand_over(target, &order, rights, caller, talk)
+    hand_over(target, &asked, rights, caller, talk)
 }
 
 /// Makes a previous generation of a home the active one; the system stays.
@@ -176,9 +176,9 @@ fn home(
         homes: vec![Home { user: state.user.clone(), package, generation: Some(number) }],
         ..plan.switch(Profile::New, request.patience.settle, None)
     };
-    let order = target.order(caller, Work::Switch(Box::new(switch)))?;
-    let verdict = hand_over(target, &order, rights, caller, talk)?;
-    Ok(Report::of(target, plan, &order.run, verdict))
+    let asked = target.request(caller, HostCommand::Switch(Box::new(switch)))?;
+    let result = hand_over(target, &asked, rights, caller, talk)?;
+    Ok(Report::of(target, plan, &asked.run, result))
 }
 
 /// The checks that are declared for the host, where they are made.

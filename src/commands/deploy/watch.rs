@@ -16,7 +16,7 @@ use crate::domain::deploy::checks::{checks, with_commands};
 use crate::domain::deploy::diff::Outcome;
 use crate::domain::deploy::host_facts::Question;
 use crate::domain::deploy::plan::Plan;
-use crate::domain::deploy::protocol::{Failure, HostEvent, Look, Work};
+use crate::domain::deploy::protocol::{Failure, HostCommand, HostEvent, Look};
 use crate::domain::deploy::soak::{Next, Soak};
 use crate::domain::policy::Policy;
 use crate::error::{Error, Kind, Result};
@@ -50,7 +50,8 @@ impl<'a> Watch<'a> {
         let Ready { target, rights, .. } = self.ready;
         let mut wrong = Vec::new();
         if !self.checks.is_empty()
-            && let HostEvent::Verified(verified) = target.ask(rights, self.caller, Work::Verify(self.checks.clone()))?
+            && let HostEvent::Verified(verified) =
+                target.ask(rights, self.caller, HostCommand::Verify(self.checks.clone()))?
         {
             let failed = verified.checks.into_iter().filter_map(|(name, why)| Some((format!("check {name}"), why?)));
             wrong.extend(failed);
@@ -106,15 +107,15 @@ impl<'a> Watch<'a> {
         talk.event(Event::Step("its checks got worse: going back".to_owned()));
         let failed = |text: &str, kind| Error::new(kind, text).because(worse.clone());
         let undone = parallel::alone(|| undo(self.policy, self.ready, self.caller, &self.how.patience, &report, talk))
-            .and_then(|verdict| match verdict.failure {
+            .and_then(|result| match result.failure {
                 Some(failure) => Err(Failure::into_error(failure)),
-                None => Ok(verdict),
+                None => Ok(result),
             });
         match undone {
-            Ok(verdict) => Report {
-                running: verdict.running,
-                generation: verdict.generation,
-                until_reboot: verdict.until_reboot,
+            Ok(result) => Report {
+                running: result.running,
+                generation: result.generation,
+                until_reboot: result.until_reboot,
                 ..ended(
                     report,
                     Outcome::RolledBack,

@@ -356,7 +356,7 @@ fn resolve(git: &Git, reference: &str) -> Result<String> {
         .call()
         .args(["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{reference}^{{commit}}")])
         .run()?;
-    if !output.ended.well() {
+    if !output.ended.success() {
         return Err(Error::usage("there is no such commit to compare with")
             .help("name a branch, tag or commit: `--against origin/main`"));
     }

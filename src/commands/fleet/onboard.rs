@@ -165,7 +165,7 @@ fn hardware(name: &HostName, line: &Connection) -> Result<String> {
     if line.lost(output.ended) {
         return Err(line.failure(&output));
     }
-    if !output.ended.well() {
+    if !output.ended.success() {
         let error = Error::failed(format!("{name}: nixos-generate-config failed there ({})", output.ended));
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
         let error = if said.is_empty() { error } else { error.because(said) };
@@ -181,7 +181,7 @@ fn hardware(name: &HostName, line: &Connection) -> Result<String> {
 /// What a program there prints, if it does.
 fn printed(line: &Connection, words: &[&str]) -> Option<String> {
     let output = line.call(words).at_most(HARDWARE_LIMIT).run().ok()?;
-    output.ended.well().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    output.ended.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Which places the repository at this directory has.

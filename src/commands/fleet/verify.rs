@@ -7,7 +7,7 @@ use crate::commands::hosts::connection::out_of_form;
 use crate::commands::hosts::select::{Needs, Ready, Who, reach_all};
 use crate::domain::deploy::checks::{checks, commands, with_commands};
 use crate::domain::deploy::diff::Commands;
-use crate::domain::deploy::protocol::{HostEvent, Verified, Work};
+use crate::domain::deploy::protocol::{HostCommand, HostEvent, Verified};
 use crate::domain::name::HostName;
 use crate::domain::policy::Policy;
 use crate::error::Result;
@@ -48,7 +48,7 @@ pub fn run(session: &Session, who: &Who, undeployed: Undeployed) -> Result<Vec<V
         let verified = parallel::alone(|| {
             let asked = if agreed { taken_from(policy, one) } else { Commands::new() };
             let checks = with_commands(&checks(policy, &one.host), &asked);
-            match one.target.ask(&one.rights, &who.caller, Work::Verify(checks))? {
+            match one.target.ask(&one.rights, &who.caller, HostCommand::Verify(checks))? {
                 HostEvent::Verified(verified) => Ok(verified),
                 _ => Err(out_of_form(&one.target)),
             }

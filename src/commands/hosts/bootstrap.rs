@@ -74,7 +74,8 @@ impl Brought {
 /// The failure of a machine whose nix daemon does not let us in, if that is so: what nix says of it is only that somebody
 /// hung up.
 fn barred(host: &HostName, connection: &Connection) -> Option<Error> {
-    let printed = |words: &[&str]| Some(connection.call(words).run().ok().filter(|output| output.ended.well())?.stdout);
+    let printed =
+        |words: &[&str]| Some(connection.call(words).run().ok().filter(|output| output.ended.success())?.stdout);
     let text = |words: &[&str]| Some(String::from_utf8_lossy(&printed(words)?).trim().to_owned());
     let groups = text(&["id", "-Gn"])?.split(' ').map(str::to_owned).collect();
     let user = accounts::LocalUser { user: text(&["id", "-un"])?, groups };

@@ -1,4 +1,4 @@
-//! Hands an order to the program on the host, and listens until it is done: on this machine, or over SSH, where the
+//! Hands a request to the program on the host, and listens until it is done: on this machine, or over SSH, where the
 //! connection may be lost, and the last step is to come back over a new one.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -14,7 +14,7 @@ use crate::commands::hosts::privilege::Rights;
 use crate::commands::hosts::{bootstrap, ready};
 use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::host_facts::Question;
-use crate::domain::deploy::protocol::{self, HostEvent, Order, Outcome, Verdict, Work};
+use crate::domain::deploy::protocol::{self, DeployResult, HostCommand, HostEvent, HostRequest, Outcome};
 use crate::domain::foreign::{self, cut};
 use crate::error::{Error, Kind, Result};
 
@@ -30,16 +30,22 @@ const TOLD: usize = 1 << 20;
 /// How many lines are read before they are shown.
 const AHEAD: usize = 64;
 
-/// Hands an order over, and tells what the host tells until it is done.
-pub fn hand_over(target: &Target, order: &Order, rights: &Rights, caller: &Caller, talk: &dyn Talk) -> Result<Verdict> {
-    let call = target.call(rights, caller, order)?;
-    let (mut heard, ended) = converse(target, &call, &order.run, talk).map_err(|error| match error.kind() {
-        Kind::Unreachable => unreachable(target, &order.run).because(error.in_one_line()),
+/// Hands a request over, and tells what the host tells until it is done.
+pub fn hand_over(
+    target: &Target,
+    request: &HostRequest,
+    rights: &Rights,
+    caller: &Caller,
+    talk: &dyn Talk,
+) -> Result<DeployResult> {
+    let call = target.call(rights, caller, request)?;
+    let (mut heard, ended) = converse(target, &call, &request.run, talk).map_err(|error| match error.kind() {
+        Kind::Unreachable => unreachable(target, &request.run).because(error.in_one_line()),
         _ => error,
     })?;
-    match (heard.verdict.take(), &target.reach) {
-        (Some(verdict), _) => Ok(verdict),
-        (None, _) if signals::pending() => Err(lost(target, ended, &heard, &order.run)),
+    match (heard.result.take(), &target.reach) {
+        (Some(result), _) => Ok(result),
+        (None, _) if signals::pending() => Err(lost(target, ended, &heard, &request.run)),
         (None, Reach::There(there)) if heard.begun || there.line().lost(ended) => {
             let what = match (heard.goes_down, there.line().lost(ended)) {
                 (true, _) => "the host is going down; its next boot goes on",
@@ -48,24 +54,24 @@ pub fn hand_over(target: &Target, order: &Order, rights: &Rights, caller: &Calle
             };
             talk.event(Event::Warning(what.to_owned()));
             let patience = if heard.goes_down { BOOT } else { PATIENCE };
-            rejoin(target, there, order, patience, rights, caller, talk)
+            rejoin(target, there, request, patience, rights, caller, talk)
         }
-        (None, Reach::Here(_)) if heard.begun && !heard.goes_down => follow(target, &order.run, rights, caller, talk),
-        (None, _) => Err(lost(target, ended, &heard, &order.run)),
+        (None, Reach::Here(_)) if heard.begun && !heard.goes_down => follow(target, &request.run, rights, caller, talk),
+        (None, _) => Err(lost(target, ended, &heard, &request.run)),
     }
 }
 
 /// Replays what a run on the host reported, and goes on with it to its end.
-pub fn follow(target: &Target, run: &str, rights: &Rights, caller: &Caller, talk: &dyn Talk) -> Result<Verdict> {
-    let order = target.order(caller, Work::Follow(run.to_owned()))?;
-    let (mut heard, ended) = converse(target, &target.call(rights, caller, &order)?, run, talk)?;
-    heard.verdict.take().ok_or_else(|| lost(target, ended, &heard, run))
+pub fn follow(target: &Target, run: &str, rights: &Rights, caller: &Caller, talk: &dyn Talk) -> Result<DeployResult> {
+    let request = target.request(caller, HostCommand::Follow(run.to_owned()))?;
+    let (mut heard, ended) = converse(target, &target.call(rights, caller, &request)?, run, talk)?;
+    heard.result.take().ok_or_else(|| lost(target, ended, &heard, run))
 }
 
-/// For how many seconds the host of an order waits for the acknowledgement.
-fn waits(order: &Order) -> Option<u64> {
-    match &order.work {
-        Work::Switch(switch) => switch.acknowledge,
+/// For how many seconds the host of a request waits for the acknowledgement.
+fn waits(request: &HostRequest) -> Option<u64> {
+    match &request.command {
+        HostCommand::Switch(switch) => switch.acknowledge,
         _ => None,
     }
 }
@@ -74,22 +80,22 @@ fn waits(order: &Order) -> Option<u64> {
 fn rejoin(
     target: &Target,
     there: &There,
-    order: &Order,
+    request: &HostRequest,
     patience: Duration,
     rights: &Rights,
     caller: &Caller,
     talk: &dyn Talk,
-) -> Result<Verdict> {
-    let end = Instant::now() + patience + Duration::from_secs(waits(order).unwrap_or(0));
+) -> Result<DeployResult> {
+    let end = Instant::now() + patience + Duration::from_secs(waits(request).unwrap_or(0));
     loop {
-        let tried = there.reconnect().and_then(|()| follow(target, &order.run, rights, caller, talk));
+        let tried = there.reconnect().and_then(|()| follow(target, &request.run, rights, caller, talk));
         match tried {
             Err(error) if error.kind() == Kind::Unreachable && Instant::now() < end && !signals::pending() => {
                 // A refused connection fails at once; the machine may be on its way back.
                 std::thread::sleep(Duration::from_millis(500));
             }
             Err(error) if error.kind() == Kind::Unreachable => {
-                return Err(unreachable(target, &order.run).because(error.in_one_line()));
+                return Err(unreachable(target, &request.run).because(error.in_one_line()));
             }
             other => return other,
         }
@@ -104,7 +110,7 @@ enum Line {
 /// What was heard of the part on the host.
 #[derive(Debug, Default)]
 struct Heard {
-    verdict: Option<Verdict>,
+    result: Option<DeployResult>,
     /// Whether it told anything at all.
     begun: bool,
     /// Whether its machine is going down.
@@ -161,13 +167,13 @@ fn listen(lines: &Receiver<Line>, target: &Target, run: &str, talk: &dyn Talk) -
                                     coming = Some(scope.spawn(move || acknowledge(there, run, seconds, talk)));
                                 }
                             }
-                            HostEvent::End(end) => heard.verdict = Some(end),
+                            HostEvent::End(end) => heard.result = Some(end),
                             HostEvent::GoesDown => heard.goes_down = true,
                             _ if enough => {}
                             HostEvent::Step { text } => talk.event(Event::Step(text)),
                             HostEvent::Said { text } => talk.event(Event::Note(format!("  {text}"))),
                             HostEvent::Warning { text } => talk.event(Event::Warning(text)),
-                            // Answers to questions, which an order is not.
+                            // Answers to questions, which a request is not.
                             HostEvent::Survey(_)
                             | HostEvent::Generations(_)
                             | HostEvent::Verified(_)
@@ -260,27 +266,27 @@ fn lost(target: &Target, ended: Ended, heard: &Heard, run: &str) -> Error {
 
 /// Has the host finish or take back what a killed run left, and looks at it again. Says what it came to; none where there
 /// was nothing.
-pub fn recover(target: &mut Target, rights: &Rights, caller: &Caller, talk: &dyn Talk) -> Result<Option<Verdict>> {
+pub fn recover(target: &mut Target, rights: &Rights, caller: &Caller, talk: &dyn Talk) -> Result<Option<DeployResult>> {
     if !target.survey.unfinished {
         return Ok(None);
     }
     if let Some(holder) = &target.survey.busy {
         return Err(ready::busy(target, holder));
     }
-    let order = target.order(caller, Work::Recover)?;
-    let verdict = hand_over(target, &order, rights, caller, talk)?;
+    let request = target.request(caller, HostCommand::Recover)?;
+    let result = hand_over(target, &request, rights, caller, talk)?;
     target.survey = target.survey(caller, Question::default())?;
-    let unfinished = target.survey.unfinished || verdict.outcome == Outcome::NeedsOperator;
-    match (verdict.outcome, &verdict.failure) {
+    let unfinished = target.survey.unfinished || result.outcome == Outcome::NeedsOperator;
+    match (result.outcome, &result.failure) {
         (_, Some(failure)) if unfinished => Err(failure.clone().into_error().about(target.shown())),
         (Outcome::Nothing, _) => Ok(None),
         (Outcome::Done | Outcome::PendingReboot, _) => {
             talk.event(Event::Note("the interrupted deploy was finished".to_owned()));
-            Ok(Some(verdict))
+            Ok(Some(result))
         }
         _ => {
             talk.event(Event::Note("the interrupted deploy was rolled back".to_owned()));
-            Ok(Some(verdict))
+            Ok(Some(result))
         }
     }
 }

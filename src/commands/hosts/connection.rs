@@ -17,7 +17,7 @@ use crate::commands::hosts::privilege::Rights;
 use crate::commands::talk::Talk;
 use crate::domain::address::{self, Address};
 use crate::domain::deploy::host_facts::{Question, Survey};
-use crate::domain::deploy::protocol::{HostEvent, LONGEST, Order, Work};
+use crate::domain::deploy::protocol::{HostCommand, HostEvent, HostRequest, LONGEST};
 use crate::domain::doctor::machine::Machine;
 use crate::domain::name::HostName;
 use crate::domain::policy::{Host, Policy};
@@ -107,12 +107,12 @@ impl Target {
             line: Mutex::new(Arc::new(connection)),
             program: bootstrap::RUNNING.to_owned(),
         };
-        let order = caller.order(Path::new("/"), Some(name.clone()), Work::Survey(Question::default()))?;
-        let ask = |there: &There| there.look(&Rights::Root, &order).map(Result::ok);
+        let request = caller.request(Path::new("/"), Some(name.clone()), HostCommand::Survey(Question::default()))?;
+        let ask = |there: &There| there.look(&Rights::Root, &request).map(Result::ok);
         // It is not there before the first deploy, and may speak an older protocol.
         let (first, sudo) = std::thread::scope(|scope| {
             // What it says of itself as root is not asked for: which users its nix trusts is said as who logs in.
-            let sudo = root.then(|| scope.spawn(|| there.lets(&Rights::Sudo, &order)));
+            let sudo = root.then(|| scope.spawn(|| there.lets(&Rights::Sudo, &request)));
             (ask(&there), sudo.is_some_and(|sudo| sudo.join().unwrap_or(false)))
         });
         let survey = match (first?, bring) {
@@ -158,32 +158,32 @@ impl Target {
         matches!(self.reach, Reach::There(_))
     }
 
-    /// An order of this caller for it.
-    pub fn order(&self, caller: &Caller, work: Work) -> Result<Order> {
+    /// A request of this caller for it.
+    pub fn request(&self, caller: &Caller, command: HostCommand) -> Result<HostRequest> {
         let root = match &self.reach {
             Reach::Here(root) => root.path(),
             Reach::There(_) => Path::new("/"),
         };
-        caller.order(root, self.host.clone(), work)
+        caller.request(root, self.host.clone(), command)
     }
 
     /// What the program there, as who logs in, can tell of the machine.
     pub fn examine(&self, caller: &Caller) -> Result<Machine> {
-        match self.ask(&Rights::Root, caller, Work::Examine)? {
+        match self.ask(&Rights::Root, caller, HostCommand::Examine)? {
             HostEvent::Examined(machine) => Ok(*machine),
             _ => Err(out_of_form(self)),
         }
     }
 
     /// Asks something that needs no root, or, with rights, something that does.
-    pub fn ask(&self, rights: &Rights, caller: &Caller, work: Work) -> Result<HostEvent> {
-        let order = self.order(caller, work)?;
-        let call = self.call(rights, caller, &order)?;
+    pub fn ask(&self, rights: &Rights, caller: &Caller, command: HostCommand) -> Result<HostEvent> {
+        let request = self.request(caller, command)?;
+        let call = self.call(rights, caller, &request)?;
         let output = call.run()?;
         match (last(&output), &self.reach) {
-            (Some(HostEvent::End(verdict)), _) => match verdict.failure {
+            (Some(HostEvent::End(result)), _) => match result.failure {
                 Some(failure) => Err(failure.into_error().about(self.shown())),
-                None => Ok(HostEvent::End(verdict)),
+                None => Ok(HostEvent::End(result)),
             },
             (Some(told), _) => Ok(told),
             (None, Reach::There(there)) => Err(there.line().failure(&output)),
@@ -195,21 +195,21 @@ impl Target {
     pub fn survey(&self, caller: &Caller, question: Question) -> Result<Survey> {
         match &self.reach {
             Reach::Here(root) => survey::of(root, &question),
-            Reach::There(_) => match self.ask(&Rights::Root, caller, Work::Survey(question))? {
+            Reach::There(_) => match self.ask(&Rights::Root, caller, HostCommand::Survey(question))? {
                 HostEvent::Survey(survey) => Ok(*survey),
                 _ => Err(out_of_form(self)),
             },
         }
     }
 
-    /// The call that hands an order over.
-    pub fn call(&self, rights: &Rights, caller: &Caller, order: &Order) -> Result<Invocation> {
+    /// The call that hands a request over.
+    pub fn call(&self, rights: &Rights, caller: &Caller, request: &HostRequest) -> Result<Invocation> {
         match &self.reach {
             Reach::Here(_) => {
                 let call = Invocation::new(&caller.program).arg(VERB);
-                Ok(rights.lift(call).input(written(order)?))
+                Ok(rights.lift(call).input(written(request)?))
             }
-            Reach::There(there) => there.call(rights, order),
+            Reach::There(there) => there.call(rights, request),
         }
     }
 
@@ -222,14 +222,14 @@ impl Target {
         if self.sudo {
             return Ok(Rights::Sudo);
         }
-        let order = self.order(caller, Work::Survey(Question::default()))?;
+        let request = self.request(caller, HostCommand::Survey(Question::default()))?;
         let (host, user) = (self.shown(), &self.survey.user);
-        let Err(sudo) = there.look(&Rights::Sudo, &order)? else { return Ok(Rights::Sudo) };
+        let Err(sudo) = there.look(&Rights::Sudo, &request)? else { return Ok(Rights::Sudo) };
         // Asks nothing and tells little; where it is not there, sudo's own words are what counts.
-        let Err(doas) = there.look(&Rights::Doas, &order)? else { return Ok(Rights::Doas) };
+        let Err(doas) = there.look(&Rights::Doas, &request)? else { return Ok(Rights::Doas) };
         if ask_sudo && sudo.helps_to_ask() {
             let rights = Rights::Password(talk.password(&format!("sudo password of {user} on {host}"))?);
-            return match there.look(&rights, &order)? {
+            return match there.look(&rights, &request)? {
                 Ok(_) => Ok(rights),
                 Err(refusal) => Err(refusal.about(&format!("sudo on {host} refuses {user}"))),
             };
@@ -340,8 +340,8 @@ impl There {
     }
 
     /// Has the program there look, with these rights. What stood in the way, where it did not answer.
-    fn look(&self, rights: &Rights, order: &Order) -> Result<Result<Survey, Refusal>> {
-        let output = self.call(rights, order)?.run()?;
+    fn look(&self, rights: &Rights, request: &HostRequest) -> Result<Result<Survey, Refusal>> {
+        let output = self.call(rights, request)?.run()?;
         match last(&output) {
             Some(HostEvent::Survey(survey)) => Ok(Ok(*survey)),
             _ if self.line().lost(output.ended) => Err(self.line().failure(&output)),
@@ -354,32 +354,32 @@ impl There {
     }
 
     /// Whether it does so with these rights, for sure. What it says is not heard.
-    fn lets(&self, rights: &Rights, order: &Order) -> bool {
-        let call = self.call(rights, order);
-        call.and_then(|call| call.leaving(Stdio::null(), ANSWER)).is_ok_and(Ended::well)
+    fn lets(&self, rights: &Rights, request: &HostRequest) -> bool {
+        let call = self.call(rights, request);
+        call.and_then(|call| call.leaving(Stdio::null(), ANSWER)).is_ok_and(Ended::success)
     }
 
-    fn call(&self, rights: &Rights, order: &Order) -> Result<Invocation> {
+    fn call(&self, rights: &Rights, request: &HostRequest) -> Result<Invocation> {
         let ours = [self.program.as_str(), VERB];
         let call = self.line().call(&[rights.words(), &ours[..]].concat());
-        let line = written(order)?;
+        let line = written(request)?;
         let call = match rights {
             Rights::Root | Rights::Sudo | Rights::Doas => call.input(line),
             Rights::Password(password) => call.secret_input(password, &line),
         };
         // One host that never answers must not keep all others from being looked at.
-        Ok(match order.work {
-            Work::Survey(_) => call.at_longest(ANSWER),
-            Work::Switch(_) | Work::Recover | Work::Follow(_) => call.at_longest(SILENCE),
-            Work::Generations | Work::Verify(_) | Work::Examine => call.at_longest(WORK),
+        Ok(match request.command {
+            HostCommand::Survey(_) => call.at_longest(ANSWER),
+            HostCommand::Switch(_) | HostCommand::Recover | HostCommand::Follow(_) => call.at_longest(SILENCE),
+            HostCommand::Generations | HostCommand::Verify(_) | HostCommand::Examine => call.at_longest(WORK),
         })
     }
 }
 
-/// What is read of a password and an order, as one line.
-fn written(order: &Order) -> Result<Vec<u8>> {
-    let mut line =
-        serde_json::to_vec(order).map_err(|error| Error::new(Kind::Bug, "cannot write the order").because(error))?;
+/// What is read of a password and a request, as one line.
+fn written(request: &HostRequest) -> Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(request)
+        .map_err(|error| Error::new(Kind::Bug, "cannot write the request").because(error))?;
     line.push(b'\n');
     Ok(line)
 }

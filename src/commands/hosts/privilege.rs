@@ -44,11 +44,11 @@ impl Rights {
             return Ok(Rights::Root);
         }
         let silent =
-            |rights: &Rights| rights.lift(Invocation::new("true")).run().is_ok_and(|output| output.ended.well());
+            |rights: &Rights| rights.lift(Invocation::new("true")).run().is_ok_and(|output| output.ended.success());
         if let Some(rights) = [Rights::Sudo, Rights::Doas].into_iter().find(silent) {
             return Ok(rights);
         }
-        if Invocation::new("sudo").arg("-v").attended().is_ok_and(Ended::well) {
+        if Invocation::new("sudo").arg("-v").attended().is_ok_and(Ended::success) {
             return Ok(Rights::Sudo);
         }
         Err(Error::failed("activating a system needs root, and neither sudo nor doas gives that right")

@@ -47,7 +47,7 @@ impl Sources {
             }
             Ok(())
         });
-        if !listed.is_ok_and(|output| output.ended.well()) {
+        if !listed.is_ok_and(|output| output.ended.success()) {
             sources.unknown = Some("git does not list the files of the history");
         }
         sources.objects.sort_unstable();
@@ -171,7 +171,7 @@ fn brought(git: &Git, range: &str, give: &mut impl FnMut(&str) -> std::io::Resul
         Ok(name) if !name.starts_with('?') => give(name),
         _ => Ok(()),
     })?;
-    if output.ended.well() {
+    if output.ended.success() {
         return Ok(());
     }
     Err(Error::usage("git does not understand this range of commits")

@@ -97,7 +97,7 @@ fn edited(session: &Session, request: &Request, original: &Plaintext, shape: &Sh
             request.limit.max(original.len() + 1),
             || saved_elsewhere(session, &request.editor.name()),
         )?;
-        if !left.ended.well() {
+        if !left.ended.success() {
             return Err(Error::failed(format!("{} failed ({}); nothing changed", request.editor.name(), left.ended)));
         }
         let value = left

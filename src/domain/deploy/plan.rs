@@ -63,7 +63,7 @@ pub enum State {
 
 impl State {
     /// Whether there is nothing more to do.
-    pub fn is_well(self) -> bool {
+    pub fn is_success(self) -> bool {
         matches!(self, State::Ended(Outcome::Done | Outcome::PendingReboot | Outcome::Nothing) | State::Superseded)
     }
 }
@@ -71,7 +71,7 @@ impl State {
 impl Campaign {
     /// The hosts that are not done.
     pub fn left(&self) -> BTreeSet<HostName> {
-        self.hosts.iter().filter(|(_, item)| !item.state.is_well()).map(|(host, _)| host.clone()).collect()
+        self.hosts.iter().filter(|(_, item)| !item.state.is_success()).map(|(host, _)| host.clone()).collect()
     }
 }
 

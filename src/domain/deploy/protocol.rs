@@ -1,5 +1,5 @@
-//! What a deployer and the program on the host say to each other: one order in, events out, one JSON object a line. The
-//! same for this machine and, over SSH, for others. Versioned: a newer order is refused.
+//! What a deployer and the program on the host say to each other: one request in, events out, one JSON object a line. The
+//! same for this machine and, over SSH, for others. Versioned: a newer request is refused.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ pub const LONGEST: u64 = 3600;
 /// What the program on the host should do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Order {
+pub struct HostRequest {
     pub version: u32,
     /// Names this run, also its log and result on the host.
     pub run: String,
@@ -35,10 +35,11 @@ pub struct Order {
     pub root: PathBuf,
     /// The host's name in the policy, where it is known.
     pub host: Option<HostName>,
-    pub work: Work,
+    #[serde(rename = "work")]
+    pub command: HostCommand,
 }
 
-impl Order {
+impl HostRequest {
     /// The words that name the machine in a command, each with a space before it.
     pub fn words(&self) -> String {
         words(self.host.as_ref(), &self.root)
@@ -53,7 +54,7 @@ pub fn is_run(text: &str) -> bool {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Work {
+pub enum HostCommand {
     /// Make a system the running one.
     Switch(Box<Switch>),
     /// Finish or take back what an interrupted run left, and nothing else.
@@ -160,7 +161,7 @@ pub enum HostEvent {
     /// The answer to `Examine`. The last event.
     Examined(Box<Machine>),
     /// The work is over. The last event.
-    End(Verdict),
+    End(DeployResult),
 }
 
 impl HostEvent {
@@ -174,7 +175,7 @@ impl HostEvent {
     /// What of it may be written down, where that is not all.
     pub fn kept(&self) -> Option<Self> {
         match self {
-            HostEvent::End(verdict) if verdict.failure.is_some() => Some(HostEvent::End(verdict.kept())),
+            HostEvent::End(result) if result.failure.is_some() => Some(HostEvent::End(result.kept())),
             _ => None,
         }
     }
@@ -192,7 +193,7 @@ pub struct Verified {
 
 /// What the work came to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Verdict {
+pub struct DeployResult {
     pub outcome: Outcome,
     /// The generation of the system profile that is current now.
     pub generation: Option<u64>,
@@ -205,7 +206,7 @@ pub struct Verdict {
     pub failure: Option<Failure>,
 }
 
-impl Verdict {
+impl DeployResult {
     /// What of it may be written down: not what units wrote to the journal.
     #[must_use]
     pub fn kept(&self) -> Self {

@@ -65,7 +65,7 @@ pub fn run(args: &Args, printer: &Arc<Printer>) -> Done {
             Some(user) => Part::Here(user),
             None => Part::Launcher(Launcher { program: caller.program, user: environment::user_behind_root() }),
         };
-        standard_input(LIMIT)?.expose(|order| agent::run(order, &part, listener))
+        standard_input(LIMIT)?.expose(|request| agent::run(request, &part, listener))
     };
     Ok((!well).then_some(Kind::Failed))
 }

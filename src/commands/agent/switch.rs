@@ -1,4 +1,4 @@
-//! What an order to switch means on this machine: whether it can be followed, which system it activates, and what is delivered.
+//! What a request to switch means on this machine: whether it can be followed, which system it activates, and what is delivered.
 
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::closure;
@@ -8,9 +8,9 @@ use crate::domain::deploy::home::unit_of;
 use crate::domain::deploy::protocol::Switch;
 use crate::error::{Error, Result};
 
-/// What the system says of itself that an order activates.
+/// What the system says of itself that a request activates.
 ///
-/// Fails where the order cannot be followed: it names no system, or the plan no longer holds.
+/// Fails where the request cannot be followed: it names no system, or the plan no longer holds.
 pub fn sound(root: &Root, switch: &Switch) -> Result<Facts> {
     if !closure::is_store_path(&switch.system) {
         return Err(Error::usage("what is to be activated is not a store path"));
