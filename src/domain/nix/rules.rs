@@ -2,7 +2,6 @@
 //! read. Text in, findings out; a finding says where a value stands and never holds it.
 
 use std::ops::Range;
-use std::sync::LazyLock;
 
 use rnix::NodeOrToken;
 use rnix::SyntaxKind::TOKEN_STRING_CONTENT;
@@ -10,10 +9,9 @@ use rnix::SyntaxKind::TOKEN_STRING_CONTENT;
 use crate::domain::nix::finding::NixFinding;
 use crate::domain::nix::guard::Unread;
 use crate::domain::nix::{syntax, walk};
-use crate::domain::prefilter::{Literal, Prefilter};
 
-/// Words without which no rule can find anything, in lower case. A file that has none of them is not parsed.
-const WORDS: [&str; 12] =
+/// Words without which no rule can find anything, in either case. What looks at many files reads those that have one.
+pub const WORDS: [&str; 12] =
     ["token", "pass", "secret", "key", "psk", "credential", "id_", "readfile", "privat", "identity", "auth", "salt"];
 
 /// Looks into the text of a Nix file.
@@ -23,9 +21,6 @@ pub fn look(text: &str) -> Result<Vec<NixFinding>, Unread> {
 
 /// What is found, and where the text of its strings stands: there `key=value` is written without quotes.
 pub fn read(text: &str) -> Result<(Vec<NixFinding>, Vec<Range<usize>>), Unread> {
-    if !is_worth_a_look(text) {
-        return Ok((Vec::new(), Vec::new()));
-    }
     let tree = syntax::tree(text)?;
     let tokens = tree.descendants_with_tokens().filter_map(NodeOrToken::into_token);
     let texts = tokens.filter(|token| token.kind() == TOKEN_STRING_CONTENT).map(|token| {
@@ -33,15 +28,6 @@ pub fn read(text: &str) -> Result<(Vec<NixFinding>, Vec<Range<usize>>), Unread> 
         usize::from(range.start())..usize::from(range.end())
     });
     Ok((walk::walk(text, &tree), texts.collect()))
-}
-
-/// Most files hold none of the words: this is what every file costs.
-fn is_worth_a_look(text: &str) -> bool {
-    static PREFILTER: LazyLock<Prefilter> =
-        LazyLock::new(|| Prefilter::new(WORDS.iter().map(|text| Literal { text, fold: true, of: 0 }).collect()));
-    let mut worth = false;
-    PREFILTER.each(text.as_bytes(), 0, text.len(), |_, _| worth = true);
-    worth
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use crate::domain::nix::guard;
 /// The rules and options of what is found; the literal is checked to be where the finding says.
 fn seen(text: &str) -> Vec<(&'static str, String)> {
     let found = look(text).unwrap_or_else(|unread| panic!("{unread}: {text}"));
+    let lower = text.to_lowercase();
+    assert!(found.is_empty() || WORDS.iter().any(|word| lower.contains(word)), "a scan would not read {text}");
     for found in &found {
         let literal = text.get(found.span.clone()).unwrap();
         assert!(literal.contains("VALUE") || found.rule != NixRule::InlineSecret, "{literal}");

@@ -15,7 +15,7 @@ use crate::domain::scan::encoded;
 use crate::domain::scan::index::Index;
 use crate::domain::scan::rule::Rule;
 use crate::domain::scan::rules::{self, SEALED_VALUE};
-use crate::domain::scan::source_rule::{LARGEST, PLACE};
+use crate::domain::scan::source_rule::{LARGEST, PLACE, WORDS};
 use crate::domain::scan::subject::{Hit, Subject};
 
 /// How much is looked at in one go: stays in the second cache.
@@ -54,13 +54,15 @@ fn tired(values: &Index) -> String {
     format!("nearly all of it looks like values of {whose}, which takes too long: they were not looked for to its end")
 }
 
-/// The number that a remark has among literals.
+/// The numbers that a remark, and a word that a source is read for, have among literals.
 const OF_REMARK: u16 = u16::MAX - 1;
+const OF_WORD: u16 = u16::MAX - 2;
 
 impl Engine {
     pub fn new(values: Option<Index>) -> Self {
         let mut literals = rules::literals();
         literals.push(Literal { text: REMARK, fold: false, of: OF_REMARK });
+        literals.extend(WORDS.map(|text| Literal { text, fold: true, of: OF_WORD }));
         Self {
             prefilter: Prefilter::new(literals),
             rules: rules::all().collect(),
@@ -92,7 +94,6 @@ impl Engine {
     /// Looks at bytes that are all at hand.
     pub fn whole(&self, subject: &Subject<'_>, bytes: &[u8]) -> Vec<Hit> {
         let mut looking = Looking::new(self, subject);
-        looking.sources(bytes);
         looking.piece(bytes, 0, bytes.len());
         looking.end().hits
     }
@@ -104,14 +105,10 @@ impl Engine {
             buffer.resize(room, 0);
         }
         let mut looking = Looking::new(self, subject);
-        let (mut filled, mut begin, mut first) = (0, 0, true);
+        let (mut filled, mut begin) = (0, 0);
         loop {
             let end = fill(&mut from, &mut buffer[..room], &mut filled)?;
             let bytes = &buffer[..filled];
-            if first && end {
-                looking.sources(bytes);
-            }
-            first = false;
             // What is near the end is looked at when more is known, unless there is no more.
             let stop = if end { filled } else { filled - REACH };
             looking.piece(bytes, begin, stop);
@@ -178,8 +175,14 @@ impl<'a> Looking<'a> {
     fn piece(&mut self, bytes: &[u8], from: usize, to: usize) {
         let binary = *self.binary.get_or_insert_with(|| memchr::memchr(0, &bytes[..bytes.len().min(8192)]).is_some());
         let around = |bare| Around { bytes, bare };
-        let (engine, mut found) = (self.engine, Vec::new());
-        engine.prefilter.each(bytes, from, to, |of, at| found.push((at, of)));
+        let (engine, mut found, mut worded) = (self.engine, Vec::new(), false);
+        engine.prefilter.each(bytes, from, to, |of, at| match of {
+            OF_WORD => worded = true,
+            _ => found.push((at, of)),
+        });
+        if worded && (from, to) == (0, bytes.len()) {
+            self.sources(bytes);
+        }
         // In order, so that lines are counted once.
         found.sort_unstable();
         // Once it took too long, it would again.

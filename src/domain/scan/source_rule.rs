@@ -42,6 +42,9 @@ pub struct Source {
 /// A rule for sources: the path (for its name alone), and the text. What it finds; or why it could not look.
 pub type SourceRule = fn(&str, &str) -> Result<Source, String>;
 
+/// The words without which no such rule finds anything, in either case: most files hold none of them, and are not read.
+pub(super) const WORDS: [&str; 12] = rules::WORDS;
+
 /// The rules for files that end in `.nix`.
 const NIX: &[SourceRule] = &[nix];
 
