@@ -16,6 +16,8 @@ const SHORTEST: usize = 24;
 const OVERLAP: usize = REACH / 16;
 /// How much is decoded first, to see whether it is text at all.
 const SAMPLE: usize = 16;
+/// How many letters are looked at, at first, of every run that may be as long as the shortest.
+const FEW: usize = 8;
 
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::Indifferent)
@@ -23,18 +25,27 @@ const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new()
 const BASE64: GeneralPurpose = GeneralPurpose::new(&STANDARD, LENIENT);
 const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&URL_SAFE, LENIENT);
 
-/// The letters of both alphabets of base64, as a table: each byte of a text may be asked.
-static LETTERS: [bool; 256] = {
-    let mut letters = [false; 256];
+/// What each byte stands for as a letter of base64, in either alphabet, or `NONE`.
+static LETTERS: [u8; 256] = {
+    let mut letters = [NONE; 256];
     let mut byte = 0;
     while byte < 256 {
         #[expect(clippy::cast_possible_truncation, reason = "less than 256")]
         let letter = byte as u8;
-        letters[byte] = letter.is_ascii_alphanumeric() || matches!(letter, b'+' | b'/' | b'-' | b'_');
+        letters[byte] = match letter {
+            b'A'..=b'Z' => letter - b'A',
+            b'a'..=b'z' => letter - b'a' + 26,
+            b'0'..=b'9' => letter - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => NONE,
+        };
         byte += 1;
     }
     letters
 };
+/// No letter: all bits, where a letter has six.
+const NONE: u8 = 0xff;
 
 /// Tells each text that is encoded in a run that begins in `from..to`: where the run is, and what it stands for. A run is
 /// followed to the end of what is at hand.
@@ -43,41 +54,46 @@ pub(super) fn each(bytes: &[u8], from: usize, to: usize, mut found: impl FnMut(R
     // Lines that are no text together are tried once, not from each of them again.
     let (mut at, mut apart) = (from, from);
     // A run goes on that began before: it was told then, as far as it was at hand.
-    if from > 0 && is_letter(bytes, from - 1) {
+    if from > 0 && bytes.get(from - 1).is_some_and(is_letter) {
         at += run(bytes, from);
     }
-    while at < to {
-        // Every run of that length has a letter at each place; most places are ruled out by one look.
-        let Some(window) = bytes.get(at..at + SHORTEST) else { break };
-        let Some(back) = window.iter().rposition(|byte| !LETTERS[usize::from(*byte)]) else {
-            let end = at + run(bytes, at);
-            if at >= apart
-                && let Some((last, whole)) = joined(bytes, at, end)
-            {
-                if let Some(text) = decoded(&whole) {
-                    found(at..last, text);
-                    at = last;
-                    continue;
-                }
-                apart = last;
-            }
-            if let Some(text) = bytes.get(at..end).and_then(decoded) {
-                found(at..end, text);
-            }
-            at = end;
+    // No run of that length lies between two of these looks: all other places are passed over.
+    let mut look = at;
+    while look < to + SHORTEST
+        && let Some(few) = bytes.get(look..look + FEW)
+    {
+        if few.iter().fold(0, |all, byte| all | LETTERS[usize::from(*byte)]) == NONE {
+            look += SHORTEST - FEW;
             continue;
-        };
-        at += back + 1;
+        }
+        let start = look - bytes[at..look].iter().rev().take_while(|byte| is_letter(byte)).count();
+        if start >= to {
+            break;
+        }
+        let end = look + run(bytes, look);
+        at = end;
+        let run = &bytes[start..end];
+        if run.len() >= SHORTEST && (begins_hex(run) || reader(run).is_some()) {
+            let lines = if start < apart { None } else { joined(bytes, start, end) };
+            apart = lines.as_ref().map_or(apart, |(last, _)| *last);
+            if let Some((last, text)) = lines.and_then(|(last, whole)| Some((last, decoded(&whole)?))) {
+                found(start..last, text);
+                at = last;
+            } else if let Some(text) = decoded(run) {
+                found(start..end, text);
+            }
+        }
+        look = at;
     }
     escaped(bytes, from, to, &mut found);
 }
 
-fn is_letter(bytes: &[u8], at: usize) -> bool {
-    bytes.get(at).is_some_and(|byte| LETTERS[usize::from(*byte)])
+fn is_letter(byte: &u8) -> bool {
+    LETTERS[usize::from(*byte)] != NONE
 }
 
 fn run(bytes: &[u8], at: usize) -> usize {
-    bytes.get(at..).unwrap_or_default().iter().take_while(|byte| LETTERS[usize::from(**byte)]).count()
+    bytes.get(at..).unwrap_or_default().iter().take_while(|byte| is_letter(byte)).count()
 }
 
 /// Whether a run begins with the hexadecimal digits of a text: most runs of them are digests.
@@ -92,18 +108,30 @@ fn pair_of([high, low]: &[u8; 2]) -> Option<u8> {
     Some(digit(*high)? << 4 | digit(*low)?)
 }
 
-/// What reads a run of base64, if its first letters are those of a text.
-fn reader(run: &[u8]) -> Option<&'static GeneralPurpose> {
-    let engine = if run.iter().any(|byte| b"-_".contains(byte)) { &BASE64_URL } else { &BASE64 };
-    let mut sample = [0; SAMPLE];
-    let length = engine.decode_slice(&run[..SAMPLE], &mut sample).ok()?;
-    is_plain(&sample[..length]).then_some(engine)
+/// What reads a run of base64, and how much of it, if its first letters are those of a text, and all are of one alphabet. The
+/// last letter of a run that is cut, or goes on in another alphabet, is left out.
+fn reader(run: &[u8]) -> Option<(&'static GeneralPurpose, &[u8])> {
+    let mut sample = [0; SAMPLE / 4 * 3];
+    for (four, three) in run[..SAMPLE].as_chunks::<4>().0.iter().zip(sample.as_chunks_mut::<3>().0) {
+        let bits = four.iter().fold(0, |bits, letter| bits << 6 | u32::from(LETTERS[usize::from(*letter)]));
+        [_, three[0], three[1], three[2]] = bits.to_be_bytes();
+    }
+    if !is_text(&sample) {
+        return None;
+    }
+    let run = &run[..run.len() - usize::from(run.len() % 4 == 1)];
+    let has = |signs: &[u8; 2]| run.iter().any(|byte| signs.contains(byte));
+    match (has(b"+/"), has(b"-_")) {
+        (true, true) => None,
+        (_, false) => Some((&BASE64, run)),
+        (false, true) => Some((&BASE64_URL, run)),
+    }
 }
 
 /// A run that is broken into lines of one length, put together: where it ends, and its letters. The last line may be shorter.
 fn joined(bytes: &[u8], at: usize, end: usize) -> Option<(usize, Vec<u8>)> {
     let width = end - at;
-    if !width.is_multiple_of(4) || !(begins_hex(&bytes[at..end]) || reader(&bytes[at..end]).is_some()) {
+    if !width.is_multiple_of(4) {
         return None;
     }
     let (mut last, mut whole) = (end, bytes[at..end].to_vec());
@@ -112,7 +140,7 @@ fn joined(bytes: &[u8], at: usize, end: usize) -> Option<(usize, Vec<u8>)> {
         let Some(after) = after.strip_prefix(b"\n") else { break };
         let blank = after.iter().take(64).take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         let line = bytes.len() - after.len() + blank;
-        let length = after[blank..].iter().take(width + 1).take_while(|byte| LETTERS[usize::from(**byte)]).count();
+        let length = after[blank..].iter().take(width + 1).take_while(|byte| is_letter(byte)).count();
         if length == 0 || length > width {
             break;
         }
@@ -135,10 +163,8 @@ fn decoded(run: &[u8]) -> Option<Vec<u8>> {
             return Some(text);
         }
     }
-    let engine = reader(run)?;
-    // The last letter of a run that is cut, or goes on in another alphabet, is left out.
-    let whole = if run.len() % 4 == 1 { run.len() - 1 } else { run.len() };
-    engine.decode(&run[..whole]).ok().filter(|text| is_text(text))
+    let (engine, run) = reader(run)?;
+    engine.decode(run).ok().filter(|text| is_text(text))
 }
 
 /// Whether no byte is one that texts do not have.
@@ -226,6 +252,10 @@ mod tests {
         // What is no text together may be text alone.
         let line = BASE64.encode("the first line of it is ");
         assert_eq!(texts(&format!("{line}\n{}\n", BASE64.encode([0xff; 24]))), ["the first line of it is "]);
+        // What is no text before a text of the same width is none of it.
+        let (none, width) = (BASE64.encode([0xff; 24]), 32);
+        let [_, text] = lines(&BASE64.encode(&long), width);
+        assert_eq!(texts(&format!("{none}\n{text}")), [long]);
         let random: Vec<u8> = (0..=255u8).map(|byte| byte.wrapping_mul(167) ^ 0x9c).collect();
         assert!(texts(&BASE64.encode(&random)).is_empty() && texts("words and more words, but no code").is_empty());
     }
@@ -238,7 +268,73 @@ mod tests {
         assert!(decoded > text.len() / 2 && decoded < text.len() * 5 / 4, "{decoded} of {}", text.len());
     }
 
+    /// What `each` tells of runs, found byte by byte and decoded whole.
+    fn slowly(bytes: &[u8], from: usize, to: usize) -> Vec<(Range<usize>, Vec<u8>)> {
+        let letter =
+            |at: usize| bytes.get(at).is_some_and(|byte| byte.is_ascii_alphanumeric() || b"+/-_".contains(byte));
+        let base64 = |run: &[u8]| [BASE64, BASE64_URL].iter().find_map(|engine| engine.decode(run).ok());
+        let hex = |run: &[u8]| -> Option<Vec<u8>> {
+            let pairs = run.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+            pairs.collect::<Option<_>>().filter(|text: &Vec<u8>| text[..8].is_ascii() && is_plain(&text[..8]))
+        };
+        let text = |run: &[u8]| {
+            let even = run.len().is_multiple_of(2).then(|| hex(run)).flatten().filter(|text| is_text(text));
+            even.or_else(|| base64(&run[..run.len() - usize::from(run.len() % 4 == 1)]).filter(|text| is_text(text)))
+        };
+        let (mut all, mut at, mut apart) = (Vec::new(), from, from);
+        while at < to && from > 0 && letter(from - 1) && letter(at) {
+            at += 1;
+        }
+        while at < to.min(bytes.len()) {
+            let end = (at..=bytes.len()).find(|end| !letter(*end)).unwrap();
+            let run = &bytes[at..end];
+            if run.len() >= SHORTEST {
+                let begins = hex(&run[..SAMPLE]).is_some()
+                    || base64(&run[..run.len() / 4 * 4]).is_some_and(|all| is_text(&all[..12]));
+                let lines = (at >= apart && begins).then(|| joined(bytes, at, end)).flatten();
+                apart = lines.as_ref().map_or(apart, |(last, _)| *last);
+                if let Some((last, text)) = lines.and_then(|(last, whole)| Some((last, text(&whole)?))) {
+                    all.push((at..last, text));
+                    at = last;
+                    continue;
+                }
+                all.extend(text(run).map(|text| (at..end, text)));
+            }
+            at = end.max(at + 1);
+        }
+        all
+    }
+
+    /// Texts and other bytes, each encoded one way or another, in lines of some width, between words.
+    fn parts() -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
+        use proptest::prelude::*;
+        let plain = prop_oneof![
+            "[a-z =\n\u{e9}\u{20ac}]{12,120}".prop_map(String::into_bytes),
+            "[a-z]{12,24}[\x00-\x7f]{0,40}".prop_map(String::into_bytes),
+            proptest::collection::vec(any::<u8>(), 12..90),
+        ];
+        let encoded = (plain, 0..4, prop_oneof![Just(1000), 6usize..30]).prop_map(|(plain, how, width)| {
+            let text = match how {
+                0 => BASE64.encode(&plain),
+                1 => BASE64_URL.encode(&plain),
+                2 => BASE64.encode(&plain).trim_end_matches('=').to_owned(),
+                _ => plain.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}")),
+            };
+            text.as_bytes().chunks(width * 4).collect::<Vec<_>>().join(&b"\n  "[..])
+        });
+        let words = "[a-z+/_-]{0,40}|[ .=\"\n]{1,4}|sha256-".prop_map(String::into_bytes);
+        proptest::collection::vec(prop_oneof![encoded, words], 0..12).prop_map(|all| all.concat())
+    }
+
     proptest::proptest! {
+        #[test]
+        fn what_is_passed_over_is_no_text(bytes in parts(), from in 0usize..100, length in 0usize..2000) {
+            let (from, to) = (from.min(bytes.len()), bytes.len().min(from + length));
+            let mut all = Vec::new();
+            each(&bytes, from, to, |range, text| all.push((range, text)));
+            proptest::prop_assert_eq!(all, slowly(&bytes, from, to));
+        }
+
         #[test]
         fn nothing_ends_it_and_places_are_in_the_text(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200), cut in 0usize..200) {
             each(&bytes, cut.min(bytes.len()), bytes.len(), |range, _| assert!(range.end <= bytes.len()));
