@@ -244,8 +244,11 @@ fn address(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> 
     let text = around.bytes;
     at.checked_sub(1).filter(|before| text[*before].is_ascii_alphanumeric())?;
     let rest = text.get(at + start..text.len().min(at + start + 300))?;
-    let end =
-        rest.iter().position(|byte| byte.is_ascii_whitespace() || b"/\"'`<>,;)]".contains(byte)).unwrap_or(rest.len());
+    let ends = |byte: &u8| {
+        byte.is_ascii_whitespace()
+            || matches!(byte, b'/' | b'"' | b'\'' | b'`' | b'<' | b'>' | b',' | b';' | b')' | b']')
+    };
+    let end = rest.iter().position(ends).unwrap_or(rest.len());
     let credentials = rest[..end].iter().rposition(|byte| *byte == b'@')?;
     let colon = rest[..credentials].iter().position(|byte| *byte == b':')?;
     let password = &rest[colon + 1..credentials];
