@@ -283,3 +283,56 @@ fn a_filter_is_told_only_where_git_lacks_something() {
     let run = sandbox.sealift(&["rotate", "a"]).exits(0);
     assert!(!run.stderr.contains("filtered"), "{}", run.stderr);
 }
+
+/// How often a run starts git.
+fn starts_of_git(sandbox: &Sandbox, words: &[&str]) -> usize {
+    let log = sandbox.path("started/log");
+    std::fs::write(&log, "").expect("emptied");
+    sandbox.sealift(words).exits(0);
+    std::fs::read_to_string(&log).expect("a log").lines().filter(|line| line.ends_with("/started/git")).count()
+}
+
+#[test]
+fn git_is_started_no_more_often_than_is_needed() {
+    let sandbox = Sandbox::with_fleet(&["web", "db"]);
+    sandbox.seal("a", &["--hosts", "*"]);
+    sandbox.seal("b", &["--hosts", "*"]);
+    sandbox.tool("git", &["commit", "-q", "-m", "sealed"]);
+    // The configuration, the index, the last commit.
+    assert_eq!(starts_of_git(&sandbox, &["check"]), 3);
+    // A key that no policy of today has: its name is in the last commit.
+    sandbox.ssh_key("other");
+    let public = |name: &str| std::fs::read_to_string(format!("{}.pub", sandbox.key(name))).expect("a key");
+    let key = |name: &str| public(name).split(' ').take(2).collect::<Vec<_>>().join(" ").trim().to_owned();
+    sandbox.write("recipients.toml", sandbox.read("recipients.toml").replace(&key("db"), &key("other")));
+    // The configuration; what `secrets` is in the index; two for earlier policies; the index, attributes, contents, and the
+    // new index. However many files it is.
+    let rekey = ["rekey", "--remove", "db", "-i", &sandbox.key("jay")];
+    assert_eq!(starts_of_git(&sandbox, &rekey), 8);
+    // Nothing to do: no new contents. The past reader, whom the seals list, is looked for again.
+    assert_eq!(starts_of_git(&sandbox, &rekey[..1]), 4);
+}
+
+#[test]
+fn many_files_are_one_pack() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    let packs = || {
+        let told = String::from_utf8(sandbox.tool("git", &["count-objects", "-v"])).expect("UTF-8");
+        told.lines().find_map(|line| line.strip_prefix("packs: ")).expect("a number").to_owned()
+    };
+    let git = Git::of(&sandbox.fleet()).expect("a repository");
+    let stage = |names: &[String]| {
+        names.iter().for_each(|name| sandbox.write(name, name));
+        git.stage(&names.iter().map(|name| sandbox.fleet().join(name)).collect::<Vec<_>>()).expect("staged");
+    };
+    stage(&["one".to_owned()]);
+    assert_eq!(packs(), "0");
+    let names: Vec<String> = (0..20).map(|number| format!("file-{number}")).collect();
+    stage(&names);
+    assert_eq!(packs(), "1");
+    let all = staged(&sandbox);
+    for name in names {
+        let (_, object) = all.iter().find(|(path, _)| *path == name).expect("it is staged");
+        assert_eq!(sandbox.tool("git", &["cat-file", "blob", object]), name.as_bytes());
+    }
+}

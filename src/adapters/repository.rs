@@ -1,5 +1,6 @@
 //! A fleet on disk: recipients.toml and `secrets/`, read without any key, changed only through the journal.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::adapters::age::armor;
@@ -8,7 +9,7 @@ use crate::adapters::fs::changes::Changes;
 use crate::adapters::fs::files::{self, DIRECTORY};
 use crate::adapters::fs::owner::{self, Owner};
 use crate::adapters::fs::transaction::Journal;
-use crate::adapters::git::Git;
+use crate::adapters::git::{Git, LazyGit};
 use crate::adapters::process::parallel;
 use crate::adapters::signals;
 use crate::domain::name::FileName;
@@ -30,6 +31,7 @@ pub struct Fleet {
     pub root: PathBuf,
     pub text: String,
     pub policy: Policy,
+    pub git: LazyGit,
 }
 
 impl Fleet {
@@ -56,7 +58,7 @@ impl Fleet {
         let bytes = files::read(&path, parse::LIMIT).map_err(|error| error.of_kind(Kind::Usage))?;
         let text = String::from_utf8(bytes).map_err(|_| Error::usage(format!("{} is not UTF-8 text", policy::FILE)))?;
         let policy = parse::parse(&text)?;
-        Ok(Self { root: root.to_owned(), text, policy })
+        Ok(Self { root: root.to_owned(), text, policy, git: LazyGit::of(root) })
     }
 
     /// The policy of the fleet that a directory lies in, as far as it is read while somebody types: no program is started, and
@@ -69,7 +71,7 @@ impl Fleet {
 
     /// The git repository it lies in.
     pub fn git(&self) -> Result<Git> {
-        Git::of(&self.root)
+        self.git.get()
     }
 
     /// Takes the right to change this fleet, and finishes what an interrupted run left. `finished` is told the paths.
@@ -97,16 +99,20 @@ impl Fleet {
     /// After an error nothing was changed. That git could not be told is no failure of the change: `Ok(Some(why))`.
     pub fn commit(&self, git: &Git, journal: &Journal, changes: &Changes) -> Result<Option<Error>> {
         signals::check()?;
-        journal.commit(changes)?;
         if changes.is_empty() {
             return Ok(None);
         }
-        let mut paths: Vec<PathBuf> = changes.paths().iter().map(|path| self.root.join(path)).collect();
-        let policy = self.root.join(policy::FILE);
-        if !paths.contains(&policy) {
-            paths.push(policy);
-        }
-        Ok(git.stage(&paths).err())
+        let changed = changes.0.iter().map(|change| (self.root.join(&change.path), change.after.as_deref()));
+        let mut files: BTreeMap<PathBuf, Option<&[u8]>> = changed.collect();
+        files.entry(self.root.join(policy::FILE)).or_insert(Some(self.text.as_bytes()));
+        // git takes the contents while the files get onto the disk. They are in no index before the change is done.
+        let (done, taken) = std::thread::scope(|scope| {
+            let taken = scope.spawn(|| git.take(&files));
+            (journal.commit(changes), taken.join())
+        });
+        done?;
+        let taken = taken.map_err(|_| Error::new(Kind::Bug, "a thread that gives git the files ended"))?;
+        Ok(taken.and_then(|taken| git.enter(&taken)).err())
     }
 
     /// The bytes of a sealed file; `None` where there is none.

@@ -3,9 +3,9 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::adapters::git::Git;
+use crate::adapters::git::{Git, LazyGit};
 use crate::domain::drift::access::{Reader, listed};
 use crate::domain::name::FileName;
 use crate::domain::policy::{FILE, Keys, Policy, parse};
@@ -19,7 +19,7 @@ const NAMING: usize = 32;
 
 /// Earlier versions of the policy, read when something asks for them.
 pub struct Past {
-    root: PathBuf,
+    git: LazyGit,
     versions: OnceCell<Versions>,
 }
 
@@ -53,14 +53,14 @@ pub struct Merge<'a> {
 }
 
 impl Past {
-    /// Of the fleet in this directory.
-    pub fn of(root: &Path) -> Self {
-        Self { root: root.to_owned(), versions: OnceCell::new() }
+    /// Of the fleet that lies in this repository.
+    pub fn of(git: &LazyGit) -> Self {
+        Self { git: git.clone(), versions: OnceCell::new() }
     }
 
     /// What git has of it. Where it has nothing, a key stays without a name; nothing is decided by that.
     fn versions(&self) -> &Versions {
-        let read = || Git::of(&self.root).and_then(|git| Versions::read(&git, &self.root)).unwrap_or_default();
+        let read = || self.git.get().and_then(|git| Versions::read(&git, &self.git.fleet)).unwrap_or_default();
         self.versions.get_or_init(read)
     }
 

@@ -60,7 +60,7 @@ impl<'a> Writer<'a> {
         }
         let sealer =
             session.sealer(wanted.iter().flat_map(|wanted| policy.recipients_of(&wanted.hosts).into_values()))?;
-        Ok(Self { session, sealer, past: Past::of(&session.fleet.root), sealed: Vec::new() })
+        Ok(Self { session, sealer, past: Past::of(&session.fleet.git), sealed: Vec::new() })
     }
 
     /// The seal that the last commits have for a file, of the highest serial that can be counted on from; none where git

@@ -85,7 +85,9 @@ impl Changes {
 
 /// A journal of these changes.
 pub fn encoded(changes: &[Change]) -> Result<Vec<u8>> {
-    let mut bytes = format!("{MAGIC}\n").into_bytes();
+    let contents = changes.iter().filter_map(|change| change.after.as_ref()).map(Vec::len).sum::<usize>();
+    let mut bytes = Vec::with_capacity(contents + 256 * (1 + changes.len()));
+    bytes.extend_from_slice(format!("{MAGIC}\n").as_bytes());
     for change in changes {
         let after = change.after.as_ref().map(|after| (after.len() as u64, encode(&digest(after))));
         let mode = (change.mode != MODE).then_some(change.mode);

@@ -13,7 +13,7 @@ pub mod worktree;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::adapters::fs::files::{self, Durable};
 use crate::adapters::fs::owner::is_our_directory;
@@ -29,6 +29,28 @@ pub struct Git {
     pub directory: PathBuf,
     /// The keys of its configuration that could start a program, with what sets each off.
     traps: Arc<[(OsString, &'static str)]>,
+}
+
+/// The repository of a fleet: found when somebody asks for it, and once.
+#[derive(Clone, Debug)]
+pub struct LazyGit {
+    pub fleet: PathBuf,
+    found: Arc<OnceLock<Git>>,
+}
+
+impl LazyGit {
+    /// Of the fleet in this directory.
+    pub fn of(fleet: &Path) -> Self {
+        Self { fleet: fleet.to_owned(), found: Arc::default() }
+    }
+
+    pub fn get(&self) -> Result<Git> {
+        if let Some(git) = self.found.get() {
+            return Ok(git.clone());
+        }
+        let git = Git::of(&self.fleet)?;
+        Ok(self.found.get_or_init(|| git).clone())
+    }
 }
 
 /// What git says of the fleet's files.

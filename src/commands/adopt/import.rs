@@ -139,7 +139,7 @@ pub fn agenix(session: &mut Session, request: &Request) -> Result<Report> {
         (taken.name.file(), envelope)
     });
     let inventory = Inventory { files: found.collect(), ..Inventory::default() };
-    let past = Past::of(&session.fleet.root);
+    let past = Past::of(&session.fleet.git);
     let policy = &session.fleet.policy;
     let files: BTreeSet<FileName> = inventory.files.keys().cloned().collect();
     let scope = Scope { only: Some(files.clone()), all: false, adopt: files };

@@ -307,7 +307,7 @@ fn declare(
 /// Warns where staging the file takes along what the person had not staged.
 fn staged_along(session: &Session, git: &Git, path: &Path, bytes: &[u8], relative: &str) -> Result<()> {
     let name = git.relative(path)?;
-    if git.filters(std::slice::from_ref(&name))?.contains(&name) {
+    if git.filters([name.as_str()])?.contains(&name) {
         // It is not staged.
         return Ok(());
     }

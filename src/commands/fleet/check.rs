@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::adapters::age;
 use crate::adapters::fs::transaction::Journal;
-use crate::adapters::git::{Git, Status, history};
+use crate::adapters::git::{Git, LazyGit, Status, history};
 use crate::adapters::repository::{Fleet, inventory};
 use crate::commands::past::{Merge, Past};
 use crate::commands::scan::index;
@@ -63,27 +63,29 @@ impl Report {
 /// Fails when the fleet cannot be read; what is wrong with it is in the report.
 pub fn run(root: &Path, today: Date, request: &Request) -> Result<Report> {
     // Readings that do not need each other: the headers, the policy, git's index and last commit.
+    let lazy = LazyGit::of(root);
     let (git, status, inventory, sides, fleet) = std::thread::scope(|outer| {
         let inventory = outer.spawn(|| inventory(root));
-        let git = Git::of(root)?;
-        let (status, sides, fleet) = std::thread::scope(|scope| {
+        let fleet = outer.spawn(|| Fleet::open(root));
+        let git = lazy.get()?;
+        let (status, sides) = std::thread::scope(|scope| {
             let status = scope.spawn(|| git.status(&[&root.join(FILE), &root.join("secrets")]));
-            let sides = scope.spawn(|| git.sides());
-            let fleet = Fleet::open(root);
-            (status.join(), sides.join(), fleet)
+            let sides = git.sides();
+            (status.join(), sides)
         });
-        Ok::<_, Error>((git, status, inventory.join(), sides, fleet))
+        Ok::<_, Error>((git, status, inventory.join(), sides, fleet.join()))
     })?;
     let ended = |_| Error::new(Kind::Bug, "a thread that reads the fleet ended");
-    let (fleet, status, inventory) = (fleet?, status.map_err(ended)??, inventory.map_err(ended)??);
+    let (fleet, status) = (fleet.map_err(ended)??, status.map_err(ended)??);
+    let inventory = inventory.map_err(ended)??;
     let policy = &fleet.policy;
-    let looked = Present { root, git: &git, policy, inventory: &inventory };
-    let past = Past::of(root);
+    let past = Past::of(&lazy);
+    let looked = Present { root, git: &git, past: &past, policy, inventory: &inventory };
     let mut findings = audit(policy, &past.keys(policy, inventory.envelopes()), &inventory, today);
-    findings.iter_mut().for_each(|finding| looked.by_merge(&past, finding));
+    findings.iter_mut().for_each(|finding| looked.by_merge(finding));
     looked.only_deleted(&mut findings)?;
     findings.extend(index::findings(&fleet, &inventory)?);
-    findings.extend(looked.taken(&sides.map_err(ended)??)?);
+    findings.extend(looked.taken(&sides?)?);
     let mut not_looked_at = Vec::new();
     if Journal::is_unfinished(&git.place_of(root)?) {
         let what = "an interrupted change of several files is not completed yet";
@@ -111,6 +113,7 @@ pub fn run(root: &Path, today: Date, request: &Request) -> Result<Report> {
 struct Present<'a> {
     root: &'a Path,
     git: &'a Git,
+    past: &'a Past,
     policy: &'a Policy,
     inventory: &'a Inventory,
 }
@@ -186,11 +189,10 @@ impl Present<'_> {
             }
         }
         let objects: Vec<String> = stages.iter().map(|(_, _, object)| object.clone()).collect();
-        let past = Past::of(self.root);
         let mut sides: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for ((path, side, _), content) in stages.into_iter().zip(self.git.objects(&objects)?) {
             let envelope = content.as_deref().and_then(age::envelope_of);
-            let keys = past.keys(self.policy, &envelope);
+            let keys = self.past.keys(self.policy, &envelope);
             let told = match envelope.and_then(|envelope| envelope.seal) {
                 Some(seal) => {
                     let readers: BTreeSet<Reader> =
@@ -244,16 +246,16 @@ impl Present<'_> {
 
     /// Where a merge took access from somebody, or the declaration of a file, says what both sides had. What to do about
     /// it is then no change of files.
-    fn by_merge(&self, past: &Past, finding: &mut AuditFinding) {
+    fn by_merge(&self, finding: &mut AuditFinding) {
         let Some(file) = finding.about.strip_prefix("secrets/").and_then(FileName::from_path) else { return };
         let merge = match finding.rule {
-            AuditRule::Orphan => past.merge_that_ended(|policy| policy.wanted().contains_key(&file)),
+            AuditRule::Orphan => self.past.merge_that_ended(|policy| policy.wanted().contains_key(&file)),
             AuditRule::ExtraReader => {
                 let now = self.policy.wanted().remove(&file).map(|wanted| self.policy.recipients_of(&wanted.hosts));
                 let now: BTreeSet<Fingerprint> = now.into_iter().flat_map(BTreeMap::into_keys).collect();
                 let current = self.inventory.seal(&file).into_iter().flat_map(|seal| seal.current.iter());
                 let lost: Vec<&Fingerprint> = current.filter(|key| !now.contains(*key)).collect();
-                past.merge_that_ended(|policy| {
+                self.past.merge_that_ended(|policy| {
                     policy.wanted().remove(&file).is_some_and(|wanted| {
                         let recipients = policy.recipients_of(&wanted.hosts);
                         lost.iter().any(|key| recipients.contains_key(*key))

@@ -211,7 +211,7 @@ fn bring_in_line(session: &Session, host: &HostName, change: HostChange, changes
     let inventory = session.fleet.inventory()?;
     let only: BTreeSet<FileName> =
         policy.wanted().into_values().filter(|wanted| wanted.hosts.contains(&host)).map(|wanted| wanted.file).collect();
-    let past = Past::of(&session.fleet.root);
+    let past = Past::of(&session.fleet.git);
     let scope = Scope { only: Some(only), ..Scope::default() };
     let plan = RekeyPlan::rekey(policy, &past.keys(policy, inventory.envelopes()), &inventory, &scope);
     refuse_broken(&plan)?;

@@ -32,7 +32,7 @@ impl Removal<'_> {
             .filter(|(_, found)| may_read(found, self.keys))
             .map(|(file, _)| file.clone())
             .collect();
-        let past = Past::of(&session.fleet.root);
+        let past = Past::of(&session.fleet.git);
         let policy = &session.fleet.policy;
         let mut keys = past.keys(policy, inventory.envelopes());
         // Nothing in the policy says any more whose these were: a removed host is remembered there, an admin is not.

@@ -72,7 +72,7 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     let adopt = chosen(session, &request.adopt)?.unwrap_or_default();
     let only = chosen(session, &request.only)?.map(|only| only.union(&adopt).cloned().collect());
     let scope = Scope { only, all: request.all, adopt };
-    let past = Past::of(&session.fleet.root);
+    let past = Past::of(&session.fleet.git);
     let policy = &session.fleet.policy;
     let plan = RekeyPlan::rekey(policy, &past.keys(policy, inventory.envelopes()), &inventory, &scope);
     refuse_broken(&plan)?;

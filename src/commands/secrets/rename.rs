@@ -46,7 +46,7 @@ pub fn mv(session: &mut Session, old: &SecretName, new: &SecretName) -> Result<M
     adopt_policy(session, edit.text(), &mut changes)?;
     let mut files = Vec::new();
     let mut accesses = Vec::new();
-    let past = Past::of(&session.fleet.root);
+    let past = Past::of(&session.fleet.git);
     let wanted = session.fleet.policy.wanted();
     for (from, to) in pairs {
         let Some(bytes) = session.fleet.sealed(&from)? else { continue };

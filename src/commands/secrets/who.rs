@@ -150,7 +150,7 @@ pub fn keys_by_name(session: &Session, name: &AdminName) -> Result<BTreeSet<Fing
     if let Some(keys) = policy.admins.get(name) {
         return Ok(keys.iter().map(Recipient::fingerprint).collect());
     }
-    let (past, inventory) = (Past::of(&session.fleet.root), session.fleet.inventory()?);
+    let (past, inventory) = (Past::of(&session.fleet.git), session.fleet.inventory()?);
     let holders = past.keys(policy, inventory.envelopes()).holders;
     let named = |holder: &Holder| matches!(holder, Holder::Past(past) if past == name.as_str());
     let keys: BTreeSet<Fingerprint> =

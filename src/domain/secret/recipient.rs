@@ -86,6 +86,7 @@ pub struct Recipient {
     canonical: String,
     comment: String,
     fingerprint: Fingerprint,
+    ssh_tag: Option<[u8; 4]>,
 }
 
 impl Recipient {
@@ -197,7 +198,14 @@ impl Recipient {
 
     fn new(key: Key, canonical: String, comment: String) -> Self {
         let fingerprint = Fingerprint::of(&canonical);
-        Self { key, canonical, comment, fingerprint }
+        // Worked out once: every file that is looked at is held against it.
+        let ssh_tag = match &key {
+            Key::Ssh(age::ssh::Recipient::SshEd25519(wire, _) | age::ssh::Recipient::SshRsa(wire, _)) => {
+                Sha256::digest(wire).first_chunk().copied()
+            }
+            _ => None,
+        };
+        Self { key, canonical, comment, fingerprint, ssh_tag }
     }
 
     pub fn key(&self) -> &Key {
@@ -234,12 +242,7 @@ impl Recipient {
     /// The four bytes by which an SSH key's stanza names it: the start of the SHA-256 of its wire form
     /// (C2SP age, sections "ssh-ed25519" and "ssh-rsa").
     pub fn ssh_tag(&self) -> Option<[u8; 4]> {
-        let Key::Ssh(age::ssh::Recipient::SshEd25519(wire, _) | age::ssh::Recipient::SshRsa(wire, _)) = &self.key
-        else {
-            return None;
-        };
-        let digest = Sha256::digest(wire);
-        Some([digest[0], digest[1], digest[2], digest[3]])
+        self.ssh_tag
     }
 
     /// The fingerprint as `ssh-keygen -l` prints it, for SSH keys.
