@@ -14,6 +14,10 @@
         reason = "of no interest to other crates"
     )
 )]
+#![cfg_attr(
+    not(target_os = "linux"),
+    allow(dead_code, unused_imports, reason = "what only hosts run is left out, and what it needs is used by nobody")
+)]
 
 mod cli;
 
@@ -35,5 +39,6 @@ pub mod domain;
 #[cfg(feature = "internals")]
 pub mod error;
 
+#[cfg(target_os = "linux")]
 pub use crate::cli::host::main as host;
 pub use crate::cli::main;

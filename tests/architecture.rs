@@ -202,7 +202,7 @@ fn imports_are_read() {
     let imports = imports();
     assert!(imports.len() > 800, "{}", imports.len());
     let known = [
-        ("commands/agent/mod.rs", "commands/agent/rollback.rs"),
+        ("commands/agent/program.rs", "commands/agent/rollback.rs"),
         ("commands/install/open.rs", "adapters/age/identity.rs"),
         ("cli/verbs/mod.rs", "cli/verbs/manual.rs"),
         ("cli/host.rs", "cli/verbs/agent/install.rs"),

@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-use crate::adapters::signals;
+use crate::adapters::{signals, system};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Result};
 
@@ -51,12 +51,10 @@ impl Read for Attentive {
 /// Reads one line, byte by byte, from a descriptor that the caller of the program opened for it; what follows the line
 /// stays unread.
 pub fn line_of_descriptor(number: i32) -> Result<Plaintext> {
-    use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
     let missing =
         |error: Errno| Error::usage(format!("descriptor {number} cannot be read")).because(std::io::Error::from(error));
     // A number is not a descriptor that may be used as one's own; the kernel turns it into one.
-    let ours = pidfd_open(getpid(), PidfdFlags::empty()).map_err(missing)?;
-    let from = pidfd_getfd(&ours, number, PidfdGetfdFlags::empty()).map_err(missing)?;
+    let from = system::descriptor(number).map_err(missing)?;
     let mut line = Zeroizing::new(Vec::with_capacity(LINE));
     let mut byte = Zeroizing::new([0u8; 1]);
     loop {

@@ -16,5 +16,10 @@ pub mod prompt;
 pub mod repository;
 pub mod signals;
 pub mod ssh;
+#[cfg_attr(not(target_os = "linux"), path = "system_elsewhere.rs")]
+pub mod system;
+#[cfg(all(test, target_os = "linux"))]
+#[expect(dead_code, reason = "some of it is only of use elsewhere; the rest is held against the kernel")]
+mod system_elsewhere;
 pub mod terminal;
 pub mod user_config;

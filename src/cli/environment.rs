@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use crate::adapters::host::accounts;
+use crate::adapters::system;
 use crate::commands::agent::caller::Caller;
 use crate::error::{Error, Result};
 
@@ -54,9 +55,9 @@ pub fn working_directory() -> PathBuf {
 
 /// No core files, no reading of our memory by other processes of the same user.
 pub fn keep_to_ourselves() {
-    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    use rustix::process::{Resource, Rlimit, setrlimit};
     // Both can only fail where the kernel knows neither; there is nothing to do about it then.
-    let _unsupported = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let _unsupported = system::close_memory();
     let _unsupported = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
     // A umask that takes rights from the owner would make folders that nobody can enter, the owner neither.
     let umask = rustix::process::umask(rustix::fs::Mode::RWXU);

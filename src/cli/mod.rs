@@ -7,6 +7,7 @@ mod args;
 mod complete;
 mod environment;
 mod examples;
+#[cfg(target_os = "linux")]
 pub mod host;
 mod input;
 mod layout;

@@ -6,6 +6,7 @@ pub mod agent;
 pub mod deploy;
 pub mod fleet;
 pub mod hosts;
+#[cfg(target_os = "linux")]
 pub mod install;
 pub mod past;
 pub mod scan;

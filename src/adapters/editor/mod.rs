@@ -1,5 +1,6 @@
 //! The user's editor: which program it is, and how it is asked to leave no copy of what it edits anywhere else.
 
+#[cfg_attr(not(target_os = "linux"), path = "scratch_elsewhere.rs")]
 pub mod scratch;
 
 use std::ffi::{OsStr, OsString};

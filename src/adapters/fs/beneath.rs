@@ -3,11 +3,12 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, fsync, openat, openat2, renameat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, renameat, unlinkat};
 
 use crate::adapters::fs::files::{
     DIRECTORY, Durable, TEMPORARY, checked, directory, replace_in, unwritten, write_temporary,
 };
+use crate::adapters::system::{ResolveFlags, fsync, openat2};
 use crate::error::{Error, Kind, Result};
 
 /// A directory whose files are reached without leaving it and without following any link.

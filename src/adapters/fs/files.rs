@@ -7,11 +7,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, fchmod, fstat, fsync, openat, openat2, renameat, unlinkat,
-};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, fchmod, fstat, openat, renameat, unlinkat};
 
 use crate::adapters::fs::owner::{Others, Owner, is_of};
+use crate::adapters::system::{self, ResolveFlags, fsync, openat2};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Result};
 
@@ -175,8 +174,8 @@ pub fn write_temporary(place: &OwnedFd, bytes: &[u8], mode: u32, durable: Durabl
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(openat(place, &temporary, flags, Mode::from_raw_mode(0o600))?);
         file.write_all(bytes).map_err(|error| errno(&error))?;
-        fchmod(&file, Mode::from_raw_mode(mode))?;
-        if durable == Durable::Now { fsync(&file) } else { Ok(()) }
+        fchmod(&file, system::mode(mode))?;
+        if durable == Durable::Now || !system::SYNCS_ALL { fsync(&file) } else { Ok(()) }
     };
     attempt().inspect_err(|_| {
         // That it may not exist is no second failure.
@@ -201,10 +200,8 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
         _ => Error::io(format!("cannot make {}", path.display()), error),
     })?;
     let mut file = File::from(fd);
-    let written = file
-        .write_all(bytes)
-        .and_then(|()| Ok(fchmod(&file, Mode::from_raw_mode(mode))?))
-        .and_then(|()| file.sync_all());
+    let written =
+        file.write_all(bytes).and_then(|()| Ok(fchmod(&file, system::mode(mode))?)).and_then(|()| file.sync_all());
     written.map_err(|error| {
         let _gone = remove(path);
         Error::io(format!("cannot write {}", path.display()), error)
@@ -258,7 +255,7 @@ pub fn shred(path: &Path) -> Result<()> {
 /// Puts everything written so far on the disk: the whole file system that holds `path`, in one go.
 pub fn sync(path: &Path) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let attempt = openat(CWD, path, flags, Mode::empty()).and_then(|fd| rustix::fs::syncfs(&fd));
+    let attempt = openat(CWD, path, flags, Mode::empty()).and_then(|fd| system::syncfs(&fd));
     attempt.map_err(|error| Error::io(format!("{}: that it is on the disk is not confirmed", path.display()), error))
 }
 
@@ -290,7 +287,7 @@ pub fn token() -> Result<String> {
 pub fn random(buffer: &mut [u8]) -> Result<()> {
     let mut filled = 0;
     while filled < buffer.len() {
-        match rustix::rand::getrandom(&mut buffer[filled..], rustix::rand::GetRandomFlags::empty()) {
+        match system::random(&mut buffer[filled..]) {
             Ok(count) => filled += count,
             Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(Error::io("the kernel gives no random bytes", error)),

@@ -4,9 +4,10 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat, openat2, readlinkat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat, readlinkat};
 
 use crate::adapters::fs::files::{self, IN_ROOT};
+use crate::adapters::system::{self, PATH, openat2};
 use crate::error::{Error, Result};
 
 /// The largest file of a system that is read, in bytes.
@@ -30,7 +31,7 @@ impl Root {
     pub fn open(path: &Path) -> Result<Self> {
         let real = std::fs::canonicalize(path)
             .map_err(|error| Error::usage(format!("there is no directory {}", path.display())).because(error))?;
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let flags = PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = openat(CWD, &real, flags, Mode::empty())
             .map_err(|error| Error::io(format!("cannot open {}", real.display()), error))?;
         Ok(Self { path: real, fd })
@@ -65,24 +66,24 @@ impl Root {
 
     fn at(&self, inside: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         // A FIFO must not block who reads; openat2 refuses the flag for what is not opened to read.
-        let flags = if flags.contains(OFlags::PATH) { flags } else { flags | OFlags::NONBLOCK };
+        let flags = if flags.contains(PATH) { flags } else { flags | OFlags::NONBLOCK };
         openat2(&self.fd, inside, flags | OFlags::CLOEXEC, Mode::empty(), IN_ROOT)
     }
 
     /// Whether something is there, links followed.
     pub fn exists(&self, inside: &str) -> bool {
-        self.at(inside, OFlags::PATH).is_ok()
+        self.at(inside, PATH).is_ok()
     }
 
     /// Whether the links of a path lead in a circle.
     pub fn is_loop(&self, inside: &str) -> bool {
-        matches!(self.at(inside, OFlags::PATH), Err(rustix::io::Errno::LOOP))
+        matches!(self.at(inside, PATH), Err(rustix::io::Errno::LOOP))
     }
 
     /// What is at a path, the last link not followed; none where there is nothing, or it may not be looked at.
     pub fn kind(&self, inside: &str) -> Option<EntryKind> {
         let (above, name) = inside.rsplit_once('/')?;
-        let above = self.at(if above.is_empty() { "/" } else { above }, OFlags::PATH | OFlags::DIRECTORY).ok()?;
+        let above = self.at(if above.is_empty() { "/" } else { above }, PATH | OFlags::DIRECTORY).ok()?;
         let stat = rustix::fs::statat(&above, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).ok()?;
         Some(match FileType::from_raw_mode(stat.st_mode) {
             FileType::Symlink => EntryKind::Link,
@@ -93,24 +94,24 @@ impl Root {
 
     /// Whether a directory is there, links followed.
     pub fn is_directory(&self, inside: &str) -> bool {
-        self.at(inside, OFlags::PATH | OFlags::DIRECTORY).is_ok()
+        self.at(inside, PATH | OFlags::DIRECTORY).is_ok()
     }
 
     /// The size of a file, links followed.
     pub fn size(&self, inside: &str) -> Option<u64> {
-        let stat = fstat(self.at(inside, OFlags::PATH).ok()?).ok()?;
+        let stat = fstat(self.at(inside, PATH).ok()?).ok()?;
         u64::try_from(stat.st_size).ok()
     }
 
     /// The device whose file system a path is on.
     pub fn device(&self, inside: &str) -> Option<(u32, u32)> {
-        let device = fstat(self.at(inside, OFlags::PATH).ok()?).ok()?.st_dev;
+        let device = fstat(self.at(inside, PATH).ok()?).ok()?.st_dev;
         Some((rustix::fs::major(device), rustix::fs::minor(device)))
     }
 
     /// Whether a file is there that somebody may start, links followed.
     pub fn is_program(&self, inside: &str) -> bool {
-        let stat = self.at(inside, OFlags::PATH).ok().and_then(|fd| fstat(&fd).ok());
+        let stat = self.at(inside, PATH).ok().and_then(|fd| fstat(&fd).ok());
         stat.is_some_and(|stat| {
             FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_mode & 0o111 != 0
         })
@@ -130,15 +131,13 @@ impl Root {
     /// What the link at this path says; none where there is no link.
     pub fn link(&self, inside: &str) -> Option<String> {
         let (above, name) = inside.rsplit_once('/')?;
-        let above = self.at(if above.is_empty() { "/" } else { above }, OFlags::PATH | OFlags::DIRECTORY).ok()?;
+        let above = self.at(if above.is_empty() { "/" } else { above }, PATH | OFlags::DIRECTORY).ok()?;
         readlinkat(&above, name, Vec::new()).ok()?.into_string().ok()
     }
 
     /// Where a path leads in the end, from inside; none where it leads nowhere.
     pub fn resolved(&self, inside: &str) -> Option<String> {
-        use std::os::fd::AsRawFd;
-        let fd = self.at(inside, OFlags::PATH).ok()?;
-        let real = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()?;
+        let real = system::path_of(&self.at(inside, PATH).ok()?)?;
         let inside = real.strip_prefix(&self.path).ok()?;
         Some(format!("/{}", inside.to_str()?))
     }

@@ -6,11 +6,12 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2, readlinkat};
+use rustix::fs::{FileType, Mode, OFlags, fstat, readlinkat};
 
 use crate::adapters::fs::files;
 use crate::adapters::git::Git;
 use crate::adapters::git::objects::records;
+use crate::adapters::system::{ResolveFlags, openat2};
 use crate::error::{Error, Result};
 
 #[derive(Clone, Debug, PartialEq, Eq)]

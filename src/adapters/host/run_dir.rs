@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, openat};
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, RawMode, flock, openat};
 
 use serde::Serialize;
 
 use crate::adapters::fs::files::{self, Durable};
 use crate::adapters::fs::lock::{self, Lock};
 use crate::adapters::fs::root::Root;
+#[cfg(target_os = "linux")]
 use crate::adapters::host::links::only_root;
 use crate::domain::deploy::host_facts::Record;
 use crate::domain::deploy::protocol::{DeployResult, HostEvent};
@@ -160,11 +161,18 @@ fn pruned(folder: &Path, run: &str) {
 }
 
 /// Anyone who can put a journal there decides what root activates; anyone who holds the lock, that nothing is.
+#[cfg(target_os = "linux")]
 fn believed(root: &Root, inside: &str) -> Result<()> {
     only_root(root.path(), inside).map_err(|error| {
         Error::failed(format!("what deploys keep on this machine may belong to somebody else: {}", error.in_one_line()))
             .help("see who owns it (`ls -ld`), move it away, or give it to root: `chown root:root`, `chmod go-w`")
     })
+}
+
+/// No host of a fleet is another system.
+#[cfg(not(target_os = "linux"))]
+fn believed(_root: &Root, inside: &str) -> Result<()> {
+    Err(Error::failed(format!("{inside} is kept on NixOS hosts only")))
 }
 
 /// An event as a line of a log.
@@ -276,7 +284,7 @@ pub fn log_of(run: &str) -> String {
 }
 
 /// Adds a line to a file that may end in the middle of one: what a power cut left of the last write.
-fn add(path: &Path, mode: u32, line: &str) -> Result<()> {
+fn add(path: &Path, mode: RawMode, line: &str) -> Result<()> {
     let failed = |error| Error::io(format!("cannot write {}", path.display()), error);
     let mut file = append(path, mode)?;
     let length = file.metadata().map_err(failed)?.len();
@@ -290,7 +298,7 @@ fn add(path: &Path, mode: u32, line: &str) -> Result<()> {
     file.sync_data().map_err(failed)
 }
 
-fn append(path: &Path, mode: u32) -> Result<File> {
+fn append(path: &Path, mode: RawMode) -> Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = openat(CWD, path, flags, Mode::from_raw_mode(mode));
     fd.map(File::from).map_err(|error| Error::io(format!("cannot open {}", path.display()), error))

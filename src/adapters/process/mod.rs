@@ -20,13 +20,14 @@ use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, fchmod, memfd_create, openat};
+use rustix::fs::{CWD, Mode, OFlags, fchmod, openat};
 use rustix::process::Pid;
 
 use crate::adapters::process::call::give_secret;
 pub use crate::adapters::process::call::{Ended, Invocation, Output, quote_as};
 pub use crate::adapters::process::own::{leave_session, leaves_children, raise_open_files};
 use crate::adapters::process::pipe::{End, Pipe, cut, each_line, keep_end};
+use crate::adapters::system;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Kind, Result};
 
@@ -256,8 +257,7 @@ impl Invocation {
     /// Fails only when it could not be started or waited for.
     pub fn logged(&self, line: impl FnMut(&str)) -> Result<Ended> {
         let failed = |error: std::io::Error| Error::io(format!("cannot keep what {} prints", self.name()), error);
-        let file =
-            memfd_create("sealift-log", MemfdFlags::CLOEXEC).map(File::from).map_err(|error| failed(error.into()))?;
+        let file = system::memory("sealift-log").map(File::from).map_err(|error| failed(error.into()))?;
         // As a pipe would be: a switch starts programs of users too, and anyone who can look into one of those could open what
         // everybody may, read the log and write into it.
         fchmod(&file, Mode::from_raw_mode(0o600)).map_err(|error| failed(error.into()))?;

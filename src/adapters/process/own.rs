@@ -2,7 +2,9 @@
 
 use std::sync::OnceLock;
 
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::adapters::system;
 
 /// How many files a process might have open before we raised it for ourselves.
 static OPEN_FILES: OnceLock<Rlimit> = OnceLock::new();
@@ -12,7 +14,7 @@ static OPEN_FILES: OnceLock<Rlimit> = OnceLock::new();
 pub fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
     // Only allowed, never needed: with few files open the low limit does.
-    if setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).is_ok() {
+    if system::LIMITS_CHILDREN && setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).is_ok() {
         let _said_before = OPEN_FILES.set(limit);
     }
 }
@@ -21,7 +23,7 @@ pub fn raise_open_files() {
 pub(super) fn lower_open_files(child: Pid) {
     if let Some(limit) = OPEN_FILES.get() {
         // One that became root meanwhile keeps ours.
-        let _not_ours = prlimit(Some(child), Resource::Nofile, *limit);
+        let _not_ours = system::limit_files(child, *limit);
     }
 }
 

@@ -2,16 +2,18 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Result};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::process::Child;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
+use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::Pid;
+
+use crate::adapters::system::{self, ChildEnd};
 
 /// How much is kept of what a program says: its end, which tells why it failed.
 const SAID: usize = 64 << 10;
@@ -25,18 +27,18 @@ const KEPT: u64 = 1 << 20;
 
 /// Tells when a child has ended; none where the kernel cannot.
 #[derive(Clone)]
-pub struct End(Option<Arc<OwnedFd>>);
+pub struct End(Option<Arc<ChildEnd>>);
 
 impl End {
     /// Of this child, which nobody has waited for yet.
     pub fn of(child: &Child) -> Self {
-        Self(pidfd_open(Pid::from_child(child), PidfdFlags::empty()).ok().map(Arc::new))
+        Self(system::end_of(Pid::from_child(child)).ok().map(Arc::new))
     }
 
     /// Waits until the child has ended, and ends it after this time. Whether that had to be done.
     pub fn within(&self, limit: Duration) -> bool {
         // It may end by itself in between.
-        self.0.as_ref().is_some_and(|end| !comes(end, limit) && pidfd_send_signal(end, Signal::KILL).is_ok())
+        self.0.as_ref().is_some_and(|end| !comes(end, limit) && system::kill(end).is_ok())
     }
 
     /// Waits until the child has ended, and ends it once nothing was heard of it for this time. Whether that had to be done.
@@ -74,7 +76,7 @@ impl End {
 }
 
 /// Whether the end comes within this time.
-fn comes(end: &OwnedFd, limit: Duration) -> bool {
+fn comes(end: &ChildEnd, limit: Duration) -> bool {
     let limit = Timespec {
         tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(limit.subsec_nanos()),
@@ -91,7 +93,7 @@ pub struct Pipe<P> {
 
 impl<P: Read + AsFd> Pipe<P> {
     /// Waits for either. Whether there is something to read.
-    fn wait(&self, end: &OwnedFd) -> Result<bool> {
+    fn wait(&self, end: &ChildEnd) -> Result<bool> {
         let ready = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
         let mut both = [PollFd::new(&self.pipe, PollFlags::IN), PollFd::new(end, PollFlags::IN)];
         poll(&mut both, None)?;
@@ -157,8 +159,7 @@ impl Read for Growing<'_> {
                 let read = self.file.read_at(&mut buffer[..most], at)?;
                 self.at = at + read as u64;
                 if self.at - self.freed > KEPT {
-                    let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-                    fallocate(self.file, how, self.freed, self.at - self.freed)?;
+                    system::give_back(self.file, self.freed, self.at - self.freed)?;
                     self.freed = self.at;
                 }
                 if read > 0 {

@@ -15,6 +15,7 @@ use clap::Subcommand;
 
 use crate::cli::app::{App, Done};
 use crate::cli::verbs::adopt::import;
+#[cfg(target_os = "linux")]
 use crate::cli::verbs::agent::{host_run, install};
 use crate::cli::verbs::deploy::{generations, rollback};
 use crate::cli::verbs::fleet::{admin, check, cleanup, doctor, host, identity, init, manifest, status, verify};
@@ -162,6 +163,7 @@ pub enum Verb {
     ///
     /// With the secrets that each carries. Needs no key and no root.
     Generations(generations::Args),
+    #[cfg(target_os = "linux")]
     Install(install::Args),
     /// Print the list of what a host installs
     ///
@@ -177,6 +179,7 @@ pub enum Verb {
     Man(manual::ManArgs),
     /// Print the JSON schema of recipients.toml
     Schema,
+    #[cfg(target_os = "linux")]
     #[command(name = "host-run", hide = true)]
     HostRun(host_run::Args),
     #[command(hide = true)]
@@ -215,7 +218,9 @@ impl Verb {
             Verb::Doctor(args) => doctor::run(args, app),
             Verb::Rollback(args) => rollback::run(args, app),
             Verb::Generations(args) => generations::run(args, app),
+            #[cfg(target_os = "linux")]
             Verb::HostRun(args) => host_run::run(&args, app.ui.printer()),
+            #[cfg(target_os = "linux")]
             Verb::Install(args) => {
                 let talk: Arc<dyn Talk> = app.ui.clone();
                 install::run(args, &app.global.identity, app.ui.printer(), &talk)

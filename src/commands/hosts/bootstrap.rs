@@ -49,7 +49,7 @@ impl Brought {
         // In the store it is a link.
         let beside =
             |name: &str| std::fs::canonicalize(program.with_file_name(name)).ok().filter(|file| file.is_file());
-        let ours = kind == std::env::consts::ARCH;
+        let ours = is == ours();
         beside(&format!("sealift-host-{kind}-linux"))
             .or_else(|| beside("sealift-host").filter(|_| ours))
             .or_else(|| ours.then(|| program.clone()))
@@ -69,6 +69,12 @@ impl Brought {
         done.insert(file.to_owned(), stored.clone());
         Ok(stored)
     }
+}
+
+/// What `uname` says where this program runs.
+fn ours() -> String {
+    let system = if cfg!(target_os = "linux") { "Linux" } else { "Darwin" };
+    format!("{system} {}", std::env::consts::ARCH)
 }
 
 /// The failure of a machine whose nix daemon does not let us in, if that is so: what nix says of it is only that somebody
@@ -91,9 +97,9 @@ pub fn bring(brought: &Brought, host: &HostName, connection: &Connection, caller
     }
     let is = cut(String::from_utf8_lossy(&printed.stdout).trim(), 100);
     let Some(file) = brought.file(&is, caller) else {
-        let ours = format!("Linux {}", std::env::consts::ARCH);
         return Err(Error::failed(format!(
-            "nothing of sealift is there yet, and this program does not run there: it is for `{ours}`, the machine is `{is}`"
+            "nothing of sealift is there yet, and this program does not run there: it is for `{}`, the machine is `{is}`",
+            ours()
         ))
         .help(HELP));
     };

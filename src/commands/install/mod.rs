@@ -5,7 +5,6 @@ mod check;
 mod compare;
 mod open;
 mod place;
-pub mod provision;
 mod request;
 mod stage;
 mod undo;

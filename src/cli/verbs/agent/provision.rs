@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::cli::input::standard_input;
 use crate::cli::print::Printer;
 use crate::cli::run::Done;
-use crate::commands::install::provision::{Provisioned, run as provision};
+use crate::commands::agent::provision::{Provisioned, run as provision};
 
 /// The longest private key, in bytes.
 const LIMIT: usize = 64 << 10;

@@ -1,0 +1,44 @@
+//! Where a value is edited on another system than Linux (`scratch.rs`): nowhere. No place in memory is known there of which
+//! an ordinary user can be sure, and a value is never written to a disk.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::adapters::editor::Editor;
+use crate::adapters::process::Ended;
+use crate::domain::secret::plaintext::Plaintext;
+use crate::error::{Error, Result};
+
+/// What an edit needs to know of its surroundings.
+pub struct Surroundings {
+    pub places: Vec<PathBuf>,
+    pub program: Option<PathBuf>,
+    pub locale: Option<OsString>,
+}
+
+pub struct Edited {
+    pub value: Option<Plaintext>,
+    pub ended: Ended,
+}
+
+/// Refuses.
+pub fn edit(
+    _value: &Plaintext,
+    _name: &str,
+    _editor: &Editor,
+    _around: &Surroundings,
+    _limit: usize,
+    _saved: impl FnOnce() -> Result<()>,
+) -> Result<Edited> {
+    Err(nowhere())
+}
+
+/// Refuses.
+pub fn help(_point: &Path, _name: &str, _editor: Option<&Editor>, _: Option<&OsString>, _limit: usize) -> Result<()> {
+    Err(nowhere())
+}
+
+fn nowhere() -> Error {
+    Error::failed("there is no place in memory to edit in on this system, and a value is never written to a disk")
+        .help("pipe the value instead: `sealift show NAME | … | sealift rotate NAME --stdin`")
+}
