@@ -5,7 +5,7 @@ use crate::domain::deploy::protocol::Look;
 use crate::domain::name::HostName;
 use crate::domain::policy::{Policy, Probe};
 
-/// The declared checks of a host. Their commands are those that its system carries.
+/// The declared checks of a host. A check that runs a command gets it from the deployed system, not from the policy.
 pub fn checks(policy: &Policy, host: &HostName) -> Vec<Look> {
     let of_host = policy.checks.iter().filter(|(_, check)| check.hosts.contains(host));
     let configuration = policy.configuration(host);
@@ -17,7 +17,7 @@ pub fn checks(policy: &Policy, host: &HostName) -> Vec<Look> {
     of_host.map(|(name, check)| Look { name: name.clone(), probe: deployed(&check.probe) }).collect()
 }
 
-/// The commands of a host's declared checks, as the policy has them. Whoever runs them was asked.
+/// The commands of a host's declared checks, as the policy declares them. The plan shows them before the user confirms it.
 pub fn commands(policy: &Policy, host: &HostName) -> Commands {
     let of_host = policy.checks.iter().filter(|(_, check)| check.hosts.contains(host));
     let words = |probe: &Probe| match probe {
@@ -27,7 +27,7 @@ pub fn commands(policy: &Policy, host: &HostName) -> Commands {
     of_host.filter_map(|(name, check)| Some((name.clone(), words(&check.probe)?))).collect()
 }
 
-/// The checks with the commands that these have for them. Those without one stay as they are.
+/// Fills in the command of each check that takes it from the system. A check without one in `commands` stays unchanged.
 pub fn with_commands(checks: &[Look], commands: &Commands) -> Vec<Look> {
     let filled = |look: &Look| match (&look.probe, commands.get(&look.name)) {
         (Probe::Deployed, Some(words)) => Look { name: look.name.clone(), probe: Probe::Command(words.clone()) },

@@ -1,5 +1,5 @@
-//! What a deploy is for and comes to, and how two systems differ: what a reboot is needed for, and which units are others.
-//! Pure: the facts are read elsewhere, and what is decided here is what the plan shows and what is then done.
+//! The actions and outcomes of a deploy, and how two systems differ: what needs a reboot, and which units change. Pure:
+//! facts are collected elsewhere. The plan shows what is decided here, and the deploy then does it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 pub enum Action {
     /// Build, and change nothing on the host.
     Build,
-    /// Say what a switch would do. Nothing is installed.
+    /// Report what a switch would do. Nothing is installed.
     DryActivate,
-    /// Activate, but keep the profile and what boots next.
+    /// Activate, but leave the system profile and the boot default unchanged.
     Test,
-    /// Make it what boots next, and activate nothing.
+    /// Make it the boot default, and activate nothing.
     Boot,
-    /// All of it.
+    /// Activate it and make it the boot default.
     Switch,
 }
 
@@ -43,28 +43,28 @@ impl fmt::Display for Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// As asked for.
+    /// Done as requested.
     Done,
-    /// As asked for, from the next boot on.
+    /// Done as requested, but takes effect at the next boot.
     PendingReboot,
     /// There was nothing to do.
     Nothing,
     Declined,
     /// It failed before anything was changed.
     Failed,
-    /// It failed, and everything is as it was.
+    /// It failed, and everything was restored.
     RolledBack,
-    /// It failed, and the way back failed too.
+    /// It failed, and so did the rollback.
     #[serde(rename = "person")]
     NeedsOperator,
-    /// The connection was lost, and the host did not come back in time to say how it ended.
+    /// The connection was lost, and the host did not come back in time to report the outcome.
     Lost,
-    /// It is offline, and was left out.
+    /// The host is offline and was left out.
     Skipped,
 }
 
 impl Outcome {
-    /// As a person reads it.
+    /// The outcome as shown to a person.
     pub fn as_str(self) -> &'static str {
         match self {
             Outcome::Done => "done",
@@ -80,39 +80,39 @@ impl Outcome {
     }
 }
 
-/// The commands of checks, each as a program and its arguments, by the names of the checks.
+/// The commands of checks, by name of the check. Each is a program and its arguments.
 pub type Commands = BTreeMap<String, Vec<String>>;
 
-/// What a system says of itself.
+/// Properties of a system, read from its store path.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Facts {
     pub version: String,
-    /// The version of its kernel.
+    /// The kernel version.
     pub kernel: String,
-    /// Which interface its init has. Another one cannot be switched to live.
+    /// The version of the init interface. A system with another one cannot be switched to live.
     pub interface: String,
-    /// Components that must not change under a running system, and what each is.
+    /// Components that must not change in a running system, with their current values.
     pub inhibitors: BTreeMap<String, String>,
-    /// What only a boot loads: kernel, initrd and modules, each with where it is.
+    /// What is only loaded at boot: kernel, initrd and modules, each with its path.
     pub boots: BTreeMap<String, String>,
-    /// Whether it installs its own secrets, by a unit.
+    /// Whether a unit of the system installs its secrets.
     pub has_unit: bool,
-    /// Its systemd units, and where each is.
+    /// Its systemd units, each with its path.
     pub units: BTreeMap<String, String>,
 }
 
 /// What a reboot is needed for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reboot {
-    /// Why the system cannot be activated live. Empty: it can.
+    /// Why the system cannot be activated live. Empty if it can.
     pub blocks: Vec<String>,
-    /// What stays as it is until the reboot, while the rest is activated.
+    /// What keeps its old version until the reboot, while the rest is activated.
     pub waits: Vec<String>,
 }
 
 impl Reboot {
-    /// What it takes to run `target` where `running` runs and `booted` was booted.
+    /// What a change from `running` to `target` needs, if `booted` was booted.
     pub fn between(running: Option<&Facts>, booted: Option<&Facts>, target: &Facts) -> Self {
         let mut reboot = Self::default();
         let Some(running) = running else {
@@ -143,14 +143,14 @@ impl Reboot {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitChanges {
     pub added: Vec<String>,
-    /// Those whose file is another; they may be restarted.
+    /// Units whose file differs; they may be restarted.
     pub changed: Vec<String>,
-    /// Those that go; they are stopped.
+    /// Units that no longer exist; they are stopped.
     pub removed: Vec<String>,
 }
 
 impl UnitChanges {
-    /// From the units of one system to those of another.
+    /// Compares the units of two systems.
     pub fn between(before: Option<&Facts>, after: &Facts) -> Self {
         let none = BTreeMap::new();
         let before = before.map_or(&none, |facts| &facts.units);

@@ -1,4 +1,5 @@
-//! The systems that a machine can go back to, and what each would do to its secrets: the list, as it is told and printed.
+//! The generations that a machine can roll back to, and what each would do to its secrets: the list as sent and
+//! printed.
 
 use std::path::PathBuf;
 
@@ -6,16 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::deploy::home::State;
 
-/// The generations of a machine.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Generations {
-    /// The version of this form: 1.
+    /// The version of this format: 1.
     pub version: u32,
     pub root: PathBuf,
-    /// The generations, newest first.
+    /// Newest first.
     pub generations: Vec<Generation>,
-    /// The homes of home-manager that are no part of the system, each with its own generations.
+    /// The home-manager homes that are not part of the system, each with its own generations.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub homes: Vec<State>,
 }
@@ -25,33 +25,31 @@ pub struct Generations {
 pub struct Generation {
     /// Its number in the system profile.
     pub generation: u64,
-    /// When it was made, in UTC.
+    /// When it was created, in UTC.
     pub date: Option<String>,
-    /// Its system; none where that is not in the store any more.
+    /// Its store path; `None` if that is no longer in the store.
     pub system: Option<String>,
     pub nixos_version: Option<String>,
-    /// The version of its kernel.
     pub kernel: Option<String>,
-    /// Whether it is what the profile says, and boots next.
+    /// Whether the profile points to it, so that it boots next.
     pub current: bool,
     pub running: bool,
-    /// Which specialisation of it runs, if one does.
+    /// The specialisation of it that is running, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub specialisation: Option<String>,
     pub booted: bool,
-    /// Whether it delivers its secrets by a unit of its own. If not, they last only until the next reboot.
+    /// Whether a unit of its own delivers its secrets. If not, they last only until the next reboot.
     pub unit: bool,
     pub secrets: Vec<Secret>,
-    /// Secrets of which it would bring back an older value than the newest generation has.
+    /// Secrets to which it would restore an older value than the newest generation has.
     pub revives: Vec<String>,
-    /// Secrets that none of the machine's keys opens.
+    /// Secrets that none of the machine's keys can open.
     pub cannot_open: Vec<String>,
 }
 
-/// One secret of a generation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Secret {
     pub name: String,
-    /// The serial of its value; none where the file has no seal.
+    /// The serial of its value; `None` if the file has no seal.
     pub serial: Option<u64>,
 }

@@ -1,36 +1,36 @@
-//! Homes of home-manager that are no part of a system: what a flake has for a machine, what a user has there, and what comes.
+//! home-manager homes that are not part of a system: what the flake defines, what a user has now, and what changes.
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::name::{Configuration, UnixName};
 
-/// A home that is to be switched.
+/// A home to be switched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Home {
     pub user: UnixName,
     /// The store path of its activation package.
     pub package: String,
-    /// The generation of the user's profile that this is, where it goes back to one; none: it becomes a new one.
+    /// The generation of the user's profile to roll back to. `None` creates a new generation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<u64>,
 }
 
-/// What becomes of a home.
+/// The planned change of a home.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HomeChange {
     pub user: UnixName,
-    /// The one that is active; none where there is none, or where the user who looks may not see it.
+    /// The active package; `None` if there is none, or if the user who logs in must not see it.
     pub former: Option<String>,
     pub package: String,
-    /// Why it is left as it is; none: it is switched.
+    /// Why it is left unchanged; `None` if it is switched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left: Option<String>,
 }
 
 impl HomeChange {
-    /// As a person reads it.
+    /// The change as shown to a person.
     pub fn line(&self) -> String {
         let Self { user, former, package, left } = self;
         match (left, former) {
@@ -41,11 +41,11 @@ impl HomeChange {
     }
 }
 
-/// What a user has of home-manager, from the user's own profile.
+/// The state of home-manager for a user, from the user's own profile.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     pub user: UnixName,
-    /// The store path of what is active.
+    /// The store path of the active package.
     pub active: Option<String>,
     /// The current generation of the profile.
     pub generation: Option<u64>,
@@ -53,24 +53,24 @@ pub struct State {
     pub generations: Vec<HomeGeneration>,
 }
 
-/// One generation of a home.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HomeGeneration {
     /// Its number in the user's profile.
     pub generation: u64,
-    /// When it was made, in UTC.
+    /// When it was created, in UTC.
     pub date: Option<String>,
-    /// The store path of its activation package; none where that is gone.
+    /// The store path of its activation package; `None` if that is gone.
     pub package: Option<String>,
 }
 
-/// The unit by which a system that brings a user's home activates it: that of home-manager's NixOS module.
+/// The unit of home-manager's NixOS module that activates a user's home, where the home is part of the system.
 pub fn unit_of(user: &UnixName) -> String {
-    // As systemd-escape writes it.
+    // Escaped like systemd-escape does.
     format!("home-manager-{}.service", user.as_str().replace('-', "\\x2d"))
 }
 
-/// The user of a home's name in a flake, where it is for this system: `jay@web`, as nh and home-manager look for it.
+/// The user in a flake's home name such as `jay@web`, if it is for this configuration. nh and home-manager use the same
+/// names.
 pub fn user_of(name: &str, configuration: &Configuration) -> Option<UnixName> {
     let (user, of) = name.rsplit_once('@')?;
     (of == configuration.as_str()).then(|| user.parse().ok()).flatten()

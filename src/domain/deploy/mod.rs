@@ -1,4 +1,4 @@
-//! A deploy: what is known of a host, what will differ on it, and what is said between deployer and host.
+//! Deploys: what is known about a host, what will change on it, and the protocol between deployer and host.
 
 pub mod checks;
 pub mod diff;

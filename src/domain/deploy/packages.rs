@@ -1,4 +1,4 @@
-//! What differs between two closures: packages by name and version, and how large both are. Pure: what is in a closure is read
+//! The difference between two closures: packages by name and version, and total sizes. Pure: closures are read
 //! elsewhere.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::policy::Differ;
 
-/// From which difference on a package is told whose versions are the same, in bytes: as nix does it.
+/// The smallest size difference, in bytes, for which a package with unchanged versions is listed; the same as Nix's.
 const NOTICED: u64 = 8 << 10;
 const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
 
@@ -15,26 +15,25 @@ const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     pub path: String,
-    /// How large it is; none where that is not known.
+    /// Its size; `None` if unknown.
     pub size: Option<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PackageChange {
     pub name: String,
-    /// Its versions before; empty: it was not there. A version may be an empty text.
+    /// Its versions before; empty if it was not there. A version may be an empty string.
     pub before: Vec<String>,
-    /// Its versions after; empty: it goes.
+    /// Its versions after; empty if it is removed.
     pub after: Vec<String>,
-    /// By how much its size differs.
+    /// The change of its size.
     #[serde(default)]
     pub bytes: i64,
 }
 
-/// How large two closures are.
+/// The sizes of two closures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sizes {
-    /// Before, in bytes.
     pub before: u64,
     pub after: u64,
 }
@@ -42,14 +41,14 @@ pub struct Sizes {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Difference {
     pub changes: Vec<PackageChange>,
-    /// How large both closures are, where that is known.
+    /// The sizes of both closures, if known.
     pub closure: Option<Sizes>,
-    /// The same as another program tells it, line by line.
+    /// The output of another diff program for the same comparison, by line.
     pub told: Option<(Differ, Vec<String>)>,
 }
 
 impl Difference {
-    /// Of two closures, given as all that is in them. `systems`: their tops, which are no packages.
+    /// Compares two closures, given as all their store paths. `systems`: their top-level paths, which are not packages.
     pub fn between(before: &[Part], after: &[Part], systems: [&str; 2]) -> Self {
         let whole = |parts: &[Part]| parts.iter().try_fold(0u64, |sum, part| sum.checked_add(part.size?));
         let closure = whole(before).zip(whole(after)).map(|(before, after)| Sizes { before, after });
@@ -73,7 +72,7 @@ struct Package<'a> {
     size: u64,
 }
 
-/// The packages of a closure, by name. A version begins after the first dash that a digit follows, as Nix splits names.
+/// The packages of a closure, by name. The version begins after the first dash followed by a digit, as in Nix.
 fn packages<'a>(parts: &'a [Part], systems: [&str; 2]) -> BTreeMap<&'a str, Package<'a>> {
     let mut packages: BTreeMap<&str, Package<'_>> = BTreeMap::new();
     for part in parts.iter().filter(|part| !systems.contains(&part.path.as_str())) {
@@ -90,7 +89,7 @@ fn packages<'a>(parts: &'a [Part], systems: [&str; 2]) -> BTreeMap<&'a str, Pack
 }
 
 impl PackageChange {
-    /// Its versions, before and after; none where only its size differs.
+    /// The versions before and after; `None` if only the size differs.
     pub fn versions(&self) -> Option<String> {
         let (before, after) = (listed(&self.before), listed(&self.after));
         match (self.before.is_empty(), self.after.is_empty()) {
@@ -104,7 +103,7 @@ impl PackageChange {
         }
     }
 
-    /// By how much its size differs; none where it hardly does.
+    /// The change of its size; `None` below 1 KiB.
     pub fn grows(&self) -> Option<String> {
         (self.bytes.unsigned_abs() >= 1 << 10).then(|| signed(self.bytes))
     }
@@ -119,19 +118,19 @@ fn spaced(version: &str, word: &str) -> String {
     if version.is_empty() { word.to_owned() } else { format!("{version} {word}") }
 }
 
-/// Versions as a person reads them.
+/// Versions as shown to a person.
 pub fn listed(versions: &[String]) -> String {
     let named: Vec<&str> = versions.iter().map(String::as_str).filter(|version| !version.is_empty()).collect();
     named.join(", ")
 }
 
 impl Sizes {
-    /// By how much they differ.
+    /// The difference between the two.
     pub fn grows(&self) -> i64 {
         i64::try_from(self.after).unwrap_or(i64::MAX) - i64::try_from(self.before).unwrap_or(i64::MAX)
     }
 
-    /// As a person reads it: `4.1 → 4.2 GiB (+38 MiB)`.
+    /// As shown to a person: `4.1 → 4.2 GiB (+38 MiB)`.
     pub fn shown(&self) -> String {
         let (before, after) = (size(self.before), size(self.after));
         let whole = match (before.split_once(' '), after.split_once(' ')) {
@@ -143,7 +142,7 @@ impl Sizes {
     }
 }
 
-/// A size as a person reads it: with two digits at least where it is not counted in bytes.
+/// A size as shown to a person, with at least two digits if the unit is larger than a byte.
 pub fn size(bytes: u64) -> String {
     let mut unit = 0;
     while unit + 1 < UNITS.len() && bytes >> (10 * (unit + 1)) > 0 {
@@ -204,12 +203,12 @@ mod tests {
         assert_eq!(lines, wanted);
         let sum = |parts: &[Part]| parts.iter().filter_map(|part| part.size).sum::<u64>();
         assert_eq!(found.closure, Some(Sizes { before: sum(&before), after: sum(&after) }));
-        // A host may tell any size.
+        // A host may report any size.
         let mut huge = after.clone();
         huge[0].size = Some(u64::MAX);
         let found = Difference::between(&huge, &huge[..1], systems);
         assert_eq!((found.closure, found.changes.len()), (None, 5));
-        // A size that nobody knows is none.
+        // One unknown size makes the sum unknown.
         let mut unknown = after;
         unknown[0].size = None;
         assert_eq!(Difference::between(&before, &unknown, systems).closure, None);

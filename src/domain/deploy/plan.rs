@@ -1,5 +1,5 @@
-//! The plan of a deploy: what will differ on a host. The same value is shown, written as JSON, and carried out. And what
-//! is kept of a deploy of many hosts, so that it can be reviewed first, and taken up again.
+//! The plan of a deploy: what will change on a host. The same value is displayed, written as JSON, and carried out.
+//! Also the saved state of a deploy to several hosts, so that it can be reviewed first and resumed later.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,15 +14,15 @@ use crate::domain::deploy::secret_changes::{Change, SecretChange, secret_changes
 use crate::domain::name::{HostName, UnixName};
 use crate::domain::policy::{Differ, Engine, Policy};
 
-/// The version of the form of a campaign.
+/// The version of the campaign format.
 pub const VERSION: u32 = 1;
 
-/// Deploys of several hosts that belong together.
+/// A deploy to several hosts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Campaign {
     pub version: u32,
-    /// Names it, also on the hosts.
+    /// Its identifier, also used on the hosts.
     pub run: String,
     /// When it was planned, in UTC.
     pub planned: String,
@@ -41,28 +41,28 @@ pub struct Item {
     pub plan: Plan,
     /// Store path of a manifest with its sealed files, for a system that carries none.
     pub bundle: Option<String>,
-    /// Whether the system was built on the host itself, and is in its store alone.
+    /// Whether the system was built on the host itself and exists only in its store.
     #[serde(default)]
     pub there: bool,
     #[serde(default)]
     pub state: State,
 }
 
-/// How far a host of a campaign is.
+/// The progress of a host in a campaign.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     #[default]
     Pending,
-    /// The host has its order.
+    /// The request was sent to the host.
     Begun,
     Ended(Outcome),
-    /// Another deploy to the host came after it.
+    /// Another deploy to the host came later.
     Superseded,
 }
 
 impl State {
-    /// Whether there is nothing more to do.
+    /// Whether nothing is left to do.
     pub fn is_success(self) -> bool {
         matches!(self, State::Ended(Outcome::Done | Outcome::PendingReboot | Outcome::Nothing) | State::Superseded)
     }
@@ -82,59 +82,60 @@ pub struct Plan {
     pub host: Option<HostName>,
     pub action: Action,
     pub system: String,
-    /// What becomes of the specialisation that runs; none where none does.
+    /// What happens to the running specialisation, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub specialisation: Option<Kept>,
-    /// The system that runs; none where none does.
+    /// The running system, if any.
     pub former: Option<String>,
     /// The versions of NixOS, before and after.
     pub versions: (Option<String>, String),
-    /// Packages that differ, a line each.
+    /// Packages that differ, one line each.
     pub packages: Vec<String>,
-    /// The same by name, versions and size.
+    /// The same as data: name, versions and size.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<PackageChange>,
-    /// How large the closures are, before and after; none where that is not known.
+    /// The closure sizes before and after, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closure: Option<Sizes>,
-    /// The program whose lines `packages` are; none: sealift's own.
+    /// The program that wrote the lines in `packages`; `None` if sealift did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compared_by: Option<Differ>,
-    /// Why they were not compared.
+    /// Why the packages were not compared.
     pub not_compared: Option<String>,
-    /// Secrets that do not stay as they are.
+    /// Secrets that change.
     pub secrets: Vec<SecretChange>,
-    /// Units that are restarted or reloaded because of them.
+    /// Units that are restarted or reloaded because of these secrets.
     pub secret_units: BTreeSet<String>,
     /// Units of the system that differ.
     pub units: UnitChanges,
     /// What a reboot is needed for.
     pub reboot: Reboot,
-    /// Whether the secrets last only until the next reboot: the system has no unit that delivers them.
+    /// Whether the secrets last only until the next reboot because no unit of the system delivers them.
     pub until_reboot: bool,
-    /// The commands of checks that are taken from recipients.toml and run as root there: the system carries none.
+    /// Commands of checks that are taken from recipients.toml and run as root on the host, because the system carries
+    /// none.
     #[serde(default, skip_serializing_if = "Commands::is_empty")]
     pub commands: Commands,
-    /// The homes that are no part of the system, and what becomes of each.
+    /// The homes that are not part of the system, with the change of each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub homes: Vec<home::HomeChange>,
-    /// Whether only they are switched.
+    /// Whether only homes are switched.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_homes: bool,
 }
 
-/// What becomes of a specialisation that runs.
+/// What happens to a running specialisation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kept {
     pub name: String,
-    /// The one of this name in the system that comes, which is activated; none: the system itself is.
+    /// The specialisation of the same name in the new system, which is activated; `None` if the new system itself is.
     pub system: Option<String>,
     pub left: Option<String>,
 }
 
 impl Kept {
-    /// Decides it for the system that comes. `base`: it was asked for the system itself.
+    /// Decides what happens to the running specialisation. `base`: the user asked for the system itself.
     pub fn of(survey: &Survey, coming: &Seen, action: Action, base: bool) -> Option<Self> {
         let name = survey.specialisation.as_ref()?.name.clone();
         let system = coming.specialisations.get(&name).cloned();
@@ -149,8 +150,8 @@ impl Kept {
 }
 
 impl Plan {
-    /// Compares what comes with what is. `packages`: the differences of the closures, or why there are none. `policy` tells of
-    /// hosts that were removed.
+    /// Compares the new system with the running one. `packages`: the difference of the closures, or why there is none.
+    /// `policy` is used to find removed hosts.
     pub fn of(
         policy: Option<&Policy>,
         host: Option<&HostName>,
@@ -197,7 +198,7 @@ impl Plan {
         }
     }
 
-    /// The same with the homes that go with it: users and their activation packages, as the flake has them.
+    /// Adds the homes to switch: users and their activation packages, as the flake defines them.
     #[must_use]
     pub fn with_homes(mut self, survey: &Survey, coming: &Seen, homes: &[(UnixName, String)]) -> Self {
         let live = self.live() && matches!(self.action, Action::Test | Action::Switch);
@@ -227,7 +228,7 @@ impl Plan {
         self.homes.iter().filter(|home| home.left.is_none())
     }
 
-    /// The same of a system whose specialisation was compared, or which leaves the one that runs.
+    /// Sets the system and the specialisation, where a specialisation was compared or the running one is left.
     #[must_use]
     pub fn of_base(self, system: &str, specialisation: Option<Kept>) -> Self {
         Self { system: system.to_owned(), specialisation, ..self }
@@ -243,8 +244,8 @@ impl Plan {
         self.specialisation.as_ref().filter(|kept| kept.system.is_some()).map(|kept| kept.name.clone())
     }
 
-    /// What a host is told to do for it, with what only who tells it knows left out. `acknowledge`: for how many seconds it
-    /// would wait for a new connection, where the switch could end the old one.
+    /// The request to the host. Fields that only the caller knows are left empty. `acknowledge`: how many seconds the
+    /// host waits for a new connection, if the switch could break the current one.
     pub fn switch(&self, profile: Profile, settle: u64, acknowledge: Option<u64>) -> Switch {
         let switches = self.live() && matches!(self.action, Action::Test | Action::Switch);
         let home =
@@ -269,22 +270,23 @@ impl Plan {
         }
     }
 
-    /// Whether the system that runs, or one of its secrets, becomes another.
+    /// Whether the running system, or one of its secrets, changes.
     pub fn changes_the_system(&self) -> bool {
         !self.only_homes && (self.former.as_ref() != Some(self.activates()) || !self.secrets.is_empty())
     }
 
-    /// Whether the system can be activated as it is.
+    /// Whether the system can be activated live.
     pub fn live(&self) -> bool {
         self.reboot.blocks.is_empty()
     }
 
-    /// Whether what is delivered without a unit is there until the next reboot, and not only after it.
+    /// Whether secrets delivered without a unit are present until the next reboot, and not only after it.
     pub fn lasts_until_reboot(&self) -> bool {
         self.live() && self.action != Action::Boot
     }
 
-    /// What a host that went back has again, and should not: values that had been rotated away. As a person reads it.
+    /// Values that a host has again after a rollback although they had been rotated, one line for each, as shown to a
+    /// person.
     pub fn back_again(&self) -> Vec<String> {
         let changed = self.secrets.iter().filter(|secret| secret.change == Change::Changed);
         let back = changed.filter_map(|secret| {

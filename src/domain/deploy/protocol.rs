@@ -1,5 +1,5 @@
-//! What a deployer and the program on the host say to each other: one request in, events out, one JSON object a line. The
-//! same for this machine and, over SSH, for others. Versioned: a newer request is refused.
+//! The protocol between a deployer and the program on the host: one request in, events out, one JSON object per line.
+//! The same for this machine and, over SSH, for others. Versioned: a newer request is refused.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,35 +18,35 @@ use crate::domain::name::HostName;
 use crate::domain::policy::{Engine, Probe};
 use crate::error::{Error, Kind};
 
-/// The version of the form that this program writes and reads.
+/// The version of the format that this program writes and reads.
 pub const VERSION: u32 = 1;
 /// The longest time that a host waits for anything, in seconds.
 pub const LONGEST: u64 = 3600;
 
-/// What the program on the host should do.
+/// A request to the program on the host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostRequest {
     pub version: u32,
-    /// Names this run, also its log and result on the host.
+    /// The run's identifier, also in the names of its log and its result on the host.
     pub run: String,
-    /// Who asked for it: `user@machine`.
+    /// Who requested it: `user@machine`.
     pub who: String,
     pub root: PathBuf,
-    /// The host's name in the policy, where it is known.
+    /// The host's name in the policy, if known.
     pub host: Option<HostName>,
     #[serde(rename = "work")]
     pub command: HostCommand,
 }
 
 impl HostRequest {
-    /// The words that name the machine in a command, each with a space before it.
+    /// The options that name the machine in a command line, each preceded by a space.
     pub fn words(&self) -> String {
         words(self.host.as_ref(), &self.root)
     }
 }
 
-/// Whether a text can name a run. It becomes the name of files on the host, beside the journal.
+/// Whether a string can be a run identifier. It is used in names of files on the host, next to the journal.
 pub fn is_run(text: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
     (1..=64).contains(&text.len()) && text.bytes().all(plain) && text != "journal"
@@ -55,75 +55,74 @@ pub fn is_run(text: &str) -> bool {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HostCommand {
-    /// Make a system the running one.
+    /// Activate a system.
     Switch(Box<Switch>),
-    /// Finish or take back what an interrupted run left, and nothing else.
+    /// Only finish or undo what an interrupted run left behind.
     Recover,
-    /// Say how the machine is. Needs no root.
+    /// Report the state of the machine. Needs no root.
     Survey(Question),
-    /// List the systems that the machine can go back to. Needs no root.
+    /// List the generations that the machine can roll back to. Needs no root.
     Generations,
-    /// Look at these checks, and hold what is installed against the manifest of the running system.
+    /// Run these checks, and compare what is installed with the manifest of the running system.
     Verify(Vec<Look>),
-    /// Tell again what a run reported, and go on with it to its end.
+    /// Report again what a run reported so far, and follow it to its end.
     Follow(String),
-    /// Say what `doctor` judges. Needs no root.
+    /// Report what `doctor` evaluates. Needs no root.
     Examine,
 }
 
-/// A system to be made the running one.
+/// A system to activate.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Switch {
     pub action: Action,
-    /// The system's store path: the very one that was shown.
+    /// The system's store path, exactly as shown in the plan.
     pub system: String,
-    /// What becomes of the system profile.
+    /// What happens to the system profile.
     pub profile: Profile,
-    /// The system that was running when the plan was made. Another one now: the plan no longer holds.
+    /// The system that was running when the plan was made. If another one is running now, the plan is no longer valid.
     pub expected: Option<String>,
-    /// Whether it can be activated live. If not, it becomes what boots next, and no more.
+    /// Whether it can be activated live. If not, it only becomes the boot default.
     pub live: bool,
     /// Store path of a manifest with its sealed files, for a system that carries none.
     pub bundle: Option<String>,
-    /// What is looked at before and after.
+    /// The checks to run before and after.
     pub checks: Vec<Look>,
-    /// For how many seconds a check that got worse may recover.
+    /// How many seconds a check that got worse has to recover.
     pub settle: u64,
     pub engine: Engine,
     /// The commit that the system was built from.
     pub commit: Option<String>,
-    /// For how many seconds the host waits, once all is done, for the deployer to come back over a new connection; it
-    /// goes back if nobody comes. None: nobody has to.
+    /// How many seconds the host waits, once the switch is done, for the deployer to reconnect. It rolls back if nobody
+    /// does. `None`: no acknowledgement is needed.
     pub acknowledge: Option<u64>,
-    /// The specialisation of the system that is activated; the system itself is what boots. None: the system itself.
+    /// The specialisation to activate, while the system itself becomes the boot default. `None`: the system itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub specialisation: Option<String>,
-    /// Where /etc/nixos should lead once all is well; none: it stays as it is.
+    /// The new target of /etc/nixos once the deploy succeeded; `None` leaves it unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
-    /// Whether values stay that are newer than those of the system, where its secrets take them.
+    /// Whether to keep values that are newer than the system's, if the declared secrets accept them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keep_values: bool,
-    /// The homes that are switched after the system, each as its user.
+    /// The homes to switch after the system, each as its user.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub homes: Vec<Home>,
-    /// Whether only they are: the system is the one that runs, and is left alone.
+    /// Whether only homes are switched: `system` is the running one and is left unchanged.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub only_homes: bool,
 }
 
-/// What becomes of the system profile.
+/// What happens to the system profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Profile {
-    /// It gets a new generation, unless its newest is the same system.
+    /// Add a new generation, unless the newest one is the same system.
     New,
-    /// It is set to this generation, which exists.
+    /// Set it to this existing generation.
     Generation(u64),
 }
 
-/// A declared check with its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Look {
     /// Its name in the policy.
@@ -131,26 +130,26 @@ pub struct Look {
     pub probe: Probe,
 }
 
-/// What the program on the host tells.
+/// An event from the program on the host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum HostEvent {
     Step {
         text: String,
     },
-    /// A line of the system's own programs.
+    /// A line of output from the system's own programs.
     Said {
         text: String,
     },
-    /// Something is wrong, and the work goes on.
+    /// Something is wrong, but the work continues.
     Warning {
         text: String,
     },
-    /// The system is active, and the host takes the acknowledgement, for so many seconds from now on.
+    /// The system is active, and the host accepts the acknowledgement for this many seconds.
     Awaits {
         seconds: u64,
     },
-    /// The machine is going down in the middle of the work, and its next boot goes on with it. The last event.
+    /// The machine is shutting down during the work, which continues at the next boot. The last event.
     GoesDown,
     /// The answer to `Survey`. The last event.
     Survey(Box<Survey>),
@@ -165,14 +164,14 @@ pub enum HostEvent {
 }
 
 impl HostEvent {
-    /// What a line of the program on a host tells; none where it is no event. A host may tell anything: every text in it is
-    /// one line by now, in which nothing acts, and no longer than anybody needs.
+    /// Parses a line from the program on a host; `None` if it is not an event. A host is not trusted: every string in
+    /// it is cut to a sensible length and made one line without control characters.
     pub fn heard(line: &str) -> Option<Self> {
         let value = serde_json::from_str(line).ok()?;
         serde_json::from_value(foreign::told(value)).ok()
     }
 
-    /// What of it may be written down, where that is not all.
+    /// The version of this event that may be written to disk, if it differs from the event itself.
     pub fn kept(&self) -> Option<Self> {
         match self {
             HostEvent::End(result) if result.failure.is_some() => Some(HostEvent::End(result.kept())),
@@ -181,46 +180,46 @@ impl HostEvent {
     }
 }
 
-/// What was found when a machine was verified.
+/// The result of verifying a machine.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Verified {
-    /// Each check by name, with what is wrong, if anything.
+    /// Every check by name, with the problem found, if any.
     pub checks: BTreeMap<String, Option<String>>,
-    /// Each secret of the running system's manifest by name, with what is wrong with the delivered one, if anything.
+    /// Every secret of the running system's manifest by name, with the problem of the delivered one, if any.
     pub secrets: BTreeMap<String, Option<String>>,
 }
 
-/// What the work came to.
+/// The result of a deploy.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DeployResult {
     pub outcome: Outcome,
-    /// The generation of the system profile that is current now.
+    /// The current generation of the system profile.
     pub generation: Option<u64>,
-    /// The system that is running now.
+    /// The system now running.
     pub running: Option<String>,
     /// Whether the delivered secrets last only until the next reboot.
     #[serde(default)]
     pub until_reboot: bool,
-    /// Why it is not what was asked for.
+    /// Why the outcome is not the requested one.
     pub failure: Option<Failure>,
 }
 
 impl DeployResult {
-    /// What of it may be written down: not what units wrote to the journal.
+    /// The part of it that may be written to disk: without what units wrote to the journal.
     #[must_use]
     pub fn kept(&self) -> Self {
         Self { failure: self.failure.clone().map(|failure| failure.with_journal(&[])), ..self.clone() }
     }
 }
 
-/// How many failures of one host are shown, and how many lines of the causes of each.
+/// How many failures of one host are shown, and how many cause lines for each.
 const FAILURES: usize = 200;
 const CAUSES: usize = 20;
-/// How many lines of journals are shown besides.
+/// How many journal lines are shown in addition.
 const JOURNAL: usize = 40;
 
-/// An error on its way from the host.
+/// An error as sent by the host.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failure {
     code: u8,
@@ -233,7 +232,7 @@ pub struct Failure {
     /// The failures of a batch.
     #[serde(default)]
     parts: Vec<Failure>,
-    /// The last lines of the journals of units that failed. They are shown on the deployer, and kept in no record.
+    /// The last journal lines of failed units. They are shown on the deployer, but never recorded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     journal: Vec<String>,
 }
@@ -258,25 +257,25 @@ impl From<&Error> for Failure {
 }
 
 impl Failure {
-    /// What went wrong and why, in one line, with each of its parts.
+    /// The error and its causes in one line, followed by its parts.
     pub fn reason(&self) -> String {
         let whole: Vec<&str> = std::iter::once(&self.message).chain(&self.causes).map(String::as_str).collect();
         let parts: Vec<String> = self.parts.iter().take(FAILURES).map(Self::reason).collect();
         if parts.is_empty() { whole.join(": ") } else { format!("{}: {}", whole.join(": "), parts.join("; ")) }
     }
 
-    /// The same with what units wrote to the journal.
+    /// Adds what units wrote to the journal.
     #[must_use]
     pub fn with_journal(self, lines: &[String]) -> Self {
         Self { journal: lines.to_vec(), ..self }
     }
 
-    /// The error as it was on the host.
+    /// Converts it back to the error as it was on the host.
     pub fn into_error(self) -> Error {
         self.within(&mut FAILURES.saturating_sub(1))
     }
 
-    /// The same, with as many parts as may be shown.
+    /// Likewise, with at most `left` more parts.
     fn within(mut self, left: &mut usize) -> Error {
         let kind = Kind::from_code(self.code);
         let mut parts = Vec::new();
@@ -321,8 +320,8 @@ mod tests {
         assert!(!leaf().reason().contains("unit: line"), "what units write goes into no record");
     }
 
-    /// What the program of 0.1 said, one line for each kind of answer; recorded on machines of the tests in November 2026. A field
-    /// that came later is one that an older host does not send, and so may be missing here.
+    /// Output of version 0.1, one line for each kind of answer; recorded on test machines in November 2026. An older
+    /// host does not send fields that were added later, so they may be missing here.
     #[test]
     fn what_an_older_host_says_is_understood() {
         let recorded = include_str!("../../../tests/fixtures/protocol/0.1.jsonl");
@@ -352,7 +351,7 @@ mod tests {
         let got = serde_json::from_str::<Failure>(&line).unwrap().into_error();
         assert_eq!(format!("{got:?}"), format!("{sent:?}"));
         assert_eq!(got.parts()[0].advice(), Some("restore it"));
-        // A host of before says nothing of journals.
+        // An older host sends no journal lines.
         assert!(!line.contains("journal"));
     }
 }

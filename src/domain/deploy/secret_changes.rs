@@ -1,69 +1,69 @@
-//! What becomes of the secrets between two systems, as far as it is known without a key.
+//! How the secrets of two systems differ, as far as that is known without a key.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-/// One secret, or one template, that a system carries, as far as it is known without a key.
+/// A secret or template of a system, as far as it is known without a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Carried {
     pub name: String,
-    /// The serial of its value; none where the file has no seal.
+    /// The serial of its value; `None` if the file has no seal.
     pub serial: Option<u64>,
     /// The SHA-256 of the sealed file, hexadecimal.
     pub digest: String,
-    /// Owner, group, mode and place, as one text.
+    /// Owner, group, mode and path, as one string.
     pub delivery: String,
     /// Units that are restarted or reloaded when its bytes change.
     pub units: Vec<String>,
-    /// Whether it is put together from others, and is no secret of the policy.
+    /// Whether it is a template, made of other secrets, and not a secret of the policy.
     pub template: bool,
-    /// Who can open this value, or once could, by its seal: fingerprints of their keys, hexadecimal.
+    /// Who can or could open this value according to its seal: key fingerprints in hexadecimal.
     pub known_to: BTreeSet<String>,
 }
 
-/// What becomes of one secret.
+/// How a secret changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Change {
     /// It was not there before.
     Added,
-    /// It has another value.
+    /// It gets another value.
     Changed,
-    /// It has an older value than now.
+    /// It gets an older value.
     Older,
-    /// The same value, sealed to other readers.
+    /// The same value, encrypted to other recipients.
     Resealed,
-    /// The same file, with another owner, mode or place.
+    /// The same file, with another owner, mode or path.
     Reowned,
     Removed,
 }
 
-/// A secret that does not stay as it is.
+/// A secret that changes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct SecretChange {
     pub name: String,
     pub change: Change,
-    /// The serial of the value that is there now.
+    /// The serial of the current value.
     pub from: Option<u64>,
-    /// The serial of the value that comes.
+    /// The serial of the new value.
     pub to: Option<u64>,
-    /// Hosts that were removed, and know the older of the two values.
+    /// Removed hosts that know the older of the two values.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub known_to: BTreeSet<String>,
 }
 
 impl SecretChange {
-    /// Who should not know the older value, and does.
+    /// The removed hosts that know the older value, as the end of a message.
     pub fn known(&self) -> String {
         let names: Vec<&str> = self.known_to.iter().map(String::as_str).collect();
         if names.is_empty() { String::new() } else { format!("; known to {}, removed since", names.join(", ")) }
     }
 }
 
-/// What becomes of the secrets between two systems, by name. `removed`: the hosts that were removed, by the fingerprints of
-/// their keys.
+/// The changes between the secrets of two systems, by name. `removed`: the removed hosts, by fingerprints of their
+/// keys.
 pub fn secret_changes(before: &[Carried], after: &[Carried], removed: &BTreeMap<String, String>) -> Vec<SecretChange> {
     let know = |value: &Carried| value.known_to.iter().filter_map(|key| removed.get(key).cloned()).collect();
     let old: BTreeMap<_, _> = before.iter().map(|secret| (secret.name.as_str(), secret)).collect();

@@ -1,5 +1,5 @@
-//! The plans of a deploy as a person reads them: hosts with the same change are told once, the most important first, details
-//! below, and one total. Lines with what each part of them is; who prints knows the colours.
+//! Plans as shown to a person: hosts with the same change are listed together, with the most important facts first,
+//! then details, then one total line. Each part of a line has a tone; the printer maps tones to colours.
 
 use std::collections::BTreeSet;
 
@@ -9,12 +9,12 @@ use crate::domain::deploy::plan::{Kept, Plan};
 use crate::domain::deploy::secret_changes::{Change, SecretChange};
 use crate::domain::line::{Line, Tone};
 
-/// How many packages a plan shows; what runs on a host is for the host to say.
+/// The most packages that a plan shows. A limit is needed because the list comes from the host.
 pub const PACKAGES: usize = 5000;
-/// The most room that the names of packages get.
+/// The maximum column width for names of packages.
 const NAME: usize = 28;
 
-/// Plans, as they are read.
+/// The lines for these plans.
 pub fn shown(plans: &[&Plan]) -> Vec<Line> {
     let mut groups: Vec<(Vec<Line>, Vec<&Plan>)> = Vec::new();
     for plan in plans {
@@ -31,14 +31,14 @@ pub fn shown(plans: &[&Plan]) -> Vec<Line> {
     lines
 }
 
-/// What a plan changes, whatever the host is called and however large it is: the same text is the same change.
+/// What a plan changes, without the host's name and sizes: plans with equal lines make the same change.
 fn change(plan: &Plan) -> Vec<Line> {
     let mut lines = vec![Line::plain(pieces(plan).join(" · "))];
     lines.extend(body(plan, false));
     lines
 }
 
-/// Hosts with the same change.
+/// The lines for hosts with the same change.
 fn of_group(group: &[&Plan]) -> Vec<Line> {
     let Some(first) = group.first() else { return Vec::new() };
     let names: Vec<String> = group.iter().map(|plan| name(plan)).collect();
@@ -62,7 +62,7 @@ fn name(plan: &Plan) -> String {
     plan.host.as_ref().map_or_else(|| "this machine".to_owned(), ToString::to_string)
 }
 
-/// The system that runs and the one that comes.
+/// The running system and the new one.
 fn systems(plan: &Plan) -> Option<String> {
     match &plan.former {
         _ if plan.only_homes => None,
@@ -72,7 +72,7 @@ fn systems(plan: &Plan) -> Option<String> {
     }
 }
 
-/// A store path with as much of its hash as tells it from others.
+/// A store path, with its hash shortened.
 fn short(path: &str) -> String {
     let name = path.strip_prefix("/nix/store/").unwrap_or(path);
     match name.split_once('-') {
@@ -81,7 +81,7 @@ fn short(path: &str) -> String {
     }
 }
 
-/// Whether the system that is activated runs already.
+/// Whether the system to activate is already running.
 fn runs(plan: &Plan) -> bool {
     plan.former.as_ref() == Some(plan.activates())
 }
@@ -91,12 +91,12 @@ fn updated(plan: &Plan) -> impl Iterator<Item = &PackageChange> {
     plan.changes.iter().filter(|one| !one.before.is_empty() && !one.after.is_empty() && one.before != one.after)
 }
 
-/// How many of the pieces tell of the system and its packages.
+/// How many of the pieces describe the system and its packages.
 fn leads(plan: &Plan) -> usize {
     system(plan).len()
 }
 
-/// The system and its packages, in short.
+/// The system and its packages, in brief.
 fn system(plan: &Plan) -> Vec<String> {
     if plan.only_homes {
         return vec!["the system stays as it is".to_owned()];
@@ -110,7 +110,7 @@ fn system(plan: &Plan) -> Vec<String> {
         (None, coming) => pieces.push(format!("NixOS {coming}")),
         _ => {}
     }
-    // The kernel, else what changes most.
+    // The kernel, or else the package whose size changes most.
     let lead = updated(plan)
         .find(|one| one.name == "linux")
         .or_else(|| updated(plan).max_by_key(|one| one.bytes.unsigned_abs()).filter(|_| pieces.is_empty()));
@@ -126,7 +126,7 @@ fn system(plan: &Plan) -> Vec<String> {
     pieces
 }
 
-/// What there is to know at a glance.
+/// The summary of a plan.
 fn pieces(plan: &Plan) -> Vec<String> {
     let mut pieces = system(plan);
     if plan.only_homes {
@@ -173,7 +173,7 @@ fn closure(group: &[&Plan]) -> Option<String> {
     })
 }
 
-/// All plans in one line.
+/// The total over all plans, in one line.
 fn total(plans: &[&Plan]) -> Line {
     let mut pieces = vec![counted(plans.len(), "host")];
     let known: Vec<i64> = plans.iter().filter_map(|plan| plan.closure).map(|sizes| sizes.grows()).collect();
@@ -194,7 +194,7 @@ fn total(plans: &[&Plan]) -> Line {
     Line::of(Tone::Strong, "in all").and(Tone::Plain, format!(": {}", pieces.join(" · ")))
 }
 
-/// The details. `exact`: with what is a host's own, such as sizes and store paths.
+/// The details. `exact`: include what differs between hosts, such as sizes and store paths.
 fn body(plan: &Plan, exact: bool) -> Vec<Line> {
     let homes =
         plan.homes.iter().flat_map(|home| home.line().lines().map(|line| format!("  {line}")).collect::<Vec<_>>());
@@ -246,7 +246,7 @@ fn packages(plan: &Plan, exact: bool) -> Vec<Line> {
         return vec![Line::plain(format!("  packages: not compared: {why}"))];
     }
     if let Some(program) = plan.compared_by {
-        // It names both systems, which are each host's own.
+        // This line contains the store paths of both systems, which differ between hosts.
         let own = |line: &&String| exact || !line.contains("/nix/store/");
         let told = plan.packages.iter().filter(own).take(PACKAGES).map(|line| Line::plain(format!("    {line}")));
         return std::iter::once(Line::plain(format!("  packages, according to {program}:"))).chain(told).collect();
@@ -274,7 +274,7 @@ fn packages(plan: &Plan, exact: bool) -> Vec<Line> {
         |tone: Tone, what: &str, all: &mut dyn Iterator<Item = &PackageChange>, of: fn(&PackageChange) -> &[String]| {
             let one = |one: &PackageChange| {
                 let version = listed(of(one));
-                // What is large is told.
+                // Sizes are shown for large packages only.
                 let large = one.grows().filter(|_| exact && one.bytes.unsigned_abs() >= 1 << 20);
                 let large = large.map_or_else(String::new, |grows| format!(" ({grows})"));
                 let space = if version.is_empty() { "" } else { " " };
@@ -294,7 +294,7 @@ fn packages(plan: &Plan, exact: bool) -> Vec<Line> {
     lines
 }
 
-/// A secret, by its name and its version.
+/// A changed secret, by name and version.
 fn secret(secret: &SecretChange) -> Line {
     let name = &secret.name;
     let value =

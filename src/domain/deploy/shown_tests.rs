@@ -1,4 +1,4 @@
-//! How plans are read.
+//! How plans are shown.
 
 use std::collections::BTreeSet;
 
@@ -78,7 +78,7 @@ fn hosts_with_the_same_change_are_told_once() {
             "in all: 2 hosts · closures +205 MiB · 2 secrets · 6 units restart · 2 reboots",
         ]
     );
-    // Sizes that differ are no other change; a secret at another version is one.
+    // Hosts whose sizes differ still have the same change; another version of a secret makes it a different one.
     let mut app = plan("app");
     app.closure = Some(Sizes { before: 1 << 30, after: (1 << 30) + (107_374_182) });
     assert!(text(&[&web, &app])[0].contains("closure +102 MiB each"), "{:#?}", text(&[&web, &app]));

@@ -1,16 +1,16 @@
-//! How a host is watched once it is deployed: what the next look is for, and when it is enough. Pure: how long it has been watched
-//! is said with each look.
+//! How a host is watched after a deploy: when to check again, and when to stop. Pure: the caller passes the elapsed
+//! time.
 
 use std::time::Duration;
 
-/// The shortest and the longest time between two looks.
+/// The shortest and the longest interval between two checks.
 const BETWEEN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
-/// How many looks there are at least, where the time is long enough.
+/// The minimum number of checks, if the time is long enough.
 const LOOKS: u32 = 20;
-/// For how long a host that does not answer is looked for beyond the time that it is watched.
+/// How long to wait for a host that does not answer, beyond the time that it is watched.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A host that is watched.
+/// The state of a host that is being watched.
 #[derive(Debug)]
 pub struct Soak {
     length: Duration,
@@ -18,26 +18,27 @@ pub struct Soak {
     worse: Option<Duration>,
 }
 
-/// What is done after a look.
+/// What to do after a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Look again after this time.
+    /// Check again after this time.
     Wait(Duration),
-    /// It was well for long enough.
+    /// It was healthy for long enough.
     Well,
-    /// It goes back; why.
+    /// Roll back, for these reasons.
     Back(Vec<String>),
-    /// It does not answer any more.
+    /// It no longer answers.
     Lost,
 }
 
 impl Soak {
-    /// One that is watched for this long, and whose checks may take so long to recover.
+    /// `length`: how long to watch the host. `settle`: how long a failing check may take to recover.
     pub fn new(length: Duration, settle: Duration) -> Self {
         Self { length, settle, worse: None }
     }
 
-    /// Decides by a look. `at`: for how long it was watched by then. `found`: what got worse; none: it did not answer.
+    /// Decides after a check. `at`: the time watched so far. `found`: what got worse; `None` if the host did not
+    /// answer.
     pub fn looked(&mut self, at: Duration, found: Option<Vec<String>>) -> Next {
         let between = (self.length / LOOKS).clamp(BETWEEN.0, BETWEEN.1);
         let Some(found) = found else {
@@ -86,10 +87,10 @@ mod tests {
         let mut soak = Soak::new(seconds(600), seconds(10));
         assert_eq!(soak.looked(seconds(30), worse()), Next::Wait(seconds(10)));
         assert_eq!(soak.looked(seconds(39), Some(Vec::new())), Next::Wait(seconds(30)));
-        // It counts from the start again.
+        // The time to recover starts again.
         assert_eq!(soak.looked(seconds(69), worse()), Next::Wait(seconds(10)));
         assert_eq!(soak.looked(seconds(79), worse()), Next::Back(worse().unwrap()));
-        // One that fails at the very end has its time too.
+        // A check that fails at the very end has time to recover, too.
         let mut soak = Soak::new(seconds(600), seconds(10));
         assert_eq!(soak.looked(seconds(600), worse()), Next::Wait(seconds(10)));
         assert_eq!(soak.looked(seconds(610), worse()), Next::Back(worse().unwrap()));

@@ -1,11 +1,10 @@
-//! How an attempt to switch ended, by what its switch-to-configuration says, and how that is judged.
+//! How an attempt to activate a system ended, from the output and exit code of its switch-to-configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How an attempt to activate a system ended, as its switch-to-configuration tells by its exit code.
+/// The result of an attempt to activate a system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Switched {
-    /// Well.
     Done,
     /// Another switch holds the lock; nothing was done.
     Busy,
@@ -13,51 +12,52 @@ pub enum Switched {
     NeedsReboot,
     /// It is active, and some units failed.
     UnitsFailed(Failing),
-    /// It failed, and how.
+    /// It failed, for this reason.
     Failed(String),
 }
 
-/// What failed in a switch that ended with exit code 4, as switch-to-configuration itself names it.
+/// What failed in a switch that ended with exit code 4, as switch-to-configuration reports it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Failing {
-    /// Units of the machine. One that had failed before may be among them: a switch starts it again.
+    /// System units. One that had failed before may be among them, because a switch starts it again.
     units: BTreeSet<String>,
-    /// Users whose own units failed, with those units. Nobody knows how those were before.
+    /// Users whose own units failed, with those units. Their state before the switch is unknown.
     users: BTreeMap<String, BTreeSet<String>>,
-    /// The same of units that their users can change.
+    /// Likewise, for units that the users themselves can change.
     own: BTreeMap<String, BTreeSet<String>>,
-    /// Users whose manager could not be reached: it starts, with the new units, or ends. No unit of theirs failed.
+    /// Users whose manager could not be reached: it is starting, with the new units, or stopping. None of their units
+    /// failed.
     unreached: BTreeSet<String>,
 }
 
-/// What a switch-to-configuration says that tells how it ended.
+/// The relevant output of switch-to-configuration.
 #[derive(Debug, Default)]
 pub struct Said {
     busy: bool,
     unchecked: bool,
-    /// Whether it changes anything. Before that it takes the lock and makes its checks.
+    /// Whether it has changed anything. Before that, it takes the lock and runs its checks.
     begun: bool,
     inactive: bool,
-    /// Whether it has come to users' managers. Each of them can have it print any line.
+    /// Whether it has reached the users' managers. Each of them can make it print any line.
     at_users: bool,
-    /// The units that failed of the user who is at hand.
+    /// The failed units of the current user.
     of_user: BTreeSet<String>,
-    /// Whether a user was gone before the turn came, which ends it in the middle.
+    /// Whether a user had logged out before it reached that user, which makes it stop midway.
     user_gone: bool,
-    /// Whether it goes on with what an earlier run left.
+    /// Whether this run continues an earlier one.
     goes_on: bool,
     failing: Failing,
 }
 
-/// Why nothing could be asked of a user's manager that is about to end.
+/// Reasons given when a user's manager takes no jobs because it is stopping.
 const MANAGER_ENDS: [&str; 3] = ["Connection is closed", "is destructive", "disconnected from message bus"];
 
 impl Said {
-    /// Hears a line. Its words are those of nixpkgs' switch-to-configuration-ng, and of the program in Perl before it.
+    /// Reads a line of output, as printed by nixpkgs' switch-to-configuration-ng or by the older program in Perl.
     pub fn line(&mut self, line: &str) {
         if !self.begun {
             let rest = line.strip_prefix("Could not acquire lock");
-            // The program in Perl adds why.
+            // The program in Perl appends the reason.
             self.busy |= rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(" - "));
             self.unchecked |= line.starts_with("Pre-switch check");
         }
@@ -67,7 +67,8 @@ impl Said {
         if let Some(units) = line.strip_prefix("warning: the following units failed: ") {
             self.failing.units.extend(named(units));
         } else if line == "restarting sysinit-reactivation.target" {
-            // Users had their turn. What it says itself of the machine's units comes after that.
+            // The users' managers are done, and may have forged lines on system units. The real ones come after this
+            // line.
             self.failing.units.clear();
         } else if line.starts_with("reloading user units for ") {
             self.at_users = true;
@@ -86,9 +87,9 @@ impl Said {
         } else if let Some((verb, rest)) = line.strip_prefix("Failed to ").and_then(|rest| rest.split_once(' '))
             && ["start", "restart", "reload", "stop"].contains(&verb)
         {
-            // A job that failed, or one that could not even be asked for, with the reason.
+            // A job that failed, or that could not be queued, with the reason.
             let (unit, reason) = rest.split_once(": ").unwrap_or((rest, ""));
-            // The last is a user's too, though its line does not say so.
+            // nixos-activation.service is a user unit as well, though the line does not say so.
             let users = unit.strip_prefix("user unit ").or((unit == "nixos-activation.service").then_some(unit));
             match users {
                 Some(_) if MANAGER_ENDS.iter().any(|end| reason.contains(end)) => {}
@@ -100,8 +101,8 @@ impl Said {
         self.user_gone |= lost.iter().any(|lost| line.starts_with(lost));
     }
 
-    /// Whether it ended in the middle because a user logged out just then. Run again it goes on, by lists that it keeps; what
-    /// it said of failures still counts.
+    /// Whether it stopped midway because a user logged out at that moment. When run again, it continues from lists that
+    /// it saved; failures reported so far still count.
     pub fn goes_on(&mut self, code: Option<i32>) -> bool {
         let again = std::mem::take(&mut self.user_gone) && code == Some(1);
         if again {
@@ -112,15 +113,15 @@ impl Said {
         again
     }
 
-    /// How it ended, with this exit code, or otherwise, which is then told.
+    /// The result of a run with this exit code. `ended` describes the end, for the error message.
     pub fn ended(self, code: Option<i32>, ended: &str) -> Switched {
         match code {
             Some(0) if !self.goes_on || self.failing == Failing::default() => Switched::Done,
-            // The number is that of whatever error came last: it means the lock only where nothing was done.
+            // The exit code is the errno of whatever failed last, so it stands for the lock only if nothing was done.
             Some(11) if !self.begun => Switched::Busy,
             Some(1..) if self.busy && !self.begun && !self.unchecked => Switched::Busy,
             Some(100) => Switched::NeedsReboot,
-            // A unit that fails afterwards hides the code of the activation.
+            // A unit that fails later hides the exit code of the activation script.
             Some(0 | 4) if !self.inactive => Switched::UnitsFailed(self.failing),
             Some(0 | 2 | 4) => Switched::Failed("its activation script failed".to_owned()),
             Some(1) if self.unchecked => Switched::Failed("its pre-switch checks failed (exit code 1)".to_owned()),
@@ -129,7 +130,7 @@ impl Said {
     }
 }
 
-/// The names of units in a list. A name has no sign that has a meaning where units are asked for by pattern.
+/// The names in a list of units. Names with characters that are special in systemctl's patterns are dropped.
 fn named(list: &str) -> Vec<String> {
     let sign = |b: u8| b.is_ascii_alphanumeric() || b":-_.\\@".contains(&b);
     let is_name = move |name: &&str| {
@@ -139,7 +140,7 @@ fn named(list: &str) -> Vec<String> {
 }
 
 impl Switched {
-    /// Does not count failures of users' units but those that `counts`, which is given the user and the units.
+    /// Lets failures of users' units count only if `counts(user, units)` returns true.
     pub fn spare_users(&mut self, counts: impl Fn(&str, &BTreeSet<String>) -> bool) {
         if let Switched::UnitsFailed(failing) = self {
             let Failing { users, own, .. } = failing;
@@ -153,7 +154,7 @@ impl Switched {
         }
     }
 
-    /// The units of the machine that failed, and were not failing before.
+    /// The failed system units that were not failing before.
     pub fn newly_failed<'a>(&'a self, before: Option<&'a BTreeSet<String>>) -> impl Iterator<Item = &'a str> {
         let units = match self {
             Switched::UnitsFailed(failing) => Some(&failing.units),
@@ -163,8 +164,9 @@ impl Switched {
         units.into_iter().flatten().filter(new).map(String::as_str)
     }
 
-    /// Whether the system counts as active. `before`: the units that were failing before it was activated; none where nobody
-    /// can tell. What failed and is not among them is new, and so is what nobody named. What people should know of it even so.
+    /// Whether the system counts as active, with notes for the user if so. `before`: the units that were failing before
+    /// the activation; `None` if unknown. A failed unit not among them is new; a failure without any named unit counts
+    /// as new, too.
     pub fn judge(&self, before: Option<&BTreeSet<String>>) -> Result<Vec<String>, String> {
         let Failing { units, users, own, unreached } = match self {
             Switched::Done => return Ok(Vec::new()),
@@ -220,9 +222,9 @@ mod tests {
         for line in ["Failed to restart a.service", "Failed to reload a.service: Unit a.service not found."] {
             assert_eq!(why(&ended(4, &[line]), &["b.service"]), "units failed: a.service");
         }
-        // Whose exit code 4 nobody explains has failed.
+        // Exit code 4 without an explanation is a failure.
         assert_eq!(why(&ended(4, &["x"]), &["a.service"]), "units failed (exit code 4)");
-        // What fails after the activation hides that code.
+        // A unit that fails after the activation script hides its exit code.
         let hidden = ["Failed to run activate script", "warning: the following units failed: a.service"];
         assert_eq!(why(&ended(4, &hidden), &["a.service"]), "its activation script failed");
         let user = "warning: user activation for jay failed";
@@ -230,11 +232,11 @@ mod tests {
             let units = ["reloading user units for ann...", of_jay, "reloading user units for jay...", of_jay, user];
             assert_eq!(why(&ended(4, &units), &[]), "user units failed, of: jay");
         }
-        // Whose manager starts or ends in that moment has no unit that failed.
+        // No unit has failed if the user's manager was starting or stopping.
         let leaving = ["reloading user units for jay...", "Error: Failed to list systemd units", user];
         let notes = ended(4, &leaving).judge(Some(&names(&[]))).unwrap();
         assert_eq!(notes, ["the units of jay, who logged in or out, were not reloaded"]);
-        // One that ends takes no jobs any more.
+        // A manager that is stopping takes no jobs.
         for asked in [
             "Failed to restart nixos-activation.service: Connection is closed",
             "Failed to start user unit b.service: Transaction for b.service/start is destructive (exit.target has 'start' job queued, but 'stop' is included in transaction).",
@@ -269,7 +271,7 @@ mod tests {
         assert_eq!(ends(1, &["Failed to run activate script", runtime], 0, &[]), (true, Switched::Done));
         assert!(!ends(1, &["Error: Failed to list systemd units"], 0, &[]).0);
         assert!(!ends(4, &[gone], 0, &[]).0);
-        // What failed before counts.
+        // Failures from before the interruption count.
         let failed = ["Failed to start user unit b.service", "warning: user activation for jay failed", gone];
         let (again, switched) = ends(1, &failed, 0, &[]);
         assert_eq!((again, switched.judge(None).unwrap_err()), (true, "user units failed, of: jay".to_owned()));
@@ -285,7 +287,7 @@ mod tests {
         assert_eq!(ended(0, &["warning: the following units failed: a.service"]), Switched::Done);
         assert!(ended(1, &["Pre-switch check 'x' failed"]).judge(None).unwrap_err().contains("pre-switch"));
         assert!(matches!(Said::default().ended(None, "ended by signal 9"), Switched::Failed(_)));
-        // The same words of somebody else, or once something was done: it is not as it was.
+        // The same words printed by another program, or after something was done, do not mean that nothing changed.
         let status = "Nov 28 20:00:00 web app[1]: Could not acquire lock";
         let failed = "warning: the following units failed: a.service";
         for more in [status, locked, "Pre-switch check 'x' failed"] {

@@ -1,10 +1,11 @@
-//! Entries of `[scan] allow`: findings that a person has looked at and lets stand.
+//! Entries of `[scan] allow`: findings that a person has reviewed and accepted.
 
 /// An entry of `[scan] allow` in recipients.toml.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allow {
     pub rule: String,
-    /// The files: a path from the top of the repository, in which `*` stands for anything but `/`, and `**` for anything.
+    /// The files: a path from the top of the repository, in which `*` matches anything but `/`, and `**` matches
+    /// anything.
     pub path: String,
     pub reason: String,
     /// Where it is declared in recipients.toml.
@@ -12,17 +13,17 @@ pub struct Allow {
 }
 
 impl Allow {
-    /// Whether it speaks of this finding.
+    /// Whether it covers this finding.
     pub fn covers(&self, rule: &str, path: &[u8]) -> bool {
         self.rule == rule && matches(self.path.as_bytes(), path)
     }
 }
 
-/// Whether a path is of a pattern, in time that grows with the product of their lengths at most.
+/// Whether a path matches a pattern. The time is at most proportional to the product of their lengths.
 fn matches(pattern: &[u8], path: &[u8]) -> bool {
-    // A folder means all that is in it.
+    // A pattern for a folder matches everything in it.
     let folder = pattern.ends_with(b"/");
-    // reached[n]: the first n bytes of the path are of the pattern so far.
+    // `reached[n]`: the first n bytes of the path match the pattern so far.
     let mut reached = vec![false; path.len() + 1];
     reached[0] = true;
     let mut rest = pattern;

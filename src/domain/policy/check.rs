@@ -1,4 +1,4 @@
-//! The checks of hosts: what each kind looks at, and its word in recipients.toml. `adapters/host/probe.rs` does the looking.
+//! The checks of hosts: the kinds of checks, and their names in recipients.toml. `adapters/host/probe.rs` runs them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::name::{Configuration, UnitName, UnixName};
 use crate::domain::policy::reader::{At, Reader, Text};
 
-/// What a check looks at.
+/// What a check tests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Probe {
@@ -16,34 +16,34 @@ pub enum Probe {
     NoFailedUnits,
     /// The host's name is its name in the policy.
     HostName,
-    /// The same of a host with another name in the flake: it may be that too. Never in a policy, which says `HostName`.
+    /// The same for a host with another name in the flake: its name may also be that one. Never in a policy, which has
+    /// `HostName`.
     Called(Configuration),
     /// There is a default route.
     DefaultRoute,
-    /// This path is a link into the Nix store.
+    /// This path is a symlink into the Nix store.
     StoreLink(String),
     /// This path exists (a device, a socket).
     Exists(String),
     /// This program and its arguments exit 0.
     Command(Vec<String>),
-    /// The same, of the command that the system itself declares for this check. Never in a policy: what a host runs as root is
-    /// what was deployed, and not what lies in a work tree.
+    /// Likewise, with the command that the system itself declares for this check. Never in a policy: a host only runs
+    /// as root what was deployed to it, not what is in a work tree.
     Deployed,
     /// This user's login shell starts.
     LoginShell(UnixName),
     /// A program is on the system's PATH, or on a user's.
     Program {
-        /// Its name.
         name: String,
-        /// The user; none: the system's own PATH counts.
+        /// The user; `None`: on the system's own PATH.
         user: Option<UnixName>,
     },
-    /// There is a GPU that programs can use, under this driver; none: under any.
+    /// There is a GPU that programs can use, with this driver; `None`: with any.
     Gpu(Option<String>),
     /// Something listens on this TCP port.
     Port(u16),
-    /// A kind that a newer deployer knows and this program does not: a check that fails, and no reason to refuse the order,
-    /// which may be the one that brings the newer program.
+    /// A kind that a newer deployer knows and this program does not. The check fails, but the request is not refused:
+    /// it may be the one that brings the newer program.
     #[serde(untagged)]
     Unknown(serde_json::Value),
 }
@@ -83,16 +83,16 @@ pub(super) struct RawCheck {
     pub(super) port: Option<At<u32>>,
 }
 
-/// Every kind, as it is written.
+/// The names of all kinds.
 fn kinds() -> Vec<String> {
     let schema = schemars::schema_for!(RawCheck).to_value();
     let fields = schema["properties"].as_object().into_iter().flatten().map(|(field, _)| field.clone());
-    // These say for which hosts and users, and are no kind.
+    // These select hosts and users, and are not kinds.
     fields.filter(|field| !["on", "user"].contains(&field.as_str())).collect()
 }
 
 impl Reader {
-    /// The one thing that a check looks at.
+    /// The one probe of a check.
     pub(super) fn probe(&mut self, key: &str, name: &Text, raw: RawCheck) -> Option<Probe> {
         let mut absolute = |text: Text, field: &str| {
             if !text.value.starts_with('/') {

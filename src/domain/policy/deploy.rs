@@ -15,15 +15,15 @@ use crate::domain::policy::reader::{At, Text};
 pub struct DeploySettings {
     /// Which program activates a system.
     pub engine: Engine,
-    /// How many hosts at a time.
+    /// How many hosts are deployed at a time.
     pub jobs: Option<u32>,
-    /// The host that goes first.
+    /// The host that is deployed first.
     pub canary: Option<HostName>,
-    /// Of how many hosts with a tag a deploy is at work at once.
+    /// How many hosts with a tag are deployed at the same time.
     pub at_most: BTreeMap<Tag, u32>,
-    /// Which program compares systems in the plan; none: sealift itself.
+    /// Which program compares systems in the plan; `None`: sealift itself.
     pub diff: Option<Differ>,
-    /// The file of the nix key that signs what is copied to hosts: a path on the deployer's machine.
+    /// The key file for signing what is copied to hosts: a path on the deployer's machine.
     pub sign_key: Option<PathBuf>,
 }
 

@@ -1,5 +1,5 @@
-//! Edits of recipients.toml: text in, text out, comments and order kept. What comes out is parsed again by the caller
-//! before it is written, so that no edit can make an invalid policy.
+//! Edits of recipients.toml: text in, text out, with comments and order preserved. The caller parses the result before
+//! writing it, so no edit can make the policy invalid.
 
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value};
 
@@ -10,23 +10,23 @@ use crate::domain::policy::paths::{DELIVERED, DELIVERED_FOR_USERS};
 use crate::domain::secret::recipient::Recipient;
 use crate::error::{Error, Result};
 
-/// What is declared of a new secret. `None` and empty: the default, and not written.
+/// The declaration of a new secret. `None` and empty mean the default, and are not written.
 #[derive(Clone, Debug, Default)]
 pub struct Declaration {
     pub hosts: Vec<String>,
-    /// A value of its own for each host.
+    /// Whether each host has its own value.
     pub per_host: bool,
-    /// Text fields, in the order in which they are written: owner, group, mode, path, shape, rotate_every, …
+    /// String fields in the order in which they are written: owner, group, mode, path, shape, rotate_every, …
     pub fields: Vec<(&'static str, String)>,
-    /// Units restarted when the value changed.
+    /// Units to restart when the value changes.
     pub restart: Vec<String>,
     pub reload: Vec<String>,
     pub needed_for_users: bool,
-    /// How new values are made.
+    /// How new values are generated.
     pub generate: Option<Generate>,
 }
 
-/// A policy's text being edited.
+/// The text of a policy while it is edited.
 pub struct Edit(DocumentMut);
 
 impl Edit {
@@ -38,7 +38,7 @@ impl Edit {
         self.0.to_string()
     }
 
-    /// Adds a key to an admin, who is made if new.
+    /// Adds a key to an admin, and the admin if missing.
     pub fn add_admin(&mut self, name: &AdminName, key: &Recipient) -> Result<()> {
         let admins = self.table("admins")?;
         let keys = admins.entry(name.as_str()).or_insert_with(|| Item::Value(Value::Array(Array::new())));
@@ -46,7 +46,7 @@ impl Edit {
         Ok(())
     }
 
-    /// Takes keys from an admin, and the admin out of `[admins]` where none is left.
+    /// Removes keys from an admin, and the admin from `[admins]` if no key is left.
     pub fn remove_admin_keys(&mut self, name: &AdminName, keys: &[Recipient]) -> Result<()> {
         let admins = self.table("admins")?;
         let list = admins.get_mut(name.as_str()).and_then(Item::as_array_mut).ok_or_else(|| odd("admins"))?;
@@ -81,7 +81,7 @@ impl Edit {
         Ok(())
     }
 
-    /// Gives a host other keys.
+    /// Replaces the keys of a host.
     pub fn set_host_keys(&mut self, name: &HostName, keys: &[Recipient]) -> Result<()> {
         let host = self
             .implicit("hosts")?
@@ -92,7 +92,7 @@ impl Edit {
         Ok(())
     }
 
-    /// Takes a host out of `[hosts]`, and it and the tags that nobody has any more out of every list that names them.
+    /// Removes a host from `[hosts]`, and from every list the host and the tags that no host has any more.
     pub fn remove_host(&mut self, name: &HostName, vanished: &[Tag]) -> Result<()> {
         self.implicit("hosts")?.remove(name.as_str());
         let gone = |word: &str| {
@@ -112,7 +112,7 @@ impl Edit {
         Ok(())
     }
 
-    /// Writes down that a host is gone, and which keys it had.
+    /// Records that a host was removed, and its keys.
     pub fn retire(&mut self, name: &HostName, keys: &[Recipient], since: &str) -> Result<()> {
         let retired = self.implicit("retired")?;
         let entry = retired.entry(name.as_str()).or_insert_with(|| Item::Table(Table::new()));
@@ -148,14 +148,14 @@ impl Edit {
         Ok(())
     }
 
-    /// Gives a field of a declared secret another text.
+    /// Sets a string field of a declared secret.
     pub fn set_field(&mut self, name: &SecretName, field: &str, text: &str) -> Result<()> {
         let secret = self.implicit("secrets")?.get_mut(name.as_str()).and_then(Item::as_table_like_mut);
         secret.ok_or_else(|| odd("secrets"))?.insert(field, text.into());
         Ok(())
     }
 
-    /// Takes a field from a declared secret.
+    /// Removes a field of a declared secret.
     pub fn unset_field(&mut self, name: &SecretName, field: &str) -> Result<()> {
         let secret = self.implicit("secrets")?.get_mut(name.as_str()).and_then(Item::as_table_like_mut);
         secret.ok_or_else(|| odd("secrets"))?.remove(field);
@@ -167,11 +167,11 @@ impl Edit {
         Ok(())
     }
 
-    /// Gives a declaration another name, at the same place.
+    /// Renames a declaration.
     pub fn rename(&mut self, old: &SecretName, new: &SecretName) -> Result<()> {
         let secrets = self.implicit("secrets")?;
         let mut entry = secrets.remove(old.as_str()).ok_or_else(|| odd("secrets"))?;
-        // A path that was spelled out as the usual one follows the name.
+        // A `path` that spells out the default path is renamed, too.
         if let Some(path) = entry.as_table_like_mut().and_then(|entry| entry.get_mut("path")) {
             for tree in [DELIVERED, DELIVERED_FOR_USERS] {
                 if path.as_str() == Some(&format!("{tree}/{old}")) {
@@ -188,7 +188,7 @@ impl Edit {
         item.as_table_mut().ok_or_else(|| odd(name))
     }
 
-    /// A table that only holds tables, so that its own header need not be written.
+    /// A table that only holds tables, so that its own header is not written.
     fn implicit(&mut self, name: &str) -> Result<&mut Table> {
         let table = self.table(name)?;
         if table.is_empty() {
@@ -213,19 +213,18 @@ fn inline(mut generate: Generate) -> InlineTable {
     table
 }
 
-/// A key as it is written: with its comment, which says whose it is.
+/// A key as it is written: with its comment, which names its owner.
 fn shown(key: &Recipient) -> String {
     let comment = key.comment();
     if comment.is_empty() { key.canonical().to_owned() } else { format!("{} {comment}", key.canonical()) }
 }
 
-/// A table of recipients.toml in a form that is read but not edited, such as an inline one.
+/// The error for a table of recipients.toml in a form that is read but not edited, such as an inline table.
 fn odd(name: &str) -> Error {
     Error::usage(format!("`{name}` in recipients.toml is written in a form that sealift reads but does not edit"))
         .help(format!("write it as a table of its own: [{name}]"))
 }
 
-/// The list of hosts as it is written.
 pub fn selector_texts(selectors: &[Selector]) -> Vec<String> {
     selectors.iter().map(ToString::to_string).collect()
 }

@@ -1,14 +1,14 @@
-//! How a value is generated: the kinds, their names, sizes and words for people. `adapters/age/generate.rs` does the work; the
-//! parser, the schema, the command line and its help are made from what stands here.
+//! How a value is generated: kinds, names, sizes and descriptions. `adapters/age/generate.rs` does the work. The
+//! parser, the schema, the command line and its help use these definitions.
 
 use serde::{Deserialize, Serialize};
 
-/// The smallest and the largest size.
+/// The allowed sizes.
 pub const SIZES: std::ops::RangeInclusive<u32> = 8..=1024;
-/// The size where none is given.
+/// The default size.
 const SIZE: u32 = 32;
 
-/// Every kind with its name, at its usual size, and what it is.
+/// Every kind: its name, with the default size, and its description.
 pub const KINDS: [(&str, Generate, &str); 6] = [
     ("password", Generate::Password { length: SIZE }, "Letters and digits"),
     ("hex", Generate::Hex { bytes: SIZE }, "Random bytes in hexadecimal"),
@@ -53,12 +53,12 @@ fn usual() -> u32 {
 }
 
 impl Generate {
-    /// The kind of this name, at its usual size.
+    /// The kind with this name, at its default size.
     pub fn named(name: &str) -> Option<Self> {
         KINDS.iter().find(|(known, _, _)| *known == name).map(|(_, kind, _)| *kind)
     }
 
-    /// How many characters or bytes it has, if that can be chosen: under this word in recipients.toml.
+    /// Its size and the name of that field in recipients.toml, if the size can be chosen.
     pub fn size(&mut self) -> Option<(&'static str, &mut u32)> {
         match self {
             Generate::Password { length } => Some(("length", length)),
@@ -67,7 +67,6 @@ impl Generate {
         }
     }
 
-    /// Its name.
     pub fn name(self) -> &'static str {
         let same = |kind: &Generate| std::mem::discriminant(kind) == std::mem::discriminant(&self);
         KINDS.iter().find(|(_, kind, _)| same(kind)).map_or("", |(name, _, _)| name)

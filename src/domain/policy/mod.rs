@@ -1,4 +1,4 @@
-//! The policy: who may read what, parsed into types that cannot be wrong. `parse` makes it from text.
+//! The policy: who may read what, parsed into types that exclude invalid values. `parse` creates it.
 
 pub mod allow;
 mod check;
@@ -32,36 +32,36 @@ pub use crate::domain::policy::check::Probe;
 pub use crate::domain::policy::deploy::{DeploySettings, Differ, Engine};
 pub use crate::domain::policy::reader::FILE;
 
-/// The folder of the secrets that are the host keys of machines, by their names: kept by the admins, until the machine has
-/// its key.
+/// The folder of the secrets that hold host keys of machines, by name: only admins can read one, until its machine has
+/// the key.
 pub const HOST_KEYS: &str = "host-keys";
 
-/// What `recipients.toml` says.
+/// The content of `recipients.toml`.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// Who can open every secret.
+    /// People who can open every secret.
     pub admins: BTreeMap<AdminName, Vec<Recipient>>,
     pub hosts: BTreeMap<HostName, Host>,
-    /// Machines that are gone, and what they knew.
+    /// Removed machines and their keys.
     pub retired: BTreeMap<HostName, Retired>,
     pub secrets: BTreeMap<SecretName, Secret>,
     pub deploy: DeploySettings,
     /// What is checked before and after a deploy.
     pub checks: BTreeMap<String, Check>,
-    /// What `scan` lets stand.
+    /// Findings that `scan` accepts.
     pub allowed: Vec<Allow>,
 }
 
 /// A machine that receives secrets and system generations.
 #[derive(Clone, Debug)]
 pub struct Host {
-    /// What secrets are sealed to.
+    /// The keys that secrets are encrypted to.
     pub keys: Vec<Recipient>,
-    /// What it must show over SSH, as `type base64`; by default the SSH keys in `keys`.
+    /// The keys it must present over SSH, as `type base64`; by default the SSH keys in `keys`.
     pub ssh_keys: Vec<String>,
-    /// Where it is reached; by default its name.
+    /// Its address; by default its name.
     pub address: Address,
-    /// Its name in the flake, by which the machine may call itself too; by default its name.
+    /// Its name in the flake, which the machine may also use as its host name; by default its name.
     pub configuration: Configuration,
     pub tags: BTreeSet<Tag>,
 }
@@ -77,44 +77,43 @@ pub struct Retired {
 pub struct Secret {
     /// The hosts that receive it.
     pub hosts: BTreeSet<HostName>,
-    /// The same as written: names, `@tags`, `*`.
+    /// The list of hosts as written: names, `@tags`, `*`.
     pub selectors: Vec<Selector>,
-    /// Whether each host has a value of its own.
+    /// Whether each host has its own value.
     pub per_host: bool,
     pub delivery: Delivery,
-    /// The form of its payload.
+    /// The format of its payload.
     pub shape: Shape,
-    /// How `rotate` makes a new value; none: it asks.
+    /// How `rotate` makes a new value; `None`: it asks.
     pub generate: Option<Generate>,
-    /// After how many days a value is overdue.
+    /// The number of days after which a value is overdue for rotation.
     pub rotate_every: Option<NonZeroU32>,
-    /// The day on which the value ends.
+    /// The day on which the value expires.
     pub expires: Option<Date>,
     /// Whether `install` accepts a file without a seal.
     pub allow_unsealed: bool,
-    /// For people.
     pub description: String,
-    /// Where it is declared in recipients.toml.
+    /// The line of its declaration in recipients.toml.
     pub line: usize,
 }
 
-/// How a secret is put on a host.
+/// How a secret is delivered to a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     pub owner: UnixName,
     pub group: UnixName,
     pub mode: Mode,
-    /// Where it is found.
+    /// The path of the delivered file.
     pub path: String,
-    /// Units restarted when, and only when, the delivered bytes changed.
+    /// Units restarted if, and only if, the delivered bytes changed.
     pub restart: Vec<UnitName>,
-    /// Units reloaded then.
+    /// Units reloaded in that case.
     pub reload: Vec<UnitName>,
-    /// Whether it is needed before users exist.
+    /// Whether it is needed before users are created.
     pub needed_for_users: bool,
 }
 
-/// Permissions of a delivered file: no bits for others, none for execution or set-id.
+/// Permissions of a delivered file: none for others, no execute or set-id bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mode(pub u32);
 
@@ -133,7 +132,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// One word of a list of hosts.
+/// One entry of a list of hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {
     Host(HostName),
@@ -154,7 +153,6 @@ impl fmt::Display for Selector {
 
 #[derive(Clone, Debug)]
 pub struct Check {
-    /// The hosts it is for.
     pub hosts: BTreeSet<HostName>,
     pub probe: Probe,
 }
@@ -163,9 +161,9 @@ pub struct Check {
 pub enum Holder {
     Admin(AdminName),
     Host(HostName),
-    /// A host that was removed.
+    /// A removed host.
     Retired(HostName),
-    /// Somebody that an earlier recipients.toml names with this key.
+    /// The holder of this key in an earlier recipients.toml.
     Past(String),
 }
 
@@ -197,7 +195,7 @@ pub struct Keys<'a> {
 }
 
 impl<'a> Keys<'a> {
-    /// These, and what an earlier policy knew besides.
+    /// Adds the keys of an earlier policy that are not known yet.
     #[must_use]
     pub fn with_past(mut self, past: &'a Policy) -> Self {
         let holders = past.holders();
@@ -211,20 +209,20 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// A sealed file that the policy asks for.
+/// A sealed file that the policy requires.
 #[derive(Clone, Debug)]
 pub struct Wanted<'a> {
     pub file: FileName,
     /// The secret whose value it holds.
     pub name: &'a SecretName,
-    /// What is declared of it.
+    /// Its declaration.
     pub secret: &'a Secret,
-    /// The hosts that read it: all of the secret's, or the one that has its own value here.
+    /// The hosts that read it: all hosts of the secret, or the one whose own value it holds.
     pub hosts: Vec<&'a HostName>,
 }
 
 impl Policy {
-    /// Every sealed file that the policy asks for, by name.
+    /// Every sealed file that the policy requires, by name.
     pub fn wanted(&self) -> BTreeMap<FileName, Wanted<'_>> {
         self.secrets
             .iter()
@@ -243,13 +241,14 @@ impl Policy {
         }
     }
 
-    /// The keys that a file of these hosts is sealed to: every admin's and theirs, each once, sorted by fingerprint.
+    /// The keys that a file of these hosts is encrypted to: those of all admins and of these hosts, without duplicates,
+    /// sorted by fingerprint.
     pub fn recipients_of(&self, hosts: &[&HostName]) -> BTreeMap<Fingerprint, &Recipient> {
         let of_hosts = hosts.iter().filter_map(|host| self.hosts.get(host.as_str())).flat_map(|host| &host.keys);
         self.admins.values().flatten().chain(of_hosts).map(|key| (key.fingerprint(), key)).collect()
     }
 
-    /// Who holds each key that the policy knows, retired ones included.
+    /// The holder of every key that the policy knows, including retired ones.
     pub fn holders(&self) -> BTreeMap<Fingerprint, Holder> {
         let admins =
             self.admins.iter().flat_map(|(name, keys)| keys.iter().map(move |key| (key, Holder::Admin(name.clone()))));
@@ -264,7 +263,7 @@ impl Policy {
         retired.chain(hosts).chain(admins).map(|(key, holder)| (key.fingerprint(), holder)).collect()
     }
 
-    /// Every key that the policy knows, retired ones included.
+    /// Every key that the policy knows, including retired ones.
     pub fn known_keys(&self) -> BTreeMap<Fingerprint, &Recipient> {
         let hosts = self.hosts.values().flat_map(|host| &host.keys);
         let retired = self.retired.values().flat_map(|gone| &gone.keys);
@@ -276,29 +275,29 @@ impl Policy {
         Keys { known: self.known_keys(), holders: self.holders() }
     }
 
-    /// What a host is called in the flake.
+    /// The name of a host in the flake.
     pub fn configuration(&self, host: &HostName) -> Configuration {
         self.hosts.get(host).map_or_else(|| host.into(), |host| host.configuration.clone())
     }
 
-    /// The host that is called so, here or in the flake.
+    /// The host with this name, in the policy or in the flake.
     pub fn called(&self, word: &str) -> Option<&HostName> {
         let by_name = self.hosts.get_key_value(word);
         let found = by_name.or_else(|| self.hosts.iter().find(|(_, host)| host.configuration.as_str() == word));
         found.map(|(name, _)| name)
     }
 
-    /// The host that a person names.
+    /// The host with this name as given on the command line; fails if there is none.
     pub fn named(&self, word: &HostWord) -> Result<&HostName> {
         self.called(word.as_str()).ok_or_else(|| self.no_host(word.as_str()))
     }
 
-    /// The host of a name.
+    /// The host with this name; fails if there is none.
     pub fn host(&self, name: &HostName) -> Result<&Host> {
         self.hosts.get(name).ok_or_else(|| self.no_host(name.as_str()))
     }
 
-    /// The failure of a name that no host has: one that was removed, one that is like another, or an unknown one.
+    /// The error for an unknown host: it says if the host was removed, or if the name is similar to another.
     pub fn no_host(&self, name: &str) -> Error {
         if self.retired.contains_key(name) {
             return Error::usage(format!("{name} was removed from {FILE}"))
@@ -314,7 +313,7 @@ impl Policy {
         }
     }
 
-    /// The failure of a name that no admin has.
+    /// The error for an unknown admin.
     pub fn no_admin(&self, name: &AdminName) -> Error {
         let error = Error::usage(format!("there is no admin {name} in {FILE}"));
         match nearest(name.as_str(), self.admins.keys().map(AdminName::as_str)) {
@@ -323,7 +322,7 @@ impl Policy {
         }
     }
 
-    /// The hosts that a list of selectors names. `Err` is the first word that names nothing.
+    /// The hosts that a list of selectors matches. `Err` is the first selector that matches nothing.
     pub fn select<'a>(&self, selectors: &'a [Selector]) -> Result<BTreeSet<HostName>, &'a Selector> {
         let mut chosen = BTreeSet::new();
         for selector in selectors {
@@ -348,7 +347,7 @@ impl Policy {
         Ok(chosen)
     }
 
-    /// The words that a list of hosts may hold, for suggestions.
+    /// The entries that a list of hosts may contain, for suggestions.
     pub fn selector_words(&self) -> Vec<String> {
         let tags: BTreeSet<_> = self.hosts.values().flat_map(|host| &host.tags).collect();
         self.hosts.keys().map(ToString::to_string).chain(tags.into_iter().map(|tag| format!("@{tag}"))).collect()

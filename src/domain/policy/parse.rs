@@ -1,5 +1,5 @@
-//! The text of recipients.toml: read into a `Policy`, or refused with every fault's file, line and key, never with the
-//! line itself (it may hold a pasted key).
+//! Parses recipients.toml into a `Policy`, or fails with the file, line and key of every fault, but never with the
+//! line's text, which may be a pasted key.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -18,16 +18,16 @@ use crate::domain::scan;
 use crate::domain::secret::recipient::{OPEN, Recipient, private_key};
 use crate::error::{Error, Result};
 
-/// The largest file that is read, in bytes.
+/// The maximum size of the file, in bytes.
 pub const LIMIT: u64 = 4 << 20;
-/// The version of the form that this program reads.
+/// The version of the format that this program reads.
 pub const VERSION: i64 = 1;
-/// Reads the text of recipients.toml.
+/// Parses the text of recipients.toml.
 pub fn parse(text: &str) -> Result<Policy> {
     read(text, true)
 }
 
-/// Reads a text that recipients.toml would have: what it refuses was not in the file, and none of its lines is named.
+/// Parses a new text that is not in the file yet, so that errors have no line numbers.
 pub fn parse_edited(text: &str) -> Result<Policy> {
     read(text, false)
 }
@@ -55,7 +55,7 @@ impl Reader {
         keys
     }
 
-    /// Keys that this holder has, and nobody else may.
+    /// Registers the keys of a holder. A key that another holder has is a fault.
     fn held(
         &mut self,
         holders: &mut BTreeMap<String, String>,
@@ -120,7 +120,7 @@ impl Reader {
             let key = format!("retired.{}", shown(&name.value));
             let keys = self.keys(&raw.keys, &key);
             let keys = self.held(&mut holders, keys, &key, &format!("retired host {}", shown(&name.value)), true);
-            // For people alone; but what is there is a day.
+            // Only people read it, but it must still be a date.
             let _since = raw.since.and_then(|since| self.day(&since, &format!("{key}.since")));
             if let Some(name) = self.word::<HostName>(&name, "retired") {
                 policy.retired.insert(name, Retired { keys });
@@ -153,7 +153,7 @@ impl Reader {
         policy
     }
 
-    /// What `scan` lets stand: a known rule, a path inside the repository, a reason.
+    /// An allowed finding: a known rule, a path inside the repository, a reason.
     fn allow(&mut self, raw: RawAllow) -> Option<Allow> {
         let before = self.faults.len();
         if scan::rules::named(&raw.rule.value).is_none() {
@@ -177,7 +177,7 @@ impl Reader {
         (self.faults.len() == before).then_some(allow)
     }
 
-    /// No name stands for two hosts, be it the one here or the one in the flake: one would get the system of the other.
+    /// No two hosts may share a name, whether the name here or the one in the flake: one would get the other's system.
     fn one_name_each(&mut self, policy: &Policy, configurations: &[(HostName, Range<usize>)]) {
         let mut of: BTreeMap<&str, &HostName> = policy.hosts.keys().map(|host| (host.as_str(), host)).collect();
         for (host, span) in configurations {
@@ -217,11 +217,11 @@ impl Reader {
         Host { keys, ssh_keys, address, configuration, tags }
     }
 
-    /// An SSH public key that a host must show; unlike recipients, any type.
+    /// An SSH public key that a host must present; unlike a recipient, of any type.
     fn pin(&mut self, text: &Text, key: &str) -> Option<String> {
         let mut words = text.value.split(' ');
         let (kind, blob) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        // Anyone who can undo the key can pass for the host.
+        // Anyone who can compute the private key can impersonate the host.
         if matches!(kind, "ssh-ed25519" | "ssh-rsa")
             && let Err(error) = Recipient::parse(&format!("{kind} {blob}"))
             && error.message().starts_with(OPEN)
@@ -309,7 +309,7 @@ impl Reader {
         DeploySettings { engine: raw.engine.unwrap_or_default(), jobs, canary, at_most, diff: raw.diff, sign_key }
     }
 
-    /// Of how many hosts with a tag a deploy is at work at once.
+    /// An entry of `deploy.at_most`: how many hosts with a tag are deployed at the same time.
     fn at_most(&mut self, policy: &Policy, word: &Text, count: &At<u32>) -> Option<(Tag, u32)> {
         let key = "deploy.at_most";
         let Some(name) = word.value.strip_prefix('@') else {

@@ -1,4 +1,4 @@
-//! One secret of recipients.toml, and how all of them lie beside each other.
+//! Parsing one secret of recipients.toml, and checking that secrets do not overlap.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -89,7 +89,7 @@ impl Reader {
         }
     }
 
-    /// No secret may lie in a folder that another's file or path takes.
+    /// The name or path of a secret must not lie below that of another.
     pub(super) fn folders(&mut self, names: &[(SecretName, Range<usize>)], paths: &BTreeMap<String, String>) {
         let known: BTreeSet<&str> = names.iter().map(|(name, _)| name.as_str()).collect();
         for (inner, span) in names {

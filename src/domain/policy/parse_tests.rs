@@ -1,4 +1,4 @@
-//! What recipients.toml may say, and what is answered to everything else.
+//! What recipients.toml may contain, and the errors for everything else.
 
 use std::num::NonZeroU32;
 
@@ -11,7 +11,7 @@ fn key() -> String {
     age::x25519::Identity::generate().to_public().to_string()
 }
 
-/// A valid policy with one host, and this after it.
+/// A valid policy with one host, followed by `more`.
 fn with(more: &str) -> String {
     format!(
         "version = 1\n[admins]\njay = [\"{}\"]\n[hosts.web]\nkeys = [\"{}\"]\ntags = [\"runner\"]\n{more}",
@@ -20,7 +20,7 @@ fn with(more: &str) -> String {
     )
 }
 
-/// The faults of a text, with their help, as one string.
+/// The faults of a text and their help, as one string.
 #[track_caller]
 fn faults(text: &str) -> String {
     let error = parse(text).expect_err("the text is refused");
@@ -152,7 +152,7 @@ fn each_fault_names_file_line_key_and_mend() {
         ("[deploy]\ncanary = \"nowhere\"\n", "deploy.canary: not a host of this fleet"),
         ("[deploy]\nat_most = { \"@nowhere\" = 1 }\n", "deploy.at_most: no host has this tag"),
         ("[deploy]\nat_most = { web = 1 }\n", "deploy.at_most: not a tag"),
-        // What a repository names is run only where sealift knows it.
+        // Only programs that sealift knows are run because a repository names them.
         ("[deploy]\ndiff = \"./dix\"\n", "unknown key or word"),
         ("[deploy]\ndiff = \"/tmp/nvd\"\n", "unknown key or word"),
         ("[deploy]\ndiff = \"nvd --version\"\n", "unknown key or word"),

@@ -1,13 +1,13 @@
-//! Where secrets are put on a host, and where none may be put.
+//! Where secrets are delivered on a host, and where they must not be.
 
-/// Where secrets are found on a host, unless they say otherwise.
+/// The default folder of delivered secrets.
 pub const DELIVERED: &str = "/run/sealift";
-/// Where secrets that users need are found.
+/// The folder of secrets that are needed for users.
 pub const DELIVERED_FOR_USERS: &str = "/run/sealift-users";
-/// What an install keeps on a host: the links to what is live, the generations behind them, and the lock.
+/// sealift's own paths on a host: the links to the current secrets, their generations, and the lock.
 const OWN: [&str; 5] = [DELIVERED, "/run/sealift.d", DELIVERED_FOR_USERS, "/run/sealift-users.d", "/run/sealift.lock"];
 
-/// Why a path is not one that a secret may be found at, whose usual place is this.
+/// Why a secret cannot be delivered to a path; `None` if it can. `usual`: the default path of the secret.
 pub fn path_fault(path: &str, usual: &str) -> Option<&'static str> {
     let parts = || path.split('/').skip(1);
     if !path.starts_with('/') {
@@ -23,7 +23,7 @@ pub fn path_fault(path: &str, usual: &str) -> Option<&'static str> {
     }
 }
 
-/// Whose a path is where no link to a secret is made.
+/// Why no link to a secret may be created at a path, because of what the path belongs to; `None` if it may.
 pub fn taken(path: &str) -> Option<&'static str> {
     if is_below(path, "/nix") {
         Some("the path is in the Nix store, which everyone can read")
@@ -36,7 +36,7 @@ pub fn taken(path: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether a path is this folder, or lies in it.
+/// Whether a path is this folder or lies in it.
 pub fn is_below(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }

@@ -1,4 +1,4 @@
-//! The words of recipients.toml as they are read: each with its place, and every fault gathered with its line.
+//! Reads the values of recipients.toml with their positions, and collects every fault with its line.
 
 use std::num::NonZeroU32;
 use std::ops::Range;
@@ -10,10 +10,9 @@ use serde::{Deserialize, Deserializer};
 use crate::domain::name::{NameError, SecretName};
 use crate::error::{Error, Kind};
 
-/// The name of the file.
 pub const FILE: &str = "recipients.toml";
 
-/// A value and where it stands in the text.
+/// A value and its position in the text.
 #[derive(Clone, Debug)]
 pub(super) struct At<T> {
     pub(super) span: Range<usize>,
@@ -58,7 +57,7 @@ impl<T: Ord> Ord for At<T> {
 
 pub(super) type Text = At<String>;
 
-/// Where each line begins.
+/// The offsets at which lines begin.
 pub(super) struct Lines(Vec<usize>);
 
 impl Lines {
@@ -70,16 +69,16 @@ impl Lines {
     }
 }
 
-/// Makes the policy out of the raw tables and gathers every fault.
+/// Builds the policy from the raw tables and collects every fault.
 pub(super) struct Reader {
     pub(super) lines: Lines,
-    /// Whether the text is in the file, so that its lines can be looked at.
+    /// Whether the text is that of the file, so that line numbers are useful.
     pub(super) in_file: bool,
     pub(super) faults: Vec<Error>,
 }
 
 impl Reader {
-    /// Notes a fault; no help where there is none to give.
+    /// Records a fault. `help` may be empty.
     pub(super) fn fault(
         &mut self,
         span: &Range<usize>,
@@ -94,7 +93,7 @@ impl Reader {
         self.faults.push(if help.is_empty() { error } else { error.help(help) });
     }
 
-    /// Parses one text of the file; a fault is recorded under its key.
+    /// Parses a string of the file; records a fault under its key if that fails.
     pub(super) fn word<T>(&mut self, text: &Text, key: &str) -> Option<T>
     where
         T: std::str::FromStr,
@@ -110,7 +109,7 @@ impl Reader {
         }
     }
 
-    /// The name of a program or a driver: one part of a path.
+    /// The name of a program or a driver: a single path component.
     pub(super) fn bare(&mut self, text: &Text, key: &str) -> Option<String> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"._+-".contains(&b);
         let fits = text.value.starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -167,7 +166,8 @@ impl From<Error> for Refusal {
     }
 }
 
-/// A name from the file as it may be shown: only if it is one. Anything else may be a pasted key or an escape sequence.
+/// A name from the file as it may be shown: only if it is valid. Anything else may be a pasted key or an escape
+/// sequence.
 pub(super) fn shown(name: &str) -> &str {
     if name.parse::<SecretName>().is_ok() { name } else { "…" }
 }

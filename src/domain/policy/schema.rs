@@ -1,5 +1,5 @@
-//! The tables of recipients.toml as they are written: the one list of its keys, from which the reader, the JSON schema and
-//! the suggestions for mistyped words come.
+//! The tables of recipients.toml: the only list of its keys, used by the parser, the JSON schema, and the suggestions
+//! for misspelled keys.
 
 use std::collections::BTreeMap;
 

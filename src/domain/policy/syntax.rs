@@ -1,5 +1,5 @@
-//! recipients.toml as TOML: the tables that it is made of, or what is no TOML or no table of ours, in our own words: those of
-//! the parser may quote the text.
+//! The TOML syntax of recipients.toml: returns its tables, or fails if the text is not TOML or has unknown tables.
+//! Errors have our own words, because those of the parser may quote the text.
 
 use crate::domain::guarded::guarded;
 use crate::domain::name::nearest;
@@ -9,7 +9,7 @@ use crate::domain::secret::recipient::private_key;
 use crate::domain::toml_one::newer;
 use crate::error::{Error, Result};
 
-/// Reads the tables, and where the lines of the text begin.
+/// Parses the tables, and finds the start of each line.
 pub(super) fn tables(text: &str) -> Result<(RawPolicy, Lines)> {
     if text.starts_with('\u{feff}') {
         return Err(
@@ -37,7 +37,7 @@ pub(super) fn tables(text: &str) -> Result<(RawPolicy, Lines)> {
     Ok((raw, lines))
 }
 
-/// What the TOML parser or serde refused.
+/// The error for what the TOML parser or serde refused.
 fn syntax(text: &str, lines: &Lines, fault: &toml::de::Error) -> Error {
     let offset = fault.span().map_or(0, |span| span.start);
     let line = lines.at(offset);
@@ -50,7 +50,7 @@ fn syntax(text: &str, lines: &Lines, fault: &toml::de::Error) -> Error {
     let at = |what: String| Error::usage(format!("{FILE}:{line}: {what}"));
     if let Some(word) = quoted("unknown field `").or(quoted("unknown variant `")) {
         let known: Vec<&str> = message.split('`').skip(3).step_by(2).collect();
-        // A word that is like no known one may be a value at the wrong place: it is not quoted.
+        // A word that is similar to no known one may be a value in the wrong place: it is not quoted.
         return match nearest(word, known.iter().copied()) {
             Some(near) => at(format!("unknown key or word `{word}`")).help(format!("did you mean `{near}`?")),
             None => at("an unknown key or word".to_owned()).help(format!("known here: {}", known.join(", "))),
@@ -70,12 +70,12 @@ fn syntax(text: &str, lines: &Lines, fault: &toml::de::Error) -> Error {
     at("not valid TOML here".to_owned()).help("look for an unclosed quote or bracket, a missing `=`, or a value without its double quotes: `mode = \"0400\"`, `hosts = [\"web\"]`")
 }
 
-/// Whether a text is a key of the format, and no value that stands in a wrong place.
+/// Whether a string looks like a key of the format, and not like a value in the wrong place.
 fn is_key(text: &str) -> bool {
     !text.is_empty() && text.len() <= 24 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
-/// What serde expected, in the words of the file's format.
+/// The type that serde expected, in terms of the file format.
 fn kind(expected: &str) -> &'static str {
     let whole = |rest: &str| rest.parse::<u8>().is_ok_and(|bits| matches!(bits, 8 | 16 | 32 | 64));
     match expected {

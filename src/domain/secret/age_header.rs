@@ -1,52 +1,51 @@
 //! Splits the header of an age v1 file into its stanzas, in one linear pass and within fixed limits, so that a hostile
-//! file costs nothing: age's own parser takes time quadratic in the header's length.
+//! file cannot cost much time: age's own parser takes quadratic time in the header's length.
 //!
-//! The format: <https://c2sp.org/age>, section "Header". Nothing is decrypted and nothing is proven here.
+//! The format: <https://c2sp.org/age>, section "Header". Nothing is decrypted or verified here.
 
 use std::fmt;
 
 use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine};
 
-/// The longest header that is looked at, in bytes.
+/// The longest accepted header, in bytes.
 pub const HEADER_LIMIT: usize = 64 << 10;
-/// The most recipients that a file is sealed to.
+/// The maximum number of recipients of a file.
 pub const RECIPIENT_LIMIT: usize = 512;
 /// The largest ciphertext that is read, in bytes.
 pub const FILE_LIMIT: u64 = 16 << 20;
-/// The largest value that is sealed, in bytes, unless asked for more.
+/// The largest value that is sealed by default, in bytes.
 pub const VALUE_LIMIT: usize = 1 << 20;
-/// The largest value that can be sealed at all: with the longest header it still fits into a file that is read.
+/// The largest value that can be sealed at all: even with the longest header, the file stays within `FILE_LIMIT`.
 pub const VALUE_MAXIMUM: usize = (16 << 20) - HEADER_LIMIT - (64 << 10);
 /// The first line of an age v1 file.
 const MAGIC: &[u8] = b"age-encryption.org/v1\n";
-/// The first line of an armored one.
+/// The first line of an armored age file.
 pub const ARMOR: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
 
-/// Why a file is not a sealed file that could be opened.
+/// Why a file is not a valid sealed file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     Empty,
-    /// Something else altogether.
     NotAge,
-    /// The system does not let it be read.
+    /// Reading it failed, for example for lack of permission.
     Unreadable,
-    /// A link, a directory, or a file that is too large.
+    /// A symlink, a directory, or a file that is too large.
     NotAFile,
-    /// A merge left its markers.
+    /// It has conflict markers of a merge.
     ConflictMarkers,
-    /// The text that Git LFS puts in place of a file.
+    /// The placeholder text of Git LFS.
     LfsPointer,
     /// A later version of the format.
     NewerAge,
-    /// The header is longer than is looked at.
+    /// The header is longer than the limit.
     HeaderTooLong,
-    /// More recipients than are looked at.
+    /// More recipients than the limit.
     TooManyStanzas,
-    /// The header or the body is cut or not well formed.
+    /// The header or the body is truncated or malformed.
     Damaged,
-    /// The seal is not well formed.
+    /// The seal is malformed.
     BrokenSeal,
-    /// The seal counts more values than any secret can have had.
+    /// The serial is higher than any secret can have reached.
     ForgedSerial,
     DoubledSeal,
     /// The seal is of a later version.
@@ -95,15 +94,15 @@ impl Fault {
 
 pub struct Header<'a> {
     pub stanzas: Vec<Stanza<'a>>,
-    /// Its MAC: no other file has the same.
+    /// The header's MAC, unique to this file.
     pub mac: Mac,
 }
 
-/// The MAC of a header. It covers every byte of it under a key of the file's own, so that it tells one age file from every
-/// other, however it is written.
+/// The MAC of a header. It covers every byte of the header under a key unique to the file, so it identifies an age file
+/// regardless of its encoding.
 pub type Mac = [u8; 32];
 
-/// One stanza, its body still encoded.
+/// One stanza; its body is still base64.
 pub struct Stanza<'a> {
     pub kind: &'a str,
     pub arguments: Vec<&'a str>,
@@ -125,7 +124,7 @@ impl<'a> Header<'a> {
             if let Some(mac) = line.strip_prefix(b"--- ") {
                 let mac: Option<Mac> = BASE64_STANDARD_NO_PAD.decode(mac).ok().and_then(|mac| mac.try_into().ok());
                 let len = at + line.len() + 1;
-                // A nonce of 16 bytes and at least one chunk's tag of 16 follow.
+                // Followed by a nonce of 16 bytes and at least one chunk's tag of 16 bytes.
                 let whole = file.len() >= len + 32;
                 return match mac.filter(|_| whole && !stanzas.is_empty()) {
                     Some(mac) => Ok(Self { stanzas, mac }),
@@ -164,7 +163,7 @@ impl<'a> Header<'a> {
 }
 
 impl Stanza<'_> {
-    /// The decoded body, if it is well formed.
+    /// The decoded body, if valid.
     pub fn body(&self) -> Option<Vec<u8>> {
         let joined: Vec<u8> = self.lines.iter().copied().filter(|b| *b != b'\n').collect();
         BASE64_STANDARD_NO_PAD.decode(joined).ok()
@@ -176,7 +175,7 @@ fn line_at(text: &[u8], at: usize) -> Option<&[u8]> {
     rest.iter().position(|b| *b == b'\n').map(|end| &rest[..end])
 }
 
-/// Names what stands where an age file should be.
+/// Identifies a file that is not an age file.
 fn stranger(file: &[u8]) -> Fault {
     if file.is_empty() {
         Fault::Empty

@@ -1,4 +1,4 @@
-//! What `secrets/` holds, as far as it is known without a private key.
+//! The content of `secrets/`, as far as it is known without a private key.
 
 use std::collections::BTreeMap;
 
@@ -6,10 +6,10 @@ use crate::domain::name::FileName;
 use crate::domain::secret::age_header::{Fault, Mac};
 use crate::domain::secret::seal::{Envelope, Seal};
 
-/// The sealed files of a fleet, and what else lies beside them.
+/// The sealed files of a fleet, and other files next to them.
 #[derive(Debug, Default)]
 pub struct Inventory {
-    /// Every `.age` file whose path is a name.
+    /// Every `.age` file whose path is a valid name.
     pub files: BTreeMap<FileName, Found>,
     /// Paths under `secrets/` that are neither a sealed file nor the public half of one.
     pub strays: Vec<String>,
@@ -20,7 +20,7 @@ pub struct Inventory {
 pub enum Found {
     /// An age file.
     Sealed(Envelope),
-    /// Something that cannot be opened.
+    /// A file that cannot be opened.
     Broken(Fault),
 }
 
@@ -33,7 +33,7 @@ impl Found {
         }
     }
 
-    /// What tells it from every other age file.
+    /// What identifies it among age files.
     pub fn mac(&self) -> Option<Mac> {
         match self {
             Found::Sealed(envelope) => Some(envelope.mac),
@@ -43,7 +43,7 @@ impl Found {
 }
 
 impl Inventory {
-    /// What can be read of the files.
+    /// The envelopes of all files that could be read.
     pub fn envelopes(&self) -> impl Iterator<Item = &Envelope> {
         self.files.values().filter_map(|found| match found {
             Found::Sealed(envelope) => Some(envelope),

@@ -1,4 +1,4 @@
-//! A secret: its value, the form that it must have, the keys that it is encrypted to, and the file that it becomes.
+//! A secret: its value, the format it must have, the keys it is encrypted to, and the resulting file.
 
 pub mod age_header;
 pub mod inventory;

@@ -1,5 +1,5 @@
-//! Plaintext: the one type that holds a value. No Clone, no Debug of its content, wiped when dropped, lent by closure,
-//! in a buffer that never moves, so that no copy is left behind.
+//! Plaintext: the only type that holds a value. No `Clone`, no content in `Debug`, wiped on drop, lent to closures, in
+//! a buffer that never moves, so that no copy is left behind.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -7,22 +7,22 @@ use std::io::{self, Read};
 use secrecy::{ExposeSecret, ExposeSecretMut, SecretBox};
 use zeroize::Zeroize;
 
-/// A part of a value that is put together.
+/// A part of a composed value.
 pub enum Part<'a> {
-    /// What is no secret.
+    /// Not secret.
     Text(&'a [u8]),
-    /// What is.
+    /// Secret.
     Value(&'a Plaintext),
 }
 
-/// A value in the clear.
 pub struct Plaintext(SecretBox<Vec<u8>>);
 
 impl Plaintext {
-    /// Reads to the end, at most `limit` bytes, into one buffer of `expected` bytes (which must not be too small by
-    /// design of the caller: a larger input moves to a new buffer, and the old one is wiped).
+    /// Reads to the end, at most `limit` bytes, into one buffer of `expected` bytes. A larger input is moved to a new
+    /// buffer, and the old one is wiped.
     ///
-    /// Fails with `InvalidData` when there are more than `limit` bytes; what `read` returns otherwise. Never a short value.
+    /// Fails with `InvalidData` if there are more than `limit` bytes, or with the error of `read`. Never returns a
+    /// truncated value.
     pub fn read(mut from: impl Read, expected: usize, limit: usize) -> io::Result<Self> {
         let mut buffer = SecretBox::new(Box::new(Vec::with_capacity(expected.min(limit) + 1)));
         let bytes = buffer.expose_secret_mut();
@@ -59,7 +59,7 @@ impl Plaintext {
         Self(SecretBox::new(Box::new(whole)))
     }
 
-    /// Joins texts and values into one value, in one buffer of the right size; none if that were larger than `limit`.
+    /// Joins parts into one value, in one buffer of the right size; `None` if it would be larger than `limit`.
     pub fn join(parts: &[Part<'_>], limit: usize) -> Option<Self> {
         let length = |part: &Part<'_>| match part {
             Part::Text(text) => text.len(),
@@ -81,7 +81,7 @@ impl Plaintext {
         Self(SecretBox::new(Box::new(bytes)))
     }
 
-    /// Lends the bytes for the length of one call.
+    /// Lends the bytes for one call.
     pub fn expose<T>(&self, use_bytes: impl FnOnce(&[u8]) -> T) -> T {
         use_bytes(self.0.expose_secret())
     }

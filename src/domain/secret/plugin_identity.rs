@@ -1,24 +1,25 @@
-//! What a plugin prints when it makes a key, and what stands in the file of such a key: remarks, one of which names the
-//! recipient, and the identity. It is foreign text: one identity of that plugin and one recipient are taken, or nothing.
+//! Parses what a plugin prints when it makes a key, which is also the content of the key's file: comments, one of which
+//! names the recipient, and the identity. The text is untrusted: it must have exactly one identity of that plugin and
+//! one recipient.
 
 use crate::domain::foreign;
 use crate::domain::secret::recipient::{Key, Recipient};
 use crate::error::{Error, Result};
 
-/// How many remarks are kept, and how many characters of each.
+/// How many comments are kept, and how many characters of each.
 const REMARKS: (usize, usize) = (32, 200);
 
 /// A key that a plugin made.
 #[derive(Debug)]
 pub struct Printed {
-    /// `AGE-PLUGIN-NAME-1…`: where the key is.
+    /// `AGE-PLUGIN-NAME-1…`: where to find the key.
     pub identity: String,
     pub recipient: Recipient,
     remarks: Vec<String>,
 }
 
 impl Printed {
-    /// Reads what the plugin of this name printed.
+    /// Parses the output of the plugin with this name.
     pub fn read(printed: &[u8], plugin: &str) -> Result<Self> {
         let wrong = |what: &str| Error::failed(format!("age-plugin-{plugin} printed {what}; nothing of it is used"));
         let text = std::str::from_utf8(printed).map_err(|_| wrong("what is not text"))?;
@@ -54,7 +55,7 @@ impl Printed {
         Ok(Self { identity: identity.clone(), recipient: recipient.clone(), remarks })
     }
 
-    /// The content of its file.
+    /// The content of the identity file.
     pub fn content(&self) -> String {
         let named = format!("# Recipient: {}", self.recipient.canonical());
         let lines = self.remarks.iter().chain([&named, &self.identity]);
@@ -62,7 +63,7 @@ impl Printed {
     }
 }
 
-/// The recipient that a remark in an identity file names, as all plugins and age-keygen write it.
+/// The recipient named by a comment in an identity file, in the form that all plugins and age-keygen use.
 pub fn noted(line: &str) -> Option<Recipient> {
     Recipient::parse(labelled(line)?).ok()
 }
@@ -77,7 +78,7 @@ fn labelled(line: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    /// An identity that `age-plugin-NAME` could print.
+    /// An identity in the form that `age-plugin-NAME` prints.
     fn identity(name: &str) -> String {
         age::plugin::Identity::default_for_plugin(name).unwrap().to_string()
     }

@@ -1,20 +1,20 @@
-//! How a text reads that is escaped, or is a list of bytes: as programs print a value that they quote. The way back from
-//! `written`. Every buffer here is wiped.
+//! Decodes text that is escaped or a list of bytes, as programs print quoted values: the inverse of `written`. Every
+//! buffer here is wiped.
 
 use zeroize::Zeroizing;
 
 use crate::domain::secret::written::Unit;
 
-/// How many bytes in a row make a list of them.
+/// The minimum number of consecutive bytes that are taken for a list.
 const LIST: usize = 6;
 
 type Reading = fn(&[u8]) -> Option<Vec<u8>>;
 
-/// What takes an escape for what it stands for; one may stand in another, as in JSON in JSON.
+/// Decoders of escapes, which can be nested, as in JSON in JSON.
 const ESCAPES: [Reading; 4] = [backslashes, percents, entities, plus];
 const OTHERS: [Reading; 4] = [equals, doubled, hexadecimal, decimal];
 
-/// Every other way to read a text.
+/// All other readings of a text.
 pub fn readings(text: &[u8]) -> Vec<Unit> {
     let read = |text: &[u8], by: &[Reading]| -> Vec<Unit> {
         by.iter().filter_map(|reading| reading(text)).map(Zeroizing::new).collect()
@@ -32,8 +32,8 @@ enum Meant {
     Character(char),
 }
 
-/// A text with each escape replaced by what it stands for; none where there is none. `escape`: of what begins with the sign,
-/// what it means, and how long it is.
+/// Replaces every escape in a text; `None` if there is none. `escape` gets the text from `sign` on, and returns what
+/// the escape stands for and its length.
 fn replaced(text: &[u8], sign: u8, escape: impl Fn(&[u8]) -> Option<(Meant, usize)>) -> Option<Vec<u8>> {
     let mut rest = text;
     let mut out = Zeroizing::new(Vec::with_capacity(text.len()));
@@ -62,13 +62,13 @@ fn replaced(text: &[u8], sign: u8, escape: impl Fn(&[u8]) -> Option<(Meant, usiz
     found.then(|| std::mem::take(&mut *out))
 }
 
-/// The number that so many digits are.
+/// Parses digits as a number.
 fn number(text: &[u8], radix: u32) -> Option<u32> {
     let text = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_alphanumeric()))?;
     u32::from_str_radix(text, radix).ok()
 }
 
-/// The byte that two hexadecimal digits are.
+/// Parses two hexadecimal digits as a byte.
 fn byte(digits: &[u8]) -> Option<u8> {
     number(digits, 16).and_then(|byte| u8::try_from(byte).ok())
 }
@@ -108,7 +108,7 @@ fn backslashes(text: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// `%41`: addresses and forms.
+/// `%41`: URLs and forms.
 fn percents(text: &[u8]) -> Option<Vec<u8>> {
     replaced(text, b'%', |from| Some((Meant::Byte(byte(from.get(1..3)?)?), 3)))
 }
@@ -136,7 +136,7 @@ fn entities(text: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// Two quotes for one: SQL, CSV, YAML.
+/// Doubled quotes: SQL, CSV, YAML.
 fn doubled(text: &[u8]) -> Option<Vec<u8>> {
     let double =
         |sign: u8| move |from: &[u8]| from.get(1).filter(|next| **next == sign).map(|_| (Meant::Byte(sign), 2));
@@ -174,7 +174,8 @@ fn decimal(text: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
-/// The lists of bytes in a text, each on a line of its own. `add`: adds what a word stands for, and says whether it is of a list.
+/// The lists of bytes in a text, joined by newlines. `add` appends the bytes that a word stands for, and returns
+/// whether the word can be part of a list.
 fn list(text: &[u8], add: impl Fn(&[u8], &mut Vec<u8>) -> bool) -> Option<Vec<u8>> {
     let mut out = Zeroizing::new(Vec::with_capacity(text.len() + 1));
     let (mut begun, mut found) = (0, false);
