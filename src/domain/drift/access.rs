@@ -1,5 +1,5 @@
-//! Who gains and who loses access when a file is sealed to the readers of the policy, as far as it is known without a
-//! key. Anyone who seals a file again names them by this.
+//! Who gains and who loses access when a file is encrypted to the readers in the policy, as far as that is known
+//! without a key. Every command that re-encrypts a file lists them with this.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,14 +10,14 @@ use crate::domain::policy::{Holder, Keys};
 use crate::domain::secret::recipient::{Fingerprint, Recipient};
 use crate::domain::secret::seal::{Envelope, Seal, Slot};
 
-/// Somebody who can read a file, or a key of which nobody knows whose it is.
+/// A holder who can read a file, or a key without a known holder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reader {
-    /// Somebody that the policy knows, or once knew.
+    /// A current or past holder in the policy.
     Known(Holder),
-    /// One more key of somebody who reads the file by another one, as it is shown.
+    /// Another key of a holder who reads the file with a different one, and how that key is shown.
     More(Holder, String),
-    /// A key that a seal lists.
+    /// A key that a seal lists, without a known holder.
     Unknown(Fingerprint),
     /// The key of a stanza of this kind, in a file without a seal.
     Stanza(&'static str, Fingerprint),
@@ -28,7 +28,7 @@ impl Reader {
         holders.get(key).map_or(Self::Unknown(*key), |holder| Self::Known(holder.clone()))
     }
 
-    /// The word by which a person means it.
+    /// The word that selects this reader on the command line.
     pub fn word(&self) -> String {
         match self {
             Reader::Known(holder) | Reader::More(holder, _) => holder.name().to_owned(),
@@ -54,13 +54,13 @@ impl Serialize for Reader {
     }
 }
 
-/// Their names in one line.
+/// The readers in one line.
 pub fn listed<'a>(readers: impl IntoIterator<Item = &'a Reader>) -> String {
     readers.into_iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Whoever these keys are of, and each key that somebody has besides one that reads it, or will: the holder alone would pass
-/// for somebody who gains, or loses, what another key gives.
+/// The readers for keys that change. A holder who also reads the file with another key is listed as `More`: with only
+/// the name, it would look as if the holder gained or lost all access.
 fn besides<'a>(
     reads: impl IntoIterator<Item = &'a Fingerprint>,
     changes: impl IntoIterator<Item = &'a Fingerprint>,
@@ -74,21 +74,21 @@ fn besides<'a>(
     changes.into_iter().map(reader).collect()
 }
 
-/// What becomes of a file's readers when it is sealed to those of the policy.
+/// How the readers of a file change when it is encrypted to those of the policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Access {
-    /// Cannot read it, and will.
+    /// Cannot read it now, and will.
     pub gains: BTreeSet<Reader>,
-    /// Will read it; whether they can already, a file without a seal does not tell.
+    /// Will read it, and may be able to already: a file without a seal does not say.
     pub may_gain: BTreeSet<Reader>,
-    /// Can read it, and will not any more.
+    /// Can read it now, and will no longer.
     pub loses: BTreeSet<Reader>,
-    /// Keys that nobody knows and that can read a file without a seal.
+    /// Keys without a known holder that can read a file without a seal.
     pub unknown: BTreeSet<Reader>,
 }
 
 impl Access {
-    /// Of a file with a seal.
+    /// For a file with a seal.
     pub fn of_seal(seal: &Seal, should: &BTreeSet<Fingerprint>, keys: &Keys<'_>) -> Self {
         Self {
             gains: besides(seal.current.intersection(should), should.difference(&seal.current), keys),
@@ -97,7 +97,8 @@ impl Access {
         }
     }
 
-    /// Of a file without one, by the tags and the number of its stanzas; and the keys that a seal must list as past readers.
+    /// For a file without a seal, from the tags and the number of its stanzas; also returns the keys that its new seal
+    /// must list as past readers.
     pub fn of_stanzas(
         envelope: &Envelope,
         should: &BTreeMap<Fingerprint, &Recipient>,
@@ -121,7 +122,7 @@ impl Access {
             }
             for key in &whose {
                 match should.contains_key(*key) {
-                    // Four bytes that two keys have: it is one of them.
+                    // Two keys have the same four bytes: either of them may be the reader.
                     true if whose.len() > 1 => drop(access.may_gain.insert(reader(key))),
                     true => {}
                     false => {
@@ -159,7 +160,7 @@ impl Access {
         self.gains.is_empty() && self.may_gain.is_empty() && self.loses.is_empty() && self.unknown.is_empty()
     }
 
-    /// In words, beside the name of the file or of several.
+    /// In words, to be printed with the names of the files.
     pub fn told(&self) -> String {
         let part = |readers: &BTreeSet<Reader>, one: &str, many: &str| {
             let verb = if readers.len() == 1 { one } else { many };
@@ -185,7 +186,7 @@ impl Access {
         parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
 
-    /// In signs: `+web -db`.
+    /// In short form: `+web -db`.
     pub fn signs(&self) -> String {
         let part = |sign: &'static str, readers: &BTreeSet<Reader>| {
             readers.iter().map(|reader| format!("{sign}{reader}")).collect::<Vec<_>>()

@@ -1,4 +1,4 @@
-//! Findings: what `check` says of a fleet, from public data alone.
+//! The findings that `check` reports for a fleet, from public data alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,55 +17,55 @@ use crate::domain::secret::inventory::{Found, Inventory};
 use crate::domain::secret::recipient::{Fingerprint, KeyKind};
 use crate::domain::secret::seal::Seal;
 
-/// What kind of finding it is. The text form is stable.
+/// The kind of a finding. Its serialized form is stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AuditRule {
-    /// The file is damaged, or something else stands in its place.
+    /// The file is damaged, or is not an age file.
     Damaged,
     /// The seal names another file: it was swapped, renamed or copied.
     WrongName,
-    /// The stanzas do not fit the seal: the file was changed behind sealift's back.
+    /// The stanzas do not match the seal: the file was changed without sealift.
     Contradiction,
-    /// Someone can read the file who should not.
+    /// Someone can read the file but should not.
     ExtraReader,
-    /// Someone cannot read the file who should.
+    /// Someone should be able to read the file but cannot.
     MissingReader,
     /// The file has no seal.
     Unsealed,
-    /// The policy asks for a file that is not there.
+    /// A file that the policy requires is missing.
     Missing,
-    /// A change of several files was interrupted and is not completed yet.
+    /// A change of several files was interrupted and is not finished yet.
     Unfinished,
-    /// A file that no secret in the policy asks for.
+    /// A file that belongs to no secret in the policy.
     Orphan,
-    /// Something under `secrets/` that is no sealed file.
+    /// Something under `secrets/` that is not a sealed file.
     Stray,
-    /// Nix does not see the file: git does not track it.
+    /// Git does not track the file, so Nix does not see it.
     Untracked,
     /// Git ignores the file.
     Ignored,
-    /// The serial is below the one it is compared with: an older value came back.
+    /// The serial is below the one it is compared with: an older value was restored.
     SerialFell,
     /// A removed host still knows the value.
     KnownToRetired,
-    /// Somebody who is no longer a reader, or a key that has no holder any more, could read this value.
+    /// A past reader, or a key that no longer has a holder, could read this value.
     KnownToFormer,
-    /// The value is older than its rotation period, or has ended.
+    /// The value is older than its rotation period, or has expired.
     Overdue,
     /// A value expires within a week.
     ExpiresSoon,
     /// No host receives it.
     NoReader,
-    /// A weaker kind of key.
+    /// A weak type of key.
     WeakKey,
-    /// No admin at all, or only one key in all.
+    /// There is no admin, or there is only one admin key in total.
     LastAdmin,
-    /// The history holds this, and the present does not tell.
+    /// Something in the git history that cannot be seen in the current files.
     History,
-    /// One side of a merge gave somebody access, and neither the policy nor the file does any more.
+    /// One side of a merge gave somebody access that neither the policy nor the file gives any more.
     TakenByMerge,
-    /// The index of values does not know all of them, or cannot be opened any more.
+    /// The index of values is incomplete, or can no longer be opened.
     IndexBehind,
 }
 
@@ -73,19 +73,19 @@ pub enum AuditRule {
 pub struct AuditFinding {
     pub level: Level,
     pub rule: AuditRule,
-    /// The path or name it is about.
+    /// The path or name it refers to.
     pub about: String,
     pub what: String,
     /// What to do about it.
     #[serde(rename = "mend")]
     pub help: String,
-    /// Who gains and who loses access by that.
+    /// Who gains and who loses access through that.
     #[serde(flatten)]
     pub access: Access,
-    /// Who is gone and knows the value, by the words that `rotate --exposed-to` takes.
+    /// Past readers who know the value, as arguments for `rotate --exposed-to`.
     #[serde(skip)]
     pub gone: Vec<String>,
-    /// What it is that has no value, where it is about that.
+    /// The file without a value, if the finding is about one.
     #[serde(skip)]
     pub lacking: Option<Lacking>,
 }
@@ -105,7 +105,7 @@ impl AuditFinding {
         }
     }
 
-    /// A finding that counts with `--strict`.
+    /// A finding that is an error only with `--strict`.
     pub fn warning(
         rule: AuditRule,
         about: impl Into<String>,
@@ -116,14 +116,14 @@ impl AuditFinding {
     }
 }
 
-/// Holds what `secrets/` holds against the policy.
+/// Compares the content of `secrets/` with the policy.
 pub fn audit(policy: &Policy, keys: &Keys<'_>, inventory: &Inventory, today: Date) -> Vec<AuditFinding> {
     let wanted = policy.wanted();
     let against = Against { policy, keys, present: policy.hosts.keys().collect(), today };
     let mut sets: BTreeMap<Vec<&str>, BTreeSet<Fingerprint>> = BTreeMap::new();
     let mut found = of_policy(policy);
     for (file, wanted) in &wanted {
-        // Most secrets have the readers of another: their set is made once.
+        // Most secrets share their readers with others: each set is computed once.
         let hosts: Vec<&str> = wanted.hosts.iter().map(|host| host.as_str()).collect();
         let should = sets.entry(hosts).or_insert_with(|| policy.recipients_of(&wanted.hosts).into_keys().collect());
         against.file(wanted, inventory.files.get(file), should, &mut found);
@@ -145,7 +145,7 @@ pub fn audit(policy: &Policy, keys: &Keys<'_>, inventory: &Inventory, today: Dat
     found
 }
 
-/// What files are held against.
+/// What files are compared with.
 struct Against<'a> {
     policy: &'a Policy,
     keys: &'a Keys<'a>,
@@ -154,7 +154,7 @@ struct Against<'a> {
 }
 
 impl Against<'_> {
-    /// One file, whose readers should be these.
+    /// Checks one file against the readers it should have.
     fn file(
         &self,
         wanted: &Wanted<'_>,
@@ -189,14 +189,14 @@ impl Against<'_> {
         }
     }
 
-    /// The value of a file whose seal is to be believed.
+    /// Checks the value of a file with a credible seal.
     fn value(&self, wanted: &Wanted<'_>, there: Option<&Found>, found: &mut Vec<AuditFinding>) {
         let Some(seal) = there.and_then(Found::seal) else { return };
         found.extend(still_known(wanted, seal, &self.keys.holders, &self.present));
         found.extend(overdue(wanted, seal, self.today));
     }
 
-    /// A file without a seal, and what it would be to adopt it.
+    /// The finding for a file without a seal, with the effect of adopting it.
     fn unsealed(&self, wanted: &Wanted<'_>, there: Option<&Found>) -> AuditFinding {
         let access = match there {
             Some(Found::Sealed(envelope)) => {
@@ -223,7 +223,7 @@ pub(super) fn missing_reader(gains: &BTreeSet<Reader>) -> String {
     format!("should read it and cannot: {}", listed(gains))
 }
 
-/// Who can read a file and should not, and who should and cannot.
+/// Findings for readers who should not have access, and for those who lack it.
 fn drift(file: &FileName, access: Access) -> impl Iterator<Item = AuditFinding> {
     let Access { gains, loses, .. } = access;
     let remove: BTreeSet<String> = loses.iter().map(|reader| format!(" --remove {}", reader.word())).collect();
@@ -280,7 +280,7 @@ fn of_policy(policy: &Policy) -> Vec<AuditFinding> {
             "use the machine's ed25519 key",
         ));
     }
-    // A machine's own host key is for the admins, who put it in place.
+    // A machine's own host key is only for the admins, who install it.
     let own_key = |name: &SecretName| name.as_str().strip_prefix(HOST_KEYS).is_some_and(|rest| rest.starts_with('/'));
     // So is the key of the index of values.
     let kept = |name: &SecretName| own_key(name) || name.as_str() == index_file::KEY;
@@ -295,7 +295,7 @@ fn of_policy(policy: &Policy) -> Vec<AuditFinding> {
     found
 }
 
-/// Who cannot read a value any more, but knows it.
+/// Past readers who still know the value.
 fn still_known(
     wanted: &Wanted<'_>,
     seal: &Seal,
@@ -324,14 +324,14 @@ fn still_known(
         let gone = removed.into_iter().collect();
         return Some(AuditFinding { gone, ..AuditFinding::error(AuditRule::KnownToRetired, path, what, rotate) });
     }
-    // Of others than these it is no command that means them alone.
+    // `rotate --exposed-to` cannot select the others, so it is not suggested.
     let gone = if gone.len() == others.len() { gone.into_iter().collect() } else { Vec::new() };
     let what = format!("no longer a reader, but knows this value: {}", listed(&others));
     (!others.is_empty())
         .then(|| AuditFinding { gone, ..AuditFinding::warning(AuditRule::KnownToFormer, path, what, rotate) })
 }
 
-/// How many days ahead the end of a value is told.
+/// How many days before its expiry a value is reported.
 pub const WEEK: i32 = 7;
 
 /// `1 day`, `2 days`.

@@ -1,4 +1,4 @@
-//! Files that have no value yet, and how they get one: said once for all of which the same is to be said.
+//! Files without a value, and how to create one: files with the same advice share one message.
 
 use std::collections::BTreeMap;
 
@@ -6,24 +6,24 @@ use crate::domain::counted::counted;
 use crate::domain::name::{FileName, SecretName};
 use crate::domain::policy::Wanted;
 
-/// A file that the policy asks for and that is not there.
+/// A file that the policy requires and that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lacking {
     pub how: How,
     pub file: FileName,
     secret: SecretName,
-    /// How many files the secret has: one for each of its hosts, or one.
+    /// The number of files of the secret: one, or one per host.
     of: usize,
 }
 
 /// How a file gets a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum How {
-    /// The policy says how it is generated.
+    /// It is generated, as declared in the policy.
     Generated,
-    /// Somebody gives it.
+    /// A person enters it.
     Given,
-    /// It was deleted, and git has it.
+    /// It was deleted, and git still has it.
     Deleted,
 }
 
@@ -46,7 +46,7 @@ impl Lacking {
 }
 
 impl How {
-    /// What to do about several.
+    /// What to do about several files.
     pub fn help(self) -> &'static str {
         match self {
             How::Generated => "have them generated: `sealift rotate --missing`",
@@ -56,7 +56,7 @@ impl How {
     }
 }
 
-/// What is said of files that get a value in the same way.
+/// The message for files that get a value in the same way.
 pub fn told(how: How, lacking: &[&Lacking]) -> String {
     match lacking {
         [one] => format!("{} has no value yet: {}", one.file, one.help()),
@@ -64,7 +64,7 @@ pub fn told(how: How, lacking: &[&Lacking]) -> String {
     }
 }
 
-/// The names of several. A secret that has a value for no host at all is named once.
+/// The names of several files. If a secret has no value for any of its hosts, it is named once.
 pub fn names(lacking: &[&Lacking]) -> String {
     let mut missing: BTreeMap<&SecretName, Vec<&Lacking>> = BTreeMap::new();
     for one in lacking {

@@ -1,5 +1,5 @@
-//! The files under `secrets/` held against the policy, from public data alone: who gains and who loses access, what `check`
-//! finds, and what a rekey changes.
+//! Compares the files under `secrets/` with the policy, from public data alone: who gains and who loses access, what
+//! `check` reports, and what a rekey changes.
 
 pub mod access;
 pub mod audit;

@@ -1,5 +1,5 @@
-//! The plan of a rekey: which files change, and for which readers. Made by a pure function; `--dry-run` prints this very value,
-//! and carrying it out leaves an empty plan.
+//! The plan of a rekey: which files change, and for which readers. Computed by a pure function. `--dry-run` prints the
+//! same plan, and after it is carried out, the next plan is empty.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,38 +16,38 @@ use crate::domain::secret::recipient::Fingerprint;
 /// Which files a plan is for.
 #[derive(Debug, Default)]
 pub struct Scope {
-    /// Only these; none: all.
+    /// Only these; `None`: all.
     pub only: Option<BTreeSet<FileName>>,
-    /// Files that are up to date, too.
+    /// Include files that are up to date.
     pub all: bool,
-    /// Files without a seal that are to get one.
+    /// Files without a seal that should get one.
     pub adopt: BTreeSet<FileName>,
 }
 
-/// What is to be done, and what cannot be.
+/// What to do, and what cannot be done.
 #[derive(Debug, Default)]
 pub struct RekeyPlan<'a> {
-    /// Files to seal again, with the same value.
+    /// Files to re-encrypt with the same value.
     pub reseal: Vec<Reseal<'a>>,
-    /// Files without a seal that nobody asked to adopt, and what adopting them would do.
+    /// Files without a seal that were not selected for adoption, and what adopting them would change.
     pub unsealed: Vec<Reseal<'a>>,
-    /// Files that are to exist and do not.
+    /// Files that are required but missing.
     pub missing: Vec<Wanted<'a>>,
-    /// Files that nothing can be done with until somebody looks.
+    /// Files that cannot be handled until a person has looked at them.
     pub broken: Vec<(FileName, String)>,
     /// How many files are up to date.
     pub in_line: usize,
 }
 
-/// One file that is re-encrypted.
+/// A file to re-encrypt.
 #[derive(Debug)]
 pub struct Reseal<'a> {
     /// The file and its declared readers.
     pub wanted: Wanted<'a>,
     pub why: Why,
-    /// Who gains and who loses access by it.
+    /// Who gains and who loses access.
     pub access: Access,
-    /// The keys that its new seal lists as past readers, where it had no seal that tells them.
+    /// The keys that its new seal lists as past readers, if the file had no seal.
     pub past: BTreeSet<Fingerprint>,
     pub mac: Mac,
 }
@@ -56,16 +56,16 @@ pub struct Reseal<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Why {
-    /// Its readers are not those of the policy.
+    /// Its readers differ from those of the policy.
     Drift,
     /// It has no seal yet.
     Unsealed,
-    /// Asked for, though it is up to date.
+    /// Requested, although it is up to date.
     Asked,
 }
 
 impl<'a> RekeyPlan<'a> {
-    /// What it takes to bring the files up to date with the policy.
+    /// The changes that bring the files up to date with the policy.
     pub fn rekey(policy: &'a Policy, keys: &Keys<'_>, inventory: &Inventory, scope: &Scope) -> Self {
         let mut plan = Self::default();
         let chosen = |file: &FileName| scope.only.as_ref().is_none_or(|only| only.contains(file));
@@ -103,7 +103,7 @@ impl<'a> RekeyPlan<'a> {
         plan
     }
 
-    /// What becomes of the readers of each file.
+    /// The change of readers for each file.
     pub fn accesses(&self) -> Vec<(FileName, Access)> {
         self.reseal.iter().map(|reseal| (reseal.wanted.file.clone(), reseal.access.clone())).collect()
     }

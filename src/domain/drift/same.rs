@@ -1,4 +1,4 @@
-//! Files of which the same is to be said: it is said once, with all of their names.
+//! Groups files with the same message, so that it is printed once with all their names.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -10,7 +10,7 @@ use crate::domain::drift::lacking::{self, Lacking};
 use crate::domain::level::Level;
 use crate::domain::name::FileName;
 
-/// What is said, each once and in the order in which it first comes, with the files that it is said of.
+/// The distinct messages in order of first occurrence, each with its files.
 pub fn grouped<F, T: Ord>(rows: impl IntoIterator<Item = (F, T)>) -> Vec<(T, Vec<F>)> {
     let mut groups: BTreeMap<T, (usize, Vec<F>)> = BTreeMap::new();
     for (order, (file, said)) in rows.into_iter().enumerate() {
@@ -21,13 +21,13 @@ pub fn grouped<F, T: Ord>(rows: impl IntoIterator<Item = (F, T)>) -> Vec<(T, Vec
     groups.into_iter().map(|(said, (_, files))| (said, files)).collect()
 }
 
-/// The names of several files, and how many they are. None is left out: who reads this decides about each.
+/// The names of several files, and their number. None is left out, because the reader has to decide about each.
 pub fn names(files: &[impl Display]) -> String {
     let all = files.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     format!("{all} ({})", counted(files.len(), "file"))
 }
 
-/// A finding as it is shown: of one file, or of all files with the same one.
+/// A finding as shown: for one file, or for all files with the same finding.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Shown {
     pub level: Level,
@@ -35,11 +35,10 @@ pub struct Shown {
     pub help: String,
 }
 
-/// Findings about who can read files, or knows their values, and about files without one: once for all files of which the
-/// same is said.
+/// Merges equal findings about readers, exposed values and missing values into one for all their files.
 pub fn shown(findings: &[AuditFinding]) -> Vec<Shown> {
     let said = |finding: &&AuditFinding| {
-        // What is said of one file alone stays by itself.
+        // A finding that applies to a single file only is not merged.
         let alone = together(finding, &[finding]).is_none().then(|| finding.about.clone());
         let how = finding.lacking.as_ref().map(|lacking| lacking.how);
         (finding.level, finding.rule, finding.what.clone(), how, alone)
@@ -64,7 +63,7 @@ fn file(finding: &AuditFinding) -> Option<FileName> {
     finding.about.strip_prefix("secrets/").and_then(FileName::from_path)
 }
 
-/// What a finding and its help are for several files with the same; none where it is one about a single file.
+/// The merged message and help for several files with the same finding; `None` for findings that are not merged.
 fn together(finding: &AuditFinding, same: &[&AuditFinding]) -> Option<(String, String)> {
     file(finding)?;
     let AuditFinding { rule, what, help, access, gone, .. } = finding;

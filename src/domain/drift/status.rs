@@ -1,5 +1,5 @@
-//! How a file stands to the policy, as far as it is known without a key. Anyone who asks, asks here: what `check` finds,
-//! what `rekey` plans and what `list` says cannot differ.
+//! How a file compares with the policy, as far as that is known without a key. `check`, `rekey` and `list` all use
+//! this, so that their results cannot differ.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,24 +13,24 @@ use crate::domain::secret::seal::Seal;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// There is none.
+    /// There is no file.
     Missing,
     /// It cannot be opened.
     Broken(Fault),
     /// Its seal names this other file: it was swapped, renamed or copied.
     WrongName(FileName),
-    /// Its stanzas do not fit its seal.
+    /// Its stanzas do not match its seal.
     Contradiction(String),
     /// It has no seal.
     Unsealed,
-    /// Its readers are not those of the policy.
+    /// Its readers differ from those of the policy.
     Drift(Access),
-    /// All is as it should be.
+    /// Everything is as it should be.
     InLine,
 }
 
 impl Standing {
-    /// How the file of this name stands, whose readers should be these.
+    /// The standing of the file with this name, whose readers should be `should`.
     pub fn of(file: &FileName, found: Option<&Found>, should: &BTreeSet<Fingerprint>, keys: &Keys<'_>) -> Self {
         match credible(file, found, &keys.known) {
             Err(standing) => standing,
@@ -39,7 +39,7 @@ impl Standing {
         }
     }
 
-    /// Why nothing that the file says of itself is to be believed, if it is not.
+    /// Why the file's own statements cannot be trusted; `None` if they can.
     pub fn damage(&self) -> Option<String> {
         match self {
             Standing::Broken(fault) => Some(fault.to_string()),
@@ -50,7 +50,7 @@ impl Standing {
     }
 }
 
-/// The seal of the file of this name, if nothing speaks against it.
+/// The seal of the file with this name, if it is credible; otherwise the file's standing.
 pub fn credible<'a>(
     file: &FileName,
     found: Option<&'a Found>,

@@ -1,5 +1,5 @@
-//! What was installed: the two trees, and the status that lies with each generation of secrets. It tells everything but
-//! the values.
+//! What is installed: the two trees, and the status file in each generation of secrets. It contains everything but the
+//! values.
 
 use std::collections::BTreeMap;
 
@@ -11,20 +11,20 @@ use crate::domain::policy::paths::{DELIVERED, DELIVERED_FOR_USERS};
 
 /// The version of the status that this program writes and reads.
 pub const VERSION: u32 = 1;
-/// The name of a generation's status in its directory. No secret's name begins with a dot.
+/// The file name of the status in a generation's directory. No secret's name begins with a dot.
 pub const STATUS: &str = ".status.json";
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tree {
-    /// `/run/sealift`: anybody who is let through to a file of his own.
+    /// `/run/sealift`: users can enter it and read the files that they have permission for.
     #[default]
     Ordinary,
-    /// `/run/sealift-users`: what is needed to make the users, so root alone.
+    /// `/run/sealift-users`: secrets that are needed to create the users, so for root only.
     Users,
 }
 
 impl Tree {
-    /// The link to the live generation, as the host's programs know it.
+    /// The symlink to the current generation, as used by programs on the host.
     pub fn delivered(self) -> &'static str {
         match self {
             Tree::Ordinary => DELIVERED,
@@ -32,7 +32,7 @@ impl Tree {
         }
     }
 
-    /// The name of that link in `/run`.
+    /// The name of that symlink in `/run`.
     pub fn link(self) -> &'static str {
         match self {
             Tree::Ordinary => "sealift",
@@ -40,7 +40,7 @@ impl Tree {
         }
     }
 
-    /// The name in `/run` of the directory that holds the generations.
+    /// The name of the directory in `/run` that contains the generations.
     pub fn place(self) -> &'static str {
         match self {
             Tree::Ordinary => "sealift.d",
@@ -48,7 +48,7 @@ impl Tree {
         }
     }
 
-    /// The permissions of its directories: to pass through without listing, or nothing for others.
+    /// The permissions of its directories: others may enter but not list them, or have no access at all.
     pub fn directory_mode(self) -> u32 {
         match self {
             Tree::Ordinary => 0o751,
@@ -56,88 +56,84 @@ impl Tree {
         }
     }
 
-    /// The generation that a target of the link names; none for a target that is not ours.
+    /// The generation that a target of the symlink names; `None` if the target is not one of ours.
     pub fn generation(self, target: &str) -> Option<u64> {
         number(target.strip_prefix(self.place())?.strip_prefix('/')?)
     }
 }
 
-/// The number of a generation's directory, written the one way that it is made.
+/// The number in the name of a generation's directory; `None` if it is not in canonical form.
 pub fn number(name: &str) -> Option<u64> {
     let digits = name.bytes().all(|b| b.is_ascii_digit()) && !name.starts_with('0');
     digits.then(|| name.parse().ok()).flatten()
 }
 
-/// The status of one generation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
     pub version: u32,
     /// The host that the manifest is for.
     pub host: String,
-    /// The number of this generation.
     pub generation: u64,
-    /// The generation that was live before it.
+    /// The generation that was current before it.
     pub former: Option<u64>,
     /// When it was installed, in UTC.
     pub installed: String,
     /// SHA-256 of the manifest.
     pub manifest: String,
     pub secrets: BTreeMap<String, Entry>,
-    /// What became of the units.
+    /// What happened to the units.
     pub units: Units,
 }
 
-/// The status of one secret.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Entry {
     pub outcome: Outcome,
-    /// Why it went no better.
+    /// Why it failed or is stale.
     pub reason: Option<String>,
-    /// Counts the values that it has had; none for a file without a seal.
+    /// The number of values so far; `None` for a file without a seal.
     pub serial: Option<u64>,
-    /// Who owns the delivered file.
     pub owner: String,
     pub group: String,
-    /// Its permissions, four octal digits.
+    /// Four octal digits.
     pub mode: String,
     pub path: String,
     /// SHA-256 of the sealed file.
     pub ciphertext: Option<String>,
-    /// The value, as a digest that means nothing without this boot's key.
+    /// Digest of the value, keyed with a random key of this boot.
     pub value: Option<String>,
     /// Units restarted when the value changes.
     pub restart: Vec<String>,
     pub reload: Vec<String>,
 }
 
-/// How it went with one secret.
+/// The result for one secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// It is new, or its bytes changed.
     Installed,
-    /// The bytes are those that were there.
+    /// Its bytes are unchanged.
     Unchanged,
-    /// It could not be opened: the last good bytes of this boot stay.
+    /// It could not be opened: the last good value of this boot remains.
     Stale,
-    /// It could not be opened, and there is nothing.
+    /// It could not be opened, and there is no earlier value.
     Failed,
 }
 
-/// What became of the units of changed secrets.
+/// What happened to the units of changed secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Units {
     pub restarted: Vec<String>,
-    /// Reloaded, or restarted where they cannot reload.
+    /// Reloaded, or restarted if they cannot reload.
     pub reloaded: Vec<String>,
-    /// Why none was touched, although the values of some changed.
+    /// Why none was restarted or reloaded, although values changed.
     pub untouched: Option<String>,
 }
 
-/// The digest of a value under a key that lasts until the next boot. The name is part of it, so that two secrets of one
-/// value do not show that they are.
+/// The digest of a value under a key that lasts until the next boot. It includes the name, so that two secrets with the
+/// same value have different digests.
 pub fn value_digest(key: &[u8; 32], name: &str, value: &[u8]) -> String {
-    // HMAC takes keys of any length: there is no failure to pass on.
+    // HMAC accepts keys of any length, so this cannot fail.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return String::new() };
     mac.update(name.as_bytes());
     mac.update(&[0]);
@@ -148,7 +144,7 @@ pub fn value_digest(key: &[u8; 32], name: &str, value: &[u8]) -> String {
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _infallible = write!(text, "{byte:02x}");
         text
     })

@@ -1,5 +1,5 @@
-//! The manifest: the JSON list of the secrets that one host installs. Made by the Nix module from recipients.toml, or
-//! here from the policy; read and checked as a whole before anything is done with it.
+//! The manifest: the JSON list of the secrets that a host installs. Created by the Nix module from recipients.toml, or
+//! here from the policy. It is parsed and checked completely before anything is installed.
 
 pub mod install_status;
 pub mod placement;
@@ -17,22 +17,21 @@ use crate::domain::secret::shape::Shape;
 use crate::domain::versioned;
 use crate::error::{Error, Result};
 
-/// The newest version of the form that this program reads.
+/// The newest version of the format that this program reads.
 pub const VERSION: u32 = 2;
-/// The version that a manifest without templates is written in, so that every program reads it.
+/// The version of a manifest without templates, which every program reads.
 const PLAIN: u32 = 1;
-/// Where a host's private keys are looked for, unless its manifest says otherwise.
+/// The default paths of a host's private keys.
 pub const IDENTITIES: [&str; 2] = ["/etc/ssh/ssh_host_ed25519_key", "/var/lib/sealift/identity"];
 
-/// The text form: what stands in the JSON.
+/// The manifest as in the JSON file, not checked yet.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// 1, or 2 where there are templates.
+    /// 1, or 2 if there are templates.
     pub version: u32,
-    /// The host it is for.
     pub host: String,
-    /// The host's private keys, absolute paths.
+    /// Absolute paths of the host's private keys.
     pub identities: Vec<String>,
     /// How many previous generations are kept.
     pub keep_generations: u32,
@@ -43,61 +42,59 @@ pub struct Manifest {
     pub templates: Vec<TemplateEntry>,
 }
 
-/// One secret of a manifest, as text.
+/// One secret of a manifest, not checked yet.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// The secret's name: where it is delivered.
+    /// The secret's name.
     pub name: String,
-    /// The name that the file's seal must carry.
+    /// The name that the file's seal must have.
     pub sealed_as: String,
     /// The sealed file: absolute, or relative to the manifest.
     pub file: String,
-    /// Who owns the delivered file.
     pub owner: String,
     pub group: String,
-    /// Its permissions, four octal digits.
+    /// Four octal digits.
     pub mode: String,
     pub path: String,
-    /// The form of its payload.
+    /// The format of its payload.
     pub shape: String,
-    /// Units restarted when the delivered bytes changed.
+    /// Units restarted if the delivered bytes changed.
     pub restart: Vec<String>,
     pub reload: Vec<String>,
-    /// Whether it is needed before users exist.
+    /// Whether it is needed before users are created.
     pub needed_for_users: bool,
     /// Whether a file without a seal is accepted.
     pub allow_unsealed: bool,
 }
 
-/// A manifest that was checked.
+/// A checked manifest.
 #[derive(Clone, Debug)]
 pub struct Installable {
-    /// The host it is for.
     pub host: HostName,
     pub identities: Vec<String>,
     /// How many previous generations are kept.
     pub keep_generations: u32,
     pub placements: Vec<Placement>,
-    /// What is put together from it, and where that is put.
+    /// Files composed of these secrets, and where to install them.
     pub templates: Vec<Template>,
 }
 
-/// One secret to put in place.
+/// One secret to install.
 #[derive(Clone, Debug)]
 pub struct Placement {
     pub target: Target,
-    /// The name that the file's seal must carry.
+    /// The name that the file's seal must have.
     pub sealed_as: FileName,
     pub file: String,
-    /// The form of its payload.
+    /// The format of its payload.
     pub shape: Shape,
     /// Whether a file without a seal is accepted.
     pub allow_unsealed: bool,
 }
 
 impl Manifest {
-    /// The manifest of a host, from the policy. `file_of` says where a sealed file is.
+    /// The manifest of a host, from the policy. `file_of` returns the path of a sealed file.
     pub fn of(policy: &Policy, host: &HostName, file_of: impl Fn(&FileName) -> String) -> Self {
         let words = |units: &[UnitName]| units.iter().map(ToString::to_string).collect();
         let of_host = policy.secrets.iter().filter(|(_, secret)| secret.hosts.contains(host));
@@ -128,13 +125,14 @@ impl Manifest {
         }
     }
 
-    /// The same with its keys sorted, as Nix writes it: a map of serde_json sorts them, a struct keeps them as they stand.
+    /// The manifest as JSON with sorted keys, like Nix writes it. A serde_json map sorts its keys; a struct keeps the
+    /// order of its fields.
     pub fn sorted(&self) -> Result<serde_json::Value> {
         serde_json::to_value(self)
             .map_err(|error| Error::failed("the manifest cannot be written as JSON").because(error))
     }
 
-    /// Reads a manifest and checks all of it.
+    /// Parses a manifest and checks all of it.
     pub fn parse(json: &[u8]) -> Result<Installable> {
         let malformed = |fault| {
             Error::usage(format!("the manifest is not well formed ({})", versioned::place(&fault)))
@@ -204,7 +202,7 @@ enum Kind {
     Template,
 }
 
-/// Says whose the faults of one entry are, and where they were set. A name that is none is not shown.
+/// Adds the name of the entry to its faults, and help on where it was set. An invalid name is not shown.
 fn name_faults(faults: &mut Vec<Error>, from: usize, kind: Kind, name: &str) {
     let is_name = name.parse::<SecretName>().is_ok();
     let about = match (kind, is_name) {
@@ -229,7 +227,7 @@ fn name_faults(faults: &mut Vec<Error>, from: usize, kind: Kind, name: &str) {
     faults.extend(named);
 }
 
-/// The names and paths that are taken. No two are the same, and none is a folder of another.
+/// The names and paths in use. None may occur twice or be a folder of another.
 #[derive(Default)]
 struct Places<'a> {
     names: BTreeSet<&'a str>,
@@ -246,7 +244,7 @@ impl<'a> Places<'a> {
 
     fn folders(&self, faults: &mut Vec<Error>) {
         for (word, all) in [("name", &self.names), ("path", &self.paths)] {
-            // What lies in a folder sorts after the folder's own name, with perhaps others in between.
+            // A path sorts after its folder, but other names can come between them.
             let folders = all.iter().flat_map(|inner| inner.match_indices('/').filter_map(|(at, _)| inner.get(..at)));
             for folder in folders.filter(|folder| all.contains(folder)).collect::<BTreeSet<_>>() {
                 faults.push(Error::usage(format!("{folder}: its {word} is a folder of another secret's")));

@@ -1,29 +1,28 @@
-//! Where a delivered file goes, who owns it, and which units hear of it: what a secret and a template of a manifest have in
-//! common. As text it is only `Said`; checked, it cannot be wrong.
+//! The path, the owner and the units of a delivered file: what secrets and templates of a manifest have in common.
+//! `Said` is as read from the manifest; `Target` is checked and has only valid values.
 
 use crate::domain::name::{SecretName, UnitName, UnixName};
 use crate::domain::policy::Mode;
 use crate::domain::policy::paths::{DELIVERED, DELIVERED_FOR_USERS, path_fault};
 use crate::error::Error;
 
-/// One file to put in place.
+/// One file to install.
 #[derive(Clone, Debug)]
 pub struct Target {
     pub name: SecretName,
-    /// Who owns the delivered file.
     pub owner: UnixName,
     pub group: UnixName,
     pub mode: Mode,
-    /// A link of its own to the delivered file, where `path` is not the usual place.
+    /// A symlink to the delivered file, if `path` is not the default path.
     pub link: Option<String>,
-    /// Units restarted when the delivered bytes changed.
+    /// Units restarted if the delivered bytes changed.
     pub restart: Vec<UnitName>,
     pub reload: Vec<UnitName>,
-    /// Whether it is needed before users exist.
+    /// Whether it is needed before users are created.
     pub needed_for_users: bool,
 }
 
-/// The same as it stands in a manifest.
+/// The same fields as read from a manifest.
 pub(super) struct Said<'a> {
     pub name: &'a str,
     pub owner: &'a str,
@@ -36,7 +35,7 @@ pub(super) struct Said<'a> {
 }
 
 impl Said<'_> {
-    /// Checks all of it; every fault is recorded with its field.
+    /// Checks all fields; records every fault with its field.
     pub fn check(&self, faults: &mut Vec<Error>) -> Option<Target> {
         let name = take::<SecretName>(faults, "name", self.name);
         let tree = if self.needed_for_users { DELIVERED_FOR_USERS } else { DELIVERED };
@@ -76,7 +75,7 @@ impl Said<'_> {
     }
 }
 
-/// Parses a field; a fault is recorded under its name, with what it is. A name is not shown: it may be anything.
+/// Parses a field; records a fault with the field's name and value. A name is not shown, because it may be anything.
 pub(super) fn take<T>(faults: &mut Vec<Error>, field: &str, text: &str) -> Option<T>
 where
     T: std::str::FromStr,

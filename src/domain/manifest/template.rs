@@ -1,5 +1,5 @@
-//! Templates: files with values of secrets in them. The text comes with the manifest and is no secret; the values are put
-//! in on the host, in one pass over the text, so that a placeholder inside a value stays what it is.
+//! Templates: files that contain values of secrets. The text comes with the manifest and is not secret. The values are
+//! inserted on the host in one pass over the text, so that a placeholder inside a value is not replaced.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -9,40 +9,39 @@ use crate::domain::manifest::placement::{Said, Target};
 use crate::domain::name::SecretName;
 use crate::error::Error;
 
-/// How a placeholder begins; the name of the secret and a `>` follow.
+/// The start of a placeholder; the name of the secret and a `>` follow.
 const PLACEHOLDER: &str = "<sealift:";
 
-/// One template of a manifest, as text.
+/// One template of a manifest, not checked yet.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TemplateEntry {
-    /// Its name: where it is delivered. Secrets and templates share one set of names.
+    /// Its name. Secrets and templates share one namespace.
     pub name: String,
-    /// The text, with a placeholder where a value goes.
+    /// The text, with placeholders for values.
     pub content: String,
-    /// Who owns the delivered file.
     pub owner: String,
     pub group: String,
-    /// Its permissions, four octal digits.
+    /// Four octal digits.
     pub mode: String,
     pub path: String,
-    /// Units restarted when the delivered bytes changed.
+    /// Units restarted if the delivered bytes changed.
     pub restart: Vec<String>,
     pub reload: Vec<String>,
 }
 
-/// One template to put in place.
+/// One template to install.
 #[derive(Clone, Debug)]
 pub struct Template {
     pub target: Target,
-    /// What it is made of.
+    /// Its parts in order.
     pub pieces: Vec<Piece>,
 }
 
 /// A part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// Text that stands there.
+    /// Literal text.
     Text(String),
     /// The value of a secret.
     Value(SecretName),
@@ -73,7 +72,7 @@ impl TemplateEntry {
 }
 
 impl Template {
-    /// The secrets whose values are in it, as often as they are.
+    /// The secrets whose values it contains, in order and with repetitions.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretName> {
         self.pieces.iter().filter_map(|piece| match piece {
             Piece::Value(name) => Some(name),
@@ -81,7 +80,7 @@ impl Template {
         })
     }
 
-    /// What it is made from, as one digest: its text, and the sealed files of its secrets. None where one is not there.
+    /// A digest of its sources: its text and the sealed files of its secrets. `None` if one of them is missing.
     pub fn source(&self, ciphertext: impl Fn(&SecretName) -> Option<String>) -> Option<String> {
         let mut digest = Sha256::new();
         for piece in &self.pieces {
@@ -97,7 +96,7 @@ impl Template {
     }
 }
 
-/// The parts of a text; none if a placeholder is not closed, or what it names is no name of a secret.
+/// The parts of a text; `None` if a placeholder is not closed or does not contain a valid name.
 fn pieces(content: &str) -> Option<Vec<Piece>> {
     let mut pieces = Vec::new();
     let text = |part: &str, pieces: &mut Vec<Piece>| {
@@ -135,7 +134,7 @@ mod tests {
             pieces("a=<sealift:x/y.z>\nb=<sealift:b><sealift:b>"),
             Some(vec![text("a="), value("x/y.z"), text("\nb="), value("b"), value("b")])
         );
-        // Nothing is guessed: what begins like a placeholder is one, or a fault.
+        // What begins like a placeholder is either valid or a fault.
         for broken in
             ["<sealift:", "<sealift:a", "<sealift:>", "<sealift:../x>", "<sealift:a b>", "<sealift:<sealift:a>>"]
         {

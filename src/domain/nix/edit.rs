@@ -1,5 +1,5 @@
-//! Gives an option its secret from a file instead of inline: the one expression is replaced, everything else stays to the
-//! letter. What is not understood is refused, with the reason and what to write instead.
+//! Makes an option read its secret from a file instead of having it inline: only the one expression is replaced. Source
+//! that is not understood is refused, with the reason and what to write instead.
 
 use std::ops::Range;
 
@@ -19,11 +19,11 @@ use crate::domain::nix::syntax::{ANY, entry, range, tree, words};
 use crate::domain::nix::walk::walk;
 use crate::error::{Error, Result};
 
-/// What is written for the inline value.
+/// What to write in place of the inline value.
 pub struct PathSetting<'a> {
-    /// The option that takes the path, with all that stands before it in this file.
+    /// The full path of the option that takes a file path, as in this file.
     pub option: &'a [String],
-    /// What its value is, with `%` for the path; nothing but the path if this is none.
+    /// Its value, with `%` for the path; `None` if the value is only the path.
     pub value: Option<&'a str>,
     /// Whether its value is a list.
     pub list: bool,
@@ -41,14 +41,14 @@ impl PathSetting<'_> {
     }
 }
 
-/// Where the path of a secret is found in NixOS' configuration.
+/// The path of a secret, as an expression in a NixOS configuration.
 pub fn path_of(secret: &SecretName) -> String {
     format!("config.sealift.secrets.{}.path", quoted(secret.as_str()))
 }
 
 /// Rewrites one finding.
 ///
-/// Fails when the place is written in a form that is not understood; nothing is guessed.
+/// Fails if the source is in a form that is not understood; nothing is guessed.
 pub fn adopt(text: &str, found: &NixFinding, wanted: &PathSetting<'_>) -> Result<Edited> {
     let root = tree(text).map_err(|unread| Error::usage(unread.to_string()))?;
     let site = node_at(&root, &found.site).ok_or_else(|| odd(text, found, "the entry is not found again"))?;
@@ -80,11 +80,11 @@ pub fn adopt(text: &str, found: &NixFinding, wanted: &PathSetting<'_>) -> Result
     Ok(edited)
 }
 
-/// A literal at one option becomes a path at another.
+/// Moves a literal at one option to a path at another option.
 struct Move<'a> {
     text: &'a str,
     root: &'a SyntaxNode,
-    /// The entry, its name and its value.
+    /// The entry, with its name and value below.
     site: &'a SyntaxNode,
     path: SyntaxNode,
     value: SyntaxNode,
@@ -92,13 +92,13 @@ struct Move<'a> {
     wanted: &'a PathSetting<'a>,
 }
 
-/// Where an option is written, seen from a set.
+/// Where an option can be written, relative to a set.
 enum Slot {
-    /// It is there already.
+    /// It is already set.
     Taken(SyntaxNode),
-    /// Below this set, by these words.
+    /// In this set, under these names.
     Free(SyntaxNode, Vec<String>),
-    /// A part of it is given as something that is no plain set.
+    /// A part of its path has a value that is not a plain set.
     Closed(String),
 }
 
@@ -107,7 +107,7 @@ impl Move<'_> {
         odd(self.text, self.found, what)
     }
 
-    /// A refusal that says what to write.
+    /// A refusal that says what to write by hand.
     fn by_hand(&self, what: &str) -> Error {
         let (option, path) = (self.wanted.option.join("."), self.wanted.path());
         let path = if self.wanted.list { format!("[ {path} ]") } else { path };
@@ -121,7 +121,7 @@ impl Move<'_> {
         let name = name.ok_or_else(|| self.odd("the option's name is computed"))?;
         let (mut set, mut here) = self.around(self.site, &self.found.option)?;
         let written = &self.wanted.option;
-        // The same option, written another way.
+        // The same option, written in another form.
         if written.strip_prefix(here.as_slice()) == Some(own.as_slice()) {
             return self.in_place(None);
         }
@@ -159,7 +159,7 @@ impl Move<'_> {
         }
     }
 
-    /// The set that an entry stands in, and the option that this set is; `option` is what its value belongs to.
+    /// The set that contains an entry, and the option path of this set; `option` is the path of the entry's value.
     fn around(&self, entry_node: &SyntaxNode, option: &[String]) -> Result<(SyntaxNode, Vec<String>)> {
         let odd = || self.by_hand("the sets around it are not understood");
         let own = entry(entry_node).map(|(path, _)| words(&path)).ok_or_else(odd)?;
@@ -170,12 +170,12 @@ impl Move<'_> {
                 option.truncate(option.len() - own.len());
                 return Ok((set, option));
             }
-            // An element of a list, or what a function makes of each name.
+            // An element of a list, or a set whose names are computed by a function.
             option.pop().filter(|word| word == ANY).ok_or_else(odd)?;
         }
     }
 
-    /// The name and the value are replaced where they stand.
+    /// Replaces the name and the value where they are.
     fn in_place(&self, name: Option<Replacement>) -> Result<Vec<Replacement>> {
         let (found, new) = (self.found, self.new_value());
         let mut changes: Vec<Replacement> = name.into_iter().collect();
@@ -189,7 +189,7 @@ impl Move<'_> {
         Ok(changes)
     }
 
-    /// What is replaced for the literal: with the list around it, if it is the only element.
+    /// The range to replace for the literal: including the list around it, if it is the only element.
     fn only_literal(&self) -> Result<Range<usize>> {
         if self.found.elements() == 0 {
             return Ok(self.found.span.clone());
@@ -206,7 +206,7 @@ impl Move<'_> {
         if self.wanted.list { format!("[ {path} ]") } else { path }
     }
 
-    /// The value as it is written, `mkIf` and all, with the new one for the literal.
+    /// The value as written, including `mkIf` and the like, with the literal replaced.
     fn moved_value(&self) -> Result<String> {
         let (literal, value) = (self.only_literal()?, range(&self.value));
         let parts = (self.text.get(value.start..literal.start), self.text.get(literal.end..value.end));
@@ -229,7 +229,7 @@ impl Move<'_> {
         Replacement { range: gone, with: String::new() }
     }
 
-    /// The other option is given already: a list gets one more element.
+    /// The other option is already set: a list gets another element.
     fn taken(&self, value: &SyntaxNode) -> Result<Vec<Replacement>> {
         let option = self.wanted.option.last().map_or("", String::as_str);
         if self.wanted.list && value.kind() == NODE_LIST {
@@ -254,7 +254,7 @@ impl Move<'_> {
     }
 }
 
-/// Where the option with these words is written, seen from a set.
+/// Where the option with this path can be written, relative to a set.
 fn slot(set: &SyntaxNode, rest: &[String]) -> Slot {
     let mut inner = None;
     for (path, value) in set.children().filter_map(|part| entry(&part)) {
@@ -275,7 +275,7 @@ fn slot(set: &SyntaxNode, rest: &[String]) -> Slot {
     inner.unwrap_or_else(|| Slot::Free(set.clone(), rest.to_vec()))
 }
 
-/// A new entry in a set, before this one.
+/// Inserts an entry into a set, before `before`.
 fn insertion(text: &str, set: &SyntaxNode, before: Option<&SyntaxNode>, entry: &str) -> Replacement {
     let Some(next) = before else {
         let open = set.children_with_tokens().find(|part| part.kind() == TOKEN_L_BRACE);
@@ -290,12 +290,12 @@ fn insertion(text: &str, set: &SyntaxNode, before: Option<&SyntaxNode>, entry: &
     Replacement { range: at..at, with }
 }
 
-/// A word as a name in a path; none: it is computed, or has what would have to be escaped.
+/// A name in Nix syntax; `None` if it is computed, or would need escapes.
 fn attribute(word: &str) -> Option<String> {
     (word != ANY && !word.is_empty() && !word.contains(['"', '\\', '$', '\n'])).then(|| quoted(word))
 }
 
-/// A word that has nothing to be escaped, with quotes where Nix needs them.
+/// A name that needs no escapes, in quotes if Nix requires them.
 fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-'".contains(&byte);
     let bare = word.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') && word.bytes().all(plain);
@@ -314,11 +314,11 @@ fn node_at(root: &SyntaxNode, place: &Range<usize>) -> Option<SyntaxNode> {
         NodeOrToken::Node(node) => node,
         NodeOrToken::Token(token) => token.parent()?,
     };
-    // The innermost comes first; an entry and its set may be one in length only if the set has no braces.
+    // The innermost node comes first. An entry and its set can only have the same range if the set has no braces.
     node.ancestors().find(|node| range(node) == *place)
 }
 
-/// The changes for a literal that a `let` binds: the name is replaced where it is used, and its binding goes.
+/// The changes for a literal that a `let` binds: its use is replaced and the binding is removed.
 fn bound(
     text: &str,
     root: &SyntaxNode,
@@ -345,7 +345,7 @@ fn bound(
     if !only.ancestors().any(|above| above == *site) {
         return Err(odd(&format!("the literal comes by way of `{name}`")));
     }
-    // The last binding takes its `let` along, unless somebody wrote a comment there.
+    // The `let` is removed with its last binding, unless it contains a comment.
     let alone = scope.children().filter(|part| matches!(part.kind(), NODE_ATTRPATH_VALUE | NODE_INHERIT)).count() == 1;
     let comments = scope.children_with_tokens().any(|part| part.kind() == TOKEN_COMMENT);
     let gone = match scope.children().last() {
@@ -355,7 +355,7 @@ fn bound(
     Ok([Replacement { range: range(only), with: new }, Replacement { range: gone, with: String::new() }])
 }
 
-/// Whether this is the name as an expression, or as a word of an `inherit`.
+/// Whether this is the name used as an expression, or in an `inherit`.
 fn is_use(node: &SyntaxNode, name: &str) -> bool {
     let names = node.parent().is_some_and(|parent| {
         matches!(parent.kind(), NODE_ATTRPATH | NODE_IDENT_PARAM | NODE_PAT_BIND)
@@ -364,7 +364,7 @@ fn is_use(node: &SyntaxNode, name: &str) -> bool {
     !names && node.text() == name
 }
 
-/// The lines that hold nothing but this, or just this.
+/// The full lines around a range, if they contain nothing else; otherwise the range itself.
 fn whole_line(text: &str, inner: Range<usize>) -> Range<usize> {
     let before = text.get(..inner.start).unwrap_or_default();
     let start = before.rfind('\n').map_or(0, |at| at + 1);

@@ -1,9 +1,9 @@
-//! What is rewritten, to the letter; what is refused; and that neither shows a value.
+//! What is rewritten, exactly; what is refused; and that neither shows a value.
 
 use super::*;
 use crate::domain::nix::rules;
 
-/// Rewrites the first finding as its row says.
+/// Rewrites the first finding as the table says.
 fn adopted(text: &str) -> Result<Edited> {
     let found = rules::look(text).unwrap().remove(0);
     let option = found.target().unwrap_or_else(|| panic!("{text}"));
@@ -152,7 +152,7 @@ fn what_is_shown_is_the_lines_that_change() {
 
 #[test]
 fn an_option_elsewhere_in_the_module_is_written_where_both_are() {
-    // The entry goes, and a new one is in the set that holds both.
+    // The entry is removed, and a new one is added to the set that contains both options.
     becomes(
         "{ config, ... }:\n{\n  services.forgejo = {\n    enable = true;\n    settings.mailer.PASSWD = \"VALUE\";\n  };\n}\n",
         "{ config, ... }:\n{\n  services.forgejo = {\n    enable = true;\n    secrets.mailer.PASSWD = config.sealift.secrets.a.path;\n  };\n}\n",
@@ -161,12 +161,12 @@ fn an_option_elsewhere_in_the_module_is_written_where_both_are() {
         "{ config, ... }:\n{\n  services.forgejo = {\n    settings = {\n      mailer.ENABLED = true;\n      mailer.PASSWD = \"VALUE\";\n    };\n  };\n}\n",
         "{ config, ... }:\n{\n  services.forgejo = {\n    secrets.mailer.PASSWD = config.sealift.secrets.a.path;\n    settings = {\n      mailer.ENABLED = true;\n    };\n  };\n}\n",
     );
-    // Through `mkIf`, with the condition.
+    // Through `mkIf`, keeping the condition.
     becomes(
         "{ config, lib, ... }: { services.syncthing = lib.mkIf true { settings.gui = { password = lib.mkDefault \"VALUE\"; }; }; }",
         "{ config, lib, ... }: { services.syncthing = lib.mkIf true { guiPasswordFile = lib.mkDefault config.sealift.secrets.a.path; settings.gui = { }; }; }",
     );
-    // Into a set that is there.
+    // Into an existing set.
     becomes(
         "{ config, ... }:\n{\n  systemd.services.x = {\n    environment.API_TOKEN = \"VALUE\";\n    serviceConfig = {\n      Type = \"exec\";\n    };\n  };\n}\n",
         "{ config, ... }:\n{\n  systemd.services.x = {\n    serviceConfig = {\n      EnvironmentFile = config.sealift.secrets.a.path;\n      Type = \"exec\";\n    };\n  };\n}\n",

@@ -1,4 +1,4 @@
-//! What is found in Nix source: the rules, a finding, and what a name says of what it holds.
+//! Findings in Nix source: the rules, the type of a finding, and what a name reveals about its value.
 
 use std::fmt;
 use std::ops::Range;
@@ -12,23 +12,23 @@ use crate::domain::rule_info::{About, Weight};
 /// A kind of finding. The identifier is stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum NixRule {
-    /// A literal for an option that has a twin which reads it from a file.
+    /// A literal for an option with a counterpart that reads it from a file.
     InlineSecret,
-    /// The hash of a password, for everybody to guess from.
+    /// A password hash that everybody can use to guess the password.
     PasswordHash,
-    /// A literal for an option of a module that the table does not know, whose name says that it is a secret.
+    /// A literal for an option that is not in the table, but whose name indicates a secret.
     SecretOption,
-    /// The content of a secret's file, read while Nix evaluates.
+    /// The content of a secret's file, read during evaluation.
     ReadSecret,
     /// A path literal that copies a private key into the store.
     KeyPath,
     /// A token in the environment of a unit.
     UnitEnvironment,
-    /// A private key that home-manager or /etc puts in place from the store.
+    /// A private key that home-manager or /etc installs from the store.
     KeyInPlace,
 }
 
-/// What each rule says of itself, in the order of `NixRule`.
+/// The description of each rule, in the order of `NixRule`.
 static ABOUT: [About; 7] = [
     About {
         id: "nix-inline-secret",
@@ -92,7 +92,6 @@ impl NixRule {
         NixRule::KeyInPlace,
     ];
 
-    /// What it says of itself.
     pub fn about(self) -> &'static About {
         match self {
             NixRule::InlineSecret => &ABOUT[0],
@@ -126,20 +125,21 @@ impl Serialize for NixRule {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NixFinding {
     pub rule: NixRule,
-    /// The line on which the value, or what stands for it, begins; from 1.
+    /// The line on which the value, or the expression for it, begins; from 1.
     pub line: usize,
-    /// Where the value stands: the bytes of the literal with its quotes, or of the path.
+    /// The byte range of the value: the literal with its quotes, or the path.
     pub span: Range<usize>,
-    /// The call that makes a file of the literal, such as `pkgs.writeText`: the option takes a path already.
+    /// The range of the call that turns the literal into a file, such as `pkgs.writeText`: the option already takes a
+    /// path.
     pub call: Option<Range<usize>>,
-    /// Where it is given to its option: the entry `name = …;`, or the `inherit`. It holds `span`, unless the literal
-    /// comes from a `let`.
+    /// The range of the entry `name = …;`, or the `inherit`, that sets the option. It contains `span`, unless the
+    /// literal comes from a `let`.
     pub site: Range<usize>,
-    /// The option, as far as it is written in this file; `*` for a word that is computed.
+    /// The option path, as far as it is in this file; `*` for a computed name.
     pub option: Vec<String>,
-    /// What is known of the option.
+    /// The option's row in the table.
     pub known: Option<&'static Row>,
-    /// The words that the stars of the known option stand for.
+    /// The names that match the stars of the known option.
     pub stars: Vec<String>,
 }
 
@@ -162,7 +162,7 @@ impl NixFinding {
         }
     }
 
-    /// What to do about it; the place is what `adopt` is given, `FILE:LINE` as a word of a shell.
+    /// What to do about it. `place` is the argument for `adopt`: `FILE:LINE`, quoted for a shell.
     pub fn advice(&self, place: &str) -> String {
         if let Some(twin) = self.twin() {
             return format!(
@@ -187,7 +187,7 @@ impl NixFinding {
         }
     }
 
-    /// What to write for a variable that is set for a unit, or for everybody.
+    /// What to write for a variable that is set for a unit, or for all users.
     fn out_of_the_environment(&self) -> String {
         let at = |word: &str| self.option.iter().position(|other| other == word);
         match (at("services").filter(|at| *at > 0), at("Environment")) {
@@ -206,7 +206,7 @@ impl NixFinding {
         }
     }
 
-    /// The option that `adopt` can write by itself: its last word where it stands beside this one.
+    /// The option that `adopt` can write: only its last name if it is in the same set as this one.
     pub fn twin(&self) -> Option<String> {
         let target = self.target()?;
         let (last, folder) = target.split_last()?;
@@ -215,7 +215,7 @@ impl NixFinding {
         Some(if beside { last.clone() } else { target.get(target.len() - known..)?.join(".") })
     }
 
-    /// All words of that option, with what stands before it in this file.
+    /// The full path of that option, including what precedes it in this file.
     pub fn target(&self) -> Option<Vec<String>> {
         if self.call.is_some() {
             return Some(self.option.clone());
@@ -227,21 +227,21 @@ impl NixFinding {
         Some([self.option.get(..before)?, &twin].concat())
     }
 
-    /// How many lists within the option's value the literal stands in.
+    /// How many lists inside the option's value contain the literal.
     pub fn elements(&self) -> usize {
         let computed = self.known.and_then(|known| known.option.as_deref()).is_some_and(|option| option.ends_with('*'));
         usize::from(!computed && self.option.last().is_some_and(|word| word == syntax::ANY))
     }
 }
 
-/// Whether a file of this name is a private key, as far as a name tells.
+/// Whether a file name is that of a private key.
 pub fn names_a_key(path: &str) -> bool {
     let name = last_of(path);
     let (stem, end) = name.rsplit_once('.').unwrap_or((&name, ""));
     let kinds = ["id_rsa", "id_dsa", "id_ecdsa", "id_ed25519"];
     match end {
         "" => {
-            // What belongs to a key in hardware is a handle, and opens nothing without it.
+            // A file for a key in hardware is only a handle, useless without the device.
             !stem.ends_with("_sk")
                 && !stem.ends_with("_sk_rk")
                 && (kinds.contains(&stem)
@@ -257,7 +257,7 @@ pub fn names_a_key(path: &str) -> bool {
     }
 }
 
-/// Whether a file of this name holds a secret, as far as a name tells.
+/// Whether a file name is that of a file with a secret.
 pub fn names_a_secret(path: &str) -> bool {
     if names_a_key(path) {
         return true;
@@ -275,7 +275,7 @@ pub fn names_a_secret(path: &str) -> bool {
         || path.rsplit('/').skip(1).any(|folder| matches!(folder, "secrets" | "private"))
 }
 
-/// Whether a variable or an option of this name holds a secret itself: `GITEA_TOKEN`, `apiKey`, not `TOKEN_FILE`.
+/// Whether a variable or an option with this name contains a secret itself: `GITEA_TOKEN`, `apiKey`, not `TOKEN_FILE`.
 pub fn names_a_value(name: &str) -> bool {
     let mut spaced = String::with_capacity(name.len() + 4);
     let mut before = '_';
@@ -287,7 +287,7 @@ pub fn names_a_value(name: &str) -> bool {
         before = letter;
     }
     let words: Vec<&str> = words_of(&spaced).collect();
-    // What etcd calls its cluster.
+    // In etcd, this is the name of a cluster.
     if words.ends_with(&["cluster", "token"]) {
         return false;
     }
@@ -305,7 +305,7 @@ pub fn names_a_value(name: &str) -> bool {
     }
 }
 
-/// Whether an option of this name holds the path of a secret's file: `tokenFile`, `private_key_path`.
+/// Whether an option with this name contains the path of a secret's file: `tokenFile`, `private_key_path`.
 pub fn names_the_file_of_a_value(name: &str) -> bool {
     let stem = ["File", "Path", "_file", "_path", "-file"].iter().find_map(|tail| name.strip_suffix(tail));
     stem.is_some_and(names_a_value)

@@ -1,6 +1,6 @@
-//! What Nix source may be given to the parser: looked at token by token, in linear time, before a tree is made of it.
-//! The parser recurses and its trees are freed by recursion, so that a file of a few thousand brackets would end the
-//! program; and the tokenizer looks ahead, which a run of letters and dots makes slow. Both are refused here.
+//! Decides whether Nix source may be given to the parser, by a linear pass over its tokens. The parser recurses and its
+//! trees are freed by recursion, so a file with a few thousand brackets would crash the program. The tokenizer looks
+//! ahead, so long runs of letters and dots make it slow. Both are refused here.
 
 use std::fmt;
 
@@ -14,32 +14,32 @@ use rnix::SyntaxKind::{
     TOKEN_UPDATE, TOKEN_WITH,
 };
 
-/// The largest Nix file that is read, in bytes. Written by hand, none comes near it.
+/// The largest Nix file that is read, in bytes. No file written by hand comes near it.
 pub const LIMIT: usize = 1 << 20;
-/// How deep a tree may become: a bracket counts `BRACKET`, an operator or an argument 1.
+/// The maximum depth of a tree: a bracket counts `BRACKET`, an operator or an argument 1.
 const DEEPEST: usize = 1024;
-/// What a bracket counts: the parser passes through all its levels of precedence for each.
+/// The depth of a bracket: the parser recurses through all its precedence levels for each.
 const BRACKET: usize = 8;
-/// What the body of `let`, `with`, `assert` or `else` counts: the parser calls itself directly.
+/// The depth of a body of `let`, `with`, `assert` or `else`: the parser calls itself directly.
 const BODY: usize = 2;
-/// How many characters the tokenizer may look ahead, for each byte of the file.
+/// How many characters the tokenizer may look ahead, per byte of the file.
 const LOOKAHEAD: usize = 16;
 
-/// Why a file was not looked into.
+/// Why a file was not parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unread {
     /// It is larger than `LIMIT`.
     Large,
-    /// It nests deeper than is safe to follow.
+    /// It is nested too deeply to be parsed safely.
     Deep(usize),
-    /// It would take too long to split into words.
+    /// It would take too long to tokenize.
     Slow(usize),
-    /// It is not Nix, from this line on.
+    /// It is not valid Nix, from this line on.
     Syntax(usize),
 }
 
 impl Unread {
-    /// Whether it is one that hides something: a file that Nix could read, and that was not looked into.
+    /// Whether this may hide something: a file that Nix could read, but that was not parsed.
     pub fn hides(self) -> bool {
         !matches!(self, Unread::Syntax(_))
     }
@@ -56,14 +56,14 @@ impl fmt::Display for Unread {
     }
 }
 
-/// One thing that is open, and how deep the tree is within it already.
+/// An open construct, and the depth of the tree within it so far.
 struct Frame {
-    /// The word that ends it.
+    /// The token that closes it.
     end: SyntaxKind,
     chain: usize,
-    /// `a.b or c.d or …` in a list, which ends with the element.
+    /// The number of `or` in the current list element, as in `a.b or c.d or …`; they end with the element.
     fallbacks: usize,
-    /// The words of an `inherit` lie beside each other, and none in another.
+    /// The names of an `inherit` are siblings, and do not nest.
     flat: bool,
 }
 
@@ -72,17 +72,17 @@ struct Guard {
     depth: usize,
 }
 
-/// Looks whether a file can be parsed safely.
+/// Checks whether a file can be parsed safely.
 pub fn admit(text: &str) -> Result<(), Unread> {
     if text.len() > LIMIT {
         return Err(Unread::Large);
     }
     let bytes = text.as_bytes();
-    // What the file itself ends with is no word.
+    // The end of the file is not a token, so nothing closes this frame.
     let file = Frame { end: TOKEN_ERROR, chain: 0, fallbacks: 0, flat: false };
     let mut guard = Guard { frames: vec![file], depth: 0 };
     let (mut at, mut run_end, mut looked) = (0, 0, 0);
-    // Whether what was read last can be the end of an expression.
+    // Whether the previous token can end an expression.
     let mut ended = false;
     for (kind, word) in rnix::tokenize(text) {
         if !matches!(kind, TOKEN_STRING_CONTENT | TOKEN_STRING_START | TOKEN_STRING_END) {
@@ -107,18 +107,18 @@ pub fn admit(text: &str) -> Result<(), Unread> {
     if guard.frames.len() == 1 { Ok(()) } else { Err(Unread::Syntax(line_of(text, at))) }
 }
 
-/// The line of a byte, from 1.
+/// The line of a byte offset, from 1.
 pub fn line_of(text: &str, at: usize) -> usize {
     let before = text.as_bytes().get(..at).unwrap_or(text.as_bytes());
     before.split(|byte| *byte == b'\n').count()
 }
 
-/// What the tokenizer looks past when it tells words from paths and addresses.
+/// The characters that the tokenizer looks past to distinguish identifiers from paths and URIs.
 fn is_ahead(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"/_.+-<".contains(&byte)
 }
 
-/// Whether a word can be the last of an expression.
+/// Whether a token can end an expression.
 fn ends(kind: SyntaxKind) -> bool {
     is_value(kind)
         || matches!(
@@ -127,7 +127,7 @@ fn ends(kind: SyntaxKind) -> bool {
         )
 }
 
-/// Whether a word can be the first of an expression.
+/// Whether a token can begin an expression.
 fn begins(kind: SyntaxKind) -> bool {
     is_value(kind) || matches!(kind, TOKEN_STRING_START | TOKEN_L_BRACE | TOKEN_L_BRACK | TOKEN_L_PAREN | TOKEN_REC)
 }
@@ -136,7 +136,7 @@ fn is_value(kind: SyntaxKind) -> bool {
     kind == TOKEN_IDENT || kind.is_literal()
 }
 
-/// What ends that which a word opens: a bracket, `let`, or the head of `with`, `assert` or `if`.
+/// The token that closes what a token opens: a bracket, `let`, or the head of `with`, `assert` or `if`.
 fn end_of(kind: SyntaxKind) -> Option<SyntaxKind> {
     Some(match kind {
         TOKEN_L_BRACE => TOKEN_R_BRACE,
@@ -153,11 +153,11 @@ fn end_of(kind: SyntaxKind) -> Option<SyntaxKind> {
 }
 
 impl Guard {
-    /// Follows one word. `None`: it cannot stand here. What the parser would make of such a place is not foreseen, so
-    /// that nothing behind it is counted as safe.
+    /// Processes one token. `None`: it cannot occur here. How the parser would handle such a place is unknown, so
+    /// nothing after it counts as safe.
     fn take(&mut self, kind: SyntaxKind, ended: bool) -> Option<()> {
         let mut last = self.frames.last_mut()?;
-        // Two expressions side by side: an element of a list after another, or an argument.
+        // Two adjacent expressions: another list element, or a function argument.
         if ended && begins(kind) {
             if last.end == TOKEN_R_BRACK && last.chain == 0 {
                 self.depth -= std::mem::take(&mut last.fallbacks);
@@ -168,7 +168,7 @@ impl Guard {
         }
         let entries = last.end == TOKEN_R_BRACE || last.end == TOKEN_IN && kind == TOKEN_SEMICOLON;
         match kind {
-            // What follows the head of `let`, `with`, `assert` or `if` lies within it, and ends with what is around.
+            // The body of `let`, `with`, `assert` or `if` is nested in it, and ends with the enclosing construct.
             TOKEN_THEN | TOKEN_ELSE | TOKEN_SEMICOLON if last.end == kind && !ended => return None,
             _ if last.end == kind => {
                 self.depth -= BRACKET + last.chain + last.fallbacks;
@@ -179,12 +179,12 @@ impl Guard {
                     _ => {}
                 }
             }
-            // A new entry: the one before it is closed.
+            // The end of an entry.
             TOKEN_SEMICOLON | TOKEN_COMMA if entries && ended => {
                 self.depth -= std::mem::take(&mut last.chain);
                 last.flat = false;
             }
-            // `inherit;`, and nothing else that is Nix.
+            // Only valid as `inherit;`.
             TOKEN_SEMICOLON if entries => {}
             TOKEN_SEMICOLON | TOKEN_COMMA | TOKEN_R_BRACE | TOKEN_R_BRACK | TOKEN_R_PAREN | TOKEN_STRING_END
             | TOKEN_INTERPOL_END | TOKEN_IN | TOKEN_THEN | TOKEN_ELSE => return None,
@@ -219,7 +219,7 @@ impl Guard {
 mod tests {
     use super::*;
 
-    /// Parses what was admitted, on the small stack that a thread has.
+    /// Parses text that was admitted, on the small stack of a thread.
     fn parsed(text: &str) -> Result<bool, Unread> {
         admit(text)?;
         let parse = rnix::Root::parse(text);
@@ -241,7 +241,7 @@ mod tests {
             "a: b@{ c }: { d }@e: f",
         ] {
             let allowed = parsed(text);
-            // An old form of `let` is refused, since its braces end what no `in` ends.
+            // The old form `let { … }` is refused, because it has no `in`.
             assert_eq!(allowed.is_ok_and(|well| well), !text.starts_with("let {"), "{text}: {allowed:?}");
         }
     }
@@ -309,7 +309,7 @@ mod tests {
             "a: { b }@",
         ] {
             for count in [10, 100, 500, 5_000, 200_000] {
-                // Whatever it says: it must come back, with a tree or without.
+                // The result does not matter, as long as it returns.
                 let _any = parsed(&word.repeat(count));
                 let _any = parsed(&format!("{}a", word.repeat(count)));
             }
@@ -332,7 +332,7 @@ mod tests {
         {
             let begun = std::time::Instant::now();
             let _any = parsed(&word.repeat(LIMIT / 2 / word.len()));
-            // Far from what a square of it takes, and far above what a slow machine needs.
+            // Far below what quadratic time would take, and far above what a slow machine needs.
             assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{word}");
         }
     }

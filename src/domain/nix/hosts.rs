@@ -1,5 +1,5 @@
-//! The names that a flake gives its systems, read by syntax: nothing of it is evaluated. What is computed there is not
-//! known, and is said to be so.
+//! The names of the systems in a flake, from its syntax: nothing is evaluated. Computed names are unknown, and reported
+//! as such.
 
 use std::collections::BTreeSet;
 
@@ -12,25 +12,25 @@ use rnix::SyntaxNode;
 use crate::domain::nix::guard::Unread;
 use crate::domain::nix::syntax::{ANY, call, entry, last_word, range, raw, tree, words};
 
-/// The attribute of a flake that holds its systems.
+/// The flake attribute that contains its systems.
 const SYSTEMS: &str = "nixosConfigurations";
-/// How many steps are taken through one file, so that none takes the square of its length.
+/// The maximum number of steps in one file, so that no file takes quadratic time.
 const FUEL: usize = 100_000;
-/// Through how many names a value is followed.
+/// How many names are followed to reach a value.
 const HOPS: usize = 16;
 
-/// What is known of the systems of a flake.
+/// What is known about the systems of a flake.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Named {
-    /// The names that are written.
+    /// The names in the source.
     pub names: BTreeSet<String>,
-    /// Folders, from that of the flake, of which each folder in them gives a name.
+    /// Folders, relative to the flake, in which every subfolder is a name.
     pub folders: BTreeSet<String>,
     /// The lines on which names are computed.
     pub computed: BTreeSet<usize>,
 }
 
-/// Reads the text of a flake.nix.
+/// Parses the text of a flake.nix.
 pub fn read(text: &str) -> Result<Named, Unread> {
     let root = tree(text)?;
     let mut reader = Reader { fuel: FUEL, hops: 0, named: Named::default(), computed: Vec::new() };
@@ -57,7 +57,7 @@ struct Reader {
     fuel: usize,
     hops: usize,
     named: Named,
-    /// Where names are computed.
+    /// The offsets at which names are computed.
     computed: Vec<usize>,
 }
 
@@ -74,7 +74,7 @@ impl Reader {
         }
     }
 
-    /// Whether another step may be taken.
+    /// Counts a step; returns whether more are allowed.
     fn step(&mut self, node: &SyntaxNode) -> bool {
         self.fuel = self.fuel.saturating_sub(1);
         if self.fuel == 0 {
@@ -114,7 +114,7 @@ impl Reader {
         }
     }
 
-    /// The names of a set that a function makes.
+    /// The names of a set that a function returns.
     fn made(&mut self, node: &SyntaxNode) {
         let (head, arguments) = call(node);
         match (last_word(&head).as_deref(), arguments.as_slice()) {
@@ -161,7 +161,7 @@ impl Reader {
         }
     }
 
-    /// The folders in a folder of the flake, or in one below that.
+    /// The subfolders of a folder of the flake, or of `below` in it.
     fn folder(&mut self, node: &SyntaxNode, below: &str) {
         let path = node.text().to_string();
         let parts: Vec<&str> = path.split('/').chain([below]).filter(|part| !part.is_empty() && *part != ".").collect();
@@ -172,7 +172,7 @@ impl Reader {
         }
     }
 
-    /// Goes on with what a name stands for.
+    /// Continues with the value of a name.
     fn follow(&mut self, name: &SyntaxNode, then: fn(&mut Self, &SyntaxNode)) {
         match self.bound(name) {
             Some(value) if self.hops < HOPS => {
@@ -184,7 +184,7 @@ impl Reader {
         }
     }
 
-    /// What a name stands for, where a `let` or a `rec` around it says so.
+    /// The value of a name, if an enclosing `let` or `rec` defines it.
     fn bound(&mut self, name: &SyntaxNode) -> Option<SyntaxNode> {
         let word = name.text().to_string();
         let scopes = name.ancestors().filter(|scope| {
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn folders_are_named_and_what_is_computed_is_told() {
         let computed = |text: &str| told(text).2;
-        // What `init --from` writes names no host itself: mkFleet takes the folders of hosts/.
+        // The flake that `init --from` writes names no hosts: mkFleet uses the folders of hosts/.
         assert_eq!(told(&crate::domain::migrate::scaffold::flake(None)).0, Vec::<String>::new());
         assert_eq!(told("{ nixosConfigurations = s.lib.mkFleet { fleet = ./.; }; }").1, ["hosts"]);
         assert_eq!(told("{ nixosConfigurations = mkFleet { fleet = ./infra; }; }").1, ["infra/hosts"]);

@@ -1,14 +1,14 @@
-//! Judges what stands at an option: whether a literal, or a file that is made of one, is a secret. Of the option only the words of
-//! its path are known.
+//! Decides whether the value of an option is a secret: a literal, or a file made from one. Only the path of the option
+//! is known.
 
 use crate::domain::nix::finding::{NixRule, names_a_key, names_a_value, names_the_file_of_a_value};
 use crate::domain::nix::options::{self, Form, Row};
 use crate::domain::nix::syntax::ANY;
 
-/// A row of the table of options, and what stands for its stars.
+/// A row of the table of options, and what its stars match.
 pub type Known = (&'static Row, Vec<String>);
 
-/// What a path literal is at an option.
+/// The rule that a path literal at an option violates.
 pub fn path(option: &[&str], text: &str) -> Option<NixRule> {
     let ciphertext = option.last() == Some(&"sopsFile");
     if ciphertext || !names_a_key(text) {
@@ -17,7 +17,7 @@ pub fn path(option: &[&str], text: &str) -> Option<NixRule> {
     Some(if puts_a_key(option) { NixRule::KeyInPlace } else { NixRule::KeyPath })
 }
 
-/// Whether this is the content of a file that home-manager or /etc puts in place, and its name is that of a key.
+/// Whether this is the content of a file that home-manager or /etc installs, and its name is that of a key.
 fn puts_a_key(option: &[&str]) -> bool {
     match option {
         [.., "home", "file", name, "text" | "source"]
@@ -27,7 +27,7 @@ fn puts_a_key(option: &[&str]) -> bool {
     }
 }
 
-/// What a literal is at an option.
+/// The rule that a literal at an option violates.
 pub fn literal(path: &[&str], text: &str) -> Option<(NixRule, Option<Known>)> {
     if path.is_empty() || refers(text) {
         return None;
@@ -36,7 +36,7 @@ pub fn literal(path: &[&str], text: &str) -> Option<(NixRule, Option<Known>)> {
     if puts_a_key(path) && path.last() == Some(&"text") {
         return Some((NixRule::KeyInPlace, known_to(NixRule::KeyInPlace, path)));
     }
-    // One element of a list stands for the list.
+    // An element of a list is treated like the list.
     let option = path.strip_suffix(&[ANY]).filter(|shorter| options::find(shorter).is_some()).unwrap_or(path);
     if let Some((row, stars)) = options::find(option).filter(|(row, _)| named || !row.is_a_variable()) {
         let locked = row.is_hash() && (text.len() < 4 || text.starts_with(['!', '*']));
@@ -55,7 +55,7 @@ pub fn literal(path: &[&str], text: &str) -> Option<(NixRule, Option<Known>)> {
     if in_unit {
         return Some((NixRule::UnitEnvironment, known_to(NixRule::UnitEnvironment, path)));
     }
-    // What the table does not know is found by its name alone, so that the value has to look like one too.
+    // An option that is not in the table is recognized by its name only, so the value must also look like a secret.
     let looks_like_one = |text: &str| {
         let mentions = text.starts_with('/') || text.contains("://") || text.contains(char::is_whitespace);
         let a_name = text.bytes().all(|byte| byte.is_ascii_lowercase() || b"-_".contains(&byte)) && names_a_value(text);
@@ -71,14 +71,14 @@ pub fn literal(path: &[&str], text: &str) -> Option<(NixRule, Option<Known>)> {
     (of_a_module && named && looks_like_one(text.trim())).then_some((NixRule::SecretOption, None))
 }
 
-/// What a text is of which Nix makes a file, at an option that takes the path of a secret's file.
+/// The rule that a text violates if Nix makes a file of it, at an option that takes the path of a secret's file.
 pub fn made_file(path: &[&str], text: &str) -> Option<(NixRule, Option<Known>)> {
     if refers(text) {
         return None;
     }
     let known = options::find_file(path);
     let named = path.last().is_some_and(|name| names_the_file_of_a_value(name));
-    // An environment file and a piece of configuration may hold nothing that is secret.
+    // An environment file or a configuration file may contain nothing secret.
     let says = |row: &Row| match row.form {
         Some(Form::EnvFile) => text
             .lines()
@@ -90,7 +90,7 @@ pub fn made_file(path: &[&str], text: &str) -> Option<(NixRule, Option<Known>)> 
     secret.then(|| (NixRule::InlineSecret, known.map(|(row, stars)| owned(row, stars))))
 }
 
-/// What the table knows of an option that only this rule looks at.
+/// The row of an option that only this rule checks.
 fn known_to(rule: NixRule, path: &[&str]) -> Option<Known> {
     options::find_for(rule.id(), path).map(|(row, stars)| owned(row, stars))
 }
@@ -99,7 +99,7 @@ fn owned(row: &'static Row, stars: Vec<&str>) -> Known {
     (row, stars.into_iter().map(str::to_owned).collect())
 }
 
-/// Whether a literal refers to a secret instead of being one: a file, a variable, a place to be filled in.
+/// Whether a literal refers to a secret instead of being one: a file, a variable, a placeholder.
 fn refers(text: &str) -> bool {
     let text = text.trim();
     let places = ["/run/", "/var/", "/etc/", "/nix/", "/home/", "/root/", "/dev/"];
@@ -110,7 +110,7 @@ fn refers(text: &str) -> bool {
         || places.iter().chain(&heads).any(|head| text.starts_with(head))
         || computed.iter().any(|(head, tail)| text.starts_with(head) && text.ends_with(tail))
         || variable.is_some_and(|name| {
-            // In one case, as shells and services write them; `$ecr3T` may be a password.
+            // All upper or all lower case, as in shells and services; `$ecr3T` may be a password.
             let cased = |other: fn(&u8) -> bool| !name.bytes().any(|byte| other(&byte));
             name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
                 && !name.starts_with(|first: char| first.is_ascii_digit())

@@ -1,4 +1,4 @@
-//! The value of a string literal, as Nix would read it: into plaintext, and only where that is beyond doubt.
+//! The value of a string literal as Nix would read it, as plaintext, and only if it is unambiguous.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use crate::domain::nix::guard;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Result};
 
-/// The value of the literal that stands here, quotes included.
+/// The value of the literal at `span`, which includes its quotes.
 pub fn value(text: &str, span: Range<usize>) -> Result<Plaintext> {
     let odd = |what: &str| {
         let line = guard::line_of(text, span.start);
@@ -28,9 +28,9 @@ pub fn value(text: &str, span: Range<usize>) -> Result<Plaintext> {
     Ok(Plaintext::take(unescaped(body).into_bytes()))
 }
 
-/// What the escapes of a string in double quotes stand for.
+/// Decodes the escapes of a string in double quotes.
 fn unescaped(body: &str) -> String {
-    // As long as the source at most, so that the buffer never moves.
+    // At most as long as the source, so the buffer never moves.
     let mut value = String::with_capacity(body.len());
     let mut letters = body.chars();
     while let Some(letter) = letters.next() {
@@ -48,8 +48,8 @@ fn unescaped(body: &str) -> String {
     value
 }
 
-/// A string between two pairs of single quotes: without the first line if it is empty, without the spaces that all lines
-/// begin with, without the spaces before the closing quotes.
+/// The value of an indented string: without the first line if it is blank, without the indentation common to all lines,
+/// without the spaces before the closing quotes.
 fn unindented(body: &str) -> String {
     let body = match body.split_once('\n') {
         Some((first, rest)) if first.bytes().all(|byte| byte == b' ') => rest,

@@ -1,4 +1,4 @@
-//! Nix source, read by its syntax alone: what it gives away, and how one expression of it is replaced.
+//! Nix source, analyzed by its syntax only: finding secrets in it, and replacing single expressions.
 
 pub mod edit;
 pub mod finding;

@@ -1,6 +1,7 @@
-//! The options of NixOS modules that take a secret: inline, with what takes it from a file instead, and those that take
-//! the path of a file alone. What is given inline is in the Nix store of every machine that builds it, for all to read.
-//! The table is data/nixos-options.json, which the Nix modules read too; a module's option is one row.
+//! The options of NixOS modules that take a secret: those that take it inline, with the counterpart that reads it from
+//! a file, and those that only take the path of a file. Inline values are in the Nix store of every machine that builds
+//! them, readable by everybody. The table is data/nixos-options.json, which the Nix modules read, too; each row is one
+//! option of a module.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -11,54 +12,54 @@ use serde::Deserialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Form {
-    /// The value alone, read by the service or by a script before it.
+    /// Only the value, read by the service or by a script before it starts.
     PlainFile,
     /// `NAME=value`, read by systemd before it starts the service.
     EnvFile,
-    /// The value alone, handed over by systemd, so that the service's user need not read it.
+    /// Only the value, passed by systemd, so that the service's user does not need read permission.
     Credential,
-    /// A piece of configuration that the service reads besides its own.
+    /// A part of the configuration that the service reads in addition to its own.
     RuntimeFile,
 }
 
-/// One option. In a path `*` is any one word; what stands before the path (`config`, a container, a list of modules) may be
-/// anything.
+/// One option. In a path, `*` matches any one name. Anything may precede the path (`config`, a container, a list of
+/// modules).
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
-    /// The option that takes the secret inline; none for a module that takes the path of a file alone.
+    /// The option that takes the secret inline; `None` for a module that only takes the path of a file.
     pub option: Option<String>,
-    /// The option that takes the path of a file; none where the module has no such option beside it.
+    /// The option that takes the path of a file; `None` if the module has none.
     pub file: Option<String>,
     pub form: Option<Form>,
-    /// The variable that an environment file sets; `*`: the last word of the option.
+    /// The variable in an environment file; `*`: the last name of the option.
     pub key: Option<String>,
-    /// The shape that the file must have, where it does not follow from the form.
+    /// The shape of the file, if it does not follow from the form.
     pub shape: Option<String>,
-    /// Whether that option takes a list of paths.
+    /// Whether `file` takes a list of paths.
     #[serde(default)]
     pub list: bool,
-    /// What is written for the path, which `%` stands for; nothing but the path where this is not said.
+    /// The value to write for `file`, with `%` for the path; only the path by default.
     pub value: Option<String>,
-    /// What is sealed, with `%` for the value; the value alone where this is not said.
+    /// The content to seal, with `%` for the value; only the value by default.
     pub content: Option<String>,
-    /// Who reads the file; `{}` is the first word that a `*` stands for.
+    /// The owner of the file; `{}` is the first name that a `*` matches.
     #[serde(default = "root")]
     pub owner: String,
-    /// The unit that reads it when it starts; `{}` as above. None: not known, or none to restart.
+    /// The unit that reads it at its start; `{}` as above. `None`: unknown, or no unit to restart.
     pub unit: Option<String>,
-    /// Whether it is read before users are made.
+    /// Whether it is read before users are created.
     #[serde(default)]
     pub users: bool,
-    /// The rule that looks at this option: it is no secret by its name alone.
+    /// The only rule that checks this option, which is not a secret by its name alone.
     pub rule: Option<String>,
-    /// A release of NixOS that has the option; it may be older.
+    /// A release of NixOS that has the option; earlier ones may have it, too.
     pub since: Option<String>,
-    /// What the option is where nobody gives it a value.
+    /// The default value of the option.
     pub default: Option<String>,
-    /// What to do, where the secret is not moved by one edit.
+    /// What to do if a single edit cannot move the secret.
     pub how: Option<String>,
-    /// What a person must know besides.
+    /// What else a person needs to know.
     pub note: Option<String>,
     /// The module's file below nixos/modules.
     pub module: String,
@@ -73,14 +74,14 @@ const TABLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/data/nixo
 
 struct Table {
     rows: Vec<Row>,
-    /// Rows by the last word of the option that takes a value.
+    /// Rows by the last name of the inline option.
     inline: HashMap<String, Vec<usize>>,
-    /// Rows by the last word of the option that takes a path.
+    /// Rows by the last name of the file option.
     files: HashMap<String, Vec<usize>>,
 }
 
 static OPTIONS: LazyLock<Table> = LazyLock::new(|| {
-    // A table that cannot be read would be found by the tests below.
+    // The tests below fail if the table cannot be parsed.
     let rows: Vec<Row> = serde_json::from_str(TABLE).unwrap_or_default();
     let index = |of: fn(&Row) -> Option<&String>| {
         let mut index: HashMap<String, Vec<usize>> = HashMap::new();
@@ -101,25 +102,25 @@ pub fn rows() -> &'static [Row] {
 }
 
 impl Row {
-    /// Whether the value is the hash of a password, which can be guessed from, and not the password.
+    /// Whether the value is a password hash, from which the password can be guessed, and not a password.
     pub fn is_hash(&self) -> bool {
         let last = self.option.as_deref().and_then(|option| option.rsplit('.').next());
         last.is_some_and(|word| word.to_ascii_lowercase().contains("hashed"))
     }
 
-    /// Whether the option is a set of variables: only those whose names say so are secrets there.
+    /// Whether the option is a set of variables: only those with the name of a secret are secrets.
     pub fn is_a_variable(&self) -> bool {
         self.key.as_deref() == Some("*")
     }
 
-    /// The option that takes the path, with these words for its stars.
+    /// The option that takes the path, with its stars replaced by `stars`.
     pub fn twin(&self, stars: &[String]) -> Option<Vec<String>> {
         let mut stars = stars.iter();
         let words = self.file.as_deref()?.split('.');
         words.map(|word| if word == "*" { stars.next().cloned() } else { Some(word.to_owned()) }).collect()
     }
 
-    /// The shape that the file must have, as far as the row says it.
+    /// The shape of the file according to the row.
     pub fn shape(&self, stars: &[String]) -> String {
         match (&self.shape, self.form, self.key.as_deref()) {
             (Some(shape), ..) => shape.clone(),
@@ -133,17 +134,17 @@ impl Row {
     }
 }
 
-/// The option that takes a secret inline at this path, and the words that its stars stand for.
+/// The row for an option that takes a secret inline at this path, and the names that its stars match.
 pub fn find<'a>(path: &[&'a str]) -> Option<(&'static Row, Vec<&'a str>)> {
     among(&OPTIONS.inline, path, |row| row.rule.is_none().then_some(row.option.as_deref()).flatten())
 }
 
-/// The option at this path that only this rule looks at.
+/// The row for an option at this path that only this rule checks.
 pub fn find_for<'a>(rule: &str, path: &[&'a str]) -> Option<(&'static Row, Vec<&'a str>)> {
     among(&OPTIONS.inline, path, |row| (row.rule.as_deref() == Some(rule)).then_some(row.option.as_deref()).flatten())
 }
 
-/// The option that takes the path of a secret's file at this path.
+/// The row for an option that takes the path of a secret's file at this path.
 pub fn find_file<'a>(path: &[&'a str]) -> Option<(&'static Row, Vec<&'a str>)> {
     among(&OPTIONS.files, path, |row| {
         row.rule.is_none().then_some(row.file.as_deref()).flatten().filter(|_| row.value.is_none())
@@ -161,7 +162,7 @@ fn among<'a>(
     rows.find_map(|row| Some((row, stars(pattern(row)?, path)?)))
 }
 
-/// The words of the path that the stars of a pattern stand for, if the path ends as the pattern says.
+/// The names that the stars of a pattern match, if the pattern matches the end of the path.
 pub fn stars<'a>(pattern: &str, path: &[&'a str]) -> Option<Vec<&'a str>> {
     let mut stars = Vec::new();
     let mut words = path.iter().rev();
@@ -205,7 +206,7 @@ mod tests {
                 !row.is_a_variable() || row.option.as_deref().is_some_and(|option| option.ends_with(".*")),
                 "{name}"
             );
-            // The file's stars are the first ones of the option, so that each has its word.
+            // The stars of `file` are the first ones of `option`, so each has a name.
             let count =
                 |path: &Option<String>| path.as_deref().map_or(0, |path| path.split('.').filter(|w| *w == "*").count());
             assert!(row.option.is_none() || count(&row.file) <= count(&row.option), "{name}");

@@ -1,4 +1,4 @@
-//! Changes of a Nix file, carried out on its text, and shown as lines before and after in which no value can be read.
+//! Applies changes to the text of a Nix file, and shows the lines before and after without revealing values.
 
 use std::ops::Range;
 
@@ -8,25 +8,25 @@ use rnix::{NodeOrToken, SyntaxNode};
 use crate::domain::nix::guard::{Unread, line_of};
 use crate::domain::nix::syntax;
 
-/// What stands in the place of something that is not shown.
+/// The replacement for what is not shown.
 pub const HIDDEN: &str = "…";
 
-/// Some bytes of a text, and what they become.
+/// A range of bytes, and its new text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replacement {
     pub range: Range<usize>,
     pub with: String,
 }
 
-/// The text with its changes, and how they are shown.
+/// The text after the changes, and how to show them.
 #[derive(Debug)]
 pub struct Edited {
     pub text: String,
-    /// The changed lines, before and after, with no value in them.
+    /// The changed lines, before and after, without values.
     pub shown: Vec<String>,
 }
 
-/// Carries changes out on a text with this tree; the tree of the new text with it. They do not overlap.
+/// Applies changes to a text with this tree; returns the tree of the new text as well. The changes must not overlap.
 pub fn carry_out(text: &str, tree: &SyntaxNode, mut changes: Vec<Replacement>) -> Result<(Edited, SyntaxNode), Unread> {
     changes.sort_by_key(|change| change.range.start);
     let mut new = String::with_capacity(text.len() + 256);
@@ -54,10 +54,10 @@ pub fn carry_out(text: &str, tree: &SyntaxNode, mut changes: Vec<Replacement>) -
     Ok((Edited { text: new, shown }, new_tree))
 }
 
-/// The lines of each change, before and after, from 1; changes that share a line are one.
+/// The lines of each change, before and after, from 1; changes that share a line are merged.
 fn lines_of(text: &str, new: &str, blocks: &[(Range<usize>, Range<usize>)]) -> Vec<(Range<usize>, Range<usize>)> {
     let lines = |text: &str, bytes: &Range<usize>| {
-        // A change that takes whole lines ends before the next one begins.
+        // A change of whole lines ends before the next line begins.
         let whole = bytes.end > bytes.start && text.as_bytes().get(bytes.end - 1) == Some(&b'\n');
         let last = line_of(text, if whole { bytes.end - 1 } else { bytes.end });
         line_of(text, bytes.start)..last + 1
@@ -80,8 +80,8 @@ fn lines_of(text: &str, new: &str, blocks: &[(Range<usize>, Range<usize>)]) -> V
     all
 }
 
-/// The text with the content of every string and comment hidden, line for line; all but the names of attributes, and what
-/// lies in `plain`.
+/// The text with the content of all strings and comments hidden, with the same line breaks. Attribute names and what
+/// lies in `plain` are not hidden.
 pub fn masked(root: &SyntaxNode, plain: &[Range<usize>]) -> String {
     let mut masked = String::with_capacity(root.text().len().into());
     for token in root.descendants_with_tokens().filter_map(NodeOrToken::into_token) {
@@ -103,7 +103,7 @@ pub fn masked(root: &SyntaxNode, plain: &[Range<usize>]) -> String {
     masked
 }
 
-/// Whether a string is a word of a path.
+/// Whether a string is a name in an attribute path.
 fn is_name(string: &SyntaxNode) -> bool {
     string.kind() == NODE_STRING && string.parent().is_some_and(|parent| parent.kind() == NODE_ATTRPATH)
 }

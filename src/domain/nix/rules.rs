@@ -1,5 +1,5 @@
-//! What Nix source gives away: secrets written where Nix puts them into its store, which everybody on the machine can
-//! read. Text in, findings out; a finding says where a value stands and never holds it.
+//! Finds secrets in Nix source: values that Nix writes into its store, which everybody on the machine can read. A
+//! finding has the position of a value, and never the value itself.
 
 use std::ops::Range;
 
@@ -10,16 +10,16 @@ use crate::domain::nix::finding::NixFinding;
 use crate::domain::nix::guard::Unread;
 use crate::domain::nix::{syntax, walk};
 
-/// Words without which no rule can find anything, in either case. What looks at many files reads those that have one.
+/// Words of which one, in upper or lower case, is in every file with findings. A scan of many files only parses those.
 pub const WORDS: [&str; 12] =
     ["token", "pass", "secret", "key", "psk", "credential", "id_", "readfile", "privat", "identity", "auth", "salt"];
 
-/// Looks into the text of a Nix file.
+/// Finds secrets in the text of a Nix file.
 pub fn look(text: &str) -> Result<Vec<NixFinding>, Unread> {
     Ok(read(text)?.0)
 }
 
-/// What is found, and where the text of its strings stands: there `key=value` is written without quotes.
+/// The findings, and the ranges of string contents, in which `key=value` is written without quotes.
 pub fn read(text: &str) -> Result<(Vec<NixFinding>, Vec<Range<usize>>), Unread> {
     let tree = syntax::tree(text)?;
     let tokens = tree.descendants_with_tokens().filter_map(NodeOrToken::into_token);

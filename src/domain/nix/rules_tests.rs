@@ -1,11 +1,10 @@
-//! Each rule with what it finds and what it leaves alone, every form in which an option can be written, and input that was
-//! made to hurt.
+//! What each rule finds and ignores, every form in which an option can be written, and hostile input.
 
 use super::*;
 use crate::domain::nix::finding::NixRule;
 use crate::domain::nix::guard;
 
-/// The rules and options of what is found; the literal is checked to be where the finding says.
+/// The rules and options of the findings; also checks that each literal is where the finding says.
 fn seen(text: &str) -> Vec<(&'static str, String)> {
     let found = look(text).unwrap_or_else(|unread| panic!("{unread}: {text}"));
     let lower = text.to_lowercase();
@@ -171,7 +170,7 @@ fn what_is_no_literal_is_no_finding() {
         assert_eq!(seen(text), [], "{text}");
     }
     assert!(sees(NixRule::SecretOption, r#"{ services.unknown.hashedPassword = "$argon2id$VALUE"; }"#));
-    // An argument hides what a `let` around it binds.
+    // An argument shadows the binding of an outer `let`.
     assert_eq!(seen(r#"let pw = "VALUE"; in { pw, ... }: { services.gitea.database.password = pw; }"#), []);
     assert!(sees(NixRule::InlineSecret, r#"{ services.gitea.database.password = "changeme VALUE"; }"#));
 }
@@ -311,7 +310,7 @@ mod soup {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(3_000))]
 
-        /// Whatever is written, it is read or refused, and what is found lies in the text.
+        /// Any text is parsed or refused, and findings lie within the text.
         #[test]
         fn nothing_ends_the_program(words in proptest::collection::vec(0..WORDS.len(), 0..40), spaced: bool) {
             let words: Vec<&str> = words.into_iter().map(|at| WORDS[at]).collect();

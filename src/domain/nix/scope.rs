@@ -1,4 +1,4 @@
-//! `config` in scope: what has to be added to a file so that it means the machine's configuration at some place.
+//! What to add to a file so that `config` refers to the machine's configuration at some place.
 
 use rnix::SyntaxKind::{
     NODE_ASSERT, NODE_ATTR_SET, NODE_ATTRPATH_VALUE, NODE_INHERIT, NODE_LAMBDA, NODE_LEGACY_LET, NODE_LET_IN,
@@ -12,7 +12,7 @@ use crate::domain::nix::redact::Replacement;
 use crate::domain::nix::syntax::{arguments, entry, range, words};
 use crate::error::{Error, Result};
 
-/// What has to be added so that `config` means the machine's configuration at this place; none: it does already.
+/// What to add so that `config` refers to the machine's configuration at this place; `None` if it does already.
 pub(super) fn config_in_scope(text: &str, site: &SyntaxNode, found: &NixFinding) -> Result<Option<Replacement>> {
     let odd = |what: &str| {
         odd(text, found, what)
@@ -57,7 +57,7 @@ pub(super) fn config_in_scope(text: &str, site: &SyntaxNode, found: &NixFinding)
     one_more_argument(text, &pattern).map(Some).ok_or_else(|| odd("the function takes no arguments"))
 }
 
-/// Whether a function is a module of the machine's configuration, and not one of an option that takes modules itself.
+/// Whether a function is a module of the machine's configuration, and not one for an option that takes modules itself.
 fn is_module(lambda: &SyntaxNode) -> bool {
     for above in lambda.ancestors().skip(1) {
         match above.kind() {
@@ -73,7 +73,7 @@ fn is_module(lambda: &SyntaxNode) -> bool {
     false
 }
 
-/// A file that is a plain set becomes a function.
+/// Turns a file that is a plain set into a function.
 fn around_the_file(root: &SyntaxNode) -> Option<Replacement> {
     let mut inner = root.first_child()?;
     let start = range(&inner).start;
@@ -85,7 +85,7 @@ fn around_the_file(root: &SyntaxNode) -> Option<Replacement> {
     plain.then(|| Replacement { range: start..start, with: "{ config, ... }:\n".to_owned() })
 }
 
-/// `config` as the first argument of a function, written as the others are.
+/// Adds `config` as the first argument of a function, in the style of the others.
 fn one_more_argument(text: &str, pattern: &SyntaxNode) -> Option<Replacement> {
     let brace = pattern.children_with_tokens().find(|part| part.kind() == TOKEN_L_BRACE)?;
     let open = usize::from(brace.text_range().end());
@@ -98,7 +98,7 @@ fn one_more_argument(text: &str, pattern: &SyntaxNode) -> Option<Replacement> {
     Some(Replacement { range: open..open, with })
 }
 
-/// Refuses a finding, with its line and option.
+/// The error for refusing a finding, with its line and option.
 pub(super) fn odd(text: &str, found: &NixFinding, what: &str) -> Error {
     let line = line_of(text, found.span.start);
     Error::usage(format!("line {line}, {}: {what}", found.option()))

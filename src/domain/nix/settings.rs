@@ -1,11 +1,12 @@
-//! What a configuration says of its machine that is kept where it moves to: read by syntax, nothing is evaluated.
+//! Settings of a machine's configuration that must be kept when it moves to a new one. Read from the syntax; nothing is
+//! evaluated.
 
 use rnix::SyntaxKind::{NODE_ATTR_SET, NODE_ATTRPATH_VALUE, NODE_LET_IN};
 use rnix::SyntaxNode;
 
 use crate::domain::nix::syntax::{call, entry, raw, tree, words};
 
-/// How many definitions of one file are looked at.
+/// The maximum number of definitions that are examined in one file.
 const ENTRIES: usize = 20_000;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub struct Settings {
     pub state_version: Option<String>,
 }
 
-/// Reads a module, as far as it is Nix and its values are written there. The first of each counts.
+/// Reads a module, as far as it is valid Nix and has literal values. The first value of each setting counts.
 pub fn read(text: &str) -> Settings {
     let mut settings = Settings::default();
     let Ok(tree) = tree(text) else { return settings };
@@ -34,7 +35,7 @@ pub fn read(text: &str) -> Settings {
     settings
 }
 
-/// The option that an entry defines; none where it is bound to a name, and defines nothing.
+/// The option that an entry defines; `None` for a `let` binding.
 fn path(node: &SyntaxNode) -> Option<Vec<String>> {
     let mut whole: Vec<String> = Vec::new();
     for above in node.ancestors().filter(|above| above.kind() == NODE_ATTRPATH_VALUE) {
@@ -50,7 +51,7 @@ fn path(node: &SyntaxNode) -> Option<Vec<String>> {
     Some(whole)
 }
 
-/// A string, also as a default or by force.
+/// A string, possibly inside a call such as `mkDefault` or `mkForce`.
 fn literal(value: &SyntaxNode) -> Option<String> {
     if value.kind() == NODE_ATTR_SET {
         return None;

@@ -1,4 +1,4 @@
-//! Reads the tree of Nix source: the words of a path, the entries of a set, the arguments of a call.
+//! Helpers for the syntax tree of Nix source: the names of a path, the entries of a set, the arguments of a call.
 
 use std::ops::Range;
 
@@ -10,10 +10,10 @@ use rnix::{NodeOrToken, ParseError, SyntaxNode};
 
 use crate::domain::nix::guard::{self, Unread, line_of};
 
-/// A word of a path that is computed.
+/// A computed name in a path.
 pub const ANY: &str = "*";
 
-/// The tree of a text, if that is Nix as a whole. Making it is what costs: anyone who looks twice keeps it.
+/// The syntax tree of a text, if it is valid Nix. Parsing is expensive: callers that need the tree twice keep it.
 pub fn tree(text: &str) -> Result<SyntaxNode, Unread> {
     guard::admit(text)?;
     let parse = rnix::Root::parse(text);
@@ -23,7 +23,7 @@ pub fn tree(text: &str) -> Result<SyntaxNode, Unread> {
     }
 }
 
-/// What a fault of the parser means.
+/// Converts an error of the parser.
 pub fn unread(text: &str, fault: &ParseError) -> Unread {
     let at = match fault {
         ParseError::Unexpected(at)
@@ -39,12 +39,12 @@ pub fn unread(text: &str, fault: &ParseError) -> Unread {
     }
 }
 
-/// The bytes of a node.
+/// The byte range of a node.
 pub fn range(node: &SyntaxNode) -> Range<usize> {
     node.text_range().into()
 }
 
-/// The words of an attribute path; `*` for those that are computed.
+/// The names of an attribute path; `*` for computed ones.
 pub fn words(attrpath: &SyntaxNode) -> Vec<String> {
     attrpath
         .children()
@@ -57,7 +57,7 @@ pub fn words(attrpath: &SyntaxNode) -> Vec<String> {
         .collect()
 }
 
-/// What stands between the quotes of a string without interpolation, as it is written.
+/// The source text between the quotes of a string without interpolation.
 pub fn raw(node: &SyntaxNode) -> Option<String> {
     if node.kind() != NODE_STRING {
         return None;
@@ -86,7 +86,7 @@ pub fn call(node: &SyntaxNode) -> (SyntaxNode, Vec<SyntaxNode>) {
     (head, arguments)
 }
 
-/// The last word of a name: `mkIf` of `lib.mkIf`.
+/// The last name of an identifier or selection: `mkIf` in `lib.mkIf`.
 pub fn last_word(node: &SyntaxNode) -> Option<String> {
     match node.kind() {
         NODE_IDENT => Some(node.text().to_string()),
@@ -95,14 +95,14 @@ pub fn last_word(node: &SyntaxNode) -> Option<String> {
     }
 }
 
-/// The value of an entry `path = value;`, with its path.
+/// The path and the value of an entry `path = value;`.
 pub fn entry(node: &SyntaxNode) -> Option<(SyntaxNode, SyntaxNode)> {
     let mut parts = node.children();
     (node.kind() == NODE_ATTRPATH_VALUE).then_some(())?;
     Some((parts.next()?, parts.next()?))
 }
 
-/// The names that a function's head binds.
+/// The names that a function's parameter binds.
 pub fn arguments(head: &SyntaxNode) -> Vec<String> {
     let entries = head.children().filter(|part| matches!(part.kind(), NODE_PAT_ENTRY | NODE_PAT_BIND));
     let names = entries.filter_map(|part| part.first_child()).chain(head.first_child());

@@ -1,5 +1,5 @@
-//! Recipients: public keys that a secret is sealed to, parsed once. What is kept is the canonical form, so that a key
-//! typed twice with another comment or case is one key.
+//! Recipients: public keys that a secret is encrypted to, parsed once and stored in canonical form, so that a key given
+//! twice with another comment or case counts as one key.
 
 use std::fmt;
 
@@ -11,13 +11,13 @@ use crate::domain::guarded::guarded;
 use crate::domain::secret::ssh_wire::{self, Weakness};
 use crate::error::{Error, Result};
 
-/// The first 8 bytes of the SHA-256 of a recipient's canonical text. What the seal lists: short enough for a hundred
-/// recipients, long enough that finding a second key for one takes 2^64 tries.
+/// The first 8 bytes of the SHA-256 of a recipient's canonical string, as listed in the seal: short enough for a
+/// hundred recipients, long enough that a second key with a given fingerprint takes 2^64 tries to find.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(pub [u8; 8]);
 
 impl Fingerprint {
-    /// The first bytes of the digest of a text.
+    /// The fingerprint of a string.
     pub fn of(text: &str) -> Self {
         let mut fingerprint = Self([0; 8]);
         fingerprint.0.copy_from_slice(&Sha256::digest(text.as_bytes())[..8]);
@@ -40,22 +40,22 @@ impl fmt::Debug for Fingerprint {
 /// The kinds of recipient stanza that a header can be checked for without a private key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KeyKind {
-    /// `age1…`: anonymous in the file.
+    /// `age1…`: its stanza does not identify the key.
     X25519,
-    /// `ssh-ed25519`: four bytes of the key's hash stand in the file.
+    /// `ssh-ed25519`: its stanza has four bytes of the key's hash.
     SshEd25519,
     /// `ssh-rsa`: likewise.
     SshRsa,
-    /// `age1tag1…`: a hardware key, sealed to without its plugin.
+    /// `age1tag1…`: a hardware key that is encrypted to without its plugin.
     Tag,
     /// `age1tagpq1…`: the same, post-quantum.
     TagPq,
-    /// `age1<plugin>1…`: what stanza it makes is the plugin's own business.
+    /// `age1<plugin>1…`: the plugin decides what stanza it writes.
     Plugin,
 }
 
 impl KeyKind {
-    /// The type of the stanza that such a key makes in an age header; none for plugins.
+    /// The stanza type for such a key in an age header; `None` for plugins.
     pub fn stanza(self) -> Option<&'static str> {
         match self {
             KeyKind::X25519 => Some("X25519"),
@@ -68,7 +68,7 @@ impl KeyKind {
     }
 }
 
-/// The parsed key, as the age library wants it.
+/// The parsed key, in the types of the age library.
 #[derive(Clone)]
 pub enum Key {
     X25519(age::x25519::Recipient),
@@ -79,7 +79,7 @@ pub enum Key {
     Plugin(age::plugin::Recipient),
 }
 
-/// A public key that a secret can be sealed to.
+/// A public key that a secret can be encrypted to.
 #[derive(Clone)]
 pub struct Recipient {
     key: Key,
@@ -113,8 +113,8 @@ impl Recipient {
             Error::usage("not a recipient: it is neither an age key nor an SSH public key, or it is damaged")
                 .help("a recipient begins with `age1`, `ssh-ed25519 ` or `ssh-rsa `")
         };
-        // Bech32 leaves spare bits, and the libraries reduce numbers that are too large: one key could be written in
-        // several ways, and pass for two.
+        // Bech32 leaves spare bits, and the libraries reduce numbers that are too large: without this check, one key
+        // could be written in several ways and pass for two.
         let (bytes, canonical) = decoded(&lower).ok_or_else(not_one)?;
         let key = guarded(|| {
             if lower.starts_with("age1tagpq1") {
@@ -190,7 +190,7 @@ impl Recipient {
         Self::new(Key::X25519(key), canonical, String::new())
     }
 
-    /// The recipient of an SSH private key, read from its public half; none for unsupported types.
+    /// The recipient of an SSH private key, from its public half; `None` for unsupported types.
     pub fn of_ssh(identity: &age::ssh::Identity) -> Option<Self> {
         let key = guarded(|| age::ssh::Recipient::try_from(identity.clone()).ok()).flatten()?;
         Self::parse(&key.to_string()).ok()
@@ -212,7 +212,7 @@ impl Recipient {
         &self.key
     }
 
-    /// The one text form of this key, without a comment.
+    /// The canonical string of this key, without a comment.
     pub fn canonical(&self) -> &str {
         &self.canonical
     }
@@ -222,12 +222,12 @@ impl Recipient {
         &self.comment
     }
 
-    /// What the seal lists for this key.
+    /// The fingerprint that the seal lists for this key.
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
 
-    /// What stanza this key makes.
+    /// The kind of stanza for this key.
     pub fn kind(&self) -> KeyKind {
         match &self.key {
             Key::X25519(_) => KeyKind::X25519,
@@ -239,8 +239,8 @@ impl Recipient {
         }
     }
 
-    /// The four bytes by which an SSH key's stanza names it: the start of the SHA-256 of its wire form
-    /// (C2SP age, sections "ssh-ed25519" and "ssh-rsa").
+    /// The four bytes that identify the key in an SSH stanza: the start of the SHA-256 of its wire format (C2SP age,
+    /// sections "ssh-ed25519" and "ssh-rsa").
     pub fn ssh_tag(&self) -> Option<[u8; 4]> {
         self.ssh_tag
     }
@@ -255,7 +255,7 @@ impl Recipient {
         Some(format!("SHA256:{}", BASE64_STANDARD_NO_PAD.encode(Sha256::digest(wire))))
     }
 
-    /// The key as a person finds it again: an SSH key's fingerprint, or how the text begins.
+    /// The key in a short form that a person can recognize: an SSH key's fingerprint, or the start of the string.
     pub fn shown(&self) -> String {
         let begins = || format!("{}…", self.canonical.chars().take(SHOWN).collect::<String>());
         self.ssh_fingerprint().unwrap_or_else(begins)
@@ -276,7 +276,7 @@ impl fmt::Debug for Recipient {
     }
 }
 
-/// A fingerprint of an SSH key as `ssh-keygen -l` prints it and a person gives it: `SHA256:` and 43 characters.
+/// An SSH key fingerprint as printed by `ssh-keygen -l` and given by the user: `SHA256:` and 43 characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SshFingerprint(String);
 
@@ -308,32 +308,32 @@ impl fmt::Display for SshFingerprint {
     }
 }
 
-/// How many letters of a key are shown.
+/// How many characters of a key are shown.
 const SHOWN: usize = 20;
 
 /// What to do about an SSH key that cannot be used.
 const ED25519: &str = "use the machine's ed25519 key: /etc/ssh/ssh_host_ed25519_key.pub";
 
-/// Why everybody can open what is sealed to some points.
+/// Why everybody can decrypt what is encrypted to points of small order.
 const SMALL: &str = "it is a point of small order, for which every private key gives the same";
 
-/// How the refusal of a key begins that needs no private half.
+/// The start of the error for a key that can be used without its private half.
 pub(in crate::domain) const OPEN: &str = "everybody can open what is sealed to this key";
 
-/// The refusal of a key that needs no private half.
+/// The error for a key that can be used without its private half.
 fn open(why: &str) -> Error {
     Error::usage(format!("{OPEN}: {why}")).help(
         "no program makes such a key: find out who put it there; it may be somebody who wants to read your secrets",
     )
 }
 
-/// The refusal of a key in another form than the one that every program writes.
+/// The error for a key that is not in canonical form.
 fn strange() -> Error {
     Error::usage("this key is not written in its one valid form")
         .help("no program writes it so, and the same key could pass for two: have its owner export it again")
 }
 
-/// The bytes of a Bech32 text, and the one text that is written for them.
+/// The bytes of a Bech32 string, and its canonical form.
 fn decoded(text: &str) -> Option<(Vec<u8>, String)> {
     let both = |hrp, bytes: &mut dyn Iterator<Item = u8>| {
         let bytes: Vec<u8> = bytes.collect();
@@ -343,14 +343,14 @@ fn decoded(text: &str) -> Option<(Vec<u8>, String)> {
     bech32_decode(text, drop, |_| Ok(()), |hrp, mut bytes| Ok(both(hrp, &mut bytes))).ok()
 }
 
-/// The refusal of a number that is no public key on Curve25519: one of small order, whose every multiple by a private key is
+/// Refuses a number that is no public key on Curve25519: one of small order, whose every multiple by a private key is
 /// zero (all of them: RFC 7748, section 6.1, and cr.yp.to/ecdh.html), or one that is not below p.
 fn x25519_fault(u: &[u8; 32]) -> Option<Error> {
     const OF_ORDER_8: [&[u8; 32]; 2] = [
         b"\xe0\xeb\x7a\x7c\x3b\x41\xb8\xae\x16\x56\xe3\xfa\xf1\x9f\xc4\x6a\xda\x09\x8d\xeb\x9c\x32\xb1\xfd\x86\x62\x05\x16\x5f\x49\xb8\x00",
         b"\x5f\x9c\x95\xbc\xa3\x50\x8c\x24\xb1\xd0\xb1\x55\x9c\x83\xef\x5b\x04\x44\x5c\xc4\x58\x1c\x8e\x86\xd8\x22\x4e\xdd\xd0\x9f\x11\x57",
     ];
-    // The highest bit counts for nothing.
+    // The highest bit is ignored.
     let top = u[31] & 0x7f;
     let all = |byte, last| top == last && u[1..31].iter().all(|one| *one == byte);
     // Zero and one; p - 1, p and p + 1, where p ends in 0xed.
@@ -361,7 +361,7 @@ fn x25519_fault(u: &[u8; 32]) -> Option<Error> {
     (u[31] != top || all(0xff, 0x7f) && u[0] >= 0xed).then(strange)
 }
 
-/// The refusal of a text that looks like a private key, where a public one belongs.
+/// The error for a string that looks like a private key where a public key belongs; `None` if it does not.
 pub fn private_key(text: &str) -> Option<Error> {
     let upper = text.trim_start().to_ascii_uppercase();
     let marks = ["AGE-SECRET-KEY-", "AGE-PLUGIN-", "-----BEGIN"];
@@ -391,7 +391,7 @@ mod tests {
         assert!(!format!("{error:?}{:?}", error.advice()).contains(secret.expose_secret().get(16..).unwrap()));
     }
 
-    /// An age recipient of any 32 bytes.
+    /// An age recipient made of any 32 bytes.
     fn age1(u: [u8; 32]) -> String {
         let mut hrp = None;
         let any = age::x25519::Identity::generate().to_public().to_string();
@@ -408,7 +408,7 @@ mod tests {
         bech32_encode(hrp.unwrap(), &u)
     }
 
-    /// An ssh-ed25519 key of any 32 bytes.
+    /// An ssh-ed25519 key made of any 32 bytes.
     fn ed25519(y: [u8; 32]) -> String {
         let wire = [&[0, 0, 0, 11][..], b"ssh-ed25519", &[0, 0, 0, 32], &y].concat();
         format!("ssh-ed25519 {}", BASE64_STANDARD.encode(wire))
@@ -416,7 +416,7 @@ mod tests {
 
     #[test]
     fn what_everybody_can_open_is_refused_in_every_writing() {
-        // Every encoding of a point of small order, on either curve; as a library that multiplies sees it.
+        // Every encoding of a point of small order, on either curve, as a library that multiplies sees it.
         let mut open = 0;
         let order_8 = [
             "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
@@ -444,7 +444,7 @@ mod tests {
                 };
                 assert_eq!(refused(&ours), is_open, "{point:02x?}");
                 open += usize::from(is_open);
-                // One writing: below p, without the highest bit.
+                // The only valid encoding: below p, without the highest bit.
                 let p_ends = point[0] < 0xed || point[1..31] != [0xff; 30] || point[31] & 0x7f != 0x7f;
                 assert_eq!(ours.is_ok(), !is_open && point[31] < 0x80 && p_ends, "{point:02x?}");
                 let Ok(age::ssh::Recipient::SshEd25519(_, on)) = ed25519(point).parse() else {
@@ -459,8 +459,8 @@ mod tests {
                 open += usize::from(!shared.was_contributory());
             }
         }
-        // 0, 1, p - 1, p, p + 1 and two of order 8 as u, each with and without the highest bit; as y: 1 and -1, 0 and four
-        // of order 8 with either sign, and what p and p + 1 add.
+        // 0, 1, p - 1, p, p + 1 and two of order 8 as u, each with and without the highest bit; as y: 1 and -1, 0 and
+        // four of order 8 with either sign, and the additional encodings from p and p + 1.
         assert_eq!(open, 14 + 14);
     }
 

@@ -1,13 +1,13 @@
-//! The seal: one extra stanza in a file's age header that says what the file is and who reads it, covered by age's own
-//! header MAC and ignored by stock `age` and `rage`.
+//! The seal: one extra stanza in a file's age header that states what the file is and who can read it, covered by age's
+//! own header MAC and ignored by stock `age` and `rage`.
 //!
 //! ```text
 //! -> sealift 1 NAME SERIAL DATE CURRENT FORMER
 //! base64(8-byte fingerprints: CURRENT sorted ones, then FORMER sorted ones)
 //! ```
 //!
-//! Read here without any key. That proves nothing by itself (anyone can write bytes); opening the file does, because
-//! the MAC covers the stanza.
+//! It is read here without any key, which proves nothing, since anyone can write such bytes. Decrypting the file does,
+//! because the MAC covers the stanza.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,24 +20,24 @@ use crate::domain::secret::recipient::{Fingerprint, Recipient};
 
 /// The type of the stanza.
 pub const STANZA: &str = "sealift";
-/// The version of its form that this program writes and reads.
+/// The version of its format that this program writes and reads.
 pub const VERSION: &str = "1";
 
-/// No serial reaches this: what every reader of JSON can hold, and far from where counting on would end.
+/// Every serial is below this number, which any JSON parser can represent and which is far from an overflow.
 const SERIAL_LIMIT: u64 = 1 << 53;
 
-/// What a sealed file says of itself.
+/// What a sealed file states about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seal {
     /// The file's path under `secrets/` without `.age`.
     pub name: FileName,
-    /// Counts the values this secret has had. Rises when the value changes, never by a rekey.
+    /// The number of values that this secret has had. It rises when the value changes, and never through a rekey.
     pub serial: u64,
-    /// The day on which this value was made (UTC).
+    /// The day on which this value was created (UTC).
     pub made: Date,
-    /// The keys that the file is sealed to.
+    /// The keys that the file is encrypted to.
     pub current: BTreeSet<Fingerprint>,
-    /// Keys that could read this value and were rekeyed away.
+    /// Keys that could read this value until a rekey removed them.
     pub former: BTreeSet<Fingerprint>,
 }
 
@@ -47,26 +47,26 @@ impl Seal {
         Self { name, serial: 1, made, current, former: BTreeSet::new() }
     }
 
-    /// The first seal of a name whose file had none: who could read it is remembered.
+    /// The first seal of a file that had none. It lists previous readers.
     pub fn adopted(name: FileName, made: Date, current: BTreeSet<Fingerprint>, past: &BTreeSet<Fingerprint>) -> Self {
         let former = past.difference(&current).copied().collect();
         Self { former, ..Self::first(name, made, current) }
     }
 
-    /// The seal of the next value: a new serial, and nobody who knew only older values is listed any more. None where
-    /// nothing could be counted after it: only somebody who forges a seal gets there.
+    /// The seal of the next value: a new serial, and no keys that only knew older values. `None` if the serial would be
+    /// the last one, which only a forged seal can reach.
     pub fn next_value(&self, made: Date, current: BTreeSet<Fingerprint>) -> Option<Self> {
         let serial = self.serial + 1;
         let next = Self { name: self.name.clone(), serial, made, current, former: BTreeSet::new() };
         (!self.is_last()).then_some(next)
     }
 
-    /// Whether its serial is the last that can be counted. Then it tells nothing of how many values there were.
+    /// Whether its serial is the last possible one. Then it does not say how many values there were.
     pub fn is_last(&self) -> bool {
         self.serial + 1 >= SERIAL_LIMIT
     }
 
-    /// The seal of the same value for other readers: who loses access is remembered.
+    /// The seal of the same value for other recipients. It remembers those who lose access.
     #[must_use]
     pub fn same_value(&self, current: BTreeSet<Fingerprint>) -> Self {
         let knew: BTreeSet<_> = self.current.union(&self.former).copied().collect();
@@ -74,7 +74,7 @@ impl Seal {
         Self { name: self.name.clone(), serial: self.serial, made: self.made, current, former }
     }
 
-    /// Everyone who ever could read this value.
+    /// All keys that could ever read this value.
     pub fn ever(&self) -> impl Iterator<Item = &Fingerprint> {
         self.current.union(&self.former)
     }
@@ -134,35 +134,35 @@ impl Seal {
     }
 }
 
-/// What can be read of a sealed file without any key.
+/// What can be read from a sealed file without any key.
 #[derive(Clone, Debug)]
 pub struct Envelope {
     /// The seal, if the file has one.
     pub seal: Option<Seal>,
-    /// The recipient stanzas, in the file's order, without the seal and without grease.
+    /// The recipient stanzas, in the file's order, without the seal and grease stanzas.
     pub stanzas: Vec<Slot>,
-    /// Sealed to a passphrase, which no secret of a fleet is.
+    /// Encrypted to a passphrase, which no secret of a fleet should be.
     pub passphrase: bool,
-    /// Sealed to post-quantum keys of a kind that is not known here.
+    /// Encrypted to post-quantum keys of a type that is not supported.
     pub hybrid: bool,
     pub mac: Mac,
-    /// Where there is no seal: what a seal would list for the key of each stanza, if nobody knows it.
+    /// For a file without a seal, a fingerprint for each stanza, for use in a seal if the key is unknown.
     pub marks: Vec<Fingerprint>,
 }
 
-/// The stanza of a file that is sealed to a passphrase.
+/// The stanza type of a file that is encrypted to a passphrase.
 const PASSPHRASE: &str = "scrypt";
-/// The one of a file that is sealed to an `age1pq1…` key.
+/// The stanza type of a file that is encrypted to an `age1pq1…` key.
 const HYBRID: &str = "mlkem768x25519";
-/// The types of stanza that can be told.
+/// The known stanza types.
 const KINDS: [&str; 7] = ["X25519", "ssh-ed25519", "ssh-rsa", "p256tag", "mlkem768p256tag", HYBRID, PASSPHRASE];
 
-/// One recipient stanza, as far as it is known without a key.
+/// One recipient stanza, as far as it can be read without a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Slot {
-    /// The stanza's type, if it is one that can be told; none: a plugin's own.
+    /// The stanza's type if it is known; `None` for a plugin's own.
     pub kind: Option<&'static str>,
-    /// The four bytes by which SSH stanzas name their key.
+    /// The four bytes that identify the key of an SSH stanza.
     pub tag: Option<[u8; 4]>,
 }
 
@@ -193,7 +193,7 @@ impl Envelope {
         let hybrid = stanzas.iter().any(|slot| slot.kind == Some(HYBRID));
         let readers = header.stanzas.iter().filter(|stanza| seal.is_none() && !stanza.kind.ends_with("-grease"));
         let marks = readers.map(|stanza| {
-            // SSH stanzas name their key; the others differ from file to file.
+            // SSH stanzas identify their key by the first argument. The further arguments differ from file to file.
             let told = if stanza.kind.starts_with("ssh-") { 1 } else { stanza.arguments.len() };
             let words: Vec<&str> = stanza.arguments.iter().take(told).copied().collect();
             Fingerprint::of(&format!("{} {}", stanza.kind, words.join(" ")))
@@ -202,8 +202,8 @@ impl Envelope {
         Ok(Self { seal, stanzas, passphrase, hybrid, mac: header.mac, marks })
     }
 
-    /// Holds the stanzas against the seal: as many as it counts, and, for the keys that are known, of their kinds and
-    /// with their tags. Says what does not fit.
+    /// Compares the stanzas with the seal: there must be as many as it lists and, for known keys, of the right types
+    /// and with the right tags. Returns what does not match.
     pub fn contradiction(&self, known: &BTreeMap<Fingerprint, &Recipient>) -> Option<String> {
         let seal = self.seal.as_ref()?;
         if self.stanzas.len() != seal.current.len() {

@@ -1,5 +1,5 @@
-//! Shapes: the declared form of a payload, checked when it is sealed and when it is opened, without printing it and
-//! without changing it. What may be wanted instead is offered, never done silently.
+//! Shapes: the declared format of a payload, checked when it is sealed and when it is opened, without printing or
+//! changing it. A possible fix is offered, never applied silently.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,10 +7,10 @@ use std::str::FromStr;
 use crate::domain::foreign::holds;
 use crate::error::{Error, Result};
 
-/// How an OpenSSH private key begins; in two parts, so that no scanner takes this file for one.
+/// The first line of an OpenSSH private key; in two parts, so that no scanner reports this file.
 const OPENSSH: &str = concat!("-----BEGIN OPENSSH ", "PRIVATE KEY-----");
 
-/// Every shape as it is written: the parser, messages, help, the schema and completion have it from here.
+/// Every shape as it is written: used by the parser, messages, help, the schema and completion.
 pub static SHAPES: [(&str, Shape); 6] = [
     ("raw", Shape::Raw),
     ("token", Shape::Token),
@@ -20,22 +20,22 @@ pub static SHAPES: [(&str, Shape); 6] = [
     ("json", Shape::Json),
 ];
 
-/// Every shape, in one line for people.
+/// All shapes in one line, for messages.
 pub fn shapes() -> String {
     let names = SHAPES.each_ref().map(|(name, _)| *name).join(", ");
     names.rsplit_once(", ").map_or_else(String::new, |(first, last)| format!("{first} or {last}"))
 }
 
-/// The declared form of a payload.
+/// The declared format of a payload.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Shape {
-    /// Any bytes but none.
+    /// Any bytes, but not empty.
     Raw,
     /// One line without spaces, control characters or a newline.
     Token,
     /// A systemd EnvironmentFile that sets this variable.
     Env(String),
-    /// An OpenSSH or PEM private key with its last newline.
+    /// An OpenSSH or PEM private key with its final newline.
     SshKey,
     /// PEM blocks.
     Pem,
@@ -43,18 +43,18 @@ pub enum Shape {
     Json,
 }
 
-/// A change that would make a payload fit its shape. Made only when asked for, and said.
+/// A change that would make a payload match its shape. Applied only on request, and reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fix {
     /// Write `KEY=` before the value and a newline after it.
     Wrap(String),
-    /// Drop the line ending at the end.
+    /// Remove the final line ending.
     DropNewline,
-    /// Add the missing newline at the end.
+    /// Add the missing final newline.
     AddNewline,
 }
 
-/// Why a payload does not have its shape. Holds nothing of the payload.
+/// Why a payload does not match its shape. Contains nothing of the payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Misfit {
     pub what: &'static str,
@@ -72,7 +72,7 @@ impl fmt::Display for Fix {
 }
 
 impl Fix {
-    /// The fixed payload's parts, in order; the value itself is lent, not copied.
+    /// The parts of the fixed payload, in order; the value itself is borrowed, not copied.
     pub fn parts<'a>(&'a self, value: &'a [u8]) -> Vec<&'a [u8]> {
         match self {
             Fix::Wrap(key) => vec![key.as_bytes(), b"=", value.trim_ascii_end(), b"\n"],
@@ -83,7 +83,7 @@ impl Fix {
 }
 
 impl Shape {
-    /// How the name of such a file ends, for editors.
+    /// The file name suffix for such a payload in an editor.
     pub fn suffix(&self) -> &'static str {
         match self {
             Shape::Json => ".json",
@@ -92,7 +92,7 @@ impl Shape {
         }
     }
 
-    /// Holds a payload against the shape.
+    /// Checks a payload against the shape.
     pub fn check(&self, value: &[u8]) -> Result<(), Misfit> {
         let misfit = |what, fix| Err(Misfit { what, fix });
         if value.is_empty() {
@@ -165,7 +165,7 @@ fn check_env(key: &str, value: &[u8]) -> Result<(), Misfit> {
     if found {
         return Ok(());
     }
-    // `abc=` is both a variable and how base64 ends: offer the wrap for a single line.
+    // `abc=` looks like a variable, but also like the end of base64: offer the wrap for a single line.
     let one_line = !value.trim_ascii_end().contains(&b'\n');
     misfit("it does not set the variable that its shape names", one_line.then(|| Fix::Wrap(key.to_owned())))
 }

@@ -1,25 +1,24 @@
-//! The wire form of SSH public keys (RFC 4253, section 6.6; RFC 8709): looked at before a library sees it, whole and
-//! strictly. A key has one writing, and a key that opens for everybody is an error of its own.
+//! The wire format of SSH public keys (RFC 4253, section 6.6; RFC 8709): checked completely and strictly before a
+//! library parses it. A key has only one valid encoding, and a key that everybody can use has an error of its own.
 
 /// What is wrong with a public key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weakness {
-    /// It is no key, or is not written as every program writes it.
+    /// It is not a key, or not in canonical form.
     Damaged,
     /// Its modulus is below 2048 bits.
     Short,
     /// Its modulus is above 4096 bits.
     Long,
-    /// What is sealed to it is open to everybody, and why.
+    /// Everybody can decrypt what is encrypted to it, for this reason.
     Open(&'static str),
 }
 
-/// Up to which number a modulus is tried for factors: enough to tell a number that somebody made up, or that was damaged,
-/// from a product of two large primes.
+/// The modulus is tested for factors below this number: enough to distinguish an invented or damaged number from a
+/// product of two large primes.
 const TRIED: u32 = 256;
 
-/// What is wrong with a key of this type; none where nothing is, as far as its numbers tell. The point of an ed25519 key is
-/// not looked at.
+/// What is wrong with a key of this type; `None` if its numbers are fine. The point of an ed25519 key is not checked.
 pub fn weakness(kind: &str, wire: &[u8]) -> Option<Weakness> {
     let fields = fields(wire);
     match fields.as_deref() {
@@ -51,7 +50,7 @@ fn divides(divisor: u32, number: &[u8]) -> bool {
     number.iter().fold(0, |rest, byte| (rest << 8 | u32::from(*byte)) % divisor) == 0
 }
 
-/// The bytes of a positive number that is written in its one form (RFC 4251, section 5, mpint).
+/// The bytes of a positive number in its only valid encoding (RFC 4251, section 5, mpint).
 fn number(bytes: &[u8]) -> Option<&[u8]> {
     match bytes {
         [0, rest @ ..] => rest.first().is_some_and(|first| first & 0x80 != 0).then_some(rest),
@@ -60,7 +59,8 @@ fn number(bytes: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// The strings that it consists of; none where they do not end where it ends, or are too many.
+/// The strings that the key consists of; `None` if there are too many, or if the last one does not end at the end of
+/// the input.
 fn fields(mut wire: &[u8]) -> Option<Vec<&[u8]>> {
     let mut fields = Vec::with_capacity(3);
     while !wire.is_empty() && fields.len() < 3 {
@@ -81,7 +81,7 @@ mod tests {
         fields.iter().flat_map(|field| [&length(field)[..], field].concat()).collect()
     }
 
-    /// A number of so many bytes that no number below 256 divides.
+    /// A number of this many bytes without a divisor below 256.
     fn modulus(bytes: usize) -> Vec<u8> {
         let mut number = vec![0xd5; bytes];
         while (3..TRIED).any(|divisor| divides(divisor, &number)) || number[bytes - 1] & 1 == 0 {

@@ -1,5 +1,5 @@
-//! Whether a text has a value in it: whole, a line of it, what is given to a name in it, and each of these as it is written in
-//! other places. Every buffer here is wiped.
+//! Searches a text for a value: the whole value, its lines, what its lines assign to names, and each of these in other
+//! encodings. Every buffer here is wiped.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -7,19 +7,19 @@ use std::hash::{BuildHasher, RandomState};
 use crate::domain::secret::reading::readings;
 use crate::domain::secret::written::{Unit, written};
 
-/// The shortest text that is looked for: shorter ones stand in any line.
+/// The shortest part that is searched for: shorter ones occur in any line.
 pub const SHORTEST: usize = 6;
-/// How many parts of a value are looked for in every writing; the others as they are.
+/// How many parts of a value are searched for in every encoding; the others only as they are.
 const WRITTEN: usize = 256;
-/// Words before a value in files such as netrc.
+/// Words that precede a value in files such as netrc.
 const BEFORE: [&[u8]; 4] = [b"password", b"passwd", b"secret", b"token"];
 
-/// What is looked for, by a digest of its first bytes under a key of this run.
+/// The forms to search for, by a keyed hash of their first bytes. The key is random for each run.
 #[derive(Default)]
 pub struct Traces {
     key: RandomState,
     forms: HashMap<u64, Vec<Unit>>,
-    /// The same digests of whole forms.
+    /// The same hash of whole forms.
     known: HashSet<u64>,
 }
 
@@ -65,12 +65,12 @@ impl Traces {
     }
 }
 
-/// What a line gives to names: behind `=` and `:`, in quotes, behind the word for it, and in an address.
+/// Collects the values in a line: after `=` and `:`, in quotes, after a word such as `password`, and in a URL.
 fn given<'a>(line: &'a [u8], parts: &mut Vec<&'a [u8]>) {
     if let Some(at) = line.iter().position(|byte| b"=:".contains(byte)) {
         parts.push(plain(line.get(at + 1..).unwrap_or_default()));
     }
-    // Quoted texts, but no names of them.
+    // Quoted strings, but not quoted keys.
     let mut quoted = line.split(|byte| *byte == b'"').skip(1).peekable();
     while let (Some(text), Some(next)) = (quoted.next(), quoted.peek()) {
         if !next.trim_ascii_start().starts_with(b":") {
@@ -90,7 +90,7 @@ fn given<'a>(line: &'a [u8], parts: &mut Vec<&'a [u8]>) {
     }
 }
 
-/// A value without what ends it in a list, and without quotes.
+/// A value without a trailing list separator and without quotes.
 fn plain(text: &[u8]) -> &[u8] {
     let text = text.trim_ascii();
     let text = text.strip_suffix(b",").or_else(|| text.strip_suffix(b";")).unwrap_or(text).trim_ascii();
@@ -130,7 +130,7 @@ mod tests {
             ("a b\"c d", "got \"a b\\\"c d\""),
             ("a b/c d", "GET /?q=a%20b%2Fc%20d"),
             ("a b\nc d", "\"a b\\nc d\""),
-            // As JSON, Go, Python, Rust, systemd, PHP and the shell quote what is not plain.
+            // As JSON, Go, Python, Rust, systemd, PHP and the shell quote special characters.
             ("a&b<c>d", r#"{"p":"a\u0026b\u003cc\u003ed"}"#),
             ("pässwörd", r#"{"p": "p\u00e4ssw\u00f6rd"}"#),
             ("pässwörd", r"b'p\xc3\xa4ssw\xc3\xb6rd'"),

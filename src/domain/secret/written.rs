@@ -1,18 +1,19 @@
-//! How a text may be written where others quote it: escaped, or encoded. Every buffer here is wiped.
+//! The forms in which other programs may write a text: escaped or encoded. Every buffer here is wiped.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
-/// The longest text; of a longer one this much out of its middle is written.
+/// The maximum length; of a longer text, only a middle part of this length is used.
 const LONGEST: usize = 1024;
-/// Of base64, two neighbouring parts of this length: wherever lines are wrapped, one of them is whole.
+/// From base64, two adjacent parts of this length are searched for: wherever lines are wrapped, one of them is on a
+/// single line.
 const WRAPPED: usize = 32;
 
-/// A text to look for.
+/// A text to search for.
 pub type Unit = Zeroizing<Vec<u8>>;
 
-/// Every way in which a text may be written, as far as that is no shorter than `shortest`.
+/// Every form in which a text may be written, if it is at least `shortest` bytes long.
 pub fn written(unit: &[u8], shortest: usize) -> Vec<Unit> {
     let mut forms: Vec<Unit> = Vec::new();
     let mut add = |form: Vec<u8>| {
@@ -29,7 +30,7 @@ pub fn written(unit: &[u8], shortest: usize) -> Vec<Unit> {
             shifted.extend_from_slice(part);
             let encoded = if url { URL_SAFE_NO_PAD.encode(&*shifted) } else { STANDARD_NO_PAD.encode(&*shifted) };
             let encoded = Zeroizing::new(encoded.into_bytes());
-            // The first letters depend on what is before, and the last on what follows.
+            // The first characters depend on the preceding bytes, and the last one on the following bytes.
             let last = encoded.len() - usize::from(shifted.len() % 3 != 0);
             let core = encoded.get([0, 2, 3][skipped]..last).unwrap_or_default();
             if core.len() <= 2 * WRAPPED {
@@ -49,7 +50,7 @@ pub fn written(unit: &[u8], shortest: usize) -> Vec<Unit> {
     for (digits, keep) in [(small, &b"-_.~"[..]), (large, b"-_.~"), (large, b"-_.~/:@!$&'()*+,;=")] {
         add(in_digits(part, digits, b"%", Some(keep)));
     }
-    // Strings of Nix and JSON, indented strings of Nix, single quotes of the shell.
+    // Nix and JSON strings, indented Nix strings, single quotes of the shell, and others.
     add(replaced(part, &[("\\", "\\\\"), ("\"", "\\\""), ("\n", "\\n"), ("\t", "\\t"), ("\r", "\\r"), ("${", "\\${")]));
     add(replaced(part, &[("\\", "\\\\"), ("\"", "\\\""), ("\n", "\\n"), ("\t", "\\t"), ("\r", "\\r")]));
     add(replaced(part, &[("\\", "\\\\"), ("\"", "\\\""), ("\n", "\\n"), ("/", "\\/")]));
@@ -60,7 +61,8 @@ pub fn written(unit: &[u8], shortest: usize) -> Vec<Unit> {
     forms
 }
 
-/// Each byte as two digits after a sign; with `keep` only those that are neither letter nor digit nor one of these.
+/// Writes each byte as two hexadecimal digits after `sign`; with `keep`, only bytes that are neither alphanumeric nor
+/// in `keep`.
 fn in_digits(text: &[u8], digits: &[u8; 16], sign: &[u8], keep: Option<&[u8]>) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() * 3);
     for byte in text {
