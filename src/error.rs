@@ -1,12 +1,11 @@
-//! One error type for the whole program: what went wrong, what kind of failure it is (which decides the exit code),
-//! and, apart from both, what a person can do about it.
+//! One error type for the whole program: what went wrong, the kind of failure (which decides the exit code), and,
+//! separately, what a person can do about it.
 //!
-//! Messages name the thing and the place. They never hold a value, a key that might be private, or a line of a file.
+//! Messages name the thing and the place. They never contain a value, a key that might be private, or a line of a file.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// What every fallible function of the library returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The kind of a failure. Stable: each is one exit code, listed in `docs/exit-codes.md`.
@@ -21,19 +20,19 @@ pub enum Kind {
     Drift = 3,
     /// Some hosts or secrets failed, each named.
     Partial = 4,
-    /// No identity at hand opens this.
+    /// No available identity opens this.
     NoIdentity = 5,
     /// The deploy failed and the host is back in its previous state.
     RolledBack = 6,
-    /// The host is unreachable, refused, or is not who it should be.
+    /// The host is unreachable, refuses the connection, or has the wrong host key.
     Unreachable = 7,
     /// Damaged, tampered with, or sealed under another name.
     Integrity = 8,
-    /// The way back failed too: a person is needed.
+    /// The rollback failed, too: a person is needed.
     NeedsOperator = 9,
     /// Plaintext was found.
     Plaintext = 10,
-    /// Not everything could be looked at.
+    /// Not everything could be checked.
     Incomplete = 11,
     /// A defect in sealift itself.
     Bug = 70,
@@ -63,12 +62,12 @@ impl Kind {
         self as u8
     }
 
-    /// The kind of an exit code; what no kind has is a plain failure.
+    /// The kind for an exit code; unknown codes are plain failures.
     pub fn from_code(code: u8) -> Kind {
         Self::ALL.into_iter().find(|kind| kind.code() == code).unwrap_or(Kind::Failed)
     }
 
-    /// The one code of a batch: the common one if all agree, 9 if any is 9, else 4 (partial).
+    /// The kind of a batch: the common one if all agree, 9 if any is 9, else 4 (partial).
     pub fn of_batch(kinds: impl IntoIterator<Item = Kind>) -> Kind {
         let mut kinds = kinds.into_iter();
         let Some(first) = kinds.next() else { return Kind::Failed };
@@ -80,7 +79,7 @@ impl Kind {
     }
 }
 
-/// A failure on its way to a person. A copy shares its causes.
+/// A failure to be reported to the user. Clones share their causes.
 #[derive(Clone)]
 pub struct Error(Box<Inner>);
 
@@ -95,7 +94,7 @@ struct Inner {
 }
 
 impl Error {
-    /// A failure of this kind. The message is one line, lower case, without a full stop.
+    /// A failure of this kind. The message is one line, in lower case, without a full stop.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             kind,
@@ -121,12 +120,12 @@ impl Error {
         Self::new(Kind::Integrity, message)
     }
 
-    /// An operation on the operating system failed: what was being done, and to what.
+    /// An operating system call failed. `what` says what was done, and to what.
     pub fn io(what: impl Into<String>, source: impl Into<std::io::Error>) -> Self {
         Self::failed(what).because(source.into())
     }
 
-    /// Several failures of one batch, each kept whole. A single one stays as it is.
+    /// Several failures of one batch. A single one is returned unchanged.
     pub fn batch(message: impl Into<String>, mut parts: Vec<Error>) -> Self {
         if parts.len() == 1 {
             return parts.remove(0);
@@ -134,19 +133,19 @@ impl Error {
         Self::all(Kind::of_batch(parts.iter().map(Error::kind)), message, parts)
     }
 
-    /// Fails with these, if there are any. The message is made of how many there are.
+    /// Fails if there are any failures. `message` gets their number.
     pub fn unless_none(parts: Vec<Error>, message: impl FnOnce(usize) -> String) -> Result<()> {
         if parts.is_empty() { Ok(()) } else { Err(Self::batch(message(parts.len()), parts)) }
     }
 
-    /// Several failures under one of this kind, also where there is only one.
+    /// Several failures under one of this kind, even if there is only one.
     pub fn all(kind: Kind, message: impl Into<String>, parts: Vec<Error>) -> Self {
         let mut all = Self::new(kind, message);
         all.0.parts = parts;
         all
     }
 
-    /// The same failure, with what it is about before its message.
+    /// Puts `what` before the message.
     #[must_use]
     pub fn about(mut self, what: impl fmt::Display) -> Self {
         self.0.message = format!("{what}: {}", self.0.message);
@@ -178,26 +177,25 @@ impl Error {
         self
     }
 
-    /// The same failure, as one that may be over soon and is nobody's fault: a machine that is off.
+    /// Marks a failure as temporary and nobody's fault, such as a machine that is off.
     #[must_use]
     pub fn passing(mut self) -> Self {
         self.0.passing = true;
         self
     }
 
-    /// Whether it is one that may be over soon.
+    /// Whether it is temporary.
     pub fn is_passing(&self) -> bool {
         self.0.passing
     }
 
-    /// The same failure under another kind.
+    /// Changes the kind.
     #[must_use]
     pub fn of_kind(mut self, kind: Kind) -> Self {
         self.0.kind = kind;
         self
     }
 
-    /// What kind of failure it is.
     pub fn kind(&self) -> Kind {
         self.0.kind
     }
@@ -207,7 +205,7 @@ impl Error {
         &self.0.message
     }
 
-    /// Whether the message begins with the name that it is about. That it names somebody further on may be a host's own words.
+    /// Whether the message begins with this name. Names further on may be a host's own words.
     pub fn is_about(&self, who: &str) -> bool {
         self.0.message.strip_prefix(who).is_some_and(|rest| rest.starts_with([':', ' ']))
     }

@@ -1,8 +1,8 @@
-//! sealift carries a NixOS fleet's secrets and its deploys.
+//! sealift manages secrets and deploys of a NixOS fleet.
 //!
-//! Data flows one way, and the layers show it: `domain ← adapters ← commands ← cli`.
-//! See `docs/architecture.md` for the whole picture. This is a program, not a library: what is public is what its two
-//! binaries call, and, with the feature `internals`, what tests and fuzzers reach.
+//! Dependencies point one way, along the layers: `domain ← adapters ← commands ← cli`. `docs/architecture.md` describes
+//! the whole. This is a program, not a library: the public items are those that its two binaries call and, with the
+//! feature `internals`, those that tests and fuzzers need.
 
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make and break files by hand"))]
 #![cfg_attr(

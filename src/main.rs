@@ -1,4 +1,4 @@
-//! The binary. It decides nothing.
+//! The binary. All logic is in the library.
 
 #[global_allocator]
 static WIPES_WHAT_IS_FREED: zeroizing_alloc::ZeroAlloc<std::alloc::System> =

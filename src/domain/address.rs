@@ -1,18 +1,18 @@
-//! Where a host is reached over SSH: `user@host`, `ssh://user@host:port`, or an alias from the user's ssh_config.
+//! The SSH address of a host: `user@host`, `ssh://user@host:port`, or an alias from the user's ssh_config.
 
 use std::fmt;
 use std::path::Path;
 
 use crate::domain::name::HostName;
 
-/// An address, in parts that are each one word of an argument list and none of which can be taken for an option.
+/// An address. Each of its parts is a single argument that cannot be taken for an option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// Who logs in; none: as ssh_config says.
+    /// The user to log in as; `None`: from ssh_config.
     pub user: Option<String>,
     /// The name, alias or IP address (IPv6 without brackets).
     pub host: String,
-    /// The port; none: as ssh_config says.
+    /// The port; `None`: from ssh_config.
     pub port: Option<u16>,
 }
 
@@ -36,17 +36,17 @@ impl Address {
         fits.then(|| Self { user: user.map(str::to_owned), host: host.to_owned(), port })
     }
 
-    /// The host as it stands in a URL.
+    /// The host as in a URL.
     pub fn url_host(&self) -> String {
         if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
     }
 }
 
-/// A host without a port: an IPv6 address may be in brackets.
+/// A host without a port; an IPv6 address may be in brackets.
 fn bare(place: &str) -> Option<&str> {
     match place.strip_prefix('[') {
         Some(rest) => rest.strip_suffix(']').filter(|host| host.contains(':')),
-        // One colon would be a port, which only the URL form has; ssh would take it for a part of the name.
+        // A single colon would mean a port, which only the URL form supports; ssh would take it as part of the name.
         None => (place.matches(':').count() != 1).then_some(place),
     }
 }
@@ -78,15 +78,15 @@ impl fmt::Display for Address {
     }
 }
 
-/// The words that name a machine in a command, each with a space before it; a root that is not the machine's own is named too.
+/// The arguments that name a machine in a command, each preceded by a space, with `--root` unless it is `/`.
 pub fn words(host: Option<&HostName>, root: &Path) -> String {
     let host = host.map(|host| format!(" {host}"));
     let root = (root != Path::new("/")).then(|| format!(" --root {}", quoted(&root.display().to_string())));
     host.into_iter().chain(root).collect()
 }
 
-/// A word as the login shell on the other side takes it for one word, whether that is sh, bash, zsh or fish: single quotes
-/// for everything but the two characters that mean different things inside them.
+/// Quotes a word so that the remote login shell takes it as one word, whether that is sh, bash, zsh or fish: single
+/// quotes for everything but the two characters on which these shells differ.
 pub fn quoted(word: &str) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || "_-./:,@+".contains(c);
     if !word.is_empty() && word.chars().all(safe) {

@@ -1,4 +1,4 @@
-//! A number with the word for what is counted, as it is said.
+//! A number with the singular or plural of a word.
 
 use std::fmt::Display;
 

@@ -1,27 +1,27 @@
-//! Text that somebody else wrote: a host, a program, a file. It is shown as one line in which nothing moves the cursor, turns
-//! the direction of writing, or begins another line; and what a host tells is bounded in length and in number.
+//! Text from others: a host, a program, a file. It is shown as one line in which nothing moves the cursor, changes the
+//! writing direction, or begins another line. What a host sends is limited in length and in number.
 
 use std::fmt::Write;
 
 use serde_json::Value;
 
-/// How many characters of one text of a host are kept.
+/// How many characters of a string from a host are kept.
 pub const LONGEST: usize = 1000;
-/// The same of a key.
+/// Likewise, for a key.
 const KEY: usize = 8 << 10;
-/// How many entries one list of a host has at most; that of the paths of a system has more.
+/// The maximum number of entries in a list from a host; lists of a system's paths may be longer.
 const MOST: usize = 4096;
-/// How many paths a system has at most.
+/// The maximum number of paths of a system.
 const PATHS: usize = 1 << 18;
 
-/// Whether a terminal, or a reader of lines, would do anything with it but show it: control characters, the ends of lines
-/// that Unicode knows, and what turns the direction of writing.
+/// Whether a character has an effect on a terminal or on line splitting: control characters, Unicode line ends, and
+/// characters that change the writing direction.
 pub fn acts(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The text as one line; what would act stands as its escape.
+/// The text as one line, with escapes for such characters.
 pub fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for c in text.chars() {
@@ -35,7 +35,7 @@ pub fn one_line(text: &str) -> String {
     line
 }
 
-/// Whether bytes have these somewhere. Nothing is copied.
+/// Whether bytes contain a sequence. Nothing is copied.
 pub fn holds(bytes: &[u8], word: &[u8]) -> bool {
     let Some((first, rest)) = word.split_first() else { return false };
     let mut left = bytes;
@@ -48,7 +48,7 @@ pub fn holds(bytes: &[u8], word: &[u8]) -> bool {
     false
 }
 
-/// Where a path leads from a folder, both from the same top; none if it leads above that.
+/// Resolves a path against a folder, both relative to the same top; `None` if it leads above that.
 pub fn resolved(folder: &str, path: &str) -> Option<String> {
     let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
     for part in path.split('/') {
@@ -61,7 +61,7 @@ pub fn resolved(folder: &str, path: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// A path as it stands in a URL.
+/// A path with the escapes of a URL.
 pub fn in_url(path: &str) -> String {
     let one = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'~' | b'-' => char::from(byte).to_string(),
@@ -70,7 +70,7 @@ pub fn in_url(path: &str) -> String {
     path.bytes().map(one).collect()
 }
 
-/// No more of a text than so many characters; that there was more is seen.
+/// The first `most` characters of a text; an ellipsis marks a cut.
 pub fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}\u{2026}", text.get(..end).unwrap_or_default()),
@@ -78,14 +78,15 @@ pub fn cut(text: &str, most: usize) -> String {
     }
 }
 
-/// The same of JSON text: inside of strings the escapes of JSON are used, and outside of them there is nothing to escape.
+/// Like `one_line`, for JSON text: uses the escapes of JSON, and keeps line ends. Outside of strings there is nothing
+/// to escape.
 pub fn json(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
         if acts(c) && c != '\n' {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
-                // Writing into a text does not fail.
+                // Writing to a string cannot fail.
                 let _written = write!(safe, "\\u{unit:04x}");
             }
         } else {
@@ -95,7 +96,7 @@ pub fn json(text: &str) -> String {
     safe
 }
 
-/// What a host told, with every text in it one line, and texts and lists no longer than anybody needs.
+/// A value from a host, with every string in it turned into one line, and strings and lists cut to a sensible length.
 pub fn told(value: Value) -> Value {
     bounded(value, LONGEST, MOST)
 }

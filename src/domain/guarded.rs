@@ -1,4 +1,5 @@
-//! Work of a library on foreign text. Where the library panics, that is a fault of the text, and not the end of the program.
+//! Calls to libraries on untrusted text. A panic in the library is treated as a fault of the text, and does not end the
+//! program.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,7 +8,7 @@ thread_local! {
     static DEPTH: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Does the work; none where it panicked. Nothing that it changed may be used then.
+/// Calls `work`; `None` if it panicked. What `work` changed must not be used then.
 pub fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
     DEPTH.set(DEPTH.get() + 1);
     let done = catch_unwind(AssertUnwindSafe(work)).ok();
@@ -15,7 +16,7 @@ pub fn guarded<T>(work: impl FnOnce() -> T) -> Option<T> {
     done
 }
 
-/// Whether a panic on this thread is told by anyone who caught it.
+/// Whether a panic on this thread will be caught, and reported by the code that catches it.
 pub fn is_guarded() -> bool {
     DEPTH.get() > 0
 }

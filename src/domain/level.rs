@@ -1,8 +1,7 @@
-//! How much a finding of `check` or a fault of `doctor` weighs.
+//! The severity of a finding of `check` or a fault of `doctor`.
 
 use serde::Serialize;
 
-/// How much a finding weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {

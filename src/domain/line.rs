@@ -1,21 +1,20 @@
-//! A line that is told, and what each part of it is; who prints knows the colours.
+//! A line of output, and the tone of each part; the printer maps tones to colours.
 
 use std::fmt;
 
-/// What a part of a line is.
+/// The tone of a part of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
-    /// Nothing in particular.
     Plain,
-    /// Whom it is about.
+    /// The subject of the line.
     Strong,
-    /// It comes.
+    /// Something is added.
     Added,
-    /// It becomes another.
+    /// Something changes.
     Changed,
-    /// It goes, or needs a look.
+    /// Something is removed, or needs attention.
     Removed,
-    /// It may be passed over.
+    /// Less important.
     Faint,
 }
 
@@ -27,12 +26,12 @@ impl Line {
         Self::default().and(tone, text)
     }
 
-    /// The same in no colour.
+    /// A line in the plain tone.
     pub fn plain(text: impl Into<String>) -> Self {
         Self::of(Tone::Plain, text)
     }
 
-    /// With another part at its end.
+    /// Appends a part.
     #[must_use]
     pub fn and(mut self, tone: Tone, text: impl Into<String>) -> Self {
         self.0.push((tone, text.into()));

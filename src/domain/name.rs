@@ -1,5 +1,5 @@
-//! Names that cannot be wrong: of secrets, sealed files, hosts, admins, tags and users. Each has one alphabet, so that
-//! no name can be an option, a path out of its folder, or an escape sequence, wherever it is used later.
+//! Names that are valid by construction: of secrets, sealed files, hosts, admins, tags and users. Each has a limited
+//! alphabet, so that no name can be an option, a path out of its folder, or an escape sequence, wherever it is used.
 
 use std::fmt;
 use std::str::FromStr;
@@ -79,12 +79,12 @@ name!(
     SecretName, "secret", path_fault
 );
 name!(
-    /// The name of a sealed file: its path under `secrets/` without `.age`. The secret's own name, or, for a secret with
-    /// a value for each host, `<secret>/<host>`. This is the NAME that the seal in the file carries.
+    /// The name of a sealed file: its path under `secrets/` without `.age`. It is the secret's own name, or
+    /// `<secret>/<host>` for a secret with a value for each host. The seal in the file contains it as NAME.
     FileName, "file", path_fault
 );
 impl FileName {
-    /// The name, where a file's path was given for it.
+    /// The name itself, if the user gave the path of the file instead.
     pub fn without_place(&self) -> Option<&str> {
         let inside = self.0.strip_prefix("secrets/").unwrap_or(&self.0);
         let bare = inside.strip_suffix(".age").unwrap_or(inside);
@@ -97,13 +97,13 @@ name!(
     HostName, "host", label_fault
 );
 name!(
-    /// The name of a machine's system in a flake, by which the machine may call itself too: an attribute of
-    /// `nixosConfigurations` and a folder of `hosts/`. `[A-Za-z0-9][A-Za-z0-9._-]*`, at most 253 bytes: nothing that ends a
-    /// string of Nix, or means anything in one.
+    /// The name of a machine's system in a flake, which the machine may also use as its host name: an attribute of
+    /// `nixosConfigurations` and a folder of `hosts/`. `[A-Za-z0-9][A-Za-z0-9._-]*`, at most 253 bytes: nothing that
+    /// ends a Nix string or is special in one.
     Configuration, "configuration", configuration_fault
 );
 name!(
-    /// A host as a person names it: by its name, or by its configuration.
+    /// A host as the user names it: by its name, or by its configuration.
     HostWord, "host", |text| configuration_fault(text).and_then(|_| label_fault(text))
 );
 name!(
@@ -197,7 +197,7 @@ fn is_word(part: &str) -> bool {
 }
 
 impl SecretName {
-    /// The sealed file of a secret whose value is one for all.
+    /// The sealed file of a secret with one value for all hosts.
     pub fn file(&self) -> FileName {
         FileName(self.0.clone())
     }
@@ -209,12 +209,12 @@ impl SecretName {
 }
 
 impl Configuration {
-    /// What the machine calls itself: a host name has no domain in it.
+    /// The host name of the machine, which has no domain.
     pub fn host_name(&self) -> &str {
         self.0.split('.').next().unwrap_or(&self.0)
     }
 
-    /// The name of the host that it is derived for: in lower case, with `-` for every other sign.
+    /// The host name derived from it: in lower case, with `-` for all other characters.
     pub fn label(&self) -> Option<HostName> {
         let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
         let label: String = self.0.chars().map(plain).collect();
@@ -235,18 +235,18 @@ impl From<&HostWord> for Configuration {
 }
 
 impl FileName {
-    /// Where the file is, from the top of the fleet.
+    /// The path of the file, from the top of the fleet.
     pub fn path(&self) -> String {
         format!("secrets/{}.age", self.0)
     }
 
-    /// The name of the file at this path under `secrets/`, if it ends in `.age` and is a name.
+    /// The name of the file at this path under `secrets/`, if it ends in `.age` and is valid.
     pub fn from_path(under_secrets: &str) -> Option<Self> {
         under_secrets.strip_suffix(".age")?.parse().ok()
     }
 }
 
-/// The known word that is nearest to a mistyped one, if any is near enough.
+/// The known word nearest to a misspelled one, if any is near enough.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.len() > 64 {
         return None;

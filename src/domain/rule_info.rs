@@ -1,20 +1,19 @@
-//! What a rule says of itself: one record for every rule, of sources and of texts.
+//! The description of a rule: the same type for all rules, those for sources and those for bytes.
 
 use serde::{Deserialize, Serialize};
 
-/// How bad a finding is. Worse ones sort first.
+/// The severity of a finding. Higher ones sort first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Weight {
     /// A value of this fleet, or a whole private key.
     Severe,
-    /// A token whose form leaves no doubt.
+    /// A token with an unmistakable format.
     High,
-    /// Something that looks like a secret; a person decides.
+    /// Something that looks like a secret; a person has to decide.
     Medium,
 }
 
-/// What a rule says of itself.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct About {
     /// Its name: stable, used in allow entries and in SARIF.

@@ -1,9 +1,9 @@
-//! What TOML 1.1 added to 1.0: the reader of recipients.toml takes it, and Nix, which reads the same file, does not.
+//! What TOML 1.1 added to 1.0. The parser of recipients.toml accepts it, but Nix, which reads the same file, does not.
 
-/// The first of it in a text that is valid TOML: where, and what it is.
+/// The first use of it in valid TOML: its position and description.
 pub fn newer(text: &str) -> Option<(usize, &'static str)> {
     let bytes = text.as_bytes();
-    // The brackets that are open, and the last thing before here that was no blank.
+    // The open brackets, and the last byte that was not white space.
     let (mut open, mut before) = (Vec::new(), b' ');
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
@@ -35,7 +35,7 @@ pub fn newer(text: &str) -> Option<(usize, &'static str)> {
     None
 }
 
-/// The end of the string that begins here, and where an escape is that 1.0 does not have.
+/// The end of the string that begins here, and the position of an escape that 1.0 does not have.
 fn string(bytes: &[u8], from: usize) -> (usize, Option<usize>) {
     let quote = bytes.get(from).copied().unwrap_or_default();
     let here = |at: usize, length: usize| {
@@ -53,7 +53,7 @@ fn string(bytes: &[u8], from: usize) -> (usize, Option<usize>) {
         at += 1;
     }
     at += length;
-    // The last quotes of a long string may be its own.
+    // Up to two quotes may precede the closing quotes of a multi-line string.
     while length == 3 && here(at, 1) {
         at += 1;
     }

@@ -1,4 +1,4 @@
-//! JSON that says of which version it is: that is read first, since another version may have all else in another form.
+//! Parses JSON with a version field, which is read first, because in another version everything else may differ.
 
 use std::ops::RangeInclusive;
 
@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
 
-/// Reads JSON of one of these versions.
+/// Parses JSON of one of these versions.
 pub fn read<T: DeserializeOwned>(
     json: &[u8],
     versions: RangeInclusive<u32>,
@@ -25,7 +25,7 @@ pub fn read<T: DeserializeOwned>(
     serde_json::from_slice(json).map_err(malformed)
 }
 
-/// Where a text is not as it should be. What serde says of it may quote the text.
+/// The position of an error. The message of serde may quote the text, so it is not used.
 pub fn place(fault: &serde_json::Error) -> String {
     format!("line {}, column {}", fault.line(), fault.column())
 }

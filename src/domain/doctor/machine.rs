@@ -1,4 +1,4 @@
-//! What can be wrong with a machine.
+//! Known faults of a machine.
 
 use std::collections::BTreeSet;
 
@@ -7,31 +7,30 @@ use serde::{Deserialize, Serialize};
 use crate::domain::address::quoted;
 use crate::domain::doctor::{Fault, Fix, judged};
 
-/// How far two clocks may be apart, in seconds.
+/// The tolerated difference between two clocks, in seconds.
 const DRIFT: i64 = 120;
-/// A boot partition with less than this is full for every kernel, in bytes.
+/// A boot partition with less free space than this counts as full, whatever the kernel's size; in bytes.
 const LEAST: u64 = 32 << 20;
 
-/// What a machine says of itself.
+/// What a machine reports about itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Machine {
     pub etc_nixos: EtcNixos,
     /// Its clock: seconds since 1970.
     pub clock: i64,
-    /// When its newest generation was made: the clock was that far already.
+    /// When its newest generation was created: a correct clock cannot be before that.
     pub newest_generation: Option<i64>,
-    /// Whether its clock is held against others; none where nobody can tell.
+    /// Whether its clock is synchronised; `None` if unknown.
     pub synchronised: Option<bool>,
-    /// Its swap devices and files.
     pub swaps: Vec<Swap>,
-    /// Its boot partition; none where it has none.
+    /// Its boot partition, if it has one.
     pub boot: Option<Boot>,
-    /// The public host keys that it has, as `type base64`.
+    /// The machine's public SSH host keys, as `type base64`.
     pub keys: Vec<String>,
-    /// Files in home folders that home-manager would have to overwrite, and does not.
+    /// Files in home folders that home-manager would have to overwrite, which it refuses.
     pub clobbered: Vec<String>,
-    /// The units that are failed; none where nobody can tell.
+    /// The failed units; `None` if unknown.
     pub failed: Option<BTreeSet<String>>,
 }
 
@@ -45,52 +44,52 @@ pub enum EtcNixos {
         there: bool,
         flake: bool,
     },
-    /// A directory of its own.
+    /// A real directory.
     Directory {
-        /// Links to directories in it, each with where it leads.
+        /// Symlinks to directories in it, each with its target.
         links: Vec<(String, String)>,
     },
-    /// A link, or one inside it, that leads back to itself: its path.
+    /// A symlink, or one inside it, that leads back to itself: its path.
     Loop(String),
 }
 
-/// A place that memory is written out to.
+/// A swap device or file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Swap {
     pub path: String,
-    /// Whether what is written there is encrypted, or stays in memory; none where that is unknown.
+    /// Whether its content is encrypted or stays in memory; `None` if unknown.
     pub encrypted: Option<bool>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Boot {
     pub path: String,
-    /// How many bytes are free.
+    /// The free space in bytes.
     pub free: u64,
-    /// How many bytes one more kernel with its initrd takes.
+    /// The space in bytes for one more kernel and its initrd.
     pub each: u64,
 }
 
-/// A machine, and what it is held against.
+/// A machine, and what it is compared with.
 pub struct Against<'a> {
     pub machine: &'a Machine,
     pub name: &'a str,
-    /// The keys that the policy pins for it; none where it is no host of the fleet.
+    /// The keys that the policy pins for it; `None` if it is not a host of the fleet.
     pub pins: Option<&'a [String]>,
-    /// Our own clock, for another machine; none for this one.
+    /// The local clock, if this is another machine; `None` for the local machine.
     pub clock: Option<i64>,
-    /// When the last commit of the repository on this machine was made.
+    /// The time of the last commit in the repository on this machine.
     pub committed: Option<i64>,
 }
 
 impl Against<'_> {
-    /// The word that names it in a command, where it is another machine than this one.
+    /// The argument that names it in a command, if it is not the local machine.
     fn elsewhere(&self) -> String {
         self.clock.map_or_else(String::new, |_| format!(" {}", self.name))
     }
 }
 
-/// A rule: its name, and what it finds.
+/// A rule: its name and its function.
 type Rule = (&'static str, fn(&Against<'_>) -> Vec<Fault>);
 
 const RULES: &[Rule] = &[
@@ -105,7 +104,7 @@ const RULES: &[Rule] = &[
     ("swap-unencrypted", swap_unencrypted),
 ];
 
-/// What is wrong with it.
+/// The faults of a machine.
 pub fn faults(against: &Against<'_>) -> Vec<Fault> {
     judged(RULES.iter().map(|(name, rule)| (*name, rule(against))))
 }
@@ -117,7 +116,7 @@ fn etc_nixos_loop(against: &Against<'_>) -> Vec<Fault> {
     vec![fault.with(Fix::RemoveLink(path.clone()))]
 }
 
-/// `ln -sfn DIR /etc/nixos` on a machine where that is a real directory makes the link inside it, and says nothing.
+/// If /etc/nixos is a real directory, `ln -sfn DIR /etc/nixos` creates the symlink inside it, without a message.
 fn etc_nixos_nested(against: &Against<'_>) -> Vec<Fault> {
     let EtcNixos::Directory { links } = &against.machine.etc_nixos else { return Vec::new() };
     let fault = |(name, to): &(String, String)| {
@@ -299,7 +298,7 @@ mod tests {
         assert_eq!(told(&base, Some(&["ssh-ed25519 AAAA".to_owned()]), None), [("host-key-changed", Error)]);
         assert_eq!(told(&base, Some(&[]), None), [], "a host with an age key of its own shows no SSH key");
         assert_eq!(told(&base, None, Some(20_000)), [("clock", Warning)]);
-        // A host may tell any number.
+        // A host may report any number.
         let far = Machine { clock: i64::MIN, newest_generation: Some(i64::MAX), ..Machine::default() };
         assert_eq!(told(&far, None, Some(20_000)), [("clock", Error)]);
         let apart = Machine { clock: i64::MAX, ..Machine::default() };

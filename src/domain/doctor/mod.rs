@@ -1,5 +1,5 @@
-//! The known faults of a machine, of a repository and of a fleet: facts in, faults out, each with its help. A rule is one
-//! function in the list of what it looks at; to add one is to write it and to name it there.
+//! The known faults of a machine, a repository and a fleet: facts in, faults out, each with its help. A rule is a
+//! function in the list for what it checks; to add one, write it and add it there.
 
 pub mod machine;
 pub mod repository;
@@ -9,31 +9,30 @@ use serde::Serialize;
 
 use crate::domain::level::Level;
 
-/// A fault that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
     pub level: Level,
     /// The rule that found it.
     pub rule: &'static str,
-    /// The path or name that it is about.
+    /// The path or name that it refers to.
     pub about: String,
     pub what: String,
     /// What to do about it.
     #[serde(rename = "mend")]
     pub help: String,
-    /// How it can be fixed without a loss, if it can.
+    /// How it can be fixed without losing anything, if it can.
     pub fix: Option<Fix>,
 }
 
-/// A help that loses nothing and that a program may do.
+/// A fix that loses nothing and that a program may apply.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fix {
-    /// Tell git of files, with `git add --intent-to-add`: paths from the top of the repository.
+    /// Run `git add --intent-to-add` on these files: paths from the top of the repository.
     Track(Vec<String>),
-    /// Remove a symbolic link of the machine, and nothing that it leads to.
+    /// Remove a symlink on the machine, but not its target.
     RemoveLink(String),
-    /// The same of the repository.
+    /// Remove a symlink in the repository, but not its target.
     RemoveResult(String),
 }
 
@@ -56,12 +55,12 @@ impl Fault {
     }
 }
 
-/// What rules found, each fault under the name of its rule.
+/// The faults found by rules, each with the name of its rule.
 fn judged(rules: impl Iterator<Item = (&'static str, Vec<Fault>)>) -> Vec<Fault> {
     rules.flat_map(|(rule, faults)| faults.into_iter().map(move |fault| Fault { rule, ..fault })).collect()
 }
 
-/// The heavier first, then in the order in which they were found.
+/// Sorted by level, errors first, otherwise in the original order.
 pub fn sorted(mut faults: Vec<Fault>) -> Vec<Fault> {
     faults.sort_by_key(|fault| fault.level);
     faults

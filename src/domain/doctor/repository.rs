@@ -1,41 +1,41 @@
-//! What can be wrong with the repository of a flake, as files: what Nix does not see, whose it is, what builds left.
+//! Known faults of a flake's repository: files that Nix does not see, wrong owners, leftovers of builds.
 
 use crate::domain::address::quoted;
 use crate::domain::doctor::{Fault, Fix, judged};
 
-/// What is known of a repository.
+/// Facts about a repository.
 #[derive(Clone, Debug, Default)]
 pub struct Repository {
     pub top: String,
     /// Files that git does not track.
     pub untracked: Vec<String>,
-    /// Paths that Nix files name, from the top.
+    /// Paths that Nix files refer to, from the top.
     pub named: Vec<String>,
-    /// Its owner, by name or number, if that is somebody else.
+    /// Its owner, by name or number, if that is another user.
     pub owner: Option<String>,
-    /// Parts of it that belong to somebody else than the whole.
+    /// Parts of it that have another owner than the whole.
     pub foreign: Vec<String>,
-    /// What `nix build` and `nixos-rebuild build` left: links into the store.
+    /// What `nix build` and `nixos-rebuild build` left behind: symlinks into the store.
     pub results: Vec<Left>,
 }
 
-/// A link that a build left.
+/// A symlink that a build left behind.
 #[derive(Clone, Debug)]
 pub struct Left {
     /// Its path, from the top.
     pub path: String,
-    /// Whether what it leads to is gone.
+    /// Whether its target no longer exists.
     pub dangling: bool,
     pub of_root: bool,
 }
 
-/// A rule: its name, and what it finds.
+/// A rule: its name and its function.
 type Rule = (&'static str, fn(&Repository) -> Vec<Fault>);
 
 const RULES: &[Rule] =
     &[("repository-owner", repository_owner), ("untracked", untracked), ("stale-result", stale_result)];
 
-/// What is wrong with it.
+/// The faults of a repository.
 pub fn faults(repository: &Repository) -> Vec<Fault> {
     judged(RULES.iter().map(|(name, rule)| (*name, rule(repository))))
 }
@@ -60,7 +60,7 @@ fn repository_owner(repository: &Repository) -> Vec<Fault> {
     found
 }
 
-/// A git flake is what git tracks: a file that it does not know is not there for Nix.
+/// A git flake consists of the files that git tracks: for Nix, other files do not exist.
 fn untracked(repository: &Repository) -> Vec<Fault> {
     let read_by_nix = |path: &&String| {
         let sealed = path.starts_with("secrets/") || path.contains("/secrets/");
@@ -73,7 +73,8 @@ fn untracked(repository: &Repository) -> Vec<Fault> {
     let fault = |path: &String| {
         let what = "git does not track it, so that Nix does not see it: the build fails, or goes on without it";
         let fault = Fault::error(path, what, format!("`git add --intent-to-add -- {}`", quoted(path)));
-        // What Nix sees is copied into the store, which everybody reads: only what is plainly for it.
+        // What Nix sees is copied into the store, which everybody can read, so only files that are clearly meant for it
+        // are added.
         if path.ends_with(".nix") || path.ends_with("flake.lock") || path.ends_with(".age") {
             fault.with(Fix::Track(vec![path.clone()]))
         } else {
@@ -83,7 +84,7 @@ fn untracked(repository: &Repository) -> Vec<Fault> {
     repository.untracked.iter().filter(read_by_nix).map(fault).collect()
 }
 
-/// Whether a Nix file names a path, or a folder above it.
+/// Whether a Nix file refers to a path, or to a folder above it.
 fn named(repository: &Repository, path: &str) -> bool {
     let above =
         |named: &String| path.strip_prefix(named.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));

@@ -1,5 +1,5 @@
-//! What can be wrong in the text of Nix files and shell scripts: commands that do something else than they seem to, and
-//! words that nixpkgs no longer knows. Line by line, outside comments; no file is evaluated.
+//! Known faults in the text of Nix files and shell scripts: commands that do something else than they seem to, and
+//! names that nixpkgs no longer has. Checked line by line, outside comments; nothing is evaluated.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::domain::doctor::{Fault, judged};
 use crate::domain::foreign::resolved;
 
-/// A file of the repository.
+/// A file in the repository.
 #[derive(Clone, Copy, Debug)]
 pub struct Text<'a> {
     /// Its path from the top of the repository.
@@ -18,7 +18,7 @@ pub struct Text<'a> {
     pub has_home_configurations: bool,
 }
 
-/// A rule: its name, and what it finds.
+/// A rule: its name and its function.
 type Rule = (&'static str, fn(&Text<'_>) -> Vec<Fault>);
 
 const RULES: &[Rule] = &[
@@ -40,21 +40,22 @@ const RULES: &[Rule] = &[
 #[serde(deny_unknown_fields)]
 struct Gone {
     name: String,
-    /// What there is instead.
+    /// What to use instead.
     help: String,
 }
 
-/// Read once, for the first Nix file. A table that cannot be read would be found by the tests below.
+/// Parsed on first use. The tests below fail if the table cannot be parsed.
 static GONE: LazyLock<Vec<Gone>> = LazyLock::new(|| serde_json::from_str(GONE_TABLE).unwrap_or_default());
 
 const GONE_TABLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/data/nixpkgs-gone.json"));
 
-/// What is wrong with it.
+/// The faults of a file.
 pub fn faults(text: &Text<'_>) -> Vec<Fault> {
     judged(RULES.iter().map(|(name, rule)| (*name, rule(text))))
 }
 
-/// The paths that a Nix file names, from the top of the repository. `Err`: one leads out of it, with its line.
+/// The paths that a Nix file refers to, from the top of the repository, with their lines. `Err`: a path that leads out
+/// of the repository.
 pub fn paths(path: &str, text: &str) -> Vec<(usize, Result<String, String>)> {
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut found = Vec::new();
@@ -73,7 +74,7 @@ impl Text<'_> {
         self.path.ends_with(".nix")
     }
 
-    /// The lines of a script, or those of a Nix file, in which scripts and aliases stand too; without whole-line comments.
+    /// The lines of a script, or of a Nix file, which can contain scripts and aliases, too. Without comment lines.
     fn commands(&self) -> impl Iterator<Item = (usize, &str)> {
         let lines = self.text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
         lines.filter(|(_, line)| !line.starts_with('#'))
@@ -83,7 +84,7 @@ impl Text<'_> {
         format!("{}:{line}", self.path)
     }
 
-    /// A fault for each command line that a question is true of.
+    /// A fault for each command line that satisfies `is`.
     fn each(
         &self,
         is: impl Fn(&[&str]) -> bool,
@@ -104,7 +105,7 @@ fn words(line: &str) -> Vec<&str> {
         .collect()
 }
 
-/// What follows a word of a line, if it is there.
+/// What follows a word in a line; `None` if the word is missing.
 fn after<'a, 'b>(words: &'a [&'b str], word: &str) -> Option<&'a [&'b str]> {
     let at = words.iter().position(|known| *known == word || known.ends_with(&format!("/{word}")))?;
     words.get(at + 1..)
@@ -128,7 +129,7 @@ fn os_config(text: &Text<'_>) -> Vec<Fault> {
         return Vec::new();
     }
     let code = code(text.text);
-    // `osConfig.networking.hostName` has another letter there.
+    // Does not match `osConfig.networking.hostName`, because of its upper-case `C`.
     let lines = code.lines().enumerate().filter(|(_, line)| line.contains("config.networking.hostName"));
     lines
         .map(|(at, _)| {
@@ -183,13 +184,13 @@ fn home_manager_flags(text: &Text<'_>) -> Vec<Fault> {
     )
 }
 
-/// A backup whose name is made from today's date is looked for under another name tomorrow.
+/// A backup with today's date in its name has another name tomorrow.
 fn backup_by_date(text: &Text<'_>) -> Vec<Fault> {
     let is = |line: &str| {
         let dated = ["$(date", "`date"].iter().filter_map(|mark| line.find(mark)).min();
         let Some(at) = dated.filter(|_| line.contains("backup")) else { return false };
         let before = line.get(..at).unwrap_or_default();
-        // As what is read: the first operand of a copy, or anything that is switched to.
+        // Only if it is read: as the first operand of a copy, or as an argument of nixos-rebuild.
         let copies = ["cp ", "mv ", "rsync "].iter().any(|copy| before.contains(copy));
         let operands = words(before).into_iter().skip_while(|word| !["cp", "mv", "rsync"].contains(word)).skip(1);
         let first = operands.filter(|word| !word.starts_with('-')).count() <= 1;
@@ -288,7 +289,7 @@ fn gone_from_nixpkgs(text: &Text<'_>) -> Vec<Fault> {
         line.match_indices(word).any(|(at, _)| {
             let before = line.get(..at).and_then(|before| before.chars().next_back());
             let after = line.get(at + word.len()..).and_then(|after| after.chars().next());
-            // `pkgs.exa` is it; `hardware.opengl.enable` is it; `eza-exa` and `lib.mySound.enable` are not.
+            // `pkgs.exa` and `hardware.opengl.enable` match; `eza-exa` and `lib.mySound.enable` do not.
             let own_path = |c: char| part(c) || (c == '.' && word.contains('.'));
             !before.is_some_and(own_path) && !after.is_some_and(part)
         })
@@ -299,12 +300,12 @@ fn gone_from_nixpkgs(text: &Text<'_>) -> Vec<Fault> {
     lines.map(|(line, gone)| Fault::warning(text.at(line), what(&gone.name), gone.help.as_str())).collect()
 }
 
-/// A Nix text with comments and strings blanked out; every line stays where it is.
+/// Nix source with comments and strings replaced by spaces; line numbers stay the same.
 fn code(text: &str) -> String {
     blanked(text, true)
 }
 
-/// The same with its strings.
+/// Likewise, but with its strings.
 fn without_comments(text: &str) -> String {
     blanked(text, false)
 }
@@ -357,7 +358,7 @@ mod tests {
         found.into_iter().map(|fault| (fault.rule, fault.about)).collect()
     }
 
-    /// The faults of the scripts and files that the fleet began with.
+    /// Faults in the scripts and files of the first fleet.
     #[test]
     fn each_fault_is_found_where_it_is() {
         for (path, text, rule) in [

@@ -1,5 +1,5 @@
-//! The rules file of agenix: which file is for which public keys. Read as Nix source and worked out as far as such files go
-//! (`let`, lists, `++`, sets, `with`); what would need Nix itself is refused, with its line.
+//! The rules file of agenix: which file is encrypted to which public keys. Parsed as Nix source and evaluated as far as
+//! such files need it (`let`, lists, `++`, sets, `with`). What would need Nix itself is refused, with its line.
 
 use std::collections::BTreeSet;
 
@@ -14,38 +14,38 @@ use crate::domain::nix::guard::line_of;
 use crate::domain::nix::syntax::{call, entry, last_word, range, raw, tree, words};
 use crate::error::{Error, Result};
 
-/// How much is worked out for one file: lists that double in every line end here.
+/// The maximum evaluation steps for one file: it stops lists that double on every line.
 const FUEL: usize = 200_000;
-/// By way of how many names, lists and brackets a value may come.
+/// The maximum nesting of names, lists and brackets.
 const DEEPEST: usize = 100;
 
-/// One public key, and what the file calls it.
+/// One public key, and its name in the file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     pub text: String,
-    /// The name that is bound to it; none: it is written where it is used.
+    /// The name that is bound to it; `None` if it is a literal where it is used.
     pub name: Option<String>,
-    /// The lists and sets by way of which it came.
+    /// The lists and sets that it was reached through.
     pub groups: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its path, from the folder of the rules.
+    /// Its path, relative to the folder of the rules.
     pub file: String,
-    /// Where it stands, from 1.
+    /// The line of the rule, from 1.
     pub line: usize,
     pub keys: Vec<Key>,
 }
 
-/// What an expression comes to.
+/// The value of an expression.
 #[derive(Clone)]
 enum Value {
     Keys(Vec<Key>),
     Sets(Vec<SyntaxNode>),
 }
 
-/// The name that the secret of a file gets: its path from the top of the fleet in the letters that names have.
+/// The name of the secret for a file: its path from the top of the fleet, in the characters that are allowed in names.
 pub fn name_of(path: &str) -> Option<SecretName> {
     let stem = path.strip_suffix(".age").unwrap_or(path).to_ascii_lowercase();
     let inside = stem.strip_prefix("secrets/").unwrap_or(&stem);
@@ -194,7 +194,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What a name means: the nearest binding around it, then the sets that a `with` opens.
+    /// The value of a name: its nearest enclosing binding, or else a member of a set opened by `with`.
     fn named(&mut self, node: &SyntaxNode) -> Result<Value> {
         let name = node.text().to_string();
         let mut opened = Vec::new();
@@ -203,7 +203,7 @@ impl Reader<'_> {
             let recursive =
                 above.kind() == NODE_ATTR_SET && above.children_with_tokens().any(|part| part.kind() == TOKEN_REC);
             if above.kind() == NODE_LET_IN || recursive {
-                // A binding by `inherit (set) name;` is looked for in that set.
+                // For `inherit (set) name;`, the name is looked up in that set.
                 if let Some(value) = self.member(std::slice::from_ref(&above), &name)? {
                     return Ok(called(value, &name, None));
                 }
@@ -222,7 +222,7 @@ impl Reader<'_> {
         Err(self.odd(node, &format!("`{name}` is not bound in this file")))
     }
 
-    /// The value of a name in sets, the last of which wins; nested paths with the same beginning are one set.
+    /// The value of a name in sets, of which the last one wins. A dotted path that begins with the name is refused.
     fn member(&mut self, sets: &[SyntaxNode], name: &str) -> Result<Option<Value>> {
         for set in sets.iter().rev() {
             for part in set.children() {
@@ -247,7 +247,7 @@ impl Reader<'_> {
     }
 }
 
-/// A value by a name: one key is called so, several came by way of it.
+/// Labels a value with a name: a single key gets it as its name, several keys get it as a group.
 fn called(value: Value, name: &str, group: Option<&str>) -> Value {
     match value {
         Value::Keys(mut keys) => {
@@ -270,7 +270,7 @@ fn called(value: Value, name: &str, group: Option<&str>) -> Value {
 mod tests {
     use super::*;
 
-    /// Files with the names of their keys.
+    /// The files, with the names of their keys.
     fn names(text: &str) -> Vec<(String, Vec<String>)> {
         let entries = read(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         let keys =

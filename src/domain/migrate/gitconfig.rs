@@ -1,5 +1,5 @@
-//! The line of a git configuration that names the key which signs commits: where its path stands in the text. gix-config
-//! would read all of it, and brings a dozen crates for this one line.
+//! Finds the path of the key that signs commits in a git configuration. gix-config would parse all of it, but adds a
+//! dozen crates for this one line.
 
 use std::ops::Range;
 
@@ -10,13 +10,13 @@ use crate::error::{Error, Result};
 pub struct SigningKey {
     /// The line, from 1.
     pub line: usize,
-    /// Where the path stands, quotes included.
+    /// The byte range of the path, including quotes.
     pub span: Range<usize>,
-    /// The path as it is written.
+    /// The path as written.
     pub path: String,
 }
 
-/// The signing key that this line names.
+/// The signing key on this line.
 pub fn signing_key(text: &str, line: usize) -> Result<SigningKey> {
     let (mut section, mut at, mut elsewhere) = (String::new(), 0, None);
     for (number, full) in text.split('\n').enumerate() {
@@ -84,7 +84,7 @@ fn parsed(value: &str, begun: usize, line: usize) -> Result<SigningKey> {
     Ok(SigningKey { line, span: start..start + length, path: path.to_owned() })
 }
 
-/// The text with another path on that line.
+/// Replaces the path on that line.
 pub fn with_path(text: &str, key: &SigningKey, path: &str) -> String {
     let (before, after) = (text.get(..key.span.start), text.get(key.span.end..));
     [before.unwrap_or_default(), path, after.unwrap_or_default()].concat()

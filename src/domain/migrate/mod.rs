@@ -1,4 +1,4 @@
-//! The way into a fleet: what other tools and earlier layouts left, and what a new machine's files hold.
+//! Moving into a fleet: what other tools and earlier layouts left behind, and the files for a new machine.
 
 pub mod agenix;
 pub mod gitconfig;

@@ -1,5 +1,5 @@
-//! How far each machine is on its way into the fleet, from facts: prepared, structure, deployed, verified, cleaned up. A step
-//! that cannot be judged now is neither done nor open.
+//! How far each machine has moved into the fleet, from facts: prepared, structure, deployed, verified, cleaned up. A
+//! step that cannot be judged now is neither done nor open.
 
 use serde::Serialize;
 
@@ -9,26 +9,26 @@ use crate::domain::doctor::machine::EtcNixos;
 /// The steps, in their order.
 pub const STEPS: [&str; 5] = ["prepared", "structure", "deployed", "verified", "cleaned up"];
 
-/// What is known of a machine.
+/// Facts about a machine.
 #[derive(Debug, Default)]
 pub struct Facts {
     /// Whether it has a pinned key.
     pub pinned: bool,
-    /// Files that it is to read and that are not sealed to it.
+    /// Files that it should read and that are not encrypted to it.
     pub unsealed: Vec<String>,
-    /// Files of its configuration that are not there, or that git does not track.
+    /// Files of its configuration that do not exist, or that git does not track.
     pub missing: Vec<String>,
-    /// What runs and how the last deploy ended; or why that is not known.
+    /// What is running and how the last deploy ended, or why that is unknown.
     pub deployed: Option<Result<Deployed, String>>,
-    /// What is not as it should be; or why nobody could look.
+    /// What is wrong, or why it could not be checked.
     pub verified: Option<Result<Vec<String>, String>>,
-    /// Files of the previous layout that are left in the repository.
+    /// Files of the previous layout that are still in the repository.
     pub superseded: Vec<String>,
-    /// What /etc/nixos is there, if it could be looked at.
+    /// What /etc/nixos is on the machine, if known.
     pub etc_nixos: Option<EtcNixos>,
 }
 
-/// What runs on a machine, and how the last deploy ended.
+/// What is running on a machine, and how the last deploy ended.
 #[derive(Debug, Default)]
 pub struct Deployed {
     pub running: Option<String>,
@@ -39,13 +39,13 @@ pub struct Deployed {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mark {
     pub step: &'static str,
-    /// Whether it is done; none where that is unknown.
+    /// Whether it is done; `None` if unknown.
     pub done: Option<bool>,
-    /// What is still open, or why it is unknown.
+    /// What remains to do, or why that is unknown.
     pub open: Vec<String>,
 }
 
-/// How all steps of a machine stand.
+/// The status of all steps for a machine.
 pub fn judge(facts: &Facts, host: &str) -> Vec<Mark> {
     let verified = judge_verified(facts);
     let steps = [judge_prepared(facts), (Some(facts.missing.is_empty()), facts.missing.clone()), judge_deployed(facts)];
@@ -54,7 +54,7 @@ pub fn judge(facts: &Facts, host: &str) -> Vec<Mark> {
     STEPS.into_iter().zip(all).map(|(step, (done, open))| Mark { step, done, open }).collect()
 }
 
-/// Whether a machine runs what was deployed last, and is as it should be: then what was before is not needed any more.
+/// Whether a machine runs what was deployed last and is healthy: then the previous files are no longer needed.
 pub fn is_settled(marks: &[Mark]) -> bool {
     marks.iter().filter(|mark| ["deployed", "verified"].contains(&mark.step)).all(|mark| mark.done == Some(true))
 }
@@ -120,7 +120,7 @@ fn judge_cleaned(facts: &Facts, host: &str, verified: Option<bool>) -> Judged {
     match (open.is_empty(), verified, &facts.etc_nixos) {
         (false, ..) => (Some(false), open),
         (true, Some(true), Some(_)) => (Some(true), open),
-        // What is left behind is only looked for where all else is well.
+        // Leftovers are only checked if everything else is fine.
         (true, ..) => (None, open),
     }
 }

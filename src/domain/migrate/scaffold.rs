@@ -1,35 +1,35 @@
-//! The files of a new machine: what they hold, from what is known of it. Nothing here is read or written.
+//! The content of the files for a new machine, from what is known about it. Nothing is read or written here.
 
 use crate::domain::name::Configuration;
 use crate::error::{Error, Result};
 
-/// The largest hardware configuration that is taken over, in bytes.
+/// The largest hardware configuration that is accepted, in bytes.
 pub const HARDWARE_LIMIT: u64 = 256 << 10;
 
-/// Which places the repository has, from the folder of recipients.toml.
+/// Which folders and files the repository has, relative to the folder of recipients.toml.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Layout {
     /// `hosts/`.
     pub hosts: bool,
     /// `home/`.
     pub home: bool,
-    /// `modules/common.nix`, which the flake does not give to every machine by itself.
+    /// `modules/common.nix`, if the flake does not add it to every machine by itself.
     pub common: bool,
     /// `home/common.nix`.
     pub home_common: bool,
 }
 
-/// What is known of a new machine.
+/// Facts about a new machine.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
     pub hardware: Option<String>,
     /// The NixOS release that it was first installed with.
     pub state_version: Option<String>,
-    /// What it calls itself, where that is not its name in the fleet.
+    /// Its host name, if that is not its name in the fleet.
     pub host_name: Option<String>,
 }
 
-/// The files that the repository has a place for, each with its path and text.
+/// The files that the repository has a folder for, each with its path and text.
 pub fn files(host: &Configuration, layout: Layout, known: &Known) -> Vec<(String, String)> {
     let mut files = Vec::new();
     if layout.hosts {
@@ -45,8 +45,8 @@ pub fn files(host: &Configuration, layout: Layout, known: &Known) -> Vec<(String
     files
 }
 
-/// Where a file of a previous configuration belongs, and whose it is: only hardware configurations, which hold no secret and
-/// mean the same everywhere. All else is for a person to look through.
+/// Where a file of a previous configuration belongs, and to which machine. Only for hardware configurations, which
+/// contain no secrets and mean the same everywhere. A person has to look through everything else.
 pub fn place_of(path: &str, host: &Configuration) -> Option<(Configuration, String)> {
     let folders = path.strip_suffix("hardware-configuration.nix")?;
     let owner = if folders.is_empty() {
@@ -59,8 +59,8 @@ pub fn place_of(path: &str, host: &Configuration) -> Option<(Configuration, Stri
     Some((owner, path))
 }
 
-/// A flake whose systems are the folders of `hosts/`, with sealift's module, for a repository that has none. `release` is the
-/// one that runs.
+/// A flake whose systems are the folders of `hosts/`, with sealift's module, for a repository without a flake.
+/// `release` is the running release.
 pub fn flake(release: Option<&str>) -> String {
     let channel = release.map_or_else(|| "nixos-unstable".to_owned(), |release| format!("nixos-{release}"));
     let lines = [
@@ -93,7 +93,7 @@ pub fn flake(release: Option<&str>) -> String {
     lines.join("\n")
 }
 
-/// Where the hardware configuration of a machine is.
+/// The path of a machine's hardware configuration.
 pub fn hardware_path(host: &Configuration) -> String {
     format!("hosts/{host}/hardware-configuration.nix")
 }
@@ -117,7 +117,7 @@ fn machine(host: &Configuration, layout: Layout, known: &Known) -> String {
                 "  ];".to_owned(),
             ]);
         }
-        // It comes later: the machine is not installed yet, or could not tell.
+        // The file comes later: the machine is not installed yet, or did not provide it.
         (None, common) => {
             lines.push(
                 "  # `nixos-generate-config --show-hardware-config` on the machine prints the last one.".to_owned(),
@@ -127,7 +127,7 @@ fn machine(host: &Configuration, layout: Layout, known: &Known) -> String {
             lines.push("  ];".to_owned());
         }
     }
-    // Both were read as literals of Nix, and stand here as they were written there.
+    // Both were read from Nix literals, and are written without changes.
     let name = known.host_name.as_deref().unwrap_or(host.host_name());
     lines.extend([String::new(), format!("  networking.hostName = \"{name}\";")]);
     if let (None, Some((_, domain))) = (&known.host_name, host.as_str().split_once('.')) {
@@ -141,8 +141,8 @@ fn machine(host: &Configuration, layout: Layout, known: &Known) -> String {
     lines.join("\n")
 }
 
-/// A hardware configuration as a machine printed it. It becomes a part of that machine's system, and is read by a person
-/// before it is committed: what a terminal or a diff would not show is refused.
+/// Checks a hardware configuration as printed by a machine. It becomes part of that machine's system and a person reads
+/// it before it is committed, so characters that a terminal or a diff would not show are refused.
 pub fn hardware(printed: &[u8]) -> Result<String> {
     let refused = |what: &str| {
         Error::failed(format!("what nixos-generate-config printed is not a hardware configuration: {what}"))
@@ -162,7 +162,7 @@ pub fn hardware(printed: &[u8]) -> Result<String> {
     Ok(format!("{}\n", text.trim()))
 }
 
-/// The release that a machine was first installed with: what its configuration says, else the release that runs.
+/// The release that a machine was first installed with: from its configuration, or else the running release.
 pub fn state_version(said: Option<&str>, nixos_version: &str) -> Option<String> {
     let plain = |text: &str| {
         let (year, month) = text.split_once('.')?;

@@ -1,11 +1,11 @@
-//! Files of a previous layout that have a successor: names in, names out. What some Nix file still names is needed, whatever
-//! it is called.
+//! Files of a previous layout that have been replaced: names in, names out. A file that a Nix file still refers to is
+//! needed, whatever its name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::name::Configuration;
 
-/// A file that has a successor.
+/// A file that has been replaced.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Superseded {
     /// Its path from the top of the fleet.
@@ -13,7 +13,8 @@ pub struct Superseded {
     pub why: String,
 }
 
-/// The files that are not needed any more. `files` are those of the fleet, `named` what each Nix file names, all from the top.
+/// The files that are no longer needed. `files`: the fleet's files; `named`: what each Nix file refers to; all relative
+/// to the top.
 pub fn superseded(
     files: &BTreeSet<String>,
     hosts: &[&Configuration],
@@ -21,7 +22,7 @@ pub fn superseded(
 ) -> Vec<Superseded> {
     let mut found: BTreeMap<&String, String> =
         files.iter().filter_map(|path| Some((path, successor(path, files, hosts)?))).collect();
-    // What a file that stays names, stays; and what that names.
+    // A file that is referred to by a file that stays must stay, too, and so on.
     loop {
         let names = |path: &String| {
             let by = named.iter().filter(|(by, _)| !found.contains_key(by));
@@ -36,12 +37,12 @@ pub fn superseded(
     found.into_iter().map(|(path, why)| Superseded { path: path.clone(), why }).collect()
 }
 
-/// Whether naming one path brings another one in.
+/// Whether a reference to one path includes another.
 fn covers(name: &str, path: &str) -> bool {
     path == name || path.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// What took the place of a file.
+/// Why a file is no longer needed, if something replaced it.
 fn successor(path: &str, files: &BTreeSet<String>, hosts: &[&Configuration]) -> Option<String> {
     let name = path.rsplit('/').next().unwrap_or(path);
     if path.starts_with("secrets/") && path != "secrets/secrets.nix" {

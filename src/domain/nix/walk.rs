@@ -1,5 +1,5 @@
-//! Walks a tree of Nix source and keeps, at each place, the option that is being defined there: through nested sets, dotted
-//! and quoted paths, `mkIf` and its like, lists, `let`. No deeper than `guard` admits, and each node once.
+//! Walks the syntax tree of Nix source and tracks which option is being defined: through nested sets, dotted and quoted
+//! paths, `mkIf` and the like, lists, `let`. Never deeper than `guard` admits; visits each node once.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -16,7 +16,7 @@ use crate::domain::nix::finding::{NixFinding, NixRule, names_a_secret};
 use crate::domain::nix::judge::{self, Known};
 use crate::domain::nix::syntax::{ANY, arguments, call, entry, last_word, range, raw, words};
 
-/// How many entries of bound sets are looked through for one file, so that no file takes the square of its length.
+/// The maximum number of entries of bound sets that are searched for one file, so that no file takes quadratic time.
 const FUEL: usize = 200_000;
 
 /// Finds everything in one tree.
@@ -34,14 +34,14 @@ pub fn walk(text: &str, root: &SyntaxNode) -> Vec<NixFinding> {
 struct Walk {
     path: Vec<String>,
     site: Option<Range<usize>>,
-    /// What `let`, `rec` and arguments bind, the innermost last; none: a value that is not known.
+    /// The bindings of `let`, `rec` and arguments, innermost last; `None`: the value is unknown.
     scopes: Vec<HashMap<String, Option<SyntaxNode>>>,
     fuel: usize,
     found: Vec<NixFinding>,
 }
 
 impl Walk {
-    /// Something that does not define the option that is being defined around it.
+    /// Visits a node that is not part of the value of the enclosing option.
     fn apart(&mut self, node: &SyntaxNode) {
         let path = std::mem::take(&mut self.path);
         self.expression(node);
@@ -120,7 +120,7 @@ impl Walk {
             NODE_SELECT => self.select(node),
             NODE_STRING => match raw(node) {
                 Some(text) => self.literal(range(node), &text),
-                // `"${pkgs.writeText …}"`: the string is what is inside it.
+                // `"${pkgs.writeText …}"`: treated as the call inside it.
                 None if only_call(node).is_some() => only_call(node).iter().for_each(|call| self.call(call)),
                 None => node
                     .children()
@@ -138,7 +138,6 @@ impl Walk {
         }
     }
 
-    /// An entry of a set.
     fn entry(&mut self, node: &SyntaxNode) {
         let around = self.site.replace(range(node));
         if let Some((path, value)) = entry(node) {
@@ -164,7 +163,7 @@ impl Walk {
         self.site = around;
     }
 
-    /// A literal that a name stands for, or a file that is made of one, at the option that the name is given to.
+    /// The value of a name, if it is a literal or a file made from one, at the option where the name is used.
     fn bound(&mut self, node: &SyntaxNode) {
         let makes = |node: &SyntaxNode| {
             let name = last_word(&call(node).0);
@@ -193,7 +192,7 @@ impl Walk {
         }
     }
 
-    /// The value at a path below a set.
+    /// The value at a path in a set.
     fn member(&mut self, set: &SyntaxNode, path: &[String]) -> Option<SyntaxNode> {
         for part in set.children() {
             self.fuel = self.fuel.checked_sub(1)?;
@@ -208,7 +207,7 @@ impl Walk {
         None
     }
 
-    /// What a name stands for, through other names.
+    /// The value of a name, following other names.
     fn resolve(&self, name: &str) -> Option<SyntaxNode> {
         let mut node = self.scopes.iter().rev().find_map(|scope| scope.get(name)).cloned()??;
         for _ in 0..8 {
@@ -287,13 +286,13 @@ impl Walk {
         arguments.iter().for_each(|argument| self.apart(argument));
     }
 
-    /// A file whose content is read while Nix evaluates.
+    /// A file whose content is read during evaluation.
     fn read(&mut self, call: &SyntaxNode, file: &SyntaxNode) {
         let mut file = file.clone();
         loop {
             let inner = match file.kind() {
                 NODE_PAREN => file.first_child(),
-                // `./. + "/name"`: what stands last names the file.
+                // `./. + "/name"`: the last part names the file.
                 NODE_BIN_OP => file.children().last(),
                 _ => None,
             };
@@ -331,14 +330,14 @@ impl Walk {
         }
     }
 
-    /// A literal at the option that is being defined.
+    /// A literal at the current option.
     fn literal(&mut self, span: Range<usize>, text: &str) {
         if let Some((rule, known)) = judge::literal(&self.words(), text) {
             self.add(rule, span, known);
         }
     }
 
-    /// A file that Nix makes of a literal, for an option that takes the path of a secret's file.
+    /// A file that Nix makes from a literal, for an option that takes the path of a secret's file.
     fn made_file(&mut self, call: &SyntaxNode, literal: &SyntaxNode) {
         if let Some((rule, known)) = raw(literal).and_then(|text| judge::made_file(&self.words(), &text)) {
             self.add(rule, range(literal), known);
@@ -359,7 +358,7 @@ impl Walk {
     }
 }
 
-/// The call that is all of a string.
+/// The call that is the entire content of a string.
 fn only_call(node: &SyntaxNode) -> Option<SyntaxNode> {
     let written = |part: &NodeOrToken<_, rnix::SyntaxToken>| part.kind() == TOKEN_STRING_CONTENT;
     let mut parts = node.children();
@@ -371,7 +370,7 @@ fn only_call(node: &SyntaxNode) -> Option<SyntaxNode> {
     Some(inner).filter(|inner| only && inner.kind() == NODE_APPLY)
 }
 
-/// What a `let` or a `rec` binds by a single name.
+/// The bindings of a `let` or a `rec`; `None` for a name that is only bound by a dotted path.
 fn bindings(node: &SyntaxNode) -> HashMap<String, Option<SyntaxNode>> {
     let mut bound = HashMap::new();
     for (path, value) in node.children().filter_map(|part| entry(&part)) {

@@ -1,23 +1,22 @@
-//! Remarks in files, by which a person lets a finding stand. Each names a rule and a reason; what no longer allows anything is
-//! stale, and is said. So are the entries of `[scan] allow`, which are the policy's.
+//! Comments in files that allow a finding. Each names a rule and a reason. A comment that no longer allows anything is
+//! reported as stale, and so is an entry of `[scan] allow` in the policy.
 
 use crate::domain::scan::rules::named;
 
-/// How a remark in a file begins.
+/// The start of such a comment.
 pub(super) const REMARK: &str = "sealift:allow";
 
-/// A remark in a file.
+/// A comment that allows a finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remark {
-    /// The rule that it names.
     pub rule: String,
     /// Its line, from 1.
     pub line: u64,
-    /// Whether something was found there that it allows.
+    /// Whether there was a finding that it allows.
     pub used: bool,
 }
 
-/// The rule that a remark names; none for what is no remark: no comment sign before it, no known rule, or no reason.
+/// The rule that the comment names; `None` if there is no comment sign before it, no known rule, or no reason.
 pub(super) fn remark(text: &[u8], at: usize) -> Option<String> {
     let before = text.get(at.saturating_sub(8)..at)?.trim_ascii_end();
     let sign = ["#", "//", "--", ";", "/*", "<!--"].iter().any(|sign| before.ends_with(sign.as_bytes()));

@@ -1,27 +1,27 @@
-//! The forms that secrets have: alphabets, lengths, what may stand before and after.
+//! The formats of secrets: alphabets, lengths, and what may precede and follow.
 
 use std::ops::{Range, RangeInclusive};
 
 use serde::Deserialize;
 
-/// How far a rule may look to either side of where it begins.
+/// How many bytes before and after its start a rule may look at.
 pub const REACH: usize = 4096;
 
-/// A text around a place, as rules see it.
+/// The text around a position, as passed to a rule.
 #[derive(Clone, Copy)]
 pub(super) struct Around<'a> {
-    /// The bytes that are at hand: before and after the place at least `REACH`, where the text has them.
+    /// The available bytes: at least `REACH` before and after the position, if the text has them.
     pub(super) bytes: &'a [u8],
-    /// Whether values without quotes are common in such a text.
+    /// Whether unquoted values are common in this text.
     pub(super) bare: bool,
 }
 
-/// Which bytes a secret is made of.
+/// The bytes that a secret consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Alphabet {
     Alnum,
-    /// Small hexadecimal digits.
+    /// Lower-case hexadecimal digits.
     Hex,
     /// Capital letters and the digits 2 to 7.
     Base32,
@@ -31,7 +31,7 @@ pub(super) enum Alphabet {
     Url,
     /// Letters, digits, `-`, `_`, `.`, `=`.
     Dotted,
-    /// What age writes its keys in.
+    /// The alphabet of age keys.
     Bech32,
 }
 
@@ -49,14 +49,14 @@ impl Alphabet {
     }
 }
 
-/// How many bytes from a place on are of an alphabet; never looks further than `most` and one.
+/// How many bytes from a position on are in an alphabet; stops after `most` + 1.
 pub(super) fn run(text: &[u8], at: usize, alphabet: Alphabet, most: usize) -> usize {
     text.get(at..).unwrap_or_default().iter().take(most + 1).take_while(|byte| alphabet.has(**byte)).count()
 }
 
-/// Whether something may begin at a place: no letter or digit is before it.
+/// Whether a token may begin at a position: there is no letter, digit or `_` before it.
 pub(super) fn begins(text: &[u8], at: usize) -> bool {
-    // In an escaped text, `\n` before it is a line end and no letter.
+    // In escaped text, the `n` of a preceding `\n` is not a letter.
     let before = |back: usize| at.checked_sub(back).and_then(|at| text.get(at)).copied();
     match before(1) {
         None => true,
@@ -65,7 +65,7 @@ pub(super) fn begins(text: &[u8], at: usize) -> bool {
     }
 }
 
-/// A run of an alphabet at a place, of such a length and no longer.
+/// A run of an alphabet at a position, if its length is in this range.
 pub(super) fn exactly(
     text: &[u8],
     at: usize,
@@ -76,7 +76,7 @@ pub(super) fn exactly(
     length.contains(&found).then(|| at..at + found)
 }
 
-/// The line that a place is in, at most `reach` bytes to either side.
+/// The line around a position, at most `reach` bytes to either side.
 pub(super) fn line(text: &[u8], at: usize, reach: usize) -> &[u8] {
     let start = at.saturating_sub(reach);
     let before = text.get(start..at).unwrap_or_default();
@@ -86,7 +86,7 @@ pub(super) fn line(text: &[u8], at: usize, reach: usize) -> &[u8] {
     text.get(start..end).unwrap_or_default()
 }
 
-/// Whether a text holds a word, whatever its case.
+/// Whether a text contains a word, ignoring case.
 pub(super) fn mentions(text: &[u8], word: &str) -> bool {
     text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word.as_bytes()))
 }

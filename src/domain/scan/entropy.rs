@@ -1,6 +1,6 @@
-//! Whether a text could be a secret at all: how much it varies, and whether it stands for something else.
+//! Whether a text could be a secret: how random it is, and whether it is a placeholder or a reference.
 
-/// Words in a value that say that it is none.
+/// Words in a value that show that it is not a secret.
 use crate::domain::foreign::holds;
 
 const PLACEHOLDERS: [&str; 37] = [
@@ -43,7 +43,7 @@ const PLACEHOLDERS: [&str; 37] = [
     "test-",
 ];
 
-/// How a value begins that refers to something else: variables, paths, addresses, sealed forms.
+/// The start of a value that refers to something else: variables, paths, URLs, encrypted forms.
 const REFERENCES: [&str; 34] = [
     "$",
     "{{",
@@ -81,7 +81,7 @@ const REFERENCES: [&str; 34] = [
     "var.",
 ];
 
-/// Bits per byte, by how often each byte occurs.
+/// Entropy in bits per byte, from the frequency of each byte.
 pub(super) fn entropy(text: &[u8]) -> f32 {
     let mut counts = [0u16; 256];
     for byte in text.iter().take(1024) {
@@ -107,14 +107,14 @@ fn lower(text: &[u8]) -> Vec<u8> {
     text.to_ascii_lowercase()
 }
 
-/// Whether a text stands for a secret and is none: a word such as `changeme`, dots, one letter again and again.
+/// Whether a text is a placeholder for a secret: a word such as `changeme`, dots, a repeated letter.
 pub(super) fn placeholder(whole: &[u8]) -> bool {
     let text = lower(&whole[..whole.len().min(512)]);
     stand_in(whole) || PLACEHOLDERS.iter().any(|word| holds(&text, word.as_bytes()))
 }
 
-/// Whether the part of a token after its prefix is a stand-in. Short words occur in random text by chance; only clear signs
-/// count here.
+/// Whether the part of a token after its prefix is a placeholder. Short words can occur in random text, so only clear
+/// signs count.
 pub(super) fn stand_in(text: &[u8]) -> bool {
     let folded = lower(&text[..text.len().min(512)]);
     let clear =
@@ -124,7 +124,7 @@ pub(super) fn stand_in(text: &[u8]) -> bool {
     here || distinct(&folded) < 5 || clear.iter().any(|word| holds(&folded, word.as_bytes()))
 }
 
-/// Whether a text refers to a secret that is elsewhere.
+/// Whether a text refers to a secret elsewhere.
 pub(super) fn reference(text: &[u8]) -> bool {
     REFERENCES.iter().any(|start| text.starts_with(start.as_bytes()))
         || ["${", "$(", "{{", "{env:", "{file:", "$env(", "::", "://", "()", "%s", "{}", "<"]
@@ -137,30 +137,30 @@ fn name(text: &[u8]) -> bool {
     let parts = text.split(|byte| b"-_./:@,+".contains(byte));
     parts.clone().count() > 0
         && parts.into_iter().all(|part| {
-            // Letters in one case, or one word after another, then at most four digits.
+            // Letters in one case or in camel case, then at most four digits.
             let letters = part.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
             let (word, digits) = part.split_at(letters);
             digits.len() <= 4 && digits.iter().all(u8::is_ascii_digit) && wordlike(word)
         })
 }
 
-/// Few changes from small to capital letters, and vowels where words have them.
+/// Few changes from lower to upper case, and a share of vowels as in words.
 fn wordlike(word: &[u8]) -> bool {
     let changes = word.windows(2).filter(|pair| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase()).count();
     let vowels = word.iter().filter(|byte| b"aeiouyAEIOUY".contains(byte)).count();
     word.len() < 4 || (changes * 4 <= word.len() && vowels * 6 >= word.len() && vowels * 4 <= word.len() * 3)
 }
 
-/// How a secret is called decides how random its value must be to count.
+/// The kind of name that a secret is assigned to, which decides how random its value must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Called {
-    /// A password: chosen by people, may be short.
+    /// A password: chosen by people, and possibly short.
     Password,
-    /// A token, key or secret: made by a machine.
+    /// A token, key or secret: generated.
     Token,
 }
 
-/// Whether a value that is given to something so called looks like the real one.
+/// Whether a value assigned to such a name looks like a real secret.
 pub(super) fn looks_secret(text: &[u8], called: Called) -> bool {
     if !(8..=512).contains(&text.len())
         || !text.iter().all(u8::is_ascii_graphic)

@@ -1,4 +1,4 @@
-//! What is reported: which rule, where, what to do. Never what was found.
+//! What is reported: the rule, the place, and what to do. Never the secret itself.
 
 use std::fmt::Write;
 
@@ -9,16 +9,16 @@ use crate::domain::rule_info::{About, Weight};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(tag = "in", rename_all = "lowercase")]
 pub enum Place {
-    /// A file of the work tree.
+    /// A file in the work tree.
     Tree,
-    /// What is staged.
+    /// The git index.
     Index,
-    /// The history.
+    /// The git history.
     History {
-        /// A commit that brought it.
+        /// A commit that added it.
         commit: String,
     },
-    /// A path of the Nix store.
+    /// A path in the Nix store.
     Store,
 }
 
@@ -26,21 +26,21 @@ pub enum Place {
 pub struct Finding {
     pub weight: Weight,
     pub rule: &'static str,
-    /// The file. Bytes that are no text are written `\xNN`, and what was found in a name itself is left out.
+    /// The file. Bytes that are not UTF-8 are written as `\xNN`; a secret in the file name itself is left out.
     pub path: String,
     /// The line, from 1.
     pub line: u64,
     /// The column in bytes, from 1.
     pub column: u64,
-    /// How many bytes it is.
+    /// The length in bytes.
     pub length: u64,
-    /// The member of an archive or compressed file, or what else is inside the file.
+    /// The member of an archive or compressed file, or another part inside the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub member: Option<String>,
     #[serde(flatten)]
     pub place: Place,
     pub what: String,
-    /// The secret of the fleet whose value it is.
+    /// The secret of the fleet with this value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
     pub why: &'static str,
@@ -50,19 +50,19 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// What is found, in the words of its rule.
+    /// What was found, as its rule describes it.
     pub fn told(about: &'static About, secret: Option<&str>) -> String {
         secret.map_or_else(|| about.what.to_owned(), |secret| format!("the value of {secret}"))
     }
 }
 
-/// A path as text, whatever its bytes.
+/// A path as a string, whatever its bytes.
 pub fn shown(path: &[u8]) -> String {
     let mut text = String::with_capacity(path.len());
     for chunk in path.utf8_chunks() {
         text.push_str(chunk.valid());
         for byte in chunk.invalid() {
-            // Writing into a text does not fail.
+            // Writing to a string cannot fail.
             let _written = write!(text, "\\x{byte:02x}");
         }
     }

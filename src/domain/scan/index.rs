@@ -1,9 +1,9 @@
-//! The keyed index of the fleet's values, by which all of them are found exactly and at once: made in memory where the
-//! values can be opened, and read from its file where none can. Of each text that is looked for it holds a MAC
-//! (HMAC-SHA-256, RFC 2104, cut to 16 bytes), and a tag: a few bits of a keyed hash of eight of its bytes, by which nearly
-//! every place of what is searched is passed over. The file holds it sealed. Anyone who can open it can test guesses of a
-//! whole value, and learns no more of a value than those few bits. An automaton over some thousand texts takes several times
-//! as long, and as many times the memory, which holds copies of values.
+//! The keyed index of the fleet's values, which finds all of them exactly in one pass. It is built in memory if the
+//! values can be decrypted, and otherwise read from its file. For each text to find, it has a MAC (HMAC-SHA-256, RFC
+//! 2104, truncated to 16 bytes) and a tag: a few bits of a keyed hash of eight of the text's bytes, which rules out
+//! nearly every position of the searched data. The file contains the index encrypted. Anyone who can decrypt it can
+//! test guesses of a whole value, and learns nothing else about a value but those few bits. An automaton for some
+//! thousand texts would take several times as long and as much memory, and that memory would contain copies of values.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,20 +17,20 @@ use crate::domain::scan::variants::{Gathered, SHORTEST};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::Result;
 
-/// How many bits more than it takes to count the texts a tag has: of so many places one is looked at closely.
+/// How many bits a tag has beyond those needed to count the texts: one in 2^8 positions is compared closely.
 const SPARE: u32 = 8;
-/// The fewest and the most bits of a tag.
+/// The minimum and the maximum number of bits in a tag.
 const BITS: std::ops::RangeInclusive<u32> = 12..=24;
-/// How many places of a text are tried for a tag that no other has, before all of them are.
+/// How many positions of a text are tried for a tag that no other text has, before all of them are tried.
 const TRIED: usize = 24;
-/// How many texts may have one tag.
+/// How many texts may share a tag.
 const SHARED: usize = 32;
-/// How many bytes are looked at closely for each byte that is searched, on the average of a piece. What is searched is found
-/// to be that much like the values only where somebody made it so, or the index.
+/// How many bytes may be compared closely for each byte searched, on average over a piece. Data only resembles the
+/// values that much if somebody constructed the data or the index for it.
 const CLOSELY: usize = 256;
-/// What one close look costs besides its text, in bytes.
+/// The cost of one close comparison in addition to its text, in bytes.
 const LOOK: usize = 192;
-/// Of what is sealed: what stands before the entries, and one entry, in bytes.
+/// Sizes in the plaintext of the index file, in bytes: the header, and one entry.
 const HEAD: usize = 1 + 8 + 64;
 const ENTRY: usize = 4 + 4 + 2 + 2 + 16;
 
@@ -38,29 +38,30 @@ const ENTRY: usize = 4 + 4 + 2 + 2 + 16;
 struct Entry {
     tag: u32,
     secret: u32,
-    /// Where in the text the tag's bytes are.
+    /// The offset in the text of the bytes that the tag is made from.
     at: u16,
     length: u16,
     mac: [u8; 16],
 }
 
-/// The index, ready to look.
+/// The index, ready for searching.
 pub struct Index {
-    /// Whether it came out of its file.
+    /// Whether it was read from its file.
     pub is_read: bool,
     bits: u32,
     multiplier: u64,
     key: Zeroizing<[u8; 64]>,
     mac: Hmac<Sha256>,
-    /// By their tags.
+    /// Sorted by tag.
     entries: Vec<Entry>,
-    /// One bit a tag: whether an entry has it.
+    /// One bit for each tag: whether any entry has it.
     tags: Vec<u64>,
     longest: usize,
 }
 
 impl Index {
-    /// Of these texts, with random bytes that nobody else has: for the MACs, and for the tags.
+    /// Builds the index for these texts. `key` (for the MACs) and `multiplier` (for the tags) must be random and
+    /// secret.
     pub fn new(gathered: Gathered, key: Zeroizing<[u8; 64]>, multiplier: u64) -> Self {
         let texts = gathered.distinct();
         let mut index = Self::empty(bits_for(texts.len()), multiplier, key);
@@ -68,7 +69,7 @@ impl Index {
         for (secret, text) in &texts {
             let last = text.len() - SHORTEST;
             let tag = |at: usize| window(text, at).map(|bytes| index.tag(bytes));
-            // Values that begin alike are distinguished by another part.
+            // Values with the same beginning are distinguished by another part.
             let worn = |at: &usize| tag(*at).and_then(|tag| used.get(&tag)).copied().unwrap_or(0);
             let few = (0..=last).step_by((last / TRIED).max(1)).min_by_key(worn).unwrap_or(0);
             let at = if worn(&few) == 0 { few } else { (0..=last).find(|at| worn(at) == 0).unwrap_or(few) };
@@ -84,7 +85,7 @@ impl Index {
 
     fn empty(bits: u32, multiplier: u64, key: Zeroizing<[u8; 64]>) -> Self {
         let mac = Hmac::new((&*key).into());
-        // An even one would pass over the highest bits of what it hashes.
+        // An even multiplier would ignore the highest bits of its input.
         let multiplier = multiplier | 1;
         Self { is_read: false, bits, multiplier, key, mac, entries: Vec::new(), tags: Vec::new(), longest: 0 }
     }
@@ -99,12 +100,11 @@ impl Index {
         self
     }
 
-    /// Whether there is nothing to look for.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Whose values it knows, by their numbers.
+    /// The numbers of the secrets whose values it contains.
     pub fn secrets(&self) -> BTreeSet<u32> {
         self.entries.iter().map(|entry| entry.secret).collect()
     }
@@ -152,7 +152,7 @@ impl Index {
         });
         index.is_read = true;
         index.entries = entries.collect::<Option<_>>()?;
-        // Anybody can seal an index to the key: one that has every place looked at closely is refused.
+        // Anybody can encrypt an index to the key, so one that would have every position compared closely is refused.
         let index = (BITS.contains(&bits) && bits >= bits_for(index.entries.len())).then(|| index.ready())?;
         let worn = |entries: &[Entry]| entries.first().map(|first| first.tag) == entries.last().map(|last| last.tag);
         (!index.entries.windows(SHARED + 1).any(worn)).then_some(index)
@@ -171,11 +171,11 @@ impl Index {
         mac
     }
 
-    /// Tells each text that begins in `from..to`: whose it is, where, how long. Whether all of it was looked at: where nearly
-    /// every place looks like a value, only a part is.
+    /// Reports every text that begins in `from..to`: the secret's number, position and length. Returns whether
+    /// everything was searched: if nearly every position looks like a value, only a part is.
     #[must_use]
     pub fn each(&self, text: &[u8], from: usize, to: usize, mut found: impl FnMut(u32, usize, usize)) -> bool {
-        // A text's tag may be anywhere in it.
+        // The bytes for a text's tag may be anywhere in it.
         let end = text.len().min(to.saturating_add(self.longest));
         let Some(region) = text.get(from..end) else { return true };
         let mut look = Look { left: (region.len() + REACH).saturating_mul(CLOSELY), last: None };
@@ -208,7 +208,7 @@ impl Index {
             let Some((start, there)) = start.and_then(|start| Some((start, text.get(start..start + length)?))) else {
                 continue;
             };
-            // In a run of one byte, or of a few, each place is like the one before.
+            // In a run of one repeated byte, or a short repeated pattern, the comparison can be reused.
             let again = look.last.filter(|last| last.0 == number && text.get(last.1..last.1 + length) == Some(there));
             look.left = look.left.saturating_sub(if again.is_some() { LOOK / 2 + length / 16 } else { LOOK + length });
             if look.left == 0 {
@@ -223,18 +223,18 @@ impl Index {
     }
 }
 
-/// How much may still be looked at closely, and the last close look: at which entry, where, and whether it was the value.
+/// How much may still be compared closely, and the last comparison: its entry, its position, and whether it matched.
 struct Look {
     left: usize,
     last: Option<(usize, usize, bool)>,
 }
 
-/// How many bits a tag has among so many texts.
+/// The number of bits in a tag for this many texts.
 fn bits_for(texts: usize) -> u32 {
     (usize::BITS - texts.leading_zeros() + SPARE).clamp(*BITS.start(), *BITS.end())
 }
 
-/// Eight bytes of a text, as a number.
+/// Eight bytes of a text as a number.
 fn window(text: &[u8], at: usize) -> Option<u64> {
     let bytes = text.get(at..at + SHORTEST)?;
     Some(u64::from_le_bytes(bytes.try_into().ok()?))
@@ -302,10 +302,10 @@ mod tests {
             Index::read(&bad).is_none()
         };
         assert!(!refused(0, &[u8::try_from(index.bits).unwrap()]), "as it is it is taken");
-        // Fewer bits let more places through; a long text takes long to be compared.
+        // Fewer bits let more positions through; long texts take long to compare.
         assert!(refused(0, &[12]));
         assert!(refused(HEAD + 10, &5000u16.to_le_bytes()));
-        // As does a tag that many texts have.
+        // So does a tag that many texts share.
         let tag = bytes[HEAD..HEAD + 4].to_vec();
         let same = |count: usize| {
             let mut same = bytes.clone();
@@ -326,16 +326,16 @@ mod tests {
             let whole = Index::parse(&index.content()).unwrap().each(text, 0, text.len(), |_, _, _| hits += 1);
             (whole, hits)
         };
-        // Somebody knows the key of the index, and makes the index fit a text.
+        // An attacker who knows the key of the index fits the index to a text.
         let entry = |length, mac| Entry { tag, secret: 0, at: 0, length, mac };
         let fits: Vec<u8> = (0..60_000u32).flat_map(|number| format!("xxxxxxxx{number:08}").into_bytes()).collect();
         assert_eq!(looked((0..32).map(|number| entry(4000, [number; 16])).collect(), &fits), (false, 0));
-        // Runs of one byte are common, and are looked at whole.
+        // Runs of one byte are common, and are searched completely.
         let run = vec![b'x'; 100_000];
         assert_eq!(looked(vec![entry(64, [0; 16])], &run), (true, 0));
         let mac = Index::new(gathered(&[b"any value"]), Zeroizing::new([3; 64]), 1).mac_of(&run[..64]);
         assert_eq!(looked(vec![entry(64, mac)], &run), (true, run.len() - 63));
-        // One that is made in memory may have more texts of a tag, and has no more time.
+        // An index built in memory may have more texts per tag, but has the same time limit.
         index.entries = (0..200).map(|number| entry(4000, [number; 16])).collect();
         assert!(!index.ready().each(&fits, 0, fits.len(), |_, _, _| ()));
     }
@@ -405,7 +405,7 @@ mod tests {
         for at in [0usize, 17, 4999] {
             assert_eq!(whose(&values, format!("x = \"{}\";", all[at]).as_bytes()), [u32::try_from(at).unwrap()]);
         }
-        // A text of nothing but the common beginning takes no longer than any other.
+        // A text that only repeats the common beginning takes no longer than any other.
         let hostile = "glpat-the-same-beginning-".repeat(20_000);
         assert!(whose(&values, hostile.as_bytes()).is_empty());
     }
@@ -427,7 +427,7 @@ mod tests {
             let made = values(&all.iter().map(String::as_str).collect::<Vec<_>>());
             let (mut got, mut again) = (Vec::new(), Vec::new());
             proptest::prop_assert!(made.each(text, from, to, |secret, at, length| got.push((at, length, secret))));
-            // What is read back finds the same.
+            // The index finds the same after it is written and read.
             let read = Index::parse(&made.content()).unwrap();
             proptest::prop_assert!(read.each(text, from, to, |secret, at, length| again.push((at, length, secret))));
             proptest::prop_assert!((made.is_read, read.is_read) == (false, true) && got == again);

@@ -1,4 +1,4 @@
-//! The file of the index: which values it covers, for everybody to read, and the index itself, sealed.
+//! The file of the index: the list of covered values in the clear, and the index itself, encrypted.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +11,9 @@ use crate::domain::versioned;
 use crate::error::{Error, Kind, Result};
 
 pub const FILE: &str = "scan-index.json";
-/// The secret that opens it: an age identity that the admins keep.
+/// The secret that decrypts it: an age identity for the admins.
 pub const KEY: &str = "scan-index-key";
-/// The version of the file's form that this program writes and reads.
+/// The version of the file format that this program writes and reads.
 pub const VERSION: u32 = 1;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,13 +27,13 @@ pub struct IndexFile {
 }
 
 impl IndexFile {
-    /// Of an index that was sealed to this recipient.
+    /// The file for an index that was encrypted to this recipient.
     pub fn new(recipient: &Recipient, values: BTreeMap<FileName, u64>, index: &[u8]) -> Self {
         let recipient = recipient.canonical().to_owned();
         Self { version: VERSION, recipient, values, index: BASE64_STANDARD.encode(index) }
     }
 
-    /// What it is sealed to.
+    /// The recipient that the index is encrypted to.
     pub fn recipient(&self) -> Result<Recipient> {
         Recipient::parse(&self.recipient).map_err(|error| damaged().because(error))
     }
@@ -49,7 +49,7 @@ impl IndexFile {
         })
     }
 
-    /// The text of the file.
+    /// The content of the file.
     pub fn text(&self) -> Result<Vec<u8>> {
         let mut text = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::new(Kind::Bug, "cannot write the index").because(error))?;
@@ -61,7 +61,7 @@ impl IndexFile {
         BASE64_STANDARD.decode(&self.index).map_err(|_| damaged())
     }
 
-    /// The secrets among these, each with its serial, whose value of today it does not cover.
+    /// Those of these secrets and serials whose current value it does not cover.
     pub fn behind<'a>(&self, today: impl IntoIterator<Item = (&'a FileName, u64)>) -> Vec<String> {
         let unknown =
             |(file, serial): &(&FileName, u64)| file.as_str() != KEY && self.values.get(*file) != Some(serial);
@@ -90,7 +90,7 @@ mod tests {
         let text = String::from_utf8(text).unwrap();
         let newer = text.replace("\"version\": 1", "\"version\": 2, \"more\": 0");
         assert!(IndexFile::parse(newer.as_bytes()).unwrap_err().message().contains("version 2"));
-        // A name is told to a person, with a command to type: nothing else can stand there.
+        // Names are shown to a person as part of a command to type, so nothing else may be in their place.
         for name in ["$(reboot)", "a\\u001b[2J", "../a", "-o"] {
             let hostile = text.replace("\"a\":", &format!("\"{name}\":"));
             assert!(IndexFile::parse(hostile.as_bytes()).unwrap_err().message().contains("damaged"), "{name}");

@@ -1,5 +1,5 @@
-//! Looking for plaintext in bytes: rules, exact values, and the engine that holds both against a text in one pass. Pure:
-//! where the bytes come from, and where findings go, is not known here. Nothing that leaves this module holds a value.
+//! Searches bytes for plaintext: rules, exact values, and the engine that applies both in one pass. Pure: it does not
+//! know where the bytes come from or where findings go. Nothing that leaves this module contains a value.
 
 pub mod allow;
 mod charset;

@@ -1,4 +1,4 @@
-//! A rule for bytes: what it begins with, and how the rest is looked at.
+//! A rule for bytes: its start literals, and how the rest is checked.
 
 use std::ops::Range;
 
@@ -7,33 +7,34 @@ use crate::domain::scan::charset::{Alphabet, Around, begins, exactly};
 use crate::domain::scan::entropy::stand_in;
 
 pub struct Rule {
-    /// What it says of itself.
+    /// The description of the rule.
     pub about: About,
-    /// What it begins with; one of these is there, or there is no finding.
+    /// Its start literals; every finding begins at one of these.
     pub(in crate::domain::scan) starts: &'static [&'static str],
-    /// Whether capital letters in those count as small ones.
+    /// Whether the literals are compared without regard to case.
     pub(in crate::domain::scan) fold: bool,
     pub(in crate::domain::scan) find: Find,
-    /// Forms of texts that it must find.
+    /// Forms of texts in which it must find something.
     #[cfg_attr(not(any(test, feature = "internals")), expect(dead_code, reason = "examples, which tests try"))]
     pub yes: [&'static str; 2],
-    /// Forms of texts that it must not find.
+    /// Forms of texts in which it must find nothing.
     #[cfg_attr(not(any(test, feature = "internals")), expect(dead_code, reason = "examples, which tests try"))]
     pub no: [&'static str; 2],
 }
 
-/// How the rest is looked at once a start is there.
+/// How to check the rest after a start literal.
 pub(in crate::domain::scan) enum Find {
-    /// So many bytes of an alphabet follow, and no more.
+    /// A run of an alphabet follows, with a length in this range.
     Token(Alphabet, usize, usize),
     By(Search),
 }
 
-/// Asks: the text, where the start is, how long it is. Must look at no more than `charset::REACH` bytes around it.
+/// Arguments: the text, the position of the start literal, and its length. Must look at no more than `charset::REACH`
+/// bytes around it.
 pub(in crate::domain::scan) type Search = fn(Around<'_>, usize, usize) -> Option<Range<usize>>;
 
 impl Rule {
-    /// How long the longest of its starts is that is at a place.
+    /// The length of the longest start literal at a position.
     pub(in crate::domain::scan) fn longest(&self, text: &[u8], at: usize) -> Option<usize> {
         let begins = |start: &&&str| {
             let there = text.get(at..at + start.len());
@@ -45,7 +46,7 @@ impl Rule {
         self.starts.iter().filter(begins).map(|start| start.len()).max()
     }
 
-    /// The finding at a place where `start` bytes of one of its starts are: where the secret is in the text.
+    /// The range of the secret, if there is a finding for a start literal of `start` bytes at `at`.
     pub(in crate::domain::scan) fn at(&self, around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
         match &self.find {
             Find::Token(alphabet, least, most) => {

@@ -1,9 +1,10 @@
-//! Texts that look like secrets, made when they are needed: the examples of rules, and the corpus that recall is measured on.
-//! In the source they are forms, such as `ghp_<a36>`, which no scanner takes for the real thing.
+//! Generates texts that look like secrets: for the examples of rules, and for the corpus on which recall is measured.
+//! The source only has forms, such as `ghp_<a36>`, which no scanner reports.
 
-/// Makes a text from a form: `<a36>` stands for 36 letters and digits. `a` letters and digits, `h` hexadecimal, `d` digits,
-/// `u` capital letters and 2 to 7, `b` base64, `w` letters, digits, `-` and `_`, `l` letters, `c` the alphabet of age keys;
-/// `<n>` is a line end, `<q>` two apostrophes, `<k>` and `<p>` the ends of the lines around a key. The same form and seed make the same text.
+/// Generates a text from a form: `<a36>` stands for 36 letters and digits. `a` letters and digits, `h` hexadecimal, `d`
+/// digits, `u` capital letters and 2 to 7, `b` base64, `w` letters, digits, `-` and `_`, `l` letters, `c` the alphabet
+/// of age keys; `<n>` is a line end, `<q>` two apostrophes, `<k>` and `<p>` the ends of the lines around a key. The
+/// same form and seed give the same text.
 pub fn make(form: &str, seed: u64) -> String {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5DEE_CE66_D1CE_CAFE;
     let mut text = String::new();
@@ -50,7 +51,7 @@ pub fn make(form: &str, seed: u64) -> String {
                     text.extend(alphabet.chars().nth(at));
                 }
             }
-            // Not a form: as it stands.
+            // Not a form: copied as it is.
             _ => {
                 text.push('<');
                 text.push_str(word);

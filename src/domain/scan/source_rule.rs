@@ -1,4 +1,4 @@
-//! Rules that read a source as what it is, instead of as bytes. The engine hands every file of such a kind to them, whole.
+//! Rules that parse source code instead of searching bytes. The engine passes them every file of their type as a whole.
 
 use std::ops::Range;
 
@@ -11,49 +11,51 @@ pub struct SourceFinding {
     pub rule: &'static About,
     /// The line, from 1.
     pub line: usize,
-    /// Where it is, in bytes of the text.
+    /// The byte range of the finding.
     pub span: Range<usize>,
-    /// What it says of this very place.
+    /// The texts for this place.
     pub wording: Wording,
 }
 
-/// What a rule says of one place.
+/// The texts of a rule for one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wording {
-    /// What is found, with the option's name.
+    /// What was found, with the option's name.
     pub what: String,
-    /// What to do, where `PLACE` stands for file and line: which file it is may not be known yet.
+    /// What to do, with `PLACE` for file and line: the file may not be known yet.
     pub help: String,
-    /// The file that a path literal names, from the folder of the source.
+    /// The file that a path literal names, relative to the folder of the source.
     pub named: Option<String>,
 }
 
-/// What stands for the place of a finding until it is known. No path has such a byte.
+/// Stands for the place of a finding until it is known. No path contains this byte.
 pub const PLACE: &str = "\0";
 
-/// What a source came to.
+/// The result for one source.
 #[derive(Default)]
 pub struct Source {
     pub found: Vec<SourceFinding>,
-    /// Where texts stand in which values are written without quotes, in order.
+    /// The ranges of text in which values are written without quotes, in order.
     pub texts: Vec<Range<usize>>,
 }
 
-/// A rule for sources: the path (for its name alone), and the text. What it finds; or why it could not look.
+/// A rule for sources. Arguments: the path (only for its name), and the text. Fails with the reason if the text was not
+/// parsed.
 pub type SourceRule = fn(&str, &str) -> Result<Source, String>;
 
-/// The words without which no such rule finds anything, in either case: most files hold none of them, and are not read.
+/// Every finding of these rules needs one of these words, in upper or lower case. Most files contain none, and are not
+/// parsed.
 pub(super) const WORDS: [&str; 12] = rules::WORDS;
 
-/// The rules for files that end in `.nix`.
+/// The rules for `.nix` files.
 const NIX: &[SourceRule] = &[nix];
 
-/// What those rules say of themselves.
+/// The descriptions of those rules.
 pub fn every() -> impl Iterator<Item = &'static About> {
     finding::NixRule::ALL.into_iter().map(finding::NixRule::about)
 }
 
-/// What Nix source gives away. What is no Nix at all is no source of it.
+/// Secrets in Nix source. A file that is not valid Nix has none.
 fn nix(_path: &str, text: &str) -> Result<Source, String> {
     let (found, texts) = match rules::read(text) {
         Err(unread) if unread.hides() => return Err(format!("not read as Nix: {unread}")),
@@ -72,16 +74,16 @@ fn nix(_path: &str, text: &str) -> Result<Source, String> {
     Ok(Source { found: found.collect(), texts })
 }
 
-/// The path that a literal is, or the call that reads it ends with.
+/// The path in a literal, or at the end of the call that reads it.
 fn path_in(literal: &str) -> Option<String> {
     let last = literal.split_whitespace().last()?.trim_matches(['(', ')']);
     last.starts_with('.').then(|| last.to_owned())
 }
 
-/// The largest source that is held whole; larger ones are looked at as bytes alone.
+/// The largest source that is kept whole in memory; larger ones are only searched as bytes.
 pub const LARGEST: usize = 1 << 20;
 
-/// The rules for a file of this name.
+/// The rules for a file with this name.
 pub fn rules_for(path: &[u8]) -> &'static [SourceRule] {
     if path.ends_with(b".nix") { NIX } else { &[] }
 }

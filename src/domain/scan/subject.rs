@@ -1,21 +1,21 @@
-//! What is looked at, as far as that decides how; and what is found in it.
+//! What is searched, as far as that decides how to search it, and what is found in it.
 
 use std::ops::Range;
 
 use crate::domain::rule_info::About;
 use crate::domain::scan::source_rule::{SourceRule, Wording, rules_for};
 
-/// What is looked at, as far as it decides how.
+/// The properties of a file that decide how to search it.
 pub struct Subject<'a> {
-    /// Whether values without quotes are usual in it.
+    /// Whether unquoted values are usual in it.
     pub(super) bare: bool,
-    /// Whether its name is not known yet, so that both must be tried.
+    /// Whether its name is not known yet, so that both ways must be tried.
     pub(super) nameless: bool,
     pub(super) sources: &'static [SourceRule],
     pub(super) path: &'a [u8],
 }
 
-/// Endings of files in which a value always has quotes: programs, pages, documents.
+/// Extensions of files in which values are always quoted: programs, pages, documents.
 const QUOTED: [&[u8]; 44] = [
     b"nix", b"rs", b"js", b"mjs", b"cjs", b"ts", b"jsx", b"tsx", b"py", b"go", b"c", b"h", b"cc", b"cpp", b"hpp",
     b"java", b"kt", b"rb", b"php", b"hs", b"ml", b"el", b"lisp", b"clj", b"cs", b"swift", b"scala", b"lua", b"pl",
@@ -24,7 +24,7 @@ const QUOTED: [&[u8]; 44] = [
 ];
 
 impl<'a> Subject<'a> {
-    /// A file of this name.
+    /// A file with this name.
     pub fn named(path: &'a [u8]) -> Self {
         let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         let ending = name.iter().rposition(|byte| *byte == b'.').map(|dot| &name[dot + 1..]);
@@ -50,20 +50,20 @@ impl<'a> Subject<'a> {
 #[derive(Clone, Debug)]
 pub struct Hit {
     pub rule: &'static About,
-    /// Whose value it is, by the caller's own number.
+    /// The caller's number of the secret with this value.
     pub secret: Option<u32>,
-    /// Where, in bytes from the beginning.
+    /// The byte range, from the beginning of the data.
     pub span: Range<u64>,
     /// The line, from 1.
     pub line: u64,
     /// The column in bytes, from 1.
     pub column: u64,
-    /// Tells whether two findings are of the same bytes. Never leaves the program.
+    /// Equal for findings of the same bytes. Never leaves the program.
     pub print: [u8; 16],
-    /// Whether it counts only where values without quotes are usual.
+    /// Whether it only counts where unquoted values are usual.
     pub bare: bool,
-    /// What its rule says of this very place.
+    /// The rule's texts for this place.
     pub wording: Option<Box<Wording>>,
-    /// Which rule wins where two find the same place: the lower.
+    /// If two rules find the same place, the lower rank wins.
     pub(super) rank: usize,
 }

@@ -1,5 +1,5 @@
-//! Which texts of a value are looked for: the value itself, and what it holds that is secret alone. Nothing that also stands
-//! in public halves is one of them. Every buffer here is wiped.
+//! The texts to search for a value: the value itself, and the parts of it that are secret. Nothing that also occurs in
+//! public halves is among them. Every buffer here is wiped.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -9,17 +9,17 @@ use crate::domain::scan::entropy::{Called, looks_secret};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::written::{Unit, written};
 
-/// The shortest text that is looked for: shorter ones are everywhere.
+/// The shortest text that is searched for: shorter ones occur everywhere.
 pub const SHORTEST: usize = 8;
 
-/// What is looked for, gathered.
+/// The collected texts to search for.
 #[derive(Default)]
 pub struct Gathered {
     texts: Vec<(u32, Zeroizing<Vec<u8>>)>,
 }
 
 impl Gathered {
-    /// Adds a value. False where it is too short to be looked for.
+    /// Adds a value. Returns false if it is too short to be searched for.
     pub fn add(&mut self, secret: u32, value: &Plaintext) -> bool {
         value.expose(|bytes| {
             let units = units(bytes);
@@ -30,7 +30,7 @@ impl Gathered {
         })
     }
 
-    /// One text for one secret once; where two secrets have it, for the first.
+    /// Removes duplicates; a text of several secrets is kept for the first.
     pub(super) fn distinct(self) -> Vec<(u32, Zeroizing<Vec<u8>>)> {
         let mut texts = self.texts;
         texts.sort_by(|(a, left), (b, right)| left.as_slice().cmp(right.as_slice()).then(a.cmp(b)));
@@ -39,7 +39,7 @@ impl Gathered {
     }
 }
 
-/// What of a value is secret by itself. Empty where all of it is too short.
+/// The parts of a value that are secret by themselves. Empty if all of them are too short.
 fn units(value: &[u8]) -> Vec<Unit> {
     let mut units: Vec<Unit> = Vec::new();
     let mut add = |part: &[u8]| {
@@ -50,12 +50,13 @@ fn units(value: &[u8]) -> Vec<Unit> {
     };
     let trimmed = value.trim_ascii();
     if let Some(lines) = private_lines(trimmed) {
-        // The first bytes of a key are the same in every key: its own lines stand for it.
+        // All keys begin with the same bytes, so the lines of its private part are used instead.
         lines.into_iter().for_each(&mut add);
         return units;
     }
     add(trimmed);
-    // `KEY=value`, with and without quotes: what leaks is the value. Of several, those that are no addresses or names.
+    // `KEY=value`, with and without quotes: the value alone may leak. Of several values, those that are not URLs or
+    // names.
     let assigned: Vec<&[u8]> = trimmed.split(|byte| *byte == b'\n').filter_map(assigned).collect();
     for value in &assigned {
         if assigned.len() == 1
@@ -68,7 +69,7 @@ fn units(value: &[u8]) -> Vec<Unit> {
     }
     let several = trimmed.contains(&b'\n') || trimmed.first().is_some_and(|byte| b"{[".contains(byte));
     if several {
-        // Lines and quoted texts that are as random as a token: a file in an indented string has other line starts.
+        // Lines and quoted strings that are as random as a token: in an indented string, lines begin differently.
         for part in trimmed.split(|byte| *byte == b'\n' || *byte == b'"') {
             let part = part.trim_ascii();
             if part.len() >= 16 && looks_secret(part, Called::Token) {
@@ -79,7 +80,7 @@ fn units(value: &[u8]) -> Vec<Unit> {
     units
 }
 
-/// What a line gives to a variable.
+/// The value that a line assigns to a variable.
 fn assigned(line: &[u8]) -> Option<&[u8]> {
     let at = line.iter().position(|byte| *byte == b'=').filter(|at| *at > 0)?;
     let name = line[..at].strip_prefix(b"export ").unwrap_or(&line[..at]);
@@ -93,7 +94,7 @@ fn unquoted(text: &[u8]) -> &[u8] {
     }
 }
 
-/// The lines of a private key that are secret; none for what is no key.
+/// The secret lines of a private key; `None` if the value is not a key.
 fn private_lines(value: &[u8]) -> Option<Vec<&[u8]>> {
     let text = std::str::from_utf8(value).ok()?;
     if !text.starts_with("-----BEGIN ") || !text.get(..80.min(text.len()))?.contains("PRIVATE KEY") {
@@ -116,27 +117,27 @@ fn private_lines(value: &[u8]) -> Option<Vec<&[u8]>> {
         // The private number comes first, and the public point last.
         body.iter().take(1).copied().collect()
     } else {
-        // Of an RSA key, the modulus comes first, and is public.
+        // In an RSA key, the modulus comes first and is public.
         body.iter().skip(body.len() / 2).filter(long).copied().collect()
     };
     Some(lines.into_iter().map(str::as_bytes).collect())
 }
 
-/// The lines of an OpenSSH key that lie wholly behind its public part, which is there twice.
+/// The lines of an OpenSSH key that lie completely after its public part, which occurs twice.
 fn openssh<'a>(body: &[&'a str]) -> Vec<&'a str> {
     let whole: Zeroizing<String> = Zeroizing::new(body.concat());
     let Ok(blob) = STANDARD_NO_PAD.decode(whole.trim_end_matches('=')).map(Zeroizing::new) else { return Vec::new() };
     let word = |at: usize| Some(u32::from_be_bytes(blob.get(at..at + 4)?.try_into().ok()?) as usize);
     let skip = |at: usize| Some(at + 4 + word(at)?);
     let secret_from = || {
-        // Magic, cipher, kdf, its options; then the number of keys.
+        // Magic, cipher, KDF and its options; then the number of keys.
         let public = skip(skip(skip(15)?)?)? + 4;
         let private = skip(public)?;
         let encrypted = blob.get(19..23) != Some(b"none");
         if encrypted {
             return Some(private + 4);
         }
-        // Two check numbers and the type; then the public part once more, as long as in the public key.
+        // Two check numbers and the type; then the public part again, as long as in the public key.
         let of_type = 4 + word(private + 12)?;
         let public_numbers = word(public)?.checked_sub(of_type)?;
         Some(private + 12 + of_type + public_numbers)
@@ -151,7 +152,7 @@ fn openssh<'a>(body: &[&'a str]) -> Vec<&'a str> {
         at += line.len();
     }
     if lines.is_empty() {
-        // A short key: the line in which the secret begins.
+        // A short key: the line in which the secret part begins.
         let mut at = 0;
         for line in body {
             if at + line.len() > secret * 8 / 6 + 20 {

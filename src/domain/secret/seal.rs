@@ -53,8 +53,8 @@ impl Seal {
         Self { former, ..Self::first(name, made, current) }
     }
 
-    /// The seal of the next value: a new serial, and no keys that only knew older values. `None` if the serial would be
-    /// the last one, which only a forged seal can reach.
+    /// The seal of the next value: a new serial, and no keys that only knew older values. `None` if no serial is left,
+    /// which only a forged seal can cause.
     pub fn next_value(&self, made: Date, current: BTreeSet<Fingerprint>) -> Option<Self> {
         let serial = self.serial + 1;
         let next = Self { name: self.name.clone(), serial, made, current, former: BTreeSet::new() };

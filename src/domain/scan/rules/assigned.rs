@@ -1,4 +1,4 @@
-//! What is given to a name that says what it is: `password = "…"`, `token: …`, `--api-key …`, and passwords in addresses.
+//! Values assigned to a telling name: `password = "…"`, `token: …`, `--api-key …`, and passwords in URLs.
 
 use std::ops::Range;
 
@@ -10,10 +10,10 @@ use crate::domain::scan::charset::{Alphabet, Around, line, mentions, run};
 use crate::domain::scan::entropy::{Called, looks_secret, placeholder, reference};
 use crate::domain::scan::rule::Search;
 
-/// The longest value that is looked at.
+/// The maximum length of a value.
 const LONGEST: usize = 512;
 
-/// What looks, by the rule's name.
+/// The search functions, by rule name.
 pub(super) const BY_CODE: &[(&str, Search)] = &[
     ("gitea-token", gitea),
     ("runner-registration-token", runner),
@@ -28,7 +28,7 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
 }
 
-/// Endings of a name that make it the name of something else: `tokenFile`, `password_length`.
+/// Parts of a name that make it the name of something else: `tokenFile`, `password_length`.
 const OTHER: [&str; 48] = [
     "file",
     "path",
@@ -80,21 +80,22 @@ const OTHER: [&str; 48] = [
     "pub",
 ];
 
-/// Whether what follows a keyword in its name still names a secret: nothing, a number, or a word that is not in `OTHER`.
+/// Whether a name still means a secret with what follows its keyword: nothing, a number, or words that are not in
+/// `OTHER`.
 fn still(rest: &[u8]) -> bool {
     let rest: Vec<u8> = rest.iter().filter(|byte| byte.is_ascii_alphanumeric()).map(u8::to_ascii_lowercase).collect();
     let other = |word: &&str| holds(&rest, word.as_bytes());
     rest.len() <= 24 && !OTHER.iter().any(other)
 }
 
-/// The value that is given to the name which has a keyword of `start` bytes at `at`: in quotes, or bare where that is usual.
+/// The value assigned to a name with a keyword of `start` bytes at `at`: quoted, or unquoted where that is usual.
 pub(super) fn given(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
     let text = around.bytes;
     let byte = |at: usize| text.get(at).copied();
     let mut here = at + start;
     let rest = text.get(here..)?.iter().take(32).take_while(|byte| is_word(**byte)).count();
     let ending = &text[here..here + rest];
-    // `tokenizer` is no token: a further word begins with a capital letter, `_`, `-` or a digit.
+    // `tokenizer` is not a token: another word in a name begins with a capital letter, `_`, `-` or a digit.
     if ending
         .first()
         .is_some_and(|first| first.is_ascii_lowercase() && text[at + start - 1].is_ascii_lowercase() && ending != b"s")
@@ -127,16 +128,16 @@ pub(super) fn given(around: Around<'_>, at: usize, start: usize) -> Option<Range
     let tight = here;
     here = blank(here, 24, true);
     quoted(text, here).or_else(|| {
-        // Without quotes: in configuration, `key=value` and `key: value`; and after an option anywhere.
+        // Unquoted values: `key=value` and `key: value` in configuration, and after an option anywhere.
         let usual = option || (around.bare && (colon || tight == here || spaced));
         let same_line = !text[tight..here].contains(&b'\n');
         (usual && same_line).then(|| bare(text, here)).flatten()
     })
 }
 
-/// A text in quotes, without them: of one line, at most so long.
+/// A quoted string without its quotes: on one line, and of limited length.
 fn quoted(text: &[u8], at: usize) -> Option<Range<usize>> {
-    // `\"` is a quote in a text that is itself in quotes.
+    // `\"` is a quote inside a quoted text.
     let escaped = text.get(at) == Some(&b'\\');
     let at = at + usize::from(escaped);
     let quote = *text.get(at).filter(|byte| b"\"'`".contains(byte))?;
@@ -151,7 +152,7 @@ fn bare(text: &[u8], at: usize) -> Option<Range<usize>> {
     let ends = |byte: &u8| byte.is_ascii_whitespace() || b"\"'`;,#()[]{}<>&|".contains(byte);
     let rest = text.get(at..text.len().min(at + LONGEST + 1))?;
     let end = rest.iter().position(ends).unwrap_or(rest.len());
-    // What calls or looks up something is code; a name before the sign is all that such code has.
+    // A call or lookup is code. Only a name can precede its bracket.
     let word = |byte: &u8| byte.is_ascii_alphabetic() || b"_.$".contains(byte);
     let code =
         rest.get(end).is_some_and(|byte| *byte == b'<' || (b"([{".contains(byte) && rest[..end].iter().all(word)));
@@ -164,7 +165,7 @@ fn password(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>>
     looks_secret(&around.bytes[value.clone()], Called::Password).then_some(value)
 }
 
-/// A bare password to its end: of the signs that end other bare values, some are in passwords.
+/// An unquoted password up to its end: passwords may contain some of the characters that end other unquoted values.
 fn with_signs(around: Around<'_>, value: &Range<usize>) -> Option<Range<usize>> {
     let text = around.bytes;
     let bare = around.bare
@@ -179,7 +180,7 @@ fn with_signs(around: Around<'_>, value: &Range<usize>) -> Option<Range<usize>> 
     (more > 0 && ends && !list).then(|| value.start..value.end + more)
 }
 
-/// `Authorization: token …`, whatever is around it.
+/// `Authorization: token …`, in any context.
 fn header(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
     let text = around.bytes;
     let from = at + start;
@@ -189,7 +190,7 @@ fn header(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
     };
     let sign = skip(from, b"\"'` ]\\");
     let mut scheme = skip(sign, b":=, \"'`\\");
-    // A letter before the quote, as Python has it.
+    // A string prefix as in Python.
     if text.get(scheme).is_some_and(|byte| b"fbr".contains(byte))
         && text.get(scheme + 1).is_some_and(|byte| b"\"'".contains(byte))
     {
@@ -209,7 +210,7 @@ fn header(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
     (known && begin > scheme + kind && looks_secret(text.get(value.clone())?, Called::Token)).then_some(value)
 }
 
-/// `user:password` in base64, as HTTP's simplest scheme sends it.
+/// `user:password` in base64, as in HTTP basic authentication.
 fn basic(text: &[u8], at: usize) -> Option<Range<usize>> {
     let value = at..at + run(text, at, Alphabet::Base64, LONGEST);
     let pair = BASE64_STANDARD.decode(text.get(value.clone())?).ok()?;
@@ -269,7 +270,7 @@ fn netrc(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
     let text = around.bytes;
     let machine = text.get(at.saturating_sub(200)..at)?;
     let end = text.len().min(at + start + 300);
-    // The next word from a place on.
+    // The next word from a position on.
     let word = |from: usize| {
         let blank = text.get(from..end)?.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
         let begin = from + blank;

@@ -1,4 +1,4 @@
-//! Private keys and password hashes: what is known by its form.
+//! Private keys and password hashes, recognized by their format.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use crate::domain::scan::entropy::stand_in;
 use crate::domain::scan::rule::Search;
 use crate::domain::scan::rules::assigned::given;
 
-/// What looks, by the rule's name.
+/// The search functions, by rule name.
 pub(super) const BY_CODE: &[(&str, Search)] = &[
     ("openssh-private-key", block),
     ("pem-private-key", block),
@@ -21,11 +21,11 @@ pub(super) const BY_CODE: &[(&str, Search)] = &[
     ("password-hash", crypt),
 ];
 
-/// A block between BEGIN and END lines: at least 40 bytes of base64 soon after the first.
+/// A block between BEGIN and END lines: at least 40 bytes of base64 soon after the BEGIN line.
 fn block(around: Around<'_>, at: usize, _: usize) -> Option<Range<usize>> {
     let text = around.bytes;
     let rest = text.get(at..text.len().min(at + 600))?;
-    // The first line ends with dashes; after it come line ends (also escaped ones), white space, and header lines.
+    // The BEGIN line ends with dashes, followed by line ends (or escaped ones), white space, and header lines.
     let dashes = rest.get(11..)?.windows(5).position(|five| five == b"-----")? + 16;
     let mut here = dashes;
     for _ in 0..6 {
@@ -53,14 +53,14 @@ fn block(around: Around<'_>, at: usize, _: usize) -> Option<Range<usize>> {
     None
 }
 
-/// Whether the body of an OpenSSH key is a handle to a key in hardware (FIDO), which opens nothing without it: by the type of
-/// its public half, which stands before the private one and is never encrypted.
+/// Whether the body of an OpenSSH key is only a handle for a key in hardware (FIDO), useless without the device. This
+/// is decided by the type of its public key, which precedes the private one and is never encrypted.
 fn in_hardware(body: &[u8]) -> bool {
     let mut letters = Vec::with_capacity(300);
     let mut rest = body.iter().copied();
     while let Some(byte) = rest.next().filter(|_| letters.len() < 300) {
         match byte {
-            // A line end in a text that is itself in quotes.
+            // An escaped line end in a quoted text.
             b'\\' => drop(rest.next()),
             byte if byte.is_ascii_whitespace() => {}
             byte if Alphabet::Base64.has(byte) && byte != b'=' => letters.push(byte),
@@ -76,7 +76,7 @@ fn in_hardware(body: &[u8]) -> bool {
         rest = after;
         Some(text)
     };
-    // Cipher, key derivation, its options; then how many keys there are, and the first one's public half.
+    // Cipher, key derivation and its options; then the number of keys, and the first public key.
     let (Some(_), Some(_), Some(_)) = (text(), text(), text()) else { return false };
     rest.get(8..12)
         .and_then(|length| Some((u32::from_be_bytes(length.try_into().ok()?), rest.get(12..)?)))
@@ -84,7 +84,7 @@ fn in_hardware(body: &[u8]) -> bool {
         .is_some_and(|kind| kind.starts_with(b"sk-") && rest.starts_with(&[0, 0, 0, 1]))
 }
 
-/// Thirty-two bytes in base64, the last of which can end so.
+/// 32 bytes in base64, with a valid last character.
 fn wireguard(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
     let value = given(around, at, start)?;
     let text = &around.bytes[value.clone()];
@@ -107,13 +107,13 @@ fn tor(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
     (text.get(at + start..at + start + 3) == Some(b"\0\0\0")).then(|| at..text.len().min(at + start + 67))
 }
 
-/// A hash as crypt(3) writes it: method, settings and salt, hash.
+/// A hash in the format of crypt(3): method, settings and salt, hash.
 fn crypt(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
     let text = around.bytes;
     if !begins(text, at) && !mentions(line(text, at, 200), "password") {
         return None;
     }
-    // The example of an option, a comment or a page.
+    // An example in an option, a comment or a document.
     let before = line(text, at, 200);
     if ["example =", "example:", "e.g.", "literalexample", "literalexpression"]
         .iter()

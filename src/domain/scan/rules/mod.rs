@@ -1,5 +1,5 @@
-//! The list of rules: what each finds, with two texts that it must find and two that it must not. A new rule is one row of
-//! data/token-rules.json; its examples are its test, and the corpus is made from them.
+//! The list of rules: what each finds, with two texts in which it must find something and two in which it must not. To
+//! add a rule, add a row to data/token-rules.json; its examples are its test, and the corpus is made from them.
 
 mod assigned;
 mod keys;
@@ -11,7 +11,7 @@ use crate::domain::rule_info::{About, Weight};
 use crate::domain::scan::rule::Rule;
 use crate::domain::scan::source_rule;
 
-/// What finds the fleet's own values. Not in the list below: it is looked for by `index`.
+/// The rule for the fleet's own values. Not in the list below, because `index` searches for them.
 pub static SEALED_VALUE: About = About {
     id: "sealed-value",
     what: "a value of this fleet",
@@ -20,17 +20,17 @@ pub static SEALED_VALUE: About = About {
     weight: Weight::Severe,
 };
 
-/// Every rule, in the order in which they win where two find the same place.
+/// Every rule, by precedence if two find the same place.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
     table::RULES.iter()
 }
 
-/// What every rule says of itself, the ones for sources and for values included.
+/// The descriptions of all rules, including those for sources and for values.
 pub fn every() -> impl Iterator<Item = &'static About> {
     std::iter::once(&SEALED_VALUE).chain(all().map(|rule| &rule.about)).chain(source_rule::every())
 }
 
-/// The rule of this name.
+/// The description of the rule with this name.
 pub fn named(id: &str) -> Option<&'static About> {
     every().find(|about| about.id == id)
 }
@@ -40,7 +40,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     every().map(|about| about.id)
 }
 
-/// The literals of all rules; what one belongs to is its rule's place in the list.
+/// The literals of all rules, each with the index of its rule in the list.
 pub(super) fn literals() -> Vec<Literal> {
     let of = |(of, rule): (usize, &'static Rule)| {
         let of = u16::try_from(of).unwrap_or(u16::MAX);
@@ -66,7 +66,7 @@ mod tests {
         for rule in all() {
             let found = |form: &str, seed: u64| {
                 let text = make(form, seed);
-                // Alone, and in the middle of other lines.
+                // Alone, and between other lines.
                 let one = |text: &str| {
                     let hits = engine.whole(&Subject::named(b"some/file.yaml"), text.as_bytes());
                     hits.iter().any(|hit| hit.rule.id == rule.about.id)
@@ -106,7 +106,7 @@ mod tests {
             }
         }
         assert!(all().zip(0..).all(|(_, of)| slow.iter().any(|(its, _)| *its == of)));
-        // In one piece, and in pieces that literals lie across.
+        // In one piece, and in pieces with literals across their borders.
         for size in [text.len(), 7] {
             let mut told = BTreeSet::new();
             for from in (0..text.len()).step_by(size) {

@@ -1,4 +1,5 @@
-//! The table of all rules for texts, data/token-rules.json: a rule a row. Its examples are forms (see `sample`), not secrets.
+//! The table of all rules for bytes, data/token-rules.json: one rule per row. Its examples are forms (see `sample`),
+//! not secrets.
 
 use std::sync::LazyLock;
 
@@ -9,9 +10,9 @@ use crate::domain::scan::charset::Alphabet;
 use crate::domain::scan::rule::{Find, Rule, Search};
 use crate::domain::scan::rules::{assigned, keys, tokens};
 
-/// The rules, read once, by whatever first asks for a rule.
+/// The rules, parsed on first use.
 pub(super) static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
-    // A table that cannot be read would be found by the tests below.
+    // The tests below fail if the table cannot be parsed.
     let rows: Vec<Row> = serde_json::from_str(TABLE).unwrap_or_default();
     rows.into_iter().filter_map(Row::rule).collect()
 });
@@ -31,22 +32,22 @@ struct Row {
     starts: Vec<String>,
     #[serde(default)]
     fold: bool,
-    /// What follows a start: bytes of an alphabet, at least and at most so many. None: code looks.
+    /// What follows a start literal: an alphabet, and the minimum and maximum length. `None`: a function checks it.
     form: Option<(Alphabet, usize, usize)>,
     yes: [String; 2],
     no: [String; 2],
 }
 
-/// What is found, and so what is said where a row says nothing of its own.
+/// The kind of finding, which has the default texts for rows without their own.
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Kind {
-    /// A private key, of any program.
+    /// A private key.
     Key,
     /// A token of a service.
     #[default]
     Token,
-    /// What is given to a name that says what it is.
+    /// A value assigned to a telling name.
     Value,
 }
 
@@ -83,7 +84,7 @@ impl Row {
     fn rule(self) -> Option<Rule> {
         let by_code = || by_code().find(|(id, _)| *id == self.id).map(|(_, find)| Find::By(find));
         let token = |(alphabet, least, most)| Find::Token(alphabet, least, most);
-        // Rules live as long as the program.
+        // Leaked, because rules are never freed.
         Some(Rule {
             find: self.form.map(token).or_else(by_code)?,
             about: About {
@@ -101,7 +102,7 @@ impl Row {
     }
 }
 
-/// What looks where a form is more than one run of an alphabet, by the rule's name.
+/// The search functions for forms other than one run of an alphabet, by rule name.
 fn by_code() -> impl Iterator<Item = (&'static str, Search)> {
     [keys::BY_CODE, tokens::BY_CODE, assigned::BY_CODE].into_iter().flatten().copied()
 }

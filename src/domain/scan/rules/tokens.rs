@@ -1,4 +1,4 @@
-//! Tokens with a form of their own: what services issue. Here is what looks where a row of the table cannot say the form.
+//! Tokens that services issue. Here are the search functions for forms that a row of the table cannot describe.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use crate::domain::scan::entropy::{entropy, stand_in};
 use crate::domain::scan::rule::Search;
 use crate::domain::scan::rules::assigned::given;
 
-/// What looks, by the rule's name.
+/// The search functions, by rule name.
 pub(super) const BY_CODE: &[(&str, Search)] = &[
     ("aws-secret-key", aws_secret),
     ("azure-storage-key", azure),
@@ -23,7 +23,7 @@ pub(super) const BY_CODE: &[(&str, Search)] = &[
     ("matrix-token", matrix),
 ];
 
-/// What is given to a name that says what it is, if it is of this length and alphabet and varied.
+/// A value assigned to a telling name, if it has this length and alphabet and is random enough.
 fn named(around: Around<'_>, at: usize, start: usize, alphabet: Alphabet, length: usize) -> Option<Range<usize>> {
     let value = given(around, at, start)?;
     let text = &around.bytes[value.clone()];
@@ -43,7 +43,7 @@ fn azure(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> {
     exactly(around.bytes, at + start, Alphabet::Base64, &(88..=88))
 }
 
-/// Parts of alphabets and lengths, with one byte between them.
+/// Several runs of alphabets, separated by one byte.
 fn parts(text: &[u8], mut at: usize, between: u8, forms: &[(Alphabet, usize, usize)]) -> Option<Range<usize>> {
     let start = at;
     for (number, (alphabet, least, most)) in forms.iter().enumerate() {
@@ -103,7 +103,7 @@ fn grafana(around: Around<'_>, at: usize, start: usize) -> Option<Range<usize>> 
         return None;
     }
     match start {
-        // glc_: base64 of JSON.
+        // `glc_`: base64 of JSON.
         4 => {
             exactly(text, at + start, Alphabet::Base64, &(60..=400)).filter(|_| text[at + start..].starts_with(b"eyJ"))
         }
