@@ -17,7 +17,7 @@ pub fn checks(policy: &Policy, host: &HostName) -> Vec<Look> {
     of_host.map(|(name, check)| Look { name: name.clone(), probe: deployed(&check.probe) }).collect()
 }
 
-/// The commands of a host's declared checks, as the policy declares them. The plan shows them before the user confirms it.
+/// The commands of a host's checks, as the policy declares them. The plan shows them before the user confirms it.
 pub fn commands(policy: &Policy, host: &HostName) -> Commands {
     let of_host = policy.checks.iter().filter(|(_, check)| check.hosts.contains(host));
     let words = |probe: &Probe| match probe {

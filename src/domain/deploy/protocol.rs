@@ -102,7 +102,8 @@ pub struct Switch {
     /// The new target of /etc/nixos once the deploy succeeded; `None` leaves it unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
-    /// Whether to keep values that are newer than the system's, if the declared secrets accept them.
+    /// Whether to deliver, until the next reboot, the newest values that the host's key opens in place of the system's
+    /// own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub keep_values: bool,
     /// The homes to switch after the system, each as its user.

@@ -2,7 +2,7 @@
 //! values can be decrypted, and otherwise read from its file. For each text to find, it has a MAC (HMAC-SHA-256, RFC
 //! 2104, truncated to 16 bytes) and a tag: a few bits of a keyed hash of eight of the text's bytes, which rules out
 //! nearly every position of the searched data. The file contains the index encrypted. Anyone who can decrypt it can
-//! test guesses of a whole value, and learns nothing else about a value but those few bits. An automaton for some
+//! test guesses of a whole value, and otherwise learns only its length and those few bits. An automaton for some
 //! thousand texts would take several times as long and as much memory, and that memory would contain copies of values.
 
 use std::collections::{BTreeSet, HashMap};
@@ -17,7 +17,7 @@ use crate::domain::scan::variants::{Gathered, SHORTEST};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::Result;
 
-/// How many bits a tag has beyond those needed to count the texts: one in 2^8 positions is compared closely.
+/// How many bits a tag has beyond those needed to count the texts, so that few positions match by chance.
 const SPARE: u32 = 8;
 /// The minimum and the maximum number of bits in a tag.
 const BITS: std::ops::RangeInclusive<u32> = 12..=24;
