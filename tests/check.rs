@@ -30,12 +30,13 @@ fn swapped_files_are_named() {
     let (a, b) = (bytes(&sandbox, "secrets/a.age"), bytes(&sandbox, "secrets/b.age"));
     sandbox.write("secrets/a.age", b);
     sandbox.write("secrets/b.age", a);
-    sandbox.sealift(&["check"]).exits(3).prints("secrets/a.age: its seal says that it is b");
+    let help = "restore it from git (`git log -- secrets/a.age` shows its versions)";
+    sandbox.sealift(&["check"]).exits(3).prints("secrets/a.age: its seal says that it is b").prints(help);
     sandbox.sealift(&["list"]).exits(0).prints("a       DAMAGED");
-    sandbox.sealift(&["who", "a"]).exits(8).says("secrets/a.age: its seal says that it is b");
+    sandbox.sealift(&["who", "a"]).exits(8).says("secrets/a.age: its seal says that it is b").says(help);
     sandbox.sealift(&["who", "--host", "web"]).exits(0).says("secrets/a.age: its seal says that it is b; left out");
     sandbox.sealift(&["show", "a", "--identity", &sandbox.key("jay")]).exits(8).says("its seal says that it is b");
-    sandbox.sealift(&["rekey", "--all", "--identity", &sandbox.key("jay")]).exits(8);
+    sandbox.sealift(&["rekey", "--all", "--identity", &sandbox.key("jay")]).exits(8).says(help);
 }
 
 #[test]

@@ -120,7 +120,13 @@ fn one_file_that_does_not_open_stops_all_of_it() {
     let text = sandbox.read("recipients.toml").replace("hosts = [\"web\"]", "hosts = [\"*\"]");
     sandbox.write("recipients.toml", text);
     let policy_changed = files(&sandbox);
-    sandbox.sealift(&["rekey", "--identity", &sandbox.key("jay")]).exits(8).says("secrets/b.age").says("damaged");
+    sandbox
+        .sealift(&["rekey", "--identity", &sandbox.key("jay")])
+        .exits(8)
+        .says("secrets/b.age")
+        .says("damaged")
+        .says("`git checkout -- secrets/b.age`")
+        .says("`sealift seal b --replace`");
     assert_eq!(files(&sandbox), policy_changed);
     assert_ne!(before, policy_changed);
 }

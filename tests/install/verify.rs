@@ -59,7 +59,8 @@ fn every_fault_of_a_manifest_is_found_at_build_time() {
         .says("a: cannot open /nowhere/a.age");
     check(&|manifest| entry(manifest, "a")["sealed_as"] = json!("b"))
         .exits(8)
-        .says("a: its seal says that it is a, not b");
+        .says("a: its seal says that it is a, not b")
+        .says("`git log -- secrets/b.age`");
     check(&|manifest| manifest["version"] = json!(3))
         .exits(2)
         .says("version 3, and this program reads versions 1 to 2");

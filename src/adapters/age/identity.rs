@@ -15,6 +15,7 @@ use crate::adapters::age::identity_file::{WRONG, opened_with_passphrase, private
 pub use crate::adapters::age::plugin::Plugins;
 use crate::adapters::prompt::Ask;
 use crate::domain::address::quoted;
+use crate::domain::counted::counted;
 use crate::domain::foreign::{cut, one_line};
 use crate::domain::guarded::guarded;
 use crate::domain::name::FileName;
@@ -153,7 +154,7 @@ impl Identities {
     pub fn none_at_hand(&self) -> Error {
         let error = Error::new(Kind::NoIdentity, "no usable identity");
         let error = if self.unusable.is_empty() { error } else { error.because(listed(&self.unusable)) };
-        error.help("give one with `--identity FILE`, or make one with `sealift identity new --admin NAME`")
+        error.help("give one with `--identity FILE`; if you have none: `sealift identity new --admin NAME`, then another admin runs `sealift rekey`")
     }
 
     /// The failure of a file that none of them opens.
@@ -171,7 +172,8 @@ impl Identities {
         error.help(match readers {
             0 => "give an identity that it is sealed to with `--identity FILE`".to_owned(),
             count => format!(
-                "it is sealed to {count} keys (`sealift who {file}` names them): give one with `--identity FILE`; if yours is new, somebody who has one of them runs `sealift rekey` first"
+                "it is sealed to {} (`sealift who {file}` names whose): give one with `--identity FILE`; if yours is new, somebody who has one of them runs `sealift rekey` first",
+                counted(count, "key")
             ),
         })
     }

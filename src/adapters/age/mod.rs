@@ -25,7 +25,7 @@ use crate::adapters::prompt::Ask;
 use crate::adapters::signals;
 use crate::domain::guarded::guarded;
 use crate::domain::name::FileName;
-use crate::domain::secret::age_header::Mac;
+use crate::domain::secret::age_header::{self, Mac};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::recipient::{Fingerprint, Key, Recipient};
 use crate::domain::secret::seal::{Envelope, STANZA, Seal};
@@ -72,7 +72,7 @@ impl Sealer {
         let sealing = Sealing { wrappers: &self.wrappers, seal };
         let encryptor = guarded(|| Encryptor::with_recipients(std::iter::once(&sealing as &dyn age::Recipient)))
             .ok_or_else(|| Error::usage(format!("{} cannot be sealed to one of its readers' keys", seal.name)))?
-            .map_err(|error| refused(&error))?;
+            .map_err(|error| refused(&error).about(&seal.name))?;
         let mut file = Vec::with_capacity(value.len() + 512 + 128 * seal.current.len());
         let written = encryptor.wrap_output(&mut file).and_then(|mut writer| {
             value.expose(|bytes| writer.write_all(bytes))?;
@@ -135,22 +135,21 @@ pub struct Opened {
 ///
 /// Fails with `Integrity` for anything damaged, swapped or not sealed by these rules; `NoIdentity` when no identity opens it.
 pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Opened> {
-    let binary = dearmored(bytes).map_err(|error| in_file(file, &error))?;
+    let binary = dearmored(bytes).map_err(|error| error.about(file.path()).help(age_header::restore(file)))?;
     let bytes = binary.as_deref().unwrap_or(bytes);
     let envelope = Envelope::read(bytes)
-        .map_err(|fault| Error::integrity(format!("{}: {fault}", file.path())).help(fault.advice()))?;
+        .map_err(|fault| Error::integrity(format!("{}: {fault}", file.path())).help(fault.advice(file)))?;
     if envelope.passphrase {
         return Err(Error::integrity(format!("{}: it is sealed to a passphrase, not to keys", file.path()))
-            .help("open it with `age -d`, and seal its value: `sealift seal NAME --replace --stdin`"));
+            .help(age_header::seal_to_keys(file)));
     }
     if let Some(seal) = &envelope.seal {
         if seal.name != *file {
             return Err(Error::integrity(format!("{}: its seal says that it is {}", file.path(), seal.name))
-                .help("it was swapped, copied or renamed outside sealift: restore it from git, or use `sealift mv`"));
+                .help(age_header::rename(file)));
         }
         if let Some(what) = envelope.contradiction(&identities.known()) {
-            return Err(Error::integrity(format!("{}: {what}", file.path()))
-                .help(format!("restore it from git, or seal the value again: `sealift seal {file} --replace`")));
+            return Err(Error::integrity(format!("{}: {what}", file.path())).help(age_header::restore(file)));
         }
     }
     let opening =
@@ -168,7 +167,7 @@ pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Op
                     "{}: the part that is sealed to your key is damaged",
                     file.path()
                 ))
-                .help("restore it from git (`git checkout -- FILE`), or seal the value again"));
+                .help(age_header::restore(file)));
             }
             if envelope.hybrid {
                 return Err(Error::new(
@@ -178,7 +177,10 @@ pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Op
                         file.path()
                     ),
                 )
-                .help("open it with `age` 1.3 or newer, and seal its value again: `sealift seal NAME --stdin`"));
+                .help(format!(
+                    "`age` 1.3 opens it: `age -d -i KEYFILE {} | sealift seal {file} --replace --stdin`",
+                    file.path()
+                )));
             }
             return Err(identities.none_opens(file, envelope.seal.as_ref(), &opening.failures.borrow()));
         }
@@ -189,7 +191,7 @@ pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Op
     let value = read.map_err(|error| {
         Error::integrity(format!("{}: its content is damaged or cut short", file.path()))
             .because(error)
-            .help("restore it from git (`git checkout -- FILE`), or seal the value again")
+            .help(age_header::restore(file))
     })?;
     Ok(Opened { value, seal: envelope.seal, mac: envelope.mac })
 }
@@ -254,18 +256,13 @@ pub fn seal_of(content: &[u8]) -> Option<Seal> {
     envelope_of(content)?.seal
 }
 
-fn in_file(file: &FileName, error: &Error) -> Error {
-    Error::integrity(format!("{}: {}", file.path(), error.message()))
-}
-
 fn undone(file: &FileName, error: DecryptError) -> Error {
     let what = match error {
         DecryptError::InvalidMac => "its header was tampered with or damaged".to_owned(),
         DecryptError::DecryptionFailed => "it is damaged".to_owned(),
         other => plain(&other),
     };
-    Error::integrity(format!("{}: {what}", file.path()))
-        .help("restore it from git (`git checkout -- FILE`), or seal the value again")
+    Error::integrity(format!("{}: {what}", file.path())).help(age_header::restore(file))
 }
 
 fn refused(error: &EncryptError) -> Error {
@@ -276,8 +273,8 @@ fn refused(error: &EncryptError) -> Error {
         }
         EncryptError::Plugin(errors) => {
             let said = errors.iter().map(plain).collect::<Vec<_>>().join("; ");
-            Error::failed("a plugin could not seal").because(said)
+            Error::failed("a plugin could not seal it").because(said)
         }
-        other => Error::failed("cannot seal").because(plain(other)),
+        other => Error::failed("it cannot be sealed").because(plain(other)),
     }
 }

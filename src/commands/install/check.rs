@@ -11,6 +11,7 @@ use crate::commands::install::open::{self, Source};
 use crate::commands::install::request::{Request, Strict};
 use crate::domain::manifest::Placement;
 use crate::domain::manifest::install_status::Tree;
+use crate::domain::secret::age_header;
 use crate::domain::secret::seal::Envelope;
 use crate::error::{Error, Result};
 
@@ -43,22 +44,22 @@ pub fn check(manifest: &Path) -> Result<Checked> {
 
 /// Reads a file's header and holds its seal against the manifest.
 fn header(placement: &Placement, source: &Source) -> Result<()> {
-    let name = &placement.target.name;
+    let (name, sealed_as) = (&placement.target.name, &placement.sealed_as);
     let bytes = source.read(placement)?;
-    let binary = dearmored(&bytes).map_err(|error| error.about(name))?;
+    let binary = dearmored(&bytes).map_err(|error| error.about(name).help(age_header::restore(sealed_as)))?;
     let envelope = Envelope::read(binary.as_deref().unwrap_or(&bytes))
-        .map_err(|fault| Error::integrity(format!("{name}: {fault}")).help(fault.advice()))?;
+        .map_err(|fault| Error::integrity(format!("{name}: {fault}")).help(fault.advice(sealed_as)))?;
     if envelope.passphrase {
-        return Err(Error::integrity(format!("{name}: it is sealed to a passphrase, not to keys")));
+        return Err(Error::integrity(format!("{name}: it is sealed to a passphrase, not to keys"))
+            .help(age_header::seal_to_keys(sealed_as)));
     }
     match &envelope.seal {
-        Some(seal) if seal.name != placement.sealed_as => Err(Error::integrity(format!(
-            "{name}: its seal says that it is {}, not {}",
-            seal.name, placement.sealed_as
-        ))
-        .help("it was swapped, copied or renamed outside sealift: restore it from git, or use `sealift mv`")),
+        Some(seal) if seal.name != *sealed_as => {
+            Err(Error::integrity(format!("{name}: its seal says that it is {}, not {sealed_as}", seal.name))
+                .help(age_header::rename(sealed_as)))
+        }
         Some(_) => match envelope.contradiction(&std::collections::BTreeMap::new()) {
-            Some(what) => Err(Error::integrity(format!("{name}: {what}"))),
+            Some(what) => Err(Error::integrity(format!("{name}: {what}")).help(age_header::restore(sealed_as))),
             None => Ok(()),
         },
         None if placement.allow_unsealed => Ok(()),

@@ -355,8 +355,8 @@ fn open_one(placement: &Placement, loaded: &Loaded, identities: &Identities) -> 
 
 /// The failure of a file that another tool wrote, or whose seal was stripped.
 pub fn unsealed(placement: &Placement) -> Error {
-    let name = &placement.target.name;
+    let (name, file) = (&placement.target.name, &placement.sealed_as);
     Error::integrity(format!("{name}: its file has no seal, so nothing says that it is this secret")).help(format!(
-        "`sealift rekey --adopt {name}` adds one; to accept it as it is: `allow_unsealed = true` for {name}"
+        "find out where it comes from; if that is intended: `sealift rekey --adopt {file}`, or, to accept it as it is, `allow_unsealed = true` for {name} in recipients.toml"
     ))
 }

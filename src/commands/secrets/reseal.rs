@@ -9,20 +9,17 @@ use crate::adapters::process::parallel;
 use crate::adapters::{age, signals};
 use crate::commands::talk::Event;
 use crate::commands::{Changes, Session};
-use crate::domain::drift::rekey_plan::{RekeyPlan, Reseal};
+use crate::domain::drift::rekey_plan::{Broken, RekeyPlan, Reseal};
 use crate::domain::secret::inventory::{Found, Inventory};
 use crate::domain::secret::seal::Seal;
 use crate::error::{Error, Kind, Result};
 
 /// Stops before anything is opened when a file is not one that could be.
 pub fn refuse_broken(plan: &RekeyPlan<'_>) -> Result<()> {
-    if plan.broken.is_empty() {
-        return Ok(());
-    }
-    let faults = plan.broken.iter().map(|(file, what)| Error::integrity(format!("{}: {what}", file.path())));
-    let all =
-        Error::batch(format!("{} files cannot be opened; nothing was changed", plan.broken.len()), faults.collect());
-    Err(all.help("restore them from git, or seal their values again: `sealift seal NAME --replace`"))
+    let fault =
+        |Broken { file, what, help }: &Broken| Error::integrity(format!("{}: {what}", file.path())).help(help.clone());
+    let faults: Vec<Error> = plan.broken.iter().map(fault).collect();
+    Error::unless_none(faults, |count| format!("{count} files cannot be opened; nothing was changed"))
 }
 
 /// Opens files and seals them again for the policy's readers, each re-opened and compared, into a change of the fleet.

@@ -83,11 +83,10 @@ fn silent(wanted: &Wanted<'_>, standing: &Standing) -> Error {
     match standing {
         Standing::Missing => Error::usage(format!("{file} has no value yet"))
             .help(format!("give it one: {}", Lacking::of(wanted).help())),
-        Standing::Broken(fault) => Error::integrity(format!("{path}: {fault}")).help(fault.advice()),
-        Standing::Unsealed => Error::integrity(format!("{path} has no seal, so it does not say who can read it"))
-            .help(format!("`sealift check` says who would gain access; `sealift rekey --adopt {file}` adds one")),
-        other => Error::integrity(format!("{path}: {}", other.damage().unwrap_or_default()))
-            .help("restore it from git; `sealift check` says more"),
+        Standing::Unsealed => Error::integrity(format!("{path} has no seal, so it does not say who can read it")).help(
+            format!("`sealift check` says who would gain access; if that is intended: `sealift rekey --adopt {file}`"),
+        ),
+        other => Error::integrity(format!("{path}: {}", other.damage().unwrap_or_default())).help(other.advice(file)),
     }
 }
 

@@ -163,22 +163,20 @@ impl Against<'_> {
         found: &mut Vec<AuditFinding>,
     ) {
         let path = wanted.file.path();
-        match Standing::of(&wanted.file, there, should, self.keys) {
+        let standing = Standing::of(&wanted.file, there, should, self.keys);
+        let help = standing.advice(&wanted.file);
+        match standing {
             Standing::Missing => found.push(missing(wanted)),
             Standing::Broken(fault) => {
-                found.push(AuditFinding::error(AuditRule::Damaged, path, fault.to_string(), fault.advice()));
+                found.push(AuditFinding::error(AuditRule::Damaged, path, fault.to_string(), help));
             }
             Standing::Unsealed => found.push(self.unsealed(wanted, there)),
             Standing::WrongName(name) => {
                 let what = format!("its seal says that it is {name}");
-                let help =
-                    "it was swapped, copied or renamed outside sealift: restore it from git, or use `sealift mv`";
                 found.push(AuditFinding::error(AuditRule::WrongName, path, what, help));
             }
             Standing::Contradiction(what) => {
                 let what = format!("it was changed behind sealift's back: {what}");
-                let help =
-                    format!("restore it from git, or seal the value again: `sealift seal {} --replace`", wanted.file);
                 found.push(AuditFinding::error(AuditRule::Contradiction, path, what, help));
             }
             Standing::Drift(access) => {

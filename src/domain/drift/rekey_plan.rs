@@ -34,9 +34,17 @@ pub struct RekeyPlan<'a> {
     /// Files that are required but missing.
     pub missing: Vec<Wanted<'a>>,
     /// Files that cannot be handled until a person has looked at them.
-    pub broken: Vec<(FileName, String)>,
+    pub broken: Vec<Broken>,
     /// How many files are up to date.
     pub in_line: usize,
+}
+
+/// A file that nothing can be done with: why, and what a person can do about it.
+#[derive(Debug)]
+pub struct Broken {
+    pub file: FileName,
+    pub what: String,
+    pub help: String,
 }
 
 /// A file to re-encrypt.
@@ -74,7 +82,8 @@ impl<'a> RekeyPlan<'a> {
             let should = recipients.keys().copied().collect();
             let found = inventory.files.get(&file);
             let standing = Standing::of(&file, found, &should, keys);
-            let damage = standing.damage();
+            let damage = standing.damage().unwrap_or_default();
+            let help = standing.advice(&file);
             let (why, access, past) = match (standing, found) {
                 (Standing::Missing, _) => {
                     plan.missing.push(wanted);
@@ -91,7 +100,7 @@ impl<'a> RekeyPlan<'a> {
                     (Why::Unsealed, access, past)
                 }
                 _ => {
-                    plan.broken.push((file, damage.unwrap_or_default()));
+                    plan.broken.push(Broken { file, what: damage, help });
                     continue;
                 }
             };

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::domain::drift::access::Access;
 use crate::domain::name::FileName;
 use crate::domain::policy::Keys;
-use crate::domain::secret::age_header::Fault;
+use crate::domain::secret::age_header::{self, Fault};
 use crate::domain::secret::inventory::Found;
 use crate::domain::secret::recipient::{Fingerprint, Recipient};
 use crate::domain::secret::seal::Seal;
@@ -36,6 +36,16 @@ impl Standing {
             Err(standing) => standing,
             Ok(seal) if seal.current == *should => Standing::InLine,
             Ok(seal) => Standing::Drift(Access::of_seal(seal, should, keys)),
+        }
+    }
+
+    /// What a person can do about a file of this name of which nothing is to be believed.
+    pub fn advice(&self, file: &FileName) -> String {
+        match self {
+            Standing::Broken(fault) => fault.advice(file),
+            Standing::WrongName(_) => age_header::rename(file),
+            Standing::Contradiction(_) => age_header::restore(file),
+            Standing::Missing | Standing::Unsealed | Standing::Drift(_) | Standing::InLine => String::new(),
         }
     }
 

@@ -7,6 +7,8 @@ use std::fmt;
 
 use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine};
 
+use crate::domain::name::FileName;
+
 /// The longest accepted header, in bytes.
 pub const HEADER_LIMIT: usize = 64 << 10;
 /// The maximum number of recipients of a file.
@@ -77,19 +79,37 @@ impl std::error::Error for Fault {}
 
 impl Fault {
     /// What a person can do about it.
-    pub fn advice(self) -> &'static str {
+    pub fn advice(self, file: &FileName) -> String {
         match self {
-            Fault::ConflictMarkers => {
-                "settle recipients.toml first, then restore the version whose value is in use (`git log --merge -- FILE` shows both)"
-            }
-            Fault::Unreadable => "look at its permissions and at the disk",
-            Fault::LfsPointer => "run `git lfs pull`, and take *.age out of LFS: sealed files are small",
-            Fault::NewerAge | Fault::NewerSeal => "use a newer sealift",
-            _ => {
-                "restore it from git (`git checkout -- FILE`), or seal the value again with `sealift seal NAME --replace`"
-            }
+            Fault::ConflictMarkers => format!(
+                "settle recipients.toml first, then restore the version whose value is in use (`git log --merge -- {}` shows both)",
+                file.path()
+            ),
+            Fault::Unreadable => "look at its permissions and at the disk".to_owned(),
+            Fault::LfsPointer => "run `git lfs pull`, and take *.age out of LFS: sealed files are small".to_owned(),
+            Fault::NewerAge | Fault::NewerSeal => "use a newer sealift".to_owned(),
+            _ => restore(file),
         }
     }
+}
+
+/// What a person can do about a file that is damaged, or was changed by another program.
+pub fn restore(file: &FileName) -> String {
+    let path = file.path();
+    format!("restore it from git (`git checkout -- {path}`), or seal the value again: `sealift seal {file} --replace`")
+}
+
+/// What a person can do about a file that was sealed under another name.
+pub fn rename(file: &FileName) -> String {
+    format!(
+        "it was swapped, copied or renamed by hand: restore it from git (`git log -- {}` shows its versions); `sealift mv OLD NEW` renames a secret",
+        file.path()
+    )
+}
+
+/// What a person can do about a file that is sealed to a passphrase.
+pub fn seal_to_keys(file: &FileName) -> String {
+    format!("seal its value to keys: `age -d {} | sealift seal {file} --replace --stdin`", file.path())
 }
 
 pub struct Header<'a> {
