@@ -353,8 +353,8 @@ fn what_a_clone_does_not_have_is_said_and_not_fetched() {
     sandbox.tool("git", &["config", "uploadpack.allowFilter", "true"]);
     let url = format!("file://{}", sandbox.fleet().display());
     for (name, option, why) in [
-        ("partial", "--filter=blob:none", "1 objects of the history that this clone does not have"),
-        ("shallow", "--depth=1", "the history is shallow"),
+        ("partial", "--filter=blob:none", "1 object of the history that this clone does not have"),
+        ("shallow", "--depth=1", "the history is cut (a shallow clone): `git fetch --unshallow`"),
     ] {
         let clone = sandbox.path(name);
         sandbox.tool("git", &["clone", "-q", option, &url, clone.to_str().expect("UTF-8")]);
@@ -404,7 +404,7 @@ fn a_signing_key_of_the_home_is_sealed_and_signs_from_where_it_is_delivered() {
     let key = private_key(&sandbox, &path);
     let text = gitconfig(&sandbox, "~/.ssh/jay-signing");
     let place = "dotfiles/gitconfig:3";
-    refused(&sandbox, &[place, "--hosts", "*", "--yes"], 2, "whose key it is");
+    refused(&sandbox, &[place, "--hosts", "*", "--yes"], 2, "/home/.ssh/jay-signing does not say whose key it is");
     refused(&sandbox, &[place, "--owner", "jay", "--yes"], 2, "does not say which hosts");
     let arguments = ["adopt", place, "--hosts", "*", "--owner", "jay", "--yes"];
     let run = sandbox.sealift(&arguments).exits(0).says("stays where it is");

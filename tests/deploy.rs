@@ -247,12 +247,18 @@ fn nix_each_problem_has_its_exit_code() {
     }
     let machine = Machine::running("{ }");
     let root = machine.root.to_str().unwrap().to_owned();
-    machine.sealift(&["deploy", "--root", &root, "--host", "db", "--yes"]).exits(7).says("sealift host rekey db");
+    machine
+        .sealift(&["deploy", "--root", &root, "--host", "db", "--yes"])
+        .exits(7)
+        .says(&format!("`sealift host rekey db --key-file {root}/etc/ssh/ssh_host_ed25519_key.pub`"));
     machine.sealift(&["deploy", "--root", &root, "--host", "wed", "--yes"]).exits(2).says("did you mean web?");
     machine.sealift(&["deploy", "--root", &root, "--yes", "--action", "build"]).exits(0).says("web: built");
     let path = format!("path:{}", machine.sandbox.fleet().display());
     machine.deploy(&["--flake", &path]).exits(2).says("a `path:` flake copies everything into the store");
-    machine.deploy(&["--flake", "github:owner/name"]).exits(2).says("the fleet's own git work tree");
+    machine
+        .deploy(&["--flake", "github:owner/name"])
+        .exits(2)
+        .says("--flake github:owner/name: what is deployed is the fleet's own git work tree");
     machine.deploy(&["--root", "/nonexistent", "--action", "build"]).exits(2);
     std::fs::remove_file(machine.sandbox.fleet().join("secrets/token.age")).unwrap();
     machine.deploy(&[]).exits(3).says("the policy asks for it and it is not there").says("sealift seal token");

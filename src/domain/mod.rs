@@ -19,4 +19,5 @@ pub mod rule_info;
 pub mod scan;
 pub mod secret;
 mod toml_one;
+pub mod tracked;
 pub mod versioned;

@@ -74,7 +74,9 @@ fn nix_ctrl_c_leaves_the_host_alone_and_attach_joins_it_again() {
     assert_eq!(rig.secret("web", "token"), Some(value));
     // Later it is told again, with how it ended.
     rig.sealift(&["deploy", "--attach", name]).exits(0).says("activating the system");
-    rig.sealift(&["deploy", "web", "--attach", "20260101T000000Z-none"]).exits(1).says("there is no such run here");
+    rig.sealift(&["deploy", "web", "--attach", "20260101T000000Z-none"])
+        .exits(1)
+        .says("the host has no run 20260101T000000Z-none");
     rig.sealift(&["deploy", "--attach", "20260101T000000Z-none"]).exits(1).says("sealift deploy HOST --attach");
 }
 

@@ -79,7 +79,7 @@ fn nix_a_change_is_shown_made_recorded_and_taken_back() {
     assert_eq!(rig.calls("web"), ["test 0", "boot 0"]);
     rig.sealift(&["rollback", "web", "--to", "3"]).exits(0);
     assert_eq!(rig.secret("web", "token"), Some(value));
-    rig.sealift(&["rollback", "web", "--to", "7"]).exits(1).says("there is no generation 7").says("there are: 1, 2, 3");
+    rig.sealift(&["rollback", "web", "--to", "7"]).exits(1).says("web has no generation 7").says("there are: 1, 2, 3");
     rig.is_tidy("web");
 }
 

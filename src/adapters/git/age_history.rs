@@ -81,26 +81,26 @@ fn envelope(content: &mut dyn Read) -> std::io::Result<Option<Envelope>> {
 /// Stops where git does not have the whole history as it was made.
 fn whole(git: &Git) -> Result<()> {
     let cut =
-        |why: &str, help: &str| Err(Error::new(Kind::Incomplete, format!("the history is cut: {why}")).help(help));
+        |why: &str, help: &str| Err(Error::new(Kind::Incomplete, format!("the history is cut ({why})")).help(help));
     if git.is_shallow()? {
-        return cut("this is a shallow clone", "`git fetch --unshallow` brings the rest");
+        return cut("a shallow clone", "`git fetch --unshallow` brings the rest");
     }
     let grafts = git.call().args(["rev-parse", "--git-path", "info/grafts"]).read()?;
     let grafts = git.top.join(String::from_utf8_lossy(&grafts).trim_end_matches('\n'));
     if grafts.symlink_metadata().is_ok() {
         let lines = files::read(&grafts, GRAFTS).unwrap_or_else(|_| b"?".to_vec());
         if lines.split(|byte| *byte == b'\n').any(|line| !line.is_empty() && !line.starts_with(b"#")) {
-            return cut("it has grafts", "remove them from .git/info/grafts");
+            return cut("grafts", "remove them from .git/info/grafts");
         }
     }
     if !git.call().args(["for-each-ref", "--count=1", "refs/replace/"]).read()?.is_empty() {
-        return cut("commits or other objects of it are replaced", "`git replace -d` takes that back");
+        return cut("replaced objects", "`git replace -d` takes that back");
     }
     let listed =
         git.unaltered().args(["rev-list", "--objects", "--all", "--reflog", "--no-object-names", "--missing=print"]);
     let output = listed.run()?;
     if !output.ended.success() || output.stdout.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"?")) {
-        return cut("objects of it are not here (a partial clone)", "`git fetch --refetch` brings them");
+        return cut("a partial clone", "`git fetch --refetch` brings them");
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::process::ChildStdin;
 use crate::adapters::git::Git;
 use crate::adapters::git::objects::records;
 use crate::adapters::signals;
+use crate::domain::counted::counted;
 use crate::error::Result;
 
 /// How many bytes of objects are asked for at once.
@@ -39,6 +40,9 @@ pub struct Trace {
     pub path: String,
 }
 
+/// What is said of a history that a clone has only in part.
+pub const SHALLOW: &str = "the history is cut (a shallow clone): `git fetch --unshallow` brings the rest";
+
 /// Looks through every object that any branch, tag, stash or log of git leads to.
 pub fn search(git: &Git, holds: impl Fn(&[u8]) -> bool, mut progress: impl FnMut(usize, usize)) -> Result<Traces> {
     let mut traces = Traces::default();
@@ -46,14 +50,14 @@ pub fn search(git: &Git, holds: impl Fn(&[u8]) -> bool, mut progress: impl FnMut
         return Ok(traces);
     }
     if git.is_shallow()? {
-        traces.unseen.push("the history is shallow: older commits are not here".to_owned());
+        traces.unseen.push(SHALLOW.to_owned());
     }
     let listed =
         git.call().args(["rev-list", "--objects", "--all", "--reflog", "--no-object-names", "--missing=print"]);
     let names = String::from_utf8_lossy(&listed.read()?).into_owned();
     let (blobs, missing) = sizes(git, &names)?;
     if missing > 0 {
-        traces.unseen.push(format!("{missing} objects of the history that this clone does not have"));
+        traces.unseen.push(format!("{} of the history that this clone does not have", counted(missing, "object")));
     }
     let (mut at, mut found) = (0, Vec::new());
     while let Some((_, first)) = blobs.get(at) {
@@ -87,7 +91,7 @@ pub fn search(git: &Git, holds: impl Fn(&[u8]) -> bool, mut progress: impl FnMut
         }
     }
     if found.len() > NAMED {
-        traces.unseen.push(format!("the commits of {} more objects that hold it", found.len() - NAMED));
+        traces.unseen.push(format!("the commits of {} that hold it", counted(found.len() - NAMED, "more object")));
     }
     traces.commits = commits.into_values().collect();
     traces.commits.sort_by(|a, b| (&b.date, &a.commit, &a.path).cmp(&(&a.date, &b.commit, &b.path)));

@@ -16,6 +16,9 @@ fn nix() -> Invocation {
 /// The store of another machine.
 #[derive(Clone, Debug)]
 pub struct Remote {
+    /// As a person names it, and who logs in there.
+    pub host: String,
+    pub user: String,
     pub uri: String,
     /// What nix tells ssh (`NIX_SSHOPTS`).
     pub options: String,
@@ -27,7 +30,13 @@ impl Remote {
         let user = address.user.as_ref().map(|user| format!("-l {user}"));
         let port = address.port.map(|port| format!("-p {port}"));
         let options: Vec<String> = [user, port].into_iter().flatten().collect();
-        Self { uri: format!("ssh-ng://{}", address.url_host()), options: options.join(" ") }
+        let who = address.user.as_ref().map_or_else(|| "the user who logs in there".to_owned(), ToString::to_string);
+        Self {
+            host: address.host.clone(),
+            user: who,
+            uri: format!("ssh-ng://{}", address.url_host()),
+            options: options.join(" "),
+        }
     }
 
     /// nix with what it tells ssh.

@@ -18,6 +18,9 @@ pub fn add(name: &str, folder: &Path) -> Result<String> {
     if closure::is_store_path(&path) { Ok(path) } else { Err(Error::failed("nix store add-path names no store path")) }
 }
 
+/// How room is made in a store.
+pub const FREE: &str = "remove old generations there: `sudo nix-collect-garbage --delete-older-than 30d`";
+
 /// Copies store paths, with all they need, to another machine. `line` gets what nix says.
 pub fn copy_to(remote: &Remote, paths: &[&str], line: impl FnMut(&str) + Send) -> Result<()> {
     let call = remote.nix().args(["copy", "--no-check-sigs", "--substitute-on-destination", "--to", &remote.uri]);
@@ -30,12 +33,12 @@ pub fn copy_to(remote: &Remote, paths: &[&str], line: impl FnMut(&str) + Send) -
     let error = call.failure(&output);
     let unsigned = ["lacks a valid signature", "lacks a signature by a trusted key", "is not signed by"];
     if unsigned.iter().any(|text| said.contains(text)) {
-        return Err(untrusted("the host", "the user who logs in there").because(error.in_one_line()));
+        return Err(untrusted(&remote.host, &remote.user).because(error.in_one_line()));
     }
     if said.contains("No space left on device") {
-        return Err(Error::failed("the host has no room for the system; nothing was changed")
+        return Err(Error::failed(format!("{} has no room for the system; nothing was changed", remote.host))
             .because(error.in_one_line())
-            .help("remove old generations there: `nix-collect-garbage -d`"));
+            .help(FREE));
     }
     Err(error.about("the system could not be copied; nothing was changed"))
 }

@@ -149,7 +149,8 @@ impl Connection {
             &link.address.host
         };
         let program = self.greeting.program();
-        nix::Remote { uri: format!("ssh-ng://{host}{program}"), options: words.join(" ") }
+        let (label, user) = (link.label.clone(), link.place.user.clone());
+        nix::Remote { host: label, user, uri: format!("ssh-ng://{host}{program}"), options: words.join(" ") }
     }
 
     pub fn alive(&self) -> bool {

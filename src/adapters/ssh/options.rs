@@ -102,7 +102,7 @@ impl Pins {
         let refused = |what: &str| {
             Error::new(crate::error::Kind::Unreachable, format!("{host}: {what}, so no machine can prove that it is this host"))
                 .help(format!(
-                    "pin it in recipients.toml: `ssh_keys = [\"ssh-ed25519 AAAA…\"]` under [hosts.{host}], from its /etc/ssh/ssh_host_ed25519_key.pub; or `sealift host add {host} --ssh …`"
+                    "pin it in recipients.toml: `ssh_keys = [\"ssh-ed25519 AAAA…\"]` under [hosts.{host}], from its /etc/ssh/ssh_host_ed25519_key.pub"
                 ))
         };
         let key = |pin: &String| {

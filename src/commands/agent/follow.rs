@@ -18,11 +18,11 @@ const BOOT: Duration = Duration::from_secs(150);
 /// Follows a run; an empty name is the newest. How it ended.
 pub fn run(root: &Root, name: &str, reporter: &Reporter) -> Result<HostEvent> {
     let name = if name.is_empty() { run_dir::newest(root) } else { Some(name.to_owned()) };
+    let name = name.ok_or_else(|| Error::failed("the host has no run yet"))?;
     let unknown = || {
-        Error::failed("there is no such run here")
+        Error::failed(format!("the host has no run {name}"))
             .help("it never began, and nothing was changed; or it is too old to be kept")
     };
-    let name = name.ok_or_else(unknown)?;
     let recovers = units::runs(root) && root.exists(&format!("{}/{}", closure::RUNNING, closure::RECOVERS));
     let patience = if recovers { BOOT } else { PATIENCE };
     let mut told = 0;

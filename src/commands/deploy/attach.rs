@@ -22,9 +22,8 @@ pub struct Attached {
 
 pub fn run(session: &Session, who: &Who, run: &str) -> Result<Vec<Attached>> {
     if !is_run(run) {
-        return Err(
-            Error::usage("that is not the name of a run").help("`sealift status` shows the last run of each host")
-        );
+        return Err(Error::usage(format!("`{run}` is not the name of a run"))
+            .help("`sealift status` shows the last run of each host"));
     }
     let policy = &session.fleet.policy;
     let chosen = if who.words.is_empty() && !who.all {

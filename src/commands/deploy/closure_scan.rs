@@ -11,6 +11,7 @@ use crate::adapters::prompt::Ask;
 use crate::commands::scan::index::{KeyAt, known_by_index};
 use crate::commands::talk::Event;
 use crate::commands::{Session, scan};
+use crate::domain::counted::counted;
 use crate::domain::deploy::plan::Campaign;
 use crate::error::{Error, Kind, Result};
 
@@ -49,7 +50,7 @@ pub fn look(session: &Session, how: &Inspect, campaign: &Campaign) -> Result<()>
     if new.is_empty() {
         return Ok(());
     }
-    session.talk.event(Event::Step(format!("looking for values in {} new store paths", new.len())));
+    session.talk.event(Event::Step(format!("looking for values in {}", counted(new.len(), "new store path"))));
     let known = match by_index {
         Some(known) => known,
         None => scan::known(&session.fleet, session.identities()?.as_ref())?,

@@ -15,6 +15,7 @@ use crate::domain::drift::audit::{AuditFinding, AuditRule, audit};
 use crate::domain::drift::same::{Shown, shown};
 use crate::domain::level::Level;
 use crate::domain::policy;
+use crate::domain::tracked::{IGNORED, UNMERGED, UNTRACKED, settle};
 use crate::error::{Error, Kind, Result};
 
 /// What builds go on with.
@@ -56,7 +57,7 @@ fn flake(fleet: &Fleet, git: &Git, named: Option<&str>) -> Result<Flake> {
         Some(text) => {
             let text = text.strip_prefix("git+file://").unwrap_or(text);
             if text.contains(':') || text.contains('#') || text.contains('?') {
-                return Err(Error::usage("what is deployed is the fleet's own git work tree")
+                return Err(Error::usage(format!("--flake {text}: what is deployed is the fleet's own git work tree"))
                     .help("name a directory of it with `--flake DIR`"));
             }
             std::fs::canonicalize(text)
@@ -101,19 +102,12 @@ fn unseen(fleet: &Fleet, git: &Git) -> Vec<Error> {
         Err(error) => return vec![error],
     };
     let sealed = |path: &&String| Path::new(path).extension().is_some_and(|end| end == "age");
-    let untracked =
-        status.untracked.iter().map(|path| (path, "git does not track it, so Nix does not see it", "git add --"));
-    let ignored = status
-        .ignored
-        .iter()
-        .filter(sealed)
-        .map(|path| (path, "git ignores it, so Nix does not see it", "git add -f --"));
-    let unmerged = status.unmerged.iter().map(|path| (path, "a merge left it unresolved", "git mergetool --"));
+    let add = |path: &str, word: &str| format!("`git add{word} -- {}`, or remove it", quoted(path));
+    let untracked = status.untracked.iter().map(|path| (path, UNTRACKED, add(path, "")));
+    let ignored = status.ignored.iter().filter(sealed).map(|path| (path, IGNORED, add(path, " -f")));
+    let unmerged = status.unmerged.iter().map(|path| (path, UNMERGED, settle(path).to_owned()));
     let all = untracked.chain(ignored).chain(unmerged);
-    all.map(|(path, what, help)| {
-        Error::failed(format!("{path}: {what}")).help(format!("`{help} {}`, or remove it", quoted(path)))
-    })
-    .collect()
+    all.map(|(path, what, help)| Error::failed(format!("{path}: {what}")).help(help)).collect()
 }
 
 /// What `check` would count. That a removed host still knows a value is told, but the help for it is a deploy.

@@ -157,14 +157,16 @@ fn home(
             return Err(Error::usage(format!("there is more than one home: {}", users.join(", ")))
                 .help("say whose: `--home=USER`"));
         }
-        (Some(user), many) => many
-            .iter()
-            .find(|one| one.user == *user)
-            .ok_or_else(|| Error::failed(format!("{user} has no home of home-manager there that can be read")))?,
+        (Some(user), many) => many.iter().find(|one| one.user == *user).ok_or_else(|| {
+            Error::failed(format!("{user} has no home of home-manager that can be read on {}", target.shown()))
+        })?,
     };
     let (number, package) = previous(state, request.to)?;
     let survey = &target.survey;
-    let running = survey.running.as_ref().ok_or_else(|| Error::failed("the running system there cannot be read"))?;
+    let running = survey
+        .running
+        .as_ref()
+        .ok_or_else(|| Error::failed(format!("the running system of {} cannot be read", target.shown())))?;
     let plan = Plan::of(policy, target.host.as_ref(), Action::Switch, survey, running, Ok(Difference::default()));
     let change =
         HomeChange { user: state.user.clone(), former: state.active.clone(), package: package.clone(), left: None };
@@ -264,15 +266,11 @@ fn choose(target: &Target, list: &Generations, to: Option<u64>) -> Result<(u64, 
         }
         Some(Generation { generation, .. }) => Err(gone(*generation).help(format!("there are: {}", there()))),
         None if all.is_empty() => {
-            let place = match &target.reach {
-                Reach::Here(root) => root.path().display().to_string(),
-                Reach::There(_) => target.shown(),
-            };
-            Err(Error::failed(format!("{place} has no system profile: nothing was deployed there")))
+            Err(Error::failed(format!("{} has no system profile: nothing was deployed there", target.place())))
         }
         None => Err(match to {
-            Some(number) => Error::failed(format!("there is no generation {number}")),
-            None => Error::failed("there is no generation before the current one"),
+            Some(number) => Error::failed(format!("{} has no generation {number}", target.place())),
+            None => Error::failed(format!("{} has no generation before the current one", target.place())),
         }
         .help(format!("there are: {}", there()))),
     }

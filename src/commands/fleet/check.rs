@@ -22,6 +22,7 @@ use crate::domain::policy::{FILE, Holder, Policy, parse};
 use crate::domain::secret::inventory::Inventory;
 use crate::domain::secret::recipient::Fingerprint;
 use crate::domain::secret::seal::Seal;
+use crate::domain::tracked::{IGNORED, UNMERGED, UNTRACKED, settle};
 use crate::error::{Error, Kind, Result};
 
 /// What to look at besides the present.
@@ -142,7 +143,7 @@ impl Present<'_> {
             findings.push(AuditFinding::error(
                 AuditRule::Untracked,
                 inside(path),
-                "git does not track it, so that Nix does not see it",
+                UNTRACKED,
                 format!("run `git add {}`", quoted(&inside(path))),
             ));
         }
@@ -152,24 +153,21 @@ impl Present<'_> {
             findings.push(AuditFinding::error(
                 AuditRule::Ignored,
                 inside(path),
-                "git ignores it, so that Nix does not see it",
-                "remove the pattern from .gitignore (`git check-ignore -v` names it)",
+                IGNORED,
+                format!(
+                    "remove the pattern from .gitignore (`git check-ignore -v {}` names it)",
+                    quoted(&inside(path))
+                ),
             ));
         }
         let sides = if status.unmerged.is_empty() { BTreeMap::new() } else { self.sides()? };
         for path in &status.unmerged {
-            let path_inside = inside(path);
-            let help = if path_inside.ends_with(".age") {
-                "settle recipients.toml first: it says who is to read it; then keep the version whose value is in use, `git add` it, and look again"
-            } else {
-                "keep what both sides declared, `git add` it, and look again"
-            };
             let told = sides.get(path).map(|sides| format!(": {}", sides.join("; "))).unwrap_or_default();
             findings.push(AuditFinding::error(
                 AuditRule::Damaged,
-                path_inside,
-                format!("a merge left it unresolved{told}"),
-                help,
+                inside(path),
+                format!("{UNMERGED}{told}"),
+                settle(path),
             ));
         }
         Ok(findings)
@@ -299,8 +297,7 @@ impl Present<'_> {
     fn past(&self, not_looked_at: &mut Vec<String>) -> Result<Vec<AuditFinding>> {
         let (git, inventory) = (self.git, self.inventory);
         if git.is_shallow()? {
-            not_looked_at
-                .push("the history is cut (a shallow clone): `git fetch --unshallow` brings the rest".to_owned());
+            not_looked_at.push(history::SHALLOW.to_owned());
         }
         if !git.has_head()? {
             return Ok(Vec::new());
@@ -344,7 +341,7 @@ impl Present<'_> {
                     AuditRule::History,
                     file.path(),
                     format!("an older file with this same value could be read by {who}, and its seal does not say so"),
-                    "give it a new value: `sealift rotate`",
+                    format!("give it a new value: `sealift rotate {file}`"),
                 ));
             }
         }

@@ -256,10 +256,14 @@ fn lost(target: &Target, ended: Ended, heard: &Heard, run: &str) -> Error {
                 format!("the next deploy or rollback finishes it or goes back; its log is {}", run_dir::log_of(run)),
             )
         }
-        (false, false) => {
-            Error::failed(format!("the part on the host could not be started ({ended}); nothing was changed"))
-                .help("run this as root, or as a user who may run anything with sudo")
-        }
+        (false, false) => Error::failed(format!(
+            "the part on the host could not be started ({ended}); nothing was changed"
+        ))
+        .help(if target.is_remote() {
+            "log in there as root, or as a user who may run anything with sudo"
+        } else {
+            "run this as root, or as a user who may run anything with sudo"
+        }),
     };
     if heard.last.is_empty() { error } else { error.because(heard.last.clone()) }
 }

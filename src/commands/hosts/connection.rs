@@ -153,6 +153,14 @@ impl Target {
         self.host.as_ref().map_or_else(|| "this machine".to_owned(), ToString::to_string)
     }
 
+    /// The same, but a system that does not run by the folder that it is in.
+    pub fn place(&self) -> String {
+        match &self.reach {
+            Reach::Here(root) if !root.is_machine() => root.path().display().to_string(),
+            _ => self.shown(),
+        }
+    }
+
     /// Whether it is another machine.
     pub fn is_remote(&self) -> bool {
         matches!(self.reach, Reach::There(_))

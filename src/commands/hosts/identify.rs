@@ -26,20 +26,21 @@ pub fn this_machine(policy: &Policy, root: &Root, named: Option<&HostName>) -> R
         if pinned(host) || by_name() == Some(named) {
             return Ok(named.clone());
         }
-        let is = holder.map_or_else(|| "a machine that the policy does not know".to_owned(), ToString::to_string);
+        let folder = format!("{}/etc/ssh", root.path().display().to_string().trim_end_matches('/'));
+        let is = holder.map_or_else(|| "a machine that recipients.toml does not have".to_owned(), ToString::to_string);
         return Err(Error::new(
             Kind::Unreachable,
-            format!(
-                "this is not {named}: the host key in {}/etc/ssh is that of {is}",
-                root.path().display().to_string().trim_end_matches('/')
-            ),
+            format!("this is not {named}: the host key in {folder} is that of {is}"),
         )
-        .because(format!("the policy pins {}", fingerprints(&host.ssh_keys)))
-        .help(format!("deploy on the right machine; if {named} has a new key: `sealift host rekey {named}`")));
+        .because(format!("recipients.toml pins {}", fingerprints(&host.ssh_keys)))
+        .help(format!(
+            "run this on {named}; if this is {named}, with a new key: `sealift host rekey {named} --key-file {folder}/ssh_host_ed25519_key.pub`"
+        )));
     }
     holder.or_else(by_name).cloned().ok_or_else(|| {
-        Error::new(Kind::Unreachable, format!("no host of {} has the host key of this machine", policy::FILE))
-            .help("name it with `--host HOST`, or add it: `sealift host add NAME --key-file /etc/ssh/ssh_host_ed25519_key.pub`")
+        Error::new(Kind::Unreachable, format!("no host of {} has the host key of this machine", policy::FILE)).help(
+            "name a host, or add this machine: `sealift host add NAME --key-file /etc/ssh/ssh_host_ed25519_key.pub`",
+        )
     })
 }
 

@@ -1,9 +1,10 @@
 //! What must hold on a host before a system is brought there: every problem at once, each with its help.
 
 use crate::adapters::host::{closure, run_dir};
-use crate::adapters::nix::trust;
+use crate::adapters::nix::{store, trust};
 use crate::commands::agent::survey::ROOM;
 use crate::commands::hosts::connection::{Reach, Target};
+use crate::domain::doctor::machine::FREE_BOOT;
 use crate::error::{Error, Kind, Result};
 
 /// How a system is brought.
@@ -23,15 +24,15 @@ pub fn host(target: &Target, brings: Brings) -> Result<()> {
         problems.push(busy(target, holder));
     }
     problems.extend(nixos(target).err());
-    for (place, what, least) in ROOM {
-        if let Some(free) = survey.free.get(place).filter(|free| **free < least) {
+    for (inside, what, least) in ROOM {
+        if let Some(free) = survey.free.get(inside).filter(|free| **free < least) {
             let place = match &target.reach {
-                Reach::Here(root) => root.outside(place).display().to_string(),
-                Reach::There(_) => format!("{}:{place}", target.shown()),
+                Reach::Here(root) => root.outside(inside).display().to_string(),
+                Reach::There(_) => format!("{}:{inside}", target.shown()),
             };
             problems.push(
                 Error::failed(format!("{place} has {} MiB left; {what} needs {} MiB", free >> 20, least >> 20))
-                    .help("remove old generations: `nix-collect-garbage -d`"),
+                    .help(room(inside)),
             );
         }
     }
@@ -61,6 +62,15 @@ pub fn host(target: &Target, brings: Brings) -> Result<()> {
     if problems.is_empty() { Ok(()) } else { Err(together(problems)) }
 }
 
+/// How room is made in a place.
+fn room(place: &str) -> &'static str {
+    match place {
+        "/boot" => FREE_BOOT,
+        "/nix/store" => store::FREE,
+        _ => "see what takes it: `sudo du -xhd2 /var/lib`",
+    }
+}
+
 /// Whether it is a machine that systems can be activated on.
 pub fn nixos(target: &Target) -> Result<()> {
     let is_machine = match &target.reach {
@@ -77,11 +87,7 @@ pub fn nixos(target: &Target) -> Result<()> {
 
 /// The failure of a host where another deploy is running.
 pub fn busy(target: &Target, holder: &str) -> Error {
-    let place = match &target.reach {
-        Reach::Here(root) => root.path().display().to_string(),
-        Reach::There(_) => target.shown(),
-    };
-    run_dir::busy(&place, holder)
+    run_dir::busy(&target.place(), holder)
 }
 
 /// Several problems as one failure.

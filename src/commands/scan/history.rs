@@ -82,8 +82,11 @@ pub fn look(git: &Git, engine: &Engine, range: Option<&str>) -> Result<(Out, usi
         out.blind.push((b"the history".to_vec(), why.to_owned()));
     }
     if sources.missing > 0 {
-        let (lost, how) = (sources.missing, "`git fetch --refetch` brings them, `git fsck` names them");
-        let why = format!("{lost} objects are not in this clone: {how}");
+        let (lost, how) = (sources.missing, "`git fetch --refetch` brings what lacks, `git fsck` names it");
+        let why = match lost {
+            1 => format!("an object is not in this clone: {how}"),
+            _ => format!("{lost} objects are not in this clone: {how}"),
+        };
         out.blind.push((b"the history".to_vec(), why));
     }
     let found = std::mem::take(&mut out.raw);

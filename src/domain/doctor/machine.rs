@@ -182,15 +182,17 @@ fn home_manager_failed(against: &Against<'_>) -> Vec<Fault> {
     failed.map(fault).collect()
 }
 
+/// How room is made where kernels lie. They go only with what the boot loader lists.
+pub const FREE_BOOT: &str = "remove old generations, and their kernels with them: `sudo nix-collect-garbage --delete-older-than 30d && sudo /run/current-system/bin/switch-to-configuration boot`; `boot.loader.systemd-boot.configurationLimit = 10;` keeps it so";
+
 fn boot_full(against: &Against<'_>) -> Vec<Fault> {
     let Some(Boot { path, free, each }) = &against.machine.boot else { return Vec::new() };
-    let help = "`sudo nix-collect-garbage --delete-older-than 30d`, then deploy; `boot.loader.systemd-boot.configurationLimit = 10;` keeps it so";
     let has = format!("{} MiB are free; a kernel with its initrd takes {} MiB", free >> 20, each >> 20);
     if *free < LEAST.max(*each) {
-        return vec![Fault::error(path, format!("{has}: the next new kernel does not fit"), help)];
+        return vec![Fault::error(path, format!("{has}: the next new kernel does not fit"), FREE_BOOT)];
     }
     if *free < each.saturating_mul(2) {
-        return vec![Fault::warning(path, format!("{has}: it is nearly full"), help)];
+        return vec![Fault::warning(path, format!("{has}: it is nearly full"), FREE_BOOT)];
     }
     Vec::new()
 }

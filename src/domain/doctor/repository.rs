@@ -2,6 +2,7 @@
 
 use crate::domain::address::quoted;
 use crate::domain::doctor::{Fault, Fix, judged};
+use crate::domain::tracked::UNTRACKED;
 
 /// Facts about a repository.
 #[derive(Clone, Debug, Default)]
@@ -71,7 +72,7 @@ fn untracked(repository: &Repository) -> Vec<Fault> {
             || named(repository, path)
     };
     let fault = |path: &String| {
-        let what = "git does not track it, so that Nix does not see it: the build fails, or goes on without it";
+        let what = format!("{UNTRACKED}: the build fails, or goes on without it");
         let fault = Fault::error(path, what, format!("`git add --intent-to-add -- {}`", quoted(path)));
         // What Nix sees is copied into the store, which everybody can read, so only files that are clearly meant for it
         // are added.
