@@ -218,7 +218,7 @@ fn a_value_that_is_there_is_replaced_only_if_somebody_says_so() {
     sandbox.sealift(&["seal", "wg", "--hosts", "*", "--per-host", "--generate", "wireguard"]).exits(0);
     let other = sandbox.value("other");
     let seal = |words: &[&str]| sandbox.sealift_with(&[&["seal"], words].concat(), other.as_bytes());
-    seal(&["a", "--stdin"]).exits(2).says("a exists (version 1, sealed today)").says("`--replace`");
+    seal(&["a", "--stdin"]).exits(2).says("a exists (version 1, sealed today)").says("`sealift rotate a`");
     seal(&["wg", "--generate"]).exits(2).says("wg/web exists");
     assert_eq!(sandbox.show("a", "jay"), value.as_bytes());
     seal(&["a", "--stdin", "--replace"]).exits(0).says("sealed a (version 2)");

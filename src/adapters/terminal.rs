@@ -47,7 +47,7 @@ impl Terminal {
             let answer = self.ask(question, true)?;
             if self.overflowed() {
                 return Err(Error::failed("more than one line was typed or pasted; nothing changed")
-                    .help("what has several lines is given with `--from-file FILE` or `--stdin`, or written with `sealift edit`"));
+                    .help("what has several lines is given with `--from-file FILE` or `--stdin`, or written with `sealift edit NAME`"));
             }
             Ok(answer)
         };

@@ -359,6 +359,9 @@ fn on_pages(mut command: Command, path: &str) -> Command {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use clap::error::ErrorKind;
 
     use super::*;
     use crate::cli::command;
@@ -405,5 +408,64 @@ mod tests {
                 assert!(example.len() <= 78 && what.len() <= 76, "wider than a page: {example}");
             }
         }
+    }
+
+    /// The commands of a source: in backticks, or behind a colon. What a message puts in gets a name's place.
+    fn named(source: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        for line in source.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let ticked = line.split('`').skip(1).step_by(2);
+            let ticked = ticked.filter(|part| part.starts_with("sealift ") && !part.contains('"'));
+            let plain = line.split(": sealift ").skip(1).map(|rest| rest.split(['"', '(']).next().unwrap_or(rest));
+            let plain = plain.filter(|rest| !rest.contains('`')).map(|rest| format!("sealift {rest}"));
+            for command in ticked.map(str::to_owned).chain(plain) {
+                let mut parts = command.split('{');
+                let mut text = parts.next().unwrap_or_default().to_owned();
+                for part in parts {
+                    // Right behind a word it is more words, or none.
+                    text += if text.ends_with(char::is_alphanumeric) { "" } else { "name" };
+                    text += part.split_once('}').map_or(part, |(_, after)| after);
+                }
+                found.push(text.replace('\u{2026}', "name").trim().to_lowercase());
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn each_that_a_message_names_is_understood() {
+        let text = "// `sealift nosuch`\n\"run `sealift rm {own}`, `sealift rollback{words} --to N`; next: sealift seal {name}\"";
+        assert_eq!(named(text), ["sealift rm name", "sealift rollback --to n", "sealift seal name"]);
+        let (mut wrong, mut count) = (Vec::new(), 0);
+        let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                // What names a verb and is no message: the examples, and comments of the files that are written.
+                if ["cli/examples.rs", "commands/fleet/init.rs", "migrate/scaffold.rs"]
+                    .iter()
+                    .any(|end| path.ends_with(end))
+                {
+                    continue;
+                }
+                let source = std::fs::read_to_string(&path).unwrap();
+                for command in named(source.split("#[cfg(test)]\nmod tests {").next().unwrap()) {
+                    let words = words(&command).unwrap_or_default();
+                    count += 1;
+                    // Names stand for values, and need not be ones.
+                    let kinds = [ErrorKind::ValueValidation, ErrorKind::InvalidValue, ErrorKind::DisplayVersion];
+                    if let Err(error) = self::command().try_get_matches_from(words)
+                        && !kinds.contains(&error.kind())
+                    {
+                        wrong.push(format!("{}: {command}: {:?}", path.display(), error.kind()));
+                    }
+                }
+            }
+        }
+        assert!(wrong.is_empty() && count > 100, "{count} commands: {wrong:#?}");
     }
 }

@@ -80,7 +80,7 @@ impl Ask for Unattended {
                 Kind::NoIdentity,
                 format!("{what} cannot be used: it is protected by a passphrase, and nobody is asked"),
             )
-            .help("give it with `--passphrase-fd N`, or run `sealift install`, which asks at a terminal")
+            .help("give it with `--passphrase-fd N`, or run `sealift install MANIFEST`, which asks at a terminal")
         })
     }
 

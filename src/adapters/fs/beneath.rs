@@ -45,7 +45,7 @@ impl Beneath {
         let fd = openat2(&self.fd, name, flags, Mode::empty(), within).map_err(|error| match error {
             rustix::io::Errno::LOOP | rustix::io::Errno::XDEV => {
                 Error::integrity(format!("{} is a symbolic link, or lies behind one", shown()))
-                    .help("sealed files are regular files: replace the link by the file")
+                    .help("replace the link by the file itself")
             }
             _ => Error::io(format!("cannot open {}", shown()), error),
         })?;

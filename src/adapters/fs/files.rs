@@ -92,7 +92,7 @@ pub fn read_of_root(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let stat = fstat(&file).map_err(|error| Error::io(format!("cannot look at {}", path.display()), error))?;
     if !is_of(&stat, Owner::RootOrUs, Others::Readers) {
         return Err(Error::failed(format!("{} may belong to somebody else, and is not trusted", path.display()))
-            .help("see whose it is (`ls -l`), and move it away"));
+            .help(format!("see whose it is (`ls -l {}`), and move it away", path.display())));
     }
     read_all(file, size, limit, &path.display().to_string())
 }

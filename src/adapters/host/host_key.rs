@@ -35,9 +35,10 @@ pub fn public_half(private: &Plaintext) -> Result<Recipient> {
 pub fn place(root: &Root, private: &Plaintext, public: &Recipient) -> Result<Vec<String>> {
     let shown = |path: &str| root.outside(path).display().to_string();
     let another = |path: &str, what: &str| {
-        Error::failed(format!("{} is there already, and is {what}; nothing was changed", shown(path))).help(
-            "a machine's host key opens its secrets: if that one is not needed, move it away; else give the policy its public half: `sealift host rekey`",
-        )
+        Error::failed(format!("{} is there already, and is {what}; nothing was changed", shown(path))).help(format!(
+            "a machine's host key opens its secrets: if that one is not needed, move it away; else it goes into recipients.toml: `sealift host rekey NAME --key-file {}`",
+            shown(PUBLIC)
+        ))
     };
     let there = |path: &str| -> Result<Option<Plaintext>> {
         if root.outside(path).symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {

@@ -37,7 +37,7 @@ pub fn find(session: &Session, text: &str, config: &Path, request: &Request) -> 
     let owner = match &request.owner {
         Some(owner) => owner.clone(),
         None => owner_of(&file, &line.path, request).ok_or_else(|| {
-            Error::usage("its path does not say whose key it is")
+            Error::usage(format!("the path {} does not say whose key it is", file.display()))
                 .help("git signs as its user, who must own the delivered file: `--owner USER`")
         })?,
     };
@@ -69,7 +69,7 @@ fn file_of(session: &Session, written: &str, config: &Path, request: &Request) -
     let there = candidates.iter().find(|path| path.symlink_metadata().is_ok());
     let file = there.ok_or_else(|| {
         Error::usage(format!("there is no file {written}"))
-            .help("run this where the key is, or seal it there: `sealift seal NAME --from-file KEY --shape ssh-key`")
+            .help("run this where the key is, or seal it there: `sealift seal NAME --from-file FILE --shape ssh-key`")
     })?;
     // The file itself may not be a link; the folders on the way to it are the person's own.
     match (file.parent().map(std::fs::canonicalize), file.file_name()) {

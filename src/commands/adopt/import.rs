@@ -308,7 +308,9 @@ fn people_and_machines(
             (false, true, Some((host, configuration)), _) => {
                 if policy.hosts.contains_key(host.as_str()) || report.hosts.contains(&host) {
                     return Err(Error::usage(format!("the rules have another key for the host {host}"))
-                        .help(format!("which one is right? `sealift host rekey {host}` gives it another")));
+                        .help(format!(
+                            "leave the one that is right in the rules; `sealift host rekey {host} --key-file FILE` changes it in recipients.toml"
+                        )));
                 }
                 edit.add_host(&host, &configuration, std::slice::from_ref(&recipient), None, &[])?;
                 report.hosts.push(host.clone());

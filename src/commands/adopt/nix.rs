@@ -15,8 +15,10 @@ use crate::error::{Error, Result};
 /// The literal that the request means.
 pub fn find(text: &str, request: &Request) -> Result<Inline> {
     let all = rules::look(text).map_err(|unread| {
-        Error::usage(unread.to_string())
-            .help("adopt changes only what it can read whole; `nix-instantiate --parse` says more")
+        Error::usage(unread.to_string()).help(format!(
+            "adopt changes only what it can read whole; `nix-instantiate --parse {}` says more",
+            quoted(&request.file.display().to_string())
+        ))
     })?;
     let found = choose(text, &all, request)?;
     let place = format!("{}:{}", request.file.display(), found.line);
@@ -45,7 +47,7 @@ pub fn find(text: &str, request: &Request) -> Result<Inline> {
         let plain = |byte: &u8| !byte.is_ascii_control() && !b"\"\\".contains(byte);
         if !value.expose(|bytes| bytes.iter().all(plain)) {
             return Err(odd("the value has characters that JSON would need escaped")
-                .help("seal the whole JSON by hand: `sealift seal NAME --shape json`, then the option"));
+                .help("seal the whole JSON by hand: `sealift seal NAME --shape json`, then give the option its path"));
         }
     }
     let shape = match &request.shape {

@@ -127,7 +127,7 @@ pub fn own_key(host: &HostName) -> Result<SecretName> {
 }
 
 fn declared(host: &HostName) -> Declaration {
-    let text = format!("the host key of {host}: `sealift host provision {host}` puts it in place");
+    let text = format!("the host key of {host}: `sealift host provision {host} --root DIR` puts it in place");
     Declaration { fields: vec![("shape", "ssh-key".to_owned()), ("description", text)], ..Declaration::default() }
 }
 

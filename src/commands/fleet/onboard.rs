@@ -53,9 +53,8 @@ pub fn named(policy: &Policy, word: &HostWord, given: Option<Configuration>) -> 
         (Some(name), given) => return Ok((name.clone(), given.unwrap_or_else(|| Configuration::from(&name)))),
         (None, None) => Configuration::from(word),
         (None, Some(given)) => {
-            return Err(Error::usage(format!("{word} is no name of a host beside its configuration, {given}")).help(
-                format!("give it one: `sealift host add NAME --configuration {given}`, NAME of a-z, 0-9 and -"),
-            ));
+            return Err(Error::usage(format!("{word} is no name of a host beside its configuration, {given}"))
+                .help(format!("run this again with a name of a-z, 0-9 and -, and `--configuration {given}`")));
         }
     };
     // One that is there already is refused under its name.
@@ -67,7 +66,8 @@ pub fn named(policy: &Policy, word: &HostWord, given: Option<Configuration>) -> 
         Some(label) => format!("the name derived from {configuration} is {label}, and there is such a host already"),
         None => format!("no name of a host can be derived from {configuration}"),
     };
-    Err(Error::usage(why).help(format!("choose one: `sealift host add NAME --configuration {configuration}`")))
+    Err(Error::usage(why)
+        .help(format!("run this again with a name of a-z, 0-9 and -, and `--configuration {configuration}`")))
 }
 
 /// Learns of a machine over SSH.

@@ -193,7 +193,7 @@ fn contradictions(text: &str, name: &SecretName, declared: &Secret, given: &Decl
 
 /// Asks before a value that is there is replaced.
 fn may_replace(session: &Session, wanted: &[Wanted<'_>]) -> Result<()> {
-    let mut there = Vec::new();
+    let (mut there, mut names) = (Vec::new(), Vec::new());
     for wanted in wanted {
         let Some(bytes) = session.fleet.sealed(&wanted.file)? else { continue };
         let what = match age::envelope_of(&bytes).map(|envelope| envelope.seal) {
@@ -203,6 +203,7 @@ fn may_replace(session: &Session, wanted: &[Wanted<'_>]) -> Result<()> {
             None => "it cannot be opened as it is".to_owned(),
         };
         there.push(format!("{} exists ({what})", wanted.file));
+        names.push(wanted.file.as_str());
     }
     let one = match there.len() {
         0 => return Ok(()),
@@ -211,9 +212,8 @@ fn may_replace(session: &Session, wanted: &[Wanted<'_>]) -> Result<()> {
     };
     let told = there.join(", ");
     if !session.talk.is_there() {
-        return Err(
-            Error::usage(told).help(format!("`--replace` replaces {one}; `sealift rotate` gives a new value too"))
-        );
+        return Err(Error::usage(told)
+            .help(format!("`--replace` replaces {one}; `sealift rotate {}` gives a new value too", names.join(" "))));
     }
     if session.talk.confirm(&format!("{told}. Replace {one}?"))? {
         Ok(())

@@ -72,7 +72,9 @@ pub fn adopt(text: &str, found: &NixFinding, wanted: &PathSetting<'_>) -> Result
     } else {
         Move { text, root: &root, site: &site, path, value, found, wanted }.changes()?
     };
-    let unchanged = |what| odd(text, found, what).help("change it by hand: `sealift seal`, then the option");
+    let unchanged = |what| {
+        odd(text, found, what).help(format!("change it by hand: `sealift seal {}`, then the option", wanted.secret))
+    };
     let (edited, after) = carry_out(text, &root, changes).map_err(|_| unchanged("what would be written is not Nix"))?;
     if walk(&edited.text, &after).len() >= walk(text, &root).len() {
         return Err(unchanged("the value would still be there"));

@@ -48,7 +48,7 @@ static ABOUT: [About; 7] = [
         id: "nix-secret-option",
         what: "a literal for an option whose name says that it is a secret",
         why: "it is in the Nix store, which everybody on the machine can read",
-        help: "look whether the option has a twin that reads a file, and seal the value: `sealift seal`",
+        help: "look whether the option has a twin that reads a file, and seal the value: `sealift seal NAME`",
         weight: Weight::Medium,
     },
     About {

@@ -318,7 +318,7 @@ impl Policy {
         let error = Error::usage(format!("there is no admin {name} in {FILE}"));
         match nearest(name.as_str(), self.admins.keys().map(AdminName::as_str)) {
             Some(near) => error.help(format!("did you mean {near}?")),
-            None => error.help("`sealift identity show` shows whose keys are found here"),
+            None => error.help("`sealift admin list` shows them"),
         }
     }
 

@@ -271,7 +271,9 @@ impl Reader {
                     let words = policy.selector_words();
                     let help = match nearest(&text.value, words.iter().map(String::as_str)) {
                         Some(near) => format!("did you mean `{near}`?"),
-                        None if words.is_empty() => "there are no hosts yet: add one with `sealift host add`".into(),
+                        None if words.is_empty() => {
+                            "there are no hosts yet: add one: `sealift host add NAME --ssh USER@ADDRESS`".into()
+                        }
                         None => format!("known: {}", words.join(", ")),
                     };
                     self.fault(&text.span, key, format!("unknown host `{selector}`"), help);

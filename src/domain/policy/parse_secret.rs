@@ -99,7 +99,7 @@ impl Reader {
                     span,
                     &format!("secrets.{inner}"),
                     format!("its name lies in a folder of the secret {outer}"),
-                    "rename one of them: `sealift mv`",
+                    "give the newer one another name",
                 );
             }
         }

@@ -196,7 +196,7 @@ pub fn attached(all: Vec<Attached>, json: bool, app: &App) -> Done {
     if failures.is_empty() {
         Ok(None)
     } else {
-        Err(Error::batch(format!("{} of {count} hosts", failures.len()), failures).into())
+        Err(Error::batch(format!("{} of {count} runs did not end well", failures.len()), failures).into())
     }
 }
 

@@ -227,8 +227,8 @@ fn tell(report: &Report, index: bool, staged: bool, app: &App) -> Result<()> {
     }
     if report.left_out > 0 {
         app.ui.say(&format!(
-            "{} store paths come from a cache and were left out: --full looks at them too",
-            report.left_out
+            "left out what comes from a cache, {}: `--full` looks there too",
+            counted(report.left_out, "store path")
         ));
     }
     let values = match report.values {

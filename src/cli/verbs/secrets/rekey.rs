@@ -3,7 +3,6 @@
 use crate::cli::app::{App, Done};
 use crate::cli::ui::Ui;
 use crate::commands::secrets::rekey::{Report, Request, run as rekey};
-use crate::domain::counted::counted;
 use crate::domain::drift::lacking;
 use crate::domain::drift::rekey_plan::Why;
 use crate::domain::drift::same::{grouped, names};
@@ -99,8 +98,10 @@ pub fn show(report: &Report, ui: &Ui) -> crate::error::Result<()> {
 /// Says which values somebody who was removed knows. Files that `show` has named are not named again.
 pub fn show_known(who: &str, knew: &[FileName], rekeyed: &Report, ui: &Ui) -> crate::error::Result<()> {
     if knew.iter().eq(rekeyed.changed.iter().map(|changed| &changed.file)) {
-        let files = counted(knew.len(), "file");
-        ui.say(&format!("{who} knows the values of these {files} until they get new ones"));
+        ui.say(&match knew.len() {
+            1 => format!("{who} knows the value of this file until it gets a new one"),
+            many => format!("{who} knows the values of these {many} files until they get new ones"),
+        });
         return Ok(());
     }
     ui.say(&format!("{who} knows these values until they get new ones:"));

@@ -16,7 +16,7 @@ pub static SEALED_VALUE: About = About {
     id: "sealed-value",
     what: "a value of this fleet",
     why: "it is sealed under secrets/, and here it stands in the clear",
-    help: "take it out, and give the secret a new value: `sealift rotate`",
+    help: "take it out, and give the secret a new value: `sealift rotate NAME`",
     weight: Weight::Severe,
 };
 
