@@ -25,6 +25,18 @@ fn a_fleet_in_line_passes_without_home_or_terminal() {
 }
 
 #[test]
+fn a_weak_key_is_answered_by_whose_it_is() {
+    let sandbox = fleet();
+    let file = sandbox.path("rsa");
+    let file = file.to_str().expect("UTF-8");
+    sandbox.tool("ssh-keygen", &["-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", file]);
+    let public = format!("{file}.pub");
+    let rekey = ["host", "rekey", "web", "--key-file", &public, "--identity", &sandbox.key("jay")];
+    sandbox.sealift(&rekey).exits(0);
+    sandbox.sealift(&["check"]).prints("hosts.web: an ssh-rsa key").prints("`sealift host rekey web --ssh`");
+}
+
+#[test]
 fn swapped_files_are_named() {
     let sandbox = fleet();
     let (a, b) = (bytes(&sandbox, "secrets/a.age"), bytes(&sandbox, "secrets/b.age"));

@@ -360,10 +360,7 @@ fn a_host_whose_name_is_no_label_is_added_under_the_one_derived_from_it() {
     assert!(add("plain", &["--configuration", "plain", "--json"]).exits(0).json().get("configuration").is_none());
 
     // What is taken, and what is no name.
-    add("MY-HOST", &[])
-        .exits(2)
-        .says("is my-host, and there is such a host")
-        .says("host add NAME --configuration MY-HOST");
+    add("MY-HOST", &[]).exits(2).says("is my-host, and there is such a host").says("`--configuration MY-HOST`");
     add("MyHost", &[]).exits(2).says("the host myhost is there already");
     add("db-2", &["--configuration", "DB_1"]).exits(2).says("DB_1 is also what the host db is called");
     add("db-2", &["--configuration", "web"]).exits(2).says("web is also what the host web is called");

@@ -139,6 +139,7 @@ fn a_removed_host_is_named_until_its_values_are_rotated() {
     sandbox.sealift(&["seal", "made", "--hosts", "web", "--generate", "password"]).exits(0);
     sandbox.sealift(&["seal", "own", "--hosts", "*", "--per-host", "--generate", "wireguard"]).exits(0);
     sandbox.sealift(&["host", "rm", "web"]).exits(1).says("`--yes` removes without asking");
+    sandbox.sealift(&["rm", "own/web", "--yes"]).exits(2).says("`sealift rm own`");
     let run = sandbox.sealift(&["host", "rm", "web", "--yes", "--identity", &sandbox.key("jay")]).exits(0);
     run.prints("web (retired) loses access: made, of-runner, shared (3 files)")
         .says("web knows the values of these 3 files until they get new ones");

@@ -40,7 +40,7 @@ fn nix_a_former_system_comes_back_with_its_secrets() {
     machine.on("rollback", &["--to", "1"]).exits(0);
     assert_eq!(machine.secret("token"), Some(machine.sandbox.value("first")));
     machine.on("rollback", &[]).exits(1).says("no generation before the current one").says("there are: 1, 2, 3");
-    machine.on("rollback", &["--to", "9"]).exits(1).says("this machine has no generation 9").says("there are: 1, 2, 3");
+    machine.on("rollback", &["--to", "9"]).exits(1).says("machine has no generation 9").says("there are: 1, 2, 3");
     machine.is_tidy();
     machine.stores_hold_no_value();
 }

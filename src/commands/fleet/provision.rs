@@ -28,7 +28,9 @@ pub fn run(session: &Session, name: &HostName, root: &Path) -> Result<Report> {
     let secret = own_key(name)?;
     if !policy.secrets.contains_key(secret.as_str()) {
         return Err(Error::usage(format!("no host key was generated for {name}: there is no secret {secret}"))
-            .help("`sealift host add NAME --generate` makes one, for a machine that is not installed yet; one that is has its own"));
+            .help(format!(
+                "{name} was added with a key of its own, which is where it was made; `sealift host add NAME --generate` makes one for a new machine"
+            )));
     }
     let root = Root::open(root)?;
     if let Some(git) = Git::find(root.path())? {

@@ -110,13 +110,17 @@ pub fn rm(session: &mut Session, name: &FileName, yes: bool) -> Result<Removed> 
     let declared = policy.secrets.get_key_value(name.as_str());
     let files: Vec<FileName> = match declared {
         Some((secret, declared)) => Policy::wanted_of(secret, declared).into_iter().map(|wanted| wanted.file).collect(),
-        None if policy.wanted().contains_key(name) => {
-            return Err(Error::usage(format!(
-                "{name} is one host's value of a secret that the policy gives to that host"
-            ))
-            .help("remove the host from the secret's `hosts` first, or remove the whole secret"));
-        }
-        None => vec![name.clone()],
+        None => match policy.wanted().get(name).map(|wanted| wanted.name) {
+            Some(secret) => {
+                return Err(Error::usage(format!(
+                    "{name} is one host's value of a secret that the policy gives to that host"
+                ))
+                .help(format!(
+                    "remove the host from `hosts` of [secrets.\"{secret}\"] first, or remove the whole secret: `sealift rm {secret}`"
+                )));
+            }
+            None => vec![name.clone()],
+        },
     };
     let mut changes = Changes::default();
     let mut removed = Vec::new();

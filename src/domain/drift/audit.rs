@@ -266,16 +266,20 @@ fn of_policy(policy: &Policy) -> Vec<AuditFinding> {
         )),
         _ => {}
     }
-    let hosts =
-        policy.hosts.iter().flat_map(|(name, host)| host.keys.iter().map(move |key| (format!("hosts.{name}"), key)));
-    let admins =
-        policy.admins.iter().flat_map(|(name, keys)| keys.iter().map(move |key| (format!("admins.{name}"), key)));
-    for (about, _) in hosts.chain(admins).filter(|(_, key)| key.kind() == KeyKind::SshRsa) {
+    let hosts = policy.hosts.iter().flat_map(|(name, host)| {
+        let help = format!("`sealift host rekey {name} --ssh` takes the machine's ed25519 key");
+        host.keys.iter().map(move |key| (format!("hosts.{name}"), key, help.clone()))
+    });
+    let admins = policy.admins.iter().flat_map(|(name, keys)| {
+        let help = format!("make another: `sealift identity new --admin {name} --add`");
+        keys.iter().map(move |key| (format!("admins.{name}"), key, help.clone()))
+    });
+    for (about, _, help) in hosts.chain(admins).filter(|(_, key, _)| key.kind() == KeyKind::SshRsa) {
         found.push(AuditFinding::warning(
             AuditRule::WeakKey,
             about,
             "an ssh-rsa key: slow to open, and age's RSA code is not constant-time (RUSTSEC-2023-0071)",
-            "use the machine's ed25519 key",
+            help,
         ));
     }
     // A machine's own host key is only for the admins, who install it.

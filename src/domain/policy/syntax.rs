@@ -19,7 +19,7 @@ pub(super) fn tables(text: &str) -> Result<(RawPolicy, Lines)> {
     let lines = Lines::of(text);
     if let Some(at) = text.find('\r') {
         return Err(Error::usage(format!("{FILE}:{}: it has CRLF line endings", lines.at(at)))
-            .help("git's core.autocrlf does that, to sealed files too: put the lines `recipients.toml text eol=lf` and `secrets/**/*.age binary merge=binary` into .gitattributes, then `rm -r recipients.toml secrets` and `git checkout -- recipients.toml secrets`; where it was an editor, save the file with LF"));
+            .help("git's core.autocrlf does that, to sealed files too: put the lines `recipients.toml text eol=lf` and `secrets/**/*.age binary merge=binary` into .gitattributes; commit what you changed there, for the rest removes it: `rm -r recipients.toml secrets` and `git checkout -- recipients.toml secrets`; where it was an editor, save the file with LF"));
     }
     if let Some(at) =
         text.match_indices("<<<<<<< ").map(|(at, _)| at).find(|at| *at == 0 || text.as_bytes()[at - 1] == b'\n')

@@ -312,7 +312,7 @@ impl fmt::Display for SshFingerprint {
 const SHOWN: usize = 20;
 
 /// What to do about an SSH key that cannot be used.
-const ED25519: &str = "use the machine's ed25519 key: /etc/ssh/ssh_host_ed25519_key.pub";
+const ED25519: &str = "use an ed25519 key; a machine's is /etc/ssh/ssh_host_ed25519_key.pub";
 
 /// Why everybody can decrypt what is encrypted to points of small order.
 const SMALL: &str = "it is a point of small order, for which every private key gives the same";

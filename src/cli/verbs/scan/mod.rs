@@ -221,7 +221,7 @@ fn tell(report: &Report, index: bool, staged: bool, app: &App) -> Result<()> {
     }
     if report.unreachable > 0 {
         app.ui.warn(&format!(
-            "{} only in objects that no commit reaches (reflog, stash, unfinished work): `git reflog expire --expire=now --all && git gc --prune=now` removes them",
+            "{} only in objects that no commit reaches (reflog, stash, unfinished work): `git reflog expire --expire=now --all && git gc --prune=now` removes them, and stashes with them",
             counted(report.unreachable, "finding")
         ));
     }
