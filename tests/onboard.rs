@@ -364,7 +364,7 @@ fn a_host_whose_name_is_no_label_is_added_under_the_one_derived_from_it() {
     add("MyHost", &[]).exits(2).says("the host myhost is there already");
     add("db-2", &["--configuration", "DB_1"]).exits(2).says("DB_1 is also what the host db is called");
     add("db-2", &["--configuration", "web"]).exits(2).says("web is also what the host web is called");
-    add("DB_1.x", &["--configuration", "DB_2"]).exits(2).says("sealift host add NAME --configuration DB_2");
+    add("DB_1.x", &["--configuration", "DB_2"]).exits(2).says("`--configuration DB_2`");
     add(&"x".repeat(64), &[]).exits(2).says("no name of a host can be derived");
     for bad in ["a\"b", "${x}", "../x", "a/b", "_x", "a b", "a\nb", "jay@web"] {
         add(bad, &[]).exits(2).says("not a host name");

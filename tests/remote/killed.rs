@@ -110,7 +110,7 @@ fn nix_of_two_deployers_one_is_told_who_the_other_is() {
     let first = rig.hanging("web", "test hang", &["deploy", "web", "--yes"]);
     rig.sealift(&["deploy", "web", "--yes"]).exits(1).says("another deploy is running on web").says("since");
     rig.sealift(&["rollback", "web"]).exits(1).says("another deploy is running");
-    rig.sealift(&["status", "web"]).exits(0).says("running: ");
+    rig.sealift(&["status", "web"]).exits(0).says("a deploy is running: ");
     // What a boot starts leaves it alone too: the switch itself may start it.
     rig.on("web", &["/run/current-system/etc/sealift/host", "host-run", "--recover"]);
     assert!(rig.disk("web", "/var/lib/sealift/deploy/journal.json").exists());

@@ -227,14 +227,14 @@ fn not_built(host: &HostName, configuration: &Configuration, flake: &Flake, erro
     let cause = cause(error);
     let has_none = cause.contains("does not provide attribute");
     let failed = Error::failed(format!("the system of {host} could not be built; nothing was changed")).because(cause);
-    if !flake.is_plain() {
-        failed.help(
-            "this nix cannot read a repository whose path has spaces or special characters: move it, or use a newer nix",
-        )
-    } else if has_none {
+    if has_none {
         failed.help(format!(
             "what is built is `nixosConfigurations.\"{configuration}\"`; where the flake has it under another name, that is `configuration` in [hosts.{host}] of recipients.toml"
         ))
+    } else if !flake.is_plain() {
+        failed.help(
+            "an older nix cannot read a repository whose path has spaces or special characters: if it is that, move it, or use a newer nix",
+        )
     } else {
         failed
     }

@@ -14,6 +14,7 @@ use crate::domain::migrate::scaffold::hardware_path;
 use crate::domain::name::{Configuration, HostName};
 use crate::domain::policy::Policy;
 use crate::domain::secret::inventory::{Found, Inventory};
+use crate::domain::tracked::UNTRACKED;
 use crate::error::Result;
 
 /// How far one machine is.
@@ -86,9 +87,5 @@ fn unsealed(policy: &Policy, inventory: &Inventory, host: &HostName) -> Vec<Stri
 /// The files of a machine's configuration that Nix does not see.
 fn missing(tracked: &BTreeSet<String>, host: &Configuration) -> Vec<String> {
     let wanted = ["flake.nix".to_owned(), format!("hosts/{host}/default.nix"), hardware_path(host)];
-    wanted
-        .into_iter()
-        .filter(|path| !tracked.contains(path))
-        .map(|path| format!("{path} is not there for Nix"))
-        .collect()
+    wanted.into_iter().filter(|path| !tracked.contains(path)).map(|path| format!("{path}: {UNTRACKED}")).collect()
 }

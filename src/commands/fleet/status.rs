@@ -144,8 +144,8 @@ fn row(session: &Session, host: &HostName, survey: Survey, ahead: &mut Ahead) ->
         homes: homes_of(homes, last.as_ref()),
         failed_units: failed.map(|units| units.into_iter().collect()),
         reboot: reboot.map(|reboot| reboot.waits).into_iter().flatten().chain(waiting).collect(),
-        deploy: busy.map(|holder| format!("running: {holder}")).or_else(|| {
-            unfinished.then(|| format!("was interrupted; `sealift deploy {host}` finishes it or goes back"))
+        deploy: busy.map(|holder| format!("a deploy is running: {holder}")).or_else(|| {
+            unfinished.then(|| format!("a deploy was interrupted; `sealift deploy {host}` finishes it or goes back"))
         }),
         last: last.map(|last| Last { run: last.run, who: last.who, ended: last.ended, outcome: last.outcome }),
         running: former,
