@@ -373,10 +373,21 @@ fn a_host_whose_name_is_no_label_is_added_under_the_one_derived_from_it() {
     sandbox.sealift(&["host", "add", "--generate", "--", "-oProxyCommand=x"]).exits(2).says("not a host name");
 
     // Either name selects it, and files have the one here.
-    sandbox.sealift(&["seal", "own", "--hosts", "DB_1", "--generate", "hex"]).exits(2).says("did you mean `db`?");
-    sandbox.sealift(&["seal", "own", "--hosts", "db", "--per-host", "--generate", "hex"]).exits(0);
+    let seal =
+        |hosts| sandbox.sealift(&["seal", "own", "--hosts", hosts, "--per-host", "--generate", "hex", "--replace"]);
+    seal("DB_2").exits(2).says("--hosts: there is no host DB_2").says("did you mean db?");
+    seal("DB_1").exits(0);
+    seal("DB_1").exits(0);
+    seal("web-example-org").exits(2).says("--hosts");
+    assert!(sandbox.read("recipients.toml").contains("hosts = [\"db\"]\n"));
     sandbox.sealift(&["list", "--host", "DB_1"]).exits(0).prints("own/db");
     sandbox.sealift(&["who", "--host", "DB_1"]).exits(0).prints("reads own/db");
+    for (word, host) in [("DB_1", "db"), ("db", "db"), ("DB_2", "db"), ("Plain.1", "plain-1")] {
+        sandbox.sealift(&["who", word]).exits(2).says(&format!("`sealift who --host {host}`"));
+    }
+    sandbox.sealift(&["rekey", "--remove", "DB_1", "--yes"]).exits(2).says("db would lose no access");
+    sandbox.sealift(&["rotate", "--exposed-to", "DB_2"]).exits(2).says("did you mean db?");
+    sandbox.sealift(&["rotate", "--exposed-to", "DB_1"]).exits(0).prints("own/db: version 3");
     let manifest = sandbox.sealift(&["manifest", "DB_1"]).exits(0).json();
     assert_eq!((&manifest["host"], &manifest["secrets"][0]["sealed_as"]), (&json!("db"), &json!("own/db")));
     for verb in [&["deploy"][..], &["status"], &["generations"], &["rollback"], &["doctor"], &["host", "rm"]] {

@@ -114,6 +114,7 @@ impl Takes {
         match (verb, argument.get_id().as_str()) {
             ("add" | "adopt", "name") | ("mv", "new") | ("init", "host") => None,
             ("who", "host") => Some(Self::AllHosts),
+            ("who", "secret") => Some(Self::Files),
             ("seal" | "adopt", "hosts") | (_, "words") => Some(Self::Selectors),
             ("add", "tag") => Some(Self::Tags),
             ("rekey", "remove") | ("rotate", "exposed_to") => Some(Self::Readers),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use strsim::osa_distance;
 
 /// Why a word is not a name. Holds no part of the word: it may be a pasted key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NameError {
     what: &'static str,
     rule: &'static str,

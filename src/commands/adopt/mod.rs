@@ -15,7 +15,7 @@ use crate::adapters::git::Git;
 use crate::adapters::git::history::{self, Trace};
 use crate::adapters::{flake, signals};
 use crate::commands::adopt::inline::{Inline, Location};
-use crate::commands::hosts::select::refuse_unknown;
+use crate::commands::hosts::select::declared;
 use crate::commands::talk::Event;
 use crate::commands::writer::Writer;
 use crate::commands::{Changes, Session, adopt_policy};
@@ -75,10 +75,10 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     } else {
         git_key::find(session, text, &path, request).map_err(|error| error.about(&relative))?
     };
-    let hosts = if request.hosts.is_empty() { vec![host_of(session, &relative)?] } else { request.hosts.clone() };
+    let hosts = readers(session, request, &relative)?;
     let name = name(session, request, &inline, &hosts)?;
     let mut changes = Changes::default();
-    let declared = declare(session, &name, &inline, hosts, request, &mut changes)?;
+    let lines = declare(session, &name, &inline, hosts, request, &mut changes)?;
     let delivered = session.fleet.policy.secrets[name.as_str()].delivery.path.clone();
     let (new, mut shown) = match &inline.place {
         Location::Option(found) => {
@@ -94,7 +94,7 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     };
     shown.insert(0, relative.clone());
     shown.push(FILE.to_owned());
-    shown.extend(declared.lines().map(|line| format!("+      {line}")));
+    shown.extend(lines.lines().map(|line| format!("+      {line}")));
     shown.push(format!("{} (new)", name.file().path()));
     let mut report = Report {
         secret: name.clone(),
@@ -218,6 +218,14 @@ fn read(path: &Path, relative: &str) -> Result<(Vec<u8>, u32)> {
     Ok((bytes, mode))
 }
 
+/// Who is to read the secret: the hosts that were named, else the one whose file it is.
+fn readers(session: &Session, request: &Request, relative: &str) -> Result<Vec<String>> {
+    match &request.hosts[..] {
+        [] => Ok(vec![host_of(session, relative)?]),
+        words => declared(&session.fleet.policy, words),
+    }
+}
+
 /// The host that a file belongs to by its place: `hosts/NAME/…` or `hosts/NAME.nix`.
 fn host_of(session: &Session, relative: &str) -> Result<String> {
     let word = relative.strip_prefix("hosts/").and_then(|rest| rest.split('/').next());
@@ -289,7 +297,6 @@ fn declare(
         needed_for_users: inline.for_users,
         ..Declaration::default()
     };
-    refuse_unknown(&session.fleet.policy, &declaration.hosts)?;
     let mut edit = Edit::new(&session.fleet.text)?;
     edit.declare(name, &declaration)?;
     let before = session.fleet.text.clone();

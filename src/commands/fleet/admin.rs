@@ -80,7 +80,7 @@ pub fn remove(session: &mut Session, name: &AdminName, key: Option<&str>, yes: b
         admin: name.clone(),
         keys: keys.iter().map(listed).collect(),
         stays,
-        is_found: !stays && keys_by_name(session, name).is_ok(),
+        is_found: !stays && keys_by_name(session, name.as_str()).is_ok(),
         rekeyed,
         knew: known_to(&inventory, &keys).into_iter().collect(),
         keys_left: session.fleet.policy.admins.values().flatten().count(),

@@ -18,7 +18,7 @@ use crate::commands::hosts::privilege::Rights;
 use crate::commands::hosts::ready::{self, Brings};
 use crate::commands::hosts::talk::OfHost;
 use crate::commands::talk::Talk;
-use crate::domain::name::{self, HostName};
+use crate::domain::name::{self, HostName, HostWord};
 use crate::domain::policy::{Policy, Selector};
 use crate::error::{Error, Result};
 
@@ -69,17 +69,27 @@ pub fn select(policy: &Policy, words: &[Selector]) -> Result<BTreeSet<HostName>>
     })
 }
 
-/// Fails where words of `--hosts`, as a new secret is declared with them, name nothing.
-pub fn refuse_unknown(policy: &Policy, words: &[String]) -> Result<()> {
-    let unknown = words.iter().filter(|word| *word != "*").filter_map(|word| {
-        let parsed = match word.strip_prefix('@') {
-            Some(tag) => tag.parse().ok().map(Selector::Tagged),
-            None => word.parse().ok().map(Selector::Host),
+/// Words of `--hosts` as recipients.toml has them: each host by its name, whichever was given.
+///
+/// Fails where one names nothing.
+pub fn declared(policy: &Policy, words: &[String]) -> Result<Vec<String>> {
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    for word in words {
+        let found = if let Some(Ok(tag)) = word.strip_prefix('@').map(str::parse) {
+            select(policy, &[Selector::Tagged(tag)]).map(|_| word.clone())
+        } else if let Ok(host) = word.parse::<HostWord>() {
+            policy.named(&host).map(ToString::to_string)
+        } else {
+            // What no name can be is said where it is read.
+            Ok(word.clone())
         };
-        // What no name can be is said where it is read.
-        Some(select(policy, &[parsed?]).err()?.about("--hosts"))
-    });
-    Error::unless_none(unknown.collect(), |count| format!("{count} words of `--hosts` name nothing"))
+        match found {
+            Ok(word) => known.push(word),
+            Err(error) => unknown.push(error.about("--hosts")),
+        }
+    }
+    Error::unless_none(unknown, |count| format!("{count} words of `--hosts` name nothing"))?;
+    Ok(known)
 }
 
 impl Who {

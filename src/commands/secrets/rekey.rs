@@ -77,11 +77,13 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     let plan = RekeyPlan::rekey(policy, &past.keys(policy, inventory.envelopes()), &inventory, &scope);
     refuse_broken(&plan)?;
     vouch(session, &plan, &inventory)?;
-    refuse_idle(policy, &plan, &request.remove)?;
+    let by_name = |word: &String| policy.called(word).map_or_else(|| word.clone(), ToString::to_string);
+    let remove: BTreeSet<String> = request.remove.iter().map(by_name).collect();
+    refuse_idle(policy, &plan, &remove)?;
     let report = Report::of(&plan, request.dry_run);
     let Some((git, journal)) = held.filter(|_| !plan.reseal.is_empty()) else { return Ok(report) };
     let adopting = request.adopt.iter().map(|file| format!(" --adopt {file}")).collect::<Vec<_>>().concat();
-    let terms = Terms { remove: request.remove.clone(), yes: request.yes, gains: true, of: None, adopting };
+    let terms = Terms { remove, yes: request.yes, gains: true, of: None, adopting };
     agree(session, &past, &plan.accesses(), &terms)?;
     let mut changes = Changes::default();
     reseal(session, &plan.reseal, &inventory, &mut changes)?;

@@ -13,7 +13,7 @@ use crate::commands::secrets::show::unknown;
 use crate::commands::secrets::who::{keys_by_name, known_by};
 use crate::commands::writer::{Sealed, Writer, warn_of_past_date};
 use crate::commands::{Changes, Session, adopt_policy};
-use crate::domain::name::{AdminName, FileName, SecretName};
+use crate::domain::name::{FileName, HostWord, SecretName};
 use crate::domain::policy::edit::Edit;
 use crate::domain::policy::{Policy, Wanted};
 use crate::domain::secret::age_header;
@@ -22,7 +22,7 @@ use crate::error::{Error, Kind, Result};
 pub struct Request {
     pub names: Vec<FileName>,
     /// And everything whose present value this host or admin could ever read.
-    pub exposed_to: Option<AdminName>,
+    pub exposed_to: Option<HostWord>,
     /// And everything that has no value yet and whose values are generated.
     pub missing: bool,
     /// Where the value of a single one comes from, if not made or asked for.
@@ -184,7 +184,7 @@ fn chosen(session: &Session, request: &Request) -> Result<BTreeSet<FileName>> {
         );
     }
     if let Some(who) = &request.exposed_to {
-        let (reads, knows) = known_by(session, &keys_by_name(session, who)?)?;
+        let (reads, knows) = known_by(session, &keys_by_name(session, who.as_str())?)?;
         let wanted = policy.wanted();
         chosen.extend(reads.into_iter().chain(knows).filter(|file| wanted.contains_key(file)));
     }

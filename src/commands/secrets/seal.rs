@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::adapters::age;
 use crate::adapters::age::generate::generate;
 use crate::adapters::fs::files;
-use crate::commands::hosts::select::refuse_unknown;
+use crate::commands::hosts::select::declared;
 use crate::commands::secrets::show::unknown;
 use crate::commands::writer::{Sealed, Writer, warn_of_past_date};
 use crate::commands::{Changes, Session, adopt_policy, scan};
@@ -107,6 +107,7 @@ fn declare(
     changes: &mut Changes,
 ) -> Result<(SecretName, Option<HostName>, bool)> {
     let policy = &session.fleet.policy;
+    request.declaration.hosts = declared(policy, &request.declaration.hosts)?;
     if let Some((name, host)) = find(policy, &request.file) {
         let declared = &policy.secrets[name.as_str()];
         // A kind alone is no other length.
@@ -134,7 +135,6 @@ fn declare(
         let error = unknown(session, &request.file);
         return Err(error.help(format!("to declare it, say who reads it: `sealift seal {name} --hosts HOST,@TAG`")));
     }
-    refuse_unknown(policy, &request.declaration.hosts)?;
     let mut declaration = request.declaration.clone();
     if let Source::Generate(how) = &request.source {
         declaration.generate = declaration.generate.or(*how);

@@ -47,7 +47,7 @@ pub fn readers(session: &Session, name: &FileName) -> Result<Vec<Readers>> {
     let files: Vec<&Wanted<'_>> =
         wanted.values().filter(|wanted| wanted.file == *name || wanted.name.as_str() == name.as_str()).collect();
     if files.is_empty() {
-        return Err(unknown(session, name));
+        return Err(is_host(policy, name.as_str()).unwrap_or_else(|| unknown(session, name)));
     }
     let keys = policy.keys();
     let by_name = |of: &BTreeSet<Fingerprint>| {
@@ -77,6 +77,14 @@ pub fn readers(session: &Session, name: &FileName) -> Result<Vec<Readers>> {
         .collect()
 }
 
+/// The failure of a host's name where a secret's belongs, or of one that is like it and can be no secret's.
+pub fn is_host(policy: &Policy, word: &str) -> Option<Error> {
+    let like = || policy.like(word).filter(|_| word.parse::<FileName>().is_err());
+    let host = host_of(policy, word).or_else(like)?;
+    let error = Error::usage(format!("there is no secret {word}"));
+    Some(error.help(format!("what the host {host} reads: `sealift who --host {host}`")))
+}
+
 /// The failure of a file that does not tell who can read it.
 fn silent(wanted: &Wanted<'_>, standing: &Standing) -> Error {
     let (file, path) = (&wanted.file, wanted.file.path());
@@ -104,8 +112,7 @@ pub struct Knowledge {
 /// What a host, present or removed, can read or knows.
 pub fn knowledge(session: &Session, word: &HostWord) -> Result<Knowledge> {
     let policy = &session.fleet.policy;
-    let gone = |error| policy.retired.get_key_value(word.as_str()).map(|(name, _)| name).ok_or(error);
-    let host = policy.named(word).or_else(gone)?;
+    let host = host_of(policy, word.as_str()).ok_or_else(|| policy.no_host(word.as_str()))?;
     let (reads, knows) = known_by(session, &keys_of(policy, host))?;
     Ok(Knowledge { host: host.clone(), retired: !policy.hosts.contains_key(host), reads, knows })
 }
@@ -138,12 +145,9 @@ pub fn known_by(session: &Session, keys: &BTreeSet<Fingerprint>) -> Result<(Vec<
 
 /// The keys of a host or an admin, present or removed. A host comes first: with an admin of the same name everything would be
 /// exposed.
-pub fn keys_by_name(session: &Session, name: &AdminName) -> Result<BTreeSet<Fingerprint>> {
+pub fn keys_by_name(session: &Session, name: &str) -> Result<BTreeSet<Fingerprint>> {
     let policy = &session.fleet.policy;
-    let host = name.as_str().parse::<HostName>().ok();
-    if let Some(host) =
-        host.as_ref().filter(|host| policy.hosts.contains_key(*host) || policy.retired.contains_key(*host))
-    {
+    if let Some(host) = host_of(policy, name) {
         return Ok(keys_of(policy, host));
     }
     if let Some(keys) = policy.admins.get(name) {
@@ -151,21 +155,27 @@ pub fn keys_by_name(session: &Session, name: &AdminName) -> Result<BTreeSet<Fing
     }
     let (past, inventory) = (Past::of(&session.fleet.git), session.fleet.inventory()?);
     let holders = past.keys(policy, inventory.envelopes()).holders;
-    let named = |holder: &Holder| matches!(holder, Holder::Past(past) if past == name.as_str());
+    let named = |holder: &Holder| matches!(holder, Holder::Past(past) if past == name);
     let keys: BTreeSet<Fingerprint> =
         holders.into_iter().filter(|(_, holder)| named(holder)).map(|(key, _)| key).collect();
     if keys.is_empty() { Err(nobody(policy, name)) } else { Ok(keys) }
 }
 
-fn nobody(policy: &Policy, name: &AdminName) -> Error {
+fn nobody(policy: &Policy, name: &str) -> Error {
     let known = policy.hosts.keys().chain(policy.retired.keys()).map(HostName::as_str);
-    let near = nearest(name.as_str(), known.chain(policy.admins.keys().map(AdminName::as_str)));
+    let near = nearest(name, known.chain(policy.admins.keys().map(AdminName::as_str)));
+    let near = near.or_else(|| policy.like(name).map(HostName::as_str));
     Error::usage(format!("there is no host or admin {name}, and no sealed file has a past reader of this name")).help(
         near.map_or_else(
             || "`sealift host list` and `sealift admin list` show those of today".to_owned(),
             |near| format!("did you mean {near}?"),
         ),
     )
+}
+
+/// The host that is called so, present or removed.
+fn host_of<'a>(policy: &'a Policy, word: &str) -> Option<&'a HostName> {
+    policy.called(word).or_else(|| policy.retired.get_key_value(word).map(|(name, _)| name))
 }
 
 /// The keys of a host, present or removed; those it had before and those it has.

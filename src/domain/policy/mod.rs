@@ -287,6 +287,12 @@ impl Policy {
         found.map(|(name, _)| name)
     }
 
+    /// The host whose name, here or in the flake, is most like a word.
+    pub fn like(&self, word: &str) -> Option<&HostName> {
+        let names = self.hosts.iter().flat_map(|(name, host)| [name.as_str(), host.configuration.as_str()]);
+        nearest(word, names).and_then(|near| self.called(near))
+    }
+
     /// The host with this name as given on the command line; fails if there is none.
     pub fn named(&self, word: &HostWord) -> Result<&HostName> {
         self.called(word.as_str()).ok_or_else(|| self.no_host(word.as_str()))
@@ -304,9 +310,8 @@ impl Policy {
                 .help(format!("`sealift who --host {name}` shows what it still knows"));
         }
         let error = Error::usage(format!("there is no host {name} in {FILE}"));
-        let near =
-            |names: &mut dyn Iterator<Item = &HostName>| nearest(name, names.map(HostName::as_str)).map(str::to_owned);
-        match near(&mut self.hosts.keys()).or_else(|| near(&mut self.retired.keys())) {
+        let gone = || nearest(name, self.retired.keys().map(HostName::as_str));
+        match self.like(name).map(HostName::as_str).or_else(gone) {
             Some(near) => error.help(format!("did you mean {near}?")),
             None => error
                 .help(format!("`sealift host list` shows them; `sealift host add {name} --ssh USER@ADDRESS` adds one")),

@@ -252,9 +252,14 @@ impl Reader {
         let mut selectors = Vec::new();
         let mut hosts = BTreeSet::new();
         for text in texts {
-            if let Some(host) = policy.called(&text.value).filter(|host| host.as_str() != text.value) {
-                let what = format!("unknown host `{}`", text.value);
-                self.fault(&text.span, key, what, format!("did you mean `{host}`? The other is its name in the flake"));
+            let called = policy.called(&text.value).filter(|host| host.as_str() != text.value);
+            let in_flake = called.map(|host| format!("did you mean `{host}`? The other is its name in the flake"));
+            let like = || {
+                let is_label = text.value.parse::<HostName>().is_ok() || text.value.parse::<Configuration>().is_err();
+                policy.like(&text.value).filter(|_| !is_label).map(|host| format!("did you mean `{host}`?"))
+            };
+            if let Some(help) = in_flake.or_else(like) {
+                self.fault(&text.span, key, format!("unknown host `{}`", text.value), help);
                 continue;
             }
             let selector = if text.value == "*" {
@@ -269,7 +274,8 @@ impl Reader {
                 Ok(found) => hosts.extend(found),
                 Err(_) => {
                     let words = policy.selector_words();
-                    let help = match nearest(&text.value, words.iter().map(String::as_str)) {
+                    let near = policy.like(&text.value).map(HostName::as_str);
+                    let help = match near.or_else(|| nearest(&text.value, words.iter().map(String::as_str))) {
                         Some(near) => format!("did you mean `{near}`?"),
                         None if words.is_empty() => {
                             "there are no hosts yet: add one: `sealift host add NAME --ssh USER@ADDRESS`".into()

@@ -204,6 +204,7 @@ fn what_a_host_is_called_is_no_other_hosts_name() {
             named("a", "Web_1") + "[secrets.s]\nhosts = [\"Web_1\"]\n",
             "secrets.s.hosts: unknown host `Web_1` [did you mean `a`?",
         ),
+        (named("a", "Web_1") + "[secrets.s]\nhosts = [\"Wbe_1\"]\n", "unknown host `Wbe_1` [did you mean `a`?"),
         (named("a", "s") + "[secrets.s]\nhosts = [\"s\"]\n", "secrets.s.hosts: unknown host `s` [did you mean `a`?"),
     ] {
         let said = faults(&with(&text));

@@ -7,7 +7,7 @@ use crate::cli::input::{is_standard_input, standard_input};
 use crate::commands::secrets::rotate::{Expiry, Request, run as rotate};
 use crate::commands::secrets::seal::Source;
 use crate::domain::drift::same::{grouped, names};
-use crate::domain::name::{AdminName, FileName};
+use crate::domain::name::{FileName, HostWord};
 use crate::domain::secret::age_header::VALUE_LIMIT;
 
 /// The arguments of `sealift rotate`.
@@ -18,7 +18,7 @@ pub struct Args {
     names: Vec<FileName>,
     /// Everything that this host or admin, present or removed, can read or knows; of two with one name, the host
     #[arg(long, value_name = "HOST|ADMIN")]
-    exposed_to: Option<AdminName>,
+    exposed_to: Option<HostWord>,
     /// Everything that has no value yet and whose values are generated
     #[arg(long)]
     missing: bool,

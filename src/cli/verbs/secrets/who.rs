@@ -1,9 +1,12 @@
 //! `sealift who`.
 
+use std::str::FromStr;
+
 use crate::cli::app::{App, Done};
-use crate::commands::secrets::who::{knowledge, readers};
+use crate::commands::secrets::who::{is_host, knowledge, readers};
 use crate::domain::counted::counted;
-use crate::domain::name::{FileName, HostWord};
+use crate::domain::name::{FileName, HostWord, NameError};
+use crate::error::Error;
 
 /// The arguments of `sealift who`.
 #[derive(clap::Args)]
@@ -11,13 +14,30 @@ use crate::domain::name::{FileName, HostWord};
 pub struct Args {
     /// A secret, or NAME/HOST
     #[arg(value_name = "SECRET", group = "what")]
-    secret: Option<FileName>,
+    secret: Option<Word>,
     /// A host, present or removed
     #[arg(long, group = "what")]
     host: Option<HostWord>,
     /// Print it as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// A secret, or what can be the name of a host alone.
+#[derive(Clone)]
+enum Word {
+    File(FileName),
+    Other(HostWord, NameError),
+}
+
+impl FromStr for Word {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        text.parse()
+            .map(Self::File)
+            .or_else(|fault| text.parse().map(|word| Self::Other(word, fault)).map_err(|_| fault))
+    }
 }
 
 /// Prints who, or what.
@@ -43,6 +63,13 @@ pub fn run(args: &Args, app: &App) -> Done {
             ));
         }
     } else if let Some(secret) = &args.secret {
+        let secret = match secret {
+            Word::File(file) => file,
+            Word::Other(word, fault) => {
+                let error = is_host(&session.fleet.policy, word.as_str());
+                return Err(error.unwrap_or_else(|| Error::usage(fault.to_string())).into());
+            }
+        };
         let files = readers(&session, secret)?;
         if args.json {
             app.ui.json_rows("files", &files)?;
