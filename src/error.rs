@@ -91,6 +91,7 @@ struct Inner {
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
     parts: Vec<Error>,
     passing: bool,
+    gist: Option<String>,
 }
 
 impl Error {
@@ -103,6 +104,7 @@ impl Error {
             source: None,
             parts: Vec::new(),
             passing: false,
+            gist: None,
         }))
     }
 
@@ -208,6 +210,17 @@ impl Error {
     /// Whether the message begins with this name. Names further on may be a host's own words.
     pub fn is_about(&self, who: &str) -> bool {
         self.0.message.strip_prefix(who).is_some_and(|rest| rest.starts_with([':', ' ']))
+    }
+
+    /// What is said once of several that fail alike: it names none of them.
+    #[must_use]
+    pub fn alike(mut self, gist: impl Into<String>) -> Self {
+        self.0.gist = Some(gist.into());
+        self
+    }
+
+    pub fn gist(&self) -> Option<&str> {
+        self.0.gist.as_deref()
     }
 
     /// What a person can do about it.

@@ -201,3 +201,19 @@ fn where_nothing_is_there_yet_the_first_step_is_told() {
     hosts.seal("a", &["--hosts", "web"]);
     assert!(!hosts.sealift(&["list"]).exits(0).stderr.contains("yet"));
 }
+
+#[test]
+fn status_says_once_why_several_hosts_are_away() {
+    let sandbox = Sandbox::with_fleet(&["db", "mail", "web"]);
+    let policy = sandbox.read("recipients.toml");
+    sandbox.write("recipients.toml", policy.replace("]\nkeys", "]\naddress = \"ssh://jay@127.0.0.1:1\"\nkeys"));
+    let run = sandbox.sealift(&["status"]).exits(7);
+    assert_eq!(
+        run.stderr,
+        "connections are refused: db, mail, web (3 hosts); is sshd running there, and on this port?\n"
+    );
+    // Of one alone all is said.
+    sandbox.sealift(&["status", "db"]).exits(7).says("db: jay@127.0.0.1 port 1 refuses connections: ");
+    let told = sandbox.sealift(&["status", "--json"]).exits(7).json();
+    assert!(told["hosts"][2]["reason"].as_str().is_some_and(|why| why.starts_with("web: ")), "{told}");
+}

@@ -68,7 +68,11 @@ pub fn shown_key(said: &str) -> Option<String> {
 /// What ssh said, as an error. `shown` is the fingerprint that the machine showed, where it is known.
 pub fn error(expected: &Expected<'_>, said: &str, shown: Option<&str>) -> Error {
     let Expected { label, place, host, over, .. } = expected;
-    let refused = |message: String| Error::new(Kind::Unreachable, format!("{label}: {message}"));
+    // What is said of a jump host holds for whatever is reached over it, under its name.
+    let of_all = if label == host { String::new() } else { format!("{label}: ") };
+    let refused = |message: String, alike: String| {
+        Error::new(Kind::Unreachable, format!("{label}: {message}")).alike(of_all.clone() + &alike)
+    };
     let has = |marks: &[&str]| marks.iter().any(|mark| said.contains(mark));
     let from = over.map_or_else(String::new, |over| format!(" from {over}"));
     if is_stranger(said) {
@@ -76,7 +80,10 @@ pub fn error(expected: &Expected<'_>, said: &str, shown: Option<&str>) -> Error 
     }
     let (error, help) = if has(&["Too many authentication failures"]) {
         (
-            refused(format!("{place} closes the connection after too many of your keys that it does not know")),
+            refused(
+                format!("{place} closes the connection after too many of your keys that it does not know"),
+                "the connection is closed after too many of your keys that are not known there".to_owned(),
+            ),
             format!(
                 "name the one that it knows in ssh_config, and offer no other: `Host {}`, `IdentityFile ~/.ssh/KEY`, `IdentitiesOnly yes`",
                 expected.address
@@ -84,38 +91,56 @@ pub fn error(expected: &Expected<'_>, said: &str, shown: Option<&str>) -> Error 
         )
     } else if is_denied(said) {
         (
-            refused(format!("{place} refuses the login")),
+            refused(format!("{place} refuses the login"), "the login is refused".to_owned()),
             "put your public key into the user's authorized_keys there, load it with `ssh-add`, or name another user in the host's `address`".to_owned(),
         )
     } else if has(&["Could not resolve hostname", "Name or service not known", "name resolution"]) {
         (
-            refused(format!("the name of {place} does not resolve{from}")),
+            refused(format!("the name of {place} does not resolve{from}"), format!("the name does not resolve{from}")),
             format!("is the name right? If not, correct the `address` of {host}; or give it an alias in ssh_config"),
         )
     } else if has(&["Connection refused"]) {
-        (refused(format!("{place} refuses connections{from}")), "is sshd running there, and on this port?".to_owned())
+        (
+            refused(format!("{place} refuses connections{from}"), format!("connections are refused{from}")),
+            "is sshd running there, and on this port?".to_owned(),
+        )
     } else if has(&["No route to host", "Network is unreachable", "Host is down", "Network is down"]) {
-        (refused(format!("there is no route to {place}{from}")), "is it on, and in this network?".to_owned())
+        (
+            refused(format!("there is no route to {place}{from}"), format!("there is no route{from}")),
+            "is it on, and in this network?".to_owned(),
+        )
     } else if has(&["banner exchange"]) && has(&["timed out"]) {
         (
-            refused(format!("{place} accepts the connection and sends nothing{from}")),
+            refused(
+                format!("{place} accepts the connection and sends nothing{from}"),
+                format!("the connection is accepted, and nothing is sent{from}"),
+            ),
             "something other than sshd may listen there, or the machine hangs".to_owned(),
         )
     } else if has(&["timed out", "not responding"]) {
-        (refused(format!("{place} does not answer{from}")), "is it on, and in this network?".to_owned())
+        (
+            refused(format!("{place} does not answer{from}"), format!("there is no answer{from}")),
+            "is it on, and in this network?".to_owned(),
+        )
     } else if has(&["administratively prohibited"]) {
         (
-            refused(format!("{} does not let connections through to {place}", over.unwrap_or("the jump host"))),
+            refused(
+                format!("{} does not let connections through to {place}", over.unwrap_or("the jump host")),
+                format!("{} does not let connections through", over.unwrap_or("the jump host")),
+            ),
             "allow TcpForwarding for this user on the jump host".to_owned(),
         )
     } else if has(&["Connection closed", "Connection reset", "closed by remote host", "Broken pipe"]) {
         (
-            refused(format!("{place} closes the connection{from}")),
+            refused(format!("{place} closes the connection{from}"), format!("the connection is closed{from}")),
             "its log says why (`journalctl -u sshd`); it may have too many connections, or block this address"
                 .to_owned(),
         )
     } else {
-        (refused(format!("no connection to {place}{from}")), format!("try it by hand: `ssh {place}`"))
+        (
+            refused(format!("no connection to {place}{from}"), format!("there is no connection{from}")),
+            format!("try it by hand: `ssh {place}`"),
+        )
     };
     // It is off, or away: that may be over soon, and is nobody's fault.
     let away =

@@ -24,6 +24,9 @@ pub struct Row {
     pub reachable: bool,
     /// Why nothing is known of it.
     pub reason: Option<String>,
+    /// What is said of all hosts of which nothing is known for the same reason, and what to do about it.
+    #[serde(skip)]
+    pub alike: Option<(String, Option<String>)>,
     /// Whether that is because no deploy has reached it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub never_deployed: bool,
@@ -91,6 +94,7 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
                     Some(help) => format!("{}; {help}", error.in_one_line()),
                     None => error.in_one_line(),
                 }),
+                alike: error.gist().map(|gist| (gist.to_owned(), error.advice().map(str::to_owned))),
                 running: None,
                 specialisation: None,
                 generation: None,
@@ -137,6 +141,7 @@ fn row(session: &Session, host: &HostName, survey: Survey, ahead: &mut Ahead) ->
     Ok(Row {
         reachable: true,
         reason: None,
+        alike: None,
         never_deployed: false,
         nixos_version: running.as_ref().map(|running| running.facts.version.clone()),
         behind: commit.as_deref().and_then(|commit| ahead.commits_since(commit)),

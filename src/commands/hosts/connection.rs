@@ -23,12 +23,12 @@ use crate::domain::name::HostName;
 use crate::domain::policy::{Host, Policy};
 use crate::error::{Error, Kind, Result};
 
-/// What is said of a host that no deploy has reached.
-const NOTHING_THERE: &str = "and nothing of sealift is there yet";
+/// What is said of hosts that no deploy has reached.
+const NOTHING_THERE: &str = "nothing of sealift is there yet; the first deploy brings it";
 
 /// Whether a failure says that no deploy has reached the host.
 pub fn is_never_deployed(error: &Error) -> bool {
-    error.message().ends_with(NOTHING_THERE)
+    error.gist() == Some(NOTHING_THERE)
 }
 
 /// How long a host may take to say how it is.
@@ -118,7 +118,8 @@ impl Target {
         let survey = match (first?, bring) {
             (Some(survey), _) => survey,
             (None, None) => {
-                return Err(Error::failed(format!("{name} is up, {NOTHING_THERE}"))
+                return Err(Error::failed(format!("{name} is up, and nothing of sealift is there yet"))
+                    .alike(NOTHING_THERE)
                     .help(format!("the first `sealift deploy {name}` brings it")));
             }
             (None, Some(brought)) => {

@@ -1,4 +1,4 @@
-//! Groups files with the same message, so that it is printed once with all their names.
+//! Groups files or hosts with the same message, so that it is printed once with all their names.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -8,7 +8,7 @@ use crate::domain::drift::access::listed;
 use crate::domain::drift::audit::{AuditFinding, AuditRule, extra_reader, missing_reader};
 use crate::domain::drift::lacking::{self, Lacking};
 use crate::domain::level::Level;
-use crate::domain::name::FileName;
+use crate::domain::name::{FileName, HostName};
 
 /// The distinct messages in order of first occurrence, each with its files.
 pub fn grouped<F, T: Ord>(rows: impl IntoIterator<Item = (F, T)>) -> Vec<(T, Vec<F>)> {
@@ -25,6 +25,12 @@ pub fn grouped<F, T: Ord>(rows: impl IntoIterator<Item = (F, T)>) -> Vec<(T, Vec
 pub fn names(files: &[impl Display]) -> String {
     let all = files.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     format!("{all} ({})", counted(files.len(), "file"))
+}
+
+/// The names of several hosts, and how many they are.
+pub fn hosts(hosts: &[&HostName]) -> String {
+    let all = hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    format!("{all} ({})", counted(hosts.len(), "host"))
 }
 
 /// A finding as shown: for one file, or for all files with the same finding.

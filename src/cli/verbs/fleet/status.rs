@@ -13,9 +13,8 @@ use crate::commands::Session;
 use crate::commands::fleet::progress;
 use crate::commands::fleet::status::{Row, run as status};
 use crate::commands::hosts::select::Who;
-use crate::domain::counted::counted;
 use crate::domain::deploy::diff::Outcome;
-use crate::domain::drift::same::grouped;
+use crate::domain::drift::same::{self, grouped};
 use crate::domain::migrate::progress::STEPS;
 use crate::domain::name::HostName;
 use crate::error::Kind;
@@ -54,9 +53,7 @@ pub fn run(args: Args, app: &App) -> Done {
         let now = settings::now();
         let tables = (0..=LEAST).map(|less| table_of(&rows, less, now));
         table(app, &first_that_fits(tables, app.ui.screen().width))?;
-        for row in &rows {
-            notes(row).iter().for_each(|note| app.ui.say(&of(&row.host, note)));
-        }
+        said(&rows).iter().for_each(|line| app.ui.say(line));
     }
     let gone = rows.iter().filter(|row| !row.reachable).count();
     Ok((gone > 0).then_some(if gone == rows.len() { Kind::Unreachable } else { Kind::Partial }))
@@ -95,10 +92,7 @@ fn progress(session: &Session, who: &Who, json: bool, app: &App) -> Done {
     for ((step, what), hosts) in grouped(said) {
         app.ui.say(&match &hosts[..] {
             [host] => format!("{host}: {step}: {what}"),
-            hosts => {
-                let names = hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                format!("{step}: {what}: {names} ({})", counted(hosts.len(), "host"))
-            }
+            hosts => format!("{step}: {what}: {}", same::hosts(hosts)),
         });
     }
     Ok(kind)
@@ -179,9 +173,30 @@ fn of(host: &HostName, note: &str) -> String {
     if named(": ") || named(" ") { note.to_owned() } else { format!("{host}: {note}") }
 }
 
+/// What is said below the table: once for all hosts of which the same is to be said.
+fn said(rows: &[Row]) -> Vec<String> {
+    let of_rows = rows.iter().flat_map(|row| {
+        let reason = row.reason.iter().map(move |reason| {
+            let (gist, help) = row.alike.clone().unwrap_or_else(|| (reason.clone(), None));
+            ((&row.host, reason.clone(), help), gist)
+        });
+        reason.chain(notes(row).into_iter().map(|note| ((&row.host, note.clone(), None), note)))
+    });
+    let told = grouped(of_rows).into_iter().map(|(what, hosts)| match &hosts[..] {
+        [(host, alone, _)] => of(host, alone),
+        [(_, _, help), rest @ ..] => {
+            let help = help.as_ref().filter(|help| rest.iter().all(|(_, _, other)| other.as_ref() == Some(help)));
+            let help = help.map_or_else(String::new, |help| format!("; {help}"));
+            let names: Vec<&HostName> = hosts.iter().map(|(host, ..)| *host).collect();
+            format!("{what}: {}{help}", same::hosts(&names))
+        }
+        [] => what,
+    });
+    told.collect()
+}
+
 fn notes(row: &Row) -> Vec<String> {
-    let mut notes: Vec<String> = row.reason.iter().cloned().collect();
-    notes.extend(row.deploy.clone());
+    let mut notes: Vec<String> = row.deploy.iter().cloned().collect();
     notes.extend(row.specialisation.iter().map(|name| format!("the specialisation {name} runs")));
     notes.extend(row.secrets.iter().map(|(name, what)| format!("{name}: {what}")));
     notes.extend(row.homes.iter().map(|home| {
@@ -214,6 +229,7 @@ mod tests {
             host: name.parse().unwrap(),
             reachable: true,
             reason: None,
+            alike: None,
             never_deployed: false,
             running: None,
             specialisation: None,
@@ -265,5 +281,31 @@ mod tests {
         for width in [60, 80, 100, 120] {
             assert_eq!(shown(Some(width)).len(), 4, "{:#?}", shown(Some(width)));
         }
+    }
+
+    #[test]
+    fn what_is_the_same_is_said_once() {
+        let away = |name: &str, help: &str| Row {
+            reason: Some(format!("{name}: jay@{name} does not answer: ssh says so; {help}")),
+            alike: Some(("there is no answer".to_owned(), Some(help.to_owned()))),
+            secrets: BTreeMap::new(),
+            failed_units: None,
+            reboot: Vec::new(),
+            ..host(name, Outcome::Done)
+        };
+        let one = || away("a", "is it on?");
+        assert_eq!(said(&[one()]), ["a: jay@a does not answer: ssh says so; is it on?"]);
+        assert_eq!(said(&[one(), away("b", "is it on?")]), ["there is no answer: a, b (2 hosts); is it on?"]);
+        assert_eq!(said(&[one(), away("b", "try b")]), ["there is no answer: a, b (2 hosts)"]);
+        let here = [host("web", Outcome::Done), one(), Row { reboot: Vec::new(), ..host("db", Outcome::Done) }];
+        assert_eq!(
+            said(&here),
+            [
+                "wifi: another ciphertext: web, db (2 hosts)",
+                "nginx.service is failed: web, db (2 hosts)",
+                "web: a reboot is pending for the kernel",
+                "a: jay@a does not answer: ssh says so; is it on?",
+            ]
+        );
     }
 }
