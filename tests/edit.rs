@@ -89,6 +89,7 @@ fn an_editor_that_fails_or_changes_nothing_changes_nothing() {
         assert!(std::fs::read(sandbox.fleet().join("secrets/a.age")).expect("a file") == sealed, "{editor}");
     }
     sandbox.sealift(&["edit", "a"]).exits(2).says("EDITOR is not set");
+    sandbox.sealift(&["edit", "aa"]).exits(2).says("there is no secret aa").says("did you mean a?");
     edit(&sandbox, "   ", &[], &[]).exits(2).says("EDITOR names no program");
     let mut unknown = sandbox.command(SEALIFT);
     unknown.args(["edit", "aa", "-i", &sandbox.key("jay")]).env("EDITOR", "true");

@@ -300,3 +300,13 @@ fn what_was_typed_is_no_fault_of_a_line_of_the_file() {
     }
     assert_eq!(sandbox.read("recipients.toml"), before);
 }
+
+#[test]
+fn a_name_is_looked_at_before_a_value_is_read() {
+    let sandbox = Sandbox::with_fleet(&["web"]);
+    sandbox.seal("a", &["--hosts", "web"]);
+    for words in ["rotate aa --stdin", "rotate aa --from-file -", "seal b --hosts wbe --stdin"] {
+        let run = on_terminal(&sandbox, &format!("spawn -noecho $env(S) {words}\nends"));
+        assert!(run.text().contains("did you mean") && !run.text().contains("is a terminal"), "{}", run.text());
+    }
+}

@@ -82,6 +82,8 @@ fn a_typo_is_shown_and_what_it_is_like() {
         (&["manifest", "wbe"], "wbe", "did you mean web?"),
         (&["verify", "wbe"], "wbe", "did you mean web?"),
         (&["seal", "new", "--generate", "hex", "--hosts", "@runer"], "@runer", "did you mean @runner?"),
+        (&["host", "rekey", "wbe", "--key-file", "nowhere.pub"], "wbe", "did you mean web?"),
+        (&["edit", "db-pasword"], "db-pasword", "did you mean db-password?"),
         (&["show", "db-pasword"], "db-pasword", "did you mean db-password?"),
         (&["who", "db-pasword"], "db-pasword", "did you mean db-password?"),
         (&["rekey", "db-pasword"], "db-pasword", "did you mean db-password?"),

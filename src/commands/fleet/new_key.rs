@@ -106,7 +106,7 @@ pub(super) fn allowed(policy: &Policy, admin: &AdminName, add: bool) -> Result<(
         return Ok(());
     }
     Err(Error::usage(format!("{admin} has a key already; nothing changed"))
-        .help(format!("`--add` gives one more; to replace the old one, then `sealift admin rm {admin} --key KEY`")))
+        .help(format!("`--add` gives one more; `sealift admin rm {admin} --key KEY` then takes the old one away")))
 }
 
 /// The policy with a key in it.

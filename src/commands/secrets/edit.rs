@@ -17,10 +17,15 @@ use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::shape::Shape;
 use crate::error::{Error, Result};
 
-/// What is to be edited, and with what.
+/// A value that is to be edited, as it is sealed now.
+pub struct Chosen {
+    file: FileName,
+    shape: Shape,
+    before: Vec<u8>,
+}
+
+/// With what it is edited.
 pub struct Request {
-    /// The secret, or one host's file of it.
-    pub file: FileName,
     pub editor: Editor,
     /// Where it may be edited.
     pub around: Surroundings,
@@ -36,44 +41,48 @@ pub struct Report {
     pub sealed: Option<Sealed>,
 }
 
-pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
-    let (name, host) = find(&session.fleet.policy, &request.file).ok_or_else(|| unknown(session, &request.file))?;
+/// Finds what a name, a secret's or that of one host's file of it, stands for.
+pub fn choose(session: &Session, file: FileName) -> Result<Chosen> {
+    let (name, host) = find(&session.fleet.policy, &file).ok_or_else(|| unknown(session, &file))?;
     let secret = &session.fleet.policy.secrets[name.as_str()];
     if secret.per_host && host.is_none() {
-        return Err(unknown(session, &request.file));
+        return Err(unknown(session, &file));
     }
-    let shape = secret.shape.clone();
-    let before = session.fleet.sealed(&request.file)?.ok_or_else(|| unknown(session, &request.file))?;
+    let before = session.fleet.sealed(&file)?.ok_or_else(|| unknown(session, &file))?;
     if age::envelope_of(&before).is_some_and(|envelope| envelope.seal.is_none()) {
-        return Err(unadopted(&request.file));
+        return Err(unadopted(&file));
     }
+    Ok(Chosen { shape: secret.shape.clone(), file, before })
+}
+
+pub fn run(session: &mut Session, chosen: &Chosen, request: &Request) -> Result<Report> {
+    let Chosen { file, before, .. } = chosen;
     let identities = session.identities()?;
-    let original = age::open(&before, &request.file, &identities)?.value;
+    let original = age::open(before, file, &identities)?.value;
     if request.editor.is_unknown() {
         session.note(format!(
             "what {} itself keeps elsewhere, such as backups and undo files, sealift cannot see",
             request.editor.name()
         ));
     }
-    let Some(value) = edited(session, request, &original, &shape)? else { return Ok(Report { sealed: None }) };
+    let Some(value) = edited(session, chosen, request, &original)? else { return Ok(Report { sealed: None }) };
 
     let (git, journal) = session.lock()?;
     // Editing takes its time: what the policy says now is what counts.
     session.fleet = Fleet::open(&session.fleet.root)?;
-    if session.fleet.sealed(&request.file)?.as_ref() != Some(&before)
-        && !session.talk.confirm(&format!(
-            "{} was changed by someone else meanwhile. Seal your text in its place?",
-            request.file.path()
-        ))?
+    if session.fleet.sealed(file)?.as_ref() != Some(before)
+        && !session
+            .talk
+            .confirm(&format!("{} was changed by someone else meanwhile. Seal your text in its place?", file.path()))?
     {
         return Err(Error::failed(format!(
             "{} was changed by someone else meanwhile; your text is not sealed",
-            request.file.path()
+            file.path()
         ))
         .help("edit it again"));
     }
     let wanted = session.fleet.policy.wanted();
-    let wanted = wanted.get(&request.file).ok_or_else(|| unknown(session, &request.file))?;
+    let wanted = wanted.get(file).ok_or_else(|| unknown(session, file))?;
     let mut changes = Changes::default();
     let mut writer = Writer::new(session, std::slice::from_ref(wanted))?;
     writer.new_value(wanted, &value, None, &mut changes)?;
@@ -84,8 +93,8 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
 }
 
 /// The new value; none where it is the old one. Asks to edit again what cannot be sealed.
-fn edited(session: &Session, request: &Request, original: &Plaintext, shape: &Shape) -> Result<Option<Plaintext>> {
-    let name = file_name(&request.file, shape);
+fn edited(session: &Session, chosen: &Chosen, request: &Request, original: &Plaintext) -> Result<Option<Plaintext>> {
+    let name = file_name(&chosen.file, &chosen.shape);
     let mut again: Option<Plaintext> = None;
     loop {
         signals::check()?;
@@ -108,7 +117,7 @@ fn edited(session: &Session, request: &Request, original: &Plaintext, shape: &Sh
             return Ok(None);
         }
         let copy = value.expose(|bytes| Plaintext::concat(&[bytes]));
-        match fitting(value, shape, request.fix, session) {
+        match fitting(value, &chosen.shape, request.fix, session) {
             Ok(value) if unchanged(original, &value) => {
                 session.note("nothing changed");
                 return Ok(None);

@@ -92,7 +92,7 @@ pub fn run(session: &mut Session, request: Request) -> Result<Report> {
             return Err(Error::usage(format!("one value was given, and {} files are to be rotated", wanted.len()))
                 .help("rotate them one at a time"));
         }
-        Some(Source::Given(value)) => Some(value),
+        Some(Source::Given(read)) => Some(read()?),
         Some(Source::File { path, .. }) => Some(files::read_plaintext(&path, age_header::VALUE_LIMIT)?),
         None | Some(Source::Prompt | Source::Generate(_)) => None,
     };

@@ -24,8 +24,8 @@ use crate::error::{Error, Result};
 pub enum Source {
     /// Typed by the person.
     Prompt,
-    /// Already read from standard input.
-    Given(Plaintext),
+    /// Read from standard input, once it is known what for.
+    Given(Box<dyn FnOnce() -> Result<Plaintext>>),
     /// From a file, which is overwritten and removed afterwards if asked.
     File {
         path: PathBuf,
@@ -242,9 +242,9 @@ struct Values {
 
 /// Gets a value for each file.
 fn values(session: &Session, source: Source, wanted: &[Wanted<'_>], limit: usize) -> Result<Values> {
-    let one = |value: Plaintext| {
+    let one = |value: Box<dyn FnOnce() -> Result<Plaintext>>| {
         if wanted.len() == 1 {
-            return Ok(vec![(value, None)]);
+            return Ok(vec![(value()?, None)]);
         }
         Err(Error::usage("each host has a value of its own here, and one was given").help(format!(
             "seal each: `sealift seal {}`, or have them generated: `--generate`",
@@ -259,7 +259,8 @@ fn values(session: &Session, source: Source, wanted: &[Wanted<'_>], limit: usize
         }
         Source::Given(value) => Ok(Values { made: one(value)?, shred: None, looked_for: true }),
         Source::File { path, shred } => {
-            let value = files::read_plaintext(&path, limit)?;
+            let from = path.clone();
+            let made = one(Box::new(move || files::read_plaintext(&from, limit)))?;
             let place = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
             if shred
                 && (place == session.fleet.root.join(FILE) || place.starts_with(session.fleet.root.join("secrets")))
@@ -275,7 +276,7 @@ fn values(session: &Session, source: Source, wanted: &[Wanted<'_>], limit: usize
             }
             // A file of the repository that is about to be destroyed is no news.
             let looked_for = !(shred && place.starts_with(&session.fleet.root));
-            Ok(Values { made: one(value)?, shred: shred.then_some(path), looked_for })
+            Ok(Values { made, shred: shred.then_some(path), looked_for })
         }
         Source::Generate(how) => {
             let made = wanted.iter().map(|wanted| {

@@ -14,7 +14,7 @@ use crate::commands::Session;
 use crate::commands::fleet::host::{self, HostChange, New, Report, Row};
 use crate::commands::fleet::{onboard, provision};
 use crate::domain::address::Address;
-use crate::domain::name::{Configuration, HostWord};
+use crate::domain::name::{Configuration, HostName, HostWord};
 use crate::domain::secret::recipient::{Recipient, SshFingerprint};
 use crate::error::{Error, Kind, Result};
 
@@ -158,8 +158,8 @@ pub fn run(args: Args, app: &App) -> Done {
             (host::add(&mut session, &new)?, json)
         }
         What::Rekey(args) => {
-            let keys = keys_now(&args, &session)?;
             let name = session.fleet.policy.named(&args.name)?.clone();
+            let keys = keys_now(&args, &session, &name)?;
             (host::rekey(&mut session, &name, &keys)?, args.json)
         }
         What::Rm(args) => {
@@ -223,9 +223,8 @@ fn optional_address(text: &str) -> Result<At, String> {
 }
 
 /// The keys that a host should have from now on.
-fn keys_now(args: &Rekey, session: &Session) -> Result<Vec<Recipient>> {
+fn keys_now(args: &Rekey, session: &Session, name: &HostName) -> Result<Vec<Recipient>> {
     let Some(At(address)) = &args.ssh else { return parsed(&args.key, &args.key_file) };
-    let name = session.fleet.policy.named(&args.name)?;
     let known = session.fleet.policy.host(name)?;
     let request = onboard::Request {
         name,

@@ -29,11 +29,12 @@ pub struct Args {
 
 /// Edits.
 pub fn run(args: Args, app: &App) -> Done {
-    let editor = settings::editor()?;
     let mut session = app.session()?;
-    let request =
-        Request { file: args.name, editor, around: settings::surroundings(), fix: args.fix, limit: args.max_size };
-    let report = edit::run(&mut session, &request)?;
+    // A mistyped name is said before an editor is missing, or a passphrase is asked for.
+    let chosen = edit::choose(&session, args.name)?;
+    let editor = settings::editor()?;
+    let request = Request { editor, around: settings::surroundings(), fix: args.fix, limit: args.max_size };
+    let report = edit::run(&mut session, &chosen, &request)?;
     if args.json {
         app.ui.json(&report)?;
     } else if let Some(sealed) = &report.sealed {

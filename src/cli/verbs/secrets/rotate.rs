@@ -44,8 +44,10 @@ pub struct Args {
 pub fn run(args: Args, app: &App) -> Done {
     let mut session = app.session()?;
     let source = match (args.stdin, args.from_file) {
-        (true, _) => Some(Source::Given(standard_input(VALUE_LIMIT)?)),
-        (false, Some(path)) if is_standard_input(&path) => Some(Source::Given(standard_input(VALUE_LIMIT)?)),
+        (true, _) => Some(Source::Given(Box::new(|| standard_input(VALUE_LIMIT)))),
+        (false, Some(path)) if is_standard_input(&path) => {
+            Some(Source::Given(Box::new(|| standard_input(VALUE_LIMIT))))
+        }
         (false, Some(path)) => Some(Source::File { path, shred: false }),
         (false, None) => None,
     };

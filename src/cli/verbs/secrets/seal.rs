@@ -126,7 +126,7 @@ fn request(args: Args) -> Result<Request> {
         return Err(Error::usage("`--shred` is for a file; standard input is none"));
     }
     let source = if args.stdin || piped {
-        Source::Given(standard_input(args.max_size)?)
+        Source::Given(Box::new(move || standard_input(args.max_size)))
     } else if let Some(path) = args.from_file {
         Source::File { path, shred: args.shred }
     } else if args.generate.is_some() {
