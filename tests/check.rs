@@ -576,13 +576,24 @@ fn files_without_a_value_are_named_together_and_made_in_one_go() {
         .exits(3)
         .prints("they are not there: given, given-2 (2 files)\n  help: give each a value: `sealift seal NAME`")
         .prints("they are not there: made, own of every host (3 files)\n  help: have them generated: `sealift rotate --missing`")
-        .prints("they are not there: deleted, gone (2 files)\n  help: git has them: `git checkout -- secrets/NAME.age`");
+        .prints("they are not there: deleted, gone (2 files)\n  help: `git checkout HEAD -- secrets/NAME.age` brings one back, `sealift rm NAME` drops it for good");
     // One that git has keeps its value.
     let run = sandbox.sealift(&["rotate", "--missing"]).exits(0).says("3 rotated, 0 left");
     assert!(!run.text().contains("gone"), "{}", run.text());
     sandbox
         .sealift(&["rekey"])
         .exits(0)
-        .says("no value yet: deleted, given, given-2 (3 files); give each a value: `sealift seal NAME`")
+        .says("no value yet: given, given-2 (2 files); give each a value: `sealift seal NAME`")
+        .says("deleted, and git has them: deleted, gone (2 files); `git checkout HEAD -- secrets/NAME.age` brings one back")
         .says("3 unchanged");
+    for verb in ["show", "edit", "who"] {
+        let run = sandbox.sealift(&[verb, "gone"]).exits(2).says("gone was deleted, and git has it");
+        run.says("`git checkout HEAD -- secrets/gone.age` brings it back, `sealift rm gone` drops it for good");
+    }
+    // What is advised is so, also where git was told of it.
+    sandbox.tool("git", &["rm", "-q", "--cached", "secrets/gone.age"]);
+    sandbox.tool("git", &["checkout", "HEAD", "--", "secrets/gone.age"]);
+    sandbox.sealift(&["rm", "deleted", "--yes"]).exits(0);
+    let run = sandbox.sealift(&["rekey"]).exits(0);
+    assert!(!run.stderr.contains("deleted"), "{}", run.stderr);
 }

@@ -8,6 +8,7 @@ pub mod fleet;
 pub mod hosts;
 #[cfg(target_os = "linux")]
 pub mod install;
+pub mod lacking;
 pub mod past;
 pub mod scan;
 pub mod secrets;

@@ -235,7 +235,7 @@ fn bring_in_line(session: &Session, host: &HostName, change: HostChange, changes
         }
     }
     writer.map(Writer::finish);
-    let mut rekeyed = Rekeyed { missing: Vec::new(), ..Rekeyed::of(&plan, false) };
+    let mut rekeyed = Rekeyed { missing: Vec::new(), ..Rekeyed::of(&session.fleet, &plan, false) };
     rekeyed.lacking.retain(|one| missing.contains(&one.file));
     Ok(Report { rekeyed, made, missing, ..Report::of(host, change) })
 }

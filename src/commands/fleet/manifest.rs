@@ -1,7 +1,8 @@
 //! `manifest`: the list of what one host installs, from the policy, with the fleet's own sealed files.
 
 use crate::commands::Session;
-use crate::domain::drift::lacking::{self, Lacking};
+use crate::commands::lacking::lacking;
+use crate::domain::drift::lacking::told;
 use crate::domain::drift::same::grouped;
 use crate::domain::manifest::Manifest;
 use crate::domain::name::{FileName, HostName};
@@ -16,10 +17,9 @@ pub fn run(session: &Session, host: &HostName) -> Result<Manifest> {
     let wanted = policy.wanted();
     let missing =
         manifest.secrets.iter().filter(|entry| session.fleet.root.join(&entry.file).symlink_metadata().is_err());
-    let missing: Vec<Lacking> =
-        missing.filter_map(|entry| wanted.get(entry.sealed_as.as_str()).map(Lacking::of)).collect();
+    let missing = lacking(&session.fleet, missing.filter_map(|entry| wanted.get(entry.sealed_as.as_str())));
     for (how, files) in grouped(missing.iter().map(|one| (one, one.how))) {
-        session.warn(lacking::told(how, &files));
+        session.warn(told(how, &files));
     }
     Ok(manifest)
 }

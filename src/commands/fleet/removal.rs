@@ -48,7 +48,7 @@ impl Removal<'_> {
         agree(session, &past, &plan.accesses(), &Terms { of: Some(self.of), ..Terms::default() })?;
         self.ask(session, &plan)?;
         reseal(session, &plan.reseal, inventory, changes)?;
-        Ok(Rekeyed::of(&plan, false))
+        Ok(Rekeyed::of(&session.fleet, &plan, false))
     }
 
     fn ask(&self, session: &Session, plan: &RekeyPlan<'_>) -> Result<()> {

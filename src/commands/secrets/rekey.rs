@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use crate::adapters::repository::Fleet;
+use crate::commands::lacking::lacking;
 use crate::commands::past::Past;
 use crate::commands::secrets::agree::{Terms, agree};
 use crate::commands::secrets::reseal::{refuse_broken, reseal};
@@ -39,7 +41,7 @@ pub struct Report {
     pub changed: Vec<Changed>,
     /// How many were up to date and stayed as they are, byte for byte.
     pub unchanged: usize,
-    /// Files that the policy asks for and that have no value yet.
+    /// Files that the policy asks for and that are not there.
     pub missing: Vec<FileName>,
     /// The same, with how they get one.
     #[serde(skip)]
@@ -80,7 +82,7 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     let by_name = |word: &String| policy.called(word).map_or_else(|| word.clone(), ToString::to_string);
     let remove: BTreeSet<String> = request.remove.iter().map(by_name).collect();
     refuse_idle(policy, &plan, &remove)?;
-    let report = Report::of(&plan, request.dry_run);
+    let report = Report::of(&session.fleet, &plan, request.dry_run);
     let Some((git, journal)) = held.filter(|_| !plan.reseal.is_empty()) else { return Ok(report) };
     let adopting = request.adopt.iter().map(|file| format!(" --adopt {file}")).collect::<Vec<_>>().concat();
     let terms = Terms { remove, yes: request.yes, gains: true, of: None, adopting };
@@ -93,7 +95,7 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
 
 impl Report {
     /// What a plan comes to.
-    pub fn of(plan: &RekeyPlan<'_>, dry_run: bool) -> Self {
+    pub fn of(fleet: &Fleet, plan: &RekeyPlan<'_>, dry_run: bool) -> Self {
         let changed = |reseal: &Reseal<'_>| Changed {
             file: reseal.wanted.file.clone(),
             why: reseal.why,
@@ -104,7 +106,7 @@ impl Report {
             changed: plan.reseal.iter().map(changed).collect(),
             unchanged: plan.in_line,
             missing: plan.missing.iter().map(|wanted| wanted.file.clone()).collect(),
-            lacking: plan.missing.iter().map(Lacking::of).collect(),
+            lacking: lacking(fleet, &plan.missing),
             unsealed: plan.unsealed.iter().map(changed).collect(),
             dry_run,
         }

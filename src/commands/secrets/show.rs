@@ -2,8 +2,10 @@
 
 use crate::adapters::age;
 use crate::commands::Session;
-use crate::domain::drift::lacking::Lacking;
+use crate::commands::lacking::lacking;
+use crate::domain::drift::lacking::How;
 use crate::domain::name::{FileName, nearest};
+use crate::domain::policy::Wanted;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Result};
 
@@ -17,6 +19,17 @@ pub fn run(session: &Session, file: &FileName) -> Result<Plaintext> {
     Ok(opened.value)
 }
 
+/// The failure of a file that is declared and not there.
+pub fn without_value(session: &Session, wanted: &Wanted<'_>) -> Error {
+    let file = &wanted.file;
+    lacking(&session.fleet, [wanted]).iter().fold(Error::usage(format!("{file} has no value yet")), |error, one| {
+        match one.how {
+            How::Deleted => Error::usage(format!("{file} was deleted, and git has it")).help(one.help()),
+            How::Generated | How::Given => error.help(format!("give it one: {}", one.help())),
+        }
+    })
+}
+
 /// The failure of a name that no file has.
 pub fn unknown(session: &Session, file: &FileName) -> Error {
     let policy = &session.fleet.policy;
@@ -26,14 +39,8 @@ pub fn unknown(session: &Session, file: &FileName) -> Error {
         let hosts: Vec<_> = secret.hosts.iter().map(|host| format!("{file}/{host}")).collect();
         return error.help(format!("each host has a value of its own: {}", hosts.join(", ")));
     }
-    if wanted.contains_key(file) {
-        let path = file.path();
-        let committed = session.fleet.git().and_then(|git| git.are_committed(&[session.fleet.root.join(&path)]));
-        if committed.is_ok_and(|committed| committed == [true]) {
-            return Error::usage(format!("{path} is gone, and git has it")).help(format!("`git checkout -- {path}`"));
-        }
-        return Error::usage(format!("{file} is declared, but has no value yet"))
-            .help(format!("give it one: {}", Lacking::of(&wanted[file]).help()));
+    if let Some(wanted) = wanted.get(file) {
+        return without_value(session, wanted);
     }
     if let Some(bare) = file.without_place().filter(|bare| wanted.contains_key(*bare)) {
         return error.help(format!("a name is without `secrets/` and `.age`: {bare}"));

@@ -6,10 +6,9 @@ use serde::Serialize;
 
 use crate::commands::Session;
 use crate::commands::past::Past;
-use crate::commands::secrets::show::unknown;
+use crate::commands::secrets::show::{unknown, without_value};
 use crate::commands::talk::Event;
 use crate::domain::drift::access::{Access, Reader};
-use crate::domain::drift::lacking::Lacking;
 use crate::domain::drift::status::{Standing, credible};
 use crate::domain::name::{AdminName, FileName, HostName, HostWord, nearest};
 use crate::domain::policy::{Holder, Policy, Wanted};
@@ -62,7 +61,7 @@ pub fn readers(session: &Session, name: &FileName) -> Result<Vec<Readers>> {
         .into_iter()
         .map(|wanted| {
             let seal = credible(&wanted.file, inventory.files.get(&wanted.file), &keys.known)
-                .map_err(|standing| silent(wanted, &standing))?;
+                .map_err(|standing| silent(session, wanted, &standing))?;
             let should = policy.recipients_of(&wanted.hosts).into_keys().collect();
             let Access { gains, loses, .. } = Access::of_seal(seal, &should, &keys);
             let now = by_name(&seal.current);
@@ -86,11 +85,10 @@ pub fn is_host(policy: &Policy, word: &str) -> Option<Error> {
 }
 
 /// The failure of a file that does not tell who can read it.
-fn silent(wanted: &Wanted<'_>, standing: &Standing) -> Error {
+fn silent(session: &Session, wanted: &Wanted<'_>, standing: &Standing) -> Error {
     let (file, path) = (&wanted.file, wanted.file.path());
     match standing {
-        Standing::Missing => Error::usage(format!("{file} has no value yet"))
-            .help(format!("give it one: {}", Lacking::of(wanted).help())),
+        Standing::Missing => without_value(session, wanted),
         Standing::Unsealed => Error::integrity(format!("{path} has no seal, so it does not say who can read it")).help(
             format!("`sealift check` says who would gain access; if that is intended: `sealift rekey --adopt {file}`"),
         ),

@@ -242,7 +242,7 @@ fn drift(file: &FileName, access: Access) -> impl Iterator<Item = AuditFinding> 
 }
 
 fn missing(wanted: &Wanted<'_>) -> AuditFinding {
-    let lacking = Lacking::of(wanted);
+    let lacking = Lacking::of(wanted, false);
     let help = format!("give it a value: {}", lacking.help());
     let found =
         AuditFinding::error(AuditRule::Missing, wanted.file.path(), "the policy asks for it and it is not there", help);

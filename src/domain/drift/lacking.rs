@@ -28,19 +28,27 @@ pub enum How {
 }
 
 impl Lacking {
-    pub fn of(wanted: &Wanted<'_>) -> Self {
-        let how = if wanted.secret.generate.is_some() { How::Generated } else { How::Given };
+    /// `committed`: whether git has it.
+    pub fn of(wanted: &Wanted<'_>, committed: bool) -> Self {
+        let how = match wanted.secret.generate {
+            _ if committed => How::Deleted,
+            Some(_) => How::Generated,
+            None => How::Given,
+        };
         let of = if wanted.secret.per_host { wanted.secret.hosts.len() } else { 1 };
         Self { how, file: wanted.file.clone(), secret: wanted.name.clone(), of }
     }
 
     /// What to do about this one.
     pub fn help(&self) -> String {
-        let Self { file, how, .. } = self;
+        let Self { file, how, secret, of } = self;
         match how {
             How::Generated => format!("`sealift rotate {file}`"),
             How::Given => format!("`sealift seal {file}`"),
-            How::Deleted => format!("git has it: `git checkout -- {}`", file.path()),
+            How::Deleted => {
+                let back = format!("`git checkout HEAD -- {}` brings it back", file.path());
+                if *of == 1 { format!("{back}, `sealift rm {secret}` drops it for good") } else { back }
+            }
         }
     }
 }
@@ -51,7 +59,9 @@ impl How {
         match self {
             How::Generated => "have them generated: `sealift rotate --missing`",
             How::Given => "give each a value: `sealift seal NAME`",
-            How::Deleted => "git has them: `git checkout -- secrets/NAME.age`",
+            How::Deleted => {
+                "`git checkout HEAD -- secrets/NAME.age` brings one back, `sealift rm NAME` drops it for good"
+            }
         }
     }
 }
@@ -59,6 +69,8 @@ impl How {
 /// The message for files that get a value in the same way.
 pub fn told(how: How, lacking: &[&Lacking]) -> String {
     match lacking {
+        [one] if how == How::Deleted => format!("{} was deleted, and git has it: {}", one.file, one.help()),
+        many if how == How::Deleted => format!("deleted, and git has them: {}; {}", names(many), how.help()),
         [one] => format!("{} has no value yet: {}", one.file, one.help()),
         many => format!("no value yet: {}; {}", names(many), how.help()),
     }
