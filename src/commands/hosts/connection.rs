@@ -1,27 +1,26 @@
-//! One machine and how it is reached: this one, or another over SSH. The same is asked of both, by the same orders.
+//! One machine: this one, or another over SSH. The same is asked of both, by the same requests.
 
 use std::path::Path;
-use std::process::Stdio;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use crate::adapters::fs::root::Root;
-use crate::adapters::process::{Ended, Invocation, Output};
-use crate::adapters::ssh::{Connection, Ssh};
+use crate::adapters::process::Invocation;
+use crate::adapters::ssh::Ssh;
 use crate::commands::agent::caller::Caller;
 use crate::commands::agent::launch::VERB;
 use crate::commands::agent::survey;
 use crate::commands::hosts::bootstrap;
 use crate::commands::hosts::identify::is_here;
-use crate::commands::hosts::privilege::Rights;
+use crate::commands::hosts::privilege::{Refusal, Rights};
+use crate::commands::hosts::remote::{There, last, written};
 use crate::commands::talk::Talk;
-use crate::domain::address::{self, Address};
+use crate::domain::address;
 use crate::domain::deploy::host_facts::{Question, Survey};
-use crate::domain::deploy::protocol::{HostCommand, HostEvent, HostRequest, LONGEST};
+use crate::domain::deploy::protocol::{HostCommand, HostEvent, HostRequest};
 use crate::domain::doctor::machine::Machine;
 use crate::domain::name::HostName;
 use crate::domain::policy::{Host, Policy};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// What is said of hosts that no deploy has reached.
 const NOTHING_THERE: &str = "nothing of sealift is there yet; the first deploy brings it";
@@ -30,13 +29,6 @@ const NOTHING_THERE: &str = "nothing of sealift is there yet; the first deploy b
 pub fn is_never_deployed(error: &Error) -> bool {
     error.gist() == Some(NOTHING_THERE)
 }
-
-/// How long a host may take to say how it is.
-const ANSWER: Duration = Duration::from_secs(30);
-/// How long it may take for what is no switch, such as its checks, of which each has its own time.
-const WORK: Duration = Duration::from_secs(600);
-/// How long it may say nothing while it switches: longer than it waits for anything itself.
-const SILENCE: Duration = Duration::from_secs(LONGEST + 600);
 
 /// A machine that was looked at.
 pub struct Target {
@@ -54,19 +46,6 @@ pub enum Reach {
     /// It is this one, or a root directory on it.
     Here(Root),
     There(Box<There>),
-}
-
-pub struct There {
-    ssh: Arc<Ssh>,
-    host: HostName,
-    address: Address,
-    pins: Vec<String>,
-    /// Where it is reached after the switch, if elsewhere than now.
-    later: Mutex<Option<Address>>,
-    /// The connection that all calls share; another one after it was lost.
-    line: Mutex<Arc<Connection>>,
-    /// The program of ours there.
-    pub program: String,
 }
 
 impl Target {
@@ -98,15 +77,7 @@ impl Target {
         root: bool,
     ) -> Result<Self> {
         let connection = ssh.connect(name, &host.address, &host.ssh_keys)?;
-        let mut there = There {
-            ssh: Arc::clone(ssh),
-            host: name.clone(),
-            address: host.address.clone(),
-            pins: host.ssh_keys.clone(),
-            later: Mutex::new(None),
-            line: Mutex::new(Arc::new(connection)),
-            program: bootstrap::RUNNING.to_owned(),
-        };
+        let mut there = There::new(ssh, name, host, connection);
         let request = caller.request(Path::new("/"), Some(name.clone()), HostCommand::Survey(Question::default()))?;
         let ask = |there: &There| there.look(&Rights::Root, &request).map(Result::ok);
         // It is not there before the first deploy, and may speak an older protocol.
@@ -245,158 +216,6 @@ impl Target {
         }
         Err(Refusal::of_both(&sudo, &doas, &host, user))
     }
-}
-
-/// What sudo or doas said instead of starting our program.
-struct Refusal {
-    ended: Ended,
-    said: String,
-}
-
-impl Refusal {
-    /// Whether the login shell has no such program.
-    fn is_missing(&self, program: &str) -> bool {
-        let said = self.said.to_lowercase();
-        self.ended == Ended::Code(127) || said.ends_with(&format!("{program}: command not found."))
-    }
-
-    /// Whether sudo wants a terminal, which no program has.
-    fn wants_terminal(&self) -> bool {
-        self.said.contains("must have a tty")
-    }
-
-    /// Whether a password could change it.
-    fn helps_to_ask(&self) -> bool {
-        !self.is_missing("sudo") && !self.wants_terminal()
-    }
-
-    fn about(&self, what: &str) -> Error {
-        let error = Error::failed(what);
-        if self.said.is_empty() { error.because(self.ended.to_string()) } else { error.because(self.said.clone()) }
-    }
-
-    /// Why neither makes us root, and what would.
-    fn of_both(sudo: &Self, doas: &Self, host: &str, user: &str) -> Error {
-        let program = bootstrap::RUNNING;
-        let in_doas = format!("`permit nopass {user} as root cmd {program} args {VERB}` in doas.conf there");
-        match (sudo.is_missing("sudo"), doas.is_missing("doas")) {
-            (true, true) => Error::failed(format!("{host} has neither sudo nor doas in the PATH of {user}"))
-                .help("log in as root (`address = \"root@…\"`), or install one of them there"),
-            (true, false) => doas.about(&format!("doas on {host} refuses {user}")).help(format!(
-                "allow it without a password: {in_doas}; or log in as root"
-            )),
-            (false, _) if sudo.wants_terminal() => {
-                sudo.about(&format!("sudo on {host} requires a terminal (`requiretty`), which no deploy has")).help(format!(
-                    "`Defaults:{user} !requiretty` in sudoers there; as NixOS says it: `security.sudo.extraConfig = \"Defaults:{user} !requiretty\";`"
-                ))
-            }
-            (false, _) => sudo.about(&format!("sudo on {host} refuses {user}")).help(format!(
-                "`--ask-sudo` asks for the password; or allow it there: `{user} ALL=(root) NOPASSWD: {program} {VERB}` in sudoers; or log in as root"
-            )),
-        }
-    }
-}
-
-impl There {
-    /// The connection that is open now.
-    pub fn line(&self) -> Arc<Connection> {
-        Arc::clone(&self.line.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// After the switch it is reached there.
-    pub fn moves_to(&self, address: &Address) {
-        *self.later() = Some(address.clone());
-    }
-
-    /// After the switch it is reached where it was at first, if it moved.
-    pub fn moves_back(&self) {
-        if let Some(later) = &mut *self.later() {
-            later.clone_from(&self.address);
-        }
-    }
-
-    fn later(&self) -> MutexGuard<'_, Option<Address>> {
-        self.later.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn connect(&self, address: &Address) -> Result<Connection> {
-        self.ssh.connect(&self.host, address, &self.pins)
-    }
-
-    /// Connects again, after a connection was lost: where it is reached after the switch, or where it was before, as it may
-    /// have gone back.
-    pub fn reconnect(&self) -> Result<()> {
-        let later = self.later().clone();
-        let new = match &later {
-            Some(later) => self.connect(later).or_else(|error| self.connect(&self.address).map_err(|_| error))?,
-            None => self.connect(&self.address)?,
-        };
-        *self.line.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-        Ok(())
-    }
-
-    /// Acknowledges a run: over a new connection, without sudo. Whether the machine was reached.
-    pub fn acknowledge(&self, run: &str) -> Result<bool> {
-        let words = [self.program.as_str(), VERB, "--acknowledge", run];
-        let later = self.later().clone();
-        if let Some(address) = later {
-            let connection = self.connect(&address)?;
-            let output = connection.call(&words).run()?;
-            return Ok(!connection.lost(output.ended));
-        }
-        let ended = self.line().unshared(&words).leaving(Stdio::null(), ANSWER)?;
-        Ok(ended != Ended::Code(255))
-    }
-
-    /// Has the program there look, with these rights. What stood in the way, where it did not answer.
-    fn look(&self, rights: &Rights, request: &HostRequest) -> Result<Result<Survey, Refusal>> {
-        let output = self.call(rights, request)?.run()?;
-        match last(&output) {
-            Some(HostEvent::Survey(survey)) => Ok(Ok(*survey)),
-            _ if self.line().lost(output.ended) => Err(self.line().failure(&output)),
-            _ => {
-                let said = String::from_utf8_lossy(&output.stderr);
-                let said = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
-                Ok(Err(Refusal { ended: output.ended, said: said.to_owned() }))
-            }
-        }
-    }
-
-    /// Whether it does so with these rights, for sure. What it says is not heard.
-    fn lets(&self, rights: &Rights, request: &HostRequest) -> bool {
-        let call = self.call(rights, request);
-        call.and_then(|call| call.leaving(Stdio::null(), ANSWER)).is_ok_and(Ended::success)
-    }
-
-    fn call(&self, rights: &Rights, request: &HostRequest) -> Result<Invocation> {
-        let ours = [self.program.as_str(), VERB];
-        let call = self.line().call(&[rights.words(), &ours[..]].concat());
-        let line = written(request)?;
-        let call = match rights {
-            Rights::Root | Rights::Sudo | Rights::Doas => call.input(line),
-            Rights::Password(password) => call.secret_input(password, &line),
-        };
-        // One host that never answers must not keep all others from being looked at.
-        Ok(match request.command {
-            HostCommand::Survey(_) => call.at_longest(ANSWER),
-            HostCommand::Switch(_) | HostCommand::Recover | HostCommand::Follow(_) => call.at_longest(SILENCE),
-            HostCommand::Generations | HostCommand::Verify(_) | HostCommand::Examine => call.at_longest(WORK),
-        })
-    }
-}
-
-/// What is read of a password and a request, as one line.
-fn written(request: &HostRequest) -> Result<Vec<u8>> {
-    let mut line = serde_json::to_vec(request)
-        .map_err(|error| Error::new(Kind::Bug, "cannot write the request").because(error))?;
-    line.push(b'\n');
-    Ok(line)
-}
-
-/// The last event that a program on a host told.
-fn last(output: &Output) -> Option<HostEvent> {
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().rev().find_map(HostEvent::heard)
 }
 
 /// The failure of an answer to something else.

@@ -7,5 +7,6 @@ pub mod connection;
 pub mod identify;
 pub mod privilege;
 pub mod ready;
+pub mod remote;
 pub mod select;
 pub mod talk;

@@ -1,8 +1,10 @@
-//! With which rights something is done on a machine.
+//! With which rights something is done on a machine, and why they are refused.
 
 use secrecy::SecretString;
 
 use crate::adapters::process::{Ended, Invocation};
+use crate::commands::agent::launch::VERB;
+use crate::commands::hosts::bootstrap;
 use crate::error::{Error, Result};
 
 /// How to become root on a machine.
@@ -53,5 +55,60 @@ impl Rights {
         }
         Err(Error::failed("activating a system needs root, and neither sudo nor doas gives that right")
             .help("run this as root, or as a user who may run anything with sudo, or with doas without a password"))
+    }
+}
+
+/// What sudo or doas said instead of starting our program.
+pub struct Refusal {
+    ended: Ended,
+    said: String,
+}
+
+impl Refusal {
+    /// How it ended, and the last line of what it said.
+    pub fn new(ended: Ended, said: &str) -> Self {
+        Self { ended, said: said.to_owned() }
+    }
+
+    /// Whether the login shell has no such program.
+    fn is_missing(&self, program: &str) -> bool {
+        let said = self.said.to_lowercase();
+        self.ended == Ended::Code(127) || said.ends_with(&format!("{program}: command not found."))
+    }
+
+    /// Whether sudo wants a terminal, which no program has.
+    fn wants_terminal(&self) -> bool {
+        self.said.contains("must have a tty")
+    }
+
+    /// Whether a password could change it.
+    pub fn helps_to_ask(&self) -> bool {
+        !self.is_missing("sudo") && !self.wants_terminal()
+    }
+
+    pub fn about(&self, what: &str) -> Error {
+        let error = Error::failed(what);
+        if self.said.is_empty() { error.because(self.ended.to_string()) } else { error.because(self.said.clone()) }
+    }
+
+    /// Why neither makes us root, and what would.
+    pub fn of_both(sudo: &Self, doas: &Self, host: &str, user: &str) -> Error {
+        let program = bootstrap::RUNNING;
+        let in_doas = format!("`permit nopass {user} as root cmd {program} args {VERB}` in doas.conf there");
+        match (sudo.is_missing("sudo"), doas.is_missing("doas")) {
+            (true, true) => Error::failed(format!("{host} has neither sudo nor doas in the PATH of {user}"))
+                .help("log in as root (`address = \"root@…\"`), or install one of them there"),
+            (true, false) => doas.about(&format!("doas on {host} refuses {user}")).help(format!(
+                "allow it without a password: {in_doas}; or log in as root"
+            )),
+            (false, _) if sudo.wants_terminal() => {
+                sudo.about(&format!("sudo on {host} requires a terminal (`requiretty`), which no deploy has")).help(format!(
+                    "`Defaults:{user} !requiretty` in sudoers there; as NixOS says it: `security.sudo.extraConfig = \"Defaults:{user} !requiretty\";`"
+                ))
+            }
+            (false, _) => sudo.about(&format!("sudo on {host} refuses {user}")).help(format!(
+                "`--ask-sudo` asks for the password; or allow it there: `{user} ALL=(root) NOPASSWD: {program} {VERB}` in sudoers; or log in as root"
+            )),
+        }
     }
 }
