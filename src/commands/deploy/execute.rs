@@ -88,6 +88,10 @@ pub fn carry_out(
         if !well && (how.fail_fast || is_canary(&ready.host) || is_watched(&ready.host)) {
             failed.store(true, Ordering::Relaxed);
         }
+        // Its line would keep the last step while others are at work.
+        if campaign.hosts.len() > 1 {
+            talk.event(Event::Step(report.outcome.as_str().to_owned()));
+        }
         report
     };
     let mut reports = parallel::map_on(1, &first, one);
