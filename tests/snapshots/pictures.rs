@@ -12,6 +12,26 @@ use crate::harness::Sandbox;
 use crate::harness::rig::Rig;
 use crate::remote::wrong::{failing, journal};
 
+/// As wide a terminal as the longest path needs.
+const WIDE: usize = 8192;
+
+/// A line as sealift breaks it.
+fn folded(line: &str) -> String {
+    let (mut shown, mut column) = (String::new(), 0);
+    for word in line.split_inclusive(' ') {
+        let width = word.trim_end().chars().count();
+        // An escape takes no room, and no line with one is long.
+        if column + width > COLUMNS && !line.contains('\u{1b}') {
+            shown.truncate(shown.trim_end().len());
+            shown += "\n  ";
+            column = 2;
+        }
+        shown += word;
+        column += word.chars().count();
+    }
+    shown + "\n"
+}
+
 /// Types lines into a shell and shows what a terminal has then. `command` makes a command where the fleet is. To every
 /// question the answer is no, and to every one for a passphrase the same passphrase.
 fn typed(lines: &[&str], sandbox: &Sandbox, command: impl Fn(&str) -> Command) -> String {
@@ -37,7 +57,7 @@ fn typed_at(columns: usize, lines: &[&str], sandbox: &Sandbox, command: impl Fn(
         let printed = run.exits(0).text();
         // The picture ends with the question. The names of store paths are those of this very build of sealift.
         let printed = without_hashes(printed.split_inclusive("[y/N]").next().unwrap_or_default());
-        shown += &format!("\u{1b}[1m$ {line}\u{1b}[0m\n{}\n", screen(&printed).trim_end());
+        shown += &format!("\u{1b}[1m$ {line}\u{1b}[0m\n{}\n", screen(&printed, columns).trim_end());
     }
     shown
 }
@@ -126,23 +146,19 @@ fn a_first_key_and_a_first_secret() {
         "sealift seal wifi --hosts laptop --generate password",
         "git status --short",
     ];
-    let mut shown = typed(&lines, &sandbox, |program| sandbox.command(program));
-    // Where lines with the home's path break depends on how long that is.
-    for (from, to) in [("the key goes into", "a passphrase"), ("the key is in", "identity.age")] {
-        let start = shown.find(from).expect("it is shown");
-        let end = start + shown[start..].find(to).expect("it is shown");
-        let words = shown[start..end].split_whitespace().collect::<Vec<_>>().join(" ");
-        shown.replace_range(start..end, &if to.starts_with("a ") { words + " " } else { words });
-    }
+    // Where lines with the home's path break depends on how long that is: they break once it is short.
+    let shown = typed_at(WIDE, &lines, &sandbox, |program| sandbox.command(program));
     let home = sandbox.path("home").display().to_string();
     let user = rustix::process::geteuid().as_raw();
     let policy = sandbox.read("recipients.toml");
     let key = policy.split('"').find(|text| text.starts_with("age1")).expect("a key");
+    let shown = shown.replace(&home, "~").replace(key, "age1…").replace(&format!("/run/user/{user}/"), "/run/user/0/");
+    let shown: String = shown.lines().map(folded).collect();
     is_in_picture(
         "first.svg",
         "docs/quick-start.md",
         "Without a keyring the first key goes into a file behind a passphrase, and what a secret changed is staged",
-        &shown.replace(&home, "~").replace(key, "age1…").replace(&format!("/run/user/{user}/"), "/run/user/1000/"),
+        &shown.replace("/run/user/0/", "/run/user/1000/"),
     );
 }
 
@@ -234,6 +250,88 @@ fn nix_how_a_deploy_that_fails_ends() {
         &shown,
     );
     rig.on("web", &["rm", "/usr/bin/journalctl", "/tmp/program"]);
+}
+
+#[test]
+fn nix_what_is_done_on_each_host_now() {
+    let Some(rig) = Rig::try_deployed("pictures: a deploy at work", &["db", "web"]) else { return };
+    rig.change(&["db", "web"]);
+    rig.sealift(&["plan", "--all"]).exits(0);
+    rig.sealift(&["deploy", "--all", "--action", "dry-activate"]).exits(0);
+    rig.fail("db", "test hang");
+    let (line, log) = ("sealift deploy --all --yes", rig.sandbox.path("tmp/drawn"));
+    let script = format!(
+        "set timeout 300\nset stty_init {{rows 60 cols {COLUMNS}}}\nlog_user 0\nlog_file -a -noappend {{{}}}\n\
+         spawn -noecho {line}\nexpect eof",
+        log.display()
+    );
+    let mut expect = rig.command("expect");
+    let program = Path::new(env!("CARGO_BIN_EXE_sealift")).parent().expect("a folder").display();
+    let path = std::env::var("PATH").unwrap_or_default();
+    expect.args(["-c", &script]).env("TERM", "xterm-256color").env("PATH", format!("{program}:{path}"));
+    let mut deploying = expect.stdin(std::process::Stdio::null()).spawn().expect("it starts");
+    let drawn = || screen(&String::from_utf8_lossy(&std::fs::read(&log).unwrap_or_default()), COLUMNS);
+    rig.wait_until_it_hangs("db");
+    // One is at its end, the other in the middle.
+    let is_drawn = |text: &str| ["activating the configuration", " done"].iter().all(|step| text.contains(step));
+    let shown = std::cell::RefCell::new(String::new());
+    // What is looked at is what is shown: it is drawn again all the time.
+    rig.wait_until("the lines of the hosts", || {
+        shown.replace(drawn());
+        is_drawn(&shown.borrow())
+    });
+    let shown = without_clocks(&without_hashes(&shown.take()));
+    rig.go_on("db");
+    assert!(deploying.wait().expect("it ends").success());
+    is_in_picture(
+        "progress.svg",
+        "docs/deploy.md",
+        "A deploy to two hosts at work: each has a line that says what is done there now",
+        &format!("\u{1b}[1m$ {line}\u{1b}[0m\n{shown}"),
+    );
+}
+
+/// Lines of hosts with one spinner and one time.
+fn without_clocks(text: &str) -> String {
+    let line = |line: &str| {
+        let (Some(first), Some(message)) = (line.chars().next(), line.char_indices().nth(23)) else {
+            return line.to_owned();
+        };
+        if !('\u{2800}'..='\u{28ff}').contains(&first) {
+            return line.to_owned();
+        }
+        let host: String = line.chars().skip(1).take(17).collect();
+        format!("⠙{host}   4s{}", &line[message.0..])
+    };
+    text.lines().map(|text| line(text) + "\n").collect()
+}
+
+#[test]
+fn nix_what_runs_and_what_was_never_deployed() {
+    let Some(rig) = Rig::try_up("pictures: status", &["db", "mail", "web"]) else { return };
+    rig.sealift(&["deploy", "db", "web", "--yes"]).exits(0);
+    let commit = String::from_utf8(rig.sandbox.tool("git", &["rev-parse", "--short=7", "HEAD"])).expect("UTF-8");
+    rig.change(&["web"]);
+    rig.sealift(&["deploy", "web", "--yes"]).exits(0);
+    let newer = String::from_utf8(rig.sandbox.tool("git", &["rev-parse", "--short=7", "HEAD"])).expect("UTF-8");
+    let shown = typed(&["sealift status"], &rig.sandbox, |program| rig.command(program));
+    let shown = shown.replace(commit.trim(), "1d6f0a2").replace(newer.trim(), "8c41e7b");
+    is_in_picture(
+        "status.svg",
+        "docs/deploy.md",
+        "The fleet at a glance: a host that is up to date, one that is behind, and one that was never deployed",
+        &shown
+            .lines()
+            .map(|line| line.replace(deployed(line), "just now, done by jay@desk") + "\n")
+            .collect::<String>(),
+    );
+}
+
+/// What a line of `status` says of the last deploy: when, and by which user of this machine.
+fn deployed(line: &str) -> &str {
+    let Some(end) = line.find(", done by ") else { return "\n" };
+    let from = line[..end].rfind("  ").map_or(0, |at| at + 2);
+    &line[from..]
 }
 
 #[test]

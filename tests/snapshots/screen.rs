@@ -9,7 +9,7 @@ type Cell = (char, String);
 pub const COLUMNS: usize = 100;
 
 /// What is on the screen after all of this was printed, with its colours and nothing else that acts on a terminal.
-pub fn screen(printed: &str) -> String {
+pub fn screen(printed: &str, columns: usize) -> String {
     let (mut lines, mut row, mut column): (Vec<Vec<Cell>>, usize, usize) = (vec![Vec::new()], 0, 0);
     let mut style = String::new();
     let mut rest = printed.chars().peekable();
@@ -40,7 +40,7 @@ pub fn screen(printed: &str) -> String {
                 }
             }
             letter => {
-                if column == COLUMNS {
+                if column == columns {
                     (row, column) = (row + 1, 0);
                     lines.resize(lines.len().max(row + 1), Vec::new());
                 }
@@ -73,8 +73,8 @@ pub fn screen(printed: &str) -> String {
 
 #[test]
 fn lines_are_redrawn_and_colours_stay() {
-    assert_eq!(screen("one 1%\rone\u{1b}[K\r\ntwo\r\n"), "one\ntwo\n\n");
-    assert_eq!(screen("a\r\nb\r\n\u{1b}[1A\u{1b}[2Kc"), "a\nc\n\n");
-    assert_eq!(screen(&"x".repeat(COLUMNS + 1)), format!("{}\nx\n", "x".repeat(COLUMNS)));
-    assert_eq!(screen("\u{1b}[31merror:\u{1b}[0m no"), "\u{1b}[0m\u{1b}[31merror:\u{1b}[0m no\n");
+    assert_eq!(screen("one 1%\rone\u{1b}[K\r\ntwo\r\n", COLUMNS), "one\ntwo\n\n");
+    assert_eq!(screen("a\r\nb\r\n\u{1b}[1A\u{1b}[2Kc", COLUMNS), "a\nc\n\n");
+    assert_eq!(screen(&"x".repeat(COLUMNS + 1), COLUMNS), format!("{}\nx\n", "x".repeat(COLUMNS)));
+    assert_eq!(screen("\u{1b}[31merror:\u{1b}[0m no", COLUMNS), "\u{1b}[0m\u{1b}[31merror:\u{1b}[0m no\n");
 }
