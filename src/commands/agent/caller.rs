@@ -1,4 +1,4 @@
-//! Who asks a host for something: for its lock, its record, and the request itself.
+//! Identifies the caller of a host program, and builds its requests.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use crate::domain::deploy::protocol::{HostCommand, HostRequest, VERSION};
 use crate::domain::name::HostName;
 use crate::error::Result;
 
-/// Who asks, and with which program.
+/// The user who sends requests, and the program that sends them.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// `user@machine`.
@@ -17,12 +17,11 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A name for a run, which no other has.
+    /// Returns a new, unique name for a run.
     pub fn run() -> Result<String> {
         Ok(format!("{}-{}", run_dir::now().replace([':', '-'], ""), files::token()?))
     }
 
-    /// A request of this caller.
     pub fn request(&self, root: &Path, host: Option<HostName>, command: HostCommand) -> Result<HostRequest> {
         Ok(HostRequest {
             version: VERSION,

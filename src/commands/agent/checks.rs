@@ -1,4 +1,4 @@
-//! The declared checks, before and after: only what got worse counts, and it may take a while to recover.
+//! Runs the declared checks before and after a switch. Only a check that got worse fails, after some time to recover.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,10 +11,10 @@ use crate::domain::name::{HostName, UnitName};
 use crate::domain::policy::Probe;
 use crate::error::{Error, Result};
 
-/// What a look at all checks found: each by name, with what is wrong, if anything.
+/// The result of each check by name: an error message, or none.
 pub type Findings = BTreeMap<String, Option<String>>;
 
-/// The checks with the commands of a system.
+/// Returns the checks, with commands taken from the given system.
 pub fn of_system(root: &Root, system: Option<&str>, checks: &[Look]) -> Result<Vec<Look>> {
     let commands = system.map_or(Ok(None), |system| closure::commands(root, system))?;
     Ok(with_commands(checks, &commands.unwrap_or_default()))
@@ -31,11 +31,11 @@ pub fn look(root: &Root, host: Option<&HostName>, checks: &[Look]) -> Findings {
 
 pub struct Worse {
     pub error: Error,
-    /// The units of those checks.
+    /// The units of the checks that got worse.
     pub units: Vec<UnitName>,
 }
 
-/// Looks again until nothing is worse than before, or the time is over.
+/// Repeats the checks until none is worse than before, or until the time `settle` is over.
 pub fn compare(
     root: &Root,
     host: Option<&HostName>,

@@ -1,5 +1,5 @@
-//! How a run is closed: its result is kept first, then come the links, the record of all runs and the end of its journal.
-//! Done again, for a run whose journal was left, it changes nothing.
+//! Closes a run: saves its result, sets /etc/nixos, adds the run to the record and removes its journal. Safe to repeat
+//! for a run that left its journal behind.
 
 use std::sync::Arc;
 
@@ -17,28 +17,29 @@ use crate::domain::deploy::protocol::{
 };
 use crate::error::{Error, Result};
 
-/// Ends a run that did not come to its end, and says what it came to.
+/// Finishes or rolls back a run that was interrupted, and returns its result.
 pub fn end_left(root: &Root, run_dir: &RunDir, journal: RunJournal, reporter: &Arc<Reporter>) -> Result<DeployResult> {
     let request = journal.request.clone();
     let result = match run_dir::result(root, &request.run)? {
-        // It had ended; only the rest of `close` is missing.
+        // The run had ended; only the rest of `close` is missing.
         Some(result) => result,
         None => result(root, &request, &rollback::recover(root, run_dir, journal, reporter)),
     };
     if result.outcome != Outcome::Lost {
         close(root, run_dir, &request, &result, reporter);
-        // Those that still wait for that run hear of it.
+        // Callers that still follow that run receive its end.
         run_dir.log_end(&request.run, &HostEvent::End(result.clone()));
     }
     Ok(result)
 }
 
-/// Closes a run. It has ended once its result is kept: the run that finds its journal after that only does the rest of this.
+/// Closes a run. The run has ended once its result is saved: a later run that finds its journal only repeats the steps
+/// of this function.
 pub fn close(root: &Root, run_dir: &RunDir, request: &HostRequest, result: &DeployResult, reporter: &Reporter) {
     let tell = |error: &Error| reporter.warn(error.in_one_line());
-    // What was done is done, and reported to the caller.
+    // A failure here is only a warning: the switch itself is done.
     let kept = run_dir.keep_result(&request.run, result).inspect_err(tell);
-    // Without a result it is the end of the journal that ends the run: nothing that follows may be done before.
+    // Without a saved result only removing the journal ends the run, so that comes before all other steps.
     let ended = if kept.is_err() { run_dir.end_journal() } else { Ok(()) };
     link(root, request, result, reporter);
     record(root, run_dir, request, result).unwrap_or_else(|error| tell(&error));
@@ -48,7 +49,7 @@ pub fn close(root: &Root, run_dir: &RunDir, request: &HostRequest, result: &Depl
         reporter.warn(format!("the deploy has ended, but its journal stays: {}; {next}", error.in_one_line()));
     }
     if kept.is_err() && ended.is_err() {
-        // The next run finds the journal, and goes back to what is kept for it.
+        // The next run finds the journal and rolls back, and needs the systems that the GC roots keep.
         return;
     }
     if matches!(result.outcome, Outcome::Done | Outcome::PendingReboot) {
@@ -57,7 +58,7 @@ pub fn close(root: &Root, run_dir: &RunDir, request: &HostRequest, result: &Depl
     gc_roots::let_go(root);
 }
 
-/// What a request came to, and how the machine is now.
+/// Returns the result of a request, with the current state of the machine.
 pub fn result(root: &Root, request: &HostRequest, ended: &Ended) -> DeployResult {
     DeployResult {
         outcome: ended.outcome,
@@ -68,8 +69,8 @@ pub fn result(root: &Root, request: &HostRequest, ended: &Ended) -> DeployResult
     }
 }
 
-/// Lets /etc/nixos lead where it was asked to, or, after a way back by hand, where it led before. The system is well by then,
-/// and stays so.
+/// Points /etc/nixos at the requested folder or, after a manual rollback, at its previous target. The switch has
+/// succeeded by then, so a failure is only reported.
 fn link(root: &Root, request: &HostRequest, result: &DeployResult, reporter: &Reporter) {
     let HostCommand::Switch(switch) = &request.command else { return };
     let stays = matches!(switch.action, Action::Switch | Action::Boot);
@@ -88,7 +89,7 @@ fn link(root: &Root, request: &HostRequest, result: &DeployResult, reporter: &Re
     }
 }
 
-/// Whether delivered secrets are gone after the next boot: the system has no unit that would deliver them again.
+/// Whether delivered secrets are lost at the next boot because the system has no unit that delivers them again.
 fn until_reboot(root: &Root, request: &HostRequest, outcome: Outcome) -> bool {
     let HostCommand::Switch(switch) = &request.command else { return false };
     let delivered = matches!(switch.action, Action::Test | Action::Switch)
@@ -98,7 +99,7 @@ fn until_reboot(root: &Root, request: &HostRequest, outcome: Outcome) -> bool {
     delivered && (brought || (switch.keep_values && keep::is_in_use(root)))
 }
 
-/// Adds a run to the record of all, where it is not its last one already.
+/// Adds a run to the record of all runs, unless it is the last entry already.
 fn record(root: &Root, run_dir: &RunDir, request: &HostRequest, result: &DeployResult) -> Result<()> {
     if run_dir::last(root).is_some_and(|last| last.run == request.run) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! How the program on the host talks: events to the caller, and the same into the log of the run.
+//! Reports events of the program on the host: to the caller and to the log of the run.
 
 use std::sync::{Arc, OnceLock};
 
@@ -13,7 +13,7 @@ use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::protocol::HostEvent;
 use crate::error::{Error, Kind, Result};
 
-/// What listens to the program on the host. That nothing listens any more does not stop the work.
+/// Receives the events. The run continues even if nobody receives them any more.
 pub type Listener = Box<dyn Fn(&HostEvent) + Send + Sync>;
 
 pub struct Reporter {
@@ -27,22 +27,22 @@ impl Reporter {
         Self { listener, run_dir: OnceLock::new(), delivered: OnceLock::new() }
     }
 
-    /// From now on everything goes into the log too.
+    /// Also writes all further events to the log of the run.
     pub fn log_to(&self, run_dir: &Arc<RunDir>) {
-        // A run has one.
+        // A run has one log, so this is set once.
         let _second = self.run_dir.set(Arc::clone(run_dir));
     }
 
-    /// From now on no line of another program is told that has a value of a secret in it which is delivered to this machine.
+    /// From now on, removes lines with values of secrets delivered to this machine from the output of other programs.
     pub fn keep_in(&self, root: &Root) {
         let delivered = Arc::new(Delivered::of(root));
         let of_errors = Arc::clone(&delivered);
         process::quote_as(move |line| of_errors.without(line).to_owned());
-        // There is one machine in a run.
+        // A run is about one machine, so this is set once.
         let _second = self.delivered.set(delivered);
     }
 
-    /// A line of another program as it may be told.
+    /// Returns an output line of another program without delivered values.
     pub fn without(&self, line: &str) -> String {
         self.delivered.get().map_or(line, |delivered| delivered.without(line)).to_owned()
     }
@@ -51,14 +51,14 @@ impl Reporter {
         self.tell(&HostEvent::Step { text: text.into() });
     }
 
-    /// A line of the system's own programs.
+    /// Reports an output line of the system's own programs.
     pub fn said(&self, text: &str) {
         if !text.trim().is_empty() {
             self.tell(&HostEvent::Said { text: self.without(text) });
         }
     }
 
-    /// Something is wrong, and the work goes on.
+    /// Reports a problem that does not stop the run.
     pub fn warn(&self, text: impl Into<String>) {
         self.tell(&HostEvent::Warning { text: text.into() });
     }

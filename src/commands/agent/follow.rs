@@ -1,4 +1,4 @@
-//! Replays what a run reported, from its log, and goes on with it to its end.
+//! Replays the log of a run and follows the run to its end.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +8,14 @@ use crate::commands::agent::events::Reporter;
 use crate::domain::deploy::protocol::HostEvent;
 use crate::error::{Error, Kind, Result};
 
-/// How often a run that is at work is looked at.
+/// How often the log of a running run is read.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How long a run that was killed may wait for what ends it: its unit, or that of the running system.
+/// How long to wait for the recovery of a killed run, by its own unit or by that of the running system.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// The same while the machine boots, where a unit will do it.
+/// The same, if the system has a unit that recovers runs at boot.
 const BOOT: Duration = Duration::from_secs(150);
 
-/// Follows a run; an empty name is the newest. How it ended.
+/// Follows a run and returns its last event. An empty name selects the newest run.
 pub fn run(root: &Root, name: &str, reporter: &Reporter) -> Result<HostEvent> {
     let name = if name.is_empty() { run_dir::newest(root) } else { Some(name.to_owned()) };
     let name = name.ok_or_else(|| Error::failed("the host has no run yet"))?;
@@ -28,13 +28,13 @@ pub fn run(root: &Root, name: &str, reporter: &Reporter) -> Result<HostEvent> {
     let mut told = 0;
     let mut alone: Option<Instant> = None;
     loop {
-        // Looked at before the log is read: a run that ends now has written all of it.
+        // Checked before the log is read: a run that has ended by then has written its whole log.
         let at_work = run_dir::is_held(root);
         let lines = run_dir::log(root, &name)?.ok_or_else(unknown)?;
         for event in lines.iter().skip(told) {
             match event {
                 HostEvent::End(_) => return Ok(event.clone()),
-                // Of the boot before: it goes on now.
+                // From before the reboot; the run continues now.
                 HostEvent::GoesDown => {}
                 event => reporter.tell(event),
             }
@@ -44,7 +44,7 @@ pub fn run(root: &Root, name: &str, reporter: &Reporter) -> Result<HostEvent> {
         if at_work {
             alone = None;
         } else if let Some(result) = run_dir::result(root, &name)? {
-            // The power was cut before the end was in the log.
+            // The power was cut before the end reached the log.
             return Ok(HostEvent::End(result));
         } else if since > patience || !run_dir::is_unfinished(root) {
             return Err(Error::new(Kind::NeedsOperator, format!("run {name} was killed"))

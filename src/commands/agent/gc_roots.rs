@@ -1,4 +1,4 @@
-//! Links on a machine that keep the systems, homes and manifests of a run from garbage collection.
+//! GC roots for the systems, homes and manifests of a run.
 
 use crate::adapters::fs::files;
 use crate::adapters::fs::root::Root;
@@ -7,11 +7,10 @@ use crate::commands::agent::journal::Saved;
 use crate::domain::deploy::protocol::Switch;
 use crate::error::Result;
 
-/// Links that keep what a run is about alive until it ends: in this folder, under names that begin so.
+/// The folder and name prefix of the GC roots that last until the run ends.
 const KEPT: &str = "/nix/var/nix/gcroots";
 const KEPT_AS: &str = "sealift-run-";
 
-/// Points a link inside the root at a store path.
 pub fn point(root: &Root, link: &str, target: &str) -> Result<()> {
     let path = root.writable(link)?;
     if let Some(folder) = path.parent() {
@@ -20,7 +19,7 @@ pub fn point(root: &Root, link: &str, target: &str) -> Result<()> {
     files::swap_link(&path, target)
 }
 
-/// Keeps systems and homes of a run from garbage collection.
+/// Adds GC roots for the systems and homes of a run.
 pub fn keep(root: &Root, switch: &Switch, saved: &Saved) -> Result<()> {
     let link = |name: &str| format!("{KEPT}/{KEPT_AS}{name}");
     point(root, &link("new"), &switch.system)?;
@@ -33,19 +32,19 @@ pub fn keep(root: &Root, switch: &Switch, saved: &Saved) -> Result<()> {
 
 pub fn let_go(root: &Root) {
     for name in root.list(KEPT).iter().filter(|name| name.starts_with(KEPT_AS)) {
-        // What is left keeps a store path alive, until the next run.
+        // A link that cannot be removed only keeps a store path until the next run.
         let _left = files::remove(&root.outside(&format!("{KEPT}/{name}")));
     }
 }
 
-/// Removes what was delivered with systems that no generation leads to any more.
+/// Removes the GC roots of manifests delivered with systems that are neither running nor in a generation.
 pub fn forget_bundles(root: &Root) {
     let mut used: Vec<String> =
         profile::generations(root).into_iter().filter_map(|generation| generation.leads_to).collect();
     used.extend(root.store_path(closure::RUNNING));
     for name in root.list(closure::BUNDLES) {
         if !used.iter().any(|system| system.ends_with(&format!("/{name}"))) {
-            // It only keeps a store path alive; the next run tries again.
+            // A link that cannot be removed only keeps a store path; the next run tries again.
             let _left = files::remove(&root.outside(&format!("{}/{name}", closure::BUNDLES)));
         }
     }

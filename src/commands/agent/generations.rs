@@ -1,5 +1,5 @@
-//! The systems that a machine can go back to, and what each would do to its secrets. Reads links and
-//! headers; opens nothing.
+//! Lists the generations of a machine and how a rollback to each would change its secrets. Reads links and file
+//! headers, and decrypts nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::domain::secret::recipient::{Fingerprint, Recipient};
 use crate::domain::secret::seal::Envelope;
 use crate::error::Result;
 
-/// Lists those of this machine, or of a root directory on it.
+/// Lists the generations below a root directory: `/` for this machine.
 pub fn here(root: &Path) -> Result<Generations> {
     let root = Root::open(root)?;
     let keys = keys(&root);
@@ -76,7 +76,7 @@ pub fn here(root: &Path) -> Result<Generations> {
     Ok(Generations { version: 1, generations, homes: home::states(&root), root: root.path().to_owned() })
 }
 
-/// The secrets of a manifest, with absolute files, and what their headers say; none for a file that cannot be read.
+/// Returns the secrets of a manifest with absolute paths and their headers. A file that cannot be read has no header.
 pub fn sealed(root: &Root, manifest: &str) -> Vec<(Placement, Option<Envelope>)> {
     let Some(installable) = root.read(manifest).ok().flatten().and_then(|text| Manifest::parse(&text).ok()) else {
         return Vec::new();
@@ -98,7 +98,7 @@ pub fn sealed(root: &Root, manifest: &str) -> Vec<(Placement, Option<Envelope>)>
     installable.placements.into_iter().map(of).collect()
 }
 
-/// The keys of a machine whose public half lies open. Others (an age key of its own) cannot be told without being root.
+/// Returns the machine's keys whose public half is readable. None if it may have an age key: only root can read that.
 pub fn keys(root: &Root) -> Option<BTreeMap<Fingerprint, Recipient>> {
     if root.exists("/var/lib/sealift/identity") {
         return None;
@@ -107,7 +107,7 @@ pub fn keys(root: &Root) -> Option<BTreeMap<Fingerprint, Recipient>> {
     Some(parsed.map(|key| (key.fingerprint(), key)).collect())
 }
 
-/// Whether one of the keys opens a file, as far as its header tells.
+/// Whether one of the keys opens a file, judging by its header.
 pub fn opens(envelope: &Envelope, keys: Option<&BTreeMap<Fingerprint, Recipient>>) -> bool {
     let Some(keys) = keys else { return true };
     if let Some(seal) = &envelope.seal {

@@ -1,18 +1,18 @@
-//! What a switch prints of units that failed: it ends with their `systemctl status`, and the end of their journals in it. The
-//! failure has those lines too; they are shown once, there. Shows and decides nothing else.
+//! Avoids showing journal lines of failed units twice: switch-to-configuration ends with the `systemctl status` of
+//! each, and the failure report has the same lines. This affects only the output.
 
 use std::cell::RefCell;
 
 use crate::commands::agent::events::Reporter;
 use crate::domain::foreign::one_line;
 
-/// How many lines are kept back at most.
+/// The largest number of lines held back.
 const MOST: usize = 400;
 
-/// The lines of one switch.
+/// The output of one switch.
 pub struct Heard<'a> {
     reporter: &'a Reporter,
-    /// Those since it began to tell of failed units.
+    /// The lines since the list of failed units.
     held: RefCell<Option<Vec<String>>>,
 }
 
@@ -21,7 +21,7 @@ impl<'a> Heard<'a> {
         Self { reporter, held: RefCell::new(None) }
     }
 
-    /// Hears a line, and tells it unless it may be told with the failure.
+    /// Reports a line, or holds it back if the failure report may contain it.
     pub fn line(&self, text: &str) {
         let mut held = self.held.borrow_mut();
         if let Some(lines) = held.as_mut() {
@@ -37,7 +37,7 @@ impl<'a> Heard<'a> {
         }
     }
 
-    /// Tells what was kept back, but for what the failure tells: the last lines of units' journals, behind their names.
+    /// Reports the lines held back, except those in the failure report, where each follows the name of its unit.
     pub fn end(&self, last_lines: &[String]) {
         for line in self.held.take().unwrap_or_default() {
             if !last_lines.iter().any(|last| is_of_journal(&one_line(&line), last)) {
@@ -47,7 +47,7 @@ impl<'a> Heard<'a> {
     }
 }
 
-/// Whether a line of `systemctl status` is this one of a unit's journal: it has time, machine and program before it.
+/// Whether a line of `systemctl status` is this journal line of a unit. It has time, machine and program in front.
 fn is_of_journal(line: &str, last: &str) -> bool {
     last.split_once(": ").is_some_and(|(_, words)| line.ends_with(&format!(": {words}")))
 }

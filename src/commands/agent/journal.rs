@@ -1,4 +1,4 @@
-//! What a run writes down before each step, so that the next run can finish it or go back.
+//! The journal of a run, written before each step so that the next run can finish or roll back an interrupted one.
 
 use std::collections::BTreeSet;
 
@@ -12,62 +12,61 @@ use crate::domain::deploy::home::{Home, State};
 use crate::domain::deploy::protocol::HostRequest;
 use crate::error::{Error, Kind, Result};
 
-/// The version of the form that this program writes and reads.
+/// The version of the journal format.
 const VERSION: u32 = 1;
-/// What names the boot of a machine.
+/// Identifies the current boot.
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
-/// The journal of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunJournal {
     version: u32,
     #[serde(rename = "order")]
     pub request: HostRequest,
     pub saved: Saved,
-    /// The step that was begun last.
+    /// The last step that was begun.
     pub reached: Step,
-    /// Whether it is on the way back.
+    /// Whether the run is rolling back.
     pub back: bool,
-    /// The boot of the machine in which it began.
+    /// The boot during which the run began.
     boot: Option<String>,
 }
 
-/// The steps, in order. Up to and with `Verify` the way on is the way back; from `Profile` on the system is known to be
-/// well, and the run is finished, unless somebody had to acknowledge it and did not.
+/// The steps, in order. A run killed at or before `Verify` is rolled back. From `Profile` on the new system has passed
+/// its checks, so the run is finished, unless it required an acknowledgement and got none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
-    /// Nothing was changed.
+    /// Nothing has been changed.
     Begun,
-    /// Secrets are put in place here.
+    /// The agent puts secrets in place.
     Install,
     Activate,
     Home,
     Verify,
     Profile,
-    /// What boots next is set.
+    /// Setting the boot default.
     Boot,
-    /// All is done, and the deployer is waited for.
+    /// Everything is done; waiting for the deployer to reconnect.
     Acknowledge,
 }
 
-/// How a machine was before a run: the state that a failure goes back to.
+/// The state of a machine before a run, restored by a rollback.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Saved {
-    /// The running system; none where none runs.
+    /// The running system, if any.
     pub system: Option<String>,
     /// The current generation of the profile.
     pub generation: Option<u64>,
     pub generation_system: Option<String>,
     /// All generations of the profile.
     pub generations: Vec<u64>,
-    /// The generations of secrets that are live.
+    /// The live generations of secrets.
     pub secrets: Live,
-    /// What the system that comes was delivered with before, if it carries no manifest.
+    /// The manifest delivered with the new system before, if that system has none of its own.
     pub bundle: Option<String>,
-    /// The units that are failed; none where nobody can tell.
+    /// The failed units, or none if they are unknown.
     pub failed: Option<BTreeSet<String>>,
-    /// The homes of those whose homes are switched.
+    /// The homes that the run switches.
     #[serde(default)]
     pub homes: Vec<State>,
 }
@@ -88,13 +87,13 @@ impl Saved {
 }
 
 impl RunJournal {
-    /// The journal of a run that begins.
     pub fn new(root: &Root, request: &HostRequest, saved: Saved) -> Self {
         let boot = root.text(BOOT);
         Self { version: VERSION, request: request.clone(), saved, reached: Step::Begun, back: false, boot }
     }
 
-    /// Whether the machine was booted since it began. What was delivered and activated then is gone.
+    /// Whether the machine was rebooted since the run began. What was delivered and activated before the reboot is
+    /// gone.
     pub fn is_of_former_boot(&self, root: &Root) -> bool {
         self.boot.is_some() && self.boot != root.text(BOOT)
     }
@@ -105,7 +104,7 @@ impl RunJournal {
         run_dir.write_journal(&bytes)
     }
 
-    /// The journal that a run left which did not end. `words` name the machine in a command.
+    /// Returns the journal of an interrupted run, if there is one. `words` name the machine in a command.
     pub fn left(run_dir: &RunDir, words: &str) -> Result<Option<Self>> {
         let Some(bytes) = run_dir.journal()? else { return Ok(None) };
         let unreadable = || {

@@ -1,5 +1,5 @@
-//! A rollback that keeps values: the manifest of the system that comes back, with the newest sealed file that any generation of
-//! this machine carries for each of its secrets. Reads headers; opens nothing.
+//! A rollback that keeps values: writes a manifest for the restored system that uses, for each of its secrets, the
+//! newest sealed file in any generation of this machine. Reads file headers, and decrypts nothing.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use crate::domain::name::FileName;
 use crate::domain::secret::shape::Shape;
 use crate::error::{Error, Kind, Result};
 
-/// Where the manifest is put. It is there as long as what it says was delivered by the last run.
+/// The path of the manifest. It exists only while the secrets delivered last come from it.
 const PLACE: &str = "/var/lib/sealift/deploy/kept-values.json";
 
-/// A value that is kept.
+/// A secret that keeps its newer value.
 pub struct Kept {
     pub name: String,
-    /// The serials: of what the system carries, and of what is kept.
+    /// The serial in the restored system, and the one that is kept.
     pub serials: (u64, u64),
 }
 
@@ -27,17 +27,17 @@ pub fn is_in_use(root: &Root) -> bool {
     root.exists(PLACE)
 }
 
-/// Forgets what a run before kept.
+/// Removes the manifest of an earlier run.
 pub fn forget(root: &Root) -> Result<()> {
     files::remove(&root.outside(PLACE))
 }
 
-/// Writes the manifest, and says where it is, from inside the root, and which values are kept; none where a system has no
-/// older value than another generation.
+/// Writes the manifest. Returns its path inside the root and the values that are kept, or none if all values of the
+/// system are the newest.
 pub fn manifest(root: &Root, system: &str) -> Result<Option<(&'static str, Vec<Kept>)>> {
     let Some(place) = closure::manifest(root, system) else { return Ok(None) };
     let keys = keys(root);
-    // What may take the place of a file: sealed under the same name, with the same shape, for a key of this machine.
+    // A file replaces another only if it is sealed under the same name, with the same shape, for a key of this machine.
     let mut newest: BTreeMap<(FileName, Shape), (u64, String)> = BTreeMap::new();
     let systems = profile::generations(root).into_iter().filter_map(|generation| generation.leads_to);
     for other in systems.chain(root.store_path(closure::RUNNING)) {

@@ -1,6 +1,6 @@
-//! Starts the part on the host that does the work, detached from the caller: in a session of its own, and where systemd
-//! runs the machine in a unit of its own, whose end is looked after. It is the program of the system that comes, if that
-//! speaks our protocol.
+//! Starts the worker process on the host, detached from the caller: in its own session and, under systemd, in its own
+//! unit, which recovers the run if the worker is killed. The worker is the new system's program if that supports this
+//! protocol version.
 
 use std::path::{Path, PathBuf};
 
@@ -10,26 +10,26 @@ use crate::adapters::process::Invocation;
 use crate::domain::deploy::protocol::{HostCommand, HostRequest, VERSION};
 use crate::error::{Error, Result};
 
-/// The verb under which the program on the host is started.
+/// The verb that starts the program on the host.
 pub const VERB: &str = "host-run";
-/// Says that the part that does the work is asked for, and for which user it waits.
+/// Selects the worker process. The value is the id of the user who may acknowledge.
 pub const HERE: &str = "--here";
-/// Finishes or takes back what a killed run left.
+/// Finishes or rolls back an interrupted run.
 pub const RECOVER: &str = "--recover";
-/// Prints the version of the protocol.
+/// Prints the protocol version.
 pub const PROTOCOL: &str = "--protocol";
 
-/// The part that answers the deployer: this program, and the user that it works for.
+/// The process that answers the deployer.
 pub struct Launcher {
     pub program: PathBuf,
-    /// The user behind sudo, by number.
+    /// The id of the user who called sudo.
     pub user: u32,
 }
 
 impl Launcher {
-    /// Starts the part that does the work and waits for it. It goes on if this ends. Whether it ended well.
+    /// Starts the worker and waits for it; the worker continues if this process ends. Returns whether it succeeded.
     ///
-    /// Fails when what is to be activated is no system, or nothing could be started.
+    /// Fails if the path to activate is not a system, or if the worker cannot be started.
     pub fn start(&self, root: &Root, request: &HostRequest) -> Result<bool> {
         let program = self.program_for(root, request)?;
         let mut line =
@@ -39,7 +39,7 @@ impl Launcher {
         Ok(call.input(line).attended()?.success())
     }
 
-    /// The program of the system that comes, or this one. Only what is a system, in the store, is started.
+    /// Returns the new system's program, or this one. Starts only a program of a system in the store.
     fn program_for(&self, root: &Root, request: &HostRequest) -> Result<PathBuf> {
         let HostCommand::Switch(switch) = &request.command else { return Ok(self.program.clone()) };
         if !closure::is_store_path(&switch.system) {
@@ -47,7 +47,7 @@ impl Launcher {
         }
         closure::facts(root, &switch.system)?;
         let own = Path::new(&switch.system).join(closure::PROGRAM);
-        // Below another root it would find other libraries, and other places.
+        // Below another root the program would find the wrong libraries and paths.
         if !root.is_machine() || !own.exists() {
             return Ok(self.program.clone());
         }
@@ -57,15 +57,15 @@ impl Launcher {
     }
 }
 
-/// The call of the part that does the work.
+/// Builds the command that starts the worker.
 fn detached(program: &Path, user: u32, run: &str, systemd: bool) -> Invocation {
     let call = Invocation::new(program).args([VERB, HERE, &user.to_string()]);
     if !systemd {
         return call;
     }
     let unit = format!("--unit=sealift-deploy-{run}");
-    // However the unit ends, what it left is finished or taken back. Without a prefix before the program: systemd 252 would
-    // lose the line at the first daemon-reload, and every switch makes one.
+    // Recovers an interrupted run however the unit ends. The program has no prefix: systemd 252 would lose the line at
+    // the first daemon-reload, and every switch does one.
     let after = format!("--property=ExecStopPost={} {VERB} {RECOVER}", word(program));
     let options = [
         "--collect",
@@ -76,11 +76,12 @@ fn detached(program: &Path, user: u32, run: &str, systemd: bool) -> Invocation {
         "--service-type=exec",
         &unit,
         &after,
-        // What else is in the unit goes with its main process, and not before the way back may begin.
+        // Stops the worker first, and the other processes of the unit only after it, so that a rollback can still run.
         "--property=KillMode=mixed",
-        // The way back is a whole switch.
+        // A rollback is a whole switch.
         "--property=TimeoutStopSec=15min",
-        // As in the module's unit for recovery: no more, since the commands of checks may do what root may.
+        // The same as in the module's recovery unit. No further restrictions: the commands of checks may do what root
+        // may.
         "--property=KeyringMode=private",
         "--property=LimitCORE=0",
         "--property=LockPersonality=yes",
@@ -90,7 +91,7 @@ fn detached(program: &Path, user: u32, run: &str, systemd: bool) -> Invocation {
     call.under("systemd-run", &options)
 }
 
-/// A path as one word of a command line in systemd's form (systemd.syntax(7), quoting).
+/// Quotes a path as one word of a systemd command line; see systemd.syntax(7).
 fn word(path: &Path) -> String {
     format!("\"{}\"", path.display().to_string().replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -1,5 +1,5 @@
-//! The program on the host: takes one request, carries it out, and tells what happens. Started by a deployer on the same
-//! machine, and depends on nothing of it: not on its terminal, its session, or that it still listens.
+//! The program on the host: carries out one request and reports its progress. It runs independently of the deployer
+//! that started it: without its terminal or session, and without a listener.
 
 pub mod caller;
 pub mod checks;

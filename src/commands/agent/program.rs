@@ -1,4 +1,4 @@
-//! A request taken, carried out and told of; and what a killed run left, ended.
+//! Carries out one request and reports its end. Also recovers an interrupted run.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,21 +21,21 @@ use crate::domain::deploy::protocol::{
 use crate::domain::versioned;
 use crate::error::{Error, Result};
 
-/// How often it is looked whether a run is still at work.
+/// How often to check whether a run is still active.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// How long the end of a boot is waited for: as long as systemd itself waits for a unit.
+/// How long to wait for a boot to finish: as long as systemd waits for a unit.
 const BOOT: Duration = Duration::from_secs(90);
 
-/// What part of the program on the host this is.
+/// The role of this process.
 pub enum Part {
-    /// What a deployer starts: answers, or starts the part that does the work.
+    /// Started by a deployer: answers a request itself, or starts the worker.
     Launcher(Launcher),
-    /// The part that does the work, for this user.
+    /// The worker, with the id of the user who may acknowledge.
     Here(u32),
 }
 
-/// Carries out the request and tells how it ended. Says whether it ended well.
+/// Carries out the request and reports its end. Returns whether it succeeded.
 pub fn run(request: &[u8], part: &Part, listener: Listener) -> bool {
     let request = parse(request);
     let machine = |request: &HostRequest| Root::open(&request.root);
@@ -59,13 +59,13 @@ pub fn run(request: &[u8], part: &Part, listener: Listener) -> bool {
     tell_end(&reporter, last)
 }
 
-/// Finishes or takes back what a killed run left on this machine, if there is anything. A run that is at work is left alone,
-/// or with `wait` waited for. Says whether all is well: that a run was taken back is no failure of this.
+/// Finishes or rolls back an interrupted run on this machine, if there is one. Leaves an active run alone or, with
+/// `wait`, waits for it. Returns true also if the run was rolled back.
 pub fn recover(root: &Root, who: &str, run: &str, wait: bool, listener: Listener) -> bool {
     while wait && run_dir::is_held(root) && !signals::pending() {
         std::thread::sleep(PAUSE);
     }
-    // One that is at work was not killed: its own switch may have started this. And where the machine is going down, nothing
+    // An active run was not killed: its own switch may have started this process. While the machine shuts down nothing
     // can be started.
     if !run_dir::is_unfinished(root) || run_dir::is_held(root) || units::goes_down(root) {
         return true;
@@ -81,7 +81,7 @@ pub fn recover(root: &Root, who: &str, run: &str, wait: bool, listener: Listener
     };
     let reporter = Arc::new(Reporter::new(listener));
     let last = change(root, &request, 0, &reporter);
-    // The unit of the run and that of the machine may both want to; one is enough, and tells how it ended.
+    // The recovery units of the run and of the machine may run at the same time. One is enough, and reports the end.
     if last.is_err() && run_dir::is_held(root) {
         return true;
     }
@@ -90,7 +90,7 @@ pub fn recover(root: &Root, who: &str, run: &str, wait: bool, listener: Listener
     success
 }
 
-/// Tells the last event, and says whether it is a good one.
+/// Reports the last event. Returns whether it is a success.
 fn tell_end(reporter: &Reporter, last: Result<HostEvent>) -> bool {
     let last = last.unwrap_or_else(|error| {
         HostEvent::End(DeployResult {
@@ -111,7 +111,7 @@ fn parse(request: &[u8]) -> Result<HostRequest> {
         Error::usage(format!("the request is of version {version}, and this program takes version {VERSION}"))
             .help("use the same version of sealift on both sides")
     })?;
-    // An empty one to follow is the newest.
+    // An empty name selects the newest run.
     let followed = match &request.command {
         HostCommand::Follow(run) if !run.is_empty() => Some(run),
         _ => None,
@@ -127,7 +127,7 @@ fn parse(request: &[u8]) -> Result<HostRequest> {
     Ok(request)
 }
 
-/// Does what was asked for; the last thing to be told.
+/// Carries out the request and returns its last event.
 fn carry_out(root: &Root, request: &HostRequest, user: u32, reporter: &Arc<Reporter>) -> Result<HostEvent> {
     match &request.command {
         HostCommand::Survey(question) => Ok(HostEvent::Survey(Box::new(survey::of(root, question)?))),
@@ -139,7 +139,7 @@ fn carry_out(root: &Root, request: &HostRequest, user: u32, reporter: &Arc<Repor
     }
 }
 
-/// The checks, and what is delivered against the manifest of the system that runs.
+/// Runs the checks, and compares the delivered secrets with the manifest of the running system.
 fn verified(root: &Root, request: &HostRequest, checks: &[Look]) -> Result<Verified> {
     let running = root.store_path(closure::RUNNING);
     let checks = checks::of_system(root, running.as_deref(), checks)?;
@@ -150,13 +150,13 @@ fn verified(root: &Root, request: &HostRequest, checks: &[Look]) -> Result<Verif
     })
 }
 
-/// What changes the machine: one at a time, written down, recorded.
+/// Changes the machine: one run at a time, with a journal and a record.
 fn change(root: &Root, request: &HostRequest, user: u32, reporter: &Arc<Reporter>) -> Result<HostEvent> {
     let run_dir = Arc::new(RunDir::take(root, &request.run, &request.who)?);
     reporter.log_to(&run_dir);
     reporter.keep_in(root);
-    // A closed lid or a reboot in the middle of a switch would be one more thing to recover from; that nobody can be asked
-    // for it is no reason to switch nothing.
+    // Suspend or shutdown during a switch would be one more thing to recover from. If they cannot be inhibited, the
+    // switch still runs.
     let awake = units::stay_awake(root);
     if let Err(error) = &awake {
         reporter.warn(format!("sleep and shutdown cannot be held off meanwhile: {}", error.message()));
@@ -173,11 +173,11 @@ fn change(root: &Root, request: &HostRequest, user: u32, reporter: &Arc<Reporter
             recovered.unwrap_or_else(|| close::result(root, request, &Ended::with(Outcome::Nothing))),
         ));
     };
-    // The way back failed: nothing more is done before a person looked.
+    // The rollback failed: nothing more is changed until an operator has looked.
     if let Some(result) = recovered.filter(|result| result.outcome == Outcome::NeedsOperator) {
         return Ok(HostEvent::End(result));
     }
-    // Its journal would be taken for that of the run which has ended.
+    // Its journal would be taken for that of the run that has ended.
     if run_dir::result(root, &request.run)?.is_some() {
         return Err(Error::usage(format!(
             "run {} has ended on this machine; a run has a name of its own",
@@ -198,9 +198,10 @@ fn change(root: &Root, request: &HostRequest, user: u32, reporter: &Arc<Reporter
     Ok(HostEvent::End(result))
 }
 
-/// Waits until the machine has booted, and no longer than `BOOT`.
+/// Waits until the machine has booted, at most for `BOOT`.
 ///
-/// Fails when this process is asked to end meanwhile: nothing was begun, and what is left is for the next run.
+/// Fails if this process is asked to stop while it waits. Nothing has begun then; the next run handles an interrupted
+/// one.
 fn await_boot(root: &Root, reporter: &Reporter) -> Result<()> {
     if !units::is_booting(root) {
         return Ok(());

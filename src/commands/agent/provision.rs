@@ -1,4 +1,4 @@
-//! Puts a host key into the root of a machine before it boots for the first time, so that it opens its secrets from then on.
+//! Puts a host key into the root of a machine before its first boot, so that the machine can decrypt its secrets.
 
 use std::path::Path;
 
@@ -16,13 +16,13 @@ use crate::error::{Error, Result};
 pub struct Provisioned {
     /// The key's fingerprint, as ssh shows it.
     pub fingerprint: String,
-    /// The files that are new; none where the key was there already.
+    /// The new files; empty if the key was already there.
     pub placed: Vec<String>,
-    /// Whether they belong to root, as sshd wants it.
+    /// Whether the files belong to root, as sshd requires.
     pub owned_by_root: bool,
 }
 
-/// Puts a private key in place that was given without its fleet.
+/// Puts a private key in place without a fleet.
 pub fn run(root: &Path, private: &Plaintext) -> Result<Provisioned> {
     let root = Root::open(root)?;
     if let Some(top) = files::enclosing(root.path(), ".git") {
@@ -32,7 +32,7 @@ pub fn run(root: &Path, private: &Plaintext) -> Result<Provisioned> {
     place(&root, private, &public)
 }
 
-/// Puts a private key in place, whose public half was looked at.
+/// Puts a private key in place. The caller has already checked its public half.
 pub fn place(root: &Root, private: &Plaintext, public: &Recipient) -> Result<Provisioned> {
     Ok(Provisioned {
         placed: host_key::place(root, private, public)?,
@@ -41,7 +41,7 @@ pub fn place(root: &Root, private: &Plaintext, public: &Recipient) -> Result<Pro
     })
 }
 
-/// The refusal of a root where git could take the key up.
+/// Returns the error for a root inside a repository, where git could track the key.
 pub fn in_repository(root: &Root, top: &Path) -> Error {
     Error::usage(format!("{} lies in the repository {}", root.path().display(), top.display()))
         .help("a private key must not be where git could track it: name the root of the new machine, such as /mnt")

@@ -1,5 +1,5 @@
-//! The way back: everything as it was before the run, by the saved system's own switch-to-configuration. And the way on
-//! for a run that was killed when it was all but done.
+//! Rolls back a run: restores the previous state, with the saved system's own switch-to-configuration. Also finishes a
+//! run that was killed after its checks had passed.
 
 use std::sync::Arc;
 
@@ -20,12 +20,12 @@ use crate::domain::deploy::protocol::{HostCommand, Outcome, Profile, Switch};
 use crate::domain::deploy::switched::Switched;
 use crate::error::{Error, Kind, Result};
 
-/// Goes back because of an error, and says how that ended.
+/// Rolls back because of an error, and returns how the run ended.
 pub fn go(transaction: &mut Transaction<'_>, why: Error) -> Ended {
     let HostCommand::Switch(switch) = transaction.journal.request.command.clone() else {
         return Ended::failed(Outcome::Failed, why);
     };
-    // Nothing can be started any more: the journal stays, and the next boot goes on from here.
+    // Nothing can be started any more: the journal stays, and the next boot continues from here.
     if units::goes_down(transaction.root) {
         return Ended::later();
     }
@@ -33,7 +33,7 @@ pub fn go(transaction: &mut Transaction<'_>, why: Error) -> Ended {
         transaction.reporter.warn(format!("{}; going back", why.message()));
     }
     let busy = transaction.journal.reached == Step::Activate && why.kind() == Kind::Failed;
-    // Nothing was switched yet: what failed was putting secrets in place, or another switch was in the way.
+    // Nothing was switched: putting secrets in place failed, or another switch held the lock.
     let untouched = transaction.journal.reached <= Step::Install || busy;
     let faults = undo(transaction, &switch, busy);
     if !faults.is_empty() && units::goes_down(transaction.root) {
@@ -46,13 +46,13 @@ pub fn go(transaction: &mut Transaction<'_>, why: Error) -> Ended {
         let failure = rolled_back(transaction.root, &switch, &transaction.journal, &why);
         return Ended::failed(Outcome::RolledBack, failure);
     }
-    // What could not be undone now is not undone by trying the same again: a person looks, and the next run starts from what
-    // is there.
+    // What could not be undone now would fail again. An operator must look, and the next run starts from the state it
+    // finds.
     let words = transaction.journal.request.words();
     let failure = Error::all(Kind::NeedsOperator, format!("{}, and the way back failed too", why.message()), faults).help(
         format!("the host needs manual repair: `sealift generations{words}` shows what there is, `sealift rollback{words} --to N` goes to one of them"),
     );
-    // Of several checks that got worse the message tells only how many.
+    // If several checks got worse, the message has only their number.
     let why: Vec<&str> = reasons(&why).skip(1).collect();
     let failure = if why.is_empty() { failure } else { failure.because(why.join("\n")) };
     Ended::failed(Outcome::NeedsOperator, failure)
@@ -77,18 +77,18 @@ fn rolled_back(root: &Root, switch: &Switch, journal: &RunJournal, why: &Error) 
     error.help(why.advice().map_or(next, str::to_owned))
 }
 
-/// What went wrong, and its parts.
+/// Returns the message of an error and those of its parts.
 fn reasons(why: &Error) -> impl Iterator<Item = &str> {
     std::iter::once(why).chain(why.parts()).map(Error::message)
 }
 
-/// Undoes the steps that were begun, last one first, and everything that can be undone. Says what could not.
+/// Undoes everything that can be undone of the steps that were begun, last step first. Returns the failures.
 fn undo(transaction: &mut Transaction<'_>, switch: &Switch, busy: bool) -> Vec<Error> {
     let reached = transaction.journal.reached;
     let saved = transaction.journal.saved.clone();
     let root = transaction.root;
     transaction.journal.back = true;
-    // Not written down, as on a full disk, is no reason to stay half-way, and takes nothing from a way back that succeeds.
+    // If the journal cannot be written, for example on a full disk, the rollback continues and can still succeed.
     if let Err(error) = transaction.journal.write(transaction.run_dir) {
         transaction.reporter.warn(error.in_one_line());
     }
@@ -104,8 +104,8 @@ fn undo(transaction: &mut Transaction<'_>, switch: &Switch, busy: bool) -> Vec<E
     if reached >= Step::Profile {
         attempt(profile::restore(root, saved.generation, &saved.generations));
     }
-    // Before the saved system is activated, so that what it restarts finds its own values. Where both systems have a
-    // unit, the saved one's compares with what is live and installs its own.
+    // Comes before the saved system is activated, so that the services it restarts find their own values. If both
+    // systems have a unit, the saved system's unit compares its secrets with the live ones and installs its own.
     let delivers =
         |system: Option<&str>| system.is_some_and(|system| root.exists(&format!("{system}/{}", closure::UNIT)));
     let by_units = transaction.facts.has_unit && delivers(saved.system.as_deref());
@@ -114,7 +114,7 @@ fn undo(transaction: &mut Transaction<'_>, switch: &Switch, busy: bool) -> Vec<E
         attempt(take_back(root, saved.secrets));
         attempt(restore_bundle(root, switch, saved.bundle.as_deref()));
     }
-    // After a boot runs what boots, which may be either; before it, whatever was reached.
+    // After a reboot either system may be running. Without a reboot, the step that was reached decides.
     let runs = root.store_path(closure::RUNNING);
     let coming = activated(root, switch);
     let activated = if booted {
@@ -130,14 +130,14 @@ fn undo(transaction: &mut Transaction<'_>, switch: &Switch, busy: bool) -> Vec<E
         transaction.reporter.step("making the previous system the boot default");
         attempt(activate_saved(transaction, previous, Action::Boot));
     }
-    // What the system that goes delivered in this boot is nobody's, where the saved one delivers nothing.
+    // Secrets that the new system delivered since the reboot are unused if the saved system delivers none.
     if booted && !delivers(saved.system.as_deref()) {
         attempt(take_all(root));
     }
     faults
 }
 
-/// Makes a home what it was. One that never was stays as it is linked: home-manager has no way to take it apart.
+/// Restores a home. One that did not exist before stays linked: home-manager cannot remove it.
 fn home_back(transaction: &Transaction<'_>, switch: &Switch, previous: &State) -> Result<()> {
     let (root, user) = (transaction.root, &previous.user);
     home::restore(root, previous)?;
@@ -146,7 +146,7 @@ fn home_back(transaction: &Transaction<'_>, switch: &Switch, previous: &State) -
         return Ok(());
     };
     transaction.reporter.step(format!("activating the previous home of {user}"));
-    // An activation that was interrupted has linked a part, and not yet said that it is the active one.
+    // An interrupted activation has linked some files but not yet registered itself as the active one.
     let coming = switch.homes.iter().find(|home| home.user == *user);
     let taken = coming.map_or(Ok(()), |home| home::take_as_active(root, user, &home.package));
     home::activate(root, user, active, |line| transaction.reporter.said(line)).and(taken)
@@ -170,20 +170,20 @@ fn restore_bundle(root: &Root, switch: &Switch, saved: Option<&str>) -> Result<(
     }
 }
 
-/// Finishes or takes back what a killed run left. How it ended now.
+/// Finishes or rolls back an interrupted run, and returns how it ended.
 pub fn recover(root: &Root, run_dir: &RunDir, journal: RunJournal, reporter: &Arc<Reporter>) -> Ended {
     let HostCommand::Switch(switch) = journal.request.command.clone() else { return Ended::with(Outcome::Nothing) };
     reporter.warn(format!(
         "an interrupted deploy was found (run {}, begun by {})",
         journal.request.run, journal.request.who
     ));
-    // It is in nobody's way.
+    // A leftover FIFO does no harm.
     let _left = ack::forget(root, &journal.request.run);
-    // The system itself may be gone from the store; then the way back is the only one.
+    // The system may be gone from the store; then only a rollback is possible.
     let facts = closure::facts(root, &activated(root, &switch));
     let finish = journal.reached >= Step::Profile && !journal.back && switch.acknowledge.is_none() && facts.is_ok();
     let reporter = Arc::clone(reporter);
-    // Nobody is waited for here: who had to come did not.
+    // No acknowledgement is awaited here: a run that needed one is rolled back.
     let mut transaction = Transaction {
         root,
         run_dir,

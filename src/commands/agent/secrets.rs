@@ -1,5 +1,5 @@
-//! The secrets of a deploy: opened before anything is switched, put in place here only for a system that cannot do it
-//! itself, and taken back. The one file of the agent that knows `install`.
+//! The secrets of a deploy: opened before anything is switched, put in place only for a system that cannot do so
+//! itself, and rolled back. No other file of the agent's transaction uses `install`.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use crate::domain::manifest::Manifest;
 use crate::domain::manifest::install_status::Tree;
 use crate::error::{Error, Result};
 
-/// Both trees. Users' secrets come first: the owners of others may depend on them.
+/// Both trees. Users' secrets come first, because the owners of other secrets may depend on them.
 const TREES: [Tree; 2] = [Tree::Users, Tree::Ordinary];
 
-/// Which generations of secrets are live.
+/// The live generation of each tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Live {
     users: Option<u64>,
@@ -38,7 +38,7 @@ impl Live {
     }
 }
 
-/// A manifest on a machine.
+/// A manifest to deliver on a machine.
 pub struct Delivery<'a> {
     pub root: &'a Root,
     pub manifest: &'a str,
@@ -68,10 +68,10 @@ impl Delivery<'_> {
         Ok(TREES.into_iter().filter(wanted).map(request).collect())
     }
 
-    /// Opens and checks everything with the host's own keys, and changes nothing. What was found, for people. With `now` they
-    /// are put in place before the system that comes could make their owners.
+    /// Opens and checks all secrets with the host's own keys, and changes nothing. Returns a line for the user. With
+    /// `now` all owners must exist: the secrets are installed before the new system could create them.
     pub fn stage(&self, now: bool) -> Result<String> {
-        // The very ciphertext is live, and as it was delivered: it was opened in this boot.
+        // The same ciphertext is live and unmodified, so it was already opened during this boot.
         if let Ok(found) = install::compare(self.root, self.manifest)
             && !found.is_empty()
             && found.values().all(Option::is_none)
@@ -87,7 +87,7 @@ impl Delivery<'_> {
         Ok(format!("the host's keys open {}", counted(count, "secret")))
     }
 
-    /// Puts everything in place.
+    /// Installs all secrets.
     ///
     /// After an error one tree is unchanged; `take_back` undoes the other.
     pub fn install(&self) -> Result<()> {
@@ -98,7 +98,7 @@ impl Delivery<'_> {
     }
 }
 
-/// Makes the secrets that were live before live again, where others are live now.
+/// Makes the saved generations of secrets live again, if others are live now.
 pub fn take_back(root: &Root, saved: Live) -> Result<()> {
     let mut failures = Vec::new();
     for tree in TREES {
@@ -110,7 +110,7 @@ pub fn take_back(root: &Root, saved: Live) -> Result<()> {
     Error::unless_none(failures, |_| "the old secrets are back, but not all of it".to_owned())
 }
 
-/// Takes away all that was delivered.
+/// Removes all delivered secrets.
 pub fn take_all(root: &Root) -> Result<()> {
     TREES.into_iter().try_for_each(|tree| install::clear(root.path(), tree))
 }

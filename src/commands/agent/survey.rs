@@ -1,4 +1,4 @@
-//! How a machine is, as far as anybody on it may know: what the plan is made from, and what `status` tells.
+//! Surveys a machine without root's rights, as the input for the plan and for `status`.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::domain::manifest::Manifest;
 use crate::domain::name::HostName;
 use crate::error::Result;
 
-/// Places whose free space matters: where, for what, and without how many bytes a deploy is not begun.
+/// Paths whose free space matters, with what needs it and how many bytes a deploy requires.
 pub const ROOM: [(&str, &str, u64); 3] = [
     ("/nix/store", "the system", 256 << 20),
     ("/boot", "kernel and initrd", 32 << 20),
@@ -34,7 +34,7 @@ pub fn of(root: &Root, question: &Question) -> Result<Survey> {
     let (closure, sizes) = contents(running.as_deref());
     let (coming_closure, coming_sizes) = contents(coming);
     let specialisation = running.as_deref().and_then(|running| specialisation(root, running));
-    // A specialisation is deployed with the system that it is one of.
+    // A specialisation is deployed with its base system.
     let base = specialisation.as_ref().map(|one| one.of.as_str()).or(running.as_deref());
     Ok(Survey {
         program: env!("CARGO_PKG_VERSION").to_owned(),
@@ -44,11 +44,11 @@ pub fn of(root: &Root, question: &Question) -> Result<Survey> {
         platform: format!("{}-linux", std::env::consts::ARCH),
         nixos: root.exists("/etc/NIXOS"),
         root: root_user,
-        // Root is trusted in any case, and need not wait for nix.
+        // Root is always trusted, and need not wait for nix.
         trust: if root_user { Trust { user: true, ..Trust::default() } } else { trust::trust(&caller) },
         user: caller.user,
         keys: machine_keys(root),
-        // What runs may be broken; that is what a deploy can help.
+        // The running system may be broken; a deploy can fix that.
         running: running.as_deref().and_then(|system| seen(root, system).ok()),
         booted: root.store_path(closure::BOOTED).and_then(|system| closure::facts(root, &system).ok()),
         generation: profile::current(root),
@@ -73,8 +73,8 @@ pub fn of(root: &Root, question: &Question) -> Result<Survey> {
     })
 }
 
-/// Which specialisation of the machine's generations a running system is, if it is one: of the current one rather than of an
-/// older one.
+/// Returns which specialisation of a generation the running system is, if any. The current generation comes before
+/// older ones.
 fn specialisation(root: &Root, running: &str) -> Option<Specialisation> {
     let older = profile::generations(root).into_iter().rev().filter_map(|generation| generation.leads_to);
     let all: Vec<String> = profile::current_system(root).into_iter().chain(older).collect();
@@ -87,7 +87,7 @@ fn specialisation(root: &Root, running: &str) -> Option<Specialisation> {
     })
 }
 
-/// What a system says of itself, and the secrets that came with it.
+/// Returns the facts of a system and the secrets delivered with it.
 pub fn seen(root: &Root, system: &str) -> Result<Seen> {
     let secrets = closure::manifest(root, system).map(|manifest| closure::secrets(root, &manifest));
     Ok(Seen {
@@ -96,13 +96,13 @@ pub fn seen(root: &Root, system: &str) -> Result<Seen> {
         carries: carries(root, system).ok().flatten(),
         bundle: root.link(&closure::bundle(system)),
         specialisations: closure::specialisations(root, system),
-        // A previous system whose files are gone is no reason to keep it.
+        // Missing files of an old system must not prevent its replacement.
         secrets: secrets.and_then(Result::ok).unwrap_or_default(),
         commands: closure::commands(root, system).unwrap_or_default(),
     })
 }
 
-/// The same of a system that comes: what it names must be readable.
+/// The same for a new system, whose files must be readable.
 pub fn coming(root: &Root, system: &str) -> Result<Seen> {
     let carries = carries(root, system)?;
     let manifest = carries.as_ref().map(|_| format!("{system}/{}", closure::MANIFEST));
@@ -112,7 +112,7 @@ pub fn coming(root: &Root, system: &str) -> Result<Seen> {
     Ok(Seen { system: system.to_owned(), facts, carries, bundle: None, secrets, commands, specialisations })
 }
 
-/// The host whose secrets a system carries itself.
+/// Returns the host whose secrets the system itself contains.
 fn carries(root: &Root, system: &str) -> Result<Option<HostName>> {
     let Some(text) = root.read(&format!("{system}/{}", closure::MANIFEST))? else { return Ok(None) };
     Ok(Some(Manifest::parse(&text)?.host))

@@ -1,4 +1,4 @@
-//! What a request to switch means on this machine: whether it can be followed, which system it activates, and what is delivered.
+//! Checks a request to switch on this machine: its validity, the system it activates, and what is delivered.
 
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::closure;
@@ -8,14 +8,14 @@ use crate::domain::deploy::home::unit_of;
 use crate::domain::deploy::protocol::Switch;
 use crate::error::{Error, Result};
 
-/// What the system says of itself that a request activates.
+/// Returns the facts of the system that a request activates.
 ///
-/// Fails where the request cannot be followed: it names no system, or the plan no longer holds.
+/// Fails if the request is invalid: it names no system, or the plan no longer applies.
 pub fn sound(root: &Root, switch: &Switch) -> Result<Facts> {
     if !closure::is_store_path(&switch.system) {
         return Err(Error::usage("what is to be activated is not a store path"));
     }
-    // Root reads a manifest there and keeps it from the collector.
+    // Root reads a manifest from there and protects it from garbage collection.
     if switch.bundle.as_ref().is_some_and(|bundle| !closure::is_store_path(bundle)) {
         return Err(Error::usage("what is to be delivered is not a store path"));
     }
@@ -26,7 +26,7 @@ pub fn sound(root: &Root, switch: &Switch) -> Result<Facts> {
         return Err(Error::failed(format!("{} has no specialisation {name}", switch.system)));
     }
     let running = root.store_path(closure::RUNNING);
-    // What runs is in the store: a root of the collector leads to it.
+    // The running system is in the store: a GC root points at it.
     if running.as_ref() != Some(&switch.system) {
         store::check_valid(root, &switch.system)?;
     }
@@ -53,22 +53,22 @@ pub fn sound(root: &Root, switch: &Switch) -> Result<Facts> {
     Ok(facts)
 }
 
-/// The system that is activated: its system, or the specialisation of it that is kept.
+/// Returns the system to activate: the requested one, or its selected specialisation.
 pub fn activated(root: &Root, switch: &Switch) -> String {
     let name = switch.specialisation.as_ref();
     let kept = name.and_then(|name| closure::specialisations(root, &switch.system).remove(name));
     kept.unwrap_or_else(|| switch.system.clone())
 }
 
-/// Where the manifest is: its own, or the one that goes along.
+/// Returns the path of the manifest: the system's own, or the one delivered along with it.
 pub fn manifest(root: &Root, switch: &Switch) -> Option<String> {
     let along = switch.bundle.as_ref().map(|bundle| format!("{bundle}/manifest.json"));
     let own = format!("{}/{}", activated(root, switch), closure::MANIFEST);
     root.exists(&own).then_some(own).or(along)
 }
 
-/// Whether the secrets are put in place here and not by the system's own unit: it has none, or no system runs yet that
-/// could start it.
+/// Whether the agent installs the secrets instead of the system's own unit, because that system has no unit, or because
+/// no running system could start it.
 pub fn installs(root: &Root, switch: &Switch, facts: &Facts, first: bool) -> bool {
     let now = matches!(switch.action, Action::Test | Action::Switch) && manifest(root, switch).is_some();
     let now = now && !switch.only_homes;

@@ -1,4 +1,4 @@
-//! Makes a system the running one, or leaves everything as it was. Each step is written down before it is done.
+//! Makes a system the running one, or restores the previous state. Each step is recorded before it is carried out.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,31 +24,31 @@ use crate::domain::name::UnitName;
 use crate::domain::policy::Probe;
 use crate::error::{Error, Kind, Result};
 
-/// How often it is looked whether somebody wants this process to end.
+/// How often to check for a signal to stop.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// One run on one machine.
+/// A run on one machine.
 pub struct Transaction<'a> {
     pub root: &'a Root,
     pub run_dir: &'a RunDir,
     pub reporter: Arc<Reporter>,
     pub journal: RunJournal,
-    /// What the system says of itself.
+    /// The facts of the system to activate.
     pub facts: Facts,
-    /// The user who may acknowledge, by number.
+    /// The id of the user who may acknowledge.
     pub user: u32,
-    /// The last lines of the journals of units that failed.
+    /// The last journal lines of failed units.
     pub unit_log: Vec<String>,
 }
 
-/// The way back from an error, and how that ended.
+/// Rolls back because of an error, and returns how the run ended.
 pub type Back = fn(&mut Transaction<'_>, Error) -> Ended;
 
-/// How a run ended, and why not better.
+/// How a run ended, with the failure if there is one.
 pub struct Ended {
     pub outcome: Outcome,
     pub failure: Option<Error>,
-    /// The last lines of the journals of units that failed.
+    /// The last journal lines of failed units.
     pub unit_log: Vec<String>,
 }
 
@@ -61,7 +61,7 @@ impl Ended {
         Self { failure: Some(failure), ..Self::with(outcome) }
     }
 
-    /// Not yet: the machine is going down, and its next boot finds the journal.
+    /// The run is not over: the machine is shutting down, and its next boot finds the journal.
     pub fn later() -> Self {
         Self::with(Outcome::Lost)
     }
@@ -69,7 +69,7 @@ impl Ended {
 
 /// Carries out a request to switch.
 ///
-/// An error means that nothing was begun: the system is none, the plan no longer holds, or a secret does not open.
+/// An error means that nothing was begun: the system is invalid, the plan no longer applies, or a secret does not open.
 pub fn run(
     root: &Root,
     run_dir: &RunDir,
@@ -111,7 +111,7 @@ fn dry(root: &Root, reporter: &Arc<Reporter>, switch: &Switch) -> Result<Ended> 
 }
 
 impl Transaction<'_> {
-    /// As the function of this name, of this run.
+    /// Calls the function of this name for this run.
     pub fn installs(&self, switch: &Switch) -> bool {
         installs(self.root, switch, &self.facts, self.journal.saved.system.is_none())
     }
@@ -151,7 +151,8 @@ impl Transaction<'_> {
             let switched = switched?;
             let judged = self.judge(&switched);
             if judged.is_err() {
-                // What the switch prints is not its own word alone: whose journal is read, systemd says.
+                // The output of the switch is not trusted alone: journals are read only of units that systemd lists as
+                // failed.
                 let failing = units::listed_as_failing(self.root).unwrap_or_default();
                 let failed = switched.newly_failed(self.journal.saved.failed.as_ref());
                 self.unit_log = self.last_lines(failed.filter(|unit| failing.contains(*unit)));
@@ -169,7 +170,7 @@ impl Transaction<'_> {
                 return Err(error);
             }
         }
-        // The deployer connects again while the rest is done here: what is left does not touch the network.
+        // The deployer reconnects while the rest is done here: the remaining steps do not touch the network.
         let fifo = match switch.acknowledge {
             Some(seconds) if live => Some((self.open_door(seconds)?, seconds, Instant::now())),
             _ => None,
@@ -184,19 +185,19 @@ impl Transaction<'_> {
         unit_log::last_lines(self.root, units, &|line| self.reporter.without(line))
     }
 
-    /// Switches homes that are no part of the system, each as its user.
+    /// Switches homes that are not part of the system, each as its user.
     fn switch_homes(&mut self, switch: &Switch) -> Result<()> {
         for home in &switch.homes {
             self.step(Step::Home, &format!("switching the home of {}", home.user))?;
             home::activate(self.root, &home.user, &home.package, |line| self.reporter.said(line))
-                // The way back tells the message alone.
+                // The rollback reports only the message.
                 .map_err(|error| Error::new(Kind::RolledBack, error.in_one_line()))?;
         }
         Ok(())
     }
 
-    /// The checks that are made after the switch, and what they find now. One whose command is new, or another than before, has
-    /// no before: it must be well.
+    /// Returns the checks to run after the switch, and their results now. A check whose command is new or changed has
+    /// no earlier result, so it must pass.
     fn checks(&self, switch: &Switch) -> Result<(Vec<Look>, checks::Findings)> {
         let running = self.journal.saved.system.as_deref();
         let mut coming = checks::of_system(self.root, Some(&activated(self.root, switch)), &switch.checks)?;
@@ -215,11 +216,11 @@ impl Transaction<'_> {
         Ok(fifo)
     }
 
-    /// Waits for the deployer to have come back over a new connection: a system that nobody can reach any more is not kept.
+    /// Waits until the deployer has reconnected. A system that cannot be reached any more is not kept.
     fn await_acknowledgement(&mut self, fifo: &Fifo, seconds: u64, since: Instant) -> Result<()> {
         self.step(Step::Acknowledge, "waiting to be reached over a new connection")?;
         let end = since + Duration::from_secs(seconds);
-        // Once a machine that goes down, or a person, has asked it to end, it does not wait any longer.
+        // A signal, from a shutdown or a user, ends the wait.
         while Instant::now() < end && !signals::pending() {
             if fifo.wait(LOOK.min(end.saturating_duration_since(Instant::now())))? {
                 return Ok(());
@@ -232,14 +233,14 @@ impl Transaction<'_> {
             .help("does its network come up with the new system, and sshd? `--acknowledge SECONDS` waits longer"))
     }
 
-    /// Holds how a switch ended against what was failing before it.
+    /// Compares the result of a switch with the units that had failed before it.
     pub fn judge(&self, switched: &Switched) -> Result<()> {
         match switched.judge(self.journal.saved.failed.as_ref()) {
             Ok(notes) => {
                 notes.iter().for_each(|note| self.reporter.warn(note));
                 Ok(())
             }
-            // The kind tells `rollback` that nothing was touched: another switch holds the lock.
+            // This error kind tells `rollback` that nothing was changed: another switch holds the lock.
             Err(why) if *switched == Switched::Busy => {
                 Err(Error::failed(why).help("wait until it is done, and run this again"))
             }
@@ -247,7 +248,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// Makes the system the profile's, and what boots next.
+    /// Sets the profile and the boot default to the system.
     pub fn make_default(&mut self, switch: &Switch) -> Result<()> {
         self.step(Step::Profile, "setting the profiles")?;
         if switch.live && matches!(switch.action, Action::Test | Action::Switch) {
@@ -275,7 +276,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// Activates, and waits while another switch holds the lock: for steps after which nobody should have to come back.
+    /// Activates a system, waiting while another switch holds the lock. For steps that no user should have to repeat.
     pub fn patiently(&self, activation: Activation<'_>) -> Result<Switched> {
         for _ in 0..60 {
             let switched = activate(self.root, activation, |line| self.reporter.said(line))?;
@@ -307,9 +308,9 @@ impl Transaction<'_> {
         Delivery { root: self.root, manifest, talk: self.reporter.clone() }.install()
     }
 
-    /// Writes down that a step begins, then tells it.
+    /// Records in the journal that a step begins, then reports it.
     ///
-    /// Fails when it cannot be written down; the step must not begin then.
+    /// Fails if the journal cannot be written; the step must not begin then.
     pub fn step(&mut self, step: Step, text: &str) -> Result<()> {
         self.journal.reached = step;
         self.journal.write(self.run_dir)?;

@@ -1,4 +1,4 @@
-//! `deploy --attach`: joins a run that is under way on its hosts, or tells what it came to.
+//! `deploy --attach`: follows an active run on its hosts, or shows its result.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +13,10 @@ use crate::domain::deploy::protocol::{DeployResult, Failure, is_run};
 use crate::domain::name::HostName;
 use crate::error::{Error, Result};
 
-/// What a run came to on one host.
+/// The result of a run on one host.
 pub struct Attached {
     pub host: HostName,
-    /// What it came to; or why that is unknown.
+    /// The result, or why it is unknown.
     pub result: Result<DeployResult>,
 }
 
@@ -30,7 +30,7 @@ pub fn run(session: &Session, who: &Who, run: &str) -> Result<Vec<Attached>> {
         let known = Store::of(&session.fleet.git()?, &session.fleet.root)?.hosts_of(run);
         let hosts: BTreeSet<HostName> = known.into_iter().collect();
         if hosts.is_empty() {
-            // Another deployer's, which may be of the machine that this is.
+            // The run may be another deployer's, on this machine.
             who.choose(policy).map_err(|_| {
                 Error::failed(format!("no run {run} was begun here")).help(format!(
                     "name its host: `sealift deploy HOST --attach {run}`; `sealift status` shows the last run of each"
@@ -60,7 +60,7 @@ pub fn run(session: &Session, who: &Who, run: &str) -> Result<Vec<Attached>> {
 }
 
 impl Attached {
-    /// How it ended, and why not better.
+    /// Returns the host, how its run ended, and the error if there is one.
     pub fn into_parts(self) -> (HostName, Option<Outcome>, Option<Error>) {
         match self.result {
             Ok(result) => (self.host, Some(result.outcome), result.failure.map(Failure::into_error)),

@@ -1,4 +1,4 @@
-//! What every deploy begins with: the fleet's own problems, and with them those of its hosts, all at once.
+//! The start of every deploy: checks the fleet and reaches its hosts, and reports the problems of both at once.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -14,16 +14,16 @@ use crate::domain::deploy::diff::Action;
 use crate::domain::name::HostName;
 use crate::error::{Error, Kind, Result};
 
-/// What a deploy goes on with, once all is found to be in place.
+/// What a deploy continues with after all checks have passed.
 pub struct Start {
     pub fleet: preflight::Prepared,
     pub begun: Begun,
     pub chosen: Chosen,
-    /// None where no host has to do with it.
+    /// The hosts that were reached; empty if no host is involved.
     pub reached: Vec<(HostName, Result<Ready>)>,
 }
 
-/// Looks at the fleet, and reaches its hosts meanwhile. `root`: whether root's rights are needed there.
+/// Checks the fleet and reaches its hosts at the same time. `root` says whether root's rights are needed there.
 pub fn begin(session: &Session, who: &Who, planning: &Planning, root: bool) -> Result<Start> {
     let talk = session.talk.as_ref();
     talk.event(Event::Step("checking the preconditions".to_owned()));
@@ -52,12 +52,11 @@ pub fn begin(session: &Session, who: &Who, planning: &Planning, root: bool) -> R
     }
 }
 
-/// What a system is brought with that is built there.
+/// Returns how a system built by this builder is brought to a host.
 pub fn brings(session: &Session, builder: &Builder) -> Brings {
     Brings { signed: session.fleet.policy.deploy.sign_key.is_some(), builds: *builder == Builder::Target }
 }
 
-/// Reaches the hosts of a deploy.
 pub fn reach(
     session: &Session,
     who: &Who,

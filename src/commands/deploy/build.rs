@@ -1,4 +1,4 @@
-//! Builds the systems of hosts, and the homes that go with them, as the calling user and in one evaluation.
+//! Builds the systems of hosts and the homes that belong to them, as the calling user and in one evaluation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -23,12 +23,11 @@ use crate::domain::foreign::holds;
 use crate::domain::name::{Configuration, HostName, UnixName};
 use crate::error::{Error, Result};
 
-/// A system that was built, and where it is.
 pub struct Built {
     pub system: String,
-    /// On the host itself, and not in this machine's store.
+    /// Whether it is in the host's store and not in this machine's.
     pub there: bool,
-    /// The homes that go with it: users, and their activation packages.
+    /// The homes that belong to it: users and their activation packages.
     pub homes: Vec<(UnixName, String)>,
 }
 
@@ -38,7 +37,7 @@ impl Built {
     }
 }
 
-/// What is built, for which hosts, and where it is kept.
+/// What to build, for which hosts, and where the GC roots are.
 pub struct Build<'a> {
     pub session: &'a Session,
     pub who: &'a Who,
@@ -47,11 +46,11 @@ pub struct Build<'a> {
     pub rooted: &'a Rooted,
 }
 
-/// The largest Nix file that is looked through, in bytes.
+/// The size limit of a Nix file to search, in bytes.
 const NIX_LIMIT: u64 = 4 << 20;
 
 impl Build<'_> {
-    /// Builds the systems of these hosts on this machine, or brings them here.
+    /// Builds the systems of these hosts on this machine, or on another one and copies them here.
     pub fn systems(&self, hosts: &BTreeSet<HostName>) -> Result<BTreeMap<HostName, Result<String>>> {
         let Self { session, planning, fleet, rooted, .. } = self;
         let policy = &session.fleet.policy;
@@ -75,7 +74,7 @@ impl Build<'_> {
             match rooted.build_all(&fleet.flake.systems(), &configurations, line) {
                 Ok(built) => return Ok(built.into_iter().map(|(host, system)| (host, Ok(system))).collect()),
                 Err(_) if signals::pending() => return Err(signals::interrupted()),
-                // One after another, so that each is told its own fault; what is built already costs no more.
+                // Builds one host after another, so that each gets its own error. What is built already costs nothing.
                 Err(_) => {}
             }
         }
@@ -116,7 +115,8 @@ impl Build<'_> {
         Ok(ready.into_iter().zip(built).collect())
     }
 
-    /// Builds the homes that the flake has for these hosts, as it builds systems. One that cannot be built fails its host.
+    /// Builds the flake's homes for these hosts, where their systems are built. A home that cannot be built fails its
+    /// host.
     pub fn with_homes(&self, built: Vec<(Ready, Result<Built>)>) -> Vec<(Ready, Result<Built>)> {
         let Self { session, fleet, .. } = self;
         let hosts: Vec<&HostName> = built.iter().filter(|(_, one)| one.is_ok()).map(|(one, _)| &one.host).collect();
@@ -130,7 +130,7 @@ impl Build<'_> {
         let one = |(one, built): (Ready, Result<Built>)| {
             let homes = built.and_then(|built| {
                 let of = configuration(&one.host);
-                // Each is told its own fault.
+                // Each host gets its own error.
                 let own = apart.then(|| build::homes(&fleet.flake.homes(), std::slice::from_ref(&of)));
                 let known = own.as_ref().unwrap_or(&all).as_ref().map_err(|error| no_home(&one.host, error))?;
                 let of_host = known.iter().filter_map(|(name, plan)| Some((name, user_of(name, &of)?, plan)));
@@ -156,7 +156,7 @@ impl Build<'_> {
         }
     }
 
-    /// Builds on another machine, and brings the result here.
+    /// Builds on another machine, and copies the result here.
     fn elsewhere(
         &self,
         address: &Address,
@@ -164,7 +164,7 @@ impl Build<'_> {
         line: impl FnMut(&str) + Send,
     ) -> Result<String> {
         let policy = &self.session.fleet.policy;
-        // A host of the fleet is held to its pin; another machine to the user's own known_hosts.
+        // A host of the fleet must have its pinned key; another machine a key in the user's own known_hosts.
         let ours = policy.hosts.iter().find(|(host, entry)| entry.address == *address || host.as_str() == address.host);
         let path = match ours {
             Some((host, entry)) => {
@@ -179,7 +179,7 @@ impl Build<'_> {
     }
 }
 
-/// The systems that run on hosts that were reached: where only their homes are switched.
+/// Returns the running systems of hosts, for a deploy that switches only homes.
 pub fn running(ready: Vec<Ready>) -> Vec<(Ready, Result<Built>)> {
     let running = ready.into_iter().map(|one| {
         let system = one.target.survey.former.clone();
@@ -189,7 +189,7 @@ pub fn running(ready: Vec<Ready>) -> Vec<(Ready, Result<Built>)> {
     running.collect()
 }
 
-/// Whether the repository says anything of homes: to ask its flake takes an evaluation.
+/// Whether any Nix file mentions homes. Asking the flake would need an evaluation.
 fn names_homes(git: &Git) -> bool {
     let listed = git.listed().unwrap_or_default();
     let mut nix = listed.iter().filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "nix"));
@@ -208,7 +208,7 @@ fn no_home(host: &HostName, error: &Error) -> Error {
     Error::failed(format!("the homes of {host} could not be built; nothing was changed")).because(cause(error))
 }
 
-/// What nix said, without what we say of it.
+/// Returns the message of nix alone.
 fn cause(error: &Error) -> String {
     std::error::Error::source(error).map_or_else(|| error.message().to_owned(), ToString::to_string)
 }

@@ -1,4 +1,5 @@
-//! Looks for the fleet's own values in what is about to be copied: anyone who can log in on a host reads its store.
+//! Searches the paths about to be copied for the fleet's own values: anyone who can log in on a host can read its
+//! store.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,17 +18,18 @@ use crate::error::{Error, Kind, Result};
 
 #[derive(Clone, Debug)]
 pub enum Inspect {
-    /// With the identity that was named for this run.
+    /// Decrypt the values with the identity of this run.
     Values,
-    /// None was named: by the index of values, where there is one and its key is at hand. Else that is said.
+    /// Without an identity: use the index of values, if it exists and its key is available. Otherwise say that nothing
+    /// is searched.
     Index(KeyAt),
-    /// It was asked not to.
+    /// The user asked to skip the search.
     Skip,
 }
 
-/// Looks at the store paths that were built here and are new to their hosts.
+/// Searches the store paths that were built here and are new to their hosts.
 ///
-/// Fails with `Plaintext` where a value stands in one of them; and when none could be opened to be looked for.
+/// Fails with `Plaintext` if one of them contains a value. Also fails if no value could be decrypted.
 pub fn look(session: &Session, how: &Inspect, campaign: &Campaign) -> Result<()> {
     let by_index = match how {
         Inspect::Skip => return Ok(()),
@@ -42,7 +44,7 @@ pub fn look(session: &Session, how: &Inspect, campaign: &Campaign) -> Result<()>
             known
         }
     };
-    // Should a later deploy not search any more, that is news.
+    // Removes the marker, so that a later deploy that cannot search says so again.
     if let Some(said) = said(session) {
         let _not_there = files::remove(&said);
     }
@@ -59,7 +61,7 @@ pub fn look(session: &Session, how: &Inspect, campaign: &Campaign) -> Result<()>
     for blind in &report.not_looked_at {
         session.warn(format!("not read: {}: {}", blind.path, blind.why));
     }
-    // What only looks like a secret is for `scan --store` to tell: a deploy is refused for what is one.
+    // Anything that only looks like a secret is reported by `scan --store`. A deploy is refused only for a real value.
     let leaks: Vec<Error> = report
         .findings
         .iter()
@@ -76,13 +78,14 @@ pub fn look(session: &Session, how: &Inspect, campaign: &Campaign) -> Result<()>
     Err(Error::batch(message, leaks).of_kind(Kind::Plaintext))
 }
 
-/// Where it is kept that a person was told that nothing is searched: in this clone.
+/// The path of the marker in this clone that the user was informed that nothing is searched.
 fn said(session: &Session) -> Option<PathBuf> {
     let place = session.fleet.git().and_then(|git| git.place_of(&session.fleet.root)).ok()?;
     Some(place.join("not-searched"))
 }
 
-/// Says that what was built is not searched: at the first deploy from a clone, and at the first after one that searched.
+/// Says that built paths are not searched: at the first deploy from a clone, and at the first after one that did
+/// search.
 fn say_once(session: &Session) {
     let said = said(session);
     if said.as_ref().is_some_and(|said| said.exists()) {
@@ -92,17 +95,17 @@ fn say_once(session: &Session) {
         "what was built is not searched for values of secrets: no identity was given (`--identity`), and there is no index of \
          values (`sealift scan --write-index` makes one). This is said once in this clone",
     );
-    // Where it cannot be kept it is said again.
+    // If the marker cannot be written, the message is shown again.
     let _kept = said.map(|said| files::replace(&said, b"", 0o644, Durable::Later));
 }
 
-/// What was built on this machine and is not part of what runs on the host.
+/// Returns the paths that were built on this machine and are not part of the system running on the host.
 fn new_paths(campaign: &Campaign) -> Result<Vec<String>> {
     let here = Root::open(Path::new("/"))?;
     let mut new = BTreeSet::new();
     for item in campaign.hosts.values() {
         let there: BTreeSet<String> = match &item.plan.former {
-            // Where this machine never had it, everything counts as new.
+            // If this machine never had that system, all paths count as new.
             Some(previous) => {
                 store::contents(&here, previous).unwrap_or_default().into_iter().map(|part| part.path).collect()
             }

@@ -1,4 +1,4 @@
-//! Asks, and carries out what was shown.
+//! Asks for confirmation, and carries out the plan that was shown.
 
 use crate::adapters::signals;
 use crate::commands::Session;
@@ -21,7 +21,7 @@ pub fn show<'a>(items: impl Iterator<Item = &'a Item>, talk: &dyn Talk) {
     talk.event(Event::Plan(shown(&plans)));
 }
 
-/// Whether a host that was named to go first can.
+/// Fails if the host selected as canary is not ready.
 pub fn goes_first(canary: Option<&HostName>, campaign: &Campaign) -> Result<()> {
     match canary.filter(|canary| !campaign.hosts.contains_key(*canary)) {
         Some(canary) => {
@@ -31,7 +31,7 @@ pub fn goes_first(canary: Option<&HostName>, campaign: &Campaign) -> Result<()> 
     }
 }
 
-/// Asks, and carries it out. `reports` are of the hosts that have no part in it.
+/// Asks for confirmation and carries out the plan. `reports` are those of hosts that take no further part.
 pub fn decide(
     session: &Session,
     who: &Who,
@@ -78,7 +78,7 @@ pub fn decide(
     Ok(reports)
 }
 
-/// Whether a host is what the plan would make it, so that nobody has to be asked. With `--yes` it is activated again even so.
+/// Whether a host already is as planned, so that nothing has to be asked. With `--yes` it is activated again anyway.
 fn is_as_planned(how: &How, plan: &Plan, survey: &Survey) -> bool {
     let runs = plan.former.as_ref() == Some(plan.activates());
     let boots = plan.action == Action::Test || survey.next.as_ref() == Some(&plan.system);

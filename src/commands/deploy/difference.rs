@@ -1,5 +1,5 @@
-//! What differs between the system that runs on a host and the one that comes: compared where both are known, without a
-//! copy of either.
+//! The difference between the running system of a host and the new one, found where both are known, without copying
+//! either.
 
 use std::path::Path;
 
@@ -13,8 +13,8 @@ use crate::domain::deploy::packages::{Difference, Part};
 use crate::domain::policy::Differ;
 use crate::error::{Error, Result};
 
-/// Compares. `there`: the one that comes is in the store of the host, and not in that of this machine. `program`: who compares,
-/// if it is not sealift.
+/// Compares the two systems. `there` says that the new system is in the host's store and not in this machine's.
+/// `program` compares instead of sealift.
 pub fn between(
     target: &Target,
     caller: &Caller,
@@ -36,7 +36,7 @@ pub fn between(
         }
         Reach::There(_) if !there => {
             let after = store::contents(&here, coming).map_err(told)?;
-            // The system that runs there may have been built here too.
+            // The running system of the host may have been built here too.
             let known = here.exists(previous).then(|| store::contents(&here, previous).ok()).flatten();
             let local = known.is_some();
             (known.map_or_else(|| running(target, caller), Ok).map_err(told)?, after, local)
@@ -71,7 +71,7 @@ pub fn between(
     Ok(found)
 }
 
-/// What the system that runs on a host consists of, as the host says.
+/// Asks the host for the store paths of its running system.
 fn running(target: &Target, caller: &Caller) -> Result<Vec<Part>> {
     let survey = target.survey(caller, Question { coming: None, closure: true })?;
     Ok(parts(survey.closure, &survey.sizes))

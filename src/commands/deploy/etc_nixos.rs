@@ -1,5 +1,5 @@
-//! `deploy --link-etc-nixos`: where /etc/nixos of the hosts of a deploy should lead. The link itself is made by the program
-//! on the host, once the system is well.
+//! `deploy --link-etc-nixos`: determines where /etc/nixos of the hosts should lead. The program on the host makes the
+//! link after the switch has succeeded.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::commands::hosts::identify::is_here;
 use crate::commands::hosts::select::Who;
 use crate::error::{Error, Result};
 
-/// The folder, as a path on the hosts: what was said, else, for this machine, the folder of the flake.
+/// Returns the folder as a path on the hosts: the given one or, for this machine, the folder of the flake.
 pub fn place(session: &Session, who: &Who, flake: Option<&str>, said: &str) -> Result<String> {
     if !said.is_empty() {
         return Ok(said.to_owned());

@@ -1,5 +1,5 @@
-//! Carries out what was planned: the canary first, then the others side by side. Each host is a transaction of its own;
-//! one that fails stops none that has begun.
+//! Carries out a plan: the canary first, then the other hosts in parallel. Each host is a transaction of its own; a
+//! failure does not stop hosts that have begun.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,10 +27,10 @@ use crate::domain::name::{HostName, Tag};
 use crate::domain::policy::Policy;
 use crate::error::{Error, Result};
 
-/// How many paths that are copied are told.
+/// The largest number of copied paths to report.
 const COPIED: usize = 20_000;
 
-/// Carries it out on these hosts, so many at a time.
+/// Carries out the plan on these hosts, with a limit on how many at once.
 pub fn carry_out(
     policy: &Policy,
     kept: &Kept,
@@ -41,7 +41,7 @@ pub fn carry_out(
 ) -> Vec<Report> {
     let (canary, groups) = (kept.campaign().canary, Groups::of(policy));
     let is_canary = |host: &HostName| canary.as_ref() == Some(host);
-    // A host that others wait for is watched; where none waits for another, every one is.
+    // Watches the hosts that others wait for or, if no host waits for another, all of them.
     let waves = ready.iter().any(|one| is_canary(&one.host) || !groups.of_host(policy, &one.host).is_empty());
     let is_watched = |host: &HostName| {
         !how.soak.is_zero() && (!waves || is_canary(host) || !groups.of_host(policy, host).is_empty())
@@ -73,11 +73,11 @@ pub fn carry_out(
             Report::early(&ready.host, Some(item.plan.clone()), outcome_of(&error), Some(error))
         });
         if report.outcome == Outcome::Lost {
-            // By this it is joined again.
+            // The name with which `--attach` follows it again.
             report.run = Some(campaign.run.clone());
         }
         report.seconds = Some(began.elapsed().as_secs_f64());
-        // What runs only from the next boot on cannot be watched yet.
+        // A system that runs only from the next boot on cannot be watched yet.
         if let Some(watch) = watch.filter(|_| report.outcome == Outcome::Done) {
             report = watch.to_the_end(report, &talk);
         }
@@ -100,7 +100,7 @@ pub fn carry_out(
     reports
 }
 
-/// Tags of whose hosts only so many are at work at once.
+/// Tags that limit how many of their hosts are deployed at once.
 struct Groups<'a> {
     tags: Vec<&'a Tag>,
     limits: Vec<usize>,
@@ -112,7 +112,7 @@ impl<'a> Groups<'a> {
         Self { tags, limits }
     }
 
-    /// Those of a host, by their places in the limits.
+    /// Returns the groups of a host, as indices into the limits.
     fn of_host(&self, policy: &Policy, host: &HostName) -> Vec<usize> {
         let tags = policy.hosts.get(host).map(|host| &host.tags);
         let has = |tag: &Tag| tags.is_some_and(|tags| tags.contains(tag));
@@ -120,7 +120,7 @@ impl<'a> Groups<'a> {
     }
 }
 
-/// How a deploy ended that ended with an error and no verdict.
+/// Returns the outcome for a deploy that ended with an error instead of a result.
 fn outcome_of(error: &Error) -> Outcome {
     use crate::error::Kind;
     match error.kind() {
@@ -130,7 +130,7 @@ fn outcome_of(error: &Error) -> Outcome {
     }
 }
 
-/// One host: copy, then the order.
+/// Deploys one host: copies the system, then sends the request.
 fn host(
     policy: &Policy,
     kept: &Kept,
@@ -162,7 +162,7 @@ fn host(
     Ok(Report::of(target, plan.clone(), &run, result))
 }
 
-/// Brings the system to another machine's store. Only ciphertext travels. What runs there already is there.
+/// Copies the system to another machine's store, unless it is running there. Only ciphertext is transferred.
 fn copy(policy: &Policy, how: &How, target: &Target, item: &Item, talk: &dyn Talk) -> Result<()> {
     let Reach::There(there) = &target.reach else { return Ok(()) };
     let runs = target.survey.former.as_ref() == Some(&item.plan.system);
@@ -179,7 +179,7 @@ fn copy(policy: &Policy, how: &How, target: &Target, item: &Item, talk: &dyn Tal
     talk.event(Event::Step("copying the system".to_owned()));
     let mut told = 0;
     store::copy_to(&there.line().store(), &paths, |line| {
-        // The other side can say so too, without end.
+        // The remote nix prints such lines too, without limit.
         if let Some(name) = copied(line).filter(|_| told < COPIED) {
             told += 1;
             talk.event(Event::Step(format!("  copying {}", cut(name, LONGEST))));
@@ -187,14 +187,14 @@ fn copy(policy: &Policy, how: &How, target: &Target, item: &Item, talk: &dyn Tal
     })
 }
 
-/// What a line of nix says to be on its way: the store path without its folder and its hash.
+/// Returns the store path that a line of nix says is being copied, without folder and hash.
 fn copied(line: &str) -> Option<&str> {
     let path = line.strip_prefix("copying path '")?.split('\'').next()?;
     let name = path.rsplit('/').next()?;
     Some(name.split_once('-').map_or(name, |(_, name)| name))
 }
 
-/// A path that may begin with `~/`.
+/// Expands a leading `~/`.
 fn at_home(path: &Path, home: Option<&Path>) -> PathBuf {
     match (path.strip_prefix("~"), home) {
         (Ok(below), Some(home)) => home.join(below),

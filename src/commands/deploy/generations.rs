@@ -1,4 +1,4 @@
-//! `generations`: the systems that a host can go back to.
+//! `generations`: the generations that a host can roll back to.
 
 use crate::commands::Session;
 use crate::commands::agent::caller::Caller;
@@ -10,9 +10,9 @@ use crate::domain::deploy::generations::Generations;
 use crate::domain::deploy::protocol::{HostCommand, HostEvent};
 use crate::error::Result;
 
-/// Lists those of a host: of this machine, or over SSH.
+/// Lists the generations of a host: this machine, or one over SSH.
 ///
-/// Fails when it cannot be reached, or nothing of sealift is there.
+/// Fails if the host cannot be reached, or has no sealift.
 pub fn run(session: &Session, who: &Who) -> Result<Generations> {
     let policy = &session.fleet.policy;
     let host = who.choose_one(policy)?;
@@ -20,7 +20,7 @@ pub fn run(session: &Session, who: &Who) -> Result<Generations> {
     of(&target, &who.caller)
 }
 
-/// Lists those of a machine that was reached.
+/// Lists the generations of a machine that was reached.
 pub fn of(target: &Target, caller: &Caller) -> Result<Generations> {
     match &target.reach {
         Reach::Here(root) => here(root.path()),

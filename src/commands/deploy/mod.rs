@@ -1,8 +1,8 @@
-//! `deploy` and `plan`: make the fleet's systems the ones that run on its machines, with their secrets, or leave them as
-//! they were.
+//! `deploy` and `plan`: make the fleet's systems with their secrets the running ones on its hosts, or leave them
+//! unchanged.
 //!
-//! Here is the deployer's side: look, build as the caller, plan, ask. What follows is done by the program on each host
-//! (`agent`), which does not depend on this one any more.
+//! This is the deployer's side: check, build as the caller, plan, ask. The rest is done by the program on each host
+//! (`agent`), which then runs independently of this one.
 
 pub mod attach;
 mod begin;
@@ -43,7 +43,7 @@ use crate::error::{Error, Result};
 
 /// Deploys.
 ///
-/// An error means that no host had to do with it, and nothing was changed. What it came to on each host is in the reports.
+/// An error means that no host was involved and nothing was changed. The results of each host are in the reports.
 pub fn run(session: &Session, request: &Request) -> Result<Vec<Report>> {
     let Request { who, planning, how } = request;
     how.patience.fits(&who.choose(&session.fleet.policy)?.hosts)?;
@@ -60,7 +60,7 @@ pub fn run(session: &Session, request: &Request) -> Result<Vec<Report>> {
     decide(session, who, how, begun, campaign, &ready, reports)
 }
 
-/// Plans a deploy. The plan, and what is in the way of hosts that are not in it. With `keep` its systems stay in the
+/// Plans a deploy. Returns the plan, and reports for hosts that are not in it. With `keep`, the systems stay in the
 /// store for `apply`.
 pub fn plan(session: &Session, who: &Who, planning: &Planning, keep: bool) -> Result<(Campaign, Vec<Report>)> {
     let Start { fleet, begun, chosen, reached } = begin(session, who, planning, false)?;
@@ -75,7 +75,7 @@ pub fn plan(session: &Session, who: &Who, planning: &Planning, keep: bool) -> Re
     Ok((campaign, reports))
 }
 
-/// Builds and compares. Hosts for which that fails go into the reports.
+/// Builds and compares. Hosts for which this fails are added to the reports.
 fn plan_of(
     build: &Build<'_>,
     run: &str,
@@ -95,7 +95,7 @@ fn plan_of(
         built.as_ref().ok().map(|built| parallel::alone(|| propose(build, one, built, &talk)))
     });
     for ((one, built), item) in built.into_iter().zip(items) {
-        // What was not built was not compared.
+        // A host whose build failed was not compared.
         match item.unwrap_or_else(|| Err(built.err().unwrap_or_else(|| Error::failed("nix did not build it")))) {
             Ok(item) => {
                 hosts.insert(one.host.clone(), item);

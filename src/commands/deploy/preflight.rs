@@ -1,4 +1,4 @@
-//! What must hold before anything costs time: every problem at once, each with its help.
+//! The checks before any expensive work: reports all problems at once, each with help.
 
 use std::path::{Path, PathBuf};
 
@@ -18,13 +18,13 @@ use crate::domain::policy;
 use crate::domain::tracked::{IGNORED, UNMERGED, UNTRACKED, settle};
 use crate::error::{Error, Kind, Result};
 
-/// What builds go on with.
+/// What builds need.
 pub struct Prepared {
     pub git: Git,
     pub flake: Flake,
 }
 
-/// Looks at the fleet itself: what is in the way of every host.
+/// Checks the fleet itself, and returns the problems that affect every host.
 pub fn fleet(
     fleet: &Fleet,
     git: Git,
@@ -46,7 +46,7 @@ pub fn fleet(
     }
 }
 
-/// The flake to build: the fleet's own, or a directory that was named.
+/// Returns the flake to build: the fleet's own, or the one in the given directory.
 fn flake(fleet: &Fleet, git: &Git, named: Option<&str>) -> Result<Flake> {
     let directory = match named {
         None => flake::folder(&fleet.root, &git.top).unwrap_or(&fleet.root).to_owned(),
@@ -70,7 +70,7 @@ fn flake(fleet: &Fleet, git: &Git, named: Option<&str>) -> Result<Flake> {
     Flake::of(git, &directory)
 }
 
-/// Refuses a fleet in a submodule whose flake is above it: a flake of git does not see into its submodules.
+/// Refuses a fleet in a submodule whose flake is outside: a git flake does not see files of its submodules.
 fn in_submodule(fleet: &Fleet, git: &Git) -> Result<()> {
     let Some(above) = git.above() else { return Ok(()) };
     let (inner, above) = (git.top.display(), above.display());
@@ -92,7 +92,8 @@ fn owner(git: &Git) -> Option<Error> {
     })
 }
 
-/// What Nix does not see: files that git does not track. They would be missing from the system without a word.
+/// Returns problems for untracked, ignored and unmerged files. Nix does not see files that git does not track, so the
+/// system would silently lack them.
 fn unseen(fleet: &Fleet, git: &Git) -> Vec<Error> {
     let places = ["secrets", "hosts", policy::FILE, "flake.nix", "flake.lock"].map(|name| fleet.root.join(name));
     let there: Vec<&Path> =
@@ -110,7 +111,8 @@ fn unseen(fleet: &Fleet, git: &Git) -> Vec<Error> {
     all.map(|(path, what, help)| Error::failed(format!("{path}: {what}")).help(help)).collect()
 }
 
-/// What `check` would count. That a removed host still knows a value is told, but the help for it is a deploy.
+/// Returns the errors of `check`. Values that a removed host still knows are only warnings, because a deploy is what
+/// fixes them.
 fn drift(fleet: &Fleet, today: Date, talk: &dyn Talk) -> Vec<Error> {
     let inventory = match fleet.inventory() {
         Ok(inventory) => inventory,

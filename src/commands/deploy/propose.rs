@@ -1,4 +1,4 @@
-//! From what was built to a plan: compares it with what runs on its host.
+//! Plans the deploy of one host: compares what was built with what runs there.
 
 use std::path::Path;
 
@@ -26,7 +26,6 @@ use crate::domain::manifest::Manifest;
 use crate::domain::name::{Configuration, FileName, HostName};
 use crate::error::{Error, Kind, Result};
 
-/// Compares a built system with what runs on its host.
 pub fn propose(build: &Build<'_>, ready: &Ready, built: &Built, talk: &dyn Talk) -> Result<Item> {
     let Build { session, who, planning, rooted, .. } = *build;
     let Ready { host, target, rights } = ready;
@@ -60,7 +59,7 @@ pub fn propose(build: &Build<'_>, ready: &Ready, built: &Built, talk: &dyn Talk)
     }
     let kept = Kept::of(&target.survey, &coming, planning.action, planning.base);
     if let Some(system) = kept.as_ref().and_then(|kept| kept.system.as_deref()) {
-        // What is delivered along is the same.
+        // What is delivered along with the system stays the same.
         let special = seen(target, &who.caller, system, built.there)?;
         let secrets = if special.carries.is_none() { coming.secrets } else { special.secrets };
         coming = Seen { secrets, ..special };
@@ -73,13 +72,14 @@ pub fn propose(build: &Build<'_>, ready: &Ready, built: &Built, talk: &dyn Talk)
     if coming.commands.is_none() && matches!(planning.action, Action::Test | Action::Switch) {
         plan.commands = commands(policy, host);
     }
-    // A home is switched where its user can be: on a machine that runs.
+    // A home can be switched only on a running machine.
     let homes = if elsewhere.is_none() { &built.homes[..] } else { &[] };
     let plan = plan.with_homes(&target.survey, &coming, homes);
     Ok(Item { plan, bundle, there: built.there, state: State::Pending })
 }
 
-/// What a system that was built says of itself. `there`: it is on the host, and not in the store of this machine.
+/// Returns what a built system says about itself. `there` says that it is in the host's store and not in this
+/// machine's.
 fn seen(target: &Target, caller: &Caller, system: &str, there: bool) -> Result<Seen> {
     match &target.reach {
         Reach::Here(root) => survey::coming(root, system),
@@ -92,7 +92,7 @@ fn seen(target: &Target, caller: &Caller, system: &str, there: bool) -> Result<S
     }
 }
 
-/// The root of a machine that does not run, if it is one.
+/// Returns the root of a machine that is not running, if the target is one.
 fn root_of(target: &Target) -> Option<&Root> {
     match &target.reach {
         Reach::Here(root) => Some(root).filter(|root| !root.is_machine()),
@@ -100,7 +100,7 @@ fn root_of(target: &Target) -> Option<&Root> {
     }
 }
 
-/// The plan of a deploy that leaves the system alone.
+/// Plans a deploy that changes only homes.
 fn only_homes(planning: &Planning, ready: &Ready, built: &Built, configuration: &Configuration) -> Result<Item> {
     let Ready { host, target, .. } = ready;
     let survey = &target.survey;
@@ -119,7 +119,7 @@ fn only_homes(planning: &Planning, ready: &Ready, built: &Built, configuration: 
     Ok(Item { plan, bundle: None, there: built.there, state: State::Pending })
 }
 
-/// A manifest with the sealed files that it names, as a store path, for a system that carries none.
+/// Writes a manifest and its sealed files into the store, for a system that carries none. Returns the store path.
 fn bundle(session: &Session, host: &HostName, rooted: &Rooted, carries: bool) -> Result<Option<String>> {
     if carries || !session.fleet.policy.secrets.values().any(|secret| secret.hosts.contains(host)) {
         return Ok(None);
@@ -127,7 +127,7 @@ fn bundle(session: &Session, host: &HostName, rooted: &Rooted, carries: bool) ->
     let folder = rooted.folder().join(format!("bundle-{host}"));
     write_bundle(session, host, &folder)?;
     let stored = rooted.add(&format!("sealift-{host}"), &folder);
-    // What was put into the store is not needed twice.
+    // The copy in the store is enough.
     let _left = std::fs::remove_dir_all(&folder);
     stored.map(Some)
 }

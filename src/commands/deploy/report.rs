@@ -1,4 +1,4 @@
-//! What a deploy or a rollback came to on each host.
+//! The report of a deploy or rollback for each host.
 
 use serde::Serialize;
 
@@ -14,39 +14,39 @@ use crate::domain::deploy::protocol::{DeployResult, Failure};
 use crate::domain::name::HostName;
 use crate::error::{Error, Kind, Result};
 
-/// What a deploy or a rollback came to on one host.
+/// The result of a deploy or rollback on one host.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// The version of this form: 1.
+    /// The version of this format: 1.
     pub version: u32,
     pub host: Option<HostName>,
     pub outcome: Outcome,
-    /// Why it is not what was asked for.
+    /// Why it did not succeed.
     pub reason: Option<String>,
-    /// The system that was to come; none where none was built.
+    /// The system to deploy, if one was built.
     pub system: Option<String>,
-    /// The system that runs now.
+    /// The system running now.
     pub running: Option<String>,
     /// The current generation of the system profile.
     pub generation: Option<u64>,
-    /// The generation that ran before it, to which a rollback goes; none where what ran was in none.
+    /// The generation of the previously running system, the target of a rollback. None if it was in no generation.
     pub before: Option<u64>,
     /// Whether the delivered secrets last only until the next reboot.
     pub until_reboot: bool,
-    /// What was planned; none where nothing was compared.
+    /// The plan, if the systems were compared.
     pub plan: Option<Plan>,
-    /// Names the run: its log is on the host.
+    /// The name of the run, whose log is on the host.
     pub run: Option<String>,
     pub log: Option<String>,
     /// How long the host took, in seconds.
     pub seconds: Option<f64>,
-    /// The failure itself, with its help.
+    /// The error itself, with its help.
     #[serde(skip)]
     pub failure: Option<Error>,
 }
 
 impl Report {
-    /// Of something that ended before the host said how.
+    /// The report for a host that ended before the agent sent a result.
     pub fn early(host: &HostName, plan: Option<Plan>, outcome: Outcome, failure: Option<Error>) -> Self {
         Self::new(Some(host.clone()), plan, outcome, failure)
     }
@@ -70,18 +70,18 @@ impl Report {
         }
     }
 
-    /// Of something that failed before a plan was made.
+    /// The report for a failure before there was a plan.
     pub fn failed(host: &HostName, error: Error) -> Self {
         Self::early(host, None, Outcome::Failed, Some(error))
     }
 
-    /// Of a host that stays as it was found.
+    /// The report for a host that stays unchanged.
     pub fn as_it_is(host: &HostName, survey: &Survey, plan: Plan, outcome: Outcome) -> Self {
         let (running, generation) = (survey.former.clone(), survey.generation);
         Self { running, generation, ..Self::early(host, Some(plan), outcome, None) }
     }
 
-    /// Of what the host reported.
+    /// The report for a result sent by the agent.
     pub fn of(target: &Target, plan: Plan, run: &str, result: DeployResult) -> Self {
         let survey = &target.survey;
         let reason = result.failure.as_ref().map(Failure::reason);
@@ -99,7 +99,7 @@ impl Report {
     }
 }
 
-/// Those that are ready, and the reports of those that are not.
+/// Returns the hosts that are ready, and the reports of the others.
 pub fn partition_ready(
     who: &Who,
     chosen: &Chosen,
@@ -122,7 +122,7 @@ pub fn partition_ready(
     if problems.is_empty() { Ok((ready, reports)) } else { Err(together(problems)) }
 }
 
-/// Whether a host is just not there, and not one that answers with another key.
+/// Whether a host is only offline, as opposed to answering with another key.
 fn is_offline(error: &Error) -> bool {
     error.kind() == Kind::Unreachable && error.is_passing()
 }

@@ -1,4 +1,4 @@
-//! What a deploy is asked for: what is planned, and how that is carried out.
+//! The request for a deploy: what to plan, and how to carry it out.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -12,19 +12,19 @@ use crate::domain::deploy::diff::Action;
 use crate::domain::name::HostName;
 use crate::error::{Error, Result};
 
-/// What `deploy` is asked for. `plan` has no use for how, and `apply` none for what: that is in its file.
+/// The request for `deploy`. `plan` does not use `how`, and `apply` not `planning`: its plan is in a file.
 pub struct Request {
     pub who: Who,
     pub planning: Planning,
     pub how: How,
 }
 
-/// What is planned, and where it is built.
+/// What to plan, and where to build it.
 pub struct Planning {
     pub action: Action,
-    /// Whether a specialisation that runs is left for the system itself.
+    /// Whether to leave a running specialisation for the base system.
     pub base: bool,
-    /// Whether only homes are switched, and systems stay as they are.
+    /// Whether to switch only homes and leave systems unchanged.
     pub only_homes: bool,
     /// The directory of the flake, if it is not the fleet's.
     pub flake: Option<String>,
@@ -35,9 +35,9 @@ pub struct Planning {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Builder {
-    /// On this machine, with whatever nix.conf says of builders.
+    /// On this machine, with the builders of its nix.conf.
     Here,
-    /// On another machine, and brought here.
+    /// On another machine; the result is copied here.
     Host(Address),
     /// On each host itself.
     Target,
@@ -46,16 +46,16 @@ pub enum Builder {
 /// How a plan is carried out.
 pub struct How {
     pub yes: bool,
-    /// Whether what was built is searched for values.
+    /// Whether built paths are searched for values.
     pub inspect: Inspect,
-    /// Whether no other host is begun once one has failed.
+    /// Whether to begin no other host after one has failed.
     pub fail_fast: bool,
-    /// For how long a host that others wait for is watched once it is deployed.
+    /// How long a host that others wait for is watched after its deploy.
     pub soak: Duration,
     pub patience: Patience,
-    /// The user's home, for a key that signs.
+    /// The user's home directory, for the path of the signing key.
     pub home: Option<PathBuf>,
-    /// Where /etc/nixos should lead, on each host.
+    /// Where /etc/nixos should lead on each host.
     pub link: Option<String>,
 }
 
@@ -63,14 +63,14 @@ pub struct How {
 pub struct Patience {
     /// For how many seconds a check that got worse may recover.
     pub settle: u64,
-    /// For how many seconds another machine waits for the acknowledgement.
+    /// For how many seconds a remote host waits for the acknowledgement.
     pub acknowledge: u64,
-    /// Where the machine is reached after the switch, if its address changes.
+    /// The machine's address after the switch, if it changes.
     pub ack_address: Option<Address>,
 }
 
 impl Patience {
-    /// Fails where several hosts would be looked for at the one address that was given.
+    /// Fails if several hosts would have to be reached at the one given address.
     pub fn fits(&self, hosts: &BTreeSet<HostName>) -> Result<()> {
         match (&self.ack_address, hosts.first()) {
             (Some(address), Some(first)) if hosts.len() > 1 => Err(Error::usage(format!(

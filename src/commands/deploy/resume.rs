@@ -1,4 +1,4 @@
-//! `apply` and `deploy --resume`: carries out what was planned before, and builds nothing.
+//! `apply` and `deploy --resume`: carry out an existing plan, without building.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,9 +18,9 @@ use crate::domain::deploy::plan::{Campaign, State};
 use crate::domain::name::HostName;
 use crate::error::{Error, Result};
 
-/// Carries out a plan that was reviewed: exactly its systems and its ciphertext.
+/// Carries out a reviewed plan: exactly its systems and its ciphertext.
 ///
-/// Fails as `run` does; and when a system of it is not in the store any more.
+/// Fails as `run` does, and also if one of its systems is no longer in the store.
 pub fn apply(session: &Session, who: &Who, how: &How, file: &Path) -> Result<Vec<Report>> {
     let planned = run_store::read(file)?;
     how.patience.fits(&planned.hosts.keys().cloned().collect())?;
@@ -30,7 +30,7 @@ pub fn apply(session: &Session, who: &Who, how: &How, file: &Path) -> Result<Vec
     again(session, who, how, &Builder::Here, begun, campaign)
 }
 
-/// Takes up every deploy that is not done on all its hosts: the same systems, on the hosts that are left.
+/// Resumes every deploy that has not succeeded on all its hosts: the same systems, on the remaining hosts.
 pub fn resume(session: &Session, request: &Request) -> Result<Vec<Report>> {
     let git = session.fleet.git()?;
     let store = Store::of(&git, &session.fleet.root)?;
@@ -47,7 +47,7 @@ pub fn resume(session: &Session, request: &Request) -> Result<Vec<Report>> {
         let first = planned.left().into_iter().next();
         match (take_up(session, request, &store, previous, planned), first) {
             (Ok(taken), _) => reports.extend(taken),
-            // The others are not lost by it.
+            // The other deploys are still resumed.
             (Err(error), Some(host)) => reports.push(Report::failed(&host, error)),
             (Err(error), None) => return Err(error),
         }
@@ -55,7 +55,7 @@ pub fn resume(session: &Session, request: &Request) -> Result<Vec<Report>> {
     Ok(reports)
 }
 
-/// Takes up one of them. What is not well after it is left still.
+/// Resumes one deploy. Hosts that fail again remain for the next resume.
 fn take_up(
     session: &Session,
     request: &Request,
@@ -67,7 +67,7 @@ fn take_up(
     let left = planned.left();
     let mut campaign = Campaign { run: begun.run.clone(), ..planned };
     campaign.hosts.retain(|host, _| left.contains(host));
-    // A canary that is well has gone first.
+    // A canary that has succeeded has already gone first.
     campaign.canary = campaign.canary.filter(|canary| left.contains(canary));
     session.note(format!("resuming {} for {}", previous.run, listed(&left)));
     let Request { who, planning, how } = request;
@@ -78,7 +78,7 @@ fn take_up(
     Ok(reports)
 }
 
-/// Carries out what was planned before. `builder`: where it was built.
+/// Carries out an existing plan. `builder` says where it was built.
 fn again(
     session: &Session,
     who: &Who,
@@ -106,7 +106,7 @@ fn again(
     decide(session, who, how, begun, campaign, &ready, reports)
 }
 
-/// Whether a host finished by itself what this deployer did not see the end of.
+/// Whether a host finished on its own after the deployer had lost it.
 fn was_done(campaign: &Campaign, ready: &Ready) -> bool {
     let survey = &ready.target.survey;
     let item = campaign.hosts.get(&ready.host);
@@ -120,14 +120,14 @@ fn was_done(campaign: &Campaign, ready: &Ready) -> bool {
     })
 }
 
-/// Holds what was planned before, so that the collector leaves it alone.
+/// Protects the systems of an existing plan from garbage collection.
 fn hold(rooted: &Rooted, campaign: &Campaign) -> Result<()> {
     let links: Vec<(String, &str)> = campaign
         .hosts
         .iter()
         .flat_map(|(host, item)| {
             let bundle = item.bundle.as_deref().map(|bundle| (format!("bundle-{host}"), bundle));
-            // What was built on the host is not here; whether it is still there, the host looks itself.
+            // What was built on the host is not in this store; the host itself checks whether it still exists.
             let ours = !item.there;
             let system = (ours && !item.plan.only_homes).then(|| (Rooted::name_of(host), item.plan.system.as_str()));
             let homes = item.plan.homes_to_come().filter(move |_| ours);

@@ -1,6 +1,6 @@
-//! `rollback`: makes a previous generation of a system the running one again, with its own secrets. The same transaction as
-//! a deploy, without a build; works without a fleet too, on this machine, because it is what one reaches for when something
-//! is broken.
+//! `rollback`: makes an earlier generation of a system the running one again, with its own secrets. Uses the same
+//! transaction as a deploy, without a build. Also works without a fleet on this machine, because it is needed when
+//! something is broken.
 
 use crate::adapters::fs::root::Root;
 use crate::adapters::host::closure;
@@ -29,24 +29,24 @@ use crate::domain::name::{HostName, UnixName};
 use crate::domain::policy::Policy;
 use crate::error::{Error, Result};
 
-/// Where to go back to.
+/// What to roll back to.
 pub struct Request {
     pub who: Who,
     pub patience: Patience,
-    /// The host, where it was named.
+    /// The host, if one was named.
     pub host: Option<HostName>,
-    /// The generation; none: the one before the current one.
+    /// The generation. None selects the one before the current one.
     pub to: Option<u64>,
-    /// Whether the declared checks are made.
+    /// Whether to run the declared checks.
     pub checks: bool,
-    /// Whether values stay that are newer than those of the generation.
+    /// Whether to keep values that are newer than those of the generation.
     pub keep_values: bool,
-    /// Whether a home goes back and not the system: that of this user, or the only one.
+    /// Roll back a home instead of the system: that of the given user, or the only one.
     #[expect(clippy::option_option, reason = "an option whose value may be left away")]
     pub home: Option<Option<UnixName>>,
 }
 
-/// Rolls back. `session` is none where no fleet is at hand: then nothing is checked but that the system activates.
+/// Rolls back. Without a fleet `session` is none; then no declared checks run.
 pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Result<Report> {
     let caller = &request.who.caller;
     let policy = session.map(|session| &session.fleet.policy);
@@ -70,7 +70,7 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
     if let Some(system) = kept.as_ref().and_then(|kept| kept.system.clone()) {
         let question = Question { coming: Some(system), closure: false };
         let special = target.survey(caller, question)?.coming.ok_or_else(|| gone(number))?;
-        // One that carries nothing is delivered what its system is.
+        // A specialisation without secrets of its own gets those of its base system.
         coming = if special.carries.is_some() {
             special
         } else {
@@ -98,8 +98,8 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
     Ok(Report::of(&target, plan, &asked.run, result))
 }
 
-/// Takes a deploy back that was done a while ago: the generation that ran before it, with its own secrets. Nothing is checked:
-/// what fails by now is why.
+/// Rolls back an earlier deploy: to the generation that ran before it, with its own secrets. Runs no checks, because
+/// their failure is the reason for this.
 pub fn undo(
     policy: &Policy,
     ready: &Ready,
@@ -136,7 +136,7 @@ pub fn undo(
     hand_over(target, &asked, rights, caller, talk)
 }
 
-/// Makes a previous generation of a home the active one; the system stays.
+/// Makes an earlier generation of a home the active one; the system stays.
 fn home(
     policy: Option<&Policy>,
     talk: &dyn Talk,
@@ -183,13 +183,13 @@ fn home(
     Ok(Report::of(target, plan, &asked.run, result))
 }
 
-/// The checks that are declared for the host, where they are made.
+/// Returns the declared checks of the host, unless they are disabled.
 fn declared(policy: Option<&Policy>, target: &Target, request: &Request) -> Vec<Look> {
     let checked = policy.zip(target.host.as_ref()).filter(|_| request.checks);
     checked.map_or_else(Vec::new, |(policy, host)| checks(policy, host))
 }
 
-/// The generation of a home to go back to, and its package.
+/// Returns the generation of a home to roll back to, and its package.
 fn previous(state: &State, to: Option<u64>) -> Result<(u64, String)> {
     let all = &state.generations;
     let chosen = match to {
@@ -216,7 +216,7 @@ fn previous(state: &State, to: Option<u64>) -> Result<(u64, String)> {
     }
 }
 
-/// The machine, with root's rights.
+/// Reaches the machine and gets root's rights.
 fn reach(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Result<(Target, Rights)> {
     let named = request.host.as_ref();
     if let (Some(session), Some(host)) = (session, named) {
@@ -231,7 +231,7 @@ fn reach(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Resul
         };
     }
     let root = Root::open(&request.who.root)?;
-    // A machine that is not in the policy can still go back.
+    // A machine that is not in the policy can still roll back.
     let host = session.and_then(|session| here(&session.fleet.policy, &root)).or_else(|| named.cloned());
     let target = Target::here(root, host)?;
     let rights = target.rights(false, &request.who.caller, talk)?;
@@ -246,12 +246,12 @@ fn gone(number: u64) -> Error {
     Error::failed(format!("the system of generation {number} is not in the store any more"))
 }
 
-/// The generation to go back to, and its system.
+/// Returns the generation to roll back to, and its system.
 fn choose(target: &Target, list: &Generations, to: Option<u64>) -> Result<(u64, String)> {
     // Newest first.
     let all = &list.generations;
     let current = target.survey.generation;
-    // A system that was only tried is in no generation: back is the one that boots.
+    // A system activated only for a test is in no generation: a rollback returns to the one that boots.
     let running = target.survey.specialisation.as_ref().map(|one| &one.of).or(target.survey.former.as_ref());
     let tried = running.is_some() && !all.iter().any(|generation| generation.system.as_ref() == running);
     let to = to.or_else(|| current.filter(|_| tried));

@@ -1,5 +1,5 @@
-//! What the deployer keeps of a deploy, below the git directory: what was planned, how far each host is, and links that
-//! keep the systems from the collector. So `--resume` takes up what is left, and `apply` what was reviewed.
+//! The deployer's state of a deploy, below the git directory: the plan, the progress of each host, and GC roots for the
+//! systems. `--resume` continues from it, and `apply` uses the GC roots of a reviewed plan.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -14,23 +14,23 @@ use crate::domain::name::HostName;
 use crate::domain::versioned;
 use crate::error::{Error, Kind, Result};
 
-/// How many are kept, for `--attach` and `--resume`.
+/// How many campaigns to keep, for `--attach` and `--resume`.
 const KEPT: usize = 20;
-/// The largest file of one, in bytes.
+/// The size limit of a campaign file, in bytes.
 const LIMIT: u64 = 64 << 20;
 
-/// Where the campaigns of a fleet are.
+/// The folder with the campaigns of a fleet.
 pub struct Store {
     folder: PathBuf,
 }
 
 impl Store {
-    /// Below the git directory of a fleet's repository.
     pub fn of(git: &Git, fleet: &Path) -> Result<Self> {
         Ok(Self { folder: git.place_of(fleet)?.join("runs") })
     }
 
-    /// A folder for a new campaign. What processes that are gone left without a plan is removed, and the oldest ones.
+    /// Creates a folder for a new campaign. Removes folders that ended processes left without a plan, and the oldest
+    /// ones.
     pub fn begin(&self) -> Result<Begun> {
         let names = self.names();
         let oldest = names.len().saturating_sub(KEPT);
@@ -40,10 +40,10 @@ impl Store {
             let orphan = !folder.join("run.json").exists()
                 && !folder.join("planned").exists()
                 && !Path::new("/proc").join(String::from_utf8_lossy(&owner).trim()).exists();
-            // What is left to do is kept for `--resume`, however long ago.
+            // A campaign with hosts left is kept for `--resume`, however old.
             let left = || read(&folder.join("run.json")).is_ok_and(|campaign| !campaign.left().is_empty());
             if orphan || (at < oldest && !left()) {
-                // What cannot be removed only keeps a store path alive; the next run tries again.
+                // A folder that cannot be removed only keeps store paths; the next run tries again.
                 let _left = std::fs::remove_dir_all(folder);
             }
         }
@@ -54,7 +54,7 @@ impl Store {
         Ok(Begun { rooted: Rooted::at(folder.join("roots"))?, run, folder })
     }
 
-    /// The campaigns that have something left to do, oldest first. A host is left in one of them at most.
+    /// Returns the campaigns with hosts left, oldest first. A host is left in at most one of them.
     pub fn left(&self) -> Result<Vec<(Begun, Campaign)>> {
         let mut open = Vec::new();
         for name in self.names() {
@@ -62,7 +62,7 @@ impl Store {
             let Ok(campaign) = read(&folder.join("run.json")) else { continue };
             if !campaign.left().is_empty() {
                 let rooted = Rooted::at(folder.join("roots"))?;
-                // Whatever becomes of this attempt: the systems are needed until the hosts run them.
+                // Keeps the GC roots even if this attempt fails: the systems are needed until the hosts run them.
                 rooted.stay();
                 open.push((Begun { rooted, run: name, folder }, campaign));
             }
@@ -70,14 +70,14 @@ impl Store {
         if open.is_empty() { Err(Error::failed("there is no deploy to resume")) } else { Ok(open) }
     }
 
-    /// The hosts of a campaign; none where it is not known here.
+    /// Returns the hosts of a campaign, or none if it is not known here.
     pub fn hosts_of(&self, run: &str) -> Vec<HostName> {
         let known = self.names().iter().any(|name| name == run);
         let campaign = known.then(|| read(&self.folder.join(run).join("run.json")).ok()).flatten();
         campaign.map_or_else(Vec::new, |campaign| campaign.hosts.into_keys().collect())
     }
 
-    /// The campaigns, oldest first: their names begin with the time.
+    /// Returns the names of the campaigns, oldest first, because they begin with the time.
     fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
@@ -86,17 +86,15 @@ impl Store {
     }
 }
 
-/// A campaign's folder. Unless it is kept, it goes with this.
+/// The folder of a new campaign, whose GC roots are removed on drop unless they are kept.
 pub struct Begun {
-    /// Keeps store paths from the collector.
     pub rooted: Rooted,
     pub run: String,
     folder: PathBuf,
 }
 
 impl Begun {
-    /// Writes down what was planned. From now on it can be taken up, and what was left of others for the same hosts can
-    /// not.
+    /// Saves the plan, which can then be resumed. The same hosts can no longer be resumed in other campaigns.
     pub fn keep(self, campaign: Campaign) -> Result<Kept> {
         self.supersede(&campaign)?;
         let kept = Kept { campaign: Mutex::new(campaign), rooted: self.rooted, folder: self.folder };
@@ -117,14 +115,14 @@ impl Begun {
                 files::replace(&file, &text(&campaign)?, 0o644, Durable::Later)?;
             }
             if count > 0 && campaign.left().is_empty() {
-                // What cannot be removed only keeps a store path alive.
+                // A folder that cannot be removed only keeps store paths.
                 let _left = std::fs::remove_dir_all(entry.path().join("roots"));
             }
         }
         Ok(())
     }
 
-    /// Writes down which hosts are well by now; with the last of them it goes.
+    /// Records which hosts have succeeded. Removes the campaign if no host is left.
     pub fn settle(self, well: impl Fn(&HostName) -> bool) -> Result<()> {
         let file = self.folder.join("run.json");
         let mut campaign = read(&file)?;
@@ -137,14 +135,14 @@ impl Begun {
         files::replace(&file, &text(&campaign)?, 0o644, Durable::Later)
     }
 
-    /// Leaves the links, for who applies the plan later. They go when this campaign is one of the oldest.
+    /// Keeps the GC roots, so that the plan can be applied later. They are removed with the oldest campaigns.
     pub fn stay(self) -> Result<()> {
         files::replace(&self.folder.join("planned"), b"", 0o644, Durable::Later)?;
         self.rooted.stay();
         Ok(())
     }
 
-    /// Itself again; with an error it goes.
+    /// Returns itself if the outcome is a success. Otherwise discards the campaign.
     pub fn unless_failed(self, outcome: Result<()>) -> Result<Self> {
         match outcome {
             Ok(()) => Ok(self),
@@ -157,12 +155,12 @@ impl Begun {
 
     pub fn discard(self) {
         drop(self.rooted);
-        // As in `begin`.
+        // A folder that cannot be removed only keeps store paths.
         let _left = std::fs::remove_dir_all(self.folder);
     }
 }
 
-/// A campaign that is written down.
+/// A campaign that is saved.
 pub struct Kept {
     campaign: Mutex<Campaign>,
     rooted: Rooted,
@@ -170,12 +168,12 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// A copy of it as it is now.
+    /// Returns a copy of the current state.
     pub fn campaign(&self) -> Campaign {
         self.campaign.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Writes down how far a host is.
+    /// Saves the state of a host.
     pub fn set(&self, host: &HostName, state: State) -> Result<()> {
         let mut campaign = self.campaign.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(item) = campaign.hosts.get_mut(host) {
@@ -184,7 +182,7 @@ impl Kept {
         self.write(&campaign)
     }
 
-    /// Lets go of it: the links stay only while something is left to do.
+    /// Ends the campaign. Its GC roots stay only if hosts are left.
     pub fn end(self) {
         if !self.campaign().left().is_empty() {
             self.rooted.stay();
@@ -196,7 +194,7 @@ impl Kept {
     }
 }
 
-/// A campaign as it is written.
+/// Serializes a campaign.
 fn text(campaign: &Campaign) -> Result<Vec<u8>> {
     let mut text = serde_json::to_vec_pretty(campaign)
         .map_err(|error| Error::new(Kind::Bug, "cannot write the plan").because(error))?;
@@ -204,14 +202,14 @@ fn text(campaign: &Campaign) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Writes a plan where a person wants it.
+/// Writes a plan to a file chosen by the user.
 pub fn write(campaign: &Campaign, file: &Path) -> Result<()> {
     files::replace(file, &text(campaign)?, 0o644, Durable::Now)
 }
 
-/// Reads a campaign, such as one that was reviewed.
+/// Reads a campaign, such as a reviewed plan.
 ///
-/// Fails with `Usage` when it is none, or of a newer version.
+/// Fails with `Usage` if it is malformed, or of another version.
 pub fn read(path: &Path) -> Result<Campaign> {
     let shown = path.display();
     let malformed = |fault| {

@@ -1,4 +1,4 @@
-//! A host that was deployed is watched before others follow it: one whose checks get worse meanwhile goes back.
+//! Watches a deployed host before others follow it, and rolls it back if its checks get worse.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -21,10 +21,10 @@ use crate::domain::deploy::soak::{Next, Soak};
 use crate::domain::policy::Policy;
 use crate::error::{Error, Kind, Result};
 
-/// How often it is looked whether Ctrl-C came.
+/// How often to check for Ctrl-C.
 const ATTENTIVE: Duration = Duration::from_millis(100);
 
-/// A host, and what was wrong with it before the deploy.
+/// A host, and the problems it had before the deploy.
 pub struct Watch<'a> {
     policy: &'a Policy,
     caller: &'a Caller,
@@ -35,17 +35,17 @@ pub struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// Looks at a host before it is deployed.
+    /// Records the problems of a host before it is deployed.
     pub fn begin(policy: &'a Policy, caller: &'a Caller, how: &'a How, ready: &'a Ready, plan: &Plan) -> Self {
         let checks = with_commands(&checks(policy, &ready.host), &plan.commands);
         let mut watch = Self { policy, caller, how, ready, checks, before: BTreeSet::new() };
-        // What cannot be asked yet was not wrong.
+        // A host that cannot answer yet counts as having no problems.
         watch.before =
             parallel::alone(|| watch.wrong()).unwrap_or_default().into_iter().map(|(what, _)| what).collect();
         watch
     }
 
-    /// What is wrong with it now: checks, and units that failed.
+    /// Returns the current problems: failed checks and failed units.
     fn wrong(&self) -> Result<Vec<(String, String)>> {
         let Ready { target, rights, .. } = self.ready;
         let mut wrong = Vec::new();
@@ -61,7 +61,7 @@ impl<'a> Watch<'a> {
         Ok(wrong)
     }
 
-    /// Watches it, as long as was asked for. What it comes to is in the report.
+    /// Watches the host for the configured time. Returns the report with the result.
     pub fn to_the_end(&self, report: Report, talk: &dyn Talk) -> Report {
         talk.event(Event::Step(format!("watching it for {}", shown(self.how.soak))));
         let mut soak = Soak::new(self.how.soak, Duration::from_secs(self.how.patience.settle));
@@ -72,7 +72,7 @@ impl<'a> Watch<'a> {
                 worse.map(|(what, why)| format!("{what}: {why}")).collect()
             });
             if let (Err(_), Reach::There(there)) = (&found, &self.ready.target.reach) {
-                // The connection may be gone, and the host not; if it is, the next look finds that too.
+                // Only the connection may be gone. If the host is gone too, the next query fails again.
                 let _gone = there.reconnect();
             }
             match soak.looked(began.elapsed(), found.ok()) {
@@ -140,7 +140,7 @@ fn ended(report: Report, outcome: Outcome, error: Error) -> Report {
     Report { outcome, reason: Some(error.in_one_line()), failure: Some(error), ..report }
 }
 
-/// A time as it is typed.
+/// Formats a duration.
 fn shown(time: Duration) -> String {
     match time.as_secs() {
         seconds if seconds % 3600 == 0 => format!("{} h", seconds / 3600),

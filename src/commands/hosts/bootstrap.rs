@@ -1,5 +1,5 @@
-//! The program of ours on another machine: that of the running system, or, before the first deploy, the `sealift-host` that lies
-//! beside this program, brought into the store there.
+//! Provides sealift's program on another machine: that of the running system or, before the first deploy, the
+//! `sealift-host` beside this program, copied into the remote store.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,39 +14,39 @@ use crate::domain::foreign::cut;
 use crate::domain::name::HostName;
 use crate::error::{Error, Result};
 
-/// The program of the running system: the one that a line in sudoers can name.
+/// The program of the running system, whose fixed path can be named in sudoers.
 pub const RUNNING: &str = "/run/current-system/etc/sealift/host";
-/// The program in a store path that was brought.
+/// The path of the program inside a store path that was copied.
 pub const STORED: &str = "bin/sealift-host";
-/// What to do where this program does not run.
+/// Help for a machine on which this program does not run.
 pub const HELP: &str = "give a static sealift-host for that machine with `--host-program FILE`";
 
-/// A program that may be brought, put into the store at the first need.
+/// A program to copy to other machines, added to the store when first needed.
 pub struct Brought {
-    /// Its file, where one was named.
+    /// The file, if one was named.
     named: Option<PathBuf>,
     folder: PathBuf,
-    /// By their files: machines may be of several kinds.
+    /// Store paths by file: machines may have different platforms.
     stored: Mutex<BTreeMap<PathBuf, String>>,
 }
 
 impl Brought {
-    /// Nothing is in the store yet. What is made on the way, and the link that keeps it, go into a folder of the run.
+    /// Creates it without store paths. Intermediate files and GC roots go into the run's folder.
     pub fn new(named: Option<PathBuf>, folder: PathBuf) -> Self {
         Self { named, folder, stored: Mutex::default() }
     }
 
-    /// The file for a machine, by what `uname` says there: the one that was named; what lies beside this program for such
-    /// machines; for one like this, this program, which can do the same. None where there is none.
+    /// Returns the file for a machine by its `uname` output: the named file, a `sealift-host` beside this program for
+    /// that platform or, for this platform, this program, which can do the same.
     fn file(&self, is: &str, caller: &Caller) -> Option<PathBuf> {
         if self.named.is_some() {
             return self.named.clone();
         }
-        // What a machine says of itself becomes a part of a name, and no path.
+        // The output of a remote machine becomes part of a file name, so it must not be a path.
         let word = |kind: &&str| kind.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         let kind = is.strip_prefix("Linux ").filter(word)?;
         let program = std::fs::canonicalize(&caller.program).unwrap_or_else(|_| caller.program.clone());
-        // In the store it is a link.
+        // In the store this is a symlink.
         let beside =
             |name: &str| std::fs::canonicalize(program.with_file_name(name)).ok().filter(|file| file.is_file());
         let ours = is == ours();
@@ -55,9 +55,9 @@ impl Brought {
             .or_else(|| ours.then(|| program.clone()))
     }
 
-    /// The store path of a file that is brought.
+    /// Returns the store path of a file, adding it first if necessary.
     fn store(&self, file: &Path) -> Result<String> {
-        // Several hosts may come to this at once; the first one does it.
+        // Several hosts may need it at the same time; the first adds it.
         let mut done = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(stored) = done.get(file) {
             return Ok(stored.clone());
@@ -71,14 +71,14 @@ impl Brought {
     }
 }
 
-/// What `uname` says where this program runs.
+/// Returns the `uname` output of machines on which this program runs.
 fn ours() -> String {
     let system = if cfg!(target_os = "linux") { "Linux" } else { "Darwin" };
     format!("{system} {}", std::env::consts::ARCH)
 }
 
-/// The failure of a machine whose nix daemon does not let us in, if that is so: what nix says of it is only that somebody
-/// hung up.
+/// Returns the error for a machine whose nix daemon does not accept the user, if that is the cause: nix itself only
+/// reports a closed connection.
 fn barred(host: &HostName, connection: &Connection) -> Option<Error> {
     let printed =
         |words: &[&str]| Some(connection.call(words).run().ok().filter(|output| output.ended.success())?.stdout);
@@ -88,7 +88,7 @@ fn barred(host: &HostName, connection: &Connection) -> Option<Error> {
     trust::trust_of(&printed(&trust::ASKS)?, &user).barred.then(|| trust::barred(host.as_str(), &user.user))
 }
 
-/// Brings it to a machine; where it is there.
+/// Copies the program to a machine, and returns its path there.
 pub fn bring(brought: &Brought, host: &HostName, connection: &Connection, caller: &Caller) -> Result<String> {
     connection.takes_copies()?;
     let printed = connection.call(&["uname", "-sm"]).run()?;
@@ -103,7 +103,7 @@ pub fn bring(brought: &Brought, host: &HostName, connection: &Connection, caller
         ))
         .help(HELP));
     };
-    // Made from its content, so that nobody has to be trusted for it.
+    // A content-addressed path needs no trusted signature.
     let stored = brought.store(&file)?;
     store::copy_to(&connection.store(), &[&stored], |_| ())
         .map_err(|error| barred(host, connection).unwrap_or(error))?;

@@ -1,5 +1,5 @@
-//! Hands a request to the program on the host, and listens until it is done: on this machine, or over SSH, where the
-//! connection may be lost, and the last step is to come back over a new one.
+//! Sends a request to the program on the host and reads its events until it ends: on this machine, or over SSH, where
+//! the connection may be lost and an acknowledgement over a new connection is the last step.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::ScopedJoinHandle;
@@ -19,19 +19,19 @@ use crate::domain::deploy::protocol::{self, DeployResult, HostCommand, HostEvent
 use crate::domain::foreign::{self, cut};
 use crate::error::{Error, Kind, Result};
 
-/// How long a host that was lost is looked for, beyond the time that it waits for the acknowledgement.
+/// How long to look for a lost host, in addition to its acknowledgement timeout.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The same for one that boots.
+/// The same for a host that reboots.
 const BOOT: Duration = Duration::from_secs(300);
-/// How many lines that are no events are passed on. A host that prints without end must not fill a terminal.
+/// The limit of lines passed on that are not events. A host that prints without end must not fill the terminal.
 const FOREIGN: usize = 200;
-/// How many events are shown, and up to how many bytes.
+/// The limits of events shown, by number and by bytes.
 const EVENTS: usize = 2000;
 const TOLD: usize = 1 << 20;
-/// How many lines are read before they are shown.
+/// How many lines are read ahead of their display.
 const AHEAD: usize = 64;
 
-/// Hands a request over, and tells what the host tells until it is done.
+/// Sends a request and reports the host's events until it ends.
 pub fn hand_over(
     target: &Target,
     request: &HostRequest,
@@ -62,14 +62,14 @@ pub fn hand_over(
     }
 }
 
-/// Replays what a run on the host reported, and goes on with it to its end.
+/// Replays the events of a run on the host and follows the run to its end.
 pub fn follow(target: &Target, run: &str, rights: &Rights, caller: &Caller, talk: &dyn Talk) -> Result<DeployResult> {
     let request = target.request(caller, HostCommand::Follow(run.to_owned()))?;
     let (mut heard, ended) = converse(target, &target.call(rights, caller, &request)?, run, talk)?;
     heard.result.take().ok_or_else(|| lost(target, ended, &heard, run))
 }
 
-/// For how many seconds the host of a request waits for the acknowledgement.
+/// Returns for how many seconds the host waits for the acknowledgement.
 fn waits(request: &HostRequest) -> Option<u64> {
     match &request.command {
         HostCommand::Switch(switch) => switch.acknowledge,
@@ -77,7 +77,7 @@ fn waits(request: &HostRequest) -> Option<u64> {
     }
 }
 
-/// Looks for a host that was lost, and goes on listening. The host does not wait for it.
+/// Reconnects to a lost host and follows the run. The host does not wait for this.
 fn rejoin(
     target: &Target,
     there: &There,
@@ -92,7 +92,7 @@ fn rejoin(
         let tried = there.reconnect().and_then(|()| follow(target, &request.run, rights, caller, talk));
         match tried {
             Err(error) if error.kind() == Kind::Unreachable && Instant::now() < end && !signals::pending() => {
-                // A refused connection fails at once; the machine may be on its way back.
+                // A refused connection fails at once; the machine may still be booting.
                 std::thread::sleep(Duration::from_millis(500));
             }
             Err(error) if error.kind() == Kind::Unreachable => {
@@ -108,19 +108,19 @@ enum Line {
     Said(String),
 }
 
-/// What was heard of the part on the host.
+/// What the program on the host has sent.
 #[derive(Debug, Default)]
 struct Heard {
     result: Option<DeployResult>,
-    /// Whether it told anything at all.
+    /// Whether it sent any event.
     begun: bool,
-    /// Whether its machine is going down.
+    /// Whether the host is shutting down.
     goes_down: bool,
-    /// The last line that was no event.
+    /// The last line that was not an event.
     last: String,
 }
 
-/// Runs the call and listens to it.
+/// Runs the call and reads its output.
 fn converse(target: &Target, call: &Invocation, run: &str, talk: &dyn Talk) -> Result<(Heard, Ended)> {
     let (send, receive) = sync_channel(AHEAD);
     let said = send.clone();
@@ -135,12 +135,12 @@ fn converse(target: &Target, call: &Invocation, run: &str, talk: &dyn Talk) -> R
 }
 
 fn start(call: &Invocation, send: SyncSender<Line>, said: SyncSender<Line>) -> Result<Ended> {
-    // Nobody listens any more only when this side is ending.
+    // The receiver is gone only if this process is ending.
     let printed = move |text: &str| drop(send.send(Line::Printed(text.to_owned())));
     call.converse(printed, move |text| drop(said.send(Line::Said(text.to_owned()))))
 }
 
-/// Passes on what is told, until nothing more can come. A host may tell anything, and as much as it likes.
+/// Reports the events until the output ends. The output is not trusted, neither in content nor in length.
 fn listen(lines: &Receiver<Line>, target: &Target, run: &str, talk: &dyn Talk) -> Heard {
     let (mut heard, mut warned, mut foreign, mut told) = (Heard::default(), false, 0, (0, 0));
     std::thread::scope(|scope| {
@@ -164,7 +164,7 @@ fn listen(lines: &Receiver<Line>, target: &Target, run: &str, talk: &dyn Talk) -
                                 if let Reach::There(there) = &target.reach
                                     && coming.as_ref().is_none_or(ScopedJoinHandle::is_finished)
                                 {
-                                    // Beside the listening: the old connection may tell more meanwhile.
+                                    // In a thread of its own, because the old connection may still send events.
                                     coming = Some(scope.spawn(move || acknowledge(there, run, seconds, talk)));
                                 }
                             }
@@ -174,7 +174,7 @@ fn listen(lines: &Receiver<Line>, target: &Target, run: &str, talk: &dyn Talk) -
                             HostEvent::Step { text } => talk.event(Event::Step(text)),
                             HostEvent::Said { text } => talk.event(Event::Note(format!("  {text}"))),
                             HostEvent::Warning { text } => talk.event(Event::Warning(text)),
-                            // Answers to questions, which a request is not.
+                            // Answers to queries, which are not expected here.
                             HostEvent::Survey(_)
                             | HostEvent::Generations(_)
                             | HostEvent::Verified(_)
@@ -203,8 +203,8 @@ fn listen(lines: &Receiver<Line>, target: &Target, run: &str, talk: &dyn Talk) -
     })
 }
 
-/// Whether a line only says that our own part on the host did not end well, as systemd-inhibit does of whatever it runs:
-/// that part has told it better.
+/// Whether a line only says that the program on the host failed, as systemd-inhibit reports for every program. The
+/// program itself has reported the cause.
 fn is_echo(line: &str) -> bool {
     let program = line.split_once(" failed with exit status ").map(|(program, _)| program);
     program.is_some_and(|program| {
@@ -212,17 +212,17 @@ fn is_echo(line: &str) -> bool {
     })
 }
 
-/// Comes back over a new connection, as often as the time allows.
+/// Acknowledges over a new connection, retrying until the timeout.
 fn acknowledge(there: &There, run: &str, seconds: u64, talk: &dyn Talk) {
     let end = Instant::now() + Duration::from_secs(seconds.min(protocol::LONGEST));
     talk.event(Event::Step("acknowledging over a new connection".to_owned()));
-    // Reached is enough: where nobody waits any more, the verdict tells why.
+    // Reaching the host is enough: if it no longer waits, its result says why.
     while Instant::now() < end && !signals::pending() && !there.acknowledge(run).is_ok_and(|reached| reached) {
         std::thread::sleep(Duration::from_millis(500));
     }
 }
 
-/// The failure of a host that went away.
+/// Returns the error for a lost connection.
 fn unreachable(target: &Target, run: &str) -> Error {
     Error::new(Kind::Unreachable, format!("the connection to {} was lost", target.shown())).help(format!(
         "the host finishes or goes back by itself; `sealift deploy{} --attach {run}` shows which",
@@ -230,8 +230,8 @@ fn unreachable(target: &Target, run: &str) -> Error {
     ))
 }
 
-/// The failure of a part on the host that ended without a result. It tells before it changes anything: where it told
-/// nothing, it never began, as when sudo refuses.
+/// Returns the error for a program on the host that ended without a result. It reports an event before any change, so
+/// without an event it never began, for example because sudo refused.
 fn lost(target: &Target, ended: Ended, heard: &Heard, run: &str) -> Error {
     if target.is_remote() && signals::pending() {
         // Ctrl-C reaches ssh too.
@@ -269,8 +269,8 @@ fn lost(target: &Target, ended: Ended, heard: &Heard, run: &str) -> Error {
     if heard.last.is_empty() { error } else { error.because(heard.last.clone()) }
 }
 
-/// Has the host finish or take back what a killed run left, and looks at it again. Says what it came to; none where there
-/// was nothing.
+/// Makes the host finish or roll back an interrupted run, then surveys it again. Returns the result, or none if there
+/// was nothing to do.
 pub fn recover(target: &mut Target, rights: &Rights, caller: &Caller, talk: &dyn Talk) -> Result<Option<DeployResult>> {
     if !target.survey.unfinished {
         return Ok(None);

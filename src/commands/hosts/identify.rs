@@ -1,4 +1,4 @@
-//! Which host of the policy a machine is: the one whose pinned key it has. A name alone proves nothing.
+//! Identifies which host of the policy a machine is by its pinned key. A name alone proves nothing.
 
 use std::path::Path;
 
@@ -9,14 +9,15 @@ use crate::domain::policy::{self, Host, Policy};
 use crate::domain::secret::recipient::Recipient;
 use crate::error::{Error, Kind, Result};
 
-/// Which host of the policy the machine of a root is: the one whose pinned key it has. A named one must be that one.
+/// Returns the host of the policy whose pinned key the machine of this root has. If a host is named, it must be that
+/// one.
 ///
-/// Fails with `Unreachable` when it is another machine, `Usage` when the host is unknown.
+/// Fails with `Unreachable` if it is another machine, and with `Usage` if the host is unknown.
 pub fn this_machine(policy: &Policy, root: &Root, named: Option<&HostName>) -> Result<HostName> {
     let shown = machine_keys(root);
     let pinned = |host: &Host| host.ssh_keys.iter().any(|key| shown.contains(key));
     let holder = policy.hosts.iter().find(|(_, host)| pinned(host)).map(|(name, _)| name);
-    // A host with an age key of its own shows no SSH key: then its name must do.
+    // A host with only an age key has no pinned SSH key, so it is identified by its name.
     let by_name = || {
         let called = policy.called(&root.text("/etc/hostname")?)?;
         policy.hosts.get(called)?.ssh_keys.is_empty().then_some(called)

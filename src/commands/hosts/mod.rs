@@ -1,4 +1,4 @@
-//! Hosts as the deployer sees them: which ones are selected, how each is reached and with which rights, and what is asked of the
+//! Hosts from the deployer's side: which are selected, how each is reached and with which rights, and requests to the
 //! program there.
 
 pub mod bootstrap;

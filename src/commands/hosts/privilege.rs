@@ -10,29 +10,30 @@ use crate::error::{Error, Result};
 /// How to become root on a machine.
 #[derive(Clone, Debug)]
 pub enum Rights {
-    /// We are, or root is not needed.
+    /// The caller is root, or root is not needed.
     Root,
-    /// By sudo, which asks nothing.
+    /// With sudo, without a password.
     Sudo,
-    /// By doas, which asks nothing.
+    /// With doas, without a password.
     Doas,
-    /// By sudo, with this password; only on other machines.
+    /// With sudo and this password; only on remote machines.
     Password(SecretString),
 }
 
 impl Rights {
-    /// The words that make a call one of root's.
+    /// Returns the words that run a command as root.
     pub fn words(&self) -> &'static [&'static str] {
         match self {
             Rights::Root => &[],
             Rights::Sudo => &["sudo", "-n", "--"],
             Rights::Doas => &["doas", "-n", "--"],
-            // `-k`: what sudo remembers must not leave the password to the program behind it.
+            // `-k`: with cached credentials sudo would not read the password, and it would reach the program's standard
+            // input.
             Rights::Password(_) => &["sudo", "-k", "-S", "--prompt=", "--"],
         }
     }
 
-    /// A call on this machine, made one of root's.
+    /// Makes a call on this machine run as root.
     pub fn lift(&self, call: Invocation) -> Invocation {
         match self.words() {
             [program, options @ ..] => call.under(program, options),
@@ -40,7 +41,7 @@ impl Rights {
         }
     }
 
-    /// Looks on this machine, and asks for a password where sudo wants one and somebody is there to type it.
+    /// Finds out how to become root on this machine. sudo may ask for a password on the terminal.
     pub fn get() -> Result<Self> {
         if rustix::process::geteuid().is_root() {
             return Ok(Rights::Root);

@@ -1,4 +1,4 @@
-//! What must hold on a host before a system is brought there: every problem at once, each with its help.
+//! The checks of a host before a system is copied to it: reports all problems at once, each with help.
 
 use crate::adapters::host::{closure, run_dir};
 use crate::adapters::nix::{store, trust};
@@ -7,16 +7,16 @@ use crate::commands::hosts::connection::{Reach, Target};
 use crate::domain::doctor::machine::FREE_BOOT;
 use crate::error::{Error, Kind, Result};
 
-/// How a system is brought.
+/// How a system gets to the host.
 #[derive(Clone, Copy, Debug)]
 pub struct Brings {
-    /// Whether a key of ours signs what is copied.
+    /// Whether the fleet's key signs what is copied.
     pub signed: bool,
     /// Whether it is built there.
     pub builds: bool,
 }
 
-/// Looks at a host that was reached, and at what was wrong already: every problem there.
+/// Checks a host that was reached, and returns all problems, including earlier ones that its survey shows.
 pub fn host(target: &Target, brings: Brings) -> Result<()> {
     let survey = &target.survey;
     let mut problems = Vec::new();
@@ -62,7 +62,7 @@ pub fn host(target: &Target, brings: Brings) -> Result<()> {
     if problems.is_empty() { Ok(()) } else { Err(together(problems)) }
 }
 
-/// How room is made in a place.
+/// Returns how to free space in a path.
 fn room(place: &str) -> &'static str {
     match place {
         "/boot" => FREE_BOOT,
@@ -71,7 +71,7 @@ fn room(place: &str) -> &'static str {
     }
 }
 
-/// Whether it is a machine that systems can be activated on.
+/// Whether systems can be activated on this machine.
 pub fn nixos(target: &Target) -> Result<()> {
     let is_machine = match &target.reach {
         Reach::Here(root) => root.is_machine(),
@@ -85,12 +85,12 @@ pub fn nixos(target: &Target) -> Result<()> {
         .help("name a host, or the root of a NixOS with `--root DIR`; `deploy --action build` only builds"))
 }
 
-/// The failure of a host where another deploy is running.
+/// Returns the error for a host on which another deploy is running.
 pub fn busy(target: &Target, holder: &str) -> Error {
     run_dir::busy(&target.place(), holder)
 }
 
-/// Several problems as one failure.
+/// Combines several problems into one error.
 pub fn together(problems: Vec<Error>) -> Error {
     let kind = problems.first().map_or(Kind::Bug, Error::kind);
     let same = problems.iter().all(|problem| problem.kind() == kind);

@@ -1,5 +1,5 @@
-//! The machines of a deploy: chosen, reached, looked at, so many at a time. One that cannot be reached stops no other, and
-//! one that does not answer keeps no other waiting.
+//! The machines of a deploy: selects, reaches and surveys them, several at a time. One that cannot be reached does not
+//! stop the others, and one that does not answer does not block them.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -22,25 +22,25 @@ use crate::domain::name::{self, HostName, HostWord};
 use crate::domain::policy::{Policy, Selector};
 use crate::error::{Error, Result};
 
-/// How many hosts at a time, where nobody says, for work that changes them and for work that only looks.
+/// The default number of hosts at a time, for work that changes them and for work that only reads.
 const PLACES: (u32, u32) = (4, 16);
-/// How long a machine that is looked at keeps the next one waiting.
+/// How long a slow machine holds its slot before the next one starts.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Which machines, and how they are reached.
+/// Which machines to work on, and how to reach them.
 #[derive(Clone, Debug)]
 pub struct Who {
     pub words: Vec<Selector>,
     pub all: bool,
     /// The root directory of this machine.
     pub root: PathBuf,
-    /// Whether a host of a tag that is offline is a failure too.
+    /// Whether an offline host that was selected by tag is an error too.
     pub require_all: bool,
-    /// How many hosts at a time, where that was said.
+    /// How many hosts at a time, if given.
     pub jobs: Option<u32>,
-    /// Whether sudo's password may be asked for.
+    /// Whether to ask for sudo's password.
     pub ask_sudo: bool,
-    /// A program for hosts that have none of ours.
+    /// A program for hosts that do not have sealift's.
     pub host_program: Option<PathBuf>,
     pub runtime: Option<PathBuf>,
     pub caller: Caller,
@@ -49,11 +49,11 @@ pub struct Who {
 /// The hosts of a deploy.
 pub struct Chosen {
     pub hosts: BTreeSet<HostName>,
-    /// Those that were named themselves: that one of them is offline is a failure.
+    /// Those selected by name: if one of them is offline, that is an error.
     pub named: BTreeSet<HostName>,
 }
 
-/// The hosts that these words name.
+/// Returns the hosts that these words select.
 pub fn select(policy: &Policy, words: &[Selector]) -> Result<BTreeSet<HostName>> {
     policy.select(words).map_err(|word| match word {
         Selector::Host(host) => policy.no_host(host.as_str()),
@@ -93,9 +93,9 @@ pub fn declared(policy: &Policy, words: &[String]) -> Result<Vec<String>> {
 }
 
 impl Who {
-    /// Which hosts these are. Without a word: the one that this machine is.
+    /// Returns the selected hosts. Without words: this machine.
     ///
-    /// Fails when a word names nothing, or this machine is no host.
+    /// Fails if a word matches nothing, or this machine is not a host of the policy.
     pub fn choose(&self, policy: &Policy) -> Result<Chosen> {
         if self.all {
             let hosts = policy.hosts.keys().cloned().collect();
@@ -113,7 +113,7 @@ impl Who {
         Ok(Chosen { hosts, named: named.collect() })
     }
 
-    /// The one host that these words name.
+    /// Returns the one host that these words select.
     pub fn choose_one(&self, policy: &Policy) -> Result<HostName> {
         let mut hosts = self.choose(policy)?.hosts;
         match (hosts.pop_first(), hosts.is_empty()) {
@@ -122,7 +122,7 @@ impl Who {
         }
     }
 
-    /// How many hosts there is work for at a time. `changes`: whether it changes them.
+    /// Returns how many hosts are worked on at a time. `changes` says whether the work changes them.
     pub fn places(&self, policy: &Policy, changes: bool) -> usize {
         let unsaid = if changes { PLACES.0 } else { PLACES.1 };
         self.jobs.or(policy.deploy.jobs).unwrap_or(unsaid) as usize
@@ -133,7 +133,7 @@ impl Who {
         Ssh::new(self.runtime.as_deref(), &policy.hosts).map(Arc::new)
     }
 
-    /// One machine. With a root directory that is named, it is that. `root`: as `Target::there`.
+    /// Reaches one machine. A root directory other than `/` is used as that machine. `root`: as in `Target::there`.
     pub fn reach(
         &self,
         policy: &Policy,
@@ -151,14 +151,14 @@ impl Who {
     }
 }
 
-/// What must hold on a host.
+/// What is needed on a host.
 #[derive(Clone, Copy, Debug)]
 pub struct Needs<'a> {
     pub root: bool,
-    /// A system should be brought there.
+    /// Set if a system will be copied there.
     pub brings: Option<Brings>,
-    /// What is found out meanwhile, by the thread that holds it. Unless it is well, nobody is asked for a password, and nothing is
-    /// ended there.
+    /// The result of a check that runs in parallel, whose thread holds the lock. Unless it is true, no password is
+    /// asked for, and no interrupted run is recovered.
     pub gate: Option<&'a RwLock<bool>>,
 }
 
@@ -171,7 +171,8 @@ pub struct Ready {
     pub rights: Rights,
 }
 
-/// Reaches all of them, so many at a time. Where a system is brought with root's rights, a deploy that was killed there is ended first.
+/// Reaches all hosts, several at a time. If a system is brought with root's rights, first recovers an interrupted
+/// deploy there.
 pub fn reach_all(
     policy: &Policy,
     who: &Who,
@@ -202,7 +203,7 @@ pub fn reach_all(
     Ok(hosts.into_iter().cloned().zip(reached).collect())
 }
 
-/// An error that names its host first, whatever a host makes its message say.
+/// Prefixes an error with its host, unless its message names the host already.
 pub fn named(host: &HostName, error: Error) -> Error {
     if error.is_about(host.as_str()) { error } else { error.about(host) }
 }

@@ -1,4 +1,4 @@
-//! What is told of one host among several.
+//! Prefixes output with its host if there are several.
 
 use std::sync::Arc;
 
@@ -10,14 +10,13 @@ use crate::domain::name::HostName;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::Result;
 
-/// What is told of one host among several.
 pub struct OfHost {
     talk: Arc<dyn Talk>,
     host: Option<HostName>,
 }
 
 impl OfHost {
-    /// Of a host among so many; the only one is not named with each line.
+    /// For one of `count` hosts. A single host is not named on each line.
     pub fn among(talk: &Arc<dyn Talk>, host: &HostName, count: usize) -> Self {
         Self { talk: Arc::clone(talk), host: (count > 1).then(|| host.clone()) }
     }
@@ -62,7 +61,7 @@ impl Talk for OfHost {
     }
 }
 
-/// The hosts of a list, with a comma between them.
+/// Joins host names with commas.
 pub fn listed<'a>(hosts: impl IntoIterator<Item = &'a HostName>) -> String {
     hosts.into_iter().map(HostName::as_str).collect::<Vec<_>>().join(", ")
 }

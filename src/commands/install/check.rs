@@ -1,5 +1,5 @@
-//! `install --check`: what can be told without keys, for Nix to run while it builds a system. It reads the manifest and
-//! its files, and nothing else: no fleet, no git, no `/proc`.
+//! `install --check`: all checks that need no keys, for Nix to run while it builds a system. Reads only the manifest
+//! and its files: no fleet, no git, no `/proc`.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use crate::domain::secret::age_header;
 use crate::domain::secret::seal::Envelope;
 use crate::error::{Error, Result};
 
-/// A manifest that is in order.
+/// The result of checking a valid manifest.
 #[derive(Debug, Serialize)]
 pub struct Checked {
     /// The host it is for.
@@ -42,7 +42,7 @@ pub fn check(manifest: &Path) -> Result<Checked> {
     Ok(Checked { host: loaded.manifest.host.to_string(), secrets: placements.len() })
 }
 
-/// Reads a file's header and holds its seal against the manifest.
+/// Reads the header of a file and checks its seal against the manifest.
 fn header(placement: &Placement, source: &Source) -> Result<()> {
     let (name, sealed_as) = (&placement.target.name, &placement.sealed_as);
     let bytes = source.read(placement)?;

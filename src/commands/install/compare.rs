@@ -1,4 +1,4 @@
-//! Holds what is delivered against a manifest. Nothing is opened: the status knows the digests of ciphertext and values.
+//! Compares delivered secrets with a manifest. Decrypts nothing: the status has the digests of ciphertext and values.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::domain::manifest::placement::Target;
 use crate::domain::name::SecretName;
 use crate::error::{Error, Result};
 
-/// What is wrong with each secret of a manifest, by name, if anything. `manifest`: where it is, from inside the root.
+/// Returns for each secret of a manifest what is wrong with it, if anything. `manifest` is a path inside the root.
 pub fn compare(root: &Root, manifest: &str) -> Result<BTreeMap<String, Option<String>>> {
     let bytes = root.read(manifest)?.ok_or_else(|| Error::failed(format!("there is no manifest {manifest}")))?;
     let listed = Manifest::parse(&bytes)?;
@@ -46,13 +46,13 @@ pub fn compare(root: &Root, manifest: &str) -> Result<BTreeMap<String, Option<St
     Ok(found)
 }
 
-/// SHA-256 of a sealed file; none where it is not there.
+/// Returns the SHA-256 of a sealed file, or none if there is no such file.
 fn digest(root: &Root, folder: &str, file: &str) -> Result<Option<String>> {
     let file = if file.starts_with('/') { file.to_owned() } else { format!("{folder}/{file}") };
     Ok(root.read(&file)?.map(|bytes| hex(&Sha256::digest(&bytes))))
 }
 
-/// What is wrong with one file, if anything. `source`: the digest of what it is made from.
+/// Returns what is wrong with one file, if anything. `source` is the digest of its source.
 fn wrong(
     root: &Root,
     live: Option<&Live>,
@@ -66,7 +66,7 @@ fn wrong(
     }
 }
 
-/// What is live of one tree.
+/// The live generation of a tree, with its status.
 struct Live {
     generation: Generation,
     status: Status,

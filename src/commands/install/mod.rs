@@ -1,5 +1,5 @@
-//! `install`: opens a host's secrets with its own key and puts them where its programs read them. Everything is opened in
-//! memory first; then one rename makes the new generation live.
+//! `install`: decrypts a host's secrets with its own key and places them where services read them. Everything is
+//! decrypted in memory first; then one rename makes the new generation live.
 
 mod check;
 mod compare;
@@ -24,12 +24,12 @@ pub use crate::commands::install::request::{Report, Request, Strict, status};
 pub use crate::commands::install::stage::stage;
 pub use crate::commands::install::undo::{clear, undo};
 
-/// Opens everything and puts it in place.
+/// Decrypts all secrets and puts them in place.
 ///
-/// After an error nothing changed. Where it is strict any failure is an error; elsewhere a secret that does not open is a failure in the
-/// report.
+/// After an error nothing has changed. In strict mode every failure is an error; otherwise a secret that does not open
+/// is only reported.
 pub fn run(request: &Request, talk: &Arc<dyn Talk>) -> Result<Report> {
-    // A manifest that cannot be read must not even make a lock file.
+    // A manifest that cannot be read must not even create a lock file.
     let loaded = open::load(request)?;
     let run = request.run()?;
     let _lock = take_lock(&run, "sealift install")?;

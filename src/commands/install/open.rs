@@ -1,5 +1,5 @@
-//! Everything that happens before anything changes: the manifest is read and checked, every file opened, completely, in
-//! memory, and held against what is declared of it.
+//! Everything that happens before anything changes: reads and checks the manifest, decrypts every file in memory, and
+//! compares it with its declaration.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,11 +26,10 @@ use crate::domain::secret::age_header::FILE_LIMIT;
 use crate::domain::secret::plaintext::{Part, Plaintext};
 use crate::error::{Error, Kind, Result};
 
-/// The largest manifest that is read, in bytes.
+/// The size limit of a manifest, in bytes.
 const MANIFEST_LIMIT: u64 = 16 << 20;
-/// The largest file that a template becomes, in bytes.
+/// The size limit of a rendered template, in bytes.
 const TEMPLATE_LIMIT: usize = 16 << 20;
-/// Where Nix keeps what it built.
 const STORE: &str = "/nix/store/";
 
 /// A manifest that was read and checked.
@@ -41,35 +40,35 @@ pub struct Loaded {
     pub source: Source,
 }
 
-/// Where the files of a manifest are found.
+/// The directories in which the files of a manifest are found.
 pub struct Source {
     base: PathBuf,
     root: PathBuf,
 }
 
-/// Whether owners must be known.
+/// Whether owners must exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owners {
-    /// They must: files are about to be given to them.
+    /// They must: the files are about to be given to them.
     MustExist,
-    /// The switch to come may make them.
+    /// They need not: the coming switch may create them.
     MayCome,
 }
 
-/// A manifest's secrets, opened as far as they do.
+/// The secrets of a manifest, or why they did not open.
 pub struct Opened<'a> {
     /// Each secret of the tree, in the manifest's order, and then each template.
     pub secrets: Vec<Secret<'a>>,
-    /// Why there is no key at all, if there is none.
+    /// The error, if there is no key at all.
     pub keyless: Option<Error>,
-    /// Owners and groups that do not exist, where they need not yet.
+    /// Owners and groups that do not exist yet.
     pub unknown_owners: Vec<String>,
 }
 
 /// One secret, or one template.
 pub struct Secret<'a> {
     pub target: &'a Target,
-    /// Its value and all that is needed to place it, or why there is none.
+    /// The value with all that is needed to place it, or the error.
     pub outcome: Result<Placeable, Error>,
 }
 
@@ -78,16 +77,16 @@ pub struct Placeable {
     pub value: Plaintext,
     /// The serial of the value, if the file has a seal.
     pub serial: Option<u64>,
-    /// SHA-256 of the sealed file; of a template, of all that it is made from.
+    /// SHA-256 of the sealed file or, for a template, of all its sources.
     pub ciphertext: String,
-    /// Who may do what with the delivered file.
     pub access: Access,
-    /// The link that leads to it, where its path is not the usual one and its owner exists; or why it cannot be made.
+    /// The link to the file, or why it cannot be made. None if the file has its default path or its owner does not
+    /// exist yet.
     pub link: Option<Result<Link, Obstacle>>,
 }
 
 impl Secret<'_> {
-    /// Why it cannot be put where it is declared to be; not if that is up to its owner.
+    /// Returns why the secret cannot be placed as declared, except for an obstacle made by its owner.
     fn failure(&self) -> Option<Error> {
         match &self.outcome {
             Err(error) => Some(error.clone()),
@@ -98,7 +97,7 @@ impl Secret<'_> {
 }
 
 impl Opened<'_> {
-    /// Fails with every failure, but not for what an owner put in the way of his own secret.
+    /// Fails with all failures, except for obstacles that owners made for their own secrets.
     pub fn refuse_failures(&self) -> Result<()> {
         if let Some(keyless) = &self.keyless {
             return Err(keyless.clone());
@@ -125,7 +124,7 @@ pub fn load(request: &Request) -> Result<Loaded> {
             (bytes, request.manifest.parent().map(Path::to_owned))
         }
         None => {
-            // In a system it is a link into the store; what it leads to is read, and files are relative to that.
+            // In a system this is a link into the store. Its target is read, and files are relative to that.
             let path = std::fs::canonicalize(&request.manifest).map_err(unreadable)?;
             (files::read(&path, MANIFEST_LIMIT)?, path.parent().map(Path::to_owned))
         }
@@ -139,7 +138,7 @@ impl Source {
     pub fn read(&self, placement: &Placement) -> Result<Vec<u8>> {
         let mut path = self.base.join(&placement.file);
         if placement.file.starts_with(STORE) {
-            // A system that is not booted has a store of its own.
+            // A system that is not booted has its own store.
             let inside = self.root.join(placement.file.trim_start_matches('/'));
             if inside.symlink_metadata().is_ok() {
                 path = inside;
@@ -149,7 +148,8 @@ impl Source {
     }
 }
 
-/// Opens the secrets of the request's tree, in parallel, and looks whether each could be placed. What fails, fails for one of them, unless there is no key at all.
+/// Decrypts the secrets of the request's tree in parallel and checks whether each could be placed. A failure affects
+/// only its own secret, unless there is no key at all.
 pub fn open<'a>(request: &Request, loaded: &'a Loaded, talk: &Arc<dyn Talk>, owners: Owners) -> Opened<'a> {
     let users = request.tree == Tree::Users;
     let wanted: Vec<&Placement> =
@@ -189,13 +189,13 @@ pub fn open<'a>(request: &Request, loaded: &'a Loaded, talk: &Arc<dyn Talk>, own
     Opened { secrets, keyless, unknown_owners: places.unknown }
 }
 
-/// Puts a template together from values that opened. The manifest's check has seen that it names none but these.
+/// Renders a template from decrypted values. The manifest check has ensured that it names only secrets of the manifest.
 fn render(template: &Template, secrets: &[Secret<'_>]) -> Result<(Plaintext, String)> {
     let name = &template.target.name;
     let ready =
         |wanted: &SecretName| secrets.iter().find(|secret| secret.target.name == *wanted)?.outcome.as_ref().ok();
     if let Some(failed) = template.secrets().find(|secret| ready(secret).is_none()) {
-        // Of the kind of what failed: a machine without any key fails with that, whatever it was to put together.
+        // Uses the kind of the failed secret, so that a machine without any key reports just that.
         let outcome = secrets.iter().find(|secret| secret.target.name == *failed).map(|secret| &secret.outcome);
         let kind = outcome.and_then(|outcome| outcome.as_ref().err()).map_or(Kind::Failed, Error::kind);
         return Err(Error::new(kind, format!("{name}: the secret {failed}, which is part of it, did not open")));
@@ -214,14 +214,14 @@ fn render(template: &Template, secrets: &[Secret<'_>]) -> Result<(Plaintext, Str
     Ok((value, source))
 }
 
-/// Finds out who gets each file, and by which link it is found.
+/// Determines the owner of each file and the link to it.
 struct Places<'a> {
     request: &'a Request,
     accounts: Accounts,
     owners: Owners,
-    /// Owners and groups that do not exist, where they need not yet.
+    /// Owners and groups that do not exist yet.
     unknown: Vec<String>,
-    /// Whose link goes where, whatever path leads there.
+    /// The secret whose link is at each resolved path.
     taken: BTreeMap<String, SecretName>,
 }
 
@@ -234,7 +234,7 @@ impl Places<'_> {
         let about = |error: Error| error.about(name);
         let user = self.accounts.user(&target.owner).map_err(about)?;
         let group = self.accounts.group(&target.group).map_err(about)?;
-        // Who does not exist yet may own directories that do not either: whether a link can be made is not known.
+        // An owner that does not exist yet may own directories that do not exist either, so a link cannot be checked.
         let link = user.and_then(|user| link(target, user, self.request.tree)).map(|mut link| {
             link.home = self.accounts.home(&target.owner);
             self.check(target, link)
@@ -263,7 +263,7 @@ impl Places<'_> {
         }
     }
 
-    /// A user's file: the user's, and nobody else's, where it usually is.
+    /// Returns the access for a user's own file: only that user, at the default path.
     fn own(&self, target: &Target) -> Result<Access> {
         let name = &target.name;
         let (us, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
@@ -296,13 +296,13 @@ impl Places<'_> {
     }
 }
 
-/// The link that a file asks for, if its path is not the usual one.
+/// Returns the link that a file needs if its path is not the default one.
 pub fn link(target: &Target, owner: u32, tree: Tree) -> Option<Link> {
     let usual = format!("{}/{}", tree.delivered(), target.name);
     target.link.clone().map(|path| Link { path, target: usual, owner, home: None })
 }
 
-/// The host's private keys. One that cannot be used is remembered with its reason; that none can is told once.
+/// Reads the host's private keys. Remembers why a key cannot be used; if none can, reports that once.
 fn identities(request: &Request, manifest: &Installable, talk: &Arc<dyn Talk>) -> (Identities, Option<Error>) {
     let below = |path: &String| request.root.join(path.trim_start_matches('/'));
     let explicit = !request.identities.is_empty();
@@ -331,7 +331,7 @@ fn identities(request: &Request, manifest: &Installable, talk: &Arc<dyn Talk>) -
 
 type OpenedFile = (Plaintext, Option<u64>, String);
 
-/// Opens one file and holds it against what is declared of it.
+/// Decrypts one file and compares it with its declaration.
 fn open_one(placement: &Placement, loaded: &Loaded, identities: &Identities) -> Result<OpenedFile> {
     let name = &placement.target.name;
     let bytes = loaded.source.read(placement)?;
@@ -353,7 +353,7 @@ fn open_one(placement: &Placement, loaded: &Loaded, identities: &Identities) -> 
     Ok((opened.value, opened.seal.map(|seal| seal.serial), hex(&Sha256::digest(&bytes))))
 }
 
-/// The failure of a file that another tool wrote, or whose seal was stripped.
+/// Returns the error for a file written by another tool, or whose seal was stripped.
 pub fn unsealed(placement: &Placement) -> Error {
     let (name, file) = (&placement.target.name, &placement.sealed_as);
     Error::integrity(format!("{name}: its file has no seal, so nothing says that it is this secret")).help(format!(

@@ -1,5 +1,5 @@
-//! Puts opened secrets in place: a new generation, complete before anybody can reach it, made live by one rename. Up to
-//! that rename everything can be taken back, and is when a step fails.
+//! Puts decrypted secrets in place: writes a complete new generation that nobody can reach, then makes it live with one
+//! rename. If a step before that rename fails, everything is undone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,22 +17,22 @@ use crate::domain::manifest::install_status::{Entry, Outcome, Status, Units, VER
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Result};
 
-/// What is put in place, and how.
+/// What to put in place, and how.
 pub struct Placing<'a> {
     pub request: &'a Request,
     pub loaded: &'a Loaded,
-    /// What was opened of it.
+    /// The decrypted secrets of the manifest.
     pub opened: &'a Opened<'a>,
-    /// Whether any failure changes nothing.
+    /// Whether any failure stops the whole install.
     pub strict: bool,
 }
 
-/// Makes the next generation of the request's tree and makes it live.
+/// Writes the next generation of the request's tree and makes it live.
 pub fn place(placing: &Placing<'_>, run: &Run, live: Option<u64>, talk: &Arc<dyn Talk>) -> Result<Report> {
     let request = placing.request;
     let tree = request.tree;
     let generations = run.make_generations(tree)?;
-    // A link to a generation that is not there is what a lost mount leaves: nothing is live then.
+    // A link to a missing generation is left by a lost mount: then nothing is live.
     let previous = live.map_or(Ok(None), |live| generations.open(live))?;
     let mut next = generations.make()?;
     let mut links = Links { request, placed: Vec::new() };
@@ -44,12 +44,12 @@ pub fn place(placing: &Placing<'_>, run: &Run, live: Option<u64>, talk: &Arc<dyn
         Ok(filled) => filled,
         Err(error) => {
             links.take_back();
-            // What could not be removed is removed by the next install: it never was live.
+            // What cannot be removed was never live; the next install removes it.
             let _left = generations.remove(next.number);
             return Err(error);
         }
     };
-    // From here on the new state stands. What fails now is told, and stops nothing.
+    // The new state is final from here on. Failures are only reported.
     let warn = |error: Error| talk.event(Event::Warning(error.in_one_line()));
     if let Some(previous) = &previous {
         links.remove_gone(previous).err().into_iter().for_each(warn);
@@ -74,7 +74,7 @@ struct Filled {
     units: UnitActions,
 }
 
-/// Writes a generation: its files, the links that lead to them, its status.
+/// Writes a generation: its files, the links to them and its status.
 fn fill(
     placing: &Placing<'_>,
     generations: &Generations,
@@ -92,7 +92,7 @@ fn fill(
     for secret in &opened.secrets {
         signals::check()?;
         let name = secret.target.name.as_str();
-        // A delivered file is its owner's, who can make it one that cannot be read: then it is not what it was.
+        // An owner can make the delivered file unreadable; then it counts as changed.
         let there = previous.and_then(|previous| previous.read(name).ok().flatten());
         let mut entry = entry(secret, request);
         let delivered: Option<(&Plaintext, Access)> = match (&secret.outcome, &there) {
@@ -154,7 +154,7 @@ fn fill(
     Ok(Filled { status, failures, units })
 }
 
-/// What the status says of a secret before it is placed.
+/// Returns the status entry of a secret before it is placed.
 fn entry(secret: &Secret<'_>, request: &Request) -> Entry {
     let target = secret.target;
     let ready = secret.outcome.as_ref().ok();
@@ -173,15 +173,15 @@ fn entry(secret: &Secret<'_>, request: &Request) -> Entry {
     }
 }
 
-/// The links of this install. They are made before the swap, because a link that cannot be made must stop it; until then
-/// they lead to what was delivered before, or nowhere.
+/// The links of this install. They are made before the rename, because a link that cannot be made must stop the
+/// install. Until the rename they lead to the previous files, or nowhere.
 struct Links<'a> {
     request: &'a Request,
     placed: Vec<(Link, Placed)>,
 }
 
 impl Links<'_> {
-    /// Lets the link of a secret lead to it, if its path is not the usual one.
+    /// Makes the link to a secret, if its path is not the default one.
     fn lead_to(&mut self, secret: &Secret<'_>, access: Access) -> Result<(), Obstacle> {
         let link = match &secret.outcome {
             Ok(ready) => ready.link.clone().transpose()?,
@@ -198,7 +198,7 @@ impl Links<'_> {
 
     fn take_back(&self) {
         for (link, placed) in self.placed.iter().rev() {
-            // The failure that led here is the one to tell.
+            // The failure that caused this is the one to report.
             let _left = match &placed.before {
                 Before::Nothing => links::remove(&self.request.root, link, &BTreeSet::new()),
                 Before::Ours(target) => {
@@ -209,7 +209,7 @@ impl Links<'_> {
         }
     }
 
-    /// Removes the links of the previous generation that this one has no more.
+    /// Removes links of the previous generation that the new one does not have.
     fn remove_gone(&self, previous: &Generation) -> Result<()> {
         let Some(status) = previous.status()? else { return Ok(()) };
         let kept = self.placed.iter().map(|(_, placed)| placed.at.clone()).collect();
@@ -219,7 +219,7 @@ impl Links<'_> {
     }
 }
 
-/// Removes what is older than the generations to keep, and what a killed install left unfinished.
+/// Removes generations beyond those to keep, and unfinished ones of killed installs.
 fn prune(generations: &Generations, live: u64, previous: Option<&Generation>, keep: u32) -> Vec<Error> {
     let numbers = match generations.numbers() {
         Ok(numbers) => numbers,

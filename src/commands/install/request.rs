@@ -1,4 +1,4 @@
-//! What is to be installed, and what an install came to.
+//! The request for an install, and its report.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,26 +13,26 @@ use crate::error::{Error, Kind, Result};
 /// How long a second install waits for the first.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is to be installed.
+/// The request for an install.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The manifest. Below `root` its path is resolved within root: links of a system are absolute.
+    /// The manifest. Below `root` its path is resolved inside root, because the links of a system are absolute.
     pub manifest: PathBuf,
     /// The system's root: `/` for this machine.
     pub root: PathBuf,
-    /// Private keys, taken as they are. None: the manifest's, looked for below `root`.
+    /// The private keys to use. If empty: those of the manifest, below `root`.
     pub identities: Vec<PathBuf>,
     pub tree: Tree,
-    /// A directory in memory of the user who runs this: everything is that user's, and nothing is mounted.
+    /// A directory in memory of the calling user. All files then belong to that user, and nothing is mounted.
     pub user_dir: Option<PathBuf>,
-    /// When any failure changes nothing.
+    /// When any failure stops the whole install.
     pub strict: Strict,
     /// The plugins that may run.
     pub plugins: Plugins,
 }
 
 impl Request {
-    /// Where this installs.
+    /// Opens the runtime directory to install into.
     pub(super) fn run(&self) -> Result<Run> {
         match &self.user_dir {
             Some(directory) => Run::of_user(directory),
@@ -40,7 +40,7 @@ impl Request {
         }
     }
 
-    /// Where a file is found that has no link of its own.
+    /// Returns the default path of a file.
     pub(super) fn usual(&self, name: &str) -> String {
         match &self.user_dir {
             Some(directory) => format!("{}/{}/{name}", directory.display(), self.tree.link()),
@@ -48,32 +48,32 @@ impl Request {
         }
     }
 
-    /// Whose units use what is installed.
+    /// Returns the service manager whose units use the secrets.
     pub(super) fn manager(&self) -> Manager {
         if self.user_dir.is_some() { Manager::User } else { Manager::Machine }
     }
 }
 
-/// When any failure changes nothing.
+/// When any failure stops the whole install.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strict {
-    /// Never: what can be installed is.
+    /// Never: whatever can be installed is installed.
     #[default]
     Never,
     Always,
-    /// Where secrets are delivered already: in a switch, and not in a boot. One command serves both.
+    /// Only if secrets are live already: during a switch, but not at boot. One command serves both.
     WhenLive,
 }
 
 #[derive(Debug)]
 pub struct Report {
-    /// The status of the new generation, as it lies in it.
+    /// The status of the new generation, as written in it.
     pub status: Status,
     pub failures: Vec<Error>,
 }
 
 impl Report {
-    /// The failure that a run with failures ends with: 5 where no key opened anything, else 4.
+    /// Returns the error for a run with failures: exit code 5 if no key opened anything, else 4.
     pub fn failure(self) -> Option<Error> {
         if self.failures.is_empty() {
             return None;
@@ -86,13 +86,13 @@ impl Report {
     }
 }
 
-/// The status of the live generation; none where nothing is installed.
+/// Returns the status of the live generation, or none if nothing is installed.
 pub fn status(root: &Path, tree: Tree) -> Result<Option<Status>> {
     let Some(run) = Run::open(root)? else { return Ok(None) };
     run.live_generation(tree)?.map_or(Ok(None), |generation| generation.status())
 }
 
-/// Takes the lock that one install at a time holds.
+/// Takes the lock that allows one install at a time.
 pub(super) fn take_lock(run: &Run, who: &str) -> Result<lock::Lock> {
     lock::take(&run.fd, &run.shown.join("sealift.lock").display().to_string(), who, PATIENCE)
 }

@@ -1,4 +1,4 @@
-//! Staging: everything is opened and checked with the host's own keys, and nothing is changed. A host that cannot open
+//! Staging: decrypts and checks everything with the host's own keys, and changes nothing. A host that cannot decrypt
 //! its secrets is never switched.
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub struct Staged {
     pub host: String,
     /// The secrets, in the manifest's order.
     pub secrets: Vec<StagedSecret>,
-    /// Owners and groups that do not exist yet. An install before they are made would fail.
+    /// Owners and groups that do not exist yet. Installing before they are created would fail.
     pub unknown_owners: Vec<String>,
 }
 
@@ -26,12 +26,12 @@ pub struct StagedSecret {
     pub name: String,
     /// The serial of the value; none for a file without a seal.
     pub serial: Option<u64>,
-    /// Whether the bytes are others than the live ones, or there are none.
+    /// Whether the value differs from the live one, or there is no live one.
     pub changed: bool,
 }
 
-/// Opens everything in memory. Takes no lock, mounts nothing, writes nothing. Owners must exist where an install comes
-/// before anything that could make them.
+/// Decrypts everything in memory. Takes no lock, mounts nothing, writes nothing. Owners must exist if the install comes
+/// before anything that could create them.
 pub fn stage(request: &Request, talk: &Arc<dyn Talk>, owners: Owners) -> Result<Staged> {
     let loaded = open::load(request)?;
     let run = Run::open(&request.root)?;

@@ -1,5 +1,5 @@
-//! The way back from one install: the previous generation is live again, as if the later one had never been. For a deploy
-//! that fails after it installed.
+//! Undoes one install, for a deploy that fails after it: makes the previous generation live again and removes the later
+//! one.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,9 +13,9 @@ use crate::commands::install::units::UnitActions;
 use crate::domain::manifest::install_status::{Entry, Status, Tree};
 use crate::error::{Error, Kind, Result};
 
-/// Takes back the install that made this generation. What failed after that, the old one being live.
+/// Undoes the install of this generation. Returns what failed after the previous one became live.
 ///
-/// Fails when it is not the live one, or its previous one was not kept; nothing changed then.
+/// Fails without any change if the generation is not live, or its previous one was not kept.
 pub fn undo(root: &Path, tree: Tree, generation: u64) -> Result<Vec<Error>> {
     let none = || Error::failed(format!("generation {generation} of {} is not live", tree.delivered()));
     let run = Run::open(root)?.ok_or_else(none)?;
@@ -60,7 +60,7 @@ pub fn undo(root: &Path, tree: Tree, generation: u64) -> Result<Vec<Error>> {
     Ok(failures)
 }
 
-/// Takes away what is installed, as if nothing had ever been. Nobody is told: who used it goes too.
+/// Removes everything that is installed. Restarts no units: those that used the secrets are removed as well.
 pub fn clear(root: &Path, tree: Tree) -> Result<()> {
     let Some(run) = Run::open(root)? else { return Ok(()) };
     let _lock = take_lock(&run, "sealift, undoing an install")?;
@@ -79,7 +79,7 @@ pub fn clear(root: &Path, tree: Tree) -> Result<()> {
     Error::unless_none(faults, |_| "secrets that were delivered stay".to_owned())
 }
 
-/// The links that the install of this generation made. Their owners are those of the files that they lead to.
+/// Returns the links that the install of this generation made. Each has the owner of the file it leads to.
 pub(super) fn links_of(generation: &Generation, status: &Status, tree: Tree) -> Vec<Link> {
     let link = |(name, entry): (&String, &Entry)| {
         let target = format!("{}/{name}", tree.delivered());
@@ -92,7 +92,8 @@ pub(super) fn links_of(generation: &Generation, status: &Status, tree: Tree) -> 
     status.secrets.iter().filter_map(link).collect()
 }
 
-/// The units of secrets whose bytes are others in the two generations. One that an owner made unreadable may be.
+/// Returns the units of secrets whose values differ between the two generations. An unreadable file counts as
+/// different.
 fn changed(previous: &Generation, status: &Status, later: &Generation, later_status: &Status) -> UnitActions {
     let mut wanted = UnitActions::default();
     for (name, entry) in &later_status.secrets {

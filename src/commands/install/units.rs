@@ -1,4 +1,4 @@
-//! What services are told after a swap: those that run and use a secret whose bytes changed, all with two calls.
+//! Restarts and reloads active units whose secrets changed, after the new generation is live, with two calls in total.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,13 +16,13 @@ pub struct UnitActions {
 }
 
 impl UnitActions {
-    /// Adds the units of one changed secret. A name that is none is left out: a status is only a file.
+    /// Adds the units of one changed secret. Ignores invalid unit names: a status is only a file.
     pub fn add<T: AsRef<str>>(&mut self, restart: &[T], reload: &[T]) {
         self.restart.extend(restart.iter().filter_map(|unit| unit.as_ref().parse().ok()));
         self.reload.extend(reload.iter().filter_map(|unit| unit.as_ref().parse().ok()));
     }
 
-    /// Restarts and reloads those that are active. A unit of both is restarted.
+    /// Restarts and reloads the active units. A unit in both sets is restarted.
     pub fn touch(self, manager: Manager, root: &Path) -> (Units, Vec<Error>) {
         let untouched = |why: &str| (Units { untouched: Some(why.to_owned()), ..Units::default() }, Vec::new());
         if self.restart.is_empty() && self.reload.is_empty() {
@@ -44,7 +44,7 @@ impl UnitActions {
         let only_active =
             |units: Vec<UnitName>| units.into_iter().filter(|unit| active.contains(unit)).collect::<Vec<_>>();
         let (restart, reload) = (only_active(restart), only_active(reload));
-        // One that cannot reload is restarted.
+        // A unit that cannot reload is restarted.
         let queue = |verb, units: &[UnitName]| systemd::queue(manager, verb, units);
         let outcomes = [queue("try-restart", &restart), queue("try-reload-or-restart", &reload)];
         let told = |units: &[UnitName], done: bool| {

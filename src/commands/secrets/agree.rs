@@ -1,4 +1,4 @@
-//! Whether a person wants what becomes of the readers of files: who gains access and who loses it.
+//! Asks for consent to a change of readers: who gains access to files and who loses it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,26 +12,26 @@ use crate::domain::name::{AdminName, FileName, HostName};
 use crate::domain::policy::{Holder, Policy};
 use crate::error::{Error, Kind, Result};
 
-/// What a person said of who may lose access.
+/// The consent given on the command line.
 #[derive(Debug, Default)]
 pub struct Terms<'a> {
-    /// Whose access may be taken away, by their words.
+    /// The readers whose access may be removed, by their words.
     pub remove: BTreeSet<String>,
     pub yes: bool,
-    /// That readers of the policy gain access is what was asked for, and stands in the report.
+    /// Whether the command itself gives access to readers of the policy, as its report shows.
     pub gains: bool,
-    /// Who all of it is about.
+    /// The host or admin that the command is about.
     pub of: Option<Of<'a>>,
-    /// What else stands on the command line that would do it.
+    /// The options that are also needed in the suggested command.
     pub adopting: String,
 }
 
-/// Who a change of readers is about.
+/// The host or admin that a change of readers is about.
 #[derive(Clone, Copy, Debug)]
 pub enum Of<'a> {
-    /// That this host gains or loses access is what was asked for.
+    /// This host may gain or lose access.
     Host(&'a HostName),
-    /// That this admin loses it. That another key of theirs gains it is not.
+    /// This admin may lose access. Another key of the same admin may not gain it.
     Admin(&'a AdminName),
 }
 
@@ -56,8 +56,8 @@ impl Of<'_> {
     }
 }
 
-/// Goes on only if a person wants what becomes of the readers: those who lose access were named and those who gain it were
-/// asked for, or the person says yes at the terminal, where both are asked for.
+/// Continues only with consent: readers who lose access are named on the command line and gains are intended, or the
+/// user confirms both at the terminal.
 pub fn agree(session: &Session, past: &Past, accesses: &[(FileName, Access)], terms: &Terms<'_>) -> Result<()> {
     let mut losses = by_reader(accesses, |access| &access.loses);
     losses.retain(|reader, _| !terms.of.is_some_and(|of| of.loses(reader)) && !terms.remove.contains(&reader.word()));
@@ -107,7 +107,7 @@ pub fn agree(session: &Session, past: &Past, accesses: &[(FileName, Access)], te
     if session.talk.confirm(&question)? { Ok(()) } else { Err(Error::failed("declined; nothing was changed")) }
 }
 
-/// Says who gains and who loses access to which files.
+/// Reports who gains and who loses access to which files.
 pub fn tell(session: &Session, accesses: &[(FileName, Access)]) {
     let changed = accesses.iter().filter(|(_, access)| !access.is_none());
     for (access, files) in grouped(changed.map(|(file, access)| (file, access))) {
@@ -119,12 +119,12 @@ pub fn tell(session: &Session, accesses: &[(FileName, Access)]) {
     }
 }
 
-/// Files as they are named in a sentence: how many there are is said where they are not seen at a glance.
+/// Formats file names for a sentence, with their number if there are more than three.
 fn several(files: &[&FileName]) -> String {
     if files.len() > 3 { names(files) } else { files.iter().map(|file| file.as_str()).collect::<Vec<_>>().join(", ") }
 }
 
-/// The refusal to give somebody access by the way, where nobody can be asked.
+/// The error for a reader who would gain access as a side effect, when nobody can be asked.
 fn uninvited(gains: &BTreeMap<&Reader, Vec<&FileName>>) -> Error {
     let said = grouped(gains.iter().map(|(reader, files)| (*reader, files)));
     let errors = said
@@ -136,7 +136,7 @@ fn uninvited(gains: &BTreeMap<&Reader, Vec<&FileName>>) -> Error {
     Error::all(Kind::Failed, "somebody would gain access; nothing was changed", errors.collect()).help(help)
 }
 
-/// What the merge was, if it was a merge, that took a file from a reader.
+/// Returns the merge that took a file from a reader, if there was one.
 fn merge(session: &Session, past: &Past, file: &FileName, reader: &Reader) -> Option<String> {
     let reads = |policy: &Policy| {
         let holders = policy.holders();

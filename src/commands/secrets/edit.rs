@@ -1,5 +1,5 @@
-//! `edit`: opens a value, lets the person's editor have it in memory, and seals what comes back as the next value. What
-//! is not changed, empty, or not of its shape is not sealed.
+//! `edit`: decrypts a value, opens it in the user's editor in memory, and seals the result as the next value. An
+//! unchanged, empty or misshapen value is not sealed.
 
 use serde::Serialize;
 
@@ -27,17 +27,17 @@ pub struct Chosen {
 /// With what it is edited.
 pub struct Request {
     pub editor: Editor,
-    /// Where it may be edited.
+    /// The environment of the editor: where temporary files may be, the helper program and the locale.
     pub around: Surroundings,
-    /// Make the change that the shape check offers.
+    /// Apply the fix that the shape check offers.
     pub fix: bool,
-    /// The largest value, in bytes.
+    /// The size limit of the value, in bytes.
     pub limit: usize,
 }
 
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// The file as it is sealed now; none where nothing was changed.
+    /// The file as it is sealed now; none if nothing changed.
     pub sealed: Option<Sealed>,
 }
 
@@ -68,7 +68,7 @@ pub fn run(session: &mut Session, chosen: &Chosen, request: &Request) -> Result<
     let Some(value) = edited(session, chosen, request, &original)? else { return Ok(Report { sealed: None }) };
 
     let (git, journal) = session.lock()?;
-    // Editing takes its time: what the policy says now is what counts.
+    // Editing takes time: the policy as it is now applies.
     session.fleet = Fleet::open(&session.fleet.root)?;
     if session.fleet.sealed(file)?.as_ref() != Some(before)
         && !session
@@ -92,7 +92,7 @@ pub fn run(session: &mut Session, chosen: &Chosen, request: &Request) -> Result<
     Ok(Report { sealed })
 }
 
-/// The new value; none where it is the old one. Asks to edit again what cannot be sealed.
+/// Returns the new value, or none if it is unchanged. Offers to edit a value that cannot be sealed again.
 fn edited(session: &Session, chosen: &Chosen, request: &Request, original: &Plaintext) -> Result<Option<Plaintext>> {
     let name = file_name(&chosen.file, &chosen.shape);
     let mut again: Option<Plaintext> = None;
@@ -139,7 +139,8 @@ fn edited(session: &Session, chosen: &Chosen, request: &Request, original: &Plai
     }
 }
 
-/// Asks whether the text is saved where an editor that came back at once has handed it to.
+/// Asks whether the text is saved, after an editor that returned at once and may have passed the file to another
+/// window.
 fn saved_elsewhere(session: &Session, editor: &str) -> Result<()> {
     session.note(format!(
         "{editor} returned and left the file as it was. If the file is open in another window, save it there first"
@@ -154,14 +155,14 @@ fn saved_elsewhere(session: &Session, editor: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether nothing was typed. Some editors end every file with a newline; that alone is no change.
+/// Whether the value is unchanged. A final newline that some editors add is no change.
 fn unchanged(before: &Plaintext, after: &Plaintext) -> bool {
     before.expose(|before| {
         after.expose(|after| after == before || (!before.ends_with(b"\n") && after.strip_suffix(b"\n") == Some(before)))
     })
 }
 
-/// The name that the editor sees: it tells editors which language it is.
+/// Returns the file name for the editor, which may derive the language from it.
 fn file_name(file: &FileName, shape: &Shape) -> String {
     let name = file.as_str().rsplit('/').next().unwrap_or_default();
     let suffix = shape.suffix();

@@ -1,4 +1,4 @@
-//! `list`: the files that the policy asks for, and how each stands to it.
+//! `list`: the files of the policy, and the state of each.
 
 use std::num::NonZeroU32;
 
@@ -15,45 +15,45 @@ use crate::domain::secret::inventory::Found;
 use crate::domain::secret::seal::Seal;
 use crate::error::Result;
 
-/// One sealed file, or one that is to be.
+/// One sealed or missing file.
 #[derive(Debug, Serialize)]
 pub struct Row {
     pub file: FileName,
     /// The secret whose value it holds.
     pub secret: String,
     pub state: State,
-    /// Which value it holds; none: not known.
+    /// The serial of its value, if known.
     pub serial: Option<u64>,
-    /// The day on which that value was made.
+    /// The date on which the value was made.
     pub made: Option<String>,
-    /// The form of its payload.
+    /// The shape of the value.
     pub shape: String,
-    /// The readers that the policy names, admins left out.
+    /// The hosts that read it by the policy, without admins.
     pub hosts: Vec<HostName>,
-    /// The day on which the value expires.
+    /// The date on which the value expires.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
-    /// In how many days that is; negative: so long ago.
+    /// The number of days until then; negative if it has passed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<i32>,
-    /// After how many days it is to be rotated.
+    /// The number of days after which to rotate it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotate_every: Option<u32>,
-    /// The day on which it is due for that.
+    /// The date on which the next rotation is due.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub due: Option<String>,
-    /// Whether that day has come.
+    /// Whether that date has come.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub overdue: bool,
-    /// The same as recipients.toml has them: names, `@tags`, `*`.
+    /// The readers as written in recipients.toml: names, `@tags`, `*`.
     pub selectors: Vec<String>,
-    /// Where it is found on a host.
+    /// Its path on a host.
     pub path: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub description: String,
 }
 
-/// How a file stands to the policy.
+/// The state of a file compared with the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
@@ -62,13 +62,13 @@ pub enum State {
     Drift,
     /// There is no file yet.
     Missing,
-    /// Another tool sealed it.
+    /// Another tool wrote it, without a seal.
     Unsealed,
-    /// It cannot be opened, or is not what its seal says.
+    /// It cannot be opened, or contradicts its seal.
     Damaged,
 }
 
-/// Every file that the policy asks for; where hosts are named, every one that one of them should read.
+/// Returns every file of the policy or, if hosts are named, those that one of them should read.
 pub fn list(session: &Session, words: &[Selector]) -> Result<Vec<Row>> {
     let inventory = session.fleet.inventory()?;
     let policy = &session.fleet.policy;
@@ -84,7 +84,7 @@ pub fn list(session: &Session, words: &[Selector]) -> Result<Vec<Row>> {
     Ok(policy.wanted().into_values().filter(selected).map(row).collect())
 }
 
-/// Who reads a file, as recipients.toml has it; a value of a host's own is that host's.
+/// Returns the readers of a file as written in recipients.toml. A per-host value has its own host.
 pub fn selectors(wanted: &Wanted<'_>) -> Vec<String> {
     if wanted.secret.per_host {
         wanted.hosts.iter().map(ToString::to_string).collect()

@@ -1,4 +1,4 @@
-//! `list --matrix`: which host, or tag of hosts, reads which file, by the seals and the policy.
+//! `list --matrix`: which host, or which hosts of a tag, can read which file, by the seals and the policy.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,47 +17,47 @@ use crate::error::Result;
 #[derive(Debug, Serialize)]
 pub struct Matrix {
     pub hosts: Vec<HostName>,
-    /// The rows: a file, and a cell for each host.
+    /// A row for each file, with a cell for each host.
     pub rows: Vec<(FileName, Vec<Cell>)>,
-    /// Who reads each of them as recipients.toml has it: names, `@tags`, `*`.
+    /// The readers of each file as written in recipients.toml: names, `@tags`, `*`.
     pub selectors: BTreeMap<FileName, Vec<String>>,
-    /// How many files are left out: none of the hosts that were named has to do with them.
+    /// How many files are left out because no named host is related to them.
     pub left_out: usize,
-    /// The secret, and the host, of each file that a host has for itself.
+    /// The secret and the host of each per-host file.
     #[serde(skip)]
     pub own: BTreeMap<FileName, (SecretName, HostName)>,
 }
 
 #[derive(Debug, Serialize)]
 pub struct ByTag {
-    /// The columns: `@tags`, then the hosts without one.
+    /// The columns: `@tags`, then the hosts without a tag.
     pub columns: Vec<String>,
-    /// The rows: a file, and a cell for each column.
+    /// A row for each file, with a cell for each column.
     pub rows: Vec<(FileName, Vec<Cell>)>,
-    /// As of the matrix by hosts.
+    /// As in the matrix by hosts.
     pub selectors: BTreeMap<FileName, Vec<String>>,
     pub left_out: usize,
 }
 
-/// What a host, or the hosts of a tag, are to a file. The weightiest is last.
+/// The access of a host, or of the hosts of a tag, to a file. Later variants take precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Cell {
     None,
-    /// It cannot read it any more, but knows the value.
+    /// It cannot read the file any more, but knows the value.
     Knows,
-    /// It can read it, and should.
+    /// It can read the file, and should.
     Reads,
-    /// Some of the hosts can read it, and should; the others should not.
+    /// Some of the hosts can read the file, and should; the others should not.
     Some,
-    /// It can, and should not.
+    /// It can read the file, and should not.
     Extra,
-    /// It should, and cannot.
+    /// It should read the file, and cannot.
     Lacks,
 }
 
-/// The matrix of a fleet, by the seals and the policy. Where hosts are named, of these, and of the files that have to do with
-/// them.
+/// Returns the matrix of a fleet, by the seals and the policy. If hosts are named, only these hosts and the files
+/// related to them.
 pub fn matrix(session: &Session, words: &[Selector]) -> Result<Matrix> {
     let inventory = session.fleet.inventory()?;
     let policy = &session.fleet.policy;
@@ -94,7 +94,7 @@ pub fn matrix(session: &Session, words: &[Selector]) -> Result<Matrix> {
     Ok(matrix)
 }
 
-/// The same by the tags of the hosts.
+/// Returns the matrix by the tags of the hosts.
 pub fn by_tag(policy: &Policy, matrix: Matrix) -> ByTag {
     let tags = |host: &HostName| policy.hosts.get(host).map(|entry| &entry.tags);
     let all: BTreeSet<&Tag> = matrix.hosts.iter().filter_map(tags).flatten().collect();
@@ -118,7 +118,7 @@ pub fn by_tag(policy: &Policy, matrix: Matrix) -> ByTag {
     }
 }
 
-/// What several hosts are to a file together: what is wrong with one of them is not hidden by the others.
+/// Combines the cells of several hosts. A problem of one of them is not hidden by the others.
 fn together(cells: impl Iterator<Item = Cell>) -> Cell {
     let found: BTreeSet<Cell> = cells.collect();
     match found.last() {

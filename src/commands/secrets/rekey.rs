@@ -1,4 +1,5 @@
-//! `rekey`: brings sealed files up to date with the policy. Touches only what drifted; all of it or nothing.
+//! `rekey`: re-encrypts sealed files for the readers of the policy. Changes only files that differ, and either all or
+//! none of them.
 
 use std::collections::BTreeSet;
 
@@ -19,19 +20,19 @@ use crate::domain::name::{FileName, nearest};
 use crate::domain::policy::Policy;
 use crate::error::{Error, Kind, Result};
 
-/// What to bring up to date.
+/// What to re-encrypt.
 #[derive(Debug, Default)]
 pub struct Request {
-    /// Only these secrets or files; empty: all.
+    /// Only these secrets or files; empty for all.
     pub only: Vec<FileName>,
-    /// Files that are up to date, too.
+    /// Also files that are up to date.
     pub all: bool,
-    /// Files without a seal that are to get one.
+    /// Files without a seal that get one.
     pub adopt: Vec<FileName>,
-    /// Whose access may be taken away.
+    /// The readers whose access may be removed.
     pub remove: BTreeSet<String>,
     pub yes: bool,
-    /// Only say what would be done.
+    /// Only report what would be done.
     pub dry_run: bool,
 }
 
@@ -39,14 +40,14 @@ pub struct Request {
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
     pub changed: Vec<Changed>,
-    /// How many were up to date and stayed as they are, byte for byte.
+    /// How many files were up to date and stay unchanged, byte for byte.
     pub unchanged: usize,
     /// Files that the policy asks for and that are not there.
     pub missing: Vec<FileName>,
-    /// The same, with how they get one.
+    /// The same, with how to give them a value.
     #[serde(skip)]
     pub lacking: Vec<Lacking>,
-    /// Files without a seal that nobody asked to adopt, and what that would do.
+    /// Files without a seal that were not selected for adoption, and what adopting them would do.
     pub unsealed: Vec<Changed>,
     pub dry_run: bool,
 }
@@ -59,16 +60,16 @@ pub struct Changed {
     /// Who gains and who loses access.
     #[serde(flatten)]
     pub access: Access,
-    /// Whether the policy accepts it as it is.
+    /// Whether the policy accepts the file without a seal.
     #[serde(skip)]
     pub accepted: bool,
 }
 
-/// Brings the files up to date.
+/// Re-encrypts the files.
 ///
-/// Fails when one of them cannot be opened, or somebody would lose access and is not named; nothing is changed then.
+/// Fails without any change if one of them cannot be opened, or a reader who was not named would lose access.
 pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
-    // Who only looks takes nothing, and finishes nothing.
+    // A dry run takes no lock and finishes no interrupted change.
     let held = if request.dry_run { None } else { Some(session.lock()?) };
     let inventory = session.fleet.inventory()?;
     let adopt = chosen(session, &request.adopt)?.unwrap_or_default();
@@ -94,7 +95,7 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
 }
 
 impl Report {
-    /// What a plan comes to.
+    /// Builds the report of a plan.
     pub fn of(fleet: &Fleet, plan: &RekeyPlan<'_>, dry_run: bool) -> Self {
         let changed = |reseal: &Reseal<'_>| Changed {
             file: reseal.wanted.file.clone(),
@@ -112,16 +113,16 @@ impl Report {
         }
     }
 
-    /// The code that it comes to: files that nobody adopted are not up to date.
+    /// Returns the error kind for the exit code: files without a seal that were not adopted are not up to date.
     pub fn kind(&self) -> Option<Kind> {
         let left = !self.dry_run && self.unsealed.iter().any(|file| !file.accepted);
         left.then_some(if self.changed.is_empty() { Kind::Failed } else { Kind::Partial })
     }
 }
 
-/// Stops where somebody whose access is to be taken loses none: it would be believed that the reader is gone.
+/// Fails if a reader named in `--remove` loses no access: the user would believe that the reader is gone.
 ///
-/// Fails with `Usage`, with what each reads, and who could be named.
+/// Fails with `Usage`, with what each reads and which names are possible.
 fn refuse_idle(policy: &Policy, plan: &RekeyPlan<'_>, remove: &BTreeSet<String>) -> Result<()> {
     let losers = |plans: &[Reseal<'_>]| -> BTreeSet<String> {
         let both = plans.iter().flat_map(|reseal| reseal.access.loses.iter().chain(&reseal.access.unknown));
@@ -162,7 +163,7 @@ fn refuse_idle(policy: &Policy, plan: &RekeyPlan<'_>, remove: &BTreeSet<String>)
     Err(Error::batch(message, idle).help(help))
 }
 
-/// The files that names on the command line mean: a secret's name means all of its files.
+/// Returns the files that names on the command line select. The name of a secret selects all its files.
 fn chosen(session: &Session, names: &[FileName]) -> Result<Option<BTreeSet<FileName>>> {
     if names.is_empty() {
         return Ok(None);

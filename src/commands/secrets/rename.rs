@@ -1,4 +1,5 @@
-//! `mv` and `rm`: a secret's name is in its seal, so that a rename seals it again; the value and its serial stay.
+//! `mv` and `rm`: rename and remove secrets. The name is part of the seal, so a rename re-encrypts; the value and its
+//! serial stay.
 
 use std::collections::BTreeMap;
 
@@ -18,13 +19,13 @@ use crate::error::{Error, Result};
 
 #[derive(Debug, Serialize)]
 pub struct Moved {
-    /// The files, by their old and their new names.
+    /// The files, by their old and new names.
     pub files: Vec<(FileName, FileName)>,
-    /// Who gained and who lost access to each, by its old name.
+    /// Who gained and who lost access to each file, by its old name.
     pub access: BTreeMap<FileName, Access>,
 }
 
-/// Gives a secret another name.
+/// Renames a secret.
 pub fn mv(session: &mut Session, old: &SecretName, new: &SecretName) -> Result<Moved> {
     let (git, journal) = session.lock()?;
     let policy = &session.fleet.policy;
@@ -77,14 +78,14 @@ pub fn mv(session: &mut Session, old: &SecretName, new: &SecretName) -> Result<M
     Ok(Moved { files, access: accesses.into_iter().collect() })
 }
 
-/// The refusal to seal what a file without a seal holds: it could be the value of another secret.
+/// The error for sealing the value of a file without a seal: it could be the value of another secret.
 pub fn unadopted(file: &FileName) -> Error {
     Error::integrity(format!("{} has no seal: nothing says that it is this secret", file.path())).help(format!(
         "`sealift check` says who would gain access; if that is intended: `sealift rekey --adopt {file}`"
     ))
 }
 
-/// Removes a sealed file with its public half. Whether it was there.
+/// Removes a sealed file and its public half. Returns whether the file existed.
 pub fn remove_file(session: &Session, file: &FileName, changes: &mut Changes) -> Result<bool> {
     let sealed = session.fleet.sealed(file)?;
     if let Some(bytes) = &sealed {
@@ -99,11 +100,11 @@ pub fn remove_file(session: &Session, file: &FileName, changes: &mut Changes) ->
 #[derive(Debug, Serialize)]
 pub struct Removed {
     pub files: Vec<FileName>,
-    /// Whether a declaration went too.
+    /// Whether a declaration was removed too.
     pub declared: bool,
 }
 
-/// Removes a secret's declaration and files, or a file that no secret asks for.
+/// Removes a secret's declaration and files, or a file that no secret uses.
 pub fn rm(session: &mut Session, name: &FileName, yes: bool) -> Result<Removed> {
     let (git, journal) = session.lock()?;
     let policy = &session.fleet.policy;

@@ -1,4 +1,4 @@
-//! Opens files and encrypts them again, for the readers of the policy: the same values, proved to be the same.
+//! Decrypts files and re-encrypts them for the readers of the policy, and verifies that the values are the same.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use crate::domain::secret::inventory::{Found, Inventory};
 use crate::domain::secret::seal::Seal;
 use crate::error::{Error, Kind, Result};
 
-/// Stops before anything is opened when a file is not one that could be.
+/// Fails before anything is decrypted if one of the files is broken.
 pub fn refuse_broken(plan: &RekeyPlan<'_>) -> Result<()> {
     let fault =
         |Broken { file, what, help }: &Broken| Error::integrity(format!("{}: {what}", file.path())).help(help.clone());
@@ -22,7 +22,7 @@ pub fn refuse_broken(plan: &RekeyPlan<'_>) -> Result<()> {
     Error::unless_none(faults, |count| format!("{count} files cannot be opened; nothing was changed"))
 }
 
-/// Opens files and seals them again for the policy's readers, each re-opened and compared, into a change of the fleet.
+/// Decrypts files and re-encrypts them for the readers of the policy, verifies each, and adds them to the changes.
 pub fn reseal(session: &Session, work: &[Reseal<'_>], inventory: &Inventory, changes: &mut Changes) -> Result<()> {
     if work.is_empty() {
         return Ok(());
@@ -73,7 +73,7 @@ fn one(
     Ok(Change::write(file.path(), Some(&before), after))
 }
 
-/// The same value, sealed to the readers of the policy.
+/// Returns the same value, sealed to the readers of the policy.
 pub fn resealed(
     session: &Session,
     reseal: &Reseal<'_>,
@@ -83,7 +83,7 @@ pub fn resealed(
 ) -> Result<Vec<u8>> {
     let file = &reseal.wanted.file;
     let opened = age::open(before, file, identities)?;
-    // What was looked at is what is opened, and nothing else.
+    // The decrypted file must be the one that was planned for.
     if opened.mac != reseal.mac {
         return Err(Error::failed(format!("{} was changed by someone else meanwhile", file.path())));
     }

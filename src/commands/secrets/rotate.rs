@@ -1,4 +1,4 @@
-//! `rotate`: a new value for a secret, sealed to today's readers. What takes a value away from somebody who knew it.
+//! `rotate`: seals a new value to the present readers. Only this makes the value useless to somebody who knew it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -21,15 +21,15 @@ use crate::error::{Error, Kind, Result};
 
 pub struct Request {
     pub names: Vec<FileName>,
-    /// And everything whose present value this host or admin could ever read.
+    /// Also every secret whose present value this host or admin could ever read.
     pub exposed_to: Option<HostWord>,
-    /// And everything that has no value yet and whose values are generated.
+    /// Also every generated secret that has no value yet.
     pub missing: bool,
-    /// Where the value of a single one comes from, if not made or asked for.
+    /// Where the value of a single secret comes from, if it is neither generated nor typed.
     pub source: Option<Source>,
-    /// Make the change that the shape check offers.
+    /// Apply the fix that the shape check offers.
     pub fix: bool,
-    /// When the new values expire, where that was said.
+    /// When the new values expire, if given.
     pub expires: Option<Expiry>,
 }
 
@@ -54,12 +54,12 @@ impl FromStr for Expiry {
 pub struct Report {
     /// The files with a new value.
     pub rotated: Vec<Sealed>,
-    /// Files that need a value which nobody gave, with the reason.
+    /// Files that need a value but got none, with the reason.
     pub left: Vec<(FileName, String)>,
 }
 
 impl Report {
-    /// The code that it comes to.
+    /// Returns the error kind for the exit code.
     pub fn kind(&self) -> Option<Kind> {
         match (self.rotated.is_empty(), self.left.is_empty()) {
             (_, true) => None,
@@ -69,9 +69,9 @@ impl Report {
     }
 }
 
-/// Gives new values: made ones by themselves, the others asked for.
+/// Sets new values: generates them if the policy says how, and asks for the others.
 ///
-/// Fails when a name means nothing, or nothing can be written.
+/// Fails if a name is unknown, or nothing can be written.
 pub fn run(session: &mut Session, request: Request) -> Result<Report> {
     if let Some(Expiry::On(end)) = request.expires.filter(|next| !is_ahead(*next, session.today)) {
         return Err(Error::usage(format!("--expires {end} is past")).help("give a day after today, or `never`"));
@@ -85,7 +85,7 @@ pub fn run(session: &mut Session, request: Request) -> Result<Report> {
     if wanted.is_empty() {
         return Ok(report);
     }
-    // A value that is piped in comes from a program, even with a person at the terminal.
+    // A value that is piped in comes from a program, even if there is a terminal.
     let asks = !matches!(request.source, Some(Source::Given(_)));
     let mut given = match request.source {
         Some(_) if wanted.len() > 1 => {
@@ -128,7 +128,7 @@ fn is_ahead(next: Expiry, today: Date) -> bool {
     !matches!(next, Expiry::On(end) if end <= today)
 }
 
-/// The policy with the next dates of the secrets that have new values; none where none is given.
+/// Returns the policy text with new expiry dates of the rotated secrets, or none if no date changes.
 fn dates(session: &Session, rotated: &[Wanted<'_>], given: Option<Expiry>, asks: bool) -> Result<Option<String>> {
     let dated: BTreeMap<&SecretName, Option<Date>> =
         rotated.iter().map(|wanted| (wanted.name, wanted.secret.expires)).collect();
@@ -154,7 +154,7 @@ fn dates(session: &Session, rotated: &[Wanted<'_>], given: Option<Expiry>, asks:
     Ok(edited.then(|| edit.text()))
 }
 
-/// Asks when a new value expires. None where nobody can be asked, or the date stays.
+/// Asks when a new value expires. Returns none if nobody can be asked, or the date stays.
 fn asked(session: &Session, name: &SecretName, date: Date) -> Result<Option<Expiry>> {
     let (was, keeps) = if date <= session.today { ("expired", "leaves it") } else { ("expires", "keeps that") };
     let question =
@@ -193,7 +193,7 @@ fn chosen(session: &Session, request: &Request) -> Result<BTreeSet<FileName>> {
         let missing = policy.wanted().into_values().filter(|wanted| !inventory.files.contains_key(&wanted.file));
         let files: Vec<FileName> =
             missing.filter(|wanted| wanted.secret.generate.is_some()).map(|wanted| wanted.file).collect();
-        // One that was deleted has a value, in git.
+        // A deleted file that was committed still has a value in git.
         let paths: Vec<_> = files.iter().map(|file| session.fleet.root.join(file.path())).collect();
         let committed = session.fleet.git()?.are_committed(&paths)?;
         chosen.extend(files.into_iter().zip(committed).filter(|(_, committed)| !committed).map(|(file, _)| file));

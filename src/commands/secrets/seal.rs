@@ -22,42 +22,40 @@ use crate::error::{Error, Result};
 
 /// Where a new value comes from.
 pub enum Source {
-    /// Typed by the person.
+    /// Typed by the user.
     Prompt,
     /// Read from standard input, once it is known what for.
     Given(Box<dyn FnOnce() -> Result<Plaintext>>),
-    /// From a file, which is overwritten and removed afterwards if asked.
+    /// From a file, which can be overwritten and removed afterwards.
     File {
         path: PathBuf,
-        /// Whether it is destroyed once its content is sealed.
+        /// Whether to destroy the file after its content is sealed.
         shred: bool,
     },
-    /// Made here; `None`: as the policy says.
+    /// Generated here; `None` as the policy says.
     Generate(Option<Generate>),
 }
 
-/// What is to be sealed.
 pub struct Request {
     /// The secret, or one host's file of it.
     pub file: FileName,
-    /// Where the value comes from.
     pub source: Source,
-    /// What to declare, for a secret that is new.
+    /// The declaration of a new secret.
     pub declaration: Declaration,
-    /// Whether it is said how long a made value is.
+    /// Whether the length of a generated value was given.
     pub sized: bool,
-    /// Replace a value that is there.
+    /// Replace an existing value.
     pub replace: bool,
-    /// Make the change that the shape check offers.
+    /// Apply the fix that the shape check offers.
     pub fix: bool,
-    /// The largest value, in bytes.
+    /// The size limit of a value, in bytes.
     pub limit: usize,
 }
 
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub sealed: Vec<Sealed>,
-    /// Whether the secret was declared by this.
+    /// Whether this declared the secret.
     pub declared: bool,
 }
 
@@ -100,7 +98,7 @@ pub fn run(session: &mut Session, mut request: Request) -> Result<Report> {
     Ok(Report { sealed, declared })
 }
 
-/// Finds the secret that a name means; declares it if it is new.
+/// Finds the secret with this name, or declares it.
 fn declare(
     session: &mut Session,
     request: &mut Request,
@@ -110,7 +108,7 @@ fn declare(
     request.declaration.hosts = declared(policy, &request.declaration.hosts)?;
     if let Some((name, host)) = find(policy, &request.file) {
         let declared = &policy.secrets[name.as_str()];
-        // A kind alone is no other length.
+        // A kind without a length does not ask for another length.
         if let (Some(given), Some(known)) = (request.declaration.generate, declared.generate)
             && !request.sized
             && std::mem::discriminant(&given) == std::mem::discriminant(&known)
@@ -154,7 +152,7 @@ fn declare(
     Ok((name, None, true))
 }
 
-/// The options that say something else than what is declared.
+/// Returns the options that contradict the declaration.
 fn contradictions(text: &str, name: &SecretName, declared: &Secret, given: &Declaration) -> Result<Vec<String>> {
     let differ = |given: &[String], known: Vec<String>| {
         !given.is_empty() && given.iter().collect::<BTreeSet<_>>() != known.iter().collect()
@@ -191,7 +189,7 @@ fn contradictions(text: &str, name: &SecretName, declared: &Secret, given: &Decl
     Ok(against)
 }
 
-/// Asks before a value that is there is replaced.
+/// Asks before an existing value is replaced.
 fn may_replace(session: &Session, wanted: &[Wanted<'_>]) -> Result<()> {
     let (mut there, mut names) = (Vec::new(), Vec::new());
     for wanted in wanted {
@@ -222,7 +220,7 @@ fn may_replace(session: &Session, wanted: &[Wanted<'_>]) -> Result<()> {
     }
 }
 
-/// The secret that a file's name means, and the host if it is one host's own.
+/// Returns the secret of a file's name, and the host if the file is per-host.
 pub fn find(policy: &Policy, file: &FileName) -> Option<(SecretName, Option<HostName>)> {
     if let Some((name, _)) = policy.secrets.get_key_value(file.as_str()) {
         return Some((name.clone(), None));
@@ -236,11 +234,11 @@ pub fn find(policy: &Policy, file: &FileName) -> Option<(SecretName, Option<Host
 struct Values {
     made: Vec<(Plaintext, Option<String>)>,
     shred: Option<PathBuf>,
-    /// Whether they may stand somewhere already: not what is made here.
+    /// Whether to search the repository for the values. Not for values generated here.
     looked_for: bool,
 }
 
-/// Gets a value for each file.
+/// Returns a value for each file.
 fn values(session: &Session, source: Source, wanted: &[Wanted<'_>], limit: usize) -> Result<Values> {
     let one = |value: Box<dyn FnOnce() -> Result<Plaintext>>| {
         if wanted.len() == 1 {
@@ -274,7 +272,7 @@ fn values(session: &Session, source: Source, wanted: &[Wanted<'_>], limit: usize
             {
                 session.warn(format!("{} is plaintext inside the repository: remove it, and treat the value as leaked if it was ever staged", path.display()));
             }
-            // A file of the repository that is about to be destroyed is no news.
+            // A file in the repository that is about to be destroyed needs no warning.
             let looked_for = !(shred && place.starts_with(&session.fleet.root));
             Ok(Values { made, shred: shred.then_some(path), looked_for })
         }
@@ -292,9 +290,9 @@ fn values(session: &Session, source: Source, wanted: &[Wanted<'_>], limit: usize
     }
 }
 
-/// Holds a value against its shape. Changes it only when asked to, and says so.
+/// Checks a value against its shape. Changes it only if the user agrees, and says so.
 ///
-/// Fails when it does not fit; the help names what would fix it.
+/// Fails if it does not fit; the help names a fix.
 pub fn fitting(value: Plaintext, shape: &Shape, fix: bool, session: &Session) -> Result<Plaintext> {
     let Err(misfit) = value.expose(|bytes| shape.check(bytes)) else { return Ok(value) };
     let refused = Error::failed(format!("the value is not of the shape {shape}: {}", misfit.what));

@@ -1,4 +1,4 @@
-//! `show`: opens a secret and hands out its bytes, exactly as sealed.
+//! `show`: decrypts a secret and returns its bytes, exactly as sealed.
 
 use crate::adapters::age;
 use crate::commands::Session;
@@ -30,7 +30,7 @@ pub fn without_value(session: &Session, wanted: &Wanted<'_>) -> Error {
     })
 }
 
-/// The failure of a name that no file has.
+/// Returns the error for an unknown name.
 pub fn unknown(session: &Session, file: &FileName) -> Error {
     let policy = &session.fleet.policy;
     let error = Error::usage(format!("there is no secret {file}"));

@@ -1,4 +1,4 @@
-//! Whether a file without a seal can be what its name says, as far as the history of the repository tells.
+//! Checks from the git history whether a file without a seal can be the secret of its name.
 
 use crate::adapters::git::age_history::AgeHistory;
 use crate::commands::Session;
@@ -9,10 +9,10 @@ use crate::domain::secret::age_header::Mac;
 use crate::domain::secret::inventory::Inventory;
 use crate::error::{Error, Result};
 
-/// Stops unless every file that is to be adopted can be what its name says: anyone who can write the repository could put the
+/// Fails unless every file to adopt can be the secret of its name. Anyone who can write to the repository could put the
 /// file of another secret there, and have its value sealed to the readers of this one.
 ///
-/// Fails with `Integrity` where something speaks against one; `Incomplete` where the history is cut, so that nobody can tell.
+/// Fails with `Integrity` if there is evidence against a file, and with `Incomplete` if the history is shallow.
 pub fn vouch(session: &Session, plan: &RekeyPlan<'_>, inventory: &Inventory) -> Result<()> {
     let adopted: Vec<&Reseal<'_>> = plan.reseal.iter().filter(|reseal| reseal.why == Why::Unsealed).collect();
     if adopted.is_empty() {
@@ -36,8 +36,8 @@ pub fn vouch(session: &Session, plan: &RekeyPlan<'_>, inventory: &Inventory) -> 
     Err(Error::batch(format!("{many} files are not adopted; nothing was changed"), doubts))
 }
 
-/// What in the history speaks against that a file without a seal is what its name says. `top` is the fleet's folder, from
-/// the top of the work tree.
+/// Returns evidence in the history that a file without a seal is not the secret of its name. `top` is the fleet's
+/// folder, relative to the top of the work tree.
 pub fn doubt(file: &FileName, mac: Mac, top: &str, history: &AgeHistory) -> Option<Error> {
     if history.sealed.contains(file) {
         let what = "there was a file with a seal of this name, and this one has none";

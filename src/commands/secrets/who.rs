@@ -1,4 +1,4 @@
-//! `who`: who can read a secret and who ever could, and what a host can read and knows.
+//! `who`: who can read a secret and who ever could, and what a host can read or knows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,13 +15,13 @@ use crate::domain::policy::{Holder, Policy, Wanted};
 use crate::domain::secret::recipient::{Fingerprint, Recipient};
 use crate::error::{Error, Result};
 
-/// Who can read a file now, and who else ever could read the value that it holds.
+/// Who can read a file now, and who else ever could read its present value.
 #[derive(Debug, Serialize)]
 pub struct Readers {
     pub file: FileName,
-    /// Who can open it, by its seal.
+    /// Who can decrypt it, by its seal.
     pub now: Vec<String>,
-    /// By which keys each of them can.
+    /// The keys with which each of them can.
     pub keys: BTreeMap<String, Vec<String>>,
     /// Who cannot any more, but knows the value.
     pub knew: Vec<String>,
@@ -32,13 +32,13 @@ pub struct Readers {
 /// Where a seal and the policy differ.
 #[derive(Debug, Serialize)]
 pub struct Drift {
-    /// Should read it and cannot.
+    /// Those who should read it and cannot.
     pub missing: BTreeSet<Reader>,
-    /// Can read it and should not.
+    /// Those who can read it and should not.
     pub extra: BTreeSet<Reader>,
 }
 
-/// The readers of a secret's files.
+/// Returns the readers of a secret's files.
 pub fn readers(session: &Session, name: &FileName) -> Result<Vec<Readers>> {
     let policy = &session.fleet.policy;
     let inventory = session.fleet.inventory()?;
@@ -84,7 +84,7 @@ pub fn is_host(policy: &Policy, word: &str) -> Option<Error> {
     Some(error.help(format!("what the host {host} reads: `sealift who --host {host}`")))
 }
 
-/// The failure of a file that does not tell who can read it.
+/// The error for a file that does not say who can read it.
 fn silent(session: &Session, wanted: &Wanted<'_>, standing: &Standing) -> Error {
     let (file, path) = (&wanted.file, wanted.file.path());
     match standing {
@@ -101,13 +101,13 @@ fn silent(session: &Session, wanted: &Wanted<'_>, standing: &Standing) -> Error 
 pub struct Knowledge {
     pub host: HostName,
     pub retired: bool,
-    /// The files that it can open.
+    /// The files that it can decrypt.
     pub reads: Vec<FileName>,
-    /// The files that it cannot open, but whose value it knows.
+    /// The files that it cannot decrypt, but whose value it knows.
     pub knows: Vec<FileName>,
 }
 
-/// What a host, present or removed, can read or knows.
+/// Returns what a host, present or removed, can read or knows.
 pub fn knowledge(session: &Session, word: &HostWord) -> Result<Knowledge> {
     let policy = &session.fleet.policy;
     let host = host_of(policy, word.as_str()).ok_or_else(|| policy.no_host(word.as_str()))?;
@@ -115,7 +115,7 @@ pub fn knowledge(session: &Session, word: &HostWord) -> Result<Knowledge> {
     Ok(Knowledge { host: host.clone(), retired: !policy.hosts.contains_key(host), reads, knows })
 }
 
-/// The files that one of these keys can open, and those whose value it knows.
+/// Returns the files that one of these keys can decrypt, and those whose value it knows.
 pub fn known_by(session: &Session, keys: &BTreeSet<Fingerprint>) -> Result<(Vec<FileName>, Vec<FileName>)> {
     let inventory = session.fleet.inventory()?;
     let known = session.fleet.policy.known_keys();
@@ -125,7 +125,7 @@ pub fn known_by(session: &Session, keys: &BTreeSet<Fingerprint>) -> Result<(Vec<
         let seal = match credible(file, Some(found), &known) {
             Ok(seal) => seal,
             Err(standing) => {
-                // Who can read it is not known: silence would pass for nobody.
+                // Who can read it is unknown: omitting it silently would look like nobody.
                 let why = standing.damage().unwrap_or_else(|| "it has no seal".to_owned());
                 let text = format!("{}: {why}; left out, since it does not say who can read it", file.path());
                 session.talk.event(Event::Warning(text));
@@ -141,8 +141,8 @@ pub fn known_by(session: &Session, keys: &BTreeSet<Fingerprint>) -> Result<(Vec<
     Ok((reads, knows))
 }
 
-/// The keys of a host or an admin, present or removed. A host comes first: with an admin of the same name everything would be
-/// exposed.
+/// Returns the keys of a host or an admin, present or removed. A host takes precedence: with an admin of the same name
+/// everything would count as exposed.
 pub fn keys_by_name(session: &Session, name: &str) -> Result<BTreeSet<Fingerprint>> {
     let policy = &session.fleet.policy;
     if let Some(host) = host_of(policy, name) {
@@ -176,7 +176,7 @@ fn host_of<'a>(policy: &'a Policy, word: &str) -> Option<&'a HostName> {
     policy.called(word).or_else(|| policy.retired.get_key_value(word).map(|(name, _)| name))
 }
 
-/// The keys of a host, present or removed; those it had before and those it has.
+/// Returns the present and previous keys of a host, present or removed.
 fn keys_of(policy: &Policy, host: &HostName) -> BTreeSet<Fingerprint> {
     let present = policy.hosts.get(host).map(|host| &host.keys);
     let previous = policy.retired.get(host).map(|gone| &gone.keys);
