@@ -1,4 +1,4 @@
-//! The program on hosts. It decides nothing, and nothing is linked but what it reaches.
+//! The program on hosts. It contains no decisions, and links only what it uses.
 
 #[global_allocator]
 static WIPES_WHAT_IS_FREED: zeroizing_alloc::ZeroAlloc<std::alloc::System> =

@@ -1,14 +1,14 @@
-//! How long ago something was, as it is said. Pure: who prints knows the time.
+//! Formats how long ago something was. Pure: the caller passes the time.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::domain::counted::counted;
 
-/// After how many days the date says more.
+/// After this many days the date is shown instead.
 const DAYS: i64 = 60;
 
-/// How long ago a time was that a host tells; as it tells it where that is no time.
+/// Formats how long ago a host's timestamp was. Returns it unchanged if it cannot be parsed.
 pub fn ago(then: &str, now: Timestamp) -> String {
     let Ok(time) = then.parse::<Timestamp>() else { return then.to_owned() };
     let seconds = now.as_second().saturating_sub(time.as_second());
@@ -17,7 +17,7 @@ pub fn ago(then: &str, now: Timestamp) -> String {
         60..3600 => format!("{} ago", counted(seconds / 60, "minute")),
         3600..86_400 => format!("{} ago", counted(seconds / 3600, "hour")),
         86_400.. if seconds / 86_400 <= DAYS => format!("{} ago", counted(seconds / 86_400, "day")),
-        // A clock that is ahead of ours, too.
+        // Also if the host's clock is ahead of ours.
         _ => time.to_zoned(TimeZone::UTC).date().to_string(),
     }
 }

@@ -1,4 +1,4 @@
-//! What the verbs of the command line share: the global options, and how a session is made from them.
+//! The state shared by all verbs of the command line: the global options, and how a session is made from them.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -22,11 +22,11 @@ use crate::error::Result;
 
 pub use crate::cli::run::Done;
 
-/// The program as the command line set it up.
+/// The program, as set up by the command line.
 pub struct App {
     pub global: Global,
     pub ui: Arc<Ui>,
-    /// The definition that help, completions and man pages come from.
+    /// The definition from which help, completions and man pages are made.
     pub command: fn() -> clap::Command,
 }
 
@@ -36,17 +36,18 @@ impl App {
         let app = Self { global, ui, command };
         let fleet = app.root().ok();
         let places = [environment::working_directory(), app.named_directory()];
-        // A home may be a work tree, of dotfiles: its programs are its owner's, unless the fleet lies in it.
+        // The home directory may be a work tree, of dotfiles. Its programs belong to its owner, so they are allowed
+        // unless the fleet is in it.
         let home = settings::home().and_then(|home| home.canonicalize().ok());
         let mut all: Vec<PathBuf> = work_trees(places).into_iter().filter(|top| Some(top) != home.as_ref()).collect();
         all.extend(work_trees(fleet.clone()));
-        // One in no repository has its own folder.
+        // A fleet outside a repository excludes its own folder.
         all.extend(fleet.filter(|fleet| fleet.parent().is_some()));
         path::keep_out_of(all);
         app
     }
 
-    /// The directory that was named for this run, else where it was started.
+    /// Returns the fleet directory given for this run, or the working directory.
     pub fn named_directory(&self) -> PathBuf {
         let named = self.global.fleet.clone().or_else(|| environment::variable(environment::FLEET).map(PathBuf::from));
         named.unwrap_or_else(environment::working_directory)
@@ -56,7 +57,7 @@ impl App {
         Fleet::find(&self.named_directory())
     }
 
-    /// A session on the fleet.
+    /// Opens a session on the fleet.
     pub fn session(&self) -> Result<Session> {
         let fleet = Fleet::open(&self.root()?)?;
         let config = settings::user_config()?;
@@ -71,12 +72,12 @@ impl App {
         })
     }
 
-    /// Whether identities were named for this run.
+    /// Whether identities were given for this run.
     pub fn names_identities(&self) -> bool {
         !settings::places(&self.global.identity, &UserConfig::default()).named.is_empty()
     }
 
-    /// The identities that were named for this run, wherever it is run.
+    /// Returns the identities given for this run. Needs no fleet.
     pub fn named_identities(&self) -> Result<Arc<Identities>> {
         let config = settings::user_config()?;
         let found =
@@ -85,7 +86,7 @@ impl App {
         if found.is_empty() { Err(found.none_at_hand()) } else { Ok(found) }
     }
 
-    /// How identities are found, when they are needed: once.
+    /// Returns a function that finds the identities when first called, and caches them.
     fn identities(
         &self,
         places: Places,
@@ -104,13 +105,13 @@ impl App {
     }
 }
 
-/// Prints rows as aligned columns, the first as their heads.
+/// Prints rows as aligned columns. The first row has the headings.
 pub fn table(app: &App, rows: &[Vec<String>]) -> Done {
     lines_of(app, rows).iter().try_for_each(|line| app.ui.line(line))?;
     Ok(None)
 }
 
-/// What comes first where there is nothing to show yet.
+/// Says what to do first if there are no hosts or no secrets.
 pub fn nothing_yet(app: &App, policy: &Policy) {
     app.ui.say(if policy.hosts.is_empty() {
         "there are no hosts yet: `sealift host add NAME --ssh USER@ADDRESS` adds one"
@@ -119,7 +120,7 @@ pub fn nothing_yet(app: &App, policy: &Policy) {
     });
 }
 
-/// The same through the user's pager.
+/// Prints rows as aligned columns through the user's pager.
 pub fn long_table(app: &App, rows: &[Vec<String>]) -> Done {
     app.ui.paged(&lines_of(app, rows))?;
     Ok(None)

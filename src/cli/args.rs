@@ -1,4 +1,4 @@
-//! Arguments that several verbs take, and their values.
+//! Arguments and value parsers shared by several verbs.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,22 +27,22 @@ pub struct Global {
     pub quiet: bool,
 }
 
-/// A size of a value, in bytes: no larger than what could be read again.
+/// Parses the size limit of a value, in bytes: at most what could be read back.
 pub fn size(text: &str) -> Result<usize, String> {
     let fits = text.parse().ok().filter(|size| (1..=VALUE_MAXIMUM).contains(size));
     fits.ok_or_else(|| format!("a number of bytes from 1 to {VALUE_MAXIMUM}"))
 }
 
-/// Reads the kind of a generated value, for arguments.
+/// Parses the kind of a generated value.
 pub fn generate() -> impl TypedValueParser<Value = Generate> {
     let kinds = KINDS.map(|(name, _, about)| PossibleValue::new(name).help(about));
     PossibleValuesParser::new(kinds).try_map(|name| Generate::named(&name).ok_or("not a kind"))
 }
 
-/// How long something may be waited for at most, in seconds.
+/// The longest duration accepted, in seconds.
 const A_DAY: u64 = 24 * 3600;
 
-/// Reads a length of time, for arguments: a number and s, m or h.
+/// Parses a duration: a number and s, m or h.
 pub fn time(text: &str) -> Result<Duration, String> {
     let rule = || "a number and s, m or h, such as 90s or 10m: up to 24h".to_owned();
     let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(rule)?;
@@ -57,7 +57,7 @@ pub fn time(text: &str) -> Result<Duration, String> {
     seconds.filter(|seconds| (1..=A_DAY).contains(seconds)).map(Duration::from_secs).ok_or_else(rule)
 }
 
-/// Reads an address, for arguments.
+/// Parses an address.
 pub fn address(text: &str) -> Result<Address, String> {
     Address::parse(text).ok_or_else(|| "user@host, ssh://user@host:port, or an ssh_config alias".to_owned())
 }

@@ -1,6 +1,6 @@
-//! Completion in the shell, by the engine of clap_complete: the words of the command line, and the names of the fleet.
-//! Starts no process and opens no key. A fleet that cannot be read has no names, and nothing is said of it: this runs while
-//! somebody types.
+//! Shell completion with the engine of clap_complete: the words of the command line, and the names of the fleet. Starts
+//! no process and opens no key. If the fleet cannot be read, there are no names and no error, because this runs while
+//! the user types.
 
 use std::any::TypeId;
 use std::collections::BTreeSet;
@@ -23,40 +23,42 @@ use crate::domain::policy::Policy;
 use crate::domain::secret::shape::SHAPES;
 use crate::error::Kind;
 
-/// The variable by which a shell says that it wants words, and which shell it is. The scripts that are printed set it.
+/// The environment variable with which a shell requests completions; its value is the name of the shell. The printed
+/// scripts set it.
 pub const SHELL: &str = "SEALIFT_COMPLETE";
 
-/// The shells, by their names.
 const SHELLS: [&dyn EnvCompleter; 5] = [&Bash, &Elvish, &Fish, &Powershell, &Zsh];
 
-/// The script that makes a shell ask.
+/// Returns the script that registers the completion in a shell.
 pub fn script(shell: &str, command: &Command) -> Result<Vec<u8>> {
     let mut script = Vec::new();
     let name = command.get_name();
     of(shell)?.write_registration(SHELL, name, name, name, &mut script)?;
     if shell == "zsh" {
-        // As a file of fpath the script is the function's first call: without this, the first key press would only load it.
+        // In fpath, the script is the body of the function's first call. Without this line the first key press would
+        // only load it.
         writeln!(script, "if [[ $funcstack[1] == _{name} ]]; then _clap_dynamic_completer_{name}; fi")?;
     }
     Ok(script)
 }
 
-/// Answers the shell: the arguments are `--` and the words as far as they are typed.
+/// Answers the shell. The arguments are `--` and the words typed so far.
 pub fn answer(shell: &OsStr, command: Command) -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     let asked = arguments.next().is_some_and(|first| first == "--");
     let Some(shell) = shell.to_str().and_then(|shell| of(shell).ok()).filter(|_| asked) else {
-        // Somebody has exported it. No verb was run, and a script must not believe that one was.
+        // The variable was exported by mistake. No verb has run, so a script must see a failure.
         let what = format!("{SHELL} is set, which is only for shell completion. Unset it to run a verb");
         let _gone = clap::Error::raw(clap::error::ErrorKind::InvalidValue, format!("{what}\n")).print();
         return ExitCode::from(Kind::Usage.code());
     };
     let words: Vec<OsString> = arguments.collect();
     let mut found = Vec::new();
-    // What cannot be completed has no words. A defect has none either: its message would stand in the line that is typed.
+    // Without completions nothing is printed. The same for a panic: its message would appear in the line being typed.
     std::panic::set_hook(Box::new(|_| {}));
     let complete = std::panic::AssertUnwindSafe(|| {
-        // All options would hide the names: they come with the first `-`, or where there is nothing else.
+        // Options are offered only after the first `-` or if there is nothing else, because all of them would hide the
+        // names.
         let options = words.last().is_some_and(|word| word.as_encoded_bytes().starts_with(b"-"));
         let mut command = with_names(command, &Arc::new(names(fleet_of(&words))), options);
         shell.write_complete(&mut command, words, None, &mut found).is_ok()
@@ -71,12 +73,12 @@ fn of(shell: &str) -> Result<&'static dyn EnvCompleter> {
     SHELLS.into_iter().find(|known| known.is(shell)).ok_or_else(|| Error::other("unknown shell"))
 }
 
-/// The fleet: of `--fleet` in the words that are typed, of the environment, or where the shell is.
+/// Returns the fleet's directory: from `--fleet` in the typed words, from the environment, or the working directory.
 fn fleet_of(words: &[OsString]) -> PathBuf {
     let after = words.iter().position(|word| word == "--fleet").and_then(|at| words.get(at + 1)).map(PathBuf::from);
     let joined = || words.iter().find_map(|word| word.to_str()?.strip_prefix("--fleet=").map(PathBuf::from));
     let named = after.or_else(joined).or_else(|| environment::variable(environment::FLEET).map(PathBuf::from));
-    // The shell hands the word over as it is typed.
+    // The shell passes the word as typed, with an unexpanded `~`.
     let named = named.map(|named| match (named.strip_prefix("~"), environment::variable("HOME")) {
         (Ok(below), Some(home)) => Path::new(&home).join(below),
         _ => named,
@@ -84,31 +86,31 @@ fn fleet_of(words: &[OsString]) -> PathBuf {
     named.unwrap_or_else(environment::working_directory)
 }
 
-/// The names of a fleet, read once and only if one is asked for.
+/// The names of a fleet, read once and only when needed.
 type Names = LazyLock<Option<Policy>, Box<dyn FnOnce() -> Option<Policy> + Send>>;
 
 fn names(directory: PathBuf) -> Names {
     LazyLock::new(Box::new(move || Fleet::glance(&directory)))
 }
 
-/// Which names an argument takes.
+/// The kind of names that an argument accepts.
 #[derive(Clone, Copy)]
 enum Takes {
     Hosts,
-    /// Also those that were removed.
+    /// Also removed hosts.
     AllHosts,
     Selectors,
     Tags,
     Admins,
     Secrets,
-    /// Secrets, and each host's own value of them.
+    /// Secrets, and their per-host files.
     Files,
-    /// All that have a key.
+    /// All holders of a key.
     Readers,
 }
 
 impl Takes {
-    /// By the argument's type; by its name, where the type is text or takes a name that is new.
+    /// Decides by the type of the argument, or by its name if the type is a string or the argument takes a new name.
     fn of(verb: &str, argument: &Arg) -> Option<Self> {
         let is = |type_of| argument.get_value_parser().type_id() == type_of;
         match (verb, argument.get_id().as_str()) {
@@ -144,7 +146,7 @@ impl Takes {
         }
     }
 
-    /// What hosts are called in the flake, where they are named.
+    /// Returns the flake's names of hosts, for arguments that accept hosts.
     fn more(self, policy: &Policy) -> Vec<String> {
         match self {
             Self::Hosts | Self::AllHosts | Self::Selectors => {
@@ -155,7 +157,7 @@ impl Takes {
     }
 }
 
-/// The definition, whose arguments know the names of the fleet. `options`: whether those are offered beside other words.
+/// Adds the names of the fleet to the arguments of the definition. `options` says whether options are offered as well.
 fn with_names(command: Command, names: &Arc<Names>, options: bool) -> Command {
     let verb = command.get_name().to_owned();
     let command = command.mut_args(|argument| {
@@ -164,7 +166,7 @@ fn with_names(command: Command, names: &Arc<Names>, options: bool) -> Command {
             let names = Arc::clone(names);
             let candidates = move || -> Vec<CompletionCandidate> {
                 let Some(policy) = LazyLock::force(&names) else { return Vec::new() };
-                // A hidden one is offered where no other fits.
+                // A hidden candidate is offered only if no other matches.
                 let more = takes.more(policy).into_iter().map(|name| CompletionCandidate::new(name).hide(true));
                 takes.names(policy).into_iter().map(CompletionCandidate::new).chain(more).collect()
             };
@@ -177,13 +179,13 @@ fn with_names(command: Command, names: &Arc<Names>, options: bool) -> Command {
         let is_path = argument.get_value_parser().type_id() == TypeId::of::<PathBuf>();
         if is_path || argument.get_id() == "place" { argument.add(ArgValueCompleter::new(Paths)) } else { argument }
     });
-    // Help is an option that the engine adds by itself.
+    // The engine adds the help option by itself.
     let command = if options { command } else { command.disable_help_flag(true).disable_version_flag(true) };
     command.mut_subcommands(|verb| with_names(verb, names, options))
 }
 
-/// Files whose names are plain words. A repository holds what others wrote: in bash a name goes into the line as it is, where
-/// `$(…)` would run and a line break would press Enter.
+/// Completes only paths that are plain words. A repository may contain files from others, and bash inserts a name
+/// unquoted: `$(…)` would run, and a line break would press Enter.
 struct Paths;
 
 impl ValueCompleter for Paths {
@@ -195,11 +197,11 @@ impl ValueCompleter for Paths {
     }
 }
 
-/// bash. clap_complete's own script takes the words as readline breaks them, at `@`, `=` and `:` too, so that a tag would be
+/// bash. The script of clap_complete takes the words as split by readline, also at `@`, `=` and `:`, so a tag would be
 /// completed as a host.
 struct Bash;
 
-/// Words are broken at blanks alone; what stands before readline's idea of the word is taken off each answer again.
+/// Splits words only at blanks, and removes from each answer the part before readline's word.
 const BASH: &str = r#"_NAME() {
     local IFS=$' \t\n' line=${COMP_LINE:0:COMP_POINT} word words
     read -ra words <<<"$line"

@@ -1,15 +1,15 @@
-//! The examples of the help pages, all in one place. They are added to the definition of the command line, so that help and
-//! manual pages have the same ones.
+//! The examples of the help pages. They are added to the definition of the command line, so that help and man pages
+//! have the same ones.
 
 use std::fmt::Write;
 
 use clap::Command;
 use clap::builder::Styles;
 
-/// The words after `sealift` that a page is about, and its examples: what it is for, and the command.
+/// The words after `sealift` of a page, and its examples: a description and the command.
 type Page = (&'static str, &'static [(&'static str, &'static str)]);
 
-/// Two or three for every page.
+/// Two or three examples for every page.
 const PAGES: &[Page] = &[
     (
         "",
@@ -332,7 +332,7 @@ const PAGES: &[Page] = &[
     ),
 ];
 
-/// The same definition, with its examples. What else stands below a page stays there.
+/// Returns the definition with its examples. Existing text after a page stays below them.
 pub fn shown(command: Command) -> Command {
     on_pages(command, "")
 }
@@ -342,7 +342,7 @@ fn on_pages(mut command: Command, path: &str) -> Command {
         let heading = Styles::default().get_header().to_owned();
         let mut text = format!("{heading}Examples:{heading:#}");
         for (what, example) in *examples {
-            // Writing into a String never fails.
+            // Writing to a String never fails.
             let _infallible = write!(text, "\n  # {what}\n  {example}");
         }
         if let Some(after) = command.get_after_help() {
@@ -366,7 +366,7 @@ mod tests {
     use super::*;
     use crate::cli::command;
 
-    /// The words of the command line in an example, as a shell passes them on: these hold no quotes.
+    /// Splits an example into words like a shell. Examples have no quotes.
     fn words(example: &str) -> Option<Vec<&str>> {
         let (_, rest) = example.split_once("sealift ")?;
         let ends = [" | ", " > ", " >> ", ")"];
@@ -410,7 +410,7 @@ mod tests {
         }
     }
 
-    /// The commands of a source: in backticks, or behind a colon. What a message puts in gets a name's place.
+    /// Finds the commands in a source file: in backticks, or after a colon. Each `{…}` becomes `name`.
     fn named(source: &str) -> Vec<String> {
         let mut found = Vec::new();
         for line in source.lines().filter(|line| !line.trim_start().starts_with("//")) {
@@ -422,7 +422,7 @@ mod tests {
                 let mut parts = command.split('{');
                 let mut text = parts.next().unwrap_or_default().to_owned();
                 for part in parts {
-                    // Right behind a word it is more words, or none.
+                    // Directly after a word it stands for more words, or none.
                     text += if text.ends_with(char::is_alphanumeric) { "" } else { "name" };
                     text += part.split_once('}').map_or(part, |(_, after)| after);
                 }
@@ -445,7 +445,7 @@ mod tests {
                     folders.push(path);
                     continue;
                 }
-                // What names a verb and is no message: the examples, and comments of the files that are written.
+                // These name verbs outside messages: in the examples, and in comments of generated files.
                 if ["cli/examples.rs", "commands/fleet/init.rs", "migrate/scaffold.rs"]
                     .iter()
                     .any(|end| path.ends_with(end))
@@ -456,7 +456,7 @@ mod tests {
                 for command in named(source.split("#[cfg(test)]\nmod tests {").next().unwrap()) {
                     let words = words(&command).unwrap_or_default();
                     count += 1;
-                    // Names stand for values, and need not be ones.
+                    // `name` stands for any value, and may be invalid here.
                     let kinds = [ErrorKind::ValueValidation, ErrorKind::InvalidValue, ErrorKind::DisplayVersion];
                     if let Err(error) = self::command().try_get_matches_from(words)
                         && !kinds.contains(&error.kind())

@@ -1,5 +1,5 @@
-//! `sealift-host`: what hosts run as root, and no more. Its words, flags, exit codes and JSON are those that `sealift` has for
-//! the same verbs.
+//! `sealift-host`: only what hosts run as root. Options, exit codes and JSON are the same as for these verbs of
+//! `sealift`.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ enum Verb {
     Provision(provision::Args),
 }
 
-/// Runs the program; everything it has to say is said by then.
+/// Runs the program. Everything is printed when it returns.
 pub fn main() -> ExitCode {
     run::begin();
     let cli = match Cli::try_parse() {
@@ -67,7 +67,7 @@ fn perform(verb: Verb, global: &Global, printer: &Arc<Printer>) -> Done {
     }
 }
 
-/// A host has nobody to ask.
+/// A host has no user to ask.
 struct Unattended {
     printer: Arc<Printer>,
     given: Given,

@@ -1,4 +1,5 @@
-//! What comes in beside the arguments: standard input, read to its end into a wiped buffer, and the passphrase of a script.
+//! Input besides the arguments: standard input, read to its end into a buffer that is wiped, and the passphrase of a
+//! script.
 
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
@@ -11,7 +12,7 @@ use crate::adapters::descriptor;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Result};
 
-/// Whether a file's name stands for standard input; one that is called so is `./-`.
+/// Whether a file name means standard input. A file with that name is `./-`.
 pub fn is_standard_input(path: &Path) -> bool {
     path == Path::new("-")
 }
@@ -27,37 +28,37 @@ pub fn standard_input(limit: usize) -> Result<Plaintext> {
     descriptor::to_end(input, "standard input", limit)
 }
 
-/// The passphrase that a script gives on a descriptor.
+/// The passphrase that a script passes on a file descriptor.
 pub struct Given {
     descriptor: Option<i32>,
-    /// What was read from there: one line serves every question of this run.
+    /// The line read from it, which answers every question of this run.
     line: OnceLock<SecretString>,
 }
 
 impl Given {
-    /// On this descriptor; nothing is read yet.
+    /// Nothing is read from the descriptor yet.
     pub fn new(descriptor: Option<i32>) -> Self {
         Self { descriptor, line: OnceLock::new() }
     }
 
-    /// Whether there is one.
+    /// Whether a descriptor was given.
     pub fn is_some(&self) -> bool {
         self.descriptor.is_some()
     }
 
-    /// It, if there is one.
+    /// Returns the passphrase, if a descriptor was given.
     pub fn get(&self) -> Result<Option<SecretString>> {
         let Some(number) = self.descriptor else { return Ok(None) };
         if self.line.get().is_none() {
             let line = text(&descriptor::line_of_descriptor(number)?)?;
-            // Two threads may come to this at once; the descriptor gave its line to the first.
+            // Two threads may reach this at the same time; the first has read the line.
             let _second = self.line.set(line);
         }
         Ok(self.line.get().cloned())
     }
 }
 
-/// Typed bytes as text, in one buffer of their own size.
+/// Converts typed bytes to a string, in a buffer of exact size.
 pub fn text(bytes: &Plaintext) -> Result<SecretString> {
     bytes.expose(|bytes| {
         let text = std::str::from_utf8(bytes).map_err(|_| Error::usage("the passphrase is not UTF-8 text"))?;

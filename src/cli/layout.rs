@@ -1,23 +1,21 @@
-//! How text is laid out for a width: lines that break between words, and columns. Pure; who prints knows the width, and where
-//! nobody reads on a terminal there is none. A crate for tables would draw
-//! more than columns, and knows nothing of what goes on with a row.
+//! Lays out text for a width: lines that wrap between words, and columns. Pure; the caller passes the width, or none if
+//! the output is not a terminal. A table crate would draw more than columns, and could not wrap a row to further lines.
 
-/// How far what goes on with a row stands in.
+/// The indent of a row's continuation lines.
 const HANG: usize = 4;
 
-/// How much room there is, and whether colours are shown.
+/// The size of the terminal, and whether to use colours.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Screen {
-    /// How wide it is; none: as wide as need be.
+    /// The width; none if unlimited.
     pub width: Option<usize>,
-    /// How many lines it has; none: there are no screenfuls.
+    /// The number of lines; none if output is not divided into screens.
     pub height: Option<usize>,
     pub colour: bool,
 }
 
-/// A text as lines of no more than this width, which break between words only. What stands between backticks is one word:
-/// somebody will copy it. A word that is longer has a line of its own. `hang`: how far the lines after the first stand in,
-/// beyond the first.
+/// Wraps a string to lines of at most this width, only between words. Text in backticks is one word, because users copy
+/// it. A longer word gets its own line. `hang` is the additional indent of the lines after the first.
 pub fn wrapped(text: &str, width: Option<usize>, hang: usize) -> Vec<String> {
     let Some(width) = width.filter(|width| shown(text) > *width) else { return vec![text.to_owned()] };
     let indent = text.len() - text.trim_start_matches(' ').len();
@@ -38,12 +36,12 @@ pub fn wrapped(text: &str, width: Option<usize>, hang: usize) -> Vec<String> {
     lines
 }
 
-/// Where a text may break.
+/// Splits a string where it may wrap.
 fn words(text: &str) -> Vec<&str> {
     let (mut words, mut from, mut inside) = (Vec::new(), 0, false);
     for (at, letter) in text.char_indices() {
         match letter {
-            // One that is never closed holds nothing together.
+            // An unclosed backtick has no effect.
             '`' => inside = !inside && text.get(at + 1..).is_some_and(|rest| rest.contains('`')),
             ' ' if !inside => {
                 words.extend(text.get(from..at));
@@ -56,7 +54,7 @@ fn words(text: &str) -> Vec<&str> {
     words
 }
 
-/// How wide a text is shown: its colours take no room.
+/// Returns the displayed width of a string, without its colour sequences.
 pub fn shown(text: &str) -> usize {
     let mut count = 0;
     let mut letters = text.chars();
@@ -70,17 +68,17 @@ pub fn shown(text: &str) -> usize {
     count
 }
 
-/// Rows as aligned columns. Where they are wider than there is room, what does not fit goes on below, under its own head, and
-/// stands in.
+/// Formats rows as aligned columns. Columns that do not fit into the width continue on indented lines, below their own
+/// headings.
 pub fn columns(rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
     let widths = widths(rows);
     let count = widths.len();
     let room = width.unwrap_or(usize::MAX);
-    // The columns of each line, and how far it stands in.
+    // The indent and the columns of each line.
     let mut folds: Vec<(usize, Vec<usize>)> = vec![(0, Vec::new())];
     let mut taken = 0;
     for (column, wide) in widths.iter().enumerate() {
-        // The last one can be broken between its words.
+        // The last column can wrap between words.
         let least = if column + 1 == count { longest_word(rows, column) } else { *wide };
         if let Some((indent, fold)) = folds.last_mut() {
             if fold.is_empty() || taken + 2 + least <= room {
@@ -105,7 +103,7 @@ pub fn columns(rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
     lines
 }
 
-/// How wide each column is. The last cell of a row that has fewer than others goes on below all the rest of them.
+/// Returns the width of each column. The last cell of a shorter row is ignored, because it spans the remaining columns.
 fn widths(rows: &[Vec<String>]) -> Vec<usize> {
     let count = rows.iter().map(Vec::len).max().unwrap_or(0);
     let in_column = |row: &&Vec<String>, column: usize| row.len() == count || column + 1 < row.len();
@@ -116,8 +114,8 @@ fn widths(rows: &[Vec<String>]) -> Vec<usize> {
     (0..count).map(widest).collect()
 }
 
-/// The first of these tables whose rows fit on a line each: each says the same with less than the one before. The last one
-/// where none does.
+/// Returns the first of these tables whose rows fit on one line each, or the last one. Each has less detail than the
+/// one before.
 pub fn first_that_fits(tables: impl IntoIterator<Item = Vec<Vec<String>>>, width: Option<usize>) -> Vec<Vec<String>> {
     let mut last = Vec::new();
     for table in tables {
@@ -135,7 +133,7 @@ pub fn first_that_fits(tables: impl IntoIterator<Item = Vec<Vec<String>>>, width
     last
 }
 
-/// A text of no more than so many characters.
+/// Shortens a string to at most this many characters.
 pub fn shortened(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();
@@ -144,7 +142,7 @@ pub fn shortened(text: &str, most: usize) -> String {
     format!("{}\u{2026}", kept.trim_end())
 }
 
-/// As many words as there is room for, the first at least, and how many more there are.
+/// Returns as many words as fit, at least the first, and the number of the others.
 pub fn first_words(words: &[String], most: usize) -> String {
     let text = |shown: usize| match (words.get(..shown).unwrap_or_default().join(" "), words.len() - shown) {
         (text, 0) => text,
@@ -159,7 +157,7 @@ fn longest_word(rows: &[Vec<String>], column: usize) -> usize {
     cells.flat_map(|cell| words(cell)).map(shown).max().unwrap_or(0)
 }
 
-/// One line of a row; its last cell goes on below where it begins.
+/// Formats one line of a row. Its last cell wraps at its own start column.
 fn row_of(cells: &[(&str, usize)], indent: usize, width: Option<usize>) -> Vec<String> {
     let mut line = " ".repeat(indent);
     let Some(((last, _), others)) = cells.split_last() else { return vec![line] };

@@ -1,4 +1,4 @@
-//! Who reads what, as a picture: a row a secret, a column a host, and one sign where the two meet. Pure.
+//! Draws who reads what: a row per secret, a column per host, and a sign in each cell. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,14 +8,14 @@ use crate::commands::secrets::matrix::{Cell, Matrix};
 use crate::domain::counted::counted;
 use crate::domain::name::{FileName, SecretName};
 
-/// How wide a picture with the names of its columns side by side becomes, where nobody says how much room there is.
+/// The maximum width with unrotated column names, if the available width is unknown.
 const PLAIN: usize = 100;
-/// How many columns stand together where there is no room for a space between any two.
+/// How many columns form a group if there is no room for a space between all of them.
 const GROUP: usize = 5;
-/// The least of the room that the names of rows get.
+/// The minimum width for the names of rows.
 const NAME: usize = 16;
 
-/// What stands in a cell, the weightiest last.
+/// The content of a cell. Later variants take precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mark {
     Nothing,
@@ -74,7 +74,7 @@ impl Mark {
     }
 }
 
-/// A picture, before it is known how much room there is.
+/// A picture, independent of the terminal's size.
 pub struct Picture {
     columns: Vec<String>,
     rows: Vec<(String, Vec<Mark>)>,
@@ -82,7 +82,7 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Of columns and rows; `selectors`: who reads each file as it is written down.
+    /// Makes a picture. `selectors` are the readers of each file as written in recipients.toml.
     pub fn new(
         columns: Vec<String>,
         rows: Vec<(FileName, Vec<Cell>)>,
@@ -96,7 +96,8 @@ impl Picture {
         Self { columns, rows: rows.into_iter().map(row).collect(), left_out }
     }
 
-    /// Of hosts. The files that each host has for itself are one row, unless a host has to do with another's.
+    /// Makes a picture by hosts. The per-host files of a secret share one row, unless a host is related to the file of
+    /// another.
     pub fn of_hosts(matrix: &Matrix) -> Self {
         let columns: Vec<String> = matrix.hosts.iter().map(ToString::to_string).collect();
         let mut folded: BTreeMap<&SecretName, Vec<Mark>> = BTreeMap::new();
@@ -128,7 +129,8 @@ impl Picture {
         Self { columns, rows, left_out: matrix.left_out }
     }
 
-    /// The most room for the names of rows: half, and what turned columns leave where they are turned anyway.
+    /// Returns the maximum width for the names of rows: half of the width or, if column names are rotated anyway, what
+    /// these leave.
     fn names(&self, width: usize) -> usize {
         let half = (width / 2).max(NAME);
         let side_by_side = self.columns.iter().map(|name| shown(name) + 2).sum::<usize>();
@@ -146,7 +148,7 @@ impl Picture {
                 lines.push(String::new());
             }
             let head = band.head(names);
-            // Every screenful has its heads.
+            // Repeats the headings on every screen.
             let most = screen.height.map_or(usize::MAX, |height| height.saturating_sub(head.len() + 1).max(GROUP));
             for (at, (name, marks)) in self.rows.iter().enumerate() {
                 if at % most == 0 {
@@ -179,7 +181,7 @@ fn sign(mark: Mark, colour: bool) -> String {
     if colour { painted(mark.colour(), &sign) } else { sign }
 }
 
-/// Columns that have room side by side, and where each begins.
+/// Columns that fit side by side, and the position of each.
 struct Band<'a> {
     columns: &'a [String],
     first: usize,
@@ -187,7 +189,8 @@ struct Band<'a> {
     turned: bool,
 }
 
-/// The columns in as few bands as the room takes: names side by side, else turned, with as much space between them as there is.
+/// Splits the columns into as few bands as possible: with names side by side, or else rotated and as widely spaced as
+/// possible.
 fn bands(columns: &[String], room: Option<usize>) -> Vec<Band<'_>> {
     let wide = columns.iter().map(|name| shown(name) + 2).sum::<usize>().saturating_sub(2);
     let count = columns.len();
@@ -211,7 +214,7 @@ fn bands(columns: &[String], room: Option<usize>) -> Vec<Band<'_>> {
         &grouped
     };
     let most = (1..=count).take_while(|many| place(many - 1) < room).last().unwrap_or(1);
-    // As many in each as in the others.
+    // Distributes the columns evenly over the bands.
     let each = count.div_ceil(count.div_ceil(most));
     let bands = columns.chunks(each).enumerate();
     let band = |(number, columns): (usize, _)| Band {
@@ -224,7 +227,7 @@ fn bands(columns: &[String], room: Option<usize>) -> Vec<Band<'_>> {
 }
 
 impl Band<'_> {
-    /// The lines above the rows. Turned names are read downwards, and end above their column.
+    /// Returns the lines above the rows. Rotated names are read downwards, and end above their column.
     fn head(&self, names: usize) -> Vec<String> {
         let first = |text: &str| format!("{text}{}  ", " ".repeat(names.saturating_sub(shown(text))));
         if !self.turned {
@@ -263,7 +266,7 @@ mod tests {
         Screen { width: Some(width), ..Screen::default() }
     }
 
-    /// A fleet of this size; each secret is read by some of its hosts.
+    /// A fleet of this size, in which each secret is read by some hosts.
     fn picture(hosts: usize, secrets: usize) -> Picture {
         let columns = (1..=hosts).map(|host| format!("host-{host:02}")).collect();
         let mark = |secret: usize, host: usize| match (secret % 9, (secret * 7 + host * 3) % 5) {
@@ -275,7 +278,7 @@ mod tests {
         Picture { columns, rows: (1..=secrets).map(row).collect(), left_out: 0 }
     }
 
-    /// The marks of a row as they are shown, whatever stands between them, over all bands.
+    /// Returns the signs of a row over all bands, without the space between them.
     fn marks(lines: &[String], name: &str) -> String {
         let rows = lines.iter().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         rows.collect::<String>().replace(' ', "")
@@ -293,7 +296,7 @@ mod tests {
                 assert_eq!(marks(&lines, name), wanted, "{name} at {width}");
             }
         }
-        // One line a secret, where there is room for all hosts.
+        // One line per secret if all hosts fit.
         assert_eq!(picture.lines(screen(120)).len(), 7 + 100 + 2);
         // A column is below its name.
         let lines = picture.lines(screen(120));
@@ -317,7 +320,7 @@ mod tests {
             picture.lines(screen(80)),
             ["secret           host-01  host-02", "service-1/token  ·        ●", "", "● reads it · · nothing"]
         );
-        // Columns that are turned leave the names more than half.
+        // Rotated column names leave more than half of the width for row names.
         picture.columns = ["a-host-with-a-long-name", "another-host-that-has-one"].map(str::to_owned).to_vec();
         picture.rows[0].0 = "b".repeat(40);
         assert!(picture.lines(screen(60)).contains(&format!("{}  · ●", "b".repeat(40))));

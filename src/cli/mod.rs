@@ -46,7 +46,7 @@ pub struct Cli {
     verb: verbs::Verb,
 }
 
-/// Runs the program; everything it has to say is said by then.
+/// Runs the program. Everything is printed when it returns.
 pub fn main() -> ExitCode {
     run::begin();
     if let Some(shell) = environment::variable(complete::SHELL) {
@@ -66,13 +66,13 @@ pub fn main() -> ExitCode {
     run::run(&printer, || cli.verb.run(&app).inspect(|_| app.ui.say_last()))
 }
 
-/// Whether the arguments ask for a page of the help in so many words. Its examples are made only then, and the page once.
+/// Whether the arguments explicitly request help. Only then are the examples added, so that the page is rendered once.
 fn asks_for_help() -> bool {
     let mut words = std::env::args_os().skip(1).peekable();
     words.peek().is_none() || words.any(|word| word == "-h" || word == "--help" || word == "help")
 }
 
-/// The same, with the examples where it is a page of the help all the same: of `-qh`, or where a verb is missing.
+/// Adds the examples to help that was not requested explicitly: `-qh`, or a missing verb.
 fn with_examples(error: clap::Error) -> clap::Error {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {

@@ -1,5 +1,5 @@
-//! Everything that is printed: data to standard output, talk to standard error. Foreign text is escaped before it
-//! reaches a terminal.
+//! All output: data to standard output, messages to standard error. Foreign text is escaped before it reaches a
+//! terminal.
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
@@ -12,26 +12,26 @@ use crate::domain::foreign::{self, cut, one_line};
 use crate::domain::line::{Line, Tone};
 use crate::error::{Error, Kind, Result};
 
-/// The version of the form of what `--json` prints. Fields may be added without a new one.
+/// The version of the `--json` format. Adding fields does not change it.
 pub const JSON_VERSION: u32 = 1;
-/// How many characters of one line of talk are shown, and how many lines of one cause.
+/// The limits for one line of a message, in characters, and for one cause, in lines.
 const LONGEST: usize = 8 << 10;
 const LINES: usize = 100;
 
-/// What is to be done around each line of talk, so that it does not run into what is drawn.
+/// Wraps the printing of each message line, so that it does not mix with what is drawn on the terminal.
 pub type Around = Box<dyn Fn(&dyn Fn()) + Send + Sync>;
 
 pub struct Printer {
     quiet: bool,
     colour: bool,
     colour_data: bool,
-    /// The fleet that was named for this run, as a word of the shell: what is to be typed next has to name it too.
+    /// The fleet given for this run, quoted for a shell, because suggested commands must name it too.
     fleet: Option<String>,
     around: Around,
 }
 
 impl Printer {
-    /// Looks at what standard output and standard error are.
+    /// Finds out whether standard output and standard error are terminals.
     pub fn new(quiet: bool, fleet: Option<String>, around: Around) -> Self {
         let wanted = environment::variable("NO_COLOR").is_none()
             && environment::variable("TERM").is_none_or(|term| term != "dumb");
@@ -44,12 +44,12 @@ impl Printer {
         }
     }
 
-    /// Whether nothing is said but errors.
+    /// Whether only warnings, errors and requested data are printed.
     pub fn is_quiet(&self) -> bool {
         self.quiet
     }
 
-    /// A command of ours, for the same fleet.
+    /// Returns a sealift command for the same fleet.
     pub fn command(&self, words: &str) -> String {
         match &self.fleet {
             Some(fleet) => format!("sealift --fleet {fleet} {words}"),
@@ -57,7 +57,7 @@ impl Printer {
         }
     }
 
-    /// Advice, with the commands in it for the same fleet.
+    /// Adds the fleet to the commands in a help text.
     fn advice(&self, text: &str) -> String {
         if self.fleet.is_some() {
             text.replace("`sealift ", &format!("`{}", self.command("")))
@@ -66,7 +66,7 @@ impl Printer {
         }
     }
 
-    /// Data, as bytes. A reader that went away is no failure.
+    /// Prints data. A closed pipe is no error.
     #[expect(clippy::unused_self, reason = "who prints is who has the printer")]
     pub fn data(&self, bytes: &[u8]) -> Result<()> {
         let mut out = std::io::stdout().lock();
@@ -78,24 +78,24 @@ impl Printer {
         }
     }
 
-    /// How much room there is for data; none where nobody reads it on a terminal.
+    /// Returns the size of the terminal for data; none if it is not a terminal.
     pub fn screen(&self) -> Screen {
         let size = environment::size(rustix::stdio::stdout());
         let (width, height) = (size.map(|size| size.0), size.map(|size| size.1));
         Screen { width, height, colour: self.colour_data }
     }
 
-    /// A line of data.
+    /// Prints a line of data.
     pub fn line(&self, text: &str) -> Result<()> {
         self.data(format!("{}\n", one_line(text)).as_bytes())
     }
 
-    /// A line of data that may be long: on a terminal it breaks between words.
+    /// Prints a line of data, wrapped between words on a terminal.
     pub fn wrapped(&self, text: &str) -> Result<()> {
         wrapped(&one_line(text), self.screen().width, 2).iter().try_for_each(|line| self.line(line))
     }
 
-    /// A report as JSON, with the version of its form.
+    /// Prints a report as JSON, with the version of the format.
     pub fn json(&self, report: &impl serde::Serialize) -> Result<()> {
         #[derive(serde::Serialize)]
         struct Versioned<'a, T> {
@@ -106,45 +106,45 @@ impl Printer {
         self.json_as_it_is(&Versioned { version: JSON_VERSION, report })
     }
 
-    /// Rows as JSON, under their name and with the version of their form.
+    /// Prints rows as JSON, under their name and with the version of the format.
     pub fn json_rows(&self, name: &'static str, rows: &[impl serde::Serialize]) -> Result<()> {
         self.json(&BTreeMap::from([(name, rows)]))
     }
 
-    /// What says itself of which version it is, as JSON.
+    /// Prints a value with its own version as JSON.
     pub fn json_as_it_is(&self, value: &impl serde::Serialize) -> Result<()> {
         let text = serde_json::to_string_pretty(value)
             .map_err(|error| Error::new(Kind::Bug, "cannot write JSON").because(error))?;
         self.data(format!("{}\n", foreign::json(&text)).as_bytes())
     }
 
-    /// A report or an event that says itself of which version it is, as JSON on one line.
+    /// Prints a value with its own version as JSON on one line.
     pub fn json_line(&self, report: &impl serde::Serialize) -> Result<()> {
         let text =
             serde_json::to_string(report).map_err(|error| Error::new(Kind::Bug, "cannot write JSON").because(error))?;
         self.data(format!("{}\n", foreign::json(&text)).as_bytes())
     }
 
-    /// A line of what a verb did, as data; where nothing is to be said, not that either.
+    /// Prints a line about completed work as data, unless quiet.
     pub fn done(&self, text: &str) -> Result<()> {
         if self.quiet { Ok(()) } else { self.line(text) }
     }
 
-    /// A line of talk.
+    /// Prints a line of a message.
     pub fn say(&self, text: &str) {
         if !self.quiet {
             self.tell_always(&line(&self.advice(text)));
         }
     }
 
-    /// The plan of a deploy.
+    /// Prints the plan of a deploy.
     pub fn plan(&self, lines: &[Line]) {
         if self.quiet {
             return;
         }
         let part = |(tone, text): &(Tone, String)| {
             let text = one_line(text);
-            // What stands in is seen before any colour.
+            // The indent is printed before any colour.
             let (space, text) = text.split_at(text.len() - text.trim_start_matches(' ').len());
             let sgr = match tone {
                 Tone::Plain => return format!("{space}{text}"),
@@ -161,7 +161,8 @@ impl Printer {
         }
     }
 
-    /// A finding and its help, on standard output: findings are what was asked for. `sgr` is the colour of its weight.
+    /// Prints a finding and its help to standard output, because findings are the requested data. `sgr` is the colour
+    /// of the severity.
     pub fn finding(&self, sgr: u8, weight: &str, what: &str, help: &str) -> Result<()> {
         let paint = |sgr, text| if self.colour_data { painted(sgr, text) } else { text.to_owned() };
         let help = if help.is_empty() {
@@ -175,7 +176,7 @@ impl Printer {
         lines.flat_map(|line| wrapped(&line, width, 2)).try_for_each(|line| self.data(format!("{line}\n").as_bytes()))
     }
 
-    /// Something is wrong, and the verb goes on.
+    /// Prints a warning.
     pub fn warn(&self, text: &str) {
         self.tell_always(&format!("{} {}", self.paint(33, "warning:"), line(&self.advice(text))));
     }
@@ -184,13 +185,13 @@ impl Printer {
         if self.colour { painted(sgr, text) } else { text.to_owned() }
     }
 
-    /// Prints a failure and says its exit code.
+    /// Prints an error and returns its exit code.
     pub fn failed(&self, error: &anyhow::Error) -> ExitCode {
         let kind = error.chain().find_map(|cause| cause.downcast_ref::<Error>()).map_or(Kind::Bug, Error::kind);
         for (depth, cause) in error.chain().enumerate() {
             let text = line(&cause.to_string());
             if depth == 0 && kind == Kind::Interrupted {
-                // Its own words: only they know what was done by then.
+                // Without a prefix: the message itself says what was done before the interrupt.
                 self.tell_always(&text);
             } else if depth == 0 {
                 self.tell_always(&format!("{} {text}", self.paint(31, "error:")));
@@ -220,7 +221,8 @@ impl Printer {
         part.parts().iter().for_each(|part| self.part(part));
     }
 
-    /// A cause, which is often what another program said: behind a bar, so that none of its lines is taken for one of ours.
+    /// Prints a cause, which is often the output of another program, behind a bar so that no line looks like one of
+    /// ours.
     fn cause(&self, indent: &str, cause: &dyn std::error::Error) {
         let text = cause.to_string();
         text.lines().take(LINES).for_each(|one| self.tell_always(&format!("{indent}| {}", line(one))));
@@ -233,17 +235,17 @@ impl Printer {
     fn tell_always(&self, text: &str) {
         let width = environment::size(rustix::stdio::stderr()).map(|size| size.0);
         let text = laid(text, width).join("\n");
-        // Where standard error is gone nobody is left to be told.
+        // If standard error is closed, there is nowhere to report that.
         (self.around)(&|| drop(writeln!(std::io::stderr().lock(), "{text}")));
     }
 }
 
-/// Text in a colour, by its SGR number.
+/// Colours a string by SGR number.
 pub fn painted(sgr: u8, text: &str) -> String {
     format!("\u{1b}[{sgr}m{text}\u{1b}[0m")
 }
 
-/// A line of talk, as lines that break between words. What another program said keeps its bar.
+/// Wraps a message line between words. Output of other programs keeps its bar on each line.
 fn laid(text: &str, width: Option<usize>) -> Vec<String> {
     let said = text.trim_start_matches(' ');
     let Some(rest) = said.strip_prefix("| ") else { return wrapped(text, width, 2) };
@@ -252,7 +254,7 @@ fn laid(text: &str, width: Option<usize>) -> Vec<String> {
     lines.into_iter().map(|line| format!("{}{line}", text.get(..bar).unwrap_or_default())).collect()
 }
 
-/// One line of talk.
+/// Formats one line of a message.
 pub fn line(text: &str) -> String {
     cut(&one_line(text), LONGEST)
 }
@@ -265,7 +267,7 @@ mod tests {
     fn what_another_program_said_keeps_its_bar_where_it_breaks() {
         assert_eq!(laid("  | error: a b c d", Some(12)), ["  | error: a", "  | b c d"]);
         assert_eq!(laid("  | a", None), ["  | a"]);
-        // Ours stands in instead.
+        // Continuation lines of our own messages are indented instead.
         assert_eq!(laid("help: run `a b c d e` now", Some(12)), ["help: run", "  `a b c d e`", "  now"]);
         for width in 0..40 {
             let told = laid("      | error: something that was said by a program", Some(width));

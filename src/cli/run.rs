@@ -1,4 +1,4 @@
-//! What the programs have in common: how one begins, how it ends, and with which exit code.
+//! The common start and end of both programs, with the exit codes.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use crate::cli::print::Printer;
 use crate::domain::guarded::is_guarded;
 use crate::error::Kind;
 
-/// What the codes mean, as the help says it.
+/// The exit codes, as shown in the help.
 pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed and nothing changed, 2 usage or invalid fleet, 3 drift, 4 partial, 5 no identity, \
                               6 rolled back, 7 host unreachable, 8 integrity, 9 a person is needed, 10 plaintext found, 11 could not look \
                               everywhere, 70 a bug, 130 interrupted.";
 
-/// How a verb ends when it did not fail: with 0, or with the code of a finding.
+/// The result of a verb that did not fail: exit code 0, or that of a finding.
 pub type Done = anyhow::Result<Option<Kind>>;
 
 pub fn begin() {
@@ -26,10 +26,10 @@ pub fn begin() {
     process::path::look_in(environment::path());
 }
 
-/// Runs a verb; everything it has to say is said by then.
+/// Runs a verb. Everything is printed when it returns.
 pub fn run(printer: &Arc<Printer>, verb: impl FnOnce() -> Done) -> ExitCode {
     let of_panics = Arc::clone(printer);
-    // A panic tells where, and never what: its message could hold a value.
+    // A panic reports only its location: its message could contain a value.
     std::panic::set_hook(Box::new(move |panic| {
         if is_guarded() {
             return;
@@ -45,16 +45,16 @@ pub fn run(printer: &Arc<Printer>, verb: impl FnOnce() -> Done) -> ExitCode {
     }
 }
 
-/// Prints what clap says of wrong arguments, or the help that was asked for. Values of arguments are not quoted: one may
-/// be a key that was pasted at the wrong place.
+/// Prints clap's error for wrong arguments, or the requested help. Values are not quoted: one may be a key that was
+/// pasted at the wrong place.
 pub fn usage(error: clap::Error, command: &clap::Command) -> ExitCode {
     let code = if error.use_stderr() { ExitCode::from(Kind::Usage.code()) } else { ExitCode::SUCCESS };
-    // A reader that went away is no failure.
+    // A closed pipe is no error.
     let _gone = without_values(error, command).print();
     code
 }
 
-/// The same error, which names the argument, the rule and the known values, and says "…" where a value stood.
+/// Returns the same error with the argument, the rule and the known values, but with "…" for the given value.
 fn without_values(mut error: clap::Error, command: &clap::Command) -> clap::Error {
     let text = |error: &clap::Error, kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
@@ -64,10 +64,10 @@ fn without_values(mut error: clap::Error, command: &clap::Command) -> clap::Erro
     let argument = text(&error, ContextKind::InvalidArg);
     if error.kind() == ErrorKind::ValueValidation {
         let rule = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-        // A number out of its range is quoted before the range.
+        // For a number out of range the rule quotes it in front of the range.
         let rule = rule.replace("invalid digit found in string", "not a number");
         let rule = rule.split_once(" is not in ").map_or(rule.clone(), |(_, range)| format!("not in {range}"));
-        // It may be a value that was pasted at the wrong place; the rest of the rule says what to do.
+        // A longer value may have been pasted by mistake. The rest of the rule says what is expected.
         let long = value.filter(|value| value.len() > 3);
         let rule = long.map_or(rule.clone(), |value| rule.replace(&value, "…"));
         let rule = if rule.is_empty() { rule } else { format!(": {rule}") };
@@ -75,17 +75,17 @@ fn without_values(mut error: clap::Error, command: &clap::Command) -> clap::Erro
         return clap::Error::raw(ErrorKind::ValueValidation, what).with_cmd(command);
     }
     let hidden = || ContextValue::String("…".to_owned());
-    // A plain word that is like a known one is a typo, and is to be seen.
+    // A plain word that is similar to a known one is a typo, and is shown.
     let typo = |value: &String| is_verb(value) && error.get(ContextKind::SuggestedValue).is_some();
     if value.is_some_and(|value| !typo(&value)) {
         error.insert(ContextKind::InvalidValue, hidden());
     }
     match error.kind() {
-        // What looks like an option is no value, and a mistyped one is to be seen.
+        // A word that looks like an option is not a secret value, and a typo in it should be visible.
         ErrorKind::UnknownArgument if !argument.is_some_and(|word| is_option(&word)) => {
             error.insert(ContextKind::InvalidArg, hidden());
         }
-        // Nor does anybody paste a value where a verb stands: what could be one is shown.
+        // Values are not pasted in place of a verb, so anything that could be a verb is shown.
         ErrorKind::InvalidSubcommand
             if !text(&error, ContextKind::InvalidSubcommand).is_some_and(|word| is_verb(&word)) =>
         {
@@ -93,7 +93,7 @@ fn without_values(mut error: clap::Error, command: &clap::Command) -> clap::Erro
         }
         _ => {}
     }
-    // Nobody means what is not for people.
+    // Does not suggest hidden verbs.
     if let Some(ContextValue::Strings(near)) = error.get(ContextKind::SuggestedSubcommand) {
         let hidden = |word: &String| command.find_subcommand(word).is_some_and(clap::Command::is_hide_set);
         let near: Vec<String> = near.iter().filter(|word| !hidden(word)).cloned().collect();
@@ -102,7 +102,7 @@ fn without_values(mut error: clap::Error, command: &clap::Command) -> clap::Erro
             error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(near));
         }
     }
-    // Ways to pass the word after all, which quote it.
+    // Removes clap's suggestion how to pass the word anyway, which quotes it.
     error.remove(ContextKind::Suggested);
     if text(&error, ContextKind::InvalidSubcommand).as_deref() == Some("version") {
         error.remove(ContextKind::SuggestedSubcommand);

@@ -1,5 +1,5 @@
-//! Findings of `scan` as SARIF 2.1.0, the form that code hosts take. No value is in it, nor a digest of one.
-//! Written as plain JSON: the types of a crate for all of SARIF would be longer than what is written here.
+//! Findings of `scan` as SARIF 2.1.0, which code hosts accept. Contains no values and no digests of values. Written as
+//! plain JSON: the types of a SARIF crate would need more code than this.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,7 @@ use crate::commands::scan::Report;
 use crate::domain::foreign::in_url;
 use crate::domain::scan::{Finding, Place, Weight, rules};
 
-/// The report in that form.
+/// Converts a report to SARIF.
 pub fn report(report: &Report) -> Value {
     let used: Vec<_> = rules::every().collect();
     let place = |id: &str| used.iter().position(|rule| rule.id == id);
@@ -67,7 +67,7 @@ fn result(finding: &Finding, rule: Option<usize>) -> Value {
             "artifactLocation": { "uri": in_url(&finding.path), "uriBaseId": "%SRCROOT%" },
             "region": { "startLine": finding.line },
         } }],
-        // Tells the same finding in two runs: its place, never its content.
+        // Identifies a finding across runs by its place, never by its content.
         "partialFingerprints": { "place/v1": format!("{}:{}:{}", finding.rule, finding.path, finding.line) },
     })
 }

@@ -1,4 +1,4 @@
-//! What the environment, the user's configuration and the clock say for a verb.
+//! Settings from the environment, the user's configuration and the clock.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -14,18 +14,18 @@ use crate::commands::fleet::identity::Configuration;
 use crate::commands::scan::index::KeyAt;
 use crate::error::{Error, Result};
 
-/// Names the file with the key of the index of values (a path, never a key).
+/// The variable with the path of the key file for the index of values, never a key.
 const INDEX_KEY: &str = "SEALIFT_INDEX_KEY";
-/// What that key is called among the credentials of a unit.
+/// The name of that key among the credentials of a unit.
 const INDEX_CREDENTIAL: &str = "sealift-index-key";
 
-/// What names the editor, the first that is set.
+/// The variables for the editor; the first one set is used.
 const EDITORS: [&str; 3] = ["SEALIFT_EDITOR", "VISUAL", "EDITOR"];
 
-/// What names the pager, the first that is set.
+/// The variables for the pager; the first one set is used.
 const PAGERS: [&str; 2] = ["SEALIFT_PAGER", "PAGER"];
 
-/// Where identities are looked for: what was named for this run, else the usual places.
+/// Returns where to look for identities: those given for this run, or else the default places.
 pub fn places(named: &[PathBuf], config: &UserConfig) -> Places {
     let named =
         if named.is_empty() { variable(IDENTITY).map(PathBuf::from).into_iter().collect() } else { named.to_vec() };
@@ -38,14 +38,14 @@ pub fn places(named: &[PathBuf], config: &UserConfig) -> Places {
     }
 }
 
-/// Where the user's configuration is, for what is added to it.
+/// Returns where the user's configuration is, in order to add to it.
 pub fn configuration() -> Configuration {
     let directory = config_directory();
     let file = |name| directory.as_ref().map(|directory| directory.join(name));
     Configuration { file: file(user_config::FILE), home: home(), usual: file(DEFAULT_FILE) }
 }
 
-/// Where the key of the index of values is looked for, besides the keyring: what was named for this run, else a credential.
+/// Returns where to look for the key of the index of values, besides the keyring: given for this run, or a credential.
 pub fn index_key(named: Option<&PathBuf>) -> KeyAt {
     KeyAt {
         named: named.cloned().or_else(|| variable(INDEX_KEY).map(PathBuf::from)),
@@ -53,18 +53,18 @@ pub fn index_key(named: Option<&PathBuf>) -> KeyAt {
     }
 }
 
-/// The user's home, as the session says; nothing else is asked.
+/// Returns the user's home directory from HOME only.
 pub fn home() -> Option<PathBuf> {
     variable("HOME").map(PathBuf::from).filter(|home| home.is_absolute())
 }
 
-/// sealift's own directory among the user's configuration.
+/// Returns sealift's directory in the user's configuration.
 pub fn config_directory() -> Option<PathBuf> {
     let configured = variable("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     Some(configured.or_else(|| Some(home()?.join(".config")))?.join("sealift"))
 }
 
-/// sealift's own directory among what programs keep for the user.
+/// Returns sealift's directory in the user's state.
 pub fn state_directory() -> Option<PathBuf> {
     let kept = variable("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     Some(kept.or_else(|| Some(home()?.join(".local/state")))?.join("sealift"))
@@ -77,8 +77,8 @@ pub fn user_config() -> Result<UserConfig> {
     }
 }
 
-/// Which plugins may run. None may where the environment would make the library print keys, or let a program be found
-/// in the working directory, which may be a repository.
+/// Returns which plugins may run. None may if the environment would make the library print keys, or find a program in
+/// the working directory, which may be a repository.
 pub fn plugins(config: &UserConfig) -> Plugins {
     let listed_in = config_directory().map_or_else(
         || user_config::FILE.to_owned(),
@@ -104,12 +104,12 @@ pub fn editor() -> Result<Editor> {
     Editor::parse(name, &text, &working_directory())
 }
 
-/// The user's directory for sockets and the like.
+/// Returns the user's runtime directory.
 pub fn runtime() -> Option<PathBuf> {
     variable("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
-/// Where values may be edited, and who helps.
+/// Returns where values may be edited, and which program helps.
 pub fn surroundings() -> Surroundings {
     let runtime = runtime();
     Surroundings {
@@ -119,13 +119,13 @@ pub fn surroundings() -> Surroundings {
     }
 }
 
-/// The user's language, for programs that talk to the person.
+/// Returns the user's locale, for programs that talk to the user.
 pub fn locale() -> Option<OsString> {
     variable("LC_ALL")
 }
 
-/// The user's pager: the first variable that is set, where an empty one means none; else less. One that is not understood is
-/// none either.
+/// Returns the user's pager: from the first variable that is set, or else less. None if that variable is empty or
+/// invalid.
 pub fn pager() -> Option<Pager> {
     let named = PAGERS.iter().find_map(|name| as_set(name)).unwrap_or_else(|| "less".into());
     Pager::new(split(named.to_str()?)?, variable("LESS").is_none())

@@ -1,4 +1,4 @@
-//! The person at the terminal: what is drawn there while a verb works, and what is asked.
+//! The user at the terminal: draws progress while a verb works, and asks questions.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -24,16 +24,16 @@ use crate::domain::name::HostName;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Kind, Result};
 
-/// The person at the terminal, or the script that started us.
+/// The user at the terminal, or the script that started us.
 pub struct Ui {
     printer: Arc<Printer>,
     given: Given,
     progress: Arc<Mutex<Progress>>,
     /// One question at a time, from any thread.
     asking: Mutex<()>,
-    /// Whether events are data too.
+    /// Whether events are also printed as data.
     streams: AtomicBool,
-    /// What is said once the verb has told what came of it.
+    /// Messages to print after the result of the verb.
     last: Mutex<Vec<String>>,
 }
 
@@ -46,7 +46,7 @@ impl Deref for Ui {
 }
 
 impl Ui {
-    /// Looks at what standard error is.
+    /// Sets up the printer, which keeps messages apart from progress bars.
     pub fn new(quiet: bool, passphrase_fd: Option<i32>, fleet: Option<&Path>) -> Self {
         let progress = Arc::<Mutex<Progress>>::default();
         let drawn = Arc::clone(&progress);
@@ -69,19 +69,19 @@ impl Ui {
         }
     }
 
-    /// What prints, for code that draws nothing and asks nothing.
+    /// Returns the printer, for code that neither draws nor asks.
     pub fn printer(&self) -> &Arc<Printer> {
         &self.printer
     }
 
-    /// The terminal, free of anything that is drawn on it.
+    /// Opens the terminal, after clearing the progress bars.
     fn terminal(&self) -> Option<Terminal> {
         let terminal = Terminal::open()?;
         self.end_progress();
         Some(terminal)
     }
 
-    /// Shows how far longer work is.
+    /// Shows the progress of longer work.
     fn progress(&self, what: &'static str, done: usize, all: usize) {
         if done >= all {
             return self.end_progress();
@@ -93,7 +93,7 @@ impl Ui {
         });
     }
 
-    /// The same where nobody knows how much there is.
+    /// Shows progress if the total is unknown.
     fn looked(&self, bytes: u64) {
         let style = || ProgressStyle::with_template("{spinner} {elapsed:>4} {bytes} read");
         self.shown(bytes, || {
@@ -101,7 +101,7 @@ impl Ui {
         });
     }
 
-    /// On a terminal only, and only once it took a second.
+    /// Only on a terminal, and only after one second.
     fn shown(&self, done: u64, bar: impl FnOnce() -> ProgressBar) {
         if self.is_quiet() || !std::io::stderr().is_terminal() {
             return;
@@ -113,7 +113,8 @@ impl Ui {
         }
     }
 
-    /// Lines of data, through the user's pager where they are read on a terminal. What is foreign in them is one line by now.
+    /// Prints lines of data, on a terminal through the user's pager. Foreign text in them must already be escaped to
+    /// single lines.
     pub fn paged(&self, lines: &[String]) -> Result<()> {
         let text = lines.join("\n") + "\n";
         if let Some(pager) = settings::pager().filter(|_| self.shows_data())
@@ -121,11 +122,11 @@ impl Ui {
         {
             return Ok(());
         }
-        // Where it cannot be started, as git does it.
+        // If the pager cannot be started, prints directly, as git does.
         self.data(text.as_bytes())
     }
 
-    /// A value, without a copy in any buffer on the way. A reader that went away is no failure.
+    /// Prints a value without copying it into a buffer. A closed pipe is no error.
     #[expect(clippy::unused_self, reason = "what is printed is printed by the Ui")]
     pub fn value(&self, value: &Plaintext) -> Result<()> {
         value.expose(|bytes| {
@@ -142,12 +143,12 @@ impl Ui {
         })
     }
 
-    /// From now on each event is printed as JSON too, if asked for.
+    /// Enables printing each event as JSON too.
     pub fn stream_events(&self, wanted: bool) {
         self.streams.store(wanted, Ordering::Relaxed);
     }
 
-    /// An event as JSON. A reader that went away stops no deploy.
+    /// Prints an event as JSON. A closed pipe does not stop a deploy.
     fn stream(&self, host: Option<&HostName>, event: &Event) {
         #[derive(serde::Serialize)]
         struct Line<'a> {
@@ -172,7 +173,8 @@ impl Ui {
         }
     }
 
-    /// Something of one host among several: on a terminal its own line, which changes; elsewhere a line of talk.
+    /// Shows an event of one host among several: on a terminal on the host's own line, which is updated; elsewhere as a
+    /// message.
     fn of_host(&self, host: &HostName, event: Event) {
         let text = match event {
             Event::Warning(text) => return self.warn(&format!("{host}: {text}")),
@@ -200,7 +202,7 @@ impl Ui {
         }
     }
 
-    /// Takes everything that is drawn off the terminal.
+    /// Clears all progress bars.
     pub fn end_progress(&self) {
         if let Ok(mut progress) = self.progress.lock() {
             let Progress { bar, hosts, .. } = std::mem::take(&mut *progress);
@@ -220,7 +222,7 @@ impl Ui {
 }
 
 impl Ui {
-    /// Says what is to be said last.
+    /// Prints the messages that come last.
     pub fn say_last(&self) {
         let said = std::mem::take(&mut *self.last.lock().unwrap_or_else(PoisonError::into_inner));
         said.iter().for_each(|text| self.say(text));
@@ -322,7 +324,7 @@ impl Talk for Ui {
     }
 }
 
-/// The one that was typed both times.
+/// Returns the value if it was typed identically twice.
 fn twice(mut first: Vec<Plaintext>, again: &[Plaintext], what: &str) -> Result<Plaintext> {
     match (first.pop(), again) {
         (Some(first), [again]) if first.same_as(again) => Ok(first),
@@ -330,12 +332,12 @@ fn twice(mut first: Vec<Plaintext>, again: &[Plaintext], what: &str) -> Result<P
     }
 }
 
-/// How far longer work is.
+/// The state of the progress bars.
 #[derive(Default)]
 struct Progress {
     since: Option<Instant>,
     bar: Option<ProgressBar>,
-    /// One line a host, and all of them together.
+    /// One bar per host, and their container.
     hosts: BTreeMap<HostName, ProgressBar>,
     all: MultiProgress,
 }

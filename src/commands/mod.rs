@@ -1,4 +1,4 @@
-//! The verbs, one a file: a request in, a report out. They are silent: what happens is told to a `Talk`, and only the
+//! The verbs: each takes a request and returns a report. They print nothing: events go to a `Talk`, and only the
 //! command line prints.
 
 pub mod adopt;
@@ -32,13 +32,13 @@ use crate::domain::policy::{FILE, parse};
 use crate::domain::secret::recipient::Recipient;
 use crate::error::Result;
 
-/// What every verb that works on a fleet needs.
+/// What every verb on a fleet needs.
 pub struct Session {
     pub fleet: Fleet,
     pub talk: Arc<dyn Talk>,
     /// The plugins that the user allows.
     pub plugins: Plugins,
-    /// Looks for identities; at the first call, and then no more.
+    /// Finds the identities at the first call and caches them.
     pub identities: Box<dyn Fn() -> Result<Arc<Identities>> + Send + Sync>,
     /// Today, in UTC.
     pub today: Date,
@@ -49,12 +49,12 @@ impl Session {
         self.talk.event(Event::Note(text.into()));
     }
 
-    /// Tells what is wrong, and goes on.
+    /// Reports a problem that does not stop the verb.
     pub fn warn(&self, text: impl Into<String>) {
         self.talk.event(Event::Warning(text.into()));
     }
 
-    /// Takes the right to change the fleet.
+    /// Takes the lock for changes of the fleet.
     pub fn lock(&mut self) -> Result<(Git, Journal)> {
         let talk = self.talk.clone();
         self.fleet.lock(|paths| {
@@ -74,26 +74,26 @@ impl Session {
         Ok(())
     }
 
-    /// Prepares the keys of the whole policy for sealing.
+    /// Prepares the keys of these recipients for sealing.
     pub fn sealer<'a>(&self, recipients: impl IntoIterator<Item = &'a Recipient>) -> Result<Sealer> {
         let ask: Arc<dyn Ask> = self.talk.clone();
         Sealer::new(recipients, &self.plugins, &ask)
     }
 
-    /// The identities at hand; at least one is usable.
+    /// Returns the available identities. Fails if none is usable.
     pub fn identities(&self) -> Result<Arc<Identities>> {
         let identities = (self.identities)()?;
         if identities.is_empty() { Err(identities.none_at_hand()) } else { Ok(identities) }
     }
 }
 
-/// What is said of files that were put into git's index.
+/// Describes files that were staged.
 pub fn staged(paths: &[String]) -> String {
     let what = if paths.len() <= 3 { paths.join(", ") } else { counted(paths.len(), "file") };
     format!("staged {what}; to be committed")
 }
 
-/// Takes an edited policy over into the session and the change, if it is valid.
+/// Applies an edited policy to the session and adds it to the changes, if it is valid.
 pub fn adopt_policy(session: &mut Session, text: String, changes: &mut Changes) -> Result<()> {
     let policy = parse::parse_edited(&text).map_err(|error| match error.advice() {
         Some(_) => error,

@@ -1,4 +1,4 @@
-//! What a verb tells while it works, and what it may ask.
+//! The events that a verb reports while it works, and the questions it may ask.
 
 use secrecy::SecretString;
 
@@ -8,29 +8,29 @@ use crate::domain::name::HostName;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Result};
 
-/// What a verb tells while it works.
+/// An event that a verb reports while it works.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// Something a person should know, though nothing failed.
+    /// Something the user should know, though nothing failed.
     Note(String),
-    /// Something is wrong, and the verb goes on.
+    /// A problem that does not stop the verb.
     Warning(String),
     /// A step of longer work begins.
     Step(String),
-    /// So many of so many are done, and what is done.
+    /// What is being done, how many are done, and how many there are.
     Progress(&'static str, usize, usize),
-    /// What is to be said last, after what came of the verb.
+    /// Shown last, after the result of the verb.
     Last(String),
-    /// So many bytes were looked at; how many there are is not known.
+    /// The number of bytes scanned so far; the total is unknown.
     Scanned(u64),
-    /// The plan of a deploy, as it is read.
+    /// The plan of a deploy, as lines to show.
     Plan(Vec<Line>),
-    /// Something of one host among several.
+    /// An event of one host among several.
     Of(HostName, Box<Event>),
 }
 
 impl Event {
-    /// What is printed of it where there is no person: the text, and whether it is a warning.
+    /// Returns what to print without a terminal: the text, and whether it is a warning.
     pub fn printed(self) -> Option<(String, bool)> {
         match self {
             Event::Note(text) | Event::Step(text) => Some((text, false)),
@@ -41,16 +41,16 @@ impl Event {
     }
 }
 
-/// The person, or program, that a verb talks to.
+/// The user, or a program, that receives the events.
 pub trait Talk: Ask {
     fn event(&self, event: Event);
 
-    /// A new value from the person, typed without echo, twice. Where nobody can be asked it fails.
+    /// Returns a new value from the user, typed twice without echo. Fails if nobody can be asked.
     fn new_value(&self, name: &str) -> Result<Plaintext> {
         Err(Error::failed(format!("there is nobody to ask for the value of {name}")))
     }
 
-    /// A new passphrase for `what`, typed without echo, twice; never an empty one. Where nobody can be asked it fails.
+    /// Returns a new passphrase for `what`, typed twice without echo and never empty. Fails if nobody can be asked.
     fn new_passphrase(&self, what: &str) -> Result<SecretString> {
         Err(Error::failed(format!("there is nobody to ask for a passphrase for {what}")))
     }

@@ -1,5 +1,5 @@
-//! Writes new values into a change of the fleet, whichever verb they come from: sealed to today's readers, under the next
-//! serial, with the public half of a key pair beside them.
+//! Writes new values into a change of the fleet, for all verbs: sealed to the present readers, with the next serial,
+//! and with the public half of a key pair beside them.
 
 use std::collections::BTreeSet;
 
@@ -28,12 +28,12 @@ pub struct Sealed {
     pub readers: Vec<String>,
     /// The public half of a generated key pair.
     pub public: Option<String>,
-    /// Who gains and who loses access to what the file holds.
+    /// Who gains and who loses access compared with the previous file.
     #[serde(flatten)]
     pub access: Access,
 }
 
-/// Warns where a new value has a date that is past: it would be of a value before it.
+/// Warns if a new value has an expiry date in the past, which is left from its previous value.
 pub fn warn_of_past_date(session: &Session, wanted: &[Wanted<'_>]) {
     let past = |wanted: &&Wanted<'_>| wanted.secret.expires.is_some_and(|end| end <= session.today);
     let names: BTreeSet<_> = wanted.iter().filter(past).map(|wanted| wanted.name).collect();
@@ -51,7 +51,7 @@ pub struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    /// Prepares the keys of these files' readers.
+    /// Prepares the keys of the readers of these files.
     pub fn new(session: &'a Session, wanted: &[Wanted<'_>]) -> Result<Self> {
         let policy = &session.fleet.policy;
         if policy.admins.is_empty() {
@@ -63,8 +63,8 @@ impl<'a> Writer<'a> {
         Ok(Self { session, sealer, past: Past::of(&session.fleet.git), sealed: Vec::new() })
     }
 
-    /// The seal that the last commits have for a file, of the highest serial that can be counted on from; none where git
-    /// does not tell. The last commit alone, unless what it has tells nothing.
+    /// Returns the seal with the highest usable serial for a file in git: from the last commit or, if that has none,
+    /// from all earlier commits. None if git has no such seal.
     fn in_history(&self, file: &FileName) -> Option<Seal> {
         let git = self.session.fleet.git().ok()?;
         let path = git.relative(&self.session.fleet.root.join(file.path())).ok()?;
@@ -96,7 +96,7 @@ impl<'a> Writer<'a> {
         if there.as_ref().is_some_and(Seal::is_last) {
             self.session.warn(format!("{}: {}", wanted.file.path(), Fault::ForgedSerial));
         }
-        // A file that is gone, unreadable or forged was some value too: the serial goes on from the last commit's.
+        // A missing, unreadable or forged file had a value too: the serial continues from the one in git.
         let next = |seal: Seal| seal.next_value(self.session.today, current.clone());
         let seal = there.and_then(next).or_else(|| self.in_history(&wanted.file).and_then(next));
         let seal = seal.unwrap_or_else(|| Seal::first(wanted.file.clone(), self.session.today, current.clone()));
@@ -122,8 +122,8 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Who gains and who loses access, by the file that is there. A new value for the readers of the policy is what was
-    /// asked for; that they are others than before is told.
+    /// Returns who gains and who loses access compared with the existing file. Giving a new value to the readers of the
+    /// policy needs no consent; changed readers are only reported.
     fn access(&self, wanted: &Wanted<'_>, there: Option<&Envelope>, current: &BTreeSet<Fingerprint>) -> Access {
         let Some(envelope) = there else { return Access::default() };
         let policy = &self.session.fleet.policy;
@@ -134,8 +134,8 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// What was sealed. Who can read a value and could not read the one before, and who could and cannot, is said of it: once
-    /// for all files with the same readers.
+    /// Returns what was sealed. Warns about readers who gain or lose access with the new values, once for all files
+    /// with the same readers.
     pub fn finish(self) -> Vec<Sealed> {
         let of = |part: &dyn Fn(&Access) -> BTreeSet<Reader>| {
             let files = self.sealed.iter().map(|sealed| (&sealed.file, part(&sealed.access)));

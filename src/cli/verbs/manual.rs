@@ -14,7 +14,6 @@ pub struct CompletionsArgs {
     shell: clap_complete::Shell,
 }
 
-/// Prints the script.
 pub fn completions(args: &CompletionsArgs, app: &App) -> Done {
     let script = complete::script(&args.shell.to_string(), &(app.command)());
     app.ui.data(&script.map_err(|error| Error::io("cannot write the script", error))?)?;
@@ -29,7 +28,6 @@ pub struct ManArgs {
     out: Option<PathBuf>,
 }
 
-/// Prints or writes the pages.
 pub fn man(args: &ManArgs, app: &App) -> Done {
     let Some(directory) = &args.out else {
         let mut page = Vec::new();

@@ -1,5 +1,5 @@
-//! The verbs as they are typed: one file each, with its arguments (their comments are the help), the request that they
-//! become, and how its report is shown.
+//! The verbs as typed: each file has the arguments of a verb (whose comments are the help), their conversion to a
+//! request, and the display of its report.
 
 mod adopt;
 pub mod agent;
@@ -187,7 +187,6 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// Does it.
     pub fn run(self, app: &App) -> Done {
         match self {
             Verb::Init(args) => init::run(&args, app),

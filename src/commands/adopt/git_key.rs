@@ -1,5 +1,5 @@
-//! The private key that a git configuration names for signing: sealed as an SSH key, and the configuration names the place
-//! where it is delivered.
+//! Adopts the private signing key that a git configuration names: seals it as an SSH key, and puts its delivered path
+//! into the configuration.
 
 use std::path::{Path, PathBuf};
 
@@ -12,10 +12,10 @@ use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::shape::Shape;
 use crate::error::{Error, Result};
 
-/// The largest key that is read, in bytes.
+/// The size limit of a key file, in bytes.
 const LIMIT: usize = 64 << 10;
 
-/// The key that the request's line names.
+/// Finds the key on the request's line.
 pub fn find(session: &Session, text: &str, config: &Path, request: &Request) -> Result<Inline> {
     if request.twin.is_some() {
         return Err(Error::usage("`--twin` is for options of Nix"));
@@ -32,7 +32,7 @@ pub fn find(session: &Session, text: &str, config: &Path, request: &Request) -> 
     let stem = file.file_stem().map(|stem| stem.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     let plain = |letter: char| if letter.is_ascii_alphanumeric() || "._-".contains(letter) { letter } else { '-' };
     let stem: String = stem.chars().map(plain).collect();
-    // What every key is called says nothing.
+    // The default names of SSH keys say nothing about their use.
     let stem = if stem.starts_with("id_") { "git-signing" } else { stem.trim_start_matches(['.', '-', '_']) };
     let owner = match &request.owner {
         Some(owner) => owner.clone(),
@@ -58,7 +58,8 @@ pub fn find(session: &Session, text: &str, config: &Path, request: &Request) -> 
     })
 }
 
-/// The file that a path in a git configuration means: from the home, beside the configuration, or at the top of the fleet.
+/// Resolves a path in a git configuration: from the home directory, beside the configuration, or at the top of the
+/// fleet.
 fn file_of(session: &Session, written: &str, config: &Path, request: &Request) -> Result<PathBuf> {
     let candidates: Vec<PathBuf> = match written.strip_prefix("~/") {
         Some(below) => request.home.iter().map(|home| home.join(below)).collect(),
@@ -71,14 +72,14 @@ fn file_of(session: &Session, written: &str, config: &Path, request: &Request) -
         Error::usage(format!("there is no file {written}"))
             .help("run this where the key is, or seal it there: `sealift seal NAME --from-file FILE --shape ssh-key`")
     })?;
-    // The file itself may not be a link; the folders on the way to it are the person's own.
+    // The file itself must not be a symlink; its parent directories may contain the user's own symlinks.
     match (file.parent().map(std::fs::canonicalize), file.file_name()) {
         (Some(Ok(folder)), Some(name)) => Ok(folder.join(name)),
         _ => Err(Error::usage(format!("{written} is not a file"))),
     }
 }
 
-/// The user in whose home a key lies.
+/// Returns the user whose home directory contains the key.
 fn owner_of(file: &Path, written: &str, request: &Request) -> Option<String> {
     let of = |path: &Path| {
         let below = path.strip_prefix("/home").ok()?;
@@ -89,14 +90,14 @@ fn owner_of(file: &Path, written: &str, request: &Request) -> Option<String> {
     home.or_else(|| of(Path::new(written))).or_else(|| of(file))
 }
 
-/// The configuration with the delivered path.
+/// Returns the configuration with the delivered path.
 pub fn rewrite(text: &str, key: &Key, delivered: &str) -> (String, Vec<String>) {
     let (line, old) = (key.line.line, &key.line.path);
     let shown = vec![format!("- {line:>4} signingkey = {old}"), format!("+ {line:>4} signingkey = {delivered}")];
     (gitconfig::with_path(text, &key.line, delivered), shown)
 }
 
-/// What becomes of the key's file: in the repository it goes with the same change, elsewhere it stays or is destroyed.
+/// Removes the key's file: in the repository as part of the change; elsewhere it stays, or is returned to be destroyed.
 pub fn dispose(
     session: &Session,
     key: &Key,

@@ -1,5 +1,5 @@
-//! `import`: takes over a repository of agenix as it is. Its rules become declarations, its files move to their names; no
-//! ciphertext is touched and no key is needed, unless the files are to get their seals in the same step.
+//! `import`: takes over an agenix repository. Its rules become declarations, and its files move to sealift's paths. No
+//! ciphertext changes and no key is needed, unless the files also get seals.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -26,55 +26,54 @@ use crate::domain::secret::inventory::{Found, Inventory};
 use crate::domain::secret::recipient::Recipient;
 use crate::error::{Error, Kind, Result};
 
-/// Where a rules file is looked for.
+/// The default paths of a rules file.
 pub const RULES: [&str; 2] = ["secrets.nix", "secrets/secrets.nix"];
-/// The largest rules file, in bytes.
+/// The size limit of a rules file, in bytes.
 const LIMIT: u64 = 1 << 20;
 
-/// What is to be taken over.
 #[derive(Debug, Default)]
 pub struct Request {
-    /// The rules file; none: `secrets.nix` at the top, or in `secrets/`.
+    /// The rules file. None: `secrets.nix` at the top, or in `secrets/`.
     pub rules: Option<PathBuf>,
-    /// Names of keys that are a person's.
+    /// Names of keys that belong to admins.
     pub admins: Vec<String>,
-    /// Names of keys that are a machine's.
+    /// Names of keys that belong to hosts.
     pub hosts: Vec<String>,
-    /// Give the files their seals, with an admin's key.
+    /// Add seals to the files, with an admin's key.
     pub adopt: bool,
-    /// Only say what would be done.
+    /// Only report what would be done.
     pub dry_run: bool,
     pub yes: bool,
 }
 
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    /// Admins that are new in the policy.
+    /// Admins added to the policy.
     pub admins: Vec<AdminName>,
     pub hosts: Vec<HostName>,
-    /// The names that the flake has for them, where those are others.
+    /// The names of hosts in the flake, if they differ.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub configurations: BTreeMap<HostName, Configuration>,
     /// The secrets, with the hosts that read them.
     pub secrets: Vec<(SecretName, Vec<HostName>)>,
-    /// Files that moved, from and to.
+    /// Moved files, with their old and new paths.
     pub moved: Vec<(String, String)>,
-    /// Rules that were left alone, with the reason.
+    /// Rules that were skipped, with the reason.
     pub left: Vec<(String, String)>,
-    /// Files that an admin cannot open yet and will by the next rekey: the file, and who.
+    /// Secrets that some admins cannot open until the next rekey, with these admins.
     pub widened: Vec<(SecretName, Vec<String>)>,
-    /// Who gains and who loses access where a file gets its seal: by the rules, and by what the file itself tells.
+    /// Who gains and who loses access when a file gets its seal, judged by the rules and the file itself.
     pub access: Vec<(SecretName, Access)>,
-    /// Files that got their seal.
+    /// Files that got a seal.
     pub adopted: Vec<SecretName>,
-    /// Files that did not, though it was asked for, and why.
+    /// Files that did not get a seal though it was requested, with the reason.
     pub not_adopted: Vec<(SecretName, String)>,
-    /// Whether it was only shown.
+    /// Whether nothing was changed.
     pub dry_run: bool,
 }
 
 impl Report {
-    /// What is declared and moved, line by line.
+    /// Describes each declaration and move in a line.
     pub fn lines(&self) -> Vec<String> {
         let admins = self.admins.iter().map(|name| format!("admin {name}"));
         let hosts = self.hosts.iter().map(|name| match self.configurations.get(name) {
@@ -91,13 +90,12 @@ impl Report {
         admins.chain(hosts).chain(secrets).chain(moved).chain(readers).collect()
     }
 
-    /// The code that it comes to.
+    /// Returns the error kind for the exit code.
     pub fn kind(&self) -> Option<Kind> {
         (!self.not_adopted.is_empty()).then_some(Kind::Partial)
     }
 }
 
-/// Takes an agenix repository over.
 pub fn agenix(session: &mut Session, request: &Request) -> Result<Report> {
     let (git, journal) = session.lock()?;
     let (folder, shown) = rules(&session.fleet.root, request)?;
@@ -174,8 +172,8 @@ pub fn agenix(session: &mut Session, request: &Request) -> Result<Report> {
     Ok(report)
 }
 
-/// Takes out of a plan what is not adopted: where something speaks against that the file is what its rule says, and where
-/// somebody reads it that its rule does not name.
+/// Removes from a plan the files that are not adopted: there is evidence that a file is not the secret of its rule, or
+/// it has a reader that its rule does not name.
 fn sift(session: &Session, plan: &mut RekeyPlan<'_>, report: &mut Report) -> Result<()> {
     let git = session.fleet.git()?;
     let history = AgeHistory::of(&git)?;
@@ -196,7 +194,7 @@ fn sift(session: &Session, plan: &mut RekeyPlan<'_>, report: &mut Report) -> Res
     Ok(())
 }
 
-/// Puts every file in its place, with a seal where it gets one.
+/// Puts every file at its new path, with a seal if it is adopted.
 fn seal(session: &Session, plan: &RekeyPlan<'_>, taken: Vec<Taken>, changes: &mut Changes) -> Result<()> {
     let policy = &session.fleet.policy;
     let recipients = plan.reseal.iter().flat_map(|reseal| policy.recipients_of(&reseal.wanted.hosts).into_values());
@@ -218,7 +216,7 @@ fn seal(session: &Session, plan: &RekeyPlan<'_>, taken: Vec<Taken>, changes: &mu
     Ok(())
 }
 
-/// The folder of the rules file, with its last slash, and its path, from the top of the fleet.
+/// Returns the folder of the rules file, with a trailing slash, and the file's path, both relative to the fleet's root.
 fn rules(root: &Path, request: &Request) -> Result<(String, String)> {
     let path = match &request.rules {
         Some(path) => path.clone(),
@@ -245,8 +243,8 @@ fn canonical(key: &Key) -> Option<String> {
     Recipient::parse(&key.text).ok().map(|key| key.canonical().to_owned())
 }
 
-/// Whose every key is: as the policy says, else as the request says, else as its name, its group or its comment tells. Those
-/// that are new go into the policy.
+/// Finds the holder of every key: from the policy, else from the request, else from its name, group or comment. Adds
+/// new ones to the policy.
 fn people_and_machines(
     session: &Session,
     request: &Request,
@@ -282,7 +280,7 @@ fn people_and_machines(
         let comment = recipient.comment().to_owned();
         let of = |words: &[&str]| groups.iter().any(|group| words.contains(&group.to_ascii_lowercase().as_str()));
         let named = |names: &[String]| name.as_ref().is_some_and(|name| names.contains(name));
-        // As it is written, or as the label that it stands for.
+        // The name as written, or as the label derived from it.
         let written: Option<Configuration> = name.as_ref().and_then(|name| name.parse().ok());
         let label = written.as_ref().and_then(Configuration::label).map(|label| Configuration::from(&label));
         let by_name = written.clone().into_iter().chain(label).find(is_there);
@@ -293,7 +291,7 @@ fn people_and_machines(
         let admin = named(&request.admins) || of(&["users", "admins", "people", "user"]);
         let by_comment = comment.strip_prefix("root@").and_then(|host| host.parse::<Configuration>().ok());
         let label_of = |name: &Option<Configuration>| name.as_ref().and_then(Configuration::label);
-        // What a machine calls itself says which letters the name has in the flake.
+        // The machine's own name shows the spelling of its name in the flake.
         let same = by_comment.clone().filter(|_| label_of(&by_comment) == label_of(&written));
         let configuration = by_comment.clone().filter(is_there).or(by_name).or(same).or(written).or(by_comment);
         let host_name = configuration.and_then(|configuration| Some((configuration.label()?, configuration)));
@@ -339,14 +337,14 @@ fn entries_of(entries: &[Entry], text: &str) -> String {
     with.map(|entry| entry.file.as_str()).take(3).collect::<Vec<_>>().join(", ")
 }
 
-/// A file of a rule.
+/// The file of a rule.
 struct Taken {
     name: SecretName,
     from: String,
     bytes: Vec<u8>,
 }
 
-/// Declares one file's secret; the file, if it can be read.
+/// Declares the secret of a rule. Returns its file, if it can be read.
 fn declare(
     session: &Session,
     entry: &Entry,
@@ -394,7 +392,7 @@ fn declare(
     let to = name.file().path();
     let bytes = files::read(&path, FILE_LIMIT);
     let taken = if from == to {
-        // What is wrong with a file that stays where it is, `check` says.
+        // `check` reports what is wrong with a file that does not move.
         bytes.ok().map(|bytes| Taken { name: name.clone(), from, bytes })
     } else {
         let bytes = bytes?;

@@ -1,4 +1,4 @@
-//! What is to be adopted: the place that was named, and the value that stands there.
+//! The request to adopt a value, and the inline value that was found.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use crate::domain::nix::finding::NixFinding;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::shape::Shape;
 
-/// A key's line, and its file.
+/// A signing key: its line in the configuration, and its file.
 pub(super) struct Key {
     pub(super) line: SigningKey,
     pub(super) file: PathBuf,
@@ -20,29 +20,29 @@ impl Key {
     }
 }
 
-/// What is to be adopted.
+/// What to adopt.
 #[derive(Debug, Default)]
 pub struct Request {
     pub file: PathBuf,
-    /// The line on which the value or its option stands.
+    /// The line with the value or its option.
     pub line: usize,
-    /// The column, where a line has more than one.
+    /// The column, if the line has more than one value.
     pub column: Option<usize>,
     /// The secret's name, if not the proposed one.
     pub name: Option<SecretName>,
-    /// Who reads it, if not the host of the file.
+    /// The hosts that read it, if not the host of the file.
     pub hosts: Vec<String>,
-    /// The option that takes a file, for a module that is not known.
+    /// The option that takes a file, for an unknown module.
     pub twin: Option<String>,
-    /// The shape, if not the option's own.
+    /// The shape, if not that of the option.
     pub shape: Option<Shape>,
     /// The owner of the delivered file.
     pub owner: Option<String>,
-    /// The person's home, for `~`.
+    /// The user's home directory, for `~`.
     pub home: Option<PathBuf>,
-    /// Destroy a key's file outside of the repository once it is sealed.
+    /// Destroy a key's file outside the repository after sealing.
     pub shred: bool,
-    /// Show what would be done.
+    /// Only show what would be done.
     pub dry_run: bool,
     pub yes: bool,
 }
@@ -54,22 +54,22 @@ pub(super) enum Location {
     Key(Box<Key>),
 }
 
-/// A value that was found in a file, and what becomes of it.
+/// A value that was found in a file, with how to seal and deliver it.
 pub(super) struct Inline {
     pub(super) value: Plaintext,
-    /// The value as it is written in the file, where that differs.
+    /// The value as written in the file, if that differs.
     pub(super) written: String,
     pub(super) option: String,
     pub(super) twin: String,
-    /// All words of the option that takes the path.
+    /// The path of the option that takes the file, in words.
     pub(super) target: Vec<String>,
-    /// What is sealed, with `%` for the value; none: the value alone.
+    /// The content to seal, with `%` for the value. None: the value alone.
     pub(super) content: Option<&'static str>,
     pub(super) shape: Shape,
     pub(super) owner: String,
     pub(super) unit: Option<String>,
     pub(super) for_users: bool,
-    /// The name that is proposed.
+    /// The proposed name.
     pub(super) name: String,
     pub(super) note: &'static str,
     pub(super) place: Location,

@@ -1,5 +1,5 @@
-//! `adopt`: a secret that stands inline in a file becomes a sealed one, and the file says where it is delivered. One change
-//! of all files or none; needs no private key.
+//! `adopt`: seals a secret that is inline in a file, and replaces it there with the path of the delivered file. All
+//! files change, or none. Needs no private key.
 
 mod git_key;
 pub mod import;
@@ -29,38 +29,38 @@ use crate::error::{Error, Result};
 
 pub use crate::commands::adopt::inline::Request;
 
-/// The largest file that is changed, in bytes.
+/// The size limit of a file to change, in bytes.
 const LIMIT: u64 = 1 << 20;
 
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub secret: SecretName,
-    /// The file that was changed, from the top of the fleet.
+    /// The changed file, relative to the fleet's root.
     pub file: String,
     pub line: usize,
     /// The option that held the value.
     pub option: String,
-    /// The option that says now where it is.
+    /// The option that now has the path.
     pub twin: String,
-    /// The form of the sealed value.
+    /// The shape of the sealed value.
     pub shape: String,
     /// The hosts that receive it.
     pub hosts: Vec<HostName>,
     /// The changes, line by line, without any value.
     pub changes: Vec<String>,
-    /// Whether it was only shown.
+    /// Whether nothing was changed.
     pub dry_run: bool,
-    /// Commits that brought the value or took it away.
+    /// Commits that added or removed the value.
     pub commits: Vec<Trace>,
-    /// Other files of the last commit that hold the value too.
+    /// Other files in the last commit that contain the value too.
     pub also_in: Vec<String>,
-    /// What of the history was not looked at.
+    /// Parts of the history that were not searched.
     pub not_looked_at: Vec<String>,
-    /// Where others could read the value, or why that is unknown; none where nobody could.
+    /// Where others could read the value, or that this is unknown. None if nobody could.
     pub exposed: Option<&'static str>,
 }
 
-/// Seals a value that stands inline, and rewrites the file.
+/// Seals an inline value and rewrites the file.
 pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     let (git, journal) = session.lock()?;
     let (path, relative) = place(&session.fleet.root, &request.file)?;
@@ -132,7 +132,7 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
         .ok_or_else(|| Error::usage(format!("there is no secret {name}")))?;
     let wanted = Policy::wanted_of(declared_name, secret);
     let mut writer = Writer::new(session, &wanted)?;
-    // The sealed file is put in place before the value goes from where it was.
+    // The sealed file is written before the value is removed from its old place.
     let mut all = Changes::default();
     for wanted in &wanted {
         writer.new_value(wanted, &value, None, &mut all)?;
@@ -163,7 +163,7 @@ pub fn run(session: &mut Session, request: &Request) -> Result<Report> {
     Ok(report)
 }
 
-/// The piece of configuration that holds the value, where the option takes one.
+/// Wraps the value in the configuration that the option's file needs, if any.
 fn filled(value: Plaintext, content: Option<&str>) -> Plaintext {
     match content.and_then(|content| content.split_once('%')) {
         Some((before, after)) => {
@@ -173,7 +173,7 @@ fn filled(value: Plaintext, content: Option<&str>) -> Plaintext {
     }
 }
 
-/// The value in its shape: `TOKEN=` before it and a newline behind it where that is what the option's file needs.
+/// Returns the value in its shape, with `TOKEN=` in front and a newline at the end if the shape needs them.
 fn shaped(value: Plaintext, shape: &Shape) -> Result<Plaintext> {
     let refused = |what: &str| {
         Error::failed(format!("the value is not of the shape {shape}: {what}"))
@@ -186,7 +186,7 @@ fn shaped(value: Plaintext, shape: &Shape) -> Result<Plaintext> {
     Ok(fixed)
 }
 
-/// The file, and its path from the top of the fleet.
+/// Returns the file, and its path relative to the fleet's root.
 fn place(root: &Path, file: &Path) -> Result<(PathBuf, String)> {
     let shown = file.display();
     let (Some(folder), Some(name)) = (file.parent(), file.file_name()) else {
@@ -205,7 +205,7 @@ fn place(root: &Path, file: &Path) -> Result<(PathBuf, String)> {
     Ok((path, inside))
 }
 
-/// The bytes of a file, and its permissions.
+/// Returns the content of a file and its permissions.
 fn read(path: &Path, relative: &str) -> Result<(Vec<u8>, u32)> {
     use std::os::unix::fs::PermissionsExt;
     let bytes = files::read(path, LIMIT)?;
@@ -226,7 +226,7 @@ fn readers(session: &Session, request: &Request, relative: &str) -> Result<Vec<S
     }
 }
 
-/// The host that a file belongs to by its place: `hosts/NAME/…` or `hosts/NAME.nix`.
+/// Returns the host of a file from its path: `hosts/NAME/…` or `hosts/NAME.nix`.
 fn host_of(session: &Session, relative: &str) -> Result<String> {
     let word = relative.strip_prefix("hosts/").and_then(|rest| rest.split('/').next());
     let word = word.map(|word| word.strip_suffix(".nix").unwrap_or(word));
@@ -244,9 +244,9 @@ fn host_of(session: &Session, relative: &str) -> Result<String> {
     }
 }
 
-/// The given name, else the proposed one, with the host behind it where another host has that already.
+/// Returns the given name or the proposed one, with the host appended if the proposed name is taken.
 fn name(session: &Session, request: &Request, inline: &Inline, hosts: &[String]) -> Result<SecretName> {
-    // A file that no secret asks for is somebody's value too.
+    // A file without a declared secret may hold somebody's value too.
     let there = |name: &SecretName| session.fleet.root.join(name.file().path()).symlink_metadata().is_ok();
     let taken = |name: &SecretName| session.fleet.policy.secrets.contains_key(name.as_str()) || there(name);
     if let Some(name) = &request.name {
@@ -276,7 +276,7 @@ fn name(session: &Session, request: &Request, inline: &Inline, hosts: &[String])
     Err(Error::usage(format!("there is a secret {first} already")).help("give another name with `--name`"))
 }
 
-/// Declares the secret; the lines that this adds to the policy.
+/// Declares the secret. Returns the lines added to the policy.
 fn declare(
     session: &mut Session,
     name: &SecretName,
@@ -311,11 +311,11 @@ fn declare(
     Ok(lines.join("\n"))
 }
 
-/// Warns where staging the file takes along what the person had not staged.
+/// Warns if staging the file also stages other changes that the user had not staged.
 fn staged_along(session: &Session, git: &Git, path: &Path, bytes: &[u8], relative: &str) -> Result<()> {
     let name = git.relative(path)?;
     if git.filters([name.as_str()])?.contains(&name) {
-        // It is not staged.
+        // Files with a git filter are not staged.
         return Ok(());
     }
     let staged = git.objects(&[format!(":{name}")])?.pop().flatten();
@@ -325,8 +325,8 @@ fn staged_along(session: &Session, git: &Git, path: &Path, bytes: &[u8], relativ
     Ok(())
 }
 
-/// Whether Nix could see the value where it stood: a git flake sees what git tracks; without a flake, any file may be part
-/// of a system. A key outside of the repository is for its owner alone.
+/// Whether Nix could see the value at its old place: a git flake sees the files that git tracks; without a flake, any
+/// file may be part of a system. A key file outside the repository is readable only by its owner.
 fn seen_by_nix(session: &Session, git: &Git, path: &Path, place: &Location) -> Result<bool> {
     let (held_in, nix) = match place {
         Location::Option(_) => (path, true),
@@ -338,7 +338,8 @@ fn seen_by_nix(session: &Session, git: &Git, path: &Path, place: &Location) -> R
     Ok(tracked && flake || nix && !flake)
 }
 
-/// What is looked for in the history: the longest line of the value; a short one only as it is written, quotes included.
+/// Returns what to search the history for: the longest line of the value. A short one is searched only as written, with
+/// its quotes.
 fn needle(value: &Plaintext, written: &str, shape: &Shape) -> Plaintext {
     value.expose(|bytes| {
         let head = shape.variable().map(|variable| format!("{variable}=")).unwrap_or_default();
@@ -350,7 +351,7 @@ fn needle(value: &Plaintext, written: &str, shape: &Shape) -> Plaintext {
     })
 }
 
-/// Tells what of the past still holds the value: in how many objects it is.
+/// Reports where the history still contains the value. Returns the number of objects that do.
 fn traces(session: &Session, git: &Git, needle: &Plaintext, relative: &str, report: &mut Report) -> Result<usize> {
     let talk = session.talk.clone();
     let progress = |done, all| talk.event(Event::Progress("looking through the history", done, all));
@@ -358,7 +359,7 @@ fn traces(session: &Session, git: &Git, needle: &Plaintext, relative: &str, repo
     let found = match found {
         Ok(found) => found,
         Err(error) => {
-            // What was asked for is done; that the past could not be read does not undo it.
+            // The value is already adopted; a failed search does not undo that.
             signals::check()?;
             report.not_looked_at.push(format!("the history: {}", error.in_one_line()));
             return Ok(0);

@@ -1,4 +1,4 @@
-//! A literal in Nix source: which one a line means, what it is worth, and what is written for it.
+//! Finds the literal of a line of Nix source, parses its value, and rewrites it.
 
 use crate::commands::adopt::inline::{Inline, Location, Request};
 use crate::domain::address::quoted;
@@ -12,7 +12,7 @@ use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::shape::Shape;
 use crate::error::{Error, Result};
 
-/// The literal that the request means.
+/// Finds the literal that the request selects.
 pub fn find(text: &str, request: &Request) -> Result<Inline> {
     let all = rules::look(text).map_err(|unread| {
         Error::usage(unread.to_string()).help(format!(
@@ -54,7 +54,7 @@ pub fn find(text: &str, request: &Request) -> Result<Inline> {
         Some(shape) => shape.clone(),
         None => shape(found, &value).map_err(|error| error.about(format!("line {}", found.line)))?,
     };
-    // The text of a file that Nix makes is an environment file as it stands.
+    // The text of a file that Nix generates is already a complete environment file.
     if let Some(variable) = shape.variable().filter(|_| found.call.is_none()) {
         let plain = |byte: &u8| byte.is_ascii_graphic() && !b"\"'\\`$#;".contains(byte);
         if !value.expose(|bytes| bytes.iter().all(plain)) {
@@ -67,7 +67,7 @@ pub fn find(text: &str, request: &Request) -> Result<Inline> {
         }
     }
     let star = found.stars.first().map_or("", String::as_str);
-    // systemd escapes other names, and whether it does so here is up to the module.
+    // systemd escapes other names, and it depends on the module whether it does so here.
     let named = !star.is_empty() && star.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_".contains(&byte));
     let unit = known.and_then(|known| known.unit.as_deref()).filter(|unit| named || !unit.contains("{}"));
     Ok(Inline {
@@ -90,7 +90,7 @@ pub fn find(text: &str, request: &Request) -> Result<Inline> {
     })
 }
 
-/// The option of this name beside the one that was found.
+/// Returns the option of this name beside the found one.
 fn beside(found: &NixFinding, twin: &str) -> Result<Vec<String>> {
     if !twin.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         || !twin.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-'".contains(&byte))
@@ -103,7 +103,7 @@ fn beside(found: &NixFinding, twin: &str) -> Result<Vec<String>> {
     Ok(folder.iter().cloned().chain([twin.to_owned()]).collect())
 }
 
-/// Writes the path where the value was.
+/// Replaces the value with the path.
 pub fn rewrite(text: &str, found: &NixFinding, inline: &Inline, secret: &SecretName) -> Result<Edited> {
     let own = found.known.filter(|_| found.target().as_ref() == Some(&inline.target));
     let value = own.and_then(|known| known.value.as_deref());
@@ -111,9 +111,9 @@ pub fn rewrite(text: &str, found: &NixFinding, inline: &Inline, secret: &SecretN
     edit::adopt(text, found, &PathSetting { option: &inline.target, value, list, secret })
 }
 
-/// The one finding on a line.
+/// Returns the only finding on a line.
 fn choose<'a>(text: &str, all: &'a [NixFinding], request: &Request) -> Result<&'a NixFinding> {
-    // The line's own bytes, found once: a file may have as many findings as lines.
+    // Finds the byte range of the line once, because a file may have as many findings as lines.
     let start: usize = text.split('\n').take(request.line - 1).map(|line| line.len() + 1).sum();
     let line = text.split('\n').nth(request.line - 1);
     let end = start + line.map_or(0, str::len);
@@ -149,14 +149,15 @@ fn choose<'a>(text: &str, all: &'a [NixFinding], request: &Request) -> Result<&'
     }
 }
 
-/// The shape that the option's file must have. What is no token, such as a pass phrase with spaces, is sealed as it is.
+/// Returns the shape that the option's file needs. A value that is no token, such as a passphrase with spaces, is
+/// sealed as is.
 fn shape(found: &NixFinding, value: &Plaintext) -> Result<Shape> {
     let shape: Shape = found.known.map_or_else(|| "token".to_owned(), |known| known.shape(&found.stars)).parse()?;
     let fits = value.expose(|bytes| shape.check(bytes).is_ok());
     Ok(if shape == Shape::Token && !fits { Shape::Raw } else { shape })
 }
 
-/// A name made of the option: without the words that say nothing, in lower case, joined by hyphens.
+/// Derives a name from the option: without generic words, in lower case, joined by hyphens.
 fn name(found: &NixFinding) -> String {
     const EMPTY: [&str; 19] = [
         "config",

@@ -1,4 +1,4 @@
-//! `admin list|rm`: who can open every secret. A new one is made by `identity new`.
+//! `admin list|rm`: the admins, who can open every secret. `identity new` creates one.
 
 use serde::Serialize;
 
@@ -14,15 +14,14 @@ use crate::domain::policy::{FILE, Policy};
 use crate::domain::secret::recipient::Recipient;
 use crate::error::{Error, Result};
 
-/// An admin as they are listed.
+/// An admin in the list.
 #[derive(Debug, Serialize)]
 pub struct Row {
     pub admin: AdminName,
-    /// Their keys, as `ssh-keygen -l` or age show them.
+    /// The keys, as `ssh-keygen -l` or age show them.
     pub keys: Vec<String>,
 }
 
-/// The admins of the policy.
 pub fn list(policy: &Policy) -> Vec<Row> {
     let row = |(admin, keys): (&AdminName, &Vec<Recipient>)| Row {
         admin: admin.clone(),
@@ -35,15 +34,15 @@ fn listed(key: &Recipient) -> String {
     key.ssh_fingerprint().unwrap_or_else(|| key.canonical().to_owned())
 }
 
-/// What came of a removal.
+/// The result of a removal.
 #[derive(Debug, Serialize)]
 pub struct Removed {
     pub admin: AdminName,
-    /// The keys that are gone, as they are listed.
+    /// The removed keys, as listed.
     pub keys: Vec<String>,
     /// Whether the admin stays, with another key.
     pub stays: bool,
-    /// Whether `rotate --exposed-to` finds the keys by the name: some commit has them.
+    /// Whether `rotate --exposed-to` can find the keys by name, because some commit has them.
     #[serde(skip)]
     pub is_found: bool,
     pub rekeyed: Rekeyed,
@@ -53,9 +52,9 @@ pub struct Removed {
     pub keys_left: usize,
 }
 
-/// Removes an admin, or one of their keys, and re-encrypts every secret for the others.
+/// Removes an admin, or one of an admin's keys, and re-encrypts every secret for the others.
 ///
-/// Fails when nobody, or only who is removed, could open the secrets afterwards.
+/// Fails if the fleet would have no other admin's key.
 pub fn remove(session: &mut Session, name: &AdminName, key: Option<&str>, yes: bool) -> Result<Removed> {
     let (git, journal) = session.lock()?;
     let policy = &session.fleet.policy;
@@ -87,7 +86,7 @@ pub fn remove(session: &mut Session, name: &AdminName, key: Option<&str>, yes: b
     })
 }
 
-/// The keys to remove: all of them, or the one that is named.
+/// Returns the keys to remove: all of them, or the given one.
 fn chosen(policy: &Policy, name: &AdminName, key: Option<&str>) -> Result<Vec<Recipient>> {
     let Some(keys) = policy.admins.get(name) else {
         let error = policy.no_admin(name);
@@ -95,7 +94,7 @@ fn chosen(policy: &Policy, name: &AdminName, key: Option<&str>) -> Result<Vec<Re
         return Err(if host { error.help(format!("it is a host: `sealift host rm {name}`")) } else { error });
     };
     let Some(key) = key else { return Ok(keys.clone()) };
-    // A line of recipients.toml may have a comment behind the key.
+    // A line of recipients.toml may have a comment after the key.
     let named = Recipient::parse(key).ok();
     let found = keys.iter().filter(|one| listed(one) == key || named.as_ref() == Some(*one));
     let found: Vec<Recipient> = found.cloned().collect();
@@ -106,14 +105,14 @@ fn chosen(policy: &Policy, name: &AdminName, key: Option<&str>) -> Result<Vec<Re
     Ok(found)
 }
 
-/// Stops where the key at hand is one of those that are removed, and no other is: what is re-encrypted could not be opened again
-/// for proof, and who removes their own last key by mistake stands outside.
+/// Fails if the only available key is among the removed ones. The re-encrypted files could not be opened for
+/// verification, and admins could lock themselves out by mistake.
 fn refuse_own(session: &Session, name: &AdminName, keys: &[Recipient]) -> Result<()> {
     let identities = session.identities()?;
     let stays =
         |key: &Recipient| session.fleet.policy.admins.values().flatten().any(|one| one == key) && !keys.contains(key);
     let recipients = |found: Vec<(String, Option<Recipient>)>| found.into_iter().filter_map(|(_, key)| key);
-    // Which key a plugin has is known once it is used.
+    // The key of a plugin is unknown until it is used.
     if recipients(identities.found()).any(|key| stays(&key)) || identities.noted().next().is_some() {
         return Ok(());
     }

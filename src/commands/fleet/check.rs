@@ -1,4 +1,4 @@
-//! `check`: proves, without any private key, that every host can open exactly what it should.
+//! `check`: verifies, without any private key, that every host can open exactly what it should.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -25,28 +25,28 @@ use crate::domain::secret::seal::Seal;
 use crate::domain::tracked::{IGNORED, UNMERGED, UNTRACKED, settle};
 use crate::error::{Error, Kind, Result};
 
-/// What to look at besides the present.
+/// What to check besides the present state.
 #[derive(Debug, Default)]
 pub struct Request {
-    /// Serials may not be below those of this commit.
+    /// A commit whose serials must not be higher than the present ones.
     pub against: Option<String>,
-    /// Nor below those of any commit; and every key that ever could read a present value is known.
+    /// Also compare with all commits: for serials, and for readers of the present values that their seals do not list.
     pub history: bool,
 }
 
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// How many sealed files were looked at.
+    /// How many sealed files were checked.
     pub files: usize,
     pub hosts: usize,
-    /// The findings, the heavier first.
+    /// The findings, most severe first.
     pub findings: Vec<AuditFinding>,
-    /// What could not be looked at, and why.
+    /// What could not be checked, and why.
     pub not_looked_at: Vec<String>,
 }
 
 impl Report {
-    /// The code that it comes to.
+    /// Returns the error kind for the exit code.
     pub fn kind(&self, strict: bool) -> Option<Kind> {
         let counts = |finding: &AuditFinding| strict || finding.level == Level::Error;
         if self.findings.iter().any(counts) {
@@ -59,11 +59,11 @@ impl Report {
     }
 }
 
-/// Looks at the fleet in this directory.
+/// Checks the fleet in this directory.
 ///
-/// Fails when the fleet cannot be read; what is wrong with it is in the report.
+/// Fails if the fleet cannot be read. What is wrong with it is in the report.
 pub fn run(root: &Path, today: Date, request: &Request) -> Result<Report> {
-    // Readings that do not need each other: the headers, the policy, git's index and last commit.
+    // These reads are independent: the headers, the policy, git's index and the last commit.
     let lazy = LazyGit::of(root);
     let (git, status, inventory, sides, fleet) = std::thread::scope(|outer| {
         let inventory = outer.spawn(|| inventory(root));
@@ -110,7 +110,7 @@ pub fn run(root: &Path, today: Date, request: &Request) -> Result<Report> {
     Ok(Report { files: inventory.files.len(), hosts: policy.hosts.len(), findings, not_looked_at })
 }
 
-/// The present, as it was read.
+/// The present state.
 struct Present<'a> {
     root: &'a Path,
     git: &'a Git,
@@ -120,7 +120,7 @@ struct Present<'a> {
 }
 
 impl Present<'_> {
-    /// Says of what is missing from the work tree alone how it comes back.
+    /// Adds to findings about files deleted only from the work tree how to restore them.
     fn only_deleted(&self, findings: &mut [AuditFinding]) -> Result<()> {
         let missing: Vec<(&mut String, &mut Lacking)> =
             findings.iter_mut().filter_map(|finding| Some((&mut finding.help, finding.lacking.as_mut()?))).collect();
@@ -134,7 +134,7 @@ impl Present<'_> {
         Ok(())
     }
 
-    /// What git does not track, Nix does not see.
+    /// Returns findings for untracked, ignored and unmerged files. Nix does not see files that git does not track.
     fn untracked(&self, status: &Status) -> Result<Vec<AuditFinding>> {
         let top = self.git.relative(self.root)?;
         let inside = |path: &str| path.strip_prefix(top.as_str()).unwrap_or(path).trim_start_matches('/').to_owned();
@@ -173,7 +173,7 @@ impl Present<'_> {
         Ok(findings)
     }
 
-    /// What both sides of a merge have of the files that it left unresolved.
+    /// Describes both sides of unresolved files of a merge.
     fn sides(&self) -> Result<BTreeMap<String, Vec<String>>> {
         let listing = self.git.call().args(["ls-files", "--unmerged", "-z"]).read()?;
         let mut stages = Vec::new();
@@ -204,8 +204,8 @@ impl Present<'_> {
         Ok(sides)
     }
 
-    /// Who could read a file on one side of a merge, and cannot by the policy or by the file now: only then nothing else
-    /// would tell it. It is about somebody who was removed.
+    /// Returns readers on one side of a merge who have no access by the merged policy or the present file. No other
+    /// check finds these. Removed hosts are left out.
     fn taken(&self, sides: &[String]) -> Result<Vec<AuditFinding>> {
         let path = self.git.relative(&self.root.join(FILE))?;
         let objects: Vec<String> = sides.iter().map(|commit| format!("{commit}:{path}")).collect();
@@ -242,8 +242,8 @@ impl Present<'_> {
         Ok(findings)
     }
 
-    /// Where a merge took access from somebody, or the declaration of a file, says what both sides had. What to do about
-    /// it is then no change of files.
+    /// Adds to a finding the merge that took access from a reader, or the declaration from a file. Its help then is to
+    /// correct the policy, not the files.
     fn by_merge(&self, finding: &mut AuditFinding) {
         let Some(file) = finding.about.strip_prefix("secrets/").and_then(FileName::from_path) else { return };
         let merge = match finding.rule {
@@ -268,7 +268,7 @@ impl Present<'_> {
         }
     }
 
-    /// The serials of files that differ from HEAD, as HEAD has them. Files that do not differ cannot have fallen.
+    /// Returns the seals in HEAD of files that differ from HEAD. In other files the serial cannot be lower.
     fn serials_in_head(&self, status: &Status) -> Result<BTreeMap<FileName, Seal>> {
         let wanted: Vec<(FileName, String)> =
             status.changed.iter().filter_map(|(path, object)| Some((self.file_at(path)?, object.clone()))).collect();
@@ -286,14 +286,14 @@ impl Present<'_> {
         seals_of(self.git, wanted.collect())
     }
 
-    /// The sealed file at a path from the top of the work tree.
+    /// Returns the sealed file at a path relative to the top of the work tree.
     fn file_at(&self, path: &str) -> Option<FileName> {
         let top = self.git.relative(self.root).ok()?;
         let inside = path.strip_prefix(top.as_str())?.trim_start_matches('/');
         FileName::from_path(inside.strip_prefix("secrets/")?)
     }
 
-    /// Walks every version of every sealed file that any commit holds.
+    /// Checks every version of every sealed file in any commit.
     fn past(&self, not_looked_at: &mut Vec<String>) -> Result<Vec<AuditFinding>> {
         let (git, inventory) = (self.git, self.inventory);
         if git.is_shallow()? {
@@ -349,7 +349,7 @@ impl Present<'_> {
     }
 }
 
-/// A commit by its name. The name is checked by git itself, and is never an option.
+/// Resolves a commit. git checks the name, which cannot be read as an option.
 fn resolve(git: &Git, reference: &str) -> Result<String> {
     let output = git
         .call()

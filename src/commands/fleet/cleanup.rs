@@ -1,5 +1,5 @@
-//! `cleanup`: removes the files of a previous layout, once every machine runs what was deployed and is as it should be. Only
-//! files that git has, as they are: nothing is lost that `git revert` would not bring back.
+//! `cleanup`: removes the files of a previous layout after every host runs its deployed system and is verified. Only
+//! files that are committed unchanged, so `git revert` restores everything.
 
 use std::collections::BTreeMap;
 
@@ -14,19 +14,19 @@ use crate::domain::migrate::progress::is_settled;
 use crate::domain::migrate::superseded::Superseded;
 use crate::error::{Error, Kind, Result};
 
-/// The largest file that is removed, in bytes: it is compared with what git has.
+/// The size limit of a file to remove, in bytes, because it is compared with git.
 const LIMIT: u64 = 64 << 20;
 
-/// What can go, and what stays.
+/// The files to remove, and those that stay.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// The files that go, or went.
+    /// The files that are or were removed.
     pub removed: Vec<Superseded>,
-    /// Files that have a successor and stay, with the reason.
+    /// Files that have a successor but stay, with the reason.
     pub left: Vec<Superseded>,
 }
 
-/// What can go, with the bytes that it has.
+/// The files to remove, with their content.
 pub struct CleanupPlan {
     report: Report,
     contents: BTreeMap<String, Vec<u8>>,
@@ -82,9 +82,9 @@ pub fn plan(session: &Session, who: &Who) -> Result<CleanupPlan> {
     Ok(plan)
 }
 
-/// Removes them, in the work tree and in git's index.
+/// Removes the files from the work tree and git's index.
 ///
-/// Fails when one changed meanwhile; nothing is removed then.
+/// Fails without any removal if one of them has changed.
 pub fn carry_out(session: &mut Session, plan: CleanupPlan) -> Result<Report> {
     let (git, journal) = session.lock()?;
     let mut changes = Changes::default();

@@ -1,5 +1,5 @@
-//! `doctor`: the known faults of a machine, of the repository and of the fleet, each with its help. Facts come from the
-//! adapters, faults from pure rules; here they are brought together, and what loses nothing is fixed if asked.
+//! `doctor`: known faults of a machine, of the repository and of the fleet, each with help. Adapters collect facts and
+//! pure rules find faults; this combines them and, on request, applies fixes that lose nothing.
 
 use std::path::Path;
 
@@ -24,12 +24,12 @@ use crate::domain::name::{HostName, HostWord};
 use crate::error::{Error, Kind, Result};
 
 pub struct Request<'a> {
-    /// The host; none: this machine, and the repository.
+    /// The host. None: this machine, and the repository.
     pub host: Option<&'a HostWord>,
     pub who: &'a Who,
-    /// The directory whose repository is looked at.
+    /// The directory whose repository is checked.
     pub directory: &'a Path,
-    /// Whether what loses nothing is fixed.
+    /// Whether to apply fixes that lose nothing.
     pub fix: bool,
     /// Today, in UTC.
     pub today: Date,
@@ -37,17 +37,18 @@ pub struct Request<'a> {
 
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// The machine that was looked at.
+    /// The machine that was checked.
     pub machine: String,
-    /// The faults that are there, the heaviest first.
+    /// The faults, most severe first.
     pub faults: Vec<Fault>,
     pub fixed: Vec<Fault>,
-    /// What could not be looked at.
+    /// What could not be checked.
     pub not_looked_at: Vec<String>,
 }
 
 impl Report {
-    /// How it ends: a fault is a finding, as in `check`; what could not be looked at weighs more than none.
+    /// Returns the error kind for the exit code. A fault is a finding, as in `check`. Without faults it is incomplete
+    /// if something could not be checked.
     pub fn kind(&self, strict: bool) -> Option<Kind> {
         let counts = |fault: &Fault| strict || fault.level == Level::Error;
         if self.faults.iter().any(counts) {
@@ -58,11 +59,11 @@ impl Report {
     }
 }
 
-/// Looks, and fixes if asked.
+/// Checks, and fixes on request.
 pub fn run(session: Option<&Session>, request: &Request<'_>) -> Result<Report> {
     let (target, host) = reached(session, request)?;
     let examined = examined(&target, request)?;
-    // One that no fleet names is called what it calls itself.
+    // A machine that is in no fleet gets its own name.
     let itself = target.survey.host_name.as_str();
     let name = host
         .as_ref()
@@ -74,7 +75,7 @@ pub fn run(session: Option<&Session>, request: &Request<'_>) -> Result<Report> {
             let gathered = git.as_ref().map(layout::gather).transpose()?;
             (git, gathered)
         }
-        // That git refuses it is what is wrong with it.
+        // If git refuses the repository, that is the fault to report.
         Err(error) => (None, Some(layout::foreign(request.directory).ok_or(error)?)),
     };
     let against = Against {
@@ -101,13 +102,13 @@ pub fn run(session: Option<&Session>, request: &Request<'_>) -> Result<Report> {
     Ok(report)
 }
 
-/// The machine that is looked at, and its name in the policy.
+/// Returns the machine to check, and its name in the policy.
 fn reached(session: Option<&Session>, request: &Request<'_>) -> Result<(Target, Option<HostName>)> {
     let Some(host) = request.host else {
         let root = Root::open(&request.who.root)?;
         let here = session.and_then(|session| this_machine(&session.fleet.policy, &root, None).ok());
         let target = Target::here(root, here.clone())?;
-        // A machine whose key changed is still called what it was called.
+        // A machine with a changed key is still found by its name.
         let called = session.and_then(|session| session.fleet.policy.called(&target.survey.host_name).cloned());
         return Ok((target, here.or(called)));
     };
@@ -117,7 +118,7 @@ fn reached(session: Option<&Session>, request: &Request<'_>) -> Result<(Target, 
     };
     let policy = &session.fleet.policy;
     let host = policy.named(host)?;
-    // Another key than the pinned one is a finding here, and not a reason to look away.
+    // A key other than the pinned one is a finding here, and must not stop the check.
     if request.who.root.as_os_str() != "/" {
         return Ok((Target::here(Root::open(&request.who.root)?, Some(host.clone()))?, Some(host.clone())));
     }
@@ -141,7 +142,7 @@ fn of_repository(gathered: &layout::Gathered) -> Vec<Fault> {
     faults
 }
 
-/// The values whose time is over, of the host or of the whole fleet. What else `check` finds, it says itself.
+/// Returns the overdue values of the host or of the whole fleet. The other findings of `check` are left to that verb.
 fn overdue(session: &Session, request: &Request<'_>, named: Option<&HostName>) -> Result<Vec<Fault>> {
     let policy = &session.fleet.policy;
     let of_host = |about: &str| {
@@ -163,7 +164,7 @@ fn overdue(session: &Session, request: &Request<'_>, named: Option<&HostName>) -
         .collect())
 }
 
-/// Fixes what loses nothing, and moves it to what is fixed.
+/// Applies the fixes that lose nothing, and moves their faults to `fixed`.
 fn help(report: &mut Report, target: &Target, git: Option<&Git>) -> Result<()> {
     let mut failures = Vec::new();
     for fault in std::mem::take(&mut report.faults) {
@@ -188,13 +189,13 @@ fn help(report: &mut Report, target: &Target, git: Option<&Git>) -> Result<()> {
     Err(if some { all.of_kind(Kind::Partial) } else { all })
 }
 
-/// Carries out a fix. False: it cannot be done from here.
+/// Applies a fix. Returns false if it cannot be done from here.
 fn apply(fix: &Fix, target: &Target, git: Option<&Git>) -> Result<bool> {
     match (fix, git, &target.reach) {
         (Fix::Track(paths), Some(git), _) => git.intend(paths).map(|()| true),
         (Fix::RemoveResult(path), Some(git), _) => {
             let path = git.top.join(path);
-            // It may be something else by now.
+            // It may have been replaced since.
             let link = std::fs::symlink_metadata(&path).is_ok_and(|there| there.is_symlink());
             if link { files::remove(&path).map(|()| true) } else { Ok(false) }
         }

@@ -1,6 +1,6 @@
-//! `identity new --yubikey|--tpm|--fido2`: an admin's key in hardware, made by the plugin's own program. That the person
-//! names the hardware allows the plugin. The key is tried before anything names it, and what fails on the way takes back
-//! what was stored, but for what the hardware keeps.
+//! `identity new --yubikey|--tpm|--fido2`: an admin's key in hardware, made by the plugin's own program. Choosing the
+//! hardware allows its plugin. The key is tested before anything refers to it, and a failure undoes everything except
+//! what stays in the hardware.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub enum Hardware {
     Fido2,
 }
 
-/// The plugin of one kind of hardware, and what a person has to know of it.
+/// The plugin for one kind of hardware, with the texts that the user needs.
 struct Plugin {
     name: &'static str,
     what: &'static str,
@@ -79,21 +79,21 @@ impl Hardware {
 
 pub struct New {
     pub admin: AdminName,
-    /// What is to hold it.
+    /// The hardware to hold the key.
     pub hardware: Hardware,
-    /// The plugin's own options, instead of the usual ones.
+    /// The plugin's own options, instead of the defaults.
     pub options: Vec<String>,
-    /// Where its file goes, if not into the configuration directory.
+    /// The path of the identity file, if not in the configuration directory.
     pub file: Option<PathBuf>,
-    /// sealift's directory among the user's configuration.
+    /// sealift's directory in the user's configuration.
     pub directory: PathBuf,
     pub home: Option<PathBuf>,
-    /// Whether it may be one more for an admin who has one.
+    /// Whether to add another key to an admin who has one.
     pub add: bool,
 }
 
-/// Has the key made, tries it, lists plugin and file in the user's configuration, and names the key in the policy. Says
-/// what touch and PIN the person has to expect.
+/// Creates and tests the key, lists the plugin and file in the user's configuration, and adds the key to the policy.
+/// Informs the user about touch and PIN.
 pub fn new(session: &mut Session, request: &New) -> Result<Made> {
     let plugin = request.hardware.plugin();
     allowed(&session.fleet.policy, &request.admin, request.add)?;
@@ -104,7 +104,7 @@ pub fn new(session: &mut Session, request: &New) -> Result<Made> {
     let path = outside(session, &path)?;
     let config = request.directory.join(user_config::FILE);
     let listing = || Listing::new(&config, request.home.as_deref(), Some(plugin.name), &path);
-    // What cannot be listed is said before anything is made; what is written is looked at again by then.
+    // Fails early, before a key is made, if the configuration cannot be changed. It is read again before it is written.
     listing()?;
     let mut plugins = session.plugins.clone();
     plugins.allowed.insert(plugin.name.to_owned());
@@ -152,7 +152,7 @@ pub fn new(session: &mut Session, request: &New) -> Result<Made> {
     })
 }
 
-/// File and configuration first, policy last.
+/// Writes the file and the configuration first, and the policy last.
 fn store(
     session: &mut Session,
     request: &New,
@@ -174,7 +174,7 @@ fn store(
     Ok(named)
 }
 
-/// With this to do, where the error does not say what.
+/// Adds this help to an error without help.
 fn hinted(error: Error, what: &str) -> Error {
     if error.advice().is_some() || error.kind() == Kind::Interrupted { error } else { error.help(what) }
 }

@@ -1,4 +1,5 @@
-//! `host add|rm|rekey|list`: the machines of a fleet. What is learned of a new one is learned in `onboard`. Policy and files change in one step, or neither does.
+//! `host add|rm|rekey|list`: the hosts of a fleet. `onboard` collects the facts of a new one. Policy and files change
+//! in one step, or not at all.
 
 use std::collections::BTreeSet;
 
@@ -28,15 +29,14 @@ pub struct New {
     pub keys: Vec<Recipient>,
     pub address: Option<String>,
     pub tags: Vec<String>,
-    /// Only write the policy; someone with an identity rekeys later.
+    /// Only write the policy; an admin rekeys later.
     pub no_rekey: bool,
-    /// Files that the repository should have for it. What is there stays as it is.
+    /// Files to create for the host. Existing ones stay unchanged.
     pub files: Vec<(String, String)>,
-    /// The private half of a key that was made for it: sealed to the admins.
+    /// The private half of a key generated for the host, to be sealed to the admins.
     pub own_key: Option<Plaintext>,
 }
 
-/// What was done with a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HostChange {
@@ -46,31 +46,30 @@ pub enum HostChange {
     None,
 }
 
-/// What came of a change of a host.
+/// The report of a change of a host.
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub host: HostName,
-    /// Its name in the flake, where it is new and that is another.
+    /// The name of a new host in the flake, if that differs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub configuration: Option<Configuration>,
-    /// What was done with it.
     pub change: HostChange,
     pub rekeyed: Rekeyed,
-    /// Files with a new value, made for this host.
+    /// Files with a value generated for this host.
     pub made: Vec<FileName>,
-    /// Files that are to have a value for this host and have none yet.
+    /// Files for this host that have no value yet.
     pub missing: Vec<FileName>,
-    /// Files that went with the host.
+    /// Files removed with the host.
     pub removed: Vec<FileName>,
-    /// Values that the host knew and that stay in use until they are rotated.
+    /// Values that the host knew, and that stay in use until they are rotated.
     pub knew: Vec<FileName>,
-    /// Files of its configuration that were written.
+    /// Files of its configuration that were created.
     pub written: Vec<String>,
-    /// Those that were there already, and stay as they are.
+    /// Files that existed already and stay unchanged.
     pub kept: Vec<String>,
 }
 
-/// Adds a host and lets it read what the policy gives it.
+/// Adds a host and gives it access to its secrets.
 pub fn add(session: &mut Session, new: &New) -> Result<Report> {
     let (git, journal) = session.lock()?;
     refuse_known(&session.fleet.policy, &new.name, &new.keys)?;
@@ -113,7 +112,7 @@ pub fn add(session: &mut Session, new: &New) -> Result<Report> {
     Ok(report)
 }
 
-/// Stops when a host is there already.
+/// Fails if the host exists already.
 pub fn refuse_known(policy: &Policy, name: &HostName, keys: &[Recipient]) -> Result<()> {
     let Some(known) = policy.hosts.get(name) else { return Ok(()) };
     let same = if known.keys == keys { ", with this very key" } else { "" };
@@ -121,7 +120,7 @@ pub fn refuse_known(policy: &Policy, name: &HostName, keys: &[Recipient]) -> Res
         .help(format!("another key: `sealift host rekey {name} --key-file FILE`; tags and the address: edit [hosts.{name}] in recipients.toml")))
 }
 
-/// The secret that a machine's own host key is.
+/// Returns the name of the secret with a host's own private key.
 pub fn own_key(host: &HostName) -> Result<SecretName> {
     format!("{HOST_KEYS}/{host}").parse().map_err(|fault| Error::new(Kind::Bug, format!("{fault}")))
 }
@@ -131,7 +130,7 @@ fn declared(host: &HostName) -> Declaration {
     Declaration { fields: vec![("shape", "ssh-key".to_owned()), ("description", text)], ..Declaration::default() }
 }
 
-/// Gives a host other keys.
+/// Replaces the keys of a host.
 pub fn rekey(session: &mut Session, name: &HostName, keys: &[Recipient]) -> Result<Report> {
     let (git, journal) = session.lock()?;
     let host = session.fleet.policy.host(name)?;
@@ -155,7 +154,7 @@ pub fn rekey(session: &mut Session, name: &HostName, keys: &[Recipient]) -> Resu
     Ok(report)
 }
 
-/// Removes a host: seals everything it could read again for the others, and remembers what it knew.
+/// Removes a host: re-encrypts everything it could read for the others, and records what it knew.
 pub fn remove(session: &mut Session, name: &HostName, yes: bool) -> Result<Report> {
     let (git, journal) = session.lock()?;
     let policy = &session.fleet.policy;
@@ -174,7 +173,7 @@ pub fn remove(session: &mut Session, name: &HostName, yes: bool) -> Result<Repor
         policy.secrets.iter().filter(|(_, secret)| !secret.hosts.is_empty()).map(|(name, _)| name.clone()).collect();
     let mut edit = Edit::new(&session.fleet.text)?;
     edit.remove_host(name, &vanished)?;
-    // The key that was made for it goes with it.
+    // The key generated for the host is removed with it.
     let its_key = own_key(name)?;
     if policy.secrets.get(its_key.as_str()).is_some_and(|secret| secret.hosts.is_empty()) {
         edit.undeclare(&its_key)?;
@@ -205,7 +204,7 @@ pub fn remove(session: &mut Session, name: &HostName, yes: bool) -> Result<Repor
     Ok(Report { rekeyed, removed, knew, ..Report::of(name, HostChange::Removed) })
 }
 
-/// Seals what a host should read for it, and makes the values that are its own.
+/// Re-encrypts the secrets of a host for it, and generates its per-host values.
 fn bring_in_line(session: &Session, host: &HostName, change: HostChange, changes: &mut Changes) -> Result<Report> {
     let policy: &Policy = &session.fleet.policy;
     let inventory = session.fleet.inventory()?;
@@ -241,7 +240,7 @@ fn bring_in_line(session: &Session, host: &HostName, change: HostChange, changes
 }
 
 impl Report {
-    /// Of a change that touched no file yet.
+    /// The report of a change that has not touched any file yet.
     fn of(host: &HostName, change: HostChange) -> Self {
         Self {
             host: host.clone(),
@@ -258,29 +257,28 @@ impl Report {
     }
 }
 
-/// A host as it is listed.
+/// A host in the list.
 #[derive(Debug, Serialize)]
 pub struct Row {
     pub host: HostName,
-    /// Its name in the flake.
+    /// The name of the host in the flake.
     pub configuration: Configuration,
     pub address: String,
     pub tags: Vec<Tag>,
-    /// Its keys, as `ssh-keygen -l` or age show them.
+    /// The keys, as `ssh-keygen -l` or age show them.
     pub keys: Vec<String>,
-    /// How many secrets the policy gives it.
+    /// How many secrets the host reads.
     pub secrets: usize,
 }
 
 impl Row {
-    /// The host, with its name in the flake where that is another.
+    /// Returns the host, with its name in the flake if that differs.
     pub fn called(&self) -> String {
         let Self { host, configuration, .. } = self;
         if configuration.as_str() == host.as_str() { host.to_string() } else { format!("{host} ({configuration})") }
     }
 }
 
-/// The hosts of the policy.
 pub fn list(session: &Session) -> Vec<Row> {
     let policy = &session.fleet.policy;
     let row = |(name, host): (&HostName, &Host)| Row {

@@ -1,5 +1,5 @@
-//! `identity`: an admin's own key. A new one is stored and read back for proof before the policy names it; what fails
-//! on the way takes back what it stored. A key is never in the keyring alone.
+//! `identity`: an admin's own key. A new key is stored and read back before the policy names it; a failure removes it
+//! again. A key is never only in the keyring.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,19 +22,19 @@ use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::recipient::Recipient;
 use crate::error::{Error, Kind, Result};
 
-/// Where a new key is kept.
+/// Where to store a new key.
 pub enum Keep {
-    /// In the OS keyring, with a backup file; where no keyring answers, in that file alone.
+    /// In the OS keyring, with a backup file. Without a keyring, only in that file.
     Keyring {
-        /// The backup that was asked for.
+        /// The requested backup file.
         backup: Option<PathBuf>,
-        /// Where a backup goes if one is needed and none was asked for.
+        /// The default backup file, used if a backup is needed and none was requested.
         usual: Option<PathBuf>,
     },
     File {
-        /// The file, which must not be there yet.
+        /// The file, which must not exist yet.
         path: PathBuf,
-        /// Whether it is kept without a passphrase.
+        /// Whether to write it without a passphrase.
         plain: bool,
     },
 }
@@ -42,30 +42,30 @@ pub enum Keep {
 pub struct New {
     pub admin: AdminName,
     pub keep: Keep,
-    /// Whether it may be one more for an admin who has one.
+    /// Whether to add another key to an admin who has one.
     pub add: bool,
-    /// The user's configuration, in which the place of a file is remembered.
+    /// The user's configuration, in which the file is listed.
     pub configuration: Configuration,
 }
 
 pub struct Configuration {
-    /// The file; none where the session has no home.
+    /// The configuration file; none if the session has no home directory.
     pub file: Option<PathBuf>,
-    /// The home that `~/` in it stands for.
+    /// The home directory for `~/` in it.
     pub home: Option<PathBuf>,
-    /// The identity file that is looked at without being listed in it.
+    /// The default identity file, which is found without being listed.
     pub usual: Option<PathBuf>,
 }
 
 /// A key that was found.
 #[derive(Debug, Serialize)]
 pub struct Shown {
-    /// Its public half; none where that cannot be told.
+    /// Its public half, if known.
     pub recipient: Option<String>,
-    /// Whether it lies behind a passphrase that was not asked for.
+    /// Whether it needs a passphrase that was not asked for.
     pub locked: bool,
     pub found_in: String,
-    /// The admin who has it in this fleet.
+    /// The admin of this fleet who has the key.
     pub admin: Option<AdminName>,
 }
 
@@ -76,7 +76,7 @@ struct Place {
     passphrase: Option<SecretString>,
 }
 
-/// Makes a key and names it in the policy.
+/// Creates a key and adds it to the policy.
 pub fn new(session: &mut Session, request: &New) -> Result<Made> {
     allowed(&session.fleet.policy, &request.admin, request.add)?;
     let place = place(session, &request.keep)?;
@@ -141,8 +141,8 @@ fn place(session: &Session, keep: &Keep) -> Result<Place> {
     Ok(Place { keyring, passphrase: passphrase.transpose()?, file })
 }
 
-/// Lists a file in the user's configuration, so that it is found. Says in which; none where that is not needed, or failed,
-/// which costs no key.
+/// Lists a file in the user's configuration, so that it is found. Returns the configuration's path, or none if that is
+/// unnecessary or failed. A failure is only a warning: the key is stored.
 fn remember(session: &Session, configuration: &Configuration, file: &Path) -> Option<String> {
     let same = |usual: &PathBuf| std::fs::canonicalize(usual).is_ok_and(|usual| usual == file);
     if configuration.usual.as_ref().is_some_and(same) {
@@ -170,8 +170,8 @@ fn remember(session: &Session, configuration: &Configuration, file: &Path) -> Op
     }
 }
 
-/// Key first, policy last. A key that the policy names is no longer among what is to be taken back: files may be sealed to
-/// it from then on.
+/// Stores the key first, and writes the policy last. From then on files may be sealed to the key, so it is no longer
+/// removed on failure.
 fn store(
     session: &mut Session,
     request: &New,
@@ -203,8 +203,8 @@ fn store(
     Ok(named)
 }
 
-/// Takes a key from a file into the keyring; the file stays, as its backup. Where no keyring answers, the file is the key's
-/// place, and is remembered.
+/// Imports a key from a file into the keyring; the file stays as backup. Without a keyring the file remains the key's
+/// only place, and is listed in the user's configuration.
 pub fn import(
     session: &mut Session,
     path: &Path,
@@ -248,7 +248,7 @@ pub fn import(
     Ok(made(session, admin, keyring, files_to_rekey))
 }
 
-/// Puts a key that a file holds into the keyring. Says whether there is one that takes it.
+/// Stores a key from a file in the keyring. Returns false if there is no keyring that accepts it.
 fn into_keyring(session: &Session, recipient: &Recipient, content: &Plaintext) -> Result<bool> {
     match keyring::store(recipient, content) {
         Ok(()) => Ok(true),
@@ -261,7 +261,7 @@ fn into_keyring(session: &Session, recipient: &Recipient, content: &Plaintext) -
     }
 }
 
-/// The keys that are found, and whose they are. Only with `unlock` a person is asked for those behind a passphrase.
+/// Returns the keys that were found, with their admins. Asks for passphrases only with `unlock`.
 pub fn show(identities: &Identities, policy: Option<&Policy>, unlock: bool) -> Result<Vec<Shown>> {
     let found = if unlock { identities.unlocked()? } else { identities.found() };
     let shown = |found_in: String, recipient: Option<Recipient>, locked: bool| Shown {
@@ -275,10 +275,10 @@ pub fn show(identities: &Identities, policy: Option<&Policy>, unlock: bool) -> R
     Ok(native.chain(of_plugins).map(|(locked, place, key)| shown(place, key, locked)).collect())
 }
 
-/// Removes the admins' keys from the keyring; only one admin's, if named. Says which were removed.
+/// Removes the keys of all admins, or of one, from the keyring. Returns the removed keys.
 ///
-/// Fails when there is no such admin, when nobody could open a secret afterwards, or when it is declined. `backup`: what `--identity` named, which
-/// is a way in.
+/// Fails if there is no such admin, if nobody could open a secret afterwards, or if the user declines. `backup` says
+/// that `--identity` was given, whose keys count as a backup.
 pub fn forget(session: &Session, admin: Option<&AdminName>, backup: bool, yes: bool) -> Result<Vec<Recipient>> {
     let policy = &session.fleet.policy;
     if let Some(unknown) = admin.filter(|name| !policy.admins.contains_key(*name)) {
@@ -315,12 +315,12 @@ pub fn forget(session: &Session, admin: Option<&AdminName>, backup: bool, yes: b
     Ok(held)
 }
 
-/// Whose key it is.
+/// Returns the admin who has the key.
 fn holder(policy: &Policy, key: &Recipient) -> Option<AdminName> {
     policy.admins.iter().find(|(_, keys)| keys.contains(key)).map(|(name, _)| name.clone())
 }
 
-/// The file of a key where none is named, in a folder that is made.
+/// Returns the default file of a key, after creating its folder.
 fn usual_file(usual: Option<&Path>, option: &str) -> Result<PathBuf> {
     let path = usual.ok_or_else(|| {
         Error::usage("there is no place for the key's file: HOME is not set")
@@ -336,7 +336,7 @@ fn usual_file(usual: Option<&Path>, option: &str) -> Result<PathBuf> {
     })
 }
 
-/// Says why the keyring is passed over, which is no failure. What another program said of it stands behind a bar.
+/// Says why the keyring is not used, which is no error. Text of other programs is printed behind a bar.
 fn no_keyring(session: &Session, error: &Error) {
     session.note(error.message());
     if let Some(cause) = std::error::Error::source(error) {

@@ -1,4 +1,4 @@
-//! `init`: makes or adopts a fleet in a git repository. Writes what is missing, and overwrites nothing.
+//! `init`: creates or adopts a fleet in a git repository. Writes what is missing, and overwrites nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use crate::domain::name::Configuration;
 use crate::domain::policy::{FILE, parse};
 use crate::error::{Error, Result};
 
-/// How a new recipients.toml begins.
+/// The start of a new recipients.toml.
 const POLICY: &str = "\
 # Who may read what: the one place where secrets are declared. Read by sealift, and by Nix through builtins.fromTOML.
 # `sealift check` proves that the files under secrets/ say the same. To change who reads what, edit it here, then run
@@ -25,23 +25,23 @@ version = 1
 [admins]
 ";
 
-/// How git treats sealed files: as bytes that are never merged line by line. And the policy: with line ends that Nix and we
-/// read, also where core.autocrlf is set.
+/// The git attributes. Sealed files are binary, never merged by line. The policy has the line endings that Nix and
+/// sealift read, also with core.autocrlf.
 const ATTRIBUTES: [(&str, &str); 2] =
     [("secrets/**/*.age", "secrets/**/*.age binary merge=binary\n"), (FILE, "recipients.toml text eol=lf\n")];
 
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub written: Vec<String>,
-    /// Hosts that the flake configures and the policy does not name yet, as the flake names them.
+    /// Hosts in the flake that the policy does not have yet, by their names in the flake.
     pub hosts: Vec<Configuration>,
-    /// Systems of the flake whose names no host of a fleet can have.
+    /// Systems in the flake whose names are invalid for a host of a fleet.
     pub not_hosts: Vec<String>,
-    /// What of the flake's names could not be read, and why.
+    /// Host names of the flake that could not be read, and why.
     pub not_read: Vec<String>,
     /// Whether there is an admin.
     pub has_admin: bool,
-    /// The pre-commit hook, if it was made.
+    /// The pre-commit hook, if it was installed.
     pub hook: Option<PathBuf>,
     pub no_hook: Option<String>,
     /// The rules file of agenix, if there is one.
@@ -50,8 +50,8 @@ pub struct Report {
     pub sops: Option<String>,
 }
 
-/// Makes the fleet at the top of the repository that `directory` lies in, or in `directory` itself. `program` is what the
-/// pre-commit hook calls where no sealift is in PATH.
+/// Creates the fleet in `directory`, or uses the existing one at the top of its repository. The pre-commit hook calls
+/// `program` if there is no sealift in PATH.
 pub fn run(directory: &Path, program: &Path) -> Result<Report> {
     let (here, git) = repository(directory)?;
     let root = [here.as_path(), git.top.as_path()].into_iter().find(|place| place.join(FILE).exists()).unwrap_or(&here);
@@ -102,7 +102,7 @@ pub fn run(directory: &Path, program: &Path) -> Result<Report> {
     })
 }
 
-/// The directory, and the repository that it lies in.
+/// Returns the canonical directory and its repository.
 pub fn repository(directory: &Path) -> Result<(PathBuf, Git)> {
     let here = std::fs::canonicalize(directory)
         .map_err(|error| Error::usage(format!("there is no directory {}", directory.display())).because(error))?;

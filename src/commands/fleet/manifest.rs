@@ -1,4 +1,4 @@
-//! `manifest`: the list of what one host installs, from the policy, with the fleet's own sealed files.
+//! `manifest`: the list of what one host installs, made from the policy, with paths of the fleet's sealed files.
 
 use crate::commands::Session;
 use crate::commands::lacking::lacking;
@@ -8,7 +8,7 @@ use crate::domain::manifest::Manifest;
 use crate::domain::name::{FileName, HostName};
 use crate::error::{Error, Result};
 
-/// Makes the manifest of a host. Needs no key: nothing is opened.
+/// Builds the manifest of a host. Needs no key: nothing is decrypted.
 pub fn run(session: &Session, host: &HostName) -> Result<Manifest> {
     let policy = &session.fleet.policy;
     let root = session.fleet.root.to_str().ok_or_else(|| Error::failed("the fleet's path is not UTF-8 text"))?;

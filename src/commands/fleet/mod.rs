@@ -1,4 +1,4 @@
-//! Verbs about the fleet: its policy, its machines, its admins, and how all of it is.
+//! Verbs about the fleet: its policy, hosts, admins and state.
 
 pub mod admin;
 pub mod check;

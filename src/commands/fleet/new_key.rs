@@ -1,4 +1,4 @@
-//! An admin's new key on its way into the fleet, wherever it is kept: what was stored is taken back unless the policy names the
+//! Adds an admin's new key to the fleet, wherever it is stored. Removes what was stored unless the policy names the
 //! key.
 
 use std::path::{Path, PathBuf};
@@ -18,25 +18,25 @@ use crate::domain::policy::{FILE, Policy, parse};
 use crate::domain::secret::recipient::Recipient;
 use crate::error::{Error, Result};
 
-/// A key that was made or taken over.
+/// A key that was created or imported.
 #[derive(Debug, Serialize)]
 pub struct Made {
     pub admin: AdminName,
     pub recipient: String,
     pub kept: String,
-    /// The hardware that it is in, where it is in one; its file says only where it is.
+    /// The hardware that holds the key, if any. Its file then only refers to it.
     pub hardware: Option<&'static str>,
-    /// The other place where it is kept.
+    /// The backup of the key, if any.
     pub backup: Option<String>,
-    /// The user's configuration, where that lists the file from now on.
+    /// The user's configuration, if the file was listed there.
     pub listed_in: Option<String>,
-    /// Whether the fleet has another admin: a second way in.
+    /// Whether the fleet has another admin key.
     pub second_admin: bool,
-    /// How many sealed files it does not open yet.
+    /// How many sealed files the key does not open yet.
     pub files_to_rekey: usize,
 }
 
-/// What was stored so far, to be taken back.
+/// What was stored so far, so that it can be removed again.
 #[derive(Default)]
 pub(super) struct Stored {
     pub(super) file: Option<PathBuf>,
@@ -68,7 +68,7 @@ impl Stored {
     }
 }
 
-/// Writes the policy; what was stored stays, once the policy names it.
+/// Writes the policy. Once the policy may name the key, what was stored is kept.
 pub(super) fn write(
     session: &Session,
     git: &Git,
@@ -89,14 +89,14 @@ pub(super) fn write(
     })
 }
 
-/// Whether the policy on the disk names the key, or cannot be read: a write that failed may have come to its end first,
-/// such as where only making it durable failed.
+/// Whether the policy on disk names the key, or cannot be read. A failed write may have replaced the file already, for
+/// example if only syncing it failed.
 fn may_be_named(session: &Session, recipient: &Recipient) -> bool {
     let name = recipient.canonical().as_bytes();
     files::read(&session.fleet.root.join(FILE), parse::LIMIT).map_or(true, |text| holds(&text, name))
 }
 
-/// Whether an admin's key other than these opens the fleet's files.
+/// Whether the policy has an admin key other than these.
 pub(super) fn has_other(policy: &Policy, without: &[Recipient]) -> bool {
     policy.admins.values().flatten().any(|key| !without.contains(key))
 }
@@ -109,7 +109,7 @@ pub(super) fn allowed(policy: &Policy, admin: &AdminName, add: bool) -> Result<(
         .help(format!("`--add` gives one more; `sealift admin rm {admin} --key KEY` then takes the old one away")))
 }
 
-/// The policy with a key in it.
+/// The policy with the new key.
 pub(super) struct Named {
     changes: Changes,
     text: String,
@@ -117,7 +117,7 @@ pub(super) struct Named {
 }
 
 pub(super) fn named(session: &Session, admin: &AdminName, key: &Recipient, add: bool) -> Result<Named> {
-    // Looked at again: what the policy says now is what counts, not what it said before anybody was asked.
+    // Checked again, because the policy may have changed while the user was asked.
     allowed(&session.fleet.policy, admin, add)?;
     let mut edit = Edit::new(&session.fleet.text)?;
     edit.add_admin(admin, key)?;
@@ -128,8 +128,8 @@ pub(super) fn named(session: &Session, admin: &AdminName, key: &Recipient, add: 
     Ok(Named { changes, text, policy })
 }
 
-/// Goes on with the policy as it is written now. Says how many sealed files a new admin does not open yet; that they
-/// cannot be counted is no failure, for the key is made.
+/// Updates the session to the written policy. Returns how many sealed files a new admin cannot open yet. A failure to
+/// count them is only a warning, because the key exists.
 pub(super) fn adopt(session: &mut Session, named: Named) -> usize {
     session.fleet.policy = named.policy;
     session.fleet.text = named.text;
@@ -143,7 +143,7 @@ pub(super) fn adopt(session: &mut Session, named: Named) -> usize {
     }
 }
 
-/// A path for a new file: its directory is there, it is not.
+/// Returns the path for a new file. Its directory must exist, and the file must not.
 pub(super) fn free(path: &Path) -> Result<PathBuf> {
     let name = path.file_name().ok_or_else(|| Error::usage(format!("{} is not a file's path", path.display())))?;
     let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -156,7 +156,7 @@ pub(super) fn free(path: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// A backup in the repository would travel with it.
+/// Fails if a backup would be inside the repository, and so be copied with it.
 pub(super) fn outside(session: &Session, path: &Path) -> Result<PathBuf> {
     let top = session.fleet.git()?.top;
     if path.starts_with(&top) || path.starts_with(&session.fleet.root) {

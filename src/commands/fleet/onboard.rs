@@ -1,6 +1,6 @@
-//! What is learned of a machine before it is added: the key that it proves to have, and its hardware. Everything comes from
-//! one session whose host key somebody vouched for: a fingerprint that was given, the user's known_hosts, or the person at
-//! the terminal. A key is never trusted because it came first.
+//! Collects the facts of a machine before it is added: its proven host key, and its hardware. All come over one
+//! connection whose host key is confirmed by a given fingerprint, the user's known_hosts, or the user at the terminal.
+//! A key is never trusted on first use.
 
 use std::path::{Path, PathBuf};
 
@@ -23,30 +23,30 @@ use crate::domain::secret::recipient::{Recipient, SshFingerprint};
 use crate::domain::secret::shape::Shape;
 use crate::error::{Error, Kind, Result};
 
-/// A machine to learn of.
+/// The machine to collect facts from.
 pub struct Request<'a> {
-    /// The name that it should have.
+    /// The name for it.
     pub name: &'a HostName,
     /// Its name in the flake.
     pub configuration: &'a Configuration,
     pub address: &'a Address,
-    /// The fingerprint of its host key, if somebody looked it up.
+    /// The fingerprint of its host key, if given.
     pub fingerprint: Option<&'a SshFingerprint>,
-    /// Whether its hardware configuration is wanted.
+    /// Whether to read its hardware configuration.
     pub hardware: bool,
     pub runtime: Option<PathBuf>,
 }
 
 pub struct Learned {
-    /// The host key that secrets are sealed to.
+    /// The host key, to which secrets are sealed.
     pub key: Recipient,
-    /// The files that the repository has a place for.
+    /// Files for the repository.
     pub files: Vec<(String, String)>,
 }
 
-/// What a new machine is called here and in the flake, where one of both was named, or each.
+/// Returns the name of a new machine and its name in the flake. Derives one from the other if only one is given.
 ///
-/// Fails with `Usage` where no name is left that is free.
+/// Fails with `Usage` if no valid, unused name can be derived.
 pub fn named(policy: &Policy, word: &HostWord, given: Option<Configuration>) -> Result<(HostName, Configuration)> {
     let is_label = word.as_str().parse::<HostName>().ok();
     let configuration = match (is_label, given) {
@@ -57,7 +57,7 @@ pub fn named(policy: &Policy, word: &HostWord, given: Option<Configuration>) -> 
                 .help(format!("run this again with a name of a-z, 0-9 and -, and `--configuration {given}`")));
         }
     };
-    // One that is there already is refused under its name.
+    // An existing host is refused later, under its name.
     if let Some(known) = policy.called(word.as_str()) {
         return Ok((known.clone(), configuration));
     }
@@ -70,9 +70,10 @@ pub fn named(policy: &Policy, word: &HostWord, given: Option<Configuration>) -> 
         .help(format!("run this again with a name of a-z, 0-9 and -, and `--configuration {configuration}`")))
 }
 
-/// Learns of a machine over SSH.
+/// Collects the facts of a machine over SSH.
 ///
-/// Fails with `Usage` when the host is there already; `Unreachable` when it cannot be reached, or nobody vouches for its key.
+/// Fails with `Usage` if the host exists already, and with `Unreachable` if it cannot be reached or its key is not
+/// confirmed.
 pub fn learn(session: &Session, request: &Request<'_>) -> Result<Learned> {
     let name = request.name;
     refuse_known(&session.fleet.policy, name, &[])?;
@@ -96,13 +97,13 @@ pub fn learn(session: &Session, request: &Request<'_>) -> Result<Learned> {
     Ok(Learned { key, files: scaffold::files(request.configuration, layout, &known) })
 }
 
-/// Learns the key that a machine of the fleet has now. Its previous one is not asked for: that is what changed.
+/// Returns the present key of a host. Its pinned key is not required, because that is what changed.
 pub fn key_now(session: &Session, request: &Request<'_>) -> Result<Recipient> {
     let ssh = Ssh::new(request.runtime.as_deref(), &session.fleet.policy.hosts)?;
     proven(session, &ssh, request).map(|(key, _)| key)
 }
 
-/// The key that a machine shows and somebody vouches for, and a connection that proves it.
+/// Returns the confirmed key of a machine, and a connection that proves it.
 fn proven(session: &Session, ssh: &Ssh, request: &Request<'_>) -> Result<(Recipient, Connection)> {
     let name = request.name;
     let met = ssh.meet(name, request.address)?;
@@ -112,8 +113,8 @@ fn proven(session: &Session, ssh: &Ssh, request: &Request<'_>) -> Result<(Recipi
     Ok((met.key, line))
 }
 
-/// Makes the host key of a machine that is yet to be installed: its private half, its public one, and the files that the
-/// repository has a place for.
+/// Generates the host key of a machine that is not installed yet. Returns the private half, the public half and the
+/// files for the repository.
 pub fn make(session: &Session, name: &HostName, configuration: &Configuration) -> Result<(Plaintext, Learned)> {
     refuse_known(&session.fleet.policy, name, &[])?;
     let made = generate(Generate::SshEd25519, &Shape::SshKey, &format!("root@{name}"))?;
@@ -122,7 +123,7 @@ pub fn make(session: &Session, name: &HostName, configuration: &Configuration) -
     Ok((made.value, Learned { key, files }))
 }
 
-/// Whether somebody vouches for the key that a machine showed.
+/// Fails unless the key shown by a machine is confirmed.
 fn vouched(name: &HostName, met: &Met, fingerprint: Option<&SshFingerprint>, ask: &dyn Ask) -> Result<()> {
     let refused = |what: String| Error::new(Kind::Unreachable, format!("{name}: {what}"));
     let (place, shown) = (&met.place, print(&met.key));
@@ -153,13 +154,13 @@ fn vouched(name: &HostName, met: &Met, fingerprint: Option<&SshFingerprint>, ask
     }
 }
 
-/// A key's fingerprint as ssh shows it.
+/// Formats the fingerprint of a key as ssh does.
 fn print(key: &Recipient) -> String {
     let kind = if key.canonical().starts_with("ssh-rsa ") { "RSA" } else { "ED25519" };
     format!("{} ({kind})", key.ssh_fingerprint().unwrap_or_default())
 }
 
-/// The hardware configuration of a machine, as it prints it itself.
+/// Reads the hardware configuration generated on a machine.
 fn hardware(name: &HostName, line: &Connection) -> Result<String> {
     let output = line.call(&["nixos-generate-config", "--show-hardware-config"]).at_most(HARDWARE_LIMIT).run()?;
     if line.lost(output.ended) {
@@ -178,13 +179,13 @@ fn hardware(name: &HostName, line: &Connection) -> Result<String> {
     scaffold::hardware(&output.stdout).map_err(|error| error.about(name))
 }
 
-/// What a program there prints, if it does.
+/// Returns the output of a remote program, if it succeeds.
 fn printed(line: &Connection, words: &[&str]) -> Option<String> {
     let output = line.call(words).at_most(HARDWARE_LIMIT).run().ok()?;
     output.ended.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Which places the repository at this directory has.
+/// Returns which files and folders the repository in this directory has.
 pub fn layout(root: &Path) -> Layout {
     let folder = |name: &str| root.join(name).symlink_metadata().is_ok_and(|there| there.is_dir());
     let file = |name: &str| root.join(name).is_file();
@@ -192,7 +193,7 @@ pub fn layout(root: &Path) -> Layout {
     Layout {
         hosts: folder("hosts"),
         home: folder("home"),
-        // A flake that names the folder gives it to every machine.
+        // A flake that names the folder already adds it to every machine.
         common: file("modules/common.nix") && !String::from_utf8_lossy(&flake).contains("./modules"),
         home_common: file("home/common.nix"),
     }
@@ -204,7 +205,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers every question so, and counts them.
+    /// Gives the same answer to every question, and counts them.
     struct Person(bool, std::sync::atomic::AtomicUsize);
 
     impl Ask for Person {

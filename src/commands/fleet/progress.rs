@@ -1,5 +1,5 @@
-//! `status --progress`: how far each machine is on its way into the fleet. Every step is judged from what is there, and
-//! nothing is ticked off by hand.
+//! `status --progress`: how far each machine is on its way into the fleet. Every step is derived from the present
+//! state; nothing is marked by hand.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,15 +17,14 @@ use crate::domain::secret::inventory::{Found, Inventory};
 use crate::domain::tracked::UNTRACKED;
 use crate::error::Result;
 
-/// How far one machine is.
+/// The progress of one machine.
 #[derive(Debug, Serialize)]
 pub struct Row {
     pub host: HostName,
-    /// Its steps, in their order.
+    /// Its steps, in order.
     pub steps: Vec<Mark>,
 }
 
-/// Looks at all of them.
 pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
     let policy = &session.fleet.policy;
     let chosen = who.choose(policy)?;
@@ -63,7 +62,7 @@ pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
     Ok(rows.collect())
 }
 
-/// What is not as it should be.
+/// Lists failed checks and wrong secrets.
 fn wrong(found: &Verified) -> Vec<String> {
     let each = |what: &'static str, all: &BTreeMap<String, Option<String>>| {
         let wrong = all.iter().filter_map(|(name, wrong)| Some(format!("{what} {name}: {}", wrong.as_ref()?)));
@@ -72,7 +71,7 @@ fn wrong(found: &Verified) -> Vec<String> {
     [each("check", &found.checks), each("secret", &found.secrets)].concat()
 }
 
-/// The files that a host is to read and that are not sealed to one of its keys.
+/// Returns the files of a host that are not sealed to any of its keys.
 fn unsealed(policy: &Policy, inventory: &Inventory, host: &HostName) -> Vec<String> {
     let Some(keys) = policy.hosts.get(host).map(|host| &host.keys) else { return Vec::new() };
     let wanted = policy.wanted();
@@ -84,7 +83,7 @@ fn unsealed(policy: &Policy, inventory: &Inventory, host: &HostName) -> Vec<Stri
     own.filter(|wanted| !sealed(&wanted.file)).map(|wanted| wanted.file.path()).collect()
 }
 
-/// The files of a machine's configuration that Nix does not see.
+/// Returns the configuration files of a machine that Nix does not see.
 fn missing(tracked: &BTreeSet<String>, host: &Configuration) -> Vec<String> {
     let wanted = ["flake.nix".to_owned(), format!("hosts/{host}/default.nix"), hardware_path(host)];
     wanted.into_iter().filter(|path| !tracked.contains(path)).map(|path| format!("{path}: {UNTRACKED}")).collect()

@@ -1,4 +1,4 @@
-//! `host provision`: the host key that was made for a machine, out of the fleet and into the machine's root.
+//! `host provision`: decrypts the host key generated for a machine and puts it into the machine's root.
 
 use std::path::Path;
 

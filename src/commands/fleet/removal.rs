@@ -1,5 +1,5 @@
-//! What the removal of a host and of an admin have in common: what they could read is re-encrypted for the others. It is
-//! shown and asked before anything is changed.
+//! The common part of removing a host or an admin: re-encrypts what they could read for the others. Shows the change
+//! and asks before anything is changed.
 
 use std::collections::BTreeSet;
 
@@ -17,14 +17,14 @@ use crate::domain::secret::recipient::{Fingerprint, Recipient};
 use crate::error::{Error, Result};
 
 pub struct Removal<'a> {
-    /// The keys that read nothing from then on.
+    /// The removed keys.
     pub keys: &'a [Recipient],
     pub of: Of<'a>,
     pub yes: bool,
 }
 
 impl Removal<'_> {
-    /// Re-encrypts what they could read for the readers of the session's policy, which does not name them any more.
+    /// Re-encrypts what these keys could read for the readers of the session's policy, which no longer has the keys.
     pub fn carry_out(&self, session: &Session, inventory: &Inventory, changes: &mut Changes) -> Result<Rekeyed> {
         let only: BTreeSet<FileName> = inventory
             .files
@@ -35,7 +35,7 @@ impl Removal<'_> {
         let past = Past::of(&session.fleet.git);
         let policy = &session.fleet.policy;
         let mut keys = past.keys(policy, inventory.envelopes());
-        // Nothing in the policy says any more whose these were: a removed host is remembered there, an admin is not.
+        // The policy no longer says whose keys these were: it remembers removed hosts, but not admins.
         if let Of::Admin(name) = self.of {
             for key in self.keys {
                 keys.known.insert(key.fingerprint(), key);
@@ -71,7 +71,7 @@ impl Removal<'_> {
     }
 }
 
-/// The files whose value these keys could ever read, as far as it is known.
+/// Returns the files whose value these keys could ever read, as far as is known.
 pub fn known_to(inventory: &Inventory, keys: &[Recipient]) -> BTreeSet<FileName> {
     let fingerprints: BTreeSet<Fingerprint> = keys.iter().map(Recipient::fingerprint).collect();
     let knows = |found: &Found| match found.seal() {
@@ -81,8 +81,8 @@ pub fn known_to(inventory: &Inventory, keys: &[Recipient]) -> BTreeSet<FileName>
     inventory.files.iter().filter(|(_, found)| knows(found)).map(|(file, _)| file.clone()).collect()
 }
 
-/// Whether a file can be opened with one of these keys, as far as it is known. A file of another tool tells by the
-/// tags of its SSH stanzas; its other stanzas are anonymous, and could be anyone's.
+/// Whether one of these keys may open a file. A file without a seal is judged by the tags of its SSH stanzas; its other
+/// stanzas are anonymous, and could belong to any key.
 fn may_read(found: &Found, keys: &[Recipient]) -> bool {
     let Found::Sealed(envelope) = found else { return false };
     match &envelope.seal {

@@ -1,4 +1,4 @@
-//! `status`: the fleet at a glance. Every host is looked at as the user who logs in; nothing is changed, nothing is opened.
+//! `status`: an overview of the fleet. Every host is examined as the login user; nothing is changed or decrypted.
 
 use std::collections::BTreeMap;
 
@@ -20,49 +20,49 @@ use crate::error::{Kind, Result};
 #[derive(Debug, Serialize)]
 pub struct Row {
     pub host: HostName,
-    /// Whether it answers, and is who it should be.
+    /// Whether it answers, with its pinned host key.
     pub reachable: bool,
-    /// Why nothing is known of it.
+    /// Why nothing is known about it.
     pub reason: Option<String>,
     /// What is said of all hosts of which nothing is known for the same reason, and what to do about it.
     #[serde(skip)]
     pub alike: Option<(String, Option<String>)>,
-    /// Whether that is because no deploy has reached it.
+    /// Whether the reason is that it was never deployed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub never_deployed: bool,
     pub running: Option<String>,
-    /// The specialisation that this is, if it is one.
+    /// The specialisation that is running, if any.
     pub specialisation: Option<String>,
     /// The current generation of its system profile.
     pub generation: Option<u64>,
-    /// The version of NixOS that runs.
+    /// The NixOS version that is running.
     pub nixos_version: Option<String>,
-    /// The commit that was deployed last, if what runs is what was deployed then.
+    /// The deployed commit, if the running system is known to be built from it.
     pub commit: Option<String>,
-    /// How many commits HEAD is ahead of it; none where that is unknown.
+    /// How many commits HEAD is ahead of it, if known.
     pub behind: Option<usize>,
-    /// Secrets that do not have the ciphertext of the fleet's files there, by name, with what is wrong.
+    /// Secrets whose ciphertext on the host differs from the fleet's files, by name, with what is wrong.
     pub secrets: BTreeMap<String, String>,
-    /// Units that are failed; none where nobody can tell.
+    /// Failed units, if known.
     pub failed_units: Option<Vec<String>>,
-    /// The homes that are no part of the system: generation, and whether it is the one that was deployed last.
+    /// The homes that are not part of the system.
     pub homes: Vec<Home>,
     /// What waits for a reboot.
     pub reboot: Vec<String>,
-    /// A deploy that is at work, or was ended before its end.
+    /// A deploy that is running or was interrupted.
     pub deploy: Option<String>,
     pub last: Option<Last>,
 }
 
-/// A home of home-manager that is no part of the system.
+/// A home of home-manager that is not part of the system.
 #[derive(Debug, Serialize)]
 pub struct Home {
     pub user: UnixName,
-    /// The store path of its activation package; none where the user who looks may not see it.
+    /// The store path of its activation package. None if the login user may not see it.
     pub package: Option<String>,
     /// The current generation of the user's profile.
     pub generation: Option<u64>,
-    /// Whether it is what was deployed last; none where no deploy has switched it, or it cannot be seen.
+    /// Whether it is the home that was deployed last. None if no deploy has switched it, or it cannot be seen.
     pub deployed: Option<bool>,
 }
 
@@ -76,7 +76,6 @@ pub struct Last {
     pub outcome: Outcome,
 }
 
-/// Looks at all of them.
 pub fn run(session: &Session, who: &Who) -> Result<Vec<Row>> {
     let policy = &session.fleet.policy;
     let chosen = who.choose(policy)?;
@@ -129,7 +128,7 @@ fn row(session: &Session, host: &HostName, survey: Survey, ahead: &mut Ahead) ->
         homes,
         ..
     } = survey;
-    // A specialisation is deployed, and boots, with the system that it is one of.
+    // A specialisation is deployed and boots with its base system.
     let base = specialisation.as_ref().map(|one| one.of.clone()).or_else(|| former.clone());
     let deployed = last.as_ref().filter(|last| last.system == base && base.is_some());
     let commit = commit.or_else(|| deployed.and_then(|last| last.commit.clone()));
@@ -161,7 +160,7 @@ fn row(session: &Session, host: &HostName, survey: Survey, ahead: &mut Ahead) ->
     })
 }
 
-/// The homes that can be seen, and those that the last deploy switched.
+/// Returns the visible homes, and those switched by the last deploy.
 fn homes_of(seen: Vec<State>, last: Option<&Record>) -> Vec<Home> {
     let deployed = |user: &UnixName| last.and_then(|last| last.homes.get(user.as_str()));
     let unseen =
@@ -177,7 +176,7 @@ fn homes_of(seen: Vec<State>, last: Option<&Record>) -> Vec<Home> {
     seen.chain(unseen).collect()
 }
 
-/// The secrets of a host whose ciphertext there is not that of the fleet's files.
+/// Returns the secrets of a host whose ciphertext there differs from the fleet's files.
 fn out_of_line(session: &Session, host: &HostName, there: &BTreeMap<&str, &str>) -> Result<BTreeMap<String, String>> {
     let mut out = BTreeMap::new();
     let policy = &session.fleet.policy;
@@ -198,7 +197,7 @@ fn out_of_line(session: &Session, host: &HostName, there: &BTreeMap<&str, &str>)
     Ok(out)
 }
 
-/// How many commits HEAD is ahead of others. git is asked once for each commit, however many hosts have it.
+/// Counts how many commits HEAD is ahead. Asks git once for each commit, however many hosts have it.
 struct Ahead {
     git: Option<(Git, String)>,
     known: BTreeMap<String, Option<usize>>,
@@ -211,7 +210,7 @@ impl Ahead {
         Self { git, known: BTreeMap::new() }
     }
 
-    /// How many commits lie between what was deployed and HEAD; none where that is unknown.
+    /// Returns the number of commits from the deployed one to HEAD, if known.
     fn commits_since(&mut self, deployed: &str) -> Option<usize> {
         let commit = deployed.trim_end_matches("-dirty");
         let (git, head) = self.git.as_ref().filter(|_| is_commit(commit))?;
@@ -224,7 +223,7 @@ impl Ahead {
     }
 }
 
-/// Whether a text is the full name of a commit: a host may tell anything.
+/// Whether a string is a full commit id. The output of a host is not trusted.
 fn is_commit(text: &str) -> bool {
     text.len() >= 40 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }

@@ -1,4 +1,4 @@
-//! What the repository has of a previous layout, as far as files tell: for `cleanup`, and for how far a machine is.
+//! Files of a previous layout in the repository, for `cleanup` and `status --progress`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,17 +9,16 @@ use crate::domain::migrate::superseded::{Superseded, superseded};
 use crate::domain::name::Configuration;
 use crate::error::Result;
 
-/// What the repository has of the previous layout.
+/// The files of the repository and of its previous layout.
 pub struct Former {
     /// The files that have a successor.
     pub superseded: Vec<Superseded>,
-    /// Everything that git tracks below the fleet, from there.
+    /// All tracked files below the fleet, relative to it.
     pub tracked: BTreeSet<String>,
-    /// Files that could not be looked at: they may name others.
+    /// Files that could not be read. They may name other files.
     pub not_looked_at: Vec<String>,
 }
 
-/// Looks what the repository has of the previous layout.
 pub fn look(session: &Session) -> Result<Former> {
     let git = session.fleet.git()?;
     let top = git.relative(&session.fleet.root)?;

@@ -1,6 +1,6 @@
-//! `init --from`: makes a fleet in a repository from the configuration of a machine, or from another checkout. The previous
-//! configuration is read, copied aside, and never changed; in the repository what is missing is written, and nothing is
-//! overwritten. What has no plain place is named and left to a person: it may hold secrets.
+//! `init --from`: creates a fleet from the configuration of a machine, or from another checkout. The old configuration
+//! is copied to a backup and never changed. In the repository missing files are written, and nothing is overwritten.
+//! Files without a clear place are listed for the user, because they may contain secrets.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,29 +24,29 @@ pub struct Request<'a> {
     /// The directory of the repository.
     pub directory: &'a Path,
     pub from: &'a Path,
-    /// The machine that it is of, if that is not this one.
+    /// The machine of the configuration, if not this one.
     pub host: Option<&'a Configuration>,
-    /// The folder that copies are kept in.
+    /// The folder for backups.
     pub backups: &'a Path,
-    /// This program's own file, which the pre-commit hook starts.
+    /// The path of this program, for the pre-commit hook.
     pub program: &'a Path,
 }
 
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// What `init` did, and the files that were written from the previous configuration.
+    /// The result of `init`, with the files written from the old configuration.
     #[serde(flatten)]
     pub fleet: init::Report,
-    /// The machine that it is of, by its name in the flake.
+    /// The name of the machine in the flake.
     pub host: Configuration,
     pub backup: String,
     /// What could not be copied, with the reason.
     pub not_copied: Vec<String>,
-    /// Files that were there already, and stay as they are.
+    /// Files that existed already and stay unchanged.
     pub kept: Vec<String>,
-    /// Files of the previous configuration that have no plain place.
+    /// Files of the old configuration without a clear place.
     pub not_placed: Vec<String>,
-    /// Whether no hardware configuration of the machine was found, nor was one there.
+    /// Whether the machine has no hardware configuration, neither found nor existing.
     pub lacks_hardware: bool,
 }
 
@@ -66,7 +66,7 @@ pub fn run(request: &Request<'_>) -> Result<Report> {
         })?,
         (None, None) => this_host()?,
     };
-    // First of all, before anything is made.
+    // The backup is made before anything is written.
     let stamp = run_dir::now().replace([':', '-'], "");
     let name = from.file_name().map_or_else(|| "root".to_owned(), |name| name.to_string_lossy().into_owned());
     let kept_in = request.backups.join(format!("{name}-{stamp}-{}", files::token()?));
@@ -95,7 +95,7 @@ pub fn run(request: &Request<'_>) -> Result<Report> {
     let release = std::fs::symlink_metadata("/run/current-system").ok().and_then(|_| release());
     for (name, known) in &mut new {
         let said = settings(&from, &paths, (*name != host).then_some(name));
-        // What runs here tells of this machine only.
+        // The running system is that of this machine only.
         let runs = release.as_deref().filter(|_| *name == host);
         known.state_version = scaffold::state_version(said.state_version.as_deref(), runs.unwrap_or_default());
         known.host_name = said.host_name.filter(|said| said.parse::<Configuration>().is_ok());
@@ -127,8 +127,8 @@ pub fn run(request: &Request<'_>) -> Result<Report> {
     Ok(Report { fleet, host, backup, not_copied, kept, not_placed, lacks_hardware })
 }
 
-/// What the previous configuration says of a machine: in the files of its own folder, and of the one that it is all about in those
-/// at the top too, configuration.nix first.
+/// Returns the settings of a machine in the old configuration. For another host they come from its own folder; for the
+/// main machine from the files at the top. configuration.nix comes first.
 fn settings(from: &Path, paths: &[PathBuf], host: Option<&Configuration>) -> Settings {
     let own = |path: &&PathBuf| {
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -149,7 +149,7 @@ fn settings(from: &Path, paths: &[PathBuf], host: Option<&Configuration>) -> Set
     all
 }
 
-/// The name of this machine.
+/// Returns the name of this machine.
 fn this_host() -> Result<Configuration> {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     name.split('.').next().unwrap_or_default().parse().map_err(|_| {
@@ -157,7 +157,7 @@ fn this_host() -> Result<Configuration> {
     })
 }
 
-/// The nearest folder above a path that is there.
+/// Returns the nearest existing directory at or above a path.
 fn above(path: &Path) -> Option<&Path> {
     path.ancestors().find(|above| above.is_dir())
 }
@@ -170,7 +170,7 @@ fn read(path: &Path) -> Option<String> {
     files::read(path, HARDWARE_LIMIT).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The release that runs here.
+/// Returns the NixOS release that is running here.
 fn release() -> Option<String> {
     let real = std::fs::canonicalize("/run/current-system/nixos-version").ok()?;
     read(&real).filter(|text| scaffold::state_version(None, text).is_some())

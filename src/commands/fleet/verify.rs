@@ -1,5 +1,5 @@
-//! `verify`: the declared checks of hosts, and whether what is delivered there is what their systems carry. Nothing is
-//! opened.
+//! `verify`: runs the declared checks of hosts, and compares their delivered secrets with the manifests of their
+//! systems. Nothing is decrypted.
 
 use crate::adapters::process::parallel;
 use crate::commands::Session;
@@ -12,17 +12,17 @@ use crate::domain::name::HostName;
 use crate::domain::policy::Policy;
 use crate::error::Result;
 
-/// What was found on one host.
+/// The result for one host.
 pub struct VerifiedHost {
     pub host: HostName,
-    /// What was found; or why nothing could be.
+    /// The results, or why there are none.
     pub verified: Result<Verified>,
 }
 
-/// What becomes of commands of checks that no deployed system carries, and that the work tree declares.
+/// How to handle commands of checks that the work tree declares and no deployed system contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Undeployed {
-    /// They are shown, and run if a person agrees.
+    /// Show them, and run them if the user agrees.
     Ask,
     Run,
     Skip,
@@ -59,13 +59,14 @@ pub fn run(session: &Session, who: &Who, undeployed: Undeployed) -> Result<Vec<V
     Ok(found)
 }
 
-/// The commands of checks that run from the work tree: those of a host whose system carries none.
+/// Returns the commands of checks to run from the work tree: those of a host whose system has none.
 fn taken_from(policy: &Policy, ready: &Ready) -> Commands {
     let carries = ready.target.survey.running.as_ref().is_some_and(|running| running.commands.is_some());
     if carries { Commands::new() } else { commands(policy, &ready.host) }
 }
 
-/// Shows the commands that would run as root from the work tree, and asks. A clone of somebody else's fleet must not run any.
+/// Shows the commands from the work tree that would run as root, and asks. A clone of somebody else's fleet must not
+/// run any without consent.
 fn agreed(session: &Session, ready: &[Ready]) -> Result<bool> {
     let (mut lines, mut named) = (Vec::new(), String::new());
     for one in ready {

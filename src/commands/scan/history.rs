@@ -1,4 +1,4 @@
-//! The history: every blob once, whatever commit has it; only what is found is followed back to commits and paths.
+//! Scans the history: reads every blob once. Only findings are traced back to commits and paths.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -15,22 +15,22 @@ use crate::domain::scan::source_rule::rules_for;
 use crate::domain::scan::{Engine, Place, Subject};
 use crate::error::{Error, Kind, Result};
 
-/// How many names a reader takes at a time: neighbours in a pack are quick to read one after the other.
+/// How many object names a reader takes at a time. Neighbours in a pack are fast to read in sequence.
 const BATCH: usize = 512;
 
-/// How many sources are known by name: as many as fit into a third of the memory that a scan may take.
+/// The largest number of Nix sources that are remembered. Their ids take a third of the memory limit of a scan.
 const NAMED: usize = 1_000_000;
-/// What a source of the history is called until its paths are known.
+/// The name used for a Nix source until its paths are known.
 const SOURCE: &[u8] = b"source.nix";
 
-/// The objects that a path of the history calls a Nix source, sorted: what rules read as Nix is told by its name, and
-/// contents come without.
+/// The objects that some path in the history names as a Nix source, sorted. Rules for Nix depend on the file name, and
+/// objects are read without one.
 #[derive(Default)]
 struct Sources {
     objects: Vec<[u8; 20]>,
-    /// Why some may not be among them.
+    /// Why the list may be incomplete.
     unknown: Option<&'static str>,
-    /// How many objects that the history needs are not in this clone.
+    /// How many objects of the history are missing from this clone.
     missing: usize,
 }
 
@@ -54,14 +54,14 @@ impl Sources {
         sources
     }
 
-    /// What an object counts as until its paths are known.
+    /// Returns the name used for an object until its paths are known.
     fn name_of(&self, object: &str) -> &'static [u8] {
         let known = bytes_of(object.as_bytes()).is_some_and(|object| self.objects.binary_search(&object).is_ok());
         if known { SOURCE } else { b"" }
     }
 }
 
-/// The first bytes of an object's name.
+/// Parses the first 20 bytes of an object name.
 fn bytes_of(object: &[u8]) -> Option<[u8; 20]> {
     let mut bytes = [0; 20];
     for (byte, digits) in bytes.iter_mut().zip(object.get(..40)?.as_chunks::<2>().0) {
@@ -70,7 +70,8 @@ fn bytes_of(object: &[u8]) -> Option<[u8; 20]> {
     Some(bytes)
 }
 
-/// Looks at all of it, or at what a range of commits brought. Says also how many findings no commit reaches.
+/// Scans the whole history, or the objects added by a range of commits. Also returns how many findings no commit
+/// reaches.
 pub fn look(git: &Git, engine: &Engine, range: Option<&str>) -> Result<(Out, usize)> {
     let sources = Sources::of(git, range);
     let mut out = blobs(git, engine, range, &sources)?;
@@ -95,7 +96,7 @@ pub fn look(git: &Git, engine: &Engine, range: Option<&str>) -> Result<(Out, usi
     Ok((out, unreachable))
 }
 
-/// Looks at the blobs, on as many readers as there are cores.
+/// Scans the blobs, with one reader per core.
 fn blobs(git: &Git, engine: &Engine, range: Option<&str>, sources: &Sources) -> Result<Out> {
     let (send, receive) = mpsc::sync_channel::<Vec<u8>>(16);
     let receive = Mutex::new(receive);
@@ -103,7 +104,7 @@ fn blobs(git: &Git, engine: &Engine, range: Option<&str>, sources: &Sources) -> 
     let write = |mut pipe: ChildStdin| {
         while let Some(names) = next() {
             if pipe.write_all(&names).is_err() {
-                // How git ended tells why; the others go on.
+                // The exit status of git says why; the other readers continue.
                 break;
             }
         }
@@ -167,7 +168,7 @@ fn walk(git: &Git, range: Option<&str>, names: &str) -> Invocation {
     }
 }
 
-/// The objects that a range of commits brought.
+/// Lists the objects that a range of commits added.
 fn brought(git: &Git, range: &str, give: &mut impl FnMut(&str) -> std::io::Result<()>) -> Result<()> {
     let call = walk(git, Some(range), "--no-object-names");
     let output = objects::records(&call, drop, b'\n', |line| match std::str::from_utf8(line) {
@@ -182,13 +183,14 @@ fn brought(git: &Git, range: &str, give: &mut impl FnMut(&str) -> std::io::Resul
         .help("name one as git does: `--history v1.0..HEAD`, or leave it out for everything"))
 }
 
-/// Tells of each finding the first commit that brought it, and the path there.
+/// Assigns each finding the first commit that added it, and the path there.
 fn followed(git: &Git, found: Vec<Raw>, range: Option<&str>) -> Result<(Vec<Raw>, usize)> {
     let objects: BTreeSet<String> = found.iter().filter_map(|raw| raw.object.clone()).collect();
     if objects.is_empty() {
         return Ok((found, 0));
     }
-    // The newest first: what is told last is the first that had it. A file in several places is told of each.
+    // Commits are listed newest first, so the last entry is the first commit with the file. A file at several paths is
+    // reported for each.
     let mut brought: BTreeMap<String, BTreeMap<Vec<u8>, String>> = BTreeMap::new();
     let told = |change: &ChangedFile<'_>| {
         if objects.contains(change.after) {
@@ -206,7 +208,7 @@ fn followed(git: &Git, found: Vec<Raw>, range: Option<&str>) -> Result<(Vec<Raw>
         let Some(object) = raw.object.clone() else { continue };
         match brought.get(&object) {
             Some(paths) => {
-                // Now that its name is known: in a program, what has no quotes is no value.
+                // Now the file name is known: in source code an unquoted value does not count.
                 for (path, commit) in paths.iter().filter(|(path, _)| Subject::named(path).counts(&raw.hit)) {
                     let place = Place::History { commit: commit.clone() };
                     told.push(Raw {

@@ -1,5 +1,5 @@
-//! `hook`: the pre-commit hook that looks at what a commit would add. It is put in front of a hook that is there already,
-//! and taken away again without a trace.
+//! `hook`: the pre-commit hook, which scans what a commit would add. It runs before an existing hook, and can be
+//! removed without a trace.
 
 use std::path::{Path, PathBuf};
 
@@ -11,15 +11,15 @@ use crate::adapters::git::Git;
 use crate::domain::policy::FILE;
 use crate::error::{Error, Result};
 
-/// The lines that are ours in a hook begin and end so.
+/// The first and last of sealift's lines in a hook.
 const BEGIN: &str = "# sealift: begin (`sealift hook remove` takes this away)\n";
 const END: &str = "# sealift: end\n";
-/// What a hook that is no shell script is called while ours stands in its place.
+/// The name of an existing hook that is not a shell script, while ours replaces it.
 const BEFORE: &str = "pre-commit.before-sealift";
-/// The largest hook that is read.
+/// The size limit of a hook, in bytes.
 const LIMIT: u64 = 1 << 20;
 
-/// The entry for pre-commit.com's program.
+/// The configuration entry for the pre-commit framework.
 pub const ENTRY: &str = "\
 - repo: local
   hooks:
@@ -35,11 +35,11 @@ pub const ENTRY: &str = "\
 pub struct Report {
     pub file: PathBuf,
     pub changed: bool,
-    /// Whether another hook is called too.
+    /// Whether another hook runs too.
     pub beside: bool,
 }
 
-/// Puts the hook in. `program` is called where no `sealift` is in PATH.
+/// Installs the hook. It calls `program` if there is no `sealift` in PATH.
 pub fn install(git: &Git, root: &Path, program: &Path) -> Result<Report> {
     let folder = folder(git, root, program)?;
     let file = folder.join("pre-commit");
@@ -57,7 +57,7 @@ pub fn install(git: &Git, root: &Path, program: &Path) -> Result<Report> {
             let beside = fresh != format!("#!/bin/sh\n{lines}");
             if fresh == text { Ok(Report { file, changed: false, beside }) } else { written(&fresh, beside) }
         }
-        // A shell script goes on after ours.
+        // The rest of a shell script runs after our lines.
         Some(text) if is_shell(&text) => {
             let end = text.find('\n').map_or(text.len(), |end| end + 1);
             let newline = if text.get(..end).is_some_and(|first| first.ends_with('\n')) { "" } else { "\n" };
@@ -70,7 +70,7 @@ pub fn install(git: &Git, root: &Path, program: &Path) -> Result<Report> {
                 true,
             )
         }
-        // Anything else is kept under another name, and called.
+        // Any other hook is renamed, and called from ours.
         _ => {
             if folder.join(BEFORE).symlink_metadata().is_ok() {
                 return Err(Error::failed(format!("{} is there already", folder.join(BEFORE).display()))
@@ -82,7 +82,8 @@ pub fn install(git: &Git, root: &Path, program: &Path) -> Result<Report> {
     }
 }
 
-/// Puts the hook in where there is none at all: what is there already is a person's to decide about. None where something is.
+/// Installs the hook only if there is none, and returns its path. An existing hook is left for the user to decide
+/// about.
 pub fn install_new(git: &Git, root: &Path, program: &Path) -> Result<Option<PathBuf>> {
     if folder(git, root, program)?.join("pre-commit").symlink_metadata().is_ok() {
         return Ok(None);
@@ -120,7 +121,7 @@ fn is_shell(text: &str) -> bool {
     first.starts_with("#!") && ["sh", "bash", "dash", "zsh", "ksh", "-e", "-eu"].contains(&shell)
 }
 
-/// A hook without our lines.
+/// Returns a hook without our lines.
 fn without(text: &str) -> String {
     match (text.split_once(BEGIN), text.split_once(END)) {
         (Some((before, _)), Some((_, after))) => format!("{before}{after}"),
@@ -128,8 +129,8 @@ fn without(text: &str) -> String {
     }
 }
 
-/// What the hook runs. The fleet is named, so that a branch without it is known from a repository that has none; and the
-/// environment does not lead to another.
+/// Returns the lines of the hook. They name the fleet, to distinguish a branch without it from a repository without a
+/// fleet, and clear the environment variable that could select another fleet.
 fn lines(git: &Git, root: &Path, program: &Path) -> String {
     let below = root.strip_prefix(&git.top).ok().filter(|below| !below.as_os_str().is_empty());
     let fleet = if root.join(FILE).exists() {
@@ -143,16 +144,16 @@ fn lines(git: &Git, root: &Path, program: &Path) -> String {
     )
 }
 
-/// A path as one word of the shell.
+/// Quotes a path for the shell.
 fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
 }
 
-/// Where git looks for hooks. One that other repositories share is not changed for the sake of this one.
+/// Returns the hooks directory. Fails if it is outside this repository, because others may share it.
 fn folder(git: &Git, root: &Path, program: &Path) -> Result<PathBuf> {
     let common = git.call().args(["rev-parse", "--git-common-dir"]).read()?;
     let common = git.top.join(String::from_utf8_lossy(&common).trim_end_matches('\n'));
-    // The last is our own, which keeps hooks from being run.
+    // The last entry is sealift's own, which disables hooks for its git calls.
     let listed = git.call().args(["config", "--path", "--get-all", "core.hooksPath"]).read()?;
     let listed = String::from_utf8_lossy(&listed).into_owned();
     let Some(named) = listed.lines().rev().nth(1).filter(|path| !path.is_empty()) else {

@@ -1,5 +1,5 @@
-//! The keyed index of values: written by an admin, and read where no secret can be opened, such as in a hook or in CI. Its
-//! key is a secret of the fleet that no host receives, so that sealing, rekeying and rotating it are what they are for any.
+//! The keyed index of values, written by an admin and used where no secret can be decrypted, such as in a hook or in
+//! CI. Its key is a secret without hosts, so sealing, rekeying and rotating work as for any other secret.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -31,50 +31,50 @@ use crate::domain::secret::seal::Seal;
 use crate::domain::secret::shape::Shape;
 use crate::error::{Error, Kind, Result};
 
-/// The largest index that is read, in bytes: that of some ten thousand secrets.
+/// The size limit of an index, in bytes: enough for about ten thousand secrets.
 const LIMIT: u64 = 16 << 20;
-/// What the index is sealed as. No secret can be taken for it: none is below another, and the key is one.
+/// The name in the index's seal. It cannot be a secret's name: the key is a secret, and no secret can be below another.
 const SEALED_AS: &str = "scan-index-key/index";
-/// What fixes an index.
+/// The command that rewrites an index.
 const HELP: &str = "`sealift scan --write-index`";
 
 /// Where the key of the index may be, besides the keyring.
 #[derive(Clone, Debug, Default)]
 pub struct KeyAt {
-    /// The file that was named for this run; then there must be an index, and this must open it.
+    /// The file given for this run. Then an index must exist, and this key must open it.
     pub named: Option<PathBuf>,
-    /// A file that may be there.
+    /// A file that may exist.
     pub credential: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
 pub struct Written {
-    /// Secrets whose values it covers.
+    /// Number of secrets in the index.
     pub values: usize,
-    /// Those that are too short to be looked for.
+    /// Secrets whose values are too short to search for.
     pub too_short: Vec<String>,
-    /// Those that could not be opened, and why.
+    /// Secrets that could not be opened, and why.
     pub not_opened: Vec<NotRead>,
-    /// Whether its key was made by this.
+    /// Whether the key was created.
     pub made_key: bool,
-    /// Whether the key is in the OS keyring now, where scans find it.
+    /// Whether the key is now in the OS keyring, where scans find it.
     pub in_keyring: bool,
 }
 
-/// Writes the index of today's values, and makes its key where there is none.
+/// Writes the index of the present values. Creates its key if there is none.
 pub fn write(session: &mut Session) -> Result<Written> {
     let identities = session.identities()?;
     let (git, journal) = session.lock()?;
     let mut changes = Changes::default();
     let (key, recipient, made_key) = key(session, &identities, &mut changes)?;
     let inventory = session.fleet.inventory()?;
-    // The key itself is found by the rule for age identities.
+    // A rule for age identities finds the key itself.
     let files: Vec<FileName> = inventory.files.keys().filter(|file| file.as_str() != KEY).cloned().collect();
     let (gathered, known) = gather(&session.fleet, &files, &identities);
     let index = indexed(gathered)?;
     let seal = Seal::first(sealed_as()?, session.today, [recipient.fingerprint()].into());
     let content = index.content();
-    // What would not be read again must not be written.
+    // Never write an index that could not be read back.
     Index::parse(&content).map_err(|_| {
         Error::failed(format!("too many of the values are alike for {FILE}; nothing was changed"))
             .help("scan with `--identity` instead")
@@ -96,7 +96,7 @@ pub fn write(session: &mut Session) -> Result<Written> {
     Ok(Written { values: names.len(), too_short, not_opened: unopened, made_key, in_keyring })
 }
 
-/// The key, its public half, and whether it was made: then the secret that it is gets declared and sealed.
+/// Returns the key, its public half, and whether it was created. A new key is declared as a secret and sealed.
 fn key(session: &mut Session, identities: &Identities, changes: &mut Changes) -> Result<(Plaintext, Recipient, bool)> {
     let name: SecretName = KEY.parse().map_err(|fault| Error::new(Kind::Bug, format!("{fault}")))?;
     if let Some(secret) = session.fleet.policy.secrets.get(name.as_str()) {
@@ -112,8 +112,8 @@ fn key(session: &mut Session, identities: &Identities, changes: &mut Changes) ->
             .sealed(&name.file())?
             .ok_or_else(|| Error::failed(format!("{} is not there", name.file().path())).help(help.as_str()))?;
         let open = || age::open(&bytes, &name.file(), identities).map(|opened| opened.value);
-        // Not the public half that lies beside it: anyone who writes the repository could have the index sealed to a key of
-        // their own.
+        // Not the public half in the file beside it: anyone who can write to the repository could have the index sealed
+        // to their own key.
         let ask: Arc<dyn Ask> = session.talk.clone();
         let opened = Identities::from_content(open()?, KEY, &session.plugins, &ask)?;
         let public = opened.iter().find_map(|identity| identity.recipient.clone());
@@ -136,14 +136,14 @@ fn key(session: &mut Session, identities: &Identities, changes: &mut Changes) ->
     Ok((made.value, public, true))
 }
 
-/// The public half of the key of today; none where there is no key.
+/// Returns the public half of the current key, if there is one.
 fn public_half(fleet: &Fleet) -> Result<Option<Recipient>> {
     let name: FileName = KEY.parse().map_err(|fault| Error::new(Kind::Bug, format!("{fault}")))?;
     let text = fleet.public_half(&name)?;
     text.map(|text| Recipient::parse(String::from_utf8_lossy(&text).trim())).transpose()
 }
 
-/// What is known of the fleet's values by their index; none where there is no index, or its key is not at hand.
+/// Returns the values known from the index, or none if there is no index or its key is not available.
 pub fn known_by_index(fleet: &Fleet, key: &KeyAt, plugins: &Plugins, ask: &Arc<dyn Ask>) -> Result<Option<Known>> {
     let Some(text) = read(fleet)? else {
         return match key.named {
@@ -156,7 +156,7 @@ pub fn known_by_index(fleet: &Fleet, key: &KeyAt, plugins: &Plugins, ask: &Arc<d
     let Some(identities) = at_hand(&sealed, key, plugins, ask)? else { return Ok(None) };
     let file = sealed_as()?;
     let content = age::open(&sealed.index()?, &file, &identities).map_err(|error| {
-        // There is no file of the name that it is sealed as.
+        // The name in the seal is not that of a file.
         let what = error.in_one_line().replace(&file.path(), FILE);
         Error::new(error.kind(), format!("your key does not open {FILE}"))
             .because(what)
@@ -165,7 +165,7 @@ pub fn known_by_index(fleet: &Fleet, key: &KeyAt, plugins: &Plugins, ask: &Arc<d
     let index = Index::parse(&content.value)?;
     let names: Vec<String> = sealed.values.keys().map(ToString::to_string).collect();
     let secrets = index.secrets();
-    // A name that was taken out of the readable part must not take its findings with it.
+    // Removing a name from the readable part must not hide its findings.
     if secrets.last().is_some_and(|last| *last as usize >= names.len()) {
         return Err(Error::integrity(format!("{FILE} names fewer secrets than it covers"))
             .help(format!("an admin runs {HELP}")));
@@ -183,19 +183,20 @@ pub fn known_by_index(fleet: &Fleet, key: &KeyAt, plugins: &Plugins, ask: &Arc<d
     }))
 }
 
-/// The key of an index, where it is at hand.
+/// Returns the key of an index, if it is available.
 fn at_hand(sealed: &IndexFile, at: &KeyAt, plugins: &Plugins, ask: &Arc<dyn Ask>) -> Result<Option<Identities>> {
     let there = at.credential.as_ref().filter(|file| file.exists());
     if let Some(file) = at.named.as_ref().or(there) {
         return Identities::from_file(file, plugins, ask).map(Some);
     }
     let recipient = sealed.recipient()?;
-    // No keyring, or one that nobody unlocks, is no key.
+    // A missing or locked keyring counts as no key.
     let found = keyring::find(&[recipient]).ok().flatten();
     found.map(|(_, content)| Identities::from_content(content, "the OS keyring", plugins, ask)).transpose()
 }
 
-/// What `check` finds: an index that does not know all values, or that the key of today does not open.
+/// Returns the findings for `check`: an index without some present values, or one that is not sealed to the current
+/// key.
 pub fn findings(fleet: &Fleet, inventory: &Inventory) -> Result<Vec<AuditFinding>> {
     let Some(text) = read(fleet)? else { return Ok(Vec::new()) };
     let sealed = IndexFile::parse(&text)?;
@@ -218,7 +219,7 @@ fn sealed_as() -> Result<FileName> {
     SEALED_AS.parse().map_err(|fault| Error::new(Kind::Bug, format!("{fault}")))
 }
 
-/// The file; none where there is none.
+/// Returns the content of the index file, if it exists.
 fn read(fleet: &Fleet) -> Result<Option<Vec<u8>>> {
     let path = fleet.root.join(FILE);
     if path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {

@@ -1,5 +1,5 @@
-//! `scan`: looks for plaintext in the work tree and the index, in what the next commit would add, in the history, in the
-//! closure of a system. What could not be looked at is part of the report, always.
+//! `scan`: searches for plaintext in the work tree and the index, in staged changes, in the history, or in the closure
+//! of a system. The report always lists what could not be scanned.
 
 mod history;
 pub mod hook;
@@ -37,7 +37,7 @@ pub use crate::commands::scan::scanner::{NotRead, Out};
 pub use crate::commands::scan::store::Which;
 pub use crate::commands::scan::values::{Known, known};
 
-/// How often it is told how much was looked at.
+/// How often progress is reported.
 const TICK: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub enum Where {
     Tree,
     /// What the next commit would add.
     Staged,
-    /// Every blob that a commit reaches, or those that a range of commits brought.
+    /// Every blob of the repository, or those that a range of commits added.
     History(Option<String>),
     /// The closure of a system.
     Store(Which),
@@ -54,34 +54,34 @@ pub enum Where {
 
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    /// How many files, objects and links were looked at.
+    /// How many files, objects and links were scanned.
     pub files: u64,
     pub bytes: u64,
-    /// How many of the fleet's values were looked for; none where neither an identity nor the key of their index was at
-    /// hand.
+    /// How many values of the fleet were searched for. None if neither an identity nor the key of their index was
+    /// available.
     pub values: Option<usize>,
-    /// Whether they were looked for by their index.
+    /// Whether the index was used for that.
     pub by_index: bool,
-    /// Secrets whose values are too short to be looked for.
+    /// Secrets whose values are too short to search for.
     pub too_short: Vec<String>,
-    /// The findings, the worse first.
+    /// The findings, worst first.
     pub findings: Vec<Finding>,
-    /// How many more there are than are listed.
+    /// How many more findings there are than listed.
     pub more: usize,
-    /// How many are allowed, by an entry or a remark.
+    /// How many findings are allowed by an entry or a remark.
     pub allowed: usize,
-    /// Entries and remarks that allow nothing any more.
+    /// Entries and remarks that no longer allow anything.
     pub stale: Vec<String>,
-    /// What could not be looked at, and why.
+    /// What could not be scanned, and why.
     pub not_looked_at: Vec<NotRead>,
     /// How many findings are only in objects that no commit reaches.
     pub unreachable: usize,
-    /// How many store paths were left out because a cache made them.
+    /// How many store paths were skipped because they come from a cache.
     pub left_out: usize,
 }
 
 impl Report {
-    /// The code that it comes to.
+    /// Returns the error kind for the exit code.
     pub fn kind(&self) -> Option<Kind> {
         if !self.findings.is_empty() {
             Some(Kind::Plaintext)
@@ -93,9 +93,9 @@ impl Report {
     }
 }
 
-/// Looks.
+/// Scans one place.
 ///
-/// Fails when looking itself fails; what is found, and what cannot be looked at, is in the report.
+/// Fails only if the scan itself fails. Findings, and what could not be scanned, are in the report.
 pub fn run(
     root: &Path,
     policy: Option<&Policy>,
@@ -135,7 +135,7 @@ pub fn run(
         }
     };
     let looked = watched(&engine, talk, look);
-    // Ctrl-C ends git too: that it failed is not the news then.
+    // Ctrl-C ends git too, so its failure is not the one to report.
     signals::check()?;
     let out = looked?;
     let allowed = policy.map_or(&[][..], |policy| &policy.allowed);
@@ -146,7 +146,8 @@ pub fn run(
     Ok(report)
 }
 
-/// What is staged and must not be: for `deploy`, since Nix copies what is staged into the store before it is committed.
+/// Returns problems for staged plaintext. `deploy` uses this because Nix copies staged files into the store before they
+/// are committed.
 pub fn staged_problems(git: &Git, policy: &Policy) -> Vec<Error> {
     let report = match run(&git.top, Some(policy), Known::default(), &Where::Staged, None) {
         Ok(report) => report,
@@ -159,8 +160,7 @@ pub fn staged_problems(git: &Git, policy: &Policy) -> Vec<Error> {
     report.findings.iter().map(problem).collect()
 }
 
-/// The report of a commit on a branch that has no fleet in this directory; none where the branch has one, at least in the
-/// index.
+/// Returns the report of a commit on a branch without a fleet in this directory. None if the index has a fleet there.
 pub fn without_a_fleet(git: &Git, directory: &Path) -> Result<Option<Report>> {
     let file = git.relative(&directory.join(FILE))?;
     if git.objects(&[format!(":{file}")])?.iter().any(Option::is_some) {
@@ -170,8 +170,8 @@ pub fn without_a_fleet(git: &Git, directory: &Path) -> Result<Option<Report>> {
     Ok(Some(Report { not_looked_at: vec![NotRead { path: "this commit".to_owned(), why }], ..Report::default() }))
 }
 
-/// Where values that are being sealed stand in the clear already, in the work tree or the index. Nothing where that cannot
-/// be told: sealing goes on.
+/// Returns where values to be sealed are already in plaintext, in the work tree or the index. Empty if the scan fails:
+/// sealing continues.
 pub fn standing<'a>(root: &Path, values: impl IntoIterator<Item = (&'a str, &'a Plaintext)>) -> Vec<String> {
     let mut gathered = Gathered::default();
     let mut names = Vec::new();
@@ -196,7 +196,7 @@ fn git(root: &Path) -> Result<Git> {
     })
 }
 
-/// Looks at these store paths: for `deploy`, before they are copied to a host.
+/// Scans these store paths, for `deploy` before it copies them to a host.
 pub fn of_store_paths(policy: &Policy, known: Known, paths: &[String], talk: &dyn Talk) -> Result<Report> {
     let (engine, names, mut report, unopened) = prepared(known);
     let out = watched(&engine, Some(talk), || store::paths(&engine, paths))?;
@@ -206,7 +206,7 @@ pub fn of_store_paths(policy: &Policy, known: Known, paths: &[String], talk: &dy
     Ok(report)
 }
 
-/// Does the work, and tells meanwhile how much was looked at.
+/// Runs the scan and reports its progress meanwhile.
 fn watched<T>(engine: &Engine, talk: Option<&dyn Talk>, work: impl FnOnce() -> T) -> T {
     let Some(talk) = talk else { return work() };
     std::thread::scope(|scope| {
@@ -222,7 +222,7 @@ fn watched<T>(engine: &Engine, talk: Option<&dyn Talk>, work: impl FnOnce() -> T
     })
 }
 
-/// What looks, the names of the secrets, a report to fill, and what is not looked for.
+/// Returns the engine, the names of the secrets, an initial report, and the values that are not searched for.
 fn prepared(known: Known) -> (Engine, Vec<String>, Report, Vec<NotRead>) {
     let Known { values, names, too_short, unopened, .. } = known;
     let report = Report {
@@ -234,11 +234,11 @@ fn prepared(known: Known) -> (Engine, Vec<String>, Report, Vec<NotRead>) {
     (Engine::new(values), names, report, unopened)
 }
 
-/// How bad things in the history are fixed: they may be gone from the tree, and that is not enough.
+/// The help for a finding in the history: removing it from the work tree is not enough.
 const COMMITTED: &str =
     "everyone with a clone has it, so it needs a new value, also where the file is clean by now; where it is not: ";
 
-/// Makes the report of what was seen: allowed things taken away, the rest told without a value.
+/// Fills the report: removes allowed findings, and describes the others without their values.
 fn told(report: &mut Report, out: &Out, names: &[String], allowed: &[Allow], top: Option<&Path>) {
     report.files = out.files;
     report.bytes = out.bytes;
@@ -258,7 +258,7 @@ fn told(report: &mut Report, out: &Out, names: &[String], allowed: &[Allow], top
     report.findings.dedup();
     report.not_looked_at =
         out.blind.iter().map(|(path, why)| NotRead { path: shown(path), why: why.clone() }).collect();
-    // What is looked at only in part says nothing of what is stale.
+    // Only a scan of the whole work tree can tell which entries are stale.
     if top.is_some() {
         for (path, remark) in out.remarks.iter().filter(|(_, remark)| !remark.used) {
             let text = format!(
@@ -270,7 +270,7 @@ fn told(report: &mut Report, out: &Out, names: &[String], allowed: &[Allow], top
             report.stale.push(text);
         }
         for (_, allow) in allowed.iter().enumerate().filter(|(entry, _)| !used.contains(entry)) {
-            // For a file that is gone it may be the history that needs it.
+            // An entry for a missing file may still be needed for the history.
             let one_file = !allow.path.contains('*') && !allow.path.ends_with('/');
             if !one_file || top.is_some_and(|top| top.join(&allow.path).symlink_metadata().is_ok()) {
                 report.stale.push(format!(
@@ -324,7 +324,7 @@ mod tests {
     use super::*;
     use crate::adapters::prompt::Ask;
 
-    /// Hands on how much was looked at.
+    /// Passes on the progress.
     struct Listener(Mutex<mpsc::Sender<u64>>);
 
     impl Ask for Listener {
@@ -346,7 +346,7 @@ mod tests {
     impl Talk for Listener {
         fn event(&self, event: Event) {
             if let Event::Scanned(bytes) = event {
-                // The work may have heard enough.
+                // The receiver may have ended.
                 let _ended = self.0.lock().unwrap().send(bytes);
             }
         }

@@ -1,5 +1,5 @@
-//! Path literals whose name is that of a key: what the file holds decides. A name alone says nothing of an age or sops file,
-//! a public key, or a handle to a key in hardware.
+//! Path literals with the name of a key file: the content of the file decides. An age or sops file, a public key or a
+//! handle to a hardware key is harmless, whatever its name.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,15 +10,15 @@ use crate::commands::scan::scanner::{Out, Raw};
 use crate::domain::foreign::resolved;
 use crate::domain::scan::{Engine, Place, Subject};
 
-/// As much of a file is looked at. Ciphertext is told by its beginning, and keys are shorter.
+/// How much of a file is read. Ciphertext is recognised by its beginning, and keys are shorter.
 const MOST: u64 = 64 << 10;
 
-/// Takes away the findings whose file was looked at and is none. One that cannot be read stays.
+/// Removes findings whose file is harmless. A finding stays if its file cannot be read.
 pub fn settle(git: &Git, engine: &Engine, out: &mut Out) {
     out.raw.retain(|raw| !beginning(git, raw).is_some_and(|bytes| is_harmless(engine, &bytes)));
 }
 
-/// The beginning of the file that a finding names, in the same work tree, index or commit.
+/// Returns the beginning of the file that a finding names, from the same work tree, index or commit.
 fn beginning(git: &Git, raw: &Raw) -> Option<Vec<u8>> {
     let named = raw.hit.wording.as_ref()?.named.as_ref().filter(|_| raw.member.is_none())?;
     let source = std::str::from_utf8(&raw.path).ok()?;
@@ -26,7 +26,7 @@ fn beginning(git: &Git, raw: &Raw) -> Option<Vec<u8>> {
     let name = match &raw.place {
         Place::Tree => {
             let path = git.top.join(path);
-            // No link, and nothing that opening could wait for.
+            // Only regular files: no symlink, and nothing on which opening could block.
             let is_file = path.symlink_metadata().is_ok_and(|data| data.is_file());
             return is_file.then(|| start_of(File::open(path).ok()?))?;
         }
@@ -51,16 +51,16 @@ fn start_of(content: impl Read) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// A path literal's file, below the top as its source is; none for one outside.
+/// Resolves a path literal relative to its source file. None if it leads out of the repository.
 fn beside(source: &str, literal: &str) -> Option<String> {
     let folder = source.rsplit_once('/').map_or("", |(folder, _)| folder);
     resolved(folder, literal).filter(|_| literal.starts_with('.') && !literal.contains(['\n', '\0']))
 }
 
-/// How a line begins that is a public key.
+/// The prefixes of public key lines.
 const PUBLIC: [&str; 5] = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-", "age1"];
 
-/// What stands after the dashes of a block that is public, or that is ciphertext.
+/// The labels of PEM blocks that are public or ciphertext.
 const BLOCKS: [&str; 7] = [
     "PUBLIC KEY",
     "RSA PUBLIC KEY",
@@ -71,20 +71,20 @@ const BLOCKS: [&str; 7] = [
     "OPENSSH PRIVATE KEY",
 ];
 
-/// Whether a file is ciphertext, public, or a handle to a key in hardware. Every rule looks at it too: that an OpenSSH key is
-/// a handle is told by the rule for such keys, which finds none.
+/// Whether a file is ciphertext, public, or a handle to a hardware key. All rules must find nothing in it too: the rule
+/// for OpenSSH keys tells a handle from a private key.
 fn is_harmless(engine: &Engine, bytes: &[u8]) -> bool {
     if bytes.starts_with(b"age-encryption.org/v1\n") {
         return true;
     }
-    // Something may follow what was read.
+    // A file of this size may continue after what was read.
     let Some(text) = std::str::from_utf8(bytes).ok().filter(|text| (text.len() as u64) < MOST) else { return false };
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).peekable();
     let Some(first) = lines.peek() else { return false };
     let sops = text.contains("ENC[AES256_GCM,") && text.contains("sops");
     let block = first.strip_prefix("-----BEGIN ").and_then(|rest| rest.strip_suffix("-----"));
     let block = block.is_some_and(|kind| BLOCKS.contains(&kind)) || *first == "---- BEGIN SSH2 PUBLIC KEY ----";
-    // After a block there is no other that is private.
+    // A private block may follow the first one.
     let private = text.matches("PRIVATE KEY").count() > 2 * usize::from(first.ends_with("OPENSSH PRIVATE KEY-----"));
     let public = lines.all(|line| PUBLIC.iter().any(|start| line.starts_with(start)));
     ((block || sops) && !private || public) && engine.whole(&Subject::nameless(), bytes).is_empty()

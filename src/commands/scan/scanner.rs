@@ -1,4 +1,5 @@
-//! One pair of eyes: an engine, a buffer, and what was seen. Each thread has its own; what they saw is put together.
+//! Scans files and archives: an engine, a buffer, and the results. Each thread has its own scanner; their results are
+//! merged.
 
 use std::io::{Cursor, Read};
 
@@ -11,28 +12,28 @@ use crate::domain::scan::engine::ScanResult;
 use crate::domain::scan::finding::shown;
 use crate::domain::scan::{Engine, Hit, Place, Subject, Weight};
 
-/// The largest file that is looked at; larger ones are listed.
+/// The largest file that is scanned; larger ones are reported.
 pub const LARGEST: u64 = 4 << 30;
-/// How many findings are kept in all.
+/// The largest number of findings kept by a scanner.
 const MOST: usize = 20_000;
-/// How a Git LFS pointer begins.
+/// The beginning of a Git LFS pointer.
 const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
-/// A finding before it is told.
+/// A finding before it is described.
 pub struct Raw {
     pub path: Vec<u8>,
-    /// What in the path itself must not be shown.
+    /// The ranges of the path that must not be shown.
     pub hidden: Vec<std::ops::Range<usize>>,
     pub place: Place,
-    /// What is inside the file.
+    /// The member of the archive.
     pub member: Option<String>,
-    /// The object of git that it is in.
+    /// The git object that contains it.
     pub object: Option<String>,
     pub hit: Hit,
 }
 
 impl Raw {
-    /// The path, without what was found in it.
+    /// Returns the path without any secret found in it.
     pub fn shown_path(&self) -> String {
         let mut text = String::new();
         let mut at = 0;
@@ -45,7 +46,7 @@ impl Raw {
     }
 }
 
-/// Something that could not be looked at.
+/// Something that could not be scanned.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct NotRead {
     pub path: String,
@@ -54,16 +55,16 @@ pub struct NotRead {
 
 #[derive(Default)]
 pub struct Out {
-    /// How many files, objects and links.
+    /// The number of files, objects and links.
     pub files: u64,
     pub bytes: u64,
     pub raw: Vec<Raw>,
-    /// How many more there are.
+    /// The number of findings that were not kept.
     pub more: usize,
-    /// How many a remark allows.
+    /// The number of findings allowed by remarks.
     pub allowed: usize,
     pub remarks: Vec<(Vec<u8>, Remark)>,
-    /// What could not be looked at, and why.
+    /// What could not be scanned, and why.
     pub blind: Vec<(Vec<u8>, String)>,
 }
 
@@ -83,21 +84,21 @@ impl Out {
 pub struct Scanner<'e> {
     engine: &'e Engine,
     buffer: Vec<u8>,
-    /// How much more may be unpacked of the file that is looked at.
+    /// How many more bytes may be unpacked from the current file.
     left: u64,
     pub out: Out,
 }
 
-/// What is looked at, and how it is reported.
+/// What to scan, and how to report it.
 pub struct Subjected<'a> {
     pub path: &'a [u8],
     pub place: Place,
-    /// Its object, where git has one.
+    /// Its git object, if it has one.
     pub object: Option<&'a str>,
 }
 
 impl Subjected<'_> {
-    /// As it is told where it could not be looked at: of the history the object, since its paths are not known.
+    /// Returns the name for the report of a failure: in the history the object, whose paths are unknown.
     fn named(&self) -> &[u8] {
         match (&self.place, self.object) {
             (Place::History { .. }, Some(object)) => object.as_bytes(),
@@ -111,12 +112,12 @@ impl<'e> Scanner<'e> {
         Self { engine, buffer: Vec::new(), left: 0, out: Out::default() }
     }
 
-    /// Notes what cannot be looked at.
+    /// Records what cannot be scanned.
     pub fn blind(&mut self, path: &[u8], why: impl Into<String>) {
         self.out.blind.push((path.to_vec(), why.into()));
     }
 
-    /// Looks at what is at a path. False where nothing is there.
+    /// Scans what was opened at a path. Returns false if nothing is there.
     pub fn opened(&mut self, at: &Subjected<'_>, what: Opened) -> bool {
         match what {
             Opened::File(_, size) if size > LARGEST => {
@@ -136,7 +137,7 @@ impl<'e> Scanner<'e> {
         true
     }
 
-    /// Looks at a name: a token may stand in it.
+    /// Scans a file name, which may contain a token.
     pub fn name(&mut self, at: &Subjected<'_>) {
         for hit in self.hits_in_name(at.path) {
             self.keep(at, None, hit);
@@ -148,14 +149,14 @@ impl<'e> Scanner<'e> {
         hits.into_iter().filter(|hit| hit.rule.weight < Weight::Medium).collect()
     }
 
-    /// Looks at content that is streamed. A failure to read is no failure of the scan: the file was not looked at.
+    /// Scans streamed content. A read error is recorded, and does not fail the scan.
     pub fn content(&mut self, at: &Subjected<'_>, content: impl Read) {
         self.left = archive::UNPACKED;
         self.inside(at, None, Box::new(content), 0);
     }
 
     fn inside(&mut self, at: &Subjected<'_>, member: Option<&str>, content: Box<dyn Read + '_>, depth: u8) {
-        // Of a file itself all is read; what is inside shares what may be unpacked.
+        // The file itself is read in full; all its archive members share the limit for unpacked bytes.
         let mut counted = Counted { inner: content, read: 0, left: if depth == 0 { u64::MAX } else { self.left } };
         let outcome = self.stream(at, member, &mut counted, depth);
         if depth > 0 {
@@ -176,7 +177,7 @@ impl<'e> Scanner<'e> {
         content: &mut dyn Read,
         depth: u8,
     ) -> std::io::Result<()> {
-        // Enough to tell what it is.
+        // Enough to recognise the format.
         let mut first = [0; 64];
         let mut known = 0;
         while known < first.len() {
@@ -263,7 +264,7 @@ fn too_much() -> std::io::Error {
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        // Of another kind than Interrupted, which means to try again. The run ends with its own words.
+        // Not the kind `Interrupted`, on which callers retry. The scan itself reports the interrupt.
         if signals::pending() {
             return Err(std::io::Error::other("interrupted"));
         }

@@ -1,5 +1,5 @@
-//! What the next commit would add: the contents that are staged, without what HEAD has in the same file already. A secret
-//! that was committed long ago is no reason to refuse a commit of something else; the whole scan finds it.
+//! Scans what the next commit would add: staged content, without findings that HEAD already has in the same file. A
+//! secret committed long ago must not block an unrelated commit; the full scan reports it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +26,7 @@ pub fn look(git: &Git, engine: &Engine) -> Result<Out> {
     let listing = call.read()?;
     let mut records = listing.split(|byte| *byte == 0);
     while let Some(head) = records.next() {
-        // :mode mode object object status, then the path, and where it was renamed the new one.
+        // `:mode mode object object status`, then the path, and the new path after a rename.
         let Some(words) = std::str::from_utf8(head).ok().and_then(|head| head.strip_prefix(':')) else { continue };
         let words: Vec<&str> = words.split(' ').collect();
         let [_, mode, old, new, status] = words[..] else { continue };
@@ -51,7 +51,7 @@ pub fn look(git: &Git, engine: &Engine) -> Result<Out> {
     Ok(out)
 }
 
-/// Takes away what the same file had before.
+/// Removes findings that the same file had before.
 fn known_before(git: &Git, engine: &Engine, out: &mut Out, before: &BTreeMap<Vec<u8>, String>) -> Result<()> {
     let found: BTreeSet<&[u8]> = out.raw.iter().map(|raw| raw.path.as_slice()).collect();
     let (paths, names): (Vec<&Vec<u8>>, Vec<String>) = before

@@ -1,5 +1,5 @@
-//! The closure of a system in the Nix store, which everybody on the machine can read: every file of every path that was built
-//! here, and on request of all.
+//! Scans the closure of a system in the Nix store, which every user of the machine can read: each file of the paths
+//! built here, or on request of all paths.
 
 use std::path::Path;
 
@@ -10,15 +10,15 @@ use crate::commands::scan::scanner::{Out, Scanner, Subjected};
 use crate::domain::scan::{Engine, Place};
 use crate::error::{Error, Result};
 
-/// Which paths of the store.
+/// Which store paths to scan.
 #[derive(Clone, Debug)]
 pub struct Which {
     pub system: String,
-    /// Also those that a cache made and signed.
+    /// Also those from a cache, signed by it.
     pub full: bool,
 }
 
-/// Looks at a closure. Says also how many paths were left out.
+/// Scans a closure. Also returns how many paths were skipped.
 pub fn look(engine: &Engine, which: &Which) -> Result<(Out, usize)> {
     let closure = store::closure_paths(&which.system)?;
     let all = closure.len();
@@ -28,7 +28,7 @@ pub fn look(engine: &Engine, which: &Which) -> Result<(Out, usize)> {
     Ok((out, all - wanted.len()))
 }
 
-/// Looks at every file of these store paths. For `deploy` too, before anything is copied.
+/// Scans every file of these store paths. `deploy` uses this too, before it copies them.
 pub fn paths(engine: &Engine, wanted: &[String]) -> Result<Out> {
     let seen = parallel::map(wanted, |path| one(engine, path));
     let mut out = Out::default();

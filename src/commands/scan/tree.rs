@@ -1,5 +1,5 @@
-//! The work tree and the index: every file that git tracks, every one that it would take up, and what the index has that
-//! the tree has not.
+//! Scans the work tree and the index: files that git tracks or would add, and staged content that differs from the work
+//! tree.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -69,7 +69,7 @@ pub fn look(git: &Git, engine: &Engine) -> Result<Out> {
         listed?;
         last.map_err(|error| Error::new(Kind::Bug, "no thread looks at files").because(error.to_string()))
     })?;
-    // What git says is gone from the tree is looked at in the index; what vanished meanwhile was not looked at.
+    // Files deleted from the work tree are scanned in the index. Others that vanished meanwhile were not scanned.
     let kept: BTreeSet<&[u8]> = index.iter().map(|(path, _)| path.as_slice()).collect();
     for path in gone.iter().filter(|path| !kept.contains(path.as_slice())) {
         out.blind.push((path.clone(), "it disappeared while it was being read".to_owned()));
@@ -82,14 +82,14 @@ pub fn look(git: &Git, engine: &Engine) -> Result<Out> {
     Ok(out)
 }
 
-/// Looks at what the index has for these paths.
+/// Scans the staged content of these paths.
 pub fn staged_contents(git: &Git, engine: &Engine, index: &[(Vec<u8>, String)]) -> Result<Out> {
     let mut scanner = Scanner::new(engine);
     if index.is_empty() {
         return Ok(scanner.out);
     }
     let names: Vec<String> = index.iter().map(|(_, object)| object.clone()).collect();
-    // Answers come in the order of the questions.
+    // Answers come in the order of the requests.
     let mut asked = index.iter();
     objects::each(git.call(), objects::names(&names), |answer| {
         let Some((path, object)) = asked.next() else { return Ok(()) };

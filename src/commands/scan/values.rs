@@ -1,5 +1,5 @@
-//! The fleet's own values, opened to be looked for. What is looked for is their index, made for this run; they themselves
-//! are wiped once it is there.
+//! Decrypts the fleet's own values to search for them. The search uses an index made for this run; the values are wiped
+//! after it is made.
 
 use zeroize::Zeroizing;
 
@@ -14,31 +14,31 @@ use crate::domain::scan::index::Index;
 use crate::domain::scan::variants::Gathered;
 use crate::error::{Kind, Result};
 
-/// What of the fleet's values is known.
+/// What is known about the fleet's values.
 #[derive(Default)]
 pub struct Known {
-    /// What is looked for; none where neither an identity nor the key of the index is at hand.
+    /// The index to search with. None if neither an identity nor the key of the fleet's index is available.
     pub values: Option<Index>,
-    /// The names of the secrets, by their numbers.
+    /// The names of the secrets, by number.
     pub names: Vec<String>,
-    /// Those that are too short.
+    /// Secrets whose values are too short.
     pub too_short: Vec<String>,
-    /// Those that are not looked for, and why.
+    /// Secrets that are not searched for, and why.
     pub unopened: Vec<NotRead>,
-    /// Whether no file was for the identities that were at hand: they are of another fleet.
+    /// Whether no file could be opened with the available identities: they belong to another fleet.
     pub strange: bool,
 }
 
-/// Opens every sealed file of the fleet, to look for its value.
+/// Decrypts every sealed file of the fleet, to search for its value.
 ///
-/// Fails when the fleet's files cannot be listed; one that does not open is in the result.
+/// Fails if the fleet's files cannot be listed. Files that do not open are in the result.
 pub fn known(fleet: &Fleet, identities: &Identities) -> Result<Known> {
     let files: Vec<FileName> = fleet.inventory()?.files.into_keys().collect();
     let (gathered, known) = gather(fleet, &files, identities);
     Ok(Known { values: Some(indexed(gathered)?), ..known })
 }
 
-/// The index of these texts, under a key that nothing else has.
+/// Builds the index of these values with a random key.
 pub fn indexed(gathered: Gathered) -> Result<Index> {
     let (mut mac, mut tags) = (Zeroizing::new([0; 64]), [0; 8]);
     files::random(&mut *mac)?;
@@ -46,7 +46,7 @@ pub fn indexed(gathered: Gathered) -> Result<Index> {
     Ok(Index::new(gathered, mac, u64::from_le_bytes(tags)))
 }
 
-/// Opens these files. The texts to look for, and what is known besides.
+/// Decrypts these files. Returns the values to search for, and what else is known.
 pub fn gather(fleet: &Fleet, files: &[FileName], identities: &Identities) -> (Gathered, Known) {
     let opened = parallel::map(files, |file| {
         let bytes = fleet.sealed(file)?.unwrap_or_default();

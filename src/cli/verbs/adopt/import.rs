@@ -45,7 +45,6 @@ enum From {
     Sops,
 }
 
-/// Imports.
 pub fn run(args: Args, app: &App) -> Done {
     if matches!(args.from, From::Sops) {
         return Err(Error::usage(

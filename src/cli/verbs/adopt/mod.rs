@@ -70,7 +70,6 @@ impl FromStr for Place {
     }
 }
 
-/// Adopts.
 pub fn run(args: Args, app: &App) -> Done {
     let mut session = app.session()?;
     let shape = args.shape.map(|text| text.parse::<Shape>()).transpose()?;
@@ -120,7 +119,7 @@ fn tell(report: &Report, app: &App) {
         app.ui.warn(&format!("the git history still holds the value: it came or went with {}{more}", named.join(", ")));
     }
     if let Some(why) = report.exposed {
-        // With its commits that was said.
+        // The warning about the commits has said why already.
         let why = if report.commits.is_empty() { format!("{why}: ") } else { String::new() };
         app.ui.say(&format!("{why}give it a new value: `sealift rotate {}`", report.secret));
     }

@@ -1,5 +1,5 @@
-//! `host-run`, of both programs: the part of a deploy on the host. Not for people: an order on standard input, events on standard
-//! output, one JSON object a line.
+//! `host-run`, in both programs: the part of a deploy on the host, not for users. Reads a request from standard input,
+//! and prints events to standard output, one JSON object per line.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::commands::agent::{self, Part};
 use crate::domain::deploy::protocol::{VERSION, is_run};
 use crate::error::{Error, Kind};
 
-/// The longest order, in bytes.
+/// The size limit of a request, in bytes.
 const LIMIT: usize = 1 << 20;
 
 /// The part of a deploy on the host: an order in, events out
@@ -41,7 +41,7 @@ pub struct Args {
     protocol: bool,
 }
 
-/// Takes an order and carries it out.
+/// Reads a request and carries it out.
 pub fn run(args: &Args, printer: &Arc<Printer>) -> Done {
     if args.protocol {
         printer.line(&VERSION.to_string())?;
@@ -55,7 +55,7 @@ pub fn run(args: &Args, printer: &Arc<Printer>) -> Done {
         return Ok(None);
     }
     let printed = Arc::clone(printer);
-    // The listener may be gone; the work goes on.
+    // The work continues even if nobody reads the events.
     let listener: Listener = Box::new(move |told: &_| drop(printed.json_line(told)));
     let caller = environment::caller()?;
     let well = if args.recover {

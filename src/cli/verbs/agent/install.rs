@@ -1,4 +1,4 @@
-//! `install`, of both programs.
+//! `install`, in both programs.
 
 use std::path::PathBuf;
 use std::sync::Arc;

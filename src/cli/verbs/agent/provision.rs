@@ -1,4 +1,4 @@
-//! `sealift-host provision`, and what `sealift host provision` says of the same.
+//! `sealift-host provision`, and the report that `sealift host provision` shares with it.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use crate::cli::print::Printer;
 use crate::cli::run::Done;
 use crate::commands::agent::provision::{Provisioned, run as provision};
 
-/// The longest private key, in bytes.
+/// The size limit of a private key, in bytes.
 const LIMIT: usize = 64 << 10;
 
 /// Put a host key into the root of a machine, before it boots for the first time
@@ -24,7 +24,6 @@ pub struct Args {
     json: bool,
 }
 
-/// Puts it in place.
 pub fn run(args: &Args, printer: &Printer) -> Done {
     let placed = provision(&args.root, &standard_input(LIMIT)?)?;
     if args.json {
@@ -35,7 +34,7 @@ pub fn run(args: &Args, printer: &Printer) -> Done {
     Ok(None)
 }
 
-/// Tells what was put in place.
+/// Reports what was put in place.
 pub fn tell(machine: &str, done: &Provisioned, printer: &Printer) {
     match done.placed.as_slice() {
         [] => printer.say(&format!("{machine} has its key already ({})", done.fingerprint)),

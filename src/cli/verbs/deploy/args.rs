@@ -1,4 +1,4 @@
-//! What the verbs that reach machines share: which ones, how they are reached, and how long is waited.
+//! Arguments of the verbs that reach machines: which ones, how, and how long to wait.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -80,7 +80,7 @@ impl FromStr for Word {
 }
 
 impl Word {
-    /// What it names in a policy.
+    /// Resolves the word in a policy.
     pub fn selector(&self, policy: &Policy) -> Result<Selector> {
         match self {
             Self::Host(host) => policy.named(host).cloned().map(Selector::Host),
@@ -90,7 +90,6 @@ impl Word {
 }
 
 impl Machines {
-    /// As a request.
     pub fn who(self, policy: &Policy, require_all: bool) -> Result<Who> {
         let words = self.words.into_iter().chain(self.host.map(Word::Host));
         let words = words.map(|word| word.selector(policy)).collect::<Result<_>>()?;
@@ -100,7 +99,6 @@ impl Machines {
 }
 
 impl Reach {
-    /// As a request for these hosts.
     pub fn who(self, words: Vec<Selector>, all: bool, require_all: bool) -> Result<Who> {
         Ok(Who {
             words,
@@ -117,7 +115,6 @@ impl Reach {
 }
 
 impl Patience {
-    /// As a request.
     pub fn patience(self) -> request::Patience {
         let Self { settle, acknowledge, ack_address } = self;
         request::Patience { settle, acknowledge, ack_address }

@@ -25,7 +25,6 @@ pub struct Args {
     json: bool,
 }
 
-/// Lists.
 pub fn run(args: Args, app: &App) -> Done {
     let report = if let Some(host) = args.host {
         let session = app.session()?;
@@ -53,7 +52,7 @@ pub fn run(args: Args, app: &App) -> Done {
     Ok(None)
 }
 
-/// The generations of a home: with shorter times, then with the beginning of the package's hash alone.
+/// The generations of a home: at level 1 with shorter times, at level 2 with only the start of the package's hash.
 fn table_of_home(home: &State, less: usize, now: Timestamp) -> Vec<Vec<String>> {
     let cells = |one: &home::HomeGeneration| {
         let active = one.package.is_some() && home.active == one.package;
@@ -81,10 +80,10 @@ fn made(date: Option<&str>, less: usize, now: Timestamp) -> String {
     }
 }
 
-/// How much can be left out where there is little room.
+/// The highest level of shortening.
 const LEAST: usize = 7;
 
-/// The table, with less in it the higher the number: what matters least goes first.
+/// Returns the table. Higher levels of `less` leave out more, least important first.
 fn table_of(generations: &[Generation], less: usize, now: Timestamp) -> Vec<Vec<String>> {
     let columns = [
         (if less < 3 { "generation" } else { "gen" }, true),
@@ -114,7 +113,7 @@ fn row(generation: &Generation, less: usize, now: Timestamp) -> Vec<String> {
     if generation.system.is_none() {
         words.push(if less < 2 { "its system is gone" } else { "gone" }.to_owned());
     }
-    // How many, where their names have no room.
+    // The number of secrets, if there is no room for their names.
     let secrets = |what: &str, short: &str, names: &[String]| match (names.len(), less) {
         (0, _) => None,
         (_, 0 | 1) => Some(format!("{what} {}", names.join(", "))),
@@ -123,7 +122,7 @@ fn row(generation: &Generation, less: usize, now: Timestamp) -> Vec<String> {
     words.extend(secrets("brings back older values of", "older values:", &generation.revives));
     words.extend(secrets("cannot open", "cannot open", &generation.cannot_open));
     let version = or(&generation.nixos_version);
-    // The release, without the commit that it is of.
+    // The release, without its commit.
     let release = version.split('.').take(2).collect::<Vec<_>>().join(".");
     vec![
         generation.generation.to_string(),

@@ -179,7 +179,6 @@ impl Carry {
     }
 }
 
-/// Deploys.
 pub fn run(args: Args, app: &App) -> Done {
     let session = app.session()?;
     let (who, planning) = args.planning.into_request(&session.fleet.policy)?;
@@ -220,7 +219,6 @@ pub struct PlanArgs {
     json: bool,
 }
 
-/// Plans.
 pub fn plan(args: PlanArgs, app: &App) -> Done {
     let session = app.session()?;
     let (who, planning) = args.planning.into_request(&session.fleet.policy)?;
@@ -259,7 +257,6 @@ pub struct ApplyArgs {
     json: bool,
 }
 
-/// Applies.
 pub fn apply(args: ApplyArgs, app: &App) -> Done {
     let session = app.session()?;
     app.ui.stream_events(args.json);

@@ -1,4 +1,4 @@
-//! How the end of a deploy or a rollback is shown, and which exit code it has.
+//! Shows the result of a deploy or rollback, and determines its exit code.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::domain::deploy::plan::Plan;
 use crate::domain::name::HostName;
 use crate::error::{Error, Kind};
 
-/// Shows what a deploy came to. With several hosts, as a table; the last lines say what happened, and what to do next.
+/// Shows the results of a deploy: several hosts as a table. The last lines say what happened, and what to do next.
 pub fn show_all(mut reports: Vec<Report>, root: &Path, json: bool, app: &App) -> Done {
     app.ui.end_progress();
     if json {
@@ -23,7 +23,7 @@ pub fn show_all(mut reports: Vec<Report>, root: &Path, json: bool, app: &App) ->
     if let (1, Some(_)) = (reports.len(), reports.first()) {
         return reports.pop().map_or(Ok(None), |report| show_one(report, root, app));
     }
-    // One answer for all of them is said once.
+    // If all hosts were declined, the error is shown once.
     if reports.iter().all(|report| report.outcome == Outcome::Declined) {
         return reports.pop().and_then(|report| report.failure).map_or(Ok(None), |failure| Err(failure.into()));
     }
@@ -35,7 +35,7 @@ pub fn show_all(mut reports: Vec<Report>, root: &Path, json: bool, app: &App) ->
     ended(reports, app)
 }
 
-/// Ends with the failures of all hosts, each named once, and the code that they have in common.
+/// Returns the failures of all hosts, each naming its hosts once, and their common exit code.
 pub fn ended(reports: Vec<Report>, app: &App) -> Done {
     let count = reports.len();
     let mut kinds: Vec<Option<Kind>> = Vec::new();
@@ -49,7 +49,7 @@ pub fn ended(reports: Vec<Report>, app: &App) -> Done {
         let Some(failure) = report.failure else { continue };
         let failure = if report.outcome == Outcome::RolledBack { why(failure) } else { failure };
         let told = |other: &Error| (format!("{other:?}"), other.advice().map(str::to_owned));
-        // What went wrong on several hosts in the same way is told of them together.
+        // The same failure on several hosts is reported once.
         match failures.iter_mut().find(|(_, other)| told(other) == told(&failure)) {
             Some((hosts, _)) => hosts.extend(report.host),
             None => failures.push((report.host.into_iter().collect(), failure)),
@@ -59,7 +59,7 @@ pub fn ended(reports: Vec<Report>, app: &App) -> Done {
         return Ok(None);
     }
     let all = Kind::of_batch(failures.iter().map(|(_, failure)| failure.kind()));
-    // Some hosts are well: that is partial too.
+    // If some hosts succeeded, the result is partial.
     let kind = if kinds.contains(&None) && all != Kind::NeedsOperator { Kind::Partial } else { all };
     app.ui.end_progress();
     let wrong = kinds.iter().flatten().count();
@@ -69,7 +69,7 @@ pub fn ended(reports: Vec<Report>, app: &App) -> Done {
         .into())
 }
 
-/// What took a deploy back, where it is told already that it was taken back.
+/// Returns the cause of a rollback, for output that already says it was rolled back.
 fn why(failure: Error) -> Error {
     let Some(cause) = std::error::Error::source(&failure).map(ToString::to_string) else { return failure };
     let mut lines = cause.lines();
@@ -79,7 +79,7 @@ fn why(failure: Error) -> Error {
     failure.advice().map_or(error.clone(), |advice| error.help(advice))
 }
 
-/// A failure that names its host, once.
+/// Adds the hosts to a failure, unless it names its host already.
 fn of_hosts(failure: Error, hosts: &[HostName]) -> Error {
     match hosts {
         [] => failure,
@@ -96,7 +96,7 @@ fn row(report: &Report, app: &App) -> Vec<String> {
         Outcome::Done if !report.plan.as_ref().is_none_or(|plan| plan.reboot.waits.is_empty()) => {
             "reboot when convenient".to_owned()
         }
-        // Why, and what to do, is said below, once for all of these hosts.
+        // Reasons and help are printed below, once for all of these hosts.
         Outcome::Done | Outcome::Nothing | Outcome::Declined | Outcome::Failed | Outcome::RolledBack => String::new(),
         Outcome::PendingReboot => "reboot".to_owned(),
         Outcome::Skipped if report.plan.is_some() => app.ui.command("deploy --resume"),
@@ -116,7 +116,7 @@ fn row(report: &Report, app: &App) -> Vec<String> {
     ]
 }
 
-/// Tells which values a host that went back has again.
+/// Warns about the older values that a rolled-back host has again.
 fn back_again(report: &Report, app: &App) {
     let plan = report.plan.as_ref().filter(|_| report.outcome == Outcome::RolledBack);
     for line in plan.map(Plan::back_again).unwrap_or_default() {
@@ -127,7 +127,7 @@ fn back_again(report: &Report, app: &App) {
     }
 }
 
-/// Shows what a deploy of one host, or a rollback, came to.
+/// Shows the result for one host.
 pub fn show_one(report: Report, root: &Path, app: &App) -> Done {
     app.ui.end_progress();
     back_again(&report, app);
@@ -167,7 +167,7 @@ pub fn show_one(report: Report, root: &Path, app: &App) -> Done {
         | Outcome::Skipped => {}
     }
     if let (Outcome::Done, true, Some(before)) = (report.outcome, other, report.before) {
-        // Without the host's name it would be for the machine on which it is typed.
+        // Without the host's name the command would be for the machine on which it is typed.
         let machine = words(report.host.as_ref(), root);
         app.ui.say(&format!("undo: {}", app.ui.command(&format!("rollback{machine} --to {before}"))));
     }
@@ -177,7 +177,7 @@ pub fn show_one(report: Report, root: &Path, app: &App) -> Done {
     }
 }
 
-/// Shows what a run came to on the hosts that were joined.
+/// Shows the results of a run on the hosts where it was followed.
 pub fn attached(all: Vec<Attached>, json: bool, app: &App) -> Done {
     app.ui.end_progress();
     let count = all.len();
@@ -200,17 +200,16 @@ pub fn attached(all: Vec<Attached>, json: bool, app: &App) -> Done {
     }
 }
 
-/// The line of `--json` about one host.
+/// The final `--json` line of a host.
 #[derive(serde::Serialize)]
 pub struct Line<'a> {
     /// `result`.
     pub event: &'static str,
-    /// What it came to.
     #[serde(flatten)]
     pub report: &'a Report,
 }
 
-/// The same of a run that was joined.
+/// The final `--json` line of a host where a run was followed.
 #[derive(serde::Serialize)]
 struct Joined<'a> {
     event: &'static str,

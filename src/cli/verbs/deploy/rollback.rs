@@ -46,7 +46,7 @@ fn generation(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| "it is the number of a generation; `sealift generations` lists them".to_owned())
 }
 
-/// The user whose home is selected; none where there is only one.
+/// The user whose home to roll back; none if there is only one.
 #[derive(Clone, Debug)]
 struct Whose(Option<UnixName>);
 
@@ -55,7 +55,6 @@ fn whose(text: &str) -> Result<Whose, String> {
     user.transpose().map(Whose)
 }
 
-/// Rolls back.
 pub fn run(args: Args, app: &App) -> Done {
     app.ui.stream_events(args.json);
     let talk: Arc<dyn Talk> = app.ui.clone();

@@ -51,7 +51,6 @@ struct List {
     json: bool,
 }
 
-/// Does it.
 pub fn run(args: Args, app: &App) -> Done {
     let mut session = app.session()?;
     match args.what {
@@ -70,7 +69,7 @@ pub fn run(args: Args, app: &App) -> Done {
         }
         What::Rm(args) => {
             let removed = admin::remove(&mut session, &args.name, args.key.as_deref(), args.yes)?;
-            // What has no seal, and was not adopted, is open to the key as before.
+            // Files without a seal that were not adopted can still be opened with the key.
             let kind = (!removed.rekeyed.unsealed.is_empty()).then_some(Kind::Partial);
             if args.json {
                 app.ui.json(&removed)?;

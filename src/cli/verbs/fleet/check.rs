@@ -24,7 +24,7 @@ pub struct Args {
     json: bool,
 }
 
-/// Looks, and prints what it finds.
+/// Checks the fleet, and prints the findings.
 pub fn run(args: Args, app: &App) -> Done {
     let report = check(&app.root()?, settings::today(), &Request { against: args.against, history: args.history })?;
     let kind = report.kind(args.strict);

@@ -20,7 +20,6 @@ pub struct Args {
     json: bool,
 }
 
-/// Lists, asks, removes.
 pub fn run(args: Args, app: &App) -> Done {
     let mut session = app.session()?;
     let plan = plan(&session, &args.reach.who(Vec::new(), true, false)?)?;

@@ -29,16 +29,16 @@ pub struct Args {
     json: bool,
 }
 
-/// Looks, and prints what it finds.
+/// Checks, and prints the faults.
 pub fn run(args: Args, app: &App) -> Done {
     let named = app.global.fleet.is_some() || environment::variable(environment::FLEET).is_some();
     let (session, directory) = match app.root() {
         Ok(root) => match app.session() {
-            // Whose it is, is what is wrong with it.
+            // The fault is that the repository belongs to another user.
             Err(_) if layout::foreign(&root).is_some() => (None, root),
             session => (Some(session?), root),
         },
-        // A machine that has no fleet yet has faults all the same.
+        // A machine without a fleet can still be checked.
         Err(_) if !named => (None, environment::working_directory()),
         Err(error) => return Err(error.into()),
     };

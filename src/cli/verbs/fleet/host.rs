@@ -146,7 +146,6 @@ struct List {
     json: bool,
 }
 
-/// Does it.
 pub fn run(args: Args, app: &App) -> Done {
     let mut session = app.session()?;
     let (report, json) = match args.what {
@@ -167,7 +166,7 @@ pub fn run(args: Args, app: &App) -> Done {
             (host::remove(&mut session, &name, args.yes)?, args.json)
         }
     };
-    // A file without a seal is not sealed for another reader unasked.
+    // A file without a seal is not sealed for another reader unless requested.
     let kind = (!report.rekeyed.unsealed.is_empty()).then_some(Kind::Partial);
     if json {
         app.ui.json(&report)?;
@@ -177,7 +176,7 @@ pub fn run(args: Args, app: &App) -> Done {
     Ok(kind)
 }
 
-/// What is to be added, with what is learned of it.
+/// Returns the host to add, with the facts collected from it.
 fn new(args: Add, session: &Session) -> Result<New> {
     let (name, configuration) = onboard::named(&session.fleet.policy, &args.name, args.configuration)?;
     let mut new = New {
@@ -214,7 +213,7 @@ fn new(args: Add, session: &Session) -> Result<New> {
     Ok(new)
 }
 
-/// An address that was given, or the host's own.
+/// A given address, or none for the host's own.
 #[derive(Clone, Debug)]
 struct At(Option<Address>);
 
@@ -222,7 +221,7 @@ fn optional_address(text: &str) -> Result<At, String> {
     if text.is_empty() { Ok(At(None)) } else { args::address(text).map(|address| At(Some(address))) }
 }
 
-/// The keys that a host should have from now on.
+/// Returns the new keys of a host.
 fn keys_now(args: &Rekey, session: &Session, name: &HostName) -> Result<Vec<Recipient>> {
     let Some(At(address)) = &args.ssh else { return parsed(&args.key, &args.key_file) };
     let known = session.fleet.policy.host(name)?;
@@ -296,7 +295,8 @@ fn list(args: &List, app: &App) -> Done {
     table(app, &first_that_fits((0..STEPS.len()).map(|less| table_of(&rows, less)), app.ui.screen().width))
 }
 
-/// How wide tags and keys are shown, and whether addresses are: with less in each. What matters least goes first.
+/// How wide tags and keys are, and whether addresses are shown, at each level of shortening. The least important goes
+/// first.
 const STEPS: [(usize, bool, usize); 10] = [
     (usize::MAX, true, usize::MAX),
     (usize::MAX, true, 20),
@@ -310,7 +310,7 @@ const STEPS: [(usize, bool, usize); 10] = [
     (10, false, 0),
 ];
 
-/// The table, with less in it the higher the number.
+/// Returns the table. Higher levels of `less` leave out more.
 fn table_of(rows: &[Row], less: usize) -> Vec<Vec<String>> {
     let (most_tags, address, most_keys) = STEPS.get(less).copied().unwrap_or_default();
     let columns = [("host", true), ("secrets", true), ("tags", true), ("address", address), ("keys", most_keys > 0)];
@@ -336,7 +336,7 @@ fn parsed(keys: &[String], files: &[PathBuf]) -> Result<Vec<Recipient>> {
     given.chain(files.iter().flat_map(|path| of_file(path))).collect()
 }
 
-/// The public keys of a file: one on each line, with remarks and empty lines between them.
+/// Reads the public keys of a file, one per line, with comments and empty lines.
 fn of_file(path: &Path) -> Vec<Result<Recipient>> {
     let shown = path.display();
     let text = match read(path) {
@@ -355,7 +355,7 @@ fn of_file(path: &Path) -> Vec<Result<Recipient>> {
     keys
 }
 
-/// A key as OpenSSH reads it: with a blank where there are several, or a tab.
+/// Replaces runs of blanks and tabs with one blank, as OpenSSH reads a key.
 fn in_one_form(line: &str) -> String {
     line.split([' ', '\t']).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }

@@ -89,7 +89,6 @@ enum Verb {
     },
 }
 
-/// Does it.
 pub fn run(args: Args, app: &App) -> Done {
     match args.verb {
         Verb::New { admin, file, plain, yubikey, tpm, fido2, backup, add, json, options } => {
@@ -174,7 +173,7 @@ fn made_known(app: &App, made: &Made, json: bool) -> Done {
 }
 
 fn show(app: &App, json: bool) -> Done {
-    // A file that is named can be looked at anywhere; the usual places depend on who is an admin of the fleet.
+    // A given file can be examined anywhere; the default places depend on the admins of the fleet.
     let shown = match app.session() {
         Err(_) if app.names_identities() => identity::show(&*app.named_identities()?, None, true)?,
         session => {

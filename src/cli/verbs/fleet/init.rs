@@ -10,7 +10,7 @@ use crate::commands::talk::{Event, Talk};
 use crate::domain::name::Configuration;
 use crate::error::{Error, Result};
 
-/// How a machine is added on itself.
+/// The options to add a machine on itself.
 const ITSELF: &str = "--key-file /etc/ssh/ssh_host_ed25519_key.pub";
 
 /// The arguments of `sealift init`.
@@ -27,7 +27,6 @@ pub struct Args {
     json: bool,
 }
 
-/// Makes or adopts the fleet.
 pub fn run(args: &Args, app: &App) -> Done {
     if let Some(from) = &args.from {
         return take_over(from, args, app);
@@ -80,7 +79,7 @@ fn take_over(from: &std::path::Path, args: &Args, app: &App) -> Done {
     Ok(None)
 }
 
-/// What a person has to look through.
+/// Lists the files that the user must review.
 fn list(report: &takeover::Report, app: &App) -> Result<()> {
     for path in &report.not_placed {
         app.ui.line(&format!("not placed: {path}"))?;

@@ -15,7 +15,6 @@ pub struct Args {
     compact: bool,
 }
 
-/// Prints.
 pub fn run(args: &Args, app: &App) -> Done {
     let session = app.session()?;
     let manifest = manifest::run(&session, session.fleet.policy.named(&args.host)?)?;

@@ -34,11 +34,10 @@ pub struct Args {
     json: bool,
 }
 
-/// Tells.
 pub fn run(args: Args, app: &App) -> Done {
     let session = app.session()?;
     let who = args.machines.who(&session.fleet.policy, false)?;
-    // The fleet is what is asked for where nothing is said.
+    // Without arguments the whole fleet is selected.
     let all = who.all || (who.words.is_empty() && who.root.as_os_str() == "/");
     if args.progress {
         return progress(&session, &Who { all, ..who }, args.json, app);
@@ -59,7 +58,7 @@ pub fn run(args: Args, app: &App) -> Done {
     Ok((gone > 0).then_some(if gone == rows.len() { Kind::Unreachable } else { Kind::Partial }))
 }
 
-/// Tells how far each machine is. Exit 4 where something could not be told.
+/// Shows the progress of each machine. Exit code 4 if something is unknown.
 fn progress(session: &Session, who: &Who, json: bool, app: &App) -> Done {
     let rows = progress::run(session, who)?;
     let unknown = rows.iter().flat_map(|row| &row.steps).any(|mark| mark.done.is_none() && !mark.open.is_empty());
@@ -82,7 +81,7 @@ fn progress(session: &Session, who: &Who, json: bool, app: &App) -> Done {
     for row in &rows {
         let mut known = BTreeSet::new();
         for (mark, what) in row.steps.iter().flat_map(|mark| mark.open.iter().map(move |what| (mark, what))) {
-            // A reason that names the host itself need not name it twice, nor one that holds for two steps.
+            // Leaves out the host's name in a reason, and a reason that was already shown for another step.
             let what = what.strip_prefix(&format!("{}: ", row.host)).unwrap_or(what);
             if known.insert(what) {
                 said.push((&row.host, (mark.step, what)));
@@ -98,10 +97,10 @@ fn progress(session: &Session, who: &Who, json: bool, app: &App) -> Done {
     Ok(kind)
 }
 
-/// How much can be left out where there is little room.
+/// The highest level of shortening.
 const LEAST: usize = 7;
 
-/// The table, with less in it the higher the number: what matters least goes first.
+/// Returns the table. Higher levels of `less` leave out more, least important first.
 fn table_of(rows: &[Row], less: usize, now: Timestamp) -> Vec<Vec<String>> {
     let columns = [
         ("host", true),
@@ -113,7 +112,7 @@ fn table_of(rows: &[Row], less: usize, now: Timestamp) -> Vec<Vec<String>> {
         ("last deploy", less < 6),
     ];
     let shown = |cells: Vec<String>| {
-        // One that says why it knows nothing stays whole.
+        // A row that only has a reason is not shortened.
         if cells.len() < columns.len() {
             return cells;
         }
@@ -159,7 +158,7 @@ fn line(row: &Row, less: usize, now: Timestamp) -> Vec<String> {
             |last| match (less, last.outcome) {
                 (0, outcome) => format!("{} {} by {}", last.ended, outcome.as_str(), last.who),
                 (1, outcome) => format!("{}, {} by {}", ago(&last.ended, now), outcome.as_str(), last.who),
-                // That it went well goes without saying.
+                // Success is the default and is not mentioned.
                 (_, Outcome::Done | Outcome::Nothing) => ago(&last.ended, now),
                 (_, outcome) => format!("{}, {}", ago(&last.ended, now), outcome.as_str()),
             },
@@ -167,7 +166,7 @@ fn line(row: &Row, less: usize, now: Timestamp) -> Vec<String> {
     ]
 }
 
-/// A note about a host, named once.
+/// Prefixes a note with its host, unless it starts with it.
 fn of(host: &HostName, note: &str) -> String {
     let named = |after| note.strip_prefix(host.as_str()).is_some_and(|rest| rest.starts_with(after));
     if named(": ") || named(" ") { note.to_owned() } else { format!("{host}: {note}") }

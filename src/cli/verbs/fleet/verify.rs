@@ -25,7 +25,7 @@ pub struct Args {
     json: bool,
 }
 
-/// What was found on one host, as it is printed.
+/// The result for one host, as printed.
 #[derive(Serialize)]
 struct Row {
     host: HostName,
@@ -35,7 +35,7 @@ struct Row {
     reason: Option<String>,
 }
 
-/// Verifies. What is not as it should be ends with 3, as in `check`.
+/// Verifies hosts. Exit code 3 if something is wrong, as in `check`.
 pub fn run(args: Args, app: &App) -> Done {
     let session = app.session()?;
     let who = args.machines.who(&session.fleet.policy, false)?;

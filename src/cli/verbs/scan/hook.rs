@@ -26,7 +26,6 @@ enum What {
     Remove,
 }
 
-/// Does it.
 pub fn run(args: &Args, app: &App) -> Done {
     if let What::Install { print_entry: true } = args.what {
         app.ui.data(hook::ENTRY.as_bytes())?;
@@ -49,7 +48,7 @@ pub fn run(args: &Args, app: &App) -> Done {
     Ok(None)
 }
 
-/// The top of a repository without a fleet.
+/// Returns the top of a repository without a fleet.
 fn hook_root(app: &App) -> crate::error::Result<std::path::PathBuf> {
     Ok(Git::of(&app.named_directory())?.top)
 }

@@ -54,7 +54,7 @@ pub struct Args {
     sarif: bool,
 }
 
-/// Looks, and prints what it finds.
+/// Scans, and prints the findings.
 pub fn run(args: &Args, app: &App) -> Done {
     if args.rules {
         return list(args, app);
@@ -71,14 +71,14 @@ pub fn run(args: &Args, app: &App) -> Done {
             return shown(&report, args, false, app);
         }
     }
-    // A repository without a fleet is looked at too, unless the fleet's values are asked for. An identity that the
-    // environment names is for fleets that it is of.
+    // A repository without a fleet is scanned too, unless the fleet's values are requested. An identity from the
+    // environment may belong to another fleet, so it is no such request.
     let asked = args.values || !app.global.identity.is_empty();
     let root = match fleet {
         Ok(root) => root,
         Err(error) if asked || args.index_key.is_some() => return Err(error.into()),
         Err(_) if directory.is_dir() => directory,
-        // Gone from the work tree, and still in the index.
+        // The fleet is missing from the work tree, and may still be in the index.
         Err(_) if args.staged => environment::working_directory(),
         Err(error) => return Err(error.into()),
     };
@@ -102,7 +102,7 @@ pub fn run(args: &Args, app: &App) -> Done {
     shown(&report, args, root.join(FILE).exists(), app)
 }
 
-/// What is known of the fleet's values: opened with an identity, else by their index.
+/// Returns the fleet's known values: decrypted with an identity, or else from their index.
 fn known(asked: bool, args: &Args, app: &App) -> Result<(Known, Fleet)> {
     let mut note = None;
     if asked || app.names_identities() {
@@ -127,7 +127,7 @@ fn known(asked: bool, args: &Args, app: &App) -> Result<(Known, Fleet)> {
     Ok((known, fleet))
 }
 
-/// Prints a report. As a hook, sealift says who it is: what a person reads there comes from git.
+/// Prints a report. In a hook the output names sealift, because it appears in the output of git.
 fn shown(report: &Report, args: &Args, index: bool, app: &App) -> Done {
     if args.json {
         app.ui.json(report)?;
@@ -177,7 +177,7 @@ fn write_index(args: &Args, app: &App) -> Done {
     Ok((!written.not_opened.is_empty()).then_some(Kind::Partial))
 }
 
-/// The store path that is selected.
+/// Returns the selected store path.
 fn system_of(named: &str, root: &std::path::Path, policy: Option<&Policy>, app: &App) -> Result<String> {
     if named.starts_with('/') {
         return Ok(named.to_owned());
@@ -249,7 +249,7 @@ fn tell(report: &Report, index: bool, staged: bool, app: &App) -> Result<()> {
     Ok(())
 }
 
-/// Where a finding is, for people.
+/// Formats the place of a finding.
 fn place(finding: &Finding) -> String {
     let member = finding.member.as_ref().map_or_else(String::new, |member| format!(" ({member})"));
     let at = format!("{}:{}:{}{member}", finding.path, finding.line, finding.column);

@@ -1,4 +1,4 @@
-//! `sealift edit`, and the helper that it starts itself as.
+//! `sealift edit`, and the helper process that it starts.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -27,7 +27,6 @@ pub struct Args {
     json: bool,
 }
 
-/// Edits.
 pub fn run(args: Args, app: &App) -> Done {
     let mut session = app.session()?;
     // A mistyped name is said before an editor is missing, or a passphrase is asked for.
@@ -58,7 +57,6 @@ pub struct HelperArgs {
     editor: Vec<OsString>,
 }
 
-/// Helps.
 pub fn help(args: HelperArgs) -> Done {
     let editor = (!args.editor.is_empty()).then(|| Editor::from_words(args.editor));
     scratch::help(&args.point, &args.name, editor.as_ref(), settings::locale().as_ref(), args.limit)?;

@@ -67,8 +67,8 @@ pub fn run(args: &Args, app: &App) -> Done {
     long_table(app, &first_that_fits(tables, screen.width))
 }
 
-/// What is shown where there is little room, with less of it in each: version; the day on which it was sealed; expiry and rotation
-/// as one; how wide hosts are, and the description. What matters least goes first.
+/// What is shown at each level of shortening: the version, the date of sealing, whether expiry and rotation share a
+/// column, the width of the hosts, and the width of the description. The least important goes first.
 const STEPS: [(bool, bool, bool, usize, usize); 14] = [
     (true, true, false, 24, 40),
     (true, true, false, 24, 24),
@@ -85,12 +85,13 @@ const STEPS: [(bool, bool, bool, usize, usize); 14] = [
     (false, false, true, 16, 0),
     (false, false, true, 10, 0),
 ];
-/// How often the table says less: first the dates get shorter, then the shape goes, then it is what stands above.
+/// The highest level of shortening: first the dates get shorter, then the shape is left out, then the steps above
+/// apply.
 const LEAST: usize = STEPS.len() + 2;
 
-/// The table, with less in it the higher the number: what matters least goes first.
+/// Returns the table. Higher levels of `less` leave out more, least important first.
 fn table_of(rows: &[Row], less: usize) -> Vec<Vec<String>> {
-    // What no secret has is no column.
+    // Columns without any content are left out.
     let some = |has: &dyn Fn(&Row) -> bool| rows.iter().any(has);
     let (expires, rotation) = (some(&|row| row.expires.is_some()), some(&|row| row.rotate_every.is_some()));
     let all = (true, true, false, usize::MAX, usize::MAX);
@@ -142,7 +143,7 @@ fn table_of(rows: &[Row], less: usize) -> Vec<Vec<String>> {
     std::iter::once(heads).chain(rows.iter().map(cells)).map(shown).collect()
 }
 
-/// When a value expires, and whether that is soon or past. `short`: no date where that is said.
+/// Formats when a value expires. `short` leaves out the date if it is near or past.
 fn expiry(row: &Row, short: bool) -> String {
     let Some(end) = &row.expires else { return "-".to_owned() };
     let said = match row.expires_in.unwrap_or_default() {
@@ -153,7 +154,7 @@ fn expiry(row: &Row, short: bool) -> String {
     if short { said } else { format!("{end} {said}") }
 }
 
-/// The same of a value that expires, is to be rotated, or both: whichever comes first.
+/// Formats the expiry or the rotation of a value, whichever comes first.
 fn due_of(row: &Row) -> String {
     match (&row.expires, &row.due) {
         (Some(end), Some(due)) if due < end => rotation_of(row, true),
@@ -162,7 +163,7 @@ fn due_of(row: &Row) -> String {
     }
 }
 
-/// How often a value is to be rotated, and when it is due. `short`: only when.
+/// Formats how often a value is rotated, and when it is due. `short` has only the due date.
 fn rotation_of(row: &Row, short: bool) -> String {
     match (row.rotate_every, &row.due) {
         (None, _) => "-".to_owned(),

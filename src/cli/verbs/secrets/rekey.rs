@@ -35,7 +35,6 @@ pub struct Args {
     json: bool,
 }
 
-/// Rekeys.
 pub fn run(args: Args, app: &App) -> Done {
     let mut session = app.session()?;
     let request = Request {
@@ -55,7 +54,7 @@ pub fn run(args: Args, app: &App) -> Done {
     Ok(report.kind())
 }
 
-/// Prints what was, or would be, re-encrypted.
+/// Prints what was or would be re-encrypted.
 pub fn show(report: &Report, ui: &Ui) -> crate::error::Result<()> {
     for ((why, access), files) in grouped(report.changed.iter().map(|one| (&one.file, (one.why, &one.access)))) {
         let line = match (&files[..], why) {
@@ -66,7 +65,7 @@ pub fn show(report: &Report, ui: &Ui) -> crate::error::Result<()> {
             (files, Why::Unsealed) => format!("had no seal; {}: {}", access.told(), names(files)),
             (files, Why::Drift) => format!("{}: {}", access.told(), names(files)),
         };
-        // What would be done is what was asked for.
+        // In a dry run this is the requested data.
         if report.dry_run || !ui.is_quiet() {
             ui.wrapped(&line)?;
         }
@@ -95,7 +94,7 @@ pub fn show(report: &Report, ui: &Ui) -> crate::error::Result<()> {
     Ok(())
 }
 
-/// Says which values somebody who was removed knows. Files that `show` has named are not named again.
+/// Prints the values known to somebody who was removed. Does not repeat files that `show` has printed.
 pub fn show_known(who: &str, knew: &[FileName], rekeyed: &Report, ui: &Ui) -> crate::error::Result<()> {
     if knew.iter().eq(rekeyed.changed.iter().map(|changed| &changed.file)) {
         ui.say(&match knew.len() {

@@ -17,7 +17,6 @@ pub struct MvArgs {
     json: bool,
 }
 
-/// Renames.
 pub fn mv(args: &MvArgs, app: &App) -> Done {
     let mut session = app.session()?;
     let moved = rename::mv(&mut session, &args.old, &args.new)?;
@@ -45,7 +44,6 @@ pub struct RmArgs {
     json: bool,
 }
 
-/// Removes.
 pub fn rm(args: &RmArgs, app: &App) -> Done {
     let mut session = app.session()?;
     let removed = rename::rm(&mut session, &args.name, args.yes)?;

@@ -40,7 +40,6 @@ pub struct Args {
     json: bool,
 }
 
-/// Rotates.
 pub fn run(args: Args, app: &App) -> Done {
     let mut session = app.session()?;
     let source = match (args.stdin, args.from_file) {

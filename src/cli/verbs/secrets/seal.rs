@@ -88,7 +88,6 @@ pub struct Args {
     json: bool,
 }
 
-/// Seals.
 pub fn run(args: Args, app: &App) -> Done {
     let mut session = app.session()?;
     let json = args.json;

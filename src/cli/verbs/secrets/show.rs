@@ -17,7 +17,6 @@ pub struct Args {
     raw: bool,
 }
 
-/// Opens and prints.
 pub fn run(args: &Args, app: &App) -> Done {
     let session = app.session()?;
     let value = show::run(&session, &args.name)?;
@@ -30,7 +29,7 @@ pub fn run(args: &Args, app: &App) -> Done {
     Ok(None)
 }
 
-/// Text that cannot do anything to a terminal but appear.
+/// Whether the bytes are text without control characters that affect a terminal.
 fn plain(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(|c| c == '\n' || c == '\t' || !acts(c)))
 }

@@ -40,7 +40,7 @@ impl FromStr for Word {
     }
 }
 
-/// Prints who, or what.
+/// Prints the readers of a secret, or what a host reads.
 pub fn run(args: &Args, app: &App) -> Done {
     let session = app.session()?;
     if let Some(host) = &args.host {
