@@ -11,7 +11,7 @@ use crate::domain::deploy::diff::{Commands, Facts};
 use crate::domain::deploy::secret_changes::Carried;
 use crate::domain::manifest::Manifest;
 use crate::domain::manifest::install_status::hex;
-use crate::domain::manifest::placement::Target;
+use crate::domain::manifest::placement::DeliveredFile;
 use crate::domain::name::{SecretName, UnitName};
 use crate::domain::secret::seal::{Envelope, Seal};
 use crate::error::{Error, Result};
@@ -147,7 +147,7 @@ pub fn secrets(root: &Root, manifest: &str) -> Result<Vec<Carried>> {
     Ok(carried)
 }
 
-fn carry(target: &Target, seal: Option<&Seal>, digest: String) -> Carried {
+fn carry(target: &DeliveredFile, seal: Option<&Seal>, digest: String) -> Carried {
     let readers = |seal: &Seal| seal.current.union(&seal.former).map(ToString::to_string).collect();
     Carried {
         name: target.name.to_string(),

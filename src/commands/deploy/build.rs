@@ -13,7 +13,7 @@ use crate::adapters::signals;
 use crate::commands::Session;
 use crate::commands::deploy::preflight;
 use crate::commands::deploy::request::{Builder, Planning};
-use crate::commands::hosts::connection::Reach;
+use crate::commands::hosts::connection::Transport;
 use crate::commands::hosts::select::{Ready, Who};
 use crate::commands::hosts::talk::{OfHost, listed};
 use crate::commands::talk::{Event, Talk};
@@ -101,11 +101,11 @@ impl Build<'_> {
             let talk = OfHost::among(&session.talk, &one.host, count);
             let configuration = session.fleet.policy.configuration(&one.host);
             let attribute = fleet.flake.system_of(&configuration);
-            let system = parallel::alone(|| match &one.target.reach {
-                Reach::Here(_) => rooted.build(&Rooted::name_of(&one.host), &attribute, |_| ()),
-                Reach::There(there) => {
+            let system = parallel::alone(|| match &one.target.transport {
+                Transport::Local(_) => rooted.build(&Rooted::name_of(&one.host), &attribute, |_| ()),
+                Transport::Remote(remote) => {
                     talk.event(Event::Step("building on the host".to_owned()));
-                    build::build_on(&there.line().store(), &attribute, |_| ())
+                    build::build_on(&remote.line().store(), &attribute, |_| ())
                 }
             });
             let there = one.target.is_remote();
@@ -149,9 +149,9 @@ impl Build<'_> {
     /// Builds one home where systems are built.
     fn home(&self, ready: &Ready, (name, plan): (&str, &Evaluated)) -> Result<String> {
         let (link, what) = (format!("home-{name}"), self.fleet.flake.home_of(name));
-        match (&self.planning.builder, &ready.target.reach) {
+        match (&self.planning.builder, &ready.target.transport) {
             (Builder::Host(address), _) => self.elsewhere(address, (&link, &what), |_| ()),
-            (Builder::Target, Reach::There(there)) => build::build_on(&there.line().store(), &what, |_| ()),
+            (Builder::Target, Transport::Remote(remote)) => build::build_on(&remote.line().store(), &what, |_| ()),
             (Builder::Here | Builder::Target, _) => self.rooted.realise(&link, plan, |_| ()),
         }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::adapters::fs::root::Root;
 use crate::adapters::nix::{differ, store};
 use crate::commands::agent::caller::Caller;
-use crate::commands::hosts::connection::{Reach, Target};
+use crate::commands::hosts::connection::{Target, Transport};
 use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::host_facts::Question;
 use crate::domain::deploy::packages::{Difference, Part};
@@ -29,19 +29,19 @@ pub fn between(
     }
     let told = |error: Error| error.message().to_owned();
     let here = Root::open(Path::new("/")).map_err(told)?;
-    let (before, after, local) = match &target.reach {
-        Reach::Here(root) => {
+    let (before, after, local) = match &target.transport {
+        Transport::Local(root) => {
             let (before, after) = (store::contents(root, previous), store::contents(root, coming));
             (before.map_err(told)?, after.map_err(told)?, root.is_machine())
         }
-        Reach::There(_) if !there => {
+        Transport::Remote(_) if !there => {
             let after = store::contents(&here, coming).map_err(told)?;
             // The running system of the host may have been built here too.
             let known = here.exists(previous).then(|| store::contents(&here, previous).ok()).flatten();
             let local = known.is_some();
             (known.map_or_else(|| running(target, caller), Ok).map_err(told)?, after, local)
         }
-        Reach::There(_) => {
+        Transport::Remote(_) => {
             let question = Question { coming: Some(coming.to_owned()), closure: true };
             let survey = target.survey(caller, question).map_err(told)?;
             if survey.coming_closure.is_empty() {

@@ -14,7 +14,7 @@ use crate::commands::deploy::request::How;
 use crate::commands::deploy::run_store::Kept;
 use crate::commands::deploy::watch::Watch;
 use crate::commands::hosts::client::hand_over;
-use crate::commands::hosts::connection::{Reach, Target};
+use crate::commands::hosts::connection::{Target, Transport};
 use crate::commands::hosts::select::{Ready, Who};
 use crate::commands::hosts::talk::OfHost;
 use crate::commands::talk::{Event, Talk};
@@ -155,8 +155,8 @@ fn host(
     let mut asked = target.request(&who.caller, HostCommand::Switch(Box::new(switch)))?;
     asked.run.clone_from(&run);
     kept.set(host, State::Begun)?;
-    if let (Reach::There(there), Some(address)) = (&target.reach, &patience.ack_address) {
-        there.moves_to(address);
+    if let (Transport::Remote(remote), Some(address)) = (&target.transport, &patience.ack_address) {
+        remote.moves_to(address);
     }
     let result = hand_over(target, &asked, rights, &who.caller, talk)?;
     Ok(Report::of(target, plan.clone(), &run, result))
@@ -164,7 +164,7 @@ fn host(
 
 /// Copies the system to another machine's store, unless it is running there. Only ciphertext is transferred.
 fn copy(policy: &Policy, how: &How, target: &Target, item: &Item, talk: &dyn Talk) -> Result<()> {
-    let Reach::There(there) = &target.reach else { return Ok(()) };
+    let Transport::Remote(remote) = &target.transport else { return Ok(()) };
     let runs = target.survey.former.as_ref() == Some(&item.plan.system);
     let system = Some(&item.plan.system).filter(|_| !item.there && !runs);
     let homes = item.plan.homes_to_come().filter(|_| !item.there).map(|home| &home.package);
@@ -178,7 +178,7 @@ fn copy(policy: &Policy, how: &How, target: &Target, item: &Item, talk: &dyn Tal
     }
     talk.event(Event::Step("copying the system".to_owned()));
     let mut told = 0;
-    store::copy_to(&there.line().store(), &paths, |line| {
+    store::copy_to(&remote.line().store(), &paths, |line| {
         // The remote nix prints such lines too, without limit.
         if let Some(name) = copied(line).filter(|_| told < COPIED) {
             told += 1;

@@ -3,7 +3,7 @@
 use crate::commands::Session;
 use crate::commands::agent::caller::Caller;
 use crate::commands::agent::generations::here;
-use crate::commands::hosts::connection::{Reach, Target, out_of_form};
+use crate::commands::hosts::connection::{Target, Transport, out_of_form};
 use crate::commands::hosts::privilege::Rights;
 use crate::commands::hosts::select::Who;
 use crate::domain::deploy::generations::Generations;
@@ -22,9 +22,9 @@ pub fn run(session: &Session, who: &Who) -> Result<Generations> {
 
 /// Lists the generations of a machine that was reached.
 pub fn of(target: &Target, caller: &Caller) -> Result<Generations> {
-    match &target.reach {
-        Reach::Here(root) => here(root.path()),
-        Reach::There(_) => match target.ask(&Rights::Root, caller, HostCommand::Generations)? {
+    match &target.transport {
+        Transport::Local(root) => here(root.path()),
+        Transport::Remote(_) => match target.ask(&Rights::Root, caller, HostCommand::Generations)? {
             HostEvent::Generations(list) => Ok(list),
             _ => Err(out_of_form(target)),
         },

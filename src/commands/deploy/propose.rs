@@ -13,7 +13,7 @@ use crate::commands::agent::survey;
 use crate::commands::deploy::build::{Build, Built};
 use crate::commands::deploy::difference;
 use crate::commands::deploy::request::Planning;
-use crate::commands::hosts::connection::{Reach, Target};
+use crate::commands::hosts::connection::{Target, Transport};
 use crate::commands::hosts::privilege::Rights;
 use crate::commands::hosts::select::Ready;
 use crate::commands::talk::{Event, Talk};
@@ -46,9 +46,9 @@ pub fn propose(build: &Build<'_>, ready: &Ready, built: &Built, talk: &dyn Talk)
     if let Some(bundle) = &bundle {
         copy(bundle)?;
         let manifest = format!("{bundle}/manifest.json");
-        coming.secrets = match &target.reach {
-            Reach::Here(root) => closure::secrets(root, &manifest)?,
-            Reach::There(_) => closure::secrets(&Root::open(Path::new("/"))?, &manifest)?,
+        coming.secrets = match &target.transport {
+            Transport::Local(root) => closure::secrets(root, &manifest)?,
+            Transport::Remote(_) => closure::secrets(&Root::open(Path::new("/"))?, &manifest)?,
         };
     }
     if let Some(other) = coming.carries.as_ref().filter(|carries| *carries != host) {
@@ -81,22 +81,22 @@ pub fn propose(build: &Build<'_>, ready: &Ready, built: &Built, talk: &dyn Talk)
 /// Returns what a built system says about itself. `there` says that it is in the host's store and not in this
 /// machine's.
 fn seen(target: &Target, caller: &Caller, system: &str, there: bool) -> Result<Seen> {
-    match &target.reach {
-        Reach::Here(root) => survey::coming(root, system),
-        Reach::There(_) if there => {
+    match &target.transport {
+        Transport::Local(root) => survey::coming(root, system),
+        Transport::Remote(_) if there => {
             let question = Question { coming: Some(system.to_owned()), closure: false };
             let seen = target.survey(caller, question)?.coming;
             seen.ok_or_else(|| Error::failed(format!("{system} is not in the store of {}", target.shown())))
         }
-        Reach::There(_) => survey::coming(&Root::open(Path::new("/"))?, system),
+        Transport::Remote(_) => survey::coming(&Root::open(Path::new("/"))?, system),
     }
 }
 
 /// Returns the root of a machine that is not running, if the target is one.
 fn root_of(target: &Target) -> Option<&Root> {
-    match &target.reach {
-        Reach::Here(root) => Some(root).filter(|root| !root.is_machine()),
-        Reach::There(_) => None,
+    match &target.transport {
+        Transport::Local(root) => Some(root).filter(|root| !root.is_machine()),
+        Transport::Remote(_) => None,
     }
 }
 

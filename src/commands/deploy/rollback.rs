@@ -10,7 +10,7 @@ use crate::commands::deploy::report::Report;
 use crate::commands::deploy::request::Patience;
 use crate::commands::deploy::{difference, generations};
 use crate::commands::hosts::client::{hand_over, recover};
-use crate::commands::hosts::connection::{Reach, Target};
+use crate::commands::hosts::connection::{Target, Transport};
 use crate::commands::hosts::identify::this_machine;
 use crate::commands::hosts::privilege::Rights;
 use crate::commands::hosts::ready;
@@ -91,8 +91,8 @@ pub fn run(session: Option<&Session>, talk: &dyn Talk, request: &Request) -> Res
         ..plan.switch(Profile::Generation(number), request.patience.settle, acknowledge)
     };
     let asked = target.request(caller, HostCommand::Switch(Box::new(switch)))?;
-    if let (Reach::There(there), Some(address)) = (&target.reach, &request.patience.ack_address) {
-        there.moves_to(address);
+    if let (Transport::Remote(remote), Some(address)) = (&target.transport, &request.patience.ack_address) {
+        remote.moves_to(address);
     }
     let result = hand_over(&target, &asked, &rights, caller, talk)?;
     Ok(Report::of(&target, plan, &asked.run, result))
@@ -130,8 +130,8 @@ pub fn undo(
         ..plan.switch(Profile::Generation(number), patience.settle, acknowledge)
     };
     let asked = target.request(caller, HostCommand::Switch(Box::new(switch)))?;
-    if let Reach::There(there) = &target.reach {
-        there.moves_back();
+    if let Transport::Remote(remote) = &target.transport {
+        remote.moves_back();
     }
     hand_over(target, &asked, rights, caller, talk)
 }
@@ -196,7 +196,7 @@ fn previous(state: &State, to: Option<u64>) -> Result<(u64, String)> {
         Some(number) => all.iter().find(|one| one.generation == number),
         None => all.iter().rev().find(|one| state.generation.is_some_and(|current| one.generation < current)),
     };
-    let there = || {
+    let remote = || {
         let numbers: Vec<String> = all.iter().map(|one| one.generation.to_string()).collect();
         format!("there are: {}", numbers.join(", "))
     };
@@ -206,13 +206,13 @@ fn previous(state: &State, to: Option<u64>) -> Result<(u64, String)> {
         }
         Some(one) => {
             Err(Error::failed(format!("generation {} of the home is not in the store any more", one.generation))
-                .help(there()))
+                .help(remote()))
         }
         None => Err(match to {
             Some(number) => Error::failed(format!("the home of {} has no generation {number}", state.user)),
             None => Error::failed(format!("the home of {} has no generation before the current one", state.user)),
         }
-        .help(there())),
+        .help(remote())),
     }
 }
 
@@ -259,12 +259,12 @@ fn choose(target: &Target, list: &Generations, to: Option<u64>) -> Result<(u64, 
         Some(number) => all.iter().find(|generation| generation.generation == number),
         None => all.iter().find(|generation| current.is_some_and(|current| generation.generation < current)),
     };
-    let there = || all.iter().rev().map(|generation| generation.generation.to_string()).collect::<Vec<_>>().join(", ");
+    let remote = || all.iter().rev().map(|generation| generation.generation.to_string()).collect::<Vec<_>>().join(", ");
     match chosen {
         Some(Generation { generation, system: Some(system), .. }) if closure::is_store_path(system) => {
             Ok((*generation, system.clone()))
         }
-        Some(Generation { generation, .. }) => Err(gone(*generation).help(format!("there are: {}", there()))),
+        Some(Generation { generation, .. }) => Err(gone(*generation).help(format!("there are: {}", remote()))),
         None if all.is_empty() => {
             Err(Error::failed(format!("{} has no system profile: nothing was deployed there", target.place())))
         }
@@ -272,6 +272,6 @@ fn choose(target: &Target, list: &Generations, to: Option<u64>) -> Result<(u64, 
             Some(number) => Error::failed(format!("{} has no generation {number}", target.place())),
             None => Error::failed(format!("{} has no generation before the current one", target.place())),
         }
-        .help(format!("there are: {}", there()))),
+        .help(format!("there are: {}", remote()))),
     }
 }

@@ -9,7 +9,7 @@ use crate::commands::agent::caller::Caller;
 use crate::commands::deploy::report::Report;
 use crate::commands::deploy::request::How;
 use crate::commands::deploy::rollback::undo;
-use crate::commands::hosts::connection::Reach;
+use crate::commands::hosts::connection::Transport;
 use crate::commands::hosts::select::Ready;
 use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::checks::{checks, with_commands};
@@ -71,9 +71,9 @@ impl<'a> Watch<'a> {
                 let worse = wrong.into_iter().filter(|(what, _)| !self.before.contains(what));
                 worse.map(|(what, why)| format!("{what}: {why}")).collect()
             });
-            if let (Err(_), Reach::There(there)) = (&found, &self.ready.target.reach) {
+            if let (Err(_), Transport::Remote(remote)) = (&found, &self.ready.target.transport) {
                 // Only the connection may be gone. If the host is gone too, the next query fails again.
-                let _gone = there.reconnect();
+                let _gone = remote.reconnect();
             }
             match soak.looked(began.elapsed(), found.ok()) {
                 Next::Wait(time) => {

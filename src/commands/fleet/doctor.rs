@@ -7,12 +7,12 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use crate::adapters::fs::files;
-use crate::adapters::fs::root::{EntryKind as There, Root};
+use crate::adapters::fs::root::{EntryKind, Root};
 use crate::adapters::git::{Git, layout};
 use crate::adapters::host::facts;
 use crate::adapters::host::host_key::machine_keys;
 use crate::commands::Session;
-use crate::commands::hosts::connection::{Reach, Target};
+use crate::commands::hosts::connection::{Target, Transport};
 use crate::commands::hosts::identify::this_machine;
 use crate::commands::hosts::select::Who;
 use crate::domain::doctor::machine::{self, Against, Machine};
@@ -127,7 +127,7 @@ fn reached(session: Option<&Session>, request: &Request<'_>) -> Result<(Target, 
 }
 
 fn examined(target: &Target, request: &Request<'_>) -> Result<Machine> {
-    if let Reach::Here(root) = &target.reach {
+    if let Transport::Local(root) = &target.transport {
         return Ok(facts::machine(root, machine_keys(root)));
     }
     target.examine(&request.who.caller)
@@ -191,7 +191,7 @@ fn help(report: &mut Report, target: &Target, git: Option<&Git>) -> Result<()> {
 
 /// Applies a fix. Returns false if it cannot be done from here.
 fn apply(fix: &Fix, target: &Target, git: Option<&Git>) -> Result<bool> {
-    match (fix, git, &target.reach) {
+    match (fix, git, &target.transport) {
         (Fix::Track(paths), Some(git), _) => git.intend(paths).map(|()| true),
         (Fix::RemoveResult(path), Some(git), _) => {
             let path = git.top.join(path);
@@ -199,7 +199,7 @@ fn apply(fix: &Fix, target: &Target, git: Option<&Git>) -> Result<bool> {
             let link = std::fs::symlink_metadata(&path).is_ok_and(|there| there.is_symlink());
             if link { files::remove(&path).map(|()| true) } else { Ok(false) }
         }
-        (Fix::RemoveLink(path), _, Reach::Here(root)) if root.kind(path) == Some(There::Link) => {
+        (Fix::RemoveLink(path), _, Transport::Local(root)) if root.kind(path) == Some(EntryKind::Link) => {
             let (above, _) = path.rsplit_once('/').unwrap_or_default();
             root.writable(above)?;
             files::remove(&root.outside(path)).map_err(|error| error.help("run it as root"))?;

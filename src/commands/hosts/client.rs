@@ -9,9 +9,9 @@ use crate::adapters::host::{closure, run_dir};
 use crate::adapters::process::{Ended, Invocation};
 use crate::adapters::signals;
 use crate::commands::agent::caller::Caller;
-use crate::commands::hosts::connection::{Reach, Target};
+use crate::commands::hosts::connection::{Target, Transport};
 use crate::commands::hosts::privilege::Rights;
-use crate::commands::hosts::remote::There;
+use crate::commands::hosts::remote::RemoteHost;
 use crate::commands::hosts::{bootstrap, ready};
 use crate::commands::talk::{Event, Talk};
 use crate::domain::deploy::host_facts::Question;
@@ -44,20 +44,22 @@ pub fn hand_over(
         Kind::Unreachable => unreachable(target, &request.run).because(error.in_one_line()),
         _ => error,
     })?;
-    match (heard.result.take(), &target.reach) {
+    match (heard.result.take(), &target.transport) {
         (Some(result), _) => Ok(result),
         (None, _) if signals::pending() => Err(lost(target, ended, &heard, &request.run)),
-        (None, Reach::There(there)) if heard.begun || there.line().lost(ended) => {
-            let what = match (heard.goes_down, there.line().lost(ended)) {
+        (None, Transport::Remote(remote)) if heard.begun || remote.line().lost(ended) => {
+            let what = match (heard.goes_down, remote.line().lost(ended)) {
                 (true, _) => "the host is going down; its next boot goes on",
                 (false, true) => "the connection was lost; the host goes on by itself, and is looked for",
                 (false, false) => "the part on the host was ended; what it began is finished or taken back",
             };
             talk.event(Event::Warning(what.to_owned()));
             let patience = if heard.goes_down { BOOT } else { PATIENCE };
-            rejoin(target, there, request, patience, rights, caller, talk)
+            rejoin(target, remote, request, patience, rights, caller, talk)
         }
-        (None, Reach::Here(_)) if heard.begun && !heard.goes_down => follow(target, &request.run, rights, caller, talk),
+        (None, Transport::Local(_)) if heard.begun && !heard.goes_down => {
+            follow(target, &request.run, rights, caller, talk)
+        }
         (None, _) => Err(lost(target, ended, &heard, &request.run)),
     }
 }
@@ -80,7 +82,7 @@ fn waits(request: &HostRequest) -> Option<u64> {
 /// Reconnects to a lost host and follows the run. The host does not wait for this.
 fn rejoin(
     target: &Target,
-    there: &There,
+    remote: &RemoteHost,
     request: &HostRequest,
     patience: Duration,
     rights: &Rights,
@@ -89,7 +91,7 @@ fn rejoin(
 ) -> Result<DeployResult> {
     let end = Instant::now() + patience + Duration::from_secs(waits(request).unwrap_or(0));
     loop {
-        let tried = there.reconnect().and_then(|()| follow(target, &request.run, rights, caller, talk));
+        let tried = remote.reconnect().and_then(|()| follow(target, &request.run, rights, caller, talk));
         match tried {
             Err(error) if error.kind() == Kind::Unreachable && Instant::now() < end && !signals::pending() => {
                 // A refused connection fails at once; the machine may still be booting.
@@ -161,11 +163,11 @@ fn listen(lines: &Receiver<Line>, target: &Target, run: &str, talk: &dyn Talk) -
                         }
                         match event {
                             HostEvent::Awaits { seconds } => {
-                                if let Reach::There(there) = &target.reach
+                                if let Transport::Remote(remote) = &target.transport
                                     && coming.as_ref().is_none_or(ScopedJoinHandle::is_finished)
                                 {
                                     // In a thread of its own, because the old connection may still send events.
-                                    coming = Some(scope.spawn(move || acknowledge(there, run, seconds, talk)));
+                                    coming = Some(scope.spawn(move || acknowledge(remote, run, seconds, talk)));
                                 }
                             }
                             HostEvent::End(end) => heard.result = Some(end),
@@ -213,11 +215,11 @@ fn is_echo(line: &str) -> bool {
 }
 
 /// Acknowledges over a new connection, retrying until the timeout.
-fn acknowledge(there: &There, run: &str, seconds: u64, talk: &dyn Talk) {
+fn acknowledge(remote: &RemoteHost, run: &str, seconds: u64, talk: &dyn Talk) {
     let end = Instant::now() + Duration::from_secs(seconds.min(protocol::LONGEST));
     talk.event(Event::Step("acknowledging over a new connection".to_owned()));
     // Reaching the host is enough: if it no longer waits, its result says why.
-    while Instant::now() < end && !signals::pending() && !there.acknowledge(run).is_ok_and(|reached| reached) {
+    while Instant::now() < end && !signals::pending() && !remote.acknowledge(run).is_ok_and(|reached| reached) {
         std::thread::sleep(Duration::from_millis(500));
     }
 }
@@ -241,7 +243,7 @@ fn lost(target: &Target, ended: Ended, heard: &Heard, run: &str) -> Error {
         )
         .help(format!("`sealift deploy{} --attach {run}` joins it again", target.words()));
     }
-    let gone = matches!(&target.reach, Reach::There(there) if there.line().lost(ended));
+    let gone = matches!(&target.transport, Transport::Remote(remote) if remote.line().lost(ended));
     let error = match (gone, heard.begun) {
         (true, true) => unreachable(target, run),
         (true, false) => Error::new(

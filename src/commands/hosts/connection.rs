@@ -12,7 +12,7 @@ use crate::commands::agent::survey;
 use crate::commands::hosts::bootstrap;
 use crate::commands::hosts::identify::is_here;
 use crate::commands::hosts::privilege::{Refusal, Rights};
-use crate::commands::hosts::remote::{There, last, written};
+use crate::commands::hosts::remote::{RemoteHost, last, written};
 use crate::commands::talk::Talk;
 use crate::domain::address;
 use crate::domain::deploy::host_facts::{Question, Survey};
@@ -34,7 +34,7 @@ pub fn is_never_deployed(error: &Error) -> bool {
 pub struct Target {
     /// Its name in the policy; none where it has none.
     pub host: Option<HostName>,
-    pub reach: Reach,
+    pub transport: Transport,
     /// How it was when it was looked at.
     pub survey: Survey,
     /// Whether sudo there is known to ask nothing.
@@ -42,24 +42,24 @@ pub struct Target {
 }
 
 /// How a machine is reached.
-pub enum Reach {
+pub enum Transport {
     /// It is this one, or a root directory on it.
-    Here(Root),
-    There(Box<There>),
+    Local(Root),
+    Remote(Box<RemoteHost>),
 }
 
 impl Target {
     /// This machine, or a root directory on it.
     pub fn here(root: Root, host: Option<HostName>) -> Result<Self> {
         let survey = survey::of(&root, &Question::default())?;
-        Ok(Self { host, reach: Reach::Here(root), survey, sudo: false })
+        Ok(Self { host, transport: Transport::Local(root), survey, sudo: false })
     }
 
     /// The words that name it in a command, each with a space before it: advice is for this machine, and no other.
     pub fn words(&self) -> String {
-        let root = match &self.reach {
-            Reach::Here(root) => root.path(),
-            Reach::There(_) => Path::new("/"),
+        let root = match &self.transport {
+            Transport::Local(root) => root.path(),
+            Transport::Remote(_) => Path::new("/"),
         };
         address::words(self.host.as_ref(), root)
     }
@@ -68,7 +68,7 @@ impl Target {
     /// needed; then sudo is tried beside the first look.
     ///
     /// Fails with `Unreachable` when it is not there, or not who it should be.
-    pub fn there(
+    pub fn remote(
         ssh: &Arc<Ssh>,
         name: &HostName,
         host: &Host,
@@ -77,14 +77,14 @@ impl Target {
         root: bool,
     ) -> Result<Self> {
         let connection = ssh.connect(name, &host.address, &host.ssh_keys)?;
-        let mut there = There::new(ssh, name, host, connection);
+        let mut remote = RemoteHost::new(ssh, name, host, connection);
         let request = caller.request(Path::new("/"), Some(name.clone()), HostCommand::Survey(Question::default()))?;
-        let ask = |there: &There| there.look(&Rights::Root, &request).map(Result::ok);
+        let ask = |remote: &RemoteHost| remote.look(&Rights::Root, &request).map(Result::ok);
         // It is not there before the first deploy, and may speak an older protocol.
         let (first, sudo) = std::thread::scope(|scope| {
             // What it says of itself as root is not asked for: which users its nix trusts is said as who logs in.
-            let sudo = root.then(|| scope.spawn(|| there.lets(&Rights::Sudo, &request)));
-            (ask(&there), sudo.is_some_and(|sudo| sudo.join().unwrap_or(false)))
+            let sudo = root.then(|| scope.spawn(|| remote.lets(&Rights::Sudo, &request)));
+            (ask(&remote), sudo.is_some_and(|sudo| sudo.join().unwrap_or(false)))
         });
         let survey = match (first?, bring) {
             (Some(survey), _) => survey,
@@ -94,14 +94,14 @@ impl Target {
                     .help(format!("the first `sealift deploy {name}` brings it")));
             }
             (None, Some(brought)) => {
-                there.program = bootstrap::bring(brought, name, &there.line(), caller)?;
-                ask(&there)?.ok_or_else(|| {
+                remote.program = bootstrap::bring(brought, name, &remote.line(), caller)?;
+                ask(&remote)?.ok_or_else(|| {
                     Error::failed(format!("the program that was brought to {name} does not run there"))
                         .help(bootstrap::HELP)
                 })?
             }
         };
-        Ok(Self { host: Some(name.clone()), reach: Reach::There(Box::new(there)), survey, sudo })
+        Ok(Self { host: Some(name.clone()), transport: Transport::Remote(Box::new(remote)), survey, sudo })
     }
 
     /// The machine that a name of the policy stands for: this one where it is this one.
@@ -117,7 +117,7 @@ impl Target {
         if is_here(host) {
             return Self::here(Root::open(Path::new("/"))?, Some(name.clone()));
         }
-        Self::there(ssh, name, host, caller, bring, root)
+        Self::remote(ssh, name, host, caller, bring, root)
     }
 
     /// As a person names it.
@@ -127,22 +127,22 @@ impl Target {
 
     /// The same, but a system that does not run by the folder that it is in.
     pub fn place(&self) -> String {
-        match &self.reach {
-            Reach::Here(root) if !root.is_machine() => root.path().display().to_string(),
+        match &self.transport {
+            Transport::Local(root) if !root.is_machine() => root.path().display().to_string(),
             _ => self.shown(),
         }
     }
 
     /// Whether it is another machine.
     pub fn is_remote(&self) -> bool {
-        matches!(self.reach, Reach::There(_))
+        matches!(self.transport, Transport::Remote(_))
     }
 
     /// A request of this caller for it.
     pub fn request(&self, caller: &Caller, command: HostCommand) -> Result<HostRequest> {
-        let root = match &self.reach {
-            Reach::Here(root) => root.path(),
-            Reach::There(_) => Path::new("/"),
+        let root = match &self.transport {
+            Transport::Local(root) => root.path(),
+            Transport::Remote(_) => Path::new("/"),
         };
         caller.request(root, self.host.clone(), command)
     }
@@ -160,22 +160,22 @@ impl Target {
         let request = self.request(caller, command)?;
         let call = self.call(rights, caller, &request)?;
         let output = call.run()?;
-        match (last(&output), &self.reach) {
+        match (last(&output), &self.transport) {
             (Some(HostEvent::End(result)), _) => match result.failure {
                 Some(failure) => Err(failure.into_error().about(self.shown())),
                 None => Ok(HostEvent::End(result)),
             },
             (Some(told), _) => Ok(told),
-            (None, Reach::There(there)) => Err(there.line().failure(&output)),
-            (None, Reach::Here(_)) => Err(call.failure(&output).about(self.shown())),
+            (None, Transport::Remote(remote)) => Err(remote.line().failure(&output)),
+            (None, Transport::Local(_)) => Err(call.failure(&output).about(self.shown())),
         }
     }
 
     /// Looks again, with a question.
     pub fn survey(&self, caller: &Caller, question: Question) -> Result<Survey> {
-        match &self.reach {
-            Reach::Here(root) => survey::of(root, &question),
-            Reach::There(_) => match self.ask(&Rights::Root, caller, HostCommand::Survey(question))? {
+        match &self.transport {
+            Transport::Local(root) => survey::of(root, &question),
+            Transport::Remote(_) => match self.ask(&Rights::Root, caller, HostCommand::Survey(question))? {
                 HostEvent::Survey(survey) => Ok(*survey),
                 _ => Err(out_of_form(self)),
             },
@@ -184,18 +184,18 @@ impl Target {
 
     /// The call that hands a request over.
     pub fn call(&self, rights: &Rights, caller: &Caller, request: &HostRequest) -> Result<Invocation> {
-        match &self.reach {
-            Reach::Here(_) => {
+        match &self.transport {
+            Transport::Local(_) => {
                 let call = Invocation::new(&caller.program).arg(VERB);
                 Ok(rights.lift(call).input(written(request)?))
             }
-            Reach::There(there) => there.call(rights, request),
+            Transport::Remote(remote) => remote.call(rights, request),
         }
     }
 
     /// How to become root there.
     pub fn rights(&self, ask_sudo: bool, caller: &Caller, talk: &dyn Talk) -> Result<Rights> {
-        let Reach::There(there) = &self.reach else { return Rights::get() };
+        let Transport::Remote(remote) = &self.transport else { return Rights::get() };
         if self.survey.root {
             return Ok(Rights::Root);
         }
@@ -204,12 +204,12 @@ impl Target {
         }
         let request = self.request(caller, HostCommand::Survey(Question::default()))?;
         let (host, user) = (self.shown(), &self.survey.user);
-        let Err(sudo) = there.look(&Rights::Sudo, &request)? else { return Ok(Rights::Sudo) };
+        let Err(sudo) = remote.look(&Rights::Sudo, &request)? else { return Ok(Rights::Sudo) };
         // Asks nothing and tells little; where it is not there, sudo's own words are what counts.
-        let Err(doas) = there.look(&Rights::Doas, &request)? else { return Ok(Rights::Doas) };
+        let Err(doas) = remote.look(&Rights::Doas, &request)? else { return Ok(Rights::Doas) };
         if ask_sudo && sudo.helps_to_ask() {
             let rights = Rights::Password(talk.password(&format!("sudo password of {user} on {host}"))?);
-            return match there.look(&rights, &request)? {
+            return match remote.look(&rights, &request)? {
                 Ok(_) => Ok(rights),
                 Err(refusal) => Err(refusal.about(&format!("sudo on {host} refuses {user}"))),
             };

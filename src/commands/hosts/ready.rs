@@ -3,7 +3,7 @@
 use crate::adapters::host::{closure, run_dir};
 use crate::adapters::nix::{store, trust};
 use crate::commands::agent::survey::ROOM;
-use crate::commands::hosts::connection::{Reach, Target};
+use crate::commands::hosts::connection::{Target, Transport};
 use crate::domain::doctor::machine::FREE_BOOT;
 use crate::error::{Error, Kind, Result};
 
@@ -26,9 +26,9 @@ pub fn host(target: &Target, brings: Brings) -> Result<()> {
     problems.extend(nixos(target).err());
     for (inside, what, least) in ROOM {
         if let Some(free) = survey.free.get(inside).filter(|free| **free < least) {
-            let place = match &target.reach {
-                Reach::Here(root) => root.outside(inside).display().to_string(),
-                Reach::There(_) => format!("{}:{inside}", target.shown()),
+            let place = match &target.transport {
+                Transport::Local(root) => root.outside(inside).display().to_string(),
+                Transport::Remote(_) => format!("{}:{inside}", target.shown()),
             };
             problems.push(
                 Error::failed(format!("{place} has {} MiB left; {what} needs {} MiB", free >> 20, least >> 20))
@@ -36,15 +36,15 @@ pub fn host(target: &Target, brings: Brings) -> Result<()> {
             );
         }
     }
-    match &target.reach {
-        Reach::Here(root) => {
+    match &target.transport {
+        Transport::Local(root) => {
             for place in [run_dir::LOCK, "/var/lib/sealift", closure::BUNDLES] {
                 problems.extend(root.writable(place).err());
             }
         }
-        Reach::There(there) => {
+        Transport::Remote(remote) => {
             let (host, trust) = (target.shown(), &survey.trust);
-            match (there.line().takes_copies(), &trust.unknown) {
+            match (remote.line().takes_copies(), &trust.unknown) {
                 (Err(problem), _) => problems.push(problem),
                 (Ok(()), Some(why)) => problems.push(
                     Error::failed(format!("nix on {host} does not say which users it trusts"))
@@ -73,9 +73,9 @@ fn room(place: &str) -> &'static str {
 
 /// Whether systems can be activated on this machine.
 pub fn nixos(target: &Target) -> Result<()> {
-    let is_machine = match &target.reach {
-        Reach::Here(root) => root.is_machine(),
-        Reach::There(_) => true,
+    let is_machine = match &target.transport {
+        Transport::Local(root) => root.is_machine(),
+        Transport::Remote(_) => true,
     };
     if !is_machine || target.survey.nixos {
         return Ok(());

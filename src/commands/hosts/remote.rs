@@ -24,7 +24,7 @@ const WORK: Duration = Duration::from_secs(600);
 const SILENCE: Duration = Duration::from_secs(LONGEST + 600);
 
 /// Another machine, over SSH.
-pub struct There {
+pub struct RemoteHost {
     ssh: Arc<Ssh>,
     host: HostName,
     address: Address,
@@ -37,7 +37,7 @@ pub struct There {
     pub program: String,
 }
 
-impl There {
+impl RemoteHost {
     /// A host over a connection that is open.
     pub fn new(ssh: &Arc<Ssh>, name: &HostName, host: &Host, line: Connection) -> Self {
         Self {

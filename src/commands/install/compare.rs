@@ -12,7 +12,7 @@ use crate::adapters::host::tmpfs::Run;
 use crate::commands::install::request::status;
 use crate::domain::manifest::Manifest;
 use crate::domain::manifest::install_status::{Status, Tree, hex, value_digest};
-use crate::domain::manifest::placement::Target;
+use crate::domain::manifest::placement::DeliveredFile;
 use crate::domain::name::SecretName;
 use crate::error::{Error, Result};
 
@@ -56,7 +56,7 @@ fn digest(root: &Root, folder: &str, file: &str) -> Result<Option<String>> {
 fn wrong(
     root: &Root,
     live: Option<&Live>,
-    target: &Target,
+    target: &DeliveredFile,
     source: Option<&String>,
     accounts: &Accounts,
 ) -> Option<String> {
@@ -83,7 +83,13 @@ impl Live {
         Ok(Some(Self { generation, status, key: generations.key()? }))
     }
 
-    fn wrong(&self, root: &Root, target: &Target, source: Option<&String>, accounts: &Accounts) -> Option<String> {
+    fn wrong(
+        &self,
+        root: &Root,
+        target: &DeliveredFile,
+        source: Option<&String>,
+        accounts: &Accounts,
+    ) -> Option<String> {
         let name = target.name.as_str();
         let Some(entry) = self.status.secrets.get(name) else { return Some("it is not delivered".to_owned()) };
         if let Some(reason) = &entry.reason {
@@ -121,6 +127,6 @@ impl Live {
     }
 }
 
-fn tree_of(target: &Target) -> Tree {
+fn tree_of(target: &DeliveredFile) -> Tree {
     if target.needed_for_users { Tree::Users } else { Tree::Ordinary }
 }

@@ -18,7 +18,7 @@ use crate::adapters::prompt::Ask;
 use crate::commands::install::request::Request;
 use crate::commands::talk::Talk;
 use crate::domain::manifest::install_status::{Tree, hex};
-use crate::domain::manifest::placement::Target;
+use crate::domain::manifest::placement::DeliveredFile;
 use crate::domain::manifest::template::{Piece, Template};
 use crate::domain::manifest::{Installable, Manifest, Placement};
 use crate::domain::name::SecretName;
@@ -67,7 +67,7 @@ pub struct Opened<'a> {
 
 /// One secret, or one template.
 pub struct Secret<'a> {
-    pub target: &'a Target,
+    pub target: &'a DeliveredFile,
     /// The value with all that is needed to place it, or the error.
     pub outcome: Result<Placeable, Error>,
 }
@@ -226,7 +226,7 @@ struct Places<'a> {
 }
 
 impl Places<'_> {
-    fn of(&mut self, target: &Target) -> Result<(Access, Option<Result<Link, Obstacle>>)> {
+    fn of(&mut self, target: &DeliveredFile) -> Result<(Access, Option<Result<Link, Obstacle>>)> {
         if self.request.user_dir.is_some() {
             return self.own(target).map(|access| (access, None));
         }
@@ -247,7 +247,7 @@ impl Places<'_> {
         Ok((access, link))
     }
 
-    fn check(&mut self, target: &Target, link: Link) -> Result<Link, Obstacle> {
+    fn check(&mut self, target: &DeliveredFile, link: Link) -> Result<Link, Obstacle> {
         let obstacle = |error: Error, of_owner| Obstacle { error: error.about(&target.name), of_owner };
         let at = links::check(&self.request.root, &link)
             .map_err(|Obstacle { error, of_owner }| obstacle(error, of_owner))?;
@@ -264,7 +264,7 @@ impl Places<'_> {
     }
 
     /// Returns the access for a user's own file: only that user, at the default path.
-    fn own(&self, target: &Target) -> Result<Access> {
+    fn own(&self, target: &DeliveredFile) -> Result<Access> {
         let name = &target.name;
         let (us, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         if self.accounts.user(&target.owner).ok().flatten().is_some_and(|owner| owner != us) {
@@ -281,7 +281,7 @@ impl Places<'_> {
         Ok(Access { user: us, group, mode: target.mode.0 })
     }
 
-    fn number(&mut self, target: &Target, number: Option<u32>, what: &str, who: &str) -> Result<u32> {
+    fn number(&mut self, target: &DeliveredFile, number: Option<u32>, what: &str, who: &str) -> Result<u32> {
         match (number, self.owners) {
             (Some(number), _) => Ok(number),
             (None, Owners::MayCome) => {
@@ -297,7 +297,7 @@ impl Places<'_> {
 }
 
 /// Returns the link that a file needs if its path is not the default one.
-pub fn link(target: &Target, owner: u32, tree: Tree) -> Option<Link> {
+pub fn link(target: &DeliveredFile, owner: u32, tree: Tree) -> Option<Link> {
     let usual = format!("{}/{}", tree.delivered(), target.name);
     target.link.clone().map(|path| Link { path, target: usual, owner, home: None })
 }

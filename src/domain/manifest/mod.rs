@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::manifest::placement::{Said, Target, take};
+use crate::domain::manifest::placement::{DeliveredFile, Said, take};
 use crate::domain::manifest::template::{Template, TemplateEntry};
 use crate::domain::name::{FileName, HostName, SecretName, UnitName};
 use crate::domain::policy::{Policy, Secret};
@@ -83,7 +83,7 @@ pub struct Installable {
 /// One secret to install.
 #[derive(Clone, Debug)]
 pub struct Placement {
-    pub target: Target,
+    pub target: DeliveredFile,
     /// The name that the file's seal must have.
     pub sealed_as: FileName,
     pub file: String,

@@ -1,5 +1,5 @@
 //! The path, the owner and the units of a delivered file: what secrets and templates of a manifest have in common.
-//! `Said` is as read from the manifest; `Target` is checked and has only valid values.
+//! `Said` is as read from the manifest; `DeliveredFile` is checked and has only valid values.
 
 use crate::domain::name::{SecretName, UnitName, UnixName};
 use crate::domain::policy::Mode;
@@ -8,7 +8,7 @@ use crate::error::Error;
 
 /// One file to install.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub struct DeliveredFile {
     pub name: SecretName,
     pub owner: UnixName,
     pub group: UnixName,
@@ -36,7 +36,7 @@ pub(super) struct Said<'a> {
 
 impl Said<'_> {
     /// Checks all fields; records every fault with its field.
-    pub fn check(&self, faults: &mut Vec<Error>) -> Option<Target> {
+    pub fn check(&self, faults: &mut Vec<Error>) -> Option<DeliveredFile> {
         let name = take::<SecretName>(faults, "name", self.name);
         let tree = if self.needed_for_users { DELIVERED_FOR_USERS } else { DELIVERED };
         let usual = format!("{tree}/{}", self.name);
@@ -62,7 +62,7 @@ impl Said<'_> {
         };
         let (restart, reload) = (units(self.restart, "restart"), units(self.reload, "reload"));
         let (owner, group) = (take(faults, "owner", self.owner), take(faults, "group", self.group));
-        Some(Target {
+        Some(DeliveredFile {
             name: name?,
             owner: owner?,
             group: group?,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::domain::manifest::install_status::hex;
-use crate::domain::manifest::placement::{Said, Target};
+use crate::domain::manifest::placement::{DeliveredFile, Said};
 use crate::domain::name::SecretName;
 use crate::error::Error;
 
@@ -33,7 +33,7 @@ pub struct TemplateEntry {
 /// One template to install.
 #[derive(Clone, Debug)]
 pub struct Template {
-    pub target: Target,
+    pub target: DeliveredFile,
     /// Its parts in order.
     pub pieces: Vec<Piece>,
 }

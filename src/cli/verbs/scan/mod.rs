@@ -25,7 +25,7 @@ pub struct Args {
     /// What the next commit would add, as the pre-commit hook looks at it
     #[arg(long, group = "place")]
     staged: bool,
-    /// Every blob that a commit reaches, or those that a range of commits brought
+    /// Every blob of the repository, or those that a range of commits brought
     #[arg(long, group = "place", value_name = "RANGE", num_args = 0..=1, default_missing_value = "")]
     history: Option<String>,
     /// The closure of a host, built if need be, or of a store path: what was built here
