@@ -1,4 +1,4 @@
-//! The outside world, one thing a folder or file. Adapters know the domain and nothing of verbs, arguments or output.
+//! The outside world, one thing per folder or file. Adapters know the domain and nothing of verbs, arguments or output.
 
 pub mod age;
 pub mod archive;

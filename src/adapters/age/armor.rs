@@ -1,4 +1,4 @@
-//! The text around age: armored files in binary form, and messages of the library as plain lines.
+//! age's text forms: armored files decoded to binary, and the library's messages as single lines.
 
 use std::io::Read;
 
@@ -6,9 +6,9 @@ use crate::domain::guarded::guarded;
 use crate::domain::secret::age_header::{ARMOR, FILE_LIMIT};
 use crate::error::{Error, Result};
 
-/// The binary form of an armored file; none where it is binary already.
+/// Decodes an armored file; `None` if it is already binary.
 ///
-/// Fails with `Integrity` when the armor is damaged or too long.
+/// Fails with `Integrity` if the armor is damaged or too long.
 pub fn dearmored(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
     if !bytes.starts_with(ARMOR) {
         return Ok(None);
@@ -20,7 +20,7 @@ pub fn dearmored(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
     Ok(Some(binary))
 }
 
-/// The library's message as one plain line: it writes Unicode isolation marks and several lines.
+/// The library's message as one plain line, without its Unicode isolation marks.
 pub fn plain(error: &impl std::fmt::Display) -> String {
     let text: String = error.to_string().chars().filter(|c| !matches!(c, '\u{2066}'..='\u{2069}')).collect();
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ")

@@ -1,5 +1,5 @@
-//! Where an admin's identity is looked for, in order. Each place that has none, or one that cannot be used, is named
-//! with its reason; nobody is asked for a passphrase here.
+//! Where an admin's identity is searched, in order. Each place without a usable one is listed with the reason; nobody
+//! is asked for a passphrase here.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,31 +12,31 @@ use crate::adapters::prompt::Ask;
 use crate::domain::secret::recipient::{Key, Recipient};
 use crate::error::{Kind, Result};
 
-/// The name of the identity among the credentials that a service manager passes.
+/// The name of the identity among a service manager's credentials.
 pub const CREDENTIAL: &str = "sealift-identity";
-/// The name of the identity in sealift's configuration directory.
+/// The file name of the identity in sealift's configuration directory.
 pub const DEFAULT_FILE: &str = "identity.age";
-/// What the keyring is called in lists of places.
+/// The keyring's label in lists of places.
 pub const KEYRING: &str = "the OS keyring";
-/// How many files of an SSH directory are looked at, and the largest public key, in bytes.
+/// The maximum number of files read in an SSH directory, and the maximum size of a public key, in bytes.
 const SSH_FILES: usize = 512;
 const SSH_PUBLIC: u64 = 64 << 10;
 
 #[derive(Clone, Debug, Default)]
 pub struct Places {
-    /// Files that were named for this run. If there are any, nothing else is looked at.
+    /// Files named for this run. If there are any, no other place is searched.
     pub named: Vec<PathBuf>,
     pub credential: Option<PathBuf>,
     /// The identity file in the configuration directory.
     pub default_file: Option<PathBuf>,
-    /// What the user's configuration names.
+    /// Files named in the user's configuration.
     pub configured: Vec<PathBuf>,
-    /// The user's own directory of SSH keys, in which the keys of the fleet's admins are looked for.
+    /// The user's SSH directory, searched for keys of the fleet's admins.
     pub ssh: Option<PathBuf>,
 }
 
-/// Looks everywhere, in order. The keyring is looked at only if no key of an admin of this fleet was found before it:
-/// it may have to ask the person to unlock it.
+/// Searches all places in order. The keyring is queried only if no key of an admin of this fleet was found before: it
+/// may ask the user to unlock it.
 pub fn find(places: &Places, admins: &[Recipient], plugins: &Plugins, ask: &Arc<dyn Ask>) -> Result<Identities> {
     let mut found = Identities::default();
     if let [file] = places.named.as_slice() {
@@ -82,13 +82,13 @@ pub fn find(places: &Places, admins: &[Recipient], plugins: &Plugins, ask: &Arc<
     Ok(found)
 }
 
-/// The private keys of this directory whose public half, which lies beside each, is one of these. Others are not opened: a
-/// passphrase is asked for those alone that the fleet lists.
+/// The private keys in this directory whose public half, next to each, is in `listed`. Others are not opened, so that a
+/// passphrase is only asked for keys that the fleet lists.
 fn ssh_keys(directory: &Path, listed: &[&Recipient]) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten().take(SSH_FILES);
     let public = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "pub"));
     let is_listed = |path: &PathBuf| {
-        // A home kept elsewhere links its public keys.
+        // A home kept elsewhere may have symlinks to its public keys.
         let text = std::fs::canonicalize(path).ok().and_then(|real| files::read(&real, SSH_PUBLIC).ok());
         String::from_utf8_lossy(&text.unwrap_or_default())
             .lines()

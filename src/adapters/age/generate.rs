@@ -1,4 +1,4 @@
-//! New values from the kernel's generator, each in the form that its consumer wants, with the public half of key pairs.
+//! New random values in the form that their consumer expects, with the public half of key pairs.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use zeroize::Zeroizing;
@@ -10,14 +10,13 @@ use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::shape::Shape;
 use crate::error::{Error, Result};
 
-/// A new value and, for key pairs, its public half as text.
 pub struct Generated {
     pub value: Plaintext,
-    /// The public half, one line.
+    /// A single line.
     pub public: Option<String>,
 }
 
-/// Makes a new value; for an `env:KEY` shape, as `KEY=value`.
+/// Generates a new value; as `KEY=value` for an `env:KEY` shape.
 pub fn generate(how: Generate, shape: &Shape, comment: &str) -> Result<Generated> {
     let plain = |value| Ok(Generated { value, public: None });
     let made = match how {
@@ -33,7 +32,7 @@ pub fn generate(how: Generate, shape: &Shape, comment: &str) -> Result<Generated
         Generate::Base64 { bytes } => plain(encoded(&random(bytes as usize)?)),
         Generate::Wireguard => {
             let mut scalar = random(32)?;
-            // As `wg genkey` does it: clamped before it is written, RFC 7748 section 5.
+            // Clamped before it is encoded, like `wg genkey`; RFC 7748 section 5.
             scalar[0] &= 0b1111_1000;
             scalar[31] = (scalar[31] & 0b0111_1111) | 0b0100_0000;
             let mut key = Zeroizing::new([0; 32]);
@@ -65,7 +64,7 @@ pub fn generate(how: Generate, shape: &Shape, comment: &str) -> Result<Generated
     })
 }
 
-/// Letters and digits without bias: bytes that do not divide evenly are drawn again.
+/// Unbiased letters and digits: bytes from 248 on are discarded, since 256 is not a multiple of 62.
 fn password(length: usize) -> Result<Plaintext> {
     const LETTERS: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let mut text = Vec::with_capacity(length);

@@ -1,5 +1,5 @@
-//! A key that a plugin makes: its own generation, run on the person's word, and the proof that what is sealed to the key
-//! opens again.
+//! A key made by a plugin: runs the plugin's own key generation, and verifies that a value sealed to the key can be
+//! opened.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::plugin_identity::Printed;
 use crate::error::{Error, Result};
 
-/// The most that a plugin may print, in bytes.
+/// The maximum output of a plugin, in bytes.
 const LIMIT: u64 = 64 << 10;
-/// What is sealed and opened for proof.
+/// The value sealed and opened as a test.
 const PROBE: &[u8] = b"sealift: a key is tried";
 
-/// Runs the generation of the plugin `name`, whose program is at `program`. It talks to the person itself.
+/// Runs the key generation of the plugin `name`, the program at `program`. It talks to the user itself.
 pub fn generate(name: &str, program: &Path, arguments: &[String], ask: &Arc<dyn Ask>) -> Result<Printed> {
-    // Its labels are read, and must not be translated.
+    // Its labels are parsed, so they must not be translated.
     let call = Invocation::new(program).args(arguments).without_env("LANGUAGE").at_most(LIMIT);
     let said = |line: &str| ask.tell(&format!("age-plugin-{name}: {line}"));
     let output = call.asking(Terminal::open().map(|terminal| terminal.streams()).transpose()?, said)?;
@@ -36,7 +36,7 @@ pub fn generate(name: &str, program: &Path, arguments: &[String], ask: &Arc<dyn 
     Printed::read(&output.stdout, name)
 }
 
-/// Seals something to the key and opens it again, as it will be done with every secret.
+/// Seals a value to the key and opens it again, as with every secret.
 pub fn prove(made: &Printed, label: &str, plugins: &Plugins, ask: &Arc<dyn Ask>) -> Result<()> {
     let failed = |why: String| Error::failed("the new key does not open what is sealed to it").because(why);
     let sealer = Sealer::new([&made.recipient], plugins, ask)?;

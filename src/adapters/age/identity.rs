@@ -1,6 +1,6 @@
-//! Identities: the private keys that open files. Loaded once. What lies behind a passphrase stays locked until no other
-//! key opens a file; then it is asked for, once for all files. Every one that could not be used is remembered with its
-//! reason.
+//! Identities: the private keys that open files, loaded once. A key behind a passphrase stays locked until no other key
+//! opens a file; then the passphrase is asked for once for all files. Identities that cannot be used are remembered
+//! with the reason.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,28 +25,27 @@ use crate::domain::secret::recipient::{Fingerprint, Recipient, private_key};
 use crate::domain::secret::seal::{Envelope, Seal};
 use crate::error::{Error, Kind, Result};
 
-/// A private key, ready to open.
 pub struct Identity {
-    /// Where it comes from, for people.
+    /// Where it comes from, for display.
     pub label: String,
     pub key: Box<dyn age::Identity + Send + Sync>,
-    /// Its public half, where that can be told.
+    /// Its public half, if known.
     pub recipient: Option<Recipient>,
 }
 
-/// The private keys at hand.
+/// The private keys found.
 #[derive(Default)]
 pub struct Identities {
     usable: Vec<Identity>,
-    /// Those that ask a person when they are used: tried after all others.
+    /// Those that ask the user when they are used; tried after all others.
     asking: Vec<Identity>,
     vaults: Vec<Vault>,
-    /// The places of plugins' keys, each with the recipient that a remark beside it names: nothing proves it.
+    /// The sources of plugin keys, each with the recipient in the comment before it, which is unverified.
     noted: Vec<(String, Option<Recipient>)>,
     unusable: Vec<(String, String)>,
 }
 
-/// Keys behind a passphrase. Unlocked at the first use, once, whichever file or thread needs it.
+/// Keys behind a passphrase. Unlocked once, on first use by any file or thread.
 #[derive(Clone)]
 struct Vault(Arc<Locked>);
 
@@ -80,7 +79,7 @@ impl age::Identity for Vault {
 }
 
 impl Identities {
-    /// The usable ones; last those that ask a person.
+    /// The usable ones, then those that ask the user.
     pub fn iter(&self) -> impl Iterator<Item = &Identity> {
         self.usable.iter().chain(&self.asking)
     }
@@ -89,7 +88,7 @@ impl Identities {
         self.iter().next().is_none()
     }
 
-    /// Every public half with the place that it comes from; none for what is locked.
+    /// Every public half and its source; `None` for locked keys.
     pub fn found(&self) -> Vec<(String, Option<Recipient>)> {
         let locked = |identity: &Identity| {
             identity.recipient.is_some() || self.vaults.iter().any(|vault| vault.0.label == identity.label)
@@ -100,7 +99,7 @@ impl Identities {
             .collect()
     }
 
-    /// The same, with what is locked unlocked: asks a person.
+    /// Like `found`, after unlocking what is locked, which asks the user.
     pub fn unlocked(&self) -> Result<Vec<(String, Option<Recipient>)>> {
         let mut found: Vec<_> = self.found().into_iter().filter(|(_, recipient)| recipient.is_some()).collect();
         for vault in &self.vaults {
@@ -112,7 +111,7 @@ impl Identities {
         Ok(found)
     }
 
-    /// Every place of a plugin's key, with the recipient that its file names: only to be shown, since nothing proves it.
+    /// Every source of a plugin key with the recipient that its file names. For display only: it is unverified.
     pub fn noted(&self) -> impl Iterator<Item = &(String, Option<Recipient>)> {
         let unlocked = self.vaults.iter().filter_map(|vault| vault.0.unlocked.get()?.as_ref().ok());
         self.noted.iter().chain(unlocked.flat_map(|opened| &opened.noted))
@@ -131,12 +130,11 @@ impl Identities {
         self.vaults.push(vault);
     }
 
-    /// Remembers one that could not be used.
     pub fn add_unusable(&mut self, label: impl Into<String>, reason: impl Into<String>) {
         self.unusable.push((label.into(), reason.into()));
     }
 
-    /// Adds what another search found.
+    /// Adds the result of another search.
     pub fn extend(&mut self, other: Identities) {
         self.usable.extend(other.usable);
         self.asking.extend(other.asking);
@@ -145,19 +143,18 @@ impl Identities {
         self.unusable.extend(other.unusable);
     }
 
-    /// The public halves that are known.
     pub fn known(&self) -> BTreeMap<Fingerprint, &Recipient> {
         self.iter().filter_map(|identity| identity.recipient.as_ref()).map(|key| (key.fingerprint(), key)).collect()
     }
 
-    /// The failure of a verb that needs an identity where none is usable.
+    /// The error when an identity is needed and none is usable.
     pub fn none_at_hand(&self) -> Error {
         let error = Error::new(Kind::NoIdentity, "no usable identity");
         let error = if self.unusable.is_empty() { error } else { error.because(listed(&self.unusable)) };
         error.help("give one with `--identity FILE`; if you have none: `sealift identity new --admin NAME`, then another admin runs `sealift rekey`")
     }
 
-    /// The failure of a file that none of them opens.
+    /// The error for a file that none of them opens.
     pub fn none_opens(&self, file: &FileName, seal: Option<&Seal>, failures: &[(String, String)]) -> Error {
         let tried = self.iter().map(|identity| identity.label.as_str()).collect::<Vec<_>>().join(", ");
         let what = if tried.is_empty() {
@@ -178,10 +175,10 @@ impl Identities {
         })
     }
 
-    /// Loads every key of an identity file: native keys, plugin keys, an SSH private key, or any of these encrypted with
-    /// a passphrase, which is asked for when no other key opens a file.
+    /// Loads every key of an identity file: native keys, plugin keys, an SSH private key, or any of these encrypted
+    /// with a passphrase, which is asked for when no other key opens a file.
     ///
-    /// Fails with `NoIdentity` when nothing in it is usable, with the reason; a file that others can read is refused.
+    /// Fails with `NoIdentity` and the reason if nothing in it is usable, or if others can read the file.
     pub fn from_file(path: &Path, plugins: &Plugins, ask: &Arc<dyn Ask>) -> Result<Self> {
         let label = path.display().to_string();
         if private_key(&label).is_some() {
@@ -195,7 +192,7 @@ impl Identities {
         Self::from_content(content, &label, plugins, ask)
     }
 
-    /// The same from bytes that are already at hand.
+    /// Like `from_file`, from its content.
     pub fn from_content(content: Plaintext, label: &str, plugins: &Plugins, ask: &Arc<dyn Ask>) -> Result<Self> {
         let binary =
             content.expose(dearmored).map_err(|_| unusable(label, "its armor is damaged"))?.map(Plaintext::take);
@@ -265,8 +262,8 @@ impl Identities {
         let recipient = Recipient::of_ssh(&key);
         match key {
             age::ssh::Identity::Encrypted(locked) => {
-                // Unlocked here, once: age itself would ask and run bcrypt again for every stanza of every file. Its
-                // public half is in clear, so it is not asked for where the seal does not list it.
+                // Unlocked here, once: age would ask and run bcrypt again for every stanza of every file. The public
+                // half is not encrypted, so the passphrase is not asked for when the seal does not list it.
                 let (name, ask, public) = (label.to_owned(), ask.clone(), recipient.clone());
                 let vault = Vault::new(label, move || {
                     let key = unlocked(&name, &ask, |passphrase| {
@@ -302,7 +299,7 @@ impl Identities {
     }
 }
 
-/// A failure as one reason in a list that names the place already.
+/// An error as a reason in a list that already names the place.
 pub fn reason(label: &str, error: &Error) -> String {
     let message = error.message();
     let short =

@@ -1,4 +1,5 @@
-//! The file of a private key: read if nobody else can, written with a passphrase or without, and read back for proof.
+//! Private key files: refused if others can read them; written with or without a passphrase, and verified by reading
+//! back.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,17 +16,16 @@ use crate::domain::secret::recipient::Recipient;
 use crate::domain::secret::seal::Envelope;
 use crate::error::{Error, Kind, Result};
 
-/// The largest identity file that is read, in bytes.
 const LIMIT: usize = 1 << 20;
-/// The highest scrypt work factor (log2) that a passphrase is tried with: about 3 seconds.
+/// The maximum scrypt work factor (log2) accepted when opening: about 3 seconds.
 const WORK_FACTOR: u8 = 20;
-/// The one that a new identity file is sealed with: as age does it, about a second and 256 MiB on any machine.
+/// The scrypt work factor (log2) of new identity files, as in age: about a second and 256 MiB.
 const SEALED_WITH: u8 = 18;
 
-/// What is said of a passphrase that does not fit.
+/// The reason given for a wrong passphrase.
 pub(super) const WRONG: &str = "the passphrase is wrong";
 
-/// Asks for a passphrase until it fits, as often as that makes sense.
+/// Asks for a passphrase until it is right, as many times as `ask` allows.
 pub(super) fn unlocked<T>(label: &str, ask: &Arc<dyn Ask>, open: impl Fn(SecretString) -> Result<T>) -> Result<T> {
     let mut left = ask.attempts();
     loop {
@@ -39,11 +39,10 @@ pub(super) fn unlocked<T>(label: &str, ask: &Arc<dyn Ask>, open: impl Fn(SecretS
     }
 }
 
-/// Reads a private key's file.
 pub(super) fn private_file(path: &Path) -> Result<Plaintext> {
     use std::os::unix::fs::PermissionsExt;
     let label = path.display().to_string();
-    // A key's path may be a link (a home kept elsewhere); what it leads to is checked.
+    // The path may be a symlink (a home kept elsewhere); its target is checked.
     let real = std::fs::canonicalize(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => unusable(&label, "there is no such file"),
         _ => unusable(&label, "it cannot be read").because(error),
@@ -83,9 +82,9 @@ fn try_passphrase(bytes: &[u8], label: &str, passphrase: SecretString) -> Result
     Plaintext::read(reader, bytes.len(), LIMIT).map_err(|_| unusable(label, "it is damaged"))
 }
 
-/// Makes a new identity file, sealed to a passphrase if there is one, and reads it back for proof.
+/// Creates an identity file, sealed to a passphrase if there is one, and reads it back to verify it.
 ///
-/// Fails when something is there already, or what is read back is not what was written; no file is left then.
+/// Fails if the path exists, or if the file does not read back as written; it is removed then.
 pub fn write(path: &Path, content: &Plaintext, passphrase: Option<&SecretString>) -> Result<()> {
     let mode = 0o600;
     let sealed = passphrase.map(|passphrase| sealed_with_passphrase(content, passphrase.clone())).transpose()?;
@@ -123,8 +122,8 @@ fn sealed_with_passphrase(content: &Plaintext, passphrase: SecretString) -> Resu
     Ok(file)
 }
 
-/// The one native age key of an identity file, in the form that `generate` gives. A passphrase is asked for if there is
-/// one.
+/// The only native age key of an identity file, in the form that `generate` returns. Asks for the passphrase if there
+/// is one.
 pub fn native(path: &Path, ask: &Arc<dyn Ask>) -> Result<(Plaintext, Recipient)> {
     let label = path.display().to_string();
     let file = private_file(path)?;
@@ -147,7 +146,7 @@ pub fn native(path: &Path, ask: &Arc<dyn Ask>) -> Result<(Plaintext, Recipient)>
     })
 }
 
-/// A new X25519 identity: its file's content, with its recipient as a comment, and the recipient.
+/// A new X25519 identity: the content of its file, with the recipient as a comment, and the recipient.
 pub fn generate() -> (Plaintext, Recipient) {
     native_content(&age::x25519::Identity::generate())
 }

@@ -1,40 +1,41 @@
-//! The OS keyring (Secret Service, Keychain), where an admin's identity lives by default. An entry is found by the
-//! admin's recipient, which the policy knows: nobody has to remember a name. The kernel's own keyring is never used: it
-//! is empty after a reboot.
+//! The OS keyring (Secret Service, Keychain), the default place of an admin's identity. Entries are found by the
+//! admin's recipient, which the policy lists, so that nobody has to remember a name. The kernel keyring is never used:
+//! it is empty after a reboot.
 //!
-//! The keyring keeps the key from anyone who has the disk. It does not keep it from programs of the same session.
+//! The keyring protects the key from anyone who has the disk, but not from programs of the same session.
 
 use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::recipient::Recipient;
 use crate::error::Result;
 
-/// What entries are filed under.
+/// The service name of all entries.
 #[cfg(feature = "os-keyring")]
 const SERVICE: &str = "sealift";
 
-/// The first of these recipients whose private key the keyring holds, with the content of its identity file.
+/// The first of these recipients whose private key is in the keyring, with the content of its identity file; `None` if
+/// there is none.
 ///
-/// Fails when no keyring answers within 30 seconds, or it refuses. That it holds none is `None`.
+/// Fails if no keyring answers within 30 seconds, or if it refuses.
 pub fn find(recipients: &[Recipient]) -> Result<Option<(Recipient, Plaintext)>> {
     let names: Vec<String> = recipients.iter().map(|key| key.canonical().to_owned()).collect();
     let found = entries::find(names)?;
     Ok(found.and_then(|(at, content)| Some((recipients.get(at)?.clone(), content))))
 }
 
-/// Stores an identity under its recipient, and reads it back for proof.
+/// Stores an identity under its recipient and reads it back to verify it.
 ///
-/// Fails when no keyring answers, or what it gives back is not what was stored; nothing is left in it then.
+/// Fails if no keyring answers, or if it returns something else; the entry is removed then.
 pub fn store(recipient: &Recipient, content: &Plaintext) -> Result<()> {
     let copy = content.expose(|bytes| Plaintext::concat(&[bytes]));
     entries::store(recipient.canonical().to_owned(), copy)
 }
 
-/// Removes the identity of this recipient. Says whether there was one.
+/// Removes the identity of this recipient. Returns whether there was one.
 pub fn remove(recipient: &Recipient) -> Result<bool> {
     entries::remove(recipient.canonical().to_owned())
 }
 
-/// Whether there is a keyring that answers, before anybody is asked for anything.
+/// Checks that a keyring answers, before the user is asked for anything.
 pub fn answers() -> Result<()> {
     entries::answers()
 }
@@ -51,7 +52,7 @@ mod entries {
     use crate::domain::secret::plaintext::Plaintext;
     use crate::error::{Error, Result};
 
-    /// How long a keyring may take: it may be asking the person to unlock it.
+    /// The time limit of the keyring, which may be asking the user to unlock it.
     const LIMIT: Duration = Duration::from_secs(30);
 
     pub fn find(names: Vec<String>) -> Result<Option<(usize, Plaintext)>> {
@@ -75,7 +76,7 @@ mod entries {
             if proof.is_ok_and(|proof| proof.same_as(&content)) {
                 return Ok(());
             }
-            // What cannot be read back is worth nothing; that it may not be removable either changes nothing.
+            // An entry that cannot be read back is useless; failing to delete it changes nothing.
             let _gone = entry.delete_credential();
             Err(Error::failed("the OS keyring does not give back what was stored"))
         })
@@ -90,7 +91,7 @@ mod entries {
     }
 
     pub fn answers() -> Result<()> {
-        // A name that no entry has: the answer is that there is none.
+        // No entry has this name, so a keyring that works answers that there is none.
         find(vec!["probe".to_owned()]).map(drop)
     }
 
@@ -105,7 +106,8 @@ mod entries {
         })
     }
 
-    /// Only what is known to hold no bytes of an entry: the Debug form of some of these errors prints the secret.
+    /// Uses only parts of the error without bytes of an entry: the Debug form of some of these errors contains the
+    /// secret.
     fn said(fault: &Fault) -> Error {
         let (why, cause) = match fault {
             Fault::PlatformFailure(cause) => {

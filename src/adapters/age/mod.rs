@@ -1,5 +1,5 @@
-//! Seals and opens. The cryptography is the age library's; what is added here is the seal stanza, the limits that keep
-//! hostile files cheap, and the order in which keys are tried.
+//! Seals and opens. The cryptography is the age library's; this adds the seal stanza, limits that make hostile files
+//! cheap to reject, and the order in which keys are tried.
 
 pub mod armor;
 pub mod discovery;
@@ -33,13 +33,13 @@ use crate::error::{Error, Kind, Result};
 
 type Wrapper = Box<dyn age::Recipient + Send + Sync>;
 
-/// Seals values to a fixed stock of recipients, each prepared once.
+/// Seals values to a fixed set of recipients, each prepared once.
 pub struct Sealer {
     wrappers: BTreeMap<Fingerprint, Wrapper>,
 }
 
 impl Sealer {
-    /// Prepares these recipients. A plugin's recipient needs its plugin to be allowed by the user.
+    /// Prepares these recipients. A plugin's recipient requires that the user allows the plugin.
     pub fn new<'a>(
         recipients: impl IntoIterator<Item = &'a Recipient>,
         plugins: &Plugins,
@@ -67,7 +67,7 @@ impl Sealer {
         Ok(Self { wrappers })
     }
 
-    /// Seals a value to the current readers that the seal lists, with a fresh file key.
+    /// Seals a value to the seal's current readers, with a fresh file key.
     pub fn seal(&self, value: &Plaintext, seal: &Seal) -> Result<Vec<u8>> {
         let sealing = Sealing { wrappers: &self.wrappers, seal };
         let encryptor = guarded(|| Encryptor::with_recipients(std::iter::once(&sealing as &dyn age::Recipient)))
@@ -79,8 +79,8 @@ impl Sealer {
             writer.finish().map(drop)
         });
         written.map_err(|error| Error::io(format!("cannot seal {}", seal.name), error))?;
-        // What is written must be what is accepted when it is read: a limit that was passed, or a plugin that made
-        // other stanzas than one, would lose the value.
+        // Check that the result can be read back: exceeding a limit, or a plugin that did not return exactly one
+        // stanza, would lose the value.
         let refused = |what: String| {
             Error::usage(format!("{} cannot be sealed: {what}", seal.name))
                 .help("nothing was changed; look at its readers")
@@ -89,14 +89,14 @@ impl Sealer {
         if let Some(what) = envelope.contradiction(&BTreeMap::new()) {
             return Err(refused(what));
         }
-        // A rekey holds all files until the last is sealed.
+        // A rekey holds all files in memory until the last is sealed.
         file.shrink_to_fit();
         Ok(file)
     }
 }
 
-/// All recipients of one file as one: the seal first, then the recipients in the seal's own order, so that anyone who opens
-/// the file knows which stanza is theirs.
+/// All recipients of a file as one: the seal stanza first, then the recipients in the seal's order, so that a reader
+/// can find its stanza.
 struct Sealing<'a> {
     wrappers: &'a BTreeMap<Fingerprint, Wrapper>,
     seal: &'a Seal,
@@ -109,8 +109,8 @@ impl age::Recipient for Sealing<'_> {
         for fingerprint in &self.seal.current {
             let wrapper = self.wrappers.get(fingerprint).ok_or(EncryptError::MissingRecipients)?;
             let (mut wrapped, labels) = wrapper.wrap_file_key(file_key)?;
-            // One stanza a recipient: the seal counts them. And one set of labels: age refuses mixed sets, and this
-            // recipient stands for all of them.
+            // The seal counts on one stanza per recipient. All must have the same labels: age refuses mixed sets, and
+            // sees only this one recipient.
             match &common {
                 Some(l_labels) if *l_labels != labels => {
                     return Err(EncryptError::IncompatibleRecipients { l_labels: l_labels.clone(), r_labels: labels });
@@ -125,15 +125,16 @@ impl age::Recipient for Sealing<'_> {
 
 pub struct Opened {
     pub value: Plaintext,
-    /// Its seal, now proven to have been written with the file; none for a file of another tool.
+    /// Its seal, authenticated by the file's MAC; `None` for a file of another tool.
     pub seal: Option<Seal>,
-    /// What tells the file from every other.
+    /// Identifies this version of the file.
     pub mac: Mac,
 }
 
-/// Opens a sealed file, completely, in memory. `file` is the name it must have been sealed under.
+/// Opens a sealed file completely in memory. `file` is the name that it must have been sealed under.
 ///
-/// Fails with `Integrity` for anything damaged, swapped or not sealed by these rules; `NoIdentity` when no identity opens it.
+/// Fails with `Integrity` if the file is damaged, swapped or violates the rules of sealing; with `NoIdentity` if no
+/// identity opens it.
 pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Opened> {
     let binary = dearmored(bytes).map_err(|error| error.about(file.path()).help(age_header::restore(file)))?;
     let bytes = binary.as_deref().unwrap_or(bytes);
@@ -154,13 +155,13 @@ pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Op
     }
     let opening =
         Opening { identities, seal: envelope.seal.as_ref(), failures: RefCell::default(), broken: Cell::new(false) };
-    // A library that panics at a file is a fault of the file.
+    // A panic of the library is reported as a damaged file.
     let fails = || undone(file, DecryptError::InvalidHeader);
     let decrypt = || Decryptor::new_buffered(bytes)?.decrypt(std::iter::once(&opening as &dyn age::Identity));
     let reader = match guarded(decrypt).ok_or_else(fails)? {
         Ok(reader) => reader,
         Err(DecryptError::NoMatchingKeys) => {
-            // Ctrl-C at a passphrase is no wrong passphrase.
+            // Ctrl-C at a passphrase prompt is not a wrong passphrase.
             signals::check()?;
             if opening.broken.get() {
                 return Err(Error::integrity(format!(
@@ -186,7 +187,7 @@ pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Op
         }
         Err(error) => return Err(undone(file, error)),
     };
-    // The payload is shorter than the file: the buffer never moves.
+    // The payload is shorter than the file, so the buffer is never reallocated.
     let read = guarded(|| Plaintext::read(reader, bytes.len(), bytes.len())).ok_or_else(fails)?;
     let value = read.map_err(|error| {
         Error::integrity(format!("{}: its content is damaged or cut short", file.path()))
@@ -196,12 +197,12 @@ pub fn open(bytes: &[u8], file: &FileName, identities: &Identities) -> Result<Op
     Ok(Opened { value, seal: envelope.seal, mac: envelope.mac })
 }
 
-/// All identities as one, tried in an order that finds the right stanza at once where the seal tells it.
+/// All identities as one, tried in an order that finds the right stanza at once if the seal shows it.
 struct Opening<'a> {
     identities: &'a Identities,
     seal: Option<&'a Seal>,
     failures: RefCell<Vec<(String, String)>>,
-    /// Whether a key that the seal lists was tried, and its stanza did not open.
+    /// Whether a key listed in the seal was tried and its stanza did not open.
     broken: Cell<bool>,
 }
 
@@ -214,8 +215,8 @@ impl age::Identity for Opening<'_> {
         let slots: Vec<&Stanza> =
             stanzas.iter().filter(|stanza| stanza.tag != STANZA && !stanza.tag.ends_with("-grease")).collect();
         for identity in self.identities.iter() {
-            // The seal tells whose stanza stands where. It only saves work: what opens is decided by the key, and a seal
-            // that lies makes the file not open.
+            // The seal says which stanza is whose. This only saves work: the key decides what opens, and a false seal
+            // only makes the file fail to open.
             let outcome = match (self.seal, &identity.recipient) {
                 (Some(seal), Some(recipient)) => {
                     let Some(place) = seal.current.iter().position(|key| *key == recipient.fingerprint()) else {
@@ -234,7 +235,7 @@ impl age::Identity for Opening<'_> {
             }
             match outcome {
                 Some(Ok(file_key)) => return Some(Ok(file_key)),
-                // One key that fails must not end the search: the next may open the file.
+                // A key that fails must not end the search: the next one may open the file.
                 Some(Err(error)) => self.failures.borrow_mut().push((identity.label.clone(), plain(&error))),
                 None => {}
             }
@@ -243,7 +244,7 @@ impl age::Identity for Opening<'_> {
     }
 }
 
-/// What can be read of a file, armored or not, without a key; none where it is no sealed file.
+/// The envelope of a file, armored or not, readable without a key; `None` if it is not a sealed file.
 pub fn envelope_of(content: &[u8]) -> Option<Envelope> {
     match dearmored(content).ok()? {
         Some(binary) => Envelope::read(&binary).ok(),
@@ -251,7 +252,7 @@ pub fn envelope_of(content: &[u8]) -> Option<Envelope> {
     }
 }
 
-/// The seal of a file, armored or not; none where it has none, or is not a sealed file at all.
+/// The seal of a file, armored or not; `None` if it has none or is not a sealed file.
 pub fn seal_of(content: &[u8]) -> Option<Seal> {
     envelope_of(content)?.seal
 }

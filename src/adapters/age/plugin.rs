@@ -1,5 +1,5 @@
-//! age plugins: programs that hold a key elsewhere, such as on a token. They run only if the user's own configuration
-//! lists them, are waited for no longer than a minute of silence, and what they say is foreign text.
+//! age plugins: programs that hold a key elsewhere, such as on a hardware token. They run only if the user's own
+//! configuration lists them, time out after a minute of silence, and their output is untrusted.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
@@ -16,22 +16,23 @@ use crate::adapters::process::{path, timeout};
 use crate::adapters::prompt::Ask;
 use crate::error::{Error, Kind, Result};
 
-/// How long a plugin may be silent. The time that a person takes to answer it does not count.
+/// How long a plugin may be silent. Time that the user takes to answer it does not count.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The plugins that the user allows to run. A line in a repository must never start a program.
 #[derive(Clone, Debug, Default)]
 pub struct Plugins {
-    /// The names, as in `age-plugin-NAME`.
+    /// The names: NAME in `age-plugin-NAME`.
     pub allowed: BTreeSet<String>,
-    /// Where the list is kept, for the help.
+    /// The file with the list, for help texts.
     pub listed_in: String,
-    /// Why none may run now, whatever is listed.
+    /// Why no plugin may run now, even if it is listed.
     pub refused: Option<&'static str>,
 }
 
 impl Plugins {
-    /// Refuses a plugin that is not on the user's list, before anything is looked up. Where its program is, if anywhere.
+    /// Refuses a plugin that is not on the user's list, before looking anything up. Returns the program's path, if
+    /// there is one.
     fn allow(&self, name: &str) -> Result<Option<PathBuf>> {
         let shown = if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b)) { name } else { "…" };
         if !self.allowed.contains(name) {
@@ -42,7 +43,7 @@ impl Plugins {
         if let Some(why) = self.refused {
             return refused(why);
         }
-        // The library starts the first that PATH has, and no other.
+        // The library always starts the first match in PATH.
         match path::first(format!("age-plugin-{name}")) {
             Some(program) if path::is_of_a_work_tree(&program) => refused(&format!(
                 "{} lies in the repository, where anyone who can write to it could have put it",
@@ -52,12 +53,12 @@ impl Plugins {
         }
     }
 
-    /// Where an allowed plugin's program is.
+    /// The path of an allowed plugin's program.
     pub fn program(&self, name: &str) -> Result<PathBuf> {
         self.allow(name)?.ok_or_else(|| missing(name))
     }
 
-    /// A plugin's recipient, ready to seal to.
+    /// A plugin's recipient, ready for sealing.
     pub fn recipient(
         &self,
         key: &age::plugin::Recipient,
@@ -69,7 +70,7 @@ impl Plugins {
         Ok(Box::new(Sealing { plugin: Arc::new(plugin.map_err(|_| missing(key.plugin()))?), talk }))
     }
 
-    /// A plugin's identity, ready to open.
+    /// A plugin's identity, ready for opening.
     pub fn identity(
         &self,
         key: &age::plugin::Identity,
@@ -117,7 +118,7 @@ impl age::Identity for Opening {
     }
 }
 
-/// A person, for the plugin protocol; and when the plugin was last heard of.
+/// The user's side of the plugin protocol, and when the plugin was last active.
 #[derive(Clone)]
 struct Talk {
     program: String,
@@ -144,7 +145,7 @@ impl Talk {
         timeout::call(&self.program, late, work)
     }
 
-    /// The plugin says something; while a person answers it, no time counts.
+    /// Runs an interaction with the user, during which the timeout is suspended.
     fn during<T>(&self, talk: impl FnOnce() -> T) -> T {
         self.asking.store(true, Ordering::Relaxed);
         let answer = talk();
@@ -174,7 +175,7 @@ impl age::Callbacks for Talk {
     }
 }
 
-/// What to say when a plugin's program is not there. nixpkgs names its packages as their programs are named.
+/// The error for a missing plugin program. nixpkgs packages have the same names as the programs.
 fn missing(name: &str) -> Error {
     Error::new(Kind::NoIdentity, format!("the program age-plugin-{name} is not installed, or not in PATH")).help(format!(
         "its package in nixpkgs has the same name: `environment.systemPackages = [ pkgs.age-plugin-{name} ];`, or for now `nix shell nixpkgs#age-plugin-{name}`"

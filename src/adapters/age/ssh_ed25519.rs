@@ -1,10 +1,9 @@
-//! Wraps a file key for an ssh-ed25519 recipient, with what is the same for every file done once.
+//! Wraps a file key for an ssh-ed25519 recipient, with the per-recipient part computed only once.
 //!
-//! The format (C2SP age, section "ssh-ed25519") asks for X25519(tweak, X25519(ephemeral, recipient)), where the tweak is
-//! derived from the recipient alone. Scalar multiplication commutes, so that this equals X25519(ephemeral, X25519(tweak,
-//! recipient)), and the inner half is computed once for each recipient: one multiplication less for every file, which
-//! halves the cost of a rekey. What is written is what age itself would write, and age opens it; the tests hold both
-//! against each other.
+//! The format (C2SP age, section "ssh-ed25519") requires X25519(tweak, X25519(ephemeral, recipient)), where the tweak
+//! depends only on the recipient. Scalar multiplication commutes, so this equals X25519(ephemeral, X25519(tweak,
+//! recipient)), and the inner part is computed once per recipient. That saves one multiplication per file, which halves
+//! the cost of a rekey. The output has age's own format and age opens it; the tests compare both implementations.
 
 use std::collections::HashSet;
 
@@ -18,22 +17,21 @@ use zeroize::Zeroizing;
 
 use crate::adapters::fs::files;
 
-/// The label of the format, for both derivations.
+/// The HKDF label of the format, for both derivations.
 const LABEL: &[u8] = b"age-encryption.org/v1/ssh-ed25519";
-/// The type of the stanza.
 const STANZA: &str = "ssh-ed25519";
 
 pub struct SshEd25519 {
-    /// The four bytes by which the stanza names its key, encoded.
+    /// The encoded four-byte tag that identifies the key in the stanza.
     tag: String,
-    /// The recipient's key on the Montgomery curve.
+    /// The recipient's public key on the Montgomery curve.
     recipient: PublicKey,
-    /// The same, multiplied by the tweak.
+    /// That key multiplied by the tweak.
     folded: PublicKey,
 }
 
 impl SshEd25519 {
-    /// Prepares a key: its wire form, its four-byte tag, and its point on the Montgomery curve.
+    /// Prepares a key from its wire form, its four-byte tag and its Montgomery point.
     pub fn new(wire: &[u8], tag: [u8; 4], montgomery: [u8; 32]) -> Self {
         let recipient = PublicKey::from(montgomery);
         let tweak = StaticSecret::from(hkdf(wire, LABEL, &[]));

@@ -1,4 +1,5 @@
-//! Files below a directory that somebody else may have filled: no link on the way is followed, and nothing leads out.
+//! Files below a directory that somebody else may have filled: no symlink on the way is followed, and no path leads
+//! out.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -11,14 +12,14 @@ use crate::adapters::fs::files::{
 use crate::adapters::system::{ResolveFlags, fsync, openat2};
 use crate::error::{Error, Kind, Result};
 
-/// A directory whose files are reached without leaving it and without following any link.
+/// A directory whose files are opened without leaving it or following symlinks.
 pub struct Beneath {
     fd: OwnedFd,
     shown: PathBuf,
 }
 
 impl Beneath {
-    /// Opens the directory; `None` where there is none.
+    /// Opens the directory; `None` if it does not exist.
     pub fn open(path: &Path) -> Result<Option<Self>> {
         match openat(CWD, path, DIRECTORY, Mode::empty()) {
             Ok(fd) => Ok(Some(Self { fd, shown: path.to_owned() })),
@@ -35,9 +36,9 @@ impl Beneath {
         &self.fd
     }
 
-    /// Reads at most `first` bytes of a file of at most `limit` bytes. Says the file's size too.
+    /// Reads at most `first` bytes of a file of at most `limit` bytes. Returns the file's size too.
     ///
-    /// Fails as `files::open` does; a link anywhere on the way is refused.
+    /// Fails like `files::open`, and if any part of the path is a symlink.
     pub fn read(&self, name: &str, first: usize, limit: u64) -> Result<(Vec<u8>, u64)> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
@@ -52,7 +53,7 @@ impl Beneath {
         let (file, size) = checked(fd, limit, &shown()).map_err(|error| error.of_kind(Kind::Integrity))?;
         let want = usize::try_from(size).unwrap_or(first).min(first);
         let mut bytes = Vec::with_capacity(want);
-        // One read is enough for a small file; the loop is for the rest.
+        // A small file takes one read.
         while bytes.len() < want {
             let read = rustix::io::read(&file, rustix::buffer::spare_capacity(&mut bytes));
             match read {
@@ -65,24 +66,24 @@ impl Beneath {
     }
 }
 
-/// Puts a whole new file in place of what is there. Missing folders are made.
+/// Atomically replaces or creates a file. Missing directories are created.
 ///
-/// Fails as `files::replace` does, and when a folder on the way is a link or something else.
+/// Fails like `files::replace`, and if a directory on the way is a symlink or not a directory.
 pub fn replace(root: &Path, path: &str, bytes: &[u8], mode: u32, durable: Durable) -> Result<()> {
     let (folders, name) = split(path);
     let place = descend(root, folders, true)?;
     replace_in(&place, name.as_ref(), &root.join(path), bytes, mode, durable)
 }
 
-/// Puts a whole new file where nothing may be yet: it replaces nothing, not even what is made there meanwhile, and is
-/// never there in part.
+/// Atomically creates a file. Fails if the path exists, even if it was created meanwhile; the file is never visible in
+/// part.
 pub fn place(root: &Path, path: &str, bytes: &[u8], mode: u32) -> Result<()> {
     let (folders, name) = split(path);
     let place = descend(root, folders, true)?;
     let shown = root.join(path);
     let temporary = write_temporary(&place, bytes, mode, Durable::Now).map_err(|error| unwritten(&shown, error))?;
     let placed = rustix::fs::linkat(&place, &temporary, &place, name, AtFlags::empty());
-    // Its other name, which nobody knows; what cannot be removed is still the same file.
+    // Remove the temporary name. If that fails, it is still only a link to the same file.
     let _gone = unlinkat(&place, &temporary, AtFlags::empty());
     placed.map_err(|error| match error {
         rustix::io::Errno::EXIST => {
@@ -93,17 +94,17 @@ pub fn place(root: &Path, path: &str, bytes: &[u8], mode: u32) -> Result<()> {
     fsync(&place).map_err(|error| unwritten(&shown, error))
 }
 
-/// Removes the temporary files that a killed run left in a folder.
+/// Removes temporary files that a killed run left in a directory.
 pub fn sweep(root: &Path, folders: &str) {
     let Ok(place) = descend(root, folders, false) else { return };
     let Ok(entries) = rustix::fs::Dir::read_from(&place) else { return };
     for entry in entries.flatten().filter(|entry| entry.file_name().to_bytes().starts_with(TEMPORARY.as_bytes())) {
-        // It is tried again by the next run.
+        // The next run tries again.
         let _left = unlinkat(&place, entry.file_name(), AtFlags::empty());
     }
 }
 
-/// A whole new file beside the one that it will replace.
+/// A new file, written next to the one that it will replace.
 pub struct Beside<'a> {
     root: &'a Path,
     path: &'a str,
@@ -111,8 +112,8 @@ pub struct Beside<'a> {
 }
 
 impl<'a> Beside<'a> {
-    /// Writes it, as `replace` does, but does not put it in place yet. Many files are written first and put in
-    /// place together: a file system is slow to make new files while it removes others.
+    /// Writes the file like `replace`, without putting it in place. All files are written first and renamed together,
+    /// because file systems are slow to create files while others are removed.
     pub fn write(root: &'a Path, path: &'a str, bytes: &[u8], mode: u32) -> Result<Self> {
         let place = descend(root, split(path).0, true)?;
         let temporary =
@@ -120,9 +121,9 @@ impl<'a> Beside<'a> {
         Ok(Self { root, path, temporary })
     }
 
-    /// Puts it in place.
+    /// Renames the file into place.
     ///
-    /// Fails as `replace` does; the temporary file is removed then.
+    /// Fails like `replace`; the temporary file is removed then.
     pub fn put(self) -> Result<()> {
         let (folders, name) = split(self.path);
         let place = descend(self.root, folders, false)?;
@@ -132,7 +133,7 @@ impl<'a> Beside<'a> {
         })
     }
 
-    /// Removes it again. What cannot be removed is swept by a later run.
+    /// Removes the temporary file. If that fails, a later run sweeps it.
     pub fn discard(&self) {
         if let Ok(place) = descend(self.root, split(self.path).0, false) {
             let _left = unlinkat(&place, &self.temporary, AtFlags::empty());
@@ -144,7 +145,7 @@ fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
 
-/// Removes a file. That it is gone already is fine.
+/// Removes a file; it may already be gone.
 pub fn remove(root: &Path, path: &str) -> Result<()> {
     let (folders, name) = split(path);
     let place = descend(root, folders, false)?;
@@ -154,17 +155,17 @@ pub fn remove(root: &Path, path: &str) -> Result<()> {
     }
 }
 
-/// Whether a file could be put at a path, as far as it is known without making anything.
+/// Checks that a file could be put at this path, as far as this can be known without creating anything.
 pub fn reachable(root: &Path, path: &str) -> Result<()> {
     let mut above = split(path).0;
-    // The folders that are there; those that are missing will be made.
+    // Find the deepest existing directory; missing ones will be created.
     while !above.is_empty() && root.join(above).symlink_metadata().is_err() {
         above = above.rsplit_once('/').map_or("", |(above, _)| above);
     }
     descend(root, above, false).map(drop)
 }
 
-/// Opens a folder below a directory, step by step, without following a link.
+/// Opens a directory below `root`, one component at a time, without following symlinks.
 fn descend(root: &Path, folders: &str, make: bool) -> Result<OwnedFd> {
     let mut place = directory(root)?;
     for folder in folders.split('/').filter(|folder| !folder.is_empty()) {

@@ -1,4 +1,4 @@
-//! A change of several files of a fleet, and the text of a journal of it.
+//! A change of several files of a fleet, and its journal format.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde::{Deserialize, Serialize};
@@ -9,27 +9,25 @@ use crate::error::{Error, Result};
 /// The first line of a journal.
 const MAGIC: &str = "sealift-journal 1";
 
-/// A change of several files of a fleet.
 #[derive(Debug, Default)]
 pub struct Changes(pub Vec<Change>);
 
-/// The change of one file.
 #[derive(Debug)]
 pub struct Change {
-    /// From the top of the fleet.
+    /// Relative to the top of the fleet.
     pub path: String,
-    /// The file as it was read when the change was decided on; none: it was not there.
+    /// The digest of the file when the change was decided; `None` if it did not exist.
     pub before: Option<[u8; 32]>,
-    /// The file as it should be; none: it should go.
+    /// The new content; `None` to remove the file.
     pub after: Option<Vec<u8>>,
-    /// Its permissions then.
+    /// The permissions of the new file.
     pub mode: u32,
 }
 
-/// The permissions of a file of the fleet: what it holds is for everybody to read.
+/// The default permissions: files of a fleet are readable by everyone.
 const MODE: u32 = 0o644;
 
-/// The line that stands before each file's bytes in a journal.
+/// The header line before each file's bytes in a journal.
 #[derive(Serialize, Deserialize)]
 struct Line {
     path: String,
@@ -40,25 +38,23 @@ struct Line {
 }
 
 impl Change {
-    /// A file that is written. `before` is its content as it was read, so that a change made meanwhile by someone else
-    /// is seen.
+    /// Writes a file. `before` is its content when it was read, to detect a concurrent change.
     pub fn write(path: impl Into<String>, before: Option<&[u8]>, after: Vec<u8>) -> Self {
         Self { path: path.into(), before: before.map(digest), after: Some(after), mode: MODE }
     }
 }
 
 impl Changes {
-    /// Adds the change of one file.
     pub fn add(&mut self, change: Change) {
         self.0.push(change);
     }
 
-    /// Writes a file, as `Change::write`.
+    /// Writes a file, like `Change::write`.
     pub fn write(&mut self, path: impl Into<String>, before: Option<&[u8]>, after: Vec<u8>) {
         self.add(Change::write(path, before, after));
     }
 
-    /// Writes a file that keeps its own permissions.
+    /// Writes a file and keeps its permissions.
     pub fn write_keeping(&mut self, path: impl Into<String>, before: &[u8], after: Vec<u8>, mode: u32) {
         self.add(Change { mode, ..Change::write(path, Some(before), after) });
     }
@@ -67,23 +63,22 @@ impl Changes {
         self.0.push(Change { path: path.into(), before: Some(digest(before)), after: None, mode: MODE });
     }
 
-    /// Adds changes that are to be carried out after these.
+    /// Appends changes that are carried out after these.
     pub fn append(&mut self, mut later: Changes) {
         self.0.append(&mut later.0);
     }
 
-    /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The paths, from the top of the fleet.
+    /// The paths, relative to the top of the fleet.
     pub fn paths(&self) -> Vec<String> {
         self.0.iter().map(|change| change.path.clone()).collect()
     }
 }
 
-/// A journal of these changes.
+/// Encodes changes as a journal.
 pub fn encoded(changes: &[Change]) -> Result<Vec<u8>> {
     let contents = changes.iter().filter_map(|change| change.after.as_ref()).map(Vec::len).sum::<usize>();
     let mut bytes = Vec::with_capacity(contents + 256 * (1 + changes.len()));
@@ -101,7 +96,7 @@ pub fn encoded(changes: &[Change]) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The changes of a journal; none where it is not whole.
+/// Decodes a journal; `None` if it is incomplete or invalid.
 pub fn parse(bytes: &[u8]) -> Option<Vec<Change>> {
     let body_end = bytes.len().checked_sub("end \n".len() + 44)?;
     let (body, end) = bytes.split_at(body_end);

@@ -1,5 +1,5 @@
-//! Files: read within limits, replaced whole. Nothing here follows a link at the end of a path, blocks on a FIFO, or
-//! leaves half a file.
+//! Files: read with size limits, replaced atomically. Nothing here follows a symlink at the end of a path, blocks on a
+//! FIFO, or leaves a partial file.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -14,16 +14,16 @@ use crate::adapters::system::{self, ResolveFlags, fsync, openat2};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Result};
 
-/// How a temporary file's name begins. A later run sweeps what a killed one left.
+/// The name prefix of temporary files. A later run removes those of a killed one.
 pub const TEMPORARY: &str = ".sealift-tmp-";
-/// In another system links mean paths below its root.
+/// Below another system's root, absolute symlinks are resolved within that root.
 pub const IN_ROOT: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
-/// A directory itself, and no link to one.
+/// Opens a directory, but no symlink to one.
 pub const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Opens a regular file to read, without following a link at its end and without blocking.
+/// Opens a regular file for reading, without following a symlink at its end and without blocking.
 ///
-/// Refuses anything but a regular file of at most `limit` bytes; the error names the path.
+/// Fails if it is not a regular file of at most `limit` bytes.
 pub fn open(path: &Path, limit: u64) -> Result<(File, u64)> {
     let shown = path.display();
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -34,18 +34,18 @@ pub fn open(path: &Path, limit: u64) -> Result<(File, u64)> {
     checked(fd, limit, &shown.to_string())
 }
 
-/// Opens a directory. Its path may lead through links: it is the caller's own.
+/// Opens a directory. Symlinks are followed: the path is the caller's own.
 pub fn directory(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     openat(CWD, path, flags, Mode::empty()).map_err(|error| Error::io(format!("cannot open {}", path.display()), error))
 }
 
-/// The nearest directory, from this one up, in which there is something of this name.
+/// The nearest ancestor of `directory`, itself included, that contains `name`.
 pub fn enclosing<'a>(directory: &'a Path, name: &str) -> Option<&'a Path> {
     directory.ancestors().find(|above| above.join(name).symlink_metadata().is_ok())
 }
 
-/// Reads a whole file of another system, below its root. `None` where there is none.
+/// Reads a whole file below another system's root. `None` if it does not exist.
 pub fn read_in_root(root: impl AsFd, path: &str, limit: u64, shown: &str) -> Result<Option<Vec<u8>>> {
     match openat2(root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty(), IN_ROOT) {
         Ok(fd) => {
@@ -57,7 +57,7 @@ pub fn read_in_root(root: impl AsFd, path: &str, limit: u64, shown: &str) -> Res
     }
 }
 
-/// A regular file of at most `limit` bytes, and its size.
+/// Checks that a file is regular and has at most `limit` bytes; returns it with its size.
 pub fn checked(fd: OwnedFd, limit: u64, shown: &str) -> Result<(File, u64)> {
     let stat = fstat(&fd).map_err(|error| Error::io(format!("cannot look at {shown}"), error))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
@@ -72,13 +72,13 @@ pub fn checked(fd: OwnedFd, limit: u64, shown: &str) -> Result<(File, u64)> {
 
 /// Reads a whole file.
 ///
-/// Fails as `open` does, and when reading fails or the file grows past the limit meanwhile.
+/// Fails like `open`, and if reading fails or the file grows past the limit meanwhile.
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let (file, size) = open(path, limit)?;
     read_all(file, size, limit, &path.display().to_string())
 }
 
-/// A file of the kernel's own (`/proc`), whose size is not known before it is read.
+/// Reads a kernel file (`/proc`), whose size is not known before it is read.
 pub fn read_kernel(path: &str) -> Result<String> {
     let mut text = String::new();
     let read = openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map(File::from);
@@ -86,7 +86,7 @@ pub fn read_kernel(path: &str) -> Result<String> {
     read.map(|_| text).map_err(|error| Error::io(format!("cannot read {path}"), error))
 }
 
-/// Reads a whole file that root, or anyone who runs this, made, and nobody else can write to.
+/// Reads a whole file that root or the current user owns and nobody else can write to.
 pub fn read_of_root(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let (file, size) = open(path, limit)?;
     let stat = fstat(&file).map_err(|error| Error::io(format!("cannot look at {}", path.display()), error))?;
@@ -114,17 +114,16 @@ pub fn read_plaintext(path: &Path, limit: usize) -> Result<Plaintext> {
     Plaintext::read(file, expected, limit).map_err(|error| Error::io(format!("cannot read {}", path.display()), error))
 }
 
-/// When the bytes must be on the disk.
+/// When the bytes must be on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durable {
     /// Before this returns.
     Now,
-    /// When the caller says so, for many at once (`sync`).
+    /// When the caller calls `sync`, for many files at once.
     Later,
 }
 
-/// Puts a whole new file in place of what is there: a temporary file beside it, then one rename. Missing directories are
-/// made.
+/// Atomically replaces or creates a file: a temporary file next to it, then a rename. Missing directories are created.
 pub fn replace(path: &Path, bytes: &[u8], mode: u32, durable: Durable) -> Result<()> {
     let (above, name) = split(path)?;
     let place = match directory(above) {
@@ -142,7 +141,7 @@ pub fn unwritten(path: &Path, error: rustix::io::Errno) -> Error {
     Error::io(format!("cannot write {}", path.display()), error)
 }
 
-/// Replaces a file in a directory that is open.
+/// Atomically replaces a file in an open directory.
 pub fn replace_in(
     place: &OwnedFd,
     name: &std::ffi::OsStr,
@@ -154,7 +153,7 @@ pub fn replace_in(
     let put = || {
         let temporary = write_temporary(place, bytes, mode, durable)?;
         renameat(place, &temporary, place, name).inspect_err(|_| {
-            // That it could not be put in place is the failure that counts.
+            // Only the failed rename is reported.
             let _gone = unlinkat(place, &temporary, AtFlags::empty());
         })
     };
@@ -167,7 +166,7 @@ pub fn replace_in(
     Ok(())
 }
 
-/// Writes a temporary file in a directory and says its name. Whatever stops it, nothing is left.
+/// Writes a temporary file in a directory and returns its name. On failure nothing is left behind.
 pub fn write_temporary(place: &OwnedFd, bytes: &[u8], mode: u32, durable: Durable) -> rustix::io::Result<String> {
     let temporary = format!("{TEMPORARY}{}", token().map_err(|_| rustix::io::Errno::IO)?);
     let attempt = || -> rustix::io::Result<()> {
@@ -178,19 +177,19 @@ pub fn write_temporary(place: &OwnedFd, bytes: &[u8], mode: u32, durable: Durabl
         if durable == Durable::Now || !system::SYNCS_ALL { fsync(&file) } else { Ok(()) }
     };
     attempt().inspect_err(|_| {
-        // That it may not exist is no second failure.
+        // It may not exist.
         let _gone = unlinkat(place, &temporary, AtFlags::empty());
     })?;
     Ok(temporary)
 }
 
-/// Gives a file another name in the same file system; what has that name is replaced.
+/// Renames a file within a file system, replacing the target.
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
     renameat(CWD, from, CWD, to)
         .map_err(|error| Error::io(format!("cannot rename {} to {}", from.display(), to.display()), error))
 }
 
-/// Makes a new file that must not be there yet.
+/// Creates a file that must not exist yet.
 pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = openat(CWD, path, flags, Mode::from_raw_mode(0o600)).map_err(|error| match error {
@@ -208,13 +207,12 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     })
 }
 
-/// Makes a directory, and those above it, to which nobody else can write, whatever the umask. One that is there stays as
-/// it is.
+/// Creates a directory and its parents, writable only by the owner whatever the umask. Existing ones stay unchanged.
 pub fn make_directory(path: &Path) -> Result<()> {
     make_directories(path, 0o755)
 }
 
-/// Makes a directory, and those above it, for nobody but its owner. One that is there stays as it is.
+/// Creates a directory and its parents, accessible only by the owner. Existing ones stay unchanged.
 pub fn make_private_directory(path: &Path) -> Result<()> {
     make_directories(path, 0o700)
 }
@@ -224,7 +222,7 @@ fn make_directories(path: &Path, mode: u32) -> Result<()> {
     made.map_err(|error| Error::io(format!("cannot make {}", path.display()), error))
 }
 
-/// Removes a file. That it is gone already is fine.
+/// Removes a file; it may already be gone.
 pub fn remove(path: &Path) -> Result<()> {
     match unlinkat(CWD, path, AtFlags::empty()) {
         Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
@@ -232,10 +230,10 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Overwrites a file with zeros and removes it. On flash storage and on file systems that write elsewhere that is a best
-/// effort, and the documentation says so.
+/// Overwrites a file with zeros and removes it. On flash storage and copy-on-write file systems that is only best
+/// effort, as the documentation says.
 ///
-/// An error names the path; it may be partly overwritten then.
+/// On failure it may be partly overwritten.
 pub fn shred(path: &Path) -> Result<()> {
     let attempt = || -> std::io::Result<()> {
         let fd = openat(CWD, path, OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
@@ -252,14 +250,14 @@ pub fn shred(path: &Path) -> Result<()> {
     attempt().map_err(|error| Error::io(format!("{} could not be destroyed", path.display()), error))
 }
 
-/// Puts everything written so far on the disk: the whole file system that holds `path`, in one go.
+/// Flushes the whole file system that holds `path` to disk.
 pub fn sync(path: &Path) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let attempt = openat(CWD, path, flags, Mode::empty()).and_then(|fd| system::syncfs(&fd));
     attempt.map_err(|error| Error::io(format!("{}: that it is on the disk is not confirmed", path.display()), error))
 }
 
-/// Points a symbolic link at a target, with one rename.
+/// Atomically points a symlink at a target.
 pub fn swap_link(link: &Path, target: &str) -> Result<()> {
     let (directory, _) = split(link)?;
     let temporary = directory.join(format!("{TEMPORARY}{}", token()?));
@@ -270,20 +268,18 @@ pub fn swap_link(link: &Path, target: &str) -> Result<()> {
     })
 }
 
-/// Lets two names change places: whatever each leads to is under the other, in one step.
+/// Atomically swaps two paths.
 pub fn exchange(one: &Path, other: &Path) -> Result<()> {
     rustix::fs::renameat_with(CWD, one, CWD, other, rustix::fs::RenameFlags::EXCHANGE)
         .map_err(|error| Error::io(format!("{} and {} cannot change places", one.display(), other.display()), error))
 }
 
-/// Sixteen random hexadecimal digits.
 pub fn token() -> Result<String> {
     let mut bytes = [0; 8];
     random(&mut bytes)?;
     Ok(bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
 }
 
-/// Fills a buffer from the kernel's generator.
 pub fn random(buffer: &mut [u8]) -> Result<()> {
     let mut filled = 0;
     while filled < buffer.len() {

@@ -1,5 +1,5 @@
-//! A lock file that a second process waits for, for a while. The kernel lets go of it when its holder ends, however it
-//! ends; what stands in the file is only for people.
+//! A lock file with a bounded wait. The kernel releases the lock when the holder ends, however it ends; the content of
+//! the file is only for people to read.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -11,21 +11,21 @@ use rustix::io::Errno;
 use crate::adapters::signals;
 use crate::error::{Error, Result};
 
-/// The right to go on. Given back when dropped.
+/// A held lock, released when dropped.
 #[derive(Debug)]
 pub struct Lock {
     _file: OwnedFd,
 }
 
-/// Takes the lock `name` in a directory, and writes there who holds it. Waits `patience` at the most.
+/// Takes the lock file `shown`, in this directory, and writes `who` into it. Waits at most `patience`.
 ///
-/// Fails when somebody else holds it for longer, and says who; or `Interrupted` while waiting.
+/// Fails if somebody else holds it for longer, and says who; with `Interrupted` on Ctrl-C.
 pub fn take(directory: impl AsFd, shown: &str, who: &str, patience: Duration) -> Result<Lock> {
     let failed = |error: Errno| Error::io(format!("cannot take the lock {shown}"), error);
     let name = shown.rsplit('/').next().unwrap_or(shown);
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut file = openat(directory, name, flags, Mode::from_raw_mode(0o600)).map_err(failed)?;
-    // Anyone who can open it can hold it for ever. And the umask decides nothing.
+    // Anyone who can open it can hold it forever. Set here because the umask may have changed the mode.
     fchmod(&file, Mode::from_raw_mode(0o600)).map_err(failed)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
@@ -34,13 +34,12 @@ pub fn take(directory: impl AsFd, shown: &str, who: &str, patience: Duration) ->
     }
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
     let text = format!("{who}, process {}, since {now}\n", rustix::process::getpid().as_raw_nonzero());
-    // That nobody can read who holds it is no reason not to go on.
+    // The content is only informative.
     let _unsaid = ftruncate(&file, 0).and_then(|()| rustix::io::pwrite(&file, text.as_bytes(), 0));
     Ok(Lock { _file: file })
 }
 
-/// Waits in a thread of its own, because flock knows no time limit. A thread that gets the lock too late finds nobody to
-/// give it to, and drops it.
+/// Waits on its own thread, because flock has no timeout. A thread that gets the lock too late drops it.
 fn wait(file: OwnedFd, shown: &str, patience: Duration) -> Result<OwnedFd> {
     let holder = holder(&file);
     let (give, take) = channel();
@@ -51,14 +50,14 @@ fn wait(file: OwnedFd, shown: &str, patience: Duration) -> Result<OwnedFd> {
                 other => break other,
             }
         };
-        // Nobody may be waiting any more.
+        // The receiver may be gone.
         let _late = give.send(outcome.map(|()| file));
     });
     let until = Instant::now() + patience;
     loop {
         signals::check()?;
         let left = until.saturating_duration_since(Instant::now());
-        // Woken now and then only to see a Ctrl-C.
+        // Wakes up regularly to check for Ctrl-C.
         match take.recv_timeout(left.min(Duration::from_millis(500))) {
             Ok(Ok(file)) => return Ok(file),
             Ok(Err(error)) => return Err(Error::io(format!("cannot take the lock {shown}"), error)),

@@ -1,4 +1,4 @@
-//! The file system: files, locks, the root of a machine, and changes of several files as one.
+//! The file system: files, locks, a machine's root, and atomic changes of several files.
 
 pub mod beneath;
 pub mod changes;

@@ -1,31 +1,29 @@
-//! Whose a file or a directory is, and who else can do something with it: asked in this one way by all that trust what lies
-//! somewhere.
+//! Who owns a file or directory and what others may do with it. Every check of whether a path can be trusted uses this.
 
 use std::path::Path;
 
 use rustix::fs::{FileType, Stat};
 
-/// Who may own it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     Us,
-    /// Root does not need it to do anything.
+    /// Root is trusted, because it can do anything anyway.
     RootOrUs,
 }
 
-/// Who else may do something with it.
+/// What everyone but the owner may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Others {
-    /// That is not asked.
+    /// Not checked.
     Anybody,
-    /// Root's group may write.
+    /// The group may write, if it is root's.
     RootsGroup,
-    /// They read at most.
+    /// Others can read at most.
     Readers,
     Nobody,
 }
 
-/// Whether something is of this owner, and nobody else can do more with it than this.
+/// Whether the owner is as required, and nobody else has more access than allowed.
 pub fn is_of(stat: &Stat, owner: Owner, others: Others) -> bool {
     let owned = stat.st_uid == us() || owner == Owner::RootOrUs && stat.st_uid == 0;
     let closed = match others {
@@ -37,12 +35,12 @@ pub fn is_of(stat: &Stat, owner: Owner, others: Others) -> bool {
     owned && stat.st_mode & closed == 0
 }
 
-/// Whether root owns something, or we do.
+/// Whether root or the current user owns it.
 pub fn is_roots(stat: &Stat) -> bool {
     is_of(stat, Owner::RootOrUs, Others::Anybody)
 }
 
-/// Whether a directory is one, and ours. A link is not followed.
+/// Whether the path is a directory that the current user owns. A symlink is not followed.
 pub fn is_our_directory(path: &Path) -> bool {
     rustix::fs::lstat(path).is_ok_and(|stat| is_directory(&stat) && is_of(&stat, Owner::Us, Others::Anybody))
 }
@@ -51,13 +49,13 @@ pub fn is_directory(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
-/// Who owns the first of these that this owner does not; what is not there is nobody's. No link is followed.
+/// The owner of the first existing path that `owner` does not own. Symlinks are not followed.
 pub fn stranger<'a>(paths: impl IntoIterator<Item = &'a Path>, owner: Owner) -> Option<u32> {
     let stats = paths.into_iter().filter_map(|path| rustix::fs::lstat(path).ok());
     stats.into_iter().find(|stat| !is_of(stat, owner, Others::Anybody)).map(|stat| stat.st_uid)
 }
 
-/// Who we are, by number.
+/// Our effective uid.
 pub fn us() -> u32 {
     rustix::process::geteuid().as_raw()
 }

@@ -1,5 +1,5 @@
-//! A machine's root directory, `/` or a folder: read without ever leaving it. Links of a NixOS system are absolute; inside
-//! a folder they lead to that folder's own store, never to the caller's.
+//! A machine's root directory, `/` or another directory, read without ever leaving it. A NixOS system's symlinks are
+//! absolute: they are resolved within this root, never in the caller's.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -10,15 +10,13 @@ use crate::adapters::fs::files::{self, IN_ROOT};
 use crate::adapters::system::{self, PATH, openat2};
 use crate::error::{Error, Result};
 
-/// The largest file of a system that is read, in bytes.
 const LIMIT: u64 = 64 << 20;
 
-/// What is at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     Link,
     Directory,
-    /// A file, or something else.
+    /// A file or anything else.
     Other,
 }
 
@@ -37,23 +35,23 @@ impl Root {
         Ok(Self { path: real, fd })
     }
 
-    /// Where it is, without links.
+    /// The real path of the root.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether it is the root of the machine that this runs on.
+    /// Whether this is the root of the running machine.
     pub fn is_machine(&self) -> bool {
         self.path == Path::new("/")
     }
 
-    /// The path from outside of what is at `inside`. Only for places that no link leads to: for programs that are told a
-    /// path, and for files that are written.
+    /// The path of `inside` as seen from outside. Only for paths without symlinks: those passed to programs, and files
+    /// that are written.
     pub fn outside(&self, inside: &str) -> PathBuf {
         self.path.join(inside.trim_start_matches('/'))
     }
 
-    /// The same, after a look that no link on the way leads out of the root.
+    /// Like `outside`, but checks that no symlink on the way leads out of the root.
     pub fn writable(&self, inside: &str) -> Result<PathBuf> {
         let path = self.outside(inside);
         let there = path.ancestors().find_map(|above| std::fs::canonicalize(above).ok());
@@ -65,22 +63,22 @@ impl Root {
     }
 
     fn at(&self, inside: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        // A FIFO must not block who reads; openat2 refuses the flag for what is not opened to read.
+        // Reading must not block on a FIFO; openat2 rejects the flag together with O_PATH.
         let flags = if flags.contains(PATH) { flags } else { flags | OFlags::NONBLOCK };
         openat2(&self.fd, inside, flags | OFlags::CLOEXEC, Mode::empty(), IN_ROOT)
     }
 
-    /// Whether something is there, links followed.
+    /// Whether the path exists, following symlinks.
     pub fn exists(&self, inside: &str) -> bool {
         self.at(inside, PATH).is_ok()
     }
 
-    /// Whether the links of a path lead in a circle.
+    /// Whether the path's symlinks form a loop.
     pub fn is_loop(&self, inside: &str) -> bool {
         matches!(self.at(inside, PATH), Err(rustix::io::Errno::LOOP))
     }
 
-    /// What is at a path, the last link not followed; none where there is nothing, or it may not be looked at.
+    /// What is at a path, without following a final symlink; `None` if there is nothing or it cannot be examined.
     pub fn kind(&self, inside: &str) -> Option<EntryKind> {
         let (above, name) = inside.rsplit_once('/')?;
         let above = self.at(if above.is_empty() { "/" } else { above }, PATH | OFlags::DIRECTORY).ok()?;
@@ -92,24 +90,24 @@ impl Root {
         })
     }
 
-    /// Whether a directory is there, links followed.
+    /// Whether the path is a directory, following symlinks.
     pub fn is_directory(&self, inside: &str) -> bool {
         self.at(inside, PATH | OFlags::DIRECTORY).is_ok()
     }
 
-    /// The size of a file, links followed.
+    /// The size of a file, following symlinks.
     pub fn size(&self, inside: &str) -> Option<u64> {
         let stat = fstat(self.at(inside, PATH).ok()?).ok()?;
         u64::try_from(stat.st_size).ok()
     }
 
-    /// The device whose file system a path is on.
+    /// The device number of the file system that holds the path.
     pub fn device(&self, inside: &str) -> Option<(u32, u32)> {
         let device = fstat(self.at(inside, PATH).ok()?).ok()?.st_dev;
         Some((rustix::fs::major(device), rustix::fs::minor(device)))
     }
 
-    /// Whether a file is there that somebody may start, links followed.
+    /// Whether the path is an executable file, following symlinks.
     pub fn is_program(&self, inside: &str) -> bool {
         let stat = self.at(inside, PATH).ok().and_then(|fd| fstat(&fd).ok());
         stat.is_some_and(|stat| {
@@ -117,32 +115,32 @@ impl Root {
         })
     }
 
-    /// A whole file; none where there is none.
+    /// Reads a whole file; `None` if it does not exist.
     pub fn read(&self, inside: &str) -> Result<Option<Vec<u8>>> {
         files::read_in_root(&self.fd, inside, LIMIT, &self.outside(inside).display().to_string())
     }
 
-    /// A short file as a line of text; none where there is none, or it cannot be read.
+    /// Reads a short file as a trimmed string; `None` if it does not exist or cannot be read.
     pub fn text(&self, inside: &str) -> Option<String> {
         let bytes = self.read(inside).ok().flatten()?;
         Some(String::from_utf8_lossy(&bytes).trim().to_owned())
     }
 
-    /// What the link at this path says; none where there is no link.
+    /// The target of the symlink at this path; `None` if it is not a symlink.
     pub fn link(&self, inside: &str) -> Option<String> {
         let (above, name) = inside.rsplit_once('/')?;
         let above = self.at(if above.is_empty() { "/" } else { above }, PATH | OFlags::DIRECTORY).ok()?;
         readlinkat(&above, name, Vec::new()).ok()?.into_string().ok()
     }
 
-    /// Where a path leads in the end, from inside; none where it leads nowhere.
+    /// The real path, relative to this root; `None` if it does not exist.
     pub fn resolved(&self, inside: &str) -> Option<String> {
         let real = system::path_of(&self.at(inside, PATH).ok()?)?;
         let inside = real.strip_prefix(&self.path).ok()?;
         Some(format!("/{}", inside.to_str()?))
     }
 
-    /// The store path that a link leads to, through other links: its `/nix/store/NAME`.
+    /// The store path (`/nix/store/NAME`) that a chain of symlinks leads to.
     pub fn store_path(&self, inside: &str) -> Option<String> {
         let mut place = self.link(inside)?;
         for _ in 0..16 {
@@ -158,7 +156,7 @@ impl Root {
         None
     }
 
-    /// The names in a directory, sorted; none where there is none.
+    /// The sorted names in a directory; empty if it cannot be read.
     pub fn list(&self, inside: &str) -> Vec<String> {
         let Ok(fd) = self.at(inside, OFlags::RDONLY | OFlags::DIRECTORY) else { return Vec::new() };
         let Ok(entries) = rustix::fs::Dir::read_from(&fd) else { return Vec::new() };
@@ -169,7 +167,7 @@ impl Root {
         names
     }
 
-    /// The bytes that are free for others than root on the file system of a path; none where there is no such path.
+    /// The bytes available to unprivileged users on the directory's file system; `None` if there is no such directory.
     pub fn free(&self, inside: &str) -> Option<u64> {
         let fd = self.at(inside, OFlags::RDONLY | OFlags::DIRECTORY).ok()?;
         let stat = rustix::fs::fstatvfs(&fd).ok()?;

@@ -1,9 +1,9 @@
-//! Changes of several files as one: all or none, also when the program is killed or the power fails between two of them.
+//! Atomic changes of several files: all or none, even if the program is killed or the power fails in between.
 //!
-//! Everything that is to be written (ciphertext, recipients.toml, a file out of which a value was taken; never a value that
-//! is being sealed) goes first into one journal file under the git directory. Once that is on the disk the change is
-//! decided: the files are put in place one by one, made durable together, and the journal is removed. A later run finds an
-//! unfinished journal and finishes it; one that was never completed is dropped.
+//! Everything that will be written (ciphertext, recipients.toml, a file from which a value was taken; never a value
+//! that is being sealed) first goes into one journal file under the git directory. Once that is on disk, the change is
+//! decided: the files are renamed into place one by one and synced together, then the journal is removed. A later run
+//! completes an unfinished change, and removes a journal that was never completely written.
 
 use std::path::{Path, PathBuf};
 
@@ -13,11 +13,12 @@ use crate::adapters::fs::files::{self, Durable};
 use crate::adapters::fs::lock::{self, Lock};
 use crate::error::{Error, Kind, Result};
 
-/// The most bytes a journal may hold.
+/// The maximum size of a journal, in bytes.
 const LIMIT: u64 = 1 << 30;
-/// How long a second process waits for the first: not at all, for it could be asking somebody a passphrase.
+/// How long a second process waits for the lock: not at all, since the first may be asking for a passphrase.
 const PATIENCE: std::time::Duration = std::time::Duration::ZERO;
-/// The right to change a fleet's files. Held by one process at a time, released when dropped, also by a kill.
+/// The exclusive right to change a fleet's files. One process holds it at a time; released on drop, and when the
+/// process is killed.
 pub struct Journal {
     root: PathBuf,
     file: PathBuf,
@@ -25,7 +26,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Takes the lock and finishes what an interrupted run left. `directory` is sealift's own under the git directory.
+    /// Takes the lock, completes an interrupted change and returns the paths of that. `directory` is sealift's
+    /// directory under the git directory.
     pub fn open(root: &Path, directory: &Path) -> Result<(Self, Option<Vec<String>>)> {
         std::fs::create_dir_all(directory)
             .map_err(|error| Error::io(format!("cannot make {}", directory.display()), error))?;
@@ -41,20 +43,20 @@ impl Journal {
         Ok((journal, finished))
     }
 
-    /// Whether an interrupted change waits to be completed. Takes nothing and changes nothing.
+    /// Whether an interrupted change waits to be completed. Neither takes the lock nor changes anything.
     pub fn is_unfinished(directory: &Path) -> bool {
         directory.join("journal").exists()
     }
 
-    /// Carries out a change, whole.
+    /// Carries out all changes or none.
     ///
-    /// Fails when a file was changed meanwhile by someone else (nothing is written then), or writing fails.
+    /// Fails if a file was changed meanwhile (then nothing is written), or if writing fails.
     pub fn commit(&self, changes: &Changes) -> Result<()> {
         if changes.is_empty() {
             return Ok(());
         }
         for change in &changes.0 {
-            // What could not be carried out to the end must not be begun.
+            // Do not start what cannot be completed.
             beneath::reachable(&self.root, &change.path)?;
             if self.digest_of(&change.path)? != change.before {
                 return Err(Error::failed(format!("{} was changed by someone else meanwhile", change.path))
@@ -72,7 +74,7 @@ impl Journal {
         drop(bytes);
         match self.beside(&changes.0) {
             Ok(written) => self.finish(&changes.0, written),
-            // No file was replaced yet, so that the change can still be taken back.
+            // No file was replaced yet, so the change can still be undone.
             Err(error) => {
                 files::remove(&self.file)?;
                 Err(error)
@@ -80,8 +82,8 @@ impl Journal {
         }
     }
 
-    /// Writes every new file beside the one that it replaces, and gets all of them onto the disk: a rename must never
-    /// be there before the content that it shows.
+    /// Writes every new file next to the one that it replaces, and syncs them all: a rename must never reach the disk
+    /// before the content.
     fn beside<'a>(&'a self, changes: &'a [Change]) -> Result<Vec<Beside<'a>>> {
         let mut written = Vec::with_capacity(changes.len());
         let mut all = changes.iter().filter_map(|change| Some((change, change.after.as_ref()?)));
@@ -99,7 +101,7 @@ impl Journal {
         }
     }
 
-    /// Puts every file in place, then drops the journal. What fails here is completed by the next run.
+    /// Renames every file into place, then removes the journal. If this fails, the next run completes it.
     fn finish(&self, changes: &[Change], written: Vec<Beside<'_>>) -> Result<()> {
         let renamed = written.into_iter().try_for_each(Beside::put);
         let gone = changes.iter().filter(|change| change.after.is_none()).map(|change| &change.path);
@@ -114,7 +116,7 @@ impl Journal {
             })
     }
 
-    /// Finishes or drops what an interrupted run left. Says which paths it finished.
+    /// Completes an interrupted change and returns its paths. A damaged journal is an error.
     fn recover(&self) -> Result<Option<Vec<String>>> {
         self.sweep();
         if !self.file.exists() {
@@ -122,7 +124,7 @@ impl Journal {
         }
         let bytes = files::read(&self.file, LIMIT)?;
         let Some(changes) = parse(&bytes) else {
-            // The journal is written beside its name and renamed when whole, so this is foreign or damaged.
+            // A journal is renamed into place only when complete, so this one is foreign or damaged.
             return Err(Error::failed(format!("{} is damaged", self.file.display()))
                 .help("run `sealift check`, then delete that file"));
         };
@@ -145,7 +147,7 @@ impl Journal {
         Ok(Some(changes.into_iter().map(|change| change.path).collect()))
     }
 
-    /// Removes temporary files of runs that were killed. Only names that sealift makes, in places where it makes them.
+    /// Removes temporary files of killed runs: only names that sealift creates, where it creates them.
     fn sweep(&self) {
         let mut places = vec![self.root.clone()];
         places.extend(["secrets", "hosts", "home"].map(|folder| self.root.join(folder)));
@@ -156,7 +158,7 @@ impl Journal {
                 if is_dir && place != self.root && entry.path() != place {
                     places.push(entry.path());
                 } else if entry.file_name().as_encoded_bytes().starts_with(files::TEMPORARY.as_bytes()) {
-                    // What cannot be removed is no reason to stop: it holds ciphertext only.
+                    // Failing here is harmless: such a file holds only ciphertext.
                     let _left = files::remove(&entry.path());
                 }
             }
@@ -210,7 +212,7 @@ mod tests {
         std::fs::write(&path, "old").unwrap();
         let mut changes = two(None);
         changes.write_keeping("private.nix", b"old", b"new".to_vec(), 0o600);
-        // Also where a later run reads them from the journal.
+        // The journal keeps them for a later run too.
         let modes: Vec<u32> = parse(&encoded(&changes.0).unwrap()).unwrap().iter().map(|change| change.mode).collect();
         assert_eq!(modes, [0o644, 0o644, 0o600]);
         Journal::open(place.path(), &directory).unwrap().0.commit(&changes).unwrap();
@@ -231,7 +233,7 @@ mod tests {
     fn an_interrupted_change_is_finished_by_the_next_run() {
         let (place, directory) = fleet();
         std::fs::write(place.path().join("secrets/a.age"), "old a").unwrap();
-        // The disk is full, so to speak, for the second file: its place is taken by a directory.
+        // A directory in its place stops the second file.
         std::fs::create_dir_all(place.path().join("recipients.toml/x")).unwrap();
         {
             let (journal, _) = Journal::open(place.path(), &directory).unwrap();

@@ -1,5 +1,5 @@
-//! The users and groups of a host, from its own files: never through the C library's name service, which would ask the
-//! machine that runs this instead of the one below `--root`.
+//! The users and groups of a host, read from its own files. The C library's name service would ask the machine that
+//! runs this, not the system below `--root`.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -8,18 +8,16 @@ use crate::adapters::fs::files;
 use crate::domain::name::UnixName;
 use crate::error::{Error, Result};
 
-/// The largest passwd or group file that is read, in bytes.
 const LIMIT: u64 = 16 << 20;
 
-/// The users and groups of a host.
 #[derive(Debug)]
 pub struct Accounts {
     users: Table,
     groups: Table,
 }
 
-/// The lines of one file by name. A line that means nothing costs those that it names, and nobody else; a file that cannot be
-/// read costs all that it could have named.
+/// The entries of one file by name. An invalid line affects only the names in it; an unreadable file affects every
+/// name.
 #[derive(Debug)]
 struct Table {
     shown: String,
@@ -28,18 +26,17 @@ struct Table {
 
 #[derive(Debug)]
 struct Row {
-    /// None: no number stands where it goes.
+    /// `None` if the field is not a number.
     number: Option<u32>,
-    /// The number of a user's own group.
+    /// The user's primary gid.
     group: Option<u32>,
-    /// A user's home.
     home: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
     path: String,
-    /// The number of the user's own group.
+    /// The user's primary gid.
     pub group: u32,
 }
 
@@ -48,29 +45,29 @@ impl Home {
         &self.path
     }
 
-    /// Whether a directory on the way to a path, from which this is left to go, is the home.
+    /// Whether the home is the ancestor directory of `path` that remains when `left` is removed from its end.
     pub fn is(&self, path: &str, left: &str) -> bool {
         path.strip_suffix(left).is_some_and(|above| above.trim_end_matches('/') == self.path)
     }
 }
 
 impl Accounts {
-    /// Reads `etc/passwd` and `etc/group` below `root`. A file that is not there names nobody.
+    /// Reads `etc/passwd` and `etc/group` below `root`. A missing file counts as empty.
     pub fn read(root: &Path) -> Self {
         Self { users: Table::read(root, "etc/passwd"), groups: Table::read(root, "etc/group") }
     }
 
-    /// The number of a user; none for one that does not exist.
+    /// The uid of a user; `None` if there is no such user.
     pub fn user(&self, name: &UnixName) -> Result<Option<u32>> {
         self.users.number(name)
     }
 
-    /// The number of a group.
+    /// The gid of a group; `None` if there is no such group.
     pub fn group(&self, name: &UnixName) -> Result<Option<u32>> {
         self.groups.number(name)
     }
 
-    /// The users who are no part of the system, by name: those whose number is one of people's.
+    /// The sorted names of regular users: those with a uid in the range for people.
     pub fn people(&self) -> Vec<UnixName> {
         let rows = self.users.rows.iter().flatten();
         let people = rows.filter(|(_, row)| row.number.is_some_and(|number| (1000..60_000).contains(&number)));
@@ -79,7 +76,6 @@ impl Accounts {
         names
     }
 
-    /// The home of a user.
     pub fn home(&self, name: &UnixName) -> Option<Home> {
         let row = self.users.rows.as_ref().ok()?.get(name.as_str())?;
         let path = row.home.as_deref()?.trim_end_matches('/');
@@ -87,7 +83,7 @@ impl Accounts {
     }
 }
 
-/// The number of a user of this machine.
+/// The uid of a user of this machine.
 pub fn number_of(user: &str) -> Option<u32> {
     Accounts::read(Path::new("/")).user(&user.parse().ok()?).ok()?
 }
@@ -100,12 +96,12 @@ impl Table {
         let mut rows = HashMap::new();
         for line in bytes.iter().flat_map(|bytes| bytes.split(|b| *b == b'\n')) {
             let mut fields = line.split(|b| *b == b':').map(|field| std::str::from_utf8(field).ok());
-            // Name, password, number, group, comment, home. No name has a character that is not ASCII.
+            // Name, password, uid or gid, primary gid, comment, home. Names are ASCII only.
             let Some(name) = fields.next().flatten() else { continue };
             let mut after = |skipped: usize| fields.nth(skipped).flatten();
             let number = |text: Option<&str>| text.filter(|text| is_digits(text)).and_then(|text| text.parse().ok());
             let row = Row { number: number(after(1)), group: number(after(0)), home: after(1).map(str::to_owned) };
-            // The first line of a name that means something counts, as it does for the C library.
+            // The first valid line of a name counts, as in the C library.
             let known = rows.entry(name.to_owned()).or_insert_with(|| Row { number: None, group: None, home: None });
             if known.number.is_none() {
                 *known = row;
@@ -117,7 +113,7 @@ impl Table {
     fn number(&self, name: &UnixName) -> Result<Option<u32>> {
         let number = match (name.as_str(), &self.rows) {
             ("root", _) => Some(0),
-            // To fchown the highest number means "leave it as it is".
+            // fchown takes the highest number as "leave unchanged".
             (digits, _) if is_digits(digits) => digits.parse().ok().filter(|number| *number != u32::MAX),
             (name, Ok(rows)) => match rows.get(name) {
                 Some(row) => Some(row.number.filter(|number| *number != u32::MAX).ok_or_else(|| {
@@ -139,14 +135,13 @@ fn is_digits(text: &str) -> bool {
 
 #[derive(Debug)]
 pub struct LocalUser {
-    /// The name, or the number where it has none.
+    /// The name, or the uid if it has none.
     pub user: String,
-    /// The names of the groups.
     pub groups: Vec<String>,
 }
 
 impl LocalUser {
-    /// Looks in the machine's own files.
+    /// Reads the accounts of this machine.
     pub fn get() -> Self {
         let accounts = Accounts::read(Path::new("/"));
         let uid = rustix::process::geteuid().as_raw();
@@ -190,7 +185,7 @@ mod tests {
         let empty = accounts(b"", b"");
         assert_eq!((user(&empty, "root"), user(&empty, "7"), user(&empty, "jay")), (Some(0), Some(7), None));
         assert_eq!(user(&empty, "4294967295"), None);
-        // A file that cannot be read costs those that it could name.
+        // An unreadable file affects every name that it could contain.
         assert_eq!((user(&none, "root"), user(&none, "7"), none.user(&name("jay")).is_err()), (Some(0), Some(7), true));
         let some = accounts(b"jay:x:1000:100::/home/jay:/bin/sh\n:::\njay:x:0:0:\n", b"users:x:100:jay\n");
         assert_eq!((user(&some, "jay"), some.group(&name("users")).unwrap()), (Some(1000), Some(100)));
@@ -224,7 +219,7 @@ mod tests {
             assert!(accounts.group(&name("jay")).is_err());
             assert_eq!(accounts.user(&name("mia")).unwrap(), Some(8));
         }
-        // As the C library does: a line that means something wins over one that does not.
+        // As in the C library, a valid line wins over an invalid one.
         assert_eq!(accounts(b"jay:x:x:\njay:x:5:\njay:x:6:\n", b"").user(&name("jay")).unwrap(), Some(5));
     }
 }

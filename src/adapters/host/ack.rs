@@ -1,5 +1,5 @@
-//! Where a host waits for the acknowledgement of a run: a FIFO that only the user who asked for the run may write
-//! to. No program of root's has to be started to acknowledge.
+//! How a host waits for the acknowledgement of a run: a FIFO that only the user who requested the run may write to.
+//! Acknowledging needs no program that runs as root.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,10 @@ use crate::adapters::fs::root::Root;
 use crate::adapters::host::run_dir;
 use crate::error::{Error, Result};
 
-/// The folder of the FIFOs, below a machine's root. Others may pass through it, and list nothing.
+/// The directory of the FIFOs, below a machine's root. Others may enter but not list it.
 const FOLDER: &str = "/run/sealift-ack";
 
-/// The FIFO of a run. Gone when it is dropped.
+/// The FIFO of a run, removed on drop.
 pub struct Fifo {
     folder: OwnedFd,
     name: String,
@@ -29,7 +29,7 @@ pub struct Fifo {
 }
 
 impl Fifo {
-    /// Opens one for a run, into which this user may write.
+    /// Creates the FIFO of a run, writable by this user.
     pub fn open(root: &Root, run: &str, user: u32) -> Result<Self> {
         let path = root.writable(FOLDER)?;
         let shown = path.join(run);
@@ -39,23 +39,23 @@ impl Fifo {
             Err(error) => return Err(failed(error)),
         }
         let folder = openat(CWD, &path, DIRECTORY, Mode::empty()).map_err(failed)?;
-        // Anyone who could write there could put something else in the place of the FIFO.
+        // Anyone who could write to the directory could replace the FIFO.
         if !is_of(&fstat(&folder).map_err(failed)?, Owner::Us, Others::Anybody) {
             return Err(Error::failed(format!("{} belongs to another user", path.display())).help("remove it"));
         }
         fchmod(&folder, Mode::from_raw_mode(0o711)).map_err(failed)?;
-        // One that a killed run left.
+        // Left by a killed run.
         let _none = unlinkat(&folder, run, AtFlags::empty());
         mknodat(&folder, run, FileType::Fifo, Mode::from_raw_mode(0o600), 0).map_err(failed)?;
         let owner = Some(Uid::from_raw(user));
         chownat(&folder, run, owner, None::<Gid>, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
-        // For writing too: then one that comes and goes without a word does not end the waiting.
+        // Also open for writing: a writer that opens and closes it without writing must not end the wait.
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fifo = openat(&folder, run, flags, Mode::empty()).map_err(failed)?;
         Ok(Self { folder, name: run.to_owned(), fifo, shown })
     }
 
-    /// Waits until somebody writes; not longer than this.
+    /// Waits until somebody writes, at most `limit`. Returns whether somebody did.
     pub fn wait(&self, limit: Duration) -> Result<bool> {
         let failed = |error: Errno| Error::io(format!("cannot wait at {}", self.shown.display()), error);
         let end = Instant::now() + limit;
@@ -77,17 +77,16 @@ impl Fifo {
 
 impl Drop for Fifo {
     fn drop(&mut self) {
-        // One that is left is in nobody's way.
+        // A leftover is harmless.
         let _left = unlinkat(&self.folder, &self.name, AtFlags::empty());
     }
 }
 
-/// Removes what a run that was killed left.
+/// Removes the FIFO of a killed run.
 pub fn forget(root: &Root, run: &str) -> Result<()> {
     files::remove(&root.outside(&format!("{FOLDER}/{run}")))
 }
 
-/// Acknowledges a run on this machine.
 pub fn acknowledge(run: &str) -> Result<()> {
     let path = Path::new(FOLDER).join(run);
     let nobody = |error: Errno| {
@@ -95,7 +94,7 @@ pub fn acknowledge(run: &str) -> Result<()> {
             .because(std::io::Error::from(error))
             .help(format!("if it ran here, its log says how it ended: {}", run_dir::log_of(run)))
     };
-    // It must not wait for a reader, and what is no FIFO is none of ours.
+    // Must not block without a reader, nor follow a symlink.
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fifo = openat(CWD, &path, flags, Mode::empty()).map_err(nobody)?;
     rustix::io::write(&fifo, b"1").map(drop).map_err(nobody)

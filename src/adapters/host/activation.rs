@@ -1,4 +1,4 @@
-//! Activates a system: its own switch-to-configuration, or nixos-rebuild where that can be told which system.
+//! Activates a system: with its own switch-to-configuration, or with nixos-rebuild if that accepts a store path.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -10,33 +10,32 @@ use crate::domain::deploy::switched::{Said, Switched};
 use crate::domain::policy::Engine;
 use crate::error::{Error, Result};
 
-/// How the names of the units begin in which switches run.
+/// The name prefix of the units that switches run in.
 const UNIT: &str = "sealift-switch-";
-/// How often a switch is called again that a user ended who logged out.
+/// How often a switch is repeated after a user's logout ended it.
 const AGAIN: usize = 3;
-/// How many switches were called: a unit that was stopped just now may still have its name.
+/// Numbers the switches: a unit that was just stopped may still occupy its name.
 static CALLS: AtomicU32 = AtomicU32::new(0);
 
-/// What is asked of a system.
 #[derive(Clone, Copy, Debug)]
 pub struct Activation<'a> {
     pub system: &'a str,
     /// `test`, `boot` or `dry-activate`.
     pub action: Action,
-    /// Whether its pre-switch checks count. On the way back they do not: what they warn of is there already.
+    /// Whether pre-switch checks apply. Not for rollbacks: what they warn about has already happened.
     pub checked: bool,
     pub engine: Program,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Program {
-    /// The system's own.
+    /// The system's own switch-to-configuration.
     Native,
     NixosRebuild,
 }
 
 impl Program {
-    /// The program for a root: nixos-rebuild only where it takes a store path, and only for the running machine.
+    /// Selects the program for a root: nixos-rebuild only if it accepts a store path, and only for the running machine.
     pub fn choose(engine: Engine, root: &Root) -> Result<Self> {
         if engine == Engine::Native || (engine == Engine::Auto && !root.is_machine()) {
             return Ok(Program::Native);
@@ -56,12 +55,12 @@ impl Program {
     }
 }
 
-/// Runs it to its end. `line` gets what it says.
+/// Runs the switch to its end. `line` gets its output.
 pub fn activate(root: &Root, activation: Activation<'_>, line: impl Fn(&str)) -> Result<Switched> {
     let mut said = Said::default();
     let mut left = AGAIN;
     loop {
-        // Into no pipe of ours: a switch goes on when this process is killed, and must not die of telling it.
+        // Not into a pipe of ours: a switch continues when this process is killed, and must not die of SIGPIPE.
         let ended = call(root, activation).logged(|text| {
             said.line(text);
             line(text);
@@ -80,7 +79,7 @@ pub fn activate(root: &Root, activation: Activation<'_>, line: impl Fn(&str)) ->
     }
 }
 
-/// Ends the switches that a run left at work when it was killed: they hold the lock, and go the wrong way.
+/// Stops switches left running by a killed run: they hold the lock and activate the wrong system.
 pub fn end_left(root: &Root) -> Result<()> {
     if !root.is_machine() || !units::runs(root) {
         return Ok(());
@@ -102,7 +101,8 @@ fn call(root: &Root, activation: Activation<'_>) -> Invocation {
             .fold(call, |call, (name, value)| call.env(name, value))
     };
     if engine == Program::NixosRebuild && checked {
-        // A newer nixos-rebuild than this one is no reason to evaluate anything: the system is built and was shown.
+        // Without `--no-reexec`, nixos-rebuild may evaluate a flake to update itself: the system is already built and
+        // confirmed.
         return set(Invocation::new("nixos-rebuild").args([action.as_str(), "--no-reexec", "--store-path", system]));
     }
     if !root.is_machine() {
@@ -111,7 +111,7 @@ fn call(root: &Root, activation: Activation<'_>) -> Invocation {
     if !units::runs(root) {
         return set(Invocation::new(stc).arg(action.as_str()));
     }
-    // In a unit of its own it outlives the service manager's restart of what started it, and a killed deploy.
+    // In its own unit it survives a service manager restart of whatever started it, and a killed deploy.
     let unit = format!("--unit={UNIT}{}-{}", std::process::id(), CALLS.fetch_add(1, Ordering::Relaxed));
     let call = Invocation::new("systemd-run").args([
         "--collect",

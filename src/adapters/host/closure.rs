@@ -1,4 +1,4 @@
-//! What a built system says of itself: read from its files, inside the root that holds its store.
+//! What a built system contains, read from its files inside the root that holds its store.
 
 use std::collections::BTreeMap;
 
@@ -16,24 +16,23 @@ use crate::domain::name::{SecretName, UnitName};
 use crate::domain::secret::seal::{Envelope, Seal};
 use crate::error::{Error, Result};
 
-/// The system that is running.
 pub const RUNNING: &str = "/run/current-system";
-/// The system that was booted.
 pub const BOOTED: &str = "/run/booted-system";
-/// The manifest of a system's secrets, from its top.
+/// The manifest of a system's secrets, relative to its top.
 pub const MANIFEST: &str = "etc/sealift/manifest.json";
-/// The commands of the checks that are declared for a system, from its top.
+/// The commands of a system's declared checks, relative to its top.
 const CHECKS: &str = "etc/sealift/checks.json";
-/// The program on the host that a system brings, from its top.
+/// The program on the host that a system brings, relative to its top.
 pub const PROGRAM: &str = "etc/sealift/host";
-/// The unit that installs them, from its top.
+/// The unit that installs the secrets, relative to its top.
 pub const UNIT: &str = "etc/systemd/system/sealift-install.service";
-/// The unit that finishes or takes back what a killed run left, from its top.
+/// The unit that completes or rolls back a killed run, relative to its top.
 pub const RECOVERS: &str = "etc/systemd/system/sealift-recover.path";
-/// Links to what was delivered with systems that carry no manifest, by the name of the system; roots for the collector.
+/// Symlinks to what was delivered with systems that carry no manifest, named after the system; they are garbage
+/// collector roots.
 pub const BUNDLES: &str = "/nix/var/nix/gcroots/sealift";
 
-/// Whether a text is a store path, and nothing else.
+/// Whether a string is a store path, without anything below it.
 pub fn is_store_path(text: &str) -> bool {
     let Some((hash, name)) = text.strip_prefix("/nix/store/").and_then(|name| name.split_once('-')) else {
         return false;
@@ -45,7 +44,7 @@ pub fn is_store_path(text: &str) -> bool {
         && name.bytes().all(fits)
 }
 
-/// Reads what a system says.
+/// Reads the facts of a system.
 pub fn facts(root: &Root, system: &str) -> Result<Facts> {
     let missing: Vec<_> = ["bin/switch-to-configuration", "init", "nixos-version"]
         .into_iter()
@@ -79,7 +78,7 @@ pub fn facts(root: &Root, system: &str) -> Result<Facts> {
     })
 }
 
-/// The commands of a system's declared checks, by their names; none where it does not say.
+/// The commands of a system's declared checks, by name; `None` if it has no such file.
 pub fn commands(root: &Root, system: &str) -> Result<Option<Commands>> {
     #[derive(Deserialize)]
     struct Checks {
@@ -105,19 +104,19 @@ pub fn specialisations(root: &Root, system: &str) -> BTreeMap<String, String> {
     root.list(&folder).into_iter().filter_map(path).collect()
 }
 
-/// Where the manifest of a system's secrets is, from inside the root: its own, or the one that was delivered with it.
+/// The path of the manifest of a system's secrets, inside the root: its own, or the one delivered with it.
 pub fn manifest(root: &Root, system: &str) -> Option<String> {
     let own = format!("{system}/{MANIFEST}");
     let delivered = format!("{}/manifest.json", bundle(system));
     [own, delivered].into_iter().find(|place| root.exists(place))
 }
 
-/// Where the link to what was delivered with a system is.
+/// The symlink to what was delivered with a system.
 pub fn bundle(system: &str) -> String {
     format!("{BUNDLES}/{}", system.trim_start_matches("/nix/store/"))
 }
 
-/// The secrets that a manifest lists, as far as it is known without a key.
+/// The secrets that a manifest lists, as far as can be read without a key.
 pub fn secrets(root: &Root, manifest: &str) -> Result<Vec<Carried>> {
     let text = root.read(manifest)?.ok_or_else(|| Error::failed(format!("there is no manifest {manifest}")))?;
     let installable = Manifest::parse(&text)?;
@@ -137,7 +136,7 @@ pub fn secrets(root: &Root, manifest: &str) -> Result<Vec<Carried>> {
         Ok(carry(&placement.target, seal.as_ref(), hex(&Sha256::digest(&bytes))))
     });
     let mut carried = carried.collect::<Result<Vec<Carried>>>()?;
-    // A template changes with its text, and with the sealed files of its secrets.
+    // A template changes when its text or one of its secrets' ciphertexts changes.
     for template in &installable.templates {
         let ciphertext =
             |name: &SecretName| carried.iter().find(|one| one.name == name.as_str()).map(|one| one.digest.clone());

@@ -1,4 +1,4 @@
-//! A directory on the way to a link: who could change what lies in it, and how one is made where others can.
+//! A directory on the way to a link: who can change its entries, and how to create one where others can write.
 
 use std::os::fd::OwnedFd;
 
@@ -10,22 +10,21 @@ use rustix::io::Errno;
 use crate::adapters::fs::files::{DIRECTORY, TEMPORARY};
 use crate::adapters::fs::owner::{Others, Owner, is_of, is_roots};
 
-/// File systems whose server is a program, and may be any user's: what they say of owners is only said.
+/// FUSE: served by a program that may be any user's, so its owners cannot be trusted.
 const FUSE: u64 = 0x6573_5546;
 
-/// A directory on the way.
 pub struct Directory {
     stat: Stat,
-    /// Whether anybody but its owner and root's group can change what lies in it, and who.
+    /// Why anyone but the owner and root's group can change its entries; `None` if nobody can.
     shared: Option<&'static str>,
-    /// Whether a program serves it, which may be any user's.
+    /// Whether it is on a FUSE file system, whose server may be any user's.
     served: bool,
 }
 
 impl Directory {
     pub fn of(fd: &OwnedFd) -> rustix::io::Result<Self> {
         let stat = fstat(fd)?;
-        // With a list of its own, the bits of the group are what anybody named there may do at most.
+        // With an ACL, the group bits are the mask: the most that anyone named in it may do.
         let listed = || fgetxattr_query(fd, "system.posix_acl_access").is_ok();
         let shared = if stat.st_mode & 0o002 != 0 {
             Some("can be written to by everybody")
@@ -37,36 +36,37 @@ impl Directory {
         Ok(Self { stat, shared, served: u64::try_from(fstatfs(fd)?.f_type) == Ok(FUSE) })
     }
 
-    /// Whether nobody but root could have put there what is there.
+    /// Whether only root could have created its entries.
     pub fn is_roots(&self) -> bool {
         is_roots(&self.stat) && !self.served
     }
 
-    /// Whether a secret's owner, who is not root, decides what is there.
+    /// Whether a secret's owner, other than root, controls its entries.
     pub fn is_ruled_by(&self, owner: u32) -> bool {
         owner != 0 && (self.served || (!is_roots(&self.stat) && self.stat.st_uid == owner))
     }
 
-    /// Why others than root, we and the secret's owner could change what lies in it.
+    /// Why someone other than root, us and the secret's owner could change its entries.
     pub fn fault(&self, owner: u32) -> Option<&'static str> {
         let theirs = !is_roots(&self.stat) && self.stat.st_uid != owner;
         if theirs { Some("belongs to another user") } else { self.shared }
     }
 
-    /// Owner, group and permissions of what is made in it.
+    /// The owner, group and mode for new entries in it.
     pub fn like(&self) -> (u32, u32, u32) {
         (self.stat.st_uid, self.stat.st_gid, self.stat.st_mode & 0o755)
     }
 }
 
-/// Makes a directory whose owner, group and permissions are its own before it has its name. Where it goes others may exchange
-/// what we make for something of root's that we must not give away: it is made in a directory that is ours alone.
+/// Creates a directory with the given owner, group and mode before it gets its name. In a directory where others can
+/// write, they could swap it for something of root's that we would then give away; so it is created inside a private
+/// directory and renamed.
 pub fn make_folder(parent: &OwnedFd, name: &str, (user, group, mode): (u32, u32, u32)) -> rustix::io::Result<OwnedFd> {
     const INNER: &str = "d";
     let temporary = format!("{TEMPORARY}{name}");
     let open = |above: &OwnedFd, name: &str| openat(above, name, DIRECTORY, Mode::empty());
     let clear = || {
-        // What is not empty is not what we made, and is left.
+        // If it is not empty, it is not ours, and stays.
         let _inner = open(parent, &temporary).map(|fd| unlinkat(fd, INNER, AtFlags::REMOVEDIR));
         unlinkat(parent, &temporary, AtFlags::REMOVEDIR)
     };

@@ -1,5 +1,5 @@
-//! `/etc/nixos` as a link to the folder of the flake, on request: put there by one system call, with a real directory moved
-//! aside by the same one, and what was there written down first, so that a rollback brings it back.
+//! `/etc/nixos` as a symlink to the flake's directory, on request. One system call puts it in place and moves a real
+//! directory aside. What was there is recorded first, so that a rollback can restore it.
 
 use std::path::Path;
 
@@ -12,18 +12,18 @@ use crate::adapters::host::run_dir;
 use crate::error::{Error, Result};
 
 const PLACE: &str = "/etc/nixos";
-/// What was there before, while the link is ours.
+/// What was there before, while the symlink is ours.
 const RECORD: &str = "/var/lib/sealift/etc-nixos.json";
-/// The version of that file's form.
+/// The format version of that file.
 const VERSION: u32 = 1;
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Former {
     Nothing,
-    /// A link: where it led.
+    /// A symlink, with its target.
     Link(String),
-    /// A directory: where it was moved.
+    /// A directory, with the path that it was moved to.
     Directory(String),
 }
 
@@ -31,14 +31,14 @@ enum Former {
 #[serde(deny_unknown_fields)]
 struct Record {
     version: u32,
-    /// Where our link leads.
+    /// The target of our symlink.
     to: String,
-    /// The generation with which it was made.
+    /// The generation that it was created with.
     generation: Option<u64>,
     former: Former,
 }
 
-/// Looks whether it could be linked, before anything else is done.
+/// Checks whether the symlink could be created, before anything else is done.
 pub fn prepare(root: &Root, to: &str) -> Result<()> {
     let refused = |what: &str| Error::usage(format!("{PLACE} cannot lead to {to}: {what}"));
     let plain = to.starts_with('/') && to.len() < 1024 && !to.chars().any(char::is_control);
@@ -52,7 +52,7 @@ pub fn prepare(root: &Root, to: &str) -> Result<()> {
     }
     let real = root.resolved(to).unwrap_or_default();
     let inside = |path: &str| path == PLACE || path.starts_with("/etc/nixos/");
-    // Through a link that is there already, the folder may still be the right one.
+    // If a symlink is already there, the directory can still be right.
     if inside(to) || (inside(&real) && root.kind(PLACE) == Some(EntryKind::Directory)) {
         return Err(refused("it would lead to itself").help("move the repository out of /etc/nixos first"));
     }
@@ -66,7 +66,7 @@ pub fn prepare(root: &Root, to: &str) -> Result<()> {
     })
 }
 
-/// Makes the link. Says what became of a directory that was there; none where nothing had to be done.
+/// Creates the symlink. Returns a message on what was done; `None` if there was nothing to do.
 pub fn link(root: &Root, to: &str, generation: Option<u64>) -> Result<Option<String>> {
     if root.link(PLACE).as_deref() == Some(to) {
         return Ok(None);
@@ -82,12 +82,12 @@ pub fn link(root: &Root, to: &str, generation: Option<u64>) -> Result<Option<Str
     write(root, &record)?;
     let told = match &record.former {
         Former::Directory(aside) => {
-            // The link is made under the name that the directory should have; then the two change places.
+            // Create the symlink under the directory's new name, then swap the two.
             let link = root.outside(aside);
             rustix::fs::symlink(to, &link)
                 .map_err(|error| Error::io(format!("cannot make {}", link.display()), error))?;
             files::exchange(&link, &place).inspect_err(|_| {
-                // It is a link of ours, which nobody knows yet.
+                // Our own symlink, not in use yet.
                 let _left = files::remove(&link);
             })?;
             format!("{PLACE} leads to {to}; the directory that was there is {aside}")
@@ -100,8 +100,8 @@ pub fn link(root: &Root, to: &str, generation: Option<u64>) -> Result<Option<Str
     Ok(Some(told))
 }
 
-/// Brings back what was there before the link, once an older generation runs than the one that it was made with. Says what
-/// was done, if anything.
+/// Restores what was there before the symlink, once a generation older than the symlink's is running. Returns a message
+/// on what was done, if anything.
 pub fn restore(root: &Root, generation: Option<u64>) -> Result<Option<String>> {
     let Some(record) = read(root)? else { return Ok(None) };
     if generation >= record.generation || begun(root)? {
@@ -137,8 +137,8 @@ pub fn restore(root: &Root, generation: Option<u64>) -> Result<Option<String>> {
     Ok(Some(told))
 }
 
-/// Whether a run was killed after it had written down what it was about to do and before it did it. The link that it made
-/// under the directory's coming name is removed.
+/// Whether a run was killed between recording a directory and swapping it with the symlink. If so, removes the symlink
+/// at the directory's new name, and the record.
 fn begun(root: &Root) -> Result<bool> {
     let Some(Record { former: Former::Directory(aside), .. }) = read(root)? else { return Ok(false) };
     if root.kind(&aside) != Some(EntryKind::Link) {
@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(root.link(PLACE).as_deref(), Some(TO));
         let aside = root.list("/etc").into_iter().find(|name| name.starts_with("nixos.before")).unwrap();
         assert_eq!(root.text(&format!("/etc/{aside}/configuration.nix")).as_deref(), Some("mine"));
-        // Again: nothing to do. Generations from that on keep it.
+        // A second time there is nothing to do. Later generations keep the symlink.
         assert_eq!(link(&root, TO, Some(8)).unwrap(), None);
         assert_eq!(restore(&root, Some(7)).unwrap(), None);
         assert!(restore(&root, Some(6)).unwrap().is_some());
@@ -225,7 +225,7 @@ mod tests {
         for again in [true, false] {
             let (place, root) = root();
             std::fs::create_dir(place.path().join("etc/nixos")).unwrap();
-            // As it is after the link was made, and before the two changed places.
+            // The state after the symlink was created, before the swap.
             let aside = "/etc/nixos.before-sealift-then";
             let former = Former::Directory(aside.to_owned());
             write(&root, &Record { version: VERSION, to: TO.to_owned(), generation: Some(2), former }).unwrap();
@@ -256,7 +256,7 @@ mod tests {
         ] {
             assert!(prepare(&root, bad).is_err(), "{bad:?}");
         }
-        // The flake is inside the directory that would be moved away.
+        // The flake is inside the directory that would be moved.
         std::fs::create_dir_all(place.path().join("etc/nixos/sub")).unwrap();
         files::create(&place.path().join("etc/nixos/sub/flake.nix"), b"{ }", 0o644).unwrap();
         symlink("/etc/nixos/sub", place.path().join("home/jay/link")).unwrap();

@@ -1,4 +1,4 @@
-//! Gathers what `doctor` judges of the machine of a root, as far as the user who asks may look. Nothing is changed.
+//! Gathers the facts about a machine that `doctor` judges, as far as the current user can read them. Changes nothing.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use crate::adapters::host::{closure, profile, units};
 use crate::adapters::process::Invocation;
 use crate::domain::doctor::machine::{Boot, EtcNixos, Machine, Swap};
 
-/// How many files of a home folder are looked at.
+/// The maximum number of files checked in a home.
 const FILES: usize = 5_000;
-/// How deep folders of them are.
+/// The maximum depth of directories in a home.
 const DEPTH: usize = 24;
 
-/// Looks. `keys` are the public host keys that were found.
+/// Gathers them. `keys` are the public host keys that were found.
 pub fn machine(root: &Root, keys: Vec<String>) -> Machine {
     Machine {
         etc_nixos: etc_nixos(root),
@@ -34,7 +34,7 @@ fn etc_nixos(root: &Root) -> EtcNixos {
     }
     let link = root.link(PLACE);
     let real = root.resolved(PLACE);
-    // A link inside that leads to where it lies, or above: anyone who follows links walks in a circle.
+    // A symlink inside to the directory itself or one above it: following symlinks would loop.
     let inside = |name: &String| {
         let path = format!("{PLACE}/{name}");
         let to = root.link(&path)?;
@@ -63,7 +63,7 @@ fn etc_nixos(root: &Root) -> EtcNixos {
     }
 }
 
-/// Whether the kernel's clock is held against others, as systemd says.
+/// Whether the clock is synchronised, as systemd reports it.
 fn synchronised(root: &Root) -> Option<bool> {
     if !root.is_machine() || !units::runs(root) {
         return None;
@@ -85,19 +85,19 @@ fn swaps(root: &Root) -> Vec<Swap> {
     lines.map(|(path, kind)| Swap { encrypted: encrypted(root, &path, &kind), path }).collect()
 }
 
-/// Whether what is swapped out is encrypted: by what lies below the device.
+/// Whether swapped-out memory is encrypted, judged by the underlying device.
 fn encrypted(root: &Root, path: &str, kind: &str) -> Option<bool> {
     let name = if kind == "partition" {
         root.resolved(path)?.rsplit('/').next()?.to_owned()
     } else {
         let (major, minor) = root.device(path)?;
-        // A file system without a device of its own, such as btrfs, does not tell.
+        // Unknown for a file system without a block device of its own, such as btrfs.
         root.resolved(&format!("/sys/dev/block/{major}:{minor}"))?.rsplit('/').next()?.to_owned()
     };
     Some(name.starts_with("zram") || crypted(root, &name, 0))
 }
 
-/// Whether a block device is encrypted, or all that it is made of.
+/// Whether a block device, or every device it is built on, is encrypted.
 fn crypted(root: &Root, name: &str, depth: usize) -> bool {
     let place = format!("/sys/class/block/{name}");
     if root.text(&format!("{place}/dm/uuid")).is_some_and(|uuid| uuid.starts_with("CRYPT-")) {
@@ -107,14 +107,14 @@ fn crypted(root: &Root, name: &str, depth: usize) -> bool {
     depth < 8 && !below.is_empty() && below.iter().all(|below| crypted(root, below, depth + 1))
 }
 
-/// The place of kernels, if it is there, and what the running system has in it.
+/// The boot directory, if it exists, with its free space and the size of the running kernel and initrd.
 fn boot(root: &Root) -> Option<Boot> {
     let path = "/boot";
     let each = ["kernel", "initrd"].map(|part| root.size(&format!("{}/{part}", closure::RUNNING)).unwrap_or(0));
     Some(Boot { path: path.to_owned(), free: root.free(path)?, each: each[0].saturating_add(each[1]) })
 }
 
-/// Files in the way of home-manager: what its unit would link, and what is there and is neither its own nor the same.
+/// Files that block home-manager: where its unit would link, but a different file exists that is not its own link.
 fn clobbered(root: &Root) -> Vec<String> {
     let folder = format!("{}/etc/systemd/system", closure::RUNNING);
     let passwd = root.text("/etc/passwd").unwrap_or_default();
@@ -156,7 +156,7 @@ fn walk(root: &Root, from: &str, to: &str, depth: usize, left: &mut usize, found
     }
 }
 
-/// Whether two files hold the same. home-manager leaves such a one alone.
+/// Whether two files have the same content. home-manager leaves those alone.
 fn same(root: &Root, one: &str, other: &str) -> bool {
     let size = root.size(one);
     size == root.size(other)
@@ -192,7 +192,7 @@ mod tests {
         let (place, root) = root();
         let at = |path: &str| place.path().join(path);
         assert_eq!(etc_nixos(&root), EtcNixos::Missing);
-        // What the plan's `ln -sfn` does to a real directory.
+        // What the plan's `ln -sfn` does to a real directory: it creates the symlink inside.
         std::fs::create_dir(at("etc/nixos")).unwrap();
         put(place.path(), "etc/nixos/configuration.nix", "{ }");
         symlink("/home/jay/dotfiles/hosts/web", at("etc/nixos/web")).unwrap();
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(etc_nixos(&root), link(false));
         put(place.path(), "home/jay/dotfiles/flake.nix", "{ }");
         assert_eq!(etc_nixos(&root), link(true));
-        // The second run of the plan, through the link.
+        // The second run of the plan follows the symlink.
         symlink("/home/jay/dotfiles", at("home/jay/dotfiles/dotfiles")).unwrap();
         assert_eq!(etc_nixos(&root), EtcNixos::Loop("/etc/nixos/dotfiles".into()));
     }

@@ -1,5 +1,5 @@
-//! Generations of delivered secrets: numbered directories in memory, and the link that makes one of them live with one
-//! rename. A generation is out of everybody's reach until it is complete.
+//! Generations of delivered secrets: numbered directories in memory, and the symlink that makes one of them live with
+//! one rename. Nobody but root can access a generation until it is complete.
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -19,16 +19,15 @@ use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::versioned;
 use crate::error::{Error, Result};
 
-/// The key of this boot's value digests.
+/// The key of the value digests, made once per boot.
 const KEY: &str = ".key";
-/// Where the live generation's status is found.
+/// The symlink to the live generation's status.
 const STATUS_LINK: &str = "status.json";
-/// The largest status that is read, in bytes.
 const STATUS_LIMIT: usize = 16 << 20;
 const NEW_FILE: OFlags =
     OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Who may do what with a delivered file.
+/// The owner, group and mode of a delivered file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
     pub user: u32,
@@ -40,13 +39,13 @@ pub struct Generation {
     pub number: u64,
     shown: PathBuf,
     top: OwnedFd,
-    /// The folders that were made in it.
+    /// The directories created in it so far.
     folders: BTreeSet<String>,
     mode: u32,
 }
 
 impl Generations {
-    /// The numbers that are there, ascending. What is not a number is not ours, and left alone.
+    /// The existing numbers, ascending. Entries with other names are not ours, and ignored.
     pub fn numbers(&self) -> Result<Vec<u64>> {
         let failed = |error: Errno| Error::io(format!("cannot list {}", self.shown.display()), error);
         let mut numbers = Vec::new();
@@ -57,7 +56,7 @@ impl Generations {
         Ok(numbers)
     }
 
-    /// Makes the next one, closed to everybody but root.
+    /// Creates the next one, accessible only by root.
     pub fn make(&self) -> Result<Generation> {
         let number = self.numbers()?.last().copied().unwrap_or(0).saturating_add(1);
         let shown = self.shown.join(number.to_string());
@@ -69,7 +68,7 @@ impl Generations {
         Generation { number, shown, top, folders: BTreeSet::new(), mode: self.tree.directory_mode() }
     }
 
-    /// Opens one; none if it is not there.
+    /// Opens a generation; `None` if it does not exist.
     pub fn open(&self, number: u64) -> Result<Option<Generation>> {
         let shown = self.shown.join(number.to_string());
         match openat(&self.fd, number.to_string(), DIRECTORY, Mode::empty()) {
@@ -79,14 +78,14 @@ impl Generations {
         }
     }
 
-    /// Removes one with all that is in it.
+    /// Removes a generation and everything in it.
     pub fn remove(&self, number: u64) -> Result<()> {
         remove_all(&self.fd, &number.to_string()).map_err(|error| {
             Error::io(format!("cannot remove {}", self.shown.join(number.to_string()).display()), error)
         })
     }
 
-    /// The key of this boot's value digests; made at the first call.
+    /// The key of the value digests; created on the first call after a boot.
     pub fn key(&self) -> Result<[u8; 32]> {
         let failed = |error: Errno| Error::io(format!("cannot keep a key in {}", self.shown.display()), error);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -101,7 +100,7 @@ impl Generations {
         Ok(key)
     }
 
-    /// Lets `status.json` lead to the status of the generation that is live, whichever it is.
+    /// Creates `status.json`, a symlink to the status of whichever generation is live.
     pub fn link_status(&self) -> Result<()> {
         match symlinkat(format!("../{}/{STATUS}", self.tree.link()), &self.fd, STATUS_LINK) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
@@ -111,9 +110,9 @@ impl Generations {
 }
 
 impl Generation {
-    /// Writes a file that is not there yet. It is root's alone until owner and permissions are its own.
+    /// Writes a new file. Only root can access it until its owner and mode are set.
     ///
-    /// An error names the file; it may be there in part, and the generation is to be removed.
+    /// On failure it may be incomplete, and the generation must be removed.
     pub fn write(&mut self, name: &str, value: &Plaintext, access: Access) -> Result<()> {
         let shown = self.shown.join(name);
         if let Some((folder, _)) = name.rsplit_once('/') {
@@ -135,7 +134,7 @@ impl Generation {
         })
     }
 
-    /// Reads a file with its access; none if there is none.
+    /// Reads a file and its access; `None` if there is no regular file.
     pub fn read(&self, name: &str) -> Result<Option<(Plaintext, Access)>> {
         let failed =
             |error: std::io::Error| Error::io(format!("cannot read {}", self.shown.join(name).display()), error);
@@ -155,15 +154,13 @@ impl Generation {
         Ok(Some((value, Access { user: stat.st_uid, group: stat.st_gid, mode: stat.st_mode & 0o7777 })))
     }
 
-    /// Who may do what with a file; none if there is none.
+    /// The access of a file; `None` if it does not exist.
     pub fn access(&self, name: &str) -> Option<Access> {
         let stat = statat(&self.top, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
         Some(Access { user: stat.st_uid, group: stat.st_gid, mode: stat.st_mode & 0o7777 })
     }
 
-    /// Puts its status into it, in place of the one that is there.
-    ///
-    /// Fails when it cannot be written; what was there stays.
+    /// Atomically replaces the generation's status.
     pub fn write_status(&self, status: &Status) -> Result<()> {
         let shown = self.shown.join(STATUS);
         let failed = |error: Errno| Error::io(format!("cannot write {}", shown.display()), error);
@@ -173,7 +170,7 @@ impl Generation {
         replace(&self.top, STATUS, &text, 0o600).map_err(failed)
     }
 
-    /// Its status; none if it has none.
+    /// The generation's status; `None` if it has none.
     pub fn status(&self) -> Result<Option<Status>> {
         let shown = self.shown.join(STATUS);
         let Some((text, _)) = self.read(STATUS)? else { return Ok(None) };
@@ -189,13 +186,13 @@ impl Generation {
         text.expose(|bytes| versioned::read(bytes, VERSION..=VERSION, |_| damaged(), other)).map(Some)
     }
 
-    /// Opens the complete generation to those who may use it.
+    /// Makes the complete generation accessible.
     pub fn open_up(&self) -> Result<()> {
         fchmod(&self.top, Mode::from_raw_mode(self.mode))
             .map_err(|error| Error::io(format!("cannot open up {}", self.shown.display()), error))
     }
 
-    /// Makes a folder, and those above it, where they are not there yet.
+    /// Creates a directory and its parents, if missing.
     fn make_folder(&mut self, folder: &str) -> Result<()> {
         if self.folders.contains(folder) {
             return Ok(());
@@ -210,7 +207,7 @@ impl Generation {
 }
 
 impl Run {
-    /// The live generation; none where there is none, or where the link leads to nothing, as a lost mount leaves it.
+    /// The live generation; `None` if there is no symlink, or it is dangling, as after a lost mount.
     pub fn live_generation(&self, tree: Tree) -> Result<Option<Generation>> {
         match (self.live(tree)?, self.generations(tree)?) {
             (Some(live), Some(generations)) => generations.open(live),
@@ -218,22 +215,22 @@ impl Run {
         }
     }
 
-    /// Makes a generation the live one, with one rename.
+    /// Atomically makes a generation the live one.
     pub fn swap(&self, tree: Tree, number: u64) -> Result<()> {
         replace_link(&self.fd, tree.link(), &format!("{}/{number}", tree.place())).map_err(|error| {
             Error::io(format!("cannot point {} at generation {number}", self.shown.join(tree.link()).display()), error)
         })
     }
 
-    /// Takes the link away: nothing is live.
+    /// Removes the symlink, so that no generation is live.
     pub fn unlink(&self, tree: Tree) -> Result<()> {
         unlinkat(&self.fd, tree.link(), AtFlags::empty())
             .map_err(|error| Error::io(format!("cannot remove {}", self.shown.join(tree.link()).display()), error))
     }
 }
 
-/// Points a link at a target, with one rename. The caller holds the lock, so the name in between is nobody else's, and
-/// what a killed run left under it goes.
+/// Atomically points a symlink at a target. The caller holds the lock, so only a killed run can have left the temporary
+/// name, which is removed.
 pub fn replace_link(parent: &OwnedFd, name: &str, target: &str) -> rustix::io::Result<()> {
     let temporary = format!("{TEMPORARY}{name}");
     match unlinkat(parent, &temporary, AtFlags::empty()) {
@@ -242,12 +239,12 @@ pub fn replace_link(parent: &OwnedFd, name: &str, target: &str) -> rustix::io::R
     }
     symlinkat(target, parent, &temporary)?;
     renameat(parent, &temporary, parent, name).inspect_err(|_| {
-        // What stopped the rename is the failure to tell.
+        // Only the failed rename is reported.
         let _gone = unlinkat(parent, &temporary, AtFlags::empty());
     })
 }
 
-/// Puts a small file in place with one rename.
+/// Atomically replaces a small file.
 fn replace(parent: &OwnedFd, name: &str, bytes: &[u8], mode: u32) -> rustix::io::Result<()> {
     let temporary = format!("{TEMPORARY}{}", name.trim_start_matches('.'));
     match unlinkat(parent, &temporary, AtFlags::empty()) {
@@ -277,7 +274,7 @@ fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> rustix::io::Result<()> {
     Ok(())
 }
 
-/// Removes a directory and what is in it, without following any link.
+/// Removes a directory and its content, without following symlinks.
 fn remove_all(parent: &OwnedFd, name: &str) -> rustix::io::Result<()> {
     let fd = match openat(parent, name, DIRECTORY, Mode::empty()) {
         Ok(fd) => fd,

@@ -1,5 +1,5 @@
-//! Homes of home-manager that are no part of a system: a profile of the user's own, and what its activation package links.
-//! Everything is done as the user. What lies in a home is the user's to say; root only looks where links lead.
+//! home-manager homes that are not part of a system: a profile of the user's own, and what its activation package
+//! links. Everything runs as the user, who controls the content of a home; root only reads symlinks.
 
 use std::path::Path;
 
@@ -11,15 +11,14 @@ use crate::domain::deploy::home::{HomeGeneration, State};
 use crate::domain::name::UnixName;
 use crate::error::{Error, Kind, Result};
 
-/// Where a user finds programs, beside those of the user's own.
+/// The PATH of a user's programs, after the user's own profiles.
 const PROGRAMS: &str =
     "/run/wrappers/bin:/nix/var/nix/profiles/default/bin:/run/current-system/sw/bin:/usr/bin:/usr/sbin:/bin:/sbin";
-/// How long an activation may take, in seconds: as long as a unit of home-manager's NixOS module, and a reserve.
+/// The time limit of an activation, in seconds: that of the unit of home-manager's NixOS module, plus a reserve.
 const LONGEST: &str = "600";
-/// How many users are looked at: a file of accounts may be of any length.
+/// The maximum number of users checked: a passwd file may have any length.
 const USERS: usize = 200;
 
-/// A user with a home.
 struct Account {
     user: UnixName,
     uid: u32,
@@ -36,14 +35,14 @@ impl Account {
         Ok(Self { user: user.clone(), uid, gid: home.group, home: home.path().to_owned() })
     }
 
-    /// The folder of the profile, as home-manager chooses it; none where there is none yet.
+    /// The directory of the profile, chosen as home-manager does; `None` if it does not exist yet.
     fn profiles(&self, root: &Root) -> Option<String> {
         let own = format!("{}/.local/state/nix/profiles", self.home);
         let shared = format!("/nix/var/nix/profiles/per-user/{}", self.user);
         [own, shared].into_iter().find(|place| root.is_directory(place))
     }
 
-    /// The link to the home that was activated last.
+    /// The symlink to the last activated home.
     fn rooted(&self) -> String {
         format!("{}/.local/state/home-manager/gcroots/current-home", self.home)
     }
@@ -56,11 +55,11 @@ impl Account {
         Ok(format!("{folder}/home-manager"))
     }
 
-    /// A call as this user, with nothing of ours in its environment.
+    /// A call as this user, without our environment.
     fn call(&self, root: &Root, words: &[&str]) -> Invocation {
         let Self { user, uid, gid, home } = self;
         let path = format!("{home}/.nix-profile/bin:/etc/profiles/per-user/{user}/bin:{PROGRAMS}");
-        // The mask that is ours is for what root writes.
+        // Our own umask is for what root writes.
         let call = Invocation::new("/bin/sh").args(["-c", "umask 022; exec \"$@\"", "sh"]).args(words);
         let call = call.with_user(*uid, *gid).in_dir(Path::new("/")).env("HOME", home).env("PATH", path);
         let call = call.env("USER", user.as_str()).env("LOGNAME", user.as_str());
@@ -84,7 +83,7 @@ pub fn state(root: &Root, user: &UnixName) -> State {
     };
     let generations = profile.iter().flat_map(|profile| profile::generations_of(root, profile)).map(generation);
     let rooted = account.as_ref().map(Account::rooted);
-    // What was activated last is what is active, whatever the profile says.
+    // The last activated home is the active one, whatever the profile says.
     let active = rooted.iter().chain(&profile).find_map(|link| root.store_path(link));
     State {
         user: user.clone(),
@@ -94,25 +93,25 @@ pub fn state(root: &Root, user: &UnixName) -> State {
     }
 }
 
-/// What all users have who have something, as far as the user who looks may see it.
+/// The homes of all users that have one, as far as the current user can read them.
 pub fn states(root: &Root) -> Vec<State> {
     let users = Accounts::read(root.path()).people();
     let states = users.into_iter().take(USERS).map(|user| state(root, &user));
     states.filter(|state| state.active.is_some() || !state.generations.is_empty()).collect()
 }
 
-/// Activates a home; the profile stays. `line` gets what it says.
+/// Activates a home without changing the profile. `line` gets its output.
 pub fn activate(root: &Root, user: &UnixName, package: &str, line: impl FnMut(&str)) -> Result<()> {
     let account = Account::of(root, user)?;
     let program = format!("{package}/activate");
     if !closure::is_store_path(package) || !root.is_program(&program) {
         return Err(Error::failed(format!("{package} is not an activation package of home-manager")));
     }
-    // Both make folders that it wants to be there, as for `home-manager switch`; what they say does not matter.
+    // Both create directories that the activation expects, as `home-manager switch` does; their output does not matter.
     for words in [&["nix-build", "--quiet", "--expr", "{}", "--no-out-link"][..], &["nix-env", "-q"]] {
         account.call(root, words).run()?;
     }
-    // One that sets the profile by itself, as older ones do, knows no such word.
+    // Older packages set the profile themselves and do not know this option.
     let new = root.exists(&format!("{package}/gen-version"));
     let mut words = vec!["timeout", "-k", "10", LONGEST, &program];
     words.extend(if new { &["--driver-version", "1"][..] } else { &[] });
@@ -125,8 +124,8 @@ pub fn activate(root: &Root, user: &UnixName, package: &str, line: impl FnMut(&s
     }
 }
 
-/// Says that a package is the active home, as its activation does in the end: what it has linked is taken away again when
-/// another is activated.
+/// Records a package as the active home, as its activation does at its end, so that its links are removed when another
+/// is activated.
 pub fn take_as_active(root: &Root, user: &UnixName, package: &str) -> Result<()> {
     let account = Account::of(root, user)?;
     let link = account.rooted();
@@ -136,7 +135,7 @@ pub fn take_as_active(root: &Root, user: &UnixName, package: &str) -> Result<()>
     account.call(root, &["nix-store", "--realise", package, "--add-root", &link]).read().map(drop)
 }
 
-/// Makes a package the current generation of the user's profile, or goes to an existing one.
+/// Makes a package the current generation of the user's profile, or switches to an existing generation.
 pub fn set(root: &Root, user: &UnixName, package: &str, generation: Option<u64>) -> Result<()> {
     let account = Account::of(root, user)?;
     let profile = account.profile(root)?;
@@ -151,7 +150,7 @@ pub fn set(root: &Root, user: &UnixName, package: &str, generation: Option<u64>)
     account.call(root, &[&["nix-env", "--profile", &profile], words].concat()).read().map(drop)
 }
 
-/// Brings the profile back to what it was: the same generation current, and none that is new.
+/// Restores the profile: the previous current generation, and no new ones.
 pub fn restore(root: &Root, saved: &State) -> Result<()> {
     let now = state(root, &saved.user);
     let known = |number: &u64| saved.generations.iter().any(|known| known.generation == *number);
@@ -165,7 +164,7 @@ pub fn restore(root: &Root, saved: &State) -> Result<()> {
     match saved.generation {
         Some(number) if now.generation != Some(number) => drop(nix_env(&["--switch-generation", &number.to_string()])?),
         Some(_) => {}
-        // There was no profile: nix-env keeps the current generation of one that is there.
+        // There was no profile before; nix-env cannot remove the current generation of a profile.
         None => drop(account.call(root, &["rm", "-f", "--", &profile]).read()?),
     }
     for number in new {

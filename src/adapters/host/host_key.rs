@@ -1,5 +1,5 @@
-//! The SSH host keys of a machine: which it has, and the one of a machine that was not booted yet, put in place below its
-//! root, whole, and never over another one.
+//! The SSH host keys of a machine: which it has, and how the key of a machine not booted yet is put below its root,
+//! atomically and never over another key.
 
 use std::path::Path;
 
@@ -12,18 +12,15 @@ use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::recipient::Recipient;
 use crate::error::{Error, Kind, Result};
 
-/// Where sshd keeps its keys, from the top of the root.
+/// sshd's key directory, relative to the root.
 const FOLDER: &str = "etc/ssh";
-/// The private one.
 const PRIVATE: &str = "etc/ssh/ssh_host_ed25519_key";
-/// Its public half.
 const PUBLIC: &str = "etc/ssh/ssh_host_ed25519_key.pub";
-/// The largest key that is read, in bytes.
 const LIMIT: u64 = 64 << 10;
 
-/// The public half of a private key, with the key's own comment.
+/// The public half of a private key, with the key's comment.
 ///
-/// Fails with `Integrity` when it is not a private key in OpenSSH's format.
+/// Fails with `Integrity` if it is not a private key in OpenSSH's format.
 pub fn public_half(private: &Plaintext) -> Result<Recipient> {
     let refused = || Error::integrity("it is not a private key in OpenSSH's format");
     let public = |bytes: &[u8]| PrivateKey::from_openssh(bytes).and_then(|key| key.public_key().to_openssh()).ok();
@@ -31,7 +28,7 @@ pub fn public_half(private: &Plaintext) -> Result<Recipient> {
     Recipient::parse(&text.ok_or_else(refused)?)
 }
 
-/// Puts a key in place. What is there already and is that key stays. Says which files are new.
+/// Writes the key pair. Existing files with the same key stay. Returns the new files.
 pub fn place(root: &Root, private: &Plaintext, public: &Recipient) -> Result<Vec<String>> {
     let shown = |path: &str| root.outside(path).display().to_string();
     let another = |path: &str, what: &str| {
@@ -65,7 +62,7 @@ pub fn place(root: &Root, private: &Plaintext, public: &Recipient) -> Result<Vec
             return Err(another(PUBLIC, "the public half of another key"));
         }
     }
-    // What a killed run left is a part of the key, or all of it.
+    // A killed run may have left temporary files with all or part of the key.
     beneath::sweep(root.path(), FOLDER);
     let mut placed = Vec::new();
     if old.is_none() {
@@ -80,7 +77,7 @@ pub fn place(root: &Root, private: &Plaintext, public: &Recipient) -> Result<Vec
     Ok(placed)
 }
 
-/// The public host keys of the machine of a root, as `type base64`.
+/// The public host keys of a root's machine, as `type base64`.
 pub fn machine_keys(root: &Root) -> Vec<String> {
     let files =
         root.list("/etc/ssh").into_iter().filter(|name| Path::new(name).extension().is_some_and(|end| end == "pub"));

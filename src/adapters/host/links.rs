@@ -1,7 +1,7 @@
-//! Links of their own to delivered secrets, where a secret's `path` is not the usual place. They are made only where
-//! nobody else could put something in their way: the walk to them looks at each directory that it has opened, so there
-//! is nothing to swap between the look and the use. It follows links that root made where only root can make any, such as
-//! `/var/run` or a `/home` that is kept elsewhere, and no other.
+//! Symlinks to delivered secrets whose `path` is not the default. They are created only where nobody else can
+//! interfere: the walk checks each directory that it has opened, so nothing can be swapped between check and use. It
+//! follows only symlinks that root created where only root can create any, such as `/var/run`, or `/home` when it is
+//! kept elsewhere.
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -18,42 +18,42 @@ use crate::adapters::host::generation::replace_link;
 use crate::domain::policy::paths::{DELIVERED, DELIVERED_FOR_USERS, is_below, taken};
 use crate::error::{Error, Result};
 
-/// How many links a path may lead through, as for the kernel.
+/// How many symlinks a path may contain, as in the kernel.
 const MOST_LINKS: usize = 40;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// Where, from the root of the system: absolute, and without `..`.
+    /// The path inside the system's root: absolute, without `..`.
     pub path: String,
-    /// The delivered file that it leads to.
+    /// The delivered file that it points to.
     pub target: String,
-    /// The number of the secret's owner, who may own the directories on the way too.
+    /// The uid of the secret's owner, who may also own directories on the way.
     pub owner: u32,
-    /// The owner's home, which may have to be made.
+    /// The owner's home, which may have to be created.
     pub home: Option<Home>,
 }
 
-/// What stood where a link was made.
+/// What was at the path before a link was created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Before {
     Nothing,
-    /// A link of ours, to this.
+    /// One of our links, with its target.
     Ours(String),
 }
 
-/// A link that was made.
+/// A link that was created.
 pub struct Placed {
-    /// Where, after the links on the way.
+    /// Its path after resolving symlinks.
     pub at: String,
     pub before: Before,
 }
 
-/// Why a link is not made.
+/// Why a link is not created.
 #[derive(Clone, Debug)]
 pub struct Obstacle {
     pub error: Error,
-    /// Whether it lies where the secret's owner rules. What owners do there must not keep anything else from being
-    /// installed.
+    /// Whether the cause is in a place that the secret's owner controls. What owners do there must not stop other
+    /// secrets from being installed.
     pub of_owner: bool,
 }
 
@@ -63,14 +63,14 @@ impl Obstacle {
     }
 }
 
-/// Whether only root, or we, could have put there what is at a path: no directory on the way to it is another's, and nobody
-/// else can write to one.
+/// Checks that only root or we could have put what is at a path there: no directory on the way belongs to anyone else
+/// or is writable by anyone else.
 pub fn only_root(root: &Path, path: &str) -> Result<()> {
     let link = Link { path: path.to_owned(), target: String::new(), owner: 0, home: None };
     Way::walk(root, &link, false).map(drop).map_err(|obstacle| obstacle.error)
 }
 
-/// Where a link goes after the links on the way, if it could be made; nothing is made.
+/// Where a link would be after resolving symlinks, if it could be created; changes nothing.
 pub fn check(root: &Path, link: &Link) -> Result<String, Obstacle> {
     let way = Way::walk(root, link, false).map_err(|obstacle| obstacle.about(root, link))?;
     if way.parent.is_some() {
@@ -79,9 +79,9 @@ pub fn check(root: &Path, link: &Link) -> Result<String, Obstacle> {
     Ok(way.at)
 }
 
-/// Makes or turns a link with one rename. Says what was there.
+/// Atomically creates a link or changes its target. Returns what was there.
 ///
-/// Fails as `check` does, and when it cannot be written.
+/// Fails like `check`, and if writing fails.
 pub fn place(root: &Path, link: &Link) -> Result<Placed, Obstacle> {
     let way = Way::walk(root, link, true).map_err(|obstacle| obstacle.about(root, link))?;
     let before = way.standing(root)?;
@@ -93,7 +93,7 @@ pub fn place(root: &Path, link: &Link) -> Result<Placed, Obstacle> {
     Ok(Placed { at: way.at, before })
 }
 
-/// Removes a link if it still is ours, and is not at one of these places, whatever path leads there.
+/// Removes a link if it is still ours, unless its resolved path is in `kept`.
 pub fn remove(root: &Path, link: &Link, kept: &BTreeSet<String>) -> Result<()> {
     let Ok(way) = Way::walk(root, link, false) else { return Ok(()) };
     let Some(parent) = way.parent.as_ref().filter(|_| !kept.contains(&way.at)) else { return Ok(()) };
@@ -104,27 +104,27 @@ pub fn remove(root: &Path, link: &Link, kept: &BTreeSet<String>) -> Result<()> {
     Ok(())
 }
 
-/// The way to a link.
+/// The resolved way to a link.
 struct Way {
-    /// The directory that it lies in; none if that, or one above it, is missing.
+    /// The link's directory; `None` if it or one above it is missing.
     parent: Option<OwnedFd>,
-    /// Where the link is, after the links on the way.
+    /// The link's path after resolving symlinks.
     at: String,
-    /// Whether it leads out of what only root can change.
+    /// Whether it passes through directories that the secret's owner controls.
     of_owner: bool,
 }
 
-/// How far a walk came.
+/// The result of one walk.
 enum Step {
-    /// To the end, or to where a directory is missing.
+    /// The end, or a missing directory.
     There(Way),
-    /// To a link; this is the path with the link followed.
+    /// A symlink on the way; this is the path with the symlink resolved.
     Led(String),
 }
 
 impl Way {
-    /// Walks from the root on, one step at a time, and makes the directories that are missing if it may. What is missing is
-    /// made like the directory above it, of the same owner and group and as open as that, so that it is no stranger there.
+    /// Walks from the root, one component at a time, and creates missing directories if `make`. They get the owner,
+    /// group and mode of their parent, but are writable only by the owner. A missing home is its owner's alone.
     fn walk(root: &Path, link: &Link, make: bool) -> Result<Self, Obstacle> {
         let mut path = link.path.clone();
         for _ in 0..=MOST_LINKS {
@@ -153,7 +153,7 @@ impl Way {
             if let Some(why) = above.fault(link.owner) {
                 return Err(obstacle(of_owner, refused(root, &at, why)));
             }
-            // The top may be anything: git does not look beyond a machine's own root.
+            // The top itself is not checked: git does not look beyond a machine's own root.
             if !at.is_empty() && statat(&parent, ".git", AtFlags::SYMLINK_NOFOLLOW).is_ok() {
                 return Err(obstacle(of_owner, refused(root, &at, "is a git tree, and git would store the link")));
             }
@@ -177,7 +177,7 @@ impl Way {
                         return Err(obstacle(of_owner, refused(root, &here, why)));
                     }
                 },
-                // Root is refused by file systems that others serve: the owner's, if they are not root's.
+                // FUSE file systems refuse root: this is the owner's, unless the owner is root.
                 Err(error) => return Err(obstacle(link.owner != 0, cannot("open", root, &here, error))),
             };
             (at, left) = (here, rest);
@@ -192,7 +192,7 @@ impl Way {
         Obstacle { error, of_owner: self.of_owner }
     }
 
-    /// What stands where the link goes.
+    /// What is at the link's path now.
     fn standing(&self, root: &Path) -> Result<Before, Obstacle> {
         let place = shown(root, &self.at);
         let foreign = |what: &str| {
@@ -214,7 +214,7 @@ impl Way {
     }
 }
 
-/// Where a link of root's leads; none for anything else.
+/// The target of a symlink of root's; `None` for anything else.
 fn root_link(parent: &OwnedFd, name: &str) -> Option<String> {
     let fd = openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let stat = fstat(&fd).ok()?;
@@ -222,8 +222,8 @@ fn root_link(parent: &OwnedFd, name: &str) -> Option<String> {
     ours.then(|| readlinkat(&fd, "", Vec::new()).ok()?.into_string().ok()).flatten()
 }
 
-/// The path that a link in a directory leads to, and what is left of the way. No link leads to the directory itself, so that
-/// `..` is what is written above it.
+/// The path that a symlink in a directory points to, followed by the rest of the path. The directory itself is already
+/// resolved, so `..` can be resolved textually.
 fn followed(directory: &str, target: &str, left: &str) -> String {
     let from = if target.starts_with('/') { "" } else { directory };
     let mut parts: Vec<&str> = Vec::new();
@@ -306,7 +306,7 @@ mod tests {
             assert_eq!(place(top, &link(path)).unwrap().at, at);
             assert!(top.join(at.trim_start_matches('/')).is_symlink(), "{path}");
         }
-        // Where nothing may be put, no path leads.
+        // Loops and forbidden targets are refused.
         for path in ["/a/token", "/var/store/token", "/var/run/sealift.d/1/x", "/var/run/sealift/x"] {
             assert!(check(top, &link(path)).is_err() && place(top, &link(path)).is_err(), "{path}");
         }

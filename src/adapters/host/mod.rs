@@ -1,4 +1,4 @@
-//! A NixOS machine, looked at and changed on that machine itself: accounts, systemd, profiles, delivered secrets.
+//! A NixOS machine, inspected and changed on that machine itself: accounts, systemd, profiles, delivered secrets.
 
 pub mod accounts;
 #[cfg(target_os = "linux")]

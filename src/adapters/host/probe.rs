@@ -1,4 +1,4 @@
-//! Looks whether what a check declares is so, on the machine of a root.
+//! Runs a declared check on the machine of a root.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use crate::domain::name::{HostName, UnixName};
 use crate::domain::policy::Probe;
 use crate::error::{Error, Result};
 
-/// How long a command of a check may take.
+/// The time limit of a check's command.
 const LIMIT: Duration = Duration::from_secs(30);
-/// Where a system has its programs.
+/// The system's PATH.
 const PROGRAMS: &str = "/run/wrappers/bin:/run/current-system/sw/bin:/usr/bin:/usr/sbin:/bin:/sbin";
 
 pub fn look(root: &Root, host: Option<&HostName>, probe: &Probe) -> Result<()> {
@@ -69,7 +69,7 @@ pub fn look(root: &Root, host: Option<&HostName>, probe: &Probe) -> Result<()> {
     }
 }
 
-/// Runs a command inside the root, as root or as a user and group given by number.
+/// Runs a command inside the root, as root or as `user` (`uid:gid`).
 fn command(root: &Root, user: Option<&str>, words: &[String]) -> Result<()> {
     let call = Invocation::new("chroot");
     let call = user.iter().fold(call, |call, user| call.arg(format!("--userspec={user}")));
@@ -78,7 +78,7 @@ fn command(root: &Root, user: Option<&str>, words: &[String]) -> Result<()> {
     if ended.success() { Ok(()) } else { Err(Error::failed(format!("{}: {ended}", call.name()))) }
 }
 
-/// The fields of a user's line in the machine's own passwd file.
+/// The fields of a user's line in the machine's passwd file.
 fn entry(root: &Root, user: &UnixName) -> Option<Vec<String>> {
     let users = root.text("/etc/passwd").unwrap_or_default();
     let mut lines = users.lines().map(|line| line.split(':').map(str::to_owned).collect::<Vec<_>>());
@@ -96,8 +96,8 @@ fn login_shell(root: &Root, user: &UnixName) -> Result<()> {
     }
 }
 
-/// Looks for a program on the system's PATH and, where one is named, on a user's: the profiles that NixOS and
-/// home-manager put there.
+/// Checks for a program in the system's PATH and, if a user is given, in the profiles that NixOS and home-manager make
+/// for that user.
 fn program(root: &Root, name: &str, user: Option<&UnixName>) -> Result<()> {
     let mut places: Vec<String> = PROGRAMS.split(':').map(str::to_owned).collect();
     if let Some(user) = user {
@@ -114,7 +114,7 @@ fn program(root: &Root, name: &str, user: Option<&UnixName>) -> Result<()> {
     Err(Error::failed(format!("{name} is not on the PATH of {whose}")))
 }
 
-/// Looks for a render node, and under which driver it is.
+/// Checks for a render node and, if given, for its driver.
 fn gpu(root: &Root, driver: Option<&str>) -> Result<()> {
     let nodes = root.list("/dev/dri").into_iter().filter(|node| node.starts_with("renderD"));
     let found: Vec<String> = nodes
@@ -136,7 +136,7 @@ fn gpu(root: &Root, driver: Option<&str>) -> Result<()> {
 
 /// Whether a TCP socket listens on this port, IPv4 or IPv6, on any address.
 fn is_listened_on(port: u16) -> bool {
-    /// `TCP_LISTEN`, as the kernel writes it.
+    /// `TCP_LISTEN` in the kernel's table.
     const LISTEN: &str = "0A";
     ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|table| {
         files::read_kernel(table).unwrap_or_default().lines().skip(1).any(|line| {
@@ -151,7 +151,7 @@ fn is_listened_on(port: u16) -> bool {
 fn has_default_route() -> bool {
     let lines = |path: &str| files::read_kernel(path).unwrap_or_default();
     let v4 = lines("/proc/net/route").lines().skip(1).any(|line| line.split_whitespace().nth(1) == Some("00000000"));
-    // Loopback has a default route of its own (unreachable) in every namespace.
+    // Every namespace has an unreachable default route on loopback.
     v4 || lines("/proc/net/ipv6_route").lines().any(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         matches!(fields[..], [to, "00", .., device] if to.bytes().all(|b| b == b'0') && device != "lo")
@@ -231,7 +231,7 @@ mod tests {
             let client = std::net::TcpStream::connect(place).unwrap();
             assert!(look(&root, None, &check).is_ok(), "{address}");
             drop(listener);
-            // What is connected to it does not listen.
+            // An open connection is not a listening socket.
             let error = look(&root, None, &check).unwrap_err();
             assert_eq!(error.message(), format!("nothing listens on TCP port {}", place.port()));
             drop(client);

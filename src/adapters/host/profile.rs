@@ -1,6 +1,6 @@
-//! Profiles of nix, the system's above all: a link to numbered links, one for each generation. Read from the links themselves
-//! (`nix-env --list-generations` needs root, and takes the date of what a link leads to); changed by nix-env, which has a
-//! lock of its own for it.
+//! Nix profiles, mainly the system's: a symlink to numbered symlinks, one per generation. Read from the symlinks
+//! themselves, because `nix-env --list-generations` needs root and shows the date of the target; changed by nix-env,
+//! which has its own lock.
 
 use std::path::Path;
 
@@ -13,22 +13,21 @@ use crate::error::Result;
 
 const SYSTEM: &str = "/nix/var/nix/profiles/system";
 
-/// One generation of a profile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SystemGeneration {
     pub number: u64,
-    /// When its link was made.
+    /// When the symlink was created.
     pub made: Option<Timestamp>,
-    /// The store path that it leads to; none where that is gone.
+    /// The store path it points to; `None` if that is gone.
     pub leads_to: Option<String>,
 }
 
-/// All generations of the system, oldest first.
+/// The system's generations, oldest first.
 pub fn generations(root: &Root) -> Vec<SystemGeneration> {
     generations_of(root, SYSTEM)
 }
 
-/// All generations of a profile, oldest first.
+/// A profile's generations, oldest first.
 pub fn generations_of(root: &Root, profile: &str) -> Vec<SystemGeneration> {
     let Some((folder, _)) = profile.rsplit_once('/') else { return Vec::new() };
     let generation = |name: &String| {
@@ -41,28 +40,28 @@ pub fn generations_of(root: &Root, profile: &str) -> Vec<SystemGeneration> {
     all
 }
 
-/// The number of the current generation of the system; none where there is no profile.
+/// The system's current generation; `None` if there is no profile.
 pub fn current(root: &Root) -> Option<u64> {
     current_of(root, SYSTEM)
 }
 
-/// The same of a profile.
+/// A profile's current generation.
 pub fn current_of(root: &Root, profile: &str) -> Option<u64> {
     number(profile, root.link(profile)?.rsplit('/').next()?)
 }
 
-/// The system of the current generation.
+/// The store path of the current generation.
 pub fn current_system(root: &Root) -> Option<String> {
     root.store_path(SYSTEM)
 }
 
-/// The number of a profile's generation, by the name of its link.
+/// The generation number in the name of a profile's symlink.
 fn number(profile: &str, link: &str) -> Option<u64> {
     let (_, name) = profile.rsplit_once('/')?;
     link.strip_prefix(name)?.strip_prefix('-')?.strip_suffix("-link")?.parse().ok()
 }
 
-/// When the link itself was made: what it leads to is as old as all of the store, 1970.
+/// The time of the symlink itself: its target is dated 1970, like the whole store.
 fn made(link: &Path) -> Option<Timestamp> {
     let metadata = std::fs::symlink_metadata(link).ok()?;
     Timestamp::try_from(metadata.modified().ok()?).ok()
@@ -74,7 +73,7 @@ fn nix_env(root: &Root) -> Invocation {
     call.arg("--profile").arg(root.outside(SYSTEM))
 }
 
-/// Makes a system the current generation. Where the current or the newest one is that system, no new one is made.
+/// Makes a system the current generation. No new one is created if the current or the newest generation is that system.
 pub fn set(root: &Root, system: &str) -> Result<()> {
     if current_system(root).as_deref() == Some(system) {
         return Ok(());
@@ -83,13 +82,13 @@ pub fn set(root: &Root, system: &str) -> Result<()> {
     nix_env(root).args(["--set", system]).read().map(drop)
 }
 
-/// Makes an existing generation the current one.
+/// Switches to an existing generation.
 pub fn switch(root: &Root, number: u64) -> Result<()> {
     nix_env(root).args(["--switch-generation", &number.to_string()]).read().map(drop)
 }
 
-/// Brings the profile back to what it was: this generation current (none: no profile at all), and only these
-/// generations there.
+/// Restores the profile: this generation is current (`None`: no profile at all), and only the generations in `there`
+/// exist.
 pub fn restore(root: &Root, number: Option<u64>, there: &[u64]) -> Result<()> {
     match number {
         Some(number) if current(root) != Some(number) => switch(root, number)?,

@@ -1,5 +1,5 @@
-//! Where a deploy keeps its things on the host: the lock in `/run`, and below `/var/lib/sealift` the journal of the run
-//! that is under way, the log and the result of each run, and the record of all. No value is ever in any of them.
+//! A deploy's files on the host: the lock in `/run`, and in `/var/lib/sealift` the journal of the current run, the log
+//! and result of each run, and the record of all deploys. None of them ever contains a secret value.
 
 use std::fs::{File, Permissions};
 use std::io::Write;
@@ -21,31 +21,29 @@ use crate::domain::deploy::host_facts::Record;
 use crate::domain::deploy::protocol::{DeployResult, HostEvent};
 use crate::error::{Error, Kind, Result};
 
-/// The lock: held from staging to the end.
+/// The lock, held from staging to the end.
 pub const LOCK: &str = "/run/sealift-deploy.lock";
-/// Who holds it, for anybody to read: the lock itself is root's, for anyone who can open it can hold it.
+/// The holder's name, readable by everyone. The lock file itself is root's, because anyone who can open it can hold it.
 const HOLDER: &str = "/run/sealift-deploy.holder";
-/// The folder of the rest.
+/// The directory of journal, logs and results.
 const FOLDER: &str = "/var/lib/sealift/deploy";
-/// The record of all deploys, one JSON object a line.
+/// The record of all deploys, one JSON object per line.
 const RECORD: &str = "/var/lib/sealift/deploys.jsonl";
-/// The journal of the run that is under way.
+/// The journal of the current run.
 const JOURNAL: &str = "/var/lib/sealift/deploy/journal.json";
-/// How long a lock that is held is waited for.
+/// How long to wait for the lock.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// After how many bytes a log keeps no more of what the system's programs print.
+/// The log size in bytes above which output of the system's programs is no longer logged.
 const LOG: usize = 4 << 20;
-/// The largest log that is read, in bytes.
 const LOG_READ: u64 = 64 << 20;
 /// How many runs keep their log and result.
 const KEPT: usize = 20;
 
-/// The place, held by one run at a time.
+/// A run's exclusive hold on these files.
 pub struct RunDir {
     folder: PathBuf,
     record: PathBuf,
     log: Option<File>,
-    /// How many bytes are in the log.
     logged: AtomicUsize,
     holder: PathBuf,
     _lock: Lock,
@@ -53,7 +51,7 @@ pub struct RunDir {
 
 impl Drop for RunDir {
     fn drop(&mut self) {
-        // One that stays names a process that is gone.
+        // A leftover names a process that is gone.
         let _left = files::remove(&self.holder);
     }
 }
@@ -69,7 +67,7 @@ impl RunDir {
             believed(root, inside)?;
         }
         let run_folder = files::directory(path.parent().unwrap_or(root.path()))?;
-        // Somebody may just be looking whether it is held; a run that holds it does so for long.
+        // `is_held` takes the lock for a moment; a run holds it for long.
         let lock = lock::take(&run_folder, &path.display().to_string(), who, PATIENCE)
             .map_err(|error| if is_held(root) { busy("this machine", &holder(root)) } else { error })?;
         let (record, holder) = (root.writable(RECORD)?, root.writable(HOLDER)?);
@@ -83,61 +81,60 @@ impl RunDir {
         self.folder.join(format!("{run}.log"))
     }
 
-    /// Adds an event to the log of this run.
     pub fn log(&self, event: &HostEvent) {
         let Some(mut log) = self.log.as_ref() else { return };
         let Some(line) = line(event) else { return };
-        // What the system's own programs print without end must not fill the disk; what we tell ourselves is little.
+        // Endless output of the system's programs must not fill the disk; our own events are few.
         let spent = self.logged.fetch_add(line.len(), Ordering::Relaxed);
         if spent > LOG && matches!(event, HostEvent::Said { .. }) {
             return;
         }
-        // In one write, for who reads it meanwhile. A log that cannot be written must not end a switch half-way.
+        // One write, so that concurrent readers see whole lines. A failing log must not abort a switch.
         let _lost = log.write_all(line.as_bytes());
     }
 
-    /// Adds the last event to the log of another run, one that was killed and is ended now: anyone who follows it waits for
-    /// that.
+    /// Appends the last event to the log of another run that was killed and is completed now: those who follow that log
+    /// wait for it.
     pub fn log_end(&self, run: &str, event: &HostEvent) {
         if let Some(line) = line(event) {
-            // As above.
+            // As in `log`.
             let _lost = add(&self.log_of(run), 0o600, &line);
         }
     }
 
-    /// Writes the journal, durably: what is written is done next.
+    /// Durably writes the journal, before the step that it describes.
     ///
-    /// Fails when it is not on the disk; what it says must not be done then.
+    /// If this fails, that step must not be done.
     pub fn write_journal(&self, bytes: &[u8]) -> Result<()> {
         files::replace(&self.folder.join("journal.json"), bytes, 0o600, Durable::Now)
     }
 
-    /// The journal that a run left which did not end.
+    /// The journal left by a run that did not end.
     pub fn journal(&self) -> Result<Option<Vec<u8>>> {
         let path = self.folder.join("journal.json");
         if path.exists() { files::read_of_root(&path, 1 << 20).map(Some) } else { Ok(None) }
     }
 
-    /// Removes the journal: the run has ended.
+    /// Removes the journal at the end of a run.
     pub fn end_journal(&self) -> Result<()> {
         files::remove(&self.folder.join("journal.json"))
     }
 
-    /// Keeps what a run came to, durably.
+    /// Durably saves the result of a run.
     pub fn keep_result(&self, run: &str, result: &DeployResult) -> Result<()> {
         let text = serde_json::to_vec_pretty(&result.kept())
             .map_err(|error| Error::new(Kind::Bug, "cannot write the result of a run").because(error))?;
         files::replace(&self.folder.join(format!("{run}.json")), &text, 0o600, Durable::Now)
     }
 
-    /// Adds a run to the record of all.
+    /// Appends a run to the record of all deploys.
     pub fn record(&self, record: &Record) -> Result<()> {
         let line = serde_json::to_string(record)
             .map_err(|error| Error::new(Kind::Bug, "cannot write the record of a run").because(error))?;
         add(&self.record, 0o644, &format!("{line}\n"))
     }
 
-    /// Removes what older runs left, but nothing of this one: clocks differ, and its name may be the oldest.
+    /// Removes files of old runs, but never of this one: its name may sort first when clocks differ.
     pub fn prune(&self, run: &str) {
         pruned(&self.folder, run);
     }
@@ -151,16 +148,16 @@ fn pruned(folder: &Path, run: &str) {
     names.sort();
     let (old, kept) = names.split_at(names.len().saturating_sub(2 * KEPT));
     for name in old {
-        // It is tried again by the next run.
+        // The next run tries again.
         let _left = files::remove(&folder.join(name));
     }
     for name in kept {
-        // Versions before 0.1 let everybody read them.
+        // Versions before 0.1 made them readable by everyone.
         let _left = std::fs::set_permissions(folder.join(name), Permissions::from_mode(0o600));
     }
 }
 
-/// Anyone who can put a journal there decides what root activates; anyone who holds the lock, that nothing is.
+/// Anyone who can place a journal decides what root activates; anyone who can hold the lock can block every deploy.
 #[cfg(target_os = "linux")]
 fn believed(root: &Root, inside: &str) -> Result<()> {
     only_root(root.path(), inside).map_err(|error| {
@@ -175,7 +172,6 @@ fn believed(_root: &Root, inside: &str) -> Result<()> {
     Err(Error::failed(format!("{inside} is kept on NixOS hosts only")))
 }
 
-/// An event as a line of a log.
 fn line(event: &HostEvent) -> Option<String> {
     #[derive(Serialize)]
     struct Line<'a> {
@@ -189,24 +185,24 @@ fn line(event: &HostEvent) -> Option<String> {
         .map(|line| format!("{line}\n"))
 }
 
-/// The failure of a place that is held: who holds it, and since when.
+/// The error for a held lock, naming the holder.
 pub fn busy(place: &str, holder: &str) -> Error {
     Error::failed(format!("another deploy is running on {place}: {holder}"))
         .help("wait until it is done, and run this again")
 }
 
-/// Who holds the place, as a person reads it.
+/// The holder of the lock, for display.
 pub fn holder(root: &Root) -> String {
     let text = root.text(LOCK).or_else(|| root.text(HOLDER));
     text.filter(|text| !text.is_empty()).unwrap_or_else(|| "somebody".to_owned())
 }
 
-/// The last line of the record that is understood.
+/// The last valid line of the record.
 pub fn last(root: &Root) -> Option<Record> {
     newest_first(&recorded(root)?).next()
 }
 
-/// The commit that a system was built from, as far as any line of the record says it: a rollback knows none.
+/// The commit that a system was built from, if any line of the record has it: a rollback's line has none.
 pub fn commit_of(root: &Root, system: &str) -> Option<String> {
     let text = recorded(root)?;
     newest_first(&text).filter(|record| record.system.as_deref() == Some(system)).find_map(|record| record.commit)
@@ -220,30 +216,30 @@ fn newest_first(text: &str) -> impl Iterator<Item = Record> {
     text.lines().rev().filter_map(|line| serde_json::from_str(line).ok())
 }
 
-/// Whether some run holds the place now. Root is told by the lock; others by what stands beside it.
+/// Whether a run is in progress. Root checks the lock; other users read the holder file next to it.
 pub fn is_held(root: &Root) -> bool {
     match openat(CWD, root.outside(LOCK), OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()) {
-        // Shared, and given back at once by closing it.
+        // A shared lock, released on close.
         Ok(lock) => flock(&lock, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK),
         Err(rustix::io::Errno::ACCESS) => root.text(HOLDER).is_some_and(|text| is_at_work(root, &text)),
         Err(_) => false,
     }
 }
 
-/// Whether the process that a holder's line names last is a part on the host. One that was killed leaves its line behind, and
-/// its number may be another's by now; and who asked is free text.
+/// Whether the process at the end of a holder's line is a running `host-run`. A killed one leaves its line behind, and
+/// its pid may be reused; the name before it is free text.
 fn is_at_work(root: &Root, line: &str) -> bool {
     let process = line.rsplit("process ").next().and_then(|rest| rest.split(',').next()).unwrap_or_default();
     let number = !process.is_empty() && process.bytes().all(|b| b.is_ascii_digit());
     number && root.text(&format!("/proc/{process}/cmdline")).is_some_and(|line| line.contains("host-run"))
 }
 
-/// Whether a run was ended before its end.
+/// Whether a run was interrupted.
 pub fn is_unfinished(root: &Root) -> bool {
     root.exists(JOURNAL)
 }
 
-/// What a run told so far; none where there is no such run.
+/// The events of a run so far; `None` if there is no such run.
 pub fn log(root: &Root, run: &str) -> Result<Option<Vec<HostEvent>>> {
     let path = root.outside(&log_of(run));
     if !path.exists() {
@@ -251,11 +247,11 @@ pub fn log(root: &Root, run: &str) -> Result<Option<Vec<HostEvent>>> {
     }
     believed(root, &log_of(run))?;
     let bytes = files::read(&path, LOG_READ)?;
-    // A line that is just being written is not understood yet.
+    // An incomplete last line is still being written.
     Ok(Some(bytes.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()))
 }
 
-/// What a run came to; none where it has not ended, or is too old to be kept.
+/// The result of a run; `None` if it has not ended, or is too old to be kept.
 pub fn result(root: &Root, run: &str) -> Result<Option<DeployResult>> {
     let inside = format!("{FOLDER}/{run}.json");
     let path = root.outside(&inside);
@@ -264,7 +260,7 @@ pub fn result(root: &Root, run: &str) -> Result<Option<DeployResult>> {
     }
     believed(root, &inside)?;
     let bytes = files::read(&path, 1 << 20)?;
-    // Such a file is there as a whole or not at all: the run has ended, also where nobody understands how.
+    // The file is written atomically: the run has ended, even if the result cannot be parsed.
     serde_json::from_slice(&bytes).map(Some).map_err(|error| {
         Error::new(Kind::NeedsOperator, format!("{} cannot be read, and says how a run ended", path.display()))
             .because(error)
@@ -272,18 +268,18 @@ pub fn result(root: &Root, run: &str) -> Result<Option<DeployResult>> {
     })
 }
 
-/// The newest run; none where there was none.
+/// The newest run; `None` if there is none.
 pub fn newest(root: &Root) -> Option<String> {
     let names = root.list(FOLDER).into_iter().rev();
     names.filter(|name| name.starts_with("20")).find_map(|name| name.strip_suffix(".log").map(str::to_owned))
 }
 
-/// Where the log of a run is, from inside the root.
+/// The path of a run's log, inside the root.
 pub fn log_of(run: &str) -> String {
     format!("{FOLDER}/{run}.log")
 }
 
-/// Adds a line to a file that may end in the middle of one: what a power cut left of the last write.
+/// Appends a line to a file whose last line may be torn by a power cut.
 fn add(path: &Path, mode: RawMode, line: &str) -> Result<()> {
     let failed = |error| Error::io(format!("cannot write {}", path.display()), error);
     let mut file = append(path, mode)?;
@@ -294,7 +290,7 @@ fn add(path: &Path, mode: RawMode, line: &str) -> Result<()> {
     }
     let apart = if last == *b"\n" { "" } else { "\n" };
     file.write_all(format!("{apart}{line}").as_bytes()).map_err(failed)?;
-    // What follows may be on the disk before it.
+    // Later writes could otherwise reach the disk first.
     file.sync_data().map_err(failed)
 }
 
@@ -304,7 +300,7 @@ fn append(path: &Path, mode: RawMode) -> Result<File> {
     fd.map(File::from).map_err(|error| Error::io(format!("cannot open {}", path.display()), error))
 }
 
-/// The time, in UTC, to the second.
+/// The current time in UTC, to the second.
 pub fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

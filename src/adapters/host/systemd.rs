@@ -1,5 +1,5 @@
-//! systemd, through `systemctl`: which units are active, and restarting or reloading many with one call. A user's own
-//! systemd is asked with the same words.
+//! systemd, through `systemctl`: which units are active, and restarting or reloading several with one call. A user's
+//! manager takes the same commands.
 
 use std::path::Path;
 
@@ -9,9 +9,8 @@ use crate::error::{Error, Result};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manager {
-    /// The machine's.
     Machine,
-    /// Those of the user who runs this.
+    /// That of the current user.
     User,
 }
 
@@ -22,17 +21,17 @@ impl Manager {
     }
 }
 
-/// Whether a systemd runs the system whose root this is: only the running system's own has units.
+/// Whether systemd runs the system at this root: only the running system has units.
 pub fn runs(root: &Path) -> bool {
     std::fs::canonicalize(root).is_ok_and(|root| root == Path::new("/")) && Path::new("/run/systemd/system").is_dir()
 }
 
-/// Those of these units that are active, or on their way there.
+/// Those of these units that are active or becoming active.
 pub fn active(manager: Manager, units: &[UnitName]) -> Result<Vec<UnitName>> {
     if units.is_empty() {
         return Ok(Vec::new());
     }
-    // It exits with 3 as soon as one is not active: its lines count.
+    // The exit code is 3 if any unit is inactive, so only the lines count.
     let call = manager.call().args(["is-active", "--"]).args(units.iter().map(UnitName::as_str));
     let output = call.run()?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -44,7 +43,7 @@ pub fn active(manager: Manager, units: &[UnitName]) -> Result<Vec<UnitName>> {
     Ok(units.iter().zip(states).filter(|(_, state)| running(state)).map(|(unit, _)| unit.clone()).collect())
 }
 
-/// Queues what `verb` does with those units that run, and does not wait for it.
+/// Queues `verb` for these units without waiting for it.
 pub fn queue(manager: Manager, verb: &str, units: &[UnitName]) -> Result<()> {
     if units.is_empty() {
         return Ok(());

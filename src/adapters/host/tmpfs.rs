@@ -1,6 +1,6 @@
-//! Memory that is never written to a disk: a tmpfs that may not swap, or a ramfs where the kernel has none. It is mounted
-//! below `/run`, and what is mounted there already is checked before any plaintext goes into it. A user, who may not mount,
-//! has a directory in memory; there it is the machine's swap that is looked at.
+//! Memory that never reaches a disk: a tmpfs with `noswap`, or a ramfs if the kernel does not support that. It is
+//! mounted below `/run`; an existing mount is checked before plaintext goes into it. A user cannot mount and uses a
+//! directory in memory; there the machine's swap is checked instead.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -19,11 +19,8 @@ use crate::error::{Error, Result};
 
 const RAMFS: u64 = 0x8584_58f6;
 const TMPFS: u64 = 0x0102_1994;
-/// The mount table of this process.
 const MOUNTS: &str = "/proc/self/mountinfo";
-/// The swaps of this machine.
 const SWAPS: &str = "/proc/swaps";
-/// The largest list of mounts that is read, in bytes.
 const MOUNTS_LIMIT: u64 = 16 << 20;
 
 /// The directory that holds a tree's generations.
@@ -33,7 +30,7 @@ pub struct Generations {
     pub(super) tree: Tree,
 }
 
-/// The `/run` of the system below a root, or a user's own directory in memory.
+/// The `/run` of the system below a root, or a user's runtime directory.
 pub struct Run {
     pub fd: OwnedFd,
     pub shown: PathBuf,
@@ -41,14 +38,14 @@ pub struct Run {
 }
 
 impl Run {
-    /// Opens `run` below the root; none where there is none.
+    /// Opens `run` below the root; `None` if it does not exist.
     pub fn open(root: &Path) -> Result<Option<Self>> {
         let shown = root.join("run");
         let Some(fd) = own_directory(&files::directory(root)?, "run", &shown)? else { return Ok(None) };
         Ok(Some(Self { fd, shown, of_user: false }))
     }
 
-    /// The directory in memory that belongs to the user who runs this, as `$XDG_RUNTIME_DIR` does.
+    /// The current user's runtime directory in memory, such as `$XDG_RUNTIME_DIR`.
     pub fn of_user(directory: &Path) -> Result<Self> {
         let fd = files::directory(directory)?;
         let shown = directory.to_owned();
@@ -60,9 +57,7 @@ impl Run {
         Ok(Self { fd, shown, of_user: true })
     }
 
-    /// The same, and makes it if it is not there.
-    ///
-    /// Fails as `open` does, and when it cannot be made.
+    /// Like `open`, but creates the directory if it is missing.
     pub fn make(root: &Path) -> Result<Self> {
         if let Some(run) = Self::open(root)? {
             return Ok(run);
@@ -70,12 +65,12 @@ impl Run {
         let shown = root.join("run");
         match make_directory(&files::directory(root)?, "run", 0o755, &shown) {
             Ok(fd) => Ok(Self { fd, shown, of_user: false }),
-            // Nobody holds the lock yet: another install may have made it just now.
+            // The lock is not held yet, so another install may have just created it.
             Err(error) => Self::open(root)?.ok_or(error),
         }
     }
 
-    /// The live generation that the tree's link names; none where there is no link.
+    /// The live generation that the tree's symlink names; `None` if there is no symlink.
     pub fn live(&self, tree: Tree) -> Result<Option<u64>> {
         let shown = self.shown.join(tree.link());
         let foreign = |what: &str| {
@@ -105,7 +100,7 @@ impl Run {
         }
     }
 
-    /// The generations of a tree, in memory that is mounted for them if it was not.
+    /// The generations of a tree; mounts memory for them if needed.
     pub fn make_generations(&self, tree: Tree) -> Result<Generations> {
         if let Some(generations) = self.generations(tree)? {
             let mode = Mode::from_raw_mode(self.directory_mode(tree));
@@ -126,7 +121,7 @@ impl Run {
         let fd = mount(tree.directory_mode()).and_then(|memory| {
             let onto = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
             move_mount(&memory, "", &under, "", onto)?;
-            // What made the mount is only its name; this is its top, opened.
+            // The fd of the mount is only a path; reopen its root for reading.
             openat(&memory, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         });
         let fd = fd.map_err(|error| {
@@ -137,12 +132,12 @@ impl Run {
         Ok(Generations { fd, shown, tree })
     }
 
-    /// A user's directory is closed to others as a whole.
+    /// A user's directory is closed to all others.
     fn directory_mode(&self, tree: Tree) -> u32 {
         if self.of_user { 0o700 } else { tree.directory_mode() }
     }
 
-    /// Refuses anything but memory that cannot reach a disk.
+    /// Fails for anything but memory that cannot reach a disk.
     fn check(&self, fd: &OwnedFd, shown: &Path) -> Result<()> {
         let failed = |error: Errno| Error::io(format!("cannot look at {}", shown.display()), error);
         let refused =
@@ -163,7 +158,6 @@ impl Run {
     }
 }
 
-/// One of the kernel's tables, as text.
 fn table(path: &str, shown: &Path) -> Result<String> {
     let bytes = files::read(Path::new(path), MOUNTS_LIMIT).map_err(|error| {
         Error::failed(format!("cannot find out whether {} may be swapped", shown.display())).because(error)
@@ -171,14 +165,14 @@ fn table(path: &str, shown: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The first place of the table of swaps that is neither memory nor encrypted.
+/// The first swap area that is neither in memory nor encrypted.
 fn swaps_openly(table: &str, is_encrypted: impl Fn(&str) -> bool) -> Option<String> {
     let devices = table.lines().skip(1).filter_map(|line| line.split_whitespace().next());
     let open = |device: &&str| !device.starts_with("/dev/zram") && !is_encrypted(device);
     devices.into_iter().find(open).map(str::to_owned)
 }
 
-/// Whether a device is one that the kernel encrypts.
+/// Whether dm-crypt encrypts a device.
 fn is_encrypted(device: &str) -> bool {
     let Some(name) = device.strip_prefix("/dev/").filter(|name| name.starts_with("dm-") && !name.contains('/')) else {
         return false;
@@ -187,8 +181,8 @@ fn is_encrypted(device: &str) -> bool {
     uuid.is_ok_and(|uuid| uuid.starts_with(b"CRYPT-"))
 }
 
-/// Makes memory that is mounted nowhere yet, with its permissions from the start. What stops us before it is moved to
-/// its place leaves nothing behind.
+/// Creates a mount that is not attached yet, with its mode set from the start. If anything fails before it is attached,
+/// nothing is left behind.
 fn mount(mode: u32) -> rustix::io::Result<OwnedFd> {
     let mode = format!("{mode:04o}");
     let tmpfs = || -> rustix::io::Result<OwnedFd> {
@@ -206,14 +200,14 @@ fn mount(mode: u32) -> rustix::io::Result<OwnedFd> {
         fsconfig_create(&context)?;
         Ok(context)
     };
-    // Kernels before 6.4 know no `noswap`, and a user namespace may not ask for it.
+    // Kernels before 6.4 do not support `noswap`, and user namespaces may not set it.
     let context = tmpfs().or_else(|_| ramfs())?;
     let attributes =
         MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
-/// Whether the mount of this number has the option `noswap`.
+/// Whether the mount with this id has the option `noswap`.
 fn never_swaps(table: &str, id: u64) -> bool {
     let line = table.lines().find(|line| line.split(' ').next().and_then(|word| word.parse().ok()) == Some(id));
     // … - type source options
@@ -230,7 +224,7 @@ fn mount_id(fd: &OwnedFd) -> rustix::io::Result<u64> {
     statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).map(|stat| stat.stx_mnt_id)
 }
 
-/// Opens a directory that nobody but root and us may change; none where there is none.
+/// Opens a directory that only root and we can change; `None` if it does not exist.
 fn own_directory(parent: &OwnedFd, name: &str, shown: &Path) -> Result<Option<OwnedFd>> {
     let fd = match openat(parent, name, DIRECTORY, Mode::empty()) {
         Ok(fd) => fd,
@@ -248,7 +242,7 @@ fn own_directory(parent: &OwnedFd, name: &str, shown: &Path) -> Result<Option<Ow
         .help(format!("chown root:root {0} && chmod go-w {0}", shown.display())))
 }
 
-/// Makes a directory with exactly these permissions, whatever the umask is.
+/// Creates a directory with exactly this mode, whatever the umask.
 pub fn make_directory(parent: &OwnedFd, name: &str, mode: u32, shown: &Path) -> Result<OwnedFd> {
     let made = mkdirat(parent, name, Mode::from_raw_mode(0o700))
         .and_then(|()| openat(parent, name, DIRECTORY, Mode::empty()))

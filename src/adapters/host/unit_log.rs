@@ -1,5 +1,5 @@
-//! The last lines that units wrote to the journal, for the deployer; and which lines have a value of a delivered secret in them,
-//! and are left out: what a program prints of its own is not carried to other machines and into the logs of CI.
+//! The last journal lines of units, for the deployer. Lines with a value of a delivered secret are left out: what
+//! programs print must not carry secrets to other machines and into CI logs.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -14,39 +14,39 @@ use crate::domain::secret::age_header::VALUE_LIMIT;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::domain::secret::traces::Traces;
 
-/// How many units are told of, how many lines of each, and how many characters of a line.
+/// How many units are reported, how many lines of each, and how many characters of a line.
 const UNITS: usize = 4;
 const LINES: usize = 6;
 const LONGEST: usize = 300;
-/// How long journald may take.
+/// The time limit of journalctl.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The most delivered files that are looked at.
+/// The maximum number of delivered files read.
 const FILES: usize = 4096;
 
-/// The values that are delivered to a machine, to be kept out of what is told of it.
+/// The values delivered to a machine, to keep them out of reports.
 pub struct Delivered {
-    /// Of each tree the folder of its generations, and the link to the one that is live.
+    /// For each tree the directory of its generations and the symlink to the live one.
     trees: [[PathBuf; 2]; 2],
     known: Mutex<Known>,
 }
 
 #[derive(Default)]
 struct Known {
-    /// Which generations were there, and where the links led.
+    /// The generations and symlink targets at the last read.
     seen: Vec<PathBuf>,
-    /// Of all generations that were ever seen: services print older values too.
+    /// Of all generations seen so far: services may still print older values.
     traces: Traces,
 }
 
 impl Delivered {
-    /// Those of every generation that is there, now and whenever a line is looked at.
+    /// Covers every generation that exists now or later; re-read whenever they change.
     pub fn of(root: &Root) -> Self {
         let trees = [Tree::Ordinary, Tree::Users];
         let place = |name: &str| root.outside(&format!("/run/{name}"));
         Self { trees: trees.map(|tree| [place(tree.place()), place(tree.link())]), known: Mutex::default() }
     }
 
-    /// The line, if no value is in it; else what is told in its place.
+    /// The line if it contains no value, else a placeholder.
     pub fn without<'a>(&self, line: &'a str) -> &'a str {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.seen();
@@ -72,7 +72,7 @@ impl Delivered {
         let mut folders: Vec<PathBuf> = self.trees.iter().map(|[folder, _]| folder.clone()).collect();
         while let Some(folder) = folders.pop() {
             let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-            // What begins with a dot is the status and the like, and no secret.
+            // Names that start with a dot are the status and the like, not secrets.
             for entry in entries.filter(|entry| !entry.file_name().as_encoded_bytes().starts_with(b".")) {
                 match entry.file_type() {
                     Ok(kind) if kind.is_dir() => folders.push(entry.path()),
@@ -87,10 +87,10 @@ impl Delivered {
     }
 }
 
-/// What stands in the place of a line with a value.
+/// Replaces a line that contains a value.
 const LEFT_OUT: &str = "(a line with a value of a delivered secret is left out)";
 
-/// The last lines of each of these units, which begin with its name. None where there is no journal to ask.
+/// The last journal lines of each unit, prefixed with its name; none if there is no journal.
 pub fn last_lines<'a>(root: &Root, units: impl Iterator<Item = &'a str>, told: &dyn Fn(&str) -> String) -> Vec<String> {
     let mut lines = Vec::new();
     for unit in units.filter(|unit| runs(unit)).take(UNITS) {
@@ -100,7 +100,7 @@ pub fn last_lines<'a>(root: &Root, units: impl Iterator<Item = &'a str>, told: &
         let text = String::from_utf8_lossy(&output.stdout);
         let last = text.lines().map(str::trim_end).filter(|line| !line.is_empty());
         let first = last.clone().count().saturating_sub(LINES);
-        // What systemd says of the unit begins with its name already.
+        // systemd's own lines about a unit already start with its name.
         let named = format!("{unit}: ");
         lines.extend(last.skip(first).map(|line| {
             let line = told(line.strip_prefix(&named).unwrap_or(line));
@@ -110,7 +110,7 @@ pub fn last_lines<'a>(root: &Root, units: impl Iterator<Item = &'a str>, told: &
     lines
 }
 
-/// Whether it could say why it failed. A target runs nothing: it fails with a unit that is told of itself.
+/// Whether the unit can say why it failed. A target runs nothing: the unit that made it fail is reported itself.
 fn runs(unit: &str) -> bool {
     !unit.ends_with(".target")
 }
@@ -144,7 +144,7 @@ mod tests {
             let folder = place.path().join(format!("run/sealift.d/{number}"));
             std::fs::create_dir_all(folder.join("app")).unwrap();
             files::create(&folder.join(".status.json"), b"{\"secrets\": \"app/token\"}", 0o400).unwrap();
-            // As far as it is complete: a line comes in between.
+            // An incomplete generation is read when a line arrives.
             assert!(told("in between"));
             files::create(&folder.join("app/token"), value.as_bytes(), 0o400).unwrap();
             files::swap_link(&place.path().join("run/sealift"), &format!("sealift.d/{number}")).unwrap();

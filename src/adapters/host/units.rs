@@ -1,4 +1,4 @@
-//! What systemd says of the units of a machine: whether it runs there at all, what has failed, what is active.
+//! What systemd says about a machine's units: whether it runs at all, what has failed, what is active.
 
 use std::collections::BTreeSet;
 use std::process::Stdio;
@@ -9,12 +9,12 @@ use crate::adapters::process::{Held, Invocation};
 use crate::domain::name::{UnitName, UnixName};
 use crate::error::Result;
 
-/// How long logind may take.
+/// The time limit of logind.
 const LOGIND: Duration = Duration::from_secs(3);
 
-/// How long a user's manager may take.
+/// The time limit of a user's manager.
 const MANAGER: Duration = Duration::from_secs(5);
-/// Where users' units come from that a system has for them, and their drop-ins.
+/// Where the system installs user units and their drop-ins.
 const FOR_USERS: [&str; 3] = ["/etc/systemd/user", "/usr/lib/systemd/user", "/run/current-system"];
 
 /// Whether systemd runs the machine of this root.
@@ -30,13 +30,13 @@ fn systemctl(root: &Root) -> Invocation {
     }
 }
 
-/// The units that are failing now: failed, or waiting to be started again because they had. The same that
-/// switch-to-configuration counts. None where there is no systemd to tell.
+/// The units that are failing now: failed, or waiting to restart after a failure, as switch-to-configuration counts
+/// them. `None` if there is no systemd.
 pub fn failing_units(root: &Root) -> Option<BTreeSet<String>> {
     runs(root).then(|| listed_as_failing(root)).flatten()
 }
 
-/// The same, asked of what answers as systemd.
+/// Like `failing_units`, without checking that systemd runs.
 pub fn listed_as_failing(root: &Root) -> Option<BTreeSet<String>> {
     let states = "--state=failed,auto-restart,auto-restart-queued";
     let call = systemctl(root).args(["list-units", states, "--plain", "--no-legend", "--no-pager", "--full"]);
@@ -59,7 +59,7 @@ pub fn listed_as_failing(root: &Root) -> Option<BTreeSet<String>> {
     Some(failing)
 }
 
-/// The units whose main process ended badly, of `systemctl show`: a paragraph each.
+/// The units in `systemctl show` output, one paragraph each, whose main process exited with an error.
 fn ended_badly(shown: &str) -> impl Iterator<Item = String> {
     shown.split("\n\n").filter_map(|unit| {
         let value = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
@@ -67,8 +67,8 @@ fn ended_badly(shown: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// Whether one of these units of a user is the system's alone: neither it nor a drop-in of it lies where the user can write.
-/// Not where the user's manager does not say so.
+/// Whether at least one of these user units comes only from the system: neither it nor its drop-ins are where the user
+/// can write. False if the user's manager does not answer.
 pub fn are_the_systems(root: &Root, user: &str, units: &BTreeSet<String>) -> bool {
     let Ok(user) = user.parse::<UnixName>() else { return false };
     let machine = format!("--machine={user}@.host");
@@ -79,7 +79,7 @@ pub fn are_the_systems(root: &Root, user: &str, units: &BTreeSet<String>) -> boo
     shown.is_ok_and(|shown| come_from(&String::from_utf8_lossy(&shown.stdout), &folders))
 }
 
-/// Whether all files of some unit lie in these folders, of `systemctl show`.
+/// Whether some unit in `systemctl show` output has all of its files in these directories.
 fn come_from(shown: &str, folders: &[String]) -> bool {
     let lies = |path: &str| folders.iter().any(|folder| path.starts_with(folder.as_str()) && !path.contains("/../"));
     shown.split("\n\n").any(|unit| {
@@ -88,13 +88,13 @@ fn come_from(shown: &str, folders: &[String]) -> bool {
     })
 }
 
-/// Whether the machine is going down: no unit can be started then.
+/// Whether the machine is shutting down: no unit can be started then.
 pub fn goes_down(root: &Root) -> bool {
     is_in_state(root, &["stopping"])
 }
 
-/// Whether the machine is still booting. Targets that it has not reached yet want nothing of a system that is switched to
-/// now, and what fails in the boot would be held against that system.
+/// Whether the machine is still booting. A switch then would not start units of targets that are not reached yet, and
+/// failures of the boot would be blamed on the new system.
 pub fn is_booting(root: &Root) -> bool {
     is_in_state(root, &["initializing", "starting"])
 }
@@ -105,8 +105,7 @@ fn is_in_state(root: &Root, states: &[&str]) -> bool {
     root.is_machine() && runs(root) && asks().is_ok_and(|output| is(&output.stdout))
 }
 
-/// Keeps the machine from sleeping and, as far as it can be kept, from going down, as long as what is returned is kept.
-/// None where nobody could be asked for it.
+/// Prevents sleep and, as far as possible, shutdown, until the result is dropped. `None` if there is no logind to ask.
 pub fn stay_awake(root: &Root) -> Result<Option<Held>> {
     if !root.is_machine() || !runs(root) || !root.exists("/run/systemd/seats") {
         return Ok(None);
@@ -123,7 +122,6 @@ pub fn stay_awake(root: &Root) -> Result<Option<Held>> {
     call.held(Stdio::null(), LOGIND).map(Some)
 }
 
-/// Whether a unit is active.
 pub fn is_active(root: &Root, unit: &UnitName) -> Result<bool> {
     let output = systemctl(root).args(["is-active", "--", unit.as_str()]).run()?;
     Ok(String::from_utf8_lossy(&output.stdout).lines().next() == Some("active"))

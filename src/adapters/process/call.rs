@@ -1,4 +1,4 @@
-//! A call of a program, as data: its arguments, environment and input; and what a finished one left. Nothing is started here.
+//! A program call as data (arguments, environment, input) and the output of a finished one. Nothing is started here.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
@@ -13,12 +13,12 @@ use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Kind, Result};
 
 type Quote = Box<dyn Fn(&str) -> String + Send + Sync>;
-/// How an error quotes a line that a program printed; as it is, until something else is set.
+/// How errors quote a line of a program's stderr; unchanged until `quote_as` sets it.
 static QUOTE: OnceLock<Quote> = OnceLock::new();
 
-/// From now on errors quote each line that a program printed as this returns it.
+/// Sets how errors quote lines of a program's stderr.
 pub fn quote_as(quote: impl Fn(&str) -> String + Send + Sync + 'static) {
-    // There is one machine in a run.
+    // Set once per run.
     let _set_before = QUOTE.set(Box::new(quote));
 }
 
@@ -39,27 +39,25 @@ pub struct Invocation {
 #[derive(Clone, Debug)]
 pub(super) enum Input {
     Plain(Vec<u8>),
-    /// Shared, so that a copy of the call is no copy of the secret.
+    /// Shared, so that cloning the call does not copy the secret.
     Secret(Arc<Plaintext>),
 }
 
 impl Input {
     pub(super) fn write(&self, mut pipe: ChildStdin) {
         match self {
-            // A child that does not read its input ends the pipe; how it ends tells the rest.
+            // A child that does not read its input closes the pipe; its exit code says the rest.
             Input::Plain(bytes) => drop(pipe.write_all(bytes)),
             Input::Secret(secret) => give_secret(pipe, secret),
         }
     }
 }
 
-/// Writes plaintext to a child's input.
 pub(super) fn give_secret(mut pipe: ChildStdin, secret: &Plaintext) {
-    // Likewise.
+    // As in `Input::write`, a closed pipe is no error here.
     let _ended_early = secret.expose(|bytes| pipe.write_all(bytes));
 }
 
-/// What a finished program left.
 #[derive(Debug)]
 pub struct Output {
     pub stdout: Vec<u8>,
@@ -124,7 +122,7 @@ impl Invocation {
         self
     }
 
-    /// Runs it as another user and group, by number, with no other group, and with nothing of our environment.
+    /// Runs the program with this uid and gid, no supplementary groups and an empty environment.
     #[must_use]
     pub fn with_user(mut self, user: u32, group: u32) -> Self {
         self.user = Some((user, group));
@@ -149,15 +147,15 @@ impl Invocation {
         self
     }
 
-    /// Gives this to its standard input, which is empty otherwise.
+    /// Sets the program's standard input, which is empty by default.
     #[must_use]
     pub fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = Some(Input::Plain(bytes.into()));
         self
     }
 
-    /// Gives a line with a secret to its standard input, such as the password that `sudo -S` reads, and these bytes after
-    /// it. Wiped after use, never shown.
+    /// Sets the standard input to a line with a secret, such as the password that `sudo -S` reads, followed by these
+    /// bytes. Wiped after use, never shown.
     #[must_use]
     pub fn secret_input(mut self, secret: &SecretString, then: &[u8]) -> Self {
         let whole = Plaintext::concat(&[secret.expose_secret().as_bytes(), b"\n", then]);
@@ -165,22 +163,22 @@ impl Invocation {
         self
     }
 
-    /// `run` fails when it prints more than this: for programs of other machines, which may print without end.
+    /// Makes `run` fail if the program prints more than this: programs on other machines may print without end.
     #[must_use]
     pub fn at_most(mut self, bytes: u64) -> Self {
         self.limit = bytes;
         self
     }
 
-    /// `run` ends it after this time, and `converse` once it said nothing for this time; both fail then: for programs of
-    /// other machines, which may never answer.
+    /// Kills the program after this time (`run`), or after this time without output (`converse`); both then fail. For
+    /// programs on other machines, which may never answer.
     #[must_use]
     pub fn at_longest(mut self, patience: Duration) -> Self {
         self.patience = Some(patience);
         self
     }
 
-    /// The same call with another program before it: `sudo -- program arguments…`.
+    /// Prefixes the call with another program: `sudo -- program arguments…`.
     #[must_use]
     pub fn under(mut self, program: &str, options: &[&str]) -> Self {
         let inner = std::mem::replace(&mut self.program, program.into());
@@ -191,7 +189,7 @@ impl Invocation {
         self
     }
 
-    /// The program and its arguments, as a person would read them.
+    /// The program and its arguments, for display.
     pub fn shown(&self) -> String {
         let words = std::iter::once(&self.program).chain(&self.arguments);
         words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
@@ -202,7 +200,7 @@ impl Invocation {
         Path::new(&self.program).file_name().unwrap_or(&self.program).to_string_lossy().into_owned()
     }
 
-    /// With the user's own language settings, for a program that talks to a person; every other has C.UTF-8.
+    /// Uses the user's own locale, for a program that talks to the user; all others get C.UTF-8.
     #[must_use]
     pub fn locale(self, locale: Option<&OsString>) -> Self {
         match locale {
@@ -211,12 +209,12 @@ impl Invocation {
         }
     }
 
-    /// What it printed, if it ended well.
+    /// Returns stdout if the program exited with code 0.
     pub fn success(&self, output: Output) -> Result<Vec<u8>> {
         if output.ended.success() { Ok(output.stdout) } else { Err(self.failure(&output)) }
     }
 
-    /// What to say when it did not end well.
+    /// The error for a program that failed; it quotes the last lines of stderr.
     pub fn failure(&self, output: &Output) -> Error {
         let said = String::from_utf8_lossy(&output.stderr);
         let last: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();

@@ -1,8 +1,8 @@
-//! The one file that starts processes. A call is data (program, arguments, environment, input); nothing goes through a
-//! shell, nothing secret goes into arguments or environment.
+//! The only file that starts processes. A call is data (program, arguments, environment, input); nothing goes through a
+//! shell, no secret goes into arguments or the environment.
 //!
-//! The exception, which is not ours to write: the age library itself starts `age-plugin-NAME` for plugin keys, after
-//! `plugin` has checked the name against the user's own list.
+//! One exception: the age library itself starts `age-plugin-NAME` for plugin keys, after `plugin` has checked the name
+//! against the user's list.
 
 mod call;
 mod own;
@@ -65,7 +65,7 @@ impl Invocation {
         Ok(command)
     }
 
-    /// Where it lies; none for a path, and for a call that says itself where programs are looked for.
+    /// The path of the program; `None` if it was given as a path, or if the call sets PATH itself.
     fn found(&self) -> Result<Option<PathBuf>> {
         let says_where = self.environment.iter().any(|(name, _)| name == "PATH");
         if says_where || self.program.as_encoded_bytes().contains(&b'/') {
@@ -83,28 +83,26 @@ impl Invocation {
         Ok(child)
     }
 
-    /// Waits for its end.
     fn end_of(&self, child: &mut Child) -> Result<Ended> {
         child.wait().map(Ended::of).map_err(|error| Error::io(format!("cannot wait for {}", self.name()), error))
     }
 
-    /// Its command with a pipe for what it says, and one for its input if it gets any.
+    /// The command with a pipe for stderr, and one for stdin if there is input.
     fn piping(&self) -> Result<Command> {
         let mut command = self.command()?;
         command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() }).stderr(Stdio::piped());
         Ok(command)
     }
 
-    /// Gives it its input, if it gets any.
     fn give(&self, pipe: ChildStdin) {
         if let Some(input) = &self.input {
             input.write(pipe);
         }
     }
 
-    /// All that it prints.
+    /// Reads all of stdout.
     ///
-    /// Fails where that is more than the limit; the pipe is dropped there, which ends a child that goes on printing.
+    /// Fails if it exceeds the limit; dropping the pipe ends a child that keeps printing.
     fn whole(&self, pipe: impl Read) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         pipe.take(self.limit.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| self.unread(error))?;
@@ -118,10 +116,11 @@ impl Invocation {
         Error::io(format!("cannot read what {} prints", self.name()), error)
     }
 
-    /// Starts it, has each of its pipes served, and waits for its end. All at once: a child that waits for one of them must not
-    /// wait for us at another.
+    /// Starts the child, serves all of its pipes and waits for it to exit. The pipes are served in parallel: a child
+    /// that blocks on one must not wait for us on another.
     ///
-    /// Fails with `Unreachable` when it was ended: after its time, or, where `heard` is kept, that long after it was heard.
+    /// Fails with `Unreachable` if the child was killed on timeout: measured from its start, or, with `heard`, from its
+    /// last output.
     fn serve<P, S: Send>(
         &self,
         mut command: Command,
@@ -151,9 +150,9 @@ impl Invocation {
         Ok((printed, said, ended))
     }
 
-    /// Runs it to its end and gathers what it printed.
+    /// Runs the program and collects its output.
     ///
-    /// Fails only when it could not be started or spoken to; how it ended is in the output.
+    /// Fails only if it cannot be started, read or written; the exit status is in the output.
     pub fn run(&self) -> Result<Output> {
         let write = |pipe| self.give(pipe);
         let (stdout, stderr, ended) = self.serve(self.piping()?, None, write, |pipe| self.whole(pipe), keep_end)?;
@@ -161,16 +160,16 @@ impl Invocation {
         Ok(Output { stdout: stdout?, stderr, ended })
     }
 
-    /// Runs it and returns what it printed.
+    /// Runs the program and returns its stdout.
     ///
-    /// Fails when it cannot be started or does not end well; the error quotes the last lines it said.
+    /// Fails if it cannot be started or exits with an error, which quotes the last lines of stderr.
     pub fn read(&self) -> Result<Vec<u8>> {
         self.success(self.run()?)
     }
 
-    /// Runs it on our own streams, for a program that talks to the person; where it was given an input, that is its input.
+    /// Runs an interactive program on our own streams; if it has input, that is its stdin.
     ///
-    /// Fails only when it could not be started or waited for.
+    /// Fails only if it cannot be started or waited for.
     pub fn attended(&self) -> Result<Ended> {
         let mut command = self.command()?;
         if self.input.is_some() {
@@ -183,8 +182,7 @@ impl Invocation {
         self.end_of(&mut child)
     }
 
-    /// Runs it on these streams of a terminal, whatever our own are; without them, with no input, and its output where ours
-    /// is told.
+    /// Runs the program on these terminal streams. Without them it has no input, and its stdout goes to our stderr.
     pub fn on_terminal(&self, terminal: Option<[File; 3]>) -> Result<Ended> {
         let mut command = self.command()?;
         match terminal {
@@ -194,8 +192,8 @@ impl Invocation {
         self.end_of(&mut self.start(&mut command)?)
     }
 
-    /// Runs it on these streams of a terminal, and returns what it prints. Without them it has no input, and each line that it
-    /// says is passed on.
+    /// Runs the program on these terminal streams and returns its stdout. Without them it has no input, and `line` gets
+    /// each line of its stderr.
     pub fn asking(&self, terminal: Option<[File; 3]>, line: impl Fn(&str) + Sync) -> Result<Output> {
         let mut command = self.command()?;
         match terminal {
@@ -207,8 +205,7 @@ impl Invocation {
         Ok(Output { stdout: stdout?, stderr: Vec::new(), ended })
     }
 
-    /// Gives it plaintext on its standard input and returns what it prints, as plaintext too. What it says goes where
-    /// ours goes.
+    /// Writes plaintext to the program's stdin and returns its stdout, as plaintext too. Its stderr is ours.
     pub fn exchange(&self, input: &Plaintext, limit: usize) -> Result<(Plaintext, Ended)> {
         let mut command = self.command()?;
         command.stdin(Stdio::piped());
@@ -217,7 +214,7 @@ impl Invocation {
         Ok((answer.map_err(|error| self.unread(error))?, ended))
     }
 
-    /// Runs it, passing on what it says line by line while it runs, and returns what it printed.
+    /// Runs the program, passes on each line of stderr as it arrives, and returns the output.
     pub fn watched(&self, mut line: impl FnMut(&str) + Send) -> Result<Output> {
         let said = |pipe| {
             let mut end = Vec::new();
@@ -233,9 +230,10 @@ impl Invocation {
         Ok(Output { stdout: stdout?, stderr: stderr.unwrap_or_default(), ended })
     }
 
-    /// Gives it its input, passes on each line that it prints and each that it says, and waits for its end.
+    /// Runs the program with its input, passes on each line of stdout and stderr, and waits for it to exit.
     ///
-    /// Fails when it could not be started or waited for; `Unreachable` when it was ended for its silence.
+    /// Fails if it cannot be started or waited for; with `Unreachable` if it was killed because it printed nothing for
+    /// too long.
     pub fn converse(&self, mut printed: impl FnMut(&str), said: impl Fn(&str) + Sync) -> Result<Ended> {
         let last = Mutex::new(Instant::now());
         let heard = || *last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
@@ -251,15 +249,15 @@ impl Invocation {
         Ok(ended)
     }
 
-    /// Runs it with what it prints and says in a file in memory, and passes on each line. Unlike a pipe it takes what a program
-    /// writes that outlives this process.
+    /// Runs the program with stdout and stderr in an in-memory file, and passes on each line. Unlike a pipe, the file
+    /// still accepts writes from a program that outlives this process.
     ///
-    /// Fails only when it could not be started or waited for.
+    /// Fails only if the file cannot be made, or the program cannot be started or waited for.
     pub fn logged(&self, line: impl FnMut(&str)) -> Result<Ended> {
         let failed = |error: std::io::Error| Error::io(format!("cannot keep what {} prints", self.name()), error);
         let file = system::memory("sealift-log").map(File::from).map_err(|error| failed(error.into()))?;
-        // As a pipe would be: a switch starts programs of users too, and anyone who can look into one of those could open what
-        // everybody may, read the log and write into it.
+        // As private as a pipe: a switch also starts programs of users, and anyone who can inspect one of those through
+        // /proc could otherwise open the file, read the log and write into it.
         fchmod(&file, Mode::from_raw_mode(0o600)).map_err(|error| failed(error.into()))?;
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CLOEXEC;
         let written = openat(CWD, format!("/proc/self/fd/{}", file.as_raw_fd()), flags, Mode::empty());
@@ -276,10 +274,10 @@ impl Invocation {
         self.end_of(&mut child)
     }
 
-    /// Runs it with its input and its output at hand: `write` has the one, on a thread of its own, and `read` the other.
-    /// What `read` leaves is not waited for: the program finds nobody who reads it, and ends.
+    /// Runs the program; `write` gets its stdin, on a thread of its own, and `read` its stdout. If `read` returns
+    /// early, the pipe is closed, which ends the program.
     ///
-    /// Fails only when it could not be started or waited for; what it printed is not in the output.
+    /// Fails only if it cannot be started or waited for; stdout is not in the output.
     pub fn piped<T>(
         &self,
         write: impl FnOnce(ChildStdin) + Send,
@@ -293,9 +291,8 @@ impl Invocation {
         Ok((result, Output { stdout: Vec::new(), stderr, ended }))
     }
 
-    /// Gives it its input and nothing to print to, and ends it after this time: no file of ours is open meanwhile. What it
-    /// says goes to `said`; what it leaves in the background, with its streams, is not waited for. Its input is no more than
-    /// a pipe holds.
+    /// Runs the program without stdout and kills it after `limit`, while no file of ours is open. Its stderr goes to
+    /// `said`. Background processes that hold its streams are not waited for. The input must fit into a pipe.
     pub fn leaving(&self, said: impl Into<Stdio>, limit: Duration) -> Result<Ended> {
         let mut command = self.command()?;
         command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
@@ -311,7 +308,7 @@ impl Invocation {
                 Ok(Some(status)) => return Ok(Ended::of(status)),
                 Ok(None) if end.is_none_or(|end| Instant::now() < end) => std::thread::sleep(Duration::from_millis(5)),
                 Ok(None) => {
-                    // It may have ended between the two.
+                    // It may have exited meanwhile.
                     let _ended = child.kill();
                     let _waited = child.wait();
                     return Err(Error::failed(format!("{} does not end within {} s", self.name(), limit.as_secs())));
@@ -321,10 +318,10 @@ impl Invocation {
         }
     }
 
-    /// Starts a program that prints what it reads, such as `cat`, and waits until it does. It gets the end of its input
-    /// when what is returned is dropped, and also when this process is killed. What it says goes to `said`.
+    /// Starts a program that echoes its input, such as `cat`, and waits until it does. Its input ends when the result
+    /// is dropped, and also when this process is killed. Its stderr goes to `said`.
     ///
-    /// Fails when it cannot be started or ends; `Unreachable` when it prints nothing of the kind in time.
+    /// Fails if it cannot be started or exits; with `Unreachable` if there is no echo in time.
     pub fn held(&self, said: impl Into<Stdio>, limit: Duration) -> Result<Held> {
         const WORD: &str = "sealift-is-here";
         let mut command = self.command()?;
@@ -332,13 +329,13 @@ impl Invocation {
         let mut child = self.start(&mut command)?;
         let (mut input, out) = (child.stdin.take(), child.stdout.take());
         if let Some(pipe) = &mut input {
-            // One that has ended prints nothing either.
+            // If it has already exited, the wait below fails.
             let _ended_early = pipe.write_all(format!("{WORD}\n").as_bytes()).and_then(|()| pipe.flush());
         }
         let (heard, answer) = mpsc::sync_channel(1);
         std::thread::spawn(move || {
             if let Some(pipe) = out {
-                // To its end: a child that greets without end must not wait for us.
+                // Read to the end: a child that prints an endless greeting must not block on a full pipe.
                 each_line(pipe, |line| {
                     if line.ends_with(WORD) {
                         let _once = heard.try_send(());
@@ -358,7 +355,7 @@ impl Invocation {
     }
 }
 
-/// A program that runs as long as this is kept.
+/// A program that runs until this is dropped.
 pub struct Held {
     child: Child,
     input: Option<ChildStdin>,
@@ -367,7 +364,7 @@ pub struct Held {
 impl Drop for Held {
     fn drop(&mut self) {
         drop(self.input.take());
-        // It may have ended by itself.
+        // It may have exited already.
         let _ended = self.child.kill();
         let _waited = self.child.wait();
     }

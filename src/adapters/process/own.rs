@@ -1,4 +1,4 @@
-//! This process itself: how many files it may have open, its children, its session.
+//! This process itself: its limit of open files, its children, its session.
 
 use std::sync::OnceLock;
 
@@ -6,28 +6,29 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::adapters::system;
 
-/// How many files a process might have open before we raised it for ourselves.
+/// The limit of open files before we raised it.
 static OPEN_FILES: OnceLock<Rlimit> = OnceLock::new();
 
-/// Raises the soft limit of open files to the hard one: many hosts at once need more than most systems allow a process
-/// that asks for nothing. Children get what we got, because a program that uses select(2) relies on a low one.
+/// Raises the soft limit of open files to the hard limit: deploying to many hosts needs more than the usual default.
+/// Children get the original limit, because programs that use select(2) rely on a low one.
 pub fn raise_open_files() {
     let limit = getrlimit(Resource::Nofile);
-    // Only allowed, never needed: with few files open the low limit does.
+    // On failure, the low limit still works with fewer open files.
     if system::LIMITS_CHILDREN && setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).is_ok() {
         let _said_before = OPEN_FILES.set(limit);
     }
 }
 
-/// Gives a child what we got.
+/// Restores the original limit for a child.
 pub(super) fn lower_open_files(child: Pid) {
     if let Some(limit) = OPEN_FILES.get() {
-        // One that became root meanwhile keeps ours.
+        // A child that became root meanwhile keeps our limit.
         let _not_ours = system::limit_files(child, *limit);
     }
 }
 
-/// Whether a process that this one started, or that was left to it, is at work still. None may be waited for elsewhere.
+/// Whether a child of this process, or one reparented to it, is still running. Reaps children, so none may be waited
+/// for elsewhere.
 pub fn leaves_children() -> bool {
     loop {
         match rustix::process::wait(rustix::process::WaitOptions::NOHANG) {
@@ -38,9 +39,8 @@ pub fn leaves_children() -> bool {
     }
 }
 
-/// Leaves the terminal's session: what happens to the terminal, or to the process that started this one, no longer ends
-/// this one.
+/// Starts a new session, so that a hangup of the terminal or the end of the parent no longer ends this process.
 pub fn leave_session() {
-    // Fails only where this process leads a group already, as under a service manager: then nobody's terminal ends it.
+    // Fails only for a process group leader, as under a service manager, where no terminal can end it.
     let _leads_already = rustix::process::setsid();
 }

@@ -1,4 +1,5 @@
-//! The same work on many items, on the machine's cores or for many machines: results in the items' order.
+//! The same work on many items in parallel, on the machine's cores or for many machines. Results keep the order of the
+//! items.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,20 +8,19 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind, Result};
 
-/// How many threads at most.
 const THREADS: usize = 16;
 
-/// How many threads work that uses the cores is done on.
+/// The number of threads for CPU-bound work.
 pub fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(THREADS)
 }
 
-/// Does the work on every item, on as many threads as there are cores.
+/// Does the work on every item, on one thread per core.
 pub fn map<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     map_on(threads(), items, work)
 }
 
-/// Does the work on every item, on this many threads: for work that mostly waits for others.
+/// Does the work on every item, on this many threads: for work that mostly waits on I/O.
 pub fn map_on<T: Sync, R: Send>(threads: usize, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     if threads.min(items.len()) < 2 {
         return items.iter().map(work).collect();
@@ -45,15 +45,16 @@ pub fn map_on<T: Sync, R: Send>(threads: usize, items: &[T], work: impl Fn(&T) -
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Does the work for one machine. A panic there is a failure of this one, and the others go on; the hook has told where it was.
+/// Does the work for one machine. A panic becomes an error of this machine, and the others continue; the panic hook has
+/// already reported it.
 pub fn alone<R>(work: impl FnOnce() -> Result<R>) -> Result<R> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
         Err(Error::new(Kind::Bug, "sealift has a defect, and stopped here").help("please report it"))
     })
 }
 
-/// As `map_on`, for items of groups of which only so many are at work at once: `limits`, one a group. `groups`: those of an
-/// item, by their places in `limits`. An item whose groups have no room gives its turn to the next one.
+/// Like `map_on`, with a limit per group on how many of its items run at once. `groups` returns an item's groups as
+/// indices into `limits`. An item whose groups are full lets the next one go first.
 pub fn map_limited<T: Sync, R: Send>(
     threads: usize,
     limits: &[usize],
@@ -86,7 +87,7 @@ pub fn map_limited<T: Sync, R: Send>(
     turns.into_inner().unwrap_or_else(PoisonError::into_inner).done.into_values().collect()
 }
 
-/// What waits for its turn, with its groups; how many of each group are at work; and what is done.
+/// The waiting items with their groups, the number of running items per group, and the results.
 struct Turns<R> {
     waiting: VecDeque<(usize, Vec<usize>)>,
     at_work: Vec<usize>,
@@ -110,11 +111,11 @@ impl<R> Turns<R> {
     }
 }
 
-/// How many items may be late at once beside those that have a place.
+/// How many late items may run in addition to those that hold a slot.
 const LATE: usize = 32;
 
-/// As `map_on`, for work that waits for machines: an item that is not done within `patience` is late, and gives its place
-/// to the next one, so that a machine that does not answer keeps nobody else waiting.
+/// Like `map_on`, for work that waits for machines: an item that takes longer than `patience` is late and frees its
+/// slot for the next one, so that a machine that does not answer blocks no other.
 pub fn map_waiting<T: Sync, R: Send>(
     places: usize,
     patience: Duration,
@@ -141,7 +142,7 @@ pub fn map_waiting<T: Sync, R: Send>(
                     queue.changed.notify_one();
                 });
             } else {
-                // Until one is done, or the next one is late.
+                // Wait until one is done, or the next one becomes late.
                 let ends = state.working.values().map(|since| patience.saturating_sub(now.duration_since(*since)));
                 let wait = ends.filter(|left| !left.is_zero()).min().unwrap_or(patience);
                 state = queue.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
@@ -151,7 +152,7 @@ pub fn map_waiting<T: Sync, R: Send>(
     queue.state.into_inner().unwrap_or_else(PoisonError::into_inner).done.into_values().collect()
 }
 
-/// What is done, what is at work and since when, and what comes next.
+/// The results, the running items with their start times, and the next item.
 struct Queue<R> {
     state: Mutex<State<R>>,
     changed: Condvar,
@@ -171,7 +172,7 @@ impl<R> Default for State<R> {
 
 impl<R> Queue<R> {
     fn lock(&self) -> MutexGuard<'_, State<R>> {
-        // A lock is only poisoned by a panic elsewhere, which ends the scope in any case.
+        // A panic elsewhere poisons the lock and ends the scope in any case.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -213,7 +214,8 @@ mod tests {
 
     #[test]
     fn of_a_group_only_so_many_are_at_work_and_others_go_on() {
-        // Three groups: of the first one at a time, of the second two; the third item is of both, the rest of none.
+        // Limits: one item of group 0, two of group 1. Every fourth item is in both groups, every fourth in none. Index
+        // 2 counts all items.
         let groups = |item: &usize| match item % 4 {
             0 => vec![0],
             1 => vec![1],
@@ -245,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_group_that_waits_keeps_no_other_waiting() {
-        // The first one of the group ends only once all of no group are done.
+        // The first item of the group ends only when all items outside the group are done.
         let (last, heard) = channel::<()>();
         let (last, heard) = (Mutex::new(last), Mutex::new(heard));
         let items: Vec<usize> = (0..10).collect();
@@ -261,7 +263,7 @@ mod tests {
 
     #[test]
     fn one_that_does_not_answer_keeps_nobody_waiting() {
-        // The first two answer only once all others were asked.
+        // The first two return only when all others have run.
         let (last, heard) = channel::<()>();
         let heard = Mutex::new(heard);
         let items: Vec<usize> = (0..10).collect();

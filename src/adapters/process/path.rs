@@ -1,4 +1,4 @@
-//! Where programs are found: in the directories of PATH, but in no work tree that is worked on, where anyone who can write to
+//! Where programs are found: in the directories of PATH, but not in a work tree in use, where anyone who can write to
 //! the repository could have put them.
 
 use std::ffi::{OsStr, OsString};
@@ -7,26 +7,26 @@ use std::sync::OnceLock;
 
 use crate::error::{Error, Result};
 
-/// Where programs are looked for, as the command line found it; until it is said, where the system looks.
+/// The PATH given by the command line; until it is set, the system's lookup applies.
 static PATH: OnceLock<OsString> = OnceLock::new();
 
-/// The work trees that are worked on.
+/// The work trees in use.
 static WORK_TREES: OnceLock<Vec<PathBuf>> = OnceLock::new();
 
-/// From now on programs are looked for in these directories, and children look there too.
+/// Sets the directories in which we and our children look for programs.
 pub fn look_in(path: OsString) {
-    // Said once, at the start of the program.
+    // Set once, at program start.
     let _said_before = PATH.set(path);
 }
 
-/// From now on no program that lies in one of these is run by its name alone, and children do not look there.
+/// Excludes programs in these work trees from lookup by name, also for children.
 pub fn keep_out_of(work_trees: Vec<PathBuf>) {
-    // Said once, when the arguments are known.
+    // Set once, after the arguments are parsed.
     let _said_before = WORK_TREES.set(work_trees);
 }
 
-/// Whether a program lies in a work tree that is worked on, by its folder or by what a link leads to. A folder that is a link
-/// out of it, such as a devshell's into the store, is where it leads.
+/// Whether a program is in a work tree in use: either its directory or, if it is a symlink, its target. A directory is
+/// judged by its real path, so that a symlink out of the work tree, such as a devshell's into the store, is allowed.
 pub fn is_of_a_work_tree(program: &Path) -> bool {
     let folder = program.parent().and_then(|folder| folder.canonicalize().ok());
     [folder, program.canonicalize().ok()].into_iter().flatten().any(|place| in_a_work_tree(&place))
@@ -36,24 +36,24 @@ fn in_a_work_tree(real: &Path) -> bool {
     WORK_TREES.get().into_iter().flatten().any(|top| real.starts_with(top))
 }
 
-/// Where the program is that runs when it is called by this name, in the directories that programs are looked for in.
+/// The path of the program that is run for this name.
 pub fn found(program: impl AsRef<OsStr>) -> Option<PathBuf> {
     everywhere(program.as_ref()).find(|place| !is_of_a_work_tree(place))
 }
 
-/// The first program of this name there, which others may run.
+/// The first executable of this name in PATH, even if it is in a work tree.
 pub fn first(program: impl AsRef<OsStr>) -> Option<PathBuf> {
     everywhere(program.as_ref()).next()
 }
 
-/// Every place where a program is found, the first first.
+/// All executables of this name, in PATH order.
 fn everywhere(program: &OsStr) -> impl Iterator<Item = PathBuf> {
     let executable = |path: &PathBuf| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok();
     let directories = PATH.get().into_iter().flat_map(std::env::split_paths);
     directories.map(move |directory| directory.join(program)).filter(executable)
 }
 
-/// Where children look for programs; none until it is said.
+/// The PATH for children; `None` until `look_in` was called.
 pub(super) fn of_children() -> Option<OsString> {
     let path = PATH.get()?;
     let foreign = |entry: &PathBuf| entry.canonicalize().is_ok_and(|real| in_a_work_tree(&real));
@@ -61,9 +61,9 @@ pub(super) fn of_children() -> Option<OsString> {
     Some(std::env::join_paths(entries).unwrap_or_else(|_| path.clone()))
 }
 
-/// Where a program of this name lies; none until it is said where programs are looked for.
+/// The path of the program of this name; `None` until `look_in` was called.
 ///
-/// Fails where it is nowhere, or only in a work tree that is worked on.
+/// Fails if there is none, or only one in a work tree in use.
 pub(super) fn place(program: &OsStr) -> Result<Option<PathBuf>> {
     if PATH.get().is_none() {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! What a child prints and says, read while it runs: whole, by lines, or its end.
+//! A child's stdout and stderr, read while it runs: whole, by lines, or the last part.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Result};
@@ -15,33 +15,33 @@ use rustix::process::Pid;
 
 use crate::adapters::system::{self, ChildEnd};
 
-/// How much is kept of what a program says: its end, which tells why it failed.
+/// How many bytes of stderr are kept: the last ones, which say why the program failed.
 const SAID: usize = 64 << 10;
-/// How long a line may be that is passed on; the rest of a longer one is dropped.
+/// The maximum length of a line that is passed on; the rest of a longer one is dropped.
 const LINE: u64 = 1 << 20;
-/// How often a file is looked at that a child writes.
+/// How often a growing file is polled.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
-/// How much of a file that was read is kept in memory.
+/// How many bytes already read stay in memory.
 const KEPT: u64 = 1 << 20;
 
-/// Tells when a child has ended; none where the kernel cannot.
+/// A pidfd, readable once the child has exited; `None` if the kernel has none.
 #[derive(Clone)]
 pub struct End(Option<Arc<ChildEnd>>);
 
 impl End {
-    /// Of this child, which nobody has waited for yet.
+    /// For a child that was not waited for yet.
     pub fn of(child: &Child) -> Self {
         Self(system::end_of(Pid::from_child(child)).ok().map(Arc::new))
     }
 
-    /// Waits until the child has ended, and ends it after this time. Whether that had to be done.
+    /// Waits until the child has exited; kills it after `limit`. Returns whether it was killed.
     pub fn within(&self, limit: Duration) -> bool {
-        // It may end by itself in between.
+        // The child may exit by itself in between.
         self.0.as_ref().is_some_and(|end| !comes(end, limit) && system::kill(end).is_ok())
     }
 
-    /// Waits until the child has ended, and ends it once nothing was heard of it for this time. Whether that had to be done.
+    /// Waits until the child has exited; kills it once there was no output for `limit`. Returns whether it was killed.
     pub fn while_heard(&self, limit: Duration, last: &Mutex<Instant>) -> bool {
         let Some(end) = &self.0 else { return false };
         loop {
@@ -54,28 +54,28 @@ impl End {
         }
     }
 
-    /// Waits so long for the child's end. Whether it has ended; where the kernel cannot tell, the caller has waited for it.
+    /// Waits at most `limit` for the child to exit, and returns whether it has. Without a pidfd the caller has already
+    /// waited.
     fn came(&self, limit: &Timespec) -> bool {
         self.0.as_ref().is_none_or(|end| poll(&mut [PollFd::new(end, PollFlags::IN)], Some(limit)) == Ok(1))
     }
 
-    /// Whether the kernel can tell.
     pub fn is_known(&self) -> bool {
         self.0.is_some()
     }
 
-    /// A file that the child writes.
+    /// Reads a file that the child writes to.
     pub fn follows<'a>(&self, file: &'a File) -> Growing<'a> {
         Growing { file, at: 0, freed: 0, last: None, end: self.clone() }
     }
 
-    /// A pipe of the child.
+    /// Reads a pipe of the child.
     pub fn reads<P: Read + AsFd>(&self, pipe: P) -> Pipe<P> {
         Pipe { pipe, end: self.clone() }
     }
 }
 
-/// Whether the end comes within this time.
+/// Whether the child exits within `limit`.
 fn comes(end: &ChildEnd, limit: Duration) -> bool {
     let limit = Timespec {
         tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
@@ -84,15 +84,15 @@ fn comes(end: &ChildEnd, limit: Duration) -> bool {
     poll(&mut [PollFd::new(end, PollFlags::IN)], Some(&limit)) != Ok(0)
 }
 
-/// A pipe of a child: it ends with itself, or with the child once it is empty. What the child started may keep it open
-/// for ever, as the connection does that ssh shares.
+/// A pipe of a child. It ends at end of file, or when the child has exited and the pipe is empty: a process that the
+/// child started may keep it open forever, such as a shared ssh connection.
 pub struct Pipe<P> {
     pub pipe: P,
     end: End,
 }
 
 impl<P: Read + AsFd> Pipe<P> {
-    /// Waits for either. Whether there is something to read.
+    /// Waits for data or the child's exit. Returns whether there is something to read.
     fn wait(&self, end: &ChildEnd) -> Result<bool> {
         let ready = PollFlags::IN | PollFlags::HUP | PollFlags::ERR;
         let mut both = [PollFd::new(&self.pipe, PollFlags::IN), PollFd::new(end, PollFlags::IN)];
@@ -103,7 +103,7 @@ impl<P: Read + AsFd> Pipe<P> {
         if !both[1].revents().intersects(ready) {
             return Ok(true);
         }
-        // It may have printed its last between the two looks.
+        // The child may have written just before it exited.
         let mut again = [PollFd::new(&self.pipe, PollFlags::IN)];
         poll(&mut again, Some(&AT_ONCE))?;
         Ok(again[0].revents().intersects(ready))
@@ -119,20 +119,20 @@ impl<P: Read + AsFd> Read for Pipe<P> {
     }
 }
 
-/// A file in memory that a child writes, read while it grows. It ends where it ended when the child did: what the child
-/// handed it to may write on for ever. What was read is given back.
+/// An in-memory file that a child writes to, read while it grows. It ends at its length when the child exited:
+/// processes that inherited it may keep writing. Memory that was read is released.
 pub struct Growing<'a> {
     file: &'a File,
     at: u64,
     freed: u64,
-    /// How long it was when the child had ended.
+    /// The file's length when the child exited.
     last: Option<u64>,
     end: End,
 }
 
 impl Growing<'_> {
-    /// Where there is something to read next; none where nothing was written. Anyone who has the file can make it as long as
-    /// they like without writing.
+    /// The next offset with data; `None` if nothing was written there. Anyone who has the file open can extend it
+    /// without writing.
     fn next(&self) -> Result<Option<u64>> {
         match seek(self.file, SeekFrom::Data(self.at)) {
             Ok(at) => Ok(Some(at)),
@@ -150,7 +150,7 @@ impl Read for Growing<'_> {
             if ended {
                 self.last = Some(length);
             }
-            // `> /dev/stderr` in a script empties the file.
+            // `> /dev/stderr` in a script truncates the file.
             self.at = self.at.min(length);
             self.freed = self.freed.min(length);
             let length = self.last.map_or(length, |last| last.min(length));
@@ -174,21 +174,21 @@ impl Read for Growing<'_> {
     }
 }
 
-/// Calls for each line of a pipe until it ends, also for bytes that are not text. No line is longer than `LINE`.
+/// Calls `call` for each line of a pipe until it ends. Invalid UTF-8 is replaced, and lines are cut at `LINE` bytes.
 pub fn each_line(pipe: impl Read, mut call: impl FnMut(&str)) {
     let mut reader = BufReader::new(pipe);
     let mut line = Vec::new();
     while matches!(reader.by_ref().take(LINE).read_until(b'\n', &mut line), Ok(read) if read > 0) {
         call(String::from_utf8_lossy(&line).trim_end());
         if !line.ends_with(b"\n") {
-            // Either the end, or more of a line that nobody needs.
+            // Either end of file, or the rest of a line that is too long.
             let _end = reader.skip_until(b'\n');
         }
         line.clear();
     }
 }
 
-/// Reads a pipe to its end, and keeps the end of what came.
+/// Reads a pipe to its end and keeps the last part.
 pub fn keep_end(mut pipe: impl Read) -> Result<Vec<u8>> {
     let (mut kept, mut chunk) = (Vec::new(), [0; 8192]);
     loop {
@@ -202,7 +202,7 @@ pub fn keep_end(mut pipe: impl Read) -> Result<Vec<u8>> {
     }
 }
 
-/// Cuts the beginning off once twice as much is there as is kept.
+/// Drops the oldest bytes once there are more than twice `SAID`.
 pub fn cut(kept: &mut Vec<u8>) {
     if kept.len() > 2 * SAID {
         kept.drain(..kept.len() - SAID);

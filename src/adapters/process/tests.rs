@@ -18,7 +18,7 @@ fn what_goes_into_a_file_is_passed_on_line_by_line() {
     assert_eq!(ended, Ended::Code(3));
     assert_eq!((lines.len(), lines[2].len()), (4, 70000));
     assert_eq!((&*lines[0], &*lines[1], &*lines[3]), ("printed", "said", "end"));
-    // A script may empty it, as a terminal would not be.
+    // A script may truncate the file, unlike a terminal.
     lines.clear();
     let script = "echo one; echo two > /dev/stderr; echo three >&2";
     Invocation::new("sh").args(["-c", script]).logged(|line| lines.push(line.to_owned())).unwrap();
@@ -30,18 +30,18 @@ fn a_file_of_what_is_printed_is_its_owners_alone() {
     let mut lines = Vec::new();
     let script = "stat -Lc %a /proc/self/fd/1; sed -n 's/^flags:.*\\(.\\)$/\\1/p' /proc/$$/fdinfo/2";
     Invocation::new("sh").args(["-c", script]).logged(|line| lines.push(line.to_owned())).unwrap();
-    // Only to be written to, by who was given it.
+    // Private mode, and open for writing only.
     assert_eq!(lines, ["600", "1"]);
 }
 
 #[test]
 fn who_has_the_file_of_what_is_printed_keeps_nobody_waiting() {
     let mut last = String::new();
-    // Far more than could be read, were it not empty.
+    // Far more than could be read if it were not a hole.
     let script = "echo one; truncate -s 4T /proc/self/fd/1; echo end";
     Invocation::new("sh").args(["-c", script]).logged(|line| line.clone_into(&mut last)).unwrap();
     assert!(last.ends_with("end"), "{} bytes", last.len());
-    // What goes on without end when the program itself has ended.
+    // A background process keeps writing after the program has exited.
     let started = Instant::now();
     let script = "timeout 20 sh -c 'while :; do echo more; done' & sleep 0.2";
     Invocation::new("sh").args(["-c", script]).logged(|_| ()).unwrap();
@@ -53,7 +53,7 @@ fn what_a_program_leaves_behind_with_its_pipes_is_not_waited_for() {
     let place = tempfile::tempdir().unwrap();
     let fifo = place.path().join("fifo");
     assert!(Invocation::new("mkfifo").arg(&fifo).run().unwrap().ended.success());
-    // It has the pipes until somebody opens the FIFO, which is done below.
+    // `cat` keeps the pipes open until the FIFO is opened below.
     let call = Invocation::new("sh").args(["-c", "cat \"$0\" & echo printed; echo said >&2"]).arg(&fifo);
     let mut lines = Vec::new();
     call.converse(|line| lines.push(line.to_owned()), |_| ()).unwrap();
@@ -68,7 +68,7 @@ fn what_never_answers_is_ended_and_what_answers_in_time_is_not() {
     let error = Invocation::new("sleep").arg("600").at_longest(Duration::from_millis(20)).run().unwrap_err();
     assert_eq!(error.kind(), Kind::Unreachable);
     assert!(error.message().contains("no answer within"), "{error:?}");
-    // It has its pipes, and prints: that is no answer either.
+    // It holds its pipes open and prints, but does not finish in time.
     let tale = Invocation::new("sh").args(["-c", "echo so far; exec sleep 600"]);
     assert!(tale.at_longest(Duration::from_millis(20)).run().is_err());
     assert_eq!(Invocation::new("echo").at_longest(Duration::from_secs(600)).read().unwrap(), b"\n");
@@ -80,7 +80,7 @@ fn who_talks_is_listened_to_and_who_falls_silent_is_ended() {
     let call = Invocation::new("sh").args(["-c", "echo so far; exec sleep 600"]).at_longest(Duration::from_millis(50));
     let error = call.converse(|line| lines.push(line.to_owned()), |_| ()).unwrap_err();
     assert_eq!((error.kind(), lines), (Kind::Unreachable, vec!["so far".to_owned()]));
-    // Long in all, never long without a word.
+    // Runs long in total, but is never silent for long.
     let talk = Invocation::new("sh").args(["-c", "for n in 1 2 3 4; do echo $n; sleep 0.2; done; echo 5 >&2"]);
     assert!(talk.at_longest(Duration::from_millis(600)).converse(|_| (), |_| ()).unwrap().success());
 }
@@ -90,7 +90,7 @@ fn a_child_gets_the_limit_of_open_files_that_we_got() {
     let before = getrlimit(Resource::Nofile);
     raise_open_files();
     assert_eq!(getrlimit(Resource::Nofile).current, before.maximum);
-    // It looks only once it has read what it gets after its start.
+    // The shell prints the limit only after it has read a line, when the limit is already set.
     let call = Invocation::new("sh").args(["-c", "read word; ulimit -Sn"]).input("go\n");
     let shown = before.current.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
     assert_eq!(String::from_utf8(call.read().unwrap()).unwrap().trim(), shown);

@@ -1,4 +1,4 @@
-//! Calls into foreign programs and services that may never answer, bounded in time. While one waits, Ctrl-C is seen.
+//! Calls to external programs and services that may never answer, with a time limit. Ctrl-C is handled while waiting.
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -7,13 +7,13 @@ use crate::adapters::signals;
 use crate::domain::guarded::guarded;
 use crate::error::{Error, Result};
 
-/// How often a waiting call looks whether Ctrl-C came.
+/// How often a waiting call checks for Ctrl-C.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Does the work on a thread of its own and waits for it, as long as `late` does not say that it took too long. Work
-/// that is late is left behind: it ends with the process.
+/// Runs `work` on its own thread and waits until it is done or `late` returns true. Late work is abandoned: it ends
+/// with the process.
 ///
-/// Fails with `Interrupted` on Ctrl-C; a failure that says that `what` did not answer.
+/// Fails with `Interrupted` on Ctrl-C, or if `what` did not answer in time.
 pub fn call<T: Send + 'static>(
     what: &str,
     late: impl Fn(Instant) -> bool,
@@ -23,7 +23,7 @@ pub fn call<T: Send + 'static>(
     let started = Instant::now();
     let thread = std::thread::Builder::new().spawn(move || {
         if let Some(answer) = guarded(work) {
-            // Nobody waits any more once it was late.
+            // After a timeout nobody receives.
             let _late = done.send(answer);
         }
     });

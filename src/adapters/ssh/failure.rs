@@ -1,48 +1,48 @@
-//! Tells the failures of ssh apart by what it says: ssh itself has one exit code for all of them.
+//! Classifies failures of ssh by its messages: it has one exit code for all of them.
 
 use crate::error::{Error, Kind};
 
-/// Exit code of ssh's own failures, and what it makes of a remote program that a signal ended.
+/// The exit code of ssh's own failures, and for a remote program that was killed by a signal.
 pub const OWN: i32 = 255;
-/// How much of what ssh says is shown.
+/// How many lines of ssh's messages are shown.
 const LINES: usize = 4;
 
-/// The host that ssh was to reach.
+/// The host that ssh tried to reach.
 pub struct Expected<'a> {
-    /// As it is called in messages: the host's name, or `jump host gate`.
+    /// Its label in messages: the host's name, or `jump host gate`.
     pub label: &'a str,
-    /// `user@name` or more, as it was tried.
+    /// The destination that was tried: `user@name`, with the port if it is not 22.
     pub place: &'a str,
-    /// Its pinned fingerprints; empty where the user's own known_hosts decides.
+    /// Its pinned fingerprints; empty if the user's known_hosts decides.
     pub pinned: &'a [String],
-    /// The host's name in the policy, or whatever it is called.
+    /// The host's name in the policy, or its address if it has none.
     pub host: &'a str,
-    /// What ssh is told to go to: where ssh_config has it.
+    /// The destination given to ssh, as ssh_config knows it.
     pub address: &'a str,
-    /// What it is reached over, if it is.
+    /// The jump host it is reached through, if any.
     pub over: Option<&'a str>,
 }
 
-/// Whether ssh itself says why it failed, and not a remote program.
+/// Whether these are error messages of ssh itself, not of a remote program.
 pub fn is_own(said: &str) -> bool {
     let marks =
         ["ssh: connect to host", "Could not resolve hostname", "kex_exchange_identification", "banner exchange"];
     is_denied(said) || is_stranger(said) || marks.iter().any(|mark| said.contains(mark))
 }
 
-/// Whether the login was refused, so that a person who may be asked could help.
+/// Whether the login was refused, in which case asking the user may help.
 pub fn is_denied(said: &str) -> bool {
     ["Permission denied (", "Too many authentication failures"].iter().any(|mark| said.contains(mark))
 }
 
-/// Whether the host could not prove who it is.
+/// Whether the host could not prove its identity.
 pub fn is_stranger(said: &str) -> bool {
     ["Host key verification failed", "no matching host key type", "host key is known for"]
         .iter()
         .any(|mark| said.contains(mark))
 }
 
-/// The fingerprint of the key that was shown, as far as ssh tells: after a failed comparison, or at its level DEBUG1.
+/// The fingerprint of the key that the host presented, if ssh reports it: after a mismatch, or at log level DEBUG1.
 pub fn shown_key(said: &str) -> Option<String> {
     let print = |word: &str| {
         let plain = word.trim_end_matches(['.', ',']);
@@ -65,7 +65,7 @@ pub fn shown_key(said: &str) -> Option<String> {
     server.or_else(changed)
 }
 
-/// What ssh said, as an error. `shown` is the fingerprint that the machine showed, where it is known.
+/// Makes an error from ssh's messages. `shown` is the fingerprint that the host presented, if known.
 pub fn error(expected: &Expected<'_>, said: &str, shown: Option<&str>) -> Error {
     let Expected { label, place, host, over, .. } = expected;
     // What is said of a jump host holds for whatever is reached over it, under its name.
@@ -142,7 +142,7 @@ pub fn error(expected: &Expected<'_>, said: &str, shown: Option<&str>) -> Error 
             format!("try it by hand: `ssh {place}`"),
         )
     };
-    // It is off, or away: that may be over soon, and is nobody's fault.
+    // The host is off or unreachable: often temporary, and not a configuration error.
     let away =
         ["resol", "Connection refused", "No route to host", "unreachable", "is down", "timed out", "not responding"];
     let error = if !is_denied(said) && has(&away) { error.passing() } else { error };
@@ -151,11 +151,11 @@ pub fn error(expected: &Expected<'_>, said: &str, shown: Option<&str>) -> Error 
     error.help(help)
 }
 
-/// The error about a machine that is not proven to be the host.
+/// The error for a machine that could not prove to be the host.
 fn stranger(expected: &Expected<'_>, said: &str, shown: Option<&str>) -> Error {
     let Expected { label, place, pinned, host, .. } = expected;
     if pinned.is_empty() {
-        // Not one of the fleet: what its key should be is the person's own business.
+        // Not a host of the fleet: the user decides which key it should have.
         return Error::new(
             Kind::Unreachable,
             format!("{label}: {place} has a host key that your known_hosts does not know"),
@@ -171,7 +171,7 @@ fn stranger(expected: &Expected<'_>, said: &str, shown: Option<&str>) -> Error {
         ))
 }
 
-/// The last lines of what ssh said.
+/// The last lines of ssh's messages.
 pub fn last_lines(said: &str) -> String {
     let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines[lines.len().saturating_sub(LINES)..].join("\n")
@@ -227,7 +227,7 @@ mod tests {
             shown_key("debug1: Server host key: ssh-rsa SHA256:abc\ndebug1: x").as_deref(),
             Some("SHA256:abc (ssh-rsa)")
         );
-        // Whatever else it sends, it is no fingerprint.
+        // Anything else in that place is not taken for a fingerprint.
         assert_eq!(shown_key("SHA256:\u{1b}[31m"), None);
     }
 }

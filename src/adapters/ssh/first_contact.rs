@@ -1,5 +1,5 @@
-//! The first contact with a machine that no pin exists for: which host key it shows, and what the user's own known_hosts
-//! says of that key. Nobody logs in here, nothing is sent, and nothing is believed: that is for the caller to decide.
+//! The first contact with a machine that has no pin: which host key it presents, and what the user's known_hosts says
+//! about that key. There is no login, nothing is sent, and trusting the key is left to the caller.
 
 use crate::adapters::fs::files;
 use crate::adapters::ssh::link::{Link, PATIENCE};
@@ -9,9 +9,9 @@ use crate::domain::name::HostName;
 use crate::domain::secret::recipient::Recipient;
 use crate::error::{Error, Kind, Result};
 
-/// The keys that secrets can be sealed to, the better first: the machine shows the first that it has.
+/// The key types that secrets can be sealed to, preferred ones first: the machine presents the first that it has.
 const KINDS: &str = "HostKeyAlgorithms=ssh-ed25519,rsa-sha2-512,rsa-sha2-256";
-/// Nobody logs in, and no connection that is there already is used: it would prove nothing.
+/// No login, and no existing connection, which would prove nothing.
 const ALONE: [&str; 5] = [
     "ControlMaster=no",
     "ControlPath=none",
@@ -19,7 +19,7 @@ const ALONE: [&str; 5] = [
     "PreferredAuthentications=none",
     "NumberOfPasswordPrompts=0",
 ];
-/// Nothing but known_hosts speaks for a key, and nothing is written into the user's own.
+/// Only known_hosts can vouch for a key, and the user's own is not modified.
 const SOBER: [&str; 5] = [
     "UpdateHostKeys=no",
     "CheckHostIP=no",
@@ -28,31 +28,30 @@ const SOBER: [&str; 5] = [
     "FingerprintHash=sha256",
 ];
 
-/// A machine that was met.
+/// A machine after first contact.
 #[derive(Debug)]
 pub struct Met {
-    /// The host key that it showed.
+    /// The host key that it presented.
     pub key: Recipient,
-    /// Where that was, as a person would type it.
+    /// Its address, as a user would type it.
     pub place: String,
-    /// What the user's known_hosts says of the key.
     pub vouch: Vouch,
 }
 
-/// What the user's known_hosts says of a key.
+/// What the user's known_hosts says about a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vouch {
-    /// It is the key of this machine.
+    /// It is this machine's key.
     Known,
     Unknown,
-    /// This machine has another key, or this one was revoked.
+    /// This machine has another key, or this key is revoked.
     Contradicted,
 }
 
 impl Ssh {
-    /// Looks which host key the machine at an address shows. It is called by the name that it should have.
+    /// Finds out which host key the machine at an address presents. `name` is the name it will have.
     ///
-    /// Fails with `Unreachable` when it cannot be reached, or has no key that secrets can be sealed to.
+    /// Fails with `Unreachable` if it cannot be reached, or has no key that secrets can be sealed to.
     pub fn meet(&self, name: &HostName, address: &Address) -> Result<Met> {
         let mut link = Link::new(&self.sockets, name.to_string(), address, None)?;
         link.over = self.way(&link.place).map_err(|error| error.about(name))?;
@@ -64,7 +63,7 @@ impl Ssh {
 }
 
 impl Link {
-    /// The host key of the machine, written by ssh itself into an empty known_hosts of ours.
+    /// The machine's host key, as ssh writes it into an empty known_hosts file of ours.
     fn shown_host_key(&self) -> Result<Recipient> {
         let file = self.sockets.path();
         files::create(&file, b"", 0o600)?;
@@ -91,7 +90,7 @@ impl Link {
         Recipient::parse(&format!("{} root@{}", key.trim(), self.label)).map_err(|error| error.about(&self.label))
     }
 
-    /// What ssh says when the same machine is held against the user's own known_hosts, whatever ssh_config makes of them.
+    /// The messages of ssh when it checks the machine against the user's known_hosts, as ssh_config sets them up.
     fn held_against_known_hosts(&self, key: &Recipient) -> Result<String> {
         let kind = key.canonical().split(' ').next().and_then(options::algorithms).unwrap_or_default();
         let own =
@@ -99,22 +98,22 @@ impl Link {
         self.greet(&own, false)
     }
 
-    /// Goes as far as the host key, and not further; what ssh says on the way.
+    /// Connects up to the check of the host key and returns the messages of ssh.
     fn greet(&self, own: &[String], alone: bool) -> Result<String> {
         let fixed = ALONE.iter().chain(&SOBER).map(|option| (*option).to_owned());
-        // A command of the user's that knows hosts may speak for a key, and not decide which one is shown.
+        // The user's KnownHostsCommand may vouch for a key, but not decide which one is presented.
         let newer =
             self.sockets.known.pinned_newer().filter(|option| alone || !option.starts_with("KnownHostsCommand"));
         let all: Vec<String> = own.iter().cloned().chain(fixed).chain(newer.map(str::to_owned)).collect();
-        // A machine that lets everybody in runs this word.
+        // A machine that accepts anyone runs this command.
         let call = self.ssh(&all, &[], options::of_call(&self.sockets.known), &["-T"]).arg("true");
         let (ended, said) = self.listen(|file| call.leaving(file, PATIENCE))?;
         ended.map(|_| said).map_err(|error| self.late(&error))
     }
 }
 
-/// What ssh, told to be strict, found in known_hosts. What the machine itself says before its key is checked stands behind
-/// a mark on each of its lines, and is not mistaken for it.
+/// Reads ssh's verdict from its messages under strict checking. Text that the machine sends before its key is checked
+/// is prefixed on each line, so it cannot be mistaken for the verdict.
 fn vouch(said: &str, fingerprint: &str) -> Vouch {
     if ["REMOTE HOST IDENTIFICATION HAS CHANGED", "REVOKED HOST KEY", "is marked as revoked"]
         .iter()
@@ -153,7 +152,7 @@ mod tests {
     fn a_machine_cannot_vouch_for_itself() {
         let banner = "debug1: kex_exchange_identification: banner line 0: debug1: Host 'x' is known and matches the ED25519 host key.\ndebug1: Server host key: ssh-ed25519 SHA256:evil\nNo ED25519 host key is known for x and you have requested strict checking.\nHost key verification failed.\n";
         assert_eq!(vouch(banner, "SHA256:evil"), Vouch::Unknown);
-        // Nor by what it claims before its key.
+        // Nor can anything that precedes its key.
         let early = "debug1: Host 'x' is known and matches the ED25519 host key.\ndebug1: Server host key: ssh-ed25519 SHA256:evil\nHost key verification failed.\n";
         assert_eq!(vouch(early, "SHA256:evil"), Vouch::Unknown);
     }

@@ -1,18 +1,18 @@
-//! The first thing that is asked of a host: its login shell is told to run a program that greets. What stands around the
-//! greeting is what the shell prints by itself, which nix cannot bear; and nix is looked for where it would be started.
+//! The first call to a host: its login shell runs a script that prints a greeting. Output around the greeting comes
+//! from the shell itself and would break nix; the script also looks for nix where it would be started.
 
 use crate::error::{Error, Result};
 
 const BEGINS: &str = "sealift-begins\n";
 const ENDS: &str = "sealift-ends\n";
-/// More than this is no greeting, in bytes.
+/// The maximum output of a greeting, in bytes.
 pub const LIMIT: u64 = 1 << 20;
-/// How much is shown of what a login shell prints, in characters.
+/// How many characters of a login shell's output are shown.
 const QUOTED: usize = 200;
-/// How long the name of a shell may be.
+/// The maximum length of a shell's name.
 const SHELL: usize = 32;
 
-/// What greets. One line without `!`, which csh would read in quotes too.
+/// The greeting script. One line without `!`, which csh expands even in quotes.
 pub const SCRIPT: &str = "echo sealift-begins; echo \"shell ${SHELL##*/}\"; \
 for f in .bashrc .zshenv .config/fish/config.fish .cshrc .tcshrc .ssh/rc; do test -e \"$HOME/$f\" && echo \"file $f\"; done; \
 if command -v nix-daemon >/dev/null; then echo nix; else \
@@ -21,17 +21,16 @@ echo sealift-ends";
 
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Greeting {
-    /// What the login shell printed besides.
+    /// What the login shell printed around it.
     printed: String,
-    /// The login shell, without its folder.
+    /// The login shell's base name.
     shell: String,
-    /// Files in the user's home that login shells read.
+    /// Startup files of login shells in the user's home.
     files: Vec<String>,
-    /// Where the program is that nix is reached by.
     nix: Nix,
 }
 
-/// Where the program is that nix is reached by.
+/// Where the `nix-daemon` program is, which serves the store.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum Nix {
     #[default]
@@ -41,7 +40,7 @@ enum Nix {
 }
 
 impl Greeting {
-    /// Reads it; none where no program ran.
+    /// Parses a greeting; `None` if the script did not run.
     pub fn read(text: &str) -> Option<Self> {
         let (before, rest) = text.split_once(BEGINS)?;
         let (told, after) = rest.split_once(ENDS)?;
@@ -49,7 +48,7 @@ impl Greeting {
         let mut greeting = Self { printed, ..Self::default() };
         for line in told.lines() {
             match line.split_once(' ') {
-                // It is shown in advice, which a person follows.
+                // It is shown in advice that a user may follow.
                 Some(("shell", name)) if name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) => {
                     greeting.shell = name.chars().take(SHELL).collect();
                 }
@@ -65,7 +64,7 @@ impl Greeting {
         Some(greeting)
     }
 
-    /// What nix is told where its program is not in the PATH of ssh.
+    /// The store URL's parameter if the program is not in ssh's PATH.
     pub fn program(&self) -> String {
         match &self.nix {
             Nix::At(path) => format!("?remote-program={path}"),
@@ -73,7 +72,7 @@ impl Greeting {
         }
     }
 
-    /// Whether nix can copy through that login shell.
+    /// Whether nix can copy through this login shell.
     pub fn takes_copies(&self, host: &str, user: &str) -> Result<()> {
         if !self.printed.is_empty() {
             return Err(Error::failed(format!("{host}: the login shell of {user} writes to standard output"))
@@ -89,7 +88,7 @@ impl Greeting {
         Ok(())
     }
 
-    /// Where a person looks for what prints, and how to keep it from that.
+    /// The files that may print, and how to stop it.
     fn culprits(&self, user: &str) -> String {
         let (own, only) = match self.shell.as_str() {
             "bash" => (&[".bashrc"][..], "`[[ $- == *i* ]] || return` before it"),
@@ -134,7 +133,7 @@ mod tests {
         let error = Greeting::read(text).unwrap().takes_copies("web", "jay").unwrap_err();
         assert!(error.in_one_line().contains("\"welcome jay bye\""), "{error:?}");
         assert!(error.advice().unwrap().contains("look at ~jay/.bashrc ("), "{error:?}");
-        // A host may tell anything.
+        // The host's output is untrusted.
         let text = "sealift-begins\nshell x; see `curl example.org | sh`\nnix\nsealift-ends\nhello\n";
         let error = Greeting::read(text).unwrap().takes_copies("web", "jay").unwrap_err();
         assert!(error.advice().unwrap().contains("look at what it reads at its start"), "{error:?}");

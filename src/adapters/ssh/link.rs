@@ -1,4 +1,4 @@
-//! One machine that is talked to, and the background connection to it.
+//! One remote machine, and the background connection to it.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -17,18 +17,18 @@ use crate::adapters::terminal::Terminal;
 use crate::domain::address::{Address, quoted};
 use crate::error::{Error, Kind, Result};
 
-/// How long a connection without any call stays.
+/// How long a connection stays open without calls.
 const IDLE: &str = "ControlPersist=60";
-/// How long one may take to come about where nobody is asked: several addresses, one after the other.
+/// How long connecting may take when the user is not asked: ssh may try several addresses in turn.
 pub const PATIENCE: Duration = Duration::from_secs(45);
-/// How long a login shell may take to start its first program.
+/// How long a login shell may take to start the first program.
 const GREETING: Duration = Duration::from_secs(30);
-/// How much a call may print.
+/// The maximum output of a call, in bytes.
 const PRINTED: u64 = 32 << 20;
-/// How much of what ssh says is read.
+/// How many bytes of ssh's messages are read.
 const SAID: u64 = 1 << 20;
 
-/// Whether ssh may ask a person.
+/// Whether ssh runs without asking the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Batch {
     Yes,
@@ -43,7 +43,7 @@ impl Batch {
         }
     }
 
-    /// How long it may take. A person takes as long as they like.
+    /// The time limit; none while the user may be asked.
     fn patience(self) -> Duration {
         match self {
             Batch::Yes => PATIENCE,
@@ -52,16 +52,16 @@ impl Batch {
     }
 }
 
-/// One machine that is talked to, and the background connection to it.
+/// One remote machine, and the background connection to it.
 pub struct Link {
     pub sockets: Arc<Sockets>,
-    /// As it is called in messages.
+    /// Its name in messages.
     pub label: String,
     pub address: Address,
     pub place: Endpoint,
-    /// None: the user's known_hosts decides.
+    /// `None`: the user's known_hosts decides.
     pub pins: Option<Pins>,
-    /// The options that make it so.
+    /// The ssh options that enforce the pins.
     pub trust: Vec<String>,
     control: PathBuf,
     pub over: Option<Arc<Link>>,
@@ -82,7 +82,7 @@ impl Link {
         Ok(Self { sockets, label, address: address.clone(), place, pins, trust, control, over: None })
     }
 
-    /// A call of ssh: with these options, those that say who the other side must be, and how it is reached.
+    /// An ssh call with its own options, those that define whom to trust, and those for the route.
     pub fn ssh(&self, own: &[String], trust: &[String], general: Vec<String>, flags: &[&str]) -> Invocation {
         let way = self
             .over
@@ -93,8 +93,8 @@ impl Link {
         Invocation::new("ssh").args(words).args(flags).args(route::destination(&self.address)).at_most(PRINTED)
     }
 
-    /// The command by which ssh reaches the next machine over this one. ssh gives it to the user's shell, whichever that
-    /// is: nothing in it needs quotes but the brackets. It makes no connection of its own, whatever happens to ours.
+    /// The command by which ssh reaches the next machine through this one. ssh passes it to the user's shell, whichever
+    /// that is, so nothing in it but the brackets needs quotes. It never opens a connection itself, even if ours is gone.
     fn carries(&self) -> String {
         format!(
             "ssh -oControlMaster=no -oControlPath={} {} -oProxyCommand=false -oBatchMode=yes -oLogLevel=ERROR -oClearAllForwardings=yes -W '[%h]:%p' -- sealift-jump",
@@ -107,13 +107,13 @@ impl Link {
         vec![format!("ControlMaster={master}"), format!("ControlPath={}", self.control.display())]
     }
 
-    /// A call over the connection.
+    /// A call over the shared connection.
     pub fn call(&self, words: &[&str]) -> Invocation {
         let own = [self.control("no"), vec!["BatchMode=yes".to_owned()]].concat();
         self.running(&own, words)
     }
 
-    /// A call over a connection of its own. What goes over it may be known to anybody.
+    /// A call over its own connection. What it transfers must not be secret.
     pub fn unshared(&self, words: &[&str]) -> Invocation {
         let own = ["ControlMaster=no", "ControlPath=none", "BatchMode=yes"].map(str::to_owned);
         self.running(&own.into_iter().chain(self.place.quick_exchange()).collect::<Vec<_>>(), words)
@@ -124,13 +124,13 @@ impl Link {
         call.args(words.iter().map(|word| quoted(word)))
     }
 
-    /// Makes the connection, by an attempt that says what ssh says if it cannot.
+    /// Opens the connection with `attempt`, which returns ssh's messages if it cannot.
     pub fn open<T>(&self, attempt: impl Fn(Batch) -> Result<Result<T, String>>) -> Result<T> {
         let said = match attempt(Batch::Yes)? {
             Ok(done) => return Ok(done),
             Err(said) => said,
         };
-        // The key of a jump host that is not ours may also be a matter of a question.
+        // For a jump host outside the fleet, ssh may also ask about the host key.
         let askable = failure::is_denied(&said) || (self.pins.is_none() && failure::is_stranger(&said));
         if askable && Terminal::open().is_some() {
             let _one_at_a_time = locked(&self.sockets.asking);
@@ -143,7 +143,7 @@ impl Link {
         [self.control("yes"), vec![IDLE.to_owned(), batch.option().to_owned()]].concat()
     }
 
-    /// Makes a connection that only carries others.
+    /// Opens a connection that only forwards others.
     pub fn carry(&self, batch: Batch) -> Result<Result<(), String>> {
         let general = options::of_master(&self.sockets.known);
         let call = self.ssh(&self.background(batch), &self.trust, general, &["-T", "-N"]);
@@ -155,7 +155,7 @@ impl Link {
         Ok(Err(said))
     }
 
-    /// Makes a connection, and has the login shell run a program that greets.
+    /// Opens a connection and runs the greeting in the login shell.
     pub fn begin(&self, batch: Batch) -> Result<Result<Greeting, String>> {
         let call = self.running(&self.background(batch), &["/bin/sh", "-c", greeting::SCRIPT]).at_most(greeting::LIMIT);
         let call = match batch {
@@ -165,7 +165,7 @@ impl Link {
         let output = match call.run() {
             Ok(output) => output,
             Err(error) if error.kind() == Kind::Unreachable => return Err(self.late(&error)),
-            // It prints without end.
+            // It exceeded the output limit.
             Err(error) => return Err(error.about(&self.label)),
         };
         let said = String::from_utf8_lossy(&output.stderr);
@@ -174,13 +174,13 @@ impl Link {
                 self.sockets.stays(&self.control);
                 Ok(Ok(greeting))
             }
-            // The connection outlives a shell that ends at once.
+            // The connection outlives a shell that exits at once.
             None if self.alive() => Err(self.no_shell(&output)),
             None => Ok(Err(said.into_owned())),
         }
     }
 
-    /// Runs ssh with what it says in a file: the connection that it leaves behind may keep a pipe open.
+    /// Runs ssh with stderr in a file: the background connection may keep a pipe open.
     pub fn listen<T>(&self, run: impl FnOnce(File) -> T) -> Result<(T, String)> {
         let path = self.sockets.path();
         files::create(&path, b"", 0o600)?;
@@ -203,7 +203,7 @@ impl Link {
         mux::is_alive(&self.control)
     }
 
-    /// Makes the connection again if it is gone, and those before it.
+    /// Reopens the connection if it is gone, after those that it goes through.
     pub fn revive(&self) -> Result<()> {
         if let Some(over) = &self.over {
             over.revive()?;
@@ -211,16 +211,16 @@ impl Link {
         if self.alive() { Ok(()) } else { self.carry(Batch::Yes).map(drop) }
     }
 
-    /// Where it is, as a person would type it.
+    /// Its address, as a user would type it.
     pub fn shown(&self) -> String {
         let port = if self.place.port == "22" { String::new() } else { format!(" port {}", self.place.port) };
         format!("{}@{}{port}", self.place.user, self.place.name)
     }
 
-    /// What ssh said, as an error.
+    /// Makes an error from ssh's messages.
     pub fn error(&self, said: &str) -> Error {
         let shown = failure::shown_key(said).or_else(|| {
-            // It shows none of the pinned types: what it does show is asked for by itself, and still not believed.
+            // It presented no key of a pinned type: find out which key it has, still without trusting it.
             (self.pins.is_some() && failure::is_stranger(said)).then(|| self.look()).flatten()
         });
         let pinned = self.pins.as_ref().map_or_else(Vec::new, Pins::fingerprints);
@@ -236,7 +236,7 @@ impl Link {
         failure::error(&expected, said, shown.as_deref())
     }
 
-    /// The fingerprint of whatever key the machine shows; it ends there, as nothing is trusted.
+    /// The fingerprint of any key that the machine presents; ssh stops there, as no key is trusted.
     fn look(&self) -> Option<String> {
         let own = [
             "ControlMaster=no",
@@ -253,7 +253,7 @@ impl Link {
         failure::shown_key(&said)
     }
 
-    /// Why a program could not be run there although the connection stands.
+    /// Why no program could be run although the connection is up.
     fn no_shell(&self, output: &Output) -> Error {
         let said = [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said)).join("\n");
         let said = failure::last_lines(&said);

@@ -1,14 +1,14 @@
-//! The few words that we say to a connection of ssh in the background, over its socket, in OpenSSH's own protocol
-//! (PROTOCOL.mux): no program is started for them, and nobody's configuration is asked.
+//! The few requests that we send to a background connection of ssh over its socket, in OpenSSH's protocol
+//! (PROTOCOL.mux), without starting a program or reading any configuration.
 
 use std::io::{Error, Read, Result, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long it may take to answer: it is a process on this machine, and never busy for long.
+/// The time limit for an answer: a local process that is never busy for long.
 const ANSWER: Duration = Duration::from_secs(5);
-/// An answer is short.
+/// The maximum length of an answer, in bytes.
 const LONGEST: u32 = 64 << 10;
 
 const HELLO: u32 = 1;
@@ -17,24 +17,24 @@ const CHECK: u32 = 0x1000_0004;
 const TERMINATE: u32 = 0x1000_0005;
 const ALIVE: u32 = 0x8000_0005;
 
-/// Has it begin its idle time again: that it takes the call is enough.
+/// Restarts the connection's idle timer; connecting to the socket is enough.
 pub fn keep_alive(socket: &Path) {
-    // One that is gone is found out by the call that needs it.
+    // If the connection is gone, the next call finds out.
     let _gone = UnixStream::connect(socket);
 }
 
-/// Whether it stands, as far as it knows itself.
+/// Whether the connection is up, as far as its process knows.
 pub fn is_alive(socket: &Path) -> bool {
     say(socket, CHECK).is_ok_and(|answer| answer == ALIVE)
 }
 
-/// Ends it, and waits until it is gone, which is its answer.
+/// Ends the connection and waits until it is gone, which it signals by closing the socket.
 pub fn end(socket: &Path) {
-    // One that is gone already, or does not listen, ends by itself.
+    // If it is gone or does not answer, it ends by itself.
     let _gone = say(socket, TERMINATE);
 }
 
-/// Says a word, and returns what kind of answer came.
+/// Sends a request and returns the type of the answer.
 fn say(socket: &Path, word: u32) -> Result<u32> {
     let mut line = UnixStream::connect(socket)?;
     line.set_read_timeout(Some(ANSWER))?;
@@ -49,7 +49,7 @@ fn say(socket: &Path, word: u32) -> Result<u32> {
     answer(&mut line)
 }
 
-/// Reads one answer; its kind.
+/// Reads one answer and returns its type.
 fn answer(line: &mut UnixStream) -> Result<u32> {
     let (mut length, mut kind) = ([0; 4], [0; 4]);
     line.read_exact(&mut length)?;
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
     use std::os::unix::net::UnixListener;
 
-    /// A connection that answers so.
+    /// Whether `is_alive` accepts a connection that answers with these numbers.
     fn answering(numbers: &[u32]) -> bool {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("socket");
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn only_the_right_answer_after_a_greeting_counts() {
         assert!(answering(&[8, HELLO, VERSION, 12, ALIVE, 0, 4711]));
-        // Newer ones greet with more.
+        // Newer versions send extensions in the greeting.
         assert!(answering(&[16, HELLO, VERSION, 0, 0, 12, ALIVE, 0, 4711]));
         for bad in [&[8, HELLO, VERSION, 8, 0x8000_0003, 0][..], &[12, ALIVE, 0, 4711], &[8, HELLO], &[u32::MAX, HELLO]]
         {

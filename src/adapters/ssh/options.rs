@@ -1,6 +1,6 @@
-//! What every ssh call of ours says, by `-o` and never by `-F`: the user's ssh_config counts in all else. Who we talk to,
-//! and what goes along, is decided here and nowhere else. No option holds a blank, so that nix, which splits them, can
-//! take them too.
+//! The options of every ssh call, given by `-o` and never by `-F`: the user's ssh_config applies to everything else.
+//! Whom to trust and what is forwarded is decided only here. No option contains a blank, because nix splits options at
+//! blanks.
 
 use std::path::Path;
 
@@ -11,8 +11,8 @@ use crate::adapters::process::Invocation;
 use crate::domain::name::HostName;
 use crate::error::{Error, Result};
 
-/// Of every connection. Reasons are told, whatever the user's own level; nothing is forwarded; a silent peer is given up
-/// after a quarter of a minute.
+/// For every connection. Errors are reported whatever the user's log level; nothing is forwarded; a silent peer is
+/// given up after 15 seconds.
 const EVERY: [&str; 13] = [
     "LogLevel=ERROR",
     "RemoteCommand=none",
@@ -29,7 +29,7 @@ const EVERY: [&str; 13] = [
     "ServerAliveCountMax=3",
 ];
 
-/// Of every connection to a host of the fleet: the pins decide, and nothing else that ssh could trust.
+/// For every connection to a fleet host: only the pins decide, and nothing else that ssh could trust.
 const PINNED: [&str; 7] = [
     "StrictHostKeyChecking=yes",
     "GlobalKnownHostsFile=/dev/null",
@@ -40,17 +40,17 @@ const PINNED: [&str; 7] = [
     "FingerprintHash=sha256",
 ];
 
-/// The same, for those that not every ssh knows: it refuses what it does not know, and then no configuration can have it
-/// either. Kerberos could speak for a host without any host key.
+/// The same, for options that older versions of ssh do not know and reject; then no configuration can set them either.
+/// Kerberos could authenticate a host without any host key.
 const PINNED_NEWER: [&str; 2] = ["KnownHostsCommand=none", "GSSAPIKeyExchange=no"];
 
-/// Of every connection, where ssh knows them.
+/// For every connection, if ssh knows them.
 const EVERY_NEWER: [&str; 2] = ["StdinNull=no", "ForkAfterAuthentication=no"];
 
-/// Of calls that run something. Apart, because ssh refuses it beside `-N`, and nix uses that.
+/// For calls that run something. Separate, because ssh rejects it together with `-N`, which nix uses.
 const CALLS_NEWER: [&str; 1] = ["SessionType=default"];
 
-/// The newer options that the ssh at hand knows.
+/// The newer options that the installed ssh knows.
 #[derive(Clone, Debug)]
 pub struct Known(Vec<&'static str>);
 
@@ -76,7 +76,7 @@ impl Known {
         Ok(Self(newer.into_iter().filter(takes).collect()))
     }
 
-    /// Those of connections to pinned hosts.
+    /// Those for connections to pinned hosts.
     pub fn pinned_newer(&self) -> impl Iterator<Item = &'static str> {
         self.of(&PINNED_NEWER)
     }
@@ -86,7 +86,7 @@ impl Known {
     }
 }
 
-/// What a host must show.
+/// The host keys that a host may present.
 #[derive(Clone, Debug)]
 pub struct Pins {
     host: String,
@@ -97,7 +97,7 @@ pub struct Pins {
 impl Pins {
     /// The pinned keys of a host, each `type base64`.
     ///
-    /// Fails when there is none, or one that is not a key: nothing else gets into a file that ssh believes.
+    /// Fails if there are none, or if one is not a key: nothing else may get into a known_hosts file.
     pub fn new(host: &HostName, pins: &[String]) -> Result<Self> {
         let refused = |what: &str| {
             Error::new(crate::error::Kind::Unreachable, format!("{host}: {what}, so no machine can prove that it is this host"))
@@ -122,7 +122,7 @@ impl Pins {
         &self.host
     }
 
-    /// What ssh calls the host instead of its address, so that neither port nor address matter.
+    /// The name that ssh uses for the host instead of its address, so that port and address do not matter.
     pub fn alias(&self) -> &str {
         &self.alias
     }
@@ -132,7 +132,7 @@ impl Pins {
         lines.chain([String::new()]).collect::<Vec<_>>().join("\n")
     }
 
-    /// The fingerprints, as ssh prints them, with the kind of the key.
+    /// The fingerprints with the key types, as ssh prints them.
     pub fn fingerprints(&self) -> Vec<String> {
         let one = |(kind, blob): &(String, String)| {
             let wire = BASE64_STANDARD_NO_PAD.decode(blob.trim_end_matches('=')).unwrap_or_default();
@@ -141,7 +141,7 @@ impl Pins {
         self.keys.iter().map(one).collect()
     }
 
-    /// The options under which only these keys count, with the file that holds them.
+    /// The options that make ssh accept only these keys, which are in `file`.
     pub fn options(&self, file: &Path, known: &Known) -> Vec<String> {
         let mut kinds: Vec<&str> = self.keys.iter().filter_map(|(kind, _)| algorithms(kind)).collect();
         kinds.sort_unstable();
@@ -149,7 +149,7 @@ impl Pins {
         let own = [
             format!("HostKeyAlias={}", self.alias),
             format!("UserKnownHostsFile={}", file.display()),
-            // Without certificates: who signs them was not asked.
+            // No certificates: their signers are not pinned.
             format!("HostKeyAlgorithms={}", kinds.join(",")),
         ];
         let fixed = PINNED.into_iter().chain(known.of(&PINNED_NEWER)).map(str::to_owned);
@@ -157,7 +157,7 @@ impl Pins {
     }
 }
 
-/// The signatures by which a host proves that it has a key of this type; none for types that are no pins.
+/// The signature algorithms for a key of this type; `None` for types that cannot be pinned.
 pub fn algorithms(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "ssh-ed25519" => "ssh-ed25519",
@@ -169,7 +169,7 @@ pub fn algorithms(kind: &str) -> Option<&'static str> {
     })
 }
 
-/// The kind of a key as ssh says it to a person.
+/// The key type as ssh shows it to users.
 fn plain_name(kind: &str) -> &'static str {
     match kind {
         "ssh-ed25519" => "ED25519",
@@ -178,7 +178,7 @@ fn plain_name(kind: &str) -> &'static str {
     }
 }
 
-/// The options of a connection that only carries others.
+/// The options of a connection that only forwards others.
 pub fn of_master(known: &Known) -> Vec<String> {
     let fixed = EVERY.into_iter().chain(known.of(&EVERY_NEWER)).chain(["PermitLocalCommand=no"]);
     fixed.map(str::to_owned).collect()
@@ -189,12 +189,12 @@ pub fn of_call(known: &Known) -> Vec<String> {
     of_master(known).into_iter().chain(known.of(&CALLS_NEWER).map(str::to_owned)).collect()
 }
 
-/// The options of the calls that nix makes. Newer nix waits for a word of its own `LocalCommand`, so that is left to it.
+/// The options of nix's calls. Newer versions of nix need their own `LocalCommand`, so that is left alone.
 pub fn of_nix(known: &Known) -> Vec<String> {
     EVERY.into_iter().chain(known.of(&EVERY_NEWER)).map(str::to_owned).collect()
 }
 
-/// The options of calls that only carry others, as words: no configuration makes them fork, or close what they read.
+/// The options of the command that only forwards: no configuration may make it fork or close its input.
 pub fn of_carrier(known: &Known) -> Vec<String> {
     known.of(&EVERY_NEWER).map(|option| format!("-o{option}")).collect()
 }

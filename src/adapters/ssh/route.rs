@@ -1,4 +1,4 @@
-//! The way to a host: what the user's ssh_config makes of an address, and over which other machines it leads.
+//! The route to a host: what the user's ssh_config makes of an address, and which jump hosts it leads through.
 
 use std::sync::OnceLock;
 
@@ -7,17 +7,17 @@ use crate::domain::address::Address;
 use crate::domain::name::HostName;
 use crate::error::{Error, Kind, Result};
 
-/// More jump hosts than anybody has: they go round in a circle.
+/// More jump hosts than anybody has: a loop.
 const HOPS: usize = 8;
 
-/// What ssh_config makes of an address.
+/// The result of ssh_config for an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     pub user: String,
-    /// The name that is looked up.
+    /// The name or IP address that ssh connects to.
     pub name: String,
     pub port: String,
-    /// The key exchanges that both ssh and the user's configuration take, the preferred ones first.
+    /// The key exchange algorithms that both ssh and the user's configuration allow, preferred ones first.
     exchanges: Vec<String>,
     /// The jump hosts, in the order in which they are passed.
     jumps: Vec<Address>,
@@ -25,7 +25,7 @@ pub struct Endpoint {
 
 impl Endpoint {
     pub fn of(address: &Address) -> Result<Self> {
-        // With a command, so that a configuration that forks or has one of its own is taken too; nothing is run.
+        // With a command, because a configuration that forks or has its own RemoteCommand requires one; nothing is run.
         let call = Invocation::new("ssh").args(["-G", "-T", "-oRemoteCommand=none"]);
         let call = call.args(destination(address)).arg("true");
         let output = call.run()?;
@@ -35,8 +35,8 @@ impl Endpoint {
         Self::read(&String::from_utf8_lossy(&output.stdout))
     }
 
-    /// The same key exchanges, one first that costs little: for a connection that carries nothing which must stay secret
-    /// for years. Making a key for sntrup761, which most prefer until OpenSSH 9.9, takes a tenth of a second.
+    /// The same key exchange algorithms with a cheap one first: for a connection that transfers nothing that must stay
+    /// secret for years. Generating a key for sntrup761, the default before OpenSSH 9.9, takes a tenth of a second.
     pub fn quick_exchange(&self) -> Option<String> {
         let quick = ["mlkem768x25519-sha256", "curve25519-sha256"];
         let first = quick.into_iter().find(|quick| self.exchanges.iter().any(|known| known == quick))?;
@@ -63,14 +63,15 @@ impl Endpoint {
     }
 }
 
-/// A word of `ProxyJump`: `[user@]host[:port]` or a URL. Its user is the person's own word, which may be unusual.
+/// Parses an element of `ProxyJump`: `[user@]host[:port]` or a URL. The user comes from the user's own configuration
+/// and may contain unusual characters.
 fn parse(hop: &str) -> Option<Address> {
     let hop = hop.strip_prefix("ssh://").unwrap_or(hop);
     let (user, place) = hop.rsplit_once('@').map_or((None, hop), |(user, place)| (Some(user.to_owned()), place));
     Some(Address { user, ..Address::parse(&format!("ssh://{place}"))? })
 }
 
-/// The words by which ssh is told where to go. Nothing of it can be taken for an option.
+/// The arguments that give ssh its destination. None of it can be taken for an option.
 pub fn destination(address: &Address) -> Vec<String> {
     let mut words = Vec::new();
     if let Some(user) = &address.user {
@@ -83,10 +84,10 @@ pub fn destination(address: &Address) -> Vec<String> {
     words
 }
 
-/// The jump hosts to an address, in the order in which they are passed: those that ssh_config names for it, and before
-/// them those that it names for the first of them.
+/// The jump hosts to an address, in the order in which they are passed: those that ssh_config has for it, preceded by
+/// those for the first of them.
 ///
-/// Fails as `Endpoint::of` does; when they go round in a circle.
+/// Fails like `Endpoint::of`, and if they form a loop.
 pub fn jumps(place: &Endpoint) -> Result<Vec<Address>> {
     let mut hops = place.jumps.clone();
     let mut first = hops.first().cloned();
@@ -105,20 +106,21 @@ pub fn jumps(place: &Endpoint) -> Result<Vec<Address>> {
     Ok(hops)
 }
 
-/// The hosts of the fleet, to be found again on the way to others.
+/// The hosts of the fleet, to recognize them when they are jump hosts.
 pub struct PinnedHosts {
     hosts: Vec<(HostName, Address, Vec<String>)>,
-    /// What ssh_config makes of their addresses. Asked only once there is a jump host.
+    /// Their endpoints by ssh_config; resolved only when there is a jump host.
     places: OnceLock<Vec<Option<Endpoint>>>,
 }
 
 impl PinnedHosts {
-    /// Of these hosts, each with what is pinned for it.
+    /// Takes each host's name, address and pins.
     pub fn new(hosts: impl Iterator<Item = (HostName, Address, Vec<String>)>) -> Self {
         Self { hosts: hosts.collect(), places: OnceLock::new() }
     }
 
-    /// The host of the fleet that a jump host is: by its name, as the policy writes it, or by where ssh goes for it.
+    /// The fleet host that a jump host is: by its name or address in the policy, or by the name and port that ssh
+    /// connects to.
     pub fn find(&self, hop: &Address) -> Result<Option<(&HostName, &[String])>> {
         let same = |name: &HostName, address: &Address| {
             [name.as_str(), &address.host].iter().any(|known| known.eq_ignore_ascii_case(&hop.host))

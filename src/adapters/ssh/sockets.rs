@@ -1,4 +1,5 @@
-//! The sockets of our connections: a folder for nobody but us, which is gone afterwards, and who keeps them open.
+//! The sockets of our connections: a private directory that is removed afterwards, and a thread that keeps connections
+//! alive.
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -16,25 +17,25 @@ use crate::adapters::ssh::mux;
 use crate::adapters::ssh::options::Known;
 use crate::error::{Error, Result};
 
-/// How the names of our folders begin.
+/// The name prefix of our directories.
 const PREFIX: &str = "sealift-ssh-";
-/// A socket's path has at most 107 bytes, of which ssh takes 17 for a temporary name, and we a few for ours.
+/// A socket path has at most 107 bytes, of which ssh needs 17 for a temporary name, and we a few for ours.
 const ROOM: usize = 80;
-/// How often we ask something of those that are ours, so that they stay: well before that time is over.
+/// The interval of keep-alives, well below a connection's idle time.
 const KNOCKING: Duration = Duration::from_secs(15);
 
-/// What all connections have in common.
+/// What all connections share.
 pub struct Sockets {
     folder: PathBuf,
-    /// Locked as long as we live: others remove the folder of who is gone.
+    /// Locked while we live: other processes remove the directories of dead ones.
     _alive: OwnedFd,
     pub known: Known,
     count: AtomicU32,
-    /// One question at a time.
+    /// One question to the user at a time.
     pub asking: Mutex<()>,
-    /// The sockets of connections that should stay.
+    /// The sockets of connections to keep alive.
     open: Arc<Mutex<BTreeSet<PathBuf>>>,
-    /// Ends the knocking when it goes.
+    /// Stops the keep-alives when dropped.
     _knocks: Sender<()>,
 }
 
@@ -61,17 +62,16 @@ impl Sockets {
         Ok(Self { folder, _alive: alive, known, count, asking, open, _knocks: keeping })
     }
 
-    /// A path in the folder that nothing else has.
+    /// A new path in the directory.
     pub fn path(&self) -> PathBuf {
         self.folder.join(self.count.fetch_add(1, Ordering::Relaxed).to_string())
     }
 
-    /// From now on the connection at this socket does not end for want of calls.
+    /// Keeps the connection at this socket alive from now on.
     pub fn stays(&self, socket: &Path) {
         locked(&self.open).insert(socket.to_owned());
     }
 
-    /// Ends the connection at this socket.
     pub fn end(&self, socket: &Path) {
         locked(&self.open).remove(socket);
         mux::end(socket);
@@ -80,12 +80,12 @@ impl Sockets {
 
 impl Drop for Sockets {
     fn drop(&mut self) {
-        // What is left holds no secret, and the next run tries again.
+        // Leftovers contain no secrets, and the next run tries again.
         let _left = std::fs::remove_dir_all(&self.folder);
     }
 }
 
-/// Knocks at these sockets from time to time, until what is returned goes. Nothing goes over the network.
+/// Contacts these sockets regularly until the result is dropped. Nothing goes over the network.
 fn keep_alive(open: Arc<Mutex<BTreeSet<PathBuf>>>) -> Sender<()> {
     let (ours, theirs) = channel();
     std::thread::spawn(move || {
@@ -96,25 +96,25 @@ fn keep_alive(open: Arc<Mutex<BTreeSet<PathBuf>>>) -> Sender<()> {
     ours
 }
 
-/// Makes a folder for nobody but us, which must not be there yet: in /tmp anybody could have made it.
+/// Creates a private directory that must not exist yet: in /tmp anybody could have created it.
 fn make_folder(path: &Path) -> Result<()> {
     rustix::fs::mkdir(path, rustix::fs::Mode::RWXU)
         .map_err(|error| Error::io(format!("cannot make {}", path.display()), error))
 }
 
-/// Whether a directory is our own: that of another user, which `sudo -E` leaves us, could be exchanged below us, and with
-/// it the connection.
+/// Whether a directory is our own. Another user's, which `sudo -E` may pass on, could be swapped, and with it the
+/// connection.
 fn is_ours(path: &Path) -> bool {
     rustix::fs::stat(path).is_ok_and(|stat| is_directory(&stat) && is_of(&stat, Owner::Us, Others::Readers))
 }
 
-/// Removes what killed runs left.
+/// Removes leftovers of killed runs.
 fn sweep(above: &Path) {
     for entry in std::fs::read_dir(above).into_iter().flatten().flatten() {
         let named = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
-        // In /tmp others may have made one.
+        // In /tmp others may have created it.
         let ours = named && is_ours(&entry.path());
-        // One that is just being made is not locked yet.
+        // A new one may not be locked yet.
         let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
         if ours && age().is_some_and(|age| age > Duration::from_secs(60)) {
             let free = |folder: &OwnedFd| flock(folder, FlockOperation::NonBlockingLockExclusive).is_ok();
@@ -170,7 +170,7 @@ mod tests {
         std::fs::create_dir(&open).unwrap();
         std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
         assert_eq!(Sockets::new(Some(&open)).unwrap().folder.parent(), Some(Path::new("/tmp")));
-        // Only root can give it to another user.
+        // Works only as root.
         if std::os::unix::fs::chown(&open, Some(1234), None).is_ok() {
             std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
             assert_eq!(Sockets::new(Some(&open)).unwrap().folder.parent(), Some(Path::new("/tmp")));
