@@ -1,26 +1,26 @@
-//! What is inside compressed files and archives, as streams, within limits: a small file that unpacks without end stops at
-//! the limit, and is told as not looked at. A tar archive is its members' bytes one after the other, and needs no reader.
-//! Zip is read here, as it comes: the crate for it trusts the directory at the end, which a stream does not have yet.
+//! The content of compressed files and archives, streamed with limits: a small file that unpacks endlessly stops at the
+//! limit and is reported as not fully read. A tar archive needs no reader: its members are stored uncompressed. Zip is
+//! parsed here from the start: the zip crate needs the directory at the end, which a stream does not have yet.
 
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result};
 
 use crate::domain::guarded::guarded;
 
-/// How deep members of members are looked at.
+/// How deeply nested members are read.
 pub const DEPTH: u8 = 3;
-/// How much is unpacked of one file.
+/// The maximum number of bytes unpacked from one file.
 pub const UNPACKED: u64 = 1 << 30;
-/// The largest window that is kept to unpack one.
+/// The maximum window size for unpacking, in bytes.
 const WINDOW: u32 = 16 << 20;
 
-/// A form of compressed file.
+/// A compression format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     Gzip,
     Zstd,
     Xz,
     Zip,
-    /// One that is known, and cannot be unpacked here.
+    /// Recognized, but not supported.
     Other(&'static str),
 }
 
@@ -36,7 +36,7 @@ impl Form {
     }
 }
 
-/// Which form a file has that begins so; none for a plain one.
+/// The format of a file that starts with these bytes; `None` if it is not compressed.
 pub fn form(first: &[u8]) -> Option<Form> {
     let forms: [(&[u8], Form); 8] = [
         (b"\x1f\x8b\x08", Form::Gzip),
@@ -49,15 +49,15 @@ pub fn form(first: &[u8]) -> Option<Form> {
         (b"\x04\x22\x4d\x18", Form::Other("lz4")),
     ];
     let found = forms.into_iter().find(|(start, _)| first.starts_with(start)).map(|(_, form)| form)?;
-    // A text may begin with these letters.
+    // Text may start with these characters.
     let is_text = found == Form::Other("bzip2") && first.get(4..10) != Some(b"\x31\x41\x59\x26\x53\x59");
     (!is_text).then_some(found)
 }
 
-/// What is called with each member's name and content; its failure ends the reading.
+/// Gets each member's name and content; an error ends the reading.
 pub type Member<'a> = dyn FnMut(&str, Box<dyn Read + '_>) -> Result<()> + 'a;
 
-/// Tells each member with its name; a compressed file has one, `content`.
+/// Calls `tell` for each member; a compressed file has one, named `content`.
 pub fn each(form: Form, from: impl Read, tell: &mut Member<'_>) -> Result<()> {
     let damaged = |error: &dyn std::fmt::Display| {
         Error::new(ErrorKind::InvalidData, format!("its {} is damaged: {error}", form.name()))
@@ -89,11 +89,11 @@ pub fn each(form: Form, from: impl Read, tell: &mut Member<'_>) -> Result<()> {
     }
 }
 
-/// How much memory a zstd frame wants, by its header.
+/// The window size of a zstd frame, from its header.
 fn zstd_window(head: &[u8]) -> Option<u64> {
     let (descriptor, next) = (*head.get(4)?, u32::from(*head.get(5)?));
     if descriptor & 0x20 != 0 {
-        // One segment: its content, whose size stands in 1, 2, 4 or 8 bytes; no larger than the limit of all.
+        // Single segment: the window is the content size, stored in 1, 2, 4 or 8 bytes.
         let bytes = head.get(5..)?;
         return Some(match descriptor >> 6 {
             0 => u64::from(*bytes.first()?),
@@ -106,14 +106,14 @@ fn zstd_window(head: &[u8]) -> Option<u64> {
     Some(base + base / 8 * u64::from(next & 7))
 }
 
-/// Tells one stream, and what stopped it.
+/// Passes on one stream, and returns what stopped it.
 fn one(from: impl Read, form: Form, tell: &mut Member<'_>) -> Result<()> {
     let mut limited = Limited { inner: from, left: UNPACKED, form, stopped: None };
     tell(&format!("{} content", form.name()), Box::new(&mut limited))?;
     limited.stopped.map_or(Ok(()), Err)
 }
 
-/// Ends at the limit, and remembers why it ended.
+/// Ends at the limit, and remembers why it stopped.
 struct Limited<R> {
     inner: R,
     left: u64,
@@ -141,7 +141,7 @@ impl<R: Read> Read for Limited<R> {
                 Ok(read)
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => Err(error),
-            // What came until now is looked at; that there was more is told.
+            // The part read so far is still used; the error is returned afterwards.
             Err(error) => {
                 self.stopped = Some(Error::new(error.kind(), format!("its {} is damaged: {error}", self.form.name())));
                 Ok(0)
@@ -150,14 +150,14 @@ impl<R: Read> Read for Limited<R> {
     }
 }
 
-/// The members of a zip archive, as they come: each has a header of its own before it.
+/// The members of a zip archive, in stream order: each has its own header.
 fn zip(from: &mut impl BufRead, tell: &mut Member<'_>) -> Result<()> {
     let damaged = || Error::new(ErrorKind::InvalidData, "its zip is damaged");
     loop {
         let mut signature = [0; 4];
         match from.read_exact(&mut signature) {
             Ok(()) if signature == *b"PK\x03\x04" => {}
-            // The list of contents at its end, or what stands before it.
+            // The central directory, or a record before it.
             Ok(()) if signature.starts_with(b"PK") => return Ok(()),
             _ => return Err(damaged()),
         }
@@ -202,7 +202,7 @@ fn zip(from: &mut impl BufRead, tell: &mut Member<'_>) -> Result<()> {
             _ => return Err(refuse("packed in another way")),
         }
         if sized_later {
-            // A record of its sizes follows, with or without a signature.
+            // A data descriptor follows, with or without a signature.
             let mut record = [0; 4];
             from.read_exact(&mut record)?;
             let rest = if record == *b"PK\x07\x08" { 12 } else { 8 };
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(form(&two), Some(Form::Zstd));
         assert_eq!(text(Form::Zstd, &two).unwrap(), "one two");
         assert!(text(Form::Zstd, &two[..two.len() - 2]).is_err());
-        // A window of 128 MiB, and a segment of 4 GiB.
+        // A window of 128 MiB, and a single segment of 4 GiB.
         for head in [&b"\x28\xb5\x2f\xfd\x00\x88\x01\x00\x00"[..], b"\x28\xb5\x2f\xfd\xa0\xff\xff\xff\xff\x01\x00\x00"]
         {
             assert!(text(Form::Zstd, head).unwrap_err().to_string().contains("more than 16 MiB"));

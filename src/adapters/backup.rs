@@ -1,20 +1,17 @@
-//! A copy of a configuration before anything is made from it: for its owner alone, outside of any repository. Links are
-//! copied as links, and nothing that they lead to is read.
+//! A private copy of a configuration, made outside any repository before anything is changed. Symlinks are copied as
+//! symlinks, and their targets are not read.
 
 use std::path::{Path, PathBuf};
 
 use crate::adapters::fs::files;
 use crate::error::{Error, Result};
 
-/// How many files are copied.
 const FILES: usize = 5_000;
-/// The largest file that is copied, in bytes.
 const LIMIT: u64 = 16 << 20;
-/// How deep folders are.
+/// The maximum depth of directories.
 const DEPTH: usize = 32;
 
-/// What lies in a folder: the paths of its files from there, sorted. Links are listed, and not followed; git's own folder is
-/// left out.
+/// The sorted relative paths of a directory's files. Symlinks are listed but not followed; `.git` is left out.
 pub fn listed(from: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut places = vec![(PathBuf::new(), 0)];
@@ -43,8 +40,7 @@ pub fn listed(from: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Copies these files of a folder to another one, which must not be there yet. Says what could not be copied, with the
-/// reason.
+/// Copies these files of a directory to a new directory. Returns an error line for each file that could not be read.
 pub fn copy(from: &Path, paths: &[PathBuf], to: &Path) -> Result<Vec<String>> {
     if to.symlink_metadata().is_ok() {
         return Err(Error::failed(format!("{} is there already, and is not overwritten", to.display())));

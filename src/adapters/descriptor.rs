@@ -1,4 +1,4 @@
-//! Open descriptors, such as standard input: read into wiped buffers, with an eye on Ctrl-C.
+//! Open file descriptors, such as standard input: read into wiped buffers, while checking for Ctrl-C.
 
 use std::io::Read;
 use std::os::fd::OwnedFd;
@@ -11,21 +11,23 @@ use crate::adapters::{signals, system};
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Result};
 
-/// What the kernel holds of one typed line, newline included. More is dropped by it without a word, so a line that
-/// reaches this is refused.
+/// The kernel's limit for one typed line, newline included. It silently drops the rest, so a line this long is
+/// rejected.
 pub const LINE: usize = 4096;
-/// How often a wait looks whether Ctrl-C came, in nanoseconds.
+/// How often a wait checks for Ctrl-C, in nanoseconds.
 pub const LOOK: i64 = 100_000_000;
 
-/// Whether something can be read, or the end is there, within this time.
+/// Whether data or end of file is available within this time.
 pub fn ready(from: &OwnedFd, nanoseconds: i64) -> bool {
     let mut watched = [PollFd::new(from, PollFlags::IN)];
     matches!(poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: nanoseconds })), Ok(ready) if ready > 0)
 }
 
-/// Reads a descriptor, such as standard input, to its end; not through the library's own buffer, which would keep a copy.
+/// Reads a descriptor, such as standard input, to its end; not through the standard library's buffer, which would keep
+/// a copy.
 ///
-/// Fails with `Interrupted` on Ctrl-C, also while nothing comes; when there is more than `limit` bytes, or it cannot be read.
+/// Fails with `Interrupted` on Ctrl-C, even while waiting; or if there are more than `limit` bytes, or it cannot be
+/// read.
 pub fn to_end(from: OwnedFd, what: &str, limit: usize) -> Result<Plaintext> {
     Plaintext::read(Attentive(from), 64 << 10, limit).map_err(|error| match signals::check() {
         Err(interrupted) => interrupted,
@@ -33,7 +35,7 @@ pub fn to_end(from: OwnedFd, what: &str, limit: usize) -> Result<Plaintext> {
     })
 }
 
-/// A descriptor whose reader looks whether Ctrl-C came: a read that waits is begun again after a signal.
+/// A descriptor whose reader checks for Ctrl-C: std restarts a read that a signal interrupts.
 struct Attentive(OwnedFd);
 
 impl Read for Attentive {
@@ -43,17 +45,17 @@ impl Read for Attentive {
                 return Ok(rustix::io::read(&self.0, buffer)?);
             }
         }
-        // Of no kind that a reader takes for a reason to try again.
+        // Not `Interrupted`, which readers would retry.
         Err(std::io::Error::other("interrupted"))
     }
 }
 
-/// Reads one line, byte by byte, from a descriptor that the caller of the program opened for it; what follows the line
-/// stays unread.
+/// Reads one line, byte by byte, from a descriptor that the program's caller opened; what follows the line stays
+/// unread.
 pub fn line_of_descriptor(number: i32) -> Result<Plaintext> {
     let missing =
         |error: Errno| Error::usage(format!("descriptor {number} cannot be read")).because(std::io::Error::from(error));
-    // A number is not a descriptor that may be used as one's own; the kernel turns it into one.
+    // A raw number cannot safely be turned into an owned descriptor; the kernel duplicates it.
     let from = system::descriptor(number).map_err(missing)?;
     let mut line = Zeroizing::new(Vec::with_capacity(LINE));
     let mut byte = Zeroizing::new([0u8; 1]);

@@ -1,4 +1,4 @@
-//! The flake of a repository: how nix names it, and which systems it has, read without an evaluation.
+//! The flake of a repository: its flake reference, and its systems, read without evaluation.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -10,17 +10,17 @@ use crate::domain::name::Configuration;
 use crate::domain::nix::{guard, hosts};
 use crate::error::{Error, Result};
 
-/// A flake in a git work tree. No other kind is deployed: `path:` copies what git ignores, plaintext too, into the store.
+/// A flake in a git work tree. No other kind is deployed: `path:` copies ignored files into the store, plaintext too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flake(String);
 
-/// The nearest directory with a flake.nix, from this one up to the top of the repository.
+/// The nearest directory with a flake.nix, from `directory` up to the top of the repository.
 pub fn folder<'a>(directory: &'a Path, top: &Path) -> Option<&'a Path> {
     directory.ancestors().take_while(|above| above.starts_with(top)).find(|above| above.join("flake.nix").is_file())
 }
 
 impl Flake {
-    /// The flake of a directory in a repository.
+    /// The flake in a directory of a repository.
     pub fn of(git: &Git, directory: &Path) -> Result<Self> {
         if !directory.join("flake.nix").is_file() {
             return Err(Error::usage(format!("there is no flake.nix in {}", directory.display())).help(
@@ -33,45 +33,44 @@ impl Flake {
         Ok(Self(format!("git+file://{}{query}", in_url(top))))
     }
 
-    /// The name of a host's system in it.
+    /// The flake reference of a host's system.
     pub fn system_of(&self, configuration: &Configuration) -> String {
         format!("{}.\"{configuration}\".config.system.build.toplevel", self.systems())
     }
 
-    /// The name of a home's activation package in it.
+    /// The flake reference of a home's activation package.
     pub fn home_of(&self, name: &str) -> String {
         format!("{}.\"{name}\".activationPackage", self.homes())
     }
 
-    /// The name of all homes in it.
+    /// The flake reference of all homes.
     pub fn homes(&self) -> String {
         format!("{}#homeConfigurations", self.0)
     }
 
-    /// Whether every nix finds it. Older ones (2.8 among them) do not decode the path of a git repository.
+    /// Whether every version of nix can read it. Older ones (such as 2.8) do not decode the path of a git repository.
     pub fn is_plain(&self) -> bool {
         !self.0.contains('%')
     }
 
-    /// The name of all systems in it.
+    /// The flake reference of all systems.
     pub fn systems(&self) -> String {
         format!("{}#nixosConfigurations", self.0)
     }
 }
 
-/// What a repository configures.
+/// The hosts that a repository configures.
 #[derive(Default)]
 pub struct Configured {
-    /// The names of systems.
     pub hosts: Vec<Configuration>,
-    /// Names that no host can have.
+    /// Names that are not valid for a host.
     pub not_hosts: Vec<String>,
-    /// What could not be read, and why.
+    /// What could not be read, with the reason.
     pub not_read: Vec<String>,
 }
 
-/// The hosts that the repository configures: those that flake.nix says, else the folders of `hosts/`. Nothing is evaluated: a
-/// flake may be a stranger's, and evaluating it builds what it names.
+/// The hosts that the repository configures: those in flake.nix, else the directories in `hosts/`. Nothing is
+/// evaluated: a flake may come from a stranger, and evaluating it can build what it names.
 pub fn configured(root: &Path, top: &Path) -> Configured {
     let (mut names, mut found) = (BTreeSet::new(), Configured::default());
     match folder(root, top).map(|place| (place, read(&place.join("flake.nix")))) {
@@ -88,7 +87,7 @@ pub fn configured(root: &Path, top: &Path) -> Configured {
         names.extend(folders(&root.join("hosts")));
     }
     for name in names {
-        // They stand in commands that are there to be pasted: what is no host's name does not.
+        // Names appear in commands to copy, so invalid host names are kept out.
         match name.parse() {
             Ok(host) => found.hosts.push(host),
             Err(_) => found.not_hosts.push(name),
@@ -102,7 +101,7 @@ fn read(flake: &Path) -> Result<hosts::Named, String> {
     hosts::read(&String::from_utf8_lossy(&bytes)).map_err(|unread| unread.to_string())
 }
 
-/// The names of the folders in a folder, but for those that say with their first letter that they are no machine.
+/// The names of subdirectories, except those that start with `_` or `.`, which are not machines.
 fn folders(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));

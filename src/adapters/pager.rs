@@ -1,31 +1,32 @@
-//! The user's pager, as git has one: what is longer than the screen goes through it. Never a value: that has a type that is no
-//! text.
+//! The user's pager, chosen as git does: output longer than the screen goes through it. Secret values never do: their
+//! type is not a string.
 
 use crate::adapters::process::Invocation;
 use crate::error::Result;
 
-/// A pager with its arguments, and what it is told by variables.
+/// A pager with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pager {
     words: Vec<String>,
-    /// Whether the user has not said how less should behave.
+    /// Whether the user has not set LESS.
     plain: bool,
 }
 
 impl Pager {
-    /// Of words as a shell splits them; none where they name none, or `cat`. `plain`: no variable LESS is set.
+    /// From words split like in a shell; `None` if they name no program, or `cat`. `plain`: the variable LESS is not
+    /// set.
     pub fn new(words: Vec<String>, plain: bool) -> Option<Self> {
         let names_one = words.first().is_some_and(|program| !program.is_empty() && program != "cat");
         names_one.then_some(Self { words, plain })
     }
 
-    /// Shows a text on the terminal, until the person has seen it.
+    /// Shows a text on the terminal until the user quits the pager.
     ///
-    /// Fails when it cannot be started: then nothing was shown.
+    /// Fails if the pager cannot be started; nothing was shown then.
     pub fn show(&self, text: &str) -> Result<()> {
         let (program, arguments) = self.words.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
         let call = Invocation::new(program).args(arguments);
-        // No longer than a screen: it ends by itself. Colours count, and the text stays.
+        // Quit if it fits on a screen, pass colours through, and leave the text on the screen.
         let call = if self.plain { call.env("LESS", "FRX") } else { call };
         call.input(text).attended().map(drop)
     }

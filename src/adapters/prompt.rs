@@ -1,40 +1,40 @@
-//! What an adapter may ask a person. The command line implements it with the terminal; tests and scripts without one
-//! get a refusal that says so.
+//! What an adapter may ask the user. The command line implements it with the terminal; without one, tests and scripts
+//! get an error that says so.
 
 use secrecy::SecretString;
 
 use crate::error::Result;
 
-/// Somebody who can be asked.
+/// A user who can be asked.
 pub trait Ask: Send + Sync {
-    /// A passphrase, typed without echo. `what` names the thing it opens.
+    /// Asks for a passphrase, typed without echo. `what` names what it opens.
     ///
-    /// Fails with `NoIdentity` where nobody can be asked; `Interrupted` on Ctrl-C.
+    /// Fails with `NoIdentity` if nobody can be asked; with `Interrupted` on Ctrl-C.
     fn passphrase(&self, what: &str) -> Result<SecretString>;
 
-    /// Another password, typed without echo, such as that of sudo on a host.
+    /// Asks for another password, typed without echo, such as that of sudo on a host.
     ///
-    /// Fails where nobody can be asked; `Interrupted` on Ctrl-C.
+    /// Fails if nobody can be asked; with `Interrupted` on Ctrl-C.
     fn password(&self, what: &str) -> Result<SecretString>;
 
-    /// How often a wrong passphrase may be given again: a person mistypes, a script does not.
+    /// How many attempts a passphrase has: people mistype, scripts do not.
     fn attempts(&self) -> usize {
         1
     }
 
-    /// A line of foreign text for the person to read, such as a plugin's "touch your key".
+    /// Shows a line of untrusted text, such as a plugin's "touch your key".
     fn tell(&self, message: &str);
 
-    /// Whether there is a person who can be asked.
+    /// Whether a user can be asked.
     fn is_there(&self) -> bool {
         false
     }
 
-    /// A line that may be seen, such as a date. None without a terminal.
+    /// Asks for a line that may be seen, such as a date. `None` without a terminal.
     fn answer(&self, _question: &str) -> Result<Option<String>> {
         Ok(None)
     }
 
-    /// A yes or no. Without a terminal the answer is no.
+    /// Asks a yes-or-no question. Without a terminal the answer is no.
     fn confirm(&self, question: &str) -> Result<bool>;
 }

@@ -1,4 +1,4 @@
-//! A fleet on disk: recipients.toml and `secrets/`, read without any key, changed only through the journal.
+//! A fleet on disk: recipients.toml and `secrets/`. Read without any key, changed only through the journal.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,13 +20,13 @@ use crate::domain::secret::inventory::{Found, Inventory};
 use crate::domain::secret::seal::Envelope;
 use crate::error::{Error, Kind, Result};
 
-/// The largest policy from which names are offered while somebody types, in bytes: a second of reading is felt.
+/// The maximum size of a policy that is read for shell completion, in bytes: larger ones would cause a noticeable
+/// delay.
 const GLANCE: u64 = 512 << 10;
 
-/// The largest public half of a key pair that is read, in bytes.
 const PUBLIC_LIMIT: u64 = 64 << 10;
 
-/// A fleet that was found and whose policy was read.
+/// A fleet whose policy was read.
 pub struct Fleet {
     pub root: PathBuf,
     pub text: String,
@@ -35,7 +35,7 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Finds the fleet that a directory lies in.
+    /// Finds the fleet that contains a directory.
     pub fn find(directory: &Path) -> Result<PathBuf> {
         let here = std::fs::canonicalize(directory)
             .map_err(|error| Error::usage(format!("there is no directory {}", directory.display())).because(error))?;
@@ -45,8 +45,8 @@ impl Fleet {
         })
     }
 
-    /// Reads the fleet at this directory. One of somebody else, who could have put it above where one works, is refused
-    /// as git refuses a repository: by it machines are reached, and values sealed.
+    /// Reads the fleet in this directory. A fleet of another user, who could have put it above the working directory,
+    /// is refused as git refuses a repository: it decides which machines are reached and what values are sealed to.
     pub fn open(root: &Path) -> Result<Self> {
         let path = root.join(policy::FILE);
         if let Some(owner) = stranger(root) {
@@ -61,31 +61,30 @@ impl Fleet {
         Ok(Self { root: root.to_owned(), text, policy, git: LazyGit::of(root) })
     }
 
-    /// The policy of the fleet that a directory lies in, as far as it is read while somebody types: no program is started, and
-    /// nothing is said of why there is none.
+    /// The policy of the fleet that contains a directory, for shell completion: starts no program, and ignores errors.
     pub fn glance(directory: &Path) -> Option<Policy> {
         let root = Self::find(directory).ok().filter(|root| stranger(root).is_none())?;
         let bytes = files::read(&root.join(policy::FILE), GLANCE).ok()?;
         parse::parse(std::str::from_utf8(&bytes).ok()?).ok()
     }
 
-    /// The git repository it lies in.
+    /// The git repository that contains it.
     pub fn git(&self) -> Result<Git> {
         self.git.get()
     }
 
-    /// Takes the right to change this fleet, and finishes what an interrupted run left. `finished` is told the paths.
-    /// Reads the fleet again if anything changed by that.
+    /// Takes the lock on this fleet, and completes an interrupted change, whose paths `finished` gets. Reads the fleet
+    /// again if its policy has changed.
     pub fn lock(&mut self, finished: impl FnOnce(&[String])) -> Result<(Git, Journal)> {
         let git = self.git()?;
         git.check_owns(&self.root.join("secrets"))?;
         let (journal, paths) = Journal::open(&self.root, &git.place_of(&self.root)?)?;
         if let Some(paths) = &paths {
             finished(paths);
-            // What git is not told is told by `check`.
+            // `check` reports what could not be staged.
             let _untold = git.stage(&paths.iter().map(|path| self.root.join(path)).collect::<Vec<_>>());
         }
-        // What was read before the lock was held may be another's, and out of date by now.
+        // What was read before taking the lock may be out of date.
         let text = files::read(&self.root.join(policy::FILE), parse::LIMIT)?;
         if text != self.text.as_bytes() {
             *self = Self::open(&self.root)?;
@@ -93,10 +92,11 @@ impl Fleet {
         Ok((git, journal))
     }
 
-    /// Carries out a change of the fleet's files, and puts it into git's index, with the policy that it follows: Nix does not
-    /// see what git does not track, and neither may be committed without the other.
+    /// Carries out a change of the fleet's files and stages it together with the policy that it follows: Nix does not
+    /// see untracked files, and neither may be committed without the other.
     ///
-    /// After an error nothing was changed. That git could not be told is no failure of the change: `Ok(Some(why))`.
+    /// If this fails, nothing was changed, or the next run completes the change (`Partial`). A failure to stage is not a
+    /// failure of the change: `Ok(Some(why))`.
     pub fn commit(&self, git: &Git, journal: &Journal, changes: &Changes) -> Result<Option<Error>> {
         signals::check()?;
         if changes.is_empty() {
@@ -115,7 +115,7 @@ impl Fleet {
         Ok(taken.and_then(|taken| git.enter(&taken)).err())
     }
 
-    /// The bytes of a sealed file; `None` where there is none.
+    /// The content of a sealed file; `None` if it does not exist.
     pub fn sealed(&self, file: &FileName) -> Result<Option<Vec<u8>>> {
         let Some(secrets) = Beneath::open(&self.root.join("secrets"))? else { return Ok(None) };
         let name = format!("{file}.age");
@@ -132,7 +132,7 @@ impl Fleet {
         secrets.read(&name, limit, FILE_LIMIT).map(|(bytes, _)| Some(bytes))
     }
 
-    /// The public half of a generated key pair, beside its sealed file; `None` where there is none.
+    /// The public half of a generated key pair, next to its sealed file; `None` if it does not exist.
     pub fn public_half(&self, file: &FileName) -> Result<Option<Vec<u8>>> {
         let path = self.root.join(public_path(file));
         if path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
@@ -141,22 +141,21 @@ impl Fleet {
         files::read(&path, PUBLIC_LIMIT).map(Some)
     }
 
-    /// Reads the headers of all sealed files.
     pub fn inventory(&self) -> Result<Inventory> {
         inventory(&self.root)
     }
 }
 
-/// Whose fleet it is, by number, if it is neither ours nor root's, who needs no fleet to do anything.
+/// The owner's uid if the fleet belongs neither to us nor to root, who can do anything anyway.
 fn stranger(root: &Path) -> Option<u32> {
-    // In a build the store's owner is not known.
+    // Inside a build, the store's owner is unknown.
     let asked = !root.starts_with("/nix/store");
     asked.then(|| owner::stranger([root, &root.join(policy::FILE)], Owner::RootOrUs)).flatten()
 }
 
-/// Reads the headers of all sealed files of the fleet at this directory. Needs no policy.
+/// Reads the headers of all sealed files of the fleet in this directory, without its policy.
 ///
-/// Fails when `secrets/` itself cannot be read; what is wrong with one file is in the inventory.
+/// Fails if `secrets/` itself cannot be read; problems of single files are in the inventory.
 pub fn inventory(root: &Path) -> Result<Inventory> {
     let mut inventory = Inventory::default();
     let Some(secrets) = Beneath::open(&root.join("secrets"))? else { return Ok(inventory) };
@@ -176,7 +175,7 @@ fn look(secrets: &Beneath, file: &FileName) -> Found {
                 _ => Fault::Unreadable,
             })
         };
-        // Most headers are shorter than this; the whole limit is read only for those that are not.
+        // Most headers are shorter than this; only longer ones are read up to the limit.
         let (bytes, size) = read(16 << 10)?;
         if bytes.starts_with(ARMOR) {
             let (whole, _) = read(usize::try_from(size).unwrap_or(0))?;
@@ -191,7 +190,7 @@ fn look(secrets: &Beneath, file: &FileName) -> Found {
     envelope().map_or_else(Found::Broken, Found::Sealed)
 }
 
-/// Gathers the names of all sealed files below a directory, and what else lies there.
+/// Collects the names of all sealed files below a directory, and the paths of other files.
 fn walk(top: &Beneath, below: &str, names: &mut Vec<FileName>, strays: &mut Vec<String>) -> Result<()> {
     use rustix::fs::{Dir, FileType, Mode, openat};
     let failed = |error: rustix::io::Errno| Error::io(format!("cannot list secrets/{below}"), error);

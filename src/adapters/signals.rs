@@ -1,4 +1,4 @@
-//! Ctrl-C and termination as a flag that is looked at between two steps, so that a step is done or not begun.
+//! Ctrl-C and termination as a flag that is checked between steps, so that each step is completed or not started.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -7,13 +7,13 @@ use crate::error::{Error, Kind, Result};
 
 static FLAG: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// From now on SIGINT, SIGTERM and SIGHUP set the flag instead of ending the process at once.
+/// Makes SIGINT, SIGTERM and SIGHUP set the flag instead of ending the process at once.
 pub fn listen() {
     let flag = FLAG.get_or_init(Arc::default);
-    // A file that may grow no further is an error of the write, and no reason to die in the middle of it.
+    // Exceeding the file size limit must be a write error, not kill the process in the middle of a write.
     drop(signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-        // Registering can fail only for signals that cannot be caught.
+        // Fails only for signals that cannot be caught.
         drop(signal_hook::flag::register(signal, Arc::clone(flag)));
     }
 }
@@ -22,12 +22,12 @@ pub fn pending() -> bool {
     FLAG.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
 }
 
-/// Ends the work between two steps.
+/// Fails with `Interrupted` if a signal came.
 pub fn check() -> Result<()> {
     if pending() { Err(interrupted()) } else { Ok(()) }
 }
 
-/// What a verb ends with after Ctrl-C.
+/// The error after Ctrl-C.
 pub fn interrupted() -> Error {
     Error::new(Kind::Interrupted, "interrupted")
 }

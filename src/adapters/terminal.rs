@@ -1,6 +1,6 @@
-//! The terminal, for questions. What must not be seen is typed with echo off; echo is off before the question appears,
-//! and is back on whatever ends the question, Ctrl-C included. Read with read(2) into one wiped buffer: the library's
-//! own buffer behind standard input would keep a copy.
+//! The terminal, for questions. Hidden input is typed with echo off; echo is turned off before the question appears,
+//! and back on however the question ends, Ctrl-C included. Input is read with read(2) into one wiped buffer: the
+//! standard library's buffer would keep a copy.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -20,26 +20,26 @@ use crate::error::{Error, Result};
 /// How long after a line the rest of a paste may still arrive, in nanoseconds.
 const PASTE: i64 = 60_000_000;
 
-/// The terminal that the program was started from, whatever standard input and output are.
+/// The controlling terminal, whatever standard input and output are.
 pub struct Terminal(OwnedFd);
 
 impl Terminal {
-    /// Opens it; none where there is none, such as in a script, a service or a pipeline of CI.
+    /// Opens it; `None` if there is none, as in a script, a service or a CI pipeline.
     pub fn open() -> Option<Self> {
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         rustix::fs::open("/dev/tty", flags, Mode::empty()).ok().map(Self)
     }
 
-    /// Files of its own on the terminal, for a program that is to talk to the person: what it reads, prints and complains on.
+    /// Files on the terminal for the standard input, output and error of an interactive program.
     pub fn streams(&self) -> Result<[File; 3]> {
         let file = || self.0.try_clone().map(File::from).map_err(|error| Error::io("cannot use the terminal", error));
         Ok([file()?, file()?, file()?])
     }
 
-    /// Asks for lines that are not shown, one question each, with echo off from the first question to the last answer.
+    /// Asks for hidden lines, one per question, with echo off from the first question to the last answer.
     ///
-    /// Fails with `Interrupted` on Ctrl-C; when the line is too long for a terminal; when more than one line arrives at once, as from a
-    /// paste; when nothing can be read.
+    /// Fails with `Interrupted` on Ctrl-C; if a line is too long for a terminal; if more than one line arrives at once,
+    /// as from a paste; or if nothing can be read.
     pub fn hidden(&self, questions: &[String]) -> Result<Vec<Plaintext>> {
         signals::check()?;
         let _quiet = Quiet::begin(&self.0)?;
@@ -54,7 +54,7 @@ impl Terminal {
         questions.iter().map(ask).collect()
     }
 
-    /// Asks for a yes; anything else is a no. What was typed before the question appeared is no answer to it.
+    /// Asks for a yes; anything else is a no. Input typed before the question is discarded.
     pub fn confirm(&self, question: &str) -> Result<bool> {
         signals::check()?;
         tcflush(&self.0, QueueSelector::IFlush).map_err(|error| Error::io("cannot use the terminal", error))?;
@@ -62,7 +62,7 @@ impl Terminal {
         Ok(answer.expose(|bytes| matches!(bytes.trim_ascii().to_ascii_lowercase().as_slice(), b"y" | b"yes")))
     }
 
-    /// Asks for a line that is shown as it is typed. What was typed before the question appeared is no answer to it.
+    /// Asks for a line, with echo. Input typed before the question is discarded.
     pub fn answer(&self, question: &str) -> Result<String> {
         signals::check()?;
         tcflush(&self.0, QueueSelector::IFlush).map_err(|error| Error::io("cannot use the terminal", error))?;
@@ -70,7 +70,7 @@ impl Terminal {
         Ok(answer.expose(|bytes| String::from_utf8_lossy(bytes.trim_ascii()).into_owned()))
     }
 
-    /// Whether more was typed or pasted behind the last line. It is thrown away: left alone, it would reach the shell.
+    /// Whether more input followed the last line. It is discarded, because the shell would read it.
     fn overflowed(&self) -> bool {
         let more = self.wait(PASTE);
         while self.wait(PASTE) {
@@ -86,7 +86,7 @@ impl Terminal {
         self.print(question)?;
         let answer = self.line();
         if hidden || answer.is_err() {
-            // The newline that was typed was not shown.
+            // The newline that was typed was not echoed.
             self.print("\n")?;
         }
         answer
@@ -104,7 +104,7 @@ impl Terminal {
         Ok(())
     }
 
-    /// One line without its newline.
+    /// Reads one line, without its newline.
     fn line(&self) -> Result<Plaintext> {
         let mut line = Zeroizing::new(Vec::with_capacity(LINE));
         loop {
@@ -113,7 +113,7 @@ impl Terminal {
                 continue;
             }
             match rustix::io::read(&self.0, rustix::buffer::spare_capacity(&mut line)) {
-                // Ctrl-D, or a terminal that is gone.
+                // Ctrl-D, or the terminal is gone.
                 Ok(0) if line.is_empty() => return Err(Error::failed("nothing was typed; nothing changed")),
                 Ok(0) => break,
                 Ok(_) => {}
@@ -132,13 +132,12 @@ impl Terminal {
         Ok(Plaintext::take(std::mem::take(&mut *line)))
     }
 
-    /// Waits until something can be read.
     fn wait(&self, nanoseconds: i64) -> bool {
         ready(&self.0, nanoseconds)
     }
 }
 
-/// The terminal with echo off, until this is dropped.
+/// The terminal with echo off, restored on drop.
 struct Quiet<'a> {
     terminal: &'a OwnedFd,
     before: Termios,
@@ -151,10 +150,10 @@ impl<'a> Quiet<'a> {
         let mut quiet = before.clone();
         quiet.local_modes -= LocalModes::ECHO | LocalModes::ECHONL;
         quiet.local_modes |= LocalModes::ICANON | LocalModes::ISIG;
-        // Stopped or killed here, the terminal would be left as it is now; Ctrl-C is enough to leave.
+        // Being stopped or killed here would leave the terminal without echo; Ctrl-C still works.
         quiet.special_codes[SpecialCodeIndex::VSUSP] = 0;
         quiet.special_codes[SpecialCodeIndex::VQUIT] = 0;
-        // Flush: what was typed before, and shown, is no answer.
+        // Flush: input typed before, with echo, is not an answer.
         tcsetattr(terminal, OptionalActions::Flush, &quiet).map_err(failed)?;
         Ok(Self { terminal, before })
     }
@@ -162,8 +161,8 @@ impl<'a> Quiet<'a> {
 
 impl Drop for Quiet<'_> {
     fn drop(&mut self) {
-        // Flush again: what was typed behind the answer is not for the shell, and not to be shown.
-        // A terminal that is gone needs no restoring.
+        // Flush again: input after the answer must neither reach the shell nor be shown. If the terminal is gone, there
+        // is nothing to restore.
         let _gone = tcsetattr(self.terminal, OptionalActions::Flush, &self.before);
     }
 }

@@ -1,5 +1,6 @@
-//! The user's own configuration: what a repository must never decide. Which plugins may run, and which identity files are
-//! tried. The person writes it; only the place of an identity that the person names is added to it.
+//! The user's own configuration, for what a repository must never decide: which plugins may run, and which identity
+//! files are tried. Only the user writes it; sealift adds only an identity that the
+//! user names, and its plugin.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
@@ -12,26 +13,23 @@ use crate::adapters::fs::owner::{Others, Owner, is_of};
 use crate::domain::name::nearest;
 use crate::error::{Error, Result};
 
-/// The file's name, in sealift's configuration directory.
 pub const FILE: &str = "config.toml";
-/// The most bytes that are read of it.
 const LIMIT: u64 = 1 << 20;
-/// Every key that it may hold.
+/// All valid keys.
 const KEYS: [&str; 2] = ["identities", "plugins"];
 
-/// What the user's configuration says.
+/// The content of the user's configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UserConfig {
-    /// The plugins that may run, as in `age-plugin-NAME`.
     pub plugins: BTreeSet<String>,
     /// SSH keys and identity files that are tried after all others.
     pub identities: Vec<PathBuf>,
 }
 
 impl UserConfig {
-    /// Reads it. No file: nothing is allowed and nothing is named.
+    /// Reads the configuration. Without a file, nothing is allowed or listed.
     pub fn load(path: &Path, home: Option<&Path>) -> Result<Self> {
-        // A home kept elsewhere links it into the Nix store: what it leads to is read and checked.
+        // A home kept elsewhere may link it into the Nix store: the target is read and checked.
         let real = match std::fs::canonicalize(path) {
             Ok(real) => real,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::default()),
@@ -94,7 +92,7 @@ impl UserConfig {
     }
 }
 
-/// An identity file, and the plugin that it is for, to be listed on the user's word.
+/// An identity file and its plugin, to be added to the configuration when the user asks for it.
 #[derive(Debug)]
 pub struct Listing {
     path: PathBuf,
@@ -104,7 +102,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// What is to be written, with comments and order kept; none where both are listed already.
+    /// The change to be written, keeping comments and order; `None` if both are listed already.
     pub fn new(path: &Path, home: Option<&Path>, plugin: Option<&str>, identity: &Path) -> Result<Option<Self>> {
         let shown = path.display().to_string();
         let config = UserConfig::load(path, home)?;
@@ -143,14 +141,12 @@ impl Listing {
         Ok(Some(Self { path: real, before, after, mode }))
     }
 
-    /// Writes it.
-    ///
-    /// An error names the path; the file is as it was.
+    /// Writes the change. If this fails, the file is unchanged.
     pub fn write(&self) -> Result<()> {
         files::replace(&self.path, self.after.as_bytes(), self.mode, Durable::Now)
     }
 
-    /// Puts back what was there.
+    /// Restores the previous content.
     pub fn undo(&self) -> Result<()> {
         match &self.before {
             Some(before) => files::replace(&self.path, before, self.mode, Durable::Now),
@@ -159,7 +155,7 @@ impl Listing {
     }
 }
 
-/// The alphabet of plugin names, checked before anything is looked up: the name becomes a program's.
+/// Checks a plugin name before anything is looked up: it becomes part of a program name.
 pub fn is_plugin(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 64
@@ -205,7 +201,7 @@ mod tests {
         add(Path::new("/media/stick/a b.key")).unwrap();
         let all = "# mine\nidentities = [\"~/jay.key\", \"/media/stick/a b.key\"] # here\nplugins = [\"x\"]\n";
         assert_eq!(text(), all);
-        // What others could write, or nobody understands, is not added to; the link to a file elsewhere stays one.
+        // A file that others can write or that is invalid is left unchanged; a symlink stays a symlink.
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
         assert!(add(Path::new("/k")).is_err() && text() == all);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
@@ -244,7 +240,7 @@ mod tests {
         new.undo().unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o644);
-        // A link stays one, and what is below the home is named by `~`.
+        // A symlink stays a symlink, and a path below the home starts with `~`.
         let link = place.path().join("link.toml");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         Listing::new(&link, Some(place.path()), Some("yubikey"), &key).unwrap().unwrap().write().unwrap();
@@ -252,7 +248,7 @@ mod tests {
         assert!(std::fs::read_to_string(&path).unwrap().contains("\"~/yubikey.txt\""));
         assert!(Listing::new(&link, Some(place.path()), Some("yubikey"), &key).unwrap().is_none());
 
-        // What others can write is not made longer, and what is not understood is not guessed at.
+        // A file that others can write is not changed, and neither is one that cannot be parsed.
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
         assert!(listing().unwrap_err().message().contains("written by others"));
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();

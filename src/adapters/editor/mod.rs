@@ -1,4 +1,4 @@
-//! The user's editor: which program it is, and how it is asked to leave no copy of what it edits anywhere else.
+//! The user's editor: which program it is, and which options keep it from leaving copies elsewhere.
 
 #[cfg_attr(not(target_os = "linux"), path = "scratch_elsewhere.rs")]
 pub mod scratch;
@@ -9,10 +9,10 @@ use std::path::Path;
 use crate::adapters::process::{Invocation, path};
 use crate::error::{Error, Result};
 
-/// Settings of vim and its kin that keep the text out of swap, backup, undo and history files, run nothing that the
-/// text says, and add no newline. Before the user's own settings, and again after them.
+/// vim settings that keep the text out of swap, backup, undo and history files, ignore modelines and add no newline.
+/// Applied before the user's own settings, and again after them.
 const VIM: &str = "set nobackup nowritebackup noundofile noswapfile nomodeline noexrc nofixendofline viminfo=";
-/// Editors that hand the file to a program that runs already, which sees no private mount.
+/// Editors that pass the file to a running program, which cannot see a private mount.
 const REMOTE: [&str; 14] = [
     "atom",
     "code",
@@ -29,10 +29,9 @@ const REMOTE: [&str; 14] = [
     "zed",
     "zeditor",
 ];
-/// Editors, besides vim and nano, that are known to write nothing elsewhere as they come.
+/// Editors, besides vim and nano, that are known to write nothing elsewhere by default.
 const CLEAN: [&str; 9] = ["ed", "hx", "helix", "kak", "mg", "nvi", "vis", "sed", "busybox"];
 
-/// An editor with its arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Editor {
     words: Vec<OsString>,
@@ -49,8 +48,8 @@ enum Kind {
 }
 
 impl Editor {
-    /// Reads what a variable says: words as a shell splits them, and nothing else that a shell does. `directory` is
-    /// where a relative path of a program begins.
+    /// Parses a variable's value: split into words like in a shell, without any other expansion. A relative program
+    /// path starts at `directory`.
     pub fn parse(variable: &str, text: &OsStr, directory: &Path) -> Result<Self> {
         let odd = |what: &str| {
             Error::usage(format!("{variable} {what}"))
@@ -64,7 +63,7 @@ impl Editor {
         Ok(Self { words: std::iter::once(program).chain(arguments.iter().map(Into::into)).collect(), kind })
     }
 
-    /// One whose words are known already.
+    /// From words that are already split.
     pub fn from_words(words: Vec<OsString>) -> Self {
         let kind = words.first().map_or(Kind::Other, |program| kind_of(program));
         Self { words, kind }
@@ -75,12 +74,12 @@ impl Editor {
         &self.words
     }
 
-    /// Whether the file is edited by a program that runs already.
+    /// Whether a running program edits the file.
     pub fn is_remote(&self) -> bool {
         self.kind == Kind::Remote
     }
 
-    /// Whether it may write copies elsewhere, as far as is known.
+    /// Whether it is not known to leave no copies elsewhere.
     pub fn is_unknown(&self) -> bool {
         self.kind == Kind::Other
     }
@@ -89,8 +88,8 @@ impl Editor {
         self.words.first().map(|program| name_of(Path::new(program))).unwrap_or_default()
     }
 
-    /// The call that edits a file. It runs in the file's own directory: editors read settings, and so run code, from
-    /// the directory they are started in.
+    /// The call that edits a file. It runs in the file's directory: editors read settings, and thus run code, from the
+    /// directory they are started in.
     pub fn call(&self, file: &Path) -> Invocation {
         let mut words = self.words.iter();
         let call = Invocation::new(words.next().map_or(OsStr::new(""), OsString::as_os_str)).args(words);
@@ -109,7 +108,7 @@ impl Editor {
 
 fn kind_of(program: &OsStr) -> Kind {
     let typed = name_of(Path::new(program));
-    // `vi` and `editor` are names for one of several programs.
+    // `vi` and `editor` may be any of several programs.
     let name = match typed.as_str() {
         "vi" | "view" | "ex" | "editor" | "sensible-editor" => {
             let real = path::found(&typed).and_then(|program| program.canonicalize().ok());
@@ -130,7 +129,7 @@ fn name_of(program: &Path) -> String {
     program.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Words as a POSIX shell splits them, with its quotes and backslashes; none where a quote is left open.
+/// Splits words like a POSIX shell, with quotes and backslashes; `None` for an unclosed quote.
 pub fn split(text: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;

@@ -1,9 +1,9 @@
-//! A place for a value while an editor has it: memory only, checked by file-system type, never a disk.
+//! A place for a value while it is edited: in memory only, checked by file system type, never on a disk.
 //!
-//! Best is a ramfs that is mounted where nobody but the editor sees it, in a mount namespace of a helper process: it is
-//! gone when the editor is, whatever kills it, and it is never swapped. Where the kernel does not let ordinary users do
-//! that, and for editors that hand the file to a program outside, it is a private directory on a tmpfs; it is wiped at
-//! the end, and what a killed run left is wiped by the next one.
+//! Preferred is a ramfs in the mount namespace of a helper process, where only the editor sees it: it vanishes with the
+//! editor, however that ends, and is never swapped. If the kernel does not allow this for ordinary users, and for
+//! editors that pass the file to another program, it is a private directory on a tmpfs; that is wiped at the end, and
+//! the next run wipes what a killed one left.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -25,58 +25,57 @@ use crate::adapters::terminal::Terminal;
 use crate::domain::secret::plaintext::Plaintext;
 use crate::error::{Error, Result};
 
-/// How the names of our directories begin.
+/// The name prefix of our directories.
 const PREFIX: &str = "sealift-edit-";
-/// The first line of the helper's answer, once its file system is mounted.
+/// The first line of the helper's answer, after it has mounted its file system.
 const GREETING: &[u8] = b"sealift-edit 1\n";
-/// `f_type` of the two file systems that live in memory only (linux/magic.h).
+/// `f_type` of the two in-memory file systems (linux/magic.h).
 const TMPFS: FsWord = 0x0102_1994;
 const RAMFS: FsWord = 0x8584_58f6;
-/// An editor that ends sooner has only told another program what to do.
+/// An editor that exits sooner has only passed the file to another program.
 const QUICK: Duration = Duration::from_millis(500);
 
-/// What an edit needs to know of its surroundings.
+/// The environment of an edit.
 pub struct Surroundings {
-    /// Directories that may be on a tmpfs, best first.
+    /// Directories that may be on a tmpfs, preferred ones first.
     pub places: Vec<PathBuf>,
-    /// Our own program, to be started as the helper.
+    /// Our own program, which is started as the helper.
     pub program: Option<PathBuf>,
-    /// The user's own language settings, for the editor.
+    /// The user's locale, for the editor.
     pub locale: Option<OsString>,
 }
 
 pub struct Edited {
-    /// The file's content; none where it is gone.
+    /// The file's content; `None` if it is gone.
     pub value: Option<Plaintext>,
     pub ended: Ended,
-    /// What it did to the file meanwhile.
     did: Did,
 }
 
-/// What an editor did to the file, as far as the file tells.
+/// What the editor did with the file, as far as can be detected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Did {
-    /// It was read, or written.
+    /// The file was read or written.
     Touched,
-    /// Nothing: it was not even read.
+    /// The file was not even read.
     Untouched,
-    /// What the editor started is at work still.
+    /// Child processes of the editor are still running.
     Running,
 }
 
 impl Edited {
-    /// Whether the editor ended well and left the value as it was.
+    /// Whether the editor succeeded and left the value unchanged.
     fn same(&self, as_before: &Plaintext) -> bool {
         self.ended.success() && self.value.as_ref().is_some_and(|value| value.same_as(as_before))
     }
 }
 
-/// Lets the person edit a value under this file name. An editor that only hands the file to a program that runs already is
-/// known by what it did: it came back, and the file is as it was. Then the file stays where that program sees it until
-/// `saved` returns, which asks the person.
+/// Lets the user edit a value under this file name. An editor that only passes the file to a running program is
+/// recognized by exiting with the file unchanged. The file then stays where that program sees it until `saved`, which
+/// asks the user, returns.
 ///
-/// Fails when there is no place in memory, the editor cannot be started, or what it leaves is larger than the limit; and with
-/// the error of `saved`.
+/// Fails if there is no place in memory, the editor cannot be started, or the result exceeds the limit; and with the
+/// error of `saved`.
 pub fn edit(
     value: &Plaintext,
     name: &str,
@@ -89,7 +88,7 @@ pub fn edit(
     if let (Some(program), false) = (&around.program, editor.is_remote())
         && let Some(edited) = in_namespace(value, name, editor, around, program, limit)?
     {
-        // Nobody but the editor and what it starts could see it.
+        // Only the editor and its children could see the file.
         if edited.did == Did::Touched || !edited.same(value) {
             return Ok(edited);
         }
@@ -102,7 +101,7 @@ pub fn edit(
     let file = directory.path.join(name);
     let started = Instant::now();
     let edited = edit_file(value, &file, editor, around.locale.as_ref(), limit)?;
-    // Here the program that it was handed to may have read it.
+    // Here the program that got the file may have read it.
     if edited.same(value) && (edited.did != Did::Touched || started.elapsed() < QUICK) {
         saved()?;
         return Ok(Edited { value: left(&file, limit)?, ..edited });
@@ -110,7 +109,7 @@ pub fn edit(
     Ok(edited)
 }
 
-/// Puts the value into a file, and lets the editor have it.
+/// Writes the value to a file and runs the editor on it.
 fn edit_file(
     value: &Plaintext,
     file: &Path,
@@ -120,7 +119,7 @@ fn edit_file(
 ) -> Result<Edited> {
     value.expose(|bytes| files::create(file, bytes, 0o600))?;
     let made = marked(file)?;
-    // What the editor leaves behind becomes a child of this process, so that it can be told that there is something.
+    // Orphans of the editor become children of this process, so that they are noticed.
     let _unsupported = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
     let terminal = Terminal::open().map(|terminal| terminal.streams()).transpose()?;
     let ended = editor.call(file).locale(locale).on_terminal(terminal)?;
@@ -132,10 +131,10 @@ fn edit_file(
     Ok(Edited { value: left(file, limit)?, ended, did })
 }
 
-/// Which file it is, and when it was read and written.
+/// Inode, access time and modification time of a file.
 type Seen = (u64, i64, (i64, i64));
 
-/// Marks a file as never read, so that a reader leaves a trace; none where the file system keeps none.
+/// Sets the access time to zero, so that reading the file is detected; `None` if the file system does not record it.
 fn marked(file: &Path) -> Result<Option<Seen>> {
     use rustix::fs::{StatVfsMountFlags, Timespec, Timestamps, UTIME_OMIT, statvfs, utimensat};
     let failed = |error| Error::io(format!("cannot look at {}", file.display()), error);
@@ -151,7 +150,7 @@ fn seen(file: &Path) -> Option<Seen> {
     Some((there.ino(), there.atime(), (there.mtime(), there.mtime_nsec())))
 }
 
-/// With a helper in a namespace of its own; none where the kernel does not let us.
+/// Edits through a helper in its own namespace; `None` if the kernel does not allow that.
 fn in_namespace(
     value: &Plaintext,
     name: &str,
@@ -160,7 +159,8 @@ fn in_namespace(
     program: &Path,
     limit: usize,
 ) -> Result<Option<Edited>> {
-    // What a program outside the namespace makes of the path must not land on a disk: nobody can write there.
+    // If a program outside the namespace uses the path, its data must not land on a disk: the directory is not
+    // writable.
     let Some(point) = around.places.iter().find_map(|place| Private::make(place, 0o500).ok()) else { return Ok(None) };
     let helper = |limit: usize| {
         Invocation::new("unshare")
@@ -171,7 +171,7 @@ fn in_namespace(
             .arg(name)
             .locale(around.locale.as_ref())
     };
-    // Without an editor it only tries: what it says when it may not is nobody's business.
+    // Without an editor it only tests the mount; error messages are not shown.
     if !helper(0).run().is_ok_and(|output| output.ended.success()) {
         return Ok(None);
     }
@@ -201,10 +201,10 @@ fn in_namespace(
     })
 }
 
-/// What the helper does, in its namespace: mounts a ramfs, lets the editor have the value from standard input, and
-/// prints how it ended and what it left. Without an editor it only mounts, to see whether it may.
+/// The helper in its namespace: mounts a ramfs, runs the editor on the value from standard input, and prints how it
+/// ended and what it left. Without an editor it only tests the mount.
 ///
-/// Fails when it cannot mount (nothing was read then), or cannot answer.
+/// Fails if it cannot mount (nothing was read then), or cannot write the answer.
 pub fn help(point: &Path, name: &str, editor: Option<&Editor>, locale: Option<&OsString>, limit: usize) -> Result<()> {
     use rustix::mount::{MountFlags, mount};
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
@@ -213,7 +213,7 @@ pub fn help(point: &Path, name: &str, editor: Option<&Editor>, locale: Option<&O
         return Err(Error::failed("what was mounted is not a ramfs"));
     }
     let Some(editor) = editor else { return Ok(()) };
-    // The right to mount was for this only. As root there is nothing to give up: the kernel returns it at the next exec.
+    // The mount capability is no longer needed. As root it cannot be dropped: the kernel restores it on exec.
     let _root = rustix::thread::clear_ambient_capability_set();
     let mut answer = File::from(duplicate(rustix::stdio::stdout())?);
     let printed =
@@ -244,7 +244,7 @@ fn duplicate(of: rustix::fd::BorrowedFd<'_>) -> Result<OwnedFd> {
     of.try_clone_to_owned().map_err(|error| Error::io("a standard stream is closed", error))
 }
 
-/// What an editor left under the file's name, which may be another file than it was.
+/// Reads what an editor left under the file's name, possibly as another file.
 fn left(file: &Path, limit: usize) -> Result<Option<Plaintext>> {
     match file.symlink_metadata() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -252,8 +252,8 @@ fn left(file: &Path, limit: usize) -> Result<Option<Plaintext>> {
     }
 }
 
-/// A directory of our own, wiped when it is dropped. It is locked as long as we live, so that a later run knows a dead
-/// one's from a living one's.
+/// A private directory, wiped on drop. It is locked while we live, so that later runs can tell which directories are
+/// abandoned.
 struct Private {
     path: PathBuf,
     lock: OwnedFd,
@@ -267,7 +267,7 @@ impl Private {
             let path = place.join(format!("{PREFIX}{}", files::token()?));
             let failed = |error| Error::io(format!("cannot make {}", path.display()), error);
             mkdirat(CWD, &path, Mode::from_raw_mode(mode)).map_err(failed)?;
-            // Between these two steps another run may take it for a dead one's, and wipe it: then another is made.
+            // Between mkdir and lock, another run may take it for abandoned and wipe it; then try again.
             match open_directory(&path).and_then(|fd| flock(&fd, FlockOperation::NonBlockingLockExclusive).map(|()| fd))
             {
                 Ok(lock) if path.exists() => return Ok(Self { path, lock }),
@@ -282,12 +282,12 @@ impl Private {
 impl Drop for Private {
     fn drop(&mut self) {
         wipe(&self.path);
-        // Held to here: another run must not take the directory for a dead one's meanwhile.
+        // Locked until here, so that no other run takes the directory for abandoned.
         let _last = flock(&self.lock, FlockOperation::Unlock);
     }
 }
 
-/// Wipes the directories that killed runs of the same user left.
+/// Wipes the directories that killed runs of this user left.
 fn sweep(place: &Path) {
     let Ok(entries) = std::fs::read_dir(place) else { return };
     for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
@@ -300,8 +300,8 @@ fn sweep(place: &Path) {
     }
 }
 
-/// Overwrites and removes everything below a directory, and the directory. What cannot be removed stays in memory until
-/// the machine is off: nobody could do anything about it.
+/// Overwrites and removes a directory and everything below it. What cannot be removed stays in memory until the machine
+/// is off.
 fn wipe(path: &Path) {
     let Ok(fd) = open_directory(path) else { return };
     for entry in Dir::read_from(&fd).into_iter().flatten().flatten() {

@@ -1,5 +1,5 @@
-//! The age files that git has: under which paths each of them stood, and which names ever had a seal. A file without a seal
-//! is held against it; where git does not have all of the history, that cannot be done.
+//! The age files in git: the paths of each, and all names that ever had a seal. A file without a seal is checked
+//! against these; that is impossible if git does not have the whole history.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -13,20 +13,18 @@ use crate::domain::secret::age_header::{ARMOR, FILE_LIMIT, HEADER_LIMIT, Mac};
 use crate::domain::secret::seal::Envelope;
 use crate::error::{Error, Kind, Result};
 
-/// The largest list of grafts that is looked at.
 const GRAFTS: u64 = 1 << 20;
 
-/// What git has of age files.
 #[derive(Debug, Default)]
 pub struct AgeHistory {
-    /// The paths, from the top of the work tree, at which each file stood or is staged.
+    /// The paths, from the top of the work tree, where each file was committed or is staged.
     pub stood: BTreeMap<Mac, BTreeSet<String>>,
-    /// The names that their seals say.
+    /// The names in their seals.
     pub sealed: BTreeSet<FileName>,
 }
 
 impl AgeHistory {
-    /// Looks at every object that git has, also at commits that nothing leads to any more, such as a dropped stash.
+    /// Reads every object, including unreachable commits, such as a dropped stash.
     pub fn of(git: &Git) -> Result<Self> {
         whole(git)?;
         let (mut names, mut commits) = (Vec::new(), Vec::new());
@@ -63,7 +61,7 @@ impl AgeHistory {
     }
 }
 
-/// What can be read of an object without a key, if it is an age file.
+/// The envelope of an object, if it is an age file; no key is needed.
 fn envelope(content: &mut dyn Read) -> std::io::Result<Option<Envelope>> {
     let mut bytes = Vec::new();
     Read::take(&mut *content, 64).read_to_end(&mut bytes)?;
@@ -78,7 +76,7 @@ fn envelope(content: &mut dyn Read) -> std::io::Result<Option<Envelope>> {
     Ok(age::envelope_of(bytes.trim_ascii_start()))
 }
 
-/// Stops where git does not have the whole history as it was made.
+/// Fails if git does not have the whole, unaltered history.
 fn whole(git: &Git) -> Result<()> {
     let cut =
         |why: &str, help: &str| Err(Error::new(Kind::Incomplete, format!("the history is cut ({why})")).help(help));
@@ -105,7 +103,7 @@ fn whole(git: &Git) -> Result<()> {
     Ok(())
 }
 
-/// The objects of these commits, with their paths.
+/// Reports the objects in these commits, with their paths.
 fn committed(git: &Git, commits: &[String], stood: &mut impl FnMut(&str, &[u8])) -> Result<()> {
     let call = git.unaltered().args(["diff-tree", "--stdin", "--no-commit-id", "-r", "-m", "--root", "--raw", "-z"]);
     let listing =
@@ -116,7 +114,7 @@ fn committed(git: &Git, commits: &[String], stood: &mut impl FnMut(&str, &[u8]))
         })?;
     let mut records = listing.split(|byte| *byte == 0);
     while let Some(head) = records.next() {
-        // :mode mode object object status, then the path as a record of its own.
+        // `:mode mode object object status`, then the path as a separate record.
         let Some(head) = head.strip_prefix(b":") else { continue };
         let Some(path) = records.next() else { break };
         let head = String::from_utf8_lossy(head);
@@ -125,7 +123,7 @@ fn committed(git: &Git, commits: &[String], stood: &mut impl FnMut(&str, &[u8]))
     Ok(())
 }
 
-/// The objects that are staged.
+/// Reports the staged objects, with their paths.
 fn staged(git: &Git, stood: &mut impl FnMut(&str, &[u8])) -> Result<()> {
     for record in git.call().args(["ls-files", "--stage", "-z"]).read()?.split(|byte| *byte == 0) {
         let Some(tab) = record.iter().position(|byte| *byte == b'\t') else { continue };

@@ -1,5 +1,5 @@
-//! Which commits hold some bytes. They are looked for in this process and are never an argument of another one: git hands
-//! over objects, each once, a few at a time.
+//! Finds the commits that contain certain bytes. The search runs in this process, so the bytes are never an argument of
+//! another: git only provides the objects, each once, in batches.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -11,25 +11,24 @@ use crate::adapters::signals;
 use crate::domain::counted::counted;
 use crate::error::Result;
 
-/// How many bytes of objects are asked for at once.
+/// The batch size, in bytes of objects.
 const AT_ONCE: u64 = 8 << 20;
-/// The largest object that is looked into.
+/// The maximum size of an object that is searched, in bytes.
 const LARGEST: u64 = 16 << 20;
-/// How many of the objects that hold it are named with their commits.
+/// For how many matching objects the commits are listed.
 const NAMED: usize = 64;
-/// How many digits of a commit's name are shown.
+/// How many digits of a commit hash are shown.
 const SHORT: usize = 12;
 
-/// Where some bytes were found.
 #[derive(Debug, Default)]
 pub struct Traces {
-    /// The commits that brought them or took them away, newest first, with the path that each object has.
+    /// The commits that added or removed them, newest first, with the path of each object.
     pub commits: Vec<Trace>,
-    /// How many objects hold them, in commits or only kept by git for a while.
+    /// The number of objects that contain them, including unreachable ones.
     pub objects: usize,
-    /// The files of the last commit that hold them.
+    /// The paths in HEAD that contain them.
     pub in_head: Vec<String>,
-    /// What was not looked at, and why.
+    /// What was not searched, with the reason.
     pub unseen: Vec<String>,
 }
 
@@ -40,10 +39,10 @@ pub struct Trace {
     pub path: String,
 }
 
-/// What is said of a history that a clone has only in part.
+/// The message for a shallow clone.
 pub const SHALLOW: &str = "the history is cut (a shallow clone): `git fetch --unshallow` brings the rest";
 
-/// Looks through every object that any branch, tag, stash or log of git leads to.
+/// Searches every object reachable from a branch, tag, stash or reflog.
 pub fn search(git: &Git, holds: impl Fn(&[u8]) -> bool, mut progress: impl FnMut(usize, usize)) -> Result<Traces> {
     let mut traces = Traces::default();
     if !git.has_head()? {
@@ -98,8 +97,8 @@ pub fn search(git: &Git, holds: impl Fn(&[u8]) -> bool, mut progress: impl FnMut
     Ok(traces)
 }
 
-/// The files among objects, with their sizes; and how many objects are not here. None is fetched: a partial clone would
-/// bring the whole past over the network.
+/// The blobs among these objects with their sizes, and the number of missing objects. Nothing is fetched: a partial
+/// clone would download the whole history.
 fn sizes(git: &Git, names: &str) -> Result<(Vec<(String, u64)>, usize)> {
     let call = git.call().args(["cat-file", "--buffer", "--batch-check=%(objectname) %(objecttype) %(objectsize)"]);
     let answer = call.input(names.as_bytes()).read()?;
@@ -113,13 +112,13 @@ fn sizes(git: &Git, names: &str) -> Result<(Vec<(String, u64)>, usize)> {
             (kind == "blob").then(|| (name.to_owned(), size))
         })
         .collect();
-    // The log of git leads to the same object more than once.
+    // The reflog leads to the same object more than once.
     blobs.sort_unstable();
     blobs.dedup();
     Ok((blobs, missing))
 }
 
-/// The paths of the last commit under which objects lie.
+/// The paths in HEAD that have one of these objects.
 fn in_head(git: &Git, found: &[String]) -> Result<Vec<String>> {
     if found.is_empty() {
         return Ok(Vec::new());
@@ -134,25 +133,25 @@ fn in_head(git: &Git, found: &[String]) -> Result<Vec<String>> {
     Ok(paths.collect())
 }
 
-/// A file that a commit changed, against one of its parents.
+/// A file that a commit changed relative to one of its parents.
 pub struct ChangedFile<'a> {
     pub commit: &'a str,
     pub date: &'a str,
-    /// The object that was there; zeros where none was.
+    /// The old object; zeros if there was none.
     pub before: &'a str,
-    /// The object that is there; zeros where none is.
+    /// The new object; zeros if there is none.
     pub after: &'a str,
-    /// The path, from the top of the work tree.
+    /// The path from the top of the work tree.
     pub path: &'a [u8],
 }
 
-/// Tells what these commits changed, newest first. By plumbing, which no configuration bends; and objects are looked for
-/// here: git would fetch every blob of a partial clone before it looks for one.
+/// Reports what these commits changed, newest first. Uses plumbing commands, which ignore most of the configuration.
+/// Objects are matched here, because git would fetch every blob of a partial clone before searching.
 pub fn changes(git: &Git, commits: &[&str], mut told: impl FnMut(&ChangedFile<'_>)) -> Result<()> {
     let listed = git.unaltered().arg("rev-list").args(commits).read()?;
     let call = git.unaltered().args(["diff-tree", "--stdin", "-z", "-r", "-m", "--root", "--no-renames"]);
     let call = call.args(["--raw", "--no-abbrev", "--format=%H %cs"]);
-    // How git ends tells whether it read all.
+    // git's exit code shows whether it read everything.
     let write = move |mut pipe: ChildStdin| drop(pipe.write_all(&listed));
     let (mut head, mut entry) = (String::new(), None::<(String, String)>);
     let output = records(&call, write, 0, |record| {
@@ -173,7 +172,7 @@ pub fn changes(git: &Git, commits: &[&str], mut told: impl FnMut(&ChangedFile<'_
     call.success(output).map(drop)
 }
 
-/// The commits that brought objects or took them away.
+/// The commits that added or removed objects.
 fn commits_of(git: &Git, objects: &BTreeSet<&str>) -> Result<Vec<Trace>> {
     let mut traces = Vec::new();
     changes(git, &["--all", "--reflog", "--"], |change| {

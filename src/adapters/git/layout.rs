@@ -1,4 +1,4 @@
-//! Gathers what `doctor` judges of a repository: its files as they lie there. Nothing is evaluated, nothing is changed.
+//! Gathers the facts about a repository that `doctor` judges, from its files. Nothing is evaluated or changed.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -10,26 +10,24 @@ use crate::domain::doctor::repository::{Left, Repository};
 use crate::domain::doctor::text;
 use crate::error::Result;
 
-/// The largest file that is read, in bytes.
 const LIMIT: u64 = 256 << 10;
-/// How many bytes of a file without an ending tell whether it is a script.
+/// How many bytes of a file without an extension are checked for a script.
 const HEAD: usize = 64;
 
 #[derive(Debug, Default)]
 pub struct Gathered {
-    /// What is known of it as files.
     pub repository: Repository,
-    /// The texts of Nix files and scripts, by their paths from the top.
+    /// The content of Nix files and scripts, by path from the top.
     pub texts: Vec<(String, String)>,
     /// Whether its flake has home configurations.
     pub has_home_configurations: bool,
-    /// What could not be looked at, with the reason.
+    /// What could not be read, with the reason.
     pub not_looked_at: Vec<String>,
-    /// When its last commit was made.
+    /// The time of its last commit.
     pub committed: Option<i64>,
 }
 
-/// What is known of a repository of somebody else, into which git does not look; none where it is nobody else's.
+/// The facts about a repository of another user, which git refuses to read; `None` if it is ours.
 pub fn foreign(directory: &Path) -> Option<Gathered> {
     let top = files::enclosing(directory, ".git")?;
     let owner = owner::stranger([top, &top.join(".git")], Owner::Us)?;
@@ -44,7 +42,7 @@ fn uid(path: &Path) -> Option<u32> {
     std::fs::symlink_metadata(path).ok().map(|there| there.uid())
 }
 
-/// Looks at a repository. One that belongs to somebody else is not looked into, whatever git is told to trust.
+/// Gathers the facts. A repository of another user is not read, whatever git is configured to trust.
 pub fn gather(git: &Git) -> Result<Gathered> {
     if let Some(foreign) = foreign(&git.top) {
         return Ok(foreign);
@@ -81,7 +79,7 @@ pub fn gather(git: &Git) -> Result<Gathered> {
     Ok(all)
 }
 
-/// The text of a Nix file or a shell script; none of anything else.
+/// The content of a Nix file or shell script; `None` for other files.
 fn script(path: &Path, name: &str) -> Result<Option<String>> {
     let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(None) };
     if !metadata.is_file() {
@@ -98,7 +96,7 @@ fn script(path: &Path, name: &str) -> Result<Option<String>> {
     Ok((known || shell).then(|| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-/// The links that builds left at the top.
+/// The symlinks that builds left at the top.
 fn results(git: &Git) -> Vec<Left> {
     let entries = std::fs::read_dir(&git.top).into_iter().flatten().flatten();
     let mut found: Vec<Left> = entries

@@ -1,4 +1,4 @@
-//! Objects of a git repository, as streams: many of them through one `git cat-file`, none ever whole in memory.
+//! Objects of a git repository as streams, read through one `git cat-file`, never a whole object in memory.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{ChildStdin, ChildStdout};
@@ -6,18 +6,19 @@ use std::process::{ChildStdin, ChildStdout};
 use crate::adapters::process::{Invocation, Output};
 use crate::error::{Error, Result};
 
-/// How much is read from git at once.
+/// The read buffer size.
 const BUFFER: usize = 256 << 10;
 
-/// What `git cat-file` answers to one name.
+/// git's answer for one object name.
 pub enum Answer<'a> {
-    /// A blob, its name and content.
+    /// A blob: its name and content.
     Blob(&'a str, &'a mut dyn Read),
-    /// It is not in this clone.
+    /// The object is not in this clone.
     Missing(&'a str),
 }
 
-/// Asks git (a call without its command) for objects by name, and tells each answer. `ask` writes names, one a line; only blobs are told.
+/// Asks git (a call without its command) for objects by name, one per line from `ask`. `told` gets each blob and each
+/// missing object; other kinds are skipped.
 pub fn each(
     git: Invocation,
     ask: impl FnOnce(ChildStdin) + Send,
@@ -29,8 +30,8 @@ pub fn each(
     call.success(output).map(drop)
 }
 
-/// Lists every object of the repository by its kind and name, also those that nothing leads to, in the order that git reads
-/// best.
+/// Reports the type and name of every object in the repository, including unreachable ones, in the order that is
+/// fastest for git.
 pub fn every(git: Invocation, mut told: impl FnMut(&str, &str) -> std::io::Result<()>) -> Result<()> {
     let call = git.args([
         "cat-file",
@@ -47,7 +48,8 @@ pub fn every(git: Invocation, mut told: impl FnMut(&str, &str) -> std::io::Resul
     call.success(output).map(drop)
 }
 
-/// Tells each line, or other record, that a call of git prints; how it ended. `ask` writes its input.
+/// Calls `told` for each record that a git call prints, terminated by `end`; returns the output. `ask` writes its
+/// input.
 pub fn records(
     call: &Invocation,
     ask: impl FnOnce(ChildStdin) + Send,
@@ -72,7 +74,7 @@ fn unread(error: std::io::Error) -> Error {
     Error::io("cannot read what git prints", error)
 }
 
-/// Writes names for `each`. That nobody reads them any more is told by how git ends.
+/// Writes names for `each`. If git stops reading, its exit code shows it.
 pub fn names(all: &[String]) -> impl FnOnce(ChildStdin) + use<> {
     let text = all.iter().fold(Vec::new(), |mut text, name| {
         text.extend_from_slice(name.as_bytes());
@@ -102,7 +104,7 @@ fn answers(pipe: impl Read, told: &mut impl FnMut(Answer<'_>) -> std::io::Result
         if kind == "blob" {
             told(Answer::Blob(name, &mut content))?;
         }
-        // What was not read of it.
+        // Skip the unread rest.
         std::io::copy(&mut content, &mut std::io::sink())?;
         if content.limit() > 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
@@ -124,7 +126,7 @@ mod tests {
             all.push(match answer {
                 Answer::Missing(name) => format!("{name} is missing"),
                 Answer::Blob(name, content) => {
-                    // Only the beginning: the rest is skipped.
+                    // Only the first byte: the rest is skipped.
                     let mut first = [0; 1];
                     let read = content.read(&mut first)?;
                     format!("{name} {read}")

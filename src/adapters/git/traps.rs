@@ -1,16 +1,16 @@
-//! The keys of git's configuration that name a program, or make git start one, and what sets each off. A repository brings
-//! a configuration of its own, and so does anyone who can write to it.
+//! The git configuration keys that name a program or make git start one, and the value that disables each. A repository
+//! brings its own configuration, and so does anyone who can write to it.
 //!
-//! The table follows `git help --config` and gitattributes(5); tests/traps.rs holds it against the git that is installed.
-//! `include.path` and its kin are not in it: what a file that they name says is listed and set off like all else.
+//! The table follows `git help --config` and gitattributes(5); tests/traps.rs compares it with the installed git. It
+//! does not contain `include.path` and the like: keys in included files are listed and disabled like all others.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use crate::adapters::process::Invocation;
 
-/// Keys, and the value that sets each off. A star stands for a name that the configuration chooses: such keys are set off
-/// where they are there.
+/// Keys with the value that disables each. A star stands for a name chosen by the configuration: such keys are disabled
+/// where they occur.
 pub const TRAPS: [(&str, &str); 76] = [
     ("alias.*", ""),
     ("browser.*.cmd", ""),
@@ -90,8 +90,8 @@ pub const TRAPS: [(&str, &str); 76] = [
     ("web.browser", ""),
 ];
 
-/// A call of git for which every key of a fixed name is set off, and all that is no configuration: it fetches nothing, and
-/// knows no way to another repository.
+/// A git call with every key of a fixed name disabled, and the same for what is not configuration: it fetches nothing
+/// and allows no transport.
 pub fn set_off(git: Invocation) -> Invocation {
     let fixed = TRAPS.iter().filter(|(key, _)| !key.contains('*'));
     fixed
@@ -100,8 +100,8 @@ pub fn set_off(git: Invocation) -> Invocation {
         .env("GIT_NO_LAZY_FETCH", "1")
 }
 
-/// The keys, as `git config --list --name-only -z` prints them, that are there under a name of their own and are traps,
-/// with what sets each off.
+/// The keys in the output of `git config --list --name-only -z` that match a pattern with a star, with the value that
+/// disables each.
 pub fn among(listed: &[u8]) -> Vec<(OsString, &'static str)> {
     let trap = |key: &[u8]| {
         let (_, off) = TRAPS.iter().find(|(pattern, _)| matches(pattern, key))?;
@@ -113,10 +113,10 @@ pub fn among(listed: &[u8]) -> Vec<(OsString, &'static str)> {
     found
 }
 
-/// The same call with these keys set off too.
+/// The same call with these keys disabled too.
 pub fn set_off_named(git: Invocation, named: &[(OsString, &'static str)]) -> Invocation {
     named.iter().fold(git, |git, (key, off)| {
-        // Not by `-c`: a name may hold an equals sign. The value comes from a variable, of which there is one for each.
+        // Not with `-c`: a key may contain an equals sign. The value comes from an environment variable, one per value.
         let variable = format!("SEALIFT_OFF_{off}");
         let mut option = OsString::from("--config-env=");
         option.push(key);
@@ -125,7 +125,7 @@ pub fn set_off_named(git: Invocation, named: &[(OsString, &'static str)]) -> Inv
     })
 }
 
-/// Whether a key is one of a pattern with a star. git prints the first and the last word of a key in lower case.
+/// Whether a key matches a pattern with a star. git prints the first and last part of a key in lower case.
 fn matches(pattern: &str, key: &[u8]) -> bool {
     let Some((head, tail)) = pattern.split_once('*') else { return false };
     let fits = |part: &[u8], with: &str| part.eq_ignore_ascii_case(with.as_bytes());

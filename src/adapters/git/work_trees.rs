@@ -1,18 +1,19 @@
-//! The work trees that belong to one repository, to those it is a submodule of, and to their linked ones, by what lies on disk:
-//! no program is started. Anyone who can write to one of them may be able to write to the others.
+//! The work trees that belong together: those of a repository, of the repositories it is a submodule of, and their
+//! linked ones. Read from disk without starting a program. Anyone who can write to one may be able to write to the
+//! others.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::adapters::fs::files;
 
-/// The largest file of git's that is read here, in bytes.
+/// The maximum size of a git file that is read here, in bytes.
 const LIMIT: u64 = 64 << 10;
-/// How many linked work trees of a repository are looked at.
+/// The maximum number of linked work trees read per repository.
 const LINKED: usize = 1024;
 
-/// The work trees of the repositories that directories lie in: their own, the main one and the linked ones, and those that they
-/// are submodules of. The root of the machine is none, whatever lies there.
+/// The work trees of the repositories that contain these directories: their own, the main and the linked ones, and
+/// those that they are submodules of. The file system root is never one.
 pub fn work_trees(directories: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf> {
     let mut found = BTreeSet::new();
     let mut next: Vec<PathBuf> = directories.into_iter().collect();
@@ -26,17 +27,17 @@ pub fn work_trees(directories: impl IntoIterator<Item = PathBuf>) -> Vec<PathBuf
     found.into_iter().collect()
 }
 
-/// Those that a work tree leads to.
+/// The work trees that a work tree refers to.
 fn of(top: &Path) -> Vec<PathBuf> {
     let dot = top.join(".git");
-    // A link to it, or a line that names it: a submodule's, or a linked work tree's.
+    // A symlink to it, or a file that names it: for a submodule or a linked work tree.
     let named = || Some(top.join(line(&dot)?.strip_prefix("gitdir: ")?));
     let directory = dot.canonicalize().ok().filter(|dot| dot.is_dir()).or_else(named);
     let Some(directory) = directory.and_then(|directory| directory.canonicalize().ok()) else { return Vec::new() };
     let common = line(&directory.join("commondir")).and_then(|line| directory.join(line).canonicalize().ok());
     let common = common.unwrap_or_else(|| directory.clone());
     let mut others = Vec::new();
-    // `TOP/.git`, `TOP/.git/worktrees/NAME`, `TOP/.git/modules/NAME`, and one in another.
+    // `TOP/.git`, `TOP/.git/worktrees/NAME`, `TOP/.git/modules/NAME`, or nested ones.
     for place in [&directory, &common] {
         let dots = place.ancestors().filter(|above| above.file_name().is_some_and(|name| name == ".git"));
         others.extend(dots.filter_map(Path::parent).map(Path::to_owned));
@@ -45,7 +46,7 @@ fn of(top: &Path) -> Vec<PathBuf> {
     others.extend(
         linked.filter_map(|entry| entry.path().join(line(&entry.path().join("gitdir"))?).parent().map(Path::to_owned)),
     );
-    // A submodule that was a repository before has its own `.git` still.
+    // A submodule that was a repository before still has its own `.git`.
     let above = top.ancestors().skip(1).filter(|above| lists(above, top));
     others.extend(above.map(Path::to_owned));
     others
@@ -60,7 +61,7 @@ fn lists(above: &Path, top: &Path) -> bool {
     paths.into_iter().any(|path| Path::new(path.trim().trim_matches('"')) == below)
 }
 
-/// The one line of a file of git's.
+/// Reads a git file with a single line.
 fn line(path: &Path) -> Option<String> {
     let text = String::from_utf8(files::read(path, LIMIT).ok()?).ok()?;
     Some(text.trim_end_matches('\n').to_owned())
@@ -99,7 +100,7 @@ mod tests {
         for inner in ["outer/a/fleet", "outer/a/old"] {
             assert_eq!(trees(inner), [at("linked"), at("outer"), at(inner)]);
         }
-        // A repository that only lies in another is none of its.
+        // A repository that is only nested in another does not belong to it.
         git(&at("outer"), &["init", "-q", "nested"]);
         assert_eq!(trees("outer/nested"), [at("outer/nested")]);
         assert_eq!(trees("other"), [at("other")]);

@@ -1,5 +1,5 @@
-//! The work tree and the index of a git repository, as git lists them: what is tracked, what is not and not ignored, and
-//! where the index has something else than the tree. Files are opened without following a link and without waiting.
+//! The work tree and index of a git repository, as git lists them: tracked files, untracked files that are not ignored,
+//! and where the index differs from the work tree. Files are opened without following symlinks or blocking.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -18,22 +18,22 @@ use crate::error::{Error, Result};
 pub enum Listed {
     /// A path whose content is in the work tree.
     Tree(Vec<u8>),
-    /// A path of the index that has other content there than the work tree: its object.
+    /// A path whose content in the index differs from the work tree, and its object.
     Index(Vec<u8>, String),
     /// A submodule, or another repository inside this one.
     Foreign(Vec<u8>),
-    /// A folder that git could not look into, in git's words.
+    /// A directory that git could not read, in git's words.
     Closed(String),
 }
 
-/// Lists the tree and the index.
+/// Lists the work tree and the index.
 pub fn list(git: &Git, mut told: impl FnMut(Listed) -> std::io::Result<()>) -> Result<()> {
     let options = ["-z", "-t", "--stage", "--cached", "--others", "--modified", "--deleted", "--exclude-standard"];
     let call = git.call().arg("ls-files").args(options);
     let mut last: Option<Listed> = None;
     let output = records(&call, drop, 0, |record| {
         let Some(listed) = listed(record) else { return Ok(()) };
-        // An entry that is both gone and changed is listed twice.
+        // An entry that is both deleted and modified is listed twice.
         if matches!(listed, Listed::Index(..)) {
             if last.as_ref() == Some(&listed) {
                 return Ok(());
@@ -45,7 +45,7 @@ pub fn list(git: &Git, mut told: impl FnMut(Listed) -> std::io::Result<()>) -> R
     if !output.ended.success() {
         return Err(call.failure(&output));
     }
-    // git goes on without what it may not read, and ends well.
+    // git skips what it cannot read, and exits with 0.
     let said = String::from_utf8_lossy(&output.stderr);
     let closed = said.lines().filter_map(|line| line.strip_prefix("warning: "));
     let mut closed = closed.filter(|line| line.starts_with("could not open directory"));
@@ -54,7 +54,7 @@ pub fn list(git: &Git, mut told: impl FnMut(Listed) -> std::io::Result<()>) -> R
         .map_err(|error| Error::io("cannot read the output of git", error))
 }
 
-/// `TAG SP PATH` for what is untracked, `TAG SP MODE SP OBJECT SP STAGE TAB PATH` for the rest.
+/// `TAG SP PATH` for untracked files, `TAG SP MODE SP OBJECT SP STAGE TAB PATH` for the rest.
 fn listed(record: &[u8]) -> Option<Listed> {
     let (tag, rest) = (record.first()?, record.get(2..)?);
     if *tag == b'?' {
@@ -68,24 +68,23 @@ fn listed(record: &[u8]) -> Option<Listed> {
     let mut words = head.split(' ');
     let (mode, object, stage) = (words.next()?, words.next()?, words.next()?);
     match (tag, mode) {
-        // Listed once as it is, and again where it differs.
+        // Listed once as tracked, and again where it differs.
         (b'C' | b'R', "160000") => None,
         (_, "160000") => Some(Listed::Foreign(path)),
         (b'H', _) if stage == "0" => Some(Listed::Tree(path)),
-        // Changed, gone, kept out of the tree, or one side of a merge.
+        // Modified, deleted, not checked out, or one side of a merge.
         _ => Some(Listed::Index(path, object.to_owned())),
     }
 }
 
-/// What a path of the work tree is.
 pub enum Opened {
     /// A regular file, and its size.
     File(File, u64),
-    /// A symbolic link: where it leads. It is not followed.
+    /// A symlink: its target. It is not followed.
     Link(Vec<u8>),
-    /// Nothing, or something that vanished.
+    /// Nothing, or something that has vanished.
     Gone,
-    /// Something that cannot be read as a file, in words.
+    /// Something that cannot be read as a file, with the reason.
     Other(String),
 }
 
@@ -97,7 +96,7 @@ impl Opener {
         files::directory(directory).map(Self)
     }
 
-    /// Opens what is at a path below it. No link on the way is followed.
+    /// Opens a path below the directory. No symlink on the way is followed.
     pub fn open(&self, path: &[u8]) -> Opened {
         let path = OsStr::from_bytes(path);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -105,7 +104,7 @@ impl Opener {
         let fd = match openat2(&self.0, path, flags, Mode::empty(), within) {
             Ok(fd) => fd,
             Err(rustix::io::Errno::LOOP | rustix::io::Errno::MLINK) => {
-                // Itself a link, or behind one: the latter is another file than the one that git means.
+                // A symlink, or a path through one: the latter is not the file that git lists.
                 return match readlinkat(&self.0, path, Vec::new()) {
                     Ok(target) => Opened::Link(target.into_bytes()),
                     Err(_) => Opened::Gone,
@@ -125,7 +124,7 @@ impl Opener {
     }
 }
 
-/// Tells every path below a directory that is no directory itself, as deep as it goes. No link is followed.
+/// Reports every path below a directory that is not a directory itself. No symlink is followed.
 pub fn walk(directory: &std::path::Path, told: &mut impl FnMut(&[u8])) -> Result<()> {
     let mut places = vec![Vec::new()];
     while let Some(place) = places.pop() {

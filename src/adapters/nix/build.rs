@@ -1,4 +1,4 @@
-//! Systems, homes and packages: evaluated and built by nix, and rooted so that they stay.
+//! Systems, homes and packages: evaluated and built by nix, and protected from garbage collection.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,48 +11,48 @@ use crate::adapters::process::Invocation;
 use crate::domain::name::{Configuration, HostName};
 use crate::error::{Error, Result};
 
-/// A system or a home that was evaluated: how it is built, and where it will be.
+/// An evaluated system or home: its derivation and its output path.
 #[derive(serde::Deserialize)]
 pub struct Evaluated {
     plan: String,
     out: String,
 }
 
-/// Store paths that the collector leaves alone until this is dropped.
+/// Store paths that are not garbage collected until this is dropped.
 pub struct Rooted {
     folder: PathBuf,
     stays: AtomicBool,
 }
 
 impl Rooted {
-    /// By links in this folder.
+    /// Protects them by symlinks in this directory.
     pub fn at(folder: PathBuf) -> Result<Self> {
         std::fs::create_dir_all(&folder)
             .map_err(|error| Error::io(format!("cannot make {}", folder.display()), error))?;
         Ok(Self { folder, stays: AtomicBool::new(false) })
     }
 
-    /// They stay, for somebody who comes later.
+    /// Keeps them protected after the drop, for a later process.
     pub fn stay(&self) {
         self.stays.store(true, Ordering::Relaxed);
     }
 
-    /// The folder itself, for what is made on the way.
+    /// The directory, for temporary files.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Builds what a flake's attribute names, and roots it. `line` gets what nix says.
+    /// Builds a flake attribute and protects it. `line` gets nix's messages.
     ///
-    /// Fails when it cannot be evaluated or built; the error quotes nix.
+    /// Fails if it cannot be evaluated or built; the error quotes nix.
     pub fn build(&self, name: &str, what: &str, line: impl FnMut(&str) + Send) -> Result<String> {
         let link = self.folder.join(name);
         let call = nix().args(["build", "--print-build-logs", "--json", "--out-link"]).arg(&link).arg("--").arg(what);
         built_path(&call.success(call.watched(line)?)?)
     }
 
-    /// Builds the systems of several hosts, which are evaluated at once from `systems` of a flake, and roots them. What could be
-    /// built is in the store, whatever became of the others.
+    /// Builds and protects the systems of several hosts, which are evaluated together from `systems` of a flake. Those
+    /// that could be built are in the store even if others fail.
     pub fn build_all(
         &self,
         systems: &str,
@@ -60,7 +60,7 @@ impl Rooted {
         line: impl FnMut(&str) + Send,
     ) -> Result<BTreeMap<HostName, String>> {
         let names: Vec<String> = hosts.iter().map(|(host, system)| format!("\"{host}\" = \"{system}\";")).collect();
-        // Which path is whose is told by the evaluation: builds are listed in an order of nix' own.
+        // Only the evaluation can say which path belongs to which host: nix lists builds in its own order.
         let apply = format!(
             "all: builtins.mapAttrs (_: name: let it = all.${{name}}.config.system.build.toplevel; in {{ plan = it.drvPath; out = it.outPath; }}) {{ {} }}",
             names.join(" ")
@@ -79,7 +79,7 @@ impl Rooted {
         }
     }
 
-    /// Builds what was evaluated, and roots it.
+    /// Builds what was evaluated, and protects it.
     pub fn realise(&self, name: &str, one: &Evaluated, line: impl FnMut(&str) + Send) -> Result<String> {
         let call = Invocation::new("nix-store").args(["--realise", "--add-root"]).arg(self.folder.join(name));
         let call = call.args(["--", &one.plan]);
@@ -88,19 +88,19 @@ impl Rooted {
         path.cloned().ok_or_else(|| Error::failed("nix eval names no store path"))
     }
 
-    /// The name by which the system of a host is rooted.
+    /// The link name of a host's system.
     pub fn name_of(host: &HostName) -> String {
         format!("system-{host}")
     }
 
-    /// Puts a folder into the store, and roots it.
+    /// Adds a directory to the store, and protects it.
     pub fn add(&self, name: &str, folder: &Path) -> Result<String> {
         let path = add(name, folder)?;
         self.hold(&[(name, &path)])?;
         Ok(path)
     }
 
-    /// Roots paths that are in the store, each by a link of this name.
+    /// Protects paths in the store, each by a link of this name.
     pub fn hold(&self, paths: &[(&str, &str)]) -> Result<()> {
         for (name, path) in paths {
             let link = self.folder.join(name);
@@ -113,13 +113,13 @@ impl Rooted {
 impl Drop for Rooted {
     fn drop(&mut self) {
         if !self.stays.load(Ordering::Relaxed) {
-            // What cannot be removed only keeps a store path alive; the next run tries again.
+            // A leftover only keeps a store path alive; the next run tries again.
             let _left = std::fs::remove_dir_all(&self.folder);
         }
     }
 }
 
-/// The homes for these systems among `homes` of a flake, evaluated at once: `USER@CONFIGURATION` each.
+/// Evaluates the homes for these systems among `homes` of a flake, all named `USER@CONFIGURATION`.
 pub fn homes(homes: &str, systems: &[Configuration]) -> Result<BTreeMap<String, Evaluated>> {
     let names: Vec<String> = systems.iter().map(|system| format!("[ \"{system}\" ]")).collect();
     let apply = format!(
@@ -131,7 +131,7 @@ pub fn homes(homes: &str, systems: &[Configuration]) -> Result<BTreeMap<String, 
         .map_err(|error| Error::failed("nix eval gave an unexpected answer").because(error))
 }
 
-/// Builds what an attribute names in the store of another machine, evaluated here. Where it is there.
+/// Evaluates an attribute here and builds it in another machine's store. Returns the store path.
 pub fn build_on(remote: &Remote, what: &str, line: impl FnMut(&str) + Send) -> Result<String> {
     let call = remote.nix().args(["build", "--print-build-logs", "--json", "--no-link", "--eval-store", "auto"]);
     let call = call.args(["--store", &remote.uri, "--", what]);
@@ -142,18 +142,19 @@ pub fn build_on(remote: &Remote, what: &str, line: impl FnMut(&str) + Send) -> R
     built_path(&output.stdout)
 }
 
-/// The store path that a build of one thing names.
+/// The store path in the output of a build.
 fn built_path(json: &[u8]) -> Result<String> {
     let path = built(json)?;
     if closure::is_store_path(&path) { Ok(path) } else { Err(Error::failed("nix build names no store path")) }
 }
 
-/// Builds something and says where it is, wherever the store is: it is only read. Nothing keeps it from being collected.
+/// Builds something and returns its path, which may be in another store root; it is only read, and not protected from
+/// garbage collection.
 pub fn unrooted(what: &str) -> Result<String> {
     built(&nix().args(["build", "--no-link", "--json", "--"]).arg(what).read()?)
 }
 
-/// What a build of one thing made, as nix prints it.
+/// The output path in the JSON of a build.
 fn built(json: &[u8]) -> Result<String> {
     let built: serde_json::Value = serde_json::from_slice(json)
         .map_err(|error| Error::failed("nix build gave an unexpected answer").because(error))?;

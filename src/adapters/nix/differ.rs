@@ -1,4 +1,4 @@
-//! The programs that compare two systems, dix and nvd, where the user wants one of them.
+//! The programs that compare two systems, dix and nvd, if the user chose one.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use crate::adapters::process::Invocation;
 use crate::domain::policy::Differ;
 use crate::error::{Error, Result};
 
-/// How much a program that compares systems may print, in bytes, and how long it may take.
+/// The output limit of such a program, in bytes, and its time limit.
 const COMPARED: u64 = 1 << 20;
 const COMPARING: Duration = Duration::from_secs(120);
 
-/// What another program tells of the differences of two systems of this machine's store, line by line.
+/// Another program's report on the differences of two systems in this machine's store, by lines.
 pub fn told_by(program: Differ, before: &str, after: &str) -> Result<Vec<String>> {
-    // What runs is what a host says that runs: an option is a word too.
+    // The path of the running system comes from a host: it must not be taken for an option.
     if let Some(other) = [before, after].into_iter().find(|path| !closure::is_store_path(path)) {
         return Err(Error::failed(format!("{other} is not a store path")));
     }
@@ -25,13 +25,13 @@ pub fn told_by(program: Differ, before: &str, after: &str) -> Result<Vec<String>
     Ok(lines(&String::from_utf8_lossy(&call.read()?)))
 }
 
-/// The lines of a text without its colours, which nix prints into pipes too.
+/// The lines of a text without escape sequences for colours, which nix prints even into pipes.
 fn lines(text: &str) -> Vec<String> {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
         if c == '\u{1b}' && rest.next_if_eq(&'[').is_some() {
-            // Parameters, then one letter that ends the sequence.
+            // Parameters, then a letter that ends the sequence.
             while rest.next_if(|c| !c.is_ascii_alphabetic()).is_some() {}
             let _end = rest.next();
         } else {

@@ -1,4 +1,4 @@
-//! nix, as a program: its users' configuration (builders, caches, trust) counts.
+//! nix, run as a program: the user's configuration (builders, caches, trust) applies.
 
 pub mod build;
 pub mod differ;
@@ -8,7 +8,7 @@ pub mod trust;
 use crate::adapters::process::Invocation;
 use crate::domain::address::Address;
 
-/// nix with the commands that flakes need, whatever nix.conf says.
+/// nix with the commands that flakes need enabled, whatever nix.conf says.
 fn nix() -> Invocation {
     Invocation::new("nix").args(["--extra-experimental-features", "nix-command flakes"])
 }
@@ -20,12 +20,12 @@ pub struct Remote {
     pub host: String,
     pub user: String,
     pub uri: String,
-    /// What nix tells ssh (`NIX_SSHOPTS`).
+    /// The ssh options for nix (`NIX_SSHOPTS`).
     pub options: String,
 }
 
 impl Remote {
-    /// A machine that is none of the fleet's: ssh_config and the user's known_hosts decide.
+    /// A machine outside the fleet: ssh_config and the user's known_hosts decide.
     pub fn plain(address: &Address) -> Self {
         let user = address.user.as_ref().map(|user| format!("-l {user}"));
         let port = address.port.map(|port| format!("-p {port}"));
@@ -39,7 +39,7 @@ impl Remote {
         }
     }
 
-    /// nix with what it tells ssh.
+    /// nix with the ssh options set.
     fn nix(&self) -> Invocation {
         nix().env("NIX_SSHOPTS", &self.options)
     }

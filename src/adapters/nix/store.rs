@@ -1,4 +1,4 @@
-//! What is in a nix store: put there, copied between machines, signed, listed.
+//! The content of a nix store: added, copied between machines, signed, listed.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,17 +11,17 @@ use crate::adapters::process::Invocation;
 use crate::domain::deploy::packages::Part;
 use crate::error::{Error, Result};
 
-/// Puts a folder into the store. Its path is made from its content, so that any store takes it from anybody.
+/// Adds a directory to the store. Its path is derived from its content, so any store accepts it from anybody.
 pub fn add(name: &str, folder: &Path) -> Result<String> {
     let printed = nix().args(["store", "add-path", "--name", name, "--"]).arg(folder).read()?;
     let path = String::from_utf8_lossy(&printed).trim().to_owned();
     if closure::is_store_path(&path) { Ok(path) } else { Err(Error::failed("nix store add-path names no store path")) }
 }
 
-/// How room is made in a store.
+/// The help for a full store.
 pub const FREE: &str = "remove old generations there: `sudo nix-collect-garbage --delete-older-than 30d`";
 
-/// Copies store paths, with all they need, to another machine. `line` gets what nix says.
+/// Copies store paths with their closure to another machine. `line` gets nix's messages.
 pub fn copy_to(remote: &Remote, paths: &[&str], line: impl FnMut(&str) + Send) -> Result<()> {
     let call = remote.nix().args(["copy", "--no-check-sigs", "--substitute-on-destination", "--to", &remote.uri]);
     let call = call.arg("--").args(paths);
@@ -43,50 +43,50 @@ pub fn copy_to(remote: &Remote, paths: &[&str], line: impl FnMut(&str) + Send) -
     Err(error.about("the system could not be copied; nothing was changed"))
 }
 
-/// Copies store paths from another machine into the store here.
+/// Copies store paths from another machine into the local store.
 pub fn copy_from(remote: &Remote, paths: &[&str]) -> Result<()> {
     remote.nix().args(["copy", "--no-check-sigs", "--from", &remote.uri, "--"]).args(paths).read().map(drop)
 }
 
-/// Signs store paths, and all they need, with a key in a file.
+/// Signs store paths and their closure with a key file.
 pub fn sign(paths: &[&str], key: &Path) -> Result<()> {
     nix().args(["store", "sign", "--recursive", "--key-file"]).arg(key).arg("--").args(paths).read().map(drop)
 }
 
-/// Copies store paths, with all they need, into the store of a root. `sudo`: as root, where the caller may not write there.
+/// Copies store paths with their closure into the store of a root. `sudo`: as root, if the caller may not write there.
 pub fn copy(root: &Root, paths: &[&str], sudo: bool) -> Result<()> {
-    // Signatures say who built a path; the root's owner is who copies here, from a store that is trusted already.
+    // Signatures are not needed: the root's owner copies from a store that is trusted already.
     let call = nix().args(["copy", "--no-check-sigs", "--to"]).arg(root.path()).arg("--").args(paths);
     let call = if sudo { call.under("sudo", &["--preserve-env=NIX_REMOTE,NIX_CONFIG", "--"]) } else { call };
     call.read().map(drop)
 }
 
-/// A call of nix about the store of a root.
+/// A nix call on the store of a root.
 fn in_store(call: Invocation, root: &Root) -> Invocation {
     if root.is_machine() { call } else { call.arg("--store").arg(root.path()) }
 }
 
-/// Whether the store of a root holds a path, whole.
+/// Checks that the store of a root contains a valid path.
 pub fn check_valid(root: &Root, path: &str) -> Result<()> {
     in_store(Invocation::new("nix-store"), root).args(["--check-validity", "--", path]).read().map(drop)
 }
 
-/// All store paths that a path needs, itself included, each with its size.
+/// The closure of a store path, itself included, with sizes.
 pub fn contents(root: &Root, path: &str) -> Result<Vec<Part>> {
-    // What runs is what a host says that runs: nix would build whatever flake that names.
+    // The path comes from a host: nix would build any flake reference in its place.
     if !closure::is_store_path(path) {
         return Err(Error::failed(format!("{path} is not a store path")));
     }
     if let Ok(infos) = infos(root, path) {
         return Ok(infos.into_iter().map(|(path, info)| Part { path, size: info.size }).collect());
     }
-    // One whose answer is not understood may still name them.
+    // A nix whose JSON cannot be parsed may still list the paths.
     let printed = in_store(Invocation::new("nix-store"), root).args(["--query", "--requisites", "--", path]).read()?;
     let part = |line: &str| Part { path: line.to_owned(), size: None };
     Ok(String::from_utf8_lossy(&printed).lines().map(part).collect())
 }
 
-/// What nix knows of a store path.
+/// nix's information about a store path.
 #[derive(serde::Deserialize)]
 struct Info {
     path: Option<String>,
@@ -98,9 +98,9 @@ struct Info {
     size: Option<u64>,
 }
 
-/// The same of everything that a store path needs, itself too.
+/// The information about the whole closure of a store path.
 fn infos(root: &Root, path: &str) -> Result<Vec<(String, Info)>> {
-    // A list of records, or since 2.19 records by path.
+    // A list of records, or since 2.19 a map of records by path.
     #[derive(serde::Deserialize)]
     #[serde(untagged)]
     enum Printed {
@@ -116,14 +116,13 @@ fn infos(root: &Root, path: &str) -> Result<Vec<(String, Info)>> {
     })
 }
 
-/// A path of a closure.
 pub struct StorePath {
     pub path: String,
-    /// Whether it was built on this machine, and not taken from a cache that signed it.
+    /// Whether it was built on this machine, not copied from a cache that signed it.
     pub built_here: bool,
 }
 
-/// Every path that a store path needs, itself too.
+/// The closure of a store path, itself included.
 pub fn closure_paths(path: &str) -> Result<Vec<StorePath>> {
     let infos = infos(&Root::open(Path::new("/"))?, path)?;
     let one =

@@ -1,25 +1,25 @@
-//! Which users nix on a machine lets in and trusts, as its configuration says.
+//! Which users nix on a machine allows and trusts, according to its configuration.
 
 use crate::adapters::host::accounts::LocalUser;
 use crate::adapters::process::Invocation;
 use crate::domain::deploy::host_facts::Trust;
 use crate::error::Error;
 
-/// The failure of a host whose nix takes nothing unsigned from the user who logs in there. It would say so only once all is
-/// built.
+/// The error for a host whose nix accepts nothing unsigned from the login user. nix itself would only report it after
+/// the whole build.
 pub fn untrusted(host: &str, user: &str) -> Error {
     Error::failed(format!("nix on {host} does not trust {user}: it takes only signed paths")).help(format!(
         "one of: `nix.settings.trusted-users = [ \"{user}\" ]` there; `sign_key` in [deploy] of recipients.toml, with its public half in `nix.settings.trusted-public-keys` there; `--build-on-target`"
     ))
 }
 
-/// The failure of a host whose nix daemon does not let the user who logs in there in at all.
+/// The error for a host whose nix daemon does not allow the login user at all.
 pub fn barred(host: &str, user: &str) -> Error {
     Error::failed(format!("nix on {host} does not let {user} in: `allowed-users` there names others"))
         .help(format!("`nix.settings.allowed-users = [ \"{user}\" ]` there, or log in as a user that it names"))
 }
 
-/// What asks nix for its configuration, as words. The daemon reads nothing of the user's own.
+/// The command that prints nix's configuration, without the user's own, which the daemon does not read.
 pub const ASKS: [&str; 7] = [
     "env",
     "NIX_USER_CONF_FILES=/dev/null",
@@ -30,7 +30,8 @@ pub const ASKS: [&str; 7] = [
     "--json",
 ];
 
-/// Which users nix on this machine trusts besides root, as its own configuration says. Where that cannot be read, nobody.
+/// Whether nix on this machine trusts the caller, and which keys it trusts. If its configuration cannot be read,
+/// nothing.
 pub fn trust(caller: &LocalUser) -> Trust {
     let [program, arguments @ ..] = ASKS;
     match Invocation::new(program).args(arguments).without_env("NIX_CONFIG").read() {
@@ -39,7 +40,7 @@ pub fn trust(caller: &LocalUser) -> Trust {
     }
 }
 
-/// The same from what nix answered.
+/// Like `trust`, from nix's answer.
 pub fn trust_of(json: &[u8], caller: &LocalUser) -> Trust {
     let config: serde_json::Value = serde_json::from_slice(json).unwrap_or_default();
     let words = |name: &str| -> Vec<String> {
@@ -51,7 +52,7 @@ pub fn trust_of(json: &[u8], caller: &LocalUser) -> Trust {
         None => word == "*" || *word == caller.user,
     };
     let trusted = words("trusted-users").iter().any(names_us);
-    // Anyone who is trusted is let in, whatever else is said.
+    // Trusted users are always allowed.
     let barred = config["allowed-users"].is_object() && !trusted && !words("allowed-users").iter().any(names_us);
     let unsigned = config["require-sigs"]["value"].as_bool() == Some(false);
     Trust { user: unsigned || trusted, keys: words("trusted-public-keys"), barred, unknown: None }
